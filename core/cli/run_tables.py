@@ -40,7 +40,7 @@ class Metric:
 
 @dataclass
 class RunRow:
-    """A row of the tables; ``machine`` is "" for this computer."""
+    """A row of the tables; ``machine`` is "" for the local computer."""
 
     name: str
     folder: str
@@ -51,19 +51,19 @@ class RunRow:
     total_steps: int = 0
     started: float | None = None
     note: str = ""
-    ended: bool = False  # by its last event: the row stays valid until a file of the run changes
+    ended: bool = False  # by its last event; a cached row is then valid until a file of the run changes
     metrics: dict[str, Metric] = field(default_factory=dict)
 
     @property
     def best(self) -> tuple[str, Metric] | None:
-        """The metric that ranks runs, of the better of student and teacher."""
+        """The metric that ranks runs, with its name; of student and teacher, the better one."""
         candidates = [
             (name, metric) for name, metric in self.metrics.items() if ranks_runs(name) and math.isfinite(metric.best)
         ]
         return max(candidates, key=lambda item: item[1].best, default=None)
 
     def plain(self) -> dict[str, Any]:
-        """For JSON, with null for values that are not finite."""
+        """As JSON data, with null for non-finite values."""
         raw = asdict(self)
         for metric in raw["metrics"].values():
             for key in ("last", "best"):
@@ -74,8 +74,8 @@ class RunRow:
 def listed_rows(home: Path, runs: Sequence[RunDir]) -> list[RunRow]:
     """``read_row`` of each run, without the config's name and with the best metric only.
 
-    Rows of ended runs are cached in ``home`` until one of their files changes, so that an interrupted list continues
-    where it was. UserError when a folder cannot be read.
+    Rows of ended runs are cached in ``home`` until one of their files changes, and an interrupted listing continues
+    where it stopped. UserError when a folder cannot be read.
     """
     cache = home / "cache" / "listed-runs.json"
     cached, rows, uncached = _load_rows(cache), [], 0
@@ -110,7 +110,7 @@ def _stamp(folder: str) -> list[int]:
 
 
 def _load_rows(cache: Path) -> dict[str, list[Any]]:
-    """Folder -> stamp and row; {} without a cache, or if it is of another version."""
+    """Folder -> stamp and row; {} without a cache of the current version."""
     try:
         cached = json.loads(cache.read_bytes())
         for _, row in cached.values():
@@ -158,11 +158,11 @@ def read_row(run: RunDir, brief: bool = False) -> RunRow:
 
 
 def _read_events(run: RunDir, row: RunRow, naming: Sequence[str] = ()) -> RunFinished | RunFailed | None:
-    """Fold the events into ``row``; returns the event that ended the run, unless it was resumed since."""
-    reader, terminal, before = EventReader(run.events, naming=naming), None, -1
+    """Read the events into ``row``; returns the event that ended the run, unless it was resumed afterwards."""
+    reader, terminal, last_offset = EventReader(run.events, naming=naming), None, -1
     points: dict[str, dict[int, float]] = {}
-    while reader.offset != before:
-        before = reader.offset
+    while reader.offset != last_offset:
+        last_offset = reader.offset
         for event in reader.read():
             if isinstance(event, (Metrics, Evaluated)):
                 row.step = max(row.step, event.step)

@@ -1,10 +1,10 @@
-"""A memory-mapped cache of decoded images: each is decoded once, and a step reads it at memory speed.
+"""A memory-mapped cache of decoded images: each image is decoded once, and later read at memory speed.
 
-Flow: the data set calls ``open_cache`` with its files. It opens the cache of an earlier run, or decodes all images
-into a new file, or returns None: the images do not fit, and are decoded on the fly.
+Flow: the data set calls ``open_cache`` with its files. It opens an existing cache, or decodes all images into a new
+one, or returns None if they do not fit: images are then decoded on the fly.
 
-A cache is one file: the pixels of all images, then an index (height and width of each, and why the bad ones cannot be
-read), then a fixed footer. An image that the system refused to read (too many open files, no permission) is tried again
+A cache is one file: the pixels of all images, then an index (height and width of each, and the errors of unreadable
+ones), then a fixed footer. An image that the system refused to read (too many open files, no permission) is tried again
 when the cache is opened; once it can be read, the cache is rebuilt. A cache is written under a temporary name and
 renamed, so that two processes may build at once; the temporary file of a killed build is removed after a day.
 """
@@ -43,25 +43,25 @@ VERSION = 2
 MAGIC = b"sdgui-images-001"
 FOOTER = struct.Struct("<16sQQI")  # magic, bytes of pixels, bytes of index, CRC-32 of index
 SUFFIX = ".images"
-ROWS_SUFFIX = ".rows"  # of tables of rows (``core.data.sources.tables``), which lie in the same folder
-SIGNATURES_SUFFIX = ".signatures"  # of images (``core.data.inspection.signatures``), which lie there too
-TOTAL_LIMIT = 20 << 30  # bytes of all caches that this process does not use; the least recently used go first
-STALE = 24 * 3600.0  # seconds after which a temporary file belongs to no living build
-SAMPLED = 256  # headers read to estimate the size of the whole
+ROWS_SUFFIX = ".rows"  # tables of rows (``core.data.sources.tables``) in the same folder
+SIGNATURES_SUFFIX = ".signatures"  # image signatures (``core.data.inspection.signatures``) in the same folder
+TOTAL_LIMIT = 20 << 30  # bytes of all caches not in use by this process; the least recently used are removed first
+STALE = 24 * 3600.0  # seconds after which a temporary file is left over from a killed build
+SAMPLED = 256  # headers read to estimate the total size
 AHEAD = 4  # images in flight per decoding thread
 
-Progress = Callable[[int, int], None]  # (done, total); may raise to cancel
+Progress = Callable[[int, int], None]  # (finished, total); may raise to cancel
 Log = Callable[[str], None]
 
 
 @dataclass(frozen=True, repr=False)
 class Decoding:
-    """How images are decoded; a part of the names of caches and of features."""
+    """How images are decoded; part of the keys of image and feature caches."""
 
     shorter_side: int
     max_megapixels: int
     fast: bool = False
-    resizing: Resizing | None = None  # if set: a square, as open_clip crops it
+    resizing: Resizing | None = None  # if set: images are squares, resized and cropped like open_clip's
 
     def __repr__(self) -> str:
         """Omits defaults, so that adding an option does not invalidate caches that do not use it."""
@@ -87,19 +87,19 @@ _Side = Annotated[int, Field(ge=0, le=1 << 20)]
 
 @dataclass(frozen=True)
 class _Index:
-    """The index behind the pixels: height and width of each image, and why the bad ones cannot be read."""
+    """The index after the pixels: height and width of each image, and the errors of unreadable ones."""
 
     shapes: list[tuple[_Side, _Side]]
     bad: dict[int, str]
-    unread: frozenset[int]  # bad ones that the system refused to read: the file itself may be fine
+    unread: frozenset[int]  # of ``bad``: the system refused to read them, but the files may be fine
 
 
 _INDEX = TypeAdapter(_Index)
-_in_use: WeakSet[ImageCache] = WeakSet()  # a run's training images must survive the opening of its validation data
+_in_use: WeakSet[ImageCache] = WeakSet()  # opening validation data must not prune a run's training images
 
 
 class ImageCache:
-    """Images of one cache file. Picklable: a loader process opens the file again."""
+    """The images of one cache file. Picklable: a loader process reopens the file."""
 
     def __init__(self, path: Path) -> None:
         """Raises ValueError when ``path`` is not a complete cache, OSError when it cannot be read."""
@@ -154,7 +154,7 @@ def open_cache(
     if needed_bytes > budget:
         report(
             f"The decoded images need about {needed_bytes / 2**20:,.0f} MiB, more than data.cache_mib allows "
-            f"({budget / 2**20:,.0f}); they are decoded again each time."
+            f"({budget / 2**20:,.0f}); they are decoded on the fly."
         )
         return None
     path = cache_folder() / (_key(files, decoding) + SUFFIX)
@@ -162,7 +162,7 @@ def open_cache(
         cache = ImageCache(path)
         if len(cache) == len(files) and (not build or _still_unread(cache, files, decoding)):
             with contextlib.suppress(OSError):  # a read-only folder
-                os.utime(path)  # marks it as used, so that it is pruned last
+                os.utime(path)  # marks it as recently used
             return cache
     if not build:
         return None
@@ -173,7 +173,7 @@ def open_cache(
             except StopIteration:
                 break
             except OSError as error:  # a full disk, no right to write
-                report(f"Decoded images cannot be cached in {path.parent} ({error}); they are decoded again each time.")
+                report(f"Decoded images cannot be cached in {path.parent} ({error}); they are decoded on the fly.")
                 return None
             if progress is not None:  # outside the try: its exceptions belong to the caller
                 progress(decoded_count, len(files))
@@ -193,11 +193,11 @@ def _still_unread(cache: ImageCache, files: Sequence[str], decoding: Decoding) -
 
 
 def _estimate(files: Sequence[str], decoding: Decoding) -> int:
-    """Bytes of all decoded images, from the headers of an even sample of them."""
+    """Estimated bytes of all decoded images, from the headers of an even sample."""
     sample = [files[i] for i in np.linspace(0, len(files) - 1, min(SAMPLED, len(files))).astype(int)] if files else []
     sizes = []
     for file in sample:
-        with contextlib.suppress(ImageError):  # listed when it is decoded
+        with contextlib.suppress(ImageError):  # reported when it is decoded
             sizes.append(decoding.size(file))
     return round(sum(sizes) / len(sizes) * len(files)) if sizes else 0
 
@@ -208,7 +208,7 @@ def _key(files: Sequence[str], decoding: Decoding) -> str:
 
 
 def files_digest(files: Sequence[str], besides: str = "") -> str:
-    """32 hex digits over each file's path, size and modification time, in order, and ``besides``."""
+    """A digest (32 hex digits) of each file's path, size and modification time, in order, and of ``besides``."""
     digest = hashlib.sha256(besides.encode())
     for file in files:
         try:
@@ -223,7 +223,7 @@ def files_digest(files: Sequence[str], besides: str = "") -> str:
 def _build(
     files: Sequence[str], decoding: Decoding, path: Path, needed_bytes: int, limit: int
 ) -> Generator[int, None, None]:
-    """Decode all ``files`` into ``path``; yields the number done. OSError when it cannot be written."""
+    """Decode all ``files`` into ``path``; yields the number of decoded images. OSError when it cannot be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(path.parent).free
     if free < needed_bytes:
@@ -233,7 +233,7 @@ def _build(
             yield from _write(file, files, decoding)
     except PermissionError:
         if os.name != "nt" or not path.exists():
-            raise  # else another process has built the same cache and has it open: use that
+            raise  # on Windows, another process has built the same cache and has it open
     prune(path.parent, path, limit)
 
 
@@ -289,11 +289,11 @@ def _read_index(path: Path) -> tuple[int, _Index]:
     with cache_file as file:
         size = file.seek(0, os.SEEK_END)
         if size < FOOTER.size:
-            raise ValueError(f"{path} is cut off")
+            raise ValueError(f"{path} is truncated")
         file.seek(size - FOOTER.size)
         magic, pixels, length, checksum = FOOTER.unpack(file.read(FOOTER.size))
         if magic != MAGIC or pixels + length + FOOTER.size != size:
-            raise ValueError(f"{path} is cut off or of another version")
+            raise ValueError(f"{path} is truncated or has another version")
         file.seek(pixels)
         index = file.read(length)
     if zlib.crc32(index) != checksum:

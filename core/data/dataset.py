@@ -31,14 +31,14 @@ from core.spec.config import DataConfig
 from core.spec.shards import split_member
 
 Tokenize = Callable[[Sequence[str]], Tensor]  # n captions -> (n, T) int64
-Progress = Callable[[str, int, int], None]  # (doing, done, total); may raise to cancel
+Progress = Callable[[str, int, int], None]  # (activity, finished, total); may raise to cancel
 Log = Callable[[str], None]  # (sentence for the user)
 CHUNK = 4096  # captions tokenised at once
-MENTIONED = 5  # bad rows named in the warning
+EXAMPLES = 5  # bad rows named in the warning
 
 
 class PairDataset(Pairs):
-    """Images with their captions, all of which are in memory."""
+    """Images with their captions; all captions are in memory."""
 
     def __init__(self, packed: PackedSource, decoding: Decoding, cache: ImageCache | None, pad_id: int = 0) -> None:
         """``cache`` holds the source's images."""
@@ -86,14 +86,14 @@ class PairDataset(Pairs):
         return tokens[:, : longest(tokens, self.pad_id)].long()
 
     def digest(self) -> str:
-        digest = hashlib.sha256(self.tokens.numpy().ravel().data)  # as they are mapped: a copy may be gigabytes
+        digest = hashlib.sha256(self.tokens.numpy().ravel().data)  # the mapped memory itself: a copy may be gigabytes
         digest.update(self.caption_rows.numpy().ravel().data)
         for file in self.rows.files:
             digest.update(os.fsencode(Path(file).name) + b"\0")
         return digest.hexdigest()[:12]
 
     def contents(self) -> dict[str, str]:
-        """Images by their names and sizes in bytes."""
+        """Digests of the captions, and of the names and sizes of the images."""
         captions = hashlib.sha256(self.tokens.numpy().ravel().data)
         captions.update(self.caption_rows.numpy().ravel().data)
         return {
@@ -109,13 +109,13 @@ class PairDataset(Pairs):
         return len(self.bad)
 
     def bad_row(self, row: int, reason: str) -> BadRow:
-        """With the name of the image if the location is a line."""
+        """The bad row; names its image if the location is a line of a file."""
         entry = self.rows[row]
         return BadRow(entry.location, f"{entry.image.name}: {reason}" if entry.line else reason)
 
 
 def image_contents(path: str | Path) -> dict[str, str]:
-    """What ``contents`` says of the images at ``path``, without a model: captions are compared by their tokens.
+    """``PairDataset.contents`` of the data at ``path``, without the captions (whose tokens would need a model).
 
     Raises DataError when they cannot be read.
     """
@@ -154,11 +154,11 @@ def open_dataset(
 ) -> PairDataset:
     """Open, tokenise and cache (or stream) the pairs at ``path``, for a model with ``image_size`` pixels a side.
 
-    Without ``build_cache`` decoded images are taken from a cache that is there, else streamed: right where each
-    image is read once. ``shared``: a name that the processes of this launch alone know; the first on each host reads,
-    decodes and tokenises for those that give the same.
+    Without ``build_cache``, decoded images come from an existing cache or are streamed: the better choice if each image
+    is read once. ``shared``: a name that only the processes of this launch know; the first process on each host reads,
+    decodes and tokenises for all that pass the same name.
 
-    Raises DataError when they cannot be used, or when more rows are bad than ``config.max_bad_share`` allows.
+    Raises DataError when the data cannot be used, or when more rows are bad than ``config.max_bad_share`` allows.
     """
     decoding = decoding_for(image_size, config)
     file = shared_file(shared, str(path), decoding, config.cache_mib) if shared else None
@@ -187,7 +187,7 @@ def open_rows(
     build_cache: bool = True,
     file: Path | None = None,
 ) -> PairDataset:
-    """Tokenise and cache (or stream) the rows of ``source``, as ``open_dataset``; ``file``: for other processes too."""
+    """Tokenise and cache (or stream) the rows of ``source``, as ``open_dataset``; ``file`` shares them with others."""
     decoding = decoding_for(image_size, config)
     total = len(source.rows) + len(source.bad)
     check_bad_share(source.origin, source.bad, total, config.max_bad_share)
@@ -204,7 +204,7 @@ def open_rows(
 
 
 def pack_source(source: Source, tokens: Tensor, in_file: bool = False) -> PackedSource:
-    """``source`` with the ``tokens`` (C, T) of all its captions as arrays, mapped from a file where they are large."""
+    """``source`` with the ``tokens`` (C, T) of all its captions as arrays; large ones are memory-mapped."""
     arrays, labels, origins = pack(source.rows)
     counts = torch.from_numpy(np.diff(arrays["starts"]))
     arrays |= {
@@ -215,7 +215,7 @@ def pack_source(source: Source, tokens: Tensor, in_file: bool = False) -> Packed
 
 
 def _read_if_shared(file: Path) -> tuple[PackedSource, ImageCache | None] | None:
-    """What another process of this launch has read, and its decoded images."""
+    """The data that another process of this launch has read, and its image cache; None without one."""
     shared = read_shared(file)
     if shared is None:
         return None
@@ -234,36 +234,36 @@ def _wait(progress: Progress | None) -> None:
 def _cache(
     source: Source, decoding: Decoding, config: DataConfig, progress: Progress | None, log: Log | None, build: bool
 ) -> ImageCache | None:
-    def step(done: int, total: int) -> None:
+    def report(finished: int, total: int) -> None:
         if progress is not None:
-            progress("decoding images", done, total)
+            progress("decoding images", finished, total)
 
     if config.cache_mib == 0:
         return None
-    return open_cache([row.file for row in source.rows], decoding, config.cache_mib << 20, step, log, build)
+    return open_cache([row.file for row in source.rows], decoding, config.cache_mib << 20, report, log, build)
 
 
 def warning(origin: str, bad_rows: Sequence[BadRow], total: int, count: int) -> str:
     """The warning about ``count`` bad rows, of which ``bad_rows`` are the first or all."""
-    examples = "; ".join(map(str, bad_rows[:MENTIONED]))
-    remainder = f"; and {count - MENTIONED} more" if count > MENTIONED else ""
+    examples = "; ".join(map(str, bad_rows[:EXAMPLES]))
+    remainder = f"; and {count - EXAMPLES} more" if count > EXAMPLES else ""
     return f"{count} of the {total} rows of {origin} are skipped: {examples}{remainder}."
 
 
 def tokens_of(captions: Sequence[str], tokenize: Tokenize, pad_id: int, progress: Progress | None) -> Tensor:
-    """(C, T) int32 of all captions, cut to the longest."""
+    """Token ids of all captions, (C, T) int32, without trailing padding columns."""
     parts = []
     for start in range(0, len(captions), CHUNK):
         if progress is not None:
             progress("tokenising captions", start, len(captions))
         parts.append(tokenize(captions[start : start + CHUNK]).to(torch.int32))
     if not parts:
-        raise DataError("There are no captions.")
+        raise DataError("The data have no captions.")
     tokens = torch.cat(parts)  # (C, T)
     return tokens[:, : longest(tokens, pad_id)].contiguous()
 
 
 def longest(tokens: Tensor, pad_id: int) -> int:
-    """Tokens of the longest row of (n, T), padding left out; at least 1."""
+    """Length of the longest row of ``tokens`` (n, T), without padding; at least 1."""
     used_columns = (tokens != pad_id).any(0).nonzero()
     return int(used_columns.max()) + 1 if len(used_columns) else 1

@@ -2,7 +2,7 @@
 
 Flow: a model and class names -> `FusedEncoder` -> `fused_features` (cached like other features) -> probe.
 
-The text depends on the image and the class names only, never on its label:
+The text depends only on the image and the class names, never on the label:
 
 - *predicted*: the prompt of the class that the model predicts zero-shot for this image;
 - *classes*: the prompt of each class; the representation is the mean over all of them;
@@ -52,7 +52,7 @@ def can_caption(model: Model) -> bool:
 
 @dataclass(frozen=True)
 class FusedEncoder:
-    """Encodes images fused with a text (see TEXTS) for given classes."""
+    """Encodes images fused with a text (one of TEXTS), for given classes."""
 
     model: Model
     text: str  # one of TEXTS
@@ -133,7 +133,7 @@ def build_fused_encoder(
     templates: tuple[str, ...],
     embed: Callable[..., Tensor] | None = None,
 ) -> FusedEncoder:
-    """How ``model`` fuses images with ``text``; Raises UserError like `check_fusing`."""
+    """The encoder that fuses images with ``text`` in ``model``. Raises UserError like `check_fusing`."""
     check_fusing(model, text)
     class_embeddings = torch.empty(0)
     if text == "predicted":

@@ -40,14 +40,14 @@ class Network(nn.Module):
         self.towers = towers
         self.fusion = fusion
         self.heads = nn.ModuleDict()
-        self.prototypes_on: PrototypesOn = "fused"  # the input of the shared prototypes
-        self.classes: tuple[str, ...] = ()  # names, of the classification head
-        self.patch_tokens = False  # whether the last state of each patch is kept
-        self.text_tokens = fusion is not None and fusion.needs_words  # whether the state of each word is kept
+        self.prototypes_on: PrototypesOn = "fused"  # input of the shared prototypes
+        self.classes: tuple[str, ...] = ()  # class names of the classification head
+        self.patch_tokens = False  # whether to return the last state of each patch
+        self.text_tokens = fusion is not None and fusion.needs_words  # whether to return each word's
 
     @property
     def image_size(self) -> int:
-        """Side of the square images it takes."""
+        """Height and width of its input images, in pixels."""
         return self.towers.image_size
 
     def head(self, name: str) -> nn.Module | None:
@@ -63,14 +63,14 @@ class Network(nn.Module):
 
     @property
     def logit_scale(self) -> Tensor:
-        """Factor of the similarities; scalar, already exponentiated."""
+        """Scale of the similarities; scalar, already exponentiated."""
         return self.towers.logit_scale
 
     @property
     def fused_width(self) -> int:
         """Width of the fused representation. Raises ModelError when the network has no fusion."""
         if self.fusion is None:
-            raise ModelError("this network has no fusion; set fusion.kind to another than none.")
+            raise ModelError("this network has no fusion; set fusion.kind to one.")
         return self.fusion.width
 
     def blocks(self) -> list[nn.Module]:
@@ -83,16 +83,16 @@ class Network(nn.Module):
         self.towers.clamp_logit_scale()
 
     def forward_student(self, batch: Batch, further: bool = True, prototypes: bool = True) -> Output:
-        """The student's outputs for the clean view and the further views that are distilled.
+        """The student's outputs for the clean view and, with ``further``, its additional views.
 
-        With no further views, or without ``further``, the clean view is distilled. ``prototypes`` False skips that
-        head and the fusion before it.
+        The additional views are distilled; if there are none, the clean view is. ``prototypes=False`` skips the
+        prototype head and the fusion before it.
         """
         views = batch.student if further else ()
         return self._forward((batch.clean, *views), batch.texts, len(views), prototypes=prototypes)
 
     def forward_teacher(self, batch: Batch) -> Output:
-        """The teacher's outputs for its own views, or the clean one, without masks."""
+        """The teacher's outputs for its own views, or for the clean view if it has none; masks are dropped."""
         views = batch.teacher or (batch.clean,)
         full_views = tuple(view.without_masks() for view in views)
         return self._forward(full_views, batch.texts, len(views), teaches=True)
@@ -114,9 +114,9 @@ class Network(nn.Module):
         return self.join(image, self.towers.encode_text(tokens, all_tokens=self.text_tokens)).pooled
 
     def join(self, image: ImageFeatures, text: TextFeatures, every_word: bool = False, causal: bool = False) -> Fused:
-        """The pairs' fused representation (see ``Fusion.forward``). Raises ModelError when there is no fusion."""
+        """The fused representation of image-text pairs (see ``Fusion.forward``). Raises ModelError without a fusion."""
         if self.fusion is None or image.tokens is None:
-            raise ModelError("this network has no fusion; train one with fusion.kind set to another than none.")
+            raise ModelError("this network has no fusion; train one with a fusion.kind other than none.")
         fused: Fused = self.fusion(image.tokens, text, every_word, causal)
         return fused
 
@@ -135,7 +135,7 @@ class Network(nn.Module):
         teaches: bool = False,
         prototypes: bool = True,
     ) -> Output:
-        """``views`` through the towers; the last ``further`` are distilled, or all of them when that is 0."""
+        """Outputs for ``views``, of which the last ``further`` are distilled; all of them if it is 0."""
         text = self.towers.encode_text(tokens, all_tokens=self.text_tokens)
         images = self._encode_views(views, teaches)
         first = len(views) - (further or len(views))
@@ -156,12 +156,12 @@ class Network(nn.Module):
         )
 
     def _encode_views(self, views: Sequence[View], teaches: bool) -> list[ImageFeatures]:
-        """Features of each view; views of the same size and kind go through the tower as one batch.
+        """Features of each view; views of the same size and kind are encoded as one batch.
 
-        If an objective needs patch states after the last block, they are computed for the student's masked views and
-        for the teacher's views.
+        Patch states after the last block are returned if an objective needs them (``patch_tokens``), for the
+        student's masked views and for the teacher's views.
         """
-        kinds = [(view.images.shape, view.mask is not None, _kept_count(view)) for view in views]
+        kinds = [(view.images.shape, view.mask is not None, _visible_count(view)) for view in views]
         features: dict[int, ImageFeatures] = {}
         for kind in dict.fromkeys(kinds):
             members = [i for i, view_kind in enumerate(kinds) if view_kind == kind]
@@ -199,13 +199,13 @@ class Network(nn.Module):
         return fused.chunk(views), head(fused).chunk(views)
 
 
-def _kept_count(view: View) -> int:
-    """Number of patches that ``view`` keeps; 0 for all."""
+def _visible_count(view: View) -> int:
+    """Number of patches of ``view`` that the tower sees; 0 for all."""
     return 0 if view.visible is None else view.visible.shape[1]
 
 
 def _unit(x: Tensor) -> Tensor:
-    """Rows of unit length, always float32: they are compared at scales up to 100."""
+    """L2-normalised rows, always float32: they are compared at scales up to 100."""
     return F.normalize(x.float(), dim=-1)
 
 
@@ -217,7 +217,8 @@ def build_backbone(
 ) -> Network:
     """Towers and fusion of an experiment, without the heads that its objectives add.
 
-    The weights are random, from torch's generator; ``start`` may load others before ``towers.build`` changes the model.
+    Weights are initialised from torch's global generator; ``start`` may load others before ``towers.build`` changes
+    the model.
     Raises ModelError when the architecture cannot be built, or keeps no patches for the fusion; CodeError when
     ``towers.build`` cannot be used.
     """
@@ -235,22 +236,22 @@ def build_backbone(
 
 
 def _check_views(config: RunConfig, towers: Towers) -> None:
-    """Raises ModelError when the image tower does not support the size, or the dropped patches, of a view."""
+    """Raises ModelError when the image tower does not support the image size of a view, or dropping its patches."""
     views = config.views
     if views.local.count and views.local.size < 1.0 and not towers.any_size:
         raise ModelError(
-            f"{config.towers.architecture} takes images of one size only; set views.local.size to 1, or choose a ViT "
+            f"{config.towers.architecture} accepts only one image size; set views.local.size to 1, or choose a ViT "
             "of open_clip's own."
         )
     if views.clean.keep < 1.0 and not towers.any_size:
         raise ModelError(
-            f"{config.towers.architecture} reads all patches of an image; set views.clean.keep to 1, or choose a ViT "
+            f"{config.towers.architecture} cannot drop patches; set views.clean.keep to 1, or choose a ViT "
             "of open_clip's own."
         )
 
 
 def _with_defaults(config: RunConfig, model_cfg: dict[str, Any]) -> dict[str, Any]:
-    """``model_cfg`` with initial values of the objectives for what it does not set (SigLIP's scale and bias)."""
+    """``model_cfg`` with missing keys filled in by the active objectives (SigLIP's initial scale and bias)."""
     for _, objective in config.objectives:
         if objective.weight > 0:
             model_cfg = objective.tower_defaults() | model_cfg

@@ -1,4 +1,4 @@
-"""Start each run on this machine once: a request repeated after a lost reply starts nothing again.
+"""Starts runs on this machine, each once: a request repeated after a lost reply starts nothing.
 
 Flow: ``submit`` -> run folder with the config -> a process in a new session, torchrun, or ``sbatch`` -> ``job.json``.
 """
@@ -52,7 +52,7 @@ class Starter:
     def run(self, name: str) -> RunDir:
         """The folder of the run ``name``; UserError for an invalid folder name."""
         if not _NAME.fullmatch(name) or name.startswith(".") or name != name.strip():
-            raise UserError(f"{excerpt(name)} cannot be the name of a run folder; give another.")
+            raise UserError(f"{excerpt(name)} cannot be the name of a run folder; choose another.")
         return RunDir(self._runs / name)
 
     def submit(
@@ -98,7 +98,7 @@ class Starter:
     ) -> Submitted:
         """Start the chain ``name`` as one process, in the folder of ``stage``, where it starts or resumes.
 
-        Without ``chain``, its config, the existing chain is resumed. UserError and RunDirError as in `submit`.
+        Without ``chain`` (its config) the existing chain is resumed. UserError and RunDirError as in `submit`.
         """
         custom_script = script or (machine.script if machine.launcher == "slurm" else "")
         if custom_script and "chain.json" not in custom_script:
@@ -154,7 +154,7 @@ class Starter:
         prepare: Callable[[Job | None], object],
         begin: Callable[[Job], Submitted],
     ) -> Submitted:
-        """Start ``job`` in ``run``, unless the same request has started it before."""
+        """Start ``job`` in ``run``, unless an identical request has started it."""
         if invalid := [device for device in devices if not _DEVICE.fullmatch(device)]:
             raise UserError(f"{excerpt(invalid[0])} is not a device; give indices or UUIDs of GPUs.")
         with self._lock:
@@ -172,7 +172,7 @@ class Starter:
             return begin(job)
 
     def _find_started(self, run: RunDir, job: Job) -> Submitted | None:
-        """What the same request has started before, even if that was not recorded completely."""
+        """What an earlier, identical request started, even if it was not recorded completely."""
         if job.launcher == "slurm":
             number = job.job or self._slurm.job_named(job.name or run.path.name)
             if number and number != job.job:
@@ -197,7 +197,9 @@ class Starter:
         status = run.read_status()
         if status is not None and status.is_local and is_running(status.pid, status.started):
             return True
-        if job is not None and chain_file(run.path) and is_running(job.pid, job.started):  # another stage is training
+        if (
+            job is not None and chain_file(run.path) and is_running(job.pid, job.started)
+        ):  # another stage of the chain is training
             return True
         slurm_job = self._slurm.job(job.job) if job is not None and job.job else None
         return slurm_job is not None and (slurm_job.waiting or slurm_job.running)
@@ -209,7 +211,7 @@ class Starter:
             return
         frozen = with_absolute_paths(parse_config(config, "the config")).to_json().encode()
         if run.config.is_file() and job is None:
-            raise UserError(f"{run.path} exists already and was not made by this window; give another name.")
+            raise UserError(f"{run.path} already exists and was not created by this window; choose another name.")
         run.create()
         unpack_code(run, code)
         with writing(run.config, UserError):
@@ -220,7 +222,9 @@ class Starter:
         if config:
             chain = parse_chain(config, "the chain").with_absolute_paths()
             if folder.chain.is_file() and job is None:
-                raise UserError(f"{folder.path} exists already and was not made by this window; give another name.")
+                raise UserError(
+                    f"{folder.path} already exists and was not created by this window; choose another name."
+                )
         elif folder.chain.is_file():
             chain = read_chain(folder.chain)
         else:

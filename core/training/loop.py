@@ -67,7 +67,7 @@ class Loop:
         code: CustomCode = NO_CODE,
         callbacks: Callback | None = None,
     ) -> None:
-        self.team, self._ranks_in_step = team, False  # whether all ranks check for requests at the same point
+        self.team, self._ranks_in_step = team, False  # True while all ranks check for requests at the same point
         self.config, self.run_dir, self.events, self.heartbeat, self._requests = (
             config,
             run,
@@ -91,17 +91,16 @@ class Loop:
         self._guard, self._reports, self._terminal_note = StepGuard(), Reports(), ""
         self._statistics = RunningStatistics(self.network)
         self._system = SystemMonitor(config.runtime.system_every, run.path, team.launch.rank, team.launch.local_rank)
-        self._peak, self._counts = device_peak(self.parts.runtime), list[int]()  # operations of the first steps
+        self._peak_flops, self._operation_counts = device_peak(self.parts.runtime), list[int]()
         every, keep_every = config.checkpoint.every_steps, config.checkpoint.keep_every
-        # for saving
-        self._intervals = (every or self.parts.loader.steps_per_epoch, *((keep_every,) if keep_every else ()))
+        self._save_intervals = (every or self.parts.loader.steps_per_epoch, *((keep_every,) if keep_every else ()))
         if warning := micro_batch_warning(self.network, config.optim.micro_batch, config.optim.batch_size):
             self._log(warning)
         if self.parts.retain:  # before loading a checkpoint
             self._on_first_rank(self.validator.measure_initial)
         self.progress = self.checkpointing.resume()
         self._saved = self.progress.step or None  # step of the newest checkpoint
-        self._saving: PendingSave | None = None  # not yet announced
+        self._saving: PendingSave | None = None  # its event is not written yet
 
     @property
     def step(self) -> int:
@@ -117,8 +116,7 @@ class Loop:
         if self.step == 0:
             self.validator.report_initial()
         self._ranks_in_step = True
-        # interrupted before the validation
-        if self.step and self.progress.score is None and self.validator.due(self.step):
+        if self.step and self.progress.score is None and self.validator.due(self.step):  # interrupted before validating
             self._validate_and_save()
         pace = Pace()
         with self._system, closing(self.parts.batches(self.step, self.total_steps)) as batches:
@@ -129,7 +127,9 @@ class Loop:
                 self.callbacks.on_step(self.step, report, self.network)
                 pace.step(len(batch.rows) * self.team.size)
                 if self._is_reported(self.step) or self.step == self.total_steps:
-                    speed = pace.report(self._operations, self._peak) | {"runtime/memory_gib": memory_gib(self.device)}
+                    speed = pace.report(self._operations, self._peak_flops) | {
+                        "runtime/memory_gib": memory_gib(self.device)
+                    }
                     self._reports.add(self.step, self.team.report(report), speed, self._guard.take_numbers())
                 self._write_reports()
                 self.heartbeat.update("training", self.step, self.total_steps, self._terminal_note)
@@ -145,17 +145,18 @@ class Loop:
 
     @property
     def _operations(self) -> float:
-        """Mean operations per step over counted steps; 0 before."""
-        return fmean(self._counts) if self._counts else 0.0
+        """Mean operations (FLOPs) per step, over the counted steps; 0 before any is counted."""
+        return fmean(self._operation_counts) if self._operation_counts else 0.0
 
     def _step_with_count(self, batch: Batch) -> dict[str, Tensor]:
-        """A step; if the device's peak is known, operations of the first steps are counted until the teacher was active
-        in one of them.
+        """A training step. Counts its operations if the device's peak is known and it is one of the first steps.
+
+        Counts teacher.every steps, so that one of them includes the teacher's forward pass.
         """
-        if self._peak is None or len(self._counts) == self.schedules.teaching.every:
+        if self._peak_flops is None or len(self._operation_counts) == self.schedules.teaching.every:
             return self.train_step(batch)
         report, count = count_operations(lambda: self.train_step(batch))
-        self._counts.append(count)
+        self._operation_counts.append(count)
         return report
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
@@ -226,7 +227,7 @@ class Loop:
         self.events.write(CheckpointSaved(step=saving.step, name=name, best=best, network=saving.network))
 
     def check_control(self) -> None:
-        """Raises Interrupt when ``control`` or a signal requests it."""
+        """Raises Interrupt when the file ``control`` or a signal requests it."""
         request = self.run_dir.asked() if self.team.leads else None
         if request is None and self._requests.is_set():
             request = self._requests.request if isinstance(self._requests, Requests) else "stop"
@@ -244,11 +245,11 @@ class Loop:
                 *self._on_first_rank(lambda: self.validator.validate(self.step, progress))
             )
             self.callbacks.on_validation(self.step, self.validator.values)
-        if improved or self.step == self.total_steps or any(self.step % steps == 0 for steps in self._intervals):
+        if improved or self.step == self.total_steps or any(self.step % steps == 0 for steps in self._save_intervals):
             self.save()
 
     def _on_first_rank(self, call: Callable[[], T]) -> T:
-        """The result of ``call``, which reads the networks, on rank 0; with split weights all ranks compute it."""
+        """The result of ``call`` on rank 0, with unsharded weights; if weights are sharded, all ranks call it."""
         if self.team.size == 1:
             return call()
         blocks = not self.team.sharded or self.config.objectives.captioning.weight > 0
@@ -331,7 +332,7 @@ class Loop:
         )
 
     def _progress(self, activity: str, finished: int, total: int) -> None:
-        """Reports progress within long work, which may be interrupted too."""
+        """Reports the progress of long work, which can be interrupted like a step."""
         self.heartbeat.part(activity, finished, total)
         self.check_control()
 

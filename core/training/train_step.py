@@ -1,7 +1,7 @@
-"""The losses of a step: the teacher makes targets, the student answers, the objectives compare.
+"""The losses of a training step: the teacher computes targets, the student its outputs, the objectives compare them.
 
-Flow: the loop hands over each batch with the number of its step, and moves the student by the gradient of what comes
-back. No parameter changes here; what objectives remember from step to step (queues, centres) does.
+Flow: the loop calls `TrainStep` with each batch and its step, and updates the student by the gradient of the losses.
+No parameter is updated here; objectives update their own state (queues, centres).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from core.training.accumulation import in_chunks
 from core.training.assembly import Assembly
 from core.training.schedules import Schedules
 
-STEP = 1010  # what a draw is for
+STEP = 1010  # seeds the random draws of a step apart from all others
 
 Losses = dict[str, Tensor]
 """The weighted loss of each objective, by name."""
 Report = dict[str, Tensor]
-"""Bare losses and diagnostics by name, on the device still."""
+"""Unweighted losses and diagnostics by name, still on the device."""
 
 
 @torch.no_grad()
@@ -45,7 +45,7 @@ def feature_std(features: Tensor) -> Tensor:
 
 
 class TrainStep:
-    """A batch and the number of its step in, losses and a report out."""
+    """Computes the losses of a batch, and a report."""
 
     def __init__(self, config: RunConfig, parts: Assembly, schedules: Schedules) -> None:
         self._network, self._teacher, self._objectives = parts.network, parts.teacher, parts.objectives
@@ -54,7 +54,7 @@ class TrainStep:
         self._schedules, self._seed, self._self_confidence = schedules, config.seed, config.noise.self_confidence
 
     def __call__(self, batch: Batch, step: int) -> tuple[Losses, Report]:
-        """The losses of ``batch`` in ``step`` (the first is 1), and what to report: the bare ones and diagnostics."""
+        """The weighted losses of ``batch`` in ``step`` (from 1), and unweighted losses and diagnostics to report."""
         teacher = self._teacher if self._schedules.teaching.taught(step) else None
         objectives = self._objectives.active(taught=teacher is not None or self._teacher is None)
         objectives.begin_step(self._network, self._schedules.at(step))
@@ -74,26 +74,26 @@ class TrainStep:
         return losses, report
 
     def _target(self, teacher: Teacher | None, objectives: Objectives, batch: Batch) -> Output | None:
-        """The teacher's outputs for ``batch``, without gradient; None where nothing reads them."""
+        """The teacher's outputs for ``batch``, without gradient; None if no objective reads them."""
         if teacher is None or not objectives.need_teacher:
             return None
-        self._make_whole()
-        with self._autocast():  # apart: weights cast without a gradient would serve a student who shares them
+        self._unshard_teacher()
+        with self._autocast():  # its own context: a student that shares weights must not reuse casts without gradient
             return teacher.targets(batch, objectives.teacher_head_outputs)
 
-    def _make_whole(self) -> None:
-        """Over ranks, gather what a teacher reads outside of a wrapped ``forward``: its own parts, shared towers."""
+    def _unshard_teacher(self) -> None:
+        """Gather sharded weights that the teacher reads outside of a wrapped ``forward``: its own and shared towers."""
         networks = self._teacher.networks if self._teacher is not None else ()
         shared = any(network.towers is self._network.towers for network in networks)
         for module in (*networks, *((self._student,) if shared else ())):
-            gather: Callable[[], object] | None = getattr(module, "unshard", None)
-            if gather is not None:
-                gather()
+            unshard: Callable[[], object] | None = getattr(module, "unshard", None)
+            if unshard is not None:
+                unshard()
 
     @contextmanager
     def _teacher_in_chunks(self) -> Iterator[None]:
-        with ExitStack() as entered:
+        with ExitStack() as stack:
             for network in self._teacher.networks if self._teacher is not None else ():
                 if network.towers is not self._network.towers:
-                    entered.enter_context(in_chunks(network, self._micro))
+                    stack.enter_context(in_chunks(network, self._micro))
             yield

@@ -36,7 +36,7 @@ class ReceivedImages:
         try:
             part = unpack_bytes(data)
         except ValueError as error:
-            raise UserError(f"a part of an image cannot be read: {error}; try again.") from error
+            raise UserError(f"a chunk of an image cannot be read: {error}; try again.") from error
         if self._bytes + len(part) > MOST_SENT:
             raise UserError(
                 f"more than {MOST_SENT >> 30} GB of images were sent; copy them to the machine and open them there."

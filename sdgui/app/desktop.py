@@ -32,7 +32,9 @@ _UPDATES = (
 def user_share() -> Path:
     """The user's own ``share`` folder. UserError where desktops have other ways."""
     if sys.platform in ("win32", "darwin"):
-        raise UserError("Menu entries are made on Linux and BSD alone; here, pin the sdgui command to the task bar.")
+        raise UserError(
+            "Menu entries are created on Linux and BSD only; on this system, pin the sdgui command to the taskbar."
+        )
     configured = os.environ.get("XDG_DATA_HOME", "")
     return Path(configured) if os.path.isabs(configured) else Path.home() / ".local" / "share"  # noqa: PTH117 (as XDG says)
 

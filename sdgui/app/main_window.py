@@ -1,7 +1,7 @@
-"""The main window: experiments on the left, a panel in the middle, status below; it joins the parts and holds no data.
+"""The main window: experiments on the left, a panel in the middle, status below. It connects the parts, without data.
 
-Flow: the tree's selection goes to every panel that is built; actions go to the commands; messages of the commands, the
-tailer and the demo go to the message bar.
+Flow: the tree's selection goes to every panel that has been built; actions go to the commands; messages of the
+commands, the tailer and the demo go to the message bar.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import set_role
 
-_PAUSE = 10  # ms
+_FIRST_PAINT_MS = 10  # before background loading starts
 
 
 class MainWindow(QMainWindow):
-    """``panels``: those that are built, by name; ``selection``: of the tree; ``target``: what actions apply to."""
+    """``panels``: those built so far, by name; ``selection``: of the tree; ``target``: what actions apply to."""
 
-    _loaded = Signal()  # the code of the panel that is shown first
+    _first_panel_imported = Signal()
 
     def __init__(self, services: Services) -> None:
         super().__init__()
@@ -62,11 +62,11 @@ class MainWindow(QMainWindow):
         self.services = services
         self.selection = Selection()
         self.target = Target()
-        self._decided = False  # whether to keep live runs when the window closes
+        self._keeps_runs = False  # whether the user chose to keep active runs when closing
         self._last_writes = LastWrites(services.writer, self)
-        self._changes = Changes()  # that the panels have not read yet
-        self._gather = QTimer(self, singleShot=True, interval=0)  # several changes at one moment are read at once
-        self._gather.timeout.connect(self.refresh)
+        self._changes = Changes()  # not read by the panels yet
+        self._refresh_timer = QTimer(self, singleShot=True, interval=0)  # joins changes of one turn of the event loop
+        self._refresh_timer.timeout.connect(self.refresh)
         self.experiments = ExperimentsPanel(services, self)
         self.run_commands = RunCommands(services, self)
         self.experiment_commands = ExperimentCommands(services, self)
@@ -95,19 +95,19 @@ class MainWindow(QMainWindow):
         for spec in PANELS:
             self.rail.add_panel(self.window_actions[spec.name], spec.group)
         self.rail.add_foot(self.window_actions["palette"])
-        self.split = tree_beside(self.experiments, self._filled_page())
+        self.split = tree_beside(self.experiments, self._build_page())
         self.setCentralWidget(rail_beside(self.rail, self.split))
         self.setStatusBar(self.status)
         fill_menu_bar(self.menuBar(), self.window_actions)
 
-    def _filled_page(self) -> QWidget:
+    def _build_page(self) -> QWidget:
         """The panels, with messages and progress over their lower edge."""
         set_role(self.strip, "card")
         fill_page(self.page, self.stack, self.strip, self.bar)
         return self.page
 
     def _connect_parts(self) -> None:
-        self._loaded.connect(self._show_first_panel, Qt.ConnectionType.QueuedConnection)
+        self._first_panel_imported.connect(self._show_first_panel, Qt.ConnectionType.QueuedConnection)
         self.stack.built.connect(self._panel_built)
         self.experiments.selected.connect(self._on_selected)
         self.experiments.opened.connect(lambda: self.show_panel("runs"))
@@ -152,11 +152,11 @@ class MainWindow(QMainWindow):
         return panel
 
     def use_run(self, name: str, run_id: int) -> None:
-        """Show a panel with a run as its model; what is selected in the tree stays."""
+        """Show a panel with a run as its model; the selection in the tree stays."""
         self.show_panel(name).use_run(run_id)
 
     def show_tree(self) -> None:
-        """Have the tree in view: in Runs, where the shown panel is without it."""
+        """Switch to Runs if the current panel hides the tree."""
         if not self.stack.spec.tree:
             self.show_panel("runs")
 
@@ -184,7 +184,7 @@ class MainWindow(QMainWindow):
         return self.stack.current
 
     def save_config(self) -> None:
-        """Write what is typed in the form to the store."""
+        """Save the edits in the form to the store."""
         define = self.panels.get("define")
         if isinstance(define, DefiningPanel):
             define.save()
@@ -196,13 +196,13 @@ class MainWindow(QMainWindow):
         self._show_selection()
 
     def reload(self) -> None:
-        """The tree and every panel read the whole store again; for a few changed records, use ``refresh``."""
+        """Read the whole store into the tree and every panel; for a few changed records, use ``refresh``."""
         self.experiments.reload()
         self._refresh_panels()
 
     def refresh(self) -> None:
-        """The tree reads the changed records; every panel, what it shows of them."""
-        self._gather.stop()
+        """Read the changed records into the tree, and then into every panel."""
+        self._refresh_timer.stop()
         try:
             self.experiments.refresh(self._changes)
         except StoreError as error:
@@ -213,10 +213,10 @@ class MainWindow(QMainWindow):
         self._refresh_panels()
 
     def _changed(self, changes: Changes) -> None:
-        """Records were written: read them at the next turn, once for all that come until then."""
+        """Schedule a refresh of changed records in the next turn of the event loop, once for all changes until then."""
         if changes:
             self._changes |= changes
-            self._gather.start()
+            self._refresh_timer.start()
         else:
             self.update_actions()
 
@@ -238,7 +238,7 @@ class MainWindow(QMainWindow):
         self.update_actions()
 
     def _show_title(self) -> None:
-        """The panel in the window's title, before it the experiment where the panel is about one."""
+        """Set the window title to the panel, preceded by the experiment if the panel is about one."""
         experiment_id, spec = self.selection.experiment_id, self.stack.spec
         about = self.experiments.model.experiment_name(experiment_id) if spec.tree and experiment_id is not None else ""
         self.setWindowTitle(" – ".join(part for part in (about, spec.title, "sdgui") if part))
@@ -267,7 +267,7 @@ class MainWindow(QMainWindow):
         self.show_panel("define")
 
     def _data_refused(self, experiment_id: int, problems: dict[str, str]) -> None:
-        """Show what keeps an experiment from being launched, at its fields."""
+        """Show at their fields the errors that prevent a launch."""
         self._show_experiment(experiment_id)
         define = self.panels["define"]
         if isinstance(define, DefiningPanel):
@@ -290,7 +290,7 @@ class MainWindow(QMainWindow):
     def _state_changed(self, run_id: int, state: RunState) -> None:
         self.update_actions()
         run = self.experiments.model.run(run_id)
-        if state == RunState.DONE and run is not None and run.launched is not None:  # not one that was imported
+        if state == RunState.DONE and run is not None and run.launched is not None:  # imported runs are not announced
             text = f"{self.experiments.model.name(run_id)} finished. {best_tip(run.best)}"
             search = Remedy("Search with this run", lambda: self.use_run("search", run_id))
             self.show_message(Message("info", text, remedy=search))
@@ -318,26 +318,26 @@ class MainWindow(QMainWindow):
         self.window_actions[self.panel].setChecked(True)
         self.experiments.setVisible(self.stack.spec.tree)
 
-    def _follow_elsewhere(self) -> None:
-        """Take up the runs on other machines, whose folders here are mirrors."""
+    def _follow_remote_runs(self) -> None:
+        """Follow runs on other machines; their local folders are mirrors."""
         hosts, runs = self.services.hosts, self.experiments.model.runs()
         threading.Thread(target=hosts.attach, args=(runs,), name="attach", daemon=True).start()
 
-    def _begin(self) -> None:
-        """The window is on screen: load its panels, that of the last time first, and all that goes on beside them."""
+    def _start_background_work(self) -> None:
+        """Start background work once the window is on screen; the panel of the last session is imported first."""
         threading.Thread(target=self._load_panels, args=(self.stack.spec.module,), name="panels").start()
         self.services.studies.follow()
         self.colleagues.start()
-        self._follow_elsewhere()
+        self._follow_remote_runs()
 
     def _load_panels(self, first: str) -> None:
-        """In a thread: the code of every panel, what pydantic and SQLAlchemy make once, and open_clip's lists.
+        """In a thread: import every panel, and fill the caches of pydantic, SQLAlchemy and open_clip.
 
-        So that showing a panel does not wait for them: panels need numpy, pyqtgraph and more.
+        Panels import numpy, pyqtgraph and more, which would delay their first display.
         """
         import_module(first)
         with suppress(RuntimeError):  # the window is gone
-            self._loaded.emit()
+            self._first_panel_imported.emit()
         for spec in PANELS:
             import_module(spec.module)
         RunConfig()  # builds its validators
@@ -352,13 +352,13 @@ class MainWindow(QMainWindow):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        QTimer.singleShot(_PAUSE, self, self._begin)
+        QTimer.singleShot(_FIRST_PAINT_MS, self, self._start_background_work)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        alive = [] if self._decided else self.run_commands.alive()
+        alive = [] if self._keeps_runs else self.run_commands.alive()
         if alive:
             event.ignore()
-            self._ask_about(alive)
+            self._ask_before_closing(alive)
             return
         if not self._last_writes.given_up:
             self._remember()
@@ -377,8 +377,8 @@ class MainWindow(QMainWindow):
         super().closeEvent(event)
 
     def keep_training(self) -> None:
-        """Close without a question; active runs keep training."""
-        self._decided = True
+        """Close without asking; active runs keep training."""
+        self._keeps_runs = True
         self.close()
 
     def _remember(self) -> None:
@@ -390,7 +390,7 @@ class MainWindow(QMainWindow):
         self.experiments.save()
         settings.sync()
 
-    def _ask_about(self, alive: list[Run]) -> None:
+    def _ask_before_closing(self, alive: list[Run]) -> None:
         def stop() -> None:
             self.services.studies.stop_all()
             for run in alive:

@@ -46,7 +46,9 @@ from sdgui.worker.pool import WorkerPool
 
 _TURN = 0.001  # s that the window's thread waits for another thread's Python code; Python's default is 5 ms
 
-_SCREEN = "start sdgui at a screen or through ssh -X. For libraries that are missing: sdgui-core doctor"
+_SCREEN = (
+    "start sdgui on a machine with a display, or through ssh -X. For libraries that are missing: sdgui-core doctor"
+)
 _SCHEMES: dict[str, Scheme] = {"system": "system", "light": "light", "dark": "dark"}
 
 
@@ -81,10 +83,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--upgrade-registry",
         action="store_true",
-        help="bring an older registry to this version, and exit; everyone else must have closed the window",
+        help="upgrade an older registry to this version, and exit; everyone else must close the window first",
     )
     parser.add_argument("--install-desktop", action="store_true", help="add sdgui to the desktop's menu, and exit")
-    parser.add_argument("--uninstall-desktop", action="store_true", help="take it off the menu again, and exit")
+    parser.add_argument("--uninstall-desktop", action="store_true", help="remove the menu entry, and exit")
     parser.add_argument("--version", action="version", version=f"sdgui {program_version()}")
     return parser
 
@@ -121,7 +123,7 @@ def _application() -> QApplication:
             return
         reason = " ".join((messages or [text])[0].split())[:200]
         print(
-            f"sdgui: the window cannot open, since Qt reaches no screen ({reason}); {_SCREEN}",
+            f"sdgui: the window cannot open, because Qt finds no display ({reason}); {_SCREEN}",
             file=sys.stderr,
             flush=True,
         )

@@ -45,7 +45,9 @@ def read_report(folder: Path) -> Report:
         raw = None
     if raw is None:
         stderr_lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise UserError(stderr_lines[-1] if stderr_lines else f"sdgui-core reproduce ended with {done.returncode}.")
+        raise UserError(
+            stderr_lines[-1] if stderr_lines else f"sdgui-core reproduce exited with status {done.returncode}."
+        )
     differing = {name: (then, now) for name, (then, now) in raw["differing"].items()}
     return Report(config, differing, tuple(raw["steps"]))
 

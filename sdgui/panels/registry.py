@@ -17,7 +17,7 @@ PANELS = (
         group="Home",
         icon="ph.house",
         shortcut="Ctrl+0",
-        tip="Home: what trains, what is done, what failed, and three ways to begin",
+        tip="Home: active, finished and failed runs, and three ways to start",
         module="sdgui.panels.home.panel",
         panel="HomePanel",
     ),
@@ -76,7 +76,7 @@ PANELS = (
         keys=(
             ("Alt+Up, Alt+Down", "Start a queued run earlier; later"),
             ("Alt+Home, Alt+End", "Start a queued run next; last"),
-            ("Delete", "Take a queued run out of the queue"),
+            ("Delete", "Remove a run from the queue"),
         ),
     ),
     PanelSpec(

@@ -264,7 +264,7 @@ class StudyPrograms(QObject):
         except psutil.AccessDenied as error:
             raise StudyProgramError(f"The study in {folder} is another user's program; end it as that user.") from error
         except OSError as error:
-            raise StudyProgramError(f"The study in {folder} cannot be asked to end: {error.strerror}.") from error
+            raise StudyProgramError(f"The study in {folder} cannot be stopped: {error.strerror}.") from error
         finally:
             self.poll()
 

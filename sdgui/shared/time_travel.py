@@ -73,7 +73,7 @@ class StepSlider(QWidget):
         self.slider.setTickPosition(QSlider.TickPosition.TicksBelow)
         self.label = PlainLabel(self, role="muted")
         self.export = QPushButton("Export …", self)
-        self.export.setToolTip(plain_tip("Save what each step finds as an animated image (WebP)"))
+        self.export.setToolTip(plain_tip("Save the results of each step as an animated image (WebP)"))
         hbox(self.play, self.label, (self.slider, 1), self.export, into=self)
         self._settle = QTimer(self, singleShot=True, interval=_SETTLES)
         self._settle.timeout.connect(lambda: self.moved.emit(self.step()))

@@ -23,7 +23,7 @@ class MarkRecords(Sessions):
     """Marks: read, set, removed."""
 
     def pair_marks(self, source: str) -> dict[Pair, bool]:
-        """Pair -> whether it was marked wrong (else right)."""
+        """Pair -> whether it was marked mismatched (else right)."""
         query = select(PairMarkRow).where(PairMarkRow.source == os.fsencode(source))
         with self._read_own() as session:
             return {(os.fsdecode(row.path), row.caption): row.wrong for row in session.scalars(query)}

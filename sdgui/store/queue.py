@@ -101,7 +101,11 @@ class QueueRecords(RunRecords):
         """The run trains where the other one does: a further stage of its chain."""
         with self._write() as session:
             row, previous = run_row(session, run_id), run_row(session, other_id)
-            row.machine, row.devices_asked, row.devices = previous.machine, previous.devices_asked, previous.devices
+            row.machine, row.devices_asked, row.devices = (
+                previous.machine,
+                previous.devices_asked,
+                previous.devices,
+            )
 
     def give_devices(self, run_id: int, slots: Slots) -> Run:
         """Mark a run as launched, whatever the queue, on the devices that it asks for or the first that are free.

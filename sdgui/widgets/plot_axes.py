@@ -126,8 +126,8 @@ def _round_values(low: float, high: float, tick_count: float) -> Any:
 class ZoomBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
     """Wheel zooms along x (over an axis: that axis), left drag zooms into a rectangle, middle drag pans.
 
-    ``moved(x, y)``: the axes that the user has moved; ``reset_requested`` fires on a double click, ``menu_requested`` on
-    a right click (with the position on the screen).
+    ``moved(x, y)``: the axes that the user has moved; ``reset_requested`` fires on a double click,
+    ``menu_requested`` on a right click (with the position on the screen).
     """
 
     moved = Signal(bool, bool)

@@ -132,7 +132,7 @@ def settle(window: MainWindow) -> None:
     while True:
         writer.wait()
         QApplication.processEvents()
-        waiting = window._gather.isActive()
+        waiting = window._refresh_timer.isActive()
         if not writer.pending and not waiting and not window.run_commands._checks:
             return
 

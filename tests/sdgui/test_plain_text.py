@@ -164,7 +164,7 @@ def test_tree_header_and_messages(qtbot: QtBot, window: MainWindow, monkeypatch:
     window.strip.start(HOSTILE)
     run = window.current_run()
     assert run is not None
-    window._ask_about([run])
+    window._ask_before_closing([run])
     FailureDialog(HOSTILE, HOSTILE, window).show()
     found = hostile_texts(window)
     assert {"ExperimentTree", "ElidedLabel", "PlainLabel"} <= {name for name, _ in found}

@@ -1,9 +1,9 @@
-"""Colour jitter, greyscale, blur and solarisation of a batch, by given draws.
+"""Colour jitter, greyscale, blur and solarisation of a batch, with precomputed random draws.
 
 The distortions of SimCLR (Chen et al. 2020, appendix A), in the order of DINO (Caron et al. 2021): jitter, then
 greyscale, blur and solarisation, each with a separate probability. Within the jitter the order is fixed (brightness,
-contrast, saturation, hue). Hues and blurs are drawn from discrete levels, so that images of one level are distorted
-together.
+contrast, saturation, hue). Hue and blur take discrete levels, so that images of the same level are distorted in one
+call.
 
 Flow: ``views`` calls ``distort_colours`` after the crop.
 
@@ -28,17 +28,17 @@ from core.ranks.transfer import to_device
 
 Rows = npt.NDArray[Any]
 
-DRAWS = 9  # per image: four chances, four of the jitter, one of the blur
+DRAWS = 9  # per image: four probabilities, four for the jitter, one for the blur
 LEVELS = 16
-SIGMA = (0.1, 2.0)  # of the blur, in pixels of an image of SIDE
+SIGMA = (0.1, 2.0)  # range of the blur, in pixels of an image of side SIDE
 SIDE = 224
 BRIGHTNESS, CONTRAST, HUE = 0.4, 0.4, 0.1  # strengths of the jitter (DINO)
-SOLARIZED = 128.0  # what is brighter is inverted
+SOLARIZED = 128.0  # brighter values are inverted
 GREYS = (0.2989, 0.587, 0.114)  # torchvision's weights of red, green and blue
 
 
 def is_distorted(recipe: ViewRecipe) -> bool:
-    """Whether a view asks for any of it."""
+    """Whether a view uses any of these distortions."""
     return max(recipe.jitter, recipe.greyscale, recipe.blur, recipe.solarize) > 0
 
 
@@ -80,7 +80,7 @@ def _jitter(images: Tensor, recipe: ViewRecipe, draws: Floats) -> Tensor:
 
 
 def _grey(images: Tensor) -> Tensor:
-    """(b, 1, S, S)"""
+    """Greyscale images, (b, 1, S, S)."""
     red, green, blue = images.split(1, dim=1)
     grey: Tensor = GREYS[0] * red + GREYS[1] * green + GREYS[2] * blue
     return grey

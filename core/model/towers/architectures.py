@@ -1,4 +1,4 @@
-"""Architectures by name: open_clip's, ours (``resources/architectures``), or a JSON file of the same shape.
+"""Architectures by name: open_clip's, ours (``resources/architectures``), or a JSON file in the same format.
 
 Flow: ``RunConfig.towers.architecture`` -> ``resolve_architecture`` -> ``core.model.towers.towers.build_towers``.
 """
@@ -34,7 +34,7 @@ def list_architectures() -> list[str]:
 def resolve_architecture(name_or_path: str, pretrained: str = "") -> dict[str, Any]:
     """The open_clip model configuration of a name or a JSON file.
 
-    For a published architecture it includes the activation and preprocessing of its weights ``pretrained``: OpenAI's
+    For a published architecture it includes the activation and preprocessing of the ``pretrained`` weights: OpenAI's
     need QuickGELU, for which open_clip has separate names (``ViT-B-32-quickgelu``).
 
     Raises ModelError for an unknown name (with close matches) and for a file with missing keys.
@@ -61,7 +61,7 @@ def resolve_architecture(name_or_path: str, pretrained: str = "") -> dict[str, A
     folded = {name.lower(): name for name in names}
     lowered = name_or_path[:LONGEST_SHOWN].lower()
     close = [folded[name] for name in difflib.get_close_matches(lowered, folded, n=3, cutoff=0.4)]
-    hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names[:8])} and more."
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known names include {', '.join(names[:8])}."
     raise ModelError(f"there is no architecture '{excerpt(name_or_path)}'; {hint}")
 
 
@@ -81,8 +81,8 @@ def _read(path: Path) -> dict[str, Any]:
     config = raw.get("model_cfg", raw) if isinstance(raw, dict) else raw
     missing = [key for key in REQUIRED if not isinstance(config, dict) or key not in config]
     if missing:
-        lacks = f"lacks {', '.join(missing)}; see {OURS / 'sd-tiny.json'}."
-        raise ModelError(f"the architecture {excerpt(str(path))} {lacks}")
+        example = OURS / "sd-tiny.json"
+        raise ModelError(f"the architecture {excerpt(str(path))} lacks {', '.join(missing)}; see {example}.")
     if "preprocess_cfg" in raw:
         config["preprocess_cfg"] = raw["preprocess_cfg"]
     check_description(config, f"the architecture {excerpt(str(path))}")

@@ -1,4 +1,4 @@
-"""Sending an alert: the user's own command, without a shell, and the user's own address, each for 10 s at most."""
+"""Sends an alert: runs the user's command without a shell and posts to the user's URL, each within 10 s."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from core.spec.alerts.watching import RunAlert
 from core.spec.chain import run_label
 from core.spec.reading import excerpt
 
-SECONDS = 10.0
+TIMEOUT = 10.0  # seconds
 
 
 def content(alert: RunAlert) -> dict[str, Any]:
-    """What a command gets on stdin and an address as JSON; ``text`` is what chat services show."""
+    """The JSON that the command gets on stdin and the URL as its body; chat services show ``text``."""
     record = {**asdict(alert.alert), "run": run_label(alert.run.path), "folder": str(alert.run.path)}
     return record | {"text": alert.sentence}
 
 
 def send(alert: RunAlert) -> list[str]:
-    """Run the command and post to the address of the alert's rules; returns a sentence for each failure."""
+    """Run the command and post to the URL of the alert's rules; returns an error message for each failure."""
     failures = []
     if alert.rules.command:
         failures.append(_run(alert))
@@ -34,17 +34,17 @@ def send(alert: RunAlert) -> list[str]:
 def _run(alert: RunAlert) -> str:
     command = [*alert.rules.command, alert.sentence]
     try:
-        ended = subprocess.run(
-            command, input=json.dumps(content(alert)).encode(), capture_output=True, timeout=SECONDS, check=False
+        result = subprocess.run(
+            command, input=json.dumps(content(alert)).encode(), capture_output=True, timeout=TIMEOUT, check=False
         )
     except subprocess.TimeoutExpired:
-        return f"The alert command {excerpt(command[0])} took more than {SECONDS:.0f} s and was ended."
+        return f"The alert command {excerpt(command[0])} took more than {TIMEOUT:.0f} s and was stopped."
     except (OSError, ValueError) as error:
         return f"The alert command {excerpt(command[0])} cannot be run: {excerpt(str(error))}."
-    if ended.returncode == 0:
+    if result.returncode == 0:
         return ""
-    why = excerpt(ended.stderr.decode("utf-8", "replace").strip()) or "no message"
-    return f"The alert command {excerpt(command[0])} exited with status {ended.returncode}: {why}."
+    reason = excerpt(result.stderr.decode("utf-8", "replace").strip()) or "no message"
+    return f"The alert command {excerpt(command[0])} exited with status {result.returncode}: {reason}."
 
 
 def _post(alert: RunAlert) -> str:
@@ -58,7 +58,7 @@ def _post(alert: RunAlert) -> str:
     headers = {"Content-Type": "application/json"}
     request = Request(alert.rules.url, json.dumps(content(alert)).encode(), headers, method="POST")
     try:
-        with build_opener(NoRedirects).open(request, timeout=SECONDS):
+        with build_opener(NoRedirects).open(request, timeout=TIMEOUT):
             return ""
     except HTTPError as error:
         return f"The alert address {excerpt(request.host)} answered with status {error.code}."

@@ -25,7 +25,7 @@ def _data(config: RunConfig) -> Problems:
     for name in ("train", "val", "test"):
         text = str(getattr(config.data, name))
         if SEPARATOR in text and not names_shards(text) and not may_be_there(text):
-            yield f"data.{name}", f"{SEPARATOR} joins shards, each of which ends with .tar; name other data alone."
+            yield f"data.{name}", f"{SEPARATOR} separates shards (.tar); other data must be named alone."
         elif names_shards(text) and (problem := brace_problem(text)):
             yield f"data.{name}", problem
     for path in retained_sets(config.data.retain).values():

@@ -37,8 +37,8 @@ class RunDirError(UserError):
     """A run folder that cannot be used; the message names it and the remedy."""
 
 
-class _Inside:
-    """A path in a run folder, made when it is asked for: thousands of runs are listed by a few of theirs."""
+class _PathInside:
+    """A path in the run folder, built on access: listing thousands of runs needs only a few of them."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -50,18 +50,18 @@ class _Inside:
 class RunDir:
     """Paths in a run folder, and access to its small files."""
 
-    config = _Inside("config.json")
-    events = _Inside("events.jsonl")
-    status = _Inside("status.json")
-    control = _Inside("control")
-    stdout = _Inside("stdout.log")
-    stderr = _Inside("stderr.log")
-    checkpoints = _Inside("checkpoints")
-    exports = _Inside("exports")
-    provenance = _Inside("provenance.json")
-    source = _Inside("source")  # the uncommitted changes, and the script and modules, that it ran with
-    samples = _Inside("samples")  # images that a script logged
-    lock = _Inside(".lock")
+    config = _PathInside("config.json")
+    events = _PathInside("events.jsonl")
+    status = _PathInside("status.json")
+    control = _PathInside("control")
+    stdout = _PathInside("stdout.log")
+    stderr = _PathInside("stderr.log")
+    checkpoints = _PathInside("checkpoints")
+    exports = _PathInside("exports")
+    provenance = _PathInside("provenance.json")
+    source = _PathInside("source")  # uncommitted changes, script and modules of the run
+    samples = _PathInside("samples")  # images that a script logged
+    lock = _PathInside(".lock")
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -76,7 +76,7 @@ class RunDir:
         self.check()
 
     def unwritable(self, error: OSError) -> RunDirError:
-        """The error for something in the folder that cannot be written."""
+        """The error when the folder cannot be written."""
         return RunDirError(f"cannot write the run folder {self.path}: {error.strerror or error}; choose another.")
 
     def check(self) -> None:
@@ -168,7 +168,7 @@ def _check_path(path: Path, root: Path, is_kind: Callable[[int], bool], kind: st
         if not path.resolve().is_relative_to(root):
             raise RunDirError(
                 f"{path} is a link out of its run folder, and a run writes only in its folder; replace "
-                f"it by the {kind} itself, or choose another run folder."
+                f"it with the {kind} itself, or choose another run folder."
             )
         if not is_kind(path.stat().st_mode):
             raise RunDirError(f"{path} is not a {kind} and cannot be written; remove it, or choose another run folder.")
@@ -179,7 +179,7 @@ def _check_path(path: Path, root: Path, is_kind: Callable[[int], bool], kind: st
 
 
 def new_name(name: str) -> str:
-    """The name of a new run folder of the run ``name``, as the window gives it."""
+    """A unique name for the folder of a new run ``name``."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:40].strip("-") or "run"
     return f"{slug}-{time.strftime('%Y%m%d')}-{secrets.token_hex(4)}"

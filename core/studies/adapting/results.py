@@ -1,4 +1,4 @@
-"""Results over all cells: the tuned setting of each family, and the planned comparisons.
+"""The results of a study of adaptation: the tuned arm of each family, and the planned comparisons.
 
 Flow: ``cells/*.json`` -> `select_arms` -> `summary` -> ``results.json`` and ``results.md``.
 """
@@ -26,7 +26,7 @@ def criterion(curve: Mapping[str, list[float]]) -> float:
 
 
 def select_arms(study: AdaptStudy, tuning: Cells) -> dict[str, str]:
-    """The arm of each family with the best `criterion` in tuning; families that are not fully tuned are left out."""
+    """The arm of each family with the best `criterion` in tuning; families with untuned arms are omitted."""
     families: dict[str, list[str]] = defaultdict(list)
     for arm in study.arms:
         families[arm.family].append(arm.name)
@@ -39,7 +39,7 @@ def select_arms(study: AdaptStudy, tuning: Cells) -> dict[str, str]:
 
 
 def best_control(study: AdaptStudy, selected: Mapping[str, str], tuning: Cells) -> str:
-    """The family without a teacher that was best in tuning; "" when none is tuned."""
+    """The family without a teacher that was best in tuning; "" if none has been tuned."""
     scores = {
         family: fmean(criterion(cell["curve"]) for cell in tuning[selected[family]].values())
         for family in study.without_teacher
@@ -49,7 +49,7 @@ def best_control(study: AdaptStudy, selected: Mapping[str, str], tuning: Cells) 
 
 
 def summary(study: AdaptStudy, tuning: Cells, report: Mapping[str, Cells]) -> dict[str, Any]:
-    """The results as plain data; ``report`` holds the cells of each condition by its name."""
+    """The results as JSON data; ``report`` has the cells of each condition, by its name."""
     selected = select_arms(study, tuning)
     control = best_control(study, selected, tuning)
     primary = [_compare(study, planned, planned.control or control, selected, report) for planned in study.primary]
@@ -70,7 +70,7 @@ def summary(study: AdaptStudy, tuning: Cells, report: Mapping[str, Cells]) -> di
 def _compare(
     study: AdaptStudy, comparison: Comparison, control: str, selected: Mapping[str, str], report: Mapping[str, Cells]
 ) -> dict[str, Any]:
-    """One comparison, paired by seed and draw."""
+    """The results of ``comparison``, paired by seed and draw."""
     row: dict[str, Any] = {**comparison.model_dump(), "control": control}
     cells = report.get(comparison.condition, {})
     ours, theirs = cells.get(selected.get(comparison.family, ""), {}), cells.get(selected.get(control, ""), {})
@@ -112,7 +112,7 @@ def _mean_over_seeds(
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """The results as tables."""
+    """The results as Markdown tables."""
     lines = [f"# {results['name']}", "", results["about"], ""]
     lines += [f"Best control without a teacher in tuning: {results['best_control'] or 'unknown'}.", ""]
     lines += [

@@ -1,9 +1,9 @@
 """Convert budgets in seconds to steps: the step time of each arm is measured on the machine before training.
 
 Flow: ``core.studies.study.queue`` calls `measure_arms` -> ``core.studies.study.step_time`` for each arm, in rounds ->
-`steps_within` for each run. Steps of an arm alternate with steps of the study's first arm, so other load slows both.
-An arm's cost is the median over rounds of the ratio of the two, times the first arm's median. Arms measured on
-different days are thus on one scale.
+`steps_within` for each run. Steps of an arm alternate with steps of the study's first arm, so that other load slows
+both. An arm's step time is the median ratio of the two over all rounds, times the first arm's median, which makes
+measurements of different days comparable.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from core.spec.study.records import StepTimeFile
 from core.studies.study.claiming import StudyError
 
 ROUNDS = 3
-MOST_STEPS = 10**9
+MAX_STEPS = 10**9
 JOB = tuple(python_command("core.studies.study.step_time"))
 _POLL_SECONDS = 0.5
 
@@ -37,15 +37,15 @@ def measure_arms(
     wait: Callable[[], None],
     measure: Measuring | None = None,
 ) -> Mapping[str, str]:
-    """Measure the step time of each of ``arms`` that has none yet, and return the reason for each that failed.
+    """Measure the step time of each arm that has none yet; returns the error of each arm that failed.
 
     ``wait`` is called about twice a second. ``measure`` measures one arm once; by default `measure_locally`. Returns
     early when ``stop`` is set.
     """
     problems: dict[str, str] = {}
     out.times.mkdir(exist_ok=True)
-    waiting = [(part, arm) for part in range(ROUNDS) for arm in arms if not _is_measured(out, arm, part)]
-    for position, (part, arm) in enumerate(waiting):
+    missing = [(part, arm) for part in range(ROUNDS) for arm in arms if not _is_measured(out, arm, part)]
+    for position, (part, arm) in enumerate(missing):
         if stop.is_set() or arm in problems:
             continue
         if part == 0 or position == 0:
@@ -57,12 +57,12 @@ def measure_arms(
 
 
 def steps_within(out: StudyDir, study: Study, arm: str, seconds: float) -> int:
-    """Number of steps that ``arm`` trains within ``seconds``. StudyError while its step time is not measured."""
-    return max(1, min(MOST_STEPS, math.floor(seconds / step_time(out, study, arm).step_seconds)))
+    """Number of steps that ``arm`` trains within ``seconds``. StudyError if its step time has not been measured."""
+    return max(1, min(MAX_STEPS, math.floor(seconds / step_time(out, study, arm).step_seconds)))
 
 
 def step_time(out: StudyDir, study: Study, arm: str) -> StepTimeFile:
-    """The step time of ``arm``, scaled by the first arm's. StudyError while it is not measured."""
+    """The step time of ``arm``, scaled by the first arm's. StudyError if it has not been measured."""
     base = study.base(arm).name
     records, first = (_records(out, name) for name in (base, study.arms[0].name))
     ratio = statistics.median(record.step_seconds / record.reference_seconds for record in records)
@@ -77,7 +77,7 @@ def _records(out: StudyDir, arm: str) -> list[StepTimeFile]:
     except UserError as error:
         raise StudyError(f"the step time of {arm} is unknown: {error}") from error
     if len(records) < ROUNDS:
-        raise StudyError(f"the step time of {arm} is not measured yet.")
+        raise StudyError(f"the step time of {arm} has not been measured yet.")
     return records
 
 
@@ -101,7 +101,7 @@ def measure_locally(out: StudyDir, arm: str, part: int, stop: threading.Event, w
             return ""
         output.seek(0)
         lines = output.read().decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"measuring the step time exited unexpectedly with status {process.returncode}"
+    return lines[-1] if lines else f"the step-time measurement exited unexpectedly with status {process.returncode}"
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -21,7 +21,7 @@ from core.spec.config import ConfigError
 from core.spec.errors import UserError
 from core.spec.run.status import process_alive
 from core.spec.study import Arm, Study, StudyDir, StudyRun, StudyStatus, absolute
-from core.studies.study.budgets import MOST_STEPS, measure_arms, measure_locally, steps_within
+from core.studies.study.budgets import MAX_STEPS, measure_arms, measure_locally, steps_within
 from core.studies.study.claiming import StudyError, check_folders, claim
 from core.studies.study.data import prepare
 from core.studies.study.places.place import THIS_COMPUTER, Ended, Place, Training, trained_on
@@ -308,7 +308,7 @@ def steps_of(out: StudyDir, study: Study, arm: Arm, seed: int) -> int:
     timed = study.timed(arm)
     assert timed is not None  # checked when a study is read
     their_seconds, own_seconds = (_step_seconds(out, name, seed) for name in (arm.as_long_as, timed.name))
-    return max(1, min(MOST_STEPS, round(study.steps * their_seconds / own_seconds)))
+    return max(1, min(MAX_STEPS, round(study.steps * their_seconds / own_seconds)))
 
 
 def _step_seconds(out: StudyDir, arm: str, seed: int) -> float:

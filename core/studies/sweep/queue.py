@@ -281,7 +281,7 @@ def check_edit(before: Sweep, sweep: Sweep, settled: bool) -> None:
     if [new.direction for new in sweep.objectives] != [old.direction for old in before.objectives]:
         raise StudyError("its objectives have another number or direction; restore them or choose a new folder.")
     if settled and [new.metric for new in sweep.objectives] != [old.metric for old in before.objectives]:
-        raise StudyError("its objectives have changed after a trial was complete; restore them or choose a new folder.")
+        raise StudyError("its objectives were changed after a trial had finished; restore them or choose a new folder.")
 
 
 def validation_value(values: Mapping[str, float], metric: str) -> float | None:

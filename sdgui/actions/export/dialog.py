@@ -196,8 +196,8 @@ class ExportDialog(QDialog):
         self._fill(choices)
         if not choices:
             self._refuse(
-                "The run has no checkpoint here yet. Train it for longer; of a run on another machine, fetch its "
-                "checkpoint first."
+                "The run has no local checkpoint yet. Train it for longer, or fetch the checkpoint of a remote run "
+                "first."
             )
 
     def _fill(self, choices: Sequence[Checkpoint]) -> None:

@@ -91,7 +91,7 @@ class Probes(QObject):
     def _on_applied(self, answer: Mapping[str, Any]) -> None:
         self._set_busy("")
         out, unreadable_count = Path(str(answer["path"])), int(answer["unreadable_count"])
-        text = f"{count(answer['images'])} images classified; the classes are in {out}."
+        text = f"{count(answer['images'])} images classified; the results are in {out}."
         level: Level = "info"
         if unreadable_count:
             level = "warning"

@@ -17,7 +17,7 @@ from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE
 
-MOST = 40  # the worker remembers few more
+MAX_RESULTS = 40  # the worker caches about as many
 
 
 class ResultList(QWidget):
@@ -62,14 +62,14 @@ class ResultList(QWidget):
         return self._results[row] if 0 <= row < len(self._results) else None
 
     def of(self, measure: Measure) -> Measured | None:
-        """The result of a measure."""
+        """The result of ``measure``; None without one."""
         return next((result for result in self._results if result.measure == measure), None)
 
     def add(self, added: Measured, show: bool = True) -> None:
         """Put a result first, replacing an earlier one of the same evaluation, and show it."""
         current = self.current()
         others = [result for result in self._results if result.measure != added.measure]
-        self._fill([added, *others][:MOST], added if show or current is None else current)
+        self._fill([added, *others][:MAX_RESULTS], added if show or current is None else current)
         self.added.emit(added)
 
     def replace(self, previous: Measured | None, added: Measured, show: bool = True) -> None:
@@ -77,17 +77,17 @@ class ResultList(QWidget):
         current = self.current()
         is_removed = previous is not None and previous in self._results and previous.measure != added.measure
         others = [result for result in self._results if result.measure != added.measure and result is not previous]
-        self._fill([added, *others][:MOST], added if show or current is None or current is previous else current)
+        self._fill([added, *others][:MAX_RESULTS], added if show or current is None or current is previous else current)
         if is_removed:
             self.removed.emit(previous)
         self.added.emit(added)
 
     def restore(self, results: Sequence[Measured]) -> None:
-        """Append results of earlier sessions."""
+        """Append the results of an earlier session."""
         known_measures = {result.measure for result in self._results}
         restored = [result for result in results if result.measure not in known_measures]
         if restored:
-            combined = [*self._results, *restored][:MOST]
+            combined = [*self._results, *restored][:MAX_RESULTS]
             self._fill(combined, self.current() or combined[0])
 
     def choose(self, measure: Measure) -> None:

@@ -41,13 +41,13 @@ _FILTERS: tuple[tuple[str, Shown], ...] = (
     ("All, lowest match score first", "all"),
     ("Below the threshold", "below"),
     ("Unmarked", "unmarked"),
-    ("Marked wrong", "wrong"),
-    ("Marked right", "right"),
+    ("Marked mismatched", "wrong"),
+    ("Marked correct", "right"),
 )
 _KEYS = {Qt.Key.Key_X: True, Qt.Key.Key_Space: False, Qt.Key.Key_U: None}
-_HINT = "X wrong · Space right · U unmark · S use the suggestion · F2 correct · Enter enlarges · Ctrl+Z undoes"
+_HINT = "X mismatched · Space correct · U unmark · S use suggestion · F2 edit · Enter enlarge · Ctrl+Z undo"
 _UNDER_IMAGES = 5 * SPACE  # the gallery's slider and the keys, above the row of buttons
-_EMPTY = "Choose a run and a data source. Pairs are listed by belief, lowest first, as images with captions."
+_EMPTY = "Choose a run and a data source. Pairs are listed with their match scores, lowest first."
 
 
 class CleanView(QWidget):
@@ -122,7 +122,7 @@ class CleanView(QWidget):
     def _foot(self, body: QWidget) -> QHBoxLayout:
         self.counts = ElidedLabel("", body)
         self.exclude_below = QCheckBox("Exclude all be&low the threshold", body)
-        self.exclude_below.setToolTip("Exclude all pairs below the threshold, except those marked right")
+        self.exclude_below.setToolTip("Exclude all pairs below the threshold, except those marked correct")
         self.basket_button = QPushButton("Add to &basket", body)
         tip = "Put the excluded pairs in the basket, to be applied with other fixes and retrained (Ctrl+Alt+B)"
         self.basket_button.setToolTip(plain_tip(tip))
@@ -161,7 +161,7 @@ class CleanView(QWidget):
         cached = self._items.get((index, mark, faint, caption))
         if cached is None:
             suggestion = f"suggestion: {pair.suggestion}" if pair.suggestion else ""
-            badge = "corrected" if is_corrected else {None: "", True: "wrong", False: "right"}[mark]
+            badge = "corrected" if is_corrected else {None: "", True: "mismatched", False: "correct"}[mark]
             truth = {None: "", True: "known to be shuffled", False: "known to be correct"}[pair.shuffled]
             cached = self._items[index, mark, faint, caption] = GalleryItem(
                 Path(pair.path),
@@ -230,7 +230,8 @@ class CleanView(QWidget):
         self.threshold_text.setText(text)
         wrong, right = ranked_pairs.marked(wrong=True), ranked_pairs.marked(wrong=False)
         self.counts.setText(
-            f"{count(out)} of {count(ranked_pairs.total)} excluded · {count(wrong)} marked wrong, {count(right)} right"
+            f"{count(out)} of {count(ranked_pairs.total)} excluded · "
+            f"{count(wrong)} marked mismatched, {count(right)} correct"
             f" · {count(shown_count)} shown"
         )
 
@@ -239,7 +240,7 @@ class CleanView(QWidget):
         if ranking:
             self.empty.set_content("Ranking the pairs", "The run encodes every image and caption once.")
         elif ready:
-            text = "Pairs are listed by belief, lowest first, as images with captions."
+            text = "Pairs are listed with their match scores, lowest first."
             self.empty.set_content("Find mislabelled pairs", text, "Rank the pairs", "Ctrl+Shift+R")
         else:
             self.empty.set_content("Find mislabelled pairs", _EMPTY)

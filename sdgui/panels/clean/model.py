@@ -126,7 +126,7 @@ class RankedPairs:
         return {"pairs": marked_keys, "below": self.threshold, "kept": right, "key": self.key}
 
     def excluded_pairs(self) -> list[Pair]:
-        """The listed pairs that are excluded and not corrected, and the unlisted pairs that are marked wrong."""
+        """The listed pairs that are excluded and not corrected, and the unlisted pairs that are marked mismatched."""
         listed_keys = {pair.key for pair in self.pairs}
         marked_keys = [key for key, wrong in self.marks.items() if wrong and key not in listed_keys]
         unlisted = [Pair(path, caption, 0.0, None, 0, None) for path, caption in marked_keys]

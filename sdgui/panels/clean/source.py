@@ -41,7 +41,7 @@ class CleanSource(QWidget):
         self.networks.addItem(_ONE, False)
         self.networks.setAccessibleName("Ranked by")
         self.rank = QPushButton("Rank the pairs", self)
-        self.rank.setToolTip("Rank all pairs by belief, lowest first (Ctrl+Shift+R)")
+        self.rank.setToolTip("Rank all pairs by match score, lowest first (Ctrl+Shift+R)")
         self.rank.setShortcut("Ctrl+Shift+R")
         set_role(self.rank, "primary")
         first, second = QHBoxLayout(), QHBoxLayout()

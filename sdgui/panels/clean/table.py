@@ -33,7 +33,7 @@ _COLUMNS: tuple[tuple[str, Sorting, str], ...] = (
     ("Suggestion", "suggestion", "The other caption of the data that fits the image best; S uses it"),
     ("Match score", "rank", "How well the caption fits the image, judged from the other pairs, 0 to 1"),
     ("P(clean)", "right", "Probability that the caption is correct, if the match scores form two groups"),
-    ("Mark", "mark", "Your mark: X wrong, Space right, U none"),
+    ("Mark", "mark", "Your mark: X mismatched, Space correct, U none"),
     ("Shuffled", "shuffled", "Whether the data marks the caption as shuffled"),
 )
 
@@ -91,7 +91,7 @@ class PairsModel(HeadedModel):
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _side(column)
         if role == Qt.ItemDataRole.AccessibleTextRole and column == _MARK:
-            spoken = {True: "marked wrong", False: "marked right", None: "not marked"}[mark]
+            spoken = {True: "marked mismatched", False: "marked correct", None: "not marked"}[mark]
             return "corrected" if is_corrected else spoken
         if role == Qt.ItemDataRole.ToolTipRole:
             suggestion = f"\nSuggestion: {pair.suggestion}" if pair.suggestion else ""

@@ -69,7 +69,7 @@ def groups_of(checked: Checked) -> list[Group]:
 
 
 class GroupsPage(QWidget):
-    """``check_requested``: read every image; ``other_requested``: name another split; ``exclude_requested``: leave rows out."""
+    """Groups of similar images. ``check_requested``: read every image; ``other_requested``: choose another split."""
 
     check_requested = Signal()
     other_requested = Signal()
@@ -82,12 +82,12 @@ class GroupsPage(QWidget):
         self._groups: list[Group] = []
         self.summary = ElidedLabel("", self)
         self.other_copies = QPushButton("C&ompare with another split …", self)
-        self.other_copies.setToolTip("Choose another split of these data, to look for images that are in both")
+        self.other_copies.setToolTip("Choose another split of these data to check for images that are in both")
         self.check = QPushButton("&Check again", self)
         self.copies = QPushButton("E&xclude copies", self)
         self.copies.setToolTip("Exclude all but the first of each group of exact duplicates")
         self.leaks = QPushButton("Exclude &leaks", self)
-        self.leaks.setToolTip("Exclude the images that another split has too")
+        self.leaks.setToolTip("Exclude the images that are also in another split")
         self.empty = EmptyState("ph.copy", "Find duplicates and leaks", _ABOUT, "Check the images", "", self)
         self.list = QListWidget(self)
         self.list.setAccessibleName("Groups")

@@ -68,11 +68,11 @@ class DataView(QWidget):
         self._services = services
         self.source = DataPicker(services, images_only=True, parent=self)
         self.save = QPushButton("&Save as new data …", self)
-        self.save.setToolTip("Save what is not excluded as a new table, with where it comes from (Ctrl+S)")
+        self.save.setToolTip("Save the remaining rows and their provenance as a new table (Ctrl+S)")
         self.save.setShortcut(QKeySequence("Ctrl+S"))
         set_role(self.save, "primary")
         self.more = QPushButton("&More", self)
-        self.more.setToolTip("Search these images, train on them, hold a part out, save the selection")
+        self.more.setToolTip("Search these images, train on them, split off a validation set, save the selection")
         self.words = QLineEdit(self)
         self.words.setPlaceholderText("Search the captions")
         self.words.setAccessibleName("Search the captions")

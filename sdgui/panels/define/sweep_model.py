@@ -45,7 +45,7 @@ def parse_values(spec: FieldSpec, text: str, config: RunConfig) -> SearchRange:
     else:
         choices: list[Value] = [parse(spec, part.strip()) for part in text.split(",") if part.strip()]
         if len(choices) < 2:
-            raise ValueError("Enter a range such as 1e-5 to 1e-2 log, or two choices or more: 0, 0.1, 0.2.")
+            raise ValueError("Enter a range such as 1e-5 to 1e-2 log, or two or more choices: 0, 0.1, 0.2.")
         raw = {"choices": choices}
     try:
         values = SearchRange.model_validate(raw)

@@ -151,7 +151,7 @@ class DoneCard(RunCard):
             label.show()
             label.show_image(image.path)
             label.setToolTip(plain_tip(image.caption))
-            label.setAccessibleName(f"Found for: {image.caption}")
+            label.setAccessibleName(f"Retrieved for: {image.caption}")
 
 
 class FailedCard(RunCard):

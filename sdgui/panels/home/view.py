@@ -82,7 +82,7 @@ class HomeView(QStackedWidget):
         self._paused = _Section("Paused", True, page)
         self._done = _Section("Latest results", True, page)
         self._failed = _Section("Failed", False, page)
-        self.nothing = PlainLabel("No run trains, has finished or has failed.", page, role="muted")
+        self.nothing = PlainLabel("No active, finished or failed runs.", page, role="muted")
         vbox(head, self.nothing, self._live, self._paused, self._failed, self._done, None, into=page, margins=2 * SPACE)
         return page
 

@@ -338,7 +338,7 @@ class MachinesPanel(Panel):
 
         def done(_: object) -> None:
             self.changed.emit(Changes(runs=frozenset(ids)))
-            self.message_requested.emit(Message("info", f"Took {count_with_unit(len(ids), 'run')} out of the queue."))
+            self.message_requested.emit(Message("info", f"Removed {count_with_unit(len(ids), 'run')} from the queue."))
 
         if ids:
             self._services.writer.submit(work, done, self._not_written)

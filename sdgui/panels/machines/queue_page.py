@@ -30,7 +30,7 @@ _ABOUT = (
     "Queue one with Ctrl+Shift+Enter."
 )
 _FIRST, _LAST = -(10**9), 10**9
-_LEAVE = "Take out of the queue (Delete)"
+_LEAVE = "Remove from the queue (Delete)"
 
 
 class QueuePage(QWidget):
@@ -122,7 +122,7 @@ class QueuePage(QWidget):
         for name, title in self._machines:
             machine_menu.addAction(self._send_action(menu, selected, name, title))
         menu.addSeparator()
-        leave = menu.addAction("Take out of the queue", lambda: self.table.leave_requested.emit(selected))
+        leave = menu.addAction("Remove from the queue", lambda: self.table.leave_requested.emit(selected))
         for action in (machine_menu.menuAction(), leave):
             action.setEnabled(not refusal)
             action.setToolTip(plain_tip(refusal))

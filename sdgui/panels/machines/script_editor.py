@@ -1,7 +1,7 @@
 """Shows the sbatch script before it is sent, and edits it: generated from the settings, or the user's own.
 
-Flow: ``show_machine`` -> ``script_requested`` -> the machine's reply -> ``show_generated``; an edited script is saved with
-the machine and sent for each of its runs, which it knows by the job's name.
+Flow: ``show_machine`` -> ``script_requested`` -> the machine's reply -> ``show_generated``; an edited script is saved
+with the machine and sent with each of its runs, which it identifies by the job's name.
 """
 
 from __future__ import annotations

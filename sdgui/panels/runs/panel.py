@@ -1,7 +1,7 @@
-"""Runs: the runs of what is selected in the tree; below them curves of the ticked, events and samples of the current.
+"""The Runs panel: a table of the selected experiments' runs; below it curves of ticked runs, events and samples.
 
-Flow: what the table chooses and ticks is asked of the window, comes back as the selection, and goes to the head, the
-table and the tabs. Those are made a turn after the table, and not where there is no run.
+Flow: selecting or ticking a row asks the window, which answers with a new ``Selection`` for the header, the table and
+the tabs. The tabs are created one turn of the event loop after the table, and only if there is a run.
 """
 
 from __future__ import annotations
@@ -23,22 +23,26 @@ from sdgui.widgets.late_parts import is_made, make_in_turns
 from sdgui.widgets.message import Message
 
 _EMPTY = ("No run yet", "Launch the experiment to see its curves here.")
-_STEPS = {  # the action of the empty state -> what it says, and the button's text
+_NEXT_STEPS = {  # action -> title, text and button of the empty state
     "launch": (*_EMPTY, "Launch"),
     "study": ("No run yet", "Start the study to see the curves of its runs here.", "Show the study"),
-    "new": ("No run yet", "An experiment says what is trained and how; its runs are shown here.", "New experiment"),
+    "new": (
+        "No run yet",
+        "An experiment is a config; each launch is a run, and its curves are shown here.",
+        "New experiment",
+    ),
 }
 
 
 class RunsPanel(Panel):
-    """The controller: ``view`` has the head and the table, ``tabs`` what is below."""
+    """The controller: ``view`` has the header and the table, ``tabs`` the plots below."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
         self._selection = Selection()
         self._actions: Actions | None = None
-        self._begun = self._entered = False
+        self._has_started = self._is_shown = False
         self._stack = QStackedWidget(self)
         self.empty = EmptyState("ph.chart-line", *_EMPTY, parent=self._stack)
         self.view = RunsView(services, self._stack)
@@ -57,7 +61,7 @@ class RunsPanel(Panel):
 
     @cached_property
     def tabs(self) -> RunTabs:
-        """Below the table: curves, comparisons, samples and events."""
+        """Curves, comparisons, samples and events, below the table."""
         tabs = RunTabs(self._services, self.view, self)
         tabs.message_requested.connect(self.message_requested)
         for relation in (tabs.view.scatter, tabs.view.parallel):
@@ -67,7 +71,7 @@ class RunsPanel(Panel):
         if self._actions is not None:
             tabs.set_actions(self._actions)
         tabs.select(self._selection)
-        if self._entered:
+        if self._is_shown:
             tabs.entered()
         return tabs
 
@@ -85,7 +89,7 @@ class RunsPanel(Panel):
         table.failed.connect(lambda sentence: self.message_requested.emit(Message("error", sentence)))
 
     def set_actions(self, actions: Actions) -> None:
-        """The buttons of the head and of the empty state, and what can be done with rows; before there are tabs."""
+        """Connect the buttons of the header and the empty state, and the actions of rows; called before tabs exist."""
         self.view.head.set_actions(actions)
         self.commands.set_actions(actions)
         self._actions = actions
@@ -101,14 +105,14 @@ class RunsPanel(Panel):
         """Explain why there are no curves yet, and offer the next action."""
         if self._actions is not None:
             step = self._next_step()
-            self.empty.set_content(*_STEPS[step], self._actions[step].shortcut().toString())
+            self.empty.set_content(*_NEXT_STEPS[step], self._actions[step].shortcut().toString())
 
     def focus_search(self) -> None:
         self.view.table.bar.filter.setFocus(Qt.FocusReason.ShortcutFocusReason)
         self.view.table.bar.filter.selectAll()
 
     def select(self, selection: Selection) -> None:
-        """Name what is chosen, mark it in the table, show it in the tabs."""
+        """Show the selection in the header, the table and the tabs."""
         self._selection = selection
         self.view.head.show_selection(selection)
         self._show_empty()
@@ -125,31 +129,31 @@ class RunsPanel(Panel):
             self.tabs.group_curves()
 
     def _show_page(self) -> None:
-        """The empty state only where there is no run to list."""
+        """Show the empty state only if there is no run to list."""
         table, selection = self.view.table, self._selection
         watched = selection.current_run is not None or selection.study_runs
-        some = bool(watched or table.model.rows.total() or table.arrangement.filter)
-        if some and self._stack.currentWidget() is self.empty and not self._has_tabs():
+        has_runs = bool(watched or table.model.rows.total() or table.arrangement.filter)
+        if has_runs and self._stack.currentWidget() is self.empty and not self._has_tabs():
             make_in_turns(self, ("tabs",))
-        self._stack.setCurrentWidget(self.view if some else self.empty)
+        self._stack.setCurrentWidget(self.view if has_runs else self.empty)
 
     def refresh(self) -> None:
         self.view.head.show_selection(self._selection)
-        if self._begun:
+        if self._has_started:
             self.view.table.refresh()
         if self._has_tabs():
             self.tabs.refresh()
 
     def entered(self) -> None:
-        self._entered = True
-        if not self._begun:
-            self._begun = True
+        self._is_shown = True
+        if not self._has_started:
+            self._has_started = True
             self.view.table.start()
         if self._has_tabs():
             self.tabs.entered()
 
     def left(self) -> None:
-        self._entered = False
+        self._is_shown = False
         if self._has_tabs():
             self.tabs.left()
         self._services.settings.setValue("runs/halves", self.view.split.saveState())

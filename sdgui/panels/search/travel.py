@@ -152,7 +152,7 @@ class SearchTravel(QObject):
 
     def _show_saved(self, answer: TravelSaved) -> None:
         self._view.jobs.end("travel0")
-        self._view.show_message(info(f"{answer['frames']} steps are saved as {answer['path']}."))
+        self._view.show_message(info(f"{answer['frames']} steps saved as {answer['path']}."))
 
     def _show_failure(self, failure: Failure) -> None:
         self._view.jobs.end("travel0")

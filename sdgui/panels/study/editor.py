@@ -232,7 +232,7 @@ class StudyEditor(QWidget):
             study, problem = None, str(error)
         self.steps.setEnabled(not self.budgets.text().strip())
         if study is not None and len(study.seeds) == 1:
-            problem = "One seed gives no interval and no test; three or more do."
+            problem = "One seed gives neither interval nor test; use three or more."
         set_role(self.wrong, "error" if study is None else "muted")
         self.wrong.setText(problem)
         self.make.setEnabled(study is not None)

@@ -51,7 +51,7 @@ RESULT_FORMATS: tuple[ExportFormat[WriteResults], ...] = (
     ExportFormat(
         "plot",
         "Plot (&SVG) …",
-        "The arms with their intervals, as a drawing",
+        "A plot of the arms with their intervals",
         lambda study, _tables, path: write_whole(path, study.plot.read_bytes()),
         "Drawings",
         ".svg",

@@ -168,7 +168,7 @@ class StudyView(QWidget):
         notes = [self._estimate] if self._estimate and look.state == "not started" else []
         notes += [look.results_problem] if look.results_problem else []
         if look.study is not None and len(look.study.seeds) == 1:
-            notes.append("Only one seed: no interval and no test. Add seeds for both.")
+            notes.append("Only one seed: intervals and tests need at least two. Add seeds.")
         if look.results is None and not look.results_problem:
             notes.append("No run has finished yet; the tables fill as runs finish.")
         notes += look.trouble.splitlines() if look.alive else []

@@ -168,7 +168,7 @@ class FixingDialog(QDialog):
         else:
             view.runs.setPlaceholderText("")
         pair = view.pairs.currentData()
-        view.pairs.setPlaceholderText("" if view.pairs.count() else "Pairs that were retrained are listed here")
+        view.pairs.setPlaceholderText("" if view.pairs.count() else "Retrained pairs of runs are listed here")
         view.page.setEnabled(isinstance(pair, RunPair) and pair.ready and not busy)
 
     # What is done

@@ -51,7 +51,7 @@ class FixingView(QWidget):
         self.seeds.setFixedWidth(7 * SPACE)
         hide_steps(self.seeds)
         self.seeds.setToolTip("Number of seeds (3 or more for intervals)")
-        tip = "Save the fixed data, and train the run's config on the data before and after, with the same seeds"
+        tip = "Save the fixed data and train the run's config before and after the fixes, with the same seeds"
         self.retrain = _button("&Retrain with these fixes", tip, self)
         set_role(self.retrain, "primary")
         self.pairs = _box("Retrained pairs", self)

@@ -144,7 +144,7 @@ class DataCard(QFrame):
 
     def _hold_out(self) -> None:
         self.hold_out.setEnabled(False)
-        self._say_held("Holding a tenth out …", done=False)
+        self._say_held("Splitting off 10 % …", done=False)
         self.facts.hold_out()
 
     def _say_held(self, text: str, done: bool = True) -> None:

@@ -1,7 +1,7 @@
-"""The presets to choose from: by family, searched as one types, each with its description, paper and what it needs.
+"""The preset picker: presets by family with a search box; each with its description, paper and requirements.
 
-Flow: a button opens it over the window; ``chosen`` gets preset and size. Enter chooses, arrows move while one types,
-Alt+1 to Alt+3 take the size, Escape closes.
+Flow: a button opens it over the window; ``chosen`` carries preset and size. Enter chooses, arrow keys move the
+selection while typing, Alt+1 to Alt+4 set the size, Escape closes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NAME = Qt.ItemDataRole.UserRole
 
 
 class PresetChooser(QFrame):
-    """A popup: the list on the left, what is under the cursor on the right."""
+    """A popup: the list on the left, the selected preset on the right."""
 
     chosen = Signal(str, str)  # preset, size
 
@@ -100,21 +100,21 @@ class PresetChooser(QFrame):
             side.addWidget(choice)
             QShortcut(QKeySequence(f"Alt+{index + 1}"), self).activated.connect(choice.click)
         side.addWidget(self.button)
-        self.setTabOrder(self.sizes.buttons()[-1], self.button)  # as they stand
+        self.setTabOrder(self.sizes.buttons()[-1], self.button)  # in visual order
         body = hbox(self.list, (side, 1), spacing=2 * SPACE)
         vbox(self.line, (body, 1), into=self, margins=SPACE)
 
     def size_chosen(self) -> Size:
-        """The size that is ticked."""
+        """The selected size."""
         return SIZES[max(0, self.sizes.checkedId())]
 
     def preset_chosen(self) -> str:
-        """The preset under the cursor, "" for none."""
+        """The selected preset; "" for none."""
         item = self.list.currentItem()
         return str(item.data(_NAME)) if item is not None and item.data(_NAME) else ""
 
     def open(self, preset: str = "", size: str = "demo") -> None:
-        """Show over the parent's window, at ``preset`` and ``size``."""
+        """Open over the parent's window with ``preset`` and ``size`` selected."""
         if not self._filled:
             self._fill()
         self.line.clear()
@@ -199,7 +199,7 @@ class PresetChooser(QFrame):
             self.chosen.emit(name, self.size_chosen())
 
     def _step(self, step: int) -> None:
-        """Move the cursor by ``step`` presets, past headings and what is hidden."""
+        """Move the selection by ``step`` presets, skipping headings and hidden ones."""
         rows = [
             row
             for row in range(self.list.count())
@@ -210,7 +210,7 @@ class PresetChooser(QFrame):
             self.list.setCurrentRow(rows[min(max(position + step, 0), len(rows) - 1)])
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Arrows move through the list while the typing goes on."""
+        """Arrow keys move through the list while the search box keeps the focus."""
         if watched is self.line and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
             steps = {Qt.Key.Key_Down: 1, Qt.Key.Key_Up: -1, Qt.Key.Key_PageDown: 8, Qt.Key.Key_PageUp: -8}
             if Qt.Key(event.key()) in steps:

@@ -77,7 +77,9 @@ def _of_training(facts: SourceFacts, config: RunConfig) -> dict[str, str]:
         available = ", ".join(map(repr, labels)) or "none"
         problems["data.label"] = f"The training data have no label {label!r}; they have {available}."
     elif label in labels and labels[label] < 2:
-        problems["data.label"] = f"The label {label!r} has {labels[label]} value, and telling classes apart needs two."
+        problems["data.label"] = (
+            f"The label {label!r} has {labels[label]} value, but classification needs at least two."
+        )
     if config.optim.batch_size > facts["images"]:
         problems["optim.batch_size"] = (
             f"A batch of {count(config.optim.batch_size)} is larger than the {count(facts['images'])} images of "

@@ -1,4 +1,4 @@
-"""The address of a group's registry, as ``--registry`` takes it; the password in it is never shown or stored."""
+"""The address of a shared registry, as given to ``--registry``; its password is never shown or stored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EXAMPLE = "postgresql+psycopg://ann@db.example.org/sdgui"
 
 @dataclass(frozen=True)
 class RegistryAddress:
-    """Where a PostgreSQL database is; ``str`` leaves the password out."""
+    """The address of a PostgreSQL database; ``str`` omits the password."""
 
     url: URL
 
@@ -25,23 +25,23 @@ class RegistryAddress:
 
     @property
     def server(self) -> str:
-        """Host and port, as libpq will take them."""
+        """Host and port, with libpq's defaults."""
         return f"{self.url.host or 'the local socket'}:{self.url.port or 5432}"
 
 
 def parse_address(text: str) -> RegistryAddress:
     """``postgresql+psycopg://USER[:PASSWORD]@HOST[:PORT]/DATABASE``; StoreError for anything else.
 
-    Without a password, libpq's own ways apply: ``~/.pgpass``, PGPASSWORD, certificates.
+    Without a password, libpq looks it up as usual: ``~/.pgpass``, PGPASSWORD, certificates.
     """
     try:
         url = make_url(text)
     except (ArgumentError, ValueError) as error:
-        raise StoreError(f"--registry is no database address; write it as {_EXAMPLE}.") from error
+        raise StoreError(f"--registry is not a database address; write it as {_EXAMPLE}.") from error
     if url.drivername not in (_DRIVER, "postgresql", "postgres"):
         raise StoreError(
-            f"--registry names {url.drivername}, and a shared registry is kept in PostgreSQL; write {_EXAMPLE}."
+            f"--registry names a {url.drivername} database, but a shared registry needs PostgreSQL, as in {_EXAMPLE}."
         )
     if not url.database:
-        raise StoreError(f"--registry names no database; end it with one, as in {_EXAMPLE}.")
+        raise StoreError(f"--registry names no database; append its name, as in {_EXAMPLE}.")
     return RegistryAddress(url.set(drivername=_DRIVER))

@@ -183,8 +183,8 @@ def _not_admitted(state: str, reason: str, address: RegistryAddress) -> StoreErr
         return StoreError(f"The registry {address} asks for a password of the user {user}; give it {places}.")
     if state == "28P01" or "password authentication failed" in reason:
         return StoreError(
-            f"The registry {address} refused user and password of {user}. Correct the password {places}; the server "
-            "says the same of a user that it does not know."
+            f"The registry {address} rejected the user name or password of {user}. Correct the password {places}; an "
+            "unknown user gives the same error."
         )
     if 'role "' in reason and "does not exist" in reason:
         return StoreError(

@@ -55,7 +55,7 @@ FACTS: Mapping[str, Fact] = {
     "step": Fact("Step", Kind.NUMBER, "Steps trained so far"),
     "steps": Fact("Steps", Kind.NUMBER, "Total steps"),
     "progress": Fact("Progress", Kind.NUMBER, "Share of steps done"),
-    "created": Fact("Created", Kind.TIME, "When it was added; of an imported run, when it began to train"),
+    "created": Fact("Created", Kind.TIME, "When it was added, or when an imported run began training"),
     "started": Fact("Started", Kind.TIME, "When training began"),
     "finished": Fact("Finished", Kind.TIME, "When training ended"),
     "duration": Fact("Duration", Kind.DURATION, "From the start to the end, or until now"),

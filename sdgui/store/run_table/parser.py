@@ -214,7 +214,7 @@ def _of_setting(field: Field, operator: str, text: str, quoted: bool) -> Value:
         return _CONSTANTS[text.lower()]
     number = None if quoted or operator == ":" else _number(text)
     if number is None and operator in ("<", "<=", ">", ">="):
-        raise ValueError(f"{operator} compares numbers, and “{text}” is none.")
+        raise ValueError(f"{operator} compares numbers, but “{text}” is not a number.")
     return text if number is None else number
 
 

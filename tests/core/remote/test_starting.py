@@ -120,7 +120,7 @@ def test_foreign_folders_and_those_without_a_config_are_left_alone(
     with pytest.raises(UserError, match=r"no longer has a config\.json"):
         submit(starter, config="")
     run.config.write_text("{}")
-    with pytest.raises(UserError, match="exists already and was not made by this window"):
+    with pytest.raises(UserError, match="already exists and was not created by this window"):
         submit(starter)
     assert run.config.read_text() == "{}"
     for devices in (["0; rm"], ["0", "x" * 65], ["-", "a b"]):
@@ -236,7 +236,7 @@ def test_a_chain_is_one_program_in_its_own_folder(
     submit_chain(starter, chain="", token="2", stage="stage-2-two")
     assert len(begun.all) == 2
     (folder / "job.json").unlink()
-    with pytest.raises(UserError, match="exists already and was not made by this window"):
+    with pytest.raises(UserError, match="already exists and was not created by this window"):
         submit_chain(starter, token="3")
     monkeypatch.setattr(starting, "_EXIT_SECONDS", -1.0)
     write_job(RunDir(folder / "stage-1-one"), Job(token="t", pid=os.getpid(), started=own_start_time()))

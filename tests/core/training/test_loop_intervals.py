@@ -64,18 +64,18 @@ def test_flops_are_counted_in_the_first_steps_where_a_peak_is_known(monkeypatch:
     counts = iter([10, 20, 60])
     monkeypatch.setattr(loop, "count_operations", lambda step: (step(), next(counts)))
     own: Any = SimpleNamespace(
-        _peak=1e12, _counts=[], schedules=SimpleNamespace(teaching=SimpleNamespace(every=3)),
+        _peak_flops=1e12, _operation_counts=[], schedules=SimpleNamespace(teaching=SimpleNamespace(every=3)),
         train_step=lambda batch: f"trained {batch}",
     )  # fmt: skip
     operations: Any = Loop._operations.fget  # type: ignore[attr-defined]
     assert operations(own) == 0.0
     for number in range(5):
         assert Loop._step_with_count(own, number) == f"trained {number}"  # type: ignore[arg-type,comparison-overlap]
-    assert own._counts == [10, 20, 60]
+    assert own._operation_counts == [10, 20, 60]
     assert operations(own) == 30.0
-    unknown: Any = SimpleNamespace(**{**vars(own), "_peak": None, "_counts": []})
+    unknown: Any = SimpleNamespace(**{**vars(own), "_peak_flops": None, "_operation_counts": []})
     assert Loop._step_with_count(unknown, 7) == "trained 7"  # type: ignore[arg-type,comparison-overlap]
-    assert unknown._counts == []
+    assert unknown._operation_counts == []
 
 
 @pytest.mark.parametrize(

@@ -284,6 +284,6 @@ def test_without_qt(tmp_path: Path, raised: str, said: str) -> None:
 @pytest.mark.parametrize("display", ["", ":4321"], ids=["none", "unreachable"])
 def test_without_a_screen(tmp_path: Path, display: str) -> None:
     told = start_hidden(tmp_path, QT_QPA_PLATFORM="xcb", **({"DISPLAY": display} if display else {}))
-    assert told.startswith("sdgui: the window cannot open, since Qt reaches no screen (")
+    assert told.startswith("sdgui: the window cannot open, because Qt finds no display (")
     assert "ssh -X" in told
     assert len(told.splitlines()) == 1

@@ -83,13 +83,13 @@ def test_runs_added_or_removed_elsewhere_are_read(window: MainWindow) -> None:
     settle(window)
     assert model.run(run.id) is None
     tailer.run_removed.emit(run.id)
-    assert not window._gather.isActive(), "it is known"
+    assert not window._refresh_timer.isActive(), "it is known"
     store.restore_run(run.id)
     window.services.studies.listed.emit(frozenset((run.id,)))
     settle(window)
     assert model.run(run.id) is not None
     tailer.run_added.emit(run.id)
-    assert not window._gather.isActive()
+    assert not window._refresh_timer.isActive()
 
 
 def test_the_title_names_the_experiment_where_the_panel_is_about_one(window: MainWindow) -> None:

@@ -222,7 +222,7 @@ def test_a_program_of_another_user_is_not_ended(
         patch.setattr(
             study_programs, "note_request", lambda folder, what: (_ for _ in ()).throw(OSError(28, "No space"))
         )
-        with pytest.raises(StudyProgramError, match=r"cannot be asked to end: No space\."):
+        with pytest.raises(StudyProgramError, match=r"cannot be stopped: No space\."):
             programs.ask_to_end(record.id, "pause")
 
 

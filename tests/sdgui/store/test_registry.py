@@ -123,7 +123,7 @@ def test_a_wrong_password_is_reported(postgres: PostgresServer, tmp_path: Path) 
     try:
         postgres.execute("SELECT pg_reload_conf()")
         address = parse_address(postgres.address(user="carl").replace("carl@", "carl:wrong@"))
-        with pytest.raises(StoreError, match="refused user and password of carl") as caught:
+        with pytest.raises(StoreError, match="rejected the user name or password of carl") as caught:
             _open_until_refused(tmp_path, address)
         assert "wrong" not in str(caught.value)
     finally:

@@ -62,8 +62,8 @@ def refused(said: str, state: str = "", invalid: bool = False) -> StoreError:
 @pytest.mark.parametrize(
     ("said", "state", "kind", "sentence"),
     [
-        ("x", "28P01", StoreError, "refused user and password of ann. Correct the password in ~/.pgpass"),
-        ('password authentication failed for user "ann"', "", StoreError, "refused user and password of ann."),
+        ("x", "28P01", StoreError, "rejected the user name or password of ann. Correct the password in ~/.pgpass"),
+        ('password authentication failed for user "ann"', "", StoreError, "rejected the user name or password of ann."),
         ("x", "28000", StoreError, "does not admit the user ann to this database"),
         ('role "ann" does not exist', "", StoreError, "The server db.lab:5433 has no user ann. Correct the user"),
         ('role "ann" is not permitted to log in', "", StoreError, "gives it LOGIN"),

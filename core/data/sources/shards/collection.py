@@ -76,7 +76,7 @@ class Shards:
                 )
         opened_shards = cls(pattern, shards)
         if not len(opened_shards) and not opened_shards.bad_count():
-            raise DataError(f"{excerpt(pattern)} holds no pairs; a shard has KEY.jpg and KEY.txt for each.")
+            raise DataError(f"{excerpt(pattern)} contains no pairs; a shard needs KEY.jpg and KEY.txt for each pair.")
         return opened_shards
 
     def __len__(self) -> int:

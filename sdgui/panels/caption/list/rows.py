@@ -22,7 +22,7 @@ IMAGE, CAPTION, SCORE, SECOND = range(4)
 ENTRY_ROLE = Qt.ItemDataRole.UserRole
 _TITLES = ("Image", "Caption", "Score", "Second model")
 _TIPS = (
-    "The image; Space shows it large",
+    "The image; Space enlarges it",
     "The caption that is exported; edit it with F2 or by typing",
     "The model's score: log-probability divided by length",
     "The second model's caption; Ctrl+U accepts it",

@@ -85,7 +85,7 @@ class MatrixTab(QWidget):
         self.fit_button = IconButton("ph.corners-out", "Show the whole matrix", parent=self)
         self.prompts = IconButton(
             "ph.text-aa",
-            "Edit the prompts of zero-shot, live on the matrix",
+            "Edit the zero-shot prompts with a live preview in the matrix",
             text="Prompts",
             checkable=True,
             parent=self,

@@ -1,6 +1,7 @@
 """The Mistakes tab: misclassified images, most confident first.
 
-Flow: a `Measured` brings the first ones; scrolling down -> ``more_requested`` -> the panel asks the worker -> ``append``.
+Flow: a `Measured` has the first ones; scrolling down -> ``more_requested`` -> the panel asks the worker ->
+``append``.
 """
 
 from __future__ import annotations

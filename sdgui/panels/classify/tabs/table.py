@@ -1,7 +1,7 @@
-"""A table of the Classify panel: rows of plain values, sorted by any column, filtered by words, bars for shares.
+"""A table of the Classify panel, sorted by any column, filtered by words, with bars for proportions.
 
-Flow: a tab makes `Column`s and rows -> ``ClassTable`` -> ``row_activated`` (Enter, double click) and
-``current_changed`` with the row's index in the given rows. Ctrl+C copies the selected rows with their header.
+Flow: a tab defines `Column`s and rows -> ``ClassTable`` -> ``row_activated`` (Enter, double click) and
+``current_changed`` with the row's index into the given rows. Ctrl+C copies the selected rows with their header.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class RowsModel(HeadedModel):
         self.columns = list(columns)
         self.rows: list[Row] = []
         self.visible_rows: list[int] = []  # indices into ``rows``, from the top
-        self._restore_current: tuple[int, Qt.SortOrder] = (-1, Qt.SortOrder.AscendingOrder)
+        self._sorting: tuple[int, Qt.SortOrder] = (-1, Qt.SortOrder.AscendingOrder)
         self._words: list[str] = []
 
     def set_rows(self, rows: Sequence[Row]) -> None:
@@ -64,12 +64,12 @@ class RowsModel(HeadedModel):
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Sort by ``column``; the sort is stable."""
-        self._restore_current = column, order
+        self._sorting = column, order
         self._arrange()
 
     def _arrange(self) -> None:
         self.beginResetModel()
-        first, (number, order) = self.columns[0].text, self._restore_current
+        first, (number, order) = self.columns[0].text, self._sorting
         names = (first(row).casefold() for row in self.rows) if self._words else iter(())
         matching = [i for i, name in enumerate(names) if all(word in name for word in self._words)]
         self.visible_rows = matching if self._words else list(range(len(self.rows)))
@@ -114,9 +114,9 @@ class RowsModel(HeadedModel):
 
 
 class ClassTable(QWidget):
-    """Filter box (with a ``filter_hint``), table, count."""
+    """A filter box with ``filter_hint`` as its placeholder, the table, and the count of visible rows."""
 
-    row_activated = Signal(int)  # index in the given rows: Enter or double click
+    row_activated = Signal(int)  # index into ``rows()``, on Enter or double click
     current_changed = Signal(int)  # -1 for none
 
     def __init__(self, name: str, columns: Sequence[Column], filter_hint: str = "", parent: QWidget | None = None):
@@ -139,19 +139,21 @@ class ClassTable(QWidget):
         self.filter_box.returnPressed.connect(self.view.setFocus)
         self.view.selectionModel().currentRowChanged.connect(lambda *_: self.current_changed.emit(self.current()))
         self.view.doubleClicked.connect(lambda _index: self.row_activated.emit(self.current()))
-        self.model.modelAboutToBeReset.connect(self._keep_current)
+        self.model.modelAboutToBeReset.connect(self._remember_current)
         self.model.modelReset.connect(self._restore_current)
         self._current_before_reset = -1
         self.setFocusProxy(self.view)
 
-    def _keep_current(self) -> None:
+    def _remember_current(self) -> None:
         self._current_before_reset = self.current() if self.current() < len(self.model.rows) else -1
 
     def _build(self, name: str) -> None:
         view = self.view
         view.setAccessibleName(name)
         view.setModel(self.model)
-        view.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)  # as given, until one asks
+        view.horizontalHeader().setSortIndicator(
+            -1, Qt.SortOrder.AscendingOrder
+        )  # unsorted until the user clicks a header
         view.setSortingEnabled(True)
         view.setShowGrid(False)
         view.setWordWrap(False)
@@ -186,13 +188,13 @@ class ClassTable(QWidget):
 
     # Rows
     def set_rows(self, rows: Sequence[Row]) -> None:
-        """Show ``rows`` with no current row; the order and the filter stay."""
+        """Show ``rows`` with no current row; sorting and filter stay."""
         self.view.setCurrentIndex(QModelIndex())
         self.model.set_rows(rows)
         self._show_count()
 
     def rows(self) -> list[Row]:
-        """All rows, in the given order."""
+        """All rows, in their original order."""
         return list(self.model.rows)
 
     def sort_by(self, column: int, descending: bool = False) -> None:
@@ -201,12 +203,12 @@ class ClassTable(QWidget):
         self.view.sortByColumn(column, order)
 
     def current(self) -> int:
-        """Index of the current row in the given rows; -1 for none."""
+        """Index of the current row in ``rows()``; -1 for none."""
         index = self.view.currentIndex()
         return self.model.visible_rows[index.row()] if index.isValid() else -1
 
     def set_current(self, row: int) -> None:
-        """Make a row current by its index in the given rows; no effect if the filter hides it."""
+        """Make ``row`` (an index into ``rows()``) current; no effect if the filter hides it."""
         if row in self.model.visible_rows:
             index = self.model.index(self.model.visible_rows.index(row), 0)
             self.view.setCurrentIndex(index)
@@ -217,7 +219,7 @@ class ClassTable(QWidget):
         return list(self.model.visible_rows)
 
     def copy(self) -> None:
-        """The selected rows as text, columns separated by tabs."""
+        """Copy the selected rows with their header as tab-separated text."""
         rows = sorted({index.row() for index in self.view.selectionModel().selectedRows()})
         lines = ["\t".join(column.title for column in self.model.columns)]
         for row in rows:
@@ -230,7 +232,7 @@ class ClassTable(QWidget):
             self.row_activated.emit(self.current())
 
     def _restore_current(self) -> None:
-        """The current row stays current."""
+        """Make the row current again that was current before the model was reset."""
         if self._current_before_reset >= 0:
             self.set_current(self._current_before_reset)
 

@@ -97,7 +97,7 @@ class SamplesBoard(QWidget):
         self.slider.setRange(0, 0)  # at its end, so that the newest step is shown first
         self.step = PlainLabel("", self, role="muted")
         self.captions = QListWidget()
-        self.captions.setAccessibleName("Captions that images are sought for")
+        self.captions.setAccessibleName("Captions used as queries")
         self.captions.setWordWrap(True)
         self.captions.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._arrange()

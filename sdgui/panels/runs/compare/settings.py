@@ -191,7 +191,7 @@ class ComparePart(QWidget):
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         self.only = QCheckBox("Only what differs", self)
         self.only.setChecked(True)
-        self.only.setToolTip("Leave out settings and metrics in which all of these runs agree")
+        self.only.setToolTip("Hide settings and metrics that are the same for all of these runs")
         self.only.toggled.connect(lambda _on: self._show())
         self.note = PlainLabel("", self, role="muted")
         row = QHBoxLayout()
@@ -227,7 +227,7 @@ class ComparePart(QWidget):
         self.model.show_comparison(self._comparison if number else Comparison(), self.only.isChecked() and number > 1)
         self.view.setColumnWidth(0, 34 * SPACE)
         if number < 2:
-            text = "Tick or select two runs or more to see in what they differ."
+            text = "Tick or select two or more runs to see how they differ."
         else:
             text = f"{number} runs" + (
                 f", the first of {len(self._requested_ids)}" if len(self._requested_ids) > MOST else ""

@@ -118,7 +118,7 @@ class PlotToolbar(QWidget):
             action.triggered.connect(lambda _=False, export=export: self.export_requested.emit(export))
         if any(self.offers(export) for export in PLOT_FORMATS if export.name != "csv"):
             figure = menu.addAction("Figure for a paper …")
-            figure.setToolTip("Size, font and legend as a paper needs them; also a table of last values for LaTeX")
+            figure.setToolTip("Figure for a paper: size, font and legend; also a LaTeX table of the last values")
             figure.triggered.connect(self.figure_requested)
         if menu.isEmpty():
             menu.addAction("No points to export yet").setEnabled(False)

@@ -178,7 +178,9 @@ class ParallelPart(_Relation):
         self.lines = ParallelCoordinates(self)
         self.number = ElidedLabel("", self, role="muted")
         self.filter = IconButton("ph.funnel", "Filter the table to what is brushed", text="To filter", parent=self)
-        self.overlay = IconButton("ph.chart-line", "Overlay the curves of what is brushed", text="Overlay", parent=self)
+        self.overlay = IconButton(
+            "ph.chart-line", "Overlay the curves of the brushed runs", text="Overlay", parent=self
+        )
         self.clear = IconButton("ph.x", "Take all brushes away", text="Clear", parent=self)
         row = QHBoxLayout()
         row.addWidget(self.number, 1)

@@ -79,7 +79,9 @@ class Scatter(QWidget):
             if (around := _around(axis, values[self._plotted_runs])) is not None:
                 show(*around, padding=0)
         left_out = len(names) - len(self._plotted_runs)
-        self._count = f"{len(self._plotted_runs)} runs" + (f"; {left_out} lack one of the two" if left_out else "")
+        self._count = f"{len(self._plotted_runs)} runs" + (
+            f"; {left_out} lack one of the two values" if left_out else ""
+        )
         self.note.setText(self._count)
         self.setAccessibleDescription(f"{y.title} over {x.title}: {self._count}")
 

@@ -55,7 +55,7 @@ def tip_of(field: Field) -> str:
         return f"Setting {field.key}"
     statistic = "Last value" if field.aggregate == "last" else "Best value"
     if field.aggregate == "at":
-        statistic = f"Last value up to step {count(field.step)}, once a run has come so far,"
+        statistic = f"Last value up to step {count(field.step)}, for runs that have reached it,"
     metric_text = field.metrics[0] if len(field.metrics) == 1 else f"the best of {', '.join(field.metrics)}"
     return f"{statistic} of {metric_text}\nIn a filter: {field.name}"
 

@@ -53,7 +53,7 @@ class AtStep(QWidget):
         self.step.setLineEdit(self.edit)
         self.step.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.step.setAccessibleName("Step")
-        self.step.setToolTip("The last value measured up to this step is shown, for runs that have come so far")
+        self.step.setToolTip("The last value measured up to this step, for runs that have reached it")
         self.step.setMinimumContentsLength(6)
         self.add = QPushButton("Add", self)
         self.add.setToolTip("Show this metric at this step as a column")

@@ -73,7 +73,7 @@ class ManySheet(QFrame):
         self._tags = QWidget(self)
         FlowLayout(self._tags)
         self.note = QPlainTextEdit(self)
-        self.note.setPlaceholderText("Note for all of them; empty leaves their notes as they are")
+        self.note.setPlaceholderText("Note for all of them; leave empty to keep their notes")
         self.note.setAccessibleName("Note")
         self.note.setToolTip("Left empty, notes stay as they are")
         self.note.setTabChangesFocus(True)

@@ -156,7 +156,7 @@ def importance(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]
     """The PED-ANOVA importance of each setting."""
     shares = report.importance.get(settings[0], {})
     if not shares:
-        return "Importance is computed from 4 complete trials on."
+        return "Importance needs at least 4 finished trials."
     names = sorted(shares, key=lambda name: shares[name])
     heights = [100 * shares[name] for name in names]
     bars = pg.BarGraphItem(

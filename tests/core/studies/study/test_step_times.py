@@ -12,7 +12,7 @@ import pytest
 
 from core.spec.study import Study, StudyDir
 from core.studies.study import budgets
-from core.studies.study.budgets import MOST_STEPS, measure_arms, measure_locally, step_time, steps_within
+from core.studies.study.budgets import MAX_STEPS, measure_arms, measure_locally, step_time, steps_within
 from core.studies.study.claiming import StudyError
 from tests.core.studies.study.test_study import study_dict
 
@@ -64,13 +64,13 @@ def test_unmeasured_arms_are_timed_in_turn(out: StudyDir) -> None:
 def test_step_time_is_the_median_of_three_rounds(out: StudyDir) -> None:
     for part, seconds in enumerate((0.5, 9.0)):
         timed(out, "base", part, seconds)
-        with pytest.raises(StudyError, match="the step time of base is not measured yet"):
+        with pytest.raises(StudyError, match="the step time of base has not been measured yet"):
             step_time(out, STUDY, "base-10s")
     timed(out, "base", 2, 0.4)
     found = step_time(out, STUDY, "base-80s")
     assert (found.step_seconds, found.machine, found.step_flops) == (0.5, "m0", 2e12)
     assert [steps_within(out, STUDY, "base-10s", seconds) for seconds in (10.0, 10.4, 0.1, 1e12)] == [
-        20, 20, 1, MOST_STEPS,
+        20, 20, 1, MAX_STEPS,
     ]  # fmt: skip
     out.step_time("base", 1).write_text("{")
     with pytest.raises(StudyError, match="the step time of base is unknown: "):

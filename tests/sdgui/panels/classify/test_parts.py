@@ -32,7 +32,7 @@ def shown(qtbot: QtBot) -> ResultList:
 
 
 def test_a_repeated_evaluation_replaces_its_result(shown: ResultList, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(result_list, "MOST", 3)
+    monkeypatch.setattr(result_list, "MAX_RESULTS", 3)
     first, again = a_result(), a_result()
     shown.add(first)
     shown.add(a_result(a_measure("knn")))

@@ -153,7 +153,7 @@ def test_a_folder_is_classified_into_a_table_beside_it(
     done(answer | bad)
     fine, some = parts.messages
     assert (fine.level, fine.text) == (
-        "info", f"1\u2009200 images classified; the classes are in {tmp_path}/out.csv."
+        "info", f"1\u2009200 images classified; the results are in {tmp_path}/out.csv."
     )  # fmt: skip
     assert fine.details == "cat: 1\u2009200"
     assert (some.level, some.text.removeprefix(fine.text)) == (

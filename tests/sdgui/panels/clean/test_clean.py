@@ -40,11 +40,11 @@ def test_keys_mark_pairs_and_marks_survive_a_restart(
     place = open_noise()
     ranked(qtbot, place)
     press(qtbot, place, Qt.Key.Key_X, Qt.Key.Key_Space, Qt.Key.Key_X)
-    assert [item.badge for item in place.view.gallery.items()[:4]] == ["wrong", "right", "wrong", ""]
+    assert [item.badge for item in place.view.gallery.items()[:4]] == ["mismatched", "correct", "mismatched", ""]
     assert place.view.gallery.current() == 3, "after each mark the next pair is chosen"
     qtbot.keyClick(place.view.gallery.view, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-    assert [item.badge for item in place.view.gallery.items()[:4]] == ["wrong", "right", "", ""]
-    assert "1 of 8 excluded · 1 marked wrong, 1 right" in place.view.counts.text()
+    assert [item.badge for item in place.view.gallery.items()[:4]] == ["mismatched", "correct", "", ""]
+    assert "1 of 8 excluded · 1 marked mismatched, 1 correct" in place.view.counts.text()
     close(place, qtbot)
     again = open_noise()
     pairs = ranked(qtbot, again)
@@ -102,11 +102,11 @@ def test_large_selections_are_marked_visible_first_and_the_rest_in_batches(
     assert 0 < badges.count("") < 1000, "some are left for the next turns"
     assert place.view.gallery.selected() == list(range(1000)), "what was selected stays so"
     place.mark(False)  # while the others still wait
-    qtbot.waitUntil(lambda: {item.badge for item in place.view.gallery.items()} == {"right"})
+    qtbot.waitUntil(lambda: {item.badge for item in place.view.gallery.items()} == {"correct"})
     place.mark(True)
     place.view.words.setText("image 99")  # everything is shown anew: nothing waits any more
     qtbot.wait(20)
-    assert [item.badge for item in place.view.gallery.items()] == ["wrong"] * 19
+    assert [item.badge for item in place.view.gallery.items()] == ["mismatched"] * 19
 
 
 def test_the_threshold_excludes_pairs_below_it_except_those_marked_correct(
@@ -204,7 +204,7 @@ def test_marking_a_partly_marked_selection_marks_all(qtbot: QtBot, open_noise: O
     press(qtbot, panel, Qt.Key.Key_X)
     panel.view.gallery.set_selected([0, 1, 2])
     panel.mark(True)
-    assert [item.badge for item in panel.view.gallery.items()[:4]] == ["wrong", "wrong", "wrong", ""]
+    assert [item.badge for item in panel.view.gallery.items()[:4]] == ["mismatched", "mismatched", "mismatched", ""]
     panel.view.gallery.set_selected([0, 1, 2])
     panel.mark(True)
     assert [item.badge for item in panel.view.gallery.items()[:4]] == ["", "", "", ""], "the same again takes it back"

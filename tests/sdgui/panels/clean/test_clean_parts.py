@@ -44,12 +44,12 @@ def test_facts_counts_and_threshold_as_text(place: CleanPanel) -> None:
     assert view.facts.text() == "4 pairs ranked: 2 likely mislabelled."
     assert (view.facts.wordWrap(), view.threshold_text.wordWrap()) == (True, True)
     assert view.threshold_text.text() == "2 below 0.201"
-    assert view.counts.text() == "0 of 4 excluded · 0 marked wrong, 1 right · 4 shown"
+    assert view.counts.text() == "0 of 4 excluded · 0 marked mismatched, 1 correct · 4 shown"
     assert (view.save_button.isEnabled(), view.basket_button.isEnabled()) == (False, False)
     assert view.filters.findData("shuffled") < 0
     place.mark(True)
     assert (view.save_button.isEnabled(), view.basket_button.isEnabled()) == (True, True)
-    assert view.counts.text() == "1 of 4 excluded · 1 marked wrong, 1 right · 4 shown"
+    assert view.counts.text() == "1 of 4 excluded · 1 marked mismatched, 1 correct · 4 shown"
     bins = [0] * 1000
     bins[100] = 1
     place._show(RankedPairs(some_pairs(shuffled=2, precision=0.5, shuffled_bins=bins, total=9), {}))
@@ -77,8 +77,8 @@ def test_an_image_shows_its_score_mark_and_known_label(place: CleanPanel) -> Non
     items = place.view.gallery.items()
     assert [(item.score, item.rank, item.correct, item.badge, item.badge_spoken, item.faint) for item in items] == [
         (0.1, 1, None, "", "", False),
-        (0.2, 2, False, "wrong", "marked wrong", True),
-        (0.4, 3, True, "right", "marked right", False),
+        (0.2, 2, False, "wrong", "marked mismatched", True),
+        (0.4, 3, True, "right", "marked correct", False),
         (0.8, 4, None, "", "", False),
     ]
     assert [item.detail for item in items] == [

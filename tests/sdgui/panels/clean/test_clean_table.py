@@ -83,7 +83,7 @@ def test_the_table_shows_labels_and_colours_marks() -> None:
         ["4", "d", "", "0.800", "–", "", ""],
     ]
     spoken = [model.index(row, 5).data(Qt.ItemDataRole.AccessibleTextRole) for row in range(4)]
-    assert spoken == ["not marked", "marked wrong", "marked right", "not marked"]
+    assert spoken == ["not marked", "marked mismatched", "marked correct", "not marked"]
     assert model.index(1, 4).data(Qt.ItemDataRole.AccessibleTextRole) is None
     ink = Qt.ItemDataRole.ForegroundRole
     look = theme()

@@ -73,7 +73,10 @@ def test_the_queue_shows_active_then_waiting_runs() -> None:
         return Run(number, 1, f"k{number}", Path("x"), "d", 0.0, state, **more)  # type: ignore[arg-type]
 
     alive = [run(1, RunState.RUNNING, devices="2", owner="ann@lab"), run(2, RunState.RUNNING)]
-    waiting = [run(3, RunState.QUEUED, queue_position=5, machine="far"), run(4, RunState.QUEUED, devices_asked="0,1")]
+    waiting = [
+        run(3, RunState.QUEUED, queue_position=5, machine="far"),
+        run(4, RunState.QUEUED, devices_asked="0,1"),
+    ]
     progress = {
         1: RunProgress(1, RunState.RUNNING, 30, 60, "training", None, None, ""),
         2: RunProgress(2, RunState.DONE, 60, 60, "", None, None, ""),

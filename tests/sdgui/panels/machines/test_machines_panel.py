@@ -317,7 +317,7 @@ def test_waiting_runs_are_counted_and_removed_with_a_message(
     panel.queue.table.leave_requested.emit([])
     panel.queue.table.leave_requested.emit([first, second])
     settle(window)
-    assert said == ["Took 2 runs out of the queue."]
+    assert said == ["Removed 2 runs from the queue."]
     assert [set(change.runs) for change in changed] == [{first, second}]
     qtbot.waitUntil(lambda: panel.list.item(0).data(Qt.ItemDataRole.AccessibleTextRole) == "Queue, 1 waiting")
     (queued,) = window.services.store.queue()

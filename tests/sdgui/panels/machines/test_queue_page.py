@@ -74,7 +74,7 @@ def test_the_menu_of_a_waiting_run(page: QueuePage) -> None:
     received = heard(page)
     page.show_machines([("", "This computer"), ("r&d", "r&d")])
     page.table.choose([3, 4])
-    for title in ("Move to the front of the queue", "Move to the end of the queue", "Take out of the queue"):
+    for title in ("Move to the front of the queue", "Move to the end of the queue", "Remove from the queue"):
         popup = menu(page, 2)
         next(action for action in popup.actions() if action.text() == title).trigger()
         popup.close()

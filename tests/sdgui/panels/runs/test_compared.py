@@ -133,7 +133,7 @@ def test_the_overlaid_or_else_the_selected_runs_are_compared(qtbot: QtBot, monke
     table.selected = [3]
     part.show_runs(())
     table.answer()
-    sentence = "Tick or select two runs or more to see in what they differ."
+    sentence = "Tick or select two or more runs to see how they differ."
     assert shown() == (["3"], 2, sentence), "a single run shows all fields"
     table.selected = list(range(25))
     table.selection_changed.emit([])

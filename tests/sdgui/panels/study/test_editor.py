@@ -142,7 +142,7 @@ def test_every_field_emits_a_change(editor: StudyEditor, monkeypatch: pytest.Mon
 
 def test_one_seed_is_a_note_and_no_error(editor: StudyEditor) -> None:
     editor.seeds.setText("4")
-    assert editor.wrong.text() == "One seed gives no interval and no test; three or more do."
+    assert editor.wrong.text() == "One seed gives neither interval nor test; use three or more."
     assert editor.make.isEnabled()
     editor.seeds.setText("4, 5")
     assert editor.wrong.text() == ""

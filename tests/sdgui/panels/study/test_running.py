@@ -118,7 +118,7 @@ def test_a_failed_arm_and_a_single_seed_are_reported(qtbot: QtBot, open_study: O
     panel.toolbar.begin.click()
     until(qtbot, panel, "failed")
     note = panel.view.note.text()
-    assert "Only one seed: no interval and no test" in note
+    assert "Only one seed: intervals and tests need at least two" in note
     assert "sd-clip, seed 0, failed: error: there is no image; mend the data." in note
     means, differences = panel.view.tables_now()
     assert cells(means)[0][2] == "10.0", "a mean without an interval"

@@ -159,7 +159,7 @@ def view(qtbot: QtBot) -> StudyView:
 def test_the_page_of_a_study_shows_what_its_numbers_lack(view: StudyView) -> None:
     view.show_look(a_look("running", a_study(seeds=[4])), {})
     assert view.note.text().splitlines() == [
-        "Only one seed: no interval and no test. Add seeds for both.",
+        "Only one seed: intervals and tests need at least two. Add seeds.",
         "No run has finished yet; the tables fill as runs finish.",
     ]
     assert not view.bars.isVisibleTo(view)

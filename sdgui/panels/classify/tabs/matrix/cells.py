@@ -30,7 +30,7 @@ class ConfusionCells:
             np.asarray(values, dtype=np.int64) for values in (true, predicted, count)
         )
         if not len(self.true) == len(self.predicted) == len(self.count):
-            raise ValueError("cells need a true class, a predicted class and a count each")
+            raise ValueError("each cell needs a true class, a predicted class and a count")
         for values in (self.true, self.predicted):
             if len(values) and not 0 <= values.min() <= values.max() < size:
                 raise ValueError(f"classes of cells must lie from 0 to {size - 1}")

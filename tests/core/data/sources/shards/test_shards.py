@@ -77,7 +77,7 @@ def test_a_pattern_with_too_many_shards_is_refused_at_once(pattern: str) -> None
 
 
 def test_mixing_shards_with_other_sources_is_reported_at_its_field() -> None:
-    with pytest.raises(ConfigError, match=r"data\.val: :: joins shards, each of which ends with \.tar"):
+    with pytest.raises(ConfigError, match=r"data\.val: :: separates shards \(\.tar\)"):
         override(preset_config("clip", "tiny"), ["data.val=/a/{0..3}.tar::/b.csv"])
 
 

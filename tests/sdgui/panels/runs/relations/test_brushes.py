@@ -197,8 +197,8 @@ def test_a_scatter_counts_missing_values_and_draws_ticked_runs_larger(qtbot: QtB
     assert scatter.nearest(QPointF(10, 10)) is None
     x, y = axis(RATE, [1e-4, 1e-2, 1.0]), axis(PRESET, ["clip", "coca", None])
     scatter.show_axes(x, y, ["a", "b", "c"], [None, 4, None])
-    assert scatter.note.text() == "2 runs; 1 lack one of the two"
-    assert scatter.accessibleDescription() == f"{y.title} over {x.title}: 2 runs; 1 lack one of the two"
+    assert scatter.note.text() == "2 runs; 1 lack one of the two values"
+    assert scatter.accessibleDescription() == f"{y.title} over {x.title}: 2 runs; 1 lack one of the two values"
     assert sorted(scatter._points.data["size"].tolist()) == [7, 12]
     assert scatter._bottom.tickStrings([-4.0, 0.0], 1, 1) == ["0.0001", "1"]
     assert scatter._left.tickStrings([0.5], 1, 1) == ["0.5"]

@@ -124,7 +124,7 @@ def test_headers_and_tooltips() -> None:
     assert tip_of(many) == "Best value of the best of val/student/R@1, val/teacher/R@1\nIn a filter: val/R@1"
     assert tip_of(replace(LOSS, aggregate="last")).startswith("Last value of train/loss\nIn a filter: last(train/loss)")
     tip = tip_of(replace(LOSS, aggregate="at", step=1200))
-    assert tip.startswith("Last value up to step 1\u2009200, once a run has come so far, of train/loss")
+    assert tip.startswith("Last value up to step 1\u2009200, for runs that have reached it, of train/loss")
     for field, value, right in (
         (LOSS, None, True), (fact("created"), 1.0, True), (fact("note"), "x", False), (RATE, 0.1, True),
         (RATE, True, False), (RATE, "auto", False),
