@@ -98,7 +98,7 @@ def test_large_selections_are_marked_visible_first_and_the_rest_in_batches(
     place.view.gallery.select_all()
     place.mark(True)
     seen, badges = place.view.gallery.visible_rows(), [item.badge for item in place.view.gallery.items()]
-    assert {badges[row] for row in seen} == {"wrong"}
+    assert {badges[row] for row in seen} == {"mismatched"}
     assert 0 < badges.count("") < 1000, "some are left for the next turns"
     assert place.view.gallery.selected() == list(range(1000)), "what was selected stays so"
     place.mark(False)  # while the others still wait
