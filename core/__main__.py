@@ -63,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 @contextmanager
 def _old_names_told() -> Iterator[None]:
-    """Names that are called otherwise now are told on stderr, each once, and warnings of other kinds are as ever."""
+    """Print each renamed name once on stderr; other warnings are unchanged."""
     with warnings.catch_warnings():
         warnings.simplefilter("once", OldName)
         original_showwarning = warnings.showwarning

@@ -14,7 +14,7 @@ from core.model.runtime import is_out_of_memory
 def keep_freed_memory() -> bool:
     """Have the C library keep large blocks that are freed, for the next step to use; whether it can.
 
-    glibc hands each back to the system, which fills it with zeros anew, page by page, in every step: a quarter of the
+    glibc hands each back to the system, which clears it again, page by page, in every step: a quarter of the
     time of a captioning step on a CPU. What the process holds stays at its peak in return. For programs that only
     train; see mallopt(3). Other C libraries are left alone.
     """

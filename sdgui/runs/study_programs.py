@@ -120,7 +120,7 @@ class StudyPrograms(QObject):
         return record
 
     def extend_sweep(self, study_id: int, trials: int) -> None:
-        """Train so many trials in all; a running sweep takes it over. Raises UserError."""
+        """Set the total number of trials; a running sweep applies it. Raises UserError."""
         folder = self._store.study(study_id).folder
         sweep = read_sweep(SweepDir(folder).sweep)
         self._write_sweep(folder, sweep.model_copy(update={"trials": trials}))

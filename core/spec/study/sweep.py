@@ -111,7 +111,7 @@ class EarlyStopping(Section):
     )
     first_trials: int = Field(5, ge=1, le=MOST, description="For median: trials that are never stopped.")
     first_step: int = Field(0, ge=0, le=10**9, description="For median and asha: no trial is stopped before this step.")
-    reduction: int = Field(4, ge=2, le=100, description="For asha: one in so many trials passes a rung.")
+    reduction: int = Field(4, ge=2, le=100, description="For asha: one in this many trials passes a rung.")
 
 
 class Sweep(Section):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["ahead", "behind", "overtakes", "falls behind", "not told apart"]
+Kind = Literal["ahead", "behind", "overtakes", "falls behind", "not significant"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Crossing:
 def crossing(points: Sequence[Difference]) -> Crossing | None:
     """How an arm compares with its baseline over ``points``, one per budget; None without points.
 
-    A budget favours an arm only when the interval of the difference excludes 0. *Ahead*, *behind* and *not told apart*
+    A budget favours an arm only when the interval of the difference excludes 0. *Ahead*, *behind* and *not significant*
     (no significant difference) hold at every budget, or from ``seconds`` on. A crossing is interpolated linearly in the
     logarithm of the budget, between the two budgets with significant differences of opposite sign.
     """
@@ -55,7 +55,7 @@ def crossing(points: Sequence[Difference]) -> Crossing | None:
     last = ordered[-1]
     since = next(index for index in range(len(ordered)) if all(point.sign == last.sign for point in ordered[index:]))
     if last.sign == 0:
-        return Crossing("not told apart", last, ordered[since].seconds if since else None)
+        return Crossing("not significant", last, ordered[since].seconds if since else None)
     before = next((point for point in reversed(ordered[:since]) if point.sign == -last.sign), None)
     if before is None:
         return Crossing("ahead" if last.sign > 0 else "behind", last, ordered[since].seconds if since else None)

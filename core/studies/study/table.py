@@ -124,7 +124,7 @@ def _budgets(results: Mapping[str, Any]) -> str:
     head = ["arms", "metric", *(f"{seconds:g} s" for seconds in budgets), "crossing"]
     text = (
         f"Differences of final networks at equal budgets ({clock_text}). If an interval contains 0, or one seed gives "
-        "none, the arms do not differ significantly (*not told apart*)."
+        "none, the difference is *not significant*."
     )
     return f"## By budget\n\n{text}\n\n" + markdown_table(head, rows)
 

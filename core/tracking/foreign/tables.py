@@ -56,7 +56,7 @@ def read(run: ForeignRun, position: Position) -> Iterator[Part]:
     header = _first_line(run.path, run.root)
     step_column = _step_column(header)
     if not step_column:
-        raise ForeignError(f"{run.path} has no column for the step any more; name one of {', '.join(STEPS)}.")
+        raise ForeignError(f"{run.path} no longer has a step column; expected one of {', '.join(STEPS)}.")
     names = _names(header)
     rows = position.get("rows", 0)
     skipped = rows if position and position.get("header") != header else 0

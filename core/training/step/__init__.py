@@ -1,1 +1,1 @@
-"""Parts of a step, and of what is told of it: the student, batches on the device, the guard, reports, utilisation."""
+"""Parts of a training step: the student, batches on the device, the guard, reports, utilisation."""

@@ -54,7 +54,7 @@ class Notes(QWidget):
 
 
 def skipped_rows(answer: Mapping[str, Any]) -> tuple[list[str], int]:
-    """Skipped rows of test and training data, and how many more are not listed; ``answer`` of ``classify_open``."""
+    """Skipped rows of test and training data, and how many others are not listed; ``answer`` of ``classify_open``."""
     rows: list[str] = []
     total, sources = 0, set[str]()
     for part in ("data", "train", "val"):

@@ -4,7 +4,7 @@ Flow: ``Shards.open`` opens the index of every shard of a pattern with ``open_in
 the tar's headers. It is written beside the shard (``00000.tar.index``), or to the cache folder if that is read-only.
 
 A file is a fixed header, facts as JSON, then the table of rows. A row is 48 bytes and is read on demand, so that a
-process pays only for the pages it touches. An index may come from someone else: its offsets are checked against the
+process loads only the pages it touches. An index may come from someone else: its offsets are checked against the
 shard's size on every use.
 """
 

@@ -49,7 +49,7 @@ _KEY = Qt.ItemDataRole.UserRole
 
 
 class PaperDialog(QDialog):
-    """Made anew from the current view each time; the style of the figure is remembered."""
+    """Built from the current view each time it is opened; the style of the figure is remembered."""
 
     def __init__(self, data: PlotData, settings: QSettings, parent: QWidget) -> None:
         super().__init__(parent)

@@ -211,9 +211,9 @@ def test_measures_and_overrides_follow_the_arm() -> None:
         ([], None),
         ([(10, 1.0), (20, 2.0)], ("ahead", None)),
         ([(10, -1.0), (20, -2.0)], ("behind", None)),
-        ([(10, 0.4)], ("not told apart", None)),  # the interval holds 0
+        ([(10, 0.4)], ("not significant", None)),  # the interval holds 0
         ([(10, 0.4), (20, 1.0)], ("ahead", 20)),
-        ([(10, 1.0), (20, -0.4)], ("not told apart", 20)),
+        ([(10, 1.0), (20, -0.4)], ("not significant", 20)),
         ([(1000, 1.0), (10, -1.0)], ("overtakes", 100.0)),  # half way on a logarithmic scale
         ([(1000, 1.0), (50, 0.4), (10, -1.0)], ("overtakes", 100.0)),  # between the budgets that tell so
         ([(10, 3.0), (1000, -1.0)], ("falls behind", 10 ** (1 + 2 * 0.75))),
@@ -239,7 +239,7 @@ def test_the_budget_where_one_arm_overtakes_another(
 def test_a_single_seed_has_no_significance() -> None:
     got = crossing([Difference(10, 1.0, None, None), Difference(20, 2.0, None, None)])
     assert got is not None
-    assert got.kind == "not told apart"
+    assert got.kind == "not significant"
 
 
 def test_step_time_includes_the_share_of_teacher_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

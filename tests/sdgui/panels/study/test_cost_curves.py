@@ -107,8 +107,8 @@ def test_arms_without_a_budget_or_the_metric_have_no_curve() -> None:
         ("ahead", 230.0, "a is ahead of b from 230 s on"),
         ("behind", None, "a is behind b at every budget"),
         ("even", 80.0, "a and b are even from 80 s on"),
-        ("not told apart", None, "a and b do not differ significantly"),
-        ("not told apart", 80.0, "a and b do not differ significantly from 80 s on"),
+        ("not significant", None, "a and b do not differ significantly"),
+        ("not significant", 80.0, "a and b do not differ significantly from 80 s on"),
         ("falls behind", 99.6, "a falls behind b at about 100 s"),
     ],
 )
