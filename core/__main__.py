@@ -1,4 +1,4 @@
-"""The verbs, for people and scripts without a window: ``python -m core VERB ...``; ``core.cli`` holds them.
+"""The command-line verbs: ``python -m core VERB ...``; ``core.cli`` implements them.
 
 Results go to stdout, progress and errors to stderr; the exit status is 0 only on success.
 """

@@ -1,4 +1,4 @@
-"""The window: experiments are defined, launched, watched and looked through here.
+"""The window: define, launch and watch experiments, and use their models.
 
 It imports of ``core`` only what loads no torch, and never trains: a run is a separate program.
 """

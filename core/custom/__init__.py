@@ -1,1 +1,1 @@
-"""Running code of the user's own: what a run may load, and errors that name the line in it."""
+"""Runs the user's own code: what a run may load, and errors that name the line."""

@@ -1,4 +1,4 @@
-"""Callbacks of a training that is started from Python: ``core.train(..., callbacks=[...])``."""
+"""Callbacks of a training started from Python: ``core.train(..., callbacks=[...])``."""
 
 from __future__ import annotations
 

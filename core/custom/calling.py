@@ -1,4 +1,4 @@
-"""Calling classes and functions of the user's own with the settings of a config, which are checked first."""
+"""Calls the user's classes and functions with settings from a config, which are validated first."""
 
 from __future__ import annotations
 

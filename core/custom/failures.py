@@ -1,4 +1,4 @@
-"""Errors of the user's own code as one sentence that names its file and line; the traceback follows as its cause."""
+"""Errors in the user's code as one sentence that names file and line; the traceback is chained as the cause."""
 
 from __future__ import annotations
 

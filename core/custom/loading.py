@@ -1,4 +1,4 @@
-"""The objects that a config's references name: from the copies in a run folder, or given to ``core.train``.
+"""The objects that a config references: from the copies in a run folder, or passed to ``core.train``.
 
 Flow: ``core.spec.run.code.keep_code`` has copied the files and checked who started the run -> ``CustomCode.load``.
 A copy is read once: the bytes that have the digest of the index are those that run.

@@ -1,4 +1,4 @@
-"""What the loader hands to a training step.
+"""A batch of views, as the loader passes it to a training step.
 
 Legend: B batch, H W image height and width, T tokens of the longest caption in the batch,
 P patches, k visible patches.

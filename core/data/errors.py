@@ -1,4 +1,4 @@
-"""Errors of data: one sentence for the user each. Every module of this package raises these."""
+"""Errors of data, each one sentence for the user; raised by all modules of this package."""
 
 from __future__ import annotations
 

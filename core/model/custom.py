@@ -1,4 +1,4 @@
-"""Towers that the user's own code changes: ``towers.build``, a function of the architecture's model.
+"""Custom towers: ``towers.build``, a function of the user that modifies the architecture's model.
 
 The function is given open_clip's module and returns it, or another with the same parts: ``visual`` takes normalised
 images (B, 3, S, S) and returns (B, D), with ``image_size`` and ``output_dim`` as attributes; the text tower is

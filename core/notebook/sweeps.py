@@ -1,4 +1,4 @@
-"""A search over settings from a notebook: trials are trained as programs of their own, as ``sdgui-core sweep`` does.
+"""A sweep from a notebook: trials are trained in separate processes, as by ``sdgui-core sweep``.
 
 report = core.sweep("lr.json", "sweeps/lr")
 print(report.trials[report.best[0]].params)

@@ -1,4 +1,4 @@
-"""A loss of the user's own as an objective: any module, or function, of the student's and the teacher's outputs.
+"""A custom loss as an objective: any module or function of the student's and the teacher's outputs.
 
 Flow: ``objectives.custom`` names it -> ``core.objectives.build`` -> ``CustomObjective``, which calls it in each step
 with those of ``student``, ``teacher`` and ``batch`` that it takes.

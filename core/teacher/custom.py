@@ -1,4 +1,4 @@
-"""A teacher that follows the student by a rule of the user's own: ``teacher.kind`` names its class."""
+"""A teacher that follows the student by a custom rule: ``teacher.kind`` names its class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How training ends before its last step."""
+"""Exceptions that end training before its last step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Validation while a run trains: student and teacher on held-out data, and what the window shows of it.
+"""Validation during training: student and teacher on validation data, and the samples that the window shows.
 
 Flow: the loop asks when a validation is due -> ``core.training.validation`` and ``core.training.caption_validation``
 compute -> ``evaluated`` and ``sample`` events; the score decides which checkpoint is the best.

@@ -1,4 +1,4 @@
-"""The rules for alerts of an experiment, or the defaults, in a dialog; *Test* lists what would have alerted."""
+"""The dialog of alert rules, for an experiment or the defaults; *Test* lists which runs would have alerted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The popups that actions open, each made once: Ctrl+K, shortcuts, tags and note, a preset, the basket."""
+"""The popups opened by actions, each created once: Ctrl+K, shortcuts, tags and note, a preset, the basket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Actions of the Experiment menu: create, import, edit, delete; and the program's end."""
+"""Actions of the Experiment menu: create, import, edit, delete; and quit."""
 
 from __future__ import annotations
 

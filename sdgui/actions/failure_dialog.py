@@ -1,4 +1,4 @@
-"""The dialog for a failure of the program itself, with its traceback folded away."""
+"""The dialog for an unexpected error, with its traceback collapsed."""
 
 from __future__ import annotations
 

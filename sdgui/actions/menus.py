@@ -1,4 +1,4 @@
-"""The menu bar, made from the table of actions; and the entries of Ctrl+K."""
+"""The menu bar, built from the table of actions; and the entries of Ctrl+K."""
 
 from __future__ import annotations
 

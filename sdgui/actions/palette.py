@@ -1,4 +1,4 @@
-"""Ctrl+K: one box that finds any action, run or panel by a few of its letters, or by a word of its description.
+"""The command palette (Ctrl+K): finds any action, run or panel by letters of its title or words of its description.
 
 Flow: ``Dialogs`` passes the current entries, the usual ones first; the palette puts those used last before them, ranks
 them as one types and runs the selected one. It closes on Escape or a click elsewhere.

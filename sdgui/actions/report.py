@@ -1,4 +1,4 @@
-"""The report of an experiment or a study: its note, runs, curves and samples on one page, renewed while runs train."""
+"""The report of an experiment or a study: note, runs, curves and samples on one page, updated while runs train."""
 
 from __future__ import annotations
 

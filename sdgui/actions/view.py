@@ -1,4 +1,4 @@
-"""Actions of the View menu: find, appearance, and one for each panel; and those that use a run in a panel."""
+"""Actions of the View menu: find, theme, one for each panel, and those that use a run in a panel."""
 
 from __future__ import annotations
 

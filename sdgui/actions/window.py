@@ -1,4 +1,4 @@
-"""What an action may ask of the main window, and what the actions are enabled by."""
+"""What actions may call on the main window, and the state that enables them."""
 
 from __future__ import annotations
 

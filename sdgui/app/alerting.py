@@ -1,4 +1,4 @@
-"""Alerts: a thread watches the runs that train; the window's message bar and the desktop show what the rules ask for.
+"""Alerts: a thread watches active runs; alerts appear in the message bar and as desktop notifications.
 
 Flow: store and tailer name the runs -> ``core.spec.alerts`` reads their folders -> ``Alerts.alerted`` -> ``Alerting``.
 """

@@ -1,4 +1,4 @@
-"""What may keep the window open when it is closed: runs that train, which is asked about, and writes under way."""
+"""What delays closing the window: active runs, which it asks about, and pending writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cyclic garbage, collected in the window's own thread alone.
+"""Runs the cyclic garbage collector only in the main thread.
 
 A cycle may hold widgets, and Python collects in whichever thread allocates. A widget that a worker thread frees leaves
 Qt with a pointer to nothing: the process ends, often much later and elsewhere.

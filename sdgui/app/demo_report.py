@@ -1,4 +1,4 @@
-"""The demo in the window: progress of its data, then a search of its images.
+"""The demo in the window: progress of rendering its data, then a search in them.
 
 Flow: ``DemoData`` -> strip and ``message_requested`` -> the window's message bar; ``ready`` -> ``search_demo``.
 """

@@ -1,4 +1,4 @@
-"""The program's entry in a desktop's menu: ``sdgui --install-desktop``, and the same files for a package.
+"""The desktop menu entry: ``sdgui --install-desktop``, and the same files for packages.
 
 Flow: ``resources/desktop`` and one SVG -> `write_entry` -> desktop file, icons in the sizes of the hicolor theme,
 AppStream metainfo and the MIME type of ``*.sdgui.json``, under a ``share`` folder: the user's, or a package's.

@@ -1,4 +1,4 @@
-"""The rail at the window's left edge: one button per panel, in sections, that of the current panel pressed."""
+"""The rail at the left edge: one button per panel, in groups, with the current panel's checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong beside the window, in its message bar; what is over is taken back.
+"""Problems of background threads, shown in the window's message bar and removed when solved.
 
 Flow: threads that follow runs, studies, chains, colleagues and machines -> ``trouble`` -> here -> the bar.
 """

@@ -1,4 +1,4 @@
-"""Who did what to an experiment and its runs, newest first, with the text that a change replaced."""
+"""The history of an experiment and its runs: who changed what, newest first, with replaced texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tags and note of an experiment or a run, in a small sheet over the tree; it saves when it closes, Escape cancels."""
+"""A sheet over the tree for tags and note of an experiment or a run; saves when it closes, Escape cancels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The left of the window: experiments and studies, filtered and selected; and which runs are chosen and ticked.
+"""The left side of the window: the tree of experiments and studies, the selected run and the ticked runs.
 
 Flow: the panel owns the tree's model, the chosen run and the ticks, and emits ``selected`` when one of them changes;
 the main window passes that ``Selection`` to the panels.

@@ -1,4 +1,4 @@
-"""What keeps a run from being repeated as it was, asked of the trainer's program. No Qt.
+"""Differences that prevent reproducing a run, from ``sdgui-core reproduce``. No Qt.
 
 Flow: ``sdgui-core reproduce RUN --json`` -> ``read_report`` -> the message after *Reproduce*.
 """

@@ -1,4 +1,4 @@
-"""The tree view of experiments: a row is one rounded band from edge to edge, with the theme's arrow to expand it."""
+"""The tree view of experiments: each row is a full-width rounded band, with the theme's expand arrow."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The panels of the window, a package each; ``registry`` lists them."""
+"""The panels of the window, one package each; ``registry`` lists them."""

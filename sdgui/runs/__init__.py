@@ -1,1 +1,1 @@
-"""Runs as programs of their own: starting and stopping them, and following their folders."""
+"""Runs in separate processes: starts and stops them, and follows their folders."""

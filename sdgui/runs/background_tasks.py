@@ -1,4 +1,4 @@
-"""Tasks with files or the store, run in order by a background thread; outcomes come back to the window's thread.
+"""Tasks on files or the store, run in order by a background thread; outcomes are delivered in the main thread.
 
 Another window, or a backup, may hold the database for seconds, and a disk may be slow: the window's thread writes
 nothing. It does read from the store: reads are short, and never wait for a writer.

@@ -1,4 +1,4 @@
-"""Staged presets as chains of runs: made from an experiment, and their stages listed as they appear.
+"""Staged presets as chains of runs: creates them from an experiment, and lists their stages as they start.
 
 Flow: an experiment's config -> ``chain_of`` -> chain folder under the runs, its first stage a run like any other ->
 the launcher starts ``python -m core train chain.json FOLDER`` -> ``ChainWatch`` lists each further stage under the same

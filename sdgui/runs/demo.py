@@ -1,4 +1,4 @@
-"""The demo: data drawn by a separate program, and the experiments that use it.
+"""The demo: data rendered in a separate process, and the experiments that use it.
 
 Flow: ``--demo`` (or the button of the empty window) asks for it; ``python -m core demo-data`` writes the images and
 the tables; the window shows how far it is, and a launch that needs the data waits for ``ready``.

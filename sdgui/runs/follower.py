@@ -1,4 +1,4 @@
-"""Follower, the tailer's thread: polls run folders, sums up their events, determines states, records them. No Qt.
+"""Follower, the tailer's thread: polls run folders, summarises their events, determines and records states. No Qt.
 
 Flow: run folders -> ``LiveRun`` (what is listed) and ``RunHistory`` (curves of shown runs) -> store and ``Outbox``. The
 window's thread takes the news from there: a slow window gets one batch, not a backlog.

@@ -1,4 +1,4 @@
-"""RunHistory: all that a run has reported so far, as arrays for the plots and lists for the panels. No Qt.
+"""RunHistory: everything a run has reported, as arrays for the plots and lists for the panels. No Qt.
 
 Flow: the tailer's thread applies events as they come; the window's thread takes snapshots at any time. Nothing is
 locked: what was once handed out never changes, and each series is published by one assignment.

@@ -1,4 +1,4 @@
-"""Launcher: starts trainers as programs of their own, pauses, stops and queues them.
+"""Launcher: starts trainers in separate processes, and pauses, stops and queues them.
 
 Flow: a config from the store -> run folder with ``config.json`` -> ``python -m core train`` in its own session.
 From then on the run folder holds its state; the window only writes ``control``. A trainer outlives the window.

@@ -1,4 +1,4 @@
-"""LiveRun: the current state of one run folder, by its new events and its status. No Qt.
+"""LiveRun: the current state of one run folder, from its new events and its status. No Qt.
 
 Flow: the tailer polls one per run in its thread, passes what ``poll`` returns to the window and records ``to_record``.
 """

@@ -1,4 +1,4 @@
-"""A thread that polls, and that no exception ends.
+"""A polling thread that survives every exception.
 
 Flow: ``Poller`` calls ``poll`` again and again; what goes wrong is reported in a sentence, and tried again.
 """

@@ -1,4 +1,4 @@
-"""Stopping a run in view: asked through ``control``, then terminated, then killed. No Qt.
+"""Stops a run in visible stages: requested through ``control``, then terminated, then killed. No Qt.
 
 Flow: the launcher makes a ``StopPlan`` when the user stops a run and calls ``advance`` a few times a second.
 """

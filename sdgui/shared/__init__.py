@@ -1,1 +1,1 @@
-"""What the panels share: their contract, the services handed to them, messages, background tasks."""
+"""Shared by the panels: their interface, services, messages, background tasks."""

@@ -1,4 +1,4 @@
-"""The basket of fixes: what panels found wrong with data, kept in the store until it is applied or taken out.
+"""The basket of fixes: problems that panels found in data, stored until they are applied or removed.
 
 Flow: panel -> ``Basket.put(Finding)`` -> store (in the writer's thread) -> ``changed`` -> the button with its count and
 the open dialog. Every change is an exchange of entries, so that it is undone by exchanging them back.

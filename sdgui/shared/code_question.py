@@ -1,4 +1,4 @@
-"""The question whether code that came with a run folder may run: once for each file, by its digest, and remembered."""
+"""Asks whether code in a run folder may run: once per file, by its digest; the answer is remembered."""
 
 from __future__ import annotations
 

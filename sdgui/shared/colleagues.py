@@ -1,4 +1,4 @@
-"""What others change in a shared registry, so that the window reads it again.
+"""Detects changes by others in a shared registry, so that the window reloads them.
 
 Flow: the registry's activity -> a thread that reads on from the last row known -> ``changed`` in the window's thread.
 """

@@ -1,4 +1,4 @@
-"""The head of the panels that launch: the chosen experiment, where its next run trains, Queue and Launch.
+"""The header of panels that launch: the selected experiment, where its next run trains, Queue and Launch.
 
 Flow: the panel's ``select`` and ``refresh`` -> ``show_experiment`` or ``show_selection``; the buttons are the window's
 actions.

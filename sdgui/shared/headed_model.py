@@ -1,4 +1,4 @@
-"""A table whose columns have headings; rows have none."""
+"""A table model whose columns have headings and whose rows have none."""
 
 from __future__ import annotations
 

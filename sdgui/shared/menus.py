@@ -1,4 +1,4 @@
-"""The context menus of the tree and of the table of runs; actions and panels name the one that they stand in."""
+"""The context menus of the tree and of the table of runs; actions and panels name the menu they belong to."""
 
 EXPERIMENT_MENU = "experiment"
 RUN_MENU = "run"

@@ -1,4 +1,4 @@
-"""An experiment on a folder of the user's own, or on a table of pairs.
+"""Creates an experiment from the user's folder of images, or table of pairs.
 
 Flow: a folder chosen or dropped -> ``own_data_config`` -> a new experiment, shown in Define with what the data contain.
 """

@@ -1,4 +1,4 @@
-"""What every panel of the window is given and must offer; the main window knows panels only through this.
+"""The interface of every panel; the main window knows panels only through it.
 
 Flow: ``__main__`` makes the ``Services``; the tree of experiments makes a ``Selection``, which goes to the panels that
 have the tree beside them and to no other. What any other panel works with stands in its own head, and is changed there

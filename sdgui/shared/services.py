@@ -1,4 +1,4 @@
-"""What every panel is handed: the store, runs, workers, settings, and the current selection."""
+"""The services of every panel: the store, runs, workers, settings, and the current selection."""
 
 from __future__ import annotations
 

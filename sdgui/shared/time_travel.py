@@ -1,4 +1,4 @@
-"""Time travel: one step of a run that every panel shows which can: curves, samples, search results, maps.
+"""Time travel: one step of a run, shared by the panels: curves, samples, search results, maps.
 
 Flow: a panel's `StepSlider`, or the samples of a run -> ``TimeTravel.go(run, step)`` -> ``moved`` -> the panels that
 show this run. A run can be looked back at where its checkpoints are kept (``checkpoint.keep_every``).

@@ -1,4 +1,4 @@
-"""The captions' part of the store: the list that the Caption panel works on, kept as it changes.
+"""The captions' part of the store: the list of the Caption panel, saved as it changes.
 
 Flow: Caption panel -> thread -> ``keep_captions`` and ``forget_captions``; the next start reads ``captions`` in parts.
 An image is known by its path; keeping it again replaces what was kept. The list is its user's own: beside a shared

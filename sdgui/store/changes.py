@@ -1,4 +1,4 @@
-"""The changed records of the store, so that a panel reads these again and no others.
+"""The changed records of the store, so that panels reload only these.
 
 Flow: whoever writes emits ``Changes``; the main window gathers them; the tree and the panels refresh.
 """

@@ -1,4 +1,4 @@
-"""The database file: opened with the settings it needs, refused when newer or damaged, migrated when older.
+"""Opens the database file: refuses newer or damaged ones, migrates older ones.
 
 Flow: ``Store.open`` asks for an engine here and knows nothing of files, versions or pragmas.
 """

@@ -1,4 +1,4 @@
-"""An open database as the store uses it, and SQLite's engine: pragmas, waiting for writers, errors as sentences."""
+"""An open database, and SQLite's engine: pragmas, waiting for writers, error messages."""
 
 from __future__ import annotations
 

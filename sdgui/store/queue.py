@@ -1,4 +1,4 @@
-"""The queue's part of the store: which run waits where, and who takes it.
+"""The queue's part of the store: waiting runs, their machines and devices.
 
 Flow: the launcher tells what each machine has (``Slots``); ``take_next`` finds the first waiting run that it has a free
 device for, and marks it as launched on it, in one transaction: of two windows, or two people, only one gets it.

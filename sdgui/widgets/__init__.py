@@ -1,1 +1,1 @@
-"""Widgets made once and used in every panel; they take plain data and know nothing of the store."""
+"""Generic widgets used by every panel; they take plain data and do not depend on the store."""

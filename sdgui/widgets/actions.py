@@ -1,4 +1,4 @@
-"""Every action of the window, in one list: menus, context menus, buttons, Ctrl+K and the list of shortcuts all read it.
+"""All actions of the window in one list, used by menus, context menus, buttons, Ctrl+K and the shortcut list.
 
 Flow: a package declares its actions as a table of ``Action`` records; ``Actions.register`` makes a ``QAction`` of each;
 ``Actions.update`` enables what can be done now. An action is one record, and nothing else needs to know of it.

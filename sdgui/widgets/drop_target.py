@@ -1,4 +1,4 @@
-"""A widget that takes images as people give them: files and folders dropped or pasted, images out of a browser.
+"""A widget that accepts images: dropped or pasted files and folders, and images from a browser.
 
 Flow: drop, paste or ``take_paths`` -> thread (``expand``) -> ``dropped`` with images, some at a time, and ``refused``
 with what could not be taken and why. Image data without a file is saved into ``pasted`` first. Nothing is fetched

@@ -1,4 +1,4 @@
-"""What was dropped, as images: folders walked, the rest refused with its reason. No Qt; meant for a thread.
+"""Expands dropped files to images: walks folders, and refuses other files with a reason. No Qt; runs in a thread.
 
 Flow: ``DropTarget`` -> thread -> **``expand``** -> lists of images and of refusals, some at a time. A link loop ends,
 a folder that may not be read is refused, and 100,000 files come in parts, so that the first are shown at once.

@@ -1,4 +1,4 @@
-"""A label that shortens its text with an ellipsis and shows the whole of it in the tooltip."""
+"""A label that elides its text and shows all of it in the tooltip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a panel is for while it is empty, and the one next step."""
+"""The empty state of a panel: what it is for, and the next step."""
 
 from __future__ import annotations
 

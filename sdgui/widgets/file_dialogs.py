@@ -1,4 +1,4 @@
-"""Files and folders asked of the user: one to open, several, a folder, and where to save.
+"""File dialogs: open a file, several files or a folder, and save.
 
 Qt's own dialogs return texts, "" when they are cancelled; these return paths, or None.
 """

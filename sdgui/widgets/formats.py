@@ -1,4 +1,4 @@
-"""Numbers as people read them: durations, SI prefixes, values, ticks. Free of the locale: logs and screens agree."""
+"""Formats numbers for people: durations, SI prefixes, values, ticks. Independent of the locale."""
 
 from __future__ import annotations
 

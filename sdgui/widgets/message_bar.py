@@ -1,4 +1,4 @@
-"""A message where it happened: one sentence, details that fold out, copy, and the remedies to press.
+"""A message bar: one sentence, collapsible details, copy, and buttons for remedies.
 
 Flow: a panel keeps one bar, over its lower edge or in its layout, and calls ``show_message``; nothing is modal.
 Pressing a remedy clears the bar and calls what the message carries: nobody else needs to know whose message is shown.

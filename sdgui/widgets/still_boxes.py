@@ -1,4 +1,4 @@
-"""Combo boxes that shorten long names, and boxes that neither the wheel nor an arrow key changes by accident."""
+"""Combo boxes that elide long names, and boxes that the wheel and arrow keys do not change by accident."""
 
 from __future__ import annotations
 

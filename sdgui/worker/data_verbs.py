@@ -1,4 +1,4 @@
-"""What can be asked about data, with the types of the answers: rows, checks, views, sources made of a source."""
+"""The worker's verbs about data, with the types of the answers: rows, checks, views, derived sources."""
 
 from __future__ import annotations
 

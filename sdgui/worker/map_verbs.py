@@ -1,4 +1,4 @@
-"""What the map of Search asks a worker, and what the answers must be like."""
+"""The worker's verbs of the Search map, with the types of the answers."""
 
 from __future__ import annotations
 

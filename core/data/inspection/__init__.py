@@ -1,1 +1,1 @@
-"""What a look at a source tells: figures of its captions and labels, duplicates, leaks between splits, broken files."""
+"""Inspection of a source: statistics of captions and labels, duplicates, leaks between splits, broken files."""

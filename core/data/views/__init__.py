@@ -1,1 +1,1 @@
-"""What student and teacher are shown: crops, colours, RandAugment, masks, mixtures."""
+"""What student and teacher see: crops, colours, RandAugment, masks, mixtures."""

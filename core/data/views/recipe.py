@@ -1,4 +1,4 @@
-"""How a view is made: a section of ``views`` with the distortions that it does not have switched off."""
+"""How a view is made: the settings of a view, with the distortions that its kind lacks switched off."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The weight of each pair: evidence that it matches, weights from that evidence, the teacher's trust."""
+"""Pair weights: the caption filter, self-confidence weighting, and evidence that a caption matches its image."""

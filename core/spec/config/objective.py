@@ -1,4 +1,4 @@
-"""What every objective's settings have: a weight, and declarations of what the objective needs.
+"""The base of all objective settings: a weight, and declarations of what the objective needs.
 
 Flow: ``core.spec.config.contradictions`` gathers the needs and problems of all objectives with a weight; the trainer,
 its validation and ``core.spec.presets.recommended`` read the same declarations. None of them names an objective.

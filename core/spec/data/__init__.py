@@ -1,1 +1,1 @@
-"""Files that go with data: the record of fixes."""
+"""Files that accompany data: the record of fixes, and prompts."""

@@ -1,4 +1,4 @@
-"""Systems that teach the image tower by itself, alone or beside the captions: DINO, MaskCLIP, SILC."""
+"""Systems that train the image tower self-supervised, alone or with captions: DINO, MaskCLIP, SILC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Systems that join image and text: they write captions, match pairs or restore hidden words."""
+"""Systems that fuse image and text: captioning, matching, masked words."""
 
 from __future__ import annotations
 

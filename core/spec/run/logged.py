@@ -1,4 +1,4 @@
-"""Runs that a user's own script logs (`core.start_run`): their ``config.json`` holds any key-value pairs.
+"""Runs logged by a user's script (`core.start_run`): their ``config.json`` holds any key-value pairs.
 
 The file marks itself with ``"kind": "logged"``; `core.spec.config.parse_config` refuses it, since there is nothing to
 train in it. Everything else in the folder is as the trainer writes it.

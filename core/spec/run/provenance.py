@@ -1,4 +1,4 @@
-"""What a run was made of: code, packages, machine, command and data, as its start recorded them; read and compared.
+"""The provenance of a run: code, packages, machine, command and data, recorded at its start; read and compared.
 
 Flow: ``core.tracking.provenance.collect`` at each start -> ``provenance`` of `RunStarted`, and ``provenance.json`` for
 the newest start -> ``read_provenance`` -> *Compare* and *Reproduce*. The content is plain data with these keys, any of

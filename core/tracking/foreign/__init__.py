@@ -1,4 +1,4 @@
-"""Runs of other tools, both ways: their files become run folders, and runs are written as files for these tools.
+"""Runs of other tools: import into run folders, and export of runs to these tools.
 
 Flow: ``finding.find_runs`` asks each reader of `READERS` what a folder or file holds -> `importing.Importer` writes
 what a reader yields to run folders, whole or live -> the window and ``sdgui-core runs`` see ordinary runs. A reader is

@@ -1,4 +1,4 @@
-"""Writes runs for TensorBoard, MLflow and W&B, with each tool's own library: afterwards, or while they train.
+"""Exports runs to TensorBoard, MLflow and W&B with each tool's own library, afterwards or during training.
 
 Flow: ``events.jsonl`` -> ``export_run`` replays it into a ``Mirror``; following a run is the same replay, continued
 until the run ends. Each library is an extra of its own. W&B is used offline; nothing is sent.

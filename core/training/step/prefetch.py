@@ -1,4 +1,4 @@
-"""Batches on the device, copied and distorted while it computes the step before.
+"""Batches on the device, copied and augmented while it computes the previous step.
 
 Flow: loader -> ``prefetch`` -> loop. To a CUDA device a batch goes on a stream of its own: the copy, from pinned
 memory, and the views that the device makes run beside the step that is being computed; the step's stream waits for

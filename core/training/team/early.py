@@ -1,4 +1,4 @@
-"""What can be told of a launch before torch is loaded, which takes each process most of its start.
+"""Checks of a launch before torch is imported, which takes most of a process's start-up time.
 
 Flow: ``python -m core train`` under torchrun calls ``refuse_early`` in every process before it imports the trainer. On
 one host rank 0 looks and speaks, and torchrun ends the others; over several hosts the ranks meet first.

@@ -1,4 +1,4 @@
-"""The networks of a run over ranks: which are split or repeated, and how they are read as a whole.
+"""Sharding and replication of a run's networks over ranks, and reading them unsharded.
 
 Flow: the loop calls ``shard_parts`` before it builds the optimiser, and reads the networks apart from a step within
 ``unsharded_parts``.

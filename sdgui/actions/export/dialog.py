@@ -1,4 +1,4 @@
-"""The dialog of *Export model*: form, checkpoint, network, precision and folder; then where it is and how to open it.
+"""The *Export model* dialog: form, checkpoint, network, precision and folder; then the result and how to open it.
 
 Flow: a run -> its checkpoints, read in a thread -> `ExportChoice` -> `ExportProgram` -> the folder, and lines of code.
 """

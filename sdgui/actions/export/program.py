@@ -1,4 +1,4 @@
-"""An export as a program: ``python -m core export``, started, followed and cancelled; the window never loads a model.
+"""An export in a separate process, ``python -m core export``, with progress and cancel.
 
 Flow: `ExportDialog` -> ``start`` -> steps on the program's stderr -> ``stepped`` -> ``done`` or ``failed``.
 """

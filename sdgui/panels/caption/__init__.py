@@ -1,1 +1,1 @@
-"""The Caption panel: images dropped, captioned, edited and exported."""
+"""The Caption panel: caption dropped images, edit and export the captions."""

@@ -1,4 +1,4 @@
-"""The next step that the empty Classify panel offers: a trained demo run on the demo's own labels, or the demo.
+"""The next step offered by the empty Classify panel: a trained demo run with the demo's labels, or the demo.
 
 Flow: store and run folders -> `next_step` -> the empty state's sentence and button.
 """

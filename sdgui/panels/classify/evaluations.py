@@ -1,4 +1,4 @@
-"""The long requests of the Classify panel: evaluations one after another, few-shot curves, comparisons.
+"""Long requests of the Classify panel: evaluations in sequence, few-shot curves, comparisons.
 
 Flow: ``ClassifyView`` asks -> ``ClassifySession`` -> a worker, with progress and cancelling -> results, curves and
 differences in the view. One at a time; the message bar shows failures.

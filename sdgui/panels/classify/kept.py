@@ -1,4 +1,4 @@
-"""Results of Classify in the store, so that they survive a restart.
+"""Stores results of Classify, so that they survive a restart.
 
 Flow: a result is added to the list -> ``keep`` -> the store's writer; the panel is first shown -> ``kept_results``, in
 the writer's thread -> the list. Entries of another version or program that do not fit are skipped.

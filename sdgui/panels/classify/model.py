@@ -1,4 +1,4 @@
-"""Evaluations of the Classify panel and their results, as plain values: no Qt, no worker.
+"""Evaluations of the Classify panel and their results, as plain values. No Qt, no worker.
 
 Flow: the bar of choices makes a `Target` and a `Measure` -> ``ClassifySession`` -> a worker's answer -> `Measured` ->
 the tabs.

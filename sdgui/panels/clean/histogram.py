@@ -1,4 +1,4 @@
-"""A histogram of beliefs from 0 to 1 with a threshold line to drag, or to set in a box.
+"""A histogram of match scores from 0 to 1 with a threshold line to drag, or to set in a box.
 
 Flow: a panel calls ``set_bins``; ``threshold_moved`` emits thousandths while the line is dragged.
 """

@@ -1,4 +1,4 @@
-"""What the Clean panel shows: its widgets, and the texts of its labels and images; ``CleanPanel`` controls it."""
+"""The widgets of the Clean panel, and the texts of its labels and images; ``CleanPanel`` controls them."""
 
 from __future__ import annotations
 

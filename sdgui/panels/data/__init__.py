@@ -1,1 +1,1 @@
-"""The Data panel: a source as a gallery, figures, duplicates, leaks, broken rows, and what a model sees of it."""
+"""The Data panel: a source as a gallery, statistics, duplicates, leaks, broken rows, and the model's views."""

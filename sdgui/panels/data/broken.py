@@ -1,4 +1,4 @@
-"""Rows that cannot be used, and images that cannot be decoded, each with the reason."""
+"""Unusable rows and images that cannot be decoded, each with the reason."""
 
 from __future__ import annotations
 

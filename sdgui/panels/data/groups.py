@@ -1,4 +1,4 @@
-"""Duplicates and leaks: groups of images that are the same or nearly so, and images that another split has too.
+"""Duplicates and leaks: groups of images that are identical or nearly so, and images that are in another split.
 
 Flow: ``Checked`` -> `Group`s -> a list; the chosen group's images beside it.
 """

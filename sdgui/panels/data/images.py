@@ -1,4 +1,4 @@
-"""Rows as items of the gallery, and where a new source is saved first."""
+"""Rows as gallery items, and the default path of a new source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of a source as the Data panel shows them: found by words and labels, excluded and taken back. No Qt.
+"""The rows of a source in the Data panel: filtering, excluding and undo. No Qt.
 
 Flow: parts of rows as they arrive -> ``SourceRows`` -> ``filtered`` -> the gallery; rows not excluded -> a new source.
 """

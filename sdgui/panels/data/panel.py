@@ -1,4 +1,4 @@
-"""Data: the images of a source with captions and labels, its figures, duplicates, leaks, broken rows, and its views.
+"""Data: the images of a source with captions and labels, statistics, duplicates, leaks, broken rows and views.
 
 Flow: a source -> worker ``data_open`` -> `SourceRows`, a part at a time -> gallery and figures; ``data_check`` ->
 groups; what is excluded is kept, and saved as a new source by ``data_save``.

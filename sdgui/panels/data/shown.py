@@ -1,4 +1,4 @@
-"""Which rows the gallery shows, and their items, made a few at a time so that a hundred thousand block nothing.
+"""The rows that the gallery shows, and their items, created in batches so that large sources do not block.
 
 Flow: `SourceRows` and a `Filter` -> **ShownRows** -> gallery.
 """

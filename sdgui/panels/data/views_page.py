@@ -1,4 +1,4 @@
-"""What student and teacher will see of the selected images, live while the settings of the views move.
+"""The views of student and teacher of the selected images, updated as view settings change.
 
 Flow: a config (an experiment's, a run's, or a preset's) -> the views part of the form -> ``ViewsPreview``.
 """

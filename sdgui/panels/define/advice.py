@@ -1,4 +1,4 @@
-"""Settings recommended for the training data, by its number of pairs.
+"""Recommended settings for the number of training pairs.
 
 Flow: the form's ``data.train`` -> (a moment after it was typed) the pool's worker ``describe_source`` -> figures,
 columns of labels for the form, and ``recommendations`` beside the form with its reasons; *Apply* puts it into the form.

@@ -1,4 +1,4 @@
-"""The data cards of the form: below each field that names data, what is there, and what the splits share.
+"""The data cards of the form: below each data field, its contents and the overlap with other splits.
 
 Flow: the form's texts -> (a moment after typing) a ``DataFacts`` for each field -> a ``DataCard`` below its row.
 """

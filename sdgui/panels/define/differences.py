@@ -1,4 +1,4 @@
-"""What an experiment changes of its preset: a list of fields with both values; choosing one goes to its field."""
+"""The differences of an experiment from its preset: a list of fields with both values; selecting one opens it."""
 
 from __future__ import annotations
 

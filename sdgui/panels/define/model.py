@@ -1,4 +1,4 @@
-"""Texts of Define about a config and its data: recommendations, and what earlier runs keep. No Qt.
+"""Texts of Define about a config and its data: recommendations, and settings that earlier runs keep. No Qt.
 
 Flow: config and facts about the training data -> these functions -> the advice below the form, the hint above it.
 """

@@ -1,4 +1,4 @@
-"""The preset an experiment starts from: what it is, where it was published, what it needs, and whether in stages."""
+"""The preset of an experiment: its description, paper and requirements, and whether it is trained in stages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Saves what is typed in Define: drafts, edits being written, and the config that each edit started from.
+"""Saves edits of Define: drafts, writes in progress, and the config that each edit started from.
 
 Flow: form -> ``write`` -> the window's ``StoreWriter``; until the store has an edit, a draft in the settings keeps it.
 """

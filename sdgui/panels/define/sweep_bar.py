@@ -1,4 +1,4 @@
-"""The settings of an experiment that a sweep searches over, and the button that makes the sweep.
+"""The settings of an experiment that a sweep searches over, and the button that creates the sweep.
 
 Flow: right click on a setting -> *Search over …* -> ``SweepBar`` lists it -> *Create sweep* -> ``StudyPrograms`` ->
 ``created``, and the Study panel shows it.

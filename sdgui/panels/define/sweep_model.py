@@ -1,4 +1,4 @@
-"""What is typed for the values of a setting in a sweep, and the sweep that follows. Free of Qt.
+"""Parses the values of a setting in a sweep, and builds the sweep. No Qt.
 
 ``1e-5 to 1e-2 log``, ``16 to 64 step 16``, ``0, 0.1, 0.2``.
 """

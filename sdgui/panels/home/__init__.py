@@ -1,1 +1,1 @@
-"""The Home panel: what trains now, what ended, what failed, and three ways to begin."""
+"""The Home panel: active, finished and failed runs, and three ways to start."""

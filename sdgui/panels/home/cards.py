@@ -1,4 +1,4 @@
-"""The cards of Home: a run that trains, one that is done, one that failed. A click or Enter opens the run."""
+"""The cards of Home: an active run, a finished one, a failed one. A click or Enter opens the run."""
 
 from __future__ import annotations
 

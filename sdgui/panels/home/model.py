@@ -1,4 +1,4 @@
-"""What Home shows of the runs: which are listed, and of each a small curve and some images. No Qt.
+"""The runs that Home lists, with a sparkline and some images of each. No Qt.
 
 Flow: store -> ``list_runs``; a run's events -> ``Glimpse`` -> the cards. Both read files: they are called in a thread.
 """

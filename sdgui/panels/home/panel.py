@@ -1,4 +1,4 @@
-"""Home: the runs that train, are paused, are done or failed, and three ways to begin.
+"""Home: active, paused, finished and failed runs, and three ways to start.
 
 Flow: store (in a thread) -> ``list_runs`` -> cards; the tailer's progress -> the live cards; each run's events (in a
 thread, read on every few seconds while it trains) -> ``Glimpse`` -> its curve and images.

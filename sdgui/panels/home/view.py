@@ -1,4 +1,4 @@
-"""What Home shows: sections of cards, or the three starts alone before the first run."""
+"""The widgets of Home: sections of cards, or only the three starting points before the first run."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Machines: this computer and others, what each has, whether it works, how it launches; and the queue."""
+"""Machines: this computer and others, their hardware, checks and launch settings; and the queue."""

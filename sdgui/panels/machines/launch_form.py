@@ -1,4 +1,4 @@
-"""How a machine is reached and how runs start there: directly, with torchrun, or through Slurm. Saved as it is typed.
+"""How a machine is reached and runs start: directly, with torchrun, or through Slurm. Saved as it is edited.
 
 Flow: ``show_machine`` -> fields -> a checked ``Machine`` -> ``changed``; a field that is wrong says so below itself.
 """

@@ -1,4 +1,4 @@
-"""The list at the left: the queue, this computer, and the other machines, each with a line on how it stands."""
+"""The list at the left: the queue, this computer, and other machines, each with its state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One machine: what it has, its GPUs, how it launches, what a check found, and the output of an installation."""
+"""One machine: hardware, GPUs, launch settings, results of the check, and installation output."""
 
 from __future__ import annotations
 

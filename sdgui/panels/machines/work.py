@@ -1,4 +1,4 @@
-"""Installing sdgui on a machine: in a thread, a line of its output at a time.
+"""Installs sdgui on a machine in a thread, reporting its output line by line.
 
 Flow: panel -> ``Installation.start`` -> ``core.spec.machines.install`` -> ``line``, ``ended`` in the window's thread.
 """

@@ -1,4 +1,4 @@
-"""What Runs says of a run on another machine: how the line to it stands, and a checkpoint on its way.
+"""The state of a remote run in Runs: its connection, and a checkpoint being fetched.
 
 Flow: ``Hosts.state_changed`` and ``Hosts.fetches`` -> a line of text and a progress strip, hidden for runs of
 this computer.

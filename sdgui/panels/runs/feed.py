@@ -1,4 +1,4 @@
-"""From the runs' histories to the plots: asks the tailer for the curves of the watched runs and hands over what is new.
+"""Passes run histories to the plots: requests the curves of watched runs and delivers new points.
 
 Flow: tailer -> ``curves_changed`` -> (gathered for a moment) -> ``PlotGrid``. Points that only follow the shown ones
 are appended; after a resume, whose start voids points, the curve is replaced.

@@ -1,4 +1,4 @@
-"""What a script logged beside its numbers: images, tables and texts by their names.
+"""Samples logged by a script: images, tables and texts by name.
 
 Flow: ``Sample`` "logged" of a run's events -> ``show_content`` -> a name on the left, its images, table or text on the
 right. Events of an imported run may hold anything: what is not as `core.tracking.media` writes it is left out.

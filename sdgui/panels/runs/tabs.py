@@ -1,4 +1,4 @@
-"""What is below the table of Runs: curves of the runs that are overlaid, and the current one's events and samples.
+"""The tabs below the table of Runs: curves of the overlaid runs, events and samples of the current one.
 
 Flow: the tailer's signals arrive here; curves go through ``CurveFeed`` to the plots, sentences to the log. What is
 chosen comes from the panel as the selection.

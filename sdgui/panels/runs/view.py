@@ -1,4 +1,4 @@
-"""The widgets of the Runs panel: the table, and room below it for the tabs, which are made a turn later."""
+"""The widgets of the Runs panel: the table, and space below it for the tabs, which are created a turn later."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The Search panel: one or two models, an index each, words and images as queries."""
+"""The Search panel: one or two models with an index each; words and images as queries."""

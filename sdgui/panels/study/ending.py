@@ -1,4 +1,4 @@
-"""Pauses, stops and kills studies: one may be killed if it still runs a while after the request.
+"""Pauses, stops and kills studies; a study can be killed if it is still running some time after the request.
 
 Flow: Study's buttons -> ``ask`` -> a thread -> ``StudyPrograms.ask_to_end``; the buttons show what can be done next.
 """

@@ -1,4 +1,4 @@
-"""A still plot under a title, made once it is on screen: what the plots of a study share."""
+"""A static plot under a title, created when it is first visible; shared by the plots of a study."""
 
 from __future__ import annotations
 

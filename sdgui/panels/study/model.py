@@ -1,4 +1,4 @@
-"""A study's results as tables: means with intervals, paired differences, CSV. Free of Qt."""
+"""A study's results as tables: means with intervals, paired differences, CSV. No Qt."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""On which machine and devices a run trains: what each has, and how a run is started there."""
+"""Machines and devices for runs: what each machine has free, and how a run is started there."""

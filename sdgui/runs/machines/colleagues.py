@@ -1,4 +1,4 @@
-"""Runs of others in a shared registry: mirrored, to be looked at, from machines that this user reaches too.
+"""Runs of colleagues in a shared registry, mirrored for viewing from machines that this user can reach.
 
 Flow: Runs shows a run whose folder is on another computer -> ``watch`` -> the machine of the list that is that computer
 -> a mirror in ``HOME/colleagues`` -> the follower fills its curves from there. Nothing is ever asked of such a run.

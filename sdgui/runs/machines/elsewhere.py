@@ -1,4 +1,4 @@
-"""What panels need of runs on other machines: a worker there, and small copies of images that lie there. No Qt.
+"""Remote runs for panels: a worker on their machine, and thumbnails of their images. No Qt.
 
 Flow: ``WorkerPool`` -> ``worker_command(key)`` -> ``sdgui-core worker --on MACHINE``; a thumbnail that is missing under
 ``HOME/elsewhere`` -> ``RemoteImages.fetch`` -> the machine -> a small JPEG in its place.

@@ -1,4 +1,4 @@
-"""Fetches: checkpoints on their way from other machines, one a run at a time, each in a background thread.
+"""Fetches checkpoints from other machines in background threads, one per run at a time.
 
 Flow: action -> ``start(run_id, folder)`` -> ``core.spec.machines.fetching`` -> ``progressed``, then ``fetched`` or
 ``failed`` in the window's thread. What a cancelled fetch has got stays, and the next one goes on from it.

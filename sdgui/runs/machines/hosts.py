@@ -1,4 +1,4 @@
-"""Hosts: the machines of this window, what each has, and the runs that are on others.
+"""Hosts: the machines of this window, their hardware, and remote runs.
 
 Flow: ``machines.json`` -> ``core.spec.machines`` (connections, mirrors) -> answers as signals in the window's thread.
 The launcher starts runs elsewhere through ``start``; panels ask ``probe`` and ``check`` and show what arrives.

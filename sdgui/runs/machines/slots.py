@@ -1,4 +1,4 @@
-"""What each machine has for runs, as the queue asks for it: GPUs that are free, or how many runs at once.
+"""The capacity of each machine for the queue: free GPUs, or a number of concurrent runs.
 
 Flow: the launcher's thread -> ``MachineSlots.of`` -> a probe of this computer, or what another machine answered last ->
 ``Store.take_next``. Probes are called in that thread alone.

@@ -1,4 +1,4 @@
-"""What can be exported: a panel's formats are rows of a table, from which its menu, actions and dialogs are made.
+"""Export formats: each panel has a table of rows from which its menu, actions and dialogs are built.
 
 Flow: ``ExportFormat`` rows -> menu or action -> ``ask_save`` -> ``ExportTask`` (thread) -> ``Exported`` -> message.
 To add a format, add a row to the panel's table. No Qt.

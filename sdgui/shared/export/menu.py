@@ -1,4 +1,4 @@
-"""Export for every gallery: the menu, the dialog, the progress, the outcome as a message.
+"""Export for every gallery: menu, dialog, progress, and the outcome as a message.
 
 Flow: ``gallery.menu_opening`` or a button -> ``ExportMenu.fill`` -> dialog -> ``ExportTask`` -> progress strip and
 messages of the panel.

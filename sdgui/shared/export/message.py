@@ -1,4 +1,4 @@
-"""What came of an export, as a message."""
+"""The outcome of an export as a message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One export at a time in a thread: its progress in a strip, and its outcome back on the window's thread."""
+"""One export at a time in a thread: progress in a strip, and the outcome in the main thread."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The basket of fixes opened: reviewed as images, applied to a copy of the data, retrained and compared."""
+"""The dialog of the basket: review fixes as images, apply them to a copy of the data, retrain and compare."""

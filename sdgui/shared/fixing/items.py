@@ -1,4 +1,4 @@
-"""The entries of the basket in words, as gallery items, and by their data. No Qt."""
+"""The entries of the basket as text, as gallery items, and by data source. No Qt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Applying the basket: a fixed copy of the data, two runs that differ in their data alone, and the page about them.
+"""Applies the basket: a fixed copy of the data, two runs that differ only in their data, and a report on both.
 
 Flow: dialog -> ``save`` -> worker ``fixes_save`` -> ``saved``; ``retrain`` -> an experiment with two queued runs,
 tagged *before* and *after* -> ``retrained``; ``pairs`` finds them again -> worker ``before_after`` -> ``page_saved``.

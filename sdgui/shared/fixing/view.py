@@ -1,4 +1,4 @@
-"""What the basket's dialog shows: the entries as images, what they are of, and what can be done with them."""
+"""The widgets of the basket's dialog: entries as images, their sources, and the available actions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings of custom objectives as fields under the row that names them, read from the text of their files.
+"""Settings of custom objectives as fields below the row that names them, parsed from the source files.
 
 Flow: the row's JSON -> `CustomSettings.show_rows` -> a field for each setting -> edited -> the row's JSON again.
 """

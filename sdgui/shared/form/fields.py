@@ -1,4 +1,4 @@
-"""What the form of a pydantic model shows: its fields in groups, and the way between typed text and values. No Qt.
+"""The fields of a pydantic model in groups, and conversion between typed text and values. No Qt.
 
 Flow: ``ConfigForm`` walks ``groups_of(RunConfig)`` once, keeps each field as the text that was typed, and asks
 ``read`` for the config or for what is wrong, a sentence per field.

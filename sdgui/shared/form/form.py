@@ -1,4 +1,4 @@
-"""The form of an experiment, generated from ``RunConfig``: sections by axis, every value kept as it was typed.
+"""The form of an experiment, generated from ``RunConfig``: sections by axis; typed text is kept as is.
 
 Flow: a panel calls ``set_config`` with a preset's or a previous run's config; the user edits; ``config()`` is the
 new config, or None while there are ``errors()``. What is typed is in a ``FormState``; rows are made when

@@ -1,4 +1,4 @@
-"""The page of the form: Tab goes from field to field as they stand, whenever their rows were made."""
+"""The page of the form: Tab follows the visual order of the fields, in whatever order they were created."""
 
 from __future__ import annotations
 

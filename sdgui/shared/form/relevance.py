@@ -1,4 +1,4 @@
-"""Which fields of a config matter, given the others: what is shown at once and what waits under *More*. No Qt.
+"""Which fields of a config matter given the others: shown directly, or folded under *More*. No Qt.
 
 Flow: ``ConfigForm`` hands over the values that are typed; a section shows what ``matters`` and folds the rest. A field
 that does not matter is kept and saved all the same.

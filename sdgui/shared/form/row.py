@@ -1,4 +1,4 @@
-"""One field of the form: title, editor, unit, a mark and a reset button where it differs, its error below.
+"""One field of the form: title, editor, unit, difference mark, reset button, and its error below.
 
 ``FoldRow`` is the line of a group that a number switches on: its title folds and unfolds the group.
 """

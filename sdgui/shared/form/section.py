@@ -1,4 +1,4 @@
-"""A titled part of the form: rows, groups inside, and what does not matter or is advanced folded under *More*.
+"""A titled part of the form: rows and groups; irrelevant and advanced fields are folded under *More*.
 
 Rows are made when they are first visible: ``pending`` lists the missing ones, which the form makes between events.
 A group that a number switches on (an objective's weight) is one line while that number is 0.

@@ -1,4 +1,4 @@
-"""What a form of ``RunConfig`` holds: every field's text as typed, what it comes from, what is wrong with it. No Qt.
+"""The state of a form of ``RunConfig``: every field's typed text, its base config, and its errors. No Qt.
 
 Flow: ``ConfigForm`` writes texts here and asks; sections show what is here in rows, which are made when first needed.
 """

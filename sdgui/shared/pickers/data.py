@@ -1,4 +1,4 @@
-"""Choose a data source, and see what it contains: a line of figures, and the data card with more.
+"""The data picker: choose a data source and see a summary, and the data card with more.
 
 Flow: a known source, or a file or folder chosen or dropped -> ``changed(str)`` -> ``DataFacts`` -> figures and
 ``described``. A newer request cancels the previous one; the window never waits.

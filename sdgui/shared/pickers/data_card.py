@@ -1,4 +1,4 @@
-"""The data card: eight images of a source, its figures, what it shares with other splits, *hold out 10 %*.
+"""The data card: eight images of a source, statistics, overlap with other splits, *hold out 10 %*.
 
 Flow: ``DataFacts`` -> **card**, in Define below the field, elsewhere opened from the picker.
 """

@@ -1,4 +1,4 @@
-"""Asks workers about one source at a time: what it holds, what it shares with other splits, a part held out of it.
+"""Requests facts about one source at a time: its contents, overlap with other splits, a held-out part.
 
 Flow: data picker, Define's fields -> ``DataFacts.set_source`` -> worker ``describe_source`` -> ``described``. What
 reads images (``look_for_overlap``, ``hold_out``) has a process to itself. Another source cancels all that was asked.

@@ -1,4 +1,4 @@
-"""The models that can be picked: recent ones, the store's runs, open_clip's, folders; and why one cannot be.
+"""The selectable models: recent ones, the store's runs, open_clip's, folders; with reasons for disabled ones.
 
 Flow: store, settings and files -> ``ModelEntry`` lists -> ``ModelChip``; a choice goes to a panel as ``ModelChoice``.
 """

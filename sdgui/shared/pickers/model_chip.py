@@ -1,4 +1,4 @@
-"""The model chip: the model in use as ``sd-clip demo · run 1 · teacher · best``; pressed, it opens the list of models.
+"""The model chip: shows the current model as ``sd-clip demo · run 1 · teacher · best``; a click opens the list.
 
 Flow: a line of ``ModelPopover`` -> checkpoint and network -> ``changed(ModelChoice)``. What cannot do what the panel
 needs is grey, with the reason under it. Checkpoints of live runs appear by themselves.

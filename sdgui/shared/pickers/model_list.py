@@ -1,4 +1,4 @@
-"""The lines of the model chip's list: entries under headings, narrowed by what is typed, and how a line is drawn."""
+"""The list of the model chip: entries under headings, filtered by the typed text, and how they are drawn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the model chip opens: a search line, the models that answer it, and of a chosen run its checkpoint and network.
+"""The popover of the model chip: a search line, matching models, and checkpoint and network of the selected run.
 
 Flow: ``ModelChip`` fills the list and opens it -> ``picked`` with a line, ``checkpoint_picked``, ``network_picked``. It
 closes on Escape, a click elsewhere, and when a line is picked.

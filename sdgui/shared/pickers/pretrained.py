@@ -1,4 +1,4 @@
-"""open_clip's pretrained weights as the model chip lists them: how large they are, and whether they lie here already.
+"""open_clip's pretrained weights in the model chip: their size, and whether they are downloaded.
 
 Flow: open_clip's list of weights, the caches on disk and a table of parameters -> ``Pretrained`` -> lines of the list.
 Nothing is downloaded here: the worker does that when the model is opened.

@@ -1,4 +1,4 @@
-"""The other splits of a source: what experiments name beside it, else what lies beside it under usual names. No Qt."""
+"""The other splits of a source: used together in experiments, or else beside it under usual names. No Qt."""
 
 from __future__ import annotations
 

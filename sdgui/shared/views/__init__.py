@@ -1,1 +1,1 @@
-"""What student and teacher see of some images: asked from a worker, painted in a grid, redrawn as settings move."""
+"""The views of student and teacher of some images: requested from a worker, painted in a grid."""

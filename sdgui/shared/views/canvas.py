@@ -1,4 +1,4 @@
-"""Paints views: a column an image, a row a view; what is hidden is hatched, what is mixed is named.
+"""Paints views: one column per image, one row per view; masked patches are hatched, mixed images named.
 
 Flow: ``Views`` -> ``ViewsCanvas.show_views`` -> painted at the size that fits the width.
 """

@@ -1,4 +1,4 @@
-"""Views of images as a worker drew them, with their pixels: plain data and images, and the request for them.
+"""Views drawn by a worker, with their pixels, as plain data; and the request for them.
 
 Flow: a config, a step and rows -> ``ViewsWork.draw`` -> worker ``data_views`` -> pixels in a file -> ``Views``.
 """

@@ -1,4 +1,4 @@
-"""What student and teacher will see, redrawn while settings move: the grid of views, the step, *draw again*.
+"""A live preview of student and teacher views: the grid, the step, *draw again*.
 
 Flow: a panel calls ``show(config, rows)`` whenever either changes -> (a moment later) ``ViewsWork`` -> ``ViewsCanvas``.
 """

@@ -1,4 +1,4 @@
-"""What alembic runs for every command: it migrates over the connection it is handed, in that one's transaction."""
+"""Alembic's environment: migrates over the given connection, in its transaction."""
 
 from __future__ import annotations
 

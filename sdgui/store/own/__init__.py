@@ -1,1 +1,1 @@
-"""What is its user's own, and stays in the file at home beside a shared registry."""
+"""Per-user tables; always in local SQLite, also with a shared registry."""

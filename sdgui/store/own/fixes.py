@@ -1,4 +1,4 @@
-"""The basket's part of the store: fixes of data sources that were found in the panels and not yet applied.
+"""The basket's part of the store: fixes of data sources that were found in panels and not applied yet.
 
 Flow: ``sdgui.shared.basket`` -> ``put_fixes`` and ``take_fixes``; the next start reads ``fixes``. Like marks, they are
 their user's own: beside a shared registry they stay in the file at home.

@@ -1,4 +1,4 @@
-"""The last results of panels, stored with their run and data, so that they are there after a restart.
+"""The last results of panels, stored with their run and data, to restore them after a restart.
 
 Flow: panel -> ``keep_result`` once an answer has come; when it is entered first -> ``last_result``. Each panel reads
 its own JSON back as it reads a worker's answer.

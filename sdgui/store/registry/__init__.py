@@ -1,1 +1,1 @@
-"""A registry that a group shares: its address, its server, what two people write at once, and who did what."""
+"""A shared registry: its address, its server, concurrent writes, and the history of changes."""

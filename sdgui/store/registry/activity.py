@@ -1,4 +1,4 @@
-"""Who did what: a row for each change that a person made, kept when what it is about is deleted.
+"""The history of changes: one row for each change by a person, kept when its subject is deleted.
 
 Flow: every method of the store that writes for a person calls ``note_activity`` in its own transaction. Other windows
 on a shared registry read on from the last row that they know, and so learn what others changed.

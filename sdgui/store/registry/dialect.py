@@ -1,4 +1,4 @@
-"""What SQLite and PostgreSQL write differently: an INSERT that updates the row that is there already."""
+"""Differences between SQLite and PostgreSQL: INSERT with an update on conflict."""
 
 from __future__ import annotations
 

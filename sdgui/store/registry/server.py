@@ -1,4 +1,4 @@
-"""PostgreSQL: the engine, the one writer at a time, versions, and its errors as sentences.
+"""PostgreSQL: the engine, serialised writes, versions, and error messages.
 
 Flow: ``Store.open`` with a ``RegistryAddress`` -> ``open_registry``. What a transaction may rely on is what SQLite
 gives it: writes come one after another (an advisory lock that ends with the transaction), a reading transaction sees

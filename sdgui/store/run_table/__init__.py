@@ -1,1 +1,1 @@
-"""The table of all runs: what can be shown of them, the language of its filter, and the queries behind it."""
+"""The table of runs: its fields, its filter language, and the queries behind it."""

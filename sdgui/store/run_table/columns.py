@@ -1,4 +1,4 @@
-"""Fields as SQL: the same values on SQLite and PostgreSQL. Names of settings and metrics are bound, never formatted.
+"""Fields as SQL, with the same values on SQLite and PostgreSQL.
 
 ``sort_key`` may be of any type and sorts; ``number`` and ``text`` are NULL where the value is of another kind.
 """

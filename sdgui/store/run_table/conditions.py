@@ -1,4 +1,4 @@
-"""A filter as SQL. Every value is bound; a comparison with a value that a run does not have is never true."""
+"""A filter as SQL. Every value is bound; a comparison with a missing value is never true."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configs that runs were launched with, as JSON that the database itself can look into.
+"""The launched configs of runs, as JSON that the database can query.
 
 Flow: whoever adds a run stores its config; those of runs that were added by an earlier version, or on another
 computer, are read from their folders by ``fill_configs``. Runs of one config share a row.

@@ -1,4 +1,4 @@
-"""The filter of runs as a tree, each part with its place in what was typed. Plain data.
+"""The filter of runs as a tree, each node with its position in the text. Plain data.
 
 Flow: ``parser`` makes it of text, ``conditions`` makes SQL of it.
 """

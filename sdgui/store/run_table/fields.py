@@ -1,4 +1,4 @@
-"""What can be shown, filtered, sorted and grouped by: facts of runs, settings of their configs, metrics.
+"""The fields that can be shown, filtered, sorted and grouped by: facts, settings and metrics of runs.
 
 Flow: a column, a sort key and the left side of a comparison are each a ``Field``; its ``name`` is what the user types.
 Settings have the dotted names of ``RunConfig``, metrics those of the events; ``last(train/loss)`` is a metric's last

@@ -1,4 +1,4 @@
-"""The 95 % interval of a mean over few runs, by Student's t. No scipy: the window does without it."""
+"""The 95 % interval of a mean over few runs, by Student's t. Without scipy, which the window does not install."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A filter as tokens, each with its place. Text that is no token raises an error with its position."""
+"""A filter as tokens with positions. Text that is no token raises an error with its position."""
 
 from __future__ import annotations
 

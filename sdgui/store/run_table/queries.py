@@ -1,4 +1,4 @@
-"""What the table of runs asks: which runs, in what order, in which groups, and the cells of those that are seen.
+"""The queries of the table of runs: which runs, in what order and groups, and the cells of visible rows.
 
 Flow: a panel makes a ``RunQuery``; ``run_ids`` gives the order, ``run_cells`` what is on the screen. So a table of ten
 thousand runs holds ten thousand numbers and reads a page at a time.

@@ -1,4 +1,4 @@
-"""Metrics at a step, as the table of runs sorts, filters and groups by them.
+"""Metrics at a step, for sorting, filtering and grouping in the table of runs.
 
 The points of a run are in its folder. Of the steps that a table asks for, the values are read from there once and kept
 here, so that ten thousand runs are compared by looks into an index; of a run that goes on, only what was appended is

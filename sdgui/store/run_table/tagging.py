@@ -1,4 +1,4 @@
-"""Tags and notes of many runs at once; each change returns what takes it back."""
+"""Tags and notes of many runs at once; each change returns its inverse."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where widgets lie: in lines as words do, over the edge of a panel."""
+"""Layouts: flowing like words, or over the edge of a panel."""

@@ -1,4 +1,4 @@
-"""Widgets beside each other and below each other, without margins of their own."""
+"""Horizontal and vertical boxes without margins."""
 
 from __future__ import annotations
 

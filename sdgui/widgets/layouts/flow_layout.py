@@ -1,4 +1,4 @@
-"""A layout that sets widgets side by side and goes on in the next line when the room ends, as words do."""
+"""A layout that places widgets side by side and wraps like words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels of a form stand level with their fields; Qt gives them at most 7/4 of a line, from the row's top."""
+"""Form labels aligned with their fields; Qt gives them at most 7/4 of a line, from the row's top."""
 
 from __future__ import annotations
 

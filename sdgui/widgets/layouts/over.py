@@ -1,4 +1,4 @@
-"""Messages and progress over the lower edge of a panel, so that nothing moves under the pointer when they come.
+"""Messages and progress over the lower edge of a panel, so that nothing moves when they appear.
 
 Flow: a panel calls ``lay_over`` once; from then on ``show`` and ``hide`` of a notice are all that is needed.
 """

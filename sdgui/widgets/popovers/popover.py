@@ -1,4 +1,4 @@
-"""A frame over the window, under the button that opens it; nothing else moves for it.
+"""A frame over the window, under the button that opens it; the layout does not move.
 
 Flow: a button -> ``toggle`` -> the frame; Escape, a press elsewhere, or the button again closes it. It is a child
 widget, not a separate window: dialogs, lists of combo boxes and drops work in it as they do in a panel.

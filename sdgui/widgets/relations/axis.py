@@ -1,4 +1,4 @@
-"""A column of values as an axis: numbers on a line, words at places of their own. No Qt.
+"""A column of values as an axis: numbers on a line, categories at separate positions. No Qt.
 
 Flow: cells of runs, or settings of trials -> ``ValueAxis`` -> scatter and parallel coordinates, which draw places from
 0 to 1.

@@ -1,4 +1,4 @@
-"""Parallel coordinates: a line a run over an axis a column; dragging along an axis brushes, and lines outside fade.
+"""Parallel coordinates: one line per run, one axis per column; dragging along an axis brushes.
 
 The line under the pointer is drawn thick and named; a click on it chooses its run.
 

@@ -1,4 +1,4 @@
-"""Icons of qtawesome, on PySide6 itself.
+"""Icons of qtawesome, directly on PySide6.
 
 qtpy, through which qtawesome finds Qt, makes a Python type of every class of Qt: a tenth of a second of the start, for
 a dozen that are used. So qtpy's modules are PySide6's own here, which it would otherwise hand on unchanged.

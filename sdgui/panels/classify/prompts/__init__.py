@@ -1,1 +1,1 @@
-"""Prompts that are edited beside the confusion matrix: what is typed, with its history, and the editor."""
+"""Prompts edited beside the confusion matrix: the draft with its history, and the editor."""

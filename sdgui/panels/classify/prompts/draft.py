@@ -1,4 +1,4 @@
-"""Prompts as they are typed: templates and class names, with undo. No Qt.
+"""Prompts being edited: templates and class names, with undo. No Qt.
 
 Flow: the editor writes texts here -> ``source``, the prompts as the worker takes them, or ``problem``.
 """

@@ -1,1 +1,1 @@
-"""Runs side by side: what of their settings differs, and what each finds for the same captions."""
+"""Runs side by side: differing settings, and retrieval results for the same captions."""

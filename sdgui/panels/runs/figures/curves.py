@@ -1,4 +1,4 @@
-"""The curves of a plot grid as plain data, and the last value of each run: what a figure and a table are made from."""
+"""The curves of a plot grid as plain data, and the last value of each run: the input of figures and tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which plots are shown, in which order and sections: pinned ones, folded sections, a search, combined metrics, ranges.
+"""The arrangement of plots: pinned plots, folded sections, search, combined metrics, ranges. Plain data, no Qt.
 
 Plain data, no Qt.
 

@@ -1,4 +1,4 @@
-"""One plot of a grid: a title, a button that maximises it, and a canvas that is made when it is first seen."""
+"""One plot of a grid: a title, a button that maximises it, and a canvas that is created when first visible."""
 
 from __future__ import annotations
 

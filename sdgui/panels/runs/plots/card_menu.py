@@ -1,4 +1,4 @@
-"""What a plot's context menu changes in the arrangement: other metrics in the same plot, and its range of y."""
+"""A plot's context menu entries: other metrics in the same plot, and its y range."""
 
 from __future__ import annotations
 

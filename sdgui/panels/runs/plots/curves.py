@@ -1,4 +1,4 @@
-"""The curves inside a plot's view box: what each ``Series`` reaches in view, their colours, dots and marks.
+"""The curves inside a plot's view box: the visible extent of each ``Series``, colours, dots and marks.
 
 Flow: ``PlotCanvas`` gives the visible x range; ``draw`` looks up what each column of pixels holds, ``paint`` makes one
 image of all lines when the y range is known. Faintness is a mixed colour, not alpha.

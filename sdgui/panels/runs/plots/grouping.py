@@ -1,4 +1,4 @@
-"""Means in place of runs: while runs are grouped, cards and legend show groups.
+"""Means instead of runs: while runs are grouped, cards and legend show groups.
 
 Flow: the grid names each run's group; its cards and runs are looked at when means are due.
 """

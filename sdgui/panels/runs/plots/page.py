@@ -1,4 +1,4 @@
-"""The scrolling page of a plot grid: titled sections that fold, of cards in as many columns as fit."""
+"""The scrolling page of a plot grid: collapsible sections of cards, in as many columns as fit."""
 
 from __future__ import annotations
 

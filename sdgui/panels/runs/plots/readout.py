@@ -1,4 +1,4 @@
-"""The box beside the mouse on a plot: the step, and the value of every curve there."""
+"""The readout beside the mouse on a plot: the step, and the value of every curve there."""
 
 from __future__ import annotations
 

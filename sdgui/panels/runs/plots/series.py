@@ -1,4 +1,4 @@
-"""One curve's numbers: growing arrays, the smoothed twin, and what of them a given view must draw.
+"""One curve's numbers: growing arrays, their smoothed copy, and the points to draw in a given view.
 
 Flow: ``PlotGrid`` appends points; ``PlotCanvas`` asks ``drawn`` for at most two points per pixel
 column. The column's least and greatest value are among them, so no spike is lost at any zoom. No Qt widget here.

@@ -1,1 +1,1 @@
-"""How settings and metrics of many runs go together: a scatter of two, parallel coordinates of several."""
+"""Relations between settings and metrics of many runs: a scatter plot and parallel coordinates."""

@@ -1,4 +1,4 @@
-"""The tabs Scatter and Parallel: the table's columns over the runs that it lists, read when a tab is seen.
+"""The tabs Scatter and Parallel: the table's columns over its listed runs, read when a tab is first shown.
 
 Flow: ``RunTable.listed`` -> ``Relations.stale`` -> (when seen) the store's cells -> axes -> scatter or lines.
 Brushes go back to the table as a filter, or as ticks.

@@ -1,4 +1,4 @@
-"""A scatter of two columns: a point a run; hovering names it, a click chooses it."""
+"""A scatter of two columns: one point per run; hovering names it, a click selects it."""
 
 from __future__ import annotations
 

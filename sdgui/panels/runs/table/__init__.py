@@ -1,1 +1,1 @@
-"""The table of all runs: its rows and cells, the filter, groups, saved views, and edits of many."""
+"""The table of runs: rows and cells, filter, groups, saved views, and bulk edits."""

@@ -1,4 +1,4 @@
-"""The row above the table: filter, grouping, columns, views, only what differs, and how many runs there are."""
+"""The row above the table: filter, grouping, columns, views, only differences, and the number of runs."""
 
 from __future__ import annotations
 

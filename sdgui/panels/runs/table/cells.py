@@ -1,4 +1,4 @@
-"""Values of the table as texts: one unit a metric, the same decimals in a column, moments in local time. No Qt.
+"""Values of the table as text: one unit per metric, equal decimals in a column, local time. No Qt.
 
 A share is written in per cent and its unit stands in the head, so that figures align: ``R@1, %`` over ``40.6``.
 """

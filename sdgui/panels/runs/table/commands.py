@@ -1,4 +1,4 @@
-"""What is done with the selected rows of the table: overlay their curves, edit tags and notes, filter, copy, delete.
+"""Commands on the selected rows of the table: overlay curves, edit tags and notes, filter, copy, delete.
 
 Flow: actions and the context menu -> ``TableCommands`` -> the store's writer, or a question to the window by a signal.
 """

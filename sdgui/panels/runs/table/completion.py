@@ -1,4 +1,4 @@
-"""What could be typed next in the filter, at the cursor. No Qt.
+"""Completions at the cursor of the filter. No Qt.
 
 Flow: the filter box gives its text and cursor -> ``completions`` -> a list of texts with what they replace.
 """

@@ -1,4 +1,4 @@
-"""What a table of runs shows: filter, columns, order, groups. Plain data, kept in the settings and in saved views.
+"""The layout of a table of runs: filter, columns, order, groups. Plain data, saved in settings and views.
 
 Flow: the table's controls make a new ``TableLayout``; ``query_of`` makes of it what the store is asked.
 """

@@ -1,4 +1,4 @@
-"""Tags and notes of many runs at once, in a small sheet; it says what it will do, and it can be taken back.
+"""A sheet for tags and notes of many runs at once, with a preview of the change and undo.
 
 Flow: ``open`` with the runs' tags -> ``edited`` with a ``ManyEdit`` -> the panel writes it and offers Undo.
 """

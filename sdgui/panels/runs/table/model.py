@@ -1,4 +1,4 @@
-"""The table as Qt sees it: reads the cells of the rows that are seen, a page at a time.
+"""The table as a Qt model: reads the cells of visible rows, a page at a time.
 
 Flow: a ``Listing`` makes its rows; ``data`` notes which runs have no cells yet, and one question a turn asks for them.
 """

@@ -1,4 +1,4 @@
-"""The rows of the table: runs, or groups with the runs of those that are open. Ids and no cells; no Qt.
+"""The rows of the table: runs, or groups with the runs of expanded groups. Ids only, no cells; no Qt.
 
 Flow: the store's ids or groups -> ``Rows`` -> the table's model, which asks ``at(row)``.
 """

@@ -1,4 +1,4 @@
-"""The table's view: names stay in sight while columns are scrolled; keys and mouse sort, tick, open and rearrange.
+"""The table's view: a frozen name column; keys and mouse sort, tick, open and rearrange.
 
 Flow: it asks by signals; the table part (``part.py``) changes the layout, the ticks or the selection.
 """

@@ -1,1 +1,1 @@
-"""Why an image matches the words: what is drawn beside the results, and what is asked for it."""
+"""*Why this match?*: requests explanations of a match, and draws them beside the results."""

@@ -1,1 +1,1 @@
-"""One file a revision, numbered; ``SCHEMA_VERSION`` in the tables names the newest."""
+"""One file per revision, numbered; ``SCHEMA_VERSION`` in the tables names the newest."""
