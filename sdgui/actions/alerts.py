@@ -39,7 +39,7 @@ _DEFAULTS = "Defaults of all experiments"
 
 
 class AlertsDialog(QDialog):
-    """Beside the window, made once."""
+    """A non-modal dialog, created once."""
 
     def __init__(self, store: Store, parent: QWidget) -> None:
         super().__init__(parent)

@@ -145,7 +145,7 @@ class Dialogs(QObject):
             self._export.program.close()
 
     def open_basket(self) -> None:
-        """Show what is in the basket."""
+        """Open the dialog of the basket."""
         if self._basket is None:
             from sdgui.shared.fixing.dialog import FixingDialog
 

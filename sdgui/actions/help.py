@@ -11,7 +11,7 @@ from sdgui.widgets.actions import Action
 
 
 def program_version() -> str:
-    """The installed version; a checkout that is not installed says so."""
+    """The installed version; for a checkout that is not installed, a note."""
     try:
         return version("sdgui")
     except PackageNotFoundError:

@@ -31,7 +31,7 @@ _TOLD = -100.0  # added to the score of what only the description names, so that
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry: title, kind (with the shortcut), what it runs, and in words what that does."""
+    """An entry: title, kind (with the shortcut), callback, and a description."""
 
     title: str
     hint: str

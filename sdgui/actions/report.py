@@ -29,7 +29,7 @@ _KINDS = "HTML (*.html);;Markdown (*.md);;LaTeX (*.tex)"
 
 
 class ReportView(QTextBrowser):
-    """HTML whose images are in it: no file and no address is loaded, and links open in the browser."""
+    """HTML with embedded images: loads no file and no URL; links open in the browser."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -56,7 +56,7 @@ class _Subject:
 
 
 class ReportDialog(QDialog):
-    """Beside the window, made once."""
+    """A non-modal dialog, created once."""
 
     def __init__(self, store: Store, parent: QWidget) -> None:
         super().__init__(parent)

@@ -107,7 +107,7 @@ def _start_refusal(window: Window) -> str:
 
 
 def _launches(window: Window) -> bool:
-    """Whether an experiment is chosen, and the panel that is shown says which."""
+    """Whether an experiment is selected and the current panel shows which."""
     return has_experiment(window) and window.panel in _LAUNCHING
 
 
@@ -129,7 +129,7 @@ def _can_stop(window: Window) -> bool:
 
 
 def _can_end(window: Window) -> bool:
-    """Whether the run was asked to stop, and can be ended from here without waiting for it."""
+    """Whether the run was asked to stop and can be terminated from here without waiting."""
     state, stopping = window.target.state, window.target.stopping
     if state is None or not state.alive or stopping is None or stopping.host:
         return False

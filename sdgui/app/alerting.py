@@ -47,7 +47,7 @@ class Alerts(QObject):
         tailer.state_changed.connect(self._state_changed)
 
     def start(self) -> None:
-        """Watch the runs that train, and those that will."""
+        """Start watching active runs, also those that start later."""
         self._poller.begin()
 
     def close(self) -> None:

@@ -42,7 +42,7 @@ def ask_about_training(
 
 
 class Closed(Protocol):
-    """What is needed of the window."""
+    """The part of the window that this module needs."""
 
     stack: PanelStack
 
@@ -51,7 +51,7 @@ class Closed(Protocol):
 
 
 class LastWrites(QObject):
-    """Closes the window once its last writes are done; where one fails, only when closing is asked for again.
+    """Closes the window after its last writes; if one fails, only when the user closes it again.
 
     ``given_up``: it closes without them. What is typed in Define stays a draft until the store has it.
     """

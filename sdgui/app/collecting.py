@@ -31,7 +31,7 @@ class Collector(QObject):
         timer.start()
 
     def collect_due(self) -> None:
-        """Collect the oldest generation that is due; what was loaded in bulk is left out until the next full round."""
+        """Collect the oldest generation that is due; bulk data is skipped until the next full collection."""
         if gc.get_count()[0] > _LOADED:
             gc.collect(1)  # what is garbage already must not be kept with it
             gc.freeze()
@@ -55,7 +55,7 @@ class Collector(QObject):
 
 
 def collect_here(app: QCoreApplication) -> None:
-    """From now on collect in the thread of ``app`` alone, by one collector however often it is asked for."""
+    """Collect garbage only in the thread of ``app``, with one collector however often this is called."""
     if app.findChild(Collector) is None:
         Collector(app)
 

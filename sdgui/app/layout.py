@@ -62,7 +62,7 @@ def tree_beside(tree: QWidget, page: QWidget) -> QSplitter:
 
 
 def rail_beside(rail: QWidget, content: QWidget) -> QSplitter:
-    """The rail at the left edge, whose width is fixed."""
+    """The rail at the left edge, with a fixed width."""
     frame = QSplitter(Qt.Orientation.Horizontal)
     frame.addWidget(rail)
     frame.addWidget(content)

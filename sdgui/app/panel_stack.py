@@ -18,7 +18,7 @@ _SPECS = {spec.name: spec for spec in PANELS}
 
 
 class PanelStack(QStackedWidget):
-    """``panels``: those that are built, by name; ``current``: the name of the shown one."""
+    """``panels``: those built so far, by name; ``current``: the name of the current one."""
 
     built = Signal(str)  # the name of a panel
 
@@ -65,14 +65,14 @@ class PanelStack(QStackedWidget):
         return panel
 
     def select(self, selection: Selection) -> None:
-        """Pass the tree's selection on to the panels that have the tree beside them."""
+        """Pass the tree's selection to the panels that show the tree."""
         self._selection = selection
         for name, panel in self._shown_panels.items():
             if _SPECS[name].tree:
                 panel.select(selection)
 
     def refresh(self) -> None:
-        """Let every panel read again what it shows of the store."""
+        """Let every panel reload its data from the store."""
         for panel in self.panels.values():
             panel.refresh()
 
@@ -81,6 +81,6 @@ class PanelStack(QStackedWidget):
         return any(panel.is_saving() for panel in self.panels.values())
 
     def leave(self) -> None:
-        """Let every panel save what was typed: the window closes."""
+        """Let every panel save its edits before the window closes."""
         for panel in self.panels.values():
             panel.left()

@@ -25,7 +25,7 @@ class Rail(QWidget):
         self._column = vbox(None, into=self, spacing=2, margins=(SPACE // 2, SPACE, SPACE // 2, SPACE))
 
     def add_panel(self, action: QAction, section: Group) -> None:
-        """A button that shows a panel, below those that are there; under a heading where a section begins."""
+        """Add a button that shows a panel, under a heading if it starts a group."""
         if section != self._section:
             self._section = section
             heading = PlainLabel(section.upper(), self, role="small")

@@ -58,7 +58,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of ``sdgui``; the reference is made from them too."""
+    """The options of ``sdgui``, from which the reference is generated too."""
     parser = argparse.ArgumentParser(
         prog="sdgui", description="Define, train, watch and use self-distilling image-language models."
     )
@@ -182,7 +182,7 @@ def keep_place(hosts: Hosts, settings: QSettings) -> None:
 
 
 def _at_once(settings: QSettings) -> int:
-    """How many queued runs train here at once where there is no GPU, as it was chosen last."""
+    """The saved limit of concurrent local runs without a GPU."""
     saved = str(settings.value("queue/at_once", "1"))
     return max(1, int(saved)) if saved.isdecimal() else 1
 
@@ -256,7 +256,7 @@ def open_path(window: MainWindow, path: Path) -> None:
 
 
 def change_desktop(install: bool) -> int:
-    """Add the program to the desktop's menu, or take it off; print what was written or removed."""
+    """Add or remove the desktop menu entry; print the files written or removed."""
     try:
         files = install_desktop() if install else uninstall_desktop()
     except UserError as error:

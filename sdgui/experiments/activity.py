@@ -20,7 +20,7 @@ _DETAIL = Qt.ItemDataRole.UserRole
 
 
 class ActivityDialog(QDialog):
-    """Beside the window; read in a thread each time it is opened."""
+    """A non-modal dialog; reads the history in a thread each time it is opened."""
 
     def __init__(self, store: Store, parent: QWidget) -> None:
         super().__init__(parent)

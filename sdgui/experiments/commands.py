@@ -357,7 +357,7 @@ class _TrainingError(UserError):
 
 @contextmanager
 def _collected(problems: list[str]) -> Iterator[None]:
-    """The sentence of an error is added to ``problems``, and the rest goes on."""
+    """Append the message of an error to ``problems``, and continue."""
     try:
         yield
     except StoreError as error:

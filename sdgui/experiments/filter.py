@@ -8,7 +8,7 @@ from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QSortFil
 
 
 class Role(IntEnum):
-    """What the delegate paints, beside Qt's own roles."""
+    """What the delegate paints, in addition to Qt's own roles."""
 
     EXPERIMENT = Qt.ItemDataRole.UserRole + 1
     STUDY = Qt.ItemDataRole.UserRole + 2  # study id, set for a study only

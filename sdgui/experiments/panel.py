@@ -193,7 +193,7 @@ class ExperimentsPanel(QWidget):
             self.selected.emit(selection)
 
     def _filter_typed(self, text: str) -> None:
-        """Show what matches; what is selected stays selected, in view or not."""
+        """Show matching rows; the selection stays, visible or not."""
         self._filtering = True
         self._filter.set_text(text)
         if text:

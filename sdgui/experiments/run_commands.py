@@ -63,7 +63,7 @@ class RunCommands(QObject):
         self._begin(experiment_id, False, typed)
 
     def queue(self, experiment_id: int, typed: RunConfig | None = None) -> None:
-        """Queue a run of the experiment behind those that train."""
+        """Queue a run of the experiment behind the active runs."""
         self._begin(experiment_id, True, typed)
 
     def waits(self, experiment_id: int) -> bool:
@@ -247,14 +247,14 @@ class RunCommands(QObject):
         self._writer.submit(lambda: (resume_step(run.dir), launcher.resume(run.id)), self._resumed, refused)
 
     def _resumed(self, begun: tuple[int | None, Run]) -> None:
-        """Show the run, and at which step it goes on; a checkpoint on another machine is not known here."""
+        """Show the run and the step it resumes from, which is unknown for a remote checkpoint."""
         step, run = begun
         self._begun(False, run)
         if not run.machine:
             self.message_requested.emit(Message("info" if step is not None else "warning", resume_text(step)))
 
     def alive(self) -> list[Run]:
-        """This home's runs whose trainer is alive, as far as is known."""
+        """Runs of this home whose trainer is alive, as far as known."""
         tailer = self._services.tailer
         runs = [run for run in self._services.store.alive_runs() if run.is_own]
         return [run for run in runs if (tailer.state(run.id) or run.state).alive]

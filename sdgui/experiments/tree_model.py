@@ -63,7 +63,7 @@ class ExperimentModel(QStandardItemModel):
         return self.indexFromItem(item) if item else QModelIndex()
 
     def all_index(self) -> QModelIndex:
-        """The row of all runs; invalid where there is no experiment."""
+        """The row of all runs; invalid without an experiment."""
         return self.indexFromItem(self._all) if self._all else QModelIndex()
 
     def study_of(self, index: QModelIndex) -> int | None:
@@ -72,7 +72,7 @@ class ExperimentModel(QStandardItemModel):
         return None if study is None else int(study)
 
     def experiments_of(self, index: QModelIndex) -> list[int] | None:
-        """The experiments that a row stands for: itself, or the arms of a study; None for all."""
+        """The experiments of a row: itself, or the arms of a study; None for all."""
         if index.data(Role.EXPERIMENT) is not None:
             return [int(index.data(Role.EXPERIMENT))]
         if index.data(Role.STUDY) is None:
@@ -205,7 +205,7 @@ class ExperimentModel(QStandardItemModel):
         return item
 
     def _first_row(self) -> int:
-        """Where a new experiment or study stands: below the row of all runs."""
+        """The row at which a new experiment or study is inserted: below the row of all runs."""
         return 0 if self._all is None else 1
 
     def _put_experiment(self, experiment: Experiment, study: QStandardItem | None) -> None:
@@ -279,7 +279,7 @@ class ExperimentModel(QStandardItemModel):
         _speak(item)
 
     def _sum_up_all(self) -> None:
-        """The row of all runs, where there is an experiment."""
+        """Update the row of all runs, if there is an experiment."""
         if self._experiments and self._all is None:
             self._all = _new_item(ALL_RUNS)
             _set(self._all, Role.SEARCH, ALL_RUNS)
@@ -320,6 +320,6 @@ def _set(item: QStandardItem, role: int, content: Any) -> None:
 
 
 def _speak(item: QStandardItem) -> None:
-    """What a screen reader says of a row."""
+    """The accessible description of a row."""
     spoken = [item.text(), *(item.data(role) for role in (Role.DETAIL, Role.BEST, Role.STATE, Role.TAGS))]
     _set(item, Qt.ItemDataRole.AccessibleTextRole, ", ".join(part for part in spoken if part))

@@ -77,7 +77,7 @@ class BackgroundTasks(QObject):
 
 
 class StoreWriter(BackgroundTasks):
-    """Delivers one outcome a turn of the event loop: after a lock a backlog arrives at once, and each has effects."""
+    """Delivers one outcome per turn of the event loop, since a backlog arrives at once after a lock."""
 
     idle = Signal()  # every write is done and its outcome delivered
     trouble = Signal(str)  # a write failed that nobody else reports

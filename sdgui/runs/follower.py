@@ -36,7 +36,7 @@ _CHUNK = 256 << 10  # bytes of events applied at once; the window's thread waits
 
 @dataclass
 class News:
-    """Everything since it was last taken; of repeated changes, only the newest."""
+    """All changes since they were last taken; of repeated changes, only the newest."""
 
     added: dict[int, None] = field(default_factory=dict)
     removed: dict[int, None] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class Outbox:
             self._news.troubles.append((run_id, message))
 
     def should_notify(self) -> bool:
-        """Whether there is news that the window has not been notified of; the caller notifies it then."""
+        """Whether there are changes that the window has not been notified of; the caller then notifies it."""
         with self._lock:
             notify = bool(self._news) and not self._notified
             self._notified = self._notified or notify
@@ -101,7 +101,7 @@ class Outbox:
 
 
 class ShownRun:
-    """A run whose curves are held."""
+    """A run whose curves are kept in memory."""
 
     def __init__(self) -> None:
         self.history = RunHistory()
@@ -134,7 +134,7 @@ class Follower(Poller):
         self._notified = 0.0
 
     def poll_now(self, run_id: int = 0) -> None:
-        """Poll the store, and this run, at once."""
+        """Poll the store and this run immediately."""
         self._requested.put(run_id)
         self.wake()
 
@@ -160,7 +160,7 @@ class Follower(Poller):
             self._notify()
 
     def _poll_runs(self) -> bool:
-        """Poll everything that is due; whether there is more to read at once."""
+        """Poll all runs that are due; returns whether more can be read immediately."""
         now = time.monotonic()
         requested = set()
         while not self._requested.empty():
@@ -245,7 +245,7 @@ class Follower(Poller):
         self._attached = True
 
     def _take_over(self, run: Run) -> None:
-        """Of a run on another computer, what the registry says is all that is known."""
+        """Use the registry's data for a run on another computer; nothing else is known of it."""
         self._publish(RunProgress(run.id, run.state, run.step, run.total_steps, "", None, run.best, run.failure))
         if self._reported.get(run.id) is not run.state:
             self._reported[run.id] = run.state
@@ -273,7 +273,7 @@ class Follower(Poller):
             self._complain(run.id, str(error), "where it trains")
 
     def _start_over(self, run_id: int) -> None:
-        """A run has moved to another folder: what was read of it no longer counts."""
+        """A run has moved to another folder: discard what was read of it."""
         self.progress.pop(run_id, None)
         if shown_run := self.shown.get(run_id):
             shown_run.history.clear()
@@ -362,7 +362,7 @@ class Follower(Poller):
             self._outbox.trouble(run_id, message)
 
     def _settle(self, run_id: int, about: str = "") -> None:
-        """What was complained of is over."""
+        """Clear a reported problem."""
         if self._complaints.pop((run_id, about), ""):
             self._outbox.trouble(run_id, "")
 

@@ -224,7 +224,7 @@ class RunHistory:
         return tuple(name for name, series in tuple(self._series.items()) if len(series))
 
     def curve(self, name: str) -> Curve:
-        """The points of ``name``; empty when there are none."""
+        """The points of ``name``; empty without points."""
         series = self._series.get(name)
         points = np.empty((3, 0)) if series is None else series.points()
         return Curve(points[0], points[1], points[2])

@@ -79,7 +79,7 @@ class Launcher(QObject):
         slots: MachineSlots | None = None,
         elsewhere: Elsewhere | None = None,
     ) -> None:
-        """``limit``: how many runs train here at once where there is no GPU; ``slots``: what each machine has."""
+        """``limit``: concurrent local runs without a GPU; ``slots``: the devices of each machine."""
         super().__init__(parent)
         self._store = store
         self._command = list(command or core_command())
@@ -146,7 +146,7 @@ class Launcher(QObject):
         self.stopping.emit(run_id, Stopping(run_id, StopStage.PAUSING, None))
 
     def stop(self, run_id: int) -> Stopping:
-        """Ask it to stop; if it does not in time it is terminated, then killed. Called again: the next stage at once.
+        """Ask it to stop; later terminate, then kill it. Called again, the next stage starts immediately.
 
         Raises LaunchError when the folder cannot be written.
         """
@@ -195,21 +195,21 @@ class Launcher(QObject):
         self.check_queue()
 
     def set_limit(self, limit: int) -> None:
-        """How many runs from the queue train here at once where there is no GPU."""
+        """Set the number of queued runs that train locally at once without a GPU."""
         self._slots.at_once = max(1, limit)
         self.check_queue()
 
     @property
     def limit(self) -> int:
-        """How many runs from the queue train here at once where there is no GPU."""
+        """The number of queued runs that train locally at once without a GPU."""
         return self._slots.at_once
 
     def check_queue(self) -> None:
-        """The queue, or what is free, may have changed: start what can be started now. From any thread."""
+        """Start queued runs that fit the free devices; called when either may have changed. From any thread."""
         self._moved.emit()
 
     def close(self) -> None:
-        """Detach from the trainers: they keep training, and those asked to stop still stop. What waits is not begun."""
+        """Detach from the trainers: they keep training, and requested stops continue. Queued runs are not started."""
         self._closed = True  # what was asked before may still be delivered
         self._timer.stop()
         self.chains.stop()
@@ -328,7 +328,7 @@ class Launcher(QObject):
         self._store.delete_run(run.id, for_good=True)
 
     def _never_began(self, run: Run) -> bool:
-        """Whether only ``enqueue`` has written to its folder: no trainer, and nobody who had it imported."""
+        """Whether only ``enqueue`` has written to its folder: it was neither trained nor imported."""
         if run.launched is not None or run.offset or run.ending or not self._store.owns(run):
             return False
         stages = run.folder.parent.glob("stage-*") if chain_file(run.folder) else [run.folder]
@@ -382,7 +382,7 @@ def _trained(folder: RunDir) -> bool:
 
 
 def _options(folder: RunDir, chain: Path | None) -> list[str]:
-    """Of custom code only the copies made at the launch run. LaunchError for a chain's, of which there are none."""
+    """Run only the copies of custom code made at the launch. LaunchError for a chain, which has no copies."""
     if chain is None:
         return code_option(read_config(folder.config))
     if any(references(stage.config) for stage in read_chain(chain).stages):

@@ -40,7 +40,7 @@ class LiveRun:
     """Follows the events from ``run.offset``, up to which the store has them."""
 
     def __init__(self, run: Run, metrics: Mapping[str, MetricSummary], mirror: RunDir | None = None) -> None:
-        """``mirror``: where the events of a run would be whose folder is on another computer."""
+        """``mirror``: the local folder for events of a run whose folder is on another computer."""
         self.run_id = run.id
         self.mirror = mirror or run.dir
         self.dir = run.dir

@@ -31,11 +31,11 @@ class Poller(threading.Thread):
         self._wake, self.ending = threading.Event(), threading.Event()
 
     def wake(self) -> None:
-        """Poll at once, from any thread; a round that is under way is followed by another."""
+        """Poll immediately, from any thread; a running round is followed by another."""
         self._wake.set()
 
     def begin(self) -> None:
-        """Poll at once; starts the thread where that was not done before."""
+        """Poll immediately; starts the thread if it is not running."""
         if self.ident is None:
             self.start()
         else:

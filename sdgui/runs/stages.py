@@ -63,7 +63,7 @@ def on_preset(config: RunConfig, preset: str, size: Size) -> RunConfig:
 
 
 def with_previous_generation(config: RunConfig) -> RunConfig:
-    """The config of a generation whose teacher the chain names, where it is one."""
+    """The config of a generation, with the teacher that the chain names."""
     if not teacher_from_chain(config):
         return config
     return config.model_copy(update={"teacher": config.teacher.model_copy(update={"checkpoint": PREVIOUS_GENERATION})})

@@ -22,7 +22,7 @@ _SILENT_SECONDS = 10.0  # without a heartbeat for so long it is not saving, it h
 
 
 class StopStage(StrEnum):
-    """The stages of stopping a run; ``PAUSING``: asked to pause, which nothing hurries."""
+    """The stages of stopping a run; ``PAUSING``: asked to pause, without a deadline."""
 
     PAUSING = "pausing"
     ASKED = "stopping"

@@ -209,7 +209,7 @@ class StudyPrograms(QObject):
         return Reserved(runs, devices)
 
     def _spread(self, study_id: int, out: StudyDir) -> list[str]:
-        """The options by which arms and seeds train at once: one a free GPU, else as many as the queue may.
+        """Options for parallel arms and seeds: one per free GPU, otherwise up to the queue's limit.
 
         Where time is what is measured (budgets, arms as long as others), runs come one after another. Raises
         StudyProgramError where nothing is free.

@@ -23,7 +23,7 @@ _TURN_SECONDS = 0.01  # of handing out news before the window has its turn
 
 
 class Tailer(QObject):
-    """Every run of the store is followed from the start; curves are held for those that are shown."""
+    """Follows every run of the store from the start; keeps curves of shown runs."""
 
     curves_changed = Signal(int, object)  # run id, frozenset[str] of what changed in its history (RunHistory.apply)
     curves_loaded = Signal(int)  # run id: everything written before is in its history now
@@ -47,7 +47,7 @@ class Tailer(QObject):
         self._follower.start()
 
     def close(self) -> None:
-        """Record what was read and end the thread; nothing is emitted afterwards, since panels are being deleted."""
+        """Record progress and end the thread; nothing is emitted afterwards, since panels are being deleted."""
         self._closed = True
         self._follower.stop()
 
@@ -86,7 +86,7 @@ class Tailer(QObject):
         self._hand_out()
 
     def _hand_out(self) -> None:
-        """Emit for a short while, and go on at the next turn: hundreds of runs may have news at one moment."""
+        """Emit signals for a short time, and continue in the next turn: hundreds of runs may have news at once."""
         start_time = time.perf_counter()
         while self._pending and not self._closed:
             self._pending.popleft()()
@@ -95,7 +95,7 @@ class Tailer(QObject):
                 return
 
     def _signals(self, news: News) -> Iterator[Callable[[], object]]:
-        """What is to be emitted, in order."""
+        """The signals to emit, in order."""
         yield from (partial(self.run_added.emit, run_id) for run_id in news.added)
         yield from (partial(self.run_removed.emit, run_id) for run_id in news.removed)
         yield from (partial(self.progress_changed.emit, *changed) for changed in news.progress.items())
@@ -105,6 +105,6 @@ class Tailer(QObject):
         yield from (partial(self.trouble.emit, *trouble) for trouble in news.troubles)
 
     def _shown(self, signal: SignalInstance, run_id: int, *names: set[str]) -> None:
-        """Emit for a run whose curves are still held."""
+        """Emit for a run whose curves are still kept."""
         if run_id in self._follower.shown:
             signal.emit(run_id, *map(frozenset, names))

@@ -37,7 +37,7 @@ _UNDO = 100
 
 @dataclass(frozen=True)
 class Finding:
-    """Fixes of the data ``source``; "" for those that any data with their images may get."""
+    """Fixes of the data ``source``; "" if they apply to any data with these images."""
 
     source: str
     fixes: tuple[Fix, ...]
@@ -55,7 +55,7 @@ class Basket(QObject):
         self.count = 0
 
     def read_count(self) -> None:
-        """Ask the store how many fixes there are; ``changed`` says."""
+        """Read the number of fixes from the store; emits ``changed``."""
         self._writer.submit(self._store.fix_count, self._on_counted)
 
     def put(self, finding: Finding) -> None:
@@ -76,7 +76,7 @@ class Basket(QObject):
         return bool(self._undo)
 
     def undo(self) -> None:
-        """Undo the last change of this window: take out what it put in, and put back what it took out."""
+        """Undo this window's last change: remove what it added, and restore what it removed."""
         if self._undo:
             last = self._undo.pop()
             back = Exchange(put=last.removed, removed=last.put)
@@ -85,7 +85,7 @@ class Basket(QObject):
             )
 
     def read(self, done: Callable[[tuple[StoredFix, ...]], object]) -> None:
-        """Call ``done`` with all entries, after the changes that were asked for before."""
+        """Call ``done`` with all entries, after pending changes."""
         self._writer.submit(self._store.fixes, done)
 
     def _change(self, write: Callable[[], Exchange]) -> None:

@@ -16,7 +16,7 @@ _POLL_SECONDS = 3.0
 
 
 class Colleagues(QObject):
-    """Looks every three seconds; nothing in a registry that is nobody else's."""
+    """Polls a shared registry every three seconds; a private one is not polled."""
 
     changed = Signal(object)  # Changes
     trouble = Signal(str)  # why changes of others cannot be followed for now
@@ -33,7 +33,7 @@ class Colleagues(QObject):
             self.poller.begin()
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop polling."""
         self.poller.stop()
 
     def _work(self) -> float:

@@ -50,7 +50,7 @@ class ExperimentHead(QWidget):
         self._row.addWidget(main)
 
     def show_experiment(self, experiment_id: int | None) -> None:
-        """Name and line of an experiment as the store has them now; None, or one that is gone, shows neither."""
+        """Show name and state of an experiment from the store; nothing for None or a deleted one."""
         title = line = ""
         if experiment_id is not None:
             with suppress(StoreError):  # removed for good meanwhile, or out of reach: the window says so once

@@ -6,7 +6,7 @@ from PySide6.QtCore import QAbstractTableModel, Qt
 
 
 class HeadedModel(QAbstractTableModel):
-    """Subclasses say what stands above a column; the rest is Qt's."""
+    """Subclasses provide the headings of columns."""
 
     def heading(self, column: int, role: int) -> object:
         """What ``headerData`` answers for ``column``."""

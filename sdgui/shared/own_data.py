@@ -36,7 +36,7 @@ def own_data_config(source: Path) -> RunConfig:
 
 
 def _splits(folder: Path) -> dict[str, Path]:
-    """The splits that lie in ``folder`` by their names; else its only table, else the folder itself."""
+    """The splits in ``folder`` by their names; else its only table, else the folder itself."""
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:

@@ -47,7 +47,7 @@ class Panel(QWidget):
         """Another experiment, run or set of ticks in the tree; called only where ``PanelSpec.tree`` is set."""
 
     def use_run(self, run_id: int) -> None:
-        """The user asked to use this run here: make it the panel's model. Nothing else than such a request does."""
+        """Make this run the panel's model, at the user's request; nothing else calls it."""
 
     def ask_model(self) -> None:
         """Open the panel's choice of a model."""
@@ -62,7 +62,7 @@ class Panel(QWidget):
         """Show these data: a file, a folder or shards. Search then searches them for ``query``."""
 
     def entered(self) -> None:
-        """The panel is now the one that is shown."""
+        """The panel has become the current one."""
 
     def left(self) -> None:
         """Another panel is shown, or the window closes: nothing typed may be lost."""
@@ -82,7 +82,7 @@ class DefiningPanel(Panel):
     copy_requested = Signal(object)  # RunConfig of a launched run, to make an experiment of
 
     def save(self) -> bool:
-        """Submit what is typed; whether it was valid."""
+        """Submit the edits; returns whether they were valid."""
         raise NotImplementedError
 
     def ready_to_launch(self) -> bool:
@@ -100,7 +100,7 @@ class DefiningPanel(Panel):
 
 @dataclass(frozen=True)
 class PanelSpec:
-    """A row of the table of panels: what is known of a panel before it is built."""
+    """A row of the table of panels: everything known about a panel before it is built."""
 
     name: str
     title: str
@@ -117,7 +117,7 @@ class PanelSpec:
     use: str = ""  # the title of the action that uses the current run there, "" where none does
 
     def build(self, services: Services, parent: QWidget | None = None) -> Panel:
-        """Load the panel's code and make it. Made in ``parent`` at once, its parts need not be styled again there."""
+        """Import the panel's code and create it in ``parent``, so that its parts are styled only once."""
         panel = getattr(import_module(self.module), self.panel)(services, parent)
         if not isinstance(panel, Panel):
             raise TypeError(f"{self.module}.{self.panel} is not a Panel")

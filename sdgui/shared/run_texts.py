@@ -101,7 +101,7 @@ def when(seconds: float) -> str:
 
 
 def resume_text(step: int | None) -> str:
-    """Where a resumed run goes on; ``step``: of the checkpoint that it resumes from, None without one."""
+    """The step that a resumed run continues from; ``step``: of its checkpoint, None without one."""
     if step is None:
         return "No checkpoint was saved before the run ended, so it starts again at step 0."
     return f"Resumed from the checkpoint at step {count(step)}."

@@ -37,7 +37,7 @@ class Services:
 
 @dataclass(frozen=True)
 class Selection:
-    """What is chosen in the tree and the table. ``run_id`` is set when a run, not only its experiment, is chosen."""
+    """The selection in the tree and the table. ``run_id`` is set if a run, not only its experiment, is selected."""
 
     experiment_id: int | None = None
     run_id: int | None = None

@@ -52,7 +52,7 @@ def nearest_step(steps: Sequence[int], step: int) -> int:
 
 
 class StepSlider(QWidget):
-    """A slider over kept checkpoints: it says which step, plays them in order, and offers to export them.
+    """A slider over kept checkpoints: shows the step, plays the steps in order, and offers to export them.
 
     ``moved`` fires once the slider rests. While a step is being opened (``set_busy``), playing waits for it.
     """
@@ -111,7 +111,7 @@ class StepSlider(QWidget):
         self._say()
 
     def set_room(self, width: int) -> None:
-        """Take ``width`` px in all, or what it needs: for a place that gives no more than asked for."""
+        """Use ``width`` px in all, or the minimum: for a container that gives no more than requested."""
         self._room = width
         self._fit()
 
@@ -125,7 +125,7 @@ class StepSlider(QWidget):
         self._busy = busy
 
     def neighbours(self) -> list[int]:
-        """The steps beside the current one, the later first; worth preloading."""
+        """The steps next to the current one, the later first; worth preloading."""
         index = self.slider.value()
         return [self._steps[neighbour] for neighbour in (index + 1, index - 1) if 0 <= neighbour < len(self._steps)]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Changes:
-    """Ids of what was added, edited, put in the bin or restored."""
+    """Ids of records that were added, edited, deleted or restored."""
 
     experiments: frozenset[int] = frozenset()
     runs: frozenset[int] = frozenset()

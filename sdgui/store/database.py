@@ -88,7 +88,7 @@ def _migrate(path: Path, version: str | None, scripts: Path) -> None:
 
 
 def back_up(path: Path, version: str) -> Path:
-    """A copy of the database beside it, what its log holds included."""
+    """Copy the database beside it, including its write-ahead log."""
     copy = path.with_name(f"{path.stem}-version-{version}-{time.strftime('%Y%m%d-%H%M%S')}{path.suffix}")
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)

@@ -27,7 +27,7 @@ class ServerGoneError(StoreUnavailableError):
 
 
 class Outage:
-    """Whether a server was out of reach when it was last asked; the window's own thread does not wait for it then."""
+    """Whether a server was recently unreachable; the main thread then does not wait for it."""
 
     def __init__(self) -> None:
         self._sentence, self._noted = "", 0.0
@@ -46,7 +46,7 @@ class Outage:
 
 @dataclass(frozen=True)
 class Database:
-    """Its engines by what they are for. ``where``: a file's path, or the address of a server, without its password."""
+    """Engines by purpose. ``where``: a file's path, or a server's address without its password."""
 
     where: object
     reader: Engine  # a transaction sees one moment
@@ -80,7 +80,7 @@ def sqlite_database(path: Path) -> Database:
 
 
 def make_engine(path: Path, foreign_keys: bool = True) -> Engine:
-    """An engine whose transactions are SQLite's own: BEGIN is sent explicitly, DDL included."""
+    """An engine with SQLite's own transactions: BEGIN is sent explicitly, also for DDL."""
     engine = create_engine(URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")

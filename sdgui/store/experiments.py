@@ -107,7 +107,7 @@ class ExperimentRecords(Sessions):
     def tag_experiment(
         self, experiment_id: int, tags: Iterable[str], before: Iterable[str] | None = None
     ) -> Experiment:
-        """Replace its tags; with ``before``, the tags that the change began with, merge it into what is there now."""
+        """Replace its tags; with ``before``, the tags at the start of the edit, merge it into the current ones."""
         with self._write() as session:
             row = experiment_row(session, experiment_id)
             current = [tag.name for tag in row.tags]

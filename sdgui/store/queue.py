@@ -34,7 +34,7 @@ class Slots:
 
 
 class QueueRecords(RunRecords):
-    """The queue: listed, joined, left, put in order, taken from."""
+    """The queue: list, enqueue, dequeue, reorder, take the next run."""
 
     def queue(self) -> list[Run]:
         """Waiting runs, next first."""
@@ -64,7 +64,7 @@ class QueueRecords(RunRecords):
             return self._run_record(row)
 
     def place(self, run_id: int, place: Place) -> Run:
-        """Ask for other devices for a run that no trainer has, or another machine for one that has not begun."""
+        """Request other devices for a run without a trainer, or another machine for one that has not started."""
         with self._write() as session:
             row = self._own_row(session, run_id)
             if row.state in ALIVE and row.launched is not None:
@@ -174,7 +174,7 @@ class QueueRecords(RunRecords):
 
 @dataclass
 class _Free:
-    """What is left of a machine while the queue is gone through. ``devices``: None without GPUs."""
+    """The remaining capacity of a machine while the queue is walked. ``devices``: None without GPUs."""
 
     devices: list[str] | None
     room: int

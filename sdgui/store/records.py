@@ -27,7 +27,7 @@ class StoreError(UserError):
 
 
 class ChangedElsewhereError(StoreError):
-    """Another window changed what was to be replaced, so nothing was written; ``stored`` is its text."""
+    """Another window changed the text to be replaced, so nothing was written; ``stored`` is its text."""
 
     def __init__(self, subject: str, stored: str) -> None:
         super().__init__(f"{subject} was changed in another window while you edited it, so yours is not saved.")
@@ -125,7 +125,7 @@ class Run:
 
     @property
     def is_local(self) -> bool:
-        """Whether its folder is on this computer; else only what the registry says of it is known."""
+        """Whether its folder is on this computer; otherwise only the registry's data is known."""
         return self.owner_host in ("", platform.node())
 
     @property

@@ -234,7 +234,7 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def tag_run(self, run_id: int, tags: Iterable[str], before: Iterable[str] | None = None) -> Run:
-        """Replace its tags; with ``before``, the tags that the change began with, merge it into what is there now."""
+        """Replace its tags; with ``before``, the tags at the start of the edit, merge it into the current ones."""
         with self._write() as session:
             row = run_row(session, run_id)
             current = [tag.name for tag in row.tags]

@@ -33,7 +33,7 @@ class Sessions:
     """The location of the data, and transactions on it."""
 
     def __init__(self, home: Path, database: Database, own: Database | None = None) -> None:
-        """``own``: where a shared registry leaves what is nobody else's: lists of images, marks on pairs."""
+        """``own``: the local database of per-user tables beside a shared registry: lists of images, marks on pairs."""
         self.home = home
         self.runs_folder = home / "runs"
         self.who = f"{_user()}@{platform.node()}"
@@ -44,7 +44,7 @@ class Sessions:
 
     @property
     def database(self) -> Path:
-        """The database's file; beside a shared registry, that of what is nobody else's."""
+        """The database's file; with a shared registry, that of the per-user tables."""
         return Path(str(self._own.where))
 
     @property
@@ -67,7 +67,7 @@ class Sessions:
 
     @contextmanager
     def _session(self, database: Database, engine: Engine) -> Iterator[Session]:
-        """A session that `close` waits for: the connection of one that goes on would be closed by nobody."""
+        """A session that `close` waits for; otherwise its connection would never be closed."""
         with self._sessions:
             self._open_sessions += 1
         try:
@@ -128,7 +128,7 @@ class Sessions:
 
 
 def owner_host_of(text: str) -> str:
-    """The computer that a stored folder is on; "" for the one that the database is on."""
+    """The computer of a stored folder; "" for the database's own."""
     return text.partition(ON_HOST)[0] if ON_HOST in text else ""
 
 
@@ -166,7 +166,7 @@ def merged_tags(before: Iterable[str], theirs: Iterable[str], yours: Iterable[st
 def refuse_changed(
     subject: str, before: str | None, stored: str, new: str, content: Callable[[str], object] = str
 ) -> None:
-    """ChangedElsewhereError where ``stored`` is neither what an edit began with nor what it writes.
+    """ChangedElsewhereError if ``stored`` is neither the text before the edit nor its result.
 
     Texts are equal when their ``content`` is; without ``before`` the edit replaces whatever is stored.
     """

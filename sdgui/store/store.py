@@ -156,7 +156,7 @@ class Store(
         return self.run(self._import(folder, experiment_id, None))
 
     def _import(self, folder: Path, experiment_id: int | None, fitting: dict[str, int] | None) -> int:
-        """``import_run``, for its id. ``fitting``: ``_fitting_experiments``, read before and kept up to date here."""
+        """Import a run; returns its id. ``fitting``: ``_fitting_experiments``, read before and updated here."""
         run_dir = RunDir(folder.absolute())
         try:
             config = read_any_config(run_dir.config)
@@ -336,7 +336,7 @@ def _removed() -> Iterator[Callable[[Sequence[Path]], None]]:
 
 
 def _put_aside(folder: Path) -> Path:
-    """Rename a run's folder, which either works at once or changes nothing."""
+    """Rename a run's folder, atomically."""
     if not (folder / "config.json").is_file():
         raise StoreError(f"{folder} is not a run folder, so it was not deleted; move it elsewhere first.")
     aside = folder.with_name(folder.name + DELETED)

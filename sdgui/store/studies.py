@@ -66,7 +66,7 @@ class StudyRecords(Sessions):
             return self._study_record(row, {arm.experiment_id: arm.arm for arm in links})
 
     def add_study(self, folder: Path, name: str) -> StudyRecord:
-        """List the study in ``folder``; one that is known, or in the bin, is the same one again."""
+        """List the study in ``folder``; a known one, also in the bin, keeps its id."""
         text, name = self._study_text(folder), clean_name(name)
         with self._write() as session:
             row = session.scalar(select(StudyRow).where(StudyRow.folder == text))
@@ -95,7 +95,7 @@ class StudyRecords(Sessions):
         return {row[0]: row[1] for row in rows}
 
     def arm_experiment(self, study_id: int, arm: str, config: RunConfig) -> int:
-        """The id of the experiment that lists the runs of ``arm``, made of ``config`` where it does not exist yet."""
+        """The id of the experiment of ``arm``, created from ``config`` if it does not exist."""
         with self._write() as session:  # two windows may follow the study
             _study_row(session, study_id)
             of_arm = select(StudyArmRow.experiment_id).where(StudyArmRow.study_id == study_id, StudyArmRow.arm == arm)

@@ -137,7 +137,7 @@ def better_point(previous: BestPoint | None, point: BestPoint) -> BestPoint | No
 
 
 def terminal_event(ending: Ending, time: float | None, step: int, failure: str) -> RunFinished | RunFailed | None:
-    """The lifecycle event that a stored ending stands for."""
+    """The lifecycle event of a stored ending."""
     if ending == "":
         return None
     if ending == "failed":

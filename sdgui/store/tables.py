@@ -163,7 +163,7 @@ class SummaryRow(Base):
 
 
 class StepValueRow(Base):
-    """The last value of a metric up to a step that a table asked for, by the first ``offset`` bytes of the events.
+    """The last value of a metric up to a requested step, from the first ``offset`` bytes of the events.
 
     ``measured``: the step of that point, -1 without one; ``value`` is NULL then, and where it is not finite.
     """
@@ -237,7 +237,7 @@ class PairMarkRow(Base):
 
 
 class FixRow(Base):
-    """An entry of the basket: what is to be changed in a data source. Of one thing the newest entry counts."""
+    """An entry of the basket: a change to a data source. The newest entry of one subject counts."""
 
     __tablename__ = "fixes"
     __table_args__ = (
@@ -270,7 +270,7 @@ class PanelResultRow(Base):
 
 
 class ActivityRow(Base):
-    """What a person did; it refers to nothing, so that it stays when what it is about is deleted."""
+    """A change by a person; has no foreign keys, so that it outlives its subject."""
 
     __tablename__ = "activity"
     __table_args__ = ({"sqlite_autoincrement": True},)

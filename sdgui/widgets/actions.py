@@ -40,7 +40,7 @@ class MenuItem:
 
 @dataclass(frozen=True)
 class Action(Generic[C]):
-    """What can be done: how it is called, where it is found, when it is enabled and what it does.
+    """An action: title, location, when it is enabled, and what it does.
 
     ``group`` is its heading in the shortcut list and Ctrl+K, and its menu in the menu bar where there is one.
     """
@@ -127,7 +127,7 @@ class Actions(QObject):
         return iter([entry.action for entry in self._registered.values()])
 
     def current(self) -> list[QAction]:
-        """Those that can be done now: enabled, and not of a panel that is not shown."""
+        """The actions available now: enabled, and not of a hidden panel."""
         visible = (entry for entry in self._registered.values() if entry.scope is None or entry.scope.isVisible())
         return [entry.action for entry in visible if entry.action.isEnabled()]
 

@@ -87,7 +87,7 @@ class DropTarget(QWidget):
             app.aboutToQuit.connect(self.close_threads)
 
     def set_content(self, content: QWidget) -> None:
-        """What is shown while nothing is dragged."""
+        """Set the widget shown while nothing is dragged."""
         self._column.addWidget(content, 1)
         self._veil.raise_()
 
@@ -98,7 +98,7 @@ class DropTarget(QWidget):
 
     # Ways in
     def paste(self) -> None:
-        """Take what is in the clipboard."""
+        """Accept the content of the clipboard."""
         self.take(QGuiApplication.clipboard().mimeData())
 
     def take_paths(self, paths: Sequence[str | Path]) -> None:
@@ -106,7 +106,7 @@ class DropTarget(QWidget):
         self._look([str(path) for path in paths], [])
 
     def take(self, data: QMimeData) -> None:
-        """Take what was dropped or pasted."""
+        """Accept dropped or pasted data."""
         local, web = _addresses(data)
         if not local and data.hasImage():
             self._keep(data.imageData())
@@ -136,7 +136,7 @@ class DropTarget(QWidget):
             self._ended.emit()
 
     def _hand_over(self, images: list[str], refusals: list[Refusal]) -> None:
-        """As soon as the window has taken the part before this one."""
+        """Deliver a part once the window has handled the previous one."""
         while not self._leave.is_set():
             if self._turn.acquire(timeout=_LOOK):
                 self._expanded.emit(images, refusals)
@@ -234,7 +234,7 @@ class _Veil(QWidget):
 
 
 def _addresses(data: QMimeData) -> tuple[list[str], list[str]]:
-    """Local paths and web addresses among what was dropped; pasted text may hold paths too, one a line."""
+    """Local paths and URLs in the dropped data; pasted text may contain paths too, one per line."""
     urls = list(data.urls()) if data.hasUrls() else []
     if not urls and data.hasText():
         lines = [line.strip() for line in data.text().splitlines() if line.strip()]
@@ -299,7 +299,7 @@ class FileDrop(QObject):
 
 
 def accept_file(event: QDragEnterEvent) -> None:
-    """Take what is dragged when there is a local file or folder in it."""
+    """Accept a drag that contains a local file or folder."""
     if any(url.isLocalFile() for url in event.mimeData().urls()):
         event.acceptProposedAction()
 

@@ -28,14 +28,14 @@ Refusal = tuple[str, str]  # what, and why not
 
 @dataclass
 class Found:
-    """A part of what was found."""
+    """A part of the results."""
 
     images: list[str] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
 
 
 def existing_path(text: str) -> Path | None:
-    """The file or folder that a typed text names; None when none is there, or none that can be asked after."""
+    """The file or folder at a typed path; None if it does not exist or the path is invalid."""
     try:
         path = expand_user(text)
         path.stat()
@@ -45,7 +45,7 @@ def existing_path(text: str) -> Path | None:
 
 
 def expand(paths: Sequence[str], is_cancelled: Callable[[], bool] = lambda: False) -> Iterator[Found]:
-    """The images in ``paths`` and the folders under them, each once, in parts; ``is_cancelled`` is asked as it goes."""
+    """The images in ``paths`` and their subfolders, each once, in parts; polls ``is_cancelled``."""
     part, seen, folders, unlisted = Found(), set[str](), set[tuple[int, int]](), 0
     for image, refusal in _all(paths, folders):
         if is_cancelled():
@@ -92,7 +92,7 @@ def _described(path: Path) -> list[Path]:
 
 
 def why_not(path: Path) -> str:
-    """Why a single file is not taken as an image; "" when it is."""
+    """The reason to refuse a file as an image; "" if it is accepted."""
     suffix = path.suffix.lower()
     if not path.exists():
         return "there is no such file"

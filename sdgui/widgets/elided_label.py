@@ -11,7 +11,7 @@ from sdgui.widgets.style.theme import Role
 
 
 class ElidedLabel(PlainLabel):
-    """One line; takes what room there is instead of asking for all of it. Paths are shortened in the middle."""
+    """One line that uses the available width without requesting more. Paths are elided in the middle."""
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 @dataclass(frozen=True)
 class ChosenFile:
-    """``confirmed``: the dialog has asked about overwriting this very file."""
+    """``confirmed``: the dialog has asked about overwriting this exact file."""
 
     path: Path
     confirmed: bool

@@ -16,7 +16,7 @@ _PAUSE = 10  # ms before each part: what is on screen is painted, and keys are h
 
 
 def is_made(owner: QWidget, name: str) -> bool:
-    """Whether the cached property ``name`` of ``owner`` has been asked for."""
+    """Whether the cached property ``name`` of ``owner`` has been evaluated."""
     return name in vars(owner)
 
 
@@ -37,7 +37,7 @@ def make_in_turns(owner: QWidget, names: Sequence[str]) -> None:
 
 
 class MadeLate(QWidget):
-    """A widget whose parts ``late``, cached properties, are made after it is on screen."""
+    """A widget whose parts ``late``, cached properties, are created after it is on screen."""
 
     late: tuple[str, ...] = ()
 

@@ -75,7 +75,7 @@ class MessageBar(QFrame):
         self.hide()
 
     def showEvent(self, event: QShowEvent) -> None:
-        """It may lie over other things."""
+        """Raise it above other widgets."""
         super().showEvent(event)
         self.raise_()
 
@@ -102,7 +102,7 @@ class MessageBar(QFrame):
         self._details.clear()
 
     def leave(self) -> None:
-        """The user goes elsewhere: what is only worth knowing, and asks for nothing, was read here."""
+        """The user moves on: clear a message that needs no reaction."""
         if self._message is not None and self._message.level == "info" and self._message.remedy is None:
             self.clear()
 
@@ -112,7 +112,7 @@ class MessageBar(QFrame):
 
     @property
     def message(self) -> Message | None:
-        """What is shown, None while nothing is."""
+        """The current message; None without one."""
         return self._message
 
     def press_remedy(self) -> None:

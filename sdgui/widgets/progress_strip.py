@@ -94,7 +94,7 @@ class ProgressStrip(QFrame):
         self.hide()
 
     def showEvent(self, event: QShowEvent) -> None:
-        """It may lie over other things."""
+        """Raise it above other widgets."""
         super().showEvent(event)
         self.raise_()
 

@@ -40,7 +40,7 @@ class ElidingComboBox(QComboBox):
 
 
 class StillComboBox(ElidingComboBox):
-    """The wheel scrolls what is around the box; arrow keys change it, as they do any box."""
+    """The wheel scrolls the page instead of changing the box; arrow keys work as usual."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         event.ignore()
@@ -57,14 +57,14 @@ class NoWheelComboBox(StillComboBox):
 
 
 class StillSpinBox(QSpinBox):
-    """The wheel scrolls what is around the box."""
+    """The wheel scrolls the page instead of changing the value."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         event.ignore()
 
 
 class StillDoubleSpinBox(QDoubleSpinBox):
-    """The wheel scrolls what is around the box."""
+    """The wheel scrolls the page instead of changing the value."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         event.ignore()

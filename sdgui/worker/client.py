@@ -54,7 +54,7 @@ class WorkerClient(QObject):
         elsewhere: Callable[[], Sequence[str] | None] = lambda: None,
         ask_code: AskCode | None = None,
     ) -> None:
-        """``may_start`` is asked before a process is started; after a refusal ``start_waiting`` asks again.
+        """``may_start`` is called before a process starts; after a refusal ``start_waiting`` tries again.
 
         ``elsewhere``: the command in place of ``command`` while the model is on another machine, asked at each start.
         ``ask_code`` asks the user whether a model's custom code may run; without it such a request fails.

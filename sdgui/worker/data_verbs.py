@@ -82,7 +82,7 @@ class FoundLeak(TypedDict):
 
 @_STRICT
 class Checked(TypedDict):
-    """What reading every image told: rows of duplicates in groups, leaks, broken files."""
+    """The result of reading every image: groups of duplicates, leaks, broken files."""
 
     source: str
     images: int

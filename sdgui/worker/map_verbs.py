@@ -84,7 +84,7 @@ class NamedCaption(TypedDict):
 
 @_STRICT
 class MapNames(TypedDict):
-    """What is at some points of a large map."""
+    """Names of some points of a large map."""
 
     images: list[NamedImage]
     captions: list[NamedCaption]

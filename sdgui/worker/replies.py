@@ -148,7 +148,7 @@ def _files(raw: object) -> dict[str, Path]:
 
 
 def _count(raw: object) -> int:
-    """A number of things, 0 for what is none."""
+    """A non-negative number; 0 for anything else."""
     if (
         isinstance(raw, bool)
         or not isinstance(raw, (int, float))

@@ -174,7 +174,7 @@ class Curve(TypedDict):
 
 @_STRICT
 class Evaluation(TypedDict):
-    """The hardest queries each way, how many there are, and the curve of recall."""
+    """The hardest queries in each direction, their number, and the recall curve."""
 
     text_to_image: list[KnownText]
     image_to_text: list[KnownImage]
@@ -285,7 +285,7 @@ class CaptionText(TypedDict):
 
 @_STRICT
 class CaptionPart(TypedDict, total=False):
-    """An image's captions, or why it has none; or a note; or how many images there are."""
+    """An image's captions, or the reason why it has none; or a note; or the number of images."""
 
     index: int
     path: str

@@ -46,7 +46,7 @@ _PRECISIONS = {"fp32": "float32, exact", "fp16": "float16, half the size", "bf16
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One that can be exported: as it is listed, its name, its networks, and the one that is used by default."""
+    """An exportable checkpoint: its label, its name, its networks, and the default network."""
 
     title: str
     name: str
@@ -74,7 +74,7 @@ def _step(name: str) -> str:
 
 
 class ExportDialog(QDialog):
-    """Beside the window, made once; an export goes on while it is closed."""
+    """A non-modal dialog, created once; an export continues while it is closed."""
 
     def __init__(self, parent: QWidget, program: ExportProgram | None = None) -> None:
         super().__init__(parent)
@@ -231,7 +231,7 @@ class ExportDialog(QDialog):
         self._suggest()
 
     def _suggest(self) -> None:
-        """A folder beside the checkpoints, named by what it will hold; not where the user has named one."""
+        """Suggest a folder beside the checkpoints, named after its content, unless the user has entered one."""
         checkpoint = self._selected()
         if self._run is not None and checkpoint is not None and not self._typed:
             name = f"{self.form.currentData()}-{self.network.currentText()}-{checkpoint.name}"

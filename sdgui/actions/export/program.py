@@ -22,7 +22,7 @@ _PATIENCE_MS = 5000  # until an export that was cancelled is killed
 
 @dataclass(frozen=True)
 class ExportChoice:
-    """What is exported, in which form, and where to. ``network``: student or teacher."""
+    """What to export, in which format, and where to. ``network``: student or teacher."""
 
     model: str
     network: str
@@ -59,7 +59,7 @@ class ExportProgram(QObject):
         return self._process is not None
 
     def start(self, choice: ExportChoice) -> None:
-        """Begin; ``failed`` tells where the trainer, or ONNX, is not installed."""
+        """Start the process; emits ``failed`` if the trainer, or ONNX, is not installed."""
         if self._process is not None:
             return
         try:
@@ -80,7 +80,7 @@ class ExportProgram(QObject):
         process.start(self._command[0], [*self._command[1:], *choice.arguments()])
 
     def cancel(self) -> None:
-        """Ask it to end and to remove what it began; it is killed when it does not."""
+        """Ask the process to stop and remove its files; kill it if it does not."""
         process = self._process
         if process is None or self._cancelled:
             return

@@ -24,7 +24,7 @@ TABLE = "unseen.csv"  # the one split with images of every group: validation and
 
 @dataclass(frozen=True)
 class DemoStep:
-    """``run_id`` and ``data``: a run that can classify now. ``make``: there is no demo yet, and it can be made."""
+    """``run_id`` and ``data``: a run that can classify now. ``make``: the demo does not exist and can be created."""
 
     text: str
     button: str = ""

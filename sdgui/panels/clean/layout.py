@@ -288,7 +288,7 @@ class CleanView(QWidget):
 
 
 def _verdict(ranked_pairs: RankedPairs) -> str:
-    """What is claimed, which is nothing where the beliefs have one group."""
+    """The verdict on the ranking; nothing is claimed if the scores form one group."""
     if ranked_pairs.two_groups:
         return f"{count(ranked_pairs.mislabelled)} likely mislabelled."
     return "none stands out as mislabelled. Those with the lowest match score come first, if you want to look."

@@ -131,7 +131,7 @@ class CleanPanel(Panel):
         self.view.words.selectAll()
 
     def _source_changed(self) -> None:
-        """Show what was found before of this run and these data."""
+        """Show the last ranking of this run and these data."""
         request, choice = self.view.source.request(), self.view.source.model.choice()
         key = (request["run"], request["data"]) if request is not None else None
         if key is not None and choice is not None and key != self._recalled:

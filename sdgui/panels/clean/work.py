@@ -69,7 +69,7 @@ class CleanWork(QObject):
 
     @property
     def run(self) -> str:
-        """The folder of the run whose ranking is shown, "" before the first."""
+        """The folder of the run whose ranking is shown; "" before the first."""
         return self._current.run if self._current is not None else ""
 
     def rank(self, choice: ModelChoice, request: Mapping[str, str]) -> None:
@@ -166,5 +166,5 @@ class CleanWork(QObject):
 
 
 def source_key(data: str) -> str:
-    """The name under which the marks of a data source are kept."""
+    """The key of a data source's marks in the store."""
     return str(expand_user(data).resolve())

@@ -50,7 +50,7 @@ class BrokenPage(QWidget):
 
 
 def summary(bad_rows: int, listed_count: int, files: int | None) -> str:
-    """How many there are, and what is not known yet."""
+    """The number of broken rows and files, and what has not been checked yet."""
     rows = f"{count(bad_rows)} rows cannot be used" if bad_rows else "Every row can be used"
     limit_text = f", of which the first {count(listed_count)} are listed" if listed_count < bad_rows else ""
     if files is None:

@@ -18,7 +18,7 @@ FOLDER = "exclusions"
 
 
 def file_of(home: Path, source: str) -> Path:
-    """Where the exclusions of ``source`` are kept."""
+    """The file with the exclusions of ``source``."""
     place = source if names_shards(source) else str(expand_user(source).absolute())
     return home / FOLDER / f"{hashlib.sha256(place.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}.json"
 

@@ -32,7 +32,7 @@ from sdgui.worker.data_verbs import RowsOpened
 
 
 class FiguresPage(QWidget):
-    """``value_chosen``: a label and a value whose images are to be shown."""
+    """``value_chosen``: a label and a value whose images to show."""
 
     value_chosen = Signal(str, str)
 
@@ -159,7 +159,7 @@ _HIGH = 18 * SPACE
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: what stands under it, how high it is, and its tooltip."""
+    """One bar: its label, height and tooltip."""
 
     label: str
     value: int
@@ -187,7 +187,7 @@ class Bars(QWidget):
         return QSize(50 * SPACE, _HIGH)
 
     def _slot(self, index: int) -> QRect:
-        """Where bar ``index`` may stand, its label left out."""
+        """The area of bar ``index``, without its label."""
         wide = self.width() / max(1, len(self._bars))
         left, right = round(index * wide), round((index + 1) * wide)
         return QRect(left, 0, max(1, right - left), self.height() - self.fontMetrics().height() - SPACE // 2)

@@ -168,7 +168,7 @@ class GroupsPage(QWidget):
         return GalleryItem(Path(self._rows.paths[row]), self._caption(row), badge=badge, faint=out)
 
     def refresh(self) -> None:
-        """What is excluded changed."""
+        """Update after a change of exclusions."""
         self._show_group(self.list.currentRow())
 
     def _exclude_copies(self) -> None:
@@ -192,7 +192,7 @@ def summary(checked: Checked) -> str:
 
 
 def marked_rows(checked: Checked) -> dict[str, frozenset[int]]:
-    """Rows that the check found, by what they are: for filters."""
+    """Rows found by the check, by kind of problem: for filters."""
     groups: Sequence[Sequence[int]] = [*checked["exact"], *checked["near"]]
     leaking = {leak["row"] for leak in checked["leaks"]}
     return {

@@ -28,6 +28,6 @@ def item_of(rows: SourceRows, row: int) -> GalleryItem:
 
 
 def saving_start(source: str, name: str) -> Path:
-    """A free file beside ``source`` (for a folder: beside it), called after it and ``name``."""
+    """A free path beside ``source``, named after it and ``name``."""
     path = Path(source) if is_shards(source) else expand_user(source).absolute()
     return free_path(path.parent / f"{path.stem or 'shards'}-{name}.csv")

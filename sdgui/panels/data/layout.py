@@ -215,7 +215,7 @@ class DataView(QWidget):
         self.counts.setText(" · ".join([*parts, *([f"{count(out)} excluded"] if out else [])]))
 
     def name_tabs(self, groups: int | None, broken: int) -> None:
-        """Put the numbers beside the titles of pages that have some."""
+        """Append counts to the titles of pages that have some."""
         self.tabs.setTabText(GROUPS, "&Duplicates and leaks" + (f" ({count(groups)})" if groups else ""))
         self.tabs.setTabText(BROKEN, "Bro&ken" + (f" ({count(broken)})" if broken else ""))
 

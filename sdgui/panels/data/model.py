@@ -15,7 +15,7 @@ UNDO = 100  # steps
 
 @dataclass(frozen=True)
 class Filter:
-    """Which rows are shown: every word in one of their captions, a label's value, and what they are."""
+    """A filter of rows: words of their captions, a label's value, and their properties."""
 
     words: str = ""
     label: str = ""
@@ -25,7 +25,7 @@ class Filter:
 
 @dataclass
 class SourceRows:
-    """Rows by number. ``marked``: rows that the check found, by what they are (duplicates, broken)."""
+    """Rows by number. ``marked``: rows found by the check, by kind of problem (duplicates, broken)."""
 
     source: str = ""
     paths: list[str] = field(default_factory=list)
@@ -83,7 +83,7 @@ class SourceRows:
 
     # Excluding
     def exclude(self, rows: Iterable[int], out: bool = True) -> list[int]:
-        """Leave ``rows`` out of what is saved, or take them in again; returns those that changed."""
+        """Exclude ``rows`` from saving, or include them again; returns the changed ones."""
         changed = [row for row in rows if (row in self.excluded) != out]
         if changed:
             self._undo.append(changed)
@@ -92,7 +92,7 @@ class SourceRows:
         return changed
 
     def toggle(self, rows: Sequence[int]) -> list[int]:
-        """Exclude ``rows``, or take them in again if all of them are out; returns those that changed."""
+        """Exclude ``rows``, or include them again if all are excluded; returns the changed ones."""
         return self.exclude(rows, not all(row in self.excluded for row in rows))
 
     def undo(self) -> list[int]:
@@ -104,7 +104,7 @@ class SourceRows:
         return changed
 
     def excluded_paths(self) -> list[str]:
-        """Paths of what is left out."""
+        """Paths of the excluded images."""
         return [self.paths[row] for row in sorted(self.excluded)]
 
     def copies(self, groups: Iterable[Sequence[int]]) -> list[int]:

@@ -188,7 +188,7 @@ class DataPanel(Panel):
         self._taking.start()
 
     def _take_part(self) -> None:
-        """One part in a turn: many may have come at once."""
+        """Handle one part per turn of the event loop, since many may arrive together."""
         if not self._parts:
             self._taking.stop()
             return
@@ -354,7 +354,7 @@ class DataPanel(Panel):
             self.view.bar.show_message(info(text))
 
     def ask_where(self, selection: bool = False) -> None:
-        """Choose a file, and save what is not excluded, or the selection, as a new source."""
+        """Choose a file, and save the remaining rows, or the selection, as a new source."""
         if self.facts is None:
             return
         start = saving_start(self.rows.source, "selection" if selection else "kept")
@@ -362,7 +362,7 @@ class DataPanel(Panel):
             self.save(file.path, selection, replace=file.replaces)
 
     def save(self, path: Path, selection: bool = False, replace: bool = False) -> None:
-        """Save what is not excluded, or of that the selection, to ``path``."""
+        """Save the remaining rows, or those of the selection, to ``path``."""
         self.view.bar.clear()
         self.view.strip.start(_DOING["save"])
         only = [self.rows.paths[row] for row in self.visible_rows.chosen()] if selection else []
@@ -379,7 +379,7 @@ class DataPanel(Panel):
         self.view.bar.show_message(info(text, remedy=Remedy("Train on it", lambda: self.use(train, held_out))))
 
     def use(self, train: str = "", val: str | None = None) -> None:
-        """Define an experiment that trains on ``train``, by default on the source, as the views' config says."""
+        """Define an experiment that trains on ``train`` (by default the source), with the config of the views."""
         config = self.view.views.run_config() or preset_config("sd-clip", "base")
         splits = {"train": train or self.rows.source}
         if val is not None or not config.data.val:

@@ -45,7 +45,7 @@ class ShownRows(QObject):
         self._gallery.set_items([])
 
     def add(self, added: range) -> None:
-        """Rows came: show those that the filter shows."""
+        """Add new rows that match the filter."""
         self._places.clear()
         self._items += [item_of(self._rows, row) for row in added]
         if added.start // _FREEZES < added.stop // _FREEZES:
@@ -66,7 +66,7 @@ class ShownRows(QObject):
         return [self.numbers[index] for index in self._gallery.selected()]
 
     def renew(self, rows: Sequence[int]) -> None:
-        """What is known of ``rows`` changed: those in view are shown at once, the others between other events."""
+        """Update ``rows``: visible ones immediately, the others between other events."""
         if self._filter.subset in ("kept", "excluded"):
             self.filter(self._filter)
         seen = self._gallery.visible_rows()

@@ -24,7 +24,7 @@ _MOST = 50  # experiments that are offered
 
 
 class ViewsPage(QWidget):
-    """``define_requested``: an experiment is to be made of the config as it is here."""
+    """``define_requested``: create an experiment from the config of this page."""
 
     define_requested = Signal(object)  # RunConfig
 
@@ -63,7 +63,7 @@ class ViewsPage(QWidget):
         self._load()
 
     def offer(self, experiments: Sequence[tuple[str, RunConfig]]) -> None:
-        """List these configs, the newest first, and the presets; what is in the form stays."""
+        """List these configs, newest first, and the presets; the form keeps its content."""
         title = self.configs.currentText()
         self._offered = [config for _, config in experiments[:_MOST]]
         self.configs.clear()
@@ -75,7 +75,7 @@ class ViewsPage(QWidget):
         self.configs.setCurrentIndex(max(0, row))
 
     def choose_for(self, source: str) -> None:
-        """Take the newest of the offered configs that trains on ``source``, if there is one."""
+        """Select the newest listed config that trains on ``source``, if any."""
         trained = (number for number, config in enumerate(self._offered) if config.data.train == source)
         if (number := next(trained, None)) is not None:
             self.configs.setCurrentIndex(self.configs.findData(number))

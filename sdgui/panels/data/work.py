@@ -44,13 +44,13 @@ class DataWork(QObject):
             calls.progress.connect(self.progress)
 
     def open(self, source: str) -> None:
-        """Read the rows of ``source``; whatever was asked about another one is dropped."""
+        """Read the rows of ``source``; pending requests for another source are dropped."""
         self.close_source()
         answers = (self.opened.emit, self.open_failed.emit, self.part.emit)
         self._data.ask(_OPEN, DATA_OPEN, *answers, source=source, images_only=True)
 
     def close_source(self) -> None:
-        """Drop what was asked."""
+        """Drop pending requests."""
         self._data.drop(_OPEN)
         self._checks.drop(_CHECK)
 
@@ -73,12 +73,12 @@ class DataWork(QObject):
 
     # Exclusions
     def keep_exclusions(self, source: str, paths: Sequence[str]) -> None:
-        """Write what is excluded, in the background."""
+        """Write the exclusions in the background."""
         home, excluded = self._home, list(paths)
         self._files.run(lambda: exclusions.write(home, source, excluded), None, self.not_kept.emit)
 
     def read_exclusions(self, source: str, done: Callable[[list[str]], object]) -> None:
-        """What was excluded of ``source`` before."""
+        """The saved exclusions of ``source``."""
         home = self._home
         self._files.run(lambda: exclusions.read(home, source), done, self.not_kept.emit)
 

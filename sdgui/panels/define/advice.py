@@ -75,7 +75,7 @@ class AdviceBar(QFrame):
             self._show_advice()
 
     def facts(self) -> SourceFacts | None:
-        """What is known of the training data."""
+        """Known facts about the training data."""
         return self._facts
 
     def _ask(self) -> None:
@@ -89,7 +89,7 @@ class AdviceBar(QFrame):
             self._calls.ask("describe", DESCRIBE_SOURCE, self._done, self._failed, None, **arguments)
 
     def _key(self) -> tuple[str, int] | None:
-        """The source and when it changed; None for one that is not there, which the trainer reports."""
+        """The source and its modification time; None for a missing one, which the trainer reports."""
         if names_shards(self._source):
             return self._source, 0
         path = existing_path(self._source)

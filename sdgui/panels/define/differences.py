@@ -34,7 +34,7 @@ class _WholeText(QStyledItemDelegate):
 
 
 class Differences(QWidget):
-    """``field_chosen``: a dotted field was activated in the list. Texts go on in the next line; none is cut off."""
+    """``field_chosen``: a dotted field was activated in the list. Long texts wrap."""
 
     field_chosen = Signal(str)
 

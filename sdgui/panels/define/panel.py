@@ -274,7 +274,7 @@ class DefinePanel(DefiningPanel):
         self.advice.show_config(self.form.config(), self._frozen is not None)
 
     def save(self) -> bool:
-        """Submit what is in the form: the config when it is valid, else a draft; whether it was valid."""
+        """Submit the form: the config if it is valid, else a draft; returns whether it was valid."""
         self._timer.stop()
         experiment = self._experiment
         if experiment is None or self._frozen is not None or experiment.config is None:
@@ -302,7 +302,7 @@ class DefinePanel(DefiningPanel):
         self.edited.emit(stored.id)
 
     def _not_written(self, before: Experiment, coming: Experiment, error: UserError) -> None:
-        """The form keeps what was typed, or the draft does; the next save submits it again."""
+        """A failed write: the form or the draft keeps the edits, and the next save submits them again."""
         is_shown = self._experiment is coming
         if is_shown:
             self._experiment, self._loaded = before, before.config
@@ -318,7 +318,7 @@ class DefinePanel(DefiningPanel):
         self.bar.show_message(self._unwritten)
 
     def _conflict(self, experiment_id: int, error: ChangedElsewhereError) -> Message:
-        """Another window changed the config that is edited here: show that one, or replace it with what was typed."""
+        """Another window changed the config being edited: load that version, or overwrite it with the edits."""
 
         def reload() -> None:
             self.saver.drop_draft(experiment_id)
@@ -389,7 +389,7 @@ class DefinePanel(DefiningPanel):
         self.form.set_choices("data.label", list(labels), [f"{classes} classes" for classes in labels.values()])
 
     def _offer_undo(self, text: str, before: RunConfig | None) -> None:
-        """Say what was set by one press, with a way back until something else is edited."""
+        """Report a change of many settings, with an undo button until the next edit."""
 
         def undo() -> None:
             if before is not None:

@@ -55,7 +55,7 @@ class PresetBar(QFrame):
         self._describe()
 
     def open_chooser(self) -> None:
-        """Show the presets to choose from, at the one that is shown."""
+        """Open the preset picker at the current preset."""
         if self.chooser is None:
             self.chooser = PresetChooser(self, "Start from this preset")
             self.chooser.chosen.connect(self.preset_chosen)

@@ -16,7 +16,7 @@ from sdgui.store.records import Experiment
 
 
 class ConfigSaver:
-    """``unsaved``: experiments as they will be once the store has what was submitted, by id."""
+    """``unsaved``: experiments with edits that the store does not have yet, by id."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -28,7 +28,7 @@ class ConfigSaver:
         return self.unsaved.get(experiment_id) or self._services.store.experiment(experiment_id)
 
     def begin(self, experiment: Experiment) -> dict[str, str]:
-        """The form shows ``experiment``, whose edits begin with it; returns its draft, field to typed text.
+        """Start editing ``experiment``; returns its draft, field to typed text.
 
         A draft may be older than what is stored: then its edits began with the config that was stored before.
         """
@@ -56,7 +56,7 @@ class ConfigSaver:
         self._services.settings.setValue(f"drafts/{experiment_id}", json.dumps(fields))
 
     def drop_draft(self, experiment_id: int) -> None:
-        """Forget what was typed, unless it is being written."""
+        """Discard the draft, unless it is being written."""
         if experiment_id not in self.unsaved:
             self._services.settings.remove(f"drafts/{experiment_id}")
 

@@ -69,7 +69,7 @@ class ValuesDialog(QDialog):
         self._check()
 
     def values(self) -> SearchRange:
-        """What was typed; ValueError or UserError with a sentence when it cannot be searched."""
+        """The typed values; ValueError or UserError with a message if they cannot be searched."""
         return parse_values(self._spec, self.line.text(), self._config)
 
     def _check(self) -> None:
@@ -127,7 +127,7 @@ class SweepBar(QFrame):
         self._show()
 
     def show_experiment(self, experiment_id: int | None) -> None:
-        """Another experiment is shown: what was marked in it is marked again."""
+        """Show the settings that were marked for this experiment."""
         if experiment_id == self._experiment:
             return
         self._experiment = experiment_id

@@ -115,7 +115,7 @@ class PausedCard(RunCard):
 
 
 class DoneCard(RunCard):
-    """A run that is done: its metric, its curve, what it found for some captions, and *Search*."""
+    """A finished run: its metric, its curve, retrieved images for some captions, and *Search*."""
 
     search_requested = Signal(int)  # run id
 
@@ -182,7 +182,7 @@ class FailedCard(RunCard):
 
 
 def can_resume(run: Run) -> bool:
-    """Whether a run that ended early goes on if it is resumed: one that reached a step, in a folder of this home."""
+    """Whether an interrupted run can be resumed: it has reached a step, and its folder is in this home."""
     return run.is_own and not run.is_logged and run.step > 0
 
 
@@ -204,7 +204,7 @@ def _metric(run: Run) -> str:
 
 
 def _sentence(run: Run) -> str:
-    """Why it failed: the first lines of what the trainer said."""
+    """The reason of a failure: the first lines of the trainer's message."""
     lines = [line.strip() for line in run.failure.splitlines() if line.strip()]
     return " ".join(lines[:3]) or "The process exited without an error message; its log is in Runs, under Events."
 

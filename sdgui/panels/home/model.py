@@ -30,7 +30,7 @@ _LONGEST = 200  # characters of a caption
 
 @dataclass(frozen=True)
 class HomeRuns:
-    """The runs that Home lists, newest first, and their names; ``any``: whether there is a run at all."""
+    """The runs that Home lists, newest first, and their names; ``any``: whether any run exists."""
 
     live: tuple[Run, ...] = ()
     done: tuple[Run, ...] = ()
@@ -157,7 +157,7 @@ class Glimpse:
 
 
 def _images(content: Mapping[str, Any]) -> tuple[Image, ...]:
-    """The first image found for each of the sample's captions, by the teacher where there is one."""
+    """The top image for each caption of the sample, by the teacher if there is one."""
     entries = content.get("teacher") or content.get("student")
     images = []
     for entry in entries[:IMAGES] if isinstance(entries, Sequence) and not isinstance(entries, str) else ():

@@ -72,7 +72,7 @@ class LaunchForm(QWidget):
         level_labels(self._form)
 
     def show_machine(self, machine: Machine) -> None:
-        """Fill the fields; what is being typed in one of the same machine stays."""
+        """Fill the fields, except those being edited for the same machine."""
         focused = self.window().focusWidget()
         same = self._machine is not None and self._machine.name == machine.name
         if same and focused is not None and self.isAncestorOf(focused):

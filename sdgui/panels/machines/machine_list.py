@@ -29,7 +29,7 @@ _IMAGE = 20
 
 @dataclass(frozen=True)
 class Entry:
-    """``icon`` in a colour ``role`` of the theme; both tell how the machine stands."""
+    """``icon`` in the theme's colour ``role``; both show the state of the machine."""
 
     key: str
     title: str

@@ -35,7 +35,7 @@ _MOST_LINES = 2000
 
 
 class MachinePage(QScrollArea):
-    """``check_requested``, ``install_requested``, ``remove_requested``; ``changed``: a Machine that is to be kept."""
+    """``check_requested``, ``install_requested``, ``remove_requested``; ``changed``: a Machine to save."""
 
     check_requested = Signal()
     install_requested = Signal()
@@ -183,7 +183,7 @@ class MachinePage(QScrollArea):
         self._findings_card.setVisible(bool(findings))
 
     def show_output(self, lines: Sequence[str]) -> None:
-        """What the installation has said so far; nothing hides the card."""
+        """Show the output of the installation; without output the card is hidden."""
         self._output_card.setVisible(bool(lines))
         self.output.setPlainText("\n".join(lines))
         self.output.verticalScrollBar().setValue(self.output.verticalScrollBar().maximum())

@@ -34,7 +34,7 @@ _LEAVE = "Remove from the queue (Delete)"
 
 
 class QueuePage(QWidget):
-    """``limit_changed``: runs at once; ``place_requested``: runs that are to train on a machine."""
+    """``limit_changed``: concurrent runs; ``place_requested``: runs to train on a machine."""
 
     limit_changed = Signal(int)
     place_requested = Signal(list, str)  # run ids, machine ("" for this computer)
@@ -90,7 +90,7 @@ class QueuePage(QWidget):
         self._enable()
 
     def show_limit(self, limit: int, gpus: int) -> None:
-        """How many run at once here; with GPUs there is nothing to choose."""
+        """Show the limit of concurrent local runs; with GPUs there is nothing to choose."""
         self.limit.blockSignals(True)
         self.limit.setValue(limit)
         self.limit.blockSignals(False)
@@ -98,7 +98,7 @@ class QueuePage(QWidget):
             widget.setVisible(not gpus)
 
     def show_machines(self, machines: Sequence[tuple[str, str]]) -> None:
-        """Name ("" for this computer) and title of those that a waiting run can be sent to."""
+        """Set the machines (name, "" for this computer, and title) that a waiting run can be moved to."""
         self._machines = machines
 
     def _enable(self) -> None:

@@ -47,7 +47,7 @@ class ScriptEditor(QWidget):
         vbox(row, self.text, self.error, into=self)
 
     def show_machine(self, machine: Machine) -> None:
-        """The script of this machine; what is being typed stays."""
+        """Show the script of this machine, unless it is being edited."""
         before, self._machine = self._machine, machine
         if machine.launcher != "slurm":
             return

@@ -15,7 +15,7 @@ from core.spec.machines.machine import Machine
 
 
 class Installation(QObject):
-    """One at a time on each machine. ``lines``: what was said so far, by machine."""
+    """One installation at a time per machine. ``lines``: its output so far, by machine."""
 
     line = Signal(str, str)  # machine, a line of output
     ended = Signal(str, str)  # machine, "" or why it failed

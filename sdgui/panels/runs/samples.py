@@ -178,7 +178,7 @@ class SamplesView(QWidget):
 
 
 def _joined(samples: Sequence[Sample]) -> list[Sample]:
-    """What a script logged at one step, call by call, as one sample."""
+    """All samples that a script logged at one step, as one."""
     merged: list[Sample] = []
     index_of_step: dict[int, int] = {}  # step -> where its logged sample is
     for sample in samples:

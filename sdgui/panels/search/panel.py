@@ -203,7 +203,7 @@ class SearchPanel(Panel):
             self.view.jobs.end(f"{purpose}{side}")
 
     def _show_hint(self) -> None:
-        """Show what has to be selected before a search."""
+        """Show what to select before a search."""
         source = self.view.source
         if source.target(0) is None and self.sessions[0].facts is None:
             source.show_facts(None)

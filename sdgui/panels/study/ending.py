@@ -41,11 +41,11 @@ class StudyEnding(QObject):
         self._tasks.run(lambda: programs.ask_to_end(study_id, request), None, partial(self._refused, study_id))
 
     def asked(self, study_id: int | None) -> bool:
-        """Whether the study was asked to end, and not ``forget`` since."""
+        """Whether the study has been asked to stop, and not ``forget`` since."""
         return study_id in self._kill_timers
 
     def overdue(self, study_id: int | None) -> bool:
-        """Whether it was asked so long ago that it may be killed."""
+        """Whether the request is old enough for a kill to be offered."""
         timer = self._kill_timers.get(study_id or 0)
         return timer is not None and not timer.isActive()
 

@@ -27,7 +27,7 @@ class LatePlot(MadeLate):
         theme().changed.connect(self._draw)
 
     def fill(self, plot: pg.PlotWidget, bottom: pg.AxisItem) -> None:
-        """Draw what there is to show into ``plot``; ``bottom`` is its axis of names or times."""
+        """Draw the data into ``plot``; ``bottom`` is its axis of names or times."""
         raise NotImplementedError
 
     def show_plot(self, title: str, description: str) -> None:

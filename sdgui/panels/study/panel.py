@@ -82,7 +82,7 @@ class StudyPanel(Panel):
 
     @cached_property
     def sweep_view(self) -> SweepView:
-        """The sweep that is shown; made once there is one."""
+        """The view of the current sweep, created on first use."""
         view = SweepView(self.stack)
         self.stack.addWidget(view)
         view.run_requested.connect(self._watch)
@@ -126,7 +126,7 @@ class StudyPanel(Panel):
 
     # The panel
     def select(self, selection: Selection) -> None:
-        """Show the chosen study, or the one that the chosen experiment is an arm of."""
+        """Show the selected study, or the study that the selected experiment is an arm of."""
         if selection.study_id not in (None, self._followed, self._id()):  # not again when the tree is reloaded
             self.show_study(selection.study_id)
         self._followed = selection.study_id

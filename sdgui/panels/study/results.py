@@ -40,7 +40,7 @@ def bars_of(results: Mapping[str, Any], metric: str, network: str, colors: Mappi
 
 
 def what_of(bars: Sequence[Bar]) -> str:
-    """What the bars show, for the plot's title: intervals are named where there are some."""
+    """What the bars show, for the plot's title; mentions intervals if there are any."""
     if not any(len(bar.values) > 1 for bar in bars):
         return ": one seed an arm"
     between = any(bar.low is not None for bar in bars)

@@ -175,7 +175,7 @@ class MachinesButton(QPushButton):
         self.machines.addAction(action)
 
     def _tick(self, name: str, checked: bool) -> None:
-        """*Any* stands alone; with nothing ticked it is this computer."""
+        """*Any* excludes the others; with nothing ticked it is this computer."""
         if name == ANY:
             on = [ANY] if checked else [HERE]
         else:

@@ -254,7 +254,7 @@ def state_text(look: StudySnapshot) -> str:
 
 
 def status_words(look: StudySnapshot) -> str:
-    """``Running.``, or what is wrong with the folder."""
+    """``Running.``, or the problem with the folder."""
     return look.problem.splitlines()[0] if look.problem else _STATES[look.state]
 
 

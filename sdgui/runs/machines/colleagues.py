@@ -83,7 +83,7 @@ class ColleagueRuns(QObject):
         return ""
 
     def _machine(self, computer: str) -> str | None:
-        """The machine of the list that is this computer, by what it calls itself; those named alike are asked first."""
+        """The machine that is this computer, by its reported host name; machines with that name are asked first."""
         return next((name for name in self._alike_first(computer) if self._is(name, computer)), None)
 
     def _alike_first(self, computer: str) -> Iterator[str]:

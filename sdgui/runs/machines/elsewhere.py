@@ -45,7 +45,7 @@ def worker_command(home: Path, key: str) -> Sequence[str] | None:
 
 
 class RemoteImages:
-    """Fetches what is to be shown; called in threads that read thumbnails."""
+    """Fetches images that are about to be shown; called in threads that read thumbnails."""
 
     def __init__(self, home: Path, machines: Machines) -> None:
         self._home, self._machines = home, machines

@@ -57,7 +57,7 @@ class Fetches(QObject):
             self._cancelled[run_id].set()
 
     def close(self) -> None:
-        """The window closes: what is here stays for the next time."""
+        """Stop; partial files are kept for the next time."""
         for cancelled in self._cancelled.values():
             cancelled.set()
 

@@ -93,11 +93,11 @@ class Hosts(QObject):
 
     # Questions
     def facts(self, name: str) -> Facts | None:
-        """What is known of a machine, however old."""
+        """The last known facts about a machine, however old."""
         return self._facts[name][1] if name in self._facts else None
 
     def state(self, name: str) -> ConnectionState:
-        """How the connection to a machine stands."""
+        """The state of the connection to a machine."""
         return self.machines.states().get(name, ConnectionState())
 
     def probe(self, name: str) -> None:
@@ -147,7 +147,7 @@ class Hosts(QObject):
 
     # For the queue's thread
     def gpus_here(self) -> Sequence[Gpu] | None:
-        """The GPUs of this computer and who uses them, asked when there may be any; None while they do not answer."""
+        """The GPUs of this computer and their users, queried if there may be any; None until they answer."""
         if not self._has_gpus or self.state(LOCAL).kind == "refused":
             return ()
         try:
@@ -212,6 +212,6 @@ class Hosts(QObject):
         self.runs.attach_unsettled([run.folder for run in runs if run.is_local])
 
     def close(self) -> None:
-        """End the connections; what runs elsewhere goes on."""
+        """Close the connections; remote runs continue."""
         self.fetches.close()
         self.runs.close()

@@ -19,7 +19,7 @@ UNLIMITED = 10_000  # runs at once where a scheduler has its own queue
 
 
 class Gpu(Protocol):
-    """A GPU as a probe tells it."""
+    """A GPU as reported by a probe."""
 
     @property
     def index(self) -> int: ...
@@ -91,7 +91,7 @@ def slots_of(gpus: Sequence[Gpu], at_once: int, each: int = 1) -> Slots:
 
 
 def visible(gpus: Sequence[Gpu], variable: str | None) -> Sequence[Gpu]:
-    """Those that CUDA_VISIBLE_DEVICES leaves to this program, which was perhaps told to keep to some."""
+    """The GPUs that CUDA_VISIBLE_DEVICES leaves to this program."""
     if variable is None:
         return gpus
     named_gpus = {part.strip() for part in variable.split(",") if part.strip()}

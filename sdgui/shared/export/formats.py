@@ -44,7 +44,7 @@ class ExportFormat(Generic[Write]):
 
 @dataclass
 class Exported:
-    """What was written, and what was left out and why."""
+    """What was written, and what was skipped with the reasons."""
 
     path: Path  # the folder, or the (first) file
     written: int = 0
@@ -55,7 +55,7 @@ class Exported:
         return self.path if self.path.is_dir() else self.path.parent
 
     def reasons(self) -> str:
-        """What was left out, one item per line."""
+        """The skipped items, one per line."""
         unlisted = len(self.skipped) - _LISTED
         lines = [f"{name}: {reason}" for name, reason in self.skipped[:_LISTED]]
         return "\n".join([*lines, f"and {count(unlisted)} more"] if unlisted > 0 else lines)

@@ -49,7 +49,7 @@ def export_copies(items: Sequence[GalleryItem], folder: Path, progress: Progress
 
 
 def export_links(items: Sequence[GalleryItem], folder: Path, progress: Progress, _title: str = "") -> Exported:
-    """Symbolic links to the images in ``folder``. Raises ExportError, also where there are no links."""
+    """Create symbolic links to the images in ``folder``. Raises ExportError, also if links are not supported."""
     return _each(items, folder, progress, _link)
 
 
@@ -118,7 +118,7 @@ def export_table(items: Sequence[GalleryItem], file: Path, progress: Progress, _
 
 
 def export_json_lines(items: Sequence[GalleryItem], file: Path, progress: Progress, _title: str = "") -> Exported:
-    """An object a line, with what of COLUMNS there is. Raises ExportError; an existing file stays."""
+    """One JSON object per line, with the available COLUMNS. Raises ExportError; an existing file stays."""
     with _new_file(file) as writing:
         for number, item in enumerate(items):
             _report(progress, number, len(items))

@@ -29,7 +29,7 @@ from sdgui.worker.replies import Cancelled, Failure
 
 
 class FixingDialog(QDialog):
-    """``changed``: what was written to the store."""
+    """``changed``: the records written to the store."""
 
     changed = Signal(object)  # Changes
 
@@ -77,7 +77,7 @@ class FixingDialog(QDialog):
 
     # What is shown
     def open_up(self) -> None:
-        """Show the dialog with what is in the basket now."""
+        """Open the dialog with the current entries of the basket."""
         self.refresh()
         self._read_pairs()
         self.show()
@@ -101,7 +101,7 @@ class FixingDialog(QDialog):
         self._source_chosen(keep=source_before == self.source())
 
     def source(self) -> str:
-        """The data whose entries are shown; "" while none are chosen."""
+        """The data whose entries are shown; "" if none are selected."""
         return str(self.view.sources.currentData() or "")
 
     def _source_chosen(self, keep: bool = False) -> None:

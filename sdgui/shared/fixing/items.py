@@ -23,7 +23,7 @@ _BADGES: dict[Kind, str] = {
 
 
 def change_text(fix: Fix) -> str:
-    """What is changed: ``a cat → a dog``, ``label concept: dog``."""
+    """The change: ``a cat → a dog``, ``label concept: dog``."""
     if fix.kind == "relabelled":
         return f"{fix.label}: {fix.value}"
     if fix.kind == "recaptioned":
@@ -32,7 +32,7 @@ def change_text(fix: Fix) -> str:
 
 
 def item(entry: StoredFix, number: int) -> GalleryItem:
-    """The entry as an image; its tooltip says where it comes from."""
+    """The entry as an image; its tooltip shows where it comes from."""
     fix = entry.fix
     when = datetime.fromtimestamp(fix.found).strftime("%Y-%m-%d %H:%M") if fix.found else ""
     origin = [fix.panel, Path(fix.run).name if fix.run else "", when]

@@ -36,7 +36,7 @@ _LOOKED_AT = 200  # newest runs that are looked at for their data
 
 @_STRICT
 class FixedData(TypedDict):
-    """A fixed copy of a data source. ``record``: the file that says what was fixed."""
+    """A fixed copy of a data source. ``record``: the file that lists the fixes."""
 
     path: str
     record: str
@@ -78,7 +78,7 @@ class RunPair:
 
     @property
     def seeds(self) -> int:
-        """How many pairs there are, one a seed."""
+        """The number of pairs of runs, one per seed."""
         return 1 + len(self.further_seeds)
 
     @property
@@ -128,7 +128,7 @@ class Retraining(QObject):
         )
 
     def cancel(self) -> None:
-        """Cancel what is being saved or compared."""
+        """Cancel the running save or comparison."""
         self._calls.cancel("save")
         if self._page is not None:
             self._page.cancel("page")

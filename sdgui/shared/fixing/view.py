@@ -27,7 +27,7 @@ MOST_SEEDS = 10
 
 
 class FixingView(QWidget):
-    """From the top: whose data, the images, then what to do with them; below, the pairs of runs to compare."""
+    """From the top: the data, the images, the actions; below, the pairs of runs to compare."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)

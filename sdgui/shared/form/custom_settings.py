@@ -26,7 +26,7 @@ _MOST = 40  # settings of one objective
 
 
 class CustomSettings(QWidget):
-    """Stands under the row ``objectives.custom``."""
+    """Placed below the row ``objectives.custom``."""
 
     def __init__(self, row: FormRow) -> None:
         super().__init__(row)
@@ -80,7 +80,7 @@ class CustomSettings(QWidget):
             self._form.addRow(PlainLabel(setting.name, self), line)
 
     def _on_edited(self, key: str, name: str) -> None:
-        """Put what was typed into the row; an empty field leaves the setting to its default."""
+        """Write the typed value into the row; an empty field means the default."""
         objectives = _objectives(self._row.text())
         values = objectives.get(key)
         typed = self.lines[key, name].text().strip()

@@ -41,7 +41,7 @@ class FieldEditor(QWidget):
         self.row.setSpacing(SPACE)
 
     def own(self, control: QWidget, stretch: int = 0) -> None:
-        """Take the control that has the focus and tells screen readers what this is."""
+        """Register the control that takes the focus, and describe it to screen readers."""
         self.control = control
         control.setAccessibleName(f"{self.spec.title} ({unit})" if (unit := self.spec.told_unit) else self.spec.title)
         control.setAccessibleDescription(self.spec.help)
@@ -50,13 +50,13 @@ class FieldEditor(QWidget):
         self.setFocusProxy(control)
 
     def tell_unit(self) -> None:
-        """Put the unit beside the control."""
+        """Show the unit beside the control."""
         if self.spec.told_unit:
             unit = PlainLabel(self.spec.told_unit, self, role="muted")
             self.row.addWidget(unit)
 
     def text(self) -> str:
-        """What was typed or chosen."""
+        """The typed or selected text."""
         raise NotImplementedError
 
     def set_text(self, text: str) -> None:
@@ -280,7 +280,7 @@ class ColumnEditor(TextEditor):
         self.list_button.setVisible(bool(self._columns) and not self._read_only)
 
     def menu(self) -> QMenu:
-        """The columns, the one that is named ticked, and none of them."""
+        """The columns, with the current one ticked, and an entry for none."""
         menu = QMenu(self)
         for name, note in [("", "none"), *self._columns]:
             action = menu.addAction(" · ".join(part for part in (name.replace("&", "&&"), note) if part))

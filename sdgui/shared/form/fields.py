@@ -39,7 +39,7 @@ class FieldSpec:
 
     @property
     def told_unit(self) -> str:
-        """The unit; "" where the title says it, as in "Beams"."""
+        """The unit; "" if the title names it, as in "Beams"."""
         return "" if self.title.casefold().endswith(self.unit.casefold()) else self.unit
 
     @property

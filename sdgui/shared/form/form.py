@@ -151,15 +151,15 @@ class ConfigForm(QWidget):
         return self._state.changes()
 
     def differences(self) -> dict[str, tuple[Any, Any]]:
-        """``changes`` without the name, which is nobody's setting: what is counted wherever differences are."""
+        """``changes`` without the name: the differences that are counted everywhere."""
         return {path: pair for path, pair in self._state.changes().items() if path != _NAME}
 
     def draft(self) -> dict[str, str]:
-        """Every field's text as typed, right or wrong, to be kept over a restart."""
+        """Every field's text as typed, valid or not, to survive a restart."""
         return dict(self._state.texts)
 
     def set_draft(self, draft: Mapping[str, str]) -> None:
-        """Put back what ``draft`` returned; fields that there are no more are left out."""
+        """Restore what ``draft`` returned, except fields that no longer exist."""
         self._put({path: text for path, text in draft.items() if path in self._homes})
 
     def set_value(self, field: str, value: Any) -> None:
@@ -174,7 +174,7 @@ class ConfigForm(QWidget):
         self.changed.emit()
 
     def refuse(self, problems: Mapping[str, str]) -> None:
-        """Mark fields whose values fit the config and yet cannot be used, until they are edited; {} marks none."""
+        """Mark fields whose valid values cannot be used, until they are edited; {} marks none."""
         self._state.refuse(problems)
         self._update()
         self._show_counts()
@@ -194,7 +194,7 @@ class ConfigForm(QWidget):
             row.editor.set_choices(list(choices), list(notes))
 
     def set_companions(self, fields: Iterable[str], make: Callable[[FormRow], QWidget]) -> None:
-        """Have ``make`` give a widget to stand under the row of each of ``fields``, when that is made."""
+        """Call ``make`` for a widget below the row of each of ``fields``, when that row is created."""
         self._companions |= dict.fromkeys(fields, make)
 
     @property
@@ -209,7 +209,7 @@ class ConfigForm(QWidget):
         return self._homes[field].row(field)
 
     def finish(self) -> None:
-        """Make at once what is to be seen and not made yet."""
+        """Create all missing visible rows now."""
         for make in self._pending():
             make()
 
@@ -227,7 +227,7 @@ class ConfigForm(QWidget):
         QTimer.singleShot(0, row, lambda: self._area.ensureWidgetVisible(row, 0, 10 * SPACE))
 
     def focus_next_error(self) -> None:
-        """Go to the first wrong field after the one that has the focus, around the end."""
+        """Focus the first invalid field after the focused one, wrapping around."""
         order, wrong = list(self._homes), list(self.errors())
         if not wrong:
             return
@@ -278,7 +278,7 @@ class ConfigForm(QWidget):
             self.validity_changed.emit(self._state.config is not None)
 
     def _update(self) -> None:
-        """Show what is to be seen now; what is not made yet follows between other events."""
+        """Show the visible rows; missing ones are created between other events."""
         has_rows = []
         for index, section in enumerate(self._sections):
             has_rows.append(section.update_rows())

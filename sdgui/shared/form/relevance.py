@@ -95,7 +95,7 @@ def matters(path: str, values: Values) -> bool:
 
 
 def at_once(path: str, advanced: bool, values: Values) -> bool:
-    """Whether the field is shown without being asked for."""
+    """Whether the field is shown without opening *More*."""
     return matters(path, values) and (not advanced or path in _PROMOTED)
 
 

@@ -30,7 +30,7 @@ class FormRow(QWidget):
     menu_requested = Signal(str, object)
 
     def __init__(self, spec: FieldSpec, parent: QWidget, indent: int = 0) -> None:
-        """``indent``: pixels by which the title stands in."""
+        """``indent``: indentation of the title in pixels."""
         super().__init__(parent)
         self.spec = spec
         self._indent = indent
@@ -75,7 +75,7 @@ class FormRow(QWidget):
         self._grid.addWidget(widget, 2, 2, 1, 3)
 
     def text(self) -> str:
-        """What was typed or chosen."""
+        """The typed or selected text."""
         return self.editor.text()
 
     def set_text(self, text: str) -> None:
@@ -119,7 +119,7 @@ class FormRow(QWidget):
             self._reset.setVisible(self.differs and not self._read_only)
 
     def set_error(self, sentence: str) -> None:
-        """Show what is wrong under the field; "" when nothing is."""
+        """Show an error below the field; "" for none."""
         if sentence == self.error:
             return
         self.error = sentence
@@ -153,7 +153,7 @@ class FormRow(QWidget):
 
 
 class FoldRow(FormRow):
-    """The line of a switched group: its name, which folds, the number that switches it, and what it is for."""
+    """The heading row of an optional group: its foldable name, the number that enables it, and its purpose."""
 
     fold_requested = Signal()
 

@@ -22,7 +22,7 @@ _INDENT = 3 * SPACE  # of what belongs to a line that folds
 
 
 class FormSection(QWidget):
-    """Shows a row when it matters, was asked for, was found, or needs to be seen (wrong, changed)."""
+    """Shows a row when it matters, was requested, matches a search, or is invalid or changed."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class FormSection(QWidget):
             section.reset_fold()
 
     def filter(self, words: list[str], only_changed: bool, show_all: bool = False) -> None:
-        """Show what matches all words (all of a group whose title does), from the next ``update_rows`` on."""
+        """Show fields that match all words, and whole groups whose title does, from the next ``update_rows`` on."""
         title = f"{self.group.title} {self.group.path}".lower()
         self._words, self._only_changed = words, only_changed
         self._title_matches = show_all or (bool(words) and all(word in title for word in words))
@@ -83,7 +83,7 @@ class FormSection(QWidget):
             section.filter(words, only_changed, self._title_matches)
 
     def update_rows(self) -> bool:
-        """Decide what is shown now and put it into the rows there are; returns whether any is shown."""
+        """Decide which fields are visible and update existing rows; returns whether any is visible."""
         self._follow_switch()
         self._visible_paths = {spec.path for spec in self.group.fields if self._is_shown(spec)}
         if self._switch and self._visible_paths:
@@ -126,7 +126,7 @@ class FormSection(QWidget):
 
     # Making it
     def pending(self) -> Iterator[Callable[[], object]]:
-        """What is still to be made, top first; each a moment's work."""
+        """The rows still to be created, from the top; each takes a moment."""
         if not self._framed and (self._visible_paths or any(section._visible_paths for section in self.inner)):
             yield self._frame
         for path in self._order:

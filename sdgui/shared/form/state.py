@@ -60,7 +60,7 @@ class FormState:
         self.differing = frozenset(differing)
 
     def refuse(self, problems: Mapping[str, str]) -> None:
-        """What is against these fields' present values beyond the config; an error until they are edited."""
+        """Problems with the current values of these fields beyond the config; errors until they are edited."""
         self._refused = {path: (self.texts[path], reason) for path, reason in problems.items() if path in self.texts}
         self.judge()
 

@@ -117,7 +117,7 @@ class DataPicker(QWidget):
             self.changed.emit(source)
 
     def offer(self, sources: Sequence[tuple[str, str]]) -> None:
-        """List these first, as title and source: what belongs to the model that is chosen beside."""
+        """List these first, as title and source: the data of the selected model."""
         self._offered = list(sources)
         if self._listed:
             self.refresh()

@@ -28,7 +28,7 @@ _SIDE, _GAP = 6 * SPACE, SPACE // 2
 
 
 class DataCard(QFrame):
-    """Shows what ``facts`` tells. ``look_requested``: the data are to be looked at in the Data panel."""
+    """Shows ``facts``. ``look_requested``: open the data in the Data panel."""
 
     look_requested = Signal(str)
 
@@ -79,7 +79,7 @@ class DataCard(QFrame):
         vbox(self._shelf, foot, into=self, spacing=SPACE // 2, margins=SPACE)
 
     def set_others(self, splits: Mapping[str, str]) -> None:
-        """The other splits (name -> source); they are compared where there is a source."""
+        """Set the other splits (name -> source) to compare with."""
         if dict(splits) != self._other_splits:
             self._other_splits = dict(splits)
             self._show_overlap()
@@ -109,7 +109,7 @@ class DataCard(QFrame):
         self._show_overlap()
 
     def _show_images(self) -> None:
-        """Those that fit beside each other, whole."""
+        """Show the images that fit side by side without being cut off."""
         samples = self.facts.facts.get("samples", []) if self.facts.facts is not None else []
         fitting = max(1, (self.width() - 2 * SPACE + _GAP) // (_SIDE + _GAP))
         for number, image in enumerate(self.images):

@@ -22,7 +22,7 @@ _PURPOSE = "check"
 
 
 class DataCheck(QObject):
-    """One check at a time; a newer one takes the place of the one before, whose ``done`` is never called.
+    """One check at a time; a newer one replaces the previous, whose ``done`` is never called.
 
     For data of this computer: what another machine has, that machine says.
     """
@@ -37,7 +37,7 @@ class DataCheck(QObject):
         return self._calls.busy(_PURPOSE)
 
     def check(self, config: RunConfig, done: Done) -> None:
-        """Call ``done`` with the problems of ``config``; at once if the config alone has some."""
+        """Call ``done`` with the problems of ``config``; immediately if the config itself has some."""
         self.cancel()
         problems = refusals(config, {})
         if problems:

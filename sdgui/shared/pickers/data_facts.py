@@ -25,7 +25,7 @@ _DESCRIBE, _OVERLAP, _HOLD_OUT = "describe", "overlap", "hold out"
 
 
 class DataFacts(QObject):
-    """``source`` and what is known of it; ``facts`` is None while it is not known."""
+    """``source`` and the facts about it; ``facts`` is None until they are known."""
 
     progress = Signal(str, int)  # what is being done, done
     described = Signal(object)  # SourceFacts
@@ -59,7 +59,7 @@ class DataFacts(QObject):
             self._data.ask(_DESCRIBE, DESCRIBE_SOURCE, self._on_described, self.refused.emit, None, **request)
 
     def cancel(self) -> None:
-        """Drop all that was asked."""
+        """Drop all pending requests."""
         self._data.drop(_DESCRIBE)
         self._checks.drop(_OVERLAP)
         self._checks.drop(_HOLD_OUT)

@@ -118,7 +118,7 @@ def _reason(trained: bool, captions: bool, needs: Needs) -> str:
 
 
 def pretrained_entries(needs: Needs) -> list[ModelEntry]:
-    """open_clip's pretrained weights: those that fit first, of them those that need no download. Reads the disk."""
+    """open_clip's pretrained weights: suitable ones first, downloaded ones before others. Reads the disk."""
     return sorted(
         (_pretrained_entry(weights, needs) for weights in pretrained_models()), key=lambda entry: bool(entry.reason)
     )
@@ -143,7 +143,7 @@ def _pretrained_entry(weights: Pretrained, needs: Needs) -> ModelEntry:
 
 
 def included_entries(needs: Needs) -> list[ModelEntry]:
-    """The models that come with the program: small, but usable at once."""
+    """The models included in the program: small, but usable immediately."""
     entries = (folder_entry(folder, needs) for folder in included_models())
     return [replace(entry, about=f"included · {_can(Path(entry.name))}") for entry in entries if entry is not None]
 
@@ -202,7 +202,7 @@ def choice_entry(choice: ModelChoice, needs: Needs) -> ModelEntry:
 
 # Recent ones
 def recent_choices(settings: QSettings) -> list[ModelChoice]:
-    """The models used last, newest first; whatever else stands in the settings is passed over."""
+    """The most recently used models, newest first; invalid settings are skipped."""
     try:
         raw = json.loads(str(settings.value(_RECENT) or "[]"))
     except ValueError:

@@ -93,7 +93,7 @@ class ModelChip(ChipButton):
 
     # What is chosen
     def choice(self) -> ModelChoice | None:
-        """What is chosen; None while nothing is, or it cannot be used here."""
+        """The selected model; None without one, or if it cannot be used here."""
         entry = self._entry
         if entry is None or entry.reason:
             return None
@@ -239,7 +239,7 @@ class ModelChip(ChipButton):
         return replace(entry, title=title, metric=current.metric, about=current.about)
 
     def _listed_entry(self, entry: ModelEntry) -> ModelEntry | None:
-        """The run of the store that lies in the entry's folder."""
+        """The store's run in the entry's folder."""
         store = self._services.store
         if entry.kind != "run":
             return None

@@ -19,7 +19,7 @@ Groups = Sequence[tuple[str, Sequence[ModelEntry]]]  # heading, its lines
 
 
 class ModelLines(QAbstractListModel):
-    """Headings and entries, as many as there are; what a line shows is made when it is seen."""
+    """All headings and entries; the content of a line is created when it is visible."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -55,7 +55,7 @@ class ModelLines(QAbstractListModel):
         return [line for line in self._lines if isinstance(line, ModelEntry)]
 
     def entry(self, row: int) -> ModelEntry | None:
-        """The entry in ``row``; None for a heading, and where there is no such row."""
+        """The entry in ``row``; None for a heading or a missing row."""
         line = self._lines[row] if 0 <= row < len(self._lines) else ""
         return line if isinstance(line, ModelEntry) else None
 

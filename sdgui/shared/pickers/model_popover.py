@@ -96,7 +96,7 @@ class ModelPopover(QFrame):
         self.line.setFocus(Qt.FocusReason.PopupFocusReason)
 
     def show_groups(self, groups: Groups) -> None:
-        """List these models; what is typed stays, and so does the line that was reached by the arrow keys."""
+        """List these models; the typed text and the current line stay."""
         self._groups = groups
         self._find(self.line.text())
 
@@ -133,7 +133,7 @@ class ModelPopover(QFrame):
         self.note.setVisible(bool(self.note.text()))
 
     def _with_folder(self, words: str) -> Groups:
-        """A path among what is typed is offered as the model that lies there."""
+        """Add an entry for a typed path to a model folder."""
         folder = existing_path(words.strip()) if "/" in words or "\\" in words else None
         if folder is None or not folder.is_dir() or (entry := folder_entry(folder.absolute(), self._needs)) is None:
             return self._groups

@@ -60,7 +60,7 @@ ICONS: dict[Kind, str] = {
 
 @functools.lru_cache(maxsize=256)
 def preset_needs(name: str, size: Size = "demo") -> tuple[Need, ...]:
-    """What preset ``name`` needs beside pairs of images and captions, and what is special in how it is trained."""
+    """The requirements of preset ``name`` besides image-text pairs, and peculiarities of its training."""
     config = preset_config(name, size)
     marks: list[Need] = []
     objectives = [objective for _, objective in config.objectives if objective.weight]
@@ -94,7 +94,7 @@ def stages(name: str) -> str:
 
 
 def matches(name: str, words: list[str]) -> bool:
-    """Whether every word is in what there is to read of the preset."""
+    """Whether the texts of the preset contain every word."""
     preset = PRESETS[name]
     family = next((family.title for family in FAMILIES if preset in family.presets), "")
     marks = " ".join(need.word for need in preset_needs(name))

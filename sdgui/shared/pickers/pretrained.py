@@ -65,7 +65,7 @@ def _rank(model: Pretrained) -> tuple[bool, bool, bool, int, str]:
 
 
 def hub_cache() -> Path:
-    """Where huggingface_hub keeps what it fetched, by the variables that it reads."""
+    """The cache folder of huggingface_hub, from its environment variables."""
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
     configured = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
     return Path(configured or Path(home) / "hub").expanduser()

@@ -48,7 +48,7 @@ class ViewsCanvas(QWidget):
         self.update()
 
     def set_stale(self, stale: bool) -> None:
-        """Show that these are not of what is asked for now."""
+        """Mark the views as outdated."""
         if stale != self._stale:
             self._stale = stale
             self.update()
@@ -124,7 +124,7 @@ class ViewsCanvas(QWidget):
                 )
 
     def _mask(self, painter: QPainter, box: QRect, mask: str, patches: int) -> None:
-        """Hatch the patches that are hidden from the student, and cover those that it does not read."""
+        """Hatch masked patches, and cover dropped ones."""
         if not mask.strip("0"):
             return
         shade = QColor(theme().color("surface"))
@@ -181,7 +181,7 @@ class ViewsCanvas(QWidget):
         return column if self.views is not None and column < len(self.views.images) else -1
 
     def text_at(self, point: QPoint) -> str:
-        """What is to be said of the cell at ``point``: the image, its caption, its partner."""
+        """A description of the cell at ``point``: the image, its caption, its partner."""
         views, column = self.views, self._column(point)
         if views is None or column < 0:
             return ""
@@ -199,7 +199,7 @@ def _is_mixed(row: Row) -> bool:
 
 
 def _about(row: Row, column: int) -> list[str]:
-    """A line for what is hidden and one for the partner."""
+    """One line for masked patches and one for the partner."""
     cell, lines = row.cells[column], []
     if "1" in cell["mask"]:
         lines.append(f"{cell['mask'].count('1')} of {len(cell['mask'])} patches are hidden.")

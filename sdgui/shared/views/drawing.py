@@ -27,7 +27,7 @@ _TITLES = {"student": "The student sees", "both": "Student and teacher see", "te
 
 @dataclass(frozen=True)
 class Row:
-    """One view of every image: its cells and their pixels; ``heading`` stands over the first of its kind."""
+    """One view of every image: its cells and their pixels; ``heading`` is above the first of its kind."""
 
     heading: str
     title: str
@@ -50,7 +50,7 @@ class Views:
 
 
 class ViewsWork(QObject):
-    """The newest request counts; what was asked before is dropped."""
+    """Only the newest request counts; earlier ones are dropped."""
 
     drawn = Signal(object)  # Views
     failed = Signal(str)
@@ -85,7 +85,7 @@ class ViewsWork(QObject):
         )
 
     def cancel(self) -> None:
-        """Drop what was asked."""
+        """Drop the pending request."""
         self._calls.drop(_PURPOSE)
 
     def _answered(self, answer: DrawnViews, target: Path) -> None:

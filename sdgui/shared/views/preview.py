@@ -90,12 +90,12 @@ class ViewsPreview(QWidget):
             self._soon.start()
 
     def run_config(self) -> RunConfig | None:
-        """What is drawn: the config that was given, with the seed chosen here."""
+        """The config to draw, with the seed chosen here."""
         config = self._config
         return config if config is None else config.model_copy(update={"seed": self.seed.value()})
 
     def views(self) -> Views | None:
-        """What is shown."""
+        """The current views."""
         return self._views
 
     def draw_again(self) -> None:

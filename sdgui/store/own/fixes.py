@@ -36,14 +36,14 @@ class StoredFix:
 
 @dataclass(frozen=True)
 class Exchange:
-    """What a change of the basket put in, and what it took out: undoing it exchanges the two."""
+    """What a change of the basket added and removed: undoing it swaps the two."""
 
     put: tuple[StoredFix, ...] = ()
     removed: tuple[StoredFix, ...] = ()
 
 
 class FixRecords(Sessions):
-    """Fixes: listed, put in, taken out."""
+    """Fixes: list, add, remove."""
 
     def fixes(self) -> tuple[StoredFix, ...]:
         """All, in the order in which they were put in."""
@@ -51,7 +51,7 @@ class FixRecords(Sessions):
             return tuple(map(_record, session.scalars(select(FixRow).order_by(FixRow.id))))
 
     def fix_count(self) -> int:
-        """How many there are."""
+        """The number of fixes."""
         with self._read_own() as session:
             return session.scalar(select(func.count()).select_from(FixRow)) or 0
 

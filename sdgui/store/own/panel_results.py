@@ -33,7 +33,7 @@ class PanelResult:
 
 
 class ResultRecords(Sessions):
-    """Results: kept, and read back."""
+    """Results: store and read."""
 
     def keep_result(self, panel: str, subject: str, data: str, content: Mapping[str, Any]) -> None:
         """Keep ``content`` (plain data) as what ``panel`` found of this run and data, in place of an older one."""
@@ -57,7 +57,7 @@ class ResultRecords(Sessions):
         return [result for result in results if result is not None]
 
     def forget_result(self, panel: str, subject: str, data: str) -> None:
-        """Remove one; nothing happens when it is not kept."""
+        """Remove a result, if it is stored."""
         row = PanelResultRow
         this = (row.panel == panel, row.subject == os.fsencode(subject), row.data == os.fsencode(data))
         with self._write_own() as session:

@@ -21,7 +21,7 @@ _MOST = 500
 
 @dataclass(frozen=True)
 class Activity:
-    """``detail``: the text that was replaced, where one was; ``name``: of what it was done to, at the time."""
+    """``detail``: the replaced text, if any; ``name``: the subject's name at the time."""
 
     id: int
     time: float  # seconds since the epoch

@@ -74,7 +74,7 @@ def upgrade_registry(address: RegistryAddress, scripts: Path, newest: str = SCHE
 
 
 def make_engine(address: RegistryAddress) -> Engine:
-    """An engine whose connections give up in seconds on a server that is gone. StoreError without psycopg."""
+    """An engine whose connections time out in seconds if the server is gone. StoreError without psycopg."""
     try:
         engine = create_engine(
             address.url,
@@ -202,7 +202,7 @@ def _not_admitted(state: str, reason: str, address: RegistryAddress) -> StoreErr
 
 
 def _short(reason: str) -> str:
-    """What libpq says, without the addresses that it tried and its own advice."""
+    """libpq's message, without the addresses it tried and its advice."""
     cause = reason.rpartition("failed: ")[2].partition(" Is the server running")[0]
     return excerpt(cause.strip(" .?"), 160)
 

@@ -81,7 +81,7 @@ class Columns:
         return self.text(field) if field.source is Source.SETTING else self.sort_key(field)
 
     def shown(self, field: Field) -> Sql:
-        """What a cell of the table is made of; tags are a JSON array."""
+        """The value of a cell; tags are a JSON array."""
         if field.key != "tag" or field.source is not Source.RUN:
             return self.sort_key(field)
         names = self._tags()
@@ -111,7 +111,7 @@ class Columns:
         return case((kind.in_(("true", "false")), kind), else_=cast(self._json(field.key), Text))
 
     def settings(self, fields: Sequence[Field]) -> Sql:
-        """The settings as one JSON array, in one look at the config."""
+        """The settings as one JSON array, in one query of the config."""
         if self._postgres:
             return func.jsonb_build_array(*(self._json(field.key) for field in fields))
         paths = [json_path(field.key) for field in fields]

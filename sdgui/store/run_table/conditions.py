@@ -15,7 +15,7 @@ _PRESET = setting("preset")
 
 
 def condition(expression: Expression, columns: Columns) -> Sql:
-    """What of a run must hold; rows that lack what is compared do not fit, and so fit its negation."""
+    """The condition on a run; rows without the compared value do not match, and match its negation."""
     match expression:
         case Word(text):
             return _word(text, columns)

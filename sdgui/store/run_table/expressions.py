@@ -15,7 +15,7 @@ Value = float | str | bool | None  # None: "none", which nothing but = and != ta
 
 
 class ExpressionError(StoreError):
-    """What is wrong with a filter. ``start`` and ``end``: the part of it that is meant."""
+    """An error in a filter, between the positions ``start`` and ``end``."""
 
     def __init__(self, message: str, start: int, end: int) -> None:
         super().__init__(message)

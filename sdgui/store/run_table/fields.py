@@ -89,7 +89,7 @@ class Field:
 
     @property
     def name(self) -> str:
-        """As it is typed, and kept in saved views."""
+        """The name in filters and saved views."""
         if self.aggregate == "at":
             return f"at({self.key}, {self.step})"
         return f"last({self.key})" if self.aggregate == "last" else self.key
@@ -115,7 +115,7 @@ def setting(name: str) -> Field:
 
 
 def metric(name: str, aggregate: str = "best", among: tuple[str, ...] = (), step: int = 0) -> Field:
-    """The field of a metric, or of all those that a short name stands for."""
+    """The field of a metric, or of all metrics with a short name."""
     return Field(Source.METRIC, name, aggregate, among or (name,), step)
 
 
@@ -126,11 +126,11 @@ def settings() -> tuple[str, ...]:
 
 
 class UnknownFieldError(ValueError):
-    """A name that is no fact, setting or metric; the message says which it may have been meant to be."""
+    """A name that is no fact, setting or metric; the message suggests close matches."""
 
 
 class Catalogue:
-    """What names stand for, given the metrics that runs have reported."""
+    """Maps names to fields, given the metrics that runs have reported."""
 
     def __init__(self, metrics: Iterable[str] = ()) -> None:
         self.metrics = tuple(sorted(metrics))
@@ -138,7 +138,7 @@ class Catalogue:
         self._metric_names = frozenset(self.metrics)
 
     def field(self, name: str) -> Field:
-        """The field that ``name`` stands for.
+        """The field named ``name``.
 
         A metric's name may leave parts out: ``val/R@1`` stands for every metric that begins with ``val/`` and ends with
         ``R@1``, and its value is the best of them. Raises UnknownFieldError.

@@ -50,7 +50,7 @@ class Filled:
 
 @dataclass(frozen=True)
 class _Unread:
-    """A run of whose events more is recorded than was read for some pairs."""
+    """A run with events that have not been read for some pairs."""
 
     folder: Path
     offset: int
@@ -58,10 +58,10 @@ class _Unread:
 
 
 class StepValueRecords(Sessions):
-    """The values of metrics at the steps that were asked for."""
+    """The values of metrics at requested steps."""
 
     def fill_step_values(self, pairs: Collection[Pair], goes_on: Callable[[], bool] = lambda: True) -> Filled:
-        """Read what is missing of these metrics at these steps from the run folders, the newest runs first.
+        """Read missing values of these metrics and steps from the run folders, newest runs first.
 
         ``goes_on`` is asked between some runs and the next. A folder that is gone or on another computer is left out.
         """
@@ -81,12 +81,12 @@ class StepValueRecords(Sessions):
         return Filled(changed, 0)
 
     def keep_step_values(self, values_by_run: Mapping[int, Mapping[Pair, tuple[StepValue, int]]]) -> None:
-        """Keep what was read of these runs, with the offset that was read to."""
+        """Store the values of these runs, with the offset they were read to."""
         with self._write() as session:
             _keep(session, values_by_run)
 
     def steps_of_evaluations(self, most: int = 12) -> list[int]:
-        """Steps at which runs were best, the most frequent of them, in order: what to offer where a step is asked."""
+        """The most frequent steps of best values, in order: suggestions for a step."""
         query = select(RunRow.best_step).where(RunRow.best_metric != "", RunRow.best_step > 0)
         query = query.group_by(RunRow.best_step).order_by(func.count().desc(), RunRow.best_step).limit(most)
         with self._read() as session:
@@ -119,7 +119,7 @@ class StepValueRecords(Sessions):
         return unread
 
     def _forget_step_values(self, needed: Collection[Pair]) -> None:
-        """Make room where very many steps were asked for: all but the wanted ones go."""
+        """Remove all but the wanted values if too many are stored."""
         row = StepValueRow
         with self._read() as session:
             stored = [tuple(pair) for pair in session.execute(select(row.metric, row.at_step).distinct())]
@@ -131,7 +131,7 @@ class StepValueRecords(Sessions):
 
 
 def step_pairs(fields: Iterable[Field]) -> set[Pair]:
-    """The metrics and steps that some fields stand for."""
+    """The metrics and steps of some fields."""
     return {(metric, field.step) for field in fields if field.aggregate == "at" for metric in field.metrics}
 
 
@@ -156,7 +156,7 @@ def _read(run: _Unread, pairs: Sequence[Pair]) -> dict[Pair, tuple[StepValue, in
 def _fold(
     events: Path, start: int, end: int, pairs: Sequence[Pair], before: Mapping[Pair, StepValue]
 ) -> dict[Pair, tuple[StepValue, int]] | None:
-    """Read from ``start`` to ``end`` at least; None where a later start voids what was known ``before``."""
+    """Read from ``start`` to at least ``end``; None if a later start voids ``before``."""
     reader = EventReader(events, start, naming=[*{metric for metric, _ in pairs}, RunStarted.kind])
     by_metric: dict[str, list[int]] = defaultdict(list)
     for metric, step in pairs:

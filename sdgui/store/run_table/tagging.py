@@ -49,7 +49,7 @@ class TaggingRecords(Sessions):
         return undo
 
     def change_notes(self, notes: Mapping[int, str]) -> dict[int, str]:
-        """Replace the notes of runs; returns the former ones, of the runs whose note did change."""
+        """Replace the notes of runs; returns the previous notes of runs whose note changed."""
         undo: dict[int, str] = {}
         with self._write() as session:
             for row in self._rows(session, notes):

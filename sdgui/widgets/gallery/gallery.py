@@ -43,7 +43,7 @@ _MEASURED = 200  # newly selected items that are still repainted one by one
 
 
 class _Grid(QListView):
-    """Repaints what is in view when much is selected at once; the list itself would measure every item."""
+    """Repaints only visible items after a large selection; QListView would measure every item."""
 
     def visualRegionForSelection(self, selection: QItemSelection) -> QRegion:
         ranges: Any = selection  # a list to PySide6, unknown to its stub
@@ -53,7 +53,7 @@ class _Grid(QListView):
 
 
 class Gallery(QWidget):
-    """Thumbnails; loads what is visible first, off the window's thread.
+    """A grid of thumbnails; loads visible ones first, in background threads.
 
     Keys: Space and Enter preview, Ctrl+A selects all, Ctrl+C copies files and paths, Ctrl+Shift+C captions,
     Ctrl+plus, Ctrl+minus and Ctrl+wheel zoom, the menu key or Shift+F10 opens the menu, Delete asks to remove.

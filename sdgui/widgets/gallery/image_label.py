@@ -13,7 +13,7 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 
 
 class ImageLabel(PlainLabel):
-    """Shows the image last asked for; an unreadable one leaves a dash."""
+    """Shows the latest requested image; a dash for an unreadable one."""
 
     def __init__(self, size: int, parent: QWidget | None = None) -> None:
         super().__init__(parent)

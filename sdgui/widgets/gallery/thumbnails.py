@@ -17,7 +17,7 @@ from sdgui.widgets.gallery.thumbnail_service import ThumbnailService, thumbnail_
 
 
 class Thumbnails(QObject):
-    """``get`` answers at once with what is there; ``ready(path)`` follows for what was not."""
+    """``get`` returns cached thumbnails immediately; ``ready(path)`` follows for the others."""
 
     ready = Signal(str)
 

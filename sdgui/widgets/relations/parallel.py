@@ -201,7 +201,7 @@ class ParallelCoordinates(QWidget):
         return min(near)[1] if near and min(near)[0] <= _GRAB else None
 
     def _line_at(self, point: QPoint) -> int | None:
-        """The run within the brushes whose line passes the point, between two axes; None on an axis."""
+        """The brushed run whose line passes the point, between two axes; None on an axis."""
         left_axis = int(np.searchsorted([self._x(index) for index in range(len(self.axes))], point.x())) - 1
         if not 0 <= left_axis < len(self.axes) - 1 or self._axis_at(point.x()) is not None:
             return None
@@ -259,7 +259,7 @@ class ParallelCoordinates(QWidget):
         return super().event(event)
 
     def _tip(self, point: QPoint) -> str:
-        """The run whose line is under the pointer; on an axis the nearest, with its value there."""
+        """The hovered run; on an axis the nearest one, with its value there."""
         axis_index = self._axis_at(point.x())
         if axis_index is None:
             run = self._line_at(point)

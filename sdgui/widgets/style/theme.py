@@ -62,7 +62,7 @@ class Theme(QObject):
 
     @property
     def scheme(self) -> Scheme:
-        """What was asked for: the system's, light or dark."""
+        """The requested scheme: the system's, light or dark."""
         return self._scheme
 
     def set_scheme(self, scheme: Scheme) -> None:

@@ -25,7 +25,7 @@ _SYMBOLS = ("o", "s", "t", "d")  # shapes too: colour alone must not distinguish
 
 @dataclass(frozen=True)
 class PointLine:
-    """``x`` positive, ``y`` shares of 0 to 1; ``low`` and ``high`` where there are intervals (None: none)."""
+    """``x`` positive, ``y`` from 0 to 1; ``low`` and ``high`` are intervals, None without."""
 
     name: str
     x: Sequence[float]

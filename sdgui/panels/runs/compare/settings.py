@@ -165,7 +165,7 @@ class CompareTable(QTableView):
 
 
 class ComparePart(QWidget):
-    """The runs whose curves are overlaid; where these are fewer than two, the selected ones."""
+    """Compares the overlaid runs, or the selected ones if fewer than two are overlaid."""
 
     def __init__(self, store: Store, table: RunTable, parent: QWidget) -> None:
         super().__init__(parent)

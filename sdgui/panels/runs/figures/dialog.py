@@ -183,7 +183,7 @@ class PaperDialog(QDialog):
         self._changed()
 
     def _show_y(self, *_: object) -> None:
-        """The range of the metric whose row is current."""
+        """Show the y range of the current row's metric."""
         plot = self._current()
         self.y_label.setText(f"y axis{', %' if plot is not None and plot.is_share else ''}")
         tip = "Of the metric that is selected in the list" if plot is None else f"Of {plot.title}"
@@ -324,7 +324,7 @@ def _bound(name: str, parent: QWidget) -> QLineEdit:
 
 
 def _typed_range(texts: tuple[str, str], shown: Range | None, unit: float) -> Range | None:
-    """Typed bounds, in ``unit``, in place of the shown ones; what is no range is as shown."""
+    """Typed bounds, in ``unit``, override those of the plot; an invalid bound is ignored."""
     bounds: list[float | None] = []
     for text, bound in zip(texts, shown or (None, None), strict=True):
         try:

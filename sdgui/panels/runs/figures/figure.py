@@ -165,7 +165,7 @@ def _add_curve(axes: Axes, curve: Curve, metric: int, log: bool, unit: float, sc
 
 
 def _reach(plot: MetricPlot, data: PlotData, low: float, high: float) -> Range | None:
-    """The y range of what lies between two x, with the room that the screen leaves."""
+    """The y range of the points between two x, with the same margin as on screen."""
     parts: list[Floats] = []
     for curve in _curves([plot], data):
         inside = (curve.x >= low) & (curve.x <= high)

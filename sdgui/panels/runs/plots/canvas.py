@@ -103,7 +103,7 @@ class PlotCanvas(QWidget):
             self.refresh()
 
     def series(self) -> list[Series]:
-        """What is in the plot, in the order it was put."""
+        """The series of the plot, in the order they were added."""
         return list(self._curves.series.values())
 
     def set_empty_text(self, text: str) -> None:
@@ -141,7 +141,7 @@ class PlotCanvas(QWidget):
             self.restyle()
 
     def set_shared_extent(self, extent: tuple[float, float] | None) -> None:
-        """x range to show while following, for plots whose axes are linked; None: the own data's."""
+        """The x range while following, for plots with linked axes; None: that of the plot's own data."""
         if extent != self._shared_extent:
             self._shared_extent = extent
             self.refresh()

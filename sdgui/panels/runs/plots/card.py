@@ -61,7 +61,7 @@ class PlotCard(QFrame):
             self.canvas.set_wheel_needs_ctrl(not maximized)
 
     def make_canvas(self) -> PlotCanvas:
-        """The canvas, with what was put so far."""
+        """The canvas, with all series added so far."""
         if self.canvas is None:
             self.canvas = PlotCanvas(self.chart.kind, wheel_needs_ctrl=True)
             self.canvas.menu_requested.connect(lambda point: self.menu_requested.emit(self.chart.id, point))
@@ -99,7 +99,7 @@ class PlotCard(QFrame):
         self._show()
 
     def set_guests(self, guests: list[PlotCard]) -> None:
-        """Draw the curves of these cards here too, each card with lines of its own."""
+        """Draw the curves of these cards here too, each card with its own line style."""
         if guests == self.guests:
             return
         former, self.guests = [guest for guest in self.guests if guest not in guests], guests

@@ -61,7 +61,7 @@ class PlotCurves:
         return [series for series in self.series.values() if series.visible and len(series)]
 
     def extent(self) -> tuple[float, float] | None:
-        """x range of what is shown; None when there are no points."""
+        """The x range of the visible series; None without points."""
         ends = [(x[0], x[-1]) for series in self.shown() if len(x := series.x(self.x_mode))]
         return (float(min(low for low, _ in ends)), float(max(high for _, high in ends))) if ends else None
 

@@ -156,7 +156,7 @@ class PlotGrid(QWidget):
         return [chart.id for chart in sort_metrics(card.chart for card in self._cards.values())]
 
     def points(self, key: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """Steps and raw values held of a run's metric; both empty when there are none."""
+        """Steps and raw values of a run's metric; empty without points."""
         card = self._cards.get(chart_of(metric).id)
         series = card.series.get(curve_key(key, metric)) if card is not None else None
         return (series.steps, series.values) if series is not None else (np.empty(0), np.empty(0))
@@ -304,7 +304,7 @@ class PlotGrid(QWidget):
                 card.canvas.show_cross(self._pinned if x is None else x)
 
     def pin_step(self, step: int | None) -> None:
-        """The crosshair stands at ``step`` while the mouse is elsewhere; nowhere for None, or over time."""
+        """Show the crosshair at ``step`` while the mouse is elsewhere; None hides it, as does an x axis of time."""
         self._pinned = None if step is None or self._x_mode == "time" else float(step)
         self._hovered(None, None)
 

@@ -54,7 +54,7 @@ class Grouping(QObject):
         return [run for run, title in self._groups.items() if title == key and run in self._runs] if self.on else [key]
 
     def entry_of(self, run: str) -> str:
-        """The key of the legend's row that stands for a run: its group's title, or its own."""
+        """The legend key of a run: its group's title, or its own."""
         return self._groups.get(run, run) if self.on else run
 
     @property
@@ -63,7 +63,7 @@ class Grouping(QObject):
         return bool(self._groups) and self._toolbar.means.isChecked()
 
     def changed(self) -> None:
-        """Points came, or what is shown changed: means are due."""
+        """Schedule new means after new points or a change of visibility."""
         if self.on and not self._timer.isActive():
             self._timer.start()
 

@@ -30,7 +30,7 @@ class Reading:
 
 
 class Readout(QLabel):
-    """Stands beside its plot and not on it, where the window has room; else in the corner away from the mouse."""
+    """Placed beside its plot if the window has space, else in the corner away from the mouse."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)

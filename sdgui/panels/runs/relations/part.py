@@ -34,7 +34,7 @@ _NO_AXIS = ("name", "note", "failure", "key", "recipe", "state", "progress", "ta
 
 @dataclass(frozen=True)
 class Columns:
-    """What was read: runs, their names and palette indices, and the columns that can be axes."""
+    """The loaded data: runs, their names and palette indices, and the columns that can be axes."""
 
     run_ids: Sequence[int] = ()
     names: Sequence[str] = ()
@@ -102,7 +102,7 @@ class _Relation(QWidget):
         self.show_columns()
 
     def show_columns(self) -> None:
-        """Draw what was read."""
+        """Draw the loaded columns."""
 
     def choose(self, position: int) -> None:
         if 0 <= position < len(self.columns.run_ids):
@@ -133,7 +133,7 @@ class ScatterPart(_Relation):
 
     @cached_property
     def scatter(self) -> Scatter:
-        """The plot; made when there is something to draw, since few look at it and it takes a while."""
+        """The plot, created when there is something to draw, since that is slow and seldom needed."""
         plot, layout = Scatter(self), self.layout()
         assert isinstance(layout, QVBoxLayout)
         layout.insertWidget(1, plot, 1)
@@ -168,7 +168,7 @@ class ScatterPart(_Relation):
 
 
 class ParallelPart(_Relation):
-    """Parallel coordinates of the table's columns, and what is done with what is brushed."""
+    """Parallel coordinates of the table's columns, and actions on the brushed runs."""
 
     filter_requested = Signal(str)
     ticks_requested = Signal(list)  # run ids

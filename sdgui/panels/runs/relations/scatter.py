@@ -21,7 +21,7 @@ _SIZE, _LARGE = 7, 12
 
 
 class _WordAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
-    """Numbers, words, or powers of ten, by the axis that it stands for."""
+    """Labels of numbers, categories, or powers of ten, depending on its axis."""
 
     def __init__(self, orientation: str) -> None:
         super().__init__(orientation, maxTickLength=0)
@@ -144,7 +144,7 @@ class Scatter(QWidget):
 
 
 def _around(axis: Axis, values: Floats) -> tuple[float, float] | None:
-    """What to show where all runs have one number: half of it on each side, since -0.5 to 0.5 tells nothing of 1e-3."""
+    """The range if all runs have the same number: half of it on each side, since -0.5 to 0.5 would hide 1e-3."""
     if axis.words or axis.log or not len(values) or values.min() != values.max() or not values[0]:
         return None
     value = float(values[0])

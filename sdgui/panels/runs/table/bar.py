@@ -22,7 +22,7 @@ _USUAL_GROUPS = (RECIPE, "experiment", "preset", "state", "machine", "tag")
 
 
 class TableBar(QWidget):
-    """Asks for another layout by signals; ``show_layout`` shows the one there is."""
+    """Requests another layout by signals; ``show_layout`` shows the current one."""
 
     group_requested = Signal(tuple)  # names of fields
     differing_requested = Signal(bool)
@@ -60,7 +60,7 @@ class TableBar(QWidget):
         self.group.clicked.connect(lambda: self._open(self.group_menu()))
 
     def show_layout(self, layout: TableLayout, catalogue: Catalogue, typed: bool = False) -> None:
-        """What is filtered and grouped by now; ``typed``: the filter's box holds what is not asked for yet."""
+        """Show the current filter and grouping; ``typed``: keep the unsubmitted text of the filter box."""
         self._layout, self._catalogue = layout, catalogue
         self.filter.catalogue = catalogue
         if not typed:

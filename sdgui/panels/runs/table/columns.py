@@ -63,7 +63,7 @@ class AtStep(QWidget):
         self.step.currentTextChanged.connect(lambda text: self.add.setEnabled(bool(text)))
 
     def fill(self, catalogue: Catalogue, steps: Sequence[str]) -> None:
-        """Offer these metrics and steps; those that are chosen stay so."""
+        """Offer these metrics and steps; ticked ones stay ticked."""
         metric, step = self.metrics.currentData(), self.step.currentText()
         self.metrics.clear()
         for name in sorted(

@@ -28,7 +28,7 @@ _EXAMPLES = {Kind.TIME: ("1d", "7d", "30d"), Kind.DURATION: ("10min", "1h", "1d"
 
 @dataclass(frozen=True)
 class Completion:
-    """``text`` takes the place of what is typed from ``start`` to ``end``; ``about`` is shown beside it."""
+    """``text`` replaces the text from ``start`` to ``end``; ``about`` is its description."""
 
     text: str
     start: int
@@ -142,7 +142,7 @@ def _about(name: str, catalogue: Catalogue) -> str:
 
 
 def _ranked(part: str, names: Sequence[str]) -> list[str]:
-    """Those that contain ``part``: beginnings first, then beginnings of a part of the name, then anywhere."""
+    """Names that contain ``part``: prefixes first, then prefixes of a part of the name, then the others."""
     lower = part.casefold()
     if not lower:
         return list(names[:MOST])

@@ -45,7 +45,7 @@ class TableLayout:
     widths: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """As it is kept."""
+        """The layout as JSON, for settings and saved views."""
         return json.dumps(asdict(self))
 
     @classmethod

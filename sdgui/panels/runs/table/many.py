@@ -124,7 +124,7 @@ class ManySheet(QFrame):
         self._tags.setVisible(bool(self._boxes))
 
     def edit(self) -> ManyEdit:
-        """What is to be done."""
+        """The requested changes."""
         typed = (tag.strip().lstrip("#") for tag in self.add.text().split(","))
         note = self.note.toPlainText().strip()
         return ManyEdit(

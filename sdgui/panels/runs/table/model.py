@@ -64,7 +64,7 @@ class RunTableModel(QAbstractTableModel):
 
     # What is shown
     def show_listing(self, listing: Listing) -> None:
-        """Show other rows or columns; cells that are known stay, and so does every row that stands for the same."""
+        """Show other rows or columns; known cells stay, and so do rows of the same run or group."""
         columns, keys = columns_of(listing), list(listing.query.group_by)
         if keys != self._keys:
             self.open_groups.clear()
@@ -139,7 +139,7 @@ class RunTableModel(QAbstractTableModel):
         return self.rows.at(index.row()) if index.isValid() else None
 
     def value(self, index: Index) -> Any:
-        """The value of a run's cell; None for groups and what is not read yet."""
+        """The value of a run's cell; None for groups and cells that are not loaded yet."""
         row = self.row(index)
         cells = self._cells.get(row.run_id) if row is not None and row.run_id is not None else None
         return None if cells is None else cells.values[index.column()]
@@ -255,7 +255,7 @@ class RunTableModel(QAbstractTableModel):
 
     @property
     def waits(self) -> bool:
-        """Whether cells that were asked for are not read yet."""
+        """Whether requested cells are not loaded yet."""
         return bool(self._requested) or self._asking.isActive()
 
     # Reading
@@ -275,7 +275,7 @@ class RunTableModel(QAbstractTableModel):
         )
 
     def _around(self, run_id: int) -> list[int]:
-        """Runs near this one that are not read yet."""
+        """Runs near this one whose cells are not loaded yet."""
         row = self.rows.row_of(run_id)
         if row is None:
             return []
@@ -314,7 +314,7 @@ class RunTableModel(QAbstractTableModel):
 
 
 def columns_of(listing: Listing) -> list[Field]:
-    """The fields of the columns: the name, then those of the layout; of settings those that differ, where so asked."""
+    """The fields of the columns: the name, then those of the layout; on request only differing settings."""
     fields = fields_of(listing.layout.columns, listing.catalogue)
     if listing.differing is not None:
         fields = [field for field in fields if field.source is not Source.SETTING]

@@ -31,7 +31,7 @@ _FILL_SECONDS = 1.0  # of reading run folders before what was found is shown
 
 @dataclass(frozen=True)
 class CellsOfRun:
-    """A run as the table shows it: its name, values in the order of the fields that were asked for, palette index."""
+    """A run as the table shows it: name, values in the order of the requested fields, palette index."""
 
     name: str
     values: tuple[Any, ...]
@@ -58,7 +58,7 @@ class Listing:
 
 
 class TableReader(QObject):
-    """Lives in the window's thread; its questions are answered in the order in which they are asked."""
+    """Lives in the main thread; requests are answered in order."""
 
     listed = Signal(object)  # Listing
     group_opened = Signal(object, int, list)  # Rows, position of a group among them, its runs
@@ -154,7 +154,7 @@ class TableReader(QObject):
 
 
 def cells_of(store: Store, run_ids: Sequence[int], fields: Sequence[Field]) -> dict[int, CellsOfRun]:
-    """Names and values of runs; one that is gone is left out."""
+    """Names and values of runs, without deleted ones."""
     values, labels = store.run_cells(run_ids, fields), store.run_labels(run_ids)
     return {
         run_id: CellsOfRun(labels[run_id].name, cells, labels[run_id].color)

@@ -26,7 +26,7 @@ class Row:
 
 
 class Rows:
-    """A list without groups holds one number a row; with groups, the ids of those that are open."""
+    """Without groups a list of one number per row; with groups, the ids of expanded groups."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Rows:
         return self._length
 
     def at(self, row: int) -> Row:
-        """What is at a row; IndexError outside."""
+        """The run or group at a row; IndexError outside."""
         if not 0 <= row < self._length:
             raise IndexError(row)
         if self.groups is None:
@@ -61,14 +61,14 @@ class Rows:
         return [run_id for group in sorted(self._open) for run_id in self._open[group]]
 
     def same_layout(self, other: Rows) -> bool:
-        """Whether each row stands for the same run or group; means and counts may differ."""
+        """Whether each row has the same run or group; means and counts may differ."""
         return self._ids == other._ids and self._open == other._open and self._group_keys() == other._group_keys()
 
     def _group_keys(self) -> list[tuple[Any, ...]] | None:
         return None if self.groups is None else [group.keys for group in self.groups]
 
     def total(self) -> int:
-        """How many runs there are, in closed groups too."""
+        """The number of runs, including those in collapsed groups."""
         return len(self._ids) if self.groups is None else sum(group.count for group in self.groups)
 
     def row_of(self, run_id: int) -> int | None:

@@ -58,14 +58,14 @@ class _Table(QTableView):
 
 
 class _Covered(QStyledItemDelegate):
-    """Paints nothing: the frozen view lies over these cells."""
+    """Paints nothing: the frozen view covers these cells."""
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         """Nothing is seen here."""
 
 
 class RunTableView(_Table):
-    """All columns; over the first lies a second view of it, which does not scroll sideways."""
+    """All columns; a second, frozen view of the first column lies over it and does not scroll sideways."""
 
     ticked = Signal(list, bool)  # run ids, whether they are to be ticked
     group_ticked = Signal(int)  # the runs of a closed one are not here
