@@ -1,7 +1,7 @@
 """The tutorial's commands, run one after another as they are printed, at size tiny and for one epoch; then the window
 imports what they trained and searches it for the words that the page says.
 
-Its buttons are clicked by tests/sdgui/app/test_tutorial_walked.py.
+Its buttons are clicked by tests/sdgui/app/test_tutorial_steps.py.
 """
 
 from __future__ import annotations
