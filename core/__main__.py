@@ -48,7 +48,7 @@ _OPENING = ("train", "resume", "evaluate", "interpolate", "caption", "index", "s
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The verbs and their options; the reference is made from them too."""
+    """The verbs and their options, from which the reference is generated too."""
     parser = argparse.ArgumentParser(prog="sdgui-core", description="Train, evaluate and use image-language models.")
     parser.add_argument("--version", action="version", version=f"sdgui-core {core.__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)

@@ -169,7 +169,7 @@ def _steps(steps: object) -> int:
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers and tensors of one value; libraries report texts and lists beside them."""
+    """Numbers and single-value tensors; libraries also report texts and lists."""
     return {
         str(name): value
         for name, value in values.items()

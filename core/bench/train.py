@@ -186,7 +186,7 @@ def _call(command: list[str], log: Path) -> None:
 
 
 def _distilling_step(work: Path, preset: str, baseline: str, max_ratio: float) -> BenchResult:
-    """A step of ``preset`` may take at most ``max_ratio`` times as long as one of ``baseline``; measured in turn."""
+    """Check that a step of ``preset`` takes at most ``max_ratio`` times as long as one of ``baseline``."""
     loops = {name: _loop(_config(work, name, "auto"), work / f"step-{preset}-{name}") for name in (baseline, preset)}
     streams = {name: loop.parts.loader.batches(0, loop.total_steps) for name, loop in loops.items()}
     seconds: dict[str, list[float]] = {name: [] for name in loops}

@@ -27,7 +27,7 @@ class Callback:
 
 
 class Callbacks(Callback):
-    """Several as one; a failure names the line in the one that failed."""
+    """Several callbacks as one; an error names the line in the one that failed."""
 
     def __init__(self, callbacks: Sequence[Callback] = ()) -> None:
         self._all = tuple(callbacks)

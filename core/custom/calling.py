@@ -36,7 +36,7 @@ def construct(subject: str, target: Callable[..., Any], arguments: Mapping[str, 
 
 
 def with_arguments(subject: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Callable[..., Any]:
-    """``function`` with some of its arguments given. Raises CodeError for one that it does not take."""
+    """``function`` with some arguments bound. Raises CodeError for an argument that it does not accept."""
     bind = _signature(subject, function).bind_partial
     _check_arguments(subject, bind, _parameters(subject, function), arguments)
     return functools.partial(function, **arguments) if arguments else function

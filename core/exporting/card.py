@@ -117,7 +117,7 @@ def _training(facts: CardFacts) -> str:
 
 
 def _without_folders(report: Report) -> Report:
-    """The card is published: where model and data lay on this computer is nobody's business."""
+    """Removes local folders: the card is published."""
     subject = report.subject
     names = {"model": PurePath(subject.model).name, "dataset": PurePath(subject.dataset).name}
     return replace(report, subject=replace(subject, **names))

@@ -36,7 +36,7 @@ class ClassLogits:
 
     @property
     def distilled(self) -> tuple[Tensor, ...]:
-        """The logits of the further views, or of the clean view if there are no others."""
+        """The logits of the additional views, or of the clean view if there are none."""
         return self.views[1:] or self.views
 
 

@@ -34,7 +34,7 @@ class CustomObjective(Objective):
     """
 
     def __init__(self, reference: str, config: CustomObjectiveConfig, code: CustomCode) -> None:
-        """Raises CodeError when it cannot be loaded or built, or takes what there is not."""
+        """Raises CodeError when it cannot be loaded or built, or requires arguments that do not exist."""
         super().__init__(config)
         self.name = reference.rpartition(":")[2]
         self._reference = reference

@@ -39,7 +39,7 @@ class Validator:
         return self._parts.val is not None and (last or step % self._every == 0)
 
     def measure_initial(self) -> dict[str, float]:
-        """Evaluate the student as it is before the first step, for what is retained to be a share of it."""
+        """Evaluate the student before the first step, as the reference for retention."""
         self._initial = self._retained(0) | (self.evaluate(self._parts.val, "val", 0)[0] if self._parts.val else {})
         return self._initial
 
@@ -74,7 +74,7 @@ class Validator:
         return best_score(values, self._config.objectives, progress, keep, self._initial)
 
     def test(self, step: int) -> None:
-        """Write the event of the test data, where there are some."""
+        """Write the event of the test data, if there are any."""
         if self._parts.test is not None:
             values, _ = self.evaluate(self._parts.test, "test", step)
             self._events.write(Evaluated(step=step, values=values))

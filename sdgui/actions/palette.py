@@ -60,7 +60,7 @@ def match(words: str, text: str) -> float | None:
 
 
 def score(words: str, entry: Entry) -> float | None:
-    """``match`` with what is seen of an entry; else whether its description has every word. None: neither."""
+    """The title's ``match``; otherwise a lower score if the description has every word. None without a match."""
     seen = match(words, f"{entry.title} {entry.hint}")
     if seen is not None:
         return seen

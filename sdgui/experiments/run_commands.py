@@ -110,7 +110,7 @@ class RunCommands(QObject):
             self._check_data(place, config, start)
 
     def _check_here(self, experiment_id: int, config: RunConfig, start: Callable[[], None]) -> None:
-        """Start when the data can train, or when that cannot be told in a few seconds: then the trainer tells."""
+        """Start if the data can be trained on, or if checking takes too long: the trainer then reports problems."""
         if self._services.demo.covers(config):
             start()
             return
@@ -135,7 +135,7 @@ class RunCommands(QObject):
         QTimer.singleShot(_PATIENCE, self, lambda: judged({}))
 
     def _check_data(self, place: Place, config: RunConfig, start: Callable[[], None]) -> None:
-        """Start when the machine has what the config names; else say what it does not have, and queue nothing."""
+        """Start if the machine has what the config names; otherwise report what is missing, and queue nothing."""
         self.message_requested.emit(Message("info", f"Looking whether {place.host} has the data …"))
         emit_answer = self._answered.emit
 

@@ -77,7 +77,7 @@ class Emoji:
 
     @property
     def filepath(self) -> str:
-        """Where its image lies under the demo folder."""
+        """The path of its image under the demo folder."""
         return f"{IMAGES}/{self.code}.png"
 
 

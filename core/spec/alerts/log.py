@@ -23,7 +23,7 @@ class AlertLog:
         self._known: set[tuple[str, str]] = set()
 
     def claim(self, run: Path, alert: Alert) -> bool:
-        """Whether to send ``alert``: nobody has. Where the file cannot be used, this program alone remembers."""
+        """Whether ``alert`` has not been sent yet. If the file cannot be used, only this program remembers."""
         import filelock  # noqa: PLC0415  (only needed for an alert)
 
         key = str(run), alert.key

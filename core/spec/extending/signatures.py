@@ -28,7 +28,7 @@ class Setting:
 
 
 def settings_of(reference: Reference) -> list[Setting]:
-    """The settings of the class or function ``reference``; [] for an installed module, whose file is not searched for.
+    """The settings of the class or function ``reference``; [] for an installed module.
 
     Raises UserError when the file cannot be read or parsed, or has no such name.
     """

@@ -25,7 +25,7 @@ class ForeignError(UserError):
 
 
 class ReplacedError(Exception):
-    """The source is not the one that was read before: it is imported again from its start."""
+    """The source was replaced, so it is imported again from its start."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class ForeignRun:
 
 @dataclass
 class Part:
-    """What was read of a run since the part before.
+    """Events of a run since the previous part.
 
     ``config``: new key-value pairs. ``state``: "running", "done", "stopped" or "failed"; "" if the tool does not say.
     ``problems``: what was skipped, "corrupted records in FILE", and how often.

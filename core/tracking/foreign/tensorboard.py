@@ -116,7 +116,7 @@ def _read_part(file: BinaryIO, offset: int, size: int, part: Part, problem: str)
 
 
 def _broken(chunk: bytes, payloads: list[tuple[int, int]]) -> set[int]:
-    """The starts of those payloads whose checksum is wrong."""
+    """The starts of payloads with a wrong checksum."""
     by_length: dict[int, list[int]] = {}
     for start, length in payloads:
         if length <= _LARGEST_CHECKED:

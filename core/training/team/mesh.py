@@ -34,7 +34,7 @@ def shard_parts(student: StudentStep, teacher: Teacher | None, team: Team, shard
 
 @contextmanager
 def unsharded_parts(student: StudentStep, teacher: Teacher | None, blocks: bool) -> Iterator[None]:
-    """While entered, what is read apart from the student's step is whole: all of student and teacher but their blocks.
+    """Context in which everything but the blocks of student and teacher is unsharded.
 
     Without ``blocks`` these stay split and are gathered as they are called; what reads their parts (decoding captions
     with a cache) needs them whole.

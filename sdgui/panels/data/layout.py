@@ -57,7 +57,7 @@ IMAGES, FIGURES, GROUPS, BROKEN, VIEWS = range(5)
 
 
 class DataView(QWidget):
-    """Two rows of controls over the pages. ``filtered``: something else is to be shown; ``asked``: a button's name."""
+    """Two rows of controls over the pages. ``filtered``: the filter changed; ``asked``: a pressed button's name."""
 
     filtered = Signal()
     views_made = Signal(object)  # ViewsPage, when it is first used

@@ -47,7 +47,7 @@ class LocalPlace:
         """Each process reads the study itself."""
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Nothing to close."""
 
     def finish(self, run: StudyRun, device: str, status: int) -> Ended:
         """Free the device of a process that exited with ``status``, and judge its outcome."""

@@ -75,7 +75,7 @@ class Readout(QLabel):
 
 
 def place_beside(plot: QRect, size: QSize, room: QRect, mouse: QPoint) -> QPoint:
-    """Where a box of ``size`` stands: right, left, above or below ``plot`` within ``room``, else in its far corner."""
+    """Where to put a box of ``size``: right, left, above or below ``plot`` within ``room``, else a far corner."""
     y = max(room.top(), min(mouse.y() - size.height() // 2, room.bottom() - size.height()))
     x = max(room.left(), min(mouse.x() - size.width() // 2, room.right() - size.width()))
     places = (
