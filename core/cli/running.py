@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _STARTS = {
     "launch": "start a run in the background, on this computer or a machine",
     "continue": "train on from a checkpoint of a run, as a new run with the same settings",
-    "fork": "train on from a checkpoint of a run, as a new run with changed settings",
+    "fork": "start a new run with changed settings from a checkpoint of a run",
     "fine-tune": "start a new run with only the weights of a checkpoint",
 }
 

@@ -21,7 +21,7 @@ def add(verbs: Verbs) -> None:
     run = subcommands.add_parser("run", help="train the trials of a sweep; repeat to resume, extend or edit it")
     run.add_argument("file", type=Path, metavar="FILE", help="sweep file, or the folder of a sweep to resume")
     run.add_argument("out", type=Path, metavar="OUT", nargs="?", help="folder of the sweep")
-    run.add_argument("--trials", type=int, metavar="N", help="trials in all (default: as in FILE)")
+    run.add_argument("--trials", type=int, metavar="N", help="total number of trials (default: as in FILE)")
     _add_machines(run)
     run.set_defaults(verb=_run)
     show = subcommands.add_parser("show", help="print trials, the best ones and the importance of the settings")

@@ -83,5 +83,5 @@ def check_inside(folder: Path, paths: Iterable[Path], error: type[UserError]) ->
     for path in paths:
         if not Path(os.path.realpath(path)).is_relative_to(root):
             raise error(
-                f"{path} leads out of {folder} by a link, and is not written; replace the link by a folder or file."
+                f"{path} leads out of {folder} by a link, and is not written; replace the link with a folder or file."
             )

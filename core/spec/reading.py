@@ -59,7 +59,7 @@ def open_regular(
         if not stat.S_ISREG(mode):
             raise error(f"{excerpt(str(path))} is {_sort(mode)}, not a file; give a regular file.")
         if root is not None and not path.resolve().is_relative_to(root.resolve()):
-            raise error(f"{excerpt(str(path))} is a link out of {excerpt(str(root))}; replace it by the file itself.")
+            raise error(f"{excerpt(str(path))} is a link out of {excerpt(str(root))}; replace it with the file itself.")
         file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         try:
             status = os.fstat(file)

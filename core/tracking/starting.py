@@ -116,7 +116,7 @@ def _step_before(run: RunDir, resume_step: int | None) -> int:
     if not run.config.exists() and not run.events.exists():
         return resume_step or 0
     if resume_step is None:
-        raise UserError(f"{run.path} already holds a run; choose another folder, or pass resume_step=STEP to go on.")
+        raise UserError(f"{run.path} already holds a run; choose another folder, or pass resume_step=STEP to continue.")
     if read_logged(run.config) is None:
         raise UserError(f"{run.path} holds a run of the trainer; choose another folder.")
     if type(resume_step) is not int or resume_step < 0:

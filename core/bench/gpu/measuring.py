@@ -94,7 +94,7 @@ def _config(work: Path, scale: Scale, preset: str, towers: str, *settings: str) 
 def _measure(work: Path, scale: Scale, name: str, config: RunConfig, from_loader: bool = False) -> StepTiming:
     with open_run(config, work / name) as loop:
         timing = time_steps(loop, scale.warm_up, scale.steps, from_loader)
-    usage = f"{timing.operations / 1e9:.1f} GFLOPs a step, MFU {timing.utilisation:.3f}"
+    usage = f"{timing.operations / 1e9:.1f} GFLOPs per step, MFU {timing.utilisation:.3f}"
     _log(f"{name}: {timing.pairs_per_s:.1f} pairs/s, {usage}")
     return timing
 

@@ -68,7 +68,7 @@ _INSTALL = "Press Install there (or sdgui-core machines install {name}), or set 
 _REFUSALS: tuple[tuple[str, str], ...] = (
     (
         r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed",
-        "{host} has another host key than before, or one that was never confirmed. If that is expected (it was "
+        "The host key of {host} has changed, or was never confirmed. If that is expected (it was "
         "reinstalled), run ssh-keygen -R {host} and then ssh {host} once in a terminal; otherwise ask its "
         "administrator.",
     ),

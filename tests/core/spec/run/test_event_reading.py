@@ -168,7 +168,7 @@ def test_a_link_out_of_the_run_folder_is_refused(tmp_path: Path) -> None:
     run.mkdir()
     (run / "events.jsonl").symlink_to(tmp_path / "precious")
     for use in (lambda: EventReader(run / "events.jsonl").read(), lambda: EventWriter(run / "events.jsonl")):
-        with pytest.raises(EventError, match=r"is a link out of .*run; replace it by the file itself"):
+        with pytest.raises(EventError, match=r"is a link out of .*run; replace it with the file itself"):
             use()
     assert (tmp_path / "precious").read_bytes() == GOOD
 
