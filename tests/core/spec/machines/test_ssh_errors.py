@@ -15,8 +15,8 @@ FAR = Machine(name="my far", host="user@far")
 @pytest.mark.parametrize(
     ("code", "said", "refused", "sentence"),
     [
-        (255, "@@@\nWARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!\n", True, "host key of user@far has changed"),
-        (255, "Host key verification failed.", True, "host key of user@far has changed"),
+        (255, "@@@\nWARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!\n", True, "The host key of user@far has changed"),
+        (255, "Host key verification failed.", True, "The host key of user@far has changed"),
         (255, "user@far: Permission denied (publickey).", True, "user@far asks for a password, or refuses your key"),
         (255, "Too many authentication failures", True, "user@far asks for a password"),
         (255, "line 3: Bad configuration option: x", True, "ssh cannot read its configuration: line 3: Bad"),
