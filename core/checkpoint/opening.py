@@ -184,7 +184,7 @@ def _from_run(source: RunNetwork, device: torch.device) -> Network:
     config, info = _config(source)
     code = CustomCode(source.run)
     if config.towers.build:
-        code.load(config.towers.build)  # first: what is refused here is not the checkpoint's fault
+        code.load(config.towers.build)  # first: a refusal here is not the checkpoint's fault
     custom_heads = tuple(f"heads.{key.rpartition(':')[2]}." for key in config.objectives.custom)
     config = _without_custom_objectives(config)
 

@@ -198,7 +198,7 @@ def _size_in_icon(file: BinaryIO) -> tuple[int, int]:
         return width, height
     form, end = ("<HH", 8) if start[0] == 12 else ("<ii", 12)  # the length of the BMP's header; OS/2's is the short one
     width, height = map(abs, struct.unpack(form, start[4:end]))
-    return width, height // 2  # its mask lies below it
+    return width, height // 2  # the mask is stored below it
 
 
 def _check_size(size: tuple[int, int], max_megapixels: int) -> None:

@@ -33,7 +33,7 @@ class ViewOutput:
     @cached_property
     def every_image(self) -> Tensor:
         """``image`` of all ranks, with gradient."""
-        with torch.enable_grad():  # cached, whoever asks first
+        with torch.enable_grad():  # cached, whichever objective asks first
             return all_gather_with_grad(self.image)
 
 

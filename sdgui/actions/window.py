@@ -29,7 +29,7 @@ class Target:
     stopping: Stopping | None = None  # how far stopping it has come
     waiting_for_data: bool = False  # a launch of the experiment waits for the demo data
     study_id: int | None = None  # of a study that is selected itself
-    missing: bool = False  # the folder of the run is gone
+    missing: bool = False  # the run's folder no longer exists
 
     @classmethod
     def of(cls, selection: Selection, run: Run | None, services: Services, commands: RunCommands) -> Target:

@@ -79,7 +79,7 @@ class Alerts(QObject):
             self._watcher.add(run.dir)
 
     def _send(self, alert: RunAlert) -> None:
-        with suppress(RuntimeError):  # the window is gone
+        with suppress(RuntimeError):  # the window has been deleted
             for failure in send(alert):
                 self.trouble.emit(failure)
 

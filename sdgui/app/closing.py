@@ -76,7 +76,7 @@ class LastWrites(QObject):
     def settled(self, is_written: bool = True) -> None:
         """The writer, or a panel, has nothing left to write, or could not write it."""
         before, self._failures = self._failures, None
-        if before is None:  # closing was not asked for
+        if before is None:  # the user did not ask to close
             self._warned = False
         elif is_written and before == self._writer.failures:
             QTimer.singleShot(0, self, self._window.close)

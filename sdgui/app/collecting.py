@@ -13,7 +13,7 @@ from PySide6.QtCore import QCoreApplication, QObject, QTimer
 
 from sdgui.app.main_window import MainWindow
 
-_EVERY = 100  # ms; of what is allocated meanwhile, the youngest are walked in a few ms
+_EVERY = 100  # ms; objects allocated meanwhile are traversed in a few ms
 _FULL_EVERY = 60.0  # s between full rounds, which walk everything that is not frozen
 _LOADED = 30_000  # objects made within a round: data that were loaded, which hold no cycles and would take 40 ms
 
@@ -33,7 +33,7 @@ class Collector(QObject):
     def collect_due(self) -> None:
         """Collect the oldest generation that is due; bulk data is skipped until the next full collection."""
         if gc.get_count()[0] > _LOADED:
-            gc.collect(1)  # what is garbage already must not be kept with it
+            gc.collect(1)  # existing garbage must not be frozen with it
             gc.freeze()
             self._loaded = True
             return

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import QApplication
 from core.spec.errors import UserError
 from sdgui.actions.failure_dialog import FailureDialog
 
-_LOG_LIMIT = 2 << 20  # bytes; an older log is kept once beside it
+_LOG_LIMIT = 2 << 20  # bytes; one older log is kept beside it
 
 
 class Failures(QObject):

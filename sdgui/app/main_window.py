@@ -336,7 +336,7 @@ class MainWindow(QMainWindow):
         Panels import numpy, pyqtgraph and more, which would delay their first display.
         """
         import_module(first)
-        with suppress(RuntimeError):  # the window is gone
+        with suppress(RuntimeError):  # the window has been deleted
             self._first_panel_imported.emit()
         for spec in PANELS:
             import_module(spec.module)

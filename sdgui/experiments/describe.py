@@ -58,7 +58,7 @@ class DescribeSheet(QFrame):
         on_note: bool = False,
     ) -> None:
         """Show over the screen's point ``position``; ``tag_choices``: tags to choose from."""
-        self.hide()  # saves what was typed for another target first
+        self.hide()  # first saves edits of another target
         self._target = target
         self._before, self._given_up = (list(tags), note), False
         self.title.setText(title)

@@ -221,7 +221,7 @@ class ExperimentsPanel(QWidget):
         self._actions.fill_menu(menu, EXPERIMENT_MENU if index.data(Role.STUDY) is None else STUDY_MENU)
         menu.popup(self.tree.viewport().mapToGlobal(point))
 
-    # Kept over a restart
+    # Saved between sessions
     def save(self) -> None:
         """Write selection, ticks and collapsed studies to the settings."""
         settings, selection, (experiment, study) = self._services.settings, self.selection(), self.row()

@@ -72,7 +72,7 @@ class RunCommands(QObject):
 
     def _begin(self, experiment_id: int, queue: bool, typed: RunConfig | None) -> None:
         store = self._services.store
-        # Read after pending writes: what was just typed in the form is among them.
+        # Read after pending writes, which include the latest edits of the form.
         self._writer.submit(
             lambda: store.experiment(experiment_id),
             lambda experiment: self._begin_as_stored(experiment, queue, typed),

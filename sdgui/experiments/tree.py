@@ -22,7 +22,7 @@ class ExperimentTree(QTreeView):
         self.setItemDelegate(ExperimentDelegate(self))
         self.setStyleSheet("QTreeView { selection-background-color: transparent; show-decoration-selected: 0; }")
         self.setHeaderHidden(True)
-        self.setUniformRowHeights(True)  # else every row is asked for its height whenever one is scrolled to
+        self.setUniformRowHeights(True)  # otherwise Qt asks every row for its height on each scroll
         self.setIndentation(2 * SPACE)
         self.setMouseTracking(True)
         self.setEditTriggers(QTreeView.EditTrigger.NoEditTriggers)

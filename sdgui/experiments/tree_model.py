@@ -213,7 +213,7 @@ class ExperimentModel(QStandardItemModel):
         self._configs[experiment.id] = experiment
         item = self._experiments.get(experiment.id)
         home = study or self.invisibleRootItem()
-        row = home.rowCount() if study else self._first_row()  # arms stand in the study's order
+        row = home.rowCount() if study else self._first_row()  # arms are in the study's order
         if item is None:
             item = self._experiments[experiment.id] = _new_item(editable=True)
             item.setData(experiment.id, Role.EXPERIMENT)

@@ -80,7 +80,7 @@ class StoreWriter(BackgroundTasks):
     """Delivers one outcome per turn of the event loop, since a backlog arrives at once after a lock."""
 
     idle = Signal()  # every write is done and its outcome delivered
-    trouble = Signal(str)  # a write failed that nobody else reports
+    trouble = Signal(str)  # a write failed, and its caller does not report it
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)

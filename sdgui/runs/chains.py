@@ -23,7 +23,7 @@ from sdgui.store.records import Run, StoreError
 from sdgui.store.store import Store
 
 PREVIOUS_GENERATION = (
-    "the generation before"  # stands in teacher.checkpoint of a chain's config; each stage names its own
+    "the generation before"  # placeholder in teacher.checkpoint of a chain's config; each stage sets its own
 )
 _POLL_SECONDS = 1.0
 

@@ -30,7 +30,7 @@ _COUNT = re.compile(r"(\d[\d,]*)\s*(?:/|of)\s*(\d[\d,]*)")
 class DemoData(QObject):
     """The demo data under ``folder``: complete, being created, or missing."""
 
-    progress = Signal(int, int, str)  # done, total (0 when unknown), what is being done
+    progress = Signal(int, int, str)  # finished, total (0 if unknown), activity
     ready = Signal()
     failed = Signal(str, str)  # a sentence with the remedy, the program's output
 

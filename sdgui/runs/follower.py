@@ -306,7 +306,7 @@ class Follower(Poller):
     def _record(self, live: LiveRun, at_once: bool) -> None:
         """Bring the store up to date, if it is due; then report a change of state."""
         now = time.monotonic()
-        if live.elsewhere:  # whoever has its folder records it
+        if live.elsewhere:  # the program that has its folder records it
             return
         if not at_once and now - self._recorded_at.get(live.run_id, -1.0e9) < _RECORD_SECONDS:
             return

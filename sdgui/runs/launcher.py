@@ -83,7 +83,7 @@ class Launcher(QObject):
         super().__init__(parent)
         self._store = store
         self._command = list(command or core_command())
-        self._starter = StoreWriter(self)  # starts what is next in the queue, whoever holds the database
+        self._starter = StoreWriter(self)  # starts the next queued runs, even while another program locks the database
         self._elsewhere = elsewhere
         self._slots = slots or MachineSlots(at_once=limit)
         self._patience = (asked_seconds, terminated_seconds)
@@ -210,7 +210,7 @@ class Launcher(QObject):
 
     def close(self) -> None:
         """Detach from the trainers: they keep training, and requested stops continue. Queued runs are not started."""
-        self._closed = True  # what was asked before may still be delivered
+        self._closed = True  # an earlier request may still be delivered
         self._timer.stop()
         self.chains.stop()
         self._starter.wait()
@@ -285,7 +285,7 @@ class Launcher(QObject):
             self._start_elsewhere(run)
             return
         self._refuse_without_trainer(run.machine)
-        chain = chain_file(folder.path)  # a stage is trained as its chain, which goes on after it
+        chain = chain_file(folder.path)  # a stage is trained as its chain, which continues after it
         paths = (chain, chain.parent) if chain else (folder.config, folder.path)
         several = 0 if chain else run.devices.count(",") + 1
         begin = torchrun_command(several) if several > 1 and self._command == core_command() else self._command
@@ -352,7 +352,7 @@ class Launcher(QObject):
                 self.stopping.emit(run_id, plan.now)
         if self._ticks % _QUEUE_TICKS == 0:
             if self._starter.pending:
-                return  # asked again at the next tick
+                return  # tried again at the next tick
             self._starter.submit(self._start_waiting)
         self._ticks += 1
 

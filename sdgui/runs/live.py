@@ -33,7 +33,7 @@ class RunProgress:
     seconds_left: float | None
     best: BestPoint | None
     failure: str
-    missing: bool = False  # its folder was moved, deleted or is out of reach; the rest is what was known before
+    missing: bool = False  # its folder was moved, deleted or is unreachable; the other values are the last known ones
 
 
 class LiveRun:
@@ -48,10 +48,10 @@ class LiveRun:
         self.state = run.state
         self.queued = run.queue_position is not None
         self.elsewhere = not run.is_local  # its folder is on another computer
-        self.rewritten = False  # the events file is not the one that the store knows
-        self.trouble = ""  # why its events cannot be read at all now
+        self.rewritten = False  # the events file is not the one in the store
+        self.trouble = ""  # why its events cannot be read now
         self._summary = RunSummary.of(run, metrics)
-        # Of a file in which nothing could be read, what was wrong is found out again.
+        # The problem of an unreadable file is determined again.
         self._reader = EventReader(self.dir.events, 0 if self._summary.empty else run.offset)
         self._grew = False  # whether the last poll read events
         self._failure = run.failure
@@ -96,12 +96,12 @@ class LiveRun:
         self._missing = False
         try:
             info = self.dir.events.stat()
-        except FileNotFoundError:  # not made yet; or out of reach for now, and what is known of it stands
+        except FileNotFoundError:  # not created yet, or unreachable for now: keep what is known
             has_begun = self._seen or self._reader.offset > 0
             self._missing = has_begun and not self.queued and not self.dir.path.exists()
             return False
         if not stat.S_ISREG(info.st_mode):
-            self._reader.read()  # raises what it is instead
+            self._reader.read()  # raises an error that names the kind of file
         size = info.st_size
         if size < self._reader.offset:  # replaced, perhaps from a backup
             return self._reread()

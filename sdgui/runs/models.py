@@ -125,7 +125,7 @@ class RunFacts:
     """The models of a run's folder. ``steps``: complete checkpoints, newest first."""
 
     steps: tuple[int, ...]
-    best: int | None  # what "best" and "last" stand for now
+    best: int | None  # what "best" and "last" currently denote
     last: int | None
     networks: tuple[str, ...]  # "teacher" before "student"
     captions: bool

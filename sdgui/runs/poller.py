@@ -61,7 +61,7 @@ class Poller(threading.Thread):
             sentence = str(error) if isinstance(error, UserError) else f"{self._subject} cannot be followed: {failure}."
             if sentence != self._failure and not self.ending.is_set():
                 self._failure = sentence
-                with suppress(RuntimeError):  # the window is gone
+                with suppress(RuntimeError):  # the window has been deleted
                     self._report(sentence)
             return _RETRY_SECONDS
         self._failure = ""

@@ -41,7 +41,7 @@ class Stopping:
     run_id: int
     stage: StopStage
     deadline: float | None
-    host: str = ""  # where it trains if it can be asked only; "" otherwise
+    host: str = ""  # where it trains, if it can only be asked; "" otherwise
 
 
 class StopPlan:
@@ -61,7 +61,7 @@ class StopPlan:
         """
         now = time.time()
         status = self._folder.read_status()
-        if status is None:  # no trainer has shown itself: it may be starting, or it is gone
+        if status is None:  # no trainer is known: it may be starting, or it has exited
             return now - self._begun > START_SECONDS and self._enter(StopStage.ENDED, None)
         if not process_alive(status):
             return self._enter(StopStage.ENDED, None)
@@ -83,7 +83,7 @@ class StopPlan:
         return self._enter(StopStage.TERMINATED, now + self._terminated_seconds)
 
     def _only_ask(self, host: str, hurry: bool) -> bool:
-        if hurry:  # the trainer may have cleared what was asked before it resumed
+        if hurry:  # the trainer may have cleared the request before it resumed
             self._folder.ask("stop")
         before, self.now = self.now, Stopping(self.now.run_id, StopStage.ASKED, None, host)
         return self.now != before

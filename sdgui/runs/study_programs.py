@@ -77,7 +77,7 @@ class StudyPrograms(QObject):
         self.poller = Poller("studies", "The studies", self._work, self.trouble.emit)
         self._notified.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
-    # What is known
+    # State
     def snapshot(self, study_id: int) -> StudySnapshot | None:
         """The last snapshot of a study; None before the first."""
         return self._snapshots.get(study_id)

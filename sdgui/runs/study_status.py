@@ -24,7 +24,7 @@ from core.spec.study.sweep import DEFAULT
 from core.spec.study.sweep_report import SweepDir, SweepReport
 
 RESULTS_VERSION = 1
-ASKED = "asked"  # file in which the window records what it asked of the program: "pause" or "stop"
+ASKED = "asked"  # file with the window's request to the program: "pause" or "stop"
 
 State = Literal[
     "not started", "starting", "running", "paused", "stopped", "interrupted", "grown", "done", "failed", "gone"
@@ -43,7 +43,7 @@ class StudyRunSnapshot:
     step: int = 0
     total: int = 0
     seconds_left: float | None = None
-    seconds: float | None = None  # what it took, once it is done
+    seconds: float | None = None  # its duration, once it is done
     device: str = ""  # the GPU that it was given
     machine: str = ""  # where it is; "" for this computer
 
@@ -119,7 +119,7 @@ def _machines(out: StudyDir, study: Study) -> tuple[str, ...]:
     try:
         return tuple(read_machines(out, study).on)
     except UserError:
-        return ()  # the program says what is wrong with them
+        return ()  # the program reports the problem
 
 
 def _sweep(out: SweepDir, before: StudySnapshot | None) -> tuple[SweepReport | None, float, str]:

@@ -38,7 +38,7 @@ class Tailer(QObject):
         super().__init__(parent)
         self._outbox = Outbox()
         self._closed = False
-        self._pending: deque[Callable[[], object]] = deque()  # news that the window has not been told yet
+        self._pending: deque[Callable[[], object]] = deque()  # news not announced to the window yet
         self._follower = Follower(store, self._outbox, self._notified.emit, poll_seconds)
         self._notified.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 

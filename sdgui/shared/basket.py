@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # the window opens before a gallery is needed
 
 C = TypeVar("C")
 
-SHORTCUT = "Ctrl+Alt+B"  # puts what is selected in the basket, in every panel
+SHORTCUT = "Ctrl+Alt+B"  # adds the selection to the basket, in every panel
 _UNDO = 100
 
 

@@ -41,7 +41,7 @@ class Colleagues(QObject):
             if self._last < 0:
                 self._last = self._store.last_activity()
             rows = self._store.activity_of_others(self._last)
-        except StoreError:  # out of reach for now, as the tailer says
+        except StoreError:  # unreachable for now, which the tailer reports
             return _POLL_SECONDS
         if rows:
             self._last = rows[-1].id

@@ -53,7 +53,7 @@ class ExperimentHead(QWidget):
         """Show name and state of an experiment from the store; nothing for None or a deleted one."""
         title = line = ""
         if experiment_id is not None:
-            with suppress(StoreError):  # removed for good meanwhile, or out of reach: the window says so once
+            with suppress(StoreError):  # deleted meanwhile, or unreachable: the window reports it once
                 experiment = self._store.experiment(experiment_id)
                 title, line = experiment.name, experiment_line(experiment, self._store.run_count(experiment_id))
         self._show(title, line)

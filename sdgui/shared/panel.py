@@ -112,7 +112,7 @@ class PanelSpec:
     panel: str
     menus: tuple[MenuItem, ...] = ()  # context menus that lead to it
     keys: tuple[tuple[str, str], ...] = ()  # for the shortcut list: keys that it handles itself, and what they do
-    tree: bool = False  # whether the tree of experiments stands beside it
+    tree: bool = False  # whether the tree of experiments is shown beside it
     launches: bool = False  # whether an experiment is launched from it
     use: str = ""  # the title of the action that uses the current run there, "" where none does
 

@@ -31,7 +31,7 @@ class Services:
     studies: StudyPrograms
     writer: StoreWriter  # whatever a panel writes to the store goes through it
     basket: Basket  # fixes of data, from every panel
-    hosts: Hosts  # this computer and others: what they have, and the runs there
+    hosts: Hosts  # this computer and others, and the runs there
     time_travel: TimeTravel = field(default_factory=TimeTravel)  # the step at which each run is looked at
 
 
@@ -43,7 +43,7 @@ class Selection:
     run_id: int | None = None
     current_run: int | None = None  # the chosen run, else the newest of the experiment
     ticked: tuple[int, ...] = ()
-    study_id: int | None = None  # the chosen study, or the one that the experiment is an arm of
+    study_id: int | None = None  # the selected study, or the one that the experiment is an arm of
     study_runs: tuple[int, ...] = ()  # of a study that is chosen itself
     ticked_experiments: frozenset[int] = frozenset()  # those of the ticked runs
     listed: frozenset[int] | None = None  # the experiments whose runs the table lists; None: all

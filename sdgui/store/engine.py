@@ -50,7 +50,7 @@ class Database:
 
     where: object
     reader: Engine  # a transaction sees one moment
-    writer: Engine  # one after another, whoever writes
+    writer: Engine  # serialises all writers
     recorder: Engine  # writes of one run's progress, which need not wait for other writers where the database can tell
     explain: Callable[[Exception], StoreError]
     shared: bool = False  # by people at several computers
@@ -85,7 +85,7 @@ def make_engine(path: Path, foreign_keys: bool = True) -> Engine:
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # Python's sqlite3 must not begin or commit by itself
+        connection.isolation_level = None  # Python's sqlite3 must not begin or commit on its own
         connection.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.create_function("casefold", 1, _casefold, deterministic=True)  # SQLite's lower() knows ASCII alone

@@ -167,7 +167,7 @@ class QueueRecords(RunRecords):
         busy = self._busy(session, host, but)
         if not slots.devices:
             return _Free(None, max(0, slots.at_once - len(busy)), 1)
-        # One whose devices are not known takes what CUDA gives by itself: the first.
+        # A run with unknown devices uses CUDA's default: the first.
         used = {device for devices in busy for device in (devices or slots.devices[0]).split(",")} | slots.in_use
         return _Free([device for device in slots.devices if device not in used], 0, slots.each)
 

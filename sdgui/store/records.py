@@ -107,9 +107,9 @@ class Run:
     failure: str = ""  # what went wrong, for the user
     parent: str = ""  # the run that it continues, forks or fine-tunes, in words
     queue_position: int | None = None  # None: not waiting
-    machine: str = ""  # the machine that it trains on; "" for the one that its folder is on
+    machine: str = ""  # the machine that it trains on; "" for the one that has its folder
     devices_asked: str = ""  # "" for any, else "0" or "0,1"
-    devices: str = ""  # those that it was given when it was last started
+    devices: str = ""  # the devices of its last start
     owner: str = ""  # who launched or queued it
     owner_host: str = ""  # the computer that its folder is on; "" for this one
     is_own: bool = True  # its folder is on this computer, and this home launched or imported it

@@ -201,7 +201,7 @@ class RunRecords(Sessions):
             row = session.get(RunRow, run_id, with_for_update=self.shared)
             if row is None or (progress.offset < row.offset and not rewritten):
                 return
-            if rewritten:  # what was read of the former file
+            if rewritten:  # values of the previous file
                 session.execute(delete(StepValueRow).where(StepValueRow.run_id == run_id))
             row.state = progress.state.value if row.queue_position is None else row.state
             row.offset, row.step, row.total_steps = progress.offset, progress.step, progress.total_steps

@@ -292,7 +292,7 @@ def _run_folders(runs: Path) -> list[Path]:
     for config in (*runs.glob("*/config.json"), *runs.glob("*/stage-*/config.json")):
         if any(part.endswith(DELETED) for part in config.relative_to(runs).parts):
             continue
-        with suppress(OSError):  # gone in between, or a link to nothing
+        with suppress(OSError):  # deleted in between, or a broken link
             dated.append((config.stat().st_mtime, config.parent))
     return [folder for _, folder in sorted(dated)]
 
@@ -328,7 +328,7 @@ def _removed() -> Iterator[Callable[[Sequence[Path]], None]]:
         yield remove
     except BaseException:
         for folder, moved in aside.items():
-            with suppress(OSError):  # the first error is the one that is reported
+            with suppress(OSError):  # the first error is reported
                 moved.rename(folder)
         raise
     for moved in aside.values():

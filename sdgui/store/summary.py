@@ -154,7 +154,7 @@ def run_state(
     started later), resumes the run, though its ``run_started`` is yet to come. Without any status a launch is given
     ``START_SECONDS``, then it counts as interrupted.
     """
-    if status is not None and status.verdict:  # told by its own machine, whose clock may be another
+    if status is not None and status.verdict:  # reported by its own machine, whose clock may differ
         return judge(status, terminal, now)
     start_time = max(launched or 0.0, status.started if status is not None else 0.0)
     if terminal is not None and start_time > terminal.time:

@@ -130,7 +130,7 @@ class RunRow(Base):
     queue_position: Mapped[int | None] = mapped_column(index=True)
     machine: Mapped[str] = mapped_column(default="")  # where it trains; "" for the machine with its folder
     devices_asked: Mapped[str] = mapped_column(default="")  # "" for any, else their indices: "0", "0,1"
-    devices: Mapped[str] = mapped_column(default="")  # those that it was given when it was last started
+    devices: Mapped[str] = mapped_column(default="")  # the devices of its last start
     owner: Mapped[str] = mapped_column(default="")  # who launched or queued it
     remote_folder: Mapped[str] = mapped_column(default="")  # computer and folder of a run elsewhere, like ``folder``
     logged: Mapped[bool] = mapped_column(default=False)  # by a script of the user's own (core.start_run)
@@ -152,7 +152,7 @@ class SummaryRow(Base):
     """Last and best of one metric of one run; NULL where the number is nan, which SQLite cannot hold."""
 
     __tablename__ = "summaries"
-    __table_args__ = ({"sqlite_with_rowid": False},)  # rows lie in the order of their key: one look finds one
+    __table_args__ = ({"sqlite_with_rowid": False},)  # rows are stored in key order: one page read finds one
 
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
     metric: Mapped[str] = mapped_column(primary_key=True, index=True)

@@ -48,7 +48,7 @@ class Action(Generic[C]):
     id: str
     group: str
     title: str  # with "&" before the mnemonic
-    tip: str  # one sentence: what it does
+    tip: str  # one sentence that describes it
     run: Callable[[C], object]
     shortcuts: str | tuple[str, ...] = ()
     enabled: Callable[[C], bool] | None = None  # None: always
@@ -65,7 +65,7 @@ class _Registered:
     record: Action[Any]
     context: Any
     action: QAction
-    scope: QWidget | None  # within which its shortcuts hold; None: the whole window
+    scope: QWidget | None  # the scope of its shortcuts; None: the whole window
 
 
 class Actions(QObject):
@@ -149,7 +149,7 @@ class Actions(QObject):
 
     def fill_menu(self, menu: QMenu, *names: str) -> None:
         """Add the actions of the context menus ``names`` to ``menu``, section by section."""
-        menu.setToolTipsVisible(True)  # an action that is disabled says why
+        menu.setToolTipsVisible(True)  # a disabled action gives the reason
         items = [(item, entry.action) for entry in self._registered.values() for item in entry.record.menus]
         sections: dict[Section, list[tuple[int, QAction]]] = {}
         for item, action in items:

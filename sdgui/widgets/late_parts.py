@@ -12,7 +12,7 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QStackedWidget, QTabWidget, QWidget
 
-_PAUSE = 10  # ms before each part: what is on screen is painted, and keys are heard, between two of them
+_PAUSE = 10  # ms before each part, so that painting and key events happen in between
 
 
 def is_made(owner: QWidget, name: str) -> bool:

@@ -19,7 +19,7 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_HALF_LIFE = 15.0  # s; the rate forgets half of what it saw this long ago
+_HALF_LIFE = 15.0  # s; half-life of the rate
 _MIN_ELAPSED = 1.0  # s; no forecast from less
 
 

@@ -32,7 +32,7 @@ class _Call:
 class WorkerCalls(QObject):
     """At most one open request for each purpose."""
 
-    progress = Signal(str, str, int, int)  # purpose, what is being done, done, total
+    progress = Signal(str, str, int, int)  # purpose, activity, finished, total
 
     def __init__(self, client: WorkerClient, parent: QObject | None = None) -> None:
         super().__init__(parent)

@@ -39,7 +39,7 @@ AskCode = Callable[[Mapping[str, Path], Callable[[bool], None]], object]
 class WorkerClient(QObject):
     """One worker process."""
 
-    progress = Signal(int, str, int, int)  # request, what is being done, done, total
+    progress = Signal(int, str, int, int)  # request, activity, finished, total
     partial = Signal(int, object)  # request, a part of the result (dict)
     done = Signal(int, object)  # request, result (dict)
     failed = Signal(int, object)  # request, Failure
@@ -67,11 +67,11 @@ class WorkerClient(QObject):
         self._elsewhere, self._ask_code = elsewhere, ask_code
         self._lines: dict[int, bytes] = {}  # of open requests, to be sent again once their code is allowed
         self._process: QProcess | None = None
-        self._open: dict[int, str] = {}  # request -> what it does
+        self._open: dict[int, str] = {}  # request -> its activity
         self._last = 0
         self._line = bytearray()  # the part of a line that has arrived
         self._stderr = bytearray()
-        self._leaving: list[QProcess] = []  # asked to end, not gone yet
+        self._leaving: list[QProcess] = []  # asked to end, not exited yet
         self._ready = False
         self._heartbeat = Heartbeat(self)
         self._heartbeat.lost.connect(self._silent)

@@ -19,7 +19,7 @@ from sdgui.worker.client import AskCode, WorkerClient
 MOST = 2  # models in memory at a time
 IDLE_MINUTES = 10.0
 DATA = "data"  # key of the worker that reads tables and folders; it loads no model and does not count
-CHECKS = "data checks"  # key of the one that reads every image of a source, so that nothing waits for it
+CHECKS = "data checks"  # key of the worker that reads every image of a source, so that nothing waits for it
 _WITHOUT_MODEL = frozenset((DATA, CHECKS))
 _LOOK_MS = 15_000
 _STATES = {
@@ -75,7 +75,7 @@ class WorkerPool(QObject):
         super().__init__(parent)
         self._command, self._elsewhere = command, elsewhere
         self._most, self._idle_seconds, self._clock = most, 60 * idle_minutes, clock
-        self.ask_code: AskCode | None = None  # set by the window; asked whether a model's custom code may run
+        self.ask_code: AskCode | None = None  # set by the window; asks whether a model's custom code may run
         self._members: dict[str, _Member] = {}
         self._ended = False
         self._timer = QTimer(self, interval=_LOOK_MS)

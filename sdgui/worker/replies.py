@@ -17,7 +17,7 @@ from core.spec.reading import excerpt
 
 _MOST = (1 << 31) - 1  # Qt's signals carry 32 bits
 _LONGEST = 4000  # characters of a sentence
-_LONGEST_DETAILS = 64_000  # characters; the end is kept, as of a traceback
+_LONGEST_DETAILS = 64_000  # characters; the end is kept, as in a traceback
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CANCELLED = "cancelled"  # the worker's message for a cancelled request
 

@@ -46,7 +46,7 @@ except ImportError as error:  # the optional packages of sdgui[demo]
 else:
     _missing = None
 
-LAYOUT = 1  # of what is written; raised when names, labels or splits change
+LAYOUT = 1  # of the written files; raised when names, labels or splits change
 SIZE = 80  # pixels a side: the demo's model sees 64, and decoded images are a quarter larger
 SPLITS = ("train", "val", "test", "unseen")
 COLUMNS = ("filepath", "title", "concept", "tone", "gender", "group")

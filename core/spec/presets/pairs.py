@@ -6,7 +6,7 @@ from typing import Any
 
 from core.spec.presets.preset import Preset, Size
 
-# Words that are restored, pairs that are matched, and nothing else, unless a system says otherwise.
+# Matching and masked words without a contrastive loss, unless a system adds one.
 NO_CONTRAST = {"contrastive": {"weight": 0.0}}
 
 

@@ -91,6 +91,6 @@ def read_logged(path: Path) -> LoggedConfig | None:
         text = read_text(path, LARGEST_CONFIG, error=ConfigError)
     except OSError as error:
         raise ConfigError(f"cannot read the config {path}: {error.strerror or error}; check the path.") from error
-    if f'"{_KIND}"' not in text:  # nearly always: a whole parse is saved
+    if f'"{_KIND}"' not in text:  # almost always true, which saves parsing the whole file
         return None
     return parse_logged(text, str(path))

@@ -159,7 +159,7 @@ class ExportDialog(QDialog):
             layout.addWidget(widget)
         layout.addLayout(buttons)
         self.folder.setMinimumWidth(76 * SPACE)
-        layout.setSizeConstraint(QLayout.SizeConstraint.SetFixedSize)  # as large as what it shows at the moment
+        layout.setSizeConstraint(QLayout.SizeConstraint.SetFixedSize)  # fits the current content
 
     def _connect_parts(self) -> None:
         self.form.currentIndexChanged.connect(self._form_changed)

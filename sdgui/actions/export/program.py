@@ -40,7 +40,7 @@ class ExportChoice:
 class ExportProgram(QObject):
     """One export at a time."""
 
-    stepped = Signal(str, int, int)  # what is being done, how many steps are done, of how many (0: not known)
+    stepped = Signal(str, int, int)  # activity, finished steps, total steps (0: unknown)
     done = Signal(object)  # Path of the folder
     failed = Signal(str, str)  # a sentence with the remedy, the program's output; the sentence is "" when cancelled
 

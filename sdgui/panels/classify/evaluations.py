@@ -78,7 +78,7 @@ class Evaluations(QObject):
             self._queue = []
             self._view.set_busy("")
             self._show_message(Message("info", KEPT, remedy=Remedy("Continue", self.run)))
-        elif several:  # one method may not fit the model; the others go on
+        elif several:  # one method may not fit the model; the others continue
             self._refusals.append(f"{method_title(measure)}: {failure.text}")
             self._evaluate_next()
         else:

@@ -65,7 +65,7 @@ class OptionsRow(QWidget):
         row.addWidget(self._standardise)
         self._prompts.activated.connect(self._prompts_chosen)
 
-    # What is chosen
+    # Selection
     def layer(self) -> str:
         """Name of the features."""
         return str(self._layer.currentData())

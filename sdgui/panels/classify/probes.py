@@ -48,7 +48,7 @@ class Probes(QObject):
             self._show_message(Message("info", _NO_PROBE))
             return
         name = f"probe-{Path(probe.target.model.partition('@')[0]).name}{_SUFFIX}"
-        # Asked about replacing below: a probe is two files.
+        # Overwriting is confirmed below, since a probe is two files.
         if target := ask_save(self._window, "Save the probe", name, f"*{_SUFFIX}", _SUFFIX, confirm=False):
             path = target.path
             existing = [file for file in (path, path.with_suffix(".json")) if file.exists()]

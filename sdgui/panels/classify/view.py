@@ -165,7 +165,7 @@ class ClassifyView(QWidget):
             case _:
                 self.accuracy.table.filter_box.setFocus()
 
-    # What is kept in the settings
+    # Settings
     def restore(self) -> None:
         """The choices and the tab used last; a tab that needs a result is shown with the first result."""
         self.source.restore()
@@ -183,7 +183,7 @@ class ClassifyView(QWidget):
         self._settings.setValue("classify/split", self.split.saveState())
         self._settings.setValue("classify/tab", self.tabs.currentIndex())
 
-    # What is shown
+    # Display
     def set_busy(self, activity: str) -> None:
         """Show the progress of a long request; "" when it has ended."""
         if activity:

@@ -80,7 +80,7 @@ class BeliefHistogram(MadeLate):
         self.box.blockSignals(True)
         self.box.setValue(threshold / BINS)
         self.box.blockSignals(False)
-        self._line.setValue(threshold / BINS)  # tells nothing new: the box has it
+        self._line.setValue(threshold / BINS)  # no new value: the box shows it
         self._describe()
 
     def threshold(self) -> int:

@@ -48,7 +48,7 @@ class CleanPanel(Panel):
         self.visible_indices: list[int] = []
         self._entered = False
         self.work = CleanWork(services.pool, services.store, self)
-        self._recalled: tuple[str, str] | None = None  # run and data whose last ranking was asked for
+        self._recalled: tuple[str, str] | None = None  # run and data whose last ranking was requested
         self._saved = ""  # of the ranking that is shown
         self._undo: list[dict[Key, bool | None]] = []
         self._line_row = -1  # the first row that is not below the threshold
@@ -172,7 +172,7 @@ class CleanPanel(Panel):
         self.view.stack.setCurrentWidget(self.view.body)
         self.view.gallery.view.setFocus()
 
-    # What is shown
+    # Display
     def show_pairs(self) -> None:
         """Filter and sort; gallery and table show the same pairs."""
         if self.ranked is None:

@@ -73,7 +73,7 @@ class PairsModel(HeadedModel):
     def heading(self, column: int, role: int) -> object:
         title, _, tip = _COLUMNS[column]
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return _side(column) if column else _side(1)  # the arrow of sorting stands on the right
+            return _side(column) if column else _side(1)  # the sort arrow is on the right
         return {int(Qt.ItemDataRole.DisplayRole): title, int(Qt.ItemDataRole.ToolTipRole): tip}.get(role)
 
     def data(self, index: Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:

@@ -48,7 +48,7 @@ class _Session:
 class CleanWork(QObject):
     """One ranking at a time; asking for another one drops the answer of the one before."""
 
-    progress = Signal(str, int, int)  # what is being done, done, total
+    progress = Signal(str, int, int)  # activity, finished, total
     ranked = Signal(object)  # RankedPairs
     rank_failed = Signal(object)  # Failure
     saved = Signal(object)  # SavedPairs
@@ -58,7 +58,7 @@ class CleanWork(QObject):
     def __init__(self, pool: WorkerPool, store: Store, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._pool, self._store = pool, store
-        self._requested: _Session | None = None  # for the ranking that was asked for last
+        self._requested: _Session | None = None  # for the latest requested ranking
         self._current: _Session | None = None  # whose ranking is shown
         self.background = BackgroundTasks(self)
 
@@ -129,7 +129,7 @@ class CleanWork(QObject):
 
     def _complete(self, session: _Session, pairs: RankedPairs) -> None:
         if session is not self._requested:
-            return  # another ranking was asked for meanwhile
+            return  # another ranking was requested meanwhile
         if self._current is not None and self._current is not session:
             self._current.calls.close()
         self._current = session

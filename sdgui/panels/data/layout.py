@@ -98,7 +98,7 @@ class DataView(QWidget):
         self.figures = FiguresPage(self.tabs)
         self.groups = GroupsPage(thumbnails, self.tabs)
         self.broken = BrokenPage(self.tabs)
-        self._no_views = QWidget(self.tabs)  # until the page is asked for: its form takes a while to make
+        self._no_views = QWidget(self.tabs)  # created when the page is first shown: its form takes a while
         for title, page, tip in (
             ("Ima&ges", self.gallery, "Images with captions"),
             ("S&tatistics", self.figures, "Words per caption, captions per image, labels with counts"),
@@ -170,7 +170,7 @@ class DataView(QWidget):
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(self.more.mapToGlobal(self.more.rect().bottomLeft()))
 
-    # What is shown
+    # Display
     def filter(self) -> Filter:
         """The filter that the controls are set to."""
         subset: Subset = self.subset.currentData()

@@ -242,7 +242,7 @@ class DataPanel(Panel):
             self.view.strip.start(_DOING.get(purpose, ""))
         self.view.strip.advance(done, total, activity[:1].upper() + activity[1:])
 
-    # What is shown
+    # Display
     def show_rows(self) -> None:
         """Filter the rows again."""
         self._settle.stop()
@@ -330,7 +330,7 @@ class DataPanel(Panel):
         self.view.groups.refresh()
         self.view.show_counts(len(self.visible_rows.numbers), self.rows)
 
-    # What is done with it
+    # Actions
     def _asked(self, name: str) -> None:
         deeds = {
             "save": self.ask_where,

@@ -15,7 +15,7 @@ from sdgui.panels.data.images import item_of
 from sdgui.panels.data.model import Filter, SourceRows
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 
-_FREEZES = 10_000  # rows after which those that came are left out of Python's garbage collection
+_FREEZES = 10_000  # number of rows after which new ones are excluded from Python's garbage collection
 _MANY = 5_000  # rows that are not even noted in the turn in which they change
 _AT_ONCE = 250  # rows whose items are made in one turn of the event loop
 

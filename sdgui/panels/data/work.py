@@ -24,7 +24,7 @@ _OPEN, _CHECK, _SAVE = "open", "check", "save"
 class DataWork(QObject):
     """One source at a time; a newer one takes the place of the one before."""
 
-    progress = Signal(str, str, int, int)  # purpose, what is being done, done, total
+    progress = Signal(str, str, int, int)  # purpose, activity, finished, total
     part = Signal(object)  # RowsPart
     opened = Signal(object)  # RowsOpened
     open_failed = Signal(object)  # Failure

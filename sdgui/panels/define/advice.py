@@ -95,7 +95,7 @@ class AdviceBar(QFrame):
         path = existing_path(self._source)
         try:
             return (self._source, path.stat().st_mtime_ns) if path is not None else None
-        except OSError:  # gone since
+        except OSError:  # deleted since
             return None
 
     def _done(self, result: SourceFacts) -> None:

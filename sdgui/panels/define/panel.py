@@ -62,7 +62,7 @@ class DefinePanel(DefiningPanel):
         self._run_id: int | None = None  # the run whose frozen config is shown
         self._frozen: RunConfig | None = None
         self._loaded: RunConfig | None = None  # what the form showed before anybody edited it
-        self._undoable: Message | None = None  # what was set by one press, and can be taken back
+        self._undoable: Message | None = None  # the last change of many settings, which can be undone
         self._unwritten: Message | None = None  # that the last save failed, with the remedy to try again
         self.saver = ConfigSaver(services)
         self.head = ExperimentHead(services, self)
@@ -115,7 +115,7 @@ class DefinePanel(DefiningPanel):
         self._empty.set_content(*_EMPTY, "New experiment", actions["new"].shortcut().toString())
         self._empty.activated.connect(actions["new"].trigger)
 
-    # What is shown
+    # Display
     def select(self, selection: Selection) -> None:
         """Show the chosen run's frozen config, else the experiment's."""
         self.head.show_experiment(selection.experiment_id)
@@ -261,7 +261,7 @@ class DefinePanel(DefiningPanel):
     # Editing
     def _form_changed(self) -> None:
         if self._undoable is not None and self.bar.message is self._undoable:
-            self.bar.clear()  # what is edited now would be lost by it
+            self.bar.clear()  # it would overwrite the current edits
         self._timer.start()
         self._show_differences()
 

@@ -20,7 +20,7 @@ from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, run_color, set_role, theme
 
-WIDTH = 44 * SPACE  # px at least; as many stand side by side as there is room for
+WIDTH = 44 * SPACE  # minimum in px; as many as fit are placed side by side
 _ICON = 18
 _IMAGE = 7 * SPACE
 

@@ -81,7 +81,7 @@ class HomePanel(Panel):
         except UserError as problem:
             self.message_requested.emit(error(str(problem)))
 
-    # What is listed
+    # Listing
     def _soon(self) -> None:
         if self.isVisible() and not self._gather.isActive():
             self._gather.start()

@@ -182,7 +182,7 @@ class StartCards(QWidget):
         """A card for each start."""
         self._cards.addStretch(1)
         for name in STARTS:
-            self._cards.addWidget(self._card(actions[name], name), 100)  # all alike
+            self._cards.addWidget(self._card(actions[name], name), 100)  # equal widths
         self._cards.addStretch(1)
         self.own_data.set_actions(actions)
         self._restyle()

@@ -31,7 +31,7 @@ class QueueRow:
     devices: str
     progress: str
     owner: str
-    refusal: str = ""  # why it can be neither moved to another machine nor taken out of the queue here
+    refusal: str = ""  # why it can be neither moved to another machine nor removed from the queue here
 
 
 def gibibytes(mebibytes: float) -> str:

@@ -173,7 +173,7 @@ class MachinesPanel(Panel):
     def _failed(self, sentence: str) -> None:
         self.message_requested.emit(Message("error", sentence))
 
-    # What is shown
+    # Display
     def _machine(self) -> Machine | None:
         return next((machine for machine in self._machines if machine.name == self.list.key()), None)
 

@@ -227,7 +227,7 @@ class QueueModel(QAbstractTableModel):
         ids = {int(part) for part in bytes(data.data(_MIME).data()).split(b",")}
         target = row if row >= 0 else parent.row() if parent.isValid() else len(self.rows)
         self.move([number for number, queued in enumerate(self.rows) if queued.run_id in ids], target)
-        return False  # the view must not remove what was moved
+        return False  # the view must not remove the moved rows
 
 
 class QueueTable(QTreeView):

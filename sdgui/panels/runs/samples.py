@@ -102,7 +102,7 @@ class SamplesView(QWidget):
             self.slider.blockSignals(False)
             self._show_sample()
 
-    # What is shown
+    # Display
     def show_samples(self, samples: Sequence[Sample], folder: Path = Path()) -> None:
         """Show the samples of the run in ``folder``; the newest one, unless an older one is chosen."""
         self._folder = folder

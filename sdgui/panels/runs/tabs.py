@@ -47,7 +47,7 @@ class RunTabs(QObject):
         self._run: Run | None = None
         self._name = ""  # of the run
         self._shown_end: tuple[int, RunState] | None = None
-        self._grouped = 0  # how often it was asked which runs are one curve
+        self._grouped = 0  # counts requests for the groups of runs
         self.view = around.make_tabs()
         self.feed = CurveFeed(services.tailer, self.view.grid, self._labels, self)
         self.view.grid.arrange(Arrangement.from_json(str(services.settings.value(_ARRANGEMENT, "{}"))))
@@ -71,7 +71,7 @@ class RunTabs(QObject):
         """The buttons beside the current run."""
         self.view.header.set_actions(actions)
 
-    # What is shown
+    # Display
     def select(self, selection: Selection) -> None:
         """Overlay the watched runs; head, events and samples are the current run's."""
         recolored = bool(self._selection.study_runs) != bool(selection.study_runs)

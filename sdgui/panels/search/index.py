@@ -26,7 +26,7 @@ from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SEARCH_INDEX, SEARCH_RELOCATE, Verb
 
-_WORKER = "indexing"  # a separate worker: searching goes on
+_WORKER = "indexing"  # a separate worker, so that searching continues
 _LISTED = 20
 
 

@@ -61,7 +61,7 @@ class SearchView(QWidget):
     map_wanted = Signal(bool)  # with captions or not
     map_names_wanted = Signal(list, list)  # rows, numbers of captions
     filters_changed = Signal()
-    indexing = Signal(str, str, int, int)  # purpose, what is being done, done, total
+    indexing = Signal(str, str, int, int)  # purpose, activity, finished, total
 
     def __init__(self, services: Services, history: SearchHistory, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -67,7 +67,7 @@ class SourceBar(QWidget):
         )
         row.addSpacing(SPACE)
         row.addWidget(self.button, 7)
-        row.addStretch()  # a chip has a widest: what is left over is at the end
+        row.addStretch()  # a chip has a maximum width; the rest is empty
 
     def _connect(self) -> None:
         for side, picker in enumerate(self.pickers):

@@ -21,14 +21,14 @@ KILL_AFTER = 20.0  # seconds that the runs have to save and end
 class StudyEnding(QObject):
     """Sends the requests, and remembers when."""
 
-    refused = Signal(str)  # a study could not be asked, with the reason; it may be asked again
-    became_overdue = Signal()  # a study that was asked may be killed now, if it is still at work
+    refused = Signal(str)  # a study could not be asked, with the reason; another attempt is possible
+    became_overdue = Signal()  # a study that was asked may be killed now, if it is still running
 
     def __init__(self, programs: StudyPrograms, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._programs = programs
         self._tasks = BackgroundTasks(self)
-        self._kill_timers: dict[int, QTimer] = {}  # study id -> what tells that it is overdue
+        self._kill_timers: dict[int, QTimer] = {}  # study id -> timer after which it is overdue
 
     def ask(self, study_id: int, request: EndRequest) -> None:
         """Pause, stop or kill the study's program."""

@@ -197,6 +197,6 @@ def to_csv(tables: Sequence[Table]) -> str:
         if index:
             writer.writerow([])
         writer.writerow(marked_row(table.columns))
-        # what stands on the left is a name; on the right are our own numbers, a difference with its sign
+        # names on the left; our own numbers on the right, differences with their sign
         writer.writerows([[cell.text if cell.right else escape_cell(cell.text) for cell in row] for row in table.rows])
     return text.getvalue()

@@ -57,7 +57,7 @@ class StudyPanel(Panel):
         self._services, self._programs = services, services.studies
         self._study: StudyRecord | None = None
         self._ticked: set[int] = set()
-        self._followed: int | None = None  # what was chosen in the tree
+        self._followed: int | None = None  # the selection in the tree
         self._estimated: Study | None = None  # whose time and memory are shown, or being estimated
         self._grows: int | None = None  # the study that the editor adds to
         self.ending = StudyEnding(self._programs, self)

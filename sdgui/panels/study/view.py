@@ -133,7 +133,7 @@ class StudyView(QWidget):
         vbox(self.about, top, (self.tabs, 1), into=self, spacing=SPACE // 2)
         self.network.activated.connect(lambda _row: self._show_results())
 
-    # What is shown
+    # Display
     def show_look(self, look: StudySnapshot, colors: Mapping[str, int]) -> None:
         """Show the study as it is now; ``colors``: arm -> palette index of its runs, wherever they are drawn."""
         before, self._look = self._look, look

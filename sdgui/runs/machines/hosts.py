@@ -31,7 +31,7 @@ from sdgui.runs.machines.slots import UNLIMITED, slots_of
 from sdgui.store.queue import Slots
 from sdgui.store.records import HERE, Place, Run
 
-_FRESH_SECONDS = 2.0  # so old may be what is known of a machine when a device is given
+_FRESH_SECONDS = 2.0  # maximum age of a machine's facts when a device is assigned
 _REPEAT_SECONDS = 30.0
 _AGAIN_SECONDS = 10.0  # between two questions to a machine out of reach
 _WAIT_SECONDS = 3.0  # that the queue's thread waits for a machine's answer
@@ -64,7 +64,7 @@ class Hosts(QObject):
         self.colleagues = ColleagueRuns(home, self.machines, self.runs, self)
         self.place = HERE
         self._facts: dict[str, tuple[float, Facts]] = {}
-        self._probed_at: dict[str, float] = {}  # when a machine out of reach was last asked for the queue
+        self._probed_at: dict[str, float] = {}  # when an unreachable machine was last queried for the queue
         self._unanswered: dict[str, Future[Facts]] = {}
         self._has_gpus = Path("/dev/nvidiactl").exists() or shutil.which("nvidia-smi") is not None
 

@@ -32,7 +32,7 @@ class Gpu(Protocol):
 
 
 Probe = Callable[[], Sequence[Gpu] | None]  # None while the GPUs have not answered
-SlotsElsewhere = Callable[[str], Slots | None]  # the machine's name -> what it has; None while it is out of reach
+SlotsElsewhere = Callable[[str], Slots | None]  # machine name -> its capacity; None while it is unreachable
 
 
 def no_gpus() -> Sequence[Gpu]:

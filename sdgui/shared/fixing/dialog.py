@@ -75,7 +75,7 @@ class FixingDialog(QDialog):
         self.work.failed.connect(self._failed)
         self._services.tailer.state_changed.connect(self._read_pairs)
 
-    # What is shown
+    # Display
     def open_up(self) -> None:
         """Open the dialog with the current entries of the basket."""
         self.refresh()
@@ -171,7 +171,7 @@ class FixingDialog(QDialog):
         view.pairs.setPlaceholderText("" if view.pairs.count() else "Retrained pairs of runs are listed here")
         view.page.setEnabled(isinstance(pair, RunPair) and pair.ready and not busy)
 
-    # What is done
+    # Actions
     def take_out(self, rows: list[int]) -> None:
         """Take the entries at these rows out; Ctrl+Z puts them back."""
         self._basket.take([self.visible_entries[row].id for row in rows])

@@ -328,7 +328,7 @@ class ConfigForm(QWidget):
         self._update()
 
     def _scroll_to(self, index: int) -> None:
-        self.finish()  # what is above has its height only then
+        self.finish()  # the rows above have their height only then
         self._page.adjustSize()
         bar = self._area.verticalScrollBar()
         bar.setValue(min(bar.maximum(), self._sections[index].y()))

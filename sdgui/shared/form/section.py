@@ -40,7 +40,7 @@ class FormSection(QWidget):
         self._switch = switch_of(group.path)
         self._switched = False  # whether the switch was on when last looked at
         self._folded = False
-        self._unfolded = False  # what is under More
+        self._unfolded = False  # the fields under More
         self._words: list[str] = []
         self._only_changed = False
         self._title_matches = False  # all rows are shown
@@ -59,7 +59,7 @@ class FormSection(QWidget):
         for section in self.inner:
             self._column.addWidget(section)
 
-    # What is to be seen
+    # Visibility
     def all_sections(self) -> Iterator[FormSection]:
         """Itself and the groups inside."""
         yield self

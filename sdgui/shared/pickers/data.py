@@ -95,7 +95,7 @@ class DataPicker(QWidget):
         self._about.refused.connect(self._failed)
         self._about.held_out.connect(self._held)
 
-    # What is chosen
+    # Selection
     def source(self) -> str:
         """The path that is chosen, "" for none."""
         return self._about.source

@@ -27,7 +27,7 @@ _DESCRIBE, _OVERLAP, _HOLD_OUT = "describe", "overlap", "hold out"
 class DataFacts(QObject):
     """``source`` and the facts about it; ``facts`` is None until they are known."""
 
-    progress = Signal(str, int)  # what is being done, done
+    progress = Signal(str, int)  # activity, finished
     described = Signal(object)  # SourceFacts
     refused = Signal(object)  # Failure: the source cannot be used
     overlapped = Signal(object)  # dict: source -> images that it shares

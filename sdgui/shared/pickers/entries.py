@@ -62,7 +62,7 @@ class ModelEntry:
     run_id: int | None = None
     recent: ModelChoice | None = None
     metric: str = ""  # the best of a run
-    about: str = ""  # date or size, and what it can do
+    about: str = ""  # date or size, and abilities
 
 
 def run_entries(store: Store, needs: Needs) -> list[ModelEntry]:

@@ -60,7 +60,7 @@ class ModelChip(ChipButton):
 
     changed = Signal(object)  # ModelChoice
     renewed = Signal(object)  # ModelChoice
-    refused = Signal(str)  # a sentence: what was dropped is no model, or not for this panel
+    refused = Signal(str)  # a message: what was dropped is no model, or not for this panel
 
     def __init__(self, services: Services, needs: Needs = "search", parent: QWidget | None = None) -> None:
         super().__init__("ph.cube", "Model", parent)
@@ -91,7 +91,7 @@ class ModelChip(ChipButton):
         popover.folder_requested.connect(self._ask_folder)
         return popover
 
-    # What is chosen
+    # Selection
     def choice(self) -> ModelChoice | None:
         """The selected model; None without one, or if it cannot be used here."""
         entry = self._entry

@@ -81,7 +81,7 @@ class ModelPopover(QFrame):
         foot.addWidget(self._folder)
         vbox(self.line, (self.list, 1), self.note, foot, into=self, margins=SPACE)
 
-    # What is shown
+    # Display
     def open_below(self, chip: QWidget, typed: str = "") -> None:
         """Show under ``chip``, within the window, with ``typed`` in the search line."""
         window = chip.window()

@@ -14,7 +14,7 @@ from sdgui.worker.replies import Cancelled, Failure, Lost
 from sdgui.worker.verbs import SourceFacts
 
 FIELDS = ("data.train", "data.val", "data.test")
-Known: TypeAlias = Mapping[str, SourceFacts | Failure]  # source -> what it holds, or why it cannot be used
+Known: TypeAlias = Mapping[str, SourceFacts | Failure]  # source -> its contents, or why it cannot be used
 
 
 def sources(config: RunConfig) -> dict[str, str]:

@@ -17,7 +17,7 @@ from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
-_TITLE = 9 * SPACE  # width of what stands before the rows
+_TITLE = 9 * SPACE  # width of the row headings
 _SMALLEST, _LARGEST = 40, 160  # px of a cell
 _GAP = SPACE // 2
 
@@ -152,7 +152,7 @@ class ViewsCanvas(QWidget):
         size = image.size().scaled(box.size(), Qt.AspectRatioMode.KeepAspectRatio)
         place = QRect(QPoint(0, 0), size)
         place.moveCenter(box.center())
-        painter.fillRect(place, Qt.GlobalColor.white)  # as the trainer lays what is transparent
+        painter.fillRect(place, Qt.GlobalColor.white)  # the background of transparent images, as in training
         painter.drawImage(place, image)
 
     def _words(self, painter: QPainter, box: QRect, text: str) -> None:

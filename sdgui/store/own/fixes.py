@@ -60,7 +60,7 @@ class FixRecords(Sessions):
 
         Returns what is in now, and what it took the place of.
         """
-        last = {_key(source, fix): fix for fix in fixes}  # of one thing said twice the later counts
+        last = {_key(source, fix): fix for fix in fixes}  # of two fixes of one subject the later counts
         with self._write_own() as session:
             replaced = _take(session, [_same(key) for key in last])
             rows = [_row(source, fix) for fix in last.values()]
@@ -70,7 +70,7 @@ class FixRecords(Sessions):
 
     def exchange_fixes(self, change: Exchange) -> Exchange:
         """Take out what is there of the things in ``change``, and put ``change.put`` in; all or nothing."""
-        with self._write_own() as session:  # by what they are of: an entry that was put back has another id
+        with self._write_own() as session:  # by subject: a restored entry has another id
             removed = _take(
                 session, [_same(_key(stored.source, stored.fix)) for stored in (*change.removed, *change.put)]
             )

@@ -26,7 +26,7 @@ from sdgui.store.run_table.fields import Field
 from sdgui.store.sessions import Sessions, storable
 from sdgui.store.tables import RunRow, StepValueRow
 
-MOST_PAIRS = 100  # of a metric and a step, whose values are kept
+MOST_PAIRS = 100  # number of stored metric-step pairs
 _AT_ONCE = 50  # runs read between two writes
 
 Pair = tuple[str, int]  # a metric and a step
@@ -173,7 +173,7 @@ def _fold(
                     points[pair] = [point for point in run_points if point.measured <= event.step]
             elif isinstance(event, (Metrics, Evaluated)):
                 _add(event, by_metric, points)
-    if reader.offset == start:  # the file is gone, or was replaced by a shorter one
+    if reader.offset == start:  # the file was deleted, or replaced by a shorter one
         return None
     return {pair: (run_points[-1] if run_points else StepValue(), reader.offset) for pair, run_points in points.items()}
 

@@ -63,7 +63,7 @@ class Gallery(QWidget):
     selection_changed = Signal(object)  # list of indices, ascending
     scrolled = Signal(float)  # share of the way down, 0 to 1, by the user's hand
     thumbnail_size_changed = Signal(int)
-    menu_opening = Signal(object, list)  # QMenu and the selected indices: a panel adds what it can do with them
+    menu_opening = Signal(object, list)  # QMenu and the selected indices: a panel adds its entries
     remove_requested = Signal(list)  # indices; Delete was pressed
 
     def __init__(self, cache_dir: Path | None = None, empty_text: str = "", parent: QWidget | None = None) -> None:

@@ -35,7 +35,7 @@ class ImageLabel(PlainLabel):
             self._show(path)
 
     def _ready(self, path: str) -> None:
-        if self._path is not None and path == str(self._path):  # else another was asked for meanwhile
+        if self._path is not None and path == str(self._path):  # else another was requested meanwhile
             self._show(self._path)
 
     def _show(self, path: Path) -> None:
@@ -53,7 +53,7 @@ class ImageLabel(PlainLabel):
         ways = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
         scaled = image.scaled(room, *ways)
         pixmap = QPixmap(scaled.size())
-        pixmap.fill(Qt.GlobalColor.white)  # behind what is transparent, as the trainer lays it
+        pixmap.fill(Qt.GlobalColor.white)  # the background of transparent images, as in training
         painter = QPainter(pixmap)
         painter.drawImage(0, 0, scaled)
         painter.end()

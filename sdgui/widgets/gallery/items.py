@@ -41,10 +41,10 @@ class GalleryItem:
     correct: bool | None = None  # None where nothing is right or wrong
     detail: str = ""  # further lines of the tooltip
     badge: str = ""  # a short word on the image: a label, "new", "+3"
-    missing: bool = False  # known to be gone: grey, and not looked for
+    missing: bool = False  # known to be missing: grey, and not looked up
     badge_spoken: str = ""  # the badge in words, where it is signs
     faint: bool = False  # less sure than the others
-    line: bool = False  # a dashed line stands before it: from here on things are different
+    line: bool = False  # a dashed line precedes it: the following items are of another kind
 
 
 class GalleryModel(QAbstractListModel):
@@ -54,7 +54,7 @@ class GalleryModel(QAbstractListModel):
         super().__init__(parent)
         self._thumbnails = thumbnails
         self._items: list[GalleryItem] = []
-        self._waiting: dict[str, set[int]] = {}  # path -> rows that asked for its thumbnail
+        self._waiting: dict[str, set[int]] = {}  # path -> rows that requested its thumbnail
         self._came: set[int] = set()
         self._gather = QTimer(self, singleShot=True, interval=_GATHER_MS)
         self._gather.timeout.connect(self._emit_arrived)

@@ -109,7 +109,7 @@ class ImagePreview(QWidget):
     def focusOutEvent(self, event: QFocusEvent) -> None:
         super().focusOutEvent(event)
         if event.reason() not in _FOR_A_WHILE:
-            self.hide()  # a key went elsewhere, such as to the tree: what has the focus must be seen
+            self.hide()  # a key moved the focus, such as to the tree: the focused widget must be visible
 
     def focusNextPrevChild(self, following: bool) -> bool:
         """Tab stays here: covered widgets must not take keys."""

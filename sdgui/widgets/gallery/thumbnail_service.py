@@ -47,7 +47,7 @@ class _Request:
 class ThumbnailService(QObject):
     """Requests of many clients, each identified by the number that ``join`` returns."""
 
-    arrived = Signal(str, object)  # path, the numbers of the clients that asked
+    arrived = Signal(str, object)  # path, the ids of the requesting clients
     _loaded = Signal(str, object)
 
     def __init__(self, threads: int = THREADS, kept_bytes: int = KEPT_BYTES, parent: QObject | None = None) -> None:
@@ -56,7 +56,7 @@ class ThumbnailService(QObject):
         self._limit = kept_bytes
         self._cache: OrderedDict[str, Thumbnail] = OrderedDict()
         self._cache_bytes = 0
-        self._seen: dict[int, set[str]] = {}  # what each client has asked for
+        self._seen: dict[int, set[str]] = {}  # the requests of each client
         self._queued: OrderedDict[str, _Request] = OrderedDict()  # the last is the most urgent
         self._loading: dict[str, _Request] = {}
         self._pruned: set[Path] = set()

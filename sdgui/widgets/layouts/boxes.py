@@ -11,7 +11,7 @@ from sdgui.widgets.style.theme import SPACE
 
 Item = QWidget | QLayout
 Part = Item | tuple[Item, int] | tuple[QWidget, int, Qt.AlignmentFlag] | None  # with its stretch; None: free space
-Margins = int | tuple[int, int, int, int]  # all alike, or left, top, right, bottom
+Margins = int | tuple[int, int, int, int]  # one for all, or left, top, right, bottom
 _Box = TypeVar("_Box", bound=QBoxLayout)
 
 

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QFormLayout, QLabel, QLayoutItem
 from sdgui.widgets.style.theme import SPACE
 
 _LABEL, _FIELD = QFormLayout.ItemRole.LabelRole, QFormLayout.ItemRole.FieldRole
-_LINE = 5 * SPACE  # px; what is higher than a line has its label at the top
+_LINE = 5 * SPACE  # px; taller fields have their label at the top
 
 
 def level_labels(form: QFormLayout) -> None:

@@ -240,7 +240,7 @@ class ParallelCoordinates(QWidget):
             return
         axis_index, start = self._drag
         if not self.brushes:
-            self._all = None  # what is outside fades from now on
+            self._all = None  # lines outside fade from now on
         self.set_brush(axis_index, (start, self._place(event.position().y())))
 
     def leaveEvent(self, event: QEvent) -> None:

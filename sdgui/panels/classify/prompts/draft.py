@@ -141,5 +141,5 @@ def join_names(names: Sequence[str]) -> str:
 def _read(source: str) -> PromptSet:
     try:
         return read_prompts(source)
-    except UserError:  # the file is gone
+    except UserError:  # the file no longer exists
         return read_prompts(DEFAULT_TEMPLATES)

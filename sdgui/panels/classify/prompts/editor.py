@@ -166,7 +166,7 @@ class PromptEditor(QWidget):
         self.split.setChildrenCollapsible(False)
         vbox(row, (self.split, 1), self.state, into=self, spacing=SPACE // 2, margins=(0, 0, SPACE, 0))
 
-    # What is shown
+    # Display
     def begin(self, source: str, classes: Sequence[str], accuracy: float) -> None:
         """Edit the prompts of the shown result, without evaluating them again."""
         self.names.set_classes(classes)

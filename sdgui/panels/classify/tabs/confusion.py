@@ -162,7 +162,7 @@ class MatrixTab(QWidget):
         self._settings.setValue("classify/matrix", self.split.saveState())
         self._settings.setValue("classify/beside", self.beside.saveState())
 
-    # What is shown
+    # Display
     def show_result(self, result: Measured) -> None:
         """Show a result; keep the selected cell if the classes are the same."""
         has_same_classes = self._result is not None and self._result.classes == result.classes

@@ -76,7 +76,7 @@ def compare(store: Store, run_ids: Sequence[int]) -> Comparison:
 def _other_lines(runs: Sequence[Run]) -> list[Line]:
     """What only the run folders say: configs of logged runs, code, packages, machines and data."""
     rows = [_facts_of(run) for run in runs]
-    recorded = [row for row in rows if row]  # one that recorded nothing does not differ
+    recorded = [row for row in rows if row]  # a run without a recorded value does not differ
     lines = []
     for name in dict.fromkeys(name for row in rows for name in row if name not in settings()):
         values = [row.get(name) for row in rows]

@@ -139,7 +139,7 @@ class PaperDialog(QDialog):
         self.copy.clicked.connect(self._copy_table)
         self.save_table.clicked.connect(self._save_table)
 
-    # What is chosen
+    # Selection
     def style_of_figure(self) -> FigureStyle:
         """As it is chosen now."""
         return FigureStyle(

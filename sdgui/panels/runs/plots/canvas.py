@@ -85,7 +85,7 @@ class PlotCanvas(QWidget):
         self._view.viewport().installEventFilter(self)
         theme().changed.connect(self._restyle)
 
-    # --- what is shown
+    # --- display
 
     def put(self, series: Series) -> None:
         """Show a series, in place of any with its key; its points may change later, then ``refresh``."""
@@ -267,7 +267,7 @@ class PlotCanvas(QWidget):
         )
 
     def _redraw_if_seen(self) -> None:
-        # The viewport is asked: a widget's own visible region leaves out what its opaque children cover.
+        # Use the viewport: a widget's own visible region excludes what its opaque children cover.
         if self._view.viewport().visibleRegion().isEmpty():
             self._waiting = True
         else:
@@ -280,7 +280,7 @@ class PlotCanvas(QWidget):
         for axis in (self._bottom, self._left):
             axis.setStyle(tickTextOffset=SPACE // 2)
             axis.setGrid(40 if style.dark else 60)
-            axis.setZValue(-10)  # its grid lies under the curves
+            axis.setZValue(-10)  # its grid is below the curves
         self._cross.setPen(pg.mkPen(style.color("strong_border"), style=Qt.PenStyle.DashLine))
         self._readout.restyle()
         self.restyle()
@@ -301,7 +301,7 @@ class PlotCanvas(QWidget):
             return
         x = float(self._box.mapSceneToView(position).x())
         readings = self.readings(x)
-        if readings:  # the line stands on the nearest point, whose step is shown
+        if readings:  # the line snaps to the nearest point, whose step is shown
             x = min((reading.at for reading in readings), key=lambda step: abs(step - x))
         self.show_cross(x)
         self._readout.show_readings(self._curves.x_mode, x, readings, self._kind, position.toPoint())

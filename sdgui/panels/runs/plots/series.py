@@ -94,7 +94,7 @@ class Series:
         self.color = color
         self.style = style
         self.group = group or key  # what the legend toggles and lifts together
-        self.metric = metric  # its title, which tells curves apart in a plot of several metrics
+        self.metric = metric  # its title, which distinguishes the curves of several metrics
         self.visible = True
         self.band: tuple[Floats, Floats] | None = None  # of a mean: from where to where its interval reaches
         self._size = 0

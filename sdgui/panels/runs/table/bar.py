@@ -120,7 +120,7 @@ def _below(button: QToolButton) -> QPoint:
     return button.mapToGlobal(QPoint(0, button.height() + 2))
 
 
-_PAUSE = 150  # ms without a key before the filter is asked
+_PAUSE = 150  # ms without a key press before the filter is applied
 _SHOWN = 12  # completions at once
 TIP = (
     "Filter by words and comparisons: night optim.learning_rate < 1e-3 and val/R@1 > 40% tag:paper\n"
@@ -174,7 +174,7 @@ class FilterBox(QLineEdit):
             self.setText(text)
         self._pause.stop()
 
-    # What is wrong
+    # Errors
     def show_error(self, error: ExpressionError | None) -> None:
         """Mark the part that is wrong, and say why; None for nothing."""
         self._error = error

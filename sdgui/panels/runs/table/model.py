@@ -29,7 +29,7 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
 
 Index = QModelIndex | QPersistentModelIndex
-_PAGE = 64  # rows read around one that is seen
+_PAGE = 64  # rows loaded around a visible one
 _KEPT = 4000  # runs whose cells are held
 _DISPLAY, _ALIGN, _TIP = Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.TextAlignmentRole, Qt.ItemDataRole.ToolTipRole
 _ACCESSIBLE, _ICON = Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.DecorationRole
@@ -51,10 +51,10 @@ class RunTableModel(QAbstractTableModel):
         self.fields: list[Field] = [NAME]
         self.listing: Listing | None = None
         self._cells: dict[int, CellsOfRun] = {}
-        self._keys: list[Field] = []  # what is grouped by: read for the heads of groups
+        self._keys: list[Field] = []  # the grouping fields: loaded for group headings
         self._styles: list[Style] = [Style()]
         self._requested: dict[int, None] = {}
-        self.open_groups: set[GroupKeys] = set()  # those that the user opened, also while their runs are read
+        self.open_groups: set[GroupKeys] = set()  # groups that the user expanded, also while their runs are loading
         self.ticks: frozenset[int] = frozenset()
         self._ticked_in: Mapping[GroupKeys, int] = {}  # how many runs of a group are ticked
         self._asking = QTimer(self, singleShot=True, interval=0)
@@ -62,7 +62,7 @@ class RunTableModel(QAbstractTableModel):
         reader.cells_read.connect(self._store_cells)
         reader.group_opened.connect(self._opened)
 
-    # What is shown
+    # Display
     def show_listing(self, listing: Listing) -> None:
         """Show other rows or columns; known cells stay, and so do rows of the same run or group."""
         columns, keys = columns_of(listing), list(listing.query.group_by)
@@ -77,7 +77,7 @@ class RunTableModel(QAbstractTableModel):
             self._cells_changed()
         else:
             self._reset(listing, columns, keys)
-        for number, group in enumerate(self.rows.groups or ()):  # opened since these rows were asked for
+        for number, group in enumerate(self.rows.groups or ()):  # expanded since these rows were requested
             if group.keys in self.open_groups and not self.rows.is_open(number):
                 self._reader.open_group(self.rows, listing.query, number)
 

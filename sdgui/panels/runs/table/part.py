@@ -299,7 +299,7 @@ class RunTable(QWidget):
             lines.append("\t".join(str(self.model.index(row, column).data()) for column in columns))
         QGuiApplication.clipboard().setText("\n".join(lines))
 
-    # What is chosen
+    # Selection
     def _row_changed(self, *_: object) -> None:
         row = self.model.row(self.view.currentIndex())
         self._current = row.run_id if row is not None else None

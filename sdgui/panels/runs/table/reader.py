@@ -26,7 +26,7 @@ from sdgui.store.run_table.step_values import Filled, step_pairs
 from sdgui.store.store import Store
 
 GroupKeys = tuple[Any, ...]
-_FILL_SECONDS = 1.0  # of reading run folders before what was found is shown
+_FILL_SECONDS = 1.0  # of reading run folders before intermediate results are shown
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Listing:
     query: RunQuery = field(default_factory=RunQuery)
     rows: Rows = field(default_factory=Rows)
     error: ExpressionError | None = None
-    differing: Sequence[str] | None = None  # settings in which the runs differ, where that was asked for
+    differing: Sequence[str] | None = None  # settings in which the runs differ, if requested
     values: Mapping[str, Sequence[str]] = field(default_factory=dict)  # what completion offers behind a name
 
     def fields(self) -> set[Field]:
@@ -62,7 +62,7 @@ class TableReader(QObject):
 
     listed = Signal(object)  # Listing
     group_opened = Signal(object, int, list)  # Rows, position of a group among them, its runs
-    cells_read = Signal(object, object)  # the fields that were asked for, run id -> CellsOfRun
+    cells_read = Signal(object, object)  # the requested fields, run id -> CellsOfRun
     filled = Signal(int)  # runs of which configs, or metrics at a step, were read from the folders
     unread = Signal(int)  # runs whose metrics at a step are still to be read
     failed = Signal(str)  # a sentence

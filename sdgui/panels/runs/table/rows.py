@@ -38,7 +38,7 @@ class Rows:
         self._ids = list(run_ids)
         self._open = dict(open_groups or {})  # the runs of open groups, by the group's position
         self._starts: list[int] = []  # the row of each group's head
-        self._rows_of: dict[int, int] = {}  # run id -> row, made when it is asked for
+        self._rows_of: dict[int, int] = {}  # run id -> row, built on first use
         self._count()
 
     def __len__(self) -> int:

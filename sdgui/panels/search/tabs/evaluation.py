@@ -83,7 +83,7 @@ class EvaluationPane(QWidget):
         table.verticalHeader().hide()
         table.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + SPACE)
         table.horizontalHeader().setHighlightSections(False)
-        # Room for the arrow that shows the order, which would lie on right-aligned titles.
+        # Space for the sort arrow, which would cover right-aligned titles.
         table.horizontalHeader().setStyleSheet("QHeaderView::section { padding-right: 14px; }")
         set_role(self.count_label, "small")
         ways = hbox((self.way, 1), self.k_box, spacing=SPACE // 2)
@@ -111,7 +111,7 @@ class EvaluationPane(QWidget):
         """TEXTS, IMAGES or PAIRS."""
         return str(self.way.currentData())
 
-    # What is shown
+    # Display
     def show_sides(self, sides: Sequence[Mapping[str, Any]], names: Sequence[str], evaluated_at: str = "") -> None:
         """Show answers of ``search_evaluate`` for one or two models; ``evaluated_at``: time of earlier answers."""
         self._sides, self._names, self._pairs, self._evaluated_at = list(sides), list(names), None, evaluated_at

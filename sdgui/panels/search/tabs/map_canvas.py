@@ -22,7 +22,7 @@ from sdgui.widgets.style.theme import theme
 Floats = npt.NDArray[np.float64]
 _NEAR = 12.0  # px from the mouse within which a point is picked
 _SIZE = 8
-MANY = 6_000  # points above which they are drawn as one image
+MANY = 6_000  # number of points above which they are drawn as one image
 OTHER = -1  # group of points in the default colour
 
 

@@ -68,7 +68,7 @@ class ConfusionMatrix(QWidget):
         theme().changed.connect(self._restyle)
         self._describe()
 
-    # What is shown
+    # Display
     def set_matrix(self, classes: Sequence[str], true: ArrayLike, predicted: ArrayLike, count: ArrayLike) -> None:
         """Show a matrix: three lists of the cells that are not empty. Zooms out to the full matrix."""
         self.classes = list(classes)

@@ -23,7 +23,7 @@ Point = tuple[float, float]
 WIDTH = 1.5  # of a line, in pixels that do not depend on the screen
 # How much of which period is drawn along a line.
 _DASHES = {Qt.PenStyle.DashLine: (5.0, 9.0), Qt.PenStyle.DotLine: (2.0, 5.0), Qt.PenStyle.DashDotLine: (12.0, 16.0)}
-_TALL = 6.0  # a dashed line is whole where it rises more than this within a pixel: a spike is never in a gap
+_TALL = 6.0  # a dashed line is solid where it rises more than this within a pixel, so that a gap never hides a spike
 
 
 @dataclass(frozen=True)
