@@ -64,9 +64,7 @@ def resume_local_run(run: RunDir) -> None:
     if status is not None and process_alive(status):
         raise UserError(f"{run.path.name} is already running; stop or pause it first.")
     if read_logged(run.config) is not None:
-        raise UserError(
-            f"{run.path.name} was logged by a script; run the script again, with start_run(resume_step=...)."
-        )
+        raise UserError(f"{run.path.name} was logged by a script; restart that with start_run(resume_step=...).")
     need("train")
     chain = chain_file(run.path)
     if chain is None:

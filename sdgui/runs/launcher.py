@@ -120,9 +120,7 @@ class Launcher(QObject):
             raise LaunchError(f"The run {run.folder.name} is already running; stop or pause it first.")
         self._refuse_without_trainer(run.machine)
         if run.is_logged:
-            raise LaunchError(
-                f"A script logged {run.folder.name}; run the script again, with start_run(resume_step=...)."
-            )
+            raise LaunchError(f"A script logged {run.folder.name}; restart that with start_run(resume_step=...).")
         if not run.dir.config.is_file():
             raise LaunchError(f"{run.folder} no longer has a config.json, so it cannot be resumed; launch a new run.")
         if not run.machine and chain_file(run.folder) is None:

@@ -397,4 +397,4 @@ def test_steps_are_saved_only_for_a_search_and_the_outcome_is_reported(
     assert (bar.text, bar._details.toPlainText()) == ("The disk is full.", "more")
     real(tmp_path / "found.webp")
     worker.answer("search_travel", {"path": "/found.webp", "frames": 3})
-    assert (bar.text, search.view.jobs.running()) == ("3 steps are saved as /found.webp.", [])
+    assert (bar.text, search.view.jobs.running()) == ("3 steps saved as /found.webp.", [])
