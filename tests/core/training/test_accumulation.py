@@ -72,9 +72,8 @@ def gradients(data: Path, folder: Path, config: RunConfig, rows: int) -> tuple[f
 # EMAN's network normalises over the batch, so that each chunk has statistics of its own, as tested below.
 @pytest.mark.parametrize("preset", each_preset("eman"))
 def test_the_gradient_of_chunks_equals_that_of_the_large_batch(
-    preset: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    preset: str, data: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
     config = preset_config(preset, "tiny")
     if config.teacher.kind == "frozen":
         former = request.getfixturevalue("former")

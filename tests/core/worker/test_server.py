@@ -1,4 +1,4 @@
-"""The worker: a real process, spoken to as the window speaks to it."""
+"""The worker, spoken to as the window speaks to it: in a thread, and once as a process of its own."""
 
 from __future__ import annotations
 
@@ -35,36 +35,39 @@ Reply = dict[str, Any]
 
 
 class Client:
-    """Sends requests and reads replies, one line each."""
+    """Sends requests to a worker in a thread of this process, and reads its replies, one line each."""
 
     def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "core", "worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
-        )
+        read, write = os.pipe()
+        self._requests, self._asking = os.fdopen(read, encoding="utf-8"), os.fdopen(write, "w", encoding="utf-8")
+        read, write = os.pipe()
+        self._replies, answering = os.fdopen(read, encoding="utf-8"), os.fdopen(write, "w", encoding="utf-8")
+        self._pipes = (self._requests, self._replies, answering)
+        self._serving = threading.Thread(target=Worker(self._requests, answering).serve)
+        self._serving.start()
         self.number = 0
         assert self.receive()["event"] == "ready"
 
     def write(self, line: str) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
+        self._asking.write(line + "\n")
+        self._asking.flush()
 
     def send(self, **request: Any) -> None:
         self.write(json.dumps(request))
 
     def receive(self) -> Reply:
-        assert self.process.stdout is not None
-        while (reply := json.loads(self.process.stdout.readline())) == {"event": "alive"}:
+        while (reply := json.loads(self._replies.readline())) == {"event": "alive"}:
             pass
         assert isinstance(reply, dict)
         return reply
 
     def end(self) -> None:
-        """Close the pipes, as a window that is gone does; the worker ends by itself."""
-        with self.process:
-            assert self.process.stdin is not None
-            self.process.stdin.close()
-            assert self.process.wait(timeout=120) == 0
+        """Close the pipe of requests, as a window that is gone does; the worker ends by itself."""
+        self._asking.close()
+        self._serving.join(120)
+        assert not self._serving.is_alive()
+        for pipe in self._pipes:
+            pipe.close()
 
     def replies(self, do: str, **arguments: Any) -> list[Reply]:
         """All that is said to a request; what is said last ends it."""
@@ -90,6 +93,24 @@ class Client:
         while (reply := self.receive())["event"] == "progress" and not 0 < reply["done"] < reply["total"]:
             assert reply["id"] == number
         return reply
+
+
+class ProcessClient(Client):
+    """Of ``python -m core worker``."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "core", "worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._asking, self._replies = self.process.stdin, self.process.stdout
+        assert self.receive()["event"] == "ready"
+
+    def end(self) -> None:
+        with self.process:
+            self._asking.close()
+            assert self.process.wait(timeout=120) == 0
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +302,7 @@ def test_a_running_request_is_cancelled(client: Client, keys: dict[str, str], ma
 
 
 def test_shutdown_ends_the_work_and_the_process(folder: Path, many: Path) -> None:
-    client = Client()
+    client = ProcessClient()
     try:
         assert client.begin_long(1, many)["event"] == "progress"
         client.send(id=2, do="search_query", texts="never begun")
@@ -289,8 +310,7 @@ def test_shutdown_ends_the_work_and_the_process(folder: Path, many: Path) -> Non
         assert client.rest(1)[-1]["message"] == "cancelled"
         assert client.rest(2)[-1]["message"] == "cancelled"
         assert client.process.wait(timeout=120) == 0  # though its pipes are open
-        assert client.process.stdout is not None
-        assert client.process.stdout.read() == ""
+        assert client._replies.read() == ""
     finally:
         client.end()
 

@@ -25,7 +25,7 @@ from tests.core.variants import CONTAINED, each_preset, is_contained, weights_to
 pytestmark = pytest.mark.usefixtures("shared_cache")
 
 STEPS = 9
-SAVED = 6  # after this many steps the state is kept, from which the run is resumed
+SAVED = 7  # after this many steps the state is kept, from which the run is resumed
 WINDOW = 3  # steps at either end whose losses are compared
 CLASSES = ("circle", "square", "bar")
 # What is to fall; of several losses the weighted sum may rise while their ramps do.
