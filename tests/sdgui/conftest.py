@@ -15,13 +15,19 @@ import pytest
 from PySide6.QtCore import QEvent, QProcess
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.util import LRUCache
 
 from core.spec.run.folder import RunDir
 from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services
 from sdgui.runs.demo import DemoData
 from sdgui.store import database
+from sdgui.store import engine as sqlite_engine
 from sdgui.store.migration import upgrade
+from sdgui.store.registry import server as registry_server
 from tests.postgres import PostgresServer, postgres_server
 
 HERE = Path(__file__).parent
@@ -40,6 +46,7 @@ def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database as its revisions leave it, before anything is in it."""
     path = tmp_path_factory.mktemp("new") / "sdgui.db"
     upgrade(path, database.MIGRATIONS)
+    database._use_log(path)
     return path
 
 
@@ -47,6 +54,25 @@ def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgres() -> Iterator[PostgresServer]:
     with postgres_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def statements_compiled_once() -> Iterator[None]:
+    """The engines of all tests share SQLAlchemy's compiled statements: compiling them takes longer than many a test."""
+    compiled = LRUCache[Any, Any](2000)
+
+    def sharing(*arguments: Any, **options: Any) -> Engine:
+        engine = create_engine(*arguments, **options)
+        engine._compiled_cache = compiled
+        return engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        for dialect in (SQLiteDialect_pysqlite, PGDialect_psycopg):  # the key holds the engine's own dialect
+            patch.setattr(dialect, "__eq__", lambda self, other: type(self) is type(other))
+            patch.setattr(dialect, "__hash__", lambda self: hash(type(self)))
+        for module in (sqlite_engine, registry_server):
+            patch.setattr(module, "create_engine", sharing)
+        yield
 
 
 @pytest.fixture(autouse=True)
