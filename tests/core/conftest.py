@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,16 @@ import pytest
 from core.spec.children import SOURCE
 from core.tracking import provenance
 from core.tracking.git import WorkingTree, working_tree
+
+POLLS = {  # module, constant: a test need not wait as long as a user would not notice
+    ("core.cli.local_runs", "_POLL_SECONDS"): 0.02,
+    ("core.cli.local_runs", "_STATE_SECONDS"): 0.1,
+    ("core.studies.study.budgets", "_POLL_SECONDS"): 0.02,
+    ("core.studies.study.places.remote_step", "_POLL_SECONDS"): 0.05,
+    ("core.studies.study.queue", "POLL_SECONDS"): 0.05,
+    ("core.tracking.foreign.importing", "POLL_SECONDS"): 0.05,
+    ("core.tracking.foreign.mirrors", "POLL_SECONDS"): 0.05,
+}
 
 
 @pytest.fixture
@@ -29,4 +40,14 @@ def own_working_tree() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(provenance, "working_tree", report)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def frequent_polls() -> Iterator[None]:
+    """Of modules that tests have imported: loading the others takes longer than a quick test."""
+    with pytest.MonkeyPatch.context() as patch:
+        for (module, constant), value in POLLS.items():
+            if module in sys.modules:
+                patch.setattr(sys.modules[module], constant, value)
         yield

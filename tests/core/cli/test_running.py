@@ -53,7 +53,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_life_of_a_run_by_verbs(home: Path, config: Path, trainer: Callable[[str], None]) -> None:
+def test_the_life_of_a_run_by_verbs(home: Path, config: Path, runs_there: Path, trainer: Callable[[str], None]) -> None:
     at_home = ("--home", str(home))
     trainer("--steps 100 --delay 0.02")
     code, out, err = say("launch", str(config), "--on", "near", "--unchecked", *at_home)
@@ -66,6 +66,7 @@ def test_the_life_of_a_run_by_verbs(home: Path, config: Path, trainer: Callable[
     code, out, err = say("logs", key, "--follow", *at_home)
     assert (code, out) == (3, "begins\n"), err
     assert "[paused]" in err
+    (runs_there / "hurry").touch()
     assert say("resume", key, *at_home)[0] == 0
     code, out, _ = say("logs", key, "--follow", "--events", *at_home)
     assert code == 0

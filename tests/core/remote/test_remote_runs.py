@@ -66,6 +66,7 @@ def test_a_remote_run_is_mirrored_to_a_local_run_folder(remote: RemoteRuns, run:
     trainer("--steps 40 --delay 0.02")
     remote.launch(run, "near", run_config())
     wait_for(lambda: state(run) is RunState.RUNNING)
+    (there(run).path.parent / "hurry").touch()
     wait_for(lambda: state(run) is RunState.DONE)
     wait_for(lambda: same(run))
     status = run.read_status()
@@ -123,6 +124,7 @@ def test_a_reopened_window_catches_up(machines: Machines, run: RunDir, trainer: 
     first.launch(run, "near", run_config())
     wait_for(lambda: run.events.exists() and b'"metrics"' in run.events.read_bytes())
     first.close()
+    (there(run).path.parent / "hurry").touch()
     wait_for(lambda: there(run).events.read_bytes().endswith(b'"outcome":"done"}\n'))
     assert not same(run)
     again = Machines(tmp_path / "home", command=command)
@@ -272,6 +274,7 @@ def test_a_run_followed_by_another_program_can_be_resumed(
     wait_for(lambda: run.events.exists() and b'"metrics"' in run.events.read_bytes())
     run.ask("pause")
     wait_for(lambda: state(run) is RunState.PAUSED)
+    (there(run).path.parent / "hurry").touch()
     another = RemoteRuns(machines)
     with pytest.raises(InUse):
         another.resume(run)

@@ -21,7 +21,7 @@ from sdgui.panels.runs.panel import RunsPanel
 from sdgui.store.records import Run
 from sdgui.store.store import Store
 from tests.sdgui.conftest import settle
-from tests.sdgui.driving import CTRL, SHIFT, OpenWindow, add, click, press, question, states
+from tests.sdgui.driving import CTRL, SHIFT, OpenWindow, add, click, hurry, press, question, states
 
 
 def test_ctrl_enter_trains_and_the_curve_arrives(qtbot: QtBot, open_window: OpenWindow) -> None:
@@ -75,6 +75,7 @@ def test_pause_and_resume_continue_the_same_curve(qtbot: QtBot, open_window: Ope
     )
     press(qtbot, window, Qt.Key.Key_P)
     qtbot.waitUntil(lambda: states(window) == [RunState.PAUSED], timeout=15000)
+    hurry(window)
     qtbot.waitUntil(lambda: window.window_actions["resume"].isEnabled())
     press(qtbot, window, Qt.Key.Key_R)
     qtbot.waitUntil(lambda: states(window) == [RunState.DONE], timeout=15000)
@@ -92,6 +93,7 @@ def test_a_queued_run_starts_when_the_other_ends(qtbot: QtBot, open_window: Open
     qtbot.waitUntil(lambda: "Queued" in window.bar.text)
     assert states(window)[1] == RunState.QUEUED
     assert "1 queued" in window.status.runs.text()
+    hurry(window)
     qtbot.waitUntil(lambda: states(window) == [RunState.DONE, RunState.DONE], timeout=20000)
 
 
@@ -135,6 +137,7 @@ def test_closing_asks_once_and_a_kept_run_is_found_again(qtbot: QtBot, open_wind
     assert again.selection.run_id == run.id
     assert again.panel == "runs"
     qtbot.waitUntil(lambda: again.services.tailer.state(run.id) == RunState.RUNNING, timeout=10000)
+    hurry(again)
     qtbot.waitUntil(lambda: states(again) == [RunState.DONE], timeout=20000)
     runs_panel = again.panels["runs"]
     assert isinstance(runs_panel, RunsPanel)

@@ -106,6 +106,7 @@ def test_a_paused_stage_resumes_as_the_chain(qtbot: QtBot, store: Store, command
         with qtbot.waitSignal(launcher.ended, timeout=20_000):
             qtbot.waitUntil(lambda: store.run(first.id).state == RunState.PAUSED, timeout=20_000)
         assert len(store.runs(experiment.id)) == 1
+        (first.folder.parent / "hurry").touch()
         launcher.resume(first.id)
         qtbot.waitUntil(lambda: [run.state for run in store.runs(experiment.id)] == [RunState.DONE] * 2, timeout=20_000)
     finally:
