@@ -77,8 +77,8 @@ def test_an_image_shows_its_score_mark_and_known_label(place: CleanPanel) -> Non
     items = place.view.gallery.items()
     assert [(item.score, item.rank, item.correct, item.badge, item.badge_spoken, item.faint) for item in items] == [
         (0.1, 1, None, "", "", False),
-        (0.2, 2, False, "wrong", "marked mismatched", True),
-        (0.4, 3, True, "right", "marked correct", False),
+        (0.2, 2, False, "mismatched", "marked mismatched", True),
+        (0.4, 3, True, "correct", "marked correct", False),
         (0.8, 4, None, "", "", False),
     ]
     assert [item.detail for item in items] == [
