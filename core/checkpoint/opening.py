@@ -34,6 +34,7 @@ from core.model.towers.towers import build_towers
 from core.objectives.build import build_network
 from core.spec.config import DataConfig, RunConfig, RuntimeConfig, ValidationConfig, expand_user
 from core.spec.errors import UserError
+from core.spec.reading import excerpt
 from core.spec.reporter import Progress
 from core.spec.run.model_names import (
     INTERPOLATED,
@@ -100,6 +101,8 @@ def open_model(name: str | os.PathLike[str], weights: str = "", progress: Progre
     Raises UserError when the model, checkpoint or network does not exist or is damaged.
     """
     source = locate(os.fspath(name), weights)
+    if isinstance(source, InterpolatedModel) and source.from_config:
+        check_downloaded(source.name)
     if isinstance(source, OpenClipModel):
         runtime = set_up(RuntimeConfig(precision="fp32"))
         network = open_network(source, runtime.device, progress).eval()
@@ -171,13 +174,16 @@ def _from_open_clip(source: OpenClipModel, progress: Progress | None) -> Network
 def check_downloaded(name: str) -> None:
     """Raise ModelError when opening ``name`` would download: for names from a file that the user did not type."""
     source = locate(name)
+    if isinstance(source, InterpolatedModel):
+        source = source.initial
     if not isinstance(source, OpenClipModel) or not is_published(source.architecture):
         return
     architecture, pretrained = source.architecture, source.pretrained
     if not pretrained or expand_user(pretrained).exists() or weights_folder(architecture, pretrained).is_dir():
         return
     if not is_downloaded(published_tag(architecture, pretrained), resolve_architecture(architecture)):
-        raise ModelError(f"{name} is not on this machine; name it yourself, and it will be downloaded.")
+        name = f"{OPEN_CLIP}{architecture},{pretrained}"
+        raise ModelError(f"{excerpt(name)} is not on this machine; name it yourself, and it will be downloaded.")
 
 
 def _from_run(source: RunNetwork, device: torch.device) -> Network:

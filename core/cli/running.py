@@ -297,7 +297,7 @@ def _refuse_missing(findings: Sequence[Finding]) -> None:
     """Raise UserError listing everything that the machine lacks."""
     problems = [f"{finding.name}: {finding.detail} {finding.remedy}" for finding in findings if not finding.works]
     if problems:
-        raise UserError("\n".join(problems))
+        raise UserError("\n  ".join(problems))
 
 
 def _ask(arguments: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from core.checkpoint.interpolating import interpolate_states
-from core.checkpoint.opening import open_model, open_network
+from core.checkpoint.opening import check_downloaded, open_model, open_network
 from core.data.dataset import Log
 from core.inference.encoder import encode_dataset
 from core.inference.labelled import open_images
@@ -22,7 +22,7 @@ from core.model.network import Network
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.reporter import Progress
-from core.spec.run.model_names import RunNetwork, initial_of, locate
+from core.spec.run.model_names import INTERPOLATED, RunNetwork, initial_of, locate
 
 GAIN = "gain"  # the data set of the fine-tuning task
 SCORE = "mean_recall"
@@ -65,6 +65,7 @@ def interpolation_path(
     if not isinstance(source, RunNetwork):
         raise UserError(f"{name} is not a run; give the folder of a fine-tuned run.")
     model = open_model(name, weights)
+    check_downloaded(f"{INTERPOLATED}{name}@0")
     initial = open_network(initial_of(source), model.runtime.device)
     paths = {GAIN: gain, **retain}
     sets = {name: open_images(model, path, progress, log) for name, path in paths.items()}

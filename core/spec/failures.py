@@ -1,17 +1,23 @@
 """Error messages of programs that end with an exception: a sentence for problems that the user can fix.
 
-Flow: ``core.__main__`` or a study's job catches an exception -> `sentence` -> `say_error`.
+Flow: ``core.__main__`` or a study's job catches an exception -> `sentence` -> `say_error`; the window's message bar
+shows them through `displayed` too.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 
 from core.spec.errors import UserError, is_full, not_written
 from core.spec.installed import not_installed
 from core.spec.reading import excerpt
+
+_LONGEST_LINE = 1000  # characters
+# A line of a list in a message is indented; every other line end comes from a name or value in the message.
+_FOREIGN_LINE_END = re.compile("(?:\r\n|[\n\v\f\r\x1c-\x1e\x85\u2028\u2029])(?!  \\S)")
 
 _NO_MEMORY = "not enough memory; close other programs, raise the limit (ulimit -v), or process less at once"
 # Messages of libraries' RuntimeErrors and ImportErrors when memory cannot be allocated.
@@ -40,8 +46,22 @@ def sentence(error: Exception) -> str | None:
     return None
 
 
+def displayed(message: str) -> str:
+    """``message`` as the terminal and the window show it, whatever names and values it contains.
+
+    Line ends become JSON escapes, except before an indented line; the middle of a line over 1000 characters is cut.
+    """
+    text = _FOREIGN_LINE_END.sub(lambda end: "".join(f"\\u{ord(c):04x}" for c in end[0]), message.rstrip())
+    lines = (
+        line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"
+        for line in text.split("\n")
+    )
+    return "\n".join(lines)
+
+
 def say_error(text: str) -> None:
-    """Print ``text`` on stderr, unless that is full or closed."""
+    """Print ``text`` as `displayed` on stderr, unless that is full or closed."""
+    text = displayed(text)
     try:
         print(text.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)
     except OSError:

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from core.spec.failures import displayed
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import Level, Message, Remedy
 from sdgui.widgets.plain_text import PlainLabel
@@ -82,7 +83,7 @@ class MessageBar(QFrame):
     def show_message(self, message: Message) -> None:
         """Show ``message`` in place of the previous one."""
         self._message = message
-        self._text.setText(message.text)
+        self._text.setText(displayed(message.text))
         self._details.setPlainText(message.details)
         self._fold.setVisible(bool(message.details))
         self._fold.setChecked(False)
@@ -90,7 +91,7 @@ class MessageBar(QFrame):
         for button, remedy in ((self._action, message.remedy), (self._second_action, message.second_remedy)):
             button.setText(remedy.label if remedy is not None else "")
             button.setVisible(remedy is not None)
-        self.setAccessibleName(f"{message.level}: {message.text}")
+        self.setAccessibleName(f"{message.level}: {self._text.text()}")
         self._restyle()
         self.show()
 

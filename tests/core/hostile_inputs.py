@@ -1,4 +1,4 @@
-"""A campaign of hostile run folders, remote records, shard indexes and manifests, in a process of its own.
+"""A campaign of hostile run folders, records, shard indexes, manifests, logs and names, in a process of its own.
 
 ``python -m tests.core.hostile_inputs FOLDER INPUTS`` reads so many of each sort as the window and the verbs do, and
 prints what happened as JSON: programs started, network contacts, files written elsewhere, exceptions that are no
@@ -17,6 +17,7 @@ import traceback
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from core.data.sources.opening import open_source
 from core.data.sources.shards.collection import Shards
 from core.data.sources.shards.index import HEAD, MAGIC, PARTS, make_index, path_beside
 from core.data.sources.shards.source import read_shards
+from core.spec.alerts.rules import AlertRules
+from core.spec.alerts.watching import Watcher, replay
 from core.spec.machines.machine import Machine
 from core.spec.machines.machine_list import MachineList
 from core.spec.machines.machines import Machines
@@ -38,10 +41,14 @@ from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.presets import preset_config
 from core.spec.run.events import Evaluated, Metrics, RunStarted, encode
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import INTERPOLATED, locate
+from core.spec.run.provenance import differing, read_provenance
 from core.spec.run.status import RunStatus
+from core.tracking.foreign.importing import import_runs
 from sdgui.store.store import Store
 from tests.core.data.samples import write_image
 from tests.core.data.sources.shards.tars import row, write_shard
+from tests.core.tracking.foreign import hostile_logs
 from tests.mutations import mutated, survives
 
 STARTS = ("os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.startfile", "os.system", "pty.spawn")
@@ -59,6 +66,15 @@ EVENTS = (
     Metrics(step=1, values={"train/loss": 1.0}),
     Evaluated(step=1, values={"val/student/mean_recall": 0.5}),
 )
+RULES = {"defaults": AlertRules(conditions=("*loss > 0.5",)).model_dump(mode="json"), "experiments": {}}
+PROVENANCE = {
+    "code": {"commit": "a", "branch": "main", "dirty": False, "diff": "+x"},
+    "packages": {"torch": "2"},
+    "machine": {"gpus": ["H100"], "cores": 2},
+    "command": ["python", "train.py"],
+    "data": {"train": {"images": 3}},
+    "seed": 0,
+}
 TABLE = [["filepath", "title", "kind"], ["0.png", "a dog", "c"], ["1.png", 'a "cat", black', "c"], ["2.png", "x", ""]]
 ROWS = [{"image": f"{i}.png", "captions": ["x", "y"], "kind": "c", "n": 1} for i in range(3)]
 NUMBERS = st.sampled_from([0, 1, 511, 2**20, 2**31, 2**32 - 1, 2**63, 2**64 - 1])
@@ -76,6 +92,12 @@ class Campaign:
         self.store = Store.open(self.home)
         MachineList(self.home).put(Machine(name="gpu", host="gpu", launcher="slurm"))
         self.run = RunDir(self.home / "runs" / "one")
+        self.logs = folder / "logs"
+        self.trained = RunDir(self.home / "runs" / "trained")
+        (self.trained.checkpoints / "step-00000001").mkdir(parents=True)
+        for file in ("checkpoint.json", "student.safetensors"):
+            (self.trained.checkpoints / "step-00000001" / file).write_text("{}")
+        self.trained.config.write_text(json.dumps(CONFIG))
         self.pairs = folder / "pairs"
         for number in range(3):
             write_image(self.pairs / f"{number}.png", number)
@@ -105,10 +127,13 @@ class Campaign:
         finally:
             self.watched = False
 
-    # A run folder, its remote record
-    def read_run(self, name: str, content: bytes) -> None:
+    def _begin_run(self) -> None:
         shutil.rmtree(self.run.path, ignore_errors=True)
         self.run.create()
+
+    # A run folder, its remote record
+    def read_run(self, name: str, content: bytes) -> None:
+        self._begin_run()
         files = {
             "config.json": json.dumps(CONFIG).encode(),
             "status.json": json.dumps(STATUS).encode(),
@@ -160,6 +185,44 @@ class Campaign:
         for one in open_source(path).rows:
             assert one.file.startswith(str(self.pairs)), one.file
 
+    # Logs of other tools
+    def read_logs(self, write: Callable[[Path], object]) -> None:
+        for folder in (self.logs, self.folder / "imported"):
+            shutil.rmtree(folder, ignore_errors=True)
+        self.logs.mkdir()
+        write(self.logs)
+        self.try_out(self._take_logs)
+
+    def _take_logs(self) -> None:
+        problems: list[str] = []
+        runs = self.folder / "imported"
+        import_runs(self.logs, runs, False, lambda _run, problem: problems.append(problem))
+        bugs = [problem for problem in problems if "cannot be imported: " in problem]
+        assert not bugs, bugs
+        for folder in runs.iterdir() if runs.exists() else ():
+            read_row(RunDir(folder))
+
+    # Provenance and alerts of a run, names of models
+    def read_provenance(self, content: bytes) -> None:
+        self._begin_run()
+        self.run.provenance.write_bytes(content)
+        self.try_out(lambda: differing([read_provenance(self.run), {"code": {"commit": "a"}}]))
+
+    def read_alerts(self, content: bytes, rules: bytes) -> None:
+        self._begin_run()
+        self.run.events.write_bytes(content)
+        (self.home / "alerts.json").write_bytes(rules)
+        self.try_out(self._take_alerts)
+
+    def _take_alerts(self) -> None:
+        watcher = Watcher(self.home)
+        watcher.add(self.run)
+        for alert in [*watcher.poll(), *replay([self.run], AlertRules(conditions=("* > -1",)))]:
+            assert alert.sentence.isprintable(), alert.sentence
+
+    def read_name(self, name: str) -> None:
+        self.try_out(lambda: locate(name))
+
     def by_hand(self) -> None:
         """What no change of a byte makes."""
         for name in ("config.json", "status.json", "remote.json", "events.jsonl", "control"):
@@ -173,6 +236,11 @@ class Campaign:
             self.read_manifest(name, (tall if name == "a.csv" else tall.replace(",", "\t")).encode())
         self.read_manifest("a.jsonl", b'{"image": "0.png", "title": ' + b"[" * 100_000)
         self.read_manifest("a.csv", b'filepath,title\n0.png,"' + b"x" * 5_000_000)
+        for _, write in hostile_logs.by_hand():
+            self.read_logs(write)
+        leaves = ",".join(f'"{i:x}":1' for i in range(20_000))
+        self.read_provenance(f'{{"{"p" * 100_000}":{{{leaves}}}}}'.encode())  # a name of 2 GB, if written out for each
+        self.read_name(f"{INTERPOLATED}{self.trained};" * 2000 + "@0.5" * 2000)
         facts = self.index.facts.model_dump()
         for change in ({"bad": 2**32 - 1}, {"bad": 2**20}, {"rows": 2**20}, {"size": 2**61}):
             self.read_shard(json.dumps({**facts, **change}).encode(), [], None)
@@ -218,6 +286,12 @@ def cells(mark: str) -> Callable[[bytes], bytes]:
     return write
 
 
+def write_files(files: hostile_logs.Files, folder: Path) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
 def peak_mib() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
@@ -250,11 +324,19 @@ def main(folder: Path, each: int) -> None:
         st.tuples(st.just("a.tsv"), mutated(TABLE).map(cells("\t"))),
         st.tuples(st.just("a.jsonl"), mutated(ROWS).map(lines)),
     )
+    events = st.sampled_from(EVENTS).flatmap(lambda event: mutated(json.loads(encode(event)), True))
+    names = st.lists(
+        st.sampled_from([INTERPOLATED, str(campaign.trained), ";", "@", "0.5", "best", "\0", "x"]), max_size=12
+    )
     raw = st.none() | st.just(b"") | st.binary(max_size=200)
     for strategy, take in (
         (st.tuples(files), lambda one: campaign.read_run(*one[0])),
         (st.tuples(mutated(facts), st.lists(places, max_size=4), raw), lambda one: campaign.read_shard(*one)),
         (st.tuples(tables), lambda one: campaign.read_manifest(*one[0])),
+        (st.tuples(hostile_logs.drawn()), lambda one: campaign.read_logs(partial(write_files, one[0]))),
+        (st.tuples(mutated(PROVENANCE)), lambda one: campaign.read_provenance(*one)),
+        (st.tuples(events, mutated(RULES)), lambda one: campaign.read_alerts(*one)),
+        (st.tuples(names.map("".join)), lambda one: campaign.read_name(*one)),
     ):
         tried(given(strategy)(take))()
     campaign.by_hand()

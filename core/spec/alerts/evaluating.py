@@ -128,7 +128,9 @@ class Evaluator:
         for condition in self._of_metric[name]:
             if condition.holds(value):
                 alerts += self._fire(
-                    condition.text, f"{name} is {value:.4g} at step {event.step} ({condition.text})", event.time
+                    condition.text,
+                    f"{excerpt(name)} is {value:.4g} at step {event.step} ({condition.text})",
+                    event.time,
                 )
         if name == FEATURE_STD and event.step > COLLAPSED_FROM * self.total_steps:
             self._low_reports = self._low_reports + 1 if value < self.rules.collapsed else 0

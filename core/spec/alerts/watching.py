@@ -16,7 +16,7 @@ from core.spec.alerts.log import AlertLog
 from core.spec.alerts.rules import FILE, AlertRules, Rules
 from core.spec.chain import run_label
 from core.spec.errors import UserError
-from core.spec.reading import MEGABYTE
+from core.spec.reading import MEGABYTE, excerpt
 from core.spec.run.events import EventReader, Lifecycle, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.logged import experiment_name, read_any_config
@@ -37,7 +37,7 @@ class RunAlert:
 
     @property
     def sentence(self) -> str:
-        return f"Run {run_label(self.run.path)} {self.alert.text}."
+        return f"Run {excerpt(run_label(self.run.path))} {self.alert.text}."
 
 
 class WatchedRun:

@@ -20,6 +20,7 @@ from core.spec.reading import MEGABYTE, first_problem, parse_json, read_text
 LARGEST_CONFIG = 4 * MEGABYTE
 UNCATEGORIZED = "uncategorized"  # the project of runs that name none
 _KIND = "logged"
+_LONGEST_NAME = 300  # characters of a dotted name: a long one around many values would take memory for each
 
 
 class LoggedConfig(BaseModel):
@@ -61,12 +62,16 @@ def logged_text(config: LoggedConfig) -> str:
 
 
 def flatten_config(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted name and value of everything in nested mappings; an empty mapping is a value itself."""
+    """Dotted name, cut at `_LONGEST_NAME`, and value of everything in nested mappings.
+
+    An empty mapping is a value itself.
+    """
     for name, value in values.items():
+        path = f"{prefix}{name}"[:_LONGEST_NAME]
         if isinstance(value, Mapping) and value:
-            yield from flatten_config(value, f"{prefix}{name}.")
+            yield from flatten_config(value, f"{path}.")
         else:
-            yield f"{prefix}{name}", value
+            yield path, value
 
 
 def parse_logged(text: str, origin: str) -> LoggedConfig | None:

@@ -131,16 +131,19 @@ class InterpolatedModel:
     tuned: RunNetwork
     initial: RunNetwork | OpenClipModel
     alpha: float
+    from_config: bool = False  # the config of ``tuned`` names ``initial``, not the user: it is not downloaded
 
     @property
     def name(self) -> str:
         """A model name that still denotes these weights when a run has a better checkpoint."""
         initial = self.initial
         if isinstance(initial, RunNetwork):
-            initial_name = str(initial.path.absolute())
+            initial_name = f";{initial.path.absolute()}"
+        elif self.from_config:
+            initial_name = ""
         else:
-            initial_name = f"{OPEN_CLIP}{initial.architecture},{initial.pretrained}"
-        return f"{INTERPOLATED}{self.tuned.path.absolute()};{initial_name}@{self.alpha:g}"
+            initial_name = f";{OPEN_CLIP}{initial.architecture},{initial.pretrained}"
+        return f"{INTERPOLATED}{self.tuned.path.absolute()}{initial_name}@{self.alpha:g}"
 
 
 def tuned_of(source: RunNetwork | OpenClipModel | InterpolatedModel) -> RunNetwork | OpenClipModel:
@@ -189,12 +192,13 @@ def _interpolated(name: str, weights: str) -> InterpolatedModel:
     run = locate_run(tuned, weights)
     if run is None:
         raise UserError(f"there is no run {excerpt(tuned)!r} to interpolate; write {INTERPOLATED}RUN@{alpha:g}.")
-    initial = locate(initial_name) if initial_name else initial_of(run)
-    if isinstance(initial, InterpolatedModel):
+    if initial_name.startswith(INTERPOLATED):
         raise UserError(
             f"{excerpt(initial_name)} is interpolated itself; name a run, a folder or an {OPEN_CLIP} model."
         )
-    return InterpolatedModel(run, initial, alpha)
+    initial = locate(initial_name) if initial_name else initial_of(run)
+    assert not isinstance(initial, InterpolatedModel)
+    return InterpolatedModel(run, initial, alpha, from_config=not initial_name)
 
 
 def initial_of(run: RunNetwork) -> RunNetwork | OpenClipModel:

@@ -17,7 +17,7 @@ from typing import Any
 from core.checkpoint.opening import open_network
 from core.model.runtime import set_up
 from core.spec.config import RuntimeConfig
-from core.spec.failures import sentence
+from core.spec.failures import say_error, sentence
 from core.spec.files import write_whole
 from core.spec.resources import resource_folder
 from core.spec.run.folder import RunDir
@@ -128,7 +128,7 @@ def main() -> int:
         text = sentence(error)
         if text is None:
             raise
-        print(f"error: {text}", file=sys.stderr)
+        say_error(f"error: {text}")
         return 1
     return 0
 

@@ -29,7 +29,7 @@ from core.evaluation.noise import rank_pairs
 from core.spec.config import RunConfig, override, read_config, teaching, with_absolute_paths
 from core.spec.config.teaching import Teaching
 from core.spec.errors import UserError
-from core.spec.failures import sentence
+from core.spec.failures import displayed, sentence
 from core.spec.files import write_whole
 from core.spec.run.events import Evaluated, EventReader, Metrics, RunStarted
 from core.spec.run.folder import RunDir
@@ -80,7 +80,7 @@ def run_reporting_errors(action: Callable[[], int]) -> int:
         text = sentence(error)
         if text is None:
             raise
-        _log(f"error: {text}")
+        _log(f"error: {displayed(text)}")
     return 1
 
 

@@ -24,7 +24,7 @@ from typing import Literal
 
 from core.spec.config import RunConfig, override
 from core.spec.errors import UserError
-from core.spec.failures import sentence
+from core.spec.failures import say_error, sentence
 from core.spec.files import write_whole
 from core.spec.run.events import EventWriter
 from core.spec.run.folder import RunDir
@@ -147,7 +147,7 @@ def main(arguments: list[str]) -> int:
         text = sentence(error)
         if text is None:
             raise
-        print(f"error: {text}", file=sys.stderr, flush=True)
+        say_error(f"error: {text}")
         return 1
     return 0
 

@@ -21,13 +21,14 @@ from core.tracking.foreign.runs import (
     Position,
     ReplacedError,
     as_step,
+    as_text,
     lenient_json,
     named_after,
 )
 
 TOOL = "transformers"
 _NAME = "trainer_state.json"
-_LARGEST = 64 * MEGABYTE
+_LARGEST = 32 * MEGABYTE
 _CHECKPOINT = re.compile(r"checkpoint-\d{1,15}")
 
 
@@ -43,7 +44,7 @@ def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
 def read(run: ForeignRun, position: Position) -> Iterator[Part]:
     """The entries of the history that are new; a trainer that resumed from an older checkpoint has another history."""
     path = _newest(run.path, run.root)
-    if path is None or (stamp := f"{path} {path.stat().st_mtime_ns}") == position.get("file"):
+    if path is None or (stamp := f"{as_text(str(path))} {path.stat().st_mtime_ns}") == position.get("file"):
         return
     if (state := _state(path, run.root)) is None:
         return

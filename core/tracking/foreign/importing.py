@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from core.spec.errors import UserError
 from core.spec.files import write_whole
-from core.spec.reading import MEGABYTE, UnreadableError, excerpt, read_json, validate
+from core.spec.reading import MEGABYTE, UnreadableError, excerpt, open_regular, read_json, validate
 from core.spec.run.events import (
     LARGEST_STEP,
     LATEST,
@@ -39,7 +39,7 @@ from core.spec.run.folder import RunDir, new_name
 from core.spec.run.logged import LoggedConfig, read_logged
 from core.spec.run.status import own_status
 from core.tracking.foreign.finding import find_runs, nothing_found, reader_of
-from core.tracking.foreign.runs import ForeignRun, Part, ReplacedError
+from core.tracking.foreign.runs import ForeignError, ForeignRun, Part, ReplacedError, as_text
 from core.tracking.starting import to_json_value
 
 FILE = "import.json"
@@ -242,7 +242,8 @@ def import_runs(source: Path, runs_folder: Path, follow: bool, report: Callable[
         time.sleep(POLL_SECONDS)
         polls += 1
         if polls % _POLLS_PER_SEARCH == 0:
-            importers |= find_importers(source, runs_folder, importers)
+            with suppress(UserError):  # a database is locked, or a folder is gone: the next search may find more
+                importers |= find_importers(source, runs_folder, importers)
 
 
 def _attempt(importer: Importer, follow: bool) -> str:
@@ -260,11 +261,11 @@ def _attempt(importer: Importer, follow: bool) -> str:
 
 def _digest(run: ForeignRun) -> str:
     """The end of the name of its run folder: 10 hex digits of where it was imported from."""
-    return hashlib.sha256("\0".join(_identity(run).values()).encode("utf-8", "surrogateescape")).hexdigest()[:10]
+    return hashlib.sha256("\0".join(_identity(run).values()).encode()).hexdigest()[:10]
 
 
 def _identity(run: ForeignRun) -> dict[str, str]:
-    return {"tool": run.tool, "source": str(run.path), "key": run.key}
+    return {"tool": run.tool, "source": as_text(str(run.path)), "key": run.key}
 
 
 def _read_record(folder: RunDir, run: ForeignRun) -> ImportRecord:
@@ -279,9 +280,13 @@ def _read_record(folder: RunDir, run: ForeignRun) -> ImportRecord:
 
 
 def _truncate(events: Path, size: int) -> bool:
-    """Drop what was appended after the last recorded position; False if events are missing."""
+    """Drop what was appended after the last recorded position; False if events are missing.
+
+    Raises ForeignError if ``events`` is a link out of its folder.
+    """
     try:
-        actual = events.stat().st_size
+        with open_regular(events, root=events.parent, error=ForeignError) as file:
+            actual = file.seek(0, os.SEEK_END)
     except FileNotFoundError:
         return size == 0
     if actual > size:

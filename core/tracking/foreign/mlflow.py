@@ -21,6 +21,8 @@ from core.tracking.foreign.runs import (
     Part,
     Position,
     as_number,
+    as_step,
+    as_text,
     new_lines,
     plain_values,
     small_text,
@@ -92,7 +94,7 @@ def _files(folder: Path, root: Path) -> list[tuple[Path, str]]:
         return []
     paths = []
     for parent, _, names in os.walk(folder):
-        paths += [(Path(parent, name), Path(parent, name).relative_to(folder).as_posix()) for name in names]
+        paths += [(path, as_text(path.relative_to(folder).as_posix())) for path in (Path(parent, n) for n in names)]
         if len(paths) > _MOST_FILES:
             raise ForeignError(f"{excerpt(str(folder))} has more than {_MOST_FILES} files; import another folder.")
     return sorted(paths)
@@ -137,7 +139,7 @@ def _read_rows(run: ForeignRun, position: Position) -> Iterator[Part]:
 def _facts(part: Part, meta: dict[str, Any], params: dict[str, Any], tags: list[tuple[str, str]]) -> Part:
     part.config = params
     part.tags = [f"{key}={value}" if value else key for key, value in tags if not key.startswith("mlflow.")]
-    part.state = _STATES.get(meta.get("status", 1), "running")
+    part.state = _STATES.get(as_step(meta.get("status", 1)) or 1, "running")
     part.started, part.ended = (
         number / 1000 if (number := as_number(meta.get(name))) else None for name in ("start_time", "end_time")
     )

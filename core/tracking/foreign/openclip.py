@@ -16,6 +16,7 @@ from typing import Any
 
 from core.tracking.foreign import tensorboard
 from core.tracking.foreign.runs import (
+    ForeignError,
     ForeignRun,
     Part,
     Position,
@@ -31,7 +32,7 @@ from core.tracking.foreign.runs import (
 TOOL = "open_clip"
 _PARAMS, _LOG, _RESULTS, _EVENTS = "params.txt", "out.log", Path("checkpoints/results.jsonl"), "tensorboard"
 _TRAIN = re.compile(r"^(\S+) \|.*Train Epoch: (\d{1,9}) \[ *(\d{1,15})/(\d{1,15}) ")
-_VALUE = re.compile(r"([A-Z]\w*(?: Scale)?): ?([-+.\w]+)")
+_VALUE = re.compile(r"\b([A-Z]\w*(?: Scale)?): ?([-+.\w]+)")
 _NAMES = {"LR": "lr", "Logit Scale": "scale"}
 
 
@@ -39,9 +40,10 @@ def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
     """A run, if ``folder`` has open_clip's parameters beside its log."""
     if _PARAMS not in files or not (files & {_LOG} or (folder / _EVENTS).is_dir()):
         return []
-    if "world_size" not in plain_values(small_text(folder / _PARAMS, root)):
-        return []
-    return [ForeignRun(TOOL, folder, root, *named_after(folder, root))]
+    with suppress(OSError, ForeignError):
+        if "world_size" in plain_values(small_text(folder / _PARAMS, root)):
+            return [ForeignRun(TOOL, folder, root, *named_after(folder, root))]
+    return []
 
 
 def read(run: ForeignRun, position: Position) -> Iterator[Part]:

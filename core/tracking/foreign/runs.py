@@ -14,7 +14,9 @@ from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, excerpt, open_regular
 from core.spec.run.events import LARGEST_STEP, LATEST, LONGEST_NAME, MOST_VALUES, Event, Metrics
 
-PART = 4 * MEGABYTE  # bytes of a source that one part holds, about
+PART = MEGABYTE  # bytes of a source that one part holds, about: its events take up to 100 times as much memory
+MOST_NUMBERS = 50 * MOST_VALUES  # in one entry of a log; more are left out
+_MOST_ITEMS = 1_000_000  # in JSON, about: each takes up to 300 bytes of memory
 _SAME_MOMENT = 0.01  # seconds: values of one step logged within this time become one event
 
 Position = dict[str, Any]  # where reading continues; JSON
@@ -116,7 +118,10 @@ def as_step(value: object) -> int | None:
 
 
 def lenient_json(content: bytes | str) -> Any:
-    """``content`` as JSON, in which NaN and Infinity are numbers; None if it is not JSON."""
+    """``content`` as JSON, in which NaN and Infinity are numbers; None if it is not JSON or has too many items."""
+    marks: Any = (b",", b"[", b"{") if isinstance(content, bytes) else (",", "[", "{")
+    if len(content) > _MOST_ITEMS and sum(content.count(mark) for mark in marks) > _MOST_ITEMS:
+        return None
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
@@ -124,12 +129,13 @@ def lenient_json(content: bytes | str) -> Any:
 
 
 def flat_numbers(values: Mapping[str, Any], prefix: str = "", depth: int = 8) -> Iterator[tuple[str, float]]:
-    """The numbers in nested mappings, names joined by "/"."""
+    """The numbers in nested mappings, names joined by "/" and cut to one character more than a metric may have."""
     for name, value in values.items():
+        path = f"{prefix}{name}"[: LONGEST_NAME + 1]
         if isinstance(value, Mapping) and depth and "_type" not in value:
-            yield from flat_numbers(value, f"{prefix}{name}/", depth - 1)
+            yield from flat_numbers(value, f"{path}/", depth - 1)
         elif (number := as_number(value)) is not None:
-            yield f"{prefix}{name}", number
+            yield path, number
 
 
 def new_lines(path: Path, root: Path, offset: int) -> Iterator[tuple[list[bytes], int]]:
@@ -176,6 +182,11 @@ def plain_values(text: str) -> dict[str, Any]:
             decoded = lenient_json(plain) if len(plain) < 10_000 else None
             values[name.strip()] = plain.strip("'\"") if decoded is None else decoded
     return values
+
+
+def as_text(name: str) -> str:
+    """A file's name or path as text that JSON can hold: bytes that are not UTF-8 become escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def named_after(folder: Path, root: Path) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core.spec.reading import KILOBYTE
+from core.spec.reading import KILOBYTE, excerpt
 from core.tracking.foreign.runs import (
     ForeignError,
     ForeignRun,
@@ -44,7 +44,7 @@ def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
             run_name, project = named_after(folder, root)
             is_only = name in ("metrics.csv", "metrics.jsonl") and folder != root
             stem = path.stem if folder == root else f"{run_name}/{path.stem}"
-            runs.append(ForeignRun(TOOL, path, root, run_name if is_only else stem[-200:], project))
+            runs.append(ForeignRun(TOOL, path, root, run_name if is_only else excerpt(stem[-200:]), project))
     return runs
 
 

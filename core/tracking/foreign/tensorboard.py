@@ -20,7 +20,17 @@ import numpy as np
 
 from core.spec.reading import MEGABYTE, excerpt, open_regular
 from core.spec.run.events import LARGEST_STEP, LATEST, RunStarted
-from core.tracking.foreign.runs import PART, ForeignError, ForeignRun, Part, Position, ReplacedError, named_after
+from core.tracking.foreign.runs import (
+    MOST_NUMBERS,
+    PART,
+    ForeignError,
+    ForeignRun,
+    Part,
+    Position,
+    ReplacedError,
+    as_text,
+    named_after,
+)
 from core.tracking.foreign.wire import WireError, content, fields, signed, text, unpacked
 
 TOOL = "tensorboard"
@@ -50,8 +60,8 @@ def read(run: ForeignRun, position: Position) -> Iterator[Part]:
     """The scalars of all event files of the folder, file by file; ``position``: the offset in each."""
     offsets = dict(position)
     for name in _event_files(entry.name for entry in run.path.iterdir()):
-        for part, offset in _read_file(run.path / name, run.root, offsets.get(name, 0)):
-            offsets[name] = offset
+        for part, offset in _read_file(run.path / name, run.root, offsets.get(as_text(name), 0)):
+            offsets[as_text(name)] = offset
             part.position = dict(offsets)
             yield part
 
@@ -222,7 +232,7 @@ def _add_event(data: bytes, part: Part) -> None:
         part.events.append(RunStarted(step=step - 1, time=time, total_steps=0, config_digest=""))
     values: dict[str, object] = {}
     for number, value in fields(summary):
-        if number == 1:
+        if number == 1 and len(values) < MOST_NUMBERS:
             _add_value(content(value), values, part)
     if values:
         part.add(step, time, values)

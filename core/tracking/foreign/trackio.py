@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from core.spec.reading import excerpt
 from core.tracking.foreign.databases import database_files, query, sqlite_tables
-from core.tracking.foreign.runs import PART, ForeignRun, Part, Position, flat_numbers, lenient_json
+from core.tracking.foreign.runs import (
+    MOST_NUMBERS,
+    PART,
+    ForeignRun,
+    Part,
+    Position,
+    as_step,
+    flat_numbers,
+    lenient_json,
+)
 from core.tracking.foreign.tables import iso_time
 
 TOOL = "Trackio"
@@ -49,12 +59,18 @@ def read(run: ForeignRun, position: Position) -> Iterator[Part]:
             f" WHERE {_key(columns)} = ? AND id > ? ORDER BY id LIMIT ?"
         )
         while rows := query(run.path, sql, (run.key, position.get(table, 0), PART // 500)):
-            part = Part()
+            part, size = Part(), 0
             for row, time, row_step, metrics in rows:
                 position[table] = row
-                position["step"] = position["step"] if row_step is None else max(position["step"], row_step)
-                values = dict(flat_numbers(_finite(lenient_json(metrics)), prefix))
+                position["step"] = max(position["step"], as_step(row_step) or 0)
+                content = metrics if isinstance(metrics, (str, bytes)) else ""
+                values = dict(islice(flat_numbers(_finite(lenient_json(content)), prefix), MOST_NUMBERS))
                 part.add(position["step"] if row_step is None else row_step, iso_time(str(time)) or 0.0, values)
+                size += len(content)
+                if size > PART:
+                    part.position = dict(position)
+                    yield part
+                    part, size = Part(), 0
             part.position = dict(position)
             yield part
 

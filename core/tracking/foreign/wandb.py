@@ -16,9 +16,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from core.spec.reading import MEGABYTE, excerpt, open_regular
+from core.spec.reading import excerpt, open_regular
 from core.spec.run.events import Metrics
 from core.tracking.foreign.runs import (
+    MOST_NUMBERS,
     PART,
     ForeignError,
     ForeignRun,
@@ -36,7 +37,7 @@ _MAGIC = b":W&B\xe1\xbe\x00"
 _BLOCK = 32768
 _HEADER = struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
-_LARGEST = 16 * MEGABYTE  # a longer record holds no metrics
+_LARGEST = PART  # a longer record holds no metrics
 _FIRST_RECORDS = 10  # one of them describes the run
 _KINDS = [zlib.crc32(bytes([kind])) for kind in range(5)]
 
@@ -68,15 +69,15 @@ def _described(run: ForeignRun) -> ForeignRun:
 def read(run: ForeignRun, position: Position) -> Iterator[Part]:
     """Everything from ``position`` on; a torn record at the end is left for later."""
     part = Part(position=dict(position), state="" if position else "running")
-    count = 0
+    count, problem = 0, f"corrupted records in {excerpt(run.path.name)}"
     for record, offset, broken in _records(run.path, run.root, position.get("offset", len(_MAGIC))):
-        part.problems[f"corrupted records in {excerpt(run.path.name)}"] += broken
+        part.problems[problem] += broken
         part.position["offset"] = offset
-        count += len(record)
+        count += _HEADER.size + len(record)
         try:
             _add_record(record, part)
         except WireError:
-            part.problems[f"corrupted records in {excerpt(run.path.name)}"] += 1
+            part.problems[problem] += 1
         if count > PART:
             part.position["step"] = _last_step(part)
             yield part
@@ -181,7 +182,7 @@ def _add_history(data: bytes, part: Part) -> None:
             with suppress(ValueError):
                 values[name] = float(value)
         elif value[:1] != b'"':
-            values |= flat_numbers({name: lenient_json(value)})
+            values |= islice(flat_numbers({name: lenient_json(value)}), MOST_NUMBERS)
     if step is None:
         step = values.get("_step")
     skipped = ("_", *media)

@@ -13,6 +13,7 @@ import pytest
 from core.__main__ import main
 from core.cli.terminal import plain, plain_output
 from core.spec.config import override
+from core.spec.failures import displayed
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 
@@ -106,3 +107,17 @@ def test_no_name_or_note_adds_a_line(home: Path, verb: str, capsys: pytest.Captu
     lines = (shown.out + shown.err).splitlines()
     assert any("FORGED" in line for line in lines)
     assert not any(line.startswith("FORGED") for line in lines)
+
+
+def test_an_error_is_one_bounded_line_whatever_it_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", str(tmp_path / "a\nerror: all is lost\r\n.csv")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "a\\u000aerror: all is lost\\u000d\\u000a.csv" in line
+    assert main(["data", str(tmp_path / "/".join(["x" * 200] * 30))]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert len(line) < 1100
+
+
+def test_lists_in_errors_keep_their_lines() -> None:
+    text = "a.json cannot be used:\n  optim.epochs: too many\n  and 3 more"
+    assert displayed(text) == text

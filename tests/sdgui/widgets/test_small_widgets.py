@@ -134,6 +134,10 @@ def test_message_with_details_and_remedy(qtbot) -> None:
     bar.press_remedy()
     assert len(pressed) == 1, "a remedy goes with its message"
     assert not bar._fold.isVisible()
+    bar.show_message(Message("error", f"a\nfolder {'x' * 5000} is gone."))
+    assert bar.text.startswith("a\\u000afolder xxx")
+    assert bar.text.endswith("xxx is gone.")
+    assert len(bar.text) < 1100
     assert not bar._details.isVisible()
     assert not bar._action.isVisible()
     with qtbot.waitSignal(bar.dismissed):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from core.checkpoint.opening import open_model
 from core.search.collection import open_index
 from core.search.errors import IndexFolderError
 from core.search.index import acceleration as scan_module
@@ -21,7 +22,11 @@ from core.search.index.build import relocate
 from core.search.index.files import FACTS, checksum_of
 from core.search.index.manifest import read_manifest, write_manifest
 from core.search.index.storage import IndexReader, IndexWriter, parse_record
+from core.spec.config import override
 from core.spec.errors import UserError
+from core.spec.presets import preset_config
+from core.spec.run.folder import RunDir
+from core.spec.run.model_names import exact_name
 from tests.core.search.index.hostile import claim, manifest_of, write_signed
 from tests.core.search.samples import MODEL, alive, build, copy, files_of, write_images
 from tests.mutations import feed, few_or_many, mutated, survives
@@ -187,7 +192,7 @@ def test_a_pipe_in_place_of_codes(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_model_named_only_by_a_manifest_is_not_downloaded(
-    own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    own: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
 
@@ -197,10 +202,21 @@ def test_a_model_named_only_by_a_manifest_is_not_downloaded(
 
     monkeypatch.setattr("socket.getaddrinfo", refuse)
     monkeypatch.setattr("socket.socket.connect", refuse)
-    for name in ("open_clip:ViT-B-32,openai", "open_clip:ViT-B-32,laion2b_e16", "open_clip:ViT-B-16-SigLIP,webli"):
+    run = RunDir(tmp_path / "run")
+    (run.checkpoints / "step-00000001").mkdir(parents=True)
+    for file in ("checkpoint.json", "student.safetensors"):
+        (run.checkpoints / "step-00000001" / file).write_text("{}")
+    towers = ["towers.architecture=ViT-B-32", "towers.pretrained=openai"]
+    run.config.write_text(override(preset_config("clip", "tiny"), towers).to_json())
+    names = ("open_clip:ViT-B-32,openai", "open_clip:ViT-B-32,laion2b_e16", "open_clip:ViT-B-16-SigLIP,webli")
+    for name in (*names, f"interpolated:{run.path}@0.5", f"interpolated:{run.path};open_clip:ViT-B-32,openai@0.5"):
         claim(own[1], identity(model=name))
         with pytest.raises(UserError, match="is not on this machine; name it yourself"):
             open_index(own[1], quiet)
+    exact, _ = exact_name(f"interpolated:{run.path}@0.5")
+    for name in (f"interpolated:{run.path}@0.5", exact):  # the name of the initial model is the config's
+        with pytest.raises(UserError, match="open_clip:ViT-B-32,openai is not on this machine"):
+            open_model(name)
     assert not asked
 
 

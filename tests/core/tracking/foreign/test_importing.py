@@ -21,6 +21,7 @@ from core.spec.run.logged import LoggedConfig, read_logged
 from core.tracking.foreign import finding
 from core.tracking.foreign.importing import import_runs
 from core.tracking.foreign.tensorboard import masked_crc
+from tests.core.tracking.foreign.hostile_logs import record, scalar
 
 PEERS = Path(__file__).parent / "peers"
 Points = dict[str, list[tuple[int, float, float]]]
@@ -183,19 +184,6 @@ def test_a_replaced_source_is_imported_again(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("step,loss\n1,5\n")
     (run,) = imported(tmp_path / "m.csv", tmp_path).values()
     assert [(step, value) for step, value, _ in points(run)["loss"]] == [(1, 5.0)]
-
-
-def record(payload: bytes) -> bytes:
-    length = struct.pack("<Q", len(payload))
-    checksums = (struct.pack("<I", masked_crc(data)) for data in (length, payload))
-    return length + next(checksums) + payload + next(checksums)
-
-
-def scalar(step: int, value: float, tag: bytes = b"loss") -> bytes:
-    """An event, as protobuf encodes it."""
-    inner = b"\x0a" + bytes([len(tag)]) + tag + b"\x15" + struct.pack("<f", value)
-    summary = b"\x0a" + bytes([len(inner)]) + inner
-    return b"\x09" + struct.pack("<d", 1.7e9 + step) + bytes([0x10, step, 0x2A, len(summary)]) + summary
 
 
 def test_points_after_a_restart_replace_those_before_it(tmp_path: Path) -> None:
