@@ -8,6 +8,7 @@ error at the field it names.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,9 @@ def field_names() -> list[str]:
     return names
 
 
+@lru_cache(maxsize=10_000)
 def _nearest(field: str) -> str:
+    """Cached: a search takes 10 ms, and a home may have thousands of runs with one config of another version."""
     if len(field) > _LONGEST_NAME:
         return ""
     close = nearest(field, field_names(), cutoff=0.5)
