@@ -309,14 +309,13 @@ def main(folder: Path, each: int) -> None:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
+    events = st.sampled_from(EVENTS).flatmap(lambda event: mutated(json.loads(encode(event)), True))
     files = st.one_of(
         st.tuples(st.just("remote.json"), mutated(RECORD)),
         st.tuples(st.just("remote.json"), mutated(RECORD)),
         st.tuples(st.just("status.json"), mutated(STATUS)),
         st.tuples(st.just("config.json"), mutated(CONFIG)),
-        st.tuples(
-            st.just("events.jsonl"), st.sampled_from(EVENTS).flatmap(lambda e: mutated(json.loads(encode(e)), True))
-        ),
+        st.tuples(st.just("events.jsonl"), events),
         st.tuples(st.just("control"), st.binary(max_size=3000)),
     )
     tables = st.one_of(
@@ -324,7 +323,6 @@ def main(folder: Path, each: int) -> None:
         st.tuples(st.just("a.tsv"), mutated(TABLE).map(cells("\t"))),
         st.tuples(st.just("a.jsonl"), mutated(ROWS).map(lines)),
     )
-    events = st.sampled_from(EVENTS).flatmap(lambda event: mutated(json.loads(encode(event)), True))
     names = st.lists(
         st.sampled_from([INTERPOLATED, str(campaign.trained), ";", "@", "0.5", "best", "\0", "x"]), max_size=12
     )
