@@ -33,16 +33,17 @@ JOB = textwrap.dedent(
     """
     import json, os, sys, time
     from pathlib import Path
+    from core.spec.config import override
     from core.spec.files import write_whole
-    from core.spec.presets import preset_config
     from core.spec.run.events import Evaluated, EventReader, EventWriter, Metrics, RunFinished, RunStarted
     from core.spec.run.status import own_status
-    from core.spec.study import StudyDir
+    from core.spec.study import StudyDir, read_study
     out, arm, seed, steps = StudyDir(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     run, parent = out.run(arm, seed), os.getppid()
     run.create()
     with run.claim():
-        write_whole(run.config, preset_config("clip", "tiny").to_json().encode())
+        study = read_study(out.study)
+        write_whole(run.config, override(study.recipe(study.arm(arm)), [f"seed={seed}"]).to_json().encode())
         done = [event.step for event in EventReader(run.events).read_all() if isinstance(event, Metrics)]
         writer, start = EventWriter(run.events), max(done, default=0) // 10 * 10
         with (out.path / "calls.txt").open("a") as calls:
@@ -116,6 +117,8 @@ class Killed:
             "queue": [QUEUE, str(self.folder / "study.json"), str(self.out.path), str(self.folder / "job.py")],
             "window": [WINDOW, str(self.home)],
         }
+        if name == "queue":
+            self.calls_before = self.calls()
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-c", *scripts[name]], stdout=log, stderr=log, env=environment()
@@ -126,6 +129,18 @@ class Killed:
         for name in names:
             self.processes[name].kill()
             self.processes[name].wait()
+
+    def wait_until_it_works(self) -> None:
+        """Until the queue has begun a run since it was started, or has ended."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and self.processes["queue"].poll() is None:
+            if self.calls() > self.calls_before:
+                return
+            time.sleep(0.02)
+
+    def calls(self) -> int:
+        file = self.out.path / "calls.txt"
+        return len(file.read_text().splitlines()) if file.exists() else 0
 
     def measured(self) -> dict[str, int]:
         """Runs with results -> the time at which these were written."""
@@ -153,7 +168,8 @@ def test_killed_queues_and_windows_lose_nothing(tmp_path: Path) -> None:
     for name in ("queue", "window"):
         killed.start(name)
     while kills < KILLS and killed.processes["queue"].poll() is None:
-        time.sleep(moments.uniform(0.5, 6.0))
+        killed.wait_until_it_works()
+        time.sleep(moments.uniform(0.0, 2.0))
         names = moments.choice([("queue",), ("window",), ("queue", "window")])
         killed.kill(*names)
         kills += len(names)
