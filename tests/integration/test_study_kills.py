@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -161,9 +162,16 @@ class Killed:
             assert run.step == expected.step
 
 
+@pytest.fixture
+def killed(tmp_path: Path) -> Iterator[Killed]:
+    killed = Killed(tmp_path)
+    yield killed
+    killed.kill(*killed.processes)
+
+
 @pytest.mark.slow
-def test_killed_queues_and_windows_lose_nothing(tmp_path: Path) -> None:
-    killed, moments, kills = Killed(tmp_path), random.Random(KILLS), 0
+def test_killed_queues_and_windows_lose_nothing(killed: Killed, tmp_path: Path) -> None:
+    moments, kills = random.Random(KILLS), 0
     measured: dict[str, int] = {}
     for name in ("queue", "window"):
         killed.start(name)
