@@ -26,6 +26,7 @@ from core.cli import (
     sweeping,
     training,
 )
+from core.cli.runs import mcp_server
 from core.cli.terminal import plain_output
 from core.spec.config.renamed import OldName, present_arguments
 from core.spec.failures import drop_output, say_error, sentence
@@ -42,6 +43,7 @@ _SUBJECTS = (
     exporting,
     machines,
     running,
+    mcp_server,
     doctor,
 )
 _OPENING = ("train", "resume", "evaluate", "interpolate", "caption", "index", "search", "export")  # may run custom code

@@ -22,6 +22,7 @@ from core.spec.run.events import Evaluated, EventReader, Metrics, RunFailed, Run
 from core.spec.run.folder import RunDir
 from core.spec.run.logged import experiment_name, read_any_config, settings_of
 from core.spec.run.metric_names import higher_is_better, ranks_runs
+from core.spec.run.provenance import differing, read_provenance
 from core.spec.run.status import RunState, judge
 
 _BRIEF = (RunStarted.kind, Evaluated.kind, RunFinished.kind, RunFailed.kind)
@@ -196,6 +197,14 @@ def changed_fields(runs: Sequence[RunDir]) -> dict[str, list[Any]]:
     names = dict.fromkeys(name for values in settings for name in values)
     columns = {name: [values.get(name) for values in settings] for name in names}
     return {name: values for name, values in columns.items() if any(value != values[0] for value in values)}
+
+
+def comparison(runs: Sequence[RunDir]) -> dict[str, Any]:
+    """For JSON: the ``fields`` in which configs differ, the differing ``environment`` (code, packages, machine, data),
+    and the ``runs`` with their metrics. UserError as of `changed_fields`.
+    """
+    fields, rows = changed_fields(runs), [read_row(run).plain() for run in runs]
+    return {"fields": fields, "environment": differing([read_provenance(run) for run in runs]), "runs": rows}
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -179,24 +179,22 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from core.cli.run_tables import changed_fields, read_row, table
-    from core.spec.run.provenance import differing, read_provenance
+    from core.cli.run_tables import comparison, table
 
     home = home_folder(arguments.home)
     folders = [find_run(home, name) for name in arguments.runs]
     _catch_up(arguments, home, folders)
-    fields, rows = changed_fields(folders), [read_row(run) for run in folders]
-    environment = differing([read_provenance(run) for run in folders])
+    differing = comparison(folders)
     if arguments.json:
-        plain = {"fields": fields, "environment": environment, "runs": [row.plain() for row in rows]}
-        print(json.dumps(plain, indent=1))
+        print(json.dumps(differing, indent=1))
         return 0
-    lines = [("", *(row.name for row in rows))]
-    for name, values in (*fields.items(), *environment.items()):
+    rows = differing["runs"]
+    lines = [("", *(row["name"] for row in rows))]
+    for name, values in (*differing["fields"].items(), *differing["environment"].items()):
         lines.append((name, *("" if value is None else str(value) for value in values)))
-    for name in sorted({name for row in rows for name in row.metrics}):
-        cells = [f"{row.metrics[name].best:.5g}" if name in row.metrics else "" for row in rows]
-        lines.append((f"best {name}", *cells))
+    for name in sorted({name for row in rows for name in row["metrics"]}):
+        best = [row["metrics"].get(name, {}).get("best") for row in rows]
+        lines.append((f"best {name}", *("" if value is None else f"{value:.5g}" for value in best)))
     print(table(lines))
     return 0
 

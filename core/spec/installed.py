@@ -19,7 +19,18 @@ from core.spec.children import SOURCE
 from core.spec.errors import UserError
 
 Extra = Literal[
-    "train", "demo", "map", "export", "registry", "notebook", "sweep", "tensorboard", "mlflow", "wandb", "figures"
+    "train",
+    "demo",
+    "map",
+    "export",
+    "registry",
+    "notebook",
+    "sweep",
+    "tensorboard",
+    "mlflow",
+    "wandb",
+    "figures",
+    "mcp",
 ]
 
 # Import names of the packages of each extra.
@@ -47,6 +58,7 @@ PARTS: Mapping[Extra, tuple[str, ...]] = {
     "mlflow": ("mlflow",),
     "wandb": ("wandb",),
     "figures": ("matplotlib",),
+    "mcp": ("mcp",),
 }
 _TITLES: Mapping[Extra, str] = {
     "train": "the trainer",
@@ -60,6 +72,7 @@ _TITLES: Mapping[Extra, str] = {
     "mlflow": "MLflow",
     "wandb": "W&B",
     "figures": "matplotlib, which draws figures for papers,",
+    "mcp": "the Python SDK of the Model Context Protocol",
 }
 
 

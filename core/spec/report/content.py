@@ -87,14 +87,14 @@ class Report:
         names = {name for run in self.runs for name in run.curves}
         shown = sorted((name for name in names if name.startswith(("val/", "test/"))), key=_rank)
         chosen = [*(["train/loss"] if "train/loss" in names else []), *shown][:MOST_PLOTS]
-        return {name: {run.name: _thinned(run.curves.get(name, {})) for run in self.runs} for name in chosen}
+        return {name: {run.name: thinned(run.curves.get(name, {})) for run in self.runs} for name in chosen}
 
 
 def collect(title: str, runs: Iterable[RunDir], note: str = "", study: StudyDir | None = None) -> Report:
     """Read the runs; unreadable parts are left out. ``study``: also its tables of results."""
     reported, settings = list[ReportedRun](), list[dict[str, Any]]()
     for run in runs:
-        reported.append(_read(run))
+        reported.append(read_curves(run))
         with suppress(UserError, OSError):
             settings.append(settings_of(read_any_config(run.config)))
     names = dict.fromkeys(name for values in settings for name in values if name not in _OWN_SETTINGS)
@@ -108,7 +108,8 @@ def collect(title: str, runs: Iterable[RunDir], note: str = "", study: StudyDir 
     return Report(title, note, results, reported, differing)
 
 
-def _read(run: RunDir) -> ReportedRun:
+def read_curves(run: RunDir) -> ReportedRun:
+    """What the events of ``run`` say, up to the first that cannot be read."""
     reported, reader, before, terminal = ReportedRun(run_label(run.path), run.path), EventReader(run.events), -1, None
     with suppress(UserError):
         while before != reader.offset:
@@ -125,9 +126,10 @@ def _rank(metric: str) -> tuple[bool, str]:
     return not ranks_runs(metric), metric
 
 
-def _thinned(curve: Mapping[int, float]) -> Curve:
+def thinned(curve: Mapping[int, float], most: int = _POINTS) -> Curve:
+    """The finite points in order, at most about ``most`` of them: every k-th, and the last."""
     points = sorted((step, value) for step, value in curve.items() if math.isfinite(value))
-    stride = max(1, math.ceil(len(points) / _POINTS))
+    stride = max(1, math.ceil(len(points) / most))
     return [*points[:-1:stride], *points[-1:]]
 
 

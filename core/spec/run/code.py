@@ -171,12 +171,12 @@ def check_resumed(config: RunConfig, run: RunDir) -> None:
 
 
 def check_known(configs: Iterable[RunConfig]) -> None:
-    """CodeError for code that this user has not run before, of a chain that is resumed: its folder has no copies."""
+    """CodeError for code that this user has not run before: of a chain that is resumed, or of a config by an agent."""
     allowed_digests = read_allowed_digests()
     for reference in chain.from_iterable(map(references, configs)):
         content = source_of(reference) if reference.is_file else None
         if content is None or digest_of(content) not in allowed_digests:
-            raise CodeError(f"you have not run {reference.place} before; start the chain with sdgui-core train.")
+            raise CodeError(f"you have not run {reference.place} before; run it once with sdgui-core train.")
 
 
 def code_option(config: RunConfig) -> list[str]:
