@@ -99,14 +99,6 @@ def test_captioning_is_stopped_and_resumed(qtbot: QtBot, panel: CaptionsPanel, t
     qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a z indeed"])
 
 
-def test_resuming_requests_only_the_remaining_images(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    panel.view.target.take_paths(images(tmp_path, "a.png", "slow.png", "z.png"))
-    qtbot.waitUntil(lambda: len(panel.model) == 3 and texts(panel)[0] == "a a indeed", timeout=10000)
-    panel.view.strip.cancelled.emit()
-    qtbot.waitUntil(lambda: "stopped" in panel.view.bar.text)
-    assert [Path(path).name for path in panel.work.makers["a"].remaining] == ["slow.png", "z.png"]
-
-
 def test_captioning_stays_visible_when_an_export_ends_or_is_cancelled(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
@@ -132,26 +124,6 @@ def test_a_dead_worker_is_reported_and_restarted(qtbot: QtBot, panel: CaptionsPa
     panel.edits.remove()
     drop(qtbot, panel, images(tmp_path / "q", "e.png"))
     qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a e indeed"])
-
-
-def test_a_failed_recaptioning_resumes_with_the_remaining_images(
-    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
-) -> None:
-    drop(qtbot, panel, images(tmp_path, "a.png", "b.png"))
-    panel.view.settings.set_settings(panel.view.settings.settings.model_copy(update={"prompt": "die"}))
-    panel.caption_all()
-    qtbot.waitUntil(lambda: "exited with code 3" in panel.view.bar.text, timeout=10000)
-    panel.view.settings.set_settings(panel.view.settings.settings.model_copy(update={"prompt": "see"}))
-    panel.view.bar.press_remedy()
-    qtbot.waitUntil(lambda: texts(panel) == ["see a a indeed", "see a b indeed"], timeout=10000)
-
-
-def test_an_emptied_caption_counts_as_missing(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    drop(qtbot, panel, images(tmp_path, "a.png", "b.png"))
-    panel.edits.type(panel.model.at(0).path, "")
-    assert panel.model.at(0).state == "waiting"
-    panel.caption_waiting()
-    qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a b indeed"], timeout=10000)
 
 
 def test_refused_files_are_still_reported_beside_failed_captions(

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.classify.panel import ClassifyPanel
 from sdgui.widgets.gallery.items import describe_item
-from sdgui.worker.replies import Failure
 from tests.sdgui.conftest import leave
 from tests.sdgui.panels.classify.classifying import OpenClassify, asked, classify
 
@@ -106,70 +103,6 @@ def test_student_and_teacher_are_compared_in_words_by_class_and_by_image(
     panel.view.compare.probe.click()
     qtbot.waitUntil(lambda: len(panel.view.results.results()) == 3, timeout=20000)
     qtbot.waitUntil(lambda: "Fused probe" in panel.view.compare.sentence.text(), timeout=20000)
-
-
-def test_the_comparison_stays_when_another_result_arrives(qtbot: QtBot, open_classify: OpenClassify) -> None:
-    panel = open_classify()
-    for method in ("image", "zero-shot"):
-        classify(qtbot, panel, method)
-    image, words = panel.view.results.results()[1].measure, panel.view.results.results()[0].measure
-    panel.view.compare.choose(words, image)
-    qtbot.waitUntil(lambda: panel.view.strip.isHidden())
-    classify(qtbot, panel, "knn")
-    assert panel.view.compare.b.currentData() == image
-    latest = panel.view.results.current()
-    assert latest is not None
-    assert panel.view.compare.first() == latest.measure, "the first follows what is shown"
-
-
-def test_the_few_shot_curve_grows_with_the_zero_shot_line_beside_it(qtbot: QtBot, open_classify: OpenClassify) -> None:
-    panel = open_classify()
-    classify(qtbot, panel, "zero-shot")
-    classify(qtbot, panel)
-    lengths: list[int] = []
-    shown = panel.view.curves.show_few_shot
-
-    def note(target: Any, kind: str, answer: Any) -> None:
-        lengths.append(len(answer["curve"]))
-        shown(target, kind, answer)
-
-    panel.view.curves.show_few_shot = note  # type: ignore[method-assign]
-    panel.view.curves.image.click()
-    qtbot.waitUntil(lambda: lengths == [1, 2, 3, 3], timeout=20000)
-    line, level = panel.view.curves.shots.lines()
-    assert list(line.x) == [1, 2, 4]
-    assert level.level
-    assert level.y == [pytest.approx(4 / 6)]
-    assert "images per class 4: 70.0 %" in panel.view.curves.shots.accessibleDescription()
-    assert "gave all" in panel.view.curves.notes.text()
-
-
-def test_a_failed_cell_request_is_repeated(
-    qtbot: QtBot, open_classify: OpenClassify, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    panel = open_classify()
-    classify(qtbot, panel)
-    with monkeypatch.context() as patch:
-        patch.setattr(
-            panel.session, "ask", lambda purpose, measure, verb, done, failed, **rest: failed(Failure("It ended."))
-        )
-        panel.view.matrix.ask_cell(0, 1)
-        assert panel.view.bar.text == "It ended."
-        panel.view.mistakes.more_requested.emit(12)
-        assert panel.view.mistakes._requested == panel.view.mistakes.gallery.model.rowCount()
-    panel.view.matrix.ask_cell(0, 1)
-    qtbot.waitUntil(lambda: panel.view.matrix.gallery.model.rowCount() == 1, timeout=20000)
-
-
-def test_images_of_another_cell_are_not_shown_in_this_one(qtbot: QtBot, open_classify: OpenClassify) -> None:
-    panel = open_classify()
-    classify(qtbot, panel)
-    panel.view.matrix.ask_cell(0, 1)
-    panel.view.matrix.ask_cell(0, 2)  # which is empty, so that nothing is asked
-    panel.view.matrix.show_cell(
-        {"true": "cat", "predicted": "Große Katze", "images": [{"image": "a", "probability": 1}]}
-    )
-    assert panel.view.matrix.gallery.model.rowCount() == 0
 
 
 def test_results_survive_a_restart_until_removed(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:

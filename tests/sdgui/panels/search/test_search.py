@@ -9,8 +9,8 @@ from PySide6.QtGui import QGuiApplication
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.main_window import MainWindow
-from sdgui.panels.search.collection import DATA, INDEX
-from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB, MAP
+from sdgui.panels.search.collection import DATA
+from sdgui.panels.search.layout import IMAGES_TAB, MAP
 from sdgui.panels.search.model import Query
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.gallery.items import describe_item
@@ -84,20 +84,6 @@ def test_a_saved_search_restores_its_filters(qtbot: QtBot, open_search: OpenSear
     assert requests(folder)[-1]["filters"] == filters
     assert not requests(folder)[-1]["group"]
     assert not search.view.filters.group.isChecked()
-
-
-def test_typing_replaces_a_known_caption_query(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
-    search = open_search()
-    search.view.tabs.setCurrentIndex(EVALUATION)
-    qtbot.waitUntil(lambda: bool(search.view.evaluation.model.visible_queries), timeout=10000)
-    search.view.evaluation.choose_first()
-    qtbot.waitUntil(lambda: bool(requests(folder)) and requests(folder)[-1].get("caption") == 5)
-    search.view.query.line.setFocus()
-    search.view.query.line.end(False)
-    qtbot.keyClicks(search.view.query.line, " at night")
-    qtbot.waitUntil(lambda: "texts" in requests(folder)[-1])
-    assert requests(folder)[-1]["texts"][0]["text"] == "a white line at night"
-    assert search.view.query.query().caption < 0
 
 
 def test_an_image_query_keeps_prompts_and_previous_searches(
@@ -244,28 +230,6 @@ def test_missing_images_are_grey_and_can_be_relocated(
     search.view.sheet.move_images.click()
     qtbot.waitUntil(lambda: bool(requests(folder, "search_relocate")), timeout=10000)
     assert requests(folder, "search_relocate")[0]["new"] == str(folder / "images")
-
-
-def test_an_index_is_built_with_progress_and_can_be_stopped(
-    qtbot: QtBot, open_search: OpenSearch, folder: Path, tmp_path: Path
-) -> None:
-    search = open_search()
-    sheet = search.view.sheet
-    search.view.source.collection.sheet.setChecked(True)
-    sheet.start()
-    assert "Choose the images" in search.view.bar.text
-    sheet.source.set_source("slow")
-    sheet.start()
-    assert "Choose the folder of the index" in search.view.bar.text
-    sheet.folder.setText(str(tmp_path / "made"))
-    sheet.build.click()
-    qtbot.waitUntil(lambda: "Encoding images" in search.view.strip.text, timeout=10000)
-    search.view.strip.cancelled.emit()
-    qtbot.waitUntil(lambda: "encoded images are kept" in search.view.bar.text, timeout=10000)
-    sheet.source.set_source("quick")
-    sheet.build.click()
-    qtbot.waitUntil(lambda: search.view.source.kind == INDEX, timeout=10000)
-    assert [request["source"] for request in requests(folder, "search_index")] == ["slow", "quick"]
 
 
 def test_a_newer_checkpoint_is_opened_automatically(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:

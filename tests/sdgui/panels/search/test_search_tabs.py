@@ -9,7 +9,6 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB, MAP
 from sdgui.panels.search.model import Part
-from sdgui.worker.verbs import SEARCH_EVALUATE
 from tests.sdgui.panels.search.conftest import OpenSearch, requests
 
 
@@ -38,23 +37,6 @@ def test_the_evaluation_lists_the_hardest_first_and_links_to_the_images(
     before = len(requests(folder, "search_evaluate"))
     search.open(1, reopen=True)  # another model's figures are not those of the one before
     qtbot.waitUntil(lambda: len(requests(folder, "search_evaluate")) == before + 1, timeout=10000)
-
-
-def test_running_requests_end_when_another_model_is_opened(qtbot: QtBot, open_search: OpenSearch) -> None:
-    search = open_search()
-    for side, session in enumerate(search.sessions):
-        judged: list[object] = []
-        session.ask("evaluate", SEARCH_EVALUATE, judged.append, lambda *_: None)
-        for purpose in ("query", "evaluate", "map"):
-            search._show_progress(side, purpose, "judging", 1, 10)
-        with qtbot.waitSignal(session.collection_opened):
-            search.open(side, reopen=True)
-            assert not {f"query{side}", f"evaluate{side}", f"map{side}"} & set(search.view.jobs.running())
-        assert judged == [], "of what is no longer open"
-    search._show_progress(1, "evaluate", "judging", 1, 10)
-    search.view.source.compare.setChecked(False)
-    assert search.view.jobs.running() == []
-    assert search.view.strip.isHidden()
 
 
 def test_the_map_shows_a_quick_layout_then_a_better_one_and_accepts_a_lasso(
