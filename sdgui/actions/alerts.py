@@ -111,7 +111,7 @@ class AlertsDialog(QDialog):
             ("Conditions", self.conditions),
             ("Desktop", self.desktop),
             ("Command", self.command),
-            ("Web hook", self.url),
+            ("Webhook", self.url),
         ):
             label = PlainLabel(title, self)
             label.setBuddy(widget)
