@@ -19,6 +19,7 @@ from core.spec.config import (
     parse_config,
     problems,
     read_config,
+    run,
     split_run,
     with_absolute_paths,
 )
@@ -82,6 +83,15 @@ def test_an_unknown_key_in_a_file_suggests_the_nearest(tmp_path: Path) -> None:
     path.write_text('{"optim": {"learning_rat": 1}}')
     with pytest.raises(ConfigError, match=r"config.json.*\n.*learning_rat.*did you mean optim.learning_rate"):
         read_config(path)
+
+
+def test_the_nearest_is_searched_once_for_runs_with_the_same_unknown_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[str] = []
+    monkeypatch.setattr(run, "nearest", lambda name, *_, **__: searched.append(name) or [])
+    for _ in range(3):
+        with pytest.raises(ConfigError, match="there is no such field"):
+            parse_config('{"optim": {"key_of_another_version": 1}}', "a file")
+    assert searched == ["optim.key_of_another_version"]
 
 
 @pytest.mark.parametrize(

@@ -244,11 +244,26 @@ def test_pipes_and_links_out_of_the_tree_are_not_read(tmp_path: Path) -> None:
     (logs / "linked").symlink_to(secret)
     for name in ("metrics.csv", "mlflow.db", "run-x.wandb", "trainer_state.json", "meta.yaml", "params.txt"):
         (logs / name).symlink_to(secret / "metrics.csv")
+    (logs / "out.log").write_text("a log of open_clip")
     os.mkfifo(logs / "events.out.tfevents.2")
     os.mkfifo(logs / "x.jsonl")
     assert finding.find_runs(logs) == []
     with pytest.raises(UserError, match="holds no run of another tool"):
         imported(logs, tmp_path)
+
+
+def test_events_that_link_out_of_a_run_folder_are_not_cut(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("step,loss\n1,1\n")
+    (run,) = imported(tmp_path / "m.csv", tmp_path).values()
+    secret = tmp_path / "secret"
+    secret.write_bytes(run.events.read_bytes() + b"more of it")
+    before = secret.read_bytes()
+    run.events.unlink()
+    run.events.symlink_to(secret)
+    problems: list[str] = []
+    import_runs(tmp_path / "m.csv", tmp_path / "runs", False, lambda _run, problem: problems.append(problem))
+    assert [problem for problem in problems if "is a link out of" in problem]
+    assert secret.read_bytes() == before
 
 
 def test_our_own_runs_are_not_imported_as_tables(tmp_path: Path) -> None:
