@@ -33,6 +33,15 @@ from tests.postgres import PostgresServer, postgres_server
 HERE = Path(__file__).parent
 OpenWindow = Callable[..., MainWindow]
 PATIENCE = 120_000  # milliseconds; a worker loads torch first
+POLLS = {  # a test need not wait as long as a user would not notice
+    "sdgui.actions.report._RENEW_MS": 50,
+    "sdgui.runs.chains._POLL_SECONDS": 0.05,
+    "sdgui.runs.follower._SELDOM_POLLS": 4,
+    "sdgui.runs.launcher._TICK_MS": 20,
+    "sdgui.runs.live._JUDGE_SECONDS": 0.05,
+    "sdgui.runs.study_programs.POLL_SECONDS": 0.05,
+    "sdgui.shared.colleagues._POLL_SECONDS": 0.1,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +63,14 @@ def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgres() -> Iterator[PostgresServer]:
     with postgres_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def frequent_polls() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for constant, value in POLLS.items():
+            patch.setattr(constant, value)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
