@@ -81,7 +81,7 @@ def test_every_step_is_saved_as_an_image(
     search.view.time.slider.setValue(0)
     qtbot.waitUntil(lambda: search.sessions[0].facts is not None and search.queries.answered)
     search.travel.save(tmp_path / "steps.webp")
-    qtbot.waitUntil(lambda: "are saved as" in search.view.bar.text)
+    qtbot.waitUntil(lambda: "steps saved as" in search.view.bar.text)
     (asked,) = requests(folder, "search_travel")
     assert (asked["steps"], asked["weights"], asked["to"]) == (
         [3, 6, 9],
