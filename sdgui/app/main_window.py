@@ -176,7 +176,6 @@ class MainWindow(QMainWindow):
         panel.saved.connect(self._last_writes.settled)
         if isinstance(panel, DefiningPanel):
             panel.edited.connect(lambda experiment: self._changed(Changes.of(experiment=experiment)))
-            panel.copy_requested.connect(self.experiment_commands.add)
 
     @property
     def panel(self) -> str:

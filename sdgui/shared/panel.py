@@ -79,7 +79,6 @@ class DefiningPanel(Panel):
     """The panel in which an experiment is defined, as actions and the window know it."""
 
     edited = Signal(int)  # experiment id: its config in the store changed
-    copy_requested = Signal(object)  # RunConfig of a launched run, to make an experiment of
 
     def save(self) -> bool:
         """Submit the edits; returns whether they were valid."""

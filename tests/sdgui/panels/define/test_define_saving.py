@@ -117,7 +117,7 @@ def test_a_run_shows_its_launched_config(qtbot: QtBot, define: DefinePanel, serv
     assert define.ready_to_launch()
     define.refresh()
     assert define.form.draft()["seed"] == "41"
-    with qtbot.waitSignal(define.copy_requested) as signal:
+    with qtbot.waitSignal(define.define_requested) as signal:
         define.bar.press_remedy()
     assert signal.args[0].seed == 41
     define.select(Selection(experiment))
