@@ -1,38 +1,73 @@
 """Interpolation of the weights of two models of one architecture (WiSE-FT, Wortsman et al. 2022).
 
-Flow: ``interpolated:RUN@ALPHA`` -> ``core.checkpoint.opening`` opens both networks -> ``interpolate_weights``;
-``core.evaluation.interpolation`` evaluates a range of alphas.
+Flow: ``interpolated:RUN@ALPHA`` -> ``core.checkpoint.opening`` opens both networks, or gets them from `Endpoints` ->
+``interpolated``; ``core.evaluation.interpolation`` evaluates a range of alphas.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from core.spec.errors import UserError
 
+N = TypeVar("N", bound=nn.Module)
+
+
+class Endpoints:
+    """The two networks that were interpolated last, so that the next alpha reads no file.
+
+    Off by default, since they need the memory of two models: a process that answers for many alphas turns ``keeps`` on.
+    """
+
+    keeps = False
+
+    def __init__(self) -> None:
+        self._last: tuple[Hashable, Any] | None = None
+
+    def get(self, key: Hashable, load: Callable[[], tuple[N, N]]) -> tuple[N, N]:
+        """The tuned and the initial network of ``key``, loaded unless they were the last."""
+        if self._last is not None and self._last[0] == key:
+            networks: tuple[N, N] = self._last[1]
+            return networks
+        self._last = None  # free it first
+        networks = load()
+        if self.keeps:
+            self._last = key, networks
+        return networks
+
+
+ENDPOINTS = Endpoints()
+
 
 @torch.no_grad()
-def interpolate_weights(tuned: nn.Module, initial: nn.Module, alpha: float) -> None:
-    """Change ``tuned`` to ``(1 - alpha) * initial + alpha * tuned``, tensor by tensor.
+def interpolated(tuned: N, initial: nn.Module, alpha: float) -> N:
+    """A network with the weights ``(1 - alpha) * initial + alpha * tuned``, tensor by tensor.
 
-    Tensors that the initial model does not have (heads, a fusion), and integer tensors, stay those of ``tuned``. Raises
-    UserError when the towers differ in a name or shape.
+    Tensors that the initial model does not have (heads, a fusion), and integer tensors, are those of ``tuned``, shared
+    with it. Raises UserError when the towers differ in a name or shape.
     """
     mixed = interpolate_states(tuned.state_dict(), initial.state_dict(), alpha)
-    tuned.load_state_dict(mixed)
+    shared = {id(tensor): tensor for tensor in (*tuned.parameters(), *tuned.buffers())}
+    network = copy.deepcopy(tuned, shared)  # the modules alone: building them anew would initialise every weight
+    network.load_state_dict(mixed, assign=True)
+    return network
 
 
 def interpolate_states(tuned: Mapping[str, Tensor], initial: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
-    """The state at ``alpha`` of the way from ``initial`` to ``tuned``; see ``interpolate_weights``."""
+    """The state at ``alpha`` of the way from ``initial`` to ``tuned``; see ``interpolated``."""
     towers = "towers.clip."
     for name in sorted({name for name in {*tuned, *initial} if name.startswith(towers)}):
-        if name not in tuned or name not in initial or tuned[name].shape != initial[name].shape:
+        shapes = [tuple(state[name].shape) if name in state else "missing" for state in (tuned, initial)]
+        if shapes[0] != shapes[1]:
             raise UserError(
-                f"models of different architectures cannot be interpolated: {name.removeprefix(towers)} differs in "
-                "shape; choose the model that training started from."
+                "models of different architectures cannot be interpolated: the shape of "
+                f"{name.removeprefix(towers)} is {shapes[0]} in one and {shapes[1]} in the other; choose two models of "
+                "one architecture, such as a run and the model that it started from."
             )
     return {
         name: torch.lerp(initial[name].to(value), value, alpha)

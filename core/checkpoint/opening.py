@@ -17,7 +17,7 @@ import torch
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import CheckpointInfo
-from core.checkpoint.interpolating import interpolate_weights
+from core.checkpoint.interpolating import ENDPOINTS, interpolated
 from core.checkpoint.scalars import saved
 from core.checkpoint.starting import load_towers
 from core.checkpoint.tensor_files import check_claims
@@ -147,13 +147,25 @@ def open_network(
     two models cannot be interpolated.
     """
     if isinstance(source, InterpolatedModel):
-        tuned, initial = (open_network(endpoint, device, progress) for endpoint in (source.tuned, source.initial))
-        interpolate_weights(tuned, initial, source.alpha)
-        return tuned
+        ends = source.tuned, source.initial
+
+        def load() -> tuple[Network, Network]:
+            tuned, initial = (open_network(end, device, progress) for end in ends)
+            return tuned, initial
+
+        tuned, initial = ENDPOINTS.get((device, *map(_version, ends)), load)
+        return interpolated(tuned, initial, source.alpha)
     with torch.random.fork_rng(devices=[]):
         if isinstance(source, RunNetwork):
             return _from_run(source, device)
         return _from_open_clip(source, progress).to(device)
+
+
+def _version(source: RunNetwork | OpenClipModel) -> tuple[str, ...]:
+    """Changes with the weights of ``source``."""
+    if isinstance(source, RunNetwork):
+        return str(source.path), str(source.path.stat().st_mtime_ns if source.path.exists() else "")
+    return source.architecture, *_files_key(source.pretrained)
 
 
 def _from_open_clip(source: OpenClipModel, progress: Progress | None) -> Network:
@@ -257,8 +269,13 @@ def model_key(name: str, weights: str = "") -> tuple[str, ...]:
     run_network = locate_run(name, weights)
     if run_network is not None:
         return str(run_network.run.path.resolve()), run_network.checkpoint, run_network.network
+    return (*_files_key(name), weights)
+
+
+def _files_key(name: str) -> tuple[str, ...]:
+    """``name``, with the times of the files where it is a folder."""
     folder = expand_user(name)
     if not folder.is_dir():
-        return name, weights
+        return (name,)
     files = sorted(file for file in folder.iterdir() if file.is_file())
-    return (str(folder.resolve()), *(f"{file.name} {file.stat().st_mtime_ns}" for file in files), weights)
+    return (str(folder.resolve()), *(f"{file.name} {file.stat().st_mtime_ns}" for file in files))

@@ -51,6 +51,7 @@ class CardFacts:
     network: str = ""  # student or teacher
     config: RunConfig | None = None  # of a run
     step: int = 0
+    interpolation: str = ""  # of which models the weights are interpolated, a sentence
     started: RunStarted | None = None  # data, device and precision of the training
     validation: Mapping[str, float] = field(default_factory=dict)
     reports: Sequence[Report] = ()
@@ -80,7 +81,9 @@ def _summary(facts: CardFacts) -> str:
         f"A {kind} with {facts.parameters / 1e6:.1f} million parameters: images of {vision['image_size']} pixels, "
         f"captions of {text.get('context_length', 77)} tokens, embeddings of {facts.model_cfg['embed_dim']} dimensions."
     ]
-    if facts.network:
+    if facts.interpolation:
+        lines.append(_text(facts.interpolation))
+    elif facts.network:
         lines.append(f"These are the weights of the {facts.network} after {_steps(facts)}.")
     rounded = "" if facts.precision == "fp32" else ", rounded from fp32"
     lines.append(f"The weights are stored in {facts.precision}{rounded}.")

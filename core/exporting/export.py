@@ -100,7 +100,8 @@ def export_model(
         progress(_STEPS[2], 2, len(_STEPS))
         facts = replace(_facts(source, model, model_cfg, out, form, licence, reports), precision=precision)
         if isinstance(located, InterpolatedModel):
-            facts = replace(facts, title=f"{facts.title}, interpolated at {located.alpha:g}", validation={})
+            title = f"{facts.title}, interpolated at {located.alpha:g}"
+            facts = replace(facts, title=title, interpolation=_interpolation(located), validation={})
         (partial / "README.md").write_text(model_card(facts), encoding="utf-8")
         if facts.config is not None:
             (partial / "config.json").write_text(facts.config.to_json(), encoding="utf-8")
@@ -244,6 +245,23 @@ def _facts(
         started=started,
         validation=validation,
     )
+
+
+def _interpolation(model: InterpolatedModel) -> str:
+    """Both models and alpha as a sentence, without folders, which are private."""
+    tuned, initial = _card_name(model.tuned), _card_name(model.initial)
+    return (
+        f"The weights are interpolated, tensor by tensor (WiSE-FT): {model.alpha:g} of {tuned} and "
+        f"{1 - model.alpha:g} of {initial}."
+    )
+
+
+def _card_name(source: RunNetwork | OpenClipModel) -> str:
+    if isinstance(source, OpenClipModel):
+        return " ".join(dict.fromkeys(PurePath(part).name for part in (source.architecture, source.pretrained) if part))
+    info = read_info(source.run, source.checkpoint)
+    name = run_config(info, f"the checkpoint {source.path}").name or source.run.path.name
+    return f"{name} ({source.network}, step {info.step:,})"
 
 
 def _without_folders(config: RunConfig) -> RunConfig:

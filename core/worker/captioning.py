@@ -17,6 +17,7 @@ from core.inference.images import find_images
 from core.spec.config import split_run
 from core.spec.errors import UserError
 from core.spec.reporter import Reporter
+from core.spec.run.model_names import tuned_name
 from core.worker.session import Recent, Session, Verb
 
 MAX_MODELS = 2  # models in memory
@@ -122,7 +123,7 @@ def _check_paths(paths: Any) -> list[str]:
 
 def _checkpoint_times(name: str) -> tuple[tuple[str, int], ...]:
     """Changes when the run of ``name`` writes a checkpoint, or a folder's weights are replaced."""
-    run_part = split_run(name)
+    run_part = split_run(tuned_name(name))
     if run_part is None:
         return ()
     folder, _ = run_part

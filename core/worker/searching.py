@@ -26,12 +26,11 @@ from core.search.index.manifest import Manifest, read_manifest
 from core.search.kept import update_folder_index
 from core.search.queries import RAW, Query, clean_text, read_terms
 from core.search.results import Options, Searcher
-from core.spec.config import expand_user, split_run
+from core.spec.config import expand_user
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, read_json
 from core.spec.reporter import Reporter
-from core.spec.run.folder import RunDir
-from core.spec.run.model_names import exact_name
+from core.spec.run.model_names import RunNetwork, exact_name, locate, parse_interpolated, tuned_of
 from core.worker.session import Recent, Session, Verb, read_key, write_key
 
 MAX_COLLECTIONS = 6  # in memory: two networks at a step and its neighbouring steps
@@ -119,6 +118,8 @@ class SearchSession(Session):
                 first=int(first) if data and not kept_folder else 0,
             )
             self._open.drop(lambda key: bool(kept_folder) and key == write_key(request))  # it may have grown
+            if _is_interpolated(exact):
+                self._drop_interpolated(exact)
         else:
             raise UserError("choose an index, or a model, to search with.")
         key = write_key(request)
@@ -138,11 +139,16 @@ class SearchSession(Session):
             "rest": collection.rest,
         }
 
+    def _drop_interpolated(self, model: str) -> None:
+        """Keep one interpolated collection besides those of ``model``: features of others are cached on disk."""
+        requests = [(key, _request(key)) for key in self._open]
+        others = [(key, other) for key, other in requests if _is_interpolated(other.model) and other.model != model]
+        stale = [key for key, other in others if other.first] + [key for key, other in others if not other.first][:-1]
+        self._open.drop(lambda key: key in stale)
+
     def _get(self, key: str, progress: Reporter) -> _OpenCollection:
         """The collection of ``key``, opened if it is not in memory."""
-        request: CollectionRequest = read_key(
-            CollectionRequest, key, "no collection is open; choose an index or a run first."
-        )
+        request = _request(key)
         return self._open.get(key, lambda: _OpenCollection(Searcher(_open_collection(request, progress))))
 
     def query(
@@ -303,11 +309,25 @@ class SearchSession(Session):
         return loaded.ranked
 
 
+def _request(key: str) -> CollectionRequest:
+    request: CollectionRequest = read_key(
+        CollectionRequest, key, "no collection is open; choose an index or a run first."
+    )
+    return request
+
+
 def _cached_index(keep: str, model: str, weights: str, data: str, progress: Reporter) -> str:
     """The cached index of a folder of images; "" if there is none."""
     if not keep or not data or not expand_user(data).is_dir():
         return ""
-    return str(update_folder_index(expand_user(keep), model, weights, data, progress) or "")
+    home = expand_user(keep)
+    if _is_interpolated(model):  # indexes of many alphas must not replace those of other models
+        home /= "interpolated"
+    return str(update_folder_index(home, model, weights, data, progress) or "")
+
+
+def _is_interpolated(model: str) -> bool:
+    return parse_interpolated(model) is not None
 
 
 def _manifest(folder: str) -> Manifest:
@@ -322,16 +342,16 @@ def _open_collection(request: CollectionRequest, progress: Reporter) -> Collecti
         return open_index(request.index, progress, request.model, request.weights)
     progress("loading the model", 0, 0)
     model = open_model(request.model, request.weights)
-    if request.data:
-        return encode_source(model, request.model, request.data, progress, first=request.first)
-    return encode_source(model, request.model, _held_out(request.model), progress, keep=True)  # cached per step
+    source = request.data or _held_out(request.model)
+    cached = not request.data or (_is_interpolated(request.model) and not request.first)  # per step and alpha
+    return encode_source(model, request.model, source, progress, keep=cached, first=request.first)
 
 
 def _held_out(model: str) -> str:
     """The validation data of the run of ``model``."""
-    run_part = split_run(model)
+    network = tuned_of(locate(model))
     try:
-        source = read_json(RunDir(run_part[0]).config, MEGABYTE)["data"]["val"] if run_part else ""
+        source = read_json(network.run.config, MEGABYTE)["data"]["val"] if isinstance(network, RunNetwork) else ""
     except (OSError, UserError, KeyError, TypeError):
         source = ""
     if not source:

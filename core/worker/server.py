@@ -23,6 +23,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn, TextIO
 
+from core.checkpoint.interpolating import ENDPOINTS
 from core.spec.errors import UserError
 from core.spec.reading import parse_json
 from core.spec.run.code import CodeNotAllowed
@@ -96,6 +97,7 @@ class Worker:
 
     def serve(self) -> None:
         """Serves until ``shutdown`` or the end of the requests."""
+        ENDPOINTS.keeps = True  # a slider asks for many alphas of the same two models
         threading.Thread(target=self._listen, name="requests", daemon=True).start()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         self._reply({"event": "ready", "receives": str(self._received.folder)})

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, Generic, TypeVar
 
@@ -65,6 +65,10 @@ class Recent(Generic[Key, Value]):
             del self._values[key]
         if dropped:
             self._freed()
+
+    def __iter__(self) -> Iterator[Key]:
+        """The keys, the least recently used first."""
+        return iter(self._values)
 
     def __contains__(self, key: object) -> bool:
         return key in self._values

@@ -13,6 +13,7 @@ from typing import Any
 from core.spec.errors import UserError
 from core.spec.machines.record import RemoteRecord, read_record
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import InterpolatedName, parse_interpolated
 
 FOLDER = "elsewhere"
 IMAGES = frozenset(
@@ -52,6 +53,12 @@ class PathTranslator:
         return self._remote_copies.get(name) or self._machine_path(name)
 
     def _machine_path(self, name: str) -> str:
+        if (parsed := parse_interpolated(name)) is not None:
+            tuned, initial = self._plain_path(parsed.tuned), self._plain_path(parsed.initial)
+            return str(InterpolatedName(tuned, initial, parsed.alpha))
+        return self._plain_path(name)
+
+    def _plain_path(self, name: str) -> str:
         if name.startswith(f"{self._root}/"):
             return name[len(str(self._root)) :]
         path = Path(name) if name.startswith("/") and len(name) < _LONGEST and "\0" not in name else None

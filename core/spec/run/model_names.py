@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from core.spec.config import expand_user, read_config, split_run
 from core.spec.errors import UserError, nearest
@@ -135,15 +136,55 @@ class InterpolatedModel:
 
     @property
     def name(self) -> str:
-        """A model name that still denotes these weights when a run has a better checkpoint."""
+        """A model name that, with the tuned network, still denotes these weights when a run has a better checkpoint."""
         initial = self.initial
         if isinstance(initial, RunNetwork):
-            initial_name = f";{initial.path.absolute()}"
+            initial_name = str(initial.path.absolute())
         elif self.from_config:
             initial_name = ""
         else:
-            initial_name = f";{OPEN_CLIP}{initial.architecture},{initial.pretrained}"
-        return f"{INTERPOLATED}{self.tuned.path.absolute()}{initial_name}@{self.alpha:g}"
+            initial_name = f"{OPEN_CLIP}{initial.architecture},{initial.pretrained}"
+        tuned_name = f"{self.tuned.run.path.absolute()}@{self.tuned.checkpoint}"
+        return str(InterpolatedName(tuned_name, initial_name, self.alpha))
+
+
+class InterpolatedName(NamedTuple):
+    """The parts of ``interpolated:RUN[;MODEL]@ALPHA``; ``str`` joins them."""
+
+    tuned: str
+    initial: str  # "": the model that training started from
+    alpha: float
+
+    def __str__(self) -> str:
+        initial = f";{self.initial}" if self.initial else ""
+        return f"{INTERPOLATED}{self.tuned}{initial}@{self.alpha:g}"
+
+
+def parse_interpolated(name: str) -> InterpolatedName | None:
+    """The parts of an interpolated model's name; None for any other name, and for an alpha outside 0 to 1."""
+    models, separator, alpha_text = name.removeprefix(INTERPOLATED).rpartition("@")
+    tuned, _, initial = models.partition(";")
+    try:
+        alpha = float(alpha_text) if separator and name.startswith(INTERPOLATED) else math.nan
+    except ValueError:
+        return None
+    return InterpolatedName(tuned, initial, alpha) if 0.0 <= alpha <= 1.0 else None
+
+
+def tuned_name(name: str) -> str:
+    """The name of the tuned model of interpolated weights; any other name itself."""
+    parsed = parse_interpolated(name)
+    return parsed.tuned if parsed is not None else name
+
+
+def run_and_checkpoint(name: str) -> tuple[str, str]:
+    """FOLDER and CHECKPOINT of ``FOLDER@CHECKPOINT``, also of interpolated weights; FOLDER is "" without an @.
+
+    Of a checkpoint's own name, such as ``step-00000030``, CHECKPOINT is the step: ``30``.
+    """
+    folder, _, checkpoint = tuned_name(name).rpartition("@")
+    digits = checkpoint.removeprefix("step-")
+    return folder, str(int(digits)) if digits.isdecimal() and len(digits) < 20 else checkpoint
 
 
 def tuned_of(source: RunNetwork | OpenClipModel | InterpolatedModel) -> RunNetwork | OpenClipModel:
@@ -181,14 +222,10 @@ def locate(name: str, weights: str = "") -> RunNetwork | OpenClipModel | Interpo
 
 
 def _interpolated(name: str, weights: str) -> InterpolatedModel:
-    models, separator, alpha_text = name.removeprefix(INTERPOLATED).rpartition("@")
-    tuned, _, initial_name = models.partition(";")
-    try:
-        alpha = float(alpha_text) if separator else math.nan
-    except ValueError:
-        alpha = math.nan
-    if not 0.0 <= alpha <= 1.0:
+    parsed = parse_interpolated(name)
+    if parsed is None:
         raise UserError(f"{excerpt(name)} does not end with a number from 0 to 1; write {INTERPOLATED}RUN@0.7.")
+    tuned, initial_name, alpha = parsed
     run = locate_run(tuned, weights)
     if run is None:
         raise UserError(f"there is no run {excerpt(tuned)!r} to interpolate; write {INTERPOLATED}RUN@{alpha:g}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,15 @@ import torch
 from safetensors.torch import load_file
 
 from core.__main__ import main
+from core.checkpoint import files
+from core.checkpoint.interpolating import ENDPOINTS
 from core.checkpoint.opening import model_key, open_model
 from core.evaluation.interpolation import GAIN, PathPoint, choose_point, interpolation_path
-from core.spec.config import override
+from core.spec.config import override, read_config
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
-from core.spec.run.model_names import exact_name
+from core.spec.run.model_names import RunNetwork, exact_name, locate
 from core.training.train import train
 from tests.core.images import write_pairs
 
@@ -68,6 +71,30 @@ def test_another_model_can_be_named_and_the_name_stays_valid(runs: tuple[Path, P
     assert torch.allclose(weights(exact)["towers.clip.visual.proj"], 0.25 * base + 0.75 * tuned, atol=1e-6)
 
 
+def test_a_further_alpha_reads_no_file_and_leaves_the_other_networks_as_they_are(
+    runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ENDPOINTS, "keeps", True)
+    monkeypatch.setattr(ENDPOINTS, "_last", None)
+    reads: list[str] = []
+    load = files.load_weights
+    monkeypatch.setattr(files, "load_weights", lambda run, *rest: reads.append(str(run.path)) or load(run, *rest))
+    first = open_model(f"interpolated:{runs[1]}@0.25").network
+    before = {name: value.clone() for name, value in first.state_dict().items()}
+    assert sorted(reads) == sorted(map(str, runs))
+    second = weights(f"interpolated:{runs[1]}@0.75")
+    assert sorted(reads) == sorted(map(str, runs))
+    assert all(torch.equal(value, before[name]) for name, value in first.state_dict().items())
+    base, tuned = (weights(str(path))["towers.clip.visual.proj"] for path in runs)
+    assert torch.allclose(second["towers.clip.visual.proj"], 0.25 * base + 0.75 * tuned, atol=1e-6)
+    source = locate(str(runs[0]))
+    assert isinstance(source, RunNetwork)
+    os.utime(source.path)
+    reads.clear()
+    weights(f"interpolated:{runs[1]}@0.5")
+    assert len(reads) == 2  # its weights were written again
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -98,12 +125,17 @@ def test_the_path_equals_models_opened_one_by_one(
     assert main(["interpolate", str(runs[1]), "--steps", "2", "--keep", "0.5"]) == 0
     chosen = capsys.readouterr().out.splitlines()[-1]
     written = json.loads((runs[1] / "interpolation.json").read_text())
+    tuned_config, base_config = (read_config(RunDir(path).config) for path in reversed(runs))
     assert chosen == f"interpolated:{runs[1]}@{written['alpha']:g}"
     assert [one["metrics"] for one in written["points"]] == [one.metrics for one in points]
     assert main(["export", chosen, str(tmp_path / "out"), "--format", "open_clip"]) == 0
     exported = load_file(next((tmp_path / "out").glob("*.safetensors")))
     wanted = weights(chosen)
     assert torch.allclose(exported["visual.proj"], wanted["towers.clip.visual.proj"])
+    card = (tmp_path / "out" / "README.md").read_text()
+    alpha = written["alpha"]
+    assert f"{alpha:g} of {tuned_config.name} (student" in card
+    assert f"{1 - alpha:g} of {base_config.name} (student" in card
 
 
 def test_the_chosen_point_gains_most_with_enough_retention() -> None:

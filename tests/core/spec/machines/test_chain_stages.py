@@ -147,6 +147,8 @@ def test_names_on_both_machines(tmp_path: Path) -> None:
         f"{run.path}@best": "/there/a@best",
         f"{run.path}/checkpoints/step-1/student.safetensors": "/there/a/checkpoints/step-1/student.safetensors",
         f"{run.path}/x.png": "/there/a/x.png",
+        f"interpolated:{run.path}@best@0.7": "interpolated:/there/a@best@0.7",
+        f"interpolated:{run.path}@3;open_clip:RN50@0": "interpolated:/there/a@3;open_clip:RN50@0",
         f"{tmp_path}/x.png": f"{tmp_path}/x.png",
         "relative/x.png": "relative/x.png",
         "open_clip:ViT-B-32": "open_clip:ViT-B-32",
