@@ -11,12 +11,14 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QWidget
 
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import run_and_checkpoint
 from sdgui.actions.failure_dialog import FailureDialog
 from sdgui.actions.menus import palette_entries
 from sdgui.actions.palette import CommandPalette
 from sdgui.experiments.commands import ExperimentCommands
 from sdgui.experiments.panel import ExperimentsPanel
 from sdgui.runs.background_tasks import BackgroundTasks
+from sdgui.runs.models import is_saved_model
 from sdgui.shared.services import Services
 from sdgui.widgets.actions import Actions
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:  # a popup's code is loaded when it is first opened
     from sdgui.experiments.activity import ActivityDialog
     from sdgui.experiments.describe import DescribeSheet
     from sdgui.shared.fixing.dialog import FixingDialog
+    from sdgui.shared.pickers.entries import ModelChoice
     from sdgui.shared.pickers.presets import PresetChooser
 
 
@@ -131,13 +134,25 @@ class Dialogs(QObject):
     def _report(self, text: str) -> None:
         FailureDialog(text, "", self.window).show()
 
-    def open_export(self, run: RunDir, name: str) -> None:
-        """Offer to export a model of ``run``."""
+    def export_choice(self, choice: ModelChoice) -> None:
+        """Offer to save the interpolated weights of a panel."""
+        self.open_export(RunDir(Path(run_and_checkpoint(choice.model)[0])), choice.title, choice)
+
+    def open_export(self, run: RunDir, name: str, choice: ModelChoice | None = None) -> None:
+        """Offer to export a model of ``run``; the interpolated weights of ``choice`` where it is given."""
         if self._export is None:
             from sdgui.actions.export.dialog import ExportDialog
 
             self._export = ExportDialog(self.window)
-        self._export.open_for(run, name)
+            self._export.program.done.connect(self._remember)
+        self._export.open_for(run, name, choice)
+
+    def _remember(self, folder: Path) -> None:
+        """List an exported model among the recent ones of every panel that can open it."""
+        from sdgui.shared.pickers.entries import ModelChoice, remember
+
+        if is_saved_model(folder):
+            remember(self._services.settings, ModelChoice(str(folder), "", folder.name))
 
     def close_export(self) -> None:
         """The window closes: an export that is being written ends."""

@@ -172,6 +172,7 @@ class MainWindow(QMainWindow):
         panel.choose_requested.connect(self.experiments.select_run)
         panel.ticks_requested.connect(self.experiments.set_ticked)
         panel.source_requested.connect(lambda name, source: self.show_panel(name).show_source(source))
+        panel.export_requested.connect(self.dialogs.export_choice)
         panel.changed.connect(self._changed)
         panel.saved.connect(self._last_writes.settled)
         if isinstance(panel, DefiningPanel):

@@ -190,10 +190,19 @@ def _pointed(run: RunDir, pointer: str, steps: list[int]) -> int:
     return int(text) if text.isdecimal() and int(text) in steps else steps[0]
 
 
+def starts_from(run: RunDir) -> str:
+    """The model whose weights the run started from (``towers.pretrained``), "" if they were random."""
+    return _tower_setting(run, "pretrained")
+
+
+def _tower_setting(run: RunDir, name: str) -> str:
+    towers = read_json(run.config).get("towers")
+    return str(towers.get(name) or "") if isinstance(towers, dict) else ""
+
+
 def _architecture_captions(run: RunDir) -> bool:
     """By the config, before there is a checkpoint."""
-    towers = read_json(run.config).get("towers")
-    name = str(towers.get("architecture", "")) if isinstance(towers, dict) else ""
+    name = _tower_setting(run, "architecture")
     return architectures().get(name, False) or _CAPTIONS in read_json(Path(name))
 
 

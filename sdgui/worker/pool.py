@@ -14,6 +14,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
+from core.spec.run.model_names import tuned_name
 from sdgui.worker.client import AskCode, WorkerClient
 
 MOST = 2  # models in memory at a time
@@ -82,7 +83,11 @@ class WorkerPool(QObject):
         self._timer.timeout.connect(self.free_idle)
 
     def client(self, key: str, title: str = "") -> WorkerClient:
-        """The worker of the model ``key`` (as ``open_model`` names models), not started yet when it is new."""
+        """The worker of the model ``key`` (as ``open_model`` names models), not started yet when it is new.
+
+        Weights interpolated with a run's are opened by the run's worker, which keeps both models in memory.
+        """
+        key, title = tuned_name(key), title if tuned_name(key) == key else ""
         member = self._members.get(key)
         if member is None:
             may_start, elsewhere = partial(self._may_start, key), partial(self._elsewhere, key)

@@ -28,9 +28,19 @@ from PySide6.QtWidgets import (
 from core.spec.paths import expand_user
 from core.spec.run.export_forms import EXPORT_FORMS
 from core.spec.run.folder import RunDir
-from core.spec.run.model_names import default_network, names, pointer, weights_in
+from core.spec.run.model_names import (
+    CHECKPOINT,
+    InterpolatedName,
+    default_network,
+    names,
+    parse_interpolated,
+    pointer,
+    run_and_checkpoint,
+    weights_in,
+)
 from sdgui.actions.export.program import ExportChoice, ExportProgram
 from sdgui.runs.background_tasks import BackgroundTasks
+from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.file_dialogs import ask_save
 from sdgui.widgets.icon_button import IconButton
@@ -82,6 +92,7 @@ class ExportDialog(QDialog):
         self.program = program or ExportProgram(self)
         self._tasks = BackgroundTasks(self)
         self._run: RunDir | None = None
+        self._choice: ModelChoice | None = None
         self._typed = False  # whether the folder is the user's own
         self._build()
         self._arrange()
@@ -176,10 +187,13 @@ class ExportDialog(QDialog):
         self.program.done.connect(self._done)
         self.program.failed.connect(self._failed)
 
-    def open_for(self, run: RunDir, name: str) -> None:
-        """Show what of a run can be exported; while one is being written, show that."""
+    def open_for(self, run: RunDir, name: str, choice: ModelChoice | None = None) -> None:
+        """Show what of a run can be exported; while one is being written, show that.
+
+        Of interpolated weights, ``choice`` has checkpoint, network, the initial model and alpha.
+        """
         if not self.program.active:
-            self._run, self._typed = run, False
+            self._run, self._typed, self._choice = run, False, choice
             self.title.setText(name)
             self.bar.clear()
             self._show_result(None)
@@ -194,6 +208,8 @@ class ExportDialog(QDialog):
         if run is not self._run:
             return
         self._fill(choices)
+        if self._choice is not None:
+            self._select(self._choice)
         if not choices:
             self._refuse(
                 "The run has no local checkpoint yet. Train it for longer, or fetch the checkpoint of a remote run "
@@ -205,6 +221,16 @@ class ExportDialog(QDialog):
         for choice in choices:
             self.checkpoint.addItem(choice.title, choice)
         self._enable()
+
+    def _select(self, choice: ModelChoice) -> None:
+        checkpoint = run_and_checkpoint(choice.model)[1]
+        name = CHECKPOINT.format(int(checkpoint)) if checkpoint.isdecimal() else checkpoint
+        rows = range(self.checkpoint.count())
+        self.checkpoint.setCurrentIndex(next((row for row in rows if self.checkpoint.itemData(row).name == name), 0))
+        self.network.setCurrentIndex(max(self.network.findData(choice.weights), 0))
+
+    def _interpolation(self) -> InterpolatedName | None:
+        return parse_interpolated(self._choice.model) if self._choice is not None else None
 
     # Choosing
     def _selected(self) -> Checkpoint | None:
@@ -235,6 +261,8 @@ class ExportDialog(QDialog):
         checkpoint = self._selected()
         if self._run is not None and checkpoint is not None and not self._typed:
             name = f"{self.form.currentData()}-{self.network.currentText()}-{checkpoint.name}"
+            if (interpolation := self._interpolation()) is not None:
+                name = f"{name}-alpha-{interpolation.alpha:g}"
             self.folder.setText(str(self._run.path / "exports" / name))
         self._enable()
 
@@ -268,9 +296,10 @@ class ExportDialog(QDialog):
             return
         self.bar.clear()
         self._show_result(None)
+        model, interpolation = f"{self._run.path}@{checkpoint.name}", self._interpolation()
         self.program.start(
             ExportChoice(
-                f"{self._run.path}@{checkpoint.name}",
+                model if interpolation is None else str(interpolation._replace(tuned=model)),
                 self.network.currentData(),
                 self.form.currentData(),
                 self.precision.currentData(),

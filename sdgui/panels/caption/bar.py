@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from sdgui.panels.caption.model import SIDES, Entry, Side
+from sdgui.shared.pickers.interpolation import InterpolationSlider
 from sdgui.shared.pickers.model_chip import ModelChip
 from sdgui.shared.services import Services
 from sdgui.widgets.icon_button import IconButton
@@ -48,6 +49,7 @@ class CaptionsBar(QWidget):
         super().__init__(parent)
         self.pickers: dict[Side, ModelChip] = {side: ModelChip(services, "caption", self) for side in SIDES}
         self.pickers["b"].setAccessibleName("Second model")
+        self.interpolations = {side: InterpolationSlider(picker, self) for side, picker in self.pickers.items()}
         self.tools = QWidget(self)
         self.compare = IconButton("ph.columns", "Compare with a second model", "", "", True, self)
         self.how = IconButton("ph.sliders-horizontal", "Generation settings", text="beam", parent=self)
@@ -74,7 +76,11 @@ class CaptionsBar(QWidget):
         self.words.textChanged.connect(lambda _text: self._typing.start())
         self.state.activated.connect(lambda _row: self._emit_filter())
         self.compare.toggled.connect(self.pickers["b"].setVisible)
+        self.compare.toggled.connect(self.interpolations["b"].set_available)
+        for slider in self.interpolations.values():
+            self.compare.toggled.connect(slider.set_compact)
         self.pickers["b"].hide()
+        self.interpolations["b"].set_available(False)
 
     def _arrange(self) -> None:
         top, tools = QHBoxLayout(), QHBoxLayout(self.tools)
@@ -82,8 +88,10 @@ class CaptionsBar(QWidget):
             button.setToolButtonStyle(_BESIDE)
             button.setProperty("hasText", True)
         top.addWidget(self.pickers["a"], 3)
+        top.addWidget(self.interpolations["a"])
         top.addWidget(self.compare)
         top.addWidget(self.pickers["b"], 3)
+        top.addWidget(self.interpolations["b"])
         top.addWidget(self.how)
         top.addStretch(1)
         for button in (self.add, self.again, self.export):

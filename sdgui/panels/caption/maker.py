@@ -107,11 +107,24 @@ class CaptionMaker(QObject):
             self._calls.cancel("open")
             self._calls.cancel("caption")
 
-    def close(self) -> None:
-        """Drop the queue and the connection."""
+    def drop(self) -> list[str]:
+        """Drop the queue without a signal, and return its images; answers that are still to come are ignored."""
+        jobs = [*([self._running_job] if self._running_job is not None else []), *self._jobs]
+        paths = [path for job in jobs for path in job.paths if path not in self._answered]
+        self._timer.stop()
+        self._answers.clear()
         self._jobs.clear()
         self._waiting.clear()
+        self._given_up.clear()
         self._running_job = None
+        if self._calls is not None:
+            self._calls.drop("open")
+            self._calls.drop("caption")
+        return paths
+
+    def close(self) -> None:
+        """Drop the queue and the connection."""
+        self.drop()
         if self._calls is not None:
             self._calls.close()
         self._calls, self._key = None, ""

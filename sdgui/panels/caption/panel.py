@@ -108,6 +108,8 @@ class CaptionsPanel(Panel):
         self.files.use_requested.connect(self._train_on)
         for side, picker in self.view.tools.pickers.items():
             picker.changed.connect(partial(self._model_chosen, side))
+            picker.interpolated.connect(partial(self._weights_changed, side))
+            self.view.tools.interpolations[side].save_requested.connect(self.export_requested)
             picker.refused.connect(lambda sentence: self.view.show_message(warning(sentence)))
         self.work.origin.connect(self._keep_origin)
         self.work.refused.connect(self.refusals.report_uncaptioned)
@@ -230,6 +232,11 @@ class CaptionsPanel(Panel):
         if self._held_paths is None and self.isVisible() and side in self.work.sides:
             self.work.caption_missing(side)
             self.work.open(side)
+
+    def _weights_changed(self, side: Side, _choice: ModelChoice) -> None:
+        """Caption the selected images again with the side's interpolated weights."""
+        if self._held_paths is None and self.isVisible() and side in self.work.sides:
+            self.work.caption_again(side, [entry.path for entry in self.view.list.selected()])
 
     def _title(self, side: Side) -> str:
         choice = self.view.tools.pickers[side].choice()

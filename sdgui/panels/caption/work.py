@@ -75,6 +75,11 @@ class CaptionsWork(QObject):
         for side in self.sides if sides is None else sides:
             self._start_maker(side, paths)
 
+    def caption_again(self, side: Side, paths: Sequence[str]) -> None:
+        """Caption these, and the images still queued, with other weights of the side's model."""
+        queued = self.makers[side].drop()
+        self._start_maker(side, dict.fromkeys([*paths, *queued]))
+
     def caption_missing(self, side: Side) -> None:
         """Caption the images that this side has not captioned yet."""
         self._start_maker(side, [entry.path for entry in self._model.entries() if side not in entry.captions])

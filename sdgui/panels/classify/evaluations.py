@@ -11,13 +11,15 @@ from typing import Any
 
 from PySide6.QtCore import QObject
 
+from core.spec.run.model_names import tuned_name
 from sdgui.panels.classify.model import Measure, Measured, method_title
 from sdgui.panels.classify.view import ClassifyView
 from sdgui.panels.classify.work import ClassifySession
+from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.message import Message, Remedy, ShowMessage
 from sdgui.worker.replies import Cancelled, Failure
 
-_LONG = ("measure", "compare", "few-shot", "apply")  # whose progress is shown
+_LONG = ("measure", "interpolated", "compare", "few-shot", "apply")  # whose progress is shown
 KEPT = "Cancelled. Encoded features are kept and reused next time."
 
 
@@ -52,6 +54,29 @@ class Evaluations(QObject):
         """Evaluate these, one after another."""
         self._queue, self._refusals = list(measures), []
         self._evaluate_next()
+
+    def follow_interpolation(self, choice: ModelChoice) -> None:
+        """Evaluate the shown result with other weights of its model, in place of that of earlier such weights."""
+        results, shown = self._view.results, self._view.results.current()
+        if shown is None or shown.measure.method == "saved" or self._session.busy("measure"):
+            return
+        target = shown.measure.target
+        if (tuned_name(target.model), target.weights) != (tuned_name(choice.model), choice.weights):
+            return
+        measure = shown.measure.other(model=choice.model, title=choice.title)
+        previous = shown if tuned_name(target.model) != target.model else None
+        self._session.drop("interpolated")
+        if (known := results.of(measure)) is not None:
+            results.replace(previous, known)
+            self._view.set_busy("")
+            return
+
+        def done(result: Measured) -> None:
+            self._view.set_busy("")
+            results.replace(previous, result)
+
+        self._show_start(measure)
+        self._session.measure_interpolated(measure, done, self.failed)
 
     def _evaluate_next(self) -> None:
         if not self._queue:

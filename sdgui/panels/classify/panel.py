@@ -67,6 +67,8 @@ class ClassifyPanel(Panel):
         view = self.view
         view.source.refused.connect(lambda sentence: self.show_message(Message("error", sentence)))
         view.source.model_changed.connect(self._probe_changed)
+        view.source.model.interpolated.connect(self.evaluations.follow_interpolation)
+        view.source.interpolation.save_requested.connect(self.export_requested)
         self.session.data_opened.connect(self._data_opened)
         view.empty.activated.connect(self._do_next_step)
         view.results.result_selected.connect(self._show_result)

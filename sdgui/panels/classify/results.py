@@ -11,6 +11,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QWidget
 
+from core.spec.run.model_names import parse_interpolated
 from sdgui.panels.classify.model import Measure, Measured, interval_text, method_title
 from sdgui.widgets.formats import percent
 from sdgui.widgets.layouts.boxes import vbox
@@ -111,7 +112,9 @@ class ResultList(QWidget):
         self.list.clear()
         for result in self._results:
             target = result.measure.target
-            model = " · ".join(part for part in (target.weights, target.title) if part)  # the differing part first
+            name = parse_interpolated(target.model)
+            alpha = f"alpha {name.alpha:g}" if name is not None else ""
+            model = " · ".join(filter(None, (alpha, target.weights, target.title)))  # the differing part first
             text = f"{percent(result.accuracy)}  {method_title(result.measure)}\n{model}"
             item = QListWidgetItem(text)
             lines = [

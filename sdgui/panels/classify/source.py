@@ -18,6 +18,7 @@ from core.spec.shards import may_be_there
 from sdgui.panels.classify.model import METHODS, SPLIT, Measure, Method, Target
 from sdgui.panels.classify.options import OptionsRow
 from sdgui.shared.pickers.data import DataPicker
+from sdgui.shared.pickers.interpolation import InterpolationSlider
 from sdgui.shared.pickers.model_chip import ModelChip
 from sdgui.shared.services import Services
 from sdgui.widgets.formats import count
@@ -41,6 +42,7 @@ class ClassifySource(QWidget):
         super().__init__(parent)
         self._settings = services.settings
         self.model = ModelChip(services, parent=self)
+        self.interpolation = InterpolationSlider(self.model, self)
         self.data = DataPicker(services, parent=self)
         self.label = NoWheelComboBox(self)
         self.train = NoWheelComboBox(self)
@@ -81,7 +83,9 @@ class ClassifySource(QWidget):
         self.train_row = QWidget(self)
         self.train_row.hide()
         self.options.hide()
-        top = hbox((self.model, 3, Qt.AlignmentFlag.AlignTop), (self.data, 2))
+        model = hbox((self.model, 1), self.interpolation)
+        model.setAlignment(Qt.AlignmentFlag.AlignTop)
+        top = hbox((model, 3), (self.data, 2))
         training, column = self.train_data, self.train_label
         labels = _named("Training data", training.box, self), _named("label column", column, self)
         hbox(labels[0], (training, 1), labels[1], column, into=self.train_row)

@@ -12,6 +12,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject
 
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import run_and_checkpoint, tuned_name
 from sdgui.panels.classify.model import Measure, Measured
 from sdgui.panels.classify.view import ClassifyView
 from sdgui.panels.classify.work import ClassifySession
@@ -48,8 +49,9 @@ class ClassifyTravel(QObject):
         if result is None:
             return
         self._view.matrix.time.set_busy(False)
-        folder, separator, checkpoint = result.measure.target.model.rpartition("@")
-        if not separator or result.measure.method in _NO_STEPS:
+        model = result.measure.target.model
+        folder, checkpoint = run_and_checkpoint(model)
+        if not folder or tuned_name(model) != model or result.measure.method in _NO_STEPS:
             self._view.matrix.offer_steps((), 0)
             return
 

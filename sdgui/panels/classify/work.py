@@ -13,6 +13,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
+from core.spec.run.model_names import tuned_name
 from sdgui.panels.classify.model import Measure, Measured, Target, read_measured
 from sdgui.panels.classify.verbs import CLASSIFY
 from sdgui.worker.calls import Done, Failed, WorkerCalls
@@ -36,7 +37,8 @@ class ClassifySession(QObject):
         self._probes: dict[Measure, str] = {}  # keys of probes from files
 
     def calls(self, model: str, title: str = "") -> WorkerCalls:
-        """The requests to the worker of ``model``."""
+        """The requests to the worker of ``model``; interpolated weights share that of their run."""
+        model = tuned_name(model)
         if model not in self._calls:
             calls = self._calls[model] = WorkerCalls(self._pool.client(model, title), self)
             calls.progress.connect(self.working)
@@ -73,6 +75,11 @@ class ClassifySession(QObject):
         """Evaluate another step of a run; all steps share one ``worker``."""
         self._homes[measure] = worker
         self._measure("step", measure, lambda answer: done(read_measured(measure, answer)), failed)
+
+    def measure_interpolated(self, measure: Measure, done: Callable[[Measured], None], failed: Failed) -> None:
+        """Evaluate other weights of the same model; an open request for earlier ones is dropped."""
+        self._homes[measure] = measure.target.model
+        self._measure("interpolated", measure, lambda answer: done(read_measured(measure, answer)), failed)
 
     def drop(self, purpose: str) -> None:
         """Drop the open requests of a purpose: their callbacks are not called."""

@@ -72,6 +72,8 @@ class SearchPanel(Panel):
         self.view.source.changed.connect(self.open)
         self.view.source.renewed.connect(lambda side: self.open(side, reopen=True))
         self.view.source.compared.connect(self._on_compared)
+        for slider in self.view.source.interpolations:
+            slider.save_requested.connect(self.export_requested)
         self.view.source.refused.connect(lambda sentence: self.view.show_message(warning(sentence)))
         self.view.source.collection.folder_chosen.connect(self.view.query.line.setFocus)
         self.view.query.past_chosen.connect(self.search_again)

@@ -6,15 +6,18 @@ Flow: chips and ``CollectionBox`` -> ``changed`` -> ``target(side)`` for each se
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QMenu, QToolButton, QWidget
 
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import parse_interpolated, run_and_checkpoint, tuned_name
 from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX, CollectionBox, short
 from sdgui.panels.search.work import Target
 from sdgui.runs.models import included_models, run_facts
+from sdgui.shared.pickers.interpolation import InterpolationSlider
 from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
 from sdgui.widgets.formats import count
@@ -39,6 +42,8 @@ class SourceBar(QWidget):
         super().__init__(parent)
         self._quiet, self._pool = False, services.pool
         self.pickers = (ModelChip(services, "search", self), ModelChip(services, "search", self))
+        first_slider, second_slider = (InterpolationSlider(picker, self) for picker in self.pickers)
+        self.interpolations = (first_slider, second_slider)
         self.compare = IconButton("ph.columns", "Compare with a second model", "Ctrl+B", "", True, self)
         self.presets = IconButton("ph.caret-down", "Ways to compare", parent=self)
         self.button = ChipButton("ph.image-square", "What is searched", self)
@@ -62,9 +67,8 @@ class SourceBar(QWidget):
         self.popover.set_first(self.collection.kind_box)
         self.popover.setMinimumWidth(64 * SPACE)
         vbox(self.collection, into=self.popover, margins=2 * SPACE)
-        row = hbox(
-            (self.pickers[0], 8), self.compare, self.presets, (self.pickers[1], 8), into=self, spacing=SPACE // 2
-        )
+        first, second = (((chip, 8), slider) for chip, slider in zip(self.pickers, self.interpolations, strict=True))
+        row = hbox(*first, self.compare, self.presets, *second, into=self, spacing=SPACE // 2)
         row.addSpacing(SPACE)
         row.addWidget(self.button, 7)
         row.addStretch()  # a chip has a maximum width; the rest is empty
@@ -112,7 +116,7 @@ class SourceBar(QWidget):
         data = self.collection.data.source() if self.kind == DATA else ""
         if self.kind == DATA and not data:
             return None
-        worker = self._travelled if choice.model.rpartition("@")[0] == self._travelled else ""
+        worker = self._travelled if run_and_checkpoint(choice.model)[0] == self._travelled else ""
         return Target(choice.model, choice.weights, choice.title, data=data, worker=worker)
 
     def run(self) -> Path | None:
@@ -120,7 +124,7 @@ class SourceBar(QWidget):
         choice = self.pickers[0].choice()
         if self.kind == INDEX or choice is None or not self.pickers[0].steps():
             return None
-        return Path(choice.model.rpartition("@")[0])
+        return Path(run_and_checkpoint(choice.model)[0])
 
     def go_to_step(self, step: int) -> None:
         """Move the first model to ``step`` of its run, and the second if it is of the same run."""
@@ -130,7 +134,7 @@ class SourceBar(QWidget):
         self._travelled, self._quiet = str(run), True
         for picker in self.pickers[: 1 + self.comparing]:
             choice = picker.choice()
-            if choice is not None and choice.model.rpartition("@")[0] == self._travelled:
+            if choice is not None and run_and_checkpoint(choice.model)[0] == self._travelled:
                 picker.set_checkpoint(step)
         self._quiet = False
         self.changed.emit(-1)
@@ -144,7 +148,8 @@ class SourceBar(QWidget):
         if self.comparing and other_choice is not None:
             if mine.model == other_choice.model and mine.weights != other_choice.weights:
                 return mine.weights.capitalize() or mine.title
-            if mine.model.rpartition("@")[0] == other_choice.model.rpartition("@")[0] and "@" in mine.model:
+            folders = [run_and_checkpoint(choice.model)[0] for choice in (mine, other_choice)]
+            if folders[0] == folders[1] != "":
                 return mine.title.partition(" · ")[2].rpartition(" · ")[0] or mine.title
         return mine.title
 
@@ -237,9 +242,10 @@ class SourceBar(QWidget):
 
     def follow_model(self, side: int, model: str, weights: str) -> None:
         """Show in the picker the model that made the opened index."""
-        folder, separator, checkpoint = model.rpartition("@")
-        if separator and checkpoint.startswith("step-"):
-            model = f"{folder}@{int(checkpoint.removeprefix('step-'))}"
+        folder, checkpoint = run_and_checkpoint(model)
+        run = f"{folder}@{checkpoint}" if folder else model
+        interpolated = parse_interpolated(model)
+        model = run if interpolated is None else str(interpolated._replace(tuned=run))
         choice = self.pickers[side].choice()
         if choice is not None and (choice.model, choice.weights) == (model, weights):
             return
@@ -304,11 +310,12 @@ class SourceBar(QWidget):
 
     def _compare_toggled(self, on: bool) -> None:
         if on and self.pickers[1].choice() is None and (choice := self.pickers[0].choice()) is not None:
-            other_network = (
-                next((w for w in ("teacher", "student") if w != choice.weights), "") if choice.weights else ""
-            )
+            networks = [network for network in self.pickers[0].networks() if network != choice.weights]
+            other = replace(choice, weights=networks[0] if networks else choice.weights)
+            if tuned_name(choice.model) != choice.model:  # interpolated weights beside the tuned ones
+                other = replace(choice, model=tuned_name(choice.model))
             before, self._quiet = self._quiet, True
-            self.pickers[1].set_choice(ModelChoice(choice.model, other_network, choice.title, choice.run_id))
+            self.pickers[1].set_choice(other)
             self._quiet = before
         self._show()
         if not self._quiet:
@@ -316,6 +323,9 @@ class SourceBar(QWidget):
 
     def _show(self) -> None:
         self.pickers[1].setVisible(self.comparing)
+        for slider, is_shown in zip(self.interpolations, (True, self.comparing), strict=True):
+            slider.set_compact(self.comparing)
+            slider.set_available(is_shown and self.kind != INDEX)  # an index belongs to the weights that made it
         self.collection.set_comparing(self.comparing)
         title = self.collection.title()
         if not self.button.text().startswith(title):  # else keep the number of images

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject
 
+from core.spec.run.model_names import run_and_checkpoint
 from sdgui.panels.search.layout import SearchView
 from sdgui.panels.search.queries import SearchQueries
 from sdgui.panels.search.work import SearchSession
@@ -122,7 +123,7 @@ class SearchTravel(QObject):
             return
         self._view.time.play.setChecked(False)
         targets = [session.target for session in self._sessions if session.target is not None]
-        run_targets = [target for target in targets if target.model.rpartition("@")[0] == str(self._run)]
+        run_targets = [target for target in targets if run_and_checkpoint(target.model)[0] == str(self._run)]
         weights = list(dict.fromkeys(target.weights for target in run_targets))
         query = self._queries.query.request(True)
         if self._saving is not None:

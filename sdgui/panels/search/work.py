@@ -13,6 +13,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
+from core.spec.run.model_names import run_and_checkpoint, tuned_name
 from sdgui.worker.calls import Failed, WorkerCalls
 from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Failure
@@ -44,15 +45,14 @@ class Target:
     worker: str = ""  # key of a shared worker, which opens all steps of a run; default: the model's own
 
     def stepped_from(self, previous: Target | None) -> bool:
-        """Whether ``previous`` is the same network on the same images at another step of the run."""
-        if previous is None or not self.worker or self.index or previous.index:
+        """Whether ``previous`` is the same network on the same images at another step of the run, or another alpha."""
+        if previous is None or self.index or self.model == previous.model:
             return False
-        is_same_source = (self.weights, self.data) == (previous.weights, previous.data)
-        return (
-            is_same_source
-            and self.model != previous.model
-            and self.model.rpartition("@")[0] == previous.model.rpartition("@")[0]
-        )
+        if previous.index or (self.weights, self.data) != (previous.weights, previous.data):
+            return False
+        if self.worker:
+            return run_and_checkpoint(self.model)[0] == run_and_checkpoint(previous.model)[0]
+        return tuned_name(self.model) == tuned_name(previous.model)
 
     @property
     def grows(self) -> bool:

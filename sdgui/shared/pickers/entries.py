@@ -14,6 +14,7 @@ from typing import Literal
 from PySide6.QtCore import QSettings
 
 from core.spec.run.folder import RunDir
+from core.spec.run.model_names import run_and_checkpoint, tuned_name
 from sdgui.runs.models import (
     OPEN_CLIP,
     architectures,
@@ -187,13 +188,13 @@ def folder_entry(folder: Path, needs: Needs) -> ModelEntry | None:
 
 def choice_entry(choice: ModelChoice, needs: Needs) -> ModelEntry:
     """The line that a choice is picked from."""
-    name = choice.model
+    name = tuned_name(choice.model)
     if name.startswith(OPEN_CLIP):
         name = name.removeprefix(OPEN_CLIP)
         reason = _NO_CAPTIONS if needs == "caption" and not architectures().get(name.partition(",")[0], False) else ""
         return ModelEntry("open_clip", name, open_clip_title(name), reason, recent=choice)
     model_path = existing_path(name)
-    folder = Path(name if model_path is not None and model_path.is_dir() else name.rpartition("@")[0])
+    folder = Path(name if model_path is not None and model_path.is_dir() else run_and_checkpoint(name)[0])
     entry = folder_entry(folder, needs)
     if entry is None:
         return ModelEntry("folder", str(folder), choice.title, _GONE, choice.run_id, choice)

@@ -16,9 +16,9 @@ from PySide6.QtWidgets import QWidget
 
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
-from core.spec.run.model_names import default_network
+from core.spec.run.model_names import InterpolatedName, default_network, parse_interpolated, run_and_checkpoint
 from sdgui.runs.background_tasks import BackgroundTasks
-from sdgui.runs.models import OPEN_CLIP, RunFacts, run_facts
+from sdgui.runs.models import OPEN_CLIP, RunFacts, run_facts, starts_from
 from sdgui.shared.pickers.entries import (
     ModelChoice,
     ModelEntry,
@@ -56,10 +56,13 @@ class ModelChip(ChipButton):
 
     ``changed`` whenever the choice changes, by the user or by code; ``renewed`` when a new checkpoint of the chosen
     live run has become its best or last: ``choice.model`` stays the same, and the panel decides when to read it again.
+    With ``interpolates`` a run's weights can be interpolated with those of another model.
     """
 
     changed = Signal(object)  # ModelChoice
     renewed = Signal(object)  # ModelChoice
+    interpolated = Signal(object)  # ModelChoice with another alpha or initial model; after ``changed``
+    shown = Signal()  # what the chip shows was read anew
     refused = Signal(str)  # a message: what was dropped is no model, or not for this panel
 
     def __init__(self, services: Services, needs: Needs = "search", parent: QWidget | None = None) -> None:
@@ -69,6 +72,9 @@ class ModelChip(ChipButton):
         self._checkpoint: str | int = ""  # of a run: "best", "last" or a step
         self._network = ""  # of a run: "student" or "teacher"
         self._facts: RunFacts | None = None  # of the chosen run
+        self.interpolates = False
+        self.alpha = 1.0  # share of the chosen run's weights
+        self._initial = self._initial_title = ""  # of the rest; "": of the model that the run started from
         self._emitted: ModelChoice | None = None
         self._step: int | None = None  # what "best" or "last" meant when it was emitted
         self._filling = 0  # lists that are being read
@@ -89,6 +95,7 @@ class ModelChip(ChipButton):
         popover.checkpoint_picked.connect(self.set_checkpoint)
         popover.network_picked.connect(self.set_network)
         popover.folder_requested.connect(self._ask_folder)
+        popover.initial_picked.connect(self.set_initial)
         return popover
 
     # Selection
@@ -100,8 +107,11 @@ class ModelChip(ChipButton):
         if entry.kind == "run":
             step = count(self._pointed())
             checkpoint = f"{self._checkpoint}, step {step}" if isinstance(self._checkpoint, str) else f"step {step}"
-            title = " · ".join(part for part in (entry.title, checkpoint, self._network) if part)
-            return ModelChoice(f"{entry.name}@{self._checkpoint}", self._network, title, entry.run_id)
+            title = " · ".join(filter(None, (entry.title, checkpoint, self._alpha_text(), self._network)))
+            model = f"{entry.name}@{self._checkpoint}"
+            if self.alpha < 1.0:
+                model = str(InterpolatedName(model, self._initial, self.alpha))
+            return ModelChoice(model, self._network, title, entry.run_id)
         prefix = OPEN_CLIP if entry.kind == "open_clip" else ""
         return ModelChoice(f"{prefix}{entry.name}", "", entry.title)
 
@@ -142,6 +152,49 @@ class ModelChip(ChipButton):
         if self._facts is not None and (checkpoint in ("best", "last") or checkpoint in self._facts.steps):
             self._checkpoint = checkpoint
             self._emit_choice()
+
+    # Interpolation
+    def interpolation_ends(self) -> tuple[str, str] | None:
+        """The titles of the initial and the tuned model; None where there is nothing to interpolate with."""
+        entry = self._entry
+        if entry is None or entry.kind != "run" or not self.interpolates or self.steps() == ():
+            return None
+        if self._initial:
+            return self._initial_title, entry.title
+        start = starts_from(RunDir(entry.name))
+        return (f"the initial weights ({Path(start).name})", f"the tuned weights of {entry.title}") if start else None
+
+    def interpolates_with_another(self) -> bool:
+        """Whether the initial weights are those of a model that the user chose."""
+        return bool(self._initial)
+
+    def set_alpha(self, alpha: float) -> None:
+        """Use ``alpha`` of the chosen run's weights, and the rest of the initial model's."""
+        if alpha != self.alpha and self.interpolation_ends() is not None:
+            self.alpha = alpha
+            self._emit_interpolated()
+
+    def set_initial(self, entry: ModelEntry) -> None:
+        """Interpolate the chosen run with this model, half of each."""
+        prefix, checkpoint = OPEN_CLIP if entry.kind == "open_clip" else "", "@best" if entry.kind == "run" else ""
+        self._set_initial(entry.recent.model if entry.recent is not None else f"{prefix}{entry.name}{checkpoint}", 0.5)
+        self._emit_interpolated()
+
+    def _set_initial(self, model: str, alpha: float) -> None:
+        self._initial, self.alpha = model, alpha
+        named = ModelChoice(model, "", Path(run_and_checkpoint(model)[0] or model).name)
+        entry = choice_entry(named, self._needs)
+        self._initial_title = (self._listed_entry(entry) or entry).title if model else ""
+
+    def _emit_interpolated(self) -> None:
+        self._emit_choice()
+        if (choice := self.choice()) is not None:
+            self.interpolated.emit(choice)
+
+    def _alpha_text(self) -> str:
+        if self.alpha == 1.0:
+            return ""
+        return f"alpha {self.alpha:g}" + (f" with {self._initial_title}" if self._initial else "")
 
     def show_run(self, run_id: int) -> bool:
         """Choose a run of the store at its best checkpoint; False if it cannot be used."""
@@ -188,7 +241,7 @@ class ModelChip(ChipButton):
     def open(self, typed: str = "") -> None:
         """Open the list of models, with ``typed`` in its search line."""
         facts = self._facts if self._entry is not None and self._entry.kind == "run" else None
-        self.popover.show_run(facts, self._checkpoint, self._network)
+        self.popover.show_run(facts, self._checkpoint, self._network, self.interpolates)
         self.popover.open_below(self, typed)
         self._fill()
 
@@ -230,12 +283,9 @@ class ModelChip(ChipButton):
         current = self._listed_entry(entry)
         if choice is None or current is None:
             return entry
-        checkpoint = choice.model.rpartition("@")[2]
-        title = " · ".join(
-            filter(
-                None, (current.title, choice.weights, f"step {checkpoint}" if checkpoint.isdecimal() else checkpoint)
-            )
-        )
+        checkpoint = run_and_checkpoint(choice.model)[1]
+        checkpoint = f"step {checkpoint}" if checkpoint.isdecimal() else checkpoint
+        title = " · ".join(filter(None, (current.title, choice.weights, checkpoint)))
         return replace(entry, title=title, metric=current.metric, about=current.about)
 
     def _listed_entry(self, entry: ModelEntry) -> ModelEntry | None:
@@ -258,8 +308,10 @@ class ModelChip(ChipButton):
         if current is None and before is not None and entry.kind != "open_clip":
             title = Path(entry.name).name
         used = ModelEntry(entry.kind, entry.name, title, "", run_id)
+        name = parse_interpolated(before.model) if before is not None and self.interpolates else None
+        self._set_initial(name.initial if name is not None else "", name.alpha if name is not None else 1.0)
         if used.kind == "run":
-            checkpoint = before.model.rpartition("@")[2] if before is not None else "best"
+            checkpoint = run_and_checkpoint(before.model)[1] if before is not None else "best"
             self._set_run(
                 used, int(checkpoint) if checkpoint.isdecimal() else checkpoint, before.weights if before else ""
             )
@@ -298,7 +350,8 @@ class ModelChip(ChipButton):
         newer = step != self._step
         self._step = step
         if before is None or (before.model, before.weights) != (choice.model, choice.weights):
-            remember(self._services.settings, choice)
+            if self.alpha == 1.0:
+                remember(self._services.settings, choice)
             self.changed.emit(choice)
         elif newer:
             self.renewed.emit(choice)
@@ -310,13 +363,14 @@ class ModelChip(ChipButton):
         about = f"{choice.title}\n{choice.model}\n" if choice is not None else ""
         self.setToolTip(plain_tip(f"{about}Press to choose another model"))
         self.setAccessibleDescription(choice.title if choice is not None else _NOTHING)
+        self.shown.emit()
 
     def short_title(self) -> str:
         """``sd-clip demo · run 1 · teacher · best``; "" while nothing is chosen."""
         if self._entry is None:
             return ""
         checkpoint = f"step {count(self._checkpoint)}" if isinstance(self._checkpoint, int) else self._checkpoint
-        return " · ".join(filter(None, (self._entry.title, self._network, checkpoint)))
+        return " · ".join(filter(None, (self._entry.title, self._network, checkpoint, self._alpha_text())))
 
     def _schedule_refresh(self, run_id: int) -> None:
         if self._entry is not None and self._entry.run_id == run_id and not self._look.isActive():

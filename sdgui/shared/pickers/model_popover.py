@@ -24,6 +24,7 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 UNTRAINED: Final = "Random weights"
 _WIDTH, _HEIGHT = 66 * SPACE, 62 * SPACE
+_SEARCH = "Search runs and pretrained models, or paste a folder"
 _STEPS = {Qt.Key.Key_Down: (1, 1), Qt.Key.Key_Up: (-1, 1), Qt.Key.Key_PageDown: (1, 6), Qt.Key.Key_PageUp: (-1, 6)}
 
 
@@ -34,6 +35,7 @@ class ModelPopover(QFrame):
     checkpoint_picked = Signal(object)  # "best", "last" or a step
     network_picked = Signal(str)
     folder_requested = Signal()
+    initial_picked = Signal(object)  # ModelEntry to interpolate the chosen run with
 
     def __init__(self, needs: Needs, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
@@ -43,7 +45,7 @@ class ModelPopover(QFrame):
         self.setAccessibleName("Choose a model")
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.line = QLineEdit(self)
-        self.line.setPlaceholderText("Search runs and pretrained models, or paste a folder")
+        self.line.setPlaceholderText(_SEARCH)
         self.line.setAccessibleName("Search models")
         self.line.setClearButtonEnabled(True)
         self.lines = ModelLines(self)
@@ -57,6 +59,8 @@ class ModelPopover(QFrame):
         self.checkpoints, self.weights = NoWheelComboBox(self), NoWheelComboBox(self)
         self._which_title, self._weights_title = PlainLabel("&Checkpoint", self), PlainLabel("&Network", self)
         self._folder = QPushButton("&Folder …", self)
+        self.interpolate = QPushButton("&Interpolate with …", self)
+        self._pairing = False  # whether the next pick is the model to interpolate with
         self._arrange()
         self.line.textChanged.connect(self._find)
         self.line.installEventFilter(self)
@@ -64,11 +68,13 @@ class ModelPopover(QFrame):
         self.checkpoints.activated.connect(lambda _row: self.checkpoint_picked.emit(self.checkpoints.currentData()))
         self.weights.activated.connect(lambda _row: self.network_picked.emit(str(self.weights.currentData())))
         self._folder.clicked.connect(self._ask_folder)
+        self.interpolate.clicked.connect(lambda: self._set_pairing(True))
 
     def _arrange(self) -> None:
         self.checkpoints.setAccessibleName("Checkpoint")
         self.weights.setAccessibleName("Student or teacher")
         self._folder.setToolTip("Choose the folder of a run, or of a model saved by open_clip or transformers")
+        self.interpolate.setToolTip("Choose a second model of the same architecture; a slider moves between the two")
         foot = QHBoxLayout()
         foot.setSpacing(SPACE)
         for title, box in ((self._which_title, self.checkpoints), (self._weights_title, self.weights)):
@@ -78,6 +84,7 @@ class ModelPopover(QFrame):
             foot.addWidget(title)
             foot.addWidget(box)
         foot.addStretch(1)
+        foot.addWidget(self.interpolate)
         foot.addWidget(self._folder)
         vbox(self.line, (self.list, 1), self.note, foot, into=self, margins=SPACE)
 
@@ -100,8 +107,10 @@ class ModelPopover(QFrame):
         self._groups = groups
         self._find(self.line.text())
 
-    def show_run(self, facts: RunFacts | None, checkpoint: str | int, weights: str) -> None:
+    def show_run(self, facts: RunFacts | None, checkpoint: str | int, weights: str, interpolates: bool = False) -> None:
         """Offer the checkpoints and networks of the chosen run; None for any other model."""
+        self._set_pairing(False)
+        self.interpolate.setVisible(interpolates and facts is not None)
         for box in (self.checkpoints, self.weights):
             box.clear()
         if facts is not None:
@@ -121,6 +130,13 @@ class ModelPopover(QFrame):
             (self.weights, self.weights.count() > 1),
         ):
             widget.setVisible(is_visible)
+
+    def _set_pairing(self, is_on: bool) -> None:
+        self._pairing = is_on
+        self.line.setPlaceholderText("Interpolate with a model of the same architecture" if is_on else _SEARCH)
+        self.interpolate.setEnabled(not is_on)
+        self._folder.setEnabled(not is_on)
+        self.line.setFocus()
 
     def _find(self, words: str) -> None:
         before = self.lines.entry(self.list.currentIndex().row())
@@ -159,7 +175,7 @@ class ModelPopover(QFrame):
     def _pick(self, entry: ModelEntry | None) -> None:
         if entry is not None and not entry.reason:
             self.hide()
-            self.picked.emit(entry)
+            (self.initial_picked if self._pairing else self.picked).emit(entry)
 
     def _ask_folder(self) -> None:
         self.hide()

@@ -15,6 +15,7 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
 from core.spec.data.fixes import Fix, Kind
+from core.spec.run.model_names import run_and_checkpoint
 from sdgui.panels.classify.model import Measured
 from sdgui.shared.basket import Basket, Finding, offer_in_menu
 from sdgui.widgets.formats import count, percent
@@ -84,7 +85,7 @@ class MistakesTab(QWidget):
                 label=label,
                 value=self._predicted[row] if label else "",
                 panel="Classify",
-                run=target.model.rpartition("@")[0] or target.model,
+                run=run_and_checkpoint(target.model)[0] or target.model,
             )
             for row in rows
         ]
