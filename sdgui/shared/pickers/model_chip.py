@@ -105,7 +105,7 @@ class ModelChip(ChipButton):
         if entry is None or entry.reason:
             return None
         if entry.kind == "run":
-            step = count(self._pointed())
+            step = count(self.step())
             checkpoint = f"{self._checkpoint}, step {step}" if isinstance(self._checkpoint, str) else f"step {step}"
             title = " · ".join(filter(None, (entry.title, checkpoint, self._alpha_text(), self._network)))
             model = f"{entry.name}@{self._checkpoint}"
@@ -121,7 +121,10 @@ class ModelChip(ChipButton):
 
     def step(self) -> int:
         """The step that the chosen checkpoint is of now; 0 for any other model."""
-        return self._pointed() if self._facts is not None else 0
+        if isinstance(self._checkpoint, int):
+            return self._checkpoint
+        step = None if self._facts is None else self._facts.best if self._checkpoint == "best" else self._facts.last
+        return step or 0
 
     def steps(self) -> tuple[int, ...]:
         """The steps of the chosen run's checkpoints, ascending; () for any other model."""
@@ -333,19 +336,13 @@ class ModelChip(ChipButton):
                 network = ""
         self._network = network if network in facts.networks else next(iter(facts.networks), "")
 
-    def _pointed(self) -> int:
-        if isinstance(self._checkpoint, int):
-            return self._checkpoint
-        step = None if self._facts is None else self._facts.best if self._checkpoint == "best" else self._facts.last
-        return step or 0
-
     # Telling
     def _emit_choice(self) -> None:
         choice = self.choice()
         self._show()
         if choice is None:
             return
-        step = self._pointed() if self._entry and self._entry.kind == "run" else None
+        step = self.step() if self._entry and self._entry.kind == "run" else None
         before, self._emitted = self._emitted, choice
         newer = step != self._step
         self._step = step
