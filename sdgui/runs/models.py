@@ -195,6 +195,11 @@ def starts_from(run: RunDir) -> str:
     return _tower_setting(run, "pretrained")
 
 
+def run_architecture(run: RunDir) -> str:
+    """The architecture in the run's config: a name, or a file of the user's own."""
+    return _tower_setting(run, "architecture")
+
+
 def _tower_setting(run: RunDir, name: str) -> str:
     towers = read_json(run.config).get("towers")
     return str(towers.get(name) or "") if isinstance(towers, dict) else ""
@@ -202,7 +207,7 @@ def _tower_setting(run: RunDir, name: str) -> str:
 
 def _architecture_captions(run: RunDir) -> bool:
     """By the config, before there is a checkpoint."""
-    name = _tower_setting(run, "architecture")
+    name = run_architecture(run)
     return architectures().get(name, False) or _CAPTIONS in read_json(Path(name))
 
 

@@ -138,9 +138,8 @@ NOT_NEEDED = {
     "Gallery.current_changed": "LoggedSamples.gallery"
     " CleanView.gallery CompareTab.only_a CompareTab.only_b DataView.gallery"
     " FixingView.gallery GroupsPage.gallery MatrixTab.gallery MistakesTab.gallery SamplesView/Gallery",
-    "Gallery.menu_opening": "LoggedSamples.gallery"
-    " CleanView.gallery DataView.gallery FixingView.gallery GroupsPage.gallery"
-    " SamplesView/Gallery",
+    "Gallery.menu_opening": "LoggedSamples.gallery CleanView.gallery DataView.gallery FixingView.gallery"
+    " GroupsPage.gallery SamplesView/Gallery",
     "Gallery.remove_requested": "LoggedSamples.gallery"
     " CleanView.gallery CompareTab.only_a CompareTab.only_b GroupsPage.gallery"
     " MapPage.gallery MatrixTab.gallery MistakesTab.gallery SamplesView/Gallery SearchSide.gallery",
@@ -158,6 +157,8 @@ NOT_NEEDED = {
     " DefinePanel.bar ExportDialog.bar FixingView.bar MainWindow.bar PlotGrid.message ReportDialog.bar"
     " RunsView.bar SearchView.bar StudyPanel.bar",
     "ModelChip.changed": "CompareTab.other_model",
+    "ModelChip.interpolated": "CleanSource.model CompareTab.other_model SourceBar/ModelChip",
+    "ModelChip.shown": "CleanSource.model CompareTab.other_model",
     "ModelChip.renewed": "CaptionsBar/ModelChip ClassifySource.model CleanSource.model CompareTab.other_model",
     "ParallelCoordinates.brushed": "SweepView.parallel",
     "ParallelCoordinates.run_pointed": "SweepView.parallel",

@@ -21,6 +21,7 @@ from sdgui.runs.models import (
     folder_captions,
     included_models,
     is_saved_model,
+    run_architecture,
     run_facts,
 )
 from sdgui.shared.pickers.pretrained import Pretrained, pretrained_models, size_text
@@ -199,6 +200,26 @@ def choice_entry(choice: ModelChoice, needs: Needs) -> ModelEntry:
     if entry is None:
         return ModelEntry("folder", str(folder), choice.title, _GONE, choice.run_id, choice)
     return ModelEntry(entry.kind, entry.name, choice.title, entry.reason, choice.run_id, choice)
+
+
+def interpolation_problem(run: ModelEntry, other: ModelEntry) -> str:
+    """Why the weights of ``run`` and ``other`` cannot be interpolated, as far as names of architectures tell."""
+    ours, theirs = _architecture(run), _architecture(other)
+    if not ours or not theirs or ours == theirs:
+        return ""
+    return (
+        f"{other.title} cannot be interpolated with {run.title}: its architecture is {theirs}, not {ours}. Choose a "
+        "model of the same architecture."
+    )
+
+
+def _architecture(entry: ModelEntry) -> str:
+    """The name of the architecture; "" for one of the user's own, which only its file describes."""
+    if entry.kind == "run":
+        name = run_architecture(RunDir(entry.name))
+    else:
+        name = entry.name.partition(",")[0] if entry.kind == "open_clip" else ""
+    return name if name in architectures() else ""
 
 
 # Recent ones

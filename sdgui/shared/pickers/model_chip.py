@@ -27,6 +27,7 @@ from sdgui.shared.pickers.entries import (
     choice_of,
     folder_entry,
     included_entries,
+    interpolation_problem,
     pretrained_entries,
     recent_choices,
     remember,
@@ -169,7 +170,7 @@ class ModelChip(ChipButton):
 
     def interpolates_with_another(self) -> bool:
         """Whether the initial weights are those of a model that the user chose."""
-        return bool(self._initial)
+        return self._initial != ""
 
     def set_alpha(self, alpha: float) -> None:
         """Use ``alpha`` of the chosen run's weights, and the rest of the initial model's."""
@@ -178,16 +179,20 @@ class ModelChip(ChipButton):
             self._emit_interpolated()
 
     def set_initial(self, entry: ModelEntry) -> None:
-        """Interpolate the chosen run with this model, half of each."""
-        prefix, checkpoint = OPEN_CLIP if entry.kind == "open_clip" else "", "@best" if entry.kind == "run" else ""
-        self._set_initial(entry.recent.model if entry.recent is not None else f"{prefix}{entry.name}{checkpoint}", 0.5)
+        """Interpolate the chosen run with this model, half of each; not with one of another architecture."""
+        if self._entry is not None and (problem := interpolation_problem(self._entry, entry)):
+            self.refused.emit(problem)
+            return
+        name = f"{OPEN_CLIP if entry.kind == 'open_clip' else ''}{entry.name}{'@best' if entry.kind == 'run' else ''}"
+        self._set_initial(entry.recent.model if entry.recent is not None else name, 0.5)
         self._emit_interpolated()
 
     def _set_initial(self, model: str, alpha: float) -> None:
-        self._initial, self.alpha = model, alpha
-        named = ModelChoice(model, "", Path(run_and_checkpoint(model)[0] or model).name)
-        entry = choice_entry(named, self._needs)
-        self._initial_title = (self._listed_entry(entry) or entry).title if model else ""
+        self._initial, self._initial_title, self.alpha = model, "", alpha
+        if model:
+            title = Path(run_and_checkpoint(model)[0] or model).name
+            entry = choice_entry(ModelChoice(model, "", title), self._needs)
+            self._initial_title = (self._listed_entry(entry) or entry).title
 
     def _emit_interpolated(self) -> None:
         self._emit_choice()
