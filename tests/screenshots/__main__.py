@@ -1,14 +1,18 @@
 """``python -m tests.screenshots [OUT]``: the images of README and docs; ``--help`` lists the options.
 
-Each panel as ``NAME.png`` and ``NAME-dark.png``, 1440 x 900, drawn without a display from a recorded study, in a
-minute. ``--check`` makes them too, and compares. ``--record`` makes the recording anew, which trains the study first:
-minutes to an hour; a ``--home`` that is kept is trained once.
+Each panel as ``NAME.png`` and ``NAME-dark.png``, 1440 x 900, drawn without a display from recorded studies, in a
+minute. ``--check`` makes them too, and compares. ``--record HOME`` makes the recording anew, of a home in which the
+studies are done: ``wrong-captions``, whose config is beside this file, and the published ``noisy-draws``:
+
+    sdgui-core study tests/screenshots/wrong-captions.json HOME/studies/wrong-captions
+    sdgui-core study noisy-draws HOME/studies/noisy-draws
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,18 +25,14 @@ from PySide6.QtWidgets import QApplication
 
 from core.spec.errors import UserError
 from core.spec.files import write_whole
-from core.spec.presets import SIZES
-from core.spec.study import Study
 from sdgui.widgets.style.theme import Scheme, theme
 from tests.screenshots.answers import gathered, recorder, replayer
 from tests.screenshots.comparing import TOLERANCE, difference
 from tests.screenshots.described import described
-from tests.screenshots.home import listed_study, study_of, trained_study
 from tests.screenshots.pinned import close, fit_axes, pin_environment, pinned_application, pinned_window, still
-from tests.screenshots.recording import pack, unpack
+from tests.screenshots.recording import ANSWERS, pack, unpack
 from tests.screenshots.scenes import SCENES, Stage
 
-STEPS, SEEDS = 234, 2
 OUT = Path("resources/screenshots")
 RECORDING = "recording.tar.xz"
 _DIFFERING = Path("build/screenshots")
@@ -44,10 +44,9 @@ def recorded(recording: Path) -> Iterator[tuple[Stage, str]]:
     """The stage of ``recording`` for the length of the block, and the folder that its home is in."""
     with tempfile.TemporaryDirectory(prefix="sdgui-screenshots-") as temporary:
         home = Path(temporary) / "home"
-        folder, answers = unpack(recording, home)
-        window = pinned_window(home, replayer(answers, folder))
+        window = pinned_window(home, replayer(unpack(recording, home), home))
         try:
-            yield Stage(window, listed_study(window, folder)), temporary
+            yield Stage.of(window, home), temporary
         finally:
             close(window)
 
@@ -107,26 +106,27 @@ def save_image(image: QImage, path: Path) -> None:
     small.save(path, optimize=True)
 
 
-def record(recording: Path, home: Path, wanted: Study) -> None:
-    """Train in ``home`` what is not trained yet, show every panel with real workers, and note what they answer."""
-    window = pinned_window(home, None)
-    try:
-        folder = trained_study(window, wanted, lambda text: print(text, file=sys.stderr, flush=True)).folder
-    finally:
-        close(window)
+def record(recording: Path, home: Path, panels: Sequence[str]) -> None:
+    """Show ``panels`` with real workers and note what they answer; answers for other panels are kept.
+
+    The studies in ``home`` must be done.
+    """
     with tempfile.TemporaryDirectory(prefix="sdgui-answers-") as temporary:
         noted, new = Path(temporary) / "noted", Path(temporary) / "home"  # a window that has shown nothing yet
         noted.mkdir()
-        window = pinned_window(new, recorder(noted, folder))
+        if len(panels) < len(SCENES):
+            with tarfile.open(recording) as archive:
+                archive.extract(ANSWERS, noted, filter="data")
+        window = pinned_window(new, recorder(noted, home))
         try:
-            stage = Stage(window, listed_study(window, folder))
-            for name, scene in SCENES.items():
+            stage = Stage.of(window, home)
+            for name in panels:
                 print(name, file=sys.stderr, flush=True)
-                scene(stage)
+                SCENES[name](stage)
                 still(window)
         finally:
             close(window)
-        pack(recording, folder, gathered(noted))
+        pack(recording, home, gathered(noted))
 
 
 def check(recording: Path, committed: Path, panels: Sequence[str], differing: Path) -> bool:
@@ -168,11 +168,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="write what each panel shows as text into DIR; with --check, compare with it",
     )
-    parser.add_argument("--record", action="store_true", help="train the study and record it anew first")
-    parser.add_argument("--home", type=Path, help="with --record: home folder to train in and to keep")
-    parser.add_argument("--steps", type=int, default=STEPS, help="with --record: optimiser steps of each run")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="with --record: runs of each arm")
-    parser.add_argument("--size", choices=SIZES, default="demo", help="with --record: of the models")
+    parser.add_argument("--record", type=Path, metavar="HOME", help="first record the studies in HOME, which are done")
     return parser
 
 
@@ -184,9 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         pinned_application()
         if parsed.record:
-            with tempfile.TemporaryDirectory(prefix="sdgui-screenshots-") as temporary:
-                home = (parsed.home or Path(temporary) / "home").absolute()
-                record(recording, home, study_of(parsed.steps, parsed.seeds, parsed.size))
+            record(recording, parsed.record.absolute(), panels)
         if parsed.describe:
             return 0 if describe_panels(recording, parsed.describe, panels, parsed.check) else 1
         if parsed.check:

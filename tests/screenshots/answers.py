@@ -1,10 +1,11 @@
 """Answers of workers, recorded once and given again: what panels show of trained models, without the models.
 
-Flow: the window starts ``python -m tests.screenshots.answers record FOLDER STUDY`` in place of a worker; it passes
+Flow: the window starts ``python -m tests.screenshots.answers record FOLDER HOME`` in place of a worker; it passes
 every line on to a real one and back, and notes what was asked and answered in a file of ``FOLDER``. ``gathered`` joins
-the files to one; ``... replay FILE STUDY`` then answers from it, as a worker would.
+the files to one; ``... replay FILE HOME`` then answers from it, as a worker would.
 
-Paths in the study that is photographed are noted as ``@STUDY@/...``, so that answers hold wherever it lies.
+Paths in the home are noted as ``@HOME@/...``, and those of included models as ``@MODELS@/...``, so that answers hold
+wherever these lie.
 """
 
 from __future__ import annotations
@@ -20,30 +21,32 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 from core.spec.children import environment, python_command
+from core.spec.resources import resource_folder
 
-PLACE = "@STUDY@"  # stands for the path of the study
+HOME = "@HOME@"  # stands for the path of the home
+_MODELS = "@MODELS@"
 _NOT_NOTED = ("ready", "alive", "progress")
 _ABOUT_PROCESS = ("cancel", "shutdown")
 
 
-def recorder(folder: Path, study: Path) -> list[str]:
+def recorder(folder: Path, home: Path) -> list[str]:
     """The command of a worker whose answers are noted in ``folder``."""
-    return [*python_command("tests.screenshots.answers"), "record", str(folder), str(study)]
+    return [*python_command("tests.screenshots.answers"), "record", str(folder), str(home)]
 
 
-def replayer(file: Path, study: Path) -> list[str]:
+def replayer(file: Path, home: Path) -> list[str]:
     """The command of a worker that gives the answers in ``file``."""
-    return [*python_command("tests.screenshots.answers"), "replay", str(file), str(study)]
+    return [*python_command("tests.screenshots.answers"), "replay", str(file), str(home)]
 
 
-def without_path(text: str, study: Path) -> str:
-    """``text`` with ``@STUDY@`` in place of the study's path."""
-    return text.replace(str(study), PLACE)
+def without_paths(text: str, home: Path) -> str:
+    """``text`` with placeholders for the paths of ``home`` and of the included models."""
+    return text.replace(str(home), HOME).replace(str(resource_folder("models")), _MODELS)
 
 
-def with_path(text: str, study: Path) -> str:
-    """``text`` with the study's path in place of ``@STUDY@``."""
-    return text.replace(PLACE, str(study))
+def with_paths(text: str, home: Path) -> str:
+    """``text`` with the paths of ``home`` and of the included models in place of placeholders."""
+    return text.replace(HOME, str(home)).replace(_MODELS, str(resource_folder("models")))
 
 
 def gathered(folder: Path) -> str:
@@ -64,7 +67,7 @@ def _asked(line: str) -> tuple[object, dict[str, Any]]:
     return request.pop("id", None), request
 
 
-def record(folder: Path, study: Path, requests: TextIO, replies: TextIO, command: Sequence[str] | None = None) -> None:
+def record(folder: Path, home: Path, requests: TextIO, replies: TextIO, command: Sequence[str] | None = None) -> None:
     """Be a worker by asking a real one (``command``), and note every request that it answers whole."""
     with subprocess.Popen(
         command or [*python_command("core"), "worker"],
@@ -82,7 +85,7 @@ def record(folder: Path, study: Path, requests: TextIO, replies: TextIO, command
             for line in worker.stdout:
                 replies.write(line)
                 replies.flush()
-                _note(json.loads(line), asked, noted, study)
+                _note(json.loads(line), asked, noted, home)
 
 
 def _pass_on(requests: TextIO, worker: IO[str], asked: dict[object, dict[str, Any]]) -> None:
@@ -95,13 +98,13 @@ def _pass_on(requests: TextIO, worker: IO[str], asked: dict[object, dict[str, An
     worker.close()
 
 
-def _note(reply: dict[str, Any], asked: dict[object, dict[str, Any]], noted: TextIO, study: Path) -> None:
+def _note(reply: dict[str, Any], asked: dict[object, dict[str, Any]], noted: TextIO, home: Path) -> None:
     number = reply.pop("id", None)
     if reply["event"] in _NOT_NOTED or number not in asked:
         return
     asked[number]["replies"].append(reply)
     if reply["event"] == "done":
-        noted.write(without_path(json.dumps(asked.pop(number), ensure_ascii=False), study) + "\n")
+        noted.write(without_paths(json.dumps(asked.pop(number), ensure_ascii=False), home) + "\n")
         noted.flush()
 
 
@@ -127,9 +130,9 @@ def _common(one: dict[str, Any], other: dict[str, Any]) -> int:
     return sum(name in other and other[name] == value for name, value in one.items())
 
 
-def replay(file: Path, study: Path, requests: TextIO, replies: TextIO) -> None:
+def replay(file: Path, home: Path, requests: TextIO, replies: TextIO) -> None:
     """Be a worker that answers from ``file``, at once."""
-    answers = Answers(with_path(file.read_text(encoding="utf-8"), study).splitlines())
+    answers = Answers(with_paths(file.read_text(encoding="utf-8"), home).splitlines())
 
     def say(reply: dict[str, Any]) -> None:
         replies.write(json.dumps(reply, ensure_ascii=False) + "\n")
@@ -146,9 +149,9 @@ def replay(file: Path, study: Path, requests: TextIO, replies: TextIO) -> None:
 
 
 def main() -> None:
-    """``record FOLDER STUDY`` or ``replay FILE STUDY`` on this process's pipes."""
-    what, where, study = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    (record if what == "record" else replay)(where, study, sys.stdin, sys.stdout)
+    """``record FOLDER HOME`` or ``replay FILE HOME`` on this process's pipes."""
+    what, where, home = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    (record if what == "record" else replay)(where, home, sys.stdin, sys.stdout)
 
 
 if __name__ == "__main__":

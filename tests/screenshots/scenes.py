@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
@@ -21,22 +22,28 @@ from sdgui.panels.classify.panel import ClassifyPanel
 from sdgui.panels.clean.panel import CleanPanel
 from sdgui.panels.data.panel import DataPanel
 from sdgui.panels.runs.panel import RunsPanel
-from sdgui.panels.search.collection import HELD_OUT
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.study.panel import StudyPanel
 from sdgui.shared.pickers.model_chip import ModelChip
-from tests.screenshots.home import TrainedStudy
+from tests.screenshots.home import TrainedStudy, list_study
 from tests.screenshots.waiting import settle, until
 
+QUERY = "woman with red hair"
 _CAPTIONED, _EVERY = 24, 29  # images, and how far they lie apart in their table
 
 
 @dataclass(frozen=True)
 class Stage:
-    """The window, and what was trained in its home."""
+    """The window, the home of its studies, and the one that is listed: a comparison of presets."""
 
     window: MainWindow
+    home: Path
     study: TrainedStudy
+
+    @classmethod
+    def of(cls, window: MainWindow, home: Path) -> Stage:
+        """With the studies in ``home``."""
+        return cls(window, home, list_study(window, home, "wrong-captions"))
 
     def run(self, arm: str) -> int:
         """The id of the first run of ``arm``."""
@@ -46,15 +53,14 @@ class Stage:
     def select_run(self, arm: str) -> None:
         self.window.experiments.select_run(self.run(arm))
 
-    def select_study(self) -> None:
-        study = self.window.services.store.studies()[0].id
-        self.window.experiments.select(self.window.experiments.model.study_index(study))
+    def select_study(self, study: TrainedStudy) -> None:
+        self.window.experiments.select(self.window.experiments.model.study_index(study.id))
 
-    def choose(self, picker: ModelChip, arm: str, weights: str) -> None:
-        """The best checkpoint of the first run of ``arm``, its student or teacher."""
-        picker.show_run(self.run(arm))
-        until(lambda: picker.choice() is not None, f"the runs to choose from ({arm})")
-        picker.set_network(weights)
+
+def choose_included(picker: ModelChip) -> None:
+    """Choose the included model."""
+    picker.show_included()
+    until(lambda: picker.choice() is not None, "the included model")
 
 
 def home(stage: Stage) -> None:
@@ -79,7 +85,7 @@ def runs(stage: Stage) -> None:
     """The curves of all runs of the study."""
     panel = stage.window.show_panel("runs")
     assert isinstance(panel, RunsPanel)
-    stage.select_study()
+    stage.select_study(stage.study)
     listed = [str(run.id) for run in stage.window.services.store.runs()]
     metric = "val/student/mean_recall"
     until(lambda: all(len(panel.tabs.view.grid.points(run, metric)[0]) for run in listed), "the curves")
@@ -89,12 +95,12 @@ def classify(stage: Stage) -> None:
     """Held-out images by their group: zero-shot, and a linear probe in its confusion matrix."""
     panel = stage.window.show_panel("classify")
     assert isinstance(panel, ClassifyPanel)
-    stage.select_run("sd-clip")
     source = panel.view.source
-    stage.choose(source.model, "sd-clip", "teacher")
+    choose_included(source.model)
     source.set_label("group")
     source.data.set_source(str(stage.study.data("unseen")))
-    until(lambda: source.data.facts() is not None, "the data's contents")
+    source.set_training(str(stage.study.data("train")))
+    until(lambda: source.data.facts() is not None and source.train_label.count() > 1, "the data's contents")
     for number, method in enumerate(("zero-shot", "probe"), start=1):
         source.set_method(method)
         source.button.click()
@@ -104,36 +110,25 @@ def classify(stage: Stage) -> None:
 
 
 def search(stage: Stage) -> None:
-    """One query, student beside teacher."""
+    """A query on the training data."""
     panel = stage.window.show_panel("search")
     assert isinstance(panel, SearchPanel)
-    bar = panel.view.source
-    bar.compare.setChecked(True)
-    for picker, weights in zip(bar.pickers, ("student", "teacher"), strict=True):
-        stage.choose(picker, "sd-clip", weights)
-    bar.collection.set_kind(HELD_OUT)
-    panel.open(-1)
-    until(lambda: all(one.facts is not None and not one.opening for one in panel.sessions), "both models")
-    line = panel.view.query.line
-    line.clear()
-    before = panel.queries.number
-    QTest.keyClicks(line, "woman with red hair")
-    until(lambda: panel.queries.number > before and panel.queries.answered, "the results")
-    until(lambda: not any(one.gallery.thumbnails.pending() for one in panel.view.sides), "thumbnails")
+    panel.show_source(str(stage.study.data("train")), QUERY)
+    session = panel.sessions[0]
+    until(lambda: session.facts is not None and not session.opening, "the model")
+    until(lambda: panel.queries.number > 0 and panel.queries.answered, "the results")
+    until(lambda: not any(side.gallery.thumbnails.pending() for side in panel.view.sides), "thumbnails")
 
 
 def caption(stage: Stage) -> None:
-    """Held-out images captioned by the teacher, and beside it by the student."""
+    """Held-out images with their captions."""
     panel = stage.window.show_panel("caption")
     assert isinstance(panel, CaptionsPanel)
-    tools = panel.view.tools
-    for side, weights in (("a", "teacher"), ("b", "student")):
-        stage.choose(tools.pickers[side], "sd-coca", weights)  # type: ignore[index]
-    tools.compare.setChecked(True)
+    choose_included(panel.view.tools.pickers["a"])
     chosen = [str(path) for path in stage.study.images[5::_EVERY][:_CAPTIONED]]
     panel.add_paths(chosen)
     until(lambda: len(panel.model.entries()) == len(chosen), "the list")
-    until(lambda: all({"a", "b"} <= set(one.captions) for one in panel.model.entries()), "the captions")
+    until(lambda: all("a" in entry.captions for entry in panel.model.entries()), "the captions")
     panel.view.list.choose(max(panel.model.entries(), key=_score).path)
     settle(1.0)
 
@@ -144,11 +139,11 @@ def _score(entry: Entry) -> float:
 
 
 def clean(stage: Stage) -> None:
-    """The training pairs that a run believes least."""
+    """Training pairs with the lowest match scores."""
     panel = stage.window.show_panel("clean")
     assert isinstance(panel, CleanPanel)
     source = panel.view.source
-    stage.choose(source.model, "sd-clip", "teacher")
+    choose_included(source.model)
     source.data.set_source(str(stage.study.data("noisy")))
     until(source.rank.isEnabled, "the data")
     panel.rank()
@@ -161,8 +156,9 @@ def study(stage: Stage) -> None:
     """The comparison of the arms."""
     panel = stage.window.show_panel("study")
     assert isinstance(panel, StudyPanel)
-    panel.show_study(stage.study.id)
-    stage.select_study()
+    study = list_study(stage.window, stage.home, "noisy-draws")
+    panel.show_study(study.id)
+    stage.select_study(study)
     settle(1.0)
 
 

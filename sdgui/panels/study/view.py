@@ -190,10 +190,10 @@ class StudyView(QWidget):
         self._show_plot()
 
     def _show_plot(self) -> None:
-        """Show bars of the arms, or curves if they were trained for several budgets."""
+        """Show the arms side by side, or curves if they were trained for several budgets."""
         results = self._look.results if self._look is not None else None
         has_metric = results is not None and bool(self._metric)
-        by_budget = results is not None and bool(results.get("budgets"))
+        by_budget = results is not None and len(results.get("budgets", ())) > 1
         self.bars.setVisible(has_metric and not by_budget)
         self.costs.setVisible(has_metric and by_budget)
         if results is not None and has_metric and by_budget:
