@@ -14,11 +14,13 @@ differs from the committed results.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -27,7 +29,7 @@ from core.studies.filtering import read_rows  # noqa: E402
 from core.studies.filtering import table as filter_table  # noqa: E402
 from core.studies.study.published import published_results as read_results  # noqa: E402
 from core.studies.study.statistics import Mean, mean_of, paired_mean  # noqa: E402
-from core.studies.study.svg import dot, image, line, text  # noqa: E402
+from core.studies.study.svg import COLOURS, dot, image, line, path, text  # noqa: E402
 
 PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", *sorted((ROOT / "docs" / "results").glob("*.md")))
 FIGURE = re.compile(r"(<!-- results: (.+?) -->)(.*?)(<!-- /results -->)", re.DOTALL)
@@ -64,7 +66,23 @@ ARMS = {
     "sd-coca-lean-words": "`coca`, stored-feature teacher, caption filter",
 }
 
+FAMILIES = {
+    "adapt": "`sd-clip-adapt`",
+    "plain": "plain fine-tuning",
+    "ldifs": "LDIFS",
+    "l2sp": "L2-SP",
+    "trajectory": "average of the trajectory",
+}
+
 published_results = cache(read_results)
+
+
+@cache
+def adapting_results() -> dict[str, Any]:
+    """The results of the study adapt-one-base."""
+    file = ROOT / "resources" / "studies" / "adapting" / "results.json"
+    results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return results
 
 
 # Values
@@ -157,6 +175,39 @@ def filter_results() -> str:
     return "\n\n" + filter_table(read_rows()) + "\n"
 
 
+def adapt_differences() -> str:
+    """The planned comparisons of fine-tuning recipes."""
+    lines = ["| measure | `sd-clip-adapt` minus | points | 95 % CI | p (Holm) |", "|" + " --- |" * 5]
+    for row in adapting_results()["primary"]:
+        interval = f"{row['low']:+.1f} to {row['high']:+.1f}"
+        cells = [row["measure"], FAMILIES[row["control"]], f"{row['mean']:+.1f}", interval, f"{row['p_holm']:.3f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
+def adapt_means() -> str:
+    """Gain and retention of each fine-tuning recipe, along its path and at its end."""
+    columns = ["recipe, with WiSE-FT", "gained at 85 % retained", "gained at 95 %", "gained, retained without WiSE-FT"]
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    for arm, row in adapting_results()["conditions"]["1000-0"].items():
+        ends = ", ".join(f"{row['path'][name][-1]:.1f}" for name in ("gain/R@10", "retain/R@10"))
+        numbers = [f"{row[key]['mean']:.1f}" for key in ("gained at 85 %", "gained at 95 %")]
+        lines.append("| " + " | ".join([FAMILIES[_family(arm)], *numbers, ends]) + " |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
+def adapt_difference(control: str, *measure: str) -> str:
+    """``+6.2 points (95 % CI 4.1 to 8.3)``: `sd-clip-adapt` minus ``control``, in a planned ``measure``."""
+    for row in adapting_results()["primary"]:
+        if (row["control"], row["measure"]) == (control, " ".join(measure)):
+            return f"{row['mean']:+.1f} points (95 % CI {row['low']:.1f} to {row['high']:.1f})"
+    raise ValueError(f"no comparison with {control} in {' '.join(measure)!r} was planned")
+
+
+def _family(arm: str) -> str:
+    return next(family for family, chosen in adapting_results()["chosen"].items() if chosen == arm)
+
+
 KINDS: dict[str, Callable[..., str]] = {
     "table": table,
     "means": means,
@@ -164,6 +215,9 @@ KINDS: dict[str, Callable[..., str]] = {
     "difference": difference,
     "filtered": filtered,
     "filter-table": filter_results,
+    "adapt-differences": adapt_differences,
+    "adapt-means": adapt_means,
+    "adapt-difference": adapt_difference,
 }
 
 
@@ -215,8 +269,38 @@ def _panel(x: float, width: float, top: float, step: float, metric: str, gains: 
     return parts
 
 
-PLOTS = {
-    name: arguments.split()
+def adapt_plot() -> str:
+    """SVG: gained against retained R@10 of each recipe along its path from the initial weights, means over seeds."""
+    arms = adapting_results()["conditions"]["1000-0"]
+    paths = {
+        arm: list(zip(*(row["path"][f"{name}/R@10"] for name in ("retain", "gain")), strict=True))
+        for arm, row in arms.items()
+    }
+    left, top, width, height = 60, 50, 420, 320
+    highest = 10 * (max(gained for points in paths.values() for _, gained in points) // 10 + 1)
+
+    def at(point: tuple[float, float]) -> tuple[float, float]:
+        return left + width * point[0] / 100, top + height * (1 - point[1] / highest)
+
+    parts = [line(left, top + height, left + width, top + height), line(left, top, left, top + height)]
+    parts += [text(at((share, 0))[0], top + height + 18, f"{share}", anchor="middle") for share in range(0, 101, 20)]
+    parts += [
+        text(left - 8, at((0, gained))[1] + 4, f"{gained:g}", anchor="end") for gained in range(0, int(highest) + 1, 10)
+    ]
+    parts.append(text(left + width / 2, top + height + 38, "retained R@10, %", anchor="middle"))
+    parts.append(text(left, top - 10, "gained R@10, %"))
+    for row, (arm, points) in enumerate(paths.items()):
+        colour = COLOURS[row]
+        parts.append(path([at(point) for point in points], colour))
+        parts += [dot(*at(point), colour, radius=3.5) for point in points]
+        parts += [dot(left + width + 30, top + 20 * row, colour, radius=4.5)]
+        parts += [text(left + width + 42, top + 20 * row + 4, FAMILIES[_family(arm)].replace("`", ""))]
+    title = "Fine-tuning on 1,000 images by another artist: from the initial weights (right) to the tuned ones"
+    return image(left + width + 230, top + height + 60, title, parts)
+
+
+PLOTS: dict[str, Callable[[], str]] = {
+    name: partial(plot, *arguments.split())
     for name, arguments in {
         "mismatched-230.svg": "noisy-time 230 clip-tuned clip-trusts-tuned sd-clip-lean sd-clip clip-words "
         "clip-words-trusts sd-clip-lean-words",
@@ -226,6 +310,7 @@ PLOTS = {
         "clean-coca-230.svg": "clean-time 230 coca coca-smooth sd-coca-lean-soft",
     }.items()
 }
+PLOTS["adapting.svg"] = adapt_plot
 
 
 # Pages
@@ -248,9 +333,9 @@ def stale() -> list[str]:
             if rendered(match[0]) != match[0]:
                 problems.append(f"{page.relative_to(ROOT)}: {match[2]}")
     folder = ROOT / "docs" / "results"
-    for name, arguments in PLOTS.items():
-        path = folder / name
-        if not path.is_file() or path.read_text(encoding="utf-8") != plot(*arguments):
+    for name, drawn in PLOTS.items():
+        file = folder / name
+        if not file.is_file() or file.read_text(encoding="utf-8") != drawn():
             problems.append(f"docs/results/{name}")
     return problems
 
@@ -265,8 +350,8 @@ def write() -> None:
     """Rewrite all figures and plots."""
     for page in PAGES:
         page.write_text(rendered(page.read_text(encoding="utf-8")), encoding="utf-8")
-    for name, arguments in PLOTS.items():
-        (ROOT / "docs" / "results" / name).write_text(plot(*arguments), encoding="utf-8")
+    for name, drawn in PLOTS.items():
+        (ROOT / "docs" / "results" / name).write_text(drawn(), encoding="utf-8")
 
 
 if __name__ == "__main__":

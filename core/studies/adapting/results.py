@@ -92,14 +92,18 @@ def _arm_means(cells: Cells) -> dict[str, Any]:
             "gained at 95 %": _mean_over_seeds(arm_cells, lambda cell: Curves.of(cell["curve"]).gained_at(0.95)),
             "third hand at 85 %": _mean_over_seeds(arm_cells, lambda cell: Curves.of(cell["curve"]).third_at(0.85)),
             "cpu_seconds": _mean_over_seeds(arm_cells, lambda cell: float(cell["cpu_seconds"])),
-            "at alpha 1": {name: _mean_at_alpha_1(arm_cells, name) for name in next(iter(arm_cells.values()))["curve"]},
+            "path": _mean_path(arm_cells),
         }
         for arm, arm_cells in cells.items()
     }
 
 
-def _mean_at_alpha_1(arm_cells: Mapping[Cell, Mapping[str, Any]], name: str) -> dict[str, Any]:
-    return _mean_over_seeds(arm_cells, lambda cell: float(cell["curve"][name][-1]))
+def _mean_path(arm_cells: Mapping[Cell, Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Each measure at each alpha: means over cells."""
+    curves = [cell["curve"] for cell in arm_cells.values()]
+    return {
+        name: [fmean(values) for values in zip(*(curve[name] for curve in curves), strict=True)] for name in curves[0]
+    }
 
 
 def _mean_over_seeds(
@@ -136,7 +140,7 @@ def markdown(results: Mapping[str, Any]) -> str:
         ]
         lines.append("|---" * 6 + "|")
         for arm, row in table.items():
-            ends = ", ".join(f"{row['at alpha 1'][f'{data}/R@10']['mean']:.1f}" for data in ("gain", "retain", "third"))
+            ends = ", ".join(f"{row['path'][f'{data}/R@10'][-1]:.1f}" for data in ("gain", "retain", "third"))
             cells = " | ".join(
                 f"{row[key]['mean']:.1f}" for key in ("gained at 85 %", "gained at 95 %", "third hand at 85 %")
             )
