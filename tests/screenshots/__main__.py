@@ -31,10 +31,11 @@ from tests.screenshots.comparing import TOLERANCE, difference
 from tests.screenshots.described import described
 from tests.screenshots.pinned import close, fit_axes, pin_environment, pinned_application, pinned_window, still
 from tests.screenshots.recording import ANSWERS, pack, unpack
-from tests.screenshots.scenes import SCENES, Stage
+from tests.screenshots.scenes import SCENES, Stage, searches
 
 OUT = Path("resources/screenshots")
 RECORDING = "recording.tar.xz"
+FILM, FILM_SIZE = "film.webp", (1080, 675)
 _DIFFERING = Path("build/screenshots")
 _SCHEMES: tuple[tuple[Scheme, str], ...] = (("light", ""), ("dark", "-dark"))
 
@@ -80,6 +81,24 @@ def describe_panels(recording: Path, texts: Path, panels: Sequence[str], checked
     return well
 
 
+def film(recording: Path, out: Path) -> None:
+    """Write a moving image of searches, captions and curves, each shown for two seconds."""
+    with recorded(recording) as (stage, _):
+        theme().set_scheme("light")
+        frames = [_frame(stage) for _ in searches(stage)]
+        for name in ("caption", "runs"):
+            SCENES[name](stage)
+            frames.append(_frame(stage))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    frames[0].save(out, save_all=True, append_images=frames[1:], duration=2200, loop=0, quality=80, method=6)
+
+
+def _frame(stage: Stage) -> Image.Image:
+    still(stage.window)
+    fit_axes(stage.window)
+    return pillow_image(still(stage.window)).resize(FILM_SIZE, Image.Resampling.LANCZOS)
+
+
 def _grab(stage: Stage, name: str, out: Path) -> list[Path]:
     SCENES[name](stage)
     still(stage.window)  # all has come
@@ -97,13 +116,16 @@ def _grab(stage: Stage, name: str, out: Path) -> list[Path]:
 
 def save_image(image: QImage, path: Path) -> None:
     """``image`` as PNG in 256 colours, a third of the size; OSError when it cannot be written."""
-    image = image.convertToFormat(QImage.Format.Format_RGB888)
-    shown = Image.frombytes(
-        "RGB", (image.width(), image.height()), bytes(image.constBits()), "raw", "RGB", image.bytesPerLine()
-    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    small = shown.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=4, dither=Image.Dither.NONE)
+    small = pillow_image(image).quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=4, dither=Image.Dither.NONE)
     small.save(path, optimize=True)
+
+
+def pillow_image(image: QImage) -> Image.Image:
+    """``image`` in RGB."""
+    image = image.convertToFormat(QImage.Format.Format_RGB888)
+    size, pixels = (image.width(), image.height()), bytes(image.constBits())
+    return Image.frombytes("RGB", size, pixels, "raw", "RGB", image.bytesPerLine())
 
 
 def record(recording: Path, home: Path, panels: Sequence[str]) -> None:
@@ -168,6 +190,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="write what each panel shows as text into DIR; with --check, compare with it",
     )
+    parser.add_argument("--film", action="store_true", help=f"also make {FILM}, the moving image of README")
     parser.add_argument("--record", type=Path, metavar="HOME", help="first record the studies in HOME, which are done")
     return parser
 
@@ -187,6 +210,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0 if check(recording, parsed.out, panels, _DIFFERING) else 1
         for path in photograph(recording, parsed.out, panels):
             print(path)
+        if parsed.film:
+            film(recording, parsed.out / FILM)
     except UserError as error:
         print(f"tests.screenshots: {error}", file=sys.stderr)
         return 1

@@ -6,7 +6,7 @@ Flow: ``SCENES`` by panel -> ``__main__`` calls the scene and grabs the window w
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from sdgui.shared.pickers.model_chip import ModelChip
 from tests.screenshots.home import TrainedStudy, list_study
 from tests.screenshots.waiting import settle, until
 
-QUERY = "woman with red hair"
+QUERIES = ("birthday cake", "grinning cat", "woman with red hair")
 _CAPTIONED, _EVERY = 24, 29  # images, and how far they lie apart in their table
 
 
@@ -110,14 +110,24 @@ def classify(stage: Stage) -> None:
 
 
 def search(stage: Stage) -> None:
-    """A query on the training data."""
+    """A query on the training data; the one that the film ends with."""
+    for _ in searches(stage):
+        pass
+
+
+def searches(stage: Stage) -> Iterator[str]:
+    """Each of ``QUERIES``, once its results are shown."""
     panel = stage.window.show_panel("search")
     assert isinstance(panel, SearchPanel)
-    panel.show_source(str(stage.study.data("train")), QUERY)
-    session = panel.sessions[0]
-    until(lambda: session.facts is not None and not session.opening, "the model")
-    until(lambda: panel.queries.number > 0 and panel.queries.answered, "the results")
-    until(lambda: not any(side.gallery.thumbnails.pending() for side in panel.view.sides), "thumbnails")
+    for query in QUERIES:
+        before = panel.queries.number
+        if query == QUERIES[0]:
+            panel.show_source(str(stage.study.data("train")), query)
+        else:
+            panel.view.query.line.setText(query)
+        until(lambda before=before: panel.queries.number > before and panel.queries.answered, "the results")  # type: ignore[misc]
+        until(lambda: not any(side.gallery.thumbnails.pending() for side in panel.view.sides), "thumbnails")
+        yield query
 
 
 def caption(stage: Stage) -> None:
