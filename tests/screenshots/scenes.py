@@ -110,7 +110,7 @@ def classify(stage: Stage) -> None:
 
 
 def search(stage: Stage) -> None:
-    """A query on the training data; the one that the film ends with."""
+    """The last of ``QUERIES``, on the training data."""
     for _ in searches(stage):
         pass
 
