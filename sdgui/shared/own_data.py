@@ -12,15 +12,17 @@ from typing import Final
 from core.spec.config import RunConfig, parse_config
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
+from sdgui.runs.models import included_models
 
-PRESET: Final = "sd-clip"
+PRESET: Final = "sd-coca-adapt"  # fine-tunes the included model
 SIZE: Final = "demo"  # trains in minutes without a GPU; Define offers all others
 _TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json")
 _SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test",)}
 
 
 def own_data_config(source: Path) -> RunConfig:
-    """A config that trains on ``source``: a table of pairs, or a folder of images, classes, tables or splits.
+    """A config that fine-tunes the included model on ``source``: a table of pairs, or a folder of images, classes,
+    tables or splits.
 
     A folder's tables (or folders) named as splits are its training, validation and test data. Raises UserError when it
     is not there, or is neither.
@@ -31,6 +33,7 @@ def own_data_config(source: Path) -> RunConfig:
     data = _splits(source) if source.is_dir() else {"train": source}
     values = preset_config(PRESET, SIZE).model_dump(mode="json")
     values["data"] |= {split: str(path) for split, path in data.items()}
+    values["towers"]["pretrained"] = str(included_models()[0])
     values["name"] = source.name if source.is_dir() else source.stem
     return parse_config(json.dumps(values), str(source))
 

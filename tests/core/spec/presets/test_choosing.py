@@ -30,12 +30,12 @@ def test_a_pretrained_model_is_adapted(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["presets", "--pairs", "2000", "--pretrained", "--mismatched"]) == 0
     assert "With 40 % mismatched captions" in capsys.readouterr().out
     assert preset_config("sd-clip-adapt", "base").objectives.contrastive.label_smoothing == 0
-    assert preset_config("sd-clip-adapt", "demo").objectives.contrastive.label_smoothing == 0.3
+    assert preset_config("sd-clip-adapt", "demo").objectives.contrastive.label_smoothing == 0.1
 
 
 def test_recommendations_can_be_trained() -> None:
     assert SMOOTHING in choose(2555, 33).reason
-    assert override(preset_config("clip", "demo"), [SMOOTHING]).objectives.contrastive.label_smoothing == 0.3
+    assert override(preset_config("clip", "demo"), [SMOOTHING]).objectives.contrastive.label_smoothing == 0.1
     reason = choose(2555, 33, mismatched=True).reason
     assert "noise.caption_filter=true noise.self_confidence=0.5" in reason
     recipe = preset_config("clip-filtered", "demo")
