@@ -1,21 +1,24 @@
-"""The data and the config of the model that the demo opens on: a CLIP trained on color emoji by five artists.
+"""Data and configs of the model that the demo opens on: a CoCa trained on color emoji by five artists.
 
     python packaging/icon_sets.py DATA openmoji twemoji fluent-emoji-flat fluent-emoji emojione fxemoji
     sdgui-core demo-data DEMO
     python packaging/demo_model.py DATA --demo DEMO
     sdgui-core train DATA/demo-model.json FIRST
-    sdgui-core train DATA/demo-model.json RUN --set towers.pretrained=FIRST optim.epochs=5 optim.warmup=0.05 \\
+    sdgui-core train DATA/demo-model.json SECOND --set towers.pretrained=FIRST optim.epochs=5 optim.warmup=0.05 \\
         optim.learning_rate=0.0008 objectives.contrastive.label_smoothing=0.1
+    python packaging/demo_model.py DATA --captioner SECOND
+    sdgui-core train DATA/captioner.json RUN
     sdgui-core evaluate RUN --data DATA/test.csv --task retrieval --json > test.json
-    sdgui-core export RUN resources/models/emoji-clip --precision fp16 --licence cc-by-sa-4.0 --report test.json
-    python packaging/demo_model.py DATA --finish resources/models/emoji-clip
+    sdgui-core export RUN resources/models/emoji-coca --precision fp16 --licence cc-by-sa-4.0 --report test.json
+    python packaging/demo_model.py DATA --finish resources/models/emoji-coca
 
 The third command writes ``train.csv``, ``val.csv`` (500 pairs), ``test.csv`` (1,500) and ``other.csv`` (FxEmoji, whose
 artist is not trained on) to ``DATA``, and the config. A caption is the emoji's Unicode name. Held out are random images
 of all five sets, and OpenMoji's images of every emoji that the demo data does not train on.
 
-The last command sets the embeddings of tokens that no caption has to zero, so that the file compresses well, and adds
-the authors of the images to the model card.
+First a dual encoder is trained, since its step costs half as much; the CoCa starts from its transformers. The last
+command makes the rows of tokens that no caption has alike, so that the file compresses well, and adds the authors of
+the images to the model card.
 """
 
 from __future__ import annotations
@@ -79,7 +82,7 @@ def main() -> None:
     task.add_argument("--finish", type=Path, metavar="MODEL", help="the exported model")
     arguments = parser.parse_args()
     if arguments.finish:
-        clear_unused_tokens(arguments.finish / "open_clip_model.safetensors", _titles(arguments.data))
+        level_unused_tokens(arguments.finish / "open_clip_model.safetensors", _titles(arguments.data))
         add_authors(arguments.finish / "README.md", arguments.data / "sources.json")
     elif arguments.captioner:
         write_captioner(arguments.data, arguments.captioner)
@@ -125,14 +128,19 @@ def write_captioner(data: Path, run: Path) -> None:
     _write_config(data, "captioner", "coca", overrides)
 
 
-def clear_unused_tokens(file: Path, titles: list[str]) -> None:
-    """Set the embeddings of the tokens that are in none of ``titles`` to zero."""
+def level_unused_tokens(file: Path, titles: list[str]) -> None:
+    """Replace the embeddings and output weights of each token that is in none of ``titles`` by their mean.
+
+    A mean of output weights, unlike zeros, keeps these tokens improbable.
+    """
     weights = load_file(file)
-    used = torch.unique(SimpleTokenizer()(titles))
-    embeddings = weights["token_embedding.weight"]
-    cleared = torch.zeros_like(embeddings)
-    cleared[used] = embeddings[used]
-    save_file(weights | {"token_embedding.weight": cleared}, file, metadata={"format": "pt"})
+    unused = torch.ones(len(weights["text.token_embedding.weight"]), dtype=torch.bool)
+    unused[torch.unique(SimpleTokenizer()(titles))] = False
+    for name, dim in (("text.token_embedding.weight", 0), ("text_decoder.text_projection", 1)):
+        rows = weights[name].movedim(dim, 0).clone()
+        rows[unused] = rows[unused].float().mean(dim=0).to(rows.dtype)
+        weights[name] = rows.movedim(0, dim).contiguous()
+    save_file(weights, file, metadata={"format": "pt"})
 
 
 def add_authors(card: Path, sources: Path) -> None:

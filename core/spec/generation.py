@@ -58,7 +58,7 @@ class GenerationSettings(Section):
         json_schema_extra=_unit("tokens"),
     )
     min_tokens: int = Field(
-        4,
+        1,
         ge=0,
         le=1024,
         title="Shortest caption",
