@@ -119,6 +119,7 @@ def searches(stage: Stage) -> Iterator[str]:
     """Each of ``QUERIES``, once its results are shown."""
     panel = stage.window.show_panel("search")
     assert isinstance(panel, SearchPanel)
+    choose_included(panel.view.source.pickers[0])
     for query in QUERIES:
         before = panel.queries.number
         if query == QUERIES[0]:
@@ -153,11 +154,14 @@ def clean(stage: Stage) -> None:
     panel = stage.window.show_panel("clean")
     assert isinstance(panel, CleanPanel)
     source = panel.view.source
-    choose_included(source.model)
+    source.model.show_run(stage.run("sd-clip"))
+    until(lambda: source.model.choice() is not None, "the run")
+    source.model.set_network("teacher")
     source.data.set_source(str(stage.study.data("noisy")))
     until(source.rank.isEnabled, "the data")
     panel.rank()
     until(lambda: panel.ranked is not None, "the ranking")
+    panel.view.words.setText("person")
     until(lambda: not panel.view.gallery.thumbnails.pending(), "thumbnails")
     settle(1.0)
 
