@@ -35,7 +35,7 @@ def test_a_pretrained_model_is_adapted(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_recommendations_can_be_trained() -> None:
     assert SMOOTHING in choose(2555, 33).reason
-    assert override(preset_config("clip", "demo"), [SMOOTHING]).objectives.contrastive.label_smoothing == 0.1
+    assert override(preset_config("clip", "demo"), [SMOOTHING]).objectives.contrastive.label_smoothing == 0.3
     reason = choose(2555, 33, mismatched=True).reason
     assert "noise.caption_filter=true noise.self_confidence=0.5" in reason
     recipe = preset_config("clip-filtered", "demo")
