@@ -26,7 +26,7 @@ from PySide6.QtWidgets import QApplication
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from sdgui.widgets.style.theme import Scheme, theme
-from tests.screenshots.answers import gathered, recorder, replayer
+from tests.screenshots.answers import HOME, gathered, recorder, replayer
 from tests.screenshots.comparing import TOLERANCE, difference
 from tests.screenshots.described import described
 from tests.screenshots.pinned import close, fit_axes, pin_environment, pinned_application, pinned_window, still
@@ -148,7 +148,7 @@ def record(recording: Path, home: Path, panels: Sequence[str]) -> None:
                 still(window)
         finally:
             close(window)
-        pack(recording, home, gathered(noted))
+        pack(recording, home, gathered(noted).replace(str(new), HOME))
 
 
 def check(recording: Path, committed: Path, panels: Sequence[str], differing: Path) -> bool:

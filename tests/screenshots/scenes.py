@@ -120,13 +120,16 @@ def searches(stage: Stage) -> Iterator[str]:
     panel = stage.window.show_panel("search")
     assert isinstance(panel, SearchPanel)
     choose_included(panel.view.source.pickers[0])
+    session = panel.sessions[0]
     for query in QUERIES:
         before = panel.queries.number
         if query == QUERIES[0]:
             panel.show_source(str(stage.study.data("train")), query)
         else:
-            panel.view.query.line.setText(query)
+            panel.view.query.line.selectAll()
+            QTest.keyClicks(panel.view.query.line, query)
         until(lambda before=before: panel.queries.number > before and panel.queries.answered, "the results")  # type: ignore[misc]
+        until(lambda: session.facts is not None and not session.opening and panel.queries.answered, "all images")
         until(lambda: not any(side.gallery.thumbnails.pending() for side in panel.view.sides), "thumbnails")
         yield query
 
