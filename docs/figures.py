@@ -310,7 +310,6 @@ PLOTS: dict[str, Callable[[], str]] = {
         "clean-coca-230.svg": "clean-time 230 coca coca-smooth sd-coca-lean-soft",
     }.items()
 }
-PLOTS["adapting.svg"] = adapt_plot
 
 
 # Pages
