@@ -23,9 +23,10 @@ from core.spec.files import check_inside, write_whole
 from core.spec.installed import NotInstalled, need
 from core.spec.run.processes import start_time
 from core.spec.study import Study, StudyDir, absolute, read_study
+from core.spec.study.confirming import confirmable_trials, confirming_study
 from core.spec.study.machines import StudyMachines, needs_one_machine, read_machines, trains_here, write_machines
 from core.spec.study.sweep import DEFAULT, Sweep, is_sweep_file, read_sweep
-from core.spec.study.sweep_report import SweepDir
+from core.spec.study.sweep_report import SweepDir, trial_name
 from sdgui.runs.machines.slots import UNKNOWN, Reserved
 from sdgui.runs.poller import Poller
 from sdgui.runs.program import core_command
@@ -124,6 +125,19 @@ class StudyPrograms(QObject):
         folder = self._store.study(study_id).folder
         sweep = read_sweep(SweepDir(folder).sweep)
         self._write_sweep(folder, sweep.model_copy(update={"trials": trials}))
+
+    def confirming_seconds(self, study_id: int) -> float:
+        """Seconds of training to suggest for *Confirm*: the sweep's budget, or what its best trial took. UserError."""
+        out = SweepDir(self._store.study(study_id).folder)
+        sweep, trials = read_sweep(out.sweep), confirmable_trials(out.read_report())
+        measures = out.read_measures(trial_name(trials[0].number), sweep.seeds[0]) if trials else None
+        return sweep.budget or float((measures or {}).get("train_seconds", 0.0)) or 60.0
+
+    def confirm_sweep(self, study_id: int, best: int, seeds: int, seconds: float) -> StudyRecord:
+        """Write a study of the best trials of a sweep, and list it; see `confirming_study`. Raises UserError."""
+        out = SweepDir(self._store.study(study_id).folder)
+        study = confirming_study(read_sweep(out.sweep), out.read_report(), best, seeds, seconds)
+        return self.add(absolute(study, out.path))
 
     def _write_sweep(self, folder: Path, sweep: Sweep) -> None:
         with writing(SweepDir(folder).sweep, StudyProgramError):

@@ -89,3 +89,16 @@ class SweepDir(StudyDir):
 def trial_name(number: int) -> str:
     """The name of a trial's arm in the study."""
     return f"trial-{number}"
+
+
+def rank_trials(report: SweepReport) -> list[TrialRecord]:
+    """Complete, feasible trials by the first objective, best first; then the other trials by state and number."""
+    sign = -1 if report.objectives[0].direction == "maximize" else 1
+
+    def rank(trial: TrialRecord) -> tuple[int, float, int]:
+        order = ("complete", "stopped early", "running", "failed").index(trial.state)
+        if trial.values and trial.feasible:
+            return (0, sign * trial.values[0], trial.number)
+        return (1 + order, 0.0, trial.number)
+
+    return sorted(report.trials, key=rank)

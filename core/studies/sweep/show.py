@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.spec.study.sweep import Value
-from core.spec.study.sweep_report import SweepReport, TrialRecord
+from core.spec.study.sweep_report import SweepReport, TrialRecord, rank_trials
 from core.studies.study.table import format_value, markdown_table
 
 
@@ -30,19 +30,6 @@ def markdown(report: SweepReport) -> str:
     if failed:
         parts.append("## Failed trials\n\n" + "\n".join(failed))
     return "\n\n".join(parts) + "\n"
-
-
-def rank_trials(report: SweepReport) -> list[TrialRecord]:
-    """Complete, feasible trials by the first objective, best first; then the other trials by state and number."""
-    sign = -1 if report.objectives[0].direction == "maximize" else 1
-
-    def rank(trial: TrialRecord) -> tuple[int, float, int]:
-        order = ("complete", "stopped early", "running", "failed").index(trial.state)
-        if trial.values and trial.feasible:
-            return (0, sign * trial.values[0], trial.number)
-        return (1 + order, 0.0, trial.number)
-
-    return sorted(report.trials, key=rank)
 
 
 def trials_table(report: SweepReport, trials: Sequence[TrialRecord]) -> str:

@@ -25,6 +25,7 @@ from sdgui.panels.study.ending import EndRequest, StudyEnding
 from sdgui.panels.study.estimate import RUNS_READ, estimate
 from sdgui.panels.study.export import ExportMenu
 from sdgui.panels.study.open_menu import OpenMenu
+from sdgui.panels.study.sweep.confirm import Confirming
 from sdgui.panels.study.sweep.view import SweepView
 from sdgui.panels.study.toolbar import StudyToolbar
 from sdgui.panels.study.view import StudyView
@@ -61,6 +62,7 @@ class StudyPanel(Panel):
         self._estimated: Study | None = None  # whose time and memory are shown, or being estimated
         self._grows: int | None = None  # the study that the editor adds to
         self.ending = StudyEnding(self._programs, self)
+        self.confirming = Confirming(self._programs, self)
         self._tasks = BackgroundTasks(self)
         self.toolbar = StudyToolbar(self)
         self.bar = MessageBar(self)
@@ -86,6 +88,7 @@ class StudyPanel(Panel):
         view = SweepView(self.stack)
         self.stack.addWidget(view)
         view.run_requested.connect(self._watch)
+        view.confirm_requested.connect(lambda: self.confirming.ask(self._id(), self._look()))
         return view
 
     @property
@@ -116,6 +119,8 @@ class StudyPanel(Panel):
         self.toolbar.pause.clicked.connect(lambda: self._end("pause"))
         self.toolbar.stop.clicked.connect(lambda: self._end("kill" if self.ending.overdue(self._id()) else "stop"))
         self.ending.refused.connect(self._not_ended)
+        self.confirming.made.connect(self._confirmed)
+        self.confirming.failed.connect(self._failed)
         self.ending.became_overdue.connect(lambda: self._enable(self._look()))
         self.toolbar.more.clicked.connect(lambda: self.grow())
         self.toolbar.folder.clicked.connect(self._show_folder)
@@ -269,6 +274,11 @@ class StudyPanel(Panel):
         trials, accepted = QInputDialog.getInt(self, "Extend the sweep", "Trials in all", trial_count + 10, 1, MOST - 1)
         if accepted and (study_id := self._id()) is not None:
             self._tasks.run(lambda: self._programs.extend_sweep(study_id, trials), None, self._failed)
+
+    def _confirmed(self, study: StudyRecord) -> None:
+        self._on_added(study)
+        text = f"Made “{study.name}”; Start trains it."
+        self.show_message(Message("info", text, remedy=Remedy("Undo", self._delete)))
 
     def _show_editor(self, first: QLineEdit) -> None:
         self.bar.clear()

@@ -6,8 +6,9 @@ Flow: `StudySnapshot` with a `SweepReport` -> ``show_look`` -> only the visible 
 from __future__ import annotations
 
 from PySide6.QtCore import QModelIndex, QSortFilterProxyModel, Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QTabWidget, QVBoxLayout, QWidget
 
+from core.spec.study.confirming import confirmable_trials
 from core.spec.study.sweep_report import SweepReport, trial_name
 from sdgui.panels.study.results import SORT, ResultsModel, ResultsView
 from sdgui.panels.study.sweep import plots
@@ -16,15 +17,19 @@ from sdgui.panels.study.sweep.plots import SweepPlot, objectives_of, settings_of
 from sdgui.panels.study.view import status_words
 from sdgui.runs.study_status import StudySnapshot
 from sdgui.widgets.elided_label import ElidedLabel
-from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.relations.parallel import ParallelCoordinates
 from sdgui.widgets.style.theme import SPACE, set_role
+
+_CONFIRM = "Train the best trials again with fresh seeds, beside the default config (Ctrl+Alt+M)"
+_NOTHING_TO_CONFIRM = "No trial is complete yet and within all constraints"
 
 
 class SweepView(QWidget):
     """Progress, trials and plots of a sweep. ``run_requested`` carries the run folder of a trial's first seed."""
 
     run_requested = Signal(object)  # Path
+    confirm_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -39,6 +44,9 @@ class SweepView(QWidget):
         self.progress = QProgressBar(self)
         self.progress.setTextVisible(False)
         self.progress.setAccessibleName("Finished trials")
+        self.confirm = QPushButton("Confirm …", self)
+        self.confirm.setShortcut("Ctrl+Alt+M")
+        self.confirm.clicked.connect(self.confirm_requested)
         self.tabs = QTabWidget(self)
         self.tabs.setDocumentMode(True)
         self.trials = ResultsView("Trials of the sweep", self.tabs)
@@ -72,6 +80,7 @@ class SweepView(QWidget):
         top.setSpacing(SPACE)
         top.addWidget(self.state, 2)
         top.addWidget(self.progress, 1)
+        top.addWidget(self.confirm)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(SPACE // 2)
@@ -89,6 +98,8 @@ class SweepView(QWidget):
         self.state.setText(state_text(look))
         self.progress.setMaximum(max(1, report.wanted if report else 1))
         self.progress.setValue(report.done if report else 0)
+        self.confirm.setEnabled(bool(confirmable_trials(report)))
+        self.confirm.setToolTip(plain_tip(_CONFIRM if self.confirm.isEnabled() else _NOTHING_TO_CONFIRM))
         notes = [look.results_problem, *(look.trouble.splitlines() if look.alive else [])]
         notes += [
             f"trial-{trial.number} failed: {trial.message}"

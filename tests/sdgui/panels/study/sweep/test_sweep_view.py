@@ -15,10 +15,11 @@ from PySide6.QtWidgets import QInputDialog
 from pytestqt.qtbot import QtBot
 
 from core.spec.errors import UserError
-from core.spec.study import StudyDir
+from core.spec.study import StudyDir, read_study
 from core.spec.study.sweep import Sweep, read_sweep
 from core.spec.study.sweep_report import SweepDir, SweepReport
 from sdgui.panels.study.panel import StudyPanel
+from sdgui.panels.study.sweep.confirm import ConfirmDialog
 from sdgui.panels.study.sweep.model import axes_of, best_so_far, surface, trials_table
 from sdgui.panels.study.sweep.view import SweepView
 from sdgui.runs.study_status import StudySnapshot, first_status, read_study_folder
@@ -160,6 +161,57 @@ def test_a_sweep_file_is_opened_shown_and_extended(
     (tmp_path / "bad.json").write_text(json.dumps(sweep_dict(space={"optim.learning_rat": RATE})))
     with pytest.raises(UserError, match=r"did you mean optim\.learning_rate"):
         services.studies.open(tmp_path / "bad.json")
+
+
+def test_the_best_trials_are_confirmed_as_a_study_and_taken_back(
+    qtbot: QtBot, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.csv").write_text("filepath,title\n")
+    (tmp_path / "lr.json").write_text(json.dumps(sweep_dict(seeds=[0, 4])))
+    record = services.studies.open(tmp_path / "lr.json")
+    panel = StudyPanel(services)
+    qtbot.addWidget(panel)
+    panel.show()
+
+    def show_folder() -> None:
+        services.studies._snapshots = {record.id: read_study_folder(record.folder)}
+        services.studies.changed.emit(record.id)
+
+    show_folder()
+    assert not panel.sweep_view.confirm.isEnabled(), "no trial is complete yet"
+    report = a_report(objectives=1)
+    SweepDir(record.folder).trials.write_text(report.model_dump_json())
+    show_folder()
+    suggested: list[tuple[int, float, str]] = []
+
+    def accepted(dialog: ConfirmDialog) -> int:
+        suggested.append((dialog.best.maximum(), dialog.seconds.value(), dialog.cost.text()))
+        dialog.best.setValue(2)
+        dialog.seconds.setValue(90.0)
+        assert dialog.cost.text() == "9 runs, 13 min 30 s of training one after another.", "with the default config's"
+        return 1
+
+    monkeypatch.setattr(ConfirmDialog, "exec", lambda _dialog: 0)
+    panel.sweep_view.confirm.click()
+    qtbot.wait(50)
+    assert len(services.store.studies()) == 1, "cancelled"
+    monkeypatch.setattr(ConfirmDialog, "exec", accepted)
+    panel.sweep_view.confirm.click()
+    qtbot.waitUntil(lambda: panel.bar.message is not None)
+    assert suggested[0][:2] == (4, 60.0)
+    assert panel.bar.message is not None
+    assert panel.bar.message.text == "Made “rates confirmed”; Start trains it."
+    (made,) = (study for study in services.store.studies() if study.id != record.id)
+    study = read_study(StudyDir(made.folder).study)
+    assert [arm.name for arm in study.arms] == ["default", "trial-3", "trial-2"]
+    assert study.arms[1].set == ["optim.learning_rate=0.01", "runtime.precision=bf16"]
+    assert (study.seeds, study.budgets, study.steps) == ([5, 6, 7], [90.0], 0)
+    assert study.data["train"] == str(tmp_path / "train.csv")
+    assert panel.toolbar.box.currentData() == made.id
+    assert panel.bar.message.remedy is not None
+    panel.bar.message.remedy.do()
+    qtbot.waitUntil(lambda: [study.id for study in services.store.studies()] == [record.id])
 
 
 def test_a_finished_sweep_that_was_extended_can_be_started(services: Services, tmp_path: Path) -> None:

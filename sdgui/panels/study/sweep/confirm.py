@@ -1,0 +1,103 @@
+"""*Confirm*: the best trials of a sweep again with fresh seeds, as a study.
+
+Flow: ``Confirming.ask`` -> the suggested seconds, read in a thread -> `ConfirmDialog` -> ``confirm_sweep`` -> ``made``.
+"""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFormLayout, QVBoxLayout, QWidget
+
+from core.spec.study import MOST
+from core.spec.study.config import LONGEST_BUDGET
+from core.spec.study.confirming import confirmable_trials
+from sdgui.runs.background_tasks import BackgroundTasks
+from sdgui.runs.study_programs import StudyPrograms
+from sdgui.runs.study_status import StudySnapshot
+from sdgui.widgets.formats import count, duration
+from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.still_boxes import StillDoubleSpinBox, StillSpinBox
+from sdgui.widgets.style.theme import SPACE, set_role
+
+_BEST, _SEEDS = 3, 3  # to start from
+_ABOUT = (
+    "The best of many trials is partly luck. A study trains the best ones again with fresh seeds, beside the default "
+    "config and for the same time."
+)
+
+
+class ConfirmDialog(QDialog):
+    """Accepted, it is read from ``best``, ``seeds`` and ``seconds``."""
+
+    def __init__(self, trials: int, seconds: float, parent: QWidget) -> None:
+        """``trials``: complete feasible ones; ``seconds``: a suggestion."""
+        super().__init__(parent)
+        self.setWindowTitle("Confirm the best trials")
+        self.best, self.seeds, self.seconds = StillSpinBox(self), StillSpinBox(self), StillDoubleSpinBox(self)
+        self.best.setRange(1, min(trials, MOST - 1))
+        self.best.setValue(_BEST)
+        self.seeds.setRange(1, MOST)
+        self.seeds.setValue(_SEEDS)
+        self.seconds.setRange(0.1, LONGEST_BUDGET)
+        self.seconds.setDecimals(1)
+        self.seconds.setSuffix(" s")
+        self.seconds.setValue(seconds)
+        form = QFormLayout()
+        for title, box, tip in (
+            ("Best trials", self.best, "Complete trials that break no constraint, the best first"),
+            ("Seeds", self.seeds, "Seeds that the sweep did not use; 3 or more for intervals"),
+            ("Training of each run", self.seconds, "Equal compute: more steps for a config whose steps are cheaper"),
+        ):
+            box.setAccessibleName(title)
+            box.setToolTip(plain_tip(tip))
+            box.valueChanged.connect(self._show_cost)
+            form.addRow(title, box)
+        self.cost = PlainLabel(self, wordWrap=True)
+        set_role(self.cost, "small")
+        self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel, self)
+        self.buttons.addButton("Create study", QDialogButtonBox.ButtonRole.AcceptRole)
+        self.buttons.accepted.connect(self.accept)
+        self.buttons.rejected.connect(self.reject)
+        column = QVBoxLayout(self)
+        column.setSpacing(SPACE)
+        column.addWidget(PlainLabel(_ABOUT, self, wordWrap=True))
+        column.addLayout(form)
+        column.addWidget(self.cost)
+        column.addWidget(self.buttons)
+        self.setMinimumWidth(52 * SPACE)
+        self._show_cost()
+
+    def _show_cost(self) -> None:
+        runs = (self.best.value() + 1) * self.seeds.value()
+        total = duration(runs * self.seconds.value())
+        self.cost.setText(f"{count(runs)} runs, {total} of training one after another.")
+
+
+class Confirming(QObject):
+    """Asks, and makes the study. ``made``: its record; ``failed``: why there is none."""
+
+    made = Signal(object)  # StudyRecord
+    failed = Signal(str)
+
+    def __init__(self, programs: StudyPrograms, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._programs, self._window, self._tasks = programs, parent, BackgroundTasks(self)
+
+    def ask(self, study_id: int | None, look: StudySnapshot | None) -> None:
+        """Ask about the sweep ``study_id``; nothing happens without a trial to confirm."""
+        trials = len(confirmable_trials(look.sweep)) if look is not None else 0
+        if study_id is None or not trials:
+            return
+
+        def show(suggestion: float) -> None:
+            dialog = ConfirmDialog(trials, suggestion, self._window)
+            if dialog.exec():
+                best, seeds, seconds = dialog.best.value(), dialog.seeds.value(), dialog.seconds.value()
+                self._tasks.run(
+                    lambda: self._programs.confirm_sweep(study_id, best, seeds, seconds),
+                    self.made.emit,
+                    self.failed.emit,
+                )
+            dialog.deleteLater()
+
+        self._tasks.run(lambda: self._programs.confirming_seconds(study_id), show, self.failed.emit)
