@@ -198,7 +198,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make or check the images; exit status 0 when all are written, or are as they should be."""
     parsed = make_parser().parse_args(arguments)
-    panels, recording = parsed.panel or list(SCENES), parsed.out / RECORDING
+    panels, recording = [name for name in SCENES if name in (parsed.panel or SCENES)], parsed.out / RECORDING
     pin_environment()
     try:
         pinned_application()
