@@ -36,6 +36,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from core.spec.resources import resource_folder
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.runs.plots.card import PlotCard
 from tests.screenshots.waiting import settle
@@ -51,13 +52,13 @@ _ALIGNED = {Qt.AlignmentFlag.AlignRight: "right", Qt.AlignmentFlag.AlignHCenter:
 
 
 def described(window: MainWindow, home: str, expected: str | None = None) -> str:
-    """What ``window`` shows once it no longer changes, with HOME, ID, TIME and CORES for what is another each time.
+    """What ``window`` shows once it no longer changes; HOME, MODELS, ID, TIME and CORES stand for what varies.
 
     What is late is waited for while it is not what is ``expected``.
     """
     began, told, alike = time.monotonic(), "", 0
     while time.monotonic() - began < _LONGEST and alike < _ALIKE and told != expected:
-        now = describe(window).replace(home, "HOME")
+        now = describe(window).replace(home, "HOME").replace(str(resource_folder("models")), "MODELS")
         for pattern, name in _BY_CHANCE:
             now = pattern.sub(name, now)
         alike = alike + 1 if now == told and expected is None else 0

@@ -132,6 +132,7 @@ def test_a_theme_change_leaves_no_old_colours(qtbot: QtBot, look: Theme, make: C
 # What is painted anew from the theme whenever it is shown, or by a part around it that follows the theme.
 _PAINTED = {
     "_Column", "Readout", "FilterBox", "HeatImage", "CostCurves", "ErrorBars", "StudyView", "_Veil", "ImagePreview",
+    "_Mark",
 }  # fmt: skip
 # Views whose delegates and painters ask the theme; they follow it for them.
 _FOR_OTHERS = {"CaptionsList", "ConfusionMatrix", "Sparkline", "MachineList", "PlotLegend", "Gallery", "ExperimentTree"}

@@ -65,7 +65,7 @@ class Evaluator:
         """The alerts that ``event`` causes."""
         alerts = self._interval(event)
         if isinstance(event, RunStarted):
-            if self.terminal is None and self.last is not None and self._recorded:
+            if self.terminal is None and self.started > 0 and self.last is not None and self._recorded:
                 alerts += self.interrupted(self.last.time)
             self.terminal, self.started = None, event.time
             self.step, self.total_steps = event.step, event.total_steps

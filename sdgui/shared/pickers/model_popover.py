@@ -84,6 +84,7 @@ class ModelPopover(QFrame):
             foot.addWidget(title)
             foot.addWidget(box)
         foot.addStretch(1)
+        self.interpolate.hide()
         foot.addWidget(self.interpolate)
         foot.addWidget(self._folder)
         vbox(self.line, (self.list, 1), self.note, foot, into=self, margins=SPACE)
@@ -92,7 +93,7 @@ class ModelPopover(QFrame):
     def open_below(self, chip: QWidget, typed: str = "") -> None:
         """Show under ``chip``, within the window, with ``typed`` in the search line."""
         window = chip.window()
-        width = min(_WIDTH, window.width() - 2 * SPACE)
+        width = max(self.minimumSizeHint().width(), min(_WIDTH, window.width() - 2 * SPACE))
         corner = chip.mapToGlobal(QPoint(0, chip.height() + SPACE // 2))
         right = window.mapToGlobal(QPoint(window.width(), window.height()))
         self.resize(width, max(24 * SPACE, min(_HEIGHT, right.y() - corner.y() - SPACE)))

@@ -255,9 +255,9 @@ def test_breaking_off_ends_the_reading_thread(model: CaptionModel, found: list[I
 @pytest.mark.parametrize(
     ("fields", "captions", "expected"),
     [
-        ({}, None, {"search": "beam", "beams": 6, "max_tokens": 14, "min_tokens": 4}),
+        ({}, None, {"search": "beam", "beams": 6, "max_tokens": 14, "min_tokens": 1}),
         ({}, 9, {"captions": 9, "beams": 9}),
-        ({"max_tokens": 3}, None, {"min_tokens": 3}),
+        ({"max_tokens": 3}, None, {"min_tokens": 1}),
         ({"min_tokens": 10}, None, {"max_tokens": 14}),
         ({"search": "sample"}, 3, {"captions": 3}),
     ],

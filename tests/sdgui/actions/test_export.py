@@ -115,7 +115,7 @@ def test_a_failed_export_is_reported_and_a_cancelled_one_removed(
 def test_a_run_without_a_checkpoint_shows_the_next_step(dialog: ExportDialog, tmp_path: Path, qtbot: QtBot) -> None:
     dialog.open_for(RunDir(tmp_path / "other"), "two")
     qtbot.waitUntil(lambda: dialog.bar.isVisible(), timeout=20_000)
-    assert "no checkpoint" in dialog.bar.text
+    assert "no local checkpoint" in dialog.bar.text
     assert not dialog.start.isEnabled()
 
 

@@ -67,7 +67,7 @@ def test_the_menu_entry_goes_to_the_users_share_folder_and_desktops_are_notified
         assert desktop.user_share() == Path.home() / ".local" / "share"
     for platform in ("win32", "darwin"):
         monkeypatch.setattr(desktop.sys, "platform", platform)
-        with pytest.raises(UserError, match="on Linux and BSD alone"):
+        with pytest.raises(UserError, match="on Linux and BSD only"):
             desktop.user_share()
 
 

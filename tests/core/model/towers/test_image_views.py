@@ -116,7 +116,7 @@ def test_a_missing_mask_token_and_incompatible_sizes_are_refused() -> None:
         towers().encode_image(random_images(), torch.ones(2, 16, dtype=torch.bool))
     resnet = little()
     resnet["vision_cfg"] = RESNET
-    with pytest.raises(ModelError, match=r"one size only; set views\.local\.size to 1"):
+    with pytest.raises(ModelError, match=r"only one image size; set views\.local\.size to 1"):
         network("silc", resnet)
     with pytest.raises(ModelError, match="masked_patches needs a ViT"):
         network("maskclip", resnet)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from PySide6.QtCore import QItemSelectionModel, QMimeData, Qt, QUrl
 from pytestqt.qtbot import QtBot
 
@@ -142,7 +143,10 @@ def test_refused_files_are_still_reported_beside_failed_captions(
     assert [entry.name for entry in panel.model.shown()] == ["bad.png"]
 
 
-def test_images_dropped_before_a_model_wait_and_say_so(qtbot: QtBot, open_panel: OpenPanel, tmp_path: Path) -> None:
+def test_images_dropped_before_a_model_wait_and_say_so(
+    qtbot: QtBot, open_panel: OpenPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sdgui.shared.pickers.entries.included_models", list)
     panel = open_panel()
     drop(qtbot, panel, images(tmp_path, "a.png"))
     assert panel.view.bar.text == "First choose a model that can caption."

@@ -283,7 +283,10 @@ def test_models_and_comparing_are_remembered(
     assert len(again._origins) == 2
 
 
-def test_another_model_captions_only_new_images(qtbot: QtBot, open_panel: OpenPanel, tmp_path: Path) -> None:
+def test_another_model_captions_only_new_images(
+    qtbot: QtBot, open_panel: OpenPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sdgui.shared.pickers.entries.included_models", list)
     panel = open_panel()
     assert panel.view.empty.accessibleDescription().startswith(TRAIN[1][:20])
     assert panel.view.tools.pickers["a"].set_choice(MODEL)

@@ -188,7 +188,7 @@ def test_long_evaluations_show_progress_and_can_be_cancelled(parts: Parts) -> No
     parts.session.working.emit("measure", "encoding images", 1, 4)
     assert parts.view.strip.text == "Encoding images · 25 %"
     parts.view.strip.cancelled.emit()
-    assert parts.session.cancelled == ["measure", "compare", "few-shot", "apply"]
+    assert parts.session.cancelled == ["measure", "interpolated", "compare", "few-shot", "apply"]
 
 
 def test_a_few_shot_curve_arrives_point_by_point(parts: Parts) -> None:

@@ -30,7 +30,7 @@ def test_a_study_is_created_from_presets_and_ticked_experiments(qtbot: QtBot, op
     assert "Seeds" in editor.wrong.text()
     assert not editor.make.isEnabled()
     editor.seeds.setText("0")
-    assert "no interval" in editor.wrong.text()
+    assert "neither interval nor test" in editor.wrong.text()
     editor.data["train"].setText("/nowhere/train.csv")
     assert editor.wrong.text() == "Training data: there is no /nowhere/train.csv."
     editor.data["train"].setText("~nobody-here/train.csv")

@@ -194,7 +194,7 @@ def test_meanings_of_a_value(field: Field, operator: str, text: str, value: obje
         (LOSS, ":", "3", "train/loss is a number"),
         (STEP, "=", "nan", "Step is compared with a number, such as 0.4 or 40%, not with “nan”"),
         (STEP, "=", "inf%", "not with “inf%”"),
-        (SEED, "<", "abc", "< compares numbers, and “abc” is none"),
+        (SEED, "<", "abc", "< compares numbers, but “abc” is not a number"),
         (DURATION, "<", "3 parsecs", "Duration is compared with a time such as 90s"),
         (DURATION, "<", "3s!", "not with “3s!”"),
         (
