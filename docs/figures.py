@@ -311,6 +311,8 @@ PLOTS: dict[str, Callable[[], str]] = {
     }.items()
 }
 
+PLOTS["adapting.svg"] = adapt_plot
+
 
 # Pages
 def rendered(page: str) -> str:
