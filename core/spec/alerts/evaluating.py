@@ -50,6 +50,7 @@ class Evaluator:
         self.step, self.total_steps = 0, 0
         self.last: Event | None = None
         self.started = 0.0  # when the current attempt started
+        self._has_started = False  # a log may come before the start
         self._recorded = recorded
         self._intervals: deque[float] = deque(maxlen=_RECENT)
         self._low_reports = 0
@@ -65,9 +66,9 @@ class Evaluator:
         """The alerts that ``event`` causes."""
         alerts = self._interval(event)
         if isinstance(event, RunStarted):
-            if self.terminal is None and self.started > 0 and self.last is not None and self._recorded:
+            if self.terminal is None and self._has_started and self.last is not None and self._recorded:
                 alerts += self.interrupted(self.last.time)
-            self.terminal, self.started = None, event.time
+            self.terminal, self.started, self._has_started = None, event.time, True
             self.step, self.total_steps = event.step, event.total_steps
             self._low_reports = 0
             self._intervals.clear()  # it compiles and caches again, perhaps on another machine

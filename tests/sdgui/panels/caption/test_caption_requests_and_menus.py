@@ -174,6 +174,7 @@ def test_stopped_or_failed_captioning_resumes_with_the_existing_images(works: Wo
 def test_without_a_model_captioning_is_refused_and_the_next_step_is_the_demo(
     qtbot: QtBot, open_panel: OpenPanel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sdgui.shared.pickers.entries.included_models", list)
     panel = open_panel()
     view, made, told, defined = panel.view, list[str](), list[Message](), list[Any]()
     panel.message_requested.connect(told.append)

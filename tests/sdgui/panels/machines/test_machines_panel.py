@@ -123,8 +123,7 @@ def test_a_host_is_added_changed_and_removed(window: MainWindow, panel: Machines
     said: list[str] = []
     panel.message_requested.connect(lambda message: said.append(message.text))
     panel.page.remove.click()
-    qtbot.waitUntil(lambda: len(hosts.listing()) == 1)
-    assert hosts.place == HERE
+    qtbot.waitUntil(lambda: len(hosts.listing()) == 1 and hosts.place == HERE)
     qtbot.waitUntil(lambda: len(panel._machines) == 1 and bool(said))
     window.bar.press_remedy()
     qtbot.waitUntil(lambda: hosts.listing()[1:] == [expected])
