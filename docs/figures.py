@@ -180,7 +180,8 @@ def adapt_differences() -> str:
     lines = ["| measure | `sd-clip-adapt` minus | points | 95 % CI | p (Holm) |", "|" + " --- |" * 5]
     for row in adapting_results()["primary"]:
         interval = f"{row['low']:+.1f} to {row['high']:+.1f}"
-        cells = [row["measure"], FAMILIES[row["control"]], f"{row['mean']:+.1f}", interval, f"{row['p_holm']:.3f}"]
+        p = "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}"
+        cells = [row["measure"], FAMILIES[row["control"]], f"{row['mean']:+.1f}", interval, p]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n\n" + "\n".join(lines) + "\n\n"
 
