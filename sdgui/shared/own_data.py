@@ -33,7 +33,8 @@ def own_data_config(source: Path) -> RunConfig:
     data = _splits(source) if source.is_dir() else {"train": source}
     values = preset_config(PRESET, SIZE).model_dump(mode="json")
     values["data"] |= {split: str(path) for split, path in data.items()}
-    values["towers"]["pretrained"] = str(included_models()[0])
+    models = included_models()
+    values["towers"]["pretrained"] = str(models[0]) if models else ""
     values["name"] = source.name if source.is_dir() else source.stem
     return parse_config(json.dumps(values), str(source))
 
