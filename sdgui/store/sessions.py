@@ -38,7 +38,7 @@ class Sessions:
         self.runs_folder = home / "runs"
         self.who = f"{_user()}@{platform.node()}"
         self._database, self._own = database, own or database
-        self._sessions, self._open_sessions = threading.Condition(), 0
+        self._sessions, self._open_sessions, self._closed = threading.Condition(), 0, False
         self._known_folders: set[str] = set()  # of runs, that ``import_logged`` need not look at again
         self._logged_stamp = 0
 
@@ -58,8 +58,9 @@ class Sessions:
         return self._database.shared
 
     def close(self) -> None:
-        """Close the file or the connections, after sessions of other threads; the store cannot be used afterwards."""
+        """Close the file or the connections, after sessions of other threads; a later use raises StoreError."""
         with self._sessions:
+            self._closed = True
             self._sessions.wait_for(lambda: self._open_sessions == 0, timeout=BUSY_SECONDS)
         for database in (self._database, self._own):
             database.reader.dispose()
@@ -69,6 +70,8 @@ class Sessions:
     def _session(self, database: Database, engine: Engine) -> Iterator[Session]:
         """A session that `close` waits for; otherwise its connection would never be closed."""
         with self._sessions:
+            if self._closed:
+                raise StoreError("The database has been closed.")
             self._open_sessions += 1
         try:
             with database.sentences(), Session(engine) as session:

@@ -38,6 +38,7 @@ def test_no_panel_is_cut_off_or_empty(qtbot: QtBot, open_window: OpenWindow) -> 
     for spec in PANELS:
         panel = window.show_panel(spec.name)
         qtbot.waitUntil(lambda panel=panel: bool(_said(panel)))  # Home reads the store first
+        QApplication.processEvents()  # the page that was switched to is laid out
         said[spec.title] = _said(panel)
         faults += [f"{spec.title}: {fault}" for fault in _cut(panel)]
     add(window)

@@ -207,6 +207,13 @@ def test_a_locked_database_is_reported_as_locked(tmp_path: Path, monkeypatch: py
     store.close()
 
 
+def test_a_closed_store_opens_no_further_connection(tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    store.close()
+    with pytest.raises(StoreError, match="has been closed"):
+        store.experiments()
+
+
 def test_an_up_to_date_database_opens_without_alembic(tmp_path: Path) -> None:
     filled(tmp_path)
     loaded = sys.modules.pop("sdgui.store.migration")
