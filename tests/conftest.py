@@ -77,6 +77,9 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow") is not None:
+            item.add_marker(pytest.mark.timeout(0))  # it may take as long as it needs
     on_gpu = [item for item in items if item.get_closest_marker("cuda") is not None]
     if on_gpu and "SDGUI_TEST_DEVICE" not in os.environ and not import_module("torch").cuda.is_available():
         for item in on_gpu:
