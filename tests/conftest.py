@@ -6,6 +6,7 @@ only wait for each other.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import itertools
 import os
@@ -59,6 +60,12 @@ def collected_here() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def slow_tests_have_no_time_limit(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("slow") is not None:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(autouse=True)
 def same_draws_in_any_order() -> None:
     """What objectives draw for a whole batch does not depend on the tests before."""
     if (draws := sys.modules.get("core.ranks.draws")) is not None:
@@ -77,9 +84,6 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.get_closest_marker("slow") is not None:
-            item.add_marker(pytest.mark.timeout(0))  # it may take as long as it needs
     on_gpu = [item for item in items if item.get_closest_marker("cuda") is not None]
     if on_gpu and "SDGUI_TEST_DEVICE" not in os.environ and not import_module("torch").cuda.is_available():
         for item in on_gpu:
