@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -163,24 +162,6 @@ def test_a_stopping_run_can_be_ended_sooner(
     assert not state_of("stop", Target(7))[0]
 
 
-def test_search_and_view_actions(qtbot: QtBot) -> None:
-    told = list[Any]()
-    shown = Noted(told, "shown")
-    assert do(told, "find", panels={"define": shown}) == [("shown.focus_search",)]
-    assert do(told, "find", panels={"runs": shown}) == [], "a panel that is not built"
-    assert do(told, "filter") == [
-        ("show_tree",), ("experiments.filter_box.setFocus",), ("experiments.filter_box.selectAll",)
-    ]  # fmt: skip
-    assert do(told, "tree") == [("show_tree",), ("experiments.tree.setFocus",)]
-    for panel in PANELS:
-        assert do(told, "palette", panel=panel.name) == [("dialogs.open_palette", "Run" if panel.launches else "View")]
-        assert do(told, panel.name) == [("bar.leave",), ("show_panel", panel.name)]
-    assert do(told, "basket") == [("dialogs.open_basket",)]
-    assert do(told, "help", panel="search") == [("dialogs.open_help", "panels/search.md")]
-    assert do(told, "tutorial") == [("dialogs.open_help", "tutorial.md")]
-    assert do(told, "quit") == [("close",)]
-
-
 def test_the_theme_cycles_and_is_remembered(qapp: object) -> None:
     told, before = list[Any](), theme().scheme
     seen = []
@@ -245,16 +226,3 @@ def test_actions_on_experiments_runs_and_studies(monkeypatch: pytest.MonkeyPatch
         assert state_of("delete", target, experiments=tree)[0] is some
         for action in ("duplicate", "rename", "describe", "changes"):
             assert state_of(action, target)[0] is all_of_them
-
-
-def test_actions_follow_selection_and_live_state() -> None:
-    stopping = Stopping(3, StopStage.ASKED, None)
-    services: Any = SimpleNamespace(
-        tailer=SimpleNamespace(state={3: RunState.RUNNING}.get, progress=lambda _run: None),
-        launcher=SimpleNamespace(stops=lambda: {3: stopping}),
-    )
-    commands: Any = SimpleNamespace(waits=lambda one: one == 7)
-    of = partial(Target.of, services=services, commands=commands)
-    assert of(Selection(experiment_id=7, study_id=5), HERE) == Target(7, HERE, RunState.RUNNING, stopping, True)
-    assert of(Selection(experiment_id=8), FAR) == Target(8, FAR, RunState.DONE), "the store's, where nobody follows it"
-    assert of(Selection(study_id=5), None) == Target(study_id=5)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from PySide6.QtWidgets import QMenu, QWidget
+from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from core.spec.run.status import RunState
@@ -15,7 +15,6 @@ from sdgui.actions.table import WINDOW_ACTIONS
 from sdgui.actions.window import Target, Window
 from sdgui.runs.stopping import Stopping, StopStage
 from sdgui.shared.menus import EXPERIMENT_MENU, RUN_MENU, STUDY_MENU
-from sdgui.widgets.actions import Actions
 
 
 def window(qtbot: QtBot, target: Target) -> Window:
@@ -26,16 +25,6 @@ def window(qtbot: QtBot, target: Target) -> Window:
     return cast(Window, SimpleNamespace(target=target, experiments=tree, panel="define"))
 
 
-def titles(qtbot: QtBot, menu_name: str) -> list[str]:
-    host = QWidget()
-    qtbot.addWidget(host)
-    actions = Actions(host)
-    actions.register(WINDOW_ACTIONS, window(qtbot, Target()))
-    menu = QMenu(host)
-    actions.fill_menu(menu, menu_name)
-    return [action.objectName() for action in menu.actions()]
-
-
 def test_ids_are_unique() -> None:
     ids = [record.id for record in WINDOW_ACTIONS]
     assert len(ids) == len(set(ids))
@@ -44,35 +33,6 @@ def test_ids_are_unique() -> None:
 def test_records_name_menus_that_exist() -> None:
     named = {item.menu for record in WINDOW_ACTIONS for item in record.menus}
     assert named == {EXPERIMENT_MENU, RUN_MENU, STUDY_MENU}
-
-
-def test_context_menus_have_their_order(qtbot: QtBot) -> None:
-    experiment = ["launch", "queue", "", "rename", "duplicate", "describe", "changes", "alerts", "report", "", "delete"]
-    run = [
-        "use_data",
-        "use_search",
-        "use_classify",
-        "use_caption",
-        "use_clean",
-        "",
-        "pause",
-        "resume",
-        "stop",
-        "end_now",
-        "continue_from",
-        "fork",
-        "fine_tune",
-        "",
-        "describe",
-        "export_model",
-        "reproduce",
-        "open_folder",
-        "fetch",
-        "changes",
-    ]
-    assert titles(qtbot, EXPERIMENT_MENU) == experiment
-    assert titles(qtbot, RUN_MENU) == run
-    assert titles(qtbot, STUDY_MENU) == ["study", "", "report", "", "delete"]
 
 
 @pytest.mark.parametrize(

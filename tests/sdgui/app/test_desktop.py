@@ -69,23 +69,3 @@ def test_the_menu_entry_goes_to_the_users_share_folder_and_desktops_are_notified
         monkeypatch.setattr(desktop.sys, "platform", platform)
         with pytest.raises(UserError, match="on Linux and BSD only"):
             desktop.user_share()
-
-
-def test_a_hanging_or_missing_program_does_not_prevent_the_menu_entry(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(desktop.shutil, "which", lambda name: f"/usr/bin/{name}")
-    problems: list[Exception] = [OSError("gone"), subprocess.TimeoutExpired("x", 60), OSError("gone")]
-
-    def fail(*_: object, **__: object) -> None:
-        raise problems.pop()
-
-    monkeypatch.setattr(desktop.subprocess, "run", fail)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    assert len(desktop.install_desktop()) == 4 + len(desktop.SIZES)
-    assert problems == []
-
-
-def test_without_a_script_python_starts_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desktop.sys, "executable", str(tmp_path / "python"))
-    assert desktop.start_command() == f'"{tmp_path}/python" -P -m sdgui'

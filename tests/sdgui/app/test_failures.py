@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from pathlib import Path
 
@@ -103,28 +102,3 @@ def test_a_long_log_is_rotated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "third" in failures.log.read_text(encoding="utf-8")
     assert "second" in (tmp_path / "sdgui.log.1").read_text(encoding="utf-8")
     assert len(list(tmp_path.iterdir())) == 2
-
-
-def test_a_keyboard_interrupt_ends_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    quits: list[None] = []
-    monkeypatch.setattr(QApplication, "quit", lambda: quits.append(None))
-    failures = Failures(tmp_path / "sdgui.log")
-    failures.hook(KeyboardInterrupt, KeyboardInterrupt(), None)
-    assert (len(quits), failures.log.exists()) == (1, False)
-
-
-def test_exception_hooks_of_program_and_threads_are_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (sys, threading):
-        monkeypatch.setattr(module, "excepthook", module.excepthook)  # put back afterwards
-    failures, seen = Failures(tmp_path / "sdgui.log"), list[str]()
-    monkeypatch.setattr(failures, "hook", lambda kind, error, trace: seen.append(str(error)))
-    failures.install()
-    assert sys.excepthook is failures.hook
-
-    def work() -> None:
-        raise ValueError("in a thread")
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert seen == ["in a thread"]

@@ -162,19 +162,3 @@ def test_news_reaches_every_built_panel(stack: PanelStack, told: list[str]) -> N
         tell()
         assert told[:2] == [f"{FIRST} {word}", f"two {word}"]
         assert told[2:] == ([f"three {word}"] if word != "select 7" else [])
-
-
-def test_a_preloaded_panel_gets_the_selection_when_shown(stack: PanelStack, told: list[str]) -> None:
-    stack.show_panel(FIRST)
-    stack.prepare("two")
-    stack.select(Selection(run_id=7))
-    told.clear()
-    stack.show_panel("two")
-    assert told == ["two select 7", f"{FIRST} left", "two entered"]
-
-
-def test_an_unknown_panel_falls_back_to_the_first(stack: PanelStack) -> None:
-    stack.restore("three")
-    assert (stack.current, stack.panels) == ("three", {})
-    stack.restore("of another version")
-    assert stack.current == FIRST

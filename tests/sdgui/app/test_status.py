@@ -12,10 +12,10 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
-from core.spec.run.status import RunState, own_status
+from core.spec.run.status import RunState
 from sdgui.app.closing import ask_about_training
 from sdgui.app.demo_report import DemoReport
-from sdgui.app.status import Status, _gib, _resident
+from sdgui.app.status import Status
 from sdgui.runs.live import RunProgress
 from sdgui.store.records import Run
 from sdgui.widgets.message import Message
@@ -93,12 +93,6 @@ def bar(qtbot: QtBot, tmp_path: Path) -> Status:
     return bar
 
 
-def test_the_basket_shows_how_many_fixes_it_holds(bar: Status) -> None:
-    assert bar.basket.text() == "Basket · 2"
-    cast(Any, bar)._services.basket.changed.emit(0)
-    assert bar.basket.text() == "Basket"
-
-
 def going(run: int, state: RunState = RunState.RUNNING, **more: Any) -> RunProgress:
     fields: dict[str, Any] = {
         "step": 0,
@@ -135,13 +129,6 @@ def test_active_runs_are_listed_and_queued_ones_counted(qtbot: QtBot, bar: Statu
         qtbot.waitUntil(lambda: bar.runs.text() == "1 running · mine · run 1 starting · 1 queued")
 
 
-def test_a_running_study_is_named_while_none_of_its_runs_trains(qtbot: QtBot, bar: Status) -> None:
-    studies = cast(Studies, bar._services.studies)
-    studies.known[3] = SimpleNamespace(study=SimpleNamespace(name="noise"), done=2, runs=[0] * 6, seconds_left=90.0)
-    studies.changed.emit(3)
-    qtbot.waitUntil(lambda: bar.runs.text() == "study noise: 2 of 6 runs, 1 min 30 s left · 4 queued")
-
-
 def test_workers_are_named_and_a_crash_has_details(bar: Status) -> None:
     assert bar.worker.text() == "worker: not started"
     pool = cast(Pool, bar._services.pool)
@@ -151,21 +138,6 @@ def test_workers_are_named_and_a_crash_has_details(bar: Status) -> None:
     assert "data: It ended." in bar.worker.toolTip()
     assert "Traceback" in bar.worker.toolTip()
     assert "teacher" not in bar.worker.toolTip()
-
-
-def test_memory_covers_the_window_and_live_trainers(bar: Status, tmp_path: Path) -> None:
-    bar._show_memory()
-    assert bar.memory.text().startswith("memory: window ")
-    run = bar._model.runs()[0]
-    run.dir.create()
-    run.dir.write_status(own_status())
-    bar._show_memory()
-    assert "trainer" not in bar.memory.text(), "a queued run has no trainer"
-    cast(Model, bar._model).all = [Run(0, 1, "k0", run.folder, "d", 0.0, RunState.RUNNING)]
-    bar._show_memory()
-    assert bar.memory.text().startswith("memory: trainer ")
-    assert (_gib(2**30 * 3 // 2), _gib(2**20 * 700)) == ("1.5 GiB", "700 MiB")
-    assert _resident(2**22 + 12345) is None
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,10 @@ from typing import Any
 import pytest
 from pytestqt.qtbot import QtBot
 
-from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.define.panel import DefinePanel
-from sdgui.panels.runs.panel import RunsPanel
-from sdgui.store.changes import Changes
 from sdgui.store.records import Progress, StoreUnavailableError
 from sdgui.widgets.message import Message
 from tests.sdgui.conftest import settle
@@ -92,56 +89,6 @@ def test_runs_added_or_removed_elsewhere_are_read(window: MainWindow) -> None:
     assert not window._refresh_timer.isActive()
 
 
-def test_the_title_names_the_experiment_where_the_panel_is_about_one(window: MainWindow) -> None:
-    window.show_panel("define")
-    assert window.windowTitle() == "Define – sdgui"
-    number = add(window, "mine")
-    assert window.windowTitle() == "mine – Define – sdgui"
-    window.services.store.rename_experiment(number, "best")
-    window._changed(Changes.of(experiment=number))
-    settle(window)
-    assert window.windowTitle() == "best – Define – sdgui"
-    window.show_panel("search")
-    assert window.windowTitle() == "Search – sdgui"
-    assert window.window_actions["search"].isChecked()
-    assert not window.experiments.isVisible()
-    window.show_tree()
-    assert (window.panel, window.experiments.isVisible()) == ("runs", True)
-    window.show_panel("define")
-    window.show_tree()
-    assert window.panel == "define"
-
-
-def test_panel_requests_open_the_right_panel(window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = add(window, "first"), add(window, "second")
-    store = window.services.store
-    runs = [store.add_run(first).id for _ in range(2)]
-    window.reload()
-    home = window.show_panel("home")
-    home.experiment_requested.emit(first)
-    assert (window.panel, window.selection.experiment_id) == ("define", first)
-    home.choose_requested.emit(runs[0])
-    assert (window.panel, window.selection.run_id) == ("define", runs[0])
-    home.ticks_requested.emit(frozenset(runs))
-    assert window.selection.ticked == tuple(runs)
-    window.bar.show_message(Message("info", "of before"))
-    home.run_requested.emit(runs[1])
-    assert (window.panel, window.selection.run_id, window.bar.message) == ("runs", runs[1], None)
-    shown: list[str] = []
-    data = window.show_panel("data")
-    monkeypatch.setattr(data, "show_source", shown.append)
-    window.show_panel("home")
-    home.source_requested.emit("data", "/pairs.csv")
-    assert (window.panel, shown) == ("data", ["/pairs.csv"])
-    store.rename_experiment(second, "renamed")
-    home.changed.emit(Changes.of(experiment=second))
-    settle(window)
-    assert window.experiments.model.experiment_name(second) == "renamed"
-    home.define_requested.emit(preset_config("clip", "tiny").model_copy(update={"name": "asked for"}))
-    settle(window)
-    assert window.experiments.model.experiment_name(store.experiments()[-1].id) == "asked for"
-
-
 def test_unusable_data_are_shown_at_their_field(window: MainWindow) -> None:
     first = add(window, "first")
     add(window, "second")
@@ -151,14 +98,6 @@ def test_unusable_data_are_shown_at_their_field(window: MainWindow) -> None:
     assert isinstance(define, DefinePanel)
     assert (window.panel, window.selection.experiment_id) == ("define", first)
     assert "It is empty." in define.bar.text
-
-
-def test_a_new_run_is_read_and_shown(window: MainWindow) -> None:
-    run = window.services.store.add_run(add(window, "mine"))
-    window.run_commands.started.emit(run.id)
-    panel = window.panels["runs"]
-    assert isinstance(panel, RunsPanel)
-    assert (window.panel, window.selection.run_id) == ("runs", run.id)
 
 
 @pytest.mark.parametrize("by_the_button", [True, False])

@@ -11,9 +11,8 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.config import override
 from core.spec.presets import preset_config
-from core.spec.run.status import RunState, own_status
+from core.spec.run.status import own_status
 from sdgui.experiments import run_commands
-from sdgui.store.changes import Changes
 from sdgui.store.records import StoreUnavailableError
 from tests.sdgui.experiments.commanding import Parts
 
@@ -229,20 +228,3 @@ def test_a_resume_shows_the_step_it_starts_from(qtbot: QtBot, parts: Parts) -> N
     qtbot.waitUntil(lambda: len(parts.messages) == 2)
     assert parts.messages[1].level == "warning"
     assert "starts again at step 0" in parts.messages[1].text
-
-
-def test_live_runs_are_those_of_the_follower_or_else_the_store(parts: Parts) -> None:
-    number = parts.new()
-    first, second = parts.store.add_run(number), parts.store.add_run(number)
-    parts.ended(number)
-    parts.tailer.states[first.id] = RunState.INTERRUPTED
-    assert [run.id for run in parts.runs.alive()] == [second.id]
-
-
-def test_launcher_news_reaches_the_tree(parts: Parts) -> None:
-    parts.launcher.launched.emit(7)
-    assert (parts.tailer.followed, [set(one.runs) for one in parts.changes]) == ([7], [{7}])
-    parts.launcher.launch_failed.emit(8, "No such program.")
-    assert (parts.messages[-1].text, set(parts.changes[-1].runs)) == ("No such program.", {8})
-    parts.launcher.stopping.emit(8, None)
-    assert parts.changes[-1] == Changes()

@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
-from PySide6.QtWidgets import QApplication, QCompleter, QLineEdit, QMessageBox
+from PySide6.QtWidgets import QApplication, QLineEdit, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, process_alive
-from sdgui.actions.shortcuts import ShortcutsDialog
 from sdgui.app.main_window import MainWindow
 from sdgui.experiments.tree_model import Role
 from sdgui.panels.define.panel import DefinePanel
@@ -148,22 +147,6 @@ def test_tags_and_note_are_saved_to_where_they_were_typed(window: MainWindow) ->
     settle(window)
     found = [(one.tags, one.note) for one in window.services.store.experiments()]
     assert found == [(("of the first",), ""), ((), "of the second")]
-
-
-def test_dialogs_and_completers_do_not_pile_up(qtbot: QtBot, window: MainWindow) -> None:
-    def dialogs() -> list[ShortcutsDialog]:
-        return window.findChildren(ShortcutsDialog)
-
-    for _ in range(3):
-        window.window_actions["shortcuts"].trigger()
-        window.window_actions["describe"].trigger()
-        window.dialogs.sheet.hide()
-    assert len(dialogs()) == 1
-    assert len(window.dialogs.sheet.findChildren(QCompleter)) == 1
-    dialogs()[0].close()
-    qtbot.waitUntil(lambda: dialogs() == [])
-    window.window_actions["shortcuts"].trigger()
-    assert len(dialogs()) == 1
 
 
 def test_a_launched_config_is_frozen_and_can_be_copied(qtbot: QtBot, window: MainWindow) -> None:

@@ -67,15 +67,6 @@ def test_an_edit_is_sent_once_with_its_old_value(qtbot: QtBot, window: QWidget) 
     assert told[1:] == [("mine", ["kept"], "", ([], ""))]
 
 
-def test_known_tags_are_suggested_in_any_case(window: QWidget) -> None:
-    sheet = DescribeSheet(window)
-    sheet.open("mine", "Tags", [], "", ["best", "Draft"], QPoint(10, 10))
-    completer = sheet.tags.completer()
-    completer.setCompletionPrefix("dr")
-    assert completer.currentCompletion() == "Draft"
-    sheet.hide()
-
-
 def test_the_list_of_changes_shows_the_replaced_text(
     qtbot: QtBot, window: QWidget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 from PySide6.QtCore import QRect, Qt
-from PySide6.QtGui import QColor, QImage, QPainter, QStandardItem, QStandardItemModel
+from PySide6.QtGui import QImage, QPainter, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QStyleOptionViewItem, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -18,11 +18,9 @@ from sdgui.app.start import make_application
 from sdgui.experiments.filter import ExperimentFilter
 from sdgui.experiments.tree import ExperimentDelegate
 from sdgui.experiments.tree_model import ExperimentModel, Role
-from sdgui.shared.run_texts import when
 from sdgui.store.changes import Changes
 from sdgui.store.records import BestPoint, Progress, Run
 from sdgui.store.store import Store
-from sdgui.widgets.style.theme import SPACE, theme
 
 
 class Tailer:
@@ -158,21 +156,6 @@ def test_changes_by_another_window_are_shown(model: ExperimentModel, store: Stor
     assert (model.experiment_ids(), model.runs()) == ([other], [])
 
 
-def test_a_rename_is_requested_only_for_a_new_name(qtbot: QtBot, model: ExperimentModel, store: Store) -> None:
-    mine = an_experiment(store, "mine")
-    model.reload()
-    index = model.experiment_index(mine)
-    with qtbot.assertNotEmitted(model.rename_requested):
-        assert model.setData(index, "mine")
-        assert not model.setData(index, "  ")
-    with qtbot.waitSignal(model.rename_requested) as asked:
-        model.setData(index, " new ")
-    assert asked.args == [mine, "new"]
-    assert index.data() == "new"
-    model.refresh(Changes.of(experiment=mine))
-    assert model.experiment_index(mine).data() == "mine", "the store refused it"
-
-
 def test_the_arms_of_a_study_are_below_it(model: ExperimentModel, store: Store, tmp_path: Path) -> None:
     arms = [an_experiment(store, name) for name in ("a", "b")]
     alone = an_experiment(store, "alone")
@@ -214,35 +197,6 @@ def test_rows_are_found_by_words_of_name_tag_note_and_state(model: ExperimentMod
     assert found("draft hot") == []
 
 
-def test_a_row_has_an_accessible_description(model: ExperimentModel, store: Store, tmp_path: Path) -> None:
-    mine = an_experiment(store, "mine")
-    store.tag_experiment(mine, ["draft"])
-    store.note_experiment(mine, "why")
-    run = a_run(store, mine, RunState.RUNNING, best=0.25)
-    broken = store.add_experiment('{"name": "odd", "optim": {"epochs": -1}}').id
-    model.reload()
-    tip, spoken = Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole
-    row = model.experiment_index(mine)
-    assert (row.data(Role.TAGS), row.data(Role.DETAIL)) == ("#draft", f"{PRESETS['clip'].title} · 1 run")
-    assert row.data(spoken) == f"mine, {PRESETS['clip'].title} · 1 run, 25.0 %, running, #draft"
-    assert row.data(tip) == f"mine\nCreated {when(store.experiment(mine).created)}\n\nwhy"
-    odd = model.experiment_index(broken)
-    assert (odd.data(Role.DETAIL), odd.data(tip)) == ("Config cannot be used", store.experiment(broken).problem)
-    study = store.add_study(tmp_path / "study", "both")
-    store.link_arm(study.id, "a", mine)
-    model.refresh(Changes(studies=frozenset((study.id,)), experiments=frozenset((mine,))))
-    item = model.study_index(study.id)
-    assert item.data(spoken) == "both, Study · 1 arm · 1 run, running"
-    assert item.data(tip) == f"Study both\n{tmp_path / 'study'}"
-    assert (item.data(Role.STATE), item.data(Role.SEARCH)) == ("running", "both study")
-    editable = Qt.ItemFlag.ItemIsEditable
-    indices = (model.experiment_index(mine), item, model.all_index())
-    assert [bool(index.flags() & editable) for index in indices] == [True, False, False]
-    store.record(run.id, Progress(RunState.DONE, 2, step=10, total_steps=10))
-    model.refresh_run(run.id)
-    assert item.data(spoken) == "both, Study · 1 arm · 1 run"
-
-
 WIDTH, HEIGHT = 300, 48
 
 
@@ -274,51 +228,3 @@ def row(qtbot: QtBot) -> Row:
     parent = QWidget()
     qtbot.addWidget(parent)
     return Row(parent)
-
-
-def ink(image: QImage, left: int, top: int, right: int, bottom: int) -> int:
-    white = QColor("white").rgb()
-    return sum(image.pixel(x, y) != white for x in range(left, right) for y in range(top, bottom))
-
-
-def same(one: QImage, two: QImage, left: int, right: int, top: int = 0, bottom: int = HEIGHT) -> bool:
-    return all(one.pixel(x, y) == two.pixel(x, y) for x in range(left, right) for y in range(top, bottom))
-
-
-def width(text: str, font: str) -> int:
-    """Pixels that a text takes."""
-    image = QImage(4, 4, QImage.Format.Format_RGB32)
-    painter = QPainter(image)
-    painter.setFont(theme().font(font))  # type: ignore[arg-type]
-    found = painter.fontMetrics().horizontalAdvance(text)
-    painter.end()
-    return found
-
-
-def test_a_title_is_shortened_before_the_best_value_and_tags_follow_it(row: Row) -> None:
-    half, long = HEIGHT // 2, "w" * 90
-    best = row.image(text="", BEST="41.2 %")
-    reach = WIDTH - SPACE - width("41.2 %", "title")
-    assert ink(best, reach - 2, 0, WIDTH, half) > 0
-    assert ink(best, 0, 0, reach - 4, HEIGHT) == 0, "it stands at the right"
-    both = row.image(text=long, BEST="41.2 %")
-    assert same(best, both, reach - 2, WIDTH, bottom=half), "nothing is written over it"
-    assert ink(both, reach - SPACE - 40, 0, reach - SPACE, half) > 0
-    assert ink(row.image(text=long), reach, 0, WIDTH - SPACE, half) > 0, "without one the title has the room"
-    plain, tagged = row.image(text="name"), row.image(text="name", TAGS="#paper")
-    behind = SPACE // 2 + width("name", "title") + SPACE
-    assert same(plain, tagged, 0, behind - 1)
-    assert ink(tagged, behind, 0, behind + width("#paper", "small"), half) > 0
-    assert ink(plain, behind, 0, WIDTH, half) == 0
-
-
-def test_a_line_starts_after_the_state(row: Row) -> None:
-    half = HEIGHT // 2
-    bare, with_state = row.image(text="", DETAIL="Running"), row.image(text="", DETAIL="Running", STATE="running")
-    start = SPACE // 2
-    assert ink(bare, start, half, start + 16, HEIGHT) > 0
-    moved = 16 + SPACE // 2
-    assert all(
-        bare.pixel(x, y) == with_state.pixel(x + moved, y) for x in range(start, 80) for y in range(half, HEIGHT)
-    ), "the icon stands before it"
-    assert ink(with_state, start, half, start + 16, HEIGHT) > 0

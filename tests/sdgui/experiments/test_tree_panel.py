@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from PySide6.QtCore import QModelIndex, QObject, QPoint, QRect, QSettings, Qt, Signal
-from PySide6.QtGui import QColor, QImage
-from PySide6.QtWidgets import QApplication, QLineEdit, QMenu, QWidget
+from PySide6.QtCore import QModelIndex, QObject, QRect, QSettings, Qt, Signal
+from PySide6.QtWidgets import QLineEdit
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
-from sdgui.experiments.filter import Role
 from sdgui.experiments.panel import ExperimentsPanel
-from sdgui.runs.live import RunProgress
-from sdgui.shared.menus import EXPERIMENT_MENU, STUDY_MENU
 from sdgui.shared.services import Selection
 from sdgui.store.changes import Changes
 from sdgui.store.records import Progress
 from sdgui.store.store import Store
-from sdgui.widgets.actions import Action, Actions, MenuItem, Section
-from sdgui.widgets.style.theme import theme
 
 
 class Tailer(QObject):
@@ -161,13 +154,6 @@ def test_a_selection_is_announced_once_with_its_run(tree: Tree, tmp_path: Path) 
     assert (told.study_id, told.experiment_id, told.watched) == (study, tree.second, (tree.runs[2],))
 
 
-def test_clicking_the_selected_experiment_selects_it_instead_of_its_run(qtbot: QtBot, tree: Tree) -> None:
-    tree.panel.select_run(tree.runs[0])
-    middle = tree.rect(tree.panel.model.experiment_index(tree.first)).center()
-    qtbot.mouseClick(tree.panel.tree.viewport(), Qt.MouseButton.LeftButton, pos=middle)
-    assert (tree.panel.selection().run_id, tree.panel.selection().current_run) == (None, tree.runs[1])
-
-
 def test_removing_a_row_selects_its_experiment_or_the_first(tree: Tree) -> None:
     tree.panel.select_run(tree.runs[1])
     tree.store.delete_run(tree.runs[1])
@@ -182,67 +168,6 @@ def test_removing_a_row_selects_its_experiment_or_the_first(tree: Tree) -> None:
     tree.panel.rename()
     assert tree.panel.selection() == Selection()
     assert tree.panel.tree.viewport().findChild(QLineEdit) is None
-
-
-def test_enter_or_a_double_click_opens_an_experiment_and_collapses_a_study(
-    qtbot: QtBot, tree: Tree, tmp_path: Path
-) -> None:
-    view = tree.panel.tree
-    view.activated.emit(tree.shown(tree.panel.model.experiment_index(tree.first)))
-    assert tree.opened == [True]
-    study = tree.shown(tree.panel.model.study_index(tree.add_study(tmp_path / "study")))
-    view.expandAll()
-    for expanded in (False, True):
-        view.activated.emit(study)
-        assert view.isExpanded(study) is expanded
-    qtbot.mouseDClick(view.viewport(), Qt.MouseButton.LeftButton, pos=view.visualRect(study).center())
-    assert tree.opened == [True]
-
-
-def _note(done: list[str], what: str, _context: None) -> None:
-    done.append(what)
-
-
-def test_each_kind_of_row_has_its_menu(qtbot: QtBot, tree: Tree, tmp_path: Path) -> None:
-    window = QWidget()
-    qtbot.addWidget(window)
-    actions = Actions(window)
-    done: list[str] = []
-    kinds = {EXPERIMENT_MENU: "of experiments", STUDY_MENU: "of studies"}
-    records = [
-        Action[None](kind, "x", title, "tip", partial(_note, done, kind), menus=(MenuItem(kind, Section.OPEN),))
-        for kind, title in kinds.items()
-    ]
-    actions.register([*records, Action[None]("new", "x", "New", "tip", partial(_note, done, "new"))], None)
-    view, model = tree.panel.tree, tree.panel.model
-    view.customContextMenuRequested.emit(
-        tree.rect(model.experiment_index(tree.first)).center()
-    )  # there are no actions yet
-    assert tree.panel.findChild(QMenu) is None
-    tree.panel.set_actions(actions)
-    button = tree.panel.findChild(QWidget, "do_new")
-    assert button is not None
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
-    study = tree.add_study(tmp_path / "study")
-    view.expandAll()
-    rows = (
-        (model.experiment_index(tree.second), EXPERIMENT_MENU),
-        (model.study_index(study), STUDY_MENU),
-    )
-    for index, kind in rows:
-        at = tree.rect(index).center()
-        view.customContextMenuRequested.emit(at)
-        menu = QApplication.activePopupWidget()
-        assert isinstance(menu, QMenu)
-        assert [action.text() for action in menu.actions()] == [kinds[kind]]
-        assert view.currentIndex() == tree.shown(index), "it is chosen, so that the action is about it"
-        menu.actions()[0].trigger()
-        menu.close()
-    assert done == ["new", *(kind for _, kind in rows)]
-    view.customContextMenuRequested.emit(QPoint(10, view.viewport().height() - 2))
-    assert QApplication.activePopupWidget() is None, "below the last row"
-    view.customContextMenuRequested.emit(tree.rect(model.all_index()).center())
-    assert QApplication.activePopupWidget() is None, "all runs can be neither deleted nor renamed"
 
 
 def test_an_experiment_is_renamed_in_place_and_a_study_has_no_name_to_edit(
@@ -277,39 +202,3 @@ def test_the_filter_keeps_the_selection_or_takes_the_first(tree: Tree) -> None:
     tree.store.delete_experiment(tree.first)
     tree.panel.refresh(Changes.of(experiment=tree.first))
     assert tree.panel.selection().experiment_id == tree.second
-
-
-def test_progress_of_a_run_is_shown_at_its_experiment(tree: Tree) -> None:
-    running = RunProgress(tree.runs[0], RunState.RUNNING, 3, 12, "training", 60.0, None, "")
-    tree.tailer.progress_changed.emit(tree.runs[0], running)
-    row = tree.panel.model.experiment_index(tree.first)
-    assert row.data(Role.STATE) == "running"
-    tree.store.record(tree.runs[0], Progress(RunState.FAILED, 2, step=4, total_steps=12, failure="no memory"))
-    tree.tailer.state_changed.emit(tree.runs[0], RunState.FAILED)
-    assert (row.data(Role.STATE), row.data(Role.STATES)) == ("", "done failed")
-
-
-def test_the_selected_row_has_a_full_width_band_and_a_study_an_arrow(tree: Tree, tmp_path: Path) -> None:
-    view, model = tree.panel.tree, tree.panel.model
-    study = model.study_index(tree.add_study(tmp_path / "study"))
-    view.expandAll()
-    tree.panel.select(study)
-    chosen, other = tree.rect(study), tree.rect(model.experiment_index(tree.second))
-
-    def shown() -> QImage:
-        return view.viewport().grab().toImage()
-
-    def edges(box: QRect) -> list[QColor]:
-        return [shown().pixelColor(x, box.center().y()) for x in (4, view.viewport().width() - 7)]
-
-    assert edges(chosen) == [theme().color("selection")] * 2
-    assert theme().color("selection") not in edges(other)
-    assert other.left() > chosen.left()
-
-    def arrow(box: QRect) -> QImage:
-        return shown().copy(box.left() - 14, box.top(), 14, box.height())
-
-    expanded, plain = arrow(chosen), arrow(other)
-    view.collapse(tree.shown(study))
-    assert expanded != arrow(chosen)
-    assert len({plain.pixel(x, y) for x in range(14) for y in range(plain.height())}) == 1, "an arm has none"

@@ -14,11 +14,11 @@ from pytestqt.qtbot import QtBot
 from core.spec.chain import Chain, ChainDir, ChainStage, chain_file, read_chain, write_chain
 from core.spec.config import ConfigError, override, read_config
 from core.spec.machines.machine import Machine
-from core.spec.presets import preset_config, preset_names
+from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, own_status
 from sdgui.runs import chains, poller
-from sdgui.runs.chains import ChainWatch, chain_of, is_staged
+from sdgui.runs.chains import ChainWatch, chain_of
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.machines.hosts import Hosts
 from sdgui.runs.machines.slots import MachineSlots
@@ -64,10 +64,6 @@ def test_a_contradictory_stage_is_named() -> None:
     config = override(preset_config("born-again", "tiny"), [*masked, "views.student.mask=0.5"])
     with pytest.raises(ConfigError, match=r"Stage generation-1 cannot be trained: objectives\.masked_patches"):
         chain_of(config, "tiny")
-
-
-def test_staged_presets() -> None:
-    assert {name for name in preset_names() if is_staged(name)} == {"blip", "vlmo", "born-again"}
 
 
 def test_a_chain_is_launched_as_one_and_its_stages_are_listed(qtbot: QtBot, store: Store, command: Command) -> None:
@@ -273,14 +269,6 @@ def test_stages_are_listed_as_they_start(watched: Watched, experiment: Experimen
     assert watched.listed() == ["stage-1-one", "stage-2-two", "stage-3-three"]
 
 
-def test_watching_ends_with_the_program_and_started_stages_are_listed(watched: Watched) -> None:
-    watched.begins(1)
-    assert not watched.watch._poll(), "no program lives"
-    assert watched.listed() == ["stage-1-one", "stage-2-two"]
-    watched.stage(1).write_status(own_status())
-    assert watched.watch._poll(), "the second stage trains"
-
-
 def test_a_stage_in_the_bin_stays_there(watched: Watched) -> None:
     watched.begins(1)
     watched.watch._poll()
@@ -352,23 +340,3 @@ def test_no_error_ends_the_watch(qtbot: QtBot, watched: Watched, monkeypatch: py
     qtbot.waitUntil(lambda: len(watched.found) == 1)
     watched.watch.stop()
     assert told == [f"Chains of runs cannot be followed: OSError: [Errno {errno.ESTALE}] Stale file handle."], "once"
-
-
-def test_runs_without_a_chain_need_no_watching(
-    qapp: object, store: Store, experiment: Experiment, tmp_path: Path
-) -> None:
-    run = store.add_run(experiment.id)
-    run.dir.create()
-    run.dir.write_status(own_status())
-    watch = ChainWatch(store)
-    assert not watch._poll()
-    watch.stop()
-    assert watch.poller.ending.is_set()
-
-
-def test_stages_found_during_shutdown_are_not_reported(watched: Watched) -> None:
-    watched.first.dir.write_status(own_status())
-    watched.begins(1)
-    watched.watch.poller.ending.set()
-    assert not watched.watch._poll()
-    assert watched.found == []

@@ -112,31 +112,6 @@ def test_a_run_on_an_unknown_computer_is_reported(qapp: object, tmp_path: Path) 
     assert parts.mirrors.did == []
 
 
-@pytest.mark.parametrize(
-    ("reads", "said"),
-    [
-        (UserError("There is no such folder."), "box does not show the curves of this run: There is no such folder."),
-        (TooLate(), "box.lab did not answer in time, so the curves of this run are not shown."),
-        (OSError("No space."), "The curves of this run cannot be shown: No space."),
-    ],
-)
-def test_reasons_why_curves_are_not_shown(qapp: object, tmp_path: Path, reads: Exception, said: str) -> None:
-    lab = Lab(box="box.lab")
-    lab.reads = reads
-    parts = Parts(tmp_path, lab)
-    parts.look(a_run())
-    assert parts.told == [(1, said)]
-    assert parts.mirrors.did == []
-
-
-def test_a_released_run_is_not_followed(qapp: object, tmp_path: Path) -> None:
-    parts = Parts(tmp_path, Lab(box="box.lab"))
-    parts.runs._work([], [a_run()])
-    assert parts.mirrors.did == []
-    parts.runs._work([a_run(7)], [])
-    assert parts.mirrors.did == [("detach", "k7")]
-
-
 def test_each_run_is_looked_up_once_and_released_when_hidden(
     qapp: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,14 +117,6 @@ def test_an_image_is_stored_once(tmp_path: Path, kind: str) -> None:
     assert len(far.asked) == 2, "what is here, and what is of this computer, is not asked for"
 
 
-@pytest.mark.parametrize("kind", ["waiting", "refused"])
-def test_nothing_waits_for_an_unreachable_machine(tmp_path: Path, kind: str) -> None:
-    far: Any = Far({"/data/a.png": CHUNK}, kind)
-    path = tmp_path / "elsewhere" / "far" / "data" / "a.png"
-    RemoteImages(tmp_path, far).fetch(path)
-    assert (far.asked, path.exists()) == ([], False)
-
-
 @pytest.mark.parametrize("answer", [{}, {"/other.png": CHUNK}, UserError("no"), OSError("no"), TimeoutError()])
 def test_an_image_that_does_not_arrive_stays_missing(tmp_path: Path, answer: dict[str, Chunk] | Exception) -> None:
     far: Any = Far(answer)

@@ -179,22 +179,6 @@ def test_an_unresponsive_store_is_reported_once_and_followed_runs_stay(
     assert follower._outbox.take().troubles == [(0, ""), (0, "The database is away.")], "it had come back meanwhile"
 
 
-def test_later_runs_are_news_and_the_initial_ones_are_not(
-    follower: Follower, store: Store, experiment: Experiment, run: Run, clock: list[float]
-) -> None:
-    follower._poll_runs()
-    assert follower._outbox.take().added == {}
-    later = another(store, experiment)
-    follower.poll_now()
-    follower._poll_runs()
-    assert follower._outbox.take().added == {later.id: None}
-    store.delete_run(later.id)
-    follower.poll_now()
-    follower._poll_runs()
-    assert follower._outbox.take().removed == {later.id: None}
-    assert set(follower.progress) == {run.id}
-
-
 def test_unreadable_lines_of_a_shown_run_are_counted_in_its_log(
     follower: Follower, run: Run, clock: list[float]
 ) -> None:
@@ -238,28 +222,6 @@ def test_missing_curves_of_a_shown_run_are_reported_once(
     shown.reader = None
     follower._fill(live, shown, run.dir)
     assert shown.loaded, "it goes on when they can be read"
-
-
-def test_a_long_log_is_read_in_parts_and_announced_when_complete(
-    follower: Follower, run: Run, clock: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(follower_module, "_CHUNK", 300)
-    run.dir.write_status(own_status())
-    write(run, started(), *(metrics(step) for step in range(1, 20)))
-    shown = follower.shown[run.id] = ShownRun()
-    seen = []
-    while follower._poll_runs():
-        seen.append(shown.history.step)
-        assert not shown.loaded
-    assert len(seen) > 2
-    assert sorted(set(seen)) == seen, "each part brings some more"
-    assert shown.loaded
-    assert shown.history.step == 19
-    write(run, metrics(20))
-    follower._poll_runs()
-    news = follower._outbox.take()
-    assert (news.loaded, shown.history.step) == ({run.id: None}, 20)
-    assert news.curves[run.id] >= {"train/loss", "lifecycle"}
 
 
 def test_unrecorded_progress_is_recorded_at_the_end(

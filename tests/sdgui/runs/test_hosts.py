@@ -150,16 +150,6 @@ def test_an_unreachable_machine_is_retried_seldom_and_never_waited_for(
     assert hosts.slots("near") == Slots((), 4, frozenset(), 1)
 
 
-def test_a_message_of_many_runs_is_reported_once(hosts: Hosts, clock: list[float]) -> None:
-    said = heard(hosts.trouble)
-    for seconds, times in ((0.0, 1), (1.0, 1), (30.0, 1), (30.1, 2)):
-        clock[0] = 1000.0 + seconds
-        hosts._report("near does not answer")
-        assert len(said) == times
-    hosts._report("another sentence")
-    assert len(said) == 3
-
-
 def test_local_gpus_are_queried_where_there_may_be_any(hosts: Hosts, machines: Pretended) -> None:
     hosts._has_gpus = False
     assert hosts.gpus_here() == ()
@@ -182,16 +172,6 @@ def test_a_removed_machine_is_no_place_any_longer(hosts: Hosts) -> None:
     assert hosts.place == HERE
     assert places == [(Place("near", "1"),), (HERE,)]
     assert hosts.facts("near") is None
-
-
-def test_unreachable_machines_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    far = {"near": Slots(("0",)), "gone": None}
-    slots = MachineSlots(lambda: [Gpu(index=0), Gpu(index=1)], 3, far.get)
-    assert slots.all(["", "near", "gone"]) == {"": Slots(("0", "1"), 3), "near": Slots(("0",))}
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert slots.local() == Slots(("1",), 3)
-    assert MachineSlots().of("near") is None
 
 
 @pytest.mark.parametrize(

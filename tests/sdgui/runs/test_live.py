@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from dataclasses import replace
@@ -11,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from core.spec.run.events import EventWriter, Log, Metrics, RunFailed, RunFinished, RunStarted, encode
+from core.spec.run.events import EventWriter, Metrics, RunFinished, RunStarted, encode
 from core.spec.run.status import RunState, RunStatus, own_status
 from sdgui.runs import live as live_module
 from sdgui.runs.live import LiveRun
@@ -170,58 +169,6 @@ def test_reasons_of_an_interruption(
     found = live.poll()
     assert found.state is RunState.INTERRUPTED
     assert said in found.failure
-
-
-def test_states_shown_for_live_and_dead_trainers(tmp_path: Path, clock: list[float]) -> None:
-    live = new(tmp_path)
-    first = live.poll()
-    assert (first.state, first.doing, first.seconds_left) == (RunState.STARTING, "starting", None)
-    status = own_status(step=7, total_steps=40, doing="validating", seconds_left=5.0)
-    live.dir.write_status(status)
-    found = live.poll()
-    assert (found.step, found.total_steps, found.doing, found.seconds_left) == (7, 40, "validating", 5.0)
-    write(live, started(), metrics(9))
-    found = live.poll()
-    assert (found.step, found.total_steps) == (9, 50), "events come before the status, where they are further"
-    os.utime(live.dir.status, ns=(1, 1))
-    live.dir.status.write_text("half a sta")
-    assert live.poll() == found, "caught while it is replaced: the last one stands"
-    live.dir.status.unlink()
-    write(live, RunFailed(step=9, error="E", message="No such image.", time=NOW + 5))
-    ended = live.poll()
-    assert (ended.state, ended.doing, ended.seconds_left, ended.failure) == (
-        RunState.FAILED, "", None, "No such image.",
-    )  # fmt: skip
-
-
-def test_stored_values_are_not_recorded_again(tmp_path: Path, clock: list[float]) -> None:
-    live = new(tmp_path)
-    live.poll()
-    assert live.to_record() is None
-    write(live, started(), metrics(4))
-    live.poll()
-    found = live.to_record()
-    assert found is not None
-    assert (found.step, found.offset, found.state) == (4, live.dir.events.stat().st_size, RunState.STARTING)
-    live.recorded(found)
-    assert live.to_record() is None
-    live.dir.write_status(own_status())
-    live.poll()
-    changed = live.to_record()
-    assert changed is not None
-    assert changed.state is RunState.RUNNING
-    live.recorded(changed)
-    live.dir.events.write_bytes(encode(started()))  # another file, shorter than what was read
-    assert live.poll().step == 0
-    assert live.rewritten
-    anew = live.to_record()
-    assert anew is not None
-    assert anew.offset < found.offset
-    live.recorded(anew)
-    assert not live.rewritten
-    write(live, Log(level="info", message="grown"), RunFinished(step=1, time=NOW + 9))
-    live.poll()
-    assert not live.rewritten, "it only grew"
 
 
 def test_a_finished_run_with_a_missing_folder_is_reported_until_it_is_back(tmp_path: Path, clock: list[float]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import shiboken6
-from PySide6.QtCore import QCoreApplication, QObject
+from PySide6.QtCore import QObject
 from pytestqt.qtbot import QtBot
 
 from core.spec.errors import UserError
@@ -31,18 +31,6 @@ def test_curves_changed_while_the_window_was_busy_are_all_delivered() -> None:
     assert news.curves == {1: {"train/loss", "val/student/mean_recall"}, 2: {"log"}}
     assert news.states == {1: RunState.DONE}
     assert not outbox.take()
-
-
-def test_the_window_is_notified_once_of_pending_news() -> None:
-    outbox = Outbox()
-    assert not outbox.should_notify()
-    outbox.added(1)
-    assert outbox.should_notify()
-    outbox.added(2)
-    assert not outbox.should_notify()
-    assert list(outbox.take().added) == [1, 2]
-    outbox.added(3)
-    assert outbox.should_notify()
 
 
 def test_news_is_delivered_in_short_slices_over_several_turns(
@@ -116,17 +104,6 @@ def test_writes_are_done_and_delivered_in_order(qtbot: QtBot, writer: StoreWrite
     assert threading.main_thread() not in threads
 
 
-def test_idle_is_reported_once_after_the_last_write(qtbot: QtBot, writer: StoreWriter) -> None:
-    idle, pending = list[bool](), list[int]()
-    writer.idle.connect(lambda: idle.append(True))
-    for _ in range(3):
-        writer.submit(lambda: None, lambda _: pending.append(len(idle)))
-    writer.wait()
-    assert (idle, pending) == ([], []), "outcomes come with the event loop"
-    qtbot.waitUntil(lambda: bool(idle))
-    assert (idle, pending) == ([True], [0, 0, 0])
-
-
 @pytest.mark.parametrize(("write", "text"), [(refuse, "It is locked."), (lambda: 1 // 0, "ZeroDivisionError: ")])
 def test_a_failure_reaches_its_caller_or_else_everybody(
     qtbot: QtBot, writer: StoreWriter, write: Any, text: str
@@ -152,20 +129,6 @@ def test_an_exception_in_a_callback_leaves_the_writer_idle(qtbot: QtBot, writer:
         writer.submit(lambda: None, wrong)
     assert len(faults) == 1
     assert writer.pending == 0
-
-
-def test_each_turn_of_the_event_loop_delivers_one_outcome(writer: StoreWriter) -> None:
-    """After another has held the database, a backlog arrives at once; what each outcome causes adds up."""
-    done, turns = list[int](), list[int]()
-    for number in range(5):
-        writer.submit(lambda number=number: number, done.append)
-    writer.wait()
-    while writer.pending:
-        before = len(done)
-        QCoreApplication.processEvents()
-        turns.append(len(done) - before)
-    assert done == [0, 1, 2, 3, 4]
-    assert max(turns) == 1
 
 
 def test_tasks_run_in_order_and_results_arrive_in_the_main_thread(qtbot) -> None:

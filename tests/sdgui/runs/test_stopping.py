@@ -14,16 +14,14 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-from PySide6.QtCore import QObject
 from pytestqt.qtbot import QtBot
 
-from core.spec.children import environment
 from core.spec.run.events import EventReader, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunStatus, own_status
 from sdgui.runs import stopping
 from sdgui.runs.launcher import LaunchError
-from sdgui.runs.program import end_process, qt_process, torchrun_command
+from sdgui.runs.program import end_process
 from sdgui.runs.stopping import StopPlan, StopStage
 from sdgui.shared.run_texts import stop_text
 from sdgui.store.records import Experiment, Run
@@ -58,26 +56,10 @@ def test_a_saving_trainer_gets_longer(tmp_path: Path, ended: list[bool]) -> None
     assert (plan.now.stage, ended) == (StopStage.TERMINATED, [False])
 
 
-def test_a_terminated_trainer_has_time_before_it_is_killed(tmp_path: Path, ended: list[bool]) -> None:
-    plan = StopPlan(1, folder_of(tmp_path), asked_seconds=0.0, terminated_seconds=600.0)
-    assert plan.advance()
-    assert not plan.advance(), "it may be saving"
-    assert (plan.now.stage, ended) == (StopStage.TERMINATED, [False])
-    assert plan.advance(hurry=True)
-    assert (plan.now.stage, ended) == (StopStage.KILLED, [False, True])
-
-
 def test_a_trainer_that_hangs_while_saving_gets_no_longer(tmp_path: Path, ended: list[bool]) -> None:
     plan = StopPlan(1, folder_of(tmp_path, "saving", silent=20.0), asked_seconds=0.0, terminated_seconds=0.0)
     assert plan.advance()
     assert ended == [False]
-
-
-def test_a_second_request_does_not_wait_for_the_save(tmp_path: Path, ended: list[bool]) -> None:
-    plan = StopPlan(1, folder_of(tmp_path, "saving"), asked_seconds=60.0, terminated_seconds=60.0)
-    assert plan.advance(hurry=True)
-    assert plan.advance(hurry=True)
-    assert ended == [False, True]
 
 
 def test_a_remote_trainer_is_asked_and_nothing_else_is_claimed(tmp_path: Path, ended: list[bool]) -> None:
@@ -250,12 +232,3 @@ def test_children_of_a_killed_program_end_with_it() -> None:
         assert process.wait(60) == -signal.SIGKILL
         assert process.stdout.read() == b"", "nobody is left who would say something"
     end_process(status, kill=True)  # it is gone, and that is well
-
-
-def test_every_program_gets_the_common_environment_and_several_gpus_a_process_each(qapp: object) -> None:
-    parent = QObject()
-    variables = qt_process(parent).processEnvironment()
-    assert {name: variables.value(name) for name in variables.keys()} == environment()  # noqa: SIM118
-    assert torchrun_command(3) == [
-        sys.executable, "-P", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3", "-m", "core"
-    ]  # fmt: skip

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from core.spec.run.status import RunStatus
 from core.spec.study import StudyDir, StudyStatus
 from core.spec.study.folder import StudyRun
 from sdgui.runs.study_status import (
@@ -84,18 +83,6 @@ def test_a_measured_run_is_done_whatever_was_reported(out: StudyDir) -> None:
     assert read_study_folder(out.path).runs[0].seconds is None
 
 
-def test_an_active_run_shows_its_progress(out: StudyDir) -> None:
-    folder = out.run("clip", 1)
-    folder.write_status(RunStatus(os.getpid(), 1.0, 2.0, step=30, total_steps=50, seconds_left=12.0))
-    measured(out, 0, 60.0)
-    look = told(out, a_run(0, "done"), a_run(1, "training"), alive=True)
-    assert [(run.step, run.total, run.seconds_left) for run in look.runs] == [(0, 0, None), (30, 50, 12.0)]
-    assert look.seconds_left == 12.0
-    look = told(out, a_run(0, "done"), a_run(1, "measuring"), alive=True)
-    assert look.seconds_left == 15.0, "a quarter of what the other took"
-    assert told(out, a_run(0, "done"), a_run(1, "training")).seconds_left is None
-
-
 def test_results_are_read_once_and_again_when_they_change(out: StudyDir) -> None:
     out.results.write_text(json.dumps(EMPTY), encoding="utf-8")
     os.utime(out.results, (1e9, 1e9))
@@ -137,14 +124,6 @@ def test_a_missing_or_wrong_folder_is_a_problem(out: StudyDir, tmp_path: Path) -
     wrong = read_study_folder(out.path)
     assert (wrong.state, wrong.study, wrong.runs) == ("not started", None, ())
     assert "steps" in wrong.problem
-
-
-def test_the_last_output_is_shown_after_a_bad_end(out: StudyDir) -> None:
-    (out.path / "stderr.log").write_text("".join(f"line {line}\n" for line in range(40)), encoding="utf-8")
-    assert told(out, a_run(0, "training"), alive=True).stderr == ""
-    last = told(out, a_run(0, "training")).stderr.splitlines()
-    assert (last[-1], "line 20" in last) == ("line 39", False)
-    assert told(out, a_run(0, "done"), a_run(1, "done"), finished=True).stderr == ""
 
 
 DONE = [("slow", "done", 100.0), ("slow", "done", 200.0), ("fast", "done", 30.0)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,12 +13,8 @@ from pytestqt.qtbot import QtBot
 from core.spec.errors import UserError
 from core.spec.machines.answers import Facts, Gpu
 from core.spec.machines.machine import LOCAL, Machine, this_computer
-from core.spec.presets import preset_config
-from sdgui.shared.experiment_head import ExperimentHead, PlaceButton
-from sdgui.shared.services import Selection
+from sdgui.shared.experiment_head import PlaceButton
 from sdgui.store.records import HERE, Place
-from sdgui.store.store import Store
-from sdgui.widgets.actions import Action, Actions
 
 
 class Hosts(QObject):
@@ -106,39 +101,3 @@ def test_an_unreadable_list_leaves_this_computer(button: PlaceButton, hosts: Hos
     assert [(action.text(), action.isEnabled()) for action in button.places.actions()] == [
         ("The list cannot be read.", False), ("This computer", True)
     ]  # fmt: skip
-
-
-def test_the_heading_names_the_launch_and_offers_to_add_machines(qtbot: QtBot, hosts: Hosts, tmp_path: Path) -> None:
-    store = Store.open(tmp_path / "home")
-    head = ExperimentHead(cast(Any, SimpleNamespace(store=store, hosts=hosts)))
-    qtbot.addWidget(head)
-    actions, run_actions = Actions(head), list[str]()
-    names = ("launch", "queue", "machines")
-    actions.register([Action(name, "x", name, "tip", lambda _: run_actions.append("pressed")) for name in names], head)
-    head.set_actions(actions)
-    items = [head._row.itemAt(index) for index in range(1, head._row.count())]
-    widgets = [widget for item in items if item is not None and (widget := item.widget()) is not None]
-    assert [widget.objectName() for widget in widgets[1:]] == ["do_queue", "do_launch"]
-    assert (widgets[0], widgets[2].property("role")) == (head.place, "primary")
-    head.place.fill()
-    assert head.place.places.actions()[-2].isSeparator()
-    head.place.places.actions()[-1].trigger()
-    assert (head.place.places.actions()[-1].text(), run_actions) == ("Machines …", ["pressed"])
-    number = store.add_experiment(preset_config("clip", "tiny"), "mine").id
-    head.show_experiment(number)
-    assert (head.title.text(), head.line.text().endswith("no run yet")) == ("mine", True)
-    head.show_experiment(99)
-    assert (head.title.text(), head.line.text()) == ("", "")
-    head.show_selection(Selection(experiment_id=number))
-    assert head.title.text() == "mine"
-    head.show_experiment(None)
-    assert head.title.text() == ""
-    study = store.add_study(tmp_path / "study", "Widths").id
-    store.link_arm(study, "narrow", number)
-    head.show_selection(Selection(study_id=study, study_runs=(1, 2)))
-    assert (head.title.text(), head.line.text()) == ("Widths", "Study · 1 arm · 2 runs")
-    head.show_selection(Selection(study_id=99))
-    assert (head.title.text(), head.line.text()) == ("All runs", ""), "one that is gone"
-    head.show_selection(Selection())
-    assert head.title.text() == "All runs"
-    store.close()

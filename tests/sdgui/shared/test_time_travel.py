@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
-from sdgui.shared.time_travel import StepSlider, TimeTravel, nearest_step
-from sdgui.widgets.style.theme import SPACE
+from sdgui.shared.time_travel import StepSlider, nearest_step
 
 
 @pytest.fixture
@@ -60,15 +57,6 @@ def test_playing_waits_for_opening_and_ends_at_the_last_step(qtbot: QtBot, slide
     qtbot.waitUntil(lambda: steps[-1] == 400)
 
 
-def test_a_step_is_announced_once_and_only_for_its_run() -> None:
-    travel, moves = TimeTravel(), []
-    travel.moved.connect(lambda run, step: moves.append((run, step)))
-    for run, step in (("/a", 1), ("/a", 1), ("/b", 1), ("/a", 2)):
-        travel.go(Path(run), step)
-    assert moves == [(Path("/a"), 1), (Path("/b"), 1), (Path("/a"), 2)]
-    assert (travel.step(Path("/a")), travel.step(Path("/c"))) == (2, None)
-
-
 def test_without_steps_the_slider_is_hidden(slider: StepSlider) -> None:
     slider.set_steps((), 3)
     assert (slider.step(), slider.steps, slider.neighbours(), slider.slider.maximum()) == (0, (), [], 0)
@@ -77,35 +65,3 @@ def test_without_steps_the_slider_is_hidden(slider: StepSlider) -> None:
         nearest_step((), 3)
     slider.set_steps((5,), 3)
     assert (slider.step(), slider.slider.accessibleDescription(), slider.neighbours()) == (5, "Step 5 of 5", [])
-
-
-def test_the_slider_fits_its_space_and_keeps_its_minimum(slider: StepSlider) -> None:
-    before = slider.label.minimumWidth()
-    assert before > slider.label.fontMetrics().horizontalAdvance("Step 400 of 400"), "the slider stays put"
-    beside = slider.play.sizeHint().width() + max(before, slider.label.sizeHint().width())
-    for room in (500, 400):
-        slider.set_room(room)
-        assert (slider.slider.minimumWidth(), slider.slider.maximumWidth()) == (room - beside - 2 * SPACE,) * 2
-    slider.set_steps((100, 2_000_000), 100)
-    assert slider.slider.width() < 400 - beside - 2 * SPACE, "of a longer text the rest"
-    slider.set_room(10)
-    assert slider.slider.minimumWidth() == 5 * SPACE
-
-
-def test_playing_shows_how_to_pause_resumes_midway_and_ends_when_hidden(slider: StepSlider) -> None:
-    assert slider.play.toolTip() == "Play the steps in order"
-    slider.play.click()
-    assert (slider.play.toolTip(), slider._tick.isActive(), slider.step()) == ("Pause", True, 200)
-    slider.play.click()
-    assert (slider.play.toolTip(), slider._tick.isActive()) == ("Play the steps in order", False)
-    slider.play.click()
-    slider._next()
-    assert (slider.step(), slider.play.isChecked()) == (400, True)
-    slider.slider.setValue(0)
-    slider.hide()
-    slider._next()
-    assert (slider.step(), slider.play.isChecked()) == (100, False)
-    exported: list[None] = []
-    slider.export_requested.connect(lambda: exported.append(None))
-    slider.export.click()
-    assert exported == [None]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLineEdit, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLineEdit, QVBoxLayout, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.widgets.actions import Action, ActionButton, Actions, MenuItem, Section
@@ -60,26 +60,6 @@ def test_an_update_leaves_other_actions_alone(host: QWidget) -> None:
     lamp.lit = True
     actions.update(second)
     assert not actions["dim"].isEnabled()
-
-
-def test_a_context_menu_is_made_of_sections_in_order(host: QWidget) -> None:
-    actions = Actions(host)
-    actions.register(LAMP_ACTIONS, Lamp())
-    menu = QMenu(host)
-    actions.fill_menu(menu, "lamp")
-    assert [action.objectName() for action in menu.actions()] == ["dim", "switch", "", "remove"]
-    assert menu.actions()[2].isSeparator()
-
-
-def test_groups_keep_the_order_of_the_table(host: QWidget) -> None:
-    actions = Actions(host)
-    actions.register(LAMP_ACTIONS, Lamp())
-    groups = {name: [action.objectName() for action in members] for name, members in actions.groups().items()}
-    assert groups == {"Lamp": ["remove", "switch", "dim"], "Other": ["help"]}
-    assert actions.group(actions["help"]) == "Other"
-    assert [key.toString() for key in actions["switch"].shortcuts()] == ["Ctrl+L", "F3"]
-    assert actions["switch"].toolTip().startswith("On or off (")
-    assert not actions["switch"].icon().isNull()
 
 
 def test_a_button_follows_its_action(host: QWidget, qtbot: QtBot) -> None:

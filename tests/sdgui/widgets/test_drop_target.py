@@ -15,17 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from core.data.sources.folders import IMAGE_SUFFIXES as READ_BY_CORE
 from sdgui.widgets.drop_target import DropTarget, FileDrop
-from sdgui.widgets.dropped_files import IMAGE_SUFFIXES, PART, existing_path, expand
-
-
-@pytest.mark.parametrize("text", ["", "~nobody-here/x", "x" * 300, "a\0b", "/no/such/file"])
-def test_a_typed_impossible_path_does_not_exist(text: str) -> None:
-    assert existing_path(text) is None
-
-
-def test_a_typed_path_is_found(tmp_path: Path) -> None:
-    assert existing_path(str(tmp_path)) == tmp_path
-    assert existing_path("~") == Path.home()
+from sdgui.widgets.dropped_files import IMAGE_SUFFIXES, PART, expand
 
 
 class Heard:
@@ -227,20 +217,6 @@ def test_ctrl_v_in_a_text_box_pastes_text(target: DropTarget, heard: Heard, qtbo
     qtbot.keyClick(box, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
     assert box.text() == "a dog"
     assert heard.refused == []
-
-
-def test_dragging_over_the_target_highlights_it(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:
-    data = of(Path(image(tmp_path / "a.png")))
-    action, buttons, keys = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-    enter = QDragEnterEvent(QPoint(5, 5), action, data, buttons, keys)
-    target.dragEnterEvent(enter)
-    assert enter.isAccepted()
-    assert target._veil.isVisible()
-    assert target._veil.geometry() == target.rect()
-    target.grab()
-    target.dropEvent(QDropEvent(QPointF(5, 5), action, data, buttons, keys))
-    assert not target._veil.isVisible()
-    qtbot.waitUntil(lambda: len(heard.images) == 1)
 
 
 def test_a_dragged_file_shows_what_a_panel_does_with_it(qtbot: QtBot, tmp_path: Path) -> None:

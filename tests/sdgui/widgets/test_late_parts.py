@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from PySide6.QtCore import QEvent, QObject
-from PySide6.QtWidgets import QApplication, QLabel, QTabWidget, QWidget
+from PySide6.QtWidgets import QLabel, QTabWidget, QWidget
 from pytestqt.qtbot import QtBot
 
-from sdgui.widgets.late_parts import home_of, is_made, make_in_turns, replace_page
+from sdgui.widgets.late_parts import is_made, make_in_turns, replace_page
 
 
 class Owner(QWidget):
@@ -56,28 +55,3 @@ def test_a_page_replaces_its_placeholder(qtbot: QtBot) -> None:
     assert not tabs.isTabEnabled(1)
     assert tabs.currentWidget() is pages[2]
     assert not changes
-
-
-class _Restyled(QObject):
-    """Counts how often widgets are told of another style."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.times = 0
-
-    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
-        self.times += event.type() == QEvent.Type.StyleChange
-        return False
-
-
-def test_a_page_created_inside_the_tabs_is_not_restyled(qtbot: QtBot, qapp: QApplication) -> None:
-    tabs = QTabWidget()
-    qtbot.addWidget(tabs)
-    page = QWidget(home_of(tabs))
-    QLabel("on it", page)
-    restyled = _Restyled()
-    qapp.installEventFilter(restyled)
-    tabs.addTab(page, "&One")
-    qapp.removeEventFilter(restyled)
-    assert tabs.widget(0) is page
-    assert not restyled.times

@@ -11,33 +11,20 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
     QApplication,
-    QComboBox,
-    QFormLayout,
     QFrame,
-    QHBoxLayout,
-    QLineEdit,
-    QPlainTextEdit,
-    QPushButton,
-    QSpinBox,
-    QStyleOptionComboBox,
     QVBoxLayout,
     QWidget,
 )
 from pytestqt.qtbot import QtBot
 
-from sdgui.app.start import make_application
 from sdgui.widgets import formats
-from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.layouts.flow_layout import EvenFlowLayout, FlowLayout
-from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.layouts.over import FOOT, lay_over
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.popovers.placing import move_within
 from sdgui.widgets.progress_strip import ProgressStrip, TimeLeft
-from sdgui.widgets.still_boxes import NoWheelComboBox
-from sdgui.widgets.style.theme import SPACE
 
 
 class Clock:
@@ -185,16 +172,6 @@ def test_the_empty_state_offers_one_step(qtbot) -> None:
     assert place.accessibleName() == "No matches"
 
 
-def test_an_elided_label_keeps_the_whole_text(qtbot) -> None:
-    label = ElidedLabel("a very long text " * 20)
-    qtbot.addWidget(label)
-    label.resize(100, 20)
-    label.show()
-    assert label.text() == label.toolTip() == "a very long text " * 20
-    assert label.minimumSizeHint().width() < 100
-    label.grab()
-
-
 @pytest.mark.parametrize(("at", "where"), [((20, 30), (20, 30)), ((380, 290), (192, 192)), ((-50, -9), (8, 8))])
 def test_a_popup_stays_above_its_window(qtbot, at: tuple[int, int], where: tuple[int, int]) -> None:
     window = QWidget()
@@ -205,66 +182,6 @@ def test_a_popup_stays_above_its_window(qtbot, at: tuple[int, int], where: tuple
     popup.resize(200, 100)
     move_within(popup, window.mapToGlobal(QPoint(*at)))
     assert popup.pos() - window.mapToGlobal(QPoint(0, 0)) == QPoint(*where)
-
-
-def test_a_placeholder_is_not_drawn_as_a_choice(qtbot) -> None:
-    box = NoWheelComboBox()
-    qtbot.addWidget(box)
-    box.resize(200, 28)
-    box.setPlaceholderText("MMMMMMMM")
-    assert box.currentIndex() == -1
-    hint = box.grab().toImage()
-    box.addItem("MMMMMMMM")
-    box.setCurrentIndex(0)
-    choice = box.grab().toImage()
-    middle = [(x, hint.height() // 2) for x in range(8, 100)]
-    contrast = [min(image.pixelColor(*at).lightness() for at in middle) for image in (hint, choice)]
-    assert contrast[0] > contrast[1] + 40, "the hint is paler, on a light ground"
-
-
-def test_a_long_choice_is_elided(qtbot, monkeypatch) -> None:
-    name = "self-distilling CLIP on the demo · run 12 · teacher"
-    box = NoWheelComboBox()
-    qtbot.addWidget(box)
-    box.addItem(name)
-    drawn = []
-    shown_text = box.shown_text
-    monkeypatch.setattr(box, "shown_text", lambda option: drawn.append(shown_text(option)) or drawn[-1])
-    for width in (160, 800):
-        box.resize(width, 28)
-        box.grab()
-    assert drawn[0] != name
-    assert "…" in drawn[0]
-    assert box.fontMetrics().horizontalAdvance(drawn[0]) < 160
-    assert drawn[-1] == name
-
-
-@pytest.mark.parametrize("name", ["no labels", "best · step 234", "student", "final network (teacher if there is one)"])
-def test_a_box_that_fits_its_contents_elides_none(qtbot, name: str) -> None:
-    make_application()
-    box = NoWheelComboBox()
-    qtbot.addWidget(box)
-    box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToContents)
-    box.addItem(name)
-    box.adjustSize()
-    option = QStyleOptionComboBox()
-    box.initStyleOption(option)
-    assert box.shown_text(option) == name
-
-
-@pytest.mark.parametrize("details", ["", "one line\nanother"])
-def test_a_bar_is_as_high_as_its_text(qtbot: QtBot, details: str) -> None:
-    panel = QWidget()
-    qtbot.addWidget(panel)
-    bar = MessageBar(panel)
-    lay_over(panel, QVBoxLayout(), bar)
-    panel.resize(800, 600)
-    panel.show()
-    bar.show_message(Message("error", "It could not be read.", details))
-    if details:
-        bar._fold.click()
-    qtbot.waitUntil(lambda: bar.y() + bar.height() == 600 - FOOT - 2 * SPACE)
-    assert bar.height() == bar.heightForWidth(bar.width()) < 300
 
 
 @pytest.mark.parametrize(
@@ -298,45 +215,6 @@ def test_ticks_distinguish_neighbours() -> None:
         assert len(set(texts)) == 8, texts
 
 
-def test_very_small_or_large_ticks_are_powers_of_ten() -> None:
-    assert formats.tick(0.00025, 0.00005) == "2.5e-4"
-    assert formats.tick(-0.00025, 0.00005) == "-2.5e-4"
-    assert formats.tick(0.25, 0.05) == "0.25"
-    assert formats.tick(2e16, 1e16) == "2e16"
-
-
-def test_labels_align_with_single_line_fields(qtbot: QtBot) -> None:
-    make_application()
-    page = QWidget()
-    qtbot.addWidget(page)
-    beside, text = QHBoxLayout(), QPlainTextEdit(page)
-    line = QLineEdit(page)
-    for part in (line, QPushButton("Browse", page)):
-        beside.addWidget(part)
-    form = QFormLayout()
-    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-    fields = [QLineEdit(page), QSpinBox(page), QComboBox(page)]
-    for field in fields:
-        form.addRow("Label", field)
-    form.addRow("Folder", beside)
-    form.addRow("Text", text)
-    level_labels(form)
-    column = QVBoxLayout(page)
-    column.addLayout(form)
-    column.addStretch(1)
-    page.resize(400, 500)
-    page.show()
-    QApplication.processEvents()
-
-    def middle(widget: QWidget) -> int:
-        return widget.mapTo(page, QPoint(0, widget.height() // 2)).y()
-
-    labels = [form.itemAt(row, QFormLayout.ItemRole.LabelRole).widget() for row in range(5)]
-    for label, field in zip(labels, [*fields, line], strict=False):
-        assert abs(middle(label) - middle(field)) <= 1
-    assert middle(labels[-1]) < middle(text) - 20, "of several lines it stands at the first"
-
-
 def filled(qtbot: QtBot, layout: FlowLayout, number: int) -> tuple[QWidget, list[QFrame]]:
     host = QWidget()
     qtbot.addWidget(host)
@@ -366,23 +244,3 @@ def test_cards_fill_the_width_in_as_many_columns_as_fit(qtbot: QtBot, width: int
         assert lines[0][-1].right() + 1 == 3 + width, "nothing is left over at the right"
         assert max(place.width() for place in places) - min(place.width() for place in places) <= 1
     assert layout.heightForWidth(width) == places[-1].bottom() + 1 - 7
-
-
-def test_hidden_widgets_take_no_space(qtbot: QtBot) -> None:
-    layout = EvenFlowLayout(100)
-    _, cards = filled(qtbot, layout, 3)
-    cards[0].hide()
-    layout.setGeometry(QRect(0, 0, 210, 500))
-    assert [card.geometry().left() for card in cards[1:]] == [0, 110]
-    for card in cards:
-        card.hide()
-    assert layout.heightForWidth(210) == 0
-
-
-def test_chips_keep_their_widths_and_wrap(qtbot: QtBot) -> None:
-    layout = FlowLayout()
-    _, chips = filled(qtbot, layout, 3)
-    layout.setGeometry(QRect(0, 0, 219, 500))
-    assert [(chip.x(), chip.width()) for chip in chips] == [(0, 100), (110, 100), (0, 100)]
-    assert chips[2].y() == 41 + 10, "below the highest of the line before"
-    assert layout.heightForWidth(219) == 41 + 10 + 42

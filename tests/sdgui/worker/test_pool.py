@@ -14,7 +14,7 @@ from PySide6.QtCore import QProcess
 from pytestqt.qtbot import QtBot
 
 from sdgui.worker.client import WorkerClient
-from sdgui.worker.pool import DATA, WorkerPool, short_title
+from sdgui.worker.pool import DATA, WorkerPool
 from sdgui.worker.replies import Cancelled
 
 WORKER = textwrap.dedent(
@@ -178,19 +178,6 @@ def test_deleting_a_client_while_its_process_exits_is_safe(tmp_path: Path, qtbot
         qtbot.waitUntil(lambda: bool(gone))
         qtbot.wait(50)
     assert exceptions == []
-
-
-@pytest.mark.parametrize(
-    ("key", "title"),
-    [
-        ("/home/me/runs/clip-ab12", "clip-ab12"),
-        ("/home/me/runs/clip-ab12@best", "clip-ab12 @best"),
-        ("open_clip:ViT-B-32,openai", "ViT-B-32,openai"),
-        ("/mail@home/model", "model"),
-    ],
-)
-def test_titles_are_short(key: str, title: str) -> None:
-    assert short_title(key) == title
 
 
 def test_a_busy_worker_is_not_ended(pool: WorkerPool, clock: Clock, qtbot: QtBot) -> None:

@@ -68,18 +68,6 @@ def files(qtbot: QtBot, tmp_path: Path) -> Iterator[Files]:
     qtbot.waitUntil(lambda: not made.files.task.running)
 
 
-def test_an_empty_list_has_nothing_to_export(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(files.folder))
-    files.files.save_training_data()
-    for way in files.ways.values():
-        way()
-    assert [message.text for message in files.messages] == ["There are no captions to export yet."] * 6
-    assert not files.files.task.running
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
-    files.ways["data"]()
-    assert len(files.messages) == 6, "no folder was chosen"
-
-
 def test_existing_text_files_are_counted_and_asked_about(qtbot: QtBot, files: Files) -> None:
     files.add("a", "b")
     for name in "ab":
@@ -250,14 +238,6 @@ def test_a_later_export_keeps_the_provenance_of_an_earlier_one(made: list[Captio
     export_sidecars([CaptionedImage(first.path, first.captions, later)], no_progress, force=True)
     told = json.loads((Path(first.path).parent / SIDECAR_PROVENANCE).read_text())["captions"]
     assert told[Path(first.path).name] == later, "of a caption that was written again the newer one holds"
-
-
-def test_another_programs_file_with_the_provenance_name_stays(made: list[CaptionedImage]) -> None:
-    theirs = Path(made[0].path).parent / SIDECAR_PROVENANCE
-    theirs.write_text('{"captions": "theirs"}')
-    assert export_sidecars(made[:1], no_progress).skipped == []
-    assert theirs.read_text() == '{"captions": "theirs"}'
-    assert json.loads((theirs.parent / "captions-2.provenance.json").read_text())["written_by"] == "sdgui captions"
 
 
 def test_a_pipe_with_the_provenance_name_is_left_alone(made: list[CaptionedImage]) -> None:

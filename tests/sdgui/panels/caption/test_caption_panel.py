@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from PySide6.QtCore import QItemSelectionModel, QMimeData, Qt, QUrl
 from pytestqt.qtbot import QtBot
 
 from core.spec.caption_files import Candidate
-from sdgui.panels.caption.export import export_json_lines
 from sdgui.panels.caption.list.replace import finder
 from sdgui.panels.caption.list.rows import CAPTION, SECOND
 from sdgui.panels.caption.model import HAND, Entry, ModelCaptions
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.worker.replies import Failure
-from tests.sdgui.panels.caption.conftest import CTRL, MODEL, OpenPanel, drop, images, texts
+from tests.sdgui.panels.caption.conftest import CTRL, OpenPanel, drop, images, texts
 from tests.sdgui.panels.caption.test_caption_maker import FACTS, caption
-from tests.sdgui.panels.caption.test_caption_requests_and_menus import Works, works
+from tests.sdgui.panels.caption.test_caption_requests import Works, works
 
 
 def test_dropped_images_are_captioned_and_refusals_give_the_reason(
@@ -100,22 +98,6 @@ def test_captioning_is_stopped_and_resumed(qtbot: QtBot, panel: CaptionsPanel, t
     qtbot.waitUntil(lambda: texts(panel) == ["a a indeed", "a z indeed"])
 
 
-def test_captioning_stays_visible_when_an_export_ends_or_is_cancelled(
-    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
-) -> None:
-    panel.view.target.take_paths(images(tmp_path, "a.png", "slow.png"))
-    qtbot.waitUntil(lambda: len(panel.model) == 2 and texts(panel)[0] == "a a indeed", timeout=10000)
-    panel.files.write(export_json_lines, tmp_path / "captions.jsonl", force=False)
-    assert panel.files.task.running
-    panel.view.export_strip.cancelled.emit()
-    qtbot.waitUntil(lambda: not panel.files.task.running)
-    assert panel.view.export_strip.isHidden()
-    assert panel.work.busy
-    assert not panel.view.strip.isHidden()
-    panel.view.strip.cancelled.emit()
-    qtbot.waitUntil(lambda: not panel.work.busy)
-
-
 def test_a_dead_worker_is_reported_and_restarted(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     panel.view.target.take_paths(images(tmp_path, "a.png", "die.png"))
     qtbot.waitUntil(lambda: "exited with code 3" in panel.view.bar.text, timeout=10000)
@@ -141,17 +123,6 @@ def test_refused_files_are_still_reported_beside_failed_captions(
     assert "film.mp4: it is a video" in panel.view.bar._details.toPlainText()
     panel.view.bar.press_remedy()
     assert [entry.name for entry in panel.model.shown()] == ["bad.png"]
-
-
-def test_images_dropped_before_a_model_wait_and_say_so(
-    qtbot: QtBot, open_panel: OpenPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sdgui.shared.pickers.entries.included_models", list)
-    panel = open_panel()
-    drop(qtbot, panel, images(tmp_path, "a.png"))
-    assert panel.view.bar.text == "First choose a model that can caption."
-    assert panel.view.tools.pickers["a"].set_choice(MODEL)
-    qtbot.waitUntil(lambda: texts(panel) == ["a a indeed"], timeout=10000)
 
 
 __all__ = ["works"]  # fixture
@@ -194,19 +165,6 @@ def filled(panel: CaptionsPanel) -> CaptionsPanel:
 def replaced(panel: CaptionsPanel, words: str, replacement: str) -> list[str]:
     panel.edits.replace_all(finder(words, replacement, case=True, whole_words=True, regular=False))
     return texts(panel)
-
-
-def test_removing_a_word_leaves_no_gap_and_a_no_op_is_no_step(open_panel: OpenPanel) -> None:
-    panel = filled(open_panel())
-    assert replaced(panel, "red", "") == ["a cat", "a dog", ""]
-    assert (panel.model.at(0).origin, panel.model.at(1).origin) == ("a", HAND), "the model's own words are the model's"
-    assert panel.view.bar.text == "Replaced 2 in 2 captions."
-    panel.view.bar.clear()
-    assert replaced(panel, "cat", "cat") == ["a cat", "a dog", ""]
-    assert (panel.undo.count(), panel.view.bar.message) == (1, None)
-    panel.undo.undo()
-    assert texts(panel) == ["a red cat", "a red dog", ""]
-    panel.model.remove([entry.path for entry in panel.model.entries()])
 
 
 def test_filtered_out_rows_are_not_replaced_but_exported(open_panel: OpenPanel) -> None:

@@ -6,22 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QItemSelectionModel, QPoint, Qt
-from PySide6.QtWidgets import QFileDialog, QMessageBox, QPushButton
+from PySide6.QtCore import QItemSelectionModel, Qt
+from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from core.spec.caption_files import Candidate
-from core.spec.presets import preset_config
-from sdgui.panels.caption.detail import about_text, model_text
 from sdgui.panels.caption.export import _safe
 from sdgui.panels.caption.list.commands import typed
 from sdgui.panels.caption.list.replace import finder
-from sdgui.panels.caption.list.rows import CAPTION, SCORE
+from sdgui.panels.caption.list.rows import CAPTION
 from sdgui.panels.caption.maker import Answer
 from sdgui.panels.caption.model import HAND, Entry, ModelCaptions, provenance, to_captioned_image
-from sdgui.panels.caption.next_step import ADD, DEMO, TRAIN, demo_config, training_config
+from sdgui.panels.caption.next_step import ADD, TRAIN
 from sdgui.panels.caption.panel import CaptionsPanel
-from sdgui.panels.caption.settings import DEFAULTS, read_settings
 from sdgui.shared.pickers.entries import ModelChoice, remember
 from sdgui.worker.replies import Cancelled
 from tests.sdgui.panels.caption.conftest import MODEL, OpenPanel, drop, images, texts
@@ -54,16 +51,6 @@ def test_a_later_model_takes_over_only_unedited_captions() -> None:
     assert typed(both(), "") == ("", "")
 
 
-def test_origins_as_text() -> None:
-    about = {
-        "model": "/runs/demo@best", "step": 2340, "weights": "teacher", "digest": "0123456789abcdef",
-        "settings": {"search": "sample", "seed": 7},
-    }  # fmt: skip
-    assert model_text(about) == "demo · step 2\u2009340 · teacher"
-    assert about_text(about) == "demo · step 2\u2009340 · teacher · weights 0123456789ab · sample, seed 7"
-    assert about_text({"model": "m", "settings": {"search": "beam", "beams": 6}}) == "m · beam 6"
-
-
 def test_find_and_replace_treats_text_literally() -> None:
     plain = finder("a.c", r"\1", case=False, whole_words=False, regular=False)
     assert plain.replaced("abc A.C") == (r"abc \1", 1)
@@ -81,32 +68,6 @@ def test_find_and_replace_treats_text_literally() -> None:
 )
 def test_file_names_are_valid_on_every_system(name: str, expected: str) -> None:
     assert _safe(name) == expected
-
-
-def test_unreadable_settings_fall_back_to_defaults() -> None:
-    assert read_settings('{"captions": 2}').captions == 2
-    for broken in ("{", "[]", '{"captions": 99}', '{"beams": "x"}', None):
-        assert read_settings(broken).beams == DEFAULTS.beams
-
-
-def test_suggestions_of_what_to_train_next(panel: CaptionsPanel, tmp_path: Path) -> None:
-    services = panel._services
-    store, few = services.store, tmp_path / "train.csv"
-    assert training_config(store, None, few, 10).towers == preset_config("sd-coca", "demo").towers
-    assert training_config(store, None, few, 20_000).towers == preset_config("sd-coca", "base").towers
-    config = preset_config("coca", "tiny")
-    run = store.add_run(store.add_experiment(config, "mine").id)
-    run.dir.create()
-    run.dir.config.write_text(config.model_copy(update={"name": "mine"}).to_json(), encoding="utf-8")
-    found = training_config(store, ModelChoice("m", "", "m", run.id), few, 10)
-    assert (found.preset, found.data.train, found.name) == ("coca", str(few), "mine on edited captions")
-    run.dir.config.write_text("{", encoding="utf-8")
-    assert training_config(store, ModelChoice("m", "", "m", run.id), few, 10).preset == "sd-coca"
-    demo = demo_config(services)
-    assert demo is not None
-    assert demo.name == DEMO
-    store.add_experiment(demo, DEMO)
-    assert demo_config(services) is None
 
 
 def test_the_filter_knows_every_state(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
@@ -140,42 +101,6 @@ def test_the_filter_knows_every_state(qtbot: QtBot, panel: CaptionsPanel, tmp_pa
     assert panel.view.replace.isHidden()
 
 
-def test_the_detail_shows_the_state_of_an_image(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    detail = panel.view.detail
-    detail.show_entry(Entry("/p/x.png", 0, refused="it is torn"))
-    assert detail.state.text() == "Refused: it is torn"
-    detail.show_entry(both().with_refusal("it is torn"))
-    assert detail.state.text() == "Captioned; the last attempt failed: it is torn"
-    spoken = [item.data(Qt.ItemDataRole.AccessibleTextRole) for item in detail._items()]
-    assert spoken == [None, "a best, the caption", "a next", None, "b best", "b next"]
-    taken: list[tuple[str, str, str]] = []
-    detail.candidate_accepted.connect(lambda *candidate: taken.append(candidate))
-    detail.take(2)
-    detail.take(9)
-    assert taken == [("/p/x.png", "b best", "b")]
-    detail.show_entry(Entry("/p/y.png", 1))
-    assert detail.name.text() == "y.png"
-
-
-def test_undo_and_redo_are_enabled_when_possible(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    drop(qtbot, panel, images(tmp_path, "a.png"))
-    tools = panel.view.tools
-    assert (tools.undo.isEnabled(), tools.redo.isEnabled()) == (False, False)
-    panel.edits.type(panel.model.at(0).path, "mine")
-    assert (tools.undo.isEnabled(), tools.redo.isEnabled()) == (True, False)
-    assert tools.undo.accessibleName() == "Undo: Edit: a.png"
-    assert panel.model.index(0, SCORE).data() == "", "of what a person wrote there is no score"
-    tools.undo.click()
-    assert texts(panel) == ["a a indeed"]
-    assert (tools.undo.isEnabled(), tools.redo.isEnabled()) == (False, True)
-    panel.edits.take_first()
-    assert not panel.undo.canUndo(), "it is the caption already"
-    panel.edits.type(panel.model.at(0).path, "mine")
-    panel.edits.take_first()
-    assert texts(panel) == ["a a indeed"]
-    assert panel.model.at(0).origin == "a"
-
-
 def test_only_the_selection_is_captioned_again_and_exported(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     drop(qtbot, panel, images(tmp_path, "a.png", "b.png", "bad.png"))
     assert [Path(one.path).name for one in panel._to_export()] == ["a.png", "b.png"], "what has a caption"
@@ -201,33 +126,6 @@ def test_only_the_selection_is_captioned_again_and_exported(qtbot: QtBot, panel:
     dragged = panel.model.mimeData([panel.model.index(row, 0) for row in (0, 1)])
     assert [Path(url.toLocalFile()).name for url in dragged.urls()] == ["a.png", "b.png"]
     assert dragged.text() == "see a a indeed\nsee a b indeed"
-
-
-def answer_box(panel: CaptionsPanel, text: str) -> None:
-    box = panel.findChild(QMessageBox, "overwrite")
-    assert box is not None
-    next(button for button in box.buttons() if text in button.text()).click()
-
-
-def test_existing_text_files_are_kept_or_overwritten_as_chosen(
-    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
-) -> None:
-    (path,) = images(tmp_path, "a.png")
-    drop(qtbot, panel, [path])
-    export = next(slot for kind, slot in panel.files.slots() if kind.name == "text")
-    export()
-    qtbot.waitUntil(lambda: "1 caption exported" in panel.view.bar.text)
-    beside = Path(path).with_suffix(".txt")
-    assert beside.read_text() == "a a indeed\n", "there was none: nothing is asked"
-    for answer, expected in (("Cancel", "mine"), ("Keep", "mine"), ("Overwrite", "a a indeed\n")):
-        beside.write_text("mine")
-        panel.view.bar.clear()
-        export()
-        qtbot.waitUntil(lambda: panel.findChild(QMessageBox, "overwrite") is not None)
-        answer_box(panel, answer)
-        qtbot.waitUntil(lambda: not panel.files.task.running)
-        qtbot.waitUntil(lambda: panel.findChild(QMessageBox, "overwrite") is None)
-        assert beside.read_text() == expected, answer
 
 
 def test_a_training_folder_is_new_and_dialogs_open_in_the_last_folder(
@@ -257,30 +155,6 @@ def test_a_training_folder_is_new_and_dialogs_open_in_the_last_folder(
     panel.model.remove([entry.path for entry in panel.model.entries()])
     ways["csv"]()
     assert panel.view.bar.text == "There are no captions to export yet."
-
-
-def test_models_and_comparing_are_remembered(
-    qtbot: QtBot, panel: CaptionsPanel, open_panel: OpenPanel, tmp_path: Path
-) -> None:
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "open_clip_config.json").write_text('{"model_cfg": {"multimodal_cfg": {}}}')
-    drop(qtbot, panel, images(tmp_path / "p", "a.png", "b.png"))
-    panel.view.list.choose(panel.model.at(1).path)
-    panel.view.tools.compare.click()
-    assert panel.view.tools.pickers["b"].isVisible()
-    assert panel.view.list.current_path() == panel.model.at(1).path
-    assert panel.view.tools.pickers["b"].set_choice(ModelChoice(str(other), "", "other"))
-    qtbot.waitUntil(lambda: all(entry.differs() for entry in panel.model.entries()) and not panel.work.busy)
-    first = panel.view.tools.pickers["a"].choice()
-    assert first is not None
-    again = open_panel()
-    choices = [again.view.tools.pickers[side].choice() for side in ("a", "b")]
-    assert [choice.model for choice in choices if choice is not None] == [first.model, str(other)]
-    assert again.view.tools.compare.isChecked()
-    assert again.model.columnCount() == 4
-    assert again.view.list.current_path() == again.model.at(0).path
-    assert len(again._origins) == 2
 
 
 def test_another_model_captions_only_new_images(
@@ -322,15 +196,6 @@ def test_a_caption_for_a_removed_image_is_dropped(qtbot: QtBot, panel: CaptionsP
     assert texts(panel) == ["a new one"]
 
 
-def test_the_settings_popover_uses_the_available_height(panel: CaptionsPanel) -> None:
-    settings = panel.view.settings
-    settings.open_at(QPoint(900, 10), 300)
-    assert settings.height() <= max(300, settings.minimumSizeHint().height())
-    settings.open_at(QPoint(900, 10), 100_000)
-    assert settings.height() < 2000
-    settings.hide()
-
-
 def test_the_panels_own_model_is_restored_after_other_use(open_panel: OpenPanel) -> None:
     panel = open_panel()
     assert panel.view.tools.pickers["a"].set_choice(MODEL)
@@ -340,19 +205,3 @@ def test_the_panels_own_model_is_restored_after_other_use(open_panel: OpenPanel)
     found = open_panel().view.tools.pickers["a"].choice()
     assert found is not None
     assert found.model == MODEL.model
-
-
-def test_resetting_the_settings_notifies_the_panel(panel: CaptionsPanel) -> None:
-    settings = panel.view.settings
-    settings.set_settings(DEFAULTS.model_copy(update={"prompt": "see"}))
-    settings.open_at(QPoint(0, 0), 500)
-    told: list[object] = []
-    settings.changed.connect(told.append)
-    next(child for child in settings.findChildren(QPushButton) if child.text() == "&Reset all").click()
-    assert told == [DEFAULTS]
-    advanced = [row for row in settings.rows.values() if row.spec.advanced]
-    assert not any(row.isVisible() for row in advanced)
-    next(child for child in settings.findChildren(QPushButton) if child.text() == "&More").click()
-    assert any(row.isVisible() for row in advanced)
-    next(child for child in settings.findChildren(QPushButton) if child.text() == "&Close").click()
-    assert settings.isHidden()

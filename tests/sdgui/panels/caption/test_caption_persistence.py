@@ -12,9 +12,8 @@ from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.caption import persistence as caption_persistence
-from sdgui.panels.caption.export import CAPTION_FORMATS
 from sdgui.panels.caption.list.rows import CAPTION
-from sdgui.panels.caption.model import HAND, Entry, entry_of
+from sdgui.panels.caption.model import HAND, Entry
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.caption.persistence import CaptionPersistence
 from sdgui.store.captions import KeptCaption
@@ -87,12 +86,6 @@ def test_an_unreadable_list_is_read_again_from_where_it_stopped(
     store.close()
 
 
-@pytest.mark.parametrize("made", [{"a": {"captions": 5}}, {"a": {"captions": [[1, "x", True], 2]}}, {"a": {}}])
-def test_unreadable_parts_of_an_entry_are_omitted(made: dict[str, Any]) -> None:
-    entry = entry_of(KeptCaption("/a.png", 0, made=made))
-    assert all(candidate.log_prob is None and candidate.score is None for candidate in entry.captions["a"].candidates)
-
-
 def test_the_last_edit_is_written_when_the_application_ends(qtbot: QtBot, tmp_path: Path) -> None:
     app, store = QCoreApplication.instance(), Store.open(tmp_path)
     assert app is not None
@@ -103,29 +96,6 @@ def test_the_last_edit_is_written_when_the_application_ends(qtbot: QtBot, tmp_pa
     persistence.close()
     assert [caption.text for caption in store.captions()[0]] == ["typed"], "close waits until it is written"
     app.aboutToQuit.disconnect(persistence.close)
-    store.close()
-
-
-def test_an_unexpected_error_is_reported_and_retried(
-    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store, told = Store.open(tmp_path), list[str]()
-    persistence = CaptionPersistence(store)
-    persistence.failed.connect(told.append)
-
-    def broken(*_: Any) -> None:
-        raise RuntimeError("out of order")
-
-    monkeypatch.setattr(store, "forget_captions", broken)
-    persistence.forget(["/a.png"])
-    assert persistence._timer.isActive(), "changes are gathered"
-    persistence.flush()
-    assert not persistence._timer.isActive()
-    qtbot.waitUntil(lambda: told == ["RuntimeError: out of order"])
-    assert persistence._timer.isActive()
-    assert persistence._timer.interval() == caption_persistence._AGAIN_MS
-    monkeypatch.undo()
-    persistence.close()
     store.close()
 
 
@@ -233,30 +203,6 @@ def test_unusable_settings_show_the_reason_at_their_field(panel: CaptionsPanel, 
     assert "top_p" in sheet.errors()
     assert panel.view.tools.how.text() == "sample, seed 0 · 9 captions"
     assert open_panel().view.settings.settings.captions == 9
-
-
-def test_every_export_format_is_an_action(panel: CaptionsPanel) -> None:
-    actions = panel.view.tools.export.menu().actions()
-    assert [action.objectName().removeprefix("captions_") for action in actions] == [
-        "export_text",
-        "export_csv",
-        "export_jsonl",
-        "export_coco",
-        "source",
-        "export_data",
-    ]
-    assert all(action.statusTip() for action in actions)
-
-
-def test_an_empty_export_is_reported(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    (path,) = images(tmp_path, "a.png")
-    drop(qtbot, panel, [path])
-    Path(path).with_suffix(".txt").write_text("my own")
-    panel.files.write(CAPTION_FORMATS[0].write, Path(), force=False)
-    qtbot.waitUntil(lambda: "exported" in panel.view.bar.text)
-    assert panel.view.bar.text == "No caption was exported; 1 left out."
-    assert panel.view.bar._action.isHidden()
-    assert "already exists." in panel.view.bar._details.toPlainText()
 
 
 def test_a_file_not_confirmed_in_the_dialog_is_not_overwritten(

@@ -179,18 +179,6 @@ def test_a_failed_or_cancelled_evaluation_can_be_repeated(parts: Parts) -> None:
     assert parts.messages[1].remedy.label == "Continue"
 
 
-def test_long_evaluations_show_progress_and_can_be_cancelled(parts: Parts) -> None:
-    parts.session.working.emit("measure", "encoding images", 1, 4)
-    assert parts.view.strip.isHidden()
-    parts.evaluations.start(METHODS[:1])
-    parts.session.working.emit("cell", "reading", 3, 4)
-    assert "opening the model" in parts.view.strip.text
-    parts.session.working.emit("measure", "encoding images", 1, 4)
-    assert parts.view.strip.text == "Encoding images · 25 %"
-    parts.view.strip.cancelled.emit()
-    assert parts.session.cancelled == ["measure", "interpolated", "compare", "few-shot", "apply"]
-
-
 def test_a_few_shot_curve_arrives_point_by_point(parts: Parts) -> None:
     parts.view.few_shot_requested.emit("fused", 3)
     assert parts.session.calls == [], "no result is shown"

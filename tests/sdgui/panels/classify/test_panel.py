@@ -17,11 +17,7 @@ from core.spec.config import override
 from core.spec.presets import preset_config
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.classify.demo import DemoStep
-from sdgui.shared.export import message as export_message
-from sdgui.shared.export.formats import Exported
 from sdgui.shared.export.images import export_table
-from sdgui.widgets.message import Message, Remedy
-from tests.sdgui.conftest import leave
 from tests.sdgui.panels.classify.classifying import OpenClassify, asked, choose, classify, make_run
 
 
@@ -66,20 +62,6 @@ def test_an_invalid_answer_is_reported_and_can_be_requested_again(
     assert panel.view.bar._action.text() == "Try again"
 
 
-def test_the_remedy_of_an_export_does_nothing_else(
-    qtbot: QtBot, open_classify: OpenClassify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    panel = open_classify("")
-    opened: list[object] = []
-    monkeypatch.setattr(export_message.QDesktopServices, "openUrl", opened.append)
-    again: list[str] = []
-    panel.show_message(Message("error", "The worker crashed.", remedy=Remedy("Try again", lambda: again.append("x"))))
-    panel.export._done(Exported(tmp_path, 3))
-    panel.view.bar.press_remedy()
-    assert len(opened) == 1
-    assert again == []
-
-
 def test_opening_is_cancelled_and_resumed(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
     panel = open_classify("slow")
     panel.view.source.button.click()
@@ -93,25 +75,6 @@ def test_opening_is_cancelled_and_resumed(qtbot: QtBot, open_classify: OpenClass
     qtbot.waitUntil(lambda: "Encoded features are kept" in panel.view.bar.text, timeout=20000)
     assert panel.view.strip.isHidden()
     assert panel.view.source.button.isEnabled()
-
-
-def test_selection_tab_and_names_are_remembered(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
-    panel = open_classify()
-    panel.view.source.set_label("tone")
-    panel.view.source.set_method("knn")
-    panel.view.source.set_training("split")
-    panel.view.trying.names.setPlainText("a cat\na dog")
-    panel.view.tabs.setCurrentWidget(panel.view.trying)
-    window = panel.window()
-    assert isinstance(window, MainWindow)
-    leave(window, qtbot)
-    again = open_classify("")
-    qtbot.waitUntil(lambda: again.view.source.chosen_label() == "tone", timeout=20000)
-    assert again.view.source.data.source() == str(folder / "small.csv")
-    assert again.view.source.method.currentData() == "knn"
-    assert again.view.source.train.currentData() == "split"
-    assert again.view.trying.typed() == ["a cat", "a dog"]
-    assert again.view.tabs.currentWidget() is again.view.trying
 
 
 def test_the_empty_panel_offers_the_next_step_of_the_demo(
@@ -132,24 +95,6 @@ def test_the_empty_panel_offers_the_next_step_of_the_demo(
     qtbot.waitUntil(lambda: len(panel.view.results.results()) == 1, timeout=20000)
     request = asked(folder, "classify_open")[0]
     assert (request["data"], request["label"]) == (str(demo / "unseen.csv"), "group")
-
-
-def test_an_answer_about_a_hidden_result_is_dropped(qtbot: QtBot, open_classify: OpenClassify) -> None:
-    panel = open_classify()
-    classify(qtbot, panel, "image")
-    first = panel.view.results.current()
-    classify(qtbot, panel, "zero-shot")
-    second = panel.view.results.current()
-    assert first is not None
-    assert second is not None
-    mistakes = panel.view.mistakes.gallery.model.rowCount()
-    panel.view.results.choose(first.measure)
-    panel.view.matrix.ask_cell(0, 1)
-    panel.view.mistakes.more_requested.emit(0)
-    panel.view.results.choose(second.measure)  # before the worker has answered
-    qtbot.waitUntil(lambda: not panel.session.busy("cell") and not panel.session.busy("mistakes"))
-    assert panel.view.matrix.gallery.items() == []
-    assert panel.view.mistakes.gallery.model.rowCount() == mistakes
 
 
 def test_without_a_model_or_a_checkpoint_the_panel_offers_the_demo(

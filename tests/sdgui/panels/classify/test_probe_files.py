@@ -15,7 +15,6 @@ from pytestqt.qtbot import QtBot
 from sdgui.panels.classify.model import method_title
 from sdgui.panels.classify.probes import Probes
 from sdgui.widgets.message import Message
-from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.classify.classifying import OpenClassify, a_measure, a_result, asked, classify
 
 
@@ -70,14 +69,6 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], list[tuple[Any, .
 
 Typed = tuple[list[str], list[tuple[Any, ...]]]
 PROBE = a_measure(model="/runs/mine@best")
-
-
-def test_without_a_probe_nothing_is_requested(parts: Parts, typed: Typed) -> None:
-    parts.probes.ask_save(None)
-    parts.probes.ask_apply(None)
-    assert [message.level for message in parts.messages] == ["info", "info"]
-    assert parts.messages[0].text == parts.messages[1].text != ""
-    assert typed[1] == []
 
 
 def test_a_probe_is_saved_with_its_suffix(parts: Parts, typed: Typed, tmp_path: Path) -> None:
@@ -168,15 +159,6 @@ def test_a_folder_is_classified_into_a_table_beside_it(
     assert opened == [QUrl.fromLocalFile(str(tmp_path))]
 
 
-def test_failed_and_cancelled_saves_are_reported(parts: Parts) -> None:
-    parts.probes.apply(PROBE, Path("/p"), Path("/out.csv"))
-    failed = parts.session.calls[0][4]
-    failed(Failure("No room.", "details"))
-    failed(Cancelled())
-    assert [(message.level, message.details) for message in parts.messages] == [("error", "details"), ("info", "")]
-    assert parts.busy == ["Classifying p", "", ""]
-
-
 def test_images_are_classified_by_the_probe_and_by_typed_names(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path
 ) -> None:
@@ -232,23 +214,6 @@ def test_a_probe_is_saved_after_confirmation_loaded_and_applied(
     panel.probes.apply(probe, folder / "images", folder / "out.csv")
     qtbot.waitUntil(lambda: "23 images classified" in panel.view.bar.text, timeout=20000)
     assert "1 could not be read" in panel.view.bar.text
-
-
-def test_answers_to_a_changed_question_are_dropped(
-    qtbot: QtBot, open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    panel = open_classify()
-    classify(qtbot, panel)
-    answers: dict[tuple[str, ...], Callable[[dict[str, Any]], None]] = {}
-    monkeypatch.setattr(panel.session, "try_images", lambda *given: answers.update({tuple(given[4]): given[5]}))
-    path = str(folder / "images" / "0-1.png")
-    panel.view.trying.add([path])
-    panel.view.trying.names.setPlainText("fox")
-    qtbot.waitUntil(lambda: set(answers) == {(), ("fox",)})
-    for name, done in (("old", answers[()]), ("fox", answers["fox",])):
-        one = {"image": path, "probe": None, "zero_shot": [{"class": name, "probability": 1.0}], "error": ""}
-        done({"images": [one]})
-        assert [row["class"] for row in panel.view.trying.by_names.rows()] == ([] if name == "old" else ["fox"])
 
 
 def test_the_current_image_is_classified_again_by_another_probe(

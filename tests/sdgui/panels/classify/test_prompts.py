@@ -107,40 +107,6 @@ def test_edits_are_previewed_in_the_matrix_and_kept(
     assert "gone.json is neither a file" in view.bar.text
 
 
-def test_the_line_shows_the_progress_of_the_preview(qtbot: QtBot) -> None:
-    editor = PromptEditor()
-    qtbot.addWidget(editor)
-    editor.begin("simple", ["cat"], 0.5)
-    assert editor.table.verticalHeader().isHidden(), "classes have no numbers"
-    assert editor.state.text() == "Accuracy 50.0 %"
-    for accuracy, line in ((0.5004, "Accuracy 50.0 %"), (0.5006, "Accuracy 50.1 %, +0.1 points since the edits began"),
-                           (0.25, "Accuracy 25.0 %, -25.0 points since the edits began")):  # fmt: skip
-        editor.show_accuracy(accuracy)
-        assert editor.state.text() == line
-    editor.show_accuracy(0.5, complete=False)
-    assert editor.state.text() == "Accuracy 50.0 % (some templates are still being encoded)"
-    editor.begin("simple", ["cat"], 0.75)
-    assert editor.state.text() == "Accuracy 75.0 %, +25.0 points since the edits began", "of the same prompts"
-    editor.begin("photo", ["cat"], 0.6)
-    assert editor.state.text() == "Accuracy 60.0 %", "other prompts begin anew"
-    told: list[object] = []
-    editor.message_requested.connect(told.append)
-    editor.begin("/no/such/file.json", ["dog"], 0.9)
-    assert len(told) == 1
-    assert editor.state.text() == "Accuracy 60.0 %"
-    assert [editor.names.index(row, 0).data() for row in range(editor.names.rowCount())] == ["dog"]
-
-
-def test_a_cancelled_dialog_saves_nothing(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    editor, kept = PromptEditor(), list[Path]()
-    qtbot.addWidget(editor)
-    monkeypatch.setattr(editor, "save_to", kept.append)
-    for chosen in ("", str(tmp_path / "mine"), str(tmp_path / "mine.JSON")):
-        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, chosen=chosen: (chosen, ""))
-        editor.ask_save()
-    assert kept == [tmp_path / "mine.json", tmp_path / "mine.JSON"]
-
-
 def test_controls_have_names_and_edits_are_undone_by_keys_and_buttons(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

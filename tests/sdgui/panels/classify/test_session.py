@@ -125,21 +125,6 @@ def test_a_comparison_runs_on_the_machine_of_the_first_result(session: ClassifyS
     assert (Calls.asked[-1][0], len(answers)) == ("b", 1)
 
 
-def test_prompts_and_steps_are_measured_by_their_worker(session: ClassifySession) -> None:
-    found: list[Measured] = []
-    first: list[Measured] = []
-    session.try_prompts(evaluation("a", "zero-shot"), found.append, first.append, never)
-    assert [purpose for _, purpose, _, _ in Calls.asked] == ["prompts", "prompts"]
-    assert [one.answer["result"] for one in first] == ["the first of it"]
-    assert [one.answer["result"] for one in found] == ["classify_zero_shot by a"]
-    step = evaluation("step 9")
-    session.measure_step(step, "a", found.append, never)
-    assert [one[:2] for one in Calls.asked[2:]] == [("a", "step")] * 2
-    answers: list[dict[str, Any]] = []
-    session.ask("about", step, "classify_cell", answers.append, never, true=1)
-    assert Calls.asked[-1] == ("a", "about", "classify_cell", {"result": "classify_probe by a", "true": 1})
-
-
 def test_known_results_are_not_measured_again(session: ClassifySession) -> None:
     old = evaluation("a")
     answer = {"result": "of yesterday", "confusion": EMPTY}
@@ -151,33 +136,6 @@ def test_known_results_are_not_measured_again(session: ClassifySession) -> None:
     session.ask("about", new, "classify_cell", lambda _: None, never)
     assert verbs()[1:] == [("a", "classify_open"), ("a", "classify_knn"), ("a", "classify_cell")]
     assert [purpose for _, purpose, _, _ in Calls.asked] == ["about"] * 4
-
-
-def test_a_probe_is_read_from_its_file_once(session: ClassifySession) -> None:
-    probe = evaluation("a", "saved", data="")
-    keys: list[str] = []
-    session.load(probe, keys.append, never)
-    session.load(probe, keys.append, never)
-    assert Calls.asked == [("a", "probe", "classify_load_probe", {"path": "/probe.npz"})]
-    assert keys == ["a probe", "a probe"]
-    answers: list[dict[str, Any]] = []
-    session.apply(probe, ["/images"], "/out.csv", answers.append, never)
-    assert Calls.asked[1:] == [("a", "apply", "classify_apply", {
-        "images": ["/images"], "out": "/out.csv", "model": "a", "weights": "student", "replace": True,
-        "probe": "a probe",
-    })]  # fmt: skip
-
-
-def test_a_probe_with_data_is_its_result_or_the_loaded_one(session: ClassifySession) -> None:
-    trained, read = evaluation("a"), evaluation("a", "saved")
-    session.save(trained, "/new.npz", lambda _: None, never)
-    given = {"result": "classify_probe by a", "path": "/new.npz", "replace": True}
-    assert Calls.asked[-1] == ("a", "probe", "classify_save_probe", given)
-    found: list[Measured] = []
-    session.measure(read, found.append, never)
-    assert found[0].answer["result"] == "a saved result"
-    session.save(read, "/new.npz", lambda _: None, never)
-    assert Calls.asked[-1][3]["result"] == "a probe"
 
 
 def test_images_are_classified_by_a_probe_or_by_names(session: ClassifySession) -> None:

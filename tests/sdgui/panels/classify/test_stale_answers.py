@@ -13,11 +13,11 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.kept import keep, kept_results
-from sdgui.panels.classify.model import LAYER, Measure
-from sdgui.shared.pickers.entries import ModelChoice, remember
+from sdgui.panels.classify.model import Measure
+from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.store.store import Store
 from sdgui.worker.replies import Cancelled, Failure
-from tests.sdgui.panels.classify.classifying import OpenClassify, a_measure, a_result, asked, choose, classify, make_run
+from tests.sdgui.panels.classify.classifying import OpenClassify, a_measure, a_result, asked, classify, make_run
 
 Done = Callable[[dict[str, Any]], None]
 Failed = Callable[[Failure], None]
@@ -51,38 +51,6 @@ def test_an_older_answer_about_the_same_cell_is_dropped(
     panel.view.matrix.ask_cell(2, 0)
     pending["other@best"][0](answer | {"images": [{"image": "/new.png", "probability": 0.5}]})
     assert [item.path.name for item in gallery.items()] == ["new.png"]
-
-
-def test_buttons_and_tabs_are_enabled_where_they_apply(qtbot: QtBot, open_classify: OpenClassify) -> None:
-    panel = open_classify()
-    view, results = panel.view, panel.view.results
-    assert results.isHidden()
-    classify(qtbot, panel, "zero-shot")
-    assert [button.isEnabled() for button in (results.save_probe, results.load_probe, results.apply)] == [
-        False, True, False,
-    ]  # fmt: skip
-    classify(qtbot, panel)
-    assert results.save_probe.isEnabled()
-    assert results.apply.isEnabled()
-    assert view.trying.data_names.isEnabled()
-    view.trying.data_names.click()
-    assert view.trying.typed() == ["cat", "Große Katze", "snow_leopard", "🐯 tiger"]
-    for tab, box in (
-        (0, view.accuracy.table.filter_box),
-        (1, view.matrix.find_box),
-        (4, view.compare.table.filter_box),
-        (5, view.trying.names),
-    ):
-        view.tabs.setCurrentIndex(tab)
-        panel.focus_search()
-        assert box.hasFocus()
-    view.tabs.setCurrentIndex(1)
-    results.remove_current()
-    results.remove_current()
-    assert not view.tabs.isTabEnabled(1)
-    assert view.first.currentWidget() is view.empty
-    assert view.notes.isHidden()
-    assert view.compare.a.count() == 0
 
 
 def test_the_layers_of_the_model_are_offered_and_requested(
@@ -155,36 +123,6 @@ def test_selecting_in_the_tree_changes_no_model(open_classify: OpenClassify) -> 
     assert choice.run_id == newest
 
 
-def test_choices_missing_in_the_data_are_remembered(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
-    panel = open_classify()
-    source = panel.view.source
-    choice = ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32")
-    assert source.model.set_choice(choice)
-    source.set_training(str(folder / "other.csv"))
-    source.more.setChecked(True)
-    panel.left()
-    remember(panel._services.settings, ModelChoice("open_clip:ViT-B-16,openai", "", "used elsewhere since"))
-    again = type(source)(panel._services)
-    qtbot.addWidget(again)
-    again.restore()
-    kept = again.model.choice()
-    assert kept is not None
-    assert (kept.model, again.train_data.source()) == (choice.model, str(folder / "other.csv"))
-    assert again.more.isChecked()
-    assert not again.options.isHidden()
-
-
-def test_without_a_model_a_probe_cannot_be_loaded_nor_images_classified(
-    open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    panel = open_classify("")
-    monkeypatch.setattr(panel.view.source.model, "choice", lambda: None)
-    panel.load_probe(folder / "mine.safetensors")
-    assert panel.view.bar.text == "First choose the model that the probe was fitted on."
-    panel.view.trying.add([str(folder / "images" / "0-1.png")])
-    assert panel.view.bar.text == "Choose a model first to try it on images."
-
-
 def test_a_folder_dropped_on_the_panel_is_data(open_classify: OpenClassify, folder: Path) -> None:
     panel = open_classify("")
     data = QMimeData()
@@ -193,66 +131,6 @@ def test_a_folder_dropped_on_the_panel_is_data(open_classify: OpenClassify, fold
     QApplication.sendEvent(panel.view, QDragEnterEvent(QPoint(5, 5), action, data, button, keys))
     QApplication.sendEvent(panel.view, QDropEvent(QPointF(5, 5), action, data, button, keys))
     assert panel.view.source.data.source() == str(folder / "images")
-
-
-def test_the_last_tab_is_restored_with_the_first_result(qtbot: QtBot, open_classify: OpenClassify) -> None:
-    panel = open_classify()
-    panel._services.settings.setValue("classify/tab", 2)
-    panel.view.restore()
-    choose(qtbot, panel, Path(panel.view.source.data.source()))
-    classify(qtbot, panel, "zero-shot")
-    assert panel.view.tabs.currentIndex() == 2
-    panel.view.tabs.setCurrentIndex(0)
-    classify(qtbot, panel, "knn")
-    assert panel.view.tabs.currentIndex() == 0
-
-
-def test_the_active_probe_is_that_of_the_shown_result_the_loaded_or_the_newest(
-    open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    panel = open_classify("")
-    results = panel.view.results
-    older, newer = a_result(a_measure("image")), a_result(a_measure("fused"))
-    words = a_result(a_measure("zero-shot"), can_save=False)
-    results.add(words)
-    assert (panel.probe(), results.save_probe.isEnabled(), results.apply.isEnabled()) == (None, False, False)
-    for one in (older, newer, words):
-        results.add(one)
-    assert panel.probe() == newer.measure
-    assert (results.save_probe.isEnabled(), results.apply.isEnabled()) == (True, True)
-    monkeypatch.setattr(panel.session, "load", lambda _probe, done, _failed: done("key"))
-    panel.load_probe(folder / "mine.safetensors")
-    loaded = panel.probe()
-    assert loaded is not None
-    assert (loaded.method, loaded.path) == ("saved", str(folder / "mine.safetensors"))
-    assert panel.view.strip.isHidden()
-    results.choose(older.measure)
-    assert panel.probe() == older.measure
-
-
-def test_the_wanted_label_is_kept_while_the_data_are_loading(open_classify: OpenClassify, folder: Path) -> None:
-    panel = open_classify("")
-    source, settings = panel.view.source, panel._services.settings
-    source.set_label("tone")
-    source.data.set_source(str(folder / "small.csv"))
-    assert source.chosen_label() == ""
-    target = source.target()
-    assert target is not None
-    assert (target.label, target.data) == ("tone", str(folder / "small.csv"))
-    source.save()
-    assert settings.value("classify/label") == "tone", "who closes the window now has not lost it"
-
-
-def test_notes_cover_the_shown_result_and_its_data_once_each(open_classify: OpenClassify) -> None:
-    panel = open_classify("")
-    one = a_result(notes=["few images.", "C was chosen."])
-    other = a_result(a_measure(model="other@best"))
-    opened = {"model": {"layers": [LAYER]}, "notes": ["old weights.", "few images."]}
-    panel.session.data_opened.emit(one.measure.target, opened)
-    panel.view.results.add(one)
-    assert panel.view.notes.text().splitlines() == ["old weights.", "few images.", "C was chosen."]
-    panel.view.results.add(other)
-    assert panel.view.notes.isHidden()
 
 
 def test_results_of_another_version_are_skipped(tmp_path: Path) -> None:
@@ -274,24 +152,3 @@ def test_results_of_another_version_are_skipped(tmp_path: Path) -> None:
         store.keep_result("classify", str(number), "/d.csv", content)
     assert [result.measure for result in kept_results(store)] == [good.measure]
     store.close()
-
-
-def test_neighbouring_images_are_prefetched_after_the_current_one(
-    open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    panel = open_classify("")
-    asked: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(panel.session, "try_images", lambda *given: asked.append(given))
-    found = a_result()
-    panel.view.results.add(found)
-    first, second = (str(folder / "images" / f"{number}-1.png") for number in range(2))
-    panel.view.trying.add([first, second])
-    purpose, model, probe, images, _, done, _ = asked[-1]
-    assert (purpose, model, probe, images) == ("try", ("run@best", "teacher"), found.measure, [first])
-    done({"images": [{"image": first, "probe": None, "zero_shot": None, "error": ""}]})
-    assert (asked[-1][0], asked[-1][3]) == ("try more", [second]), "the next current one does not end it"
-    count = len(asked)
-    panel.view.trying.show_probe("another", "another")
-    done({"images": [{"image": second, "probe": None, "zero_shot": None, "error": "torn"}]})
-    assert second not in panel.view.trying._answers, "it is no answer of the probe that is used now"
-    assert len(asked) == count + 1, "it is asked for again"

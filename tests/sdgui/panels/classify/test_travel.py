@@ -18,7 +18,6 @@ from sdgui.panels.classify.travel import ClassifyTravel
 from sdgui.shared.time_travel import StepSlider, TimeTravel
 from sdgui.store.records import Run
 from sdgui.widgets.message_bar import MessageBar
-from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.classify.classifying import OpenClassify, a_measure, a_result, asked, classify
 
 
@@ -64,35 +63,6 @@ def test_the_matrix_of_every_kept_step(qtbot: QtBot, open_classify: OpenClassify
     classify(qtbot, panel, "zero-shot")
     qtbot.waitUntil(lambda: tab.time.step() == 3)
     assert "step" not in tab.readout.text()
-
-
-def test_another_result_is_played_though_an_answer_was_pending(
-    qtbot: QtBot, open_classify: OpenClassify, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    panel = open_classify()
-    keep_steps(panel)
-    classify(qtbot, panel)
-    tab = panel.view.matrix
-    panel.view.tabs.setCurrentWidget(tab)
-    qtbot.waitUntil(lambda: tab.time.steps == (1, 2, 3))
-    wanted: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(panel.travel._session, "measure_step", lambda *what: wanted.append(what))
-    tab.time.slider.setValue(0)
-    qtbot.waitUntil(lambda: len(wanted) == 1)
-    tab.time._next()
-    assert tab.time.step() == 1, "it waits for the step"
-    classify(qtbot, panel, "zero-shot")
-    panel.view.tabs.setCurrentWidget(tab)
-    qtbot.waitUntil(lambda: tab.time.step() == 3)
-    tab.time.set_steps((1, 2, 3), 1)
-    tab.time._next()
-    assert tab.time.step() == 2
-    bar, failed = panel.view.bar, wanted[-1][3]
-    tab.time.play.setChecked(True)
-    failed(Cancelled())
-    assert (bar.message, tab.time.play.isChecked()) == (None, False)
-    failed(Failure("It ended.", "a traceback"))
-    assert (bar.text, bar._details.toPlainText()) == ("It ended.", "a traceback")
 
 
 class Matrix:
@@ -162,18 +132,6 @@ def parts(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> Parts:
 
 
 X = a_measure(model="/runs/x@best")
-
-
-def test_steps_are_those_of_the_shown_result(qtbot: QtBot, parts: Parts) -> None:
-    parts.follow(qtbot, a_measure(model="/runs/y@best"), X)
-    assert parts.matrix.offered == [(1, 2, 3)], "the answer about the one before comes too late"
-    for measure in (
-        a_measure(model="/runs/one@best"), a_measure("saved", model="/runs/x@best"), a_measure(model="open_clip:x"),
-    ):  # fmt: skip
-        parts.follow(qtbot, measure)
-        assert parts.matrix.offered[-1] == (), "there is nothing to go to"
-        parts.move(1)
-    assert parts.session.calls == []
 
 
 def test_a_left_step_is_not_waited_for_and_the_own_step_is_the_result(qtbot: QtBot, parts: Parts) -> None:

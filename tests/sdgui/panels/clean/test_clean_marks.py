@@ -16,7 +16,7 @@ from sdgui.panels.clean.panel import CleanPanel
 from sdgui.widgets.message import info
 from sdgui.worker.replies import Cancelled
 from tests.sdgui.layout_checks import covered
-from tests.sdgui.panels.clean.cleaning import Open, close, make_run, press, ranked, some_pairs
+from tests.sdgui.panels.clean.cleaning import Open, make_run, press, ranked, some_pairs
 from tests.sdgui.panels.clean.test_clean_parts import place
 
 
@@ -82,50 +82,6 @@ def test_a_message_covers_no_control(qtbot: QtBot, open_noise: Open) -> None:
     assert covered(panel.view.bar) == []
 
 
-def test_the_line_follows_the_threshold_and_is_shown_only_when_sorted_by_score(qtbot: QtBot, open_noise: Open) -> None:
-    panel = open_noise()
-    pairs = ranked(qtbot, panel)
-
-    def line() -> list[int]:
-        return [row for row, item in enumerate(panel.view.gallery.items()) if item.line]
-
-    histogram = panel.view.histogram
-    assert line() == [3]
-    histogram.box.setValue(pairs.pairs[1].bin / 1000)
-    qtbot.waitUntil(lambda: line() == [1])
-    assert histogram._line.value() == pytest.approx(pairs.threshold / 1000)
-    histogram._line.setValue(pairs.pairs[4].bin / 1000)
-    assert pairs.threshold == pairs.pairs[4].bin
-    qtbot.waitUntil(lambda: line() == [4])
-    panel.view.filters.setCurrentIndex(panel.view.filters.findData("below"))
-    panel.show_pairs()
-    panel._choose(2)
-    assert len(panel.visible_indices) == 4
-    histogram.box.setValue(pairs.pairs[3].bin / 1000)
-    qtbot.waitUntil(lambda: len(panel.visible_indices) == 3)
-    assert panel.view.gallery.current() == 2, "what is chosen stays chosen"
-
-
-def test_the_view_and_the_selection_are_restored(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
-    panel = open_noise()
-    panel.view.filters.setCurrentIndex(panel.view.filters.findData("unmarked"))
-    panel.view.exclude_below.setChecked(True)
-    panel.view.source.networks.setCurrentIndex(1)
-    panel.view.source.data.set_source(str(tmp_path / "chosen.csv"))
-    (tmp_path / "chosen.csv").touch()
-    request = panel.view.source.request()
-    assert request is not None
-    assert request["weights"] in ("student", "teacher"), "the chosen network only"
-    panel.left()
-    close(panel, qtbot)
-    again = open_noise()
-    assert again.view.pair_filter() == "unmarked"
-    assert again.view.exclude_below.isChecked()
-    assert again.view.source.request() == request, "the run was followed before: what was chosen by hand stays"
-    pairs = ranked(qtbot, again)
-    assert pairs.exclude_below
-
-
 def test_another_ranking_starts_over(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
     panel = open_noise()
     ranked(qtbot, panel)
@@ -172,43 +128,6 @@ def test_an_outdated_ranking_is_not_shown(qtbot: QtBot, open_noise: Open) -> Non
 
 
 __all__ = ["place"]
-
-
-def test_the_selected_pair_stays_selected_in_any_order(place: CleanPanel) -> None:
-    place._show(RankedPairs(some_pairs(), {}))
-    head = place.view.table.horizontalHeader()
-    head.setSortIndicator(1, Qt.SortOrder.DescendingOrder)
-    place._choose(1)
-    assert place.view.gallery.items()[place.view.gallery.current()].caption == "c"
-    head.setSortIndicator(0, Qt.SortOrder.AscendingOrder)
-    assert (place.view.gallery.current(), place.view.table.currentIndex().row()) == (2, 2)
-    place.view.words.setText("c")
-    assert place.visible_indices == [2]
-    place.view.words.setText("d")
-    assert place.view.gallery.current() == 0, "of another filter the first"
-
-
-def test_the_table_is_notified_of_marked_rows(place: CleanPanel) -> None:
-    place._show(RankedPairs(some_pairs(), {}))
-    changed_rows: list[tuple[int, int]] = []
-    place.view.table.pairs.dataChanged.connect(lambda first, last, *_: changed_rows.append((first.row(), last.row())))
-    place.view.gallery.set_selected([1, 2])
-    place.mark(True)
-    assert changed_rows == [(1, 2)]
-    place.undo()
-    assert changed_rows == [(1, 2), (1, 2)]
-
-
-def test_a_ranking_is_loaded_once_for_the_same_run_and_data(place: CleanPanel, tmp_path: Path) -> None:
-    recalled: list[tuple[str, str]] = []
-    place.work.recall = lambda run, _title, data: recalled.append((run, data))  # type: ignore[method-assign]
-    place.use_run(make_run(place._services, tmp_path / "run", tmp_path / "pairs.csv"))
-    count = len(recalled)
-    place.view.source.networks.setCurrentIndex(1)
-    place.view.source.networks.activated.emit(1)
-    assert len(recalled) == count, "marks since then can still be undone"
-    place.view.source.data.set_source(str(tmp_path / "other.csv"))
-    assert recalled[count:] == [(str(tmp_path / "run"), str(tmp_path / "other.csv"))]
 
 
 def test_the_copy_of_an_experiment_with_the_longest_name_is_valid(

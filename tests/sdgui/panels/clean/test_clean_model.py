@@ -62,12 +62,6 @@ def test_marks_and_threshold_decide_what_is_excluded() -> None:
     assert sorted(caption for _, caption in pairs.saving()["pairs"]) == ["b", "c", "d", "gone"]
 
 
-def test_sorting_by_marks_puts_mismatched_first_and_correct_last() -> None:
-    pairs = ranked({key("a"): False, key("c"): True})
-    assert names(pairs, "all", "", "mark", False) == "cbda"
-    assert names(pairs, "all", "", "mark", True) == "abdc"
-
-
 @pytest.mark.parametrize(("threshold", "by_worker"), [(800, False), (801, True)])
 def test_unlisted_pairs_below_the_threshold_are_left_to_the_worker(threshold: int, by_worker: bool) -> None:
     pairs = ranked({key("a"): False}, total=9)
@@ -89,15 +83,6 @@ def test_filters_words_and_orders() -> None:
     assert names(pairs, "all", "B", "rank", False) == "b"
     assert [names(pairs, "all", "", order, False) for order in ("caption", "right", "mark")] == ["abcd", "dcba", "abdc"]
     assert names(pairs, "all", "", "rank", True) == "dcba"
-
-
-def test_marking_returns_the_previous_marks() -> None:
-    pairs = ranked({key("a"): True})
-    before = pairs.mark(pairs.pairs[:2], False)
-    assert before == {key("a"): True, key("b"): None}
-    assert pairs.marked(wrong=False) == 2
-    pairs.mark(pairs.pairs[:1], None)
-    assert pairs.marks == {key("b"): False}
 
 
 def test_a_correct_mark_matters_only_below_the_threshold() -> None:

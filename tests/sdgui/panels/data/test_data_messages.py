@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from PySide6.QtCore import QEvent, Qt
@@ -11,15 +11,10 @@ from PySide6.QtGui import QAction, QKeyEvent
 from PySide6.QtWidgets import QFileDialog, QMenu
 from pytestqt.qtbot import QtBot
 
-from core.spec.config import RunConfig
-from core.spec.presets import PRESETS, preset_config
+from core.spec.presets import preset_config
 from sdgui.panels.data.layout import FIGURES, GROUPS, IMAGES, VIEWS
 from sdgui.panels.data.model import NONE
 from sdgui.panels.data.panel import DataPanel
-from sdgui.panels.data.views_page import ViewsPage
-from sdgui.widgets.actions import Actions
-from sdgui.widgets.message import Message
-from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.data.conftest import Asked, captions, checked, choose, facts, opened, part
 
 
@@ -37,80 +32,6 @@ def entry(menu: QMenu, text: str) -> QAction:
 def on(panel: DataPanel) -> list[bool]:
     view = panel.view
     return [widget.isEnabled() for widget in (view.words, view.label, view.value, view.subset, view.save, view.more)]
-
-
-def test_controls_need_a_source_and_are_enabled_by_rows(qtbot: QtBot, panel: DataPanel, requests: Asked) -> None:
-    view = panel.view
-    assert view.source._about._images_only, "images without captions can be looked at"
-    assert view.stack.currentWidget() is view.empty
-    assert (view.empty.accessibleName(), view.empty._button.isVisible()) == ("Look at your data", True)
-    assert [widget.isVisible() for widget in (view.words, view.subset, view.save, view.more, view.counts)] == [
-        False
-    ] * 5
-    panel.show_source("/one.csv")
-    assert (view.empty.accessibleName(), view.empty._button.isVisible()) == ("Opening the data", False)
-    assert [widget.isVisible() for widget in (view.words, view.subset, view.save, view.more, view.counts)] == [True] * 5
-    assert on(panel) == [False] * 6
-    assert view.strip.text == "Reading the data"
-    panel.work.part.emit(part("a", "b"))
-    qtbot.waitUntil(lambda: view.stack.currentWidget() is view.tabs)
-    assert view.counts.text() == "2 images"
-    assert view.words.isEnabled()
-    assert view.strip.isVisible(), "there may be more"
-    panel.work.opened.emit(facts("/one.csv", 4, listed=2, bad=1, reasons=[{"where": "row 3", "why": "empty"}]))
-    qtbot.waitUntil(lambda: panel.facts is not None and not panel._taking.isActive())
-    assert on(panel) == [True, True, False, True, True, True]
-    assert view.bar.text == "The first 2 of 4 images are listed."
-    assert not view.strip.isVisible()
-    assert [view.label.itemText(row) for row in range(view.label.count())] == ["Any label", "split", "kind"]
-    assert (view.tabs.tabText(GROUPS), view.tabs.tabText(3)) == ("&Duplicates and leaks", "Bro&ken (1)")
-    assert view.broken.list.topLevelItem(0).text(0) == "row 3"
-    assert view.figures.label.count() == 1
-    view.words.setText("a")
-    view.subset.setCurrentIndex(1)
-    panel.open("/two.csv")
-    assert (view.words.text(), view.subset.currentIndex(), view.bar.message, view.broken.list.topLevelItemCount()) == (
-        "", 0, None, 0,
-    )  # fmt: skip
-    assert view.label.itemText(0) == "No labels"
-    assert not view.label.isEnabled()
-    assert view.tabs.tabText(3) == "Bro&ken"
-    assert view.figures.label.count() == 0
-
-
-def test_a_failure_gives_the_reason_and_is_retried_where_nothing_is_open(
-    qtbot: QtBot, panel: DataPanel, requests: Asked
-) -> None:
-    bar, strip = panel.view.bar, panel.view.strip
-    messages: list[Message] = []
-    panel.message_requested.connect(messages.append)
-    panel.open("/one.csv")
-    panel.work.open_failed.emit(Cancelled())
-    assert (bar.text, strip.isVisible()) == ("Cancelled.", False)
-    panel.work.progress.emit("check", "reading images", 3, 6)
-    assert strip.text.startswith("Reading images · 50 %")
-    strip.finish()
-    panel.work.progress.emit("save", "", 0, 0)
-    assert strip.isVisible()
-    opened(qtbot, panel, "/one.csv", "a")
-    panel.check()
-    assert strip.text == "Checking the images"
-    panel.work.check_failed.emit(Failure("It ended.", "a traceback"))
-    assert (bar.text, strip.isVisible(), bar._action.isVisible()) == ("It ended.", False, False)
-    assert bar._details.toPlainText() == "a traceback"
-    panel.check()
-    assert bar.message is None
-    panel.save(Path("/kept.csv"))
-    assert strip.text == "Saving"
-    panel.work.save_failed.emit(Cancelled())
-    assert bar.text == "Cancelled."
-    panel.work.not_kept.emit("The disk is full.")
-    assert [(message.level, message.text) for message in messages] == [("error", "The disk is full.")]
-    panel.facts = None
-    count = len(requests)
-    panel.check()
-    panel.ask_where()
-    assert len(requests) == count, "there is nothing yet to check or to save"
 
 
 def test_values_of_a_label_are_offered_and_shown(qtbot: QtBot, panel: DataPanel, requests: Asked) -> None:
@@ -231,31 +152,6 @@ def test_a_table_is_replaced_only_after_confirmation_in_the_dialog(
     assert not panel.view.strip.isVisible()
 
 
-def test_data_are_opened_from_the_empty_page_and_the_demo_is_rendered(
-    panel: DataPanel, menus: list[QMenu], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    panel.view.empty.activated.emit()
-    assert len([action for action in menus[-1].actions() if action.text()]) == 3, "nobody makes the demo"
-    calls: list[str] = []
-    panel.set_actions(cast(Actions, {"demo": _Trigger(calls)}))
-    panel.view.empty.activated.emit()
-    entry(menus[-1], "Make the demo's images").trigger()
-    assert calls == ["demo"]
-    demo = panel._services.demo
-    monkeypatch.setattr(type(demo), "complete", property(lambda _self: True))
-    panel.view.empty.activated.emit()
-    entry(menus[-1], "The demo's images").trigger()
-    assert panel.view.source.source() == str(demo.folder / "train.csv")
-
-
-class _Trigger:
-    def __init__(self, calls: list[str]) -> None:
-        self._calls = calls
-
-    def trigger(self) -> None:
-        self._calls.append("demo")
-
-
 def test_another_split_is_compared_with(
     qtbot: QtBot, panel: DataPanel, requests: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,36 +172,6 @@ def test_another_split_is_compared_with(
     panel.view.subset.setCurrentIndex(panel.view.subset.findData("duplicates"))
     panel.show_rows()
     assert len(panel.visible_rows.numbers) == 2
-
-
-def test_the_last_source_and_view_are_restored(qtbot: QtBot, panel: DataPanel, tmp_path: Path) -> None:
-    (tmp_path / "one.csv").touch()
-    panel.left()
-    settings = panel._services.settings
-    assert settings.value("data/tab") is None, "it was never looked at"
-    panel.entered()
-    panel.show_source(str(tmp_path / "one.csv"))
-    panel.view.gallery.set_thumbnail_size(200)
-    panel.view.tabs.setCurrentIndex(FIGURES)
-    panel.left()
-    again = DataPanel(panel._services)
-    qtbot.addWidget(again)
-    assert (again.view.tabs.currentIndex(), again.view.gallery.thumbnail_size()) == (FIGURES, 200)
-    assert again.view.source.source() == ""
-    again.entered()
-    assert again.view.source.source() == str(tmp_path / "one.csv")
-    again.show_source("/two.csv")
-    again.entered()
-    assert again.view.source.source() == "/two.csv", "only the first time"
-    (tmp_path / "one.csv").unlink()
-    third = DataPanel(panel._services)
-    qtbot.addWidget(third)
-    third.entered()
-    assert third.view.source.source() == "", "it is gone"
-    for reopened in (again, third):
-        reopened.work.wait()
-        reopened.view.gallery.close_threads()
-        reopened.view.groups.gallery.close_threads()
 
 
 def test_views_use_the_config_that_trains_on_the_data(
@@ -349,50 +215,3 @@ def test_views_use_the_config_that_trains_on_the_data(
     panel._show_views()
     assert previews[-1] == (None, []), "of what is being opened there are no views yet"
     assert not page.use.isEnabled()
-
-
-def test_the_page_of_views_offers_experiments_and_presets(qtbot: QtBot, panel: DataPanel) -> None:
-    page: ViewsPage = panel.view.views
-    assert page.configs.currentText() == PRESETS["sd-clip"].title
-    assert page.configs.count() == len(PRESETS)
-    config = preset_config("clip", "tiny").model_copy(update={"name": "mine"})
-    page.offer([("mine", config)])
-    assert page.configs.currentText() == PRESETS["sd-clip"].title, "what is chosen stays"
-    page.take("Run of mine", config)
-    assert page.configs.currentText() == "Run of mine"
-    loaded = page.form.config()
-    assert loaded is not None
-    assert loaded.preset == "clip"
-    configs: list[RunConfig] = []
-    page.define_requested.connect(configs.append)
-    page.use.click()
-    assert configs == [], "there are no data yet"
-    page.show_source("/one.csv")
-    page.preview.seed.setValue(7)
-    page.use.click()
-    assert [(config.data.train, config.seed, config.name) for config in configs] == [("/one.csv", 7, "mine")]
-    view = panel.view
-    view.tabs.setCurrentIndex(VIEWS)
-    sizes = page.split.sizes()
-    page.split.setSizes([sizes[0] + 40, sizes[1] - 40])
-    view.keep_layout()
-    del view.views
-    assert view.views is not page
-    assert view.views.split.saveState() == page.split.saveState()
-
-
-def test_an_unreadable_config_of_a_run_is_reported(qtbot: QtBot, panel: DataPanel) -> None:
-    store = panel._services.store
-    config = preset_config("clip", "tiny")
-    data = config.data.model_copy(update={"train": "/mine.csv"})
-    run = store.add_run(store.add_experiment(config, "mine").id)
-    run.dir.create()
-    panel.use_run(run.id)
-    assert panel.view.bar.text.startswith("The run's config cannot be read: ")
-    panel.use_run(run.id + 1)
-    assert panel.view.bar.text.startswith("The run's config cannot be read: ")
-    assert panel.view.source.source() == ""
-    run.dir.config.write_text(config.model_copy(update={"data": data, "name": "mine"}).to_json(), encoding="utf-8")
-    panel.use_run(run.id)
-    assert panel.view.source.source() == "/mine.csv"
-    assert panel.view.views.configs.currentText() == "Run of mine"

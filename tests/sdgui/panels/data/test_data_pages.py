@@ -3,88 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QEvent, QPoint, Qt
-from PySide6.QtGui import QGuiApplication, QHelpEvent, QImage, QShortcut
-from PySide6.QtWidgets import QApplication, QToolTip
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication, QShortcut
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
-from sdgui.panels.data import exclusions, figures
-from sdgui.panels.data import groups as data_groups
+from sdgui.panels.data import exclusions
 from sdgui.panels.data.broken import BrokenPage
-from sdgui.panels.data.figures import Bar, Bars, FiguresPage
+from sdgui.panels.data.figures import FiguresPage
 from sdgui.panels.data.groups import GroupsPage
-from sdgui.panels.data.images import item_of, saving_start
+from sdgui.panels.data.images import saving_start
 from sdgui.panels.data.model import NONE, SourceRows
-from sdgui.widgets.style.theme import SPACE, theme
 from tests.sdgui.panels.data.conftest import checked, facts
-
-
-def drawn(qtbot: QtBot, bars: list[Bar], wide: int) -> tuple[Bars, QImage]:
-    make_application()
-    widget = Bars("Words")
-    qtbot.addWidget(widget)
-    widget.resize(wide, 18 * SPACE)
-    widget.set_bars(bars)
-    widget.show()
-    return widget, widget.grab().toImage()
-
-
-def height(image: QImage, x: int) -> int:
-    return sum(image.pixelColor(x, y) == theme().color("accent") for y in range(image.height()))
-
-
-def inked(image: QImage, rows: range, columns: range) -> list[int]:
-    """The columns in which something is drawn, in these rows."""
-    ground = image.pixelColor(image.width() - 1, 0)
-    return [x for x in columns if any(image.pixelColor(x, y) != ground for y in rows)]
-
-
-def test_bars_are_proportional_and_the_highest_is_marked(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
-    tips: list[str] = []
-    monkeypatch.setattr(QToolTip, "showText", lambda _point, text, _over: tips.append(text))
-    bars = [Bar("1", 10, "1 word: 10 captions"), Bar("2", 0, "2 words"), Bar("3", 40, "3 words: <b>40</b>")]
-    widget, image = drawn(qtbot, bars, 300)
-    assert widget.accessibleDescription() == "most: 3 words: <b>40</b>"
-    slot = widget._slot(2)
-    room = widget.fontMetrics().height() // 2
-    assert [height(image, x) > 0 for x in (50, 150, 250)] == [True, False, True]
-    assert abs(4 * height(image, 50) - height(image, 250)) < 6
-    assert room < slot.height() - height(image, 250) < 4 * room, "the number stands above the highest bar"
-    line = [image.pixelColor(x, slot.bottom()) for x in range(300)]
-    assert {color.name() for color in line} == {theme().color("border").name()}
-    assert image.pixelColor(slot.right(), slot.bottom() - 9) != theme().color("accent"), "a gap between two bars"
-    top = inked(image, range(2, 10), range(300))
-    assert top
-    assert 220 < min(top) <= max(top) < 280
-    below = inked(image, range(slot.bottom() + 2, image.height()), range(300))
-    assert {x // 100 for x in below} == {0, 1, 2}
-    assert all(30 < x % 100 < 70 for x in below), "each label in the middle of its bar"
-    for x, tip in ((50, "1 word: 10 captions"), (250, "&lt;b&gt;40&lt;/b&gt;")):
-        point = QPoint(x, 20)
-        QApplication.sendEvent(widget, QHelpEvent(QEvent.Type.ToolTip, point, widget.mapToGlobal(point)))
-        assert tip in tips[-1]
-    widget.set_bars([])
-    assert widget.accessibleDescription() == ""
-    assert inked(widget.grab().toImage(), range(10), range(300)) == []
-    point = QPoint(50, 20)
-    QApplication.sendEvent(widget, QHelpEvent(QEvent.Type.ToolTip, point, widget.mapToGlobal(point)))
-    assert tips[2:] == [""]
-
-
-def test_bar_labels_never_overlap(qtbot: QtBot) -> None:
-    widget, image = drawn(qtbot, [Bar(f"{number}", 5, "") for number in range(1000, 1060)], 180)
-    assert height(image, 60) == height(image, 61) > 0, "narrow bars have no gap"
-    below = inked(image, range(widget._slot(0).bottom() + 2, image.height()), range(180))
-    gaps = [after - before for before, after in pairwise(below)]
-    assert sum(gap >= SPACE for gap in gaps) >= 2
-    assert below[0] < 6
-    assert below[-1] < 180
 
 
 def test_statistics_show_values_that_link_to_their_images(qtbot: QtBot) -> None:
@@ -134,20 +68,6 @@ def test_statistics_show_values_that_link_to_their_images(qtbot: QtBot) -> None:
         0,
         0,
     )
-
-
-def test_statistics_as_text_and_bars() -> None:
-    assert figures.summary(facts("/a", 4, pairs=0)) == "4 images without captions."
-    assert figures.summary(facts("/a", 4)) == "4 captions of 4 images; the median has 2 words."
-    words = [0] * 40
-    words[3], words[25] = 7, 2
-    assert [bar.label for bar in figures.word_bars(words) if bar.label] == ["1", "10", "20", "25"]
-    assert figures.word_bars(words)[2].tip == "3 words: 7 captions"
-    assert [bar.label for bar in figures.word_bars([0] * 20 + [1])] == [str(number) for number in range(1, 20)] + [
-        "20+"
-    ]
-    assert figures.word_bars([5]) == [], "captions without words have no bar"
-    assert figures.caption_bars([[2, 1000]]) == [Bar("2", 1000, "2 captions: 1\u2009000 images")]
 
 
 def test_broken_rows_are_listed_with_reasons_and_copied(qtbot: QtBot) -> None:
@@ -246,40 +166,6 @@ def test_groups_show_their_images_and_what_can_be_excluded(groups: GroupsPage) -
     assert requests == ["other", "check", [9], [0, 2]]
     groups.list.setCurrentRow(-1)
     assert shown(groups) == []
-
-
-def test_many_leaks_leave_room_for_duplicates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_groups, "_LISTED", 1)
-    report = checked("/pairs.csv", exact=[[0, 1], [2, 3]], near=[[4, 5], [6, 7]], leaks=LEAKS)
-    assert [(group.kind, group.rows) for group in data_groups.groups_of(report)] == [
-        ("exact duplicate", (2,)), ("exact duplicate", (0, 1)), ("nearly the same", (4, 5)),
-    ]  # fmt: skip
-
-
-def test_a_check_without_findings_is_reported(groups: GroupsPage) -> None:
-    groups.show_checked(checked("/pairs.csv"), rows())
-    assert groups.empty.isVisible()
-    assert groups.empty.accessibleName() == "No duplicates"
-    assert groups.empty._button.isHidden(), "it is done"
-    assert [groups.check.isVisible(), groups.copies.isEnabled(), groups.leaks.isEnabled()] == [True, False, False]
-    assert groups.list.count() == 0
-
-
-def test_an_image_shows_captions_labels_and_exclusion() -> None:
-    source_rows = SourceRows("/pairs.csv")
-    many = [f"caption {number}" for number in range(12)]
-    source_rows.append(
-        ["/a.png", "/b.png", "/c.png"], [many, ["one"], []], {"kind": ["x", "", "y"], "set": ["s", "s", ""]}
-    )
-    source_rows.exclude([1])
-    items = [item_of(source_rows, row) for row in range(3)]
-    assert [(item.caption, item.badge, item.faint) for item in items] == [
-        ("caption 0", "12 captions", False), ("one", "excluded", True), ("", "", False),
-    ]  # fmt: skip
-    source_rows.captions[2] = ("two", "of them")
-    assert item_of(source_rows, 2).badge == "2 captions"
-    assert items[0].detail.splitlines() == [*many[1:10], "kind: x", "set: s"]
-    assert items[1].detail == "set: s"
 
 
 def test_a_new_source_is_saved_beside_the_old_one(tmp_path: Path) -> None:

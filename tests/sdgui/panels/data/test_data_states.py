@@ -12,7 +12,6 @@ from pytestqt.qtbot import QtBot
 from core.spec.config import RunConfig
 from core.spec.presets import preset_config
 from sdgui.panels.data.layout import BROKEN, GROUPS
-from sdgui.panels.data.model import SourceRows
 from sdgui.panels.data.panel import DataPanel
 from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.data.conftest import Asked, captions, checked, facts, opened, part
@@ -119,33 +118,6 @@ def test_exclusions_apply_at_once_and_to_the_saved_data(
     assert panel.rows.excluded == {2}, "what an earlier window excluded is no step of this one"
 
 
-def test_filters_groups_and_splits_of_the_previous_source_are_cleared(
-    qtbot: QtBot, panel: DataPanel, requests: Asked
-) -> None:
-    view, groups = panel.view, panel.view.groups
-    opened(qtbot, panel, "/one.csv", "a", "b")
-    panel.compare_with({"val": "/held.csv"})
-    panel.work.checked.emit(checked("/one.csv", exact=[[0, 1]], exact_groups=1))
-    assert [item.badge for item in groups.gallery.items()] == ["", ""]
-    panel.exclude([1])
-    assert [item.badge for item in groups.gallery.items()] == ["", "excluded"]
-    view.subset.setCurrentIndex(view.subset.findData("excluded"))
-    panel.show_rows()
-    assert captions(panel) == ["a b"]
-    opened(qtbot, panel, "/two.csv", "c")
-    assert captions(panel) == ["a c"]
-    assert (groups.list.count(), groups.summary.text(), groups.gallery.items()) == (0, "", [])
-    assert "held.csv" not in groups.empty.accessibleDescription()
-    panel.work.wait()
-
-
-def test_an_older_message_does_not_stay_while_saving(qtbot: QtBot, panel: DataPanel, requests: Asked) -> None:
-    opened(qtbot, panel, "/one.csv", "a")
-    panel.work.save_failed.emit(Failure("The disk is full."))
-    panel.save(Path("/kept.csv"))
-    assert panel.view.bar.message is None
-
-
 def test_the_compared_split_becomes_validation_data_if_there_is_none(
     qtbot: QtBot, panel: DataPanel, requests: Asked
 ) -> None:
@@ -176,16 +148,6 @@ def test_an_experiment_on_the_data_keeps_matching_validation_data(
         ("/one.csv", "/val.csv"), ("/kept.csv", "/val.csv"), ("/one-train.csv", "/one-held-out.csv"),
     ]  # fmt: skip
     assert configs[1].name.endswith("on kept")
-
-
-def test_the_suggested_name_shows_the_training_data(panel: DataPanel) -> None:
-    names: list[str] = []
-    panel.define_requested.connect(lambda config: names.append(config.name))
-    panel.rows = SourceRows("/data/pairs.csv")
-    panel.use()
-    panel.use("/data/" + 120 * "x" + ".csv", "/val.csv")
-    assert names[0].endswith("pairs")
-    assert len(names[1]) == 100
 
 
 def test_each_listed_config_shows_its_own_views(panel: DataPanel) -> None:

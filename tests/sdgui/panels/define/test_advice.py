@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import RunConfig, override
@@ -96,31 +95,6 @@ def test_data_are_requested_once_until_they_change(harness: Harness, source: Pat
     assert harness.sources[2:] == [str(source)], "they have changed"
 
 
-def test_missing_data_are_not_requested_but_shards_are(harness: Harness, tmp_path: Path) -> None:
-    harness.show(tmp_path / "none.csv")
-    harness.wait()
-    assert harness.sources == []
-    shards = "https://example.org/shard-{000..009}.tar"
-    harness.show(shards)
-    harness.wait()
-    assert harness.sources == [shards]
-
-
-def test_plain_statistics_are_muted_and_advice_is_not(harness: Harness, source: Path) -> None:
-    bar = harness.bar
-    harness.show(source)
-    harness.wait()
-    harness.answer(FACTS)
-    assert bar.text.text() == "2\u2009555 pairs · 2\u2009555 images · concept: 55 classes · CSV"
-    assert (bar.text.property("role"), bar.apply.isHidden()) == ("muted", True)
-    assert bar.accessibleName() == bar.text.text()
-    assert bar.text.wordWrap()
-    assert bar.text.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse
-    harness.show(source, "data.label=colour")
-    assert bar.text.text().splitlines()[1].startswith("The training data has no column “colour”")
-    assert (bar.text.property("role"), bar.apply.isHidden()) == ("", True), "there is nothing to apply"
-
-
 def advised(source: Path) -> RunConfig:
     settings = [f"data.train={source}", "objectives.distill_prototypes.prototypes=64"]
     return override(preset_config("sd-clip", "demo"), settings)
@@ -188,32 +162,6 @@ def cards(define: DefinePanel, services: Services, tmp_path: Path) -> DataCards:
     define.cards._soon.stop()
     define.cards._follow()
     return define.cards
-
-
-def test_a_card_is_below_each_data_field(
-    define: DefinePanel, services: Services, cards: DataCards, tmp_path: Path
-) -> None:
-    train, val = str(tmp_path / "train.csv"), str(tmp_path / "val.csv")
-
-    def shown() -> list[str]:
-        return [field for field, card in cards.cards.items() if not card.widget.isHidden()]
-
-    assert shown() == [TRAIN]
-    define.form.set_value(VAL, f" {val} ")
-    assert (shown(), cards._soon.isActive()) == ([TRAIN], True), "a moment after it was typed"
-    cards._follow()
-    assert set(shown()) == {TRAIN, VAL}
-    assert {field: cards.cards[field].facts.source for field in shown()} == {TRAIN: train, VAL: val}
-    assert cards.cards[TRAIN].widget._other_splits == {"val": val}
-    assert cards.cards[VAL].widget._other_splits == {"train": train}
-    define.form.set_value(TEST, val)
-    cards._follow()
-    assert cards.cards[VAL].widget._other_splits == {"train": train}, "the same data are no other"
-    define.form.set_value(VAL, "")
-    define.form.set_value(TEST, "")
-    cards._follow()
-    assert shown() == [TRAIN]
-    assert cards.cards[TRAIN].widget._other_splits == {}
 
 
 def test_only_training_data_are_split_and_not_in_a_read_only_form(

@@ -10,21 +10,16 @@ from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import override
-from core.spec.presets import PRESETS, SIZES, preset_config, preset_names
+from core.spec.presets import PRESETS, SIZES, preset_config
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.runs.chains import PREVIOUS_GENERATION
 from sdgui.runs.stages import staged_chain, wants_stages
 from sdgui.shared.form.editors import ColumnEditor
-from sdgui.shared.pickers.preset_facts import FAMILIES, preset_needs
+from sdgui.shared.pickers.preset_facts import preset_needs
 from sdgui.shared.pickers.presets import PresetChooser
 from sdgui.shared.services import Selection, Services
 from sdgui.widgets.actions import Action, Actions
 from tests.sdgui.panels.define.defining import show, stored
-
-
-def test_every_preset_is_in_one_family() -> None:
-    listed = [preset.name for family in FAMILIES for preset in family.presets]
-    assert sorted(listed) == sorted(preset_names())
 
 
 def test_a_preset_shows_its_requirements() -> None:
@@ -96,12 +91,6 @@ def test_advice_arrives_with_the_data_and_is_applied(
     assert not define.advice.apply.isVisible()
     define.bar.press_remedy()  # Undo
     assert define.form.draft()["objectives.distill_prototypes.prototypes"] == "64"
-
-
-def test_data_of_an_unknown_user_give_no_advice(define: DefinePanel) -> None:
-    define.advice._source = "~nobody-here/train.csv"
-    define.advice._ask()
-    assert not define.advice._calls.busy("describe")
 
 
 def test_label_columns_are_offered(qtbot: QtBot, define: DefinePanel, services: Services, tmp_path: Path) -> None:
@@ -212,29 +201,6 @@ def test_a_conflict_of_a_hidden_experiment_links_back_to_it(
     define.save()
     qtbot.waitUntil(lambda: define.bar.message is not None and define.bar.message.second_remedy is not None)
     assert stored(services, experiment).config == override(config, ["optim.batch_size=48"])
-
-
-def test_another_experiment_is_shown_from_its_first_field(define: DefinePanel, services: Services) -> None:
-    first = show(define, services, "clip")
-    define.form.finish()
-    bar = define.form._area.verticalScrollBar()
-    bar.setMaximum(500)
-    bar.setValue(300)
-    define.select(Selection(first, services.store.add_run(first).id))
-    assert bar.value() == 300, "a run of the same experiment is compared where one looks"
-    show(define, services, "sd-clip")
-    assert bar.value() == 0
-
-
-def test_a_name_given_while_a_field_is_invalid_stays(define: DefinePanel, services: Services) -> None:
-    experiment = show(define, services, "clip")
-    define.form.set_value("seed", "five")
-    assert define.form.config() is None
-    services.store.rename_experiment(experiment, "renamed")
-    define.refresh()
-    define.form.set_value("seed", 5)
-    assert define.save()
-    assert stored(services, experiment).name == "renamed"
 
 
 def test_edits_are_kept_when_another_experiment_is_selected_at_once(define: DefinePanel, services: Services) -> None:

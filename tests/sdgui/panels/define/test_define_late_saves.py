@@ -11,53 +11,8 @@ from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.panels.define.panel import DefinePanel
-from sdgui.runs.chains import PREVIOUS_GENERATION
 from sdgui.shared.services import Selection, Services
-from sdgui.widgets.message import Message
 from tests.sdgui.panels.define.defining import refuse_once, show, stored
-
-OTHER = Message("info", "Something else.")
-
-
-def test_an_edited_teacher_and_single_run_choice_stay(define: DefinePanel, services: Services) -> None:
-    experiment = show(define, services, "born-again")
-    define.form.set_value("teacher.checkpoint", "/runs/former")
-    define.preset_bar.in_stages.click()
-    assert define.form.draft()["teacher.checkpoint"] == "/runs/former"
-    define.form.set_value("teacher.checkpoint", "")
-    define.select(Selection())
-    define.select(Selection(experiment))
-    assert not define.preset_bar.in_stages.isChecked()
-    assert define.form.draft()["teacher.checkpoint"] == ""
-
-
-def test_a_staged_run_shows_its_teacher(define: DefinePanel, services: Services) -> None:
-    experiment = show(define, services, "born-again")
-    assert define.form.draft()["teacher.checkpoint"] == PREVIOUS_GENERATION
-    run = services.store.add_run(experiment)
-    run.dir.create()
-    run.dir.config.write_text(preset_config("born-again", "demo").to_json(), encoding="utf-8")
-    define.select(Selection(experiment, run.id))
-    assert define.form.draft()["teacher.checkpoint"] == ""
-
-
-def test_another_message_stays_after_an_edit_is_saved(qtbot: QtBot, define: DefinePanel, services: Services) -> None:
-    show(define, services, "clip")
-    define.preset_bar.preset_chosen.emit("sd-clip", "tiny")
-    define.bar.show_message(OTHER)
-    define.form.set_value("seed", 5)
-    assert define.bar.message == OTHER
-    assert define.save()
-    qtbot.waitUntil(lambda: define.saver.unsaved == {})
-    assert define.bar.message == OTHER
-
-
-def test_undoing_a_preset_restores_the_edits_just_before_it(define: DefinePanel, services: Services) -> None:
-    show(define, services, "clip")
-    define.form.set_value("optim.epochs", 77)
-    define.preset_bar.preset_chosen.emit("sd-clip", "tiny")
-    define.bar.press_remedy()
-    assert define.form.draft()["optim.epochs"] == "77"
 
 
 def test_a_finished_save_leaves_newer_edits_to_the_next(

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import json
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 from shiboken6 import delete
 
 from core.spec.config import override
-from core.spec.presets import PRESETS, preset_config
+from core.spec.presets import preset_config
 from sdgui.panels.define.differences import Differences
-from sdgui.panels.define.model import advice_lines, runs_hint
+from sdgui.panels.define.model import runs_hint
 from sdgui.panels.define.panel import DefinePanel
-from sdgui.panels.define.preset_bar import PresetBar
-from sdgui.runs.chains import PREVIOUS_GENERATION
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Run
-from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.define.defining import refuse_once, show, stored
 
 
@@ -31,19 +26,6 @@ def a_run(services: Services, experiment: int, *settings: str) -> Run:
     run.dir.create()
     run.dir.config.write_text(override(preset_config("clip", "demo"), list(settings)).to_json(), encoding="utf-8")
     return run
-
-
-def test_an_edit_applies_to_the_next_run() -> None:
-    assert runs_hint(0) == ""
-    assert runs_hint(1) == "Changes apply to the next run; its run keeps its own config."
-    assert runs_hint(2) == "Changes apply to the next run; its 2 runs keep their own config."
-
-
-def test_an_existing_column_gives_no_advice() -> None:
-    config = override(preset_config("clip", "demo"), ["data.label=group"])
-    assert advice_lines(config, [], ["concept", "group"]) == []
-    assert advice_lines(preset_config("clip", "demo"), [], []) == []
-    assert advice_lines(config, [], [])[0].endswith("its label columns: none.")
 
 
 def test_differences_name_the_presets_value_first(qtbot: QtBot) -> None:
@@ -66,43 +48,6 @@ def test_differences_name_the_presets_value_first(qtbot: QtBot) -> None:
     assert differences.title.text() == "1 difference"
     differences.show_changes({}, "CLIP")
     assert (differences.list.topLevelItemCount(), differences.isHidden()) == (0, True)
-
-
-def test_differences_wrap_in_a_narrow_list(qtbot: QtBot) -> None:
-    differences = Differences()
-    qtbot.addWidget(differences)
-    differences.show_changes({"data.train": ("", "/a/folder/with/a/long/name/of/its/own/pairs.csv")}, "CLIP")
-    differences.resize(600, 300)
-    differences.show()
-    QApplication.processEvents()
-    index = differences.list.model().index(0, 0)
-    wide = differences.list.visualRect(index)
-    differences.resize(180, 300)
-    QApplication.processEvents()
-    narrow = differences.list.visualRect(index)
-    assert narrow.width() <= differences.list.viewport().width()
-    assert narrow.height() >= wide.height() + differences.list.fontMetrics().height()
-    assert differences.list.textElideMode() == Qt.TextElideMode.ElideNone
-
-
-def test_returning_to_the_preset_is_offered_where_possible(qtbot: QtBot) -> None:
-    bar = PresetBar()
-    qtbot.addWidget(bar)
-    bar.show_origin("born-again", "tiny", read_only=False, staged=True)
-    assert (bar.apply.isHidden(), bar.in_stages.isHidden(), bar.in_stages.isChecked()) == (True, False, True)
-    bar.show_differences(2)
-    assert not bar.apply.isHidden()
-    with qtbot.waitSignal(bar.preset_chosen) as signal:
-        bar.apply.click()
-    assert signal.args == ["born-again", "tiny"]
-    bar.show_origin("born-again", "tiny", read_only=True)
-    assert (bar.apply.isHidden(), bar.in_stages.isHidden(), bar.preset.isEnabled()) == (True, True, False)
-    bar.show_origin("unknown", "", read_only=False)
-    assert (bar.apply.isHidden(), bar.preset.isEnabled()) == (True, True)
-    bar.about.setChecked(True)
-    assert bar._description.isHidden()
-    bar.show_origin("clip", "tiny", read_only=False)
-    assert (bar._description.isHidden(), bar._description.text()) == (False, PRESETS["clip"].description)
 
 
 def test_a_run_shows_its_launched_config(qtbot: QtBot, define: DefinePanel, services: Services) -> None:
@@ -131,14 +76,6 @@ def test_a_run_shows_its_launched_config(qtbot: QtBot, define: DefinePanel, serv
     assert not define.split.isVisible()
 
 
-def test_a_run_of_a_chain_shows_its_teacher(define: DefinePanel, services: Services) -> None:
-    experiment = show(define, services, "born-again")
-    assert define.form.draft()["teacher.checkpoint"] == PREVIOUS_GENERATION
-    run = a_run(services, experiment, "preset=born-again", "teacher.checkpoint=")
-    define.select(Selection(experiment, run.id))
-    assert define.form.draft()["teacher.checkpoint"] == ""
-
-
 def test_a_failed_run_shows_the_experiments_settings_to_fix(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "clip")
     run = a_run(services, experiment, "seed=41")
@@ -158,32 +95,6 @@ def test_a_failed_run_shows_the_experiments_settings_to_fix(define: DefinePanel,
         define.select(Selection(experiment, run.id))
     define.bar.press_remedy()
     assert define.form.draft()["seed"] == "41", "what it was launched with"
-
-
-def test_a_refusal_is_shown_at_its_field_until_edited(define: DefinePanel, services: Services) -> None:
-    experiment = show(define, services, "clip", "data.train=gone.csv")
-    define.refuse({"data.train": "gone.csv does not exist."})
-    assert define.form.errors() == {"data.train": "gone.csv does not exist."}
-    assert define.bar.text == "Data · Training data: gone.csv does not exist."
-    assert define.form.row("data.train").editor.control.hasFocus() or not define.isActiveWindow()
-    assert define.config(experiment) is not None, "as a config it is well"
-    define.form.set_value("data.train", "other.csv")
-    assert define.form.errors() == {}
-    define.form.set_value("data.train", "gone.csv")
-    assert define.form.errors() != {}
-    assert define.ready_to_launch(), "it may have been made meanwhile: the next launch looks again"
-    assert define.form.errors() == {}
-
-
-def test_differences_are_counted_in_singular_and_plural(define: DefinePanel, services: Services) -> None:
-    show(define, services, "clip", "seed=4", "data.train=a.csv", "optim.clip_norm=7", "name=mine")
-    assert define.form._differences.text() == define.differences.title.text() == "1 difference"
-    define.form.set_value("name", "yours")
-    define.form.set_value("optim.epochs", 3)
-    assert define.form._differences.text() == define.differences.title.text() == "2 differences"
-    define.preset_bar.apply.click()
-    assert define.form._differences.text() == "No differences"
-    assert define.bar.text == "All settings are now those of CLIP (demo), except for name, data and seed."
 
 
 def test_an_invalid_config_shows_its_problem(define: DefinePanel, services: Services) -> None:
@@ -311,18 +222,6 @@ def test_a_reload_during_a_save_keeps_the_edits(
     assert define.form.draft()["seed"] == "5"
 
 
-def test_undo_is_offered_until_the_next_edit(define: DefinePanel, services: Services) -> None:
-    experiment = show(define, services, "clip")
-    define.preset_bar.preset_chosen.emit("sd-clip", "tiny")
-    assert define.bar.text.startswith("All settings are now those of ")
-    define.form.set_value("seed", 5)
-    assert define.bar.text == ""
-    assert define.save()
-    config = stored(services, experiment).config
-    assert config is not None
-    assert (config.preset, config.seed) == ("sd-clip", 5)
-
-
 def test_an_invalid_field_is_focused_before_a_launch(
     define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,39 +235,3 @@ def test_an_invalid_field_is_focused_before_a_launch(
     assert define.bar.text.endswith(" And 1 more.")
     define.bar.press_remedy()
     assert gone == [next(iter(define.form.errors()))] * 2
-
-
-FACTS: Any = {"source": "", "format": "CSV", "pairs": 2555, "images": 2555, "labels": {}, "bad": 0, "reasons": []}
-
-
-def test_advice_is_hidden_cleared_and_keyed_by_source(
-    define: DefinePanel, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data, advice = tmp_path / "train.csv", define.advice
-    data.touch()
-    requests, dropped = list[str](), list[str]()
-    monkeypatch.setattr(advice._calls, "ask", lambda _purpose, _verb, *_rest, **more: requests.append(more["source"]))
-    monkeypatch.setattr(advice._calls, "drop", dropped.append)
-    show(define, services, "sd-clip", f"data.train={data}", "objectives.distill_prototypes.prototypes=64")
-    advice._ask()
-    assert requests == [str(data)]
-    advice._done(FACTS)
-    assert (advice.isHidden(), advice.apply.isHidden(), advice.facts()) == (False, False, FACTS)
-    define.form.set_value("seed", "five")
-    assert not advice.apply.isEnabled()
-    define.form.set_value("seed", 5)
-    assert advice.apply.isEnabled()
-    dropped.clear()
-    define.form.set_value("data.train", "/other.csv")
-    assert (advice.isHidden(), dropped, advice.facts()) == (True, ["describe"], None)
-    define.form.set_value("data.train", str(data))
-    advice._ask()
-    assert (requests, advice.facts()) == ([str(data)], FACTS), "it is not read a second time"
-    advice._failed(Cancelled())
-    assert advice.text.text().startswith("For ")
-    advice._failed(Failure("It cannot be read.", ""))
-    assert advice.text.text() == "Training data: It cannot be read."
-    assert advice.apply.isHidden()
-    advice._done(FACTS)
-    advice.show_config(define.form.config(), read_only=True)
-    assert advice.apply.isHidden()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -16,11 +15,10 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtWidgets import QApplication, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
-from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.presets import preset_config
-from core.spec.run.events import EventWriter, Metrics, Sample
+from core.spec.run.events import EventWriter, Metrics
 from core.spec.run.status import RunState
-from sdgui.panels.home.cards import DoneCard, FailedCard, LiveCard, PausedCard, Sparkline
+from sdgui.panels.home.cards import DoneCard, FailedCard, LiveCard, PausedCard
 from sdgui.panels.home.model import Glimpse, HomeRuns, Image
 from sdgui.panels.home.panel import HomePanel
 from sdgui.panels.home.view import HomeView
@@ -32,7 +30,6 @@ from sdgui.widgets.actions import Action, Actions
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import Message
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.style.theme import run_color
 
 RUN = Run(1, 7, "k1", Path("/r"), "d", 5.0, RunState.RUNNING)
 DONE = replace(RUN, state=RunState.DONE, launched=10.0, started=20.0, finished=80.0)
@@ -41,22 +38,6 @@ FAILED = replace(RUN, id=2, state=RunState.FAILED, failure="No such file.\n\nCho
 
 def progress(**more: Any) -> RunProgress:
     return replace(RunProgress(1, RunState.RUNNING, 30, 120, "training", 60.0, None, ""), **more)
-
-
-def test_a_card_opens_by_click_enter_and_space(qtbot: QtBot) -> None:
-    card, opened_runs = LiveCard(RUN, "clip · run 1"), list[int]()
-    qtbot.addWidget(card)
-    card.opened.connect(opened_runs.append)
-    card.show()
-    qtbot.mouseClick(card, Qt.MouseButton.RightButton)
-    qtbot.mousePress(card, Qt.MouseButton.LeftButton)
-    qtbot.mouseRelease(card, Qt.MouseButton.LeftButton, pos=QPoint(-5, 5))
-    qtbot.keyClick(card, Qt.Key.Key_X)
-    assert opened_runs == [], "neither another button nor one that is let go elsewhere opens it"
-    qtbot.mouseClick(card, Qt.MouseButton.LeftButton)
-    for key in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space):
-        qtbot.keyClick(card, key)
-    assert opened_runs == [1] * 4
 
 
 def test_a_live_card_shows_progress(qtbot: QtBot) -> None:
@@ -138,51 +119,6 @@ def test_an_interrupted_run_is_resumed_where_possible(qtbot: QtBot, kind: type[P
             if button.text() == "Resume":
                 button.click()
     assert asked == [replace(FAILED, step=30)]
-
-
-def test_the_parts_of_a_card_are_laid_out_around_its_title(qtbot: QtBot) -> None:
-    for card in (LiveCard(RUN, "clip · run 1"), DoneCard(DONE, "clip · run 1"), FailedCard(FAILED, "clip · run 2")):
-        qtbot.addWidget(card)
-        card.show()
-        buttons = [button for button in card.findChildren(QWidget) if isinstance(button, (QPushButton, IconButton))]
-        title = card.title.geometry()
-        assert card._icon.geometry().right() < title.left()
-        lefts = [button.geometry().left() for button in buttons]
-        assert all(left > title.right() for left in lefts)
-        assert len(set(lefts)) == len(buttons), "none stands on another"
-        below = [card.reason] if isinstance(card, FailedCard) else [card.line, card.curve]
-        assert all(widget.geometry().top() > title.bottom() for widget in below if not widget.isHidden())
-        if isinstance(card, LiveCard):
-            assert card.bar.geometry().top() > card.curve.geometry().bottom()
-
-
-def test_a_sparkline_spans_the_full_width(qtbot: QtBot) -> None:
-    line = Sparkline()
-    qtbot.addWidget(line)
-    line.resize(100, 40)
-    bare = line.grab().toImage()
-    line.show_curve((1.0,), 0, "train/loss")
-    assert line.grab().toImage() == bare, "one point makes no curve"
-    assert line.accessibleName() == "train/loss, 1 point, last 1"
-
-    def inked(values: tuple[float, ...]) -> tuple[set[int], set[int]]:
-        line.show_curve(values, 0, "train/loss")
-        image = line.grab().toImage()
-        drawn = [(x, y) for x in range(image.width()) for y in range(image.height())
-                 if image.pixel(x, y) != bare.pixel(x, y)]  # fmt: skip
-        return {x for x, _ in drawn}, {y for _, y in drawn}
-
-    across, down = inked((0.0, 2.0, 1.0))
-    assert (min(across) <= 4, max(across) >= 95, min(down) <= 4, max(down) >= 35) == (True, True, True, True)
-    assert max(across) >= 97, "the last point has a dot around it"
-    _, flat = inked((2.0, 2.0, 2.0))
-    assert max(flat) - min(flat) < 8
-    assert min(flat) > 30, "what does not change lies at the bottom"
-    line.show_curve((0.0, 0.0, 2.0), 0, "train/loss")
-    drawn = line.grab().toImage().pixelColor(30, 36)
-    assert all(abs(drawn.getRgb()[i] - run_color(0).getRgb()[i]) < 60 for i in range(3)), "in the run's colour"
-    line.show_curve((), 0, "")
-    assert (line.accessibleName(), line.grab().toImage() == bare) == ("", True)
 
 
 def starts(owner: QWidget) -> Actions:
@@ -326,32 +262,6 @@ def test_curves_update_while_a_run_trains_and_home_is_visible(
     assert panel._glimpses == {}
 
 
-def test_images_of_another_machine_have_local_names(qtbot: QtBot, panel: HomePanel) -> None:
-    store = panel._services.store
-    run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
-    run.dir.create()
-    write_record(run.dir, RemoteRecord(machine="far", folder="/there/run"))
-    hits = [{"caption": "a cat", "hits": [{"image": "/there/1.png", "score": 0.5}]}]
-    with closing(EventWriter(run.dir.events)) as writer:
-        writer.write(Sample(step=1, what="retrieval", content={"student": hits}))
-    store.record(run.id, Progress(RunState.DONE, 2, ending="done"))
-    panel._list()
-    qtbot.waitUntil(lambda: run.id in panel._glimpses)
-    (image,) = panel._glimpses[run.id].images
-    assert image.path.is_relative_to(store.home)
-
-
-def test_changes_during_a_reload_trigger_another_reload(qtbot: QtBot, panel: HomePanel) -> None:
-    panel._list()
-    panel._list()
-    panel._list()
-    assert panel._stale
-    store = panel._services.store
-    store.add_run(store.add_experiment(preset_config("clip", "tiny")).id, queued=True)
-    qtbot.waitUntil(lambda: not panel._listing)
-    assert (panel._stale, panel.view.currentWidget() is panel.view._area) == (False, True)
-
-
 def test_an_unreadable_store_is_reported_and_retried(
     qtbot: QtBot, panel: HomePanel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,18 +275,6 @@ def test_an_unreadable_store_is_reported_and_retried(
     (store := panel._services.store).add_run(store.add_experiment(preset_config("clip", "tiny")).id, queued=True)
     panel._list()
     qtbot.waitUntil(lambda: panel.view.currentWidget() is panel.view._area)
-
-
-def test_seen_failures_are_remembered(panel: HomePanel) -> None:
-    settings = panel._services.settings
-    for text, run_ids in (("[{", []), ('{"a": 1}', []), ('[1, "x", 2]', [1, 2])):
-        settings.setValue("home/dismissed", text)
-        assert panel._dismissed() == run_ids
-    panel._dismiss(9)
-    assert panel._dismissed() == [1, 2, 9]
-    settings.setValue("home/dismissed", json.dumps(list(range(200))))
-    panel._dismiss(900)
-    assert (len(panel._dismissed()), panel._dismissed()[-1]) == (200, 900)
 
 
 def test_dropped_data_create_an_experiment(panel: HomePanel, tmp_path: Path) -> None:

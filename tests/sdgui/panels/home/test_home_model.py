@@ -15,7 +15,6 @@ from core.spec.presets import preset_config
 from core.spec.run.events import Evaluated, Event, EventWriter, Metrics, RunFinished, RunStarted, Sample
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
-from sdgui.panels.home import model
 from sdgui.panels.home.model import MOST_FAILED, POINTS, Glimpse, list_runs, spans
 from sdgui.shared.own_data import own_data_config
 from sdgui.store.records import Progress, Run
@@ -104,21 +103,6 @@ def test_sparklines_of_one_metric_share_a_scale(store: Store, tmp_path: Path) ->
     glimpses = {1: glimpse("low", *recalls[0]), 2: glimpse("high", *recalls[1]), 3: glimpse("loss", *losses(1, 2))}
     assert spans(glimpses) == {1: (0.1, 0.64), 2: (0.1, 0.64), 3: (1.0, 2.0)}
     assert [each.title for each in glimpses.values()] == ["Mean recall, student", "Mean recall, teacher", "Total loss"]
-
-
-def test_only_the_end_of_a_long_run_is_read(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    glimpse = Glimpse(make_run(store, tmp_path / "run", *losses(*range(1, 100))))
-    monkeypatch.setattr(model, "_LAST", 1000)
-    glimpse.read()
-    assert (glimpse.curve[0] > 50.0, glimpse.curve[-1]) == (True, 99.0)
-
-
-def test_a_run_without_teacher_samples_shows_the_students(store: Store, tmp_path: Path) -> None:
-    entries = [{"caption": "a cat", "hits": [{"image": "/p/1.png", "score": 0.5}]}]
-    sample = Sample(step=1, what="retrieval", content={"student": entries, "teacher": []})
-    glimpse = Glimpse(make_run(store, tmp_path / "run", sample))
-    glimpse.read()
-    assert [(str(image.path), image.caption) for image in glimpse.images] == [("/p/1.png", "a cat")]
 
 
 def test_samples_pair_captions_and_images_for_any_events(store: Store, tmp_path: Path) -> None:

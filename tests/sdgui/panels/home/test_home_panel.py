@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QAction, QImage
-from PySide6.QtWidgets import QApplication, QPushButton, QWidget
+from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QApplication, QPushButton
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from sdgui.app.main_window import MainWindow
-from sdgui.app.start import make_application
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.home.panel import HomePanel
-from sdgui.panels.home.view import STARTS, StartCards, StartRow
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.runs import models
-from sdgui.widgets.actions import Actions
-from sdgui.widgets.plain_text import PlainLabel
 from tests.sdgui.conftest import settle
 from tests.sdgui.driving import CTRL, OpenWindow, press
 
@@ -131,54 +126,3 @@ def test_cards_open_the_run_its_settings_and_search(qtbot: QtBot, open_window: O
     window.show_panel("home")
     window.refresh()
     assert not view.failed, "what was dismissed stays so"
-
-
-class Offered:
-    """The actions of a window, and which were triggered."""
-
-    def __init__(self, parent: QWidget) -> None:
-        self.triggered: list[str] = []
-        self.actions: dict[str, QAction] = {}
-        for name in (*STARTS, "pretrained", "new_from_folder"):
-            action = QAction(name, parent)
-            action.setObjectName(name)
-            action.setShortcut(f"Ctrl+{name[0].upper()}")
-            action.triggered.connect(lambda _=False, name=name: self.triggered.append(name))
-            self.actions[name] = action
-
-
-@pytest.fixture
-def page(qtbot: QtBot) -> QWidget:
-    make_application()
-    page = QWidget()
-    qtbot.addWidget(page)
-    return page
-
-
-def test_each_starting_point_has_a_card_with_its_outcome(page: QWidget) -> None:
-    offered, cards = Offered(page), StartCards(page)
-    cards.set_actions(cast(Actions, offered.actions))
-    assert list(cards.buttons) == ["demo", "caption", "train_demo"]
-    assert [button.property("role") for button in cards.buttons.values()] == ["primary", None, None]
-    assert all(button.autoDefault() for button in cards.buttons.values())
-    for button in cards.buttons.values():
-        button.click()
-    assert offered.triggered == list(STARTS)
-    for name, button in cards.buttons.items():
-        card = button.parentWidget()
-        texts = [label.text() for label in card.findChildren(PlainLabel)]
-        assert card.property("role") == "card"
-        assert (button.text(), texts[1]) == STARTS[name][1:]
-        assert any(not label.pixmap().isNull() for label in card.findChildren(PlainLabel)), "and an image"
-
-
-def test_the_primary_button_is_last_in_its_row(page: QWidget) -> None:
-    offered, row = Offered(page), StartRow(page)
-    row.set_actions(cast(Actions, offered.actions))
-    layout = row.layout()
-    assert layout is not None
-    buttons = [cast(QPushButton, layout.itemAt(index).widget()) for index in range(layout.count())]  # type: ignore[union-attr]
-    assert [button.text() for button in buttons] == ["demo", "pretrained", "new_from_folder"]
-    assert [button.property("role") for button in buttons] == [None, None, "primary"]
-    buttons[1].click()
-    assert offered.triggered == ["pretrained"]

@@ -6,24 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from core.spec.machines.answers import Facts, Gpu, Partition
-from core.spec.machines.connection import ConnectionState
-from core.spec.machines.machine import Machine
 from core.spec.run.status import RunState
 from sdgui.panels.machines.model import (
-    fact_rows,
-    gpu_row,
     move_entries,
     queue_rows,
     ssh_names,
-    state_line,
-    summary,
 )
 from sdgui.runs.live import RunProgress
 from sdgui.store.records import Run
-
-BUSY = Gpu(index=0, name="A100", memory=81920, used=71000, load=0.97, users=["ann python (12)"])
-FREE = Gpu(index=1, name="A100", memory=81920, used=400)
 
 
 def test_host_names_of_the_ssh_config_without_patterns(tmp_path: Path) -> None:
@@ -44,28 +34,6 @@ def test_host_names_of_the_ssh_config_without_patterns(tmp_path: Path) -> None:
 )
 def test_a_moved_row_is_inserted_before_the_target_row(rows: list[int], to: int, expected: list[int]) -> None:
     assert move_entries([1, 2, 3, 4], rows, to) == expected
-
-
-def test_a_machine_is_summarised_in_a_line() -> None:
-    ready = ConnectionState("ready")
-    facts = Facts(host="x", cores=8, gpus=[BUSY, FREE])
-    assert summary(facts, ready, False) == "2 GPUs, 1 free"
-    assert summary(Facts(host="x", cores=1), ready, True) == "1 core, no GPU"
-    assert summary(Facts(host="x", partitions=[Partition(name="a")]), ready, False) == "Slurm, 1 partition"
-    assert summary(facts, ConnectionState("waiting", "cut"), False) == "Out of reach"
-    assert summary(None, ConnectionState("refused", "asks for a password"), False) == "asks for a password"
-    far = Machine(name="far", host="far")
-    assert state_line(far, None, ConnectionState("refused", "Set up a key.")) == "Set up a key."
-    assert state_line(far, facts, ready) == "Connected by ssh far."
-
-
-def test_gpus_and_facts_as_text() -> None:
-    assert gpu_row(BUSY) == ("0", "A100", "69.3 GiB of 80.0 GiB", "97 %", "ann python (12)")
-    assert gpu_row(FREE)[3:] == ("", "free")
-    facts = Facts(host="x", cores=4, memory=2048, memory_free=1024, runs="/r", slurm="23", gpus_by="no driver")
-    rows = dict(fact_rows(facts))
-    assert rows["Memory"] == "1.0 GiB of 2.0 GiB free"
-    assert (rows["sdgui"], rows["GPUs"], rows["Slurm"]) == ("not installed", "none (no driver)", "23")
 
 
 def test_the_queue_shows_active_then_waiting_runs() -> None:

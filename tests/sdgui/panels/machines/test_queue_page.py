@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from PySide6.QtCore import QMimeData, QModelIndex, Qt
 from PySide6.QtWidgets import QApplication, QMenu
@@ -14,7 +12,6 @@ from sdgui.panels.machines.queue_page import QueueModel, QueuePage
 
 TRAINS = QueueRow(1, "one", None, "running", "here", "0", "50 %", "ann@lab")
 WAITS = [QueueRow(number, f"run {number}", number - 1, "queued", "here", "", "", "") for number in (2, 3, 4)]
-Role = Qt.ItemDataRole
 
 
 @pytest.fixture
@@ -86,60 +83,6 @@ def test_the_menu_of_a_waiting_run(page: QueuePage) -> None:
         place.trigger()
     popup.close()
     assert received == [[3, 4, 2], [2, 3, 4], ("leave", 3, 4), ("", 3, 4), ("r&d", 3, 4)]
-
-
-def test_keys_move_and_remove_the_selection(qtbot: QtBot, page: QueuePage) -> None:
-    received, table, alt = heard(page), page.table, Qt.KeyboardModifier.AltModifier
-    table.setFocus()
-    for key in (Qt.Key.Key_Up, Qt.Key.Key_Delete):
-        qtbot.keyClick(table, key, alt if key == Qt.Key.Key_Up else Qt.KeyboardModifier.NoModifier)
-    assert received == [], "nothing is chosen"
-    table.choose([3])
-    for key in (Qt.Key.Key_Up, Qt.Key.Key_Home, Qt.Key.Key_Down, Qt.Key.Key_End):
-        qtbot.keyClick(table, key, alt)
-    assert received == [[3, 2, 4], [2, 3, 4], [2, 4, 3]], "at the top there is nowhere to go"
-    qtbot.keyClick(table, Qt.Key.Key_Up)
-    assert (received[3:], table.chosen()) == ([], [4]), "without Alt the choice moves"
-    qtbot.keyClick(table, Qt.Key.Key_Delete)
-    table.activated.emit(table.rows.index(0, 0))
-    assert received[3:] == [("leave", 4), ("open", 1)]
-
-
-def test_the_selection_survives_reloaded_rows(page: QueuePage) -> None:
-    page.table.choose([3, 4])
-    resets: list[None] = []
-    page.table.rows.modelReset.connect(lambda: resets.append(None))
-    page.show_rows([replace(TRAINS, progress="60 %"), *WAITS])
-    assert (page.table.chosen(), resets) == ([3, 4], [])
-    assert page.table.rows.index(0, 4).data() == "Running 60 %"
-    page.show_rows([TRAINS, WAITS[2], WAITS[1]])
-    assert (page.table.chosen(), len(resets)) == ([4, 3], 1)
-    assert page.leave.isEnabled()
-
-
-def test_the_limit_of_concurrent_runs_is_shown_where_there_is_no_gpu(page: QueuePage) -> None:
-    received = heard(page)
-    page.show_limit(3, 0)
-    assert (page.limit.value(), page.limit.isVisible(), page._limit_label.isVisible()) == (3, True, True)
-    page.limit.setValue(4)
-    page.show_limit(1, 2)
-    assert (page.limit.isVisible(), page._limit_label.isVisible()) == (False, False)
-    assert received == [("limit", 4)], "what is shown is no wish"
-    page.limit.setValue(0)
-    assert page.limit.value() == 1
-
-
-def test_a_row_shows_run_place_and_owner(page: QueuePage) -> None:
-    rows = page.table.rows
-    assert [rows.index(0, column).data() for column in range(6)] == ["", "one", "here", "0", "Running 50 %", "ann"]
-    assert [rows.index(1, column).data() for column in range(6)] == ["1", "run 2", "here", "–", "Queued", ""]
-    assert rows.index(0, 1).data(Role.ToolTipRole) == "one\nRunning 50 % on here"
-    assert rows.index(0, 4).data(Role.DecorationRole) is not None
-    assert rows.index(0, 1).data(Role.DecorationRole) is None
-    heads = [rows.headerData(column, Qt.Orientation.Horizontal) for column in range(rows.columnCount())]
-    assert heads == ["", "Run", "Machine", "Devices", "State", "Owner"]
-    assert rows.headerData(1, Qt.Orientation.Vertical) is None
-    assert (rows.rowCount(rows.index(0, 0)), rows.columnCount(rows.index(0, 0))) == (0, 0)
 
 
 def test_a_run_is_dropped_before_a_row_on_it_or_at_the_end() -> None:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-
-import pytest
 from PySide6.QtCore import QEvent
 from PySide6.QtGui import QFocusEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from core.spec.errors import UserError
 from core.spec.machines.machine import Machine
-from sdgui.panels.machines import work
 from sdgui.panels.machines.script_editor import ScriptEditor
-from sdgui.panels.machines.work import Installation
 
 MADE = "#!/bin/bash\n#SBATCH --nodes=1\ntrue\n"
 OWN = "#!/bin/bash\n#SBATCH --nodes=7\ntrue\n"
@@ -81,56 +74,7 @@ def test_an_invalid_script_is_refused_below_it_and_kept_in_view(qtbot: QtBot) ->
     assert script.text.toPlainText() == MADE
 
 
-def test_a_custom_script_is_shown_before_the_generated_one_is_known(qtbot: QtBot) -> None:
-    script, requests, saved = editor(qtbot)
-    script.text.focus_lost.emit()
-    script.show_machine(SLURM)
-    script.text.focus_lost.emit()
-    assert saved == [], "nothing was shown yet"
-    mine = SLURM.model_copy(update={"name": "mine", "script": OWN})
-    script.show_machine(mine)
-    assert (script.text.toPlainText(), script.reset.isHidden()) == (OWN, False)
-    assert script.note.text().startswith("Your own script")
-    script.show_machine(mine)
-    assert requests == ["cluster", "mine"], "the same machine is not asked again"
-    script.show_machine(mine.model_copy(update={"nodes": 3}))
-    assert requests[2:] == ["mine"], "other settings make another script"
-    script.show_machine(SLURM)
-    assert script.text.toPlainText() == "", "nothing is left of another machine's"
-
-
 def test_a_machine_without_slurm_requests_no_script(qtbot: QtBot) -> None:
     script, requests, _ = editor(qtbot)
     script.show_machine(Machine(name="gpu", host="gpu"))
     assert requests == []
-
-
-@pytest.mark.parametrize("why", ["", "There is no Python."])
-def test_an_installation_reports_its_end(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
-    go_on, began = threading.Event(), list[str]()
-
-    def install(machine: Machine, say: Callable[[str], None]) -> None:
-        began.append(machine.name)
-        say("one")
-        say("two")
-        assert go_on.wait(60)
-        if why:
-            raise UserError(why)
-
-    monkeypatch.setattr(work, "install", install)
-    far, installation = Machine(name="far"), Installation()
-    ends: list[tuple[str, str]] = []
-    installation.ended.connect(lambda *end: ends.append(end))
-    installation.start(far)
-    qtbot.waitUntil(lambda: installation.lines == {"far": ["one", "two"]})
-    installation.start(far)
-    assert installation.busy("far")
-    assert not installation.busy("near")
-    go_on.set()
-    qtbot.waitUntil(lambda: bool(ends))
-    assert ends == [("far", why)]
-    assert began == ["far"]
-    assert not installation.busy("far")
-    installation.start(far)
-    qtbot.waitUntil(lambda: len(ends) == 2)
-    assert installation.lines == {"far": ["one", "two"]}, "only what is said this time"

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QModelIndex, QObject, Qt, Signal
-from PySide6.QtGui import QIcon
+from PySide6.QtCore import QModelIndex, QObject, Signal
 from pytestqt.qtbot import QtBot
 
 from core.spec.run.events import CheckpointSaved, Evaluated, Event, Log, Metrics, RunFinished, RunStarted
@@ -170,13 +169,6 @@ def test_large_updates_are_delivered_in_batches(
     qtbot.waitUntil(lambda: len(watched.grid.metrics()) == 5)
 
 
-def test_a_renamed_run_shows_its_new_name(watched: Watched) -> None:
-    watched.feed.watch((1,))
-    watched.names[1] = "renamed"
-    watched.feed.rename()
-    assert watched.grid.legend.item(0).text() == "renamed"
-
-
 def test_events_are_listed_by_time() -> None:
     events: list[Event] = [
         RunStarted(step=0, total_steps=9, config_digest="d", device="cpu", precision="fp32", time=1.0),
@@ -191,12 +183,6 @@ def test_events_are_listed_by_time() -> None:
     lines = event_lines(history)
     assert [moment for moment, _, _ in lines] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
     assert [sentence.split()[0] for _, _, sentence in lines] == ["Training", "a", "Validated", "Saved", "half", "Ended"]
-
-
-def test_events_of_one_moment_keep_their_order() -> None:
-    history = RunHistory()
-    history.apply([Log(level="info", message=text, time=1.0) for text in ("b", "a", "c")])
-    assert [sentence for _, _, sentence in event_lines(history)] == ["b", "a", "c"]
 
 
 def test_new_lines_are_appended_and_other_changes_reset_the_list() -> None:
@@ -219,18 +205,3 @@ def test_new_lines_are_appended_and_other_changes_reset_the_list() -> None:
 
 def clock(moment: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(moment))
-
-
-def test_a_line_shows_time_and_level() -> None:
-    make_application()
-    model = EventLogModel()
-    model.set_lines([(1.0, "info", "half way"), (2.0, "warning", "a row <b>"), (3.0, "error", "no room")])
-    assert [model.index(row, 0).data() for row in (0, 2)] == [f"{clock(1.0)}   half way", f"{clock(3.0)}   no room"]
-    spoken = [model.index(row, 0).data(Qt.ItemDataRole.AccessibleTextRole) for row in range(3)]
-    assert spoken == ["info: half way", "warning: a row <b>", "error: no room"]
-    icons = [model.index(row, 0).data(Qt.ItemDataRole.DecorationRole) for row in range(3)]
-    assert icons[0] is None
-    assert all(isinstance(icon, QIcon) and not icon.isNull() for icon in icons[1:])
-    tip = model.index(1, 0).data(Qt.ItemDataRole.ToolTipRole)
-    day = time.strftime("%Y-%m-%d", time.localtime(2.0))
-    assert tip.splitlines() == [f"{day} {clock(2.0)}", "a row <b>"]

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QApplication, QSplitter
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from core.spec.run.events import (
     CheckpointSaved,
-    Evaluated,
     Event,
     Log,
     Metrics,
@@ -26,12 +25,11 @@ from core.spec.run.events import (
 from core.spec.run.status import RunState
 from sdgui.app.start import make_application
 from sdgui.panels.runs.event_log import EventLog
-from sdgui.panels.runs.header import RunHeader, status_line
-from sdgui.panels.runs.model import end_message, event_lines
+from sdgui.panels.runs.header import RunHeader
+from sdgui.panels.runs.model import end_message
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.runs.history import RunHistory
 from sdgui.runs.live import RunProgress
-from sdgui.runs.stopping import Stopping, StopStage
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Progress, Run
 from sdgui.widgets.actions import Action, Actions
@@ -39,22 +37,6 @@ from sdgui.widgets.actions import Action, Actions
 START = RunStarted(
     step=0, total_steps=9, config_digest="d", device="cpu", precision="fp32", pairs=55, parameters=1234, time=1.0
 )
-
-
-def test_tabs_are_created_once_there_is_a_run_to_show(qtbot: QtBot, services: Services) -> None:
-    panel = RunsPanel(services)
-    qtbot.addWidget(panel)
-    panel.show()
-    panel.entered()
-    panel.select(Selection())
-    qtbot.wait(50)
-    assert "tabs" not in vars(panel), "the page without runs needs none"
-    select(panel, make_run(services, state=RunState.FAILED))
-    assert "tabs" not in vars(panel), "not in the turn of the click"
-    qtbot.waitUntil(lambda: "tabs" in vars(panel))
-    assert panel.tabs.view.header.title.text() == "clip · run 1"
-    assert panel.view.bar.text == "The run failed."
-    assert panel.tabs._second.isActive()
 
 
 @pytest.mark.parametrize("width", [832, 1400])
@@ -172,28 +154,6 @@ def test_one_step_moves_samples_crosshair_and_other_panels(qtbot: QtBot, panel: 
     assert panel.tabs.view.time.step() == 8
 
 
-def test_the_history_of_a_run_is_shown_once_loaded(panel: RunsPanel, services: Services) -> None:
-    run = make_run(services)
-    select(panel, run)
-    assert lines(panel) == []
-    services.tailer.show(run.id).apply([START])
-    services.tailer.curves_loaded.emit(run.id)
-    assert lines(panel) == ["Training started on cpu, fp32."]
-
-
-def test_the_header_follows_only_its_run(panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, shows = make_run(services), list[None]()
-    select(panel, run)
-    monkeypatch.setattr(panel.tabs, "_show_header", lambda: shows.append(None))
-    services.tailer.progress_changed.emit(run.id + 1, progress_of(run, RunState.RUNNING))
-    assert shows == []
-    services.tailer.progress_changed.emit(run.id, progress_of(run, RunState.RUNNING))
-    assert len(shows) == 1
-    panel.hide()
-    services.tailer.progress_changed.emit(run.id, progress_of(run, RunState.RUNNING))
-    assert len(shows) == 1, "nobody sees it"
-
-
 def test_a_bad_end_is_reported_once_per_run_and_cleared_on_resume(panel: RunsPanel, services: Services) -> None:
     first, second = make_run(services, state=RunState.FAILED), make_run(services, state=RunState.FAILED)
     first.dir.stderr.write_text("CUDA is tired\n")
@@ -213,49 +173,6 @@ def test_a_bad_end_is_reported_once_per_run_and_cleared_on_resume(panel: RunsPan
     panel.tabs._run = services.store.run(second.id)
     report(services, second, RunFinished(step=3))
     assert "exited unexpectedly" in panel.view.bar.text, "news of its end without a change of state"
-
-
-def test_the_clock_of_the_header_runs_while_the_panel_is_shown(
-    qtbot: QtBot, panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    panel.entered()
-    assert panel.tabs._second.isActive()
-    panel.view.split.setSizes([100, 500])
-    panel.left()
-    assert not panel.tabs._second.isActive()
-    saved_state, restored = panel.view.split.saveState(), list[object]()
-    monkeypatch.setattr(QSplitter, "restoreState", lambda _splitter, state: restored.append(state))
-    qtbot.addWidget(RunsPanel(services))
-    assert saved_state in restored
-
-
-def test_the_header_shows_what_is_known_of_the_run(qtbot: QtBot, panel: RunsPanel, services: Services) -> None:
-    run = make_run(services, state=RunState.RUNNING)
-    services.tailer.show(run.id).apply([START, replace(START, step=3, device="cuda:0", precision="bf16", time=50.0)])
-    select(panel, run)
-    assert "cuda:0 · bf16 · 1\u2009234 parameters · 55 pairs" in panel.tabs.view.header.line.text()
-    history = services.tailer.history(run.id)
-    assert history is not None
-    history.apply([Metrics(step=4, values={"train/loss": 1.0}, time=110.0)])
-    panel.tabs._show_header()
-    assert "1 min" not in panel.tabs.view.header.line.text(), "it has not ended yet"
-    history.apply([RunFinished(step=4, time=110.0)])
-    panel.tabs._show_header()
-    assert "1 min" in panel.tabs.view.header.line.text(), "without the pauses"
-    header = RunHeader()
-    qtbot.addWidget(header)
-    stopping = Stopping(run.id, StopStage.ASKED, None)
-    header.show_run("clip", run, progress_of(run, RunState.RUNNING), None, stopping)
-    assert "will be terminated" in header.stopping.text()
-    header.show_run("clip", run, progress_of(run, RunState.STOPPED), None, stopping)
-    assert header.stopping.text() == ""
-    assert header.line.text().startswith("Stopped")
-    assert "queued behind other runs" in status_line(
-        replace(run, state=RunState.QUEUED, queue_position=1), None, None, None
-    )
-    assert "queued behind" not in status_line(replace(run, state=RunState.QUEUED), None, None, None)
-    bare = replace(START, parameters=0, pairs=0)
-    assert status_line(run, None, bare, None).endswith("cpu · fp32"), "nothing is said of what is not known"
 
 
 def test_header_buttons_are_shown_while_they_apply(qtbot: QtBot) -> None:
@@ -282,31 +199,6 @@ def test_header_buttons_are_shown_while_they_apply(qtbot: QtBot) -> None:
     QApplication.processEvents()
     assert [button.isVisible() for button in buttons] == [True, False, False, True, True]
     assert (buttons[3].geometry(), buttons[3].isEnabled()) == (place, False), "a second click there ends nothing"
-
-
-def test_texts_of_the_event_log() -> None:
-    recalls = {"student": 0.5, "teacher": 0.625}
-    history = RunHistory()
-    history.apply(
-        [
-            START,
-            CheckpointSaved(step=3, name="step-00000003", best=True, time=2.0),
-            Evaluated(step=3, values={f"val/{who}/mean_recall": recall for who, recall in recalls.items()}, time=3.0),
-            replace(START, step=3, time=4.0),
-            Evaluated(step=9, values={f"test/{who}/mean_recall": recall for who, recall in recalls.items()}, time=5.0),
-            Evaluated(step=9, values={"val/student/loss": 1.0}, time=6.0),
-            RunFailed(step=9, error="E", message="out of memory", time=7.0),
-        ]
-    )
-    assert [(level, sentence) for _, level, sentence in event_lines(history)] == [
-        ("info", "Training started on cpu, fp32."),
-        ("info", "Saved checkpoint step-00000003 at step 3, best so far."),
-        ("info", "Validated at step 3: mean recall of student 50.0 %, teacher 62.5 %."),
-        ("info", "Resumed at step 3 on cpu, fp32."),
-        ("info", "Tested at step 9: mean recall of student 50.0 %, teacher 62.5 %."),
-        ("info", "Validated at step 9."),
-        ("error", "Failed at step 9: out of memory"),
-    ]
 
 
 def test_reasons_of_a_bad_end(tmp_path: Path) -> None:
@@ -354,19 +246,6 @@ def test_the_log_keeps_its_position_and_copies_the_selection(qtbot: QtBot) -> No
     assert "other 0" in str(log.model().index(0, 0).data())
     log.show_history(None)
     assert log.model().rowCount() == 0
-
-
-def test_the_table_is_read_on_first_use_and_after_changes(panel: RunsPanel, monkeypatch: pytest.MonkeyPatch) -> None:
-    requests: list[str] = []
-    monkeypatch.setattr(panel.view.table, "start", lambda: requests.append("start"))
-    monkeypatch.setattr(panel.view.table, "refresh", lambda: requests.append("refresh"))
-    panel.refresh()
-    assert requests == [], "nobody has looked yet"
-    for _ in range(2):
-        panel.entered()
-        panel.left()
-    panel.refresh()
-    assert requests == ["start", "refresh"]
 
 
 def test_the_empty_page_offers_the_next_step(qtbot: QtBot, panel: RunsPanel) -> None:

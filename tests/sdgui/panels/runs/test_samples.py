@@ -111,25 +111,6 @@ def test_captions_are_shown_step_by_step_beside_the_true_ones(
     assert view.captions.item(0).text() == "words at 10"
 
 
-def test_the_first_sample_of_the_other_kind_is_shown_where_none_is_earlier(
-    view: SamplesView, images: list[str]
-) -> None:
-    view.show_samples([found(10, images), written(20, images, "student"), written(30, images, "student")])
-    view.kind.setCurrentIndex(view.kind.findData(CAPTIONS))
-    assert view._step.text() == "Step 20"
-
-
-def test_a_run_without_captions_offers_none(view: SamplesView, images: list[str]) -> None:
-    view.show_samples([written(10, images, "student")])
-    assert view.written.isVisible()
-    assert view.written.columnCount() == 3
-    view.show_samples([found(10, images)])
-    assert not view.kind.isVisible()
-    assert view.captions.isVisible()
-    view.show_samples(())
-    assert view._step.text() == "Samples are recorded at validation"
-
-
 def test_the_newest_sample_is_shown_unless_an_older_one_is_chosen(view: SamplesView) -> None:
     view.show_samples([found_by_each(10)])
     assert not view.slider.isEnabled(), "of one there is no choice"
@@ -145,20 +126,6 @@ def test_the_newest_sample_is_shown_unless_an_older_one_is_chosen(view: SamplesV
     view.slider.setValue(2)
     view.show_samples([found_by_each(10), found_by_each(20), found_by_each(30), found_by_each(40)])
     assert names(view)[0] == "40-0.png"
-
-
-def test_the_slider_reports_its_step_and_is_set_silently(view: SamplesView) -> None:
-    received: list[int] = []
-    view.stepped.connect(received.append)
-    view.show_samples([found_by_each(step) for step in (10, 20, 30)])
-    view.slider.setValue(1)
-    assert (received, names(view)[0]) == ([20], "20-0.png"), "the caption is the same, what was found is not"
-    for step, expected in ((29, 20), (30, 30), (5, 10), (15, 10)):
-        view.go_to_step(step)
-        assert (view._step.text(), names(view)[0]) == (f"Step {expected}", f"{expected}-0.png")
-    assert received == [20]
-    view.slider.setValue(2)
-    assert received == [20, 30]
 
 
 def test_the_selected_caption_stays_selected_where_possible(view: SamplesView) -> None:
@@ -177,12 +144,6 @@ def test_the_selected_caption_stays_selected_where_possible(view: SamplesView) -
     assert (view.captions.currentRow(), names(view)) == (2, ["10-c.png"])
     view.slider.setValue(2)
     assert (view.captions.currentRow(), names(view)) == (1, ["30-h.png"]), "the last one where there are fewer"
-
-
-def test_the_true_image_is_marked_and_a_run_without_a_teacher_has_one_side(view: SamplesView) -> None:
-    view.show_samples([Sample(step=1, what="retrieval", content={"student": found_by_each(1).content["student"]})])
-    assert [item.correct for item in view.galleries["student"].items()] == [None, True, None]
-    assert [view._sides[who].isHidden() for who in ("student", "teacher")] == [False, True]
 
 
 PLAIN: st.SearchStrategy[Any] = st.recursive(

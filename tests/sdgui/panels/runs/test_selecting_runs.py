@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
@@ -84,14 +82,6 @@ def test_rows_are_ticked_selected_and_tagged_in_the_window(qtbot: QtBot, open_wi
     assert [changes.runs for changes in received] == [{runs[1].id}] * 2, "undoing emits the change too"
 
 
-def test_a_note_is_appended_to_the_existing_one() -> None:
-    assert ManyEdit((1,), note="b", append=True).note_of("a\n") == "a\nb"
-    assert ManyEdit((1,), note="b", append=True).note_of(" ") == "b"
-    assert ManyEdit((1,), note="b").note_of("a") == "b"
-    assert ManyEdit((1,), add=("x",)).note_of("a") == "a"
-    assert not ManyEdit((1,))
-
-
 def test_a_run_has_one_colour_everywhere(qtbot: QtBot, open_window: OpenWindow, home: Path) -> None:
     window = open_window()
     store = window.services.store
@@ -150,30 +140,6 @@ def test_groups_of_the_table_are_groups_of_the_plots(panel: RunsPanel, services:
     watch(panel, a)
     read(panel)
     assert not grouping.on, "one run is no group"
-
-
-def test_groups_of_runs_no_longer_watched_are_not_shown(
-    panel: RunsPanel, services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    a, b = make_run(services, "a"), make_run(services, "b")
-    watch(panel, a, b)
-    panel.view.table.show_layout(TableLayout(group_by=("state",)))
-    read(panel)
-    grouping, late = panel.tabs.view.grid.grouping, list[Callable[[], None]]()
-
-    def later(work: Any, done: Any) -> None:
-        late.append(lambda: done(work()))
-
-    monkeypatch.setattr(panel.view.table.reader, "run", later)
-    watch(panel, b, a)
-    assert len(late) == 1
-    watch(panel, a)
-    assert not grouping.on
-    late[0]()
-    assert not grouping.on
-    watch(panel, a, b)
-    late[-1]()
-    assert grouping.on
 
 
 def found(run: str, step: int, captions: tuple[str, ...] = ("a hat", "a boat")) -> Sample:

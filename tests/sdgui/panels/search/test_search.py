@@ -10,7 +10,6 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.search.collection import DATA
-from sdgui.panels.search.layout import IMAGES_TAB, MAP
 from sdgui.panels.search.model import Query
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.gallery.items import describe_item
@@ -86,30 +85,6 @@ def test_a_saved_search_restores_its_filters(qtbot: QtBot, open_search: OpenSear
     assert not search.view.filters.group.isChecked()
 
 
-def test_an_image_query_keeps_prompts_and_previous_searches(
-    qtbot: QtBot, open_search: OpenSearch, folder: Path
-) -> None:
-    search = open_search()
-    type_words(qtbot, search, "moon")
-    bar = search.view.query
-    bar.prompts.setCurrentIndex(1)
-    search.view.tabs.setCurrentIndex(MAP)
-    search.view.like_requested.emit(str(folder / "images" / "2.png"), 2)
-    assert search.view.tabs.currentIndex() == IMAGES_TAB
-    assert bar.query().prompts == bar.prompts.itemData(1)
-    assert [query.words for query in bar._history.recent] == ["moon"]
-    answered(qtbot, search)
-    side = search.view.sides[0]
-    side.gallery.set_current(1)
-    side.gallery.view.setFocus()
-    keys = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier
-    qtbot.keyClick(side.gallery.view, Qt.Key.Key_Minus, keys)
-    assert [part.weight for part in bar.chips.parts()] == [1, -1]
-    search.view.tabs.setCurrentIndex(MAP)
-    search.focus_search()
-    assert search.view.tabs.currentIndex() == IMAGES_TAB
-
-
 def test_keys_of_the_search_box(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
     search = open_search()
     bar = search.view.query
@@ -142,27 +117,6 @@ def test_keys_of_the_search_box(qtbot: QtBot, open_search: OpenSearch, folder: P
     assert bar.star.isChecked()
     bar.star.click()
     assert bar._history.saved == []
-
-
-def test_the_layout_is_restored(qtbot: QtBot, open_search: OpenSearch, folder: Path) -> None:
-    search = open_search()
-    filters = {"labels": {"tone": ["dark"]}}
-    view = search.view
-    view.filters.set_filters(filters, False)
-    view.query.prompts.setCurrentIndex(1)
-    view.sides[0].gallery.set_thumbnail_size(160)
-    view._sizes["not made"] = "a3ept"
-    view.source.collection.search_folder(str(folder / "images"))
-    leave_place(search)
-    again = open_search().view
-    assert again.filters.filters() == filters
-    assert not again.filters.group.isChecked()
-    assert again.filter_button.text() == "Filters (1)"
-    assert again.query.prompts.currentIndex() == 1
-    assert [side.gallery.thumbnail_size() for side in again.sides] == [160, 160]
-    assert again._sizes["not made"] == "a3ept"
-    assert (again.source.kind, again.source.collection.data.source()) == (DATA, str(folder / "images"))
-    assert again.query.filtered_query().filters == filters, "which a saved search records"
 
 
 def test_a_manually_chosen_model_stays_until_another_run_is_opened(qtbot: QtBot, open_search: OpenSearch) -> None:
@@ -242,18 +196,6 @@ def test_a_newer_checkpoint_is_opened_automatically(qtbot: QtBot, open_search: O
         picker.refresh()
     qtbot.waitUntil(lambda: len(requests(folder, "search_open")) == before + 2, timeout=10000)
     answered(qtbot, search, "moon")
-
-
-def test_a_closed_message_stays_closed_when_the_other_side_opens(
-    qtbot: QtBot, open_search: OpenSearch, tmp_path: Path
-) -> None:
-    search = open_search()
-    search.view.source.show_index(0, str(tmp_path / "damaged"))
-    qtbot.waitUntil(lambda: "damaged" in search.view.bar.text)
-    search.view.bar._close.click()
-    with qtbot.waitSignal(search.sessions[1].collection_opened):
-        search.view.source.show_index(1, str(tmp_path / "whole"))
-    assert not search.view.bar.isVisible()
 
 
 def test_a_dead_worker_is_replaced_at_the_next_query(qtbot: QtBot, open_search: OpenSearch) -> None:

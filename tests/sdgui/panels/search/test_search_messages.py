@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtWidgets import QApplication, QFileDialog
+from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
-from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX
-from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB, MAP
+from sdgui.panels.search.collection import DATA
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.shared.pickers.entries import ModelChoice
@@ -22,7 +21,7 @@ from sdgui.store.records import Progress
 from sdgui.widgets.message import Message
 from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.scripted_workers import Workers
-from tests.sdgui.panels.search.scripted_answers import ONE, TWO, opened, results
+from tests.sdgui.panels.search.scripted_answers import ONE, TWO, opened
 
 
 @pytest.fixture
@@ -51,98 +50,6 @@ def choose(panel: SearchPanel, one: ModelChoice = ONE, two: ModelChoice | None =
     if two is not None:
         assert panel.view.source.pickers[1].set_choice(two)
         panel.view.source.compare.setChecked(True)
-
-
-def test_missing_choices_are_reported_with_a_button(
-    qtbot: QtBot, search: SearchPanel, workers: Workers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    view, source, went = search.view, search.view.source, list[str]()
-    monkeypatch.setattr(source.pickers[0], "open", lambda: went.append("model"))
-    monkeypatch.setattr(source.collection, "ask_folder", lambda: went.append("folder"))
-    monkeypatch.setattr(source.popover, "open", lambda: went.append("index"))
-    monkeypatch.setattr("sdgui.panels.search.source.included_models", list)
-    search.activateWindow()
-    qtbot.waitUntil(search.isActiveWindow)
-    if (focused := QApplication.focusWidget()) is not None:
-        focused.clearFocus()
-    search.entered()
-    assert view.query.line.hasFocus(), "what is typed while the models open is a query"
-    qtbot.waitUntil(lambda: empty(search) == ("No model to search with yet", "Choose a model …"))
-    assert view.empty.accessibleDescription().startswith("Launch a run; once it has saved")
-    view.empty.activated.emit()
-    source.collection.set_kind(DATA)
-    search.open(-1)
-    assert empty(search)[0] == "No model to search with yet", "a model comes first"
-    choose(search)
-    assert empty(search) == ("No images are chosen", "Search a folder …   Ctrl+Alt+O")
-    view.empty.activated.emit()
-    source.collection.set_kind(INDEX)
-    search.open(-1)
-    assert empty(search) == ("No index is chosen", "What is searched …")
-    view.empty.activated.emit()
-    assert went == ["model", "folder", "index"]
-    assert workers.get(ONE.model) is None, "no collection is open"
-    source.collection.set_kind(HELD_OUT)
-    search.open(-1)
-    assert empty(search) == ("Opening the validation split", "")
-    view.empty.activated.emit()
-    assert went == ["model", "folder", "index"], "there is nothing to press"
-    asked = workers[ONE.model].last("search_open")
-    assert (asked["model"], asked["weights"], asked["data"], asked["index"]) == (ONE.model, "", "", "")
-    assert Path(asked["keep"]).name == "searched"
-    assert source.button.text() == "Validation split"
-    search.view.source.collection.search_folder("/images/mine")
-    assert empty(search)[0] == "Opening mine"
-    assert workers[ONE.model].last("search_open")["data"] == "/images/mine"
-    opened(search, workers)
-    assert not view.empty.isVisible()
-    assert source.button.text() == "mine · 3 images"
-    assert source.button.toolTip() == "/val.csv\n3 images · 3 captions · exact, in memory"
-    assert source.collection.facts.text() == "3 images · 3 captions · 8 dimensions\n/val.csv\nexact, in memory"
-    assert view.sides[0].title.toolTip().startswith("ViT-B-32")
-    count = workers[ONE.model].count("search_open")
-    search.open(0)
-    assert workers[ONE.model].count("search_open") == count, "it is open"
-    assert workers[ONE.model].count("search_facets") == 1
-    workers[ONE.model].answer("search_facets", {"folders": ["/p"], "labels": {"tone": ["dark"]}})
-    assert search.view.filters.label.findData("tone") > 0
-
-
-def test_jobs_are_named_in_the_strip_and_end_when_cancelled(search: SearchPanel, workers: Workers) -> None:
-    strip, jobs = search.view.strip, search.view.jobs
-    choose(search)
-    worker = workers[ONE.model]
-    for purpose in ("query", "facets", "evaluate", "compare", "why"):
-        search._show_progress(0, purpose, "starting", 0, 0)
-    search._show_progress(0, "ahead", "encoding", 1, 2)
-    assert (jobs.running(), strip.isHidden()) == ([], True), "what takes a moment is not told"
-    worker.progress.emit(worker.number("search_open"), "starting", 0, 0)
-    assert (jobs.running(), strip.text) == (["open0"], "Opening")
-    worker.progress.emit(worker.number("search_open"), "encoding images", 1, 4)
-    assert strip.text.startswith("Encoding images · 25 %")
-    strip.cancelled.emit()
-    assert worker.given_up == ["search_open"]
-    worker.fail("search_open", Cancelled())
-    assert (strip.isHidden(), search.view.bar.text, search.view.bar._action.text()) == (
-        True, "Opening was cancelled.", "Open",
-    )  # fmt: skip
-    assert empty(search) == ("Nothing is open", "")
-    search.view.bar.press_remedy()
-    assert worker.count("search_open") == 2
-    worker.fail("search_open", Failure("It ended.", "a traceback"))
-    assert (search.view.bar.text, search.view.bar._details.toPlainText()) == ("It ended.", "a traceback")
-    search.view.bar.press_remedy()
-    assert worker.count("search_open") == 3
-    opened(search, workers)
-    assert search.view.bar.message is None
-    choose(search, ONE, TWO)
-    search._show_progress(0, "map", "starting", 0, 0)
-    assert strip.text == "ViT-B-32 · openai: computing the map" or strip.text.endswith(": computing the map")
-    jobs.end("map0")
-    search.view.indexing.emit("index", "encoding", 1, 2)
-    assert (jobs.running(), strip.text.startswith("Encoding · 50 %")) == (["index"], True)
-    search.view.sheet.finished.emit()
-    assert jobs.running() == []
 
 
 def test_two_incomparable_sides_give_the_reason(search: SearchPanel, workers: Workers) -> None:
@@ -179,53 +86,6 @@ def test_two_incomparable_sides_give_the_reason(search: SearchPanel, workers: Wo
     assert chosen.model == TWO.model, "the model that made it"
     bar.press_remedy()
     assert workers["indexing"].last("search_index") == {"folder": "/made/here", "drop_missing": False}
-
-
-def test_queries_are_answered_refused_and_tried_again(qtbot: QtBot, search: SearchPanel, workers: Workers) -> None:
-    view, bar = search.view, search.view.bar
-    choose(search)
-    worker = opened(search, workers)
-    assert view.sides[0].gallery._empty.text() == "Type a query or drop an image here."
-    view.query.set_query(Query("moon"))
-    assert search.queries._typing.isActive()
-    assert not search.queries.answered
-    search.queries.run()
-    assert not search.queries._typing.isActive()
-    asked = worker.last("search_query")
-    assert (asked["texts"], asked["k"], asked["find"], asked["group"]) == (
-        [{"text": "moon", "weight": 1.0}], 50, "images", True,
-    )  # fmt: skip
-    worker.answer("search_query", results())
-    assert search.queries.answered
-    assert len(view.sides[0].gallery.items()) == 3
-    assert bar.text.startswith("1 of the found images are missing, such as /p/1.png. They are shown in grey;")
-    view.score.setCurrentIndex(view.score.findData("softmax"))
-    view.score.activated.emit(view.score.currentIndex())
-    assert view.sides[0].gallery.items()[0].score == 0.5
-    search.queries.run()
-    worker.fail("search_query", Failure("It cannot be searched for."))
-    assert (bar.message is not None and bar.message.level, bar.text) == ("warning", "It cannot be searched for.")
-    count = worker.count("search_query")
-    bar.press_remedy()
-    assert worker.count("search_query") == count + 1
-    worker.fail("search_query", Failure("It ended.", "a traceback"))
-    assert bar.message is not None
-    assert (bar.message.level, bar.message.details) == ("error", "a traceback")
-    search.queries.run()
-    worker.fail("search_query", Cancelled())
-    assert bar.text == "It ended."
-    search.queries.run()
-    worker.answer("search_query", results(1))
-    assert bar.message is None, "there are results again"
-    view.show_message(Message("info", "Something else."))
-    search.queries.run()
-    worker.answer("search_query", results(1))
-    assert bar.text == "Something else.", "what was said of something else stays"
-    view.query.set_query(Query())
-    search.queries.run()
-    assert (view.sides[0].answer, view.sides[0].gallery.items()) == (None, [])
-    view.tabs.setCurrentIndex(EVALUATION)
-    assert view.sides[0].gallery._empty.text() == "Choose a query on the left, or type one."
 
 
 def test_refused_drops_give_the_reason(search: SearchPanel) -> None:
@@ -281,70 +141,6 @@ def test_a_run_is_searched_once_it_has_a_checkpoint_and_gives_the_reason_until_t
     search.hide()
     search._services.tailer.state_changed.emit(run.id, RunState.DONE)
     assert not following._settle.isActive(), "nobody looks"
-
-
-def test_evaluation_map_and_comparison_retry_after_a_failure(search: SearchPanel, workers: Workers) -> None:
-    view, bar = search.view, search.view.bar
-    choose(search, ONE, TWO)
-    one, two = opened(search, workers, 0), opened(search, workers, 1)
-    assert one.count("search_evaluate") == 0, "nobody looks at it"
-    view.tabs.setCurrentIndex(EVALUATION)
-    assert view.evaluation.isVisible()
-    assert (one.count("search_evaluate"), two.count("search_evaluate")) == (1, 1)
-    one.fail("search_evaluate", Failure("It has no captions."))
-    assert (bar.message is not None and bar.message.level, bar.text) == ("warning", "It has no captions.")
-    bar.press_remedy()
-    assert one.count("search_evaluate") == 2
-    search._show_progress(0, "evaluate", "judging", 1, 2)
-    one.fail("search_evaluate", Cancelled())
-    assert (view.jobs.running(), bar.message) == ([], None)
-    view.compare_requested.emit(5)
-    assert (one.last("search_compare")["a"], one.last("search_compare")["b"], one.last("search_compare")["k"]) == (
-        ONE.model, TWO.model, 5,
-    )  # fmt: skip
-    one.fail("search_compare", Failure("It ended.", "more"))
-    assert (bar.message is not None and bar.message.level, bar._action.text()) == ("error", "Try again")
-    bar.press_remedy()
-    assert one.last("search_compare")["k"] == 5
-    search._show_progress(0, "compare", "comparing", 1, 2)
-    assert view.jobs.running() == ["compare0"]
-    counts = {"only_a": 0, "only_b": 0, "both": 2, "neither": 1}
-    one.answer("search_compare", {"only_a": [], "only_b": [], "counts": counts})
-    assert view.jobs.running() == []
-    view.tabs.setCurrentIndex(MAP)
-    assert view._pages.currentWidget() is view.map
-    asked = one.last("search_map")
-    assert (asked["captions"], asked["packed"], asked["shown"]) == (True, True, 100_000)
-    assert one.count("search_map") == 1, "it is computed once"
-    one.partial.emit(one.number("search_map"), {"method": "PCA", "images": [], "captions": []})
-    one.fail("search_map", Failure("It ended."))
-    view.map.captions.setChecked(False)
-    assert one.last("search_map")["captions"] is False
-    search._show_progress(0, "map", "laying out", 1, 2)
-    one.answer("search_map", {"method": "t-SNE", "images": [], "captions": []})
-    assert (view.jobs.running(), view.map.status.text()[:8]) == ([], "0 images")
-    view.map_names_wanted.emit([3], [])
-    view.map_names_wanted.emit([3, 4], [1])
-    assert one.last("search_points")["rows"] == [3, 4]
-    assert "search_points" not in one.given_up, "the mouse moves on while a lasso is answered"
-    one.fail("search_points", Failure("It ended."))
-    count = one.count("search_points")
-    bar.press_remedy()
-    assert one.count("search_points") == count + 1
-    search.focus_search()
-    assert view.tabs.currentIndex() == IMAGES_TAB
-
-
-def test_unreadable_choices_are_ignored(search: SearchPanel, services: Services) -> None:
-    for text in ("{", "[]", "5", '{"source": 5, "followed": "x", "filters": 3, "splits": 4, "tab": 9, "size": "x"}'):
-        services.settings.setValue("search/state", text)
-        search._restore()
-        assert search.view.tabs.currentIndex() == IMAGES_TAB
-        assert search.following.run_id is None
-    assert search.view.sides[0].gallery.thumbnail_size() == 100
-    services.settings.remove("search/state")
-    search.left()
-    assert services.settings.value("search/state") is None, "it was never shown"
 
 
 def test_steps_are_saved_only_for_a_search_and_the_outcome_is_reported(

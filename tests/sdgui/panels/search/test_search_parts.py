@@ -9,75 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, QPointF, QSettings, Qt
-from PySide6.QtGui import QPainterPath, QPolygonF
+from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtWidgets import QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
 from sdgui.panels.search.index import _report
-from sdgui.panels.search.jobs import Jobs
-from sdgui.panels.search.model import Query
-from sdgui.panels.search.opening import OpeningMessages
-from sdgui.panels.search.query import history as search_history
-from sdgui.panels.search.query.history import SearchHistory
 from sdgui.panels.search.tabs import map_canvas
 from sdgui.panels.search.tabs.evaluation import IMAGES, PAIRS, EvaluationPane
 from sdgui.panels.search.tabs.map import MapPage
-from sdgui.panels.search.tabs.map_canvas import OTHER
-from sdgui.panels.search.tabs.map_dots import inside
 from sdgui.shared.export.menu import ExportMenu
-from sdgui.widgets.message import Remedy, error, info, warning
-from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import theme
 from sdgui.worker.map_verbs import SEARCH_MAP
 from tests.sdgui.panels.search.scripted_answers import side_of
-
-
-def test_the_strip_shows_and_cancels_the_oldest_job(qtbot: QtBot) -> None:
-    strip = ProgressStrip()
-    qtbot.addWidget(strip)
-    jobs, cancelled = Jobs(strip), list[str]()
-    jobs.advance("open0", "encoding", 1, 10, lambda: cancelled.append("open0"))
-    jobs.advance("map0", "computing", 2, 10, lambda: cancelled.append("map0"))
-    assert strip.text.startswith("Encoding")
-    strip.cancelled.emit()
-    assert cancelled == ["open0"]
-    jobs.end("open0")
-    assert strip.text.startswith("Computing · 20 %")
-    strip.cancelled.emit()
-    assert cancelled == ["open0", "map0"]
-    jobs.end("map0")
-    assert strip.isHidden()
-    jobs.end("map0")
-    strip.cancelled.emit()
-    assert len(cancelled) == 2
-    jobs.advance("map0", "computing", 3, 10, lambda: None)
-    assert not strip.isHidden(), "the same job once more"
-
-
-def test_messages_of_both_sides_are_merged_with_one_button(qtbot: QtBot) -> None:
-    bar, done = MessageBar(), list[str]()
-    qtbot.addWidget(bar)
-    opening = OpeningMessages(bar, lambda side: ("Student", "Teacher")[side])
-    again = [Remedy("Try again", lambda side=side: done.append(side)) for side in ("0", "1")]
-    opening.set(0, warning("Some are damaged.", "one", Remedy("Refresh", lambda: done.append("refresh"))))
-    opening.set(1, error("It ended.", "two", again[1]))
-    assert bar.text == "Student: Some are damaged. Teacher: It ended."
-    assert bar.message is not None
-    assert (bar.message.level, bar.message.details) == ("error", "one\n\ntwo")
-    bar.press_remedy()
-    assert done == ["1"], "the button of the worse one"
-    assert bar.text == "Some are damaged.", "which has a button of its own"
-    opening.set(0, error("It ended.", "", again[0]))
-    opening.set(1, error("It ended.", "", again[1]))
-    assert bar.text == "It ended."
-    bar.press_remedy()
-    assert done == ["1", "0", "1"]
-    bar.show_message(info("Something else."))
-    opening.set(1, None)
-    assert bar.text == "Something else.", "a message that was replaced does not come back"
 
 
 def test_the_report_of_an_index_names_its_problems() -> None:
@@ -90,18 +35,6 @@ def test_the_report_of_an_index_names_its_problems() -> None:
     assert "22 cannot be used." in bad.text
     assert bad.details.splitlines()[-1] == "and 2 more"
     assert _report("/x", {"relocated": 5}).text == "5 images of /x were relocated."
-
-
-def test_history_is_bounded_and_clearing_is_permanent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_history, "_REMEMBERED", 2)
-    kept = QSettings(str(tmp_path / "s.ini"), QSettings.Format.IniFormat)
-    history = SearchHistory(kept)
-    for words in ("a", "b", "c"):
-        history.remember(Query(words))
-    history.remember(Query("a caption that is looked up", caption=4))
-    assert [query.words for query in SearchHistory(kept).recent] == ["c", "b"]
-    history.clear_recent()
-    assert SearchHistory(kept).recent == []
 
 
 @pytest.fixture
@@ -169,17 +102,6 @@ def page(qtbot: QtBot, tmp_path: Path) -> Iterator[MapPage]:
     host.show()
     yield made
     made.gallery.close_threads()
-
-
-def test_a_caption_has_the_colour_of_its_image(page: MapPage) -> None:
-    page.show_map(a_map())
-    assert page.color.currentData() == "tone"
-    assert page.canvas._groups.tolist() == [0, 1, 0, 1]
-    page.show_map(a_map(tuple(f"value {number}" for number in range(10))))
-    assert page.canvas._groups.tolist().count(OTHER) == 2
-    page.color.setCurrentIndex(0)
-    page.color.activated.emit(0)
-    assert page.canvas._groups.tolist() == [0] * 10 + [1]
 
 
 def test_a_lasso_survives_a_better_layout_of_the_same_images(page: MapPage) -> None:
@@ -265,15 +187,3 @@ def test_a_large_map_is_coloured_consistently_and_queries_its_lasso(
     page.show_names({"images": [third], "captions": []})
     assert page.gallery.current() == 1, "what is chosen stays"
     assert (page._popup.isVisible(), page._popup._words.text()) == (True, "words 12")
-
-
-def test_a_lasso_of_very_many_points_selects_those_inside() -> None:
-    places = np.random.default_rng(0).uniform(-1, 1, (5000, 2))
-    path = [QPointF(np.cos(a) * (0.4 + 0.4 * (i % 2)), np.sin(a) * 0.8) for i, a in enumerate(np.linspace(0, 6, 12))]
-    shape = QPainterPath()
-    shape.addPolygon(QPolygonF(path))
-    shape.closeSubpath()
-    exact = {i for i, place in enumerate(places) if shape.contains(QPointF(*place))}
-    found = set(inside(places, path).tolist())
-    assert len(exact) > 500
-    assert len(exact ^ found) < 0.02 * len(exact), "to a thousandth of its size"

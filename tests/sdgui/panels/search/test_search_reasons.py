@@ -10,8 +10,8 @@ from PySide6.QtWidgets import QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
-from sdgui.panels.search.why.image import HEAT, HeatImage, centre_square, heat
-from sdgui.panels.search.why.view import WhyView, patch_position
+from sdgui.panels.search.why.image import HeatImage
+from sdgui.panels.search.why.view import WhyView
 from sdgui.widgets.style.theme import theme
 
 
@@ -78,33 +78,3 @@ def test_an_unreadable_image_gives_the_reason_and_clears_the_last(qtbot: QtBot, 
     assert image.grab().toImage().pixelColor(5, 5) == theme().color("raised")
     image.show_image(None)
     assert image.path is None
-
-
-def test_heat_follows_the_relevance_over_the_centre_of_the_image() -> None:
-    assert heat([]) is None
-    assert heat([[0.0, 0.0]]) is None
-    assert heat([[1.0, 0.0], [1.0]]) is None, "rows of other lengths are no image"
-    found = heat([[2.0, 1.0, -1.0]])
-    assert found is not None
-    assert (found.width(), found.height()) == (3, 1)
-    assert [found.pixelColor(x, 0).alphaF() for x in range(3)] == pytest.approx([0.8, 0.4, 0.0], abs=0.01)
-    assert found.pixelColor(0, 0).rgb() == HEAT.rgb()
-    image = QImage(60, 20, QImage.Format.Format_ARGB32)
-    image.fill(QColor(0, 0, 0, 0))
-    for x in range(20, 40):
-        for y in range(10):
-            image.setPixelColor(x, y, QColor("black"))
-    square = centre_square(image)
-    assert (square.width(), square.height()) == (20, 20)
-    assert [square.pixelColor(10, y).lightness() for y in (5, 15)] == [0, 255], "white where it is transparent"
-    tall = centre_square(image.copy(20, 0, 10, 20))
-    assert (tall.width(), tall.height()) == (10, 10)
-    assert [tall.pixelColor(5, y).lightness() for y in (2, 8)] == [0, 255]
-    places = {
-        patch_position([[float((y, x) == at) for x in range(3)] for y in range(3)])
-        for at in ((0, 0), (1, 0), (2, 2), (0, 1))
-    }
-    assert places == {"upper left", "middle left", "lower right", "upper middle"}
-    assert patch_position([[0.0], [0.0], [0.5]]) == "lower middle"
-    seven = [patch_position([[float((y, x) == (at, at)) for x in range(7)] for y in range(7)]) for at in range(7)]
-    assert seven == ["upper left"] * 2 + ["middle"] * 3 + ["lower right"] * 2

@@ -2,48 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-from PySide6.QtCore import QPointF, Qt
+from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
-from sdgui.panels.search.tabs.evaluation import PAIRS, TEXTS, EvaluationPane, RecallCurve, RecallLine
-from sdgui.widgets.style.theme import SPACE, theme
+from sdgui.panels.search.tabs.evaluation import PAIRS, TEXTS, EvaluationPane
+from sdgui.widgets.style.theme import SPACE
 from tests.sdgui.panels.search.scripted_answers import side_of
-
-
-def test_recall_is_drawn_announced_and_read_out(qtbot: QtBot) -> None:
-    make_application()
-    curve = RecallCurve()
-    qtbot.addWidget(curve)
-    curve.resize(500, 300)
-    curve.show()
-    assert curve.accessibleDescription() == "no recall yet; no recall yet"
-    curve._show_at(QPointF(0, 0))
-    assert not curve._cross.isVisible()
-    curve.set_lines(
-        [RecallLine("A", [1, 10, 100], [0.25, 0.5, 1.0], 0), RecallLine("B", [1, 10], [0.1, 0.2], 1, dashed=True)]
-    )
-    assert curve.accessibleDescription() == ("recall at 1: A 25.0 %, B 10.0 %; recall at 10: A 50.0 %, B 20.0 %")
-    assert curve._readout.text() == "Recall at 10: A 50.0 %, B 20.0 %"
-    drawn = curve._plot.getPlotItem().listDataItems()
-    assert [one.getData()[0].tolist() for one in drawn] == [[0.0, 1.0, 2.0], [0.0, 1.0]]
-    assert [one.getData()[1].tolist() for one in drawn] == [[0.25, 0.5, 1.0], [0.1, 0.2]]
-    assert [one.opts["pen"].style() for one in drawn] == [Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine]
-    assert [one.opts["pen"].color() for one in drawn] == [theme().run_color(0), theme().run_color(1)]
-    assert curve._plot.viewRange()[1] == pytest.approx([-0.02, 1.02])
-    low, high = curve._plot.viewRange()[0]
-    assert low == pytest.approx(-0.04)
-    assert high == pytest.approx(2.04)
-    ticks = [text for _, text in curve._bottom_axis._tickLevels[0]]
-    assert ticks == ["1", "2", "5", "10", "20", "50", "100"]
-    assert not curve._cross.isVisible()
-    curve._show_at(curve._plot.getPlotItem().vb.mapViewToScene(QPointF(1.9, 0.5)))
-    assert curve._cross.isVisible()
-    assert curve._readout.text().startswith("Recall at 100: A 100.0 %")
-    curve.set_lines([])
-    assert curve._plot.getPlotItem().listDataItems() == []
-    assert not curve._cross.isVisible()
 
 
 def test_the_evaluation_counts_filters_and_links_onwards(qtbot: QtBot) -> None:

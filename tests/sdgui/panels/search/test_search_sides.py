@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtWidgets import QApplication, QFileDialog
+from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.search import queries as search_queries
-from sdgui.panels.search.collection import DATA
 from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB
 from sdgui.panels.search.model import Part, Query
 from sdgui.panels.search.panel import SearchPanel
@@ -196,28 +195,6 @@ def test_more_results_are_requested_from_both_until_exhausted(
     assert one.count("search_query") == count, "no more are listed"
 
 
-def test_a_known_query_is_looked_up_and_cleared_in_other_images(search: SearchPanel, workers: Workers) -> None:
-    bar = search.view.query
-    for leave in (bar.line.clear, lambda: bar.add_image("/p/2.png")):
-        search.view.known_chosen.emit(Known("a hat", "/p/2.png", 12, 4, (3.0,)))
-        assert (bar.query().caption, bar.star.isEnabled()) == (4, False)
-        leave()
-        assert bar.query().caption == -1
-    search.view.known_chosen.emit(Known("a hat", "/p/2.png", 12, 4, (3.0,)))
-    search.queries.run()
-    assert workers[ONE.model].last("search_query")["caption"] == 4
-    assert bar.true_image.isVisible()
-    assert bar.true_image.toolTip() == "The correct image\n/p/2.png"
-    search.view.known_chosen.emit(Known("a hat", "/p/2.png", 12, -1, (3.0,)))
-    search.queries.run()
-    assert (bar.query().find, bar.true_image.toolTip()) == ("captions", "The query image\n/p/2.png")
-    search.view.source.collection.search_folder("/images")
-    assert bar.query() == Query(), "its image is not there"
-    assert search.view.source.kind == DATA
-    search.view.known_activated.emit(Known("a hat", "/p/2.png", 12, -1, (3.0,)))
-    assert search.view.sides[0].gallery.view.hasFocus()
-
-
 def test_reasons_are_requested_from_each_model_while_typing(
     qtbot: QtBot, search: SearchPanel, workers: Workers
 ) -> None:
@@ -307,81 +284,3 @@ def test_an_evaluation_is_shown_beside_the_other_and_restored_at_the_next_start(
     qtbot.waitUntil(lambda: "as of" in pane.count_label.text())
     assert [query.title for query in pane.model.visible_queries] == ["a", "b"], "what was found of it before"
     assert pane.isVisible()
-
-
-def test_buttons_open_their_popovers_and_show_the_number_of_filters(
-    qtbot: QtBot, search: SearchPanel, workers: Workers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    view = search.view
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
-    assert view.chosen_filters() == ({}, True) or "filters" in vars(view)
-    view.filter_button.click()
-    assert view.filter_popover.isVisible()
-    assert view.filter_popover.focusWidget() is view.filters.folder
-    view.filter_button.click()
-    assert not view.filter_popover.isVisible()
-    view.filters.fields["min_size"].setText("2 KB")
-    view.filters.group.setChecked(False)
-    assert view.filter_button.text() == "Filters (1)"
-    search.queries.run()
-    ask(search, workers, Query("moon"))
-    asked = workers[ONE.model].last("search_query")
-    assert (asked["filters"], asked["group"]) == ({"min_size": "2 KB"}, False)
-    state = view.layout_state()
-    assert (state["filters"], state["group"], state["tab"], state["score"]) == (
-        {"min_size": "2 KB"}, False, IMAGES_TAB, "cosine",
-    )  # fmt: skip
-    view.filters.clear_button.click()
-    assert (view.filter_button.text(), view.chosen_filters()) == ("Filters", ({}, True))
-    view.restore_layout(state)
-    assert view.filter_button.text() == "Filters (1)"
-    view.source.button.click()
-    assert view.source.popover.isVisible()
-    assert view.source.popover.focusWidget() is view.source.collection.kind_box
-    view.source.collection.folder.click()
-    assert not view.source.popover.isVisible(), "a dialog has opened"
-    view.more.click()
-    assert view.more_popover.isVisible()
-    assert view.more_popover.focusWidget() is view.query.find_box
-    qtbot.keyClicks(view.query.line, "sun")
-    view.query.minus.click()
-    assert not view.more_popover.isVisible()
-    view.more_popover.open()
-    view.query.plus.click()
-    assert not view.more_popover.isVisible()
-    view.show_relocate("/made/here", "/p")
-    sheet = view.sheet
-    assert (sheet.folder.text(), sheet.old.text(), sheet.isVisible()) == ("/made/here", "/p", True)
-    assert view.source.popover.isVisible()
-    view.source.collection.sheet.click()
-    assert not sheet.isVisible()
-    sheet.ended.emit("/made/here")
-    assert view.source.collection.index(0) == "/made/here", "what was made is searched"
-    search.search_again(Query("star", filters={"max_size": "1 MB"}))
-    assert (view.query.line.text(), view.filters.filters(), view.filters.group.isChecked()) == (
-        "star", {"max_size": "1 MB"}, True,
-    )  # fmt: skip
-
-
-def test_the_panel_carries_out_requests_of_the_window(
-    search: SearchPanel, services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-    for side, picker in enumerate(search.view.source.pickers):
-        monkeypatch.setattr(picker, "open", lambda side=side: asked.append(f"open {side}"))
-        monkeypatch.setattr(picker, "refresh", lambda side=side: asked.append(f"refresh {side}"))
-    monkeypatch.setattr(search.following, "follow", lambda: asked.append("follow"))
-    search.ask_model()
-    search.refresh()
-    search.show_source("/images")
-    assert asked == ["open 0", "refresh 0", "refresh 1"]
-    assert search.view.source.collection.data.source() == "/images"
-    search.entered()
-    assert "follow" not in asked, "a turn later, so that the panel is on screen first"
-    search.entered()
-    assert asked[-1] == "follow"
-    search.view.query.line.setText("moon")
-    search.focus_search()
-    assert search.view.query.line.selectedText() == "moon"
-    search.left()
-    assert '"followed": null' in services.settings.value("search/state")

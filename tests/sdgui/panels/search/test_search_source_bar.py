@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
-
 import pytest
 from pytestqt.qtbot import QtBot
 
 from core.spec.files import write_whole
 from core.spec.presets import preset_config
-from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX
+from sdgui.panels.search.collection import HELD_OUT, INDEX
 from sdgui.panels.search.source import SourceBar
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.services import Services
 from sdgui.store.records import Run
 from tests.sdgui.panels.scripted_workers import Workers
 from tests.sdgui.panels.search.conftest import add_checkpoint
-from tests.sdgui.panels.search.scripted_answers import facts
 
 OTHER = ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32")
 
@@ -134,90 +129,3 @@ def test_steps_of_one_run_are_distinguished_and_moved_together(bar: SourceBar, r
     count = len(opened)
     bar.follow_model(0, f"{run.folder}@3", "teacher")
     assert len(opened) == count, "it is chosen already"
-
-
-def test_the_source_is_shown_on_its_button_and_remembered(
-    bar: SourceBar, run: Run, services: Services, qtbot: QtBot, tmp_path: Path
-) -> None:
-    opened: list[int] = []
-    bar.changed.connect(opened.append)
-    assert bar.button.text() == "Validation split"
-    bar.show_facts(facts("k", captions=0))  # type: ignore[arg-type]
-    assert bar.button.text() == "Validation split · 3 images"
-    assert bar.collection.facts.text() == "3 images · 8 dimensions\n/val.csv\nexact, in memory"
-    bar.compare.setChecked(True)
-    assert bar.button.text() == "Validation split · 3 images", "the same images"
-    (tmp_path / "mine").mkdir()
-    bar.collection.search_folder(str(tmp_path / "mine"))
-    assert (bar.button.text(), opened) == ("mine", [-1])
-    bar.show_facts(None)
-    assert bar.collection.facts.text() == "Nothing is open yet."
-    assert (bar.kind, bar.target(0)) == (DATA, None), "there is no model"
-    assert bar.show_run(run.id, run.folder, "shapes", alive=False)
-    target = bar.target(0)
-    assert target is not None
-    assert (target.data, target.index) == (str(tmp_path / "mine"), "")
-    bar.show_index(0, "/made/one")
-    target = bar.target(0)
-    assert target is not None
-    assert (target.model, target.title, target.index, bar.target(1)) == ("", "made/one", "/made/one", None)
-    assert bar.button.text() == "made/one"
-    bar.show_index(0, "/made/other")
-    assert bar.pickers[0].set_choice(OTHER)
-    target = bar.target(0)
-    assert target is not None
-    assert target.model == OTHER.model, "the user's own choice for this index"
-    bar.show_index(0, "/made/one")
-    bar.button.click()
-    assert bar.popover.isVisible()
-    bar.collection.close_requested.emit()
-    assert not bar.popover.isVisible()
-    state = json.loads(json.dumps(bar.state()))
-    again = SourceBar(services)
-    qtbot.addWidget(again)
-    told: list[Any] = []
-    again.changed.connect(told.append)
-    again.compared.connect(told.append)
-    again.restore(state)
-    assert (chosen(again), again.comparing, again.kind, again.collection.index(0)) == (
-        chosen(bar), True, INDEX, "/made/one",
-    )  # fmt: skip
-    assert told == [], "who restores it opens it"
-    assert again.button.text() == "made/one"
-    again.restore({"models": [[1, 2, 3], "x"], "compare": 0})
-    assert (chosen(again), again.comparing, again.kind) == (chosen(bar), False, HELD_OUT)
-    again.restore({"models": 5})
-    assert chosen(again) == chosen(bar)
-
-
-def test_comparing_asks_for_another_model(bar: SourceBar, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[str] = []
-    monkeypatch.setattr(bar.pickers[1], "open", lambda: opened.append("second"))
-    bar.against_another.trigger()
-    assert (bar.comparing, opened, chosen(bar)) == (True, ["second"], [None, None])
-    bar.compare.setChecked(False)
-    assert bar.pickers[0].set_choice(ModelChoice(f"{run.folder}@best", "teacher", "shapes", run.id))
-    bar.compare.setChecked(True)
-    assert chosen(bar)[1] == (f"{run.folder.name}@best", "student"), "the other network of it"
-    renewed: list[int] = []
-    refused: list[str] = []
-    bar.renewed.connect(renewed.append)
-    bar.refused.connect(refused.append)
-    for picker in bar.pickers:
-        picker.renewed.emit(picker.choice())
-        picker.refused.emit("It is no model.")
-    assert (renewed, refused) == ([0, 1], ["It is no model."] * 2)
-
-
-def test_two_runs_are_shortened_to_their_names(bar: SourceBar, run: Run, services: Services) -> None:
-    other = services.store.add_run(run.experiment_id)
-    other.dir.create()
-    write_whole(other.dir.config, run.dir.config.read_bytes())
-    add_checkpoint(other.dir.checkpoints / "step-00000007")
-    bar.show_run(run.id, run.folder, "shapes", alive=False)
-    assert [bar.short_name(side) for side in (0, 1)] == ["Student", "Teacher"], "of one run, its networks"
-    assert bar.pickers[1].show_run(other.id)
-    bar.pickers[1].set_network("student")
-    assert [bar.short_name(side) for side in (0, 1)] == ["shapes · run 1", "shapes · run 2"]
-    bar.pickers[1].set_network("teacher")
-    assert [bar.short_name(side) for side in (0, 1)] == ["shapes · run 1 · student", "shapes · run 2 · teacher"]

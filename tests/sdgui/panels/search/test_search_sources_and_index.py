@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
+from PySide6.QtWidgets import QFileDialog, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
 from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX, CollectionBox, short
 from sdgui.panels.search.index import IndexSheet
-from sdgui.panels.search.model import Query
 from sdgui.panels.search.side import SearchSide
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.shared.pickers.entries import ModelChoice
@@ -25,9 +22,6 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import Message
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.replies import Cancelled, Failure
-from tests.sdgui.panels.search.scripted_answers import results
-
-CTRL_ALT = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.AltModifier
 
 
 def test_the_collection_is_chosen_announced_and_remembered(
@@ -213,91 +207,3 @@ def side(qtbot: QtBot) -> Iterator[SearchSide]:
     host.activateWindow()
     yield made
     made.gallery.close_threads()
-
-
-def test_a_side_names_its_model_its_results_and_the_correct_image(side: SearchSide) -> None:
-    assert side.gallery.thumbnail_size() == 100
-    side.set_name("Student", "shapes@best\nval.csv")
-    assert side.title.toolTip() == "Student\nshapes@best\nval.csv"
-    assert side.gallery.view.accessibleName() == side.gallery.accessibleName() == "Results of Student"
-    side.show_answer(results(notes=["It is long."]), Query("q"), "cosine", None, "")
-    assert side.line.text() == "It is long. · 1 above the cut-off 0.850 · 9 images"
-    assert side.line.toolTip().startswith("It is long.\nFew are above.")
-    assert side.line.accessibleDescription() == side.line.toolTip()
-    assert (side.true.isVisible(), side.missing()) == (False, ["/p/1.png"])
-    assert [item.line for item in side.gallery.items()] == [False, True, False]
-    side.gallery.set_current(0)
-    kept = side.gallery.view.currentIndex()
-    side.show_answer(results(5, true_rank=2.0), Query("q", caption=1), "rank", None, "")
-    assert side.gallery.current() == -1, "another query"
-    assert (side.true.isVisible(), side.true.text()) == (True, "Correct image: rank 2 of 9")
-    assert [item.score for item in side.gallery.items()] == [None] * 5
-    side.gallery.set_current(1)
-    side.show_answer(results(6, true_rank=2.0), Query("q", caption=1), "cosine", results(2), "Teacher")
-    assert side.gallery.current() == 1, "the same query with more results"
-    assert [item.badge for item in side.gallery.items()] == ["", "", *["only here"] * 4]
-    assert side.gallery.items()[0].score == 0.9
-    assert side.detail.text().startswith("cosine 0.800 (below the cut-off 0.850)")
-    assert side.detail.text().endswith("/p/1.png")
-    side.show_answer(results(0), Query("none"), "cosine", None, "")
-    assert side.gallery._empty.text() == "No image matches the filters."
-    assert side.detail.text() == ""
-    side.show_answer(results(1), Query("none"), "cosine", None, "")
-    assert side.gallery._empty.text() == ""
-    side.clear("Opening …")
-    assert (side.answer, side.query, side.gallery.items(), side.line.text(), side.gallery._empty.text()) == (
-        None, Query(), [], "", "Opening …",
-    )  # fmt: skip
-    assert kept is not None
-
-
-def test_keys_and_the_menu_of_a_side_explain_the_selected_image(qtbot: QtBot, side: SearchSide) -> None:
-    heard: list[Any] = []
-    side.like_requested.connect(lambda *what: heard.append(("like", *what)))
-    side.part_requested.connect(lambda *what: heard.append(("part", *what)))
-    side.captions_requested.connect(lambda *what: heard.append(("captions", *what)))
-    side.why_requested.connect(lambda: heard.append("why"))
-    side.current_changed.connect(lambda what: heard.append(("at", what)))
-    grid = side.gallery.view
-    grid.setFocus()
-    for key in (Qt.Key.Key_M, Qt.Key.Key_T):
-        qtbot.keyClick(grid, key)
-    side._ask_part(1.0)
-    assert heard == [], "nothing is chosen"
-    assert side.chosen_path() == ""
-    side.show_answer(results(), Query("q"), "cosine", None, "")
-    grid.setCurrentIndex(side.gallery.model.index(2))
-    assert (side.chosen_path(), side.detail.text().endswith("/p/2.png")) == ("/p/2.png", True)
-    for key in (Qt.Key.Key_M, Qt.Key.Key_T, Qt.Key.Key_W):
-        qtbot.keyClick(grid, key)
-    qtbot.keyClick(grid, Qt.Key.Key_Plus, CTRL_ALT)
-    qtbot.keyClick(grid, Qt.Key.Key_Minus, CTRL_ALT)
-    expected = [
-        ("like", "/p/2.png", 12), ("captions", "/p/2.png", 12), "why", ("part", "/p/2.png", 12, 1.0),
-        ("part", "/p/2.png", 12, -1.0),
-    ]  # fmt: skip
-    assert [one for one in heard if one[0] != "at"] == expected
-    assert ("at", "/p/2.png") in heard
-    heard.clear()
-    menu = QMenu()
-    side.gallery.menu_opening.emit(menu, [2])
-    for text in ("More like this", "Its nearest captions", "Why this match?", "Add to the query", "Exclude similar"):
-        next(action for action in menu.actions() if action.text().startswith(text)).trigger()
-    assert heard == expected
-    assert any(isinstance(action, QAction) and action.text() == "&Export" for action in menu.actions())
-    side.choose("/p/1.png")
-    assert (side.gallery.current(), side.detail.text().endswith("/p/1.png"), heard) == (1, True, expected)
-    side.choose("/nowhere.png")
-    assert (side.gallery.current(), side.detail.text()) == (-1, "")
-    more: list[None] = []
-    side.more_wanted.connect(lambda: more.append(None))
-    side.gallery.scrolled.emit(0.9)
-    assert more == []
-    side.gallery.scrolled.emit(0.91)
-    assert len(more) == 1
-    side.show_why(False)
-    assert "why" not in vars(side), "it is made when it is first wanted"
-    side.show_why(True)
-    assert side.why.isVisible()
-    side.show_why(False)
-    assert not side.why.isVisible()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +10,10 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.main_window import MainWindow
-from sdgui.panels.search.collection import DATA, INDEX
+from sdgui.panels.search.collection import DATA
 from sdgui.panels.search.layout import EVALUATION
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.shared.pickers.entries import ModelChoice
-from sdgui.store.own.panel_results import PanelResult
 from sdgui.widgets.message import info
 from tests.sdgui.panels.search.conftest import OpenSearch, answered, leave_place, requests, type_words
 
@@ -109,25 +106,6 @@ def test_a_cached_evaluation_is_shown_after_a_restart_before_encoding(
     qtbot.waitUntil(lambda: "as of" not in pane.count_label.text() and pane.model.columnCount() == 4, timeout=10000)
 
 
-def test_a_cached_evaluation_of_a_closed_model_is_not_shown(
-    qtbot: QtBot, open_search: OpenSearch, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    search = open_search()
-    session, results, asked = search.sessions[0], search.tab_results, list[Callable[[object], None]]()
-    monkeypatch.setattr(search._services.writer, "submit", lambda _read, done: asked.append(done))
-    assert session.target is not None
-    first, second = replace(session.target, data="/one"), replace(session.target, data="/two")
-    session.facts = None
-    for then in (second, first):
-        session.target = first
-        results._load_stored(0)
-        session.target = then
-        kept = PanelResult(then.model, "/one", 1.0, {})
-        monkeypatch.setattr(results, "_show", lambda: None)
-        asked[-1](kept)
-        assert (results._stored[0] is kept) == (then is first)
-
-
 def test_one_model_on_both_sides_is_reported_with_a_remedy(
     qtbot: QtBot, open_search: OpenSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,11 +184,3 @@ def test_from_own_folder_to_first_search_in_three_actions_by_mouse_and_keyboard(
     qtbot.keyClicks(focused(), "star")
     answered(qtbot, search, "moonstar")
     assert search.view.source.button.text() == "images · 6 images"
-
-
-def test_an_index_for_one_model_leaves_the_other_without(qtbot: QtBot, open_search: OpenSearch, tmp_path: Path) -> None:
-    search = open_search()
-    search.view.source.show_index(0, str(tmp_path / "made"))
-    assert search.view.source.kind == INDEX
-    assert search.view.sides[1].answer is None
-    assert "Choose an index of the second model" in search.view.sides[1].gallery._empty.text()

@@ -11,7 +11,7 @@ import pyqtgraph as pg
 import pytest
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.study.cost_curves import cost_curves, crossing_texts
+from sdgui.panels.study.cost_curves import cost_curves
 from sdgui.panels.study.view import StudyView
 from sdgui.runs.study_status import StudySnapshot
 from sdgui.widgets.style.theme import theme
@@ -97,30 +97,6 @@ def test_arms_without_a_budget_or_the_metric_have_no_curve() -> None:
     arms["clip-230s"]["networks"]["student"] = {"caption/CIDEr": mean(0.8)}
     (only,) = cost_curves(study_results, "caption/CIDEr", "student")
     assert [(point.mean, point.high) for point in only.points] == [(0.8, pytest.approx(0.85))]
-
-
-@pytest.mark.parametrize(
-    ("kind", "seconds", "text"),
-    [
-        ("ahead", None, "a is ahead of b at every budget"),
-        ("ahead", 230.0, "a is ahead of b from 230 s on"),
-        ("behind", None, "a is behind b at every budget"),
-        ("even", 80.0, "a and b are even from 80 s on"),
-        ("not significant", None, "a and b do not differ significantly"),
-        ("not significant", 80.0, "a and b do not differ significantly from 80 s on"),
-        ("falls behind", 99.6, "a falls behind b at about 100 s"),
-    ],
-)
-def test_comparisons_of_arms_as_text(kind: str, seconds: float | None, text: str) -> None:
-    crossing = {"arm": "a", "baseline": "b", "metric": "m/R@1", "kind": kind, "seconds": seconds}
-    last = {"seconds": 600.0, "mean": 0.02, "low": -0.01, "high": 0.05}
-    assert crossing_texts({"crossings": [crossing, crossing | {"metric": "other"}]}, "m/R@1") == [text]
-    expected = [f"{text} (+2.0 [-1.0, +5.0] at 600 s)"]
-    assert crossing_texts({"crossings": [crossing | {"last": last}]}, "m/R@1") == expected
-    assert crossing_texts({}, "m") == []
-    if text.endswith("at every budget"):
-        for budgets, expected in (([230], [text.removesuffix(" at every budget")]), ([230, 600], [text])):
-            assert crossing_texts({"crossings": [crossing], "budgets": budgets}, "m/R@1") == expected
 
 
 def test_a_budget_study_is_created_in_the_form(qtbot: QtBot, open_study: Open) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
@@ -112,42 +110,6 @@ def test_data_must_exist_and_measures_be_chosen(editor: StudyEditor) -> None:
     assert editor.wrong.text() == "Arms: select at least two presets or experiments; a study compares them."
 
 
-def test_a_taken_name_gets_a_number(editor: StudyEditor) -> None:
-    for used_names, name in ((set(), "study"), ({"study"}, "study 2"), ({"study", "study 2"}, "study 3")):
-        editor.begin((), set(), used_names)
-        assert editor.name.text() == name
-    editor.budgets.setText("230")
-    editor.seeds.setText("7")
-    editor.begin((), set(), set())
-    assert (editor.budgets.text(), editor.seeds.text()) == ("", "0, 1, 2")
-
-
-def test_every_field_emits_a_change(editor: StudyEditor, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = [editor.name, editor.about, editor.seeds, editor.label, editor.budgets, *editor.data.values()]
-    changes = [partial(line.setText, "5") for line in lines]
-    changes += [partial(editor.size_box.setCurrentText, "tiny"), partial(editor.steps.setValue, 7)]
-    changes += [partial(editor.noise.setValue, 30), partial(tick, editor, PRESETS["siglip"].title)]
-    changes += [box.toggle for box in editor.measures]
-    heard: list[None] = []
-    monkeypatch.setattr(editor, "check", lambda: heard.append(None))
-    for change in changes:
-        change()
-        assert heard, change
-        heard.clear()
-    cancellations: list[None] = []
-    editor.cancelled.connect(lambda: cancellations.append(None))
-    editor.back.click()
-    assert len(cancellations) == 1
-
-
-def test_one_seed_is_a_note_and_no_error(editor: StudyEditor) -> None:
-    editor.seeds.setText("4")
-    assert editor.wrong.text() == "One seed gives neither interval nor test; use three or more."
-    assert editor.make.isEnabled()
-    editor.seeds.setText("4, 5")
-    assert editor.wrong.text() == ""
-
-
 def test_a_study_needs_two_arms_and_escape_closes_its_form(qtbot: QtBot, editor: StudyEditor) -> None:
     tick(editor, PRESETS["clip"].title, UNCHECKED)
     assert "select at least two" in editor.wrong.text()
@@ -218,32 +180,8 @@ def test_new_arms_of_a_study_with_comparisons_are_compared_with_its_first(editor
     assert editor.study().compare == [("sd-clip", "clip"), ("my-own", "clip"), ("coca", "clip")]
 
 
-def test_a_new_arm_gets_a_unique_name(editor: StudyEditor) -> None:
-    grown(editor, arms=[{"name": "clip", "preset": "clip"}, {"name": "my-own", "preset": "sd-clip"}])
-    tick(editor, "my own (experiment)")
-    assert [arm.name for arm in editor.study().arms] == ["clip", "my-own", "my-own-2"]
-
-
-def test_an_edited_arm_stays_beside_the_preset(editor: StudyEditor) -> None:
-    arms = [{"name": "clip", "preset": "clip"}, {"name": "hot", "preset": "sd-clip", "set": ["optim.clip_norm=7"]}]
-    grown(editor, arms=arms)
-    texts = [editor.presets.item(row).text() for row in range(editor.presets.count())]
-    assert texts[:2] == [f"{PRESETS['clip'].title} (in the study)", "hot (in the study)"]
-    assert PRESETS["clip"].title not in texts
-    assert PRESETS["sd-clip"].title in texts, "the preset as it is, is another arm"
-    assert not editor.presets.item(0).flags() & Qt.ItemFlag.ItemIsEnabled
-
-
 def test_a_name_becomes_a_folder_name() -> None:
     assert arm_name("My own: run/2") == "My-own-run-2"
     assert arm_name("..") == "arm"
     assert arm_name("--x--") == "x"
     assert len(arm_name("x" * 90)) == 50
-
-
-def test_cancel_creates_nothing(qtbot: QtBot, editor: StudyEditor) -> None:
-    with qtbot.assertNotEmitted(editor.submitted), qtbot.waitSignal(editor.cancelled):
-        editor.back.click()
-    editor.seeds.setText("none")
-    with qtbot.assertNotEmitted(editor.submitted):
-        editor._make()

@@ -14,7 +14,6 @@ from pytestqt.qtbot import QtBot
 from core.spec.study import StudyDir
 from sdgui.panels.study import ending
 from sdgui.panels.study.panel import StudyPanel
-from sdgui.runs.study_programs import StudyProgramError
 from sdgui.runs.study_status import StudySnapshot
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
@@ -109,37 +108,6 @@ def test_pause_and_stop_signal_the_program_and_kill_comes_last(
     assert panel.bar.message is None, "a kill saves nothing"
 
 
-def test_an_unreachable_program_is_reported_and_may_be_signalled_again(
-    qtbot: QtBot, panel: StudyPanel, services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    listed(panel, "mine", a_look("running"))
-
-    def refuse(*_: object) -> None:
-        raise StudyProgramError("It runs elsewhere.\nmore")
-
-    monkeypatch.setattr(services.studies, "ask_to_end", refuse)
-    panel.toolbar.stop.click()
-    qtbot.waitUntil(lambda: panel.bar.text == "It runs elsewhere.")
-    assert panel.bar.message is not None
-    assert panel.bar.message.details == "more"
-    assert panel.toolbar.stop.isEnabled()
-
-
-def test_machines_are_chosen_for_the_study(
-    qtbot: QtBot, panel: StudyPanel, services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    emitted: list[tuple[int, list[str]]] = []
-    monkeypatch.setattr(services.studies, "choose_machines", lambda *args: emitted.append(args))
-    panel.toolbar.machines.machines_chosen.emit(["far"])
-    panel.toolbar.begin.clicked.emit()
-    assert (emitted, panel.bar.message) == ([], None), "there is no study"
-    study = listed(panel, "mine", a_look("not started"))
-    panel.bar.show_message(error("of before"))
-    panel.toolbar.machines.machines_chosen.emit(["far"])
-    qtbot.waitUntil(lambda: emitted == [(study.id, ["far"])])
-    assert panel.bar.message is None
-
-
 def test_the_folder_is_shown_and_a_moved_one_is_found(
     qtbot: QtBot, panel: StudyPanel, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,12 +154,3 @@ def test_unreadable_studies_are_reported(
             call()
         assert panel.bar.text == "The database is locked.", name
     assert (panel.stack.currentWidget(), panel._id()) == (panel.view, study.id)
-
-
-def test_the_same_message_keeps_its_details(panel: StudyPanel) -> None:
-    panel._failed("It broke.\nline 5")
-    panel.bar._fold.setChecked(True)
-    panel._failed("It broke.\nline 5")
-    assert panel.bar._fold.isChecked()
-    panel._failed("It broke.\nline 6")
-    assert not panel.bar._fold.isChecked()

@@ -17,7 +17,7 @@ from sdgui.panels.study.export import RESULT_FORMATS
 from sdgui.panels.study.panel import StudyPanel
 from sdgui.runs.study_programs import StudyProgramError
 from sdgui.runs.study_status import StudySnapshot
-from sdgui.shared.services import Selection, Services
+from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.studies import StudyRecord
 from tests.sdgui.panels.scripted_workers import services_in
@@ -53,18 +53,6 @@ def becomes(services: Services, study: StudyRecord, look: StudySnapshot) -> None
     services.studies.changed.emit(study.id)
 
 
-def test_only_updates_of_the_shown_study_are_shown(panel: StudyPanel, services: Services) -> None:
-    first, second = listed(services, "first"), listed(services, "second")
-    panel.refresh()
-    assert panel.toolbar.box.currentText() == "second", "the newest"
-    becomes(services, second, a_look("running"))
-    assert panel.view.state.text().startswith("Running.")
-    becomes(services, first, a_look("failed"))
-    assert panel.view.state.text().startswith("Running.")
-    becomes(services, second, a_look("done"))
-    assert panel.view.state.text().startswith("Done.")
-
-
 def test_a_restarted_study_asks_before_it_is_killed(
     qtbot: QtBot, panel: StudyPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,65 +68,6 @@ def test_a_restarted_study_asks_before_it_is_killed(
             panel.toolbar.stop.click()
     qtbot.waitUntil(lambda: len(requests) == 2)
     assert requests == ["stop", "stop"]
-
-
-def test_studies_are_read_when_the_panel_is_entered_or_one_is_added(
-    qtbot: QtBot, panel: StudyPanel, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looked: list[None] = []
-    monkeypatch.setattr(services.studies, "poll", lambda: looked.append(None))
-    listed(services, "mine")
-    panel.entered()
-    assert (panel.toolbar.box.currentText(), len(looked)) == ("mine", 1)
-    qtbot.waitUntil(lambda: "editor" in vars(panel))
-    assert panel.stack.currentWidget() is not panel.editor, "it is made, and not shown"
-    (tmp_path / "new.json").write_text(a_study(name="new").to_json(), encoding="utf-8")
-    looked.clear()
-    panel.open_study(tmp_path / "new.json")
-    qtbot.waitUntil(lambda: panel.toolbar.box.currentText() == "new")
-    assert looked
-    assert services.settings.value("study/shown") == panel._id()
-
-
-def test_a_selection_in_the_tree_is_followed_once(panel: StudyPanel, services: Services) -> None:
-    first, second = listed(services, "first"), listed(services, "second")
-    panel.refresh()
-    panel.select(Selection(study_id=first.id))
-    assert panel._id() == first.id
-    panel.show_study(second.id)
-    panel.select(Selection(study_id=first.id))
-    assert panel._id() == second.id, "reloading the tree keeps the selection"
-    panel.select(Selection())
-    assert panel._id() == second.id
-    panel.select(Selection(study_id=first.id))
-    assert panel._id() == first.id
-
-
-def test_the_last_study_is_shown_again(qtbot: QtBot, panel: StudyPanel, services: Services) -> None:
-    first, _ = listed(services, "first"), listed(services, "second")
-    panel.refresh()
-    panel.show_study(first.id)
-    panel.view.split.setSizes([500, 100, 0])
-    panel.left()
-    again = StudyPanel(services)
-    qtbot.addWidget(again)
-    assert again._id() == first.id
-    assert again.view.split.saveState() == panel.view.split.saveState()
-    services.settings.setValue("study/shown", "gone")
-    second = StudyPanel(services)
-    qtbot.addWidget(second)
-    assert second.toolbar.box.currentText() == "second"
-
-
-def test_ticked_rows_of_the_tree_are_in_the_form(panel: StudyPanel, services: Services) -> None:
-    experiment = services.store.add_experiment(preset_config("coca", "tiny"), "one")
-    services.store.add_experiment(preset_config("coca", "tiny"), "two")
-    panel.select(Selection(ticked_experiments=frozenset({experiment.id})))
-    panel.edit()
-    assert [arm.name for arm, _ in panel.editor.ticked()] == ["one"]
-    panel.select(Selection())
-    panel.edit()
-    assert [arm.name for arm, _ in panel.editor.ticked()] == ["clip", "sd-clip"]
 
 
 def test_an_unexpected_end_or_unreadable_study_gives_the_reason(panel: StudyPanel, services: Services) -> None:

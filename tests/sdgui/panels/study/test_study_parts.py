@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,11 +10,9 @@ from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from core.spec.study import Study
-from sdgui.panels.study import ending as study_ending
 from sdgui.panels.study.ending import StudyEnding
-from sdgui.panels.study.error_bars import Bar, ErrorBars
 from sdgui.panels.study.toolbar import StudyToolbar
-from sdgui.panels.study.view import StudyView, state_text
+from sdgui.panels.study.view import StudyView
 from sdgui.runs.study_programs import StudyProgramError
 from sdgui.runs.study_status import StudyRunSnapshot, StudySnapshot
 from sdgui.store.studies import StudyRecord
@@ -79,73 +76,6 @@ def test_actions_depend_on_the_state(qtbot: QtBot, tmp_path: Path) -> None:
     assert enabled(None, editing=True) == ""
     assert enabled(a_look("not started"), editing=True) == ""
     assert enabled(None, study=None) == "box"
-
-
-def test_a_pending_request_disables_its_button_until_a_kill_is_possible(
-    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    toolbar, (ending, programs) = StudyToolbar(), an_ending()
-    qtbot.addWidget(toolbar)
-    record, look = a_record(tmp_path), a_look("running")
-
-    def buttons() -> tuple[bool, bool, str]:
-        toolbar.show_state(record, look, False, ending)
-        return toolbar.pause.isEnabled(), toolbar.stop.isEnabled(), toolbar.stop.text()
-
-    assert buttons() == (True, True, "Sto&p")
-    ending.ask(1, "pause")
-    qtbot.waitUntil(lambda: programs.requests == [(1, "pause")])
-    assert buttons() == (False, False, "Sto&p")
-    assert not ending.asked(2), "another study was not asked"
-    monkeypatch.setattr(study_ending, "KILL_AFTER", 0.0)
-    with qtbot.waitSignal(ending.became_overdue):
-        ending.ask(1, "pause")
-    assert buttons() == (False, True, "&Kill")
-    ending.forget(1)
-    assert buttons() == (True, True, "Sto&p")
-
-
-def test_the_kill_button_appears_by_itself_and_a_kill_is_no_request(
-    qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(study_ending, "KILL_AFTER", 0.02)
-    ending, programs = an_ending()
-    with qtbot.waitSignal(ending.became_overdue):
-        ending.ask(3, "stop")
-    assert ending.overdue(3)
-    ending.forget(3)
-    ending.ask(3, "kill")
-    qtbot.waitUntil(lambda: programs.requests == [(3, "stop"), (3, "kill")])
-    assert not ending.asked(3)
-
-
-def test_a_refused_request_is_reported_and_cleared(qtbot: QtBot) -> None:
-    ending, programs = an_ending()
-    programs.refused = {"stop"}
-    with qtbot.waitSignal(ending.refused) as said:
-        ending.ask(3, "stop")
-    assert said.args == ["It runs elsewhere."]
-    assert not ending.asked(3)
-
-
-def test_the_newest_study_is_listed_first(qtbot: QtBot, tmp_path: Path) -> None:
-    toolbar = StudyToolbar()
-    qtbot.addWidget(toolbar)
-    toolbar.show_studies([a_record(tmp_path, 1, "old"), a_record(tmp_path, 2, "new")])
-    toolbar.show_studies([a_record(tmp_path, 1, "old"), a_record(tmp_path, 2, "new")])
-    assert [toolbar.box.itemText(row) for row in range(toolbar.box.count())] == ["new", "old"]
-    toolbar.choose(1)
-    assert (toolbar.box.currentText(), toolbar.box.currentData()) == ("old", 1)
-
-
-def test_a_state_shows_the_progress_of_the_study() -> None:
-    runs = (a_run("clip"), a_run("sd", state="failed"), a_run("clip", 1, "waiting"))
-    assert state_text(a_look("not started")) == "Not started yet."
-    assert state_text(a_look("running", runs=runs, seconds_left=480.0)) == (
-        "Running. 1 of 3 runs finished, 1 failed, about 8 min left."
-    )
-    assert state_text(a_look("paused", runs=runs[:1])) == "Paused; all runs are saved. 1 of 1 runs finished."
-    assert state_text(a_look("done", problem="It is wrong.\nvery")) == "It is wrong."
 
 
 @pytest.fixture
@@ -237,54 +167,6 @@ def test_arms_keep_the_order_of_the_study_until_sorted(view: StudyView) -> None:
     assert view.note.wordWrap()
 
 
-def test_new_results_replace_the_old_and_equal_ones_do_not(view: StudyView) -> None:
-    view.show_look(a_look(results=RESULTS, results_stamp=1.0), {})
-    changed = {"clip": an_arm([0], {"final": {"test/R@1": a_mean(0.6, None, 0.6)}})}
-    newer = RESULTS | {"arms": changed, "metrics": ["test/R@1"]}
-    view.show_look(a_look(results=newer, results_stamp=2.0), {})
-    assert view.tables_now()[0].rows[0][2].text == "60.0"
-    assert [bar.mean for bar in view.bars.bars()] == [60.0]
-    moved = replace(a_look(results=RESULTS, results_stamp=2.0), folder=Path("/other"))
-    view.show_look(moved, {})
-    assert view.tables_now()[0].rows[0][2].text == "40.0 [38.0, 42.0]", "another study's, of the same second"
-    view.show_look(a_look(), {})
-    assert view.tables_now()[0].rows == ()
-    assert not view.bars.isVisibleTo(view)
-
-
-def test_runs_are_listed_with_their_progress(qtbot: QtBot, view: StudyView) -> None:
-    runs = (
-        a_run("clip", 0, "done", seconds=90.0, seconds_left=1.0),
-        a_run("clip", 1, "training", step=1200, total=4000, seconds_left=60.0, device="1"),
-        a_run("sd", 0, "measuring", step=4000, total=4000),
-        a_run("sd", 1, "failed", message="no memory"),
-        a_run("sd", 2, "training", message="gpu cannot be reached", machine="gpu", device="0"),
-    )
-    view.show_look(a_look("running", runs=runs, trouble="gpu cannot be reached"), {})
-    assert "gpu cannot be reached" in view.note.text()
-    rows = [view.runs.topLevelItem(row) for row in range(view.runs.topLevelItemCount())]
-    assert [[row.text(column) for column in range(7)] for row in rows] == [
-        ["clip", "0", "done", "", "", "1 min 30 s", ""],
-        ["clip", "1", "training", "GPU 1", "1\u2009200/4\u2009000", "1 min left", ""],
-        ["sd", "0", "evaluating", "", "", "", ""],
-        ["sd", "1", "failed", "", "", "", "no memory"],
-        ["sd", "2", "training", "gpu, GPU 0", "", "", "gpu cannot be reached"],
-    ]
-    right = [bool(rows[0].textAlignment(column) & Qt.AlignmentFlag.AlignRight) for column in range(7)]
-    assert right == [False, True, False, False, True, True, False], "figures stand at the right"
-    assert not any(row.icon(2).isNull() for row in rows)
-    assert rows[3].toolTip(6) == "no memory"
-    assert (view.progress.value(), view.progress.maximum(), view.progress.isHidden()) == (1, 5, False)
-    view.runs.setCurrentItem(rows[3])
-    view.show_look(a_look("running", runs=(*runs[:4], a_run("sd", 2, "training"))), {})
-    assert view.runs.currentIndex().row() == 3, "the row that was chosen stays chosen"
-    with qtbot.waitSignal(view.run_requested) as signal:
-        view.runs.itemActivated.emit(view.runs.topLevelItem(1), 0)
-    assert signal.args == [Path("/clip/1")]
-    view.show_look(a_look("not started"), {})
-    assert (view.runs.topLevelItemCount(), view.progress.isHidden()) == (0, True)
-
-
 def test_arms_are_listed_with_their_differences(view: StudyView) -> None:
     arms = [
         {"name": "clip", "preset": "clip"},
@@ -304,33 +186,3 @@ def test_arms_are_listed_with_their_differences(view: StudyView) -> None:
     assert "/nowhere/arm.json" in lost.text(2)
     view.show_look(a_look(study=a_study()), {})
     assert view.arms.topLevelItemCount() == 2
-
-
-def test_means_are_drawn_with_intervals_seeds_and_names(qtbot: QtBot) -> None:
-    bars = ErrorBars()
-    qtbot.addWidget(bars)
-    bars.set_bars(
-        "R@1", [Bar("clip", 40.0, 30.0, 55.0, (39.0, 41.0), "40.0 [30, 55]"), Bar("sd", 20, None, None, (), "20")]
-    )
-    assert bars.accessibleDescription() == "clip 40.0 [30, 55]; sd 20"
-    assert bars.accessibleName() == "R@1"
-    plot = bars._plot
-    kinds = [type(item).__name__ for item in plot.getPlotItem().items]
-    assert (kinds.count("ErrorBarItem"), kinds.count("ScatterPlotItem")) == (1, 4)
-    whisker = next(item for item in plot.getPlotItem().items if type(item).__name__ == "ErrorBarItem")
-    assert (float(whisker.opts["top"][0]), float(whisker.opts["bottom"][0])) == (15.0, 10.0)
-    low, high = plot.getPlotItem().vb.viewRange()[1]
-    assert 15.0 < low < 20.0, "all of the axis is for what was measured"
-    assert 55.0 < high < 60.0
-    assert plot.getPlotItem().vb.viewRange()[0] == pytest.approx([-0.6, 1.6])
-    assert plot.getAxis("bottom")._tickLevels == [[(0, "clip"), (1, "sd")]]
-    dots = next(item for item in plot.getPlotItem().items if type(item).__name__ == "ScatterPlotItem")
-    assert [(spot.pos().x(), spot.pos().y()) for spot in dots.points()] == [
-        (pytest.approx(0.14), 39.0), (pytest.approx(0.16), 41.0)
-    ]  # fmt: skip
-    bars.set_bars("R@1", [Bar(name, -5.0, None, None, (), "-5") for name in "abc"])
-    (left, right), (low, high) = plot.getPlotItem().vb.viewRange()
-    assert (left, right) == pytest.approx((-0.6, 2.6))
-    assert low < -5.0 < high < 0.0
-    bars.set_bars("none", [])
-    assert plot.getPlotItem().items == []

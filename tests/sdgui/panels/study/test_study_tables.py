@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.study.error_bars import Bar
 from sdgui.panels.study.model import (
     Cell,
     Table,
@@ -21,8 +19,7 @@ from sdgui.panels.study.model import (
     number,
     to_csv,
 )
-from sdgui.panels.study.results import METRIC, SORT, ResultsModel, ResultsView, bars_of, what_of
-from sdgui.widgets.style.theme import theme
+from sdgui.panels.study.results import ResultsModel, ResultsView
 
 METRICS = ("test/R@1", "caption/CIDEr")
 
@@ -180,27 +177,6 @@ def test_a_comparison_without_runs_names_what_is_missing() -> None:
     assert texts(apart)[0][2] == "No seed finished in both arms"
 
 
-def test_bars_have_the_units_of_the_table_and_the_colours_of_the_runs() -> None:
-    clip, sd = bars_of(results(), "test/R@1", "final", {"sd": 7})
-    assert (clip.name, clip.mean, clip.low, clip.values) == ("clip", 40.0, 38.0, (39.0, 41.0))
-    assert clip.high == pytest.approx(42.0)
-    assert (clip.color, sd.color, clip.text) == (0, 7, "40.0 [38.0, 42.0]")
-    (only,) = bars_of(results(), "caption/CIDEr", "final", {})
-    assert (only.mean, only.low, only.high) == (0.8, None, None)
-
-
-@pytest.mark.parametrize(
-    ("values", "end", "text"),
-    [
-        ((1.0,), None, ": one seed an arm"),
-        ((1.0, 1.0), None, ": means of seeds"),
-        ((1.0, 2.0), 3.0, ": means of seeds with 95 % intervals"),
-    ],
-)
-def test_intervals_are_named_where_there_are_some(values: tuple[float, ...], end: float | None, text: str) -> None:
-    assert what_of([Bar("clip", 1.0, end, end, values, "1.0")]) == text
-
-
 def test_the_csv_guards_names_and_keeps_numbers() -> None:
     first = Table(["Arm", "R@1"], ["", ""], [[Cell("=cmd()", right=False), Cell("-1.0", -0.01)]], ["", ""])
     second = Table(["=x"], [""], [], [""])
@@ -211,27 +187,6 @@ def model_of(table: Table) -> ResultsModel:
     model = ResultsModel()
     model.show_table(table)
     return model
-
-
-def test_the_model_gives_order_colour_tooltip_and_metric(qapp: object) -> None:
-    model = model_of(means_table(results(), "final"))
-    cell = model.index(1, 1)
-    assert (cell.data(), cell.data(SORT), cell.data(METRIC)) == ("2, 1 failed", 2, "")
-    assert cell.data(Qt.ItemDataRole.ForegroundRole) == theme().color("error")
-    assert model.index(0, 1).data(Qt.ItemDataRole.ForegroundRole) is None
-    assert "no memory" in cell.data(Qt.ItemDataRole.ToolTipRole)
-    assert model.index(0, 3).data(METRIC) == "caption/CIDEr"
-    assert model.index(2, 2).data(SORT) == -math.inf, "what was not evaluated is below everything"
-    right, left = (model.index(0, column).data(Qt.ItemDataRole.TextAlignmentRole) for column in (1, 0))
-    assert right & Qt.AlignmentFlag.AlignRight
-    assert left & Qt.AlignmentFlag.AlignLeft
-    horizontal = Qt.Orientation.Horizontal
-    assert model.headerData(2, horizontal) == "test/R@1 %"
-    assert "95 %" in str(model.headerData(2, horizontal, int(Qt.ItemDataRole.ToolTipRole)))
-    assert model.headerData(2, Qt.Orientation.Vertical) is None
-    assert (model.rowCount(), model.rowCount(cell), model.columnCount(cell)) == (3, 0, 0)
-    rows = model_of(differences_table(compared(), "final"))
-    assert rows.index(1, 0).data(METRIC) == "val/R@1", "of a row, whatever its column"
 
 
 def test_copying_takes_the_selected_cells_or_everything(qtbot: QtBot) -> None:
@@ -254,12 +209,3 @@ def test_copying_takes_the_selected_cells_or_everything(qtbot: QtBot) -> None:
     QApplication.clipboard().clear()
     qtbot.keyClick(view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
     assert QApplication.clipboard().text() == "Arm\tSeeds\nclip\t2"
-
-
-def test_differences_are_titled_by_what_was_equal() -> None:
-    titles = {"steps": "Equal steps", "budget": "Equal budget", "time": "Equal training time", "": "Difference"}
-    for equal, title in titles.items():
-        assert differences_table(compared(equal=equal), "final").columns[3] == title
-    mixed = compared(equal="steps")
-    mixed["compare"] = [*mixed["compare"], mixed["compare"][0] | {"equal": "budget"}]
-    assert differences_table(mixed, "final").columns[3] == "Difference"

@@ -15,7 +15,7 @@ from sqlalchemy import update
 from core.spec.data.fixes import Fix
 from sdgui.runs.background_tasks import StoreWriter
 from sdgui.shared.basket import Basket, Finding
-from sdgui.shared.fixing.items import change_text, counts_line, item, of_source, sources_of
+from sdgui.shared.fixing.items import counts_line, item, of_source, sources_of
 from sdgui.store.own.fixes import Exchange, StoredFix
 from sdgui.store.store import Store
 from sdgui.store.tables import FixRow
@@ -136,31 +136,3 @@ def test_entries_without_data_count_for_every_source() -> None:
     assert sources_of([]) == []
     assert counts_line(entries[2:]) == "2 changes: 1 wrong · 1 left out"
     assert counts_line([]) == "no changes"
-
-
-@pytest.mark.parametrize(
-    ("fields", "text"),
-    [
-        ({"kind": "relabelled", "label": "concept", "value": "dog"}, "concept: dog"),
-        ({"kind": "recaptioned", "caption": "a cat", "value": "a dog"}, "a cat \u2192 a dog"),
-        ({"kind": "recaptioned", "value": "a dog"}, "all captions \u2192 a dog"),
-        ({"kind": "added", "value": "a dog"}, "a dog"),
-        ({"kind": "wrong", "caption": "a cat"}, "a cat"),
-        ({"kind": "excluded"}, "the whole image"),
-    ],
-)
-def test_changes_of_a_fix_as_text(fields: dict[str, Any], text: str) -> None:
-    assert change_text(Fix(path="/a.png", **fields)) == text
-
-
-def test_a_no_op_is_no_undo_step(qapp: QApplication, store: Store) -> None:
-    basket = Basket(store, cast(StoreWriter, Writer()))
-    basket.take([])
-    basket.put(Finding("/d.csv", ()))
-    assert (basket.can_undo, basket.count) == (False, 0)
-    counts: list[int] = []
-    basket.changed.connect(counts.append)
-    store.put_fixes("/d.csv", [Fix(kind="wrong", path="/a.png")])
-    basket.read_count()
-    basket.undo()
-    assert (counts, basket.count) == ([1], 1), "what another window put in is not undone here"

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import Qt, QUrl
+from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QFileDialog, QPushButton
+from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import read_config
@@ -19,8 +19,7 @@ from core.spec.run.status import RunState
 from sdgui.shared.basket import Finding
 from sdgui.shared.fixing.dialog import FixingDialog
 from sdgui.shared.fixing.retraining import RunPair
-from sdgui.widgets.message import info
-from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.replies import Cancelled
 from tests.sdgui.panels.scripted_workers import Workers
 
 
@@ -31,43 +30,6 @@ def requests(dialog: FixingDialog, monkeypatch: pytest.MonkeyPatch) -> list[tupl
     monkeypatch.setattr(dialog.work, "save", lambda *arguments: recorded.append(arguments))
     monkeypatch.setattr(dialog.work, "page", lambda *arguments: recorded.append(arguments))
     return recorded
-
-
-def test_closing_the_dialog_removes_its_message(dialog: FixingDialog) -> None:
-    dialog.view.bar.show_message(info("Saved."))
-    dialog.close()
-    assert (dialog.view.bar.text, dialog.view.bar.isHidden()) == ("", True)
-    assert (dialog.windowTitle(), dialog.isModal()) == ("Basket", False)
-    buttons = dialog.view.findChildren(QPushButton, options=Qt.FindChildOption.FindDirectChildrenOnly)
-    assert len(buttons) >= 6
-    assert [button.text() for button in buttons if button.autoDefault()] == [], "Enter presses none"
-
-
-def test_while_saving_only_cancel_is_offered(
-    qtbot: QtBot, dialog: FixingDialog, requests: list[tuple[Any, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    view, cancelled = dialog.view, list[str]()
-    view.bar.show_message(info("of before"))
-    dialog._save(tmp_path / "new.csv", replace=False)
-    assert view.strip.text == "Saving the fixed data"
-    assert (view.bar.text, view.save.isEnabled(), view.retrain.isEnabled()) == ("", False, False)
-    dialog.work.progress.emit("reading the data", 1, 4)
-    assert view.strip.text == "Reading the data · 25 %"
-    monkeypatch.setattr(dialog.work._calls, "cancel", cancelled.append)
-    view.strip.cancelled.emit()
-    assert cancelled == ["save"]
-    dialog.work.failed.emit(Cancelled())
-    assert (view.bar.message, view.strip.isHidden()) == (info("Cancelled."), True)
-    assert (view.save.isEnabled(), view.retrain.isEnabled()) == (True, True)
-    dialog.work.failed.emit(Failure("The disk is full.", "details"))
-    assert view.bar.message is not None
-    assert (view.bar.message.level, view.bar.message.details) == ("error", "details")
-    dialog.work.saved.emit({"path": "/n.csv", "record": "/n.json", "images": 2, "captions": 1200})
-    assert view.bar.text == "1\u2009200 pairs saved as /n.csv; the fixes are in /n.json."
-    source, entries, to, over = requests[0]
-    assert (source, [entry.id for entry in entries], to, over) == (
-        dialog.source(), [entry.id for entry in dialog.visible_entries], tmp_path / "new.csv", False
-    )  # fmt: skip
 
 
 def test_a_name_is_suggested_completed_and_replaced_only_after_confirmation(
@@ -91,24 +53,6 @@ def test_a_name_is_suggested_completed_and_replaced_only_after_confirmation(
     assert [(to.name, over) for _, _, to, over in requests] == [
         ("new.csv", False), ("there.csv", True), ("there.csv", False), ("New.CSV", False)
     ]  # fmt: skip
-
-
-def test_removing_takes_the_selection_or_all_entries_of_the_data(qtbot: QtBot, dialog: FixingDialog) -> None:
-    view = dialog.view
-    assert (view.take_out.isEnabled(), view.take_all.isEnabled(), view.undo.isEnabled()) == (False, True, True)
-    view.gallery.set_selected([0, 2])
-    view.gallery.selection_changed.emit([0, 2])
-    assert view.take_out.isEnabled()
-    view.take_out.click()
-    qtbot.waitUntil(lambda: len(dialog.visible_entries) == 1)
-    assert not view.take_out.isEnabled()
-    view.take_all.click()
-    qtbot.waitUntil(lambda: dialog.entries == [])
-    assert (view.take_all.isEnabled(), view.save.isEnabled(), view.sources.count()) == (False, False, 0)
-    assert view.runs.placeholderText() == ""
-    for _ in range(4):
-        view.undo.click()
-    qtbot.waitUntil(lambda: not view.undo.isEnabled())
 
 
 def test_each_source_has_its_entries(qtbot: QtBot, dialog: FixingDialog, tmp_path: Path) -> None:
@@ -246,16 +190,3 @@ def test_only_finished_runs_are_compared_and_comparing_can_be_cancelled(
     dialog.work.page(RunPair("mine", runs[0], runs[1]), tmp_path / "other.html")
     assert len(worker.given_up) == 2, "one page at a time"
     assert workers[str(runs[1].folder)].last("before_after")["before"] == [str(runs[0].folder)]
-
-
-def test_states_of_a_pair_as_text(dialog: FixingDialog) -> None:
-    store = dialog._services.store
-    run = store.add_run(store.add_experiment(preset_config("clip", "tiny"), "mine").id)
-    done, failed = replace(run, state=RunState.DONE), replace(run, state=RunState.FAILED)
-    pairs = [
-        RunPair("x", done, failed), RunPair("x", failed, done), RunPair("x", done, done),
-        RunPair("x", done, done, ((done, done),)), RunPair("x", done, done, ((done, failed),)),
-    ]  # fmt: skip
-    assert [pair.state_text() for pair in pairs] == [
-        "before done, after failed", "before failed, after done", "done", "2 seeds done", "1 of 2 seeds done"
-    ]  # fmt: skip

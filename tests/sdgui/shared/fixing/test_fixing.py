@@ -14,12 +14,10 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.config import read_config
 from core.spec.data.fixes import Fix, read_record
-from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.shared.basket import Finding, basket_action, offer_in_menu
 from sdgui.shared.fixing.dialog import FixingDialog
 from sdgui.shared.services import Services
-from sdgui.store.records import HERE
 from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.worker.replies import Failure
 from tests.sdgui.panels.clean.cleaning import make_run
@@ -162,29 +160,3 @@ def test_runs_on_the_data_are_offered_with_the_one_that_found_the_fixes_first(
     dialog._show_runs(dialog._runs_request - 1, [])
     assert [dialog.view.runs.itemData(row).run.folder.name for row in range(3)] == ["run", "newest", "newer"]
     assert dialog.view.runs.currentIndex() == 0
-
-
-def test_the_selected_pair_stays_selected_and_only_a_finished_one_is_compared(
-    qtbot: QtBot, dialog: FixingDialog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    services, config = dialog._services, preset_config("clip", "tiny")
-    monkeypatch.setattr(services.launcher, "check_queue", lambda: None)
-    services.launcher._timer.stop()  # they stay in the queue
-    last = []
-    for title in ("one", "two"):
-        experiment = services.store.add_experiment(config, title)
-        for tag in ("before", "after", "after"):  # the second was run again
-            run = services.launcher.enqueue(experiment.id, place=HERE)
-            services.store.tag_run(run.id, [tag])
-        last.append(run.id)
-    pairs = dialog.work.pairs()
-    assert [(pair.title, pair.after.id) for pair in pairs] == [("two", last[1]), ("one", last[0])]
-    half = replace(pairs[1], before=replace(pairs[1].before, state=RunState.DONE))
-    done_pair = replace(half, after=replace(half.after, state=RunState.DONE))
-    dialog._show_pairs([pairs[0], half])
-    dialog.view.pairs.setCurrentIndex(1)
-    dialog._show_buttons()
-    assert not dialog.view.page.isEnabled()
-    dialog._show_pairs([pairs[0], done_pair])
-    assert dialog.view.pairs.currentText() == "one: done"
-    assert dialog.view.page.isEnabled()

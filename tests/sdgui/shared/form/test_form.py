@@ -13,21 +13,12 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QComboBox, QLineEdit
 
 from core.spec.config import RunConfig, field_names
-from core.spec.generation import GenerationSettings
 from core.spec.presets import preset_config, preset_names
 from sdgui.shared.form.editors import stepped_number
 from sdgui.shared.form.fields import groups_of, parse, text_of
 from sdgui.shared.form.form import ConfigForm
-from sdgui.shared.form.relevance import matters
-from sdgui.shared.form.row import FoldRow
 from sdgui.shared.form.state import FormState
 from sdgui.widgets.style.theme import apply_theme
-
-
-def test_a_unit_is_shown_where_the_title_lacks_it() -> None:
-    units = {spec.path: spec.told_unit for spec in groups_of(GenerationSettings, "")[0].fields}
-    assert units["beams"] == units["captions"] == ""
-    assert units["max_tokens"] == "tokens"
 
 
 @pytest.fixture(scope="module")
@@ -218,12 +209,6 @@ def test_search_shows_what_matches(form: ConfigForm) -> None:
     assert not form._nothing.isVisible()
 
 
-def test_only_changes(form: ConfigForm) -> None:
-    form.set_value("seed", 3)
-    form._differences.click()
-    assert shown(form) == ["seed"]
-
-
 def test_the_wheel_changes_nothing(form: ConfigForm, qapp: QApplication) -> None:
     form.set_config(preset_config("sd-clip", "demo"))
     before = form.draft()
@@ -292,45 +277,6 @@ def test_suggestions(form: ConfigForm) -> None:
     assert completer.currentCompletion() == "ViT-B-32"
 
 
-def test_a_disabled_group_is_one_line_with_its_purpose(form: ConfigForm, qtbot) -> None:
-    form.set_config(preset_config("clip", "demo"))
-    matching = [path for path in shown(form) if path.startswith("objectives.matching")]
-    assert matching == ["objectives.matching.weight"]
-    line_of = form.row("objectives.matching.weight")
-    assert isinstance(line_of, FoldRow)
-    assert line_of.about.isVisibleTo(form)
-    assert "Classify pairs" in line_of.about.text()
-    assert line_of.button.accessibleName() == "Matching, collapsed"
-    assert line_of.editor.control.accessibleName() == "Matching: weight"
-    line_of.button.click()
-    assert "objectives.matching.negatives" in shown(form)
-    assert line_of.button.accessibleName() == "Matching, expanded"
-    line_of.button.click()
-    assert "objectives.matching.negatives" not in shown(form)
-
-
-def test_a_weight_unfolds_and_removing_it_does_not_fold_while_typing(form: ConfigForm, qtbot) -> None:
-    form.set_config(preset_config("sd-clip", "demo"))
-    assert "objectives.distill_features.on" not in shown(form)
-    type_into(form, "objectives.distill_features.weight", "0.5")
-    assert "objectives.distill_features.on" in shown(form)
-    type_into(form, "objectives.distill_features.weight", "0")
-    assert "objectives.distill_features.on" in shown(form)
-    form.set_config(preset_config("sd-clip", "demo"))
-    assert "objectives.distill_features.on" not in shown(form)
-    assert "objectives.distill_prototypes.prototypes" in shown(form)
-
-
-def test_a_preset_shows_its_objectives(form: ConfigForm) -> None:
-    for name in ("albef", "dino", "fixmatch", "sd-coca"):
-        config = preset_config(name, "demo")
-        form.set_config(config)
-        trained = {key for key, objective in config.objectives if objective.weight > 0}
-        paths = [path.split(".") for path in shown(form) if path.startswith("objectives.")]
-        unfolded = {key for _, key, *field in paths if field and field != ["weight"]}
-        assert unfolded == trained, name
-
-
 def test_only_settings_of_the_chosen_fusion_are_shown(form: ConfigForm) -> None:
     for kind, fields in {"none": set(), "cross-attention": {"text_attention"}, "merged": {"feed_forward"},
                       "skip": {"merge_every"}, "queries": {"queries"}}.items():  # fmt: skip
@@ -379,8 +325,3 @@ def test_tab_order_follows_the_rows_regardless_of_creation_order(form: ConfigFor
     assert seen == ["Matching, expanded", "Matching: weight", "Negatives"]
     QTest.keyClick(QApplication.focusWidget(), Qt.Key.Key_Backtab)
     assert QApplication.focusWidget().accessibleName() == "Matching: weight"
-
-
-@pytest.mark.parametrize(("mix", "has"), [("none", False), ("either", True), ("mixup", True)])
-def test_mix_settings_matter_only_where_images_are_mixed(mix: str, has: bool) -> None:
-    assert matters("views.student.mix_alpha", {"views.student.mix": mix}) is has

@@ -7,78 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QLabel, QLineEdit
+from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from sdgui.shared.form.custom_settings import FIELD, CustomSettings
-from sdgui.shared.form.fields import FieldSpec, groups_of, parse, values_of
+from sdgui.shared.form.fields import groups_of, values_of
 from sdgui.shared.form.form import ConfigForm
-from sdgui.shared.form.relevance import at_once, matters, switch_of
+from sdgui.shared.form.relevance import matters
 from sdgui.shared.form.row import FormRow
 from sdgui.shared.form.state import FormState
-from sdgui.widgets.style.theme import SPACE
 from tests.sdgui.shared.form.test_form import form, one_form, shown
 
 __all__ = ["form", "one_form"]  # fixtures
-
-
-def test_the_section_list_marks_errors_and_differences_and_links_to_them(form: ConfigForm) -> None:
-    paths = [section.group.path for section in form._sections]
-    row = paths.index("optim")
-    item = form._list.item(row)
-
-    def icon() -> QImage:
-        return item.icon().pixmap(12, 12).toImage()
-
-    blank = icon()
-    assert (item.toolTip(), form._differences.text(), form._differences.isEnabled()) == ("", "No differences", False)
-    form.set_value("optim.epochs", 3)
-    changed = icon()
-    assert (item.toolTip(), form._differences.text(), form._differences.isEnabled()) == (
-        "1 difference", "1 difference", True
-    )  # fmt: skip
-    form.set_value("optim.batch_size", "x")
-    form.set_value("optim.learning_rate", "x")
-    assert item.toolTip() == "2 problems, 1 difference"
-    form.set_value("optim.learning_rate", RunConfig().optim.learning_rate)
-    assert item.toolTip() == "1 problem, 1 difference"
-    wrong = icon()
-    assert blank != changed != wrong != blank
-    form.set_value("name", "mine")
-    assert (form._list.item(paths.index("")).toolTip(), form._differences.text()) == ("", "1 difference")
-    form.finish()
-    bar = form._area.verticalScrollBar()
-    form._list.itemClicked.emit(item)
-    assert bar.value() == min(bar.maximum(), form._sections[row].y()) > 0
-    assert form._list.currentRow() == row
-    bar.setValue(0)
-    assert form._list.currentRow() == 0
-    form._search.setText("freeze prototypes")
-    assert [paths[row] for row in range(len(paths)) if not form._list.isRowHidden(row)] == ["objectives"]
-    for width, is_visible in ((76 * SPACE - 1, False), (76 * SPACE, True)):
-        form.resize(width, 600)
-        assert form._list.isVisible() is is_visible
-    form.resize(900, 600)
-
-
-def test_settings_under_more_are_counted_and_named(form: ConfigForm) -> None:
-    form.finish()
-    section = form._homes["optim.beta1"]
-    more = section._more
-    assert more is not None
-    rest = [spec for spec in section.group.fields if not section._at_once(spec)]
-    assert rest
-    assert (more.text(), more.accessibleName()) == (f"More ({len(rest)})", f"More settings of {section.group.title}")
-    assert more.toolTip() == ", ".join(spec.title for spec in rest)
-    more.click()
-    assert (more.text(), more.accessibleName()) == ("Less", f"Fewer settings of {section.group.title}")
-    form._search.setText("beta")
-    assert more.isHidden(), "all that is found is shown"
-    form._search.clear()
-    assert not more.isHidden()
 
 
 def test_a_field_is_explained_while_focused_with_more_below_it(qtbot: QtBot) -> None:
@@ -118,9 +60,6 @@ def test_a_field_is_explained_while_focused_with_more_below_it(qtbot: QtBot) -> 
     assert (len(changes), single.read_only) == (1, False)
 
 
-SPECS: dict[str, FieldSpec] = {field.path: field for part in groups_of(RunConfig, "") for field in part.all_fields()}
-
-
 def test_a_refusal_belongs_to_its_text_and_config() -> None:
     state = FormState(groups_of(RunConfig, "Experiment", hidden=frozenset({"version", "preset"})))
     state.refuse({"data.train": "gone.csv does not exist.", "no.field": "of nothing"})
@@ -145,45 +84,6 @@ def test_a_filtered_field_is_shown_when_navigated_to(form: ConfigForm) -> None:
     form.focus_field("seed")
     assert (form._search.text(), form._differences.isChecked()) == ("", False)
     assert form.row("seed").isVisibleTo(form)
-
-
-def test_searching_narrows_the_differences(form: ConfigForm) -> None:
-    form.set_values({"optim.epochs": 3, "seed": 5})
-    form._differences.click()
-    assert set(shown(form)) == {"optim.epochs", "seed"}
-    form._search.setText("epochs")
-    assert shown(form) == ["optim.epochs"]
-    form._search.setText("learning rate")
-    assert (shown(form), form._nothing.isVisible()) == ([], True)
-
-
-def test_a_row_created_later_is_read_only_like_the_others(qtbot: QtBot) -> None:
-    late = ConfigForm(sections=("optim",))
-    qtbot.addWidget(late)
-    late.set_read_only(True)
-    for path in ("optim.epochs", "optim.beta1"):
-        control = late.row(path).editor.control
-        assert isinstance(control, QLineEdit)
-        assert control.isReadOnly()
-        late.set_read_only(False)
-        assert not control.isReadOnly()
-        late.set_read_only(True)
-
-
-def test_a_new_config_reports_its_validity(form: ConfigForm) -> None:
-    validity: list[bool] = []
-    form.validity_changed.connect(validity.append)
-    form.set_value("optim.epochs", "many")
-    form.set_config(RunConfig())
-    form.set_config(RunConfig())
-    assert validity == [False, True]
-    form.validity_changed.disconnect(validity.append)
-
-
-@pytest.mark.parametrize(("text", "number"), [("1_000", 1000), ("1\u2009000", 1000), (" 7 ", 7), ("2e1", 20)])
-def test_thousands_may_be_separated_as_displayed(text: str, number: int) -> None:
-    assert parse(SPECS["optim.batch_size"], text) == number
-    assert parse(SPECS["optim.learning_rate"], text) == number
 
 
 VIEW = "views.student"
@@ -244,27 +144,6 @@ def test_a_setting_matters_where_it_has_an_effect(field: str, when: dict[str, An
     assert {field, *when, *not_when} <= values.keys()
     assert matters(field, values | when)
     assert not matters(field, values | not_when)
-
-
-def test_choices_always_matter() -> None:
-    values = values_of(RunConfig())
-    for field in ("teacher.kind", "noise.caption_filter", "fusion.kind", f"{VIEW}.mask", "seed", "data.train"):
-        assert matters(field, values), field
-
-
-def test_advanced_settings_fold_unless_a_choice_depends_on_them() -> None:
-    values = values_of(RunConfig())
-    assert at_once("seed", False, values)
-    assert not at_once("optim.beta1", True, values)
-    assert at_once("fusion.queries", True, values | {"fusion.kind": "queries"})
-    assert not at_once("fusion.queries", True, values | {"fusion.kind": "none"})
-
-
-def test_groups_enabled_by_a_number() -> None:
-    groups = ("objectives.matching", "views.student", "views.local", "views.teacher", "views.clean", "optim", "views")
-    assert [switch_of(group) for group in groups] == [
-        "objectives.matching.weight", "views.student.count", "views.local.count", "views.teacher.count", "", "", ""
-    ]  # fmt: skip
 
 
 LOSSES = """

@@ -16,11 +16,11 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
-from sdgui.shared.pickers.data import DataPicker, figures_text, reasons_text
+from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.data_card import DataCard
 from sdgui.shared.pickers.data_check import DataCheck
 from sdgui.shared.pickers.data_facts import DataFacts
-from sdgui.shared.pickers.refusals import refusals, sources
+from sdgui.shared.pickers.refusals import refusals
 from sdgui.shared.services import Services
 from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Cancelled, Failure, Lost
@@ -155,51 +155,6 @@ def test_unreadable_sources_give_the_reason(picker: DataPicker, qtbot: QtBot, tm
     assert picker.facts() is None
 
 
-def test_statistics_without_pairs_or_bad_rows() -> None:
-    facts = {"pairs": 0, "images": 7, "labels": {}, "bad": 0, "reasons": [], "format": "images without captions"}
-    assert figures_text(facts) == "7 images · images without captions"
-    assert reasons_text(facts) == ""
-
-
-@pytest.mark.parametrize(("width", "shown"), [(200, 3), (320, 5), (900, 8)])
-def test_a_card_shows_as_many_images_as_fit(qtbot: QtBot, services: Services, width: int, shown: int) -> None:
-    facts = DataFacts(services)
-    card = DataCard(facts)
-    qtbot.addWidget(card)
-    facts.facts = {
-        "source": "a.csv", "format": "CSV", "pairs": 9, "images": 9, "labels": {}, "bad": 0, "reasons": [],
-        "samples": [f"/nowhere/{number}.png" for number in range(9)],
-    }  # fmt: skip
-    card.show_facts()
-    card.resize(width, 120)
-    card.show()
-    images = [label for label in card.images if label.isVisible()]
-    assert len(images) == shown
-    assert card.width() == width
-    assert all(label.mapTo(card, label.rect().bottomRight()).x() < width for label in images)
-
-
-def test_a_card_has_its_height_before_the_facts_arrive(
-    qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    facts = DataFacts(services)
-    card = DataCard(facts)
-    qtbot.addWidget(card)
-    card.resize(400, 120)
-    card.show()
-    with monkeypatch.context() as asking:
-        asking.setattr(DataFacts, "asking", True)
-        card.show_facts()
-        before = card.sizeHint().height()
-    facts.facts = {
-        "source": "a.csv", "format": "CSV", "pairs": 9, "images": 9, "labels": {"kind": 3}, "bad": 0, "reasons": [],
-        "captions": [9], "samples": [f"/nowhere/{number}.png" for number in range(9)],
-    }  # fmt: skip
-    card.show_facts()
-    assert card.more.text()
-    assert card.sizeHint().height() == before
-
-
 def test_the_overlap_of_splits_is_shown_once_known(qtbot: QtBot, services: Services) -> None:
     facts = DataFacts(services)
     card = DataCard(facts)
@@ -263,13 +218,6 @@ def facts(**changed: Any) -> SourceFacts:
     return values | changed  # type: ignore[no-any-return]
 
 
-def test_only_known_errors_are_refused() -> None:
-    assert list(refusals(config("data.train="), {})) == ["data.train"]
-    assert refusals(config(), {}) == {}
-    assert refusals(config(), {"/t.csv": facts()}) == {}
-    assert sources(config("data.val=/v.csv")) == {"data.train": "/t.csv", "data.val": "/v.csv"}
-
-
 @pytest.mark.parametrize(
     ("settings", "known", "field", "words"),
     [
@@ -287,20 +235,9 @@ def test_errors_are_shown_at_their_field(settings: tuple[str, ...], known: Any, 
     assert words in problems[field]
 
 
-def test_bad_validation_data_are_refused_too() -> None:
-    problems = refusals(
-        config("data.val=/v.csv"), {"/t.csv": facts(), "/v.csv": Failure("/v.csv is empty; give data.")}
-    )
-    assert problems == {"data.val": "/v.csv is empty; give data."}
-
-
 @pytest.mark.parametrize("known", [Cancelled(), Lost("The worker exited."), Failure("KeyError: 'x'", "Traceback")])
 def test_a_failing_worker_gives_no_verdict_on_the_data(known: Failure) -> None:
     assert refusals(config(), {"/t.csv": known}) == {}
-
-
-def test_labels_of_shards_are_unknown() -> None:
-    assert refusals(config("data.label=kind"), {"/t.csv": facts(labels={}, sampled=True)}) == {}
 
 
 def test_every_source_is_requested_from_a_worker(qtbot: QtBot, tmp_path: Path) -> None:

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
-from PySide6.QtGui import QColor, QHelpEvent, QImage, QMouseEvent
-from PySide6.QtWidgets import QApplication, QToolTip
+from PySide6.QtCore import QPoint
+from PySide6.QtGui import QColor, QImage
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
-from sdgui.shared.views.canvas import ViewsCanvas, describe_rows
+from sdgui.shared.views.canvas import ViewsCanvas
 from sdgui.shared.views.drawing import Views, ViewsWork, views_of
-from sdgui.shared.views.preview import MOST, ViewsPreview, note_of
+from sdgui.shared.views.preview import ViewsPreview
 from sdgui.worker.data_verbs import DrawnViews
 from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Cancelled, Failure
@@ -120,62 +119,6 @@ def test_views_are_painted_in_a_grid_with_masks(canvas: ViewsCanvas) -> None:
     assert canvas.height() == tops[2] + canvas._side + 4 + 8
 
 
-def test_outdated_views_are_pale(canvas: ViewsCanvas, views: Views) -> None:
-    spot = at(canvas, 2, 0)
-    canvas.set_stale(True)
-    assert canvas.grab().toImage().pixelColor(spot) != RED
-    canvas.show_views(views)
-    assert canvas.grab().toImage().pixelColor(spot) == RED
-    canvas.set_stale(True)
-    canvas.set_stale(False)
-    assert canvas.grab().toImage().pixelColor(spot) == RED
-    assert canvas.accessibleDescription() == describe_rows(views)
-    canvas.show_views(None)
-    assert (canvas.height(), canvas.accessibleDescription(), canvas.text_at(spot)) == (0, "", "")
-
-
-def test_a_cell_describes_its_image_mask_and_partner(canvas: ViewsCanvas) -> None:
-    assert canvas.text_at(at(canvas, 0, 0)).splitlines() == [
-        "Strong, in batch 61", "a cat", "/p/a.png", "1 of 4 patches are hidden.", "1 of 4 patches are left out.",
-    ]  # fmt: skip
-    assert canvas.text_at(at(canvas, 1, 0)).splitlines()[-1] == "75.0 % of itself, pasted from a hat: /p/other.png"
-    assert "blended with" in canvas.text_at(at(canvas, 1, 1))
-    assert canvas.text_at(at(canvas, 2, 1)).splitlines() == ["Clean, in batch 62", "/p/b.png"]
-    assert canvas.text_at(QPoint(at(canvas, 0, 0).x(), 3)).splitlines() == ["a cat", "/p/a.png"], "the image itself"
-    assert canvas.text_at(QPoint(5, at(canvas, 0, 0).y())) == ""
-    assert canvas.text_at(QPoint(299, at(canvas, 0, 0).y())) == "" or canvas._column(QPoint(299, 0)) < 2
-    assert (
-        describe_rows(views_of(answer(), PIXELS)) == "2 images: The student sees Strong; Mixed; The teacher sees Clean"
-    )
-
-
-def test_hovering_a_cell_shows_its_description(canvas: ViewsCanvas, monkeypatch: pytest.MonkeyPatch) -> None:
-    tips: list[str] = []
-    monkeypatch.setattr(QToolTip, "showText", lambda _place, text, _over: tips.append(text))
-    for point in (at(canvas, 2, 1), QPoint(5, 5)):
-        QApplication.sendEvent(canvas, QHelpEvent(QEvent.Type.ToolTip, point, canvas.mapToGlobal(point)))
-    assert tips == [canvas.text_at(at(canvas, 2, 1)), ""]
-
-
-def test_a_double_click_opens_the_image(canvas: ViewsCanvas) -> None:
-    paths: list[str] = []
-    canvas.opened.connect(paths.append)
-    left, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
-    for point in (at(canvas, 1, 1), QPoint(5, 5)):
-        place = QPointF(point)
-        QApplication.sendEvent(
-            canvas, QMouseEvent(QEvent.Type.MouseButtonDblClick, place, canvas.mapToGlobal(place), left, left, keys)
-        )
-    assert paths == ["/p/b.png"]
-
-
-def test_cells_are_as_large_as_fit(canvas: ViewsCanvas, views: Views) -> None:
-    for width, side in ((100, 40), (300, 110), (2000, 160)):
-        canvas.resize(width, canvas.height())
-        assert canvas._side == side
-    assert canvas.minimumWidth() == 72 + 2 * 44
-
-
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_original_images_are_above_their_views(
     qtbot: QtBot, canvas: ViewsCanvas, tmp_path: Path, dark: bool
@@ -209,33 +152,6 @@ def preview(qtbot: QtBot, asked: list[Any]) -> ViewsPreview:
     preview = ViewsPreview(pool)
     qtbot.addWidget(preview, before_close_func=lambda _: pool.close())
     return preview
-
-
-def test_simultaneous_changes_are_drawn_once(qtbot: QtBot, preview: ViewsPreview, asked: list[Any]) -> None:
-    preview.show_config(CONFIG, range(20))
-    assert preview.seed.value() == 7
-    preview.step.setValue(40)
-    preview.seed.setValue(8)
-    qtbot.waitUntil(lambda: bool(asked))
-    ((config, step, rows, most),) = asked
-    assert (config.seed, step, rows, most) == (8, 40, list(range(MOST)), MOST)
-    assert preview.run_config() == CONFIG.model_copy(update={"seed": 8})
-    preview.show_config(CONFIG, [1])
-    assert preview.seed.value() == 8, "the seed that was chosen here stays"
-    qtbot.waitUntil(lambda: len(asked) == 2)
-    preview.show_config(None)
-    preview.show_config(CONFIG, [1])
-    assert preview.seed.value() == 8, "also when the config had errors in between"
-    preview.show_config(CONFIG.model_copy(update={"seed": 3}))
-    assert preview.seed.value() == 3, "a config with another has its own"
-
-
-def test_no_buttons_cover_the_values_of_step_and_seed(preview: ViewsPreview) -> None:
-    for box in (preview.step, preview.seed):
-        assert "down-button { width: 0" in box.styleSheet()
-        assert box.focusPolicy() == Qt.FocusPolicy.StrongFocus
-    assert (preview.step.accessibleName(), preview.seed.accessibleName()) == ("Step", "Seed")
-    assert (preview.step.minimum(), preview.seed.minimum(), preview.seed.maximum()) == (0, 0, 2**31 - 1)
 
 
 def test_a_config_with_errors_or_without_data_leaves_the_views_pale(
@@ -282,14 +198,6 @@ def test_drawing_again_advances_by_an_epoch_or_a_batch(preview: ViewsPreview, vi
     preview.opened.connect(paths.append)
     preview.canvas.opened.emit("/p/a.png")
     assert paths == ["/p/a.png"]
-
-
-def test_shown_views_as_text(views: Views) -> None:
-    assert note_of(views) == "epoch 3 · batches of 128 · 20 an epoch"
-    views_by_choice = views_of(answer(by_choice=False, skipped=[3, 4]), PIXELS)
-    assert note_of(views_by_choice).removeprefix(note_of(views)) == (
-        " · 2 in no batch of this epoch, whose last partial one is dropped · the images are those of the batch"
-    )
 
 
 def test_files_drawn_by_a_worker_are_read_and_removed_and_a_refusal_is_reported(qapp: object, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.store.queue import Slots
 from sdgui.store.records import BestPoint, MetricSummary, Place, Progress
-from sdgui.store.run_table.columns import band_width
 from sdgui.store.run_table.fields import FACTS, SHARES, fact
 from sdgui.store.run_table.parser import parse
 from sdgui.store.run_table.queries import RunQuery, SortKey
@@ -173,9 +172,3 @@ def test_sorting_puts_missing_values_last_in_both_directions(runs: tuple[Store, 
     assert order("progress", True) == ["one", "two", "new"]
     assert order("duration", True)[:2] == ["two", "one"]
     assert order("experiment", False) == ["new", "one", "two"]
-
-
-def test_proportions_are_grouped_by_five_percent(runs: tuple[Store, dict[int, str]]) -> None:
-    store, _ = runs
-    catalogue = store.catalogue()
-    assert [band_width(catalogue.field(name)) for name in ("val/R@1", "train/loss")] == [0.05, 0.1]

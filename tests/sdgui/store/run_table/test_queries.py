@@ -13,7 +13,6 @@ from core.spec.config import get_field, override
 from core.spec.presets import preset_config
 from sdgui.store.run_table import configs
 from sdgui.store.run_table.fields import fact, metric, setting, settings
-from sdgui.store.run_table.intervals import student_t
 from sdgui.store.run_table.parser import parse
 from sdgui.store.run_table.queries import RunQuery, SortKey
 from sdgui.store.run_table.tagging import TagChange
@@ -162,11 +161,6 @@ def test_only_differing_columns(filled: tuple[Store, list[int]]) -> None:
     assert store.differing_settings([ids[0], *GONE, ids[1]]) == ["seed"]
 
 
-def test_metrics_are_listed(filled: tuple[Store, list[int]]) -> None:
-    store, _ = filled
-    assert store.catalogue().metrics == ("train/loss", "val/student/image_to_text_R@1", TEACHER)
-
-
 def test_tags_and_notes_of_many_runs_are_changed_and_undone(store: Store) -> None:
     ids = fill(store)
     before = {one: (store.run(one).tags, store.run(one).note) for one in ids}
@@ -217,8 +211,3 @@ def test_configs_are_read_from_the_folders(
     monkeypatch.setattr(configs, "BINARY_JSON", binary)
     assert (file_store.fill_configs(), file_store.fill_configs()) == (1, 0)
     assert file_store.run_cells([run.id], [setting("preset")]) == {run.id: ("sd-clip",)}
-
-
-def test_quantiles_of_students_t() -> None:
-    for df in (1, 2, 5, 10, 11, 15, 30, 200):
-        assert student_t(df) == pytest.approx(stats.t.ppf(0.975, df), abs=2e-5)

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from PIL import Image
 from PySide6.QtCore import QItemSelectionModel, QSemaphore, QSize, Qt
-from PySide6.QtGui import QFontMetrics, QGuiApplication, QImage
+from PySide6.QtGui import QGuiApplication, QImage
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QMenu, QStyle
-from pytestqt.qtbot import QtBot
+from PySide6.QtWidgets import QMenu
 
 from core.spec.shards import member_path
-from sdgui.widgets.gallery.broken_text import broken_at_words
-from sdgui.widgets.gallery.delegate import two_lines
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.gallery.images import read_image
 from sdgui.widgets.gallery.thumbnail_files import SIDE, load_thumbnail
 from sdgui.widgets.gallery.thumbnail_service import ThumbnailService
 from sdgui.widgets.gallery.thumbnails import Thumbnails
-from sdgui.widgets.style.theme import Theme
 from tests.sdgui.widgets.gallery.conftest import filled
 
 
@@ -164,37 +159,6 @@ def test_drag_carries_files(gallery: Gallery, images: list[Path]) -> None:
     assert [url.toLocalFile() for url in data.urls()] == [str(images[0]), str(images[5])]
 
 
-def test_items_have_accessible_texts(gallery: Gallery, images: list[Path]) -> None:
-    filled(gallery, images)
-    text = gallery.model.data(gallery.model.index(3), Qt.ItemDataRole.AccessibleTextRole)
-    assert text == "image 3, correct, rank 4 · 0.970"
-
-
-def test_captions_take_two_lines_at_most(look: Theme) -> None:
-    font = look.font("small")
-    metrics = QFontMetrics(font)
-    lines = two_lines("a dog that runs after a ball on the grass of a very large park " * 3, font, metrics, 150)
-    assert len(lines) == 2
-    assert lines[1].endswith("…")
-    assert all(metrics.horizontalAdvance(line) <= 150 for line in lines)
-    assert two_lines("short", font, metrics, 150) == ["short"]
-    assert two_lines("", font, metrics, 150) == []
-    assert len(two_lines("x" * 500, font, metrics, 150)) == 2
-
-
-def test_the_placeholder_is_drawn_once_per_size(gallery: Gallery, images: list[Path]) -> None:
-    gallery.thumbnails.close()  # nothing is read any more
-    filled(gallery, images)
-    gallery.view.viewport().grab()
-    plates = dict(gallery._delegate._plates)
-    assert len(plates) == 1
-    gallery.view.viewport().grab()
-    assert gallery._delegate._plates == plates
-    gallery.set_thumbnail_size(200)
-    gallery.view.viewport().grab()
-    assert {side for side, _ in gallery._delegate._plates} == {128, 200}
-
-
 def test_selecting_copying_and_counting_use_ranges(gallery: Gallery, images: list[Path], qtbot) -> None:
     filled(gallery, images, 100)
     heard: list[list[int]] = []
@@ -234,22 +198,6 @@ def test_a_missing_file_is_grey_and_reported(gallery: Gallery, tmp_path: Path, q
     assert "missing" in gallery.model.data(gallery.model.index(0), Qt.ItemDataRole.AccessibleTextRole)
 
 
-def test_larger_cells_get_sharper_thumbnails(tmp_path: Path, qtbot) -> None:
-    path = tmp_path / "large.jpg"
-    Image.new("RGB", (900, 600), "red").save(path)
-    thumbnails = Thumbnails()
-    assert thumbnails.get(path) is None
-    qtbot.waitUntil(lambda: thumbnails.get(path) is not None, timeout=5000)
-    small = thumbnails.get(path)
-    assert small.image.width() == SIDE
-    thumbnails.set_side(400)
-    assert thumbnails.get(path) is small  # until the sharper one is there
-    assert not thumbnails.is_sharp(small)
-    qtbot.waitUntil(lambda: thumbnails.is_sharp(thumbnails.get(path)), timeout=5000)
-    assert thumbnails.get(path).image.width() == 512
-    thumbnails.close()
-
-
 def test_the_menu_opens_by_key_and_includes_panel_entries(gallery: Gallery, images: list[Path], qtbot) -> None:
     filled(gallery, images)
     menus: list[tuple[list[str], list[int]]] = []
@@ -268,16 +216,6 @@ def test_the_menu_opens_by_key_and_includes_panel_entries(gallery: Gallery, imag
     with qtbot.waitSignal(gallery.remove_requested) as signal:
         QTest.keyClick(gallery.view, Qt.Key.Key_Delete)
     assert signal.args == [[2]]
-
-
-def test_a_caption_with_emoji_wraps_where_it_fits(look: Theme) -> None:
-    font = look.font()
-    metrics = QFontMetrics(font)
-    text = "a dog \N{GRINNING FACE} and a cat \N{CAT} and \N{FOX FACE} " * 3
-    width = metrics.horizontalAdvance(text) // 5
-    lines = broken_at_words(text, font, metrics, width, 9)
-    assert " ".join(lines) == text.strip()
-    assert all(metrics.horizontalAdvance(line) <= width for line in lines)
 
 
 def test_an_image_in_a_tar_is_shown_like_any_other(tmp_path: Path, qapp: object) -> None:
@@ -300,26 +238,3 @@ def test_an_image_in_a_tar_is_shown_like_any_other(tmp_path: Path, qapp: object)
     assert "cut off" in read_image(Path(member_path(tar, 512, 10**6, "0.png")))[1]
     tar.unlink()
     assert load_thumbnail(path, None).missing
-
-
-@pytest.mark.parametrize("width", [330, 533, 700])
-@pytest.mark.parametrize("side", [64, 128])
-def test_a_row_of_cells_fills_the_width(qtbot: QtBot, width: int, side: int) -> None:
-    gallery = Gallery(None)
-    qtbot.addWidget(gallery)
-    gallery.set_items([GalleryItem(Path(f"/nowhere/{number}.png"), f"image {number}") for number in range(40)])
-    gallery.resize(700, 400)
-    gallery.show()
-    gallery.resize(width, 400)
-    gallery.set_thumbnail_size(side)
-    QApplication.processEvents()
-    view = gallery.view
-    bar = view.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent, None, view.verticalScrollBar())
-    room, cell = view.maximumViewportSize().width() - bar - 1, view.gridSize()
-    columns = room // cell.width()
-    assert cell.width() >= side
-    assert room - columns * cell.width() <= columns, "hardly a pixel a cell is left over"
-    first, last, below = (view.visualRect(gallery.model.index(row)) for row in (0, columns - 1, columns))
-    assert last.top() == first.top() < below.top(), "as many stand in a row as were reckoned with"
-    assert (first.left(), last.right() + 1) == (0, columns * cell.width())
-    gallery.close_threads()

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QLineEdit, QVBoxLayout, QWidget
 from sdgui.widgets.gallery import images
 from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.widgets.gallery.items import GalleryItem
-from sdgui.widgets.gallery.menu import copy_image, copy_paths
+from sdgui.widgets.gallery.menu import copy_image
 from tests.sdgui.widgets.gallery.conftest import filled
 
 
@@ -80,24 +80,6 @@ def test_the_preview_keeps_tab_and_closes_with_its_gallery(images: list[Path], q
     gallery.close_threads()
 
 
-def test_the_preview_is_panned_and_zoomed_by_keys(gallery: Gallery, images: list[Path], qtbot) -> None:
-    filled(gallery, images)
-    gallery.view.setCurrentIndex(gallery.model.index(2))
-    QTest.keyClick(gallery.view, Qt.Key.Key_Space)
-    preview = gallery._preview
-    qtbot.waitUntil(lambda: preview._is_full_image, timeout=5000)
-    QTest.keyClick(preview, Qt.Key.Key_Plus)
-    before = preview.fit().center()
-    QTest.keyClick(preview, Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
-    assert preview.fit().center().x() < before.x()
-    assert preview._path == images[2]
-    assert "62 × 40 px" in preview._facts()
-    QTest.keyClick(preview, Qt.Key.Key_0)
-    assert preview._zoom == 1.0
-    QTest.keyClick(preview, Qt.Key.Key_1)  # smaller than it fits: it stays fitting
-    assert preview.fit().width() >= 62
-
-
 @pytest.fixture
 def source_image(tmp_path: Path) -> Path:
     image = QImage(40, 30, QImage.Format.Format_RGB32)
@@ -128,15 +110,6 @@ def test_an_image_is_copied_once_it_is_read(qtbot, source_image: Path, held: thr
     assert clipboard.text() == "before"  # the window did not wait for it
     held.set()
     qtbot.waitUntil(lambda: clipboard.image().size() == QSize(40, 30))
-
-
-def test_a_newer_copy_wins(qtbot, source_image: Path, held: threading.Event) -> None:
-    second = GalleryItem(source_image.with_name("b.png"))
-    copy_image(GalleryItem(source_image))
-    copy_paths([second])
-    held.set()
-    qtbot.wait(100)
-    assert QGuiApplication.clipboard().text() == str(second.path)
 
 
 def test_an_unreadable_image_is_copied_as_its_path(qtbot, tmp_path: Path) -> None:

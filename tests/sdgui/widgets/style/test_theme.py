@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QObject
 from PySide6.QtGui import QColor, QPalette
-from PySide6.QtWidgets import QApplication, QLabel, QSpinBox, QWidget
+from PySide6.QtWidgets import QApplication, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
 from core.spec.run.status import RunState
 from sdgui.widgets.style.colors import DARK, LIGHT, Colors
-from sdgui.widgets.style.theme import SPACE, Theme, hide_steps, run_color, set_role, state_icon, theme
+from sdgui.widgets.style.theme import Theme, state_icon
 
 # Viénot, Brettel, Mollon 1999: linear RGB as a deuteranope and a protanope see it
 _BLINDNESS = {
@@ -81,23 +81,6 @@ def test_the_theme_switches_live(look: Theme, qapp: QApplication, qtbot) -> None
     assert qapp.palette().color(QPalette.ColorRole.Window) == QColor(LIGHT.window)
 
 
-def test_run_colors_repeat(look: Theme) -> None:
-    n = len(look.colors.runs)
-    assert len({run_color(index).rgb() for index in range(n)}) == n
-    assert run_color(0) == run_color(n)
-    assert theme() is look
-
-
-def test_a_role_may_change_while_shown(qtbot) -> None:
-    label = QLabel("text")
-    qtbot.addWidget(label)
-    label.show()
-    set_role(label, "error")
-    assert label.palette().color(QPalette.ColorRole.WindowText) == QColor(LIGHT.error)
-    set_role(label, "muted")
-    assert label.palette().color(QPalette.ColorRole.WindowText) == QColor(LIGHT.muted)
-
-
 class _Restyled(QObject):
     """Counts how often a widget is told of another style."""
 
@@ -122,12 +105,3 @@ def test_switching_styles_a_deep_widget_as_often_as_a_shallow_one(look: Theme, q
         widget.installEventFilter(counter)
     look.set_scheme("light" if look.dark else "dark")
     assert heard[-1].times == heard[0].times
-
-
-def test_a_spin_box_without_buttons_keeps_its_padding(look: Theme, qtbot: QtBot) -> None:
-    box = QSpinBox()
-    qtbot.addWidget(box)
-    hide_steps(box)
-    box.show()
-    assert box.lineEdit().textMargins().left() == SPACE
-    assert box.lineEdit().width() > box.width() - SPACE  # nothing stands beside the figures

@@ -26,14 +26,6 @@ def table(qtbot: QtBot) -> ClassTable:
     return made
 
 
-def test_rows_with_every_word_are_shown_and_counted(table: ClassTable) -> None:
-    assert table.count_label.isHidden()
-    table.filter_box.setText("RED pan")
-    assert table.visible_rows() == [2]
-    assert table.count_label.text() == "1 of 3"
-    assert not table.count_label.isHidden()
-
-
 def test_the_current_row_survives_sorting(table: ClassTable) -> None:
     table.set_current(0)
     table.sort_by(1)
@@ -44,24 +36,6 @@ def test_the_current_row_survives_sorting(table: ClassTable) -> None:
     assert table.current() == 0
     table.set_rows(ROWS)
     assert table.current() == -1
-
-
-def test_the_selection_refers_to_source_rows(table: ClassTable) -> None:
-    table.sort_by(1)
-    chosen: list[int] = []
-    table.row_activated.connect(chosen.append)
-    table.view.setCurrentIndex(table.model.index(2, 0))
-    table.view.doubleClicked.emit(table.model.index(2, 0))
-    table._activate_current()  # as Enter does
-    assert chosen == [0, 0]
-
-
-def test_copied_rows_have_a_header(table: ClassTable) -> None:
-    table.sort_by(1)
-    table.view.selectRow(1)
-    table.copy()
-    assert QGuiApplication.clipboard().text() == "Class\tImages\nred panda\t2"
-    QGuiApplication.clipboard().clear()
 
 
 def test_keys_select_and_copy_and_filter_and_header_have_accessible_names(qtbot: QtBot, table: ClassTable) -> None:

@@ -8,18 +8,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QPointF, QSettings, Qt
+from PySide6.QtCore import QSettings
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QMenu
 from pytestqt.qtbot import QtBot
 
 from core.spec.data.prompt_sets import read_prompts
-from sdgui.panels.classify.tabs.accuracy import AccuracyTab
-from sdgui.panels.classify.tabs.compare import difference_sentence
 from sdgui.panels.classify.tabs.confusion import PAGE, MatrixTab
 from sdgui.panels.classify.tabs.curves import CurvesTab
 from sdgui.panels.classify.tabs.mistakes import MistakesTab
-from sdgui.panels.classify.tabs.point_plot import PointLine, PointPlot
 from sdgui.shared.basket import Finding
 from sdgui.widgets.style.theme import theme
 from tests.sdgui.panels.classify.classifying import a_measure, a_result
@@ -67,12 +64,6 @@ def test_the_class_order_is_kept_for_the_next_result(tab: MatrixTab) -> None:
     assert tab.matrix.current() == (0, 0)
 
 
-def test_pairs_are_listed_by_their_images_with_the_share_of_the_true_class(tab: MatrixTab) -> None:
-    model = tab.pairs.model
-    rows = [[model.index(row, column).data() for column in range(4)] for row in range(model.rowCount())]
-    assert rows == [["fox", "cat", "3", "75.0 %"], ["cat", "dog", "1", "10.0 %"]]
-
-
 def test_finding_wraps_around_the_matches(tab: MatrixTab) -> None:
     tab.find_box.setText("O")  # dog and fox
     found = []
@@ -89,57 +80,6 @@ def test_finding_wraps_around_the_matches(tab: MatrixTab) -> None:
     tab.find_box.setText("o")
     tab.find_box.returnPressed.emit()
     assert tab.matrix.current() == (2, 2), "the next one as they stand"
-
-
-def test_buttons_zoom_and_hide_the_diagonal(tab: MatrixTab, monkeypatch: pytest.MonkeyPatch) -> None:
-    scale = tab.matrix.viewport().scale
-    tab.larger.click()
-    assert tab.matrix.viewport().scale >= scale
-    with monkeypatch.context() as only:
-        zoomed: list[float] = []
-        only.setattr(tab.matrix, "zoom", zoomed.append)
-        tab.larger.click()
-        tab.smaller.click()
-        assert zoomed == [1.5, 1 / 1.5]
-    with_diagonal = tab.matrix.image().copy()
-    tab.mistakes_only.click()
-    assert tab.matrix.mistakes_only
-    assert tab.matrix.image() != with_diagonal
-    tab.following.click()
-    assert tab.matrix.current() == (0, 1)
-
-
-def test_the_frame_surrounds_the_existing_cells(tab: MatrixTab) -> None:
-    view = tab.matrix.viewport()
-    x, y, side = round(view.area.x()), round(view.area.y()), round(3 * view.scale)
-    assert side + 20 < min(view.area.width(), view.area.height())
-    shown = tab.matrix.grab().toImage()
-    border = theme().color("border").rgb()
-    assert [shown.pixel(x + side, y + 20), shown.pixel(x + 20, y + side)] == [border, border]
-    assert border not in {shown.pixel(round(view.area.right()) + more, y + 20) for more in (-1, 0, 1)}
-
-
-@pytest.mark.parametrize("size", [(220, 700), (700, 220)])
-def test_all_classes_fit_into_a_narrow_or_low_matrix(tab: MatrixTab, size: tuple[int, int]) -> None:
-    tab.matrix.setParent(None)
-    tab.matrix.resize(*size)
-    tab.matrix.fit()
-    view = tab.matrix.viewport()
-    room = min(view.area.width(), view.area.height())
-    assert view.scale * 3 == pytest.approx(room) != max(view.area.width(), view.area.height())
-    tab.matrix.deleteLater()
-
-
-def test_a_high_dpi_screen_shows_the_same_cells(tab: MatrixTab, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = tab.matrix.image().copy()
-    monkeypatch.setattr(tab.matrix, "devicePixelRatioF", lambda: 2.0)
-    tab.matrix._redraw()
-    dense = tab.matrix.image()
-    assert (dense.width(), dense.height()) == (2 * plain.width(), 2 * plain.height())
-    places = [(x, y) for x in range(4, plain.width(), 20) for y in range(4, plain.height(), 20)]
-    same = [plain.pixel(x, y) == dense.pixel(2 * x, 2 * y) for x, y in places]
-    assert len({plain.pixel(x, y) for x, y in places}) > 2
-    assert sum(same) >= 0.95 * len(same), "but for what a line between two cells rounds to"
 
 
 def test_more_images_of_a_cell_are_requested_once_from_where_they_end(tab: MatrixTab) -> None:
@@ -163,20 +103,6 @@ def test_more_images_of_a_cell_are_requested_once_from_where_they_end(tab: Matri
     tab._request_more()
     assert len(asked) == 2
     assert len(tab.gallery.items()) == PAGE + 50
-
-
-def test_sizes_are_restored_except_the_editors(qtbot: QtBot, tab: MatrixTab, tmp_path: Path) -> None:
-    for split in (tab.split, tab.beside):
-        one, two = split.sizes()
-        split.setSizes([one - 30, two + 30])
-    tab.save()
-    kept = [split.saveState() for split in (tab.split, tab.beside)]
-    tab.prompts.click()
-    tab.save()
-    again = MatrixTab(tmp_path, tab._settings)
-    qtbot.addWidget(again)
-    assert [split.saveState() for split in (again.split, again.beside)] == kept
-    again.gallery.close_threads()
 
 
 def test_draft_prompts_are_shown_in_the_matrix_and_the_theme_is_followed(
@@ -216,38 +142,6 @@ def test_draft_prompts_are_shown_in_the_matrix_and_the_theme_is_followed(
     tab.matrix._restyle()
     assert len(seen) == 1
     assert tab.matrix.image() != before
-
-
-def test_stepping_through_mistakes_wraps_around(tab: MatrixTab) -> None:
-    tab.matrix.set_current(2, 0)
-    tab.matrix.next_mistake()
-    assert tab.matrix.current() == (0, 1)
-    tab.matrix.next_mistake(-1)
-    assert tab.matrix.current() == (2, 0)
-
-
-def test_a_zoomed_matrix_stays_inside_and_follows_the_selected_cell(qtbot: QtBot, tab: MatrixTab) -> None:
-    size = 60
-    every = list(range(size))
-    tab.show_result(a_result(cells=(every, every, [1] * size), classes=[f"c{i}" for i in every]))
-    matrix = tab.matrix
-    for _ in range(12):
-        matrix.zoom(1.5, QPointF(matrix.viewport().area.topLeft()))
-    assert (matrix.viewport().left, matrix.viewport().top) == (0.0, 0.0)
-    matrix.set_current(40, 50)
-    rows, columns = matrix.viewport().visible()
-    assert 40 in rows
-    assert 50 in columns
-    matrix.pan(1000, 1000)
-    view = matrix.viewport()
-    assert view.left + view.area.width() / view.scale == pytest.approx(size)
-    assert view.top + view.area.height() / view.scale == pytest.approx(size)
-    qtbot.keyClick(matrix, Qt.Key.Key_Home)
-    assert matrix.current() == (40, 0)
-    matrix.fit()
-    tab.resize(700, 420)
-    area = matrix.viewport().area
-    assert matrix.viewport().scale == pytest.approx(min(area.width(), area.height()) / size)
 
 
 def test_mistakes_are_numbered_and_requested_from_where_they_end(qtbot: QtBot, tmp_path: Path) -> None:
@@ -308,14 +202,6 @@ def test_mistakes_are_fixes_of_the_evaluated_data(qtbot: QtBot, tmp_path: Path) 
     tab.gallery.close_threads()
 
 
-def test_the_chart_is_readable_in_either_theme(qtbot: QtBot) -> None:
-    tab = AccuracyTab()
-    qtbot.addWidget(tab)
-    tab.ensurePolished()
-    tab.figure.ensurePolished()
-    assert tab.figure.font().pointSizeF() == pytest.approx(1.9 * theme().font("heading").pointSizeF(), abs=0.1)
-
-
 def test_curves_of_another_model_are_kept_until_it_is_shown(qtbot: QtBot) -> None:
     tab = CurvesTab()
     qtbot.addWidget(tab)
@@ -340,32 +226,3 @@ def test_curves_of_another_model_are_kept_until_it_is_shown(qtbot: QtBot) -> Non
     tab.set_busy(False)
     tab.fused.click()
     assert asked == [("fused", 7)]
-
-
-@pytest.mark.parametrize(
-    ("value", "significant", "expected"),
-    [
-        (0.1, True, "A is better than B: the first minus the second is +10.0 points (95 %: +5.0 to +15.0, paired)."),
-        (-0.1, True, "B is better than A: the first minus the second is −10.0 points (95 %: −15.0 to −5.0, paired)."),
-        (0.1, False, "No significant difference: A minus B is +10.0 points (95 %: +5.0 to +15.0); "),
-    ],
-)
-def test_a_difference_as_text(value: float, significant: bool, expected: str) -> None:
-    interval = {"low": value - 0.05, "high": value + 0.05}
-    one = {"value": value, "interval": interval, "significant": significant}
-    assert difference_sentence(one, "A", "B").startswith(expected)
-
-
-def test_the_hovered_point_is_the_nearest_on_the_drawn_axis(qtbot: QtBot) -> None:
-    plot = PointPlot("Accuracy", "C")
-    qtbot.addWidget(plot)
-    plot.resize(500, 300)
-    plot.show()
-    plot.set_lines([PointLine("probe", (0.001, 0.1, 10.0), (0.2, 0.5, 0.4), (None, 0.4, None), (None, 0.6, None))])
-    box = plot._plot.getViewBox()
-    for x, told in ((-2.8, "20.0"), (-1.2, "50.0"), (0.9, "40.0")):  # powers of ten
-        plot._show_nearest(box.mapViewToScene(QPointF(x, 0.4)))
-        assert told in plot.readout.text()
-    assert "(40.0 to 60.0)" in plot.sentence(plot.lines()[0])
-    plot._show_nearest(QPointF(-50.0, -50.0))
-    assert plot.readout.text() == "● probe"

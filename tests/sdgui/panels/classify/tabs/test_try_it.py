@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QSettings
-from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.tabs.try_it import TryTab
@@ -80,46 +79,6 @@ def test_an_image_removed_and_added_again_is_requested_again(tried: Tried) -> No
     tried.asked.clear()
     tried.tab.add(tried.paths[:1])
     assert tried.asked == [([tried.paths[0]], [], True)]
-
-
-def test_an_unreadable_image_shows_the_reason_while_selected(tried: Tried) -> None:
-    why = "It is no image."
-    tried.tab.show_answer({"images": [{"image": tried.paths[0], "probe": None, "zero_shot": None, "error": why}]})
-    tried.answer(tried.paths[1], "cat")
-    assert (tried.tab.line.text(), tried.tab.line.isVisible()) == (why, True)
-    tried.choose(1)
-    assert (tried.tab.line.text(), tried.tab.line.isVisible(), tried.shown) == ("", False, ["cat"])
-    tried.choose(0)
-    assert (tried.tab.line.isVisible(), tried.shown) == (True, [])
-
-
-def test_images_are_added_once_selected_and_all_removed(
-    qtbot: QtBot, tried: Tried, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tab = tried.tab
-    tried.answer(tried.paths[0], "cat")
-    tried.asked.clear()
-    tab.add([tried.paths[1], tried.paths[1]])
-    assert (tab.gallery.model.rowCount(), tried.asked) == (3, []), "they are there"
-    new = [str(tmp_path / name) for name in ("new.png", "newer.png")]
-    tab.add([new[0], new[0], new[1]])
-    assert (tab.gallery.model.rowCount(), tab.current()) == (5, new[0]), "the first new one is looked at"
-    assert tried.asked == [([new[0]], [], True)]
-    assert not tab._typing.isActive(), "it is asked for once"
-    answers: list[list[str]] = [[], ["/a.png"]]
-    taken: list[list[str]] = []
-    monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_: (answers.pop(0), ""))
-    monkeypatch.setattr(tab.drop, "take_paths", taken.append)
-    tab.choose.click()
-    tab.choose.click()
-    assert taken == [[Path("/a.png")]]
-    tab._remove([4])
-    tried.choose(0)
-    assert tried.shown == ["cat"]
-    tab._remove([1])
-    assert tried.shown == ["cat"], "another was removed"
-    tab.clear.click()
-    assert (tab.gallery.model.rowCount(), tab.current(), tried.shown) == (0, "", [])
 
 
 def test_names_come_from_the_data_and_update_while_typing(qtbot: QtBot, tried: Tried) -> None:

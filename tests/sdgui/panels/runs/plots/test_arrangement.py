@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QEvent, QPoint, Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QApplication, QInputDialog, QMenu
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.runs.plots.arrangement import PINNED, SELECTION, Arrangement
 from sdgui.panels.runs.plots.grid import PlotGrid
-from sdgui.panels.runs.plots.legend import PlotLegend
-from sdgui.panels.runs.plots.toolbar import PlotToolbar
 
 RECALL, LOSS, RATE = "val/student/mean_recall", "train/loss", "train/lr"
 
@@ -91,25 +89,6 @@ def test_shortcuts_of_the_grid(qtbot: QtBot, grid: PlotGrid) -> None:
     assert grid._maximized is None
 
 
-def test_a_plots_menu_maximises_it_and_shows_everything(grid: PlotGrid) -> None:
-    loss = grid._cards[LOSS].canvas
-    assert loss is not None
-
-    def choose(title: str) -> None:
-        loss.menu_requested.emit(QPoint(5, 5))
-        menu = QApplication.activePopupWidget()
-        assert isinstance(menu, QMenu)
-        next(action for action in menu.actions() if action.text() == title).trigger()
-        menu.close()
-
-    choose("Maximise")
-    assert grid._maximized == LOSS
-    loss.view_changed.emit(2.0, 3.0)
-    choose("Show all")
-    assert not grid.toolbar.reset.isEnabled()
-    assert grid._maximized == LOSS
-
-
 def test_metrics_are_combined_in_one_plot_and_separated_again(grid: PlotGrid) -> None:
     loss, rate = grid._cards[LOSS], grid._cards[RATE]
     assert loss.canvas is not None
@@ -175,179 +154,3 @@ def test_the_wheel_zooms_a_maximised_plot_and_scrolls_otherwise(grid: PlotGrid) 
         grid.maximize(maximised)
         assert card.canvas._wheel_needs_ctrl is needs
         assert tip in card._button.toolTip()
-
-
-def test_a_lazily_drawn_plot_is_like_the_others(qtbot: QtBot, grid: PlotGrid) -> None:
-    grid.set_log(True)
-    grid.set_smoothing(0.5)
-    grid.set_x_mode("time")
-    loss = grid._cards[LOSS].canvas
-    assert loss is not None
-    loss.view_changed.emit(2.0, 3.0)
-    grid.append("r1", "train/contrastive", 1, 1.0)
-    grid.append("r1", "val/student/top1", 1, 1.0)
-    late = [grid._cards[metric] for metric in ("train/contrastive", "val/top1")]
-    for card in late:
-        grid._seen(card)
-        assert card.canvas is not None
-        assert (card.canvas._curves.log, card.canvas._curves.x_mode) == (True, "time")
-        assert card.canvas.view_range()[0] == pytest.approx((2.0, 3.0))
-    assert [card.canvas._curves.smooth for card in late if card.canvas is not None] == [True, False]
-    for metric in (LOSS, RECALL):
-        grid.set_x_mode("step")
-        assert grid._view is None, metric
-
-
-def test_the_current_step_is_marked_again_when_the_mouse_leaves(grid: PlotGrid) -> None:
-    loss, rate = grid._cards[LOSS].canvas, grid._cards[RATE].canvas
-    assert loss is not None
-    assert rate is not None
-    grid.pin_step(4)
-    assert (loss._cross.isVisible(), loss._cross.value()) == (True, 4.0)
-    loss.hovered.emit(6.0)
-    assert (rate._cross.value(), loss._cross.value()) == (6.0, 4.0), "the one under the mouse marks its own"
-    loss.hovered.emit(None)
-    assert (rate._cross.value(), loss._cross.value()) == (4.0, 4.0)
-    grid.set_x_mode("time")
-    grid.pin_step(4)
-    assert not loss._cross.isVisible(), "a step is no time"
-    grid.set_x_mode("step")
-    grid.pin_step(None)
-    assert not loss._cross.isVisible()
-
-
-def test_points_and_hidden_runs_of_the_grid(qtbot: QtBot, grid: PlotGrid) -> None:
-    steps, values = grid.points("r1", LOSS)
-    assert (steps.tolist(), values[1]) == (list(range(1, 9)), 0.5)
-    assert [len(point) for point in grid.points("r1", "diag/unknown")] == [0, 0]
-    assert [len(point) for point in grid.points("nobody", LOSS)] == [0, 0]
-    grid.set_points("r2", LOSS, [1, 500], [1.0, 2.0])
-    loss = grid._cards[LOSS].canvas
-    assert loss is not None
-    qtbot.waitUntil(lambda: loss._shared_extent == (1.0, 500.0))
-    grid.set_run_visible("r2", False)
-    qtbot.waitUntil(lambda: loss._shared_extent == (1.0, 8.0))
-    assert grid.legend._rows["r2"].checkState() == Qt.CheckState.Unchecked
-    assert {card_id for card_id, _ in grid.shown().curves} == {LOSS, RATE, "val/mean_recall"}
-    assert {curve.group for _, curve in grid.shown().curves} == {"r1"}
-    loss.redraw()
-    grid.set_run("r2", "renamed", 3)
-    assert loss._timer.isActive(), "it is drawn in its new colour soon"
-    assert grid.legend._rows["r2"].text() == "renamed"
-    assert {
-        series.visible for card in grid._cards.values() for series in card.series.values() if series.group == "r2"
-    } == {False}
-    grid.set_run_visible("r2", True)
-    qtbot.waitUntil(lambda: loss._shared_extent == (1.0, 500.0))
-    grid.remove_run("nobody")
-    grid.remove_run("r2")
-    qtbot.waitUntil(lambda: loss._shared_extent == (1.0, 8.0))
-    assert grid.legend.keys() == ["r1"]
-
-
-def test_a_group_is_shown_hidden_and_alone_with_all_of_its_runs(grid: PlotGrid) -> None:
-    grid.set_run("r3", "third", 2)
-    grid.set_points("r3", LOSS, [1, 2], [1.0, 2.0])
-    received: list[tuple[object, ...]] = []
-    grid.run_visibility_changed.connect(lambda *args: received.append(args))
-    grid.grouping.set_groups({"r1": "both", "r2": "both", "r3": "other", "gone": "both"})
-    assert grid.grouping.members("both") == ["r1", "r2"]
-    grid.legend.toggled.emit("both", False)
-    assert received == [("r1", False), ("r2", False)]
-    grid.legend.soloed.emit("both")
-    assert received[2:] == [("r1", True), ("r2", True), ("r3", False)]
-    due = grid.grouping._timer
-    for change in (
-        lambda: grid.append("r3", LOSS, 3, 1.5),
-        lambda: grid.set_run_visible("r3", True),
-        lambda: grid.set_x_mode("time"),
-    ):
-        due.stop()
-        change()
-        assert due.isActive(), "means are recomputed"
-    grid.set_run_visible("r3", False)
-    grid.toolbar.means.setChecked(False)
-    due.stop()
-    grid.append("r3", LOSS, 4, 1.5)
-    assert not due.isActive()
-    assert grid.grouping.members("r3") == ["r3"]
-    assert grid.legend._rows["r3"].checkState() == Qt.CheckState.Unchecked
-
-
-def test_the_legend_reports_hover_clicks_and_keys(qtbot: QtBot) -> None:
-    legend = PlotLegend()
-    qtbot.addWidget(legend)
-    heard: list[tuple[object, ...]] = []
-    legend.hovered.connect(lambda *args: heard.append(("hovered", *args)))
-    legend.toggled.connect(lambda *args: heard.append(("toggled", *args)))
-    legend.soloed.connect(lambda *args: heard.append(("soloed", *args)))
-    for number, key in enumerate("ab"):
-        legend.set_entry(key, f"run {key}", number)
-    legend.show()
-    legend.set_shown("a", False)
-    legend.set_shown("nobody", False)
-    legend.set_entry("a", "first", 0)
-    assert legend.item(0).checkState() == Qt.CheckState.Unchecked, "a new name keeps its state"
-    assert (heard, legend.item(0).text()) == ([], "first")
-    legend.itemEntered.emit(legend.item(1))
-    legend.itemDoubleClicked.emit(legend.item(1))
-    QApplication.sendEvent(legend, QEvent(QEvent.Type.Leave))
-    assert heard == [("hovered", "b"), ("soloed", "b"), ("hovered", "")]
-    legend.setCurrentRow(0)
-    qtbot.keyClick(legend, Qt.Key.Key_Space)
-    qtbot.keyClick(legend, Qt.Key.Key_Space)
-    assert heard[3:] == [("hovered", "a"), ("toggled", "a", True), ("toggled", "a", False)]
-    qtbot.mouseClick(legend.viewport(), Qt.MouseButton.LeftButton, pos=legend.visualItemRect(legend.item(1)).center())
-    assert heard[-1] == ("toggled", "b", False)
-    qtbot.keyClick(legend, Qt.Key.Key_Up)
-    assert (legend.currentRow(), heard[-1]) == (0, ("hovered", "a"))
-    legend.clearFocus()
-    legend.resize(200, 200)
-    off = legend.grab().toImage()
-    row, x = legend.visualItemRect(legend.item(0)).center().y(), legend.viewport().width() - 4
-    assert off.pixel(x, row) == off.pixel(x, 190), "a row that nobody points at is not highlighted"
-    legend.set_shown("b", True)
-    on = legend.grab().toImage()
-    assert on != off, "what is hidden is pale"
-    legend.set_entry("b", "run b", 5)
-    assert legend.grab().toImage() != on, "in its colour"
-    legend.remove("nobody")
-    legend.remove("a")
-    assert (legend.keys(), legend.count(), legend.item(0).text()) == (["b"], 1, "run b")
-    legend.clear()
-    assert (legend.keys(), legend.count()) == ([], 0)
-    legend.set_entry("b", "again", 0)
-    assert legend.item(0).checkState() == Qt.CheckState.Checked
-
-
-def test_the_toolbar_shows_the_smoothing_weight_and_reports_changes(qtbot: QtBot) -> None:
-    toolbar, heard = PlotToolbar(), list[object]()
-    qtbot.addWidget(toolbar)
-    for signal in (
-        toolbar.smoothing_changed, toolbar.log_changed, toolbar.x_mode_changed, toolbar.searched, toolbar.means_changed
-    ):  # fmt: skip
-        signal.connect(heard.append)
-    toolbar.reset_requested.connect(lambda: heard.append("reset"))
-    toolbar.export_requested.connect(lambda row: heard.append(row.title))
-    for weight, text in ((0.6, "0.60"), (0.99, "0.99"), (0.995, "0.995")):
-        toolbar.set_smoothing(weight)
-        assert toolbar._weight.text() == text
-    toolbar.log.click()
-    toolbar.set_x_mode("time")
-    assert toolbar.mode == "time"
-    toolbar.search.setText("loss")
-    assert (toolbar.reset.isEnabled(), toolbar.means.isEnabled()) == (False, False)
-    toolbar.reset.setEnabled(True)
-    toolbar.reset.click()
-    toolbar.means.setEnabled(True)
-    toolbar.means.click()
-    assert heard == [0.6, 0.99, 0.995, True, "time", "loss", "reset", True]
-    toolbar.show()
-    toolbar.export.click()
-    menu = QApplication.activePopupWidget()
-    assert isinstance(menu, QMenu)
-    assert menu.toolTipsVisible()
-    first = menu.actions()[0]
-    first.trigger()
-    menu.close()
-    assert heard[-1] == first.text()

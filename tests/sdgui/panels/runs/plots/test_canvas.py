@@ -64,28 +64,6 @@ def test_a_spike_of_one_point_in_100000_is_visible(plot: PlotCanvas, spike: int,
     assert len(rows) > 0.9 * (max(rows) - min(rows))
 
 
-def test_a_spike_is_drawn_at_its_position(plot: PlotCanvas) -> None:
-    y = np.full(1_000, 1.0)
-    y[620] = 10.0
-    curve(plot, "a", np.arange(1_000), y, color=RED)
-    image = draw(plot)
-    point = plot._box.mapViewToScene(QPointF(620, 9))
-    row = [image.pixelColor(x, round(point.y())) for x in range(image.width())]
-    red = [(x + 0.5, color.red() - color.green()) for x, color in enumerate(row) if color.red() > color.green() + 40]
-    middle = sum(x * much for x, much in red) / sum(much for _, much in red)
-    assert abs(middle - point.x()) < 0.6
-
-
-def test_the_spike_is_visible_when_zoomed(plot: PlotCanvas) -> None:
-    y = np.full(100_000, 1.0)
-    y[50_000] = 10.0
-    curve(plot, "a", np.arange(100_000), y, color=RED)
-    for half in (40_000, 3_000, 50):
-        plot.show_x(50_000 - half, 50_000 + half)
-        rows = rows_of(draw(plot), RED)
-        assert max(rows) - min(rows) > 300, half
-
-
 def test_a_gap_has_no_line_and_marks_non_finite_values(plot: PlotCanvas) -> None:
     y = np.ones(1000)
     y[400:600] = np.inf
@@ -110,37 +88,6 @@ def test_a_log_scale_without_positive_values_works(plot: PlotCanvas, qtbot) -> N
     draw(plot)
 
 
-def test_a_single_point_is_a_dot(plot: PlotCanvas) -> None:
-    curve(plot, "a", [5], [0.5], color=RED)
-    assert len(rows_of(draw(plot), RED)) >= 3
-
-
-def test_raw_values_are_faint_behind_smoothed_ones(plot: PlotCanvas) -> None:
-    y = np.tile([0.0, 1.0], 5000)
-    curve(plot, "a", np.arange(10_000), y, color=RED).set_weight(0.99)
-    plot.set_smooth(True)
-    image = draw(plot)
-    strong = rows_of(image, RED)
-    faint = {QColor(image.pixel(x, image.height() // 3)).name() for x in range(image.width())} - {RED.name(), "#ffffff"}
-    assert max(strong) - min(strong) < 420
-    assert any(QColor(name).red() > 240 and QColor(name).green() < 220 for name in faint)
-
-
-def test_hovering_reads_every_curve(plot: PlotCanvas) -> None:
-    curve(plot, "a", [0, 10, 20], [1, 2, 3], name="first", color=RED)
-    curve(plot, "b", [0, 9, 20], [5, 6, 7], name="<b>second</b>", color=BLUE)
-    curve(plot, "c", [0, 1], [5, 6], name="ended", color=BLUE)
-    draw(plot)
-    readings = plot.readings(10.2)
-    assert [(r.name, r.at, r.value) for r in readings] == [("<b>second</b>", 9, 6), ("first", 10, 2)]
-    plot._mouse_moved(plot._box.sceneBoundingRect().center())
-    text = plot._readout.text()
-    assert "step 10" in text
-    assert "&lt;b&gt;second" in text
-    assert plot._readout.isVisible()
-    assert "step 9" in text  # the other curve's nearest point is another one
-
-
 def test_the_readout_follows_the_mouse(plot: PlotCanvas, qtbot) -> None:
     curve(plot, "a", [0, 10, 20], [1, 2, 3], name="first", color=RED)
     draw(plot)
@@ -160,14 +107,6 @@ def test_the_readout_follows_the_mouse(plot: PlotCanvas, qtbot) -> None:
         plot._mouse_moved(gone)
         assert not plot._readout.isVisible(), "beside the curves, or without any"
         assert places[-1] is None
-
-
-def test_time_axis(plot: PlotCanvas) -> None:
-    curve(plot, "a", [0, 10], [1, 2], times=[0.0, 120.0])
-    plot.set_x_mode("time")
-    draw(plot)
-    (low, high), _ = plot.view_range()
-    assert low < 0 < 120 < high < 130
 
 
 def test_the_view_follows_data_until_zoomed_and_after_reset(plot: PlotCanvas, qtbot) -> None:
@@ -201,14 +140,6 @@ class _Wheel:
     def accept(self) -> None: ...
 
 
-def test_new_points_are_drawn_on_refresh(plot: PlotCanvas, qtbot) -> None:
-    series = curve(plot, "a", [0], [1.0])
-    with qtbot.waitSignal(plot.redrawn, timeout=2000):
-        series.append([1, 2], [2.0, 3.0])
-        plot.refresh()
-    assert "3" in plot.accessibleDescription()
-
-
 def test_many_changes_are_one_redraw(plot: PlotCanvas, qtbot) -> None:
     series = curve(plot, "a", [0], [1.0])
     draws: list[int] = []
@@ -219,15 +150,6 @@ def test_many_changes_are_one_redraw(plot: PlotCanvas, qtbot) -> None:
             plot.refresh()
     qtbot.wait(120)
     assert len(draws) <= 3
-
-
-def test_an_empty_plot_shows_its_text(plot: PlotCanvas) -> None:
-    curve(plot, "a", [0, 1], [1, 2])
-    draw(plot)
-    assert not plot._empty.isVisible()
-    plot.remove("a")
-    draw(plot)
-    assert plot._empty.isVisible()
 
 
 def test_png_svg_and_csv_exports(plot: PlotCanvas, tmp_path: Path) -> None:
@@ -263,16 +185,6 @@ def test_png_svg_and_csv_exports(plot: PlotCanvas, tmp_path: Path) -> None:
     assert min(ends) >= -1
     with pytest.raises(OSError, match=r"No such file.*nowhere/a.png"):
         save_figure(plots, str(tmp_path / "nowhere" / "a.png"), "png")
-
-
-def test_colors_follow_the_theme(plot: PlotCanvas, look) -> None:
-    curve(plot, "a", np.arange(100), np.arange(100), color=1)
-    light = QColor(look.colors.runs[1])
-    assert rows_of(draw(plot), light)
-    look.set_scheme("dark")
-    image = draw(plot)
-    assert rows_of(image, QColor(look.colors.runs[1]))
-    assert not rows_of(image, light)
 
 
 def test_no_reference_to_none_is_leaked(qtbot, qapp: QApplication) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QRect, Qt
+from PySide6.QtCore import QRect
 from PySide6.QtGui import QColor, QImage
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.runs.plots.canvas import PlotCanvas
-from sdgui.panels.runs.plots.export import Figure, LegendEntry, ShownPlots, legend_of, save_figure
+from sdgui.panels.runs.plots.export import Figure, LegendEntry, ShownPlots, save_figure
 from sdgui.panels.runs.plots.grid import PlotGrid
 from sdgui.panels.runs.plots.series import Series
 
@@ -185,9 +185,3 @@ def test_unavailable_formats_are_not_offered(grid: PlotGrid) -> None:
     grid.set_run_visible("a", True)
     grid.maximize("diag/none")
     assert offered() == ["CSV"], "the maximised plot is empty"
-
-
-def test_solid_and_dashed_are_explained_only_where_both_occur() -> None:
-    solid, dashed = Series("a", style=Qt.PenStyle.SolidLine), Series("b", style=Qt.PenStyle.DashLine)
-    assert [entry.name for entry in legend_of([("run", 0)], [solid])] == ["run"]
-    assert [entry.dashed for entry in legend_of([("run", 0)], [solid, dashed])] == [False, False, True]

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QFileDialog
 
 from sdgui.panels.runs.plots.grid import PlotGrid
@@ -137,15 +136,6 @@ def test_linked_plots_share_the_time_range(grid: PlotGrid) -> None:
     assert [curve.x("time").tolist() for curve in curves] == [[1.0, 300.0], [300.0], [300.0]]
 
 
-def test_the_reset_button_follows_the_data_again(grid: PlotGrid) -> None:
-    loss = grid._cards["train/loss"].canvas
-    assert loss is not None
-    loss._user_moved(True, False)
-    assert grid.toolbar.reset.isEnabled()
-    QTest.mouseClick(grid.toolbar.reset, Qt.MouseButton.LeftButton)
-    assert not grid.toolbar.reset.isEnabled()
-
-
 def test_axes_are_linked(grid: PlotGrid, qtbot) -> None:
     loss, recall = (grid._cards[name].canvas for name in grid.metrics())
     assert loss is not None
@@ -215,19 +205,6 @@ def test_log_time_and_export(grid: PlotGrid, tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "a.svg").stat().st_size > 1000
     actions["CSV"].trigger()  # the dialog asked about "b", not about the file that is there
     assert grid.message.text == f"Export failed: {tmp_path / 'b.csv'} already exists; choose another name."
-
-
-def test_a_cards_button_maximises_it_and_restores_all(grid: PlotGrid) -> None:
-    card = grid._cards["train/loss"]
-    for maximised in ("train/loss", None):
-        card._button.click()
-        assert grid._maximized == maximised
-
-
-def test_renaming_keeps_points(grid: PlotGrid) -> None:
-    grid.set_run("r1", "renamed", 4)
-    series = next(iter(grid._cards["train/loss"].series.values()))
-    assert (series.name, series.color, len(series)) == ("renamed", 4, 49)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,6 @@ from sdgui.panels.runs.table.views import SavedViews
 from sdgui.store.records import BestPoint, Progress
 from sdgui.store.run_table.fields import metric
 from sdgui.store.store import Store
-from sdgui.widgets.style.theme import SPACE
 from tests.sdgui.panels.runs.table.tabling import settle, shown
 from tests.sdgui.store.run_table.listing import TEACHER
 from tests.sdgui.store.run_table.test_step_values import RECALL as AT_RECALL
@@ -67,13 +66,6 @@ def test_a_run_that_changes_while_the_table_is_hidden_is_read_when_shown(
     assert read == []
     table.show()
     qtbot.waitUntil(lambda: read == [{filled[1][0]}])
-
-
-def test_the_state_column_fits_the_longest_state(table: RunTable) -> None:
-    column = [field.name for field in table.model.fields].index("state")
-    words = max(table.view.fontMetrics().horizontalAdvance(str(state)) for state in RunState)
-    icon, margins = table.view.iconSize().width(), 2 * SPACE
-    assert table.view.columnWidth(column) >= (icon if icon > 0 else 16) + words + margins
 
 
 def test_groups_show_means_and_open_by_keys(qtbot: QtBot, table: RunTable) -> None:
@@ -197,18 +189,6 @@ def test_clicking_a_header_sorts(qtbot: QtBot, table: RunTable) -> None:
     assert table.arrangement.sort[0][0] == NAME
 
 
-def test_the_names_scroll_with_their_rows(qtbot: QtBot, table: RunTable) -> None:
-    table.resize(500, 160)
-    table.show()
-    qtbot.waitExposed(table)
-    rows, names = table.view.verticalScrollBar(), table.view._frozen.verticalScrollBar()
-    assert rows.maximum() >= 3
-    rows.setValue(3)
-    assert names.value() == 3
-    names.setValue(1)
-    assert rows.value() == 1
-
-
 def test_ticking_a_group_ticks_its_runs_and_at_most_200_are_overlaid(
     qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,19 +254,6 @@ def test_the_selection_survives_reloaded_rows(table: RunTable, filled: tuple[Sto
     assert (received, listed) == ([run_id], [3])
 
 
-def test_the_width_of_a_column_is_saved_and_restored(table: RunTable, tmp_path: Path) -> None:
-    table.show_layout(TableLayout(columns=(NAME, RATE)))
-    settle(table)
-    for _ in range(2):
-        table.view.horizontalHeader().resizeSection(1, 137)
-        assert table.arrangement.widths == {RATE: 137}
-        saved = SavedViews(QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)).current()
-        assert (saved.widths, saved.columns) == ({RATE: 137}, (NAME, RATE))
-        table.show_layout(TableLayout(columns=(NAME, RATE), widths={RATE: 90}))
-        settle(table)
-        assert table.view.columnWidth(1) == 90
-
-
 def test_rows_follow_active_runs(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
     store, runs = filled
     table._later.setInterval(0)
@@ -330,18 +297,3 @@ def test_rows_follow_active_runs(qtbot: QtBot, table: RunTable, filled: tuple[St
     report(runs[0], 0.95, RunState.DONE)
     assert table.bar.filter.text() == "state = done", "what is being typed stays"
     assert table.model.rowCount() == len(runs) - 1, "a run that ended is no longer among those that run"
-
-
-def test_groups_toggled_during_a_reload_stay_so(table: RunTable) -> None:
-    table.show_layout(table.arrangement.grouped_by(RATE))
-    settle(table)
-    closed = table.model.rowCount()
-    table.refresh()
-    table.model.toggle_group(table.model.index(0, 0))
-    settle(table)
-    settle(table)  # the rows, then those of the group
-    assert table.model.rowCount() == closed + 3
-    table.refresh()
-    table.model.toggle_group(table.model.index(0, 0))
-    settle(table)
-    assert table.model.rowCount() == closed

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QPoint, QRect, QSize
 
 from sdgui.panels.runs.compare.settings import _best
-from sdgui.panels.runs.plots.readout import place_beside
 from sdgui.panels.runs.table.cells import (
     Style,
     band_text,
     group_title,
-    is_numeric,
     mean_text,
-    short_metric,
     style_of,
     text_of,
-    tip_of,
-    title_of,
 )
-from sdgui.panels.runs.table.completion import MOST, Completion, completions
 from sdgui.panels.runs.table.layout import DEFAULT_COLUMNS, MOST_COLUMNS, TableLayout, fields_of
 from sdgui.store.run_table.fields import Catalogue, Field, fact, metric, setting
 from sdgui.store.run_table.intervals import Mean
-from sdgui.widgets.style.theme import SPACE
 
 LOSS, RECALL, RATE = metric("train/loss"), metric("val/student/mean_recall"), setting("optim.learning_rate")
 CATALOGUE = Catalogue(["train/loss", "val/student/image_to_text_R@1", "val/teacher/mean_recall"])
@@ -111,27 +102,6 @@ def test_bands_start_at_their_boundaries() -> None:
     assert group_title([fact("recipe")], [None], "x") == "Recipe: none"
 
 
-def test_headers_and_tooltips() -> None:
-    many = metric("val/R@1", "best", ("val/student/R@1", "val/teacher/R@1"))
-    assert short_metric("val/student/image_to_text_R@1") == "student image → text R@1"
-    assert title_of(replace(LOSS, aggregate="last")) == "loss (last)"
-    assert title_of(replace(LOSS, aggregate="at", step=1200)) == "loss at 1\u2009200"
-    assert title_of(fact("metric")) == "Best recall, %"
-    assert title_of(RATE) == "optim.learning_rate"
-    assert tip_of(fact("step")) == "Steps trained so far\nIn a filter: step"
-    assert tip_of(RATE) == "Setting optim.learning_rate"
-    assert tip_of(LOSS) == "Best value of train/loss\nIn a filter: train/loss"
-    assert tip_of(many) == "Best value of the best of val/student/R@1, val/teacher/R@1\nIn a filter: val/R@1"
-    assert tip_of(replace(LOSS, aggregate="last")).startswith("Last value of train/loss\nIn a filter: last(train/loss)")
-    tip = tip_of(replace(LOSS, aggregate="at", step=1200))
-    assert tip.startswith("Last value up to step 1\u2009200, for runs that have reached it, of train/loss")
-    for field, value, right in (
-        (LOSS, None, True), (fact("created"), 1.0, True), (fact("note"), "x", False), (RATE, 0.1, True),
-        (RATE, True, False), (RATE, "auto", False),
-    ):  # fmt: skip
-        assert is_numeric(field, value) == right
-
-
 @pytest.mark.parametrize(
     ("field", "values", "best"),
     [
@@ -179,45 +149,3 @@ def test_a_sort_keeps_three_keys_and_starts_in_the_useful_direction() -> None:
     assert layout.sorted_by("last(val/mean_recall)").sort[0][1]
     assert not layout.sorted_by("last(train/loss)").sort[0][1]
     assert [field.name for field in fields_of(["seed", "no such", "train/loss"], CATALOGUE)] == ["seed", "train/loss"]
-
-
-@pytest.mark.parametrize(
-    ("typed", "expected"),
-    [
-        ("at(|", Completion("train/loss, ", 3, 3, "metric")),
-        ("at(teach|", Completion("val/teacher/mean_recall, ", 3, 8, "metric")),
-        ("at(train/loss, |", Completion("10)", 15, 15, "step")),
-        ("at(train/loss, 2|", Completion("20)", 15, 16, "step")),
-        ("a|", Completion("at(", 0, 1, "a metric at a step")),
-        ("seed = 1 o|", Completion("or", 9, 10, "")),
-        ("not no|", Completion("note", 4, 6, "Note")),
-        ("created > |", Completion("1d", 10, 10, "")),
-        ("train/l|oss", Completion("train/loss", 0, 10, "metric")),
-        ("optim.beta1|", Completion("at(", 0, 0, "")),
-    ],
-)
-def test_the_first_completion(typed: str, expected: Completion) -> None:
-    cursor, text = typed.index("|"), typed.replace("|", "")
-    offered = completions(text, cursor, CATALOGUE, {"at": ["10", "20"]})
-    if expected.end:
-        assert offered[0] == expected
-    else:
-        assert offered == [], "it is whole"
-    assert len(completions("", 0, CATALOGUE, {})) == MOST
-
-
-@pytest.mark.parametrize(
-    ("plot", "mouse", "place"),
-    [
-        (QRect(100, 100, 200, 100), QPoint(150, 150), QPoint(299 + SPACE, 140)),
-        (QRect(700, 100, 200, 100), QPoint(750, 150), QPoint(700 - SPACE - 80, 140)),
-        (QRect(0, 300, 1000, 100), QPoint(500, 350), QPoint(460, 300 - SPACE - 20)),
-        (QRect(0, 0, 1000, 100), QPoint(5, 50), QPoint(0, 99 + SPACE)),
-        (QRect(0, 0, 1000, 600), QPoint(498, 50), QPoint(999 - 80 - SPACE, SPACE)),
-        (QRect(0, 0, 1000, 600), QPoint(499, 50), QPoint(8 * SPACE, SPACE)),
-        (QRect(100, 100, 200, 100), QPoint(150, 0), QPoint(299 + SPACE, 0)),
-    ],
-)
-def test_a_readout_is_placed_beside_its_plot_where_it_fits(plot: QRect, mouse: QPoint, place: QPoint) -> None:
-    position = place_beside(plot, QSize(80, 20), QRect(0, 0, 920, 600), mouse)
-    assert position == place

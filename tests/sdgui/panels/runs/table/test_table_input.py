@@ -6,8 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QWheelEvent
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QApplication, QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -18,7 +17,7 @@ from sdgui.shared.menus import RUN_MENU
 from sdgui.store.store import Store
 from sdgui.widgets.actions import Action, Actions, MenuItem, Section
 from sdgui.widgets.style.theme import SPACE
-from tests.sdgui.panels.runs.table.tabling import settle, shown
+from tests.sdgui.panels.runs.table.tabling import settle
 from tests.sdgui.store.run_table.listing import TEACHER
 
 RATE = "optim.learning_rate"
@@ -90,53 +89,6 @@ def test_a_run_opens_by_double_click_and_by_enter(
     settle(table)
     qtbot.mouseDClick(table.view.viewport(), LEFT, pos=place)
     assert len(opened_runs) == 4, "a group is no run"
-
-
-def test_the_wheel_over_the_names_scrolls_and_the_selection_is_scrolled_to(
-    qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
-) -> None:
-    table.resize(600, 150)
-    bar = table.view.verticalScrollBar()
-    qtbot.waitUntil(lambda: bar.maximum() > 0)
-    table.choose(filled[1][0])
-    assert bar.value() == bar.maximum(), "it is the oldest"
-    for over in (table.view._frozen.viewport(), table.view.viewport(), bar):
-        before, position = bar.value(), QPointF(9, 9)
-        wheel = QWheelEvent(
-            position, over.mapToGlobal(position), QPoint(), QPoint(0, 40), Qt.MouseButton.NoButton,
-            Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
-        )  # fmt: skip
-        QApplication.sendEvent(over, wheel)
-        assert bar.value() < before, over
-    bar.setValue(1)
-    table.refresh()
-    settle(table)
-    assert bar.value() == 1, "reloaded rows keep the scroll position"
-    assert not table.view.choose(99)
-
-
-def test_space_ticks_a_closed_group_and_headers_and_cells_have_tooltips(
-    qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]
-) -> None:
-    head = table.model.headerData(1, Qt.Orientation.Horizontal, int(Qt.ItemDataRole.ToolTipRole))
-    assert str(head).endswith("Click to sort; right-click for more.")
-    assert table.model.headerData(99, Qt.Orientation.Horizontal) is None
-    assert table.model.headerData(1, Qt.Orientation.Vertical) is None
-    shown(table, "seed")
-    tip, spoken = Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole
-    seed = [field.name for field in table.model.fields].index("seed")
-    assert table.model.index(0, 0).data(tip) == "rate 0.002 · run 1"
-    assert (table.model.index(0, seed).data(tip), table.model.index(0, seed).data(spoken)) == (None, "seed: 2")
-    assert (table.model.rowCount(table.model.index(0, 0)), table.model.columnCount(table.model.index(0, 0))) == (0, 0)
-    table.show_layout(table.arrangement.grouped_by(RATE))
-    settle(table)
-    table.view.setFocus()
-    table.view.setCurrentIndex(table.model.index(1, 0))
-    received: list[tuple[object, ...]] = []
-    table.ticked.connect(lambda *args: received.append(args))
-    qtbot.keyClick(table.view, Qt.Key.Key_Space)
-    settle(table)
-    assert [(len(runs), on) for runs, on in received] == [(3, True)]  # type: ignore[arg-type]
 
 
 def test_ticking_one_of_several_selected_rows_ticks_all(
@@ -232,51 +184,3 @@ def commands(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> 
     commands.set_actions(actions)
     commands.host_kept = host  # type: ignore[attr-defined]
     return commands
-
-
-def test_menu_entries_for_one_row_several_and_none(
-    table: RunTable, commands: TableCommands, filled: tuple[Store, list[int]]
-) -> None:
-    newest, view = filled[1][::-1], table.view
-    requests: list[frozenset[int]] = []
-    commands.ticks_requested.connect(requests.append)
-    shown(table, "seed")
-
-    def menu() -> dict[str, bool]:
-        view.customContextMenuRequested.emit(QPoint(5, 5))
-        enabled = {action.text(): action.isEnabled() for action in popup().actions() if action.text()}
-        popup().close()
-        return enabled
-
-    view.setCurrentIndex(table.model.index(-1, -1))
-    view.customContextMenuRequested.emit(QPoint(5, 5))
-    assert QApplication.activePopupWidget() is None
-    view.setCurrentIndex(table.model.index(0, 0))
-    view.selectRow(0)
-    assert menu() == {
-        "Overlay &curves": True, "Hide all curves": False, "&Filter to this value": True,
-        "&Copy rows": True, "D&elete": True, "Of one": True,
-    }  # fmt: skip
-    table.set_ticks([newest[0]])
-    is_enabled = menu()
-    assert (is_enabled["&Hide curves"], is_enabled["Hide all curves"]) == (True, True)
-    view.selectAll()
-    is_enabled = menu()
-    assert is_enabled["Tags and notes of 9 runs …"]
-    assert "Overlay &curves" in is_enabled
-    assert "Of one" not in is_enabled
-    view.clearSelection()
-    is_enabled = menu()
-    assert [is_enabled[title] for title in ("Overlay &curves", "&Copy rows", "D&elete")] == [False] * 3
-    view.selectRow(0)
-    commands.toggle()
-    view.selectAll()
-    commands.toggle()
-    commands.untick_all()
-    assert requests == [frozenset(), frozenset(newest), frozenset()]
-    table.show_layout(table.arrangement.grouped_by(RATE))
-    settle(table)
-    view.setCurrentIndex(table.model.index(0, 0))
-    commands.toggle()
-    settle(table)
-    assert len(requests[-1]) == 4, "a group that is closed: its runs beside the one that was ticked"

@@ -6,20 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QEvent, QPoint, QSettings, Qt
-from PySide6.QtGui import QKeyEvent, QKeySequence
-from PySide6.QtWidgets import QApplication, QInputDialog, QMenu, QWidget
+from PySide6.QtCore import QPoint, QSettings, Qt
+from PySide6.QtGui import QKeySequence
+from PySide6.QtWidgets import QInputDialog, QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
-from sdgui.app.start import make_application
-from sdgui.panels.runs.table.bar import TIP, FilterBox, TableBar
+from sdgui.panels.runs.table.bar import FilterBox
 from sdgui.panels.runs.table.columns import ColumnChooser
 from sdgui.panels.runs.table.completion import completions
 from sdgui.panels.runs.table.layout import TableLayout
 from sdgui.panels.runs.table.views import LONGEST, MOST, SavedViews, views_menu
-from sdgui.store.run_table.expressions import ExpressionError
 from sdgui.store.run_table.fields import Catalogue, metric
-from sdgui.widgets.style.theme import theme
 
 RECALL = "val/student/mean_recall"
 CATALOGUE = Catalogue(["train/loss", RECALL])
@@ -46,20 +43,6 @@ def offered(box: FilterBox) -> list[str]:
     if not box._list.isVisible():
         return []
     return [str(box._offered.index(row, 0).data()) for row in range(box._offered.rowCount())]
-
-
-def test_completions_are_offered_while_typing(qtbot: QtBot, box: FilterBox) -> None:
-    qtbot.keyClicks(box, "se")
-    assert offered(box)[0].startswith("seed")
-    qtbot.keyClicks(box, "ed ")
-    assert offered(box) == [], "what may follow is not pushed upon who types"
-    qtbot.keyClick(box, Qt.Key.Key_Space, CTRL)
-    assert offered(box)[:2] == ["=", "!="]
-    box.clear()
-    qtbot.keyClicks(box, "tag:")
-    assert offered(box) == ["paper", '"my tag"']
-    box.clearFocus()
-    assert offered(box) == []
 
 
 def test_a_completion_is_accepted_by_tab_enter_or_a_click(qtbot: QtBot, box: FilterBox) -> None:
@@ -89,62 +72,6 @@ def test_a_completion_is_accepted_by_tab_enter_or_a_click(qtbot: QtBot, box: Fil
     assert (box.text(), box.cursorPosition()) == ("a tag:paper b", 11)
 
 
-def test_keys_close_completions_submit_and_leave(qtbot: QtBot, box: FilterBox) -> None:
-    received, escapes = list[str](), list[None]()
-    box.changed.connect(received.append)
-    box.leave_requested.connect(lambda: escapes.append(None))
-    qtbot.keyClicks(box, "tag:")
-    popup = box._list.geometry()
-    assert popup.top() == box.mapToGlobal(QPoint(0, box.height() + 2)).y(), "below the box"
-    assert popup.height() > 2 * box.fontMetrics().height(), "both fit"
-
-    def kept(key: Qt.Key) -> bool:
-        override = QKeyEvent(QEvent.Type.ShortcutOverride, key, Qt.KeyboardModifier.NoModifier)
-        override.ignore()
-        QApplication.sendEvent(box, override)
-        return override.isAccepted()
-
-    assert kept(Qt.Key.Key_Escape), "it closes the list and nothing else"
-    qtbot.keyClick(box, Qt.Key.Key_Escape)
-    assert (offered(box), box.text()) == ([], "tag:")
-    assert not kept(Qt.Key.Key_Escape)
-    qtbot.keyClick(box, Qt.Key.Key_Down)
-    assert len(escapes) == 1
-    qtbot.keyClick(box, Qt.Key.Key_Up)
-    assert (len(escapes), offered(box)) == (1, [])
-    qtbot.keyClicks(box, "x")
-    qtbot.keyClick(box, Qt.Key.Key_Return)
-    qtbot.keyClick(box, Qt.Key.Key_Return)
-    assert received == ["tag:x"], "the same is not asked twice"
-    qtbot.keyClicks(box, "y")
-    qtbot.waitUntil(lambda: received == ["tag:x", "tag:xy"])
-    box.show_filter("seed = 1")
-    assert (box.text(), box._pause.isActive()) == ("seed = 1", False)
-    box.apply()
-    assert len(received) == 2, "what is shown is no wish"
-
-
-def test_an_error_is_marked_until_the_next_edit(qtbot: QtBot, box: FilterBox) -> None:
-    make_application()
-    box.resize(600, 40)
-    box.setText("seed = 1 and nonsense")
-    plain = box.grab().toImage()
-    box.show_error(ExpressionError("There is no nonsense.", 13, 21))
-    marked = box.grab().toImage()
-    assert marked != plain
-    metrics, text = box.fontMetrics(), box.text()
-    text_start = box.cursorRect().center().x() - metrics.horizontalAdvance(text)
-    red = theme().color("error")
-    rows = range(box.height() // 2 + 3, box.height() - 4)
-    inked = [x for y in rows for x in range(4, box.width() - 4) if marked.pixelColor(x, y) == red]
-    assert abs(min(inked) - text_start - metrics.horizontalAdvance(text[:13])) < 4
-    assert abs(max(inked) - text_start - metrics.horizontalAdvance(text)) < 6, "below the word that is wrong"
-    assert (box.property("invalid"), box.accessibleDescription()) == ("true", "There is no nonsense.")
-    assert box.toolTip() not in (TIP, "")
-    qtbot.keyClicks(box, "x")
-    assert (box.property("invalid"), box.accessibleDescription(), box._error) == ("false", "", None)
-
-
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [
@@ -170,68 +97,6 @@ def test_completions_at_the_cursor(typed: str, expected: list[str] | None) -> No
     else:
         assert texts[: len(expected)] == expected
         assert expected or not texts
-
-
-def test_the_bar_shows_the_grouping_and_the_number_of_matches(qtbot: QtBot) -> None:
-    bar, received = TableBar(), list[object]()
-    qtbot.addWidget(bar)
-    bar.group_requested.connect(received.append)
-    bar.differing_requested.connect(received.append)
-    for signal in (bar.columns_requested, bar.views_requested):
-        signal.connect(lambda point: received.append(type(point).__name__))
-    layout = TableLayout(columns=("seed", RECALL, "note"), filter="seed = 1", only_differing=True)
-    bar.show_layout(layout, CATALOGUE)
-    assert (bar.filter.text(), bar.differing.isChecked(), bar.group.text()) == ("seed = 1", True, "Group")
-    bar.show_layout(layout.grouped_by("seed"), CATALOGUE)
-    assert (bar.group.text(), bar.group.toolTip()) == ("By seed", "Grouped by seed")
-    bar.show_layout(layout.grouped_by("seed", "state"), CATALOGUE)
-    assert bar.group.text() == "By 2 fields"
-    for total, groups, text in (
-        (1, None, "1 run"), (1200, None, "1\u2009200 runs"), (1200, 1300, "1\u2009300 groups, 1\u2009200 runs")
-    ):  # fmt: skip
-        bar.show_number(total, groups)
-        assert bar.number.text().replace("\u2009", "") == text.replace("\u2009", "")
-    bar.show_number(3, None)
-    bar.show_unread(1200)
-    assert (bar.number.text(), bool(bar.number.toolTip())) == (
-        "3 runs · reading 1\u2009200",
-        True,
-    )
-    bar.show_number(4, None)
-    assert bar.number.text().startswith("4 runs · reading")
-    bar.show_unread(0)
-    assert (bar.number.text(), bar.number.toolTip()) == ("4 runs", "")
-    bar.differing.click()
-    bar.columns.click()
-    bar.views.click()
-    assert received == [False, "QPoint", "QPoint"]
-
-
-def test_the_group_menu_has_the_usual_fields_and_shown_settings(qtbot: QtBot) -> None:
-    bar, received = TableBar(), list[object]()
-    qtbot.addWidget(bar)
-    bar.group_requested.connect(received.append)
-    bar.show_layout(TableLayout(columns=("seed", RECALL, "note", f"at({RECALL}, 10)"), group_by=("seed",)), CATALOGUE)
-    bar.show()
-    bar.group.click()
-    menu = QApplication.activePopupWidget()
-    assert isinstance(menu, QMenu)
-    actions = [action for action in menu.actions() if not action.isSeparator()]
-    texts = [action.text() for action in actions]
-    assert texts[0] == "Same settings, any seed"
-    assert texts[-1] == "Do not group"
-    assert "seed" in texts
-    assert texts[-2].endswith(", in bands")
-    assert not {"note", "Note", "student mean recall, %"} & set(texts), "neither notes nor whole metrics"
-    assert [action.text() for action in actions if action.isChecked()] == ["seed"]
-    assert actions[-1].isEnabled()
-    actions[1].trigger()
-    next(action for action in actions if action.text() == "seed").trigger()
-    actions[-1].trigger()
-    menu.close()
-    assert received == [("seed", "experiment"), (), ()]
-    bar.show_layout(TableLayout(), CATALOGUE)
-    assert not bar.group_menu().actions()[-1].isEnabled()
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
+from PySide6.QtWidgets import QFileDialog, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.search.model import Part, Query
@@ -79,63 +78,8 @@ def bar(qtbot: QtBot, services: Services) -> Iterator[SearchBar]:
     host.hide()
 
 
-def test_the_history_restarts_after_typing_and_after_a_search(qtbot: QtBot, bar: SearchBar) -> None:
-    bar.past_chosen.connect(bar.set_query)
-    down: list[None] = []
-    bar.left_downwards.connect(lambda: down.append(None))
-    for words in ("star", "sun", "moon"):
-        bar.set_query(Query(words))
-        bar.remember()
-    for _ in range(2):
-        qtbot.keyClick(bar.line, Qt.Key.Key_Up)
-    assert bar.line.text() == "sun"
-    qtbot.keyClick(bar.line, Qt.Key.Key_Return)
-    qtbot.keyClick(bar.line, Qt.Key.Key_Up)
-    assert bar.line.text() == "sun", "the newest is what was searched just now"
-    qtbot.keyClicks(bar.line, "ny")
-    qtbot.keyClick(bar.line, Qt.Key.Key_Down)
-    assert (bar.line.text(), len(down)) == ("sunny", 1), "there is nothing newer than what is typed"
-
-
 def test_an_image_query_is_no_longer_a_known_one_once_edited(bar: SearchBar) -> None:
     bar.set_query(Query(parts=(Part(image="/a.png", row=3),), find="captions", true_path="/a.png"))
     assert bar.query().true_path == "/a.png"
     bar.chips.chips()[0]._sign.click()
     assert (bar.query().true_path, bar.query().parts[0].weight) == ("", -1.0)
-
-
-def test_the_history_menu_distinguishes_similar_searches(
-    qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    host = QWidget()
-    qtbot.addWidget(host)
-    history = SearchHistory(services.settings)
-    bar = SearchBar(history, host, host)
-    empty = bar.past_menu()
-    assert [action.text() for action in empty.actions() if action.text()] == [
-        "Saved", "    None yet", "Recent", "    None yet", "Clear recent searches",
-    ]  # fmt: skip
-    assert not any(action.isEnabled() for action in empty.actions() if action.text())
-    history.save(Query("cats & dogs", group=False))
-    for number in range(20):
-        history.remember(Query(f"{number} " + 70 * "x", filters={"min_size": "1 KB"}))
-    opened: list[QMenu] = []
-    monkeypatch.setattr(QMenu, "popup", lambda menu, *_at: opened.append(menu))
-    bar.past.click()
-    entries = [action for action in opened[0].actions() if action.text()]
-    texts = [entry.text() for entry in entries]
-    assert texts[:3] == ["Saved", "cats && dogs  (ungrouped)", "Recent"]
-    assert texts[3] == f"19 {56 * 'x'}…  (filtered)"
-    assert len(texts) == 2 + 1 + 15 + 1
-    chosen: list[Query] = []
-    bar.past_chosen.connect(chosen.append)
-    entries[1].trigger()
-    assert chosen == [Query("cats & dogs", group=False)]
-    entries[-1].trigger()
-    assert history.recent == []
-    down: list[None] = []
-    bar.left_downwards.connect(lambda: down.append(None))
-    qtbot.keyClick(bar.line, Qt.Key.Key_Up)
-    assert (chosen[1:], down) == ([], []), "there is nothing before"
-    qtbot.keyClick(bar.line, Qt.Key.Key_Down)
-    assert len(down) == 1

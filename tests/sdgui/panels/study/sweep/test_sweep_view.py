@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pyqtgraph as pg
 import pytest
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QInputDialog
 from pytestqt.qtbot import QtBot
 
@@ -128,16 +127,6 @@ def test_every_tab_draws_the_trials(qtbot: QtBot) -> None:
     view.show_look(a_look(a_report(objectives=1)))
     assert not view.tabs.isTabVisible(view.tabs.count() - 1), "one objective has no front"
     assert view.state.text() == "Running. 5 of 8 trials finished, best val/R@1 30.0 (trial-3)."
-
-
-def test_enter_on_a_trial_opens_its_run(qtbot: QtBot, tmp_path: Path) -> None:
-    view = SweepView()
-    qtbot.addWidget(view)
-    view.show_look(a_look(a_report(), tmp_path))
-    view.trials.sortByColumn(0, Qt.SortOrder.DescendingOrder)
-    with qtbot.waitSignal(view.run_requested) as asked:
-        view.trials.activated.emit(view.trials.model().index(2, 1))
-    assert asked.args == [tmp_path / "runs" / "trial-3-s0"]
 
 
 def test_a_sweep_file_is_opened_shown_and_extended(
