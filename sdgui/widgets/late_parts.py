@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QStackedWidget, QTabWidget, QWidget
 
 _PAUSE = 10  # ms before each part, so that painting and key events happen in between
@@ -34,17 +33,6 @@ def make_in_turns(owner: QWidget, names: Sequence[str]) -> None:
 
     timer.timeout.connect(make)
     QTimer.singleShot(_PAUSE, timer, timer.start)  # not in the turn that paints the owner for the first time
-
-
-class MadeLate(QWidget):
-    """A widget whose parts ``late``, cached properties, are created after it is on screen."""
-
-    late: tuple[str, ...] = ()
-
-    def showEvent(self, event: QShowEvent) -> None:
-        super().showEvent(event)
-        if not all(is_made(self, name) for name in self.late):
-            make_in_turns(self, self.late)
 
 
 def home_of(tabs: QTabWidget) -> QWidget:

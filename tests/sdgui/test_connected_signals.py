@@ -182,7 +182,7 @@ NOBODYS = {
 PLACE_THEMSELVES = """
     ClassifyView/QWidget DataView._no_views DropTarget._veil MainWindow/QMenuBar MapPage._popup PlotCanvas._empty
     PlotCanvas._note PlotCanvas._readout SearchView.filter_popover SearchView.more_popover SourceBar.popover
-    StudyView.network TabsView._no_samples TabsView.time
+    StudyView.network TabsView.time
     ClassifyView/_Veil CleanPanel/_Veil DataPanel/_Veil ExperimentsPanel/_Veil HomePanel/_Veil
 """
 

@@ -5,8 +5,6 @@ Flow: a panel calls ``set_bins``; ``threshold_moved`` emits thousandths while th
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
@@ -14,7 +12,6 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QLabel, QWidget
 
 from sdgui.widgets.formats import count
-from sdgui.widgets.late_parts import MadeLate, is_made
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
@@ -25,10 +22,8 @@ BINS = 1000
 BARS = 50
 
 
-class BeliefHistogram(MadeLate):
+class BeliefHistogram(QWidget):
     """Bars of all pairs, and in another colour of those known to be shuffled."""
-
-    late = ("_plot",)
 
     threshold_moved = Signal(int)  # thousandths
 
@@ -53,22 +48,14 @@ class BeliefHistogram(MadeLate):
         label.setBuddy(self.box)
         set_role(label, "muted")
         foot = hbox((self.legend, 1), label, self.box)
-        self._column = vbox(None, foot, into=self, spacing=SPACE // 2)
+        self._left, self._bottom = PlotAxis("left", "value"), PlotAxis("bottom", "value")
+        self._plot = still_plot(self, self._left, self._bottom)
+        self._plot.setXRange(0, 1, padding=0.01)
+        vbox((self._plot, 1), foot, into=self, spacing=SPACE // 2)
         self.setMinimumHeight(18 * SPACE)
         self.setAccessibleName("Histogram of beliefs")
         theme().changed.connect(self._draw)
         self._draw()
-
-    @cached_property
-    def _plot(self) -> pg.PlotWidget:
-        """Created after the widget is on screen: it takes as long as the rest of the panel."""
-        self._left, self._bottom = PlotAxis("left", "value"), PlotAxis("bottom", "value")
-        plot = still_plot(self, self._left, self._bottom)
-        plot.setXRange(0, 1, padding=0.01)
-        self._column.takeAt(0)
-        self._column.insertWidget(0, plot, 1)
-        self._draw_bars(plot)
-        return plot
 
     def set_bins(self, bins: NDArray[np.int64], shuffled: NDArray[np.int64] | None) -> None:
         """Show the number of pairs per thousandth of belief, and of those known to be shuffled."""
@@ -101,8 +88,7 @@ class BeliefHistogram(MadeLate):
         self.threshold_moved.emit(self.threshold())
 
     def _draw(self) -> None:
-        if is_made(self, "_plot"):
-            self._draw_bars(self._plot)
+        self._draw_bars()
         look = theme()
         accent, warning = look.colors.accent_text, look.colors.warning
         shuffled_legend = (
@@ -111,8 +97,8 @@ class BeliefHistogram(MadeLate):
         self.legend.setText(f'<span style="color:{accent}">■</span> pairs{shuffled_legend}')
         self._describe()
 
-    def _draw_bars(self, plot: pg.PlotWidget) -> None:
-        look = theme()
+    def _draw_bars(self) -> None:
+        look, plot = theme(), self._plot
         plot.setBackground(look.color("surface"))
         dress(self._left, self._bottom)
         self._left.setWidth(6 * SPACE)

@@ -6,7 +6,6 @@ machines' list, an order of the queue to the store; neither waits in the window'
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
 
 from PySide6.QtCore import QStringListModel, Qt, QTimer
@@ -35,7 +34,6 @@ from sdgui.store.changes import Changes
 from sdgui.store.records import Place, StoreError
 from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.late_parts import make_in_turns
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.plain_text import plain_tip
@@ -70,6 +68,7 @@ class MachinesPanel(Panel):
         self.add = IconButton("ph.plus", "Add this host (Enter)", parent=self)
         self.queue = QueuePage(self)
         self.pages = QStackedWidget(self)
+        self.page = MachinePage(self.pages)
         self._names = QStringListModel(self)
         self._build()
         self._probing = QTimer(self, interval=_PROBE_MS)
@@ -90,6 +89,7 @@ class MachinesPanel(Panel):
         side = QWidget(self)
         vbox((self.list, 1), row, into=side, margins=(2 * SPACE, SPACE, SPACE, 2 * SPACE))
         self.pages.addWidget(self.queue)
+        self.pages.addWidget(self.page)
         split = QSplitter(Qt.Orientation.Horizontal, self)
         split.addWidget(side)
         split.addWidget(self.pages)
@@ -98,19 +98,6 @@ class MachinesPanel(Panel):
         split.setChildrenCollapsible(False)
         self.set_view(split)
 
-    @cached_property
-    def page(self) -> MachinePage:
-        """The page of the selected machine; created when one is first selected, or after the panel was painted."""
-        page = MachinePage(self.pages)
-        page.check_requested.connect(self._check)
-        page.install_requested.connect(self._install)
-        page.remove_requested.connect(self._remove)
-        page.changed.connect(self._save_machine)
-        page.script.script_requested.connect(self._hosts.script)
-        self._hosts.scripted.connect(page.script.show_generated)
-        self.pages.addWidget(page)
-        return page
-
     def _connect(self) -> None:
         services, hosts = self._services, self._hosts
         self._probing.timeout.connect(self._probe_shown)
@@ -118,6 +105,12 @@ class MachinesPanel(Panel):
         self.list.entry_chosen.connect(lambda _key: self._on_chosen())
         self.name.returnPressed.connect(self._add)
         self.add.clicked.connect(self._add)
+        self.page.check_requested.connect(self._check)
+        self.page.install_requested.connect(self._install)
+        self.page.remove_requested.connect(self._remove)
+        self.page.changed.connect(self._save_machine)
+        self.page.script.script_requested.connect(hosts.script)
+        hosts.scripted.connect(self.page.script.show_generated)
         self.queue.limit_changed.connect(self._set_limit)
         self.queue.place_requested.connect(self._send)
         self.queue.table.rows.reordered.connect(self._reorder)
@@ -140,7 +133,6 @@ class MachinesPanel(Panel):
         self._probing.start()
         self._probe_shown()
         QTimer.singleShot(0, self, self._show)  # in a later turn: the panel may have just been built
-        make_in_turns(self, ("page",))
 
     def left(self) -> None:
         self._probing.stop()

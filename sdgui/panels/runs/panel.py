@@ -1,12 +1,10 @@
 """The Runs panel: a table of the selected experiments' runs; below it curves of ticked runs, events and samples.
 
 Flow: selecting or ticking a row asks the window, which answers with a new ``Selection`` for the header, the table and
-the tabs. The tabs are created one turn of the event loop after the table, and only if there is a run.
+the tabs.
 """
 
 from __future__ import annotations
-
-from functools import cached_property
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
@@ -19,7 +17,6 @@ from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.empty_state import EmptyState
-from sdgui.widgets.late_parts import is_made, make_in_turns
 from sdgui.widgets.message import Message
 
 _EMPTY = ("No run yet", "Launch the experiment to see its curves here.")
@@ -42,7 +39,7 @@ class RunsPanel(Panel):
         self._services = services
         self._selection = Selection()
         self._actions: Actions | None = None
-        self._has_started = self._is_shown = False
+        self._has_started = False
         self._stack = QStackedWidget(self)
         self.empty = EmptyState("ph.chart-line", *_EMPTY, parent=self._stack)
         self.view = RunsView(services, self._stack)
@@ -52,31 +49,22 @@ class RunsPanel(Panel):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._stack)
         self.commands = TableCommands(self.view.table, services, self)
+        self.tabs = RunTabs(services, self.view, self)
         services.tailer.progress_changed.connect(self._on_progressed)
         services.tailer.state_changed.connect(self._on_progressed)
         self._connect_table()
+        self._connect_tabs()
         state = services.settings.value("runs/halves")
         if state is not None:
             self.view.split.restoreState(state)
 
-    @cached_property
-    def tabs(self) -> RunTabs:
-        """Curves, comparisons, samples and events, below the table."""
-        tabs = RunTabs(self._services, self.view, self)
+    def _connect_tabs(self) -> None:
+        tabs = self.tabs
         tabs.message_requested.connect(self.message_requested)
         for relation in (tabs.view.scatter, tabs.view.parallel):
             relation.run_chosen.connect(self.choose_requested)
         tabs.view.parallel.filter_requested.connect(self.view.table.add_to_filter)
         tabs.view.parallel.ticks_requested.connect(lambda runs: self.commands.tick(runs, True))
-        if self._actions is not None:
-            tabs.set_actions(self._actions)
-        tabs.select(self._selection)
-        if self._is_shown:
-            tabs.entered()
-        return tabs
-
-    def _has_tabs(self) -> bool:
-        return is_made(self, "tabs")
 
     def _connect_table(self) -> None:
         table, commands = self.view.table, self.commands
@@ -89,8 +77,9 @@ class RunsPanel(Panel):
         table.failed.connect(lambda sentence: self.message_requested.emit(Message("error", sentence)))
 
     def set_actions(self, actions: Actions) -> None:
-        """Connect the buttons of the header and the empty state, and the actions of rows; called before tabs exist."""
+        """Connect the buttons of the headers and the empty state, and the actions of rows."""
         self.view.head.set_actions(actions)
+        self.tabs.set_actions(actions)
         self.commands.set_actions(actions)
         self._actions = actions
         self._show_empty()
@@ -120,42 +109,33 @@ class RunsPanel(Panel):
         self.view.table.list_experiments(selection.listed)
         self.view.table.set_ticks(selection.ticked)
         self.view.table.choose(selection.run_id)
-        if self._has_tabs():
-            self.tabs.select(selection)
+        self.tabs.select(selection)
 
     def _listed(self, _listing: Listing) -> None:
         self._show_page()
-        if self._has_tabs():
-            self.tabs.group_curves()
+        self.tabs.group_curves()
 
     def _show_page(self) -> None:
         """Show the empty state only if there is no run to list."""
         table, selection = self.view.table, self._selection
         watched = selection.current_run is not None or selection.study_runs
         has_runs = bool(watched or table.model.rows.total() or table.arrangement.filter)
-        if has_runs and self._stack.currentWidget() is self.empty and not self._has_tabs():
-            make_in_turns(self, ("tabs",))
         self._stack.setCurrentWidget(self.view if has_runs else self.empty)
 
     def refresh(self) -> None:
         self.view.head.show_selection(self._selection)
         if self._has_started:
             self.view.table.refresh()
-        if self._has_tabs():
-            self.tabs.refresh()
+        self.tabs.refresh()
 
     def entered(self) -> None:
-        self._is_shown = True
         if not self._has_started:
             self._has_started = True
             self.view.table.start()
-        if self._has_tabs():
-            self.tabs.entered()
+        self.tabs.entered()
 
     def left(self) -> None:
-        self._is_shown = False
-        if self._has_tabs():
-            self.tabs.left()
+        self.tabs.left()
         self._services.settings.setValue("runs/halves", self.view.split.saveState())
 
     def _on_progressed(self, run_id: int, _progress: object) -> None:

@@ -36,7 +36,7 @@ _SHOWN = {"log", "samples", "checkpoints", "evaluated", "lifecycle"}
 
 
 class RunTabs(QObject):
-    """The controller of ``view``, which it makes below the table of ``around``."""
+    """The controller of the tabs below the table of ``around``."""
 
     message_requested = Signal(Message)
 
@@ -48,7 +48,7 @@ class RunTabs(QObject):
         self._name = ""  # of the run
         self._shown_end: tuple[int, RunState] | None = None
         self._grouped = 0  # counts requests for the groups of runs
-        self.view = around.make_tabs()
+        self.view = around.tabs
         self.feed = CurveFeed(services.tailer, self.view.grid, self._labels, self)
         self.view.grid.arrange(Arrangement.from_json(str(services.settings.value(_ARRANGEMENT, "{}"))))
         self.view.grid.arranged.connect(
@@ -64,7 +64,7 @@ class RunTabs(QObject):
         tailer.curves_loaded.connect(lambda run_id: self._history_changed(run_id, frozenset({"log", "samples"})))
         services.time_travel.moved.connect(self._travelled)
         services.launcher.stopping.connect(lambda _run, _stopping: self._show_header())
-        self.view.stepped.connect(self._look_at)
+        self.view.samples.stepped.connect(self._look_at)
         self.view.time.moved.connect(self._look_at)
 
     def set_actions(self, actions: Actions) -> None:
@@ -173,8 +173,7 @@ class RunTabs(QObject):
             samples = shown_samples(
                 home, self._run.dir if self._run.is_local else colleague_dir(home, self._run), samples
             )
-        if samples or self.view.has_samples():
-            self.view.samples.show_samples(samples, self._run.folder if self._run is not None else Path())
+        self.view.samples.show_samples(samples, self._run.folder if self._run is not None else Path())
         self._show_steps(history)
 
     # Time travel
@@ -203,8 +202,7 @@ class RunTabs(QObject):
         slider = self.view.time
         if slider.steps and slider.step() != step:
             slider.set_steps(slider.steps, step)
-        if self.view.has_samples():
-            self.view.samples.go_to_step(step)
+        self.view.samples.go_to_step(step)
         self.view.grid.pin_step(step)
 
     def _history(self) -> RunHistory | None:

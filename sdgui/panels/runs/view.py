@@ -1,12 +1,10 @@
-"""The widgets of the Runs panel: the table, and space below it for the tabs, which are created a turn later."""
+"""The widgets of the Runs panel: the table, and the tabs below it."""
 
 from __future__ import annotations
 
-from functools import cached_property
-
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QSplitter, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSplitter, QTabWidget, QWidget
 
 from sdgui.panels.runs.compare.board import SamplesBoard
 from sdgui.panels.runs.compare.settings import ComparePart
@@ -20,7 +18,6 @@ from sdgui.panels.runs.table.part import RunTable
 from sdgui.shared.experiment_head import ExperimentHead
 from sdgui.shared.services import Services
 from sdgui.shared.time_travel import StepSlider
-from sdgui.widgets.late_parts import home_of, is_made, replace_page
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message_bar import MessageBar
@@ -33,26 +30,17 @@ class RunsView(QWidget):
 
     def __init__(self, services: Services, parent: QWidget) -> None:
         super().__init__(parent)
-        self._services = services
         self.head = ExperimentHead(services, self)
         self.bar = MessageBar(self)
         self.split = QSplitter(Qt.Orientation.Vertical, self)
         self.table = RunTable(services.store, services.settings, self.split)
-        self._lower = QWidget(self.split)
+        self.tabs = TabsView(services, self.table, self.split)
         self.split.setChildrenCollapsible(True)
         self.split.setStretchFactor(0, 2)
         self.split.setStretchFactor(1, 3)
         self.split.setSizes([280, 440])
         layout = vbox(self.head, (self.split, 1), margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE))
         lay_over(self, layout, self.bar)
-
-    def make_tabs(self) -> TabsView:
-        """Fill the lower half."""
-        tabs = TabsView(self._services, self.table, self._lower)
-        room = QVBoxLayout(self._lower)
-        room.setContentsMargins(0, SPACE // 2, 0, 0)
-        room.addWidget(tabs)
-        return tabs
 
 
 _TIME_WIDTH = 64 * SPACE  # px at most
@@ -61,34 +49,30 @@ _TIME_WIDTH = 64 * SPACE  # px at most
 class TabsView(QWidget):
     """Built from the outside in: a widget that is given another parent is styled again, with all its children."""
 
-    stepped = Signal(int)  # the user moved the samples to this step
-
     def __init__(self, services: Services, table: RunTable, parent: QWidget) -> None:
         super().__init__(parent)
         self.header = RunHeader(self)
         self.elsewhere = ElsewhereStrip(services.hosts, self)
         self.tabs = QTabWidget(self)
         self.tabs.setDocumentMode(True)
-        home = home_of(self.tabs)
-        self.grid = PlotGrid(home)
-        self._no_samples = QWidget(home)  # until there are some, or the tab is opened
-        self.log = EventLog(home)
-        self.scatter = ScatterPart(services.store, table, home)
-        self.parallel = ParallelPart(services.store, table, home)
-        self.compare = ComparePart(services.store, table, home)
-        self.board = SamplesBoard(services, home)
+        self.grid = PlotGrid(self.tabs)
+        self.samples = SamplesView(self.tabs)
+        self.log = EventLog(self.tabs)
+        self.scatter = ScatterPart(services.store, table, self.tabs)
+        self.parallel = ParallelPart(services.store, table, self.tabs)
+        self.compare = ComparePart(services.store, table, self.tabs)
+        self.board = SamplesBoard(services, self.tabs)
         self._add_tab(self.grid, "&Curves", "Curves of the ticked runs and the current one")
         self._add_tab(self.scatter, "Scatter", "Any two columns of the listed runs")
         self._add_tab(self.parallel, "Parallel", "All columns of the listed runs as parallel coordinates, to brush")
         self._add_tab(self.compare, "Compare", "Settings and metrics of the ticked or selected runs, side by side")
         self._add_tab(self.board, "Side by side", "What the overlaid runs find for the same captions at one step")
-        self._add_tab(self._no_samples, "&Samples", "What student and teacher find and write at each validation")
+        self._add_tab(self.samples, "&Samples", "What student and teacher find and write at each validation")
         self._add_tab(self.log, "E&vents", "Starts, checkpoints, validations and warnings of the current run")
-        self.tabs.currentChanged.connect(self._tab_opened)
         self.time = StepSlider(self.tabs)
         self.time.export.hide()  # of the results of a search
         self.tabs.setCornerWidget(self.time)
-        vbox(self.header, self.elsewhere, (self.tabs, 1), into=self, spacing=SPACE // 2)
+        vbox(self.header, self.elsewhere, (self.tabs, 1), into=self, spacing=SPACE // 2, margins=(0, SPACE // 2, 0, 0))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """The slider takes what the tabs leave: a tab widget would cut off what does not fit beside them."""
@@ -96,25 +80,9 @@ class TabsView(QWidget):
         free_width = self.width() - self.tabs.tabBar().sizeHint().width() - 2 * SPACE
         self.time.set_room(min(free_width, _TIME_WIDTH))
 
-    @cached_property
-    def samples(self) -> SamplesView:
-        """The samples of the current run; made when first used."""
-        samples_view = SamplesView(home_of(self.tabs))
-        samples_view.stepped.connect(self.stepped)
-        replace_page(self.tabs, self.tabs.indexOf(self._no_samples), samples_view)
-        return samples_view
-
-    def has_samples(self) -> bool:
-        """Whether ``samples`` was created."""
-        return is_made(self, "samples")
-
     def show_tab(self, widget: QWidget) -> None:
         """Bring a tab to the front."""
         self.tabs.setCurrentWidget(widget)
-
-    def _tab_opened(self, index: int) -> None:
-        if self.tabs.widget(index) is self._no_samples:
-            _ = self.samples
 
     def _add_tab(self, widget: QWidget, title: str, tip: str) -> None:
         self.tabs.setTabToolTip(self.tabs.addTab(widget, title), plain_tip(tip))

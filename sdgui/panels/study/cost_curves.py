@@ -11,8 +11,8 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtWidgets import QWidget
 
-from sdgui.panels.study.late_plot import LatePlot
 from sdgui.panels.study.model import interval, is_share
+from sdgui.panels.study.plot import StudyPlot
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
@@ -87,7 +87,7 @@ def _difference(metric: str, last: Mapping[str, Any] | None) -> str:
     return "" if last is None else f" ({interval(metric, last, signed=True)} at {last['seconds']:g} s)"
 
 
-class CostCurves(LatePlot):
+class CostCurves(StudyPlot):
     """Curves over a logarithmic axis of seconds."""
 
     def __init__(self, parent: QWidget | None = None) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtWidgets import QWidget
 
-from sdgui.panels.study.late_plot import LatePlot
+from sdgui.panels.study.plot import StudyPlot
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
 
@@ -27,7 +27,7 @@ class Bar:
     color: int = 0  # palette index
 
 
-class ErrorBars(LatePlot):
+class ErrorBars(StudyPlot):
     """Points with error bars, side by side in the order given."""
 
     def __init__(self, parent: QWidget | None = None) -> None:

@@ -29,7 +29,6 @@ from sdgui.panels.study.results import METRIC, SORT, ResultsModel, ResultsView, 
 from sdgui.runs.study_status import StudyRunSnapshot, StudySnapshot
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
-from sdgui.widgets.late_parts import home_of
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillComboBox
@@ -74,8 +73,8 @@ class StudyView(QWidget):
         self.progress.setTextVisible(False)
         self.progress.setAccessibleName("Finished runs")
         self.tabs = QTabWidget(self)
-        results = self._results(home_of(self.tabs))
-        self.runs, self.arms = QTreeWidget(home_of(self.tabs)), QTreeWidget(home_of(self.tabs))
+        results = self._results(self.tabs)
+        self.runs, self.arms = QTreeWidget(self.tabs), QTreeWidget(self.tabs)
         for widget, title in ((results, "Resu&lts"), (self.runs, "Ru&ns"), (self.arms, "&Arms")):
             self.tabs.addTab(widget, title)
         self._models = [self._fill(view) for view in (self.means, self.differences)]
@@ -102,8 +101,8 @@ class StudyView(QWidget):
         self.network.setToolTip("Network")
         for text, name in NETWORKS:
             self.network.addItem(text, name)
-        self.means = ResultsView("Means of the arms", home_of(self.tables))
-        self.differences = ResultsView("Differences of arms", home_of(self.tables))
+        self.means = ResultsView("Means of the arms", self.tables)
+        self.differences = ResultsView("Differences of arms", self.tables)
         self.tables.addTab(self.means, "&Means")
         self.tables.addTab(self.differences, "&Differences")
         self.tables.setCornerWidget(self.network)

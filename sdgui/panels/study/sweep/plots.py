@@ -13,7 +13,7 @@ import pyqtgraph as pg
 from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from core.spec.study.sweep_report import SweepReport, TrialRecord
-from sdgui.panels.study.late_plot import LatePlot
+from sdgui.panels.study.plot import StudyPlot
 from sdgui.panels.study.sweep.model import (
     axes_of,
     best_so_far,
@@ -39,7 +39,7 @@ Draw = Callable[[pg.PlotWidget, SweepReport, Sequence[str]], str]
 _SIZE = 9
 
 
-class SweepPlot(LatePlot):
+class SweepPlot(StudyPlot):
     """A plot below combo boxes of settings or objectives.
 
     ``boxes``: each box's accessible name, and a function that lists its items.
@@ -63,7 +63,7 @@ class SweepPlot(LatePlot):
             box.activated.connect(lambda _index: self._redraw())
             row.addWidget(box)
         row.addStretch(1)
-        self._column.addLayout(row)  # between the title and the plot
+        self._column.insertLayout(1, row)  # between the title and the plot
 
     def show_report(self, report: SweepReport) -> None:
         """Show these trials and keep the selection in the boxes."""
