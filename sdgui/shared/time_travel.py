@@ -14,13 +14,11 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtWidgets import QPushButton, QSlider, QWidget
 
 from sdgui.widgets.formats import count
-from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE
 
 _SETTLES = 120  # ms that the slider rests before a step is opened
-_PLAY = 900  # ms that a step is shown while playing, at least
 _NARROWEST = 5 * SPACE  # px of the slider
 
 
@@ -52,9 +50,9 @@ def nearest_step(steps: Sequence[int], step: int) -> int:
 
 
 class StepSlider(QWidget):
-    """A slider over kept checkpoints: shows the step, plays the steps in order, and offers to export them.
+    """A slider over kept checkpoints: shows the step, and offers to export all steps.
 
-    ``moved`` fires once the slider rests. While a step is being opened (``set_busy``), playing waits for it.
+    ``moved`` fires once the slider rests.
     """
 
     moved = Signal(int)  # step
@@ -63,9 +61,7 @@ class StepSlider(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._steps: tuple[int, ...] = ()
-        self._busy = False
         self._room = 0
-        self.play = IconButton("ph.play", "Play the steps in order", checkable=True, parent=self)
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
         self.slider.setAccessibleName("Step")
         self.slider.setToolTip("The kept checkpoints of the run, from the first to the last")
@@ -74,13 +70,10 @@ class StepSlider(QWidget):
         self.label = PlainLabel(self, role="muted")
         self.export = QPushButton("Export …", self)
         self.export.setToolTip(plain_tip("Save the results of each step as an animated image (WebP)"))
-        hbox(self.play, self.label, (self.slider, 1), self.export, into=self)
+        hbox(self.label, (self.slider, 1), self.export, into=self)
         self._settle = QTimer(self, singleShot=True, interval=_SETTLES)
         self._settle.timeout.connect(lambda: self.moved.emit(self.step()))
-        self._tick = QTimer(self, interval=_PLAY)
-        self._tick.timeout.connect(self._next)
         self.slider.valueChanged.connect(self._slid)
-        self.play.toggled.connect(self._play)
         self.export.clicked.connect(self.export_requested)
 
     @property
@@ -117,12 +110,8 @@ class StepSlider(QWidget):
 
     def _fit(self) -> None:
         if self._room:
-            fixed_width = self.play.sizeHint().width() + max(self.label.minimumWidth(), self.label.sizeHint().width())
-            self.slider.setFixedWidth(max(_NARROWEST, self._room - fixed_width - 2 * SPACE))
-
-    def set_busy(self, busy: bool) -> None:
-        """Whether the step is still being opened."""
-        self._busy = busy
+            label_width = max(self.label.minimumWidth(), self.label.sizeHint().width())
+            self.slider.setFixedWidth(max(_NARROWEST, self._room - label_width - SPACE))
 
     def neighbours(self) -> list[int]:
         """The steps next to the current one, the later first; worth preloading."""
@@ -137,20 +126,3 @@ class StepSlider(QWidget):
         text = f"Step {count(self.step())} of {count(self._steps[-1])}" if self._steps else ""
         self.label.setText(text)
         self.slider.setAccessibleDescription(text)
-
-    def _play(self, on: bool) -> None:
-        self.play.set_icon("ph.pause" if on else "ph.play", "Pause" if on else "Play the steps in order")
-        if not on:
-            self._tick.stop()
-            return
-        if self.slider.value() == self.slider.maximum():
-            self.slider.setValue(0)
-        self._tick.start()
-
-    def _next(self) -> None:
-        if self._busy:
-            return
-        if self.slider.value() == self.slider.maximum() or not self.isVisible():
-            self.play.setChecked(False)
-        else:
-            self.slider.setValue(self.slider.value() + 1)

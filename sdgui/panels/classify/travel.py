@@ -48,7 +48,6 @@ class ClassifyTravel(QObject):
         self._run = None
         if result is None:
             return
-        self._view.matrix.time.set_busy(False)
         model = result.measure.target.model
         folder, checkpoint = run_and_checkpoint(model)
         if not folder or tuned_name(model) != model or result.measure.method in _NO_STEPS:
@@ -88,24 +87,18 @@ class ClassifyTravel(QObject):
         if measure in self._cache:
             self._show_result(self._cache[measure], step)
             return
-        slider = self._view.matrix.time
 
         def done(stepped: Measured) -> None:
-            slider.set_busy(False)
             self._cache = dict([*self._cache.items(), (measure, stepped)][-_CACHED:])
             self._show_result(stepped, step)
 
         def failed(failure: Failure) -> None:
-            slider.set_busy(False)
-            slider.play.setChecked(False)
             if not isinstance(failure, Cancelled):
                 self._view.bar.show_message(error(failure.text, failure.details))
 
-        slider.set_busy(True)
         self._session.measure_step(measure, str(self._run), done, failed)
 
     def _show_result(self, result: Measured, step: int) -> None:
-        self._view.matrix.time.set_busy(False)
         self.shown_result = result
         self._view.matrix.show_step(result, step, step == self._own_step)
 

@@ -55,12 +55,10 @@ class SearchTravel(QObject):
             step = source.pickers[0].step()
             if (slider.steps, slider.step()) != (steps, step):
                 slider.set_steps(steps, step)
-        slider.set_busy(any(session.opening for session in self._sessions))
 
     def opened(self) -> None:
         """Open the neighbouring steps in advance, nearest first, once both sides are open."""
         opening = any(session.opening for session in self._sessions)
-        self._view.time.set_busy(opening)
         travelled = [session for session in self._sessions if session.target is not None and session.target.worker]
         if not opening and self._run is not None and travelled:
             self._open_in_advance([(session, step) for step in self._view.time.neighbours() for session in travelled])
@@ -101,7 +99,6 @@ class SearchTravel(QObject):
     def _show_step(self, step: int) -> None:
         for session in self._sessions:
             session.drop(AHEAD)
-        self._view.time.set_busy(True)
         self._view.source.go_to_step(step)
 
     # Export
@@ -121,7 +118,6 @@ class SearchTravel(QObject):
         first = self._sessions[0]
         if self._run is None or first.target is None:
             return
-        self._view.time.play.setChecked(False)
         targets = [session.target for session in self._sessions if session.target is not None]
         run_targets = [target for target in targets if run_and_checkpoint(target.model)[0] == str(self._run)]
         weights = list(dict.fromkeys(target.weights for target in run_targets))

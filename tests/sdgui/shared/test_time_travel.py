@@ -41,22 +41,6 @@ def test_only_the_step_where_the_slider_rests_is_opened(qtbot: QtBot, slider: St
     assert steps == [400]
 
 
-def test_playing_waits_for_opening_and_ends_at_the_last_step(qtbot: QtBot, slider: StepSlider) -> None:
-    steps: list[int] = []
-    slider.moved.connect(steps.append)
-    slider._tick.setInterval(1)
-    slider._settle.setInterval(0)
-    slider.set_steps((100, 200, 400), 400)
-    slider.set_busy(True)
-    slider.play.click()
-    qtbot.waitUntil(lambda: steps == [100])
-    qtbot.wait(50)
-    assert steps == [100], "the first is still being opened"
-    slider.set_busy(False)
-    qtbot.waitUntil(lambda: not slider.play.isChecked())
-    qtbot.waitUntil(lambda: steps[-1] == 400)
-
-
 def test_without_steps_the_slider_is_hidden(slider: StepSlider) -> None:
     slider.set_steps((), 3)
     assert (slider.step(), slider.steps, slider.neighbours(), slider.slider.maximum()) == (0, (), [], 0)
