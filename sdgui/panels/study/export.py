@@ -1,4 +1,4 @@
-"""Export of a study's results: Markdown, CSV, JSON, the plot, and the table on the clipboard."""
+"""Export of a study's results: Markdown, CSV, JSON."""
 
 from __future__ import annotations
 
@@ -48,17 +48,7 @@ RESULT_FORMATS: tuple[ExportFormat[WriteResults], ...] = (
         ".json",
         "results",
     ),
-    ExportFormat(
-        "plot",
-        "Plot (&SVG) …",
-        "A plot of the arms with their intervals",
-        lambda study, _tables, path: write_whole(path, study.plot.read_bytes()),
-        "Drawings",
-        ".svg",
-        "results",
-    ),
 )
-_SUFFIXES = [export.suffix for export in RESULT_FORMATS]
 
 
 class ExportMenu(QMenu):
@@ -84,40 +74,20 @@ class ExportMenu(QMenu):
             action = self.addAction(export.title)
             action.setToolTip(plain_tip(export.tip))
             action.triggered.connect(partial(self._ask, export))
-        self.addAction("Copy the &table").triggered.connect(lambda: self.copy_table())
-
-    def copy_table(self) -> None:
-        """Copy the current table as text."""
-        results_view = self._view()
-        view = results_view.means if results_view.tables.currentIndex() == 0 else results_view.differences
-        view.clearSelection()
-        view.copy()
-
-    def export_to(self, path: Path) -> None:
-        """Write the results; the suffix of ``path`` selects the format."""
-        if (folder := self._folder()) is None:
-            return
-        write = next(
-            (result_format.write for result_format in RESULT_FORMATS if result_format.suffix == path.suffix.lower()),
-            None,
-        )
-        if write is None:
-            suffixes = f"{', '.join(_SUFFIXES[:-1])} or {_SUFFIXES[-1]}"
-            self._failed(f"{path.name} has no known extension; use {suffixes}.")
-            return
-        message, tables = info(f"Results written to {path}."), self._view().tables_now()
-        self._tasks.run(
-            lambda: write(StudyDir(folder), tables, path), lambda _: self._show_message(message), self._failed
-        )
 
     def _ask(self, export: ExportFormat[WriteResults], _checked: bool = False) -> None:
         if (folder := self._folder()) is None:
             return
         start = Path.home() / f"{folder.name}-{export.file_name}"
-        target = ask_save(
-            self._over, "Export the results", start, export.filter, export.suffix, typed_suffixes=_SUFFIXES
-        )
-        if target is not None and target.problem:
+        target = ask_save(self._over, "Export the results", start, export.filter, export.suffix)
+        if target is None:
+            return
+        if target.problem:
             self._failed(target.problem)
-        elif target is not None:
-            self.export_to(target.path)
+            return
+        message, tables = info(f"Results written to {target.path}."), self._view().tables_now()
+        self._tasks.run(
+            lambda: export.write(StudyDir(folder), tables, target.path),
+            lambda _: self._show_message(message),
+            self._failed,
+        )

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from PySide6.QtWidgets import QApplication, QFileDialog
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
 from core.spec.study import StudyDir
 from sdgui.panels.study import ending
-from sdgui.panels.study.export import RESULT_FORMATS
 from sdgui.panels.study.panel import StudyPanel
 from sdgui.runs.study_programs import StudyProgramError
 from sdgui.runs.study_status import StudySnapshot
@@ -22,7 +19,7 @@ from sdgui.store.changes import Changes
 from sdgui.store.studies import StudyRecord
 from tests.sdgui.panels.scripted_workers import services_in
 from tests.sdgui.panels.study.studying import a_study
-from tests.sdgui.panels.study.test_study_parts import RESULTS, a_look, a_run
+from tests.sdgui.panels.study.test_study_parts import a_look, a_run
 
 
 @pytest.fixture
@@ -154,36 +151,3 @@ def test_extending_a_study_offers_no_experiment_that_is_its_arm(panel: StudyPane
     assert panel._grows == study.id
     panel.edit()
     assert panel._grows is None, "the next form makes a new study"
-
-
-def test_copy_and_export_use_the_shown_table(
-    qtbot: QtBot, panel: StudyPanel, services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study = listed(services, "mine")
-    panel.refresh()
-    becomes(services, study, a_look("done", results=RESULTS, results_stamp=1.0))
-
-    def copied() -> str:
-        panel.exports.copy_table()
-        return QApplication.clipboard().text().split("\t")[1]
-
-    assert copied() == "Seeds"
-    panel.view.tables.setCurrentIndex(1)
-    assert copied() == "Against"
-    names: list[Any] = []
-
-    def ask(*args: Any, **_options: Any) -> tuple[str, str]:
-        names.append(Path(args[2]).name)
-        return str(tmp_path / "typed"), ""
-
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", ask)
-    panel.exports._ask(next(result_format for result_format in RESULT_FORMATS if result_format.name == "csv"))
-    qtbot.waitUntil((tmp_path / "typed.csv").exists)
-    assert names == ["mine-results.csv"]
-    qtbot.waitUntil(lambda: panel.bar.text == f"Results written to {tmp_path / 'typed.csv'}.")
-    panel.exports.export_to(tmp_path / "LOUD.CSV")
-    qtbot.waitUntil((tmp_path / "LOUD.CSV").exists)
-    panel.exports.export_to(tmp_path / "plot.svg")
-    qtbot.waitUntil(lambda: "plot.svg" in panel.bar.text)
-    assert panel.bar.message is not None
-    assert panel.bar.message.level == "error", "it was not drawn yet"
