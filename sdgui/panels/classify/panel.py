@@ -57,7 +57,7 @@ class ClassifyPanel(Panel):
         layout.addWidget(self.view)
         self.session = ClassifySession(services.pool, self)
         self.evaluations = Evaluations(self.view, self.session, self.show_message)
-        self.export = ExportMenu(self.view.export_strip, self.show_message, self, self._title)
+        self.export = ExportMenu(self.view.export_strip, self.show_message, self)
         self.travel = ClassifyTravel(services.time_travel, self.view, self.session)
         self.probes = Probes(self.session, self.show_message, self.view.set_busy, self)
         self._connect()
@@ -121,10 +121,6 @@ class ClassifyPanel(Panel):
     def show_message(self, message: Message) -> None:
         """Show ``message`` in the panel's message bar."""
         self.view.bar.show_message(message)
-
-    def _title(self) -> str:
-        result = self.view.results.current()
-        return result_title(result.measure) if result is not None else "Classify"
 
     # The next step that the empty panel offers
     def _find_step(self) -> None:

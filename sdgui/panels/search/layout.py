@@ -76,7 +76,7 @@ class SearchView(QWidget):
         self.strip, self.export_strip = (ProgressStrip(self._work) for _ in range(2))
         self.bar = MessageBar(self._work)
         self.jobs = Jobs(self.strip, self)
-        self._export = ExportMenu(self.export_strip, self.show_message, self, lambda: self.query.query().title)
+        self._export = ExportMenu(self.export_strip, self.show_message, self)
         self._arrange(history)
         self._link()
         self.show_tab(IMAGES_TAB)

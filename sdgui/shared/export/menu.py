@@ -6,7 +6,7 @@ messages of the panel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,23 +25,13 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.replies import Cancelled, Failure
 
-Formats = Sequence[ExportFormat[WriteImages]]
-
 
 class ExportMenu(QObject):
     """The exports of a panel's galleries, with their progress in its strip and their outcome as its messages."""
 
-    def __init__(
-        self,
-        strip: ProgressStrip,
-        show_message: ShowMessage,
-        parent: QWidget,
-        title: Callable[[], str] = lambda: "",
-        formats: Formats = IMAGE_FORMATS,
-    ) -> None:
-        """``title`` is written over contact sheets: the query, the model."""
+    def __init__(self, strip: ProgressStrip, show_message: ShowMessage, parent: QWidget) -> None:
         super().__init__(parent)
-        self._show_message, self._over, self._title, self._formats = show_message, parent, title, formats
+        self._show_message, self._over = show_message, parent
         self._folder = Path.home()
         self.task = ExportTask(strip, self)
         self.task.done.connect(self._done)
@@ -52,7 +42,7 @@ class ExportMenu(QObject):
         inner = menu.addMenu("&Export")
         inner.setToolTipsVisible(True)
         inner.setEnabled(bool(items) and not self.task.running)
-        for export in self._formats:
+        for export in IMAGE_FORMATS:
             action = inner.addAction(export.title)
             action.setToolTip(plain_tip(export.tip))
             action.triggered.connect(partial(self._ask, export, list(items)))
@@ -71,8 +61,8 @@ class ExportMenu(QObject):
 
     def run(self, write: WriteImages, items: Sequence[GalleryItem], path: Path) -> None:
         """Export to ``where``, a folder or a file as the format needs it."""
-        title, exported = self._title(), list(items)
-        self.task.start("Exporting images", len(exported), lambda progress: write(exported, path, progress, title))
+        exported = list(items)
+        self.task.start("Exporting images", len(exported), lambda progress: write(exported, path, progress))
 
     def _done(self, report: Exported) -> None:
         self._folder = report.folder

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import csv
 import errno
-import json
 import os
 import shutil
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,14 +17,10 @@ from pytestqt.qtbot import QtBot
 from core.data.sources.opening import open_source
 from core.spec.shards import member_path
 from sdgui.app.start import make_application
-from sdgui.shared.export.formats import Exported, free_path
+from sdgui.shared.export.formats import free_path
 from sdgui.shared.export.images import (
-    SHEET,
     ExportError,
-    export_contact_sheet,
     export_copies,
-    export_json_lines,
-    export_links,
     export_table,
 )
 from sdgui.shared.export.menu import ExportMenu
@@ -59,23 +52,19 @@ def items(tmp_path: Path) -> list[GalleryItem]:
     return [*existing, GalleryItem(tmp_path / "gone.png", "gone")]
 
 
-@pytest.mark.parametrize("export", [export_copies, export_links])
-def test_folders_get_numbered_names_and_existing_files_stay(
-    export: Callable[..., Exported], items: list[GalleryItem], tmp_path: Path
-) -> None:
+def test_folders_get_numbered_names_and_existing_files_stay(items: list[GalleryItem], tmp_path: Path) -> None:
     folder = tmp_path / "out" / "deep"
     folder.mkdir(parents=True)
     (folder / "a.png").write_text("the user's own")
     os.utime(items[0].path, (1e9, 1e9))
     reports: list[tuple[int, int]] = []
-    report = export(items, folder, lambda done, total: reports.append((done, total)))
+    report = export_copies(items, folder, lambda done, total: reports.append((done, total)))
     assert (report.written, report.path) == (2, folder)
     assert report.skipped == [(str(tmp_path / "gone.png"), "the file is missing")]
     assert sorted(path.name for path in folder.iterdir()) == ["a-2.png", "a-3.png", "a.png"]
     assert (folder / "a.png").read_text() == "the user's own"
     assert (folder / "a-2.png").read_bytes() == items[0].path.read_bytes()
     assert (folder / "a-2.png").stat().st_mtime == 1e9, "a copy keeps when it was taken"
-    assert (folder / "a-3.png").is_symlink() == (export is export_links)
     assert reports[-1] == (3, 3)
 
 
@@ -96,50 +85,19 @@ def test_a_table_is_a_data_source(items: list[GalleryItem], tmp_path: Path) -> N
     assert [row.image for row in source.rows] == [item.path for item in items[:2]]
 
 
-def test_json_lines_hold_the_available_values(items: list[GalleryItem], tmp_path: Path) -> None:
-    file = tmp_path / "elsewhere" / "found.jsonl"
-    export_json_lines(items, file, silent)
-    records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    assert records[2] == {"filepath": str(tmp_path / "gone.png"), "title": "gone"}
-    assert records[1]["score"] == pytest.approx(0.4)
-    assert records[1]["true"] == "false"
-
-
-def test_contact_sheets_are_drawn_over_several_files(items: list[GalleryItem], tmp_path: Path) -> None:
-    file = tmp_path / "sheet.png"
-    many = [items[0]] * SHEET + [items[1], items[2]]
-    reports: list[tuple[int, int]] = []
-    report = export_contact_sheet(
-        many, file, lambda done, total: reports.append((done, total)), title="red things", columns=0
-    )
-    assert reports == [(done, SHEET + 2) for done in range(SHEET + 3)], "of all sheets together"
-    assert report.written == SHEET + 2
-    assert report.skipped == [(str(tmp_path / "gone.png"), "it could not be read")]
-    with Image.open(file) as first, Image.open(tmp_path / "sheet-2.png") as second:
-        assert (255, 0, 0) in {color for _, color in first.convert("RGB").getcolors(1 << 20)}
-        assert (0, 0, 255) in {color for _, color in second.convert("RGB").getcolors(1 << 20)}
-        assert second.width < first.width
-
-
-@pytest.mark.parametrize("export", [export_table, export_json_lines, partial(export_contact_sheet, columns=2)])
-def test_an_existing_file_is_refused_and_kept(
-    export: Callable[..., Exported], items: list[GalleryItem], tmp_path: Path
-) -> None:
+def test_an_existing_file_is_refused_and_kept(items: list[GalleryItem], tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
     file.write_text("mine")
     with pytest.raises(ExportError, match="already exists"):
-        export(items, file, silent)
+        export_table(items, file, silent)
     assert file.read_text() == "mine"
     assert free_path(file) == tmp_path / "mine-2.csv"
 
 
-@pytest.mark.parametrize("export", [export_copies, export_links])
-def test_a_folder_that_cannot_be_created_is_a_user_error(
-    export: Callable[..., Exported], items: list[GalleryItem], tmp_path: Path
-) -> None:
+def test_a_folder_that_cannot_be_created_is_a_user_error(items: list[GalleryItem], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ExportError, match="choose another"):
-        export(items, tmp_path / "file" / "out", silent)
+        export_copies(items, tmp_path / "file" / "out", silent)
 
 
 def test_missing_permissions_are_reported(
@@ -148,11 +106,9 @@ def test_missing_permissions_are_reported(
     def refuse(*_arguments: object, **_options: object) -> None:
         raise PermissionError(13, "Permission denied", str(tmp_path / "closed" / "a.png"))
 
-    for export, name in ((export_links, "symlink_to"), (partial(export_table), "open")):
-        with monkeypatch.context() as patch:
-            patch.setattr(Path, name, refuse)  # the test may run as one who may do all
-            with pytest.raises(ExportError, match="cannot be written: no permission; choose another folder"):
-                export(items, tmp_path / "closed", silent)
+    monkeypatch.setattr(Path, "open", refuse)  # the test may run as one who may do all
+    with pytest.raises(ExportError, match="cannot be written: no permission; choose another folder"):
+        export_table(items, tmp_path / "closed", silent)
 
 
 def test_an_unreadable_image_is_skipped_and_a_full_disk_reports_the_progress(
@@ -196,31 +152,14 @@ def test_a_failed_copy_leaves_no_partial_image(
 
 
 def test_an_image_in_a_tar_is_extracted(items: list[GalleryItem], tmp_path: Path) -> None:
-    """As a copy and as a link alike: it is no file to link to."""
     content = items[0].path.read_bytes()
     tar = tmp_path / "a.tar"
     tar.write_bytes(b"x" * 512 + content)
     inside = GalleryItem(Path(member_path(tar, 512, len(content), "0.png")))
     gone = GalleryItem(Path(member_path(tar, 512, len(content) + 1, "1.png")))
-    for number, export in enumerate((export_copies, export_links)):
-        report = export([inside, gone], tmp_path / f"out{number}", silent)
-        assert (report.written, len(report.skipped)) == (1, 1)
-        assert (tmp_path / f"out{number}" / "0.png").read_bytes() == content
-
-
-def test_a_contact_sheet_lists_the_images_it_could_not_draw(items: list[GalleryItem], tmp_path: Path) -> None:
-    """Images in a tar are drawn as files are."""
-    content = items[0].path.read_bytes()
-    tar = tmp_path / "a.tar"
-    tar.write_bytes(b"x" * 512 + content)
-    inside = GalleryItem(Path(member_path(tar, 512, len(content), "0.png")))
-    wrong = [GalleryItem(Path(member_path(tar, *place, "1.png"))) for place in ((0, 512), (512, 1 << 30))]
-    report = export_contact_sheet([items[0], inside, *wrong], tmp_path / "sheet.png", silent)
-    assert report.skipped == [(str(item.path), "it could not be read") for item in wrong]
-    alone = [export_contact_sheet([item], tmp_path / f"{n}.png", silent) for n, item in enumerate((items[0], inside))]
-    assert not any(report.skipped for report in alone)
-    with Image.open(tmp_path / "0.png") as file, Image.open(tmp_path / "1.png") as member:
-        assert file.crop((0, 0, 256, 240)).tobytes() == member.crop((0, 0, 256, 240)).tobytes(), "the same image"
+    report = export_copies([inside, gone], tmp_path / "out", silent)
+    assert (report.written, len(report.skipped)) == (1, 1)
+    assert (tmp_path / "out" / "0.png").read_bytes() == content
 
 
 def test_an_offset_beyond_the_limits_of_a_tar_is_skipped(items: list[GalleryItem], tmp_path: Path) -> None:
@@ -243,8 +182,6 @@ def test_a_cancelled_export_leaves_no_partial_file(items: list[GalleryItem], tmp
 
     with pytest.raises(Stop):
         export_table(items * 100, tmp_path / "half.csv", stop)
-    with pytest.raises(Stop):
-        export_contact_sheet(items, tmp_path / "half.png", stop)
     assert not list(tmp_path.glob("half*"))
 
 
@@ -254,12 +191,10 @@ def test_a_panel_exports_in_a_thread_and_reports_the_outcome(
     panel = QWidget()
     qtbot.addWidget(panel)
     strip, bar = ProgressStrip(panel), MessageBar(panel)
-    menu = ExportMenu(strip, bar.show_message, panel, lambda: "a query")
+    menu = ExportMenu(strip, bar.show_message, panel)
     context = QMenu(panel)
     inner = menu.fill(context, items)
-    assert [action.text().replace("&", "").split()[0] for action in inner.actions()] == [
-        "Copies", "Links", "Table", "JSON", "Contact",
-    ]  # fmt: skip
+    assert [action.text().replace("&", "").split()[0] for action in inner.actions()] == ["Copies", "Table"]
     menu.run(export_copies, items, tmp_path / "out")
     assert not menu.fill(context, items).isEnabled()
     qtbot.waitUntil(lambda: "2 images exported" in bar.text, timeout=5000)
