@@ -104,7 +104,7 @@ def test_the_menu_asks_where_and_starts_beside_the_last_one(
     assert not menu.fill(QMenu(panel), []).isEnabled()
     inner = menu.fill(QMenu(panel), items)
     assert (inner.isEnabled(), inner.toolTipsVisible(), inner.title()) == (True, True, "&Export")
-    copies, _, table, *_ = inner.actions()
+    copies, table = inner.actions()
     table.trigger()
     copies.trigger()
     assert (messages, menu.task.running) == ([], False), "nothing was chosen"
