@@ -181,9 +181,10 @@ def test_the_best_trials_are_confirmed_as_a_study_and_taken_back(
         assert dialog.cost.text() == "9 runs, 13 min 30 s of training one after another.", "with the default config's"
         return 1
 
-    monkeypatch.setattr(ConfirmDialog, "exec", lambda _dialog: 0)
+    cancelled: list[ConfirmDialog] = []
+    monkeypatch.setattr(ConfirmDialog, "exec", cancelled.append)
     panel.sweep_view.confirm.click()
-    qtbot.wait(50)
+    qtbot.waitUntil(lambda: bool(cancelled))
     assert len(services.store.studies()) == 1, "cancelled"
     monkeypatch.setattr(ConfirmDialog, "exec", accepted)
     panel.sweep_view.confirm.click()
