@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from core.spec.config import RunConfig
@@ -19,7 +19,6 @@ from sdgui.store.records import (
     HERE,
     BestPoint,
     Ending,
-    Experiment,
     MetricSummary,
     Place,
     Progress,
@@ -172,22 +171,24 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def add_imported(
-        self, experiment_id: int, folder: str, config: RunConfig | LoggedConfig, started: float | None = None
+        self, experiment_id: int, folder: str, config: RunConfig | LoggedConfig, progress: Progress
     ) -> int:
-        """Add the run in ``folder``, which has this config and ``started`` to train then; returns its id."""
+        """Add the run in ``folder``, which has this config and progress; returns its id."""
         key = Path(folder).name.rpartition("-")[2]
         with self._write() as session:
-            existing_id = session.scalar(select(RunRow.id).where(RunRow.folder == folder))
-            if existing_id is not None:  # by another window meanwhile
-                return existing_id
-            row = _run_of(session, experiment_record(experiment_row(session, experiment_id)), config)
-            row.owner, row.created = self.who, started or row.created
-            row.folder, row.state = folder, RunState.STARTING.value
+            either = or_(RunRow.folder == folder, RunRow.key == key)
+            listed = {row.folder: row.id for row in session.execute(select(RunRow.id, RunRow.folder).where(either))}
+            if folder in listed:  # by another window meanwhile
+                return listed[folder]
+            row = _run_of(session, experiment_id, config, folder)
+            row.owner, row.created = self.who, progress.started or row.created
             row.tags = tag_rows(session, config.tags if isinstance(config, LoggedConfig) else ())
-            if key.isalnum() and not session.scalar(select(RunRow.id).where(RunRow.key == key)):
+            if key.isalnum() and not listed:
                 row.key = key
+            _set_progress(row, progress)
             session.add(row)
             session.flush()
+            _insert_summaries(session, row.id, progress.summaries)
             note_activity(session, "listed", row.key, experiment=experiment_id, run=row.id)
             return row.id
 
@@ -203,14 +204,7 @@ class RunRecords(Sessions):
                 return
             if rewritten:  # values of the previous file
                 session.execute(delete(StepValueRow).where(StepValueRow.run_id == run_id))
-            row.state = progress.state.value if row.queue_position is None else row.state
-            row.offset, row.step, row.total_steps = progress.offset, progress.step, progress.total_steps
-            row.started, row.finished = progress.started, progress.finished
-            row.ending, row.failure, row.parent = progress.ending, storable(progress.failure), storable(progress.parent)
-            best = progress.best
-            row.best_metric, row.best_value, row.best_step = (
-                (best.metric, best.value, best.step) if best else ("", None, 0)
-            )
+            _set_progress(row, progress)
             _replace_summaries(session, run_id, progress.summaries)
 
     def summaries(self, run_ids: Sequence[int]) -> Mapping[int, Mapping[str, MetricSummary]]:
@@ -313,19 +307,21 @@ def _new_run(session: Session, experiment_id: int) -> RunRow:
     experiment = experiment_record(experiment_row(session, experiment_id))
     if experiment.config is None:
         raise StoreError(experiment.problem)
-    return _run_of(session, experiment, experiment.config)
+    row = _run_of(session, experiment_id, experiment.config, "")
+    row.folder = f"{slug(experiment.name)}-{time.strftime('%Y%m%d')}-{row.key}"
+    return row
 
 
-def _run_of(session: Session, experiment: Experiment, config: RunConfig | LoggedConfig) -> RunRow:
+def _run_of(session: Session, experiment_id: int, config: RunConfig | LoggedConfig, folder: str) -> RunRow:
     """A run of the experiment with this config, whose config is kept."""
-    key, digest = secrets.token_hex(4), config.digest()
+    digest = config.digest()
     keep_config(session, digest, config)
     return RunRow(
-        experiment_id=experiment.id,
-        key=key,
-        folder=f"{slug(experiment.name)}-{time.strftime('%Y%m%d')}-{key}",
+        experiment_id=experiment_id,
+        key=secrets.token_hex(4),
+        folder=folder,
         digest=digest,
-        color=_next_color(session, experiment.id),
+        color=_next_color(session, experiment_id),
         logged=isinstance(config, LoggedConfig),
         created=time.time(),
     )
@@ -334,8 +330,9 @@ def _run_of(session: Session, experiment: Experiment, config: RunConfig | Logged
 def _next_color(session: Session, experiment_id: int) -> int:
     """The palette index of a new run: a new one, but for an arm's further seeds, so that a study shows its arms."""
     arm = select(StudyArmRow.experiment_id).where(StudyArmRow.experiment_id == experiment_id)
-    color = session.scalar(select(RunRow.color).where(RunRow.experiment_id.in_(arm)).order_by(RunRow.id).limit(1))
-    return color if color is not None else session.scalars(select(func.coalesce(func.max(RunRow.color), -1) + 1)).one()
+    color_of_arm = select(RunRow.color).where(RunRow.experiment_id.in_(arm)).order_by(RunRow.id).limit(1)
+    new_color = select(func.coalesce(func.max(RunRow.color), -1) + 1)
+    return session.scalars(select(func.coalesce(color_of_arm.scalar_subquery(), new_color.scalar_subquery()))).one()
 
 
 def run_row(session: Session, run_id: int) -> RunRow:
@@ -359,10 +356,24 @@ def queue_end(session: Session) -> int:
     return 0 if last is None else last + 1
 
 
+def _set_progress(row: RunRow, progress: Progress) -> None:
+    row.state = progress.state.value if row.queue_position is None else row.state
+    row.offset, row.step, row.total_steps = progress.offset, progress.step, progress.total_steps
+    row.started, row.finished = progress.started, progress.finished
+    row.ending, row.failure, row.parent = progress.ending, storable(progress.failure), storable(progress.parent)
+    best = progress.best
+    row.best_metric, row.best_value, row.best_step = (best.metric, best.value, best.step) if best else ("", None, 0)
+
+
 def _replace_summaries(session: Session, run_id: int, summaries: Mapping[str, MetricSummary]) -> None:
     stored = set(session.scalars(select(SummaryRow.metric).where(SummaryRow.run_id == run_id)))
     for metric in stored - summaries.keys():
         session.execute(delete(SummaryRow).where(SummaryRow.run_id == run_id, SummaryRow.metric == metric))
+    _insert_summaries(session, run_id, summaries)
+
+
+def _insert_summaries(session: Session, run_id: int, summaries: Mapping[str, MetricSummary]) -> None:
+    """Add them, in place of those of the same metrics."""
     if not summaries:
         return
     statement = insert(session, SummaryRow)
@@ -370,20 +381,11 @@ def _replace_summaries(session: Session, run_id: int, summaries: Mapping[str, Me
     statement = statement.on_conflict_do_update(
         index_elements=["run_id", "metric"], set_={column: statement.excluded[column] for column in columns}
     )
-    session.execute(
-        statement,
-        [
-            {
-                "run_id": run_id,
-                "metric": storable(metric),
-                "last": _nullable(value.last),
-                "last_step": value.last_step,
-                "best": _nullable(value.best),
-                "best_step": value.best_step,
-            }
-            for metric, value in summaries.items()
-        ],
-    )
+    rows = [
+        {"run_id": run_id, "metric": storable(metric)} | {name: _nullable(getattr(value, name)) for name in columns}
+        for metric, value in summaries.items()
+    ]
+    session.execute(statement, rows)
 
 
 def _number(value: float | None) -> float:

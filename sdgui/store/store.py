@@ -153,6 +153,8 @@ class Store(
 
         It goes under ``experiment_id``, else under an experiment with the same config or name, else a new one.
         """
+        if experiment_id is not None:
+            self.experiment(experiment_id)  # StoreError where it was deleted
         return self.run(self._import(folder, experiment_id, None))
 
     def _import(self, folder: Path, experiment_id: int | None, fitting: dict[str, int] | None) -> int:
@@ -169,15 +171,12 @@ class Store(
             progress = folder_progress(run_dir, existing.launched if existing else None, time.time())
         except EventError as error:
             raise StoreError(f"{folder} is not a readable run folder: {error}") from error
-        run_id = existing.id if existing else None
-        if run_id is None:
-            if experiment_id is None:
-                experiment_id = self._experiment_for(
-                    config, self._fitting_experiments() if fitting is None else fitting
-                )
-            run_id = self.add_imported(experiment_id, text, config, progress.started)
-        self.record(run_id, progress, rewritten=True)
-        return run_id
+        if existing:
+            self.record(existing.id, progress, rewritten=True)
+            return int(existing.id)
+        if experiment_id is None:
+            experiment_id = self._experiment_for(config, self._fitting_experiments() if fitting is None else fitting)
+        return self.add_imported(experiment_id, text, config, progress)
 
     def _experiment_for(self, config: RunConfig | LoggedConfig, fitting: dict[str, int]) -> int:
         """The experiment with the same config, else with the same name, else a new one, added to ``fitting``.

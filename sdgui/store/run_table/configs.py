@@ -45,8 +45,7 @@ class ConfigRecords(Sessions):
                 ):
                     configs[digest] = config
             with self._write() as session:
-                for digest, config in configs.items():
-                    keep_config(session, digest, config)
+                keep_configs(session, configs.items())
             count += len(configs)
         return count
 
@@ -77,8 +76,9 @@ def _missing(session: Session) -> Any:
 
 
 def keep_config(session: Session, digest: str, config: RunConfig | LoggedConfig) -> None:
-    """Store the config that runs with ``digest`` were launched with."""
-    keep_configs(session, {digest: config}.items())
+    """Store the config that runs with ``digest`` were launched with, unless it is stored already."""
+    if session.scalar(select(ConfigRow.digest).where(ConfigRow.digest == digest)) is None:
+        keep_configs(session, {digest: config}.items())
 
 
 def keep_configs(session: Session, configs: Iterable[tuple[str, RunConfig | LoggedConfig]]) -> None:

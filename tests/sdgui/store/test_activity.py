@@ -89,7 +89,7 @@ def test_activity_of_a_run(store: Store, tmp_path: Path) -> None:
     assert told(store.activity(run_id=other.id)) == [("queued", other.key, made, other.id, "")]
     assert ("ordered the queue", "", None, None, "") in told(store.activity())
     assert len(store.activity(made)) == 1 + len(wanted) + 1
-    listed = store.add_imported(made, str(tmp_path / "run-abc1"), CONFIG)
+    listed = store.add_imported(made, str(tmp_path / "run-abc1"), CONFIG, Progress(RunState.STARTING, 0))
     assert told(store.activity(run_id=listed)) == [("listed", "abc1", made, listed, "")]
     store.reorder_queue([])
     count = len(store.activity())

@@ -182,7 +182,14 @@ def test_a_requested_place_applies_until_a_run_has_started(store: Store, experim
 
 def test_a_key_is_read_from_a_folder_once(store: Store, experiment: int, tmp_path: Path) -> None:
     keys = [
-        store.run(store.add_imported(experiment, str(tmp_path / place / "run-abc1"), preset_config("clip", "tiny"))).key
+        store.run(
+            store.add_imported(
+                experiment,
+                str(tmp_path / place / "run-abc1"),
+                preset_config("clip", "tiny"),
+                Progress(RunState.STARTING, 0),
+            )
+        ).key
         for place in ("one", "two")
     ]
     assert keys[0] == "abc1"
