@@ -177,7 +177,7 @@ class RunRecords(Sessions):
         key = Path(folder).name.rpartition("-")[2]
         with self._write() as session:
             either = or_(RunRow.folder == folder, RunRow.key == key)
-            listed = {row.folder: row.id for row in session.execute(select(RunRow.id, RunRow.folder).where(either))}
+            listed = dict(session.execute(select(RunRow.folder, RunRow.id).where(either)).tuples().all())
             if folder in listed:  # by another window meanwhile
                 return listed[folder]
             row = _run_of(session, experiment_id, config, folder)
@@ -332,7 +332,8 @@ def _next_color(session: Session, experiment_id: int) -> int:
     arm = select(StudyArmRow.experiment_id).where(StudyArmRow.experiment_id == experiment_id)
     color_of_arm = select(RunRow.color).where(RunRow.experiment_id.in_(arm)).order_by(RunRow.id).limit(1)
     new_color = select(func.coalesce(func.max(RunRow.color), -1) + 1)
-    return session.scalars(select(func.coalesce(color_of_arm.scalar_subquery(), new_color.scalar_subquery()))).one()
+    color = select(func.coalesce(color_of_arm.scalar_subquery(), new_color.scalar_subquery()))
+    return int(session.execute(color).scalar_one())
 
 
 def run_row(session: Session, run_id: int) -> RunRow:
