@@ -177,7 +177,8 @@ class RunRecords(Sessions):
         key = Path(folder).name.rpartition("-")[2]
         with self._write() as session:
             either = or_(RunRow.folder == folder, RunRow.key == key)
-            listed = dict(session.execute(select(RunRow.folder, RunRow.id).where(either)).tuples().all())
+            found = session.execute(select(RunRow.folder, RunRow.id).where(either))
+            listed = {name: run_id for name, run_id in found}  # noqa: C416  rows, not tuples, to mypy
             if folder in listed:  # by another window meanwhile
                 return listed[folder]
             row = _run_of(session, experiment_id, config, folder)
