@@ -1,33 +1,26 @@
-"""The status bar: progress of the active runs, state of the workers, and memory use."""
+"""The status bar: progress of the active runs, and state of the workers."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-
-import psutil
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QStatusBar, QWidget
 
 from core.spec.run.status import RunState
 from sdgui.experiments.tree_model import ExperimentModel
-from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.shared.run_texts import share
 from sdgui.shared.services import Services
-from sdgui.store.records import Run
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_EVERY = 2000  # ms between readings of memory use
 _BASKET = "Basket of fixes of data"
 _MOST_NAMED = 4  # live runs
 
 
 class Status(QStatusBar):
-    """Three labels and the basket's button; tips of actions under the mouse cover the first for a moment."""
+    """Two labels and the basket's button; tips of actions under the mouse cover the first for a moment."""
 
     basket_requested = Signal()
 
@@ -36,13 +29,11 @@ class Status(QStatusBar):
         self._services, self._model = services, model
         self.runs = ElidedLabel("", self)
         self.worker = PlainLabel(self)
-        self.memory = PlainLabel(self)
         self.setSizeGripEnabled(False)
         self.setContentsMargins(SPACE, 0, SPACE, 0)
         self.addWidget(self.runs, 1)
-        for label in (self.worker, self.memory):
-            set_role(label, "small")
-            self.addPermanentWidget(label)
+        set_role(self.worker, "small")
+        self.addPermanentWidget(self.worker)
         self.basket = IconButton("ph.shopping-bag", _BASKET, "", "Basket", parent=self)
         self.basket.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # it would be the first of a window; it has a shortcut
         self.basket.clicked.connect(self.basket_requested)
@@ -54,12 +45,8 @@ class Status(QStatusBar):
         services.launcher.queue_changed.connect(self._soon)
         services.studies.changed.connect(self._soon)
         services.pool.state_changed.connect(self._show_workers)
-        self._tasks, self._asking = BackgroundTasks(self), False
         self._gather = QTimer(self, singleShot=True, interval=100)
         self._gather.timeout.connect(self.show_runs)
-        self._clock = QTimer(self, interval=_EVERY)
-        self._clock.timeout.connect(self._ask_memory)
-        self._clock.start()
         self._show_workers()
         self.show_runs()
 
@@ -112,39 +99,3 @@ class Status(QStatusBar):
                 )
             )
         )
-
-    def _ask_memory(self) -> None:
-        """Read it in a thread, since there may be hundreds of live runs; not again before it is known."""
-        if not self._asking:
-            self._asking, runs = True, self._model.runs()
-            self._tasks.run(lambda: _memory(runs), self._say_memory)
-
-    def _show_memory(self) -> None:
-        self._say_memory(_memory(self._model.runs()))
-
-    def _say_memory(self, text: str) -> None:
-        self._asking = False
-        self.memory.setText(text)
-
-
-def _memory(runs: Sequence[Run]) -> str:
-    """``memory: trainer 1.2 GiB, window 200 MiB``."""
-    live = [run for run in runs if run.state.alive and not run.machine and run.is_own]
-    statuses = [status for run in live if (status := run.dir.read_status()) is not None]
-    trainers = [size for status in statuses if (size := _resident(status.pid)) is not None]
-    texts = [f"trainer {_gib(sum(trainers))}"] if trainers else []
-    window_size = _resident(os.getpid())
-    if window_size is not None:
-        texts.append(f"window {_gib(window_size)}")
-    return "memory: " + ", ".join(texts)
-
-
-def _resident(pid: int) -> int | None:
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:  # it has just ended, or is another user's
-        return None
-
-
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"

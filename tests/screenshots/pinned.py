@@ -54,8 +54,7 @@ def pinned_window(home: Path, worker: Sequence[str] | None) -> MainWindow:
     """A shown window on ``home``, without what tells of this process; ``worker`` in place of ours. StoreError."""
     services = make_services(home, worker=worker)
     window = MainWindow(services)
-    for label in (window.status.worker, window.status.memory):
-        label.hide()
+    window.status.worker.hide()
     window.resize(*SIZE)
     window.show()
     services.tailer.start()

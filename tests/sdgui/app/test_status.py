@@ -1,4 +1,4 @@
-"""The status bar: what it says of runs, workers and memory."""
+"""The status bar: what it says of runs and workers."""
 
 from __future__ import annotations
 
