@@ -99,7 +99,6 @@ EARS = {
     "FiguresPage.values": "itemActivated",
     "Gallery.view": "doubleClicked",
     "LoggedSamples.names": "currentTextChanged",
-    "MainWindow/QListView": "clicked",  # completions of the filter of runs
     "ModelPopover.list": "clicked",
     "PlotGrid.legend": "itemEntered itemClicked itemDoubleClicked currentItemChanged",
     "PresetChooser.list": "itemDoubleClicked currentItemChanged",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QModelIndex, QPoint, QRect, Qt, QTimer, Signal
-from PySide6.QtGui import QFocusEvent, QKeyEvent, QPainter, QPaintEvent, QPen, QStandardItem, QStandardItemModel
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QListView, QMenu, QStyle, QStyleOptionFrame, QToolButton, QWidget
+import re
+
+from PySide6.QtCore import QPoint, QStringListModel, Qt, QTimer, Signal
+from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QCompleter, QHBoxLayout, QLineEdit, QMenu, QStyle, QStyleOptionFrame, QToolButton, QWidget
 
 from core.spec.reading import excerpt
+from core.spec.run.status import RunState
 from sdgui.panels.runs.table.cells import title_of
-from sdgui.panels.runs.table.completion import Completion, Values, completions
-from sdgui.panels.runs.table.layout import TableLayout, fields_of
+from sdgui.panels.runs.table.layout import TableLayout, Values, fields_of
 from sdgui.store.run_table.expressions import ExpressionError
 from sdgui.store.run_table.fields import Catalogue
 from sdgui.widgets.icon_button import IconButton
@@ -121,17 +123,19 @@ def _below(button: QToolButton) -> QPoint:
 
 
 _PAUSE = 150  # ms without a key press before the filter is applied
-_SHOWN = 12  # completions at once
+_WORD = re.compile(r"[^\s()<>=!:~,\"']*$")  # a name or a value of a filter, up to the cursor
 TIP = (
     "Filter by words and comparisons: night optim.learning_rate < 1e-3 and val/R@1 > 40% tag:paper\n"
     "and, or, not and parentheses join them; “state in (done, failed)” is one of several; “created > 7d” is the last "
-    "week.\nCtrl+Space shows what can be typed."
+    "week."
 )
-_DATA = int(Qt.ItemDataRole.UserRole)
 
 
 class FilterBox(QLineEdit):
-    """``changed``: the filter as it is now; ``left``: Down was pressed, for the table to take the keys."""
+    """``changed``: the filter as it is now; ``leave_requested``: Down was pressed, for the table to take the keys.
+
+    Names of columns, states and tags are completed while they are typed.
+    """
 
     changed = Signal(str)
     leave_requested = Signal()
@@ -150,15 +154,12 @@ class FilterBox(QLineEdit):
         self._pause.timeout.connect(self.apply)
         self.textEdited.connect(self._on_edited)
         self.textChanged.connect(lambda _text: self._pause.start())
-        self._list = QListView(self.window())
-        self._list.setWindowFlags(Qt.WindowType.ToolTip)
-        self._list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self._list.setUniformItemSizes(True)
-        self._list.setAccessibleName("Completions")
-        self._offered = QStandardItemModel(self._list)
-        self._list.setModel(self._offered)
-        self._list.clicked.connect(self._take_index)
-        self._list.hide()
+        self._names = QStringListModel(self)
+        self.completer_of_words = QCompleter(self._names, self)
+        self.completer_of_words.setWidget(self)
+        self.completer_of_words.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        self.completer_of_words.setFilterMode(Qt.MatchFlag.MatchContains)
+        self.completer_of_words.activated.connect(self._complete)
 
     def apply(self) -> None:
         """Apply the typed filter."""
@@ -203,77 +204,35 @@ class FilterBox(QLineEdit):
         bottom = inside.center().y() + metrics.height() // 2
         painter.drawLine(left, bottom, max(right, left + SPACE), bottom)
 
-    # What can be typed
+    # Completion
     def _on_edited(self) -> None:
         self.show_error(None)
-        self._offer(explicit=False)
+        word, popup = self._word(), self.completer_of_words.popup()
+        if popup is None or not popup.isVisible():
+            states = [str(state) for state in RunState]
+            self._names.setStringList([*self.catalogue.names(), *states, *self.values.get("tag", ())])
+        if word:
+            self.completer_of_words.setCompletionPrefix(word)
+            self.completer_of_words.complete()
+        elif popup is not None:
+            popup.hide()
 
-    def _offer(self, explicit: bool) -> None:
-        """Show the completions at the cursor; if not ``explicit``, only while a name or a value is being typed."""
-        matches = completions(self.text(), self.cursorPosition(), self.catalogue, self.values)
-        cursor = self.cursorPosition()
-        if not matches or not (
-            explicit or matches[0].start < cursor or self.text()[:cursor].rstrip().endswith((":", "=", "<", ">"))
-        ):
-            self._list.hide()
-            return
-        self._offered.clear()
-        for completion in matches:
-            item = QStandardItem(f"{completion.text}    {completion.about}" if completion.about else completion.text)
-            item.setData(completion, _DATA)
-            self._offered.appendRow(item)
-        self._list.setCurrentIndex(QModelIndex())
-        row = self._list.sizeHintForRow(0)
-        width = min(max(self._list.sizeHintForColumn(0) + 4 * SPACE, 24 * SPACE), self.window().width() // 2)
-        below = self.mapToGlobal(QPoint(max(0, self.cursorRect().left() - SPACE), self.height() + 2))
-        self._list.setGeometry(QRect(below.x(), below.y(), width, row * min(len(matches), _SHOWN) + SPACE))
-        self._list.show()
+    def _word(self) -> str:
+        """The part of a name or a value before the cursor."""
+        match = _WORD.search(self.text()[: self.cursorPosition()])
+        return match[0] if match is not None else ""
 
-    def _take_index(self, index: QModelIndex) -> None:
-        completion = index.data(_DATA)
-        if isinstance(completion, Completion):
-            text = self.text()
-            self.setText(text[: completion.start] + completion.text + text[completion.end :])
-            self.setCursorPosition(completion.start + len(completion.text))
-        self._list.hide()
-        self._offer(explicit=False)
-
-    def _move(self, offset: int) -> None:
-        row = self._list.currentIndex().row() + offset
-        self._list.setCurrentIndex(self._offered.index(row % max(1, self._offered.rowCount()), 0))
-
-    def event(self, event: QEvent) -> bool:
-        """Tab accepts a completion while the list is open."""
-        if not isinstance(event, QKeyEvent) or not self._list.isVisible():
-            return super().event(event)
-        if event.type() == QEvent.Type.KeyPress and event.key() == Qt.Key.Key_Tab:
-            current = self._list.currentIndex()
-            self._take_index(current if current.isValid() else self._offered.index(0, 0))
-            return True
-        if event.type() == QEvent.Type.ShortcutOverride and event.key() == Qt.Key.Key_Escape:
-            event.accept()
-            return True
-        return super().event(event)
+    def _complete(self, name: str) -> None:
+        word, cursor, text = self._word(), self.cursorPosition(), self.text()
+        quoted = name if _WORD.fullmatch(name) else f'"{name}"'
+        start = cursor - len(word)
+        self.setText(text[:start] + quoted + text[cursor:])
+        self.setCursorPosition(start + len(quoted))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        key, is_open = event.key(), self._list.isVisible()
-        if key == Qt.Key.Key_Space and event.modifiers() & Qt.KeyboardModifier.ControlModifier:
-            self._offer(explicit=True)
-        elif is_open and key in (Qt.Key.Key_Down, Qt.Key.Key_Up):
-            self._move(1 if key == Qt.Key.Key_Down else -1)
-        elif is_open and key == Qt.Key.Key_Escape:
-            self._list.hide()
-        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            if is_open and self._list.currentIndex().isValid():
-                self._take_index(self._list.currentIndex())
-            else:
-                self._list.hide()
-                self.apply()
-        elif key == Qt.Key.Key_Down:
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.apply()
+        elif event.key() == Qt.Key.Key_Down:
             self.leave_requested.emit()
         else:
             super().keyPressEvent(event)
-
-    def focusOutEvent(self, event: QFocusEvent) -> None:
-        self._list.hide()
-        super().focusOutEvent(event)

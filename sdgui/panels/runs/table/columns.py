@@ -22,8 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from sdgui.panels.runs.table.cells import short_metric, tip_of, title_of
-from sdgui.panels.runs.table.completion import STEPS, Values
-from sdgui.panels.runs.table.layout import NAME, fields_of
+from sdgui.panels.runs.table.layout import NAME, STEPS, Values, fields_of
 from sdgui.store.run_table.fields import Catalogue, Field
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip

@@ -6,7 +6,7 @@ Flow: the table's controls make a new ``TableLayout``; ``query_of`` makes of it 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
@@ -15,6 +15,8 @@ from sdgui.store.run_table.fields import Catalogue, Field, UnknownFieldError
 from sdgui.store.run_table.queries import RunQuery, SortKey
 
 NAME = "name"  # the first column, always there
+STEPS = "at"  # among the values: the steps that are offered in ``at(METRIC, STEP)``
+Values = Mapping[str, Sequence[str]]  # field name -> values that runs have: tags
 DEFAULT_COLUMNS = (
     "state",
     "metric",

@@ -14,8 +14,7 @@ from typing import Any
 
 from PySide6.QtCore import QCoreApplication, QObject, Signal
 
-from sdgui.panels.runs.table.completion import STEPS
-from sdgui.panels.runs.table.layout import TableLayout, fields_of, query_of
+from sdgui.panels.runs.table.layout import STEPS, TableLayout, fields_of, query_of
 from sdgui.panels.runs.table.rows import Rows
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.store.run_table.expressions import ExpressionError, fields_in

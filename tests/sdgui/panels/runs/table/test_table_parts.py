@@ -13,7 +13,6 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.panels.runs.table.bar import FilterBox
 from sdgui.panels.runs.table.columns import ColumnChooser
-from sdgui.panels.runs.table.completion import completions
 from sdgui.panels.runs.table.layout import TableLayout
 from sdgui.panels.runs.table.views import LONGEST, MOST, SavedViews, views_menu
 from sdgui.store.run_table.fields import Catalogue, metric
@@ -38,65 +37,17 @@ def box(qtbot: QtBot) -> FilterBox:
     return box
 
 
-def offered(box: FilterBox) -> list[str]:
-    """The completions that are seen."""
-    if not box._list.isVisible():
-        return []
-    return [str(box._offered.index(row, 0).data()) for row in range(box._offered.rowCount())]
-
-
-def test_a_completion_is_accepted_by_tab_enter_or_a_click(qtbot: QtBot, box: FilterBox) -> None:
-    received: list[str] = []
-    box.changed.connect(received.append)
-    qtbot.keyClicks(box, "tag:")
-    qtbot.keyClick(box, Qt.Key.Key_Tab)
-    assert (box.text(), box.cursorPosition(), offered(box)) == ("tag:paper", 9, [])
-    box.clear()
-    qtbot.keyClicks(box, "tag:")
-    for key, row in ((Qt.Key.Key_Down, 0), (Qt.Key.Key_Down, 1), (Qt.Key.Key_Down, 0), (Qt.Key.Key_Up, 1)):
-        qtbot.keyClick(box, key)
-        assert box._list.currentIndex().row() == row, "it goes round"
-    qtbot.keyClick(box, Qt.Key.Key_Return)
-    assert box.text() == 'tag:"my tag"'
-    assert received == [], "the first Enter takes, the next one asks"
-    qtbot.keyClick(box, Qt.Key.Key_Enter)
-    assert received == ['tag:"my tag"']
-    box.setText("tag:")
-    qtbot.keyClick(box, Qt.Key.Key_Space, CTRL)
-    box._list.clicked.emit(box._offered.index(0, 0))
-    assert box.text() == "tag:paper"
-    box.setText("a tag: b")
-    box.setCursorPosition(6)
-    qtbot.keyClick(box, Qt.Key.Key_Space, CTRL)
-    qtbot.keyClick(box, Qt.Key.Key_Tab)
-    assert (box.text(), box.cursorPosition()) == ("a tag:paper b", 11)
-
-
-@pytest.mark.parametrize(
-    ("typed", "expected"),
-    [
-        ("tag |", [":", "!="]),
-        ("created |", [">", "<"]),
-        ("seed |", ["=", "!=", "<", ">", "<=", ">=", ":", "in ("]),
-        ("seed =|", []),
-        ("state : don|", ["done"]),
-        ("(at|", ["at("]),
-        ("at (|", None),
-        ("xat(|", None),
-        ("seed = 1 an|", ["and"]),
-        ("an|", None),
-        ("seed = 1 and no|", ["note"]),
-    ],
-)
-def test_completions_at_the_cursor(typed: str, expected: list[str] | None) -> None:
-    cursor, text = typed.index("|"), typed.replace("|", "")
-    texts = [completion.text for completion in completions(text, cursor, CATALOGUE, {})]
-    if expected is None:
-        assert "and" not in texts
-        assert "train/loss, " not in texts
-    else:
-        assert texts[: len(expected)] == expected
-        assert expected or not texts
+def test_a_name_is_completed_at_the_cursor(qtbot: QtBot, box: FilterBox) -> None:
+    qtbot.keyClicks(box, "seed = 1 and learning_r")
+    completer = box.completer_of_words
+    assert completer.currentCompletion() == "optim.learning_rate"
+    completer.activated.emit(completer.currentCompletion())
+    assert (box.text(), box.cursorPosition()) == ("seed = 1 and optim.learning_rate", 32)
+    box.setText("tag: or seed = 1")
+    box.setCursorPosition(4)
+    qtbot.keyClicks(box, "my")
+    completer.activated.emit(completer.currentCompletion())
+    assert box.text() == 'tag:"my tag" or seed = 1'
 
 
 @pytest.fixture
