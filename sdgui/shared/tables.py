@@ -1,8 +1,12 @@
-"""A table model whose columns have headings and whose rows have none."""
+"""Tables: a model whose columns have headings, and a view that copies its cells as text."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import QAbstractTableModel, Qt
+from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
+from PySide6.QtWidgets import QTableView, QWidget
+
+from sdgui.widgets.style.theme import SPACE
 
 
 class HeadedModel(QAbstractTableModel):
@@ -16,3 +20,34 @@ class HeadedModel(QAbstractTableModel):
         self, section: int, orientation: Qt.Orientation, role: int = int(Qt.ItemDataRole.DisplayRole)
     ) -> object:
         return self.heading(section, role) if orientation == Qt.Orientation.Horizontal else None
+
+
+class CopyingTable(QTableView):
+    """Rows without a grid; Ctrl+C copies the selected cells with their headings, or all if fewer than two."""
+
+    def __init__(self, name: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAccessibleName(name)
+        self.setShowGrid(False)
+        self.setTabKeyNavigation(False)
+        self.setWordWrap(False)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + SPACE)
+        self.horizontalHeader().setHighlightSections(False)
+
+    def copy(self) -> None:
+        """Copy cells as text with tabs."""
+        model = self.model()
+        selected = self.selectionModel().selectedIndexes()
+        every = len(selected) < 2
+        rows = range(model.rowCount()) if every else sorted({index.row() for index in selected})
+        columns = range(model.columnCount()) if every else sorted({index.column() for index in selected})
+        heads = [str(model.headerData(column, Qt.Orientation.Horizontal)) for column in columns]
+        lines = ["\t".join(str(model.index(row, column).data()) for column in columns) for row in rows]
+        QGuiApplication.clipboard().setText("\n".join(["\t".join(heads), *lines]))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.matches(QKeySequence.StandardKey.Copy):
+            self.copy()
+        else:
+            super().keyPressEvent(event)

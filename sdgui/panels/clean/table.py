@@ -13,11 +13,10 @@ from PySide6.QtCore import (
     Qt,
     Signal,
 )
-from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QWidget
 
 from sdgui.panels.clean.model import Pair, RankedPairs, Sorting
-from sdgui.shared.headed_model import HeadedModel
+from sdgui.shared.tables import CopyingTable, HeadedModel
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.items import runs_of
 from sdgui.widgets.plain_text import plain_tip
@@ -122,26 +121,19 @@ def _side(column: int) -> Qt.AlignmentFlag:
     return side | Qt.AlignmentFlag.AlignVCenter
 
 
-class PairsTable(QTableView):
+class PairsTable(CopyingTable):
     """``sort_requested`` when a column header is pressed; the panel sorts gallery and table together."""
 
     sort_requested = Signal(str, bool)  # Sorting, descending
     chosen = Signal(list)  # rows
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__("Ranked pairs", parent)
         self.pairs = PairsModel(self)
         self.setModel(self.pairs)
-        self.setAccessibleName("Ranked pairs")
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.setTabKeyNavigation(False)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)  # F2 in the gallery too: the panel starts it
-        self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + SPACE)
         head = self.horizontalHeader()
-        head.setHighlightSections(False)
         # A separate, empty selection: otherwise Qt checks for each header whether its whole column is selected.
         head.setSelectionModel(QItemSelectionModel(self.pairs, head))
         head.setSectionsClickable(True)
@@ -189,14 +181,3 @@ class PairsTable(QTableView):
     def _selection_changed(self, *_: object) -> None:
         if not self._quiet:
             self.chosen.emit(sorted({index.row() for index in self.selectionModel().selectedRows()}))
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.matches(QKeySequence.StandardKey.Copy):
-            rows = sorted(index.row() for index in self.selectionModel().selectedRows())
-            lines = [
-                "\t".join(str(self.pairs.index(row, column).data()) for column in range(self.pairs.columnCount()))
-                for row in rows
-            ]
-            QGuiApplication.clipboard().setText("\n".join(lines))
-        else:
-            super().keyPressEvent(event)

@@ -11,14 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, Qt
-from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
-from PySide6.QtWidgets import QTableView, QWidget
 
 from sdgui.panels.study.error_bars import Bar
 from sdgui.panels.study.model import Table, interval, is_share
-from sdgui.shared.headed_model import HeadedModel
+from sdgui.shared.tables import HeadedModel
 from sdgui.widgets.plain_text import plain_tip
-from sdgui.widgets.style.theme import SPACE, theme
+from sdgui.widgets.style.theme import theme
 
 Index = QModelIndex | QPersistentModelIndex
 SORT = Qt.ItemDataRole.UserRole
@@ -89,35 +87,3 @@ class ResultsModel(HeadedModel):
             side = Qt.AlignmentFlag.AlignRight if cell.right else Qt.AlignmentFlag.AlignLeft
             return side | Qt.AlignmentFlag.AlignVCenter
         return None
-
-
-class ResultsView(QTableView):
-    """Sorted by its column headers; Ctrl+C copies the selected cells, or everything, with the headers."""
-
-    def __init__(self, name: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setAccessibleName(name)
-        self.setSortingEnabled(True)
-        self.setShowGrid(False)
-        self.setTabKeyNavigation(False)
-        self.setWordWrap(False)
-        self.verticalHeader().hide()
-        self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + SPACE)
-        self.horizontalHeader().setHighlightSections(False)
-
-    def copy(self) -> None:
-        """Selected cells as text with tabs; all when none or one is selected."""
-        model = self.model()
-        selected = self.selectionModel().selectedIndexes()
-        every = len(selected) < 2
-        rows = range(model.rowCount()) if every else sorted({index.row() for index in selected})
-        columns = range(model.columnCount()) if every else sorted({index.column() for index in selected})
-        heads = [str(model.headerData(column, Qt.Orientation.Horizontal)) for column in columns]
-        lines = ["\t".join(str(model.index(row, column).data()) for column in columns) for row in rows]
-        QGuiApplication.clipboard().setText("\n".join(["\t".join(heads), *lines]))
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.matches(QKeySequence.StandardKey.Copy):
-            self.copy()
-        else:
-            super().keyPressEvent(event)

@@ -25,8 +25,9 @@ from sdgui.panels.study.arms import fill_arms
 from sdgui.panels.study.cost_curves import CostCurves, cost_curves, crossing_texts
 from sdgui.panels.study.error_bars import ErrorBars
 from sdgui.panels.study.model import Table, differences_table, is_share, means_table
-from sdgui.panels.study.results import METRIC, SORT, ResultsModel, ResultsView, bars_of, what_of
+from sdgui.panels.study.results import METRIC, SORT, ResultsModel, bars_of, what_of
 from sdgui.runs.study_status import StudyRunSnapshot, StudySnapshot
+from sdgui.shared.tables import CopyingTable
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.layouts.boxes import hbox, vbox
@@ -80,10 +81,11 @@ class StudyView(QWidget):
         self._models = [self._fill(view) for view in (self.means, self.differences)]
         self._build()
 
-    def _fill(self, view: ResultsView) -> ResultsModel:
+    def _fill(self, view: CopyingTable) -> ResultsModel:
         model, proxy = ResultsModel(self), QSortFilterProxyModel(self)
         proxy.setSourceModel(model)
         proxy.setSortRole(int(SORT))
+        view.setSortingEnabled(True)
         view.setModel(proxy)
         view.sortByColumn(-1, Qt.SortOrder.AscendingOrder)  # as the study has them
         view.selectionModel().currentChanged.connect(self._cell_chosen)
@@ -101,8 +103,8 @@ class StudyView(QWidget):
         self.network.setToolTip("Network")
         for text, name in NETWORKS:
             self.network.addItem(text, name)
-        self.means = ResultsView("Means of the arms", self.tables)
-        self.differences = ResultsView("Differences of arms", self.tables)
+        self.means = CopyingTable("Means of the arms", self.tables)
+        self.differences = CopyingTable("Differences of arms", self.tables)
         self.tables.addTab(self.means, "&Means")
         self.tables.addTab(self.differences, "&Differences")
         self.tables.setCornerWidget(self.network)

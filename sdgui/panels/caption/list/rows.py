@@ -14,7 +14,7 @@ from typing import Any
 from PySide6.QtCore import QMimeData, QModelIndex, QObject, QPersistentModelIndex, Qt, QUrl, Signal
 
 from sdgui.panels.caption.model import HAND, STATE_TEXTS, Entry, State
-from sdgui.shared.headed_model import HeadedModel
+from sdgui.shared.tables import HeadedModel
 from sdgui.widgets.formats import fixed
 from sdgui.widgets.plain_text import plain_tip
 

@@ -17,11 +17,11 @@ from PySide6.QtCore import (
     Qt,
     Signal,
 )
-from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QTableView, QVBoxLayout, QWidget
+from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QVBoxLayout, QWidget
 
 from sdgui.panels.classify.tabs.share_bar import SHARE_ROLE, Share, ShareDelegate
-from sdgui.shared.headed_model import HeadedModel
+from sdgui.shared.tables import CopyingTable, HeadedModel
 from sdgui.widgets.formats import count
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE
@@ -127,9 +127,9 @@ class ClassTable(QWidget):
         self.filter_box.setAccessibleName(filter_hint)
         self.filter_box.setClearButtonEnabled(True)
         self.filter_box.setVisible(bool(filter_hint))
-        self.view = QTableView(self)
+        self.view = CopyingTable(name, self)
         self.count_label = PlainLabel(self, role="small")
-        self._build(name)
+        self._build()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(SPACE // 2)
@@ -147,23 +147,16 @@ class ClassTable(QWidget):
     def _remember_current(self) -> None:
         self._current_before_reset = self.current() if self.current() < len(self.model.rows) else -1
 
-    def _build(self, name: str) -> None:
+    def _build(self) -> None:
         view = self.view
-        view.setAccessibleName(name)
         view.setModel(self.model)
         view.horizontalHeader().setSortIndicator(
             -1, Qt.SortOrder.AscendingOrder
         )  # unsorted until the user clicks a header
         view.setSortingEnabled(True)
-        view.setShowGrid(False)
-        view.setWordWrap(False)
-        view.setTabKeyNavigation(False)
         view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        view.verticalHeader().hide()
-        view.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + SPACE)
         head = view.horizontalHeader()
-        head.setHighlightSections(False)
         head.setStyleSheet("QHeaderView::section { padding-left: 4px; padding-right: 12px; }")  # the sort arrow's
         titles = (self.fontMetrics().horizontalAdvance(column.title) for column in self.model.columns)
         head.setMinimumSectionSize(max(titles) + 2 * SPACE)
@@ -177,14 +170,10 @@ class ClassTable(QWidget):
             elif not stretch:
                 text = max(column.title, "100.0 %", key=len)
                 view.setColumnWidth(number, self.fontMetrics().horizontalAdvance(text) + 5 * SPACE // 2)
-        for key, slot in ((Qt.Key.Key_Return, self._activate_current), (Qt.Key.Key_Enter, self._activate_current)):
-            self._shortcut(QKeySequence(key), slot)
-        self._shortcut(QKeySequence(QKeySequence.StandardKey.Copy), self.copy)
-
-    def _shortcut(self, keys: QKeySequence, slot: Callable[[], None]) -> None:
-        shortcut = QShortcut(keys, self.view)
-        shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
-        shortcut.activated.connect(slot)
+        for key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            shortcut = QShortcut(QKeySequence(key), view)
+            shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
+            shortcut.activated.connect(self._activate_current)
 
     # Rows
     def set_rows(self, rows: Sequence[Row]) -> None:
@@ -217,15 +206,6 @@ class ClassTable(QWidget):
     def visible_rows(self) -> list[int]:
         """Indices of the displayed rows, from the top."""
         return list(self.model.visible_rows)
-
-    def copy(self) -> None:
-        """Copy the selected rows with their header as tab-separated text."""
-        rows = sorted({index.row() for index in self.view.selectionModel().selectedRows()})
-        lines = ["\t".join(column.title for column in self.model.columns)]
-        for row in rows:
-            cells = (self.model.index(row, column).data() for column in range(self.model.columnCount()))
-            lines.append("\t".join(str(cell) for cell in cells))
-        QGuiApplication.clipboard().setText("\n".join(lines))
 
     def _activate_current(self) -> None:
         if self.current() >= 0:

@@ -10,8 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, Qt
-from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence, QShowEvent
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QHeaderView, QTableView, QVBoxLayout, QWidget
+from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QHeaderView, QVBoxLayout, QWidget
 
 from core.spec.config import ConfigError
 from core.spec.reading import excerpt
@@ -21,7 +21,7 @@ from core.spec.run.provenance import facts, read_provenance
 from sdgui.panels.runs.table.cells import is_numeric, style_of, text_of, title_of
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.panels.runs.table.reader import cells_of
-from sdgui.shared.headed_model import HeadedModel
+from sdgui.shared.tables import CopyingTable, HeadedModel
 from sdgui.store.records import Run
 from sdgui.store.run_table.fields import Field, Kind, Source, fact, settings
 from sdgui.store.run_table.fields import setting as setting_field
@@ -151,19 +151,6 @@ class CompareModel(HeadedModel):
         return None
 
 
-class CompareTable(QTableView):
-    """Ctrl+C copies the selected cells."""
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        if not event.matches(QKeySequence.StandardKey.Copy):
-            super().keyPressEvent(event)
-            return
-        rows: dict[int, list[str]] = {}
-        for index in sorted(self.selectedIndexes(), key=lambda index: (index.row(), index.column())):
-            rows.setdefault(index.row(), []).append(str(index.data()))
-        QGuiApplication.clipboard().setText("\n".join("\t".join(row) for row in rows.values()))
-
-
 class ComparePart(QWidget):
     """Compares the overlaid runs, or the selected ones if fewer than two are overlaid."""
 
@@ -174,19 +161,12 @@ class ComparePart(QWidget):
         self._overlaid: tuple[int, ...] = ()
         self._requested_ids: tuple[int, ...] = ()
         self.model = CompareModel(self)
-        self.view = CompareTable(self)
+        self.view = CopyingTable("Settings and metrics of the chosen runs", self)
         self.view.setModel(self.model)
-        self.view.setAccessibleName("Settings and metrics of the chosen runs")
-        self.view.setWordWrap(False)
-        self.view.setTabKeyNavigation(False)
         self.view.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self.view.setShowGrid(False)
-        self.view.verticalHeader().hide()
-        self.view.verticalHeader().setDefaultSectionSize(3 * SPACE)
         header = self.view.horizontalHeader()
         header.setStyleSheet("QHeaderView { border: none; border-radius: 0; }")
         header.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        header.setHighlightSections(False)
         header.setDefaultSectionSize(20 * SPACE)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         self.only = QCheckBox("Only what differs", self)

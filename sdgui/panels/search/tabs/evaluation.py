@@ -17,12 +17,12 @@ from PySide6.QtWidgets import (
     QHeaderView,
     QLineEdit,
     QSplitter,
-    QTableView,
     QVBoxLayout,
     QWidget,
 )
 
 from sdgui.panels.search.tabs.known_queries import Known, KnownModel, known_images, known_pairs, known_texts
+from sdgui.shared.tables import CopyingTable
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
@@ -53,8 +53,7 @@ class EvaluationPane(QWidget):
         self.way = NoWheelComboBox(self)
         self.k_box = NoWheelComboBox(self)
         self.filter_box = QLineEdit(self)
-        self.table = QTableView(self)
-        self.table.setTabKeyNavigation(False)
+        self.table = CopyingTable("Queries with known answers, and their ranks", self)
         self.count_label = PlainLabel(self, wordWrap=True)
         self.curve = RecallCurve(self)
         self._build()
@@ -73,16 +72,10 @@ class EvaluationPane(QWidget):
         self.filter_box.setAccessibleName("Filter the queries")
         self.filter_box.setClearButtonEnabled(True)
         table = self.table
-        table.setAccessibleName("Queries with known answers, and their ranks")
         table.setModel(self.model)
         table.setSortingEnabled(True)
-        table.setShowGrid(False)
-        table.setWordWrap(False)
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        table.verticalHeader().hide()
-        table.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + SPACE)
-        table.horizontalHeader().setHighlightSections(False)
         # Space for the sort arrow, which would cover right-aligned titles.
         table.horizontalHeader().setStyleSheet("QHeaderView::section { padding-right: 14px; }")
         set_role(self.count_label, "small")

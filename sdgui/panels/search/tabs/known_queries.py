@@ -8,7 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
-from sdgui.shared.headed_model import HeadedModel
+from sdgui.shared.tables import HeadedModel
 from sdgui.widgets.formats import count
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme

@@ -10,12 +10,13 @@ from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QTabWidget
 
 from core.spec.study.confirming import confirmable_trials
 from core.spec.study.sweep_report import SweepReport, trial_name
-from sdgui.panels.study.results import SORT, ResultsModel, ResultsView
+from sdgui.panels.study.results import SORT, ResultsModel
 from sdgui.panels.study.sweep import plots
 from sdgui.panels.study.sweep.model import trials_table, value_text
 from sdgui.panels.study.sweep.plots import SweepPlot, objectives_of, settings_of
 from sdgui.panels.study.view import status_words
 from sdgui.runs.study_status import StudySnapshot
+from sdgui.shared.tables import CopyingTable
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.relations.parallel import ParallelCoordinates
@@ -49,10 +50,11 @@ class SweepView(QWidget):
         self.confirm.clicked.connect(self.confirm_requested)
         self.tabs = QTabWidget(self)
         self.tabs.setDocumentMode(True)
-        self.trials = ResultsView("Trials of the sweep", self.tabs)
+        self.trials = CopyingTable("Trials of the sweep", self.tabs)
         self._model, proxy = ResultsModel(self), QSortFilterProxyModel(self)
         proxy.setSourceModel(self._model)
         proxy.setSortRole(int(SORT))
+        self.trials.setSortingEnabled(True)
         self.trials.setModel(proxy)
         self.trials.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
         self.trials.activated.connect(self._open_run)

@@ -7,12 +7,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from PySide6.QtCore import QItemSelectionModel, QObject, Qt, Signal
-from PySide6.QtWidgets import QApplication
+from PySide6.QtCore import QObject, Qt, Signal
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.runs.compare import settings
-from sdgui.panels.runs.compare.settings import CompareModel, ComparePart, CompareTable, Comparison, Line
+from sdgui.panels.runs.compare.settings import CompareModel, ComparePart, Comparison, Line
 from sdgui.panels.runs.table.cells import title_of
 from sdgui.panels.runs.table.reader import CellsOfRun
 from sdgui.store.run_table.fields import Field, metric
@@ -53,23 +52,6 @@ def test_a_comparison_has_a_row_per_field_and_a_column_per_run(model: CompareMod
     assert each(model, Role.ForegroundRole) == [[muted] * 3, [muted, None, None]], "what all agree in is pale"
     model.show_comparison(TWO, only_differing=True)
     assert [model.index(row, 0).data() for row in range(model.rowCount())] == ["loss"]
-
-
-def test_selected_cells_are_copied_row_by_row(qtbot: QtBot, model: CompareModel) -> None:
-    view = CompareTable()
-    qtbot.addWidget(view)
-    view.setModel(model)
-    view.selectAll()
-    qtbot.keyClick(view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
-    assert QApplication.clipboard().text() == "State\tdone\tdone\nloss\t1.0\t2.0"
-    view.clearSelection()
-    for row, column in ((1, 2), (1, 0), (0, 1)):
-        view.selectionModel().select(model.index(row, column), QItemSelectionModel.SelectionFlag.Select)
-    qtbot.keyClick(view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
-    assert QApplication.clipboard().text() == "done\nloss\t2.0"
-    view.setCurrentIndex(model.index(0, 0))
-    qtbot.keyClick(view, Qt.Key.Key_Down)
-    assert view.currentIndex().row() == 1
 
 
 class Table(QObject):

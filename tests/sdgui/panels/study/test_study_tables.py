@@ -19,7 +19,8 @@ from sdgui.panels.study.model import (
     number,
     to_csv,
 )
-from sdgui.panels.study.results import ResultsModel, ResultsView
+from sdgui.panels.study.results import ResultsModel
+from sdgui.shared.tables import CopyingTable
 
 METRICS = ("test/R@1", "caption/CIDEr")
 
@@ -191,7 +192,7 @@ def model_of(table: Table) -> ResultsModel:
 
 def test_copying_takes_the_selected_cells_or_everything(qtbot: QtBot) -> None:
     model = model_of(means_table(results(), "final"))
-    view = ResultsView("Means")
+    view = CopyingTable("Means")
     qtbot.addWidget(view)
     view.setModel(model)
 
