@@ -112,7 +112,6 @@ EARS = {
     "StudyView.network": "activated",
     "StudyView.runs": "itemActivated",
     "TableBar.filter": "textEdited textChanged",
-    "TabsView.tabs": "currentChanged",
 }
 
 # Signals of parts that are used in several places, and the places that do without.
