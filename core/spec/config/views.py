@@ -193,7 +193,7 @@ class LocalViewConfig(Section):
 
 
 class TeacherViewConfig(Section):
-    """The teacher's views."""
+    """The teacher's own views for its targets. 0 views: it sees the clean view."""
 
     count: Count = 1
     crop_min: CropMin = 0.8
@@ -227,6 +227,6 @@ class ViewsConfig(Section):
         False,
         title="Share the student's views",
         description="The teacher sees the student's additional views, neither masked nor interpolated, instead of its "
-        "own (DINO, iBOT). A view is distilled from the other views, never from itself.",
+        "own (DINO, iBOT). Prototypes are distilled between different crops.",
         json_schema_extra=form_metadata(""),
     )
