@@ -182,7 +182,7 @@ def test_the_best_trials_are_confirmed_as_a_study_and_taken_back(
         return 1
 
     cancelled: list[ConfirmDialog] = []
-    monkeypatch.setattr(ConfirmDialog, "exec", cancelled.append)
+    monkeypatch.setattr(ConfirmDialog, "exec", lambda dialog: cancelled.append(dialog))
     panel.sweep_view.confirm.click()
     qtbot.waitUntil(lambda: bool(cancelled))
     assert len(services.store.studies()) == 1, "cancelled"
