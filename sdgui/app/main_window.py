@@ -43,6 +43,7 @@ from sdgui.shared.services import Selection, Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Run, StoreError
 from sdgui.widgets.actions import Actions
+from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -307,11 +308,9 @@ class MainWindow(QMainWindow):
     def _restore(self) -> None:
         settings = self.services.settings
         self.resize(QSize(*SIZE).boundedTo(self.screen().availableSize()))
-        geometry, split = settings.value("window/geometry"), settings.value("window/split")
-        if geometry is not None:
+        if (geometry := settings.value("window/geometry")) is not None:
             self.restoreGeometry(geometry)
-        if split is not None:
-            self.split.restoreState(split)
+        remember_sizes(self.split, settings, "window/split")
         self.experiments.reload()
         self.experiments.restore()
         self.stack.restore(str(settings.value("window/place", FIRST)))
@@ -385,7 +384,6 @@ class MainWindow(QMainWindow):
         self.stack.leave()
         settings = self.services.settings
         settings.setValue("window/geometry", self.saveGeometry())
-        settings.setValue("window/split", self.split.saveState())
         settings.setValue("window/place", self.panel)
         self.experiments.save()
         settings.sync()

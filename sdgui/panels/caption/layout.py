@@ -24,6 +24,7 @@ from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.file_dialogs import ask_folder, ask_open_several
 from sdgui.widgets.formats import count
 from sdgui.widgets.layouts.over import lay_over
+from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
@@ -88,15 +89,12 @@ class CaptionView(QWidget):
     # --- settings
 
     def _restore(self, settings: QSettings) -> None:
-        state = settings.value("captions/split")
-        if state is not None:
-            self.split.restoreState(state)
+        remember_sizes(self.split, settings, "captions/split")
         self.settings.set_settings(read_settings(settings.value("captions/settings")))
         self.show_settings()
 
     def keep(self, settings: QSettings) -> None:
-        """Write sizes and choices to the settings."""
-        settings.setValue("captions/split", self.split.saveState())
+        """Write choices to the settings."""
         settings.setValue("captions/compare", self.tools.compare.isChecked())
 
     # --- content

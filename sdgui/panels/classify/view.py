@@ -24,6 +24,7 @@ from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.widgets.late_parts import home_of, is_made, replace_page
 from sdgui.widgets.layouts.over import lay_over
+from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -142,9 +143,7 @@ class ClassifyView(QWidget):
         self.split.addWidget(self.tabs)
         self.split.setStretchFactor(1, 1)
         self.split.setSizes([200, 720])
-        state = self._settings.value("classify/split")
-        if state is not None:
-            self.split.restoreState(state)
+        remember_sizes(self.split, self._settings, "classify/split")
         layout = QVBoxLayout()
         layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         layout.setSpacing(SPACE // 2)
@@ -177,10 +176,8 @@ class ClassifyView(QWidget):
     def save(self) -> None:
         """Save the choices for ``restore``."""
         self.source.save()
-        for part in ("matrix", "compare", "trying"):
-            if is_made(self, part):
-                getattr(self, part).save()
-        self._settings.setValue("classify/split", self.split.saveState())
+        if is_made(self, "trying"):
+            self.trying.save()
         self._settings.setValue("classify/tab", self.tabs.currentIndex())
 
     # Display

@@ -31,6 +31,7 @@ from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.over import FOOT, lay_over
+from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -268,19 +269,16 @@ class CleanView(QWidget):
 
     # Sizes
     def keep_layout(self) -> None:
-        """Write sizes and filters to the settings."""
+        """Write the filters and the size of thumbnails to the settings."""
         settings = self._services.settings
-        settings.setValue("clean/split", self.split.saveState())
-        settings.setValue("clean/sides", self.sides.saveState())
         settings.setValue("clean/images", self.gallery.thumbnail_size())
         settings.setValue("clean/filter", self.filters.currentData())
         settings.setValue("clean/below", self.exclude_below.isChecked())
 
     def _restore_layout(self) -> None:
         settings = self._services.settings
-        for name, split in (("split", self.split), ("sides", self.sides)):
-            if (state := settings.value(f"clean/{name}")) is not None:
-                split.restoreState(state)
+        remember_sizes(self.split, settings, "clean/split")
+        remember_sizes(self.sides, settings, "clean/sides")
         size = str(settings.value("clean/images") or "")
         self.gallery.set_thumbnail_size(int(size) if size.isdecimal() else 112)
         self.filters.setCurrentIndex(max(0, self.filters.findData(settings.value("clean/filter"))))

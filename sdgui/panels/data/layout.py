@@ -28,9 +28,10 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery
-from sdgui.widgets.late_parts import home_of, is_made, replace_page
+from sdgui.widgets.late_parts import home_of, replace_page
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.over import lay_over
+from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
@@ -113,8 +114,7 @@ class DataView(QWidget):
         """What the model sees; made when it is first used."""
         page = ViewsPage(self._services, home_of(self.tabs))
         replace_page(self.tabs, VIEWS, page)
-        if (state := self._services.settings.value("data/split")) is not None:
-            page.split.restoreState(state)
+        remember_sizes(page.split, self._services.settings, "data/split")
         self.views_made.emit(page)
         return page
 
@@ -243,11 +243,9 @@ class DataView(QWidget):
 
     # Sizes
     def keep_layout(self) -> None:
-        """Write sizes to the settings."""
+        """Write the tab and the size of thumbnails to the settings."""
         settings = self._services.settings
         settings.setValue("data/images", self.gallery.thumbnail_size())
-        if is_made(self, "views"):
-            settings.setValue("data/split", self.views.split.saveState())
         settings.setValue("data/tab", self.tabs.currentIndex())
 
     def _restore(self) -> None:

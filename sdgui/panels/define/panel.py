@@ -36,6 +36,7 @@ from sdgui.store.records import ChangedElsewhereError, Experiment
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.layouts.over import lay_over
+from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
@@ -104,9 +105,7 @@ class DefinePanel(DefiningPanel):
         self.cards.look_requested.connect(lambda source: self.source_requested.emit("data", source))
         self.sweep_bar.created.connect(lambda folder: self.source_requested.emit("study", folder))
         self.differences.field_chosen.connect(self.form.focus_field)
-        state = services.settings.value("define/split")
-        if state is not None:
-            self.split.restoreState(state)
+        remember_sizes(self.split, services.settings, "define/split")
         self._show_nothing()
 
     def set_actions(self, actions: Actions) -> None:
@@ -188,7 +187,6 @@ class DefinePanel(DefiningPanel):
 
     def left(self) -> None:
         self.save()
-        self._services.settings.setValue("define/split", self.split.saveState())
 
     def _show_nothing(self) -> None:
         self._experiment = self._frozen = None

@@ -17,6 +17,7 @@ from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message import Message
 
 _EMPTY = ("No run yet", "Launch the experiment to see its curves here.")
@@ -54,9 +55,7 @@ class RunsPanel(Panel):
         services.tailer.state_changed.connect(self._on_progressed)
         self._connect_table()
         self._connect_tabs()
-        state = services.settings.value("runs/halves")
-        if state is not None:
-            self.view.split.restoreState(state)
+        remember_sizes(self.view.split, services.settings, "runs/halves")
 
     def _connect_tabs(self) -> None:
         tabs = self.tabs
@@ -136,7 +135,6 @@ class RunsPanel(Panel):
 
     def left(self) -> None:
         self.tabs.left()
-        self._services.settings.setValue("runs/halves", self.view.split.saveState())
 
     def _on_progressed(self, run_id: int, _progress: object) -> None:
         self.view.table.progressed(run_id)

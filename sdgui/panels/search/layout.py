@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from PySide6.QtCore import QByteArray, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QSplitter, QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
@@ -34,6 +34,7 @@ from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.layouts.over import lay_over
+from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import plain_tip
@@ -67,7 +68,6 @@ class SearchView(QWidget):
         super().__init__(parent)
         self._services = services
         self._cache = services.store.home / "thumbnails"
-        self._sizes: dict[str, str] = {}  # saved states of the splitters
         # Outer widgets first: reparenting a widget restyles all its children.
         self.drop = DropTarget(services.store.home / "pasted", "Search with these images, or in this folder", self)
         self.drop.folders_apart = True
@@ -111,7 +111,7 @@ class SearchView(QWidget):
         pane = EvaluationPane(self)
         if (layout := self._evaluation_side.layout()) is not None:
             layout.addWidget(pane)
-        self._restore_size("curve", pane.split)
+        remember_sizes(pane.split, self._services.settings, "search/curve")
         pane.query_selected.connect(self.known_chosen)
         pane.activated.connect(self.known_activated)
         pane.compare_requested.connect(self.compare_requested)
@@ -122,7 +122,7 @@ class SearchView(QWidget):
         """Created when first used."""
         page = MapPage(self._cache, self._export, self)
         self._pages.addWidget(page)
-        self._restore_size("map", page.split)
+        remember_sizes(page.split, self._services.settings, "search/map")
         page.like_requested.connect(self.like_requested)
         page.map_requested.connect(self.map_wanted)
         page.names_wanted.connect(self.map_names_wanted)
@@ -201,6 +201,8 @@ class SearchView(QWidget):
         self.pair.setChildrenCollapsible(False)
         first_side, second_side = (SearchSide(self._cache, self._export, self.pair) for _ in range(2))
         self.sides = (first_side, second_side)
+        remember_sizes(self.split, self._services.settings, "search/split")
+        remember_sizes(self.pair, self._services.settings, "search/pair")
 
     def _link(self) -> None:
         first_gallery, second_gallery = (side.gallery for side in self.sides)
@@ -270,9 +272,8 @@ class SearchView(QWidget):
 
     # Remembering
     def layout_state(self) -> dict[str, Any]:
-        """Tab, score, filters and sizes, as JSON."""
+        """Tab, score, filters and the size of thumbnails, as JSON."""
         filters, group = self.chosen_filters()
-        sizes = {name: split.saveState().toBase64().toStdString() for name, split in self._splits().items()}
         return {
             "tab": self.tabs.currentIndex(),
             "score": self.score.currentData(),
@@ -280,7 +281,6 @@ class SearchView(QWidget):
             "group": group,
             "prompts": self.query.prompts.currentData(),
             "size": self.sides[0].gallery.thumbnail_size(),
-            "splits": {**self._sizes, **sizes},
         }
 
     def restore_layout(self, state: Mapping[str, Any]) -> None:
@@ -293,23 +293,5 @@ class SearchView(QWidget):
         size = state.get("size")
         for side in self.sides:
             side.gallery.set_thumbnail_size(size if isinstance(size, int) else 100)
-        saved = state.get("splits")
-        saved_sizes = saved.items() if isinstance(saved, dict) else ()
-        self._sizes = {name: size for name, size in saved_sizes if isinstance(size, str)}
-        for name, split in self._splits().items():
-            self._restore_size(name, split)
         tab = state.get("tab")
         self.tabs.setCurrentIndex(tab if tab in (IMAGES_TAB, EVALUATION, MAP) else IMAGES_TAB)
-
-    def _splits(self) -> dict[str, QSplitter]:
-        """The splitters created so far, by name."""
-        splits = {"split": self.split, "pair": self.pair}
-        if is_made(self, "map"):
-            splits["map"] = self.map.split
-        if is_made(self, "evaluation"):
-            splits["curve"] = self.evaluation.split
-        return splits
-
-    def _restore_size(self, name: str, split: QSplitter) -> None:
-        if name in self._sizes:
-            split.restoreState(QByteArray.fromBase64(self._sizes[name].encode()))

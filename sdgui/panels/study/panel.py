@@ -40,6 +40,7 @@ from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.file_dialogs import ask_folder
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.over import lay_over
+from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
@@ -76,8 +77,7 @@ class StudyPanel(Panel):
     def _build(self) -> None:
         for widget in (self.empty, self.view, self.editor):
             self.stack.addWidget(widget)
-        if (state := self._services.settings.value("study/split")) is not None:
-            self.view.split.restoreState(state)
+        remember_sizes(self.view.split, self._services.settings, "study/split")
         column = vbox(self.toolbar, (self.stack, 1), margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE))
         lay_over(self, column, self.bar)
         self._fill_menus()
@@ -146,9 +146,7 @@ class StudyPanel(Panel):
         self._programs.poll()
 
     def left(self) -> None:
-        settings = self._services.settings
-        settings.setValue("study/split", self.view.split.saveState())
-        settings.setValue("study/shown", self._id() or 0)
+        self._services.settings.setValue("study/shown", self._id() or 0)
 
     def refresh(self) -> None:
         """The list of studies may have changed."""

@@ -20,6 +20,7 @@ from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -87,9 +88,7 @@ class CompareTab(QWidget):
         self.split.addWidget(self.table)
         self.split.addWidget(images)
         self.split.setChildrenCollapsible(False)
-        state = self._settings.value("classify/compare")
-        if state is not None:
-            self.split.restoreState(state)
+        remember_sizes(self.split, self._settings, "classify/compare")
         outer = QVBoxLayout(self)
         outer.setContentsMargins(SPACE, SPACE, 0, 0)
         outer.setSpacing(SPACE)
@@ -106,10 +105,6 @@ class CompareTab(QWidget):
         self.probe.clicked.connect(lambda: self._compare_with(self._other_probe()))
         self.network.clicked.connect(lambda: self._compare_with(self._other_network()))
         self.measure_other.clicked.connect(lambda: self._compare_with(self._of_model(self.other_model.choice())))
-
-    def save(self) -> None:
-        """Remember the sizes."""
-        self._settings.setValue("classify/compare", self.split.saveState())
 
     # What can be compared
     def set_results(self, results: Sequence[Measured], current: Measured | None) -> None:

@@ -26,6 +26,7 @@ from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import is_made
+from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message import Message
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillComboBox
@@ -131,10 +132,8 @@ class MatrixTab(QWidget):
         self.split.setSizes([430, 320])
         self.beside.setMinimumWidth(40 * SPACE)  # so that its table's headers fit
         self.split.setChildrenCollapsible(False)
-        for name, split in (("classify/matrix", self.split), ("classify/beside", self.beside)):
-            state = self._settings.value(name)
-            if state is not None:
-                split.restoreState(state)
+        remember_sizes(self.split, self._settings, "classify/matrix")
+        remember_sizes(self.beside, self._settings, "classify/beside")
         outer = QVBoxLayout(self)
         outer.setContentsMargins(SPACE, SPACE, 0, 0)
         outer.addWidget(self.split)
@@ -154,13 +153,6 @@ class MatrixTab(QWidget):
         self.time.moved.connect(self.stepped)
         self.find_box.returnPressed.connect(self._find)
         self.gallery.view.verticalScrollBar().valueChanged.connect(lambda _value: self._request_more())
-
-    def save(self) -> None:
-        """Remember the sizes, without the editor's."""
-        if self.split.count() > 2:
-            return
-        self._settings.setValue("classify/matrix", self.split.saveState())
-        self._settings.setValue("classify/beside", self.beside.saveState())
 
     # Display
     def show_result(self, result: Measured) -> None:

@@ -28,6 +28,7 @@ from sdgui.widgets.file_dialogs import ask_open_several
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.layouts.boxes import vbox
+from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -115,9 +116,7 @@ class TryTab(QWidget):
         self.split.addWidget(right)
         self.split.setSizes([380, 380])
         self.split.setChildrenCollapsible(False)
-        state = self._settings.value("classify/try")
-        if state is not None:
-            self.split.restoreState(state)
+        remember_sizes(self.split, self._settings, "classify/try")
         outer = QVBoxLayout(self)
         outer.setContentsMargins(SPACE, SPACE, 0, 0)
         outer.addWidget(self.split)
@@ -157,9 +156,8 @@ class TryTab(QWidget):
         self.names.textChanged.connect(self._typing.start)
 
     def save(self) -> None:
-        """Remember names and sizes."""
+        """Remember the names."""
         self._settings.setValue(_NAMES, self.names.toPlainText())
-        self._settings.setValue("classify/try", self.split.saveState())
 
     # Images and names
     def add(self, paths: Sequence[str]) -> None:

@@ -237,7 +237,7 @@ def test_differences_and_search_lead_to_fields_and_edits_are_saved_after_a_pause
     assert config is not None
     assert (config.seed, define._timer.isActive()) == (5, False)
     define.split.setSizes([300, 600])
-    define.left()
+    define.split.splitterMoved.emit(300, 1)
     again = DefinePanel(services)
     qtbot.addWidget(again)
     assert again.split.saveState() == define.split.saveState()

@@ -1,0 +1,22 @@
+"""The sizes of a splitter, remembered from one start to the next."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSettings
+from PySide6.QtWidgets import QSplitter
+
+
+def remember_sizes(split: QSplitter, settings: QSettings, key: str) -> None:
+    """Restore the sizes under ``key``, and store them when the user moves a handle.
+
+    Sizes that the parts have beside a further part, added later, are not stored.
+    """
+    count = split.count()
+    if (state := settings.value(key)) is not None:
+        split.restoreState(state)
+
+    def store(_position: int, _handle: int) -> None:
+        if split.count() == count:
+            settings.setValue(key, split.saveState())
+
+    split.splitterMoved.connect(store)
