@@ -60,7 +60,6 @@ from sdgui.shared.pickers.model_chip import ModelChip
 from sdgui.store.records import Place, Progress, Run
 from tests.sdgui.conftest import OpenWindow, settle
 from tests.sdgui.driving import trainable
-from tests.sdgui.habits import unusual
 from tests.sdgui.layout_checks import off_the_grid, unplaced
 from tests.sdgui.signal_receivers import deaf_to, everything, receivers, unheard_controls, unheard_signals, where
 
@@ -337,7 +336,6 @@ def test_every_control_signal_and_menu_entry_is_connected(
     assert silent == {}, "connect it; or list it if this place does without"
     assert untold(window, window.services.store.runs()[0], told) == {}
     assert off_the_grid(found) <= {"MainWindow.rail: 2 between parts"}
-    assert unusual(found) == {}, "do as the others do; or list it among the few that do not"
     assert unplaced(found) <= set(PLACE_THEMSELVES.split()), "put it into a layout"
     scenes = [plot.scene() for one in found if isinstance(one, _HOVERED) for plot in one.findChildren(pg.PlotWidget)]
     assert len(scenes) >= len(_HOVERED)
