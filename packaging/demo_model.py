@@ -7,7 +7,8 @@
     sdgui-core train DATA/demo-model.json SECOND --set towers.pretrained=FIRST optim.epochs=5 optim.warmup=0.05 \\
         optim.learning_rate=0.0008 objectives.contrastive.label_smoothing=0.1
     python packaging/demo_model.py DATA --captioner SECOND
-    sdgui-core train DATA/captioner.json RUN
+    sdgui-core train DATA/captioner.json THIRD
+    sdgui-core train DATA/captioner.json RUN --set towers.pretrained=THIRD optim.learning_rate=0.0008 optim.warmup=0.05
     sdgui-core evaluate RUN --data DATA/test.csv --task retrieval --json > test.json
     sdgui-core export RUN resources/models/emoji-coca --precision fp16 --licence cc-by-sa-4.0 --report test.json
     python packaging/demo_model.py DATA --finish resources/models/emoji-coca
