@@ -49,27 +49,19 @@ def architectures() -> Mapping[str, bool]:
     return can_caption
 
 
-@dataclass(frozen=True)
-class Weights:
-    """Where open_clip's pretrained weights come from: a repository of the hub (``owner/name/[file]``), an address."""
-
-    hub: str = ""
-    url: str = ""
-
-
 def pretrained_tags() -> Mapping[str, tuple[str, ...]]:
     """Architecture -> names of its pretrained weights; empty when open_clip's list cannot be read."""
     return {name: tuple(tags) for name, tags in pretrained_weights().items()}
 
 
-def pretrained_weights() -> Mapping[str, Mapping[str, Weights]]:
-    """Architecture -> name of its pretrained weights -> where they come from."""
+def pretrained_weights() -> Mapping[str, Mapping[str, str]]:
+    """Architecture -> name of its pretrained weights -> their repository on the hub, ``owner/name/[file]``."""
     with _READING:
         return _read_tags()
 
 
 @functools.cache
-def _read_tags() -> Mapping[str, Mapping[str, Weights]]:
+def _read_tags() -> Mapping[str, Mapping[str, str]]:
     package = _package()
     try:
         tree = ast.parse((package / "pretrained.py").read_text(encoding="utf-8")) if package else ast.Module([], [])
@@ -79,20 +71,19 @@ def _read_tags() -> Mapping[str, Mapping[str, Weights]]:
     for statement in tree.body:
         if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
             tables[statement.targets[0].id] = _entries(statement.value)
-    tags: dict[str, dict[str, Weights]] = {}
+    tags: dict[str, dict[str, str]] = {}
     for name, value in tables.get("_PRETRAINED", {}).items():
         entries = tables.get(value.id, {}) if isinstance(value, ast.Name) else _entries(value)
-        tags[name] = {tag: _weights(entry) for tag, entry in entries.items()}
+        tags[name] = {tag: _hub(entry) for tag, entry in entries.items()}
         quick = {tag: tags[name][tag] for tag, entry in entries.items() if _quick(entry)}
         if quick:  # open_clip offers these under a second name, as it does at import
             tags.setdefault(f"{name}-quickgelu", quick)
     return tags
 
 
-def _weights(entry: ast.expr) -> Weights:
+def _hub(entry: ast.expr) -> str:
     words = entry.keywords if isinstance(entry, ast.Call) else []
-    keywords = {word.arg: str(word.value.value) for word in words if isinstance(word.value, ast.Constant)}
-    return Weights(keywords.get("hf_hub", ""), keywords.get("url", ""))
+    return next((str(w.value.value) for w in words if w.arg == "hf_hub" and isinstance(w.value, ast.Constant)), "")
 
 
 def _entries(value: ast.expr) -> dict[str, ast.expr]:

@@ -1,19 +1,14 @@
-"""Downloads published weights with progress, and resumes interrupted downloads.
+"""Downloads published weights with progress; huggingface_hub resumes interrupted downloads.
 
-Flow: ``core.model.towers.pretrained`` requests the file of an open_clip tag. huggingface_hub downloads from a hub;
-files at a plain URL are downloaded here and checked against the checksum in the URL, like open_clip does. Only
+Flow: ``core.model.towers.pretrained`` requests the file of an open_clip tag, all of which are on the hub. Only
 ``fetch_architecture`` downloads tokenizers and text models of transformers, and only for published architectures that a
 user chose; building a network uses local files.
 """
 
 from __future__ import annotations
 
-import hashlib
-import http.client
 import io
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -31,8 +26,6 @@ Progress = Callable[[str, int, int], None]
 
 _ACTIVITY = "downloading the weights (MB)"
 _MEGABYTE = 1_000_000
-_CHUNK_SIZE = 1 << 20  # bytes read at once
-_TIMEOUT = 30.0  # seconds without a response
 
 
 class DownloadError(Exception):
@@ -40,15 +33,13 @@ class DownloadError(Exception):
 
 
 def download(tag: dict[str, Any], progress: Progress | None = None) -> Path:
-    """The local path of the weights of an open_clip tag (``hf_hub`` or ``url``), downloaded if needed.
+    """The local path of the weights of an open_clip tag (its ``hf_hub``), downloaded if needed.
 
     ``progress`` gets megabytes and may raise to cancel; the next call resumes. Raises DownloadError.
     """
     report = _Progress(progress or (lambda *_: None))
     try:
-        if tag.get("hf_hub"):
-            return _from_hub(str(tag["hf_hub"]), report)
-        return _from_url(str(tag["url"]), _cache_folder(), report)
+        return _from_hub(str(tag["hf_hub"]), report)
     # The hub's and network libraries raise many types of error.
     except Exception as error:
         if report.raised is not None:
@@ -153,9 +144,7 @@ def is_downloaded(tag: dict[str, Any], model_cfg: Mapping[str, Any]) -> bool:
     text = model_cfg["text_cfg"]
     if any(name and _local_folder(name, files) is None for name, files in _text_files(text)):
         return False
-    if tag.get("hf_hub"):
-        return _cached_from_hub(str(tag["hf_hub"])) is not None
-    return (_cache_folder() / str(tag.get("url", "")).rpartition("/")[2]).is_file()
+    return _cached_from_hub(str(tag.get("hf_hub", ""))) is not None
 
 
 def _hub_files(name: str) -> tuple[str, str, str]:
@@ -177,60 +166,3 @@ def _cached(repository: str, file: str) -> Path | None:
     except ValueError:  # not a repository name
         return None
     return Path(path) if isinstance(path, str) else None
-
-
-def _cache_folder() -> Path:
-    """The folder where open_clip stores downloads from plain URLs."""
-    return Path("~/.cache/clip").expanduser()
-
-
-def _from_url(url: str, folder: Path, report: _Progress) -> Path:
-    """The file at ``url``; resumes from ``NAME.part`` if the server supports it."""
-    name = url.rpartition("/")[2]
-    target, part = folder / name, folder / f"{name}.part"
-    expected = _expected_sha256(url)
-    if target.is_file() and (not expected or _sha256(target).startswith(expected)):
-        return target
-    folder.mkdir(parents=True, exist_ok=True)
-    _fetch(url, part, report)
-    if expected and not _sha256(part).startswith(expected):
-        part.unlink()
-        raise DownloadError("the file does not match the checksum in its URL; try again")
-    part.replace(target)
-    return target
-
-
-def _fetch(url: str, part: Path, report: _Progress) -> None:
-    received = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={received}-"} if received else {})
-    try:
-        response = urllib.request.urlopen(request, timeout=_TIMEOUT)
-    except urllib.error.HTTPError as error:
-        if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-            raise
-        return  # already complete
-    with response, part.open("ab") as file:
-        if received and response.status != http.client.PARTIAL_CONTENT:  # this server cannot resume
-            file.truncate(0)
-            received = 0
-        total = received + int(response.headers.get("Content-Length") or 0)
-        while chunk := response.read(_CHUNK_SIZE):
-            file.write(chunk)
-            received += len(chunk)
-            report(received, total)
-    if received < total:
-        raise DownloadError(f"the connection ended after {received} of {total} bytes; try again to resume")
-
-
-def _expected_sha256(url: str) -> str:
-    """The start of the file's SHA-256, if the URL contains it."""
-    if "openaipublic" in url:
-        return url.split("/")[-2]
-    if "mlfoundations" in url:
-        return Path(url).stem.rpartition("-")[2]
-    return ""
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

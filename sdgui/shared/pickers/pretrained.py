@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.spec.resources import resource_folder
-from sdgui.runs.models import Weights, architectures, pretrained_weights
+from sdgui.runs.models import architectures, pretrained_weights
 
 _BYTES = 4  # a parameter in fp32, as most weights are published
 _WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # open_clip's names for them on the hub
@@ -49,12 +49,12 @@ def pretrained_models() -> list[Pretrained]:
     Looks into the caches: not for the window's own thread.
     """
     sizes, captioners = _parameters(), architectures()
-    hub, plain = hub_cache(), Path("~/.cache/clip").expanduser()
+    cache = hub_cache()
     models = []
     for architecture, tags in pretrained_weights().items():
         expected = round(1e6 * _BYTES * sizes.get(architecture, 0.0))
-        for tag, weights in tags.items():
-            downloaded_bytes = _downloaded_size(weights, hub, plain)
+        for tag, hub in tags.items():
+            downloaded_bytes = _downloaded_size(hub, cache)
             captions = captioners.get(architecture, False)
             models.append(Pretrained(architecture, tag, captions, downloaded_bytes > 0, downloaded_bytes or expected))
     return sorted(models, key=_rank)
@@ -71,17 +71,13 @@ def hub_cache() -> Path:
     return Path(configured or Path(home) / "hub").expanduser()
 
 
-def _downloaded_size(weights: Weights, hub: Path, plain: Path) -> int:
-    """Bytes of the file in one of the caches; 0 where it is in neither."""
-    owner, _, rest = weights.hub.partition("/")
+def _downloaded_size(hub: str, cache: Path) -> int:
+    """Bytes of the file of ``hub`` (``owner/name/[file]``) in the hub's ``cache``; 0 if it is not there."""
+    owner, _, rest = hub.partition("/")
     repository, _, file = rest.partition("/")
-    if repository:
-        snapshots = hub / f"models--{owner}--{repository}" / "snapshots"
-        names = (file, f"{Path(file).stem}.safetensors") if file else _WEIGHTS
-        sizes = [_size(path) for name in names for path in snapshots.glob(f"*/{name}")]
-        if any(sizes):
-            return max(sizes)
-    return _size(plain / Path(weights.url).name) if weights.url else 0
+    snapshots = cache / f"models--{owner}--{repository}" / "snapshots"
+    names = (file, f"{Path(file).stem}.safetensors") if file else _WEIGHTS
+    return max((_size(path) for name in names for path in snapshots.glob(f"*/{name}")), default=0)
 
 
 def _size(path: Path) -> int:

@@ -19,7 +19,6 @@ from core.model.towers.architectures import list_architectures
 from core.spec.run.folder import RunDir
 from sdgui.runs import models as model_names
 from sdgui.runs.models import (
-    Weights,
     architectures,
     folder_captions,
     is_saved_model,
@@ -40,10 +39,7 @@ def test_names_and_tags_are_those_of_open_clip() -> None:
 def test_weight_sources_match_open_clip() -> None:
     found = pretrained_weights()
     for name, tag in open_clip.list_pretrained():
-        wanted = open_clip.get_pretrained_cfg(name, tag)
-        assert found[name][tag] == Weights(wanted.get("hf_hub") or "", wanted.get("url") or ""), (name, tag)
-    assert any(one.hub for tags in found.values() for one in tags.values())
-    assert any(one.url for tags in found.values() for one in tags.values())
+        assert found[name][tag] == open_clip.get_pretrained_cfg(name, tag)["hf_hub"], (name, tag)
 
 
 def test_the_list_of_tags_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,12 @@
-"""Fetching weights: from a server on this machine that breaks off, and from a hub that is played."""
+"""Fetching weights from a simulated hub."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import pytest
 from huggingface_hub import constants
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -23,93 +20,6 @@ from core.model.towers.architectures import resolve_architecture
 from core.model.towers.downloading import DownloadError, download
 from core.model.towers.towers import build_towers
 
-CONTENT = bytes(range(256)) * 12_000  # 3 MB
-SUM = hashlib.sha256(CONTENT).hexdigest()[:8]
-
-
-class Server(ThreadingHTTPServer):
-    """Sends CONTENT; ``cut`` ends the next answer early, ``ranges`` is whether it can begin in the middle."""
-
-    daemon_threads = True
-    cut = 0
-    ranges = True
-    asked: list[str | None]
-
-
-class Answer(BaseHTTPRequestHandler):
-    """One request."""
-
-    server: Server
-
-    def do_GET(self) -> None:
-        wanted = self.headers.get("Range")
-        self.server.asked.append(wanted)
-        begin = int(wanted[6:-1]) if wanted and self.server.ranges else 0
-        if begin >= len(CONTENT):
-            self.send_error(416)
-            return
-        self.send_response(206 if begin else 200)
-        self.send_header("Content-Length", str(len(CONTENT) - begin))
-        self.end_headers()
-        end = self.server.cut or len(CONTENT)
-        self.server.cut = 0
-        self.wfile.write(CONTENT[begin:end])
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing on stderr."""
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
-    monkeypatch.setattr(downloading, "_cache_folder", lambda: tmp_path / "cache")
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    server = Server(("127.0.0.1", 0), Answer)
-    server.asked = []
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def address(server: Server, checksum: str = SUM) -> dict[str, str]:
-    return {"url": f"http://127.0.0.1:{server.server_port}/mlfoundations/weights-{checksum}.pt"}
-
-
-@pytest.mark.parametrize("ranges", [True, False])
-def test_a_broken_download_is_resumed(server: Server, tmp_path: Path, ranges: bool) -> None:
-    server.cut, server.ranges = 1_500_000, ranges
-    with pytest.raises(DownloadError, match=r"1500000 of 3072000 bytes; try again to resume|IncompleteRead"):
-        download(address(server))
-    told: list[tuple[str, int, int]] = []
-    path = download(address(server), lambda *what: told.append(what))
-    assert path.read_bytes() == CONTENT
-    assert server.asked == [None, "bytes=1500000-"]
-    assert told[-1] == ("downloading the weights (MB)", 3, 3)
-    assert told[0][1] >= (2 if ranges else 1)
-    assert download(address(server)) == path
-    assert len(server.asked) == 2  # nothing is fetched twice
-    assert [item.name for item in (tmp_path / "cache").iterdir()] == [path.name]
-
-
-def test_a_complete_partial_file_is_used(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / f"weights-{SUM}.pt.part").write_bytes(CONTENT)
-    assert download(address(server)).read_bytes() == CONTENT
-
-
-def test_a_file_with_a_wrong_checksum_is_not_used(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(DownloadError, match="does not match the checksum"):
-        download(address(server, "00000000"))
-    assert not list((tmp_path / "cache").iterdir())
-
-
-def test_without_a_server_no_file_is_left() -> None:
-    with pytest.raises(DownloadError, match=r"refused|urlopen"):
-        download({"url": "http://127.0.0.1:9/weights.pt"})
-
 
 class Stop(Exception):
     """The user's."""
@@ -119,10 +29,7 @@ def stop(*_: object) -> None:
     raise Stop
 
 
-def test_a_progress_callback_can_cancel(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Stop):
-        download(address(server), stop)
-
+def test_a_progress_callback_can_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(repository: str, file: str, *, tqdm_class: Any) -> str:
         try:
             with tqdm_class(total=100, initial=0, unit="B", unit_scale=True, desc=file, name="x") as bar:
@@ -233,3 +140,8 @@ def test_a_cached_text_model_needs_no_network(monkeypatch: pytest.MonkeyPatch, t
         build_towers(model_cfg)
     assert not contacts
     assert not (tmp_path / "trace").exists()
+
+
+def test_all_weights_of_open_clip_are_on_the_hub() -> None:
+    tags = [open_clip.get_pretrained_cfg(*tag) for tag in open_clip.list_pretrained()]
+    assert all(tag["hf_hub"] for tag in tags)
