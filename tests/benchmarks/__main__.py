@@ -9,12 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from core.bench.results import to_json, to_table
 from core.bench.run import SIZES, run
 from core.spec.errors import UserError
-from tests.benchmarks import deletion
 
-NAMES = ("syncs", "loader", "shards", "caption", "search", "classify", "digits", "deletion", "noise")
+NAMES = ("syncs", "loader", "shards", "caption", "search", "classify", "noise")
 
 
 def main() -> int:
@@ -23,14 +21,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument("--peer", type=Path, metavar="DIR", help="folder with the packages of the other implementation")
     parser.add_argument("--size", default=SIZES[0], choices=SIZES, help="size of search and classify (default: small)")
-    parser.add_argument("--model", default="", metavar="RUN", help="trained model of deletion")
-    parser.add_argument("--data", default="", metavar="SOURCE", help="pairs of deletion (default: validation)")
     arguments = parser.parse_args()
     try:
-        if arguments.name == "deletion":
-            results = deletion.run(arguments.model, arguments.data)
-            print(to_json(results) if arguments.json else to_table(results))
-            return 0 if all(row.holds for row in results) else 1
         modules = {name: f"tests.benchmarks.{name}" for name in NAMES}
         return run(arguments.name, arguments.json, arguments.peer, arguments.size, modules)
     except UserError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,18 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.inference.relevance import Relevance, relevance
+from core.inference.relevance import relevance
 from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.towers.towers import build_towers, resolve_architecture
-from core.spec.config import override
-from core.spec.errors import UserError
-from core.spec.presets import preset_config
-from core.spec.run.folder import RunDir
-from core.training.train import train
-from tests.benchmarks import deletion
-from tests.benchmarks.deletion import rows
-from tests.core.images import write_pairs
 
 TEXT = "a small red heart"
 
@@ -160,43 +151,3 @@ def test_a_resnet_is_refused_with_a_message() -> None:
     network = network_of("sd-tiny-resnet")
     with pytest.raises(ModelError, match="explanations need one of open_clip's own ViTs"):
         relevance(network, image_for(network), TEXT)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("preset", ["clip", "sd-coca"])
-def test_deleting_relevant_patches_lowers_a_match_more_than_random_ones(
-    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The deletion test: a fifth of the patches left out of a small trained model's images. By chance it is half."""
-    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "cache"))
-    pairs, _ = write_pairs(tmp_path / "pairs")
-    fields = [f"data.train={pairs}", f"data.val={pairs}", "optim.batch_size=12", "optim.epochs=60"]
-    train(override(preset_config(preset, "tiny"), fields), RunDir(tmp_path / "run"), quiet=True)
-    share, low = (row.ours for row in deletion.run(str(tmp_path / "run"), ""))
-    assert share >= 100 * 2 / 3
-    assert low < share
-
-
-def test_a_deletion_test_reports_its_share_and_needs_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    share, low = rows(183, 200)
-    assert (share.ours, share.holds) == (pytest.approx(91.5), True)
-    assert low.ours == pytest.approx(86.8, abs=0.1)
-    assert "86.8 to 94.6" in low.name
-    assert not rows(150, 200)[0].holds
-    with pytest.raises(UserError, match="--model"):
-        deletion.run("", "")
-    network = network_of("sd-tiny")
-    source_image = image_for(network)
-    found = Relevance(0.5, torch.arange(network.towers.patches_across**2, dtype=torch.float32), ())
-    monkeypatch.setattr(deletion, "relevance", lambda *_: found)
-    with torch.no_grad():
-        images = network.towers.normalise(source_image[None])
-        text = network.encode_texts(network.towers.tokenize([TEXT]).long())
-        first = torch.arange(len(found.patches))[: len(found.patches) - round(0.2 * len(found.patches))]
-        without = F.cosine_similarity(network.towers.encode_image(images, patch_index=first[None]).pooled, text)
-    seen: list[torch.Tensor] = []
-    cosine = F.cosine_similarity
-    monkeypatch.setattr(deletion.F, "cosine_similarity", lambda a, b: seen.append(cosine(a, b)) or seen[-1])
-    deletion.falls_further(network, source_image, TEXT)
-    assert torch.allclose(seen[0][:1], without, atol=1e-5), "the most relevant fifth is left out"
-    assert len(seen[0]) == 21
