@@ -71,44 +71,6 @@ def test_new_events_are_sent_in_chunks_from_the_requested_offset(run: RunDir, mo
     following.stop()
 
 
-def test_active_runs_are_polled_often_and_finished_ones_seldom(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [1000.0]
-    monkeypatch.setattr(following_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    sent: list[dict[str, Any]] = []
-    following = Follower(sent.append, Slurm())
-    stands = [RemoteStatus(folder="f", state=RunState.RUNNING, age=1.0, status=STATUS)]
-    followed = _FollowedRun(WatchedRun(run, Slurm()), {})
-    monkeypatch.setattr(followed.watched, "progress", lambda: stands[-1])
-
-    def events(seconds: float) -> list[str]:
-        clock[0] += seconds
-        sent.clear()
-        following._poll(followed)
-        return [one["event"] for one in sent]
-
-    assert events(0) == ["run_status"]
-    assert events(0.5) == []
-    stands.append(stands[0].model_copy(update={"note": "new"}))
-    assert events(0.4) == [], "it is judged once a second"
-    assert events(0.2) == ["run_status"]
-    stands.append(stands[-1].model_copy(update={"age": 2.0, "expected": 4.0}))
-    assert events(1.1) == [], "nothing but the heartbeat is new"
-    assert events(4.0) == ["run_status"], "which is told every few seconds"
-    run.events.write_bytes(b'{"kind":"run_started"}\n')
-    stands.append(stands[-1].model_copy(update={"note": "newer"}))
-    assert events(0.16) == ["bytes", "run_status"], "a start is judged at once"
-    assert followed.next_poll == clock[0], "it writes"
-    assert events(6.0) == ["run_status"]
-    assert followed.next_poll == pytest.approx(clock[0] + 0.15), "it has not written for a while"
-    run.stdout.write_bytes(b"x")
-    assert events(0.1) == []
-    assert events(0.1) == ["bytes"]
-    stands.append(RemoteStatus(folder="f", state=RunState.PAUSED))
-    events(1.0)
-    assert followed.next_poll == clock[0] + 1.0, "there is no trainer"
-    following.stop()
-
-
 def test_problems_of_following_are_reported_once(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
     monkeypatch.setattr(following_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
@@ -138,25 +100,6 @@ def test_problems_of_following_are_reported_once(run: RunDir, monkeypatch: pytes
         [("trouble", "other.")],
     ]
     following.stop()
-
-
-def test_followed_runs_are_identified_by_folder(run: RunDir) -> None:
-    following = Follower(lambda reply: None, Slurm())
-    following.stop()
-    folder = str(run.path)
-    following.follow(folder, {"events.jsonl": {"offset": 0}})
-    followed = following._runs[folder]
-    assert following.watched(folder) is followed.watched
-    followed.next_poll = followed.next_progress = 9e9
-    following.poll_now("another")
-    assert followed.next_poll == 9e9
-    following.poll_now(folder)
-    assert followed.next_poll == followed.next_progress == 0.0
-    following.unfollow(folder)
-    assert following.watched(folder) is not followed.watched
-    for files in ([], {"events.jsonl": {"offset": -1}}, {"events.jsonl": 3}):
-        with pytest.raises(UserError, match="the files to follow"):
-            following.follow(folder, files)
 
 
 # What is kept here
@@ -223,26 +166,6 @@ def test_remote_progress_is_shown_by_the_local_clock(
     assert (status.verdict, status.note, status.host) == (found.state.value, found.note, "far (remote)")
     assert (status.pid, status.started) == ((4, 2.0) if found.status else (0, 0.0))
     assert mirror.done == (found.state is RunState.DONE)
-    mirror.close()
-
-
-def test_a_status_is_written_on_change_or_when_its_heartbeat_is_due(
-    run: RunDir, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = [100.0]
-    monkeypatch.setattr(mirror_module, "time", SimpleNamespace(time=lambda: clock[0], monotonic=lambda: clock[0]))
-    mirror = Mirror(run, RECORD)
-    standing = RemoteStatus(folder="f", state=RunState.RUNNING, age=0.0, status=STATUS)
-    written = []
-    for seconds, note in ((0.0, ""), (7.9, ""), (0.2, ""), (0.1, "new"), (0.1, "new")):
-        clock[0] += seconds
-        run.status.unlink(missing_ok=True)
-        mirror.update_status(standing.model_copy(update={"note": note}))
-        written.append(run.status.exists())
-    assert written == [True, False, True, True, False]
-    assert not mirror.done
-    mirror.update_status(RemoteStatus(folder="f", state=RunState.DONE))
-    assert mirror.done
     mirror.close()
 
 

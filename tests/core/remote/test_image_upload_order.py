@@ -82,41 +82,6 @@ def test_an_image_is_sent_in_chunks_before_its_request_and_only_once(parts: Part
     assert parts.sent()[-1]["images"] != [there[0]]
 
 
-def test_lines_keep_their_order_and_a_cancellation_overtakes_unrelated_ones(parts: Parts, tmp_path: Path) -> None:
-    one = image(tmp_path / "a.png", 5)
-    parts.ask(1, one)  # held, since the worker is not ready
-    parts.sender.put(b"no request\n")
-    parts.ask(2)
-    parts.sender.put(as_line({"do": "cancel", "id": 9}))
-    wait_for(lambda: parts.sent() == [{"do": "cancel", "id": 9}])
-    parts.sender.put(as_line({"do": "cancel", "id": 2}))
-    parts.sender.ready("/there")
-    wait_for(lambda: parts.told(2))
-    parts.ask(3)
-    wait_for(lambda: parts.sent()[-1] == {"id": 3, "do": "x", "images": []})
-    assert parts.told(2) == ["cancelled"]
-    assert [line if isinstance(line, bytes) else (line["do"], line["id"]) for line in parts.sent()[1:]] == [
-        ("receive", 1), ("x", 1), b"no request", ("x", 3),
-    ]  # fmt: skip
-    parts.ask(2)
-    wait_for(lambda: parts.sent()[-1]["id"] == 2)
-    assert parts.told(2) == ["cancelled"], "its number may come again"
-
-
-def test_a_request_waiting_for_the_worker_can_be_cancelled(parts: Parts, tmp_path: Path) -> None:
-    one = image(tmp_path / "a.png", 5)
-    parts.ask(1, one)
-    parts.sender.put(as_line({"do": "cancel", "id": 1}))
-    wait_for(lambda: parts.told(1) == ["cancelled"])
-    parts.ask(2, one)
-    parts.sender.worker_ended()
-    wait_for(lambda: parts.told(2) == ["cancelled"])
-    parts.sender.ready("/there")
-    parts.ask(3, one)
-    wait_for(lambda: parts.told(3) == ["cancelled"])
-    assert parts.sent() == []
-
-
 def test_images_that_the_worker_lost_are_sent_again(parts: Parts, tmp_path: Path) -> None:
     one, two = image(tmp_path / "a.png", 5), image(tmp_path / "b.png", 15)
     parts.sender.ready("/there")

@@ -13,7 +13,7 @@ import pytest
 
 from core.spec.errors import UserError
 from core.spec.machines import connection as connection_module
-from core.spec.machines.answers import Bytes, RemoteStatus, pack_bytes
+from core.spec.machines.answers import Bytes, RemoteStatus
 from core.spec.machines.connection import Connection, ConnectionState
 from core.spec.machines.machine import Machine
 from core.spec.machines.machines import Machines
@@ -132,55 +132,6 @@ def test_unanswered_requests_are_repeated(lines: type[Spoken], connection: Conne
         connection.call("probe").result(60)
 
 
-def test_unsolicited_messages_go_to_followers(lines: type[Spoken], connection: Connection) -> None:
-    lines.script = [[HELLO]]
-    sink = Sink(0)
-    connection.follow("f", sink)
-    wait_for(lambda: connection.state.kind == "ready")
-    part = {"event": "bytes", "file": "events.jsonl", "offset": 0, "data": pack_bytes(b"abc")}
-    for reply in (
-        part | {"folder": "another"},
-        part | {"folder": "f"},
-        {"event": "run_status", "folder": "f", "state": "done"},
-        part | {"folder": "f", "offset": -1},
-        {"event": "alive", "time": 3.0},
-    ):
-        lines.made[0].arrives.put(reply)
-    wait_for(lambda: connection.state.sentence)
-    assert sink.given == [b"abc", "done"]
-    assert connection.state.kind == "ready"
-    assert connection.state.sentence.startswith("far sent an invalid message: ")
-
-
-@pytest.mark.parametrize(
-    ("greets", "steady", "waits"),
-    [
-        (False, 9e9, [1, 2, 3, 4, 5, 6, 7, 7, 7]),  # never an answer: ever longer, up to the longest
-        (True, 9e9, [1, 2, 3, 3, 3, 3, 3, 3, 3]),  # it does answer, if not for long
-        (True, 0.0, [0, 0, 0, 0, 0, 0, 0, 0, 0]),  # each line held: it begins anew
-    ],
-)
-def test_reconnect_delays(
-    lines: type[Spoken],
-    told: list[ConnectionState],
-    connection: Connection,
-    monkeypatch: pytest.MonkeyPatch,
-    greets: bool,
-    steady: float,
-    waits: list[int],
-) -> None:
-    monkeypatch.setattr(connection_module, "BACK_OFF", tuple(step / 1e6 for step in range(8)))
-    monkeypatch.setattr(connection_module, "STEADY_SECONDS", steady)
-    lines.script = [[HELLO, None] if greets else [None] for _ in waits]
-    connection.follow("f", Sink(0))
-    wait_for(lambda: len(lines.made) > len(waits))
-    waiting = [state for state in list(told) if state.kind == "waiting"]
-    assert [round(1e6 * (state.retry or 0)) for state in waiting] == waits
-    assert waiting[0].sentence.startswith("The connection to user@far was lost")
-    kinds = [state.kind for state in told[:4]]
-    assert kinds == (["connecting", "ready", "waiting", "connecting"] if greets else ["connecting", "waiting"] * 2)
-
-
 @pytest.mark.parametrize(
     ("first", "ends", "sentence"),
     [
@@ -206,25 +157,6 @@ def test_a_refusal_is_reported_at_once_and_the_next_call_retries(
     wait_for(lambda: len(lines.made) == 2 and lines.made[1].sent)
     lines.made[1].arrives.put({"event": "done", "id": 2, "result": {}})
     assert again.result(60) == {}
-
-
-def test_a_retry_counts_once(lines: type[Spoken], connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "BACK_OFF", (9e5,) * 8)
-    lines.script, lines.ends = [[None], [None]], (255, "")
-    connection.follow("f", Sink(0))
-    wait_for(lambda: connection.state.kind == "waiting")
-    connection.retry()
-    wait_for(lambda: len(lines.made) == 2 and connection.state.kind == "waiting")
-    assert not connection._wake.is_set(), "it waits again"
-
-
-@pytest.mark.parametrize(("code", "kind"), [(1, "waiting"), (255, "refused")])
-def test_only_ssh_errors_count_as_refusals_after_an_answer(
-    lines: type[Spoken], connection: Connection, code: int, kind: str
-) -> None:
-    lines.script, lines.ends = [[HELLO, None]], (code, "Permission denied")
-    connection.follow("f", Sink(0))
-    wait_for(lambda: connection.state.kind == kind)
 
 
 def test_late_calls_fail_and_a_silent_connection_is_closed(
@@ -268,41 +200,6 @@ def test_late_calls_fail_and_a_silent_connection_is_closed(
     wait_for(lambda: second.killed)
 
 
-def test_a_refusing_machine_is_retried_only_while_runs_are_followed(
-    lines: type[Spoken], connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connection_module, "REFUSED_SECONDS", 0.01)
-    lines.ends = (127, "sh: python: not found")
-    lines.script = [[None]] * 3
-    with pytest.raises(MachineRefused):
-        connection.call("probe").result(60)
-    wait_for(lambda: connection.state.kind == "refused")
-    assert connection.state.retry == 0.01
-    time.sleep(0.05)
-    assert len(lines.made) == 1, "nobody waits for it"
-    connection.follow("f", Sink(0))
-    wait_for(lambda: len(lines.made) >= 3)
-    lines.script = [[HELLO]]
-    wait_for(lambda: connection.state.kind == "ready")
-    [follow] = lines.made[-1].sent
-    assert follow["folder"] == "f"
-
-
-def test_an_answer_to_a_cancelled_request_is_ignored(lines: type[Spoken], connection: Connection) -> None:
-    lines.script = [[HELLO]]
-    given_up, asked = connection.call("probe"), connection.call("runs")
-    given_up.cancel()
-    wait_for(lambda: lines.made and len(lines.made[0].sent) == 2)
-    for number in (1, 1, 2):
-        lines.made[0].arrives.put({"event": "done", "id": number, "result": {"n": number}})
-    assert asked.result(60) == {"n": 2}
-    assert connection.state.kind == "ready"
-    late = connection.call("runs")
-    lines.made[0].arrives.put({"event": "failed", "id": 3})
-    with pytest.raises(UserError, match="it failed"):
-        late.result(60)
-
-
 def test_each_machine_has_one_connection_until_its_settings_change(tmp_path: Path) -> None:
     told: list[tuple[str, ConnectionState]] = []
     machines = Machines(tmp_path, lambda name, state: told.append((name, state)), lambda machine: [machine.python])
@@ -321,11 +218,3 @@ def test_each_machine_has_one_connection_until_its_settings_change(tmp_path: Pat
     machines.close()
     assert second.state.kind == "closed"
     assert machines.states() == {}
-
-
-def test_a_check_fails_on_the_first_attempt_and_submissions_wait(lines: type[Spoken], connection: Connection) -> None:
-    lines.script, lines.ends = [[None], [None]], (255, "ssh: Could not resolve hostname far: Name or service not known")
-    checked, waits = connection.call("check", 120.0), connection.call("submit", 120.0)
-    with pytest.raises(ConnectionLost, match=r"user@far is unknown: ssh: Could not resolve hostname far"):
-        checked.result(60)
-    assert not waits.done()

@@ -14,7 +14,6 @@ from core.spec.machines.host import Host, when_done
 from core.spec.machines.machine import Machine
 
 FAR = Machine(name="far", host="user@far", runs="/runs")
-SETTINGS = FAR.model_dump()
 
 
 @pytest.fixture
@@ -27,50 +26,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, dict[str, A
 
     monkeypatch.setattr(Host, "call", call)
     return found
-
-
-def test_each_question_carries_all_its_arguments(asked: list[tuple[str, float, dict[str, Any]]]) -> None:
-    host, other = Host(FAR, command=["none"]), FAR.model_copy(update={"gpus": 2})
-    host.probe()
-    host.check("{}")
-    host.check_data("{}")
-    host.script("one", ["1"])
-    host.script("c", machine=other, stage="stage-1-a")
-    host.submit("one", "t", "{}", ("0",), "#!", 5.0)
-    host.submit("one", "t")
-    host.submit_chain("c", "stage-1-a", "t", "{}", ("0",), "#!", 6.0)
-    host.submit_study("s", {"study.json": "{}"}, ("step", "a", "1"), "t", ("0",))
-    host.data_facts({"train": "/a"})
-    host.control("/f", "pause")
-    host.end("/f", "kill")
-    host.run_status("/f")
-    host.runs()
-    host.checkpoints("/f")
-    host.read("/f", "a", 3, 4, 7.0)
-    host.images(("/a.png",), 64)
-    run = {"devices": ["0"], "token": "t", "machine": SETTINGS}
-    assert [(do, arguments) for do, _, arguments in asked] == [
-        ("probe", {}),
-        ("check", {"machine": SETTINGS, "config": "{}"}),
-        ("check_data", {"config": "{}"}),
-        ("script", {"machine": SETTINGS, "name": "one", "devices": ["1"], "stage": ""}),
-        ("script", {"machine": other.model_dump(), "name": "c", "devices": [], "stage": "stage-1-a"}),
-        ("submit", run | {"name": "one", "config": "{}", "script": "#!", "code": {}}),
-        ("submit", run | {"name": "one", "config": "", "script": "", "devices": [], "code": {}}),
-        ("submit_chain", run | {"name": "c", "stage": "stage-1-a", "chain": "{}", "script": "#!"}),
-        ("submit_study", run | {"study": "s", "files": {"study.json": "{}"}, "what": ["step", "a", "1"]}),
-        ("data_facts", {"paths": {"train": "/a"}}),
-        ("control", {"folder": "/f", "what": "pause"}),
-        ("end", {"folder": "/f", "how": "kill"}),
-        ("run_status", {"folder": "/f"}),
-        ("runs", {}),
-        ("checkpoints", {"folder": "/f"}),
-        ("read", {"folder": "/f", "file": "a", "offset": 3, "length": 4}),
-        ("images", {"paths": ["/a.png"], "side": 64}),
-    ]
-    timeouts = [timeout for do, timeout, _ in asked if do in ("submit", "submit_chain", "read")]
-    assert timeouts == [5.0, 120.0, 6.0, 7.0]
-    assert host._command == ["none"]
 
 
 def test_an_answer_is_validated_and_dropped_if_nobody_waits() -> None:

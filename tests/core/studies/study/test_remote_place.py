@@ -12,19 +12,14 @@ from typing import Any
 import pytest
 
 from core.spec.errors import UserError
-from core.spec.machines.answers import Chunk, DataFacts, Facts, Gpu, RemoteStatus, Submitted, pack_bytes
+from core.spec.machines.answers import DataFacts, Facts, Gpu, RemoteStatus
 from core.spec.machines.connection import ConnectionState
 from core.spec.machines.machine import Machine
-from core.spec.machines.record import RemoteRecord, read_record, write_record
-from core.spec.machines.ssh import ConnectionLost, MachineRefused
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, own_status
 from core.spec.study import StudyDir
-from core.spec.study.folder import StudyRun
 from core.studies.study.places import remote_job, remote_place, remote_step
-from core.studies.study.places.local_place import LocalPlace
-from core.studies.study.places.place import trained_on
-from core.studies.study.places.remote_job import JobRequest, RemoteJob, fetch_file
+from core.studies.study.places.remote_job import JobRequest
 from core.studies.study.places.remote_place import KnownData, RemotePlace
 from core.studies.study.places.remote_training import RemoteTraining
 
@@ -72,84 +67,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 ORDER = JobRequest("s", {}, ["run", "a", "0", "9"], "t", ["1"])
 
 
-def test_a_task_is_resubmitted_until_confirmed_and_then_polled(clock: list[float]) -> None:
-    host = Asked()
-    work = RemoteJob(host, ORDER)  # type: ignore[arg-type]
-    assert work.is_unsent
-    assert work.poll() is None
-    assert not work.is_unsent
-    host.state = ConnectionState("waiting", "No route.")
-    assert work.poll() is None
-    assert work.trouble == "No route."
-    host.state = ConnectionState("ready", "odd")
-    work.poll()
-    assert work.trouble == ""
-    host.future.set_exception(ConnectionLost("It was cut."))
-    assert work.poll() is None
-    assert (work.trouble, work.is_unsent) == ("It was cut.", True)
-    work.poll()
-    assert host.heard == [("submit", "s", ["run", "a", "0", "9"], "t", ["1"])] * 2, "with the same token"
-    host.future.set_result(Submitted(folder="/there"))
-    assert work.poll() is None
-    assert (work.trouble, work.folder, work.is_unsent) == ("", "/there", False)
-    work.poll()
-    stands = RemoteStatus(folder="/there", state=RunState.RUNNING)
-    host.future.set_result(stands)
-    assert work.poll() is stands
-    for error, seconds in ((UserError("No memory."), 1.0), (MachineRefused("Other key."), 30.0)):
-        work.poll()
-        host.future.set_exception(error)
-        assert work.poll() is None
-        assert work.trouble == str(error)
-        asked = len(host.heard)
-        clock[0] += seconds - 0.1
-        work.poll()
-        assert len(host.heard) == asked, "not at once"
-        clock[0] += 0.2
-        work.poll()
-        assert host.heard[asked:] == [("run_status", "/there")]
-        host.future.set_result(stands)
-        work.poll()
-
-
-def test_a_refused_start_is_final(clock: list[float]) -> None:
-    work = RemoteJob(Asked(), ORDER)  # type: ignore[arg-type]
-    work.poll()
-    work.host.future.set_exception(UserError("There is no such arm."))  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match="no such arm"):
-        work.poll()
-
-
-def reading(*answers: bytes | Exception, size: int = 6) -> Any:
-    """A machine that answers the parts of a file one after another."""
-    asked: list[int] = []
-    left = list(answers)
-
-    def read(folder: str, file: str, offset: int, length: int, timeout: float) -> Future[Any]:
-        asked.append(offset)
-        future: Future[Any] = Future()
-        answer = left.pop(0)
-        if isinstance(answer, Exception):
-            future.set_exception(answer)
-        else:
-            future.set_result(Chunk(data=pack_bytes(answer), size=size, stamp=1))  # type: ignore[arg-type]
-        return future
-
-    return SimpleNamespace(read=read, asked=asked, machine=FAR)
-
-
-def test_a_file_is_fetched_across_disconnects_and_within_bounds() -> None:
-    host = reading(b"ab", ConnectionLost("cut"), b"cd", b"ef")
-    assert fetch_file(host, "/there", "x.json", 6, lambda: False) == b"abcdef"
-    assert host.asked == [0, 2, 2, 4]
-    assert fetch_file(reading(b"ab", b""), "/there", "x.json", 6, lambda: False) == b"ab", "it was cut off there"
-    for host in (reading(b"a", size=7), reading(b"abcdefg", size=6)):
-        with pytest.raises(UserError, match=r"x\.json of /there on far has more than 0 MB"):
-            fetch_file(host, "/there", "x.json", 6, lambda: False)
-    with pytest.raises(ConnectionLost):
-        fetch_file(reading(ConnectionLost("cut")), "/there", "x.json", 6, lambda: True)
-
-
 def place(host: Asked, data: dict[str, str], known: KnownData | None = None) -> RemotePlace:
     """The machine of ``host``, for a study of these data and no arms."""
     remote: Any = SimpleNamespace(machines=SimpleNamespace(host=lambda name: host))
@@ -159,35 +76,6 @@ def place(host: Asked, data: dict[str, str], known: KnownData | None = None) -> 
 
 def facts(*gpus: Gpu) -> Facts:
     return Facts(host="far", gpus=list(gpus))
-
-
-def test_a_machine_offers_an_idle_gpu_once_it_has_answered(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    host = Asked()
-    far = place(host, {})
-    assert far.offer() is None
-    assert host.heard == [("probe",)]
-    host.future.set_result(facts(Gpu(index=0, users=["x"]), Gpu(index=1), Gpu(index=2)))
-    assert far.offer() == "1"
-    clock[0] += 1.0
-    assert far.offer() == "1"
-    assert host.heard == [("probe",)], "what is known is fresh"
-    monkeypatch.setattr(remote_place, "RemoteTraining", lambda *given: given)
-    run = SimpleNamespace(arm="a", seed=3)
-    first = far.begin(run, 90, "1")  # type: ignore[arg-type]
-    order, freed = first[5], first[6]  # type: ignore[index]
-    assert (order.study, order.arguments, order.devices) == ("s", ["run", "a", "3", "90"], ["1"])
-    assert order.token != far.request(["step"]).token
-    assert far.request(["step"]).devices == []
-    assert far.offer() == "2"
-    far.begin(run, 90, "2")  # type: ignore[arg-type]
-    assert far.offer() is None
-    freed()
-    assert far.offer() == "1"
-    clock[0] += 1.0
-    far.offer()
-    assert len(host.heard) == 2, "it is asked again before what is known is old"
-    clock[0] += 1.5
-    assert far.offer() is None, "what is known is too old"
 
 
 def test_without_gpus_the_machines_limit_applies_and_slurm_takes_more(clock: list[float]) -> None:
@@ -206,32 +94,6 @@ def test_without_gpus_the_machines_limit_applies_and_slurm_takes_more(clock: lis
     cluster._busy.append("")
     assert cluster.offer() is None
     assert cluster.host.heard == [], "its scheduler knows what is free"  # type: ignore[attr-defined]
-
-
-def test_an_unreachable_machine_is_retried_and_a_refusing_one_is_not(clock: list[float]) -> None:
-    host = Asked()
-    far = place(host, {})
-    far.offer()
-    host.state = ConnectionState("waiting", "No route.")
-    far.offer()
-    assert far.trouble == "No route."
-    host.future.set_exception(ConnectionLost("It was cut."))
-    far.offer()
-    assert far.trouble == "It was cut."
-    clock[0] += 4.9
-    far.offer()
-    assert len(host.heard) == 1
-    clock[0] += 0.2
-    far.offer()
-    assert len(host.heard) == 2
-    host.future.set_result(facts(Gpu(index=0)))
-    assert far.offer() == "0"
-    assert far.trouble == ""
-    clock[0] += 2.0
-    far.offer()
-    host.future.set_exception(MachineRefused("Another host key."))
-    assert far.offer() is None
-    assert far.problem == "Another host key."
 
 
 @pytest.mark.parametrize(
@@ -266,31 +128,6 @@ def test_a_machine_is_used_when_its_data_match_the_study(
         assert host.heard[1:] == [("probe",)]
         assert known["d"][1].digest == "x"
         assert known["d"][0] in ("far", "here")
-
-
-def test_local_devices_are_taken_and_returned(tmp_path: Path) -> None:
-    out = StudyDir(tmp_path)
-    run: Any = SimpleNamespace(arm="a", seed=0)
-    assert (LocalPlace(out, 3).jobs, LocalPlace(out, 0).jobs, LocalPlace(out, 1, ["4", "6"]).jobs) == (3, 1, 2)
-    here = LocalPlace(out, 5, ["4", "6"])
-    assert here.offer() == "4"
-    here._free.clear()
-    assert here.offer() is None
-    folder = out.run("a", 0)
-    folder.create()
-    assert here.finish(run, "6", 3).problem == "the trainer exited unexpectedly with status 3"
-    assert here.offer() == "6"
-    folder.stderr.write_text("first\nlast\n")
-    assert here.finish(run, "4", 0).problem == "last", "it left no measures"
-    out.measures("a", 0).parent.mkdir(parents=True, exist_ok=True)
-    out.measures("a", 0).write_text("{}")
-    assert here.finish(run, "4", 0).problem == ""
-    assert here.finish(run, "4", 1).problem == "last"
-    trained = []
-    for step, total, doing in ((3, 9, "saving"), (9, 9, "training"), (9, 9, "saving"), (0, 0, "saving")):
-        folder.write_status(replace(own_status(), step=step, total_steps=total, doing=doing))
-        trained.append(here.is_trained(run))
-    assert trained == [False, False, True, False]
 
 
 class Timed:
@@ -350,31 +187,6 @@ def test_a_step_timed_remotely(
     place = Timed(offers=(None,))
     place.problem = "Another host key."
     assert remote_step.measure_remotely(place, out, "a", 2, threading.Event(), lambda: None) == "Another host key."
-
-
-def test_a_local_run_is_one_that_left_files(tmp_path: Path) -> None:
-    run = RunDir(tmp_path / "run")
-    run.create()
-    assert trained_on(run) is None
-    for path in (run.events, run.checkpoints / "x", run.exports / "measures.json"):
-        path.write_text("")
-        assert trained_on(run) == ""
-        path.unlink()
-    write_record(run, RemoteRecord(machine="far"))
-    assert trained_on(run) == "far"
-
-
-def test_an_earlier_request_to_a_run_is_not_repeated(tmp_path: Path) -> None:
-    out, run = StudyDir(tmp_path / "out"), StudyRun(arm="a", seed=0, folder="runs/a-s0")
-    mirror = out.run("a", 0)
-    mirror.create()
-    mirror.control.write_text("stop")
-    begun: Any = RemoteTraining
-    begun(SimpleNamespace(), Asked(), SimpleNamespace(), out, run, ORDER, lambda: None)
-    assert not mirror.control.exists()
-    record = read_record(mirror)
-    assert record is not None
-    assert (record.machine, record.token, record.waiting, record.study) == ("far", ORDER.token, True, True)
 
 
 def test_a_remote_run_is_complete_locally_when_it_is_called_done(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import pytest
 
 from core.spec.errors import UserError
 from core.spec.machines.answers import Chunk, RemoteStatus, Submitted
-from core.spec.machines.connection import ConnectionState
 from core.spec.machines.record import RemoteRecord, read_record, record_file, write_record
 from core.spec.machines.ssh import ConnectionLost, MachineRefused
 from core.spec.run.folder import RunDir
@@ -20,7 +19,7 @@ from core.spec.study import StudyDir
 from core.spec.study.folder import StudyRun
 from core.studies.study.places import remote_training
 from core.studies.study.places.place import Ended
-from core.studies.study.places.remote_training import EVALUATING, RemoteTraining
+from core.studies.study.places.remote_training import RemoteTraining
 from tests.core.studies.study.test_remote_place import ORDER, Asked
 
 THERE = "/there/a-s0"
@@ -115,42 +114,6 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
     return Parts(tmp_path / "out")
 
 
-def test_a_run_is_submitted_followed_measured_and_frees_its_device(parts: Parts) -> None:
-    training = parts.begin()
-    assert (training.state, training.trouble) == ("training", "")
-    assert parts.hears(Submitted(folder=THERE)) is None
-    assert parts.far.heard == [("submit", "s", ["run", "a", "0", "9"], "t", ["1"])]
-    record = parts.record
-    assert record is not None
-    assert (record.folder, record.waiting, record.devices, record.host) == (THERE, False, ["1"], "far")
-    assert parts.stands(RunState.STARTING, "job 7 waits") is None
-    assert (training.state, training.trouble, parts.mirrors.did) == ("training", "job 7 waits", ["attach"])
-    assert parts.stands(RunState.RUNNING, "odd") is None
-    assert (training.trouble, parts.dir.config.exists()) == ("", False)
-    parts.dir.events.write_bytes(b"{}\n")
-    assert parts.stands(RunState.RUNNING) is None
-    assert parts.fetched() is None
-    assert parts.dir.config.read_bytes() == b'{"a": 1}'
-    assert parts.stands(RunState.RUNNING, EVALUATING) is None
-    assert training.state == "measuring"
-    assert parts.far.heard.count(("read", THERE, "config.json")) == 1
-    assert parts.stands(RunState.DONE) is None
-    assert parts.freed == []
-    assert parts.fetched() == Ended()
-    assert parts.out.measures("a", 0).read_bytes() == b'{"networks": {}}'
-    assert len(parts.freed) == 1
-    assert parts.mirrors.did[-1] == "detach"
-    assert parts.far.heard.count(("read", THERE, "config.json")) == 1, "it is here"
-
-
-def test_a_run_finished_before_the_first_poll_brings_its_config(parts: Parts) -> None:
-    parts.begin()
-    parts.hears(Submitted(folder=THERE))
-    assert parts.stands(RunState.DONE) is None
-    assert parts.fetched() == Ended()
-    assert parts.dir.config.read_bytes() == b'{"a": 1}'
-
-
 @pytest.mark.parametrize(
     ("state", "note", "problem"),
     [
@@ -188,16 +151,6 @@ def test_a_refusing_machine_is_skipped(parts: Parts, refusal: UserError, ended: 
     assert parts.record is None
 
 
-def test_a_live_remote_run_is_continued(parts: Parts) -> None:
-    parts.found_again()
-    record = parts.record
-    assert record is not None
-    assert (record.folder, record.waiting, record.devices) == (THERE, False, ["1"])
-    assert parts.stands(RunState.RUNNING) is None
-    assert parts.far.heard == [("run_status", THERE)]
-    assert parts.stands(RunState.INTERRUPTED, "killed") == Ended("killed"), "it was alive: it is not begun once more"
-
-
 @pytest.mark.parametrize("state", [RunState.INTERRUPTED, RunState.PAUSED, RunState.FAILED])
 def test_a_run_that_ended_meanwhile_is_resubmitted_once(parts: Parts, state: RunState) -> None:
     parts.found_again()
@@ -210,12 +163,6 @@ def test_a_run_that_ended_meanwhile_is_resubmitted_once(parts: Parts, state: Run
     assert parts.far.heard[-1] == ("submit", "s", ["run", "a", "0", "9"], record.token, ["1"])
     assert parts.freed == []
     assert parts.stands(RunState.FAILED, "again") == Ended("again")
-
-
-def test_a_run_being_stopped_is_not_resubmitted(parts: Parts) -> None:
-    training = parts.found_again()
-    training.request_stop()
-    assert parts.stands(RunState.PAUSED) == Ended("it was paused on far; resume the study to continue it.")
 
 
 @pytest.mark.parametrize("missing", [[], ["a measure"]])
@@ -241,25 +188,6 @@ def test_an_unconfirmed_submission_is_repeated_with_the_same_token(parts: Parts)
     parts.begin()
     parts.training.poll()
     assert parts.far.heard == [("submit", "s", ["run", "a", "0", "9"], "first", ["1"])]
-
-
-def test_a_stop_is_sent_at_once_while_connected(parts: Parts) -> None:
-    training = parts.begin()
-    training.request_stop()
-    assert parts.dir.asked() == "stop"
-    assert training.poll() == Ended("it was not started before the study was stopped.")
-    assert parts.far.heard == []
-    parts.dir.clear_control()
-    training = parts.begin()
-    training.poll()
-    training.request_stop()
-    assert training.poll() is None, "it may have begun there"
-    parts.far.future.set_result(Submitted(folder=THERE))
-    training.poll()
-    for kind, told in (("waiting", False), ("ready", True)):
-        parts.far.state = ConnectionState(kind)
-        training.request_stop()
-        assert (("control", THERE, "stop") in parts.far.heard) is told
 
 
 def test_unfetchable_measures_fail_the_run_and_a_disconnect_does_not(parts: Parts) -> None:
