@@ -14,7 +14,7 @@ from core.remote.job import Job, read_job
 from core.remote.processes import end_processes
 from core.remote.script import REQUEUES
 from core.remote.slurm import Slurm, SlurmJob
-from core.spec.chain import ChainDir, chain_file, read_chain
+from core.spec.chain import chain_file
 from core.spec.errors import UserError
 from core.spec.machines.answers import RemoteStatus
 from core.spec.reading import KILOBYTE, read_text
@@ -73,13 +73,6 @@ class WatchedRun:
             progress = self._by_process(last, status, time_now())
         if job is not None and job.result:
             progress = self._by_result(job, progress, status)
-        elif (
-            job is not None
-            and progress.state is RunState.DONE
-            and self._awaits_ensemble
-            and self._is_working(job, status)
-        ):
-            progress = progress.model_copy(update={"state": RunState.RUNNING, "note": "evaluating the ensemble"})
         self._repeat_request(progress)
         return progress
 
@@ -93,16 +86,6 @@ class WatchedRun:
             return RemoteStatus(folder=str(self.run.path), state=RunState.STARTING, note="after the stage before it")
         note = "The chain ended before this stage started; resume it to continue."
         return RemoteStatus(folder=str(self.run.path), state=RunState.INTERRUPTED, note=note)
-
-    @property
-    def _awaits_ensemble(self) -> bool:
-        """Whether this is the last stage of a chain whose ensemble is not evaluated yet."""
-        file = chain_file(self.run.path)
-        if file is None or ChainDir(file.parent).ensemble.exists():
-            return False
-        chain = read_chain(file)
-        last = ChainDir(file.parent).stage(chain, len(chain.stages) - 1)
-        return chain.ensemble and self.run.path.name == last.path.name
 
     def _by_result(self, job: Job, progress: RemoteStatus, status: RunStatus | None) -> RemoteStatus:
         """The progress of a study's job: running until its process ends, done if that wrote its result."""

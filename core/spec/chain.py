@@ -6,7 +6,6 @@ A chain folder:
     status.json           the running stage; replaced atomically
     data/                 manifests that one stage made for a later one
     stage-1-NAME/ ...     a run folder per stage, created when the stage starts
-    ensemble.json         the score of the ensemble of stages, if the chain has one
 """
 
 from __future__ import annotations
@@ -59,7 +58,6 @@ class Chain(Section):
     version: Literal[1] = CHAIN_VERSION
     name: Text = Field(min_length=1, max_length=60)
     stages: list[ChainStage] = Field(min_length=1, max_length=MOST_STAGES)
-    ensemble: bool = Field(False, description="Evaluate the ensemble of all stages at the end, on the validation data.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Chain:
@@ -114,7 +112,6 @@ class ChainDir:
         self.chain = self.path / "chain.json"
         self.status = self.path / "status.json"
         self.data = self.path / "data"
-        self.ensemble = self.path / "ensemble.json"
         self.lock = self.path / ".lock"
 
     def stage(self, chain: Chain, index: int) -> RunDir:
@@ -285,7 +282,7 @@ def _born_again(size: Size, generations: int) -> Chain:
         stages.append(
             ChainStage(name=name, config=config, takes={"teacher.checkpoint": previous_name} if number > 1 else {})
         )
-    return Chain(name=BORN_AGAIN, stages=stages, ensemble=True)
+    return Chain(name=BORN_AGAIN, stages=stages)
 
 
 def _merged(raw: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from core.spec.chain import LARGEST_FILE, ChainDir, chain_file, read_chain, stage_config
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
-from core.spec.machines.answers import MOST_BYTES, Chunk, Submitted
+from core.spec.machines.answers import Submitted
 from core.spec.machines.host import Host
 from core.spec.machines.record import RemoteRecord, read_record, write_record
 from core.spec.reading import read_text
@@ -72,17 +72,3 @@ def _starting(record: RemoteRecord) -> RunStatus:
     state = RunState.STARTING
     host = f"{record.machine} (remote)"
     return RunStatus(pid=0, started=0.0, heartbeat=time.time(), doing=state.value, host=host, verdict=state)
-
-
-def fetch_ensemble(host: Host, run: RunDir) -> None:
-    """After the last stage, copy the score of the chain's ensemble, if it has one."""
-    file, record = chain_file(run.path), read_record(run)
-    if file is None or record is None or not read_chain(file).ensemble:
-        return
-
-    def settle(reply: Future[Chunk]) -> None:
-        if not reply.cancelled() and reply.exception() is None:
-            write_whole(ChainDir(file.parent).ensemble, reply.result().data)
-
-    remote_chain = str(PurePosixPath(record.folder).parent)
-    host.read(remote_chain, "ensemble.json", 0, MOST_BYTES).add_done_callback(settle)

@@ -24,7 +24,7 @@ from core.spec.machines.host import Host
 from core.spec.machines.machines import Machines
 from core.spec.machines.mirror import InUse, Mirror
 from core.spec.machines.record import RemoteRecord, is_remote, read_record, write_checkpoints, write_record
-from core.spec.machines.remote_chains import fetch_ensemble, next_stage, submit
+from core.spec.machines.remote_chains import next_stage, submit
 from core.spec.machines.ssh import ConnectionLost
 from core.spec.reading import read_text
 from core.spec.run.code import keep_code
@@ -267,7 +267,6 @@ class RemoteRuns:
     def _finish(self, attached: _Attached) -> None:
         attached.is_finished = True
         self._attach_next_stage(attached.mirror.run)
-        fetch_ensemble(self.machines.host(attached.mirror.record.machine), attached.mirror.run)
 
     def _maintain(self, attached: _Attached) -> None:
         """Submit a deferred run; follow again after a full disk or changed settings of the machine."""

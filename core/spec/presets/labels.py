@@ -189,7 +189,7 @@ LABELS = (
         "born-again",
         "Born-Again",
         "The same network trained repeatedly, in generations: each learns the labels and the predictions of the "
-        "previous one, and all generations together form an ensemble. Name the previous runs in teacher.checkpoint.",
+        "previous one. Name the previous run in teacher.checkpoint; several teach by the mean of their outputs.",
         "Furlanello et al. 2018, Born-again neural networks",
         _born_again,
     ),

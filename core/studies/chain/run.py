@@ -6,7 +6,6 @@ are skipped, an unfinished one resumes from its last checkpoint, and data made b
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 import filelock
@@ -17,7 +16,6 @@ from core.spec.errors import UserError
 from core.spec.files import check_inside, write_whole
 from core.spec.run.events import Outcome
 from core.studies.chain.bootstrap import caption_and_filter
-from core.studies.chain.ensemble import evaluate_ensemble
 from core.studies.chain.preparing import prepare_stage, write_logs_to
 from core.training.train import train
 
@@ -55,7 +53,6 @@ def run_chain(
             if outcome != "done":
                 folder.write_status(chain, position, outcome)
                 return outcome
-        _evaluate_ensemble(chain, folder, progress)
         folder.write_status(chain, len(chain.stages), "done")
         return "done"
     finally:
@@ -90,14 +87,3 @@ def _train_stage(
 def _caption(chain: Chain, folder: ChainDir, position: int, progress: Progress) -> None:
     source = chain.stages[position].config.data.train
     caption_and_filter(folder.stage(chain, position - 1), source, folder.made(chain.stages[position]), progress)
-
-
-def _evaluate_ensemble(chain: Chain, folder: ChainDir, progress: Progress) -> None:
-    """Evaluate the ensemble of stages, unless that is done."""
-    data = chain.stages[-1].config.data
-    if not chain.ensemble or not data.val or folder.ensemble.exists():
-        return
-    folder.write_status(chain, len(chain.stages) - 1, "evaluating the ensemble")
-    runs = [folder.stage(chain, position) for position in range(len(chain.stages))]
-    metrics = evaluate_ensemble(runs, data.test or data.val, data.label, progress)
-    write_whole(folder.ensemble, (json.dumps(metrics, indent=1) + "\n").encode())

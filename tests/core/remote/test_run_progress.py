@@ -243,18 +243,16 @@ def test_a_study_task_is_done_when_its_program_wrote_a_result(
 
 @pytest.fixture
 def stages(tmp_path: Path) -> list[RunDir]:
-    """The run folders, which are not made, of a chain of two that is judged as an ensemble."""
+    """The run folders, which are not made, of a chain of two."""
     folder = tmp_path / "chain"
     folder.mkdir()
     config = preset_config("clip", "tiny")
-    chain = Chain(
-        name="c", ensemble=True, stages=[ChainStage(name="one", config=config), ChainStage(name="two", config=config)]
-    )
+    chain = Chain(name="c", stages=[ChainStage(name="one", config=config), ChainStage(name="two", config=config)])
     (folder / "chain.json").write_text(chain.to_json())
     return [RunDir(folder / "stage-1-one"), RunDir(folder / "stage-2-two")]
 
 
-def test_stages_that_have_not_started_and_an_ensemble_in_evaluation(stages: list[RunDir]) -> None:
+def test_stages_that_have_not_started_and_the_last_of_a_chain(stages: list[RunDir]) -> None:
     last = stages[1]
     mine = own_status()
     at_work = Job(token="t", pid=mine.pid, started=mine.started)
@@ -271,15 +269,7 @@ def test_stages_that_have_not_started_and_an_ensemble_in_evaluation(stages: list
         stage.create()
         write(stage, finished(9, "done"))
     found = [WatchedRun(stage, Cluster()).progress(lambda: NOW) for stage in stages]
-    assert [(one.state.value, one.note) for one in found] == [("done", ""), ("running", "evaluating the ensemble")]
-    (last.path.parent / "ensemble.json").write_text("{}")
-    assert WatchedRun(last, Cluster()).progress(lambda: NOW).state.value == "done"
-    (last.path.parent / "ensemble.json").unlink()
-    write_job(last, at_work.model_copy(update={"started": 1.0}))
-    assert WatchedRun(last, Cluster()).progress(lambda: NOW).state.value == "done", "nobody judges it any more"
-    write_job(last, SLURM)
-    found = [WatchedRun(stage, Cluster(RUNS)).progress(lambda: NOW) for stage in stages]
-    assert [one.state.value for one in found] == ["done", "running"], "the job of a chain outlives its stages"
+    assert [one.state.value for one in found] == ["done", "done"]
 
 
 def test_a_missing_run_folder_is_reported(tmp_path: Path) -> None:

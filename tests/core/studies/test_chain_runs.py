@@ -125,10 +125,6 @@ def test_generations_learn_from_the_previous_one_and_resume_midway(
     assert run_chain(chain, whole, quiet, quiet=True) == "done"
     second = json.loads(whole.stage(chain, 1).config.read_text())
     assert second["teacher"]["checkpoint"] == str(whole.stage(chain, 0).path)
-    together = json.loads(whole.ensemble.read_text())
-    assert together["data"] == str(data[1])
-    assert len(together["each"]) == 2
-    assert 0 <= together["together"]["top1"] <= 1
 
     broken = ChainDir(tmp_path / "broken")
     stage = broken.stage(chain, 1)

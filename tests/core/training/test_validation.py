@@ -17,7 +17,6 @@ from core.spec.config import override
 from core.spec.presets import PRESETS, preset_config
 from core.spec.run.events import Evaluated, EventReader
 from core.spec.run.folder import RunDir
-from core.studies.chain.ensemble import evaluate_ensemble
 from core.training import validation
 from core.training.train import train
 from core.training.validation import best_score, retrieval_sample, top1, trains_retrieval, validate
@@ -64,9 +63,6 @@ def test_an_untrained_label_does_not_end_validation(tmp_path: Path, monkeypatch:
     (values,) = [event.values for event in EventReader(run.events).read_all() if isinstance(event, Evaluated)]
     assert "val/student/mean_recall" in values
     assert not any(name.endswith("/top1") for name in values)
-    together = evaluate_ensemble([run, run], str(sources[1]), "group", lambda what, done, of: None)
-    assert [one.keys() == together["together"].keys() for one in together["each"]] == [True, True]
-    assert "mean_recall" in together["together"]
 
 
 class Little:

@@ -1,8 +1,7 @@
-"""Stages of a chain elsewhere without a line: what is handed over, which mirror is next, and an ensemble's score."""
+"""Stages of a chain elsewhere without a line: what is handed over, and which mirror is next."""
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ import pytest
 from core.spec.chain import Chain, ChainDir, ChainStage, write_chain
 from core.spec.config import read_config
 from core.spec.errors import UserError
-from core.spec.machines.answers import MOST_BYTES, Chunk
 from core.spec.machines.path_translation import PathTranslator, remote_image
 from core.spec.machines.record import RemoteRecord, read_record, write_record
-from core.spec.machines.remote_chains import fetch_ensemble, next_stage, submit
+from core.spec.machines.remote_chains import next_stage, submit
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 
@@ -27,7 +25,6 @@ class Far:
 
     def __init__(self) -> None:
         self.heard: list[tuple[Any, ...]] = []
-        self.read_answers: Future[Any] = Future()
 
     def submit(self, *what: Any) -> str:
         self.heard.append(("submit", *what))
@@ -37,14 +34,9 @@ class Far:
         self.heard.append(("chain", *what))
         return "asked"
 
-    def read(self, *what: Any) -> Future[Any]:
-        self.heard.append(("read", *what))
-        self.read_answers = Future()
-        return self.read_answers
 
-
-def a_chain(folder: Path, ensemble: bool = True) -> list[RunDir]:
-    chain = Chain(name="c", ensemble=ensemble, stages=[ChainStage(name=name, config=CONFIG) for name in ("one", "two")])
+def a_chain(folder: Path) -> list[RunDir]:
+    chain = Chain(name="c", stages=[ChainStage(name=name, config=CONFIG) for name in ("one", "two")])
     write_chain(folder, chain)
     return [ChainDir(folder).stage(chain, place) for place in range(2)]
 
@@ -107,30 +99,6 @@ def test_runs_without_a_next_stage(stages: list[RunDir], tmp_path: Path) -> None
     (stages[0].path / "remote.json").unlink()
     assert next_stage(stages[0]) is None, "it is here"
     assert not stages[1].path.exists()
-
-
-def test_the_score_of_an_ensemble_is_copied_where_it_exists(stages: list[RunDir], tmp_path: Path) -> None:
-    far: Any = Far()
-    score = tmp_path / "c" / "ensemble.json"
-    fetch_ensemble(far, stages[0])
-    assert far.heard == [("read", "/there/c", "ensemble.json", 0, MOST_BYTES)]
-    far.read_answers.set_exception(UserError("There is none."))
-    fetch_ensemble(far, stages[0])
-    far.read_answers.cancel()
-    far.read_answers.set_running_or_notify_cancel()
-    assert not score.exists()
-    fetch_ensemble(far, stages[0])
-    far.read_answers.set_result(Chunk.model_construct(data=b"{}", size=2, stamp=1))
-    assert score.read_bytes() == b"{}"
-    heard = len(far.heard)
-    alone = a_chain(tmp_path / "alone", ensemble=False)
-    write_record(alone[0], RECORD)
-    plain = RunDir(tmp_path / "plain")
-    plain.create()
-    write_record(plain, RECORD)
-    for run in (alone[0], plain, stages[1]):
-        fetch_ensemble(far, run)
-    assert len(far.heard) == heard
 
 
 def test_names_on_both_machines(tmp_path: Path) -> None:

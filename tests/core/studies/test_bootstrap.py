@@ -1,4 +1,4 @@
-"""Captions filtered and generations judged by hand: which are kept, and whose answer counts."""
+"""Captions filtered between the stages of a chain: which are kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,10 +19,9 @@ from core.spec.config import RunConfig, override
 from core.spec.errors import UserError
 from core.spec.run.events import Lifecycle, RunFailed, RunFinished
 from core.spec.run.folder import RunDir
-from core.studies.chain import bootstrap, ensemble
+from core.studies.chain import bootstrap
 from core.studies.chain import run as chain_run
 from core.studies.chain.bootstrap import caption_and_filter
-from core.studies.chain.ensemble import evaluate_ensemble
 from core.studies.chain.preparing import write_logs_to
 from core.studies.chain.run import run_chain
 from core.training import progress
@@ -115,52 +113,6 @@ def test_captions_are_scored_by_cosine_in_batches_without_a_head() -> None:
 
 def _lengths(texts: list[str]) -> Tensor:
     return torch.tensor([[len(text), 1.0] for text in texts])
-
-
-KINDS = ("cat", "dog", "", "bird", "dog")
-LOGITS = {"one": [[3.0, 0.0], [2.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 0.5]],
-          "two": [[0.0, 0.1], [0.0, 5.0], [0.0, 1.0], [1.0, 0.0], [4.0, 0.0]]}  # fmt: skip
-
-
-def test_generations_are_evaluated_by_mean_probabilities_on_labelled_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """one: cat right, dog wrong, bird is none of its classes, dog right. two: cat wrong, dog right, dog wrong."""
-
-    class Data:
-        label_names = ("kind",)
-        origin = "d"
-
-        def __len__(self) -> int:
-            return 5
-
-        def labels(self, row: int) -> dict[str, str]:
-            return {"kind": KINDS[row]}
-
-    opened: list[tuple[str, str]] = []
-
-    def model(name: str, weights: str) -> Any:
-        opened.append((Path(name).name, weights))
-        network = nn.Linear(1, 1)
-        network.name = Path(name).name.partition("@")[0]  # type: ignore[assignment]
-        network.classes, network.image_size = ("cat", "dog"), 8  # type: ignore[assignment]
-        network.towers = SimpleNamespace(tokenize=None, pad_id=0)  # type: ignore[assignment]
-        runtime = SimpleNamespace(autocast=torch.no_grad, device="cpu")
-        return SimpleNamespace(network=network, data=None, batch=2, runtime=runtime)
-
-    def batches(dataset: Data, size: int, batch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for rows in torch.arange(5).split(batch):
-            yield rows, rows
-
-    monkeypatch.setattr(ensemble, "open_model", model)
-    monkeypatch.setattr(ensemble, "open_dataset", lambda *_, **__: Data())
-    monkeypatch.setattr(ensemble, "evaluation_batches", batches)
-    monkeypatch.setattr(ensemble, "class_logits", lambda network, rows: torch.tensor(LOGITS[network.name])[rows])
-    told: list[tuple[str, int, int]] = []
-    found = evaluate_ensemble([RunDir("one"), RunDir("two")], "d", "kind", lambda *what: told.append(what))
-    assert told == [("evaluating generations", place, 2) for place in range(2)]
-    assert opened == [("one@last", "student"), ("two@last", "student")]
-    assert found["each"] == [{"top1": 2 / 4}, {"top1": 1 / 4}]
-    # cat: 0.95 and 0.48 of cat; dog: 0.88 against 0.99 of dog; the last: 0.62 of dog against 0.98 of cat
-    assert found["together"] == {"top1": 2 / 4}
 
 
 def chain_of(source: Path, *settings: str) -> Chain:
@@ -301,31 +253,3 @@ def test_the_output_of_a_stage_goes_to_its_folder_from_the_start(
     logs.clear()
     run_chain(chain, folder, quiet)
     assert logs == []
-
-
-def test_an_ensemble_is_evaluated_once_on_test_data_where_available(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    judged: list[Any] = []
-
-    def judge(*given: Any) -> dict[str, float]:
-        judged.append(given)
-        return {"top": 1.0}
-
-    monkeypatch.setattr("core.studies.chain.run.evaluate_ensemble", judge)
-    data = SimpleNamespace(val=["val"], test=[], label="kind")
-    chain: Any = SimpleNamespace(ensemble=False, stages=[None, SimpleNamespace(config=SimpleNamespace(data=data))])
-    folder: Any = SimpleNamespace(
-        ensemble=tmp_path / "ensemble.json", write_status=lambda *_given: None, stage=lambda _chain, place: place
-    )
-    for chain.ensemble, data.val in ((False, ["val"]), (True, [])):
-        chain_run._evaluate_ensemble(chain, folder, print)
-    assert judged == []
-    data.val = ["val"]
-    for data.test, on in (([], ["val"]), (["test"], ["test"])):
-        for _again in range(2):
-            chain_run._evaluate_ensemble(chain, folder, print)
-        assert judged == [([0, 1], on, "kind", print)]
-        assert folder.ensemble.read_text() == '{\n "top": 1.0\n}\n'
-        judged.clear()
-        folder.ensemble.unlink()
