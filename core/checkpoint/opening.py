@@ -80,7 +80,6 @@ class Subject:
     dataset: str
     pretrained: str = ""
     weights: str = ""
-    language: str = "en"
     precision: str = "fp32"
 
     @property

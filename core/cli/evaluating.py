@@ -64,9 +64,7 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--compare", nargs=2, type=Path, metavar=("A.json", "B.json"), help="paired difference A - B of two reports"
     )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="the full report as JSON, input of --compare")
-    form.add_argument("--clip-benchmark", action="store_true", help="JSON with the keys of CLIP_benchmark")
+    parser.add_argument("--json", action="store_true", help="the full report as JSON, input of --compare")
     parser.set_defaults(verb=_evaluate)
 
 
@@ -91,7 +89,7 @@ def _add_interpolate(verbs: Verbs) -> None:
 def _evaluate(arguments: argparse.Namespace) -> int:
     from core.checkpoint.opening import open_model
     from core.evaluation.evaluate import Request, evaluate
-    from core.evaluation.report import clip_benchmark_json, table, to_json
+    from core.evaluation.report import table, to_json
 
     if arguments.compare:
         first, second = arguments.compare
@@ -119,8 +117,6 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     report = evaluate(open_model(arguments.model, arguments.weights), request, show, say)
     if arguments.json:
         print(json.dumps(to_json(report, queries=True)))
-    elif arguments.clip_benchmark:
-        print(json.dumps(clip_benchmark_json(report)))
     else:
         print(table(report))
     return 0

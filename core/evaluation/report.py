@@ -1,4 +1,4 @@
-"""Evaluation reports: as a table, as JSON, and as CLIP_benchmark's JSON.
+"""Evaluation reports: as a table and as JSON.
 
 Flow: evaluator -> `Outcome` -> **report** -> terminal, panel, file. Saved JSON reports can be read and compared.
 """
@@ -21,14 +21,6 @@ from core.metrics.statistics import Difference, Interval, intervals
 from core.spec.reading import MEGABYTE, read_json, validate
 
 REPORT_VERSION = 1
-_BENCHMARK_TASKS = {
-    "zero-shot": "zeroshot_classification",
-    "retrieval": "zeroshot_retrieval",
-    "linear-probe": "linear_probe",
-    "fused-probe": "fused_probe",  # CLIP_benchmark has neither this nor kNN
-    "knn": "knn",
-    "captioning": "captioning",
-}
 LARGEST_FILE = 64 * MEGABYTE  # one value per query and metric
 _SAVE = "Save one with evaluate --json."
 Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
@@ -55,7 +47,6 @@ class SubjectRecord(_Record):
     dataset: str
     pretrained: str = ""
     weights: str = ""
-    language: str = "en"
     precision: str = "fp32"
 
 
@@ -193,37 +184,6 @@ def read_report(path: Path) -> Report:
             details=content.details,
         ),
     )
-
-
-def clip_benchmark_json(report: Report) -> dict[str, Any]:
-    """The report with CLIP_benchmark's keys and metric names, as its ``eval --output`` writes it."""
-    subject, outcome = report.subject, report.outcome
-    return {
-        "dataset": subject.dataset,
-        "model": subject.model,
-        "pretrained": subject.pretrained or subject.weights,
-        "task": _BENCHMARK_TASKS[outcome.task],
-        "metrics": _finite(_benchmark_metrics(outcome)),
-        "language": subject.language,
-        "precision": subject.precision,  # CLIP_benchmark keeps unknown keys as extra columns
-    }
-
-
-def _benchmark_metrics(outcome: Outcome) -> dict[str, float]:
-    metrics = outcome.metrics
-    if outcome.task == "retrieval":
-        # CLIP_benchmark names a direction by its results, open_clip by query and results.
-        names = {"image_retrieval": "text_to_image", "text_retrieval": "image_to_text"}
-        return {f"{theirs}_recall@{k}": metrics[f"{ours}_R@{k}"] for k in (1, 5, 10) for theirs, ours in names.items()}
-    if outcome.task == "captioning":
-        theirs = ("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "METEOR", "ROUGE_L", "CIDEr", "SPICE")
-        return {name: metrics[name] for name in theirs if name in metrics}
-    values = {name: metrics[name] for name in ("acc1", "acc5", "mean_per_class_recall") if name in metrics}
-    if "acc1" in values:
-        values = {"acc1": values["acc1"], "acc5": values.get("acc5", math.nan), **values}
-    if outcome.task in ("linear-probe", "fused-probe"):
-        return {f"lp_{name}": value for name, value in values.items()}
-    return values
 
 
 def comparison_table(a: Subject, b: Subject, differences: Mapping[str, Difference]) -> str:

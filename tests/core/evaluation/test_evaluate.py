@@ -183,13 +183,6 @@ def test_the_table_goes_to_stdout_and_progress_to_stderr(
     assert "encoding images" not in said.out
 
 
-def test_clip_benchmarks_json(run: RunDir, val: str, capsys: pytest.CaptureFixture[str]) -> None:
-    found = report(capsys, f"{run.path}@last", "--data", val, "--task", "retrieval", "--clip-benchmark")
-    assert found["task"] == "zeroshot_retrieval"
-    assert (found["dataset"], found["precision"]) == (val, "fp32")
-    assert {"image_retrieval_recall@5", "text_retrieval_recall@5"} <= set(found["metrics"])
-
-
 def test_an_open_clip_model_from_scratch_is_reported(val: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["open_clip:sd-tiny", "--data", val, "--task", "zero-shot", "--label", "shape", "--json"]
     first = report(capsys, *arguments)

@@ -1,4 +1,4 @@
-"""Reports: the table, our JSON there and back, CLIP_benchmark's JSON, comparisons."""
+"""Reports: the table, our JSON there and back, comparisons."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import torch
 from core.checkpoint.opening import Subject
 from core.evaluation.report import (
     Report,
-    clip_benchmark_json,
     comparison_json,
     comparison_table,
     format_metric,
@@ -112,29 +111,6 @@ def test_other_files_raise_a_user_error(tmp_path: Path) -> None:
     file.write_text('{"v": 99, "task": "knn"}')
     with pytest.raises(EvaluationError, match="later version"):
         read_report(file)
-
-
-def test_clip_benchmark_retrieval_names_directions_by_what_is_retrieved() -> None:
-    outcome = retrieval(1.5)
-    content = clip_benchmark_json(Report(SUBJECT, outcome))
-    assert list(content) == ["dataset", "model", "pretrained", "task", "metrics", "language", "precision"]
-    assert (content["task"], content["pretrained"], content["language"]) == ("zeroshot_retrieval", "teacher", "en")
-    for k in (1, 5, 10):
-        assert content["metrics"][f"image_retrieval_recall@{k}"] == outcome.metrics[f"text_to_image_R@{k}"]
-        assert content["metrics"][f"text_retrieval_recall@{k}"] == outcome.metrics[f"image_to_text_R@{k}"]
-
-
-def test_clip_benchmark_classification_and_captioning() -> None:
-    outcome = classification()
-    assert clip_benchmark_json(Report(SUBJECT, outcome))["metrics"] == pytest.approx(dict(outcome.metrics))
-    few = clip_benchmark_json(Report(SUBJECT, classification(3)))
-    assert few["metrics"]["acc5"] is None  # CLIP_benchmark has NaN there, which JSON has not
-    probe = Outcome(task="linear-probe", samples=1, metrics=outcome.metrics)
-    content = clip_benchmark_json(Report(SUBJECT, probe))
-    assert content["task"] == "linear_probe"
-    assert set(content["metrics"]) == {"lp_acc1", "lp_acc5", "lp_mean_per_class_recall"}
-    captions = clip_benchmark_json(Report(SUBJECT, caption_scores(["a"], [["a"]]).outcome()))
-    assert set(captions["metrics"]) == {"Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L", "CIDEr"}
 
 
 def test_the_retrieval_outcome_agrees_with_the_metrics_and_groups_captions() -> None:
