@@ -56,9 +56,7 @@ def results(study: Study, done: dict[str, list[int]], failed: dict[str, str]) ->
         chances = {"p_t": 0.01, "p_exact": 0.25} if len(both) > 1 else {"p_t": None, "p_exact": None}
         paired = {"difference": difference, **chances, "significant": len(both) > 1, "seeds": len(both)}
         metrics = {"test/R@1": {"final": paired, "student": paired}} if both else {}
-        clock = {"val/R@1": paired} if both else {}
-        found = {"arm": name, "baseline": base, "seeds": both, "cost_ratio": mean([2.0]), "metrics": metrics}
-        compare.append(found | {"equal_clock": clock})
+        compare.append({"arm": name, "baseline": base, "seeds": both, "cost_ratio": mean([2.0]), "metrics": metrics})
     head = {"version": 1, "name": study.name, "about": study.about, "steps": study.steps, "seeds": study.seeds}
     return head | {"metrics": ["test/R@1"] if any(done.values()) else [], "arms": arms, "compare": compare}
 

@@ -84,7 +84,6 @@ class Arm(Section):
     config: Text = Field("", description="Config file to start from, instead of a preset.")
     set: list[Text] = Field([], description="Overrides, FIELD=VALUE, as with --set.")
     train: Text = Field("", description="Training data (default: the study's).")
-    as_long_as: Text = Field("", description="Train for the same wall-clock time as this arm, instead of equal steps.")
     budget: float = Field(0.0, ge=0.0, le=1e9, description="Seconds of training, instead of the study's steps.")
 
 
@@ -163,15 +162,6 @@ class Study(Section):
                 raise ValueError(f"the arm {arm.name} needs a preset or a config, and not both")
             if arm.preset and arm.preset not in PRESETS:
                 raise ValueError(f"the arm {arm.name} has an unknown preset: '{excerpt(arm.preset)}'")
-            if arm.as_long_as and arm.as_long_as not in arms:
-                raise ValueError(f"the arm {arm.name} has as_long_as '{excerpt(arm.as_long_as)}', which is not an arm")
-            if arm.as_long_as and self.arm(arm.as_long_as).as_long_as:
-                raise ValueError(f"the arm {arm.name} has as_long_as {arm.as_long_as!r}, which has as_long_as itself")
-            if arm.as_long_as and self.timed(arm) is None:
-                raise ValueError(
-                    f"the arm {arm.name} has as_long_as {arm.as_long_as!r}, but its own step time is unknown; add an "
-                    "arm with the same preset or config and set, without as_long_as"
-                )
         used_names = [self.train, self.val, *(arm.train for arm in self.arms), *(m.data for m in self.measures)]
         used_names += [measure.train for measure in self.measures] + ([self.noise.of] if self.noise else [])
         _each([w for w in used_names if w], lambda name: name in data_names, "there is no data set {!r}")
@@ -218,16 +208,6 @@ class Study(Section):
         grown = grown and set(previous.budgets) <= set(self.budgets) and bool(previous.budgets) == bool(self.budgets)
         return same and grown and self.data | previous.data == self.data
 
-    def timed(self, arm: Arm) -> Arm | None:
-        """An arm with the recipe of ``arm`` that is trained for the study's steps and gives its step time, or None."""
-        candidates = (
-            candidate
-            for candidate in self.arms
-            if not candidate.as_long_as
-            and (candidate.preset, candidate.config, candidate.set) == (arm.preset, arm.config, arm.set)
-        )
-        return next(candidates, None)
-
     def recipe(self, arm: Arm) -> RunConfig:
         """The config of ``arm`` without data and seed; ConfigError when its file or a setting is invalid."""
         base = preset_config(arm.preset, self.size) if arm.preset else read_config(Path(arm.config))
@@ -261,16 +241,13 @@ def check_budgets(study: Study) -> None:
         raise ValueError("budgets: a time is listed twice")
     if study.budgets and study.steps:
         raise ValueError("a study has steps or budgets; leave one of them out")
-    timed = [arm for arm in study.arms if arm.budget or arm.as_long_as]
-    if study.budgets and timed:
-        raise ValueError(f"the arm {excerpt(timed[0].name)} has its own budget; remove it, or the study's budgets")
+    own_budget = next((arm for arm in study.arms if arm.budget), None)
+    if study.budgets and own_budget is not None:
+        raise ValueError(f"the arm {excerpt(own_budget.name)} has its own budget; remove it, or the study's budgets")
     if not study.budgets and not study.steps and not all(arm.budget for arm in study.arms):
         raise ValueError("a study needs steps, or budgets in seconds")
     if len(study.budgets) * len(study.arms) > MOST:
         raise ValueError(f"budgets: {len(study.budgets)} for each of {len(study.arms)} arms; {MOST} at most in all")
-    conflicting = next((arm for arm in study.arms if arm.budget and arm.as_long_as), None)
-    if conflicting is not None:
-        raise ValueError(f"the arm {excerpt(conflicting.name)} has a budget and as_long_as; leave one of them out")
     names = [arm.name for arm in study.trained] if study.budgets else []
     counts = Counter(names)
     _each(names, lambda name: bool(NAME.fullmatch(name)), "budgets: a run cannot be called {!r}; rename the arm")

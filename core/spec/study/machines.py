@@ -55,7 +55,7 @@ def write_machines(out: StudyDir, machines: StudyMachines) -> None:
 
 def needs_one_machine(study: Study) -> bool:
     """Whether arms are compared at equal compute: seconds on different machines are different budgets."""
-    return bool(study.budgets) or any(arm.budget or arm.as_long_as for arm in study.arms)
+    return bool(study.budgets) or any(arm.budget for arm in study.arms)
 
 
 def trains_here(on: Sequence[str]) -> bool:

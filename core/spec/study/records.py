@@ -33,14 +33,6 @@ class _Record(BaseModel):
     model_config = ConfigDict(strict=True, defer_build=True)
 
 
-class CurvePoint(_Record):
-    """One validation of a run."""
-
-    step: Count = 0
-    seconds: Seconds
-    values: dict[str, Number]
-
-
 class MeasuresFile(_Record):
     """``exports/measures.json``: what `core.studies.study.job` measured of one run."""
 
@@ -48,7 +40,6 @@ class MeasuresFile(_Record):
     train_seconds: Seconds = 0.0
     networks: dict[str, dict[str, Number]] = Field({}, max_length=100)
     measured: list[dict[str, Any]] | None = None
-    curve: list[CurvePoint] = []
     notes: list[str] = []
 
     @model_validator(mode="after")
@@ -122,8 +113,7 @@ class ComparisonRecord(_Record):
     seeds: list[Count] = []
     cost_ratio: MeanRecord | None = None
     metrics: dict[str, dict[str, PairedRecord]]
-    equal_clock: dict[str, PairedRecord] | None = None
-    equal: Literal["steps", "budget", "time", ""] = ""  # the budget that both arms shared
+    equal: Literal["steps", "budget", ""] = ""  # the budget that both arms shared
 
 
 class DifferenceRecord(_Record):

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from core.spec.config.teaching import Teaching
 from core.spec.errors import UserError
 from core.spec.failures import displayed, sentence
 from core.spec.files import write_whole
-from core.spec.run.events import Evaluated, EventReader, Metrics, RunStarted
+from core.spec.run.events import EventReader, Metrics, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve
 from core.spec.study import Arm, Measure, Study, StudyDir, absolute, read_study
@@ -109,8 +109,7 @@ def measure(out: StudyDir, study: Study, arm: Arm, seed: int) -> dict[str, Any]:
     """All measures of ``study`` for one finished run, as plain data; existing values are not computed again.
 
     ``{"version", "arm", "seed", "steps", "step_seconds", "train_seconds", "pairs", "parameters", "networks":
-    {"student": {"test/R@1": 0.4, ...}, "teacher": ...}, "measured": [MEASURE, ...], "curve": [{"step", "seconds",
-    "values"}], "notes": [...]}``
+    {"student": {"test/R@1": 0.4, ...}, "teacher": ...}, "measured": [MEASURE, ...], "notes": [...]}``
     """
     run = out.run(arm.name, seed)
     previous = out.read_measures(arm.name, seed) or {"networks": {}}
@@ -182,14 +181,13 @@ def with_mean_recall(metrics: dict[str, float]) -> dict[str, float]:
 
 
 def timing(run: RunDir) -> dict[str, Any]:
-    """Steps, seconds and the validation curve of a run, from its events.
+    """Steps and seconds of a run, from its events.
 
     ``step_seconds`` is the typical time of a step, including the wait for data (`typical_step_seconds`);
     ``train_seconds`` is the sum over all steps; ``memory_gib`` is the highest reported, absent without any. Validation
     and saving are not counted. Steps that ``runtime.log_every`` skipped are interpolated linearly.
     """
     seconds: dict[int, float] = {}
-    curve: dict[int, dict[str, float]] = {}
     facts: dict[str, float] = {"pairs": 0, "parameters": 0}
     config = read_config(run.config)
     batch = config.optim.batch_size * (1 + config.data.unlabelled_ratio)
@@ -201,24 +199,16 @@ def timing(run: RunDir) -> dict[str, Any]:
                 facts["memory_gib"] = max(facts.get("memory_gib", 0.0), memory)
             if speed := event.values.get("train/pairs_per_s"):
                 seconds[event.step] = batch / speed
-        elif isinstance(event, Evaluated):
-            curve[event.step] = curve.get(event.step, {}) | curve_values(event.values)
     steps = max(seconds, default=0)
     logged_steps = sorted(seconds)
     durations = np.zeros(0)  # (steps,)
     if logged_steps:
         durations = np.interp(range(1, steps + 1), logged_steps, [seconds[step] for step in logged_steps])
-    points = [
-        {"step": step, "seconds": float(durations[:step].sum()), "values": values}
-        for step, values in sorted(curve.items())
-        if values
-    ]
     return {
         "steps": steps,
         "step_seconds": typical_step_seconds(durations, teaching(config)),
         "train_seconds": float(durations.sum()),
         **facts,
-        "curve": points,
     }
 
 
@@ -235,17 +225,6 @@ def _median_cycle(durations: Floats, every: int) -> float:
     """Mean seconds of a step in the median cycle of ``every`` steps; of all steps if there is no full cycle."""
     in_cycles = len(durations) // every * every
     return float(np.median(durations[:in_cycles].reshape(-1, every).mean(axis=1)) if in_cycles else durations.mean())
-
-
-def curve_values(values: Mapping[str, float]) -> dict[str, float]:
-    """``student/R@1`` and so on of a validation: the mean of both directions."""
-    recalls: dict[str, float] = {}
-    for weights in ("student", "teacher"):
-        for k in (1, 10):
-            pair = [values.get(f"val/{weights}/{way}_R@{k}") for way in ("image_to_text", "text_to_image")]
-            if None not in pair:
-                recalls[f"{weights}/R@{k}"] = sum(value for value in pair if value is not None) / 2
-    return recalls
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from core.spec.config import ConfigError
 from core.spec.errors import UserError
 from core.spec.run.status import process_alive
 from core.spec.study import Arm, Study, StudyDir, StudyRun, StudyStatus, absolute
-from core.studies.study.budgets import MAX_STEPS, measure_arms, measure_locally, steps_within
+from core.studies.study.budgets import measure_arms, measure_locally, steps_within
 from core.studies.study.claiming import StudyError, check_folders, claim
 from core.studies.study.data import prepare
 from core.studies.study.places.place import THIS_COMPUTER, Ended, Place, Training, trained_on
@@ -124,8 +124,7 @@ class StudyQueue:
     ) -> None:
         self.study, self.out, self.places, self.log = study, out, places, log
         self.selection = selection
-        order = sorted(study.trained, key=lambda arm: bool(arm.as_long_as))  # last: they need another arm's time
-        runs = [StudyRun(arm.name, seed, f"runs/{arm.name}-s{seed}") for seed in study.seeds for arm in order]
+        runs = [StudyRun(arm.name, seed, f"runs/{arm.name}-s{seed}") for seed in study.seeds for arm in study.trained]
         for run in runs:
             try:
                 run.state = "waiting" if out.missing(study, run.arm, run.seed) else "done"
@@ -196,10 +195,9 @@ class StudyQueue:
             if place is None:
                 continue
             try:
-                steps = steps_of(self.out, self.study, self.study.arm(run.arm), run.seed)
+                steps = steps_of(self.out, self.study, self.study.arm(run.arm))
             except StudyError as error:
-                if not self._may_get_time(run):
-                    run.state, run.message = "failed", str(error)
+                run.state, run.message = "failed", str(error)
                 continue
             run.device, run.machine = place.offer() or "", place.name
             self.running[index] = (place, place.begin(run, steps, run.device))
@@ -234,15 +232,6 @@ class StudyQueue:
         """Whether a trainer of an earlier, killed study process is still stopping."""
         status = self.out.run(run.arm, run.seed).read_status()
         return status is not None and status.is_local and process_alive(status)
-
-    def _may_get_time(self, run: StudyRun) -> bool:
-        """Whether the arm whose time ``run`` needs may still finish."""
-        timed_arm = self.study.arm(run.arm).as_long_as
-        return bool(timed_arm) and any(
-            candidate.seed == run.seed and candidate.state in ("waiting", "training", "measuring")
-            for candidate in self._selected_runs()
-            if candidate.arm == timed_arm or not self.study.arm(candidate.arm).as_long_as
-        )
 
     def _collect(self) -> None:
         for index, (place, training) in list(self.running.items()):
@@ -295,33 +284,9 @@ class StudyQueue:
             self.status.runs[index].state, self.status.runs[index].message = "waiting", ""
 
 
-def steps_of(out: StudyDir, study: Study, arm: Arm, seed: int) -> int:
-    """Steps of a run: the study's, those that fit its budget, or those that take as long as the arm ``as_long_as``.
-
-    For the last, the typical step time of that arm is compared with that of the arm with the same recipe and the
-    study's number of steps. Raises StudyError while they are not measured.
-    """
-    if arm.budget:
-        return steps_within(out, study, arm.name, arm.budget)
-    if not arm.as_long_as:
-        return study.steps
-    timed = study.timed(arm)
-    assert timed is not None  # checked when a study is read
-    their_seconds, own_seconds = (_step_seconds(out, name, seed) for name in (arm.as_long_as, timed.name))
-    return max(1, min(MAX_STEPS, round(study.steps * their_seconds / own_seconds)))
-
-
-def _step_seconds(out: StudyDir, arm: str, seed: int) -> float:
-    try:
-        measures = out.read_measures(arm, seed)
-    except UserError as error:
-        raise StudyError(f"the step time of {arm} with seed {seed} is unknown: {error}") from error
-    if measures is None:
-        raise StudyError(f"{arm} with seed {seed} is not evaluated yet, so its step time is unknown.")
-    seconds = float(measures.get("step_seconds", 0.0))
-    if seconds <= 0:
-        raise StudyError(f"{arm} with seed {seed} did not report its step time.")
-    return seconds
+def steps_of(out: StudyDir, study: Study, arm: Arm) -> int:
+    """Steps of a run: the study's, or those that fit its budget. StudyError while their time is not measured."""
+    return steps_within(out, study, arm.name, arm.budget) if arm.budget else study.steps
 
 
 @contextmanager

@@ -12,7 +12,7 @@ results.json::
         "cost": {"step_seconds": MEAN, "train_seconds": MEAN, "ratio": MEAN to the first arm},
         "networks": {"student": {METRIC: MEAN}, "teacher": ..., "final": ...}}},
      "compare": [{"arm", "baseline", "metrics": {METRIC: {"final": PAIRED, "student": PAIRED, "teacher": PAIRED}},
-        "cost_ratio": MEAN, "equal_clock": {METRIC: PAIRED}, "equal": "steps", "budget", "time" or "" }],
+        "cost_ratio": MEAN, "equal": "steps", "budget" or "" }],
      "metrics": [...]}
 
 A study with budgets also has "budgets": [SECONDS, ...], for each trained arm "of" and, in its cost, "budget", "steps",
@@ -21,9 +21,7 @@ largest budget as {"seconds", "mean", "low", "high"}}].
 
 MEAN is {"mean", "low", "high", "values"}; PAIRED is {"difference": MEAN, "p_t", "p_exact", "significant", "seeds"}.
 
-"equal" is what both arms of "metrics" have in common: steps, budget, wall-clock time (``as_long_as``) or nothing.
-"equal_clock" compares the validation curves at the time when the faster arm finishes, interpolated linearly. The slower
-arm's learning rate has not decayed by then, which understates it; an arm with ``as_long_as`` is the fair comparison.
+"equal" is what both arms of "metrics" have in common: steps, budget or nothing.
 """
 
 from __future__ import annotations
@@ -178,7 +176,7 @@ def _measures(out: StudyDir, arm: str, seeds: Sequence[int]) -> tuple[MeasuresBy
             continue
         if raw is None or not raw["networks"]:
             continue
-        raw = {"step_seconds": 0.0, "train_seconds": 0.0, "curve": [], **raw}
+        raw = {"step_seconds": 0.0, "train_seconds": 0.0, **raw}
         networks = raw["networks"]
         networks[FINAL] = networks["teacher"] if "teacher" in networks else networks["student"]
         measures[seed] = raw
@@ -232,55 +230,16 @@ def _comparison(name: str, base: str, measures: MeasuresBySeed, baseline: Measur
         "seeds": seeds,
         "cost_ratio": asdict(mean_of(ratios)) if ratios else None,
         "metrics": metrics,
-        "equal_clock": _compare_at_equal_time(measures, baseline, seeds),
     }
 
 
 def _equal(arm: Arm, baseline: Arm) -> str:
-    """What both were trained equally long in: "steps", "budget", "time"; "" for none."""
+    """What both were trained equally long in: "steps" or "budget"; "" for none."""
     if arm.budget or baseline.budget:
         return "budget" if arm.budget == baseline.budget else ""
-    if arm.as_long_as or baseline.as_long_as:
-        return "time" if (arm.as_long_as or arm.name) == (baseline.as_long_as or baseline.name) else ""
     return "steps"
 
 
 def _compare(a: Sequence[float], b: Sequence[float]) -> dict[str, Any]:
     result: Paired = paired_mean(a, b)
     return {**asdict(result), "significant": result.significant, "seeds": len(a)}
-
-
-def _compare_at_equal_time(measures: MeasuresBySeed, baseline: MeasuresBySeed, seeds: Sequence[int]) -> dict[str, Any]:
-    """``val/R@1`` and ``val/R@10`` of both at the time when the faster one finishes."""
-    result = {}
-    for k in (1, 10):
-        pairs = []
-        for seed in seeds:
-            ours, theirs = measures[seed], baseline[seed]
-            end = min(ours["train_seconds"], theirs["train_seconds"])
-            a, b = (value_at(run_measures["curve"], end, f"R@{k}") for run_measures in (ours, theirs))
-            if a is not None and b is not None:
-                pairs.append((a, b))
-        if pairs:
-            result[f"val/R@{k}"] = _compare([a for a, _ in pairs], [b for _, b in pairs])
-    return result
-
-
-def value_at(curve: Sequence[dict[str, Any]], seconds: float, metric: str) -> float | None:
-    """The final network's ``metric`` after ``seconds`` of training, interpolated linearly from 0 at the start.
-
-    None without validations.
-    """
-    before_time, before = 0.0, 0.0
-    last: float | None = None
-    for point in curve:
-        values = point["values"]
-        value = values.get(f"teacher/{metric}", values.get(f"student/{metric}"))
-        if value is None:
-            continue
-        if point["seconds"] >= seconds:
-            span = point["seconds"] - before_time
-            share = (seconds - before_time) / span if span > 0 else 1.0
-            return float(before + (value - before) * share)
-        before_time, before, last = point["seconds"], value, value
-    return last

@@ -156,17 +156,8 @@ def _comparison(
     equal = {
         "steps": "At equal steps",
         "budget": f"At equal budgets ({cost.get('budget', 0.0):g} s of training)",
-        "time": "Trained for equal wall-clock time",
     }.get(comparison.get("equal", ""), "Trained for different numbers of steps and times")
-    text = f"## {comparison['arm']} - {comparison['baseline']}\n\n{equal}:\n\n{markdown_table(head, rows)}"
-    clock = [[metric, *_difference(metric, result)] for metric, result in comparison["equal_clock"].items()]
-    if clock and comparison["cost_ratio"]:
-        text += (
-            f"\n\nAt equal wall-clock time (a step takes {comparison['cost_ratio']['mean']:.2f} times the baseline's; "
-            "the slower arm is read from its validation curve before its learning rate has decayed, which understates "
-            f"it):\n\n{markdown_table([head[0], *head[2:6], head[-1]], clock)}"
-        )
-    return text
+    return f"## {comparison['arm']} - {comparison['baseline']}\n\n{equal}:\n\n{markdown_table(head, rows)}"
 
 
 def _difference(metric: str, result: Mapping[str, Any]) -> list[str]:

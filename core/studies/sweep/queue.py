@@ -21,7 +21,6 @@ from core.spec.study import Study, StudyRun
 from core.spec.study.sweep import COSTS, DEFAULT, Params, Sweep, read_sweep
 from core.spec.study.sweep_report import SweepDir, trial_name
 from core.studies.study.claiming import StudyError
-from core.studies.study.job import curve_values
 from core.studies.study.places.place import Ended, Place
 from core.studies.study.queue import Log, StudyQueue
 from core.studies.sweep.report import write_report
@@ -288,5 +287,16 @@ def validation_value(values: Mapping[str, float], metric: str) -> float | None:
     """``metric`` of a validation: an entry of ``values``, or val/R@k of the final network; None if absent."""
     if metric in values:
         return values[metric]
-    both_ways, name = curve_values(values), metric.removeprefix("val/")
+    both_ways, name = _mean_recalls(values), metric.removeprefix("val/")
     return both_ways.get(f"teacher/{name}", both_ways.get(f"student/{name}"))
+
+
+def _mean_recalls(values: Mapping[str, float]) -> dict[str, float]:
+    """``student/R@1`` and so on of a validation: the mean of both directions."""
+    recalls: dict[str, float] = {}
+    for weights in ("student", "teacher"):
+        for k in (1, 10):
+            pair = [values.get(f"val/{weights}/{way}_R@{k}") for way in ("image_to_text", "text_to_image")]
+            if None not in pair:
+                recalls[f"{weights}/R@{k}"] = sum(value for value in pair if value is not None) / 2
+    return recalls

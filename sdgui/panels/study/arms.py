@@ -128,8 +128,7 @@ def fill_arms(tree: QTreeWidget, study: Study) -> None:
     for arm in study.arms:
         origin = PRESETS[arm.preset].title if arm.preset else arm.config
         data = f", trained on {arm.train}" if arm.train else ""
-        long = f", as long as {arm.as_long_as}" if arm.as_long_as else ""
-        item = QTreeWidgetItem([arm.name, "", f"{origin}{data}{long}"])
+        item = QTreeWidgetItem([arm.name, "", f"{origin}{data}"])
         tree.addTopLevelItem(item)
         try:
             settings = _settings(arm_config(study, arm).model_dump(mode="json"))

@@ -41,7 +41,6 @@ class Table:
 _EQUAL = {  # what both arms were trained for the same of: title, tip
     "steps": ("Equal steps", "Both arms trained for the same number of steps."),
     "budget": ("Equal budget", "Both arms trained for the same budget in seconds."),
-    "time": ("Equal training time", "Both arms trained for the same wall-clock time."),
 }
 _DIFFERENT = ("Difference", "The arms of some comparisons differ in steps and time of training.")
 
@@ -105,15 +104,13 @@ def _cost(cost: Mapping[str, Any]) -> list[Cell]:
 
 
 def differences_table(results: Mapping[str, Any], network: str) -> Table:
-    """One row per comparison and metric: the difference as trained and, on validation data, at equal wall-clock."""
+    """One row per comparison and metric."""
     rows, metrics = [], []
     adjusted = _holm(results, network)
     for comparison in results["compare"]:
         by_metric = {metric: networks.get(network) for metric, networks in comparison["metrics"].items()}
-        clock = comparison.get("equal_clock") or {}
-        for metric in dict.fromkeys([*by_metric, *clock]):
-            steps, timed = by_metric.get(metric), clock.get(metric)
-            if steps is None and timed is None:
+        for metric, paired in by_metric.items():
+            if paired is None:
                 continue
             ratio = comparison.get("cost_ratio")
             rows.append(
@@ -121,9 +118,8 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
                     Cell(comparison["arm"], comparison["arm"], right=False),
                     Cell(comparison["baseline"], comparison["baseline"], right=False),
                     Cell(metric, metric, right=False),
-                    *_paired(metric, steps),
+                    *_paired(metric, paired),
                     _adjusted(adjusted.get((comparison["arm"], comparison["baseline"], metric))),
-                    *_paired(metric, timed)[:1],
                     Cell(f"{ratio['mean']:.2f} x", ratio["mean"]) if ratio else Cell("–"),
                 ]
             )
@@ -134,12 +130,12 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
             ]
             reason = f"{' and '.join(missing)}: no finished run" if missing else "No seed finished in both arms"
             names = [Cell(comparison[key], comparison[key], reason, right=False) for key in ("arm", "baseline")]
-            rows.append([*names, Cell(reason, reason, right=False), *[Cell("–", tip=reason)] * 7])
+            rows.append([*names, Cell(reason, reason, right=False), *[Cell("–", tip=reason)] * 6])
             metrics.append("")
     kinds = {str(comparison.get("equal", "")) for comparison in results["compare"]}
     equal = _EQUAL.get(kinds.pop(), _DIFFERENT) if len(kinds) == 1 else _DIFFERENT
     columns = ["Arm", "Against", "Metric", equal[0], "p (t)", "p (exact)", "Significant", "Significant (Holm)"]
-    columns += ["Equal time", "Step cost"]
+    columns += ["Step cost"]
     tips = [
         "",
         "The baseline",
@@ -149,7 +145,6 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
         "Permutation test over all signs, two-sided",
         "Whether the interval excludes zero",
         "Whether p (t), adjusted for all comparisons of final networks in this study (Holm 1979), is below 0.05",
-        "Difference on validation data at the time the faster arm finished",
         "Step time relative to the baseline",
     ]
     return Table(columns, tips, rows, metrics)
@@ -172,9 +167,7 @@ def _adjusted(p: float | None) -> Cell:
     return Cell(f"{'yes' if p < 0.05 else 'no'} (p = {p:.3f})", p, right=False)
 
 
-def _paired(metric: str, paired: Mapping[str, Any] | None) -> list[Cell]:
-    if paired is None:
-        return [Cell("–")] * 4
+def _paired(metric: str, paired: Mapping[str, Any]) -> list[Cell]:
     difference = paired["difference"]
     by_seed = ", ".join(number(metric, value, signed=True) for value in difference["values"])
     is_significant = bool(paired["significant"])

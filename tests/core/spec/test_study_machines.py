@@ -35,10 +35,8 @@ def test_names_resolve_to_machines_once_each(on: list[str], names: list[str]) ->
         ([], [{}], False),
         ([60.0], [{}], True),
         ([], [{}, {"budget": 60.0}], True),
-        ([], [{"as_long_as": "base"}, {}], True),
     ],
 )
 def test_arms_at_equal_compute_train_on_one_machine(budgets: list[float], arms: list[Any], one: bool) -> None:
-    plain = {"budget": 0.0, "as_long_as": ""}
-    study: Any = SimpleNamespace(budgets=budgets, arms=[SimpleNamespace(**plain | arm) for arm in arms])
+    study: Any = SimpleNamespace(budgets=budgets, arms=[SimpleNamespace(**{"budget": 0.0} | arm) for arm in arms])
     assert needs_one_machine(study) is one

@@ -29,7 +29,6 @@ measures = {
     "pairs": 10,
     "parameters": 1,
     "networks": {"student": {"val/R@1": value}} | ({"teacher": {"val/R@1": value + 0.1}} if arm == "better" else {}),
-    "curve": [{"step": int(steps), "seconds": 1.0, "values": {"student/R@1": value}}],
     "notes": [],
 }
 (folder / "exports" / "measures.json").write_text(json.dumps(measures))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -14,8 +13,7 @@ import psutil
 import pytest
 
 from core.spec.study import Study, StudyDir, StudyRun, read_study
-from core.studies.study.places.local_place import LocalPlace
-from core.studies.study.queue import StudyError, StudyQueue, run_study, steps_of
+from core.studies.study.queue import StudyError, run_study
 from core.studies.study.selection import RunSelection
 from tests.core.images import write_pairs
 from tests.core.studies.study.test_study import fake_jobs, study_dict
@@ -25,7 +23,7 @@ __all__ = ["fake_jobs"]  # the fixture
 SLOW: tuple[dict[str, Any], ...] = (
     {"name": "slow", "preset": "clip"},
     {"name": "base", "preset": "clip"},
-    {"name": "longer", "preset": "clip", "as_long_as": "base"},
+    {"name": "longer", "preset": "clip", "set": ["seed=1"]},
 )
 
 
@@ -92,45 +90,6 @@ def test_runs_get_one_gpu_each(tmp_path: Path, fake_jobs: None) -> None:
     read = out.read_status()
     assert read is not None
     assert [run.device for run in read.runs] == ["4", "7", "7"]
-
-
-def test_a_run_without_a_measured_time_fails_only_when_none_can_come(tmp_path: Path, fake_jobs: None) -> None:
-    study, out = study_in(tmp_path)
-    out.path.mkdir()
-    found = StudyQueue(study, out, [LocalPlace(out, 1)], lambda text: None)
-    assert [run.arm for run in found.status.runs] == ["slow", "base", "longer"]
-    longer = found.status.runs[2]
-    for state, coming in (
-        ("waiting", True),
-        ("training", True),
-        ("measuring", True),
-        ("failed", False),
-        ("done", False),
-    ):
-        for run in found.status.runs[:2]:
-            run.state = state  # type: ignore[assignment]
-        assert found._may_get_time(longer) == coming
-    assert LocalPlace(out, 0).jobs == 1
-
-
-@pytest.mark.parametrize(("theirs", "own", "steps"), [(0.2, 0.1, 20), (0.1, 0.2, 5), (1e-6, 1.0, 1), (0.0, 0.1, None)])
-def test_equal_time_gives_the_matching_number_of_steps(
-    tmp_path: Path, theirs: float, own: float, steps: int | None
-) -> None:
-    arms = ({"name": "slow", "preset": "sd-clip"}, {"name": "base", "preset": "clip"},
-            {"name": "longer", "preset": "clip", "as_long_as": "slow"})  # fmt: skip
-    study, out = Study.model_validate(study_dict(*arms)), StudyDir(tmp_path / "out")
-    with pytest.raises(StudyError, match="slow with seed 0 is not evaluated yet"):
-        steps_of(out, study, study.arm("longer"), 0)
-    for name, seconds in (("slow", theirs), ("base", own)):
-        out.run(name, 0).create()
-        out.measures(name, 0).write_text(json.dumps({"networks": {"student": {}}, "step_seconds": seconds}))
-    assert steps_of(out, study, study.arm("base"), 0) == 10
-    if steps is None:
-        with pytest.raises(StudyError, match="did not report its step time"):
-            steps_of(out, study, study.arm("longer"), 0)
-    else:
-        assert steps_of(out, study, study.arm("longer"), 0) == steps
 
 
 def test_selected_arms_and_seeds_are_trained_now_and_the_others_wait(tmp_path: Path, fake_jobs: None) -> None:

@@ -36,7 +36,6 @@ def results(**changed: Any) -> dict[str, Any]:
         "seeds": [0],
         "cost_ratio": mean(2.0),
         "metrics": {"val/R@1": {"final": paired(0.1, 0.05, 0.0123, True), "student": paired(-0.1)}},
-        "equal_clock": {"val/R@1": paired(0.02, 0.05, 0.5)},
     }
     return {
         "name": "small",
@@ -84,7 +83,6 @@ def test_a_report_omits_unknown_values_and_lists_failures() -> None:
     assert "Config" not in text
     assert "| better | 100 ms | 9 s |  |  |" in text
     assert "| base | " not in text
-    assert "At equal wall-clock time" not in text
     assert "## Failed runs\n\n- better, seed 1: it broke\n\n## Not evaluated\n\n- better, seed 0: no labels\n" in text
     assert text.endswith("- better, seed 0: no captions\n")
     found["compare"][0]["metrics"] = {}
@@ -122,7 +120,6 @@ def test_a_report_by_budget(kind: str, seconds: float | None, said: str) -> None
     [
         ({}, {}, "steps", "At equal steps:"),
         ({"budget": 30.0}, {"budget": 30.0}, "budget", "At equal budgets (30 s of training):"),
-        ({"as_long_as": "base"}, {}, "time", "Trained for equal wall-clock time:"),
         ({"budget": 30.0}, {}, "", "Trained for different numbers of steps and times:"),
     ],
 )

@@ -34,11 +34,10 @@ STUDY: dict[str, Any] = {
     "seeds": [0, 1],
     "data": {"train": "train.csv", "val": "val.csv"},
     "noise": {"of": "train", "share": 0.3, "name": "noisy", "kept": "kept"},
-    "arms": [*ARMS, {"name": "longer", "preset": "clip", "as_long_as": "better"}],
+    "arms": [*ARMS, {"name": "longer", "preset": "clip", "set": ["seed=1"]}],
     "compare": [["better", "base"]],
     "measures": [{"name": "val", "task": "retrieval", "data": "val", "keep": ["R@1"], "arms": ["base"]}],
 }
-CURVE = [{"step": 5, "seconds": 1.0, "values": {"student/R@1": 0.2}}, {"step": 9, "seconds": 2.0, "values": {}}]
 MEASURES: dict[str, Any] = {
     "version": 1,
     "arm": "base",
@@ -48,7 +47,6 @@ MEASURES: dict[str, Any] = {
     "train_seconds": 1.0,
     "networks": {"student": {"val/R@1": 0.5}, "teacher": {"val/R@1": 0.6}},
     "measured": [{"name": "val", "task": "retrieval", "data": "val"}],
-    "curve": CURVE,
     "notes": ["none"],
 }
 STATUS: dict[str, Any] = {
@@ -176,7 +174,6 @@ def test_pipes_are_refused_at_once(tmp_path: Path) -> None:
         {"step_seconds": 1e-300},
         {"train_seconds": -1.0},
         {"measured": [5]},
-        {"curve": [{"seconds": "x"}]},
     ],
 )
 def test_damaged_measures_are_listed_and_the_others_are_compared(broken: dict[str, Any], tmp_path: Path) -> None:

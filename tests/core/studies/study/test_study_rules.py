@@ -20,7 +20,7 @@ from core.studies.study.claiming import StudyError, claim
 from core.studies.study.data import data_path
 from core.studies.study.places.place import Ended
 from core.studies.study.queue import StudyQueue
-from core.studies.study.results import collect, value_at
+from core.studies.study.results import collect
 from core.studies.study.statistics import permutation_p
 from tests.core.studies.study.test_study import study_dict
 
@@ -101,21 +101,6 @@ def test_a_budget_of_weeks_names_its_runs() -> None:
         (1e9, "base-1000000000s"),
     ):
         assert Study.model_validate(study_dict(BASE, budgets=[seconds], steps=0)).trained[0].name == name
-
-
-def test_an_arm_timed_like_another_uses_its_own_recipe() -> None:
-    arms = [
-        {"name": "other", "preset": "clip", "set": ["seed=2"]},
-        {"name": "same", "preset": "sd-clip", "set": ["seed=1"]},
-        {"name": "long", "preset": "sd-clip", "set": ["seed=1"], "as_long_as": "other"},
-    ]
-    study = Study.model_validate(study_dict(*arms))
-    timed = study.timed(study.arm("long"))
-    assert timed is not None
-    assert timed.name == "same"
-    for change in ({"preset": "coca"}, {"set": []}):
-        with pytest.raises(ValidationError, match="its own step time is unknown"):
-            Study.model_validate(study_dict(*arms[:2], arms[2] | change))
 
 
 def test_arm_settings_override_study_settings() -> None:
@@ -282,28 +267,13 @@ def test_costs_cover_the_seeds_of_both_arms(tmp_path: Path) -> None:
 
 def test_only_metrics_of_both_arms_are_compared(tmp_path: Path) -> None:
     study, out = Study.model_validate(study_dict()), StudyDir(tmp_path)
-    curve = [{"step": 5, "seconds": 10.0, "values": {"student/R@1": 0.4}}]
-    for arm, values, told in (("base", {"val/R@1": 0.5}, []), ("better", {"val/R@1": 0.75, "new/acc1": 0.9}, curve)):
-        measured(out, arm, 0, networks={"student": values}, train_seconds=10.0, curve=told)
+    for arm, values in (("base", {"val/R@1": 0.5}), ("better", {"val/R@1": 0.75, "new/acc1": 0.9})):
+        measured(out, arm, 0, networks={"student": values}, train_seconds=10.0)
     found = collect(out, study)
     assert found["metrics"] == ["val/R@1", "new/acc1"]
     (compared,) = found["compare"]
     assert compared["metrics"].keys() == {"val/R@1"}
     assert compared["metrics"]["val/R@1"]["final"]["difference"]["values"] == (0.25,)
-    assert compared["equal_clock"] == {}
-    measured(out, "base", 0, networks={"student": {"val/R@1": 0.5}}, train_seconds=10.0, curve=curve)
-    (compared,) = collect(out, study)["compare"]
-    assert compared["equal_clock"]["val/R@1"]["difference"]["values"] == (0.0,)
-
-
-def test_a_value_at_a_validation_and_at_two_of_the_same_second() -> None:
-    def curve(*points: tuple[float, float]) -> list[dict[str, Any]]:
-        return [{"seconds": seconds, "values": {"student/R@1": value}} for seconds, value in points]
-
-    assert value_at(curve((10.0, 0.2), (20.0, 0.4)), 10.0, "R@1") == 0.2
-    assert value_at(curve((10.0, 0.2), (20.0, 0.4)), 20.0, "R@1") == 0.4
-    assert value_at(curve((0.0, 0.3)), 0.0, "R@1") == 0.3
-    assert value_at([{"seconds": 5.0, "values": {"teacher/R@5": 1.0}}, *curve((10.0, 0.2))], 5.0, "R@1") == 0.1
 
 
 def test_all_sign_flips_are_tried_up_to_sixteen_pairs(monkeypatch: pytest.MonkeyPatch) -> None:

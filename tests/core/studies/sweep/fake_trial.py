@@ -37,7 +37,6 @@ measures = {
     "memory_gib": 2.0,
     "networks": {"student": {"val/R@1": value}},
     "measured": [{"name": "val", "task": "retrieval", "data": "val"}],
-    "curve": [],
     "notes": [],
 }
 (folder / "exports" / "measures.json").write_text(json.dumps(measures))

@@ -111,7 +111,6 @@ def compared(**changes: Any) -> dict[str, Any]:
         "arm": "sd",
         "baseline": "clip",
         "metrics": {"test/R@1": {"final": a_difference(0.1, 0.02, True, 0.09, 0.11)}},
-        "equal_clock": {"val/R@1": a_difference(-0.03, None, True, -0.03)},
         "cost_ratio": {"mean": 1.5},
     }
     return results(compare=[comparison | changes])
@@ -119,7 +118,7 @@ def compared(**changes: Any) -> dict[str, Any]:
 
 def test_a_difference_shows_significance_and_direction() -> None:
     table = differences_table(compared(), "final")
-    steps, timed = texts(table)
+    (steps,) = texts(table)
     assert steps == [
         "sd",
         "clip",
@@ -129,11 +128,9 @@ def test_a_difference_shows_significance_and_direction() -> None:
         "–",
         "yes",
         "yes (p = 0.012)",
-        "–",
         "1.50 x",
     ]
-    assert timed == ["sd", "clip", "val/R@1", "–", "–", "–", "–", "–", "-3.0", "1.50 x"]
-    assert list(table.metrics) == ["test/R@1", "val/R@1"]
+    assert list(table.metrics) == ["test/R@1"]
     assert not table.by_column
     first = table.rows[0]
     assert (first[3].role, first[3].tip, first[3].value) == ("good", "by seed: +9.0, +11.0", 0.1)
@@ -141,7 +138,7 @@ def test_a_difference_shows_significance_and_direction() -> None:
     assert len(table.tips) == len(table.columns) == len(first)
 
     def only(paired: dict[str, Any]) -> list[Cell]:
-        changed = compared(metrics={"test/R@1": {"final": paired}}, equal_clock=None, cost_ratio=None)
+        changed = compared(metrics={"test/R@1": {"final": paired}}, cost_ratio=None)
         return list(differences_table(changed, "final").rows[0])
 
     worse = only(a_difference(-0.1, 0.02, True, -0.1, -0.1))
@@ -156,7 +153,7 @@ def test_a_difference_shows_significance_and_direction() -> None:
 def test_p_values_are_adjusted_for_all_comparisons_of_final_networks() -> None:
     clear, close = a_difference(0.1, 0.02, True, 0.1), a_difference(0.1, 0.02, True, 0.1) | {"p_t": 0.03}
     metrics = {"test/R@1": {"final": clear, "student": close}, "test/R@10": {"final": close}}
-    several = compared(metrics=metrics | {"a": {"final": close}}, equal_clock={})
+    several = compared(metrics=metrics | {"a": {"final": close}})
     column = list(differences_table(several, "final").columns).index("Significant (Holm)")
     cells = [row[column].text for row in differences_table(several, "final").rows]
     assert cells == ["yes (p = 0.037)", "no (p = 0.060)", "no (p = 0.060)"]
@@ -164,17 +161,16 @@ def test_p_values_are_adjusted_for_all_comparisons_of_final_networks() -> None:
 
 
 def test_a_difference_of_another_network_is_not_shown() -> None:
-    assert [row[2] for row in texts(differences_table(compared(), "teacher"))] == ["val/R@1"]
-    assert texts(differences_table(compared(equal_clock={}), "teacher")) == []
+    assert texts(differences_table(compared(), "teacher")) == []
 
 
 def test_a_comparison_without_runs_names_what_is_missing() -> None:
-    lacking = compared(arm="none", metrics={}, equal_clock={})
+    lacking = compared(arm="none", metrics={})
     table = differences_table(lacking, "final")
     assert texts(table)[0][:3] == ["none", "clip", "none: no finished run"]
     assert len(table.rows[0]) == len(table.columns)
     assert list(table.metrics) == [""]
-    apart = differences_table(compared(metrics={}, equal_clock={}), "final")
+    apart = differences_table(compared(metrics={}), "final")
     assert texts(apart)[0][2] == "No seed finished in both arms"
 
 
