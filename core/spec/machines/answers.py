@@ -118,7 +118,7 @@ class Facts(Answer):
     memory_free: _Bytes = 0
     load: _Load | None = None
     gpus: Annotated[list[Gpu], Field(max_length=_MOST)] = []
-    gpus_by: _Text = ""  # source of the GPUs: "nvml; GPU 1: is lost", "nvidia-smi", or why none is known
+    gpus_by: _Text = ""  # source of the GPUs: "nvml; GPU 1: is lost", or why none is known
     python: _Text = ""
     version: _Text = ""  # of sdgui
     torch: _Text = ""

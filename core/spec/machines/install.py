@@ -57,10 +57,6 @@ else
   [ -x "$base/venv/bin/python" ] || "$python" -m venv "$base/venv"
   "$base/venv/bin/python" -m pip install --disable-pip-version-check {packages}
 fi
-if command -v nvidia-smi >/dev/null 2>&1; then
-  if [ -n "$uv" ]; then "$uv" pip install --python "$base/venv/bin/python" nvidia-ml-py || true
-  else "$base/venv/bin/python" -m pip install --disable-pip-version-check nvidia-ml-py || true; fi
-fi
 rm -rf "$base/source"; mv "$base/new/source" "$base/source"; rmdir "$base/new"
 site=$("$base/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
 echo "$base/source" > "$site/sdgui-source.pth"

@@ -1,10 +1,9 @@
-"""The probe of GPUs: nvidia-ml-py's own code over a driver in miniature, and nvidia-smi where the package is not."""
+"""The probe of GPUs: nvidia-ml-py's own code over a driver in miniature."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -221,39 +220,3 @@ def test_a_process_with_restricted_access(monkeypatch: pytest.MonkeyPatch, drive
     assert gpus()[0][0].users == [f"{name} ({os.getpid()})"]
     monkeypatch.setattr(psutil.Process, "name", denied)
     assert gpus()[0][0].users == [f"({os.getpid()})"]
-
-
-SMI = """#!/bin/sh
-case $1 in
-*query-gpu*) echo '0, NVIDIA A100, GPU-a, 81920, 40000, 97'; echo '1, NVIDIA A100, GPU-b, 81920, 5, [N/A]'
-  echo '2, NVIDIA A100, GPU-c, [N/A], [N/A], [N/A]';;
--L) echo 'GPU 0: NVIDIA A100 (UUID: GPU-a)'; echo 'GPU 2: NVIDIA A100 (UUID: GPU-c)'
-  echo '  MIG 1g.5gb      Device  0: (UUID: MIG-1)'; echo '  MIG 1g.5gb      Device  1: (UUID: MIG-2)';;
-*) echo 'GPU-a, 1'; echo 'GPU-b, [N/A]';;
-esac
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="nvidia-smi is a script of the shell here")
-def test_gpus_are_parsed_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = tmp_path / "nvidia-smi"
-    script.write_text(SMI)
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setitem(sys.modules, "pynvml", None)
-    found, by = gpus()
-    assert by == "nvidia-smi"
-    assert [(gpu.device, gpu.free, gpu.load, gpu.memory) for gpu in found] == [
-        ("0", False, 0.97, 81920),
-        ("1", False, None, 81920),
-        ("MIG-1", True, None, 0),
-        ("MIG-2", True, None, 0),
-    ]
-    assert found[0].users[0].endswith("(1)")
-    assert found[2].name == "NVIDIA A100 MIG 1g.5gb, part 0"
-    script.write_text(SMI.replace("*) echo 'GPU-a, 1'", "*) exit 3"))
-    assert gpus()[0][0].users == []
-    script.write_text("#!/bin/sh\necho 'Failed to initialize NVML: Driver/library version mismatch'; exit 18\n")
-    assert gpus() == ([], "nvidia-smi failed: Failed to initialize NVML: Driver/library version mismatch")
-    script.unlink()
-    assert gpus() == ([], "neither nvidia-smi nor nvidia-ml-py found")
