@@ -36,7 +36,6 @@ def add(verbs: Verbs) -> None:
     listing = verbs.add_parser("runs", help="list, show or compare runs")
     commands = listing.add_subparsers(metavar="WHAT", required=True)
     command = commands.add_parser("list", help="all runs: state, step, best validation, machine")
-    command.add_argument("--on", default="", metavar="MACHINE", help="runs in the runs folder of this machine")
     command.set_defaults(verb=_list)
     command = commands.add_parser("show", help="one run with the last and best of each metric")
     command.add_argument("run", metavar="RUN")
@@ -105,8 +104,6 @@ def _add_launching(verbs: Verbs) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    if arguments.on:
-        return _list_on(arguments)
     from core.cli.run_tables import listed_rows, read_row, table
 
     home = home_folder(arguments.home)
@@ -132,26 +129,6 @@ def _catch_up(arguments: argparse.Namespace, home: Path, listed_runs: Sequence[R
 
     if not arguments.cached:
         catch_up(home, listed_runs)
-
-
-def _list_on(arguments: argparse.Namespace) -> int:
-    from core.cli.run_tables import table
-    from core.spec.machines.machines import Machines
-
-    machines = Machines(home_folder(arguments.home))
-    try:
-        remote_runs = machines.host(arguments.on).runs().result()
-    finally:
-        machines.close()
-    if arguments.json:
-        print(json.dumps([run.model_dump(mode="json") for run in remote_runs], indent=1))
-        return 0
-    rows = [
-        ("run", "state", "step"),
-        *((run.name, run.state.value, f"{run.step}/{run.total_steps}") for run in remote_runs),
-    ]
-    print(table(rows))
-    return 0
 
 
 def _show(arguments: argparse.Namespace) -> int:

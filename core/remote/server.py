@@ -29,10 +29,9 @@ from core.remote.run_progress import WatchedRun
 from core.remote.script import chain_script, sbatch_script
 from core.remote.slurm import Slurm
 from core.remote.starting import Starter
-from core.spec.chain import chain_file, run_label
+from core.spec.chain import chain_file
 from core.spec.errors import UserError
 from core.spec.failures import sentence
-from core.spec.machines.answers import RunFacts
 from core.spec.machines.machine import Machine
 from core.spec.machines.ssh import PROTOCOL
 from core.spec.paths import expand_user
@@ -79,7 +78,6 @@ class Remote:
             "run_status": lambda request: self._watched(request).progress().model_dump(mode="json"),
             "control": self._control,
             "end": self._end,
-            "runs": lambda request: {"runs": [facts.model_dump(mode="json") for facts in self._list()]},
             "checkpoints": lambda request: {
                 "checkpoints": [facts.model_dump() for facts in files.checkpoints(self._folder(request))]
             },
@@ -242,27 +240,6 @@ class Remote:
     def _progress_of(self, watched: WatchedRun) -> dict[str, Any]:
         self._follower.poll_now(str(watched.run.path))
         return watched.progress().model_dump(mode="json")
-
-    def _list(self) -> list[RunFacts]:
-        facts = []
-        for path in sorted([*self._runs.glob("*/config.json"), *self._runs.glob("*/stage-*/config.json")]):
-            run = RunDir(path.parent)
-            try:
-                progress = WatchedRun(run, self._slurm).progress()
-            except UserError:
-                continue
-            status = progress.status
-            facts.append(
-                RunFacts(
-                    folder=str(run.path),
-                    name=run_label(run.path),
-                    state=progress.state,
-                    step=status.step if status else progress.step,
-                    total_steps=status.total_steps if status else 0,
-                    started=status.started if status else None,
-                )
-            )
-        return facts
 
 
 def serve(runs: str) -> int:

@@ -205,14 +205,3 @@ class Chunk(Answer):
     data: _Packed
     size: _Bytes  # of the whole file
     stamp: int
-
-
-class RunFacts(Answer):
-    """A row of the list of runs on a machine."""
-
-    folder: _Text
-    name: _Text
-    state: RunState
-    step: Step = 0
-    total_steps: Step = 0
-    started: _Seconds | None = None

@@ -22,7 +22,6 @@ from core.spec.machines.answers import (
     Facts,
     Finding,
     RemoteStatus,
-    RunFacts,
     Submitted,
 )
 from core.spec.machines.connection import Connection
@@ -150,10 +149,6 @@ class Host(Connection):
     def run_status(self, folder: str) -> Future[RemoteStatus]:
         """The current state of a run."""
         return self._typed(self.call("run_status", folder=folder), RemoteStatus)
-
-    def runs(self) -> Future[list[RunFacts]]:
-        """The runs in the remote runs folder."""
-        return self._typed(self.call("runs"), list[RunFacts], "runs")
 
     def checkpoints(self, folder: str) -> Future[list[CheckpointFacts]]:
         """The checkpoints of a run, oldest first, with their files."""

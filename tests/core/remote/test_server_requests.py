@@ -16,7 +16,6 @@ import pytest
 
 from core.remote import server as server_module
 from core.remote.server import Remote
-from core.spec.chain import Chain, ChainStage, write_chain
 from core.spec.machines.answers import RemoteStatus, Submitted
 from core.spec.machines.machine import Machine
 from core.spec.machines.ssh import PROTOCOL
@@ -176,26 +175,6 @@ def test_a_request_about_a_followed_run_polls_it_at_once(
     assert looked == [folder] * 3
     assert asked(remote, said, "unfollow", folder=folder)["result"] == {}
     assert remote._follower.watched(folder) is not watched
-
-
-def test_runs_of_a_machine_are_listed_with_stages_and_without_unreadable_ones(remote: Remote, said: Said) -> None:
-    config = preset_config("clip", "tiny")
-    assert asked(remote, said, "runs")["result"] == {"runs": []}
-    run_there(remote, "b", step=4, total_steps=9)
-    run_there(remote, "a")
-    broken = run_there(remote, "c")
-    broken.events.mkdir()
-    chain = Chain(name="c", stages=[ChainStage(name="one", config=config), ChainStage(name="two", config=config)])
-    write_chain(remote._runs / "chain", chain)
-    found = asked(remote, said, "runs")["result"]["runs"]
-    rows = {Path(one["folder"]).name: (one["state"], one["step"], one["total_steps"], one["started"]) for one in found}
-    assert rows == {
-        "a": ("interrupted", 0, 0, None),
-        "b": ("interrupted", 4, 9, 1.0),
-        "stage-1-one": ("interrupted", 0, 0, None),
-    }
-    assert [one["name"] for one in found][:2] == ["a", "b"]
-    assert "chain" in found[2]["name"]
 
 
 def test_scripts_checks_data_and_files_are_served(remote: Remote, said: Said, tmp_path: Path) -> None:
