@@ -98,8 +98,6 @@ def test_a_chain_is_submitted_once_and_invalid_ones_are_refused(
     assert answers[0] == answers[1]
     assert answers[0].folder == str(runs_there / "two" / stage)
     wait_for(lambda: host.run_status(answers[0].folder).result(60).state is RunState.RUNNING)
-    [row] = host.runs().result(60)
-    assert row.name == "two/stage-1-generation-1"
     second = str(runs_there / "two" / "stage-2-generation-2")
     assert host.run_status(second).result(60).state is RunState.STARTING, "the chain will come to it"
     with pytest.raises(UserError, match="already running"):
