@@ -133,7 +133,7 @@ def load_probe(path: Path) -> Probe:
     source = str(file)
     try:
         facts = _read_facts(file.with_suffix(".json"))
-        tensors, _ = read_tensors(
+        tensors = read_tensors(
             file, _TENSORS_LIMIT, lambda header: _check_shapes(header, facts, source), EvaluationError
         )
     except FileNotFoundError as error:

@@ -118,7 +118,7 @@ class ClassEmbedder:
                 raise EvaluationError("the embeddings do not fit the class names.")
 
         try:
-            tensors, _ = read_tensors(self._file, _CACHE_LIMIT, check, EvaluationError)
+            tensors = read_tensors(self._file, _CACHE_LIMIT, check, EvaluationError)
         except (FileNotFoundError, UserError):
             return {}  # recomputed, since it is only a cache
         embeddings = tensors["embeddings"].float()
