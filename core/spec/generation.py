@@ -6,11 +6,12 @@ Lengths count the caption's tokens including the prompt, without start and end t
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from core.spec.config import Section, Text
+from core.spec.config.base import setting
 from core.spec.errors import UserError
 
 Search = Literal["greedy", "beam", "sample"]
@@ -21,119 +22,73 @@ class GenerationError(UserError):
     """Invalid generation settings; the message names the value and the remedy."""
 
 
-def _unit(unit: str, advanced: bool = False) -> dict[str, Any]:
-    """Extra properties for the form: the unit after the value, and whether it is under *More*."""
-    return {"unit": unit, "advanced": True} if advanced else {"unit": unit}
-
-
 class GenerationSettings(Section):
     """Decoding settings. Captions depend on settings, model and image, not on the batch."""
 
-    search: Search = Field(
-        "beam",
-        title="Search",
-        description="greedy: the most likely token at each step. beam: beam search. sample: random sampling.",
-        json_schema_extra=_unit(""),
+    search: Search = setting(
+        "beam", "Search", "greedy: the most likely token at each step. beam: beam search. sample: random sampling."
     )
-    captions: int = Field(
-        1,
-        ge=1,
-        le=64,
-        title="Captions",
-        description="Candidates per image, best first.",
-        json_schema_extra=_unit("captions"),
-    )
-    prompt: Text = Field(
-        "",
-        title="Prompt",
-        description='Start of every caption, such as "an image of"; empty for none.',
-        json_schema_extra=_unit(""),
-    )
-    max_tokens: int = Field(
+    captions: int = setting(1, "Captions", "Candidates per image, best first.", unit="captions", ge=1, le=64)
+    prompt: Text = setting("", "Prompt", 'Start of every caption, such as "an image of"; empty for none.')
+    max_tokens: int = setting(
         28,
+        "Longest caption",
+        "Maximum number of tokens, prompt included; the model's context length is a limit too.",
+        unit="tokens",
         ge=1,
         le=1024,
-        title="Longest caption",
-        description="Maximum number of tokens, prompt included; the model's context length is a limit too.",
-        json_schema_extra=_unit("tokens"),
     )
-    min_tokens: int = Field(
-        1,
-        ge=0,
-        le=1024,
-        title="Shortest caption",
-        description="Minimum number of tokens, prompt included.",
-        json_schema_extra=_unit("tokens"),
+    min_tokens: int = setting(
+        1, "Shortest caption", "Minimum number of tokens, prompt included.", unit="tokens", ge=0, le=1024
     )
-    beams: int = Field(
-        6,
-        ge=1,
-        le=64,
-        title="Beams",
-        description="Partial captions that beam search keeps per image.",
-        json_schema_extra=_unit("beams"),
-    )
-    beam_stop: BeamStop = Field(
+    beams: int = setting(6, "Beams", "Partial captions that beam search keeps per image.", unit="beams", ge=1, le=64)
+    beam_stop: BeamStop = setting(
         "likely",
-        title="Beam search ends",
-        description="enough: when as many captions as beams are finished. likely: when unfinished ones score lower. "
+        "Beam search ends",
+        "enough: when as many captions as beams are finished. likely: when unfinished ones score lower. "
         "certain: when unfinished ones can no longer win.",
-        json_schema_extra=_unit("", advanced=True),
+        advanced=True,
     )
-    length_penalty: float = Field(
+    length_penalty: float = setting(
         1.0,
+        "Length penalty",
+        "Score = log-probability / length to this power; above 0 favours long captions.",
         ge=-4.0,
         le=4.0,
-        title="Length penalty",
-        description="Score = log-probability / length to this power; above 0 favours long captions.",
-        json_schema_extra=_unit("", advanced=True),
+        advanced=True,
     )
-    temperature: float = Field(
+    temperature: float = setting(
+        1.0, "Temperature", "Sampling: below 1 favours likely tokens, above 1 gives more variety.", gt=0.0, le=100.0
+    )
+    top_k: int = setting(
+        0, "Top k", "Sampling: only from this many most likely tokens; 0 for all.", unit="tokens", ge=0
+    )
+    top_p: float = setting(
         1.0,
-        gt=0.0,
-        le=100.0,
-        title="Temperature",
-        description="Sampling: below 1 favours likely tokens, above 1 gives more variety.",
-        json_schema_extra=_unit(""),
-    )
-    top_k: int = Field(
-        0,
-        ge=0,
-        title="Top k",
-        description="Sampling: only from this many most likely tokens; 0 for all.",
-        json_schema_extra=_unit("tokens"),
-    )
-    top_p: float = Field(
-        1.0,
+        "Top p",
+        "Sampling: only from the most likely tokens of this total probability.",
+        unit="probability",
         gt=0.0,
         le=1.0,
-        title="Top p",
-        description="Sampling: only from the most likely tokens of this total probability.",
-        json_schema_extra=_unit("probability"),
     )
-    repetition_penalty: float = Field(
+    repetition_penalty: float = setting(
         1.0,
+        "Repetition penalty",
+        "Above 1 makes tokens that the caption already contains less likely; 1 is off.",
+        unit="x",
         ge=0.1,
         le=100.0,
-        title="Repetition penalty",
-        description="Above 1 makes tokens that the caption already contains less likely; 1 is off.",
-        json_schema_extra=_unit("x"),
     )
-    no_repeat_ngram: int = Field(
+    no_repeat_ngram: int = setting(
         0,
+        "No repeated phrase of",
+        "No n-gram of this many tokens occurs twice in a caption; 0 is off.",
+        unit="tokens",
         ge=0,
         le=64,
-        title="No repeated phrase of",
-        description="No n-gram of this many tokens occurs twice in a caption; 0 is off.",
-        json_schema_extra=_unit("tokens"),
     )
-    seed: int = Field(
-        0,
-        ge=0,
-        lt=2**63,
-        title="Seed",
-        description="Sampling: the same seed gives the same captions for the same image.",
-        json_schema_extra=_unit("", advanced=True),
+    seed: int = setting(
+        0, "Seed", "Sampling: the same seed gives the same captions for the same image.", ge=0, lt=2**63, advanced=True
     )
 
     @model_validator(mode="after")

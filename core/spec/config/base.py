@@ -50,4 +50,13 @@ def form_metadata(unit: str, advanced: bool = False, widget: str = "", choices: 
     return extra
 
 
+def setting(
+    default: Any, title: str, description: str, *, unit: str = "", advanced: bool = False, widget: str = "",
+    choices: Iterable[str] = (), **limits: Any,
+) -> Any:  # fmt: skip
+    """A field with its default, text and metadata for the form; ``limits`` are pydantic's, such as ``ge``."""
+    extra = form_metadata(unit, advanced, widget, choices)
+    return Field(default, title=title, description=description, json_schema_extra=extra, **limits)
+
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from core.spec.config.base import Share, form_metadata
+from core.spec.config.base import Share, setting
 from core.spec.config.labelled import ClassificationConfig
 from core.spec.config.objective import (
     AlphaRamp,
@@ -45,12 +45,12 @@ class DistillationConfig(ObjectiveConfig):
 class DistillSimilarityConfig(DistillationConfig):
     """Match the teacher's image-to-text and text-to-image softmax over the batch (ALBEF, Li et al. 2021)."""
 
-    alpha: Share = Field(
+    alpha: Share = setting(
         1.0,
-        title="Alpha",
-        description="Share of the teacher's softmax in the target; the rest is the true pair (ALBEF: 0.4). 1 leaves "
+        "Alpha",
+        "Share of the teacher's softmax in the target; the rest is the true pair (ALBEF: 0.4). 1 leaves "
         "the true pair to the contrastive loss.",
-        json_schema_extra=form_metadata("share"),
+        unit="share",
     )
     alpha_ramp: AlphaRamp = 0.0
     temperature: Temperature = Field(
@@ -77,48 +77,47 @@ class DistillSimilarityConfig(DistillationConfig):
 class DistillPrototypesConfig(DistillationConfig):
     """Match the teacher's softmax over learnt prototypes, kept from collapsing (DINO, Caron et al. 2021)."""
 
-    on: Literal["fused", "image", "text", "fused+image"] = Field(
+    on: Literal["fused", "image", "text", "fused+image"] = setting(
         "fused",
-        title="On",
-        description="The representation to distil; fused needs a fusion. fused+image: both, each with its own "
-        "prototypes.",
-        json_schema_extra=form_metadata(""),
+        "On",
+        "The representation to distil; fused needs a fusion. fused+image: both, each with its own prototypes.",
     )
     prototypes: Prototypes = Field(
         1024,
         description="About 1024 for up to 20,000 images, 4096 for 100,000, 65536 for web data.",
     )
-    centering: Literal["center", "sinkhorn"] = Field(
+    centering: Literal["center", "sinkhorn"] = setting(
         "center",
-        title="Collapse prevention",
-        description="center: subtracts a moving mean from the teacher's logits (DINO); sinkhorn: spreads each batch "
+        "Collapse prevention",
+        "center: subtracts a moving mean from the teacher's logits (DINO); sinkhorn: spreads each batch "
         "evenly over the prototypes (SwAV, DINOv2).",
-        json_schema_extra=form_metadata("", advanced=True),
+        advanced=True,
     )
-    student_temperature: float = Field(
-        0.1, gt=0.0, le=10.0, title="Student temperature", description="Divides the student's logits.",
-        json_schema_extra=form_metadata("", advanced=True),
-    )  # fmt: skip
-    teacher_temperature: float = Field(
+    student_temperature: float = setting(
+        0.1, "Student temperature", "Divides the student's logits.", gt=0.0, le=10.0, advanced=True
+    )
+    teacher_temperature: float = setting(
         TEACHER_TEMPERATURE,
+        "Teacher temperature",
+        "Divides the teacher's logits; lower than the student's, against collapse to a uniform output.",
         gt=0.0,
         le=10.0,
-        title="Teacher temperature",
-        description="Divides the teacher's logits; lower than the student's, against collapse to a uniform output.",
-        json_schema_extra=form_metadata("", advanced=True),
+        advanced=True,
     )
-    teacher_temperature_ramp: Share = Field(
+    teacher_temperature_ramp: Share = setting(
         0.0,
-        title="Teacher temperature warm-up",
-        description="The teacher's temperature changes linearly from 0.04 over this share of training (DINO: to 0.07 "
+        "Teacher temperature warm-up",
+        "The teacher's temperature changes linearly from 0.04 over this share of training (DINO: to 0.07 "
         "in 30 of 100 epochs); 0: constant.",
-        json_schema_extra=form_metadata("share of steps", advanced=True),
+        unit="share of steps",
+        advanced=True,
     )
-    freeze_last: Share = Field(
+    freeze_last: Share = setting(
         0.0,
-        title="Freeze prototypes",
-        description="The prototypes are not trained for this share of training (DINO: the first epoch).",
-        json_schema_extra=form_metadata("share of steps", advanced=True),
+        "Freeze prototypes",
+        "The prototypes are not trained for this share of training (DINO: the first epoch).",
+        unit="share of steps",
+        advanced=True,
     )
 
     def temperature_over_training(self) -> Ramp:
@@ -140,10 +139,9 @@ class DistillPrototypesConfig(DistillationConfig):
 class DistillCaptionsConfig(DistillationConfig):
     """Match the teacher's distribution over each next word (word-level distillation, Kim and Rush 2016)."""
 
-    temperature: float = Field(
-        1.0, gt=0.0, le=100.0, title="Temperature", description="Divides both networks' logits; above 1 is softer.",
-        json_schema_extra=form_metadata("", advanced=True),
-    )  # fmt: skip
+    temperature: float = setting(
+        1.0, "Temperature", "Divides both networks' logits; above 1 is softer.", gt=0.0, le=100.0, advanced=True
+    )
 
     def needs_decoder(self) -> bool:
         return True
@@ -152,23 +150,18 @@ class DistillCaptionsConfig(DistillationConfig):
 class DistillFeaturesConfig(DistillationConfig):
     """Match the teacher's feature of the same pair (COSMOS, Kim et al. 2025; LDIFS, Mukhoti et al. 2024)."""
 
-    distance: Literal["contrast", "squared"] = Field(
+    distance: Literal["contrast", "squared"] = setting(
         "contrast",
-        title="Distance",
-        description="contrast: InfoNCE over the batch's features (COSMOS). squared: squared distance (LDIFS).",
-        json_schema_extra=form_metadata(""),
+        "Distance",
+        "contrast: InfoNCE over the batch's features (COSMOS). squared: squared distance (LDIFS).",
     )
-    on: Literal["image", "text", "both", "fused"] = Field(
-        "image",
-        title="On",
-        description="The student's representation; both: image and text separately; fused needs a fusion.",
-        json_schema_extra=form_metadata(""),
+    on: Literal["image", "text", "both", "fused"] = setting(
+        "image", "On", "The student's representation; both: image and text separately; fused needs a fusion."
     )
-    cross: bool = Field(
+    cross: bool = setting(
         False,
-        title="Cross-modal",
-        description="Compare with the teacher's feature of the other modality; fused: with its image and its text.",
-        json_schema_extra=form_metadata(""),
+        "Cross-modal",
+        "Compare with the teacher's feature of the other modality; fused: with its image and its text.",
     )
     temperature: Temperature = Field(
         0.07,
@@ -191,16 +184,12 @@ class DistillFeaturesConfig(DistillationConfig):
 class DistillLogitsConfig(DistillationConfig):
     """Match the teacher's softened logits, times temperature squared (Hinton et al. 2015)."""
 
-    on: Literal["similarities", "classes"] = Field(
-        "similarities",
-        title="On",
-        description="Logits over the batch's pairs, or over the classes of the classification objective.",
-        json_schema_extra=form_metadata(""),
+    on: Literal["similarities", "classes"] = setting(
+        "similarities", "On", "Logits over the batch's pairs, or over the classes of the classification objective."
     )
-    temperature: float = Field(
-        4.0, gt=0.0, le=100.0, title="Temperature", description="Divides both networks' logits (Hinton: 2 to 20).",
-        json_schema_extra=form_metadata(""),
-    )  # fmt: skip
+    temperature: float = setting(
+        4.0, "Temperature", "Divides both networks' logits (Hinton: 2 to 20).", gt=0.0, le=100.0
+    )
 
     def uses_captions(self) -> bool:
         return self.on == "similarities"
@@ -250,21 +239,17 @@ class ImageContrastiveConfig(ObjectiveConfig):
     """Pull two views of an image together, other images apart (SimCLR in SLIP, Mu et al. 2022)."""
 
     temperature: Temperature = Field(0.1, description="Divides the similarities.")
-    width: int = Field(
-        256,
-        ge=2,
-        le=65536,
-        title="Width",
-        description="Output width of the projection head (SLIP: 256).",
-        json_schema_extra=form_metadata("channels", advanced=True),
+    width: int = setting(
+        256, "Width", "Output width of the projection head (SLIP: 256).", unit="channels", ge=2, le=65536, advanced=True
     )
-    hidden: int = Field(
+    hidden: int = setting(
         4096,
+        "Hidden width",
+        "Width of the projection head's two hidden layers (SLIP: 4096).",
+        unit="channels",
         ge=2,
         le=65536,
-        title="Hidden width",
-        description="Width of the projection head's two hidden layers (SLIP: 4096).",
-        json_schema_extra=form_metadata("channels", advanced=True),
+        advanced=True,
     )
 
     def reads_views(self) -> bool:

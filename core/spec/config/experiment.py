@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from core.spec.config.axes import FusionConfig, NoiseConfig, TeacherConfig, TowersConfig
-from core.spec.config.base import Section, Text, form_metadata
+from core.spec.config.base import Section, Text, setting
 from core.spec.config.objectives import ObjectivesConfig
 from core.spec.config.training import CheckpointConfig, DataConfig, OptimConfig, RuntimeConfig, ValidationConfig
 from core.spec.config.views import ViewsConfig
@@ -23,22 +23,10 @@ CONFIG_VERSION: Literal[1] = 1
 class RunConfig(Section):
     """The complete config of an experiment."""
 
-    version: Literal[1] = Field(CONFIG_VERSION, title="Version", json_schema_extra=form_metadata("", advanced=True))
-    name: Text = Field(
-        "untitled", min_length=1, max_length=120, title="Name", description="The experiment's name.",
-        json_schema_extra=form_metadata(""),
-    )  # fmt: skip
-    preset: Text = Field(
-        "", title="Preset", description="The preset it is based on.", json_schema_extra=form_metadata("")
-    )
-    seed: int = Field(
-        0,
-        ge=0,
-        lt=2**31,
-        title="Seed",
-        description="For weights, order and augmentation.",
-        json_schema_extra=form_metadata(""),
-    )
+    version: Literal[1] = setting(CONFIG_VERSION, "Version", "", advanced=True)
+    name: Text = setting("untitled", "Name", "The experiment's name.", min_length=1, max_length=120)
+    preset: Text = setting("", "Preset", "The preset it is based on.")
+    seed: int = setting(0, "Seed", "For weights, order and augmentation.", ge=0, lt=2**31)
     data: DataConfig = Field(default_factory=DataConfig, title="Data")
     views: ViewsConfig = Field(default_factory=ViewsConfig, title="Views")
     towers: TowersConfig = Field(default_factory=TowersConfig, title="Towers")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
-
-from core.spec.config.base import form_metadata
+from core.spec.config.base import setting
 from core.spec.config.objective import Context, Need, ObjectiveConfig, Problems, RampShare, WeightRamp
 from core.spec.config.views import ViewsConfig
 
@@ -16,12 +14,11 @@ class ClassificationConfig(ObjectiveConfig):
 
     learns_classes: ClassVar[bool] = True
 
-    view: Literal["clean", "further"] = Field(
+    view: Literal["clean", "further"] = setting(
         "clean",
-        title="View",
-        description="clean: the clean view; further: the student's additional views, where interpolated images have "
+        "View",
+        "clean: the clean view; further: the student's additional views, where interpolated images have "
         "interpolated labels (mixup).",
-        json_schema_extra=form_metadata(""),
     )
 
     def reads_views(self) -> bool:
@@ -47,27 +44,21 @@ class ConsistencyConfig(ObjectiveConfig):
     learns_unlabelled: ClassVar[bool] = True
 
     ramp: RampShare = 0.0
-    kind: Literal["mean-teacher", "mixmatch", "fixmatch"] = Field(
+    kind: Literal["mean-teacher", "mixmatch", "fixmatch"] = setting(
         "fixmatch",
-        title="Kind",
-        description="mean-teacher: match the teacher; mixmatch: match sharpened pseudo-labels of mixed images; "
+        "Kind",
+        "mean-teacher: match the teacher; mixmatch: match sharpened pseudo-labels of mixed images; "
         "fixmatch: match confident pseudo-labels on strong views.",
-        json_schema_extra=form_metadata(""),
     )
-    guess: Literal["student", "teacher"] = Field(
+    guess: Literal["student", "teacher"] = setting(
         "student",
-        title="Pseudo-labels from",
-        description="The network whose predictions are fixmatch's pseudo-labels: the student, or the teacher (EMAN).",
-        json_schema_extra=form_metadata(""),
+        "Pseudo-labels from",
+        "The network whose predictions are fixmatch's pseudo-labels: the student, or the teacher (EMAN).",
     )
-    threshold: float = Field(
-        0.95, ge=0.0, le=1.0, title="Threshold", description="FixMatch drops pseudo-labels below this confidence.",
-        json_schema_extra=form_metadata("probability"),
-    )  # fmt: skip
-    sharpen: float = Field(
-        0.5, gt=0.0, le=1.0, title="Sharpening", description="Temperature that sharpens pseudo-labels (MixMatch).",
-        json_schema_extra=form_metadata(""),
-    )  # fmt: skip
+    threshold: float = setting(
+        0.95, "Threshold", "FixMatch drops pseudo-labels below this confidence.", unit="probability", ge=0.0, le=1.0
+    )
+    sharpen: float = setting(0.5, "Sharpening", "Temperature that sharpens pseudo-labels (MixMatch).", gt=0.0, le=1.0)
 
     def weight_ramp(self) -> WeightRamp:
         return WeightRamp(self.ramp, sigmoid=self.kind == "mean-teacher")

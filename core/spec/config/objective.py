@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, NamedTuple, TypeVar
 from pydantic import Field
 
 from core.spec.config.axes import FusionConfig, TeacherConfig
-from core.spec.config.base import Section, Share, form_metadata
+from core.spec.config.base import Section, Share, form_metadata, setting
 from core.spec.config.training import DataConfig
 from core.spec.config.views import ViewsConfig
 
@@ -79,10 +79,7 @@ class ObjectiveConfig(Section):
     learns_unlabelled: ClassVar[bool] = False
     """Whether it learns the same classes from rows without a label."""
 
-    weight: float = Field(
-        0.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 disables it.",
-        json_schema_extra=form_metadata(""),
-    )  # fmt: skip
+    weight: float = setting(0.0, "Weight", "Factor of this loss; 0 disables it.", ge=0.0, le=1000.0)
 
     def needs_teacher(self) -> list[Need]:
         """The settings that need a teacher."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, JsonValue, field_validator
 
-from core.spec.config.base import Section, Text, form_metadata
+from core.spec.config.base import Section, Text, form_metadata, setting
 from core.spec.config.distillation import (
     DistillCaptionsConfig,
     DistillFeaturesConfig,
@@ -28,10 +28,7 @@ class CustomObjectiveConfig(ObjectiveConfig):
     """A custom loss: its weight, and the arguments of its constructor."""
 
     model_config = ConfigDict(extra="allow")
-    weight: float = Field(
-        1.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 disables it.",
-        json_schema_extra=form_metadata(""),
-    )  # fmt: skip
+    weight: float = setting(1.0, "Weight", "Factor of this loss; 0 disables it.", ge=0.0, le=1000.0)
     ramp: RampShare = 0.0
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)  # pydantic reads its type off this field
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.spec.config.base import Share, form_metadata
+from core.spec.config.base import Share, setting
 from core.spec.config.objective import (
     AlphaRamp,
     Context,
@@ -24,16 +24,12 @@ NO_FUSION = "It needs a fusion: set fusion.kind, or this weight to 0."
 class ContrastiveConfig(ObjectiveConfig):
     """Pull matching pairs together, others apart: InfoNCE over the batch (CLIP), or a sigmoid per pair (SigLIP)."""
 
-    weight: float = Field(
-        1.0, ge=0.0, le=1000.0, title="Weight", description="Factor of this loss; 0 disables it.",
-        json_schema_extra=form_metadata(""),
-    )  # fmt: skip
-    kind: Literal["softmax", "sigmoid"] = Field(
+    weight: float = setting(1.0, "Weight", "Factor of this loss; 0 disables it.", ge=0.0, le=1000.0)
+    kind: Literal["softmax", "sigmoid"] = setting(
         "softmax",
-        title="Kind",
-        description="softmax: find the partner in the batch (CLIP); sigmoid: classify each combination as a pair or "
+        "Kind",
+        "softmax: find the partner in the batch (CLIP); sigmoid: classify each combination as a pair or "
         "not, with a learnt bias (SigLIP, Zhai et al. 2023).",
-        json_schema_extra=form_metadata(""),
     )
     label_smoothing: LabelSmoothing = Field(
         0.0,
@@ -55,12 +51,11 @@ class ContrastiveConfig(ObjectiveConfig):
 class CaptioningConfig(ObjectiveConfig):
     """Predict each next word of the caption from the image and the words before (CoCa, Yu et al. 2022)."""
 
-    through: Literal["decoder", "fusion"] = Field(
+    through: Literal["decoder", "fusion"] = setting(
         "decoder",
-        title="Through",
-        description="decoder: CoCa's decoder, which can then write captions. fusion: the fusion with a causal "
+        "Through",
+        "decoder: CoCa's decoder, which can then write captions. fusion: the fusion with a causal "
         "attention mask (BLIP, mPLUG, BLIP-2), which trains only the representation.",
-        json_schema_extra=form_metadata(""),
     )
 
     label_smoothing: LabelSmoothing = Field(
@@ -79,11 +74,8 @@ class CaptioningConfig(ObjectiveConfig):
 class MatchingConfig(ObjectiveConfig):
     """Classify pairs as matching or not, with hard negatives, by the fused representation (ALBEF, Li et al. 2021)."""
 
-    negatives: Literal["hard", "random"] = Field(
-        "hard",
-        title="Negatives",
-        description="hard: drawn by the softmax of the similarities (ALBEF). random: drawn uniformly (UNITER).",
-        json_schema_extra=form_metadata(""),
+    negatives: Literal["hard", "random"] = setting(
+        "hard", "Negatives", "hard: drawn by the softmax of the similarities (ALBEF). random: drawn uniformly (UNITER)."
     )
 
     def needs_fusion(self) -> list[Need]:
@@ -93,15 +85,14 @@ class MatchingConfig(ObjectiveConfig):
 class MaskedWordsConfig(ObjectiveConfig):
     """Predict masked words from the image and the other words (BERT, Devlin et al. 2019; UNITER, ALBEF)."""
 
-    rate: float = Field(
-        0.15, gt=0.0, lt=1.0, title="Masked share", description="Probability that a word is masked.",
-        json_schema_extra=form_metadata("probability"),
-    )  # fmt: skip
-    alpha: Share = Field(
+    rate: float = setting(
+        0.15, "Masked share", "Probability that a word is masked.", unit="probability", gt=0.0, lt=1.0
+    )
+    alpha: Share = setting(
         0.0,
-        title="Alpha",
-        description="Share of the teacher's softmax over words in the target (ALBEF: 0.4). Above 0 it needs a teacher.",
-        json_schema_extra=form_metadata("share"),
+        "Alpha",
+        "Share of the teacher's softmax over words in the target (ALBEF: 0.4). Above 0 it needs a teacher.",
+        unit="share",
     )
     alpha_ramp: AlphaRamp = 0.0
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from core.spec.config.base import Section, Share, form_metadata
+from core.spec.config.base import Section, Share, form_metadata, setting
 
 Count = Annotated[
     int,
@@ -95,14 +95,14 @@ class CleanViewConfig(Section):
     flip: Flip = False
     randaugment_ops: RandAugmentOps = 0
     randaugment_magnitude: RandAugmentMagnitude = 9
-    keep: float = Field(
+    keep: float = setting(
         1.0,
+        "Kept patches",
+        "Share of the patches that the student's image tower reads, drawn at random for each image (FLIP, "
+        "Li et al. 2023: 0.5). The others are dropped, which makes a step faster.",
+        unit="share of patches",
         gt=0.0,
         le=1.0,
-        title="Kept patches",
-        description="Share of the patches that the student's image tower reads, drawn at random for each image (FLIP, "
-        "Li et al. 2023: 0.5). The others are dropped, which makes a step faster.",
-        json_schema_extra=form_metadata("share of patches"),
     )
 
 
@@ -116,58 +116,49 @@ class StudentViewConfig(Section):
     randaugment_ops: RandAugmentOps = 0
     randaugment_magnitude: RandAugmentMagnitude = 9
     jitter: Jitter = 0.0
-    saturation: Share = Field(
+    saturation: Share = setting(
         0.2,
-        title="Saturation",
-        description="Range of the colour jitter's saturation factor: 1 - this to 1 + this (DINO: 0.2, SLIP: 0.4).",
-        json_schema_extra=form_metadata("", advanced=True),
+        "Saturation",
+        "Range of the colour jitter's saturation factor: 1 - this to 1 + this (DINO: 0.2, SLIP: 0.4).",
+        advanced=True,
     )
     greyscale: Greyscale = 0.0
     blur: Blur = 0.0
-    solarize: Share = Field(
+    solarize: Share = setting(
         0.0,
-        title="Solarisation",
-        description="Probability that bright pixels are inverted (DINO: 0.2 for the second crop).",
-        json_schema_extra=form_metadata("probability", advanced=True),
+        "Solarisation",
+        "Probability that bright pixels are inverted (DINO: 0.2 for the second crop).",
+        unit="probability",
+        advanced=True,
     )
-    erase: Share = Field(
-        0.0,
-        title="Random erasing",
-        description="Probability that a rectangle of the view is erased.",
-        json_schema_extra=form_metadata("probability", advanced=True),
+    erase: Share = setting(
+        0.0, "Random erasing", "Probability that a rectangle of the view is erased.", unit="probability", advanced=True
     )
-    mask: Share = Field(
-        0.0,
-        title="Masked views",
-        description="Probability that patches of a view are masked for the student.",
-        json_schema_extra=form_metadata("probability"),
+    mask: Share = setting(
+        0.0, "Masked views", "Probability that patches of a view are masked for the student.", unit="probability"
     )
-    mask_share: Share = Field(
-        0.4,
-        title="Masked patches",
-        description="Share of the patches that are masked in a masked view.",
-        json_schema_extra=form_metadata("share of patches"),
+    mask_share: Share = setting(
+        0.4, "Masked patches", "Share of the patches that are masked in a masked view.", unit="share of patches"
     )
-    mask_kind: Literal["blocks", "random"] = Field(
+    mask_kind: Literal["blocks", "random"] = setting(
         "blocks",
-        title="Mask shape",
-        description="blocks: rectangles of patches (BEiT, iBOT); random: single patches (MaskCLIP).",
-        json_schema_extra=form_metadata("", advanced=True),
+        "Mask shape",
+        "blocks: rectangles of patches (BEiT, iBOT); random: single patches (MaskCLIP).",
+        advanced=True,
     )
-    mix: Literal["none", "mixup", "cutmix", "either"] = Field(
+    mix: Literal["none", "mixup", "cutmix", "either"] = setting(
         "none",
-        title="Interpolation",
-        description="mixup blends two images (Zhang et al. 2018), cutmix pastes a patch of one into the other (Yun "
+        "Interpolation",
+        "mixup blends two images (Zhang et al. 2018), cutmix pastes a patch of one into the other (Yun "
         "et al. 2019); either: one of the two at random for each view.",
-        json_schema_extra=form_metadata(""),
     )
-    mix_alpha: float = Field(
+    mix_alpha: float = setting(
         0.75,
+        "Interpolation alpha",
+        "The blend share is drawn from Beta(alpha, alpha) and folded to at least one half (MixMatch).",
         gt=0.0,
         le=10.0,
-        title="Interpolation alpha",
-        description="The blend share is drawn from Beta(alpha, alpha) and folded to at least one half (MixMatch).",
-        json_schema_extra=form_metadata("", advanced=True),
+        advanced=True,
     )
 
 
@@ -177,14 +168,15 @@ class LocalViewConfig(Section):
     count: Count = 0
     crop_min: CropMin = 0.05
     crop_max: CropMax = 0.4
-    size: float = Field(
+    size: float = setting(
         0.43,
+        "Side",
+        "Side of the view as a share of the model's input, rounded to whole patches (DINO: 0.43). A ViT "
+        "interpolates its positions.",
+        unit="share of side",
         gt=0.0,
         le=1.0,
-        title="Side",
-        description="Side of the view as a share of the model's input, rounded to whole patches (DINO: 0.43). A ViT "
-        "interpolates its positions.",
-        json_schema_extra=form_metadata("share of side", advanced=True),
+        advanced=True,
     )
     flip: Flip = False
     jitter: Jitter = 0.0
@@ -223,10 +215,9 @@ class ViewsConfig(Section):
         title="Teacher's views",
         description="The teacher's own views for its targets. 0 views: it sees the clean view.",
     )
-    shared: bool = Field(
+    shared: bool = setting(
         False,
-        title="Share the student's views",
-        description="The teacher sees the student's additional views, neither masked nor interpolated, instead of its "
+        "Share the student's views",
+        "The teacher sees the student's additional views, neither masked nor interpolated, instead of its "
         "own (DINO, iBOT). Prototypes are distilled between different crops.",
-        json_schema_extra=form_metadata(""),
     )
