@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from core.inference import images
 from core.inference.caption_stream import Captioned, caption_images
 from core.inference.captioning import CaptionModel, open_caption_model
-from core.inference.images import ImageInput, find_images, read_ahead, read_image
+from core.inference.images import ImageInput, find_images, read_image
 from core.spec.config import DataConfig
 from core.spec.generation import GenerationSettings
 from tests.benchmarks.jpeg import MEAN_TOLERANCE, TOLERANCE, difference, photograph
@@ -23,7 +23,6 @@ from tests.core.caption_models import save_model
 from tests.core.data.test_images import png_header
 
 GREEDY = GenerationSettings(search="greedy", max_tokens=4, min_tokens=0)
-STRANGE = "two\nlines \N{GRINNING FACE} ü.png"
 
 
 def quiet(*_: object) -> None:
@@ -47,44 +46,6 @@ def caption(model: CaptionModel, *given: object) -> dict[str, Captioned]:
     made = list(caption_images(model, found, GREEDY, quiet, quiet))
     assert sorted(item.index for item in made) == list(range(len(found)))
     return {Path(item.path).name: item for item in made}
-
-
-def write_oddities(folder: Path) -> None:
-    """Images that are unusual, and all right; each looks like ``photo()``."""
-    image = photo()
-    image.save(folder / "plain.png")
-    image.convert("CMYK").save(folder / "cmyk.jpg", quality=95)
-    alpha = image.convert("RGBA")
-    alpha.save(folder / "alpha.png")
-    image.quantize(255).save(folder / "palette.png", transparency=255)
-    frames = [image, photo(1), photo(2)]
-    frames[0].save(folder / "animated.webp", save_all=True, append_images=frames[1:], lossless=True)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    image.transpose(Image.Transpose.ROTATE_90).save(folder / "rotated.jpg", exif=exif, quality=95)
-    image.save(folder / STRANGE)
-
-
-def test_unusual_images_are_decoded_as_displayed(model: CaptionModel, tmp_path: Path) -> None:
-    write_oddities(tmp_path)
-    plain = read_image(ImageInput(str(tmp_path / "plain.png")), 32, DataConfig()).image
-    assert plain is not None
-    for path in sorted(tmp_path.iterdir()):
-        seen = read_image(ImageInput(str(path)), 32, DataConfig())
-        assert seen.image is not None, (path.name, seen.error)
-        assert (seen.image.float() - plain.float()).abs().mean() < 10, path.name
-    made = caption(model, tmp_path)
-    assert len(made) == 7
-    assert all(item.captions and not item.error for item in made.values())
-    assert made[STRANGE].captions[0]["text"] == made["plain.png"].captions[0]["text"]
-
-
-def test_16_bit_grey_is_captioned_like_its_8_bit_twin(model: CaptionModel, tmp_path: Path) -> None:
-    grey = np.asarray(photo().convert("L"))
-    Image.fromarray(grey).save(tmp_path / "8.png")
-    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "16.png")
-    made = caption(model, tmp_path)
-    assert made["16.png"].captions[0]["text"] == made["8.png"].captions[0]["text"]
 
 
 def test_non_images_are_refused_and_the_rest_continues(model: CaptionModel, tmp_path: Path) -> None:
@@ -154,26 +115,6 @@ def test_folders_are_walked_by_name_without_hidden_and_other_files(tmp_path: Pat
     assert names == ["z.png", "a/x/3.webp", "b/1.jpeg", "b/2.PNG"]
     assert gathered.skipped == 3
     assert find_images([str(tmp_path), str(tmp_path / "b"), str(tmp_path / "a")], quiet).skipped == 3 + 1
-
-
-def test_a_hundred_thousand_files_are_found_with_progress_and_can_be_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = [f"{number:06}.jpg" for number in range(100_000)]
-    monkeypatch.setattr(images, "_list", lambda folder: (names, [], 0))
-    told: list[int] = []
-    gathered = find_images([str(tmp_path)], lambda doing, done, total: told.append(done))
-    assert len(gathered.inputs) == 100_000
-    assert told == list(range(1000, 100_001, 1000))
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        find_images([str(tmp_path)], stop)
-    with_thread = read_ahead(gathered.inputs, 32, DataConfig(), depth=4)
-    assert "no such file" in next(with_thread).error  # without looking at the others
-    with_thread.close()
 
 
 def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

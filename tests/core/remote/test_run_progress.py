@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from core.remote import run_progress
 from core.remote.job import Job, write_job
 from core.remote.run_progress import WatchedRun
-from core.remote.script import REQUEUES
 from core.remote.slurm import Slurm, SlurmError, SlurmJob
 from core.spec.chain import Chain, ChainStage
 from core.spec.presets import preset_config
@@ -154,21 +149,6 @@ def test_a_jobs_state_combines_slurm_and_its_events(
     assert found.expected == wanted
 
 
-def test_job_states_before_the_first_event_and_reasons_of_a_requeue(run: RunDir) -> None:
-    write_job(run, SLURM)
-    watched = WatchedRun(run, Cluster(RUNS))
-    run.write_status(status(started=NOW - 400, doing="reading data"))
-    assert watched.progress(lambda: NOW).note == "reading data on n1 (Slurm job 7)"
-    run.write_status(status(started=NOW - 600, doing="reading data"))  # of the job before
-    assert watched.progress(lambda: NOW).note == f"{STARTING} on n1 (Slurm job 7)"
-    (run.path / REQUEUES).write_text("2026-01-01 the time limit\n2026-01-02 a preemption\n\n")
-    watched = WatchedRun(run, Cluster(replace(WAITS, restarts=2, reason="Resources")))
-    assert watched.progress(lambda: NOW).note == "requeued after a preemption; Slurm job 7 waits for free resources"
-    write_job(run, SLURM.model_copy(update={"job": ""}))
-    found = WatchedRun(run, Cluster(RUNS)).progress(lambda: NOW)
-    assert found.note == "sbatch was not reached, and the run has no last event; resume it."
-
-
 @pytest.mark.parametrize(("ago", "state"), [(5.0, "running"), (29.0, "running"), (31.0, "lost contact")])
 def test_without_slurm_the_heartbeat_decides(run: RunDir, ago: float, state: str) -> None:
     write_job(run, SLURM)
@@ -176,31 +156,6 @@ def test_without_slurm_the_heartbeat_decides(run: RunDir, ago: float, state: str
     run.write_status(status(ago, pid=1 << 22, started=1.0))  # of a process on another node
     found = WatchedRun(run, Cluster("the controller is away.")).progress(lambda: NOW)
     assert (found.state.value, found.note, found.age) == (state, "the controller is away.", ago)
-
-
-@pytest.mark.parametrize(
-    ("events", "held", "state", "note"),
-    [
-        ([], None, "interrupted", ""),  # no status: nobody trains here
-        ([started(50)], status(), "running", ""),
-        ([started(50)], status(31), "lost contact", ""),
-        ([started(50)], status(31, STARTING), "starting", ""),  # it renews nothing while it loads its libraries
-        ([started(50)], status(started=1.0), "interrupted", ""),
-        ([started(50), finished(40, "done")], status(started=1.0), "done", ""),
-        ([finished(40)], status(started=NOW - 30), "interrupted", ""),  # it was resumed, and is gone without a word
-    ],
-)
-def test_a_process_state_follows_events_and_heartbeat(
-    run: RunDir, events: Sequence[Event], held: RunStatus | None, state: str, note: str
-) -> None:
-    write(run, *events)
-    write_job(run, Job(token="t", submitted=NOW - 1000))
-    if held is not None:
-        run.write_status(held)
-    found = WatchedRun(run, Cluster()).progress(lambda: NOW)
-    assert (found.state.value, found.note) == (state, note)
-    assert found.age == (None if held is None else 0.0 if state == "starting" else NOW - held.heartbeat)
-    assert found.step == (events[-1].step if events else 0)  # type: ignore[attr-defined]
 
 
 def test_a_resumed_trainer_without_an_event_is_starting(run: RunDir) -> None:
@@ -319,32 +274,3 @@ def test_a_trainer_that_cleared_the_request_while_starting_is_asked_again(run: R
     watched = WatchedRun(run, cluster)
     watched.progress(lambda: NOW)
     assert not run.control.exists(), "what was asked is over with the run that it was asked of"
-
-
-def test_a_job_is_cancelled_or_killed_in_slurm_and_a_process_locally(
-    run: RunDir, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cluster, ended = Cluster(RUNS), list[bool]()
-    monkeypatch.setattr(run_progress, "end_processes", lambda run, job, status, kill: ended.append(kill))
-    write_job(run, SLURM)
-    for kill in (False, True):
-        WatchedRun(run, cluster).end(kill)
-    assert cluster.heard == [("cancel", "7"), ("hurry", "7")]
-    assert ended == []
-    write_job(run, Job(token="t"))
-    WatchedRun(run, cluster).end(True)
-    assert ended == [True]
-    assert len(cluster.heard) == 2
-
-
-def test_a_status_without_a_process_is_idle(run: RunDir) -> None:
-    """A part of a study whose program wrote no pid of its own is at work as long as its trainer is."""
-    write_job(run, Job(token="t", result="result.json"))
-    write(run, RunFinished(time=time.time(), step=9, outcome="done"))
-    for held, state in ((None, "interrupted"), (status(started=1.0), "interrupted"), (own_status(), "running")):
-        if held is not None:
-            run.write_status(held)
-        assert WatchedRun(run, Cluster()).progress(lambda: NOW).state.value == state
-    raw = json.loads(run.status.read_text())
-    run.status.write_text(json.dumps({**raw, "host": "another", "pid": os.getpid()}))
-    assert WatchedRun(run, Cluster()).progress(lambda: NOW).state.value == "interrupted"

@@ -162,37 +162,6 @@ def test_names_of_missing_files_are_refused(name: str) -> None:
         save_probe(_PROBE, Path(name))
 
 
-@pytest.mark.parametrize("make", [as_pipe, as_link("/dev/zero"), as_folder])
-def test_a_cache_that_is_not_a_file_is_rebuilt(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    def embedder() -> ClassEmbedder:
-        return ClassEmbedder(lambda texts: torch.ones(len(texts), 3), ["a {}"], "abc", tmp_path)
-
-    embedder().embed(["cat", "dog"])
-    kept = embedder()
-    kept.embed(["cat", "dog"])
-    assert kept.encoded == 0, "they were kept"
-    make(next(tmp_path.glob("*.safetensors")))
-    again = embedder()
-    assert again.embed(["cat"], keep=False).shape == (1, 3)
-    assert again.encoded == 1
-
-
-@pytest.mark.parametrize(
-    "classes", ["5", '["cat", 5]', '["cat"]', "[" * 100_000, "", '{"cat": 1, "dog": 2}', '["a", "b", "c"]']
-)
-def test_a_cache_with_other_names_is_rebuilt(tmp_path: Path, classes: str) -> None:
-    embedder = ClassEmbedder(lambda texts: torch.ones(len(texts), 3), ["a {}"], "abc", tmp_path)
-    embedder.embed(["cat", "dog"])
-    header = {
-        "__metadata__": {"classes": classes, "templates": "[]"},
-        "embeddings": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},
-    }
-    next(tmp_path.glob("*.safetensors")).write_bytes(tensors(header, content=bytes(24)))
-    again = ClassEmbedder(lambda texts: torch.ones(len(texts), 3), ["a {}"], "abc", tmp_path)
-    again.embed(["cat"])
-    assert again.encoded == 1
-
-
 def _read_facts(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = save_probe(_PROBE, Path(folder) / "probe")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,14 +14,14 @@ import pytest
 from core.__main__ import main
 from core.checkpoint.opening import open_model
 from core.search.collection import open_index
-from core.search.errors import IndexFolderError, QueryError
+from core.search.errors import QueryError
 from core.search.filters import read_date, read_size
 from core.search.index import encoding
 from core.search.index.manifest import read_manifest
 from core.search.queries import Query, Term
 from core.search.results import Options, Searcher
 from core.spec.errors import UserError
-from tests.core.search.samples import MODEL, build, files_of, write_images
+from tests.core.search.samples import MODEL, write_images
 
 
 def quiet(doing: str, done: int, total: int) -> None:
@@ -82,57 +80,3 @@ def test_the_verb_refuses_an_invalid_weight_and_a_pipe(made: tuple[Path, Path], 
 def test_extreme_sizes_and_times(read: Callable[[], float]) -> None:
     with pytest.raises(QueryError, match=r"larger than any file|is not a time"):
         read()
-
-
-@pytest.mark.parametrize("room", [0, 1000, 3000])
-def test_an_index_on_a_full_disk_is_unchanged(
-    own: tuple[Path, Path], tmp_path: Path, room: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What was appended is taken back; with room the same build ends well."""
-    source = tmp_path / "images"
-    shutil.copytree(own[0], source)
-    build(source, tmp_path / "mine")
-    before = files_of(tmp_path / "mine")
-    shutil.copy(source / "red" / "bar-12.png", source / "red" / "again.png")
-    used = 0
-
-    def refuse(number: int) -> None:
-        nonlocal used
-        used += 900
-        if used > room:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("core.search.index.storage.os.fsync", refuse)
-        with pytest.raises(
-            IndexFolderError, match=r"cannot write .*mine: No space left.*data are kept; free some space and try"
-        ):
-            build(source, tmp_path / "mine")
-    assert files_of(tmp_path / "mine") == before
-    assert build(source, tmp_path / "mine").added == 1
-
-
-def test_rewriting_on_a_full_disk(own: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The old generation stays whole and alone."""
-    source = tmp_path / "images"
-    shutil.copytree(own[0], source)
-    build(source, tmp_path / "mine")
-    for path in sorted(source.rglob("*.png"))[:20]:
-        path.unlink()
-    names = {path.name for path in (tmp_path / "mine").iterdir()}
-
-    left = 2  # the manifest that says what was removed, and its copy
-
-    def refuse(*_: Any) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("core.search.index.storage.os.fsync", refuse)
-        with pytest.raises(IndexFolderError, match="free some space and try again"):
-            build(source, tmp_path / "mine")
-    assert {path.name for path in (tmp_path / "mine").iterdir()} == names
-    assert open_index(tmp_path / "mine", quiet).alive.sum() == 28
-    assert build(source, tmp_path / "mine").images == 28

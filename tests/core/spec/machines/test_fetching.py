@@ -15,7 +15,7 @@ import pytest
 from core.spec.errors import UserError
 from core.spec.machines import fetching
 from core.spec.machines.answers import CheckpointFacts, Chunk, FileFacts
-from core.spec.machines.fetching import FetchCancelled, choose, fetch_checkpoint
+from core.spec.machines.fetching import choose, fetch_checkpoint
 from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.run.folder import RunDir
 
@@ -79,32 +79,6 @@ def fetch(host: Pretended, run: RunDir, which: str = "last", **more: Any) -> Pat
     return fetch_checkpoint(host, run, which, **more)  # type: ignore[arg-type]
 
 
-def test_chunks_are_requested_ahead_and_each_reports_progress(run: RunDir) -> None:
-    host, seen = Pretended(student=WEIGHTS, teacher=WEIGHTS[:20], empty=b""), list[tuple[int, int]]()
-    folder = fetch(host, run, progress=lambda done, total: seen.append((done, total)))
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == host.files
-    student = [(offset, length) for name, offset, length in host.asked if name == "student.safetensors"]
-    assert student == [(at, 10) for at in range(0, 90, 10)] + [(90, 5)]
-    assert [(offset, length) for name, offset, length in host.asked if name == "teacher.safetensors"] == [
-        (0, 10), (10, 10),
-    ]  # fmt: skip
-    assert max(host.ahead) == 4
-    assert host.ahead[:6] == [1, 2, 3, 4, 4, 4], "the line is full all the time"
-    assert seen == [(done, 115) for done in (0, *range(10, 91, 10), 95, 95, 105, 115, 115)]
-    assert (run.checkpoints / "best").read_text() == (run.checkpoints / "last").read_text() == "step-00000040"
-    count = len(host.asked)
-    assert fetch(host, run) == folder
-    assert len(host.asked) == count, "it is here"
-    host.pointers = ["best", "last"]
-    (run.checkpoints / "last").write_text("step-00000010")
-    fetch(host, run)
-    assert (run.checkpoints / "last").read_text() == "step-00000040"
-    host.pointers = []
-    (run.checkpoints / "last").write_text("step-00000010")
-    fetch(host, run)
-    assert (run.checkpoints / "last").read_text() == "step-00000010", "another one is the last here"
-
-
 REPLACED = "step-00000040 was replaced on its machine while it was fetched; fetch it"
 
 
@@ -162,16 +136,6 @@ def test_a_full_disk_is_reported_before_the_first_request(run: RunDir, monkeypat
     (held / "student.safetensors").write_bytes(b"x")  # what is here needs no room
     fetch(host, run)
     assert host.asked
-
-
-def test_a_cancelled_fetch_is_reported_and_keeps_its_data(run: RunDir) -> None:
-    host, done = Pretended(student=WEIGHTS), [0]
-    with pytest.raises(
-        FetchCancelled, match=r"Fetching step-00000040 was cancelled; the next fetch continues from here\."
-    ):
-        fetch(host, run, progress=lambda so_far, _: done.append(so_far), cancelled=lambda: done[-1] >= 20)
-    held = run.checkpoints / ".step-00000040.fetch.tmp" / "student.safetensors"
-    assert held.read_bytes() == WEIGHTS[:20]
 
 
 @pytest.mark.parametrize("record", [None, RemoteRecord(machine="far")])

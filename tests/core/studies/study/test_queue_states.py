@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from core.spec.run.status import own_status
 from core.spec.study import Study, StudyDir
 from core.studies.study import queue as queue_module
 from core.studies.study.places.place import Ended
@@ -41,24 +40,6 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Logge
     return make
 
 
-class Training:
-    """A run at work whose looks are given beforehand."""
-
-    state, trouble = "training", ""
-
-    def __init__(self, *looks: Ended | None) -> None:
-        self.looks, self.did = list(looks), list[str]()
-
-    def poll(self) -> Ended | None:
-        return self.looks.pop(0) if self.looks else None
-
-    def request_stop(self) -> None:
-        self.did.append("ask")
-
-    def abandon(self) -> None:
-        self.did.append("leave")
-
-
 def test_problems_of_places_are_logged_on_change_and_in_the_status(made: Callable[..., Logged]) -> None:
     near, far, last = Pretended("", []), Pretended("far", []), Pretended("last", [])
     queue = made(near, far, last)
@@ -73,57 +54,6 @@ def test_problems_of_places_are_logged_on_change_and_in_the_status(made: Callabl
         assert status.pid > 0
     assert trouble == ["", "far waits.", "far waits.", "far is full.\nfar waits.", ""]
     assert queue.said == ["far waits.", "far is full.\nfar waits."], "once each, and the same words once"
-
-
-def test_runs_get_stop_signals_and_unresponsive_ones_are_left(
-    made: Callable[..., Logged], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place, queue = Pretended("", []), made(Pretended("", []), seeds=(0, 1))
-    stopped, done, deaf = Training(None, Ended("stopped")), Training(Ended()), Training()
-    queue.running = {0: (place, stopped), 1: (place, done), 2: (place, deaf)}  # type: ignore[dict-item]
-    for run in queue.status.runs[:3]:
-        run.state, run.message = "training", "slowly"
-    now = [0.0]
-    monkeypatch.setattr("core.studies.study.queue.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("core.studies.study.queue.time.sleep", lambda seconds: now.__setitem__(0, now[0] + 30.0))
-    queue._end_all()
-    assert [(run.state, run.message) for run in queue.status.runs] == [
-        ("waiting", ""), ("done", ""), ("waiting", ""), ("waiting", ""),
-    ]  # fmt: skip
-    assert (stopped.did, done.did, deaf.did) == (["ask"], ["ask"], ["ask", "leave"])
-    assert len(queue.wrote) == 1, "what was done is in the results"  # type: ignore[attr-defined]
-
-
-def test_the_end_of_a_run_is_logged_and_an_unused_device_released(made: Callable[..., Logged]) -> None:
-    place, queue = Pretended("far", []), made(Pretended("", []))
-    run = queue.status.runs[0]
-    for ended, state, message, wrote in (
-        (Ended("no room"), "failed", "no room", 0),
-        (Ended(), "done", "", 1),
-        (Ended("cut", again=True), "waiting", "", 1),
-    ):
-        run.state, run.message, run.machine, run.device = "training", "slowly", "far", "3"
-        queue.running[0] = (place, Training())  # type: ignore[assignment]
-        queue.settle(0, place, ended)
-        assert (run.state, run.message, queue.running) == (state, message, {})
-        assert (run.machine, run.device) == (("", "") if ended.again else ("far", "3"))
-        assert len(queue.wrote) == wrote  # type: ignore[attr-defined]
-    assert queue.said == [f"failed: {run.arm}, seed 0: no room"]
-    assert place.problem == "cut"
-
-
-def test_ending_and_unselected_runs_wait(made: Callable[..., Logged]) -> None:
-    queue = made(Pretended("", ["0", "1", "2"]), seeds=(0, 1), selection=RunSelection((), (0,)))
-    first = queue.status.runs[0]
-    folder = queue.out.run(first.arm, 0)
-    folder.create()
-    folder.write_status(own_status())
-    queue._start()
-    assert [run.state for run in queue.status.runs] == ["waiting", "training", "waiting", "waiting"]
-    assert [(run.arm, run.seed) for run in queue._selected_runs()] == [(run.arm, 0) for run in queue.status.runs[:2]]
-    folder.status.unlink()
-    queue._start()
-    assert [run.state for run in queue.status.runs] == ["training", "training", "waiting", "waiting"]
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
