@@ -20,10 +20,9 @@ from core.inference.generation import linear as linear_module
 from core.inference.generation.caption import SpecialTokens
 from core.inference.generation.captions import generate
 from core.inference.generation.coca import CocaDecoder
-from core.inference.generation.decoding import PrefixRows
 from core.inference.generation.linear import linear, project
 from core.inference.generation.processors import Processors
-from core.model.towers.cache import CachePosition, KeyValueCache, RowLayout, stable_order
+from core.model.towers.cache import CachePosition, KeyValueCache
 from core.model.towers.decoder import MultimodalDecoder
 from core.model.towers.transformer import AttentionMask
 from core.spec.generation import GenerationError, GenerationSettings
@@ -166,58 +165,6 @@ def test_matrix_products_of_few_rows(
     torch.testing.assert_close(project(x, weight.t().contiguous()), exact, rtol=1e-4, atol=1e-3)
 
 
-@given(st.lists(st.integers(0, 12), max_size=10))
-def test_settle_is_a_permutation_that_moves_the_fewest_rows(sources: list[int]) -> None:
-    order = stable_order(sources)
-    assert sorted(order) == list(range(len(sources)))
-    in_place = sum(sources[index] == place for place, index in enumerate(order))
-    assert in_place == len({source for source in sources if source < len(sources)})
-
-
-@given(st.data())
-def test_the_cache_moves_like_a_list(data: st.DataObject) -> None:
-    capacity = 6
-    entries = data.draw(st.integers(1, capacity))
-    sources = data.draw(st.lists(st.integers(0, entries - 1), min_size=1, max_size=capacity))
-    cache = KeyValueCache(2, capacity, 1, 3, 2, torch.float32, torch.device("cpu"))
-    cache.store.copy_(torch.arange(cache.store.numel()).view_as(cache.store))
-    before = cache.store.clone()
-    cache.move(sources, used=2)
-    for layer, (keys, values) in enumerate(cache.layers):
-        assert torch.equal(keys[:, :, :2], before[layer, 0, sources][:, :, :2])
-        assert torch.equal(values[:, :, :2], before[layer, 1, sources][:, :, :2])
-
-
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=9))
-def test_the_layout_maps_each_row_to_its_image_and_back(owners: list[int]) -> None:
-    layout = RowLayout(owners, 4, torch.device("cpu"))
-    queries = torch.arange(len(owners) * 2.0).view(-1, 2, 1) + 1  # (R, 2, 1)
-    grid = layout.spread(queries)  # (4, width * 2, 1)
-    for row, owner in enumerate(owners):
-        assert queries[row].flatten().tolist()[0] in grid[owner].flatten().tolist()
-    assert torch.equal(layout.gather(grid, 2), queries)
-
-
-def test_images_without_rows_leave_the_cache() -> None:
-    model, images = tiny_coca(3), random_images(5, 3)
-    decoder = CocaDecoder(model)
-    state, first = decoder.start(images, [[START]] * 5, 1, 8)
-    state.keep([4, 1])
-    assert state.layout.images == 2
-    assert [len(keys) for keys, _ in state.images.layers] == [2, 2]
-    with torch.no_grad():
-        expected = model(images[[4, 1]], torch.tensor([[START, 7], [START, 9]]), output_labels=False)["logits"][:, -1]
-    torch.testing.assert_close(state.step([7, 9]), expected, rtol=1e-3, atol=1e-3)
-    assert first.shape == (5, VOCABULARY)
-
-
-def test_unwritten_cache_positions_are_finite() -> None:
-    """Masks multiply them by 0, which would let a nan through."""
-    torch.full((3 * 2 * 4 * 2 * 16 * 8,), math.nan)
-    cache = KeyValueCache(3, 4, 2, 16, 8, torch.float32, torch.device("cpu"))
-    assert torch.isfinite(cache.store).all()
-
-
 def test_layer_scale_in_half_precision() -> None:
     """Its scale of each block has the decoder's precision, so that the states keep it."""
     model = tiny_coca(1, ls_init_value=0.1)
@@ -241,26 +188,6 @@ def test_one_decoder_serves_training_and_cached_decoding(text: dict[str, float])
             at = CachePosition(step + 1)
             state = decoder.states(words[:, step : step + 1], pairs, AttentionMask(), cache, at)
         torch.testing.assert_close(state, whole[:, step : step + 1].detach(), rtol=1e-4, atol=1e-4)
-
-
-class Written(PrefixRows):
-    """Rows without a model, of which one sees what was written."""
-
-    def run(self) -> torch.Tensor:
-        return torch.tensor([[float(len(prefix))] for prefix in self.prefixes])
-
-
-def test_uncached_rows_are_independent_of_their_copies() -> None:
-    given = [[1], [2, 3]]
-    rows = Written(given)
-    assert rows.step([4, 5]).tolist() == [[2.0], [3.0]]
-    rows.keep([1, 1, 0])
-    rows.step([6, 7, 8])
-    assert rows.prefixes == [[2, 3, 5, 6], [2, 3, 5, 7], [1, 4, 8]]
-    assert rows.owners == [1, 1, 0]
-    rows.keep([2, 0])
-    assert rows.owners == [0, 1]
-    assert given == [[1], [2, 3]], "whoever gave them keeps them"
 
 
 @pytest.mark.parametrize(("given", "found"), [({"pad_id": 7}, 7), ({"pad_id": None}, 0), ({}, 0)])
