@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.cli.terminal import Verbs, say
+from core.cli.terminal import Verbs, periodic_progress, say
 from core.spec.caption_files import (
     Candidate,
     CaptionedImage,
@@ -21,13 +21,12 @@ from core.spec.caption_files import (
     json_line,
 )
 from core.spec.errors import UserError
-from core.training.progress import TimeLeft, duration
+from core.training.progress import duration
 
 if TYPE_CHECKING:
     from core.inference.caption_stream import Captioned
     from core.inference.images import ImageInput
 
-_SECONDS = 5.0  # between lines of progress where stderr is a file
 _STDOUT = Path("-")
 # option -> field of GenerationSettings
 _FIELDS = {
@@ -126,29 +125,29 @@ def _caption(arguments: argparse.Namespace) -> int:
         )
     if arguments.batch is not None and arguments.batch < 1:
         raise UserError(f"--batch {arguments.batch} is not a batch size; give 1 or more.")
-    show = _Progress()
+    show = periodic_progress()
     show("loading the model", 0, 0)
     model = open_caption_model(arguments.model, arguments.weights, show)
     for note in model.notes:
-        show.say(f"note: {note}")
+        say(f"note: {note}")
     settings = model.settings(fields, arguments.n)
     settings_json = settings.model_dump(mode="json")
     image_files = find_images(arguments.images, show)
     if arguments.csv not in (None, _STDOUT):
-        _warn_outside(arguments.csv, image_files.inputs, show.say)
+        _warn_outside(arguments.csv, image_files.inputs, say)
     started = time.monotonic()
     with ExitStack() as stack:
         write = _writer(arguments, stack)
-        captioned_images = caption_images(model, image_files.inputs, settings, show, show.say, arguments.batch or 0)
+        captioned_images = caption_images(model, image_files.inputs, settings, show, say, arguments.batch or 0)
         captioned = failures = 0
         for item in _in_order(stack.enter_context(closing(captioned_images))):
             provenance = {**model.provenance(), "settings": settings_json} if arguments.json or arguments.csv else {}
             reason = item.error or _write(write, item, provenance)
             if reason:
-                show.say(f"{_line(item.path)}: {reason}")
+                say(f"{_line(item.path)}: {reason}")
             captioned, failures = captioned + (not reason), failures + bool(reason)
     skipped = f", {image_files.skipped} other files skipped" if image_files.skipped else ""
-    show.say(f"{captioned} captioned, {failures} failed{skipped}, {duration(time.monotonic() - started)}")
+    say(f"{captioned} captioned, {failures} failed{skipped}, {duration(time.monotonic() - started)}")
     return 1 if failures else 0
 
 
@@ -222,40 +221,3 @@ def _in_order(items: Iterator[Captioned]) -> Iterator[Captioned]:
         while following in waiting:
             yield waiting.pop(following)
             following += 1
-
-
-class _Progress:
-    """Progress and remaining time on stderr: one line redrawn in a terminal, else a line every few seconds."""
-
-    def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-        self._pace = TimeLeft(window=200)
-        self._activity, self._count, self._shown_at, self._is_drawn = "", -1, 0.0, False
-
-    def __call__(self, doing: str, done: int, total: int, /) -> None:
-        time_now = time.monotonic()
-        seconds_left = None
-        if total and (doing != self._activity or done != self._count):
-            seconds_left = self._pace.seconds(done, total, time_now)
-        changed = doing != self._activity
-        self._activity, self._count = doing, done
-        if changed or time_now - self._shown_at >= (0.5 if self._terminal else _SECONDS):
-            self._shown_at = time_now
-            self._show(doing, done, total, seconds_left)
-
-    def say(self, text: str) -> None:
-        """Print a message on a new line."""
-        if self._is_drawn:
-            sys.stderr.write("\r\x1b[K")
-            self._is_drawn = False
-        say(text)
-
-    def _show(self, doing: str, done: int, total: int, seconds_left: float | None) -> None:
-        count = f" {done}/{total}" if total else f" {done}" if done else ""
-        text = f"{doing}{count}{'' if seconds_left is None else f', {duration(seconds_left)} left'}"
-        if self._terminal:
-            sys.stderr.write(f"\r\x1b[K{text}")
-            sys.stderr.flush()
-            self._is_drawn = True
-        else:
-            say(text)

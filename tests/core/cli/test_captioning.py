@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -205,17 +203,6 @@ def test_a_model_that_cannot_caption(shapes: Path, tmp_path: Path, capsys: Print
     clip = str(save_model(tmp_path / "clip", CLIP))
     assert main(["caption", clip, str(shapes)]) == 1
     assert "clip cannot caption: CLIP has no caption decoder; choose a CoCa architecture." in capsys.readouterr().err
-
-
-def test_time_left_is_printed(coca: str, shapes: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks = itertools.count()
-    clock = SimpleNamespace(monotonic=lambda: next(ticks) * 1e-6)  # however long the machine takes
-    monkeypatch.setattr("core.cli.captioning.time", clock)
-    monkeypatch.setattr("core.cli.captioning._SECONDS", 0.0)
-    assert main(["caption", coca, str(shapes), "--greedy", "--batch", "1"]) == 0
-    err = capsys.readouterr().err
-    assert "captioning 1/3, 0 s left" in err
-    assert "captioning 3/3" in err
 
 
 ABOUT: dict[str, Any] = {"model": "m", "step": 4, "digest": "d", "settings": {"seed": 1}}
