@@ -14,7 +14,7 @@ from core.spec.chain import Chain, ChainStage, preset_chain
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from core.spec.study import Study, StudyDir, StudyRun, StudyStatus, absolute
-from core.spec.study.records import SHORTEST_STEP, CurvePoint
+from core.spec.study.records import SHORTEST_STEP, MeasuresFile
 from core.studies.study import statistics
 from core.studies.study.claiming import StudyError, claim
 from core.studies.study.data import data_path
@@ -286,10 +286,10 @@ def test_all_sign_flips_are_tried_up_to_sixteen_pairs(monkeypatch: pytest.Monkey
 
 
 def test_the_shortest_step() -> None:
-    assert CurvePoint.model_validate({"seconds": SHORTEST_STEP, "values": {}}).seconds == SHORTEST_STEP
-    assert CurvePoint.model_validate({"seconds": 0.0, "values": {}}).seconds == 0
+    assert MeasuresFile.model_validate({"step_seconds": SHORTEST_STEP}).step_seconds == SHORTEST_STEP
+    assert MeasuresFile.model_validate({"step_seconds": 0.0}).step_seconds == 0
     with pytest.raises(ValidationError, match="no step is as short"):
-        CurvePoint.model_validate({"seconds": SHORTEST_STEP / 2, "values": {}})
+        MeasuresFile.model_validate({"step_seconds": SHORTEST_STEP / 2})
 
 
 def stage(name: str, **more: Any) -> ChainStage:
