@@ -20,7 +20,7 @@ LARGEST = 1 << 30  # bytes; the file is read into memory
 PROBED = 50  # images looked for in each candidate folder
 
 
-def read_json(path: Path, images_root: Path | None) -> Source:
+def read_json(path: Path) -> Source:
     """COCO captions (an object with ``images`` and ``annotations``), or a list of objects as in JSON lines."""
     try:
         with open_text(path, LARGEST) as file:
@@ -32,15 +32,15 @@ def read_json(path: Path, images_root: Path | None) -> Source:
         hint = "; name it .jsonl if it has one object per line" if "Extra data" in str(error) else ""
         raise DataError(f"{path} is not JSON: {excerpt(str(error))}{hint}.") from error
     if isinstance(content, list):
-        return _read_list(path, content, images_root)
+        return _read_list(path, content)
     if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in ("images", "annotations")):
-        return read_coco(path, content["images"], content["annotations"], images_root)
+        return read_coco(path, content["images"], content["annotations"])
     layout = quoted(list(content)) if isinstance(content, dict) else type(content).__name__
     raise DataError(f"{path} has {layout or 'no keys'}; COCO captions need the lists 'images' and 'annotations'.")
 
 
-def _read_list(path: Path, records: Sequence[Any], images_root: Path | None) -> Source:
-    builder = RowBuilder(str(path), images_root or path.parent)
+def _read_list(path: Path, records: Sequence[Any]) -> Source:
+    builder = RowBuilder(str(path), path.parent)
     names: dict[str, None] = {}
     seen_keys: set[str] = set()
     for number, record in enumerate(records, 1):
@@ -49,7 +49,7 @@ def _read_list(path: Path, records: Sequence[Any], images_root: Path | None) -> 
     return builder.finish("JSON list", tuple(names))
 
 
-def read_coco(path: Path, images: Sequence[Any], annotations: Sequence[Any], images_root: Path | None) -> Source:
+def read_coco(path: Path, images: Sequence[Any], annotations: Sequence[Any]) -> Source:
     """Captions joined to their images by ``image_id``."""
     captions: dict[Any, list[str]] = {}
     unknown: list[Any] = []
@@ -63,7 +63,7 @@ def read_coco(path: Path, images: Sequence[Any], annotations: Sequence[Any], ima
             captions.setdefault(image, []).append(text)
     if annotations and not captions and not unknown:
         raise DataError(f"{path} holds no captions; use COCO's captions_*.json, not its instances or keypoints.")
-    root = images_root or _images_folder(path, [name for name in files.values() if name][:PROBED])
+    root = _images_folder(path, [name for name in files.values() if name][:PROBED])
     builder = RowBuilder(str(path), root)
     for image, name in files.items():
         location = f"{path}, image {excerpt(image if isinstance(image, str) else repr(image))}"

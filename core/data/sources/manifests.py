@@ -87,9 +87,9 @@ class _Lines:
         self.number -= len(self.record) - 1
 
 
-def read_table(path: Path, images_root: Path | None) -> Source:
+def read_table(path: Path) -> Source:
     """A CSV or TSV with columns ``filepath`` and ``title`` (or usual synonyms); further columns are labels."""
-    builder = RowBuilder(str(path), images_root or path.parent)
+    builder = RowBuilder(str(path), path.parent)
     with open_text(path) as file:
         lines = _Lines(bounded_lines(path, file))
         header, delimiter = _header(path, lines)
@@ -180,9 +180,9 @@ class _Columns:
             builder.add(cells[self.file], [cells[self.title]], labels, line)
 
 
-def read_json_lines(path: Path, images_root: Path | None) -> Source:
+def read_json_lines(path: Path) -> Source:
     """One object per line: ``filepath`` or ``image``, ``title``, ``caption`` or ``captions``; other keys are labels."""
-    builder = RowBuilder(str(path), images_root or path.parent)
+    builder = RowBuilder(str(path), path.parent)
     names: dict[str, None] = {}
     seen_keys: set[str] = set()
     with open_text(path) as file:

@@ -3,8 +3,8 @@
 Flow: ``data.train`` (and similar settings) names a file or folder; ``open_source`` turns it into rows (an image's path
 and its captions) and bad rows (skipped, each with its reason) for the data set. No image is opened here.
 
-Paths from a manifest must stay inside its folder, or inside ``images_root``. Only the manifest's text is confined: a
-symbolic link *within* the folder is followed, because data folders are often made of links.
+Paths from a manifest must stay inside its folder. Only the manifest's text is confined: a symbolic link *within* the
+folder is followed, because data folders are often made of links.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FORMATS = (
     "a CSV or TSV file with columns filepath and title, a JSON lines file, a COCO captions JSON, "
     "a folder of class folders, a folder of images with .txt files, or shards (tars, as in shards/{000..099}.tar)"
 )
-READERS: dict[str, Callable[[Path, Path | None], Source]] = {
+READERS: dict[str, Callable[[Path], Source]] = {
     ".csv": read_table,
     ".tsv": read_table,
     ".tab": read_table,
@@ -39,11 +39,10 @@ READERS: dict[str, Callable[[Path, Path | None], Source]] = {
 }
 
 
-def open_source(path: str | Path, *, images_root: str | Path | None = None, progress: Progress | None = None) -> Source:
+def open_source(path: str | Path, progress: Progress | None = None) -> Source:
     """The rows of the file, folder or shards at ``path``; the format is detected from name and content.
 
     ``progress`` is called for shards, whose headers may have to be read.
-    ``images_root``: the folder that a manifest's paths are relative to and must stay in, instead of its own.
 
     Raises DataError, in one sentence with the remedy, when the data is missing or empty, or has wrong columns, an
     unknown format, a mixture of formats, or only bad rows.
@@ -53,9 +52,8 @@ def open_source(path: str | Path, *, images_root: str | Path | None = None, prog
     if is_shards(path):
         return _checked(read_shards(str(path), progress))
     path = expand_user(path)
-    root = expand_user(images_root) if images_root is not None else None
     try:
-        source = _read(path, root)
+        source = _read(path)
     except OSError as error:
         raise DataError(
             f"Cannot read the data {excerpt(str(error.filename or path))}: {error.strerror or error}."
@@ -82,9 +80,7 @@ def _checked(source: Source) -> Source:
     return source
 
 
-def _read(path: Path, root: Path | None) -> Source:
-    if root is not None and not root.is_dir():
-        raise DataError(f"The images' folder {root} does not exist; name the folder that holds the images.")
+def _read(path: Path) -> Source:
     if path.is_dir():
         return read_folder(path)
     if not path.exists():
@@ -96,4 +92,4 @@ def _read(path: Path, root: Path | None) -> Source:
         raise DataError(f"{path} has the unknown format {path.suffix or 'without an extension'!r}; give {FORMATS}.")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty; give {FORMATS}.")
-    return reader(path, root)
+    return reader(path)

@@ -81,8 +81,7 @@ def confine(name: str, roots: Sequence[str]) -> str:
         if path.startswith(root if root.endswith(os.sep) else root + os.sep):
             return path
     raise ValueError(
-        f"the path {excerpt(name)} leads out of {roots[0]}; put the manifest into a folder above the images, "
-        "or give that folder as images_root"
+        f"the path {excerpt(name)} leads out of {roots[0]}; put the manifest into a folder above the images"
     )
 
 

@@ -121,7 +121,7 @@ def test_bad_rows_are_listed_and_the_rest_kept(tmp_path: Path) -> None:
     ]
     for line, words in enumerate(expected, 3):
         assert words in told[str(line)]
-    assert "images_root" in told["9"]
+    assert "folder above the images" in told["9"]
 
 
 def test_an_unclosed_quote_costs_only_its_line(tmp_path: Path) -> None:
@@ -130,19 +130,6 @@ def test_an_unclosed_quote_costs_only_its_line(tmp_path: Path) -> None:
     source = open_source(tmp_path / "a.csv")
     assert [row.captions for row in source.rows] == [("one",), ("three lines",)]
     assert [row.location.rpartition(" ")[2] for row in source.bad] == ["3", "6"]
-
-
-def test_images_root_replaces_the_manifests_folder(tmp_path: Path) -> None:
-    images(tmp_path / "images", "a.png")
-    (tmp_path / "lists").mkdir()
-    table = tmp_path / "lists" / "a.csv"
-    absolute = tmp_path / "images" / "a.png"
-    table.write_text(f"filepath,title\n{absolute},one\na.png,two\n../lists/a.csv,out\n")
-    source = open_source(table, images_root=tmp_path / "images")
-    assert [row.captions for row in source.rows] == [("one", "two")]
-    assert len(source.bad) == 1
-    with pytest.raises(DataError, match="nowhere"):
-        open_source(table, images_root=tmp_path / "nowhere")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a right there")
@@ -261,15 +248,13 @@ def test_coco_finds_its_images_and_joins_captions(tmp_path: Path, place: str) ->
     assert len(source.bad) == 4  # missing file, escape, no file name, caption of an unknown image
 
 
-def test_coco_uses_the_named_image_root_and_skips_captions_that_are_not_text(tmp_path: Path) -> None:
+def test_coco_skips_captions_that_are_not_text(tmp_path: Path) -> None:
     images(tmp_path / "val2017", "1.png")
-    images(tmp_path / "far", "1.png")
     path = tmp_path / "captions_val2017.json"
     notes = [{"image_id": 1, "caption": caption} for caption in ("half \ud83d", "whole")]
     path.write_text(json.dumps({"images": [{"id": 1, "file_name": "1.png"}], "annotations": notes}))
-    for root, where in ((None, "val2017"), (tmp_path / "far", "far")):
-        (row,) = open_source(path, images_root=root).rows
-        assert (row.image, row.captions) == (tmp_path / where / "1.png", ("whole",))
+    (row,) = open_source(path).rows
+    assert (row.image, row.captions) == (tmp_path / "val2017" / "1.png", ("whole",))
 
 
 def test_coco_instances_are_distinguished_from_captions(tmp_path: Path) -> None:
