@@ -152,7 +152,8 @@ class CaptionModel:
         runtime = self._model.runtime
         towers = self._model.network.towers
         images = towers.normalise(pixels.to(runtime.device))
-        steps = caption_steps(self._decoder, images, settings, encode=self._encode, ids=self._ids)
+        prompt = self._encode(settings.prompt) if settings.prompt.strip() else ()
+        steps = caption_steps(self._decoder, images, settings, prompt=prompt, ids=self._ids)
         while True:
             with runtime.autocast():  # not while the caller runs
                 update = next(steps, None)

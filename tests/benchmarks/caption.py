@@ -174,7 +174,7 @@ def _memory(model: nn.Module, images: Tensor) -> BenchResult:
     # The libraries' own buffers come with the first images and stay; one token keeps next to nothing else.
     generate(model, images, GenerationSettings(search="greedy", max_tokens=1, min_tokens=0))
     used = _peak_rise(lambda: generate(model, images, BEAM)) / 2**20
-    state, _ = CocaDecoder(model).start(images, [[IDS.start]] * len(images), BEAMS, BEAM.max_tokens)
+    state, _ = CocaDecoder(model).start(images, [IDS.start], BEAMS, BEAM.max_tokens)
     needed = state.nbytes / 2**20
     return result(
         "memory over the model, 1.2 x cached keys and values", used, 1.2 * needed, "MiB", 1.2 * needed / used, 1.0

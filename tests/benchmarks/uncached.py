@@ -27,22 +27,20 @@ class UncachedDecoder:
         self.vocabulary: int = model.text_decoder.text_projection.shape[1]
 
     def start(
-        self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_image: int, length: int
+        self, images: Tensor, prefix: Sequence[int], rows_per_image: int, length: int
     ) -> tuple[UncachedRows, Tensor]:
-        """Begin with one row per image; ``length`` is not needed. Prefixes must be equally long."""
+        """Begin with one row per image; ``length`` is not needed."""
         with torch.no_grad():
             latent, tokens = self.model._encode_image(images.repeat_interleave(rows_per_image, dim=0))
-        rows = UncachedRows(self.model, latent, tokens, rows_per_image, prefixes)
+        rows = UncachedRows(self.model, latent, tokens, rows_per_image, prefix)
         return rows, rows.run()
 
 
 class UncachedRows(PrefixRows):
     """Rows under way: their prefixes and their images."""
 
-    def __init__(
-        self, model: Any, latent: Tensor, tokens: Tensor, width: int, prefixes: Sequence[Sequence[int]]
-    ) -> None:
-        super().__init__(prefixes)
+    def __init__(self, model: Any, latent: Tensor, tokens: Tensor, width: int, prefix: Sequence[int]) -> None:
+        super().__init__(prefix, len(tokens) // width)
         self._model, self._latent, self._tokens, self._width = model, latent, tokens, width
 
     def run(self) -> Tensor:

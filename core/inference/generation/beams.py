@@ -102,17 +102,16 @@ class _ImageSearch:
 def search(
     decoder: TokenDecoder,
     images: Tensor,
-    prefixes: Sequence[Sequence[int]],
+    prefix: Sequence[int],
     settings: GenerationSettings,
     ids: SpecialTokens,
 ) -> Iterator[Progress]:
-    """The most likely captions of ``images`` (B, 3, height, width) after their prefixes; yields after each token."""
-    state, logits = decoder.start(images, prefixes, settings.beams, settings.max_tokens)
+    """The most likely captions of ``images`` (B, 3, height, width) after ``prefix``; yields after each token."""
+    state, logits = decoder.start(images, prefix, settings.beams, settings.max_tokens)
     searches = [
-        _ImageSearch(index, len(prefix), settings, [_Beam(tuple(prefix), row=index)])
-        for index, prefix in enumerate(prefixes)
+        _ImageSearch(index, len(prefix), settings, [_Beam(tuple(prefix), row=index)]) for index in range(len(images))
     ]
-    prefix_of_row = [tuple(prefix) for prefix in prefixes]
+    prefix_of_row = [tuple(prefix)] * len(images)
     processors = Processors.of(settings, ids.enders)
     while True:
         continuations = _continuations(logits, prefix_of_row, settings.beams, processors)
@@ -121,14 +120,14 @@ def search(
             image_search.advance(continuations, ids.enders)
             if not image_search.beams:
                 final[image_search.index] = image_search.best_captions()
-        length = min(max(len(prefix) for prefix in prefix_of_row), settings.max_tokens)
+        length = min(len(prefix_of_row[0]), settings.max_tokens)
         yield Progress(length, settings.max_tokens, final)
         searches = [image_search for image_search in searches if image_search.index not in final]
         if not searches:
             return
         parents, prefix_of_row = _assign_rows(searches)
         state.keep(parents)
-        logits = state.step([prefix[-1] for prefix in prefix_of_row])
+        logits = state.step([row_prefix[-1] for row_prefix in prefix_of_row])
 
 
 _Continuations = tuple[list[list[int]], list[list[float]], list[list[float]]]  # per row, best first

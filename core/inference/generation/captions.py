@@ -5,7 +5,7 @@ Legend: B images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,28 +16,25 @@ from core.inference.generation.coca import CocaDecoder
 from core.inference.generation.decoding import TokenDecoder
 from core.spec.generation import GenerationError, GenerationSettings
 
-Encode = Callable[[str], Sequence[int]]  # a text's tokens, without start and end
-
 
 def generate(
     model: nn.Module | TokenDecoder,
     images: Tensor,
     settings: GenerationSettings,
     *,
-    prompts: Sequence[Sequence[int]] | None = None,
-    encode: Encode | None = None,
+    prompt: Sequence[int] = (),
     ids: SpecialTokens | None = None,
 ) -> list[list[Caption]]:
     """Captions of ``images`` (B, 3, height, width; normalised for the model), best first.
 
     ``model`` is an open_clip CoCa, or a ``CocaDecoder`` made from one, which saves some milliseconds per call. Under
-    autocast, the text side runs in autocast's precision, else in the model's. ``prompts`` are token prefixes per image
-    (without the start token); otherwise ``encode`` converts ``settings.prompt`` to tokens. ``ids`` defaults to CLIP's
-    tokens and the model's padding. Beam search returns distinct captions, so there may be fewer than requested. Raises
-    GenerationError for an incompatible model or settings.
+    autocast, the text side runs in autocast's precision, else in the model's. ``prompt``: the tokens of
+    ``settings.prompt``, without the start token. ``ids`` defaults to CLIP's tokens and the model's padding. Beam search
+    returns distinct captions, so there may be fewer than requested. Raises GenerationError for an incompatible model or
+    settings.
     """
     captions: dict[int, Sequence[Caption]] = {}
-    for progress in caption_steps(model, images, settings, prompts=prompts, encode=encode, ids=ids):
+    for progress in caption_steps(model, images, settings, prompt=prompt, ids=ids):
         captions.update(progress.captions)
     return [list(captions[index]) for index in range(len(images))]
 
@@ -47,8 +44,7 @@ def caption_steps(
     images: Tensor,
     settings: GenerationSettings,
     *,
-    prompts: Sequence[Sequence[int]] | None = None,
-    encode: Encode | None = None,
+    prompt: Sequence[int] = (),
     ids: SpecialTokens | None = None,
 ) -> Iterator[Progress]:
     """`generate`, one token at a time; each step has the captions that became final.
@@ -60,40 +56,24 @@ def caption_steps(
         return iter(())
     decoder: TokenDecoder = CocaDecoder(model, _autocast_dtype(images)) if isinstance(model, nn.Module) else model
     ids.check(decoder.vocabulary)
-    prefixes = [(ids.start, *prompt) for prompt in _prompts(len(images), settings, prompts, encode)]
-    _check(decoder, prefixes, settings)
+    prefix = (ids.start, *prompt)
+    _check(decoder, prefix, settings)
     search = beams.search if settings.search == "beam" else independent.search
-    return search(decoder, images, prefixes, settings, ids)
+    return search(decoder, images, prefix, settings, ids)
 
 
-def _prompts(
-    count: int, settings: GenerationSettings, prompts: Sequence[Sequence[int]] | None, encode: Encode | None
-) -> list[list[int]]:
-    """The token prefix of each image."""
-    if prompts is not None:
-        if len(prompts) != count:
-            raise GenerationError(f"{len(prompts)} prompts for {count} images; pass one per image.")
-        return [list(prompt) for prompt in prompts]
-    if not settings.prompt.strip():
-        return [[]] * count
-    if encode is None:
-        raise GenerationError(f"the prompt {settings.prompt!r} needs the model's tokenizer; pass encode or prompts.")
-    return [list(encode(settings.prompt))] * count
-
-
-def _check(decoder: TokenDecoder, prefixes: Sequence[Sequence[int]], settings: GenerationSettings) -> None:
+def _check(decoder: TokenDecoder, prefix: Sequence[int], settings: GenerationSettings) -> None:
     room = decoder.context - 2  # the start and the end token
     if settings.max_tokens > room:
         raise GenerationError(
             f"max_tokens {settings.max_tokens} exceeds the model's context; set it to {room} or less."
         )
-    longest = max(len(prefix) for prefix in prefixes) - 1
-    if longest >= settings.max_tokens:
+    if len(prefix) > settings.max_tokens:
         raise GenerationError(
-            f"the prompt has {longest} tokens and a caption at most {settings.max_tokens}; "
+            f"the prompt has {len(prefix) - 1} tokens and a caption at most {settings.max_tokens}; "
             f"shorten the prompt or raise max_tokens."
         )
-    unknown = [token for prefix in prefixes for token in prefix if not 0 <= token < decoder.vocabulary]
+    unknown = [token for token in prefix if not 0 <= token < decoder.vocabulary]
     if unknown:
         raise GenerationError(f"the prompt's token {unknown[0]} is outside the vocabulary of {decoder.vocabulary}.")
 

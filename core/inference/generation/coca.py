@@ -63,41 +63,30 @@ class CocaDecoder:
         return self._decoder.projection.device
 
     @torch.inference_mode()
-    def start(
-        self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_image: int, length: int
-    ) -> tuple[Decoding, Tensor]:
+    def start(self, images: Tensor, prefix: Sequence[int], rows_per_image: int, length: int) -> tuple[Decoding, Tensor]:
         """Starts with one row per image. Returns the state and logits (B, V).
 
-        ``images`` (B, 3, height, width) are normalised; ``prefixes``, one per image, of any length, begin with the
+        ``images`` (B, 3, height, width) are normalised; every row begins with ``prefix``, whose first token is the
         start token; caches have room for ``rows_per_image`` rows of ``length`` tokens.
         """
         memory = self._image_cache(images)
         text, decoder = (
             self._cache(blocks, len(images) * rows_per_image, length) for blocks in (self._text, self._decoder.blocks)
         )
-        state = Decoding(text, decoder, memory, [len(prefix) for prefix in prefixes], self._step)
-        longest = max(state.lengths)
-        filler = prefixes[0][0]
-        tokens = torch.tensor([[*p, *[filler] * (longest - len(p))] for p in prefixes], device=self.device)  # (B, L)
-        state.hidden = self._hidden_keys(tokens, state.lengths, state.text.store.shape[4])
-        x = F.embedding(tokens, self._embedding) + self._positions[:longest]  # (B, L, D)
-        x = self._run(x, state, CachePosition(longest), AttentionMask(causal=longest > 1))
-        last = torch.tensor(state.lengths, device=self.device) - 1
-        return state, self._logits(x[torch.arange(len(prefixes), device=self.device), last])
+        state = Decoding(text, decoder, memory, len(images), len(prefix), self._step)
+        tokens = torch.tensor([list(prefix)], device=self.device)  # (1, L)
+        state.hidden = self._hidden_keys(tokens, state.text.store.shape[4])
+        x = F.embedding(tokens, self._embedding) + self._positions[: state.length]  # (1, L, D)
+        x = x.repeat(len(images), 1, 1)
+        x = self._run(x, state, CachePosition(state.length), AttentionMask(causal=state.length > 1))
+        return state, self._logits(x[:, -1])
 
     @torch.inference_mode()
     def _step(self, state: Decoding, tokens: Sequence[int]) -> Tensor:
         """Appends ``tokens``, one per row; returns the next logits (R, V)."""
-        longest = max(state.lengths)
-        position, mask, positions = CachePosition(longest + 1), AttentionMask(), self._positions[longest]
-        if min(state.lengths) < longest:  # rows write at different positions
-            rows = torch.tensor(state.lengths, device=self.device)
-            position = CachePosition(longest + 1, rows)
-            mask = AttentionMask(allowed=(torch.arange(longest + 1, device=self.device) <= rows[:, None])[:, None])
-            positions = self._positions[rows]
-        x = F.embedding(torch.tensor(tokens, device=self.device), self._embedding) + positions  # (R, D)
-        x = self._run(x[:, None], state, position, mask)
-        state.lengths = [length + 1 for length in state.lengths]
+        x = F.embedding(torch.tensor(tokens, device=self.device), self._embedding) + self._positions[state.length]
+        state.length += 1
+        x = self._run(x[:, None], state, CachePosition(state.length), AttentionMask())  # (R, 1, D)
         return self._logits(x[:, 0])
 
     def _encode(self, images: Tensor) -> Tensor:
@@ -134,14 +123,13 @@ class CocaDecoder:
         heads, width = blocks[0].heads, blocks[0].head_width
         return KeyValueCache(len(blocks), entries, heads, positions, width, self.dtype, self.device)
 
-    def _hidden_keys(self, tokens: Tensor, lengths: list[int], room: int) -> Tensor | None:
-        """Keys of the text tower that are hidden because of padding in a prompt, (B, room); None without padding.
+    def _hidden_keys(self, tokens: Tensor, room: int) -> Tensor | None:
+        """Keys of the text tower that are hidden because of padding in a prompt (1, L): (1, room); None without any.
 
         A tower with a class token masks padding. open_clip's published weights were trained with that mask shifted by
         one (the token after the padding is hidden), unless ``correct_cls_mask`` is set.
         """
-        inside = torch.arange(tokens.shape[1], device=self.device) < torch.tensor(lengths, device=self.device)[:, None]
-        padding = (tokens == self._pad_id) & inside
+        padding = tokens == self._pad_id
         if not self._class_token or not bool(padding.any()):
             return None
         shift = int(self._shifted_mask)
@@ -165,12 +153,10 @@ class CocaDecoder:
 
 
 def _without_hidden(mask: AttentionMask, hidden: Tensor | None, length: int, end: int) -> AttentionMask:
-    """``mask`` for ``length`` new tokens without the keys that are ``hidden`` (R, T)."""
+    """``mask`` for ``length`` new tokens without the keys that are ``hidden`` (1, T)."""
     if hidden is None:
         return mask
-    allowed = ~hidden[:, None, :end]  # (R, 1, end)
-    if mask.allowed is not None:
-        allowed = allowed & mask.allowed
+    allowed = ~hidden[:, None, :end]  # (1, 1, end)
     if mask.causal:
         allowed = allowed & torch.ones(length, end, dtype=torch.bool, device=allowed.device).tril()
     return AttentionMask(allowed=allowed)

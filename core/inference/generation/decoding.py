@@ -46,22 +46,20 @@ class TokenDecoder(Protocol):
     def vocabulary(self) -> int:
         """Size of the vocabulary."""
 
-    def start(
-        self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_image: int, length: int
-    ) -> tuple[Rows, Tensor]:
-        """Starts with one row per image, after ``prefixes``; returns the rows and the next logits (B, V).
+    def start(self, images: Tensor, prefix: Sequence[int], rows_per_image: int, length: int) -> tuple[Rows, Tensor]:
+        """Starts with one row per image, after ``prefix``; returns the rows and the next logits (B, V).
 
         ``images`` (B, 3, height, width); caches have room for ``rows_per_image`` rows of ``length`` tokens.
         """
 
 
 class PrefixRows(ABC):
-    """Rows of a decoder without a cache, which reruns the prefixes for each token."""
+    """Rows of a decoder without a cache, which reruns the prefixes for each token. All rows have equal length."""
 
-    def __init__(self, prefixes: Sequence[Sequence[int]]) -> None:
+    def __init__(self, prefix: Sequence[int], images: int) -> None:
         """One row per image."""
-        self.prefixes = [list(prefix) for prefix in prefixes]
-        self.owners = list(range(len(prefixes)))  # each row's image
+        self.prefixes = [list(prefix) for _ in range(images)]
+        self.owners = list(range(images))  # each row's image
 
     @abstractmethod
     def run(self) -> Tensor:
@@ -81,23 +79,24 @@ class PrefixRows(ABC):
 
 
 class Decoding:
-    """The rows of a batch: caches, lengths, and keys and values of the images."""
+    """The rows of a batch, all of equal length: caches, and keys and values of the images."""
 
     def __init__(
         self,
         text: KeyValueCache,
         decoder: KeyValueCache,
         images: KeyValueCache,
-        lengths: list[int],
+        rows: int,
+        length: int,
         step: Callable[[Decoding, Sequence[int]], Tensor],
     ) -> None:
         self._step = step
         self.text, self.decoder, self.images = text, decoder, images
-        self.lengths = lengths  # cached tokens per row
-        self.hidden: Tensor | None = None  # (R, T) True for keys that are masked in the text tower: padding in a prompt
-        self.layout = RowLayout(range(len(lengths)), len(lengths), text.store.device)
+        self.length = length  # cached tokens of each row
+        self.hidden: Tensor | None = None  # (1, T) True for keys that are masked in the text tower: padding in a prompt
+        self.layout = RowLayout(range(rows), rows, text.store.device)
         for cache in (text, decoder):
-            cache.resize(len(lengths))
+            cache.resize(rows)
 
     @property
     def nbytes(self) -> int:
@@ -112,12 +111,8 @@ class Decoding:
     def keep(self, rows: Sequence[int]) -> None:
         """Row i becomes row ``rows[i]``; images without rows are dropped."""
         owners = [self.layout.owners[row] for row in rows]
-        used = max(self.lengths)
-        self.lengths = [self.lengths[row] for row in rows]
-        self.text.move(rows, used)
-        self.decoder.move(rows, used)
-        if self.hidden is not None:
-            self.hidden = self.hidden[torch.tensor(list(rows), device=self.hidden.device)]
+        self.text.move(rows, self.length)
+        self.decoder.move(rows, self.length)
         self._arrange(owners)
 
     def _arrange(self, owners: list[int]) -> None:

@@ -46,31 +46,28 @@ class FusionDecoder:
 
     @torch.inference_mode()
     def start(
-        self, images: Tensor, prefixes: Sequence[Sequence[int]], rows_per_image: int, length: int
+        self, images: Tensor, prefix: Sequence[int], rows_per_image: int, length: int
     ) -> tuple[FusionRows, Tensor]:
         """Starts with one row per image, from normalised ``images`` (B, 3, S, S): the rows and logits (B, V)."""
-        rows = FusionRows(self, self.network.towers.encode_image(images), prefixes)
+        rows = FusionRows(self, self.network.towers.encode_image(images), prefix, len(images))
         return rows, rows.run()
 
     def next_word(self, image: ImageFeatures, prefixes: Sequence[Sequence[int]]) -> Tensor:
-        """Next-word logits (R, V) after each prefix, for ``image`` features with one row per prefix."""
-        device = image.pooled.device
-        longest = max(len(prefix) for prefix in prefixes) + 1
+        """Next-word logits (R, V) after each prefix, all equally long, for ``image`` features with one row for each."""
         # The end token marks the end of each row; earlier tokens do not attend to it.
-        filled = [[*prefix, self._end] + [self.pad_id] * (longest - len(prefix) - 1) for prefix in prefixes]
-        text = self.network.towers.encode_text(torch.tensor(filled, device=device), all_tokens=True)
+        tokens = torch.tensor([[*prefix, self._end] for prefix in prefixes], device=image.pooled.device)
+        text = self.network.towers.encode_text(tokens, all_tokens=True)
         words = self.network.join(image, text, every_word=True, causal=True).words
         assert words is not None
-        last = torch.tensor([len(prefix) - 1 for prefix in prefixes], device=device)
-        logits: Tensor = self.network.heads[HEAD](words[torch.arange(len(last), device=device), last])
+        logits: Tensor = self.network.heads[HEAD](words[:, tokens.shape[1] - 2])
         return logits.float()
 
 
 class FusionRows(PrefixRows):
     """Rows with their prefixes and images."""
 
-    def __init__(self, decoder: FusionDecoder, image: ImageFeatures, prefixes: Sequence[Sequence[int]]) -> None:
-        super().__init__(prefixes)
+    def __init__(self, decoder: FusionDecoder, image: ImageFeatures, prefix: Sequence[int], images: int) -> None:
+        super().__init__(prefix, images)
         self._decoder, self._image = decoder, image
 
     def run(self) -> Tensor:

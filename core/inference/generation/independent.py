@@ -56,23 +56,21 @@ class _ImageCaptions:
 def search(
     decoder: TokenDecoder,
     images: Tensor,
-    prefixes: Sequence[Sequence[int]],
+    prefix: Sequence[int],
     settings: GenerationSettings,
     ids: SpecialTokens,
 ) -> Iterator[Progress]:
-    """Greedy or sampled captions of ``images`` (B, 3, height, width), after their prefixes; yields after each token."""
+    """Greedy or sampled captions of ``images`` (B, 3, height, width) after ``prefix``; yields after each token."""
     total = settings.max_tokens
     count = settings.captions if settings.search == "sample" else 1
-    state, logits = decoder.start(images, prefixes, count, total)
+    state, logits = decoder.start(images, prefix, count, total)
     rows = [
-        _Row(image, candidate, list(prefix), len(prefix))
-        for image, prefix in enumerate(prefixes)
-        for candidate in range(count)
+        _Row(image, candidate, list(prefix), len(prefix)) for image in range(len(images)) for candidate in range(count)
     ]
     if count > 1:
         state.keep([row.image for row in rows])
         logits = logits.repeat_interleave(count, dim=0)
-    per_image = [_ImageCaptions(count) for _ in prefixes]
+    per_image = [_ImageCaptions(count) for _ in images]
     processors = Processors.of(settings, ids.enders)
     noise = uniform(settings.seed, count, decoder.context) if settings.search == "sample" else None
     while True:

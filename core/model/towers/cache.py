@@ -19,22 +19,16 @@ Pair = tuple[Tensor, Tensor]  # keys and values
 
 @dataclass(frozen=True)
 class CachePosition:
-    """Where a pass writes to the cache: new tokens up to ``end - 1``, or one per row at that row's position."""
+    """Where a pass writes to the cache: new tokens up to ``end - 1``."""
 
     end: int  # positions attended to, the new ones included
-    rows: Tensor | None = None  # (R,) the position of each row if they differ; then one new token per row
 
     def write(self, cache: Pair, key: Tensor, value: Tensor) -> Pair:
         """Stores new keys and values (R, H, L, E). Returns all that can be attended to, (R, H, end, E)."""
         keys, values = cache
-        if self.rows is None:
-            start = self.end - key.shape[2]
-            keys[:, :, start : self.end] = key
-            values[:, :, start : self.end] = value
-        else:
-            index = torch.arange(len(key), device=key.device)
-            keys[index, :, self.rows] = key[:, :, 0]
-            values[index, :, self.rows] = value[:, :, 0]
+        start = self.end - key.shape[2]
+        keys[:, :, start : self.end] = key
+        values[:, :, start : self.end] = value
         return keys[:, :, : self.end], values[:, :, : self.end]
 
 
