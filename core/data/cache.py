@@ -149,7 +149,7 @@ def open_cache(
 ) -> ImageCache | None:
     """The cache of ``files``; None when it would exceed ``budget`` bytes or cannot be written.
 
-    Without ``build`` only an existing cache is opened. ``progress`` may raise to cancel, which leaves no file behind.
+    Without ``build`` only an existing cache is opened. ``progress`` may raise to cancel, which leaves no images behind.
     """
     report = log or (lambda message: None)
     needed_bytes = _estimate(files, decoding) if build else 0

@@ -129,7 +129,7 @@ def test_an_exception_in_progress_cancels_and_leaves_nothing(files: list[str], o
 
     with pytest.raises(StopAskedError):
         open_cache(files, DECODING, PLENTY, progress)
-    assert list(own_cache.iterdir()) == []
+    assert {path.suffix for path in own_cache.iterdir()} <= {".lock"}
 
 
 def test_a_killed_build_leaves_no_damage(files: list[str], own_cache: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_full_disk_falls_back_to_streaming(
     said: list[str] = []
     assert open_cache(files, DECODING, PLENTY, log=said.append) is None
     assert "No space left" in said[0]
-    assert list(own_cache.iterdir()) == []
+    assert {path.suffix for path in own_cache.iterdir()} <= {".lock"}
 
 
 def test_a_folder_that_cannot_be_created_falls_back_to_streaming(files: list[str], own_cache: Path) -> None:
@@ -269,7 +269,7 @@ def test_a_nearly_full_disk_falls_back_to_streaming(
     said: list[str] = []
     assert open_cache(files, DECODING, PLENTY, log=said.append) is None
     assert "0 MiB are free" in said[0]
-    assert list(own_cache.iterdir()) == []
+    assert {path.suffix for path in own_cache.iterdir()} <= {".lock"}
 
 
 def test_without_building_only_existing_caches_are_used(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from core.studies.chain.run import ChainError, run_chain
 from core.studies.study import queue
 from core.studies.study.claiming import StudyError
 from core.studies.study.places import local_place
-from core.studies.study.queue import run_study, steps_of
+from core.studies.study.queue import run_study
 from core.studies.study.results import collect, write_results
 from sdgui.runs.study_status import read_study_folder
 from tests.core.images import write_pairs
@@ -254,7 +254,6 @@ def use(out: StudyDir, name: str, content: bytes) -> None:
         elif name == "measures":
             survives(lambda: out.missing(study, "better", 0))
             survives(lambda: collect(out, study))
-            survives(lambda: steps_of(out, study, study.arm("longer"), 0))
         elif name == "status":
             survives(out.read_status)
             survives(lambda: collect(out, study))
