@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -35,6 +36,15 @@ class Word:
             pass
         for _ in range(times):
             assert self.asked.acquire(timeout=PATIENCE)
+
+
+@pytest.fixture(autouse=True)
+def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """SIGTERM has a handler, as in a trainer; looks are short."""
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.01)
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 def watched(word: Word, *peers: Peer) -> tuple[Watch, list[tuple[str, Failure | None]], threading.Event]:
@@ -70,6 +80,15 @@ def test_the_watch_reacts_to_a_signal_between_polls(monkeypatch: pytest.MonkeyPa
     assert len(left) == 1
 
 
+def test_the_watch_continues_while_all_ranks_may_still_agree() -> None:
+    word = Word()
+    watch, left, _ = watched(word, (1, os.getpid(), own_start_time()))
+    with watch:
+        signal.raise_signal(signal.SIGTERM)
+        word.wait(3)
+    assert not left
+
+
 def test_the_watch_exits_when_ranks_do_not_agree_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "GRACE_SECONDS", 0.0)
     watch, left, ended = watched(Word(), (1, os.getpid(), own_start_time()))
@@ -91,3 +110,15 @@ def test_the_main_thread_handles_an_announced_exit_first(monkeypatch: pytest.Mon
         monkeypatch.setattr(watching, "WORD_SECONDS", 0.0)
         assert ended.wait(PATIENCE)
     assert left == [(GONE_TOLD, failure)]
+
+
+def test_the_watch_ends_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run does once its ranks agreed to end may take its time, and no look is waited for."""
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 1e6)
+    watch, left, _ = watched(Word(), GONE)
+    with watch:
+        watch.allow_slow_exit()
+        watch._thread.join(PATIENCE)
+        assert not watch._thread.is_alive()
+        signal.raise_signal(signal.SIGTERM)
+    assert not left
