@@ -18,7 +18,7 @@ import numpy.typing as npt
 from core.checkpoint.opening import Model, check_downloaded
 from core.data.dataset import open_rows
 from core.data.sources.opening import open_source
-from core.inference.encoder import check_finite, encode_dataset
+from core.inference.encoder import check_finite
 from core.inference.extraction import extract_pairs
 from core.search.errors import IndexFolderError
 from core.search.index.acceleration import Part, describe, layout
@@ -181,13 +181,12 @@ def _bank(reader: IndexReader, bank: str) -> Nearest:
     return Scanned(vectors, [*encoded_parts, *memory], [*names, *(None for _ in memory)])
 
 
-def encode_source(
-    model: Model, name: str, source: str, progress: Progress, keep: bool = False, first: int = 0
-) -> Collection:
+def encode_source(model: Model, name: str, source: str, progress: Progress, first: int = 0) -> Collection:
     """The pairs of ``source`` encoded in memory in float32, such as a run's held-out data.
 
-    ``keep`` caches the features on disk. ``first``: encode only about this many rows of a larger source, evenly
-    spread; ``rest`` of the collection is the number of the others. Raises DataError when ``source`` cannot be read.
+    The features are cached on disk: if ``progress`` raises to cancel, the next call continues. ``first``: encode only
+    about this many rows of a larger source, evenly spread; ``rest`` of the collection is the number of the others.
+    Raises DataError when ``source`` cannot be read.
     """
     encoder = Encoder(model, name)
     towers = model.network.towers
@@ -198,10 +197,7 @@ def encode_source(
         some, model.data, model.network.image_size, towers.tokenize, pad_id=towers.pad_id, progress=progress,
         build_cache=some is opened,
     )  # fmt: skip
-    if keep:
-        features = extract_pairs(model, dataset, progress)
-    else:
-        features = encode_dataset(model.network, dataset, model.runtime, model.batch, progress)
+    features = extract_pairs(model, dataset, progress)
     for vectors in (features.images, features.texts):
         check_finite(vectors, name)
     records = []

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import ConfigDict
 
-from core.checkpoint.opening import open_model
+from core.checkpoint.opening import Model, open_model
 from core.data.errors import ImageError
 from core.inference.relevance import relevance
 from core.search import evaluation, projection
@@ -149,7 +149,16 @@ class SearchSession(Session):
     def _get(self, key: str, progress: Reporter) -> _OpenCollection:
         """The collection of ``key``, opened if it is not in memory."""
         request = _request(key)
-        return self._open.get(key, lambda: _OpenCollection(Searcher(_open_collection(request, progress))))
+        model = None if key in self._open else self._loaded_model(request)
+        return self._open.get(key, lambda: _OpenCollection(Searcher(_open_collection(request, model, progress))))
+
+    def _loaded_model(self, request: CollectionRequest) -> Model | None:
+        """The model of ``request`` from another open collection, such as the first part of the same data."""
+        for key, loaded in self._open.items():
+            other = _request(key)
+            if not other.index and (other.model, other.weights) == (request.model, request.weights):
+                return loaded.collection.encoder.model
+        return None
 
     def query(
         self,
@@ -337,14 +346,15 @@ def _manifest(folder: str) -> Manifest:
     return manifest
 
 
-def _open_collection(request: CollectionRequest, progress: Reporter) -> Collection:
+def _open_collection(request: CollectionRequest, model: Model | None, progress: Reporter) -> Collection:
+    """``model``: of ``request``, if it is loaded already."""
     if request.index:
         return open_index(request.index, progress, request.model, request.weights)
-    progress("loading the model", 0, 0)
-    model = open_model(request.model, request.weights)
+    if model is None:
+        progress("loading the model", 0, 0)
+        model = open_model(request.model, request.weights)
     source = request.data or _held_out(request.model)
-    cached = not request.data or (_is_interpolated(request.model) and not request.first)  # per step and alpha
-    return encode_source(model, request.model, source, progress, keep=cached, first=request.first)
+    return encode_source(model, request.model, source, progress, first=request.first)
 
 
 def _held_out(model: str) -> str:

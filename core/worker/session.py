@@ -70,6 +70,10 @@ class Recent(Generic[Key, Value]):
         """The keys, the least recently used first."""
         return iter(self._values)
 
+    def items(self) -> Iterator[tuple[Key, Value]]:
+        """Keys and values, the least recently used first."""
+        return iter(self._values.items())
+
     def __contains__(self, key: object) -> bool:
         return key in self._values
 

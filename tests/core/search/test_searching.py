@@ -296,8 +296,19 @@ def test_invalid_dates_and_sizes() -> None:
         read_size("large")
 
 
-def test_a_temporary_search_leaves_nothing_on_disk(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: list[object] = []
-    monkeypatch.setattr("core.search.collection.extract_pairs", lambda *what: kept.append(what))
-    found = encode_source(open_model(MODEL, ""), MODEL, str(images / "images"), quiet)
-    assert (len(found.alive), kept) == (48, [])
+def test_a_cancelled_encoding_continues(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A query interrupts the encoding of the rest: no image is encoded twice."""
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))
+    model = replace(open_model(MODEL, ""), batch=8)
+    progress: list[int] = []
+
+    def cancel_after_two_batches(activity: str, done: int, _total: int) -> None:
+        if activity == "encoding images":
+            progress.append(done)
+            if done == 16:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encode_source(model, MODEL, str(images / "images"), cancel_after_two_batches)
+    assert len(encode_source(model, MODEL, str(images / "images"), cancel_after_two_batches).alive) == 48
+    assert progress == [8, 16, 24, 32, 40, 48]

@@ -103,8 +103,12 @@ def test_a_known_caption_shows_the_rank_of_its_image(run: tuple[Path, Path]) -> 
         assert rank == pytest.approx(answer["true_rank"], abs=1)
 
 
-def test_a_part_of_the_data_is_searched_before_the_rest_is_encoded(run: tuple[Path, Path]) -> None:
+def test_a_part_of_the_data_is_searched_before_the_rest_is_encoded(
+    run: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     desk, model, data = SearchSession(), str(run[0]), str(run[1])
+    loaded: list[str] = []
+    monkeypatch.setattr(searching, "open_model", lambda *name: loaded.append(name[0]) or open_model(*name))
     part = desk.open(Heard(), model=model, data=data, first=4)
     assert (part["images"], part["rest"]) == (4, 8)
     rows = desk.query(Heard(), key=part["key"], texts="a red circle")["rows"]
@@ -113,6 +117,7 @@ def test_a_part_of_the_data_is_searched_before_the_rest_is_encoded(run: tuple[Pa
     assert (whole["images"], whole["rest"]) == (12, 0)
     order = [row["path"] for row in desk.query(Heard(), key=whole["key"], texts="a red circle", group=False)["rows"]]
     assert {row["path"] for row in rows} < set(order)
+    assert len(loaded) == 1, "the rest needs no second copy of the model"
     small = desk.open(Heard(), model=model, data=data, first=8)
     assert (small["images"], small["rest"]) == (12, 0), "not worth two requests"
     assert desk.open(Heard(), model=model, first=4)["rest"] == 0, "validation data is cached"
