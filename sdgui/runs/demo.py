@@ -33,6 +33,7 @@ class DemoData(QObject):
     progress = Signal(int, int, str)  # finished, total (0 if unknown), activity
     ready = Signal()
     failed = Signal(str, str)  # a sentence with the remedy, the program's output
+    cancelled = Signal()
 
     def __init__(self, folder: Path, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -101,6 +102,7 @@ class DemoData(QObject):
             process.kill()
             process.waitForFinished(2000)
             process.deleteLater()
+            self.cancelled.emit()
 
     def _read(self) -> None:
         if self._process is None:

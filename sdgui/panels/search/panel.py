@@ -91,6 +91,9 @@ class SearchPanel(Panel):
         self.following.nothing_to_open.connect(self._show_nothing)
         self.view.empty.activated.connect(self._run_empty_action)
         self.following.message_requested.connect(self.message_requested)
+        demo = self._services.demo
+        for signal in (demo.progress, demo.ready, demo.failed, demo.cancelled):
+            signal.connect(self._demo_changed)
 
     # Panel
     def use_run(self, run_id: int) -> None:
@@ -110,6 +113,8 @@ class SearchPanel(Panel):
         if not self._entered:
             self._entered = True
             self._restore()
+            if self._services.demo.making:
+                self._demo_changed()
             make_in_turns(self.view, LATE)
             QTimer.singleShot(0, self, self._begin)  # after the new panel is painted
         else:
@@ -209,7 +214,11 @@ class SearchPanel(Panel):
         source = self.view.source
         if source.target(0) is None and self.sessions[0].facts is None:
             source.show_facts(None)
-            if source.kind == INDEX:
+            if self._services.demo.making and source.kind != INDEX:
+                self._empty_action = source.collection.ask_folder
+                text = "You can search them as soon as they are drawn, or search a folder of your own now."
+                self.view.show_empty("Drawing the demo images", text, "Search a folder …", "Ctrl+Alt+O")
+            elif source.kind == INDEX:
                 self._empty_action = source.popover.open
                 text = "Choose an index, or build one under Index …"
                 self.view.show_empty("No index is chosen", text, "What is searched …")
@@ -227,6 +236,10 @@ class SearchPanel(Panel):
             text = "Every image is encoded once; an index on disk opens at once. Then your query is searched."
             name = "the validation split" if source.kind == HELD_OUT else source.collection.title()
             self.view.show_empty(f"Opening {name}", text)
+
+    def _demo_changed(self, *_: object) -> None:
+        if self.view.source.target(0) is None and self.sessions[0].facts is None:
+            self._show_hint()
 
     def _show_nothing(self, reason: str) -> None:
         self._empty_action = self.view.source.pickers[0].open

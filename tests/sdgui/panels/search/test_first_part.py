@@ -1,10 +1,12 @@
-"""A table is searched in two steps: a first part of its images, then all of them."""
+"""A table is searched in two steps: a first part of its images, then all of them; the demo's once it is drawn."""
 
 from __future__ import annotations
 
+import pytest
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
+from sdgui.panels.search.collection import DATA
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.shared.services import Services
@@ -44,5 +46,30 @@ def test_results_of_the_first_part_are_shown_while_the_rest_is_encoded(
     assert button.text() == f"train.csv · {count(2500)} images"
     assert (worker.count("search_open"), worker.last("search_query")["key"]) == (before + 2, "all")
     assert panel.queries.row_of(0, 10) == 10
+    panel.view.drop.close_threads()
+    panel.view.sides[0].gallery.close_threads()
+
+
+def test_while_the_demo_is_drawn_no_choice_is_missing(
+    qtbot: QtBot, workers: Workers, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sdgui.panels.search.source.included_models", list)
+    making = [True]
+    monkeypatch.setattr(type(services.demo), "making", property(lambda _demo: making[0]))
+    host = QWidget()
+    qtbot.addWidget(host)
+    panel = SearchPanel(services, host)
+    title = panel.view.empty.accessibleName
+    panel.entered()
+    assert title() == "Drawing the demo images"
+    panel.view.source.collection.set_kind(DATA)
+    assert panel.view.source.pickers[0].set_choice(ONE)
+    assert title() == "Drawing the demo images"
+    making[0] = False
+    services.demo.cancelled.emit()
+    assert title() == "No images are chosen"
+    panel.show_source("/images/mine")
+    services.demo.progress.emit(1, 2, "Drawing the demo images")
+    assert title() == "Opening mine", "what was chosen is not replaced"
     panel.view.drop.close_threads()
     panel.view.sides[0].gallery.close_threads()
