@@ -25,20 +25,20 @@ STEPS = (  # action of a button in the rail, title, text
 _WIDTH = 36 * SPACE
 
 
-def start_tour(window: Window) -> None:
+def start_tour(window: Window, takes_focus: bool = True) -> None:
     """Show the first step, instead of any that is shown."""
     parent = window.dialogs.window
     for tour in parent.findChildren(Tour):
         tour.end()
-    Tour(parent).show_step(0)
+    Tour(parent).show_step(0, takes_focus)
 
 
 def offer_tour(window: Window) -> None:
-    """Start the tour unless it was shown before."""
+    """Start the tour unless it was shown before; the user may be typing, and keeps the focus."""
     settings = window.services.settings
     if settings.value(SHOWN) not in (True, "true"):
         settings.setValue(SHOWN, True)
-        start_tour(window)
+        start_tour(window, takes_focus=False)
 
 
 class Tour(QFrame):
@@ -66,7 +66,7 @@ class Tour(QFrame):
         self._column = vbox(self._title, self._text, row, into=self, margins=2 * SPACE)
         window.installEventFilter(self)
 
-    def show_step(self, step: int) -> None:
+    def show_step(self, step: int, takes_focus: bool = True) -> None:
         """Show this step; after the last one the tour ends."""
         if step >= len(STEPS):
             self.end()
@@ -85,7 +85,8 @@ class Tour(QFrame):
         for part in (self._mark, self):
             part.show()
             part.raise_()
-        self._next.setFocus(Qt.FocusReason.OtherFocusReason)
+        if takes_focus:
+            self._next.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def end(self) -> None:
         """Close the card; the focus goes to the window."""

@@ -28,6 +28,10 @@ def test_the_demo_offers_a_tour_once_and_enter_walks_through_it(qtbot: QtBot, op
     window.resize(1280, 720)
     window.start_demo()
     qtbot.waitUntil(lambda: bool(shown(window)))
+    focused = QApplication.focusWidget()
+    assert focused is not None
+    assert not shown(window)[0].isAncestorOf(focused), "what is typed is a query"
+    window.window_actions["tour"].trigger()
     for step, (action, title, _) in enumerate(STEPS):
         (tour,) = shown(window)
         about = button(window, action)
