@@ -28,7 +28,7 @@ from sdgui.panels.search.tabs.map_canvas import OTHER, MapCanvas
 from sdgui.panels.search.tabs.map_points import MapPoints
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.widgets.elided_label import ElidedLabel
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.layouts.boxes import vbox
@@ -131,7 +131,7 @@ class MapPage(QWidget):
         points = MapPoints.of(answer)
         self._set_points(points)
         images, captions = len(points.rows), len(points.texts)
-        contents = f"{count(images)} images" + (f", {count(captions)} captions" if captions else "")
+        contents = count_with_unit(images, "image") + (f", {count_with_unit(captions, 'caption')}" if captions else "")
         better = "; a better one is being computed" if points.method == "PCA" else ""
         self.status.setText(f"{contents} · {points.method}{better} · drag: lasso, Shift+drag: pan, wheel: zoom")
 
@@ -160,9 +160,12 @@ class MapPage(QWidget):
 
     # Colours
     def _groups(self) -> list[int]:
-        """A colour per point."""
-        groups, legend = self._points.colors(str(self.color.currentData() or ""), _COLORED, OTHER)
+        """A colour per point; names and legend follow."""
+        label = str(self.color.currentData() or "")
+        groups, legend = self._points.colors(label, _COLORED, OTHER)
         self._show_legend(legend)
+        named = [(text, color) for text, color in legend if label and color != OTHER and self._points.method != "PCA"]
+        self.canvas.set_names(self._points.group_spots(groups, named))
         return groups
 
     def _recolor(self) -> None:

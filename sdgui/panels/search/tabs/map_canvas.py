@@ -68,6 +68,7 @@ class MapCanvas(QWidget):
         self._groups: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         self._images = 0
         self._marked: list[int] = []
+        self._names: list[pg.TextItem] = []
         self._under = -1
         self._box = _LassoBox()
         self._view = pg.PlotWidget(viewBox=self._box)
@@ -104,6 +105,20 @@ class MapCanvas(QWidget):
         self._draw()
         self.setAccessibleDescription(f"{images} images and {len(positions) - images} captions")
         self.show_all()
+
+    def set_names(self, names: Sequence[tuple[str, Floats]]) -> None:
+        """Write each text above its place (2,), in place of the previous ones."""
+        for item in self._names:
+            self._box.removeItem(item)
+        ground = QColor(theme().color("surface"))
+        ground.setAlpha(200)
+        self._names = [
+            pg.TextItem(text, color=theme().color("text"), anchor=(0.5, 1.2), fill=pg.mkBrush(ground))
+            for text, _ in names
+        ]
+        for item, (_, place) in zip(self._names, names, strict=True):
+            item.setPos(*place.tolist())
+            self._box.addItem(item, ignoreBounds=True)
 
     def set_groups(self, groups: Sequence[int]) -> None:
         """Change the colours of the points."""

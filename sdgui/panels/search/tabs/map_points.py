@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+_GRID = 12  # cells along each side
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,28 @@ class MapPoints:
         table[common] = np.arange(len(common))
         image_colors = table[codes]
         by_row = dict(zip(self.rows.tolist(), image_colors.tolist(), strict=True)) if captions else {}
-        other_count = len(np.unique(codes[codes >= 0])) - len(common)
+        others = [values[code] for code in np.unique(codes[codes >= 0]).tolist() if code not in common]
         common_entries = [(values[code], color) for color, code in enumerate(common)]
-        legend = [*common_entries, *([(f"{other_count} others", other_color)] if other_count else [])]
+        rest = others[0] if len(others) == 1 else f"{len(others)} others"
+        legend = [*common_entries, *([(rest, other_color)] if others else [])]
         return image_colors.tolist() + [by_row.get(row, other_color) for row in self.owners.tolist()], legend
+
+    def group_spots(self, groups: Sequence[int], legend: Iterable[tuple[str, int]]) -> list[tuple[str, Floats]]:
+        """Each text of ``legend`` where the images of its group are densest: (2,)."""
+        image_groups = np.asarray(groups[: len(self.rows)])
+        places = self.places[: len(self.rows)]
+        spots = [(text, places[image_groups == group]) for text, group in legend]
+        return [(text, _densest(members)) for text, members in spots if len(members)]
+
+
+def _densest(places: Floats) -> Floats:
+    """The mean of the points in the fullest cell of a grid over ``places`` (N, 2)."""
+    counts, *edges = np.histogram2d(places[:, 0], places[:, 1], bins=_GRID)
+    cell = np.unravel_index(int(counts.argmax()), counts.shape)
+    low, high = ([ends[number + step] for ends, number in zip(edges, cell, strict=True)] for step in (0, 1))
+    is_inside = ((places >= low) & (places <= high)).all(1)
+    densest: Floats = places[is_inside].mean(0)
+    return densest
 
 
 def _plain(answer: Mapping[str, Any]) -> MapPoints:

@@ -63,6 +63,15 @@ def test_a_map_with_mismatched_parts_is_refused(changed: dict[str, str]) -> None
         large(**changed)
 
 
+def test_a_group_is_named_where_it_is_densest() -> None:
+    places = np.array([(0, 0), (0.1, 0), (0, 0.1), (9, 9), (5, 5), (5, 5)], float)
+    points = MapPoints(places=places, rows=np.arange(5), texts=np.arange(1), owners=np.array([4]))
+    groups = [0, 0, 0, 0, 1, 1]
+    (cat, cats), (dog, dogs) = points.group_spots(groups, [("cat", 0), ("dog", 1), ("cow", 2)])
+    assert (cat, dog, dogs.tolist()) == ("cat", "dog", [5, 5])
+    assert cats.tolist() == pytest.approx([0.1 / 3, 0.1 / 3]), "away from the one far off"
+
+
 def side(**ranks: float) -> dict[str, Any]:
     rows = [
         {"caption": name, "path": f"/{name}.png", "row": 1, "text": 3, "rank": rank} for name, rank in ranks.items()

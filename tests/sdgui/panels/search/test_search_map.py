@@ -180,7 +180,7 @@ def test_a_map_is_requested_when_visible_and_named_on_hover(qtbot: QtBot, page: 
     host.hide()
     host.show()
     assert wanted == [True], "there is one"
-    assert page.status.text().startswith("3 images, 1 captions · t-SNE · drag: lasso")
+    assert page.status.text().startswith("3 images, 1 caption · t-SNE · drag: lasso")
     legend = [child.text() for child in page._legend.findChildren(QLabel) if child.isVisible()]
     assert [text.rpartition("> ")[2] for text in legend] == ["warm", "cold"]
     assert theme().run_color(0).name() in legend[0]
@@ -236,3 +236,14 @@ def test_lassoed_images_are_shown_once_each_and_marked_when_selected(page: MapPa
     assert view(page.canvas) != before
     page.show_map(a_map(("warm", "cold")))
     assert page.gallery.items() == [], "they are other images"
+
+
+def test_groups_are_named_on_the_final_layout(page: MapPage) -> None:
+    page.show_map(a_map(method="PCA"))
+    assert page.canvas._names == [], "groups overlap before it"
+    page.show_map(a_map())
+    assert [item.toPlainText() for item in page.canvas._names] == ["warm", "cold"]
+    assert (page.canvas._names[1].pos().x(), page.canvas._names[1].pos().y()) == (1.0, 1.0)
+    page.color.setCurrentIndex(page.color.findData(""))
+    page.color.activated.emit(0)
+    assert page.canvas._names == []
