@@ -111,8 +111,9 @@ class EvaluationPane(QWidget):
         lines = []
         for color, (side, name) in enumerate(zip(sides, names, strict=True)):
             curve = side["curve"]
-            lines.append(RecallLine(f"{name} text→image", curve["k"], curve[TEXTS], color))
-            lines.append(RecallLine(f"{name} image→text", curve["k"], curve[IMAGES], color, dashed=True))
+            of_model = f"{name} " if len(sides) > 1 else ""
+            lines.append(RecallLine(f"{of_model}text→image", curve["k"], curve[TEXTS], color))
+            lines.append(RecallLine(f"{of_model}image→text", curve["k"], curve[IMAGES], color, dashed=True))
         self.curve.set_lines(lines)
         row = self.way.findData(PAIRS)
         if len(sides) < 2 and row >= 0:
@@ -250,6 +251,8 @@ class RecallCurve(QWidget):
     def set_lines(self, lines: Sequence[RecallLine]) -> None:
         """Show these curves."""
         self._lines = list(lines)
+        rows = 2 if len(lines) > 2 else 1  # a splitter does not ask for the height of wrapped text
+        self._readout.setMinimumHeight(rows * self._readout.fontMetrics().lineSpacing())
         self._draw()
 
     def lines(self) -> list[RecallLine]:

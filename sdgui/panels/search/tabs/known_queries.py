@@ -132,7 +132,8 @@ class KnownModel(HeadedModel):
 
     def heading(self, column: int, role: int) -> object:
         if role == Qt.ItemDataRole.DisplayRole:
-            return [self._query_title, *self._names, "Moved"][column]
+            ranks = self._names if len(self._names) > 1 else ["Rank"]
+            return [self._query_title, *ranks, "Moved"][column]
         if role == Qt.ItemDataRole.ToolTipRole and column > 0:
             if column <= len(self._names):
                 name = self._names[column - 1]

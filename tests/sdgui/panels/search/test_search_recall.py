@@ -27,7 +27,7 @@ def test_the_evaluation_counts_filters_and_links_onwards(qtbot: QtBot) -> None:
     pane.show_sides([side_of({"a": 6, "b": 1, "c": 2})], ["Best"], "yesterday")
     assert pane.count_label.text() == "3 queries · as of yesterday; being re-evaluated"
     assert [pane.way.itemData(row) for row in range(pane.way.count())] == [TEXTS, "image_to_text"]
-    assert [line.name for line in pane.curve.lines()] == ["Best text→image", "Best image→text"]
+    assert [line.name for line in pane.curve.lines()] == ["text→image", "image→text"]
     assert [(line.dashed, line.color) for line in pane.curve.lines()] == [(False, 0), (True, 0)]
     assert [line.recall for line in pane.curve.lines()] == [[0.25, 1.0], [0.5, 1.0]]
     head = pane.table.horizontalHeader()
