@@ -90,7 +90,7 @@ class BeliefHistogram(QWidget):
     def _draw(self) -> None:
         self._draw_bars()
         look = theme()
-        accent, warning = look.colors.accent_text, look.colors.warning
+        accent, warning = look.colors.accent, look.colors.warning
         shuffled_legend = (
             f' <span style="color:{warning}">■</span> known to be shuffled' if self._shuffled is not None else ""
         )

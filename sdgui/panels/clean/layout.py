@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QKeySequence
+from PySide6.QtGui import QAction, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import (
     QCheckBox,
     QHBoxLayout,
@@ -27,7 +27,7 @@ from sdgui.shared.basket import SHORTCUT
 from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
-from sdgui.widgets.formats import count, percent
+from sdgui.widgets.formats import count, count_with_unit, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.over import FOOT, lay_over
@@ -48,7 +48,8 @@ _FILTERS: tuple[tuple[str, Shown], ...] = (
 _KEYS = {Qt.Key.Key_X: True, Qt.Key.Key_Space: False, Qt.Key.Key_U: None}
 _HINT = "X mismatched · Space correct · U unmark · S use suggestion · F2 edit · Enter enlarge · Ctrl+Z undo"
 _UNDER_IMAGES = 5 * SPACE  # the gallery's slider and the keys, above the row of buttons
-_EMPTY = "Choose a run and a data source. Pairs are listed with their match scores, lowest first."
+_EMPTY = "Choose a run and data above. The run ranks the pairs by how well caption and image match, lowest first."
+_NO_RUN = "A run that you trained ranks the pairs by how well caption and image match. There is none to choose yet."
 
 
 class CleanView(QWidget):
@@ -62,6 +63,7 @@ class CleanView(QWidget):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
+        self._train: QAction | None = None
         self._items: dict[tuple[int, bool | None, bool, str], GalleryItem] = {}  # by index and what is shown of it
         self.source = CleanSource(services, self)
         self.strip = ProgressStrip(self)
@@ -212,7 +214,7 @@ class CleanView(QWidget):
             if other_source
             else ""
         )
-        facts += f"{count(ranked_pairs.total)} pairs ranked: {_verdict(ranked_pairs)}"
+        facts += f"{count_with_unit(ranked_pairs.total, 'pair')} ranked: {_verdict(ranked_pairs)}"
         if len(ranked_pairs.pairs) < ranked_pairs.total:
             facts += f" The {count(len(ranked_pairs.pairs))} with the lowest match score are listed."
         if ranked_pairs.shuffled and ranked_pairs.precision is not None:
@@ -236,6 +238,11 @@ class CleanView(QWidget):
             f" · {count(shown_count)} shown"
         )
 
+    def offer_training(self, train: QAction) -> None:
+        """Offer ``train`` while there is no run to rank with."""
+        self._train = train
+        self.empty.activated.connect(lambda: train.trigger() if self.source.run() is None else None)
+
     def show_empty(self, ready: bool, ranking: bool) -> None:
         """Show what the panel is for and the next step."""
         if ranking:
@@ -243,6 +250,8 @@ class CleanView(QWidget):
         elif ready:
             text = "Pairs are listed with their match scores, lowest first."
             self.empty.set_content("Find mislabelled pairs", text, "Rank the pairs", "Ctrl+Shift+R")
+        elif self.source.run() is None and self._train is not None:
+            self.empty.set_content("Find mislabelled pairs", _NO_RUN, "Train the demo", "Ctrl+Alt+D")
         else:
             self.empty.set_content("Find mislabelled pairs", _EMPTY)
         self.stack.setCurrentWidget(self.empty)

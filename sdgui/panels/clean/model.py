@@ -136,6 +136,10 @@ class RankedPairs:
     def _below_threshold(self, pair: Pair) -> bool:
         return pair.bin < self.threshold and pair.key not in self.marks
 
+    @cached_property
+    def has_suggestions(self) -> bool:
+        return any(pair.suggestion for pair in self.pairs)
+
     # Choosing
     def mark(self, pairs: Iterable[Pair], wrong: bool | None) -> dict[Key, bool | None]:
         """Set marks; returns the previous ones, for undo."""

@@ -17,6 +17,7 @@ from core.spec.config import ConfigError, read_config
 from core.spec.run.folder import RunDir
 from sdgui.panels.clean.layout import CleanView
 from sdgui.panels.clean.model import Key, Pair, RankedPairs
+from sdgui.panels.clean.source import NO_RUN
 from sdgui.panels.clean.table import CAPTION
 from sdgui.panels.clean.work import CLEANED, CleanWork, source_key
 from sdgui.shared.basket import Finding
@@ -24,6 +25,7 @@ from sdgui.shared.export.formats import free_path
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
+from sdgui.widgets.actions import Actions
 from sdgui.widgets.drop_target import FileDrop
 from sdgui.widgets.file_dialogs import ask_save
 from sdgui.widgets.formats import count
@@ -64,7 +66,7 @@ class CleanPanel(Panel):
         FileDrop(self, "Rank the pairs of this folder or table").dropped.connect(self.view.source.data.set_source)
         self.view.source.rank_requested.connect(self.rank)
         self.view.source.changed.connect(self._source_changed)
-        self.view.source.refused.connect(lambda sentence: self.view.bar.show_message(warning(sentence)))
+        self.view.source.refused.connect(self._show_refused)
         self.view.empty.activated.connect(self.rank)
         self.view.strip.cancelled.connect(self.work.cancel)
         self.work.progress.connect(
@@ -119,12 +121,14 @@ class CleanPanel(Panel):
 
     def left(self) -> None:
         if self._entered:
-            settings = self._services.settings
-            settings.setValue("clean/source", self.view.source.state())
+            self._services.settings.setValue("clean/source", self.view.source.state())
             self.view.keep_layout()
 
     def refresh(self) -> None:
         self.view.source.model.refresh()
+
+    def set_actions(self, actions: Actions) -> None:
+        self.view.offer_training(actions["train_demo"])
 
     def focus_search(self) -> None:
         self.view.words.setFocus()
@@ -138,6 +142,10 @@ class CleanPanel(Panel):
             self.work.recall(key[0], choice.title, key[1])
         self._recalled = key
         self._update()
+
+    def _show_refused(self, sentence: str) -> None:
+        if sentence != NO_RUN or self.ranked is not None:  # else the empty state says it
+            self.view.bar.show_message(warning(sentence))
 
     # Ranking
     def rank(self) -> None:
@@ -351,8 +359,7 @@ class CleanPanel(Panel):
     def _was_saved(self, answer: SavedPairs) -> None:
         self.view.strip.finish()
         self._saved = str(answer["path"])
-        pair_count = answer["captions"]
-        text = f"{count(pair_count)} pairs saved as {self._saved}. You can use them in a new experiment."
+        text = f"{count(answer['captions'])} pairs saved as {self._saved}. You can use them in a new experiment."
         self.view.bar.show_message(info(text))
         self._update()
 
@@ -380,12 +387,8 @@ class CleanPanel(Panel):
         request, ranked_pairs = self.view.source.request(), self.ranked
         if request is None or ranked_pairs is None or not self.work.run:
             return ""
-        current = (request["run"], source_key(request["data"]))
-        return (
-            ""
-            if current == (self.work.run, source_key(ranked_pairs.data))
-            else f"{self.work.title} on {ranked_pairs.data}"
-        )
+        is_current = (request["run"], source_key(request["data"])) == (self.work.run, source_key(ranked_pairs.data))
+        return "" if is_current else f"{self.work.title} on {ranked_pairs.data}"
 
     def _update(self) -> None:
         """Update counts and which buttons are enabled."""

@@ -62,6 +62,10 @@ class PairsModel(HeadedModel):
         for first, last in runs_of(rows):
             self.dataChanged.emit(self.index(first, 0), self.index(last, self.columnCount() - 1))
 
+    @property
+    def has_suggestions(self) -> bool:
+        return self._ranked is not None and self._ranked.has_suggestions
+
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
         return 0 if parent.isValid() else len(self._indices)
 
@@ -151,6 +155,7 @@ class PairsTable(CopyingTable):
         head.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         for column in range(self.pairs.columnCount()):
             title, sorting, _ = _COLUMNS[column]
+            self.setColumnHidden(column, sorting == "suggestion" and not self.pairs.has_suggestions)
             if sorting in ("caption", "suggestion"):
                 head.setSectionResizeMode(column, QHeaderView.ResizeMode.Stretch)
             else:

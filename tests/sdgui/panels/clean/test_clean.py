@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import RunConfig
@@ -191,11 +192,15 @@ def test_ranking_can_be_cancelled_and_unreadable_data_give_the_reason(qtbot: QtB
 
 
 def test_without_a_run_the_panel_explains_itself(qtbot: QtBot, open_noise: Open) -> None:
-    place = open_noise()
+    place, train = open_noise(), QAction()
+    place.set_actions(cast(Any, {"train_demo": train}))
     place.view.source.model.set_choice(ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32"))
     assert place.view.source.request() is None
-    assert "Choose a run" in place.view.bar.text
     assert not place.view.source.rank.isEnabled()
+    empty = place.view.empty
+    assert (empty._button.text(), place.view.bar.text) == ("Train the demo   Ctrl+Alt+D", "")
+    with qtbot.waitSignal(train.triggered):
+        empty.activated.emit()
 
 
 def test_marking_a_partly_marked_selection_marks_all(qtbot: QtBot, open_noise: Open) -> None:

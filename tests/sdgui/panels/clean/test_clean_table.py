@@ -64,6 +64,18 @@ def test_the_histogram_counts_pairs_below_the_line_as_it_moves(qtbot: QtBot) -> 
     assert histogram.threshold() == 0
 
 
+def test_suggestions_are_shown_when_there_are_some(qtbot: QtBot) -> None:
+    make_application()
+    table = PairsTable()
+    qtbot.addWidget(table)
+    answer = some_pairs()
+    answer["list"][0]["suggestion"] = "d"
+    table.pairs.show_pairs(RankedPairs(answer, {}), [3])
+    assert not table.isColumnHidden(2), "whichever pairs are shown"
+    table.pairs.show_pairs(RankedPairs(some_pairs(), {}), [3])
+    assert table.isColumnHidden(2)
+
+
 def test_selected_rows_are_copied_in_order_one_per_line(qtbot: QtBot) -> None:
     make_application()
     table = PairsTable()
