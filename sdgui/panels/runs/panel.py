@@ -20,12 +20,12 @@ from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message import Message
 
-_EMPTY = ("No run yet", "Launch the experiment to see its curves here.")
+_EMPTY = ("No runs yet", "Launch the experiment to see its curves here.")
 _NEXT_STEPS = {  # action -> title, text and button of the empty state
     "launch": (*_EMPTY, "Launch"),
-    "study": ("No run yet", "Start the study to see the curves of its runs here.", "Show the study"),
+    "study": ("No runs yet", "Start the study to see the curves of its runs here.", "Show the study"),
     "new": (
-        "No run yet",
+        "No runs yet",
         "An experiment is a config; each launch is a run, and its curves are shown here.",
         "New experiment",
     ),

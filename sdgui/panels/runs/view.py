@@ -54,7 +54,6 @@ class TabsView(QWidget):
         self.header = RunHeader(self)
         self.elsewhere = ElsewhereStrip(services.hosts, self)
         self.tabs = QTabWidget(self)
-        self.tabs.setDocumentMode(True)
         self.grid = PlotGrid(self.tabs)
         self.samples = SamplesView(self.tabs)
         self.log = EventLog(self.tabs)

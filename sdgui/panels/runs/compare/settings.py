@@ -18,7 +18,7 @@ from core.spec.reading import excerpt
 from core.spec.run.logged import read_any_config, settings_of
 from core.spec.run.metric_names import higher_is_better
 from core.spec.run.provenance import facts, read_provenance
-from sdgui.panels.runs.table.cells import is_numeric, style_of, text_of, title_of
+from sdgui.panels.runs.table.cells import style_of, text_of, title_of
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.panels.runs.table.reader import cells_of
 from sdgui.shared.tables import CopyingTable, HeadedModel
@@ -41,7 +41,6 @@ class Line:
     title: str
     texts: tuple[str, ...]
     differs: bool
-    numeric: bool
     best: frozenset[int] = frozenset()
 
 
@@ -67,8 +66,7 @@ def compare(store: Store, run_ids: Sequence[int]) -> Comparison:
         style = style_of(field, values)
         texts = tuple(text_of(field, value, style) for value in values)
         differs = any(value != values[0] for value in values)
-        numeric = any(is_numeric(field, value) for value in values)
-        lines.append(Line(title_of(field), texts, differs, numeric, _best(field, values)))
+        lines.append(Line(title_of(field), texts, differs, _best(field, values)))
     lines += _other_lines([store.run(run_id) for run_id in listed_ids])
     return Comparison(tuple(cells[run_id].name for run_id in listed_ids), tuple(lines))
 
@@ -81,7 +79,7 @@ def _other_lines(runs: Sequence[Run]) -> list[Line]:
     for name in dict.fromkeys(name for row in rows for name in row if name not in settings()):
         values = [row.get(name) for row in rows]
         texts = tuple("" if value is None else excerpt(str(value), 200) for value in values)
-        lines.append(Line(name, texts, any(row.get(name) != recorded[0].get(name) for row in recorded), False))
+        lines.append(Line(name, texts, any(row.get(name) != recorded[0].get(name) for row in recorded)))
     return lines
 
 
@@ -97,6 +95,8 @@ def _facts_of(run: Run) -> dict[str, object]:
 
 def _best(field: Field, values: Sequence[object]) -> frozenset[int]:
     is_metric = field.source is Source.METRIC or field.key == "metric"
+    if field.source is Source.METRIC and field.metrics[0].startswith("diag/"):  # neither direction is better
+        return frozenset()
     numbers = [value for value in values if isinstance(value, (int, float))]
     if not is_metric or len(set(numbers)) < 2 or field.kind is not Kind.NUMBER:
         return frozenset()
@@ -142,8 +142,6 @@ class CompareModel(HeadedModel):
             return line.title if column == 0 else line.texts[column - 1]
         if role == Qt.ItemDataRole.ToolTipRole:
             return plain_tip(line.title if column == 0 else line.texts[column - 1])
-        if role == Qt.ItemDataRole.TextAlignmentRole and column and line.numeric:
-            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.FontRole and column - 1 in line.best:
             return theme().font("title")
         if role == Qt.ItemDataRole.ForegroundRole and (column == 0 or not line.differs):
@@ -167,6 +165,7 @@ class ComparePart(QWidget):
         header = self.view.horizontalHeader()
         header.setStyleSheet("QHeaderView { border: none; border-radius: 0; }")
         header.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         header.setDefaultSectionSize(20 * SPACE)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         self.only = QCheckBox("Only what differs", self)

@@ -28,6 +28,8 @@ from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 MOST_POINTS = 20_000
+_RATE = "optim.learning_rate"
+_COLORED = 100  # runs in their own colours while none is ticked
 MOST_AXES = 10
 _NO_AXIS = ("name", "note", "failure", "key", "recipe", "state", "progress", "tag")
 
@@ -142,7 +144,7 @@ class ScatterPart(_Relation):
         return plot
 
     def show_columns(self) -> None:
-        current = self.across.currentData() or "optim.learning_rate", self.upward.currentData() or "metric"
+        current = self.across.currentData() or self._default_x(), self.upward.currentData() or "metric"
         names = [axis.field.name for axis in self.columns.axes]
         for box, name, fallback in ((self.across, current[0], 0), (self.upward, current[1], -1)):
             box.blockSignals(True)
@@ -154,12 +156,20 @@ class ScatterPart(_Relation):
             box.blockSignals(False)
         self._draw()
 
+    def _default_x(self) -> str:
+        """The learning rate, or the first column in which the runs differ if it is the same for all."""
+        axes = sorted(self.columns.axes, key=lambda axis: axis.field.name != _RATE)
+        names = (axis.field.name for axis in axes if axis.ends()[0] < axis.ends()[1])
+        return next((name for name in names if name != "metric"), _RATE)
+
     def _draw(self) -> None:
         by_name = {axis.field.name: axis for axis in self.columns.axes}
         x, y = by_name.get(self.across.currentData()), by_name.get(self.upward.currentData())
         if x is not None and y is not None:
             ticks, colors = self.table.model.ticks, zip(self.columns.run_ids, self.columns.colors, strict=True)
-            self.scatter.show_axes(x, y, self.columns.names, [c if run in ticks else None for run, c in colors])
+            few = not ticks and len(self.columns.run_ids) <= _COLORED
+            shown = [color if few or run in ticks else None for run, color in colors]
+            self.scatter.show_axes(x, y, self.columns.names, shown)
 
     def show_ticks(self) -> None:
         """Other runs are ticked."""

@@ -11,6 +11,8 @@ from PySide6.QtCore import QPointF, Qt, Signal
 from PySide6.QtWidgets import QWidget
 
 from sdgui.panels.runs.relations.axes import Axis
+from sdgui.store.run_table.fields import Kind
+from sdgui.widgets.formats import count_with_unit, duration
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.plot_axes import dress
@@ -38,6 +40,8 @@ class _WordAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
     def tickStrings(self, values: Any, scale: float, spacing: float) -> list[str]:
         if self.axis is not None and self.axis.log:
             return [f"{10.0**value:.3g}" for value in values]
+        if self.axis is not None and self.axis.field.kind is Kind.DURATION:
+            return [duration(value) if value >= 0 else "" for value in values]
         return [f"{value:.6g}" for value in values]
 
 
@@ -79,8 +83,8 @@ class Scatter(QWidget):
             if (around := _around(axis, values[self._plotted_runs])) is not None:
                 show(*around, padding=0)
         left_out = len(names) - len(self._plotted_runs)
-        self._count = f"{len(self._plotted_runs)} runs" + (
-            f"; {left_out} lack one of the two values" if left_out else ""
+        self._count = count_with_unit(len(self._plotted_runs), "run") + (
+            f"; {left_out} {'lacks' if left_out == 1 else 'lack'} one of the two values" if left_out else ""
         )
         self.note.setText(self._count)
         self.setAccessibleDescription(f"{y.title} over {x.title}: {self._count}")

@@ -114,7 +114,7 @@ def _number(field: Field, value: float, style: Style) -> str:
     if style.decimals is not None:
         return f"{style.scale * value:.{style.decimals}f}"
     if isinstance(value, float) and field.source is Source.METRIC:
-        return f"{value:.{_DIGITS - 1}e}"
+        return f"{value:.{_DIGITS - 1}e}" if value else "0"
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 

@@ -20,7 +20,7 @@ from sdgui.widgets.style.theme import theme
 from tests.sdgui.store.run_table.listing import STUDENT, TEACHER
 
 Role = Qt.ItemDataRole
-LINES = (Line("State", ("done", "done"), False, False), Line("loss", ("1.0", "2.0"), True, True, frozenset({0})))
+LINES = (Line("State", ("done", "done"), False), Line("loss", ("1.0", "2.0"), True, frozenset({0})))
 TWO = Comparison(("one", "two"), LINES)
 
 
@@ -45,8 +45,6 @@ def test_a_comparison_has_a_row_per_field_and_a_column_per_run(model: CompareMod
         assert [model.headerData(column, horizontal, int(role)) for column in range(3)] == ["", "one", "two"]
     assert model.headerData(1, Qt.Orientation.Vertical) is None
     assert model.headerData(1, horizontal, int(Role.DecorationRole)) is None
-    right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-    assert each(model, Role.TextAlignmentRole) == [[None] * 3, [None, right, right]]
     assert each(model, Role.FontRole) == [[None] * 3, [None, theme().font("title"), None]], "the best"
     muted = theme().color("muted")
     assert each(model, Role.ForegroundRole) == [[muted] * 3, [muted, None, None]], "what all agree in is pale"
@@ -76,9 +74,7 @@ class Table(QObject):
 
 def compared(_store: object, run_ids: Sequence[int]) -> Comparison:
     texts = tuple(map(str, run_ids))
-    return Comparison(
-        texts, (Line("Run", texts, len(texts) > 1, False), Line("State", ("done",) * len(texts), False, False))
-    )
+    return Comparison(texts, (Line("Run", texts, len(texts) > 1), Line("State", ("done",) * len(texts), False)))
 
 
 def test_the_overlaid_or_else_the_selected_runs_are_compared(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,4 +143,4 @@ def test_only_metrics_missing_in_all_runs_are_omitted(
     assert title_of(metric(TEACHER)) not in lines
     compared = lines[title_of(metric(STUDENT))], lines[rate]
     assert [line.texts for line in compared] == [("", "50.0"), ("", "0.5")]
-    assert [(line.differs, line.numeric) for line in compared] == [(True, True)] * 2
+    assert [line.differs for line in compared] == [True] * 2

@@ -20,6 +20,7 @@ from sdgui.panels.runs.table.part import RunTable
 from sdgui.store.run_table.fields import Kind, metric, setting
 from sdgui.store.store import Store
 from sdgui.widgets.relations.parallel import ParallelCoordinates
+from sdgui.widgets.style.theme import theme
 from tests.sdgui.panels.runs.table.tabling import settle
 from tests.sdgui.store.run_table.listing import TEACHER
 
@@ -227,14 +228,18 @@ def test_columns_are_chosen_saved_and_ticked_runs_are_larger(
     table.show_layout(table.arrangement.with_columns([TEACHER]))
     settle(table)
     assert part.across.currentData() == part.columns.axes[0].field.name, "else the first"
-    sizes = part.scatter._points.data["size"]
+    points = part.scatter._points.data
+    assert {brush.color().name() for brush in points["brush"]} <= {
+        theme().run_color(color).name() for color in part.columns.colors
+    }, "in the colours of their runs while none is ticked"
     table.set_ticks([filled[1][0]])
     part.show_ticks()
-    assert sorted(part.scatter._points.data["size"].tolist()) == [*sizes.tolist()[1:], sizes[0] + 5]
+    sizes = sorted(part.scatter._points.data["size"].tolist())
+    assert sizes == [sizes[0]] * (len(sizes) - 1) + [sizes[0] + 5]
     part.hide()
     table.set_ticks([])
     part.show_ticks()
-    assert max(part.scatter._points.data["size"]) == sizes[0] + 5, "nobody sees it"
+    assert sorted(part.scatter._points.data["size"].tolist()) == sizes, "nobody sees it"
     with qtbot.assertNotEmitted(part.run_chosen):
         part.choose(-1)
         part.choose(len(part.columns.run_ids))
