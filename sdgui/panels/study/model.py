@@ -56,6 +56,11 @@ def number(metric: str, value: float, signed: bool = False) -> str:
     return text if signed else text.lstrip("+")
 
 
+def probability(p: float) -> str:
+    """``0.062``, ``< 0.001``."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def interval(metric: str, mean: Mapping[str, Any], signed: bool = False) -> str:
     """``40.6 [38.1, 43.1]``; a single seed gives only the mean."""
     centre = number(metric, mean["mean"], signed)
@@ -164,7 +169,7 @@ def _holm(results: Mapping[str, Any], network: str) -> dict[tuple[str, str, str]
 def _adjusted(p: float | None) -> Cell:
     if p is None:
         return Cell("–", math.nan, right=False)
-    return Cell(f"{'yes' if p < 0.05 else 'no'} (p = {p:.3f})", p, right=False)
+    return Cell(f"{'yes' if p < 0.05 else 'no'} (p {'' if p < 0.001 else '= '}{probability(p)})", p, right=False)
 
 
 def _paired(metric: str, paired: Mapping[str, Any]) -> list[Cell]:
@@ -175,7 +180,7 @@ def _paired(metric: str, paired: Mapping[str, Any]) -> list[Cell]:
     alone = "one seed" if len(difference["values"]) == 1 else "no spread"
     word = alone if difference["low"] is None else "yes" if is_significant else "no"
     chances = [
-        Cell("–" if paired[p] is None else f"{paired[p]:.3f}", math.nan if paired[p] is None else paired[p])
+        Cell("–" if paired[p] is None else probability(paired[p]), math.nan if paired[p] is None else paired[p])
         for p in ("p_t", "p_exact")
     ]
     first = Cell(interval(metric, difference, signed=True), difference["mean"], f"by seed: {by_seed}", role)

@@ -68,7 +68,7 @@ class StudyPanel(Panel):
         self.toolbar = StudyToolbar(self)
         self.bar = MessageBar(self)
         self.stack = QStackedWidget(self)
-        self.empty = EmptyState("ph.flask", "No study yet", _ABOUT, "Make a study", parent=self.stack)
+        self.empty = EmptyState("ph.flask", "No studies yet", _ABOUT, "New study …", parent=self.stack)
         self.view, self.editor = StudyView(self.stack), StudyEditor(self.stack)
         self._build()
         self._connect()

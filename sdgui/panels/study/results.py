@@ -13,7 +13,7 @@ from typing import Any
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, Qt
 
 from sdgui.panels.study.error_bars import Bar
-from sdgui.panels.study.model import Table, interval, is_share
+from sdgui.panels.study.model import Cell, Table, interval, is_share
 from sdgui.shared.tables import HeadedModel
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
@@ -69,6 +69,8 @@ class ResultsModel(HeadedModel):
             return self.table.columns[column]
         if role == Qt.ItemDataRole.ToolTipRole:
             return plain_tip(self.table.tips[column]) or None
+        if role == Qt.ItemDataRole.TextAlignmentRole and self.table.rows:
+            return _alignment(self.table.rows[0][column])
         return None
 
     def data(self, index: Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
@@ -84,6 +86,10 @@ class ResultsModel(HeadedModel):
         if role == Qt.ItemDataRole.ForegroundRole:
             return theme().color(cell.role) if cell.role else None
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = Qt.AlignmentFlag.AlignRight if cell.right else Qt.AlignmentFlag.AlignLeft
-            return side | Qt.AlignmentFlag.AlignVCenter
+            return _alignment(cell)
         return None
+
+
+def _alignment(cell: Cell) -> Qt.AlignmentFlag:
+    side = Qt.AlignmentFlag.AlignRight if cell.right else Qt.AlignmentFlag.AlignLeft
+    return side | Qt.AlignmentFlag.AlignVCenter

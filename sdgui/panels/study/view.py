@@ -36,6 +36,7 @@ from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 NETWORKS = (("final network (teacher if there is one)", "final"), ("student", "student"), ("teacher", "teacher"))
+_NUMBERS = (1, 4, 5)  # columns of numbers in the list of runs
 _ICONS = {
     "waiting": ("queued", "queued"),
     "training": ("running", "training"),
@@ -97,7 +98,6 @@ class StudyView(QWidget):
         self.note = PlainLabel(results, wordWrap=True, role="small")
         self.split = QSplitter(Qt.Orientation.Vertical, results)
         self.tables = QTabWidget(self.split)
-        self.tables.setDocumentMode(True)
         self.network = StillComboBox(self.tables)
         self.network.setAccessibleName("Network")
         self.network.setToolTip("Network")
@@ -126,10 +126,11 @@ class StudyView(QWidget):
         for tree in (self.runs, self.arms):
             tree.setUniformRowHeights(True)
         self.runs.setRootIsDecorated(False)
+        for column in _NUMBERS:
+            self.runs.headerItem().setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.runs.itemActivated.connect(
             lambda item, _c: self.run_requested.emit(item.data(0, Qt.ItemDataRole.UserRole))
         )
-        self.tabs.setDocumentMode(True)
         top = hbox((self.state, 2), (self.progress, 1))
         vbox(self.about, top, (self.tabs, 1), into=self, spacing=SPACE // 2)
         self.network.activated.connect(lambda _row: self._show_results())
@@ -144,7 +145,7 @@ class StudyView(QWidget):
         self.state.setText(state_text(look))
         self.progress.setMaximum(max(1, len(look.runs)))
         self.progress.setValue(look.done)
-        self.progress.setVisible(bool(look.runs))
+        self.progress.setVisible(look.done < len(look.runs))
         if before is None or before.runs != look.runs or before.folder != look.folder:
             self._show_runs(look.runs)
         if study is not None and (before is None or before.study != study):
@@ -228,7 +229,7 @@ class StudyView(QWidget):
             item.setIcon(2, theme().state_icon(icon))
             item.setToolTip(6, plain_tip(run.message))
             item.setData(0, Qt.ItemDataRole.UserRole, Path(run.folder))
-            for column in (1, 4, 5):
+            for column in _NUMBERS:
                 item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             self.runs.addTopLevelItem(item)
         if 0 <= current_row < self.runs.topLevelItemCount():

@@ -157,6 +157,9 @@ def test_p_values_are_adjusted_for_all_comparisons_of_final_networks() -> None:
     column = list(differences_table(several, "final").columns).index("Significant (Holm)")
     cells = [row[column].text for row in differences_table(several, "final").rows]
     assert cells == ["yes (p = 0.037)", "no (p = 0.060)", "no (p = 0.060)"]
+    tiny = compared(metrics={"test/R@1": {"final": clear | {"p_t": 1e-5}}}, equal_clock={})
+    (row,) = differences_table(tiny, "final").rows
+    assert (row[4].text, row[column].text) == ("< 0.001", "yes (p < 0.001)"), "no p is zero"
     assert [row[column].text for row in differences_table(several, "student").rows] == ["–"]
 
 
