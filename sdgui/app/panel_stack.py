@@ -7,7 +7,7 @@ The selection reaches those that were shown, and a new one as it is shown for th
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QStackedWidget, QWidget
+from PySide6.QtWidgets import QSizePolicy, QStackedWidget, QWidget
 
 from sdgui.panels.registry import PANELS
 from sdgui.shared.panel import Panel, PanelSpec
@@ -29,6 +29,14 @@ class PanelStack(QStackedWidget):
         self._shown_panels: dict[str, Panel] = {}  # of these, those that were shown
         self._selection = Selection()
         self.current = FIRST
+        self.currentChanged.connect(self._size_to_current)
+
+    def _size_to_current(self, current: int) -> None:
+        """Require room for the shown panel only: another one may be wider than this one beside the tree."""
+        kinds = QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
+        for panel in self.panels.values():
+            kind = kinds[panel is self.widget(current)]
+            panel.setSizePolicy(kind, kind)
 
     @property
     def spec(self) -> PanelSpec:

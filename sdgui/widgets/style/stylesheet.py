@@ -138,6 +138,7 @@ QSplitter::handle:vertical { height: 1px; }
 QStatusBar { background: $window; border-top: 1px solid $border; }
 QStatusBar QToolButton { min-height: 16px; max-height: 16px; padding: 1px 6px; }
 QScrollBar { background: transparent; border: none; }
+QAbstractScrollArea::corner { background: transparent; border: none; }
 QScrollBar:vertical { width: 10px; }
 QScrollBar:horizontal { height: 10px; }
 QScrollBar::handle { background: $border; border-radius: 3px; margin: 2px; }
