@@ -37,8 +37,8 @@ def count(number: float) -> str:
 
 
 def count_with_unit(number: int, noun: str) -> str:
-    """``1 GPU``, ``2 GPUs``."""
-    return f"{number} {noun}" + "s" * (number != 1)
+    """``1 GPU``, ``2 GPUs``, ``1 200 images``."""
+    return f"{count(number)} {noun}" + "s" * (number != 1)
 
 
 def free_name(name: str, used_names: Collection[str], separator: str = " ") -> str:

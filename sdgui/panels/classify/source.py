@@ -87,8 +87,11 @@ class ClassifySource(QWidget):
         model.setAlignment(Qt.AlignmentFlag.AlignTop)
         top = hbox((model, 3), (self.data, 2))
         training, column = self.train_data, self.train_label
-        labels = _named("Training data", training.box, self), _named("label column", column, self)
-        hbox(labels[0], (training, 1), labels[1], column, into=self.train_row)
+        labels = _named("Training data", training.box, self), _named("Label", column, self)
+        row = hbox(labels[0], (training, 1), labels[1], column, into=self.train_row)
+        for widget in (*labels, column):  # beside the picker's box, not the facts below it
+            row.setAlignment(widget, Qt.AlignmentFlag.AlignTop)
+            widget.setMinimumHeight(column.sizeHint().height())
         named_boxes = (("&Label", self.label), ("Trai&n on", self.train), ("Meth&od", self.method))
         choices = [widget for text, box in named_boxes for widget in (_named(text, box, self), box)]
         below = hbox(*choices, self.more, None, self.button)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut
 from PySide6.QtWidgets import QTreeWidget, QTreeWidgetItem, QWidget
 
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, count_with_unit
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE
@@ -51,9 +51,9 @@ class BrokenPage(QWidget):
 
 def summary(bad_rows: int, listed_count: int, files: int | None) -> str:
     """The number of broken rows and files, and what has not been checked yet."""
-    rows = f"{count(bad_rows)} rows cannot be used" if bad_rows else "Every row can be used"
+    rows = f"{count_with_unit(bad_rows, 'row')} cannot be used" if bad_rows else "Every row can be used"
     limit_text = f", of which the first {count(listed_count)} are listed" if listed_count < bad_rows else ""
     if files is None:
-        return f"{rows}{limit_text}. Whether every image can be decoded is known after a check (Duplicates)."
-    decoded = f"{count(files)} images cannot be decoded" if files else "every image can be decoded"
+        return f"{rows}{limit_text}. To see whether every image can be decoded, check them in Duplicates and leaks."
+    decoded = f"{count_with_unit(files, 'image')} cannot be decoded" if files else "every image can be decoded"
     return f"{rows}{limit_text}; {decoded}."

@@ -48,6 +48,8 @@ class FiguresPage(QWidget):
         self.values = QTreeWidget(self)
         self.values.setAccessibleName("Values of the label")
         self.values.setHeaderLabels(["Value", "Images", "Share"])
+        for number in (1, 2):
+            self.values.headerItem().setTextAlignment(number, Qt.AlignmentFlag.AlignRight)
         self.values.setRootIsDecorated(False)
         self.values.setUniformRowHeights(True)
         header = self.values.header()

@@ -26,7 +26,7 @@ from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, count_with_unit
 from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.widgets.late_parts import home_of, replace_page
 from sdgui.widgets.layouts.boxes import vbox
@@ -210,7 +210,7 @@ class DataView(QWidget):
         parts = (
             [f"{count(shown_count)} of {count(len(rows))}"]
             if shown_count != len(rows)
-            else [f"{count(shown_count)} images"]
+            else [count_with_unit(shown_count, "image")]
         )
         self.counts.setText(" · ".join([*parts, *([f"{count(out)} excluded"] if out else [])]))
 

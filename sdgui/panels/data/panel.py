@@ -33,7 +33,7 @@ from sdgui.store.records import StoreError
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.drop_target import FileDrop
 from sdgui.widgets.file_dialogs import ask_open, ask_save
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, count_with_unit
 from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Remedy, error, info
 from sdgui.worker.data_verbs import Checked, RowsOpened, RowsPart, SavedSource
@@ -371,7 +371,8 @@ class DataPanel(Panel):
     def _saved(self, saved: SavedSource) -> None:
         self.view.strip.finish()
         path = saved["path"]
-        text = f"{count(saved['images'])} images with {count(saved['captions'])} captions saved as {path}."
+        images, captions = (count_with_unit(saved[name], name.rstrip("s")) for name in ("images", "captions"))
+        text = f"{images} with {captions} saved as {path}."
         self.view.bar.show_message(info(text, remedy=Remedy("Train on it", lambda: self.use(path))))
 
     def _held_out(self, train: str, held_out: str) -> None:

@@ -35,7 +35,6 @@ from sdgui.shared.services import Selection, Services
 from sdgui.store.records import ChangedElsewhereError, Experiment
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.empty_state import EmptyState
-from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
@@ -83,7 +82,7 @@ class DefinePanel(DefiningPanel):
         self.split.setSizes([640, 264])
         self.split.setChildrenCollapsible(True)
         self._empty = EmptyState("ph.sliders-horizontal", *_EMPTY, parent=self)
-        layout = QVBoxLayout()
+        layout = QVBoxLayout(self)
         layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         layout.setSpacing(SPACE)
         layout.addWidget(self.head)
@@ -91,9 +90,9 @@ class DefinePanel(DefiningPanel):
         layout.addWidget(self.hint)
         layout.addWidget(self.advice)
         layout.addWidget(self.sweep_bar)
+        layout.addWidget(self.bar)  # not over the form: that a run's settings are read-only stays true
         layout.addWidget(self.split, 1)
         layout.addWidget(self._empty, 1)
-        lay_over(self, layout, self.bar)
         self._timer = QTimer(self, singleShot=True, interval=_SAVE_AFTER)
         self._timer.timeout.connect(self.save)
         self.form.changed.connect(self._form_changed)

@@ -131,7 +131,7 @@ STARTS = {  # action -> icon, title, what comes of it
     "demo": (
         "ph.magnifying-glass",
         "Search images",
-        "Describe what you look for. The included model searches 2,555 pictograms, drawn in a few seconds.",
+        "Describe what you look for. The included model searches 2\u2009555 pictograms, drawn in a few seconds.",
     ),
     "caption": (
         "ph.closed-captioning",

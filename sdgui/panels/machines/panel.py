@@ -204,7 +204,7 @@ class MachinesPanel(Panel):
 
     def _entries(self) -> list[Entry]:
         waiting = len(self.queue.table.rows.waiting())
-        entries = [Entry(QUEUE, "Queue", f"{waiting} waiting" if waiting else "Nothing waits", "ph.queue")]
+        entries = [Entry(QUEUE, "Queue", f"{waiting} waiting" if waiting else "No queued runs", "ph.queue")]
         for machine in self._machines:
             state, facts = self._hosts.state(machine.name), self._hosts.facts(machine.name)
             icon, role = ("ph.laptop", "text") if machine.is_local else _STATES.get(state.kind, _STATES["off"])

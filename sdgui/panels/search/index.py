@@ -17,7 +17,7 @@ from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.services import Services
 from sdgui.widgets.file_dialogs import ask_folder
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, count_with_unit
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import Message, error, info, warning
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -168,7 +168,9 @@ def _report(folder: str, result: dict[str, Any]) -> Message:
     if "relocated" in result:
         return info(f"{count(result['relocated'])} images of {folder} were relocated.")
     parts = [f"{count(result[name])} {name}" for name in ("added", "changed", "removed", "unchanged") if result[name]]
-    text = f"{Path(folder).name}: {count(result['images'])} images indexed; {', '.join(parts) or 'no change'}."
+    text = (
+        f"{Path(folder).name}: {count_with_unit(result['images'], 'image')} indexed; {', '.join(parts) or 'no change'}."
+    )
     unusable = list(result["bad"])
     if unusable:
         text += f" {count(len(unusable))} cannot be used."

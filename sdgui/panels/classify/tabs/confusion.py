@@ -63,7 +63,7 @@ class MatrixTab(QWidget):
         self.time.hide()
         self.pairs = ClassTable("Most confused pairs", _pair_columns(), "", self)
         self.title = PlainLabel(self, wordWrap=True)
-        self.gallery = Gallery(cache, "Select a cell or a pair to see its images.", self)
+        self.gallery = Gallery(cache, "Click a cell or a pair to see its images, or press Enter in a cell.", self)
         self._tools()
         self._arrange()
         self._connect()

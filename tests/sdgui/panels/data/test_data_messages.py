@@ -148,7 +148,7 @@ def test_a_table_is_replaced_only_after_confirmation_in_the_dialog(
     saved = [(request[2].name, request[5]) for request in requests if request[0] == "save"]
     assert saved == [("mine.csv", False), ("mine.csv", True), ("MINE.CSV", False), ("other.csv", False)]
     panel.work.saved.emit({"path": "/kept.csv", "images": 1, "captions": 2})
-    assert panel.view.bar.text == "1 images with 2 captions saved as /kept.csv."
+    assert panel.view.bar.text == "1 image with 2 captions saved as /kept.csv."
     assert not panel.view.strip.isVisible()
 
 

@@ -77,10 +77,10 @@ def test_broken_rows_are_listed_with_reasons_and_copied(qtbot: QtBot) -> None:
     page.show_broken(5, [("row 3", "<b>no</b> image"), ("row 4", "empty")], None)
     assert page.summary.text() == (
         "5 rows cannot be used, of which the first 2 are listed. "
-        "Whether every image can be decoded is known after a check (Duplicates)."
+        "To see whether every image can be decoded, check them in Duplicates and leaks."
     )
     page.show_broken(2, [("row 3", "<b>no</b> image"), ("row 4", "empty")], [("/p/a.png", "cut off")])
-    assert page.summary.text() == "2 rows cannot be used; 1 images cannot be decoded."
+    assert page.summary.text() == "2 rows cannot be used; 1 image cannot be decoded."
     assert [page.list.topLevelItem(row).text(0) for row in range(page.list.topLevelItemCount())] == [
         "/p/a.png", "row 3", "row 4",
     ]  # fmt: skip

@@ -172,7 +172,7 @@ def test_an_index_is_built_from_the_selection_and_its_end_is_reported(
     }
     sent.done(counts)
     assert (ended, len(finished), [one.isEnabled() for one in buttons]) == (["/made"], 1, [True] * 3)
-    assert (told[-1].level, told[-1].text, told[-1].details) == ("info", "made: 1 images indexed; 1 added.", "read")
+    assert (told[-1].level, told[-1].text, told[-1].details) == ("info", "made: 1 image indexed; 1 added.", "read")
     sheet.move_images.click()
     assert sent[-1] == ("search_relocate", {"folder": "/made", "old": "/old", "new": "/new"})
     sent.done({"relocated": 3})
