@@ -35,7 +35,7 @@ def check_features(features: Tensor, subject: str) -> Tensor:
     matrix, or hold NaN or infinity.
     """
     if features.ndim != 2:
-        raise EvaluationError(f"{subject} must be a matrix of one row each, not of shape {tuple(features.shape)}.")
+        raise EvaluationError(f"{subject} must be a matrix with a row per item, not of shape {tuple(features.shape)}.")
     if features.numel() == 0:
         raise EvaluationError(
             f"there are no {subject} to evaluate (shape {tuple(features.shape)}); check the data source."

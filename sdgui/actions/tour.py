@@ -16,7 +16,7 @@ from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 SHOWN = "tour/shown"
 STEPS = (  # action of a button in the rail, title, text
-    ("search", "Search", "Type what you look for: the included model finds it among the images of the demo."),
+    ("search", "Search", "Describe an image: the included model searches the demo images."),
     ("caption", "Caption", "Drop images of your own here, or try a demo image. Edit and export the captions."),
     ("define", "Define", "An experiment on the demo data is ready. Launch trains it in a few minutes, without a GPU."),
     ("runs", "Runs", "Curves and samples appear here while it trains. Closing the window does not stop a run."),

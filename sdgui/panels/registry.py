@@ -90,10 +90,10 @@ PANELS = (
         panel="DataPanel",
         use="Look at this run's data",
         keys=(
-            ("X", "Exclude the selected images, or take them in again"),
-            ("Ctrl+Z", "Take the last exclusion back"),
+            ("X", "Exclude the selected images, or include them again"),
+            ("Ctrl+Z", "Undo the last exclusion"),
             ("Ctrl+S", "Save what is not excluded as new data"),
-            ("Ctrl+Shift+G", "Draw the views again"),
+            ("Ctrl+Shift+G", "Resample the views"),
         ),
     ),
     PanelSpec(

@@ -239,10 +239,10 @@ class WorkerClient(QObject):
             return
         self._stderr += b"\n" + excerpt(last[:_STDERR_KEPT].decode("utf-8", "replace")).encode()
         self._line.clear()
-        self._end("The worker writes lines that are no replies, and was ended.")
+        self._end("The worker sent invalid output and was stopped.")
 
     def _silent(self, seconds: int) -> None:
-        self._end(f"The worker has not responded for {seconds} s, and was ended.")
+        self._end(f"The worker has not responded for {seconds} s and was stopped.")
 
     def _end(self, message: str) -> None:
         """Kill a process that no longer answers; every open request fails with ``message``."""
@@ -280,7 +280,7 @@ class WorkerClient(QObject):
         if unasked:
             self.lost.emit(message, details)
         for number in lost_requests:
-            self.failed.emit(number, Lost(f"{message} Try again; a new worker is started.", details))
+            self.failed.emit(number, Lost(f"{message} Try again: a new worker starts.", details))
 
     def close(self) -> None:
         """The window closes: leave no process behind. A killed process is gone within milliseconds."""

@@ -52,7 +52,7 @@ _EMPTY = (
     "Choose a table, a folder of images or shards, or drop it here: its images with captions and labels, "
     "duplicates, leaks between splits, broken rows, and what student and teacher will see of it."
 )
-_HINT = "X excludes the selected images · Ctrl+Z takes it back · Space previews · Ctrl+F searches the captions"
+_HINT = "X excludes the selected images · Ctrl+Z undoes · Space previews · Ctrl+F searches the captions"
 _MOST_VALUES = 1000  # of a label, that a list offers
 IMAGES, FIGURES, GROUPS, BROKEN, VIEWS = range(5)
 

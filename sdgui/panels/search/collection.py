@@ -1,4 +1,4 @@
-"""What is searched: a run's validation split, a folder or table, or an index on disk; the same for both models.
+"""The images to search: a run's validation split, a folder or table, or an index on disk; the same for both models.
 
 Flow: the boxes, a folder that is dropped -> ``changed(side)`` -> `sdgui.panels.search.source` makes the targets of it.
 """
@@ -71,8 +71,8 @@ class CollectionBox(QWidget):
         self.kind_box.addItem("Validation split of the run", HELD_OUT)
         self.kind_box.addItem("A folder or a table", DATA)
         self.kind_box.addItem("An index on disk", INDEX)
-        self.kind_box.setAccessibleName("Where to search")
-        self.kind_box.setToolTip("Where to search: a run's validation split, any table or folder, or an index on disk")
+        self.kind_box.setAccessibleName("Images to search")
+        self.kind_box.setToolTip("A run's validation split, any table or folder, or an index on disk")
         self.folder.setToolTip("Choose a folder of images and search in it (Ctrl+Alt+O)")
         self.sheet.setCheckable(True)
         self.sheet.setToolTip("Build, refresh or relocate an index")

@@ -221,7 +221,7 @@ class SearchPanel(Panel):
             elif source.kind == INDEX:
                 self._empty_action = source.popover.open
                 text = "Choose an index, or build one under Index …"
-                self.view.show_empty("No index is chosen", text, "What is searched …")
+                self.view.show_empty("No index is chosen", text, "Search in …")
             elif source.pickers[0].choice() is None:
                 self._show_nothing(
                     "Choose a run or a pretrained model; then search its validation split or any folder."

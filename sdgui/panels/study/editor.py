@@ -90,7 +90,7 @@ class StudyEditor(QWidget):
         form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         rows: list[tuple[str, QWidget, str]] = [
             ("&Name", self.name, "Name of the study and of its folder"),
-            ("A&bout", self.about, "One sentence of description"),
+            ("A&bout", self.about, "One-sentence description"),
             ("Si&ze", self.size_box, "Size of the presets"),
             ("S&teps", self.steps, "Optimiser steps of every arm"),
             ("Bud&gets", self.budgets, "Seconds of training, instead of Steps; each arm is trained once per budget"),

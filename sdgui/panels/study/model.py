@@ -93,7 +93,7 @@ def means_table(results: Mapping[str, Any], network: str) -> Table:
     tips = ["", "Finished seeds", *(f"Mean of {metric} with its 95 % interval" for metric in metrics)]
     return Table(
         ["Arm", "Seeds", *units, "Step", "Training", "Cost"],
-        [*tips, "Mean time of a step", "Mean time of training", "Step time relative to the first arm"],
+        [*tips, "Mean time per step", "Mean training time", "Step time relative to the first arm"],
         rows,
         ["", "", *metrics, "", "", ""],
         by_column=True,

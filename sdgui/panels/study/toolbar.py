@@ -162,7 +162,7 @@ class MachinesButton(QPushButton):
         for title, name in ((_title(HERE), HERE), *((name, name) for name in names)):
             self._add(title, name)
         self.machines.addSeparator()
-        self._add("Any that is free", ANY)
+        self._add("Any free machine", ANY)
         if not names:
             self.machines.addAction("Add others in Machines (Ctrl+4)").setEnabled(False)
 

@@ -130,7 +130,7 @@ def _pretrained_entry(weights: Pretrained, needs: Needs) -> ModelEntry:
     reason = _NO_CAPTIONS if needs == "caption" and not weights.captions else ""
     size = size_text(weights.size)
     availability = (
-        f"downloaded · {size}" if weights.is_downloaded else f"about {size} to download" if size else "to download"
+        f"downloaded · {size}" if weights.is_downloaded else f"downloads about {size}" if size else "not downloaded"
     )
     can = _CAPTIONS if weights.captions else _SEARCHES
     if weights.only_captions:
@@ -140,7 +140,7 @@ def _pretrained_entry(weights: Pretrained, needs: Needs) -> ModelEntry:
         weights.name,
         open_clip_title(weights.name),
         reason,
-        about=f"{availability or 'to download'} · {can}",
+        about=f"{availability or 'not downloaded'} · {can}",
     )
 
 

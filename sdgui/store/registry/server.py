@@ -160,7 +160,7 @@ def registry_error(error: Exception, address: RegistryAddress) -> StoreError:
     if state == "42501":
         return StoreError(
             f"The user {address.url.username or ''} may not use the tables of {address} ({excerpt(reason, 120)}). Its "
-            "administrator grants that as the how-to page on registries says, under Admit a group."
+            "administrator can grant access: see “Add the members of a group” in the how-to page “A group's registry”."
         )
     if state == "55P03" or "lock timeout" in lower:
         return StoreUnavailableError(f"The registry {address} is busy: another window is writing. Try again.")

@@ -124,7 +124,7 @@ class ParallelCoordinates(QWidget):
         if not self.axes:
             painter = QPainter(self)
             painter.setPen(theme().color("muted"))
-            text = "Columns with numbers or a few words become axes; choose some in Columns."
+            text = "Choose columns that have numbers or a few distinct values, under Columns."
             painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignCenter), text)
             return
         if self._all is None:

@@ -144,7 +144,7 @@ def test_the_recipe_of_the_how_to_page_works_for_two_users(postgres: PostgresSer
     for statement in statements:
         postgres.execute(statement)
     postgres.execute("CREATE ROLE eve LOGIN")
-    with pytest.raises(StoreError, match=r"The user eve may not use the tables of .* under Admit a group"):
+    with pytest.raises(StoreError, match=r"The user eve may not use the tables of .* “Add the members of a group”"):
         Store.open(tmp_path / "eve", parse_address(postgres.address("sdgui", "eve")))
     for user in ("ann", "bob"):
         with closing(Store.open(tmp_path / user, parse_address(postgres.address("sdgui", user)))) as store:

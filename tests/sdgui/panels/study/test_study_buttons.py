@@ -42,7 +42,7 @@ def test_several_machines_can_be_ticked_and_exclusive_ones_stand_alone(button: M
     button.machines_chosen.connect(received.append)
     button.machines.aboutToShow.emit()
     texts = [action.text() for action in button.machines.actions() if not action.isSeparator()]
-    assert texts == ["This computer", "r&&d", "far", "Any that is free"]
+    assert texts == ["This computer", "r&&d", "far", "Any free machine"]
     assert ticked(button) == [HERE]
     steps = (
         ("r&d", [HERE, "r&d"], "2 machines"),

@@ -227,7 +227,7 @@ def test_a_downloaded_model_is_marked_and_comes_first(
     pretrained = [entry for entry in chip.popover.lines.entries() if entry.kind == "open_clip"]
     assert (pretrained[0].name, pretrained[0].about) == ("ViT-B-32,openai", "downloaded · 2 MB · search, classify")
     about = {entry.name: entry.about for entry in pretrained}
-    assert about["ViT-B-32,laion2b_s34b_b79k"] == "about 605 MB to download · search, classify"
+    assert about["ViT-B-32,laion2b_s34b_b79k"] == "downloads about 605 MB · search, classify"
     assert "poor for search" in about["coca_ViT-B-32,mscoco_finetuned_laion2b_s13b_b90k"]
 
 

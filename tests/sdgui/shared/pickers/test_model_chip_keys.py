@@ -95,8 +95,8 @@ def test_pretrained_weights_show_abilities_and_download_size(
     assert list(by_tag)[: len(first)] == first
     assert [by_tag[tag].about for tag in ("here", "known", "unknown", "tuned")] == [
         "downloaded \u00b7 605 MB \u00b7 search, classify",
-        "about 4.0 GB to download \u00b7 search, classify, caption",
-        "to download \u00b7 search, classify",
+        "downloads about 4.0 GB \u00b7 search, classify, caption",
+        "not downloaded \u00b7 search, classify",
         "downloaded \u00b7 1 MB \u00b7 Captioning model; poor for search",
     ]
     reasons = {tag: entry.reason for tag, entry in by_tag.items() if entry.reason}

@@ -18,7 +18,7 @@ from sdgui.shared.pickers.model_popover import UNTRAINED, ModelPopover
 
 ONE = ModelEntry("run", "/r/1", "clip · run 1", metric="mean recall 50.0 %", about="today · search")
 TWO = ModelEntry("run", "/r/2", "coca · run 1", "It has not saved a checkpoint yet.")
-THREE = ModelEntry("open_clip", "ViT-B-32,openai", "ViT-B-32 · openai", about="to download")
+THREE = ModelEntry("open_clip", "ViT-B-32,openai", "ViT-B-32 · openai", about="not downloaded")
 BARE = ModelEntry("open_clip", "RN50", "RN50 · no weights")
 GROUPS = [("Recent", []), ("Runs", [ONE, TWO]), ("Pretrained, by open_clip", [THREE]), (UNTRAINED, [BARE])]
 
