@@ -216,7 +216,7 @@ class LoggedRun:
                 if time.monotonic() - self._synced > _SYNC_SECONDS:
                     self._synced = time.monotonic()
                     self._events.sync()
-            if self._run.asked() == "stop":  # from the window or `sdgui-core stop`; acts like Ctrl+C
+            if self._run.pending_request() == "stop":  # from the window or `sdgui-core stop`; acts like Ctrl+C
                 self._run.clear_control()
                 _interrupt()
 

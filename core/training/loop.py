@@ -228,7 +228,7 @@ class Loop:
 
     def check_control(self) -> None:
         """Raises Interrupt when the file ``control`` or a signal requests it."""
-        request = self.run_dir.asked() if self.team.leads else None
+        request = self.run_dir.pending_request() if self.team.leads else None
         if request is None and self._requests.is_set():
             request = self._requests.request if isinstance(self._requests, Requests) else "stop"
         if self._ranks_in_step:

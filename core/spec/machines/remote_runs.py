@@ -310,7 +310,7 @@ class RemoteRuns:
             stamp = run.control.stat().st_mtime_ns
         except FileNotFoundError:
             return
-        request = run.asked()
+        request = run.pending_request()
         if request is None or not record.folder or attached.host is None or attached.last_request == (request, stamp):
             return
         attached.last_request = (request, stamp)

@@ -127,7 +127,7 @@ class RunDir:
         """
         write_whole(self.control, request.encode(), durable=False)
 
-    def asked(self) -> Control | None:
+    def pending_request(self) -> Control | None:
         """The pending request; None without one."""
         try:
             text = read_bytes(self.control, KILOBYTE, root=self.path, error=RunDirError).strip()

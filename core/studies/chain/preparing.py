@@ -44,7 +44,7 @@ def prepare_stage(config: RunConfig, run: RunDir, progress: Progress, work: Call
 
 
 def _requested_action(run: RunDir, signals: Requests) -> str | None:
-    return run.asked() or (signals.request if signals.is_set() else None)
+    return run.pending_request() or (signals.request if signals.is_set() else None)
 
 
 def _run_recorded(run: RunDir, work: Callable[[], None]) -> Outcome:

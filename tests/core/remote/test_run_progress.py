@@ -249,7 +249,7 @@ def test_a_queued_job_is_cancelled_and_a_trainer_is_signalled(run: RunDir) -> No
         cluster = Cluster(RUNS)
         WatchedRun(run, cluster).request(what)
         assert cluster.heard == []
-        assert run.asked() == what
+        assert run.pending_request() == what
         run.clear_control()
     WatchedRun(run, Cluster(None)).request("stop")
     assert not run.control.exists(), "nobody is there to ask"
@@ -263,7 +263,7 @@ def test_a_trainer_that_cleared_the_request_while_starting_is_asked_again(run: R
         watched.request(what)
         run.clear_control()  # as a trainer does when it begins
         watched.progress(lambda: NOW)
-        assert run.asked() == what
+        assert run.pending_request() == what
     run.clear_control()
     write(run, started(400))
     watched.progress(lambda: NOW)

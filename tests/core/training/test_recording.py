@@ -63,11 +63,11 @@ def test_older_requests_to_the_trainer_are_dropped_and_newer_ones_count(run: Run
         run.ask("pause")
         os.utime(run.control, (own_start_time() + seconds,) * 2)
         prepare_run(CONFIG, run)
-        assert run.asked() == asked
+        assert run.pending_request() == asked
     write(run, finished("done"))
     os.utime(run.control, (1.0, 1.0))
     prepare_run(CONFIG, run)
-    assert run.asked() == "pause", "nothing is begun"
+    assert run.pending_request() == "pause", "nothing is begun"
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_a_stop_waits_for_a_trainer_that_is_still_starting(tmp_path: Path, monke
     folder = RunDir(tmp_path)
     folder.create()
     plan = StopPlan(1, folder, asked_seconds=0.0, terminated_seconds=0.0)
-    assert folder.asked() == "stop"
+    assert folder.pending_request() == "stop"
     assert not plan.advance(hurry=True)
     assert plan.now.stage is StopStage.ASKED
     begun = time.time()

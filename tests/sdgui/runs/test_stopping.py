@@ -69,7 +69,7 @@ def test_a_remote_trainer_is_asked_and_nothing_else_is_claimed(tmp_path: Path, e
     assert not plan.advance(), "nothing changes until it ends"
     folder.clear_control()
     plan.advance(hurry=True)
-    assert folder.asked() == "stop", "asked again"
+    assert folder.pending_request() == "stop", "asked again"
     assert (plan.now.stage, plan.now.deadline, plan.now.host, ended) == (StopStage.ASKED, None, "far-away", [])
     button, sentence = stop_text(plan.now)
     assert button == "Stop"
@@ -95,7 +95,7 @@ def test_a_trainer_of_another_user_is_asked_and_nothing_else_is_claimed(
     assert not plan.advance(), "it is not tried again and again"
     folder.clear_control()
     plan.advance(hurry=True)
-    assert folder.asked() == "stop", "asked again"
+    assert folder.pending_request() == "stop", "asked again"
     assert (plan.now.stage, plan.now.deadline, tried) == (StopStage.ASKED, None, [False, False])
     assert "as another user; if it does not stop, end it there" in stop_text(plan.now)[1]
     folder.write_status(replace(own_status(), pid=2**22 + 1))

@@ -70,19 +70,19 @@ def test_a_folder_in_use_is_refused_with_the_holder(run: RunDir) -> None:
 
 
 def test_control_is_requested_seen_and_cleared(run: RunDir) -> None:
-    assert run.asked() is None
+    assert run.pending_request() is None
     run.ask("pause")
-    assert run.asked() == "pause"
+    assert run.pending_request() == "pause"
     run.clear_control()
     run.clear_control()
-    assert run.asked() is None
+    assert run.pending_request() is None
     run.ask("stop")
     run.clear_control(older_than=time.time() - 60)
-    assert run.asked() == "stop"
+    assert run.pending_request() == "stop"
     run.clear_control(older_than=time.time() + 60)
-    assert run.asked() is None
+    assert run.pending_request() is None
     run.control.write_bytes(b"\xffgarbage")
-    assert run.asked() is None
+    assert run.pending_request() is None
 
 
 def test_a_request_does_not_wait_for_the_disk(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_a_request_does_not_wait_for_the_disk(run: RunDir, monkeypatch: pytest.M
     monkeypatch.setattr(os, "fsync", synced.append)
     run.ask("pause")
     run.ask("stop")
-    assert run.asked() == "stop"
+    assert run.pending_request() == "stop"
     assert synced == []
 
 

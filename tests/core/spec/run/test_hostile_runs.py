@@ -95,7 +95,7 @@ def read_run_config(run: RunDir, content: bytes) -> None:
 
 def read_control(run: RunDir, content: bytes) -> None:
     run.control.write_bytes(content)
-    assert run.asked() in (None, "stop", "pause")
+    assert run.pending_request() in (None, "stop", "pause")
     run.clear_control()
 
 

@@ -139,11 +139,11 @@ def test_status_control_and_stderr_are_read_only_from_files_of_the_folder(run: R
     for path, text in ((run.status, whole), (run.control, b"stop"), (run.stderr, b"words")):
         (tmp_path / path.name).write_bytes(text)
         path.symlink_to(tmp_path / path.name)
-    assert (run.read_status(), run.asked(), run.stderr_end()) == (None, None, "")
+    assert (run.read_status(), run.pending_request(), run.stderr_end()) == (None, None, "")
     for path in (run.status, run.control, run.stderr):
         path.unlink()
         os.mkfifo(path)
-    reader = threading.Thread(target=lambda: (run.read_status(), run.asked(), run.stderr_end()), daemon=True)
+    reader = threading.Thread(target=lambda: (run.read_status(), run.pending_request(), run.stderr_end()), daemon=True)
     reader.start()
     reader.join(30)
     assert not reader.is_alive(), "it waits for the pipe"

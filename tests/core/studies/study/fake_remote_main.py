@@ -33,9 +33,9 @@ if arm != "broken" or (study.path / "mended").exists():
         run.write_status(own_status(step, int(steps[0]), "training"))
         events.write(Metrics(step=step, values={"train/loss": 1.0 / step}))
         time.sleep(float(os.environ.get("FAKE_DELAY", "0.01")))
-        while arm == "slow" and not (study.path / "go").exists() and run.asked() is None:
+        while arm == "slow" and not (study.path / "go").exists() and run.pending_request() is None:
             time.sleep(0.02)
-        if run.asked():
+        if run.pending_request():
             events.write(RunFinished(step=step, outcome="stopped"))
             sys.exit(3)
     events.write(RunFinished(step=int(steps[0]), outcome="done"))
