@@ -122,7 +122,7 @@ class PartMaker(Dataset[LoadedPart]):
             texts=self.dataset.some_tokens(rows, chances),
             clean=self.view(clean_view(self.config), epoch, rows, decoded),
             student=views(student_views(self.config)) if self._plan is None or self._plan.needs_views(step) else (),
-            teacher=views(teacher_views(self.config)) if self._plan is None or self._plan.taught(step) else (),
+            teacher=views(teacher_views(self.config)) if self._plan is None or self._plan.is_active(step) else (),
             labels=None if self.labels is None else self.labels.of_rows[torch.from_numpy(rows)],
         )
 

@@ -45,9 +45,11 @@ class Objectives(nn.Module):
         """Loads the result of ``state_dict``, including buffers under older names."""
         self.load_state_dict({current_name("state", name, warn=False): value for name, value in state.items()})
 
-    def active(self, taught: bool) -> Objectives:
-        """The active objectives: until the teacher starts, those that do not learn from a teacher."""
-        return self if taught else Objectives([objective for objective in self if not objective.learns_from_teacher])
+    def active(self, with_teacher: bool) -> Objectives:
+        """All objectives; without a teacher in this step, only those that do not learn from one."""
+        if with_teacher:
+            return self
+        return Objectives([objective for objective in self if not objective.learns_from_teacher])
 
     @property
     def need_teacher(self) -> bool:
@@ -56,7 +58,7 @@ class Objectives(nn.Module):
 
     @property
     def need_views(self) -> bool:
-        """Whether any of them reads the student's further views."""
+        """Whether any of them reads the student's additional views."""
         return any(objective.needs_views for objective in self)
 
     @property

@@ -133,9 +133,9 @@ class DistillCaptions(Objective):
         self.through: Through = captioning.through if captioning.weight > 0 else "decoder"
 
     @classmethod
-    def build(cls, config: ObjectiveConfig, every: ObjectivesConfig) -> Self:
+    def build(cls, config: ObjectiveConfig, all_objectives: ObjectivesConfig) -> Self:
         assert isinstance(config, DistillCaptionsConfig)
-        return cls(config, every.captioning)
+        return cls(config, all_objectives.captioning)
 
     def build_head(self, network: Network) -> nn.Module | None:
         if self.through == "decoder":

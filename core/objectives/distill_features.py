@@ -85,7 +85,7 @@ class DistillFeatures(Objective):
             require_head(self.name, student, teacher)
 
     @property
-    def compares_vectors(self) -> str:
+    def vector_comparison_setting(self) -> str:
         return "weight"
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> FeatureOutputs | None:

@@ -56,7 +56,7 @@ class DistillSimilarity(Objective):
             self.queue = FeatureQueue(self.queue_size, network.towers.embed_dim)
 
     @property
-    def compares_vectors(self) -> str:
+    def vector_comparison_setting(self) -> str:
         return "queue" if self.queue_size > 0 else ""
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:

@@ -35,7 +35,7 @@ class Objective(nn.Module, ABC):
     config_class: ClassVar[type[ObjectiveConfig]]
     needs_text_tokens = False  # whether it reads the state of each word
     needs_patches = False  # whether it reads the last state of each patch
-    needs_views = False  # whether it reads the student's further views
+    needs_views = False  # whether it reads the student's additional views
     needs_prototypes = False  # whether it reads the network's shared prototypes
     learns_from_teacher = False  # whether the teacher's outputs are its targets
     needs_teacher = False  # whether it reads the teacher's outputs, as targets or otherwise
@@ -53,8 +53,8 @@ class Objective(nn.Module, ABC):
         return isinstance(config, cls.config_class)
 
     @classmethod
-    def build(cls, config: ObjectiveConfig, every: ObjectivesConfig) -> Self:
-        """The objective of ``config``; ``every`` has the settings of all, for objectives that share some."""
+    def build(cls, config: ObjectiveConfig, all_objectives: ObjectivesConfig) -> Self:
+        """The objective of ``config``; ``all_objectives`` is for objectives that share settings with others."""
         return cls(config)
 
     def build_shared_head(self, network: Network) -> None:
@@ -71,7 +71,7 @@ class Objective(nn.Module, ABC):
         """Raises ModelError when a trained ``teacher`` lacks outputs that this objective compares; by default never."""
 
     @property
-    def compares_vectors(self) -> str:
+    def vector_comparison_setting(self) -> str:
         """The setting that makes it compare the student's vectors with the teacher's; "" if it does not.
 
         Both then need the same width, and the teacher must be a single network.
@@ -118,5 +118,6 @@ def require_same_length(setting: str, student: Network, teacher: Network) -> Non
     if theirs < ours:
         raise ModelError(
             f"objectives.{setting} compares word by word, but the teacher reads {theirs} tokens and "
-            f"the student {ours}; choose a teacher with that context length, or set it to 0."
+            f"the student {ours}; choose a teacher with a context length of {ours}, or set "
+            f"objectives.{setting} to 0."
         )

@@ -52,7 +52,7 @@ class FrozenTeacher(Teacher):
             network.patch_tokens |= student.patch_tokens
             _check(student, network, objectives)
         for objective in objectives if len(self.networks) > 1 else ():
-            if objective.compares_vectors:
+            if objective.vector_comparison_setting:
                 raise ModelError(
                     f"{_setting(objective)} needs a single teacher, not an ensemble of {len(self.networks)}; name one "
                     "in teacher.checkpoint, or set it to 0."
@@ -83,7 +83,7 @@ def _check(student: Network, teacher: Network, objectives: Iterable[ComparesWith
     if ours.tokenizer_digest != theirs.tokenizer_digest:
         raise ModelError("the teacher has another tokenizer than the student; choose one with the same tokenizer.")
     for objective in objectives:
-        if objective.compares_vectors and ours.embed_dim != theirs.embed_dim:
+        if objective.vector_comparison_setting and ours.embed_dim != theirs.embed_dim:
             raise ModelError(
                 f"{_setting(objective)} compares vectors, but the teacher's embed_dim is {theirs.embed_dim} and the "
                 f"student's {ours.embed_dim}; set it to 0 and distil similarities or logits, or choose a teacher "
@@ -94,7 +94,7 @@ def _check(student: Network, teacher: Network, objectives: Iterable[ComparesWith
 
 def _setting(objective: ComparesWithTeacher) -> str:
     """The setting that makes ``objective`` compare vectors."""
-    return f"objectives.{objective.name}.{objective.compares_vectors}"
+    return f"objectives.{objective.name}.{objective.vector_comparison_setting}"
 
 
 def _adapt_batch(batch: Batch, network: Network) -> Batch:

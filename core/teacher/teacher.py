@@ -26,8 +26,8 @@ class ComparesWithTeacher(Protocol):
     name: str
 
     @property
-    def compares_vectors(self) -> str:
-        """The setting that makes it compare vectors with the teacher's; "" if it does not."""
+    def vector_comparison_setting(self) -> str:
+        """The setting that makes the objective compare vectors with the teacher's; "" if it compares none."""
 
     def check_teacher(self, student: Network, teacher: Network) -> None:
         """Raises ModelError when ``teacher`` cannot provide what the objective compares."""

@@ -67,7 +67,8 @@ class Loop:
         code: CustomCode = NO_CODE,
         callbacks: Callback | None = None,
     ) -> None:
-        self.team, self._ranks_in_step = team, False  # True while all ranks check for requests at the same point
+        self.team = team
+        self._in_lockstep = False  # whether all ranks call ``check_control`` at the same points
         self.config, self.run_dir, self.events, self.heartbeat, self._requests = (
             config,
             run,
@@ -84,7 +85,7 @@ class Loop:
         self.schedules = build_schedules(config, self.total_steps)
         self.optimizer = build_optimizer(config.optim, self.network, depths(self.network))
         self.anchor = Anchor(self.network, config.optim.anchor)
-        self.losses = TrainStep(config, self.parts, self.schedules)
+        self.compute_losses = TrainStep(config, self.parts, self.schedules)
         self.validator = Validator(config, self.parts, events, self._progress)
         self.checkpointing = Checkpointing(config, run, self.parts, self.optimizer, team, self._log)
         self.callbacks, self.device = callbacks or Callback(), self.parts.runtime.device
@@ -99,8 +100,8 @@ class Loop:
         if self.parts.retain:  # before loading a checkpoint
             self._on_first_rank(self.validator.measure_initial)
         self.progress = self.checkpointing.resume()
-        self._saved = self.progress.step or None  # step of the newest checkpoint
-        self._saving: PendingSave | None = None  # its event is not written yet
+        self._saved_step = self.progress.step or None
+        self._pending_save: PendingSave | None = None  # until its event is written
 
     @property
     def step(self) -> int:
@@ -115,7 +116,7 @@ class Loop:
         self._report_start()
         if self.step == 0:
             self.validator.report_initial()
-        self._ranks_in_step = True
+        self._in_lockstep = True
         if self.step and self.progress.score is None and self.validator.due(self.step):  # interrupted before validating
             self._validate_and_save()
         pace = Pace()
@@ -134,10 +135,10 @@ class Loop:
                 self._write_reports()
                 self.heartbeat.update("training", self.step, self.total_steps, self._terminal_note)
                 self._validate_and_save()
-                self._announce_saved()
+                self._report_saved()
                 pace.begin()
         self._write_reports(wait=True)
-        self._announce_saved(wait=True)
+        self._report_saved(wait=True)
         self._on_first_rank(lambda: self.validator.test(self.step))
 
     def _is_reported(self, step: int) -> bool:
@@ -149,9 +150,9 @@ class Loop:
         return fmean(self._operation_counts) if self._operation_counts else 0.0
 
     def _step_with_count(self, batch: Batch) -> dict[str, Tensor]:
-        """A training step. Counts its operations if the device's peak is known and it is one of the first steps.
+        """A training step. If the device's peak is known, counts the operations of the first teacher.every steps.
 
-        Counts teacher.every steps, so that one of them includes the teacher's forward pass.
+        One of them includes the teacher's forward pass.
         """
         if self._peak_flops is None or len(self._operation_counts) == self.schedules.teaching.every:
             return self.train_step(batch)
@@ -176,8 +177,8 @@ class Loop:
         self.anchor.pull(self.optimizer, skipped)
         self.network.clamp_logit_scale()
         if self.teacher is not None:
-            if self.schedules.follows(self.step):
-                self.teacher.update(self.network, float(self.schedules.followed[self.step]), skipped)
+            if self.schedules.updates_teacher(self.step):
+                self.teacher.update(self.network, float(self.schedules.update_momentum[self.step]), skipped)
             report["diag/teacher_momentum"] = torch.tensor(momentum)
         self.optimizer.zero_grad(set_to_none=True)
         lr = torch.tensor(rate, dtype=torch.float64)
@@ -188,23 +189,23 @@ class Loop:
         skipped (1.0 or 0.0, on the device) because losses or norm are not finite.
         """
         self._statistics.remember()
-        losses, report = self.losses(batch, self.step)
+        losses, report = self.compute_losses(batch, self.step)
         local_losses = torch.stack(list(losses.values()))
         local_losses.sum().backward()
         norm = full_tensor(nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optim.clip_norm or math.inf))
         weighted = mean_over_ranks(local_losses.detach())
         names = [f"train/{name}" for name in losses]
         skipped = self._guard.is_not_finite(self.step, names, weighted, norm)
-        if self.optimizer.defaults["fused"]:  # with found_inf it changes nothing
+        if self.optimizer.defaults["fused"]:  # where it is 1, the optimiser changes nothing
             self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
         self._statistics.restore(skipped)
         return weighted.sum(), report, norm, skipped
 
-    def leave(self) -> None:
-        """Saves when interrupted, unless this step was saved already."""
-        if self._saved != self.step:
+    def save_if_needed(self) -> None:
+        """Saves the state of an interrupted run, unless this step is saved already."""
+        if self._saved_step != self.step:
             self.save()
-        self._announce_saved(wait=True)
+        self._report_saved(wait=True)
 
     def save(self) -> None:
         """Saves the complete state after this step."""
@@ -212,26 +213,26 @@ class Loop:
         self._log_skipped(self._guard.take_numbers())
         self.heartbeat.update("saving", self.step, self.total_steps)
         self.events.sync()
-        self._announce_saved(wait=True)  # one at a time
-        self._saving = self.checkpointing.save(self.progress)
-        self._saved = self.step
-        self._announce_saved()
+        self._report_saved(wait=True)  # one at a time
+        self._pending_save = self.checkpointing.save(self.progress)
+        self._saved_step = self.step
+        self._report_saved()
 
-    def _announce_saved(self, wait: bool = False) -> None:
+    def _report_saved(self, wait: bool = False) -> None:
         """Writes the event of a checkpoint once it is saved. Raises CheckpointError when saving failed."""
-        saving = self._saving
-        if saving is None or not (wait or saving.is_done):
+        save = self._pending_save
+        if save is None or not (wait or save.is_done):
             return
-        self._saving = None
-        name, best = saving.result()
-        self.events.write(CheckpointSaved(step=saving.step, name=name, best=best, network=saving.network))
+        self._pending_save = None
+        name, best = save.result()
+        self.events.write(CheckpointSaved(step=save.step, name=name, best=best, network=save.network))
 
     def check_control(self) -> None:
         """Raises Interrupt when the file ``control`` or a signal requests it."""
         request = self.run_dir.pending_request() if self.team.leads else None
         if request is None and self._requests.is_set():
             request = self._requests.request if isinstance(self._requests, Requests) else "stop"
-        if self._ranks_in_step:
+        if self._in_lockstep:
             request = self.team.agree_on_request(request)
         if request is not None:
             raise Interrupt("paused" if request == "pause" else "stopped")
@@ -241,9 +242,8 @@ class Loop:
         if self.validator.due(self.step):
             self._write_reports(wait=True)
             progress = self.schedules.progress(self.step)
-            improved = self.progress.record_score(
-                *self._on_first_rank(lambda: self.validator.validate(self.step, progress))
-            )
+            score, network = self._on_first_rank(lambda: self.validator.validate(self.step, progress))
+            improved = self.progress.record_score(score, network)
             self.callbacks.on_validation(self.step, self.validator.values)
         if improved or self.step == self.total_steps or any(self.step % steps == 0 for steps in self._save_intervals):
             self.save()
@@ -252,16 +252,16 @@ class Loop:
         """The result of ``call`` on rank 0, with unsharded weights; if weights are sharded, all ranks call it."""
         if self.team.size == 1:
             return call()
-        blocks = not self.team.sharded or self.config.objectives.captioning.weight > 0
-        with unsharded_parts(self.parts.student, self.teacher, blocks):
+        with_blocks = not self.team.sharded or self.config.objectives.captioning.weight > 0
+        with unsharded_parts(self.parts.student, self.teacher, with_blocks):
             if self.team.sharded:
                 result = call()
                 return self.team.on_first_rank(lambda: result)
-            self._ranks_in_step = False
+            self._in_lockstep = False
             try:
                 return self.team.on_first_rank(call)
             finally:
-                self._ranks_in_step = True
+                self._in_lockstep = True
 
     def _report_start(self) -> None:
         runtime, provenance = self.parts.runtime, dict[str, Any]()
@@ -315,7 +315,7 @@ class Loop:
 
         def attempt(size: int) -> None:
             moments = [torch.empty_like(p) for p in without_state for _ in range(2)]  # a step allocates them too
-            losses, _ = self.losses(batch.first(size), self.step)
+            losses, _ = self.compute_losses(batch.first(size), self.step)
             torch.stack(list(losses.values())).sum().backward()
             self.optimizer.zero_grad(set_to_none=True)
             del moments

@@ -137,7 +137,7 @@ def _train_and_record(
                     watch.allow_slow_exit()
                     outcome = interrupt.outcome
                     if loop is not None:
-                        loop.leave()
+                        loop.save_if_needed()
                 team.on_first_rank(lambda: _finish(events, loop, outcome))
                 return outcome
             except Exception as error:

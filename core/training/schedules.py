@@ -43,7 +43,7 @@ class Schedules:
     learning_rate: Values
     weight_decay: Values
     momentum: Values  # the share of the teacher kept in a step
-    followed: Values  # the share kept since its last update, at updates
+    update_momentum: Values  # at updates: the share kept since the last update
     objectives: Mapping[str, ObjectiveSchedule]
 
     @property
@@ -51,7 +51,7 @@ class Schedules:
         """Learning rate, weight decay and the teacher's momentum."""
         return self.learning_rate, self.weight_decay, self.momentum
 
-    def follows(self, step: int) -> bool:
+    def updates_teacher(self, step: int) -> bool:
         """Whether the teacher is updated after ``step``: before each step in which it is active, and at the end."""
         return (step + 1) % self.teaching.every == 0 or step == self.total_steps
 
@@ -73,7 +73,7 @@ def build_schedules(config: RunConfig, total_steps: int) -> Schedules:
         learning_rate=learning_rates(config.optim, total_steps),
         weight_decay=constant(config.optim.weight_decay, total_steps),
         momentum=momentum,
-        followed=over_intervals(momentum, plan.every),
+        update_momentum=over_intervals(momentum, plan.every),
         objectives={name: objective_schedule(objective, total_steps) for name, objective in config.objectives},
     )
 

@@ -1,4 +1,4 @@
-"""Training of a config in a run folder.
+"""Trains a config in a run folder.
 
 Flow: ``python -m core train`` calls ``train``. It claims the run folder, trains with ``core.training.loop``, and
 records the outcome.
@@ -18,7 +18,7 @@ from core.spec.run.folder import RunDir
 from core.training.errors import Interrupt
 from core.training.loop import Loop
 from core.training.progress import Heartbeat
-from core.training.team.recording import disk_full, open_events, prepare_run, record_failure
+from core.training.team.recording import disk_full_error, open_events, prepare_run, record_failure
 from core.training.team.signals import signals_as_requests
 
 
@@ -32,15 +32,16 @@ def train(
 ) -> Outcome:
     """Trains ``config`` in ``run``, from its newest checkpoint if one exists; returns the outcome.
 
-    ``use``: for code that changed since the run began. ``objects``: objects that the config names as ``python:NAME``.
+    ``use``: what to do if custom code has changed since the run began. ``objects``: those that the config names as
+    ``python:NAME``.
     Raises UserError, after recording the failure in ``events.jsonl``; RunDirError without recording it when the folder
     is in use, belongs to another config or cannot be written.
     """
     run.create()
     lock = run.claim()
     try:
-        if finished := prepare_run(config, run):
-            return finished
+        if earlier_outcome := prepare_run(config, run):
+            return earlier_outcome
         with Heartbeat(run, quiet) as heartbeat:
             code = CustomCode(run, objects, started=True)
             return _train_and_record(config, run, heartbeat, open_events(run), use, code, Callbacks(callbacks))
@@ -57,7 +58,6 @@ def _train_and_record(
     code: CustomCode,
     callbacks: Callback,
 ) -> Outcome:
-    """Trains, and records the outcome."""
     loop: Loop | None = None
     try:
         with signals_as_requests() as requests:
@@ -69,17 +69,17 @@ def _train_and_record(
             except Interrupt as interrupt:
                 outcome = interrupt.outcome
                 if loop is not None:
-                    loop.leave()
+                    loop.save_if_needed()
         events.write(RunFinished(step=loop.step if loop else 0, outcome=outcome))
         events.sync()
         callbacks.on_end(outcome)
         return outcome
     except OSError as error:
-        full = disk_full(run, error)
-        record_failure(events, loop.step if loop else 0, full or error)
-        if full is None:
+        disk_full = disk_full_error(run, error)
+        record_failure(events, loop.step if loop else 0, disk_full or error)
+        if disk_full is None:
             raise
-        raise full from error
+        raise disk_full from error
     except Exception as error:
         record_failure(events, loop.step if loop else 0, error)
         raise

@@ -55,8 +55,8 @@ class TrainStep:
 
     def __call__(self, batch: Batch, step: int) -> tuple[Losses, Report]:
         """The weighted losses of ``batch`` in ``step`` (from 1), and unweighted losses and diagnostics to report."""
-        teacher = self._teacher if self._schedules.teaching.taught(step) else None
-        objectives = self._objectives.active(taught=teacher is not None or self._teacher is None)
+        teacher = self._teacher if self._schedules.teaching.is_active(step) else None
+        objectives = self._objectives.active(with_teacher=teacher is not None or self._teacher is None)
         objectives.begin_step(self._network, self._schedules.at(step))
         seed_step(seed_of(self._seed, step, STEP), seed_of(self._seed, step, STEP, 1 + rank()))
 

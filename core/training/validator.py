@@ -26,12 +26,12 @@ class Validator:
 
     def __init__(self, config: RunConfig, parts: Assembly, events: EventWriter, progress: Progress) -> None:
         self._config, self._parts, self._events, self._progress = config, parts, events, progress
-        # Numbers are those of `evaluate`, in fp32; but blocks whose weights are split compute in the run's precision.
-        self._split = config.runtime.shard > 1
-        self._runtime = parts.runtime if self._split else Runtime(parts.runtime.device, "fp32")
+        # In fp32, like `evaluate`; sharded blocks compute in the run's precision.
+        self._is_sharded = config.runtime.shard > 1
+        self._runtime = parts.runtime if self._is_sharded else Runtime(parts.runtime.device, "fp32")
         self._every = config.validation.every_steps or parts.loader.steps_per_epoch
         self.values: dict[str, float] = {}  # the metrics of the last validation
-        self._initial: dict[str, float] = {}  # what the initial network has on validation and retained data
+        self._initial: dict[str, float] = {}  # metrics of the initial network on validation and retained data
 
     def due(self, step: int) -> bool:
         """Whether the networks are validated after ``step``."""
@@ -56,9 +56,9 @@ class Validator:
         return values
 
     def validate(self, step: int, progress: float) -> tuple[float, str]:
-        """Write the events of a validation; returns its score, and the network that it is of.
+        """Write the events of a validation; returns the best score, and the network that has it.
 
-        ``progress`` (0 to 1) is how much of training is done: the score where nothing else can be one.
+        ``progress`` (0 to 1) is the completed share of training: the score if no metric can be.
         """
         dataset = self._parts.val
         assert dataset is not None
@@ -82,7 +82,7 @@ class Validator:
     def evaluate(self, dataset: PairDataset, split: str, step: int) -> tuple[dict[str, float], dict[str, Features]]:
         """Metrics of student and teacher on ``dataset``, named after ``split``; and their features."""
         networks, runtime, batch = self._networks(), self._runtime, self._config.validation.batch_size
-        with nullcontext() if self._split else full_precision(runtime.device):  # no TF32 either
+        with nullcontext() if self._is_sharded else full_precision(runtime.device):  # no TF32 either
             values, features = validate(
                 networks, dataset, runtime, split, batch, self._progress, self._config.data.label
             )
@@ -93,6 +93,6 @@ class Validator:
             return values, features
 
     def _networks(self) -> dict[str, Network]:
-        """The networks that change; a teacher that does not was evaluated when it was trained."""
+        """The student, and a teacher that follows it; a frozen teacher was evaluated when it was trained."""
         student, teacher = self._parts.network, self._parts.teacher
         return {"student": student} | ({"teacher": teacher.network} if teacher is not None and teacher.moves else {})

@@ -59,7 +59,12 @@ def train(run: RunDir, options: argparse.Namespace) -> int:
             return 1
         events.write(Metrics(step=step, values={"train/loss": loss_at(step), "train/lr": 0.1}))
         run.write_status(own_status(step, options.steps, "training", (options.steps - step) * options.delay))
-        while step == SAVE_EVERY and options.wait_in and run.path.name.startswith(options.wait_in) and not run.pending_request():
+        while (
+            step == SAVE_EVERY
+            and options.wait_in
+            and run.path.name.startswith(options.wait_in)
+            and not run.pending_request()
+        ):
             time.sleep(0.01)
         asked = None if options.deaf else run.pending_request()
         if step % SAVE_EVERY == 0 or asked or step == options.steps:

@@ -16,15 +16,15 @@ class Teaching:
     """The steps of a run, numbered from 1, that use its teacher."""
 
     every: int  # the teacher is used in multiples of this
-    untaught_views: bool  # whether an objective without a teacher reads the student's additional views
+    views_without_teacher: bool  # whether an objective without a teacher reads the student's additional views
 
-    def taught(self, step: int) -> bool:
+    def is_active(self, step: int) -> bool:
         """Whether ``step`` uses the teacher, if there is one."""
         return step % self.every == 0
 
     def needs_views(self, step: int) -> bool:
         """Whether ``step`` needs the student's additional views."""
-        return self.untaught_views or self.taught(step)
+        return self.views_without_teacher or self.is_active(step)
 
     def reported(self, step: int, interval: int) -> bool:
         """Whether ``step`` is reported, once in ``interval`` steps.
@@ -34,16 +34,16 @@ class Teaching:
         """
         if interval < self.every:
             return step % interval == 0
-        return self.taught(step) and step % interval < self.every
+        return self.is_active(step) and step % interval < self.every
 
 
 def teaching(config: RunConfig) -> Teaching:
     """The plan of ``config``; without a teacher all steps are the same."""
     teacher = config.teacher
     if not teacher.traits.exists:
-        return Teaching(1, untaught_views=True)
-    untaught_views = any(
+        return Teaching(1, views_without_teacher=True)
+    views_without_teacher = any(
         objective.weight > 0 and objective.reads_views() and not objective.learns_from_teacher
         for _, objective in config.objectives
     )
-    return Teaching(teacher.every, untaught_views)
+    return Teaching(teacher.every, views_without_teacher)

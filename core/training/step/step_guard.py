@@ -1,6 +1,6 @@
 """Steps with non-finite losses or gradients: skipped on the device, reported with the next metrics.
 
-Flow: in each step the loop passes losses and gradient norm; the flag goes to optimiser and teacher without
+Flow: in each step the loop passes losses and gradient norm; a flag goes to optimiser and teacher without
 synchronisation. With each report the loop takes these numbers, ``core.training.step.reports`` copies them, and
 ``skipped`` yields the skipped steps. The optimiser protects parameters; running statistics change in the forward pass
 already, and ``RunningStatistics`` restores them.

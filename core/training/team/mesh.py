@@ -15,9 +15,9 @@ from core.training.team.team import Team
 
 
 def shard_parts(student: StudentStep, teacher: Teacher | None, team: Team, shard: int) -> None:
-    """Put the ``student``'s step on a mesh of ``team``'s ranks, and a teacher that follows it where weights are split.
+    """Shards or replicates the ``student``'s step over ``team``'s ranks; with sharded weights also a moving teacher.
 
-    A teacher that shares the student's towers, and a frozen one, are repeated by every rank.
+    A teacher that shares the student's towers, and a frozen one, are replicated on every rank.
     """
     if team.size == 1:
         return
@@ -33,16 +33,16 @@ def shard_parts(student: StudentStep, teacher: Teacher | None, team: Team, shard
 
 
 @contextmanager
-def unsharded_parts(student: StudentStep, teacher: Teacher | None, blocks: bool) -> Iterator[None]:
-    """Context in which everything but the blocks of student and teacher is unsharded.
+def unsharded_parts(student: StudentStep, teacher: Teacher | None, with_blocks: bool) -> Iterator[None]:
+    """Context in which student and teacher are unsharded; their transformer blocks only ``with_blocks``.
 
-    Without ``blocks`` these stay split and are gathered as they are called; what reads their parts (decoding captions
-    with a cache) needs them whole.
+    Blocks that stay sharded are gathered when they are called. Caption decoding with a cache reads parts of blocks, and
+    so needs them unsharded.
     """
     from core.ranks.sharding import unsharded  # noqa: PLC0415  (needless in one process)
 
     follower = teacher.network if teacher is not None and teacher.moves else None
     networks = [student.network, *([follower] if follower is not None else [])]
-    blocks_called = [] if blocks else [block for network in networks for block in network.blocks()]
+    blocks_called = [] if with_blocks else [block for network in networks for block in network.blocks()]
     with unsharded(student, follower, called=blocks_called):
         yield

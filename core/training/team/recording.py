@@ -42,7 +42,7 @@ def prepare_run(config: RunConfig, run: RunDir) -> Outcome | None:
         # Removes requests left by a killed trainer; those since the start of this one stay.
         run.clear_control(older_than=own_start_time())
     except OSError as error:
-        raise disk_full(run, error) or run.unwritable(error) from error
+        raise disk_full_error(run, error) or run.unwritable(error) from error
     return None
 
 
@@ -51,10 +51,10 @@ def open_events(run: RunDir) -> EventWriter:
     try:
         return EventWriter(run.events)
     except OSError as error:
-        raise disk_full(run, error) or run.unwritable(error) from error
+        raise disk_full_error(run, error) or run.unwritable(error) from error
 
 
-def disk_full(run: RunDir, error: OSError) -> TrainingError | None:
+def disk_full_error(run: RunDir, error: OSError) -> TrainingError | None:
     """The error for a full disk; None if ``error`` is another error."""
     if error.errno not in _FULL:
         return None

@@ -170,7 +170,7 @@ class ViewMaker:
         clean, further, teacher_only = clean_view(self.config), student_views(self.config), teacher_views(self.config)
         sees_clean = taught and not views.shared and not teacher_only
         every = self.config.teacher.every if taught else 1
-        often = 1 if teaching(self.config).untaught_views else every
+        often = 1 if teaching(self.config).views_without_teacher else every
         is_shared = sees_clean and views.clean.keep == 1.0 and every == 1
         yield _PlannedView("Clean", "both" if is_shared else "student", clean)
         local = [view for view in further if view.local]

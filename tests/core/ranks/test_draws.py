@@ -30,7 +30,7 @@ def test_dropout_differs_by_rank_and_other_draws_agree(tmp_path: Path) -> None:
                 loop.train_step(batch)
             if first == 0:
                 loop.save()
-                loop.leave()
+                loop.save_if_needed()
         return own, shared
 
     (own_0, shared_0), (own_1, shared_1) = over_ranks(2, lambda team: drawn(team, 0, 2))

@@ -75,7 +75,7 @@ def test_a_checkpoint_written_in_a_thread_has_the_state_of_its_step(tmp_path: Pa
         weights = weights_of(loop)
         loop.save()
         expected = steps_of(loop, 2)
-        loop.leave()
+        loop.save_if_needed()
     events = EventReader(tmp_path / "run" / "events.jsonl").read_all()
     assert [event.step for event in events if isinstance(event, CheckpointSaved)] == [2, 4]
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000004")

@@ -48,7 +48,7 @@ def test_conditions_that_end_a_run_after_a_step(
 
     team = SimpleNamespace(leads=leads, agree_on_request=agree)
     own: Any = SimpleNamespace(
-        run_dir=SimpleNamespace(asked=lambda: file), team=team, _requests=asked, _ranks_in_step=in_step
+        run_dir=SimpleNamespace(pending_request=lambda: file), team=team, _requests=asked, _in_lockstep=in_step
     )
     if outcome is None:
         Loop.check_control(own)

@@ -120,7 +120,7 @@ def test_leaving_a_run_waits_for_its_checkpoint(
 
     def pause(loop: Loop) -> None:
         check(loop)
-        if loop._ranks_in_step and loop.step == 3:
+        if loop._in_lockstep and loop.step == 3:
             raise Interrupt("paused")
 
     monkeypatch.setattr(Loop, "check_control", pause)

@@ -20,7 +20,7 @@ from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.processes import own_start_time
 from core.training.errors import TrainingError
 from core.training.team import recording
-from core.training.team.recording import disk_full, open_events, prepare_run, record_failure, record_refusal
+from core.training.team.recording import disk_full_error, open_events, prepare_run, record_failure, record_refusal
 from core.training.team.signals import AGAIN_SECONDS, signals_as_requests
 
 CONFIG = preset_config("clip", "tiny")
@@ -114,7 +114,7 @@ def test_an_unwritable_folder_is_reported_with_the_reason(
     monkeypatch.setattr(recording.Lifecycle, "read", refuse)
     with pytest.raises(kind, match=said):
         prepare_run(CONFIG, run)
-    assert (disk_full(run, OSError(number, "")) is None) == (number == errno.EACCES)
+    assert (disk_full_error(run, OSError(number, "")) is None) == (number == errno.EACCES)
 
 
 def last(run: RunDir) -> RunFailed:

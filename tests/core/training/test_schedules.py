@@ -55,7 +55,7 @@ def test_reports_fall_on_teacher_steps() -> None:
     """So that the sum of the losses is of the same losses in each; once in an interval all the same."""
 
     def reported(interval: int, every: int) -> list[int]:
-        plan = Teaching(every, untaught_views=False)
+        plan = Teaching(every, views_without_teacher=False)
         return [step for step in range(1, 41) if plan.reported(step, interval)]
 
     assert reported(10, 1) == [10, 20, 30, 40]
@@ -92,14 +92,14 @@ def test_a_teacher_updated_at_intervals_moves_as_far_as_step_by_step() -> None:
     """Before each step that it teaches in, and after the last; of a student that stands still it becomes the same."""
     settings = ["teacher.momentum=0.5", "teacher.momentum_schedule=linear", "teacher.every=3"]
     schedules = build_schedules(override(preset_config("sd-clip", "tiny"), settings), 13)
-    assert [step for step in range(1, 14) if schedules.follows(step)] == [2, 5, 8, 11, 13]
+    assert [step for step in range(1, 14) if schedules.updates_teacher(step)] == [2, 5, 8, 11, 13]
     steps = [*schedules.momentum]
-    assert [schedules.followed[step] for step in (2, 5, 8, 11, 13)] == pytest.approx(
+    assert [schedules.update_momentum[step] for step in (2, 5, 8, 11, 13)] == pytest.approx(
         [math.prod(steps[first:last]) for first, last in ((1, 3), (3, 6), (6, 9), (9, 12), (12, 14))]
     )
     always = build_schedules(override(preset_config("sd-clip", "tiny"), ["teacher.every=1"]), 13)
-    assert all(always.follows(step) for step in range(1, 14))
-    assert np.array_equal(always.followed, always.momentum)
+    assert all(always.updates_teacher(step) for step in range(1, 14))
+    assert np.array_equal(always.update_momentum, always.momentum)
 
 
 def test_rates_reach_the_optimiser_and_only_matrices_decay() -> None:
