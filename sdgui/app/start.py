@@ -26,8 +26,8 @@ from sdgui.app.main_window import MainWindow
 from sdgui.runs.background_tasks import StoreWriter
 from sdgui.runs.demo import DemoData
 from sdgui.runs.launcher import Launcher
-from sdgui.runs.machines.elsewhere import RemoteImages, worker_command
 from sdgui.runs.machines.hosts import Hosts
+from sdgui.runs.machines.remote_access import RemoteImages, worker_command
 from sdgui.runs.machines.slots import MachineSlots
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.tailer import Tailer
@@ -153,14 +153,14 @@ def make_services(
     store = Store.open(home, registry)
     settings = QSettings(str(store.home / "window.ini"), QSettings.Format.IniFormat)
     data = DemoData(store.home / "demo-data", demo)
-    pool = WorkerPool(worker, elsewhere=partial(worker_command, store.home))
+    pool = WorkerPool(worker, remote_command=partial(worker_command, store.home))
     hosts = Hosts(store.home)
     fetch_missing(RemoteImages(store.home, hosts.machines).fetch)
     keep_place(hosts, settings)
     slots = MachineSlots(hosts.gpus_here, _at_once(settings), hosts.slots)
     studies = StudyPrograms(store, study, slots=slots.unreserved)
     slots.reserved = studies.reserved
-    launcher = Launcher(store, trainer, slots=slots, elsewhere=hosts)
+    launcher = Launcher(store, trainer, slots=slots, remote=hosts)
     hosts.stage_begun.connect(launcher.chains.start)
     writer = StoreWriter()
     basket = Basket(store, writer)

@@ -1,9 +1,9 @@
 """Follower, the tailer's thread: polls run folders, summarises their events, determines and records states. No Qt.
 
-Flow: run folders -> ``LiveRun`` (what is listed) and ``RunHistory`` (curves of shown runs) -> store and ``Outbox``. The
-window's thread takes the news from there: a slow window gets one batch, not a backlog.
-Offset and summary go into the store in one transaction, so a window killed at any moment loses and doubles nothing.
-An error in one run is reported for that run; the others are followed all the same.
+Flow: run folders -> ``LiveRun`` (state and summary of every run) and ``RunHistory`` (curves of shown runs) -> store and
+``Outbox``, from which the window's thread takes all changes at once, however slow it is.
+Offset and summary are stored in one transaction, so that no event is lost or counted twice if the window is killed.
+An error in one run is reported for that run; the others are still followed.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from sdgui.runs.poller import Poller
 from sdgui.store.records import Run, StoreError
 from sdgui.store.store import Store
 
-_SELDOM_POLLS = 20  # of live runs per poll of the store and of runs without a trainer
-_RECORD_SECONDS = 0.5  # between two records of a run whose state stays
-_IN_TURN = 500  # runs without a trainer that are polled at once
-_CHUNK = 256 << 10  # bytes of events applied at once; the window's thread waits for no longer than that takes
+_IDLE_INTERVAL = 20  # the store and idle runs are polled in every 20th round
+_RECORD_SECONDS = 0.5  # between two records of a run whose state does not change
+_IDLE_AT_ONCE = 500  # idle runs polled in one round
+_CHUNK = 256 << 10  # bytes of events applied at once, for which the window's thread may have to wait
 
 
 @dataclass
 class News:
-    """All changes since they were last taken; of repeated changes, only the newest."""
+    """All changes since ``Outbox.take`` was last called; of repeated changes, only the newest."""
 
     added: dict[int, None] = field(default_factory=dict)
     removed: dict[int, None] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class News:
 
 
 class Outbox:
-    """News between two threads."""
+    """Collects news in the follower's thread for the window's thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -94,7 +94,7 @@ class Outbox:
             return notify
 
     def take(self) -> News:
-        """All the news, once."""
+        """The news since the last call."""
         with self._lock:
             news, self._news, self._notified = self._news, News(), False
             return news
@@ -122,14 +122,14 @@ class Follower(Poller):
         self._notify = notify
         self._poll_seconds = poll_seconds
         self._live: dict[int, LiveRun] = {}
-        self._active: set[int] = set()  # runs that are polled in every round
-        self._turn = 0  # where the next part of the other runs begins
-        self._stamps: dict[int, tuple[object, ...]] = {}  # of the records that were read last
+        self._active: set[int] = set()  # runs polled in every round
+        self._next_idle_index = 0
+        self._stamps: dict[int, tuple[object, ...]] = {}  # of all records, as last read
         self._requested: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._recorded_at: dict[int, float] = {}
-        self._reported: dict[int, RunState] = {}  # the state that the window has
-        self._complaints: dict[tuple[int, str], str] = {}  # run (0: the store), what of it -> as reported
-        self._seldom_due = 0.0
+        self._reported: dict[int, RunState] = {}  # as the window knows them
+        self._problems: dict[tuple[int, str], str] = {}  # run (0: the store) and aspect -> reported message
+        self._idle_poll_at = 0.0
         self._attached = False
         self._notified = 0.0
 
@@ -144,13 +144,13 @@ class Follower(Poller):
             self._record(live, at_once=True)
 
     def _follow(self) -> float:
-        """A round; while catching up with a long file, the processor is left to the window now and then."""
+        """One round; returns the pause before the next, short while a long file is being read."""
         pause = 0.005 if self._poll_runs() else self._poll_seconds
         self._notify_window()
         return pause
 
     def _failed(self, sentence: str) -> None:
-        self._complain(0, sentence)
+        self._report_problem(0, sentence)
         self._notify_window()
 
     def _notify_window(self) -> None:
@@ -165,59 +165,60 @@ class Follower(Poller):
         requested = set()
         while not self._requested.empty():
             requested.add(self._requested.get())
-        seldom = now >= self._seldom_due or bool(requested)
-        if seldom:
-            self._seldom_due = now + _SELDOM_POLLS * self._poll_seconds
+        polls_idle = now >= self._idle_poll_at or bool(requested)
+        if polls_idle:
+            self._idle_poll_at = now + _IDLE_INTERVAL * self._poll_seconds
             self._poll_store()
         busy = False
-        due_runs = {*self._active, *requested, *(self._next_idle() if seldom else ())}
+        due_runs = {*self._active, *requested, *(self._next_idle() if polls_idle else ())}
         for run_id in sorted(due_runs.union(list(self.shown))):
             if self.ending.is_set():
                 return False
             live = self._live.get(run_id)
-            # What cannot be read is not retried ten times per second.
-            if live is not None and (seldom or (run_id, "") not in self._complaints):
+            # An unreadable run is retried only with the idle ones.
+            if live is not None and (polls_idle or (run_id, "") not in self._problems):
                 busy = self._guarded_poll(live, run_id in due_runs) or busy
         return busy
 
     def _next_idle(self) -> list[int]:
-        """Some of all runs, in turn: another program may have resumed one, or its folder may be gone."""
-        part = list(self._live)[self._turn : self._turn + _IN_TURN]
-        self._turn = self._turn + _IN_TURN if len(part) == _IN_TURN else 0
+        """The next part of all runs: another program may have resumed one, or its folder may be gone."""
+        start = self._next_idle_index
+        part = list(self._live)[start : start + _IDLE_AT_ONCE]
+        self._next_idle_index = start + _IDLE_AT_ONCE if len(part) == _IDLE_AT_ONCE else 0
         return part
 
     def _guarded_poll(self, live: LiveRun, is_due: bool) -> bool:
         """Poll one run; an error is shown as a failure of this run."""
         busy = False
         try:
-            if live.elsewhere:
+            if live.is_remote:
                 self._active.discard(live.run_id)
                 return self._fill_from_mirror(live)
             if is_due:
                 busy = self._poll(live)
-                (self._active.discard if live.is_idle and not live.behind else self._active.add)(live.run_id)
+                (self._active.discard if live.is_idle and not live.has_backlog else self._active.add)(live.run_id)
             if shown_run := self.shown.get(live.run_id):
                 busy = self._fill(live, shown_run, live.dir) or busy
-        except Exception as error:  # noqa: BLE001  the others are followed whatever is wrong with this one
+        except Exception as error:  # noqa: BLE001  the other runs are still followed
             cause = f"{type(error).__name__}: {excerpt(str(error))}"
             sentence = f"The run in {live.dir.path} cannot be followed: {cause}."
             self._publish(live.failed(sentence))
-            self._complain(live.run_id, sentence)
+            self._report_problem(live.run_id, sentence)
             return False
         return busy
 
     def _poll_store(self) -> None:
         try:
             for problem in self._store.import_logged():
-                self._complain(0, problem, "a logged run")
+                self._report_problem(0, problem, "a logged run")
             stamps = self._store.run_stamps()
             runs = self._store.some_runs(run_id for run_id in stamps if self._stamps.get(run_id) != stamps[run_id])
             moved_runs = [run_id for run_id, run in runs.items() if self._folder(run_id) != run.folder]
             metrics = self._store.summaries(moved_runs)
         except StoreError as error:
-            self._complain(0, str(error))
+            self._report_problem(0, str(error))
             return
-        self._settle(0)
+        self._clear_problem(0)
         self._stamps = stamps
         for run_id in self._live.keys() - stamps.keys():
             del self._live[run_id]
@@ -227,10 +228,10 @@ class Follower(Poller):
         for run_id, run in runs.items():
             live = self._live.get(run_id)
             if not run.is_local:
-                self._take_over(run)
+                self._publish_record(run)
             elif self._store.shared and run.machine and run.remote_folder is None:
                 self._record_remote_folder(run)
-                del stamps[run_id]  # read again until it is known
+                del stamps[run_id]  # so that its record is read again
             self._active.add(run_id)
             if live is not None and live.dir.path == run.folder:
                 live.refresh(run)
@@ -244,15 +245,15 @@ class Follower(Poller):
                 self._outbox.added(run_id)
         self._attached = True
 
-    def _take_over(self, run: Run) -> None:
-        """Use the registry's data for a run on another computer; nothing else is known of it."""
+    def _publish_record(self, run: Run) -> None:
+        """Publish the registry's record of a run on another computer, whose folder cannot be read here."""
         self._publish(RunProgress(run.id, run.state, run.step, run.total_steps, "", None, run.best, run.failure))
         if self._reported.get(run.id) is not run.state:
             self._reported[run.id] = run.state
             self._outbox.state(run.id, run.state)
 
     def _fill_from_mirror(self, live: LiveRun) -> bool:
-        """Of a colleague's run, what its machine has sent here; without that, its curves are as whole as they get."""
+        """Read a colleague's run from its local mirror; without one it counts as loaded, since nothing will follow."""
         shown_run = self.shown.get(live.run_id)
         if shown_run is None:
             return False
@@ -264,16 +265,16 @@ class Follower(Poller):
         return False
 
     def _record_remote_folder(self, run: Run) -> None:
-        """Colleagues learn where a run that was launched from here trains."""
+        """Record for colleagues where a run that this window launched trains."""
         try:
             record = read_record(run.dir)
             if record is not None and record.folder and record.computer:
                 self._store.record_remote_folder(run.id, record.computer, record.folder)
         except UserError as error:
-            self._complain(run.id, str(error), "where it trains")
+            self._report_problem(run.id, str(error), "where it trains")
 
     def _start_over(self, run_id: int) -> None:
-        """A run has moved to another folder: discard what was read of it."""
+        """Discard everything that was read of a run, since its folder has moved."""
         self.progress.pop(run_id, None)
         if shown_run := self.shown.get(run_id):
             shown_run.history.clear()
@@ -288,15 +289,15 @@ class Follower(Poller):
         try:
             progress = live.poll()
         except OSError as error:
-            self._complain(live.run_id, f"The run folder {live.dir.path} cannot be read: {error.strerror}.")
+            self._report_problem(live.run_id, f"The run folder {live.dir.path} cannot be read: {error.strerror}.")
             return False
         if live.trouble:
-            self._complain(live.run_id, live.trouble)
+            self._report_problem(live.run_id, live.trouble)
         else:
-            self._settle(live.run_id)
+            self._clear_problem(live.run_id)
         self._record(live, at_once=live.state is not self._reported.get(live.run_id))
         self._publish(progress)
-        return live.behind
+        return live.has_backlog
 
     def _publish(self, progress: RunProgress) -> None:
         if self.progress.get(progress.run_id) != progress:
@@ -304,9 +305,9 @@ class Follower(Poller):
             self._outbox.progress(progress)
 
     def _record(self, live: LiveRun, at_once: bool) -> None:
-        """Bring the store up to date, if it is due; then report a change of state."""
+        """Update the store if that is due, then report a change of state."""
         now = time.monotonic()
-        if live.elsewhere:  # the program that has its folder records it
+        if live.is_remote:  # recorded by a program on that computer
             return
         if not at_once and now - self._recorded_at.get(live.run_id, -1.0e9) < _RECORD_SECONDS:
             return
@@ -315,10 +316,10 @@ class Follower(Poller):
             self._recorded_at[live.run_id] = now
             try:
                 self._store.record(live.run_id, progress, rewritten=live.rewritten)
-            except StoreError as error:  # it stays unrecorded, and is tried again
-                self._complain(0, str(error), "recording")
+            except StoreError as error:  # tried again in the next round
+                self._report_problem(0, str(error), "recording")
                 return
-            self._settle(0, "recording")
+            self._clear_problem(0, "recording")
             live.recorded(progress)
         if self._reported.get(live.run_id) is not live.state:
             self._reported[live.run_id] = live.state
@@ -338,14 +339,14 @@ class Follower(Poller):
         except FileNotFoundError:
             return False
         except EventError as error:
-            self._complain(live.run_id, str(error))
+            self._report_problem(live.run_id, str(error))
             return False
         except OSError as error:
-            self._complain(live.run_id, f"The events of {folder.path} cannot be read: {error.strerror}.")
+            self._report_problem(live.run_id, f"The events of {folder.path} cannot be read: {error.strerror}.")
             return False
         changed = shown_run.history.apply(events)
         if shown_run.reader.broken > shown_run.broken:
-            changed |= shown_run.history.warn(_unread(shown_run.reader, shown_run.broken))
+            changed |= shown_run.history.warn(_unreadable_lines(shown_run.reader, shown_run.broken))
             shown_run.broken = shown_run.reader.broken
         if changed:
             self._outbox.curves(live.run_id, changed)
@@ -355,20 +356,19 @@ class Follower(Poller):
             self._outbox.loaded(live.run_id)
         return has_more
 
-    def _complain(self, run_id: int, message: str, about: str = "") -> None:
-        """Report it once, not ten times per second."""
-        if self._complaints.get((run_id, about)) != message:
-            self._complaints[run_id, about] = message
+    def _report_problem(self, run_id: int, message: str, about: str = "") -> None:
+        """Report a problem, unless it is the one reported last."""
+        if self._problems.get((run_id, about)) != message:
+            self._problems[run_id, about] = message
             self._outbox.trouble(run_id, message)
 
-    def _settle(self, run_id: int, about: str = "") -> None:
-        """Clear a reported problem."""
-        if self._complaints.pop((run_id, about), ""):
+    def _clear_problem(self, run_id: int, about: str = "") -> None:
+        if self._problems.pop((run_id, about), ""):
             self._outbox.trouble(run_id, "")
 
 
-def _unread(reader: EventReader, reported: int) -> str:
-    """The log's line on unreadable lines, ``reported`` of which it has reported already."""
+def _unreadable_lines(reader: EventReader, reported: int) -> str:
+    """The warning about unreadable lines; ``reported`` of them are in an earlier warning."""
     count = reader.broken - reported
     lines = "1 line of events.jsonl was" if count == 1 else f"{count} lines of events.jsonl were"
     first = f" The first: {reader.problem}." if reported == 0 else ""

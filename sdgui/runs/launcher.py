@@ -44,7 +44,7 @@ _TICK_MS = 200
 _QUEUE_TICKS = 5  # the queue is checked every second: another window's run may have ended
 
 
-class Elsewhere(Protocol):
+class RemoteLauncher(Protocol):
     """Other machines, as the launcher needs them."""
 
     def start(self, run: Run, config: str) -> None: ...
@@ -77,14 +77,14 @@ class Launcher(QObject):
         asked_seconds: float = 30.0,
         terminated_seconds: float = 10.0,
         slots: MachineSlots | None = None,
-        elsewhere: Elsewhere | None = None,
+        remote: RemoteLauncher | None = None,
     ) -> None:
         """``limit``: concurrent local runs without a GPU; ``slots``: the devices of each machine."""
         super().__init__(parent)
         self._store = store
         self._command = list(command or core_command())
         self._starter = StoreWriter(self)  # starts the next queued runs, even while another program locks the database
-        self._elsewhere = elsewhere
+        self._remote = remote
         self._slots = slots or MachineSlots(at_once=limit)
         self._patience = (asked_seconds, terminated_seconds)
         self._stops: dict[int, StopPlan] = {}
@@ -280,7 +280,7 @@ class Launcher(QObject):
         if not folder.config.exists():
             self._prepare(run)
         if run.machine:
-            self._start_elsewhere(run)
+            self._start_remotely(run)
             return
         self._refuse_without_trainer(run.machine)
         chain = chain_file(folder.path)  # a stage is trained as its chain, which continues after it
@@ -301,16 +301,16 @@ class Launcher(QObject):
         threading.Thread(target=self._reap, args=(run.id, process), name="reaper", daemon=True).start()
         self.launched.emit(run.id)
 
-    def _start_elsewhere(self, run: Run) -> None:
+    def _start_remotely(self, run: Run) -> None:
         """Hand the run over in a background thread: a machine may answer late or be out of reach."""
-        if self._elsewhere is None:
+        if self._remote is None:
             raise LaunchError(f"This window knows no machine {run.machine}; choose this computer.")
         self.launched.emit(run.id)
-        threading.Thread(target=self._hand_over, args=(self._elsewhere, run), name="hand over", daemon=True).start()
+        threading.Thread(target=self._hand_over, args=(self._remote, run), name="hand over", daemon=True).start()
 
-    def _hand_over(self, elsewhere: Elsewhere, run: Run) -> None:
+    def _hand_over(self, remote: RemoteLauncher, run: Run) -> None:
         try:
-            elsewhere.start(run, read_text(run.dir.config, LARGEST_FILE, root=run.dir.path))
+            remote.start(run, read_text(run.dir.config, LARGEST_FILE, root=run.dir.path))
         except (UserError, OSError) as error:
             with suppress(StoreError):
                 self._store.mark_failed(run.id, str(error))

@@ -37,7 +37,7 @@ class RunProgress:
 
 
 class LiveRun:
-    """Follows the events from ``run.offset``, up to which the store has them."""
+    """The state of a run; reads its events from ``run.offset``, since the store has the earlier ones."""
 
     def __init__(self, run: Run, metrics: Mapping[str, MetricSummary], mirror: RunDir | None = None) -> None:
         """``mirror``: the local folder for events of a run whose folder is on another computer."""
@@ -47,34 +47,34 @@ class LiveRun:
         self.launched = run.launched
         self.state = run.state
         self.queued = run.queue_position is not None
-        self.elsewhere = not run.is_local  # its folder is on another computer
-        self.rewritten = False  # the events file is not the one in the store
+        self.is_remote = not run.is_local
+        self.rewritten = False  # whether the events file was replaced
         self.trouble = ""  # why its events cannot be read now
         self._summary = RunSummary.of(run, metrics)
-        # The problem of an unreadable file is determined again.
+        # An unreadable file is read again from the start, for its problem.
         self._reader = EventReader(self.dir.events, 0 if self._summary.empty else run.offset)
         self._grew = False  # whether the last poll read events
         self._failure = run.failure
         self._status: RunStatus | None = None
         self._status_stamp: int | None = None
         self._judged = 0.0
-        self._seen = False  # whether the folder was there
-        self._missing = False  # whether it no longer exists
+        self._seen = False  # whether the folder has existed
+        self._missing = False  # whether it no longer does
         self._recorded: tuple[int, RunState, str] = (run.offset, run.state, run.failure)
 
     @property
     def is_idle(self) -> bool:
-        """Whether polling it seldom is enough: no trainer is alive, as far as is known."""
+        """Whether no trainer is known to be alive, so that rare polls suffice."""
         return not self.state.alive
 
     def refresh(self, run: Run) -> None:
-        """Take over a new record of the store: it was launched again, queued or removed from the queue."""
+        """Apply a changed record of the store: launched again, queued, or removed from the queue."""
         if run.launched != self.launched or self.queued != (run.queue_position is not None):
             self._judged = 0.0
         self.launched = run.launched
         self.queued = run.queue_position is not None
         self._recorded = (run.offset, run.state, run.failure)
-        if run.ending == "failed" and run.launched is None:  # a start that never came to a trainer
+        if run.ending == "failed" and run.launched is None:  # its trainer could not be started
             self._summary.ending, self._summary.failure, self._summary.finished = "failed", run.failure, run.finished
 
     def poll(self) -> RunProgress:
@@ -129,7 +129,7 @@ class LiveRun:
             return False
         status = self.dir.read_status() if stamp is not None else None
         if stamp is not None and status is None:
-            return False  # caught while it is being replaced; checked again next time
+            return False  # it is being replaced; the next poll reads it
         self._status, self._status_stamp = status, stamp
         return True
 
@@ -190,8 +190,8 @@ class LiveRun:
         self.rewritten = False
 
     @property
-    def behind(self) -> bool:
-        """Whether there is more to read than one chunk, and the last poll read one."""
+    def has_backlog(self) -> bool:
+        """Whether the last poll read a chunk, and more than another chunk is left."""
         if not self._grew:
             return False
         try:

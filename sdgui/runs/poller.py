@@ -1,6 +1,6 @@
 """A polling thread that survives every exception.
 
-Flow: ``Poller`` calls ``poll`` again and again; what goes wrong is reported in a sentence, and tried again.
+Flow: ``Poller`` calls ``poll`` repeatedly; it reports a failure in a sentence, and tries again.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ _RETRY_SECONDS = 1.0
 
 
 class Poller(threading.Thread):
-    """``ending``: set once it is to end, so that a long round can leave early."""
+    """``ending``: set by ``stop``, so that a long round can return early."""
 
     def __init__(
         self, name: str, subject: str, poll: Callable[[], float | None], report: Callable[[str], object]
     ) -> None:
         """``poll`` returns the seconds until the next round, None to wait for ``wake``.
 
-        ``report`` gets a sentence: ``subject`` ("The studies") cannot be followed, once for the same failure.
+        ``report`` gets a sentence, such as "The studies cannot be followed" for the ``subject`` "The studies"; a
+        repeated failure is reported once.
         """
         super().__init__(name=name, daemon=True)
         self._subject, self._work, self._report = subject, poll, report
@@ -42,7 +43,7 @@ class Poller(threading.Thread):
             self.wake()
 
     def stop(self, seconds: float = 5.0) -> None:
-        """Finish the round and end; waits so long for it. Nothing is reported from then on."""
+        """End after the current round, and wait at most ``seconds`` for it. Nothing is reported from then on."""
         self.ending.set()
         self.wake()
         if self.ident is not None:
@@ -50,13 +51,13 @@ class Poller(threading.Thread):
 
     def run(self) -> None:
         while not self.ending.is_set():
-            self._wake.clear()  # before polling, so that a ``wake`` meanwhile counts
+            self._wake.clear()  # before polling, so that a ``wake`` during the round counts
             self._wake.wait(self._round())
 
     def _round(self) -> float | None:
         try:
             pause = self._work()
-        except Exception as error:  # noqa: BLE001  whatever it is, others depend on this thread
+        except Exception as error:  # noqa: BLE001  other runs depend on this thread
             failure = f"{type(error).__name__}: {excerpt(str(error))}"
             sentence = str(error) if isinstance(error, UserError) else f"{self._subject} cannot be followed: {failure}."
             if sentence != self._failure and not self.ending.is_set():

@@ -1,10 +1,9 @@
-"""WorkerClient: asks a long-lived ``python -m core worker`` over its pipes; the window never waits for it.
+"""WorkerClient: sends requests to a long-lived ``python -m core worker`` over its pipes, without blocking the window.
 
 Flow: a panel's request -> one line of JSON -> worker -> lines of progress and one answer -> signals. The worker is
-started by the first request and, after a crash, by the next one. A ``WorkerPool`` may make a client wait with its
-start until another worker has gone; requests are kept until then. Every request ends: with an answer, or with a failure
-when the process exits, writes no heartbeat (or has closed its output), writes lines that cannot be read, or ignores
-a cancellation.
+started by the first request and, after a crash, by the next one. While a ``WorkerPool`` runs too many other workers,
+requests are queued. Every request ends: with an answer, or with a failure when the process exits, sends no heartbeat
+or only invalid lines, or ignores a cancellation.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ from sdgui.worker.replies import Alive, Cancelled, CodeNeeded, Done, Failure, Lo
 
 _STDERR_KEPT = 64 << 10
 _STDERR_LINES = 30
-_ENDING_MS = 3000
-_HEED_MS = 10_000  # until a worker that does not answer a cancellation is ended
+_SHUTDOWN_MS = 3000
+_CANCEL_MS = 10_000  # after which a worker that ignores a cancellation is stopped
 _LONGEST_LINE = 256 << 20  # bytes; far above any answer
 _MOST_UNREADABLE = 1000  # lines in a row, while answers are awaited
 
@@ -51,30 +50,30 @@ class WorkerClient(QObject):
         command: Sequence[str] | None = None,
         parent: QObject | None = None,
         may_start: Callable[[], bool] = lambda: True,
-        elsewhere: Callable[[], Sequence[str] | None] = lambda: None,
+        remote_command: Callable[[], Sequence[str] | None] = lambda: None,
         ask_code: AskCode | None = None,
     ) -> None:
-        """``may_start`` is called before a process starts; after a refusal ``start_waiting`` tries again.
+        """``may_start`` is called before a process starts; if it returns False, call ``start_waiting`` later.
 
-        ``elsewhere``: the command in place of ``command`` while the model is on another machine, asked at each start.
-        ``ask_code`` asks the user whether a model's custom code may run; without it such a request fails.
+        ``remote_command`` returns the command to use instead while the model is on another machine. ``ask_code`` asks
+        the user whether a model's custom code may run; without it such a request fails.
         """
         super().__init__(parent)
         self._may_start = may_start
-        self._held: dict[int, bytes] = {}  # requests that wait for a process
+        self._queued_lines: dict[int, bytes] = {}  # requests without a process yet
         self._command = list(command or [*core_command(), "worker"])
-        self._ours = not command  # it needs the trainer's packages, where it is on this computer
-        self._elsewhere, self._ask_code = elsewhere, ask_code
-        self._lines: dict[int, bytes] = {}  # of open requests, to be sent again once their code is allowed
+        self._uses_trainer = not command  # and so needs its packages, unless the worker is remote
+        self._remote_command, self._ask_code = remote_command, ask_code
+        self._request_lines: dict[int, bytes] = {}  # of open requests; sent again once their code is allowed
         self._process: QProcess | None = None
-        self._open: dict[int, str] = {}  # request -> its activity
-        self._last = 0
-        self._line = bytearray()  # the part of a line that has arrived
+        self._open_requests: dict[int, str] = {}  # request -> its activity
+        self._last_number = 0
+        self._partial_line = bytearray()  # received so far
         self._stderr = bytearray()
-        self._leaving: list[QProcess] = []  # asked to end, not exited yet
+        self._exiting: list[QProcess] = []  # shutting down
         self._ready = False
         self._heartbeat = Heartbeat(self)
-        self._heartbeat.lost.connect(self._silent)
+        self._heartbeat.lost.connect(self._on_heartbeat_lost)
         self._unreadable = 0  # lines since the last reply
         self._state = "off"
         application = QCoreApplication.instance()
@@ -88,86 +87,84 @@ class WorkerClient(QObject):
 
     def request(self, do: str, **arguments: Any) -> int:
         """Send a request and return its number; the answer comes as ``done`` or ``failed``, not before it returns."""
-        self._last += 1
-        number = self._last
-        self._open[number] = do
-        line = self._lines[number] = _line({"id": number, "do": do, **arguments})
+        self._last_number += 1
+        number = self._last_number
+        self._open_requests[number] = do
+        line = self._request_lines[number] = _line({"id": number, "do": do, **arguments})
         if self._process is not None:
             self._process.write(line)
-        elif (
-            self._ours and not self._elsewhere() and (lacking := missing("train"))
-        ):  # which is looked for in files: not at every key press
+        elif self._uses_trainer and not self._remote_command() and (lacking := missing("train")):
             text = without("train", lacking[0])
             QTimer.singleShot(0, self, lambda: self._refuse(number, Lost(text)))
         else:
-            self._held[number] = line
+            self._queued_lines[number] = line
             self.start_waiting()
         self._update_state()
         return number
 
     def _refuse(self, number: int, failure: Failure) -> None:
-        if self._open.pop(number, None) is not None:
+        if self._open_requests.pop(number, None) is not None:
             self.failed.emit(number, failure)
 
     def warm_up(self) -> None:
         """Start a process before the first request, since loading its libraries takes seconds."""
-        if self._process is None and not (self._ours and missing("train")) and self._may_start():
+        if self._process is None and not (self._uses_trainer and missing("train")) and self._may_start():
             self._start()
             self._update_state()
 
     def start_waiting(self) -> None:
-        """Start a process for the requests that wait for one, if it may start now."""
-        if not self._held or self._process is not None or not self._may_start():
+        """Start a process for queued requests, if it may start now."""
+        if not self._queued_lines or self._process is not None or not self._may_start():
             return
         process = self._start()
-        waiting, self._held = self._held, {}
+        waiting, self._queued_lines = self._queued_lines, {}
         for line in waiting.values():
             process.write(line)
         self._update_state()
 
     def cancel(self, number: int) -> None:
-        """Cancel a request; the worker answers it as ``failed``, unless it was done already."""
-        if number in self._held:
-            del self._held[number]
-            QTimer.singleShot(0, self, lambda: self._give_up(number))
-        elif number in self._open and self._process is not None:
+        """Cancel a request; it ends as ``failed``, unless it was done already."""
+        if number in self._queued_lines:
+            del self._queued_lines[number]
+            QTimer.singleShot(0, self, lambda: self._fail_as_cancelled(number))
+        elif number in self._open_requests and self._process is not None:
             self._process.write(_line({"do": "cancel", "id": number}))
-            QTimer.singleShot(_HEED_MS, self, lambda: self._unheeded(number))
+            QTimer.singleShot(_CANCEL_MS, self, lambda: self._check_cancelled(number))
 
-    def _give_up(self, number: int) -> None:
-        if self._open.pop(number, None) is not None:
+    def _fail_as_cancelled(self, number: int) -> None:
+        if self._open_requests.pop(number, None) is not None:
             self._update_state()
             self.failed.emit(number, Cancelled())
 
-    def _unheeded(self, number: int) -> None:
-        """The worker did not answer a cancellation: it is in an uninterruptible step, or it hangs."""
-        if number not in self._open:
+    def _check_cancelled(self, number: int) -> None:
+        """Fail a request that is still open: the worker is in an uninterruptible step, or hangs."""
+        if number not in self._open_requests:
             return
-        self._give_up(number)
-        if not self._open:
+        self._fail_as_cancelled(number)
+        if not self._open_requests:
             self.shutdown()  # the next request starts another
 
     def shutdown(self) -> None:
         """Ask the worker to exit; it is killed after a few seconds. A later request starts another."""
         process = self._process
         if process is None:
-            if self._open:
-                self._on_gone("The worker was closed.")
+            if self._open_requests:
+                self._on_exited("The worker was closed.")
             return
-        self._let_go(process)
+        self._disconnect_process(process)
         process.write(_line({"do": "shutdown"}))
         process.closeWriteChannel()
-        QTimer.singleShot(_ENDING_MS, process, process.kill)
-        self._on_gone("The worker was closed.")
+        QTimer.singleShot(_SHUTDOWN_MS, process, process.kill)
+        self._on_exited("The worker was closed.")
 
-    def _let_go(self, process: QProcess) -> None:
+    def _disconnect_process(self, process: QProcess) -> None:
         """Disconnect from a process that is exiting."""
-        self._leaving = [leaving for leaving in self._leaving if isValid(leaving)]
-        self._leaving.append(process)
+        self._exiting = [leaving for leaving in self._exiting if isValid(leaving)]
+        self._exiting.append(process)
         process.readyReadStandardOutput.disconnect(self._read)
         process.readyReadStandardError.disconnect(self._read_stderr)
         process.finished.disconnect(self._on_finished)
-        process.errorOccurred.disconnect(self._error)
+        process.errorOccurred.disconnect(self._on_process_error)
         process.finished.connect(process.deleteLater)  # no method of this object: the process may outlive it
         self._process = None
 
@@ -176,12 +173,12 @@ class WorkerClient(QObject):
         process.readyReadStandardOutput.connect(self._read)
         process.readyReadStandardError.connect(self._read_stderr)
         process.finished.connect(self._on_finished)
-        process.errorOccurred.connect(self._error)
+        process.errorOccurred.connect(self._on_process_error)
         self._process, self._ready, self._unreadable = process, False, 0
         self._heartbeat.restart()
-        self._line.clear()
+        self._partial_line.clear()
         self._stderr.clear()
-        command = self._elsewhere() or self._command
+        command = self._remote_command() or self._command
         process.start(command[0], command[1:])
         return process
 
@@ -189,10 +186,10 @@ class WorkerClient(QObject):
         if self._process is None:
             return
         arrived = self._process.readAllStandardOutput().data()
-        self._line += arrived
+        self._partial_line += arrived
         if b"\n" in arrived:
-            *lines, incomplete = bytes(self._line).split(b"\n")
-            self._line = bytearray(incomplete)
+            *lines, incomplete = bytes(self._partial_line).split(b"\n")
+            self._partial_line = bytearray(incomplete)
             for line in lines:
                 self._reply(line)
         self._heartbeat.beat(self._ready)
@@ -208,98 +205,102 @@ class WorkerClient(QObject):
         self._unreadable = 0
         if isinstance(reply, Ready):
             self._ready = True
-        elif isinstance(reply, Alive) or reply.number not in self._open:
+        elif isinstance(reply, Alive) or reply.number not in self._open_requests:
             return
         elif isinstance(reply, Progress):
             self.progress.emit(reply.number, reply.doing, reply.done, reply.total)
         elif isinstance(reply, Partial):
             self.partial.emit(reply.number, reply.result)
         elif isinstance(reply, Done):
-            del self._open[reply.number]
+            del self._open_requests[reply.number]
             self.done.emit(reply.number, reply.result)
-        elif isinstance(reply.failure, CodeNeeded) and self._ask_code is not None and not self._elsewhere():
+        elif isinstance(reply.failure, CodeNeeded) and self._ask_code is not None and not self._remote_command():
             self._ask_code(reply.failure.files, partial(self._code_answered, reply.number, reply.failure))
         else:
-            del self._open[reply.number]
+            del self._open_requests[reply.number]
             self.failed.emit(reply.number, reply.failure)
 
     def _code_answered(self, number: int, failure: Failure, allowed: bool) -> None:
-        """The user has looked at the code that a request needs."""
-        if number not in self._open or not isValid(self):
+        """Send a request again if the user allowed its code; fail it otherwise."""
+        if number not in self._open_requests or not isValid(self):
             return
         if allowed and self._process is not None:
-            self._process.write(self._lines[number])
+            self._process.write(self._request_lines[number])
         else:
             self._refuse(number, failure)
             self._update_state()
 
     def _check_readable(self, last: bytes) -> None:
-        """End a process that writes only lines that are not replies."""
-        if len(self._line) <= _LONGEST_LINE and (self._unreadable <= _MOST_UNREADABLE or not self._open):
+        """Kill a process that sends only lines that are not replies."""
+        if len(self._partial_line) <= _LONGEST_LINE and (
+            self._unreadable <= _MOST_UNREADABLE or not self._open_requests
+        ):
             return
         self._stderr += b"\n" + excerpt(last[:_STDERR_KEPT].decode("utf-8", "replace")).encode()
-        self._line.clear()
-        self._end("The worker sent invalid output and was stopped.")
+        self._partial_line.clear()
+        self._kill("The worker sent invalid output and was stopped.")
 
-    def _silent(self, seconds: int) -> None:
-        self._end(f"The worker has not responded for {seconds} s and was stopped.")
+    def _on_heartbeat_lost(self, seconds: int) -> None:
+        self._kill(f"The worker has not responded for {seconds} s and was stopped.")
 
-    def _end(self, message: str) -> None:
+    def _kill(self, message: str) -> None:
         """Kill a process that no longer answers; every open request fails with ``message``."""
         if (process := self._process) is not None:
             self._read_stderr()
-            self._let_go(process)
+            self._disconnect_process(process)
             process.kill()
-        self._on_gone(message, True)
+        self._on_exited(message, True)
 
     def _read_stderr(self) -> None:
         if self._process is not None:
             self._stderr += self._process.readAllStandardError().data()
             del self._stderr[:-_STDERR_KEPT]
 
-    def _error(self, error: QProcess.ProcessError) -> None:
+    def _on_process_error(self, error: QProcess.ProcessError) -> None:
         if error is QProcess.ProcessError.FailedToStart and self._process is not None:
             reason = self._process.errorString()
             # Later, so that ``request`` has returned the number before its failure is reported.
-            QTimer.singleShot(0, self, lambda: self._on_gone(f"The worker could not be started: {reason}.", True))
+            QTimer.singleShot(0, self, lambda: self._on_exited(f"The worker could not be started: {reason}.", True))
 
     def _on_finished(self, code: int, status: QProcess.ExitStatus) -> None:
         self._read()
         self._read_stderr()
         crashed = status is QProcess.ExitStatus.CrashExit
-        self._on_gone("The worker crashed." if crashed else f"The worker exited with code {code}.", True)
+        self._on_exited("The worker crashed." if crashed else f"The worker exited with code {code}.", True)
 
-    def _on_gone(self, message: str, unasked: bool = False) -> None:
-        """The process is gone: every open request fails, and the next one starts another."""
+    def _on_exited(self, message: str, unexpectedly: bool = False) -> None:
+        """Fail every open request; the next one starts another process."""
         process, self._process, self._ready = self._process, None, False
-        if process is not None and unasked:
+        if process is not None and unexpectedly:
             process.deleteLater()
         details = "\n".join(self._stderr.decode("utf-8", "replace").splitlines()[-_STDERR_LINES:])
-        lost_requests, self._open, self._held = list(self._open), {}, {}
+        lost_requests, self._open_requests, self._queued_lines = list(self._open_requests), {}, {}
         self._update_state()
-        if unasked:
+        if unexpectedly:
             self.lost.emit(message, details)
         for number in lost_requests:
             self.failed.emit(number, Lost(f"{message} Try again: a new worker starts.", details))
 
     def close(self) -> None:
-        """The window closes: leave no process behind. A killed process is gone within milliseconds."""
-        processes = [*self._leaving, *([self._process] if self._process is not None else [])]
-        self._process, self._leaving, self._open, self._held = None, [], {}, {}
+        """Kill all processes, as the window closes; they exit within milliseconds."""
+        processes = [*self._exiting, *([self._process] if self._process is not None else [])]
+        self._process, self._exiting, self._open_requests, self._queued_lines = None, [], {}, {}
         for process in filter(isValid, processes):
             process.blockSignals(True)
             process.kill()
             process.waitForFinished(500)
 
     def _update_state(self) -> None:
-        self._lines = {number: line for number, line in self._lines.items() if number in self._open}
+        self._request_lines = {
+            number: line for number, line in self._request_lines.items() if number in self._open_requests
+        }
         if self._process is None:
-            state = "waiting" if self._held else "off"
+            state = "waiting" if self._queued_lines else "off"
         elif not self._ready:
             state = "starting"
         else:
-            state = "busy" if self._open else "ready"
-        self._heartbeat.watch(self._process is not None and bool(self._open))
+            state = "busy" if self._open_requests else "ready"
+        self._heartbeat.watch(self._process is not None and bool(self._open_requests))
         if state != self._state:
             self._state = state
             self.state_changed.emit(state)

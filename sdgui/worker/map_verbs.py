@@ -1,4 +1,8 @@
-"""The worker's verbs of the Search map, with the types of the answers."""
+"""The worker's verbs for the map in Search, with the types of their answers.
+
+Answers list each point of a small map; of a large map they have packed coordinates, and `SEARCH_POINTS` describes a few
+points at a time. A row is the number of an image in the data.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +39,7 @@ class MapCaption(TypedDict):
 
 @_STRICT
 class MapLabel(TypedDict):
-    """The values of a label, and a code for each image as base64 of int32, -1 for none."""
+    """The values of a label; ``codes`` is base64 of an int32 per image, the index of its value or -1."""
 
     values: list[str]
     codes: str
@@ -43,7 +47,11 @@ class MapLabel(TypedDict):
 
 @_STRICT
 class PackedMap(TypedDict):
-    """The places of very many images, then captions, as base64: x and y of float32, the rest of int32."""
+    """A large map: arrays in base64 with all images first, then all captions. x and y are float32, the rest int32.
+
+    ``rows``: of each image; ``texts``: the number of each caption; ``owners``: the image of each caption, as a position
+    among the images.
+    """
 
     x: str
     y: str
@@ -55,7 +63,7 @@ class PackedMap(TypedDict):
 
 @_STRICT
 class Map(TypedDict):
-    """Images and captions in two dimensions; of very many the places alone."""
+    """Images and captions in two dimensions; ``packed`` instead of lists for a large map."""
 
     method: str
     images: list[MapImage]
@@ -84,7 +92,7 @@ class NamedCaption(TypedDict):
 
 @_STRICT
 class MapNames(TypedDict):
-    """Names of some points of a large map."""
+    """Paths and captions of some points of a large map."""
 
     images: list[NamedImage]
     captions: list[NamedCaption]

@@ -70,11 +70,11 @@ class WorkerPool(QObject):
         most: int = MOST,
         idle_minutes: float = IDLE_MINUTES,
         clock: Callable[[], float] = time.monotonic,
-        elsewhere: Callable[[str], Sequence[str] | None] = lambda key: None,
+        remote_command: Callable[[str], Sequence[str] | None] = lambda key: None,
     ) -> None:
-        """``elsewhere``: the command of the worker for a model on another machine; None for one of this computer."""
+        """``remote_command``: the command of the worker for a model on another machine; None for a local model."""
         super().__init__(parent)
-        self._command, self._elsewhere = command, elsewhere
+        self._command, self._remote_command = command, remote_command
         self._most, self._idle_seconds, self._clock = most, 60 * idle_minutes, clock
         self.ask_code: AskCode | None = None  # set by the window; asks whether a model's custom code may run
         self._members: dict[str, _Member] = {}
@@ -90,8 +90,8 @@ class WorkerPool(QObject):
         key, title = tuned_name(key), title if tuned_name(key) == key else ""
         member = self._members.get(key)
         if member is None:
-            may_start, elsewhere = partial(self._may_start, key), partial(self._elsewhere, key)
-            client = WorkerClient(self._command, self, may_start, elsewhere, self._asks_code)
+            may_start, remote_command = partial(self._may_start, key), partial(self._remote_command, key)
+            client = WorkerClient(self._command, self, may_start, remote_command, self._asks_code)
             member = self._members[key] = _Member(client, title or short_title(key), self._clock())
             client.state_changed.connect(partial(self._changed, key))
             client.lost.connect(partial(self._on_lost, key))

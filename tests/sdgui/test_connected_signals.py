@@ -41,11 +41,11 @@ from sdgui.panels.home.panel import HomePanel
 from sdgui.panels.machines.panel import MachinesPanel
 from sdgui.panels.registry import PANELS
 from sdgui.panels.runs.compare.board import SamplesBoard
-from sdgui.panels.runs.elsewhere import ElsewhereStrip
 from sdgui.panels.runs.feed import CurveFeed
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.relations.scatter import Scatter
+from sdgui.panels.runs.remote_strip import RemoteStrip
 from sdgui.panels.runs.tabs import RunTabs
 from sdgui.panels.search.following import RunFollowing
 from sdgui.panels.search.tabs.evaluation import RecallCurve
@@ -206,7 +206,7 @@ NEWS = {
         (RunTabs, "_travelled"), (SearchTravel, "_follow_other_panel"), (ClassifyTravel, "_follow_other_panel"),
     ),
     "basket.changed": ((Status, "_show_basket"), (FixingDialog, "refresh")),
-    "hosts.state_changed": ((ElsewhereStrip, "_state_changed"), (MachinesPanel, "_soon")),
+    "hosts.state_changed": ((RemoteStrip, "_state_changed"), (MachinesPanel, "_soon")),
     "hosts.place_changed": ((PlaceButton, "_show"),),
 }  # fmt: skip
 

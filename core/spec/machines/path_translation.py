@@ -1,7 +1,8 @@
-"""Translates paths between this computer and a machine: images to ``HOME/elsewhere``, runs to their mirrors.
+"""Translates paths between this computer and a machine: images to ``HOME/remote-images``, runs to their mirrors.
 
 Flow: a panel's request -> ``to_remote`` -> the worker on the machine -> ``to_local`` -> the panel. An image
-``/data/a.png`` on ``gpu`` has the local path ``HOME/elsewhere/gpu/data/a.png``, which holds its thumbnail once shown.
+``/data/a.png`` on ``gpu`` has the local path ``HOME/remote-images/gpu/data/a.png``, where its thumbnail is stored once
+it is shown.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from core.spec.machines.record import RemoteRecord, read_record
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import InterpolatedName, parse_interpolated
 
-FOLDER = "elsewhere"
+FOLDER = "remote-images"
 IMAGES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
     | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".ico"}

@@ -19,7 +19,7 @@ from sdgui.panels.home.model import Glimpse, HomeRuns, list_runs, spans
 from sdgui.panels.home.view import HomeView
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.runs.live import RunProgress
-from sdgui.runs.machines.elsewhere import shown_samples
+from sdgui.runs.machines.remote_access import shown_samples
 from sdgui.shared.own_data import own_data_config
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services

@@ -24,7 +24,7 @@ from sdgui.panels.runs.table.reader import Listing, cells_of
 from sdgui.panels.runs.view import RunsView
 from sdgui.runs.history import RunHistory
 from sdgui.runs.machines.colleagues import colleague_dir
-from sdgui.runs.machines.elsewhere import shown_samples
+from sdgui.runs.machines.remote_access import shown_samples
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Run, RunLabel, StoreError
 from sdgui.store.store import Store
@@ -153,7 +153,7 @@ class RunTabs(QObject):
         else:
             self.view.grid.empty.set_content("No curves", "This run has not reported any steps.")
         worked = history.worked if history is not None and history.terminal is not None else None
-        self.view.elsewhere.show_run(self._run)
+        self.view.remote_strip.show_run(self._run)
         self.view.header.show_run(self._name, self._run, progress, start, stopping, worked)
 
     def _watch_colleagues(self, run_ids: Sequence[int]) -> None:

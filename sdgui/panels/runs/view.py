@@ -8,11 +8,11 @@ from PySide6.QtWidgets import QSplitter, QTabWidget, QWidget
 
 from sdgui.panels.runs.compare.board import SamplesBoard
 from sdgui.panels.runs.compare.settings import ComparePart
-from sdgui.panels.runs.elsewhere import ElsewhereStrip
 from sdgui.panels.runs.event_log import EventLog
 from sdgui.panels.runs.header import RunHeader
 from sdgui.panels.runs.plots.grid import PlotGrid
 from sdgui.panels.runs.relations.part import ParallelPart, ScatterPart
+from sdgui.panels.runs.remote_strip import RemoteStrip
 from sdgui.panels.runs.samples import SamplesView
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.shared.experiment_head import ExperimentHead
@@ -52,7 +52,7 @@ class TabsView(QWidget):
     def __init__(self, services: Services, table: RunTable, parent: QWidget) -> None:
         super().__init__(parent)
         self.header = RunHeader(self)
-        self.elsewhere = ElsewhereStrip(services.hosts, self)
+        self.remote_strip = RemoteStrip(services.hosts, self)
         self.tabs = QTabWidget(self)
         self.grid = PlotGrid(self.tabs)
         self.samples = SamplesView(self.tabs)
@@ -71,7 +71,7 @@ class TabsView(QWidget):
         self.time = StepSlider(self.tabs)
         self.time.export.hide()  # of the results of a search
         self.tabs.setCornerWidget(self.time)
-        vbox(self.header, self.elsewhere, (self.tabs, 1), into=self, spacing=SPACE // 2, margins=(0, SPACE // 2, 0, 0))
+        vbox(self.header, self.remote_strip, (self.tabs, 1), into=self, spacing=SPACE // 2, margins=(0, SPACE // 2, 0, 0))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """The slider takes what the tabs leave: a tab widget would cut off what does not fit beside them."""

@@ -32,7 +32,7 @@ class Gpu(Protocol):
 
 
 Probe = Callable[[], Sequence[Gpu] | None]  # None while the GPUs have not answered
-SlotsElsewhere = Callable[[str], Slots | None]  # machine name -> its capacity; None while it is unreachable
+RemoteSlots = Callable[[str], Slots | None]  # machine name -> its capacity; None while it is unreachable
 
 
 def no_gpus() -> Sequence[Gpu]:
@@ -58,13 +58,13 @@ class MachineSlots:
 
     reserved: Callable[[], Reserved] = Reserved
 
-    def __init__(self, probe: Probe = no_gpus, at_once: int = 1, elsewhere: SlotsElsewhere = no_remote_slots) -> None:
+    def __init__(self, probe: Probe = no_gpus, at_once: int = 1, remote: RemoteSlots = no_remote_slots) -> None:
         self.at_once = at_once
-        self._probe, self._elsewhere = probe, elsewhere
+        self._probe, self._remote = probe, remote
 
     def of(self, host: str) -> Slots | None:
         """What a machine has ("" for this computer); None while it is out of reach or has not answered."""
-        return self._elsewhere(host) if host else self.local()
+        return self._remote(host) if host else self.local()
 
     def all(self, hosts: Iterable[str]) -> Mapping[str, Slots]:
         """What these machines have, without those out of reach."""

@@ -154,7 +154,7 @@ def test_paths_of_local_images_are_recognised(tmp_path: Path) -> None:
     names = PathTranslator(tmp_path / "home", "gpu")
     one, text = image(tmp_path / "a.JPG", 1), tmp_path / "a.txt"
     text.write_text("x")
-    there = tmp_path / "home" / "elsewhere" / "gpu" / "data" / "b.png"
+    there = tmp_path / "home" / "remote-images" / "gpu" / "data" / "b.png"
     there.parent.mkdir(parents=True)
     image(there, 1)
     deep: Any = str(one)

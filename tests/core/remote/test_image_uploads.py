@@ -112,7 +112,7 @@ def test_images_are_sent_once_and_removed_with_the_worker(line: Line, tmp_path: 
     image(two, 50)
     line.ask(3, two)
     assert len(list(folder.iterdir())) == 3, "but what has changed"
-    there = str(tmp_path / "home" / "elsewhere" / "gpu" / "no" / "such.png")
+    there = str(tmp_path / "home" / "remote-images" / "gpu" / "no" / "such.png")
     assert "no/such.png" in line.ask(4, Path(there))["message"], "what is there is not sent"
     line.close()
     assert not folder.exists()

@@ -70,7 +70,7 @@ def test_a_remote_worker_answers_like_a_local_one(tmp_path: Path, monkeypatch: p
     ready, answer = map(json.loads, done.stdout.splitlines())
     assert ready == {"event": "ready"}
     assert answer["result"]["asked"] == "/there/one@last"
-    assert answer["result"]["image"] == f"{home}/elsewhere/gpu/data/a.png"
+    assert answer["result"]["image"] == f"{home}/remote-images/gpu/data/a.png"
     cut = 'print(\'{"event": "ready"}\', flush=True); print("Broken pipe", file=sys.stderr); sys.exit(255)'
     (tmp_path / "worker.py").write_text(f"import sys\n{cut}\n")
     left = subprocess.run(command, input=asked, capture_output=True, text=True, cwd=ROOT, check=False)

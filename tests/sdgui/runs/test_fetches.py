@@ -16,8 +16,8 @@ from core.spec.machines.connection import ConnectionState
 from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.run.folder import RunDir
 from sdgui.runs.machines import fetching
-from sdgui.runs.machines.elsewhere import SIDE, RemoteImages
 from sdgui.runs.machines.fetching import Fetches
+from sdgui.runs.machines.remote_access import SIDE, RemoteImages
 
 
 @pytest.fixture

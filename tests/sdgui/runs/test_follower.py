@@ -212,6 +212,6 @@ def test_the_state_of_a_remote_run_is_reported_on_change(store: Store, experimen
         (RunState.RUNNING, {}),
         (RunState.DONE, {run.id: RunState.DONE}),
     ):
-        follower._take_over(replace(run, state=state))
+        follower._publish_record(replace(run, state=state))
         assert follower.progress[run.id].state is state
         assert dict(outbox.take().states) == told

@@ -23,7 +23,7 @@ POLL = 0.1
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    monkeypatch.setattr(follower_module, "_SELDOM_POLLS", 20)
+    monkeypatch.setattr(follower_module, "_IDLE_INTERVAL", 20)
     now = [500.0]
     monkeypatch.setattr(follower_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now

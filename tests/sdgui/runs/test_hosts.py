@@ -18,8 +18,8 @@ from core.spec.machines.machine import LOCAL, Machine
 from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.run.folder import RunDir
 from sdgui.runs.machines import hosts as hosts_module
-from sdgui.runs.machines.elsewhere import RemoteImages
 from sdgui.runs.machines.hosts import Hosts
+from sdgui.runs.machines.remote_access import RemoteImages
 from sdgui.runs.machines.slots import UNLIMITED, MachineSlots
 from sdgui.store.queue import Slots
 from sdgui.store.records import HERE, Place

@@ -62,10 +62,10 @@ def test_a_long_file_is_read_one_chunk_per_poll(tmp_path: Path, monkeypatch: pyt
     live = new(tmp_path)
     write(live, started(), *(metrics(step) for step in range(10, 31)))
     size, steps, behind = live.dir.events.stat().st_size, [], []
-    assert not live.behind, "nothing was read yet"
+    assert not live.has_backlog, "nothing was read yet"
     for _ in range(30):
         steps.append(live.poll().step)
-        behind.append(live.behind)
+        behind.append(live.has_backlog)
         assert behind[-1] == (live._grew and size - live._reader.offset > chunk)
     assert steps[0] < 13 < steps[-1] == 30
     assert behind[0]
@@ -74,7 +74,7 @@ def test_a_long_file_is_read_one_chunk_per_poll(tmp_path: Path, monkeypatch: pyt
     assert live.poll().step == 30, "out of reach: what is known stands"
     write(live, metrics(31))
     live.dir.events.chmod(0o600)
-    assert not live.behind
+    assert not live.has_backlog
 
 
 def test_processes_are_checked_at_intervals_and_only_for_active_runs(tmp_path: Path, clock: list[float]) -> None:

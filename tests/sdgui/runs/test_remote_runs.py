@@ -20,9 +20,9 @@ from core.spec.machines.record import RemoteRecord, write_checkpoints, write_rec
 from core.spec.run.events import RunFailed, RunFinished, Sample
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import RunState, RunStatus, judge, process_alive
-from sdgui.runs.machines import elsewhere, fetching
-from sdgui.runs.machines.elsewhere import RemoteImages, shown_samples, worker_command
+from sdgui.runs.machines import fetching, remote_access
 from sdgui.runs.machines.fetching import Fetches
+from sdgui.runs.machines.remote_access import RemoteImages, shown_samples, worker_command
 from sdgui.runs.models import run_facts
 from sdgui.store.summary import run_state
 from sdgui.widgets.gallery.images import fetch_missing
@@ -109,7 +109,7 @@ def test_a_remote_run_with_an_unreadable_record_is_taken_as_it_is(
     def broken(_run: RunDir) -> None:
         raise RunDirError("It is no record.")
 
-    monkeypatch.setattr(elsewhere, "read_record", broken)
+    monkeypatch.setattr(remote_access, "read_record", broken)
     assert worker_command(tmp_path, f"{run.path}@best") is None
     assert shown_samples(tmp_path, run, samples) is samples
 
@@ -133,14 +133,14 @@ def test_remote_images_are_shown(tmp_path: Path, machines: Machines) -> None:
     sample = Sample(step=1, what="retrieval", content={"student": [{"hits": [{"image": str(image)}]}]})
     [shown] = shown_samples(home, run, (sample,))
     path = Path(shown.content["student"][0]["hits"][0]["image"])
-    assert path == home / "elsewhere" / "near" / str(image).lstrip("/")
+    assert path == home / "remote-images" / "near" / str(image).lstrip("/")
     fetch_missing(RemoteImages(home, machines).fetch)
     try:
         thumbnail = load_thumbnail(path, None)
         assert thumbnail.image is not None
         assert thumbnail.image.width() == 2 * thumbnail.image.height()
         assert load_thumbnail(path.with_name("none.png"), None).missing
-        assert load_thumbnail(tmp_path / "elsewhere.png", None).missing
+        assert load_thumbnail(tmp_path / "remote_access.png", None).missing
     finally:
         fetch_missing(None)
         machines.close()

@@ -254,8 +254,8 @@ GARBAGE = textwrap.dedent(
 @pytest.fixture
 def garbage(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerClient]:
     """A worker that answers what it likes."""
-    monkeypatch.setattr(worker_client, "_ENDING_MS", 100)
-    monkeypatch.setattr(worker_client, "_HEED_MS", 300)
+    monkeypatch.setattr(worker_client, "_SHUTDOWN_MS", 100)
+    monkeypatch.setattr(worker_client, "_CANCEL_MS", 300)
     monkeypatch.setattr(worker_client, "_LONGEST_LINE", 1 << 20)
     path = tmp_path / "garbage.py"
     path.write_text(GARBAGE)

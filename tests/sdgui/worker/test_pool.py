@@ -201,7 +201,7 @@ def test_after_a_fetch_requests_are_answered_locally(tmp_path: Path, qtbot: QtBo
     path = tmp_path / "worker.py"
     path.write_text(WORKER)
     there: list[str] | None = [sys.executable, "-S", "-u", str(path), "there"]
-    pool = WorkerPool([sys.executable, "-S", "-u", str(path)], elsewhere=lambda _key: there)
+    pool = WorkerPool([sys.executable, "-S", "-u", str(path)], remote_command=lambda _key: there)
     client, heard = pool.client("/run@best"), dict[int, Any]()
     client.done.connect(lambda number, result: heard.update({number: result}))
 

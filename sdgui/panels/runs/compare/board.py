@@ -17,7 +17,7 @@ from core.spec.reading import excerpt
 from core.spec.run.events import Sample
 from sdgui.panels.runs.sample_captions import NETWORKS
 from sdgui.panels.runs.samples import RETRIEVAL, entries_of, hit_item
-from sdgui.runs.machines.elsewhere import shown_samples
+from sdgui.runs.machines.remote_access import shown_samples
 from sdgui.shared.services import Services
 from sdgui.shared.time_travel import nearest_step
 from sdgui.store.records import RunLabel, StoreError

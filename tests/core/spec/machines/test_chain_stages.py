@@ -107,7 +107,7 @@ def test_names_on_both_machines(tmp_path: Path) -> None:
     run.create()
     write_record(run, RECORD.model_copy(update={"folder": "/there/a"}))
     names = PathTranslator(home, "far")
-    root = f"{home}/elsewhere/far"
+    root = f"{home}/remote-images/far"
     there = {
         f"{root}/data/x.png": "/data/x.png",
         f"{root}x/data/x.png": f"{root}x/data/x.png",
@@ -154,17 +154,17 @@ def test_a_local_image_name_encodes_its_machine(tmp_path: Path) -> None:
     found = {
         name: remote_image(tmp_path, tmp_path / name)
         for name in (
-            "elsewhere/far/a.png",
-            "elsewhere/far/b/c.png",
-            "elsewhere/far",
-            "elsewhere/far/../x.png",
+            "remote-images/far/a.png",
+            "remote-images/far/b/c.png",
+            "remote-images/far",
+            "remote-images/far/../x.png",
             "far/a.png",
         )
     }
     assert found == {
-        "elsewhere/far/a.png": ("far", "/a.png"),
-        "elsewhere/far/b/c.png": ("far", "/b/c.png"),
-        "elsewhere/far": None,
-        "elsewhere/far/../x.png": None,
+        "remote-images/far/a.png": ("far", "/a.png"),
+        "remote-images/far/b/c.png": ("far", "/b/c.png"),
+        "remote-images/far": None,
+        "remote-images/far/../x.png": None,
         "far/a.png": None,
     }

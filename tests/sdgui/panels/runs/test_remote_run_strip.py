@@ -19,8 +19,8 @@ from core.spec.machines.record import read_record
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
-from sdgui.panels.runs.elsewhere import ElsewhereStrip
 from sdgui.panels.runs.panel import RunsPanel
+from sdgui.panels.runs.remote_strip import RemoteStrip
 from sdgui.store.records import Place, Run
 
 HERE = Run(1, 1, "k", Path("/r"), "d", 0.0, RunState.RUNNING)
@@ -63,18 +63,18 @@ def hosts(qapp: object) -> Hosts:
 
 
 @pytest.fixture
-def strip(qtbot: QtBot, hosts: Hosts) -> ElsewhereStrip:
-    strip = ElsewhereStrip(cast(Any, hosts))
+def strip(qtbot: QtBot, hosts: Hosts) -> RemoteStrip:
+    strip = RemoteStrip(cast(Any, hosts))
     qtbot.addWidget(strip)
     strip.show()
     return strip
 
 
-def said(strip: ElsewhereStrip) -> str:
+def said(strip: RemoteStrip) -> str:
     return strip.line.text() if strip.line.isVisible() else ""
 
 
-def test_the_connection_to_the_runs_machine_is_shown_while_it_is_down(strip: ElsewhereStrip, hosts: Hosts) -> None:
+def test_the_connection_to_the_runs_machine_is_shown_while_it_is_down(strip: RemoteStrip, hosts: Hosts) -> None:
     strip.show_run(HERE)
     hosts.state_changed.emit("far", ConnectionState("waiting", "gone"))
     assert said(strip) == ""
@@ -96,7 +96,7 @@ def test_the_connection_to_the_runs_machine_is_shown_while_it_is_down(strip: Els
     assert said(strip) == ""
 
 
-def test_missing_curves_of_a_colleagues_run_give_the_reason(strip: ElsewhereStrip, hosts: Hosts) -> None:
+def test_missing_curves_of_a_colleagues_run_give_the_reason(strip: RemoteStrip, hosts: Hosts) -> None:
     assert not COLLEAGUES.is_local
     strip.show_run(COLLEAGUES)
     assert said(strip) == "Looking for the machine that has the curves of this run …"
@@ -110,9 +110,7 @@ def test_missing_curves_of_a_colleagues_run_give_the_reason(strip: ElsewhereStri
     assert said(strip) == "Ask bob for his machine.", "it is remembered"
 
 
-def test_a_checkpoint_being_fetched_is_shown_for_its_run_and_can_be_cancelled(
-    strip: ElsewhereStrip, hosts: Hosts
-) -> None:
+def test_a_checkpoint_being_fetched_is_shown_for_its_run_and_can_be_cancelled(strip: RemoteStrip, hosts: Hosts) -> None:
     mib, fetches = 1 << 20, hosts.fetches
     strip.strip.cancelled.emit()
     assert fetches.cancelled == [], "no run is shown"
@@ -168,12 +166,12 @@ def test_a_remote_run_is_watched_paused_resumed_and_its_checkpoint_fetched(
     runs_panel = window.show_panel("runs")
     assert isinstance(runs_panel, RunsPanel)
     qtbot.waitUntil(lambda: (history := tailer.history(run.id)) is not None and history.step > 2)
-    assert runs_panel.tabs.view.elsewhere.line.isHidden()
+    assert runs_panel.tabs.view.remote_strip.line.isHidden()
 
     hosts.state_changed.emit("far", ConnectionState("waiting", "far cannot be reached: gone.", 4.0))
-    assert "cannot be reached: gone. Again in 4 s" in runs_panel.tabs.view.elsewhere.line.text()
+    assert "cannot be reached: gone. Again in 4 s" in runs_panel.tabs.view.remote_strip.line.text()
     hosts.state_changed.emit("far", ConnectionState("ready"))
-    assert runs_panel.tabs.view.elsewhere.line.isHidden()
+    assert runs_panel.tabs.view.remote_strip.line.isHidden()
 
     window.run_commands.pause(run)
     qtbot.waitUntil(lambda: tailer.state(run.id) is RunState.PAUSED)

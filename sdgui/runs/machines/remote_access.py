@@ -1,7 +1,7 @@
 """Remote runs for panels: a worker on their machine, and thumbnails of their images. No Qt.
 
 Flow: ``WorkerPool`` -> ``worker_command(key)`` -> ``sdgui-core worker --on MACHINE``; a thumbnail that is missing under
-``HOME/elsewhere`` -> ``RemoteImages.fetch`` -> the machine -> a small JPEG in its place.
+``HOME/remote-images`` -> ``RemoteImages.fetch`` -> the machine -> a small JPEG in its place.
 """
 
 from __future__ import annotations

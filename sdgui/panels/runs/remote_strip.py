@@ -19,7 +19,7 @@ from sdgui.widgets.style.theme import set_role
 _MIB = 1 << 20
 
 
-class ElsewhereStrip(QWidget):
+class RemoteStrip(QWidget):
     """One run's machine; nothing to see while its line is up and nothing is fetched."""
 
     def __init__(self, hosts: Hosts, parent: QWidget | None = None) -> None:
