@@ -190,14 +190,14 @@ def _writer(arguments: argparse.Namespace, stack: ExitStack) -> Writer:
         return CaptionTable(None, sys.stdout).write
     if arguments.csv is not None:
         table = CaptionTable(arguments.csv, force=arguments.force)
-        stack.callback(_report_unreplaced, table)  # after the table is closed
+        stack.callback(_report_partial_table, table)  # after the table is closed
         return stack.enter_context(table).write
     if arguments.json:
         return lambda image: print(json_line(image), flush=True)
     return _print
 
 
-def _report_unreplaced(table: CaptionTable) -> None:
+def _report_partial_table(table: CaptionTable) -> None:
     if table.partial is not None:
         say(f"the existing table was left unchanged; the captions are in {table.partial}")
 

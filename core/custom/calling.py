@@ -16,9 +16,10 @@ from core.spec.run.code import CodeError
 
 
 def construct(subject: str, target: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """``target(**arguments)``; where it takes one pydantic model or dataclass, that of ``arguments``.
+    """The result of ``target(**arguments)``.
 
-    Raises CodeError when an argument is missing, unknown or wrong, or the call fails.
+    If its only parameter is a pydantic model or a dataclass, this object is built from ``arguments``. Raises CodeError
+    when an argument is missing, unknown or wrong, or the call fails.
     """
     parameters = _parameters(subject, target)
     with user_code(subject, file_of(target)):
@@ -45,9 +46,9 @@ def with_arguments(subject: str, function: Callable[..., Any], arguments: Mappin
 def accepted_parameters(
     subject: str, target: Callable[..., Any], required: Collection[str], optional: Collection[str]
 ) -> list[str]:
-    """Which of ``required`` and ``optional`` the parameters of ``target`` are, by name.
+    """The parameters of ``target`` that are among ``required`` and ``optional``.
 
-    Raises CodeError when one that it requires is not among them, or it lacks a required one.
+    Raises CodeError when it lacks a ``required`` one, or has another parameter without a default.
     """
     every = _signature(subject, target).parameters.values()
     plain = [
@@ -67,7 +68,7 @@ def accepted_parameters(
 
 
 def check_takes_one(subject: str, target: Callable[..., Any], name: str) -> None:
-    """CodeError unless ``target`` can be called with one argument, the ``name``."""
+    """Raises CodeError unless ``target`` can be called with one argument; the message calls it ``name``."""
     try:
         _signature(subject, target).bind(None)
     except TypeError:
@@ -103,7 +104,7 @@ def _signature(subject: str, target: Callable[..., Any]) -> inspect.Signature:
 
 
 def _settings_class(target: Callable[..., Any], name: str) -> type | None:
-    """The pydantic model or dataclass that the parameter ``name`` of ``target`` is."""
+    """The type of the parameter ``name`` of ``target`` if it is a pydantic model or a dataclass."""
     function = target.__init__ if inspect.isclass(target) else target
     kind = get_type_hints(function).get(name)
     is_settings = isinstance(kind, type) and (issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind))

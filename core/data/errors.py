@@ -45,7 +45,7 @@ class BadRow:
 
 
 def listing(bad_rows: Sequence[BadRow], count: int | None = None) -> str:
-    """The first bad rows, one per line, and the number of others among ``count`` (default: ``len(bad)``)."""
+    """The first bad rows, one per line, and the number of others among ``count`` (default: all)."""
     lines: list[str] = []
     for row in bad_rows[:SHOWN]:
         if lines and sum(map(len, lines)) + len(str(row)) > LONGEST:

@@ -1,4 +1,4 @@
-"""What delays closing the window: active runs, which it asks about, and pending writes."""
+"""Closing the window: a question about active runs, and a wait for pending writes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def ask_about_training(
     box.open()
 
 
-class Closed(Protocol):
+class ClosingWindow(Protocol):
     """The part of the window that this module needs."""
 
     stack: PanelStack
@@ -53,27 +53,27 @@ class Closed(Protocol):
 class LastWrites(QObject):
     """Closes the window after its last writes; if one fails, only when the user closes it again.
 
-    ``given_up``: it closes without them. What is typed in Define stays a draft until the store has it.
+    ``is_abandoned``: the window closes without them. Edits in Define stay a draft until the store has them.
     """
 
-    def __init__(self, writer: StoreWriter, window: Closed) -> None:
+    def __init__(self, writer: StoreWriter, window: ClosingWindow) -> None:
         super().__init__()
         self._writer, self._window = writer, window
         self._failures: int | None = None  # of the writer when the window began to wait
         self._warned = False
-        self.given_up = False
-        writer.idle.connect(self.settled)
+        self.is_abandoned = False
+        writer.idle.connect(self.on_saved)
 
-    def done(self) -> bool:
+    def may_close(self) -> bool:
         """Whether the window may close now; otherwise it is closed later."""
-        if self.given_up or not (self._writer.pending or self._window.stack.is_saving()):
+        if self.is_abandoned or not (self._writer.pending or self._window.stack.is_saving()):
             return True
         self._failures = self._writer.failures
         text = "Saving the last changes; the window closes when they are saved."
         self._window.show_message(Message("info", text))
         return False
 
-    def settled(self, is_written: bool = True) -> None:
+    def on_saved(self, is_written: bool = True) -> None:
         """The writer, or a panel, has nothing left to write, or could not write it."""
         before, self._failures = self._failures, None
         if before is None:  # the user did not ask to close
@@ -81,12 +81,12 @@ class LastWrites(QObject):
         elif is_written and before == self._writer.failures:
             QTimer.singleShot(0, self, self._window.close)
         elif self._warned:
-            QTimer.singleShot(0, self, self._give_up)
+            QTimer.singleShot(0, self, self._abandon)
         else:
             self._warned = True
-            text = "The last changes could not be saved. What is typed in Define is kept as a draft."
-            self._window.show_message(Message("warning", text, remedy=Remedy("Close anyway", self._give_up)))
+            text = "The last changes could not be saved. Edits in Define are kept as a draft."
+            self._window.show_message(Message("warning", text, remedy=Remedy("Close anyway", self._abandon)))
 
-    def _give_up(self) -> None:
-        self.given_up = True
+    def _abandon(self) -> None:
+        self.is_abandoned = True
         self._window.close()

@@ -1,4 +1,4 @@
-"""The main window: experiments on the left, a panel in the middle, status below. It connects the parts, without data.
+"""The main window: experiments on the left, a panel in the middle, status below. It connects these parts.
 
 Flow: the tree's selection goes to every panel that has been built; actions go to the commands; messages of the
 commands, the tailer and the demo go to the message bar.
@@ -53,7 +53,7 @@ _FIRST_PAINT_MS = 10  # before background loading starts
 
 
 class MainWindow(QMainWindow):
-    """``panels``: those built so far, by name; ``selection``: of the tree; ``target``: what actions apply to."""
+    """``panels``: the panels built so far, by name. ``selection``: in the tree. ``target``: of the window's actions."""
 
     _first_panel_imported = Signal()
 
@@ -65,8 +65,8 @@ class MainWindow(QMainWindow):
         self.target = Target()
         self._keeps_runs = False  # whether the user chose to keep active runs when closing
         self._last_writes = LastWrites(services.writer, self)
-        self._changes = Changes()  # not read by the panels yet
-        self._refresh_timer = QTimer(self, singleShot=True, interval=0)  # joins changes of one turn of the event loop
+        self._changes = Changes()  # since the last refresh
+        self._refresh_timer = QTimer(self, singleShot=True, interval=0)  # one refresh for simultaneous changes
         self._refresh_timer.timeout.connect(self.refresh)
         self.experiments = ExperimentsPanel(services, self)
         self.run_commands = RunCommands(services, self)
@@ -95,7 +95,7 @@ class MainWindow(QMainWindow):
         self.experiments.set_actions(self.window_actions)
         for spec in PANELS:
             self.rail.add_panel(self.window_actions[spec.name], spec.group)
-        self.rail.add_foot(self.window_actions["palette"])
+        self.rail.add_bottom_action(self.window_actions["palette"])
         self.split = tree_beside(self.experiments, self._build_page())
         self.setCentralWidget(rail_beside(self.rail, self.split))
         self.setStatusBar(self.status)
@@ -140,11 +140,11 @@ class MainWindow(QMainWindow):
         fetches.fetched.connect(lambda _run, folder: self.services.pool.fetched(folder.parent.parent))
         fetches.failed.connect(lambda _run, reason: self.show_message(Message("error", reason)) if reason else None)
         self.colleagues.changed.connect(self._changed)
-        self.services.studies.listed.connect(self._study_runs_listed)
+        self.services.studies.runs_added.connect(self._study_runs_added)
 
     # Panels
     def show_panel(self, name: str) -> Panel:
-        """Show a panel, building it when it is new."""
+        """Show a panel; build it if needed."""
         panel = self.stack.show_panel(name)
         self.window_actions[name].setChecked(True)
         self.experiments.setVisible(self.stack.spec.tree)
@@ -170,12 +170,12 @@ class MainWindow(QMainWindow):
         panel.resume_requested.connect(self.run_commands.resume)
         panel.use_requested.connect(self.use_run)
         panel.experiment_requested.connect(self._show_experiment)
-        panel.choose_requested.connect(self.experiments.select_run)
+        panel.select_requested.connect(self.experiments.select_run)
         panel.ticks_requested.connect(self.experiments.set_ticked)
         panel.source_requested.connect(lambda name, source: self.show_panel(name).show_source(source))
         panel.export_requested.connect(self.dialogs.export_choice)
         panel.changed.connect(self._changed)
-        panel.saved.connect(self._last_writes.settled)
+        panel.saved.connect(self._last_writes.on_saved)
         if isinstance(panel, DefiningPanel):
             panel.edited.connect(lambda experiment: self._changed(Changes.of(experiment=experiment)))
 
@@ -214,7 +214,7 @@ class MainWindow(QMainWindow):
         self._refresh_panels()
 
     def _changed(self, changes: Changes) -> None:
-        """Schedule a refresh of changed records in the next turn of the event loop, once for all changes until then."""
+        """Refresh the changed records soon, together with other changes until then."""
         if changes:
             self._changes |= changes
             self._refresh_timer.start()
@@ -268,7 +268,7 @@ class MainWindow(QMainWindow):
         self.show_panel("define")
 
     def _data_refused(self, experiment_id: int, problems: dict[str, str]) -> None:
-        """Show at their fields the errors that prevent a launch."""
+        """Show in the form, at their fields, the errors that prevent a launch."""
         self._show_experiment(experiment_id)
         define = self.panels["define"]
         if isinstance(define, DefiningPanel):
@@ -296,12 +296,12 @@ class MainWindow(QMainWindow):
             search = Remedy("Search with this run", lambda: self.use_run("search", run_id))
             self.show_message(Message("info", text, remedy=search))
 
-    def _study_runs_listed(self, run_ids: frozenset[int]) -> None:
+    def _study_runs_added(self, run_ids: frozenset[int]) -> None:
         self.services.tailer.follow(0)
         self._changed(Changes(runs=run_ids))
 
     def start_demo(self, panel: str = "search") -> None:
-        """Create the demo data and experiments where they are missing; ``show_demo`` follows with ``panel``."""
+        """Create missing demo data and experiments; then ``show_demo`` shows ``panel``."""
         self.experiment_commands.add_demo(panel)
 
     # Opening and closing
@@ -318,7 +318,7 @@ class MainWindow(QMainWindow):
         self.experiments.setVisible(self.stack.spec.tree)
 
     def _follow_remote_runs(self) -> None:
-        """Follow runs on other machines; their local folders are mirrors."""
+        """Connect to the machines of remote runs, in a thread."""
         hosts, runs = self.services.hosts, self.experiments.model.runs()
         threading.Thread(target=hosts.attach, args=(runs,), name="attach", daemon=True).start()
 
@@ -341,7 +341,7 @@ class MainWindow(QMainWindow):
             import_module(spec.module)
         RunConfig()  # builds its validators
         with suppress(StoreError):
-            self.services.store.ask_first_questions()
+            self.services.store.compile_first_queries()
         architectures()
         pretrained_tags()
 
@@ -359,9 +359,9 @@ class MainWindow(QMainWindow):
             event.ignore()
             self._ask_before_closing(alive)
             return
-        if not self._last_writes.given_up:
+        if not self._last_writes.is_abandoned:
             self._remember()
-        if not self._last_writes.done():
+        if not self._last_writes.may_close():
             event.ignore()
             return
         self.services.demo.cancel()

@@ -35,8 +35,8 @@ class Rail(QWidget):
         self._group.addAction(action)
         self._add(action, self._column.count() - 1)
 
-    def add_foot(self, action: QAction) -> None:
-        """A button at the bottom."""
+    def add_bottom_action(self, action: QAction) -> None:
+        """Add a button at the bottom."""
         self._add(action, self._column.count())
 
     def _add(self, action: QAction, row: int) -> None:

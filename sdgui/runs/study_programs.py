@@ -1,7 +1,8 @@
 """Starts, pauses, stops and follows studies, each a separate program that outlives the window.
 
 Flow: Study panel -> ``start`` -> ``python -m core study STUDY.json OUT`` in its own session; the study's folder
-holds all of its state. A thread reads the folders of the listed studies, emits ``changed``, and lists their runs.
+holds all of its state. A thread reads the folders of the store's studies, emits ``changed``, and adds their runs to the
+store.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class StudyProgramError(UserError):
 class StudyPrograms(QObject):
     """The studies of the store; ``snapshot(study_id)`` is the last known status of one."""
 
-    changed = Signal(int)  # study id: its snapshot is a new one
-    listed = Signal(object)  # frozenset[int]: runs of a study that were added to the store
+    changed = Signal(int)  # id of a study with a new snapshot
+    runs_added = Signal(object)  # frozenset[int]: runs of a study that are new in the store
     trouble = Signal(str)
     _notified = Signal(int)
 
@@ -66,15 +67,15 @@ class StudyPrograms(QObject):
         parent: QObject | None = None,
         slots: Callable[[], Slots | None] = Slots,
     ) -> None:
-        """``slots``: what this computer has for runs, over which a study's are spread; None while it is not known."""
+        """``slots``: the capacity of this computer, which a study's parallel runs use; None while it is unknown."""
         super().__init__(parent)
         self._store, self._command = store, list(command or core_command())
         self._slots = slots
-        self._snapshots: Mapping[int, StudySnapshot] = {}  # replaced by the thread, never changed
-        self._listed: set[Path] = set()  # folders of runs that the store has, or had
-        self._begun: set[Path] = set()  # those whose listing was begun here
-        self._jobs: dict[int, int] = {}  # study id -> how many of its runs this window lets train at once
-        self._refused: dict[Path, str] = {}  # folder -> the reason why it could not be listed, as reported
+        self._snapshots: Mapping[int, StudySnapshot] = {}  # the thread replaces the whole mapping
+        self._known_folders: set[Path] = set()  # of runs that the store has, or had
+        self._incomplete_folders: set[Path] = set()  # of runs whose import has begun
+        self._jobs: dict[int, int] = {}  # study id -> parallel runs, as started by this window
+        self._import_errors: dict[Path, str] = {}  # folder -> reported error
         self.poller = Poller("studies", "The studies", self._work, self.trouble.emit)
         self._notified.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
@@ -84,14 +85,14 @@ class StudyPrograms(QObject):
         return self._snapshots.get(study_id)
 
     def alive(self) -> list[int]:
-        """Studies whose program is running."""
+        """Ids of studies whose program is running."""
         return [study_id for study_id, snapshot in self._snapshots.items() if snapshot.alive]
 
-    # Doing. All of it may wait for a disk: call it beside the window's thread.
+    # Commands: they may block on a disk, so call them outside of the window's thread.
     def add(self, study: Study, configs: Mapping[str, str] | None = None) -> StudyRecord:
-        """Write a new study into the store's home, and list it. Raises StudyProgramError, StoreError.
+        """Write a new study into the store's home, and add it to the store. Raises StudyProgramError, StoreError.
 
-        ``configs``: arm -> the config that its ``config`` (arms/NAME.json) is to hold.
+        ``configs``: arm -> the content of arms/NAME.json, which the arm's ``config`` names.
         """
         base = self._store.studies_folder / slug(study.name)
         folder, number = base, 2
@@ -104,7 +105,7 @@ class StudyPrograms(QObject):
             StudyDir(folder).runs.mkdir()
             _write(folder, study, configs or {})
         except OSError as error:
-            if is_new:  # its name is free for the next try
+            if is_new:  # frees its name for the next attempt
                 shutil.rmtree(folder, ignore_errors=True)
             raise StudyProgramError(f"The study cannot be written to {folder}: {error.strerror}.") from error
         record = self._store.add_study(folder, study.name)
@@ -112,9 +113,9 @@ class StudyPrograms(QObject):
         return record
 
     def add_sweep(self, sweep: Sweep, config: str = "") -> StudyRecord:
-        """Write a new sweep into the store's home, and list it. Raises StudyProgramError, StoreError.
+        """Write a new sweep into the store's home, and add it to the store. Raises StudyProgramError, StoreError.
 
-        ``config``: what its ``config`` (arms/default.json) is to hold.
+        ``config``: the content of arms/default.json, which the sweep's ``config`` names.
         """
         record = self.add(sweep.study([]), {DEFAULT: config} if config else {})
         self._write_sweep(record.folder, sweep.absolute(record.folder))
@@ -127,14 +128,14 @@ class StudyPrograms(QObject):
         self._write_sweep(folder, sweep.model_copy(update={"trials": trials}))
 
     def confirming_seconds(self, study_id: int) -> float:
-        """Seconds of training to suggest for *Confirm*: the sweep's budget, or what its best trial took. UserError."""
+        """The suggested seconds for *Confirm*: the sweep's budget, or those of its best trial. Raises UserError."""
         out = SweepDir(self._store.study(study_id).folder)
         sweep, trials = read_sweep(out.sweep), confirmable_trials(out.read_report())
         measures = out.read_measures(trial_name(trials[0].number), sweep.seeds[0]) if trials else None
         return sweep.budget or float((measures or {}).get("train_seconds", 0.0)) or 60.0
 
     def confirm_sweep(self, study_id: int, best: int, seeds: int, seconds: float) -> StudyRecord:
-        """Write a study of the best trials of a sweep, and list it; see `confirming_study`. Raises UserError."""
+        """Add a study of the best trials of a sweep; see `confirming_study`. Raises UserError."""
         out = SweepDir(self._store.study(study_id).folder)
         study = confirming_study(read_sweep(out.sweep), out.read_report(), best, seeds, seconds)
         return self.add(absolute(study, out.path))
@@ -145,10 +146,7 @@ class StudyPrograms(QObject):
         self.poll()
 
     def grow(self, study_id: int, study: Study, configs: Mapping[str, str]) -> StudyRecord:
-        """Add the arms and seeds of ``study`` that a study does not have yet.
-
-        Raises StudyProgramError, StoreError, and ConfigError when the study that is there cannot be read.
-        """
+        """Extend a study by new arms and seeds of ``study``. Raises StudyProgramError, StoreError, ConfigError."""
         record = self._store.study(study_id)
         out = StudyDir(record.folder)
         status = out.read_status()
@@ -164,11 +162,11 @@ class StudyPrograms(QObject):
         return record
 
     def open(self, path: Path) -> StudyRecord:
-        """List a study's folder, or create a study from a file. Raises ConfigError with the wrong field."""
+        """Add a study's folder to the store, or create a study from a file. Raises ConfigError with the wrong field."""
         if path.is_dir():
             study = read_study(StudyDir(path).study)
             record = self._store.add_study(path, study.name)
-            self._listed.clear()  # the bin may have been emptied of its runs
+            self._known_folders.clear()  # its runs may have been deleted from the bin
             self.poll()
             return record
         if path.name == "study.json" and StudyDir(path.parent).status.exists():
@@ -199,9 +197,9 @@ class StudyPrograms(QObject):
             note_request(folder, "")
             with run_logs[0].open("ab") as stdout, run_logs[1].open("wb") as stderr:
                 home_option = ["--home", str(self._store.home)] if _machines(out).on else []
-                spread = self._spread(study_id, out)
-                what = ["sweep", "run"] if SweepDir(folder).sweep.is_file() else ["study", str(out.study)]
-                command = [*self._command, *what, str(folder), *spread, *home_option]
+                parallel_options = self._parallel_options(study_id, out)
+                verb = ["sweep", "run"] if SweepDir(folder).sweep.is_file() else ["study", str(out.study)]
+                command = [*self._command, *verb, str(folder), *parallel_options, *home_option]
                 process = start_program(command, stdout, stderr, detached=True)
         except OSError as error:
             raise StudyProgramError(f"The study in {folder} cannot be started: {error.strerror}.") from error
@@ -211,22 +209,22 @@ class StudyPrograms(QObject):
             out.write_status(first_status(process.pid, started, [], platform.node()))
         self.poll()
 
-    def reserved(self, but: int = -1) -> Reserved:
-        """What the running studies keep of this computer, without that of the study ``but``."""
+    def reserved(self, without: int = -1) -> Reserved:
+        """The capacity of this computer that running studies use, except the study ``without``."""
         runs, devices = 0, frozenset[str]()
         for study_id, snapshot in self._snapshots.items():
-            if study_id == but or not snapshot.alive or not trains_here(snapshot.on):
+            if study_id == without or not snapshot.alive or not trains_here(snapshot.on):
                 continue
             local_runs = [run for run in snapshot.runs if not run.machine]
             runs += max(self._jobs.get(study_id, 1), sum(run.state in ("training", "measuring") for run in local_runs))
             devices |= {run.device for run in local_runs if run.device}
         return Reserved(runs, devices)
 
-    def _spread(self, study_id: int, out: StudyDir) -> list[str]:
+    def _parallel_options(self, study_id: int, out: StudyDir) -> list[str]:
         """Options for parallel arms and seeds: one per free GPU, otherwise up to the queue's limit.
 
-        Where time is what is measured (budgets, arms as long as others), runs come one after another. Raises
-        StudyProgramError where nothing is free.
+        A study of equal time (budgets, arms as long as others) trains one run at a time. Raises StudyProgramError if
+        nothing is free.
         """
         self._jobs[study_id] = 1
         if not trains_here(_machines(out).on):
@@ -244,8 +242,8 @@ class StudyPrograms(QObject):
         room = slots.at_once - max(other_runs, reserved.runs)
         if room < 1:
             raise StudyProgramError(
-                f"This computer trains {slots.at_once} at once, as “Runs at once” on the Machines page says, and is "
-                "busy. Start the study when a run has ended, or raise the number."
+                f"This computer is busy: the limit “Runs at once” on the Machines page is {slots.at_once}. Start the "
+                "study when a run has ended, or raise the limit."
             )
         jobs = 1 if needs_one_machine(read_study(out.study)) else room
         self._jobs[study_id] = jobs
@@ -257,8 +255,8 @@ class StudyPrograms(QObject):
         write_machines(out, _machines(out).model_copy(update={"on": list(on)}))
         self.poll()
 
-    def ask_to_end(self, study_id: int, request: str) -> None:
-        """ "pause" or "stop": running runs save their state, then the program exits; "kill" ends it at once."""
+    def request_end(self, study_id: int, request: str) -> None:
+        """Request "pause" or "stop": runs save their state, then the program exits; or "kill", which does not wait."""
         folder = self._store.study(study_id).folder
         status = StudyDir(folder).read_status()
         if status is None or not program_alive(status):
@@ -286,17 +284,17 @@ class StudyPrograms(QObject):
         """Ask every running study to stop, so that it starts no further run; failures go to ``trouble``."""
         for study_id in self.alive():
             try:
-                self.ask_to_end(study_id, "stop")
-            except UserError as error:  # it may be at work on another machine, and works on
+                self.request_end(study_id, "stop")
+            except UserError as error:  # such as a study on another machine, which continues
                 self.trouble.emit(str(error))
 
-    # Following
+    # Polling
     def follow(self) -> None:
         """Start following the studies of the store."""
         self.poller.begin()
 
     def poll(self) -> None:
-        """Read the folders now."""
+        """Read the folders immediately."""
         self.poller.wake()
 
     def close(self) -> None:
@@ -313,39 +311,39 @@ class StudyPrograms(QObject):
         before = self._snapshots.get(study.id)
         snapshot = read_study_folder(study.folder, before)
         self._snapshots = {**self._snapshots, study.id: snapshot}
-        listed_runs = [self._try_to_list(study, run) for run in snapshot.runs]
-        if added := frozenset(run_id for run_id in listed_runs if run_id is not None):
-            self.listed.emit(added)
+        new_runs = [self._try_to_import(study, run) for run in snapshot.runs]
+        if added := frozenset(run_id for run_id in new_runs if run_id is not None):
+            self.runs_added.emit(added)
         if snapshot != before and not self.poller.ending.is_set():
             self._notified.emit(study.id)
 
-    def _try_to_list(self, study: StudyRecord, run: StudyRunSnapshot) -> int | None:
-        """``_list``; a failure is reported once, hinders no other run, and is retried at the next poll."""
+    def _try_to_import(self, study: StudyRecord, run: StudyRunSnapshot) -> int | None:
+        """``_import``; a failure is reported once, and the next poll tries again."""
         try:
-            new = self._list(study, run.arm, run.seed, run.folder)
-            if new is not None and (run.device or run.machine):
-                self._store.record_devices(new, run.device, run.machine)
+            run_id = self._import(study, run.arm, run.seed, run.folder)
+            if run_id is not None and (run.device or run.machine):
+                self._store.record_devices(run_id, run.device, run.machine)
         except (StoreError, ConfigError, OSError) as error:
-            if self._refused.get(run.folder) != str(error):
-                self._refused[run.folder] = str(error)
+            if self._import_errors.get(run.folder) != str(error):
+                self._import_errors[run.folder] = str(error)
                 self.trouble.emit(str(error))
             return None
-        self._refused.pop(run.folder, None)
-        return new
+        self._import_errors.pop(run.folder, None)
+        return run_id
 
-    def _list(self, study: StudyRecord, arm: str, seed: int, folder: Path) -> int | None:
-        """Add a started run to the store, under the experiment of its arm; its id when it is new there."""
-        if folder in self._listed or not (folder / "config.json").is_file():
+    def _import(self, study: StudyRecord, arm: str, seed: int, folder: Path) -> int | None:
+        """Add a started run to the store, under the experiment of its arm; returns its id if it is new."""
+        if folder in self._known_folders or not (folder / "config.json").is_file():
             return None
-        if folder not in self._begun and self._store.run_in(folder, deleted=True) is not None:
-            self._listed.add(folder)
+        if folder not in self._incomplete_folders and self._store.run_in(folder, deleted=True) is not None:
+            self._known_folders.add(folder)
             return None
         experiment = self._store.arm_experiment(study.id, arm, read_config(folder / "config.json"))
-        self._begun.add(folder)
+        self._incomplete_folders.add(folder)
         run = self._store.import_run(folder, experiment)
         self._store.tag_run(run.id, [f"seed {seed}"])
-        self._begun.discard(folder)
-        self._listed.add(folder)
+        self._incomplete_folders.discard(folder)
+        self._known_folders.add(folder)
         return run.id
 
     def _deliver(self, study_id: int) -> None:

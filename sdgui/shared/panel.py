@@ -31,7 +31,7 @@ class Panel(QWidget):
     experiment_requested = Signal(int)  # experiment id: choose it, and show it in Define
     resume_requested = Signal(object)  # Run: resume it, and show it in Runs
     use_requested = Signal(str, int)  # a panel's name, run id: show that panel with this run
-    choose_requested = Signal(int)  # run id: make it the current run
+    select_requested = Signal(int)  # run id: make it the current run
     export_requested = Signal(object)  # ModelChoice: save it as a model
     ticks_requested = Signal(object)  # frozenset of run ids: tick these runs and no others
     source_requested = Signal(str, str)  # a panel's name, a source: show that panel with these data

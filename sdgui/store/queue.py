@@ -73,7 +73,7 @@ class QueueRecords(RunRecords):
                 )
             if row.offset and place.host != row.machine:  # its events and checkpoints would be lost
                 raise StoreError(
-                    f"This run has begun on {row.machine or 'this computer'}, where its checkpoints are, and goes on "
+                    f"This run has started on {row.machine or 'this computer'}, where its checkpoints are, so it stays "
                     "there; launch its experiment again to train elsewhere."
                 )
             row.machine, row.devices_asked = place.host, place.devices

@@ -32,7 +32,7 @@ from sdgui.store.run_table.configs import keep_config
 from sdgui.store.sessions import ON_HOST, Sessions, merged_tags, owner_host_of, refuse_changed, slug, storable, tag_rows
 from sdgui.store.tables import ExperimentRow, RunRow, StepValueRow, StudyArmRow, SummaryRow
 
-_AT_ONCE = 500  # values in one statement; SQLite has a limit
+_AT_ONCE = 500  # ids in one statement, for SQLite's limit
 _STAMPED = (
     RunRow.folder,
     RunRow.state,
@@ -55,7 +55,7 @@ class RunRecords(Sessions):
     """Runs: listed, added, recorded."""
 
     def runs(self, experiment_id: int | None = None, deleted: bool = False) -> list[Run]:
-        """Runs of an experiment, or of all, oldest first; those in the bin apart."""
+        """Runs of an experiment, or of all, oldest first; with ``deleted`` only those in the bin, else no such run."""
         query = select(RunRow).where(RunRow.deleted.is_not(None) if deleted else RunRow.deleted.is_(None))
         if experiment_id is not None:
             query = query.where(RunRow.experiment_id == experiment_id)
@@ -68,7 +68,7 @@ class RunRecords(Sessions):
             return self._run_record(run_row(session, run_id))
 
     def some_runs(self, run_ids: Iterable[int]) -> dict[int, Run]:
-        """Those of these runs that exist, in the bin or not."""
+        """Existing runs by id, in the bin or not."""
         ids, runs = sorted(run_ids), dict[int, Run]()
         with self._read() as session:
             for start in range(0, len(ids), _AT_ONCE):
@@ -77,9 +77,9 @@ class RunRecords(Sessions):
         return runs
 
     def run_stamps(self) -> dict[int, tuple[object, ...]]:
-        """Of each run that is not in the bin: values that change whenever its progress or place is recorded.
+        """For each run outside the bin, the columns that change with its progress and machine.
 
-        Thousands are read in the time of a few dozen whole records.
+        Much faster than reading whole records, to find the changed ones among thousands.
         """
         query = select(RunRow.id, *_STAMPED).where(RunRow.deleted.is_(None))
         with self._read() as session:
@@ -92,7 +92,7 @@ class RunRecords(Sessions):
             return [self._run_record(row) for row in session.scalars(query)]
 
     def alive_runs(self) -> list[Run]:
-        """Runs with a trainer, by their recorded state."""
+        """Runs with a live trainer, according to their recorded state."""
         with self._read() as session:
             query = select(RunRow).where(RunRow.state.in_(ALIVE), RunRow.deleted.is_(None)).order_by(RunRow.id)
             return [self._run_record(row) for row in session.scalars(query)]
@@ -105,14 +105,11 @@ class RunRecords(Sessions):
             return None if row is None else self._run_record(row)
 
     def newest_run(self) -> Run | None:
-        """The run that was added last; those in the bin, or of an experiment there, left out."""
+        """The newest run outside the bin, of an experiment outside the bin."""
         return next(iter(self.latest_runs(1)), None)
 
     def latest_runs(self, limit: int, states: Collection[RunState] | None = None) -> list[Run]:
-        """At most ``limit`` runs, newest first, in these ``states`` if given.
-
-        Those in the bin, or of an experiment there, are left out. What ended later counts as newer.
-        """
+        """At most ``limit`` runs outside the bin, latest end (or creation) first, in these ``states`` if given."""
         query = (
             select(RunRow)
             .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)
@@ -126,14 +123,14 @@ class RunRecords(Sessions):
             return [self._run_record(row) for row in session.scalars(query)]
 
     def run_count(self, experiment_id: int, up_to: int | None = None) -> int:
-        """How many runs the experiment has, or had when the run ``up_to`` was added; those in the bin left out."""
+        """The number of the experiment's runs outside the bin, up to and including the run ``up_to`` if given."""
         with self._read() as session:
             query = select(func.count()).where(RunRow.experiment_id == experiment_id, RunRow.deleted.is_(None))
             query = query if up_to is None else query.where(RunRow.id <= up_to)
             return session.scalar(query) or 0
 
     def run_labels(self, run_ids: Sequence[int]) -> dict[int, RunLabel]:
-        """The names and colours of these runs, in one query; runs that no longer exist are left out.
+        """The names and colours of existing runs, in one query.
 
         A run is named by experiment and ordinal; in the bin, by experiment and key.
         """
@@ -153,13 +150,12 @@ class RunRecords(Sessions):
         return {row.id: RunLabel(f"{row.name} · run {numbers[row.id]}", row.color) for row in rows}
 
     def add_run(self, experiment_id: int, queued: bool = False, place: Place = HERE) -> Run:
-        """A new run of the experiment as it is now; names its folder, which the launcher makes.
+        """A new run with the experiment's current config. Its folder has a name; the launcher creates it.
 
-        ``place``: the machine that it is for, and the devices that it asks for. Raises StoreError with the config's
-        problem when it has one.
+        ``place``: requested machine and devices. Raises StoreError if the config has a problem.
         """
         with self._write() as session:
-            row = _new_run(session, experiment_id)
+            row = _row_from_experiment(session, experiment_id)
             row.state = (RunState.QUEUED if queued else RunState.STARTING).value
             row.launched = None if queued else time.time()
             row.queue_position = queue_end(session) if queued else None
@@ -173,15 +169,15 @@ class RunRecords(Sessions):
     def add_imported(
         self, experiment_id: int, folder: str, config: RunConfig | LoggedConfig, progress: Progress
     ) -> int:
-        """Add the run in ``folder``, which has this config and progress; returns its id."""
+        """Add the run in ``folder`` with its config and progress; returns its id."""
         key = Path(folder).name.rpartition("-")[2]
         with self._write() as session:
             either = or_(RunRow.folder == folder, RunRow.key == key)
             found = session.execute(select(RunRow.folder, RunRow.id).where(either))
             listed = {name: run_id for name, run_id in found}  # noqa: C416  rows, not tuples, to mypy
-            if folder in listed:  # by another window meanwhile
+            if folder in listed:  # another window has added it
                 return listed[folder]
-            row = _run_of(session, experiment_id, config, folder)
+            row = _row_from_config(session, experiment_id, config, folder)
             row.owner, row.created = self.who, progress.started or row.created
             row.tags = tag_rows(session, config.tags if isinstance(config, LoggedConfig) else ())
             if key.isalnum() and not listed:
@@ -194,10 +190,9 @@ class RunRecords(Sessions):
             return row.id
 
     def record(self, run_id: int, progress: Progress, rewritten: bool = False) -> None:
-        """Offset, state and summaries in one transaction; recording the same twice changes nothing.
+        """Record offset, state and summaries in one transaction; recording them twice changes nothing.
 
-        An older offset than the recorded one is ignored, unless the events file itself was ``rewritten``. A run that
-        is gone meanwhile is left so.
+        Ignores an older offset than the recorded one, unless the events file was ``rewritten``, and deleted runs.
         """
         with self._record_progress() as session:
             row = session.get(RunRow, run_id, with_for_update=self.shared)
@@ -209,7 +204,7 @@ class RunRecords(Sessions):
             _replace_summaries(session, run_id, progress.summaries)
 
     def summaries(self, run_ids: Sequence[int]) -> Mapping[int, Mapping[str, MetricSummary]]:
-        """Last and best of each metric of each run."""
+        """The last and the best value of each metric, by run."""
         by_run: dict[int, dict[str, MetricSummary]] = {run_id: {} for run_id in run_ids}
         with self._read() as session:
             for start in range(0, len(run_ids), 500):
@@ -240,7 +235,7 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def note_run(self, run_id: int, note: str, before: str | None = None) -> Run:
-        """Replace its note; ChangedElsewhereError where it is no longer ``before``, with which the edit began."""
+        """Replace its note. ChangedElsewhereError if it is not ``before`` any more, the text when the edit began."""
         with self._write() as session:
             row = run_row(session, run_id)
             refuse_changed(f"The note of run {row.key}", before, row.note, note)
@@ -250,7 +245,7 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def mark_failed(self, run_id: int, message: str) -> Run:
-        """Its trainer could not be started."""
+        """Record that its trainer could not be started."""
         with self._write() as session:
             row = run_row(session, run_id)
             row.state, row.failure, row.launched = RunState.FAILED.value, storable(message), None
@@ -258,7 +253,7 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def _is_own(self, row: RunRow) -> bool:
-        """Whether this home launched or imported the run, and its folder is on this computer."""
+        """Whether this home launched or imported the run, on this computer."""
         if not self.shared:
             return True
         launched_by_us = row.owner == self.who or self._folder_path(row.folder).is_relative_to(self.home)
@@ -304,17 +299,17 @@ def _parse_remote_folder(text: str) -> tuple[str, str] | None:
     return (computer, folder) if mark else None
 
 
-def _new_run(session: Session, experiment_id: int) -> RunRow:
+def _row_from_experiment(session: Session, experiment_id: int) -> RunRow:
     experiment = experiment_record(experiment_row(session, experiment_id))
     if experiment.config is None:
         raise StoreError(experiment.problem)
-    row = _run_of(session, experiment_id, experiment.config, "")
+    row = _row_from_config(session, experiment_id, experiment.config, "")
     row.folder = f"{slug(experiment.name)}-{time.strftime('%Y%m%d')}-{row.key}"
     return row
 
 
-def _run_of(session: Session, experiment_id: int, config: RunConfig | LoggedConfig, folder: str) -> RunRow:
-    """A run of the experiment with this config, whose config is kept."""
+def _row_from_config(session: Session, experiment_id: int, config: RunConfig | LoggedConfig, folder: str) -> RunRow:
+    """A new row, not added to the session; the config is stored."""
     digest = config.digest()
     keep_config(session, digest, config)
     return RunRow(
@@ -329,7 +324,7 @@ def _run_of(session: Session, experiment_id: int, config: RunConfig | LoggedConf
 
 
 def _next_color(session: Session, experiment_id: int) -> int:
-    """The palette index of a new run: a new one, but for an arm's further seeds, so that a study shows its arms."""
+    """The palette index of a new run: unused, or that of the arm's other seeds, so that an arm has one colour."""
     arm = select(StudyArmRow.experiment_id).where(StudyArmRow.experiment_id == experiment_id)
     color_of_arm = select(RunRow.color).where(RunRow.experiment_id.in_(arm)).order_by(RunRow.id).limit(1)
     new_color = select(func.coalesce(func.max(RunRow.color), -1) + 1)
@@ -338,7 +333,7 @@ def _next_color(session: Session, experiment_id: int) -> int:
 
 
 def run_row(session: Session, run_id: int) -> RunRow:
-    """The row; StoreError when it is gone, perhaps by another window."""
+    """The row of a run; StoreError if it was deleted, perhaps by another window."""
     row = session.get(RunRow, run_id)
     if row is None:
         raise StoreError(f"There is no run {run_id}: it was deleted.")
@@ -346,14 +341,14 @@ def run_row(session: Session, run_id: int) -> RunRow:
 
 
 def set_launched(row: RunRow, devices: str | None = None) -> RunRow:
-    """Mark its trainer as being started, on ``devices`` unless None."""
+    """Set the run to starting, with a new value of ``devices`` unless that is None."""
     row.state, row.launched, row.queue_position, row.failure = RunState.STARTING.value, time.time(), None, ""
     row.devices = row.devices if devices is None else devices
     return row
 
 
 def queue_end(session: Session) -> int:
-    """The position behind the last waiting run."""
+    """The position after the last queued run."""
     last = session.scalar(select(func.max(RunRow.queue_position)))
     return 0 if last is None else last + 1
 

@@ -118,8 +118,8 @@ class Store(
         """The address of the shared registry; None where the file at home holds everything."""
         return self._database.where if isinstance(self._database.where, RegistryAddress) else None
 
-    def ask_first_questions(self) -> None:
-        """Compile the SQL that panels need first; call it in a background thread."""
+    def compile_first_queries(self) -> None:
+        """Compile the SQL that panels need first; slow, so call it in a background thread."""
         with suppress(StoreError):
             self.experiment(0)  # no such row
         self.runs(0)

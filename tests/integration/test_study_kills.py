@@ -90,7 +90,7 @@ WINDOW = textwrap.dedent(
     application = QCoreApplication([])
     store = Store.open(Path(sys.argv[1]))
     tailer, programs = Tailer(store), StudyPrograms(store)
-    programs.listed.connect(lambda _: [tailer.show(run.id) for run in store.runs()])
+    programs.runs_added.connect(lambda _: [tailer.show(run.id) for run in store.runs()])
     tailer.start()
     programs.follow()
     application.exec()

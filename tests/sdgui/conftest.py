@@ -36,7 +36,7 @@ PATIENCE = 120_000  # milliseconds; a worker loads torch first
 POLLS = {  # a test need not wait as long as a user would not notice
     "sdgui.actions.report._RENEW_MS": 50,
     "sdgui.runs.chains._POLL_SECONDS": 0.05,
-    "sdgui.runs.follower._SELDOM_POLLS": 4,
+    "sdgui.runs.follower._IDLE_INTERVAL": 4,
     "sdgui.runs.launcher._TICK_MS": 20,
     "sdgui.runs.live._JUDGE_SECONDS": 0.05,
     "sdgui.runs.study_programs.POLL_SECONDS": 0.05,

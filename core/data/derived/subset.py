@@ -3,7 +3,8 @@
 Flow: Data panel, data card, the verb ``data`` -> ``save_subset`` or ``hold_out`` -> a CSV and, beside it, its
 provenance (``NAME.provenance.json``).
 
-Images stay in place. A manifest's paths must stay in its folder, so one written elsewhere gets a link to the images.
+Images are not copied. A manifest may only name files below its own folder, so one that is written elsewhere gets a
+symbolic link to the images.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def hold_out(data: str, share: float, seed: int, progress: Progress, folder: Pat
         raise UserError(f"the share to hold out is {share}; it must lie between 0 and 1.")
     source = open_source(data, progress=progress)
     copies = same_bytes([row.file for row in source.rows], progress)
-    is_held_out = _drawn(copies, share, seed)
+    is_held_out = _draw_held_out(copies, share, seed)
     parts = [
         [row for row, held_out in zip(source.rows, is_held_out, strict=True) if held_out == part]
         for part in (False, True)
@@ -186,8 +187,8 @@ def _size(file: str) -> int:
         return -1
 
 
-def _drawn(first: Sequence[int], share: float, seed: int) -> list[bool]:
-    """Whether each image is held out; images with the same ``first`` stay together."""
+def _draw_held_out(first: Sequence[int], share: float, seed: int) -> list[bool]:
+    """Whether each image is held out, at random; images with the same ``first`` stay together."""
     members: dict[int, list[int]] = {}
     for position, key in enumerate(first):
         members.setdefault(key, []).append(position)

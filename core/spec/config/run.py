@@ -83,7 +83,7 @@ def field_errors(error: ValidationError) -> dict[str, str]:
         if item["type"] == "extra_forbidden":
             messages[field] = f"there is no such field{_nearest(field)}."
         elif item["type"] == "value_error" and not isinstance(item["input"], (str, int, float)):
-            messages[field] = message.removeprefix("Value error, ")  # about several fields, which it names
+            messages[field] = message.removeprefix("Value error, ")  # the message names the fields
         else:
             value = item["input"]
             messages[field] = f"{message}, got {excerpt(value if not isinstance(value, str) else repr(value[:400]))}."
@@ -115,7 +115,7 @@ def field_names() -> list[str]:
 
 @lru_cache(maxsize=10_000)
 def _nearest(field: str) -> str:
-    """Cached: a search takes 10 ms, and a home may have thousands of runs with one config of another version."""
+    """The suggestion for a wrong field. Cached, since thousands of runs may have the same outdated config."""
     if len(field) > _LONGEST_NAME:
         return ""
     close = nearest(field, field_names(), cutoff=0.5)
@@ -165,11 +165,11 @@ def _value(text: str) -> Any:
         return text
 
 
-def _assign(raw: dict[str, Any], path: list[str], value: Any, typed: str = "") -> None:
+def _assign(raw: dict[str, Any], path: list[str], value: Any, text: str = "") -> None:
     for part in path[:-1]:
         raw = raw.setdefault(part, {})
-    # For a text field, input such as "2024.10" stays text.
-    raw[path[-1]] = typed if isinstance(raw.get(path[-1]), str) and not isinstance(value, str) else value
+    # A text field keeps input such as "2024.10" as text.
+    raw[path[-1]] = text if isinstance(raw.get(path[-1]), str) and not isinstance(value, str) else value
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:

@@ -61,7 +61,7 @@ class RunsPanel(Panel):
         tabs = self.tabs
         tabs.message_requested.connect(self.message_requested)
         for relation in (tabs.view.scatter, tabs.view.parallel):
-            relation.run_chosen.connect(self.choose_requested)
+            relation.run_chosen.connect(self.select_requested)
         tabs.view.parallel.filter_requested.connect(self.view.table.add_to_filter)
         tabs.view.parallel.ticks_requested.connect(lambda runs: self.commands.tick(runs, True))
 
@@ -70,7 +70,7 @@ class RunsPanel(Panel):
         commands.changed.connect(self.changed)
         commands.message_requested.connect(self.message_requested)
         commands.ticks_requested.connect(self.ticks_requested)
-        table.run_chosen.connect(self.choose_requested)
+        table.run_chosen.connect(self.select_requested)
         table.listed.connect(self._listed)
         table.run_opened.connect(lambda _run: self.tabs.view.show_tab(self.tabs.view.grid))
         table.failed.connect(lambda sentence: self.message_requested.emit(Message("error", sentence)))

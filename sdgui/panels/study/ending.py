@@ -1,6 +1,6 @@
 """Pauses, stops and kills studies; a study can be killed if it is still running some time after the request.
 
-Flow: Study's buttons -> ``ask`` -> a thread -> ``StudyPrograms.ask_to_end``; the buttons show what can be done next.
+Flow: Study's buttons -> ``ask`` -> a thread -> ``StudyPrograms.request_end``; the buttons show what can be done next.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class StudyEnding(QObject):
             timer.timeout.connect(self.became_overdue)
             timer.start(round(1000 * KILL_AFTER))
         programs = self._programs
-        self._tasks.run(lambda: programs.ask_to_end(study_id, request), None, partial(self._refused, study_id))
+        self._tasks.run(lambda: programs.request_end(study_id, request), None, partial(self._refused, study_id))
 
     def asked(self, study_id: int | None) -> bool:
         """Whether the study has been asked to stop, and not ``forget`` since."""

@@ -36,7 +36,7 @@ RemoteSlots = Callable[[str], Slots | None]  # machine name -> its capacity; Non
 
 
 def no_gpus() -> Sequence[Gpu]:
-    """The probe of a computer without any."""
+    """The probe of a computer without GPUs."""
     return ()
 
 
@@ -54,7 +54,7 @@ class Reserved:
 
 
 class MachineSlots:
-    """``at_once``: runs at a time on this computer where it has no GPU; ``reserved``: what studies keep of it."""
+    """``at_once``: concurrent runs on this computer if it has no GPU. ``reserved``: its capacity that studies use."""
 
     reserved: Callable[[], Reserved] = Reserved
 
@@ -63,29 +63,29 @@ class MachineSlots:
         self._probe, self._remote = probe, remote
 
     def of(self, host: str) -> Slots | None:
-        """What a machine has ("" for this computer); None while it is out of reach or has not answered."""
+        """The capacity of a machine ("" is this computer); None while it is unreachable or has not answered."""
         return self._remote(host) if host else self.local()
 
     def all(self, hosts: Iterable[str]) -> Mapping[str, Slots]:
-        """What these machines have, without those out of reach."""
+        """The capacities of the reachable ones among these machines."""
         by_host = {host: self.of(host) for host in set(hosts)}
         return {host: slots for host, slots in by_host.items() if slots is not None}
 
     def local(self) -> Slots | None:
-        """What this computer has for the queue; None while its GPUs have not answered."""
+        """The capacity of this computer for the queue; None while its GPUs have not answered."""
         if (slots := self.unreserved()) is None:
             return None
         reserved = self.reserved()
         return replace(slots, at_once=max(0, slots.at_once - reserved.runs), in_use=slots.in_use | reserved.devices)
 
     def unreserved(self) -> Slots | None:
-        """What this computer has, whatever studies keep of it."""
+        """The capacity of this computer, including what studies use."""
         gpus = self._probe()
         return None if gpus is None else slots_of(visible(gpus, os.environ.get(_VISIBLE)), self.at_once)
 
 
 def slots_of(gpus: Sequence[Gpu], at_once: int, each: int = 1) -> Slots:
-    """``each``: how many GPUs a run gets by itself."""
+    """The capacity of a machine with these GPUs; ``each``: GPUs per run."""
     names = tuple(gpu.device for gpu in gpus)
     return Slots(names, at_once, frozenset(gpu.device for gpu in gpus if not gpu.free), each)
 

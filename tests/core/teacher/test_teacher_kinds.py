@@ -158,7 +158,7 @@ def test_unsupported_frozen_teachers_are_reported() -> None:
     with pytest.raises(ModelError, match=r"distill_captions.weight compares word by word, but the teacher reads 8 tok"):
         frozen_teacher(asked, student, [shorter])
     frozen_teacher(frozen_config(masked_words={"weight": 1.0, "alpha": 0.0}), student, [shorter])
-    with pytest.raises(ModelError, match=r"masked_words.alpha .* or set it to 0"):
+    with pytest.raises(ModelError, match=r"masked_words.alpha .* or set objectives.masked_words.alpha to 0"):
         frozen_teacher(frozen_config(masked_words={"weight": 1.0, "alpha": 0.4}), student, [shorter])
     words = small()
     words["text_cfg"]["vocab_size"] = 101

@@ -156,7 +156,7 @@ def test_the_cause_of_an_end_is_recorded_with_its_step(
         def run(self) -> None:
             raise ends
 
-        def leave(self) -> None:
+        def save_if_needed(self) -> None:
             left.append(True)
 
     monkeypatch.setattr(train_module, "Loop", Ends)

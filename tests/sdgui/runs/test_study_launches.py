@@ -160,7 +160,7 @@ def test_runs_of_a_study_are_listed_with_their_machine_under_one_experiment_per_
     ]
     out.write_status(StudyStatus(finished=False, runs=runs).now())
     study, listed, changed = store.add_study(out.path, "mine"), list[Any](), list[int]()
-    programs.listed.connect(listed.append)
+    programs.runs_added.connect(listed.append)
     programs.changed.connect(changed.append)
     programs._follow_study(study)
     [run] = store.runs()
@@ -218,12 +218,12 @@ def test_a_program_of_another_user_is_not_ended(
         patch.setattr(psutil, "Process", Theirs)
         patch.setattr(study_programs, "program_alive", lambda status: True)
         with pytest.raises(StudyProgramError, match="is another user's program; end it as that user"):
-            programs.ask_to_end(record.id, "stop")
+            programs.request_end(record.id, "stop")
         patch.setattr(
             study_programs, "note_request", lambda folder, what: (_ for _ in ()).throw(OSError(28, "No space"))
         )
         with pytest.raises(StudyProgramError, match=r"cannot be stopped: No space\."):
-            programs.ask_to_end(record.id, "pause")
+            programs.request_end(record.id, "pause")
 
 
 def test_a_study_and_the_queue_share_the_devices(qapp: object, store: Store, tmp_path: Path, started: Started) -> None:
@@ -264,7 +264,7 @@ def test_devices_of_a_study_are_kept_between_its_runs(qapp: object, store: Store
     out.write_status(StudyStatus(os.getpid(), start_time(os.getpid()), time.time(), platform.node(), runs=runs))
     programs._follow_study(store.study(study))
     assert programs.reserved() == Reserved(1, frozenset({"1"}))
-    assert programs.reserved(but=study) == Reserved()
+    assert programs.reserved(without=study) == Reserved()
     programs.choose_machines(study, ["far"])
     programs._follow_study(store.study(study))
     assert programs.reserved() == Reserved(), "it trains elsewhere"

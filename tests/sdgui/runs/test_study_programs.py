@@ -247,10 +247,10 @@ def test_a_request_is_recorded_and_ends_the_program(
 ) -> None:
     out, programs = a_study(tmp_path / "study", seeds=1), StudyPrograms(store)
     record = store.add_study(out.path, "mine")
-    programs.ask_to_end(record.id, what)
+    programs.request_end(record.id, what)
     assert last_request(out) == "", "nothing runs"
     alive(out, sleeper)
-    programs.ask_to_end(record.id, what)
+    programs.request_end(record.id, what)
     assert last_request(out) == noted
     assert sleeper.wait(120) == (-9 if what == "kill" else -15)
 

@@ -103,7 +103,7 @@ class CurvesTab(QWidget):
                 notes += [note for note in answer.get("notes", ()) if note not in notes]
         zero_shot = self._zero_shot.get(self._target) if self._target is not None else None
         if zero_shot is not None and lines:
-            lines.append(PointLine("zero-shot", [1.0], [zero_shot], color=2, level=True))
+            lines.append(PointLine("zero-shot", [1.0], [zero_shot], color=2, is_constant=True))
         self.shots.set_lines(lines, _NO_SHOTS)
         self.notes.setText(" ".join(notes))
         self.notes.setVisible(bool(notes))

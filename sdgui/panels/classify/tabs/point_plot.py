@@ -1,7 +1,6 @@
-"""A small plot of points over a logarithmic axis: lines with markers, intervals as whiskers, levels as dashes.
+"""A small plot over a logarithmic x axis: lines with markers, intervals as whiskers, constant values as dashed lines.
 
-Flow: a panel gives ``PointLine``s -> drawn; hovering shows the nearest point, a screen reader gets all of them as the
-plot's description.
+Hovering shows the nearest point; a screen reader gets all points as the plot's description.
 """
 
 from __future__ import annotations
@@ -20,12 +19,14 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
-_SYMBOLS = ("o", "s", "t", "d")  # shapes too: colour alone must not distinguish lines
+# Lines differ in shape too, not in colour alone.
+_SYMBOLS = ("o", "s", "t", "d")
+_LEGEND_SYMBOLS = ("●", "■", "▼", "◆")
 
 
 @dataclass(frozen=True)
 class PointLine:
-    """``x`` positive, ``y`` from 0 to 1; ``low`` and ``high`` are intervals, None without."""
+    """``x`` is positive, ``y`` from 0 to 1; ``low`` and ``high`` bound the intervals, None if there is none."""
 
     name: str
     x: Sequence[float]
@@ -33,7 +34,7 @@ class PointLine:
     low: Sequence[float | None] = ()
     high: Sequence[float | None] = ()
     color: int = 0
-    level: bool = False  # a dashed line across, at the height of the first point
+    is_constant: bool = False  # a dashed horizontal line at the first y
     marked: float | None = None  # the selected x, marked by a vertical line
 
 
@@ -83,7 +84,7 @@ class PointPlot(QWidget):
 
     def sentence(self, line: PointLine) -> str:
         """All points of a line in words."""
-        if line.level:
+        if line.is_constant:
             return f"{line.name}: {value(line.y[0], '%')}"
         points = (self._point(line, i) for i in range(len(line.x)))
         return f"{line.name}: " + ", ".join(points)
@@ -95,7 +96,8 @@ class PointPlot(QWidget):
 
     def _legend(self) -> str:
         return "   ".join(
-            f"{_SIGNS[i % len(_SIGNS)] if not line.level else '╌'} {line.name}" for i, line in enumerate(self._lines)
+            f"{'╌' if line.is_constant else _LEGEND_SYMBOLS[i % len(_LEGEND_SYMBOLS)]} {line.name}"
+            for i, line in enumerate(self._lines)
         )
 
     def _draw(self) -> None:
@@ -106,7 +108,7 @@ class PointPlot(QWidget):
         for axis in (self._left_axis, self._bottom_axis):
             axis.setGrid(40 if style.dark else 60)
         self._left_axis.setWidth(6 * SPACE)
-        points = [line for line in self._lines if not line.level and len(line.x)]
+        points = [line for line in self._lines if not line.is_constant and len(line.x)]
         xs = [math.log10(x) for line in points for x in line.x]
         ys = [y for line in self._lines for ends in (line.y, line.low, line.high) for y in ends if y is not None]
         low, high = (min(xs), max(xs)) if xs else (0.0, 1.0)
@@ -123,7 +125,7 @@ class PointPlot(QWidget):
     def _draw_line(self, line: PointLine, number: int) -> None:
         style = theme()
         color = style.run_color(line.color)
-        if line.level:
+        if line.is_constant:
             pen = pg.mkPen(color, width=2, style=Qt.PenStyle.DashLine)
             self._plot.addItem(pg.InfiniteLine(pos=line.y[0], angle=0, pen=pen))
             return
@@ -151,7 +153,7 @@ class PointPlot(QWidget):
 
     def _show_nearest(self, position: QPointF) -> None:
         box = self._plot.getViewBox()
-        points = [line for line in self._lines if not line.level and len(line.x)]
+        points = [line for line in self._lines if not line.is_constant and len(line.x)]
         if not points:
             return
         if not box.sceneBoundingRect().contains(position):
@@ -163,6 +165,3 @@ class PointPlot(QWidget):
             nearest = int(np.argmin(np.abs(np.log10(np.asarray(line.x, dtype=float)) - x)))
             parts.append(f"{line.name}, {self._point(line, nearest)}")
         self.readout.setText("   ".join(parts))
-
-
-_SIGNS = ("●", "■", "▼", "◆")

@@ -1,6 +1,6 @@
 """The dialog of *Figure for a paper*: metrics and runs at the left; a live preview of the figure, and the table.
 
-Flow: ``PlotData`` of the grid -> what is chosen of it -> ``render`` in a thread -> the preview, or the saved file.
+Flow: ``PlotData`` of the grid -> the chosen metrics and runs -> ``render`` in a thread -> preview or saved file.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _SETTING = "runs/figure"
 _OTHER_FONTS = ("Arial", "Helvetica", "Times New Roman", "Liberation Sans", "Liberation Serif", "TeX Gyre Termes")
 _KINDS: Mapping[str, str] = {"pdf": "PDF", "svg": "SVG", "png": "PNG, 300 dpi"}
 _PREVIEW_DPI = 150
-_WAIT = 150  # ms after the last change
+_PREVIEW_DELAY_MS = 150  # after the last change
 _KEY = Qt.ItemDataRole.UserRole
 
 
@@ -56,11 +56,11 @@ class PaperDialog(QDialog):
         self.setWindowTitle("Figure for a paper")
         self._data, self._settings = data, settings
         self._tasks = BackgroundTasks(self)
-        self._y: dict[str, tuple[str, str]] = {}  # typed, by metric
+        self._y_bounds: dict[str, tuple[str, str]] = {}  # as typed, by metric
         self._rendering = self._stale = False
         self._picture = QPixmap()
-        self._timer = QTimer(self, singleShot=True, interval=_WAIT)
-        self._timer.timeout.connect(self._preview_soon)
+        self._timer = QTimer(self, singleShot=True, interval=_PREVIEW_DELAY_MS)
+        self._timer.timeout.connect(self._draw_preview)
         self._build(FigureStyle.from_json(str(settings.value(_SETTING, "{}"))))
         self._arrange()
         self._connect()
@@ -141,7 +141,7 @@ class PaperDialog(QDialog):
 
     # Selection
     def style_of_figure(self) -> FigureStyle:
-        """As it is chosen now."""
+        """The chosen style."""
         return FigureStyle(
             self.width_cm.value(),
             self.aspect.value(),
@@ -164,12 +164,12 @@ class PaperDialog(QDialog):
     def _with_ranges(self, plot: MetricPlot, unit: float) -> MetricPlot:
         log = self.log.isChecked()
         shown = plot.y_range if log == self._data.log else None
-        y_range = _typed_range(self._y.get(self._y_key(plot), ("", "")), shown, 0.01 if plot.is_share else 1.0)
+        y_range = _typed_range(self._y_bounds.get(self._y_key(plot), ("", "")), shown, 0.01 if plot.is_share else 1.0)
         x_range = _typed_range((self.x_from.text(), self.x_to.text()), plot.x_range, unit)
         return replace(plot, x_range=x_range, y_range=None if log and y_range and y_range[0] <= 0 else y_range)
 
     def _y_key(self, plot: MetricPlot) -> str:
-        """Metrics in one panel have one y axis."""
+        """The key of a metric in ``_y_bounds``; metrics in one panel share an axis."""
         return plot.id if self.layouts.currentData() == "row" else ""
 
     def _current(self) -> MetricPlot | None:
@@ -179,7 +179,7 @@ class PaperDialog(QDialog):
     def _typed(self, _text: str) -> None:
         plot = self._current()
         if plot is not None:
-            self._y[self._y_key(plot)] = (self.y_from.text(), self.y_to.text())
+            self._y_bounds[self._y_key(plot)] = (self.y_from.text(), self.y_to.text())
         self._changed()
 
     def _show_y(self, *_: object) -> None:
@@ -188,7 +188,7 @@ class PaperDialog(QDialog):
         self.y_label.setText(f"y axis{', %' if plot is not None and plot.is_share else ''}")
         tip = "Of the metric that is selected in the list" if plot is None else f"Of {plot.title}"
         self.y_label.setToolTip(plain_tip(tip))
-        low, high = self._y.get(self._y_key(plot), ("", "")) if plot is not None else ("", "")
+        low, high = self._y_bounds.get(self._y_key(plot), ("", "")) if plot is not None else ("", "")
         self.y_from.setText(low)
         self.y_to.setText(high)
 
@@ -203,8 +203,8 @@ class PaperDialog(QDialog):
         self.text.setPlainText(write(paper_table(chosen)) if any_chosen else "")
         self._timer.start()
 
-    def _preview_soon(self) -> None:
-        """One figure at a time is drawn; what changes meanwhile is drawn next."""
+    def _draw_preview(self) -> None:
+        """Draw the preview in a thread, one at a time; it is drawn again if something changes meanwhile."""
         if self._rendering:
             self._stale = True
             return

@@ -33,5 +33,5 @@ def open_study(qtbot: QtBot, tmp_path: Path) -> Iterator[Open]:
     yield open_it
     for window in windows:
         for study_id in window.services.studies.alive():
-            window.services.studies.ask_to_end(study_id, "kill")
+            window.services.studies.request_end(study_id, "kill")
         leave(window, qtbot)

@@ -54,7 +54,7 @@ def test_a_restarted_study_asks_before_it_is_killed(
     qtbot: QtBot, panel: StudyPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests: list[str] = []
-    monkeypatch.setattr(services.studies, "ask_to_end", lambda _study, request: requests.append(request))
+    monkeypatch.setattr(services.studies, "request_end", lambda _study, request: requests.append(request))
     monkeypatch.setattr(ending, "KILL_AFTER", 0.0)
     study = listed(services, "one")
     panel.refresh()

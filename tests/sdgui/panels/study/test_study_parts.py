@@ -27,7 +27,7 @@ class Programs:
         self.requests: list[tuple[int, str]] = []
         self.refused: set[str] = set()
 
-    def ask_to_end(self, study_id: int, request: str) -> None:
+    def request_end(self, study_id: int, request: str) -> None:
         if request in self.refused:
             raise StudyProgramError("It runs elsewhere.")
         self.requests.append((study_id, request))
