@@ -29,7 +29,7 @@ HELP_ACTIONS: tuple[Action[Window], ...] = (
         "help",
         "Help",
         "&Help on this panel",
-        "Show the page of the panel that is shown, and all the others",
+        "Show the help page of this panel, and all others",
         lambda window: window.dialogs.open_help(f"panels/{window.panel}.md"),
         "F1",
         icon="ph.question",
@@ -42,7 +42,7 @@ HELP_ACTIONS: tuple[Action[Window], ...] = (
         lambda window: window.dialogs.open_help("tutorial.md"),
         "Ctrl+F1",
     ),
-    Action("tour", "Help", "T&our", "Show what the window is for, in five steps", start_tour, "Ctrl+Shift+F1"),
+    Action("tour", "Help", "T&our", "Introduce the window in five steps", start_tour, "Ctrl+Shift+F1"),
     Action(
         "shortcuts",
         "Help",

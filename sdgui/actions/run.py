@@ -309,7 +309,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "reproduce",
         "Run",
         "Reprod&uce",
-        "Prepare the same run again, and show what of code, packages, machine and data is not the same now",
+        "Prepare the same run again, and show differences in code, packages, machine and data",
         _reproduce,
         "Ctrl+Alt+E",
         enabled=has_run,

@@ -25,7 +25,7 @@ def ask_to_run(parent: QWidget, files: Mapping[str, Path], answer: Callable[[boo
     box.setInformativeText("You have not run it before. Read it, and run it only if you trust its author.")
     box.setDetailedText("\n\n".join(_text(digest, path) for digest, path in files.items()))
     run = box.addButton("&Run this code", QMessageBox.ButtonRole.AcceptRole)
-    run.setToolTip(plain_tip("Remembered for this version of the code"))
+    run.setToolTip(plain_tip("The answer is remembered for this version of the code"))
     refuse = box.addButton("&Do not run", QMessageBox.ButtonRole.RejectRole)
     box.setDefaultButton(refuse)
     box.setEscapeButton(refuse)

@@ -64,7 +64,7 @@ class StepSlider(QWidget):
         self._room = 0
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
         self.slider.setAccessibleName("Step")
-        self.slider.setToolTip("The kept checkpoints of the run, from the first to the last")
+        self.slider.setToolTip("The run's checkpoints, from first to last")
         self.slider.setPageStep(1)
         self.slider.setTickPosition(QSlider.TickPosition.TicksBelow)
         self.label = PlainLabel(self, role="muted")

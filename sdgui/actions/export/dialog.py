@@ -114,7 +114,7 @@ class ExportDialog(QDialog):
         self.bar = MessageBar(self)
         self.progress = QProgressBar(self)
         self.activity = PlainLabel(self)
-        self.progress.setAccessibleName("Progress of the export")
+        self.progress.setAccessibleName("Export progress")
         self.outcome = PlainLabel(self, wordWrap=True)
         self.code = QPlainTextEdit(self)
         self.code.setReadOnly(True)

@@ -60,7 +60,7 @@ class ClassifySource(QWidget):
         for box, name, tip in (
             (self.label, "Label", "The label column to predict"),
             (self.train, "Train on", "Training data of probes and nearest neighbours"),
-            (self.train_label, "Label of the training data", "The label column of the training data"),
+            (self.train_label, "Training label", "Label column of the training data"),
             (self.method, "Method", "Classification method"),
         ):
             box.setAccessibleName(name)

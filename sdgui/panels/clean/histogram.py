@@ -39,7 +39,7 @@ class BeliefHistogram(QWidget):
         self.box.setSingleStep(0.01)
         self.box.setFixedWidth(12 * SPACE)
         hide_steps(self.box)
-        self.box.setAccessibleName("Threshold of the match score")
+        self.box.setAccessibleName("Match score threshold")
         self.box.setToolTip("Pairs with a lower match score are below the threshold; drag the line or type a value")
         self.box.valueChanged.connect(self._typed)
         self.legend = QLabel(self)

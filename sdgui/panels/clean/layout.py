@@ -298,7 +298,7 @@ def _verdict(ranked_pairs: RankedPairs) -> str:
     """The verdict on the ranking; nothing is claimed if the scores form one group."""
     if ranked_pairs.two_groups:
         return f"{count(ranked_pairs.mislabelled)} likely mislabelled."
-    return "none stands out as mislabelled. Those with the lowest match score come first, if you want to look."
+    return "none stands out as mislabelled. Pairs with the lowest match score are listed first."
 
 
 def _probability(pair: Pair) -> str:

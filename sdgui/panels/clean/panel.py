@@ -335,7 +335,7 @@ class CleanPanel(Panel):
         self._services.basket.put(Finding(ranked_pairs.data, tuple(self.work.fix(pair) for pair in pairs)))
         text = f"{count(len(pairs))} {'pair is' if len(pairs) == 1 else 'pairs are'} in the basket."
         if (unlisted_count := ranked_pairs.excluded_count() - len(pairs) - len(ranked_pairs.corrections)) > 0:
-            text += f" {count(unlisted_count)} more are excluded and not listed; Save as new data leaves them out too."
+            text += f" {count(unlisted_count)} more are excluded and not listed; Save as new data also omits them."
         self.view.bar.show_message(info(text))
 
     def ask_where(self) -> None:

@@ -28,8 +28,8 @@ CORRECTED = "✎"
 CAPTION, _MARK = 1, 5  # columns
 _COLUMNS: tuple[tuple[str, Sorting, str], ...] = (
     ("Rank", "rank", "1 has the lowest match score"),
-    ("Caption", "caption", "The caption of the pair; F2 corrects it"),
-    ("Suggestion", "suggestion", "The other caption of the data that fits the image best; S uses it"),
+    ("Caption", "caption", "Caption of the pair; F2 edits it"),
+    ("Suggestion", "suggestion", "Best-fitting other caption in the data; S uses it"),
     ("Match score", "rank", "How well the caption fits the image, judged from the other pairs, 0 to 1"),
     ("P(clean)", "right", "Probability that the caption is correct, if the match scores form two groups"),
     ("Mark", "mark", "Your mark: X mismatched, Space correct, U none"),

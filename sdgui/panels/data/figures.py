@@ -46,7 +46,7 @@ class FiguresPage(QWidget):
         self.label.setAccessibleName("Label")
         self.label.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.values = QTreeWidget(self)
-        self.values.setAccessibleName("Values of the label")
+        self.values.setAccessibleName("Label values")
         self.values.setHeaderLabels(["Value", "Images", "Share"])
         for number in (1, 2):
             self.values.headerItem().setTextAlignment(number, Qt.AlignmentFlag.AlignRight)

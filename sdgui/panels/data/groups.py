@@ -31,7 +31,7 @@ from sdgui.worker.data_verbs import Checked
 
 _LISTED = 500  # groups of a kind
 _ABOUT = (
-    "Every image is read once, and compared by its bytes and by its look, which also finds copies that were "
+    "Compares the bytes and the appearance of all images, and so also finds copies that were "
     "resized, recompressed or retouched."
 )
 
@@ -93,7 +93,7 @@ class GroupsPage(QWidget):
         self.list.setAccessibleName("Groups")
         self.list.setUniformItemSizes(True)
         self.gallery = Gallery(cache_dir, "", self)
-        self.gallery.view.setAccessibleName("Images of the group")
+        self.gallery.view.setAccessibleName("Images in this group")
         self._build()
         self.check.clicked.connect(self.check_requested)
         self.empty.activated.connect(self.check_requested)

@@ -49,8 +49,8 @@ _SUBSETS: tuple[tuple[str, Subset], ...] = (
 _TITLE, _OPEN = "Look at your data", "&Open data …"
 _OPENING = ("Opening the data", "Images are shown as they are read.")
 _EMPTY = (
-    "Choose a table, a folder of images or shards, or drop it here: its images with captions and labels, "
-    "duplicates, leaks between splits, broken rows, and what student and teacher will see of it."
+    "Choose or drop a table, a folder of images, or shards, to see its images with captions and labels, "
+    "duplicates, leaks between splits, broken rows, and the views of student and teacher."
 )
 _HINT = "X excludes the selected images · Ctrl+Z undoes · Space previews · Ctrl+F searches the captions"
 _MOST_VALUES = 1000  # of a label, that a list offers
@@ -119,7 +119,7 @@ class DataView(QWidget):
         return page
 
     def _arrange(self) -> None:
-        for box, name in ((self.label, "Label"), (self.value, "Value of the label"), (self.subset, "Which images")):
+        for box, name in ((self.label, "Label"), (self.value, "Label value"), (self.subset, "Which images")):
             box.setAccessibleName(name)
             box.setToolTip(plain_tip(f"{name} that is shown"))
             box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

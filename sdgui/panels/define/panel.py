@@ -145,7 +145,7 @@ class DefinePanel(DefiningPanel):
         self._show_experiment(self.saver.stored(experiment_id))
         lines = self._services.store.run(run_id).failure.strip().splitlines()
         reason = lines[0] if lines else "It exited unexpectedly."
-        remedy = Remedy("Show what it was launched with", lambda: self._show_run(experiment_id, run_id))
+        remedy = Remedy("Show the launched config", lambda: self._show_run(experiment_id, run_id))
         self.bar.show_message(
             Message("warning", f"This run failed: {reason} Edit the settings and launch again.", remedy=remedy)
         )
@@ -356,7 +356,7 @@ class DefinePanel(DefiningPanel):
         after = on_preset(before, preset, size).model_copy(update={"preset": preset})
         self._show_form(after, read_only=False)
         self.save()
-        text = f"All settings are now those of {PRESETS[preset].title} ({size}), except for name, data and seed."
+        text = f"All settings now match {PRESETS[preset].title} ({size}), except for name, data and seed."
         self._offer_undo(text, before)
 
     # Stages, advice

@@ -131,7 +131,7 @@ STARTS = {  # action -> icon, title, what comes of it
     "demo": (
         "ph.magnifying-glass",
         "Search images",
-        "Describe what you look for. The included model searches 2\u2009555 pictograms, drawn in a few seconds.",
+        "Describe an image. The included model searches 2\u2009555 pictograms, which are drawn in a few seconds.",
     ),
     "caption": (
         "ph.closed-captioning",
@@ -158,7 +158,7 @@ class StartCards(QWidget):
         super().__init__(parent)
         self.buttons: dict[str, QPushButton] = {}
         self._images: list[tuple[PlainLabel, str]] = []
-        title = PlainLabel("Train image-language models, and use what they learn", self, role="heading")
+        title = PlainLabel("Train image-language models, and use them", self, role="heading")
         text = PlainLabel("Start with an included model and the demo data.", self, role="muted")
         self._cards = QHBoxLayout()
         self._cards.setSpacing(2 * SPACE)

@@ -27,7 +27,7 @@ _LAUNCHERS = (
 )
 _FIELDS: tuple[tuple[str, str, str, str], ...] = (  # field, label, tip, launchers
     ("host", "Host", "An alias of ~/.ssh/config, or USER@HOST", "far"),
-    ("python", "Python", "Path of the interpreter; empty: the installed environment, else sdgui-core", "far"),
+    ("python", "Python", "Path of the Python interpreter; if empty, the installed environment or sdgui-core", "far"),
     ("setup", "Setup", "Setup commands, for example: module load cuda", "far"),
     ("runs", "Runs folder", "Where run folders are kept there", "far"),
     ("launcher", "Launch", "How a run is started", "far"),
@@ -42,7 +42,7 @@ _FIELDS: tuple[tuple[str, str, str, str], ...] = (  # field, label, tip, launche
     ("nodes", "Nodes", "Nodes of a job; more than one through torchrun", "slurm"),
     ("partition", "Partition", "Empty: the cluster's default", "slurm"),
     ("time", "Time limit", "In Slurm's format: 2-00:00:00; empty: the partition's", "slurm"),
-    ("warning", "Save before limit", "Seconds before the time limit in which a run is saved and queued again", "slurm"),
+    ("warning", "Save before limit", "Seconds before the time limit at which the run is saved and requeued", "slurm"),
     ("sbatch", "Extra #SBATCH lines", "One per line", "slurm"),
 )
 _EMPTY = {"python": "Default: installed environment", "time": "The partition's"}

@@ -80,7 +80,7 @@ class MachinesPanel(Panel):
     def _build(self) -> None:
         self.name.setPlaceholderText("Add a host …")
         self.name.setToolTip(plain_tip("A name of ~/.ssh/config, or USER@HOST; Enter adds it"))
-        self.name.setAccessibleName("Host to add: a name of the ssh configuration, or USER@HOST")
+        self.name.setAccessibleName("Host to add: a name from your ssh configuration, or USER@HOST")
         completer = QCompleter(self._names, self)
         completer.setFilterMode(Qt.MatchFlag.MatchContains)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)

@@ -36,7 +36,7 @@ class LoggedSamples(QSplitter):
         self._content: Mapping[str, Any] = {}
         self._folder = Path()
         self.names = QListWidget(self)
-        self.names.setAccessibleName("Names of the samples")
+        self.names.setAccessibleName("Sample names")
         self._pages = QStackedWidget(self)
         self.gallery = Gallery(empty_text="", parent=self._pages)
         self.table = QTableWidget(0, 0, self._pages)

@@ -70,7 +70,7 @@ class SamplesView(QWidget):
     def _retrieval(self) -> QWidget:
         split = QSplitter(Qt.Orientation.Horizontal, self._pages)
         self.captions = QListWidget(split)
-        self.captions.setAccessibleName("Captions of the sample")
+        self.captions.setAccessibleName("Sample captions")
         self.captions.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.galleries: dict[str, Gallery] = {}
         self._sides = {network: self._side(network, split) for network in NETWORKS}

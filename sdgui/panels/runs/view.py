@@ -65,8 +65,8 @@ class TabsView(QWidget):
         self._add_tab(self.scatter, "Scatter", "Any two columns of the listed runs")
         self._add_tab(self.parallel, "Parallel", "All columns of the listed runs as parallel coordinates, to brush")
         self._add_tab(self.compare, "Compare", "Settings and metrics of the ticked or selected runs, side by side")
-        self._add_tab(self.board, "Side by side", "What the overlaid runs find for the same captions at one step")
-        self._add_tab(self.samples, "&Samples", "What student and teacher find and write at each validation")
+        self._add_tab(self.board, "Side by side", "Results of the overlaid runs for the same captions at one step")
+        self._add_tab(self.samples, "&Samples", "Images and captions of student and teacher at each validation")
         self._add_tab(self.log, "E&vents", "Starts, checkpoints, validations and warnings of the current run")
         self.time = StepSlider(self.tabs)
         self.time.export.hide()  # of the results of a search

@@ -40,7 +40,7 @@ class CollectionBox(QWidget):
         self._comparing = False
         self.kind_box = NoWheelComboBox(self)
         self.data = DataPicker(services, images_only=True, parent=self)
-        self.indexes = (self._index_box("Index"), self._index_box("Index of the second model"))
+        self.indexes = (self._index_box("Index"), self._index_box("Second model's index"))
         self.browse = IconButton("ph.folder-open", "Choose an index on disk", parent=self)
         self.facts = PlainLabel("Nothing is open yet.", self, wordWrap=True)
         self.folder = QPushButton("Search a folder …", self)

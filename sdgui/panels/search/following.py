@@ -80,8 +80,7 @@ class RunFollowing(QObject):
     def _why_nothing(self) -> str:
         if self._run is None:
             return (
-                "Launch a run; once it has saved its first checkpoint, it can be searched here. Or choose a model and "
-                "images above."
+                "Launch a run: it can be searched here after its first checkpoint. Or choose a model and images above."
             )
         if self._run.is_local and self._run.launched is not None and not self._run.folder.exists():
             return f"The folder of this run, {self._run.folder}, no longer exists. Choose another model above."

@@ -49,7 +49,7 @@ class IndexSheet(QFrame):
         set_role(self, "card")
         self.setAccessibleName("Indexes on disk")
         self.source = DataPicker(services, images_only=True, parent=self)
-        self.folder = self._line("Folder of the index", "The folder to write the index to")
+        self.folder = self._line("Index folder", "The folder to write the index to")
         self.old = self._line("Where the images were", "The folder recorded in the index")
         self.new = self._line("Where the images are now", "The folder that they were moved to")
         self.drop = QCheckBox("Remove missing images", self)
@@ -133,7 +133,7 @@ class IndexSheet(QFrame):
 
     def _require_folder(self) -> bool:
         if not self.folder.text().strip():
-            self.message_requested.emit(warning("Choose the folder of the index."))
+            self.message_requested.emit(warning("Choose the index folder."))
         return bool(self.folder.text().strip())
 
     def _start(self, verb: Verb[Any], **arguments: Any) -> None:

@@ -153,7 +153,7 @@ class SearchView(QWidget):
         """The first row: the query, *Filters*, *More*."""
         self.filter_button = IconButton("ph.funnel", "Filter the images", "Ctrl+Shift+F", "Filters", False, self._work)
         self.filter_button.setMinimumWidth(self.fontMetrics().horizontalAdvance("Filters (9)") + 5 * SPACE)
-        self.more = IconButton("ph.dots-three", "More: what is searched for, prompts, scores", parent=self._work)
+        self.more = IconButton("ph.dots-three", "More: result type, prompts, scores", parent=self._work)
         self.filter_popover = Popover("Filters", self.filter_button, self._work)
         self.more_popover = Popover("More", self.more, self._work)
         self.query = SearchBar(history, self.more_popover, self._work)

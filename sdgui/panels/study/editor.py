@@ -91,7 +91,7 @@ class StudyEditor(QWidget):
         rows: list[tuple[str, QWidget, str]] = [
             ("&Name", self.name, "Name of the study and of its folder"),
             ("A&bout", self.about, "One-sentence description"),
-            ("Si&ze", self.size_box, "Size of the presets"),
+            ("Si&ze", self.size_box, "Preset size"),
             ("S&teps", self.steps, "Optimiser steps of every arm"),
             ("Bud&gets", self.budgets, "Seconds of training, instead of Steps; each arm is trained once per budget"),
             ("See&ds", self.seeds, "Each arm is trained once per seed; three or more seeds give intervals"),

@@ -24,7 +24,7 @@ RESULT_FORMATS: tuple[ExportFormat[WriteResults], ...] = (
     ExportFormat(
         "markdown",
         "&Markdown …",
-        "The report of the study: every table, with notes",
+        "The study's report: every table, with notes",
         lambda study, _tables, path: write_whole(path, study.table.read_bytes()),
         "Markdown",
         ".md",

@@ -360,7 +360,7 @@ class StudyPanel(Panel):
         if run is not None:
             self.run_requested.emit(run.id)
         else:
-            self.show_message(Message("info", "This run has not started yet; watch it once it has."))
+            self.show_message(Message("info", "This run has not started yet."))
 
     def _show_folder(self) -> None:
         if self._study is not None:

@@ -103,7 +103,7 @@ class StudyView(QWidget):
         self.network.setToolTip("Network")
         for text, name in NETWORKS:
             self.network.addItem(text, name)
-        self.means = CopyingTable("Means of the arms", self.tables)
+        self.means = CopyingTable("Arm means", self.tables)
         self.differences = CopyingTable("Differences of arms", self.tables)
         self.tables.addTab(self.means, "&Means")
         self.tables.addTab(self.differences, "&Differences")

@@ -67,8 +67,8 @@ class ColleagueRuns(QObject):
         name = self._machine(computer)
         if name is None:
             return (
-                f"The curves of this run are on {computer}, which is none of your machines; add it in Machines to see "
-                "them here."
+                f"The curves of this run are on {computer}, which is not one of your machines; add it in Machines "
+                "to see them here."
             )
         try:
             self._machines.host(name).read(folder, "events.jsonl", 0, 1).result(_SECONDS)

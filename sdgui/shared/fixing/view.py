@@ -40,7 +40,7 @@ class FixingView(QWidget):
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.gallery)
         self.take_out = _button("&Remove", "Remove the selected entries from the basket (Delete)", self)
-        self.undo = _button("&Undo", "Undo the last change of the basket (Ctrl+Z)", self, "Ctrl+Z")
+        self.undo = _button("&Undo", "Undo the last change in the basket (Ctrl+Z)", self, "Ctrl+Z")
         self.take_all = _button("&Clear all", "Remove every entry for these data", self)
         self.save = _button("&Save as new data …", "Save a copy of the data with these fixes (Ctrl+S)", self, "Ctrl+S")
         self.runs = _box("Run to repeat", self)

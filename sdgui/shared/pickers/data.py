@@ -202,7 +202,7 @@ class DataPicker(QWidget):
         self.figures.setText(text)
         self.figures.setToolTip(plain_tip(tip or text))
         set_role(self.figures, "error" if role == "error" else "small")
-        self.figures.setAccessibleName(f"Contents of the data: {text}")
+        self.figures.setAccessibleName(f"Data contents: {text}")
         self.box.setAccessibleDescription(text)
 
     # The card

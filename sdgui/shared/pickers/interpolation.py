@@ -84,7 +84,7 @@ class InterpolationSlider(QWidget):
     def _show_value(self) -> None:
         text = f"{self.slider.value() / _PARTS:.2f}"
         self.value.setText(text)
-        self.slider.setAccessibleDescription(f"{text} of the tuned weights")
+        self.slider.setAccessibleDescription(f"{text} tuned weights")
         self.save.setEnabled(0 < self.slider.value() < _PARTS)
 
     def _use_value(self) -> None:

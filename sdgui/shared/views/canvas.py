@@ -37,7 +37,7 @@ class ViewsCanvas(QWidget):
         self._thumbnails.ready.connect(lambda _path: self.update())
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMouseTracking(True)
-        self.setAccessibleName("Views of the images")
+        self.setAccessibleName("Image views")
         theme().changed.connect(self.update)
 
     def show_views(self, views: Views | None) -> None:

@@ -39,8 +39,8 @@ class ViewsPreview(QWidget):
         self._rows: list[int] = []
         self._views: Views | None = None
         self.work = ViewsWork(pool, self)
-        self.step = _number("Step", "Which batch of the training, counted from 0", _LARGEST, self)
-        self.seed = _number("Seed", "The seed of the config, which every draw depends on", 2**31 - 1, self)
+        self.step = _number("Step", "Number of the training batch, from 0", _LARGEST, self)
+        self.seed = _number("Seed", "The config's seed, which determines every random draw", 2**31 - 1, self)
         self.again = QPushButton("Draw &again", self)
         self.again.setToolTip("The same images in the next epoch, with other draws (Ctrl+Shift+G)")
         self.again.setShortcut("Ctrl+Shift+G")
@@ -127,7 +127,7 @@ def note_of(views: Views) -> str:
     """``Epoch 3 of batches of 128, 20 a pass``, and what is not shown."""
     text = f"epoch {count(views.epoch)} · batches of {count(views.batch)} · {count(views.steps_per_epoch)} an epoch"
     if views.skipped:
-        text += f" · {len(views.skipped)} in no batch of this epoch, whose last partial one is dropped"
+        text += f" · {len(views.skipped)} skipped in this epoch (incomplete last batch)"
     if not views.by_choice:
         text += " · the images are those of the batch"
     return text

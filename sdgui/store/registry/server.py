@@ -171,7 +171,7 @@ def registry_error(error: Exception, address: RegistryAddress) -> StoreError:
     if getattr(error, "connection_invalidated", False) or state.startswith(("08", "57")) or _unreachable(lower):
         return ServerGoneError(
             f"The registry {address} cannot be reached ({_short(reason)}). Check the network, and that PostgreSQL runs "
-            f"on {address.server}; runs go on meanwhile."
+            f"on {address.server}; runs continue."
         )
     return StoreUnavailableError(f"The registry {address} cannot be used: {reason[:300]}.")
 
@@ -180,7 +180,7 @@ def _not_admitted(state: str, reason: str, address: RegistryAddress) -> StoreErr
     """Why PostgreSQL lets this user not in, each case with its own remedy; None for any other error."""
     user, places = address.url.username or "without a name", "in ~/.pgpass, PGPASSWORD or the address"
     if "no password supplied" in reason:
-        return StoreError(f"The registry {address} asks for a password of the user {user}; give it {places}.")
+        return StoreError(f"The registry {address}requires a password for the user {user}; give it {places}.")
     if state == "28P01" or "password authentication failed" in reason:
         return StoreError(
             f"The registry {address} rejected the user name or password of {user}. Correct the password {places}; an "

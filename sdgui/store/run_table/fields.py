@@ -45,11 +45,11 @@ class Fact:
 
 
 FACTS: Mapping[str, Fact] = {
-    "name": Fact("Run", Kind.TEXT, "Experiment and number of the run"),
-    "experiment": Fact("Experiment", Kind.TEXT, "Name of the experiment"),
+    "name": Fact("Run", Kind.TEXT, "Experiment and run number"),
+    "experiment": Fact("Experiment", Kind.TEXT, "Experiment name"),
     "state": Fact("State", Kind.TEXT, "running, done, paused, failed and so on"),
-    "tag": Fact("Tags", Kind.TAGS, "Tags of the run"),
-    "note": Fact("Note", Kind.TEXT, "Note of the run"),
+    "tag": Fact("Tags", Kind.TAGS, "Run tags"),
+    "note": Fact("Note", Kind.TEXT, "Run note"),
     "metric": Fact("Best recall", Kind.NUMBER, "Best mean recall on validation data, of student or teacher"),
     "metric_step": Fact("Best step", Kind.NUMBER, "Step of the best mean recall"),
     "step": Fact("Step", Kind.NUMBER, "Steps trained so far"),

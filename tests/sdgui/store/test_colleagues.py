@@ -90,4 +90,4 @@ def test_a_colleagues_curves_come_from_the_training_machine(
     with qtbot.waitSignal(hosts.colleagues.status_changed, timeout=60_000) as told:
         hosts.colleagues.watch([far])
     assert told.args is not None
-    assert "on another, which is none of your machines; add it" in told.args[1]
+    assert "on another, which is not one of your machines; add it" in told.args[1]

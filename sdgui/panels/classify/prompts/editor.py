@@ -136,7 +136,7 @@ class PromptEditor(QWidget):
         self.templates.setTabChangesFocus(True)
         self.templates.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.table.setModel(self.names)
-        self.table.setAccessibleName("What the classes are called")
+        self.table.setAccessibleName("Class names")
         self.table.setToolTip("Double-click to rename a class. Separate synonyms with commas; they are averaged")
         self.table.verticalHeader().hide()
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)

@@ -27,7 +27,7 @@ from sdgui.widgets.style.theme import SPACE
 PAGE = 120
 _BASKET: tuple[tuple[str, str, Kind], ...] = (
     ("Add to the &basket: wrong label, take the predicted one", "The label becomes the predicted class", "relabelled"),
-    ("Add to the b&asket: leave out", "The images are left out of the data", "excluded"),
+    ("Add to the b&asket: leave out", "Exclude these images from the data", "excluded"),
 )
 
 

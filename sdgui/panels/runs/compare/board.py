@@ -190,7 +190,7 @@ class SamplesBoard(QWidget):
 
     def _show_step(self) -> None:
         step = self._steps[self.slider.value()] if self._steps else 0
-        texts = "Samples are recorded at validation; tick runs to compare what they find"
+        texts = "Samples are recorded at validation; tick runs to compare their results"
         self.step.setText(f"Step {count(step)}" if self._steps else texts)
         item = self.captions.currentItem()
         caption = str(item.data(Qt.ItemDataRole.UserRole)) if item is not None else ""

@@ -91,7 +91,7 @@ class PaperDialog(QDialog):
         self.preview = PlainLabel("", self)
         self.preview.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.preview.setMinimumSize(56 * SPACE, 40 * SPACE)
-        self.preview.setAccessibleName("Preview of the figure")
+        self.preview.setAccessibleName("Figure preview")
         self.save = QPushButton("&Save figure …", self)
         set_role(self.save, "primary")
         self.text = QPlainTextEdit(self)
@@ -186,7 +186,7 @@ class PaperDialog(QDialog):
         """Show the y range of the current row's metric."""
         plot = self._current()
         self.y_label.setText(f"y axis{', %' if plot is not None and plot.is_share else ''}")
-        tip = "Of the metric that is selected in the list" if plot is None else f"Of {plot.title}"
+        tip = "For the metric selected in the list" if plot is None else f"For {plot.title}"
         self.y_label.setToolTip(plain_tip(tip))
         low, high = self._y_bounds.get(self._y_key(plot), ("", "")) if plot is not None else ("", "")
         self.y_from.setText(low)

@@ -50,7 +50,7 @@ class PlotToolbar(QWidget):
         self.x_mode = StillComboBox(self)
         self.x_mode.addItem("Step", "step")
         self.x_mode.addItem("Relative time", "time")
-        self.x_mode.setToolTip("Units of the x axis")
+        self.x_mode.setToolTip("x axis unit")
         self.x_mode.setAccessibleName("X axis")
         tip = "Show all data and follow new points (double-click)"
         self.reset = IconButton("ph.arrow-counter-clockwise", tip, text="Reset", parent=self)
@@ -61,7 +61,7 @@ class PlotToolbar(QWidget):
         self.search = QLineEdit(self)
         self.search.setPlaceholderText("Find a plot")
         self.search.setAccessibleName("Find a plot")
-        self.search.setToolTip("Show only plots whose name holds these words")
+        self.search.setToolTip("Show only plots whose name contains these words")
         self.search.setClearButtonEnabled(True)
         self.search.setMaximumWidth(24 * SPACE)
         about = "Means of the table's groups with their 95 % intervals; group the table first"

@@ -187,7 +187,7 @@ class ParallelPart(_Relation):
         super().__init__(store, table, MOST_RUNS, parent)
         self.lines = ParallelCoordinates(self)
         self.number = ElidedLabel("", self, role="muted")
-        self.filter = IconButton("ph.funnel", "Filter the table to what is brushed", text="To filter", parent=self)
+        self.filter = IconButton("ph.funnel", "Filter the table to the brushed runs", text="To filter", parent=self)
         self.overlay = IconButton(
             "ph.chart-line", "Overlay the curves of the brushed runs", text="Overlay", parent=self
         )

@@ -39,13 +39,13 @@ class TableBar(QWidget):
         )
         self.differing = IconButton(
             "ph.intersect",
-            "Only settings in which the selected runs differ; of all runs that are listed where none is selected",
+            "Only settings that differ between the selected runs, or between all listed runs if none is selected",
             text="Only differences",
             checkable=True,
             parent=self,
         )
         self.columns = IconButton("ph.columns", "Choose and order columns", text="Columns", parent=self)
-        self.views = IconButton("ph.bookmark-simple", "Saved views of the table", text="Views", parent=self)
+        self.views = IconButton("ph.bookmark-simple", "Saved table views", text="Views", parent=self)
         self.number = PlainLabel("", self, role="muted")
         self._layout = TableLayout()
         self._catalogue = Catalogue()

@@ -95,7 +95,7 @@ class RunTableView(_Table):
     def _freeze(self) -> None:
         frozen = self._frozen = _Table(self._model, self)
         frozen.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        frozen.setAccessibleName("Names of the runs")
+        frozen.setAccessibleName("Run names")
         frozen.setFrameShape(QFrame.Shape.NoFrame)
         frozen.setStyleSheet("QTableView { border: none; border-radius: 0; }")
         frozen.setItemDelegateForColumn(0, self.names)

@@ -81,6 +81,6 @@ def views_menu(
 
 
 def _ask_name(views: SavedViews, layout: TableLayout, parent: QWidget) -> None:
-    name, accepted = QInputDialog.getText(parent, "Save view", "Name of the view:")
+    name, accepted = QInputDialog.getText(parent, "Save view", "View name:")
     if accepted and name.strip():
         views.save(" ".join(name.split()), layout)

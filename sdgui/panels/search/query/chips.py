@@ -86,7 +86,7 @@ class Chip(QFrame):
         tip = "Included; press to exclude" if is_included else "Excluded; press to include"
         self._sign.set_icon("ph.plus" if is_included else "ph.minus", tip)
         self._sign.setAccessibleName(f"{self._part.title}: {tip}")
-        self.setAccessibleName(f"Part of the query: {self._part.spoken}")
+        self.setAccessibleName(f"Query part: {self._part.spoken}")
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace):
@@ -136,7 +136,7 @@ class ChipRow(QScrollArea):
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setAccessibleName("Parts of the query")
+        self.setAccessibleName("Query parts")
         self.hide()
 
     def sizeHint(self) -> QSize:

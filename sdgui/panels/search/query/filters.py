@@ -34,7 +34,7 @@ class FilterForm(QWidget):
         self._labels: Mapping[str, Sequence[str]] = {}
         self.folder = self._box("Folder", "Only images in this folder, or below it")
         self.label = self._box("Label", "Only images with this label column")
-        self.value = self._box("Value of the label", "Only images whose label has this value")
+        self.value = self._box("Label value", "Only images whose label has this value")
         self.fields = {name: self._field(*texts) for name, texts in _FIELDS.items()}
         self.group = QCheckBox("Group near-identical", self)
         self.group.setToolTip("Group near-identical images under the best match, marked +1, +2, …")

@@ -68,7 +68,7 @@ class MapPage(QWidget):
         self._connect()
 
     def _build(self) -> None:
-        self.color.setAccessibleName("Colour of the points")
+        self.color.setAccessibleName("Point colour")
         self.color.setToolTip("Colour by this label; its eight most frequent values are coloured")
         self.color.setMinimumContentsLength(14)
         self.captions.setChecked(True)

@@ -114,7 +114,9 @@ class WhyFollowing(QObject):
         words = words_of(self._query.query())
         if not self._path or not words:
             session.drop(WHY)
-            view.show_sentence("Select an image." if not self._path else "Type words to see what they rest on.")
+            view.show_sentence(
+                "Select an image." if not self._path else "Type words to see which image regions support them."
+            )
             return
 
         def done(answer: Why) -> None:

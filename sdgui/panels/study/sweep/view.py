@@ -49,7 +49,7 @@ class SweepView(QWidget):
         self.confirm.setShortcut("Ctrl+Alt+M")
         self.confirm.clicked.connect(self.confirm_requested)
         self.tabs = QTabWidget(self)
-        self.trials = CopyingTable("Trials of the sweep", self.tabs)
+        self.trials = CopyingTable("Sweep trials", self.tabs)
         self._model, proxy = ResultsModel(self), QSortFilterProxyModel(self)
         proxy.setSourceModel(self._model)
         proxy.setSortRole(int(SORT))

@@ -83,7 +83,7 @@ def test_the_connection_to_the_runs_machine_is_shown_while_it_is_down(strip: Rem
     assert said(strip) == "Connecting to far …"
     hosts.state_changed.emit("other", ConnectionState("refused", "of another"))
     hosts.state_changed.emit("far", ConnectionState("waiting", "It is cut.", 61.0))
-    assert said(strip) == "It is cut. Again in 1 min 1 s; nothing is lost meanwhile."
+    assert said(strip) == "It is cut. Again in 1 min 1 s; no data is lost."
     hosts.state_changed.emit("far", ConnectionState("refused", "Set up a key."))
     assert said(strip) == "Set up a key."
     hosts.state_changed.emit("far", ConnectionState("ready"))

@@ -167,7 +167,7 @@ def test_each_run_is_shown_at_its_last_validation_before_the_step(
     qtbot.addWidget(holder)
     holder.show_runs([])
     holder.show()
-    assert holder.step.text() == "Samples are recorded at validation; tick runs to compare what they find"
+    assert holder.step.text() == "Samples are recorded at validation; tick runs to compare their results"
     assert not holder.slider.isEnabled()
     holder.hide()
     holder.show_runs(runs)

@@ -227,7 +227,7 @@ def test_reasons_are_requested_from_each_model_while_typing(
     assert one.why.title.text() == "Cancelled."
     search.view.query.set_query(Query())
     search.why._ask_all()
-    assert one.why.title.text() == "Type words to see what they rest on."
+    assert one.why.title.text() == "Type words to see which image regions support them."
     search.view.query.set_query(Query("sun"))
     search.why._ask_all()
     count = worker.count("search_why")

@@ -147,10 +147,10 @@ def test_an_index_is_built_from_the_selection_and_its_end_is_reported(
     assert [message.text for message in told] == [
         "First choose a model above.",
         "Choose the images to index.",
-        "Choose the folder of the index.",
-        "Choose the folder of the index.",
+        "Choose the index folder.",
+        "Choose the index folder.",
         "Give the old and the new folder of the images.",
-        "Choose the folder of the index.",
+        "Choose the index folder.",
     ]
     assert sent == []
     sheet.folder.setText(" /made ")

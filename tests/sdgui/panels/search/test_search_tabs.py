@@ -68,4 +68,4 @@ def test_controls_have_accessible_names_and_tabs_have_shortcuts(qtbot: QtBot, op
     assert search.view.tabs.currentIndex() == IMAGES_TAB
     assert Part("people", weight=-0.5).spoken == "without people, weight 0.5"
     search.view.query.chips.set_parts((Part("people", weight=-0.5),))
-    assert search.view.query.chips.chips()[0].accessibleName() == "Part of the query: without people, weight 0.5"
+    assert search.view.query.chips.chips()[0].accessibleName() == "Query part: without people, weight 0.5"

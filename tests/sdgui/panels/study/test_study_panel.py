@@ -108,7 +108,7 @@ def test_a_run_that_has_not_started_cannot_be_watched(
     becomes(services, study, a_look("running", runs=(a_run("clip"),)))
     with qtbot.assertNotEmitted(panel.run_requested):
         panel.view.run_requested.emit(tmp_path / "nothing")
-    assert panel.bar.text == "This run has not started yet; watch it once it has."
+    assert panel.bar.text == "This run has not started yet."
     experiment = services.store.add_experiment(preset_config("clip", "tiny"), "one")
     run = services.store.add_run(experiment.id)
     with qtbot.waitSignal(panel.run_requested) as signal:
