@@ -59,7 +59,7 @@ class Basket(QObject):
         self._writer.submit(self._store.fix_count, self._on_counted)
 
     def put(self, finding: Finding) -> None:
-        """Put fixes in, in place of those of the same pair, image or label."""
+        """Add fixes, which replace those of the same pair, image or label."""
         found_at = time.time()
         fixes = [fix if fix.found else fix.model_copy(update={"found": found_at}) for fix in finding.fixes]
         if fixes:
@@ -121,7 +121,7 @@ def basket_action(
 ) -> Action[C]:
     """The record of "Add to the basket" for a panel's table of actions.
 
-    ``find`` gives the fixes of what is selected, None where nothing is. For example, in a panel on ``Commands``:
+    ``find`` returns the fixes for the selection, None if nothing is selected. For example, in a panel on ``Commands``:
 
         basket_action("captions_basket", "Captions", "Put the edited captions in the basket",
                       lambda c: c.edited(), lambda c: c.services.basket)

@@ -43,7 +43,7 @@ def ask_to_run(parent: QWidget, files: Mapping[str, Path], answer: Callable[[boo
 
 
 def _text(digest: str, path: Path) -> str:
-    """The file ``path``, where it is still what ``digest`` names."""
+    """The content of ``path``, if its digest is still ``digest``."""
     try:
         content = read_bytes(path, MEGABYTE)
     except (UserError, OSError) as error:

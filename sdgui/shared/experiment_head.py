@@ -53,13 +53,13 @@ class ExperimentHead(QWidget):
         """Show name and state of an experiment from the store; nothing for None or a deleted one."""
         title = line = ""
         if experiment_id is not None:
-            with suppress(StoreError):  # deleted meanwhile, or unreachable: the window reports it once
+            with suppress(StoreError):  # deleted or unreachable, which the window reports once
                 experiment = self._store.experiment(experiment_id)
                 title, line = experiment.name, experiment_line(experiment, self._store.run_count(experiment_id))
         self._show(title, line)
 
     def show_selection(self, selection: Selection) -> None:
-        """The chosen experiment; else the chosen study, or all runs, of which none can be launched."""
+        """The chosen experiment; else the chosen study or "all runs", which cannot be launched."""
         if selection.experiment_id is not None:
             self.show_experiment(selection.experiment_id)
             return
@@ -102,7 +102,7 @@ class PlaceButton(QPushButton):
         self._panel = actions["machines"]
 
     def fill(self) -> None:
-        """The machines, each with its devices as far as they are known."""
+        """The machines, each with its known devices."""
         self.places.clear()
         try:
             machines = self._hosts.listing()

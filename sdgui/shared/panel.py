@@ -35,7 +35,7 @@ class Panel(QWidget):
     export_requested = Signal(object)  # ModelChoice: save it as a model
     ticks_requested = Signal(object)  # frozenset of run ids: tick these runs and no others
     source_requested = Signal(str, str)  # a panel's name, a source: show that panel with these data
-    changed = Signal(object)  # Changes: what the panel has written to the store
+    changed = Signal(object)  # Changes that the panel has written to the store
     saved = Signal(bool)  # all typed text was processed; True if all of it was written
 
     def set_view(self, view: QWidget) -> None:
@@ -66,10 +66,10 @@ class Panel(QWidget):
         """The panel has become the current one."""
 
     def left(self) -> None:
-        """Another panel is shown, or the window closes: nothing typed may be lost."""
+        """Another panel is shown, or the window closes; edits must not be lost."""
 
     def is_saving(self) -> bool:
-        """Whether something typed is on its way to the disk; ``saved`` follows, and the window closes after it."""
+        """Whether edits are being written; ``saved`` follows, and the window waits for it before closing."""
         return False
 
     def refresh(self) -> None:
@@ -111,7 +111,7 @@ class PanelSpec:
     module: str
     panel: str
     menus: tuple[MenuItem, ...] = ()  # context menus that lead to it
-    keys: tuple[tuple[str, str], ...] = ()  # for the shortcut list: keys that it handles itself, and what they do
+    keys: tuple[tuple[str, str], ...] = ()  # keys that it handles itself and their effects, for the shortcut list
     tree: bool = False  # whether the tree of experiments is shown beside it
     launches: bool = False  # whether an experiment is launched from it
     use: str = ""  # the title of the action that uses the current run there, "" where none does

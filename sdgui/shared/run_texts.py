@@ -112,7 +112,7 @@ def _join(*parts: str) -> str:
 
 
 def stop_text(stopping: Stopping | None) -> tuple[str, str]:
-    """What ends the run sooner at this stage, as a button's label, and a sentence on what happens next."""
+    """The label of the button that ends the run sooner at this stage, and a sentence on the next step."""
     if stopping is None or stopping.stage == StopStage.ENDED:
         return "Stop", ""
     if stopping.stage == StopStage.PAUSING:

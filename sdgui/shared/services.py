@@ -29,7 +29,7 @@ class Services:
     settings: QSettings
     pool: WorkerPool  # a worker a model
     studies: StudyPrograms
-    writer: StoreWriter  # whatever a panel writes to the store goes through it
+    writer: StoreWriter  # panels write to the store through it
     basket: Basket  # fixes of data, from every panel
     hosts: Hosts  # this computer and others, and the runs there
     time_travel: TimeTravel = field(default_factory=TimeTravel)  # the step at which each run is looked at

@@ -31,7 +31,7 @@ _MANY = 20_000  # images from which the base size is used
 def training_config(store: Store, choice: ModelChoice | None, manifest: Path, images: int) -> RunConfig:
     """A config that trains on a saved data source, based on the captioning run's, else on the preset sd-coca.
 
-    Raises StoreError when the run is gone from the store.
+    Raises StoreError when the run was deleted.
     """
     base: RunConfig | None = None
     if choice is not None and choice.run_id is not None:

@@ -32,7 +32,7 @@ class Notes(QWidget):
         self.hide()
 
     def show_notes(self, notes: Sequence[str], skipped: Sequence[str] = (), unlisted: int = 0) -> None:
-        """``skipped``: rows with their reasons, ``unlisted`` of which are not listed."""
+        """``skipped``: rows with their reasons; ``unlisted``: the number of further skipped rows."""
         left_out = len(skipped) + unlisted
         parts = [f"{count(len(notes))} {'note' if len(notes) == 1 else 'notes'}"] if notes else []
         if left_out:

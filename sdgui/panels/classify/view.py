@@ -44,7 +44,7 @@ class ClassifyView(QWidget):
     class_chosen = Signal(int)  # index of the class among all
     cell_requested = Signal(int, int, int)  # classes: true, predicted; first image
     mistakes_requested = Signal(int)  # first mistake
-    stepped = Signal(int)  # the step whose matrix is to be shown
+    stepped = Signal(int)  # a step; show its matrix
     prompts_edited = Signal(str)  # JSON for the worker
     few_shot_requested = Signal(str, int)  # "image" or "fused", draws
     compare_requested = Signal(object, object)  # Measure, Measure

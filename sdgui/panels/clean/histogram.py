@@ -23,7 +23,7 @@ BARS = 50
 
 
 class BeliefHistogram(QWidget):
-    """Bars of all pairs, and in another colour of those known to be shuffled."""
+    """Bars of all pairs, and in another colour of the shuffled pairs, if they are known."""
 
     threshold_moved = Signal(int)  # thousandths
 
@@ -58,7 +58,7 @@ class BeliefHistogram(QWidget):
         self._draw()
 
     def set_bins(self, bins: NDArray[np.int64], shuffled: NDArray[np.int64] | None) -> None:
-        """Show the number of pairs per thousandth of belief, and of those known to be shuffled."""
+        """Show the number of pairs per thousandth of belief, and the number of shuffled pairs, if known."""
         self._bins, self._shuffled = bins, shuffled
         self._draw()
 

@@ -64,7 +64,7 @@ class CleanView(QWidget):
         super().__init__(parent)
         self._services = services
         self._train: QAction | None = None
-        self._items: dict[tuple[int, bool | None, bool, str], GalleryItem] = {}  # by index and what is shown of it
+        self._items: dict[tuple[int, bool | None, bool, str], GalleryItem] = {}  # by index and displayed state
         self.source = CleanSource(services, self)
         self.strip = ProgressStrip(self)
         self.bar = MessageBar(self)

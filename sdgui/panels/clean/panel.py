@@ -54,7 +54,7 @@ class CleanPanel(Panel):
         self._saved = ""  # of the ranking that is shown
         self._undo: list[dict[Key, bool | None]] = []
         self._line_row = -1  # the first row that is not below the threshold
-        self._stale: dict[int, None] = {}  # rows whose images are to be updated, in order
+        self._stale: dict[int, None] = {}  # rows with outdated images, in order
         self._later = QTimer(self, singleShot=True, interval=0)
         self._later.timeout.connect(self._show_some)
         self._settle = QTimer(self, singleShot=True, interval=_SETTLES)

@@ -109,7 +109,7 @@ class CleanWork(QObject):
         return self._current.title if self._current is not None else ""
 
     def recall(self, run: str, title: str, data: str) -> None:
-        """Show what this run found last of these data, if it ever did; nothing happens while pairs are ranked."""
+        """Show this run's last ranking of these data, if any; does nothing while pairs are ranked."""
         key, store = source_key(data), self._store
 
         def read() -> RankedPairs | None:

@@ -50,7 +50,7 @@ class BrokenPage(QWidget):
 
 
 def summary(bad_rows: int, listed_count: int, files: int | None) -> str:
-    """The number of broken rows and files, and what has not been checked yet."""
+    """The number of broken rows and files, and of files not checked yet."""
     rows = f"{count_with_unit(bad_rows, 'row')} cannot be used" if bad_rows else "Every row can be used"
     limit_text = f", of which the first {count(listed_count)} are listed" if listed_count < bad_rows else ""
     if files is None:

@@ -122,7 +122,7 @@ class GroupsPage(QWidget):
         self.empty.set_content("Find duplicates and leaks", text, "Check the images")
 
     def show_checked(self, checked: Checked | None, rows: SourceRows) -> None:
-        """Show what a check of ``rows`` found; None before one."""
+        """Show the result of a check of ``rows``; None before a check."""
         self._checked, self._rows = checked, rows
         self._groups = groups_of(checked) if checked is not None else []
         self.list.clear()
@@ -181,7 +181,7 @@ class GroupsPage(QWidget):
 
 
 def summary(checked: Checked) -> str:
-    """The numbers of groups and leaks, and what could not be compared."""
+    """The numbers of groups and leaks, and the images that could not be compared."""
     parts = [
         f"{count(checked['exact_groups'])} groups of exact duplicates",
         f"{count(checked['near_groups'])} nearly the same",

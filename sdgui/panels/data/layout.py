@@ -220,7 +220,7 @@ class DataView(QWidget):
         self.tabs.setTabText(BROKEN, "Bro&ken" + (f" ({count(broken)})" if broken else ""))
 
     def show_controls(self, on: bool) -> None:
-        """Enable what needs rows; without a source it is not there, and the page offers to open one."""
+        """Enable the controls that need rows; without a source, show a page that offers to open one."""
         self.stack.setCurrentIndex(1 if on else 0)
         has_source = on or bool(self.source.source())
         self.empty.set_content(*(_OPENING if has_source else (_TITLE, _EMPTY, _OPEN)))

@@ -50,7 +50,7 @@ class ViewsPage(QWidget):
         self.split = QSplitter(Qt.Orientation.Horizontal, self)
         self.split.addWidget(settings)
         self.split.addWidget(self.preview)
-        settings.setMinimumWidth(60 * SPACE)  # what stands beside the fields is whole
+        settings.setMinimumWidth(60 * SPACE)  # shows the labels beside the fields in full
         self.split.setSizes([60 * SPACE, 90 * SPACE])
         self.split.setChildrenCollapsible(False)
         layout = QVBoxLayout(self)

@@ -28,7 +28,7 @@ class _Card:
 
 
 class DataCards(QObject):
-    """``held_out``: the fields to set, dotted field -> value; ``look_requested``: data are to be looked at."""
+    """``held_out``: the fields to set, dotted field -> value; ``look_requested``: show these data in Data."""
 
     held_out = Signal(object)
     look_requested = Signal(str)
@@ -54,7 +54,7 @@ class DataCards(QObject):
         return card
 
     def _follow(self) -> None:
-        """Describe what the fields name now."""
+        """Describe the data that the fields name."""
         texts = self._form.draft()
         sources = {field: texts[field].strip() for field in FIELDS}
         for field, card in self.cards.items():

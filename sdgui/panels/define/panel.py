@@ -61,7 +61,7 @@ class DefinePanel(DefiningPanel):
         self._chosen_run: int | None = None  # in the tree
         self._run_id: int | None = None  # the run whose frozen config is shown
         self._frozen: RunConfig | None = None
-        self._loaded: RunConfig | None = None  # what the form showed before anybody edited it
+        self._loaded: RunConfig | None = None  # the form's config before any edit
         self._undoable: Message | None = None  # the last change of many settings, which can be undone
         self._unwritten: Message | None = None  # that the last save failed, with the remedy to try again
         self.saver = ConfigSaver(services)
@@ -158,7 +158,7 @@ class DefinePanel(DefiningPanel):
     def refresh(self) -> None:
         """The experiment may have got its first run, another name, or another config from another window.
 
-        A form that is being edited keeps what was typed; only the name follows.
+        An edited form keeps its edits; only the name is updated.
         """
         before = self._experiment
         self.head.show_experiment(before.id if before is not None else None)
@@ -290,7 +290,7 @@ class DefinePanel(DefiningPanel):
         return True
 
     def _on_written(self, coming: Experiment, stored: Experiment) -> None:
-        if self._experiment is coming:  # else more was typed meanwhile
+        if self._experiment is coming:  # no newer edit exists
             self._experiment = stored
         if not isValid(self):  # the window was closed before the store had it
             return

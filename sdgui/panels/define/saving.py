@@ -30,7 +30,7 @@ class ConfigSaver:
     def begin(self, experiment: Experiment) -> dict[str, str]:
         """Start editing ``experiment``; returns its draft, field to typed text.
 
-        A draft may be older than what is stored: then its edits began with the config that was stored before.
+        A draft may be older than the stored config: its edits then began with an earlier one.
         """
         draft = self._draft(experiment.id)
         if draft:
@@ -40,7 +40,7 @@ class ConfigSaver:
         return draft
 
     def begin_with(self, experiment_id: int, config_json: str) -> None:
-        """Edits of the experiment replace this config, whatever they began with."""
+        """Let edits of the experiment replace this config, whichever config they began with."""
         self._edited_from[experiment_id] = config_json
 
     def _draft(self, experiment_id: int) -> dict[str, str]:
@@ -52,7 +52,7 @@ class ConfigSaver:
         return {str(name): str(typed) for name, typed in fields.items()} if isinstance(fields, dict) else {}
 
     def keep_draft(self, experiment_id: int, fields: Mapping[str, str]) -> None:
-        """Keep what cannot be stored yet, until ``drop_draft``."""
+        """Keep edits that cannot be stored yet, until ``drop_draft``."""
         self._services.settings.setValue(f"drafts/{experiment_id}", json.dumps(fields))
 
     def drop_draft(self, experiment_id: int) -> None:

@@ -26,7 +26,7 @@ _IMAGE = 7 * SPACE
 
 
 class RunCard(QFrame):
-    """Icon of the state, name, a line; below it whatever the kind of card adds to ``body``."""
+    """Icon of the state, name and a line; each kind of card adds its content to ``body``."""
 
     opened = Signal(int)  # run id
 
@@ -155,7 +155,7 @@ class DoneCard(RunCard):
 
 
 class FailedCard(RunCard):
-    """A run that failed: why, in words, and what can be done."""
+    """A failed run: the reason, and remedies."""
 
     resume_requested = Signal(object)  # Run
     edit_requested = Signal(int)  # experiment id

@@ -89,7 +89,7 @@ def _scale(glimpse: Glimpse) -> str:
 class Glimpse:
     """A run's curve and images, reduced; ``read`` continues where it stopped.
 
-    The curve is that of the metric that ranks runs, where it has a few points, else the loss.
+    The curve shows the metric that ranks runs if it has a few points, else the loss.
     """
 
     def __init__(self, run: Run, to_local: Callable[[Sample], Sample] = lambda sample: sample) -> None:
@@ -97,7 +97,7 @@ class Glimpse:
         self._run, self._to_local = run, to_local
         self._reader: EventReader | None = None
         self._curves: dict[str, list[tuple[int, float]]] = {}
-        self._every: dict[str, int] = {}  # one of this many points is stored
+        self._every: dict[str, int] = {}  # metric -> one of this many points is stored
         self._seen: dict[str, int] = {}
         self.images: tuple[Image, ...] = ()
 

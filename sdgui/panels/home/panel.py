@@ -87,7 +87,7 @@ class HomePanel(Panel):
             self._gather.start()
 
     def _list(self) -> None:
-        """Read the store in the thread; what changes meanwhile is one more reading."""
+        """Read the store in a thread; read it again if something changes meanwhile."""
         self._stale = self._listing
         if self._listing:
             return

@@ -61,7 +61,7 @@ class HomeView(QStackedWidget):
         self.paused: dict[int, PausedCard] = {}
         self.done: dict[int, DoneCard] = {}
         self.failed: dict[int, FailedCard] = {}
-        self.blank = QWidget(self)  # until it is known what there is
+        self.blank = QWidget(self)  # until the store is read
         self.empty = StartCards(self)
         self._area = QScrollArea(self)
         self._area.setWidgetResizable(True)
@@ -149,7 +149,7 @@ _CARD = 32 * SPACE
 
 
 class StartCards(QWidget):
-    """The whole page of an empty home: what the program is for, three starts without any data, and two with your own.
+    """The page of an empty home: the purpose of the program, three starts without data, and two with your own data.
 
     The first card has the page's primary button.
     """

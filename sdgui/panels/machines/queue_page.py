@@ -165,7 +165,7 @@ class QueueModel(QAbstractTableModel):
         return sum(row.position is None for row in self.rows)
 
     def waiting(self) -> list[int]:
-        """The ids of what waits, in order."""
+        """The ids of waiting runs, in order."""
         return [row.run_id for row in self.rows if row.position is not None]
 
     def move(self, rows: Sequence[int], target: int) -> None:

@@ -1,4 +1,4 @@
-"""The header of Runs: the run, its progress, its buttons, and what happens next while it is being stopped."""
+"""The header of Runs: the run, its progress, its buttons, and the next step while it is being stopped."""
 
 from __future__ import annotations
 
@@ -88,11 +88,11 @@ def _show_for(button: ActionButton, actions: Sequence[QAction], *_enabled: bool)
 
 
 def status_line(run: Run, progress: RunProgress | None, start: RunStarted | None, worked: float | None) -> str:
-    """``Running · step 240 of 600 · 40 % · 15 min left · cuda:0 · bf16 · 1.2 M parameters``, as far as known."""
+    """``Running · step 240 of 600 · 40 % · 15 min left · cuda:0 · bf16 · 1.2 M parameters``, without unknown parts."""
     state = progress.state if progress else run.state
     parts = [state_line(run, progress), time_text(run, progress, worked)]
     if state == RunState.QUEUED and run.queue_position is not None:
-        parts.append("queued behind other runs")
+        parts.append("queued after other runs")
     if start is not None:
         parts += [start.device, start.precision]
         parts.append(f"{count(start.parameters)} parameters" if start.parameters else "")

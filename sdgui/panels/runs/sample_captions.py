@@ -27,7 +27,7 @@ _IMAGE, _TRUTH = range(2)
 
 @dataclass(frozen=True)
 class WrittenCaption:
-    """One image: its true caption, and what each network wrote."""
+    """One image: its true caption, and the caption of each network."""
 
     image: str
     truth: str

@@ -104,7 +104,7 @@ class RunTabs(QObject):
         )
 
     def _show_groups(self, number: int, groups: tuple[Mapping[str, str], Mapping[str, int]]) -> None:
-        if number == self._grouped:  # else others were chosen meanwhile
+        if number == self._grouped:  # unless the selection has changed
             self.view.grid.grouping.set_groups(*groups)
 
     def refresh(self) -> None:

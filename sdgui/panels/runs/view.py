@@ -74,7 +74,7 @@ class TabsView(QWidget):
         vbox(self.header, self.remote_strip, (self.tabs, 1), into=self, spacing=SPACE // 2, margins=(0, SPACE // 2, 0, 0))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """The slider takes what the tabs leave: a tab widget would cut off what does not fit beside them."""
+        """Give the slider the room beside the tabs; a tab widget would cut off its overflow."""
         super().resizeEvent(event)
         free_width = self.width() - self.tabs.tabBar().sizeHint().width() - 2 * SPACE
         self.time.set_room(min(free_width, _TIME_WIDTH))

@@ -23,7 +23,7 @@ _SETTLE = 250  # ms within which changes of the run are combined
 class RunFollowing(QObject):
     """``run_id``: the run that was followed last. A source selected by the user stays until ``use``."""
 
-    open_requested = Signal()  # open what the source bar shows
+    open_requested = Signal()  # open the target in the source bar
     nothing_to_open = Signal(str)  # why
     message_requested = Signal(object)  # Message
 

@@ -179,7 +179,7 @@ class SearchView(QWidget):
         self.more_popover.set_first(self.query.find_box)
 
     def _source_row(self) -> QHBoxLayout:
-        """The second row: models, what is searched, and the three views of it."""
+        """The second row: models, images to search, and the three views of the results."""
         self.source = SourceBar(self._services, self._work)
         self.tabs = QTabBar(self._work)
         for text, tip in _TABS:

@@ -94,7 +94,7 @@ class SearchQueries(QObject):
         evaluation = self._view.tabs.currentIndex() == EVALUATION
         text = "Choose a query on the left, or type one." if evaluation else "Type a query or drop an image here."
         for widget, session in zip(self._view.sides, self._sessions, strict=True):
-            if self._query.empty and session.facts is not None:  # else it shows what is being opened or missing
+            if self._query.empty and session.facts is not None:  # else it shows why nothing can be searched
                 widget.clear(text)
 
     def _search(self, side: int) -> None:

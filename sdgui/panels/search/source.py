@@ -1,4 +1,4 @@
-"""The head's second row: one model or two side by side, and what they search.
+"""The head's second row: one model or two side by side, and the images to search.
 
 Flow: chips and ``CollectionBox`` -> ``changed`` -> ``target(side)`` for each session; a new checkpoint of a live run ->
 ``renewed(side)``.
@@ -227,7 +227,7 @@ class SourceBar(QWidget):
         return is_selected
 
     def show_included(self) -> None:
-        """Select the model that comes with the program; as it has no validation split, images are to be chosen."""
+        """Select the included model; it has no validation split, so the user must choose images."""
         if not included_models():
             return
         if self.kind == HELD_OUT:

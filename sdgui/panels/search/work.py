@@ -61,7 +61,7 @@ class Target:
 
     @property
     def collection(self) -> tuple[str, str]:
-        """Targets with the same collection share row numbers, whatever the model."""
+        """Row numbers are the same for all targets with this collection."""
         return self.data, self.index
 
 
@@ -107,7 +107,7 @@ class SearchSession(QObject):
         return self._calls is not None and self._calls.busy("open")
 
     def open(self, target: Target) -> None:
-        """Open ``target`` in place of the current one; the same target is reread, and searchable meanwhile."""
+        """Open ``target`` instead of the current one; the same target is read again while it stays searchable."""
         calls = self._calls_of(target.worker or target.model or target.index, target.title)
         for purpose in ABOUT_TARGET:
             calls.drop(purpose)
@@ -153,7 +153,7 @@ class SearchSession(QObject):
         self._calls, self._client_key, self.target, self.facts, self._next = None, "", None, None, None
 
     def search(self, number: int, request: dict[str, Any]) -> None:
-        """Send a query; of those that arrive while another runs, only the last is sent."""
+        """Send a query; while another one runs, only the newest waits."""
         if self._calls is None or self.facts is None or (self.opening and not self.partial):
             return
         self._next = (number, request)

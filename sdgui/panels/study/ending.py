@@ -1,6 +1,6 @@
 """Pauses, stops and kills studies; a study can be killed if it is still running some time after the request.
 
-Flow: Study's buttons -> ``ask`` -> a thread -> ``StudyPrograms.request_end``; the buttons show what can be done next.
+Flow: Study's buttons -> ``ask`` -> a thread -> ``StudyPrograms.request_end``; the buttons show the possible next step.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from sdgui.widgets.formats import count, duration
 RUNS_READ = 40  # the newest
 _LAST = 1 << 18  # bytes of a run's events that are searched for its memory
 _MEMORY = "runtime/memory_gib"
-_COSTS = {"views", "towers", "fusion", "teacher", "objectives"}  # sections that decide what a step costs
+_COSTS = {"views", "towers", "fusion", "teacher", "objectives"}  # sections that determine the cost of a step
 
 
 @dataclass(frozen=True)

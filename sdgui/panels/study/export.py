@@ -54,7 +54,7 @@ RESULT_FORMATS: tuple[ExportFormat[WriteResults], ...] = (
 class ExportMenu(QMenu):
     """``view()`` has the tables, ``folder()`` is the study that is shown.
 
-    ``show_message`` shows what was written, ``failed`` gets why not.
+    ``show_message`` shows the written file, ``failed`` gets the reason of a failure.
     """
 
     def __init__(

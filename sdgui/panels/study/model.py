@@ -38,7 +38,7 @@ class Table:
     by_column: bool = False
 
 
-_EQUAL = {  # what both arms were trained for the same of: title, tip
+_EQUAL = {  # the budget that both arms share: title, tip
     "steps": ("Equal steps", "Both arms trained for the same number of steps."),
     "budget": ("Equal budget", "Both arms trained for the same budget in seconds."),
 }

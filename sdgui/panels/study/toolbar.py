@@ -87,7 +87,7 @@ class StudyToolbar(QWidget):
     def show_state(
         self, study: StudyRecord | None, look: StudySnapshot | None, editing: bool, ending: StudyEnding
     ) -> None:
-        """Enable what can be done with ``study`` now; without one, or while a form is filled in, nothing is offered."""
+        """Enable the buttons that apply to ``study``; none without a study, or while a form is filled in."""
         actions = (self.machines, self.begin, self.pause, self.stop, self.export)
         for widget in (*actions, self.more, self.folder, self.bin):
             widget.setVisible(study is not None and not editing)

@@ -155,7 +155,7 @@ class StudyView(QWidget):
         self._show_note()
 
     def show_estimate(self, text: str) -> None:
-        """Show what the study will take until it starts; "" for nothing."""
+        """Show the estimate of a study that has not started; "" hides it."""
         self._estimate = text
         self._show_note()
 

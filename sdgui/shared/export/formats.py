@@ -13,7 +13,7 @@ from typing import Generic, Literal, TypeVar
 
 from sdgui.widgets.formats import count
 
-_LISTED = 50  # items left out whose reasons are shown
+_LISTED = 50  # skipped items listed with their reasons
 Progress = Callable[[int, int], None]  # done, total; raises to cancel the export
 Write = TypeVar("Write")
 Target = Literal["file", "folder", "beside"]  # beside: a file next to each image, so that nothing is chosen
@@ -44,7 +44,7 @@ class ExportFormat(Generic[Write]):
 
 @dataclass
 class Exported:
-    """What was written, and what was skipped with the reasons."""
+    """The number of written items, and the skipped ones with reasons."""
 
     path: Path  # the folder, or the (first) file
     written: int = 0

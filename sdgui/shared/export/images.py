@@ -109,7 +109,7 @@ def _report(progress: Progress, number: int, total: int) -> None:
 
 @contextmanager
 def _new_file(file: Path) -> Iterator[TextIO]:
-    """A text file that was not there; gone again when writing it fails or is cancelled."""
+    """A new text file; it is removed if writing fails or is cancelled."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         writing = file.open("x", encoding="utf-8", errors="replace", newline="")

@@ -61,7 +61,7 @@ BEFORE_AFTER = Verb("before_after", PageWritten)
 
 @dataclass(frozen=True)
 class Trained:
-    """A run that was trained on the data which are to be fixed, and its config."""
+    """A run that was trained on the data to be fixed, and its config."""
 
     run: Run
     config: RunConfig

@@ -39,7 +39,7 @@ class CustomSettings(QWidget):
         QTimer.singleShot(0, self, self.show_rows)  # once the row has its text
 
     def show_rows(self) -> None:
-        """Show the settings of what the row names now."""
+        """Show the settings of the class or function that the row names."""
         text = self._row.text()
         if text != self._shown:
             self._shown = text

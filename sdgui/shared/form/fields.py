@@ -24,7 +24,7 @@ Kind = Literal["flag", "choice", "whole", "number", "text", "json"]
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """One field: ``path`` is dotted; ``bounds`` is what a value may be, in words."""
+    """One field: ``path`` is dotted; ``bounds`` describes the allowed values in words."""
 
     path: str
     title: str
@@ -202,7 +202,7 @@ def values_of(config: BaseModel) -> dict[str, Any]:
 
 
 def nest_values(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The opposite of ``values_of``: what ``model_validate`` takes."""
+    """The inverse of ``values_of``: the input of ``model_validate``."""
     raw: dict[str, Any] = {}
     for path, value in flat.items():
         *groups, name = path.split(".")
@@ -218,7 +218,7 @@ def read(
 ) -> tuple[RunConfig | None, dict[str, str]]:
     """The config that the texts spell, and dotted field -> sentence of all that is wrong.
 
-    A field that spells no value is judged no further and stands in with the base's, so that the rest is still judged.
+    A field that cannot be parsed is replaced by the base's value, so that the other fields are still validated.
     """
     values, errors = dict(base), {}
     for path, text in texts.items():

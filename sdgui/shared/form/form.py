@@ -41,7 +41,7 @@ from sdgui.widgets.style.theme import SPACE, set_role, theme
 _NAME = "name"
 _GROUPS = groups_of(RunConfig, "Experiment", hidden=frozenset({"version", "preset"}))
 _NARROW = 76 * SPACE  # below this width the list of sections gives way
-_SLICE, _PAUSE = 0.008, 4  # s of making rows, ms between two slices for what else there is to do
+_SLICE, _PAUSE = 0.008, 4  # rows are created in slices of so many s, with a pause of so many ms for other events
 
 
 class ConfigForm(QWidget):
@@ -143,7 +143,7 @@ class ConfigForm(QWidget):
         self._show(was_valid)
 
     def errors(self) -> dict[str, str]:
-        """Dotted field -> sentence, what keeps ``config()`` from being there, in the form's order."""
+        """The errors that prevent ``config()``: dotted field -> sentence, in the form's order."""
         return {path: self._state.errors[path] for path in self._homes if path in self._state.errors}
 
     def changes(self) -> dict[str, tuple[Any, Any]]:
@@ -199,7 +199,7 @@ class ConfigForm(QWidget):
 
     @property
     def read_only(self) -> bool:
-        """Whether it shows what cannot be edited."""
+        """Whether the shown config cannot be edited."""
         return self._state.read_only
 
     # --- finding things
@@ -214,7 +214,7 @@ class ConfigForm(QWidget):
             make()
 
     def focus_field(self, field: str) -> None:
-        """Scroll to a field, unfold what hides it, and focus it; KeyError for an unknown one."""
+        """Scroll to a field, unfold its group, and focus it; KeyError for an unknown field."""
         home = self._homes[field]
         self._search.clear()
         self._differences.setChecked(False)

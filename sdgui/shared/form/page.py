@@ -1,4 +1,4 @@
-"""The page of the form: Tab follows the visual order of the fields, in whatever order they were created."""
+"""The page of the form: Tab follows the visual order of the fields, not the order of their creation."""
 
 from __future__ import annotations
 

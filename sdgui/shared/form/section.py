@@ -18,7 +18,7 @@ from sdgui.shared.form.state import FormState
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_INDENT = 3 * SPACE  # of what belongs to a line that folds
+_INDENT = 3 * SPACE  # of the rows under a folding line
 
 
 class FormSection(QWidget):
@@ -145,7 +145,7 @@ class FormSection(QWidget):
             row.fold_requested.connect(self._fold)  # type: ignore[attr-defined]
         else:
             row = FormRow(spec, self, indent=_INDENT if self._switch else 0)
-        # The line that switches comes first, whatever the order of the fields.
+        # The switching field comes first.
         order = {path: -1 if path == self._switch else index for path, index in self._order.items()}
         before = sum(order[existing] < order[path] for existing in self.rows)
         self.rows[path] = row

@@ -39,7 +39,7 @@ class FormState:
         self.judge()
 
     def judge(self) -> None:
-        """Read the texts again: the config or the errors, and what differs."""
+        """Parse the texts: update the config or the errors, and the differences."""
         self.config, self.errors = read(self.specs, self.texts, self._base | self._hidden_values)
         for path, (text, reason) in self._refused.items():
             if self.texts[path] == text:

@@ -93,7 +93,7 @@ class DataCard(QFrame):
             self.show_facts()
 
     def show_facts(self) -> None:
-        """Show what is known now."""
+        """Show the known facts."""
         facts = self.facts.facts
         can_split = facts is not None and facts["images"] > 1 and facts["pairs"] > 0
         self.hold_out.setVisible(can_split and self._writable)

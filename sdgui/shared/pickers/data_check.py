@@ -24,7 +24,7 @@ _PURPOSE = "check"
 class DataCheck(QObject):
     """One check at a time; a newer one replaces the previous, whose ``done`` is never called.
 
-    For data of this computer: what another machine has, that machine says.
+    Only for data on this computer; another machine checks its own data.
     """
 
     def __init__(self, pool: WorkerPool, parent: QObject | None = None) -> None:

@@ -91,6 +91,6 @@ class DataFacts(QObject):
 
 
 def failure_lines(failure: Failure) -> tuple[str, str]:
-    """The first line of what went wrong, and all of it."""
+    """The first line of an error, and the whole message."""
     first = (failure.text.splitlines() or ["The data cannot be read."])[0]
     return first, "\n".join(part for part in (failure.text, failure.details) if part)

@@ -203,7 +203,7 @@ def choice_entry(choice: ModelChoice, needs: Needs) -> ModelEntry:
 
 
 def interpolation_problem(run: ModelEntry, other: ModelEntry) -> str:
-    """Why the weights of ``run`` and ``other`` cannot be interpolated, as far as names of architectures tell."""
+    """Why the weights of ``run`` and ``other`` cannot be interpolated, judging by their architectures' names."""
     ours, theirs = _architecture(run), _architecture(other)
     if not ours or not theirs or ours == theirs:
         return ""

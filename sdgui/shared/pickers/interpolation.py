@@ -46,7 +46,7 @@ class InterpolationSlider(QWidget):
         self.follow()
 
     def set_available(self, is_available: bool) -> None:
-        """Hide the slider where other weights cannot be used, whatever the model."""
+        """Hide the slider for every model unless ``is_available``."""
         self._is_available = is_available
         self.follow()
 
@@ -98,7 +98,7 @@ class InterpolationSlider(QWidget):
 
 
 class _Slider(QSlider):
-    """From 0 to 1 in hundredths; a double click sets 1, and the wheel scrolls what is around it."""
+    """From 0 to 1 in hundredths; a double click sets 1, and the wheel scrolls the surrounding page."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(Qt.Orientation.Horizontal, parent)

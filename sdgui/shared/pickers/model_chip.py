@@ -63,8 +63,8 @@ class ModelChip(ChipButton):
     changed = Signal(object)  # ModelChoice
     renewed = Signal(object)  # ModelChoice
     interpolated = Signal(object)  # ModelChoice with another alpha or initial model; after ``changed``
-    shown = Signal()  # what the chip shows was read anew
-    refused = Signal(str)  # a message: what was dropped is no model, or not for this panel
+    shown = Signal()  # the shown run was read again
+    refused = Signal(str)  # a message: the dropped file is not a model, or not one for this panel
 
     def __init__(self, services: Services, needs: Needs = "search", parent: QWidget | None = None) -> None:
         super().__init__("ph.cube", "Model", parent)
@@ -77,7 +77,7 @@ class ModelChip(ChipButton):
         self.alpha = 1.0  # share of the chosen run's weights
         self._initial = self._initial_title = ""  # of the rest; "": of the model that the run started from
         self._emitted: ModelChoice | None = None
-        self._step: int | None = None  # what "best" or "last" meant when it was emitted
+        self._step: int | None = None  # the step of "best" or "last" when it was emitted
         self._filling = 0  # lists that are being read
         self._tasks = BackgroundTasks(self)
         self.setAcceptDrops(True)
@@ -141,7 +141,7 @@ class ModelChip(ChipButton):
         return None if choice is None else asdict(choice)
 
     def restore_state(self, raw: object) -> bool:
-        """Choose what ``state`` returned, or its JSON; False where that cannot be used."""
+        """Choose the result of ``state``, or its JSON; False if it cannot be used."""
         choice = choice_of(raw)
         return choice is not None and self.set_choice(choice)
 
@@ -209,7 +209,7 @@ class ModelChip(ChipButton):
         store = self._services.store
         try:
             entry = run_entry(store, store.some_runs([run_id]).get(run_id), self._needs)
-        except StoreError:  # out of reach, or removed for good meanwhile
+        except StoreError:  # unreachable or deleted
             return False
         return entry is not None and not entry.reason and self._use_entry(entry)
 
@@ -263,7 +263,7 @@ class ModelChip(ChipButton):
             self._fill()
 
     def _fill(self) -> None:
-        """Read in a thread what can be picked: every run's folder is read."""
+        """Read the available models in a thread: it reads every run folder."""
         self._filling += 1
         store, needs, choices = self._services.store, self._needs, recent_choices(self._services.settings)
 
@@ -282,7 +282,7 @@ class ModelChip(ChipButton):
 
     def _filled(self, groups: Groups) -> None:
         self._filling -= 1
-        if not self._filling:  # else a newer list is on its way
+        if not self._filling:  # else a newer list will be shown
             self.popover.show_groups(groups)
 
     def _with_current_title(self, entry: ModelEntry) -> ModelEntry:

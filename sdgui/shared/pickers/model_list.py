@@ -23,7 +23,7 @@ class ModelLines(QAbstractListModel):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._groups: list[tuple[str, list[ModelEntry], list[str]]] = []  # heading, entries, what each is found by
+        self._groups: list[tuple[str, list[ModelEntry], list[str]]] = []  # heading, entries, the search text of each
         self._lines: list[str | ModelEntry] = []
         self._typed_only: frozenset[str] = frozenset()  # groups that are shown once something is typed
 

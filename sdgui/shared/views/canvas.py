@@ -140,7 +140,7 @@ class ViewsCanvas(QWidget):
                 painter.fillRect(patch, lines)
 
     def _box(self, painter: QPainter, box: QRect, pasted: list[int], side: int) -> None:
-        """The dashed outline of what cutmix pasted."""
+        """The dashed outline of the patch that CutMix pasted."""
         if len(pasted) != 4:
             return
         top, left, bottom, right = (round(coordinate * box.width() / side) for coordinate in pasted)

@@ -62,7 +62,7 @@ class ViewsWork(QObject):
 
     @cached_property
     def _folder(self) -> QTemporaryDir:
-        """Made when something is drawn, since a killed window leaves it behind."""
+        """Created on the first drawing; a killed window would not delete it."""
         return QTemporaryDir()
 
     @property

@@ -75,7 +75,7 @@ class ViewsPreview(QWidget):
     def show_config(self, config: RunConfig | None, rows: Sequence[int] = ()) -> None:
         """Draw what ``config`` shows of ``rows`` of its training data, without any of a batch's images.
 
-        None while the config has errors: what is shown stays, pale.
+        None while the config has errors: the last views stay, faded.
         """
         if config is not None and self._defined != config.seed:
             self._defined = config.seed
@@ -124,7 +124,7 @@ class ViewsPreview(QWidget):
 
 
 def note_of(views: Views) -> str:
-    """``Epoch 3 of batches of 128, 20 a pass``, and what is not shown."""
+    """``Epoch 3 of batches of 128, 20 a pass``, and the number of omitted images."""
     text = f"epoch {count(views.epoch)} · batches of {count(views.batch)} · {count(views.steps_per_epoch)} an epoch"
     if views.skipped:
         text += f" · {len(views.skipped)} skipped in this epoch (incomplete last batch)"

@@ -94,7 +94,7 @@ class PromptDraft:
         return self.put(Typed.of(_read(self.base)))
 
     def undo(self) -> bool:
-        """Undo the last change; False if there is none."""
+        """Undo the last change; False if nothing can be undone."""
         if not self._undo_stack:
             return False
         self._redo_stack.append(self.typed)
@@ -102,7 +102,7 @@ class PromptDraft:
         return True
 
     def redo(self) -> bool:
-        """Redo the last undone change; False if there is none."""
+        """Redo the last undone change; False if nothing can be redone."""
         if not self._redo_stack:
             return False
         self._undo_stack.append(self.typed)

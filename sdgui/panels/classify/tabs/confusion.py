@@ -41,7 +41,7 @@ class MatrixTab(QWidget):
     """Matrix on the left, pairs and images on the right."""
 
     cell_requested = Signal(int, int, int)  # classes: true, predicted; from which image on
-    stepped = Signal(int)  # the step of the run whose matrix is to be shown
+    stepped = Signal(int)  # a step; show its matrix
     prompts_edited = Signal(str)  # to be tried
     prompts_saved = Signal(str)  # path
     message_requested = Signal(Message)
@@ -182,7 +182,7 @@ class MatrixTab(QWidget):
             self._begin_prompts(result)
 
     def offer_steps(self, steps: Sequence[int], step: int) -> None:
-        """Offer the checkpoints of the run, of which the result is that of ``step``; () hides the slider."""
+        """Offer the checkpoints of the run, with ``step`` selected; () hides the slider."""
         self.time.setVisible(bool(steps))
         if steps:
             self.time.set_steps(steps, step)

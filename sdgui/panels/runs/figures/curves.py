@@ -103,7 +103,7 @@ def _plot(grid: PlotGrid, card: PlotCard, x_range: Range | None, is_on_screen: b
 
 def _curve(series: Series, mode: XMode, smoothed: bool) -> Curve:
     finite = np.where(np.isfinite(series.values), series.values, np.nan)
-    smoothed = smoothed and series.band is None  # a mean is one of smoothed curves
+    smoothed = smoothed and series.band is None  # means are computed from smoothed curves
     color = LIGHT.runs[series.color % len(LIGHT.runs)] if isinstance(series.color, int) else QColor(series.color).name()
     return Curve(
         series.group,

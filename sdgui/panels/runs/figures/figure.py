@@ -69,7 +69,7 @@ def _usable(name: str, value: object) -> bool:
 
 
 def x_unit(data: PlotData) -> tuple[str, float]:
-    """The label of the x axis, and how many of the data's units make one of the label's."""
+    """The label of the x axis, and the number of data units per unit of the label."""
     if data.x_mode == "step":
         return "Step", 1.0
     longest = max((curve.x[-1] for plot in data.plots for curve in plot.curves if len(curve.x)), default=0.0)

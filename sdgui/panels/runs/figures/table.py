@@ -32,7 +32,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """``rows``: name, number of runs, cells; ``about``: what the numbers are."""
+    """``rows``: name, number of runs, cells; ``about``: the meaning of the numbers."""
 
     columns: Sequence[str]
     rows: Sequence[tuple[str, int, Sequence[Cell]]]
@@ -113,7 +113,7 @@ def _latex_number(text: str) -> str:
 
 
 def markdown(table: PaperTable) -> str:
-    """A table with pipes, and what the numbers are below it."""
+    """A table with pipes, and the meaning of the numbers below it."""
     counts = table.has_means
     head = ["", *(["n"] if counts else []), *(escape_markdown(title) for title in table.columns)]
     lines = [_row(head), _row([":--", *["--:"] * (len(head) - 1)])]

@@ -124,7 +124,7 @@ class PlotCanvas(QWidget):
             self.refresh()
 
     def set_smooth(self, smooth: bool) -> None:
-        """Draw the series' averages, their raw curves faint behind."""
+        """Draw the series' averages over their faint raw curves."""
         self._curves.smooth = smooth
         self.restyle()
 
@@ -159,7 +159,7 @@ class PlotCanvas(QWidget):
         (low, high), _ = self.view_range()
         return self._curves.readings(x, 0.02 * (high - low))
 
-    # --- what part of it is in view
+    # --- Visible part
 
     def follow(self) -> None:
         """Show everything again and follow new points."""
@@ -267,7 +267,7 @@ class PlotCanvas(QWidget):
         )
 
     def _redraw_if_seen(self) -> None:
-        # Use the viewport: a widget's own visible region excludes what its opaque children cover.
+        # Use the viewport: the visible region of a widget excludes its opaque children.
         if self._view.viewport().visibleRegion().isEmpty():
             self._waiting = True
         else:

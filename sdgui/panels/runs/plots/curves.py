@@ -21,8 +21,8 @@ from sdgui.widgets.style.theme import theme
 
 _DOTS_UP_TO = 40  # points of a curve in view that are each drawn as a dot
 _MARKS_UP_TO = 200  # marks of values that are not finite, per curve
-_BAND = 0.18  # what a band keeps of its curve's colour
-_FAINT, _FADED = 0.35, 0.22  # what a raw curve beside its average, or any beside a lifted one, keeps of its colour
+_BAND = 0.18  # opacity of a band
+_FAINT, _FADED = 0.35, 0.22  # opacity of a raw curve with an average, and of curves beside a highlighted one
 
 
 class PlotCurves:
@@ -36,7 +36,7 @@ class PlotCurves:
         self.smooth = False
         self.lifted = ""
         self._box = box
-        self._columns = (0.0, 1.0, 1)  # x range and number of those that ``draw`` looked up
+        self._columns = (0.0, 1.0, 1)  # x range and number of columns in the last ``draw``
         self._layers: list[list[Reach]] = []
         self._lines = LinesItem(box, self._paths)
         self._dots = pg.ScatterPlotItem(pxMode=True, antialias=True)
@@ -66,10 +66,10 @@ class PlotCurves:
         return (float(min(low for low, _ in ends)), float(max(high for _, high in ends))) if ends else None
 
     def draw(self, low: float, high: float, columns: int) -> tuple[float, float] | None:
-        """Look up the lines of an x range in ``columns`` pixels; returns the y range of what is in it, if any."""
+        """Look up the lines of an x range in ``columns`` pixels; returns their y range, if any."""
         ground = theme().color("surface")
         self._columns = (low, high, columns)
-        raw: tuple[list[Reach], list[Reach]] = ([], [])  # those behind, and those of the lifted group
+        raw: tuple[list[Reach], list[Reach]] = ([], [])  # in the background, and of the highlighted group
         smooth: tuple[list[Reach], list[Reach]] = ([], [])
         bands: list[Reach] = []
         bounds: list[tuple[float, float]] = []
@@ -88,7 +88,7 @@ class PlotCurves:
         return (min(b[0] for b in bounds), max(b[1] for b in bounds)) if bounds else None
 
     def paint(self, y_range: tuple[float, float], height: int, ratio: float) -> None:
-        """Paint what ``draw`` looked up; ``height`` in the screen's own pixels, ``ratio`` of them to one of ours."""
+        """Paint the lines of the last ``draw``; ``height`` in device pixels, ``ratio`` of them per logical pixel."""
         self._lines.show_images(draw_layers(self._layers, y_range, height, ratio))
 
     def _paths(self) -> list[Polyline]:

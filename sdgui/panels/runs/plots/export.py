@@ -49,7 +49,7 @@ class ShownPlots:
 
 
 def legend_of(runs: Sequence[tuple[str, int]], series: Sequence[Series]) -> list[LegendEntry]:
-    """Each run (name, palette index); where ``series`` has dashed ones, what solid and dashed lines stand for."""
+    """Each run (name, palette index); if ``series`` has dashed ones, also the meaning of solid and dashed lines."""
     entries = [LegendEntry(name, theme().run_color(color)) for name, color in runs]
     if any(curve.style == Qt.PenStyle.DashLine for curve in series):
         ink = theme().color("muted")
@@ -128,7 +128,7 @@ def save_figure(plots: ShownPlots, path: str, kind: Literal["png", "svg", "pdf"]
 
 
 def _resolution(plots: ShownPlots) -> int:
-    """Dots per inch of the screen: fonts measured in points keep their size beside what is measured in pixels."""
+    """Dots per inch of the screen, so that fonts in points match lengths in pixels."""
     return plots.frames[0][1].logicalDpiX()
 
 
@@ -215,7 +215,7 @@ PLOT_FORMATS: tuple[ExportFormat[WritePlots], ...] = (
 
 
 def ask_and_export(export: ExportFormat[WritePlots], plots: ShownPlots, over: QWidget, message: MessageBar) -> None:
-    """Ask for a file and write it; ``message`` shows what came of it."""
+    """Ask for a file and write it; ``message`` shows the outcome."""
     target = ask_save(over, "Export", export.file_name, export.filter, export.suffix)
     if target is None:
         return

@@ -74,7 +74,7 @@ def role_of(metric: str) -> str:
 
 
 def curve_key(run: str, metric: str) -> str:
-    """The key of a run's curve among those of all plots; its role comes last."""
+    """The key of a run's curve in all plots; it ends with the role."""
     return f"{run}\n{chart_of(metric).id}\n{role_of(metric)}"
 
 

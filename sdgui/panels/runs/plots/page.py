@@ -76,7 +76,7 @@ class PlotPage(QScrollArea):
         return list(self._cards)
 
     def visible_cards(self) -> list[PlotCard]:
-        """The cards of which at least half is visible."""
+        """The cards that are at least half visible."""
         seen = QRect(0, self.verticalScrollBar().value(), self.viewport().width(), self.viewport().height())
         return [card for card in self._cards if 2 * card.geometry().intersected(seen).height() >= card.height()]
 

@@ -93,7 +93,7 @@ class Series:
         self.name = name or key
         self.color = color
         self.style = style
-        self.group = group or key  # what the legend toggles and lifts together
+        self.group = group or key  # the legend toggles and highlights a group as one
         self.metric = metric  # its title, which distinguishes the curves of several metrics
         self.visible = True
         self.band: tuple[Floats, Floats] | None = None  # of a mean: from where to where its interval reaches
@@ -123,7 +123,7 @@ class Series:
 
     @property
     def smoothed(self) -> Floats:
-        """The debiased average; equals the values at weight 0, with nan for what is not finite."""
+        """The debiased average; equals the values at weight 0, with nan for non-finite values."""
         return self._buffers["smooth"][: self._size] if self._ema.weight > 0 else self._finite
 
     @property
@@ -220,7 +220,7 @@ class Series:
         return before if abs(xs[before] - x) <= abs(xs[after] - x) else after
 
     def lone(self, mode: XMode, low: float, high: float, most: int) -> NDArray[np.int64]:
-        """Points of the view that a line would not show well: all when few, else those without a finite neighbour."""
+        """Points to mark in the view: all if there are few, else those without a finite neighbour."""
         x = self.x(mode)
         first, last = int(np.searchsorted(x, low, "left")), int(np.searchsorted(x, high, "right"))
         if last - first > _DENSE:  # each column of pixels shows its points anyway

@@ -90,7 +90,7 @@ def style_of(field: Field, values: Iterable[Any]) -> Style:
 
 
 def text_of(field: Field, value: Any, style: Style) -> str:
-    """A cell of one run; "" for what a run does not have."""
+    """A cell of one run; "" without a value."""
     if value is None or value == [] or value == "":
         return "" if field.key != "machine" or value is None else "this computer"
     if field.kind is Kind.TAGS:

@@ -77,7 +77,7 @@ class AtStep(QWidget):
         self.add.setEnabled(bool(self.step.currentText()))
 
     def choose(self, field: Field) -> None:
-        """Begin with this metric, and the step where it has one."""
+        """Begin with this metric, and its step if it has one."""
         self.metrics.setCurrentIndex(max(0, self.metrics.findData(field.metrics[0])))
         if field.step:
             self.step.setCurrentText(str(field.step))
@@ -125,7 +125,7 @@ class ColumnChooser(QFrame):
         self.search.setFocus(Qt.FocusReason.PopupFocusReason)
 
     def add(self, name: str) -> None:
-        """Show one more column, behind the others."""
+        """Add a column after the others."""
         if name not in self.chosen():
             self.fill([*self.chosen(), name], self._catalogue)
             self.list.scrollToItem(self.list.item(len(self.chosen()) - 1))

@@ -47,7 +47,7 @@ class TableCommands(QObject):
         table.selection_changed.connect(lambda _runs: self._actions.update(self) if self._actions else None)
 
     def set_actions(self, actions: Actions) -> None:
-        """Register what can be done here."""
+        """Register the commands."""
         self._actions = actions
         actions.register(_ACTIONS, self, self.table)
 

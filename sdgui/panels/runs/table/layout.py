@@ -97,7 +97,7 @@ class TableLayout:
 
 
 def _begins_descending(name: str) -> bool:
-    """Whether the greatest value is what one looks for first."""
+    """Whether a first click sorts in descending order."""
     metric = name.removeprefix("last(").removesuffix(")")
     return (
         metric in ("created", "started", "finished", "metric", "progress", "step")
@@ -107,7 +107,7 @@ def _begins_descending(name: str) -> bool:
 
 
 def fields_of(names: Iterable[str], catalogue: Catalogue) -> list[Field]:
-    """The fields of these names, without those that no run has reported yet."""
+    """The fields with these names that some run has reported."""
     fields = []
     for name in names:
         try:

@@ -95,7 +95,7 @@ class ManySheet(QFrame):
         vbox(self.title, self.add, self._has, self._tags, self.note, foot, into=self, margins=SPACE)
 
     def open(self, tags: Mapping[int, Sequence[str]], all_tags: Sequence[str], position: QPoint) -> None:
-        """Show over the screen's point ``position``. ``tags``: what each run has; ``all_tags``: tags to choose from."""
+        """Show over the screen's point ``position``. ``tags``: of each run; ``all_tags``: tags to choose from."""
         self._run_ids = tuple(tags)
         self.title.setText(f"{len(tags)} runs" if len(tags) != 1 else "1 run")
         self._completions.setStringList(list(all_tags))

@@ -69,7 +69,7 @@ class RunTableModel(QAbstractTableModel):
         if keys != self._keys:
             self.open_groups.clear()
         for number, group in enumerate(listing.rows.groups or ()):
-            if listing.rows.is_open(number) and group.keys not in self.open_groups:  # closed since they were asked for
+            if listing.rows.is_open(number) and group.keys not in self.open_groups:  # closed since the request
                 listing.rows.close_group(number)
         if columns == self.fields and keys == self._keys and listing.rows.same_layout(self.rows):
             self.rows, self.listing = listing.rows, listing
@@ -216,7 +216,7 @@ class RunTableModel(QAbstractTableModel):
         return text_of(self.fields[column], cells.values[column], self._styles[column])
 
     def _head(self, row: Row, column: int) -> str:
-        """A cell of a group: what its runs agree in, or their mean."""
+        """A cell of a group: the common value of its runs, or their mean."""
         assert self.rows.groups is not None
         assert row.group is not None
         group, field = self.rows.groups[row.group], self.fields[column]

@@ -29,7 +29,7 @@ from sdgui.store.store import Store
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.style.theme import SPACE
 
-_LATER = 1000  # ms between two looks at what live runs report
+_LATER = 1000  # ms between two updates of live runs
 _WIDTHS = {"state": 15 * SPACE, "note": 28 * SPACE, "created": 17 * SPACE, "tag": 20 * SPACE, "failure": 28 * SPACE}
 
 
@@ -124,7 +124,7 @@ class RunTable(QWidget):
             self._later.start()
 
     def _look_again(self) -> None:
-        if not self.isVisible():  # what changed meanwhile is read again when it is shown
+        if not self.isVisible():  # it is read again when it is shown
             return
         stale, self._stale = self._stale, set()
         self.model.forget(stale)

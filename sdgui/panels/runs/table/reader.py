@@ -47,7 +47,7 @@ class Listing:
     rows: Rows = field(default_factory=Rows)
     error: ExpressionError | None = None
     differing: Sequence[str] | None = None  # settings in which the runs differ, if requested
-    values: Mapping[str, Sequence[str]] = field(default_factory=dict)  # what completion offers behind a name
+    values: Mapping[str, Sequence[str]] = field(default_factory=dict)  # completions after a name
 
     def fields(self) -> set[Field]:
         """Every field that it was made with: columns, sort keys, groups, and those of the filter."""
@@ -62,7 +62,7 @@ class TableReader(QObject):
     listed = Signal(object)  # Listing
     group_opened = Signal(object, int, list)  # Rows, position of a group among them, its runs
     cells_read = Signal(object, object)  # the requested fields, run id -> CellsOfRun
-    filled = Signal(int)  # runs of which configs, or metrics at a step, were read from the folders
+    filled = Signal(int)  # number of runs for which configs, or metrics at a step, were read from the folders
     unread = Signal(int)  # runs whose metrics at a step are still to be read
     failed = Signal(str)  # a sentence
 
@@ -82,7 +82,7 @@ class TableReader(QObject):
         self._filling.run(self.store.fill_configs, self.filled.emit, self.failed.emit)
 
     def fill_steps(self, fields: Iterable[Field]) -> None:
-        """Read what the store lacks of metrics at a step; for a moment, after which ``filled`` asks for more."""
+        """Read missing metrics at a step for a moment; ``filled`` then requests more."""
         if not (pairs := step_pairs(fields)):
             return
 

@@ -72,7 +72,7 @@ class Rows:
         return len(self._ids) if self.groups is None else sum(group.count for group in self.groups)
 
     def row_of(self, run_id: int) -> int | None:
-        """The row of a run; None where it has none."""
+        """The row of a run; None if it is not listed."""
         if not self._rows_of:
             self._rows_of = dict(zip(self._ids, range(len(self._ids)), strict=True))
             for group, ids in self._open.items():

@@ -67,7 +67,7 @@ class _Covered(QStyledItemDelegate):
 class RunTableView(_Table):
     """All columns; a second, frozen view of the first column lies over it and does not scroll sideways."""
 
-    ticked = Signal(list, bool)  # run ids, whether they are to be ticked
+    ticked = Signal(list, bool)  # run ids; tick or untick them
     group_ticked = Signal(int)  # the runs of a closed one are not here
     sort_requested = Signal(int)  # column
     header_menu_requested = Signal(int, QPoint)

@@ -14,7 +14,7 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
 
 _Index = QModelIndex | QPersistentModelIndex
-_LAST = 1e12  # a rank that is not known sorts behind all others
+_LAST = 1e12  # sorts unknown ranks after all others
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ class MapCanvas(QWidget):
             self._box.setRange(xRange=(low[0], high[0]), yRange=(low[1], high[1]), padding=0.04)
 
     def move_view(self, right: float, up: float, zoom: float = 1.0) -> None:
-        """Move the view by shares of what it shows, zoom it (below 1 nearer), and repaint at once."""
+        """Move the view by shares of its size, zoom it (below 1: closer), and repaint immediately."""
         (x0, x1), (y0, y1) = self._box.viewRange()
         self._box.translateBy(x=right * (x1 - x0), y=up * (y1 - y0))
         self._box.scaleBy((zoom, zoom))

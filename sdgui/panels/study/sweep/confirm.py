@@ -74,7 +74,7 @@ class ConfirmDialog(QDialog):
 
 
 class Confirming(QObject):
-    """Asks, and makes the study. ``made``: its record; ``failed``: why there is none."""
+    """Asks, and makes the study. ``made``: its record; ``failed``: the reason of a failure."""
 
     made = Signal(object)  # StudyRecord
     failed = Signal(str)

@@ -55,7 +55,7 @@ class Viewport:
 
 @dataclass(frozen=True)
 class Scene:
-    """A confusion matrix as it is to be painted; ``current`` and ``hovered`` are rows and columns of the display."""
+    """What to paint of a confusion matrix; ``current`` and ``hovered`` are rows and columns of the display."""
 
     viewport: Viewport
     classes: Sequence[str]

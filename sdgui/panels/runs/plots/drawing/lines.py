@@ -21,7 +21,7 @@ from sdgui.panels.runs.plots.drawing.raster import raster
 
 Point = tuple[float, float]
 WIDTH = 1.5  # of a line, in pixels that do not depend on the screen
-# How much of which period is drawn along a line.
+# Length of a dash and of a period along a line.
 _DASHES = {Qt.PenStyle.DashLine: (5.0, 9.0), Qt.PenStyle.DotLine: (2.0, 5.0), Qt.PenStyle.DashDotLine: (12.0, 16.0)}
 _TALL = 6.0  # a dashed line is solid where it rises more than this within a pixel, so that a gap never hides a spike
 
@@ -85,7 +85,7 @@ def dashed(low: Floats, high: Floats, style: Qt.PenStyle, ratio: float) -> tuple
 def draw_layers(
     layers: Sequence[Sequence[Reach]], y_range: tuple[float, float], height: int, ratio: float
 ) -> list[QImage]:
-    """An image of each layer that has lines. ``height`` in the screen's own pixels, ``ratio`` of them to one of ours.
+    """An image of each layer that has lines. ``height`` in device pixels, ``ratio`` of them per logical pixel.
 
     They are not painted into one: a QPainter on a new image loses six references to None.
     """
@@ -131,7 +131,7 @@ class LinesItem(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untype
         self.update()
 
     def setExportMode(self, export: bool, _options: Any = None) -> None:
-        """Paint paths, at whatever resolution the file has."""
+        """Paint paths, which are independent of the file's resolution."""
         self._exporting = export
 
     def boundingRect(self) -> QRectF:

@@ -51,7 +51,7 @@ def _ends(low: Floats, high: Floats, height: int, thickness: float) -> tuple[NDA
 
 
 def _half_length(rise: NDArray[np.float32], thickness: float) -> NDArray[np.float32]:
-    """Half of what a line covers of a column: its thickness across, which is more along y the steeper it is."""
+    """Half of the height that a line covers in a column; greater for a steeper line."""
     thick = np.float32(thickness)
     length = np.where(rise < 2 * thick, thick * np.sqrt(1 + rise * rise), rise + thick)
     return (length * np.float32(0.5)).astype(np.float32)
@@ -77,7 +77,7 @@ def _summed(runs: NDArray[np.intp], into: NDArray[np.int32], color: Floats, coun
     colors = np.stack([color, -color])[:, :, None]  # it begins, it ends
     flat = runs.ravel()
     sums = np.bincount(flat, np.broadcast_to(_PARTS * colors, into.shape).ravel(), count)
-    next_sums = np.bincount(flat, (into * colors).ravel(), count)  # what only the pixel after gets
+    next_sums = np.bincount(flat, (into * colors).ravel(), count)  # the share of the next pixel
     sums -= next_sums
     sums[1:] += next_sums[:-1]
     return np.cumsum(sums, out=sums).astype(np.int64)
