@@ -167,7 +167,7 @@ class AlertsDialog(QDialog):
         self.url.setText(rules.url)
 
     def rules(self) -> AlertRules:
-        """As typed. AlertError for what cannot be used."""
+        """The rules in the form. Raises AlertError for an invalid field."""
         try:
             command = shlex.split(self.command.text())
         except ValueError as error:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # a popup's code is loaded when it is first opened
 
 
 class Dialogs(QObject):
-    """``window``: over which they open. ``changed``: what one of them has written to the store."""
+    """``window``: their parent. ``changed``: changes that a dialog has written to the store."""
 
     changed = Signal(object)  # Changes
 
@@ -68,7 +68,7 @@ class Dialogs(QObject):
 
     @cached_property
     def activity(self) -> ActivityDialog:
-        """Who changed what."""
+        """Show the history of the experiment: who changed what."""
         from sdgui.experiments.activity import ActivityDialog
 
         return ActivityDialog(self._services.store, self.window)

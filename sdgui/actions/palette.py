@@ -26,7 +26,7 @@ from sdgui.widgets.style.theme import SPACE, theme
 
 _SHOWN = 60
 _RECENT = 5  # entries used last, listed first while nothing is typed
-_TOLD = -100.0  # added to the score of what only the description names, so that every title comes before it
+_DESCRIPTION_ONLY = -100.0  # added to the score of a match in the description, so that title matches come first
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def score(words: str, entry: Entry) -> float | None:
     if seen is not None:
         return seen
     about = f"{entry.title} {entry.about}".casefold()
-    return _TOLD - len(about) / 1000 if all(word in about for word in words.casefold().split()) else None
+    return _DESCRIPTION_ONLY - len(about) / 1000 if all(word in about for word in words.casefold().split()) else None
 
 
 def _scattered(word: str, hay: str) -> float | None:

@@ -56,7 +56,7 @@ def _refusal(window: Window) -> str:
 
 
 def _folder_refusal(window: Window) -> str:
-    """Why the run's folder cannot be read here: it is on another computer, or gone."""
+    """Why the run's folder cannot be read: it is on another computer, or deleted."""
     run = window.target.run
     if run is None or (run.is_local and not window.target.missing):
         return ""

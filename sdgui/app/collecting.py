@@ -13,7 +13,7 @@ from PySide6.QtCore import QCoreApplication, QObject, QTimer
 
 from sdgui.app.main_window import MainWindow
 
-_EVERY = 100  # ms; objects allocated meanwhile are traversed in a few ms
+_EVERY = 100  # ms; the objects allocated in this time are traversed in a few ms
 _FULL_EVERY = 60.0  # s between full rounds, which walk everything that is not frozen
 _LOADED = 30_000  # objects made within a round: data that were loaded, which hold no cycles and would take 40 ms
 
@@ -61,9 +61,9 @@ def collect_here(app: QCoreApplication) -> None:
 
 
 def spare_collections(window: MainWindow) -> None:
-    """Keep what lives until the end out of garbage collection, a full round of which takes 80 ms.
+    """Exclude permanent objects from garbage collection, of which a full round takes 80 ms.
 
-    For windows that live as long as their process: what is frozen is never collected.
+    For windows that live as long as their process: frozen objects are never collected.
     """
     gc.freeze()
     window.stack.built.connect(lambda _name: gc.freeze())

@@ -80,7 +80,7 @@ def install_desktop() -> list[Path]:
 
 
 def uninstall_desktop() -> list[Path]:
-    """Remove what `install_desktop` wrote; the files that were there."""
+    """Remove the files that `install_desktop` wrote; returns those that existed."""
     share = user_share()
     installed = [file for file in entry_files(share) if file.is_file()]
     for file in installed:

@@ -85,7 +85,7 @@ class PanelStack(QStackedWidget):
             panel.refresh()
 
     def is_saving(self) -> bool:
-        """Whether something typed is on its way to the disk."""
+        """Whether edits are being written."""
         return any(panel.is_saving() for panel in self.panels.values())
 
     def leave(self) -> None:

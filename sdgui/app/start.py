@@ -168,7 +168,7 @@ def make_services(
 
 
 def keep_place(hosts: Hosts, settings: QSettings) -> None:
-    """The next launch trains where the last one was to, unless that machine is gone."""
+    """The next launch trains on the machine of the last one, if it still exists."""
     saved = Place(str(settings.value("launch/host") or ""), str(settings.value("launch/devices") or ""))
     with suppress(UserError):
         if not saved.host or any(machine.name == saved.host for machine in hosts.machines.list.machines()):

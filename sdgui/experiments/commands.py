@@ -127,7 +127,7 @@ class ExperimentCommands(QObject):
             self._failed(problems.rpartition("error: ")[2])
 
     def reproduce(self, run: Run) -> None:
-        """An experiment with the config of ``run``, and a message that names what cannot be the same now."""
+        """An experiment with the config of ``run``, and a message that names the differences."""
         self.message_requested.emit(Message("info", f"Comparing run {run.key} with this computer …"))
 
         def prepared(report: Report) -> None:
@@ -336,7 +336,7 @@ class ExperimentCommands(QObject):
 
     def _on_emptied(self, message: Message) -> None:
         self._emptying = False
-        self.changed.emit(Changes())  # nothing in the bin is shown; what refers to it may be
+        self.changed.emit(Changes())  # the bin is not shown, but references to it may be
         self.message_requested.emit(message)
 
     def _do(self, write: Callable[[], object], changes: Changes) -> None:

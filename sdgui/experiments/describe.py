@@ -15,7 +15,7 @@ from sdgui.widgets.style.theme import SPACE
 
 
 class DescribeSheet(QFrame):
-    """``described``: the ``target`` given to ``open``, with its changed tags and note, and what both were before.
+    """``described``: the ``target`` given to ``open``, with its changed tags and note, and their previous values.
 
     The sheet closes on Ctrl+Enter, or a click elsewhere; the selection may have moved by then.
     """

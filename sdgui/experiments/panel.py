@@ -70,7 +70,7 @@ class ExperimentsPanel(QWidget):
         tailer.state_changed.connect(self.model.refresh_run)
 
     def set_actions(self, actions: Actions) -> None:
-        """The actions of the context menus, and the one behind the New button."""
+        """The actions of the context menus and of the New button."""
         self._actions = actions
         self._top.addWidget(ActionButton(actions["new"], self))
 

@@ -53,7 +53,7 @@ def read_report(folder: Path) -> Report:
 
 
 def message_of(report: Report) -> Message:
-    """A message with what was prepared, and what has changed since."""
+    """A message about the prepared run, and the changes since the original one."""
     lines = [f"{name}: {_text(then)} then, {_text(now)} now" for name, (then, now) in report.differing.items()]
     count = f"{len(lines)} thing{'s' * (len(lines) != 1)}"
     if report.steps:

@@ -26,7 +26,7 @@ from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, Place, Run, StoreError
 from sdgui.widgets.message import Message
 
-_PATIENCE = 8000  # ms until a launch no longer waits for what the data hold
+_PATIENCE = 8000  # ms until a launch no longer waits for the facts about its data
 _ENDING = 250  # ms between checks of a trainer that is ending
 RESUMABLE = (RunState.PAUSED, RunState.STOPPED, RunState.FAILED, RunState.INTERRUPTED)
 
@@ -37,9 +37,9 @@ class RunCommands(QObject):
     message_requested = Signal(object)  # Message
     started = Signal(int)
     changed = Signal(object)  # Changes: runs that changed; empty where only the enabled actions may differ
-    code_refused = Signal(object, object)  # files of custom code by digest, what to call with whether they may run
+    code_refused = Signal(object, object)  # files of custom code by digest, callback for the user's answer
     data_refused = Signal(int, object)  # experiment id, {dotted field: why its data cannot train}: no run was made
-    _answered = Signal(object, object)  # what to start, and the error that forbids it, from a machine's thread
+    _answered = Signal(object, object)  # the run to start, and the error that prevents it, from a machine's thread
 
     def __init__(self, services: Services, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -63,7 +63,7 @@ class RunCommands(QObject):
         self._begin(experiment_id, False, typed)
 
     def queue(self, experiment_id: int, typed: RunConfig | None = None) -> None:
-        """Queue a run of the experiment behind the active runs."""
+        """Queue a run of the experiment after the active runs."""
         self._begin(experiment_id, True, typed)
 
     def waits(self, experiment_id: int) -> bool:
@@ -254,7 +254,7 @@ class RunCommands(QObject):
             self.message_requested.emit(Message("info" if step is not None else "warning", resume_text(step)))
 
     def alive(self) -> list[Run]:
-        """Runs of this home whose trainer is alive, as far as known."""
+        """Runs of this home that are known to have a live trainer."""
         tailer = self._services.tailer
         runs = [run for run in self._services.store.alive_runs() if run.is_own]
         return [run for run in runs if (tailer.state(run.id) or run.state).alive]

@@ -247,7 +247,7 @@ class ExperimentModel(QStandardItemModel):
             return
         try:
             self._records[run_id] = self._store.run(run_id)
-        except StoreError:  # removed for good meanwhile, perhaps by another window
+        except StoreError:  # deleted, perhaps by another window
             self.refresh(Changes.of(run=run_id))
         else:
             self.update_run(run_id)

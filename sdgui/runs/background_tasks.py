@@ -57,7 +57,7 @@ class BackgroundTasks(QObject):
             file_name = f" {error.filename}" if error.filename else ""
             receiver = failed
             outcome = UserError(f"The file{file_name} cannot be used: {error.strerror or error}.")
-        except Exception as error:  # noqa: BLE001  whatever ends a task must be reported
+        except Exception as error:  # noqa: BLE001  every failure of a task is reported
             receiver, outcome = failed, UserError(f"{type(error).__name__}: {error}")
         with suppress(RuntimeError):  # the owner was deleted while the task ran, so nobody waits for the outcome
             self._ended.emit(receiver, outcome)

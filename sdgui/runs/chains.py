@@ -41,7 +41,7 @@ def teacher_from_chain(config: RunConfig) -> bool:
 
 
 def chain_of(config: RunConfig, size: Size) -> Chain:
-    """The chain of the staged preset that ``config`` started from, with what ``config`` changes of it.
+    """The chain of the staged preset that ``config`` started from, with the changes of ``config``.
 
     A stage keeps what it sets itself, and what it takes from the stage before; seeds count up from ``config``'s where
     the stages' differ. ConfigError when a stage then contradicts itself, naming the stage.

@@ -129,7 +129,7 @@ class RunHistory:
     def apply(self, events: Iterable[Event]) -> frozenset[str]:
         """Take in events in the order written.
 
-        Returns what changed: metric names, and "log", "samples", "checkpoints", "evaluated", "lifecycle".
+        Returns the changed parts: metric names, and "log", "samples", "checkpoints", "evaluated", "lifecycle".
         """
         changed: set[str] = set()
         for event in events:
@@ -158,7 +158,7 @@ class RunHistory:
         return frozenset(changed)
 
     def warn(self, message: str) -> frozenset[str]:
-        """Add ``message`` to the log, at the time of the last event. Returns what changed."""
+        """Add ``message`` to the log, at the time of the last event. Returns the changed parts."""
         self._logs.append(Log(level="warning", message=message, time=time.time() if self._last is None else self._last))
         return frozenset({"log"})
 
@@ -196,7 +196,7 @@ class RunHistory:
     def _start(self, event: RunStarted, changed: set[str]) -> None:
         self._publish()
         changed.update(name for name, series in list(self._series.items()) if series.cut(event.step))
-        # New lists, so that a reader who copies one meanwhile sees the old or the new.
+        # New lists, so that another thread sees the old or the new one.
         self._evaluated = [row for row in self._evaluated if row.step <= event.step]
         self._samples = [sample for sample in self._samples if sample.step <= event.step]
         self._checkpoints = [saved for saved in self._checkpoints if saved.step <= event.step]

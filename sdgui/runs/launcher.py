@@ -100,9 +100,9 @@ class Launcher(QObject):
         self.chains.start()
 
     def launch(self, experiment_id: int, chain: Chain | None = None, place: Place = HERE) -> Run:
-        """Start a run of the experiment now, whatever the queue; with ``chain``, all its stages in order.
+        """Start a run of the experiment now, ignoring the queue; with ``chain``, all its stages in order.
 
-        Returns the run, of a chain that of its first stage. Raises LaunchError, and then leaves nothing behind.
+        Returns the run (of a chain, its first stage). Raises LaunchError, after removing all files.
         """
         self._refuse_without_trainer(place.host)
         run = self._add_chain(experiment_id, chain, place) if chain else self._add(experiment_id, False, place)
@@ -355,7 +355,7 @@ class Launcher(QObject):
         self._ticks += 1
 
     def _start_waiting(self) -> None:
-        """Start what waits, in its order, until no machine has a free device; nothing while another holds the store."""
+        """Start queued runs in order while a machine has a free device; does nothing while the store is locked."""
         with suppress(StoreError):
             while not self._closed and (waiting := self._store.queue()):
                 run = self._store.take_next(self._slots.all(run.machine for run in waiting))

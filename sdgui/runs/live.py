@@ -96,7 +96,7 @@ class LiveRun:
         self._missing = False
         try:
             info = self.dir.events.stat()
-        except FileNotFoundError:  # not created yet, or unreachable for now: keep what is known
+        except FileNotFoundError:  # not created yet, or unreachable for now: keep the last state
             has_begun = self._seen or self._reader.offset > 0
             self._missing = has_begun and not self.queued and not self.dir.path.exists()
             return False

@@ -15,7 +15,7 @@ from core.spec.presets import PRESETS, SIZES, Size, preset_config
 from sdgui.runs.chains import PREVIOUS_GENERATION, chain_of, is_staged, teacher_from_chain
 from sdgui.store.records import Experiment
 
-_OWN = frozenset({"name", "preset", "data", "seed"})  # the experiment's own, whatever the preset
+_OWN = frozenset({"name", "preset", "data", "seed"})  # from the experiment, not from the preset
 
 
 def flat(config: RunConfig) -> dict[str, Any]:

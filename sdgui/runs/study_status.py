@@ -38,7 +38,7 @@ class StudyRunSnapshot:
     arm: str
     seed: int
     state: str  # waiting, training, measuring, done, failed
-    message: str  # why it failed, or what hinders it for now
+    message: str  # why it failed, or why it waits
     folder: Path
     step: int = 0
     total: int = 0

@@ -143,7 +143,7 @@ def new_experiment(session: Session, config: str, name: str) -> ExperimentRow:
 
 
 def experiment_row(session: Session, experiment_id: int) -> ExperimentRow:
-    """The row; StoreError when it is gone, perhaps by another window."""
+    """The row; StoreError if it was deleted, perhaps by another window."""
     row = session.get(ExperimentRow, experiment_id)
     if row is None:
         raise StoreError(f"There is no experiment {experiment_id}: it was deleted.")

@@ -19,7 +19,8 @@ from sdgui.store.records import StoreError
 def upgrade(path: Path, scripts: Path) -> None:
     """Bring the database to the newest revision among ``scripts``; all of it or, on an error, nothing.
 
-    Foreign keys are off meanwhile, or moving a table would delete what refers to it; they are checked at the end.
+    Foreign keys are off meanwhile, since moving a table would delete rows that refer to it; they are checked at the
+    end.
     References that were broken before, by another program, are no reason to keep a database from being opened.
     """
     engine = make_engine(path, foreign_keys=False)

@@ -108,7 +108,7 @@ class QueueRecords(RunRecords):
             )
 
     def give_devices(self, run_id: int, slots: Slots) -> Run:
-        """Mark a run as launched, whatever the queue, on the devices that it asks for or the first that are free.
+        """Mark a run as launched, ignoring the queue, on the requested devices or the first free ones.
 
         Where none is free it gets the one with the fewest runs.
         """
@@ -134,7 +134,7 @@ class QueueRecords(RunRecords):
     def take_next(self, limit: int | Mapping[str, Slots]) -> Run | None:
         """The next waiting run that a machine is free for, marked as launched on its devices.
 
-        ``limit``: machine ("" for this one) -> what it has; a number stands for this machine alone, without GPUs. Only
+        ``limit``: machine ("" for this one) -> its capacity; a number means only this machine, without GPUs. Only
         runs of this home are taken. A run that waits for certain devices keeps later ones off them.
         """
         machines = {"": Slots(at_once=limit)} if isinstance(limit, int) else limit

@@ -159,7 +159,7 @@ def tag_rows(session: Session, names: Iterable[str]) -> list[TagRow]:
 
 
 def merged_tags(before: Iterable[str], theirs: Iterable[str], yours: Iterable[str]) -> list[str]:
-    """``theirs`` with what ``yours`` added to and removed from ``before``, whatever the case."""
+    """``theirs`` with the additions and removals from ``before`` to ``yours``, ignoring case."""
     original, mine = {tag.casefold() for tag in before}, {tag.casefold() for tag in yours}
     merged = [tag for tag in theirs if tag.casefold() in mine or tag.casefold() not in original]
     have = {tag.casefold() for tag in merged}
@@ -171,14 +171,14 @@ def refuse_changed(
 ) -> None:
     """ChangedElsewhereError if ``stored`` is neither the text before the edit nor its result.
 
-    Texts are equal when their ``content`` is; without ``before`` the edit replaces whatever is stored.
+    Texts are equal when their ``content`` is; without ``before`` the edit replaces the stored text.
     """
     if before is not None and content(stored) not in (content(before), content(new)):
         raise ChangedElsewhereError(subject, stored)
 
 
 def clean_line(text: str) -> str:
-    """One line of storable text: white space folded, control characters gone, half surrogates replaced."""
+    """One line of storable text: white space folded, control characters removed, half surrogates replaced."""
     text = "".join(" " if char.isspace() else char for char in text if char.isspace() or ord(char) >= 32)
     return " ".join(storable(text).split())
 

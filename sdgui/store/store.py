@@ -71,7 +71,7 @@ class Store(
     def open(cls, home: Path | None = None, registry: RegistryAddress | None = None) -> Self:
         """The store in ``home`` (default: the user's data folder), made or migrated as needed.
 
-        With ``registry``, what a group shares is kept there; run folders, lists of images and marks stay at home.
+        With ``registry``, shared records are stored there; run folders, lists of images and marks stay in the home.
         Raises StoreError, leaving the file untouched, for a database from a newer version, and for a damaged one.
         """
         home = (home or Path(platformdirs.user_data_dir("sdgui", appauthor=False))).absolute()
@@ -92,9 +92,9 @@ class Store(
     def rebuild(
         cls, home: Path | None = None, report: Callable[[int, int], object] | None = None
     ) -> tuple[Self, list[str]]:
-        """Rename a damaged database, make a new one and import every run folder; with the errors of unreadable ones.
+        """Rename a damaged database, make a new one and import every run folder; also returns errors.
 
-        Called again after it was killed, it goes on with the new database. ``report``: folders read, of how many.
+        A call after a killed one continues with the new database. ``report``: folders read, of how many.
         """
         home = (home or Path(platformdirs.user_data_dir("sdgui", appauthor=False))).absolute()
         aside, unfinished = f".damaged-{time.strftime('%Y%m%d-%H%M%S')}", home / f"{DATABASE}.rebuilding"
@@ -144,7 +144,7 @@ class Store(
                     self._import(folder, None, fitting)
             except UserError as error:
                 problems.append(str(error))
-            except Exception as error:  # noqa: BLE001  the others are to be read whatever is wrong with this one
+            except Exception as error:  # noqa: BLE001  the other folders are still read
                 problems.append(f"{folder} could not be read: {type(error).__name__}: {excerpt(str(error))}.")
         return problems
 
@@ -315,7 +315,7 @@ def _refuse_restored(subject: str, deleted: float | None) -> None:
 
 @contextmanager
 def _removed() -> Iterator[Callable[[Sequence[Path]], None]]:
-    """Yields what renames run folders; they are deleted after the block, or renamed back where it fails."""
+    """Yields a function that renames run folders; they are deleted after the block, or renamed back if it fails."""
     aside: dict[Path, Path] = {}
 
     def remove(folders: Sequence[Path]) -> None:

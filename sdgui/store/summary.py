@@ -170,7 +170,7 @@ def run_state(
 def summarise(path: Path) -> tuple[RunSummary, int]:
     """The summary of a whole events file and the offset it reaches to, in two passes and little memory.
 
-    The first pass finds where training was taken up again, the second leaves out what that made void. EventError when
+    The first pass finds where training was resumed, the second skips the events that this made void. EventError when
     the file is no regular one of its folder.
     """
     while True:
@@ -211,7 +211,7 @@ def _next(reader: EventReader) -> list[Event]:
 
 
 def _split(events: list[Event]) -> list[list[Event]]:
-    """Parts of which each but the first begins with a start."""
+    """Parts; each part except the first begins with a start event."""
     cuts = [index for index, event in enumerate(events) if isinstance(event, RunStarted)]
     edges = sorted({0, *cuts, len(events)})
     return [events[start:end] for start, end in itertools.pairwise(edges)]

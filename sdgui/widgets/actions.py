@@ -17,7 +17,7 @@ from PySide6.QtWidgets import QMenu, QPushButton, QWidget
 
 from sdgui.widgets.style.theme import theme
 
-C = TypeVar("C")  # what an action works on: the window, or a panel
+C = TypeVar("C")  # the target of an action: the window or a panel
 
 
 class Section(IntEnum):
@@ -40,7 +40,7 @@ class MenuItem:
 
 @dataclass(frozen=True)
 class Action(Generic[C]):
-    """An action: title, location, when it is enabled, and what it does.
+    """An action: title, location, condition and effect.
 
     ``group`` is its heading in the shortcut list and Ctrl+K, and its menu in the menu bar where there is one.
     """
@@ -103,7 +103,7 @@ class Actions(QObject):
         return action
 
     def update(self, context: object) -> None:
-        """Enable what can be done now among the actions on ``context``, and title them as their state wants."""
+        """Enable and title the actions on ``context`` according to its state."""
         for entry in self._registered.values():
             if entry.context is not context:
                 continue
@@ -168,7 +168,7 @@ def _explain(action: QAction, tip: str) -> None:
 
 
 def tooltip(tip: str, action: QAction) -> str:
-    """``tip`` with the shortcut behind it, as the platform writes keys."""
+    """``tip`` followed by the shortcut, in the platform's notation."""
     keys = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
     return f"{tip} ({keys})" if keys else tip
 

@@ -58,7 +58,7 @@ class DropTarget(QWidget):
 
     dropped = Signal(list)  # of str: absolute paths of images; several times for one drop when there are many
     folder_dropped = Signal(str)  # one folder, where ``folders_apart``; its images are not looked for
-    refused = Signal(list)  # of (what, why)
+    refused = Signal(list)  # of (file, reason)
     finished = Signal()  # everything dropped so far has been searched
 
     _expanded = Signal(list, list)
@@ -275,7 +275,7 @@ class FileDrop(QObject):
     dropped = Signal(str)  # path of the first local file or folder
 
     def __init__(self, widget: QWidget, prompt: str) -> None:
-        """``prompt``: what will be done with it, such as "Caption these images"."""
+        """``prompt``: the effect of dropping, such as "Caption these images"."""
         super().__init__(widget)
         self._veil = _Veil(prompt, widget)
         widget.setAcceptDrops(True)

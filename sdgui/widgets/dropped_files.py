@@ -23,7 +23,7 @@ _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", 
 PART = 500  # images reported at a time
 _REFUSED_AT_MOST = 200  # listed; the rest as a number
 
-Refusal = tuple[str, str]  # what, and why not
+Refusal = tuple[str, str]  # file, reason
 
 
 @dataclass

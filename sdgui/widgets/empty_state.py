@@ -1,4 +1,4 @@
-"""The empty state of a panel: what it is for, and the next step."""
+"""The empty state of a panel: its purpose, and the next step."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ class ChosenFile:
 
     @property
     def replaces(self) -> bool:
-        """Whether an existing file is to be overwritten, as the user confirmed."""
+        """Whether the user confirmed that an existing file is overwritten."""
         return self.confirmed and self.path.exists()
 
     @property

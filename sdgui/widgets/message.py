@@ -14,7 +14,7 @@ Level = Literal["info", "warning", "error"]
 
 @dataclass(frozen=True)
 class Remedy:
-    """What the user can do about it: a button's label and what pressing it does."""
+    """A remedy that the user can choose: the label of a button, and its effect."""
 
     label: str
     do: Callable[[], object]

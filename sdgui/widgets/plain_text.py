@@ -28,7 +28,7 @@ class PlainLabel(QLabel):
 
 
 def plain_tip(text: str) -> str:
-    """``text`` as a tooltip that shows it as it is written."""
+    """``text`` as a tooltip that shows it literally."""
     if not Qt.mightBeRichText(text):
         return text
     return Qt.convertFromPlainText(text, Qt.WhiteSpaceMode.WhiteSpacePre)

@@ -138,12 +138,12 @@ class WorkerPool(QObject):
             member.client.shutdown()
 
     def end(self) -> None:
-        """The window closes: ask all to end, and start none again, whatever a panel still requests."""
+        """Shut down all workers, and start no more, as the window closes."""
         self._ended = True
         self.shutdown()
 
     def close(self) -> None:
-        """The window ends: leave no process behind."""
+        """Kill all workers, as the window ends."""
         for member in self._members.values():
             member.client.close()
 

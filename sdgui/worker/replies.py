@@ -39,7 +39,7 @@ class Cancelled(Failure):
 
 @dataclass(frozen=True)
 class Lost(Failure):
-    """The process is gone, which says nothing about what it was asked."""
+    """The process exited; the request may be valid."""
 
 
 @dataclass(frozen=True)

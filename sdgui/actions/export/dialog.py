@@ -188,7 +188,7 @@ class ExportDialog(QDialog):
         self.program.failed.connect(self._failed)
 
     def open_for(self, run: RunDir, name: str, choice: ModelChoice | None = None) -> None:
-        """Show what of a run can be exported; while one is being written, show that.
+        """Show the exportable parts of a run; during an export, its progress.
 
         Of interpolated weights, ``choice`` has checkpoint, network, the initial model and alpha.
         """

@@ -90,7 +90,7 @@ class ExportProgram(QObject):
         QTimer.singleShot(_PATIENCE_MS, process, process.kill)
 
     def close(self) -> None:
-        """The window closes: leave no process behind."""
+        """Kill the process, as the window closes."""
         process, self._process = self._process, None
         if process is not None:
             process.blockSignals(True)

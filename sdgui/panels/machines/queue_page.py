@@ -231,7 +231,7 @@ class QueueModel(QAbstractTableModel):
 
 
 class QueueTable(QTreeView):
-    """``leave_requested``: the ids of runs that are to leave the queue; ``run_opened``: a run to show."""
+    """``leave_requested``: the ids of runs to remove from the queue; ``run_opened``: a run to show."""
 
     leave_requested = Signal(list)
     run_opened = Signal(int)

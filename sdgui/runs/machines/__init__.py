@@ -1,1 +1,1 @@
-"""Machines and devices for runs: what each machine has free, and how a run is started there."""
+"""Machines and devices for runs: free devices of each machine, and starting a run there."""

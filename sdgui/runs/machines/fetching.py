@@ -88,7 +88,7 @@ class Fetches(QObject):
             self._reported.emit(run_id, None, "")
         except UserError as error:
             self._reported.emit(run_id, None, str(error))
-        except Exception as error:  # noqa: BLE001  what ends a task must be reported, whatever it is
+        except Exception as error:  # noqa: BLE001  every failure of a task is reported
             self._reported.emit(run_id, None, f"{type(error).__name__}: {error}")
         else:
             self._reported.emit(run_id, fetched_folder, None)

@@ -1,7 +1,7 @@
 """Hosts: the machines of this window, their hardware, and remote runs.
 
 Flow: ``machines.json`` -> ``core.spec.machines`` (connections, mirrors) -> answers as signals in the window's thread.
-The launcher starts runs elsewhere through ``start``; panels ask ``probe`` and ``check`` and show what arrives.
+The launcher starts remote runs through ``start``; panels call ``probe`` and ``check`` and show the answers.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Hosts(QObject):
     scripted = Signal(str, str)  # machine, the script that would be sent to sbatch
     refused = Signal(str, str)  # machine, a sentence
     stage_begun = Signal()  # a further stage of a chain is mirrored
-    trouble = Signal(str)  # a sentence about a run that is followed elsewhere
+    trouble = Signal(str)  # a sentence about a remote run
     place_changed = Signal(object)  # Place: where the next launch trains
 
     def __init__(self, home: Path, command: Command = lambda machine: None, parent: QObject | None = None) -> None:
@@ -101,11 +101,11 @@ class Hosts(QObject):
         return self.machines.states().get(name, ConnectionState())
 
     def probe(self, name: str) -> None:
-        """Ask what a machine has; ``probed`` or ``refused`` follows."""
+        """Request a machine's hardware; ``probed`` or ``refused`` follows."""
         self._ask(name, lambda: self.machines.host(name).probe(), lambda facts: self._learn(name, facts))
 
     def check(self, name: str, config: str = "") -> None:
-        """Ask what works on a machine; ``checked`` or ``refused`` follows."""
+        """Request a check of a machine; ``checked`` or ``refused`` follows."""
         self._ask(
             name, lambda: self.machines.host(name).check(config), lambda findings: self.checked.emit(name, findings)
         )
@@ -208,7 +208,7 @@ class Hosts(QObject):
             self.runs.launch(run.dir, run.machine, config, devices)
 
     def attach(self, runs: Sequence[Run]) -> None:
-        """Follow those of the runs that are elsewhere and may still report."""
+        """Follow the remote runs among these that may still report."""
         self.runs.attach_unsettled([run.folder for run in runs if run.is_local])
 
     def close(self) -> None:

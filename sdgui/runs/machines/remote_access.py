@@ -26,9 +26,9 @@ _SECONDS = 20.0
 
 
 def worker_command(home: Path, key: str) -> Sequence[str] | None:
-    """The worker for the model ``key`` (as `open_model` names models) where it is on another machine; None here.
+    """The command of a remote worker for the model ``key`` (as `open_model` names models); None for a local model.
 
-    A checkpoint that was fetched is worked with here.
+    A fetched checkpoint is local.
     """
     folder, checkpoint = split_run(key) or (Path(), "")
     run = RunDir(folder)

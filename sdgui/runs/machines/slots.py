@@ -79,7 +79,7 @@ class MachineSlots:
         return replace(slots, at_once=max(0, slots.at_once - reserved.runs), in_use=slots.in_use | reserved.devices)
 
     def unreserved(self) -> Slots | None:
-        """The capacity of this computer, including what studies use."""
+        """The capacity of this computer, including the part that studies use."""
         gpus = self._probe()
         return None if gpus is None else slots_of(visible(gpus, os.environ.get(_VISIBLE)), self.at_once)
 

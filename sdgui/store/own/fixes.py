@@ -58,7 +58,7 @@ class FixRecords(Sessions):
     def put_fixes(self, source: str, fixes: Sequence[Fix]) -> Exchange:
         """Put them in, in place of those of the same pair, image or label; all or nothing.
 
-        Returns what is in now, and what it took the place of.
+        Returns the new entries, and those that they replaced.
         """
         last = {_key(source, fix): fix for fix in fixes}  # of two fixes of one subject the later counts
         with self._write_own() as session:
@@ -69,7 +69,7 @@ class FixRecords(Sessions):
             return Exchange(tuple(map(_record, rows)), replaced)
 
     def exchange_fixes(self, change: Exchange) -> Exchange:
-        """Take out what is there of the things in ``change``, and put ``change.put`` in; all or nothing."""
+        """Replace the entries of the images and pairs in ``change`` by ``change.put``, in one transaction."""
         with self._write_own() as session:  # by subject: a restored entry has another id
             removed = _take(
                 session, [_same(_key(stored.source, stored.fix)) for stored in (*change.removed, *change.put)]
@@ -80,7 +80,7 @@ class FixRecords(Sessions):
             return Exchange(tuple(map(_record, rows)), removed)
 
     def take_fixes(self, ids: Iterable[int]) -> Exchange:
-        """Take these out."""
+        """Remove these entries."""
         with self._write_own() as session:
             return Exchange((), _take(session, [FixRow.id == fix_id for fix_id in ids]))
 

@@ -36,7 +36,7 @@ class ResultRecords(Sessions):
     """Results: store and read."""
 
     def keep_result(self, panel: str, subject: str, data: str, content: Mapping[str, Any]) -> None:
-        """Keep ``content`` (plain data) as what ``panel`` found of this run and data, in place of an older one."""
+        """Keep ``content`` (plain data) as the result of ``panel`` for this run and data; it replaces an older one."""
         row = PanelResultRow(
             panel=panel,
             subject=os.fsencode(subject),

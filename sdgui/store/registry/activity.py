@@ -46,7 +46,7 @@ def note_activity(
 def note_edit(session: Session, name: str, experiment: int, replaced: str) -> None:
     """An edit of a config, which is written at every pause of typing: one row for one person's sitting.
 
-    What another person had written last is kept whole.
+    The last text of another person stays in the history.
     """
     user, now = str(session.info.get("who", "")), time.time()
     query = select(ActivityRow).where(ActivityRow.experiment_id == experiment, ActivityRow.what == "edited")
@@ -85,7 +85,7 @@ class ActivityRecords(Sessions):
             return [_record(row) for row in session.scalars(query)]
 
     def did(self, action: str, run_id: int, name: str, experiment_id: int | None = None) -> None:
-        """Keep what a person did to a run that the database does not see: paused it, stopped it."""
+        """Record an action on a run that does not change the database, such as a pause or a stop."""
         with self._write() as session:
             note_activity(session, action, name, run=run_id, experiment=experiment_id)
 

@@ -121,7 +121,7 @@ def read_version(connection: Connection, address: RegistryAddress) -> str | None
 
 
 def _refuse(version: str, newest: str, address: RegistryAddress) -> None:
-    """StoreError unless ``version`` is ``newest``, with what to do about it."""
+    """Raises StoreError, with the remedy, unless ``version`` is ``newest``."""
     if version == newest:
         return
     if not version.isdigit():

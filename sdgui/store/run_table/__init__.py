@@ -1,1 +1,1 @@
-"""The table of runs: its fields, its filter language, and the queries behind it."""
+"""The table of runs: its fields, its filter language, and its queries."""

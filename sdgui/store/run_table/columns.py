@@ -169,12 +169,12 @@ class Columns:
         return tagged.where(run_tags.c.owner_id == RunRow.id, matches).correlate(RunRow).exists()
 
     def equals(self, text: Any, value: str) -> Sql:
-        """Whether a text is ``value``, whatever the case in any script."""
+        """Whether a text equals ``value``, ignoring case in any script."""
         is_equal: Sql = self._folded(text) == value.casefold()
         return is_equal
 
     def contains(self, text: Any, part: str) -> Sql:
-        """Whether a text has this part, whatever the case in any script."""
+        """Whether a text contains this part, ignoring case in any script."""
         has_part: Sql = self._folded(text).contains(part.casefold(), autoescape=True)
         return has_part
 

@@ -33,7 +33,7 @@ def condition(expression: Expression, columns: Columns) -> Sql:
 
 
 def _fits(field: Field, comparison: Sql, lacking: bool) -> Sql:
-    """A setting is compared once for each config, of which many runs have the same, and not for each run.
+    """Compares a setting once per config instead of once per run, since many runs share a config.
 
     ``lacking``: whether runs without a config fit.
     """

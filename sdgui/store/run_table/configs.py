@@ -31,7 +31,7 @@ class ConfigRecords(Sessions):
     def fill_configs(self) -> int:
         """Store the configs of runs that have none yet, from their folders; how many were found.
 
-        A folder that is gone, on another computer or unreadable is left out: its run has no settings to list.
+        Skips a folder that is deleted, on another computer or unreadable; its run then has no settings to list.
         """
         count = 0
         with self._read() as session:
@@ -94,7 +94,7 @@ def keep_configs(session: Session, configs: Iterable[tuple[str, RunConfig | Logg
 
 
 def recipe_of(raw: dict[str, Any]) -> str:
-    """Names what seeds of one experiment have in common: the digest of a config without its name and seed."""
+    """The digest of a config without its name and seed: the same for all seeds of an experiment."""
     recipe = {name: value for name, value in raw.items() if name not in ("name", "seed")}
     return hashlib.sha256(json.dumps(recipe, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:12]
 

@@ -31,7 +31,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``operator``: one of ``= != < <= > >= :``, of which ``:`` is "contains" for text and "has it" for tags."""
+    """``operator``: one of ``= != < <= > >= :``; ``:`` means "contains" for text and "has it" for tags."""
 
     field: Field
     operator: str

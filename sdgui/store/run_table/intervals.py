@@ -22,7 +22,7 @@ class Mean:
 
 
 def mean_of(count: int, mean: float, mean_of_squares: float) -> Mean:
-    """From what SQL can sum up: E[x] and E[x²] over ``count`` values."""
+    """From sums that SQL computes: E[x] and E[x²] over ``count`` values."""
     if count < 2:
         return Mean(count, mean, math.nan)
     variance = max(0.0, mean_of_squares - mean * mean) * count / (count - 1)

@@ -37,7 +37,7 @@ def parse(text: str, catalogue: Catalogue, now: float | None = None) -> Expressi
     """The tree of a filter; an empty one is ``And(())``, which every run fits.
 
     ``now``: seconds since the epoch, from which ages such as ``created > 3d`` count. Raises ExpressionError, which
-    knows the place of what is wrong.
+    has the position of the error.
     """
     if len(text) > LONGEST:
         raise ExpressionError(f"The filter has {len(text)} characters; keep it to {LONGEST}.", LONGEST, len(text))
@@ -241,7 +241,7 @@ def _span(title: str, text: str) -> float:
 def read_period(field: Field, text: str, now: float) -> tuple[float, float]:
     """The moments from which and before which a run's TIME ``field`` equals ``text``: "2026-01-31" is a whole day.
 
-    ValueError, in words, for what is neither a date nor an age.
+    ValueError with a sentence if it is neither a date nor an age.
     """
     return _period(_title(field), text, now)
 

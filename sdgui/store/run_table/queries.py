@@ -37,7 +37,7 @@ class SortKey:
 
 @dataclass(frozen=True)
 class RunQuery:
-    """Which runs, in what order. ``sort``: the first key decides; newest runs first where all are equal.
+    """Which runs, in what order. ``sort``: the first key decides; newest runs first if all are equal.
 
     ``experiments``: the ids of those whose runs are listed; None: all.
     """
@@ -110,7 +110,7 @@ class RunTableRecords(Sessions):
             return {row[0]: tuple(row[1:]) for row in session.execute(statement)}
 
     def run_cells(self, run_ids: Sequence[int], fields: Sequence[Field]) -> dict[int, tuple[Cell, ...]]:
-        """The values of these fields of these runs; a run that is gone is left out. Tags are a list of names."""
+        """The values of these fields, by existing run. Tags are a list of names."""
         settings = [field for field in fields if field.source is Source.SETTING]
         plain_fields = [field for field in fields if field.source is not Source.SETTING]
         cells: dict[int, tuple[Cell, ...]] = {}
@@ -212,7 +212,7 @@ def _shown(field: Field, value: Any) -> Cell:
 
 
 def _differences(first: Mapping[str, Any], second: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    """Dotted names of what two configs do not agree in."""
+    """Dotted names of the settings in which two configs differ."""
     for name in first.keys() | second.keys():
         first_value, second_value = first.get(name), second.get(name)
         if first_value == second_value:

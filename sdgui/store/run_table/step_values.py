@@ -63,7 +63,7 @@ class StepValueRecords(Sessions):
     def fill_step_values(self, pairs: Collection[Pair], goes_on: Callable[[], bool] = lambda: True) -> Filled:
         """Read missing values of these metrics and steps from the run folders, newest runs first.
 
-        ``goes_on`` is asked between some runs and the next. A folder that is gone or on another computer is left out.
+        ``goes_on`` is asked between some runs and the next. A folder that is deleted or on another computer is skipped.
         """
         storable_pairs = sorted({(storable(metric), step) for metric, step in pairs})
         self._forget_step_values(storable_pairs)

@@ -29,7 +29,7 @@ class TaggingRecords(Sessions):
     def change_tags(self, changes: Mapping[int, TagChange]) -> dict[int, TagChange]:
         """Add and remove tags of runs; returns the changes that undo it, of the runs that did change.
 
-        What others have tagged meanwhile stays. Runs that are gone are left out.
+        Tags that others have added meanwhile stay. Deleted runs are skipped.
         """
         undo: dict[int, TagChange] = {}
         with self._write() as session:

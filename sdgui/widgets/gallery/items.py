@@ -170,7 +170,7 @@ def files_mime(paths: Sequence[Path]) -> QMimeData:
 
 
 def facts(item: GalleryItem) -> str:
-    """``rank 3 · 0.284``, as far as the item has them."""
+    """``rank 3 · 0.284``, without values that the item lacks."""
     rank = f"rank {item.rank}" if item.rank is not None else ""
     score = f"{item.score:.3f}" if item.score is not None else ""
     return " · ".join(part for part in (rank, score) if part)

@@ -16,7 +16,7 @@ from sdgui.widgets.gallery.items import GalleryItem, files_mime
 
 
 class _ImageCopy(ImageReader):
-    """Puts images on the clipboard as they arrive; whatever is copied meanwhile, here or elsewhere, wins."""
+    """Puts images on the clipboard as they arrive, until something else is copied."""
 
     _shared: _ImageCopy | None = None
 

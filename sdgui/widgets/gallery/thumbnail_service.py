@@ -136,7 +136,7 @@ class ThumbnailService(QObject):
             return sum(client in request.clients for request in (*self._queued.values(), *self._loading.values()))
 
     def close(self) -> None:
-        """Drop what is queued and wait for what is being read."""
+        """Drop queued requests and wait for the running ones."""
         self.closed = True
         with self._lock:
             self._queued.clear()

@@ -46,7 +46,7 @@ class Thumbnails(QObject):
         self._side = next((side for side in SIDES if side >= pixels), SIDES[-1])
 
     def is_sharp(self, thumbnail: Thumbnail | None) -> bool:
-        """Whether no sharper one is on its way."""
+        """Whether no sharper thumbnail is being loaded."""
         return thumbnail is not None and (thumbnail.image is None or thumbnail.side >= self._side)
 
     def keep_only(self, paths: Iterable[Path]) -> None:

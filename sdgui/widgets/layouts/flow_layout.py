@@ -69,7 +69,7 @@ class FlowLayout(QLayout):
         return y - rect.y()
 
     def _lines(self, width: int) -> list[list[QLayoutItem]]:
-        """The items that stand in each line."""
+        """The items in each line."""
         lines: list[list[QLayoutItem]] = []
         used = 0
         for item in self._items:

@@ -1,1 +1,1 @@
-"""What opens over the window under a button, and the buttons that show what was chosen there."""
+"""Popovers under a button, and buttons that show the choice made in one."""

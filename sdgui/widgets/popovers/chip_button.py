@@ -1,4 +1,4 @@
-"""A rounded button that shows what is chosen, shortened in the middle where names agree; it opens a popover."""
+"""A rounded button that shows the current choice, elided in the middle; it opens a popover."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 class Colors:
     """One scheme; every value is ``#rrggbb``."""
 
-    window: str  # behind everything
+    window: str  # the background
     surface: str  # cards, plots, lists
     raised: str  # buttons, hovered rows
     border: str

@@ -66,7 +66,7 @@ class Theme(QObject):
         return self._scheme
 
     def set_scheme(self, scheme: Scheme) -> None:
-        """Follow the system, or stay light or dark whatever the system does."""
+        """Follow the system, or always be light or dark."""
         self._scheme = scheme
         qt_scheme = {
             "system": Qt.ColorScheme.Unknown,
