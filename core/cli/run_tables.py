@@ -23,7 +23,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.logged import experiment_name, read_any_config, settings_of
 from core.spec.run.metric_names import higher_is_better, ranks_runs
 from core.spec.run.provenance import differing, read_provenance
-from core.spec.run.status import RunState, judge
+from core.spec.run.status import RunState, derive_state
 
 _BRIEF = (RunStarted.kind, Evaluated.kind, RunFinished.kind, RunFailed.kind)
 _SAVE_EVERY = 500  # rows
@@ -148,7 +148,7 @@ def read_row(run: RunDir, brief: bool = False) -> RunRow:
     if terminal is not None and status is not None and not status.verdict and status.started > terminal.time:
         terminal = None
     row.ended = terminal is not None
-    state = judge(status, terminal)
+    state = derive_state(status, terminal)
     row.state = (RunState.INTERRUPTED if state is RunState.STARTING and status is None else state).value
     if status is not None:
         row.step, row.total_steps = max(row.step, status.step), row.total_steps or status.total_steps

@@ -134,7 +134,7 @@ def build_objectives(config: RunConfig, network: Network | None = None, code: Cu
 def objective_class(config: ObjectiveConfig) -> type[Objective]:
     """The objective class for ``config``. Raises LookupError when no class serves it."""
     for candidate in objective_classes():
-        if candidate.serves(config):
+        if candidate.implements(config):
             return candidate
     raise LookupError(f"no class in core.objectives has the config class {type(config).__name__}")
 

@@ -48,7 +48,7 @@ class Objective(nn.Module, ABC):
         self.step_values: ObjectiveValues = objective_schedule(config, 1).at(1)  # final values until ``begin_step``
 
     @classmethod
-    def serves(cls, config: ObjectiveConfig) -> bool:
+    def implements(cls, config: ObjectiveConfig) -> bool:
         """Whether this class implements ``config``."""
         return isinstance(config, cls.config_class)
 

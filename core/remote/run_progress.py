@@ -22,7 +22,7 @@ from core.spec.run.events import Event, EventWriter, Lifecycle, RunFailed, RunFi
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.processes import is_running
 from core.spec.run.starting import STARTING
-from core.spec.run.status import RunState, RunStatus, judge
+from core.spec.run.status import RunState, RunStatus, derive_state
 
 _TIME_SLACK = 2.0  # seconds: Slurm's times are whole seconds
 
@@ -116,13 +116,13 @@ class WatchedRun:
     ) -> RemoteStatus:
         terminal = _terminal(last)
         resumed = terminal is not None and status is not None and status.started > terminal.time
-        state = judge(status, None if resumed else terminal, time_now)
+        state = derive_state(status, None if resumed else terminal, time_now)
         if resumed and state is RunState.RUNNING and status is not None and status.doing != STARTING:
             return self._make_progress(
                 RunState.STARTING, status.doing, last, status, time_now
             )  # no event overrides that
         if state in (RunState.RUNNING, RunState.LOST_CONTACT) and status is not None and status.doing == STARTING:
-            # The trainer renews this status only after loading its libraries; `judge` has found its process.
+            # The trainer renews this status only after loading its libraries; `derive_state` has found its process.
             return self._make_progress(RunState.STARTING, "", last, replace(status, heartbeat=time_now), time_now)
         if state is RunState.STARTING:  # no status: no trainer
             state = RunState.INTERRUPTED
@@ -134,7 +134,7 @@ class WatchedRun:
         try:
             slurm_job = self._slurm.job(job.job) if job.job else None
         except UserError as error:  # Slurm does not answer: judge by the heartbeat
-            state = judge(_by_heartbeat_only(status), _terminal(last), time_now)
+            state = derive_state(_by_heartbeat_only(status), _terminal(last), time_now)
             return self._make_progress(state, str(error), last, status, time_now)
         if isinstance(last, RunFinished) and last.outcome == "done" and chain_file(self.run.path):
             return self._make_progress(RunState.DONE, "", last, status, time_now)  # its job trains the stages after it
@@ -225,18 +225,18 @@ def _slurm_state(
     terminal = _terminal(last)
     if slurm_job is None:
         if terminal is not None and terminal.time >= job.submitted - _TIME_SLACK:
-            return judge(None, terminal), ""
+            return derive_state(None, terminal), ""
         reason = f"Slurm no longer knows job {job.job}" if job.job else "sbatch was not reached"
         return RunState.INTERRUPTED, f"{reason}, and the run has no last event; resume it."
     if slurm_job.waiting:
         if terminal is not None and terminal.time >= job.submitted - _TIME_SLACK and not slurm_job.restarts:
-            return judge(None, terminal), ""
+            return derive_state(None, terminal), ""
         return RunState.STARTING, _waiting_note(job, slurm_job, time_now, requeued)
     start_time = max(slurm_job.began or 0.0, job.submitted) - _TIME_SLACK
     is_current = last is not None and last.time >= start_time
     if slurm_job.running:
         if is_current and terminal is not None:
-            return judge(None, terminal), ""
+            return derive_state(None, terminal), ""
         if is_current:
             return RunState.RUNNING, ""
         activity = status.doing if status is not None and status.started >= start_time else ""
@@ -244,7 +244,7 @@ def _slurm_state(
     if terminal is not None and (
         is_current or (terminal.time >= job.submitted - _TIME_SLACK and not slurm_job.restarts)
     ):
-        return judge(None, terminal), ""
+        return derive_state(None, terminal), ""
     end_reason = _END_REASONS.get(slurm_job.state, f"ended as {slurm_job.state}")
     return RunState.INTERRUPTED, f"Slurm job {job.job} {end_reason}; resume it from its last checkpoint."
 

@@ -94,11 +94,11 @@ def need(extra: Extra) -> None:
     """Raise NotInstalled unless ``extra`` is completely installed."""
     missing_modules = missing(extra)
     if missing_modules:
-        raise NotInstalled(without(extra, missing_modules[0]))
+        raise NotInstalled(missing_message(extra, missing_modules[0]))
 
 
-def without(extra: Extra, module: str) -> str:
-    """The message for a missing ``module`` of ``extra``."""
+def missing_message(extra: Extra, module: str) -> str:
+    """The error message if ``module`` of ``extra`` is not installed."""
     title = _TITLES[extra]
     return (
         f"{title[0].upper()}{title[1:]} is not installed on this computer (no module {module}); "
@@ -111,7 +111,7 @@ def not_installed(error: ModuleNotFoundError) -> str | None:
     module = (error.name or "").partition(".")[0]
     for extra, modules in PARTS.items():
         if module in modules:
-            return without(extra, module)
+            return missing_message(extra, module)
     return None
 
 

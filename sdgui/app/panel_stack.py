@@ -56,10 +56,10 @@ class PanelStack(QStackedWidget):
             if _SPECS[name].tree:
                 panel.select(self._selection)
         if previous is not None and previous is not panel:
-            previous.left()
+            previous.on_leave()
         self.current = name
         self.setCurrentWidget(panel)
-        panel.entered()
+        panel.on_enter()
         return panel
 
     def prepare(self, name: str) -> Panel:
@@ -91,4 +91,4 @@ class PanelStack(QStackedWidget):
     def leave(self) -> None:
         """Let every panel save its edits before the window closes."""
         for panel in self.panels.values():
-            panel.left()
+            panel.on_leave()

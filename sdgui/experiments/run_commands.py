@@ -139,13 +139,13 @@ class RunCommands(QObject):
         self.message_requested.emit(Message("info", f"Looking whether {place.host} has the data …"))
         emit_answer = self._answered.emit
 
-        def judge(findings: list[Finding]) -> None:
+        def on_checked(findings: list[Finding]) -> None:
             wrong = [finding for finding in findings if not finding.works]
             first = wrong[0] if wrong else None
             emit_answer(start, UserError(_missing(place.host, first, len(wrong))) if first is not None else None)
 
         hosts = self._services.hosts
-        hosts.check_data(place.host, config.to_json(), judge, lambda error: emit_answer(start, error))
+        hosts.check_data(place.host, config.to_json(), on_checked, lambda error: emit_answer(start, error))
 
     def _data_checked(self, start: Callable[[], None], error: UserError | None) -> None:
         if error is None:

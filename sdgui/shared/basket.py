@@ -58,14 +58,14 @@ class Basket(QObject):
         """Read the number of fixes from the store; emits ``changed``."""
         self._writer.submit(self._store.fix_count, self._on_counted)
 
-    def put(self, finding: Finding) -> None:
+    def add(self, finding: Finding) -> None:
         """Add fixes, which replace those of the same pair, image or label."""
         found_at = time.time()
         fixes = [fix if fix.found else fix.model_copy(update={"found": found_at}) for fix in finding.fixes]
         if fixes:
             self._change(lambda: self._store.put_fixes(_spelled(finding.source), fixes))
 
-    def take(self, ids: list[int]) -> None:
+    def remove(self, ids: list[int]) -> None:
         """Take these entries out."""
         if ids:
             self._change(lambda: self._store.take_fixes(ids))
@@ -147,6 +147,6 @@ def offer_in_menu(
         action.setToolTip(plain_tip(tip))
         action.setEnabled(finding is not None)
         if finding is not None:
-            action.triggered.connect(lambda _checked=False: basket.put(finding))
+            action.triggered.connect(lambda _checked=False: basket.add(finding))
 
     gallery.menu_opening.connect(fill)

@@ -62,10 +62,10 @@ class Panel(QWidget):
     def show_source(self, source: str, query: str = "") -> None:
         """Show these data: a file, a folder or shards. Search then searches them for ``query``."""
 
-    def entered(self) -> None:
+    def on_enter(self) -> None:
         """The panel has become the current one."""
 
-    def left(self) -> None:
+    def on_leave(self) -> None:
         """Another panel is shown, or the window closes; edits must not be lost."""
 
     def is_saving(self) -> bool:

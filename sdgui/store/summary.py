@@ -17,7 +17,7 @@ from core.spec.run.events import Evaluated, Event, EventReader, Metrics, RunFail
 from core.spec.run.folder import RunDir
 from core.spec.run.lineage import parent_text
 from core.spec.run.starting import STARTING  # ``doing`` in the launcher's first status
-from core.spec.run.status import RunState, RunStatus, judge
+from core.spec.run.status import RunState, RunStatus, derive_state
 from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run, higher_is_better, ranks_runs
 
 MOST_METRICS = 2000  # of one run; a file that names more was not written by a trainer
@@ -148,18 +148,18 @@ def terminal_event(ending: Ending, time: float | None, step: int, failure: str) 
 def run_state(
     terminal: RunFinished | RunFailed | None, status: RunStatus | None, launched: float | None, now: float
 ) -> RunState:
-    """``core.spec.run.status.judge``, with launches that have not reported yet.
+    """``core.spec.run.status.derive_state``, with launches that have not reported yet.
 
     A launch after the terminal event, here (``launched``) or by another program (the status is of a process that
     started later), resumes the run, though its ``run_started`` is yet to come. Without any status a launch is given
     ``START_SECONDS``, then it counts as interrupted.
     """
     if status is not None and status.verdict:  # reported by its own machine, whose clock may differ
-        return judge(status, terminal, now)
+        return derive_state(status, terminal, now)
     start_time = max(launched or 0.0, status.started if status is not None else 0.0)
     if terminal is not None and start_time > terminal.time:
         terminal = None
-    state = judge(status, terminal, now)
+    state = derive_state(status, terminal, now)
     if state is RunState.RUNNING and status is not None and status.doing == STARTING:
         return RunState.STARTING
     if state is RunState.STARTING and (launched is None or now - launched > START_SECONDS):

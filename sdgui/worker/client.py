@@ -17,7 +17,7 @@ from typing import Any
 from PySide6.QtCore import QCoreApplication, QObject, QProcess, QTimer, Signal
 from shiboken6 import isValid
 
-from core.spec.installed import missing, without
+from core.spec.installed import missing, missing_message
 from core.spec.reading import excerpt
 from sdgui.runs.program import core_command, qt_process
 from sdgui.worker.heartbeat import Heartbeat
@@ -94,7 +94,7 @@ class WorkerClient(QObject):
         if self._process is not None:
             self._process.write(line)
         elif self._uses_trainer and not self._remote_command() and (lacking := missing("train")):
-            text = without("train", lacking[0])
+            text = missing_message("train", lacking[0])
             QTimer.singleShot(0, self, lambda: self._refuse(number, Lost(text)))
         else:
             self._queued_lines[number] = line

@@ -34,7 +34,7 @@ from pathlib import Path
 from core.data.demo.emoji_names import label
 from core.data.errors import DataError
 from core.spec.files import write_whole
-from core.spec.installed import without
+from core.spec.installed import missing_message
 from core.spec.reading import MEGABYTE, read_bytes
 
 try:
@@ -88,7 +88,7 @@ def write_demo_data(folder: Path, size: int = SIZE, progress: Progress | None = 
     ``folder`` cannot be written, or when it holds other data under these names.
     """
     if _missing is not None:
-        raise DataError(without("demo", _missing.name or "emoji"))
+        raise DataError(missing_message("demo", _missing.name or "emoji"))
     splits = split(named_emoji())
     try:
         _prepare(folder, size)

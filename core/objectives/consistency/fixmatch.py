@@ -38,7 +38,7 @@ class FixMatch(Objective):
         self.needs_teacher = config.guess == "teacher"
 
     @classmethod
-    def serves(cls, config: ObjectiveConfig) -> bool:
+    def implements(cls, config: ObjectiveConfig) -> bool:
         return isinstance(config, ConsistencyConfig) and config.kind == "fixmatch"
 
     def check_teacher(self, student: Network, teacher: Network) -> None:

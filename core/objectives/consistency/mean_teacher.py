@@ -32,7 +32,7 @@ class MeanTeacher(Objective):
         self.needs_teacher = True
 
     @classmethod
-    def serves(cls, config: ObjectiveConfig) -> bool:
+    def implements(cls, config: ObjectiveConfig) -> bool:
         return isinstance(config, ConsistencyConfig) and config.kind == "mean-teacher"
 
     def check_teacher(self, student: Network, teacher: Network) -> None:

@@ -66,7 +66,7 @@ class MixMatch(Objective):
         self.sharpen = config.sharpen
 
     @classmethod
-    def serves(cls, config: ObjectiveConfig) -> bool:
+    def implements(cls, config: ObjectiveConfig) -> bool:
         return isinstance(config, ConsistencyConfig) and config.kind == "mixmatch"
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> MixedOutputs:

@@ -20,7 +20,7 @@ from core.spec.reading import MEGABYTE, excerpt
 from core.spec.run.events import EventReader, Lifecycle, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.logged import experiment_name, read_any_config
-from core.spec.run.status import RunState, RunStatus, judge
+from core.spec.run.status import RunState, RunStatus, derive_state
 
 POLL_SECONDS = 2.0
 _TAIL = 256 << 10  # bytes of earlier events that the usual interval is learned from
@@ -96,7 +96,7 @@ def _state(status: RunStatus | None, evaluator: Evaluator, now: float) -> RunSta
     terminal = evaluator.terminal
     if terminal is not None and status is not None and not status.verdict and status.started > terminal.time:
         terminal = None  # resumed
-    return judge(status, terminal, now)
+    return derive_state(status, terminal, now)
 
 
 class Watcher:

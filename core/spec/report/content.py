@@ -20,7 +20,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.lineage import parent_text
 from core.spec.run.logged import read_any_config, settings_of
 from core.spec.run.metric_names import ranks_runs
-from core.spec.run.status import judge
+from core.spec.run.status import derive_state
 from core.spec.study import StudyDir
 
 MOST_PLOTS = 8
@@ -118,7 +118,7 @@ def read_curves(run: RunDir) -> ReportedRun:
                 reported.add(event)
                 if isinstance(event, (RunStarted, RunFinished, RunFailed)):
                     terminal = event if not isinstance(event, RunStarted) else None
-    reported.state = judge(run.read_status(), terminal).value
+    reported.state = derive_state(run.read_status(), terminal).value
     return reported
 
 

@@ -83,7 +83,7 @@ def process_alive(status: RunStatus) -> bool:
     return is_running(status.pid, status.started)
 
 
-def judge(status: RunStatus | None, terminal: Event | None, now: float | None = None) -> RunState:
+def derive_state(status: RunStatus | None, terminal: Event | None, now: float | None = None) -> RunState:
     """The state of a launched run.
 
     ``terminal``: the last lifecycle event if that is a RunFinished or RunFailed, None after a RunStarted.
@@ -111,6 +111,6 @@ def _judge_remote(status: RunStatus, terminal: Event | None, now: float) -> RunS
     """
     state = RunState(status.verdict)
     if terminal is not None and state is not RunState.STARTING:
-        return judge(None, terminal)
+        return derive_state(None, terminal)
     stale = now - status.heartbeat > LOST_AFTER_SECONDS
     return RunState.LOST_CONTACT if state.alive and stale else state

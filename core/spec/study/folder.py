@@ -62,7 +62,7 @@ class StudyStatus:
     trouble: str = ""  # machines that cannot be reached or used, and why
     runs: list[StudyRun] = field(default_factory=list)
 
-    def now(self) -> StudyStatus:
+    def touched(self) -> StudyStatus:
         """The status with this process and the current time."""
         self.pid, self.started = os.getpid(), own_start_time()
         self.heartbeat, self.host = time.time(), platform.node()

@@ -261,7 +261,7 @@ class StudyQueue:
         if trouble != self.status.trouble and trouble:
             self.log(trouble)
         self.status.trouble = trouble
-        self.out.write_status(self.status.now())
+        self.out.write_status(self.status.touched())
 
     def _end_all(self) -> None:
         """Ask running trainers to save and stop; the next start resumes them."""

@@ -136,7 +136,7 @@ class CaptionsPanel(Panel):
     def ask_model(self) -> None:
         self.view.tools.pickers["a"].open()
 
-    def entered(self) -> None:
+    def on_enter(self) -> None:
         """Restore the list and the models the first time the panel is shown."""
         self.view.take_focus()
         if self._was_entered:
@@ -145,7 +145,7 @@ class CaptionsPanel(Panel):
         self.persistence.restore()
         self._restore_models()
 
-    def left(self) -> None:
+    def on_leave(self) -> None:
         self.persistence.flush()
         self.view.keep(self._services.settings)
 
@@ -203,7 +203,7 @@ class CaptionsPanel(Panel):
 
     def add_paths(self, paths: Sequence[str]) -> None:
         """Add images to the list and caption them; those already in the list are not changed."""
-        self.entered()
+        self.on_enter()
         if self._held_paths is not None:
             self._held_paths += paths
             if self._unreadable:

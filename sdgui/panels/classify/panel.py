@@ -96,7 +96,7 @@ class ClassifyPanel(Panel):
     def ask_model(self) -> None:
         self.view.source.model.open()
 
-    def entered(self) -> None:
+    def on_enter(self) -> None:
         if not self._restored:
             self._restored = True
             self.view.restore()
@@ -107,7 +107,7 @@ class ClassifyPanel(Panel):
                 self.view.source.model.show_default()
         self._find_step()
 
-    def left(self) -> None:
+    def on_leave(self) -> None:
         if self._restored:
             self.view.save()
 

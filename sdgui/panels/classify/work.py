@@ -44,7 +44,7 @@ class ClassifySession(QObject):
             calls.progress.connect(self.working)
         return self._calls[model]
 
-    def home(self, measure: Measure) -> WorkerCalls:
+    def calls_for(self, measure: Measure) -> WorkerCalls:
         """The worker that evaluated ``measure``, or will."""
         return self.calls(self._homes.get(measure, measure.target.model))
 
@@ -98,7 +98,7 @@ class ClassifySession(QObject):
         calls.ask(purpose, CLASSIFY["classify_open"], on_opened, failed, **target.request())
 
     def _measure(self, purpose: str, measure: Measure, done: Done, failed: Failed, partial: Done | None = None) -> None:
-        calls = self.home(measure)
+        calls = self.calls_for(measure)
 
         def answered(answer: dict[str, Any]) -> None:
             if measure.method == "saved":
@@ -133,13 +133,13 @@ class ClassifySession(QObject):
             self._probes[measure] = str(answer["probe"])
             done(self._probes[measure])
 
-        self.home(measure).ask(purpose, CLASSIFY["classify_load_probe"], loaded, failed, path=measure.path)
+        self.calls_for(measure).ask(purpose, CLASSIFY["classify_load_probe"], loaded, failed, path=measure.path)
 
     def ask(self, purpose: str, measure: Measure, verb: str, done: Done, failed: Failed, **arguments: Any) -> None:
         """Call ``verb`` with the key of a result as ``result``."""
 
         def known(key: str) -> None:
-            self.home(measure).ask(purpose, CLASSIFY[verb], done, failed, result=key, **arguments)
+            self.calls_for(measure).ask(purpose, CLASSIFY[verb], done, failed, result=key, **arguments)
 
         self._result(purpose, measure, known, failed)
 
@@ -147,7 +147,7 @@ class ClassifySession(QObject):
         """Compare A with B, in the worker of A."""
 
         def both(first: str, second: str) -> None:
-            self.home(a).ask("compare", CLASSIFY["classify_compare"], done, failed, a=first, b=second)
+            self.calls_for(a).ask("compare", CLASSIFY["classify_compare"], done, failed, a=first, b=second)
 
         def with_first(first: str) -> None:
             self._result("compare", b, partial(both, first), failed)
@@ -158,7 +158,7 @@ class ClassifySession(QObject):
         """Compute the few-shot curve of a probe, point by point."""
         settings = measure.settings
         kind = "fused" if measure.method == "fused" else "image"
-        calls = self.home(measure)
+        calls = self.calls_for(measure)
 
         def opened(key: str) -> None:
             calls.ask(
@@ -179,7 +179,7 @@ class ClassifySession(QObject):
         failed: Failed,
     ) -> None:
         """Predict the classes of single images, by a probe and among typed names."""
-        calls = self.home(probe) if probe is not None else self.calls(model[0])
+        calls = self.calls_for(probe) if probe is not None else self.calls(model[0])
 
         def known(key: str) -> None:
             calls.ask(
@@ -211,7 +211,7 @@ class ClassifySession(QObject):
     ) -> None:
         def known(key: str) -> None:
             arguments[name] = key
-            self.home(probe).ask(purpose, CLASSIFY[verb], done, failed, None, **arguments)
+            self.calls_for(probe).ask(purpose, CLASSIFY[verb], done, failed, None, **arguments)
 
         self._probe(purpose, probe, known, failed)
 

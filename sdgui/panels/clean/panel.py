@@ -110,7 +110,7 @@ class CleanPanel(Panel):
     def ask_model(self) -> None:
         self.view.source.model.setFocus()
 
-    def entered(self) -> None:
+    def on_enter(self) -> None:
         if not self._entered:
             self._entered = True
             settings = self._services.settings
@@ -119,7 +119,7 @@ class CleanPanel(Panel):
                 self.view.source.model.show_default()
         self._update()
 
-    def left(self) -> None:
+    def on_leave(self) -> None:
         if self._entered:
             self._services.settings.setValue("clean/source", self.view.source.state())
             self.view.keep_layout()
@@ -322,7 +322,7 @@ class CleanPanel(Panel):
             return
         self._remember_marks(ranked_pairs.mark([pair], True), [pair])
         ranked_pairs.corrections[pair.key] = caption
-        self._services.basket.put(Finding(ranked_pairs.data, (self.work.fix(pair, caption),)))
+        self._services.basket.add(Finding(ranked_pairs.data, (self.work.fix(pair, caption),)))
         self._redraw([row])
 
     # Saving
@@ -332,7 +332,7 @@ class CleanPanel(Panel):
         pairs = ranked_pairs.excluded_pairs() if ranked_pairs is not None else []
         if ranked_pairs is None or not pairs:
             return
-        self._services.basket.put(Finding(ranked_pairs.data, tuple(self.work.fix(pair) for pair in pairs)))
+        self._services.basket.add(Finding(ranked_pairs.data, tuple(self.work.fix(pair) for pair in pairs)))
         text = f"{count(len(pairs))} {'pair is' if len(pairs) == 1 else 'pairs are'} in the basket."
         if (unlisted_count := ranked_pairs.excluded_count() - len(pairs) - len(ranked_pairs.corrections)) > 0:
             text += f" {count(unlisted_count)} more are excluded and not listed; Save as new data also omits them."

@@ -155,7 +155,7 @@ class CleanWork(QObject):
             return
 
         def take(entries: Sequence[StoredFix]) -> None:
-            basket.take([one.id for one in entries if (one.fix.path, one.fix.caption, one.fix.value) in undone])
+            basket.remove([one.id for one in entries if (one.fix.path, one.fix.caption, one.fix.value) in undone])
 
         basket.read(take)
 

@@ -122,7 +122,7 @@ class DataPanel(Panel):
         self.show_source(config.data.train)
         self.view.views.take(f"Run of {config.name}", config)
 
-    def entered(self) -> None:
+    def on_enter(self) -> None:
         if self._entered:
             return
         self._entered = True
@@ -147,7 +147,7 @@ class DataPanel(Panel):
             return
         page.offer([(record.name, record.config) for record in experiments if record.config is not None])
 
-    def left(self) -> None:
+    def on_leave(self) -> None:
         if self._entered:
             self.view.keep_layout()
             self._services.settings.setValue("data/source", self.view.source.source())
@@ -349,7 +349,7 @@ class DataPanel(Panel):
         paths = self.rows.excluded_paths()
         if paths:
             fixes = tuple(Fix(kind="excluded", path=path, panel=_TITLE) for path in paths)
-            self._services.basket.put(Finding(self.rows.source, fixes))
+            self._services.basket.add(Finding(self.rows.source, fixes))
             text = f"{count(len(paths))} {'image is' if len(paths) == 1 else 'images are'} in the basket, left out."
             self.view.bar.show_message(info(text))
 

@@ -176,7 +176,7 @@ class DefinePanel(DefiningPanel):
             self.form.set_value("name", experiment.name)
         self._show_hint(experiment)
 
-    def entered(self) -> None:
+    def on_enter(self) -> None:
         """The run that is shown may have failed since."""
         if self._run_id is not None and self._experiment is not None and self._failed(self._run_id):
             self._show_failed(self._experiment.id, self._run_id)
@@ -184,7 +184,7 @@ class DefinePanel(DefiningPanel):
     def focus_search(self) -> None:
         self.form.focus_search()
 
-    def left(self) -> None:
+    def on_leave(self) -> None:
         self.save()
 
     def _show_nothing(self) -> None:

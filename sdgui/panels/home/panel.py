@@ -64,11 +64,11 @@ class HomePanel(Panel):
     def set_actions(self, actions: Actions) -> None:
         self.view.set_actions(actions)
 
-    def entered(self) -> None:
+    def on_enter(self) -> None:
         self._read_on.start()
         self._list()
 
-    def left(self) -> None:
+    def on_leave(self) -> None:
         self._read_on.stop()
 
     def refresh(self) -> None:

@@ -128,13 +128,13 @@ class MachinesPanel(Panel):
         services.tailer.progress_changed.connect(self._soon)
 
     # The panel
-    def entered(self) -> None:
+    def on_enter(self) -> None:
         self._names.setStringList(ssh_names(Path.home() / ".ssh" / "config"))
         self._probing.start()
         self._probe_shown()
         QTimer.singleShot(0, self, self._show)  # in a later turn: the panel may have just been built
 
-    def left(self) -> None:
+    def on_leave(self) -> None:
         self._probing.stop()
 
     def refresh(self) -> None:

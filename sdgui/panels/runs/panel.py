@@ -127,14 +127,14 @@ class RunsPanel(Panel):
             self.view.table.refresh()
         self.tabs.refresh()
 
-    def entered(self) -> None:
+    def on_enter(self) -> None:
         if not self._has_started:
             self._has_started = True
             self.view.table.start()
-        self.tabs.entered()
+        self.tabs.on_enter()
 
-    def left(self) -> None:
-        self.tabs.left()
+    def on_leave(self) -> None:
+        self.tabs.on_leave()
 
     def _on_progressed(self, run_id: int, _progress: object) -> None:
         self.view.table.progressed(run_id)

@@ -118,12 +118,12 @@ class RunTabs(QObject):
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.show()
 
-    def entered(self) -> None:
+    def on_enter(self) -> None:
         """The panel is shown."""
         self._second.start()
         self._show_header()
 
-    def left(self) -> None:
+    def on_leave(self) -> None:
         """Another panel is shown."""
         self._second.stop()
 

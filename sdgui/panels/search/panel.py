@@ -109,7 +109,7 @@ class SearchPanel(Panel):
     def ask_model(self) -> None:
         self.view.source.pickers[0].open()
 
-    def entered(self) -> None:
+    def on_enter(self) -> None:
         if not self._entered:
             self._entered = True
             self._restore()
@@ -133,7 +133,7 @@ class SearchPanel(Panel):
         self.view.query.line.setFocus()
         self.view.query.line.selectAll()
 
-    def left(self) -> None:
+    def on_leave(self) -> None:
         self.following.stop()
         if self._entered:
             state = {"source": self.view.source.state(), "followed": self.following.run_id, **self.view.layout_state()}

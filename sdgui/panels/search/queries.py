@@ -111,7 +111,11 @@ class SearchQueries(QObject):
     def _same_rows(self) -> bool:
         """Whether both models number images and captions alike; growing indexes do not."""
         targets = [session.target for session in self._sessions]
-        if targets[0] is None or targets[1] is None or any(target is not None and target.grows for target in targets):
+        if (
+            targets[0] is None
+            or targets[1] is None
+            or any(target is not None and target.is_updated_on_open for target in targets)
+        ):
             return False
         return targets[0].index == targets[1].index and same_collection(self._sessions)
 

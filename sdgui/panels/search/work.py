@@ -55,8 +55,8 @@ class Target:
         return tuned_name(self.model) == tuned_name(previous.model)
 
     @property
-    def grows(self) -> bool:
-        """Whether it is a folder, whose index is updated on opening."""
+    def is_updated_on_open(self) -> bool:
+        """Whether opening it updates its index, as for a folder."""
         return not self.index and Path(self.data).is_dir() if self.data else False
 
     @property
@@ -115,7 +115,7 @@ class SearchSession(QObject):
         if self.target != target:
             self.facts = None
         self.target = target
-        first = _FIRST if target.data and not target.grows and self.facts is None else 0
+        first = _FIRST if target.data and not target.is_updated_on_open and self.facts is None else 0
         self._ask_open(calls, target, first)
 
     def _ask_open(self, calls: WorkerCalls, target: Target, first: int) -> None:

@@ -40,7 +40,7 @@ class StudyEnding(QObject):
         programs = self._programs
         self._tasks.run(lambda: programs.request_end(study_id, request), None, partial(self._refused, study_id))
 
-    def asked(self, study_id: int | None) -> bool:
+    def is_ending(self, study_id: int | None) -> bool:
         """Whether the study has been asked to stop, and not ``forget`` since."""
         return study_id in self._kill_timers
 

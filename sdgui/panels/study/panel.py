@@ -141,11 +141,11 @@ class StudyPanel(Panel):
         """Another panel has made the study in this folder."""
         self.open_study(Path(source))
 
-    def entered(self) -> None:
+    def on_enter(self) -> None:
         self.refresh()
         self._programs.poll()
 
-    def left(self) -> None:
+    def on_leave(self) -> None:
         self._services.settings.setValue("study/shown", self._id() or 0)
 
     def refresh(self) -> None:

@@ -98,7 +98,7 @@ class StudyToolbar(QWidget):
         is_ready = look is not None and look.study is not None and not editing
         alive = look is not None and look.alive
         study_id = study.id if study is not None else None
-        is_ending, kills = ending.asked(study_id), ending.overdue(study_id)
+        is_ending, kills = ending.is_ending(study_id), ending.overdue(study_id)
         self.box.setEnabled(not editing)
         self.begin.setText("&Start" if state in ("not started", "gone", "grown") else "Re&sume")
         self.begin.setEnabled(is_ready and not alive and state != "done")

@@ -174,7 +174,7 @@ class FixingDialog(QDialog):
     # Actions
     def take_out(self, rows: list[int]) -> None:
         """Take the entries at these rows out; Ctrl+Z puts them back."""
-        self._basket.take([self.visible_entries[row].id for row in rows])
+        self._basket.remove([self.visible_entries[row].id for row in rows])
 
     def _free_name(self) -> Path:
         data = Path(self.source())

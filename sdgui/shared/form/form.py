@@ -268,7 +268,7 @@ class ConfigForm(QWidget):
     def _put(self, texts: Mapping[str, str]) -> None:
         was_valid = self._state.config is not None
         self._state.texts.update(texts)
-        self._state.judge()
+        self._state.validate()
         self._show(was_valid)
 
     def _show(self, was_valid: bool) -> None:

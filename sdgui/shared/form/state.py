@@ -13,7 +13,7 @@ from sdgui.shared.form.fields import FieldGroup, FieldSpec, parse, read, text_of
 
 
 class FormState:
-    """Texts of the fields of ``groups`` and their verdicts; ``judge`` after every change."""
+    """Texts of the fields of ``groups`` and their verdicts; ``validate`` after every change."""
 
     def __init__(self, groups: Iterable[FieldGroup]) -> None:
         self.specs: dict[str, FieldSpec] = {spec.path: spec for group in groups for spec in group.all_fields()}
@@ -36,9 +36,9 @@ class FormState:
         self._hidden_values = {path: value for path, value in values.items() if path not in self.specs}
         self.texts = {path: text_of(values[path]) for path in self.specs}
         self.base_texts = {path: text_of(self._base[path]) for path in self.specs}
-        self.judge()
+        self.validate()
 
-    def judge(self) -> None:
+    def validate(self) -> None:
         """Parse the texts: update the config or the errors, and the differences."""
         self.config, self.errors = read(self.specs, self.texts, self._base | self._hidden_values)
         for path, (text, reason) in self._refused.items():
@@ -62,7 +62,7 @@ class FormState:
     def refuse(self, problems: Mapping[str, str]) -> None:
         """Problems with the current values of these fields beyond the config; errors until they are edited."""
         self._refused = {path: (self.texts[path], reason) for path, reason in problems.items() if path in self.texts}
-        self.judge()
+        self.validate()
 
     def changes(self) -> dict[str, tuple[Any, Any]]:
         """Dotted field -> (value of the base, value typed), of readable fields that differ."""

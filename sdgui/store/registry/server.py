@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
-from core.spec.installed import without
+from core.spec.installed import missing_message
 from core.spec.reading import excerpt
 from sdgui.store.engine import Database, Outage, ServerGoneError
 from sdgui.store.records import StoreError, StoreUnavailableError
@@ -89,7 +89,7 @@ def make_engine(address: RegistryAddress) -> Engine:
             },
         )
     except (ModuleNotFoundError, NoSuchModuleError) as error:
-        raise StoreError(without("registry", "psycopg")) from error
+        raise StoreError(missing_message("registry", "psycopg")) from error
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: Any) -> None:

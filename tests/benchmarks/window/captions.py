@@ -75,7 +75,7 @@ def measure(app: QApplication, folder: Path) -> CaptionTimes:
     host.resize(1100, 700)
     panel.resize(host.size())
     host.show()
-    panel.entered()
+    panel.on_enter()
     if not panel.view.tools.pickers["a"].set_choice(ModelChoice(f"{run}@last", "teacher", "tiny")):
         raise RuntimeError("the tiny run cannot caption")
     panel.view.target.take_paths(images[-1:])

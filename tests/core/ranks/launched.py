@@ -19,7 +19,7 @@ from core.spec.children import environment
 from core.spec.config import RunConfig
 from core.spec.run.events import CheckpointSaved, Event, EventReader, Lifecycle, Metrics, RunStarted
 from core.spec.run.folder import RunDir
-from core.spec.run.status import RunState, judge
+from core.spec.run.status import RunState, derive_state
 
 PATIENCE = 600.0  # seconds; the start of several programs on a busy machine
 
@@ -75,7 +75,7 @@ class Followed:
     def state(self) -> RunState:
         """The state that the window shows."""
         last = Lifecycle(self.run.events).read()
-        return judge(self.run.read_status(), None if isinstance(last, RunStarted) else last)
+        return derive_state(self.run.read_status(), None if isinstance(last, RunStarted) else last)
 
     def saved(self) -> list[int]:
         """The steps of the checkpoints of this start."""

@@ -22,7 +22,7 @@ from core.spec.machines.mirror import FILES, InUse, Mirror
 from core.spec.machines.record import RemoteRecord, read_record, write_record
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.run.folder import RunDir
-from core.spec.run.status import RunState, judge
+from core.spec.run.status import RunState, derive_state
 from tests.core.remote.conftest import command, run_config, wait_for
 
 Trainer = Callable[[str], None]
@@ -50,7 +50,7 @@ def there(run: RunDir) -> RunDir:
 def state(run: RunDir) -> RunState:
     """As whoever follows run folders sees it, while its events are another's business."""
     status = run.read_status()
-    return judge(status, None)
+    return derive_state(status, None)
 
 
 def same(run: RunDir) -> bool:

@@ -109,10 +109,10 @@ class Noted(Panel):
     def refresh(self) -> None:
         self._told.append(f"{self._name} refresh")
 
-    def entered(self) -> None:
+    def on_enter(self) -> None:
         self._told.append(f"{self._name} entered")
 
-    def left(self) -> None:
+    def on_leave(self) -> None:
         self._told.append(f"{self._name} left")
 
 

@@ -19,7 +19,7 @@ from core.spec.machines.machines import Machines
 from core.spec.machines.record import RemoteRecord, write_checkpoints, write_record
 from core.spec.run.events import RunFailed, RunFinished, Sample
 from core.spec.run.folder import RunDir, RunDirError
-from core.spec.run.status import RunState, RunStatus, judge, process_alive
+from core.spec.run.status import RunState, RunStatus, derive_state, process_alive
 from sdgui.runs.machines import fetching, remote_access
 from sdgui.runs.machines.fetching import Fetches
 from sdgui.runs.machines.remote_access import RemoteImages, shown_samples, worker_command
@@ -49,7 +49,7 @@ PAUSED = RunFinished(step=7, outcome="paused", time=NOW + 5)
 def test_the_answer_of_a_machine_decides_the_state(
     status: RunStatus, terminal: RunFinished | RunFailed | None, now: float, state: RunState
 ) -> None:
-    assert judge(status, terminal, now) is state
+    assert derive_state(status, terminal, now) is state
     # A launch by this computer's clock says nothing about events by another's.
     assert run_state(terminal, status, NOW + 7200, now) is state
 

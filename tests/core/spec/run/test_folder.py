@@ -14,7 +14,7 @@ import pytest
 from core.spec.files import write_whole
 from core.spec.run.events import RunFailed, RunFinished
 from core.spec.run.folder import RunDir, RunDirError
-from core.spec.run.status import RunState, RunStatus, judge, own_status, process_alive
+from core.spec.run.status import RunState, RunStatus, derive_state, own_status, process_alive
 
 
 @pytest.fixture
@@ -113,10 +113,10 @@ class TestJudge:
 
     def test_terminal_events_decide_the_state(self) -> None:
         dead = RunStatus(pid=2**22 + 1, started=0.0, heartbeat=0.0)
-        assert judge(dead, RunFinished(step=1)) is RunState.DONE
-        assert judge(dead, RunFinished(step=1, outcome="paused")) is RunState.PAUSED
-        assert judge(self.here, RunFinished(step=1, outcome="stopped")) is RunState.STOPPED
-        assert judge(self.here, RunFailed(step=1, error="E", message="m")) is RunState.FAILED
+        assert derive_state(dead, RunFinished(step=1)) is RunState.DONE
+        assert derive_state(dead, RunFinished(step=1, outcome="paused")) is RunState.PAUSED
+        assert derive_state(self.here, RunFinished(step=1, outcome="stopped")) is RunState.STOPPED
+        assert derive_state(self.here, RunFailed(step=1, error="E", message="m")) is RunState.FAILED
 
     def test_a_run_without_a_status_is_starting(self) -> None:
-        assert judge(None, None) is RunState.STARTING
+        assert derive_state(None, None) is RunState.STARTING

@@ -38,7 +38,7 @@ from core.spec.run.events import (
 )
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import RunNetwork, resolve
-from core.spec.run.status import judge, own_status, process_alive
+from core.spec.run.status import derive_state, own_status, process_alive
 from sdgui.runs.history import RunHistory
 from sdgui.store.summary import RunSummary
 from tests.mutations import feed, few_or_many, mutated, survives
@@ -76,7 +76,7 @@ def read_events(run: RunDir, lines: list[bytes]) -> None:
     history.apply(found)
     summary.apply(found)
     assert all(-(1 << 63) <= number < 1 << 63 for number in (summary.step, summary.total_steps, history.step))
-    judge(None, summary.terminal)
+    derive_state(None, summary.terminal)
 
 
 def read_status(run: RunDir, content: bytes) -> None:
@@ -84,7 +84,7 @@ def read_status(run: RunDir, content: bytes) -> None:
     status = run.read_status()
     if status is not None:
         process_alive(status)
-        judge(status, None)
+        derive_state(status, None)
         assert 0 <= status.step <= 1 << 53
 
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from core.spec.run.processes import is_running, own_start_time
-from core.spec.run.status import LOST_AFTER_SECONDS, RunState, judge, own_status, process_alive
+from core.spec.run.status import LOST_AFTER_SECONDS, RunState, derive_state, own_status, process_alive
 
 
 def test_a_reused_process_id_is_not_running() -> None:
@@ -56,9 +56,9 @@ def test_a_status_names_its_owner() -> None:
 @pytest.mark.parametrize("host", [platform.node(), "elsewhere"])
 def test_contact_is_lost_after_half_a_minute_locally_and_remotely(age: float, state: RunState, host: str) -> None:
     status = replace(own_status(), host=host)
-    assert judge(status, None, status.heartbeat + age) == state
+    assert derive_state(status, None, status.heartbeat + age) == state
     gone = replace(status, started=1.0, heartbeat=time.time() - age)
-    assert judge(gone, None) == (RunState.INTERRUPTED if gone.is_local else state)
+    assert derive_state(gone, None) == (RunState.INTERRUPTED if gone.is_local else state)
 
 
 def test_states_with_a_live_trainer() -> None:

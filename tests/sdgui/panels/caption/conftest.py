@@ -31,7 +31,7 @@ def open_panel(qtbot: QtBot, home: Path, qapp: object) -> Iterator[OpenPanel]:
     def close() -> None:
         if opened:
             panel, host = opened.pop()
-            panel.left()
+            panel.on_leave()
             panel.work.makers["a"].close()
             panel.work.makers["b"].close()
             panel.persistence.close()
@@ -54,7 +54,7 @@ def open_panel(qtbot: QtBot, home: Path, qapp: object) -> Iterator[OpenPanel]:
         opened.append((panel, host))
         host.show()
         host.activateWindow()
-        panel.entered()
+        panel.on_enter()
         qtbot.waitUntil(lambda: panel._held_paths is None)
         return panel
 

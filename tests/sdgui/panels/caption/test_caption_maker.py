@@ -204,7 +204,7 @@ def test_captions_of_a_run_become_the_next_runs_training_data(
     panel = CaptionsPanel(services)
     panel.set_actions(Actions(panel))
     panel.show()
-    panel.entered()
+    panel.on_enter()
     assert panel.view.tools.pickers["a"].set_choice(ModelChoice(f"{run.path}@last", "teacher", "tiny", imported.id))
     given = sorted(str(path) for path in (tmp_path / "pairs").glob("*.png"))[:5]
     broken = tmp_path / "pairs" / "broken.png"

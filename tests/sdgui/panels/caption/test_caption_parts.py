@@ -199,7 +199,7 @@ def test_a_caption_for_a_removed_image_is_dropped(qtbot: QtBot, panel: CaptionsP
 def test_the_panels_own_model_is_restored_after_other_use(open_panel: OpenPanel) -> None:
     panel = open_panel()
     assert panel.view.tools.pickers["a"].set_choice(MODEL)
-    panel.left()
+    panel.on_leave()
     other = ModelChoice("open_clip:coca_ViT-L-14,laion2b_s13b_b90k", "", "used elsewhere since")
     remember(panel._services.settings, other)
     found = open_panel().view.tools.pickers["a"].choice()

@@ -123,7 +123,7 @@ def test_edits_are_saved_when_the_panel_is_left(qtbot: QtBot, panel: CaptionsPan
     drop(qtbot, panel, images(tmp_path, "a.png"))
     panel.persistence.flush()
     panel.edits.write({panel.model.at(0).path: ("a red kite", HAND)}, "Edit")
-    panel.left()
+    panel.on_leave()
     assert not panel.persistence._timer.isActive(), "a window that is killed now loses nothing"
     panel.persistence.close()
     entries, _ = panel._services.store.captions()
@@ -148,7 +148,7 @@ def test_an_unreadable_list_is_reported_and_accepts_drops_once_readable(
     again = CaptionsPanel(services)
     qtbot.addWidget(again)
     again.show()
-    again.entered()
+    again.on_enter()
     qtbot.waitUntil(lambda: "Another program holds the database." in again.view.bar.text)
     again.view.bar.clear()
     again.add_paths(images(tmp_path, "b.png"))

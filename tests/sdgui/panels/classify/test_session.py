@@ -119,7 +119,7 @@ def test_a_comparison_runs_on_the_machine_of_the_first_result(session: ClassifyS
     session.measure(c, found.append, never, beside=b)
     assert {worker for worker, *_ in Calls.asked} == {"a"}
     session.measure(b, found.append, never)
-    assert session.home(b) is session.calls("b"), "on its own it is measured in its own"
+    assert session.calls_for(b) is session.calls("b"), "on its own it is measured in its own"
     answers: list[dict[str, Any]] = []
     session.compare(b, c, answers.append, never)
     assert (Calls.asked[-1][0], len(answers)) == ("b", 1)

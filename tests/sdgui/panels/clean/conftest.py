@@ -29,7 +29,7 @@ def open_noise(qtbot: QtBot, tmp_path: Path) -> Iterator[Open]:
         panels.append(place)
         place.resize(1000, 700)
         place.show()
-        place.entered()
+        place.on_enter()
         if place.view.source.run() is None:
             place.use_run(services.store.runs()[0].id)
         return place

@@ -43,7 +43,7 @@ def test_a_trained_run_ranks_its_pairs_and_the_cleaned_data_can_be_opened(
     place = CleanPanel(services)
     qtbot.addWidget(place)
     place.show()
-    place.entered()
+    place.on_enter()
     place.use_run(imported.id)
     place.rank()
     qtbot.waitUntil(lambda: place.ranked is not None or bool(place.view.bar.text), timeout=240_000)

@@ -39,7 +39,7 @@ def panel(qtbot: QtBot, tmp_path: Path) -> Iterator[DataPanel]:
     qtbot.addWidget(panel)
     panel.resize(1100, 760)
     panel.show()
-    panel.entered()
+    panel.on_enter()
     panel.show_source(str(train))
     qtbot.waitUntil(lambda: panel.facts is not None)
     yield panel

@@ -91,8 +91,8 @@ def test_a_healthy_run_stays_as_launched_until_it_fails(
     assert define.hint.isHidden()
     define.refresh()
     assert define.hint.isHidden(), "nothing of it can be edited"
-    define.entered()
+    define.on_enter()
     assert define.form.draft()["seed"] == "41"
     monkeypatch.setattr(services.tailer, "state", lambda _run: RunState.FAILED)
-    define.entered()
+    define.on_enter()
     assert define.form.draft()["seed"] == "0", "before the store knows that it failed"

@@ -82,7 +82,7 @@ def test_a_failed_run_shows_the_experiments_settings_to_fix(define: DefinePanel,
     define.select(Selection(experiment, run.id))
     assert not define.preset_bar.preset.isEnabled()
     services.store.mark_failed(run.id, "The disk is full.\nFree some space.")
-    define.entered()  # it failed while another panel was shown
+    define.on_enter()  # it failed while another panel was shown
     for _ in range(2):
         assert define.bar.text == "This run failed: The disk is full. Edit the settings and launch again."
         assert define.form.draft()["seed"] == "0", "the experiment's"
@@ -125,7 +125,7 @@ def test_a_new_run_or_name_from_another_window_is_shown(define: DefinePanel, ser
 def test_edits_are_saved_when_the_panel_is_left(define: DefinePanel, services: Services) -> None:
     experiment = show(define, services, "clip")
     define.form.set_value("seed", 5)
-    define.left()
+    define.on_leave()
     assert stored(services, experiment).config == override(preset_config("clip", "demo"), ["seed=5"])
 
 

@@ -190,7 +190,7 @@ def panel(qtbot: QtBot, tmp_path: Path) -> Iterator[HomePanel]:
     qtbot.addWidget(panel)
     panel.set_actions(starts(panel))
     panel.show()
-    panel.entered()
+    panel.on_enter()
     qtbot.waitUntil(lambda: panel.view.currentWidget() is panel.view.empty)
     yield panel
     panel._tasks.wait()
@@ -212,7 +212,7 @@ def test_active_runs_are_followed_while_home_is_shown(qtbot: QtBot, panel: HomeP
     panel.refresh()
     assert (view.live[run.id].bar.value(), panel._gather.isActive()) == (25, False), "nobody sees it"
     assert panel._read_on.isActive()
-    panel.left()
+    panel.on_leave()
     assert not panel._read_on.isActive()
     panel.show()
     store.record(run.id, Progress(RunState.DONE, 2, step=10, total_steps=10, ending="done"))

@@ -186,7 +186,7 @@ def test_a_known_host_is_selected_and_an_empty_one_is_not_contacted(
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh" / "config").write_text("Host gpu-box other\n")
-    panel.entered()
+    panel.on_enter()
     completer = panel.name.completer()
     completer.setCompletionPrefix("BOX")
     assert completer.currentCompletion() == "gpu-box", "names of the ssh configuration, by any part of them"

@@ -120,7 +120,7 @@ def watch(panel: RunsPanel, *runs: Run) -> None:
 
 @pytest.fixture
 def panel(panel: RunsPanel) -> RunsPanel:
-    panel.entered()
+    panel.on_enter()
     return panel
 
 

@@ -33,7 +33,7 @@ def test_pinned_and_folded_sections_are_remembered(qtbot: QtBot, panel: RunsPane
 
 def test_a_filter_without_matches_can_still_be_changed(panel: RunsPanel, services: Services) -> None:
     make_run(services)
-    panel.entered()
+    panel.on_enter()
     table = panel.view.table
     for text in ("seed = 77", ""):
         table.show_layout(replace(table.arrangement, filter=text))

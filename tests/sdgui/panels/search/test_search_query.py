@@ -96,9 +96,9 @@ def test_another_step_has_the_same_network_and_images(change: dict[str, str], st
 
 @pytest.mark.parametrize(("data", "index", "grows"), [("", "", False), ("/gone", "", False), ("", "/made", False)])
 def test_only_a_folder_grows(tmp_path: Path, data: str, index: str, grows: bool) -> None:
-    assert Target("m", "", "m", data=data, index=index).grows is grows
-    assert Target("m", "", "m", data=str(tmp_path)).grows
-    assert not Target("m", "", "m", data=str(tmp_path), index="/made").grows
+    assert Target("m", "", "m", data=data, index=index).is_updated_on_open is grows
+    assert Target("m", "", "m", data=str(tmp_path)).is_updated_on_open
+    assert not Target("m", "", "m", data=str(tmp_path), index="/made").is_updated_on_open
 
 
 def test_an_evaluation_is_cached_by_network_and_images() -> None:

@@ -74,7 +74,7 @@ def test_a_study_is_selected_in_the_box_and_restored_the_next_time(
     panel.bar.show_message(error("of before"))
     panel.toolbar.box.activated.emit(row)
     assert (panel._id(), panel.bar.message) == (first.id, None)
-    panel.left()
+    panel.on_leave()
     again = StudyPanel(services)
     qtbot.addWidget(again)
     assert (again._id(), again.toolbar.box.currentData()) == (first.id, first.id)

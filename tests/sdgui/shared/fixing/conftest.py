@@ -46,9 +46,9 @@ def dialog(qtbot: QtBot, services: Services, tmp_path: Path) -> Iterator[FixingD
     data, run = str(tmp_path / "pairs.csv"), str(tmp_path / "run")
     fixes = [Fix(kind="wrong", path=str(tmp_path / f"{name}.png"), caption=f"a {name}", panel="Clean", run=run)
              for name in "ab"]  # fmt: skip
-    services.basket.put(Finding(data, tuple(fixes)))
+    services.basket.add(Finding(data, tuple(fixes)))
     edited = Fix(kind="recaptioned", path=str(tmp_path / "c.png"), value="a hat", panel="Caption")
-    services.basket.put(Finding("", (edited,)))
+    services.basket.add(Finding("", (edited,)))
     dialog = FixingDialog(services)  # not qtbot's to close: it would go before what it asked for is answered
     dialog.open_up()
     qtbot.waitUntil(lambda: len(dialog.visible_entries) == 3 and dialog.view.retrain.isEnabled(), timeout=30_000)

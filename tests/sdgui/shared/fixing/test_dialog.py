@@ -57,7 +57,7 @@ def test_a_name_is_suggested_completed_and_replaced_only_after_confirmation(
 
 def test_each_source_has_its_entries(qtbot: QtBot, dialog: FixingDialog, tmp_path: Path) -> None:
     view, second_source = dialog.view, str(tmp_path / "other.csv")
-    dialog._services.basket.put(Finding(second_source, (Fix(kind="excluded", path="/x.png"),)))
+    dialog._services.basket.add(Finding(second_source, (Fix(kind="excluded", path="/x.png"),)))
     qtbot.waitUntil(lambda: view.sources.count() == 2)
     assert [view.sources.itemText(row) for row in range(2)] == ["pairs.csv (3)", "other.csv (2)"]
     assert view.sources.itemData(1, 3) == second_source

@@ -65,10 +65,10 @@ def test_a_refusal_belongs_to_its_text_and_config() -> None:
     state.refuse({"data.train": "gone.csv does not exist.", "no.field": "of nothing"})
     assert (state.errors, state.config) == ({"data.train": "gone.csv does not exist."}, RunConfig())
     state.texts["data.train"] = "/other.csv"
-    state.judge()
+    state.validate()
     assert state.errors == {}
     state.texts["data.train"] = ""
-    state.judge()
+    state.validate()
     state.put(RunConfig(), RunConfig())
     assert state.errors == {}, "of another experiment nothing was refused"
     state.refuse({"data.train": "one.csv is empty."})
