@@ -30,7 +30,7 @@ __all__ = ["LightningCallback", "TransformersCallback", "log_open_clip"]
 
 
 def LightningCallback(name: str | LoggedRun, **settings: Any) -> Any:
-    """A callback of ``lightning`` (or ``pytorch_lightning``) that logs what ``self.log`` logs.
+    """A callback of ``lightning`` (or ``pytorch_lightning``) that logs all metrics of ``self.log``.
 
     ``name``: of the run, with ``settings`` as `core.start_run` takes them, or a run that was started. Raises UserError
     where the library is not installed.
@@ -67,7 +67,7 @@ def LightningCallback(name: str | LoggedRun, **settings: Any) -> Any:
 
 
 def TransformersCallback(name: str | LoggedRun, **settings: Any) -> Any:
-    """A callback of Hugging Face's ``Trainer`` that logs what the trainer reports.
+    """A callback of Hugging Face's ``Trainer`` that logs all metrics of the trainer.
 
     ``name`` and ``settings`` as of `LightningCallback`. The run is finished when training ends; an exception is
     recorded when the process ends. Raises UserError where ``transformers`` is not installed.
@@ -96,7 +96,7 @@ def TransformersCallback(name: str | LoggedRun, **settings: Any) -> Any:
 
 @contextmanager
 def log_open_clip(name: str | LoggedRun, **settings: Any) -> Iterator[LoggedRun | None]:
-    """Log what open_clip's training (``open_clip_train.main``) reports while the block runs.
+    """Log the metrics of open_clip's training (``open_clip_train.main``) while the block runs.
 
     It takes the place of wandb in ``open_clip_train``, so train with ``--report-to wandb``; steps and names are those
     that wandb would get. ``name`` and ``settings`` as of `LightningCallback`. Gives the run, None on ranks but the

@@ -92,7 +92,7 @@ class Subject:
 def open_model(name: str | os.PathLike[str], weights: str = "", progress: Progress | None = None) -> Model:
     """The model that ``name`` and ``weights`` denote (see ``locate``), in eval mode.
 
-    It computes in fp32, whatever precision a run was trained in: bfloat16 changes recalls by up to a point. A run's
+    It computes in fp32 even if a run was trained in bfloat16, which changes recalls by up to a point. A run's
     network is on the run's device if this machine has it, and reads images as in its validation. Other models use their
     published preprocessing, which reproduces published numbers. ``progress`` is called during a download, in megabytes,
     and may raise to cancel it.

@@ -1,4 +1,4 @@
-"""The verb ``doctor``: what is installed, what is missing, and the command that fixes it.
+"""The verb ``doctor``: installed and missing parts, and the command that installs them.
 
 It does not import Qt or torch itself, so that a missing or broken library is one line of the report.
 """

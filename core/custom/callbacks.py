@@ -11,10 +11,10 @@ from core.spec.run.events import Outcome
 
 
 class Callback:
-    """What training calls; override what you need. An exception in one ends the run as a failure."""
+    """Methods that training calls; override any of them. An exception in one fails the run."""
 
     def on_step(self, step: int, metrics: Mapping[str, Tensor], network: nn.Module) -> None:
-        """After each optimiser step, the first of which is 1, with the student.
+        """Called after each optimiser step (from 1) with the student.
 
         ``metrics``: losses and diagnostics by name (``train/loss``), scalars on the device; reading one waits for it.
         """

@@ -35,7 +35,7 @@ def user_code(subject: str, file: str = "") -> Iterator[None]:
 
 
 def file_of(target: Any) -> str:
-    """The file that a class, a function or an object's class is written in; "" where there is none."""
+    """The file that a class, a function or an object's class is written in; "" if it is unknown."""
     try:
         plain = target if inspect.isclass(target) or inspect.isroutine(target) else type(target)
         return inspect.getfile(plain)

@@ -37,7 +37,7 @@ class CustomCode:
     def load(self, text: str) -> Any:
         """The object that the reference ``text`` names; of a given module a copy.
 
-        Raises CodeError when there is none, or its file fails; CodeNotAllowed when this user has not allowed it.
+        Raises CodeError when it does not exist or its file fails; CodeNotAllowed when this user has not allowed it.
         """
         reference = parse_reference(text)
         if reference is None:

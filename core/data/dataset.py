@@ -210,7 +210,7 @@ def _cache(
 
 
 def warning(origin: str, bad_rows: Sequence[BadRow], total: int, count: int) -> str:
-    """The warning about ``count`` bad rows, of which ``bad_rows`` are the first or all."""
+    """The warning about ``count`` bad rows; ``bad_rows`` lists at least the first ones."""
     examples = "; ".join(map(str, bad_rows[:EXAMPLES]))
     remainder = f"; and {count - EXAMPLES} more" if count > EXAMPLES else ""
     return f"{count} of the {total} rows of {origin} are skipped: {examples}{remainder}."

@@ -21,7 +21,7 @@ from core.data.errors import DataError
 from core.data.pairs import Pairs
 from core.spec.config import DataConfig
 
-KEPT, LABELLED, UNLABELLED = 1004, 1005, 1006  # what a draw is for
+KEPT, LABELLED, UNLABELLED = 1004, 1005, 1006  # purposes of random draws
 NONE = -1  # the class of a row without a label
 
 Integers = npt.NDArray[np.int64]

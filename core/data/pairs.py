@@ -73,7 +73,7 @@ class Pairs(ABC):
 
     @abstractmethod
     def contents(self) -> Mapping[str, str]:
-        """Counts and digests of parts of the data, by name; independent of their folder. Shows what differs."""
+        """Counts and digests of parts of the data, by name; independent of their folder. Names the differing parts."""
 
     @abstractmethod
     def bad_rows(self) -> list[BadRow]:

@@ -27,7 +27,7 @@ _PER_MILLE = 1000  # the unit of evaluators' progress
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to evaluate. Empty fields stand for the only label column, and for the run's training data.
+    """What to evaluate. By default: the only label column, and the run's training data.
 
     ``shots``: few-shot probes; ``texts``: the texts to fuse images with (`core.inference.fusing.TEXTS`), by default the
     cheap ones; ``rerank``: number of candidates per query that a matching head re-ranks.

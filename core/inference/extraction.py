@@ -107,7 +107,7 @@ def extract(
 ) -> Extracted:
     """Values of each name, from the cache or from ``encode`` for missing rows.
 
-    ``names`` maps each name to whatever its values depend on besides model and images.
+    ``names`` maps each name to everything that its values depend on besides model and images.
     """
     data = files_digest([row.file for row in dataset.rows])
     facts = (model.digest, model.network.image_size, str(dataset.decoding), data)

@@ -106,7 +106,7 @@ def _log_factorial(count: Tensor) -> Tensor:
 
 
 def _reciprocal_of_first(better: int, tied: int, correct: int) -> float:
-    """Expected 1/rank of the first of ``correct`` in random order among ``tied``, behind ``better``."""
+    """Expected 1/rank of the first of ``correct`` in random order among ``tied``, after ``better``."""
     position = torch.arange(1, tied + 2, dtype=torch.float64)
     # The chance of each position follows from the previous one: a wrong candidate was drawn there.
     steps = (tied - position[:-1] + 1) / (tied + correct - position[:-1])

@@ -65,7 +65,7 @@ class AttentionRecord:
 def record_attention(
     blocks: Sequence[nn.Module], pool: nn.MultiheadAttention | None = None
 ) -> Iterator[AttentionRecord]:
-    """Records what ``maps`` needs in a pass through ``blocks`` (and a ``pool`` over their tokens).
+    """Records the inputs of ``maps`` in a pass through ``blocks`` (and a ``pool`` over their tokens).
 
     Gradients start at the first block, so that weights may be frozen. Raises ModelError when a block is not
     open_clip's usual one.

@@ -1,4 +1,4 @@
-"""Check what a run needs on this machine: what works, what does not, and the remedy.
+"""Check the requirements of a run on this machine, with remedies.
 
 Flow: *Check* in the window, or ``sdgui-core machines check`` -> `check` -> one ``Finding`` per line.
 """

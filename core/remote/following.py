@@ -1,4 +1,4 @@
-"""Follow runs for the client: send what is appended to their files, and their progress.
+"""Follow runs for the client: send appended parts of their files, and their progress.
 
 Flow: ``follow`` with the sizes that the client has -> further parts of ``events.jsonl``, ``stdout.log`` and
 ``stderr.log`` -> a ``run_status`` message on each change, and every few seconds.
@@ -87,7 +87,7 @@ class Follower:
         threading.Thread(target=self._poll_runs, name="following", daemon=True).start()
 
     def follow(self, folder: str, files: Any) -> None:
-        """Send what is appended in ``folder`` after ``files``, the sizes and digests that the client has.
+        """Send the parts of files in ``folder`` that the client lacks; ``files``: the sizes and digests that it has.
 
         UserError for invalid ``files``.
         """
@@ -145,7 +145,7 @@ class Follower:
         followed_run.next_poll = monotonic_now + (quiet if followed_run.alive else _ENDED_POLL_SECONDS)
 
     def _send_new_bytes(self, followed_run: _FollowedRun, name: str) -> bool:
-        """Send what was appended to a file; returns whether it contains a start or an end of the run."""
+        """Send the appended part of a file; returns whether it contains a start or an end of the run."""
         path = followed_run.watched.run.path / name
         try:
             size = path.stat().st_size

@@ -113,7 +113,7 @@ def _with_one_gpu(machine: Machine) -> Machine:
 def _script(
     machine: Machine, logs: str, run_folder: str, command: str, devices: Sequence[str], run: str = "$RUN"
 ) -> str:
-    """``logs``: the run folder as sbatch reads it; ``where``, and ``run`` at any time later: as the shell does."""
+    """``logs``: the run folder in sbatch's syntax; ``run_folder`` and ``run``: the run folder in the shell's syntax."""
     body = _body(machine, command, run)
     return "\n".join([*_header(machine, logs, devices), "", *_setup(machine, run_folder), body])
 

@@ -1,4 +1,4 @@
-"""What an experiment is and what a run writes. No torch and no numpy: all of core that the window may import."""
+"""Configs, run folders, studies and machines, without torch and numpy: all of core that the window may import."""
 
 import os
 

@@ -61,7 +61,7 @@ class CustomTeacher(EmaTeacher):
         return self._rule.state_dict() if isinstance(self._rule, nn.Module) else {}
 
     def load_rule_state(self, state: Mapping[str, Tensor]) -> None:
-        """Load what ``rule_state`` gave."""
+        """Load the result of ``rule_state``."""
         if isinstance(self._rule, nn.Module):
             self._rule.load_state_dict(state)
 

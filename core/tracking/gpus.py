@@ -34,7 +34,7 @@ class Nvml:
         return {"gpus": names, "driver": _text(self._nvml.nvmlSystemGetDriverVersion())} if names else {}
 
     def values(self) -> dict[str, float]:
-        """Utilisation, memory, power and temperature of each GPU, as far as it reports them."""
+        """Utilisation, memory, power and temperature of each GPU, without unreported values."""
         nvml, values = self._nvml, dict[str, float]()
         for index, handle in enumerate(self.handles):
             for name, query in (

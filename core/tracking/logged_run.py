@@ -176,7 +176,7 @@ class LoggedRun:
     def _record_sample(self, name: str, value: Any, step: int) -> None:
         try:
             event = Sample(step=step, what="logged", content={name: sample_content(name, value, self.folder, step)})
-        except Exception as error:  # noqa: BLE001  training continues whatever an image or a table raises
+        except Exception as error:  # noqa: BLE001  a broken image or table must not end training
             self._warn(str(error) if isinstance(error, UserError) else f"{excerpt(name)}: {error}; it is not recorded.")
             return
         if len(encode(event)) > LONGEST_LINE:

@@ -94,7 +94,7 @@ class Tools:
         metrics: Annotated[list[str], Field(min_length=1, max_length=20)],
         points: Annotated[int, Field(ge=2, le=1000)] = 100,
     ) -> dict[str, Any]:
-        """Curves of a run: metric -> [[step, value], ...], thinned evenly to at most so many points.
+        """Curves of a run: metric -> [[step, value], ...], thinned evenly to at most ``points`` points.
 
         The last point is kept; values that are not finite are left out.
         """

@@ -28,7 +28,7 @@ GREY = 128  # value of erased pixels
 
 @dataclass(frozen=True)
 class Distortion:
-    """The draws for one view of each image of a batch; None for what its ``recipe`` does not ask for."""
+    """The draws for one view of each image of a batch; None for distortions that its ``recipe`` does not use."""
 
     recipe: ViewRecipe
     flip: Floats | None = None  # (B,)

@@ -1,4 +1,4 @@
-"""Views of images: what ``ViewRecipe`` asks for, cut from decoded uint8 images.
+"""Views of images, cut from decoded uint8 images according to a ``ViewRecipe``.
 
 Flow: the loader makes the clean view, each additional student view and the teacher's; interpolation is drawn here
 (``draw_mix``) and applied by the model after normalisation. ``centre_view`` is the view for evaluation.

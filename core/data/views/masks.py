@@ -18,7 +18,7 @@ from core.data.views.purposes import KEEP, MASK
 from core.data.views.recipe import ViewRecipe
 
 BLOCKS = 32  # attempts, before single patches fill up the rest
-SMALLEST = 4  # patches in a block (BEiT: 16 of 196; smaller grids take what fits)
+SMALLEST = 4  # patches in a block (BEiT: 16 of 196; fewer on smaller grids)
 RATIO = (0.3, 1.0 / 0.3)  # of a block's height to its width (BEiT)
 
 Grid = npt.NDArray[np.bool_]

@@ -27,7 +27,7 @@ _SPACES = re.compile(r"[\s_]+")
 class Labels:
     """Rows that have a usable label.
 
-    ``targets[i]`` is the class of row ``rows[i]``; ``notes`` say what was skipped.
+    ``targets[i]`` is the class of row ``rows[i]``; ``notes`` describe skipped rows.
     """
 
     classes: tuple[str, ...]

@@ -58,7 +58,7 @@ _TEXT_MODEL = ("config.json",)
 def fetch_architecture(name_or_path: str, pretrained: str = "") -> dict[str, Any]:
     """`resolve_architecture`, plus the download of a published one's tokenizer and text model configuration.
 
-    Names in untrusted files are not downloaded. Without a network nothing is downloaded; whatever needs the files
+    Names in untrusted files are not downloaded. Without a network nothing is downloaded; code that needs the files
     reports them as missing.
     """
     model_cfg = resolve_architecture(name_or_path, pretrained)

@@ -289,7 +289,7 @@ def _check_same_source(manifest: Manifest, name: str, weights: str, source: str,
 
 
 def _check_reachable(batch: Sequence[Entry], scanned: Scan, folder: Path) -> None:
-    """Raises IndexFolderError when a whole batch cannot be opened because its folder is gone."""
+    """Raises IndexFolderError when a whole batch cannot be opened because its folder does not exist."""
     if any(entry.state != UNREADABLE for entry in batch):
         return
     first = Path(file_of(batch[0].record.path))

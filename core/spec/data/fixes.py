@@ -52,7 +52,7 @@ class FixesRecord(BaseModel):
 
     version: Literal[1] = VERSION
     source: str  # the data before
-    fixed: str  # the name of the copy, which stands beside this file
+    fixed: str  # the name of the fixed copy, in the same folder
     made: float  # seconds since the epoch
     images: int  # in the copy
     captions: int

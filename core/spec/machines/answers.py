@@ -174,7 +174,7 @@ class RemoteStatus(Answer):
 
 
 class Bytes(Answer):
-    """The next part of an append-only file. ``restart``: discard what was sent of it before."""
+    """The next part of an append-only file. ``restart``: discard earlier parts."""
 
     folder: _Text
     file: Literal["events.jsonl", "stdout.log", "stderr.log"]

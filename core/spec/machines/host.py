@@ -41,7 +41,7 @@ class Host(Connection):
         return self._typed(self.call("probe"), Facts)
 
     def check(self, config: str = "") -> Future[list[Finding]]:
-        """What works on the machine, what does not, and the remedy; with a config (JSON) also its data and weights.
+        """A check of the machine, with remedies; with a config (JSON) also of its data and weights.
 
         Fails at once if the machine cannot be reached.
         """

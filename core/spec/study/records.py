@@ -34,7 +34,7 @@ class _Record(BaseModel):
 
 
 class MeasuresFile(_Record):
-    """``exports/measures.json``: what `core.studies.study.job` measured of one run."""
+    """``exports/measures.json``: the measurements of one run by `core.studies.study.job`."""
 
     step_seconds: Seconds = 0.0
     train_seconds: Seconds = 0.0
@@ -50,7 +50,7 @@ class MeasuresFile(_Record):
 
 
 class StepTimeFile(_Record):
-    """``times/ARM-0.json``: what `core.studies.study.step_time` measured of one arm."""
+    """``times/ARM-0.json``: the step time of one arm, measured by `core.studies.study.step_time`."""
 
     clock: Literal["cpu", "wall"]
     step_seconds: Annotated[float, Field(ge=SHORTEST_STEP, le=1e9, allow_inf_nan=False)]

@@ -85,14 +85,14 @@ def run_reporting_errors(action: Callable[[], int]) -> int:
 
 
 def _end_with_parent(parent: int) -> None:
-    """Save and stop when the study's process is gone; otherwise two trainers might work on one run."""
+    """Save and stop when the study's process has exited; otherwise two trainers might work on one run."""
     while os.getppid() == parent:
         time.sleep(1.0)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def work(out: StudyDir, name: str, seed: int, steps: int) -> int:
-    """Train and evaluate what is missing; returns the exit status of `main`."""
+    """Train and evaluate, skipping finished parts; returns the exit status of `main`."""
     study = absolute(read_study(out.study), out.path)
     arm, run = study.arm(name), out.run(name, seed)
     if out.read_measures(name, seed) is None:  # otherwise it is trained, and only new measures are missing

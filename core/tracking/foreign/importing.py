@@ -81,7 +81,7 @@ class Importer:
         return self.record.state in ("done", "stopped", "failed")
 
     def catch_up(self, following: bool = False) -> None:
-        """Import what is new. Unless ``following``, a run whose tool does not record its end is then done.
+        """Import new records. Unless ``following``, a run whose tool does not record its end is then done.
 
         Raises UserError when the source cannot be read or the folder is in use, OSError when it cannot be written.
         """
@@ -135,7 +135,7 @@ class Importer:
             self.dir.write_status(own_status(self.record.step, 0, "importing"))
 
     def _write(self, part: Part, writer: EventWriter) -> None:
-        """Append the events of ``part`` and record the position behind it."""
+        """Append the events of ``part`` and record the position after it."""
         config = self._update_config(part)
         if part.state:
             self.record.state = part.state
@@ -165,7 +165,7 @@ class Importer:
         write_whole(self.dir.path / FILE, self.record.model_dump_json().encode(), durable=False)
 
     def _finish(self, writer: EventWriter, problems: Counter[str], following: bool) -> None:
-        """Report what was skipped, and write the terminal event."""
+        """Report skipped records, and write the terminal event."""
         events: list[Event] = [
             Log(level="warning", message=f"Skipped {what}: {count}.", time=self.record.last_time)
             for what, count in problems.items()
@@ -183,7 +183,7 @@ class Importer:
             self._append(writer, events)
 
     def _update_config(self, part: Part) -> LoggedConfig:
-        """``config.json`` with what ``part`` adds."""
+        """``config.json`` with the additions of ``part``."""
         old = read_logged(self.dir.config) if self.dir.config.exists() else None
         values = dict(old.config) if old else {}
         with suppress(UserError):  # nested too deep
@@ -202,7 +202,7 @@ class Importer:
 
 
 def find_importers(source: Path, runs_folder: Path, existing: Mapping[str, Importer]) -> dict[str, Importer]:
-    """An importer for each run in ``source`` that is not ``known``, by the end of its folder's name.
+    """An importer for each run in ``source``, by run ID, except the ``existing`` ones.
 
     A run that was imported before keeps its folder. Raises UserError.
     """
@@ -219,7 +219,7 @@ def find_importers(source: Path, runs_folder: Path, existing: Mapping[str, Impor
 
 
 def import_runs(source: Path, runs_folder: Path, follow: bool, report: Callable[[Importer, str], object]) -> None:
-    """Import every run in ``source``; with ``follow`` also what is written from then on, until every run has ended.
+    """Import every run in ``source``; with ``follow`` also new records, until every run has ended.
 
     ``report`` gets an importer and "" after its first pass, or a sentence when it cannot be imported. Raises UserError
     when there are no runs; while following, they are waited for.
@@ -242,7 +242,7 @@ def import_runs(source: Path, runs_folder: Path, follow: bool, report: Callable[
         time.sleep(POLL_SECONDS)
         polls += 1
         if polls % _POLLS_PER_SEARCH == 0:
-            with suppress(UserError):  # a database is locked, or a folder is gone: the next search may find more
+            with suppress(UserError):  # a database is locked, or a folder was deleted: the next search may find more
                 importers |= find_importers(source, runs_folder, importers)
 
 
@@ -254,7 +254,7 @@ def _attempt(importer: Importer, follow: bool) -> str:
         return str(error)
     except OSError as error:
         return f"{excerpt(str(error.filename or importer.run.path))} cannot be used: {error.strerror or error}."
-    except Exception as error:  # noqa: BLE001  whatever is wrong with one run, the others are imported
+    except Exception as error:  # noqa: BLE001  the other runs are still imported
         return f"{excerpt(str(importer.run.path))} cannot be imported: {type(error).__name__}: {excerpt(str(error))}."
     return ""
 

@@ -62,7 +62,7 @@ class Part:
     problems: Counter[str] = field(default_factory=Counter)
 
     def add(self, step: object, time: float, values: Mapping[str, object]) -> None:
-        """Add metrics; what is not a number is left out, and a step or name that no event can hold is counted."""
+        """Add metrics; skips values that are not numbers, and counts steps and names that an event cannot hold."""
         numbers = {name: number for name, value in values.items() if (number := as_number(value)) is not None}
         whole = step if type(step) is int and 0 <= step <= LARGEST_STEP else as_step(step)
         if whole is None or not 0 <= time <= LATEST:
@@ -139,7 +139,7 @@ def flat_numbers(values: Mapping[str, Any], prefix: str = "", depth: int = 8) ->
 
 
 def new_lines(path: Path, root: Path, offset: int) -> Iterator[tuple[list[bytes], int]]:
-    """Complete lines after ``offset`` and the offset behind them, about `PART` bytes at a time.
+    """Complete lines after ``offset`` and the offset after them, about `PART` bytes at a time.
 
     Lines longer than a part are skipped. Raises ReplacedError if the file is shorter than ``offset``.
     """

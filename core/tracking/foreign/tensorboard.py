@@ -80,7 +80,7 @@ def _is_event_file(path: Path, root: Path) -> bool:
 
 
 def _read_file(path: Path, root: Path, offset: int) -> Iterator[tuple[Part, int]]:
-    """Parts of ``path`` from ``offset`` on, each with the offset behind it. A torn last record is left for later."""
+    """Parts of ``path`` from ``offset`` on, each with the offset after it. A torn last record is left for later."""
     with open_regular(path, root=root, error=ForeignError) as file:
         size = file.seek(0, 2)
         if size < offset:

@@ -81,7 +81,7 @@ def _key(columns: set[str]) -> str:
 
 
 def _finite(value: Any) -> dict[str, Any]:
-    """Metrics, in which text stands for numbers that are not finite."""
+    """Metrics; non-finite numbers are encoded as text."""
     items = value.items() if isinstance(value, dict) else ()
     decoded = ((name, _NOT_FINITE.get(item, item) if isinstance(item, str) else item) for name, item in items)
     return {name: _finite(item) if isinstance(item, dict) else item for name, item in decoded}

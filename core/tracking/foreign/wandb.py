@@ -91,7 +91,7 @@ def _last_step(part: Part) -> int:
 
 
 def _records(path: Path, root: Path, offset: int) -> Iterator[tuple[bytes, int, int]]:
-    """Each record, the offset behind it, and how many corrupted ones were skipped before it."""
+    """Each record, the offset after it, and the number of corrupted records skipped before it."""
     with open_regular(path, root=root, error=ForeignError) as file:
         if file.seek(0, 2) < offset:
             raise ReplacedError

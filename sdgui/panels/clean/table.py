@@ -48,7 +48,7 @@ class PairsModel(HeadedModel):
         self._indices: Sequence[int] = ()
 
     def show_pairs(self, ranked_pairs: RankedPairs | None, indices: Sequence[int]) -> None:
-        """Replace everything; ``shown`` are indices in ``ranked.pairs``."""
+        """Show other pairs; ``indices``: their positions in ``ranked_pairs.pairs``."""
         self.beginResetModel()
         self._ranked, self._indices = ranked_pairs, indices
         self.endResetModel()
@@ -58,7 +58,7 @@ class PairsModel(HeadedModel):
         return self._ranked.pairs[self._indices[row]]
 
     def marked(self, rows: Sequence[int]) -> None:
-        """The marks of these rows changed."""
+        """Update the rows after a change of their marks."""
         for first, last in runs_of(rows):
             self.dataChanged.emit(self.index(first, 0), self.index(last, self.columnCount() - 1))
 

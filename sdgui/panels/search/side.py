@@ -96,7 +96,7 @@ class SearchSide(QWidget):
     def show_answer(
         self, answer: Results, query: Query, score: Score, other_answer: Mapping[str, Any] | None, other_name: str
     ) -> None:
-        """Show results; ``other``: the other model's results of the same query, for changes in rank."""
+        """Show results; ``other_answer``: the other model's results of the same query, for changes in rank."""
         new_items = items(
             answer, query, score, ranks_of(other_answer) if other_answer is not None else None, other_name
         )

@@ -114,7 +114,7 @@ class SearchTravel(QObject):
             self.save(file.path)
 
     def save(self, path: Path) -> None:
-        """Draw the results of the current query at every step, side by side, into ``to``."""
+        """Draw the results of the current query at every step, side by side, into ``path``."""
         first = self._sessions[0]
         if self._run is None or first.target is None:
             return

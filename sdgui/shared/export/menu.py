@@ -60,7 +60,7 @@ class ExportMenu(QObject):
             self.run(export.write, items, path)
 
     def run(self, write: WriteImages, items: Sequence[GalleryItem], path: Path) -> None:
-        """Export to ``where``, a folder or a file as the format needs it."""
+        """Export to ``path``, a folder or a file according to the format."""
         exported = list(items)
         self.task.start("Exporting images", len(exported), lambda progress: write(exported, path, progress))
 

@@ -67,7 +67,7 @@ class RemotePlace:
         return "" if len(self._busy) < self.machine.at_once else None
 
     def begin(self, run: StudyRun, steps: int, device: str) -> RemoteTraining:
-        """Submit the run, or resume what the machine has of it."""
+        """Submit the run, or resume it if the machine has it."""
         training = RemoteTraining(
             self._remote,
             self.host,
