@@ -55,7 +55,7 @@ def read_report(folder: Path) -> Report:
 def message_of(report: Report) -> Message:
     """A message about the prepared run, and the changes since the original one."""
     lines = [f"{name}: {_text(then)} then, {_text(now)} now" for name, (then, now) in report.differing.items()]
-    count = f"{len(lines)} thing{'s' * (len(lines) != 1)}"
+    count = "1 thing differs" if len(lines) == 1 else f"{len(lines)} things differ"
     if report.steps:
         commands = "To repeat the script, run:\n" + "\n".join(report.steps)
         begin = "Logged by a script: the details say how to repeat it."
@@ -64,7 +64,7 @@ def message_of(report: Report) -> Message:
         begin, details = "Prepared the same run: launch it to repeat it.", "\n".join(lines)
     if not lines:
         return Message("info", f"{begin} Code, packages, machine and data are as they were.", details)
-    return Message("warning", f"{begin} {count} cannot be the same now, such as {lines[0]}.", details)
+    return Message("warning", f"{begin} {count} now, such as {lines[0]}.", details)
 
 
 def _text(value: object) -> str:

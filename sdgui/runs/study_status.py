@@ -254,7 +254,7 @@ def _results(out: StudyDir, before: StudySnapshot | None) -> tuple[dict[str, Any
         return before.results, stamp, before.results_problem
     raw = out.read_results()
     if raw is None:
-        return None, stamp, f"{out.results} cannot be read; delete it, it is recreated when a run ends."
+        return None, stamp, f"{out.results} cannot be read; delete it, and it is recreated when a run ends."
     version = raw.get("version")
     if version != RESULTS_VERSION:
         return (

@@ -255,7 +255,7 @@ class Store(
             runs = [self._run_record(run) for run in rows]
             for run in runs:
                 _refuse_alive(run)
-            action = "deleted for good" if for_good else "deleted"
+            action = "deleted permanently" if for_good else "deleted"
             note_activity(session, action, row.name, experiment=experiment_id)
             if not for_good:
                 row.deleted = time.time()
@@ -274,7 +274,7 @@ class Store(
             row = run_row(session, run_id)
             run = self._run_record(row)
             _refuse_alive(run)
-            action = "deleted for good" if for_good else "deleted"
+            action = "deleted permanently" if for_good else "deleted"
             note_activity(session, action, row.key, experiment=row.experiment_id, run=run_id)
             if not for_good:
                 row.deleted = time.time()

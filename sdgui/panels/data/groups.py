@@ -144,7 +144,7 @@ class GroupsPage(QWidget):
             self._stack.setCurrentIndex(1)
             self.list.setCurrentRow(0)
         else:
-            self.empty.set_content("No duplicates", "No image is there twice, or in another split.", "")
+            self.empty.set_content("No duplicates", "There are no duplicates, and no images in another split.", "")
             self._stack.setCurrentWidget(self.empty)
 
     def _caption(self, row: int) -> str:

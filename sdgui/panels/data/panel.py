@@ -376,7 +376,7 @@ class DataPanel(Panel):
         self.view.bar.show_message(info(text, remedy=Remedy("Train on it", lambda: self.use(path))))
 
     def _held_out(self, train: str, held_out: str) -> None:
-        text = f"Written: {train} to train on, {held_out} to validate on."
+        text = f"Saved {train} for training and {held_out} for validation."
         self.view.bar.show_message(info(text, remedy=Remedy("Train on it", lambda: self.use(train, held_out))))
 
     def use(self, train: str = "", val: str | None = None) -> None:

@@ -32,7 +32,7 @@ class FixingView(QWidget):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.bar, self.strip = MessageBar(self), ProgressStrip(self)
-        self.sources, self.counts = _box("Data to be fixed", self), ElidedLabel("", self)
+        self.sources, self.counts = _box("Data to fix", self), ElidedLabel("", self)
         self.gallery = Gallery(services.store.home / "thumbnails", "", self)
         self.gallery.view.setAccessibleName("Fixes as images")
         self.empty = EmptyState("ph.shopping-bag", "The basket is empty", _EMPTY, parent=self)

@@ -197,11 +197,11 @@ def overlap_text(facts: SourceFacts | None, splits: Mapping[str, str], shared: M
         return ""
     shared_counts = {name: shared[source] for name, source in splits.items() if source in shared}
     sentences = [
-        f"{count(number)} images ({percent(number / facts['images'])}) are in {name} too"
+        f"{count(number)} images ({percent(number / facts['images'])}) are also in {name}"
         for name, number in shared_counts.items()
         if number
     ]
     clean = [name for name, number in shared_counts.items() if not number]
     if clean:
-        sentences.append(f"no image is in {' or '.join(clean)} too")
+        sentences.append(f"no image is also in {' or '.join(clean)}")
     return " · ".join(sentences)

@@ -186,7 +186,7 @@ def read_value(field: Field, operator: str, text: str, quoted: bool, now: float)
     title = _title(field)
     if not quoted and text.lower() == "none":
         if operator not in ("=", "!="):
-            raise ValueError("“none” goes with = and != alone.")
+            raise ValueError("“none” works only with = and !=.")
         return None
     if field.source is Source.SETTING:
         return _of_setting(field, operator, text, quoted)

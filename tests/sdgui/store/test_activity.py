@@ -53,7 +53,7 @@ def test_activity_of_an_experiment(store: Store) -> None:
         ("wrote the note of", "two", made, None, "first"),
         ("deleted", "two", made, None, ""),
         ("restored", "two", made, None, ""),
-        ("deleted for good", "two", made, None, ""),
+        ("deleted permanently", "two", made, None, ""),
     ]
     assert told(store.activity(copy)) == [("made", "two copy", copy, None, "")]
     assert {one.who for one in store.activity()} == {store.who}
@@ -83,7 +83,7 @@ def test_activity_of_a_run(store: Store, tmp_path: Path) -> None:
     wanted = [
         ("launched", ""), ("queued", ""), ("took out of the queue", ""), ("tagged", ""), ("wrote the note of", ""),
         ("tagged", ""), ("wrote the note of", "mine"), ("paused", ""), ("deleted", ""), ("restored", ""),
-        ("deleted for good", ""),
+        ("deleted permanently", ""),
     ]  # fmt: skip
     assert told(store.activity(run_id=run.id)) == [(what, *about, detail) for what, detail in wanted]
     assert told(store.activity(run_id=other.id)) == [("queued", other.key, made, other.id, "")]

@@ -217,7 +217,7 @@ def test_the_author_of_each_action_is_kept(open_store: OpenStore, tmp_path: Path
     assert [(one.who, one.what) for one in news] == [("ann@desk", "edited"), ("ann@desk", "queued")]
     assert news[0].detail == first, "what was replaced is kept, of one sitting the first"
     kept = ann.activity(experiment.id)
-    assert [one.what for one in kept] == ["deleted for good", "wrote the note of", "queued", "edited", "made"]
+    assert [one.what for one in kept] == ["deleted permanently", "wrote the note of", "queued", "edited", "made"]
     assert ann.activity(run_id=run.id)[0].who == "bob@lab"
 
 

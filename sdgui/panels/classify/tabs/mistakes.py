@@ -26,7 +26,11 @@ from sdgui.widgets.style.theme import SPACE
 
 PAGE = 120
 _BASKET: tuple[tuple[str, str, Kind], ...] = (
-    ("Add to the &basket: wrong label, take the predicted one", "The label becomes the predicted class", "relabelled"),
+    (
+        "Add to the &basket: replace the label by the predicted one",
+        "The label becomes the predicted class",
+        "relabelled",
+    ),
     ("Add to the b&asket: leave out", "Exclude these images from the data", "excluded"),
 )
 

@@ -87,7 +87,7 @@ class SamplesBoard(QWidget):
         self._columns: list[_Column] = []
         self.network = NoWheelComboBox(self)
         self.network.setAccessibleName("Network")
-        self.network.setToolTip("Whose images are shown")
+        self.network.setToolTip("Network whose images are shown")
         for network in NETWORKS:
             self.network.addItem(network.capitalize(), network)
         self.slider = QSlider(Qt.Orientation.Horizontal, self)

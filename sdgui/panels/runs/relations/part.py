@@ -191,7 +191,7 @@ class ParallelPart(_Relation):
         self.overlay = IconButton(
             "ph.chart-line", "Overlay the curves of the brushed runs", text="Overlay", parent=self
         )
-        self.clear = IconButton("ph.x", "Take all brushes away", text="Clear", parent=self)
+        self.clear = IconButton("ph.x", "Clear all brushes", text="Clear", parent=self)
         row = QHBoxLayout()
         row.addWidget(self.number, 1)
         for button in (self.filter, self.overlay, self.clear):

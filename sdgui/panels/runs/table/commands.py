@@ -217,7 +217,7 @@ _ACTIONS: tuple[Action[TableCommands], ...] = (
         "rows_tags",
         _GROUP,
         "Tags and notes of many …",
-        "Add and remove tags, and write notes, of all selected rows",
+        "Edit tags and notes of all selected rows",
         TableCommands.edit_many,
         "Ctrl+Alt+T",
         enabled=_has_runs,

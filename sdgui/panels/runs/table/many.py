@@ -77,7 +77,7 @@ class ManySheet(QFrame):
         self.note.setAccessibleName("Note")
         self.note.setToolTip("Left empty, notes stay as they are")
         self.note.setTabChangesFocus(True)
-        self.append = QCheckBox("Add to the notes that they have", self)
+        self.append = QCheckBox("Append to existing notes", self)
         self.append.setChecked(True)
         self.append.setToolTip("Otherwise their notes are replaced")
         self.apply = QPushButton("Apply", self)

@@ -34,7 +34,7 @@ class WhyView(QFrame):
         self.title = PlainLabel("", self, wordWrap=True, role="small")
         self._words = QWidget(self)
         self._flow = FlowLayout(self._words)
-        off = IconButton("ph.x", "Close: why this match (W)", parent=self)
+        off = IconButton("ph.x", "Close “Why this match?” (W)", parent=self)
         off.clicked.connect(self.closed)
         head = QHBoxLayout()
         head.addWidget(self.title, 1)
