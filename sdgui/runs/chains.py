@@ -2,8 +2,8 @@
 
 Flow: an experiment's config -> ``chain_of`` -> chain folder under the runs, its first stage a run like any other ->
 the launcher starts ``python -m core train chain.json FOLDER`` -> ``ChainWatch`` lists each further stage under the same
-experiment as soon as its folder is there. Stopping, pausing and resuming a stage is stopping, pausing and resuming the
-chain: the trainer passes over what is done.
+experiment as soon as its folder exists. Stopping, pausing or resuming a stage stops, pauses or resumes the
+chain: the trainer skips finished stages.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def teacher_from_chain(config: RunConfig) -> bool:
 def chain_of(config: RunConfig, size: Size) -> Chain:
     """The chain of the staged preset that ``config`` started from, with the changes of ``config``.
 
-    A stage keeps what it sets itself, and what it takes from the stage before; seeds count up from ``config``'s where
-    the stages' differ. ConfigError when a stage then contradicts itself, naming the stage.
+    A stage keeps the settings that it changes or takes from the previous stage. If seeds differ between stages, they
+    count up from that of ``config``. Raises ConfigError, naming the stage, when a stage then contradicts itself.
     """
     chain = preset_chain(config.preset, size)
     base = preset_config(config.preset, size).model_dump(mode="json")
@@ -69,7 +69,7 @@ def _changed(stage: ChainStage, base: Raw, ours: Raw, name: str) -> ChainStage:
 
 
 def _merged(stage: Raw, base: Raw, ours: Raw) -> Raw:
-    """``stage`` with what ``ours`` changes of ``base``, except where the stage departs from ``base`` itself."""
+    """``stage`` with the changes from ``base`` to ``ours``, except in settings that the stage itself changes."""
     merged: Raw = {}
     for key, value in stage.items():
         if isinstance(value, dict):
@@ -80,29 +80,29 @@ def _merged(stage: Raw, base: Raw, ours: Raw) -> Raw:
 
 
 class ChainWatch(QObject):
-    """Looks for new stages of the chains that the store has a run of, every second while one is running.
+    """Adds new stages of the store's chains, polling every second while a chain is running.
 
     Works in a background thread: listing a stage reads all of its events, which may be many megabytes.
     """
 
-    found = Signal(int)  # run id: a further stage began and is listed now
+    found = Signal(int)  # run id: a further stage was added to the store
     trouble = Signal(str)  # why chains cannot be followed for now
 
     def __init__(self, store: Store, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store = store
-        self._begun: set[Path] = set()  # stages whose listing was begun and not finished
+        self._begun: set[Path] = set()  # folders of stages whose import has begun
         self._polling = False
         self.poller = Poller("chains", "Chains of runs", self._work, self.trouble.emit)
 
     def start(self) -> None:
-        """Start looking; may be called from any thread."""
+        """Start polling; may be called from any thread."""
         self._polling = True
         self.poller.begin()
 
     @property
     def busy(self) -> bool:
-        """Whether it is polling: a chain is running, as far as is known."""
+        """Whether it is polling, since a chain may be running."""
         return self._polling
 
     def stop(self) -> None:
@@ -110,15 +110,15 @@ class ChainWatch(QObject):
         self.poller.stop()
 
     def _work(self) -> float | None:
-        self._polling = False  # before polling, so that a ``start`` meanwhile counts
+        self._polling = False  # before polling, so that a ``start`` during the poll counts
         self._polling = self._poll() or self._polling
         return _POLL_SECONDS if self._polling else None
 
     def _poll(self) -> bool:
-        """List new stages; whether there may be more, since a chain is running."""
+        """Add new stages; returns whether more may follow, since a chain is running."""
         try:
             runs = self._store.stage_runs()
-        except StoreError:  # out of reach for now; the next poll tries again
+        except StoreError:  # the next poll tries again
             return True
         chains: dict[Path, Run] = {}
         for run in runs:
@@ -130,13 +130,13 @@ class ChainWatch(QObject):
         return open_
 
     def _poll_chain(self, folder: Path, first: Run, listed_folders: set[Path]) -> bool:
-        """List the new stages of one chain, as the ``first`` is listed; whether more may come: its program lives."""
+        """Add the new stages of one chain beside its ``first`` run; returns whether more may follow."""
         try:
             chain, chain_dir = read_chain(folder / "chain.json"), ChainDir(folder)
-        except ConfigError:  # damaged or being removed; its stages that are listed stay
+        except ConfigError:  # damaged or being removed; its listed stages stay
             return False
         stages = [chain_dir.stage(chain, index) for index in range(len(chain.stages))]
-        # First: a program that ends after this may have started a stage meanwhile.
+        # Read before the stages, which a program may still create before it ends.
         statuses = [stage_run.read_status() for stage_run in stages if stage_run.path in listed_folders]
         alive = any(status is not None and process_alive(status) for status in statuses)
         missing = [stage for stage in stages if stage.path not in listed_folders or stage.path in self._begun]

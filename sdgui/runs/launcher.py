@@ -45,7 +45,7 @@ _QUEUE_TICKS = 5  # the queue is checked every second: another window's run may 
 
 
 class RemoteLauncher(Protocol):
-    """Other machines, as the launcher needs them."""
+    """Starts runs on other machines."""
 
     def start(self, run: Run, config: str) -> None: ...
 
@@ -55,7 +55,7 @@ class LaunchError(UserError):
 
 
 class Launcher(QObject):
-    """Lives in the window's thread; nothing it does waits for a trainer.
+    """Lives in the window's thread; never waits for a trainer.
 
     ``launch``, ``resume``, ``enqueue``, ``enqueue_run`` and ``unqueue`` write to the store and the disk: they may be
     called from any thread, and the window submits them to its ``StoreWriter``.
@@ -134,7 +134,7 @@ class Launcher(QObject):
         return run
 
     def pause(self, run_id: int) -> None:
-        """Ask it to save its state and exit. Raises LaunchError when the folder cannot be written."""
+        """Request it to save its state and exit. Raises LaunchError when the folder cannot be written."""
         folder = self._own_run(run_id).dir
         try:
             folder.ask("pause")
@@ -144,7 +144,7 @@ class Launcher(QObject):
         self.stopping.emit(run_id, Stopping(run_id, StopStage.PAUSING, None))
 
     def stop(self, run_id: int) -> Stopping:
-        """Ask it to stop; later terminate, then kill it. Called again, the next stage starts immediately.
+        """Request it to stop; later terminate, then kill it. A repeated call starts the next stage immediately.
 
         Raises LaunchError when the folder cannot be written.
         """
@@ -180,7 +180,7 @@ class Launcher(QObject):
         return run
 
     def enqueue_run(self, run_id: int) -> Run:
-        """Put a paused or interrupted run in the queue, to be resumed in its turn."""
+        """Put a paused or interrupted run in the queue, to be resumed later."""
         run = self._store.enqueue(run_id)
         self.check_queue()
         return run
@@ -214,7 +214,7 @@ class Launcher(QObject):
         self._starter.wait()
 
     def _refuse_without_trainer(self, host: str) -> None:
-        """Raises LaunchError for a run of this computer where only the window is installed."""
+        """Raises LaunchError for a local run if only the window is installed."""
         if host or self._command != core_command():
             return
         try:
@@ -223,7 +223,7 @@ class Launcher(QObject):
             raise LaunchError(f"{error} Or choose another machine beside Launch.") from error
 
     def _own_run(self, run_id: int) -> Run:
-        """A run of this home. Raises LaunchError for a colleague's, whose path may mean another folder here."""
+        """A run of this home. Raises LaunchError for a colleague's run, whose path may name another folder here."""
         run = self._store.run(run_id)
         if run.refusal:
             raise LaunchError(run.refusal)
@@ -243,7 +243,7 @@ class Launcher(QObject):
         return self._store.give_devices(run.id, slots or Slots())
 
     def _add_chain(self, experiment_id: int, chain: Chain, place: Place) -> Run:
-        """A run for the first stage; the others are listed when they begin."""
+        """A run for the first stage; the others are added when they begin."""
         if not place.host:
             chain = chain.with_absolute_paths()
         name = f"{slug(chain.stages[0].config.name)}-{time.strftime('%Y%m%d')}-{secrets.token_hex(4)}"
@@ -260,7 +260,7 @@ class Launcher(QObject):
             raise LaunchError(str(error)) from error
 
     def _prepare(self, run: Run) -> None:
-        """Make the folder with the frozen config."""
+        """Create the folder with the frozen config."""
         config = self._store.experiment(run.experiment_id).config
         if config is None or config.digest() != run.digest:
             raise LaunchError("The experiment was changed while it was being launched; launch it again.")
@@ -297,12 +297,12 @@ class Launcher(QObject):
         except OSError as error:
             raise _unwritable(folder, error) from error
         if chain:
-            self.chains.start()  # now that its status names a process that is alive
+            self.chains.start()  # after its status names a live process
         threading.Thread(target=self._reap, args=(run.id, process), name="reaper", daemon=True).start()
         self.launched.emit(run.id)
 
     def _start_remotely(self, run: Run) -> None:
-        """Hand the run over in a background thread: a machine may answer late or be out of reach."""
+        """Submit the run in a background thread, since the machine may be slow or unreachable."""
         if self._remote is None:
             raise LaunchError(f"This window knows no machine {run.machine}; choose this computer.")
         self.launched.emit(run.id)
@@ -317,7 +317,7 @@ class Launcher(QObject):
             self.launch_failed.emit(run.id, str(error))
 
     def _reap(self, run_id: int, process: subprocess.Popen[bytes]) -> None:
-        """Wait for the child in a daemon thread: no zombie stays, and the window need not wait."""
+        """Wait for the child in a daemon thread, so that it leaves no zombie and the window does not block."""
         self._ended.put((run_id, process.wait()))
 
     def _discard(self, run: Run) -> None:
@@ -366,7 +366,7 @@ class Launcher(QObject):
 
     def _start_taken(self, run: Run) -> None:
         try:
-            if not _alive(run):  # else it was resumed by another program while it waited
+            if not _alive(run):  # another program may have resumed it while it waited
                 self._start(run)
         except UserError as error:
             self.launch_failed.emit(run.id, str(error))

@@ -1,6 +1,6 @@
-"""The origin of a config: its preset and size, and whether it is trained in stages.
+"""The preset and size that a config started from, and whether it is trained in stages.
 
-Flow: Define shows ``origin``'s differences and keeps the wish for stages; a launch asks ``staged_chain`` for the chain.
+Flow: Define shows the differences from ``origin`` and saves the choice of stages; a launch calls ``staged_chain``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def flat(config: RunConfig) -> dict[str, Any]:
 def origin(config: RunConfig) -> tuple[RunConfig, str] | None:
     """The preset's config that ``config`` started from, and its size: the size with the fewest differences.
 
-    Name, data and seed are the experiment's own and are taken over, so that they do not count as differences.
+    Name, data and seed are copied from ``config``, so that they do not count as differences.
     None for an unknown preset.
     """
     if config.preset not in PRESETS:
@@ -52,7 +52,7 @@ def origin(config: RunConfig) -> tuple[RunConfig, str] | None:
 
 
 def on_preset(config: RunConfig, preset: str, size: Size) -> RunConfig:
-    """The preset's settings under the name, data and seed of ``config``."""
+    """The preset's settings with the name, data and seed of ``config``."""
     own_values = {name: getattr(config, name) for name in _OWN - {"preset"}}
     preset_settings = preset_config(preset, size).model_copy(update=own_values)
     return (

@@ -17,8 +17,8 @@ from core.spec.run.status import process_alive
 from sdgui.runs.program import end_process
 from sdgui.store.summary import START_SECONDS
 
-_SAVING_SECONDS = 300.0  # a trainer that is saving when its time is up gets so much longer at most
-_SILENT_SECONDS = 10.0  # without a heartbeat for so long it is not saving, it hangs
+_SAVING_SECONDS = 300.0  # in which a trainer may finish saving after its deadline
+_SILENT_SECONDS = 10.0  # without a heartbeat, after which a saving trainer is considered hung
 
 
 class StopStage(StrEnum):
@@ -35,13 +35,13 @@ class StopStage(StrEnum):
 class Stopping:
     """A run being stopped; unless it ends before ``deadline`` (seconds since the epoch), the next stage follows.
 
-    A trainer on another ``host``, or of another user, can be asked only: no signal reaches it from here.
+    A trainer on another ``host``, or of another user, only gets the request: it cannot be signalled.
     """
 
     run_id: int
     stage: StopStage
     deadline: float | None
-    host: str = ""  # where it trains, if it can only be asked; "" otherwise
+    host: str = ""  # where it trains, if it cannot be signalled; else ""
 
 
 class StopPlan:
@@ -55,9 +55,9 @@ class StopPlan:
         self.now = Stopping(run_id, StopStage.ASKED, self._begun + asked_seconds)
 
     def advance(self, hurry: bool = False) -> bool:
-        """Go to the next stage if the run ended or its time is up (or in a ``hurry``); whether the stage changed.
+        """Go to the next stage if the run ended or its deadline passed (or ``hurry``); whether the stage changed.
 
-        OSError when it is asked again, in a hurry, and its folder cannot be written.
+        Raises OSError when a repeated request cannot be written to its folder.
         """
         now = time.time()
         status = self._folder.read_status()

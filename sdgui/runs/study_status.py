@@ -33,7 +33,7 @@ State = Literal[
 
 @dataclass(frozen=True)
 class StudyRunSnapshot:
-    """One run of the queue; ``step`` of ``total`` where it is known."""
+    """One run of the queue; ``step`` of ``total``, 0 if unknown."""
 
     arm: str
     seed: int
@@ -61,9 +61,9 @@ class StudySnapshot:
     results: dict[str, Any] | None = field(default=None, compare=False)
     results_stamp: float = 0.0
     results_problem: str = ""
-    on: tuple[str, ...] = ()  # the machines that were chosen; none for this computer
+    on: tuple[str, ...] = ()  # the chosen machines; empty for this computer
     trouble: str = ""  # machines that cannot be reached or used, a line each
-    stderr: str = ""  # its last lines, of a program that failed
+    stderr: str = ""  # its last lines, if the program failed
     is_sweep: bool = False
     sweep: SweepReport | None = field(default=None, compare=False)  # None before the first trial
     sweep_stamp: float = 0.0
@@ -82,10 +82,10 @@ class StudySnapshot:
 
 
 def read_study_folder(folder: Path, before: StudySnapshot | None = None) -> StudySnapshot:
-    """Read the folder; results that did not change since ``before`` are taken from it."""
+    """Read the folder; reuses unchanged results of ``before``."""
     out = SweepDir(folder)
     if not folder.is_dir():
-        return StudySnapshot(folder, "gone", problem=f"The folder {folder} is no longer there. Locate it.")
+        return StudySnapshot(folder, "gone", problem=f"The folder {folder} no longer exists. Locate it.")
     try:
         study = read_study(out.study)
     except ConfigError as error:
@@ -215,7 +215,7 @@ def _took(folder: RunDir, measures: Path) -> float | None:
 def time_left(runs: Sequence[StudyRunSnapshot], state: str, now: float | None = None) -> float | None:
     """Seconds until the last run is done, estimated from finished runs; None before the first.
 
-    As many train at once as do so now: each that waits is given to the first that gets free.
+    Assumes the current number of parallel runs; each waiting run takes the first free place.
     """
     if state != "running":
         return None
@@ -266,7 +266,7 @@ def _results(out: StudyDir, before: StudySnapshot | None) -> tuple[dict[str, Any
             ),
         )
     if not {"arms", "compare", "metrics", "seeds"} <= raw.keys():
-        return None, stamp, f"{out.results} holds no results of a study; delete it and press Start to recreate it."
+        return None, stamp, f"{out.results} has no results of a study; delete it and press Start to recreate it."
     if wrong := results_problem(raw):
         return None, stamp, f"{out.results}: {wrong} Delete it and press Start to recreate it."
     return raw, stamp, ""

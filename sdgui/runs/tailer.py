@@ -1,7 +1,7 @@
 """Tailer: follows the runs' folders in a thread and notifies the window, at most ten times per second and run.
 
 Flow: ``Follower`` (thread) reads, records and fills an ``Outbox``; one queued signal takes the news over to the
-window's thread, where it is handed out as signals. A window that is busy gets one gathered signal, not a flood.
+window's thread, where it is handed out as signals. A busy window gets one combined signal.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from sdgui.runs.history import RunHistory
 from sdgui.runs.live import RunProgress
 from sdgui.store.store import Store
 
-_TURN_SECONDS = 0.01  # of handing out news before the window has its turn
+_TURN_SECONDS = 0.01  # of emitting signals before other events get their turn
 
 
 class Tailer(QObject):
     """Follows every run of the store from the start; keeps curves of shown runs."""
 
-    curves_changed = Signal(int, object)  # run id, frozenset[str] of what changed in its history (RunHistory.apply)
-    curves_loaded = Signal(int)  # run id: everything written before is in its history now
+    curves_changed = Signal(int, object)  # run id, frozenset[str]: changed parts of its history (RunHistory.apply)
+    curves_loaded = Signal(int)  # run id: its history has all earlier events
     progress_changed = Signal(int, object)  # run id, RunProgress
     state_changed = Signal(int, object)  # run id, RunState; the store has it already
     run_added = Signal(int)  # run id: launched here or by another window, or imported
-    run_removed = Signal(int)  # run id: in the bin now, or removed for good, here or by another window
+    run_removed = Signal(int)  # run id: moved to the bin or deleted, here or by another window
     trouble = Signal(int, str)  # run id (0: the store), why it cannot be read; "" once it can be read again
     _notified = Signal()
 
@@ -38,7 +38,7 @@ class Tailer(QObject):
         super().__init__(parent)
         self._outbox = Outbox()
         self._closed = False
-        self._pending: deque[Callable[[], object]] = deque()  # news not announced to the window yet
+        self._pending: deque[Callable[[], object]] = deque()  # signals not emitted yet
         self._follower = Follower(store, self._outbox, self._notified.emit, poll_seconds)
         self._notified.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
@@ -56,7 +56,7 @@ class Tailer(QObject):
         self._follower.poll_now(run_id)
 
     def show(self, run_id: int) -> RunHistory:
-        """Hold the run's curves: a history that fills from the file's start; ``curves_loaded`` when it is whole."""
+        """Hold the run's curves: a history, filled from the file's start; ``curves_loaded`` when it is complete."""
         shown_run = self._follower.shown.get(run_id)
         if shown_run is None:
             shown_run = self._follower.shown[run_id] = ShownRun()
@@ -86,7 +86,7 @@ class Tailer(QObject):
         self._hand_out()
 
     def _hand_out(self) -> None:
-        """Emit signals for a short time, and continue in the next turn: hundreds of runs may have news at once."""
+        """Emit signals for a short time, and continue in the next turn of the event loop."""
         start_time = time.perf_counter()
         while self._pending and not self._closed:
             self._pending.popleft()()
@@ -105,6 +105,6 @@ class Tailer(QObject):
         yield from (partial(self.trouble.emit, *trouble) for trouble in news.troubles)
 
     def _shown(self, signal: SignalInstance, run_id: int, *names: set[str]) -> None:
-        """Emit for a run whose curves are still kept."""
+        """Emit ``signal`` if the run is still shown."""
         if run_id in self._follower.shown:
             signal.emit(run_id, *map(frozenset, names))

@@ -33,8 +33,8 @@ from sdgui.store.records import HERE, Place, Run
 
 _FRESH_SECONDS = 2.0  # maximum age of a machine's facts when a device is assigned
 _REPEAT_SECONDS = 30.0
-_AGAIN_SECONDS = 10.0  # between two questions to a machine out of reach
-_WAIT_SECONDS = 3.0  # that the queue's thread waits for a machine's answer
+_AGAIN_SECONDS = 10.0  # between two attempts to reach a machine
+_WAIT_SECONDS = 3.0  # for which the queue's thread waits for an answer
 
 Command = Callable[[Machine], Sequence[str] | None]
 
@@ -53,7 +53,7 @@ class Hosts(QObject):
     place_changed = Signal(object)  # Place: where the next launch trains
 
     def __init__(self, home: Path, command: Command = lambda machine: None, parent: QObject | None = None) -> None:
-        """``command`` may give another command than ssh and the program there."""
+        """``command`` may replace the ssh command of a machine."""
         super().__init__(parent)
         self.machines = Machines(home, self.state_changed.emit, command)
         self.runs = RemoteRuns(
@@ -79,7 +79,7 @@ class Hosts(QObject):
         self.listed.emit()
 
     def remove(self, name: str) -> None:
-        """Take a machine off the list; its runs stay. Raises UserError."""
+        """Remove a machine from the list; its runs stay. Raises UserError."""
         self.machines.list.remove(name)
         self._facts.pop(name, None)
         if self.place.host == name:
@@ -87,7 +87,7 @@ class Hosts(QObject):
         self.listed.emit()
 
     def set_place(self, place: Place) -> None:
-        """Where the next launch trains."""
+        """Set where the next launch trains."""
         self.place = place
         self.place_changed.emit(place)
 
@@ -111,7 +111,7 @@ class Hosts(QObject):
         )
 
     def script(self, name: str) -> None:
-        """Ask for the sbatch script of a machine as its settings make it; ``scripted`` or ``refused`` follows."""
+        """Request the sbatch script that a machine's settings give; ``scripted`` or ``refused`` follows."""
 
         def ask() -> Any:
             default_script_machine = self.machines.list.find(name).model_copy(update={"script": ""})
@@ -122,7 +122,7 @@ class Hosts(QObject):
     def check_data(
         self, name: str, config: str, done: Callable[[list[Finding]], object], failed: Callable[[UserError], object]
     ) -> None:
-        """Whether a machine has the paths that a config names; one of both is called, in another thread."""
+        """Check whether a machine has the paths in a config; calls ``done`` or ``failed`` in another thread."""
         try:
             when_done(self.machines.host(name).check_data(config), done, failed)
         except UserError as error:
@@ -152,12 +152,12 @@ class Hosts(QObject):
             return ()
         try:
             facts = self._fresh(LOCAL)
-        except UserError:  # an answer: they cannot be used
+        except UserError:  # the GPUs cannot be used
             return ()
         return None if facts is None else facts.gpus
 
     def slots(self, name: str) -> Slots | None:
-        """What another machine has for runs; None while it does not answer. Waits for it some seconds at most."""
+        """The capacity of another machine; None while it does not answer, for which this waits a few seconds."""
         try:
             machine = self.machines.list.find(name)
         except UserError:
@@ -174,9 +174,9 @@ class Hosts(QObject):
         return slots_of(facts.gpus, machine.at_once, max(1, gpus_per_run))
 
     def _fresh(self, name: str) -> Facts | None:
-        """What a machine has now; None while it has not answered: the next call waits for the same answer.
+        """The current facts about a machine; None while it has not answered: the next call waits for the same answer.
 
-        Raises UserError when it answers that it cannot say.
+        Raises UserError when it answers with an error.
         """
         cached = self._facts.get(name)
         if cached is not None and time.monotonic() - cached[0] < _FRESH_SECONDS:
@@ -199,7 +199,7 @@ class Hosts(QObject):
 
     # Runs
     def start(self, run: Run, config: str) -> None:
-        """Start or resume a run on its machine; returns when that has it, or the line is down. Raises UserError."""
+        """Start or resume a run on its machine; returns when that has it, or the line is lost. Raises UserError."""
         devices = [device for device in run.devices.split(",") if device]
         record = read_record(run.dir)
         if record is not None and record.folder:

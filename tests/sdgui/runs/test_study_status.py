@@ -104,7 +104,7 @@ def test_results_are_read_once_and_again_when_they_change(out: StudyDir) -> None
     [
         ("{", "cannot be read; delete it"),
         (json.dumps(EMPTY | {"version": 2}), "has version 2, and this sdgui reads version 1"),
-        (json.dumps({"version": 1, "arms": {}}), "holds no results of a study"),
+        (json.dumps({"version": 1, "arms": {}}), "has no results of a study"),
         (json.dumps(EMPTY | {"metrics": 7}), "Delete it and press Start to recreate it."),
     ],
 )
@@ -119,7 +119,7 @@ def test_unusable_results_give_the_reason(out: StudyDir, text: str, sentence: st
 def test_a_missing_or_wrong_folder_is_a_problem(out: StudyDir, tmp_path: Path) -> None:
     gone = read_study_folder(tmp_path / "nowhere")
     assert (gone.state, gone.study) == ("gone", None)
-    assert "is no longer there" in gone.problem
+    assert "no longer exists" in gone.problem
     out.study.write_text('{"steps": 0}', encoding="utf-8")
     wrong = read_study_folder(out.path)
     assert (wrong.state, wrong.study, wrong.runs) == ("not started", None, ())
