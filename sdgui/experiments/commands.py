@@ -51,19 +51,19 @@ class ExperimentCommands(QObject):
         self._rebuilding = False
 
     def new(self, preset: str, size: Size) -> None:
-        """An experiment from a preset."""
+        """Add an experiment from a preset."""
         self._add(lambda: preset_config(preset, size), None)
 
     def new_from_file(self, path: Path) -> None:
-        """An experiment from a config in a file."""
+        """Add an experiment from a config file."""
         self._add(lambda: read_config(path), None)
 
     def new_from_data(self, source: Path) -> None:
-        """An experiment that trains on a folder or a table of the user's own."""
+        """Add an experiment that trains on the user's folder or table."""
         self._add(lambda: own_data_config(source), None)
 
     def add(self, config: RunConfig, name: str | None = None) -> None:
-        """An experiment from a config."""
+        """Add an experiment from a config."""
         self._add(lambda: config, name)
 
     def _add(self, make: Callable[[], RunConfig], name: str | None) -> None:
@@ -81,7 +81,7 @@ class ExperimentCommands(QObject):
         self.added.emit(experiment.id)
 
     def _write(self, write: Callable[[], Any], done: Callable[[Any], object]) -> None:
-        """Submit ``write``; where the database could not be reached, the message's button submits it again."""
+        """Submit ``write``; if the database is unreachable, the message has a button that tries again."""
         self._services.writer.submit(write, done, lambda error: self._refused(error, write, done))
 
     def _refused(self, error: UserError, write: Callable[[], Any], done: Callable[[Any], object]) -> None:
@@ -91,9 +91,9 @@ class ExperimentCommands(QObject):
         self.message_requested.emit(Message(level, str(error), remedy=try_again))
 
     def import_run(self, folder: Path) -> None:
-        """A run folder from elsewhere becomes a run here; its events may take seconds to read.
+        """Import a run folder; reading its events may take seconds.
 
-        Anything else is taken for the logs of another tool, in a folder or a file.
+        Any other folder or file is imported as logs of another tool.
         """
         self.message_requested.emit(Message("info", f"Reading the run in {folder} …"))
         if folder.exists() and not (folder / "config.json").exists():
@@ -108,7 +108,7 @@ class ExperimentCommands(QObject):
         self.message_requested.emit(Message("info", f"Imported run {run.key}."))
 
     def _import_logs(self, source: Path) -> None:
-        """A program writes run folders, which the tailer lists; if it is ended, importing again continues."""
+        """Start a program that writes run folders. If it is killed, importing again continues."""
         process = qt_process(self)
         process.finished.connect(lambda: self._logs_imported(process, source))
         command = [*core_command(), "runs", "import", str(source), "--home", str(self._services.store.home)]
@@ -127,7 +127,7 @@ class ExperimentCommands(QObject):
             self._failed(problems.rpartition("error: ")[2])
 
     def reproduce(self, run: Run) -> None:
-        """An experiment with the config of ``run``, and a message that names the differences."""
+        """Add an experiment with the config of ``run``, and show the differences."""
         self.message_requested.emit(Message("info", f"Comparing run {run.key} with this computer …"))
 
         def prepared(report: Report) -> None:
@@ -138,7 +138,7 @@ class ExperimentCommands(QObject):
         self._tasks.run(lambda: read_report(run.folder), prepared, self._failed)
 
     def start_from(self, run: Run, kind: str) -> None:
-        """An experiment that continues, forks or fine-tunes ``run``, to be changed and launched.
+        """Add an experiment that continues, forks or fine-tunes ``run``.
 
         From the step at which the run is looked at, if it has that checkpoint, else from its last one.
         """
@@ -201,7 +201,7 @@ class ExperimentCommands(QObject):
         self._write(write, done)
 
     def duplicate(self, experiment_id: int) -> None:
-        """A copy without runs, to be edited."""
+        """Add an editable copy without runs."""
         store = self._services.store
         self._write(lambda: store.duplicate_experiment(experiment_id), self._on_added)
 
@@ -352,7 +352,7 @@ class ExperimentCommands(QObject):
 
 
 class _TrainingError(UserError):
-    """An active run is not deleted."""
+    """An active run cannot be deleted."""
 
 
 @contextmanager

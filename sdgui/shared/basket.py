@@ -130,7 +130,7 @@ def basket_action(
     def run(context: C) -> None:
         finding = find(context)
         if finding is not None:
-            basket(context).put(finding)
+            basket(context).add(finding)
 
     return Action(name, group, "Add to the &basket", tip, run, SHORTCUT, enabled, icon="ph.shopping-bag", menus=menus)
 
