@@ -139,7 +139,7 @@ class Dialogs(QObject):
         self.open_export(RunDir(Path(run_and_checkpoint(choice.model)[0])), choice.title, choice)
 
     def open_export(self, run: RunDir, name: str, choice: ModelChoice | None = None) -> None:
-        """Offer to export a model of ``run``; the interpolated weights of ``choice`` where it is given."""
+        """Offer to export a model of ``run``, or the interpolated weights of ``choice`` if given."""
         if self._export is None:
             from sdgui.actions.export.dialog import ExportDialog
 
@@ -155,7 +155,7 @@ class Dialogs(QObject):
             remember(self._services.settings, ModelChoice(str(folder), "", folder.name))
 
     def close_export(self) -> None:
-        """The window closes: an export that is being written ends."""
+        """Cancel a running export, as the window closes."""
         if self._export is not None:
             self._export.program.close()
 

@@ -114,7 +114,7 @@ def _rendered(renderer: QSvgRenderer, size: int) -> QImage:
 
 
 def _update(share: Path) -> None:
-    """Desktops keep caches of these folders; those without the program look by themselves."""
+    """Update the desktop's caches of these folders, if it has a program for that."""
     for program, folder in _UPDATES:
         if shutil.which(program) is not None:
             with suppress(OSError, subprocess.TimeoutExpired):

@@ -26,21 +26,21 @@ def fill_page(page: QWidget, panels: QStackedWidget, *notices: QWidget) -> None:
 
 
 class _Above(QObject):
-    """Keeps the window's messages above the panel's, however many lines these have."""
+    """Keeps the window's messages above the panel's, which may have several lines."""
 
     def __init__(self, page: QWidget, panels: QStackedWidget, notices: Sequence[QWidget], column: QVBoxLayout) -> None:
         super().__init__(page)
         self._page, self._panels, self._notices, self._column = page, panels, notices, column
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Whatever a message does, showing, hiding and growing, asks for another layout of all that it is in."""
+        """Update the height when a message is shown, hidden or resized, which requests a new layout."""
         of_layout = event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize)
         if of_layout and any(not notice.isHidden() for notice in self._notices):
             set_lift(self._column, max(_LIFT, self._taken()))
         return False
 
     def _taken(self) -> int:
-        """How far the panel's messages and progress reach above the margin at the lower edge."""
+        """The height of the panel's messages and progress above the margin at the lower edge."""
         panel = self._panels.currentWidget()
         if panel is None:
             return 0

@@ -73,7 +73,7 @@ class Status(QStatusBar):
         self.runs.setText(" · ".join([*(texts or ["No active runs"]), *([f"{queued} queued"] if queued else [])]))
 
     def _studies(self) -> list[str]:
-        """``study noise: 3 of 12 runs, 20 min left`` for each that is running, also while none of its runs trains."""
+        """``study noise: 3 of 12 runs, 20 min left`` for each running study, even while none of its runs trains."""
         programs, texts = self._services.studies, []
         for study_id in programs.alive():
             look = programs.snapshot(study_id)
@@ -88,7 +88,7 @@ class Status(QStatusBar):
         self.basket.set_tip(f"{_BASKET}: {fixes} (Ctrl+Shift+B)")
 
     def _show_workers(self) -> None:
-        """``worker: teacher @2400 ready · student @9 busy``; the tooltip shows the end of stderr of a crashed one."""
+        """``worker: teacher @2400 ready · student @9 busy``; the tooltip: a crashed worker's stderr."""
         states = self._services.pool.states()
         texts = [state.text for state in states]
         self.worker.setText(f"worker: {' · '.join(texts)}" if texts else "worker: not started")

@@ -14,7 +14,7 @@ from sdgui.widgets.message_bar import MessageBar
 
 
 class Troubles(QObject):
-    """Shows each sentence once it comes."""
+    """Shows each sentence when it arrives."""
 
     def __init__(self, services: Services, colleagues: Colleagues, bar: MessageBar, parent: QObject) -> None:
         super().__init__(parent)

@@ -33,7 +33,7 @@ class Outage:
         self._sentence, self._noted = "", 0.0
 
     def refuse(self) -> None:
-        """Raise StoreUnavailableError in the main thread for a while after an outage, unless it is over."""
+        """For a while after an outage, raise StoreUnavailableError in the main thread."""
         lately = time.monotonic() - self._noted < _OUTAGE_SECONDS
         if self._sentence and lately and threading.current_thread() is threading.main_thread():
             raise ServerGoneError(self._sentence)

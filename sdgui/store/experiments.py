@@ -118,7 +118,7 @@ class ExperimentRecords(Sessions):
             return experiment_record(row)
 
     def note_experiment(self, experiment_id: int, note: str, before: str | None = None) -> Experiment:
-        """Replace its note; ChangedElsewhereError where it is no longer ``before``, with which the edit began."""
+        """Replace its note. ChangedElsewhereError if it is not ``before`` any more, the text when the edit began."""
         with self._write() as session:
             row = experiment_row(session, experiment_id)
             refuse_changed(f"The note of “{row.name}”", before, row.note, note)
@@ -208,7 +208,7 @@ def _settings(text: str) -> object:
 
 
 def _named(text: str, name: str) -> str:
-    """The config with this name in it; left alone when it is not JSON of an experiment at all."""
+    """The config with this name; unchanged if it is not the JSON of an experiment."""
     try:
         raw = json.loads(text)
     except ValueError:

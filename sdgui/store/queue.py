@@ -193,7 +193,7 @@ class _Free:
 
 
 def waiting() -> Select[RunRow]:
-    """Waiting runs, next first. Runs of an experiment in the bin keep their position, but do not start."""
+    """Queued runs, next first. Runs of an experiment in the bin keep their position, but do not start."""
     return (
         select(RunRow)
         .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)

@@ -184,12 +184,12 @@ def clean_line(text: str) -> str:
 
 
 def storable(text: str) -> str:
-    """``text`` as SQLite can hold it."""
+    """``text`` without characters that SQLite cannot store."""
     return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def clean_name(name: str) -> str:
-    """A name as it will be shown; StoreError when nothing is left of it or it is too long."""
+    """A name without control characters; StoreError if it is then empty or too long."""
     clean = clean_line(name)
     if not clean:
         raise StoreError("An experiment needs a name; enter at least one character.")

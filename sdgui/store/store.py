@@ -115,7 +115,7 @@ class Store(
 
     @property
     def registry(self) -> RegistryAddress | None:
-        """The address of the shared registry; None where the file at home holds everything."""
+        """The address of the shared registry; None if everything is in the home's file."""
         return self._database.where if isinstance(self._database.where, RegistryAddress) else None
 
     def compile_first_queries(self) -> None:
@@ -241,7 +241,7 @@ class Store(
             return frozenset(session.scalars(select(RunRow.folder).where(RunRow.offset > 0)))
 
     def owns(self, run: Run) -> bool:
-        """Whether its folder is one of ours; those of studies and of imported runs are not deleted."""
+        """Whether the store may delete its folder: not those of studies and of imported runs."""
         return run.is_local and run.folder.is_relative_to(self._folder_path("."))
 
     def delete_experiment(self, experiment_id: int, for_good: bool = False, folders: bool = False) -> None:

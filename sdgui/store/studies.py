@@ -122,7 +122,7 @@ class StudyRecords(Sessions):
         return self.study(study_id)
 
     def delete_study(self, study_id: int) -> None:
-        """Put it and its experiments in the bin; its folder stays."""
+        """Move it and its experiments to the bin; its folder stays."""
         self._set_deleted(study_id, time.time())
 
     def restore_study(self, study_id: int) -> None:

@@ -32,7 +32,7 @@ Large = BigInteger().with_variant(Integer, "sqlite")  # SQLite's own integers ar
 
 
 class JsonDocument(UserDefinedType[Any]):
-    """PostgreSQL's JSONB; it is written and read by SQL functions alone."""
+    """PostgreSQL's JSONB, written and read only by SQL functions."""
 
     cache_ok = True
 
@@ -149,7 +149,7 @@ class ConfigRow(Base):
 
 
 class SummaryRow(Base):
-    """Last and best of one metric of one run; NULL where the number is nan, which SQLite cannot hold."""
+    """Last and best value of one metric of one run; NULL for nan, which SQLite cannot store."""
 
     __tablename__ = "summaries"
     __table_args__ = ({"sqlite_with_rowid": False},)  # rows are stored in key order: one page read finds one

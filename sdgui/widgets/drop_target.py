@@ -65,7 +65,7 @@ class DropTarget(QWidget):
     _ended = Signal()
 
     def __init__(self, pasted: Path, prompt: str = "Drop images or folders here", parent: QWidget | None = None):
-        """``pasted``: the folder into which image data is saved; made when it is needed."""
+        """``pasted``: the folder for pasted image data, created on demand."""
         super().__init__(parent)
         self.setAcceptDrops(True)
         self._pasted = pasted
@@ -171,7 +171,7 @@ class DropTarget(QWidget):
             self.finished.emit()
 
     def close_threads(self) -> None:
-        """Stop looking through folders; call it before the application ends."""
+        """Stop scanning folders; call it before the application ends."""
         self._leave.set()
         self._pool.clear()
         self._pool.waitForDone()
@@ -270,7 +270,7 @@ def save_pasted(image: QImage, folder: Path) -> Path:
 
 # Widgets that take one file or folder
 class FileDrop(QObject):
-    """Takes a file or folder dropped anywhere on a widget; while it is dragged over it, the widget shows a hint."""
+    """Accepts a file or folder dropped anywhere on a widget, which shows a hint during the drag."""
 
     dropped = Signal(str)  # path of the first local file or folder
 

@@ -9,7 +9,7 @@ _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def duration(seconds: float) -> str:
-    """``9 s``, ``1 min 10 s``, ``2 h 5 min``, ``3 d 4 h``; ``-`` when it is not known."""
+    """``9 s``, ``1 min 10 s``, ``2 h 5 min``, ``3 d 4 h``; ``-`` if unknown."""
     if not math.isfinite(seconds) or seconds < 0:
         return "–"
     total = round(seconds)
@@ -42,7 +42,7 @@ def count_with_unit(number: int, noun: str) -> str:
 
 
 def free_name(name: str, used_names: Collection[str], separator: str = " ") -> str:
-    """``name``, numbered from 2 when it is taken."""
+    """``name``, with a number from 2 if it exists."""
     number, free = 2, name
     while free in used_names:
         free, number = f"{name}{separator}{number}", number + 1

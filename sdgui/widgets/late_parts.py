@@ -36,12 +36,12 @@ def make_in_turns(owner: QWidget, names: Sequence[str]) -> None:
 
 
 def home_of(tabs: QTabWidget) -> QWidget:
-    """What the pages of ``tabs`` live in. A page made there need not be styled again when it is added."""
+    """The parent of the pages of ``tabs``. A page created with it need not be styled again when it is added."""
     return tabs.findChild(QStackedWidget, options=Qt.FindChildOption.FindDirectChildrenOnly) or tabs
 
 
 def replace_page(tabs: QTabWidget, number: int, page: QWidget) -> None:
-    """Put ``page`` in place of its empty stand-in; text, tooltip and current tab stay."""
+    """Replace the placeholder of ``page``; text, tooltip and current tab stay."""
     empty, current, quiet = tabs.widget(number), tabs.currentIndex(), tabs.blockSignals(True)
     tabs.insertTab(number, page, tabs.tabText(number))
     tabs.setTabToolTip(number, tabs.tabToolTip(number + 1))

@@ -126,7 +126,7 @@ class ProgressStrip(QFrame):
         self._show()
 
     def finish(self, message: str = "") -> None:
-        """The work ended. The strip hides, or with a ``message`` stays with it until the next ``start``."""
+        """End the progress. The strip hides, or shows ``message`` until the next ``start``."""
         self._tick.stop()
         self._cancel.hide()
         self._bar.setVisible(not message)

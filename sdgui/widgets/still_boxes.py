@@ -28,7 +28,7 @@ class ElidingComboBox(QComboBox):
             painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
 
     def shown_text(self, option: QStyleOptionComboBox) -> str:
-        """The text of ``option`` as far as it fits into the box."""
+        """The text of ``option``, elided to fit the box."""
         room = self._field(option).width() + _CLOSE
         if not option.currentIcon.isNull():
             room -= option.iconSize.width() + _GAP

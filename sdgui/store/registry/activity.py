@@ -36,7 +36,7 @@ class Activity:
 def note_activity(
     session: Session, action: str, name: str, *, experiment: int | None = None, run: int | None = None, detail: str = ""
 ) -> None:
-    """Add a row in the caller's transaction; who it is, the session knows."""
+    """Add a row in the caller's transaction; the user comes from the session."""
     user = str(session.info.get("who", ""))
     row = ActivityRow(time=time.time(), who=user, what=action, name=name, detail=storable(detail))
     row.experiment_id, row.run_id = experiment, run

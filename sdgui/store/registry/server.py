@@ -58,7 +58,7 @@ def open_registry(address: RegistryAddress, scripts: Path, newest: str = SCHEMA_
 
 
 def upgrade_registry(address: RegistryAddress, scripts: Path, newest: str = SCHEMA_VERSION) -> tuple[str, str]:
-    """Bring an older registry up to ``newest``; returns both versions. All of it or, on an error, nothing."""
+    """Upgrade an older registry to ``newest`` in one transaction; returns both versions."""
     engine = make_engine(address)
     try:
         with engine.connect() as connection:
@@ -145,7 +145,7 @@ def _migrate(engine: Engine, scripts: Path) -> None:
 
 
 def registry_error(error: Exception, address: RegistryAddress) -> StoreError:
-    """An error of PostgreSQL or of the way to it, as a sentence with its remedy."""
+    """A sentence with a remedy for an error of PostgreSQL or of the connection."""
     cause = getattr(error, "orig", None) or error
     state = getattr(cause, "sqlstate", None) or ""
     reason = " ".join(str(cause).split())
@@ -177,7 +177,7 @@ def registry_error(error: Exception, address: RegistryAddress) -> StoreError:
 
 
 def _not_admitted(state: str, reason: str, address: RegistryAddress) -> StoreError | None:
-    """Why PostgreSQL lets this user not in, each case with its own remedy; None for any other error."""
+    """Why PostgreSQL rejects this user, with a remedy; None for any other error."""
     user, places = address.url.username or "without a name", "in ~/.pgpass, PGPASSWORD or the address"
     if "no password supplied" in reason:
         return StoreError(f"The registry {address}requires a password for the user {user}; give it {places}.")

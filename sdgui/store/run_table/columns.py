@@ -93,7 +93,7 @@ class Columns:
         return cast(ConfigRow.config, Text) if self._postgres else func.json(ConfigRow.config)
 
     def number(self, field: Field) -> Sql:
-        """The field as a number; NULL where it is none."""
+        """The field as a number; NULL if it is not a number."""
         if field.source is not Source.SETTING:
             return literal(None) if field.kind in (Kind.TEXT, Kind.TAGS) else self.sort_key(field)
         if self._postgres:

@@ -126,7 +126,7 @@ def settings() -> tuple[str, ...]:
 
 
 class UnknownFieldError(ValueError):
-    """A name that is no fact, setting or metric; the message suggests close matches."""
+    """A name that is not a fact, setting or metric; the message suggests close matches."""
 
 
 class Catalogue:

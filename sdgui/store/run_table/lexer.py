@@ -1,4 +1,4 @@
-"""A filter as tokens with positions. Text that is no token raises an error with its position."""
+"""A filter as tokens with positions. Text that is not a token raises an error with its position."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Token:
 
 
 def tokens(text: str) -> list[Token]:
-    """The tokens of a filter; ExpressionError at a quote that is not closed, and at half a character."""
+    """The tokens of a filter; ExpressionError at an unclosed quote or a lone surrogate."""
     if (half := _SURROGATE.search(text)) is not None:  # pasted from elsewhere: no database takes it
         raise ExpressionError("This is not a character; delete it.", half.start(), half.end())
     result: list[Token] = []

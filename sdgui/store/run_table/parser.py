@@ -182,7 +182,7 @@ _CONSTANTS: dict[str, Value] = {"true": True, "false": False, "none": None}
 
 
 def read_value(field: Field, operator: str, text: str, quoted: bool, now: float) -> Value:
-    """The value of ``text`` for this field; ValueError, in words, where the field cannot be compared with it so."""
+    """The value of ``text`` for this field; ValueError with a sentence if they cannot be compared."""
     title = _title(field)
     if not quoted and text.lower() == "none":
         if operator not in ("=", "!="):

@@ -50,7 +50,7 @@ class RunQuery:
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Runs that agree in the fields that are grouped by; ``first`` is one of them, ``means`` are by field name."""
+    """Runs with the same values of the grouping fields; ``first`` is one of them, ``means`` are by field name."""
 
     first: int
     count: int
@@ -72,7 +72,7 @@ class RunTableRecords(Sessions):
         return Catalogue(metrics)
 
     def run_ids(self, query: RunQuery, group: RunGroup | None = None) -> list[int]:
-        """The runs that fit, in order; of a ``group`` of the query, its own."""
+        """The matching runs, in order; only those of ``group`` if given."""
         with self._read() as session:
             columns = Columns(is_postgres(session))
             statement = _listed(select(RunRow.id), query, columns)

@@ -142,7 +142,7 @@ class GalleryDelegate(QStyledItemDelegate):
         return pixmap
 
     def _waiting(self, ratio: float) -> QPixmap:
-        """The plate of an image that is being read, drawn once: after a leap every cell shows it."""
+        """The placeholder of an image that is being read; drawn once, since many cells may show it."""
         plate = self._plates.get((self.side, ratio))
         if plate is None:
             plate = self._plates[self.side, ratio] = _clear(self.side, ratio)

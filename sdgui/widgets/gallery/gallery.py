@@ -328,7 +328,7 @@ class Gallery(QWidget):
         self.view.viewport().update()
 
     def _fill_rows(self) -> None:
-        """Make cells so wide that a row of them leaves nothing free; the view keeps room for its scroll bar."""
+        """Widen the cells to fill a row; the view keeps room for its scroll bar."""
         bar = self.view.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent, None, self.view.verticalScrollBar())
         self._delegate.room = self.view.maximumViewportSize().width() - bar - 1  # cells end before its last pixel
         cell = self._delegate.cell()

@@ -77,12 +77,12 @@ _fetch: list[Callable[[Path], object]] = []
 
 
 def fetch_missing(fetch: Callable[[Path], object] | None) -> None:
-    """Have ``fetch`` put an image that is missing in its place, if it knows where to get it; it may take seconds."""
+    """Register ``fetch``, which may create a missing image file, such as a remote image; it may take seconds."""
     _fetch[:] = [] if fetch is None else [fetch]
 
 
 def fetch_image(path: Path) -> None:
-    """Get ``path`` here, if it is missing and can be got; in the threads that read images."""
+    """Fetch ``path`` if it is missing; called in the threads that read images."""
     for fetch in _fetch:
         if not is_file(path):
             fetch(path)
@@ -158,6 +158,6 @@ def _decode(file: QIODevice, room: QSize | None) -> tuple[QImage | None, str]:
 
 
 def _paintable(image: QImage) -> QImage:
-    """In the format that is painted fastest."""
+    """``image`` in the format that is painted fastest."""
     alpha = image.hasAlphaChannel()
     return image.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied if alpha else QImage.Format.Format_RGB32)

@@ -73,7 +73,7 @@ def copy_captions(items: Sequence[GalleryItem]) -> None:
 
 
 def copy_image(item: GalleryItem) -> None:
-    """The image itself, once it is read in the background; its path where it cannot be read."""
+    """The image, read in the background; its path if it cannot be read."""
     _ImageCopy.shared().read(item.path)
 
 

@@ -112,7 +112,7 @@ class ImagePreview(QWidget):
             self.hide()  # a key moved the focus, such as to the tree: the focused widget must be visible
 
     def focusNextPrevChild(self, following: bool) -> bool:
-        """Tab stays here: covered widgets must not take keys."""
+        """Keep Tab from reaching the covered widgets."""
         return False
 
     def keyPressEvent(self, event: QKeyEvent) -> None:

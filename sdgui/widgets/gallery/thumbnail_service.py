@@ -110,7 +110,7 @@ class ThumbnailService(QObject):
             self._queued.move_to_end(key)
 
     def cancel(self, client: int, but: Collection[str] = ()) -> None:
-        """Drop the queued requests of ``client``, except those for the paths ``but``; others' stay."""
+        """Drop the queued requests of ``client``, except those for the paths ``but``."""
         with self._lock:
             for key in [key for key in self._queued if key not in but]:
                 clients = self._queued[key].clients
@@ -181,7 +181,7 @@ _service: ThumbnailService | None = None
 
 
 def thumbnail_service() -> ThumbnailService:
-    """The window's service; made when it is first needed."""
+    """The window's service, created on first use."""
     global _service
     if _service is None or _service.closed or not isValid(_service):
         _service = ThumbnailService()

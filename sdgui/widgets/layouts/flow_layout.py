@@ -11,7 +11,7 @@ from sdgui.widgets.style.theme import SPACE
 
 
 class FlowLayout(QLayout):
-    """Widgets keep their size hints; as high as its lines need."""
+    """Places widgets at their size hints in as many lines as needed."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

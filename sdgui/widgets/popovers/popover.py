@@ -87,7 +87,7 @@ class Popover(QFrame):
             self._place()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Escape within it, and a press in its window outside of it."""
+        """Close it on Escape, or on a click outside of it."""
         if event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
             inside = isinstance(watched, QWidget) and (watched is self or self.isAncestorOf(watched))
             if event.key() == Qt.Key.Key_Escape and inside:

@@ -45,7 +45,7 @@ class ValueAxis:
         return float(np.nanmin(scaled)), float(np.nanmax(scaled))
 
     def value_at(self, place: float) -> float:
-        """The value at a place from 0 to 1, in its own unit."""
+        """The value at position 0 to 1 of the axis."""
         low, high = self.ends()
         scaled = low + place * (high - low)
         return float(10.0**scaled) if self.log else scaled / self.factor

@@ -56,7 +56,7 @@ class ParallelCoordinates(QWidget):
         theme().changed.connect(self._restyle)
 
     def show_axes(self, axes: Sequence[ValueAxis], names: Sequence[str]) -> None:
-        """Show these; the last axis colours the lines. Axes that remain keep their brushes."""
+        """Show these axes; the last one colours the lines. Axes that were shown before keep their brushes."""
         brush_of_field = {self.axes[index].name: span for index, span in self.brushes.items() if index < len(self.axes)}
         self.axes, self._names = list(axes), names
         self._places = np.stack([axis.places() for axis in axes]) if axes else np.empty((0, 0))
@@ -76,7 +76,7 @@ class ParallelCoordinates(QWidget):
         return np.flatnonzero(is_brushed)
 
     def set_brush(self, axis: int, span: Range | None) -> None:
-        """Brush an axis between two places from 0 to 1; None ends it."""
+        """Brush an axis between two positions from 0 to 1; None removes the brush."""
         if span is None:
             self.brushes.pop(axis, None)
         else:
