@@ -1,7 +1,7 @@
 """Icons of qtawesome, directly on PySide6.
 
-qtpy, through which qtawesome finds Qt, makes a Python type of every class of Qt: a tenth of a second of the start, for
-a dozen that are used. So qtpy's modules are PySide6's own here, which it would otherwise hand on unchanged.
+qtawesome imports Qt through qtpy, which creates a Python type for every class of Qt: a tenth of a second of the start,
+although a dozen classes are used. Here PySide6's modules replace qtpy's, which would otherwise re-export them.
 """
 
 from __future__ import annotations
