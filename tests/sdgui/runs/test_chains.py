@@ -171,7 +171,7 @@ def test_a_remote_chain_is_listed_stage_by_stage(
     monkeypatch.setenv("FAKE_TRAINER", "--steps 5 --delay 0")
     hosts = Hosts(store.home, program_there)
     hosts.put(Machine(name="near", runs=str(tmp_path / "there")))
-    launcher = Launcher(store, slots=MachineSlots(elsewhere=hosts.slots), elsewhere=hosts)
+    launcher = Launcher(store, slots=MachineSlots(remote=hosts.slots), remote=hosts)
     hosts.stage_begun.connect(launcher.chains.start)
     tailer = Tailer(store)
     tailer.start()

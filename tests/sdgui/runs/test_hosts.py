@@ -191,7 +191,7 @@ def test_an_image_of_another_machine_is_fetched_once_and_never_waited_for(
     asked: int,
     written: bytes | None,
 ) -> None:
-    path = tmp_path / "elsewhere" / "near" / "data" / "a.png"
+    path = tmp_path / "remote-images" / "near" / "data" / "a.png"
     machines.sent["/data/a.png"] = SimpleNamespace(data=b"small")
     before(machines, path)
     images = RemoteImages(tmp_path, machines)  # type: ignore[arg-type]

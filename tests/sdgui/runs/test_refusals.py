@@ -224,10 +224,10 @@ def test_without_the_trainer_nothing_trains_locally(
         raise NotInstalled(f"There is no {extra}.")
 
     monkeypatch.setattr(launcher_module, "need", need)
-    elsewhere = Reached()
-    launcher = Launcher(store, command("--steps", "1") if own else None, elsewhere=elsewhere)
+    remote = Reached()
+    launcher = Launcher(store, command("--steps", "1") if own else None, remote=remote)
     launcher.launch(experiment.id, place=Place("far"))
-    qtbot.waitUntil(lambda: len(elsewhere.started) == 1)
+    qtbot.waitUntil(lambda: len(remote.started) == 1)
     run = paused(store, experiment)
     for way in (launcher.launch, launcher.enqueue, lambda _: launcher.resume(run.id)):
         if own:  # another program trains
@@ -259,7 +259,7 @@ def test_a_run_of_another_machine_is_handed_over_or_marked_failed(
     qtbot: QtBot, store: Store, experiment: Experiment, command: Any
 ) -> None:
     taken, full = Reached(), Reached("There is no room.")
-    launcher = Launcher(store, command(), elsewhere=taken)
+    launcher = Launcher(store, command(), remote=taken)
     with qtbot.waitSignal(launcher.launched) as launched:
         run = launcher.launch(experiment.id, place=Place("far"))
     qtbot.waitUntil(lambda: bool(taken.started))
@@ -267,7 +267,7 @@ def test_a_run_of_another_machine_is_handed_over_or_marked_failed(
     assert experiment.config is not None
     assert taken.started == [(run.id, experiment.config.to_json())]
     launcher.close()
-    launcher = Launcher(store, command(), elsewhere=full)
+    launcher = Launcher(store, command(), remote=full)
     with qtbot.waitSignal(launcher.launch_failed) as failed:
         run = launcher.launch(experiment.id, place=Place("far"))
     assert failed.args == [run.id, "There is no room."]
