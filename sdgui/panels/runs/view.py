@@ -71,7 +71,9 @@ class TabsView(QWidget):
         self.time = StepSlider(self.tabs)
         self.time.export.hide()  # of the results of a search
         self.tabs.setCornerWidget(self.time)
-        vbox(self.header, self.remote_strip, (self.tabs, 1), into=self, spacing=SPACE // 2, margins=(0, SPACE // 2, 0, 0))
+        vbox(
+            self.header, self.remote_strip, (self.tabs, 1), into=self, spacing=SPACE // 2, margins=(0, SPACE // 2, 0, 0)
+        )
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Give the slider the room beside the tabs; a tab widget would cut off its overflow."""

@@ -82,7 +82,7 @@ def test_runs_added_or_removed_elsewhere_are_read(window: MainWindow) -> None:
     tailer.run_removed.emit(run.id)
     assert not window._refresh_timer.isActive(), "it is known"
     store.restore_run(run.id)
-    window.services.studies.listed.emit(frozenset((run.id,)))
+    window.services.studies.runs_added.emit(frozenset((run.id,)))
     settle(window)
     assert model.run(run.id) is not None
     tailer.run_added.emit(run.id)

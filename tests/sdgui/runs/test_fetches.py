@@ -107,7 +107,7 @@ CHUNK = Chunk(data=pack_bytes(b"jpeg"), size=4, stamp=1)
 @pytest.mark.parametrize("kind", ["ready", "off", "connecting", ""])
 def test_an_image_is_stored_once(tmp_path: Path, kind: str) -> None:
     far: Any = Far({"/data/a.png": CHUNK}, kind)
-    path = tmp_path / "elsewhere" / "far" / "data" / "a.png"
+    path = tmp_path / "remote-images" / "far" / "data" / "a.png"
     images = RemoteImages(tmp_path, far)
     images.fetch(path)
     assert path.read_bytes() == b"jpeg"
@@ -120,7 +120,7 @@ def test_an_image_is_stored_once(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize("answer", [{}, {"/other.png": CHUNK}, UserError("no"), OSError("no"), TimeoutError()])
 def test_an_image_that_does_not_arrive_stays_missing(tmp_path: Path, answer: dict[str, Chunk] | Exception) -> None:
     far: Any = Far(answer)
-    path = tmp_path / "elsewhere" / "far" / "data" / "a.png"
+    path = tmp_path / "remote-images" / "far" / "data" / "a.png"
     RemoteImages(tmp_path, far).fetch(path)
     assert not path.exists()
     assert len(far.asked) == 2

@@ -94,7 +94,7 @@ def test_a_missing_config_is_reported_when_the_saved_data_are_used(
     qtbot: QtBot, place: CleanPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run(place._services, tmp_path / "run", tmp_path / "pairs.csv")
-    place.entered()
+    place.on_enter()
     place.work._recalled(str(tmp_path / "run"), "run", RankedPairs(some_pairs(data=str(tmp_path / "pairs.csv")), {}))
     assert place.ranked is not None
     assert place.work.run == str(tmp_path / "run")

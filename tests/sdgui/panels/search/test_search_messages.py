@@ -136,7 +136,7 @@ def test_a_run_is_searched_once_it_has_a_checkpoint_and_gives_the_reason_until_t
     assert not following._settle.isActive(), "another run's matter"
     search._services.tailer.state_changed.emit(run.id, RunState.DONE)
     assert following._settle.isActive()
-    search.left()
+    search.on_leave()
     assert not following._settle.isActive()
     search.hide()
     search._services.tailer.state_changed.emit(run.id, RunState.DONE)

@@ -92,7 +92,7 @@ def test_pause_and_stop_signal_the_program_and_kill_comes_last(
 ) -> None:
     study = listed(panel, "mine", a_look("running"))
     requests: list[tuple[int, str]] = []
-    monkeypatch.setattr(services.studies, "ask_to_end", lambda *args: requests.append(args))
+    monkeypatch.setattr(services.studies, "request_end", lambda *args: requests.append(args))
     panel.toolbar.pause.click()
     qtbot.waitUntil(lambda: requests == [(study.id, "pause")])
     assert panel.bar.text == "Active runs are saving their checkpoints; this takes a moment."

@@ -74,12 +74,12 @@ def test_undo_goes_back_step_by_step_after_any_action(qapp: QApplication, store:
         states: list[Held] = [{}]
         for name, argument in steps:
             if name == "put" and argument[1]:
-                basket.put(Finding(argument[0], tuple(argument[1])))
+                basket.add(Finding(argument[0], tuple(argument[1])))
                 new = {(argument[0], fix.path, fix.caption, fix.label): fix for fix in argument[1]}
                 states.append(states[-1] | new)
             elif name == "take":
                 taken_entries = [entry for index, entry in enumerate(store.fixes()) if index in argument]
-                basket.take([entry.id for entry in taken_entries])
+                basket.remove([entry.id for entry in taken_entries])
                 gone = {(entry.source, entry.fix.path, entry.fix.caption, entry.fix.label) for entry in taken_entries}
                 states += [{key: fix for key, fix in states[-1].items() if key not in gone}] if taken_entries else []
             elif name == "undo":
@@ -100,12 +100,12 @@ def test_a_fix_without_a_time_is_dated_now_and_a_source_has_one_spelling(
     (tmp_path / "link.csv").symlink_to(tmp_path / "d.csv")
     basket = Basket(store, cast(StoreWriter, Writer()))
     for spelled in (tmp_path / "link.csv", tmp_path / "home" / ".." / "d.csv"):
-        basket.put(Finding(str(spelled), (Fix(kind="wrong", path="/a.png"),)))
+        basket.add(Finding(str(spelled), (Fix(kind="wrong", path="/a.png"),)))
     (entry,) = store.fixes()
     assert entry.source == str((tmp_path / "d.csv").resolve())
     assert entry.fix.found > 1e9
     shards = "/data/{00000..00003}.tar"
-    basket.put(Finding(shards, (Fix(kind="wrong", path="/a.png"),)))
+    basket.add(Finding(shards, (Fix(kind="wrong", path="/a.png"),)))
     assert [entry.source for entry in store.fixes()][1:] == [shards]
 
 

@@ -187,7 +187,7 @@ def test_meanings_of_a_value(field: Field, operator: str, text: str, value: obje
 @pytest.mark.parametrize(
     ("field", "operator", "text", "said"),
     [
-        (STEP, "<", "none", "“none” goes with = and != alone"),
+        (STEP, "<", "none", "“none” works only with = and !="),
         (STATE, "<=", "done", "State is text; compare it with =, != or :"),
         (TAG, ">", "a", "Tags is text"),
         (STEP, ":", "3", "Step is a number; compare it with <"),
