@@ -81,7 +81,7 @@ def refused(said: str, state: str = "", invalid: bool = False) -> StoreError:
             "Connection refused",
             "",
             ServerGoneError,
-            "Check the network, and that PostgreSQL runs on db.lab:5433; runs go",
+            "Check the network, and that PostgreSQL runs on db.lab:5433; runs continue",
         ),
         ("connection timeout expired", "", ServerGoneError, "cannot be reached"),
         ("could not translate host name", "", ServerGoneError, "cannot be reached"),
