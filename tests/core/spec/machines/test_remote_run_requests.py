@@ -150,7 +150,7 @@ def test_a_resumed_run_keeps_devices_and_script_unless_others_are_given(remote: 
     write_record(run, RECORD.model_copy(update={"devices": ["3"], "script": "#!old"}))
     run.ask("pause")
     remote.resume(run)
-    assert run.asked() is None
+    assert run.pending_request() is None
     assert host.heard == [("submit", "one", False, ["3"], "#!old"), ("follow", "/there/one")]
     remote.resume(run, ["0", "1"], "")
     assert host.heard[2:] == [

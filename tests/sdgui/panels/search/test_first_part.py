@@ -60,7 +60,7 @@ def test_while_the_demo_is_drawn_no_choice_is_missing(
     qtbot.addWidget(host)
     panel = SearchPanel(services, host)
     title = panel.view.empty.accessibleName
-    panel.entered()
+    panel.on_enter()
     assert title() == "Drawing the demo images"
     panel.view.source.collection.set_kind(DATA)
     assert panel.view.source.pickers[0].set_choice(ONE)
