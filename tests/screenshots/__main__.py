@@ -82,11 +82,11 @@ def describe_panels(recording: Path, texts: Path, panels: Sequence[str], checked
 
 
 def film(recording: Path, out: Path) -> None:
-    """Write a moving image of searches, captions and curves, each shown for two seconds."""
+    """Write a moving image of searches, captions, cleaning and curves, each shown for two seconds."""
     with recorded(recording) as (stage, _):
         theme().set_scheme("light")
         frames = [_frame(stage) for _ in searches(stage)]
-        for name in ("caption", "runs"):
+        for name in ("caption", "clean", "runs"):
             SCENES[name](stage)
             frames.append(_frame(stage))
     out.parent.mkdir(parents=True, exist_ok=True)
