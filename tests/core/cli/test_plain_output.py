@@ -62,7 +62,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     "verb",
     [
         "runs list", "runs list --json", "runs show one", "runs compare one two", "logs one", "logs one --events",
-        "machines list", "machines show gpu", "machines check gpu", "runs list --on gpu", "stop one", "data a.csv",
+        "machines list", "machines show gpu", "machines check gpu", "stop one", "data a.csv",
     ],
 )  # fmt: skip
 def test_no_verb_prints_terminal_escapes(

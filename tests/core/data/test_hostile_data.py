@@ -87,7 +87,7 @@ def test_a_manifest_that_is_a_pipe_or_a_device(tmp_path: Path, name: str, sort: 
         open_source(path)
     for read in (manifests.read_table, manifests.read_json_lines, coco.read_json):
         with pytest.raises(DataError, match=r"is a (named pipe|device), not a file"):
-            read(path, None)
+            read(path)
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.json"])

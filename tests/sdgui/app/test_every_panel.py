@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPoint
+from PySide6.QtCore import QPoint, QRect
 from PySide6.QtWidgets import (
     QAbstractButton,
     QAbstractItemView,
@@ -50,9 +50,10 @@ def test_no_panel_is_cut_off_or_empty(qtbot: QtBot, open_window: OpenWindow) -> 
     assert not faults, "\n".join(faults)
     define.bar.show_message(Message("warning", "What failed and how it is mended. " * 12))
     window.show_message(info("What went well."))
-    qtbot.waitUntil(lambda: _top(window.page, window.bar) + window.bar.height() <= _top(window.page, define.bar))
+    qtbot.waitUntil(lambda: not _place(window.page, window.bar).intersects(_place(window.page, define.bar)))
+    assert define.bar.isVisible()
+    assert window.bar.isVisible()
     define.bar.clear()
-    qtbot.waitUntil(lambda: _top(window.page, window.bar) > window.page.height() - 120)
     asks = Message("info", "It is done.", remedy=Remedy("Undo", lambda: None))
     for message, stays in ((Message("warning", "Look."), True), (asks, True), (info("What went well."), False)):
         window.show_message(message)
@@ -61,8 +62,8 @@ def test_no_panel_is_cut_off_or_empty(qtbot: QtBot, open_window: OpenWindow) -> 
     assert len(set(said.values())) == len(PANELS), said
 
 
-def _top(page: QWidget, widget: QWidget) -> int:
-    return widget.mapTo(page, QPoint(0, 0)).y()
+def _place(page: QWidget, widget: QWidget) -> QRect:
+    return QRect(widget.mapTo(page, QPoint(0, 0)), widget.size())
 
 
 def _said(panel: QWidget) -> tuple[str, ...]:

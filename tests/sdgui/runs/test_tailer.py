@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pytestqt.qtbot import QtBot
@@ -162,27 +161,6 @@ def test_a_run_of_a_moved_study_is_followed_in_its_new_folder(
     qtbot.waitUntil(lambda: history.curve("train/loss").steps.tolist() == [1.0, 2.0], timeout=WAIT_MS)
     assert store.run(run.id).state is RunState.DONE
     assert heard.added == []
-
-
-def test_a_run_imported_meanwhile_is_followed_in_its_new_folder(
-    store: Store, experiment: Experiment, tailer: Tailer, tmp_path: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever reads the store between two of its transactions never sees it in another folder."""
-    assert experiment.config is not None
-    there = RunDir(tmp_path / "elsewhere" / "clip-s0")
-    there.create()
-    there.config.write_text(experiment.config.to_json())
-    seen: list[Path] = []
-    write_in, opened = store._record_progress, store.runs
-
-    def noted() -> Any:
-        seen.extend(run.folder for run in opened())
-        return write_in()
-
-    monkeypatch.setattr(store, "_record_progress", noted)
-    run = store.import_run(there.path, experiment.id)
-    assert run.state is RunState.INTERRUPTED
-    assert set(seen) == {there.path}
 
 
 def test_a_run_of_another_window_appears(

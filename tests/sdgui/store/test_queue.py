@@ -91,7 +91,7 @@ def test_a_run_resumes_where_its_checkpoints_are(store: Store) -> None:
     store.record(run_id, Progress(state=RunState.PAUSED, offset=80))
     store.enqueue(run_id)
     assert store.place(run_id, Place("", "1")).devices_asked == "1"
-    with pytest.raises(StoreError, match="begun on this computer, where its checkpoints are"):
+    with pytest.raises(StoreError, match="started on this computer, where its checkpoints are"):
         store.place(run_id, Place("cluster"))
     assert store.run(run_id).machine == ""
 

@@ -60,7 +60,7 @@ def test_reasons_are_highlighted_words_and_a_heat_map(qtbot: QtBot, tmp_path: Pa
     assert (reasons.title.text(), reasons.accessibleDescription(), words(), reasons.image._heat) == (
         "Type words.", "Type words.", [], None,
     )  # fmt: skip
-    next(child for child in reasons.findChildren(QWidget) if child.toolTip().startswith("Close: why")).click()  # type: ignore[attr-defined]
+    next(child for child in reasons.findChildren(QWidget) if child.toolTip().startswith("Close “Why")).click()  # type: ignore[attr-defined]
     assert len(closed) == 1
 
 

@@ -168,7 +168,7 @@ def test_mistakes_are_numbered_and_requested_from_where_they_end(qtbot: QtBot, t
 
 def test_mistakes_are_fixes_of_the_evaluated_data(qtbot: QtBot, tmp_path: Path) -> None:
     put: list[Finding] = []
-    tab = MistakesTab(tmp_path, SimpleNamespace(put=put.append))  # type: ignore[arg-type]
+    tab = MistakesTab(tmp_path, SimpleNamespace(add=put.append))  # type: ignore[arg-type]
     qtbot.addWidget(tab)
     images = [{"image": f"/{name}.png", "true": "cat", "predicted": name, "probability": 0.9} for name in "abc"]
     found = a_result(a_measure(model="/runs/x@best"), mistakes=images[:2], mistake_count=3)
