@@ -175,10 +175,10 @@ def filter_results() -> str:
     return "\n\n" + filter_table(read_rows()) + "\n"
 
 
-def adapt_differences() -> str:
-    """The planned comparisons of fine-tuning recipes."""
+def adapt_differences(condition: str) -> str:
+    """The planned comparisons of fine-tuning recipes in a ``condition``, such as 1000-0."""
     lines = ["| measure | `sd-clip-adapt` minus | points | 95 % CI | p (Holm) |", "|" + " --- |" * 5]
-    for row in adapting_results()["primary"]:
+    for row in _planned(condition):
         interval = f"{row['low']:+.1f} to {row['high']:+.1f}"
         p = "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}"
         cells = [row["measure"], FAMILIES[row["control"]], f"{row['mean']:+.1f}", interval, p]
@@ -186,23 +186,27 @@ def adapt_differences() -> str:
     return "\n\n" + "\n".join(lines) + "\n\n"
 
 
-def adapt_means() -> str:
+def adapt_means(condition: str) -> str:
     """Gain and retention of each fine-tuning recipe, along its path and at its end."""
     columns = ["recipe, with WiSE-FT", "gained at 85 % retained", "gained at 95 %", "gained, retained without WiSE-FT"]
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    for arm, row in adapting_results()["conditions"]["1000-0"].items():
+    for arm, row in adapting_results()["conditions"][condition].items():
         ends = ", ".join(f"{row['path'][name][-1]:.1f}" for name in ("gain/R@10", "retain/R@10"))
         numbers = [f"{row[key]['mean']:.1f}" for key in ("gained at 85 %", "gained at 95 %")]
         lines.append("| " + " | ".join([FAMILIES[_family(arm)], *numbers, ends]) + " |")
     return "\n\n" + "\n".join(lines) + "\n\n"
 
 
-def adapt_difference(control: str, *measure: str) -> str:
+def adapt_difference(condition: str, control: str, *measure: str) -> str:
     """``+6.2 points (95 % CI 4.1 to 8.3)``: `sd-clip-adapt` minus ``control``, in a planned ``measure``."""
-    for row in adapting_results()["primary"]:
+    for row in _planned(condition):
         if (row["control"], row["measure"]) == (control, " ".join(measure)):
             return f"{row['mean']:+.1f} points (95 % CI {row['low']:.1f} to {row['high']:.1f})"
     raise ValueError(f"no comparison with {control} in {' '.join(measure)!r} was planned")
+
+
+def _planned(condition: str) -> list[dict[str, Any]]:
+    return [row for row in adapting_results()["primary"] if row["condition"] == condition]
 
 
 def _family(arm: str) -> str:
