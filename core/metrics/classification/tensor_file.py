@@ -1,5 +1,5 @@
-"""Reads untrusted safetensors files within bounds: the library checks a header against the file's size, and the caller
-its shapes, before a tensor is read.
+"""Reads untrusted safetensors files within bounds: a header has a limit, the library checks it against the file's size,
+and the caller its shapes, before a tensor is read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from core.spec.errors import UserError
-from core.spec.reading import excerpt, open_regular
+from core.spec.reading import MEGABYTE, excerpt, open_regular
+
+_HEADER_LIMIT = 4 * MEGABYTE  # a million empty tensors take a gigabyte and seconds to parse
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,14 @@ def read_tensors(
     ``check`` gets the header before any tensor is read, and raises if it is not acceptable. Raises ``error`` for a
     damaged file or another format, FileNotFoundError for a missing file.
     """
-    open_regular(path, error=error, limit=limit).close()
+    with open_regular(path, error=error, limit=limit) as file:
+        if int.from_bytes(file.read(8), "little") > _HEADER_LIMIT:
+            raise error(f"{path} is not a safetensors file, or its header is too long. Save it again or use a copy.")
     try:
-        with safe_open(path, framework="pt") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  (safe_open does not iterate)
-            check(TensorHeader(shapes, file.metadata() or {}))
-            return {name: file.get_tensor(name) for name in shapes}
+        with safe_open(path, framework="pt") as tensors:
+            shapes = {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118  (safe_open does not iterate)
+            check(TensorHeader(shapes, tensors.metadata() or {}))
+            return {name: tensors.get_tensor(name) for name in shapes}
     except (SafetensorError, OSError, ValueError, RuntimeError) as problem:
         raise error(
             f"{path} is not a safetensors file, or damaged: {excerpt(str(problem))}. Save it again or use a copy."

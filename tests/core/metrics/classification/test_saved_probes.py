@@ -154,6 +154,17 @@ def test_a_huge_sparse_file_is_refused_by_its_header(file: Path) -> None:
     survives(read)
 
 
+def test_a_header_of_many_empty_tensors_is_refused_before_it_is_parsed(file: Path) -> None:
+    entries = b",".join(b'"%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}' % number for number in range(400_000))
+    file.write_bytes(struct.pack("<Q", len(entries) + 2) + b"{" + entries + b"}")
+
+    def read() -> None:
+        with pytest.raises(EvaluationError, match="its header is too long"):
+            load_probe(file)
+
+    survives(read)
+
+
 @pytest.mark.parametrize("name", ["", "/", "a\0b"])
 def test_names_of_missing_files_are_refused(name: str) -> None:
     with pytest.raises(EvaluationError, match="is not the name of a file"):
