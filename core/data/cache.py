@@ -6,7 +6,7 @@ one, or returns None if they do not fit: images are then decoded on the fly.
 A cache is one file: the pixels of all images, then an index (height and width of each, and the errors of unreadable
 ones), then a fixed footer. An image that the system refused to read (too many open files, no permission) is tried again
 when the cache is opened; once it can be read, the cache is rebuilt. A cache is written under a temporary name and
-renamed, by one process at a time; the temporary file of a killed build is removed after a day.
+renamed, so that two processes may build at once; the temporary file of a killed build is removed after a day.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import IO, Annotated
 from weakref import WeakSet
 
-import filelock
 import numpy as np
 import numpy.typing as npt
 import platformdirs
@@ -50,7 +49,6 @@ TOTAL_LIMIT = 20 << 30  # bytes of all caches not in use by this process; the le
 STALE = 24 * 3600.0  # seconds after which a temporary file is left over from a killed build
 SAMPLED = 256  # headers read to estimate the total size
 AHEAD = 4  # images in flight per decoding thread
-_WAIT_SECONDS = 0.5  # between two calls of ``waiting``
 
 Progress = Callable[[int, int], None]  # (finished, total); may raise to cancel
 Log = Callable[[str], None]
@@ -160,56 +158,26 @@ def open_cache(
         )
         return None
     path = cache_folder() / (_key(files, decoding) + SUFFIX)
-    cache = _existing(path, files, decoding, build)
-    if cache is not None or not build:
-        return cache
-    with _one_process_at_a_time(path, lambda: progress and progress(0, len(files))):
-        if (cache := _existing(path, files, decoding, build)) is not None:
-            return cache  # another process has built it meanwhile
-        with contextlib.closing(_build(files, decoding, path, needed_bytes, max(budget, TOTAL_LIMIT))) as building:
-            while True:
-                try:
-                    decoded_count = next(building)
-                except StopIteration:
-                    break
-                except OSError as error:  # a full disk, no right to write
-                    report(f"Decoded images cannot be cached in {path.parent} ({error}); they are decoded on the fly.")
-                    return None
-                if progress is not None:  # outside the try: its exceptions belong to the caller
-                    progress(decoded_count, len(files))
-        return ImageCache(path)
-
-
-def _existing(path: Path, files: Sequence[str], decoding: Decoding, build: bool) -> ImageCache | None:
-    """The cache in ``path``; None if it is missing or truncated, or with ``build`` if more images can be read now."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError):  # missing or truncated: built below
         cache = ImageCache(path)
         if len(cache) == len(files) and (not build or _still_unread(cache, files, decoding)):
             with contextlib.suppress(OSError):  # a read-only folder
                 os.utime(path)  # marks it as recently used
             return cache
-    return None
-
-
-@contextlib.contextmanager
-def _one_process_at_a_time(path: Path, waiting: Callable[[], object]) -> Iterator[None]:
-    """Lets one process at a time build ``path``; calls ``waiting``, which may raise, while another one does.
-
-    Does not wait if the file system has no locks.
-    """
-    lock = filelock.FileLock(path.with_suffix(".lock"))
-    with contextlib.suppress(OSError, NotImplementedError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if not build:
+        return None
+    with contextlib.closing(_build(files, decoding, path, needed_bytes, max(budget, TOTAL_LIMIT))) as building:
         while True:
             try:
-                lock.acquire(timeout=_WAIT_SECONDS)
+                decoded_count = next(building)
+            except StopIteration:
                 break
-            except filelock.Timeout:
-                waiting()
-    try:
-        yield
-    finally:
-        lock.release()
+            except OSError as error:  # a full disk, no right to write
+                report(f"Decoded images cannot be cached in {path.parent} ({error}); they are decoded on the fly.")
+                return None
+            if progress is not None:  # outside the try: its exceptions belong to the caller
+                progress(decoded_count, len(files))
+    return ImageCache(path)
 
 
 def _still_unread(cache: ImageCache, files: Sequence[str], decoding: Decoding) -> bool:
@@ -350,7 +318,7 @@ def prune(folder: Path, keep: Path | None = None, limit: int = TOTAL_LIMIT) -> N
             if path.suffix in (SUFFIX, ROWS_SUFFIX, SIGNATURES_SUFFIX):
                 if path not in used_files:
                     candidates.append((status.st_mtime, status.st_size, path))
-            elif path.suffix in (".tmp", ".lock") and time.time() - status.st_mtime > STALE:
+            elif path.suffix == ".tmp" and time.time() - status.st_mtime > STALE:
                 path.unlink()
     for _, size, path in sorted(candidates, reverse=True):
         total += size

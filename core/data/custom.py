@@ -24,7 +24,7 @@ from core.data.dataset import Log, PairDataset, Progress, Tokenize, open_rows, p
 from core.data.errors import ImageError
 from core.data.preprocessing import decoding_for
 from core.data.sources.rows import NO_LABELS, Row, Source, clean_caption
-from core.data.sources.tables import PackedSource
+from core.data.sources.sharing import PackedSource
 from core.spec.config import DataConfig
 from core.spec.run.code import CodeError
 

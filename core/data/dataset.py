@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +25,8 @@ from core.data.pairs import Floats, Pairs, Rows
 from core.data.preprocessing import decoding_for
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Source
-from core.data.sources.tables import PackedSource, RowTable, memory_map, pack
+from core.data.sources.sharing import PackedSource, one_process_at_a_time, read_shared, shared_file, write_shared
+from core.data.sources.tables import RowTable, memory_map, pack
 from core.spec.config import DataConfig
 from core.spec.shards import split_member
 
@@ -147,18 +150,29 @@ def open_dataset(
     progress: Progress | None = None,
     log: Log | None = None,
     build_cache: bool = True,
+    shared: str = "",
 ) -> PairDataset:
     """Open, tokenise and cache (or stream) the pairs at ``path``, for a model with ``image_size`` pixels a side.
 
     Without ``build_cache``, decoded images come from an existing cache or are streamed: the better choice if each image
-    is read once.
+    is read once. ``shared``: a name that only the processes of this launch know; the first process on each host reads,
+    decodes and tokenises for all that pass the same name.
 
     Raises DataError when the data cannot be used, or when more rows are bad than ``config.max_bad_share`` allows.
     """
-    source = open_source(path, progress=progress)
-    return open_rows(
-        source, config, image_size, tokenize, pad_id=pad_id, progress=progress, log=log, build_cache=build_cache
-    )
+    decoding = decoding_for(image_size, config)
+    file = shared_file(shared, str(path), decoding, config.cache_mib) if shared else None
+    with one_process_at_a_time(file, partial(_wait, progress)) if file else nullcontext():
+        shared_copy = _read_if_shared(file) if file else None
+        if shared_copy is not None:
+            dataset = PairDataset(shared_copy[0], decoding, shared_copy[1], pad_id)
+            dataset.check(config.max_bad_share)
+            return dataset
+        source = open_source(path, progress=progress)
+        return open_rows(
+            source, config, image_size, tokenize, pad_id=pad_id, progress=progress, log=log, build_cache=build_cache,
+            file=file,
+        )  # fmt: skip
 
 
 def open_rows(
@@ -171,22 +185,25 @@ def open_rows(
     progress: Progress | None = None,
     log: Log | None = None,
     build_cache: bool = True,
+    file: Path | None = None,
 ) -> PairDataset:
-    """Tokenise and cache (or stream) the rows of ``source``, as ``open_dataset``."""
+    """Tokenise and cache (or stream) the rows of ``source``, as ``open_dataset``; ``file`` shares them with others."""
     decoding = decoding_for(image_size, config)
     total = len(source.rows) + len(source.bad)
     check_bad_share(source.origin, source.bad, total, config.max_bad_share)
     cache = _cache(source, decoding, config, progress, log, build_cache)
     captions = [caption for row in source.rows for caption in row.captions]
-    packed = pack_source(source, tokens_of(captions, tokenize, pad_id, progress))
+    packed = pack_source(source, tokens_of(captions, tokenize, pad_id, progress), bool(file))
     dataset = PairDataset(packed, decoding, cache, pad_id)
     dataset.check(config.max_bad_share)
+    if file:
+        write_shared(file, packed, cache.path if cache else None)
     if log is not None and (bad_rows := dataset.all_bad()):
         log(warning(source.origin, bad_rows, total, len(bad_rows)))
     return dataset
 
 
-def pack_source(source: Source, tokens: Tensor) -> PackedSource:
+def pack_source(source: Source, tokens: Tensor, in_file: bool = False) -> PackedSource:
     """``source`` with the ``tokens`` (C, T) of all its captions as arrays; large ones are memory-mapped."""
     arrays, labels, origins = pack(source.rows)
     counts = torch.from_numpy(np.diff(arrays["starts"]))
@@ -194,7 +211,24 @@ def pack_source(source: Source, tokens: Tensor) -> PackedSource:
         "tokens": tokens.numpy(),
         "caption_rows": torch.repeat_interleave(torch.arange(len(source.rows)), counts).numpy(),
     }
-    return PackedSource(source.origin, source.label_names, source.bad, memory_map(arrays), labels, origins)
+    return PackedSource(source.origin, source.label_names, source.bad, memory_map(arrays, in_file), labels, origins)
+
+
+def _read_if_shared(file: Path) -> tuple[PackedSource, ImageCache | None] | None:
+    """The data that another process of this launch has read, and its image cache; None without one."""
+    shared = read_shared(file)
+    if shared is None:
+        return None
+    packed, images = shared
+    try:
+        return packed, ImageCache(images) if images else None
+    except (OSError, ValueError):
+        return None
+
+
+def _wait(progress: Progress | None) -> None:
+    if progress is not None:
+        progress("waiting for another process to read the data", 0, 0)
 
 
 def _cache(

@@ -93,7 +93,7 @@ def assemble(
     model_cfg = fetch_architecture(config.towers.architecture, config.towers.pretrained)
     network, start = _started(config, model_cfg, code)
 
-    open_data = _opener(config, network, progress, log, code)
+    open_data = _opener(config, network, progress, log, team, code)
     train: Pairs = (
         open_data(config.data.train)
         if config.data.dataset or not is_shards(config.data.train)
@@ -134,7 +134,7 @@ def assemble(
 
 
 def _opener(
-    config: RunConfig, network: Network, progress: Progress, log: Log, code: CustomCode
+    config: RunConfig, network: Network, progress: Progress, log: Log, team: Team, code: CustomCode
 ) -> Callable[[str], PairDataset]:
     """Opens pairs by their name: those of files, or of the user's own data set."""
     towers, size, make = network.towers, network.image_size, config.data.dataset
@@ -143,8 +143,9 @@ def _opener(
         return lambda name: open_custom(
             function, make, name, config.data, size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=log
         )
+    shared = team.secret if team.launch.local_size > 1 else ""
     return lambda path: open_dataset(
-        path, config.data, size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=log
+        path, config.data, size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=log, shared=shared
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import sys
 import traceback
 from collections.abc import Callable
@@ -98,6 +99,7 @@ def train_over_ranks(
             if finished := team.on_first_rank(claim_run):
                 return finished
             peers = messages.exchange("process", [launch.rank, launch.host, os.getpid(), own_start_time()])
+            team.secret = team.on_first_rank(lambda: secrets.token_hex(8))
             team.on_all_ranks(lambda: open_group(launch, messages, device, config.runtime.patience))
             return _train_and_record(config, run, team, peers, quiet, use)
 

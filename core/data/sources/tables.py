@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, overload
@@ -20,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from core.data.cache import ROWS_SUFFIX, cache_folder, prune
-from core.data.errors import BadRow
 from core.data.sources.rows import Row
 from core.spec.files import whole_file
 
@@ -105,18 +103,6 @@ class RowTable(Sequence[Row]):
         return self._labels[int(self._label[row])]
 
 
-@dataclass(frozen=True)
-class PackedSource:
-    """A source as arrays (see `pack`), with the tokens and rows of its captions."""
-
-    origin: str
-    label_names: tuple[str, ...]
-    bad: Sequence[BadRow]
-    arrays: Mapping[str, Array]
-    labels: Sequence[Mapping[str, str]]
-    origins: Sequence[str]
-
-
 def pack(rows: Sequence[Row]) -> tuple[dict[str, Array], list[Mapping[str, str]], list[str]]:
     """The arguments of `RowTable`: arrays, the distinct labels, the distinct origins."""
     files = Texts.packed([row.file for row in rows])
@@ -140,9 +126,11 @@ def pack(rows: Sequence[Row]) -> tuple[dict[str, Array], list[Mapping[str, str]]
     return arrays, [mapping for _, mapping in labels.values()], list(origins)
 
 
-def memory_map(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """``arrays`` memory-mapped from the cache; unchanged if they are small, or if it cannot be written."""
-    if sum(array.nbytes for array in arrays.values()) < MAPPED_FROM:
+def memory_map(arrays: Mapping[str, Array], always: bool = False) -> dict[str, Array]:
+    """``arrays`` memory-mapped from the cache; unchanged if it cannot be written, or if they are small and not
+    ``always``.
+    """
+    if not always and sum(array.nbytes for array in arrays.values()) < MAPPED_FROM:
         return dict(arrays)
     digest = hashlib.sha256()
     for name, array in arrays.items():

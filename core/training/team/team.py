@@ -35,6 +35,7 @@ class Team:
 
     launch: Launch = field(default_factory=Launch)
     messages: Messages | None = None
+    secret: str = ""  # unique to this launch, the same on every rank
     sharded: bool = False  # whether weights are split, so that computing needs all ranks
 
     @property
