@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from sqlalchemy import delete, func, or_, select
+from sqlalchemy import insert as plain_insert
 from sqlalchemy.orm import Session
 
 from core.spec.config import RunConfig
@@ -47,6 +48,7 @@ _STAMPED = (
     RunRow.machine,
     RunRow.remote_folder,
 )
+_SUMMARY_COLUMNS = ("last", "last_step", "best", "best_step")
 ALIVE = [state.value for state in RunState if state.alive]
 _ENDINGS: Mapping[str, Ending] = {"done": "done", "stopped": "stopped", "paused": "paused", "failed": "failed"}
 
@@ -185,7 +187,8 @@ class RunRecords(Sessions):
             _set_progress(row, progress)
             session.add(row)
             session.flush()
-            _insert_summaries(session, row.id, progress.summaries)
+            if progress.summaries:
+                session.execute(plain_insert(SummaryRow), _summary_rows(row.id, progress.summaries))
             note_activity(session, "listed", row.key, experiment=experiment_id, run=row.id)
             return row.id
 
@@ -366,23 +369,19 @@ def _replace_summaries(session: Session, run_id: int, summaries: Mapping[str, Me
     stored = set(session.scalars(select(SummaryRow.metric).where(SummaryRow.run_id == run_id)))
     for metric in stored - summaries.keys():
         session.execute(delete(SummaryRow).where(SummaryRow.run_id == run_id, SummaryRow.metric == metric))
-    _insert_summaries(session, run_id, summaries)
+    if summaries:
+        statement = insert(session, SummaryRow)
+        replaced = {column: statement.excluded[column] for column in _SUMMARY_COLUMNS}
+        statement = statement.on_conflict_do_update(index_elements=["run_id", "metric"], set_=replaced)
+        session.execute(statement, _summary_rows(run_id, summaries))
 
 
-def _insert_summaries(session: Session, run_id: int, summaries: Mapping[str, MetricSummary]) -> None:
-    """Add them, in place of those of the same metrics."""
-    if not summaries:
-        return
-    statement = insert(session, SummaryRow)
-    columns = ("last", "last_step", "best", "best_step")
-    statement = statement.on_conflict_do_update(
-        index_elements=["run_id", "metric"], set_={column: statement.excluded[column] for column in columns}
-    )
-    rows = [
-        {"run_id": run_id, "metric": storable(metric)} | {name: _nullable(getattr(value, name)) for name in columns}
+def _summary_rows(run_id: int, summaries: Mapping[str, MetricSummary]) -> list[dict[str, object]]:
+    return [
+        {"run_id": run_id, "metric": storable(metric)}
+        | {column: _nullable(getattr(value, column)) for column in _SUMMARY_COLUMNS}
         for metric, value in summaries.items()
     ]
-    session.execute(statement, rows)
 
 
 def _number(value: float | None) -> float:

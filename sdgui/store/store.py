@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import platformdirs
 from sqlalchemy import select
@@ -49,6 +49,12 @@ from sdgui.store.tables import RunRow
 DATABASE = "sdgui.db"
 _MAKING_SECONDS = 60.0  # that a new run folder may be without a config
 DELETED = ".deleted"  # ends the name of a run folder whose deletion was interrupted
+
+
+class _Listed(NamedTuple):
+    id: int
+    launched: float | None
+    offset: int
 
 
 class Store(
@@ -135,13 +141,13 @@ class Store(
         how many. ``only_new``: skips folders whose events are already listed.
         """
         problems, folders, fitting = [], _run_folders(self.runs_folder), self._fitting_experiments()
-        listed_folders = self._listed_folders() if only_new else frozenset()
+        listed = self._listed()
         for number, folder in enumerate(folders, 1):
             if report is not None:
                 report(number, len(folders))
             try:
-                if self._folder_text(folder) not in listed_folders:
-                    self._import(folder, None, fitting)
+                if not (only_new and (row := listed.get(self._folder_text(folder))) and row.offset):
+                    self._import(folder, None, fitting, listed)
             except UserError as error:
                 problems.append(str(error))
             except Exception as error:  # noqa: BLE001  the other folders are still read
@@ -155,9 +161,11 @@ class Store(
         """
         if experiment_id is not None:
             self.experiment(experiment_id)  # StoreError where it was deleted
-        return self.run(self._import(folder, experiment_id, None))
+        return self.run(self._import(folder, experiment_id, self._fitting_experiments(), self._listed(folder)))
 
-    def _import(self, folder: Path, experiment_id: int | None, fitting: dict[str, int] | None) -> int:
+    def _import(
+        self, folder: Path, experiment_id: int | None, fitting: dict[str, int], listed: Mapping[str, _Listed]
+    ) -> int:
         """Import a run; returns its id. ``fitting``: ``_fitting_experiments``, read before and updated here."""
         run_dir = RunDir(folder.absolute())
         try:
@@ -165,17 +173,16 @@ class Store(
         except ConfigError as error:
             raise StoreError(f"{folder} is not a readable run folder: {error}") from error
         text = self._folder_text(run_dir.path)
-        with self._read() as session:
-            existing = session.execute(select(RunRow.id, RunRow.launched).where(RunRow.folder == text)).first()
+        existing = listed.get(text)
         try:  # before anything is listed: a folder that cannot be read leaves no row
             progress = folder_progress(run_dir, existing.launched if existing else None, time.time())
         except EventError as error:
             raise StoreError(f"{folder} is not a readable run folder: {error}") from error
         if existing:
             self.record(existing.id, progress, rewritten=True)
-            return int(existing.id)
+            return existing.id
         if experiment_id is None:
-            experiment_id = self._experiment_for(config, self._fitting_experiments() if fitting is None else fitting)
+            experiment_id = self._experiment_for(config, fitting)
         return self.add_imported(experiment_id, text, config, progress)
 
     def _experiment_for(self, config: RunConfig | LoggedConfig, fitting: dict[str, int]) -> int:
@@ -185,12 +192,12 @@ class Store(
         """
         if isinstance(config, LoggedConfig):
             keys: tuple[str, ...] = (f"project {config.project}",)
-            text = LoggedConfig(name=config.project, project=config.project).to_json()
+            template: RunConfig | LoggedConfig = LoggedConfig(name=config.project, project=config.project)
         else:
-            keys, text = (f"digest {config.digest()}", f"name {clean_line(config.name)}"), config.to_json()
+            keys, template = (f"digest {config.digest()}", f"name {clean_line(config.name)}"), config
         experiment_id = next((fitting[key] for key in keys if key in fitting), None)
         if experiment_id is None:
-            experiment_id = self.add_experiment(text).id
+            experiment_id = self.add_experiment(template.to_json()).id
             fitting |= dict.fromkeys(keys, experiment_id)
         return experiment_id
 
@@ -228,7 +235,7 @@ class Store(
                     continue
                 self._known_folders.add(name)
                 if not name.endswith(DELETED) and read_logged(folder / "config.json") is not None:
-                    self._import(folder, None, None)
+                    self._import(folder, None, self._fitting_experiments(), {})
             except (UserError, OSError) as error:
                 problems.append(str(error))
         self._known_folders |= listed_names
@@ -236,9 +243,15 @@ class Store(
             self._logged_stamp = stamp
         return problems
 
-    def _listed_folders(self) -> frozenset[str]:
+    def _listed(self, folder: Path | None = None) -> dict[str, _Listed]:
+        """Runs by the text of their folder; with ``folder``, that run alone."""
+        query = select(RunRow.folder, RunRow.id, RunRow.launched, RunRow.offset)
+        if folder is not None:
+            query = query.where(RunRow.folder == self._folder_text(folder))
         with self._read() as session:
-            return frozenset(session.scalars(select(RunRow.folder).where(RunRow.offset > 0)))
+            return {
+                text: _Listed(run_id, launched, offset) for text, run_id, launched, offset in session.execute(query)
+            }
 
     def owns(self, run: Run) -> bool:
         """Whether the store may delete its folder: not those of studies and of imported runs."""
