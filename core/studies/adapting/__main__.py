@@ -25,7 +25,7 @@ from core.spec.run.model_names import locate
 from core.studies.adapting.cell import CPU, Evaluation, run_cell, train_base
 from core.studies.adapting.config import AdaptStudy, Arm, Condition, Hands, read_adapt_study
 from core.studies.adapting.data import held_out_pairs, training_pairs
-from core.studies.adapting.results import Cell, markdown, round_numbers, select_arms, summary
+from core.studies.adapting.results import Cell, is_tuned, markdown, round_numbers, select_arms, summary
 from core.training.memory import keep_freed_memory
 
 CONFIG = resource_folder("studies") / "adapting" / "adapt-time.json"
@@ -43,17 +43,16 @@ class Runner:
         self._evaluations: dict[str, Evaluation] = {}
 
     def run(self) -> None:
-        """Train and evaluate every cell of the config."""
+        """Train and evaluate every cell of the config; all arms of a seed before the next seed."""
         study = self.study
         for arm in study.arms:
-            self._cell(TUNING, study.tuning, study.tuning_condition, arm, study.tuning_seed, 0)
+            if is_tuned(study, arm):
+                self._cell(TUNING, study.tuning, study.tuning_condition, arm, study.tuning_seed, 0)
         selected = set(select_arms(study, self.cells(TUNING)).values())
         arms = [arm for arm in study.arms if arm.name in selected]
         for condition in study.conditions:
-            for arm in arms:
-                if condition.families and arm.family not in condition.families:
-                    continue
-                for seed, draw in product(study.seeds, range(condition.draws)):
+            for seed, draw, arm in product(study.seeds, range(condition.draws), arms):
+                if not condition.families or arm.family in condition.families:
                     self._cell(condition.name, study.report, condition, arm, seed, draw)
 
     def cells(self, condition: str) -> CellsByArm:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from core.studies.adapting.config import AdaptStudy, Comparison
+from core.studies.adapting.config import AdaptStudy, Arm, Comparison
 from core.studies.adapting.paths import Curves, difference, nested_test
 from core.studies.study.statistics import holm, mean_of
 
@@ -25,27 +25,37 @@ def criterion(curve: Mapping[str, list[float]]) -> float:
     return fmean([path.gained_at(0.85), path.gained_at(0.95)])
 
 
+def is_tuned(study: AdaptStudy, arm: Arm) -> bool:
+    """Whether ``arm`` is trained on the tuning data: it has alternatives, or it may be the best control."""
+    return arm.family in study.without_teacher or sum(other.family == arm.family for other in study.arms) > 1
+
+
 def select_arms(study: AdaptStudy, tuning: Cells) -> dict[str, str]:
-    """The arm of each family with the best `criterion` in tuning; families with untuned arms are omitted."""
-    families: dict[str, list[str]] = defaultdict(list)
+    """The arm of each family with the best `criterion` in tuning, or its only arm; families with untuned arms are
+    omitted.
+    """
+    families: dict[str, list[Arm]] = defaultdict(list)
     for arm in study.arms:
-        families[arm.family].append(arm.name)
+        families[arm.family].append(arm)
     selected = {}
-    for family, names in families.items():
-        if all(tuning.get(name) for name in names):
-            scores = {name: fmean(criterion(cell["curve"]) for cell in tuning[name].values()) for name in names}
-            selected[family] = max(names, key=scores.__getitem__)
+    for family, arms in families.items():
+        if not is_tuned(study, arms[0]):
+            selected[family] = arms[0].name
+        elif all(tuning.get(arm.name) for arm in arms):
+            scores = {arm.name: _score(tuning[arm.name]) for arm in arms}
+            selected[family] = max(scores, key=scores.__getitem__)
     return selected
 
 
 def best_control(study: AdaptStudy, selected: Mapping[str, str], tuning: Cells) -> str:
     """The family without a teacher that was best in tuning; "" if none has been tuned."""
-    scores = {
-        family: fmean(criterion(cell["curve"]) for cell in tuning[selected[family]].values())
-        for family in study.without_teacher
-        if family in selected
-    }
+    scores = {family: _score(tuning[selected[family]]) for family in study.without_teacher if family in selected}
     return max(scores, key=scores.__getitem__, default="")
+
+
+def _score(cells: Mapping[Cell, Mapping[str, Any]]) -> float:
+    """The mean `criterion` of the cells of an arm."""
+    return fmean(criterion(cell["curve"]) for cell in cells.values())
 
 
 def summary(study: AdaptStudy, tuning: Cells, report: Mapping[str, Cells]) -> dict[str, Any]:
@@ -61,7 +71,7 @@ def summary(study: AdaptStudy, tuning: Cells, report: Mapping[str, Cells]) -> di
         "about": study.about,
         "chosen": selected,
         "best_control": control,
-        "tuning": {name: fmean(criterion(cell["curve"]) for cell in cells.values()) for name, cells in tuning.items()},
+        "tuning": {name: _score(cells) for name, cells in tuning.items()},
         "primary": primary,
         "conditions": {name: _arm_means(cells) for name, cells in report.items()},
     }

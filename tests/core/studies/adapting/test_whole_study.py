@@ -10,10 +10,10 @@ import pytest
 
 from core.spec.errors import UserError
 from core.studies.adapting.__main__ import Runner
-from core.studies.adapting.config import read_adapt_study
+from core.studies.adapting.config import Arm, Condition, Hands, read_adapt_study
 from core.studies.adapting.data import held_out_pairs, read_rows, training_pairs
 from tests.core.images import write_pairs
-from tests.core.studies.adapting.little_study import CONFIG
+from tests.core.studies.adapting.little_study import CONFIG, curve
 
 
 @pytest.fixture
@@ -75,3 +75,21 @@ def test_a_study_runs_and_resumes(data: Path, tmp_path: Path) -> None:
     Runner(study, data, tmp_path / "out").run()
     assert json.loads(gone.read_text())["curve"] == content["curve"]
     assert all(cell.stat().st_mtime_ns == before[cell] for cell in cells), "nothing else was trained again"
+
+
+def test_all_arms_of_a_seed_are_trained_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = read_adapt_study(CONFIG).model_copy(update={"seeds": [20, 21]})
+    runner = Runner(study, tmp_path, tmp_path / "out")
+    trained = []
+
+    def train(name: str, hands: Hands, condition: Condition, arm: Arm, seed: int, draw: int) -> None:
+        path = tmp_path / "out" / "cells" / name / f"{arm.name}_{seed}_{draw}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"curve": curve([(10, 90, 5), (20, 80, 6)])}))
+        trained.append((name, seed, draw, arm.family))
+
+    monkeypatch.setattr(runner, "_cell", train)
+    runner.run()
+    cells = [(seed, draw) for name, seed, draw, _ in trained if name == "24-50"]
+    assert cells == [(20, 0), (20, 0), (20, 1), (20, 1), (21, 0), (21, 0), (21, 1), (21, 1)]
+    assert {family for _, seed, draw, family in trained[-2:]} == {"adapt", "plain"}
