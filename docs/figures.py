@@ -68,10 +68,14 @@ ARMS = {
 
 FAMILIES = {
     "adapt": "`sd-clip-adapt`",
+    "adapt-filter": "`sd-clip-adapt`, caption filter",
     "plain": "plain fine-tuning",
     "ldifs": "LDIFS",
     "l2sp": "L2-SP",
     "trajectory": "average of the trajectory",
+    "trajectory-filter": "average of the trajectory, caption filter",
+    "filter": "plain fine-tuning, caption filter",
+    "trusts": "plain fine-tuning, self-confidence weighting",
 }
 
 published_results = cache(read_results)
@@ -197,6 +201,27 @@ def adapt_means(condition: str) -> str:
     return "\n\n" + "\n".join(lines) + "\n\n"
 
 
+def adapt_top1(condition: str) -> str:
+    """Zero-shot top-1 of each fine-tuning recipe, with the differences that were not planned."""
+    lines = ["| recipe | top-1 gained at 85 % retained | gained, retained without WiSE-FT |", "|" + " --- |" * 3]
+    arms = adapting_results()["conditions"][condition]
+
+    def ends(row: dict[str, Any], point: int) -> str:
+        return ", ".join(f"{row['path'][name][point]:.1f}" for name in ("gain/top1", "retain/top1"))
+
+    for arm, row in arms.items():
+        gained = f"{row['top-1 gained at 85 %']['mean']:.1f}"
+        lines.append(f"| {FAMILIES[_family(arm)]} | {gained} | {ends(row, -1)} |")
+    lines.append(f"| initial model |  | {ends(next(iter(arms.values())), 0)} |")
+    lines += ["", "| measure | `sd-clip-adapt` minus | points | 95 % CI |", "|" + " --- |" * 4]
+    for row in adapting_results()["exploratory"]:
+        if row["condition"] == condition:
+            interval = f"{row['low']:+.1f} to {row['high']:+.1f}"
+            cells = [row["measure"], FAMILIES[row["control"]], f"{row['mean']:+.1f}", interval]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
 def adapt_difference(condition: str, control: str, *measure: str) -> str:
     """``+6.2 points (95 % CI 4.1 to 8.3)``: `sd-clip-adapt` minus ``control``, in a planned ``measure``."""
     for row in _planned(condition):
@@ -222,6 +247,7 @@ KINDS: dict[str, Callable[..., str]] = {
     "filter-table": filter_results,
     "adapt-differences": adapt_differences,
     "adapt-means": adapt_means,
+    "adapt-top1": adapt_top1,
     "adapt-difference": adapt_difference,
 }
 

@@ -11,7 +11,14 @@ from core.spec.config import Section, Text, field_lines
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, read_text
 
-Measure = Literal["retained at equal gain", "gained at 85 %", "gained at 95 %", "third hand at 85 %"]
+Measure = Literal[
+    "retained at equal gain",
+    "gained at 85 %",
+    "gained at 95 %",
+    "third hand at 85 %",
+    "top-1 retained at equal gain",
+    "top-1 gained at 85 %",
+]
 
 
 class Arm(Section):
@@ -50,7 +57,7 @@ class Hands(Section):
 
 
 class Comparison(Section):
-    """A planned comparison: ``family`` minus ``control``, or, if "", minus the best control without a teacher."""
+    """A comparison: ``family`` minus ``control``, or, if "", minus the best control without a teacher."""
 
     family: Text
     control: Text = ""
@@ -79,12 +86,14 @@ class AdaptStudy(Section):
     arms: list[Arm]
     without_teacher: list[Text] = Field(description="Families that are controls without a teacher.")
     primary: list[Comparison]
+    exploratory: list[Comparison] = Field([], description="Comparisons that were not planned, reported without p.")
 
     @model_validator(mode="after")
     def _consistent(self) -> AdaptStudy:
         families = {arm.family for arm in self.arms}
-        named_families = {*self.without_teacher, *(item.family for item in self.primary)}
-        named_families |= {item.control for item in self.primary if item.control}
+        comparisons = [*self.primary, *self.exploratory]
+        named_families = {*self.without_teacher, *(item.family for item in comparisons)}
+        named_families |= {item.control for item in comparisons if item.control}
         named_families |= {family for condition in self.conditions for family in condition.families}
         if unknown := sorted(named_families - families):
             raise ValueError(f"there is no family {unknown[0]!r}")
@@ -93,7 +102,7 @@ class AdaptStudy(Section):
         if len({arm.name for arm in self.arms}) < len(self.arms):
             raise ValueError("two arms have the same name")
         conditions = {item.name for item in self.conditions}
-        if unknown := sorted({item.condition for item in self.primary} - conditions):
+        if unknown := sorted({item.condition for item in comparisons} - conditions):
             raise ValueError(f"there is no condition {unknown[0]!r}")
         return self
 

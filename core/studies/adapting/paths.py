@@ -31,31 +31,31 @@ def best_with_at_least(path: Path, minimum: float, constrained: int, maximise: i
 
 @dataclass(frozen=True)
 class Curves:
-    """The path of a cell: gained, retained and third-hand R@10 at each alpha, from alpha 0."""
+    """The path of a cell: gained, retained and third-hand R@10 (or another metric) at each alpha, from alpha 0."""
 
     points: Path
 
     @classmethod
-    def of(cls, curve: Mapping[str, Sequence[float]]) -> Curves:
+    def of(cls, curve: Mapping[str, Sequence[float]], metric: str = "R@10") -> Curves:
         """From the measures of a cell."""
-        names = ("gain/R@10", "retain/R@10", "third/R@10")
+        names = (f"gain/{metric}", f"retain/{metric}", f"third/{metric}")
         return cls(list(zip(*(curve[name] for name in names), strict=True)))
 
     def gained_at(self, share: float) -> float:
-        """The largest gained R@10 where at least ``share`` of the initial R@10 is retained."""
+        """The largest gain where at least ``share`` of the initial value is retained."""
         best = best_with_at_least(self.points, share * self.points[0][1], constrained=1, maximise=0)
         assert best is not None  # the initial model retains everything
         return best
 
     def third_at(self, share: float) -> float:
-        """The third hand's R@10 at the point of `gained_at`."""
+        """The third hand's value at the point of `gained_at`."""
         gained = self.gained_at(share)
         minimum = share * self.points[0][1]
         candidates = [point for point in _subdivide(self.points) if point[1] >= minimum - 1e-9]
         return min(candidates, key=lambda point: abs(point[0] - gained))[2]
 
     def retained_at(self, gained: float) -> float | None:
-        """The largest retained R@10 where at least ``gained`` is gained; None when it never is."""
+        """The largest retained value where at least ``gained`` is gained; None when it never is."""
         return best_with_at_least(self.points, gained, constrained=0, maximise=1)
 
 
@@ -70,11 +70,12 @@ def _subdivide(path: Path, steps: int = 20) -> list[tuple[float, ...]]:
 
 
 def difference(ours: Curves, control: Curves, measure: str) -> float:
-    """Ours minus the control's in one of the primary measures, in points.
+    """Ours minus the control's in one of the measures, in points; those of top-1 take `Curves` of top-1.
 
     "Retained at equal gain" compares at the control's gain at 85 % retention. If ours never gains as much, its point of
     largest gain counts, less the shortfall.
     """
+    measure = measure.removeprefix("top-1 ")
     if measure == "gained at 85 %":
         return ours.gained_at(0.85) - control.gained_at(0.85)
     if measure == "gained at 95 %":

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from core.studies.adapting.config import AdaptStudy, Arm, Comparison
+from core.studies.adapting.config import AdaptStudy, Arm, Comparison, Condition
 from core.studies.adapting.paths import Curves, difference, nested_test
 from core.studies.study.statistics import holm, mean_of
 
@@ -62,7 +62,13 @@ def summary(study: AdaptStudy, tuning: Cells, report: Mapping[str, Cells]) -> di
     """The results as JSON data; ``report`` has the cells of each condition, by its name."""
     selected = select_arms(study, tuning)
     control = best_control(study, selected, tuning)
-    primary = [_compare(study, planned, planned.control or control, selected, report) for planned in study.primary]
+    report = {
+        condition.name: cells
+        for condition in study.conditions
+        if (cells := _complete_cells(study, condition, selected, report.get(condition.name, {})))
+    }
+    primary = [_compare(planned, planned.control or control, selected, report) for planned in study.primary]
+    exploratory = [_compare(other, other.control or control, selected, report) for other in study.exploratory]
     tested = [comparison for comparison in primary if comparison.get("p") is not None]
     for comparison, p in zip(tested, holm([comparison["p"] for comparison in tested]), strict=True):
         comparison["p_holm"] = p
@@ -73,20 +79,32 @@ def summary(study: AdaptStudy, tuning: Cells, report: Mapping[str, Cells]) -> di
         "best_control": control,
         "tuning": {name: _score(cells) for name, cells in tuning.items()},
         "primary": primary,
+        "exploratory": [{name: row[name] for name in row if name != "p"} for row in exploratory],
         "conditions": {name: _arm_means(cells) for name, cells in report.items()},
     }
 
 
+def _complete_cells(study: AdaptStudy, condition: Condition, selected: Mapping[str, str], cells: Cells) -> Cells:
+    """The cells of the seeds and draws that every selected arm of ``condition`` has finished; empty if there is none.
+
+    So all arms are means over the same cells when the computation was stopped early.
+    """
+    arms = sorted(selected[family] for family in condition.families or selected if family in selected)
+    complete = set.intersection(*({*cells.get(arm, {})} for arm in arms)) if arms else set()
+    return {arm: {key: cells[arm][key] for key in sorted(complete)} for arm in arms} if complete else {}
+
+
 def _compare(
-    study: AdaptStudy, comparison: Comparison, control: str, selected: Mapping[str, str], report: Mapping[str, Cells]
+    comparison: Comparison, control: str, selected: Mapping[str, str], report: Mapping[str, Cells]
 ) -> dict[str, Any]:
     """The results of ``comparison``, paired by seed and draw."""
     row: dict[str, Any] = {**comparison.model_dump(), "control": control}
     cells = report.get(comparison.condition, {})
     ours, theirs = cells.get(selected.get(comparison.family, ""), {}), cells.get(selected.get(control, ""), {})
+    metric = "top1" if comparison.measure.startswith("top-1") else "R@10"
     by_seed: dict[int, list[float]] = defaultdict(list)
     for seed, draw in sorted(ours.keys() & theirs.keys()):
-        ours_curves, control_curves = (Curves.of(arm[seed, draw]["curve"]) for arm in (ours, theirs))
+        ours_curves, control_curves = (Curves.of(arm[seed, draw]["curve"], metric) for arm in (ours, theirs))
         by_seed[seed].append(difference(ours_curves, control_curves, comparison.measure))
     if by_seed:
         result = nested_test(by_seed)
@@ -101,6 +119,9 @@ def _arm_means(cells: Cells) -> dict[str, Any]:
             "gained at 85 %": _mean_over_seeds(arm_cells, lambda cell: Curves.of(cell["curve"]).gained_at(0.85)),
             "gained at 95 %": _mean_over_seeds(arm_cells, lambda cell: Curves.of(cell["curve"]).gained_at(0.95)),
             "third hand at 85 %": _mean_over_seeds(arm_cells, lambda cell: Curves.of(cell["curve"]).third_at(0.85)),
+            "top-1 gained at 85 %": _mean_over_seeds(
+                arm_cells, lambda cell: Curves.of(cell["curve"], "top1").gained_at(0.85)
+            ),
             "cpu_seconds": _mean_over_seeds(arm_cells, lambda cell: float(cell["cpu_seconds"])),
             "path": _mean_path(arm_cells),
         }

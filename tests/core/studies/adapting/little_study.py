@@ -9,6 +9,10 @@ CONFIG = Path(__file__).with_name("little.json")
 
 
 def curve(points: Sequence[tuple[float, float, float]]) -> dict[str, list[float]]:
-    """What a cell writes of a path of (gained, retained, third hand)."""
-    names = ("gain/R@10", "retain/R@10", "third/R@10")
-    return {name: [point[i] for point in points] for i, name in enumerate(names)}
+    """What a cell writes of a path of (gained, retained, third hand) R@10; top-1 is half of it."""
+    names = ("gain", "retain", "third")
+    return {
+        f"{name}/{metric}": [scale * point[i] for point in points]
+        for i, name in enumerate(names)
+        for metric, scale in (("R@10", 1.0), ("top1", 0.5))
+    }

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.metrics.classification.calibration import calibration_error
-from core.studies.adapting.config import read_adapt_study
+from core.studies.adapting.config import AdaptStudy, read_adapt_study
 from core.studies.adapting.paths import Curves, best_with_at_least, difference, nested_test
 from core.studies.adapting.results import best_control, criterion, select_arms, summary
 from tests.core.studies.adapting.little_study import CONFIG, curve
@@ -88,8 +88,15 @@ def test_tuning_selects_and_the_report_compares() -> None:
         for arm in ("adapt-a", "plain-b")
     }
     del report["plain-b"][21, 1]  # not done yet
+    report["adapt-a"][21, 1] = {"curve": poor, "cpu_seconds": 1.0}  # counts only with the other arms' cell
+    top1 = {"family": "adapt", "control": "plain", "measure": "top-1 gained at 85 %", "condition": "24-50"}
+    study = AdaptStudy.model_validate(study.model_dump() | {"exploratory": [top1]})
     found = summary(study, tuning, {"24-50": report})
     (primary,) = found["primary"]
     assert (primary["control"], primary["seeds"]) == ("plain", 2)
     assert primary["mean"] == pytest.approx(difference(Curves(KEEPS), Curves(WISE), "retained at equal gain"))
     assert found["conditions"]["24-50"]["adapt-a"]["gained at 95 %"]["mean"] == pytest.approx(40.0)
+    (unplanned,) = found["exploratory"]
+    assert unplanned["mean"] == pytest.approx(difference(Curves(KEEPS), Curves(WISE), "gained at 85 %") / 2)
+    assert "p" not in unplanned
+    assert summary(study, tuning, {"24-50": {"adapt-a": report["adapt-a"]}})["conditions"] == {}
