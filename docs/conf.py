@@ -10,7 +10,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from docutils import nodes  # noqa: E402
-from figures import check  # noqa: E402  (beside this file)
+from figures import check  # noqa: E402  (docs/figures.py)
 from generate import write_all  # noqa: E402
 from latex2mathml.converter import convert  # noqa: E402
 from sphinx.application import Sphinx  # noqa: E402

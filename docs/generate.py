@@ -211,7 +211,7 @@ def _default(field: Any) -> str:
 
 # Commands
 def _commands() -> str:
-    about = "The window is `sdgui`; the verbs are `sdgui-core VERB`, or `python -m core VERB`."
+    about = "The window is `sdgui`; the commands are `sdgui-core COMMAND`, or `python -m core COMMAND`."
     exits = "Exit status is 0 only on success; results go to stdout, progress and errors to stderr."
     parts = [f"# Command line\n\n{about} {exits}\n", *_command(window_parser(), 2)]
     core_ = core_parser()
