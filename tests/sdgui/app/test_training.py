@@ -118,7 +118,7 @@ def test_stopping_escalates_in_view(qtbot: QtBot, open_window: OpenWindow) -> No
 
 
 def test_closing_asks_once_and_a_kept_run_is_found_again(qtbot: QtBot, open_window: OpenWindow) -> None:
-    window = open_window("--steps", "150", "--delay", "0.02")
+    window = open_window("--steps", "600", "--delay", "0.1")
     add(window)
     press(qtbot, window, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: states(window) == [RunState.RUNNING], timeout=15000)
@@ -133,7 +133,7 @@ def test_closing_asks_once_and_a_kept_run_is_found_again(qtbot: QtBot, open_wind
     window.close()
     qtbot.keyClick(question(window), Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: not window.isVisible())
-    again = open_window("--steps", "150", "--delay", "0.02")
+    again = open_window("--steps", "600", "--delay", "0.1")
     assert again.selection.run_id == run.id
     assert again.panel == "runs"
     qtbot.waitUntil(lambda: again.services.tailer.state(run.id) == RunState.RUNNING, timeout=10000)
@@ -141,7 +141,7 @@ def test_closing_asks_once_and_a_kept_run_is_found_again(qtbot: QtBot, open_wind
     qtbot.waitUntil(lambda: states(again) == [RunState.DONE], timeout=20000)
     runs_panel = again.panels["runs"]
     assert isinstance(runs_panel, RunsPanel)
-    qtbot.waitUntil(lambda: list(runs_panel.tabs.view.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 151)))
+    qtbot.waitUntil(lambda: list(runs_panel.tabs.view.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 601)))
 
 
 def _ended(run: Run) -> bool:
