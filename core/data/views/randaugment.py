@@ -1,16 +1,19 @@
 """RandAugment (Cubuk et al. 2020) on a batch of uint8 images, by given draws.
 
 Flow: ``views`` calls ``randaugment`` after the crop. Operations and strengths are torchvision's; images that drew the
-same operation are distorted together, which is several times faster than one at a time.
+same operation are distorted together, and all that are sheared, moved or rotated in one call, which is several times
+faster than one at a time.
 
 Legend: B batch, S side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
@@ -20,30 +23,33 @@ from torchvision.transforms.v2 import functional as F
 from core.data.draws import Floats
 from core.ranks.transfer import to_device
 
+T = TypeVar("T")
+
 STRONGEST = 30  # magnitudes are parts of 30
 GREY = 128.0  # fill value outside the image
-Shear = tuple[float, float]  # degrees along x and y
-Operation = Callable[[Tensor, float, float], Tensor]  # (images, strength 0 to 1, sign) -> images
 
 
-def _affine(images: Tensor, angle: float = 0.0, x: float = 0.0, y: float = 0.0, shear: Shear = (0.0, 0.0)) -> Tensor:
-    """``images`` (b, 3, S, S) uint8 transformed, bilinear, filled with grey. Equals torchvision's ``affine``, without
-    its copies of constants to the GPU, for which the host waits.
+def _affine(images: Tensor, moves: Sequence[tuple[float, float, float, float, float]]) -> Tensor:
+    """``images`` (b, 3, S, S) uint8, each transformed by its own of ``moves``, bilinear, filled with grey. Equals
+    torchvision's ``affine``, without its copies of constants to the GPU, for which the host waits.
     """
     height, width = images.shape[-2:]
-    translate = [float(round(x * width)), float(round(y * height))]
-    inverse = _get_inverse_affine_matrix([0.0, 0.0], angle, translate, 1.0, list(shear))
-    theta = torch.tensor(inverse).view(2, 3).T.div(torch.tensor([0.5 * width, 0.5 * height]))  # (3, 2)
+    distinct = sorted(set(moves))
+    inverses = [
+        _get_inverse_affine_matrix([0.0, 0.0], angle, [float(round(x * width)), float(round(y * height))], 1.0, shear)
+        for angle, x, y, *shear in distinct
+    ]
+    theta = torch.tensor(inverses).view(-1, 2, 3).transpose(1, 2).div(torch.tensor([0.5 * width, 0.5 * height]))
+    numbers = torch.tensor([distinct.index(move) for move in moves])
     across = torch.linspace((1.0 - width) * 0.5, (width - 1.0) * 0.5, width, device=images.device)
     down = torch.linspace((1.0 - height) * 0.5, (height - 1.0) * 0.5, height, device=images.device)
     places = torch.stack(
         [across.expand(height, -1), down[:, None].expand(-1, width), torch.ones_like(across).expand(height, -1)], -1
     )
-    grid = (places.view(1, -1, 3) @ to_device(theta, images.device)[None]).view(1, height, width, 2)
+    grids = (places.view(1, -1, 3) @ to_device(theta, images.device)).view(-1, height, width, 2)
+    grid = grids[to_device(numbers, images.device)]
     inside = torch.ones_like(images[:, :1], dtype=grid.dtype)
-    warped = grid_sample(
-        torch.cat([images.to(grid.dtype), inside], dim=1), grid.expand(len(images), -1, -1, -1), align_corners=False
-    )
+    warped = grid_sample(torch.cat([images.to(grid.dtype), inside], dim=1), grid, align_corners=False)
     warped, inside = warped[:, :-1], warped[:, -1:]
     return warped.sub_(GREY).mul_(inside).add_(GREY).round_().to(images.dtype)
 
@@ -62,30 +68,31 @@ def _sharpness(images: Tensor, factor: float) -> Tensor:
     return sharp.clamp_(0, 255).to(images.dtype)
 
 
-def _shear(strength: float, sign: float) -> float:
-    return float(np.degrees(np.arctan(0.3 * strength * sign)))
+def _shear(strength: float) -> float:
+    return float(np.degrees(np.arctan(0.3 * strength)))
 
 
-def _factor(strength: float, sign: float) -> float:
-    return 1.0 + 0.9 * strength * sign
-
-
-OPERATIONS: dict[str, Operation] = {
-    "identity": lambda images, m, sign: images,
-    "shear_x": lambda images, m, sign: _affine(images, shear=(_shear(m, sign), 0.0)),
-    "shear_y": lambda images, m, sign: _affine(images, shear=(0.0, _shear(m, sign))),
-    "translate_x": lambda images, m, sign: _affine(images, x=150.0 / 331.0 * m * sign),
-    "translate_y": lambda images, m, sign: _affine(images, y=150.0 / 331.0 * m * sign),
-    "rotate": lambda images, m, sign: _affine(images, angle=30.0 * m * sign),
-    "brightness": lambda images, m, sign: F.adjust_brightness(images, _factor(m, sign)),
-    "color": lambda images, m, sign: F.adjust_saturation(images, _factor(m, sign)),
-    "contrast": lambda images, m, sign: F.adjust_contrast(images, _factor(m, sign)),
-    "sharpness": lambda images, m, sign: _sharpness(images, _factor(m, sign)),
-    "posterize": lambda images, m, sign: F.posterize(images, 8 - round(4 * m)),
-    "solarize": lambda images, m, sign: F.solarize(images, 255.0 * (1.0 - m)),
-    "autocontrast": lambda images, m, sign: F.autocontrast(images),
-    "equalize": lambda images, m, sign: F.equalize(images),
+# By a strength of -1 to 1: the angle in degrees, the shifts in parts of the side, the shears in degrees.
+_MOVES: dict[str, Callable[[float], tuple[float, float, float, float, float]]] = {
+    "shear_x": lambda strength: (0.0, 0.0, 0.0, _shear(strength), 0.0),
+    "shear_y": lambda strength: (0.0, 0.0, 0.0, 0.0, _shear(strength)),
+    "translate_x": lambda strength: (0.0, 150.0 / 331.0 * strength, 0.0, 0.0, 0.0),
+    "translate_y": lambda strength: (0.0, 0.0, 150.0 / 331.0 * strength, 0.0, 0.0),
+    "rotate": lambda strength: (30.0 * strength, 0.0, 0.0, 0.0, 0.0),
 }
+_ADJUSTMENTS: dict[str, Callable[[Tensor, float], Tensor]] = {  # by a factor of 0.1 to 1.9
+    "brightness": F.adjust_brightness,
+    "color": F.adjust_saturation,
+    "contrast": F.adjust_contrast,
+    "sharpness": _sharpness,
+}
+_UNSIGNED: dict[str, Callable[[Tensor, float], Tensor]] = {  # by a strength of 0 to 1
+    "posterize": lambda images, strength: F.posterize(images, 8 - round(4 * strength)),
+    "solarize": lambda images, strength: F.solarize(images, 255.0 * (1.0 - strength)),
+    "autocontrast": lambda images, strength: F.autocontrast(images),
+    "equalize": lambda images, strength: F.equalize(images),
+}
+OPERATIONS = ("identity", *_MOVES, *_ADJUSTMENTS, *_UNSIGNED)
 
 
 def randaugment(images: Tensor, draws: Floats, magnitude: int) -> Tensor:
@@ -93,16 +100,26 @@ def randaugment(images: Tensor, draws: Floats, magnitude: int) -> Tensor:
 
     ``draws`` (B, rounds, 2) in [0, 1): the operation and its sign, for each image and round.
     """
-    operations = list(OPERATIONS.values())
+    strength = magnitude / STRONGEST
     for turn in range(draws.shape[1]):
-        operation_numbers = (draws[:, turn, 0] * len(operations)).astype(int)
-        positive = draws[:, turn, 1] < 0.5
-        distorted = images.clone()
-        for number, operation in enumerate(operations):
+        names = np.array(OPERATIONS)[(draws[:, turn, 0] * len(OPERATIONS)).astype(int)]
+        signs = np.where(draws[:, turn, 1] < 0.5, 1.0, -1.0)
+        moved, result = np.isin(names, list(_MOVES)), images.clone()
+        moves = [_MOVES[name](strength * sign) for name, sign in zip(names[moved], signs[moved], strict=True)]
+        _distort(result, images, moved, _affine, moves)
+        for name, adjust in _ADJUSTMENTS.items():
             for sign in (1.0, -1.0):
-                selected = np.flatnonzero((operation_numbers == number) & (positive == (sign > 0)))
-                if len(selected):
-                    members = to_device(torch.from_numpy(selected), images.device)
-                    distorted[members] = operation(images[members], magnitude / STRONGEST, sign)
-        images = distorted
+                _distort(result, images, (names == name) & (signs == sign), adjust, 1.0 + 0.9 * strength * sign)
+        for name, operation in _UNSIGNED.items():
+            _distort(result, images, names == name, operation, strength)
+        images = result
     return images
+
+
+def _distort(
+    result: Tensor, images: Tensor, selected: npt.NDArray[np.bool_], operation: Callable[[Tensor, T], Tensor], by: T
+) -> None:
+    """Write the ``selected`` ones of ``images``, distorted, into ``result``."""
+    if selected.any():
+        rows = to_device(torch.from_numpy(np.flatnonzero(selected)), images.device)
+        result[rows] = operation(images[rows], by)
