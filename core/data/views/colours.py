@@ -2,8 +2,8 @@
 
 The distortions of SimCLR (Chen et al. 2020, appendix A), in the order of DINO (Caron et al. 2021): jitter, then
 greyscale, blur and solarisation, each with a separate probability. Within the jitter the order is fixed (brightness,
-contrast, saturation, hue). Hue and blur take discrete levels, so that images of the same level are distorted in one
-call.
+contrast, saturation, hue). Each distortion is computed for the whole batch, with a strength for each image: on a GPU,
+launching kernels takes longer than computing them.
 
 Flow: ``views`` calls ``distort_colours`` after the crop.
 
@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn.functional import conv2d, pad
 from torchvision.transforms.v2 import functional as F
 
 from core.data.draws import Floats
@@ -29,7 +30,6 @@ from core.ranks.transfer import to_device
 Rows = npt.NDArray[Any]
 
 DRAWS = 9  # per image: four probabilities, four for the jitter, one for the blur
-LEVELS = 16
 SIGMA = (0.1, 2.0)  # range of the blur, in pixels of an image of side SIDE
 SIDE = 224
 BRIGHTNESS, CONTRAST, HUE = 0.4, 0.4, 0.1  # strengths of the jitter (DINO)
@@ -73,10 +73,26 @@ def _jitter(images: Tensor, recipe: ViewRecipe, draws: Floats) -> Tensor:
     middle = _grey(bright).mean(dim=(1, 2, 3), keepdim=True)
     out = middle.lerp(bright, factors(1, CONTRAST)).clamp(0, 255)
     out = _grey(out).lerp(out, factors(2, recipe.saturation)).clamp(0, 255)
-    for level, selected_images in _levels(draws[:, 3]):
-        rows = _at(selected_images, out)
-        out[rows] = F.adjust_hue(out[rows] / 255.0, HUE * (2.0 * level - 1.0)) * 255.0
-    return out
+    return _shift_hue(out, factors(3, HUE) - 1.0)
+
+
+def _shift_hue(images: Tensor, shift: Tensor) -> Tensor:
+    """``images`` (b, 3, S, S) with the hue of the HSV model shifted by ``shift`` (b, 1, 1, 1) turns."""
+    red, green, blue = images.split(1, dim=1)
+    value = images.amax(dim=1, keepdim=True)
+    chroma = value - images.amin(dim=1, keepdim=True)
+    scale = 1.0 / chroma.clamp_min(1e-6)  # the hue of a grey pixel is of no consequence
+    sixths = torch.where(
+        value == red,
+        (green - blue) * scale,
+        torch.where(value == green, (blue - red) * scale + 2.0, (red - green) * scale + 4.0),
+    )
+    sixths = sixths + 6.0 * shift
+    channels = []
+    for offset in (5.0, 3.0, 1.0):
+        distance = (sixths + offset).remainder_(6.0)
+        channels.append(value - chroma * torch.minimum(distance, 4.0 - distance).clamp_(0.0, 1.0))
+    return torch.cat(channels, dim=1)
 
 
 def _grey(images: Tensor) -> Tensor:
@@ -87,22 +103,18 @@ def _grey(images: Tensor) -> Tensor:
 
 
 def _blur(images: Tensor, draws: Floats) -> Tensor:
-    """Gaussian blur, with sigma scaled to the image's side."""
-    out = torch.empty_like(images)
-    for level, level_rows in _levels(draws):
-        rows = _at(level_rows, out)
-        sigma = (SIGMA[0] + (SIGMA[1] - SIGMA[0]) * level) * images.shape[-1] / SIDE
-        radius = max(1, math.ceil(3 * sigma))
-        out[rows] = F.gaussian_blur(images[rows], [2 * radius + 1] * 2, [sigma])
-    return out
+    """Gaussian blur, with sigma scaled to the image's side. ``draws`` (b,)."""
+    count, side = images.shape[0], images.shape[-1]
+    sigmas = (SIGMA[0] + (SIGMA[1] - SIGMA[0]) * draws) * side / SIDE
+    radius = max(1, math.ceil(3 * SIGMA[1] * side / SIDE))
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigmas[:, None]) ** 2)  # (b, 2 radius + 1)
+    weights = torch.from_numpy(taps / taps.sum(axis=1, keepdims=True)).float().repeat_interleave(3, dim=0)
+    across = to_device(weights, images.device)[:, None, None, :]  # a filter for each channel of each image
+    padded = pad(images, [radius] * 4, mode="reflect").view(1, 3 * count, side + 2 * radius, side + 2 * radius)
+    blurred = conv2d(conv2d(padded, across, groups=3 * count), across.transpose(2, 3), groups=3 * count)
+    return blurred.view_as(images)
 
 
 def _at(rows: Rows, images: Tensor) -> Tensor:
     """``rows`` as an index tensor on the device of ``images``."""
     return to_device(torch.from_numpy(rows), images.device)
-
-
-def _levels(draws: Floats) -> list[tuple[float, Rows]]:
-    """The centre of each drawn level between 0 and 1, and the rows that drew it."""
-    numbers = np.minimum((draws * LEVELS).astype(int), LEVELS - 1)
-    return [((level + 0.5) / LEVELS, np.flatnonzero(numbers == level)) for level in np.unique(numbers).tolist()]

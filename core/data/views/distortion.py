@@ -80,12 +80,19 @@ def draw_distortion(recipe: ViewRecipe, seed: int, epoch: Integers, rows: Intege
 def _erase(images: Tensor, probability: float, draws: Floats) -> None:
     """Erase a rectangle in place (Zhong et al. 2020). ``draws`` (B, 5): chance, area, ratio, top, left."""
     size = images.shape[-1]
-    for image, (chance, area, ratio, top, left) in zip(images, draws.tolist(), strict=True):
-        if chance >= probability:
-            continue
-        pixels = size * size * (ERASED_AREA[0] + (ERASED_AREA[1] - ERASED_AREA[0]) * area)
-        shape = np.exp(np.log(ERASED_RATIO[0]) + np.log(ERASED_RATIO[1] / ERASED_RATIO[0]) * ratio)
-        height = min(size, max(1, round(float(np.sqrt(pixels * shape)))))
-        width = min(size, max(1, round(float(np.sqrt(pixels / shape)))))
-        y, x = int(top * (size - height + 1)), int(left * (size - width + 1))
-        image[:, y : y + height, x : x + width] = GREY
+    chance, area, ratio, top, left = draws.T  # (B,) each
+    pixels = size * size * (ERASED_AREA[0] + (ERASED_AREA[1] - ERASED_AREA[0]) * area)
+    shape = np.exp(np.log(ERASED_RATIO[0]) + np.log(ERASED_RATIO[1] / ERASED_RATIO[0]) * ratio)
+    height = np.clip(np.round(np.sqrt(pixels * shape)), 1, size) * (chance < probability)  # 0: nothing
+    width = np.clip(np.round(np.sqrt(pixels / shape)), 1, size)
+    rows = _between(np.floor(top * (size - height + 1)), height, images)
+    columns = _between(np.floor(left * (size - width + 1)), width, images)
+    images.masked_fill_(rows[:, None, :, None] & columns[:, None, None, :], GREY)
+
+
+def _between(start: Floats, length: Floats, images: Tensor) -> Tensor:
+    """(B, S) bool: the pixels from ``start`` (B,) to ``start + length``."""
+    first, after = to_device(torch.from_numpy(np.stack([start, start + length])).float(), images.device)[..., None]
+    pixels = torch.arange(images.shape[-1], device=images.device)
+    inside: Tensor = (pixels >= first) & (pixels < after)
+    return inside

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from core.data.draws import uniforms
-from core.data.views.colours import DRAWS, LEVELS, SIDE, SIGMA, distort_colours, is_distorted
+from core.data.views.colours import DRAWS, SIDE, SIGMA, distort_colours, is_distorted
 from core.data.views.making import make_view
 from core.data.views.recipe import ViewRecipe
 
@@ -25,10 +25,6 @@ def pixels(count: int, side: int = 16, seed: int = 0) -> Tensor:
     return torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=generator)
 
 
-def middle_of(draw: float) -> float:
-    return (min(int(draw * LEVELS), LEVELS - 1) + 0.5) / LEVELS
-
-
 @settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 2**31))
 def test_jitter_matches_torchvisions_four_adjustments_in_turn(seed: int) -> None:
@@ -40,7 +36,7 @@ def test_jitter_matches_torchvisions_four_adjustments_in_turn(seed: int) -> None
         there = F.adjust_brightness(there, 0.6 + 0.8 * bright)
         there = F.adjust_contrast(there, 0.6 + 0.8 * contrast)
         there = F.adjust_saturation(there, 0.8 + 0.4 * saturation)
-        there = F.adjust_hue(there, 0.1 * (2 * middle_of(hue) - 1))
+        there = F.adjust_hue(there, 0.1 * (2 * hue - 1))
         assert (mine.float() - there * 255.0).abs().max() <= 1.0
 
 
@@ -49,7 +45,7 @@ def test_greyscale_blur_and_solarisation_match_torchvision() -> None:
     grey = distort_colours(images, ViewRecipe(greyscale=1.0), draws)
     assert (grey.float() - F.rgb_to_grayscale(images, 3).float()).abs().max() <= 1
     assert torch.equal(distort_colours(images, ViewRecipe(solarize=1.0), draws), F.solarize(images, 128.0))
-    sigma = (SIGMA[0] + (SIGMA[1] - SIGMA[0]) * middle_of(0.3)) * 32 / SIDE
+    sigma = (SIGMA[0] + (SIGMA[1] - SIGMA[0]) * 0.3) * 32 / SIDE
     blurred = F.gaussian_blur(images.float(), [9, 9], [sigma])  # the further taps weigh nothing
     assert (distort_colours(images, ViewRecipe(blur=1.0), draws).float() - blurred).abs().max() <= 1.0
 
