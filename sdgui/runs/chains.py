@@ -91,7 +91,6 @@ class ChainWatch(QObject):
     def __init__(self, store: Store, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store = store
-        self._begun: set[Path] = set()  # folders of stages whose import has begun
         self._polling = False
         self.poller = Poller("chains", "Chains of runs", self._work, self.trouble.emit)
 
@@ -139,18 +138,14 @@ class ChainWatch(QObject):
         # Read before the stages, which a program may still create before it ends.
         statuses = [stage_run.read_status() for stage_run in stages if stage_run.path in listed_folders]
         alive = any(status is not None and process_alive(status) for status in statuses)
-        missing = [stage for stage in stages if stage.path not in listed_folders or stage.path in self._begun]
+        missing = [stage for stage in stages if stage.path not in listed_folders]
         for stage in list(missing):
             if not stage.config.is_file():
                 continue
-            self._begun.add(stage.path)
             try:
-                run = self._store.import_run(stage.path, first.experiment_id)
-                self._store.copy_place(run.id, first.id)
-                self._store.tag_run(run.id, [stage.path.name])
+                run = self._store.import_run(stage.path, first.experiment_id, [stage.path.name], like=first.id)
             except StoreError:  # retried at the next poll
                 continue
-            self._begun.discard(stage.path)
             if self.poller.ending.is_set():
                 return False
             missing.remove(stage)

@@ -250,9 +250,8 @@ class Launcher(QObject):
         folder = self._store.runs_folder / name
         try:
             stage = write_chain(folder, chain)
-            run = self._store.import_run(stage, experiment_id)
-            self._store.place(run.id, place)
-            return self._store.tag_run(run.id, [stage.name])
+            run = self._store.import_run(stage, experiment_id, [stage.name])
+            return self._store.place(run.id, place)
         except (OSError, UserError) as error:
             shutil.rmtree(folder, ignore_errors=True)
             if isinstance(error, OSError):

@@ -73,7 +73,6 @@ class StudyPrograms(QObject):
         self._slots = slots
         self._snapshots: Mapping[int, StudySnapshot] = {}  # the thread replaces the whole mapping
         self._known_folders: set[Path] = set()  # of runs that the store has, or had
-        self._incomplete_folders: set[Path] = set()  # of runs whose import has begun
         self._jobs: dict[int, int] = {}  # study id -> parallel runs, as started by this window
         self._import_errors: dict[Path, str] = {}  # folder -> reported error
         self.poller = Poller("studies", "The studies", self._work, self.trouble.emit)
@@ -335,14 +334,11 @@ class StudyPrograms(QObject):
         """Add a started run to the store, under the experiment of its arm; returns its id if it is new."""
         if folder in self._known_folders or not (folder / "config.json").is_file():
             return None
-        if folder not in self._incomplete_folders and self._store.run_in(folder, deleted=True) is not None:
+        if self._store.run_in(folder, deleted=True) is not None:
             self._known_folders.add(folder)
             return None
         experiment = self._store.arm_experiment(study.id, arm, read_config(folder / "config.json"))
-        self._incomplete_folders.add(folder)
-        run = self._store.import_run(folder, experiment)
-        self._store.tag_run(run.id, [f"seed {seed}"])
-        self._incomplete_folders.discard(folder)
+        run = self._store.import_run(folder, experiment, [f"seed {seed}"])
         self._known_folders.add(folder)
         return run.id
 

@@ -97,16 +97,6 @@ class QueueRecords(RunRecords):
         with self._write() as session:
             run_row(session, run_id).remote_folder = f"{computer}{ON_HOST}{folder}"
 
-    def copy_place(self, run_id: int, other_id: int) -> None:
-        """The run trains where the other one does: a further stage of its chain."""
-        with self._write() as session:
-            row, previous = run_row(session, run_id), run_row(session, other_id)
-            row.machine, row.devices_asked, row.devices = (
-                previous.machine,
-                previous.devices_asked,
-                previous.devices,
-            )
-
     def give_devices(self, run_id: int, slots: Slots) -> Run:
         """Mark a run as launched, ignoring the queue, on the requested devices or the first free ones.
 

@@ -169,9 +169,10 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def add_imported(
-        self, experiment_id: int, folder: str, config: RunConfig | LoggedConfig, progress: Progress
-    ) -> int:
-        """Add the run in ``folder`` with its config and progress; returns its id."""
+        self, experiment_id: int, folder: str, config: RunConfig | LoggedConfig, progress: Progress,
+        tags: Iterable[str], like: int | None,
+    ) -> int:  # fmt: skip
+        """Add the run in ``folder`` with ``tags``, on the machine and devices of ``like``; returns its id."""
         key = Path(folder).name.rpartition("-")[2]
         with self._write() as session:
             either = or_(RunRow.folder == folder, RunRow.key == key)
@@ -181,7 +182,10 @@ class RunRecords(Sessions):
                 return listed[folder]
             row = _row_from_config(session, experiment_id, config, folder)
             row.owner, row.created = self.who, progress.started or row.created
-            row.tags = tag_rows(session, config.tags if isinstance(config, LoggedConfig) else ())
+            row.tags = tag_rows(session, tags)
+            if like is not None:
+                other = run_row(session, like)
+                row.machine, row.devices_asked, row.devices = other.machine, other.devices_asked, other.devices
             if key.isalnum() and not listed:
                 row.key = key
             _set_progress(row, progress)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -154,17 +154,27 @@ class Store(
                 problems.append(f"{folder} could not be read: {type(error).__name__}: {excerpt(str(error))}.")
         return problems
 
-    def import_run(self, folder: Path, experiment_id: int | None = None) -> Run:
+    def import_run(
+        self, folder: Path, experiment_id: int | None = None, tags: Iterable[str] = (), like: int | None = None
+    ) -> Run:
         """The run in ``folder``, from its config.json and events; a known folder is read again.
 
-        It goes under ``experiment_id``, else under an experiment with the same config or name, else a new one.
+        It goes under ``experiment_id``, else under an experiment with the same config or name, else a new one. A new
+        run gets ``tags``, and the machine and devices of the run ``like``.
         """
         if experiment_id is not None:
             self.experiment(experiment_id)  # StoreError where it was deleted
-        return self.run(self._import(folder, experiment_id, self._fitting_experiments(), self._listed(folder)))
+        fitting, listed = self._fitting_experiments(), self._listed(folder)
+        return self.run(self._import(folder, experiment_id, fitting, listed, tags, like))
 
     def _import(
-        self, folder: Path, experiment_id: int | None, fitting: dict[str, int], listed: Mapping[str, _Listed]
+        self,
+        folder: Path,
+        experiment_id: int | None,
+        fitting: dict[str, int],
+        listed: Mapping[str, _Listed],
+        tags: Iterable[str] = (),
+        like: int | None = None,
     ) -> int:
         """Import a run; returns its id. ``fitting``: ``_fitting_experiments``, read before and updated here."""
         run_dir = RunDir(folder.absolute())
@@ -183,7 +193,9 @@ class Store(
             return existing.id
         if experiment_id is None:
             experiment_id = self._experiment_for(config, fitting)
-        return self.add_imported(experiment_id, text, config, progress)
+        if isinstance(config, LoggedConfig):
+            tags = (*config.tags, *tags)
+        return self.add_imported(experiment_id, text, config, progress, tags, like)
 
     def _experiment_for(self, config: RunConfig | LoggedConfig, fitting: dict[str, int]) -> int:
         """The experiment with the same config, else with the same name, else a new one, added to ``fitting``.

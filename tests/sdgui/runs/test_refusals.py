@@ -111,7 +111,7 @@ def test_a_config_changed_meanwhile_is_not_launched(
     assert list(store.runs_folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("failing", ["nothing", "write", "import_run", "tag_run"])
+@pytest.mark.parametrize("failing", ["nothing", "write", "import_run", "place"])
 def test_a_chain_that_cannot_be_listed_leaves_no_folder(
     store: Store, monkeypatch: pytest.MonkeyPatch, command: Any, failing: str
 ) -> None:

@@ -68,14 +68,13 @@ def test_studies_with_the_same_name_have_separate_folders(qapp: object, store: S
     assert [programs.add(study).folder.name for _ in range(4)] == ["one-arm", "one-arm-2", "one-arm-3", "one-arm-4"]
 
 
-@pytest.mark.parametrize("failing", ["import_run", "tag_run"])
 def test_a_run_that_could_not_be_listed_is_retried_and_blocks_no_other(
-    qapp: object, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+    qapp: object, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, programs = a_study(tmp_path / "study", seeds=2), StudyPrograms(store)
     record, told = store.add_study(out.path, "one arm"), list[str]()
     programs.trouble.connect(told.append)
-    real, calls = getattr(store, failing), list[Any]()
+    real, calls = store.import_run, list[Any]()
 
     def held_twice(*what: Any) -> Any:
         calls.append(what)
@@ -83,7 +82,7 @@ def test_a_run_that_could_not_be_listed_is_retried_and_blocks_no_other(
             raise StoreError("The database is locked by another program.")
         return real(*what)
 
-    monkeypatch.setattr(store, failing, held_twice)
+    monkeypatch.setattr(store, "import_run", held_twice)
     for _ in range(2):
         programs._follow_study(record)
         assert [run.folder for run in store.runs() if run.tags] == [out.run("clip", 1).path]
@@ -91,6 +90,22 @@ def test_a_run_that_could_not_be_listed_is_retried_and_blocks_no_other(
     assert sorted(run.tags for run in store.runs()) == [("seed 0",), ("seed 1",)]
     assert told == ["The database is locked by another program."]
     assert len(store.experiments()) == 1
+
+
+def test_a_window_killed_after_it_listed_a_run_has_tagged_it(
+    qapp: object, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs, real = StudyPrograms(store), store.import_run
+
+    def killed(*what: Any, **more: Any) -> None:
+        real(*what, **more)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store, "import_run", killed)
+    record = store.add_study(a_study(tmp_path / "study", seeds=1).path, "one arm")
+    with pytest.raises(KeyboardInterrupt):
+        programs._follow_study(record)
+    assert [run.tags for run in store.runs()] == [("seed 0",)]
 
 
 def test_listing_a_study_while_live_ones_are_counted_is_safe(qapp: object, store: Store, tmp_path: Path) -> None:
