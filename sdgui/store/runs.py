@@ -170,7 +170,7 @@ class RunRecords(Sessions):
 
     def add_imported(
         self, experiment_id: int, folder: str, config: RunConfig | LoggedConfig, progress: Progress,
-        tags: Iterable[str], like: int | None,
+        tags: Iterable[str] = (), like: int | None = None,
     ) -> int:  # fmt: skip
         """Add the run in ``folder`` with ``tags``, on the machine and devices of ``like``; returns its id."""
         key = Path(folder).name.rpartition("-")[2]

@@ -188,14 +188,6 @@ def test_slots_follow_from_gpus() -> None:
     assert visible(gpus, "") == []
 
 
-def test_stages_of_a_chain_train_on_the_device_of_the_first(store: Store) -> None:
-    experiment = store.add_experiment(preset_config("clip", "tiny"))
-    first, second = (store.add_run(experiment.id, True, Place("", "3")) for _ in range(2))
-    assert store.give_devices(first.id, Slots(("0", "3"))).devices == "3"
-    store.copy_place(second.id, first.id)
-    assert store.run(second.id).devices == "3"
-
-
 def test_nothing_starts_on_the_cpu_before_the_gpus_have_answered(
     store: Store, experiment: Experiment, command: Command, qtbot: QtBot
 ) -> None:

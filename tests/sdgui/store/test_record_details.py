@@ -176,8 +176,6 @@ def test_a_requested_place_applies_until_a_run_has_started(store: Store, experim
     assert (placed.machine, placed.devices_asked) == ("far", "0,1")
     with pytest.raises(StoreError, match="has started"):
         store.place(live, Place("far", "0"))
-    store.copy_place(live, waits)
-    assert (store.run(live).machine, store.run(live).devices_asked) == ("far", "0,1")
 
 
 def test_a_key_is_read_from_a_folder_once(store: Store, experiment: int, tmp_path: Path) -> None:
@@ -262,8 +260,9 @@ def test_a_run_of_another_program_names_its_machine(store: Store) -> None:
     other = store.add_run(store.experiments()[0].id, queued=True, place=Place("far", "0")).id
     assert store.place(other, HERE).machine == ""
     store.record_devices(other, "5", "far")
-    store.copy_place(run, other)
-    assert (store.run(run).devices, store.run(run).machine, store.run(run).devices_asked) == ("5", "far", "")
+    progress = Progress(RunState.STARTING, 0)
+    like = store.run(store.add_imported(found.experiment_id, "stage-2", CONFIG, progress, like=other))
+    assert (like.devices, like.machine, like.devices_asked) == ("5", "far", "")
 
 
 def test_a_folder_is_deleted_with_its_run_only_on_explicit_request(store: Store, tmp_path: Path) -> None:
