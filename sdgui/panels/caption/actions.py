@@ -1,4 +1,4 @@
-"""The Caption panel's actions, for menus, shortcuts, F1 and Ctrl+K; shortcuts work within the panel."""
+"""The Caption panel's actions: menus, shortcuts (within the panel), the F1 list and Ctrl+K."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Commands:
 
 @dataclass(frozen=True)
 class CaptionActions:
-    """The actions of the list's context menu."""
+    """The actions of the list's context menu and of the Export button."""
 
     menu: Sequence[QAction]
     export: Sequence[QAction]
 
 
-_ADD = MenuItem("captions_add", Section.OPEN)  # the menu of the button Add
-_AGAIN = MenuItem("captions_again", Section.OPEN)  # the menu of the button that captions again
+_ADD = MenuItem("captions_add", Section.OPEN)  # menu of the Add button
+_AGAIN = MenuItem("captions_again", Section.OPEN)  # menu of the Caption button
 
 
 def _undo_title(commands: Commands) -> str:
@@ -58,12 +58,12 @@ def _redo_title(commands: Commands) -> str:
 def _candidate(number: int) -> Action[Commands]:
     tip = f"Use candidate {number} as the caption"
     return Action(
-        f"captions_candidate_{number}", _GROUP, tip, tip, lambda c: c.view.detail.take(number - 1), f"Alt+{number}"
+        f"captions_candidate_{number}", _GROUP, tip, tip, lambda c: c.view.detail.accept(number - 1), f"Alt+{number}"
     )
 
 
 def _recaptioned(commands: Commands) -> Finding | None:
-    """A fix with the captions of the selected images."""
+    """Fixes that replace the captions of the selected images in the data."""
     entries = [entry for entry in commands.view.list.selected() if entry.text]
     fixes = [Fix(kind="recaptioned", path=entry.path, value=entry.text, panel="Caption") for entry in entries]
     return Finding("", tuple(fixes)) if fixes else None
@@ -169,17 +169,17 @@ _ACTIONS: tuple[Action[Commands], ...] = (
     Action(
         "captions_take_a",
         _GROUP,
-        "Accept the model's &best",
-        "Use the model's best candidate as the caption",
-        lambda c: c.edits.take_first(),
+        "Accept the &best candidate",
+        "Use the first model's best candidate as the caption",
+        lambda c: c.edits.accept_first_model(),
         "Ctrl+B",
     ),
     Action(
         "captions_take_b",
         _GROUP,
-        "Accept the s&econd model's",
+        "Accept the s&econd model's caption",
         "Use the second model's best candidate as the caption",
-        lambda c: c.edits.take_second(),
+        lambda c: c.edits.accept_second_model(),
         "Ctrl+U",
     ),
     Action(
@@ -217,7 +217,7 @@ _ACTIONS: tuple[Action[Commands], ...] = (
     basket_action(
         "captions_basket",
         _GROUP,
-        "Add the selected captions to the basket, to replace those of the data",
+        "Add to the basket of data fixes: replaces the captions in the data set",
         lambda c: _recaptioned(c),
         lambda c: c.basket,
     ),
@@ -259,7 +259,7 @@ def _follow_undo_stack(commands: Commands, actions: Actions) -> None:
     stack, tools = commands.undo, commands.view.tools
 
     def show() -> None:
-        if not isValid(stack):  # it emits once more while it is destroyed
+        if not isValid(stack):  # the stack emits once more while it is destroyed
             return
         actions.update(commands)
         for name, button in (("captions_undo", tools.undo), ("captions_redo", tools.redo)):

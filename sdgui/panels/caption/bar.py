@@ -27,7 +27,7 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE
 
-_TYPING = 120  # ms
+_TYPING_PAUSE_MS = 120
 _BESIDE = Qt.ToolButtonStyle.ToolButtonTextBesideIcon
 Passes = Callable[[Entry], bool]
 STATES: tuple[tuple[str, Passes | None], ...] = (
@@ -41,9 +41,9 @@ STATES: tuple[tuple[str, Passes | None], ...] = (
 
 
 class CaptionsBar(QWidget):
-    """Pickers and buttons; the panel connects the buttons."""
+    """Model pickers, buttons and the filter; the panel connects the buttons."""
 
-    filter_changed = Signal(object)  # Passes, or None for all
+    filter_changed = Signal(object)  # Passes, or None for all entries
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -71,7 +71,7 @@ class CaptionsBar(QWidget):
             button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
             button.setMenu(QMenu(button))
         self._arrange()
-        self._typing = QTimer(self, singleShot=True, interval=_TYPING)
+        self._typing = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._typing.timeout.connect(self._emit_filter)
         self.words.textChanged.connect(lambda _text: self._typing.start())
         self.state.activated.connect(lambda _row: self._emit_filter())

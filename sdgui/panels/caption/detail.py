@@ -33,7 +33,7 @@ from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 _IMAGE = 26 * SPACE
 _CANDIDATE = Qt.ItemDataRole.UserRole
-_AROUND = 6 * SPACE  # px of padding and icon in a candidate's row
+_ROW_MARGIN = 6 * SPACE  # padding and icon of a candidate's row, in px
 
 
 class CaptionsDetail(QWidget):
@@ -91,11 +91,11 @@ class CaptionsDetail(QWidget):
         self.show_entry(self._entry)
 
     def set_origins(self, origins: Mapping[str, Mapping[str, Any]]) -> None:
-        """Key -> model, weights and settings."""
+        """Set the origins of captions: key -> model, weights and settings."""
         self._origins = origins
 
     def show_entry(self, entry: Entry | None) -> None:
-        """Show an image with its candidates; nothing for None."""
+        """Show an image with its candidates; None clears the view."""
         before, self._entry = self._entry, entry
         if entry is None or before is None or entry.path != before.path:
             self.image.show_image(Path(entry.path) if entry is not None else None)
@@ -105,8 +105,8 @@ class CaptionsDetail(QWidget):
         self.origin.setText(self._about(entry))
         self._fill(entry)
 
-    def take(self, number: int) -> None:
-        """Use the candidate with this number, from 0, counted over both models."""
+    def accept(self, number: int) -> None:
+        """Use a candidate as the caption; ``number`` counts the candidates of both models from 0."""
         items = [item for item in self._items() if item.data(_CANDIDATE) is not None]
         if number < len(items):
             self._accept(items[number])
@@ -140,7 +140,7 @@ class CaptionsDetail(QWidget):
                 number += 1
                 item = QListWidgetItem(_two_lines(candidate), self.candidates)
                 item.setData(_CANDIDATE, (candidate.text, side))
-                keys = f"\nAlt+{number} uses it" if number < 10 else ""
+                keys = f"\nAlt+{number} uses this candidate" if number < 10 else ""
                 item.setToolTip(plain_tip(f"{candidate.text}{keys}\nlog p: log-probability of this caption"))
                 is_caption = candidate.text == entry.text
                 item.setIcon(theme().icon("ph.check", "good") if is_caption else self._blank)
@@ -169,7 +169,7 @@ class CaptionsDetail(QWidget):
 
 
 class _Wrapped(QStyledItemDelegate):
-    """Rows as high as their text: Qt ignores the style sheet's padding and would clip the scores."""
+    """Makes rows as high as their text: Qt ignores the style sheet's padding and would clip the scores."""
 
     def __init__(self, view: QListWidget) -> None:
         super().__init__(view)
@@ -177,7 +177,7 @@ class _Wrapped(QStyledItemDelegate):
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
         self.initStyleOption(option, index)
-        room = max(self._view.viewport().width() - _AROUND, _AROUND)
+        room = max(self._view.viewport().width() - _ROW_MARGIN, _ROW_MARGIN)
         flags = Qt.TextFlag.TextWordWrap | Qt.TextFlag.TextWrapAnywhere
         text = option.fontMetrics.boundingRect(QRect(0, 0, room, 1 << 16), int(flags), option.text)
         return QSize(room, text.height() + SPACE)

@@ -1,4 +1,4 @@
-"""Images of the demo to caption with one click, while the list is empty."""
+"""Demo images to caption with one click while the list is empty."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIDE = 7 * SPACE
 
 
 class Examples(QWidget):
-    """A row of images; pressed, one is captioned."""
+    """A row of image buttons; pressing one captions its image."""
 
     chosen = Signal(str)  # path of the image
 
@@ -30,7 +30,7 @@ class Examples(QWidget):
         self.hide()
 
     def fill(self) -> bool:
-        """Show the images once the demo's data is there; whether there are any."""
+        """Show the images if the demo data exists; returns whether any are shown."""
         for path in () if self.buttons else self._demo.examples(_NUMBER):
             button = QToolButton(self)
             button.setIcon(QIcon(str(path)))

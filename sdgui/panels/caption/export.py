@@ -1,4 +1,4 @@
-"""Exports captions: text files, CSV, JSON lines, COCO's JSON, or a training data source. Runs in a thread; no Qt.
+"""Exports captions as text files, CSV, JSON Lines, COCO JSON or a training data source. Runs in a thread; no Qt.
 
 Flow: entries -> ``CaptionedImage`` -> files; existing files are not overwritten unless ``force``. Every format
 includes the provenance: in the file itself, or for text files and data sources in a JSON file next to them.
@@ -34,18 +34,18 @@ from sdgui.shared.export.formats import Exported, ExportFormat, Progress
 SIDECAR_PROVENANCE = "captions.provenance.json"
 TABLE, PROVENANCE, IMAGES = "train.csv", "provenance.json", "images"
 _WRITER = "sdgui captions"
-_LARGEST = 256 * MEGABYTE  # provenance file: a kilobyte for each of 250,000 images
+_MAX_PROVENANCE_BYTES = 256 * MEGABYTE  # 1 kB for each of 250,000 images
 
 WriteCaptions = Callable[[Sequence[CaptionedImage], Path, Progress, bool], Exported]  # images, path, progress, force
 
 
 def existing_sidecars(images: Sequence[CaptionedImage]) -> int:
-    """The number of ``.txt`` files that exist already."""
+    """Count the images that already have a ``.txt`` file."""
     return sum(sidecar_of(image.path).exists() for image in images)
 
 
 def export_sidecars(images: Sequence[CaptionedImage], progress: Progress, force: bool = False) -> Exported:
-    """``NAME.txt`` next to each image; existing files are kept, unless ``force``."""
+    """Write ``NAME.txt`` next to each image; existing files are overwritten only with ``force``."""
     sidecars, exported, skipped = Sidecars(force), list[CaptionedImage](), list[tuple[str, str]]()
     for number, image in enumerate(images):
         progress(number, len(images))
@@ -67,7 +67,7 @@ def export_sidecars(images: Sequence[CaptionedImage], progress: Progress, force:
 
 
 def _write_provenance(folder: Path, images: Sequence[CaptionedImage]) -> None:
-    """Add these to the folder's provenance file; another program's file of this name is not changed."""
+    """Add the images to the folder's provenance file; a file of this name from another program is left unchanged."""
     path, captions = folder / SIDECAR_PROVENANCE, dict[str, Any]()
     number = 2
     while path.exists():
@@ -83,16 +83,16 @@ def _write_provenance(folder: Path, images: Sequence[CaptionedImage]) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A provenance file; {} if it is not one."""
+    """The content of a provenance file; {} if ``path`` is not a provenance file."""
     try:
-        raw = read_json(path, _LARGEST)
+        raw = read_json(path, _MAX_PROVENANCE_BYTES)
     except (OSError, UserError):
         return {}
     return raw if isinstance(raw, dict) else {}
 
 
 def export_table(images: Sequence[CaptionedImage], path: Path, progress: Progress, force: bool = False) -> Exported:
-    """A CSV with a row per caption and its provenance in further columns; written completely or not at all."""
+    """Write a CSV table with one row per caption, including its provenance; written completely or not at all."""
     text = io.StringIO(newline="")
     table = CaptionTable(None, text, root=path.absolute().parent)
     for number, image in enumerate(images):
@@ -105,7 +105,7 @@ def export_table(images: Sequence[CaptionedImage], path: Path, progress: Progres
 def export_json_lines(
     images: Sequence[CaptionedImage], path: Path, progress: Progress, force: bool = False
 ) -> Exported:
-    """A line of JSON per image."""
+    """Write one line of JSON per image."""
     lines = []
     for number, image in enumerate(images):
         progress(number, len(images))
@@ -115,22 +115,22 @@ def export_json_lines(
 
 
 def export_coco(images: Sequence[CaptionedImage], path: Path, progress: Progress, force: bool = False) -> Exported:
-    """COCO's captions format."""
+    """Write the COCO captions format."""
     progress(0, len(images))
     _write(path, coco_json(images, path.parent) + "\n", force)
     return Exported(path, len(images))
 
 
 def save_source(images: Sequence[CaptionedImage], folder: Path, progress: Progress, copy: bool = False) -> Exported:
-    """A data source for ``data.train``: ``train.csv``, the images as links (or copies), ``provenance.json``.
+    """Write a data source for ``data.train``: ``train.csv``, the images as links (or copies), ``provenance.json``.
 
     The manifest's paths are inside the folder, as data sources require. A cancelled or failed export leaves no folder.
-    Raises CaptionFileError when the folder is not empty or cannot be written.
+    Raises CaptionFileError if the folder is not empty or cannot be written.
     """
     try:
         inside = folder / IMAGES
         if folder.exists() and any(folder.iterdir()):
-            raise CaptionFileError(f"{folder} is not empty and was not changed; choose a new folder.")
+            raise CaptionFileError(f"{folder} is not empty and was not changed. Choose a new folder.")
         inside.mkdir(parents=True)
     except OSError as error:
         raise CaptionFileError(
@@ -163,7 +163,7 @@ def _fill(folder: Path, images: Sequence[CaptionedImage], progress: Progress, co
             origins.append(image.provenance)
         sources.append({"filepath": name, "from": image.path, "provenance": origins.index(image.provenance)})
     if not rows:
-        raise CaptionFileError("None of the images exists; nothing was saved.")
+        raise CaptionFileError("None of the image files exist any more; nothing was saved.")
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([("filepath", "title"), *map(marked_row, rows)])
     about = {"written_by": _WRITER, "provenance": [dict(origin) for origin in origins], "rows": sources}
@@ -173,7 +173,7 @@ def _fill(folder: Path, images: Sequence[CaptionedImage], progress: Progress, co
 
 
 def _link_or_copy(source: Path, target: Path, copy: bool) -> None:
-    """Link or copy a file; copies it if the system does not allow links."""
+    """Link or copy a file; copy it if the system does not allow links."""
     if not copy:
         try:
             target.symlink_to(source.resolve())
@@ -184,7 +184,7 @@ def _link_or_copy(source: Path, target: Path, copy: bool) -> None:
 
 
 def _safe(name: str) -> str:
-    """A file name that is valid in tables and on all systems; the extension is kept."""
+    """``name`` as a file name that is valid in tables and on all systems; keeps the extension."""
     stem, dot, ending = name.rpartition(".")
     valid = "".join(char if char.isalnum() or char in "-_." else "_" for char in (stem if dot else name))
     ending = "".join(char for char in ending if char.isalnum())
@@ -193,12 +193,12 @@ def _safe(name: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Why a file was skipped; existing files are kept and need no remedy."""
+    """Why a file was skipped; without a remedy for existing files, which are kept on purpose."""
     return f"{error.path} already exists." if isinstance(error, FileThereError) else str(error)
 
 
 def _write(path: Path, text: str, force: bool) -> None:
-    """`write_new`, with the remedy of a file dialog if the file exists."""
+    """Write a file with `write_new`; the error for an existing file suggests another name."""
     try:
         write_new(path, text, force)
     except FileThereError as error:
@@ -207,8 +207,8 @@ def _write(path: Path, text: str, force: bool) -> None:
 
 TRAINING_DATA: ExportFormat[WriteCaptions] = ExportFormat(
     "data",
-    "Training data in a &folder …",
-    "Save as training data in a folder of your choice",
+    "As training data in a &folder …",
+    "Save captions and images as training data in a folder of your choice",
     lambda images, folder, progress, _force: save_source(images, folder, progress),
     stem="captions",
     target="folder",
@@ -244,7 +244,7 @@ CAPTION_FORMATS: tuple[ExportFormat[WriteCaptions], ...] = (
     ExportFormat(
         "coco",
         "Export C&OCO captions …",
-        "COCO captions format, with model, step, settings and seed",
+        "One file in the COCO captions format, with model, step, settings and seed",
         export_coco,
         "COCO captions",
         ".json",

@@ -18,7 +18,7 @@ from sdgui.shared.export.formats import Exported, ExportFormat, Progress, free_p
 from sdgui.shared.export.message import exported_message
 from sdgui.shared.export.task import ExportTask, Work
 from sdgui.widgets.file_dialogs import ask_folder, ask_save
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, count_with_unit
 from sdgui.widgets.message import Remedy, ShowMessage, error, info, warning
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.replies import Cancelled, Failure
@@ -28,9 +28,9 @@ CaptionFormat = ExportFormat[WriteCaptions]
 
 
 class CaptionFiles(QObject):
-    """``images`` returns the captions to export: the selected ones if several are selected, else all."""
+    """Exports captions. ``images`` returns the selected captions if several are selected, otherwise all."""
 
-    use_requested = Signal(str, int)  # manifest, images: train on the saved captions
+    use_requested = Signal(str, int)  # manifest, number of images: train on the saved captions
 
     def __init__(
         self, images: Images, strip: ProgressStrip, show_message: ShowMessage, home: Path, over: QWidget
@@ -44,14 +44,14 @@ class CaptionFiles(QObject):
         self.task.failed.connect(self._show_failure)
 
     def slots(self) -> list[tuple[CaptionFormat, Callable[[], None]]]:
-        """Each format with the slot of its action."""
-        ways = {"file": self._ask_file, "folder": self._ask_folder, "beside": self._write_beside}
+        """Each format with the slot that its action calls."""
+        ways = {"file": self._ask_file, "folder": self._ask_folder, "beside": self._write_sidecars}
         return [(export, partial(ways[export.target], export)) for export in CAPTION_FORMATS]
 
     # --- questions
 
-    def _write_beside(self, export: CaptionFormat) -> None:
-        """Text files next to the images; asks what to do if some exist already."""
+    def _write_sidecars(self, export: CaptionFormat) -> None:
+        """Write text files next to the images; ask what to do if some exist already."""
         images = self._exportable()
         if not images:
             return
@@ -74,7 +74,7 @@ class CaptionFiles(QObject):
         box.setWindowTitle("Export captions")
         existing_text = "1 text file already exists" if existing == 1 else f"{count(existing)} text files already exist"
         box.setText(f"{existing_text} next to the images.")
-        box.setInformativeText("Overwriting loses their current content.")
+        box.setInformativeText("If you overwrite them, their current content is lost.")
         keep = box.addButton("&Keep them", QMessageBox.ButtonRole.AcceptRole)
         overwrite = box.addButton("&Overwrite", QMessageBox.ButtonRole.DestructiveRole)
         box.addButton(QMessageBox.StandardButton.Cancel)
@@ -94,7 +94,7 @@ class CaptionFiles(QObject):
             self.write(export.write, file.path, force=file.confirmed)
 
     def _ask_folder(self, export: CaptionFormat) -> None:
-        if parent := ask_folder(self._window, "Save into a new folder in"):
+        if parent := ask_folder(self._window, "Choose where to create the new folder"):
             self._export_folder(export, free_path(parent / export.stem))
 
     # --- work
@@ -109,7 +109,7 @@ class CaptionFiles(QObject):
         )
 
     def save_training_data(self) -> None:
-        """Save as a data source in the home of experiments."""
+        """Save the captions as a data source in the home folder."""
         self._export_folder(TRAINING_DATA, free_path(self._home / "data" / TRAINING_DATA.stem))
 
     def _export_folder(self, export: CaptionFormat, folder: Path) -> None:
@@ -119,13 +119,13 @@ class CaptionFiles(QObject):
             self._run("Saving captions", images, lambda progress: write(images, folder, progress, False), then)
 
     def _show_saved(self, report: Exported) -> None:
-        """Training data was saved: offer to train on it."""
+        """Report the saved training data and offer to train on it."""
         text = f"{_captions(report.written)} saved as training data: {report.path}."
         use = Remedy("Use in a new experiment", lambda: self.use_requested.emit(str(report.path), report.written))
         self._show_message(exported_message(report, text, use))
 
     def _exportable(self) -> Sequence[CaptionedImage]:
-        """The captions to export; [] while an export runs, or if there are none (with a message)."""
+        """The captions to export; [] while an export is running, or with a message if no caption exists."""
         images = list(self._images())
         if not images:
             self._show_message(info("There are no captions to export yet."))
@@ -138,13 +138,13 @@ class CaptionFiles(QObject):
 
     def _show_failure(self, failure: Failure) -> None:
         if isinstance(failure, Cancelled):
-            self._show_message(info("The export was cancelled; text files written so far are kept."))
+            self._show_message(info("The export was cancelled. Text files that are already written are kept."))
         else:
             self._show_message(error(failure.text, failure.details))
 
     def _show_report(self, report: Exported) -> None:
         if not report.written:
-            text = f"No caption was exported; {count(len(report.skipped))} left out."
+            text = f"No caption was exported; {count_with_unit(len(report.skipped), 'image')} skipped."
             self._show_message(warning(text, report.reasons()))
             return
         self._folder = report.folder

@@ -35,7 +35,7 @@ _FILES = f"Images ({' '.join(f'*{suffix}' for suffix in sorted(IMAGE_SUFFIXES))}
 
 
 class CaptionView(QWidget):
-    """The widgets by name; ``CaptionsPanel`` controls them. ``texts`` are the captions that replacing works on."""
+    """The panel's widgets; ``CaptionsPanel`` controls them. ``texts`` returns the captions that replacing changes."""
 
     def __init__(
         self, services: Services, model: CaptionsModel, texts: Callable[[], list[str]], parent: QWidget
@@ -50,7 +50,7 @@ class CaptionView(QWidget):
         self.target.set_content(inside)
         self.tools = CaptionsBar(services, inside)
         self.settings = CaptionSettings(self)
-        self.strip, self.export_strip = (ProgressStrip(inside) for _ in range(2))  # they may run at once
+        self.strip, self.export_strip = (ProgressStrip(inside) for _ in range(2))  # captioning, exporting
         self.bar = MessageBar(inside)
         self.stack = QStackedWidget(inside)
         self.split = QSplitter(Qt.Orientation.Horizontal, self.stack)
@@ -94,7 +94,7 @@ class CaptionView(QWidget):
         self.show_settings()
 
     def keep(self, settings: QSettings) -> None:
-        """Write choices to the settings."""
+        """Save the user's choices to the settings."""
         settings.setValue("captions/compare", self.tools.compare.isChecked())
 
     # --- content
@@ -104,7 +104,7 @@ class CaptionView(QWidget):
         self.bar.show_message(message)
 
     def show_settings(self) -> None:
-        """Write the generation settings on their button."""
+        """Show a summary of the generation settings on their button."""
         self.tools.how.setText(settings_text(self.settings.settings))
 
     def show_current(self) -> None:
@@ -112,7 +112,7 @@ class CaptionView(QWidget):
         self.detail.show_entry(self._model.entry(self.list.current_path()))
 
     def show_empty(self) -> None:
-        """Show the list; while it is empty, the purpose of the panel and the next step."""
+        """Show the list, or if it is empty, the purpose of the panel and the next step."""
         self.stack.setCurrentIndex(1 if len(self._model) else 0)
         if not len(self._model):
             has_model = self.tools.pickers["a"].choice() is not None
@@ -120,7 +120,7 @@ class CaptionView(QWidget):
             self.examples.setVisible(has_model and self.examples.fill())
 
     def show_counts(self) -> None:
-        """``12 images · 3 shown · 10 captioned · 2 selected``."""
+        """Show the counts, such as ``12 images · 3 shown · 10 captioned · 2 selected``."""
         number, states = len(self._model), self._model.states()
         parts = ["1 image" if number == 1 else f"{count(number)} images"]
         if self._model.rowCount() != number:
@@ -135,7 +135,7 @@ class CaptionView(QWidget):
             self.replace.recount()
 
     def take_focus(self) -> None:
-        """Focus the list, or while it is empty the drop target, so that images can be pasted."""
+        """Focus the list, or if it is empty, the drop target, so that images can be pasted."""
         focused = QApplication.focusWidget()
         if focused is None or not self.isAncestorOf(focused):
             (self.list if len(self._model) else self.target).setFocus()
@@ -148,7 +148,7 @@ class CaptionView(QWidget):
 
     def ask_folder(self) -> None:
         """Add a folder of images chosen in a dialog."""
-        if folder := ask_folder(self, "A folder of images to caption"):
+        if folder := ask_folder(self, "Folder of images to caption"):
             self.target.take_paths([folder])
 
     def open_settings(self) -> None:

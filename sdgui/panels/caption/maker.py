@@ -1,7 +1,7 @@
-"""Requests captions from a worker, some images at a time, and emits them as they arrive.
+"""Requests captions from a worker in batches of images and emits the captions as they arrive.
 
-Flow: panel -> ``make(choice, paths, settings)`` -> worker: ``caption_open``, then ``caption`` -> ``captioned`` with one
-image after another, batched briefly -> panel. One maker per side, so that two models work in parallel.
+Flow: panel -> ``make(choice, paths, settings)`` -> worker: ``caption_open``, then ``caption`` -> ``captioned`` with
+each image, batched for some ms -> panel. One maker per side, so that two models work in parallel.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import CAPTION, CAPTION_OPEN, Captioner, CaptionPart
 
-_AT_ONCE = 1000  # images in one request
+_IMAGES_PER_REQUEST = 1000
 _BATCH_MS = 40
 _ABOUT = ("model", "pretrained", "weights", "step", "digest", "precision")
 
@@ -43,14 +43,14 @@ class _Job:
 
 
 class CaptionMaker(QObject):
-    """One model captioning images. ``facts``: the answer of ``caption_open`` for the last opened model."""
+    """Captions images with one model. ``facts``: the answer of ``caption_open`` for the last opened model."""
 
     opened = Signal(object)  # facts
     origin = Signal(str, object)  # key, content: emitted before any caption with this key
-    captioned = Signal(list)  # of Answer
+    captioned = Signal(list)  # Answer objects
     progress = Signal(str, int, int)  # activity, images done, total
-    finished = Signal(int, int)  # captioned, refused: the queue is empty
-    failed = Signal(object)  # Failure: the queue was dropped
+    finished = Signal(int, int)  # numbers of captioned and refused images; the queue is empty
+    failed = Signal(object)  # Failure; the queue was dropped
     noted = Signal(str)
 
     def __init__(self, pool: WorkerPool, parent: QObject | None = None) -> None:
@@ -59,13 +59,13 @@ class CaptionMaker(QObject):
         self._calls: WorkerCalls | None = None
         self._key = ""
         self._jobs: deque[_Job] = deque()
-        self._waiting: set[str] = set()  # their images, and those of the running job
+        self._waiting: set[str] = set()  # images of the queued jobs and of the running job
         self._running_job: _Job | None = None
         self._answers: list[Answer] = []
-        self._answered: set[str] = set()  # of the running job
-        self._given_up: list[str] = []  # cancelled images, until the worker has stopped
-        self.remaining: list[str] = []  # images dropped at the last failure
-        self._first = True  # the job's first answer is emitted at once
+        self._answered: set[str] = set()  # images of the running job with an answer
+        self._given_up: list[str] = []  # cancelled images; the worker has not stopped yet
+        self.remaining: list[str] = []  # images that were dropped by the last failure
+        self._first = True  # the job's first answer is emitted without waiting for a batch
         self._reported = self._captioned = self._refused = self._total = 0
         self.facts: Captioner | None = None
         self._timer = QTimer(self, singleShot=True, interval=_BATCH_MS)
@@ -76,29 +76,29 @@ class CaptionMaker(QObject):
         return self._running_job is not None
 
     def waits(self, path: str) -> bool:
-        """Whether an image is queued, or in the request that is running."""
+        """Whether an image is queued or being captioned."""
         return path in self._waiting
 
     def open(self, choice: ModelChoice) -> None:
-        """Load the model before images are added."""
+        """Load the model in advance, before images are added."""
         if not self.busy:
             self._connect(choice).ask(
                 "open", CAPTION_OPEN, self._on_opened, self._on_open_failed, model=choice.model, weights=choice.weights
             )
 
     def make(self, choice: ModelChoice, paths: Sequence[str], settings: GenerationSettings) -> None:
-        """Queue these images."""
+        """Queue images to caption."""
         if not self.busy and not self._jobs:
             self._reported = self._captioned = self._refused = self._total = 0
         self._total += len(paths)
         self._waiting.update(paths)
-        for start in range(0, len(paths), _AT_ONCE):
-            self._jobs.append(_Job(choice, tuple(paths[start : start + _AT_ONCE]), settings))
+        for start in range(0, len(paths), _IMAGES_PER_REQUEST):
+            self._jobs.append(_Job(choice, tuple(paths[start : start + _IMAGES_PER_REQUEST]), settings))
         if not self.busy:
             self._start_next_job()
 
     def cancel(self) -> None:
-        """Drop the queue; ``failed`` gets ``Cancelled`` when the worker has stopped."""
+        """Drop the queue; ``failed`` emits ``Cancelled`` once the worker has stopped."""
         if self._running_job is not None:
             self._given_up += [path for job in self._jobs for path in job.paths]
             self._waiting = set(self._running_job.paths)
@@ -108,7 +108,7 @@ class CaptionMaker(QObject):
             self._calls.cancel("caption")
 
     def drop(self) -> list[str]:
-        """Drop the queue without a signal, and return its images; answers that are still to come are ignored."""
+        """Drop the queue without a signal and return its images; later answers are ignored."""
         jobs = [*([self._running_job] if self._running_job is not None else []), *self._jobs]
         paths = [path for job in jobs for path in job.paths if path not in self._answered]
         self._timer.stop()
@@ -243,6 +243,6 @@ class CaptionMaker(QObject):
 
 
 def fit_to_context(settings: GenerationSettings, longest: int) -> GenerationSettings:
-    """The settings limited to the model's context length."""
+    """``settings`` with the caption length limited to ``longest``, the model's context length."""
     max_tokens = min(settings.max_tokens, longest)
     return settings.model_copy(update={"max_tokens": max_tokens, "min_tokens": min(settings.min_tokens, max_tokens)})

@@ -1,7 +1,7 @@
 """One image of the Caption panel's list, with the captions of up to two models. No Qt; frozen, so that undo keeps it.
 
 Flow: worker's answers -> ``ModelCaptions`` -> ``Entry`` -> table, detail, export; ``to_kept_caption`` and ``entry_of``
-convert it to and from the store's record.
+convert an entry to and from the store's record.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from sdgui.worker.verbs import CaptionText
 
 Side = Literal["a", "b"]
 SIDES: tuple[Side, Side] = ("a", "b")
-_LARGEST = 1e300  # of displayed numbers
-HAND = "hand"  # origin of a text that a person wrote
+_MAX_NUMBER = 1e300  # larger numbers are not displayed
+HAND = "hand"  # origin of a caption written by hand
 State = Literal["waiting", "captioned", "edited", "refused"]
 STATE_TEXTS: dict[State, str] = {
     "waiting": "without a caption",
@@ -32,7 +32,7 @@ STATE_TEXTS: dict[State, str] = {
 
 @dataclass(frozen=True)
 class ModelCaptions:
-    """One model's candidates, the best first, and the key of their origin (model, weights, settings)."""
+    """One model's candidates, best first, and the key of their origin (model, weights, settings)."""
 
     origin: str
     candidates: tuple[Candidate, ...]
@@ -44,7 +44,7 @@ class ModelCaptions:
 
 @dataclass(frozen=True)
 class Entry:
-    """``text``: the caption to export; ``origin``: its author: a side, ``HAND``, or "" without a caption."""
+    """One image. ``text``: the caption to export; ``origin``: who wrote it: a side, ``HAND``, or "" if uncaptioned."""
 
     path: str
     position: int
@@ -66,7 +66,7 @@ class Entry:
         return "captioned" if self.text else "waiting"
 
     def candidate(self) -> Candidate | None:
-        """The candidate with this ``text``; None if a person wrote it."""
+        """The candidate that ``text`` was taken from; None for a text written by hand."""
         for side in (self.origin, *SIDES):
             for candidate in self.captions[side].candidates if side in SIDES and side in self.captions else ():
                 if candidate.text == self.text:
@@ -77,13 +77,13 @@ class Entry:
         return replace(self, text=text, origin=origin)
 
     def with_captions(self, side: Side, captions: ModelCaptions) -> Entry:
-        """Add a model's captions. Text written by hand stays; else the first model's best is used."""
+        """The entry with a model's captions: text written by hand stays, otherwise the first model's best is used."""
         entry = replace(self, captions={**self.captions, side: captions}, refused="")
         free = entry.origin in ("", side) or (side == "a" and entry.origin == "b" and "a" not in self.captions)
         return entry.with_text(captions.best.text, side) if free and captions.best is not None else entry
 
     def with_refusal(self, reason: str) -> Entry:
-        """Record why it could not be captioned; the caption stays."""
+        """The entry with the reason why captioning failed; the caption stays."""
         return replace(self, refused=reason)
 
     def differs(self) -> bool:
@@ -93,7 +93,7 @@ class Entry:
 
 
 def model_captions(origin: str, captions: Sequence[CaptionText]) -> ModelCaptions:
-    """The worker's answer for one image."""
+    """The worker's captions of one image as candidates."""
     rows = [(str(caption["text"]), caption.get("log_prob"), caption.get("score")) for caption in captions]
     return ModelCaptions(
         origin, tuple(Candidate(text, number(log_prob), number(score)) for text, log_prob, score in rows)
@@ -101,10 +101,10 @@ def model_captions(origin: str, captions: Sequence[CaptionText]) -> ModelCaption
 
 
 def number(raw: object) -> float | None:
-    """A finite number, None for anything else."""
+    """``raw`` if it is a finite number, otherwise None."""
     if isinstance(raw, bool) or not isinstance(raw, (int, float)):
         return None
-    return raw if -_LARGEST <= raw <= _LARGEST else None
+    return raw if -_MAX_NUMBER <= raw <= _MAX_NUMBER else None
 
 
 def origin_key(content: Mapping[str, Any]) -> str:
@@ -120,7 +120,7 @@ def provenance(entry: Entry, origins: Mapping[str, Mapping[str, Any]]) -> dict[s
 
 
 def to_captioned_image(entry: Entry, origins: Mapping[str, Mapping[str, Any]]) -> CaptionedImage:
-    """The entry as the exporters take it."""
+    """The entry in the form that the exporters expect."""
     candidate = entry.candidate() if entry.origin != HAND else None
     return CaptionedImage(entry.path, (candidate or Candidate(entry.text),), provenance(entry, origins))
 

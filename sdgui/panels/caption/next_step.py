@@ -1,4 +1,4 @@
-"""The next step: an experiment that trains on the captions, or the demo while there is no model."""
+"""The next step: an experiment that trains on the captions, or the demo if no captioning model exists."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEMO = "sd-coca demo"
 _TITLE = "Caption your images"
 ADD = (  # title, text, button, shortcut
     _TITLE,
-    "Drop images or folders anywhere here, from the file manager or a browser, or paste them (Ctrl+V). Captions "
+    "Drop images or folders here from the file manager or a browser, or paste them (Ctrl+V). Captions "
     "appear one by one; edit, compare and export them, or train on them.",
     "Choose images …",
     "Ctrl+Shift+A",
@@ -25,28 +25,28 @@ TRAIN = (
     "emoji in a few minutes.",
     "Train the sd-coca demo",
 )
-_MANY = 20_000  # images from which the base size is used
+_MIN_IMAGES_FOR_BASE = 20_000  # with fewer images, the preset's demo size is used
 
 
 def training_config(store: Store, choice: ModelChoice | None, manifest: Path, images: int) -> RunConfig:
-    """A config that trains on a saved data source, based on the captioning run's, else on the preset sd-coca.
+    """A config that trains on a saved data source, based on the captioning run's config or the preset sd-coca.
 
-    Raises StoreError when the run was deleted.
+    Raises StoreError if the run was deleted.
     """
     base: RunConfig | None = None
     if choice is not None and choice.run_id is not None:
         try:
             base = read_config(store.run(choice.run_id).dir.config)
         except ConfigError:
-            base = None  # edited by hand and invalid: use the preset
+            base = None  # a config file edited by hand may be invalid: use the preset
     if base is None:
-        base = preset_config("sd-coca", "base" if images >= _MANY else "demo")
+        base = preset_config("sd-coca", "base" if images >= _MIN_IMAGES_FOR_BASE else "demo")
     data = base.data.model_copy(update={"train": str(manifest)})
     return base.model_copy(update={"data": data, "name": f"{base.name} on edited captions"})
 
 
 def demo_config(services: Services) -> RunConfig | None:
-    """The demo's captioning experiment; None if it is in the store already."""
+    """The config of the demo's captioning experiment; None if the store already has the experiment."""
     if any(experiment.name == DEMO for experiment in services.store.experiments()):
         return None
     folder = services.demo.folder

@@ -42,15 +42,15 @@ _COUNT_MS = 150
 
 
 class CaptionsPanel(Panel):
-    """Controls ``view``: the list of ``model``, edited through ``undo``."""
+    """Connects the list (``model``), its undo stack and the workers with ``view``."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
         self._origins: dict[str, Mapping[str, Any]] = {}
-        self._held_paths: list[str] | None = []  # added before the list was read; None once it was
-        self._unreadable = ""  # why the list cannot be read yet
-        self._unreadable_message: Message | None = None  # the message about it
+        self._held_paths: list[str] | None = []  # images added before the stored list was read; None afterwards
+        self._unreadable = ""  # why the stored list cannot be read yet
+        self._unreadable_message: Message | None = None  # the message that reports this
         self._was_entered = False
         self.actions_added = CaptionActions((), ())
         self.model = CaptionsModel(self)
@@ -171,7 +171,7 @@ class CaptionsPanel(Panel):
         self.view.show_empty()
 
     def _cannot_read(self, sentence: str) -> None:
-        """Show that reading the list is being retried."""
+        """Report why the stored list cannot be read, and that reading is retried."""
         if sentence != self._unreadable:
             self._unreadable = sentence
             self._show_unreadable()
@@ -179,12 +179,12 @@ class CaptionsPanel(Panel):
     def _show_unreadable(self) -> None:
         held_count = len(self._held_paths or ())
         waiting = (
-            f" {'1 image waits' if held_count == 1 else f'{count(held_count)} images wait'} for it."
+            f" {'1 new image is' if held_count == 1 else f'{count(held_count)} new images are'} added afterwards."
             if held_count
             else ""
         )
-        text = f"{self._unreadable} The list of captions is read again until it succeeds.{waiting}"
-        self._unreadable_message = error(text, remedy=Remedy("Read now", self.persistence.restore))
+        text = f"{self._unreadable} Reading the list of captions is retried automatically.{waiting}"
+        self._unreadable_message = error(text, remedy=Remedy("Try again now", self.persistence.restore))
         self.view.show_message(self._unreadable_message)
 
     def _restored(self, origins: Mapping[str, Mapping[str, Any]]) -> None:
@@ -202,7 +202,7 @@ class CaptionsPanel(Panel):
     # --- adding images
 
     def add_paths(self, paths: Sequence[str]) -> None:
-        """Add images to the list and caption them; those already in the list are not changed."""
+        """Add images to the list and caption them; images that are already listed are not changed."""
         self.on_enter()
         if self._held_paths is not None:
             self._held_paths += paths
@@ -219,7 +219,7 @@ class CaptionsPanel(Panel):
             self.work.caption(added)
 
     def _clear_undo_offer(self) -> None:
-        """Clear the offer to undo the previous edit: it would now undo another one."""
+        """Clear the Undo button of the last replacement: by now, Undo would revert a later edit."""
         if self.edits.replace_message is not None and self.view.bar.message is self.edits.replace_message:
             self.view.bar.clear()
 
@@ -261,7 +261,7 @@ class CaptionsPanel(Panel):
             self.work.caption_uncaptioned()
 
     def caption_selected(self) -> None:
-        """Caption the selected images again, with the current settings and models."""
+        """Caption the selected images again with the current settings and models."""
         if self._has_model():
             self.work.caption([entry.path for entry in self.view.list.selected()])
 
@@ -272,7 +272,7 @@ class CaptionsPanel(Panel):
 
     def _has_model(self) -> bool:
         if self.view.tools.pickers["a"].choice() is None:
-            self.view.show_message(warning("First choose a model that can caption."))
+            self.view.show_message(warning("Choose a captioning model first."))
             self.view.tools.pickers["a"].setFocus()
             return False
         return True
@@ -291,7 +291,7 @@ class CaptionsPanel(Panel):
         self.view.show_settings()
 
     def _filter(self, passes: Passes | None) -> None:
-        """Show only entries that pass; the first becomes current if the current one does not pass."""
+        """Show only entries that pass; select the first if the current one does not."""
         current = self.view.list.current_path()
         self.model.set_filter(passes)
         if self.model.rowCount():
@@ -331,7 +331,7 @@ class CaptionsPanel(Panel):
             return
         config = demo_config(self._services)
         if config is None:
-            text = "“sd-coca demo” is in the experiment tree; select and launch it there."
+            text = "“sd-coca demo” is in the experiment tree. Select and launch the experiment there."
             self.message_requested.emit(Message("info", text))
         else:
             self._services.demo.make()

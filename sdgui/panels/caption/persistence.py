@@ -1,7 +1,7 @@
-"""Persists the list of captions to the store from a thread, so that the window never waits for the disk.
+"""Saves the list of captions to the store in a thread, so that the window never waits for the disk.
 
-Flow: changes of the list -> batched briefly -> thread -> store; at the start the list is read back in parts. Changes
-are written in their order; a window that is killed loses at most the last 150 ms.
+Flow: changes of the list -> batched briefly -> thread -> store; at startup the list is read back in parts. Changes
+are written in order; if the program is killed, at most the last 150 ms are lost.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.store.store import Store
 
 _BATCH_MS = 150
-_AGAIN_MS = 2000  # until a failed write is retried
-_PART = 500  # entries per read
-_WRITTEN = 120  # entries per transaction, so that other writers get their turn
+_RETRY_MS = 2000
+_ENTRIES_PER_READ = 500
+_ENTRIES_PER_WRITE = 120  # small transactions, so that other writers get their turn
 
 
-Changed = dict[str, Entry | None]  # None: forgotten
+Changed = dict[str, Entry | None]  # path -> entry; None: removed
 Origins = dict[str, Mapping[str, Any]]
 
 
 class CaptionPersistence(QObject):
-    """``keep`` and ``forget`` return at once. ``restored`` emits stored entries in parts; ``ready`` ends it."""
+    """Saves and restores entries without blocking. ``restored`` emits parts of the stored list, then ``ready``."""
 
-    restored = Signal(list)  # of Entry
+    restored = Signal(list)  # Entry objects
     ready = Signal(object)  # origins: key -> content
     failed = Signal(str)  # writing failed and will be retried
     settled = Signal(bool)  # writing has ended; True if everything was written
@@ -39,22 +39,22 @@ class CaptionPersistence(QObject):
         self._store = store
         self._changed: Changed = {}
         self._origins: Origins = {}
-        self._unwritten: Changed = {}  # the thread's: left by a failed write
+        self._unwritten: Changed = {}  # used by the thread: left over from a failed write
         self._unwritten_origins: Origins = {}
-        self._writing = 0  # tasks of the thread
-        self._read_to = (-1, -1)  # the thread's: how far the list has been read
+        self._writing = 0  # number of write tasks
+        self._read_to = (-1, -1)  # used by the thread: how far the list has been read
         self._tasks = BackgroundTasks(self)
         self._timer = QTimer(self, singleShot=True, interval=_BATCH_MS)
         self._timer.timeout.connect(self.flush)
         self._read_again = QTimer(self, singleShot=True)
         self._read_again.timeout.connect(self.restore)
-        self.failed.connect(lambda _sentence: self._begin(_AGAIN_MS))
-        self.unreadable.connect(lambda _sentence: self._read_again.start(_AGAIN_MS))
+        self.failed.connect(lambda _sentence: self._begin(_RETRY_MS))
+        self.unreadable.connect(lambda _sentence: self._read_again.start(_RETRY_MS))
         if (app := QCoreApplication.instance()) is not None:
             app.aboutToQuit.connect(self.close)
 
     def restore(self) -> None:
-        """Read the list in parts; after a failure, from where it stopped, so that edits made since then stay."""
+        """Read the list in parts; after a failure, continue where reading stopped, so that later edits stay."""
         self._read_again.stop()
         self._tasks.run(self._read, failed=self.unreadable.emit)
 
@@ -69,7 +69,7 @@ class CaptionPersistence(QObject):
         self._begin()
 
     def forget(self, paths: Iterable[str]) -> None:
-        """Remove these from the store."""
+        """Remove images from the store."""
         self._changed.update((path, None) for path in paths)
         self._begin()
 
@@ -88,7 +88,7 @@ class CaptionPersistence(QObject):
 
     @property
     def pending(self) -> bool:
-        """Whether changes are being written; False between a failed write and its retry."""
+        """Whether changes still have to be written; False between a failed write and its retry."""
         return bool(self._changed or self._origins or self._writing)
 
     def _not_written(self, sentence: str) -> None:
@@ -105,11 +105,11 @@ class CaptionPersistence(QObject):
         self.flush()
         self._tasks.wait()
 
-    # In the thread
+    # --- in the thread
     def _read(self) -> None:
         origins = self._store.caption_origins()
         while True:
-            records, read_to = self._store.captions(self._read_to, _PART)
+            records, read_to = self._store.captions(self._read_to, _ENTRIES_PER_READ)
             if not records:
                 break
             self.restored.emit([entry_of(record) for record in records])
@@ -117,7 +117,7 @@ class CaptionPersistence(QObject):
         self.ready.emit(origins)
 
     def _write(self, changed: Changed, origins: Origins) -> None:
-        """Write the changes, and those left by an earlier failure unless a newer change replaces them."""
+        """Write the changes, and changes left by an earlier failure unless newer ones replace them."""
         self._unwritten = changed = self._unwritten | changed
         self._unwritten_origins = origins = self._unwritten_origins | origins
         removed = [path for path, entry in changed.items() if entry is None]
@@ -125,6 +125,7 @@ class CaptionPersistence(QObject):
             self._store.forget_captions(removed)
         self._store.keep_captions([], origins)
         entries = [entry for entry in changed.values() if entry is not None]
-        for start in range(0, len(entries), _WRITTEN):
-            self._store.keep_captions([to_kept_caption(entry) for entry in entries[start : start + _WRITTEN]], {})
+        for start in range(0, len(entries), _ENTRIES_PER_WRITE):
+            part = entries[start : start + _ENTRIES_PER_WRITE]
+            self._store.keep_captions([to_kept_caption(entry) for entry in part], {})
         self._unwritten, self._unwritten_origins = {}, {}

@@ -1,6 +1,6 @@
-"""One message for files refused from a drop and images that could not be captioned.
+"""One message about dropped files that were not added and images that could not be captioned.
 
-Flow: drop target and ``CaptionsWork`` -> ``CaptionsRefusals`` -> message bar; "Show them" filters the list.
+Flow: drop target and ``CaptionsWork`` -> ``CaptionsRefusals`` -> message bar; "Show these images" filters the list.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from sdgui.widgets.formats import count
 from sdgui.widgets.message import Message, Remedy, ShowMessage, warning
 from sdgui.widgets.message_bar import MessageBar
 
-_LISTED = 50
+_MAX_DETAILS = 50
 _Refused = tuple[str, str]  # file, reason
 
 
 class CaptionsRefusals(QObject):
-    """``show`` filters the list to the images that could not be captioned."""
+    """Reports refused files and images. ``show`` filters the list to the images that could not be captioned."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class CaptionsRefusals(QObject):
             self._drop_checked()
 
     def _drop_checked(self) -> None:
-        """All dropped files have been checked."""
+        """Show the message once all dropped files have been checked."""
         refusals, self._refused_files = self._refused_files, []
         if refusals:
             self._reset_if_closed()
@@ -58,14 +58,14 @@ class CaptionsRefusals(QObject):
             self._show_refusals()
 
     def _reset_if_closed(self) -> None:
-        """Start a new message if the last one is no longer shown."""
+        """Start a new message if the user closed the last one."""
         if self._message is None or self._bar.message is not self._message:
             self._not_added, self._uncaptioned_count = [], 0
 
     def _show_refusals(self) -> None:
         parts = [text for text in (not_added_text(self._not_added), refused_text(self._uncaptioned_count)) if text]
-        details = "\n".join(f"{file}: {reason}" for file, reason in self._not_added[:_LISTED])
-        remedy = Remedy("Show them", self._show) if self._uncaptioned_count else None
+        details = "\n".join(f"{file}: {reason}" for file, reason in self._not_added[:_MAX_DETAILS])
+        remedy = Remedy("Show these images", self._show) if self._uncaptioned_count else None
         self._message = warning(" ".join(parts), details, remedy)
         self._show_message(self._message)
 

@@ -21,18 +21,18 @@ from sdgui.shared.form.row import FormRow
 from sdgui.widgets.style.theme import SPACE, set_role
 
 DEFAULTS = GenerationSettings(captions=3)
-_ONLY = {  # fields that only one search method reads
+_SEARCH_OF_FIELD = {  # fields that only one search method reads
     **dict.fromkeys(("beams", "beam_stop", "length_penalty"), "beam"),
     **dict.fromkeys(("temperature", "top_k", "top_p", "seed"), "sample"),
 }
 
 
 def _reads(search: str, field: str) -> bool:
-    return _ONLY.get(field, search) == search and not (search == "greedy" and field == "captions")
+    return _SEARCH_OF_FIELD.get(field, search) == search and not (search == "greedy" and field == "captions")
 
 
 class CaptionSettings(QFrame):
-    """``settings`` are the last valid settings; an invalid field shows its error and changes nothing."""
+    """The form. ``settings`` holds the last valid settings; an invalid field shows its error and changes nothing."""
 
     changed = Signal(object)  # GenerationSettings
 
@@ -45,7 +45,7 @@ class CaptionSettings(QFrame):
 
     @property
     def rows(self) -> dict[str, FormRow]:
-        """The form's rows by field; created when first used, after the panel is on screen."""
+        """The form's rows by field; created on first use, so that the panel appears sooner."""
         if not self._rows:
             self._build()
         return self._rows
@@ -90,7 +90,7 @@ class CaptionSettings(QFrame):
         self.set_settings(self.settings)
 
     def set_settings(self, settings: GenerationSettings, emit: bool = False) -> None:
-        """Show ``settings``; ``emit``: emit ``changed`` if they differ."""
+        """Show ``settings``; with ``emit``, ``changed`` is emitted if they differ from the current ones."""
         if not self._rows:
             self.settings = settings
             return
@@ -101,7 +101,7 @@ class CaptionSettings(QFrame):
         self._read_rows(emit)
 
     def open_at(self, corner: QPoint, room: int) -> None:
-        """Show with the top right corner at a point of the screen, at most ``room`` px high."""
+        """Show the sheet with its top right corner at a screen position, at most ``room`` px high."""
         first = self.rows["search"]
         self.resize(74 * SPACE, min(room, 64 * SPACE))
         self.move(corner - QPoint(self.width(), 0))
@@ -109,7 +109,7 @@ class CaptionSettings(QFrame):
         first.editor.setFocus(Qt.FocusReason.PopupFocusReason)
 
     def errors(self) -> dict[str, str]:
-        """Field -> its error."""
+        """The invalid fields, each with its error message."""
         return {name: row.error for name, row in self.rows.items() if row.error}
 
     def _read_rows(self, emit: bool = True) -> None:
@@ -134,7 +134,7 @@ class CaptionSettings(QFrame):
         self._update_visible()
 
     def _update_visible(self) -> None:
-        """Show only fields of the selected search; advanced ones on request, or if changed or invalid."""
+        """Show the fields of the selected search; advanced fields only on request, or if changed or invalid."""
         search = self.rows["search"].text()
         for name, row in self.rows.items():
             is_rare = row.spec.advanced and name != "seed"
@@ -153,7 +153,7 @@ class CaptionSettings(QFrame):
 
 
 def settings_text(settings: GenerationSettings) -> str:
-    """``beam 6 · 3 captions``, for a button."""
+    """The settings as a button's text, such as ``beam 6 · 3 captions``."""
     decoding = {"beam": f"beam {settings.beams}", "greedy": "greedy", "sample": f"sample, seed {settings.seed}"}
     count = "1 caption" if settings.captions == 1 else f"{settings.captions} captions"
     return f"{decoding[settings.search]} · {count}"

@@ -25,7 +25,7 @@ from sdgui.worker.replies import Cancelled, Failure
 
 
 class CaptionsWork(QObject):
-    """``choice`` and ``settings`` are called when captioning starts."""
+    """Captions listed images; asks ``choice`` and ``settings`` for the model and settings when captioning starts."""
 
     refused = Signal(int)  # number of images that could not be captioned
     origin = Signal(str, object)  # key, content
@@ -47,8 +47,8 @@ class CaptionsWork(QObject):
         self._before_recaptioning: dict[Side, dict[str, Entry]] = {
             "a": {},
             "b": {},
-        }  # entries before they are re-captioned
-        self._remaining: dict[Side, list[str]] = {"a": [], "b": []}  # not captioned because of a failure or a stop
+        }  # the entries as they were before re-captioning
+        self._remaining: dict[Side, list[str]] = {"a": [], "b": []}  # images left uncaptioned by a failure or a stop
         self._noted: set[str] = set()
         self.compares = False
         self.makers: dict[Side, CaptionMaker] = {side: CaptionMaker(pool, self) for side in SIDES}
@@ -63,7 +63,7 @@ class CaptionsWork(QObject):
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """The sides that caption: both while models are compared."""
+        """The sides in use: both while two models are compared."""
         return SIDES if self.compares else ("a",)
 
     @property
@@ -76,7 +76,7 @@ class CaptionsWork(QObject):
             self._start_maker(side, paths)
 
     def caption_again(self, side: Side, paths: Sequence[str]) -> None:
-        """Caption these, and the images still queued, with other weights of the side's model."""
+        """Caption ``paths`` and the images still queued with changed weights of the side's model."""
         queued = self.makers[side].drop()
         self._start_maker(side, dict.fromkeys([*paths, *queued]))
 
@@ -85,7 +85,7 @@ class CaptionsWork(QObject):
         self._start_maker(side, [entry.path for entry in self._model.entries() if side not in entry.captions])
 
     def caption_uncaptioned(self) -> None:
-        """Caption images without a caption, and those that the second model has not captioned yet."""
+        """Caption images without a caption; while comparing, also images without one from the second model."""
         for side in self.sides:
             entries = self._model.entries()
             self._start_maker(
@@ -93,7 +93,7 @@ class CaptionsWork(QObject):
             )
 
     def resume(self) -> None:
-        """Continue with the images left by a failure or a stop."""
+        """Caption the images that a failure or a stop left uncaptioned."""
         remaining, self._remaining = self._remaining, {"a": [], "b": []}
         for side in self.sides:
             self._start_maker(side, [path for path in remaining[side] if self._model.entry(path) is not None])
@@ -105,7 +105,7 @@ class CaptionsWork(QObject):
             self.makers[side].open(choice)
 
     def cancel(self) -> None:
-        """Stop; finished captions are kept."""
+        """Stop captioning; finished captions are kept."""
         for maker in self.makers.values():
             maker.cancel()
 
@@ -139,7 +139,7 @@ class CaptionsWork(QObject):
             if captions is not None:
                 entries.append(entry.with_captions(side, captions))
             else:
-                entries.append(entry.with_refusal(answer.refused or "it could not be captioned"))
+                entries.append(entry.with_refusal(answer.refused or "the model returned no caption"))
         self._model.update(entries)
 
     def _show_progress(self, side: Side, activity: str, completed: int, total: int) -> None:
@@ -156,7 +156,7 @@ class CaptionsWork(QObject):
         self._remaining[side] = self.makers[side].remaining
         if isinstance(failure, Cancelled):
             remedy = Remedy("Continue", self.resume)
-            self._show_message(info("Captioning was stopped; finished captions are kept.", remedy=remedy))
+            self._show_message(info("Captioning was stopped. Finished captions are kept.", remedy=remedy))
         else:
             self._show_message(error(failure.text, failure.details, Remedy("Try again", self.resume)))
 

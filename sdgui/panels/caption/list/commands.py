@@ -13,7 +13,7 @@ from PySide6.QtGui import QUndoCommand
 from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.model import HAND, SIDES, Entry
 
-Text = tuple[str, str]  # a caption and its author
+Text = tuple[str, str]  # caption, author
 
 
 class WriteTexts(QUndoCommand):
@@ -41,7 +41,7 @@ class WriteTexts(QUndoCommand):
 class RemoveImages(QUndoCommand):
     """Remove images from the list; undo restores them in place.
 
-    An image added again in the meantime stays as it is, unless only the removed entry's caption was written by hand.
+    If an image was added again in the meantime, its new entry stays, unless only the removed one was written by hand.
     """
 
     def __init__(self, model: CaptionsModel, paths: Sequence[str]) -> None:
@@ -59,14 +59,14 @@ class RemoveImages(QUndoCommand):
 
 
 def _restored(removed: Entry, existing: Entry | None) -> Entry:
-    """The entry to restore; ``existing``: the same image if it was added again. Keeps text written by hand."""
+    """The entry to restore; prefers a caption written by hand. ``existing``: the image's new entry, if any."""
     if existing is None:
         return removed
     return existing.with_text(removed.text, HAND) if removed.origin == HAND and existing.origin != HAND else existing
 
 
 class CaptionedAgain(QUndoCommand):
-    """Replace candidates by new ones, which are already in the list when this is pushed."""
+    """Replace candidates by new ones; push this when the list already shows the new ones."""
 
     def __init__(self, model: CaptionsModel, before: Sequence[Entry]) -> None:
         count = len(before)
@@ -95,7 +95,7 @@ class CaptionedAgain(QUndoCommand):
 
 
 def typed(entry: Entry, text: str) -> Text:
-    """A typed text and its author: typing a candidate's text makes it the model's caption again."""
+    """The typed text and its author: the model if the text equals one of its candidates."""
     for side in SIDES:
         if side in entry.captions and any(candidate.text == text for candidate in entry.captions[side].candidates):
             return text, side

@@ -20,7 +20,7 @@ from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.style.theme import SPACE, theme
 
 LINES = 3
-_CACHED = 3000  # scaled images, and wrapped texts
+_CACHE_SIZE = 3000  # limit of each cache: scaled images and wrapped texts
 _Index = QModelIndex | QPersistentModelIndex
 _ICONS: dict[State, tuple[str, str]] = {
     "waiting": ("ph.circle-dashed", "muted"),
@@ -31,7 +31,7 @@ _ICONS: dict[State, tuple[str, str]] = {
 
 
 class CaptionsDelegate(QStyledItemDelegate):
-    """All rows have the same height."""
+    """Paints the cells; all rows have the same height."""
 
     def __init__(self, thumbnails: Thumbnails, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -41,14 +41,14 @@ class CaptionsDelegate(QStyledItemDelegate):
         self.restyle()
 
     def restyle(self) -> None:
-        """The theme changed: update colours, fonts and icons."""
-        look = theme()
-        self._font, self._small = look.font(), look.font("small")
+        """Update colours, fonts and icons after a change of theme."""
+        current_theme = theme()
+        self._font, self._small = current_theme.font(), current_theme.font("small")
         self._metrics, self._small_metrics = QFontMetrics(self._font), QFontMetrics(self._small)
         names = ("text", "muted", "error", "raised", "selection", "accent_text", "border", "warning")
-        self._colors = {name: look.color(name) for name in names}
-        self._icons = {state: look.icon(*icon).pixmap(16, 16) for state, icon in _ICONS.items()}
-        self._broken = look.icon("ph.warning", "muted").pixmap(24, 24)
+        self._colors = {name: current_theme.color(name) for name in names}
+        self._icons = {state: current_theme.icon(*icon).pixmap(16, 16) for state, icon in _ICONS.items()}
+        self._broken = current_theme.icon("ph.warning", "muted").pixmap(24, 24)
         self._lines.clear()
 
     def row_height(self) -> int:
@@ -74,9 +74,9 @@ class CaptionsDelegate(QStyledItemDelegate):
         if index.column() == IMAGE:
             self._image_cell(painter, box, entry)
         elif index.column() == SCORE:
-            self._score(painter, box, str(index.data() or ""))
+            self._paint_score(painter, box, str(index.data() or ""))
         else:
-            self._words(painter, box, entry, str(index.data() or ""), index.column() == CAPTION)
+            self._paint_caption(painter, box, entry, str(index.data() or ""), index.column() == CAPTION)
         painter.restore()
 
     def _image_cell(self, painter: QPainter, box: QRect, entry: Entry) -> None:
@@ -90,7 +90,7 @@ class CaptionsDelegate(QStyledItemDelegate):
             painter.drawRect(rect.adjusted(1, 1, -1, -1))
             painter.drawPixmap(rect.center() - QPoint(12, 12), self._broken)
         else:
-            self._image(painter, rect, thumbnail.image)
+            self._paint_image(painter, rect, thumbnail.image)
         text_x = rect.right() + SPACE
         painter.drawPixmap(QPoint(text_x, box.center().y() - 18), self._icons[entry.state])
         painter.setFont(self._small)
@@ -105,13 +105,13 @@ class CaptionsDelegate(QStyledItemDelegate):
             self._small_metrics.elidedText(name, Qt.TextElideMode.ElideMiddle, line.width()),
         )
 
-    def _image(self, painter: QPainter, rect: QRect, image: QImage) -> None:
+    def _paint_image(self, painter: QPainter, rect: QRect, image: QImage) -> None:
         ratio = painter.device().devicePixelRatioF()
         pixmap = self._scale(image, rect.width(), ratio)
         size = pixmap.deviceIndependentSize().toSize()
         corner = rect.center() - QPoint(size.width() // 2, size.height() // 2)
         if image.hasAlphaChannel():
-            painter.fillRect(QRect(corner, size), Qt.GlobalColor.white)  # as the model sees it
+            painter.fillRect(QRect(corner, size), Qt.GlobalColor.white)  # the model sees transparent pixels as white
         painter.drawPixmap(corner, pixmap)
 
     def _scale(self, image: QImage, side: int, ratio: float) -> QPixmap:
@@ -123,17 +123,17 @@ class CaptionsDelegate(QStyledItemDelegate):
             pixmap = QPixmap.fromImage(image.scaled(room, *ways))
             pixmap.setDevicePixelRatio(ratio)
             self._scaled[key] = pixmap
-            if len(self._scaled) > _CACHED:
+            if len(self._scaled) > _CACHE_SIZE:
                 self._scaled.popitem(last=False)
         return pixmap
 
-    def _score(self, painter: QPainter, box: QRect, text: str) -> None:
+    def _paint_score(self, painter: QPainter, box: QRect, text: str) -> None:
         painter.setFont(self._font)
         painter.setPen(self._colors["muted"])
         alignment = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         painter.drawText(box.adjusted(0, 0, -SPACE, 0), int(alignment), text)
 
-    def _words(self, painter: QPainter, box: QRect, entry: Entry, text: str, is_first_model: bool) -> None:
+    def _paint_caption(self, painter: QPainter, box: QRect, entry: Entry, text: str, is_first_model: bool) -> None:
         role = "text"
         if not text and is_first_model:
             text, role = (entry.refused, "error") if entry.refused else ("no caption yet", "muted")
@@ -146,7 +146,7 @@ class CaptionsDelegate(QStyledItemDelegate):
         painter.setFont(self._font)
         painter.setPen(self._colors[role])
         for number, line in enumerate(lines):
-            # At its baseline: laying out a text in a box takes five times as long.
+            # Drawn at the baseline: laying out text in a box takes five times as long.
             painter.drawText(room.left(), top + number * height + self._metrics.ascent(), line)
 
     def _wrap(self, text: str, width: int) -> list[str]:
@@ -154,7 +154,7 @@ class CaptionsDelegate(QStyledItemDelegate):
         lines = self._lines.get(key)
         if lines is None:
             lines = self._lines[key] = broken_at_words(text, self._font, self._metrics, width, LINES)
-            if len(self._lines) > _CACHED:
+            if len(self._lines) > _CACHE_SIZE:
                 self._lines.popitem(last=False)
         return lines
 

@@ -24,7 +24,7 @@ class CaptionEdits(QObject):
     ) -> None:
         super().__init__(parent)
         self._model, self._list, self._undo, self._show_message = model, view, undo, show_message
-        self.replace_message: Message | None = None  # about the last replacement, with its undo
+        self.replace_message: Message | None = None  # reports the last replacement and offers to undo it
         model.edit_requested.connect(self.type)
 
     def type(self, path: str, text: str) -> None:
@@ -38,7 +38,7 @@ class CaptionEdits(QObject):
         if texts:
             self._undo.push(WriteTexts(self._model, texts, title))
 
-    def take_best(self, side: Side) -> None:
+    def _accept_best(self, side: Side) -> None:
         """Use the model's best candidate as the caption of each selected image."""
         texts: dict[str, Text] = {}
         for entry in self._list.selected():
@@ -47,28 +47,28 @@ class CaptionEdits(QObject):
                 texts[entry.path] = (best.text, side)
         self.write(texts, "Accept the model's caption")
 
-    def take_first(self) -> None:
-        """Accept the first model's best candidates."""
-        self.take_best("a")
+    def accept_first_model(self) -> None:
+        """Use the first model's best candidates as the captions of the selected images."""
+        self._accept_best("a")
 
-    def take_second(self) -> None:
-        """Accept the second model's best candidates."""
-        self.take_best("b")
+    def accept_second_model(self) -> None:
+        """Use the second model's best candidates as the captions of the selected images."""
+        self._accept_best("b")
 
-    def changeable(self) -> list[Entry]:
-        """The entries that replacing works on: the selected ones if several are selected, else all shown."""
+    def entries_to_edit(self) -> list[Entry]:
+        """The entries that replacing changes: the selected ones if several are selected, otherwise all shown."""
         selected = self._list.selected()
         return [entry for entry in (selected if len(selected) > 1 else self._model.shown()) if entry.text]
 
     def texts(self) -> list[str]:
-        """The captions that replacing works on."""
-        return [entry.text for entry in self.changeable()]
+        """The captions that replacing changes."""
+        return [entry.text for entry in self.entries_to_edit()]
 
     def replace_all(self, finder: Finder) -> None:
-        """Replace in all ``changeable`` entries, in one undo step."""
+        """Replace in all ``entries_to_edit``, in one undo step."""
         texts: dict[str, Text] = {}
         match_count = 0
-        for entry in self.changeable():
+        for entry in self.entries_to_edit():
             text, number = finder.replaced(entry.text)
             text = " ".join(text.split())
             if number and text != entry.text:
@@ -83,7 +83,7 @@ class CaptionEdits(QObject):
             self._show_message(self.replace_message)
 
     def remove(self) -> None:
-        """Remove the selected images from the list; their files are kept."""
+        """Remove the selected images from the list; the image files are kept."""
         selected = self._list.selected()
         if not selected:
             return

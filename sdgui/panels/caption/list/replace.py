@@ -1,6 +1,6 @@
 """Find and replace in captions: matches are counted while typing; replacing all is one undo step.
 
-Flow: words -> ``Finder`` (a compiled pattern) -> count -> ``replace_requested(Finder)`` -> panel.
+Flow: typed text -> ``Finder`` (a compiled pattern) -> count -> ``replace_requested(Finder)`` -> panel.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE
 
-_TYPING = 120  # ms
+_TYPING_PAUSE_MS = 120
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Finder:
 
 
 def finder(words: str, replacement: str, case: bool, whole_words: bool, regular: bool) -> Finder:
-    """Raises re.error for an invalid regular expression."""
+    """Compile the pattern. Raises re.error for an invalid regular expression."""
     text = words if regular else re.escape(words)
     if whole_words:
         text = rf"(?<!\w)(?:{text})(?!\w)"
@@ -49,10 +49,10 @@ def occurrences(finder: Finder, texts: Iterable[str]) -> tuple[int, int]:
 
 
 class ReplaceBar(QWidget):
-    """Hidden until it is opened; Escape hides it."""
+    """The find and replace bar; hidden until it is opened, Escape closes it."""
 
     replace_requested = Signal(object)  # Finder
-    open_changed = Signal(bool)  # False: closed
+    open_changed = Signal(bool)  # whether the bar is open
 
     def __init__(self, texts: Callable[[], Iterable[str]], parent: QWidget | None = None) -> None:
         """``texts`` returns the captions that would be changed."""
@@ -67,13 +67,13 @@ class ReplaceBar(QWidget):
         self.whole_words = QCheckBox("&Words", self)
         self.whole_words.setToolTip("Match whole words")
         self.regular = QCheckBox("&Pattern", self)
-        self.regular.setToolTip(r"A regular expression; \1 stands for its first group")
+        self.regular.setToolTip(r"Use a regular expression; in the replacement, \1 is the first group")
         self.count_label = PlainLabel(self, role="muted")
         self.count_label.setMinimumWidth(
             self.count_label.fontMetrics().horizontalAdvance("99 in 99 captions")
-        )  # a steady layout
+        )  # so that the layout does not move
         self.button = QPushButton("Replace &all", self)
-        self.button.setToolTip("In the selected captions if several are selected, otherwise in all shown (Enter)")
+        self.button.setToolTip("Replaces in the selected captions if several are selected, otherwise in all (Enter)")
         close = IconButton("ph.x", "Close find and replace", parent=self)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -82,7 +82,7 @@ class ReplaceBar(QWidget):
         row.addWidget(self.replacement, 2)
         for part in (self.case, self.whole_words, self.regular, self.count_label, self.button, close):
             row.addWidget(part)
-        self._typing = QTimer(self, singleShot=True, interval=_TYPING)
+        self._typing = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._typing.timeout.connect(self.recount)
         self.words.textChanged.connect(lambda _text: self._typing.start())
         self.replacement.textChanged.connect(lambda _text: self._typing.start())
@@ -97,7 +97,7 @@ class ReplaceBar(QWidget):
         self.recount()
 
     def open(self) -> None:
-        """Show, with the cursor in the box."""
+        """Show the bar with the cursor in the search box."""
         self.is_open = True
         self.open_changed.emit(True)
         self.show()
@@ -106,7 +106,7 @@ class ReplaceBar(QWidget):
         self.recount()
 
     def close_bar(self) -> None:
-        """Close, and keep the typed text."""
+        """Close the bar; the typed text is kept."""
         self.is_open = False
         self.hide()
         self.open_changed.emit(False)

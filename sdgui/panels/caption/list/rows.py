@@ -22,10 +22,10 @@ IMAGE, CAPTION, SCORE, SECOND = range(4)
 ENTRY_ROLE = Qt.ItemDataRole.UserRole
 _TITLES = ("Image", "Caption", "Score", "Second model")
 _TIPS = (
-    "The image; Space enlarges it",
-    "The caption that is exported; edit it with F2 or by typing",
-    "The model's score: log-probability divided by length",
-    "The second model's caption; Ctrl+U accepts it",
+    "Image; press Space to enlarge",
+    "Caption to export; press F2 or type to edit",
+    "Log-probability of the caption divided by its length",
+    "Best caption of the second model; press Ctrl+U to accept",
 )
 _Index = QModelIndex | QPersistentModelIndex
 _FLAGS = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsDragEnabled
@@ -35,9 +35,9 @@ _EDITABLE = _FLAGS | Qt.ItemFlag.ItemIsEditable
 class CaptionsModel(HeadedModel):
     """Rows are the entries that pass the filter, in the order of their positions."""
 
-    changed = Signal(list)  # of Entry: new or different
-    removed = Signal(list)  # of str: paths
-    edit_requested = Signal(str, str)  # path, text: typed into a cell
+    changed = Signal(list)  # new or changed Entry objects
+    removed = Signal(list)  # paths
+    edit_requested = Signal(str, str)  # path, typed text
     counted = Signal()  # the number of entries or of rows may have changed
 
     def __init__(self, parent: QObject | None = None) -> None:
@@ -47,7 +47,7 @@ class CaptionsModel(HeadedModel):
         self._visible_paths: list[str] = []
         self._rows: dict[str, int] = {}
         self._filter: Callable[[Entry], bool] | None = None
-        self._last = -1  # position
+        self._last = -1  # position of the last entry
 
     # --- entries
 
@@ -78,7 +78,7 @@ class CaptionsModel(HeadedModel):
         return self._rows.get(path, -1)
 
     def add_paths(self, paths: Iterable[str]) -> list[str]:
-        """Append images; those already in the list are skipped. Returns the new ones."""
+        """Append images that are not in the list yet; returns their paths."""
         new_paths = [path for path in dict.fromkeys(paths) if path not in self._entries]
         self.add([Entry(path, self._last + 1 + number) for number, path in enumerate(new_paths)])
         return new_paths
@@ -119,7 +119,7 @@ class CaptionsModel(HeadedModel):
         self._entries.update((entry.path, entry) for entry in entries)
 
     def update(self, entries: Sequence[Entry], emit: bool = True) -> None:
-        """Replace entries of images in the list; others are ignored."""
+        """Replace the entries of listed images; images that are not in the list are ignored."""
         changed = [entry for entry in entries if self._entries.get(entry.path, entry) != entry]
         if not changed:
             return
@@ -163,7 +163,7 @@ class CaptionsModel(HeadedModel):
             self.compares = compares
             self.endResetModel()
 
-    # --- Qt's own
+    # --- overrides of Qt's methods
 
     def rowCount(self, parent: _Index | None = None) -> int:
         return 0 if parent is not None and parent.isValid() else len(self._visible_paths)
@@ -210,11 +210,11 @@ class CaptionsModel(HeadedModel):
     def _spoken(self, entry: Entry, column: int) -> str:
         if column != CAPTION:
             return self._text(entry, column)
-        words = f"{entry.name}: {STATE_TEXTS[entry.state]}"
-        return f"{words}. {entry.text or entry.refused}" if entry.text or entry.refused else words
+        state_text = f"{entry.name}: {STATE_TEXTS[entry.state]}"
+        return f"{state_text}. {entry.text or entry.refused}" if entry.text or entry.refused else state_text
 
     def setData(self, index: _Index, value: Any, role: int = int(Qt.ItemDataRole.EditRole)) -> bool:
-        """Emit the typed text, to become one undo step."""
+        """Emit the typed text; the panel applies it as one undo step."""
         if role != Qt.ItemDataRole.EditRole or index.column() != CAPTION:
             return False
         self.edit_requested.emit(self._visible_paths[index.row()], " ".join(str(value).split()))

@@ -1,7 +1,7 @@
 """The table of the Caption panel: uniform rows, thumbnails of the rows in view, keyboard control.
 
-Flow: ``CaptionsModel`` -> **table** -> signals to the panel. Space shows the image large, F2 or typing edits, Enter
-edits too, Ctrl+C copies captions with the files.
+Flow: ``CaptionsModel`` -> **table** -> signals to the panel. Space enlarges the image; F2, Enter or typing edits the
+caption; Ctrl+C copies captions and files.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _IMAGE_WIDTH = 26 * SPACE
 
 
 class CaptionsList(QTableView):
-    """``current_changed(path)``, "" for none; ``selected`` returns the selected entries, in order."""
+    """The list of images. ``current_changed(path)``: "" if no image is current."""
 
     current_changed = Signal(str)
-    menu_requested = Signal(QPoint)  # of the screen
+    menu_requested = Signal(QPoint)  # position on the screen
     selection_reported = Signal()
 
     def __init__(self, model: CaptionsModel, cache: Path, parent: QWidget | None = None) -> None:
@@ -38,7 +38,7 @@ class CaptionsList(QTableView):
         self._preview: ImagePreview | None = None
         self.setItemDelegate(self.delegate)
         self.setModel(model)
-        # An empty selection model: else painting checks whether all of 100,000 rows are selected.
+        # An empty selection model: otherwise painting checks whether all of 100,000 rows are selected.
         self.horizontalHeader().setSelectionModel(QItemSelectionModel(model, self))
         self.setAccessibleName("Captions")
         self.setShowGrid(False)
@@ -75,7 +75,7 @@ class CaptionsList(QTableView):
         self._reset()
 
     def restyle(self) -> None:
-        """The theme changed."""
+        """Update the row height and the delegate after a change of theme."""
         self.delegate.restyle()
         self._fit_rows()
 
@@ -91,7 +91,7 @@ class CaptionsList(QTableView):
         self.current_changed.emit(self.current_path())
 
     def _widths(self) -> None:
-        """Divide the remaining width among the captions."""
+        """Divide the remaining width between the caption columns."""
         head = self.horizontalHeader()
         head.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         narrow = self.viewport().width() < 80 * SPACE
@@ -108,7 +108,7 @@ class CaptionsList(QTableView):
     # --- selection
 
     def current_path(self) -> str:
-        """The path of the current image, "" for none."""
+        """The path of the current image; "" if no image is current."""
         index = self.currentIndex()
         return self.captions.at(index.row()).path if index.isValid() else ""
 
@@ -140,7 +140,7 @@ class CaptionsList(QTableView):
             self.edit(self.captions.index(index.row(), CAPTION))
 
     def preview_current(self) -> None:
-        """Show the current image large."""
+        """Enlarge the current image."""
         entry = self.captions.entry(self.current_path())
         if entry is None:
             return
@@ -177,7 +177,7 @@ class CaptionsList(QTableView):
         elif key == Qt.Key.Key_Menu:
             self.menu_requested.emit(self.viewport().mapToGlobal(self.visualRect(self.currentIndex()).center()))
         elif event.text().isprintable() and event.text() and not event.modifiers() & Qt.KeyboardModifier.AltModifier:
-            index = self.currentIndex()  # typing goes into the caption, whichever cell has the focus
+            index = self.currentIndex()  # typing edits the caption, whichever cell is current
             if index.isValid() and not event.modifiers() & Qt.KeyboardModifier.ControlModifier:
                 self.setCurrentIndex(self.captions.index(index.row(), CAPTION))
             super().keyPressEvent(event)
@@ -204,5 +204,5 @@ class CaptionsList(QTableView):
         self.thumbnails.keep_only(Path(self.captions.at(row).path) for row in range(max(0, first), last + 1))
 
     def close_threads(self) -> None:
-        """Wait for images being read; call it before the application ends."""
+        """Wait until the images being read are done; call this before the application ends."""
         self.thumbnails.close()

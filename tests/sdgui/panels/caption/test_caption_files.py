@@ -81,7 +81,7 @@ def test_existing_text_files_are_counted_and_asked_about(qtbot: QtBot, files: Fi
     box = over.findChild(QMessageBox, "overwrite")
     assert isinstance(box, QMessageBox)
     assert box.text() == "2 text files already exist next to the images."
-    assert box.informativeText() == "Overwriting loses their current content."
+    assert box.informativeText() == "If you overwrite them, their current content is lost."
     assert box.windowTitle() == "Export captions"
     assert box.icon() == QMessageBox.Icon.Question
     default = box.defaultButton()
@@ -90,7 +90,7 @@ def test_existing_text_files_are_counted_and_asked_about(qtbot: QtBot, files: Fi
     assert {button.text().replace("&", "") for button in box.buttons()} == {"Keep them", "Overwrite", "Cancel"}
     default.click()
     qtbot.waitUntil(lambda: bool(files.messages))
-    assert files.text == "No caption was exported; 2 left out."
+    assert files.text == "No caption was exported; 2 images skipped."
     assert files.messages[0].level == "warning"
 
 
@@ -132,7 +132,10 @@ def test_an_export_reports_what_was_written_and_the_next_dialog_opens_there(
     files.files._show_failure(Cancelled())
     assert files.messages[-1].level == "info"
     files.files._show_report(Exported(Path("/x"), 0, [("/a.png", "it is gone")]))
-    assert (files.text, files.messages[-1].details) == ("No caption was exported; 1 left out.", "/a.png: it is gone")
+    assert (files.text, files.messages[-1].details) == (
+        "No caption was exported; 1 image skipped.",
+        "/a.png: it is gone",
+    )
 
 
 def test_progress_counts_images_which_are_copied_or_linked(files: Files) -> None:
@@ -206,7 +209,7 @@ def test_a_saved_set_may_hold_copies_and_omits_missing_images(made: list[Caption
     assert free_path(tmp_path / "set") == tmp_path / "set-2"
     for image in made[1:]:
         Path(image.path).unlink()
-    with pytest.raises(CaptionFileError, match="None of the images"):
+    with pytest.raises(CaptionFileError, match="None of the image files"):
         save_source(made, tmp_path / "nothing", no_progress)
     assert not (tmp_path / "nothing").exists()
 

@@ -67,7 +67,7 @@ def made(qapp: object) -> Made:
 
 
 def test_images_are_requested_in_batches_one_request_at_a_time(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caption_maker, "_AT_ONCE", 2)
+    monkeypatch.setattr(caption_maker, "_IMAGES_PER_REQUEST", 2)
     worker = made.make("a", "b", "c")
     worker.progress.emit(1, "reading the weights", 0, 0)
     assert made.progress == [("Opening the model", 0, 3), ("Reading the weights", 0, 3)]
@@ -138,7 +138,7 @@ def test_another_model_runs_in_its_own_worker(made: Made) -> None:
 
 
 def test_after_a_failure_all_unanswered_images_remain(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caption_maker, "_AT_ONCE", 2)
+    monkeypatch.setattr(caption_maker, "_IMAGES_PER_REQUEST", 2)
     worker = made.make("a", "b", "c")
     worker.answer("caption_open", FACTS)
     caption(worker, 0)
@@ -160,7 +160,7 @@ def test_a_failed_recaptioning_remains_though_an_older_answer_exists(made: Made)
 
 
 def test_stopped_images_remain_though_the_worker_had_finished(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(caption_maker, "_AT_ONCE", 1)
+    monkeypatch.setattr(caption_maker, "_IMAGES_PER_REQUEST", 1)
     worker = made.make("a", "b", "c")
     worker.answer("caption_open", FACTS)
     made.maker.cancel()

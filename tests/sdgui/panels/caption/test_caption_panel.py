@@ -75,7 +75,7 @@ def test_two_models_are_shown_side_by_side(qtbot: QtBot, panel: CaptionsPanel, t
     assert panel.model.data(panel.model.index(0, SECOND)) == "A A INDEED"
     assert texts(panel) == ["a a indeed", "a b indeed"]
     panel.view.list.choose(panel.model.at(1).path)
-    panel.edits.take_second()
+    panel.edits.accept_second_model()
     assert texts(panel) == ["a a indeed", "A B INDEED"]
     assert panel.model.at(1).origin == "b"
     assert "other" in panel.view.detail.origin.text()

@@ -151,7 +151,7 @@ def test_a_training_folder_is_new_and_dialogs_open_in_the_last_folder(
         qtbot.waitUntil(lambda: not panel.files.task.running)
     assert asked[1] == tmp_path / "out"
     panel.files._show_failure(Cancelled())
-    assert panel.view.bar.text == "The export was cancelled; text files written so far are kept."
+    assert panel.view.bar.text == "The export was cancelled. Text files that are already written are kept."
     panel.model.remove([entry.path for entry in panel.model.entries()])
     ways["csv"]()
     assert panel.view.bar.text == "There are no captions to export yet."

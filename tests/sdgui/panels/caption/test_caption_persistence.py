@@ -26,7 +26,7 @@ from tests.sdgui.signal_receivers import receivers
 def test_failed_writes_are_retried_and_newer_text_wins(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caption_persistence, "_AGAIN_MS", 200)
+    monkeypatch.setattr(caption_persistence, "_RETRY_MS", 200)
     store = Store.open(tmp_path)
     persistence = CaptionPersistence(store)
     write, refused = store.keep_captions, list[int]()
@@ -59,8 +59,8 @@ def test_failed_writes_are_retried_and_newer_text_wins(
 def test_an_unreadable_list_is_read_again_from_where_it_stopped(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caption_persistence, "_AGAIN_MS", 100)
-    monkeypatch.setattr(caption_persistence, "_PART", 2)
+    monkeypatch.setattr(caption_persistence, "_RETRY_MS", 100)
+    monkeypatch.setattr(caption_persistence, "_ENTRIES_PER_READ", 2)
     store = Store.open(tmp_path)
     store.keep_captions([KeptCaption(f"/{number}.png", number) for number in range(4)], {"k": {"model": "m"}})
     read, asked = store.captions, list[tuple[int, int]]()
@@ -144,7 +144,7 @@ def test_an_unreadable_list_is_reported_and_accepts_drops_once_readable(
         return read(*where)
 
     monkeypatch.setattr(services.store, "captions", captions)
-    monkeypatch.setattr(caption_persistence, "_AGAIN_MS", 100)
+    monkeypatch.setattr(caption_persistence, "_RETRY_MS", 100)
     again = CaptionsPanel(services)
     qtbot.addWidget(again)
     again.show()
@@ -152,7 +152,7 @@ def test_an_unreadable_list_is_reported_and_accepts_drops_once_readable(
     qtbot.waitUntil(lambda: "Another program holds the database." in again.view.bar.text)
     again.view.bar.clear()
     again.add_paths(images(tmp_path, "b.png"))
-    assert again.view.bar.text.endswith("is read again until it succeeds. 1 image waits for it.")
+    assert again.view.bar.text.endswith("is retried automatically. 1 new image is added afterwards.")
     held[0] = False
     again.view.bar.press_remedy()
     qtbot.waitUntil(lambda: len(again.model) == 2 and not again.work.busy)

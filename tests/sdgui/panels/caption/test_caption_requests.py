@@ -73,7 +73,7 @@ def test_progress_is_shown_while_captioning_and_a_replacement_is_one_step(works:
     assert (works.messages[-1].level, works.messages[-1].text) == ("info", "cut to 12 tokens")
     one.answer("caption", {})
     assert [(entry.text, entry.refused) for entry in works.model.entries()] == [
-        ("image 0", ""), ("", "it could not be captioned"),
+        ("image 0", ""), ("", "the model returned no caption"),
     ]  # fmt: skip
     assert (work.busy, strip.isHidden(), refused, works.undo.count()) == (False, True, [1], 0)
     work.caption(["a"])
@@ -141,7 +141,7 @@ def test_stopped_or_failed_captioning_resumes_with_the_existing_images(works: Wo
     work.cancel()
     one.failed.emit(len(one.asked), Cancelled())
     told = works.messages[-1]
-    assert (told.level, told.text) == ("info", "Captioning was stopped; finished captions are kept.")
+    assert (told.level, told.text) == ("info", "Captioning was stopped. Finished captions are kept.")
     assert works.strip.isHidden()
     model.remove(["b"])
     assert told.remedy is not None
