@@ -1,6 +1,6 @@
-"""The next step offered by the empty Classify panel: a trained demo run with the demo's labels, or the demo.
+"""The next step that the empty Classify panel offers: classify with a demo run, or create the demo.
 
-Flow: store and run folders -> `next_step` -> the empty state's sentence and button.
+Flow: store and run folders -> `next_step` -> the empty page's sentence and button.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ PURPOSE = (
     "class here."
 )
 LABEL = "group"
-TABLE = "unseen.csv"  # the one split with images of every group: validation and test have people only, or nearly
+TABLE = "unseen.csv"  # the only split with images of every group
 
 
 @dataclass(frozen=True)
 class DemoStep:
-    """``run_id`` and ``data``: a run that can classify now. ``make``: the demo does not exist and can be created."""
+    """What to offer. ``run_id``, ``data``: a run that can classify now. ``make``: the demo can be created."""
 
     text: str
     button: str = ""
@@ -34,7 +34,7 @@ class DemoStep:
 
 
 def next_step(store: Store) -> DemoStep:
-    """What to offer now; reads the store and files, so it is called in a background thread."""
+    """Find what to offer; reads the store and files, so call this in a background thread."""
     try:
         experiments = store.experiments()
         names = {experiment.id: experiment.name for experiment in experiments}

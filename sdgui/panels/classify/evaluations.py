@@ -1,7 +1,7 @@
 """Long requests of the Classify panel: evaluations in sequence, few-shot curves, comparisons.
 
 Flow: ``ClassifyView`` asks -> ``ClassifySession`` -> a worker, with progress and cancelling -> results, curves and
-differences in the view. One at a time; the message bar shows failures.
+differences in the view. One request runs at a time; the message bar shows failures.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.widgets.message import Message, Remedy, ShowMessage
 from sdgui.worker.replies import Cancelled, Failure
 
-_LONG = ("measure", "interpolated", "compare", "few-shot", "apply")  # whose progress is shown
-KEPT = "Cancelled. Encoded features are kept and reused next time."
+_LONG = ("measure", "interpolated", "compare", "few-shot", "apply")  # requests with a progress strip
+CANCELLED = "Cancelled. Features encoded so far are kept and reused next time."
 
 
 class Evaluations(QObject):
-    """Evaluates the selected model and data, by one method or by all."""
+    """Evaluates the selected model and data, with one method or all methods."""
 
     def __init__(self, view: ClassifyView, session: ClassifySession, show_message: ShowMessage) -> None:
         super().__init__(view)
         self._view, self._session, self._show_message = view, session, show_message
-        self._queue: list[Measure] = []  # still to be evaluated
-        self._refusals: list[str] = []  # messages of the methods that failed, when several were evaluated
+        self._queue: list[Measure] = []  # evaluations that have not started yet
+        self._refusals: list[str] = []  # error messages, if several methods were evaluated
         session.working.connect(self._show_progress)
         view.source.run_requested.connect(self.run)
         view.strip.cancelled.connect(self._cancel)
         view.few_shot_requested.connect(self._few_shot)
         view.compare_requested.connect(self._compare)
-        view.measure_requested.connect(self._evaluate_beside)
+        view.measure_requested.connect(self._evaluate_and_compare)
 
     def run(self) -> None:
         """Evaluate the selected model and data."""
@@ -51,12 +51,12 @@ class Evaluations(QObject):
         self.start(self._view.source.measures())
 
     def start(self, measures: Sequence[Measure]) -> None:
-        """Evaluate these, one after another."""
+        """Evaluate ``measures`` one after another."""
         self._queue, self._refusals = list(measures), []
         self._evaluate_next()
 
     def follow_interpolation(self, choice: ModelChoice) -> None:
-        """Evaluate the shown result with other weights of its model, in place of that of earlier such weights."""
+        """Evaluate the shown result with interpolated weights; replaces the result of earlier interpolated weights."""
         results, shown = self._view.results, self._view.results.current()
         if shown is None or shown.measure.method == "saved" or self._session.busy("measure"):
             return
@@ -102,7 +102,7 @@ class Evaluations(QObject):
         if isinstance(failure, Cancelled):
             self._queue = []
             self._view.set_busy("")
-            self._show_message(Message("info", KEPT, remedy=Remedy("Continue", self.run)))
+            self._show_message(Message("info", CANCELLED, remedy=Remedy("Continue", self.run)))
         elif several:  # one method may not fit the model; the others continue
             self._refusals.append(f"{method_title(measure)}: {failure.text}")
             self._evaluate_next()
@@ -119,10 +119,10 @@ class Evaluations(QObject):
             self._session.cancel(purpose)
 
     def failed(self, failure: Failure) -> None:
-        """A long request has failed or was cancelled."""
+        """Report that a long request has failed or was cancelled."""
         self._view.set_busy("")
         if isinstance(failure, Cancelled):
-            self._show_message(Message("info", KEPT))
+            self._show_message(Message("info", CANCELLED))
         else:
             self._show_message(Message("error", failure.text, failure.details))
 
@@ -157,8 +157,8 @@ class Evaluations(QObject):
         self._view.set_busy("Comparing")
         self._session.compare(a, b, done, failed)
 
-    def _evaluate_beside(self, measure: Measure) -> None:
-        """Evaluate ``measure`` beside the first result of the comparison, then compare the two."""
+    def _evaluate_and_compare(self, measure: Measure) -> None:
+        """Evaluate ``measure`` in the worker of the comparison's first result, then compare both."""
         first = self._view.compare.first()
         if first is None or self._session.busy("measure"):
             return

@@ -1,7 +1,7 @@
-"""Stores results of Classify, so that they survive a restart.
+"""Stores evaluation results so that they survive a restart.
 
-Flow: a result is added to the list -> ``keep`` -> the store's writer; the panel is first shown -> ``kept_results``, in
-the writer's thread -> the list. Entries of another version or program that do not fit are skipped.
+Flow: a new result -> ``keep`` -> the store's writer; the panel is first shown -> ``kept_results`` in the writer's
+thread -> the list. Entries that do not match the schema (another version's) are skipped.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ _RESULT = Verb("classify_result", Result)
 
 
 def keep(store: Store, result: Measured) -> None:
-    """Keep a result in place of an older one of the same evaluation. Raises StoreError."""
+    """Store a result, replacing an older result of the same evaluation. Raises StoreError."""
     content = {"measure": asdict(result.measure), "answer": result.answer}
     store.keep_result(PANEL, _subject(result.measure), result.measure.target.data, content)
 
 
 def forget(store: Store, measure: Measure) -> None:
-    """Remove the result of an evaluation. Raises StoreError."""
+    """Delete the stored result of an evaluation. Raises StoreError."""
     store.forget_result(PANEL, _subject(measure), measure.target.data)
 
 
 def kept_results(store: Store) -> list[Measured]:
-    """The kept results, newest first. Raises StoreError."""
+    """Read the stored results, newest first. Raises StoreError."""
     results = (_read(entry.content) for entry in store.kept_results(PANEL))
     return [result for result in results if result is not None]
 
 
 def _subject(measure: Measure) -> str:
-    """The store's key of an evaluation, besides the data."""
+    """The key of an evaluation in the store, in addition to the data."""
     return json.dumps(asdict(measure), sort_keys=True)
 
 

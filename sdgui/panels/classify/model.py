@@ -1,6 +1,6 @@
 """Evaluations of the Classify panel and their results, as plain values. No Qt, no worker.
 
-Flow: the bar of choices makes a `Target` and a `Measure` -> ``ClassifySession`` -> a worker's answer -> `Measured` ->
+Flow: the user's choices become a `Target` and a `Measure` -> ``ClassifySession`` -> a worker's answer -> `Measured` ->
 the tabs.
 """
 
@@ -21,7 +21,7 @@ from sdgui.widgets.formats import percent
 Integers = NDArray[np.int32]
 Method = Literal["zero-shot", "image", "fused", "knn", "saved"]
 
-SPLIT = "split"  # the worker's word: train on a part of the same data
+SPLIT = "split"  # the worker's name for training on a part of the same data
 LAYER = "before the projection"
 METHODS: dict[Method, str] = {
     "image": "Linear probe",
@@ -36,14 +36,14 @@ METRICS = {"acc1": "accuracy", "acc5": "top-5 accuracy", "mean_per_class_recall"
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A model on labelled data; the worker chooses values for empty fields."""
+    """A model and labelled data; the worker chooses values for empty fields."""
 
     model: str
     weights: str
-    title: str  # of the model
+    title: str  # title of the model
     data: str
     label: str = ""
-    train: str = ""  # "": the model's own training data; SPLIT; or a source
+    train: str = ""  # "": the model's training data, SPLIT, or a source
     train_label: str = ""
     layer: str = LAYER
 
@@ -55,7 +55,7 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Settings of an evaluation."""
+    """Settings of an evaluation method."""
 
     templates: str = "photo"
     text: str = "predicted"  # the text that a fused probe combines with the image
@@ -65,7 +65,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Measure:
-    """One way of classifying on one target. ``path``: the file of a saved probe."""
+    """An evaluation: method, settings and target. ``path``: the file of a saved probe."""
 
     target: Target
     method: Method
@@ -73,7 +73,7 @@ class Measure:
     path: str = ""
 
     def request(self) -> tuple[str, dict[str, Any]]:
-        """The verb and its arguments, without the key of the opened data."""
+        """The worker verb and its arguments, without the key of the opened data."""
         settings = self.settings
         if self.method == "zero-shot":
             return "classify_zero_shot", {"templates": settings.templates}
@@ -87,7 +87,7 @@ class Measure:
         return "classify_probe", arguments
 
     def other(self, **changes: Any) -> Measure:
-        """The same method on another target: another model, other weights."""
+        """The same evaluation with ``changes`` to its target, such as another model or other weights."""
         return replace(self, target=replace(self.target, **changes))
 
 
@@ -107,7 +107,7 @@ class Confusion:
 
 
 def read_confusion(cells: Mapping[str, Any]) -> Confusion:
-    """From base64 (as the worker packs them) or plain lists."""
+    """Read the cells from base64 (the worker's encoding) or plain lists."""
     return Confusion(*(_numbers(cells[name]) for name in ("true", "predicted", "count")))
 
 
@@ -170,7 +170,7 @@ def read_measured(measure: Measure, answer: dict[str, Any]) -> Measured:
 
 
 def interval_text(interval: Mapping[str, Any]) -> str:
-    """``85.1 to 89.2 %`` from ``low`` and ``high``; "" if either is missing."""
+    """An interval as text, such as ``85.1 to 89.2 %``; "" if ``low`` or ``high`` is missing."""
     low, high = interval.get("low"), interval.get("high")
     return f"{100 * float(low):.1f} to {percent(float(high))}" if low is not None and high is not None else ""
 

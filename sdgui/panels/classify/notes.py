@@ -13,7 +13,7 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 
 class Notes(QWidget):
-    """A line that expands when clicked; hidden while there are no notes."""
+    """A line that expands when clicked; hidden if there are no notes."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -32,7 +32,7 @@ class Notes(QWidget):
         self.hide()
 
     def show_notes(self, notes: Sequence[str], skipped: Sequence[str] = (), unlisted: int = 0) -> None:
-        """``skipped``: rows with their reasons; ``unlisted``: the number of further skipped rows."""
+        """Show ``notes`` and the ``skipped`` rows with reasons; ``unlisted``: number of other skipped rows."""
         left_out = len(skipped) + unlisted
         parts = [f"{count(len(notes))} {'note' if len(notes) == 1 else 'notes'}"] if notes else []
         if left_out:
@@ -54,7 +54,7 @@ class Notes(QWidget):
 
 
 def skipped_rows(answer: Mapping[str, Any]) -> tuple[list[str], int]:
-    """Skipped rows of test and training data, and how many others are not listed; ``answer`` of ``classify_open``."""
+    """The skipped rows in an answer of ``classify_open``, and how many skipped rows it does not list."""
     rows: list[str] = []
     total, sources = 0, set[str]()
     for part in ("data", "train", "val"):

@@ -20,11 +20,11 @@ from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _PROMPTS = resource_folder("prompts")
 _FILE = "from a file …"
-_TEXTS = {"predicted": "the predicted class", "classes": "every class", "caption": "its own caption"}
+_TEXTS = {"predicted": "the predicted class", "classes": "every class", "caption": "the image's caption"}
 
 
 class OptionsRow(QWidget):
-    """One row; used by the next evaluation."""
+    """A row of options for the next evaluation."""
 
     def __init__(self, settings: QSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -46,9 +46,9 @@ class OptionsRow(QWidget):
         self._prompts.addItem(_FILE, _FILE)
         for key, text in _TEXTS.items():
             self._text.addItem(text, key)
-        row = FlowLayout(self)  # a window may be narrow
+        row = FlowLayout(self)  # wraps in a narrow window
         for text, box, tip in (
-            ("Features", self._layer, "Features used by the probe and nearest neighbours"),
+            ("Features", self._layer, "Layer whose features probes and nearest neighbours use"),
             ("Prompts", self._prompts, "Prompt templates for zero-shot and fused probes"),
             ("Fuse with", self._text, "Text that a fused probe combines with the image"),
             ("Neighbours", self._k, "Number of nearest training images that vote"),
@@ -67,11 +67,11 @@ class OptionsRow(QWidget):
 
     # Selection
     def layer(self) -> str:
-        """Name of the features."""
+        """The selected layer."""
         return str(self._layer.currentData())
 
     def settings(self) -> Settings:
-        """The settings of an evaluation."""
+        """The settings for the next evaluation."""
         return Settings(
             templates=str(self._prompts.currentData()),
             text=str(self._text.currentData()),
@@ -80,7 +80,7 @@ class OptionsRow(QWidget):
         )
 
     def set_layers(self, layers: Sequence[str]) -> None:
-        """Offer the layers of the opened model; keep the selected layer if the model has it."""
+        """List the layers of the opened model; the selected layer stays if the model has it."""
         previous = self.layer()
         self._layer.clear()
         for layer in layers:
@@ -88,7 +88,7 @@ class OptionsRow(QWidget):
         self._layer.setCurrentIndex(max(0, self._layer.findData(previous)))
 
     def set_prompts(self, source: str) -> None:
-        """Select a bundled set by name, a file, or edited prompts; edited prompts replace earlier ones."""
+        """Select a bundled set by name, a file, or edited prompts, which replace earlier edited prompts."""
         if is_inline(source):
             inline_row = next(
                 (row for row in range(self._prompts.count()) if is_inline(self._prompts.itemData(row))), -1
@@ -102,7 +102,7 @@ class OptionsRow(QWidget):
     def _prompts_chosen(self, _row: int) -> None:
         if self._prompts.currentData() != _FILE:
             return
-        path = ask_open(self, "Prompts, one per line, with {} for the class", "Prompts (*.txt *.json)")
+        path = ask_open(self, "Open prompts: one per line, with {} for the class name", "Prompts (*.txt *.json)")
         self.set_prompts(str(path or "photo"))
 
     def _restore(self) -> None:

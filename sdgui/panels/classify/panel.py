@@ -1,7 +1,7 @@
 """Classify: evaluate a model on labelled images by four methods; inspect, compare and try the results.
 
 Flow: ``ClassifyView`` (choices, list of results, tabs) -> ``Evaluations`` and questions about the shown result ->
-``ClassifySession`` -> a worker -> the view. Nothing here computes.
+``ClassifySession`` -> a worker -> the view.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ClassifyPanel(Panel):
         self._demo, self._searches = DemoStep(PURPOSE), 0
         self._restored = False
         self._opened_answers: dict[Target, Mapping[str, Any]] = {}
-        self._loaded: Measure | None = None  # a saved probe, for the images that are tried
+        self._loaded: Measure | None = None  # the saved probe that classifies the images of Try it
         self._tasks = BackgroundTasks(self)
         self.view = ClassifyView(services, self)
         layout = QVBoxLayout(self)
@@ -124,7 +124,7 @@ class ClassifyPanel(Panel):
 
     # The next step that the empty panel offers
     def _find_step(self) -> None:
-        """Search in the background, since thousands of runs take a while; further calls become one more search."""
+        """Find the next step in the background; calls during a search cause one more search."""
         self._searches += 1
         if self._searches == 1:
             store = self._services.store
@@ -185,9 +185,9 @@ class ClassifyPanel(Panel):
         self.view.notes.show_notes(list(dict.fromkeys(map(str, notes))), skipped, unlisted)
 
     def _ask(self, purpose: str, verb: str, done: Done, failed: Callable[[], None], **arguments: Any) -> None:
-        """Ask about the shown result; for a cell, about the result of the step that the matrix shows.
+        """Request details of the shown result, or for a cell, of the result of the shown step.
 
-        An answer for a result that is no longer shown is dropped.
+        The answer is dropped if another result is shown by then.
         """
         results, travel = self.view.results, self.travel
 
@@ -222,7 +222,7 @@ class ClassifyPanel(Panel):
         self._ask("mistakes", "classify_mistakes", tab.append, tab.more_failed, **arguments)
 
     def _try_prompts(self, prompts: str) -> None:
-        """Evaluate edited prompts zero-shot on the shown result's data; replaces the result of the previous edit."""
+        """Evaluate edited prompts on the shown result's data; replaces the result of the previous edit."""
         results, matrix = self.view.results, self.view.matrix
         current = results.current()
         if current is None:
@@ -231,7 +231,8 @@ class ClassifyPanel(Panel):
         previous = (
             current if current.measure.method == "zero-shot" and is_inline(current.measure.settings.templates) else None
         )
-        self.view.source.options.set_prompts(prompts)  # now: when the answer comes they may be saved as a file
+        # set before the answer: by then the prompts may be saved as a file
+        self.view.source.options.set_prompts(prompts)
 
         def done(result: Measured) -> None:
             results.replace(previous, result, show=results.current() is current)
@@ -245,7 +246,7 @@ class ClassifyPanel(Panel):
 
     # Probes and images
     def probe(self) -> Measure | None:
-        """The probe in use: the shown result's, else the loaded one, else the newest."""
+        """The probe in use: of the shown result, otherwise the loaded probe, otherwise the newest."""
         current = self.view.results.current()
         if current is not None and current.has_probe:
             return current.measure
@@ -254,10 +255,10 @@ class ClassifyPanel(Panel):
         return next((result.measure for result in self.view.results.results() if result.has_probe), None)
 
     def load_probe(self, path: Path) -> None:
-        """Load a saved probe for the selected model; evaluate it if data are selected too."""
+        """Load a saved probe for the selected model, and evaluate the probe if data is selected."""
         choice = self.view.source.model.choice()
         if choice is None:
-            self.show_message(Message("error", "First choose the model that the probe was fitted on."))
+            self.show_message(Message("error", "Choose the model that the probe was fitted on first."))
             return
         target_without_data = Target(model=choice.model, weights=choice.weights, title=choice.title, data="")
         loaded = Measure(target_without_data, "saved", Settings(), str(path))
@@ -286,7 +287,7 @@ class ClassifyPanel(Panel):
             QTimer.singleShot(0, self, trying.ask)
 
     def _classifier(self) -> Measure | tuple[str, str] | None:
-        """What images are tried with: a probe, or a model's name and weights."""
+        """The classifier of Try it: a probe, or a model's name and weights."""
         choice = self.view.source.model.choice()
         return self.probe() or ((choice.model, choice.weights) if choice is not None else None)
 
@@ -294,14 +295,14 @@ class ClassifyPanel(Panel):
         trying = self.view.trying
         probe, classifier, question = self.probe(), self._classifier(), trying.question
         if classifier is None:
-            self.show_message(Message("error", "Choose a model first to try it on images."))
+            self.show_message(Message("error", "Choose a model to classify these images."))
             return
         if probe is None and not names:
             return
         model = (classifier.target.model, classifier.target.weights) if isinstance(classifier, Measure) else classifier
 
         def done(answer: dict[str, Any]) -> None:
-            if trying.question == question:  # else the names or the probe have changed since
+            if trying.question == question:  # otherwise names or probe have changed in the meantime
                 trying.show_answer(answer)
             trying.ask_more()
 

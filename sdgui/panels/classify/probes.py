@@ -1,4 +1,4 @@
-"""Saves and loads probes, and applies them to folders; asks before it replaces a file.
+"""Saves and loads probes, and applies probes to folders; asks before replacing a file.
 
 Flow: a button of the panel -> dialog -> ``ClassifySession`` -> a message in the panel's message bar.
 """
@@ -13,22 +13,22 @@ from PySide6.QtCore import QObject, QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QMessageBox, QWidget
 
-from sdgui.panels.classify.evaluations import KEPT
+from sdgui.panels.classify.evaluations import CANCELLED
 from sdgui.panels.classify.model import Measure
 from sdgui.panels.classify.work import ClassifySession
 from sdgui.widgets.file_dialogs import ask_folder, ask_open, ask_save
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, count_with_unit
 from sdgui.widgets.message import Level, Message, Remedy, ShowMessage
 from sdgui.widgets.plain_text import make_plain
 from sdgui.worker.replies import Cancelled, Failure
 
 _SUFFIX = ".safetensors"
 _PROBES = "Probes (*.safetensors *.json);;All files (*)"
-_NO_PROBE = "There is no probe yet. Fit a linear or fused probe, or load one."
+_NO_PROBE = "There is no probe yet. Fit a linear or fused probe, or load a saved probe."
 
 
 class Probes(QObject):
-    """The dialogs and their requests."""
+    """The dialogs for probes, and their requests."""
 
     def __init__(
         self,
@@ -37,13 +37,13 @@ class Probes(QObject):
         set_busy: Callable[[str], None],
         parent: QWidget,
     ) -> None:
-        """``set_busy`` starts the progress strip with a text, and ends it with ""; ``parent`` owns the dialogs."""
+        """``set_busy(text)`` starts the progress strip, ``set_busy("")`` ends it; ``parent`` owns the dialogs."""
         super().__init__(parent)
         self._session, self._show_message, self._set_busy, self._window = session, show_message, set_busy, parent
 
     # Saving
     def ask_save(self, probe: Measure | None) -> None:
-        """Ask for the file, and before one is replaced."""
+        """Ask for a file, confirm replacing an existing file, and save the probe."""
         if probe is None:
             self._show_message(Message("info", _NO_PROBE))
             return
@@ -55,23 +55,23 @@ class Probes(QObject):
             self.confirm_replacing(existing, lambda: self.save(probe, path))
 
     def save(self, probe: Measure, path: Path) -> None:
-        """Write the probe."""
+        """Save the probe to ``path``."""
         self._session.save(probe, str(path), self._saved, self._failed)
 
     def _saved(self, answer: dict[str, Any]) -> None:
         path = Path(str(answer["path"]))
-        text = f"Saved the probe as {path}, its description as {Path(answer['json']).name} beside it."
+        text = f"Saved the probe as {path} and its description as {Path(answer['json']).name} in the same folder."
         self._show_message(Message("info", text, remedy=Remedy("Open folder", lambda: _open(path.parent))))
 
     # Loading
     def ask_load(self, load: Callable[[Path], None]) -> None:
-        """Ask for a file, and call ``load`` with it."""
+        """Ask for a file and pass the path to ``load``."""
         if path := ask_open(self._window, "Load a saved probe", _PROBES):
             load(path.with_suffix(_SUFFIX))
 
     # Applying
     def ask_apply(self, probe: Measure | None) -> None:
-        """Ask for the folder and the file, and before a file is replaced."""
+        """Ask for the folder and the output file, confirm replacing an existing file, and classify."""
         if probe is None:
             self._show_message(Message("info", _NO_PROBE))
             return
@@ -84,7 +84,7 @@ class Probes(QObject):
             self.confirm_replacing([out] if out.exists() else [], lambda: self.apply(probe, folder, out))
 
     def apply(self, probe: Measure, folder: Path, out: Path) -> None:
-        """Classify every image under ``folder`` into ``out``."""
+        """Classify every image under ``folder`` and write the predictions to ``out``."""
         self._set_busy(f"Classifying {folder.name}")
         self._session.apply(probe, [str(folder)], str(out), self._on_applied, self._failed)
 
@@ -95,7 +95,7 @@ class Probes(QObject):
         level: Level = "info"
         if unreadable_count:
             level = "warning"
-            text += f" {count(unreadable_count)} could not be read; the details list them."
+            text += f" {count_with_unit(unreadable_count, 'file')} could not be read; see the details."
         lines = [f"{row['class']}: {count(row['images'])}" for row in answer["classes"]]
         lines += [f"{row['where']}: {row['reason']}" for row in answer["unreadable"]]
         open_folder = Remedy("Open folder", lambda: _open(out.parent))
@@ -104,13 +104,13 @@ class Probes(QObject):
     def _failed(self, failure: Failure) -> None:
         self._set_busy("")
         if isinstance(failure, Cancelled):
-            self._show_message(Message("info", KEPT))
+            self._show_message(Message("info", CANCELLED))
         else:
             self._show_message(Message("error", failure.text, failure.details))
 
-    # Asking
+    # Confirming
     def confirm_replacing(self, existing: list[Path], write: Callable[[], object]) -> None:
-        """Call ``write``; ask first if there are existing files."""
+        """Call ``write``; if there are existing files, ask first."""
         if not existing:
             write()
             return

@@ -1,4 +1,4 @@
-"""The list of evaluation results beside the tabs, and the buttons for probes.
+"""The list of evaluation results, and the buttons for probes.
 
 Flow: the panel adds a `Measured` -> ``result_selected`` with the result to show -> the tabs.
 """
@@ -22,18 +22,18 @@ MAX_RESULTS = 40  # the worker caches about as many
 
 
 class ResultList(QWidget):
-    """Evaluation results, newest first; Delete removes one."""
+    """The list of results, newest first; Delete removes the selected result."""
 
     result_selected = Signal(object)  # Measured | None
     added = Signal(object)  # Measured
-    removed = Signal(object)  # Measured, by the user
+    removed = Signal(object)  # Measured that the user removed
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._results: list[Measured] = []
         self.list = QListWidget(self)
         self.list.setAccessibleName("Results")
-        self.list.setToolTip("Evaluation results, newest first; Delete removes one")
+        self.list.setToolTip("Evaluation results, newest first; press Delete to remove the selected result")
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.save_probe = QPushButton("Sa&ve probe …", self)
         self.load_probe = QPushButton("Loa&d probe …", self)
@@ -63,18 +63,18 @@ class ResultList(QWidget):
         return self._results[row] if 0 <= row < len(self._results) else None
 
     def of(self, measure: Measure) -> Measured | None:
-        """The result of ``measure``; None without one."""
+        """The result of ``measure``; None if there is none."""
         return next((result for result in self._results if result.measure == measure), None)
 
     def add(self, added: Measured, show: bool = True) -> None:
-        """Put a result first, replacing an earlier one of the same evaluation, and show it."""
+        """Add a result at the top, replacing an earlier result of the same evaluation, and show it."""
         current = self.current()
         others = [result for result in self._results if result.measure != added.measure]
         self._fill([added, *others][:MAX_RESULTS], added if show or current is None else current)
         self.added.emit(added)
 
     def replace(self, previous: Measured | None, added: Measured, show: bool = True) -> None:
-        """Add a result in place of ``previous``, which it makes obsolete."""
+        """Add a result and remove ``previous``, which the new result replaces."""
         current = self.current()
         is_removed = previous is not None and previous in self._results and previous.measure != added.measure
         others = [result for result in self._results if result.measure != added.measure and result is not previous]
@@ -92,7 +92,7 @@ class ResultList(QWidget):
             self._fill(combined, self.current() or combined[0])
 
     def choose(self, measure: Measure) -> None:
-        """Show a result that is in the list."""
+        """Show the listed result of ``measure``."""
         result = self.of(measure)
         if result is not None:
             self.list.setCurrentRow(self._results.index(result))
@@ -114,7 +114,8 @@ class ResultList(QWidget):
             target = result.measure.target
             name = parse_interpolated(target.model)
             alpha = f"alpha {name.alpha:g}" if name is not None else ""
-            model = " · ".join(filter(None, (alpha, target.weights, target.title)))  # the differing part first
+            # what differs between models comes first
+            model = " · ".join(filter(None, (alpha, target.weights, target.title)))
             text = f"{percent(result.accuracy)}  {method_title(result.measure)}\n{model}"
             item = QListWidgetItem(text)
             lines = [

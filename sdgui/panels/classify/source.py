@@ -1,7 +1,7 @@
-"""The choices above the results of the Classify panel: model, data, label, training data and method.
+"""The top rows of the Classify panel: model, data, label, training data and method.
 
 Flow: model, data, label, training data and method are chosen -> the button -> ``run_requested`` -> the panel reads
-``measures()``. Choices are kept in the settings; ``problem()`` names what is still missing.
+``measures()``. Choices are saved in the settings; ``problem()`` says what is still missing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _OWN, _OTHER, _ALL = "", "other", "all"
 
 
 class ClassifySource(QWidget):
-    """Two pickers, and a row of boxes with the button."""
+    """Pickers for model and data, a row of choices, and the button."""
 
     run_requested = Signal()
     model_changed = Signal()
@@ -59,7 +59,7 @@ class ClassifySource(QWidget):
     def _build(self) -> None:
         for box, name, tip in (
             (self.label, "Label", "The label column to predict"),
-            (self.train, "Train on", "Training data of probes and nearest neighbours"),
+            (self.train, "Train on", "Training data for probes and nearest neighbours"),
             (self.train_label, "Training label", "Label column of the training data"),
             (self.method, "Method", "Classification method"),
         ):
@@ -89,7 +89,7 @@ class ClassifySource(QWidget):
         training, column = self.train_data, self.train_label
         labels = _named("Training data", training.box, self), _named("Label", column, self)
         row = hbox(labels[0], (training, 1), labels[1], column, into=self.train_row)
-        for widget in (*labels, column):  # beside the picker's box, not the facts below it
+        for widget in (*labels, column):  # aligned with the picker's box, not with the facts below
             row.setAlignment(widget, Qt.AlignmentFlag.AlignTop)
             widget.setMinimumHeight(column.sizeHint().height())
         named_boxes = (("&Label", self.label), ("Trai&n on", self.train), ("Meth&od", self.method))
@@ -109,7 +109,7 @@ class ClassifySource(QWidget):
         for picker in (self.model, self.data, self.train_data):
             picker.refused.connect(self.refused)
 
-    # Keeping
+    # Saved choices
     def restore(self) -> None:
         """Restore the last choices."""
         value = self._settings.value
@@ -125,7 +125,7 @@ class ClassifySource(QWidget):
         self.more.setChecked(str(value("classify/more")) == "true")
 
     def _restore_model(self) -> None:
-        """The panel's own last model, else the one used last anywhere."""
+        """Restore this panel's last model, or the model last used in any panel."""
         if not self.model.restore_state(self._settings.value("classify/model")):
             self.model.restore()
 
@@ -144,21 +144,21 @@ class ClassifySource(QWidget):
 
     # Choices
     def chosen_label(self) -> str:
-        """The selected label column; "" if the data have none."""
+        """The selected label column; "" if the data has no labels."""
         return str(self.label.currentData() or "")
 
     def set_label(self, name: str) -> None:
-        """Choose a label column, at once or when the data are read."""
+        """Choose a label column, now or once the data has been read."""
         self._wanted_label = name
         if self.label.findData(name) >= 0:
             self.label.setCurrentIndex(self.label.findData(name))
 
     def set_method(self, method: str) -> None:
-        """Choose a method, or "all"."""
+        """Choose a method, or all methods with "all"."""
         self.method.setCurrentIndex(max(0, self.method.findData(method)))
 
     def set_training(self, train: str) -> None:
-        """ "" for the model's own training data, SPLIT, or a source."""
+        """Choose the training data: "" for the model's training data, SPLIT, or a source."""
         if train in (_OWN, SPLIT):
             self.train.setCurrentIndex(self.train.findData(train))
         else:
@@ -166,7 +166,7 @@ class ClassifySource(QWidget):
             self.train_data.set_source(train)
 
     def problem(self) -> str:
-        """Why nothing can be classified yet; "" when it can."""
+        """What is missing to classify; "" if nothing is."""
         if self.model.choice() is None:
             return "Choose a model first: a run with a checkpoint, an open_clip name, or a folder."
         if not self.data.source():
@@ -178,11 +178,11 @@ class ClassifySource(QWidget):
                 "or a folder with one subfolder per class."
             )
         if self.train.currentData() == _OTHER and not self.train_data.source():
-            return "Choose the training data, or train on the model's own."
+            return "Choose training data, or train on the model's training data."
         return ""
 
     def target(self) -> Target | None:
-        """The model on the data; None while there is a ``problem``."""
+        """The chosen model and data; None if there is a ``problem``."""
         choice = self.model.choice()
         if choice is None or self.problem():
             return None
@@ -200,7 +200,7 @@ class ClassifySource(QWidget):
         )
 
     def measures(self) -> list[Measure]:
-        """The evaluations that the button starts."""
+        """The evaluations to start."""
         target, method_key = self.target(), str(self.method.currentData())
         if target is None:
             return []

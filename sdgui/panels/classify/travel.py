@@ -1,7 +1,7 @@
 """Time travel in Classify: the confusion matrix of the shown result at every saved checkpoint of its run.
 
-Flow: a result is shown -> the steps of its run -> slider -> the same evaluation of that step, in one worker for all
-steps -> the matrix. Results of steps are cached, and not listed.
+Flow: a result is shown -> the steps of its run -> slider -> the same evaluation at that step, in one worker for all
+steps -> the matrix. Results of steps are cached but not listed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sdgui.widgets.message import error
 from sdgui.worker.replies import Cancelled, Failure
 
 _NO_STEPS = ("saved",)  # a saved probe was fitted on the features of one step
-_CACHED = 200  # results of steps
+_CACHE_SIZE = 200  # cached results of steps
 
 
 class ClassifyTravel(QObject):
@@ -33,8 +33,8 @@ class ClassifyTravel(QObject):
         super().__init__(view)
         self._travel, self._view, self._session = travel, view, session
         self._tasks = BackgroundTasks(self)
-        self._listed_result: Measured | None = None  # in the list
-        self._own_step = 0  # its step
+        self._listed_result: Measured | None = None  # the result selected in the list
+        self._own_step = 0  # step of the listed result
         self._run: Path | None = None
         self._cache: dict[Measure, Measured] = {}
         self.shown_result: Measured | None = None
@@ -42,7 +42,7 @@ class ClassifyTravel(QObject):
         travel.moved.connect(self._follow_other_panel)
 
     def follow(self, result: Measured | None) -> None:
-        """Offer the steps of the run of a newly shown result."""
+        """Offer the checkpoints of the run of a newly shown result."""
         self._session.drop("step")
         self._listed_result = self.shown_result = result
         self._run = None
@@ -68,7 +68,7 @@ class ClassifyTravel(QObject):
             self._travel.go(self._run, step)
 
     def _follow_other_panel(self, run: Path, step: int) -> None:
-        """Another panel looks at a step of this run."""
+        """Go to the step of this run that another panel shows."""
         slider = self._view.matrix.time
         if run == self._run and slider.steps and slider.step() != nearest_step(slider.steps, step):
             slider.set_steps(slider.steps, step)
@@ -89,7 +89,7 @@ class ClassifyTravel(QObject):
             return
 
         def done(stepped: Measured) -> None:
-            self._cache = dict([*self._cache.items(), (measure, stepped)][-_CACHED:])
+            self._cache = dict([*self._cache.items(), (measure, stepped)][-_CACHE_SIZE:])
             self._show_result(stepped, step)
 
         def failed(failure: Failure) -> None:
@@ -104,7 +104,7 @@ class ClassifyTravel(QObject):
 
 
 def _steps_of(run: Path, checkpoint: str) -> tuple[tuple[int, ...], int]:
-    """The saved steps, ascending, and the step of ``checkpoint`` ("last", "best" or a number); 0 if unknown."""
+    """The saved steps in ascending order, and the step of ``checkpoint`` ("last", "best", number); 0 if unknown."""
     facts = run_facts(RunDir(run))
     step = (
         facts.last

@@ -69,7 +69,7 @@ class Layers(TypedDict):
 
 @_STRICT
 class Opened(TypedDict):
-    """Data encoded by a model; ``opened`` is their key, valid in any process."""
+    """Data encoded by a model. ``opened``: the key of the data, valid in any process."""
 
     opened: str
     model: Layers
@@ -93,7 +93,7 @@ class Mistake(TypedDict):
 
 @_STRICT
 class Cells(TypedDict):
-    """The cells of a confusion matrix that are not empty."""
+    """The non-empty cells of a confusion matrix."""
 
     true: Packed
     predicted: Packed
@@ -122,7 +122,7 @@ class Result(TypedDict):
 
 @_STRICT
 class Loaded(TypedDict):
-    """A saved probe, with its ``result`` if it was evaluated too."""
+    """A saved probe, with ``result`` if the probe was evaluated too."""
 
     probe: str
     result: Result | None
@@ -140,14 +140,14 @@ class Shots(TypedDict):
 
 @_STRICT
 class FewShot(TypedDict):
-    """The few-shot curve, complete or partial."""
+    """A complete or partial few-shot curve."""
 
     curve: list[Shots]
 
 
 @_STRICT
 class Imaged(TypedDict):
-    """An image and the probability of its class; ``tied`` as of a ``Mistake``."""
+    """An image and the probability of its class. ``tied``: see ``Mistake``."""
 
     image: str
     probability: float
@@ -156,7 +156,7 @@ class Imaged(TypedDict):
 
 @_STRICT
 class Cell(TypedDict):
-    """Images of one cell of the confusion matrix."""
+    """The images of one cell of the confusion matrix."""
 
     true: str
     predicted: str
@@ -166,7 +166,7 @@ class Cell(TypedDict):
 
 @_STRICT
 class Mistakes(TypedDict):
-    """More mistakes."""
+    """The next mistakes."""
 
     images: list[Mistake]
 
@@ -221,7 +221,7 @@ class TriedAll(TypedDict):
 
 @_STRICT
 class SavedProbe(TypedDict):
-    """The two written files."""
+    """The paths of the two written files."""
 
     path: str
     json: str
@@ -229,7 +229,7 @@ class SavedProbe(TypedDict):
 
 @_STRICT
 class Applied(TypedDict):
-    """Images that were classified into a table."""
+    """The counts of images whose predictions were written to a table."""
 
     path: str
     images: int

@@ -38,28 +38,29 @@ _PAGES = (AccuracyTab, MatrixTab, MistakesTab, CurvesTab, CompareTab, TryTab)
 class ClassifyView(QWidget):
     """Choices above, results on the left, tabs on the right.
 
-    A tab is made when it is first needed. Its signals are repeated here, so that connecting to them does not make it.
+    A tab is created on first use. The view repeats the tabs' signals, so that connecting to them creates no tab.
     """
 
-    class_chosen = Signal(int)  # index of the class among all
-    cell_requested = Signal(int, int, int)  # classes: true, predicted; first image
-    mistakes_requested = Signal(int)  # first mistake
-    stepped = Signal(int)  # a step; show its matrix
+    class_chosen = Signal(int)  # index of the class among all classes
+    cell_requested = Signal(int, int, int)  # true class, predicted class, first image
+    mistakes_requested = Signal(int)  # index of the first mistake
+    stepped = Signal(int)  # show the matrix of this step
     prompts_edited = Signal(str)  # JSON for the worker
     few_shot_requested = Signal(str, int)  # "image" or "fused", draws
     compare_requested = Signal(object, object)  # Measure, Measure
     measure_requested = Signal(object)  # Measure
-    try_requested = Signal(list, list, bool)  # images, names, whether they are the current one
+    try_requested = Signal(list, list, bool)  # images, names, whether this is the current image
     try_refused = Signal(list)  # (file, reason)
     menu_opening = Signal(object, object)  # QMenu, Gallery
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
-        self._wanted_tab = 0  # the tab used last, until there is a result to show in it
+        self._wanted_tab = 0  # the last used tab, restored with the first result
         self._home, self._settings = services.store.home, services.settings
         self.source = ClassifySource(services, self)
-        self.strip, self.export_strip = ProgressStrip(self), ProgressStrip(self)  # they may work at once
+        # evaluating and exporting can run at the same time
+        self.strip, self.export_strip = ProgressStrip(self), ProgressStrip(self)
         self.bar = MessageBar(self)
         self.notes = Notes(self)
         self.results = ResultList(self)
@@ -79,7 +80,7 @@ class ClassifyView(QWidget):
             ("&Mistakes", "The most confident mistakes"),
             ("C&urves", "Accuracy by regularisation and by number of images per class"),
             ("&Compare", "Two results on the same images"),
-            ("&Try it", "Classify your own images with the probe or by typed class names"),
+            ("&Try it", "Classify your own images with the probe or with typed class names"),
         ):
             page = QWidget(self) if self.tabs.count() else self.first
             self.tabs.setTabToolTip(self.tabs.addTab(page, text), plain_tip(tip))
@@ -132,7 +133,7 @@ class ClassifyView(QWidget):
         return self._in_page(tab, tab.gallery)
 
     def _in_page(self, tab: _Tab, *galleries: Gallery) -> _Tab:
-        """Put ``tab`` in the page kept for it; each gallery's menu is extended by the panel."""
+        """Put ``tab`` into its reserved page; the panel extends the menu of each gallery."""
         replace_page(self.tabs, _PAGES.index(type(tab)), tab)
         for gallery in galleries:
             gallery.menu_opening.connect(lambda menu, _rows, gallery=gallery: self.menu_opening.emit(menu, gallery))
@@ -153,7 +154,7 @@ class ClassifyView(QWidget):
         layout.addWidget(self.split, 1)
 
     def focus_search(self) -> None:
-        """Put the cursor into the search box of the current tab."""
+        """Focus the search box of the current tab."""
         match self.tabs.currentIndex():
             case 1:
                 self.matrix.find_box.setFocus()
@@ -166,7 +167,7 @@ class ClassifyView(QWidget):
 
     # Settings
     def restore(self) -> None:
-        """The choices and the tab used last; a tab that needs a result is shown with the first result."""
+        """Restore the last choices and tab; a tab that needs a result is shown with the first result."""
         self.source.restore()
         saved_tab = str(self._settings.value("classify/tab") or "0")
         self._wanted_tab = int(saved_tab) if saved_tab.isdecimal() and int(saved_tab) < self.tabs.count() else 0
@@ -182,7 +183,7 @@ class ClassifyView(QWidget):
 
     # Display
     def set_busy(self, activity: str) -> None:
-        """Show the progress of a long request; "" when it has ended."""
+        """Show the progress of a long request; "" hides the progress."""
         if activity:
             self.strip.start(activity)
         else:

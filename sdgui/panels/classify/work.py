@@ -1,8 +1,8 @@
 """The requests of Classify to its workers: open data, evaluate, and query results.
 
-Flow: panel -> ``measure`` -> worker: ``classify_open``, then the verb of the measure -> ``Measured``; ``ask`` and the
-others pass the key of that result. Keys describe results, so any worker can answer, also after a restart. Two
-results are compared in one worker, whatever their models.
+Flow: panel -> ``measure`` -> worker: ``classify_open``, then the verb of the measure -> ``Measured``; other requests
+pass the key of that result. A key describes its result completely, so any worker can answer, also after a restart.
+Two results are compared in one worker, whatever their models.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KeyDone = Callable[[str], None]
 
 
 class ClassifySession(QObject):
-    """At most one open request for each purpose and model."""
+    """Sends requests; at most one is open for each purpose and model."""
 
     working = Signal(str, str, int, int)  # purpose, activity, done, total
     data_opened = Signal(object, object)  # Target, answer of ``classify_open``
@@ -31,13 +31,13 @@ class ClassifySession(QObject):
     def __init__(self, pool: WorkerPool, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._pool = pool
-        self._calls: dict[str, WorkerCalls] = {}  # by model
-        self._homes: dict[Measure, str] = {}  # the model whose worker evaluated it
-        self._results: dict[Measure, str] = {}  # keys of results
-        self._probes: dict[Measure, str] = {}  # keys of probes from files
+        self._calls: dict[str, WorkerCalls] = {}  # model -> its worker's calls
+        self._homes: dict[Measure, str] = {}  # evaluation -> model whose worker computed it
+        self._results: dict[Measure, str] = {}  # evaluation -> key of its result
+        self._probes: dict[Measure, str] = {}  # evaluation -> key of its probe, if read from a file
 
     def calls(self, model: str, title: str = "") -> WorkerCalls:
-        """The requests to the worker of ``model``; interpolated weights share that of their run."""
+        """The calls to the worker of ``model``; interpolated weights share the worker of their run."""
         model = tuned_name(model)
         if model not in self._calls:
             calls = self._calls[model] = WorkerCalls(self._pool.client(model, title), self)
@@ -45,22 +45,22 @@ class ClassifySession(QObject):
         return self._calls[model]
 
     def calls_for(self, measure: Measure) -> WorkerCalls:
-        """The worker that evaluated ``measure``, or will."""
+        """The calls to the worker that evaluated ``measure`` or will evaluate it."""
         return self.calls(self._homes.get(measure, measure.target.model))
 
     def measure(
         self, measure: Measure, done: Callable[[Measured], None], failed: Failed, beside: Measure | None = None
     ) -> None:
-        """Evaluate in the model's own worker, or in the worker of ``beside``, with which it will be compared."""
+        """Evaluate in the model's worker, or in the worker of ``beside`` to compare both results later."""
         self._homes[measure] = self._homes.get(beside, beside.target.model) if beside else measure.target.model
         self._measure("measure", measure, lambda answer: done(read_measured(measure, answer)), failed)
 
     def try_prompts(
         self, measure: Measure, done: Callable[[Measured], None], partial: Callable[[Measured], None], failed: Failed
     ) -> None:
-        """Evaluate prompts that are being edited zero-shot; answers to earlier edits are dropped.
+        """Evaluate edited prompts; answers to earlier edits are dropped.
 
-        ``partial`` gets the results of the first templates.
+        ``partial`` receives preliminary results from the first templates.
         """
         self._homes[measure] = measure.target.model
         self._measure(
@@ -77,17 +77,17 @@ class ClassifySession(QObject):
         self._measure("step", measure, lambda answer: done(read_measured(measure, answer)), failed)
 
     def measure_interpolated(self, measure: Measure, done: Callable[[Measured], None], failed: Failed) -> None:
-        """Evaluate other weights of the same model; an open request for earlier ones is dropped."""
+        """Evaluate interpolated weights; an open request for earlier interpolated weights is dropped."""
         self._homes[measure] = measure.target.model
         self._measure("interpolated", measure, lambda answer: done(read_measured(measure, answer)), failed)
 
     def drop(self, purpose: str) -> None:
-        """Drop the open requests of a purpose: their callbacks are not called."""
+        """Drop the open requests of a purpose without calling their callbacks."""
         for calls in self._calls.values():
             calls.drop(purpose)
 
     def know(self, result: Measured) -> None:
-        """Register a result of an earlier session, so that it can be queried."""
+        """Register a result of an earlier session so that requests can refer to it."""
         self._results.setdefault(result.measure, str(result.answer["result"]))
 
     def _open(self, purpose: str, calls: WorkerCalls, target: Target, done: KeyDone, failed: Failed) -> None:
@@ -114,14 +114,14 @@ class ClassifySession(QObject):
         self._open(purpose, calls, measure.target, opened, failed)
 
     def _result(self, purpose: str, measure: Measure, done: KeyDone, failed: Failed) -> None:
-        """Pass the key of its result to ``done``; evaluates first if there is none."""
+        """Pass the key of the result to ``done``; evaluate first if there is no result yet."""
         if measure in self._results:
             done(self._results[measure])
         else:
             self._measure(purpose, measure, lambda answer: done(str(answer["result"])), failed)
 
     def _probe(self, purpose: str, measure: Measure, done: KeyDone, failed: Failed) -> None:
-        """Pass the key of its probe to ``done``; without data, the probe is only read from its file."""
+        """Pass the key of the probe to ``done``; without data, only read the probe from its file."""
         if measure.target.data:
             self._result(purpose, measure, lambda key: done(self._probes.get(measure, key)), failed)
             return
@@ -136,7 +136,7 @@ class ClassifySession(QObject):
         self.calls_for(measure).ask(purpose, CLASSIFY["classify_load_probe"], loaded, failed, path=measure.path)
 
     def ask(self, purpose: str, measure: Measure, verb: str, done: Done, failed: Failed, **arguments: Any) -> None:
-        """Call ``verb`` with the key of a result as ``result``."""
+        """Call ``verb`` on a result; the key of the result is the argument ``result``."""
 
         def known(key: str) -> None:
             self.calls_for(measure).ask(purpose, CLASSIFY[verb], done, failed, result=key, **arguments)
@@ -193,15 +193,15 @@ class ClassifySession(QObject):
             self._probe(purpose, probe, known, failed)
 
     def load(self, probe: Measure, done: KeyDone, failed: Failed) -> None:
-        """Read a saved probe; ``done`` gets its key."""
+        """Read a saved probe and pass its key to ``done``."""
         self._probe("probe", probe, done, failed)
 
     def save(self, probe: Measure, path: str, done: Done, failed: Failed) -> None:
-        """Write a probe, replacing the file: the caller asks first."""
+        """Write a probe; replaces an existing file without asking."""
         self._with_probe("probe", probe, "classify_save_probe", "result", done, failed, path=path, replace=True)
 
     def apply(self, probe: Measure, images: Sequence[str], out: str, done: Done, failed: Failed) -> None:
-        """Classify folders into a CSV file, replacing it: the caller asks first."""
+        """Classify folders and write a CSV file; replaces an existing file without asking."""
         target = probe.target
         request = {"images": list(images), "out": out, "model": target.model, "weights": target.weights}
         self._with_probe("apply", probe, "classify_apply", "probe", done, failed, **request, replace=True)
@@ -216,7 +216,7 @@ class ClassifySession(QObject):
         self._probe(purpose, probe, known, failed)
 
     def cancel(self, purpose: str) -> None:
-        """Cancel the requests of a purpose; their ``failed`` gets ``Cancelled``."""
+        """Cancel the requests of a purpose; their ``failed`` receives ``Cancelled``."""
         for calls in self._calls.values():
             calls.cancel(purpose)
 

@@ -1,1 +1,1 @@
-"""Prompts edited beside the confusion matrix: the draft with its history, and the editor."""
+"""The prompt editor next to the confusion matrix, and its draft with undo."""

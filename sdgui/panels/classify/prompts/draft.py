@@ -1,6 +1,6 @@
 """Prompts being edited: templates and class names, with undo. No Qt.
 
-Flow: the editor writes texts here -> ``source``, the prompts as the worker takes them, or ``problem``.
+Flow: the editor's texts -> ``PromptDraft`` -> ``source``, the prompts as JSON for the worker, or ``problem``.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from core.spec.data.prompt_sets import DEFAULT_TEMPLATES, PromptSet, is_inline, read_prompts
 from core.spec.errors import UserError
 
-UNDO = 200  # steps
+MAX_UNDO = 200  # undo steps
 
 
 @dataclass(frozen=True)
 class Typed:
-    """``templates``: one per line; ``names``: label -> names separated by commas, where they differ from the label."""
+    """Typed text. ``templates``: one per line; ``names``: label -> comma-separated names, unless the label itself."""
 
     templates: str
     names: Mapping[str, str] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Typed:
         return cls("\n".join(prompts.templates), names)
 
     def prompts(self) -> PromptSet:
-        """The parsed prompts. UserError if there is no template, or one lacks a place for the class name."""
+        """The parsed prompts. Raises UserError if there is no template or a template lacks ``{}``."""
         names = {label: split_names(text) for label, text in self.names.items()}
         lines = tuple(line.strip() for line in self.templates.splitlines() if line.strip())
         return read_prompts(
@@ -37,7 +37,7 @@ class Typed:
 
 
 class PromptDraft:
-    """``typed`` as it is now; ``base``: the set that ``reset`` goes back to."""
+    """Prompts with undo. ``typed``: the current text; ``base``: the set that ``reset`` restores."""
 
     def __init__(self, base: str = DEFAULT_TEMPLATES) -> None:
         self.base = base
@@ -47,7 +47,7 @@ class PromptDraft:
 
     @property
     def source(self) -> str:
-        """The prompts as JSON for the worker. Raises UserError as `Typed.prompts`."""
+        """The prompts as JSON for the worker. Raises UserError, see `Typed.prompts`."""
         return self.typed.prompts().to_json()
 
     @property
@@ -60,7 +60,7 @@ class PromptDraft:
         return ""
 
     def begin(self, source: str) -> bool:
-        """Edit another set: a bundled name, a file or JSON text; True if it differs. UserError if it is unreadable."""
+        """Edit another set: a bundled name, a file or JSON. True if the set differs; UserError if it is unreadable."""
         prompts = read_prompts(source)
         self.base = self.base if is_inline(source) else source
         if not self.problem and self.typed.prompts() == prompts:
@@ -68,20 +68,20 @@ class PromptDraft:
         return self.put(Typed.of(prompts))
 
     def put(self, typed: Typed) -> bool:
-        """Replace the text; True if it differs."""
+        """Replace the text; returns whether it changed."""
         if typed == self.typed:
             return False
-        self._undo_stack = [*self._undo_stack, self.typed][-UNDO:]
+        self._undo_stack = [*self._undo_stack, self.typed][-MAX_UNDO:]
         self._redo_stack.clear()
         self.typed = typed
         return True
 
     def put_templates(self, text: str) -> bool:
-        """Replace the templates; True if they differ."""
+        """Replace the templates; returns whether they changed."""
         return self.put(replace(self.typed, templates=text))
 
     def put_names(self, label: str, text: str) -> bool:
-        """Name a class; with an empty text, by its label. True if that is a change."""
+        """Set the names of a class (empty: its label); returns whether they changed."""
         names = {
             other_label: class_names for other_label, class_names in self.typed.names.items() if other_label != label
         }
@@ -90,7 +90,7 @@ class PromptDraft:
         return self.put(replace(self.typed, names=names))
 
     def reset(self) -> bool:
-        """Return to the base set; this can be undone."""
+        """Restore the base set; can be undone."""
         return self.put(Typed.of(_read(self.base)))
 
     def undo(self) -> bool:
@@ -119,7 +119,7 @@ class PromptDraft:
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """Names between commas; commas inside of double quotes are part of a name."""
+    """Split comma-separated names; commas within double quotes belong to a name."""
     names, name, quoted = [], "", False
     for char in text:
         if char == '"':
@@ -133,7 +133,7 @@ def split_names(text: str) -> tuple[str, ...]:
 
 
 def join_names(names: Sequence[str]) -> str:
-    """The text that ``split_names`` reads so; double quotes inside of a name are lost."""
+    """The text from which ``split_names`` returns ``names``; double quotes within a name are lost."""
     clean = [name.replace('"', "") for name in names]
     return ", ".join(f'"{name}"' if "," in name else name for name in clean)
 

@@ -1,4 +1,4 @@
-"""The prompt editor beside the confusion matrix: templates above, class names below.
+"""The prompt editor next to the confusion matrix: templates above, class names below.
 
 Flow: typing -> (after a pause) ``PromptDraft`` -> ``edited`` with the prompts as the worker takes them.
 """
@@ -30,14 +30,14 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _Index = QModelIndex | QPersistentModelIndex
-_PAUSE = 250  # ms without a key before the prompts are tried
+_TYPING_PAUSE_MS = 250  # then the prompts are evaluated
 _FILES = "Prompts (*.json *.txt)"
 
 
 class NamesModel(QAbstractTableModel):
     """Labels and class names; the second column can be edited."""
 
-    named = Signal(str, str)  # label, names with commas
+    named = Signal(str, str)  # label, comma-separated names
 
     def __init__(self, draft: PromptDraft, parent: QWidget) -> None:
         super().__init__(parent)
@@ -45,14 +45,14 @@ class NamesModel(QAbstractTableModel):
         self.classes: list[str] = []
 
     def set_classes(self, classes: Sequence[str]) -> None:
-        """The classes of the shown result."""
+        """Set the classes of the shown result."""
         if list(classes) != self.classes:
             self.beginResetModel()
             self.classes = list(classes)
             self.endResetModel()
 
     def renew(self) -> None:
-        """The draft has changed."""
+        """Update after a change of the draft."""
         if self.classes:
             self.dataChanged.emit(self.index(0, 1), self.index(len(self.classes) - 1, 1))
 
@@ -64,7 +64,7 @@ class NamesModel(QAbstractTableModel):
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return ("Class", "Called")[section]
+            return ("Label", "Class name")[section]
         return None
 
     def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
@@ -90,7 +90,7 @@ class NamesModel(QAbstractTableModel):
 
 
 class _Templates(QPlainTextEdit):
-    """Undo and redo are the editor's: it has one history, of templates and names."""
+    """The templates. Undo and redo are handled by the editor, which has one history for templates and names."""
 
     undo_requested = Signal()
     redo_requested = Signal()
@@ -105,9 +105,9 @@ class _Templates(QPlainTextEdit):
 
 
 class PromptEditor(QWidget):
-    """Emits ``edited`` when changed prompts can be evaluated, and ``saved`` when they were written to a file."""
+    """The editor. ``edited``: changed prompts can be evaluated; ``saved``: the prompts were written to a file."""
 
-    edited = Signal(str)  # the prompts as the worker takes them
+    edited = Signal(str)  # prompts as JSON
     saved = Signal(str)  # path
     message_requested = Signal(Message)
 
@@ -120,7 +120,7 @@ class PromptEditor(QWidget):
         self.state = PlainLabel("", self, wordWrap=True)
         self._initial_accuracy: float | None = None  # accuracy before the first edit
         self._tasks = BackgroundTasks(self)
-        self._pause = QTimer(self, singleShot=True, interval=_PAUSE)
+        self._pause = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._build()
         self._pause.timeout.connect(self.apply)
         self.templates.textChanged.connect(self._pause.start)
@@ -129,7 +129,7 @@ class PromptEditor(QWidget):
 
     def _build(self) -> None:
         self.templates.setAccessibleName("Prompt templates")
-        self.templates.setToolTip("One template per line, with {} where the class name goes")
+        self.templates.setToolTip("One template per line, with {} in place of the class name")
         self.templates.setUndoRedoEnabled(False)
         self.templates.undo_requested.connect(self.take_back)
         self.templates.redo_requested.connect(self.make_again)
@@ -137,7 +137,7 @@ class PromptEditor(QWidget):
         self.templates.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.table.setModel(self.names)
         self.table.setAccessibleName("Class names")
-        self.table.setToolTip("Double-click to rename a class. Separate synonyms with commas; they are averaged")
+        self.table.setToolTip("Double-click to rename a class. Separate synonyms with commas; embeddings are averaged")
         self.table.verticalHeader().hide()
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.table.setTabKeyNavigation(False)
@@ -145,11 +145,9 @@ class PromptEditor(QWidget):
         title = PlainLabel("Prompts", self, role="title")
         self.undo = IconButton("ph.arrow-counter-clockwise", "Undo (Ctrl+Z)", parent=self)
         self.redo = IconButton("ph.arrow-clockwise", "Redo (Ctrl+Shift+Z)", parent=self)
-        self.reset = IconButton("ph.eraser", "Back to the set that the edits began with", parent=self)
-        self.open = IconButton("ph.folder-open", "Open a file of prompts", parent=self)
-        self.save = IconButton(
-            "ph.floppy-disk", "Save as a file that sdgui-core evaluate --templates reads", parent=self
-        )
+        self.reset = IconButton("ph.eraser", "Reset to the prompts before the edits", parent=self)
+        self.open = IconButton("ph.folder-open", "Open a prompt file", parent=self)
+        self.save = IconButton("ph.floppy-disk", "Save as a file for sdgui-core evaluate --templates", parent=self)
         row = hbox((title, 1), spacing=SPACE // 2)
         for button, act in (
             (self.undo, self.take_back),
@@ -177,7 +175,7 @@ class PromptEditor(QWidget):
             return
         if changed or self._initial_accuracy is None:
             self._initial_accuracy = accuracy
-        if changed:  # else keep the text being typed
+        if changed:  # otherwise keep the text being typed
             self._show_draft()
         self.show_accuracy(accuracy)
 
@@ -185,7 +183,7 @@ class PromptEditor(QWidget):
         """Show the prompts' accuracy; not ``complete`` while some templates are not encoded yet."""
         text = f"Accuracy {100 * accuracy:.1f} %"
         if self._initial_accuracy is not None and abs(accuracy - self._initial_accuracy) >= 5e-4:
-            text += f", {100 * (accuracy - self._initial_accuracy):+.1f} points since the edits began"
+            text += f", {100 * (accuracy - self._initial_accuracy):+.1f} points since the first edit"
         self.state.setText(text if complete else f"{text} (some templates are still being encoded)")
 
     def show_problem(self, sentence: str) -> None:
@@ -193,7 +191,7 @@ class PromptEditor(QWidget):
         self.state.setText(sentence)
 
     def _show_draft(self) -> None:
-        """Show the draft."""
+        """Show the draft in the fields."""
         if self.templates.toPlainText() != self.draft.typed.templates:
             self.templates.blockSignals(True)
             self.templates.setPlainText(self.draft.typed.templates)
@@ -204,7 +202,7 @@ class PromptEditor(QWidget):
 
     # Edits
     def apply(self) -> None:
-        """Apply the typed text and have it evaluated."""
+        """Apply the typed text and request its evaluation."""
         self._pause.stop()
         self._show_edit(self.draft.put_templates(self.templates.toPlainText()))
 
@@ -218,17 +216,17 @@ class PromptEditor(QWidget):
         self._show_edit(self.draft.undo())
 
     def make_again(self) -> None:
-        """Redo it."""
+        """Redo the last undone edit."""
         self._flush()
         self._show_edit(self.draft.redo())
 
     def go_back(self) -> None:
-        """Return to the set that the edits began with; this can be undone."""
+        """Reset to the prompts before the edits; can be undone."""
         self._flush()
         self._show_edit(self.draft.reset())
 
     def _flush(self) -> bool:
-        """Record pending text as a separate edit; True if there was any."""
+        """Record pending text as a separate edit; returns whether there was any."""
         self._pause.stop()
         return self.draft.put_templates(self.templates.toPlainText())
 
@@ -244,12 +242,12 @@ class PromptEditor(QWidget):
 
     # Files
     def ask_open(self) -> None:
-        """Choose a file of prompts."""
+        """Choose and open a prompt file."""
         if path := ask_open(self, "Prompts", _FILES):
             self.open_file(str(path))
 
     def open_file(self, path: str) -> None:
-        """Edit the prompts of a file."""
+        """Edit the prompts in the file ``path``."""
         try:
             changed = self.draft.begin(path)
         except UserError as problem:
@@ -258,7 +256,7 @@ class PromptEditor(QWidget):
         self._show_edit(changed)
 
     def ask_save(self) -> None:
-        """Choose a file, and write the prompts there."""
+        """Choose a file and save the prompts."""
         if problem := self.draft.problem:
             self.message_requested.emit(error(problem))
             return
@@ -271,7 +269,7 @@ class PromptEditor(QWidget):
 
         def done(_: object) -> None:
             self.saved.emit(str(path))
-            text = f"Saved as {path}; sdgui-core evaluate reads it with --templates."
+            text = f"Saved as {path}. Use the file with sdgui-core evaluate --templates."
             self.message_requested.emit(info(text))
 
         self._tasks.run(

@@ -1,6 +1,6 @@
-"""The Accuracy tab: accuracy with its interval, further metrics, and a sortable table of classes.
+"""The Accuracy tab: accuracy with its interval, other metrics, and a sortable table of classes.
 
-Flow: the panel shows a `Measured`; ``class_chosen`` to show a class in the confusion matrix.
+Flow: the panel shows a `Measured`; ``class_chosen`` shows a class in the confusion matrix.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 
 def class_columns() -> list[Column]:
-    """Class, images, accuracy with its interval."""
+    """The columns: class, images, accuracy with its interval."""
     return [
         Column("Class", lambda row: str(row["class"])),
-        Column("Images", lambda row: count(row["rows"]), lambda row: row["rows"], tip="Test images of the class"),
+        Column(
+            "Images", lambda row: count(row["rows"]), lambda row: row["rows"], tip="Number of test images of the class"
+        ),
         Column(
             "Accuracy",
             lambda row: percent(row["accuracy"]),
@@ -50,7 +52,7 @@ class AccuracyTab(QWidget):
             label.setTextFormat(Qt.TextFormat.PlainText)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.table = ClassTable("Accuracy of each class", class_columns(), "Filter classes", self)
-        self.table.setToolTip("Enter shows the class in the confusion matrix")
+        self.table.setToolTip("Press Enter to show the class in the confusion matrix")
         large = QHBoxLayout()
         large.setSpacing(2 * SPACE)
         large.addWidget(self.figure)
@@ -63,7 +65,7 @@ class AccuracyTab(QWidget):
         self._restyle()
 
     def show_result(self, result: Measured) -> None:
-        """Show a result."""
+        """Show the accuracies of a result."""
         answer = result.answer
         accuracy: dict[str, Any] = answer["accuracy"]
         self.figure.setText(percent(result.accuracy))

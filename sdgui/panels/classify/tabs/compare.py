@@ -1,6 +1,6 @@
-"""The Compare tab: the difference of two results on the same images, in words, by class and by image.
+"""The Compare tab: how two results on the same images differ, overall, by class and by image.
 
-Flow: two results are chosen, or another one is evaluated (``measure_requested``) -> ``compare_requested`` ->
+Flow: two results are chosen, or a second model is evaluated (``measure_requested``) -> ``compare_requested`` ->
 the panel asks the worker -> ``show_difference``.
 """
 
@@ -29,7 +29,7 @@ _OTHER_NETWORK = {"student": "teacher", "teacher": "student"}
 
 
 class CompareTab(QWidget):
-    """Two boxes, a sentence, a table of classes, and the images that only one classifies correctly."""
+    """Two boxes, a summary, a table of classes, and the images that only one result classifies correctly."""
 
     compare_requested = Signal(object, object)  # Measure, Measure
     measure_requested = Signal(object)  # the Measure to compare with the first
@@ -55,7 +55,7 @@ class CompareTab(QWidget):
     def _arrange(self) -> None:
         for box, name in ((self.a, "First result"), (self.b, "Second result")):
             box.setAccessibleName(name)
-            box.setToolTip(plain_tip(f"{name}; differences are first minus second"))
+            box.setToolTip(plain_tip(f"{name}. Differences are first minus second"))
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(12)
         set_role(self.sentence, "title")
@@ -106,9 +106,9 @@ class CompareTab(QWidget):
         self.network.clicked.connect(lambda: self._compare_with(self._other_network()))
         self.measure_other.clicked.connect(lambda: self._compare_with(self._of_model(self.other_model.choice())))
 
-    # What can be compared
+    # Choosing the results
     def set_results(self, results: Sequence[Measured], current: Measured | None) -> None:
-        """Offer these results; the first box follows the current one."""
+        """List the results in both boxes; the first box follows ``current``."""
         previous = self.b.currentData()
         self._results = list(results)
         for box in (self.a, self.b):
@@ -130,7 +130,7 @@ class CompareTab(QWidget):
         return next((row for row, result in enumerate(self._results) if result.measure == measure), -1)
 
     def first(self) -> Measure | None:
-        """The first selected evaluation."""
+        """The evaluation selected in the first box; None if there is none."""
         measure = self.a.currentData()
         return measure if isinstance(measure, Measure) else None
 
@@ -170,11 +170,11 @@ class CompareTab(QWidget):
             self.measure_requested.emit(measure)
 
     def _update_buttons(self) -> None:
-        """Update the buttons' texts and the hint."""
+        """Update the texts of buttons and hint."""
         first = self.first()
         fused = first is not None and first.method == "fused"
         self.probe.setText("With image-only" if fused else "With fused")
-        self.probe.setToolTip("Evaluate it on the same data and compare")
+        self.probe.setToolTip("Evaluate this probe on the same data and compare")
         self.probe.setEnabled(first is not None)
         other_network = self._other_network()
         self.network.setText(
@@ -190,13 +190,13 @@ class CompareTab(QWidget):
         )
         self.measure_other.setEnabled(first is not None)
         if first is None:
-            self.sentence.setText("Evaluate a model first; two results can then be compared here.")
+            self.sentence.setText("Evaluate a model first. Then compare two results here.")
         elif self.b.currentIndex() < 0:
-            self.sentence.setText("Choose a second result to compare with the first, or evaluate one.")
+            self.sentence.setText("Choose a second result, or evaluate another model, to compare with the first.")
 
     # The answer
     def show_difference(self, a: Measure, b: Measure, answer: Mapping[str, Any]) -> None:
-        """Show ``answer`` of ``classify_compare``."""
+        """Show the difference of A and B; ``answer``: the answer of ``classify_compare``."""
         main = answer["differences"]["acc1"]
         self.sentence.setText(difference_sentence(main, result_title(a), result_title(b)))
         parts = [
@@ -214,7 +214,7 @@ class CompareTab(QWidget):
         self.only_b.set_items(_items(only_b, "a"))
 
     def show_failure(self) -> None:
-        """The comparison failed; the message bar shows why."""
+        """Show that the comparison failed; the message bar shows why."""
         self.sentence.setText("These results could not be compared.")
 
 
@@ -222,7 +222,7 @@ def _items(images: Sequence[Mapping[str, Any]], wrong: str) -> list[GalleryItem]
     return [
         GalleryItem(
             Path(image["image"]),
-            f"{image['true']} (the other: {image[wrong]})",
+            f"{image['true']} (other result: {image[wrong]})",
             detail=f"true: {image['true']}; the other result predicts {image[wrong]}",
         )
         for image in images
@@ -230,12 +230,12 @@ def _items(images: Sequence[Mapping[str, Any]], wrong: str) -> list[GalleryItem]
 
 
 def result_title(measure: Measure) -> str:
-    """``Linear probe · sd-clip demo · run 1 · best, step 234 · teacher``."""
+    """A result's title, such as ``Linear probe · sd-clip demo · run 1 · best, step 234 · teacher``."""
     return f"{method_title(measure)} · {measure.target.title}"
 
 
 def points(difference: float) -> str:
-    """``+3.2 points``."""
+    """A difference as text, such as ``+3.2 points``."""
     return f"{100 * difference:+.1f} points".replace("-", "−")
 
 
@@ -245,7 +245,7 @@ def _ends(difference: Mapping[str, Any]) -> str:
 
 
 def difference_sentence(difference: Mapping[str, Any], a: str, b: str) -> str:
-    """The difference of two accuracies with its paired interval, in words."""
+    """A sentence on the difference of two accuracies with its paired interval."""
     gap = difference["value"]
     if not difference["significant"]:
         return (

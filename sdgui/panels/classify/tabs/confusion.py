@@ -1,4 +1,4 @@
-"""The Confusion tab: the matrix, and beside it the most confused pairs and the images of the selected cell.
+"""The Confusion tab: the matrix, the most confused pairs, and the images of the selected cell.
 
 Flow: a `Measured` is shown -> a cell is chosen in the matrix or in the list -> ``cell_requested`` -> the panel asks the
 worker -> ``show_cell``. Scrolling requests more images.
@@ -33,16 +33,16 @@ from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 PAGE = 200  # images of a cell per request
-_PAIRS = 500  # listed; the matrix holds all
+_MAX_PAIRS = 500  # listed pairs; the matrix shows all
 _ORDERS = (("original order", "given"), ("lowest accuracy first", "worst"), ("most images first", "most"))
 
 
 class MatrixTab(QWidget):
     """Matrix on the left, pairs and images on the right."""
 
-    cell_requested = Signal(int, int, int)  # classes: true, predicted; from which image on
-    stepped = Signal(int)  # a step; show its matrix
-    prompts_edited = Signal(str)  # to be tried
+    cell_requested = Signal(int, int, int)  # true class, predicted class, index of the first image
+    stepped = Signal(int)  # show the matrix of this step
+    prompts_edited = Signal(str)  # prompts to evaluate
     prompts_saved = Signal(str)  # path
     message_requested = Signal(Message)
 
@@ -59,7 +59,7 @@ class MatrixTab(QWidget):
         self.order = StillComboBox(self)
         self.mistakes_only = QCheckBox("Mista&kes only", self)
         self.time = StepSlider(self)
-        self.time.export.hide()  # of the results of a search
+        self.time.export.hide()  # exports search results, which this tab does not have
         self.time.hide()
         self.pairs = ClassTable("Most confused pairs", _pair_columns(), "", self)
         self.title = PlainLabel(self, wordWrap=True)
@@ -71,7 +71,7 @@ class MatrixTab(QWidget):
     def _tools(self) -> None:
         self.find_box.setPlaceholderText("Find …")
         self.find_box.setAccessibleName("Find a class")
-        self.find_box.setToolTip("Enter jumps to the next class with a matching name")
+        self.find_box.setToolTip("Press Enter to go to the next class with a matching name")
         self.find_box.setClearButtonEnabled(True)
         self.order.setAccessibleName("Class order")
         self.order.setToolTip("Class order")
@@ -86,7 +86,7 @@ class MatrixTab(QWidget):
         self.fit_button = IconButton("ph.corners-out", "Show the whole matrix", parent=self)
         self.prompts = IconButton(
             "ph.text-aa",
-            "Edit the zero-shot prompts with a live preview in the matrix",
+            "Edit the zero-shot prompts; the matrix updates as you type",
             text="Prompts",
             checkable=True,
             parent=self,
@@ -130,7 +130,7 @@ class MatrixTab(QWidget):
         self.split.addWidget(self.beside)
         self.split.setStretchFactor(0, 1)
         self.split.setSizes([430, 320])
-        self.beside.setMinimumWidth(40 * SPACE)  # so that its table's headers fit
+        self.beside.setMinimumWidth(40 * SPACE)  # fits the headers of the table
         self.split.setChildrenCollapsible(False)
         remember_sizes(self.split, self._settings, "classify/matrix")
         remember_sizes(self.beside, self._settings, "classify/beside")
@@ -164,8 +164,8 @@ class MatrixTab(QWidget):
         self.matrix.set_matrix(result.classes, *_cells(result))
         self._apply_order()
         totals, wrong = self.matrix.cells.totals, cells.wrong()
-        pairs = zip(wrong.true[:_PAIRS].tolist(), wrong.predicted[:_PAIRS].tolist(), strict=True)
-        numbers = wrong.count[:_PAIRS].tolist()
+        pairs = zip(wrong.true[:_MAX_PAIRS].tolist(), wrong.predicted[:_MAX_PAIRS].tolist(), strict=True)
+        numbers = wrong.count[:_MAX_PAIRS].tolist()
         names = result.classes
         self.pairs.set_rows(
             [
@@ -182,20 +182,20 @@ class MatrixTab(QWidget):
             self._begin_prompts(result)
 
     def offer_steps(self, steps: Sequence[int], step: int) -> None:
-        """Offer the checkpoints of the run, with ``step`` selected; () hides the slider."""
+        """Show a slider over the run's checkpoints, at ``step``; () hides the slider."""
         self.time.setVisible(bool(steps))
         if steps:
             self.time.set_steps(steps, step)
 
     def show_step(self, result: Measured, step: int, is_listed: bool) -> None:
-        """Show the same evaluation at another step; ``is_listed``: it is the result selected in the list."""
+        """Show the evaluation at another step. ``is_listed``: this is the result selected in the list."""
         self.show_result(result)
         sentence = f"{self.matrix.sentence()} · step {count(step)}: {percent(result.accuracy)}"
         self.readout.setText(sentence if not is_listed else self.matrix.sentence())
 
     @cached_property
     def editor(self) -> PromptEditor:
-        """The prompt editor beside the matrix, created on first use."""
+        """The prompt editor next to the matrix, created on first use."""
         editor = PromptEditor(self.split)
         self.split.insertWidget(0, editor)
         self.split.setStretchFactor(0, 0)
@@ -214,7 +214,7 @@ class MatrixTab(QWidget):
             self.editor.templates.setFocus(Qt.FocusReason.OtherFocusReason)
         if on or is_made(self, "editor"):
             self.editor.setVisible(on)
-        self.beside.setMinimumWidth((27 if on else 36) * SPACE)  # a window may be narrow
+        self.beside.setMinimumWidth((27 if on else 36) * SPACE)  # leaves room for the matrix in a narrow window
 
     def _begin_prompts(self, result: Measured) -> None:
         by_prompts = result.measure.method in ("zero-shot", "fused")
@@ -222,13 +222,13 @@ class MatrixTab(QWidget):
             self.editor.begin(result.measure.settings.templates, result.classes, result.accuracy)
 
     def show_trial(self, result: Measured) -> None:
-        """Show the matrix of the first edited templates until all are encoded."""
+        """Show a preliminary matrix from the first templates, until all templates are encoded."""
         self.matrix.set_matrix(result.classes, *_cells(result))
         self._apply_order()
         self.editor.show_accuracy(result.accuracy, complete=False)
 
     def show_class(self, index: int) -> None:
-        """Go to a class on the diagonal."""
+        """Go to the diagonal cell of a class."""
         self.matrix.set_current(index, index)
         self.matrix.setFocus()
 
@@ -255,7 +255,7 @@ class MatrixTab(QWidget):
             if words in self.matrix.classes[index].casefold():
                 self.matrix.set_current(index, index)
                 return
-        self.readout.setText(f"No class has “{self.find_box.text().strip()}” in its name.")
+        self.readout.setText(f"No class name contains “{self.find_box.text().strip()}”.")
 
     # Cells
     def _show_pair(self, row: int) -> None:
@@ -265,7 +265,7 @@ class MatrixTab(QWidget):
             self.ask_cell(pair["true"], pair["predicted"])
 
     def ask_cell(self, true: int, predicted: int) -> None:
-        """Show a cell's images, by its classes."""
+        """Request the images of the cell (``true``, ``predicted``)."""
         if self._cell == (true, predicted):
             return
         self._cell = true, predicted
@@ -276,10 +276,10 @@ class MatrixTab(QWidget):
             self.cell_requested.emit(true, predicted, 0)
 
     def show_cell(self, answer: Mapping[str, Any]) -> None:
-        """Show the images of a cell; ``answer`` of ``classify_cell``."""
+        """Show the images of a cell; ``answer``: the answer of ``classify_cell``."""
         true, predicted = answer["true"], answer["predicted"]
         if self._cell is None or [true, predicted] != [self.matrix.classes[i] for i in self._cell]:
-            return  # another cell was chosen meanwhile
+            return  # another cell was selected in the meantime
         self.gallery.model.append(
             [
                 GalleryItem(
@@ -294,7 +294,7 @@ class MatrixTab(QWidget):
         )
 
     def cell_failed(self) -> None:
-        """The request failed: selecting the cell or scrolling retries it."""
+        """Handle a failed request: selecting the cell again or scrolling retries the request."""
         self._requested = self.gallery.model.rowCount()
         if not self._requested:
             self._cell = None
@@ -321,12 +321,12 @@ def _pair_columns() -> list[Column]:
             "Images",
             lambda row: count(row["count"]),
             lambda row: row["count"],
-            tip="Number of test images with this mistake",
+            tip="Number of test images with this pair of classes",
         ),
         Column(
             "Share",
             lambda row: percent(row["count"] / max(1, row["of"])),
             lambda row: row["count"] / max(1, row["of"]),
-            tip="Share of the true class's images",
+            tip="Share of the images of the true class",
         ),
     ]

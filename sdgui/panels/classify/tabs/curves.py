@@ -1,6 +1,6 @@
-"""The Curves tab: validation accuracy by C, and few-shot accuracy, point by point as results arrive.
+"""The Curves tab: validation accuracy by C, and few-shot accuracy, updated as results arrive.
 
-Flow: a `Measured` brings the C curve; the button -> ``few_shot_requested`` -> the panel asks the worker ->
+Flow: a `Measured` contains the C curve; the button -> ``few_shot_requested`` -> the panel asks the worker ->
 ``show_few_shot`` for each part of the answer.
 """
 
@@ -22,12 +22,12 @@ from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _SHOTS = (1, 2, 4, 8, 16, 32)
 _KINDS = {"image": ("image-only probe", 0), "fused": ("fused probe", 1)}
-_NO_CURVE = "Only linear and fused probes have a regularisation strength C; evaluate one to see its curve."
+_NO_CURVE = "Only linear and fused probes have a regularisation strength C. Evaluate a probe to see the curve."
 _NO_SHOTS = "Accuracy of a probe trained on 1, 2, 4, 8 or 16 labelled images per class, over several random draws."
 
 
 class CurvesTab(QWidget):
-    """C curve above, few-shot curve below."""
+    """The C curve above, the few-shot curve below."""
 
     few_shot_requested = Signal(str, int)  # "image" or "fused", draws
 
@@ -43,7 +43,7 @@ class CurvesTab(QWidget):
         hide_steps(self.draws)
         self.draws.setValue(3)
         self.draws.setAccessibleName("Draws")
-        self.draws.setToolTip("Number of random draws; at least two are needed for an interval")
+        self.draws.setToolTip("Number of random draws of the training images; intervals need at least 2")
         self.image = QPushButton("Evaluate the ima&ge-only probe", self)
         self.fused = QPushButton("Evaluate the fused &probe", self)
         self.notes = PlainLabel(self, wordWrap=True, role="small")
@@ -61,7 +61,7 @@ class CurvesTab(QWidget):
         column.setContentsMargins(SPACE, SPACE, 0, 0)
         column.addWidget(split)
         for kind, button in (("image", self.image), ("fused", self.fused)):
-            button.setToolTip("Train and test probes on a few images per class; results appear as they finish")
+            button.setToolTip("Fit probes on a few images per class and test them; results appear as they finish")
             button.clicked.connect(
                 lambda _checked=False, kind=kind: self.few_shot_requested.emit(kind, self.draws.value())
             )
@@ -82,7 +82,7 @@ class CurvesTab(QWidget):
         self._show_shots()
 
     def show_few_shot(self, target: Target, kind: str, answer: Mapping[str, Any]) -> None:
-        """Show a curve, complete or partial."""
+        """Show a complete or partial few-shot curve."""
         self._lines[target, kind] = dict(answer)
         if target == self._target:
             self._show_shots()

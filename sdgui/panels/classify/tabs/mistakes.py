@@ -1,6 +1,6 @@
 """The Mistakes tab: misclassified images, most confident first.
 
-Flow: a `Measured` has the first ones; scrolling down -> ``more_requested`` -> the panel asks the worker ->
+Flow: a `Measured` contains the first mistakes; scrolling down -> ``more_requested`` -> the panel asks the worker ->
 ``append``.
 """
 
@@ -27,23 +27,23 @@ from sdgui.widgets.style.theme import SPACE
 PAGE = 120
 _BASKET: tuple[tuple[str, str, Kind], ...] = (
     (
-        "Add to the &basket: replace the label by the predicted one",
-        "The label becomes the predicted class",
+        "Add to the &basket: correct the label",
+        "Adds a data fix that replaces the label by the predicted class",
         "relabelled",
     ),
-    ("Add to the b&asket: leave out", "Exclude these images from the data", "excluded"),
+    ("Add to the b&asket: exclude", "Adds a data fix that excludes these images from the data", "excluded"),
 )
 
 
 class MistakesTab(QWidget):
-    """The number of mistakes, and the images."""
+    """The number of mistakes, and a gallery of the misclassified images."""
 
-    more_requested = Signal(int)  # index of the first
+    more_requested = Signal(int)  # index of the first mistake to add
 
     def __init__(self, cache: Path, basket: Basket, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._result: Measured | None = None
-        self._predicted: list[str] = []  # of each image
+        self._predicted: list[str] = []  # predicted class of each image
         self.line = PlainLabel(self, wordWrap=True, role="muted")
         self.gallery = Gallery(cache, "", self)
         self._total, self._requested = 0, 0
@@ -62,21 +62,21 @@ class MistakesTab(QWidget):
         if self._total:
             self.line.setText(
                 f"{count(self._total)} of {count(samples)} test images are misclassified, most confident first. "
-                "Captions: predicted class, true class."
+                "Below each image: predicted class, true class."
             )
         else:
             self.line.setText(f"All {count(samples)} test images are classified correctly.")
         self.append({"images": result.answer["mistakes"]})
 
     def append(self, answer: Mapping[str, Any]) -> None:
-        """Add more; ``answer`` of ``classify_mistakes``."""
+        """Add more mistakes; ``answer``: the answer of ``classify_mistakes``."""
         items = mistake_items(answer["images"], self.gallery.model.rowCount())
         self._predicted += [str(mistake["predicted"]) for mistake in answer["images"]]
         self.gallery.model.append(items)
         self._requested = self.gallery.model.rowCount()
 
     def _make_finding(self, kind: Kind, rows: list[int]) -> Finding | None:
-        """The fix that excludes the images at ``rows``, or labels them with the predicted class."""
+        """The fixes that exclude the images at ``rows``, or label them with the predicted class."""
         target = self._result.measure.target if self._result is not None else None
         if target is None or not rows or (kind == "relabelled" and not target.label):
             return None
@@ -96,7 +96,7 @@ class MistakesTab(QWidget):
         return Finding(target.data, tuple(fixes))
 
     def more_failed(self) -> None:
-        """The request failed: scrolling retries it."""
+        """Handle a failed request: scrolling retries the request."""
         self._requested = self.gallery.model.rowCount()
 
     def _request_more(self) -> None:
@@ -107,13 +107,13 @@ class MistakesTab(QWidget):
 
 
 def prediction_line(true: str, predicted: str, image: Mapping[str, Any]) -> str:
-    """``true: cat, predicted: dog with 12.0 %``, and whether other classes score as high."""
+    """``true: cat, predicted: dog (12.0 %)``, and whether other classes have the same score."""
     tied = "; other classes have the same score" if image.get("tied") else ""
-    return f"true: {true}, predicted: {predicted} with {percent(image['probability'])}{tied}"
+    return f"true: {true}, predicted: {predicted} ({percent(image['probability'])}){tied}"
 
 
 def mistake_items(images: Sequence[Mapping[str, Any]], first: int = 0) -> list[GalleryItem]:
-    """Images with their true and their predicted class."""
+    """Gallery items with the true and the predicted class."""
     return [
         GalleryItem(
             Path(mistake["image"]),

@@ -1,6 +1,6 @@
 """A small plot over a logarithmic x axis: lines with markers, intervals as whiskers, constant values as dashed lines.
 
-Hovering shows the nearest point; a screen reader gets all points as the plot's description.
+Hovering shows the nearest point; screen readers get all points in the plot's description.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
-# Lines differ in shape too, not in colour alone.
+# Lines differ in symbol as well as in colour.
 _SYMBOLS = ("o", "s", "t", "d")
 _LEGEND_SYMBOLS = ("●", "■", "▼", "◆")
 
 
 @dataclass(frozen=True)
 class PointLine:
-    """``x`` is positive, ``y`` from 0 to 1; ``low`` and ``high`` bound the intervals, None if there is none."""
+    """A line: ``x`` > 0, ``y`` from 0 to 1; ``low`` and ``high``: bounds of the intervals, None without interval."""
 
     name: str
     x: Sequence[float]
@@ -34,12 +34,12 @@ class PointLine:
     low: Sequence[float | None] = ()
     high: Sequence[float | None] = ()
     color: int = 0
-    is_constant: bool = False  # a dashed horizontal line at the first y
-    marked: float | None = None  # the selected x, marked by a vertical line
+    is_constant: bool = False  # drawn as a dashed horizontal line at the first y
+    marked: float | None = None  # selected x, drawn as a vertical line
 
 
 class PointPlot(QWidget):
-    """``x_text`` formats a value of x; ``ticks``: the labelled values of x (default: decades)."""
+    """The plot. ``x_text`` formats x values; ``ticks``: labelled x values (default: powers of 10)."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class PointPlot(QWidget):
         self._draw()
 
     def set_lines(self, lines: Sequence[PointLine], empty: str = "") -> None:
-        """Show ``lines``; the text ``empty`` if there are none."""
+        """Show ``lines``, or the text ``empty`` if there are none."""
         self._lines = list(lines)
         self.readout.setText(self._legend() if self._lines else empty)
         texts = "; ".join(self.sentence(line) for line in self._lines)
@@ -83,7 +83,7 @@ class PointPlot(QWidget):
         return list(self._lines)
 
     def sentence(self, line: PointLine) -> str:
-        """All points of a line in words."""
+        """All points of a line as a sentence."""
         if line.is_constant:
             return f"{line.name}: {value(line.y[0], '%')}"
         points = (self._point(line, i) for i in range(len(line.x)))

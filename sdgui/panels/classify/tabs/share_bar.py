@@ -1,7 +1,7 @@
-"""A table cell that shows a share as a bar and a number, its interval as a whisker; differences start in the middle.
+"""A table cell with a share as bar and number and its interval as a whisker; differences start in the middle.
 
-Flow: a model answers ``SHARE_ROLE`` with a `Share` -> ``ShareDelegate`` paints it. The text is the model's display
-text, so that screen readers and copying get the number.
+Flow: a model answers ``SHARE_ROLE`` with a `Share` -> ``ShareDelegate`` paints it. The number is the model's
+display text, which screen readers and copying use too.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _FIGURE = "−100.0 %"
 
 @dataclass(frozen=True)
 class Share:
-    """0 to 1, or with ``signed`` -1 to 1 drawn from the middle; ``low`` and ``high``: its interval."""
+    """A share from 0 to 1, or if ``signed`` from -1 to 1, drawn from the middle. ``low``, ``high``: its interval."""
 
     value: float
     low: float | None = None
     high: float | None = None
     signed: bool = False
-    strong: bool = True  # else in a quiet colour
+    strong: bool = True  # False: in a muted colour
 
 
 class ShareDelegate(QStyledItemDelegate):
-    """Bar on the left, number on the right."""
+    """Paints the bar on the left and the number on the right."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)

@@ -1,7 +1,7 @@
 """A table of the Classify panel, sorted by any column, filtered by words, with bars for proportions.
 
 Flow: a tab defines `Column`s and rows -> ``ClassTable`` -> ``row_activated`` (Enter, double click) and
-``current_changed`` with the row's index into the given rows. Ctrl+C copies the selected rows with their header.
+``current_changed`` with the index of the row in the given rows. Ctrl+C copies the selected rows with their header.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Row = Any
 
 @dataclass(frozen=True)
 class Column:
-    """A column: ``text`` of a row, ``sort`` key (default: the text), and ``share`` to draw a bar."""
+    """A column: a row's ``text``, ``sort`` key (default: the text), and ``share`` if it has a bar."""
 
     title: str
     text: Callable[[Row], str]
@@ -42,13 +42,13 @@ class Column:
 
 
 class RowsModel(HeadedModel):
-    """The rows, sorted and filtered."""
+    """The sorted and filtered rows."""
 
     def __init__(self, columns: Sequence[Column], parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.columns = list(columns)
         self.rows: list[Row] = []
-        self.visible_rows: list[int] = []  # indices into ``rows``, from the top
+        self.visible_rows: list[int] = []  # indices into ``rows``, top to bottom
         self._sorting: tuple[int, Qt.SortOrder] = (-1, Qt.SortOrder.AscendingOrder)
         self._words: list[str] = []
 
@@ -117,7 +117,7 @@ class ClassTable(QWidget):
     """A filter box with ``filter_hint`` as its placeholder, the table, and the count of visible rows."""
 
     row_activated = Signal(int)  # index into ``rows()``, on Enter or double click
-    current_changed = Signal(int)  # -1 for none
+    current_changed = Signal(int)  # -1 if no row is current
 
     def __init__(self, name: str, columns: Sequence[Column], filter_hint: str = "", parent: QWidget | None = None):
         super().__init__(parent)
@@ -177,7 +177,7 @@ class ClassTable(QWidget):
 
     # Rows
     def set_rows(self, rows: Sequence[Row]) -> None:
-        """Show ``rows`` with no current row; sorting and filter stay."""
+        """Show ``rows`` without a current row; sorting and filter stay."""
         self.view.setCurrentIndex(QModelIndex())
         self.model.set_rows(rows)
         self._show_count()
@@ -187,24 +187,24 @@ class ClassTable(QWidget):
         return list(self.model.rows)
 
     def sort_by(self, column: int, descending: bool = False) -> None:
-        """Sort as a click on the header does."""
+        """Sort by a column, like a click on its header."""
         order = Qt.SortOrder.DescendingOrder if descending else Qt.SortOrder.AscendingOrder
         self.view.sortByColumn(column, order)
 
     def current(self) -> int:
-        """Index of the current row in ``rows()``; -1 for none."""
+        """Index of the current row in ``rows()``; -1 if there is none."""
         index = self.view.currentIndex()
         return self.model.visible_rows[index.row()] if index.isValid() else -1
 
     def set_current(self, row: int) -> None:
-        """Make ``row`` (an index into ``rows()``) current; no effect if the filter hides it."""
+        """Make ``row`` (an index into ``rows()``) current; ignored if the filter hides the row."""
         if row in self.model.visible_rows:
             index = self.model.index(self.model.visible_rows.index(row), 0)
             self.view.setCurrentIndex(index)
             self.view.scrollTo(index)
 
     def visible_rows(self) -> list[int]:
-        """Indices of the displayed rows, from the top."""
+        """Indices of the displayed rows, top to bottom."""
         return list(self.model.visible_rows)
 
     def _activate_current(self) -> None:
@@ -212,7 +212,7 @@ class ClassTable(QWidget):
             self.row_activated.emit(self.current())
 
     def _restore_current(self) -> None:
-        """Make the row current again that was current before the model was reset."""
+        """Restore the current row after a reset of the model."""
         if self._current_before_reset >= 0:
             self.set_current(self._current_before_reset)
 

@@ -1,4 +1,4 @@
-"""The Try it tab: the most likely classes of dropped or pasted images, by the probe and among typed names.
+"""The Try it tab: classifies dropped or pasted images with the probe and, zero-shot, among typed class names.
 
 Flow: ``DropTarget`` -> gallery; the current image -> ``predictions_requested`` -> the panel asks the worker ->
 ``show_answer``. After a pause in typing, the current image is classified again, then the others.
@@ -32,9 +32,9 @@ from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_TYPING = 60  # ms without a key before typed names are used
-_CHUNK = 16  # images per request, besides the current one
-_NAMES_OFFERED = 200
+_TYPING_PAUSE_MS = 60
+_IMAGES_PER_REQUEST = 16  # the current image has a request of its own
+_MAX_NAMES = 200
 _NAMES = "classify/names"
 _FILES = "Images (*.png *.jpg *.jpeg *.webp *.gif *.bmp *.tif *.tiff);;All files (*)"
 
@@ -52,22 +52,22 @@ def _columns() -> list[Column]:
 
 
 class TryTab(QWidget):
-    """Images on the left; class names and both predictions on the right."""
+    """Images on the left; class names and the predictions of probe and zero-shot on the right."""
 
-    predictions_requested = Signal(list, list, bool)  # images, typed names, whether it is the current image
+    predictions_requested = Signal(list, list, bool)  # images, typed names, whether this is the current image
     refused = Signal(list)  # (file, reason)
 
     def __init__(self, home: Path, settings: QSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._settings = settings
-        self._trier: object = None  # the probe or model that answers
+        self._trier: object = None  # the probe or model that classifies
         self._names: list[str] | None = None  # the typed names of the last request
         self._answers: dict[str, Mapping[str, Any]] = {}  # image -> its answer to ``question``
         self._shown_image = ""  # the image whose classes are shown
         self._waiting: list[str] = []
         self._class_names: list[str] = []
         self.drop = DropTarget(home / "pasted", "Classify these images", self)
-        self.gallery = Gallery(home / "thumbnails", "Drop or paste images here (Ctrl+V), or choose some.", self)
+        self.gallery = Gallery(home / "thumbnails", "Drop or paste images here (Ctrl+V), or choose image files.", self)
         self.names = QPlainTextEdit(self)
         self.by_probe = ClassTable("Probe predictions", _columns(), "", self)
         self.by_names = ClassTable("Zero-shot predictions", _columns(), "", self)
@@ -76,14 +76,14 @@ class TryTab(QWidget):
         self.choose = QPushButton("Choose ima&ges …", self)
         self.clear = QPushButton("Remove all", self)
         self._build()
-        self._typing = QTimer(self, singleShot=True, interval=_TYPING)
+        self._typing = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._typing.timeout.connect(self.ask)
         self._connect()
 
     def _build(self) -> None:
         self.names.setPlaceholderText("Class names, one per line or separated by commas: a cat, a dog, ein Apfel")
         self.names.setAccessibleName("Class names for zero-shot classification")
-        self.names.setToolTip("Zero-shot classification among these names, updated as you type")
+        self.names.setToolTip("Zero-shot classification among these names; updates as you type")
         self.names.setTabChangesFocus(True)
         self.names.setFixedHeight(9 * SPACE)
         self.names.setPlainText(str(self._settings.value(_NAMES) or ""))
@@ -130,7 +130,7 @@ class TryTab(QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._titled(PlainLabel("Zero-shot with typed class names", head)), 1)
         self.data_names = QPushButton("From the data", head)
-        self.data_names.setToolTip("Use the current result's class names")
+        self.data_names.setToolTip("Use the class names of the current result")
         self.data_names.setEnabled(False)
         set_role(self.data_names, "flat")
         row.addWidget(self.data_names)
@@ -138,8 +138,8 @@ class TryTab(QWidget):
         return head
 
     def set_class_names(self, names: Sequence[str]) -> None:
-        """Set the class names that the button fills in, at most ``_NAMES_OFFERED``."""
-        self._class_names = list(names)[:_NAMES_OFFERED]
+        """Set the names that *From the data* fills in, at most ``_MAX_NAMES``."""
+        self._class_names = list(names)[:_MAX_NAMES]
         self.data_names.setEnabled(bool(names))
 
     def _titled(self, label: QLabel) -> QLabel:
@@ -156,12 +156,12 @@ class TryTab(QWidget):
         self.names.textChanged.connect(self._typing.start)
 
     def save(self) -> None:
-        """Remember the names."""
+        """Save the typed names."""
         self._settings.setValue(_NAMES, self.names.toPlainText())
 
     # Images and names
     def add(self, paths: Sequence[str]) -> None:
-        """Add new images; the first new one becomes the current one."""
+        """Add images that are not listed yet; the first of them becomes the current image."""
         existing = {str(item.path) for item in self.gallery.model.items()}
         new = [path for path in dict.fromkeys(paths) if path not in existing]
         first = self.gallery.model.rowCount()
@@ -175,11 +175,12 @@ class TryTab(QWidget):
     def typed(self) -> list[str]:
         """The typed names: one per line, or in a single line separated by commas."""
         text = self.names.toPlainText()
-        parts = text.split("\n") if "\n" in text.strip() else text.split(",")  # names may hold commas, one a line
+        # with one name per line, names may contain commas
+        parts = text.split("\n") if "\n" in text.strip() else text.split(",")
         return [name.strip() for name in parts if name.strip()]
 
     def current(self) -> str:
-        """The current image; "" for none."""
+        """The path of the current image; "" if there is none."""
         row = self.gallery.current()
         return str(self.gallery.model.item(row).path) if row >= 0 else ""
 
@@ -189,8 +190,8 @@ class TryTab(QWidget):
         return self._trier, tuple(self._names or ())
 
     def show_probe(self, title: str, trier: object = None) -> None:
-        """Name the probe; "" for none. Another ``trier`` discards the answers."""
-        text = f"Probe: {title}" if title else "No probe yet: fit a linear or fused probe, or load one"
+        """Show the probe's title, "" if there is none. A new ``trier`` discards the answers."""
+        text = f"Probe: {title}" if title else "No probe yet: fit a linear or fused probe, or load a saved probe"
         self.probe_title.setText(text)
         if trier != self._trier:
             self._trier = trier
@@ -198,7 +199,7 @@ class TryTab(QWidget):
             self._show_classes("", None)
 
     def _discard_answers(self) -> None:
-        """Discard all answers: the question has changed."""
+        """Discard all answers after a change of names or probe."""
         self._answers = {}
         self._waiting = [str(item.path) for item in self.gallery.model.items()]
 
@@ -217,11 +218,11 @@ class TryTab(QWidget):
         """Request answers for some of the remaining images."""
         self._waiting = [path for path in self._waiting if path not in self._answers]
         if self._waiting:
-            self.predictions_requested.emit(self._waiting[:_CHUNK], self.typed(), False)
+            self.predictions_requested.emit(self._waiting[:_IMAGES_PER_REQUEST], self.typed(), False)
 
     # Answers
     def show_answer(self, answer: Mapping[str, Any]) -> None:
-        """Show the predictions for some images; ``answer`` of ``classify_try``."""
+        """Show predictions; ``answer``: the answer of ``classify_try``."""
         rows = {str(item.path): row for row, item in enumerate(self.gallery.model.items())}
         for prediction in answer["images"]:
             path = str(prediction["image"])
@@ -233,15 +234,14 @@ class TryTab(QWidget):
     def _show_current(self) -> None:
         current = self.current()
         answer = self._answers.get(current)
-        if (
-            answer is not None or current != self._shown_image
-        ):  # while one types, the classes stay until the new ones come
+        # while typing, the old predictions stay until new ones arrive
+        if answer is not None or current != self._shown_image:
             self._show_classes(current, answer)
         if current and answer is None:
             self._typing.start()
 
     def _show_classes(self, image: str, answer: Mapping[str, Any] | None) -> None:
-        """Show the predictions for ``image``; none while there is no answer."""
+        """Show the predictions for ``image``; empty until there is an answer."""
         self._shown_image = image
         for table, key in ((self.by_probe, "probe"), (self.by_names, "zero_shot")):
             table.set_rows((answer[key] if answer is not None else None) or [])
@@ -263,7 +263,7 @@ class TryTab(QWidget):
 
 
 def _item(answer: Mapping[str, Any]) -> GalleryItem:
-    """An image with its most likely class, by the probe if there is one."""
+    """The gallery item of an image with its most likely class, by the probe if there is one."""
     best = (answer["probe"] or answer["zero_shot"] or [None])[0]
     if best is None:
         return GalleryItem(Path(answer["image"]), detail=str(answer["error"]))
@@ -272,7 +272,7 @@ def _item(answer: Mapping[str, Any]) -> GalleryItem:
 
 
 def refused_text(refusals: Sequence[tuple[str, str]]) -> tuple[str, str]:
-    """A sentence and details about files that were refused."""
+    """A message about refused files, and its details."""
     first, problem = refusals[0]
     remainder = f" {count(len(refusals) - 1)} more were skipped." if len(refusals) > 1 else ""
     return f"{Path(first).name}: {problem}.{remainder}", "\n".join(f"{file}: {reason}" for file, reason in refusals)

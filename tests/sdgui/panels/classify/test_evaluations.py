@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.classify.evaluations import KEPT, Evaluations
+from sdgui.panels.classify.evaluations import CANCELLED, Evaluations
 from sdgui.panels.classify.model import Measure, Measured, Settings
 from sdgui.panels.classify.results import ResultList
 from sdgui.widgets.message import Message
@@ -173,7 +173,7 @@ def test_a_failed_or_cancelled_evaluation_can_be_repeated(parts: Parts) -> None:
     assert len(parts.session.calls) == 2
     parts.evaluations.start(METHODS)
     parts.end(2, Cancelled())
-    assert (parts.messages[1].level, parts.messages[1].text, parts.view.busy[-1]) == ("info", KEPT, "")
+    assert (parts.messages[1].level, parts.messages[1].text, parts.view.busy[-1]) == ("info", CANCELLED, "")
     assert len(parts.session.calls) == 3, "the rest is not evaluated"
     assert parts.messages[1].remedy is not None
     assert parts.messages[1].remedy.label == "Continue"
@@ -196,7 +196,7 @@ def test_a_few_shot_curve_arrives_point_by_point(parts: Parts) -> None:
     parts.session.calls[-1][1][2]({"curve": [1, 2]})
     assert (parts.view.few[-1][2], parts.view.busy[-1]) == ({"curve": [1, 2]}, "")
     parts.session.calls[-1][1][3](Cancelled())
-    assert (parts.messages[-1].level, parts.messages[-1].text) == ("info", KEPT)
+    assert (parts.messages[-1].level, parts.messages[-1].text) == ("info", CANCELLED)
     parts.session.calls[-1][1][3](Failure("It crashed."))
     assert (parts.messages[-1].level, parts.messages[-1].text) == ("error", "It crashed.")
 

@@ -72,7 +72,7 @@ def test_opening_is_cancelled_and_resumed(qtbot: QtBot, open_classify: OpenClass
     assert panel.view.export_strip.isHidden()
     assert not panel.view.strip.isHidden()
     panel.view.strip.cancelled.emit()
-    qtbot.waitUntil(lambda: "Encoded features are kept" in panel.view.bar.text, timeout=20000)
+    qtbot.waitUntil(lambda: "Features encoded so far are kept" in panel.view.bar.text, timeout=20000)
     assert panel.view.strip.isHidden()
     assert panel.view.source.button.isEnabled()
 

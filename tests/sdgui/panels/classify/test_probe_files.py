@@ -81,7 +81,7 @@ def test_a_probe_is_saved_with_its_suffix(parts: Parts, typed: Typed, tmp_path: 
     ]  # fmt: skip
     parts.session.calls[0][2]({"path": str(tmp_path / "a.safetensors"), "json": str(tmp_path / "a.json")})
     assert parts.messages[0].text == (
-        f"Saved the probe as {tmp_path}/a.safetensors, its description as a.json beside it."
+        f"Saved the probe as {tmp_path}/a.safetensors and its description as a.json in the same folder."
     )
 
 
@@ -148,7 +148,7 @@ def test_a_folder_is_classified_into_a_table_beside_it(
     )  # fmt: skip
     assert fine.details == "cat: 1\u2009200"
     assert (some.level, some.text.removeprefix(fine.text)) == (
-        "warning", " 2 could not be read; the details list them."
+        "warning", " 2 files could not be read; see the details."
     )  # fmt: skip
     assert some.details == "cat: 1\u2009200\na.png: cut off"
     assert parts.busy[2:] == ["", ""]
@@ -213,7 +213,7 @@ def test_a_probe_is_saved_after_confirmation_loaded_and_applied(
     assert method_title(panel.view.results.results()[0].measure) == "Probe colours"
     panel.probes.apply(probe, folder / "images", folder / "out.csv")
     qtbot.waitUntil(lambda: "23 images classified" in panel.view.bar.text, timeout=20000)
-    assert "1 could not be read" in panel.view.bar.text
+    assert "1 file could not be read" in panel.view.bar.text
 
 
 def test_the_current_image_is_classified_again_by_another_probe(

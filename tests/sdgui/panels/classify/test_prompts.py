@@ -117,7 +117,7 @@ def test_controls_have_names_and_edits_are_undone_by_keys_and_buttons(
     editor.begin("photo", ["cat", "dog"], 0.5)
     names, tip = editor.names, Qt.ItemDataRole.ToolTipRole
     heads = [names.headerData(column, Qt.Orientation.Horizontal) for column in range(2)]
-    assert (heads, names.headerData(0, Qt.Orientation.Vertical)) == (["Class", "Called"], None)
+    assert (heads, names.headerData(0, Qt.Orientation.Vertical)) == (["Label", "Class name"], None)
     assert (names.rowCount(names.index(0, 0)), names.columnCount(names.index(0, 0))) == (0, 0)
     editable = [bool(names.flags(names.index(0, column)) & Qt.ItemFlag.ItemIsEditable) for column in range(2)]
     assert editable == [False, True]

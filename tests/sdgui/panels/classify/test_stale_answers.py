@@ -86,7 +86,7 @@ def test_other_training_data_must_be_chosen(qtbot: QtBot, open_classify: OpenCla
     source = panel.view.source
     source.train.setCurrentIndex(source.train.findData("other"))
     source.button.click()
-    assert panel.view.bar.text == "Choose the training data, or train on the model's own."
+    assert panel.view.bar.text == "Choose training data, or train on the model's training data."
     assert not panel.session.busy("measure")
 
 

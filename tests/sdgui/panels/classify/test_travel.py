@@ -171,7 +171,7 @@ def test_another_panels_step_of_the_same_run_is_followed_when_visible(qtbot: QtB
 
 
 def test_results_of_recent_steps_are_cached(qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(travelling, "_CACHED", 1)
+    monkeypatch.setattr(travelling, "_CACHE_SIZE", 1)
     parts.follow(qtbot, X)
     for step in (1, 1, 2, 1):
         count = len(parts.session.calls)

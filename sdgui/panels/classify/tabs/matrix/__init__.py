@@ -1,1 +1,1 @@
-"""The confusion matrix: its cells, its painting, its widget."""
+"""The confusion matrix: cells, painting and widget."""

@@ -1,9 +1,9 @@
 """The cells of a confusion matrix as pixels; sparse, so that any number of classes can be drawn.
 
 Flow: counts by (true, predicted) -> ``ConfusionCells`` (shares of each true class, in the order of the display) ->
-``levels`` of a part at a size -> ``ConfusionMatrix`` colours and shows them. No Qt.
+colour ``levels`` of the visible part -> ``ConfusionMatrix`` colours and shows the levels. No Qt.
 
-Legend: K classes, N cells that are not empty, H and W of the image.
+Dimensions: K classes, N non-empty cells, H height and W width of the image.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from numpy.typing import ArrayLike, NDArray
 Integers = NDArray[np.int64]
 Levels = NDArray[np.uint16]
 
-STEPS = 256  # levels of a colour: 0 is empty, 1 to 255 a share of the true class
-_FAINTEST = 0.18  # strength of a single mistake among many, which must remain visible
+STEPS = 256  # colour levels: 0 for empty cells, 1 to 255 for the share of the true class
+_MIN_STRENGTH = 0.18  # keeps a single mistake among many visible
 
 
 class ConfusionCells:
-    """``order``: the classes in display order."""
+    """The cells as arrays. ``order``: the classes in display order."""
 
     def __init__(self, size: int, true: ArrayLike, predicted: ArrayLike, count: ArrayLike) -> None:
-        """``size`` K; three arrays (N,) of the cells that are not empty. ValueError when they do not fit."""
+        """``size``: K; the arrays (N,) describe the non-empty cells. Raises ValueError if inconsistent."""
         self.size = size
         self.true, self.predicted, self.count = (
             np.asarray(values, dtype=np.int64) for values in (true, predicted, count)
@@ -40,47 +40,47 @@ class ConfusionCells:
         by_key = None if len(keys) < 2 or (keys[1:] > keys[:-1]).all() else np.argsort(keys, kind="stable")
         self._keys, self._counts = (keys, self.count) if by_key is None else (keys[by_key], self.count[by_key])
         strength = self._strengths()
-        self._weakest_first = np.argsort(strength, kind="stable")  # of 16 bits: sorted by radix
+        self._weakest_first = np.argsort(strength, kind="stable")  # 16-bit integers, so NumPy uses radix sort
         self._level = np.where(self.true == self.predicted, strength, strength + np.uint16(STEPS))[self._weakest_first]
         self._y, self._x = self._sorted_positions(self.true), self._sorted_positions(self.predicted)
         self.order: Integers = np.arange(size)
-        self._place: Integers = self.order
+        self._display_position: Integers = self.order
 
     def _strengths(self) -> Levels:
-        """1 to 255 for each cell (N,)."""
-        strength = _FAINTEST + (1 - _FAINTEST) * np.sqrt(self.share)
+        """The colour level of each cell, 1 to 255, (N,)."""
+        strength = _MIN_STRENGTH + (1 - _MIN_STRENGTH) * np.sqrt(self.share)
         return np.clip(np.rint(strength * (STEPS - 1)), 1, STEPS - 1).astype(np.uint16)
 
     def _sorted_positions(self, classes: Integers) -> NDArray[np.int32]:
-        """Each cell's position along one axis, weakest cells first: those drawn last stay visible."""
+        """Each cell's position along one axis, weakest cells first, so that strong cells are drawn on top."""
         return classes[self._weakest_first].astype(np.int32)
 
     def set_order(self, order: Sequence[int] | Integers) -> None:
-        """Set the display order; ValueError if it is not a permutation of all classes."""
+        """Set the display order. Raises ValueError if ``order`` is not a permutation of all classes."""
         order = np.asarray(order, dtype=np.int64)
         if len(order) != self.size or not np.array_equal(np.sort(order), np.arange(self.size)):
-            raise ValueError("an order names every class once")
+            raise ValueError("the order must contain every class exactly once")
         self.order = order
-        self._place = np.empty(self.size, dtype=np.int64)
-        self._place[order] = np.arange(self.size)
+        self._display_position = np.empty(self.size, dtype=np.int64)
+        self._display_position[order] = np.arange(self.size)
         self._y, self._x = (
-            self._sorted_positions(self._place[self.true]),
-            self._sorted_positions(self._place[self.predicted]),
+            self._sorted_positions(self._display_position[self.true]),
+            self._sorted_positions(self._display_position[self.predicted]),
         )
 
     def position(self, index: int) -> int:
         """Position of a class in the display."""
-        return int(self._place[index])
+        return int(self._display_position[index])
 
     def count_at(self, true: int, predicted: int) -> int:
-        """Images in one cell, by classes."""
+        """The number of images in the cell (``true``, ``predicted``)."""
         key = true * self.size + predicted
         index = int(np.searchsorted(self._keys, key))
         return int(self._counts[index]) if index < len(self._keys) and self._keys[index] == key else 0
 
     def cells_in(self, rows: range, columns: range) -> list[tuple[int, int, int]]:
-        """``row, column, count`` of the cells that are not empty in a part of the display."""
-        y, x = self._place[self.true], self._place[self.predicted]
+        """(row, column, count) of the non-empty cells in a part of the display."""
+        y, x = self._display_position[self.true], self._display_position[self.predicted]
         inside = (y >= rows.start) & (y < rows.stop) & (x >= columns.start) & (x < columns.stop)
         indices = np.flatnonzero(inside)
         return list(zip(y[indices].tolist(), x[indices].tolist(), self.count[indices].tolist(), strict=True))
@@ -90,7 +90,7 @@ class ConfusionCells:
     ) -> Levels:
         """Levels (H, W), one per pixel, of the part from cell (``left``, ``top``) on at ``scale`` pixels per cell.
 
-        0 is empty, up to 255 the diagonal, from 257 on mistakes. Below one pixel per cell, the strongest one is shown.
+        0: empty, 1 to 255: diagonal, from 257: mistakes. If several cells share a pixel, the strongest is shown.
         """
         y, x, level = self._y, self._x, self._level
         if mistakes_only:
@@ -98,7 +98,7 @@ class ConfusionCells:
             y, x, level = y[off], x[off], level[off]
         if scale >= 1:
             return self._enlarged(y, x, level, left, top, scale, width, height)
-        # The pixel of each class; classes outside of the image go to an extra pixel, which is cut off.
+        # The pixel of each class; classes outside the image share an extra pixel, which is cut off.
         positions = np.arange(self.size)
         rows, columns = np.floor((positions - top) * scale), np.floor((positions - left) * scale)
         rows[(rows < 0) | (rows >= height)] = height
@@ -119,7 +119,7 @@ class ConfusionCells:
         width: int,
         height: int,
     ) -> Levels:
-        """The cells in view, each over as many pixels as it takes."""
+        """The levels (H, W) at one or more pixels per cell."""
         rows = np.floor(top + (np.arange(height) + 0.5) / scale).astype(np.int64)  # (H,) which cell each pixel shows
         columns = np.floor(left + (np.arange(width) + 0.5) / scale).astype(np.int64)
         first_row, first_column = (int(rows[0]), int(columns[0])) if height and width else (0, 0)

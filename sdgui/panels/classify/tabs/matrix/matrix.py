@@ -1,7 +1,7 @@
 """A confusion matrix for ten to thousands of classes: zoom, pan, labels when there is room.
 
-Flow: ``set_matrix`` -> ``ConfusionCells`` makes the levels of what is in view -> colours -> one image, kept until the
-view changes; labels, counts and the chosen cell are painted over it. A click or Enter on a cell -> ``cell_chosen``.
+Flow: ``set_matrix`` -> ``ConfusionCells`` computes the levels in view -> colours -> one image, cached until the view
+changes; labels, counts and the current cell are painted on top. A click or Enter on a cell -> ``cell_chosen``.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from sdgui.widgets.formats import count, percent
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
-_LARGEST = 64.0  # px a cell, zoomed in
-_STEP = 1.25  # of zooming, a notch of the wheel or a key
-_DRAG = 4  # px from which a press is a drag, not a click
+_MAX_CELL_SIZE = 64.0  # px
+_ZOOM_FACTOR = 1.25  # per wheel notch or key press
+_MIN_DRAG = 4  # px; a shorter movement is a click
 
 
 class ConfusionMatrix(QWidget):
     """Rows are the true classes, columns the predicted ones; the colour is the share of the true class.
 
     Keys: arrows move (with Ctrl: the view), Page up and down by a screen, Home and End along the row, + and - zoom,
-    0 shows everything, N and P go to the next and the previous mistake, Enter chooses. Mouse: wheel zooms, drag pans.
+    0 shows everything, N and P go to the next and previous mistake, Enter selects. Mouse: wheel zooms, drag pans.
     """
 
-    cell_chosen = Signal(int, int)  # classes: true, predicted
+    cell_chosen = Signal(int, int)  # true class, predicted class
     current_changed = Signal(int, int)
     view_changed = Signal()
 
@@ -54,7 +54,7 @@ class ConfusionMatrix(QWidget):
         self._scale, self._left_cell, self._top_cell = 1.0, 0.0, 0.0
         self._fitting = True
         self._mistakes_only = False
-        self._current: tuple[int, int] | None = None  # row and column of the display
+        self._current: tuple[int, int] | None = None  # row and column in display order
         self._hovered: tuple[int, int] | None = None
         self._pressed: QPointF | None = None
         self._dragged = False
@@ -70,7 +70,7 @@ class ConfusionMatrix(QWidget):
 
     # Display
     def set_matrix(self, classes: Sequence[str], true: ArrayLike, predicted: ArrayLike, count: ArrayLike) -> None:
-        """Show a matrix: three lists of the cells that are not empty. Zooms out to the full matrix."""
+        """Show a matrix, given by its non-empty cells, zoomed out to the full matrix."""
         self.classes = list(classes)
         self.cells = ConfusionCells(len(self.classes), true, predicted, count)
         self._current = (0, 0) if self.classes else None
@@ -80,7 +80,7 @@ class ConfusionMatrix(QWidget):
         self._describe()
 
     def set_order(self, order: Sequence[int]) -> None:
-        """Show the classes in this order."""
+        """Set the display order of the classes."""
         selected = self.current()
         self.cells.set_order(order)
         if selected is not None:
@@ -88,7 +88,7 @@ class ConfusionMatrix(QWidget):
         self._redraw()
 
     def set_mistakes_only(self, only: bool) -> None:
-        """Hide the diagonal, or show it."""
+        """Hide or show the diagonal."""
         self._mistakes_only = only
         self._redraw()
 
@@ -97,11 +97,11 @@ class ConfusionMatrix(QWidget):
         return self._mistakes_only
 
     def current(self) -> tuple[int, int] | None:
-        """The chosen cell's classes: true, predicted."""
+        """The true and predicted class of the current cell; None if there is none."""
         return self._classes(self._current)
 
     def scene(self) -> Scene:
-        """Everything that the painter needs."""
+        """What to paint, for ``MatrixPainter``."""
         return Scene(
             self.viewport(),
             self.classes,
@@ -113,11 +113,11 @@ class ConfusionMatrix(QWidget):
         )
 
     def set_current(self, true: int, predicted: int) -> None:
-        """Go to a cell, by its classes, and bring it into view."""
+        """Go to the cell (``true``, ``predicted``) and scroll it into view."""
         self._set_current_position(self.cells.position(true), self.cells.position(predicted))
 
     def sentence(self, cell: tuple[int, int] | None = None) -> str:
-        """A cell in words, by classes; without one, the current cell."""
+        """A sentence on a cell, given by its classes; by default the current cell."""
         classes = cell or self.current()
         if classes is None:
             return "The matrix is empty."
@@ -130,26 +130,26 @@ class ConfusionMatrix(QWidget):
 
     # The view
     def viewport(self) -> Viewport:
-        """The part of the matrix that is on screen, right of and below the labels."""
+        """The visible part of the matrix, without the labels."""
         area = self._paint.plot(self.rect())
         return Viewport(area, len(self.classes), self._scale, self._left_cell, self._top_cell)
 
     def fit(self) -> None:
-        """Show everything, also after the size changes."""
+        """Fit the full matrix into the widget, also after resizing."""
         self._fitting = True
         area, size = self.viewport().area, max(1, len(self.classes))
-        self._scale = min(_LARGEST, max(1, area.width()) / size, max(1, area.height()) / size)
+        self._scale = min(_MAX_CELL_SIZE, max(1, area.width()) / size, max(1, area.height()) / size)
         self._left_cell = self._top_cell = 0.0
         self._redraw()
 
     def zoom(self, factor: float, anchor: QPointF | None = None) -> None:
-        """Zoom around ``anchor`` (default: the current cell if visible, else the middle)."""
+        """Zoom around ``anchor`` (default: the current cell if visible, otherwise the centre)."""
         view = self.viewport()
         area = view.area
         point = anchor or self._anchor(view)
         x, y = view.cell_at(point)
         smallest = min(area.width(), area.height()) / max(1, len(self.classes))
-        self._scale = min(max(self._scale * factor, min(smallest, _LARGEST)), _LARGEST)
+        self._scale = min(max(self._scale * factor, min(smallest, _MAX_CELL_SIZE)), _MAX_CELL_SIZE)
         self._fitting = self._scale <= smallest
         self._left_cell, self._top_cell = (
             x - (point.x() - area.x()) / self._scale,
@@ -165,7 +165,7 @@ class ConfusionMatrix(QWidget):
         return QPointF(view.area.center())
 
     def pan(self, cells_x: float, cells_y: float) -> None:
-        """Move the view."""
+        """Move the view by some cells."""
         self._left_cell, self._top_cell, self._fitting = self._left_cell + cells_x, self._top_cell + cells_y, False
         self._keep_inside()
 
@@ -180,7 +180,7 @@ class ConfusionMatrix(QWidget):
 
     # Drawing
     def image(self) -> QImage:
-        """The cells in view, one pixel of the screen each."""
+        """The image of the visible cells in screen resolution."""
         if self._image is None:
             ratio = self.devicePixelRatioF()
             view = self.viewport()
@@ -211,7 +211,7 @@ class ConfusionMatrix(QWidget):
 
     # User actions
     def _set_current_position(self, row: int, column: int) -> None:
-        """Make this cell of the display the current one, and bring it into view."""
+        """Make a cell, given by display position, the current cell and scroll it into view."""
         size = len(self.classes)
         if not size:
             return
@@ -231,7 +231,7 @@ class ConfusionMatrix(QWidget):
         self.current_changed.emit(*(self.current() or (-1, -1)))
 
     def next_mistake(self, step: int = 1) -> None:
-        """Go to the next (or with -1 the previous) mistake, by rows."""
+        """Go to the next mistake in row order, or with -1 to the previous."""
         off = self.cells.true != self.cells.predicted
         if self._current is None or not off.any():
             return
@@ -268,9 +268,9 @@ class ConfusionMatrix(QWidget):
             else:
                 self._set_current_position(row + down, column + right)
         elif key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
-            self.zoom(_STEP)
+            self.zoom(_ZOOM_FACTOR)
         elif key == Qt.Key.Key_Minus:
-            self.zoom(1 / _STEP)
+            self.zoom(1 / _ZOOM_FACTOR)
         elif key == Qt.Key.Key_0:
             self.fit()
         elif key in (Qt.Key.Key_N, Qt.Key.Key_P):
@@ -287,7 +287,7 @@ class ConfusionMatrix(QWidget):
         if event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
             self.pan(-(turns or event.angleDelta().x() / 120) * 6 * SPACE / self._scale, 0)
         else:
-            self.zoom(_STEP**turns, event.position())
+            self.zoom(_ZOOM_FACTOR**turns, event.position())
         event.accept()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
@@ -298,7 +298,7 @@ class ConfusionMatrix(QWidget):
         point = event.position()
         if self._pressed is not None:
             offset = point - self._pressed
-            if self._dragged or offset.manhattanLength() >= _DRAG:
+            if self._dragged or offset.manhattanLength() >= _MIN_DRAG:
                 self._dragged, self._pressed = True, point
                 self.setCursor(Qt.CursorShape.ClosedHandCursor)
                 self.pan(-offset.x() / self._scale, -offset.y() / self._scale)

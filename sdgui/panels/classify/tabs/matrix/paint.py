@@ -1,6 +1,6 @@
-"""Paints a confusion matrix: the colours of its levels, labels where there is room, counts, the selected cell.
+"""Paints a confusion matrix: the colours of its levels, labels if they fit, counts, and the current cell.
 
-Flow: ``ConfusionMatrix`` describes itself as a ``Scene``; ``MatrixPainter.draw`` paints it over the image of its cells.
+Flow: ``ConfusionMatrix`` describes itself as a ``Scene``; ``MatrixPainter.draw`` paints the scene over its cells.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sdgui.panels.classify.tabs.matrix.view import Scene
 from sdgui.widgets.formats import count
 from sdgui.widgets.style.theme import SPACE, theme
 
-_LABELS = 18 * SPACE  # px, at most
-_COUNTS = 22  # px a cell from which counts are written into it
+_MAX_LABEL_WIDTH = 18 * SPACE  # px
+_MIN_COUNT_SIZE = 22  # px per cell; counts are painted in larger cells
 _NICE = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
@@ -33,7 +33,7 @@ class Colours:
 
 
 def _ramp(ground: QColor, full: QColor) -> NDArray[np.uint32]:
-    """``STEPS`` colours as 0xffRRGGBB."""
+    """A gradient of ``STEPS`` colours as 0xffRRGGBB."""
     ends = [np.array([color.red(), color.green(), color.blue()], dtype=float) for color in (ground, full)]
     share = np.linspace(0, 1, STEPS)[:, None]
     red, green, blue = np.rint(ends[0] + share * (ends[1] - ends[0])).astype(np.uint32).T
@@ -51,18 +51,18 @@ class MatrixPainter:
         """Reserve room for the longest names, within bounds."""
         metrics = QFontMetrics(theme().font("small"))
         longest = sorted(classes, key=len)[-20:]
-        width = max((metrics.horizontalAdvance(_line(name)) for name in longest), default=0)
-        self._side = min(_LABELS, width + SPACE) + metrics.height() + SPACE // 2
+        width = max((metrics.horizontalAdvance(_on_one_line(name)) for name in longest), default=0)
+        self._side = min(_MAX_LABEL_WIDTH, width + SPACE) + metrics.height() + SPACE // 2
         self._head = min(12 * SPACE, width + SPACE) + metrics.height() + SPACE // 2
 
     def plot(self, room: QRect) -> QRect:
-        """The part of ``room`` for the cells."""
+        """The part of ``room`` that the cells occupy."""
         side = min(self._side, room.width() // 3)
         head = min(self._head, room.height() // 3)
         return room.adjusted(side, head, -SPACE // 2, -SPACE // 2)
 
     def draw(self, painter: QPainter, bounds: QRect, scene: Scene, cells: QImage) -> None:
-        """Paint ``scene`` into ``bounds`` of the widget; ``cells`` is the image of its cells on screen."""
+        """Paint ``scene`` into ``bounds`` of the widget. ``cells``: the image of the visible cells."""
         style, view = theme(), scene.viewport
         area = view.area
         painter.fillRect(bounds, style.color("surface"))
@@ -70,23 +70,23 @@ class MatrixPainter:
         painter.setFont(style.font("small"))
         painter.save()
         painter.setClipRect(area)
-        self._bands(painter, scene)
-        if view.scale >= _COUNTS:
-            self._counts(painter, scene)
-        self._frames(painter, scene)
+        self._paint_bands(painter, scene)
+        if view.scale >= _MIN_COUNT_SIZE:
+            self._paint_counts(painter, scene)
+        self._paint_frames(painter, scene)
         painter.restore()
         extents = (min(side, view.size * view.scale) for side in (area.width(), area.height()))
         painter.setPen(QPen(style.color("border"), 1))
         painter.drawRect(QRectF(area.x(), area.y(), *extents))
-        self._labels(painter, scene)
-        self._titles(painter, area)
+        self._paint_labels(painter, scene)
+        self._paint_titles(painter, area)
         if scene.focused:
             painter.setPen(QPen(style.color("accent"), 1))
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRoundedRect(QRectF(bounds).adjusted(0.5, 0.5, -0.5, -0.5), 6, 6)
 
-    def _bands(self, painter: QPainter, scene: Scene) -> None:
-        """The row and the column under the mouse."""
+    def _paint_bands(self, painter: QPainter, scene: Scene) -> None:
+        """Highlight the row and the column under the mouse."""
         if scene.hovered is None:
             return
         area, cell = scene.viewport.area, scene.viewport.cell_rect(*scene.hovered)
@@ -95,7 +95,7 @@ class MatrixPainter:
         painter.fillRect(QRectF(area.x(), cell.y(), area.width(), max(1.0, cell.height())), tint)
         painter.fillRect(QRectF(cell.x(), area.y(), max(1.0, cell.width()), area.height()), tint)
 
-    def _counts(self, painter: QPainter, scene: Scene) -> None:
+    def _paint_counts(self, painter: QPainter, scene: Scene) -> None:
         style, cells = theme(), scene.cells
         rows, columns = scene.viewport.visible()
         for row, column, number in cells.cells_in(rows, columns):
@@ -106,8 +106,8 @@ class MatrixPainter:
             painter.setPen(style.color("on_accent") if strong and row == column else style.color("text"))
             painter.drawText(scene.viewport.cell_rect(row, column), int(Qt.AlignmentFlag.AlignCenter), count(number))
 
-    def _frames(self, painter: QPainter, scene: Scene) -> None:
-        """Frame the current cell, visibly even if the cell is tiny."""
+    def _paint_frames(self, painter: QPainter, scene: Scene) -> None:
+        """Frame the current cell so that even a tiny cell is visible."""
         if scene.current is None:
             return
         style, cell = theme(), scene.viewport.cell_rect(*scene.current)
@@ -120,7 +120,7 @@ class MatrixPainter:
         painter.drawRect(frame)
 
     # Labels
-    def _labels(self, painter: QPainter, scene: Scene) -> None:
+    def _paint_labels(self, painter: QPainter, scene: Scene) -> None:
         view, height = scene.viewport, painter.fontMetrics().height()
         every = label_step(height, view.scale)
         rows, columns = view.visible()
@@ -134,16 +134,16 @@ class MatrixPainter:
                 if all(
                     abs(position - drawn_position) * view.scale >= height for drawn_position in highlighted_positions
                 ):
-                    self._label(painter, scene, position, upright, marked=False)
+                    self._paint_label(painter, scene, position, upright, marked=False)
             drawn_positions: list[int] = []
             for position in highlighted_positions:
                 if all(abs(position - drawn_position) * view.scale >= height for drawn_position in drawn_positions):
-                    self._label(painter, scene, position, upright, marked=True)
+                    self._paint_label(painter, scene, position, upright, marked=True)
                     drawn_positions.append(position)
 
-    def _label(self, painter: QPainter, scene: Scene, position: int, upright: bool, marked: bool) -> None:
+    def _paint_label(self, painter: QPainter, scene: Scene, position: int, upright: bool, marked: bool) -> None:
         style, metrics, area = theme(), painter.fontMetrics(), scene.viewport.area
-        name = _line(scene.classes[int(scene.cells.order[position])])
+        name = _on_one_line(scene.classes[int(scene.cells.order[position])])
         cell = scene.viewport.cell_rect(position, position)
         room = (area.y() if upright else area.x()) - metrics.height() - SPACE
         text = metrics.elidedText(name, Qt.TextElideMode.ElideRight, room)
@@ -161,8 +161,8 @@ class MatrixPainter:
             painter.drawText(QRectF(edge - room, middle - half, room, 2 * half), int(_RIGHT), text)
         painter.restore()
 
-    def _titles(self, painter: QPainter, area: QRect) -> None:
-        """The titles of the two axes."""
+    def _paint_titles(self, painter: QPainter, area: QRect) -> None:
+        """Paint the titles of the two axes."""
         height = painter.fontMetrics().height()
         painter.setPen(theme().color("muted"))
         painter.drawText(QRectF(area.x(), 0, area.width(), height), int(_LEFT), "predicted →")
@@ -178,9 +178,9 @@ _RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
 def label_step(height: int, scale: float) -> int:
-    """Label every n-th class so that names of ``height`` px fit, at ``scale`` px per class."""
+    """n such that the names of every n-th class fit, at ``height`` px per name and ``scale`` px per class."""
     return next((step for step in _NICE if step >= height / scale), 10_000)
 
 
-def _line(name: str) -> str:
+def _on_one_line(name: str) -> str:
     return " ".join(name.split())

@@ -1,7 +1,7 @@
 """The visible part of a confusion matrix, and everything that its painter needs, as plain values.
 
-Flow: ``ConfusionMatrix`` holds a ``Viewport`` and replaces it when the user zooms or pans; ``MatrixPainter`` is given a
-``Scene`` and knows nothing of the widget.
+Flow: ``ConfusionMatrix`` replaces its ``Viewport`` when the user zooms or pans; ``MatrixPainter`` paints a ``Scene``
+and does not depend on the widget.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ class Viewport:
     """Cells of ``scale`` px in ``area`` (px of the widget), whose corner is at cell (``top``, ``left``)."""
 
     area: QRect
-    size: int  # classes
+    size: int  # number of classes
     scale: float = 1.0
-    left: float = 0.0  # cells, with fractions
+    left: float = 0.0  # in cells, may be fractional
     top: float = 0.0
 
     def cell_rect(self, row: int, column: int) -> QRectF:
-        """Where a cell of the display is drawn."""
+        """The rectangle of the cell at this display position."""
         x = self.area.x() + (column - self.left) * self.scale
         y = self.area.y() + (row - self.top) * self.scale
         return QRectF(x, y, self.scale, self.scale)
 
     def visible(self) -> tuple[range, range]:
-        """Rows and columns of the display that are on screen."""
+        """The visible rows and columns."""
         last_row = min(self.size, math.ceil(self.top + self.area.height() / self.scale))
         last_column = min(self.size, math.ceil(self.left + self.area.width() / self.scale))
         return range(int(self.top), last_row), range(int(self.left), last_column)
 
     def cell_at(self, point: QPointF) -> tuple[float, float]:
-        """Column and row of the display at ``point``, with fractions; also outside of the matrix."""
+        """Fractional column and row at ``point``, which may lie outside the matrix."""
         return (
             self.left + (point.x() - self.area.x()) / self.scale,
             self.top + (point.y() - self.area.y()) / self.scale,
         )
 
     def position_at(self, point: QPointF) -> tuple[int, int] | None:
-        """Row and column of the display under ``point``; None outside of the matrix."""
+        """Row and column under ``point``; None outside the matrix."""
         if not self.area.contains(point.toPoint()):
             return None
         x, y = self.cell_at(point)
@@ -55,7 +55,7 @@ class Viewport:
 
 @dataclass(frozen=True)
 class Scene:
-    """What to paint of a confusion matrix; ``current`` and ``hovered`` are rows and columns of the display."""
+    """What to paint of a confusion matrix. ``current`` and ``hovered``: row and column in display order."""
 
     viewport: Viewport
     classes: Sequence[str]

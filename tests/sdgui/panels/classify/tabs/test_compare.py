@@ -48,7 +48,7 @@ def test_results_comparable_with_the_first_are_offered_and_requested(tab: Compar
     tab.measure_requested.connect(measured.append)
     assert [one.wordWrap() for one in (tab.sentence, tab.further, *tab.titles)] == [True] * 4
     assert buttons(tab) == [("With fused", False), ("Compare with the other network", False), ("Evaluate", False)]
-    assert tab.sentence.text() == "Evaluate a model first; two results can then be compared here."
+    assert tab.sentence.text() == "Evaluate a model first. Then compare two results here."
     tab.probe.clicked.emit()
     tab.network.clicked.emit()
     tab.measure_other.clicked.emit()
@@ -60,7 +60,7 @@ def test_results_comparable_with_the_first_are_offered_and_requested(tab: Compar
     ]  # fmt: skip
     assert (tab.a.currentIndex(), tab.b.currentIndex()) == (0, -1)
     assert buttons(tab) == [("With fused", True), ("With the student", True), ("Evaluate", True)]
-    assert tab.sentence.text() == "Choose a second result to compare with the first, or evaluate one."
+    assert tab.sentence.text() == "Choose a second result, or evaluate another model, to compare with the first."
     tab.probe.click()
     assert (compared, tab.b.currentIndex()) == ([(image.measure, fused.measure)], 1), "it is known"
     assert tab.sentence.text() == "Comparing …"

@@ -73,7 +73,7 @@ def test_finding_wraps_around_the_matches(tab: MatrixTab) -> None:
     assert found == [(1, 1), (2, 2), (1, 1)]
     tab.find_box.setText("cow")
     tab.find_box.returnPressed.emit()
-    assert "No class has “cow”" in tab.readout.text()
+    assert "No class name contains “cow”" in tab.readout.text()
     assert tab.matrix.current() == (1, 1)
     choose_order(tab, "most")
     tab.matrix.set_current(0, 0)
