@@ -1,4 +1,4 @@
-"""A histogram of match scores from 0 to 1 with a threshold line to drag, or to set in a box.
+"""A histogram of match scores from 0 to 1, with a threshold line to drag and a box to type the threshold.
 
 Flow: a panel calls ``set_bins``; ``threshold_moved`` emits thousandths while the line is dragged.
 """
@@ -23,7 +23,7 @@ BARS = 50
 
 
 class BeliefHistogram(QWidget):
-    """Bars of all pairs, and in another colour of the shuffled pairs, if they are known."""
+    """Bars of all pairs, and in another colour, bars of the shuffled pairs if the data marks them."""
 
     threshold_moved = Signal(int)  # thousandths
 
@@ -53,12 +53,12 @@ class BeliefHistogram(QWidget):
         self._plot.setXRange(0, 1, padding=0.01)
         vbox((self._plot, 1), foot, into=self, spacing=SPACE // 2)
         self.setMinimumHeight(18 * SPACE)
-        self.setAccessibleName("Histogram of beliefs")
+        self.setAccessibleName("Histogram of match scores")
         theme().changed.connect(self._draw)
         self._draw()
 
     def set_bins(self, bins: NDArray[np.int64], shuffled: NDArray[np.int64] | None) -> None:
-        """Show the number of pairs per thousandth of belief, and the number of shuffled pairs, if known."""
+        """Show the number of pairs per thousandth of match score, and of the shuffled pairs if known."""
         self._bins, self._shuffled = bins, shuffled
         self._draw()
 
@@ -89,17 +89,19 @@ class BeliefHistogram(QWidget):
 
     def _draw(self) -> None:
         self._draw_bars()
-        look = theme()
-        accent, warning = look.colors.accent, look.colors.warning
+        current_theme = theme()
+        accent, warning = current_theme.colors.accent, current_theme.colors.warning
         shuffled_legend = (
-            f' <span style="color:{warning}">■</span> known to be shuffled' if self._shuffled is not None else ""
+            f' <span style="color:{warning}">■</span> marked as shuffled in the data'
+            if self._shuffled is not None
+            else ""
         )
         self.legend.setText(f'<span style="color:{accent}">■</span> pairs{shuffled_legend}')
         self._describe()
 
     def _draw_bars(self) -> None:
-        look, plot = theme(), self._plot
-        plot.setBackground(look.color("surface"))
+        current_theme, plot = theme(), self._plot
+        plot.setBackground(current_theme.color("surface"))
         dress(self._left, self._bottom)
         self._left.setWidth(6 * SPACE)
         plot.clear()
@@ -108,11 +110,11 @@ class BeliefHistogram(QWidget):
         x = (np.arange(BARS) + 0.5) / BARS
         for heights, color in ((bars, "accent"), (wrong, "warning")):
             if heights is not None:
-                brush, pen = look.color(color), pg.mkPen(look.color("surface"))
+                brush, pen = current_theme.color(color), pg.mkPen(current_theme.color("surface"))
                 plot.addItem(pg.BarGraphItem(x=x, height=heights, width=1 / BARS, brush=brush, pen=pen))
         plot.setYRange(0, max(1, int(bars.max())), padding=0.05)
-        self._line.setPen(pg.mkPen(look.color("error"), width=2))
-        self._line.setHoverPen(pg.mkPen(look.color("text"), width=3))
+        self._line.setPen(pg.mkPen(current_theme.color("error"), width=2))
+        self._line.setHoverPen(pg.mkPen(current_theme.color("text"), width=3))
         plot.addItem(self._line)
 
     def _describe(self) -> None:

@@ -47,17 +47,17 @@ _FILTERS: tuple[tuple[str, Shown], ...] = (
 )
 _KEYS = {Qt.Key.Key_X: True, Qt.Key.Key_Space: False, Qt.Key.Key_U: None}
 _HINT = "X mismatched · Space correct · U unmark · S use suggestion · F2 edit · Enter enlarge · Ctrl+Z undo"
-_UNDER_IMAGES = 5 * SPACE  # the gallery's slider and the keys, above the row of buttons
+_TOOLS_HEIGHT = 5 * SPACE  # slider and key hints between the gallery and the row of buttons
 _EMPTY = "Choose a run and data above. The run ranks the pairs by how well caption and image match, lowest first."
-_NO_RUN = "A run that you trained ranks the pairs by how well caption and image match. There is none to choose yet."
+_NO_RUN = "A trained run ranks the pairs by how well caption and image match. You have no trained run yet."
 
 
 class CleanView(QWidget):
     """Source at the top; gallery on the left, histogram and table on the right; counts and saving at the bottom."""
 
-    marked = Signal(object)  # True wrong, False right, None neither
+    marked = Signal(object)  # True: mismatched, False: correct, None: no mark
     undo_requested = Signal()
-    suggestion_requested = Signal()  # use the suggested captions of the selected pairs
+    suggestion_requested = Signal()  # correct the selected pairs to the suggested captions
     edit_requested = Signal()  # correct the caption of the current pair by hand
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
@@ -76,7 +76,7 @@ class CleanView(QWidget):
         column = QVBoxLayout()
         column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
         column.setSpacing(SPACE)
-        lay_over(self, column, self.strip, self.bar, lift=FOOT + _UNDER_IMAGES)
+        lay_over(self, column, self.strip, self.bar, lift=FOOT + _TOOLS_HEIGHT)
         column.addWidget(self.source)
         column.addWidget(self.stack, 1)
         for view in (self.gallery.view, self.table):
@@ -84,7 +84,7 @@ class CleanView(QWidget):
         self._restore_layout()
 
     def _body(self) -> QWidget:
-        """From the outside to the inside: a widget with a new parent is styled again with all its children."""
+        """Build the panel from the outside in: reparenting a widget restyles all its children."""
         body = QWidget(self.stack)
         self.split = QSplitter(Qt.Orientation.Horizontal, body)
         self._images()
@@ -127,7 +127,7 @@ class CleanView(QWidget):
         self.exclude_below = QCheckBox("Exclude all be&low the threshold", body)
         self.exclude_below.setToolTip("Exclude all pairs below the threshold, except those marked correct")
         self.basket_button = QPushButton("Add to &basket", body)
-        tip = "Put the excluded pairs in the basket, to be applied with other fixes and retrained (Ctrl+Alt+B)"
+        tip = "Add the excluded pairs to the basket of data fixes, to apply and retrain later (Ctrl+Alt+B)"
         self.basket_button.setToolTip(plain_tip(tip))
         self.basket_button.setShortcut(QKeySequence(SHORTCUT))
         self.save_button = QPushButton("&Save as new data …", body)
@@ -139,7 +139,7 @@ class CleanView(QWidget):
 
     # Choices
     def pair_filter(self) -> Shown:
-        """The filter."""
+        """The selected filter."""
         key: Shown = self.filters.currentData()
         return key
 
@@ -151,7 +151,7 @@ class CleanView(QWidget):
         """Offer a filter for shuffled pairs if the data marks them."""
         row = self.filters.findData("shuffled")
         if has_shuffled and row < 0:
-            self.filters.addItem("Known to be shuffled", "shuffled")
+            self.filters.addItem("Marked as shuffled in the data", "shuffled")
         elif not has_shuffled and row >= 0:
             self.filters.removeItem(row)
 
@@ -165,7 +165,9 @@ class CleanView(QWidget):
         if cached is None:
             suggestion = f"suggestion: {pair.suggestion}" if pair.suggestion else ""
             badge = "corrected" if is_corrected else {None: "", True: "mismatched", False: "correct"}[mark]
-            truth = {None: "", True: "known to be shuffled", False: "known to be correct"}[pair.shuffled]
+            truth = {None: "", True: "shuffled according to the data", False: "correct according to the data"}[
+                pair.shuffled
+            ]
             cached = self._items[index, mark, faint, caption] = GalleryItem(
                 Path(pair.path),
                 caption,
@@ -185,7 +187,7 @@ class CleanView(QWidget):
 
     @staticmethod
     def with_line(item: GalleryItem, line: bool) -> GalleryItem:
-        """The item with or without the threshold's line before it."""
+        """The item with or without the threshold line above."""
         return item if item.line == line else replace(item, line=line)
 
     @staticmethod
@@ -197,7 +199,7 @@ class CleanView(QWidget):
             (row for row, index in enumerate(indices) if ranked_pairs.pairs[index].bin >= ranked_pairs.threshold), -1
         )
 
-    # Words
+    # Texts
     def show_counts(self, ranked_pairs: RankedPairs | None, shown_count: int, other_source: str = "") -> None:
         """Show the numbers of pairs ranked, below the threshold, marked and excluded.
 
@@ -206,17 +208,17 @@ class CleanView(QWidget):
         out = 0 if ranked_pairs is None else ranked_pairs.excluded_count()
         self.save_button.setEnabled(out > 0)
         corrected = 0 if ranked_pairs is None else len(ranked_pairs.corrections)
-        self.basket_button.setEnabled(out > corrected)  # corrections are in the basket
+        self.basket_button.setEnabled(out > corrected)  # corrections are already in the basket
         if ranked_pairs is None:
             return
         facts = (
-            f"Shown is the ranking by {other_source}; press Rank the pairs for the one chosen above.\n"
+            f"This ranking is by {other_source}. Press Rank the pairs to rank with the current choice.\n"
             if other_source
             else ""
         )
         facts += f"{count_with_unit(ranked_pairs.total, 'pair')} ranked: {_verdict(ranked_pairs)}"
         if len(ranked_pairs.pairs) < ranked_pairs.total:
-            facts += f" The {count(len(ranked_pairs.pairs))} with the lowest match score are listed."
+            facts += f" The {count(len(ranked_pairs.pairs))} pairs with the lowest match scores are listed."
         if ranked_pairs.shuffled and ranked_pairs.precision is not None:
             facts += (
                 f" The data marks {count(ranked_pairs.shuffled)} as shuffled. "
@@ -229,7 +231,7 @@ class CleanView(QWidget):
         text = f"{count(below)} below {ranked_pairs.threshold / BINS:.3f}" if ranked_pairs.threshold else ""
         if shuffled_below is not None and below and ranked_pairs.shuffled:
             recall = percent(shuffled_below / ranked_pairs.shuffled)
-            text += f": {percent(shuffled_below / below)} of them shuffled, {recall} of all shuffled"
+            text += f": {percent(shuffled_below / below)} of these are shuffled ({recall} of all shuffled pairs)"
         self.threshold_text.setText(text)
         wrong, right = ranked_pairs.marked(wrong=True), ranked_pairs.marked(wrong=False)
         self.counts.setText(
@@ -239,16 +241,16 @@ class CleanView(QWidget):
         )
 
     def offer_training(self, train: QAction) -> None:
-        """Offer ``train`` while there is no run to rank with."""
+        """Offer the action ``train`` if no run can rank pairs yet."""
         self._train = train
         self.empty.activated.connect(lambda: train.trigger() if self.source.run() is None else None)
 
     def show_empty(self, ready: bool, ranking: bool) -> None:
         """Show what the panel is for and the next step."""
         if ranking:
-            self.empty.set_content("Ranking the pairs", "The run encodes every image and caption once.")
+            self.empty.set_content("Ranking the pairs", "The model encodes every image and caption once.")
         elif ready:
-            text = "Pairs are listed with their match scores, lowest first."
+            text = "Ranks all pairs by match score and lists them, lowest score first."
             self.empty.set_content("Find mislabelled pairs", text, "Rank the pairs", "Ctrl+Shift+R")
         elif self.source.run() is None and self._train is not None:
             self.empty.set_content("Find mislabelled pairs", _NO_RUN, "Train the demo", "Ctrl+Alt+D")
@@ -278,7 +280,7 @@ class CleanView(QWidget):
 
     # Sizes
     def keep_layout(self) -> None:
-        """Write the filters and the size of thumbnails to the settings."""
+        """Save the filters and the thumbnail size to the settings."""
         settings = self._services.settings
         settings.setValue("clean/images", self.gallery.thumbnail_size())
         settings.setValue("clean/filter", self.filters.currentData())
@@ -295,10 +297,10 @@ class CleanView(QWidget):
 
 
 def _verdict(ranked_pairs: RankedPairs) -> str:
-    """The verdict on the ranking; nothing is claimed if the scores form one group."""
+    """How many pairs are likely mislabelled; no estimate if the scores form a single group."""
     if ranked_pairs.two_groups:
         return f"{count(ranked_pairs.mislabelled)} likely mislabelled."
-    return "none stands out as mislabelled. Pairs with the lowest match score are listed first."
+    return "no pairs stand out as mislabelled. Pairs with the lowest match scores are listed first."
 
 
 def _probability(pair: Pair) -> str:

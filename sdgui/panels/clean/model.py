@@ -2,8 +2,8 @@
 
 Flow: worker's answer and the store's marks -> ``RankedPairs`` -> gallery, table, histogram, ``saving``.
 
-Beliefs are compared in thousandths (as ``core.evaluation.noise`` counts them), so that the count below a threshold is
-exact for all pairs, though only those with the lowest belief are listed.
+Match scores (``belief``) are compared in thousandths, as in ``core.evaluation.noise``. Counts below a threshold are
+therefore exact for all pairs, although only the pairs with the lowest match scores are listed.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ Key = tuple[str, str]  # path, caption
 
 @dataclass(frozen=True)
 class Pair:
-    """One caption of one image; ``rank`` 1 has the lowest belief."""
+    """One caption of one image; rank 1 has the lowest match score."""
 
     path: str
     caption: str
-    belief: float  # 0 to 1
-    right: float | None  # probability of a correct caption; None where beliefs have one group
+    belief: float  # match score, 0 to 1
+    right: float | None  # probability that the caption is correct; None if the match scores form one group
     rank: int
-    shuffled: bool | None  # if the data has this column
-    suggestion: str = ""  # the other caption of the data that fits the image best
+    shuffled: bool | None  # None if the data does not mark shuffled captions
+    suggestion: str = ""  # best-fitting other caption in the data
 
     @cached_property
     def key(self) -> Key:
@@ -39,15 +39,15 @@ class Pair:
 
     @cached_property
     def bin(self) -> int:
-        """The belief in thousandths."""
+        """The match score in thousandths."""
         return min(BINS - 1, max(0, int(self.belief * BINS)))
 
 
 class RankedPairs:
-    """One ranking with the user's marks. ``threshold`` is in thousandths of belief; 0 excludes nothing."""
+    """One ranking with the user's marks. ``threshold`` is in thousandths of the match score; 0 excludes nothing."""
 
     def __init__(self, answer: Mapping[str, Any], marks: Mapping[Key, bool], ranked_at: float = 0.0) -> None:
-        """``answer`` of ``noise_open``; ``ranked_at``: when a stored answer was computed (Unix time, s)."""
+        """``answer``: the answer of ``noise_open``; ``ranked_at``: when a stored answer was computed (Unix time, s)."""
         self.ranked_at = ranked_at
         self.pairs = [
             Pair(
@@ -61,27 +61,27 @@ class RankedPairs:
             )
             for entry in answer["list"]
         ]
-        self.key = str(answer["key"])  # names the ranking in any worker
+        self.key = str(answer["key"])  # identifies the ranking in any worker
         self.model, self.data = str(answer["model"]), str(answer["data"])
         self.total, self.mislabelled = int(answer["pairs"]), int(answer["doubted"])
-        self.two_groups = answer["groups"] == 2  # else no pair is called mislabelled
+        self.two_groups = answer["groups"] == 2  # with one group, no pair is called mislabelled
         self.shuffled: int | None = answer["shuffled"]
         self.precision: float | None = answer["precision"]
         self.bins = np.asarray(answer["bins"], dtype=np.int64)
         raw = answer.get("shuffled_bins")
         self.shuffled_bins = None if raw is None else np.asarray(raw, dtype=np.int64)
         self.marks: dict[Key, bool] = dict(marks)
-        self.corrections: dict[Key, str] = {}  # captions that replace the pairs' own; the basket has the fixes
+        self.corrections: dict[Key, str] = {}  # pair -> corrected caption; the basket has the fixes
         self.threshold = self.suggested_threshold()
-        self.exclude_below = False  # whether all below the threshold are excluded, marked or not
+        self.exclude_below = False  # whether unmarked pairs below the threshold are excluded too
 
     def suggested_threshold(self) -> int:
-        """The threshold below which pairs are likely mislabelled; 0 if none are."""
+        """The threshold below which pairs are likely mislabelled; 0 if no pair is."""
         reached = np.cumsum(self.bins)
         return int(np.searchsorted(reached, self.mislabelled, side="left")) + 1 if self.mislabelled else 0
 
     def caption(self, pair: Pair) -> str:
-        """The pair's caption, corrected if the user did."""
+        """The pair's caption, or the user's correction."""
         return self.corrections.get(pair.key, pair.caption)
 
     # Counts
@@ -90,7 +90,7 @@ class RankedPairs:
         return int(self.bins[: self.threshold if threshold is None else threshold].sum())
 
     def shuffled_below(self) -> int | None:
-        """The number of known shuffled pairs below the threshold."""
+        """The number of shuffled pairs below the threshold; None if the data does not mark shuffled pairs."""
         return None if self.shuffled_bins is None else int(self.shuffled_bins[: self.threshold].sum())
 
     def marked(self, wrong: bool) -> int:
@@ -121,12 +121,12 @@ class RankedPairs:
             return {"pairs": marked_keys}
         right = [list(key) for key, wrong in self.marks.items() if not wrong]
         is_complete = len(self.pairs) == self.total or (self.pairs and self.pairs[-1].bin >= self.threshold)
-        if is_complete:  # every pair below the threshold is among them
+        if is_complete:  # every pair below the threshold is listed
             return {"pairs": [*marked_keys, *(list(pair.key) for pair in self.pairs if self._below_threshold(pair))]}
         return {"pairs": marked_keys, "below": self.threshold, "kept": right, "key": self.key}
 
     def excluded_pairs(self) -> list[Pair]:
-        """The listed pairs that are excluded and not corrected, and the unlisted pairs that are marked mismatched."""
+        """Excluded pairs: listed pairs without a correction, and unlisted pairs that are marked mismatched."""
         listed_keys = {pair.key for pair in self.pairs}
         marked_keys = [key for key, wrong in self.marks.items() if wrong and key not in listed_keys]
         unlisted = [Pair(path, caption, 0.0, None, 0, None) for path, caption in marked_keys]

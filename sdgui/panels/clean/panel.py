@@ -1,7 +1,7 @@
 """Clean: finds likely mislabelled pairs with a trained run, to mark, exclude and save as cleaned training data.
 
 Flow: run and data -> worker ``noise_open`` -> ``RankedPairs`` (with the store's marks) -> gallery, table, histogram;
-keys mark pairs, and marks go to the store at once; worker ``noise_save`` -> a manifest -> a new experiment.
+keys mark pairs, and marks are stored immediately; worker ``noise_save`` -> a manifest -> a new experiment.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SavedPairs
 
 _UNDO = 100
-_AT_ONCE = 200  # rows updated in one turn of the event loop
-_SETTLES = 120  # ms
+_ROWS_PER_UPDATE = 200  # rows that are redrawn in one turn of the event loop
+_SETTLE_MS = 120
 
 
 class CleanPanel(Panel):
-    """Controls ``view``. ``ranked``: the ranking shown, None before the first; a failed one does not replace it."""
+    """Controls ``view``. ``ranked``: the shown ranking, None before the first; stays if a later ranking fails."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -51,13 +51,13 @@ class CleanPanel(Panel):
         self._entered = False
         self.work = CleanWork(services.pool, services.store, self)
         self._recalled: tuple[str, str] | None = None  # run and data whose last ranking was requested
-        self._saved = ""  # of the ranking that is shown
+        self._saved = ""  # path of the data saved from the shown ranking
         self._undo: list[dict[Key, bool | None]] = []
-        self._line_row = -1  # the first row that is not below the threshold
+        self._line_row = -1  # first row at or above the threshold
         self._stale: dict[int, None] = {}  # rows with outdated images, in order
         self._later = QTimer(self, singleShot=True, interval=0)
         self._later.timeout.connect(self._show_some)
-        self._settle = QTimer(self, singleShot=True, interval=_SETTLES)
+        self._settle = QTimer(self, singleShot=True, interval=_SETTLE_MS)
         self._settle.timeout.connect(self._threshold_settled)
         self._connect()
         self._update()
@@ -135,7 +135,7 @@ class CleanPanel(Panel):
         self.view.words.selectAll()
 
     def _source_changed(self) -> None:
-        """Show the last ranking of this run and these data."""
+        """Show the last ranking by the chosen run on the chosen data."""
         request, choice = self.view.source.request(), self.view.source.model.choice()
         key = (request["run"], request["data"]) if request is not None else None
         if key is not None and choice is not None and key != self._recalled:
@@ -144,7 +144,7 @@ class CleanPanel(Panel):
         self._update()
 
     def _show_refused(self, sentence: str) -> None:
-        if sentence != NO_RUN or self.ranked is not None:  # else the empty state says it
+        if sentence != NO_RUN or self.ranked is not None:  # otherwise the empty page already says so
             self.view.bar.show_message(warning(sentence))
 
     # Ranking
@@ -206,7 +206,7 @@ class CleanPanel(Panel):
         self.view.table.set_chosen([row], row)
 
     def _mark_threshold(self, items: list[Any]) -> list[Any]:
-        """Draw a line before the first pair that is not below the threshold."""
+        """Draw a line above the first pair at or above the threshold."""
         self._line_row = (
             self.view.line_row(self.ranked, self.visible_indices) if self.view.sorting() == ("rank", False) else -1
         )
@@ -220,7 +220,7 @@ class CleanPanel(Panel):
             self.view.gallery.set_selected(rows)
 
     def _redraw(self, rows: list[int]) -> None:
-        """Update these rows: those in view at once, the others in batches between other events."""
+        """Redraw rows: visible ones immediately, the others in batches between other events."""
         seen = self.view.gallery.visible_rows()
         self._stale.update(dict.fromkeys(rows))
         self._redraw_rows([row for row in rows if row in seen])
@@ -229,7 +229,7 @@ class CleanPanel(Panel):
         self._update()
 
     def _show_some(self) -> None:
-        self._redraw_rows(list(islice(self._stale, _AT_ONCE)))
+        self._redraw_rows(list(islice(self._stale, _ROWS_PER_UPDATE)))
         if self._stale:
             self._later.start()
 
@@ -264,13 +264,13 @@ class CleanPanel(Panel):
 
     # Marks
     def chosen_rows(self) -> list[int]:
-        """Rows of the selected pairs, else the current one."""
+        """Rows of the selected pairs, or the current row."""
         selected = self.view.gallery.selected()
         current = self.view.table.currentIndex().row() if self.view.table.hasFocus() else self.view.gallery.current()
         return selected or ([current] if 0 <= current < len(self.visible_indices) else [])
 
     def mark(self, wrong: bool | None) -> None:
-        """Mark the selected pairs; the same mark again removes it; after a single pair the next is selected."""
+        """Toggle the mark of the selected pairs; after marking a single pair, select the next one."""
         ranked_pairs, rows = self.ranked, self.chosen_rows()
         if ranked_pairs is None or not rows:
             return
@@ -311,12 +311,12 @@ class CleanPanel(Panel):
             self.view.table.edit(self.view.table.pairs.index(rows[0], CAPTION))
 
     def use_suggestions(self) -> None:
-        """Correct the captions of the selected pairs to the suggested ones."""
+        """Replace the captions of the selected pairs by the suggested captions."""
         for row in self.chosen_rows():
             self.correct(row, self.view.table.pairs.pair(row).suggestion)
 
     def correct(self, row: int, text: str) -> None:
-        """Put a corrected caption in the basket; the pair counts as wrong until the basket is applied."""
+        """Add a corrected caption to the basket; the pair counts as mismatched until the basket is applied."""
         ranked_pairs, pair, caption = self.ranked, self.view.table.pairs.pair(row), " ".join(text.split())
         if ranked_pairs is None or caption in ("", ranked_pairs.caption(pair)):
             return
@@ -327,7 +327,7 @@ class CleanPanel(Panel):
 
     # Saving
     def to_basket(self) -> None:
-        """Put the excluded pairs in the basket, as mismatched."""
+        """Add the excluded pairs to the basket as mismatched."""
         ranked_pairs = self.ranked
         pairs = ranked_pairs.excluded_pairs() if ranked_pairs is not None else []
         if ranked_pairs is None or not pairs:
@@ -335,11 +335,11 @@ class CleanPanel(Panel):
         self._services.basket.add(Finding(ranked_pairs.data, tuple(self.work.fix(pair) for pair in pairs)))
         text = f"{count(len(pairs))} {'pair is' if len(pairs) == 1 else 'pairs are'} in the basket."
         if (unlisted_count := ranked_pairs.excluded_count() - len(pairs) - len(ranked_pairs.corrections)) > 0:
-            text += f" {count(unlisted_count)} more are excluded and not listed; Save as new data also omits them."
+            text += f" {count(unlisted_count)} excluded pairs are not listed; only “Save as new data” excludes them."
         self.view.bar.show_message(info(text))
 
     def ask_where(self) -> None:
-        """Choose a file and save to it; the dialog asks before an existing one is overwritten."""
+        """Choose a file and save the remaining pairs; the dialog asks before it overwrites a file."""
         if self.ranked is None:
             return
         data = Path(self.ranked.data)
@@ -383,7 +383,7 @@ class CleanPanel(Panel):
         self.define_requested.emit(config.model_copy(update={"data": data, "name": f"{config.name} cleaned"[:100]}))
 
     def _other_source(self) -> str:
-        """The model and data of the ranking if they differ from the chosen ones; else ""."""
+        """The ranking's model and data if they differ from the current choice, otherwise ""."""
         request, ranked_pairs = self.view.source.request(), self.ranked
         if request is None or ranked_pairs is None or not self.work.run:
             return ""
@@ -391,7 +391,7 @@ class CleanPanel(Panel):
         return "" if is_current else f"{self.work.title} on {ranked_pairs.data}"
 
     def _update(self) -> None:
-        """Update counts and which buttons are enabled."""
+        """Update the counts and the enabled state of the buttons."""
         ranking = self.work.ranking
         self.view.source.rank.setEnabled(self.view.source.request() is not None and not ranking)
         self.view.show_counts(self.ranked, len(self.visible_indices), self._other_source())

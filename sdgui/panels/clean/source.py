@@ -19,14 +19,14 @@ from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
-NO_RUN = "Choose a run: pairs are ranked by a trained run."
-_BOTH = "The mean of both networks"
+NO_RUN = "Choose a trained run to rank the pairs."
+_BOTH_NETWORKS = "Mean of both networks"
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
-_ONE = "The selected network only"
+_SELECTED_NETWORK = "Selected network only"
 
 
 class CleanSource(QWidget):
-    """``rank_requested`` when the button is pressed; ``changed`` when model or data change."""
+    """The pickers and the button. ``rank_requested``: the button was pressed; ``changed``: of run or data."""
 
     changed = Signal()
     rank_requested = Signal()
@@ -37,8 +37,8 @@ class CleanSource(QWidget):
         self.model = ModelChip(services, "search", self)
         self.data = DataPicker(services, parent=self)
         self.networks = StillComboBox(self)
-        self.networks.addItem(_BOTH, True)
-        self.networks.addItem(_ONE, False)
+        self.networks.addItem(_BOTH_NETWORKS, True)
+        self.networks.addItem(_SELECTED_NETWORK, False)
         self.networks.setAccessibleName("Ranked by")
         self.rank = QPushButton("Rank the pairs", self)
         self.rank.setToolTip("Rank all pairs by match score, lowest first (Ctrl+Shift+R)")
@@ -50,7 +50,7 @@ class CleanSource(QWidget):
         first.addWidget(self.model, 3)
         first.addWidget(self.networks, 2)
         second.addWidget(self.data, 1)
-        second.addWidget(self.rank, 0, Qt.AlignmentFlag.AlignTop)  # the data have a line of figures below
+        second.addWidget(self.rank, 0, Qt.AlignmentFlag.AlignTop)  # the data picker has a line of figures below
         vbox(first, second, into=self, spacing=SPACE // 2)
         self.model.changed.connect(self._on_model_changed)
         self.model.refused.connect(self.refused)
@@ -58,7 +58,7 @@ class CleanSource(QWidget):
         self.data.refused.connect(self.refused)
         self.networks.activated.connect(lambda _row: self._choice_changed())
         self.rank.clicked.connect(self.rank_requested)
-        self._run_data = ""  # what the chosen run was trained on
+        self._run_data = ""  # training data of the chosen run
         self._choice_changed()
 
     def _on_model_changed(self, choice: ModelChoice) -> None:
@@ -67,7 +67,7 @@ class CleanSource(QWidget):
         self.data.offer(
             [(f"{Path(source).name} · {_SPLITS[split]} data of this run", source) for split, source in sources.items()]
         )
-        if self._run_data and self.data.source() in ("", previous):  # data that the user chose stay
+        if self._run_data and self.data.source() in ("", previous):  # data chosen by the user stays
             self.data.set_source(self._run_data)
         if choice.model.startswith(OPEN_CLIP) or self.run() is None:
             self.refused.emit(NO_RUN)
@@ -79,7 +79,7 @@ class CleanSource(QWidget):
         self.changed.emit()
 
     def run(self) -> Path | None:
-        """The run's folder; None while no run is chosen."""
+        """The folder of the chosen run; None if no run is chosen."""
         choice = self.model.choice()
         if choice is None or choice.model.startswith(OPEN_CLIP):
             return None
@@ -87,7 +87,7 @@ class CleanSource(QWidget):
         return folder if RunDir(folder).config.is_file() else None
 
     def request(self) -> dict[str, str] | None:
-        """Arguments of ``noise_open``; None while something is missing."""
+        """The arguments of ``noise_open``; None if run or data is not chosen yet."""
         choice, run, data = self.model.choice(), self.run(), self.data.source()
         if choice is None or run is None or not data:
             return None
@@ -96,7 +96,7 @@ class CleanSource(QWidget):
         return {"run": str(run), "checkpoint": checkpoint, "data": data, "weights": weights}
 
     def show_run(self, run_id: int, folder: Path) -> bool:
-        """Choose this run and its training data; False if it has no checkpoint yet, which changes nothing."""
+        """Choose a run and its training data. Returns False and changes nothing if the run has no checkpoint yet."""
         if not self.model.show_run(run_id):
             return False
         if data := run_data(folder).get("train"):
@@ -110,7 +110,7 @@ class CleanSource(QWidget):
         )
 
     def restore(self, text: str) -> None:
-        """Restore what ``state`` returned; sources that no longer exist are ignored."""
+        """Restore the choices from the text of ``state``; sources that no longer exist are ignored."""
         try:
             raw = json.loads(text or "{}")
             self.networks.setCurrentIndex(0 if raw.get("both", True) else 1)
@@ -123,7 +123,7 @@ class CleanSource(QWidget):
 
 
 def run_data(run: Path | None) -> dict[str, str]:
-    """Split -> data of a run, the training data first; {} if its config cannot be read."""
+    """Split -> data of a run, training data first; {} if the run's config cannot be read."""
     try:
         data = read_config(RunDir(run).config).data if run is not None else None
     except ConfigError:

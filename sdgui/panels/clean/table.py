@@ -1,4 +1,4 @@
-"""The ranked pairs as a table beside the gallery; both show the same pairs in the same order."""
+"""The ranked pairs as a table; gallery and table show the same pairs in the same order."""
 
 from __future__ import annotations
 
@@ -27,13 +27,17 @@ MARKS = {True: "✗", False: "✓", None: ""}
 CORRECTED = "✎"
 CAPTION, _MARK = 1, 5  # columns
 _COLUMNS: tuple[tuple[str, Sorting, str], ...] = (
-    ("Rank", "rank", "1 has the lowest match score"),
-    ("Caption", "caption", "Caption of the pair; F2 edits it"),
-    ("Suggestion", "suggestion", "Best-fitting other caption in the data; S uses it"),
-    ("Match score", "rank", "How well the caption fits the image, judged from the other pairs, 0 to 1"),
-    ("P(clean)", "right", "Probability that the caption is correct, if the match scores form two groups"),
-    ("Mark", "mark", "Your mark: X mismatched, Space correct, U none"),
-    ("Shuffled", "shuffled", "Whether the data marks the caption as shuffled"),
+    ("Rank", "rank", "Rank 1 has the lowest match score"),
+    ("Caption", "caption", "Caption of the pair; press F2 to edit"),
+    ("Suggestion", "suggestion", "Best-fitting other caption in the data; press S to use"),
+    ("Match score", "rank", "How well the caption fits the image compared with the other pairs, from 0 to 1"),
+    (
+        "P(clean)",
+        "right",
+        "Probability that the caption is correct. Empty if the match scores do not split into two groups",
+    ),
+    ("Mark", "mark", "Your mark: X mismatched, Space correct, U removes the mark"),
+    ("Shuffled", "shuffled", "Whether the caption is marked as shuffled in the data"),
 )
 
 
@@ -48,7 +52,7 @@ class PairsModel(HeadedModel):
         self._indices: Sequence[int] = ()
 
     def show_pairs(self, ranked_pairs: RankedPairs | None, indices: Sequence[int]) -> None:
-        """Show other pairs; ``indices``: their positions in ``ranked_pairs.pairs``."""
+        """Show the pairs at ``indices`` of ``ranked_pairs.pairs``."""
         self.beginResetModel()
         self._ranked, self._indices = ranked_pairs, indices
         self.endResetModel()
@@ -58,7 +62,7 @@ class PairsModel(HeadedModel):
         return self._ranked.pairs[self._indices[row]]
 
     def marked(self, rows: Sequence[int]) -> None:
-        """Update the rows after a change of their marks."""
+        """Update rows after their marks have changed."""
         for first, last in runs_of(rows):
             self.dataChanged.emit(self.index(first, 0), self.index(last, self.columnCount() - 1))
 
@@ -126,7 +130,7 @@ def _side(column: int) -> Qt.AlignmentFlag:
 
 
 class PairsTable(CopyingTable):
-    """``sort_requested`` when a column header is pressed; the panel sorts gallery and table together."""
+    """The table. ``sort_requested``: a header was clicked; the panel sorts gallery and table together."""
 
     sort_requested = Signal(str, bool)  # Sorting, descending
     chosen = Signal(list)  # rows
@@ -136,7 +140,8 @@ class PairsTable(CopyingTable):
         self.pairs = PairsModel(self)
         self.setModel(self.pairs)
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)  # F2 in the gallery too: the panel starts it
+        # the panel starts editing, since F2 works in the gallery too
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         head = self.horizontalHeader()
         # A separate, empty selection: otherwise Qt checks for each header whether its whole column is selected.
         head.setSelectionModel(QItemSelectionModel(self.pairs, head))
@@ -165,7 +170,7 @@ class PairsTable(CopyingTable):
         self.sort_requested.emit(_COLUMNS[column][1], order == Qt.SortOrder.DescendingOrder)
 
     def sorting(self) -> tuple[Sorting, bool]:
-        """The sort key and whether descending, from the header."""
+        """The sort key from the header, and whether it is descending."""
         head = self.horizontalHeader()
         descending = head.sortIndicatorOrder() == Qt.SortOrder.DescendingOrder
         return _COLUMNS[head.sortIndicatorSection()][1], descending

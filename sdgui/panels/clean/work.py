@@ -1,8 +1,8 @@
 """Clean's requests to a run's worker, and its marks and last rankings in the store.
 
 Flow: ``rank`` -> worker ``noise_open`` -> ``RankedPairs`` with the store's marks -> ``ranked``; ``save`` -> worker
-``noise_save`` -> ``saved``. If a ranking fails, the previous one stays and can still be saved. Rankings are stored with
-their run and data: ``recall`` shows the last one again without a worker.
+``noise_save`` -> ``saved``. If a ranking fails, the previous ranking stays and can still be saved. Rankings are
+stored by run and data; ``recall`` shows the last one again without a worker.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import NOISE_OPEN, NOISE_SAVE, Ranking, SavedPairs, Verb
 
-PANEL = "clean"  # the name that rankings are stored under
-LISTED = 3000  # pairs with the lowest belief in gallery and table; counts and thresholds cover all pairs
+PANEL = "clean"  # rankings are stored under this name
+MAX_LISTED = 3000  # listed pairs, those with the lowest match scores; counts and thresholds cover all pairs
 CLEANED: ExportFormat[Verb[SavedPairs]] = ExportFormat(
     "csv", "Save the cleaned pairs", "Save the remaining pairs as a new table", NOISE_SAVE, "Tables", ".csv", "cleaned"
 )
@@ -46,7 +46,7 @@ class _Session:
 
 
 class CleanWork(QObject):
-    """One ranking at a time; asking for another one drops the answer of the one before."""
+    """Computes one ranking at a time; a new request drops the answer of the previous one."""
 
     progress = Signal(str, int, int)  # activity, finished, total
     ranked = Signal(object)  # RankedPairs
@@ -58,8 +58,8 @@ class CleanWork(QObject):
     def __init__(self, pool: WorkerPool, store: Store, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._pool, self._store = pool, store
-        self._requested: _Session | None = None  # for the latest requested ranking
-        self._current: _Session | None = None  # whose ranking is shown
+        self._requested: _Session | None = None  # session of the latest requested ranking
+        self._current: _Session | None = None  # session of the shown ranking
         self.background = BackgroundTasks(self)
 
     @property
@@ -73,16 +73,16 @@ class CleanWork(QObject):
         return self._current.run if self._current is not None else ""
 
     def rank(self, choice: ModelChoice, request: Mapping[str, str]) -> None:
-        """Rank all pairs with this model; ``request`` has the arguments of ``noise_open``."""
+        """Rank all pairs with this model. ``request``: the arguments of ``noise_open``."""
         self._drop_request()
         calls = WorkerCalls(self._pool.client(choice.model, choice.title), self)
         session = self._requested = _Session(request["run"], choice.title, calls)
         calls.progress.connect(lambda _purpose, activity, done, total: self.progress.emit(activity, done, total))
         handle_answer = partial(self._answered, session)
-        calls.ask("rank", NOISE_OPEN, handle_answer, self.rank_failed.emit, partial=None, most=LISTED, **request)
+        calls.ask("rank", NOISE_OPEN, handle_answer, self.rank_failed.emit, partial=None, most=MAX_LISTED, **request)
 
     def _drop_request(self) -> None:
-        """Drop the last request, unless its ranking is shown; another one takes its place."""
+        """Drop the last request because a new one replaces it; the session of the shown ranking stays."""
         if self._requested is not None and self._requested is not self._current:
             self._requested.calls.close()
 
@@ -93,7 +93,7 @@ class CleanWork(QObject):
                     session.calls.cancel(purpose)
 
     def _answered(self, session: _Session, answer: Ranking) -> None:
-        """Read the marks of these data in the background, and keep the ranking; then it is complete."""
+        """Read the marks of the data and store the ranking in the background, then show the ranking."""
         key, store = source_key(str(answer["data"])), self._store
 
         def read() -> RankedPairs:
@@ -109,12 +109,12 @@ class CleanWork(QObject):
         return self._current.title if self._current is not None else ""
 
     def recall(self, run: str, title: str, data: str) -> None:
-        """Show this run's last ranking of these data, if any; does nothing while pairs are ranked."""
+        """Show the run's last stored ranking of ``data``, if any; does nothing while pairs are being ranked."""
         key, store = source_key(data), self._store
 
         def read() -> RankedPairs | None:
             result = store.last_result(PANEL, run, key)
-            if result is None or NOISE_OPEN.problem(result.content):  # none, or another version's
+            if result is None or NOISE_OPEN.problem(result.content):  # no stored ranking, or one of another version
                 return None
             return RankedPairs(result.content, store.pair_marks(key), result.made)
 
@@ -129,7 +129,7 @@ class CleanWork(QObject):
 
     def _complete(self, session: _Session, pairs: RankedPairs) -> None:
         if session is not self._requested:
-            return  # another ranking was requested meanwhile
+            return  # another ranking was requested in the meantime
         if self._current is not None and self._current is not session:
             self._current.calls.close()
         self._current = session
@@ -143,13 +143,13 @@ class CleanWork(QObject):
             self._current.calls.ask("save", CLEANED.write, saved, failed, replace=replace, **arguments)
 
     def fix(self, pair: Pair, caption: str = "") -> Fix:
-        """The fix that replaces the pair's caption by ``caption``; without one, leaves the pair out."""
+        """The fix that replaces the pair's caption by ``caption``, or excludes the pair if ``caption`` is empty."""
         kind: Literal["recaptioned", "wrong"] = "recaptioned" if caption else "wrong"
         return Fix(kind=kind, path=pair.path, caption=pair.caption, value=caption, panel="Clean", run=self.run)
 
     @staticmethod
     def forget_corrections(pairs: RankedPairs, keys: Iterable[Key], basket: Basket) -> None:
-        """Undo the corrections of these pairs, and take their fixes out of the basket."""
+        """Undo the corrections of these pairs, and remove their fixes from the basket."""
         undone = {(*key, text) for key in keys if (text := pairs.corrections.pop(key, None)) is not None}
         if not undone:
             return

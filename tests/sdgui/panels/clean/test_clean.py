@@ -30,7 +30,8 @@ def test_the_selected_run_ranks_its_training_data_with_the_most_suspect_first(
     assert place.view.table.pairs.index(0, 3).data() == "0.050"
     assert "66.7 %" in place.view.facts.text()
     assert pairs.threshold == 251, "right after the three that are doubted"
-    assert "3 below 0.251: 66.7 % of them shuffled, 66.7 % of all shuffled" in place.view.threshold_text.text()
+    text = "3 below 0.251: 66.7 % of these are shuffled (66.7 % of all shuffled pairs)"
+    assert text in place.view.threshold_text.text()
     assert [item.line for item in place.view.gallery.items()].index(True) == 3
     assert place.view.facts.geometry().bottom() < place.view.threshold_text.geometry().top()
 
@@ -240,10 +241,10 @@ def test_data_follow_the_run_unless_others_were_chosen(qtbot: QtBot, open_noise:
     other_run = make_run(place._services, tmp_path / "other", tmp_path / "other.csv", "other")
     assert source.model.show_run(other_run), "as the list of models does"
     assert source.data.source() == str(tmp_path / "other.csv"), "not what the former run was trained on"
-    assert place.view.facts.text().startswith("Shown is the ranking by clip · run 1")
+    assert place.view.facts.text().startswith("This ranking is by clip · run 1")
     assert str(tmp_path / "pairs.csv") in place.view.facts.text()
     ranked(qtbot, place)
-    qtbot.waitUntil(lambda: "Shown is the ranking by" not in place.view.facts.text())
+    qtbot.waitUntil(lambda: "This ranking is by" not in place.view.facts.text())
     source.data.set_source(str(tmp_path / "chosen.csv"))
     first = next(run.id for run in place._services.store.runs() if run.id != other_run)
     assert source.model.show_run(first)

@@ -83,7 +83,7 @@ def test_pairs_sent_to_the_basket_are_counted(qtbot: QtBot, place: CleanPanel) -
     place.view.exclude_below.setChecked(True)
     place.to_basket()
     assert place.view.bar.text == (
-        "4 pairs are in the basket. 5 more are excluded and not listed; Save as new data also omits them."
+        "4 pairs are in the basket. 5 excluded pairs are not listed; only “Save as new data” excludes them."
     )
     qtbot.waitUntil(lambda: place._services.basket.count == 4)
     place._services.writer.wait()

@@ -46,7 +46,7 @@ def test_the_histogram_counts_pairs_below_the_line_as_it_moves(qtbot: QtBot) -> 
     histogram.set_bins(bins, wrong)
     assert [int(bar.opts["height"].sum()) for bar in bars()] == [4, 2]
     assert bars()[1].opts["brush"] == theme().color("warning")
-    assert "known to be shuffled" in histogram.legend.text()
+    assert "marked as shuffled in the data" in histogram.legend.text()
     histogram.set_threshold(101)
     assert (histogram.box.value(), histogram._line.value(), moved) == (0.101, 0.101, [])
     assert histogram.accessibleDescription() == "3 of 4 pairs are below 0.101"
