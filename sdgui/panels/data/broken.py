@@ -1,4 +1,4 @@
-"""Unusable rows and images that cannot be decoded, each with the reason."""
+"""The page of unusable rows and undecodable images, each with the reason."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sdgui.widgets.style.theme import SPACE
 
 
 class BrokenPage(QWidget):
-    """A list of where and why; Ctrl+C copies it."""
+    """A list of locations and reasons; Ctrl+C copies the selection."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.summary = PlainLabel(self, wordWrap=True, role="small")
         self.list = QTreeWidget(self)
         self.list.setAccessibleName("Broken rows")
-        self.list.setHeaderLabels(["Where", "Why"])
+        self.list.setHeaderLabels(["Location", "Reason"])
         self.list.setRootIsDecorated(False)
         self.list.setUniformRowHeights(True)
         self.list.setSelectionMode(QTreeWidget.SelectionMode.ExtendedSelection)
@@ -33,7 +33,7 @@ class BrokenPage(QWidget):
     def show_broken(
         self, bad_rows: int, reasons: Sequence[tuple[str, str]], files: Sequence[tuple[str, str]] | None
     ) -> None:
-        """Show the first ``reasons`` (place, reason) of ``bad_rows``, and the broken ``files``; None before a check."""
+        """Show (location, reason) of the first ``bad_rows`` and of the broken ``files``; None if unchecked."""
         self.summary.setText(summary(bad_rows, len(reasons), None if files is None else len(files)))
         self.list.clear()
         items = []
@@ -52,8 +52,8 @@ class BrokenPage(QWidget):
 def summary(bad_rows: int, listed_count: int, files: int | None) -> str:
     """The number of broken rows and files, and of files not checked yet."""
     rows = f"{count_with_unit(bad_rows, 'row')} cannot be used" if bad_rows else "Every row can be used"
-    limit_text = f", of which the first {count(listed_count)} are listed" if listed_count < bad_rows else ""
+    limit_text = f" (the first {count(listed_count)} are listed)" if listed_count < bad_rows else ""
     if files is None:
-        return f"{rows}{limit_text}. To see whether every image can be decoded, check them in Duplicates and leaks."
+        return f"{rows}{limit_text}. To find images that cannot be decoded, run the check in Duplicates and leaks."
     decoded = f"{count_with_unit(files, 'image')} cannot be decoded" if files else "every image can be decoded"
     return f"{rows}{limit_text}; {decoded}."

@@ -1,4 +1,4 @@
-"""Which images of a source are excluded, kept in a file of the home folder until the next start.
+"""Saves the excluded images of a source in a file of the home folder, so that they survive a restart.
 
 Flow: panel -> ``write`` in the background, and ``read`` when the source is opened again.
 """
@@ -19,12 +19,12 @@ FOLDER = "exclusions"
 
 def file_of(home: Path, source: str) -> Path:
     """The file with the exclusions of ``source``."""
-    place = source if names_shards(source) else str(expand_user(source).absolute())
-    return home / FOLDER / f"{hashlib.sha256(place.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}.json"
+    location = source if names_shards(source) else str(expand_user(source).absolute())
+    return home / FOLDER / f"{hashlib.sha256(location.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}.json"
 
 
 def write(home: Path, source: str, paths: Sequence[str]) -> None:
-    """Keep that ``paths`` are excluded; none removes the file. OSError when it cannot be written."""
+    """Save the excluded ``paths``; without any, remove the file. Raises OSError if the file cannot be written."""
     file = file_of(home, source)
     if not paths:
         file.unlink(missing_ok=True)
@@ -35,7 +35,7 @@ def write(home: Path, source: str, paths: Sequence[str]) -> None:
 
 
 def read(home: Path, source: str) -> list[str]:
-    """The excluded images; [] without a readable file."""
+    """Read the excluded images; [] if there is no readable file."""
     try:
         excluded = json.loads(file_of(home, source).read_bytes().decode("utf-8", "surrogatepass"))
         return list(map(str, excluded["excluded"]))

@@ -32,7 +32,7 @@ from sdgui.worker.data_verbs import RowsOpened
 
 
 class FiguresPage(QWidget):
-    """``value_chosen``: a label and a value whose images to show."""
+    """The page of statistics. ``value_chosen``: show the images with this value of a label."""
 
     value_chosen = Signal(str, str)
 
@@ -55,8 +55,8 @@ class FiguresPage(QWidget):
         header = self.values.header()
         header.setStretchLastSection(False)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.values.setToolTip("Enter or a double click shows the images with this value")
-        self._no_label = PlainLabel("These data have no labels.", self, role="muted")
+        self.values.setToolTip("Press Enter or double-click to show the images with this value")
+        self._no_label = PlainLabel("This data has no labels.", self, role="muted")
         left, right = QVBoxLayout(), QVBoxLayout()
         for column in (left, right):
             column.setSpacing(SPACE)
@@ -83,7 +83,7 @@ class FiguresPage(QWidget):
         self.values.itemActivated.connect(self._choose)
 
     def show_facts(self, facts: RowsOpened | None) -> None:
-        """Show these figures; None for none."""
+        """Show the statistics of a source; None clears the page."""
         self._facts = facts
         self.label.clear()
         if facts is None:
@@ -126,20 +126,20 @@ class FiguresPage(QWidget):
 
 
 def summary(facts: RowsOpened) -> str:
-    """What the figures say in a sentence or two."""
+    """A summary of the statistics in a few sentences."""
     pairs, distinct, images = facts["pairs"], facts["distinct"], facts["listed"]
     if not pairs:
         return f"{count(images)} images without captions."
-    text = f"{count(pairs)} captions of {count(images)} images; the median has {facts['median_words']:g} words."
+    text = f"{count(images)} images with {count(pairs)} captions; the median length is {facts['median_words']:g} words."
     if len(facts["captions"]) == 1 and (number := facts["captions"][0][0]) > 1:
         text += f" Every image has {number}."
     if distinct < pairs:
-        text += f" {count(distinct)} captions are different."
+        text += f" {count(distinct)} captions are distinct."
     return text
 
 
 def word_bars(words: list[int]) -> list[Bar]:
-    """A bar for each number of words up to the longest caption; the last holds all that are longer."""
+    """One bar per caption length in words; the last bar counts all longer captions too."""
     longest = max((number for number, captions in enumerate(words) if captions), default=0)
     bars = []
     for number in range(1, longest + 1):
@@ -151,12 +151,12 @@ def word_bars(words: list[int]) -> list[Bar]:
 
 
 def caption_bars(captions: list[list[int]]) -> list[Bar]:
-    """A bar for each number of captions that images have."""
+    """One bar per number of captions of an image."""
     tip = "{} captions: {} images"
     return [Bar(str(number), images, tip.format(number, count(images))) for number, images in captions]
 
 
-_HIGH = 18 * SPACE
+_HEIGHT = 18 * SPACE
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ class Bar:
 
 
 class Bars(QWidget):
-    """Upright bars from one common line; the highest is marked with its number."""
+    """A bar chart; the highest bar is labelled with its value."""
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -179,14 +179,14 @@ class Bars(QWidget):
         theme().changed.connect(self.update)
 
     def set_bars(self, bars: Sequence[Bar]) -> None:
-        """Replace all."""
+        """Replace all bars."""
         self._bars = list(bars)
         longest = max(self._bars, key=lambda bar: bar.value, default=None)
-        self.setAccessibleDescription(f"most: {longest.tip}" if longest is not None else "")
+        self.setAccessibleDescription(f"highest: {longest.tip}" if longest is not None else "")
         self.update()
 
     def sizeHint(self) -> QSize:
-        return QSize(50 * SPACE, _HIGH)
+        return QSize(50 * SPACE, _HEIGHT)
 
     def _slot(self, index: int) -> QRect:
         """The area of bar ``index``, without its label."""

@@ -1,6 +1,6 @@
-"""Duplicates and leaks: groups of images that are identical or nearly so, and images that are in another split.
+"""Duplicates and leaks: groups of identical or nearly identical images, and images that are also in another split.
 
-Flow: ``Checked`` -> `Group`s -> a list; the chosen group's images beside it.
+Flow: ``Checked`` -> `Group`s -> a list and a gallery of the selected group's images.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 from sdgui.worker.data_verbs import Checked
 
-_LISTED = 500  # groups of a kind
+_MAX_LISTED = 500  # groups of each kind
 _ABOUT = (
-    "Compares the bytes and the appearance of all images, and so also finds copies that were "
-    "resized, recompressed or retouched."
+    "Compares the bytes and the appearance of all images. This also finds copies that were resized, "
+    "recompressed or retouched."
 )
 
 _EXACT = "exact duplicate"
-_KINDS = {"same bytes": _EXACT}  # of the worker
+_KINDS = {"same bytes": _EXACT}  # the worker's kind -> title
 
 
 @dataclass(frozen=True)
 class Group:
-    """Images that belong together: ``rows`` of the source, then ``other_copies`` (split, path) in other splits."""
+    """Similar images: ``rows`` of the source, and ``other_copies`` (split, path) in other splits."""
 
     kind: str
     rows: tuple[int, ...]
     other_copies: tuple[tuple[str, str], ...] = ()
 
     def title(self, caption: str) -> str:
-        """``3 exact duplicates · a red kite``."""
+        """The group's title, such as ``3 exact duplicates · a red kite``."""
         if self.other_copies:
             splits = ", ".join(dict.fromkeys(split for split, _ in self.other_copies))
             subject = f"{self.kind} in {splits}"
@@ -58,18 +58,18 @@ class Group:
 
 
 def groups_of(checked: Checked) -> list[Group]:
-    """Leaks first, then copies, then near copies."""
+    """The groups to list: leaks first, then exact duplicates, then near duplicates."""
     copies: dict[tuple[int, str], list[tuple[str, str]]] = {}
     for leak in checked["leaks"]:
         copies.setdefault((leak["row"], leak["kind"]), []).append((leak["other"], leak["path"]))
     leaking = [Group(_KINDS.get(kind, kind), (row,), tuple(leaked)) for (row, kind), leaked in copies.items()]
     exact = [Group(_EXACT, tuple(rows)) for rows in checked["exact"]]
     near = [Group("nearly the same", tuple(rows)) for rows in checked["near"]]
-    return [*leaking[:_LISTED], *exact[:_LISTED], *near[:_LISTED]]
+    return [*leaking[:_MAX_LISTED], *exact[:_MAX_LISTED], *near[:_MAX_LISTED]]
 
 
 class GroupsPage(QWidget):
-    """Groups of similar images. ``check_requested``: read every image; ``other_requested``: choose another split."""
+    """The page of groups. ``check_requested``: read every image; ``other_requested``: choose another split."""
 
     check_requested = Signal()
     other_requested = Signal()
@@ -82,10 +82,10 @@ class GroupsPage(QWidget):
         self._groups: list[Group] = []
         self.summary = ElidedLabel("", self)
         self.other_copies = QPushButton("C&ompare with another split …", self)
-        self.other_copies.setToolTip("Choose another split of these data to check for images that are in both")
+        self.other_copies.setToolTip("Choose another split of this data to find images that are in both")
         self.check = QPushButton("&Check again", self)
         self.copies = QPushButton("E&xclude copies", self)
-        self.copies.setToolTip("Exclude all but the first of each group of exact duplicates")
+        self.copies.setToolTip("Keep only the first image of each group of exact duplicates")
         self.leaks = QPushButton("Exclude &leaks", self)
         self.leaks.setToolTip("Exclude the images that are also in another split")
         self.empty = EmptyState("ph.copy", "Find duplicates and leaks", _ABOUT, "Check the images", "", self)
@@ -116,13 +116,13 @@ class GroupsPage(QWidget):
         vbox(head, (self._stack, 1), into=self, margins=(0, SPACE, 0, 0))
 
     def show_others(self, splits: Mapping[str, str]) -> None:
-        """Show which splits are compared with the source."""
+        """Show the splits that the source is compared with."""
         names = ", ".join(f"{name} ({Path(source).name})" for name, source in splits.items())
         text = f"{_ABOUT} Compared with {names}." if names else _ABOUT
         self.empty.set_content("Find duplicates and leaks", text, "Check the images")
 
     def show_checked(self, checked: Checked | None, rows: SourceRows) -> None:
-        """Show the result of a check of ``rows``; None before a check."""
+        """Show the result of a check of ``rows``; None if they were not checked."""
         self._checked, self._rows = checked, rows
         self._groups = groups_of(checked) if checked is not None else []
         self.list.clear()
@@ -144,7 +144,7 @@ class GroupsPage(QWidget):
             self._stack.setCurrentIndex(1)
             self.list.setCurrentRow(0)
         else:
-            self.empty.set_content("No duplicates", "There are no duplicates, and no images in another split.", "")
+            self.empty.set_content("No duplicates", "All images are different, and none is in another split.", "")
             self._stack.setCurrentWidget(self.empty)
 
     def _caption(self, row: int) -> str:
@@ -168,7 +168,7 @@ class GroupsPage(QWidget):
         return GalleryItem(Path(self._rows.paths[row]), self._caption(row), badge=badge, faint=out)
 
     def refresh(self) -> None:
-        """Update after a change of exclusions."""
+        """Update the page after a change of the exclusions."""
         self._show_group(self.list.currentRow())
 
     def _exclude_copies(self) -> None:
@@ -181,7 +181,7 @@ class GroupsPage(QWidget):
 
 
 def summary(checked: Checked) -> str:
-    """The numbers of groups and leaks, and the images that could not be compared."""
+    """The numbers of groups and leaks, and the splits that could not be read."""
     parts = [
         f"{count(checked['exact_groups'])} groups of exact duplicates",
         f"{count(checked['near_groups'])} nearly the same",
@@ -192,7 +192,7 @@ def summary(checked: Checked) -> str:
 
 
 def marked_rows(checked: Checked) -> dict[str, frozenset[int]]:
-    """Rows found by the check, by kind of problem: for filters."""
+    """The rows with problems by kind of problem, for the filters."""
     groups: Sequence[Sequence[int]] = [*checked["exact"], *checked["near"]]
     leaking = {leak["row"] for leak in checked["leaks"]}
     return {

@@ -10,13 +10,13 @@ from sdgui.panels.data.model import SourceRows
 from sdgui.shared.export.formats import free_path
 from sdgui.widgets.gallery.gallery import GalleryItem
 
-_MOST_CAPTIONS = 10  # in a tooltip
+_MAX_TIP_CAPTIONS = 10  # captions in a tooltip
 
 
 def item_of(rows: SourceRows, row: int) -> GalleryItem:
-    """The item of ``row``: its first caption, all others and the labels in the tooltip; pale where it is excluded."""
+    """The item of ``row``: the first caption below, other captions and labels in the tooltip; dimmed if excluded."""
     captions, out = rows.captions[row], row in rows.excluded
-    other_captions = list(captions[1:_MOST_CAPTIONS])
+    other_captions = list(captions[1:_MAX_TIP_CAPTIONS])
     labels = [f"{name}: {values[row]}" for name, values in rows.labels.items() if values[row]]
     return GalleryItem(
         Path(rows.paths[row]),
@@ -28,6 +28,6 @@ def item_of(rows: SourceRows, row: int) -> GalleryItem:
 
 
 def saving_start(source: str, name: str) -> Path:
-    """A free path beside ``source``, named after it and ``name``."""
+    """An unused path next to ``source``, named after the source and ``name``."""
     path = Path(source) if is_shards(source) else expand_user(source).absolute()
     return free_path(path.parent / f"{path.stem or 'shards'}-{name}.csv")

@@ -49,19 +49,19 @@ _SUBSETS: tuple[tuple[str, Subset], ...] = (
 _TITLE, _OPEN = "Look at your data", "&Open data …"
 _OPENING = ("Opening the data", "Images are shown as they are read.")
 _EMPTY = (
-    "Choose or drop a table, a folder of images, or shards, to see its images with captions and labels, "
-    "duplicates, leaks between splits, broken rows, and the views of student and teacher."
+    "Choose or drop a table, a folder of images or shards to see images with captions and labels, duplicates, "
+    "leaks between splits, broken rows, and the views of student and teacher."
 )
-_HINT = "X excludes the selected images · Ctrl+Z undoes · Space previews · Ctrl+F searches the captions"
-_MOST_VALUES = 1000  # of a label, that a list offers
+_HINT = "X exclude or include · Ctrl+Z undo · Space preview · Ctrl+F search captions"
+_MAX_VALUES = 1000  # listed values of a label
 IMAGES, FIGURES, GROUPS, BROKEN, VIEWS = range(5)
 
 
 class DataView(QWidget):
-    """Two rows of controls over the pages. ``filtered``: the filter changed; ``asked``: a pressed button's name."""
+    """Two rows of controls above the pages. ``filtered``: the filter changed; ``asked``: name of the pressed button."""
 
     filtered = Signal()
-    views_made = Signal(object)  # ViewsPage, when it is first used
+    views_made = Signal(object)  # ViewsPage, emitted on first use
     asked = Signal(str)  # save, use, search, hold out, selection, exclude, basket, undo
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
@@ -79,7 +79,7 @@ class DataView(QWidget):
         self.words.setAccessibleName("Search the captions")
         self.words.setClearButtonEnabled(True)
         self.label, self.value, self.subset = (NoWheelComboBox(self) for _ in range(3))
-        self.label.setPlaceholderText("Any label")  # as long as no data is chosen
+        self.label.setPlaceholderText("Any label")  # shown until data is chosen
         self.value.setPlaceholderText("Any value")
         self.counts = ElidedLabel("", self, role="small")
         self.bar = MessageBar(self)
@@ -94,24 +94,24 @@ class DataView(QWidget):
 
     def _pages(self) -> None:
         thumbnails = self._services.store.home / "thumbnails"
-        self.gallery = Gallery(thumbnails, "No image matches.", self.tabs)
+        self.gallery = Gallery(thumbnails, "No image matches the filter.", self.tabs)
         self.gallery.view.setToolTip(plain_tip(_HINT))
         self.figures = FiguresPage(self.tabs)
         self.groups = GroupsPage(thumbnails, self.tabs)
         self.broken = BrokenPage(self.tabs)
-        self._no_views = QWidget(self.tabs)  # created when the page is first shown: its form takes a while
+        self._no_views = QWidget(self.tabs)  # created on first use: its form takes a while to build
         for title, page, tip in (
             ("Ima&ges", self.gallery, "Images with captions"),
             ("S&tatistics", self.figures, "Words per caption, captions per image, labels with counts"),
-            ("&Duplicates and leaks", self.groups, "Images that are there twice, or in another split"),
+            ("&Duplicates and leaks", self.groups, "Images that occur twice or are also in another split"),
             ("Bro&ken", self.broken, "Rows and files that cannot be used, with the reasons"),
-            ("&What the model sees", self._no_views, "The views of student and teacher, as the trainer draws them"),
+            ("&What the model sees", self._no_views, "Random views of student and teacher, generated as in training"),
         ):
             self.tabs.setTabToolTip(self.tabs.addTab(page, title), plain_tip(tip))
 
     @cached_property
     def views(self) -> ViewsPage:
-        """What the model sees; made when it is first used."""
+        """The page "What the model sees", created on first use."""
         page = ViewsPage(self._services, home_of(self.tabs))
         replace_page(self.tabs, VIEWS, page)
         remember_sizes(page.split, self._services.settings, "data/split")
@@ -119,9 +119,13 @@ class DataView(QWidget):
         return page
 
     def _arrange(self) -> None:
-        for box, name in ((self.label, "Label"), (self.value, "Label value"), (self.subset, "Which images")):
+        for box, name, tip in (
+            (self.label, "Label", "Label to filter the images by"),
+            (self.value, "Label value", "Show only images with this value of the label"),
+            (self.subset, "Which images", "Show all images or a subset"),
+        ):
             box.setAccessibleName(name)
-            box.setToolTip(plain_tip(f"{name} that is shown"))
+            box.setToolTip(plain_tip(tip))
             box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(12)
         for text, key in _SUBSETS:
@@ -152,7 +156,7 @@ class DataView(QWidget):
         self.gallery.view.installEventFilter(self)
 
     def open_more(self) -> None:
-        """What else can be done with the source."""
+        """Open the menu of further actions."""
         menu = QMenu(self)
         has_selection = bool(self.gallery.selected())
         for text, name, on in (
@@ -161,7 +165,7 @@ class DataView(QWidget):
             ("&Hold out 10 %", "hold out", True),
             ("Save the se&lection as new data …", "selection", has_selection),
             ("E&xclude the selection\tX", "exclude", has_selection),
-            ("Put the excluded into the &basket", "basket", True),
+            ("Add excluded images to the &basket", "basket", True),
             ("&Undo\tCtrl+Z", "undo", True),
         ):
             action = menu.addAction(text)
@@ -172,7 +176,7 @@ class DataView(QWidget):
 
     # Display
     def filter(self) -> Filter:
-        """The filter that the controls are set to."""
+        """The filter set by the controls."""
         subset: Subset = self.subset.currentData()
         label = str(self.label.currentData() or "")
         return Filter(self.words.text(), label, str(self.value.currentData() or "") if label else "", subset)
@@ -187,7 +191,7 @@ class DataView(QWidget):
         self.filtered.emit()
 
     def offer_labels(self, rows: SourceRows, split: str) -> None:
-        """List the labels of ``rows``; the one that names splits first."""
+        """List the labels of ``rows``, starting with the label that names splits."""
         names = sorted(rows.labels, key=lambda name: name != split)
         self.label.clear()
         self.label.addItem("Any label" if names else "No labels", "")
@@ -200,12 +204,12 @@ class DataView(QWidget):
         """List the values of the chosen label."""
         self.value.clear()
         self.value.addItem("Any value", "")
-        for value in values[:_MOST_VALUES]:
+        for value in values[:_MAX_VALUES]:
             self.value.addItem(value, value)
         self.value.setEnabled(bool(values))
 
     def show_counts(self, shown_count: int, rows: SourceRows) -> None:
-        """Show how many are there, shown and excluded."""
+        """Show the numbers of all, shown and excluded images."""
         out = len(rows.excluded)
         parts = (
             [f"{count(shown_count)} of {count(len(rows))}"]
@@ -215,12 +219,12 @@ class DataView(QWidget):
         self.counts.setText(" · ".join([*parts, *([f"{count(out)} excluded"] if out else [])]))
 
     def name_tabs(self, groups: int | None, broken: int) -> None:
-        """Append counts to the titles of pages that have some."""
+        """Append the numbers of problems to the page titles."""
         self.tabs.setTabText(GROUPS, "&Duplicates and leaks" + (f" ({count(groups)})" if groups else ""))
         self.tabs.setTabText(BROKEN, "Bro&ken" + (f" ({count(broken)})" if broken else ""))
 
     def show_controls(self, on: bool) -> None:
-        """Enable the controls that need rows; without a source, show a page that offers to open one."""
+        """Enable the controls that need rows; if ``on`` is False, show the page that offers to open data."""
         self.stack.setCurrentIndex(1 if on else 0)
         has_source = on or bool(self.source.source())
         self.empty.set_content(*(_OPENING if has_source else (_TITLE, _EMPTY, _OPEN)))
@@ -231,7 +235,7 @@ class DataView(QWidget):
 
     # Keys
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """X excludes and Ctrl+Z takes back, in the gallery."""
+        """Handle X (exclude) and Ctrl+Z (undo) in the gallery."""
         if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
             if event.key() == Qt.Key.Key_X and event.modifiers() == Qt.KeyboardModifier.NoModifier:
                 self.asked.emit("exclude")
@@ -243,7 +247,7 @@ class DataView(QWidget):
 
     # Sizes
     def keep_layout(self) -> None:
-        """Write the tab and the size of thumbnails to the settings."""
+        """Save the tab and the thumbnail size to the settings."""
         settings = self._services.settings
         settings.setValue("data/images", self.gallery.thumbnail_size())
         settings.setValue("data/tab", self.tabs.currentIndex())

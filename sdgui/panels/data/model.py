@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Subset = Literal["all", "kept", "excluded", "uncaptioned", "duplicates", "broken"]
-UNDO = 100  # steps
+MAX_UNDO = 100  # undo steps
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Filter:
 
 @dataclass
 class SourceRows:
-    """Rows by number. ``marked``: rows found by the check, by kind of problem (duplicates, broken)."""
+    """The rows of a source. ``marked``: kind of problem (duplicates, broken) -> rows found by the check."""
 
     source: str = ""
     paths: list[str] = field(default_factory=list)
@@ -33,8 +33,8 @@ class SourceRows:
     labels: dict[str, list[str]] = field(default_factory=dict)
     excluded: set[int] = field(default_factory=set)
     marked: dict[str, frozenset[int]] = field(default_factory=dict)
-    _texts: list[str] = field(default_factory=list)  # captions, folded, one after another
-    _undo: list[list[int]] = field(default_factory=list)  # rows that changed sides
+    _texts: list[str] = field(default_factory=list)  # case-folded captions of each row
+    _undo: list[list[int]] = field(default_factory=list)  # rows that were excluded or included, per step
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -52,7 +52,7 @@ class SourceRows:
         return range(first, len(self.paths))
 
     def filtered(self, row_filter: Filter, among: range | None = None) -> list[int]:
-        """Numbers of the rows that pass ``row_filter``, in order; only those in ``among`` if given."""
+        """Numbers of the rows that pass ``row_filter``, in order; ``among`` restricts the search to a range."""
         rows: Iterable[int] = range(len(self.paths)) if among is None else among
         for word in row_filter.words.casefold().split():
             texts = self._texts
@@ -72,7 +72,7 @@ class SourceRows:
         return list(rows)
 
     def values(self, label: str) -> list[str]:
-        """The values of a label, sorted; rows without one are `NONE`."""
+        """The values of a label, sorted; `NONE` stands for rows without a value."""
         values = set(self.labels.get(label, ()))
         return sorted(value for value in values if value) + ([NONE] if "" in values else [])
 
@@ -87,7 +87,7 @@ class SourceRows:
         changed = [row for row in rows if (row in self.excluded) != out]
         if changed:
             self._undo.append(changed)
-            del self._undo[:-UNDO]
+            del self._undo[:-MAX_UNDO]
             self.excluded.symmetric_difference_update(changed)
         return changed
 
@@ -96,7 +96,7 @@ class SourceRows:
         return self.exclude(rows, not all(row in self.excluded for row in rows))
 
     def undo(self) -> list[int]:
-        """Take the last change back; returns the rows that it was of."""
+        """Undo the last change of exclusions; returns the changed rows."""
         if not self._undo:
             return []
         changed = self._undo.pop()
@@ -108,7 +108,7 @@ class SourceRows:
         return [self.paths[row] for row in sorted(self.excluded)]
 
     def copies(self, groups: Iterable[Sequence[int]]) -> list[int]:
-        """All rows of ``groups`` but the first of each that is not excluded."""
+        """The rows to exclude from ``groups`` so that one row of each group remains."""
         copies = []
         for group in groups:
             remaining = [row for row in group if row not in self.excluded]

@@ -1,7 +1,7 @@
 """Data: the images of a source with captions and labels, statistics, duplicates, leaks, broken rows and views.
 
-Flow: a source -> worker ``data_open`` -> `SourceRows`, a part at a time -> gallery and figures; ``data_check`` ->
-groups; what is excluded is kept, and saved as a new source by ``data_save``.
+Flow: a source -> worker ``data_open`` -> `SourceRows`, a part at a time -> gallery and statistics; ``data_check`` ->
+groups. Exclusions are saved; ``data_save`` writes the remaining rows as a new source.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from sdgui.worker.data_verbs import Checked, RowsOpened, RowsPart, SavedSource
 from sdgui.worker.replies import Cancelled, Failure
 
 _TITLE = "Data"
-_SETTLES = 150  # ms of not typing
-_DOING = {"open": "Reading the data", "check": "Checking the images", "save": "Saving"}
+_TYPING_PAUSE_MS = 150
+_ACTIVITIES = {"open": "Reading the data", "check": "Checking the images", "save": "Saving"}
 
 
 class DataPanel(Panel):
-    """Controls ``view``. ``rows``: all of the open source; ``visible_rows``: those in the gallery."""
+    """Controls ``view``. ``rows``: all rows of the open source; ``visible_rows``: the rows in the gallery."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -60,9 +60,9 @@ class DataPanel(Panel):
         self._actions: Actions | None = None
         self._entered = False
         self.work = DataWork(services.pool, services.store.home, self)
-        self._settle = QTimer(self, singleShot=True, interval=_SETTLES)
+        self._settle = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._settle.timeout.connect(self.show_rows)
-        self._parts: deque[RowsPart | RowsOpened] = deque()  # that came and are not shown yet
+        self._parts: deque[RowsPart | RowsOpened] = deque()  # received parts that are not shown yet
         self._taking = QTimer(self, interval=0)
         self._taking.timeout.connect(self._take_part)
         self._connect()
@@ -70,13 +70,13 @@ class DataPanel(Panel):
 
     def _connect(self) -> None:
         view, work = self.view, self.work
-        FileDrop(self, "Look through this folder or table").dropped.connect(self.show_source)
+        FileDrop(self, "Open this folder or table").dropped.connect(self.show_source)
         view.source.changed.connect(self.open)
         view.source.held_out.connect(self._held_out)
         view.empty.activated.connect(self._choose)
         view.filtered.connect(self._settle.start)
         view.label.activated.connect(self._label_chosen)
-        view.asked.connect(self._asked)
+        view.asked.connect(self._run_action)
         view.tabs.currentChanged.connect(self._tab_changed)
         view.gallery.remove_requested.connect(lambda _rows: self.exclude(self.visible_rows.chosen()))
         view.gallery.selection_changed.connect(lambda _rows: self._show_views())
@@ -101,14 +101,14 @@ class DataPanel(Panel):
         self._actions = actions
 
     def _choose(self) -> None:
-        """Offer the ways to open data, the demo's among them; they are made where they are not there yet."""
+        """Offer the ways to open data, including the demo images, which are created first if necessary."""
         menu, demo = self.view.source.menu(), self._services.demo
         menu.addSeparator()
         if demo.complete:
             train = str(demo.folder / "train.csv")
-            menu.addAction("The &demo's images").triggered.connect(lambda: self.show_source(train))
+            menu.addAction("&Demo images").triggered.connect(lambda: self.show_source(train))
         elif self._actions is not None:
-            menu.addAction("Make the &demo's images").triggered.connect(self._actions["demo"].trigger)
+            menu.addAction("Create the &demo images").triggered.connect(self._actions["demo"].trigger)
         menu.popup(self.view.empty.below())
 
     def use_run(self, run_id: int) -> None:
@@ -158,11 +158,11 @@ class DataPanel(Panel):
         self.view.words.selectAll()
 
     def show_source(self, source: str, query: str = "") -> None:
-        """Open ``source``, as if it were chosen."""
+        """Open ``source`` as if the user had chosen it."""
         self.view.source.set_source(source)
 
     def open(self, source: str) -> None:
-        """Read the rows of ``source``; they are shown as they come."""
+        """Read the rows of ``source`` and show them as they arrive."""
         self.rows = SourceRows(source)
         self._parts.clear()
         self.facts = self.checked = None
@@ -178,7 +178,7 @@ class DataPanel(Panel):
         self.view.words.clear()
         self.view.subset.setCurrentIndex(0)
         self.view.show_controls(False)
-        self.view.strip.start(_DOING["open"])
+        self.view.strip.start(_ACTIVITIES["open"])
         if is_made(self.view, "views"):
             self.view.views.choose_for(source)
         self.work.open(source)
@@ -225,7 +225,9 @@ class DataPanel(Panel):
     def _open_failed(self, failure: Failure) -> None:
         if isinstance(failure, Cancelled) and len(self.rows):
             self.view.strip.finish()
-            self.view.bar.show_message(info(f"Reading was cancelled; the first {count(len(self.rows))} are shown."))
+            self.view.bar.show_message(
+                info(f"Reading was cancelled. The first {count(len(self.rows))} images are shown.")
+            )
             return
         self._failed(failure)
 
@@ -239,7 +241,7 @@ class DataPanel(Panel):
 
     def _working(self, purpose: str, activity: str, done: int, total: int) -> None:
         if self.view.strip.isHidden():
-            self.view.strip.start(_DOING.get(purpose, ""))
+            self.view.strip.start(_ACTIVITIES.get(purpose, ""))
         self.view.strip.advance(done, total, activity[:1].upper() + activity[1:])
 
     # Display
@@ -264,7 +266,7 @@ class DataPanel(Panel):
             self._show_views()
 
     def _show_views(self) -> None:
-        """Views of the selection, else of the first batch."""
+        """Show views of the selected images, or of the first batch."""
         if self.view.tabs.currentIndex() == VIEWS:
             self.view.views.show_source(self.rows.source if self.facts is not None else "", self.visible_rows.chosen())
 
@@ -282,10 +284,10 @@ class DataPanel(Panel):
 
     # Checking
     def check(self) -> None:
-        """Read every image: duplicates, leaks, broken files."""
+        """Read every image to find duplicates, leaks and broken files."""
         if self.facts is not None:
             self.view.bar.clear()
-            self.view.strip.start(_DOING["check"])
+            self.view.strip.start(_ACTIVITIES["check"])
             label = "" if self._other_splits else self.facts["split"]
             self.work.check(self.facts["source"], self._other_splits, label)
 
@@ -299,29 +301,29 @@ class DataPanel(Panel):
         self._show_broken()
 
     def _ask_other(self) -> None:
-        if path := ask_open(self, "Another split of these data", start=Path(self.rows.source).parent):
+        if path := ask_open(self, "Another split of this data", start=Path(self.rows.source).parent):
             self.compare_with({path.stem: str(path)})
 
     def compare_with(self, splits: dict[str, str]) -> None:
-        """Look for the images of these splits (name -> source) too, and check."""
+        """Check again, also for images of these splits (name -> source)."""
         self._other_splits |= splits
         self.view.groups.show_others(self._other_splits)
         self.check()
 
     # Excluding
     def exclude(self, rows: Sequence[int], out: bool | None = None) -> None:
-        """Exclude ``rows`` or take them in again; None: whichever they are not yet."""
+        """Exclude ``rows`` or include them again; None toggles."""
         changed = self.rows.toggle(rows) if out is None else self.rows.exclude(rows, out)
         self._redraw(changed)
         self._keep()
 
     def undo(self) -> None:
-        """Take the last exclusion back."""
+        """Undo the last exclusion."""
         self._redraw(self.rows.undo())
         self._keep()
 
     def _keep(self) -> None:
-        """In a separate turn of the event loop: there may be very many."""
+        """Save the exclusions; called in a separate turn of the event loop, since there may be very many."""
         rows = self.rows
         QTimer.singleShot(0, self, lambda: self.work.keep_exclusions(rows.source, rows.excluded_paths()))
 
@@ -331,8 +333,8 @@ class DataPanel(Panel):
         self.view.show_counts(len(self.visible_rows.numbers), self.rows)
 
     # Actions
-    def _asked(self, name: str) -> None:
-        deeds = {
+    def _run_action(self, name: str) -> None:
+        actions = {
             "save": self.ask_where,
             "selection": lambda: self.ask_where(selection=True),
             "use": self.use,
@@ -342,19 +344,19 @@ class DataPanel(Panel):
             "basket": self.to_basket,
             "undo": self.undo,
         }
-        deeds[name]()
+        actions[name]()
 
     def to_basket(self) -> None:
-        """Put the excluded images into the basket, as left out."""
+        """Add the excluded images to the basket as excluded."""
         paths = self.rows.excluded_paths()
         if paths:
             fixes = tuple(Fix(kind="excluded", path=path, panel=_TITLE) for path in paths)
             self._services.basket.add(Finding(self.rows.source, fixes))
-            text = f"{count(len(paths))} {'image is' if len(paths) == 1 else 'images are'} in the basket, left out."
+            text = f"{count(len(paths))} {'image is' if len(paths) == 1 else 'images are'} in the basket as excluded."
             self.view.bar.show_message(info(text))
 
     def ask_where(self, selection: bool = False) -> None:
-        """Choose a file, and save the remaining rows, or the selection, as a new source."""
+        """Choose a file, and save the remaining rows or the selection as a new source."""
         if self.facts is None:
             return
         start = saving_start(self.rows.source, "selection" if selection else "kept")
@@ -362,9 +364,9 @@ class DataPanel(Panel):
             self.save(file.path, selection, replace=file.replaces)
 
     def save(self, path: Path, selection: bool = False, replace: bool = False) -> None:
-        """Save the remaining rows, or those of the selection, to ``path``."""
+        """Save the remaining rows or the selected rows to ``path``."""
         self.view.bar.clear()
-        self.view.strip.start(_DOING["save"])
+        self.view.strip.start(_ACTIVITIES["save"])
         only = [self.rows.paths[row] for row in self.visible_rows.chosen()] if selection else []
         self.work.save(self.rows.source, path, self.rows.excluded_paths(), only, replace)
 
@@ -373,14 +375,14 @@ class DataPanel(Panel):
         path = saved["path"]
         images, captions = (count_with_unit(saved[name], name.rstrip("s")) for name in ("images", "captions"))
         text = f"{images} with {captions} saved as {path}."
-        self.view.bar.show_message(info(text, remedy=Remedy("Train on it", lambda: self.use(path))))
+        self.view.bar.show_message(info(text, remedy=Remedy("Train on this data", lambda: self.use(path))))
 
     def _held_out(self, train: str, held_out: str) -> None:
         text = f"Saved {train} for training and {held_out} for validation."
-        self.view.bar.show_message(info(text, remedy=Remedy("Train on it", lambda: self.use(train, held_out))))
+        self.view.bar.show_message(info(text, remedy=Remedy("Train on this data", lambda: self.use(train, held_out))))
 
     def use(self, train: str = "", val: str | None = None) -> None:
-        """Define an experiment that trains on ``train`` (by default the source), with the config of the views."""
+        """Create an experiment that trains on ``train`` (default: the source), with the config of the views page."""
         config = self.view.views.run_config() or preset_config("sd-clip", "base")
         splits = {"train": train or self.rows.source}
         if val is not None or not config.data.val:

@@ -19,12 +19,12 @@ from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
 
-_FIRST = "sd-clip"
-_MOST = 50  # experiments that are offered
+_DEFAULT_PRESET = "sd-clip"
+_MAX_EXPERIMENTS = 50  # listed experiments
 
 
 class ViewsPage(QWidget):
-    """``define_requested``: create an experiment from the config of this page."""
+    """The page of views. ``define_requested``: create an experiment from the page's config."""
 
     define_requested = Signal(object)  # RunConfig
 
@@ -35,10 +35,10 @@ class ViewsPage(QWidget):
         self._offered: list[RunConfig] = []
         self.configs = NoWheelComboBox(self)
         self.configs.setAccessibleName("Config")
-        self.configs.setToolTip("Whose views are shown: an experiment's, or a preset's")
+        self.configs.setToolTip("Config whose views are shown: an experiment, a run or a preset")
         self.form = ConfigForm(self, sections=("views",))
         self.use = QPushButton("&Use in a new experiment", self)
-        self.use.setToolTip("Define an experiment with these views on these data")
+        self.use.setToolTip("Define an experiment with these views on this data")
         self.preview = ViewsPreview(services.pool, self)
         settings = QWidget(self)
         column = QVBoxLayout(settings)
@@ -50,7 +50,7 @@ class ViewsPage(QWidget):
         self.split = QSplitter(Qt.Orientation.Horizontal, self)
         self.split.addWidget(settings)
         self.split.addWidget(self.preview)
-        settings.setMinimumWidth(60 * SPACE)  # shows the labels beside the fields in full
+        settings.setMinimumWidth(60 * SPACE)  # wide enough for the labels next to the fields
         self.split.setSizes([60 * SPACE, 90 * SPACE])
         self.split.setChildrenCollapsible(False)
         layout = QVBoxLayout(self)
@@ -65,13 +65,13 @@ class ViewsPage(QWidget):
     def offer(self, experiments: Sequence[tuple[str, RunConfig]]) -> None:
         """List these configs, newest first, and the presets; the form keeps its content."""
         title = self.configs.currentText()
-        self._offered = [config for _, config in experiments[:_MOST]]
+        self._offered = [config for _, config in experiments[:_MAX_EXPERIMENTS]]
         self.configs.clear()
-        for number, (name, _) in enumerate(experiments[:_MOST]):
+        for number, (name, _) in enumerate(experiments[:_MAX_EXPERIMENTS]):
             self.configs.addItem(name, number)
         for name, preset in PRESETS.items():
             self.configs.addItem(preset.title, name)
-        row = self.configs.findText(title) if title else self.configs.findData(_FIRST)
+        row = self.configs.findText(title) if title else self.configs.findData(_DEFAULT_PRESET)
         self.configs.setCurrentIndex(max(0, row))
 
     def choose_for(self, source: str) -> None:
@@ -89,12 +89,12 @@ class ViewsPage(QWidget):
         self._load()
 
     def show_source(self, source: str, rows: Sequence[int] = ()) -> None:
-        """Draw views of these images of ``source``; without any, of the first batch."""
+        """Show views of these images of ``source``; without ``rows``, of the first batch."""
         self._source, self._rows = source, list(rows)
         self._changed()
 
     def run_config(self) -> RunConfig | None:
-        """The config with the views of the form, on the shown data; None while the form has errors."""
+        """The config with the form's views, on the shown data; None if the form has errors."""
         config = self.form.config()
         if config is None:
             return None
@@ -102,7 +102,7 @@ class ViewsPage(QWidget):
 
     def _load(self) -> None:
         key = self.configs.currentData()
-        config = self._offered[key] if isinstance(key, int) else preset_config(str(key or _FIRST), "base")
+        config = self._offered[key] if isinstance(key, int) else preset_config(str(key or _DEFAULT_PRESET), "base")
         self.form.set_config(config)
         self._changed()
 

@@ -1,7 +1,7 @@
-"""The Data panel's requests: rows and saving to the worker that reads data, checks to a separate worker.
+"""The Data panel's requests: one worker reads and saves rows, a second worker runs checks.
 
 Flow: ``open`` -> ``data_open`` -> parts of rows, figures; ``check`` -> ``data_check``; ``save`` -> ``data_save``.
-A check reads every image: it has a process to itself, so that nothing waits for it.
+A check reads every image. It has its own process, so that other requests do not wait.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OPEN, _CHECK, _SAVE = "open", "check", "save"
 
 
 class DataWork(QObject):
-    """One source at a time; a newer one takes the place of the one before."""
+    """Requests for one source at a time; a newer source replaces the previous one."""
 
     progress = Signal(str, str, int, int)  # purpose, activity, finished, total
     part = Signal(object)  # RowsPart
@@ -60,13 +60,13 @@ class DataWork(QObject):
         self._checks.ask(_CHECK, DATA_CHECK, *answers, None, source=source, others=dict(splits), label=label)
 
     def cancel(self) -> None:
-        """As the user asks: each ends with ``Cancelled``."""
+        """Cancel all requests on behalf of the user; each fails with ``Cancelled``."""
         for purpose in (_OPEN, _SAVE):
             self._data.cancel(purpose)
         self._checks.cancel(_CHECK)
 
     def save(self, source: str, target: Path, excluded: Sequence[str], only: Sequence[str], replace: bool) -> None:
-        """Write a new source."""
+        """Write the rows that are not excluded (or ``only`` these) as a new source."""
         selection: dict[str, Any] = {"excluded": list(excluded), "only": list(only), "replace": replace}
         answers = (self.saved.emit, self.save_failed.emit)
         self._data.ask(_SAVE, DATA_SAVE, *answers, None, source=source, to=str(target), **selection)
@@ -78,10 +78,10 @@ class DataWork(QObject):
         self._files.run(lambda: exclusions.write(home, source, excluded), None, self.not_kept.emit)
 
     def read_exclusions(self, source: str, done: Callable[[list[str]], object]) -> None:
-        """The saved exclusions of ``source``."""
+        """Read the saved exclusions of ``source`` and pass them to ``done``."""
         home = self._home
         self._files.run(lambda: exclusions.read(home, source), done, self.not_kept.emit)
 
     def wait(self) -> None:
-        """Until exclusions are written."""
+        """Wait until all exclusions are written."""
         self._files.wait()

@@ -109,15 +109,15 @@ def test_the_menu_offers_and_runs_the_possible_actions(
     monkeypatch.setattr(view.source, "hold_out", lambda: heard.append("held out"))
     entry(menu, "Hold out").trigger()
     entry(menu, "Search these").trigger()
-    entry(menu, "Put the excluded").trigger()
+    entry(menu, "Add excluded images").trigger()
     assert view.bar.message is None, "nothing is excluded"
     entry(menu, "Exclude the selection").trigger()
     assert panel.rows.excluded == {1}
-    entry(menu, "Put the excluded").trigger()
-    assert view.bar.text == "1 image is in the basket, left out."
+    entry(menu, "Add excluded images").trigger()
+    assert view.bar.text == "1 image is in the basket as excluded."
     panel.exclude([0])
     panel.to_basket()
-    assert view.bar.text == "2 images are in the basket, left out."
+    assert view.bar.text == "2 images are in the basket as excluded."
     entry(menu, "Undo").trigger()
     assert panel.rows.excluded == {1}
     panel.define_requested.connect(lambda config: heard.append(config.data.train))

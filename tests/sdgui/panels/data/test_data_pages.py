@@ -37,7 +37,7 @@ def test_statistics_show_values_that_link_to_their_images(qtbot: QtBot) -> None:
         True
     ] * 3 + [False]
     assert [bar.label for bar in page.captions._bars] == ["1", "5"]
-    assert page.summary.text() == "8 captions of 4 images; the median has 2 words. 6 captions are different."
+    assert page.summary.text() == "4 images with 8 captions; the median length is 2 words. 6 captions are distinct."
     assert page.summary.wordWrap(), "a long sentence makes no window wider"
     page.label.setCurrentText("kind")
     items = [page.values.topLevelItem(row) for row in range(page.values.topLevelItemCount())]
@@ -59,7 +59,7 @@ def test_statistics_show_values_that_link_to_their_images(qtbot: QtBot) -> None:
     ] * 3 + [True]
     assert not page.label.isEnabled()
     assert page.captions._bars == []
-    assert page.summary.text() == "8 captions of 4 images; the median has 2 words. Every image has 2."
+    assert page.summary.text() == "4 images with 8 captions; the median length is 2 words. Every image has 2."
     page.show_facts(facts("/a.csv", 4, labels=labels))
     page.show_facts(None)
     assert (page.summary.text(), page.words._bars, page.label.count(), page.values.topLevelItemCount()) == (
@@ -76,8 +76,8 @@ def test_broken_rows_are_listed_with_reasons_and_copied(qtbot: QtBot) -> None:
     qtbot.addWidget(page)
     page.show_broken(5, [("row 3", "<b>no</b> image"), ("row 4", "empty")], None)
     assert page.summary.text() == (
-        "5 rows cannot be used, of which the first 2 are listed. "
-        "To see whether every image can be decoded, check them in Duplicates and leaks."
+        "5 rows cannot be used (the first 2 are listed). "
+        "To find images that cannot be decoded, run the check in Duplicates and leaks."
     )
     page.show_broken(2, [("row 3", "<b>no</b> image"), ("row 4", "empty")], [("/p/a.png", "cut off")])
     assert page.summary.text() == "2 rows cannot be used; 1 image cannot be decoded."

@@ -39,7 +39,7 @@ def test_a_cancelled_read_keeps_its_rows_and_a_failure_can_be_retried(
     panel.work.part.emit(part("a", "b"))
     qtbot.waitUntil(lambda: len(panel.rows) == 2)
     panel.work.open_failed.emit(Cancelled())
-    assert "first 2 are shown" in panel.view.bar.text
+    assert "first 2 images are shown" in panel.view.bar.text
     assert captions(panel) == ["a a", "a b"]
     assert panel.view.strip.isHidden()
     panel.open("/two.csv")
@@ -91,7 +91,7 @@ def test_exclusions_apply_at_once_and_to_the_saved_data(
     view.subset.setCurrentIndex(view.subset.findData("kept"))
     panel.show_rows()
     view.gallery.set_selected([1, 3])
-    panel._asked("exclude")
+    panel._run_action("exclude")
     assert captions(panel) == ["a a", "a c"]
     assert view.counts.text() == "2 of 4 · 2 excluded"
     panel.save(to)
@@ -99,12 +99,12 @@ def test_exclusions_apply_at_once_and_to_the_saved_data(
     view.gallery.set_selected([1])
     panel.save(to, selection=True, replace=True)
     assert requests[-1] == ("save", "/one.csv", to, ["/p/b.png", "/p/d.png"], ["/p/c.png"], True)
-    panel._asked("undo")
+    panel._run_action("undo")
     assert captions(panel) == ["a a", "a b", "a c", "a d"]
-    panel._asked("exclude")  # nothing is selected any more
+    panel._run_action("exclude")  # nothing is selected any more
     view.gallery.set_selected([2])
-    panel._asked("exclude")
-    panel._asked("basket")
+    panel._run_action("exclude")
+    panel._run_action("basket")
     qtbot.waitUntil(lambda: panel._services.basket.count == 1)
     (entry,) = panel._services.store.fixes()
     assert (entry.source, entry.fix.kind, entry.fix.path) == ("/one.csv", "excluded", "/p/c.png")
@@ -114,7 +114,7 @@ def test_exclusions_apply_at_once_and_to_the_saved_data(
     qtbot.waitUntil(lambda: panel.rows.excluded == {2})
     assert view.counts.text() == "4 images · 1 excluded"
     assert [item.badge for item in view.gallery.items()] == ["", "", "excluded", ""]
-    panel._asked("undo")
+    panel._run_action("undo")
     assert panel.rows.excluded == {2}, "what an earlier window excluded is no step of this one"
 
 
@@ -139,7 +139,7 @@ def test_an_experiment_on_the_data_keeps_matching_validation_data(
     configs: list[RunConfig] = []
     panel.define_requested.connect(configs.append)
     opened(qtbot, panel, "/one.csv", "a")
-    panel._asked("use")
+    panel._run_action("use")
     panel._saved({"path": "/kept.csv", "images": 1, "captions": 1})
     panel.view.bar.press_remedy()
     panel._held_out("/one-train.csv", "/one-held-out.csv")

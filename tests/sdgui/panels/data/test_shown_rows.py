@@ -86,8 +86,8 @@ class Items:
 
 
 def test_the_gallery_matches_a_plain_list(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(showing, "_AT_ONCE", 2)
-    monkeypatch.setattr(showing, "_MANY", 4)
+    monkeypatch.setattr(showing, "_ROWS_PER_UPDATE", 2)
+    monkeypatch.setattr(showing, "_MAX_IMMEDIATE", 4)
 
     @settings(max_examples=20)
     @given(STEPS)
@@ -129,10 +129,10 @@ def follow(steps: list[tuple[str, Any]]) -> None:
             plain.change(out | frozenset(existing) if name == "exclude" else out - frozenset(existing))
         assert set(changed) == plain.states[-1] ^ out
         visible_rows.renew(changed)
-        assert len(changed) <= 4 or (bool(visible_rows._coming) and visible_rows._renewing.isActive()), (
+        assert len(changed) <= 4 or (bool(visible_rows._queued_batches) and visible_rows._renewing.isActive()), (
             "in a turn of its own"
         )
-        while visible_rows._stale or visible_rows._coming:
+        while visible_rows._stale or visible_rows._queued_batches:
             visible_rows._renew_some()
     expected = [row for row in range(len(plain.rows)) if plain.matches(by, row)]
     assert rows.excluded == plain.states[-1]
@@ -149,8 +149,8 @@ def test_large_tables_are_not_traversed_by_the_collector_and_refreshed_in_batche
     qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frozen: list[int] = []
-    monkeypatch.setattr(showing, "_FREEZES", 4)
-    monkeypatch.setattr(showing, "_MANY", 5)
+    monkeypatch.setattr(showing, "_FREEZE_INTERVAL", 4)
+    monkeypatch.setattr(showing, "_MAX_IMMEDIATE", 5)
     monkeypatch.setattr(showing.gc, "freeze", lambda: frozen.append(len(rows)))
     rows, gallery = SourceRows("/pairs.csv"), Items()
     visible_rows = ShownRows(cast(Gallery, gallery))
@@ -166,8 +166,8 @@ def test_large_tables_are_not_traversed_by_the_collector_and_refreshed_in_batche
     assert [item.faint for item in gallery.items] == [False] * 5 + [True] + [False] * 3, "a few in the same turn"
     visible_rows.renew(range(6))
     visible_rows.begin(SourceRows("/other.csv"))
-    assert (visible_rows._coming, visible_rows._stale, visible_rows.numbers, gallery.items) == ([], {}, [], [])
-    monkeypatch.setattr(showing, "_AT_ONCE", 2)
+    assert (visible_rows._queued_batches, visible_rows._stale, visible_rows.numbers, gallery.items) == ([], {}, [], [])
+    monkeypatch.setattr(showing, "_ROWS_PER_UPDATE", 2)
     visible_rows.begin(rows)
     visible_rows.add(range(9))
     visible_rows.renew(rows.exclude(range(4)))
