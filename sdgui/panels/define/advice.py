@@ -1,7 +1,7 @@
 """Recommended settings for the number of training pairs.
 
 Flow: the form's ``data.train`` -> (a moment after it was typed) the pool's worker ``describe_source`` -> figures,
-columns of labels for the form, and ``recommendations`` beside the form with its reasons; *Apply* puts it into the form.
+label columns for the form, and ``recommendations`` with their reasons above the form; *Apply* writes them to the form.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from sdgui.worker.pool import DATA
 from sdgui.worker.replies import Cancelled, Failure, Lost
 from sdgui.worker.verbs import DESCRIBE_SOURCE, SourceFacts
 
-_ASK_AFTER = 700  # ms of not typing
+_TYPING_PAUSE_MS = 700
 
 
 class AdviceBar(QFrame):
-    """A line or two above the form; hidden until the data have been read."""
+    """Recommendations in a few lines above the form; hidden until the data has been read."""
 
     applied = Signal(object)  # dict: dotted field -> value
-    described = Signal(object)  # dict: figures of data.train, as the worker gives them
+    described = Signal(object)  # the worker's SourceFacts about data.train
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -40,7 +40,7 @@ class AdviceBar(QFrame):
         self._calls = WorkerCalls(services.pool.client(DATA, "define"), self)
         self._source = ""
         self._facts: SourceFacts | None = None
-        self._facts_of_source: dict[tuple[str, int], SourceFacts] = {}  # by path and time of change
+        self._facts_of_source: dict[tuple[str, int], SourceFacts] = {}  # by path and modification time
         self._config: RunConfig | None = None
         self._advice: list[Advice] = []
         self._read_only = False
@@ -54,13 +54,13 @@ class AdviceBar(QFrame):
         row.setContentsMargins(SPACE * 3 // 2, SPACE // 2, SPACE, SPACE // 2)
         row.addWidget(self.text, 1)
         row.addWidget(self.apply, 0, Qt.AlignmentFlag.AlignTop)
-        self._timer = QTimer(self, singleShot=True, interval=_ASK_AFTER)
+        self._timer = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._timer.timeout.connect(self._ask)
         self.apply.clicked.connect(self._apply)
         self.hide()
 
     def show_config(self, config: RunConfig | None, read_only: bool) -> None:
-        """Advise on ``config``; None while the form has errors: the last advice stays, but cannot be applied."""
+        """Advise on ``config``. While the form has errors (None), the last advice stays but cannot be applied."""
         self._read_only = read_only
         self.apply.setEnabled(config is not None)
         if config is None:
@@ -75,7 +75,7 @@ class AdviceBar(QFrame):
             self._show_advice()
 
     def facts(self) -> SourceFacts | None:
-        """Known facts about the training data."""
+        """Facts about the training data; None until the data has been read."""
         return self._facts
 
     def _ask(self) -> None:
@@ -89,13 +89,13 @@ class AdviceBar(QFrame):
             self._calls.ask("describe", DESCRIBE_SOURCE, self._done, self._failed, None, **arguments)
 
     def _key(self) -> tuple[str, int] | None:
-        """The source and its modification time; None for a missing one, which the trainer reports."""
+        """The source and its modification time; None if the source is missing, which the trainer reports."""
         if names_shards(self._source):
             return self._source, 0
         path = existing_path(self._source)
         try:
             return (self._source, path.stat().st_mtime_ns) if path is not None else None
-        except OSError:  # deleted since
+        except OSError:  # deleted in the meantime
             return None
 
     def _done(self, result: SourceFacts) -> None:
@@ -106,7 +106,7 @@ class AdviceBar(QFrame):
     def _failed(self, failure: Failure) -> None:
         if isinstance(failure, Cancelled):
             return
-        role: Role = "muted" if isinstance(failure, Lost) else "error"  # the data themselves may be well
+        role: Role = "muted" if isinstance(failure, Lost) else "error"  # a lost worker says nothing about the data
         self._set_text(role, f"Training data: {failure.text}")
 
     def _learn(self, facts: SourceFacts) -> None:

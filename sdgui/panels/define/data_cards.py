@@ -1,6 +1,6 @@
 """The data cards of the form: below each data field, its contents and the overlap with other splits.
 
-Flow: the form's texts -> (a moment after typing) a ``DataFacts`` for each field -> a ``DataCard`` below its row.
+Flow: the form's texts -> (after a pause in typing) a ``DataFacts`` for each field -> a ``DataCard`` below its row.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sdgui.shared.pickers.data_facts import DataFacts
 from sdgui.shared.pickers.refusals import FIELDS
 from sdgui.shared.services import Services
 
-_ASK_AFTER = 700  # ms of not typing
+_TYPING_PAUSE_MS = 700
 _TRAIN, _VAL = "data.train", "data.val"
 
 
@@ -28,7 +28,7 @@ class _Card:
 
 
 class DataCards(QObject):
-    """``held_out``: the fields to set, dotted field -> value; ``look_requested``: show these data in Data."""
+    """Updates the cards. ``held_out``: fields to set, dotted field -> value; ``look_requested``: open data in Data."""
 
     held_out = Signal(object)
     look_requested = Signal(str)
@@ -37,24 +37,24 @@ class DataCards(QObject):
         super().__init__(parent)
         self._form, self._services = form, services
         self.cards: dict[str, _Card] = {}
-        self._soon = QTimer(self, singleShot=True, interval=_ASK_AFTER)
-        self._soon.timeout.connect(self._follow)
+        self._typing = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
+        self._typing.timeout.connect(self._follow)
         form.set_companions(FIELDS, self._make)
-        form.updated.connect(self._soon.start)
+        form.updated.connect(self._typing.start)
 
     def _make(self, row: FormRow) -> QWidget:
-        """The card below ``row``, which was made just now."""
+        """Create the card below ``row``."""
         facts = DataFacts(self._services, parent=self)
         card = DataCard(facts, row, look=True)
         card.look_requested.connect(self.look_requested)
         facts.held_out.connect(lambda train, held_out: self.held_out.emit({_TRAIN: train, _VAL: held_out}))
         self.cards[row.spec.path] = _Card(facts, card)
         card.hide()
-        self._soon.start()
+        self._typing.start()
         return card
 
     def _follow(self) -> None:
-        """Describe the data that the fields name."""
+        """Update the cards to the sources in the data fields."""
         texts = self._form.draft()
         sources = {field: texts[field].strip() for field in FIELDS}
         for field, card in self.cards.items():

@@ -1,4 +1,4 @@
-"""The differences of an experiment from its preset: a list of fields with both values; selecting one opens it."""
+"""The fields in which an experiment differs from its preset, with both values; selecting a field opens it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE
 
-_BREAK = "\u200b"  # where a line may end within a path
+_BREAK = "\u200b"  # zero-width space: allows a line break within a path
 
 
 class _WholeText(QStyledItemDelegate):
-    """Rows as high as their text, however many lines that takes."""
+    """Makes rows as high as their text."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
         view = self.parent()
@@ -34,7 +34,7 @@ class _WholeText(QStyledItemDelegate):
 
 
 class Differences(QWidget):
-    """``field_chosen``: a dotted field was activated in the list. Long texts wrap."""
+    """The list of differences. ``field_chosen``: a dotted field was activated in the list."""
 
     field_chosen = Signal(str)
 
@@ -57,7 +57,7 @@ class Differences(QWidget):
         vbox(self.title, self._hint, (self.list, 1), into=self, margins=(SPACE, 0, 0, 0))
 
     def show_changes(self, changes: Mapping[str, tuple[Any, Any]], preset: str) -> None:
-        """List ``changes`` (dotted field -> preset's value, ours) to the preset called ``preset``."""
+        """List ``changes`` (dotted field -> preset's value, current value) from the preset titled ``preset``."""
         self.list.clear()
         for field, (theirs, ours) in changes.items():
             before, current = (value_text(value) for value in (theirs, ours))
@@ -65,11 +65,13 @@ class Differences(QWidget):
             item.setData(0, Qt.ItemDataRole.UserRole, field)
             item.setToolTip(0, plain_tip(f"{field}\npreset: {before}\nthis experiment: {current}"))
             item.setData(
-                0, Qt.ItemDataRole.AccessibleTextRole, f"{field_title(field)}: preset {before}, here {current}"
+                0,
+                Qt.ItemDataRole.AccessibleTextRole,
+                f"{field_title(field)}: preset {before}, this experiment {current}",
             )
             self.list.addTopLevelItem(item)
         self.title.setText(differences_text(len(changes)))
-        self._hint.setText(f"from the settings of {preset}")
+        self._hint.setText(f"compared with {preset}")
         self.setVisible(bool(changes))
 
     def _choose(self, item: QTreeWidgetItem) -> None:

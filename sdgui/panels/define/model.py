@@ -1,4 +1,4 @@
-"""Texts of Define about a config and its data: recommendations, and settings that earlier runs keep. No Qt.
+"""Texts about a config and its data: recommendations, and which runs an edit affects. No Qt.
 
 Flow: config and facts about the training data -> these functions -> the advice below the form, the hint above it.
 """
@@ -14,12 +14,12 @@ from sdgui.widgets.formats import count
 
 
 def advice_lines(config: RunConfig, advice: Sequence[Advice], labels: Sequence[str]) -> list[str]:
-    """A missing label column, and the recommendations; may be empty."""
+    """One line per recommendation, and one if the label column is missing from the data."""
     lines = []
     label = config.data.label
     if label and label not in labels:
-        columns = ", ".join(labels) or "none"
-        lines.append(f"The training data has no column “{label}” for data.label; its label columns: {columns}.")
+        columns = ", ".join(labels) or "no label columns"
+        lines.append(f"The training data has no column “{label}” for the label; available: {columns}.")
     for suggestion in advice:
         current = value_text(get_field(config, suggestion.field))
         lines.append(
@@ -29,7 +29,7 @@ def advice_lines(config: RunConfig, advice: Sequence[Advice], labels: Sequence[s
 
 
 def runs_hint(runs: int) -> str:
-    """Which runs an edit affects, if the experiment has ``runs`` runs; "" without any."""
+    """Says that an edit does not affect the experiment's existing ``runs``; "" if there are none."""
     if not runs:
         return ""
     runs_keep = "its run keeps its" if runs == 1 else f"its {count(runs)} runs keep their"

@@ -1,7 +1,7 @@
-"""Define: the config of the chosen experiment as a form, or a launched run's, frozen.
+"""Define: the selected experiment's config as a form, or the frozen config of a launched run.
 
-Flow: the store's config -> form -> (as one types, once it is valid) the store again. Runs keep their own frozen
-``config.json``; editing an experiment is for its next run. What does not validate yet is kept as a draft.
+Flow: store -> form -> (while typing, if valid) store. Runs keep their own frozen ``config.json``; an edit affects only
+the experiment's next run. Invalid edits are kept as a draft.
 """
 
 from __future__ import annotations
@@ -42,28 +42,28 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE
 
 _FAILED = (RunState.FAILED, RunState.INTERRUPTED)
-_LOGGED = "Logged by a script: there is nothing to launch. Compare, in Runs, shows the configs of its runs."
-_SAVE_AFTER = 400  # ms of not typing
+_LOGGED = "Logged by a script, so it cannot be launched. Runs > Compare shows the configs of its runs."
+_TYPING_PAUSE_MS = 400
 _EMPTY = (
     "No experiment is selected",
-    "An experiment says what is trained and how: data, model, teacher, views, objectives. Select one in the tree, or "
-    "start from a preset.",
+    "An experiment defines what is trained and how: data, model, teacher, views and objectives. Select an experiment "
+    "in the tree, or start from a preset.",
 )
 
 
 class DefinePanel(DefiningPanel):
-    """The form with its preset and differences."""
+    """The form, with the preset above and the differences from the preset."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services = services
         self._experiment: Experiment | None = None
-        self._chosen_run: int | None = None  # in the tree
+        self._chosen_run: int | None = None  # run that is selected in the tree
         self._run_id: int | None = None  # the run whose frozen config is shown
         self._frozen: RunConfig | None = None
         self._loaded: RunConfig | None = None  # the form's config before any edit
-        self._undoable: Message | None = None  # the last change of many settings, which can be undone
-        self._unwritten: Message | None = None  # that the last save failed, with the remedy to try again
+        self._undoable: Message | None = None  # offers to undo the last change of several settings
+        self._unwritten: Message | None = None  # reports that the last save failed
         self.saver = ConfigSaver(services)
         self.head = ExperimentHead(services, self)
         self.preset_bar = PresetBar(self)
@@ -90,10 +90,10 @@ class DefinePanel(DefiningPanel):
         layout.addWidget(self.hint)
         layout.addWidget(self.advice)
         layout.addWidget(self.sweep_bar)
-        layout.addWidget(self.bar)  # not over the form: that a run's settings are read-only stays true
+        layout.addWidget(self.bar)  # above the form, not over it: the note on read-only settings stays visible
         layout.addWidget(self.split, 1)
         layout.addWidget(self._empty, 1)
-        self._timer = QTimer(self, singleShot=True, interval=_SAVE_AFTER)
+        self._timer = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._timer.timeout.connect(self.save)
         self.form.changed.connect(self._form_changed)
         self.preset_bar.preset_chosen.connect(self._start_from)
@@ -108,14 +108,14 @@ class DefinePanel(DefiningPanel):
         self._show_nothing()
 
     def set_actions(self, actions: Actions) -> None:
-        """The buttons of the head, and the one of the page without an experiment."""
+        """Connect the buttons of the header and of the empty page."""
         self.head.set_actions(actions)
         self._empty.set_content(*_EMPTY, "New experiment", actions["new"].shortcut().toString())
         self._empty.activated.connect(actions["new"].trigger)
 
     # Display
     def select(self, selection: Selection) -> None:
-        """Show the chosen run's frozen config, else the experiment's."""
+        """Show the selected run's frozen config, or the experiment's config if no run is selected."""
         self.head.show_experiment(selection.experiment_id)
         self.sweep_bar.show_experiment(selection.experiment_id)
         same = self._experiment is not None and self._experiment.id == selection.experiment_id
@@ -141,7 +141,7 @@ class DefinePanel(DefiningPanel):
         return (self._services.tailer.state(run_id) or self._services.store.run(run_id).state) in _FAILED
 
     def _show_failed(self, experiment_id: int, run_id: int) -> None:
-        """Open the settings of a failed run's experiment, with the reason and a link to the run's own settings."""
+        """Show the experiment of a failed run, with the reason and a link to the run's frozen config."""
         self._show_experiment(self.saver.stored(experiment_id))
         lines = self._services.store.run(run_id).failure.strip().splitlines()
         reason = lines[0] if lines else "It exited unexpectedly."
@@ -151,12 +151,12 @@ class DefinePanel(DefiningPanel):
         )
 
     def config(self, experiment_id: int) -> RunConfig | None:
-        """The form's config of this experiment; None when another one or a run's frozen config is shown."""
+        """The form's config if this experiment is shown; None for another experiment or a frozen config."""
         is_shown = self._experiment is not None and self._experiment.id == experiment_id and self._frozen is None
         return self.form.config() if is_shown else None
 
     def refresh(self) -> None:
-        """The experiment may have got its first run, another name, or another config from another window.
+        """Show changes made elsewhere: the first run, a new name, or a config from another window.
 
         An edited form keeps its edits; only the name is updated.
         """
@@ -177,7 +177,7 @@ class DefinePanel(DefiningPanel):
         self._show_hint(experiment)
 
     def on_enter(self) -> None:
-        """The run that is shown may have failed since."""
+        """Check whether the shown run has failed in the meantime."""
         if self._run_id is not None and self._experiment is not None and self._failed(self._run_id):
             self._show_failed(self._experiment.id, self._run_id)
 
@@ -189,7 +189,7 @@ class DefinePanel(DefiningPanel):
 
     def _show_nothing(self) -> None:
         self._experiment = self._frozen = None
-        self._loaded = self.form.config()  # the hidden form belongs to no experiment
+        self._loaded = self.form.config()  # the hidden form does not belong to any experiment
         self.bar.clear()
         for widget in (self.head, self.preset_bar, self.hint, self.advice, self.split):
             widget.hide()
@@ -258,7 +258,7 @@ class DefinePanel(DefiningPanel):
     # Editing
     def _form_changed(self) -> None:
         if self._undoable is not None and self.bar.message is self._undoable:
-            self.bar.clear()  # it would overwrite the current edits
+            self.bar.clear()  # a pending Undo would overwrite the current edits
         self._timer.start()
         self._show_differences()
 
@@ -271,7 +271,7 @@ class DefinePanel(DefiningPanel):
         self.advice.show_config(self.form.config(), self._frozen is not None)
 
     def save(self) -> bool:
-        """Submit the form: the config if it is valid, else a draft; returns whether it was valid."""
+        """Save the config if the form is valid, otherwise a draft; returns whether the form is valid."""
         self._timer.stop()
         experiment = self._experiment
         if experiment is None or self._frozen is not None or experiment.config is None:
@@ -280,7 +280,7 @@ class DefinePanel(DefiningPanel):
         if config is None:
             self.saver.keep_draft(experiment.id, self.form.draft())
             return False
-        if config not in (self._loaded, experiment.config):  # an unedited form may be older than the store
+        if config not in (self._loaded, experiment.config):  # an unedited form may be older than the stored config
             self.saver.keep_draft(experiment.id, self.form.draft())
             on_refused = partial(self._not_written, experiment)
             self._experiment = self.saver.write(experiment, config, self._on_written, on_refused)
@@ -292,30 +292,30 @@ class DefinePanel(DefiningPanel):
     def _on_written(self, coming: Experiment, stored: Experiment) -> None:
         if self._experiment is coming:  # no newer edit exists
             self._experiment = stored
-        if not isValid(self):  # the window was closed before the store had it
+        if not isValid(self):  # the window was closed before the write finished
             return
         if self._unwritten is not None and self.bar.message is self._unwritten:
             self.bar.clear()
         self.edited.emit(stored.id)
 
     def _not_written(self, before: Experiment, coming: Experiment, error: UserError) -> None:
-        """A failed write: the form or the draft keeps the edits, and the next save submits them again."""
+        """Report a failed write; the form or the draft keeps the edits, and the next save submits them again."""
         is_shown = self._experiment is coming
         if is_shown:
             self._experiment, self._loaded = before, before.config
-        if not isValid(self):  # the window was closed meanwhile
+        if not isValid(self):  # the window was closed in the meantime
             return
         if not isinstance(error, ChangedElsewhereError):
             self._unwritten = Message("error", str(error), remedy=Remedy("Try again", self.save) if is_shown else None)
         elif is_shown:
             self._unwritten = self._conflict(before.id, error)
         else:
-            show = Remedy("Show it", lambda: self.experiment_requested.emit(before.id))
+            show = Remedy("Show the experiment", lambda: self.experiment_requested.emit(before.id))
             self._unwritten = Message("warning", str(error), remedy=show)
         self.bar.show_message(self._unwritten)
 
     def _conflict(self, experiment_id: int, error: ChangedElsewhereError) -> Message:
-        """Another window changed the config being edited: load that version, or overwrite it with the edits."""
+        """Offers to load the config that another window saved, or to overwrite that config with the edits."""
 
         def reload() -> None:
             self.saver.drop_draft(experiment_id)
@@ -328,15 +328,15 @@ class DefinePanel(DefiningPanel):
         return Message("warning", str(error), "", Remedy("Reload", reload), Remedy("Keep mine", keep_mine))
 
     def ready_to_launch(self) -> bool:
-        """Save; when a field is wrong, show why, go to the first one and return False."""
-        self.form.refuse({})  # the data may have been fixed meanwhile
+        """Save; if a field is invalid, show why, focus the first invalid field and return False."""
+        self.form.refuse({})  # the data may have been fixed in the meantime
         if self._frozen is not None or self.save():
             return True
         self._show_errors()
         return False
 
     def refuse(self, problems: dict[str, str]) -> None:
-        """Show why the experiment cannot be launched, at its fields; they count as problems until they are edited."""
+        """Show why the experiment cannot be launched, next to its fields, until the fields are edited."""
         self.form.refuse(problems)
         self._show_errors()
 
@@ -386,7 +386,7 @@ class DefinePanel(DefiningPanel):
         self.form.set_choices("data.label", list(labels), [f"{classes} classes" for classes in labels.values()])
 
     def _offer_undo(self, text: str, before: RunConfig | None) -> None:
-        """Report a change of many settings, with an undo button until the next edit."""
+        """Report a change of several settings, with an Undo button until the next edit."""
 
         def undo() -> None:
             if before is not None:

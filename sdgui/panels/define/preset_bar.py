@@ -1,4 +1,4 @@
-"""The preset of an experiment: its description, paper and requirements, and whether it is trained in stages."""
+"""The experiment's preset: description, paper, requirements, and whether to train in stages."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 
 class PresetBar(QFrame):
-    """Preset and size on a button that opens the chooser; ``preset_chosen`` when the user starts from another one."""
+    """Preset and size on a button that opens the chooser. ``preset_chosen``: start from another preset."""
 
     preset_chosen = Signal(str, str)  # preset, size
-    staged = Signal(bool)  # the user wants it trained in stages, or in one run
+    staged = Signal(bool)  # whether to train in stages instead of in one run
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         set_role(self, "card")
-        self.chooser: PresetChooser | None = None  # made when it is first opened
+        self.chooser: PresetChooser | None = None  # created on first use
         self.preset = QPushButton(self)
         self.preset.setToolTip("Start from another preset")
         self.apply = QPushButton("Reset to preset", self)
@@ -55,21 +55,21 @@ class PresetBar(QFrame):
         self._describe()
 
     def open_chooser(self) -> None:
-        """Open the preset picker at the current preset."""
+        """Open the preset chooser at the current preset."""
         if self.chooser is None:
             self.chooser = PresetChooser(self, "Start from this preset")
             self.chooser.chosen.connect(self.preset_chosen)
         self.chooser.open(*self._origin)
 
     def show_origin(self, preset: str, size: str, read_only: bool, staged: bool = False) -> None:
-        """Show the config's preset; ``read_only``: of a launched run; ``staged``: trained in stages."""
+        """Show the config's preset. ``read_only``: for a launched run; ``staged``: the config is trained in stages."""
         self._origin = (preset, size)
         self._read_only = read_only
         self.in_stages.setChecked(staged)
         self._describe()
 
     def show_differences(self, number: int) -> None:
-        """Set how many settings differ from the preset; without any, *Reset to preset* is hidden."""
+        """Show how many settings differ from the preset; if none do, hide *Reset to preset*."""
         self._differences = number
         self._describe()
 

@@ -1,6 +1,6 @@
-"""Saves edits of Define: drafts, writes in progress, and the config that each edit started from.
+"""Saves edits of configs: drafts, pending writes, and the config that each edit started from.
 
-Flow: form -> ``write`` -> the window's ``StoreWriter``; until the store has an edit, a draft in the settings keeps it.
+Flow: form -> ``write`` -> the window's ``StoreWriter``; a draft in the settings keeps an edit until the store has it.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from sdgui.store.records import Experiment
 
 
 class ConfigSaver:
-    """``unsaved``: experiments with edits that the store does not have yet, by id."""
+    """Saves drafts and configs. ``unsaved``: experiments with edits that the store does not have yet, by id."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._edited_from: dict[int, str] = {}  # the stored config that the edits of an experiment began with
+        self._edited_from: dict[int, str] = {}  # experiment id -> stored config when the edit began
         self.unsaved: dict[int, Experiment] = {}
 
     def stored(self, experiment_id: int) -> Experiment:
-        """The experiment with its submitted edits. StoreError if it does not exist."""
+        """The experiment with its submitted edits. Raises StoreError if the experiment does not exist."""
         return self.unsaved.get(experiment_id) or self._services.store.experiment(experiment_id)
 
     def begin(self, experiment: Experiment) -> dict[str, str]:
         """Start editing ``experiment``; returns its draft, field to typed text.
 
-        A draft may be older than the stored config: its edits then began with an earlier one.
+        A draft may be older than the stored config; its edits then began with an earlier config.
         """
         draft = self._draft(experiment.id)
         if draft:
@@ -40,7 +40,7 @@ class ConfigSaver:
         return draft
 
     def begin_with(self, experiment_id: int, config_json: str) -> None:
-        """Let edits of the experiment replace this config, whichever config they began with."""
+        """Let the edits replace this config, whichever config they began with."""
         self._edited_from[experiment_id] = config_json
 
     def _draft(self, experiment_id: int) -> dict[str, str]:
@@ -52,11 +52,11 @@ class ConfigSaver:
         return {str(name): str(typed) for name, typed in fields.items()} if isinstance(fields, dict) else {}
 
     def keep_draft(self, experiment_id: int, fields: Mapping[str, str]) -> None:
-        """Keep edits that cannot be stored yet, until ``drop_draft``."""
+        """Save invalid edits as a draft, until ``drop_draft``."""
         self._services.settings.setValue(f"drafts/{experiment_id}", json.dumps(fields))
 
     def drop_draft(self, experiment_id: int) -> None:
-        """Discard the draft, unless it is being written."""
+        """Discard the draft, unless its edits are being written to the store."""
         if experiment_id not in self.unsaved:
             self._services.settings.remove(f"drafts/{experiment_id}")
 

@@ -38,11 +38,11 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
-_STEPS, _TRIALS = 300, 30  # to start from
+_DEFAULT_STEPS, _DEFAULT_TRIALS = 300, 30
 
 
 class ValuesDialog(QDialog):
-    """Asks for the values of one setting; ``values()`` once it was accepted."""
+    """Asks for the values of one setting; ``values()`` returns them after the dialog is accepted."""
 
     def __init__(self, spec: FieldSpec, text: str, config: RunConfig, parent: QWidget) -> None:
         super().__init__(parent)
@@ -69,7 +69,7 @@ class ValuesDialog(QDialog):
         self._check()
 
     def values(self) -> SearchRange:
-        """The typed values; ValueError or UserError with a message if they cannot be searched."""
+        """The typed values. Raises ValueError or UserError if they cannot be searched."""
         return parse_values(self._spec, self.line.text(), self._config)
 
     def _check(self) -> None:
@@ -83,7 +83,7 @@ class ValuesDialog(QDialog):
 
 
 class SweepBar(QFrame):
-    """Hidden until a setting is marked. ``created``: the folder of a new sweep."""
+    """The settings to search over; hidden if there are none. ``created``: the folder of a new sweep."""
 
     created = Signal(str)
 
@@ -96,8 +96,8 @@ class SweepBar(QFrame):
         self.space: dict[str, SearchRange] = {}
         self.steps, self.trials = StillSpinBox(self), StillSpinBox(self)
         for box, name, value, maximum in (
-            (self.steps, "Steps", _STEPS, 10**9),
-            (self.trials, "Trials", _TRIALS, MOST - 1),
+            (self.steps, "Steps", _DEFAULT_STEPS, 10**9),
+            (self.trials, "Trials", _DEFAULT_TRIALS, MOST - 1),
         ):
             box.setRange(1, maximum)
             box.setValue(value)
@@ -106,7 +106,7 @@ class SweepBar(QFrame):
         self.steps.setToolTip("Optimiser steps of each trial")
         self.trials.setToolTip("Number of trials; a sweep can be extended later")
         self.make = QPushButton("Create sweep", self)
-        self.make.setToolTip("Make a sweep over these settings; start it in Study")
+        self.make.setToolTip("Create a sweep over these settings; start the sweep in Study")
         self.wrong = PlainLabel(self, wordWrap=True)
         set_role(self.wrong, "error")
         self._chips = FlowLayout()
@@ -127,7 +127,7 @@ class SweepBar(QFrame):
         self._show()
 
     def show_experiment(self, experiment_id: int | None) -> None:
-        """Show the settings that were marked for this experiment."""
+        """Show the settings to search over for this experiment."""
         if experiment_id == self._experiment:
             return
         self._experiment = experiment_id
@@ -142,7 +142,7 @@ class SweepBar(QFrame):
         return f"sweeps/{self._experiment}"
 
     def menu(self, path: str) -> QMenu:
-        """What can be done with the setting ``path``."""
+        """The context menu of the setting ``path``."""
         menu = QMenu(self)
         search = menu.addAction("Search over …")
         search.setEnabled(path not in SET_BY_SWEEP and not self._form.read_only and self._form.config() is not None)
@@ -172,7 +172,7 @@ class SweepBar(QFrame):
         dialog.deleteLater()
 
     def mark(self, path: str, values: SearchRange | None) -> None:
-        """Search over a setting; None: no longer."""
+        """Search over a setting; None removes the setting from the search."""
         self.space.pop(path, None)
         if values is not None:
             self.space[path] = values
@@ -191,7 +191,7 @@ class SweepBar(QFrame):
         for path, values in self.space.items():
             chip = QPushButton(f"{field_title(path)}: {values_text(values)}", self)
             set_role(chip, "flat")
-            chip.setToolTip(plain_tip(f"{path}: change its values, or remove it"))
+            chip.setToolTip(plain_tip(f"{path}: change the values, or remove this setting from the sweep"))
             chip.clicked.connect(partial(self._open_chip, path, chip))
             self._chips.addWidget(chip)
 

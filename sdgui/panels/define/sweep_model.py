@@ -1,6 +1,6 @@
 """Parses the values of a setting in a sweep, and builds the sweep. No Qt.
 
-``1e-5 to 1e-2 log``, ``16 to 64 step 16``, ``0, 0.1, 0.2``.
+Formats: ``1e-5 to 1e-2 log``, ``16 to 64 step 16``, ``0, 0.1, 0.2``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _RANGE = re.compile(r"(\S+)\s+to\s+(\S+?)(?:\s+step\s+(\S+))?(\s+log)?")
 
 
 def suggested_values(spec: FieldSpec, text: str) -> str:
-    """Values to start from, given the setting's own."""
+    """Values to suggest, based on the setting's current value ``text``."""
     if spec.kind == "flag":
         return "true, false"
     if spec.kind == "choice":
@@ -35,8 +35,7 @@ def suggested_values(spec: FieldSpec, text: str) -> str:
 
 
 def parse_values(spec: FieldSpec, text: str, config: RunConfig) -> SearchRange:
-    """The values that were typed; ValueError with a sentence when they are none, UserError when ``config`` cannot have
-    them."""
+    """Parse typed values. Raises ValueError if ``text`` is invalid, UserError if ``config`` cannot have a value."""
     matched = _RANGE.fullmatch(text.strip()) if spec.kind in ("number", "whole") else None
     if matched is not None:
         low, high, step, log = matched.groups()
@@ -57,7 +56,7 @@ def parse_values(spec: FieldSpec, text: str, config: RunConfig) -> SearchRange:
 
 
 def values_text(values: SearchRange) -> str:
-    """``values`` as they are typed."""
+    """``values`` in the form that ``parse_values`` reads."""
     if values.choices:
         return ", ".join(text_of(value) for value in values.choices)
     low, high = values.bounds
@@ -66,7 +65,7 @@ def values_text(values: SearchRange) -> str:
 
 
 def sweep_of(config: RunConfig, space: Mapping[str, SearchRange], steps: int, trials: int) -> Sweep:
-    """The sweep of ``config``, which is written beside it; ValueError where data are missing."""
+    """A sweep over ``space`` based on ``config``. Raises ValueError if training or validation data is missing."""
     data = with_absolute_paths(config).data
     for name, path in (("training", data.train), ("validation", data.val)):
         if not path:

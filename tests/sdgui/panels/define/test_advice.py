@@ -158,8 +158,8 @@ def cards(define: DefinePanel, services: Services, tmp_path: Path) -> DataCards:
     for field in (TRAIN, VAL, TEST):
         define.form.row(field)
     assert {card.widget.isHidden() for card in define.cards.cards.values()} == {True}, "nothing is known of them yet"
-    assert define.cards._soon.isActive()
-    define.cards._soon.stop()
+    assert define.cards._typing.isActive()
+    define.cards._typing.stop()
     define.cards._follow()
     return define.cards
 

@@ -34,7 +34,7 @@ def test_differences_name_the_presets_value_first(qtbot: QtBot) -> None:
     differences.show_changes({"optim.clip_norm": (1.0, 7.0), "seed": (0, 5)}, "CLIP")
     rows = [item for row in range(2) if (item := differences.list.topLevelItem(row)) is not None]
     assert [row.text(0).splitlines()[1] for row in rows] == ["1 → 7", "0 → 5"]
-    assert (differences.title.text(), differences._hint.text()) == ("2 differences", "from the settings of CLIP")
+    assert (differences.title.text(), differences._hint.text()) == ("2 differences", "compared with CLIP")
     assert not differences.isHidden()
     with qtbot.waitSignal(differences.field_chosen) as signal:
         differences.list.itemActivated.emit(rows[0], 0)
@@ -42,7 +42,7 @@ def test_differences_name_the_presets_value_first(qtbot: QtBot) -> None:
     with qtbot.waitSignal(differences.field_chosen) as signal:
         differences.list.itemClicked.emit(rows[1], 0)
     assert signal.args == ["seed"]
-    assert rows[1].data(0, Qt.ItemDataRole.AccessibleTextRole) == "Seed: preset 0, here 5"
+    assert rows[1].data(0, Qt.ItemDataRole.AccessibleTextRole) == "Seed: preset 0, this experiment 5"
     assert rows[1].toolTip(0) == "seed\npreset: 0\nthis experiment: 5"
     differences.show_changes({"seed": (0, 5)}, "CLIP")
     assert differences.title.text() == "1 difference"
