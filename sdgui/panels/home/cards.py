@@ -1,4 +1,4 @@
-"""The cards of Home: an active run, a finished one, a failed one. A click or Enter opens the run."""
+"""The cards of Home for active, paused, finished and failed runs. A click or Enter opens the run."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, run_color, set_role, theme
 
-WIDTH = 44 * SPACE  # minimum in px; as many as fit are placed side by side
+WIDTH = 44 * SPACE  # minimum width in px; each row has as many cards as fit
 _ICON = 18
 _IMAGE = 7 * SPACE
 
 
 class RunCard(QFrame):
-    """Icon of the state, name and a line; each kind of card adds its content to ``body``."""
+    """A card with the state's icon, the name and a line of text; subclasses add their content to ``body``."""
 
     opened = Signal(int)  # run id
 
@@ -48,7 +48,7 @@ class RunCard(QFrame):
         self.show_state(str(run.state))
 
     def show_state(self, state: str) -> None:
-        """The state's icon, in shape and colour."""
+        """Show the icon and colour of ``state``."""
         self._state = state
         self._restyle()
 
@@ -72,7 +72,7 @@ class RunCard(QFrame):
 
 
 class LiveCard(RunCard):
-    """A run that trains: its curve, how far it is, the time left."""
+    """A training run: curve, progress and time left."""
 
     def __init__(self, run: Run, name: str, parent: QWidget | None = None) -> None:
         super().__init__(run, name, parent)
@@ -85,7 +85,7 @@ class LiveCard(RunCard):
         self.body.addWidget(self.bar)
 
     def show_progress(self, progress: RunProgress | None) -> None:
-        """State, step and time left, as the tailer has them."""
+        """Show state, step and time left, as reported by the tailer."""
         self.show_state(str(progress.state if progress is not None else self.run.state))
         parts = (state_line(self.run, progress), time_text(self.run, progress))
         self.show_line(" · ".join(part for part in parts if part))
@@ -102,7 +102,7 @@ class LiveCard(RunCard):
 
 
 class PausedCard(RunCard):
-    """A paused run: how far it is, and *Resume*."""
+    """A paused run: progress and *Resume*."""
 
     resume_requested = Signal(object)  # Run
 
@@ -115,7 +115,7 @@ class PausedCard(RunCard):
 
 
 class DoneCard(RunCard):
-    """A finished run: its metric, its curve, retrieved images for some captions, and *Search*."""
+    """A finished run: metric, curve, retrieved images for some captions, and *Search*."""
 
     search_requested = Signal(int)  # run id
 
@@ -151,11 +151,11 @@ class DoneCard(RunCard):
             label.show()
             label.show_image(image.path)
             label.setToolTip(plain_tip(image.caption))
-            label.setAccessibleName(f"Retrieved for: {image.caption}")
+            label.setAccessibleName(f"Image retrieved for: {image.caption}")
 
 
 class FailedCard(RunCard):
-    """A failed run: the reason, and remedies."""
+    """A failed run: the reason and what to do."""
 
     resume_requested = Signal(object)  # Run
     edit_requested = Signal(int)  # experiment id
@@ -165,9 +165,9 @@ class FailedCard(RunCard):
         super().__init__(run, name, parent)
         edit = QPushButton("Edit settings", self)
         set_role(edit, "flat")
-        edit.setToolTip("Open the experiment in Define, to fix it and launch again")
+        edit.setToolTip("Open the experiment in Define to fix the settings and launch again")
         edit.clicked.connect(lambda: self.edit_requested.emit(run.experiment_id))
-        close = IconButton("ph.x", "Dismiss: it stays in Runs", parent=self)
+        close = IconButton("ph.x", "Hide from Home; the run stays in Runs", parent=self)
         close.clicked.connect(lambda: self.dismissed.emit(run.id))
         moment = PlainLabel(when(run.finished or run.created), self, role="small")
         resume = [_resume_button(self)] if can_resume(run) else []
@@ -182,7 +182,7 @@ class FailedCard(RunCard):
 
 
 def can_resume(run: Run) -> bool:
-    """Whether an interrupted run can be resumed: it has reached a step, and its folder is in this home."""
+    """Whether an interrupted run can be resumed: the run has reached a step, and its folder is in this home."""
     return run.is_own and not run.is_logged and run.step > 0
 
 
@@ -196,7 +196,7 @@ def _resume_button(card: PausedCard | FailedCard) -> QPushButton:
 
 
 def _metric(run: Run) -> str:
-    """``Mean recall 41.2 %, teacher``."""
+    """The best metric as text, such as ``Mean recall 41.2 %, teacher``."""
     if run.best is None:
         return "Not validated"
     network = "teacher" if "/teacher/" in run.best.metric else "student"
@@ -206,15 +206,15 @@ def _metric(run: Run) -> str:
 def _sentence(run: Run) -> str:
     """The reason of a failure: the first lines of the trainer's message."""
     lines = [line.strip() for line in run.failure.splitlines() if line.strip()]
-    return " ".join(lines[:3]) or "The process exited without an error message; its log is in Runs, under Events."
+    return " ".join(lines[:3]) or "The process exited without an error message. Its log is in Runs, under Events."
 
 
-_WIDTH = 1.5  # px
-_DOT = 2.5  # px, radius of the last point
+_LINE_WIDTH = 1.5  # px
+_DOT_RADIUS = 2.5  # px, dot of the last value
 
 
 class Sparkline(QWidget):
-    """Draws ``show_curve``'s values from edge to edge; the last one has a dot."""
+    """A small curve without axes; the last value has a dot."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -229,14 +229,14 @@ class Sparkline(QWidget):
         return QSize(16 * SPACE, 5 * SPACE)
 
     def show_curve(self, values: Sequence[float], color: int, name: str) -> None:
-        """``color``: the run's palette index; ``name``: the metric, for those who cannot see the curve."""
+        """Show ``values``. ``color``: the run's palette index; ``name``: the metric, for screen readers."""
         self._values, self._color = tuple(values), color
         points = "1 point" if len(values) == 1 else f"{len(values)} points"
         self.setAccessibleName(f"{name}, {points}, last {self._values[-1]:.4g}" if values else "")
         self.update()
 
     def set_span(self, low: float, high: float) -> None:
-        """Draw from ``low`` to ``high``, as the other curves of the metric are; otherwise a curve fills the height."""
+        """Set the vertical range, shared by all curves of a metric; by default a curve fills the height."""
         self._span = (low, high)
         self.update()
 
@@ -251,9 +251,9 @@ class Sparkline(QWidget):
         )
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setPen(QPen(run_color(self._color), _WIDTH))
+        painter.setPen(QPen(run_color(self._color), _LINE_WIDTH))
         painter.drawPolyline(line)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(run_color(self._color))
-        painter.drawEllipse(line.last(), _DOT, _DOT)
+        painter.drawEllipse(line.last(), _DOT_RADIUS, _DOT_RADIUS)
         painter.end()

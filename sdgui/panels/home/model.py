@@ -1,6 +1,6 @@
 """The runs that Home lists, with a sparkline and some images of each. No Qt.
 
-Flow: store -> ``list_runs``; a run's events -> ``Glimpse`` -> the cards. Both read files: they are called in a thread.
+Flow: store -> ``list_runs``; a run's events -> ``Glimpse`` -> the cards. Both read files and are called in a thread.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from core.spec.run.status import RunState
 from sdgui.store.records import Run, RunLabel, ranks_runs
 from sdgui.store.store import Store
 
-MOST_LIVE, MOST_PAUSED, MOST_DONE, MOST_FAILED = 6, 4, 6, 4  # listed; more are in Runs
-POINTS = 240  # of a small curve
+MAX_LIVE, MAX_PAUSED, MAX_DONE, MAX_FAILED = 6, 4, 6, 4  # runs listed on Home; Runs lists all
+MAX_POINTS = 240  # points of a small curve
 IMAGES = 4
 _LOSS = "train/loss"
-_FEW = 5  # validations that make a curve
+_MIN_VALIDATIONS = 5  # with fewer, the curve shows the loss
 _LIVE = tuple(state for state in RunState if state.alive)
 _FAILED = (RunState.FAILED, RunState.INTERRUPTED)
-_LAST = 4 << 20  # bytes of a long run's events that are read when it is first seen
-_LONGEST = 200  # characters of a caption
+_MAX_FIRST_READ = 4 << 20  # bytes of a long run's events that the first read covers
+_MAX_CAPTION_LENGTH = 200
 
 
 @dataclass(frozen=True)
 class HomeRuns:
-    """The runs that Home lists, newest first, and their names; ``any``: whether any run exists."""
+    """The runs that Home lists, newest first, and their names. ``any``: whether any run exists."""
 
     live: tuple[Run, ...] = ()
     done: tuple[Run, ...] = ()
@@ -46,12 +46,12 @@ class HomeRuns:
 
 
 def list_runs(store: Store, dismissed: Collection[int]) -> HomeRuns:
-    """What to show now; failures in ``dismissed`` are left out. Raises StoreError."""
-    live = store.latest_runs(MOST_LIVE, _LIVE)
-    latest_done = store.latest_runs(MOST_DONE, (RunState.DONE,))
-    paused = store.latest_runs(MOST_PAUSED, (RunState.PAUSED,))
-    failed = store.latest_runs(MOST_FAILED + len(dismissed), _FAILED)
-    failed = [run for run in failed if run.id not in dismissed][:MOST_FAILED]
+    """Read the runs to show; failed runs in ``dismissed`` are skipped. Raises StoreError."""
+    live = store.latest_runs(MAX_LIVE, _LIVE)
+    latest_done = store.latest_runs(MAX_DONE, (RunState.DONE,))
+    paused = store.latest_runs(MAX_PAUSED, (RunState.PAUSED,))
+    failed = store.latest_runs(MAX_FAILED + len(dismissed), _FAILED)
+    failed = [run for run in failed if run.id not in dismissed][:MAX_FAILED]
     labels = store.run_labels([run.id for run in (*live, *paused, *latest_done, *failed)])
     queued = len(store.latest_runs(100, (RunState.QUEUED,)))
     return HomeRuns(
@@ -67,14 +67,14 @@ def list_runs(store: Store, dismissed: Collection[int]) -> HomeRuns:
 
 @dataclass(frozen=True)
 class Image:
-    """An image that a model found, and for which words."""
+    """An image that a model retrieved for ``caption``."""
 
     path: Path
     caption: str
 
 
 def spans(glimpses: Mapping[int, Glimpse]) -> dict[int, tuple[float, float]]:
-    """Run id -> the lowest and highest value of its metric among all of ``glimpses``; recalls share one scale."""
+    """Run id -> the lowest and highest value of its metric over all ``glimpses``; all recalls share one scale."""
     by_scale: dict[str, list[float]] = {}
     for glimpse in glimpses.values():
         by_scale.setdefault(_scale(glimpse), []).extend(glimpse.curve)
@@ -89,44 +89,46 @@ def _scale(glimpse: Glimpse) -> str:
 class Glimpse:
     """A run's curve and images, reduced; ``read`` continues where it stopped.
 
-    The curve shows the metric that ranks runs if it has a few points, else the loss.
+    The curve shows the metric that ranks runs, or the loss if that metric has only a few points.
     """
 
     def __init__(self, run: Run, to_local: Callable[[Sample], Sample] = lambda sample: sample) -> None:
-        """``to_local``: replaces paths of another machine by those on this one."""
+        """``to_local`` maps another machine's paths to local paths."""
         self._run, self._to_local = run, to_local
         self._reader: EventReader | None = None
         self._curves: dict[str, list[tuple[int, float]]] = {}
-        self._every: dict[str, int] = {}  # metric -> one of this many points is stored
+        self._every: dict[str, int] = {}  # metric -> every n-th point is stored
         self._seen: dict[str, int] = {}
         self.images: tuple[Image, ...] = ()
 
     @property
     def metric(self) -> str:
         """The metric of ``curve``; "" before the first point."""
-        ranking = [name for name, points in self._curves.items() if ranks_runs(name) and len(points) >= _FEW]
-        if ranking:  # the network that ends higher
+        ranking = [
+            name for name, points in self._curves.items() if ranks_runs(name) and len(points) >= _MIN_VALIDATIONS
+        ]
+        if ranking:  # the network with the higher last value
             return max(ranking, key=lambda name: self._curves[name][-1][1])
         return _LOSS if len(self._curves.get(_LOSS, ())) > 1 else ""
 
     @property
     def title(self) -> str:
-        """The metric in words; "" before the first point."""
+        """The metric's title; "" before the first point."""
         if not ranks_runs(self.metric):
             return "Total loss" if self.metric else ""
         return f"Mean recall, {'teacher' if '/teacher/' in self.metric else 'student'}"
 
     @property
     def curve(self) -> tuple[float, ...]:
-        """The values of ``metric``, at most ``POINTS``."""
+        """The values of ``metric``, at most ``MAX_POINTS``."""
         return tuple(value for _, value in self._curves.get(self.metric, ()))
 
     def read(self) -> bool:
-        """Read new events; whether there were any. An unreadable file changes nothing."""
+        """Read new events; returns whether there were any. An unreadable file is ignored."""
         file = self._run.dir.events
         try:
             if self._reader is None:
-                self._reader = EventReader(file, max(0, file.stat().st_size - _LAST))
+                self._reader = EventReader(file, max(0, file.stat().st_size - _MAX_FIRST_READ))
             events = self._reader.read()
         except (EventError, OSError):
             return False
@@ -151,18 +153,18 @@ class Glimpse:
         if self._seen[name] % every:
             return
         points.append((step, value))
-        if len(points) > POINTS:
+        if len(points) > MAX_POINTS:
             del points[::2]
             self._every[name] = 2 * every
 
 
 def _images(content: Mapping[str, Any]) -> tuple[Image, ...]:
-    """The top image for each caption of the sample, by the teacher if there is one."""
+    """The top image for each caption of the sample, ranked by the teacher if there is one."""
     entries = content.get("teacher") or content.get("student")
     images = []
     for entry in entries[:IMAGES] if isinstance(entries, Sequence) and not isinstance(entries, str) else ():
         hits = entry.get("hits") if isinstance(entry, Mapping) else None
         image = hits[0].get("image") if isinstance(hits, list) and hits and isinstance(hits[0], Mapping) else None
         if isinstance(image, str) and image:
-            images.append(Image(Path(image), excerpt(str(entry.get("caption", "")), _LONGEST)))
+            images.append(Image(Path(image), excerpt(str(entry.get("caption", "")), _MAX_CAPTION_LENGTH)))
     return tuple(images)

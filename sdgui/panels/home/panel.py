@@ -1,7 +1,7 @@
 """Home: active, paused, finished and failed runs, and three ways to start.
 
 Flow: store (in a thread) -> ``list_runs`` -> cards; the tailer's progress -> the live cards; each run's events (in a
-thread, read on every few seconds while it trains) -> ``Glimpse`` -> its curve and images.
+thread, every few seconds during training) -> ``Glimpse`` -> curve and images.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from sdgui.widgets.actions import Actions
 from sdgui.widgets.drop_target import FileDrop
 from sdgui.widgets.message import error
 
-_GATHER = 150  # ms in which changes are gathered
-_READ_ON = 3000  # ms between two looks at the events of runs that train
+_BATCH_MS = 150  # changes within this time cause one update
+_READ_INTERVAL_MS = 3000  # between two reads of the events of training runs
 _DISMISSED = "home/dismissed"
-_REMEMBERED = 200  # dismissed failures
+_MAX_DISMISSED = 200  # dismissed failures that are remembered
 
 
 class HomePanel(Panel):
@@ -47,18 +47,18 @@ class HomePanel(Panel):
         FileDrop(self, "Train on this folder or table").dropped.connect(self._define_on)
         self.view = HomeView(self)
         self.set_view(self.view)
-        self._gather = QTimer(self, singleShot=True, interval=_GATHER)
+        self._gather = QTimer(self, singleShot=True, interval=_BATCH_MS)
         self._gather.timeout.connect(self._list)
-        self._read_on = QTimer(self, interval=_READ_ON)
+        self._read_on = QTimer(self, interval=_READ_INTERVAL_MS)
         self._read_on.timeout.connect(lambda: self._read(self._listed.live))
         self.view.live_made.connect(self._live_made)
         self.view.paused_made.connect(self._paused_made)
         self.view.done_made.connect(self._done_made)
         self.view.failed_made.connect(self._failed_made)
         tailer = services.tailer
-        tailer.state_changed.connect(self._soon)
+        tailer.state_changed.connect(self._schedule_update)
         tailer.progress_changed.connect(self._on_progressed)
-        services.launcher.queue_changed.connect(self._soon)
+        services.launcher.queue_changed.connect(self._schedule_update)
 
     # The panel
     def set_actions(self, actions: Actions) -> None:
@@ -72,22 +72,22 @@ class HomePanel(Panel):
         self._read_on.stop()
 
     def refresh(self) -> None:
-        self._soon()
+        self._schedule_update()
 
     def _define_on(self, path: str) -> None:
-        """A folder or table of pairs: an experiment that trains on it."""
+        """Create an experiment that trains on a folder or table of pairs."""
         try:
             self.define_requested.emit(own_data_config(Path(path)))
         except UserError as problem:
             self.message_requested.emit(error(str(problem)))
 
     # Listing
-    def _soon(self) -> None:
+    def _schedule_update(self) -> None:
         if self.isVisible() and not self._gather.isActive():
             self._gather.start()
 
     def _list(self) -> None:
-        """Read the store in a thread; read it again if something changes meanwhile."""
+        """Read the store in a thread, and once more if something changes in the meantime."""
         self._stale = self._listing
         if self._listing:
             return
@@ -136,7 +136,7 @@ class HomePanel(Panel):
 
     # Curves and images
     def _read(self, runs: Sequence[Run]) -> None:
-        """Read on in the events of these runs, in the thread."""
+        """Read the new events of these runs, in the thread."""
         if self._reading or not self.isVisible():
             return
         previous = self._glimpses
@@ -170,7 +170,7 @@ class HomePanel(Panel):
             if card is not None:
                 card.curve.set_span(*span)
 
-    # Failures that were seen
+    # Dismissed failures
     def _dismissed(self) -> list[int]:
         try:
             run_ids = json.loads(str(self._services.settings.value(_DISMISSED) or "[]"))
@@ -179,6 +179,6 @@ class HomePanel(Panel):
         return [run_id for run_id in run_ids if isinstance(run_id, int)] if isinstance(run_ids, list) else []
 
     def _dismiss(self, run_id: int) -> None:
-        run_ids = [*self._dismissed(), run_id][-_REMEMBERED:]
+        run_ids = [*self._dismissed(), run_id][-_MAX_DISMISSED:]
         self._services.settings.setValue(_DISMISSED, json.dumps(run_ids))
         self._list()

@@ -1,4 +1,4 @@
-"""The widgets of Home: sections of cards, or only the three starting points before the first run."""
+"""The widgets of Home: sections of cards, or before the first run, only three ways to start."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ C = TypeVar("C", bound=RunCard)
 
 
 class _Section(QWidget):
-    """A heading and its cards; hidden while it has none."""
+    """A heading and its cards; hidden if there are no cards."""
 
     def __init__(self, title: str, side_by_side: bool, parent: QWidget) -> None:
         super().__init__(parent)
@@ -45,7 +45,7 @@ class _Section(QWidget):
 
 
 class HomeView(QStackedWidget):
-    """``live``, ``paused``, ``done``, ``failed``: the cards that are shown, by run.
+    """The page of Home. ``live``, ``paused``, ``done``, ``failed``: run id -> shown card.
 
     A card is kept while its run is listed.
     """
@@ -61,7 +61,7 @@ class HomeView(QStackedWidget):
         self.paused: dict[int, PausedCard] = {}
         self.done: dict[int, DoneCard] = {}
         self.failed: dict[int, FailedCard] = {}
-        self.blank = QWidget(self)  # until the store is read
+        self.blank = QWidget(self)  # shown until the store is read
         self.empty = StartCards(self)
         self._area = QScrollArea(self)
         self._area.setWidgetResizable(True)
@@ -87,12 +87,12 @@ class HomeView(QStackedWidget):
         return page
 
     def set_actions(self, actions: Actions) -> None:
-        """The three starts."""
+        """Add the buttons of the three ways to start."""
         self.empty.set_actions(actions)
         self.starts.set_actions(actions)
 
     def show_runs(self, runs: HomeRuns) -> None:
-        """Show these runs; cards of runs that are listed still are left as they are."""
+        """Show these runs; cards of runs that are still listed are not changed."""
         was_blank = self.currentWidget() is self.blank
         self.setCurrentWidget(self._area if runs.any else self.empty)
         if was_blank and not runs.any and self.isVisible():
@@ -127,21 +127,21 @@ class HomeView(QStackedWidget):
         return new_cards
 
 
-STARTS = {  # action -> icon, title, what comes of it
+STARTS = {  # action -> icon, title, description
     "demo": (
         "ph.magnifying-glass",
         "Search images",
-        "Describe an image. The included model searches 2\u2009555 pictograms, which are drawn in a few seconds.",
+        "Describe an image. The included model searches 2\u2009555 pictograms, which are created in a few seconds.",
     ),
     "caption": (
         "ph.closed-captioning",
         "Caption your own",
-        "Drop images to get a caption for each. Edit, compare and export them, or train on them.",
+        "Drop images to get a caption for each. Edit, compare and export the captions, or train on them.",
     ),
     "train_demo": (
         "ph.chart-line",
         "Train",
-        "An experiment is ready: launch it and watch it learn. It takes a few minutes, without a GPU.",
+        "Launch the demo experiment and watch the model learn. Takes a few minutes without a GPU.",
     ),
 }
 _ICON = 4 * SPACE
@@ -149,7 +149,7 @@ _CARD = 32 * SPACE
 
 
 class StartCards(QWidget):
-    """The page of an empty home: the purpose of the program, three starts without data, and two with your own data.
+    """The page of an empty home: what sdgui does, three starts with demo data, and two with the user's data.
 
     The first card has the page's primary button.
     """
@@ -179,7 +179,7 @@ class StartCards(QWidget):
         theme().changed.connect(self._restyle)
 
     def set_actions(self, actions: Actions) -> None:
-        """A card for each start."""
+        """Add a card for each way to start."""
         self._cards.addStretch(1)
         for name in STARTS:
             self._cards.addWidget(self._card(actions[name], name), 100)  # equal widths
@@ -212,7 +212,7 @@ class StartCards(QWidget):
 
 
 class StartRow(QWidget):
-    """Starts as buttons in a row; with ``primary``, the last one is the page's primary."""
+    """The ways to start as a row of buttons; with ``primary``, the last is the page's primary button."""
 
     def __init__(
         self,

@@ -105,7 +105,7 @@ def test_a_failed_card_shows_the_reason_and_the_remedy(qtbot: QtBot) -> None:
     silent = FailedCard(replace(FAILED, failure=" \n", finished=80.0), "x")
     qtbot.addWidget(silent)
     assert when(80.0) in [label.text() for label in silent.findChildren(PlainLabel)], "when it ended"
-    assert silent.reason.text() == "The process exited without an error message; its log is in Runs, under Events."
+    assert silent.reason.text() == "The process exited without an error message. Its log is in Runs, under Events."
 
 
 @pytest.mark.parametrize("kind", [PausedCard, FailedCard])

@@ -15,7 +15,7 @@ from core.spec.presets import preset_config
 from core.spec.run.events import Evaluated, Event, EventWriter, Metrics, RunFinished, RunStarted, Sample
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
-from sdgui.panels.home.model import MOST_FAILED, POINTS, Glimpse, list_runs, spans
+from sdgui.panels.home.model import MAX_FAILED, MAX_POINTS, Glimpse, list_runs, spans
 from sdgui.shared.own_data import own_data_config
 from sdgui.store.records import Progress, Run
 from sdgui.store.store import Store
@@ -67,7 +67,7 @@ def test_a_summary_follows_the_loss_then_the_ranking_metric(store: Store, tmp_pa
     write(folder, recalls[-1], *losses(*range(8, 1000)))
     glimpse.read()
     assert (glimpse.metric, glimpse.curve[-1]) == ("val/teacher/mean_recall", 0.7)
-    assert len(glimpse._curves["train/loss"]) <= POINTS
+    assert len(glimpse._curves["train/loss"]) <= MAX_POINTS
 
 
 def test_a_long_curve_is_thinned_evenly_without_non_finite_values(store: Store, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_long_curve_is_thinned_evenly_without_non_finite_values(store: Store, 
     glimpse.read()
     apart = {later - earlier for earlier, later in pairwise(glimpse.curve)}
     assert (apart, glimpse.curve[-1]) == ({8.0}, 1000.0)
-    assert POINTS // 2 <= len(glimpse.curve) <= POINTS
+    assert MAX_POINTS // 2 <= len(glimpse.curve) <= MAX_POINTS
 
 
 def test_a_run_resumed_from_an_earlier_step_has_no_later_points(store: Store, tmp_path: Path) -> None:
@@ -143,14 +143,14 @@ def test_runs_are_listed_by_outcome(store: Store, tmp_path: Path) -> None:
 
 def test_the_newest_unseen_failures_are_listed(store: Store) -> None:
     experiment = store.add_experiment(preset_config("clip", "tiny"))
-    runs = [store.add_run(experiment.id).id for _ in range(MOST_FAILED + 3)]
+    runs = [store.add_run(experiment.id).id for _ in range(MAX_FAILED + 3)]
     for number, run_id in enumerate(runs):
         state = RunState.INTERRUPTED if number % 2 else RunState.FAILED
         store.record(run_id, Progress(state, 1, finished=float(number)))
     newest = runs[::-1]
-    assert [run.id for run in list_runs(store, ()).failed] == newest[:MOST_FAILED]
-    assert [run.id for run in list_runs(store, [9998, 9999]).failed] == newest[:MOST_FAILED], "of runs of long ago"
-    assert [run.id for run in list_runs(store, newest[:2]).failed] == newest[2 : 2 + MOST_FAILED]
+    assert [run.id for run in list_runs(store, ()).failed] == newest[:MAX_FAILED]
+    assert [run.id for run in list_runs(store, [9998, 9999]).failed] == newest[:MAX_FAILED], "of runs of long ago"
+    assert [run.id for run in list_runs(store, newest[:2]).failed] == newest[2 : 2 + MAX_FAILED]
 
 
 def test_own_data_are_split_by_file_name(tmp_path: Path) -> None:
