@@ -1,6 +1,6 @@
-"""The table of panels, in the order of the rail. A new panel is a package beside this file and one row here.
+"""The table of panels, in the order of the rail. To add a panel, add a package to this folder and a row to the table.
 
-The row gives a panel its button on the rail, its shortcut, its entries in the View menu, in Ctrl+K, in the shortcut
+The row defines the panel's button on the rail, its shortcut, its entries in the View menu, in Ctrl+K, in the shortcut
 list and in the tree's context menus, and its row in ``tests.benchmarks.window``.
 """
 
@@ -29,7 +29,7 @@ PANELS = (
         launches=True,
         icon="ph.chart-line",
         shortcut="Ctrl+1",
-        tip="Runs: their curves, events and samples",
+        tip="Runs: curves, events and samples",
         module="sdgui.panels.runs.panel",
         panel="RunsPanel",
         keys=(
@@ -74,8 +74,8 @@ PANELS = (
         module="sdgui.panels.machines.panel",
         panel="MachinesPanel",
         keys=(
-            ("Alt+Up, Alt+Down", "Start a queued run earlier; later"),
-            ("Alt+Home, Alt+End", "Start a queued run next; last"),
+            ("Alt+Up, Alt+Down", "Move a queued run up; down"),
+            ("Alt+Home, Alt+End", "Move a queued run to the front; to the end"),
             ("Delete", "Remove a run from the queue"),
         ),
     ),
@@ -88,7 +88,7 @@ PANELS = (
         tip="Data: images and captions of a source, duplicates, leaks, and the views of student and teacher",
         module="sdgui.panels.data.panel",
         panel="DataPanel",
-        use="Look at this run's data",
+        use="Open this run's data",
         keys=(
             ("X", "Exclude the selected images, or include them again"),
             ("Ctrl+Z", "Undo the last exclusion"),
@@ -108,7 +108,7 @@ PANELS = (
         panel="SearchPanel",
         keys=(
             ("Up, Down", "Previous searches, in the search box; Down past the last one moves to the results"),
-            ("Alt+Enter, Shift+Enter", "Add the words to the query; exclude them"),
+            ("Alt+Enter, Shift+Enter", "Add the typed words to the query; exclude them"),
             ("M, T", "More like this image; its nearest captions"),
             ("Ctrl+Alt++, Ctrl+Alt+-", "Add the image to the query; exclude similar ones"),
             ("Alt+G, Alt+V, Alt+M", "Images, evaluation, map"),

@@ -241,7 +241,7 @@ class StudyPrograms(QObject):
         room = slots.at_once - max(other_runs, reserved.runs)
         if room < 1:
             raise StudyProgramError(
-                f"This computer is busy: the limit “Runs at once” on the Machines page is {slots.at_once}. Start the "
+                f"This computer is busy: the limit “Parallel runs” on the Machines page is {slots.at_once}. Start the "
                 "study when a run has ended, or raise the limit."
             )
         jobs = 1 if needs_one_machine(read_study(out.study)) else room

@@ -1,6 +1,6 @@
-"""How a machine is reached and runs start: directly, with torchrun, or through Slurm. Saved as it is edited.
+"""The form for how a machine is reached and how runs start: directly, with torchrun or through Slurm.
 
-Flow: ``show_machine`` -> fields -> a checked ``Machine`` -> ``changed``; a field that is wrong says so below itself.
+Flow: ``show_machine`` -> fields -> a validated ``Machine`` -> ``changed``; an invalid field shows its error below.
 """
 
 from __future__ import annotations
@@ -26,31 +26,41 @@ _LAUNCHERS = (
     ("slurm", "Slurm"),
 )
 _FIELDS: tuple[tuple[str, str, str, str], ...] = (  # field, label, tip, launchers
-    ("host", "Host", "An alias of ~/.ssh/config, or USER@HOST", "far"),
-    ("python", "Python", "Path of the Python interpreter; if empty, the installed environment or sdgui-core", "far"),
-    ("setup", "Setup", "Setup commands, for example: module load cuda", "far"),
-    ("runs", "Runs folder", "Where run folders are kept there", "far"),
-    ("launcher", "Launch", "How a run is started", "far"),
-    ("at_once", "Runs at once", "How many queued runs train at the same time on a machine without a GPU", "direct"),
+    ("host", "Host", "An alias in ~/.ssh/config, or USER@HOST", "far"),
+    (
+        "python",
+        "Python",
+        "Path of the Python interpreter. Empty: the installed environment, or sdgui-core on PATH",
+        "far",
+    ),
+    ("setup", "Setup", "Shell commands to run first, for example: module load cuda", "far"),
+    ("runs", "Runs folder", "Folder on that machine for its run folders", "far"),
+    ("launcher", "Launch", "How runs are started", "far"),
+    (
+        "at_once",
+        "Parallel runs",
+        "Number of queued runs that train at the same time on a machine without a GPU",
+        "direct",
+    ),
     ("gpus", "GPUs per node", "GPUs on each node; 0 for none", "torchrun slurm"),
     (
         "cpus",
         "CPU cores per GPU",
-        "For the trainer and its loader processes; 0: 8 per GPU, or the cluster's default without a GPU",
+        "For the trainer and its data loader processes. 0: 8 cores per GPU, or without a GPU the cluster's default",
         "slurm",
     ),
-    ("nodes", "Nodes", "Nodes of a job; more than one through torchrun", "slurm"),
-    ("partition", "Partition", "Empty: the cluster's default", "slurm"),
-    ("time", "Time limit", "In Slurm's format: 2-00:00:00; empty: the partition's", "slurm"),
-    ("warning", "Save before limit", "Seconds before the time limit at which the run is saved and requeued", "slurm"),
-    ("sbatch", "Extra #SBATCH lines", "One per line", "slurm"),
+    ("nodes", "Nodes", "Number of nodes per job; several nodes use torchrun", "slurm"),
+    ("partition", "Partition", "Slurm partition. Empty: the cluster's default", "slurm"),
+    ("time", "Time limit", "In Slurm's format, such as 2-00:00:00. Empty: the partition's limit", "slurm"),
+    ("warning", "Save before limit", "How many seconds before the time limit the run is saved and requeued", "slurm"),
+    ("sbatch", "Extra #SBATCH lines", "Additional options for sbatch, one per line", "slurm"),
 )
-_EMPTY = {"python": "Default: installed environment", "time": "The partition's"}
+_EMPTY = {"python": "Default: installed environment", "time": "Default: the partition's limit"}
 _LIMITS = {"at_once": (1, 1000), "gpus": (0, 1024), "cpus": (0, 1024), "nodes": (1, 10_000), "warning": (10, 36_000)}
 
 
 class LaunchForm(QWidget):
-    """``changed``: a Machine to save."""
+    """The form; saves while editing. ``changed``: a Machine to save."""
 
     changed = Signal(object)  # Machine
 
@@ -86,7 +96,7 @@ class LaunchForm(QWidget):
         self._arrange()
 
     def show_partitions(self, partitions: Sequence[Partition]) -> None:
-        """Offer the cluster's partitions."""
+        """List the cluster's partitions in the partition field."""
         box = self.fields["partition"]
         assert isinstance(box, QComboBox)
         names = [partition.name for partition in partitions]
@@ -195,7 +205,7 @@ class LaunchForm(QWidget):
 
 
 class _Lines(QPlainTextEdit):
-    """A text field of a few lines; emits ``focus_lost`` when it loses the focus."""
+    """A text field of a few lines that emits ``focus_lost``."""
 
     focus_lost = Signal()
 

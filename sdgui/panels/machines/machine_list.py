@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
-QUEUE = "\0queue"  # the key of the first entry; no machine can be called so
+QUEUE = "\0queue"  # key of the first entry; not a valid machine name
 _KEY = Qt.ItemDataRole.UserRole
 _LINE = _KEY + 1
 _ICON = _KEY + 2
@@ -29,7 +29,7 @@ _IMAGE = 20
 
 @dataclass(frozen=True)
 class Entry:
-    """``icon`` in the theme's colour ``role``; both show the state of the machine."""
+    """An entry of the list. ``icon`` and its colour ``role`` show the state of the machine."""
 
     key: str
     title: str
@@ -39,7 +39,7 @@ class Entry:
 
 
 class MachineList(QListWidget):
-    """``entry_chosen``: the key of the entry that is shown now."""
+    """The list. ``entry_chosen``: the key of the entry to show."""
 
     entry_chosen = Signal(str)
 
@@ -54,7 +54,7 @@ class MachineList(QListWidget):
         theme().changed.connect(self.viewport().update)
 
     def show_entries(self, entries: Sequence[Entry]) -> None:
-        """Show these; the current one stays current."""
+        """Replace the entries; the current entry stays current."""
         previous_key, self._quiet = self.key(), True
         while self.count() > len(entries):
             self.takeItem(self.count() - 1)
@@ -78,12 +78,12 @@ class MachineList(QListWidget):
             self.choose(previous_key or QUEUE)
 
     def key(self) -> str:
-        """That of the current entry; "" without one."""
+        """The key of the current entry; "" if there is none."""
         item = self.currentItem()
         return "" if item is None else str(item.data(_KEY))
 
     def choose(self, key: str) -> None:
-        """Make this entry the current one, else the first."""
+        """Select the entry with this key, or the first entry if there is none."""
         rows = [row for row in range(self.count()) if self.item(row).data(_KEY) == key]
         self.setCurrentRow(rows[0] if rows else 0)
 
@@ -93,7 +93,7 @@ class MachineList(QListWidget):
 
 
 class _Delegate(QStyledItemDelegate):
-    """An icon, the title, and the line below it in a muted colour."""
+    """Paints an icon, the title, and a muted line below the title."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
         return QSize(0, 2 * option.fontMetrics.height() + 2 * SPACE)

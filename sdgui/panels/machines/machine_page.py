@@ -30,12 +30,12 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 _GPU_COLUMNS = ("GPU", "Name", "Memory", "Load", "Used by")
-_MOST_GPUS_SHOWN = 8
-_MOST_LINES = 2000
+_MAX_GPUS_SHOWN = 8
+_MAX_LINES = 2000
 
 
 class MachinePage(QScrollArea):
-    """``check_requested``, ``install_requested``, ``remove_requested``; ``changed``: a Machine to save."""
+    """The page of one machine. ``changed``: a Machine to save."""
 
     check_requested = Signal()
     install_requested = Signal()
@@ -48,8 +48,10 @@ class MachinePage(QScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._rows: list[tuple[str, str]] = []
         self.title, self.line = PlainLabel(self), PlainLabel(self, wordWrap=True)
-        self.check, self.install = QPushButton("Chec&k", self), QPushButton("Install there", self)
-        self.remove = IconButton("ph.trash", "Take this machine off the list; its runs stay there", parent=self)
+        self.check, self.install = QPushButton("Chec&k", self), QPushButton("Install", self)
+        self.remove = IconButton(
+            "ph.trash", "Remove this machine from the list; its runs stay on the machine", parent=self
+        )
         self.findings = FindingList(self)
         self.facts = QWidget(self)
         self._grid = QGridLayout(self.facts)
@@ -70,11 +72,13 @@ class MachinePage(QScrollArea):
         set_role(self.title, "heading")
         set_role(self.line, "muted")
         set_role(self.waiting, "muted")
-        self.check.setToolTip(plain_tip("Test everything that a run needs on this machine, and suggest fixes"))
-        self.install.setToolTip(plain_tip("Make an environment for sdgui there, with uv or a venv"))
+        self.check.setToolTip(plain_tip("Check everything that a run needs on this machine, and suggest fixes"))
+        self.install.setToolTip(
+            plain_tip("Install sdgui on this machine, in an environment of its own (with uv or venv)")
+        )
         self.output.setReadOnly(True)
         self.output.setAccessibleName("Installation output")
-        self.output.setMaximumBlockCount(_MOST_LINES)
+        self.output.setMaximumBlockCount(_MAX_LINES)
         self.output.setFixedHeight(24 * SPACE)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(2 * SPACE)
@@ -107,9 +111,9 @@ class MachinePage(QScrollArea):
         column = vbox(top, into=page, spacing=2 * SPACE, margins=(2 * SPACE, SPACE, 2 * SPACE, 2 * SPACE))
         self._findings_card = _card("Check", self.findings)
         self._output_card = _card("Installation", self.output)
-        self._facts_card = _card("What it has", self.waiting, self.facts, self.gpus)
+        self._facts_card = _card("Hardware and software", self.waiting, self.facts, self.gpus)
         self._script_card = _card("Script for sbatch", self.script)
-        launches = _card("How it launches", self.form)
+        launches = _card("Launch settings", self.form)
         for card in (self._findings_card, self._output_card, self._facts_card, launches, self._script_card):
             column.addWidget(card)
         column.addStretch(1)
@@ -118,7 +122,7 @@ class MachinePage(QScrollArea):
         self._output_card.hide()
 
     def show_machine(self, machine: Machine, facts: Facts | None, state: ConnectionState) -> None:
-        """Heading, facts and form of this machine."""
+        """Show the heading, facts and form of a machine."""
         self.title.setText(machine.name[:1].upper() + machine.name[1:] if machine.is_local else machine.name)
         self.line.setText(state_line(machine, facts, state))
         set_role(self.line, "error" if state.kind == "refused" else "muted")
@@ -163,7 +167,7 @@ class MachinePage(QScrollArea):
         table.setVisible(bool(gpus))
         if table.rowCount() != len(gpus):
             table.setRowCount(len(gpus))
-            rows = min(len(gpus), _MOST_GPUS_SHOWN)
+            rows = min(len(gpus), _MAX_GPUS_SHOWN)
             table.setFixedHeight(
                 table.horizontalHeader().sizeHint().height() + rows * table.verticalHeader().defaultSectionSize() + 4
             )
@@ -178,18 +182,18 @@ class MachinePage(QScrollArea):
                     item.setToolTip(plain_tip(text))
 
     def show_findings(self, findings: Sequence[Finding]) -> None:
-        """What the check of this machine found; nothing hides the card."""
+        """Show the results of the check; without results, hide the card."""
         self.findings.show_findings(findings)
         self._findings_card.setVisible(bool(findings))
 
     def show_output(self, lines: Sequence[str]) -> None:
-        """Show the output of the installation; without output the card is hidden."""
+        """Show the output of the installation; without output, hide the card."""
         self._output_card.setVisible(bool(lines))
         self.output.setPlainText("\n".join(lines))
         self.output.verticalScrollBar().setValue(self.output.verticalScrollBar().maximum())
 
     def add_output(self, line: str) -> None:
-        """The next line of the installation."""
+        """Append a line of the installation's output."""
         self._output_card.show()
         self.output.appendPlainText(line)
 

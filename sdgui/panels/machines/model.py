@@ -1,4 +1,4 @@
-"""Texts of the Machines panel: hardware facts, GPUs, findings, the queue; and the hosts of ssh's config. No Qt."""
+"""Texts of the Machines panel (hardware, GPUs, the queue) and the host aliases of the ssh config. No Qt."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sdgui.runs.live import RunProgress
 from sdgui.store.records import Run
 from sdgui.widgets.formats import count_with_unit
 
-_DEEPEST = 8  # files that include one another
-_MOST_FILES = 200
+_MAX_INCLUDE_DEPTH = 8
+_MAX_CONFIG_FILES = 200
 
 
 @dataclass(frozen=True)
 class QueueRow:
-    """A run that trains or waits. ``position``: 1 for the next; None while it trains."""
+    """A training or queued run. ``position``: 1 for the next to start; None for a training run."""
 
     run_id: int
     name: str
@@ -31,20 +31,20 @@ class QueueRow:
     devices: str
     progress: str
     owner: str
-    refusal: str = ""  # why it can be neither moved to another machine nor removed from the queue here
+    refusal: str = ""  # why the run cannot be moved or removed from here; "" if it can
 
 
 def gibibytes(mebibytes: float) -> str:
-    """``61.9 GiB`` of MiB."""
+    """MiB as text in GiB, such as ``61.9 GiB``."""
     return f"{mebibytes / 1024:.1f} GiB" if mebibytes < 100 * 1024 else f"{mebibytes / 1024:.0f} GiB"
 
 
 def summary(facts: Facts | None, state: ConnectionState, is_local: bool) -> str:
     """The line below a machine's name in the list."""
     if facts is None:
-        return state.sentence or {"connecting": "Connecting …", "off": "Not asked yet"}.get(state.kind, "")
+        return state.sentence or {"connecting": "Connecting …", "off": "Not connected yet"}.get(state.kind, "")
     if not is_local and state.kind in ("waiting", "refused"):
-        return "Out of reach" if state.kind == "waiting" else "Needs attention"
+        return "Unreachable" if state.kind == "waiting" else "Needs attention"
     if facts.gpus:
         free = sum(gpu.free for gpu in facts.gpus)
         return f"{count_with_unit(len(facts.gpus), 'GPU')}, {free} free"
@@ -54,14 +54,14 @@ def summary(facts: Facts | None, state: ConnectionState, is_local: bool) -> str:
 
 
 def state_line(machine: Machine, facts: Facts | None, state: ConnectionState) -> str:
-    """The sentence below the heading of a machine."""
+    """The sentence below a machine's heading."""
     if state.sentence and state.kind != "ready":
         return state.sentence
     if machine.is_local:
-        return "Runs start here as programs of their own and outlive the window."
+        return "Runs started here are separate processes and keep running when the window is closed."
     if facts is None:
         return f"Connecting to {machine.host} …" if state.kind in ("connecting", "off") else f"ssh {machine.host}"
-    return f"Connected by ssh {machine.host}."
+    return f"Connected with ssh {machine.host}."
 
 
 def fact_rows(facts: Facts) -> list[tuple[str, str]]:
@@ -86,7 +86,7 @@ def fact_rows(facts: Facts) -> list[tuple[str, str]]:
 
 
 def gpu_row(gpu: Gpu) -> tuple[str, str, str, str, str]:
-    """Index, name, memory, load, and who uses it."""
+    """The cells of a GPU: index, name, memory, load and users."""
     load = "" if gpu.load is None else f"{100 * gpu.load:.0f} %"
     users = ", ".join(gpu.users) or ("free" if gpu.free else "in use")
     return str(gpu.index), gpu.name, f"{gibibytes(gpu.used)} of {gibibytes(gpu.memory)}", load, users
@@ -125,19 +125,19 @@ def _queue_row(
 
 
 def move_entries(order: Sequence[int], rows: Sequence[int], target: int) -> list[int]:
-    """``order`` with the entries at ``rows`` moved before position ``target``; its length moves them to the end."""
+    """``order`` with the entries at ``rows`` moved before position ``target`` (``len(order)``: to the end)."""
     moving = [order[row] for row in sorted(rows)]
     before = [item for item in order[:target] if item not in moving]
     return before + moving + [item for item in order[target:] if item not in moving]
 
 
 def ssh_names(config: Path) -> list[str]:
-    """The host aliases in ``~/.ssh/config``, in order, without patterns; [] if the file is missing."""
+    """The host aliases in an ssh config file, in order, without patterns; [] if the file is missing."""
     hosts: dict[str, None] = {}
     seen: set[Path] = set()
 
     def read(path: Path, depth: int) -> None:
-        if depth > _DEEPEST or len(seen) >= _MOST_FILES or path in seen:
+        if depth > _MAX_INCLUDE_DEPTH or len(seen) >= _MAX_CONFIG_FILES or path in seen:
             return
         seen.add(path)
         try:
@@ -162,6 +162,6 @@ def _included(folder: Path, name: str) -> list[Path]:
     path = Path(name).expanduser()
     try:
         root = Path(path.anchor) if path.is_absolute() else folder
-        return sorted(root.glob(str(path.relative_to(path.anchor))))[:_MOST_FILES]
+        return sorted(root.glob(str(path.relative_to(path.anchor))))[:_MAX_CONFIG_FILES]
     except (OSError, ValueError, NotImplementedError):
         return []

@@ -1,7 +1,7 @@
-"""Machines: the queue, this computer and others in a list; the chosen one beside it.
+"""Machines: a list of the queue, this computer and other machines, and the page of the selected entry.
 
-Flow: ``Hosts`` (connections and answers) and the store's queue -> ``model`` -> the pages. What is typed goes to the
-machines' list, an order of the queue to the store; neither waits in the window's thread.
+Flow: ``Hosts`` (connections and answers) and the store's queue -> ``model`` -> the pages. Edits of a
+machine are saved to the machine list, the queue's order to the store; both in a background thread.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE
 
-_PROBE_MS = 3000  # between questions to the machine that is shown
-_GATHER_MS = 250
+_PROBE_MS = 3000  # interval of probes of the shown machine
+_BATCH_MS = 250
 _STATES = {
     "ready": ("ph.desktop-tower", "good"),
     "connecting": ("ph.desktop-tower", "muted"),
@@ -52,7 +52,7 @@ _STATES = {
 
 
 class MachinesPanel(Panel):
-    """A list at the left; the queue or a machine at the right."""
+    """The list on the left; the queue or a machine on the right."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -60,7 +60,7 @@ class MachinesPanel(Panel):
         self._machines: list[Machine] = []
         self._findings: dict[str, list[Finding]] = {}
         self._checking: set[str] = set()
-        self._edits = 0  # of the list, made here
+        self._edits = 0  # number of edits of the machine list in this window
         self._tasks = BackgroundTasks(self)
         self.installation = Installation(self)
         self.list = MachineList(self)
@@ -72,15 +72,15 @@ class MachinesPanel(Panel):
         self._names = QStringListModel(self)
         self._build()
         self._probing = QTimer(self, interval=_PROBE_MS)
-        self._gather = QTimer(self, singleShot=True, interval=_GATHER_MS)
+        self._gather = QTimer(self, singleShot=True, interval=_BATCH_MS)
         self._connect()
         self.list.show_entries(self._entries())
         self._relist()
 
     def _build(self) -> None:
         self.name.setPlaceholderText("Add a host …")
-        self.name.setToolTip(plain_tip("A name of ~/.ssh/config, or USER@HOST; Enter adds it"))
-        self.name.setAccessibleName("Host to add: a name from your ssh configuration, or USER@HOST")
+        self.name.setToolTip(plain_tip("An alias in ~/.ssh/config, or USER@HOST; press Enter to add"))
+        self.name.setAccessibleName("Host to add: an alias in your ssh config, or USER@HOST")
         completer = QCompleter(self._names, self)
         completer.setFilterMode(Qt.MatchFlag.MatchContains)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
@@ -116,34 +116,34 @@ class MachinesPanel(Panel):
         self.queue.table.rows.reordered.connect(self._reorder)
         self.queue.table.leave_requested.connect(self._leave)
         self.queue.table.run_opened.connect(self.run_requested)
-        self.installation.line.connect(self._on_said)
+        self.installation.line.connect(self._on_output)
         self.installation.ended.connect(self._on_installed)
         hosts.listed.connect(self._relist)
-        hosts.state_changed.connect(lambda _name, _state: self._soon())
-        hosts.probed.connect(lambda _name, _facts: self._soon())
+        hosts.state_changed.connect(lambda _name, _state: self._schedule_update())
+        hosts.probed.connect(lambda _name, _facts: self._schedule_update())
         hosts.checked.connect(self._checked)
         hosts.refused.connect(self._refused)
-        services.launcher.queue_changed.connect(self._soon)
-        services.tailer.state_changed.connect(self._soon)
-        services.tailer.progress_changed.connect(self._soon)
+        services.launcher.queue_changed.connect(self._schedule_update)
+        services.tailer.state_changed.connect(self._schedule_update)
+        services.tailer.progress_changed.connect(self._schedule_update)
 
     # The panel
     def on_enter(self) -> None:
         self._names.setStringList(ssh_names(Path.home() / ".ssh" / "config"))
         self._probing.start()
         self._probe_shown()
-        QTimer.singleShot(0, self, self._show)  # in a later turn: the panel may have just been built
+        QTimer.singleShot(0, self, self._show)  # deferred: the panel may have just been built
 
     def on_leave(self) -> None:
         self._probing.stop()
 
     def refresh(self) -> None:
-        self._soon()
+        self._schedule_update()
 
     def focus_search(self) -> None:
         self.name.setFocus()
 
-    def _soon(self) -> None:
+    def _schedule_update(self) -> None:
         if self.isVisible() and not self._gather.isActive():
             self._gather.start()
 
@@ -152,7 +152,7 @@ class MachinesPanel(Panel):
         self._tasks.run(self._hosts.listing, lambda machines: self._listed(machines, edits), self._failed)
 
     def _listed(self, machines: list[Machine], edits: int) -> None:
-        if edits != self._edits:  # it was changed here since; another listing follows
+        if edits != self._edits:  # the list was edited after this listing began; another listing follows
             return
         self._set_machines(machines)
         self._show()
@@ -266,7 +266,7 @@ class MachinesPanel(Panel):
 
         def done(_: object) -> None:
             back = Remedy("Undo", lambda: self._tasks.run(lambda: self._hosts.put(machine), None, self._failed))
-            text = f"{machine.name} is off the list; its runs and folders stay there."
+            text = f"{machine.name} was removed from the list. Its runs and folders stay on the machine."
             self.message_requested.emit(Message("info", text, remedy=back))
 
         self._tasks.run(lambda: self._hosts.remove(machine.name), done, self._failed)
@@ -282,12 +282,12 @@ class MachinesPanel(Panel):
         self._findings[name] = findings
         if name == self.list.key():
             self.page.show_findings(findings)
-        self._soon()
+        self._schedule_update()
 
     def _refused(self, name: str, sentence: str) -> None:
         if name in self._checking:
-            self._checked(name, [Finding(name="Connection", works=False, detail="does not answer", remedy=sentence)])
-        self._soon()
+            self._checked(name, [Finding(name="Connection", works=False, detail="not reachable", remedy=sentence)])
+        self._schedule_update()
 
     def _install(self) -> None:
         if (machine := self._machine()) is not None:
@@ -295,7 +295,7 @@ class MachinesPanel(Panel):
             self.installation.start(machine)
             self._show()
 
-    def _on_said(self, name: str, line: str) -> None:
+    def _on_output(self, name: str, line: str) -> None:
         if name == self.list.key():
             self.page.add_output(line)
 
@@ -305,7 +305,7 @@ class MachinesPanel(Panel):
         if not reason:
             self._tasks.run(lambda: self._use_installed(name), None, self._failed)
         self._hosts.probe(name)
-        self._soon()
+        self._schedule_update()
 
     def _use_installed(self, name: str) -> None:
         machine = self._hosts.machines.list.find(name)
@@ -319,7 +319,9 @@ class MachinesPanel(Panel):
 
     def _reorder(self, ids: list[int]) -> None:
         store = self._services.store
-        self._services.writer.submit(lambda: store.reorder_queue(ids), lambda _: self._soon(), self._not_written)
+        self._services.writer.submit(
+            lambda: store.reorder_queue(ids), lambda _: self._schedule_update(), self._not_written
+        )
 
     def _leave(self, ids: list[int]) -> None:
         launcher = self._services.launcher
@@ -342,7 +344,7 @@ class MachinesPanel(Panel):
             for run_id in ids:
                 store.place(run_id, Place(host))
 
-        self._services.writer.submit(work, lambda _: self._soon(), self._not_written)
+        self._services.writer.submit(work, lambda _: self._schedule_update(), self._not_written)
 
     def _not_written(self, error: UserError) -> None:
         self._failed(str(error))

@@ -1,4 +1,4 @@
-"""The queue: training and queued runs in order, and how many run at once without a GPU."""
+"""The queue: training and queued runs in order, and the limit of parallel runs without a GPU."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from sdgui.widgets.still_boxes import StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role, theme
 
 _ABOUT = (
-    "Queued runs start automatically, one on each free GPU; without a GPU, as many as the limit allows. "
-    "Queue one with Ctrl+Shift+Enter."
+    "Queued runs start automatically: one on each free GPU, or without a GPU, as many as the limit allows. "
+    "Press Ctrl+Shift+Enter to queue a run."
 )
 _FIRST, _LAST = -(10**9), 10**9
 _LEAVE = "Remove from the queue (Delete)"
 
 
 class QueuePage(QWidget):
-    """``limit_changed``: concurrent runs; ``place_requested``: runs to train on a machine."""
+    """The page of the queue. ``limit_changed``: parallel runs; ``place_requested``: train runs on a machine."""
 
     limit_changed = Signal(int)
     place_requested = Signal(list, str)  # run ids, machine ("" for this computer)
@@ -44,10 +44,10 @@ class QueuePage(QWidget):
         self._machines: Sequence[tuple[str, str]] = ()
         self.title, self.line = PlainLabel("Queue", self), PlainLabel(self)
         self.limit = StillSpinBox(self)
-        self._limit_label = PlainLabel("Runs at &once here", self)
+        self._limit_label = PlainLabel("&Parallel runs on this computer", self)
         self.table = QueueTable(self)
-        self.up = IconButton("ph.arrow-up", "Start earlier (Alt+Up)", parent=self)
-        self.down = IconButton("ph.arrow-down", "Start later (Alt+Down)", parent=self)
+        self.up = IconButton("ph.arrow-up", "Move up the queue (Alt+Up)", parent=self)
+        self.down = IconButton("ph.arrow-down", "Move down the queue (Alt+Down)", parent=self)
         self.top = IconButton("ph.arrow-line-up", "Move to the front of the queue (Alt+Home)", parent=self)
         self.leave = IconButton("ph.x", _LEAVE, parent=self)
         self.empty = EmptyState("ph.queue", "No queued runs", _ABOUT, parent=self)
@@ -90,7 +90,7 @@ class QueuePage(QWidget):
         self._enable()
 
     def show_limit(self, limit: int, gpus: int) -> None:
-        """Show the limit of concurrent local runs; with GPUs there is nothing to choose."""
+        """Show the limit of parallel local runs; hidden with GPUs, since each GPU has one run."""
         self.limit.blockSignals(True)
         self.limit.setValue(limit)
         self.limit.blockSignals(False)
@@ -98,7 +98,7 @@ class QueuePage(QWidget):
             widget.setVisible(not gpus)
 
     def show_machines(self, machines: Sequence[tuple[str, str]]) -> None:
-        """Set the machines (name, "" for this computer, and title) that a waiting run can be moved to."""
+        """Set the machines that a waiting run can be moved to: name ("" for this computer) and title."""
         self._machines = machines
 
     def _enable(self) -> None:
@@ -140,7 +140,7 @@ _MIME = "application/x-sdgui-queue"
 
 
 class QueueModel(QAbstractTableModel):
-    """``reordered``: the ids of the waiting runs in their new order."""
+    """The rows of the queue. ``reordered``: the ids of the waiting runs in their new order."""
 
     reordered = Signal(list)
 
@@ -149,7 +149,7 @@ class QueueModel(QAbstractTableModel):
         self.rows: list[QueueRow] = []
 
     def show_rows(self, rows: Sequence[QueueRow]) -> None:
-        """Show these; the same runs in the same order keep selection and scroll."""
+        """Show ``rows``; selection and scroll position stay if the runs and their order did not change."""
         if [row.run_id for row in rows] == [row.run_id for row in self.rows]:
             if list(rows) != self.rows:
                 self.rows = list(rows)
@@ -161,7 +161,7 @@ class QueueModel(QAbstractTableModel):
 
     @property
     def first_waiting(self) -> int:
-        """The row of the first run that waits."""
+        """The row of the first waiting run."""
         return sum(row.position is None for row in self.rows)
 
     def waiting(self) -> list[int]:
@@ -169,7 +169,7 @@ class QueueModel(QAbstractTableModel):
         return [row.run_id for row in self.rows if row.position is not None]
 
     def move(self, rows: Sequence[int], target: int) -> None:
-        """Put the waiting runs at ``rows`` before the row ``target``."""
+        """Move the waiting runs at ``rows`` before the row ``target``."""
         first, order = self.first_waiting, self.waiting()
         waiting_rows = [row - first for row in rows if row >= first]
         after = move_entries(order, waiting_rows, min(max(0, target - first), len(order)))
@@ -231,7 +231,7 @@ class QueueModel(QAbstractTableModel):
 
 
 class QueueTable(QTreeView):
-    """``leave_requested``: the ids of runs to remove from the queue; ``run_opened``: a run to show."""
+    """The table of runs. ``leave_requested``: ids of runs to remove from the queue; ``run_opened``: a run to show."""
 
     leave_requested = Signal(list)
     run_opened = Signal(int)
@@ -255,17 +255,17 @@ class QueueTable(QTreeView):
         self.activated.connect(lambda index: self.run_opened.emit(self.rows.rows[index.row()].run_id))
 
     def chosen(self) -> list[int]:
-        """The ids of the selected runs that wait."""
+        """The ids of the selected waiting runs."""
         rows = sorted({index.row() for index in self.selectionModel().selectedRows()})
         return [self.rows.rows[row].run_id for row in rows if self.rows.rows[row].position is not None]
 
     def refusal(self) -> str:
-        """Why the selected runs cannot be removed from the queue here; "" if they can."""
+        """Why the selected runs cannot be removed from the queue from here; "" if they can."""
         selected = set(self.chosen())
         return next((row.refusal for row in self.rows.rows if row.run_id in selected and row.refusal), "")
 
     def shift(self, offset: int) -> None:
-        """Move the selected runs up or down, to the front or the end for a large number; they stay selected."""
+        """Move the selected runs by ``offset`` places and keep them selected; a large offset moves them to an end."""
         ids = self.chosen()
         rows = [row for row, queued in enumerate(self.rows.rows) if queued.run_id in ids]
         if not rows:

@@ -1,7 +1,7 @@
-"""Shows the sbatch script before it is sent, and edits it: generated from the settings, or the user's own.
+"""Shows the sbatch script of a machine, which is generated from the settings or edited by the user.
 
 Flow: ``show_machine`` -> ``script_requested`` -> the machine's reply -> ``show_generated``; an edited script is saved
-with the machine and sent with each of its runs, which it identifies by the job's name.
+with the machine and sent unchanged with each run; the script identifies the run by the job's name.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE
 
-_MADE = "Generated from the settings above. Edit it to send a different script."
+_MADE = "Generated from the settings above. Edit the text to send a different script."
 _OWN = "Your own script, sent unchanged for each run: $SLURM_JOB_NAME and %x are the run's folder."
 _LINES = 16
 
 
 class ScriptEditor(QWidget):
-    """``script_requested``: the name of a machine, requests its script; ``changed``: a Machine to save."""
+    """The editor. ``script_requested``: generate the script of this machine; ``changed``: a Machine to save."""
 
     script_requested = Signal(str)
     changed = Signal(object)  # Machine
@@ -75,7 +75,7 @@ class ScriptEditor(QWidget):
 
     def _save(self) -> None:
         if self._machine is None or not (self._generated or self._machine.script):
-            return  # nothing was shown yet
+            return  # no machine has been shown yet
         typed = self.text.toPlainText()
         custom = "" if not typed.strip() or typed.strip() == self._generated.strip() else typed
         try:
@@ -101,7 +101,7 @@ class ScriptEditor(QWidget):
 
 
 class _Script(QPlainTextEdit):
-    """A text field; emits ``focus_lost`` when it loses the focus."""
+    """A text field that emits ``focus_lost``."""
 
     focus_lost = Signal()
 

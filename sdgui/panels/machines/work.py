@@ -15,7 +15,7 @@ from core.spec.machines.machine import Machine
 
 
 class Installation(QObject):
-    """One installation at a time per machine. ``lines``: its output so far, by machine."""
+    """Runs at most one installation per machine. ``lines``: machine -> output so far."""
 
     line = Signal(str, str)  # machine, a line of output
     ended = Signal(str, str)  # machine, "" or why it failed
@@ -28,11 +28,11 @@ class Installation(QObject):
         self.ended.connect(lambda machine, _reason: self._busy.discard(machine))
 
     def busy(self, machine: str) -> bool:
-        """Whether an installation is under way there."""
+        """Whether an installation is running on ``machine``."""
         return machine in self._busy
 
     def start(self, machine: Machine) -> None:
-        """Begin, unless it is under way."""
+        """Start installing on ``machine``, unless an installation is already running."""
         if machine.name in self._busy:
             return
         self._busy.add(machine.name)

@@ -234,7 +234,7 @@ def test_a_study_and_the_queue_share_the_devices(qapp: object, store: Store, tmp
     run = store.give_devices(store.add_run(experiment.id).id, Slots())
     out = a_study(tmp_path / "study", seeds=2)
     study = store.add_study(out.path, "mine").id
-    with pytest.raises(StudyProgramError, match="“Runs at once” on the Machines page is 1"):
+    with pytest.raises(StudyProgramError, match="“Parallel runs” on the Machines page is 1"):
         programs.start(study)
     assert started.command == []
     slots.at_once = 3

@@ -250,7 +250,7 @@ def test_a_machine_is_polled_while_the_panel_is_shown(
     window.show_panel("home")
     assert not panel._probing.isActive()
     panel._probe_shown()
-    panel._soon()
+    panel._schedule_update()
     assert (requests, panel._gather.isActive()) == ([], False)
 
 
