@@ -1,4 +1,4 @@
-"""The command-line verbs: ``python -m core VERB ...``; ``core.cli`` implements them.
+"""The command line: ``python -m core COMMAND ...``; ``core.cli`` implements them.
 
 Results go to stdout, progress and errors to stderr; the exit status is 0 only on success.
 """
@@ -50,14 +50,14 @@ _OPENING = ("train", "resume", "evaluate", "interpolate", "caption", "index", "s
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The verbs and their options, from which the reference is generated too."""
+    """The parser of all commands, from which the reference is generated too."""
     parser = argparse.ArgumentParser(prog="sdgui-core", description="Train, evaluate and use image-language models.")
     parser.add_argument("--version", action="version", version=f"sdgui-core {core.__version__}")
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for subject in _SUBJECTS:
-        subject.add(verbs)
+        subject.add(subparsers)
     for name in _OPENING:
-        verbs.choices[name].add_argument(
+        subparsers.choices[name].add_argument(
             "--allow-code", action="store_true", help="run the custom code in the run folder of somebody else"
         )
     return parser
@@ -88,7 +88,7 @@ def _old_names_told() -> Iterator[None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb; an expected failure is one message on stderr and exit status 1."""
+    """Run a command; an expected failure is one message on stderr and exit status 1."""
     with plain_output():
         return _main(arguments)
 
@@ -100,7 +100,7 @@ def _main(arguments: Sequence[str] | None) -> int:
                 parsed = make_parser().parse_args(present_arguments(sys.argv[1:] if arguments is None else arguments))
                 if getattr(parsed, "allow_code", False):
                     allow_everything()
-                return int(parsed.verb(parsed))
+                return int(parsed.handler(parsed))
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()  # a full disk is noticed while it can still be reported

@@ -1,1 +1,1 @@
-"""Checkpoints: writing and reading their files, and the one way to open a model by its name."""
+"""Checkpoints: writing and reading their files, and opening any model by its name."""

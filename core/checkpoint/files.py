@@ -1,9 +1,9 @@
-"""Checkpoints: the state of a run, written under a temporary name and renamed, so that a kill leaves the previous one.
+"""Writes and reads checkpoints. A new checkpoint is renamed when complete, so a kill leaves the previous one intact.
 
 A checkpoint is a folder ``checkpoints/step-00000400`` with ``student.safetensors``, ``teacher.safetensors`` (if the run
 has a teacher), ``state.safetensors`` (optimiser moments, objectives' buffers, RNG states) and ``checkpoint.json`` with
-config and architecture, so that the weights can be loaded on their own. The loader's position is the step. Nothing is
-ever unpickled.
+config and architecture, so that the weights can be loaded without the run. The loader's position follows from the step.
+Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor
 
-from core.checkpoint.scalars import current, current_shape, saved
+from core.checkpoint.scalars import from_saved, shape_in_memory, to_saved
 from core.checkpoint.tensor_files import read_info_file, read_tensors, save_tensors, tensor_shapes
 from core.spec.config import RunConfig
 from core.spec.errors import is_full
@@ -37,21 +37,21 @@ from core.spec.run.model_names import (
 )
 
 CHECKPOINT_VERSION = 1
-STATE = "state.safetensors"  # needed to resume; checkpoints retained by ``keep_every`` have none
+STATE_FILE = "state.safetensors"  # needed to resume; checkpoints retained by ``keep_every`` have none
 
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """``checkpoint.json``: the facts needed to load the weights."""
+    """The content of ``checkpoint.json``, which is needed to load the weights."""
 
     step: int
     total_steps: int
     config: Mapping[str, Any]
     model: Mapping[str, Any]  # the open_clip model configuration
     score: float | None = None  # selects the best checkpoint: the higher mean recall of student and teacher
-    network: str = ""  # the network of that score, "student" or "teacher"; "" if unknown
+    network: str = ""  # the network with this score, "student" or "teacher"; "" if unknown
     best_score: float | None = None  # the highest score of the run so far
-    classes: Sequence[str] = ()  # of the classification head, in the order of its outputs
+    classes: Sequence[str] = ()  # classes of the classification head, in the order of its outputs
     data: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # train, val, test -> counts and digests
     version: int = CHECKPOINT_VERSION
 
@@ -61,32 +61,32 @@ _INFO = TypeAdapter(CheckpointInfo)
 
 @dataclass(frozen=True)
 class CheckpointState:
-    """The tensors of a checkpoint; ``teacher`` is empty without a teacher."""
+    """The tensors of a checkpoint; ``teacher`` is empty if the run has no teacher."""
 
     student: dict[str, Tensor]
     teacher: dict[str, Tensor]
     state: dict[str, Tensor]
 
     def under(self, prefix: str) -> dict[str, Tensor]:
-        """The entries of ``state`` with ``prefix``, without that prefix."""
+        """The entries of ``state`` whose names start with ``prefix``, under their names without the prefix."""
         return {name.removeprefix(prefix): value for name, value in self.state.items() if name.startswith(prefix)}
 
 
 def save(
     run: RunDir, info: CheckpointInfo, tensors: CheckpointState, keep: int, keep_every: int = 0
 ) -> tuple[str, bool]:
-    """Write a checkpoint, then delete all but the newest ``keep`` and the best.
+    """Write a checkpoint, then delete all checkpoints but the newest ``keep`` and the best.
 
     Checkpoints at multiples of ``keep_every`` steps retain their networks, but not the state for resuming.
 
-    Returns its name and whether it is the best so far. Raises CheckpointError when it cannot be written; existing
-    checkpoints are then unchanged.
+    Returns the name of the checkpoint, and whether it is the best so far. Raises CheckpointError if writing fails;
+    existing checkpoints are then unchanged.
     """
     name = CHECKPOINT.format(info.step)
     final, temporary = run.checkpoints / name, run.checkpoints / f".{name}.{os.getpid()}.tmp"
     try:
         _write_folder(temporary, info, tensors)
-        if final.exists():  # the same step again after a resume; moved aside at once, removed by _remove_old
+        if final.exists():  # a resumed run repeats the step; the old folder is renamed now and removed by _remove_old
             final.replace(run.checkpoints / f".{name}.{os.getpid()}.previous.tmp")
         temporary.replace(final)
         write_whole(run.checkpoints / "last", name.encode())
@@ -101,7 +101,7 @@ def save(
 
 
 def _is_best(run: RunDir, info: CheckpointInfo, name: str) -> bool:
-    """Whether ``name`` is the best so far; the first of several equal checkpoints stays the best."""
+    """Whether ``name`` is the best checkpoint so far; with equal scores, the earlier checkpoint stays the best."""
     if info.score is None or info.score != info.best_score:
         return False
     best_so_far = pointer(run, "best")
@@ -109,7 +109,7 @@ def _is_best(run: RunDir, info: CheckpointInfo, name: str) -> bool:
         return True
     try:
         score = read_info(run, best_so_far).score
-    except CheckpointError:  # damaged: cannot be the best
+    except CheckpointError:  # a damaged checkpoint cannot be the best
         return True
     return score is None or score < info.score
 
@@ -121,7 +121,7 @@ def _write_folder(folder: Path, info: CheckpointInfo, tensors: CheckpointState) 
     for part, values in parts.items():
         if values:
             path = folder / f"{part}.safetensors"
-            save_tensors({key: value.detach().cpu() for key, value in saved(values).items()}, path)
+            save_tensors({key: value.detach().cpu() for key, value in to_saved(values).items()}, path)
             _flush(path)
     path = folder / "checkpoint.json"
     path.write_text(json.dumps(asdict(info), indent=2), encoding="utf-8")
@@ -137,29 +137,32 @@ def _write_failure(folder: Path, error: Exception) -> str:
     if isinstance(error, OSError) and is_full(error):
         free = shutil.disk_usage(folder).free / 2**20
         return (
-            f"the disk is full ({free:.0f} MiB free) and the checkpoint in {folder} could not be written; the last "
-            "good one is kept. Free some space and resume the run."
+            f"the checkpoint in {folder} could not be written: the disk is full ({free:.0f} MiB free). The previous "
+            "checkpoint is intact. Free some space and resume the run."
         )
-    return f"the checkpoint in {folder} could not be written: {error}; the last good one is kept. Fix this and resume."
+    return (
+        f"the checkpoint in {folder} could not be written: {error}. The previous checkpoint is intact. Fix the problem "
+        "and resume the run."
+    )
 
 
 def _remove_old(run: RunDir, keep: int, keep_every: int) -> None:
     all_names = names(run)
-    resumable = [name for name in all_names if (run.checkpoints / name / STATE).exists()] or all_names
+    resumable = [name for name in all_names if (run.checkpoints / name / STATE_FILE).exists()] or all_names
     retained = {*resumable[-keep:], pointer(run, "best"), pointer(run, "last")}
     for name in all_names:
         if name in retained:
             continue
         if keep_every and int(name.rpartition("-")[2]) % keep_every == 0:
-            (run.checkpoints / name / STATE).unlink(missing_ok=True)
+            (run.checkpoints / name / STATE_FILE).unlink(missing_ok=True)
         else:
             shutil.rmtree(run.checkpoints / name, ignore_errors=True)
-    for path in run.checkpoints.glob(".*.tmp"):  # left by a killed trainer
+    for path in run.checkpoints.glob(".*.tmp"):  # leftovers of a killed trainer
         shutil.rmtree(path, ignore_errors=True)
 
 
 def read_info(run: RunDir, name: str) -> CheckpointInfo:
-    """``checkpoint.json``; CheckpointError when it is damaged or of another version."""
+    """The content of ``checkpoint.json``. Raises CheckpointError if it is damaged or has another version."""
     path = run.checkpoints / name / "checkpoint.json"
     raw = read_info_file(path, run.path)
     version = raw.get("version")
@@ -169,30 +172,30 @@ def read_info(run: RunDir, name: str) -> CheckpointInfo:
 
 
 def load_weights(run: RunDir, name: str, weights: str, device: torch.device) -> dict[str, Tensor]:
-    """Tensors of one part ("student", "teacher" or "state"); CheckpointError when it is missing or damaged."""
+    """The tensors of ``weights`` ("student", "teacher" or "state"). Raises CheckpointError if missing or damaged."""
     path = run.checkpoints / name / f"{weights}.safetensors"
     if not path.exists():
         raise CheckpointError(f"the checkpoint {path.parent} has no {weights}; it was trained without one.")
-    return current(read_tensors(path, run.path, device))
+    return from_saved(read_tensors(path, run.path, device))
 
 
 def shapes(run: RunDir, name: str, weights: str) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of one part's tensors; raises as `load_weights` does."""
+    """The names and shapes of the tensors of ``weights``; raises CheckpointError like `load_weights`."""
     path = run.checkpoints / name / f"{weights}.safetensors"
     if not path.exists():
         raise CheckpointError(f"the checkpoint {path.parent} has no {weights}; it was trained without one.")
-    return {name: current_shape(name, shape) for name, shape in tensor_shapes(path, run.path).items()}
+    return {name: shape_in_memory(name, shape) for name, shape in tensor_shapes(path, run.path).items()}
 
 
 def newest_complete(run: RunDir, device: torch.device) -> tuple[CheckpointInfo, CheckpointState] | None:
-    """The newest checkpoint that can be resumed, or None; damaged checkpoints are skipped."""
+    """The newest checkpoint that can be resumed; None if there is none. Damaged checkpoints are skipped."""
     problem: CheckpointError | None = None
     all_names = names(run)
-    resumable = [name for name in all_names if (run.checkpoints / name / STATE).exists()]
+    resumable = [name for name in all_names if (run.checkpoints / name / STATE_FILE).exists()]
     if all_names and not resumable:
         raise CheckpointError(
-            f"{run.path} cannot be resumed: its checkpoints hold only networks, no {STATE}. Launch a new run that "
-            "starts from one of them (towers.pretrained)."
+            f"{run.path} cannot be resumed: its checkpoints contain only networks, no {STATE_FILE}. Launch a new run "
+            "that starts from one of them (towers.pretrained)."
         )
     for name in reversed(resumable):
         try:
@@ -205,11 +208,11 @@ def newest_complete(run: RunDir, device: torch.device) -> tuple[CheckpointInfo, 
 
 
 def read_complete(run: RunDir, name: str, device: torch.device) -> tuple[CheckpointInfo, CheckpointState]:
-    """A checkpoint with its state. CheckpointError when it is damaged, or kept without its state."""
-    if not (run.checkpoints / name / STATE).exists():
+    """A checkpoint with its state. Raises CheckpointError if it is damaged, or was kept without its state."""
+    if not (run.checkpoints / name / STATE_FILE).exists():
         raise CheckpointError(
-            f"the checkpoint {name} of {run.path} holds only networks, no {STATE}; set towers.start to weights to "
-            "fine-tune from it, or choose a newer checkpoint."
+            f"the checkpoint {name} of {run.path} contains only networks, no {STATE_FILE}; set towers.start to weights "
+            "to fine-tune it, or choose a newer checkpoint."
         )
     info = read_info(run, name)
     student = load_weights(run, name, "student", device)
@@ -218,23 +221,23 @@ def read_complete(run: RunDir, name: str, device: torch.device) -> tuple[Checkpo
 
 
 def run_config(info: CheckpointInfo, origin: str) -> RunConfig:
-    """The config that a checkpoint was trained with; CheckpointError naming ``origin`` when it is not valid."""
+    """The config of a checkpoint. Raises CheckpointError if it is invalid; ``origin`` describes the checkpoint."""
     try:
         return RunConfig.model_validate(info.config)
     except ValidationError as error:
         raise CheckpointError(
-            f"{origin} has a config that this program does not know ({first_problem(error)}) "
-            "It was written by another version: use that one, or choose another checkpoint."
+            f"{origin} has a config that this version of sdgui cannot read ({first_problem(error)}) "
+            "Use the version that wrote it, or choose another checkpoint."
         ) from error
 
 
 def fill(load: Callable[[Mapping[str, Tensor]], Any], tensors: Mapping[str, Tensor], origin: str) -> None:
-    """``load`` a module's state; CheckpointError naming ``origin`` when it does not fit the module."""
+    """Call ``load`` with a module's state. Raises CheckpointError if it does not fit; ``origin`` describes the file."""
     try:
         load(tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"{origin} does not fit the network of its config ({reason}). It was written by another version of "
-            "this program: use that one, or choose another checkpoint."
+            f"{origin} does not fit the network of its config ({reason}). Use the version of sdgui that wrote it, or "
+            "choose another checkpoint."
         ) from error

@@ -1,7 +1,7 @@
-"""Interpolation of the weights of two models of one architecture (WiSE-FT, Wortsman et al. 2022).
+"""Interpolation of the weights of two models with the same architecture (WiSE-FT, Wortsman et al. 2022).
 
 Flow: ``interpolated:RUN@ALPHA`` -> ``core.checkpoint.opening`` opens both networks, or gets them from `Endpoints` ->
-``interpolated``; ``core.evaluation.interpolation`` evaluates a range of alphas.
+``interpolate``; ``core.evaluation.interpolation`` evaluates a range of alphas.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ N = TypeVar("N", bound=nn.Module)
 
 
 class Endpoints:
-    """The two networks that were interpolated last, so that the next alpha reads no file.
+    """Caches the last two interpolated networks, so that no file is read for the next alpha.
 
-    Off by default, since they need the memory of two models: a process that answers for many alphas turns ``keeps`` on.
+    Disabled by default, since the cache needs the memory of two models: a process that serves many alphas sets
+    ``keeps``.
     """
 
     keeps = False
@@ -30,11 +31,11 @@ class Endpoints:
         self._last: tuple[Hashable, Any] | None = None
 
     def get(self, key: Hashable, load: Callable[[], tuple[N, N]]) -> tuple[N, N]:
-        """The tuned and the initial network of ``key``, loaded unless they were the last."""
+        """The tuned and the initial network of ``key``; loaded unless they are cached."""
         if self._last is not None and self._last[0] == key:
             networks: tuple[N, N] = self._last[1]
             return networks
-        self._last = None  # free it first
+        self._last = None  # frees memory before loading
         networks = load()
         if self.keeps:
             self._last = key, networks
@@ -45,29 +46,29 @@ ENDPOINTS = Endpoints()
 
 
 @torch.no_grad()
-def interpolated(tuned: N, initial: nn.Module, alpha: float) -> N:
+def interpolate(tuned: N, initial: nn.Module, alpha: float) -> N:
     """A network with the weights ``(1 - alpha) * initial + alpha * tuned``, tensor by tensor.
 
-    Tensors that the initial model does not have (heads, a fusion), and integer tensors, are those of ``tuned``, shared
-    with it. Raises UserError when the towers differ in a name or shape.
+    Tensors that the initial model does not have (heads, a fusion), and integer tensors, are shared with ``tuned``.
+    Raises UserError if the towers differ in a name or shape.
     """
     mixed = interpolate_states(tuned.state_dict(), initial.state_dict(), alpha)
     shared = {id(tensor): tensor for tensor in (*tuned.parameters(), *tuned.buffers())}
-    network = copy.deepcopy(tuned, shared)  # the modules alone: building them anew would initialise every weight
+    network = copy.deepcopy(tuned, shared)  # copies only the modules; building them would initialise every weight
     network.load_state_dict(mixed, assign=True)
     return network
 
 
 def interpolate_states(tuned: Mapping[str, Tensor], initial: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
-    """The state at ``alpha`` of the way from ``initial`` to ``tuned``; see ``interpolated``."""
+    """The state dict at ``alpha``, from ``initial`` (0) to ``tuned`` (1); see ``interpolate``."""
     towers = "towers.clip."
     for name in sorted({name for name in {*tuned, *initial} if name.startswith(towers)}):
         shapes = [tuple(state[name].shape) if name in state else "missing" for state in (tuned, initial)]
         if shapes[0] != shapes[1]:
             raise UserError(
                 "models of different architectures cannot be interpolated: the shape of "
-                f"{name.removeprefix(towers)} is {shapes[0]} in one and {shapes[1]} in the other; choose two models of "
-                "one architecture, such as a run and the model that it started from."
+                f"{name.removeprefix(towers)} is {shapes[0]} in one, but {shapes[1]} in the other; choose two models "
+                "with the same architecture, such as a run and the model that it started from."
             )
     return {
         name: torch.lerp(initial[name].to(value), value, alpha)

@@ -1,6 +1,6 @@
 """Opens a model by its name, for evaluation, search, captions, distillation and fine-tuning.
 
-Flow: a verb, a panel or a config -> ``core.spec.run.model_names.locate`` -> ``open_network`` -> ``open_model`` for
+Flow: a command, a panel or a config -> ``core.spec.run.model_names.locate`` -> ``open_network`` -> ``open_model`` for
 inference, ``open_teachers`` and ``core.checkpoint.starting`` for training.
 """
 
@@ -17,8 +17,8 @@ import torch
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import CheckpointInfo
-from core.checkpoint.interpolating import ENDPOINTS, interpolated
-from core.checkpoint.scalars import saved
+from core.checkpoint.interpolating import ENDPOINTS, interpolate
+from core.checkpoint.scalars import to_saved
 from core.checkpoint.starting import load_towers
 from core.checkpoint.tensor_files import check_claims
 from core.custom.loading import CustomCode
@@ -48,12 +48,12 @@ from core.spec.run.model_names import (
 )
 
 T = TypeVar("T")
-SEED = 0  # of the weights of a model without pretrained weights
+SEED = 0  # seed for the weights of a model without pretrained weights
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network with its runtime, its name in reports, and the preprocessing of its images."""
+    """An opened network, its runtime, its name in reports, and the preprocessing of its images."""
 
     network: Network
     runtime: Runtime
@@ -64,9 +64,9 @@ class Model:
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits over the weights and the compute precision."""
+        """A digest (16 hex digits) of the weights and the compute precision."""
         digest = hashlib.sha256(self.runtime.precision.encode())
-        for name, value in sorted(saved(self.network.state_dict()).items()):
+        for name, value in sorted(to_saved(self.network.state_dict()).items()):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()[:16]
@@ -74,7 +74,7 @@ class Model:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A model and the data it is evaluated on. ``weights`` is student or teacher if a run has both."""
+    """A model and the data that it is evaluated on. ``weights``: student or teacher, if a run has both."""
 
     model: str
     dataset: str
@@ -84,20 +84,20 @@ class Subject:
 
     @property
     def title(self) -> str:
-        """For headings."""
-        facts = ", ".join(fact for fact in (self.pretrained, self.weights) if fact)
-        return f"{self.model} ({facts})" if facts else self.model
+        """The title for headings, such as "first (teacher)"."""
+        details = ", ".join(detail for detail in (self.pretrained, self.weights) if detail)
+        return f"{self.model} ({details})" if details else self.model
 
 
 def open_model(name: str | os.PathLike[str], weights: str = "", progress: Progress | None = None) -> Model:
-    """The model that ``name`` and ``weights`` denote (see ``locate``), in eval mode.
+    """Open the model that ``name`` and ``weights`` denote (see ``locate``), in eval mode.
 
-    It computes in fp32 even if a run was trained in bfloat16, which changes recalls by up to a point. A run's
-    network is on the run's device if this machine has it, and reads images as in its validation. Other models use their
-    published preprocessing, which reproduces published numbers. ``progress`` is called during a download, in megabytes,
-    and may raise to cancel it.
+    The model computes in fp32 even if a run was trained in bfloat16, which changes recalls by up to a point. A run's
+    network is put on the run's device if this machine has it, and reads images like the run's validation. Other models
+    use their published preprocessing, which reproduces published numbers. ``progress`` counts the megabytes of a
+    download, and may raise to cancel.
 
-    Raises UserError when the model, checkpoint or network does not exist or is damaged.
+    Raises UserError if the model, checkpoint or network does not exist or is damaged.
     """
     source = locate(os.fspath(name), weights)
     if isinstance(source, InterpolatedModel) and source.from_config:
@@ -121,7 +121,7 @@ def open_model(name: str | os.PathLike[str], weights: str = "", progress: Progre
 
 
 def open_teachers(names: str, weights: str, device: torch.device) -> list[Network]:
-    """The networks that ``names``, separated by semicolons, denote. UserError names the one that cannot be used."""
+    """Open the networks ``names``, separated by semicolons. Raises UserError with the name that cannot be used."""
     return [_open_teacher(name.strip(), weights, device) for name in names.split(";") if name.strip()]
 
 
@@ -133,17 +133,17 @@ def _open_teacher(name: str, weights: str, device: torch.device) -> Network:
     except UserError as error:
         raise UserError(f"teacher.checkpoint: {error}") from error
     if isinstance(source, OpenClipModel) and not source.pretrained:
-        raise UserError(f"the teacher {name} has no weights; write {OPEN_CLIP}{source.architecture},PRETRAINED.")
+        raise UserError(f"the teacher {name} has no weights; use {OPEN_CLIP}{source.architecture},PRETRAINED.")
     return open_network(source, device)
 
 
 def open_network(
     source: RunNetwork | OpenClipModel | InterpolatedModel, device: torch.device, progress: Progress | None = None
 ) -> Network:
-    """The network of ``source``, on ``device``; does not advance torch's random generator.
+    """Open the network of ``source`` on ``device``, without advancing torch's random generator.
 
-    Raises CheckpointError or ModelError when its weights are missing, damaged, or of another version; UserError when
-    two models cannot be interpolated.
+    Raises CheckpointError or ModelError if the weights are missing, damaged, or of another version; UserError if two
+    models cannot be interpolated.
     """
     if isinstance(source, InterpolatedModel):
         ends = source.tuned, source.initial
@@ -153,7 +153,7 @@ def open_network(
             return tuned, initial
 
         tuned, initial = ENDPOINTS.get((device, *map(_version, ends)), load)
-        return interpolated(tuned, initial, source.alpha)
+        return interpolate(tuned, initial, source.alpha)
     with torch.random.fork_rng(devices=[]):
         if isinstance(source, RunNetwork):
             return _from_run(source, device)
@@ -161,7 +161,7 @@ def open_network(
 
 
 def _version(source: RunNetwork | OpenClipModel) -> tuple[str, ...]:
-    """Changes with the weights of ``source``."""
+    """A key that changes with the weights of ``source``."""
     if isinstance(source, RunNetwork):
         return str(source.path), str(source.path.stat().st_mtime_ns if source.path.exists() else "")
     return source.architecture, *_files_key(source.pretrained)
@@ -183,7 +183,7 @@ def _from_open_clip(source: OpenClipModel, progress: Progress | None) -> Network
 
 
 def check_downloaded(name: str) -> None:
-    """Raise ModelError when opening ``name`` would download: for names from a file that the user did not type."""
+    """Raise ModelError if opening ``name`` would download weights; for names that the user did not type."""
     source = locate(name)
     if isinstance(source, InterpolatedModel):
         source = source.initial
@@ -194,29 +194,31 @@ def check_downloaded(name: str) -> None:
         return
     if not is_downloaded(published_tag(architecture, pretrained), resolve_architecture(architecture)):
         name = f"{OPEN_CLIP}{architecture},{pretrained}"
-        raise ModelError(f"{excerpt(name)} is not on this machine; name it yourself, and it will be downloaded.")
+        raise ModelError(
+            f"{excerpt(name)} is not on this machine; to download it, choose the model yourself by this name."
+        )
 
 
 def _from_run(source: RunNetwork, device: torch.device) -> Network:
     config, info = _config(source)
     code = CustomCode(source.run)
     if config.towers.build:
-        code.load(config.towers.build)  # first: a refusal here is not the checkpoint's fault
+        code.load(config.towers.build)  # loaded first, so that its errors are not reported as a damaged checkpoint
     custom_heads = tuple(f"heads.{key.rpartition(':')[2]}." for key in config.objectives.custom)
     config = _without_custom_objectives(config)
 
-    def wanted(values: Mapping[str, T]) -> dict[str, T]:
-        """All but the heads of custom objectives, which only training needs."""
+    def without_custom_heads(values: Mapping[str, T]) -> dict[str, T]:
+        """``values`` without the heads of custom objectives, which only training needs."""
         return {name: value for name, value in values.items() if not name.startswith(custom_heads)}
 
     def build() -> Network:
         return build_network(config, dict(info.model), info.classes, code)
 
-    shapes = wanted(checkpoint.shapes(source.run, source.checkpoint, source.network))
+    shapes = without_custom_heads(checkpoint.shapes(source.run, source.checkpoint, source.network))
     check_claims(build, info.model, shapes, _origin(source))
     network = build().to(device)
     tensors = checkpoint.load_weights(source.run, source.checkpoint, source.network, device)
-    checkpoint.fill(network.load_state_dict, wanted(tensors), _origin(source))
+    checkpoint.fill(network.load_state_dict, without_custom_heads(tensors), _origin(source))
     return network
 
 
@@ -235,7 +237,7 @@ def _origin(source: RunNetwork) -> str:
 
 
 def _resizing(source: OpenClipModel) -> Resizing:
-    """The model's published resizing, with open_clip's defaults."""
+    """The model's published resizing, completed by open_clip's defaults."""
     preprocessing = resolve_architecture(source.architecture, source.pretrained).get("preprocess_cfg", {})
     return Resizing(
         preprocessing.get("resize_mode") or "shortest",
@@ -256,13 +258,13 @@ def _notes(source: OpenClipModel) -> tuple[str, ...]:
     if source.pretrained:
         return tuple(filter(None, (known_problem(source.architecture, source.pretrained),)))
     return (
-        f"{source.architecture} has random weights (seed {SEED}), since no pretrained weights were named; "
-        f"write {OPEN_CLIP}{source.architecture},PRETRAINED to evaluate trained weights.",
+        f"{source.architecture} has random weights (seed {SEED}), since no pretrained weights were specified; "
+        f"use {OPEN_CLIP}{source.architecture},PRETRAINED to evaluate trained weights.",
     )
 
 
 def model_key(name: str, weights: str = "") -> tuple[str, ...]:
-    """A key that changes with the weights of ``name``: a run's new best checkpoint, a rewritten folder."""
+    """A key that changes with the weights of ``name``, such as by a new best checkpoint or a rewritten folder."""
     if name.startswith(INTERPOLATED):
         return exact_name(name, weights)
     run_network = locate_run(name, weights)
@@ -272,7 +274,7 @@ def model_key(name: str, weights: str = "") -> tuple[str, ...]:
 
 
 def _files_key(name: str) -> tuple[str, ...]:
-    """``name``, with the times of the files where it is a folder."""
+    """``name`` and, if it is a folder, the modification times of its files."""
     folder = expand_user(name)
     if not folder.is_dir():
         return (name,)

@@ -1,6 +1,6 @@
-"""Scalar parameters in checkpoints: shape () there, as in open_clip, and (1,) in memory, since FSDP cannot shard ().
+"""Converts scalar parameters: shape () in checkpoints, like in open_clip, and (1,) in memory, as FSDP requires.
 
-Flow: ``core.checkpoint.files`` writes tensors through ``saved`` and reads them through ``current``.
+Flow: ``core.checkpoint.files`` calls ``to_saved`` before it writes tensors, and ``from_saved`` after it reads them.
 """
 
 from __future__ import annotations
@@ -9,33 +9,33 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-_SCALARS = ("logit_scale", "logit_bias", "log_scale")
+_SCALAR_NAMES = ("logit_scale", "logit_bias", "log_scale")
 
 
-def saved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``tensors`` of a network, or of an optimiser's state, as a checkpoint stores them."""
+def to_saved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``tensors`` of a network or an optimiser's state, with the shapes that a checkpoint stores."""
     return {
         name: value.reshape(()) if value.shape == (1,) and _is_scalar(name) else value
         for name, value in tensors.items()
     }
 
 
-def current(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of ``saved``."""
+def from_saved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``tensors`` of a checkpoint, with the shapes in memory; the inverse of ``to_saved``."""
     return {
         name: value.reshape(1) if value.ndim == 0 and _is_scalar(name) else value for name, value in tensors.items()
     }
 
 
-def current_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape in memory of a tensor that has ``shape`` in a checkpoint."""
+def shape_in_memory(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape in memory of the tensor ``name`` that has ``shape`` in a checkpoint."""
     return (1,) if not shape and _is_scalar(name) else shape
 
 
 def _is_scalar(name: str) -> bool:
-    """Whether it is a scalar parameter or one of its moments (not the optimiser's count of steps)."""
+    """Whether ``name`` is a scalar parameter or one of its moments (not the optimiser's step count)."""
     if name.startswith("optimizer."):
         name, _, moment = name.rpartition(".")
         if moment == "step":
             return False
-    return name.endswith(_SCALARS)
+    return name.endswith(_SCALAR_NAMES)

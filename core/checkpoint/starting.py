@@ -1,7 +1,7 @@
-"""Initial weights: of a run, a file, a folder or an open_clip tag.
+"""Loads initial weights from a run, a file, a folder or an open_clip tag.
 
-Flow: ``core.training.assembly`` loads the towers before the data is read, and then the matching parts of a run's fusion
-and heads.
+Flow: ``core.training.assembly`` calls ``load_towers`` before it reads the data, and then ``carry_over`` for a run's
+fusion and heads.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ def load_towers(
 ) -> RunNetwork | None:
     """Load the weights ``pretrained`` into ``towers``; returns the run's network if they come from a run.
 
-    ``pretrained`` is a run as in ``core.spec.run.model_names.locate`` (and ``weights`` its "student" or "teacher"), a
-    file or folder of weights, or a tag of ``architecture``. ``progress`` is called during a download, in megabytes.
-    Raises UserError when the weights do not exist or do not fit.
+    ``pretrained``: a run (see ``core.spec.run.model_names.locate``; ``weights``: "student" or "teacher"), a file or
+    folder of weights, or a tag of ``architecture``. ``progress`` counts the megabytes of a download. Raises UserError
+    if the weights do not exist or do not fit.
     """
     run_network = locate_run(pretrained, weights)
     load_pretrained(towers, architecture, str(run_network.path) if run_network else pretrained, progress)
@@ -32,7 +32,7 @@ def load_towers(
 def carry_over(network: Network, source: RunNetwork) -> list[str]:
     """Load fusion and heads of ``source`` into ``network``; returns the names of the loaded tensors.
 
-    Tensors that differ in name or shape, and a classification head of other classes, keep their random initialisation.
+    Tensors that differ in name or shape, and a classification head for different classes, remain randomly initialised.
     """
     info = checkpoint.read_info(source.run, source.checkpoint)
     tensors = checkpoint.load_weights(source.run, source.checkpoint, source.network, torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""The state in a checkpoint besides weights: the optimiser's moments and the random generators."""
+"""Saves and restores the state other than weights: the optimiser's moments and the random generators."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.spec.run.model_names import CheckpointError
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> dict[str, Tensor]:
-    """The optimiser's moments as named tensors: ``optimizer.<parameter>.<moment>``, parameters as in ``network``."""
+    """The optimiser's moments as named tensors, ``optimizer.<parameter>.<moment>``, with ``network``'s names."""
     names = [name for name, _ in _in_order(optimizer, network)]
     return {
         f"optimizer.{names[index]}.{key}": value
@@ -23,18 +23,18 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> d
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of ``optimizer_tensors``. CheckpointError when the moments belong to other parameters."""
+    """The inverse of ``optimizer_tensors``. Raises CheckpointError if the moments belong to other parameters."""
     state = _moments(_in_order(optimizer, network), tensors)
     if state is None:
         raise CheckpointError(
-            "the optimiser state in the checkpoint does not match the parameters of this config; it was written "
-            "by another version of this program: resume with that version, or start a new run."
+            "the optimiser state in the checkpoint does not match the parameters of this config; resume with the "
+            "version of sdgui that wrote it, or start a new run."
         )
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _in_order(optimizer: torch.optim.Optimizer, network: nn.Module) -> list[tuple[str, Tensor]]:
-    """Every parameter with its name in ``network``, in the optimiser's order."""
+    """All parameters with their names in ``network``, in the optimiser's order."""
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     every = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     return [(names[id(parameter)], parameter) for parameter in every]
@@ -43,7 +43,7 @@ def _in_order(optimizer: torch.optim.Optimizer, network: nn.Module) -> list[tupl
 def _moments(
     parameters: Sequence[tuple[str, Tensor]], tensors: Mapping[str, Tensor]
 ) -> dict[int, dict[str, Tensor]] | None:
-    """Position of a parameter -> its moments; None when a moment has no parameter, or one of another shape."""
+    """Position of a parameter -> its moments; None if a moment has no parameter, or a different shape."""
     positions = {name: position for position, (name, _) in enumerate(parameters)}
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
@@ -61,7 +61,7 @@ def _moments(
 
 
 def rng_tensors() -> dict[str, Tensor]:
-    """States of torch's random generators, so that dropout continues after a resume."""
+    """The states of torch's random generators, so that a resumed run continues with the same dropout."""
     states = {"rng.cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         states["rng.cuda"] = torch.cuda.get_rng_state()
@@ -69,13 +69,13 @@ def rng_tensors() -> dict[str, Tensor]:
 
 
 def restore_rng(tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of ``rng_tensors``; CheckpointError when the states are missing or damaged."""
+    """The inverse of ``rng_tensors``. Raises CheckpointError if the states are missing or damaged."""
     try:
         torch.set_rng_state(tensors["rng.cpu"])
         if torch.cuda.is_available() and "rng.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["rng.cuda"])
     except (KeyError, RuntimeError, TypeError) as error:
         raise CheckpointError(
-            "the state of the random number generators in the checkpoint is damaged, or of another PyTorch version; "
-            "remove that checkpoint and resume from the previous one, or start a new run."
+            "the state of the random number generators in the checkpoint is damaged, or from another PyTorch version; "
+            "remove the checkpoint and resume from the previous one, or start a new run."
         ) from error

@@ -1,4 +1,4 @@
-"""The verb ``caption``: captions for images, as text, JSON lines, a CSV table or ``.txt`` sidecar files."""
+"""The command ``caption``: captions for images, as text, JSON lines, a CSV table or ``.txt`` sidecar files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.cli.terminal import Verbs, periodic_progress, say
+from core.cli.terminal import Subparsers, periodic_progress, say
 from core.spec.caption_files import (
     Candidate,
     CaptionedImage,
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 _STDOUT = Path("-")
 # option -> field of GenerationSettings
-_FIELDS = {
+_FIELD_OF_OPTION = {
     "beams": "beams", "top_k": "top_k",
     "top_p": "top_p", "temperature": "temperature", "min_length": "min_tokens", "max_length": "max_tokens",
     "repetition_penalty": "repetition_penalty", "no_repeat_ngram": "no_repeat_ngram",
     "length_penalty": "length_penalty", "prompt": "prompt", "seed": "seed",
 }  # fmt: skip
-_SAMPLING = ("top_k", "top_p", "temperature", "seed")
-_BEAM = ("beams",)
+_SAMPLING_FIELDS = ("top_k", "top_p", "temperature", "seed")
+_BEAM_FIELDS = ("beams",)
 
 
-def add(verbs: Verbs) -> None:
-    """Add this verb to the parser."""
-    caption = verbs.add_parser(
+def add(subparsers: Subparsers) -> None:
+    """Add this command to the parser."""
+    caption = subparsers.add_parser(
         "caption",
         help="caption images with a CoCa model",
         description="Caption image files and all images in folders. The exit status is 1 if any of them fails.",
@@ -71,7 +71,7 @@ def add(verbs: Verbs) -> None:
     )
     form.add_argument("--sidecars", action="store_true", help="write NAME.txt next to each NAME.jpg")
     caption.add_argument("--force", action="store_true", help="overwrite existing sidecars and FILE")
-    caption.set_defaults(verb=_caption)
+    caption.set_defaults(handler=_caption)
 
 
 def _add_settings(group: Any) -> None:
@@ -102,14 +102,14 @@ def _add_settings(group: Any) -> None:
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """The given fields of GenerationSettings, with the search that they imply."""
-    names = {name for name in _FIELDS if getattr(arguments, name) is not None}
-    sampling, beam = sorted(names.intersection(_SAMPLING)), sorted(names.intersection(_BEAM))
+    names = {name for name in _FIELD_OF_OPTION if getattr(arguments, name) is not None}
+    sampling, beam = sorted(names.intersection(_SAMPLING_FIELDS)), sorted(names.intersection(_BEAM_FIELDS))
     searches = [bool(sampling), bool(beam), arguments.greedy]
     if sum(searches) > 1:
         conflicting = [*sampling, *beam, *(["greedy"] if arguments.greedy else [])]
         options = ", ".join(f"--{name.replace('_', '-')}" for name in conflicting)
         raise UserError(f"{options} belong to different searches; choose sampling, beam search or --greedy.")
-    fields = {_FIELDS[name]: getattr(arguments, name) for name in names}
+    fields = {_FIELD_OF_OPTION[name]: getattr(arguments, name) for name in names}
     return {**fields, "search": "sample" if sampling else "greedy" if arguments.greedy else "beam"}
 
 

@@ -1,4 +1,4 @@
-"""The verb ``doctor``: installed and missing parts, and the command that installs them.
+"""The command ``doctor``: installed and missing parts, and the command that installs them.
 
 It does not import Qt or torch itself, so that a missing or broken library is one line of the report.
 """
@@ -23,18 +23,27 @@ from pathlib import Path
 from typing import Literal
 
 from core.cli.homes import add_home, home_folder
-from core.cli.terminal import Verbs
+from core.cli.terminal import Subparsers
 from core.spec.children import SOURCE, environment
 from core.spec.installed import Extra, add_command, missing
 
 State = Literal["ok", "optional", "missing"]
 
-_SECONDS = 120  # time limit of a program that loads Qt or torch; from a cold disk torch takes half a minute
+_TIMEOUT_S = 120  # time limit of a program that loads Qt or torch; from a cold disk torch takes half a minute
 _LITTLE_DISK, _LITTLE_MEMORY = 5 << 30, 4 << 30  # bytes
-_TRAINER = ("torch", "torchvision", "open_clip", "faiss")  # packages of the trainer alone
-_WINDOW = ("PySide6-Essentials", "pyqtgraph", "QtAwesome", "SQLAlchemy", "alembic", "pydantic", "numpy", "psutil")
+_TRAINER_PACKAGES = ("torch", "torchvision", "open_clip", "faiss")  # needed only for training
+_WINDOW_PACKAGES = (
+    "PySide6-Essentials",
+    "pyqtgraph",
+    "QtAwesome",
+    "SQLAlchemy",
+    "alembic",
+    "pydantic",
+    "numpy",
+    "psutil",
+)
 # Debian and Ubuntu packages of the libraries that Qt links but does not bundle.
-_DEBIAN = {
+_DEBIAN_PACKAGES = {
     "libEGL.so.1": "libegl1",
     "libGL.so.1": "libgl1",
     "libX11-xcb.so.1": "libx11-xcb1",
@@ -53,13 +62,13 @@ _DEBIAN = {
     "libxkbcommon-x11.so.0": "libxkbcommon-x11-0",
     "libxkbcommon.so.0": "libxkbcommon0",
 }
-_QT = """
+_QT_PROGRAM = """
 from PySide6.QtCore import qVersion
 from PySide6.QtGui import QFontDatabase, QGuiApplication
 app = QGuiApplication(["doctor"])
 print(qVersion(), len(QFontDatabase.families()))
 """
-_TORCH = """
+_TORCH_PROGRAM = """
 import torch
 kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 name = torch.cuda.get_device_name() if kind == "cuda" else kind
@@ -79,9 +88,9 @@ class Check:
     remedy: str = ""
 
 
-def add(verbs: Verbs) -> None:
-    """Add this verb to the parser."""
-    doctor = verbs.add_parser(
+def add(subparsers: Subparsers) -> None:
+    """Add this command to the parser."""
+    doctor = subparsers.add_parser(
         "doctor",
         help="check this installation and show how to fix problems",
         description="Check Python, Qt and its libraries, fonts, torch and its device, memory, disk and the optional "
@@ -89,7 +98,7 @@ def add(verbs: Verbs) -> None:
     )
     doctor.add_argument("--json", action="store_true", help="print as JSON")
     add_home(doctor)
-    doctor.set_defaults(verb=_doctor)
+    doctor.set_defaults(handler=_doctor)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
@@ -148,11 +157,11 @@ def _python() -> Check:
 
 
 def _window() -> Check:
-    missing_packages = [name for name in _WINDOW if not _version(name)]
+    missing_packages = [name for name in _WINDOW_PACKAGES if not _version(name)]
     if missing_packages:
         detail = f"no {', '.join(missing_packages)}: the window cannot open"
         return Check("Window", "missing", detail, add_command())
-    return Check("Window", "ok", ", ".join(f"{name} {_version(name)}" for name in _WINDOW[:3]))
+    return Check("Window", "ok", ", ".join(f"{name} {_version(name)}" for name in _WINDOW_PACKAGES[:3]))
 
 
 def _qt() -> list[Check]:
@@ -169,7 +178,7 @@ def _qt() -> list[Check]:
                 "Qt's libraries", "missing", f"no {', '.join(missing_libraries)}", _install_libraries(missing_libraries)
             )
         ]
-    output, error = _run(_QT, {"QT_QPA_PLATFORM": "offscreen"})
+    output, error = _run(_QT_PROGRAM, {"QT_QPA_PLATFORM": "offscreen"})
     if error:
         return [Check("Qt", "missing", error, "Install what the message names, or reinstall sdgui.")]
     version, families = output.split()
@@ -194,7 +203,7 @@ def _missing_libraries(qt: Path) -> list[str]:
 
 
 def _install_libraries(libraries: Sequence[str]) -> str:
-    packages = [_DEBIAN[name] for name in libraries if name in _DEBIAN]
+    packages = [_DEBIAN_PACKAGES[name] for name in libraries if name in _DEBIAN_PACKAGES]
     if shutil.which("apt-get") and packages:
         return f"sudo apt-get install {' '.join(packages)}"
     return "Install the packages of your system that hold these libraries."
@@ -211,13 +220,13 @@ def _screen() -> Check:
 
 def _trainer() -> Check:
     missing_packages = missing("train")
-    if missing_packages and set(_TRAINER) - set(missing_packages):
+    if missing_packages and set(_TRAINER_PACKAGES) - set(missing_packages):
         detail = f"incomplete (no {', '.join(missing_packages)}): it cannot train"
         return Check("Trainer", "missing", detail, add_command("train"))
     if missing_packages:
         detail = f"not installed (no {', '.join(missing_packages)}); you can still watch runs and launch them remotely"
         return Check("Trainer", "optional", detail, add_command("train"))
-    output, error = _run(_TORCH, {})
+    output, error = _run(_TORCH_PROGRAM, {})
     if error:
         return Check("Trainer", "missing", f"torch does not work: {error}", add_command("train"))
     version, _, device = output.partition(" ")
@@ -280,10 +289,10 @@ def _run(program: str, variables: dict[str, str]) -> tuple[str, str]:
     command = [sys.executable, "-P", "-c", program]
     try:
         result = subprocess.run(
-            command, env=environment() | variables, capture_output=True, text=True, timeout=_SECONDS, check=False
+            command, env=environment() | variables, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        return "", f"it did not answer within {_SECONDS} s"
+        return "", f"it did not answer within {_TIMEOUT_S} s"
     if result.returncode == 0:
         return result.stdout.strip(), ""
     error_lines = [line.strip() for line in result.stderr.splitlines() if line.strip()]

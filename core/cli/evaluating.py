@@ -1,4 +1,4 @@
-"""The verbs ``evaluate`` (a model, or two saved reports) and ``interpolate`` (initial and fine-tuned weights)."""
+"""The commands ``evaluate`` (a model, or two saved reports) and ``interpolate`` (initial and fine-tuned weights)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from core.cli.terminal import Verbs, periodic_progress, say
+from core.cli.terminal import Subparsers, periodic_progress, say
 from core.spec.errors import UserError
 
-KEEP = 0.95  # of the initial model's recall
-PATH_FILE = "interpolation.json"  # in the run folder
+DEFAULT_KEEP = 0.95  # share of the initial model's recall
+PATH_FILE = "interpolation.json"  # written to the run folder
 
 
-def add(verbs: Verbs) -> None:
-    """Add these verbs to the parser."""
-    _add_interpolate(verbs)
-    parser = verbs.add_parser("evaluate", help="evaluate a model on a data set, or compare two saved reports")
+def add(subparsers: Subparsers) -> None:
+    """Add these commands to the parser."""
+    _add_interpolate(subparsers)
+    parser = subparsers.add_parser("evaluate", help="evaluate a model on a data set, or compare two saved reports")
     parser.add_argument("model", nargs="?", default="", help="run folder, RUN@STEP, or open_clip:NAME[,PRETRAINED]")
     parser.add_argument("--data", default="", metavar="SOURCE", help="data set to evaluate on")
     parser.add_argument(
@@ -65,11 +65,11 @@ def add(verbs: Verbs) -> None:
         "--compare", nargs=2, type=Path, metavar=("A.json", "B.json"), help="paired difference A - B of two reports"
     )
     parser.add_argument("--json", action="store_true", help="the full report as JSON, input of --compare")
-    parser.set_defaults(verb=_evaluate)
+    parser.set_defaults(handler=_evaluate)
 
 
-def _add_interpolate(verbs: Verbs) -> None:
-    parser = verbs.add_parser(
+def _add_interpolate(subparsers: Subparsers) -> None:
+    parser = subparsers.add_parser(
         "interpolate", help="evaluate weights between a fine-tuned model's initial and final ones; choose the best"
     )
     parser.add_argument("run", help="fine-tuned run folder, or RUN@STEP")
@@ -78,12 +78,16 @@ def _add_interpolate(verbs: Verbs) -> None:
         "--retain", default="", metavar="SOURCES", help="data to retain, as data.retain lists them (default: the run's)"
     )
     parser.add_argument(
-        "--keep", type=float, default=KEEP, metavar="SHARE", help=f"least share of recall to retain (default: {KEEP})"
+        "--keep",
+        type=float,
+        default=DEFAULT_KEEP,
+        metavar="SHARE",
+        help=f"least share of recall to retain (default: {DEFAULT_KEEP})",
     )
     parser.add_argument("--steps", type=int, default=10, help="number of steps on the path (default: 10)")
     parser.add_argument("--weights", default="", choices=("student", "teacher"), help="network to use")
     parser.add_argument("--json", action="store_true", help="the path as JSON")
-    parser.set_defaults(verb=_interpolate)
+    parser.set_defaults(handler=_interpolate)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The verb ``export``: a model for other programs, with a model card."""
+"""The command ``export``: a model for other programs, with a model card."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from core.cli.terminal import Verbs, periodic_progress, say
+from core.cli.terminal import Subparsers, periodic_progress, say
 from core.spec.run.export_forms import EXPORT_PRECISIONS, Form, check_form
 
 FORMS: dict[str, Form] = {"open_clip": "open_clip", "huggingface": "huggingface", "hf": "huggingface", "onnx": "onnx"}
 
 
-def add(verbs: Verbs) -> None:
-    """Add this verb to the parser."""
-    export = verbs.add_parser(
+def add(subparsers: Subparsers) -> None:
+    """Add this command to the parser."""
+    export = subparsers.add_parser(
         "export",
         help="write a model for other programs: open_clip, Hugging Face, ONNX",
         description="Write the towers of a model with a model card. open_clip opens the folder as local-dir:OUT, "
@@ -45,7 +45,7 @@ def add(verbs: Verbs) -> None:
         help="a report of evaluate --json to include",
     )
     export.add_argument("--force", action="store_true", help="replace a folder that an earlier export wrote")
-    export.set_defaults(verb=_export)
+    export.set_defaults(handler=_export)
 
 
 def _export(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The verbs ``data`` (statistics, duplicates, leaks, broken files, a held-out part) and ``shard`` (WebDataset)."""
+"""The commands ``data`` (statistics, duplicates, leaks, broken files, a held-out part) and ``shard`` (WebDataset)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.cli.terminal import Verbs, periodic_progress, say
+from core.cli.terminal import Subparsers, periodic_progress, say
 from core.spec.errors import UserError
 
-LISTED = 10  # leaks and broken rows printed without --json
+MAX_LISTED = 10  # leaks and bad rows printed without --json
 
 
-def add(verbs: Verbs) -> None:
-    """Add these verbs to the parser."""
-    data = verbs.add_parser("data", help="show a data source's pairs, labels, bad rows, duplicates and leaks")
+def add(subparsers: Subparsers) -> None:
+    """Add these commands to the parser."""
+    data = subparsers.add_parser("data", help="show a data source's pairs, labels, bad rows, duplicates and leaks")
     data.add_argument("source", metavar="SOURCE", help="a manifest, a folder of images, or shards")
     data.add_argument(
         "--check", action="store_true", help="read every image: duplicates, leaks between splits, broken files"
@@ -34,13 +34,13 @@ def add(verbs: Verbs) -> None:
     data.add_argument("--seed", type=int, default=0, help="seed of the held-out part (default: 0)")
     data.add_argument("--to", type=Path, metavar="DIR", help="folder of the manifests (default: above the images)")
     data.add_argument("--json", action="store_true", help="everything as JSON")
-    data.set_defaults(verb=_data)
-    shard = verbs.add_parser("shard", help="write a data source as WebDataset shards, also for open_clip")
+    data.set_defaults(handler=_data)
+    shard = subparsers.add_parser("shard", help="write a data source as WebDataset shards, also for open_clip")
     shard.add_argument("source", metavar="SOURCE", help="a manifest, a folder of images, or other shards")
     shard.add_argument("folder", type=Path, metavar="OUT", help="an empty or new folder")
     shard.add_argument("--rows", type=int, default=10_000, metavar="N", help="images per shard (default: 10000)")
     shard.add_argument("--shuffle", type=int, metavar="SEED", help="shuffle with this seed (default: no shuffling)")
-    shard.set_defaults(verb=_shard)
+    shard.set_defaults(handler=_shard)
 
 
 def _data(arguments: argparse.Namespace) -> int:
@@ -96,11 +96,11 @@ def _lines(facts: Mapping[str, Any], source: str) -> Iterator[str]:
     yield f"captions      {facts['pairs']:,}, {facts['distinct']:,} different, {facts['median_words']:g} words (median)"
     yield "an image     " + ", ".join(f"{images:,} with {number}" for number, images in facts["captions"])
     for name, values in facts["labels"].items():
-        counts = ", ".join(f"{value['value'] or '(none)'} {value['images']:,}" for value in values[:LISTED])
-        more = facts["values"][name] - LISTED
+        counts = ", ".join(f"{value['value'] or '(none)'} {value['images']:,}" for value in values[:MAX_LISTED])
+        more = facts["values"][name] - MAX_LISTED
         yield f"label {name}: {facts['values'][name]:,} values: {counts}{f', and {more:,} more' if more > 0 else ''}"
     yield f"bad rows      {facts['bad']:,}"
-    yield from (f"  {bad['where']}: {bad['why']}" for bad in facts["reasons"][:LISTED])
+    yield from (f"  {bad['where']}: {bad['why']}" for bad in facts["reasons"][:MAX_LISTED])
     if "exact" in facts:
         yield from _checked(facts)
     for part in ("train", "held"):
@@ -114,13 +114,13 @@ def _of_listed(facts: Mapping[str, Any]) -> str:
 
 def _checked(facts: Mapping[str, Any]) -> Iterator[str]:
     yield f"broken files  {len(facts['broken']):,}"
-    yield from (f"  row {image['row']}: {image['why']}" for image in facts["broken"][:LISTED])
+    yield from (f"  row {image['row']}: {image['why']}" for image in facts["broken"][:MAX_LISTED])
     groups, near_groups = facts["exact_groups"], facts["near_groups"]
     yield f"duplicates    {groups:,} groups with the same bytes, {near_groups:,} nearly the same"
     for name, why in facts["unread"].items():
         say(f"{name} cannot be read: {why}")
     yield f"leaks         {facts['leak_count']:,} images that are also in another split"
-    for leak in facts["leaks"][:LISTED]:
+    for leak in facts["leaks"][:MAX_LISTED]:
         yield f"  {leak['file']}: {leak['kind']} as {leak['path']} in {leak['other']}"
 
 

@@ -34,10 +34,10 @@ from core.spec.run.starting import start_trainer
 from core.spec.run.status import RunState, process_alive
 from core.spec.shards import is_shards
 
-_POLL_SECONDS = 0.2
-_STATE_SECONDS = 1.0
-_NEXT_STAGE_SECONDS = 60.0
-_PART = 1 << 20
+_POLL_INTERVAL_S = 0.2
+_STATE_INTERVAL_S = 1.0
+_NEXT_STAGE_TIMEOUT_S = 60.0
+_CHUNK_BYTES = 1 << 20
 
 
 def start_local_run(run: RunDir, config: str, devices: Sequence[str]) -> None:
@@ -225,8 +225,8 @@ def _follow(run: RunDir, names: Sequence[str]) -> RunState:
     offsets, checked, reported = dict.fromkeys(names, 0), 0.0, ""
     state = RunState.STARTING
     while state.alive:
-        time.sleep(_POLL_SECONDS if checked else 0.0)
-        if time.monotonic() - checked > _STATE_SECONDS:
+        time.sleep(_POLL_INTERVAL_S if checked else 0.0)
+        if time.monotonic() - checked > _STATE_INTERVAL_S:
             checked = time.monotonic()
             row = read_row(run)
             state = RunState(row.state)
@@ -248,11 +248,11 @@ def _stage_after(run: RunDir) -> RunDir | None:
     position = next((i for i, stage in enumerate(stages) if stage.path == run.path), len(stages)) + 1
     if position >= len(stages):
         return None
-    deadline = time.monotonic() + _NEXT_STAGE_SECONDS
+    deadline = time.monotonic() + _NEXT_STAGE_TIMEOUT_S
     while not stages[position].config.is_file():
         if time.monotonic() > deadline:
             raise UserError(f"the stage after {run.path.name} has not begun; resume {run_label(run.path)}.")
-        time.sleep(_POLL_SECONDS)
+        time.sleep(_POLL_INTERVAL_S)
     return stages[position]
 
 
@@ -263,7 +263,7 @@ def _print_from(run: RunDir, name: str, offset: int) -> int:
             offset = 0
         file.seek(offset)
         decoder = getincrementaldecoder("utf-8")("replace")
-        while part := file.read(_PART):
+        while part := file.read(_CHUNK_BYTES):
             offset += len(part)
             text = decoder.decode(part)
             print(text.replace("\r\n", "\n").replace("\r", "\n"), end="")  # progress bars restart their line

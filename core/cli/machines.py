@@ -1,4 +1,4 @@
-"""The verbs ``machines`` (list, add, check, install) and ``remote`` (the other end of a connection)."""
+"""The commands ``machines`` (list, add, check, install) and ``remote`` (the other end of a connection)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from core.cli.homes import add_home, home_folder
-from core.cli.terminal import Verbs, one_line, say
+from core.cli.terminal import Subparsers, one_line, say
 
 _LAUNCHERS = ("direct", "torchrun", "slurm")
 # Options of ``machines add``: name, help, type.
@@ -28,19 +28,19 @@ _SETTINGS: tuple[tuple[str, str, type], ...] = (
 )
 
 
-def add(verbs: Verbs) -> None:
-    """Add these verbs to the parser."""
-    machines = verbs.add_parser("machines", help="machines that runs can be launched on")
+def add(subparsers: Subparsers) -> None:
+    """Add these commands to the parser."""
+    machines = subparsers.add_parser("machines", help="machines that runs can be launched on")
     commands = machines.add_subparsers(metavar="WHAT", required=True)
     listing = commands.add_parser("list", help="list all machines")
-    listing.set_defaults(verb=_list)
+    listing.set_defaults(handler=_list)
     addition = commands.add_parser("add", help="add a machine, or change its settings")
     addition.add_argument("name", metavar="NAME", help="any name; also the ssh name, unless --host is given")
     for name, text, kind in _SETTINGS:
         addition.add_argument(f"--{name}", type=kind, help=text)
     addition.add_argument("--launcher", choices=_LAUNCHERS, help="how runs are started (default: direct)")
-    addition.set_defaults(verb=_add)
-    for name, text, verb in (
+    addition.set_defaults(handler=_add)
+    for name, text, handler in (
         ("remove", "remove a machine from the list; its runs stay", _remove),
         ("show", "cores, memory, GPUs and their users, disk, partitions", _show),
         ("check", "what works on it, what does not, and what to do about it", _check),
@@ -48,15 +48,15 @@ def add(verbs: Verbs) -> None:
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("name", metavar="NAME")
-        command.set_defaults(verb=verb)
+        command.set_defaults(handler=handler)
     for name in ("list", "show", "check"):
         commands.choices[name].add_argument("--json", action="store_true", help="print as JSON")
     for command in commands.choices.values():
         add_home(command)
 
-    remote = verbs.add_parser("remote", help="serve a window on another computer: JSON requests on stdin")
+    remote = subparsers.add_parser("remote", help="serve a window on another computer: JSON requests on stdin")
     remote.add_argument("--runs", default="~/sdgui-runs", metavar="DIR", help="runs folder (default: ~/sdgui-runs)")
-    remote.set_defaults(verb=_remote)
+    remote.set_defaults(handler=_remote)
 
 
 def _remote(arguments: argparse.Namespace) -> int:

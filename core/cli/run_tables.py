@@ -25,8 +25,8 @@ from core.spec.run.metric_names import higher_is_better, ranks_runs
 from core.spec.run.provenance import differing, read_provenance
 from core.spec.run.status import RunState, derive_state
 
-_BRIEF = (RunStarted.kind, Evaluated.kind, RunFinished.kind, RunFailed.kind)
-_SAVE_EVERY = 500  # rows
+_BRIEF_EVENTS = (RunStarted.kind, Evaluated.kind, RunFinished.kind, RunFailed.kind)
+_SAVE_EVERY = 500  # rows between two writes of the cache
 
 
 @dataclass
@@ -141,7 +141,7 @@ def read_row(run: RunDir, brief: bool = False) -> RunRow:
         row.note = str(error)
     record = read_record(run)
     row.machine = record.machine if record else ""
-    terminal = _read_events(run, row, _BRIEF if brief else ())
+    terminal = _read_events(run, row, _BRIEF_EVENTS if brief else ())
     if brief:
         row.metrics = dict([row.best]) if row.best else {}
     status = run.read_status()

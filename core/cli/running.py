@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from core.cli.homes import add_home, find_run, home_folder, runs, runs_folder
 from core.cli.runs import foreign, reporting, watching
-from core.cli.terminal import Verbs, one_line, say
+from core.cli.terminal import Subparsers, one_line, say
 from core.spec.errors import UserError
 from core.spec.machines.record import LONGEST_SCRIPT
 from core.spec.reading import read_text
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from core.spec.machines.answers import Finding
     from core.spec.run.folder import RunDir
 
-_STARTS = {
+_START_HELP = {
     "launch": "start a run in the background, on this computer or a machine",
     "continue": "train on from a checkpoint of a run, as a new run with the same settings",
     "fork": "start a new run with changed settings from a checkpoint of a run",
@@ -31,20 +31,20 @@ _STARTS = {
 }
 
 
-def add(verbs: Verbs) -> None:
-    """Add these verbs to the parser."""
-    listing = verbs.add_parser("runs", help="list, show or compare runs")
+def add(subparsers: Subparsers) -> None:
+    """Add these commands to the parser."""
+    listing = subparsers.add_parser("runs", help="list, show or compare runs")
     commands = listing.add_subparsers(metavar="WHAT", required=True)
     command = commands.add_parser("list", help="all runs: state, step, best validation, machine")
-    command.set_defaults(verb=_list)
+    command.set_defaults(handler=_list)
     command = commands.add_parser("show", help="one run with the last and best of each metric")
     command.add_argument("run", metavar="RUN")
-    command.set_defaults(verb=_show)
+    command.set_defaults(handler=_show)
     command = commands.add_parser(
         "compare", help="differences between configs, code, packages, machines and data; metrics side by side"
     )
     command.add_argument("runs", nargs="+", metavar="RUN")
-    command.set_defaults(verb=_compare)
+    command.set_defaults(handler=_compare)
     for parser in commands.choices.values():
         parser.add_argument("--json", action="store_true", help="print as JSON")
         parser.add_argument("--cached", action="store_true", help="as last known, without contacting other machines")
@@ -53,39 +53,41 @@ def add(verbs: Verbs) -> None:
     foreign.add(commands)
     reporting.add(commands)
 
-    _add_launching(verbs)
+    _add_launching(subparsers)
     for name, text in (("pause", "pause a run: save its state and exit"), ("stop", "stop a run and save its state")):
-        command = verbs.add_parser(name, help=text)
+        command = subparsers.add_parser(name, help=text)
         command.add_argument("run", metavar="RUN")
-        command.set_defaults(verb=_ask, what=name)
+        command.set_defaults(handler=_ask, what=name)
         if name == "stop":
             command.add_argument("--kill", action="store_true", help="kill it without saving (scancel on Slurm)")
-    resume = verbs.add_parser("resume", help="resume a run from its last checkpoint")
+    resume = subparsers.add_parser("resume", help="resume a run from its last checkpoint")
     resume.add_argument("run", metavar="RUN")
-    resume.set_defaults(verb=_resume)
-    reproduce = verbs.add_parser("reproduce", help="what differs from a run's code, packages and data; run it again")
+    resume.set_defaults(handler=_resume)
+    reproduce = subparsers.add_parser(
+        "reproduce", help="what differs from a run's code, packages and data; run it again"
+    )
     reproduce.add_argument("run", metavar="RUN")
     reproduce.add_argument("--output", type=Path, metavar="FILE", help="write its config here")
     reproduce.add_argument("--launch", action="store_true", help="start it again on this computer, as a new run")
     reproduce.add_argument("--json", action="store_true", help="print the differences as JSON")
-    reproduce.set_defaults(verb=_reproduce)
-    logs = verbs.add_parser("logs", help="print a run's output")
+    reproduce.set_defaults(handler=_reproduce)
+    logs = subparsers.add_parser("logs", help="print a run's output")
     logs.add_argument("run", metavar="RUN")
     logs.add_argument("--follow", action="store_true", help="continue until it ends")
     logs.add_argument("--events", action="store_true", help="print its events as JSON lines instead")
-    logs.set_defaults(verb=_logs)
-    fetch = verbs.add_parser("fetch", help="fetch a checkpoint of a run from its machine")
+    logs.set_defaults(handler=_logs)
+    fetch = subparsers.add_parser("fetch", help="fetch a checkpoint of a run from its machine")
     fetch.add_argument("run", metavar="RUN")
     fetch.add_argument("checkpoint", nargs="?", default="last", help="best, last, a step or a name (default: last)")
-    fetch.set_defaults(verb=_fetch)
-    for name in (*_STARTS, "pause", "stop", "resume", "reproduce", "logs", "fetch"):
-        add_home(verbs.choices[name])
+    fetch.set_defaults(handler=_fetch)
+    for name in (*_START_HELP, "pause", "stop", "resume", "reproduce", "logs", "fetch"):
+        add_home(subparsers.choices[name])
 
 
-def _add_launching(verbs: Verbs) -> None:
-    for name, text in _STARTS.items():
-        launch = verbs.add_parser(name, help=text)
-        launch.set_defaults(verb=_launch if name == "launch" else _start_from, kind=name, set=[])
+def _add_launching(subparsers: Subparsers) -> None:
+    for name, text in _START_HELP.items():
+        launch = subparsers.add_parser(name, help=text)
+        launch.set_defaults(handler=_launch if name == "launch" else _start_from, kind=name, set=[])
         if name == "launch":
             launch.add_argument("config", type=Path, metavar="CONFIG.json", help="a config, or a chain of configs")
         else:

@@ -1,4 +1,4 @@
-"""The verbs ``index`` and ``search``: index images as vectors, and search them by text, images, or both."""
+"""The commands ``index`` and ``search``: index images as vectors, and search them by text, images, or both."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from core.cli.terminal import Verbs, one_line, periodic_progress, say
+from core.cli.terminal import Subparsers, one_line, periodic_progress, say
 from core.spec.config import expand_user
 from core.spec.errors import UserError
 from core.spec.paths import is_file
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from core.search.index.build import Report
     from core.search.queries import Term
 
-_LISTED = 20  # unreadable and moved images printed
+_MAX_LISTED = 20  # unreadable and moved images that are printed
 
 
 class _Terms(argparse.Action):
@@ -35,9 +35,9 @@ class _Terms(argparse.Action):
         namespace.terms = terms
 
 
-def add(verbs: Verbs) -> None:
-    """Add these verbs to the parser."""
-    index = verbs.add_parser("index", help="build an index of images, or update it with new and changed ones")
+def add(subparsers: Subparsers) -> None:
+    """Add these commands to the parser."""
+    index = subparsers.add_parser("index", help="build an index of images, or update it with new and changed ones")
     index.add_argument("model", nargs="?", default="", help="run folder, RUN@STEP, or open_clip:NAME[,PRETRAINED]")
     index.add_argument("source", nargs="?", default="", help="a manifest or a folder of images")
     index.add_argument("index_dir", nargs="?", default="", metavar="INDEX_DIR")
@@ -55,9 +55,9 @@ def add(verbs: Verbs) -> None:
         help="the images moved from OLD to NEW: index INDEX_DIR --relocate OLD NEW",
     )
     index.add_argument("--json", action="store_true", help="print the report as JSON")
-    index.set_defaults(verb=_index)
+    index.set_defaults(handler=_index)
 
-    search = verbs.add_parser("search", help="search an index by text, images, or both")
+    search = subparsers.add_parser("search", help="search an index by text, images, or both")
     search.add_argument("index_dir", metavar="INDEX_DIR")
     search.add_argument("--text", action=_Terms, metavar="WORDS", help="text query; can be repeated")
     search.add_argument("--image", action=_Terms, metavar="FILE", help="image query; can be repeated")
@@ -88,7 +88,7 @@ def add(verbs: Verbs) -> None:
     search.add_argument("--model", default="", help="path of the model, if it has moved")
     search.add_argument("--weights", default="", choices=("student", "teacher"), help=argparse.SUPPRESS)
     search.add_argument("--json", action="store_true", help="print the full results as JSON")
-    search.set_defaults(verb=_search)
+    search.set_defaults(handler=_search)
 
 
 def _index(arguments: argparse.Namespace) -> int:
@@ -133,9 +133,9 @@ def _print_report(report: Report, as_json: bool) -> None:
     print(f"searched by: {report.nearest}")
     if report.unreachable:
         print(f"{report.unreachable} images in unreachable folders were kept; remove them with --drop-missing")
-    for old, new in report.moved[:_LISTED]:
+    for old, new in report.moved[:_MAX_LISTED]:
         print(one_line(f"moved: {old} to {new}"))
-    for row in report.bad[:_LISTED]:
+    for row in report.bad[:_MAX_LISTED]:
         print(one_line(f"skipped: {row}"))
 
 

@@ -1,4 +1,4 @@
-"""The verbs ``study`` (compare arms over seeds) and ``noise`` (rank pairs by clean probability)."""
+"""The commands ``study`` (compare arms over seeds) and ``noise`` (rank pairs by clean probability)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli.homes import add_home, home_folder
-from core.cli.terminal import Verbs, one_line, periodic_progress, say
+from core.cli.terminal import Subparsers, one_line, periodic_progress, say
 from core.spec.caption_files import FileThereError, write_new
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, read_text
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from core.evaluation.noise import Ranking
     from core.spec.study import StudyDir, StudyStatus
 
-SHOWN = 20  # pairs printed
-SHIPPED = resource_folder("studies")
+MAX_SHOWN = 20  # pairs that are printed
+BUILT_IN = resource_folder("studies")  # folder of the built-in studies
 
 
-def add(verbs: Verbs) -> None:
-    """Add these verbs to the parser."""
-    study = verbs.add_parser(
+def add(subparsers: Subparsers) -> None:
+    """Add these commands to the parser."""
+    study = subparsers.add_parser(
         "study", help="train and compare several configurations (arms) over seeds; repeat to resume"
     )
     study.add_argument(
@@ -66,12 +66,12 @@ def add(verbs: Verbs) -> None:
     )
     add_home(study)
     study.add_argument("--results", action="store_true", help="only write the results of finished runs")
-    study.set_defaults(verb=_study)
-    _add_noise(verbs)
+    study.set_defaults(handler=_study)
+    _add_noise(subparsers)
 
 
-def _add_noise(verbs: Verbs) -> None:
-    noise = verbs.add_parser(
+def _add_noise(subparsers: Subparsers) -> None:
+    noise = subparsers.add_parser(
         "noise", help="rank the pairs of a data set by clean probability; show which are likely mismatched"
     )
     noise.add_argument("run_dir", type=Path, metavar="RUN_DIR")
@@ -86,7 +86,7 @@ def _add_noise(verbs: Verbs) -> None:
     noise.add_argument("--json", action="store_true", help="print the summary and all pairs as one JSON object")
     noise.add_argument("--csv", type=Path, metavar="OUT", help="write all pairs as CSV, lowest clean probability first")
     noise.add_argument("--force", action="store_true", help="overwrite the file of --csv")
-    noise.set_defaults(verb=_noise)
+    noise.set_defaults(handler=_noise)
 
 
 def _study(arguments: argparse.Namespace) -> int:
@@ -97,7 +97,7 @@ def _study(arguments: argparse.Namespace) -> int:
     from core.studies.study.selection import RunSelection
 
     path: Path = arguments.study
-    built_in = SHIPPED / f"{path}.json"
+    built_in = BUILT_IN / f"{path}.json"
     if not path.is_file() and built_in.is_file():
         path = built_in
     if arguments.published:
@@ -155,7 +155,7 @@ def _noise(arguments: argparse.Namespace) -> int:
         figures = [("recall", ranking.recall()), ("AUC", ranking.auc())]
         extra_figures = "".join(f", {name} {100 * value:.1f} %" for name, value in figures if value is not None)
         print(f"precision at {ranking.shuffled}: {100 * precision:.1f} %{extra_figures}")
-    for pair in ranking.pairs[:SHOWN]:
+    for pair in ranking.pairs[:MAX_SHOWN]:
         mark = "" if pair.shuffled is None else " mismatched" if pair.shuffled else " clean"
         print(one_line(f"{pair.rank:5d}  {pair.belief:.3f}  {pair.caption}  {pair.path}{mark}"))
     return 0

@@ -1,4 +1,4 @@
-"""The verb ``sweep``: search over settings, with Optuna."""
+"""The command ``sweep``: search over settings, with Optuna."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli.homes import add_home, home_folder
-from core.cli.terminal import Verbs, one_line, say
+from core.cli.terminal import Subparsers, one_line, say
 from core.spec.errors import UserError
 
 if TYPE_CHECKING:
     from core.spec.study.sweep_report import SweepReport
 
 
-def add(verbs: Verbs) -> None:
-    """Add this verb to the parser."""
-    sweep = verbs.add_parser("sweep", help="search over settings: trials are proposed by Optuna")
+def add(subparsers: Subparsers) -> None:
+    """Add this command to the parser."""
+    sweep = subparsers.add_parser("sweep", help="search over settings: trials are proposed by Optuna")
     subcommands = sweep.add_subparsers(metavar="WHAT", required=True)
     run = subcommands.add_parser("run", help="train the trials of a sweep; repeat to resume, extend or edit it")
     run.add_argument("file", type=Path, metavar="FILE", help="sweep file, or the folder of a sweep to resume")
     run.add_argument("out", type=Path, metavar="OUT", nargs="?", help="folder of the sweep")
     run.add_argument("--trials", type=int, metavar="N", help="total number of trials (default: as in FILE)")
     _add_machines(run)
-    run.set_defaults(verb=_run)
+    run.set_defaults(handler=_run)
     show = subcommands.add_parser("show", help="print trials, the best ones and the importance of the settings")
     show.add_argument("out", type=Path, metavar="OUT")
     show.add_argument("--json", action="store_true", help="print as JSON")
-    show.set_defaults(verb=_show)
+    show.set_defaults(handler=_show)
     best = subcommands.add_parser(
         "best", help="print the settings of the best trial, or of the Pareto front, as --set takes them"
     )
     best.add_argument("out", type=Path, metavar="OUT")
     best.add_argument("--config", type=Path, metavar="FILE", help="write the best trial's whole config")
-    best.set_defaults(verb=_best)
+    best.set_defaults(handler=_best)
     confirm = subcommands.add_parser(
         "confirm", help="train the best trials again with fresh seeds, beside the default, at equal compute"
     )
@@ -47,7 +47,7 @@ def add(verbs: Verbs) -> None:
         "--out", dest="study", type=Path, metavar="DIR", help="folder of the study (default: OUT/confirm)"
     )
     _add_machines(confirm)
-    confirm.set_defaults(verb=_confirm)
+    confirm.set_defaults(handler=_confirm)
 
 
 def _add_machines(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from core.cli.terminal import Verbs, every, periodic_progress, say
+from core.cli.terminal import Subparsers, every, periodic_progress, say
 from core.spec.config import RunConfig, override, read_config, with_absolute_paths
 from core.spec.errors import UserError
 from core.spec.failures import say_error
@@ -21,12 +21,12 @@ from core.spec.study.config import NoiseKind
 if TYPE_CHECKING:
     from core.ranks.environment import Launch
 
-STOPPED = 3  # exit status of a run that was stopped or paused before its end
+EXIT_STOPPED = 3  # exit status of a run that was stopped or paused before its end
 
 
-def add(verbs: Verbs) -> None:
-    """Add these verbs to the parser."""
-    presets = verbs.add_parser("presets", help="list the presets, or print one as JSON")
+def add(subparsers: Subparsers) -> None:
+    """Add these commands to the parser."""
+    presets = subparsers.add_parser("presets", help="list the presets, or print one as JSON")
     presets.add_argument("name", nargs="?", help="preset to print (default: list all)")
     presets.add_argument("--size", default="base", help=f"model size: {', '.join(SIZES)} (default: base)")
     presets.add_argument("--chain", action="store_true", help="print all stages of a multi-stage preset")
@@ -38,9 +38,9 @@ def add(verbs: Verbs) -> None:
     )
     presets.add_argument("--mismatched", action="store_true", help="with --pairs: many captions are mismatched")
     presets.add_argument("--pretrained", action="store_true", help="with --pairs: fine-tune a pretrained model")
-    presets.set_defaults(verb=_presets)
+    presets.set_defaults(handler=_presets)
 
-    train = verbs.add_parser("train", help="train a model; repeat to resume from the last checkpoint")
+    train = subparsers.add_parser("train", help="train a model; repeat to resume from the last checkpoint")
     train.add_argument("config", type=Path, metavar="CONFIG.json")
     train.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     train.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="override fields")
@@ -52,9 +52,9 @@ def add(verbs: Verbs) -> None:
         help="custom code that changed since the run began: check: refuse it; kept: use the run folder's copy; "
         "changed: use the changed file (default: check)",
     )
-    train.set_defaults(verb=_train)
+    train.set_defaults(handler=_train)
 
-    demo = verbs.add_parser("demo-data", help="render the OpenMoji pictograms with captions as demo data")
+    demo = subparsers.add_parser("demo-data", help="render the OpenMoji pictograms with captions as demo data")
     demo.add_argument("folder", type=Path, metavar="DIR")
     demo.add_argument(
         "--mismatched",
@@ -69,19 +69,19 @@ def add(verbs: Verbs) -> None:
         help="shuffled: another row's caption; in-group: of the same group; word: one word replaced; generic "
         "(default: shuffled)",
     )
-    demo.set_defaults(verb=_demo_data)
+    demo.set_defaults(handler=_demo_data)
 
-    worker = verbs.add_parser("worker", help="serve the window: JSON requests on stdin, replies on stdout")
+    worker = subparsers.add_parser("worker", help="serve the window: JSON requests on stdin, replies on stdout")
     worker.add_argument("--on", default="", metavar="MACHINE", help="the worker of this machine, through ssh")
     worker.add_argument("--home", type=Path, metavar="DIR", help="folder with the list of machines")
-    worker.set_defaults(verb=_worker)
+    worker.set_defaults(handler=_worker)
 
-    bench = verbs.add_parser("bench", help="benchmark against other implementations")
+    bench = subparsers.add_parser("bench", help="benchmark against other implementations")
     bench.add_argument("name", help="train or gpu")
     bench.add_argument("--json", action="store_true", help="print the results as JSON")
     bench.add_argument("--peer", type=Path, metavar="DIR", help="folder with the other implementation's packages")
     bench.add_argument("--size", default="small", choices=("small", "full"), help="size of gpu (default: small)")
-    bench.set_defaults(verb=_bench)
+    bench.set_defaults(handler=_bench)
 
 
 def _presets(arguments: argparse.Namespace) -> int:
@@ -108,9 +108,9 @@ def _train(arguments: argparse.Namespace) -> int:
 
     launch, chained = from_environment(), is_chain(arguments.config)
     if launch is not None and launch.size > 1 and not chained:
-        from core.training.team.early import refuse_early
+        from core.training.team.early import check_launch
 
-        refuse_early(launch, lambda: _config(arguments), RunDir(arguments.run_dir))
+        check_launch(launch, lambda: _config(arguments), RunDir(arguments.run_dir))
     from core.training.memory import keep_freed_memory
     from core.training.train import train
 
@@ -121,12 +121,12 @@ def _train(arguments: argparse.Namespace) -> int:
         chain = read_chain(arguments.config).changed(arguments.set)
         outcome = run_chain(chain, ChainDir(arguments.run_dir), periodic_progress(), stage_logs=arguments.stage_logs)
         say(f"{outcome}: {arguments.run_dir}")
-        return 0 if outcome == "done" else STOPPED
+        return 0 if outcome == "done" else EXIT_STOPPED
     if launch is not None and launch.size > 1:
         return _train_over_ranks(launch, arguments)
-    outcome = train(_config(arguments), RunDir(arguments.run_dir), use=arguments.code)
+    outcome = train(_config(arguments), RunDir(arguments.run_dir), code_policy=arguments.code)
     say(f"{outcome}: {arguments.run_dir}")
-    return 0 if outcome == "done" else STOPPED
+    return 0 if outcome == "done" else EXIT_STOPPED
 
 
 def _config(arguments: argparse.Namespace) -> RunConfig:
@@ -139,7 +139,9 @@ def _train_over_ranks(launch: Launch, arguments: argparse.Namespace) -> int:
     from core.training.over_ranks import train_over_ranks
 
     try:
-        outcome = train_over_ranks(launch, lambda: _config(arguments), RunDir(arguments.run_dir), use=arguments.code)
+        outcome = train_over_ranks(
+            launch, lambda: _config(arguments), RunDir(arguments.run_dir), code_policy=arguments.code
+        )
     except RankLost as error:
         if launch.rank == 0:
             say_error(str(error))

@@ -1,1 +1,1 @@
-"""Runs the user's own code: what a run may load, and errors that name the line."""
+"""Runs the user's own code: which code a run may load, and errors that contain its line."""

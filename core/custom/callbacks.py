@@ -11,23 +11,24 @@ from core.spec.run.events import Outcome
 
 
 class Callback:
-    """Methods that training calls; override any of them. An exception in one fails the run."""
+    """Methods that training calls; override any of them. An exception in a callback fails the run."""
 
     def on_step(self, step: int, metrics: Mapping[str, Tensor], network: nn.Module) -> None:
         """Called after each optimiser step (from 1) with the student.
 
-        ``metrics``: losses and diagnostics by name (``train/loss``), scalars on the device; reading one waits for it.
+        ``metrics``: losses and diagnostics by name (``train/loss``), scalars on the device; reading a value waits for
+        the device.
         """
 
     def on_validation(self, step: int, metrics: Mapping[str, float]) -> None:
-        """After each validation, with its metrics by name (``val/student/mean_recall``)."""
+        """Called after each validation, with its metrics by name (``val/student/mean_recall``)."""
 
     def on_end(self, outcome: Outcome) -> None:
-        """When training ends: "done", "stopped" or "paused"; not after a failure."""
+        """Called when training ends: "done", "stopped" or "paused". Not called after a failure."""
 
 
 class Callbacks(Callback):
-    """Several callbacks as one; an error names the line in the one that failed."""
+    """Several callbacks as one; an error contains the line of the callback that failed."""
 
     def __init__(self, callbacks: Sequence[Callback] = ()) -> None:
         self._all = tuple(callbacks)

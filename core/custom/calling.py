@@ -18,8 +18,8 @@ from core.spec.run.code import CodeError
 def construct(subject: str, target: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
     """The result of ``target(**arguments)``.
 
-    If its only parameter is a pydantic model or a dataclass, this object is built from ``arguments``. Raises CodeError
-    when an argument is missing, unknown or wrong, or the call fails.
+    If the only parameter is a pydantic model or a dataclass, this object is built from ``arguments``. Raises CodeError
+    if an argument is missing, unknown or invalid, or the call fails.
     """
     parameters = _parameters(subject, target)
     with user_code(subject, file_of(target)):
@@ -36,7 +36,7 @@ def construct(subject: str, target: Callable[..., Any], arguments: Mapping[str, 
         return target(**arguments)
 
 
-def with_arguments(subject: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Callable[..., Any]:
+def bind_arguments(subject: str, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Callable[..., Any]:
     """``function`` with some arguments bound. Raises CodeError for an argument that it does not accept."""
     bind = _signature(subject, function).bind_partial
     _check_arguments(subject, bind, _parameters(subject, function), arguments)
@@ -46,9 +46,9 @@ def with_arguments(subject: str, function: Callable[..., Any], arguments: Mappin
 def accepted_parameters(
     subject: str, target: Callable[..., Any], required: Collection[str], optional: Collection[str]
 ) -> list[str]:
-    """The parameters of ``target`` that are among ``required`` and ``optional``.
+    """The parameters of ``target`` that are in ``required`` or ``optional``.
 
-    Raises CodeError when it lacks a ``required`` one, or has another parameter without a default.
+    Raises CodeError if a ``required`` parameter is missing, or another parameter has no default.
     """
     every = _signature(subject, target).parameters.values()
     plain = [
@@ -62,18 +62,22 @@ def accepted_parameters(
         if parameter.name not in accepted_names and parameter.default is parameter.empty
     ]
     if unknown or any(name not in names for name in required):
-        also = f", and may take {' and '.join(optional)}" if optional else ""
-        raise CodeError(f"{subject} takes ({', '.join(names)}); it must take {' and '.join(required)}{also}.")
+        also = f", and can have {' and '.join(optional)}" if optional else ""
+        raise CodeError(
+            f"{subject} has the parameters ({', '.join(names)}); it must have {' and '.join(required)}{also}."
+        )
     return [name for name in names if name in accepted_names]
 
 
 def check_takes_one(subject: str, target: Callable[..., Any], name: str) -> None:
-    """Raises CodeError unless ``target`` can be called with one argument; the message calls it ``name``."""
+    """Raise CodeError unless ``target`` can be called with one argument, which the message calls ``name``."""
     try:
         _signature(subject, target).bind(None)
     except TypeError:
         parameters = ", ".join(_parameters(subject, target))
-        raise CodeError(f"{subject} takes ({parameters}); it must take one argument, the {name}.") from None
+        raise CodeError(
+            f"{subject} has the parameters ({parameters}); it must accept one argument, the {name}."
+        ) from None
 
 
 def is_required(target: Callable[..., Any], name: str) -> bool:
@@ -88,7 +92,7 @@ def _check_arguments(
     try:
         bind(**arguments)
     except TypeError as error:
-        accepted_text = f"it takes {', '.join(parameters)}" if parameters else "it takes no arguments"
+        accepted_text = f"its parameters are {', '.join(parameters)}" if parameters else "it has no parameters"
         raise CodeError(f"{subject}: {error}; {accepted_text}.") from None
 
 

@@ -1,4 +1,4 @@
-"""Errors in the user's code as one sentence that names file and line; the traceback is chained as the cause."""
+"""Converts errors in the user's code to one sentence with file and line; the original error is chained as the cause."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from core.spec.run.code import CodeError
 
 @contextmanager
 def user_code(subject: str, file: str = "") -> Iterator[None]:
-    """While entered, the user's ``subject`` (a reference or a place) runs, from ``file``.
+    """A context in which the user's code ``subject`` (a reference or a place) runs, from ``file``.
 
-    Raises CodeError naming the line in ``file`` for what it raises; a UserError, and memory that runs out, go on as
-    they are.
+    Converts exceptions to CodeError with the line in ``file``, except for UserError and out-of-memory errors.
     """
     try:
         yield
@@ -35,7 +34,7 @@ def user_code(subject: str, file: str = "") -> Iterator[None]:
 
 
 def file_of(target: Any) -> str:
-    """The file that a class, a function or an object's class is written in; "" if it is unknown."""
+    """The source file of a class, a function or an object's class; "" if it is unknown."""
     try:
         plain = target if inspect.isclass(target) or inspect.isroutine(target) else type(target)
         return inspect.getfile(plain)
@@ -44,7 +43,7 @@ def file_of(target: Any) -> str:
 
 
 def _line(error: Exception, file: str) -> str:
-    """``FILE, line N: `` of the innermost line in ``file``; "" where none of it is known."""
+    """``FILE, line N: `` with the innermost line in ``file``; "" if no line is known."""
     if isinstance(error, SyntaxError) and error.filename == file:
         return f"{file}, line {error.lineno}: "
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if file and frame.filename == file]

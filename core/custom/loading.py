@@ -1,7 +1,7 @@
-"""The objects that a config references: from the copies in a run folder, or passed to ``core.train``.
+"""Loads the objects that a config references: from the copies in a run folder, or passed to ``core.train``.
 
-Flow: ``core.spec.run.code.keep_code`` has copied the files and checked who started the run -> ``CustomCode.load``.
-A copy is read once: the bytes that have the digest of the index are those that run.
+Flow: ``core.spec.run.code.keep_code`` copies the files and checks who started the run -> ``CustomCode.load``. Each copy
+is read only once, so that the bytes whose digest was checked are the bytes that run.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from core.spec.run.folder import RunDir
 
 
 class CustomCode:
-    """The code that may run for one run, or for opening one: nothing without a run folder and without ``given``."""
+    """The code that may run when a run is trained or opened; none without a run folder and ``given``."""
 
     def __init__(
         self, run: RunDir | None = None, given: Mapping[str, Any] | None = None, started: bool = False
     ) -> None:
-        """``given``: name -> object, for references ``python:NAME``. ``started``: this process trains ``run``, whose
-        code ``keep_code`` has checked.
+        """``given``: name -> object, for references ``python:NAME``. ``started``: whether this process trains ``run``,
+        whose code ``keep_code`` has checked.
         """
         self._run, self._given, self._started = run, dict(given or {}), started
         self._modules: dict[str, ModuleType] = {}
 
     def load(self, text: str) -> Any:
-        """The object that the reference ``text`` names; of a given module a copy.
+        """The object of the reference ``text``; a copy if it is a module that was passed to ``core.train``.
 
-        Raises CodeError when it does not exist or its file fails; CodeNotAllowed when this user has not allowed it.
+        Raises CodeError if it does not exist or its file fails; CodeNotAllowed if this user has not allowed the code.
         """
         reference = parse_reference(text)
         if reference is None:
-            raise CodeError(f"{text} does not name code.")
+            raise CodeError(f"{text} is not a reference to code; use FILE.py:NAME or MODULE:NAME.")
         if reference.is_given:
             return self._given_object(reference)
         module = self._modules.get(reference.place) or self._load_module(reference)
@@ -50,14 +50,14 @@ class CustomCode:
         except AttributeError:
             callables = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
             suggestions = nearest(reference.name, callables, cutoff=0.4) or callables[:5]
-            has = f"it has {', '.join(suggestions)}" if suggestions else "it defines nothing"
+            has = f"available: {', '.join(suggestions)}" if suggestions else "it defines nothing"
             raise CodeError(f"{reference.place} has no {reference.name}; {has}.") from None
 
     def _given_object(self, reference: Reference) -> Any:
         if reference.name not in self._given:
             raise CodeError(
-                f"{reference.name} is an object that was given to core.train ({GIVEN}:{reference.name}); call "
-                "core.train with it again, or name a file instead."
+                f"{reference.name} is an object that was passed to core.train ({GIVEN}:{reference.name}); call "
+                "core.train with the object again, or use a file instead."
             )
         value = self._given[reference.name]
         return copy.deepcopy(value) if isinstance(value, nn.Module) else value
@@ -65,21 +65,21 @@ class CustomCode:
     def _load_module(self, reference: Reference) -> ModuleType:
         place = reference.place
         if self._run is None:
-            raise CodeError(f"{place} is not loaded here: code is run for a run that was started, and nothing else.")
+            raise CodeError(f"{place} was not loaded: a module of custom code is only run to train a run.")
         copied_file = check_allowed(self._run, [place], self._started)[place]
         if reference.is_file:
             content, path = read_kept(self._run, copied_file), copy_path(self._run, copied_file)
             module = ModuleType(f"sdgui_custom_{copied_file.digest[:16]}")
             module.__file__ = str(path)
-            sys.modules[module.__name__] = module  # dataclasses and pickles look there
+            sys.modules[module.__name__] = module  # dataclasses and pickle look modules up there
             with user_code(place, str(path)):
                 exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)
         else:
             content = source_of(reference) or b""
             if digest_of(content) != copied_file.digest:
                 raise CodeError(
-                    f"the module {place} is another than when {self._run.path} began; install that version again, or "
-                    "go on with this one (--code changed)."
+                    f"the module {place} has changed since {self._run.path} began; install the old version again, or "
+                    "continue with the new one (--code changed)."
                 )
             with user_code(place, place):
                 module = importlib.import_module(place)

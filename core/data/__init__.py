@@ -1,1 +1,1 @@
-"""Pairs from the user's disk to batches of views: sources, decoding, cache, views, loader, demo set."""
+"""From pairs on disk to batches of views: sources, decoding, cache, views, loader, demo set."""

@@ -22,13 +22,13 @@ from core.ranks.transfer import to_device
 class Mix:
     """Interpolation of a batch with itself: ``share`` of image i and ``1 - share`` of image ``partner[i]``.
 
-    ``share`` is at least one half, so that a mixed image mostly shows its own pair (MixMatch). For cutmix, the partner
+    ``share`` is at least one half, so that a mixed image shows mostly image i (MixMatch). For cutmix, the partner
     is pasted into ``box`` (top, left, bottom, right; pixels), and ``share`` is the remaining area.
 
-    With several ranks, ``partner`` covers the whole batch, while ``values`` below are the rows of this rank.
+    With several ranks, ``partner`` covers the whole batch; the methods' ``values`` are the rows of this rank.
     """
 
-    partner: Tensor  # (B,) int64, on the CPU where there are several ranks
+    partner: Tensor  # (B,) int64, on the CPU if there are several ranks
     share: float
     box: tuple[int, int, int, int] | None = None
 
@@ -47,15 +47,15 @@ class Mix:
     def targets(self, rows: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """Target distributions of this rank's ``rows`` images over captions, and of its captions over images.
 
-        (b, B) each: row i of the first has ``share`` at i and the rest at its partner; the second is the same
-        matrix of the whole batch, transposed.
+        (b, B) each. In the first, row i has ``share`` at i and ``1 - share`` at its partner. The second contains this
+        rank's rows of the whole batch's matrix, transposed.
         """
         partner = self.partner.to(device)
         columns = torch.arange(len(partner), device=device)
-        rows_here = columns[first_row(rows) :][:rows, None]  # (b, 1)
-        is_self = (rows_here == columns).float()
-        is_partner_by_row = (partner[rows_here[:, 0], None] == columns).float()
-        is_partner_by_column = (partner == rows_here).float()
+        local_rows = columns[first_row(rows) :][:rows, None]  # (b, 1)
+        is_self = (local_rows == columns).float()
+        is_partner_by_row = (partner[local_rows[:, 0], None] == columns).float()
+        is_partner_by_column = (partner == local_rows).float()
         return torch.lerp(is_partner_by_row, is_self, self.share), torch.lerp(is_partner_by_column, is_self, self.share)
 
     def apply(self, images: Tensor) -> Tensor:
@@ -78,14 +78,14 @@ class Distorts(Protocol):
         """The distortion of images ``start`` to ``stop - 1``."""
 
     def joined(self, *following: Any) -> Self:
-        """The same for these images, then for those of ``following``."""
+        """The distortion of these images followed by the images of ``following``."""
 
 
 @dataclass(frozen=True)
 class View:
-    """One view of each image of a batch; ``mix`` is applied by the model, after normalisation.
+    """One view of each image of a batch. The model applies ``mix`` after normalisation.
 
-    Views with the same ``number`` are the same crop, seen by the student and by the teacher.
+    Views of student and teacher with the same ``number`` are the same crop.
     """
 
     images: Tensor  # (B, 3, H, W) uint8; channels last in memory on the way to a GPU
@@ -117,16 +117,16 @@ class Batch:
     clean: View
     student: tuple[View, ...] = ()  # global views, then local ones
     teacher: tuple[View, ...] = ()
-    labels: Tensor | None = None  # (B,) int64, -1 for rows without a label; None if the config names no label
+    labels: Tensor | None = None  # (B,) int64, -1 for rows without a label; None if the config sets no data.label
     source: Batch | None = None  # the batch in host memory that this one was copied from
 
     @property
     def on_host(self) -> Batch:
-        """The batch in host memory: its values can be read without waiting for the device."""
+        """The batch in host memory, whose values can be read without waiting for the device."""
         return self if self.source is None else self.source
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on ``device`` with its views distorted; itself if nothing changes. Does not wait for a GPU."""
+        """The batch on ``device`` with distorted views; this batch if nothing changes. Does not wait for a GPU."""
         views = (self.clean, *self.student, *self.teacher)
         if self.rows.device == device and not any(view.distortion for view in views):
             return self
@@ -154,7 +154,7 @@ class Batch:
         source = None if self.source is None else self.source.first(size)
         return replace(self._changed(lambda tensor: tensor[:size], view), source=source)
 
-    def with_words(self, count: int, pad_id: int) -> Batch:
+    def with_text_length(self, count: int, pad_id: int) -> Batch:
         """The batch with its captions padded to at least ``count`` tokens."""
         missing = max(0, count - self.texts.shape[1])
         return self if missing == 0 else replace(self, texts=F.pad(self.texts, (0, missing), value=pad_id))

@@ -1,12 +1,13 @@
 """A memory-mapped cache of decoded images: each image is decoded once, and later read at memory speed.
 
-Flow: the data set calls ``open_cache`` with its files. It opens an existing cache, or decodes all images into a new
-one, or returns None if they do not fit: images are then decoded on the fly.
+Flow: the data set calls ``open_cache`` with its files. The function opens an existing cache, or decodes all images into
+a new one, or returns None if they do not fit: images are then decoded on the fly.
 
-A cache is one file: the pixels of all images, then an index (height and width of each, and the errors of unreadable
-ones), then a fixed footer. An image that the system refused to read (too many open files, no permission) is tried again
-when the cache is opened; once it can be read, the cache is rebuilt. A cache is written under a temporary name and
-renamed, so that two processes may build at once; the temporary file of a killed build is removed after a day.
+A cache is one file: the pixels of all images, then an index (height and width of each image, and the errors of
+unreadable images), then a fixed footer. An image that the system refused to read (too many open files, no permission)
+is tried again when the cache is opened; once the image can be read, the cache is rebuilt. A cache is written under a
+temporary name and renamed, so that two processes can build the same cache at the same time; the temporary file of a
+killed build is removed after a day.
 """
 
 from __future__ import annotations
@@ -45,10 +46,10 @@ FOOTER = struct.Struct("<16sQQI")  # magic, bytes of pixels, bytes of index, CRC
 SUFFIX = ".images"
 ROWS_SUFFIX = ".rows"  # tables of rows (``core.data.sources.tables``) in the same folder
 SIGNATURES_SUFFIX = ".signatures"  # image signatures (``core.data.inspection.signatures``) in the same folder
-TOTAL_LIMIT = 20 << 30  # bytes of all caches not in use by this process; the least recently used are removed first
-STALE = 24 * 3600.0  # seconds after which a temporary file is left over from a killed build
-SAMPLED = 256  # headers read to estimate the total size
-AHEAD = 4  # images in flight per decoding thread
+MAX_TOTAL_BYTES = 20 << 30  # limit for all caches not in use by this process; the least recently used are removed first
+STALE_AFTER_S = 24 * 3600.0  # an older temporary file is left over from a killed build
+SIZE_SAMPLE = 256  # number of headers that are read to estimate the total size
+IMAGES_AHEAD = 4  # images in flight per decoding thread
 
 Progress = Callable[[int, int], None]  # (finished, total); may raise to cancel
 Log = Callable[[str], None]
@@ -70,7 +71,7 @@ class Decoding:
         return f"Decoding(shorter_side={self.shorter_side}, max_megapixels={self.max_megapixels}{fast}{square})"
 
     def read(self, path: str | Path | bytes) -> Pixels:
-        """The image in ``path``, or in its bytes, as a writable (H, W, 3) uint8 array. Raises ImageError."""
+        """The image in the file or the bytes ``path`` as a writable (H, W, 3) uint8 array. Raises ImageError."""
         if self.resizing is not None:
             return decode_square(path, self.shorter_side, self.max_megapixels, self.resizing)
         return decode(path, self.shorter_side, self.max_megapixels, self.fast)
@@ -87,11 +88,11 @@ _Side = Annotated[int, Field(ge=0, le=1 << 20)]
 
 @dataclass(frozen=True)
 class _Index:
-    """The index after the pixels: height and width of each image, and the errors of unreadable ones."""
+    """The index after the pixels: height and width of each image, and the errors of unreadable images."""
 
     shapes: list[tuple[_Side, _Side]]
     bad: dict[int, str]
-    unread: frozenset[int]  # of ``bad``: the system refused to read them, but the files may be fine
+    unread: frozenset[int]  # rows of ``bad`` that the system refused to read; their files may be fine
 
 
 _INDEX = TypeAdapter(_Index)
@@ -102,7 +103,7 @@ class ImageCache:
     """The images of one cache file. Picklable: a loader process reopens the file."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ValueError when ``path`` is not a complete cache, OSError when it cannot be read."""
+        """Raises ValueError if ``path`` is not a complete cache, OSError if it cannot be read."""
         self.path = path
         pixels, index = _read_index(path)
         self.bad: dict[int, str] = dict(index.bad)
@@ -145,9 +146,9 @@ def open_cache(
     log: Log | None = None,
     build: bool = True,
 ) -> ImageCache | None:
-    """The cache of ``files``; None when it would exceed ``budget`` bytes or cannot be written.
+    """The cache of ``files``; None if the cache would exceed ``budget`` bytes or cannot be written.
 
-    Without ``build`` only an existing cache is opened. ``progress`` may raise to cancel, which leaves no images behind.
+    Without ``build``, opens an existing cache only. ``progress`` may raise to cancel; no file is left then.
     """
     report = log or (lambda message: None)
     needed_bytes = _estimate(files, decoding) if build else 0
@@ -158,7 +159,7 @@ def open_cache(
         )
         return None
     path = cache_folder() / (_key(files, decoding) + SUFFIX)
-    with contextlib.suppress(OSError, ValueError):  # missing or truncated: built below
+    with contextlib.suppress(OSError, ValueError):  # a missing or truncated cache is built below
         cache = ImageCache(path)
         if len(cache) == len(files) and (not build or _still_unread(cache, files, decoding)):
             with contextlib.suppress(OSError):  # a read-only folder
@@ -166,7 +167,7 @@ def open_cache(
             return cache
     if not build:
         return None
-    with contextlib.closing(_build(files, decoding, path, needed_bytes, max(budget, TOTAL_LIMIT))) as building:
+    with contextlib.closing(_build(files, decoding, path, needed_bytes, max(budget, MAX_TOTAL_BYTES))) as building:
         while True:
             try:
                 decoded_count = next(building)
@@ -194,7 +195,9 @@ def _still_unread(cache: ImageCache, files: Sequence[str], decoding: Decoding) -
 
 def _estimate(files: Sequence[str], decoding: Decoding) -> int:
     """Estimated bytes of all decoded images, from the headers of an even sample."""
-    sample = [files[i] for i in np.linspace(0, len(files) - 1, min(SAMPLED, len(files))).astype(int)] if files else []
+    sample = (
+        [files[i] for i in np.linspace(0, len(files) - 1, min(SIZE_SAMPLE, len(files))).astype(int)] if files else []
+    )
     sizes = []
     for file in sample:
         with contextlib.suppress(ImageError):  # reported when it is decoded
@@ -207,33 +210,33 @@ def _key(files: Sequence[str], decoding: Decoding) -> str:
     return files_digest(files, f"{VERSION} {decoding}")
 
 
-def files_digest(files: Sequence[str], besides: str = "") -> str:
-    """A digest (32 hex digits) of each file's path, size and modification time, in order, and of ``besides``."""
-    digest = hashlib.sha256(besides.encode())
+def files_digest(files: Sequence[str], context: str = "") -> str:
+    """A digest (32 hex digits) of ``context`` and of each file's path, size and modification time, in order."""
+    digest = hashlib.sha256(context.encode())
     for file in files:
         try:
             status = os.stat(file_of(file))  # noqa: PTH116  (once for each of perhaps a million)
-            facts = f"\n{file}\0{status.st_size}\0{status.st_mtime_ns}"
+            entry = f"\n{file}\0{status.st_size}\0{status.st_mtime_ns}"
         except OSError:
-            facts = f"\n{file}\0"
-        digest.update(facts.encode("utf-8", "surrogatepass"))
+            entry = f"\n{file}\0"
+        digest.update(entry.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:32]
 
 
 def _build(
     files: Sequence[str], decoding: Decoding, path: Path, needed_bytes: int, limit: int
 ) -> Generator[int, None, None]:
-    """Decode all ``files`` into ``path``; yields the number of decoded images. OSError when it cannot be written."""
+    """Decode all ``files`` into ``path``; yields the number of decoded images. Raises OSError if writing fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(path.parent).free
     if free < needed_bytes:
-        raise OSError(f"{free / 2**20:,.0f} MiB are free, {needed_bytes / 2**20:,.0f} are needed")
+        raise OSError(f"{needed_bytes / 2**20:,.0f} MiB are needed, but only {free / 2**20:,.0f} are free")
     try:
         with whole_file(path) as file:
             yield from _write(file, files, decoding)
     except PermissionError:
         if os.name != "nt" or not path.exists():
-            raise  # on Windows, another process has built the same cache and has it open
+            raise  # on Windows, another process has the same, finished cache open
     prune(path.parent, path, limit)
 
 
@@ -272,7 +275,7 @@ def _decoded(files: Sequence[str], decoding: Decoding) -> Iterator[Pixels | Imag
         waiting: deque[Future[Pixels | ImageError]] = deque()
         for path in files:
             waiting.append(pool.submit(attempt, path))
-            if len(waiting) >= AHEAD * threads:
+            if len(waiting) >= IMAGES_AHEAD * threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -281,7 +284,7 @@ def _decoded(files: Sequence[str], decoding: Decoding) -> Iterator[Pixels | Imag
 
 
 def _read_index(path: Path) -> tuple[int, _Index]:
-    """Number of bytes of pixels, and the index. ValueError when the file is truncated or damaged."""
+    """The number of bytes of pixels, and the index. Raises ValueError if the file is truncated or damaged."""
     try:
         cache_file = open_regular(path)
     except UserError as error:
@@ -304,21 +307,21 @@ def _read_index(path: Path) -> tuple[int, _Index]:
         raise ValueError(f"{path} has a damaged index") from error
 
 
-def prune(folder: Path, keep: Path | None = None, limit: int = TOTAL_LIMIT) -> None:
-    """Remove the least recently used caches beyond ``limit`` bytes, and leftovers of killed builds.
+def prune(folder: Path, keep: Path | None = None, limit: int = MAX_TOTAL_BYTES) -> None:
+    """Remove the least recently used caches until ``limit`` bytes are left, and the leftovers of killed builds.
 
-    ``keep`` and the caches that this process has open are never removed and do not count.
+    ``keep`` and the caches that this process has open are not removed, and do not count towards the limit.
     """
     total = 0
     candidates = []
     used_files = {keep, *(cache.path for cache in list(_in_use))}
     for path in folder.iterdir():
-        with contextlib.suppress(OSError):  # removed by another process meanwhile
+        with contextlib.suppress(OSError):  # another process may have removed the file
             status = path.stat()
             if path.suffix in (SUFFIX, ROWS_SUFFIX, SIGNATURES_SUFFIX):
                 if path not in used_files:
                     candidates.append((status.st_mtime, status.st_size, path))
-            elif path.suffix == ".tmp" and time.time() - status.st_mtime > STALE:
+            elif path.suffix == ".tmp" and time.time() - status.st_mtime > STALE_AFTER_S:
                 path.unlink()
     for _, size, path in sorted(candidates, reverse=True):
         total += size

@@ -1,8 +1,8 @@
 """A custom data set: a sequence whose items are an image, its caption and optional labels.
 
-Flow: ``data.dataset`` names a function -> called with the value of ``data.train``, ``data.val`` and so on -> every item
-is read once for its caption. Images given as paths are read, cached and shared like those of a manifest; others are
-requested again each time, by the loader's processes.
+Flow: the function in ``data.dataset`` is called with the value of ``data.train``, ``data.val`` and so on -> every item
+is read once for its caption. Images that are paths are read, cached and shared like the images of a manifest; other
+images are requested from the data set each time, by the loader's processes.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def open_custom(
     progress: Progress | None = None,
     log: Log | None = None,
 ) -> PairDataset:
-    """The pairs of the data set that ``make`` returns for ``source``; ``what`` names it in messages.
+    """The pairs of the data set that ``make`` returns for ``source``; ``what`` is the name of ``make`` in messages.
 
-    Raises CodeError when it fails, is empty or has invalid items; DataError as ``open_dataset``.
+    Raises CodeError if ``make`` fails, or its data set is empty or has invalid items; DataError like ``open_dataset``.
     """
     check_takes_one(what, make, "name of the data")
     with user_code(what, file_of(make)):
@@ -92,7 +92,7 @@ def open_custom(
 
 
 def _row(item: Any, index: int, subject: str) -> Row:
-    """Item ``index`` as a row. CodeError when it is malformed."""
+    """Item ``index`` as a row. Raises CodeError if the item is malformed."""
     if not isinstance(item, (tuple, list)) or not 2 <= len(item) <= 3:
         raise CodeError(f"{subject}: item {index} is {type(item).__name__}; it must be {ITEM}.")
     image, captions, labels = item if len(item) == 3 else (*item, {})
@@ -111,7 +111,7 @@ def _row(item: Any, index: int, subject: str) -> Row:
 
 
 def _encoded(image: Any, subject: str) -> str | Path | bytes:
-    """``image`` as input of the decoder: a path, or the bytes of a file."""
+    """``image`` as input for the decoder: a path, or the bytes of a file."""
     if isinstance(image, (str, Path)):
         return image
     if isinstance(image, Tensor):

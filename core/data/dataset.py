@@ -1,7 +1,7 @@
 """Pairs ready for training: captions tokenised once, images decoded once or on the fly.
 
-Flow: ``open_dataset`` opens the source, tokenises, and caches the images if they fit the budget; the loader cuts
-batches of views from the ``PairDataset``.
+Flow: ``open_dataset`` opens the source, tokenises the captions, and caches the images if they fit the budget; the
+loader cuts batches of views from the ``PairDataset``.
 
 Legend: N rows (images), C captions, T tokens.
 """
@@ -33,15 +33,15 @@ from core.spec.shards import split_member
 Tokenize = Callable[[Sequence[str]], Tensor]  # n captions -> (n, T) int64
 Progress = Callable[[str, int, int], None]  # (activity, finished, total); may raise to cancel
 Log = Callable[[str], None]  # (sentence for the user)
-CHUNK = 4096  # captions tokenised at once
-EXAMPLES = 5  # bad rows named in the warning
+TOKENIZE_BATCH = 4096  # captions per call of the tokenizer
+MAX_EXAMPLES = 5  # at most this many bad rows are listed in the warning
 
 
 class PairDataset(Pairs):
     """Images with their captions; all captions are in memory."""
 
     def __init__(self, packed: PackedSource, decoding: Decoding, cache: ImageCache | None, pad_id: int = 0) -> None:
-        """``cache`` holds the source's images."""
+        """``cache``: the decoded images of the source, if they are cached."""
         super().__init__(packed.origin, packed.label_names, decoding, pad_id)
         self.bad = list(packed.bad)
         if cache is not None:
@@ -86,7 +86,7 @@ class PairDataset(Pairs):
         return tokens[:, : longest(tokens, self.pad_id)].long()
 
     def digest(self) -> str:
-        digest = hashlib.sha256(self.tokens.numpy().ravel().data)  # the mapped memory itself: a copy may be gigabytes
+        digest = hashlib.sha256(self.tokens.numpy().ravel().data)  # reads the mapped memory; a copy may take gigabytes
         digest.update(self.caption_rows.numpy().ravel().data)
         for file in self.rows.files:
             digest.update(os.fsencode(Path(file).name) + b"\0")
@@ -109,15 +109,15 @@ class PairDataset(Pairs):
         return len(self.bad)
 
     def bad_row(self, row: int, reason: str) -> BadRow:
-        """The bad row; names its image if the location is a line of a file."""
+        """The bad row; its reason starts with the image's name if the location is a line of a file."""
         entry = self.rows[row]
         return BadRow(entry.location, f"{entry.image.name}: {reason}" if entry.line else reason)
 
 
 def image_contents(path: str | Path) -> dict[str, str]:
-    """``PairDataset.contents`` of the data at ``path``, without the captions (whose tokens would need a model).
+    """``PairDataset.contents`` of the data at ``path``, except for captions, whose tokens would need a model.
 
-    Raises DataError when they cannot be read.
+    Raises DataError if the data cannot be read.
     """
     files = [row.file for row in open_source(path).rows]
     return {"number of images": str(len(files)), "names and sizes of the images": _names_and_sizes(files)}
@@ -154,11 +154,11 @@ def open_dataset(
 ) -> PairDataset:
     """Open, tokenise and cache (or stream) the pairs at ``path``, for a model with ``image_size`` pixels a side.
 
-    Without ``build_cache``, decoded images come from an existing cache or are streamed: the better choice if each image
-    is read once. ``shared``: a name that only the processes of this launch know; the first process on each host reads,
-    decodes and tokenises for all that pass the same name.
+    Without ``build_cache``, decoded images come from an existing cache or are streamed, which is faster if each image
+    is read only once. ``shared``: a name that only the processes of this launch know; the first process on each host
+    reads, decodes and tokenises for all processes that pass the same name.
 
-    Raises DataError when the data cannot be used, or when more rows are bad than ``config.max_bad_share`` allows.
+    Raises DataError if the data cannot be used, or more rows are bad than ``config.max_bad_share`` allows.
     """
     decoding = decoding_for(image_size, config)
     file = shared_file(shared, str(path), decoding, config.cache_mib) if shared else None
@@ -187,7 +187,10 @@ def open_rows(
     build_cache: bool = True,
     file: Path | None = None,
 ) -> PairDataset:
-    """Tokenise and cache (or stream) the rows of ``source``, as ``open_dataset``; ``file`` shares them with others."""
+    """Tokenise and cache (or stream) the rows of ``source``, like ``open_dataset``.
+
+    ``file``: a file through which other processes share the result.
+    """
     decoding = decoding_for(image_size, config)
     total = len(source.rows) + len(source.bad)
     check_bad_share(source.origin, source.bad, total, config.max_bad_share)
@@ -215,7 +218,7 @@ def pack_source(source: Source, tokens: Tensor, in_file: bool = False) -> Packed
 
 
 def _read_if_shared(file: Path) -> tuple[PackedSource, ImageCache | None] | None:
-    """The data that another process of this launch has read, and its image cache; None without one."""
+    """The data that another process of this launch has read, and the image cache; None if no process has read it."""
     shared = read_shared(file)
     if shared is None:
         return None
@@ -245,20 +248,20 @@ def _cache(
 
 def warning(origin: str, bad_rows: Sequence[BadRow], total: int, count: int) -> str:
     """The warning about ``count`` bad rows; ``bad_rows`` lists at least the first ones."""
-    examples = "; ".join(map(str, bad_rows[:EXAMPLES]))
-    remainder = f"; and {count - EXAMPLES} more" if count > EXAMPLES else ""
+    examples = "; ".join(map(str, bad_rows[:MAX_EXAMPLES]))
+    remainder = f"; and {count - MAX_EXAMPLES} more" if count > MAX_EXAMPLES else ""
     return f"{count} of the {total} rows of {origin} are skipped: {examples}{remainder}."
 
 
 def tokens_of(captions: Sequence[str], tokenize: Tokenize, pad_id: int, progress: Progress | None) -> Tensor:
     """Token ids of all captions, (C, T) int32, without trailing padding columns."""
     parts = []
-    for start in range(0, len(captions), CHUNK):
+    for start in range(0, len(captions), TOKENIZE_BATCH):
         if progress is not None:
             progress("tokenising captions", start, len(captions))
-        parts.append(tokenize(captions[start : start + CHUNK]).to(torch.int32))
+        parts.append(tokenize(captions[start : start + TOKENIZE_BATCH]).to(torch.int32))
     if not parts:
-        raise DataError("The data have no captions.")
+        raise DataError("The data has no captions; every row needs at least one.")
     tokens = torch.cat(parts)  # (C, T)
     return tokens[:, : longest(tokens, pad_id)].contiguous()
 

@@ -1,7 +1,7 @@
-"""Random numbers by counter: each draw is a function of its keys alone (Salmon et al. 2011, the idea of Philox).
+"""Counter-based random numbers: each draw is a function of its keys alone (Salmon et al. 2011, the idea of Philox).
 
-Flow: views and the loader draw crops, distortions, captions and orders here. No generator's state is kept, so that
-a resumed run, and any number of loader processes, draw the same; torch's global state is never touched.
+Flow: views and the loader draw crops, distortions, captions and orders with ``uniforms``. There is no generator state,
+so a resumed run draws the same numbers, for any number of loader processes; torch's global state does not change.
 """
 
 from __future__ import annotations
@@ -39,5 +39,5 @@ def uniforms(count: int, *keys: Integers) -> Floats:
 
 
 def seed_of(*keys: int) -> int:
-    """One seed, 0 to 2**63 - 1, for a separate generator."""
+    """A seed from 0 to 2**63 - 1, derived from ``keys``, for a separate generator."""
     return int(hashes(*keys)[0] >> np.uint64(1))

@@ -1,4 +1,4 @@
-"""Errors of data, each one sentence for the user; raised by all modules of this package."""
+"""Errors in data, each with a sentence for the user; raised by all modules of this package."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from core.spec.errors import UserError
 from core.spec.reading import excerpt
 
-LONGEST = 3000  # characters of the list
-SHOWN = 20  # bad rows listed in a message
+MAX_LISTING_LENGTH = 3000  # characters
+MAX_SHOWN = 20  # at most this many bad rows are listed in a message
 
 
 class DataError(UserError):
-    """Data that cannot be used; the message names the file, the value and the remedy."""
+    """Raised for data that cannot be used; the message contains the file, the value and the remedy."""
 
 
 class ImageError(UserError):
-    """An image that cannot be read; the message is the reason alone, without the path."""
+    """Raised for an image that cannot be read; the message is the reason alone, without the path."""
 
     @property
     def transient(self) -> bool:
@@ -35,7 +35,7 @@ class ImageError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that is skipped: its location, and why it cannot be used."""
+    """A skipped row: its location, and the reason why it cannot be used."""
 
     location: str
     reason: str
@@ -45,12 +45,12 @@ class BadRow:
 
 
 def listing(bad_rows: Sequence[BadRow], count: int | None = None) -> str:
-    """The first bad rows, one per line, and the number of others among ``count`` (default: all)."""
+    """The first bad rows, one per line, and the number of unlisted rows out of ``count`` (default: all rows)."""
     lines: list[str] = []
-    for row in bad_rows[:SHOWN]:
-        if lines and sum(map(len, lines)) + len(str(row)) > LONGEST:
+    for row in bad_rows[:MAX_SHOWN]:
+        if lines and sum(map(len, lines)) + len(str(row)) > MAX_LISTING_LENGTH:
             break
-        lines.append(f"  {excerpt(str(row), LONGEST)}")
+        lines.append(f"  {excerpt(str(row), MAX_LISTING_LENGTH)}")
     unlisted = (len(bad_rows) if count is None else count) - len(lines)
     if unlisted > 0:
         lines.append(f"  and {unlisted} more")
@@ -60,9 +60,9 @@ def listing(bad_rows: Sequence[BadRow], count: int | None = None) -> str:
 def check_bad_share(
     origin: str, bad_rows: Sequence[BadRow], total: int, max_share: float, count: int | None = None
 ) -> None:
-    """DataError listing the bad rows when they exceed ``max_share`` of ``total`` rows, or when all are bad.
+    """Raise DataError, listing the bad rows, if they exceed ``max_share`` of ``total`` rows, or all rows are bad.
 
-    ``count``: the number of bad rows where ``bad_rows`` holds only the first of them.
+    ``count``: the number of bad rows if ``bad_rows`` contains only the first of them.
     """
     count = len(bad_rows) if count is None else count
     if total and count >= total:

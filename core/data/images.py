@@ -2,8 +2,8 @@
 
 Flow: the cache (or, without one, the data set) decodes with ``decode``; views are cut from the result.
 
-Only the formats listed below are tried, by their first bytes and not by their names, and an image's size is checked
-from its header before anything is decoded. Pillow's global state is neither changed nor relied on.
+Only the formats in ``FORMATS`` are tried, recognised by their first bytes, not by file names. An image's size is read
+from the header and checked before anything is decoded. Pillow's global state is neither changed nor relied on.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Pixels = npt.NDArray[np.uint8]
 
 # Excluded: formats that run a program (EPS) or have no signature (TGA).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000", "ICO")
-LONGEST = 8  # times the shorter side; a longer strip is cropped to its middle
-DRAFT = 2  # a JPEG may be decoded at a fraction of its size, but at no less than this multiple of the target size
-DRAFTS = (8, 4, 2, 1)  # libjpeg's fractions that Pillow supports
-KEPT = 2  # fast: a shorter side of one to two times the target is not resized, since views resize anyway
+MAX_ASPECT_RATIO = 8  # a longer strip is cropped to its middle
+MIN_DRAFT_SCALE = 2  # a JPEG may be decoded at a fraction of its size, but at least at this multiple of the target size
+DRAFT_FACTORS = (8, 4, 2, 1)  # the fractions of libjpeg that Pillow supports
+UNRESIZED_FACTOR = 2  # fast: a shorter side of one to two times the target is not resized, since views resize anyway
 REDUCING_GAP = 3.0  # Pillow first shrinks by integer factors, down to this multiple of the target size
 ORIENTATION = 0x0112  # EXIF tag
-TURNS = {
+ROTATIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -42,8 +42,8 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SCALABLE = ("JPEG", "MPO")  # can be decoded at a fraction of their size
-# What Pillow's decoders raise on broken files, found by fuzzing; warnings in case they are turned into errors.
+_SCALABLE_FORMATS = ("JPEG", "MPO")  # can be decoded at a fraction of their size
+# Exceptions of Pillow's decoders for broken files, found by fuzzing; warnings too, in case they are made errors.
 _BROKEN = (
     OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
     MemoryError, struct.error, zlib.error, Image.DecompressionBombError, Warning,
@@ -52,7 +52,7 @@ _BROKEN = (
 
 @dataclass(frozen=True)
 class Resizing:
-    """How open_clip resizes an image for a model, as the model's preprocessing config names it."""
+    """open_clip's resizing for a model; fields have the values of the model's preprocessing config."""
 
     mode: Literal["shortest", "longest", "squash"] = "shortest"
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
@@ -63,13 +63,14 @@ class Resizing:
 
 
 def decode(path: str | Path | bytes, shorter_side: int | None, max_megapixels: int, fast: bool = False) -> Pixels:
-    """The image in ``path`` as writable (H, W, 3) uint8, its shorter side resized to ``shorter_side`` (None: as it is).
+    """The image in ``path`` as writable (H, W, 3) uint8, resized so that its shorter side is ``shorter_side``.
 
-    ``path`` is a file, a location in a tar, or the bytes themselves. Small images are scaled up; strips are cropped to
-    8 times their shorter side. ``fast``: images whose shorter side is one to two times ``shorter_side`` are not
-    resized, others by torch's antialiased uint8 resize, in a seventh of Pillow's time. Raises ImageError.
+    ``path`` is a file, a location in a tar, or the bytes of an image. ``shorter_side``: None for the original size.
+    Small images are scaled up; strips are cropped to 8 times their shorter side. ``fast``: images whose shorter side is
+    one to two times ``shorter_side`` are not resized, and other images are resized by torch's antialiased uint8 resize,
+    in a seventh of Pillow's time. Raises ImageError.
     """
-    plain, turn = _plain(path, max_megapixels, shorter_side, 1 if fast else DRAFT)
+    plain, turn = _plain(path, max_megapixels, shorter_side, 1 if fast else MIN_DRAFT_SCALE)
     if shorter_side is not None and not fast:
         plain = _resize(plain, shorter_side)
     if turn is not None:
@@ -79,10 +80,9 @@ def decode(path: str | Path | bytes, shorter_side: int | None, max_megapixels: i
 
 
 def decode_square(path: str | Path | bytes, side: int, max_megapixels: int, resizing: Resizing) -> Pixels:
-    """The image in ``path`` as (S, S, 3) uint8, as open_clip's ``image_transform`` crops it for evaluation.
+    """The image in ``path`` as (S, S, 3) uint8, resized and cropped by open_clip's ``image_transform`` for evaluation.
 
-    Resized once. EXIF rotation is applied and transparency is shown on white; open_clip ignores both. Raises ImageError
-    with the reason.
+    In contrast to open_clip, EXIF rotation is applied, and transparency is shown on white. Raises ImageError.
     """
     image, turn = _plain(path, max_megapixels)
     if turn is not None:
@@ -93,7 +93,7 @@ def decode_square(path: str | Path | bytes, side: int, max_megapixels: int, resi
 def _plain(
     path: str | Path | bytes, max_megapixels: int, shorter_side: int | None = None, times: int = 1
 ) -> tuple[Image.Image, Image.Transpose | None]:
-    """The image as RGB or RGBA, and its pending rotation; a JPEG at ``times`` the ``shorter_side`` or more."""
+    """The image as RGB or RGBA, and its pending rotation; a JPEG is decoded at ``times`` ``shorter_side`` or more."""
     try:
         with _regular(path) as file:
             image = _open(file, max_megapixels)
@@ -101,7 +101,7 @@ def _plain(
             if shorter_side is not None:
                 _draft(image, shorter_side, times)
             image.load()  # rotates a TIFF and removes its tag; a PNG may have its EXIF after the pixels
-            return _without_oddities(image), TURNS.get(_orientation(image))
+            return _without_oddities(image), ROTATIONS.get(_orientation(image))
     except _BROKEN as error:
         raise ImageError(_reason(error)) from error
 
@@ -110,11 +110,15 @@ def decoded_size(path: str | Path, shorter_side: int, max_megapixels: int, fast:
     """Bytes of the array that ``decode`` returns, from the header alone. Raises ImageError."""
     size, format = _header(path, max_megapixels)
     short, long = sorted(size)
-    strip = min(long / short, LONGEST)
+    strip = min(long / short, MAX_ASPECT_RATIO)
     if fast:
-        factor = next(draft for draft in DRAFTS if draft <= max(1, short // shorter_side)) if format in _SCALABLE else 1
+        factor = (
+            next(draft for draft in DRAFT_FACTORS if draft <= max(1, short // shorter_side))
+            if format in _SCALABLE_FORMATS
+            else 1
+        )
         short = -(-short // factor)
-        if shorter_side <= short <= KEPT * shorter_side:
+        if shorter_side <= short <= UNRESIZED_FACTOR * shorter_side:
             shorter_side = short
     return 3 * shorter_side * round(strip * shorter_side)
 
@@ -130,7 +134,7 @@ def image_kind(content: bytes, max_megapixels: int) -> str | None:
 
 
 def image_bytes(path: str | Path) -> bytes:
-    """The bytes of an image in a file or a tar. Raises ImageError when it cannot be read or is too large."""
+    """The bytes of an image in a file or a tar. Raises ImageError if the image cannot be read or is too large."""
     try:
         with _regular(path) as file:
             content = file.read(LARGEST_MEMBER + 1)
@@ -153,7 +157,7 @@ def _header(path: str | Path | bytes, max_megapixels: int) -> tuple[tuple[int, i
 
 
 def _regular(path: str | Path | bytes) -> BinaryIO:
-    """``path`` opened; ImageError when it cannot be opened, or is not a regular file: a pipe could block forever."""
+    """Open ``path``. Raises ImageError for a missing file, or one that is not regular: a pipe could block forever."""
     if isinstance(path, bytes):
         return io.BytesIO(path)
     member = split_member(path)
@@ -175,21 +179,21 @@ def _open(file: BinaryIO, max_megapixels: int) -> ImageFile.ImageFile:
     if not start:
         raise ImageError("the file is empty")
     for name in FORMATS:
-        if name not in Image.OPEN:  # a Pillow built without it
+        if name not in Image.OPEN:  # this Pillow was built without the format
             continue
         make, accepts = Image.OPEN[name]
         if accepts is None or accepts(start) is True:
             file.seek(0)
-            if name == "ICO":  # Pillow decodes it right away
+            if name == "ICO":  # Pillow decodes icons when it opens them
                 _check_size(_size_in_icon(file), max_megapixels)
                 file.seek(0)
             return make(file, "")
     kind = " (it looks like a video or HEIC)" if start[4:8] == b"ftyp" else ""
-    raise ImageError(f"it is not an image in a known format{kind}; known are {', '.join(FORMATS)}")
+    raise ImageError(f"it is not an image in a supported format{kind}; supported: {', '.join(FORMATS)}")
 
 
 def _size_in_icon(file: BinaryIO) -> tuple[int, int]:
-    """Size of the image that Pillow decodes from an icon: a PNG or BMP, which may be larger than the icon declares."""
+    """Size of the PNG or BMP that Pillow decodes from an icon; it may be larger than the icon declares."""
     entry = IcoImagePlugin.IcoFile(file).entry[0]
     file.seek(entry.offset)
     start = file.read(24)
@@ -198,7 +202,7 @@ def _size_in_icon(file: BinaryIO) -> tuple[int, int]:
         return width, height
     form, end = ("<HH", 8) if start[0] == 12 else ("<ii", 12)  # the length of the BMP's header; OS/2's is the short one
     width, height = map(abs, struct.unpack(form, start[4:end]))
-    return width, height // 2  # the mask is stored below it
+    return width, height // 2  # the height includes the mask, which is stored below the image
 
 
 def _check_size(size: tuple[int, int], max_megapixels: int) -> None:
@@ -212,9 +216,9 @@ def _check_size(size: tuple[int, int], max_megapixels: int) -> None:
 
 
 def _draft(image: Image.Image, shorter_side: int, times: int) -> None:
-    """Decode a JPEG at 1/2, 1/4 or 1/8 of its size if that is still ``times`` the ``shorter_side``."""
+    """Make Pillow decode a JPEG at 1/2, 1/4 or 1/8 of its size if that is at least ``times`` ``shorter_side``."""
     scale = times * shorter_side / min(image.size)
-    if scale < 1 and image.format in _SCALABLE:
+    if scale < 1 and image.format in _SCALABLE_FORMATS:
         width, height = image.size
         image.draft(None, (max(1, round(width * scale)), max(1, round(height * scale))))
 
@@ -242,7 +246,7 @@ def _without_oddities(image: Image.Image) -> Image.Image:
 
 
 def _from_deep_grey(image: Image.Image) -> Image.Image:
-    """16 bit, 32 bit and floating point grey scaled to 8 bits; white is the largest value of the type or the image."""
+    """16 bit, 32 bit or floating point grey scaled to 8 bits; white is the type's or the image's largest value."""
     values = np.asarray(image).astype(np.float32)
     if not np.isfinite(values).all():
         raise ImageError("its pixels are not finite numbers")
@@ -252,7 +256,7 @@ def _from_deep_grey(image: Image.Image) -> Image.Image:
         white = max(65535.0, float(values.max()))
     grey = Image.fromarray(np.clip(np.rint(values * (255.0 / white)), 0, 255).astype(np.uint8))
     transparent = image.info.get("transparency")
-    if isinstance(transparent, int):  # a PNG may name one grey that is transparent
+    if isinstance(transparent, int):  # a PNG may declare one grey value as transparent
         grey.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
         return grey.convert("RGBA")
     return grey.convert("RGB")
@@ -261,7 +265,7 @@ def _from_deep_grey(image: Image.Image) -> Image.Image:
 def _resize(image: Image.Image, shorter_side: int) -> Image.Image:
     """Antialiased resize (colours weighted by alpha); a long strip is cropped to its middle."""
     width, height = image.size
-    kept_width, kept_height = min(width, LONGEST * height), min(height, LONGEST * width)
+    kept_width, kept_height = min(width, MAX_ASPECT_RATIO * height), min(height, MAX_ASPECT_RATIO * width)
     left, top = (width - kept_width) / 2, (height - kept_height) / 2
     box = (left, top, left + kept_width, top + kept_height)
     scale = shorter_side / min(kept_width, kept_height)
@@ -272,7 +276,7 @@ def _resize(image: Image.Image, shorter_side: int) -> Image.Image:
 
 
 def _squared(image: Image.Image, side: int, resizing: Resizing) -> Image.Image:
-    """(S, S) by open_clip's arithmetic; a long strip is cropped to its middle first, which gives the same crop."""
+    """The image as (S, S), by open_clip's arithmetic; cropping a long strip first does not change the result."""
     resample = Image.Resampling.BILINEAR if resizing.interpolation == "bilinear" else Image.Resampling.BICUBIC
     width, height = image.size
     if resizing.mode == "squash":
@@ -284,8 +288,8 @@ def _squared(image: Image.Image, side: int, resizing: Resizing) -> Image.Image:
         square.paste(_on_white(image), ((side - image.width) // 2, (side - image.height) // 2))
         return square
     short, long = sorted(image.size)
-    if long > LONGEST * short:
-        left, top = max(0, width - LONGEST * height) // 2, max(0, height - LONGEST * width) // 2
+    if long > MAX_ASPECT_RATIO * short:
+        left, top = max(0, width - MAX_ASPECT_RATIO * height) // 2, max(0, height - MAX_ASPECT_RATIO * width) // 2
         image = image.crop((left, top, width - left, height - top))
         short, long = sorted(image.size)
     size = (side, int(side * long / short)) if image.width <= image.height else (int(side * long / short), side)
@@ -295,13 +299,13 @@ def _squared(image: Image.Image, side: int, resizing: Resizing) -> Image.Image:
 
 
 def _resize_bytes(pixels: Pixels, shorter_side: int) -> Pixels:
-    """``pixels`` (H, W, 3), resized unless the shorter side is one to ``KEPT`` times ``shorter_side``."""
+    """``pixels`` (H, W, 3), resized unless the shorter side is one to ``UNRESIZED_FACTOR`` times ``shorter_side``."""
     height, width = pixels.shape[:2]
-    kept_height, kept_width = min(height, LONGEST * width), min(width, LONGEST * height)
+    kept_height, kept_width = min(height, MAX_ASPECT_RATIO * width), min(width, MAX_ASPECT_RATIO * height)
     top, left = (height - kept_height) // 2, (width - kept_width) // 2
     pixels = pixels[top : top + kept_height, left : left + kept_width]
     short = min(kept_height, kept_width)
-    if shorter_side <= short <= KEPT * shorter_side:
+    if shorter_side <= short <= UNRESIZED_FACTOR * shorter_side:
         return pixels
     size = [max(shorter_side, round(side * shorter_side / short)) for side in (kept_height, kept_width)]
     import torch  # noqa: PLC0415  (updating an unchanged index does not need it)
@@ -314,7 +318,7 @@ def _resize_bytes(pixels: Pixels, shorter_side: int) -> Pixels:
 
 
 def _array(image: Image.Image) -> Pixels:
-    """Writable (H, W, 3) of an RGB image; ``np.array`` would ask Pillow for the bytes several times."""
+    """An RGB image as a writable (H, W, 3) array; ``np.array`` would request the bytes from Pillow several times."""
     return np.frombuffer(bytearray(image.tobytes()), np.uint8).reshape(image.height, image.width, 3)
 
 
@@ -329,7 +333,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, ImageError):
         return str(error)
     if isinstance(error, MemoryError):
-        return "there is not enough memory to decode it"
+        return "not enough memory to decode it"
     if isinstance(error, OSError) and error.strerror:
         return f"it cannot be opened: {error.strerror}"
-    return f"it is broken or cut off: {str(error) or type(error).__name__}"
+    return f"it is damaged or truncated: {str(error) or type(error).__name__}"

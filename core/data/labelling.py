@@ -1,7 +1,7 @@
 """Labels of rows, and the order in which labelled and unlabelled rows are drawn.
 
-Flow: ``label_rows`` reads the column that the config names and hides labels beyond ``labels_per_class``; the
-loader puts them into batches, in which ``SplitOrder`` holds labelled and unlabelled rows to a ratio.
+Flow: ``label_rows`` reads the column in ``data.label`` and hides labels beyond ``labels_per_class``; the loader puts
+labels into batches, in which ``SplitOrder`` keeps the ratio of unlabelled to labelled rows constant.
 
 Legend: N rows, C classes, B labelled rows of a batch.
 """
@@ -21,24 +21,25 @@ from core.data.errors import DataError
 from core.data.pairs import Pairs
 from core.spec.config import DataConfig
 
-KEPT, LABELLED, UNLABELLED = 1004, 1005, 1006  # purposes of random draws
-NONE = -1  # the class of a row without a label
+KEPT, LABELLED, UNLABELLED = 1004, 1005, 1006  # stream ids that keep random draws independent
+NO_CLASS = -1  # class of a row without a label
 
 Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The classes of a data set, and the class of each row: ``NONE`` where it has no label or the label is hidden."""
+    """The classes of a data set, and the class of each row: ``NO_CLASS`` if its label is missing or hidden."""
 
     classes: tuple[str, ...]
     of_rows: Tensor  # (N,) int64
 
 
 def label_rows(dataset: Pairs, config: DataConfig, seed: int) -> Labels | None:
-    """The labels of training data, all but ``labels_per_class`` of each class hidden; None where no column is named.
+    """The labels of training data, all but ``labels_per_class`` of each class hidden; None if ``data.label`` is empty.
 
-    DataError when the column is missing, holds fewer than two classes, or leaves no row for the unlabelled share.
+    Raises DataError if the column is missing, has fewer than two classes, or leaves no row unlabelled although
+    ``data.unlabelled_ratio`` needs unlabelled rows.
     """
     if not config.label:
         return None
@@ -46,25 +47,25 @@ def label_rows(dataset: Pairs, config: DataConfig, seed: int) -> Labels | None:
     classes = tuple(sorted({value for value in values if value}))
     if len(classes) < 2:
         raise DataError(
-            f"The label {config.label!r} of {dataset.origin} has {len(classes)} value, but classification needs at "
-            "least two; name another column in data.label."
+            f"The label {config.label!r} of {dataset.origin} has only {len(classes)} distinct value(s), but "
+            "classification needs at least two; set data.label to another column."
         )
     of_rows = _numbers(values, classes)
     if config.labels_per_class > 0:
         of_rows = _hidden(of_rows, len(classes), config.labels_per_class, seed)
-    unlabelled = int((of_rows == NONE).sum())
+    unlabelled = int((of_rows == NO_CLASS).sum())
     if config.unlabelled_ratio > 0 and unlabelled == 0:
         raise DataError(
-            f"Every row of {dataset.origin} has a {config.label!r}, and data.unlabelled_ratio asks for rows without; "
-            "set data.labels_per_class, or data.unlabelled_ratio to 0."
+            f"Every row of {dataset.origin} has a {config.label!r}, but data.unlabelled_ratio needs unlabelled rows; "
+            "set data.labels_per_class, or set data.unlabelled_ratio to 0."
         )
     return Labels(classes, of_rows)
 
 
 def label_numbers(dataset: Pairs, label: str, classes: Sequence[str]) -> Tensor:
-    """(N,) int64: the class of each row of ``dataset``; ``NONE`` where it has no label or one not in ``classes``.
+    """The class of each row of ``dataset``, (N,) int64; ``NO_CLASS`` if its label is missing or not in ``classes``.
 
-    DataError when ``dataset`` has no column ``label``.
+    Raises DataError if ``dataset`` has no column ``label``.
     """
     return _numbers(_values(dataset, label), classes)
 
@@ -72,18 +73,20 @@ def label_numbers(dataset: Pairs, label: str, classes: Sequence[str]) -> Tensor:
 def _values(dataset: Pairs, label: str) -> list[str]:
     if label not in dataset.label_names:
         names = ", ".join(map(repr, dataset.label_names)) or "none"
-        raise DataError(f"{dataset.origin} has no label {label!r}; its labels are {names}. Name one in data.label.")
+        raise DataError(
+            f"{dataset.origin} has no label {label!r}; set data.label to another column (available: {names})."
+        )
     return [dataset.labels(row).get(label, "") for row in range(len(dataset))]
 
 
 def _numbers(values: Sequence[str], classes: Sequence[str]) -> Tensor:
     number = {name: i for i, name in enumerate(classes)}
-    return torch.tensor([number.get(value, NONE) for value in values], dtype=torch.int64)
+    return torch.tensor([number.get(value, NO_CLASS) for value in values], dtype=torch.int64)
 
 
 def _hidden(of_rows: Tensor, classes: int, per_class: int, seed: int) -> Tensor:
     """``of_rows`` with all but ``per_class`` labels of each class hidden, drawn with ``seed``."""
-    visible = torch.full_like(of_rows, NONE)
+    visible = torch.full_like(of_rows, NO_CLASS)
     for number in range(classes):
         rows = (of_rows == number).nonzero()[:, 0]
         generator = torch.Generator().manual_seed(seed_of(seed, number, KEPT))
@@ -93,7 +96,7 @@ def _hidden(of_rows: Tensor, classes: int, per_class: int, seed: int) -> Tensor:
 
 
 class Cycle:
-    """Rows drawn epoch after epoch, each shuffled separately; item k is a function of (rows, seed, k) alone."""
+    """Cycles through rows, shuffled anew in each epoch; item k is a function of (rows, seed, k) alone."""
 
     def __init__(self, rows: Tensor, seed: int, purpose: int) -> None:
         self._rows, self._seed, self._purpose = rows.numpy(), seed, purpose
@@ -119,13 +122,13 @@ class Cycle:
 
 
 class SplitOrder:
-    """Batches of B labelled rows, then ``ratio`` times B unlabelled ones (FixMatch's mu).
+    """Batches of B labelled rows followed by ``ratio`` times B unlabelled rows (FixMatch's mu).
 
     Labelled and unlabelled rows are cycled separately; an epoch is one pass through the unlabelled rows.
     """
 
     def __init__(self, labels: Labels, batch_size: int, ratio: int, seed: int) -> None:
-        hidden = labels.of_rows == NONE
+        hidden = labels.of_rows == NO_CLASS
         self._labelled = Cycle((~hidden).nonzero()[:, 0], seed, LABELLED)
         self._unlabelled = Cycle(hidden.nonzero()[:, 0], seed, UNLABELLED)
         self._counts = batch_size, batch_size * ratio

@@ -1,8 +1,8 @@
 """Prefetches batches of views for the training step.
 
-Flow: the loop asks the ``Loader`` for a range of batches. Batch k is a function of (data, config, k) alone, so that a
-resumed run sees the batches of the uninterrupted one, with any number of loader processes. Without processes a thread
-makes the next batches while a step runs.
+Flow: the loop requests a range of batches from the ``Loader``. Batch k is a function of (data, config, k) alone, so a
+resumed run gets the same batches as an uninterrupted run, with any number of loader processes. Without loader
+processes, a thread makes the next batches while a step runs.
 
 Legend: B batch, T tokens of the batch's longest caption, S side of a view.
 """
@@ -28,22 +28,22 @@ from core.data.errors import DataError, ImageError
 from core.data.labelling import Labels
 from core.data.orders import StreamOrder, batch_order
 from core.data.pairs import Pairs
-from core.data.parts import ROWS, Joiner, LoadedPart, PartMaker, Span
+from core.data.parts import PART_ROWS, Joiner, LoadedPart, PartMaker, Span
 from core.data.views.making import centre_view
 from core.ranks.environment import check_shares
 from core.spec.config import RunConfig, teaching
 from core.spec.run.code import CodeError
 
-AHEAD = 2  # batches prefetched, by the thread or by all processes together
-AUTOMATIC = -1  # data.workers: as many as the cores allow
-MOST_WORKERS = 32  # of those
+BATCHES_AHEAD = 2  # prefetched batches, by the thread or by all processes together
+AUTOMATIC_WORKERS = -1  # value of data.workers: as many as the cores allow
+MAX_WORKERS = 32  # upper limit of automatic workers
 
 T = TypeVar("T")
 
 
 @dataclass
 class LoadedBatch:
-    """A batch and the images found unreadable while loading it; None when no image is readable."""
+    """A batch (None if no image is readable), and the images that turned out to be unreadable."""
 
     batch: Batch | None
     broken: dict[int, str] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class LoadedBatch:
 
 @dataclass(frozen=True)
 class Place:
-    """This process within a run; each process takes a contiguous share of every batch."""
+    """The position of this process in a run; each process loads a contiguous share of every batch."""
 
     rank: int = 0
     world: int = 1
@@ -60,28 +60,28 @@ class Place:
     distorts: bool = False  # whether the device distorts the views, while the loader only crops them
 
     def workers(self, requested: int) -> int:
-        """Loader processes: ``requested``; by default one per remaining core with a GPU, and none on the CPU."""
-        if requested != AUTOMATIC:
+        """The number of loader processes: ``requested``, or automatically one per spare core with a GPU, 0 without."""
+        if requested != AUTOMATIC_WORKERS:
             return requested
         if not self.on_gpu:
             return 0
-        return max(1, min(MOST_WORKERS, usable_cores() // self.local_world - 1))
+        return max(1, min(MAX_WORKERS, usable_cores() // self.local_world - 1))
 
     def share(self, count: int) -> tuple[int, int]:
-        """First row of this process's share of ``count``, and the one after its last."""
+        """This process's share of ``count`` rows: the first row, and the row after the last."""
         return self.rank * count // self.world, (self.rank + 1) * count // self.world
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Loader:
     """Batches of training pairs; the last, partial batch of an epoch is dropped.
 
-    With ``data.unlabelled_ratio`` r, a batch has ``optim.batch_size`` labelled rows, then r times as many unlabelled
-    ones, and an epoch is a pass through the unlabelled rows.
+    With ``data.unlabelled_ratio`` r, a batch has ``optim.batch_size`` labelled rows followed by r times as many
+    unlabelled rows, and an epoch is a pass through the unlabelled rows.
     """
 
     def __init__(
@@ -96,11 +96,11 @@ class Loader:
         agree: Callable[[LoadedBatch, int], LoadedBatch] | None = None,
         left_out: Tensor | None = None,
     ) -> None:
-        """``multiple``: every view's side is a multiple of it (the model's patch size). ``agree`` gets each batch and
-        the padding id, and makes all processes agree on caption length and unreadable images. ``left_out`` (N,) bool:
-        rows that are in no batch.
+        """``multiple``: the model's patch size; the side of every view is a multiple of it. ``agree`` is called with
+        each batch and the padding id, and makes all processes agree on caption length and unreadable images.
+        ``left_out`` (N,) bool: rows that are in no batch.
 
-        Raises DataError when a batch is larger than the data; DataError or LaunchError when the processes of ``place``
+        Raises DataError if a batch is larger than the data; DataError or LaunchError if the processes of ``place``
         cannot share a batch evenly.
         """
         if config.optim.batch_size > len(dataset):
@@ -110,7 +110,7 @@ class Loader:
             )
         self._place = place or Place()
         order = batch_order(len(dataset), dataset.shard_rows, config, labels, left_out)
-        self.streams = order.streams if isinstance(order, StreamOrder) else 0  # 0: rows are drawn from all data
+        self.streams = order.streams if isinstance(order, StreamOrder) else 0  # 0: all data is shuffled as one list
         self.batch_size = order.batch_size
         _check_world(self._place.world, order.batch_size, self.streams)
         self._mine = self._place.share(order.batch_size)
@@ -126,29 +126,31 @@ class Loader:
 
     @property
     def total_steps(self) -> int:
-        """Steps of the run, at least one; epochs may be fractional."""
+        """The number of steps of the run, at least one; the number of epochs may be fractional."""
         return max(1, round(self._config.optim.epochs * self.steps_per_epoch))
 
     def batches(self, first_step: int, last_step: int) -> Generator[Batch, None, None]:
-        """This process's share of batches ``first_step`` to ``last_step - 1``, counted from 0: after s completed steps
-        a run continues with s.
+        """This process's share of batches ``first_step`` to ``last_step - 1``, counted from 0.
 
-        Close the iterator to end its thread or processes. Raises DataError when too many images are unreadable.
+        After s completed steps, a run continues with batch s. Close the iterator to end its thread or processes.
+        Raises DataError if too many images are unreadable.
         """
         steps = range(first_step, last_step)
         spans = [self._spans(step) for step in steps[:1]]
         parts = len(spans[0]) * len(steps) if spans else 0
         workers = min(self._place.workers(self._config.data.workers), parts)
-        loaded = iter(self._processes(steps, workers)) if workers else self._in_thread(steps)
-        with closing(ahead((partial(self._next, step, loaded) for step in steps), 1 if workers else AHEAD)) as batches:
+        loaded = iter(self._processes(steps, workers)) if workers else self._load_in_thread(steps)
+        with closing(
+            ahead((partial(self._next, step, loaded) for step in steps), 1 if workers else BATCHES_AHEAD)
+        ) as batches:
             yield from self._checked(batches)
 
     def _spans(self, step: int) -> list[Span]:
         """The parts of this process's share of batch ``step``."""
         first, last = self._mine
-        return [(step, start, min(start + ROWS, last)) for start in range(first, last, ROWS)]
+        return [(step, start, min(start + PART_ROWS, last)) for start in range(first, last, PART_ROWS)]
 
-    def _in_thread(self, steps: range) -> Iterator[LoadedPart]:
+    def _load_in_thread(self, steps: range) -> Iterator[LoadedPart]:
         return (self._maker[span] for step in steps for span in self._spans(step))
 
     def _processes(self, steps: range, workers: int) -> DataLoader[LoadedPart]:
@@ -158,9 +160,9 @@ class Loader:
             batch_size=None,
             sampler=_Spans(self._spans, steps),
             num_workers=workers,
-            prefetch_factor=max(2, -(-AHEAD * rows_per_batch // workers)),
+            prefetch_factor=max(2, -(-BATCHES_AHEAD * rows_per_batch // workers)),
             collate_fn=_as_is,
-            generator=torch.Generator().manual_seed(self._config.seed),  # else the global generator would advance
+            generator=torch.Generator().manual_seed(self._config.seed),  # keeps the global generator unchanged
         )
 
     def _next(self, step: int, loaded_parts: Iterator[LoadedPart]) -> LoadedBatch:
@@ -174,7 +176,7 @@ class Loader:
         return LoadedBatch(self._join(step, batches) if len(batches) == len(parts) else None, broken)
 
     def _checked(self, loaded: Iterator[LoadedBatch]) -> Iterator[Batch]:
-        """The batches; logs and counts unreadable images. DataError when there are too many."""
+        """The batches; logs and counts unreadable images. Raises DataError if there are too many."""
         logged: set[int] = set()
         for loaded_batch in loaded:
             item = loaded_batch if self._agree is None else self._agree(loaded_batch, self._dataset.pad_id)
@@ -190,7 +192,7 @@ class Loader:
 
 
 class _Spans:
-    """A sampler of the parts of ``steps``, in order and lazily."""
+    """A sampler that yields the parts of ``steps`` in order, lazily."""
 
     def __init__(self, of_step: Callable[[int], list[Span]], steps: range) -> None:
         self._of_step, self._steps = of_step, steps
@@ -203,12 +205,12 @@ class _Spans:
 
 
 def _check_world(world: int, batch_size: int, streams: int) -> None:
-    """LaunchError or DataError unless ``world`` processes can share a batch's rows and its streams evenly."""
+    """Raise LaunchError or DataError unless ``world`` processes can share a batch's rows and streams evenly."""
     check_shares(world, batch_size)
     if streams % world:
         raise DataError(
-            f"The {streams} streams over the shards cannot be shared evenly by {world} processes; choose a number of "
-            "processes that divides them, or set data.streams and optim.batch_size to multiples of theirs."
+            f"{world} processes cannot share the {streams} streams over the shards evenly; choose a number of "
+            f"processes that divides {streams}, or set data.streams and optim.batch_size to multiples of {world}."
         )
 
 
@@ -217,19 +219,19 @@ def _as_is(item: T) -> T:
 
 
 def ahead(jobs: Iterable[Callable[[], T]], depth: int | Callable[[], int]) -> Generator[T, None, None]:
-    """Results of ``jobs`` in order, computed in a thread up to ``depth`` ahead. Close it to end the thread.
+    """Results of ``jobs`` in order, computed in a thread up to ``depth`` ahead; closing the generator ends the thread.
 
-    A callable ``depth`` is called before each result. The thread computes on one core: with its own thread team, OpenMP
-    would count more threads than cores and let the training threads sleep between operations instead of spinning, which
-    makes a step 10 % longer.
+    A callable ``depth`` is called before each result. The thread computes on one core: otherwise OpenMP would count
+    more threads than cores and let the training threads sleep between operations instead of spinning, which makes a
+    step 10 % longer.
     """
     deepest = depth if callable(depth) else lambda: depth
     pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
     waiting: deque[Future[T]] = deque()
     try:
         threads = torch.get_num_threads()
-        pool.submit(on_one_core).result()
-        torch.set_num_threads(threads)  # for future threads; existing ones keep their number
+        pool.submit(use_one_core).result()
+        torch.set_num_threads(threads)  # applies to threads that are started later
         for job in jobs:
             waiting.append(pool.submit(job))
             while len(waiting) > deepest():
@@ -240,18 +242,18 @@ def ahead(jobs: Iterable[Callable[[], T]], depth: int | Callable[[], int]) -> Ge
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def on_one_core() -> None:
-    """Make the calling thread compute on one core; threads started later do so too, until the number is set again."""
-    torch.get_num_threads()  # initialises this thread's number, which would otherwise follow the other threads
+def use_one_core() -> None:
+    """Make the calling thread, and threads started later, compute on one core until the number is set again."""
+    torch.get_num_threads()  # initialises the number of this thread, which would otherwise follow other threads
     torch.set_num_threads(1)
 
 
 def evaluation_batches(
     dataset: Pairs, image_size: int, batch_size: int, first: int = 0
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
-    """(rows (B,) int64, images (B, 3, S, S) uint8) of every readable image from row ``first`` on, in order.
+    """Batches of all readable images from row ``first`` on, in order: rows (B,) int64, images (B, 3, S, S) uint8.
 
-    The last batch is partial, and one with unreadable images is smaller. Images are decoded by one thread per core
+    The last batch, and batches with unreadable images, may be smaller. Images are decoded by one thread per core
     (decoders release the GIL).
     """
 
@@ -268,15 +270,15 @@ def evaluation_batches(
         return (torch.tensor(rows), torch.stack(images)) if rows else None
 
     jobs = (partial(make, start) for start in range(first, len(dataset), batch_size))
-    decoders = ThreadPoolExecutor(min(MOST_WORKERS, usable_cores()), thread_name_prefix="decode")
-    with decoders, closing(ahead(jobs, AHEAD)) as batches:
+    decoders = ThreadPoolExecutor(min(MAX_WORKERS, usable_cores()), thread_name_prefix="decode")
+    with decoders, closing(ahead(jobs, BATCHES_AHEAD)) as batches:
         for item in batches:
             if item is not None:
                 yield item
 
 
 def evaluation_texts(dataset: PairDataset, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Every caption of ``rows``: tokens (C, T) int64, and the position of its image in ``rows`` (C,)."""
+    """All captions of ``rows``: tokens (C, T) int64, and the position of each caption's image in ``rows`` (C,)."""
     position = torch.full((len(dataset),), -1, dtype=torch.int64)
     position[rows] = torch.arange(len(rows))
     targets = position[dataset.caption_rows]

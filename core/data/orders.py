@@ -1,8 +1,8 @@
-"""The rows of batch k: a function of (data, config, k) alone, independent of how the batch is split into parts.
+"""The rows of each batch: a function of (data, config, step) alone, however the batch is split into parts.
 
-Flow: ``core.data.parts`` asks the order for some rows of a batch and makes their views. There are four orders: all rows
-once per epoch; a subset of them; labelled and unlabelled rows in a ratio; and streams over shards, for data too large
-to shuffle as a list.
+Flow: ``core.data.parts`` gets some rows of a batch from the order and makes their views. There are four orders: all
+rows once per epoch; a subset of the rows; labelled and unlabelled rows in a fixed ratio; and streams over shards, for
+data that is too large to shuffle as a list.
 
 Legend: N rows, B rows of a batch, V streams, W rows of a window.
 """
@@ -22,8 +22,8 @@ from core.data.labelling import Labels, SplitOrder
 from core.data.permutation import permute_positions
 from core.spec.config import RunConfig
 
-ORDER, WINDOWS, SHIFT = 1001, 1004, 1005  # purposes of draws
-SHARDS_AT_ONCE = 64  # shards whose rows are mixed: the length of all streams' windows together
+ORDER, WINDOWS, SHIFT = 1001, 1004, 1005  # stream ids that keep random draws independent
+MIXED_SHARDS = 64  # number of shards whose rows are mixed: the windows of all streams together
 
 Rows = npt.NDArray[np.int64]
 
@@ -35,14 +35,14 @@ class Order(Protocol):
     steps_per_epoch: int
 
     def take(self, step: int, first: int, last: int) -> tuple[Rows, Integers]:
-        """Rows ``first`` to ``last - 1`` of batch ``step``, and their epoch: one for all, or one per row."""
+        """Rows ``first`` to ``last - 1`` of batch ``step``; and the epoch, a single number or one per row."""
         ...
 
 
 def batch_order(
     count: int, shard_rows: int, config: RunConfig, labels: Labels | None, left_out: Tensor | None = None
 ) -> Order:
-    """The order of ``count`` rows by ``config``, without the rows ``left_out`` (N,).
+    """The order in which ``config`` trains ``count`` rows, without the rows ``left_out`` (N,).
 
     ``shard_rows``: average rows per shard; 0 for data that is not in shards.
     """
@@ -50,7 +50,7 @@ def batch_order(
     if labels is not None and ratio > 0:
         return SplitOrder(labels, size, ratio, config.seed)
     if shard_rows:
-        return StreamOrder(count, size, config.data.streams, config.seed, shard_rows * SHARDS_AT_ONCE)
+        return StreamOrder(count, size, config.data.streams, config.seed, shard_rows * MIXED_SHARDS)
     if left_out is not None and left_out.any():
         return SubsetOrder(left_out, size, config.seed)
     return EpochOrder(count, size, config.seed)
@@ -79,7 +79,7 @@ class EpochOrder:
 
 
 class SubsetOrder:
-    """A subset of the rows, shuffled. ``steps_per_epoch`` is that of all rows, so that the run has as many steps."""
+    """A shuffled subset of the rows. ``steps_per_epoch`` counts all rows, so that the number of steps is unchanged."""
 
     def __init__(self, left_out: Tensor, batch_size: int, seed: int) -> None:
         """``left_out`` (N,) bool: rows that are in no batch."""
@@ -93,17 +93,17 @@ class SubsetOrder:
 
 
 class StreamOrder:
-    """V streams of contiguous rows, equally long, each of which gives B / V rows to every batch.
+    """V equally long streams of contiguous rows; each stream contributes B / V rows to every batch.
 
-    A process that makes some streams reads only their shards, and the batch does not depend on how streams are assigned
-    to processes. V is the greatest common divisor of ``streams`` and the batch size.
+    A process with some of the streams reads only the shards of these streams, and batches do not depend on how streams
+    are assigned to processes. V is the greatest common divisor of ``streams`` and the batch size.
 
-    The windows of a stream are read in random order, and rows are shuffled within each: consecutive batches read the
-    same few shards, which stay open and in the page cache. Windows begin at a random row of the stream in each epoch.
+    The windows of a stream are read in random order, and rows are shuffled within each window: consecutive batches read
+    the same few shards, which stay open and in the page cache. In each epoch, the first window begins at a random row.
     """
 
     def __init__(self, count: int, batch_size: int, streams: int, seed: int, mixed: int) -> None:
-        """``mixed``: rows of the windows of all streams together."""
+        """``mixed``: total number of rows in the windows of all streams."""
         self.batch_size = batch_size
         self.streams = math.gcd(streams, batch_size)
         self.window = max(1, mixed // self.streams)  # W

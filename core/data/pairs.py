@@ -1,7 +1,7 @@
 """The interface of a data set for the loader, training and evaluation.
 
-Flow: ``core.data.dataset`` has every row in memory; ``core.data.shard_pairs`` reads rows from tars on demand. Both
-count unreadable images here.
+Flow: ``core.data.dataset`` keeps all rows in memory; ``core.data.shard_pairs`` reads rows from tars on demand. This
+base class counts unreadable images for both.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ Floats = npt.NDArray[np.float64]
 class Pairs(ABC):
     """Images with their captions. A row is an image with at least one caption.
 
-    Rows that the source could not read are not counted. A row whose image turns out to be unreadable keeps its number,
-    so that a run is the same whether images are cached or not: ``broken`` lists it, and the loader replaces it.
+    Rows that the source could not read are not counted. If an image turns out to be unreadable, ``broken`` lists its
+    row, and the loader uses another row instead. The row keeps its number, so that a run is the same with and without
+    an image cache.
     """
 
     sharded = False  # whether rows are drawn by streams, for data too large to shuffle as a list
@@ -34,7 +35,7 @@ class Pairs(ABC):
     def __init__(self, origin: str, label_names: tuple[str, ...], decoding: Decoding, pad_id: int) -> None:
         self.origin, self.label_names, self.decoding, self.pad_id = origin, label_names, decoding, pad_id
         self.broken: dict[int, str] = {}
-        self.unread: set[int] = set()  # broken rows that the system refused to read; not cached as broken
+        self.unread: set[int] = set()  # broken rows that the system refused to read; the cache tries them again
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -46,7 +47,7 @@ class Pairs(ABC):
 
     @abstractmethod
     def image(self, row: int) -> Tensor:
-        """(3, h, w) uint8, shorter side as decoded, read-only. ImageError when it cannot be read."""
+        """The decoded image, (3, h, w) uint8, read-only. Raises ImageError if the image cannot be read."""
 
     @abstractmethod
     def path(self, row: int) -> Path:
@@ -54,38 +55,38 @@ class Pairs(ABC):
 
     @abstractmethod
     def labels(self, row: int) -> Mapping[str, str]:
-        """Label name -> value of ``row``."""
+        """The labels of ``row``: name -> value."""
 
     @abstractmethod
     def captions_of(self, row: int) -> tuple[str, ...]:
-        """Every caption of ``row``."""
+        """All captions of ``row``."""
 
     @abstractmethod
     def some_tokens(self, rows: Rows, chances: Floats) -> Tensor:
-        """(n, T) token ids of one caption of each of ``rows`` (n,), selected by ``chances`` (n,) in [0, 1).
+        """Token ids (n, T) of one caption of each of ``rows`` (n,), selected by ``chances`` (n,) in [0, 1).
 
-        ImageError when a row's captions can no longer be read.
+        Raises ImageError if a row's captions can no longer be read.
         """
 
     @abstractmethod
     def digest(self) -> str:
-        """12 hex digits over names and captions of the rows; independent of their folder."""
+        """A digest (12 hex digits) of the rows' names and captions, independent of the folder."""
 
     @abstractmethod
     def contents(self) -> Mapping[str, str]:
-        """Counts and digests of parts of the data, by name; independent of their folder. Names the differing parts."""
+        """Counts and digests of the data's parts, independent of the folder; keys describe the parts in messages."""
 
     @abstractmethod
     def bad_rows(self) -> list[BadRow]:
-        """Rows that the source could not read; the first of them if there are many."""
+        """Rows that the source could not read; only the first ones if there are many."""
 
     @abstractmethod
     def bad_count(self) -> int:
-        """Number of rows that the source could not read."""
+        """The number of rows that the source could not read."""
 
     @abstractmethod
     def bad_row(self, row: int, reason: str) -> BadRow:
-        """``row`` as a bad one, for messages."""
+        """``row`` and ``reason`` as a bad row, for messages."""
 
     def mark_broken(self, row: int, reason: str | ImageError) -> None:
         """Record that the image of ``row`` is unreadable."""
@@ -94,10 +95,10 @@ class Pairs(ABC):
             self.unread.add(row)
 
     def all_bad(self) -> list[BadRow]:
-        """Bad rows of the source, and images found unreadable since."""
+        """The bad rows of the source, and rows whose images have turned out to be unreadable."""
         return [*self.bad_rows(), *(self.bad_row(row, reason) for row, reason in sorted(self.broken.copy().items()))]
 
     def check(self, max_share: float) -> None:
-        """DataError listing the bad rows when they exceed ``max_share`` of all rows."""
+        """Raise DataError, listing the bad rows, if they exceed ``max_share`` of all rows."""
         count = self.bad_count() + len(self.broken)
         check_bad_share(self.origin, self.all_bad(), len(self) + self.bad_count(), max_share, count)

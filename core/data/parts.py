@@ -1,8 +1,8 @@
 """Parts of batches: the unit of work of a loader process.
 
-Flow: the loader requests parts of ``ROWS`` rows of each batch, from processes or from a thread, and joins them. A part
-is a function of (data, config, step, rows) alone: views are drawn row by row, and draws for the whole batch (its
-interpolation) are added when it is joined.
+Flow: the loader requests parts of ``PART_ROWS`` rows of each batch from processes or a thread, and joins them. A part
+is a function of (data, config, step, rows) alone: views are drawn row by row; random draws for the whole batch (the
+interpolation) are made when its parts are joined.
 
 Legend: B batch, b rows of a part, T tokens, S side of a view.
 """
@@ -30,24 +30,24 @@ from core.data.views.masks import draw_masks, draw_visible
 from core.data.views.recipe import ViewRecipe
 from core.spec.config import RunConfig, Teaching
 
-ROWS = 128  # of a part
-CAPTION, MIX = 1002, 1003  # purposes of draws, beside views
-CLEAN, TEACHER, STUDENT = 0, 1, 2  # numbers of views; the student's further ones count on
-TEACHERS, LOCAL = 100, 200  # the teacher's further views and the student's local ones
+PART_ROWS = 128  # rows per part
+CAPTION, MIX = 1002, 1003  # stream ids that keep random draws independent
+CLEAN, TEACHER, STUDENT = 0, 1, 2  # numbers of views; additional student views are 3, 4, ...
+TEACHERS, LOCAL = 100, 200  # first numbers of additional teacher views, and of the student's local views
 
 Span: TypeAlias = tuple[int, int, int]  # step, first row, row after the last
 
 
 @dataclass
 class LoadedPart:
-    """Rows of a batch, and the images found unreadable while loading it; None when no image is readable."""
+    """Some rows of a batch (None if no image is readable), and the images that turned out to be unreadable."""
 
     batch: Batch | None
     broken: dict[int, str] = field(default_factory=dict)
 
 
 class PartMaker(Dataset[LoadedPart]):
-    """Makes rows ``first`` to ``last - 1`` of batch ``step``. Holds only what a loader process needs."""
+    """Makes rows ``first`` to ``last - 1`` of batch ``step``. Contains only what a loader process needs."""
 
     def __init__(
         self,
@@ -61,8 +61,8 @@ class PartMaker(Dataset[LoadedPart]):
         plan: Teaching | None = None,
         left_out: Tensor | None = None,
     ) -> None:
-        """``by_device``: views are only cropped here; the batch's device distorts them. ``plan``: the steps that need
-        the additional views; by default all. ``left_out`` (N,) bool: rows that must not replace unreadable ones.
+        """``by_device``: views are only cropped; the device distorts them later. ``plan``: the steps that need
+        additional views, by default all. ``left_out`` (N,) bool: rows that must not replace unreadable rows.
         """
         self._left_out = set() if left_out is None else set(left_out.nonzero().flatten().tolist())
         self.dataset, self.config, self.order, self.labels = dataset, config, order, labels
@@ -72,7 +72,7 @@ class PartMaker(Dataset[LoadedPart]):
         return self.make(*self.order.take(*span), step=span[0] + 1)
 
     def make(self, batch_rows: Rows, epochs: Integers, step: int) -> LoadedPart:
-        """The rows ``batch_rows`` (b,) as shown in ``step`` (the first is 1); ``epochs``: one for all, or one each."""
+        """The part with ``batch_rows`` (b,) in ``step`` (from 1); ``epochs``: one number, or one per row."""
         broken_before = set(self.dataset.broken)
         decoded, rows = [], []
         for row in batch_rows.tolist():
@@ -86,7 +86,7 @@ class PartMaker(Dataset[LoadedPart]):
         return LoadedPart(batch, broken)
 
     def readable(self, row: int) -> tuple[int, Tensor] | None:
-        """``row``, or the next row with a readable image, and that image; None when there is no such row."""
+        """``row``, or the next row with a readable image; and its image. None if no row is readable."""
         for ahead in range(len(self.dataset)):
             candidate = (row + ahead) % len(self.dataset)
             if candidate in self.dataset.broken or candidate in self._left_out:
@@ -98,7 +98,7 @@ class PartMaker(Dataset[LoadedPart]):
         return None
 
     def view(self, spec: ViewSpec, epoch: Integers, rows: Rows, decoded: Sequence[Tensor]) -> View:
-        """One view of ``rows`` (b,), cut from their ``decoded`` images; each row depends on its keys alone."""
+        """One view of ``rows`` (b,), cut from their ``decoded`` images; draws depend on each row's keys alone."""
         key = (self.config.seed, epoch, rows)
         side = view_side(spec.recipe, self.size, self.multiple)
         images = cut_view(decoded, spec.recipe, side, *key, spec.number)  # (b, 3, S, S)
@@ -129,7 +129,7 @@ class PartMaker(Dataset[LoadedPart]):
 
 @dataclass(frozen=True)
 class ViewSpec:
-    """A view of a config: its settings, and the number that its draws depend on."""
+    """A view that a config requires: its recipe, and the number on which its random draws depend."""
 
     recipe: ViewRecipe
     number: int
@@ -142,7 +142,7 @@ def clean_view(config: RunConfig) -> ViewSpec:
 
 
 def student_views(config: RunConfig) -> list[ViewSpec]:
-    """The student's additional views: global ones, then local ones."""
+    """The student's additional views: global views, then local views."""
     views = config.views
     global_recipe, local = ViewRecipe.of(views.student), ViewRecipe.of(views.local)
     return [ViewSpec(global_recipe, STUDENT + i) for i in range(views.student.count)] + [
@@ -151,7 +151,7 @@ def student_views(config: RunConfig) -> list[ViewSpec]:
 
 
 def teacher_views(config: RunConfig) -> list[ViewSpec]:
-    """The teacher's views; none if it shares the student's, which are added when parts are joined."""
+    """The teacher's views; empty if it shares the student's views, which are added when parts are joined."""
     views = config.views
     if not config.teacher.traits.exists or views.shared:
         return []
@@ -160,12 +160,12 @@ def teacher_views(config: RunConfig) -> list[ViewSpec]:
 
 
 def caption_chances(seed: int, epoch: Integers, rows: Rows) -> Floats:
-    """(b,) in [0, 1): selects the caption of each of ``rows`` (b,) in ``epoch``."""
+    """Numbers (b,) in [0, 1) that select a caption for each of ``rows`` (b,) in ``epoch``."""
     return uniforms(1, seed, epoch, rows, CAPTION)[:, 0]
 
 
 def mix_of(spec: ViewSpec, side: int, seed: int, step: int, batch_size: int) -> Mix | None:
-    """The interpolation of a view with ``side`` pixels a side in batch ``step``; None without interpolation."""
+    """The interpolation of a view with ``side`` pixels a side in batch ``step``; None if ``spec`` has none."""
     generator = np.random.default_rng(seed_of(seed, step, spec.number, MIX))
     return draw_mix(spec.recipe, generator, batch_size, side)
 
@@ -174,9 +174,9 @@ class Joiner:
     """Joins the parts of a batch, and draws its interpolation."""
 
     def __init__(self, config: RunConfig, batch_size: int, pad_id: int, pinned: bool) -> None:
-        """``batch_size``: rows of all processes together. ``pinned``: in pinned memory, for copies to a GPU."""
+        """``batch_size``: rows of all processes together. ``pinned``: use pinned memory, for copies to a GPU."""
         self._config, self._batch_size, self._pad_id, self._pinned = config, batch_size, pad_id, pinned
-        self._recipe = ViewRecipe.of(config.views.student)  # of interpolated views
+        self._recipe = ViewRecipe.of(config.views.student)  # only student views are interpolated
 
     def __call__(self, step: int, parts: Sequence[Batch]) -> Batch:
         """Batch ``step`` from its parts in order."""
@@ -200,7 +200,7 @@ class Joiner:
         )
 
     def _mix(self, step: int, view: View) -> Mix | None:
-        """With the partners of the whole batch, even if this process has only a share of it."""
+        """The interpolation, with partners from the whole batch even if this process has only a share of it."""
         spec, side = ViewSpec(self._recipe, view.number), view.images.shape[-1]
         return mix_of(spec, side, self._config.seed, step, self._batch_size)
 

@@ -1,11 +1,11 @@
-"""A random permutation of n items without a list of them: each position is computed on demand.
+"""A random permutation of n items that needs no list: each position is computed on demand.
 
-Flow: ``core.data.orders`` asks for a few positions of an epoch at a time. A list of a hundred million rows would take
-800 MB and seconds to shuffle, in each process.
+Flow: ``core.data.orders`` requests a few positions of an epoch at a time. A list of a hundred million rows would need
+800 MB, and seconds to shuffle, in each process.
 
-It is a Feistel network over the pairs (x // b, x % b) with a b just above n: each round is invertible, so that the
-whole is a bijection (Luby and Rackoff 1988); values of n or above are mapped again until they are below n (cycle
-walking, Black and Rogaway 2002).
+The permutation is a Feistel network over the pairs (x // b, x % b) with a b at least n: each round is invertible, so
+that all rounds together are a bijection (Luby and Rackoff 1988). Values of n or above are mapped again until they are
+below n (cycle walking, Black and Rogaway 2002).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Positions = npt.NDArray[np.int64]
 
 
 def permute_positions(positions: Positions, size: Integers, *keys: Integers) -> Positions:
-    """(n,): each of ``positions`` (n,) mapped by a random permutation of 0 to ``size - 1``, seeded by ``keys``.
+    """``positions`` (n,) mapped by a random permutation of 0 to ``size - 1``, seeded by ``keys``; (n,).
 
-    ``size`` and each key are one number for all, or one per position, which must be below its size.
+    ``size`` and each key are a single number, or one number per position. Each position must be below its size.
     """
     sizes = np.broadcast_to(np.asarray(size, np.int64), positions.shape)
     rows = np.ceil(np.sqrt(sizes)).astype(np.int64)  # a

@@ -1,8 +1,8 @@
-"""From an image file to a model's input, the same way for all callers.
+"""From an image file to a model's input, in the same way for all callers.
 
-Flow: data sets decode by ``decoding_for`` (and cache the result), then cut ``centre_view``; captioning, an index, and a
-single image in the window call ``model_input``, which does both without a cache. Images for a published model are
-decoded to the square of that model's preprocessing, which ``centre_view`` leaves unchanged.
+Flow: data sets decode with ``decoding_for`` (and cache the result), then cut ``centre_view``; captioning, an index, and
+a single image in the window call ``model_input``, which does both without a cache. Images for a published model are
+decoded to the square input of its own preprocessing, which ``centre_view`` leaves unchanged.
 
 Legend: S side of the model's images.
 """
@@ -19,19 +19,19 @@ from core.data.images import Resizing
 from core.data.views.making import centre_view
 from core.spec.config import DataConfig
 
-OVERSAMPLE = 1.25  # shorter side of a decoded image, in sides of the model's images
+OVERSAMPLE = 1.25  # shorter side of a decoded image / side of the model's images
 
 
 class PublishedData(DataConfig):
-    """Data settings of a published model, with its preprocessing."""
+    """Data settings for a published model, including the model's preprocessing."""
 
     resizing: Resizing = Resizing()
 
 
 def decoding_for(image_size: int, config: DataConfig) -> Decoding:
-    """The decoding for a model with ``image_size`` pixels a side: larger, so that views can be cut.
+    """The decoding for a model with ``image_size`` pixels a side: images are larger, so that views can be cut.
 
-    For `PublishedData` as in open_clip: resized once, and cropped.
+    For `PublishedData`, images are resized and cropped like in open_clip.
     """
     if isinstance(config, PublishedData):
         return Decoding(image_size, config.max_megapixels, resizing=config.resizing)
@@ -40,6 +40,6 @@ def decoding_for(image_size: int, config: DataConfig) -> Decoding:
 
 
 def model_input(path: str | Path, image_size: int, config: DataConfig) -> Tensor:
-    """(3, S, S) uint8, the model's input in evaluation. ImageError when the file cannot be read."""
+    """The model's input for evaluation, (3, S, S) uint8. Raises ImageError if the file cannot be read."""
     pixels = decoding_for(image_size, config).read(path)
     return centre_view(torch.from_numpy(pixels).permute(2, 0, 1), image_size)

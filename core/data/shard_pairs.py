@@ -1,7 +1,7 @@
 """Pairs in shards, for training: rows are read, tokenised and decoded on demand.
 
-Flow: ``core.training.assembly`` opens ``data.train`` with `open_shards` if it names shards; evaluation, an index and
-the noise ranking read all rows, by ``core.data.sources.shards.source``.
+Flow: ``core.training.assembly`` opens ``data.train`` with `open_shards` if the path is a pattern of shards; evaluation,
+an index and the noise ranking read all rows with ``core.data.sources.shards.source``.
 
 A process's memory does not grow with the number of rows: the index is memory-mapped, and captions are tokenised when a
 batch is made.
@@ -24,7 +24,7 @@ from core.data.preprocessing import decoding_for
 from core.data.sources.shards.collection import Shards
 from core.spec.config import DataConfig
 
-Tokenize = Callable[[Sequence[str]], Tensor]  # n captions -> (n, T) int64; goes to loader processes
+Tokenize = Callable[[Sequence[str]], Tensor]  # n captions -> (n, T) int64; must be picklable for loader processes
 
 
 class ShardPairs(Pairs):
@@ -71,7 +71,7 @@ class ShardPairs(Pairs):
         return tokens[:, : longest(tokens, self.pad_id)].long()
 
     def digest(self) -> str:
-        return hashlib.sha256("".join(shard.facts.digest for shard in self.shards.shards).encode()).hexdigest()[:12]
+        return hashlib.sha256("".join(shard.metadata.digest for shard in self.shards.shards).encode()).hexdigest()[:12]
 
     def contents(self) -> dict[str, str]:
         return {"number of images": str(len(self)), "members of the shards": self.digest()}
@@ -96,13 +96,13 @@ def open_shards(
     progress: Progress | None = None,
     log: Log | None = None,
 ) -> ShardPairs:
-    """The pairs of the shards that ``pattern`` names, for a model with ``image_size`` pixels a side.
+    """The pairs of the shards that match ``pattern``, for a model with ``image_size`` pixels a side.
 
-    Raises DataError when they cannot be used, or when more members are bad than ``config.max_bad_share`` allows.
+    Raises DataError if the shards cannot be used, or more members are bad than ``config.max_bad_share`` allows.
     """
     dataset = ShardPairs(Shards.open(pattern, progress), tokenize, decoding_for(image_size, config), pad_id)
     dataset.check(config.max_bad_share)
-    tokenize([""])  # builds the tokenizer before loader processes are forked, so that they share it
+    tokenize([""])  # builds the tokenizer before loader processes are forked, so that they share its memory
     if log is not None and dataset.bad_count():
         log(warning(pattern, dataset.bad_rows(), len(dataset) + dataset.bad_count(), dataset.bad_count()))
     return dataset

@@ -142,4 +142,4 @@ class _CaptionRun:
             index, loaded = remaining[0]
             finished.add(index)
             self.finished += 1
-            yield Captioned(index, loaded.path, error="there is not enough memory to caption it")
+            yield Captioned(index, loaded.path, error="not enough memory to caption it")

@@ -163,7 +163,7 @@ def read_image(item: ImageInput, side: int, data: DataConfig) -> LoadedImage:
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        return LoadedImage(item.path, None, "there is not enough memory to read it")
+        return LoadedImage(item.path, None, "not enough memory to read it")
 
 
 def read_ahead(

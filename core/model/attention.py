@@ -1,6 +1,6 @@
 """Scaled dot-product attention, by whichever implementation is faster on the device.
 
-Flow: ``core.model.towers.transformer`` and ``core.model.fusion`` hand over heads.
+Flow: ``core.model.towers.transformer`` and ``core.model.fusion`` call ``attend`` with the heads of a layer.
 
 Legend: B batch, H heads, Q queries, L keys, d width of a head.
 """
@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# On a CPU, torch's fused attention is made for long sequences. Up to about this many keys, two products and a softmax
-# take a half (float32) to a quarter (bfloat16) of its time, mostly in the backward pass.
+# On a CPU, torch's fused attention is made for long sequences. Up to about this number of keys, two matrix products and
+# a softmax take half (float32) to a quarter (bfloat16) of the time, mostly in the backward pass.
 _MAX_UNFUSED_KEYS = {torch.float32: 128, torch.bfloat16: 256}
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None = None, causal: bool = False) -> Tensor:
     """softmax(query @ key.T / sqrt(d)) @ value (Vaswani et al. 2017). Returns (B, H, Q, d).
 
-    ``query`` (B, H, Q, d), ``key`` and ``value`` (B, H, L, d). ``allowed``, bool and broadcast to (B, H, Q, L), says
-    which keys take part. ``causal`` lets query i see keys up to i; it excludes ``allowed``.
+    ``query`` (B, H, Q, d), ``key`` and ``value`` (B, H, L, d). ``allowed``, bool and broadcast to (B, H, Q, L), is True
+    for keys that a query attends to. ``causal``: query i attends to keys up to i; cannot be combined with ``allowed``.
     """
     if query.device.type != "cpu" or key.shape[-2] > _MAX_UNFUSED_KEYS.get(query.dtype, 0):
         return F.scaled_dot_product_attention(query, key, value, allowed, is_causal=causal)

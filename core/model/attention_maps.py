@@ -1,12 +1,13 @@
 """Attention maps and the gradient of a score with respect to them, for towers that store neither.
 
-Flow: ``core.inference.relevance`` runs a tower within ``record_attention`` and asks for ``maps`` of the score.
+Flow: ``core.inference.relevance`` runs a tower within ``record_attention`` and calls ``maps`` with the score.
 
-Blocks use fused kernels that keep no map, and the last block computes a single row. Hooks record the input of each
-block and the output of its heads. The map is recomputed as the softmax of the same queries and keys; with z = A v its
-gradient is (ds/dz) v^T. The hooks are removed afterwards, and parameters get no gradient.
+Blocks use fused kernels that store no map, and the last block computes a single row. Hooks record the input of each
+block and the output of its heads. The map A is recomputed as the softmax of the same queries and keys; with z = A v,
+the gradient of the score s with respect to A is (ds/dz) v^T. The hooks are removed afterwards, and parameters get no
+gradient.
 
-Legend: B batch, H heads, Q queries (1 where only the pooled token is computed), L tokens, W width, d width of a head.
+Legend: B batch, H heads, Q queries (1 if only the pooled token is computed), L tokens, W width, d width of a head.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from core.model.towers.transformer import AttentionMask, ResidualBlock
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """The attention of one block, and the gradient of the score with respect to it."""
+    """The attention weights of one block, and the gradient of the score with respect to them."""
 
     weights: Tensor  # (B, H, Q, L), rows sum to 1
     gradient: Tensor  # (B, H, Q, L)
@@ -50,7 +51,7 @@ class AttentionRecord:
     pools: list[_Pooled] = field(default_factory=list)
 
     def maps(self, score: Tensor) -> list[AttentionMap]:
-        """The map of each block in order, then that of the pool. ``score`` is a scalar of the recorded pass."""
+        """The map of each block in order, then the pool's map. ``score`` is a scalar computed in the recorded pass."""
         outputs = [pooled.out for pooled in self.pools]
         gradients = torch.autograd.grad(score, [*self.head_outputs, *outputs], retain_graph=True)
         blocks = zip(self.block_inputs, gradients[: len(self.head_outputs)], strict=True)
@@ -65,13 +66,13 @@ class AttentionRecord:
 def record_attention(
     blocks: Sequence[nn.Module], pool: nn.MultiheadAttention | None = None
 ) -> Iterator[AttentionRecord]:
-    """Records the inputs of ``maps`` in a pass through ``blocks`` (and a ``pool`` over their tokens).
+    """Record a pass through ``blocks`` (and a ``pool`` over their tokens) for ``AttentionRecord.maps``.
 
-    Gradients start at the first block, so that weights may be frozen. Raises ModelError when a block is not
-    open_clip's usual one.
+    Gradients start at the first block, so that weights may be frozen. Raises ModelError unless all blocks are
+    open_clip's standard blocks.
     """
     if not blocks or not all(isinstance(block, ResidualBlock) for block in blocks):
-        raise ModelError("attention maps need open_clip's own ViTs and text transformers; choose such a model.")
+        raise ModelError("attention maps require open_clip's own ViTs and text transformers; choose such a model.")
     record = AttentionRecord()
     handles = []
     for block in blocks:
@@ -115,7 +116,7 @@ def _pool_hook(record: AttentionRecord) -> Any:
 
 @torch.no_grad()
 def _map_of_pool(pooled: _Pooled, gradient: Tensor) -> AttentionMap:
-    """The map of an attention pool; ``gradient`` (B, Q, W) is that of the score with respect to its output."""
+    """The map of an attention pool; ``gradient`` (B, Q, W): the score's gradient with respect to the pool's output."""
     pool = pooled.pool
     packed = pool.in_proj_weight
     weight = pool.v_proj_weight if packed is None else packed[-pool.embed_dim :]
@@ -130,7 +131,7 @@ def _map_of_pool(pooled: _Pooled, gradient: Tensor) -> AttentionMap:
 def _map_of_block(
     block: ResidualBlock, x: Tensor, mask: AttentionMask, position: Tensor | int | None, gradient: Tensor
 ) -> AttentionMap:
-    """The map of ``block`` over ``x`` (B, L, W); ``gradient`` is that of the score in the heads' output."""
+    """The map of ``block`` over ``x`` (B, L, W); ``gradient``: the score's gradient w.r.t. the heads' output."""
     attention: Any = block.attn
     batch, length, _ = x.shape
     packed = F.linear(block.ln_1(x), attention.in_proj_weight, attention.in_proj_bias)  # (B, L, 3 W)

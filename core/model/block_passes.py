@@ -17,7 +17,7 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 ActivationCheckpointing = Literal["none", "selective", "blocks"]
 
 # Outputs that "selective" saves: matrix products, which are expensive to compute and no larger than the rest.
-_SAVED = frozenset(
+_SAVED_OPERATIONS = frozenset(
     getattr(torch.ops.aten, name).default
     for name in (
         "mm", "addmm", "bmm", "_scaled_dot_product_flash_attention", "_scaled_dot_product_efficient_attention",
@@ -28,7 +28,10 @@ _SAVED = frozenset(
 
 
 def checkpoint_activations(blocks: Iterable[nn.Module], mode: ActivationCheckpointing) -> None:
-    """Makes ``blocks`` recompute activations in the backward pass (Chen et al. 2016), all or all but products."""
+    """Make ``blocks`` recompute activations in the backward pass (Chen et al. 2016).
+
+    ``mode``: recompute all activations, or ("selective") all except matrix products.
+    """
     if mode != "none":
         for block in blocks:
             kind: Any = type(block)
@@ -42,8 +45,9 @@ def compile_blocks(blocks: Iterable[nn.Module], backend: str = "inductor", fullg
         block.compile(backend=backend, fullgraph=fullgraph)
 
 
-# A class of blocks has a graph per tower, student and teacher, with and without gradient, all tokens or the pooled one,
-# fixed and varying length. The presets need 18; torch's own limit of 8 would leave the rest uncompiled.
+# A class of blocks has one graph for each combination of tower, student or teacher, with or without gradient, all
+# tokens or the pooled token, fixed or varying length. The presets need 18; with torch's own limit of 8, the remaining
+# graphs would not be compiled.
 MAX_GRAPHS_PER_CLASS = 64
 
 
@@ -67,4 +71,4 @@ def _contexts() -> Any:
 
 
 def _policy(context: Any, operation: Any, *inputs: Any, **options: Any) -> CheckpointPolicy:
-    return CheckpointPolicy.MUST_SAVE if operation in _SAVED else CheckpointPolicy.PREFER_RECOMPUTE
+    return CheckpointPolicy.MUST_SAVE if operation in _SAVED_OPERATIONS else CheckpointPolicy.PREFER_RECOMPUTE

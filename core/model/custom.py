@@ -1,7 +1,7 @@
-"""Custom towers: ``towers.build``, a function of the user that modifies the architecture's model.
+"""Custom towers: ``towers.build``, a user's function that modifies the architecture's model.
 
-The function is given open_clip's module and returns it, or another with the same parts: ``visual`` takes normalised
-images (B, 3, S, S) and returns (B, D), with ``image_size`` and ``output_dim`` as attributes; the text tower is
+The function receives open_clip's module and returns the module, or another module with the same parts: ``visual`` maps
+normalised images (B, 3, S, S) to (B, D), and has the attributes ``image_size`` and ``output_dim``; the text tower is
 open_clip's.
 """
 
@@ -19,10 +19,10 @@ from core.model.towers.towers import Towers
 from core.spec.run.code import CodeError
 
 
-def changed_towers(towers: Towers, model_cfg: dict[str, Any], reference: str, code: CustomCode) -> Towers:
-    """``towers`` after the function that ``reference`` names has changed their model.
+def customise_towers(towers: Towers, model_cfg: dict[str, Any], reference: str, code: CustomCode) -> Towers:
+    """``towers`` with their model changed by the user's function ``reference``.
 
-    Raises CodeError when it cannot be loaded, fails, or gives no model of images and captions.
+    Raises CodeError if the function cannot be loaded, fails, or does not return a model of images and captions.
     """
     build = code.load(reference)
     check_takes_one(reference, build, "model")
@@ -38,15 +38,15 @@ def changed_towers(towers: Towers, model_cfg: dict[str, Any], reference: str, co
 
 @torch.no_grad()
 def _try_images(towers: Towers, reference: str) -> None:
-    """CodeError unless the image tower gives vectors as wide as the captions'."""
+    """Raise CodeError unless image vectors and caption vectors have the same width."""
     visual = towers.clip.visual
     training, side = visual.training, towers.image_size
     images = towers.pixel_mean.new_zeros(1, 3, side, side)
-    visual.eval()  # statistics of batch norms stay as they are
+    visual.eval()  # so that the test image does not change batch norm statistics
     shape = tuple(towers.encode_image(images).pooled.shape)
     visual.train(training)
     if shape != (1, towers.embed_dim):
         raise CodeError(
-            f"{reference}: the image tower gives {shape} for one image; it must be (1, {towers.embed_dim}), the width "
-            "of the captions' vectors."
+            f"{reference}: the image tower returned {shape} for one image; it must return (1, {towers.embed_dim}), the "
+            "width of caption vectors."
         )

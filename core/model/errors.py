@@ -1,4 +1,4 @@
-"""Errors about a model, in one sentence each."""
+"""The error for models that cannot be used."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from core.spec.errors import UserError
 
 
 class ModelError(UserError):
-    """A model that cannot be built or filled; the message names the value and the remedy."""
+    """A model that cannot be built or loaded; the message contains the value and the remedy."""

@@ -1,4 +1,4 @@
-"""Temporary eval mode, also for a network that shares modules with one in training."""
+"""Temporary eval mode, also for a network that shares modules with a network in training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Puts every module into eval mode, and restores each one's mode afterwards.
+    """Put every module into eval mode, and restore each module's own mode afterwards.
 
     A heads-only teacher shares the student's towers, which continue to train.
     """

@@ -1,6 +1,6 @@
 """The network: two towers, an optional fusion, and the heads of its objectives.
 
-Flow: the trainer builds one as the student; ``core.teacher.teacher`` keeps a moving average of it. A step calls
+Flow: the trainer builds a network as the student; ``core.teacher.teacher`` keeps its moving average. A step calls
 ``forward_student`` and ``forward_teacher``; evaluation calls ``encode_images``, ``encode_texts`` and ``fuse``.
 
 Legend: B batch, V distilled views, D embed, P patches, T tokens, F fused width, K prototypes.
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from core.custom.loading import NO_CODE, CustomCode
 from core.data.batch import Batch, View
-from core.model.custom import changed_towers
+from core.model.custom import customise_towers
 from core.model.errors import ModelError
 from core.model.fusion import Fused, Fusion, build_fusion
 from core.model.heads import PROTOTYPES, PrototypeHead
@@ -31,7 +31,7 @@ PrototypesOn = Literal["fused", "image", "text"]
 class Network(nn.Module):
     """Towers, optional fusion, and heads by name: the shared prototypes, and one per objective with parameters.
 
-    A step encodes every view and the captions, and fuses them if there are prototypes on the fused representation.
+    A step encodes all views and the captions, and fuses them if prototypes are applied to the fused representation.
     Objectives compute everything else themselves.
     """
 
@@ -43,20 +43,20 @@ class Network(nn.Module):
         self.prototypes_on: PrototypesOn = "fused"  # input of the shared prototypes
         self.classes: tuple[str, ...] = ()  # class names of the classification head
         self.patch_tokens = False  # whether to return the last state of each patch
-        self.text_tokens = fusion is not None and fusion.needs_words  # whether to return each word's
+        self.text_tokens = fusion is not None and fusion.needs_words  # whether to return the state of each word
 
     @property
     def image_size(self) -> int:
-        """Height and width of its input images, in pixels."""
+        """Height and width of input images, in pixels."""
         return self.towers.image_size
 
     def head(self, name: str) -> nn.Module | None:
-        """The head of the objective ``name``; None without one."""
+        """The head of the objective ``name``; None if it has no head."""
         return self.heads[name] if name in self.heads else None  # noqa: SIM401  (a ModuleDict has no get)
 
     @property
     def prototypes(self) -> PrototypeHead | None:
-        """The head that is applied to each distilled view; None without one."""
+        """The head that is applied to each distilled view; None if there is none."""
         head = self.head(PROTOTYPES)
         assert head is None or isinstance(head, PrototypeHead)
         return head
@@ -68,9 +68,9 @@ class Network(nn.Module):
 
     @property
     def fused_width(self) -> int:
-        """Width of the fused representation. Raises ModelError when the network has no fusion."""
+        """Width of the fused representation. Raises ModelError if the network has no fusion."""
         if self.fusion is None:
-            raise ModelError("this network has no fusion; set fusion.kind to one.")
+            raise ModelError("this network has no fusion; set fusion.kind to a kind other than none.")
         return self.fusion.width
 
     def blocks(self) -> list[nn.Module]:
@@ -82,13 +82,13 @@ class Network(nn.Module):
         """Clamps the logit scale to 1..100; called after each optimiser step."""
         self.towers.clamp_logit_scale()
 
-    def forward_student(self, batch: Batch, further: bool = True, prototypes: bool = True) -> Output:
-        """The student's outputs for the clean view and, with ``further``, its additional views.
+    def forward_student(self, batch: Batch, additional: bool = True, prototypes: bool = True) -> Output:
+        """The student's outputs for the clean view and, with ``additional``, its additional views.
 
-        The additional views are distilled; if there are none, the clean view is. ``prototypes=False`` skips the
-        prototype head and the fusion before it.
+        The additional views are distilled, or the clean view if there are none. ``prototypes=False`` skips the
+        prototype head, and the fusion if it is only computed for the head.
         """
-        views = batch.student if further else ()
+        views = batch.student if additional else ()
         return self._forward((batch.clean, *views), batch.texts, len(views), prototypes=prototypes)
 
     def forward_teacher(self, batch: Batch) -> Output:
@@ -98,30 +98,33 @@ class Network(nn.Module):
         return self._forward(full_views, batch.texts, len(views), teaches=True)
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """uint8 images (B, 3, H, W) to unit vectors (B, D) float32."""
+        """Unit vectors (B, D) float32 of uint8 ``images`` (B, 3, H, W)."""
         return _unit(self.towers.encode_image(self.towers.normalise(images)).pooled)
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
-        """Token ids (B, T) to unit vectors (B, D) float32."""
+        """Unit vectors (B, D) float32 of captions given as token ids (B, T)."""
         return _unit(self.towers.encode_text(tokens).pooled)
 
     def fuse(self, images: Tensor, tokens: Tensor) -> Tensor:
-        """uint8 images (B, 3, H, W) and their captions (B, T) to joint representations (B, F).
+        """Joint representations (B, F) of uint8 ``images`` (B, 3, H, W) and their captions (B, T).
 
-        Raises ModelError when the network has no fusion.
+        Raises ModelError if the network has no fusion.
         """
         image = self.towers.encode_image(self.towers.normalise(images))
         return self.join(image, self.towers.encode_text(tokens, all_tokens=self.text_tokens)).pooled
 
     def join(self, image: ImageFeatures, text: TextFeatures, every_word: bool = False, causal: bool = False) -> Fused:
-        """The fused representation of image-text pairs (see ``Fusion.forward``). Raises ModelError without a fusion."""
+        """The fused representation of image-text pairs (see ``Fusion.forward``).
+
+        Raises ModelError if the network has no fusion.
+        """
         if self.fusion is None or image.tokens is None:
-            raise ModelError("this network has no fusion; train one with a fusion.kind other than none.")
+            raise ModelError("this network has no fusion; train a network with a fusion.kind other than none.")
         fused: Fused = self.fusion(image.tokens, text, every_word, causal)
         return fused
 
     def fused_views(self, output: Output) -> tuple[Tensor, ...]:
-        """The fused representation (B, F) of each distilled view of ``output``, computed if missing."""
+        """The fused representations (B, F) of the distilled views of ``output``; computed if they are missing."""
         text = output.text_features
         assert text is not None
         views = zip(output.distilled_features, output.distilled, strict=True)
@@ -131,14 +134,14 @@ class Network(nn.Module):
         self,
         views: tuple[View, ...],
         tokens: Tensor,
-        further: int,
+        additional: int,
         teaches: bool = False,
         prototypes: bool = True,
     ) -> Output:
-        """Outputs for ``views``, of which the last ``further`` are distilled; all of them if it is 0."""
+        """Outputs for ``views``, of which the last ``additional`` are distilled; all views if ``additional`` is 0."""
         text = self.towers.encode_text(tokens, all_tokens=self.text_tokens)
         images = self._encode_views(views, teaches)
-        first = len(views) - (further or len(views))
+        first = len(views) - (additional or len(views))
         fused, logits = self._apply_prototypes(images[first:], text, prototypes)
         outputs = tuple(
             ViewOutput(_unit(image.pooled), view_fused, view_logits, view.mix, view.number, view.local)
@@ -156,10 +159,10 @@ class Network(nn.Module):
         )
 
     def _encode_views(self, views: Sequence[View], teaches: bool) -> list[ImageFeatures]:
-        """Features of each view; views of the same size and kind are encoded as one batch.
+        """Features of each view; views of the same size and kind are encoded in one batch.
 
-        Patch states after the last block are returned if an objective needs them (``patch_tokens``), for the
-        student's masked views and for the teacher's views.
+        If an objective needs patch states after the last block (``patch_tokens``), they are returned for the student's
+        masked views and for the teacher's views.
         """
         kinds = [(view.images.shape, view.mask is not None, _visible_count(view)) for view in views]
         features: dict[int, ImageFeatures] = {}
@@ -178,14 +181,14 @@ class Network(nn.Module):
         return [features[i] for i in range(len(views))]
 
     def _prepare(self, view: View) -> Tensor:
-        """Normalised images of the view, interpolated if it has a mix. (B, 3, H, W)"""
+        """Normalised images (B, 3, H, W) of the view, interpolated if it has a mix."""
         images = self.towers.normalise(view.images)
         return images if view.mix is None else view.mix.apply(images)
 
     def _apply_prototypes(
         self, images: Sequence[ImageFeatures], text: TextFeatures, prototypes: bool
     ) -> tuple[Sequence[Tensor | None], Sequence[Tensor | None]]:
-        """The fused representation and the prototype logits of each view, in one pass; None where not computed."""
+        """The fused representation and prototype logits of each view, in one pass; None if they are not computed."""
         nothing: list[Tensor | None] = [None] * len(images)
         head = self.prototypes
         if head is None or not prototypes:
@@ -200,12 +203,12 @@ class Network(nn.Module):
 
 
 def _visible_count(view: View) -> int:
-    """Number of patches of ``view`` that the tower sees; 0 for all."""
+    """The number of visible patches of ``view``; 0 if all patches are visible."""
     return 0 if view.visible is None else view.visible.shape[1]
 
 
 def _unit(x: Tensor) -> Tensor:
-    """L2-normalised rows, always float32: they are compared at scales up to 100."""
+    """L2-normalised rows, always float32, since similarities are multiplied by up to 100."""
     return F.normalize(x.float(), dim=-1)
 
 
@@ -215,11 +218,10 @@ def build_backbone(
     code: CustomCode = NO_CODE,
     start: Callable[[Towers], object] | None = None,
 ) -> Network:
-    """Towers and fusion of an experiment, without the heads that its objectives add.
+    """Towers and fusion of ``config``, without the heads that its objectives add.
 
-    Weights are initialised from torch's global generator; ``start`` may load others before ``towers.build`` changes
-    the model.
-    Raises ModelError when the architecture cannot be built, or keeps no patches for the fusion; CodeError when
+    Weights are initialised with torch's global generator; ``start`` may load weights before ``towers.build`` changes
+    the model. Raises ModelError if the architecture cannot be built, or has no patches for the fusion; CodeError if
     ``towers.build`` cannot be used.
     """
     model_cfg = _with_defaults(config, model_cfg)
@@ -227,7 +229,7 @@ def build_backbone(
     if start is not None:
         start(towers)
     if config.towers.build:
-        towers = changed_towers(towers, model_cfg, config.towers.build, code)
+        towers = customise_towers(towers, model_cfg, config.towers.build, code)
     if config.views.student.mask > 0:
         towers.add_mask_token()
     towers.freeze(config.towers.freeze, config.towers.freeze_image_blocks)
@@ -236,22 +238,22 @@ def build_backbone(
 
 
 def _check_views(config: RunConfig, towers: Towers) -> None:
-    """Raises ModelError when the image tower does not support the image size of a view, or dropping its patches."""
+    """Raise ModelError if the image tower does not support a view's image size, or dropping patches."""
     views = config.views
     if views.local.count and views.local.size < 1.0 and not towers.any_size:
         raise ModelError(
-            f"{config.towers.architecture} accepts only one image size; set views.local.size to 1, or choose a ViT "
-            "of open_clip's own."
+            f"{config.towers.architecture} accepts only one image size; set views.local.size to 1, or choose one of "
+            "open_clip's own ViTs."
         )
     if views.clean.keep < 1.0 and not towers.any_size:
         raise ModelError(
-            f"{config.towers.architecture} cannot drop patches; set views.clean.keep to 1, or choose a ViT "
-            "of open_clip's own."
+            f"{config.towers.architecture} cannot drop patches; set views.clean.keep to 1, or choose one of "
+            "open_clip's own ViTs."
         )
 
 
 def _with_defaults(config: RunConfig, model_cfg: dict[str, Any]) -> dict[str, Any]:
-    """``model_cfg`` with missing keys filled in by the active objectives (SigLIP's initial scale and bias)."""
+    """``model_cfg`` with missing keys filled in for the active objectives (SigLIP's initial scale and bias)."""
     for _, objective in config.objectives:
         if objective.weight > 0:
             model_cfg = objective.tower_defaults() | model_cfg
@@ -263,7 +265,7 @@ def _build_fusion(config: RunConfig, towers: Towers) -> Fusion | None:
         return None
     if towers.image_token_width is None:
         raise ModelError(
-            f"{config.towers.architecture} keeps no patches for a fusion (a ResNet pools them by attention); "
-            "choose a ViT, or set fusion.kind to none."
+            f"{config.towers.architecture} has no patches for a fusion (a ResNet pools them by attention); choose a "
+            "ViT, or set fusion.kind to none."
         )
     return build_fusion(config.fusion, towers.text_width, towers.image_token_width)

@@ -1,6 +1,6 @@
 """The outputs of a network on a batch; objectives compare the student's with the teacher's.
 
-Legend: B batch (of several ranks: the rows of this one), D embed, F fused width, K prototypes.
+Legend: B batch (with several ranks: the rows of this rank), D embed, F fused width, K prototypes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from core.ranks.collectives import all_gather_with_grad
 
 @dataclass(frozen=True)
 class ViewOutput:
-    """One view of the batch as one network sees it."""
+    """A network's output for one view of the batch."""
 
     image: Tensor  # (B, D) unit length
     fused: Tensor | None = None  # (B, F), image and text joined
@@ -33,22 +33,22 @@ class ViewOutput:
     @cached_property
     def every_image(self) -> Tensor:
         """``image`` of all ranks, with gradient."""
-        with torch.enable_grad():  # cached, whichever objective asks first
+        with torch.enable_grad():  # the result is cached, and the first caller may run without gradient
             return all_gather_with_grad(self.image)
 
 
 @dataclass(frozen=True)
 class Output:
-    """The outputs of the student, or of the teacher (all of whose views are ``distilled``)."""
+    """The outputs of the student, or of the teacher, whose views are all ``distilled``."""
 
     text: Tensor  # (B, D) unit length
     logit_scale: Tensor  # scalar, already exponentiated
     clean: ViewOutput
-    distilled: tuple[ViewOutput, ...] = field(default=())  # (clean,) without further views
+    distilled: tuple[ViewOutput, ...] = field(default=())  # (clean,) without additional views
     logit_bias: Tensor | None = None  # scalar
-    image_features: tuple[ImageFeatures, ...] = ()  # of each view: the student's clean one, then the further ones
+    image_features: tuple[ImageFeatures, ...] = ()  # per view: the student's clean view, then the additional views
     text_features: TextFeatures | None = None
-    pair_weights: Tensor | None = None  # (B,) how much each pair counts; None: all equally
+    pair_weights: Tensor | None = None  # (B,) weight of each pair in the losses; None: equal weights
     extra: Mapping[str, Any] = field(default_factory=dict)  # results that objectives share, by name
 
     @property

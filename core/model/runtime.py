@@ -21,7 +21,7 @@ _OUT_OF_MEMORY_MESSAGES = (
 
 
 class RuntimeUnavailable(UserError):
-    """A device or precision that this machine does not have."""
+    """This machine does not have the requested device or precision."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Runtime:
     precision: str  # "fp32" or "bf16"
 
     def autocast(self) -> AbstractContextManager[None]:
-        """bfloat16 for the matrix products, when that is the precision."""
+        """A context that computes matrix products in bfloat16 if ``precision`` is "bf16"."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
     def describe(self) -> str:
-        """A readable name of the device: "cpu, 2 threads", "NVIDIA H100"."""
+        """A readable name of the device, such as "cpu, 2 threads" or "NVIDIA H100"."""
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
         if self.device.type == "cpu":
@@ -46,16 +46,16 @@ class Runtime:
 
 
 def set_up(config: RuntimeConfig, gpu: int = 0) -> Runtime:
-    """Selects device and precision, and sets the number of threads; ``gpu`` is the index of the CUDA device.
+    """Select device and precision, and set the number of threads; ``gpu``: index of the CUDA device.
 
-    Raises RuntimeUnavailable when the config names a device that this machine does not have.
+    Raises RuntimeUnavailable if this machine does not have the device of ``config``.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
     if config.tf32:
         torch.set_float32_matmul_precision("high")
     device = _device(config.device)
-    if device.type != "cpu":  # with its index, as in tensor.device: "cuda" is not equal to "cuda:0"
+    if device.type != "cpu":  # tensor.device includes the index, and "cuda" does not equal "cuda:0"
         device = torch.device(device.type, gpu if device.type == "cuda" else 0)
     precision = config.precision
     if precision == "auto":
@@ -68,7 +68,9 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         name = next(kind for kind, available in available_devices.items() if available)
     elif not available_devices[name]:
-        raise RuntimeUnavailable(f"runtime.device is {name}, and this machine has none; set it to auto or cpu.")
+        raise RuntimeUnavailable(
+            f"this machine has no {name} device; set runtime.device to auto or cpu (it is {name} now)."
+        )
     return torch.device(name)
 
 

@@ -24,10 +24,10 @@ __all__ = ["read_run"]
 
 
 def read_run(folder: str | Path) -> pandas.DataFrame:
-    """The metrics of a run by step, one column each ("train/loss", "val/teacher/..."), NaN where a step has no value.
+    """The metrics of a run: one row per step, one column per metric ("train/loss", "val/teacher/..."), NaN if missing.
 
-    ``frame.attrs`` holds the config as plain data (``config``) and the folder (``run``). Steps that a resumed run
-    repeated occur once. Raises UserError when ``folder`` is not a run, NotInstalled without pandas.
+    ``frame.attrs`` contains the config as plain data (``config``) and the folder (``run``). Steps that a resumed run
+    repeated occur once. Raises UserError if ``folder`` is not a run, NotInstalled without pandas.
     """
     need("notebook")
     import pandas  # noqa: PLC0415  (the one function that needs it)

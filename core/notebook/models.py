@@ -2,8 +2,8 @@
 
 model = core.open_model("runs/first")
 images = core.encode(model, images=["a.png", "b.png"])  # (2, D)
-words = core.encode(model, texts=["a red circle"])          # (1, D)
-print(images @ words.T)                                   # cosines
+texts = core.encode(model, texts=["a red circle"])          # (1, D)
+print(images @ texts.T)                                   # cosine similarities
 print(core.evaluate(model, "pairs/val.csv", "retrieval"))
 """
 
@@ -61,7 +61,7 @@ def encode(
     read; ValueError unless exactly one of ``images`` and ``texts`` is given.
     """
     if (images is None) == (texts is None):
-        raise ValueError("give either images or texts")
+        raise ValueError("pass either images or texts")
     if texts is not None:
         return _encode_texts(model, [texts] if isinstance(texts, str) else list(texts))
     files = _files(images if images is not None else ())
@@ -119,7 +119,7 @@ def evaluate(model: Model, data: str | Path, task: str, **options: Any) -> Repor
     for name in options:
         if name not in options_of_request:
             near = nearest(name, options_of_request, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(options_of_request)}."
+            hint = f"did you mean {' or '.join(near)}?" if near else f"available: {', '.join(options_of_request)}."
             raise UserError(f"evaluate has no option '{name}'; {hint}")
     with _Bar() as bar:
         report = evaluate_request(model, Request(data=os.fspath(data), task=task, **options), bar.show, bar.say)
@@ -130,14 +130,12 @@ def _files(images: Images) -> list[ImageInput]:
     paths = list(images) if isinstance(images, Iterable) and not isinstance(images, str) else [images]
     for path in paths:
         if not isinstance(path, (str, os.PathLike)):
-            raise UserError(
-                f"images are given as paths, and {excerpt(repr(path))} is not a path; save it to a file first."
-            )
+            raise UserError(f"images must be paths; {excerpt(repr(path))} is not one. Save the image to a file first.")
     return find_images([os.fspath(path) for path in paths], lambda _doing, _done, _total: None).inputs
 
 
 class _Bar:
-    """A tqdm progress bar, in notebooks a widget, that disappears when it is complete."""
+    """A tqdm progress bar (a widget in notebooks) that disappears when the work is complete."""
 
     def __init__(self) -> None:
         self._bar: Any = None

@@ -1,4 +1,4 @@
-"""A sweep from a notebook: trials are trained in separate processes, as by ``sdgui-core sweep``.
+"""A sweep from a notebook: trials are trained in separate processes, like those of ``sdgui-core sweep``.
 
 report = core.sweep("lr.json", "sweeps/lr")
 print(report.trials[report.best[0]].params)
@@ -20,10 +20,11 @@ __all__ = ["sweep"]
 def sweep(
     file: str | Path | Mapping[str, Any], folder: str | Path, *, trials: int | None = None, jobs: int = 1
 ) -> SweepReport:
-    """Train the trials of a sweep (its JSON file, or the same as nested dicts) in ``folder``, and return them all.
+    """Train the trials of a sweep (a JSON file, or its content as nested dicts) in ``folder``, and return a report.
 
-    Call it again to resume it, and with more ``trials`` to extend it. ``jobs``: parallel runs. Raises ConfigError for a
-    sweep that cannot be used, StudyError where ``folder`` holds another, NotInstalled without Optuna.
+    Call this function again to resume the sweep, and with more ``trials`` to extend it. ``jobs``: parallel runs.
+    Raises ConfigError for an invalid sweep, StudyError if ``folder`` contains a different sweep, NotInstalled without
+    Optuna.
     """
     need("sweep")
     from core.studies.study.places.selection import PlaceOptions  # noqa: PLC0415  (torch and Optuna)

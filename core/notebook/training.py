@@ -1,7 +1,7 @@
 """Training from a notebook, in the notebook's process.
 
 config = core.preset("sd-clip", "demo", {"data.train": "pairs/train.csv", "optim.epochs": 2})
-core.train(config, "runs/first")  # interrupt it and call it again: it resumes from its last checkpoint
+core.train(config, "runs/first")  # after an interruption, the same call resumes from the last checkpoint
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from core.spec.presets import Size, preset_config
 from core.spec.run.code import CodeUse
 from core.spec.run.events import Outcome
 from core.spec.run.folder import RunDir
-from core.training.train import train as train_in
+from core.training.train import train as train_run
 
 __all__ = ["Callback", "preset", "train"]
 
@@ -31,12 +31,12 @@ SPLITS = ("train", "val", "test")
 
 
 def preset(name: str, size: Size = "base", settings: Mapping[str, object] | None = None) -> RunConfig:
-    """The preset ``name`` with ``settings`` (field -> value, as for ``--set``).
+    """The config of the preset ``name`` with ``settings`` (field -> value, like ``--set``).
 
-    Raises ConfigError for an unknown preset or field, naming the nearest, and for an invalid value.
+    Raises ConfigError for an unknown preset or field, suggesting similar names, and for an invalid value.
     """
-    words = [f"{field}={_text(value)}" for field, value in (settings or {}).items()]
-    return override(preset_config(name, size), words)
+    assignments = [f"{field}={_text(value)}" for field, value in (settings or {}).items()]
+    return override(preset_config(name, size), assignments)
 
 
 def train(
@@ -52,46 +52,51 @@ def train(
     """Train ``config`` (a RunConfig, or nested dicts as in a ``config.json``) in the run folder ``folder``.
 
     ``objectives``: additional losses, each alone (weight 1) or with its weight, as in ``objectives.custom``.
-    ``dataset``: a training data set, or {"train": ..., "val": ..., "test": ...}, in place of files. To resume, pass the
-    same again: the run folder records only their names. ``code``: policy for code files that changed since the run
-    began.
+    ``dataset``: a training data set, or {"train": ..., "val": ..., "test": ...}, instead of files. To resume, pass the
+    same losses and data again: the run folder records only their names. ``code``: policy for code files that changed
+    since the run began.
 
     Resumes from the newest checkpoint in ``folder``. Returns "done", "stopped" (by Ctrl+C or the window) or "paused".
-    The window can import and watch the folder. Raises UserError when the config contradicts itself, the data cannot be
-    read, or the folder belongs to another config.
+    The window can import and watch the folder. Raises UserError if the config contradicts itself, the data cannot be
+    read, or the folder belongs to a different config.
     """
     if isinstance(config, Mapping):
         config = validate(dict(config), "the config")
     elif not isinstance(config, RunConfig):
-        raise UserError(f"the config is {type(config).__name__}; give core.preset(...), or nested dicts of its fields.")
+        raise UserError(
+            f"config must be a RunConfig, such as core.preset(...), or a dict, not {type(config).__name__}."
+        )
     for callback in callbacks:
         if not isinstance(callback, Callback):
-            raise UserError(f"{type(callback).__name__} is no core.Callback; derive it from that.")
-    raw, objects = config.model_dump(mode="json"), dict[str, Any]()
+            raise UserError(f"{type(callback).__name__} is not a core.Callback; make it a subclass.")
+    raw, python_objects = config.model_dump(mode="json"), dict[str, Any]()
     for item in objectives:
         loss, weight = item if isinstance(item, tuple) else (item, 1.0)
         name = getattr(loss, "__name__", type(loss).__name__)
-        if name in objects:
-            raise UserError(f"two objectives are called {name}; give one of them another name.")
-        objects[name] = loss
+        if name in python_objects:
+            raise UserError(f"two objectives are called {name}; rename one of them.")
+        python_objects[name] = loss
         raw["objectives"]["custom"][f"{GIVEN}:{name}"] = {"weight": weight}
     if dataset is not None:
         splits = dict(dataset) if isinstance(dataset, Mapping) else {"train": dataset}
-        if wrong := [name for name in splits if name not in SPLITS]:
-            raise UserError(f"dataset has {wrong[0]!r}; its keys may be {', '.join(SPLITS)}.")
-        objects["dataset"] = _by_split(splits)
+        if unknown := [name for name in splits if name not in SPLITS]:
+            raise UserError(f"unknown key {unknown[0]!r} in dataset; use {', '.join(SPLITS)}.")
+        python_objects["dataset"] = _dataset_function(splits)
         raw["data"] |= {"dataset": f"{GIVEN}:dataset", **{name: name for name in splits}}
     run = RunDir(Path(folder).absolute())
     config = with_absolute_paths(validate(raw, "the config"))
-    return train_in(config, run, quiet=quiet, use=code, objects=objects, callbacks=callbacks)
+    return train_run(config, run, quiet=quiet, code_policy=code, python_objects=python_objects, callbacks=callbacks)
 
 
-def _by_split(splits: Mapping[str, Any]) -> Callable[[str], Any]:
-    """What ``data.dataset`` is for data sets that are there already."""
+def _dataset_function(splits: Mapping[str, Any]) -> Callable[[str], Any]:
+    """A ``data.dataset`` function that returns the data sets passed to `train`."""
 
     def find(name: str) -> Any:
         if name not in splits:
-            raise UserError(f"the config names the data {name}, and dataset has {', '.join(splits)}; add it there.")
+            raise UserError(
+                f"the config refers to the data set {name!r}, but dataset only has {', '.join(splits)}; add it to "
+                "dataset."
+            )
         return splits[name]
 
     return find

@@ -1,7 +1,7 @@
-"""The objectives of an experiment, and the network with their heads.
+"""Builds the objectives of a config, and the network with the heads that they need.
 
-Flow: config -> ``build_network`` (towers, fusion, heads) and ``build_objectives``.
-Classes are discovered: every ``Objective`` of this package is registered by its config class.
+Flow: config -> ``build_network`` (towers, fusion, heads) and ``build_objectives``. Every ``Objective`` of this package
+is found automatically, by its config class.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from core.spec.run.code import CodeError
 
 
 class Objectives(nn.Module):
-    """Objectives by name; its state dict holds their buffers as ``<name>.<buffer>``."""
+    """Objectives by name; the state dict contains their buffers as ``<name>.<buffer>``."""
 
     def __init__(self, objectives: list[Objective]) -> None:
         super().__init__()
@@ -42,28 +42,28 @@ class Objectives(nn.Module):
         return len(self._modules)
 
     def load_buffers(self, state: Mapping[str, Tensor]) -> None:
-        """Loads the result of ``state_dict``, including buffers under older names."""
+        """Loads the buffers in ``state``, the result of ``state_dict``; also buffers under older names."""
         self.load_state_dict({current_name("state", name, warn=False): value for name, value in state.items()})
 
     def active(self, with_teacher: bool) -> Objectives:
-        """All objectives; without a teacher in this step, only those that do not learn from one."""
+        """The objectives of a step: all, or without a teacher only those that do not learn from one."""
         if with_teacher:
             return self
         return Objectives([objective for objective in self if not objective.learns_from_teacher])
 
     @property
     def need_teacher(self) -> bool:
-        """Whether any of them reads the teacher's outputs."""
+        """Whether any objective reads the teacher's outputs."""
         return any(objective.needs_teacher for objective in self)
 
     @property
     def need_views(self) -> bool:
-        """Whether any of them reads the student's additional views."""
+        """Whether any objective reads the student's additional views."""
         return any(objective.needs_views for objective in self)
 
     @property
     def need_prototypes(self) -> bool:
-        """Whether any of them reads the network's shared prototypes."""
+        """Whether any objective reads the network's shared prototypes."""
         return any(objective.needs_prototypes for objective in self)
 
     def begin_step(self, network: Network, values: Mapping[str, ObjectiveValues]) -> None:
@@ -85,10 +85,10 @@ class Objectives(nn.Module):
 def build_network(
     config: RunConfig, model_cfg: dict[str, Any], classes: Sequence[str] = (), code: CustomCode = NO_CODE
 ) -> Network:
-    """The network of an experiment with random weights from torch's generator.
+    """The network of ``config`` with random weights from torch's generator.
 
-    ``classes`` are those of ``data.label``. Raises ModelError when the architecture cannot be built, or provides no
-    patches for the fusion.
+    ``classes``: the values of ``data.label``. Raises ModelError if the architecture cannot be built, or has no patches
+    for the fusion.
     """
     return add_heads(build_backbone(config, model_cfg, code), config, classes, code)
 
@@ -112,7 +112,7 @@ def add_heads(network: Network, config: RunConfig, classes: Sequence[str] = (), 
 def build_objectives(config: RunConfig, network: Network | None = None, code: CustomCode = NO_CODE) -> Objectives:
     """The objectives with a weight above 0; with their buffers if ``network`` is given.
 
-    Raises CodeError when a custom one cannot be used.
+    Raises CodeError if a custom objective cannot be used.
     """
     every = config.objectives
     built_in = [
@@ -122,7 +122,7 @@ def build_objectives(config: RunConfig, network: Network | None = None, code: Cu
     for custom_objective in custom:
         if custom_objective.learns_from_teacher and not config.teacher.traits.exists:
             raise CodeError(
-                f"objectives.custom: {custom_objective.name} takes a teacher; set teacher.kind, such as ema."
+                f"objectives.custom: {custom_objective.name} needs a teacher; set teacher.kind, for example to ema."
             )
     objectives = Objectives([*(objective_class(settings).build(settings, every) for settings in built_in), *custom])
     if network is not None:
@@ -132,7 +132,7 @@ def build_objectives(config: RunConfig, network: Network | None = None, code: Cu
 
 
 def objective_class(config: ObjectiveConfig) -> type[Objective]:
-    """The objective class for ``config``. Raises LookupError when no class serves it."""
+    """The class that implements ``config``. Raises LookupError if there is none."""
     for candidate in objective_classes():
         if candidate.implements(config):
             return candidate

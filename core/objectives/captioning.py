@@ -1,4 +1,4 @@
-"""Captioning: predict each next word from the image and the previous words; optionally distil the teacher's.
+"""Captioning: predict each next word from the image and the previous words; optionally distil a teacher's predictions.
 
 Legend: B batch, T tokens of the longest caption, N words to predict (of all captions), V vocabulary.
 """
@@ -41,13 +41,13 @@ class NextWords:
 def next_words(
     network: Network, tokens: Tensor, image: ImageFeatures, text: TextFeatures, through: Through = "decoder"
 ) -> NextWords:
-    """The network's next-word logits of the captions ``tokens`` (B, T), from the features of images and captions.
+    """The network's next-word logits for the captions ``tokens`` (B, T), from the features of images and captions.
 
-    ``tokens`` are in host memory, so that the number of words is known without synchronising. Raises ModelError when
-    the network lacks the caption decoder or fusion.
+    ``tokens`` must be in host memory, so that the number of words is known without synchronising. Raises ModelError if
+    the network does not have the caption decoder or fusion.
     """
     if image.tokens is None or text.words is None:
-        raise ValueError("captioning needs the image's tokens and the state of each word")
+        raise ValueError("captioning needs image tokens and the state of each word")
     words = positions(tokens, network.towers.pad_id).to_device(image.tokens.device)
     if through == "decoder":
         states = network.towers.decode(image.tokens, text.words[:, :-1])
@@ -71,11 +71,11 @@ class Captioning(Objective):
 
         loss = - 1/N sum_n log p(word_n | words before it, image)
 
-    Like open_clip's CoCaLoss, it predicts the end token but neither the start token nor padding. If pairs are weighted
-    (``output.pair_weights``) the mean uses the weight of each word's pair.
+    Like in open_clip's CoCaLoss, the end token is predicted, but neither the start token nor padding. If pairs are
+    weighted (``output.pair_weights``), each word has the weight of its pair in the mean.
 
-    Through the fusion, the causal mask makes the matching network a language model on shared weights (BLIP's decoder,
-    which shares all but its self-attention; mPLUG's prefix language model, with the image as the prefix; BLIP-2's
+    Through the fusion, a causal mask makes the matching network a language model with shared weights (BLIP's decoder,
+    which shares all weights but self-attention; mPLUG's prefix language model, with the image as the prefix; BLIP-2's
     generation from queries).
     """
 
@@ -94,7 +94,7 @@ class Captioning(Objective):
         if not network.towers.causal_text:
             raise ModelError(
                 "objectives.captioning.through is fusion, but this architecture's text tower is not causal; "
-                "choose one with a causal text tower, such as ViT-B-32."
+                "choose an architecture with a causal text tower, such as ViT-B-32."
             )
         return WordHead(network.fused_width, network.towers.vocabulary)
 
@@ -111,14 +111,14 @@ class Captioning(Objective):
 
 
 class DistillCaptions(Objective):
-    """Match the teacher's distribution over each next word (Kim and Rush 2016, section 3.1), by teacher forcing.
+    """Match the teacher's distribution over each next word (Kim and Rush 2016, section 3.1), with teacher forcing.
 
     With the teacher's distribution q and the student's p, both softened by the temperature u,
 
         loss = u^2 / N sum_n KL(q_n || p_n)
 
-    u^2 keeps the size of the gradient as u grows (Hinton et al. 2015). A mismatched caption is hard to predict for an
-    averaged teacher, so its soft targets fit it less than hard targets do.
+    The factor u^2 keeps the gradient's magnitude independent of u (Hinton et al. 2015). An averaged teacher predicts
+    mismatched captions poorly, so the student fits them less with soft targets than with hard targets.
     """
 
     name = "distill_captions"
@@ -126,7 +126,7 @@ class DistillCaptions(Objective):
     needs_text_tokens = True
 
     def __init__(self, config: DistillCaptionsConfig, captioning: CaptioningConfig) -> None:
-        """``captioning``: the settings of the objective that decodes the student's words, if its weight is above 0."""
+        """``captioning``: settings of the captioning objective, if its weight is above 0; it decodes the same words."""
         super().__init__(config)
         self.temperature = config.temperature
         self._source = Captioning.name if captioning.weight > 0 else self.name

@@ -1,7 +1,7 @@
-"""Classification of labelled rows by a linear head on the image's features.
+"""Classification of labelled rows with a linear head on image features.
 
-Flow: the loader provides the class of each row, or ``NONE``; ``Classification`` stores the logits of each view in
-``extra["classification"]``, which consistency and class distillation read too.
+Flow: the loader provides the class of each row, or ``NO_CLASS``; ``Classification`` stores the logits of each view in
+``extra["classification"]``, which consistency and class distillation also read.
 
 Legend: B batch, C classes, Wi width of the image tower.
 """
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.data.batch import Batch, Mix
-from core.data.labelling import NONE
+from core.data.labelling import NO_CLASS
 from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output
@@ -24,15 +24,15 @@ from core.objectives.objective import Objective, Report, require_head
 from core.ranks.collectives import global_count_per_rank, global_count_per_rank_of
 from core.spec.config import ClassificationConfig
 
-NAME = "classification"
+HEAD_NAME = "classification"
 
 
 @dataclass(frozen=True)
 class ClassLogits:
     """The class logits of one network."""
 
-    views: tuple[Tensor, ...]  # (B, C) of the clean view, then of further views
-    labels: Tensor  # (B,) int64, NONE if unlabelled
+    views: tuple[Tensor, ...]  # (B, C) for the clean view, then for additional views
+    labels: Tensor  # (B,) int64, NO_CLASS if unlabelled
 
     @property
     def distilled(self) -> tuple[Tensor, ...]:
@@ -41,31 +41,32 @@ class ClassLogits:
 
 
 @dataclass(frozen=True)
-class Interpolated:
-    """Interpolated rows with their logits and soft targets."""
+class InterpolatedRows:
+    """Logits and soft targets of interpolated rows."""
 
     logits: Tensor  # (B', C)
     targets: Tensor  # (B', C) distributions
 
 
 @dataclass(frozen=True)
-class InterpolatesLabelled:
-    """Outputs of an objective that interpolates the labelled rows; Classification uses these instead of clean rows."""
+class InterpolatedLabels:
+    """Outputs of an objective that interpolates labelled rows, for which ``Classification`` then computes its loss."""
 
-    labelled: Interpolated
+    labelled: InterpolatedRows
 
 
 class Classification(Objective):
     """Cross-entropy of the labelled rows.
 
-    If a view is interpolated with share a and partner r, so is the label (mixup, Zhang et al. 2018, equation 1):
+    If a view is interpolated with share a and partner r, the label is interpolated too (mixup, Zhang et al. 2018,
+    equation 1):
 
         loss_i = a CE(y_i) + (1 - a) CE(y_r(i))
 
-    Terms with a missing label are skipped; the sum is divided by the remaining shares.
+    Terms without a label are skipped; the sum is divided by the sum of the remaining shares.
     """
 
-    name = NAME
+    name = HEAD_NAME
     config_class = ClassificationConfig
 
     def __init__(self, config: ClassificationConfig) -> None:
@@ -74,24 +75,24 @@ class Classification(Objective):
 
     def build_head(self, network: Network) -> nn.Module:
         if not network.classes:
-            raise ModelError("objectives.classification needs labels; set data.label to their column.")
+            raise ModelError("objectives.classification needs labels; set data.label to the column of the labels.")
         return nn.Linear(network.towers.image_width, len(network.classes))
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> ClassLogits:
         if batch.labels is None:
             raise ValueError("classification needs labels, but the batch has none")
-        head = network.heads[NAME]
+        head = network.heads[HEAD_NAME]
         return ClassLogits(tuple(head(features.before_projection) for features in output.image_features), batch.labels)
 
     def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> ClassLogits | None:
-        """None for a trained teacher without a classification head; objectives that need it check for that."""
-        return self.head_outputs(network, batch, output) if NAME in network.heads else None
+        """The teacher's class logits; None if it has no classification head, which objectives check if they need it."""
+        return self.head_outputs(network, batch, output) if HEAD_NAME in network.heads else None
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
-        predicted: ClassLogits = student.extra[NAME]
+        predicted: ClassLogits = student.extra[HEAD_NAME]
         labels = predicted.labels
-        is_labelled = labels != NONE
-        interpolated = [extra.labelled for extra in student.extra.values() if isinstance(extra, InterpolatesLabelled)]
+        is_labelled = labels != NO_CLASS
+        interpolated = [extra.labelled for extra in student.extra.values() if isinstance(extra, InterpolatedLabels)]
         with torch.autocast(labels.device.type, enabled=False):
             if interpolated:
                 loss = soft_cross_entropy(interpolated[0].logits.float(), interpolated[0].targets)
@@ -109,17 +110,17 @@ class Classification(Objective):
 
 def stored_logits(output: Output) -> ClassLogits:
     """The logits that ``Classification`` stored in ``output``."""
-    logits: ClassLogits = output.extra[NAME]
+    logits: ClassLogits = output.extra[HEAD_NAME]
     return logits
 
 
 def check_classes(student: Network, teacher: Network) -> None:
-    """Raises ModelError when the trained ``teacher`` does not classify, or has other classes."""
-    require_head(NAME, student, teacher)
+    """Raise ModelError if the trained ``teacher`` does not classify, or has different classes."""
+    require_head(HEAD_NAME, student, teacher)
     if student.classes != teacher.classes:
         raise ModelError(
-            f"the teacher has other classes ({_excerpt_names(teacher.classes)}) than data.label "
-            f"({_excerpt_names(student.classes)}); choose a teacher trained on the same classes."
+            f"the classes of the teacher ({_excerpt_names(teacher.classes)}) differ from data.label "
+            f"({_excerpt_names(student.classes)}); choose a teacher that was trained on the same classes."
         )
 
 
@@ -133,23 +134,25 @@ def label_loss(logits: Tensor, labels: Tensor, mix: Mix | None) -> Tensor:
     total = logits.sum() * 0.0
     weight = logits.new_zeros(())
     for part_labels, share in parts:
-        total = total + share * F.cross_entropy(logits, part_labels, ignore_index=NONE, reduction="sum")
-        weight = weight + share * (part_labels != NONE).sum()
+        total = total + share * F.cross_entropy(logits, part_labels, ignore_index=NO_CLASS, reduction="sum")
+        weight = weight + share * (part_labels != NO_CLASS).sum()
     return total / global_count_per_rank(weight, 1e-6)
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy of the rows of ``logits`` (n, C) under ``targets`` (n, C); 0 without rows."""
+    """Mean cross-entropy of ``logits`` (n, C) and the distributions ``targets`` (n, C); 0 if n is 0."""
     return -(targets * logits.log_softmax(dim=-1)).sum() / global_count_per_rank_of(len(logits), logits.device)
 
 
 def class_logits(network: Network, images: Tensor) -> Tensor:
-    """uint8 images (B, 3, S, S) to logits over ``network.classes``, (B, C) float32.
+    """Logits (B, C) float32 over ``network.classes`` for uint8 ``images`` (B, 3, S, S).
 
-    Raises ModelError when the network was not trained to classify.
+    Raises ModelError if the network was not trained to classify.
     """
-    if NAME not in network.heads:
-        raise ModelError("this network was not trained to classify; set objectives.classification.weight above 0.")
+    if HEAD_NAME not in network.heads:
+        raise ModelError(
+            "this network was not trained to classify; train it with objectives.classification.weight above 0."
+        )
     features = network.towers.encode_image(network.towers.normalise(images)).before_projection
-    logits: Tensor = network.heads[NAME](features).float()
+    logits: Tensor = network.heads[HEAD_NAME](features).float()
     return logits

@@ -20,7 +20,7 @@ from core.spec.config import ContrastiveConfig
 
 
 class Contrastive(Objective):
-    """Pulls matching pairs together and others apart, on the clean view.
+    """Pulls matching pairs together and other pairs apart, on the clean view.
 
     softmax: symmetric InfoNCE over the batch (Radford et al. 2021, figure 3). With ``s`` the logit scale,
     ``z = s * image @ text.T`` (B, B), and pair i on the diagonal:
@@ -28,16 +28,16 @@ class Contrastive(Objective):
         loss = (cross_entropy(z, i) + cross_entropy(z.T, i)) / 2
 
     With label smoothing e, a row's target is (1 - e) for its pair, plus e / B for every pair of the batch (ALIGN, Jia
-    et al. 2021). A logit bias cancels in both softmaxes. If pairs are weighted (``output.pair_weights``) so are the
-    means; a pair of weight 0 is still a negative for the others.
+    et al. 2021). A logit bias cancels in both softmaxes. If pairs are weighted (``output.pair_weights``), the means are
+    weighted too; a pair with weight 0 is still a negative for other pairs.
 
     sigmoid: a binary classification per image and text (SigLIP, Zhai et al. 2023, algorithm 1). With ``b`` the logit
-    bias and y_ij 1 for i = j and -1 else:
+    bias, and y_ij = 1 if i = j and -1 otherwise:
 
         loss = - sum_ij log sigmoid(y_ij (z_ij + b)) / B
 
-    A pair's weight applies to its image's row: with weight 0 its image contributes no loss, and its text is still a
-    negative for other images.
+    A pair's weight applies to the row of its image: with weight 0 the image contributes no loss, but the text is still
+    a negative for other images.
     """
 
     name = "contrastive"

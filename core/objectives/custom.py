@@ -1,7 +1,7 @@
 """A custom loss as an objective: any module or function of the student's and the teacher's outputs.
 
-Flow: ``objectives.custom`` names it -> ``core.objectives.build`` -> ``CustomObjective``, which calls it in each step
-with those of ``student``, ``teacher`` and ``batch`` that it takes.
+Flow: reference in ``objectives.custom`` -> ``core.objectives.build`` -> ``CustomObjective``, which calls the loss in
+each step with the arguments that its signature has: ``student``, ``teacher``, ``batch``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.custom.calling import accepted_parameters, construct, is_required, with_arguments
+from core.custom.calling import accepted_parameters, bind_arguments, construct, is_required
 from core.custom.failures import file_of, user_code
 from core.custom.loading import CustomCode
 from core.data.batch import Batch
@@ -23,23 +23,24 @@ from core.spec.config import CustomObjectiveConfig
 from core.spec.run.code import CodeError
 
 FLAGS = ("needs_views", "needs_patches", "needs_text_tokens")
-"""Attributes of a loss that ask for more than the features of the clean view; see ``Objective``."""
+"""Attributes by which a loss requests more than the features of the clean view; see ``Objective``."""
 
 
 class CustomObjective(Objective):
-    """What ``reference`` names, built with the further settings of ``config``.
+    """The loss ``reference``, built with the additional settings of ``config``.
 
-    A module with parameters is a head of the network: the optimiser moves it, checkpoints keep it. The buffers of one
-    without are kept as an objective's. Over ranks each computes the loss of its own rows; gradients are averaged.
+    A module with parameters becomes a head of the network, so that it is optimised and saved. The buffers of a module
+    without parameters are saved as buffers of this objective. With several ranks, each rank computes the loss of its
+    own rows; gradients are averaged.
     """
 
     def __init__(self, reference: str, config: CustomObjectiveConfig, code: CustomCode) -> None:
-        """Raises CodeError when it cannot be loaded or built, or requires arguments that do not exist."""
+        """Raises CodeError if the loss cannot be loaded or built, or requires unknown arguments."""
         super().__init__(config)
         self.name = reference.rpartition(":")[2]
         self._reference = reference
         target = code.load(reference)
-        loss = _built(reference, target, config)
+        loss = _build_loss(reference, target, config)
         function = loss.forward if isinstance(loss, nn.Module) else loss
         self._takes = accepted_parameters(reference, function, ("student",), ("teacher", "batch"))
         self._file = file_of(target)
@@ -49,7 +50,7 @@ class CustomObjective(Objective):
             setattr(self, flag, bool(getattr(loss, flag, getattr(self, flag))))
         self.needs_views |= self.learns_from_teacher
         self._is_head = isinstance(loss, nn.Module) and any(True for _ in loss.parameters())
-        self._loss: list[Callable[..., Any]] = [loss]  # in a list: the network's module if it is a head, not this one's
+        self._loss: list[Callable[..., Any]] = [loss]  # the list prevents registration: a head belongs to the network
         if isinstance(loss, nn.Module) and not self._is_head:
             self.add_module("loss", loss)
         self._batch: Batch | None = None
@@ -63,7 +64,7 @@ class CustomObjective(Objective):
             self._loss = [network.heads[self.name]]
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> Any:
-        """Nothing; it remembers the batch, for a loss that takes it."""
+        """Stores the batch for losses with this argument; adds no outputs."""
         self._batch = batch
         return None
 
@@ -82,21 +83,23 @@ class CustomObjective(Objective):
             raise CodeError(f"{self._reference} returned {type(loss).__name__}; it must return a scalar tensor.")
         if loss.ndim > 0:
             shape = tuple(loss.shape)
-            raise CodeError(f"{self._reference} returned a tensor of shape {shape}; return a scalar, as by .mean().")
+            raise CodeError(f"{self._reference} returned a tensor of shape {shape}; return a scalar, such as .mean().")
         if torch.is_grad_enabled() and not loss.requires_grad:
             raise CodeError(
                 f"{self._reference} returned a loss without gradient; compute it from the student's outputs."
             )
         if not isinstance(report, dict):
-            raise CodeError(f"{self._reference} returned {type(report).__name__} beside its loss; it must be a dict.")
+            raise CodeError(
+                f"{self._reference} returned {type(report).__name__} in addition to its loss; it must be a dict."
+            )
 
 
-def _built(reference: str, target: Any, config: CustomObjectiveConfig) -> Any:
-    """The loss: an object of the class that was loaded, a function with its settings, or a module that was given."""
+def _build_loss(reference: str, target: Any, config: CustomObjectiveConfig) -> Any:
+    """The loss: an instance of the loaded class, the loaded function with its settings, or a module object."""
     if isinstance(target, nn.Module):
         return target
     if isinstance(target, type):
         if not issubclass(target, nn.Module):
-            raise CodeError(f"{reference} is no torch.nn.Module; derive it from that, or write a function.")
+            raise CodeError(f"{reference} is not a torch.nn.Module; make it a subclass, or write a function.")
         return construct(reference, target, config.arguments)
-    return with_arguments(reference, target, config.arguments)
+    return bind_arguments(reference, target, config.arguments)

@@ -1,4 +1,4 @@
-"""Self-distillation of features: the student matches the teacher's features, by InfoNCE or squared distance.
+"""Self-distillation of features: the student matches the teacher's features with InfoNCE or squared distance.
 
 Legend: B batch, D embed, F fused width.
 """
@@ -28,7 +28,7 @@ Pair = tuple[Tensor, Tensor, Mix | None]  # features of student (B, D) and teach
 
 
 class FeatureHead(nn.Module):
-    """The learnt scale of the similarities and, for fused features, a projection to the embedding width."""
+    """The learnt scale of similarities and, for fused features, a projection to the embedding width."""
 
     def __init__(self, temperature: float, fused_width: int | None, embed_dim: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class FeatureHead(nn.Module):
         self.project = nn.Linear(fused_width, embed_dim, bias=False) if fused_width is not None else None
 
     def scale(self) -> Tensor:
-        """Factor of the similarities; scalar, at most 100."""
+        """The factor of similarities; a scalar, at most 100."""
         return self.log_scale.float().exp().clamp(max=MAX_SCALE).reshape(())
 
 
@@ -57,12 +57,12 @@ class DistillFeatures(Objective):
         loss = (cross_entropy(z, i) + cross_entropy(z.T, i)) / 2
 
     averaged over the distilled views and the kinds of features. Cross-modal: the student's image is matched to the
-    teacher's text, its text to the teacher's image, its fused pair to both. An image interpolated from a of i and 1 - a
-    of r(i) has both as targets with these shares, in rows and columns.
+    teacher's text, the student's text to the teacher's image, and the fused pair to both. If an image is interpolated
+    with share a from image i and 1 - a from image r(i), both are targets with these shares, in rows and columns.
 
-    With distance squared the loss is ``mean |f - g|^2`` instead, averaged likewise (LDIFS, Mukhoti et al. 2024,
-    "Fine-tuning can cripple your foundation model; preserving features may be the solution", here of the last features
-    only); the target of an interpolated image is ``a g_i + (1 - a) g_r(i)``.
+    With distance squared the loss is ``mean |f - g|^2``, averaged in the same way (LDIFS, Mukhoti et al. 2024,
+    "Fine-tuning can cripple your foundation model; preserving features may be the solution"; but for the last features
+    only). The target of an interpolated image is ``a g_i + (1 - a) g_r(i)``.
     """
 
     name = "distill_features"
@@ -77,7 +77,7 @@ class DistillFeatures(Objective):
         if self.on != "fused":
             return None if self.squared else FeatureHead(self.temperature, None, network.towers.embed_dim)
         if network.fusion is None:
-            raise ModelError("objectives.distill_features.on is fused, but there is no fusion; set fusion.kind.")
+            raise ModelError("objectives.distill_features.on is fused, but the network has no fusion; set fusion.kind.")
         return FeatureHead(self.temperature, network.fusion.width, network.towers.embed_dim)
 
     def check_teacher(self, student: Network, teacher: Network) -> None:
@@ -99,7 +99,7 @@ class DistillFeatures(Objective):
         return FeatureOutputs(head.scale(), tuple(F.normalize(features.float(), dim=-1) for features in fused))
 
     def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> FeatureOutputs | None:
-        """Only fused features have a head; a trained teacher needs none for the others."""
+        """The teacher's fused features; None for other kinds, which need no head."""
         return self.head_outputs(network, batch, output) if self.on == "fused" and not self.cross else None
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:

@@ -24,9 +24,9 @@ class DistillLogits(Objective):
 
         loss = T^2 KL(softmax(t / T) || softmax(s / T))
 
-    since the gradient of the divergence scales with 1 / T^2. For similarities: the mean of image-to-text and
-    text-to-image. For classes: all rows, labelled or not. Averaged over the distilled views; if a view is interpolated,
-    so is the teacher's softmax.
+    since the gradient of the divergence scales with 1 / T^2. The loss of similarities is the mean of image-to-text and
+    text-to-image; the loss of classes includes labelled and unlabelled rows. Losses are averaged over the distilled
+    views. If a view is interpolated, the teacher's softmax is interpolated too.
     """
 
     name = "distill_logits"

@@ -27,15 +27,16 @@ from core.spec.config import DistillPrototypesConfig
 class DistillPrototypes(Objective):
     """Match the teacher's softmax over learnt prototypes (DINO, Caron et al. 2021, section 3.1).
 
-    With the teacher's logits t, the student's s, temperatures u and v and the centre c,
+    With the teacher's logits t, the student's logits s, temperatures u and v, and the centre c,
 
         q = softmax((t - c) / u),  p = softmax(s / v),  loss = H(q, p) = - sum_k q_k log p_k
 
-    averaged over all pairs of a teacher's view and a student's view of another crop (or the same crop if there is no
-    other). If the student's view is interpolated, so is q. Centring and sharpening balance each other: centring alone
-    would drive q to uniform, a small u alone to one prototype. Alternatively q comes from Sinkhorn's algorithm.
+    averaged over all pairs of a teacher view and a student view of different crops (of the same crop if there is only
+    one). If the student's view is interpolated, q is interpolated too. Centring and sharpening balance each other:
+    centring alone would make q uniform, and a small u alone would put q on one prototype. Alternatively, Sinkhorn's
+    algorithm computes q.
 
-    On fused+image the loss is the sum over both, each with a separate head, prototypes and centre.
+    On fused+image the loss is the sum of both losses, each with a separate head, prototypes and centre.
     """
 
     name = "distill_prototypes"
@@ -59,14 +60,16 @@ class DistillPrototypes(Objective):
         """The network's prototypes; masked patches may share them."""
         on: PrototypesOn = "fused" if self.on == "fused+image" else self.on
         if on == "fused" and network.fusion is None:
-            raise ModelError(f"objectives.distill_prototypes.on is {self.on}, but there is no fusion; set fusion.kind.")
+            raise ModelError(
+                f"objectives.distill_prototypes.on is {self.on}, but the network has no fusion; set fusion.kind."
+            )
         widths = {"image": network.towers.image_width, "text": network.towers.text_width}
         width = network.fused_width if on == "fused" else widths[on]
         network.heads[PROTOTYPES] = PrototypeHead(width, self.prototypes)
         network.prototypes_on = on
 
     def build_head(self, network: Network) -> nn.Module | None:
-        """The image head on fused+image, where the shared prototypes read the fused representation."""
+        """The image head on fused+image; the shared prototypes are then applied to the fused representation."""
         return None if self.image_targets is None else PrototypeHead(network.towers.image_width, self.prototypes)
 
     def begin_step(self, network: Network, values: ObjectiveValues) -> None:
@@ -80,13 +83,13 @@ class DistillPrototypes(Objective):
         ours, theirs = student.prototypes, teacher.prototypes
         if ours is None or theirs is None or len(theirs.prototypes) != len(ours.prototypes):
             raise ModelError(
-                "the teacher lacks the student's prototypes; set objectives.distill_prototypes.weight to 0, or choose "
-                "a previous run with the same number of prototypes."
+                "the teacher does not have the student's prototypes; set objectives.distill_prototypes.weight to 0, or "
+                "choose a run with the same number of prototypes as teacher."
             )
         require_head(self.name, student, teacher)
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> tuple[Tensor, ...] | None:
-        """The image's prototype logits, (B, K) per distilled view, on fused+image."""
+        """On fused+image, the image head's prototype logits, (B, K) per distilled view; otherwise None."""
         if self.image_targets is None:
             return None
         images = torch.cat([features.before_projection for features in output.distilled_features])
@@ -139,7 +142,7 @@ class DistillPrototypes(Objective):
 
 
 def view_pairs(student: Output, teacher: Output) -> list[tuple[int, int]]:
-    """Indices of student's and teacher's views to compare: of different crops, or all if there is only one crop."""
+    """Indices of the student and teacher views to compare: views of different crops, or all if there is one crop."""
     pairs = [(i, j) for i in range(len(student.distilled)) for j in range(len(teacher.distilled))]
     across_crops = [(i, j) for i, j in pairs if student.distilled[i].number != teacher.distilled[j].number]
     return across_crops or pairs

@@ -22,25 +22,25 @@ from core.spec.config import DistillSimilarityConfig
 class DistillSimilarity(Objective):
     """Match the teacher's similarities between the batch's images and texts (ALBEF, Li et al. 2021, section 3.2).
 
-    Each network uses its own logit scale, the teacher's divided by the temperature (in Hinton et al. 2015 the student's
-    is divided too). With q the teacher's distributions and p the student's,
+    Each network uses its own logit scale; only the teacher's scale is divided by the temperature (in Hinton et al. 2015
+    both are). With the teacher's distributions q and the student's distributions p,
 
         loss = (KL(q_image_to_text || p_image_to_text) + KL(q_text_to_image || p_text_to_image)) / 2
 
-    averaged over the distilled views. With alpha a below 1, q is a times the teacher's distribution plus 1 - a times
-    the true pair; a rises linearly from 0 over its ramp.
+    averaged over the distilled views. With alpha below 1, q is alpha times the teacher's distribution plus 1 - alpha
+    times the true pair; alpha rises linearly from 0 over its ramp.
 
-    If the student's view is interpolated with share a and partner r (a permutation of the batch), image i' is a of
-    image i and 1 - a of r(i), and the targets are blended likewise:
+    If the student's view is interpolated with share a and partner r (a permutation of the batch), image i' consists of
+    a times image i and 1 - a times image r(i), and targets are blended in the same way:
 
         q'(text j | i')  = a q(j | i) + (1 - a) q(j | r(i))      rows of image-to-text
         q'(image i' | j) = a q(i | j) + (1 - a) q(r(i) | j)    columns of text-to-image
 
-    Both remain distributions. The first is a convex combination of two. The second sums over i' to
+    Both remain distributions. The first is a convex combination of two distributions. The second sums over i' to
     a sum_i q(i | j) + (1 - a) sum_i q(r(i) | j) = a + (1 - a) = 1, since r visits each image once.
 
-    With a queue both networks compare their features with the teacher's of this batch and of previous ones, which are
-    never interpolated; then only the rows of image-to-text are blended.
+    With a queue, both networks compare their features with the teacher's features of this and previous batches, which
+    are never interpolated; then only the rows of image-to-text are blended.
     """
 
     name = "distill_similarity"

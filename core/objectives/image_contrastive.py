@@ -18,9 +18,9 @@ from core.spec.config import ImageContrastiveConfig
 
 
 class ImageContrastive(Objective):
-    """NT-Xent between the student's first two further views (SimCLR, Chen et al. 2020, equation 1; in SLIP, Mu 2022).
+    """NT-Xent of the student's first two additional views (SimCLR, Chen et al. 2020, equation 1; in SLIP, Mu 2022).
 
-    With v the 2 B unit vectors after a projection head, two views of each image, and u the temperature,
+    With v the 2 B unit vectors of two views per image after a projection head, and u the temperature,
 
         loss = - mean_i log( exp(v_i v_p(i) / u) / sum_{j != i} exp(v_i v_j / u) )
 
@@ -47,7 +47,7 @@ class ImageContrastive(Objective):
         )
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> Tensor:
-        """(2, B, P) unit vectors of the two views."""
+        """The unit vectors (2, B, P) of the two views."""
         head = network.heads[self.name]
         projections = [head(features.before_projection) for features in output.image_features[1:3]]
         return torch.stack([F.normalize(vectors.float(), dim=-1) for vectors in projections])
@@ -68,7 +68,7 @@ class ImageContrastive(Objective):
 
     @staticmethod
     def _global_rows(projected: Tensor, device: torch.device) -> Tensor:
-        """Global positions of this rank's 2 b vectors among the 2 B of all: first views, then second views."""
+        """The positions of this rank's 2 b vectors among all ranks' 2 B: first views, then second views."""
         count = projected.shape[1]
         images = torch.arange(count, device=device) + first_row(count)
         return torch.cat([images, images + size() * count])

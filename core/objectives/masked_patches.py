@@ -1,4 +1,4 @@
-"""Masked patches: the student predicts the teacher's prototypes of its hidden patches.
+"""Masked patches: the student predicts the teacher's prototypes for patches that are hidden from the student.
 
 Legend: B batch, P patches, M hidden patches of all images of a view, K prototypes, Wi width of the image tower.
 """
@@ -23,7 +23,7 @@ from core.ranks.collectives import global_count_per_rank, overall_mean, size
 from core.ranks.transfer import to_device
 from core.spec.config import MaskedPatchesConfig
 
-STUDENT_TEMPERATURE = 0.1  # DINO
+STUDENT_TEMPERATURE = 0.1  # as in DINO
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class HiddenPatches:
 class MaskedPatches(Objective):
     """Match the teacher's prototypes of hidden patches (iBOT, Zhou et al. 2022, equation 1).
 
-    The student sees its view with a learnt token in place of the hidden patches, the teacher sees it unmasked. With s
-    and t their logits of patch p of image i, from a head over the last block's states, and q as in DINO,
+    The student sees a view in which a learnt token replaces the hidden patches; the teacher sees the unmasked view.
+    With s and t their logits for patch p of image i, from a head on the last block's states, and q as in DINO,
 
         loss = mean_i 1/|hidden_i| sum_{p hidden in i} H(q(t_ip), softmax(s_ip / v))
 
@@ -57,13 +57,14 @@ class MaskedPatches(Objective):
     def build_head(self, network: Network) -> nn.Module | None:
         if not network.towers.any_size:
             raise ModelError(
-                "objectives.masked_patches needs a ViT of open_clip's own; choose one, or set its weight to 0."
+                "objectives.masked_patches needs one of open_clip's own ViTs; choose one, or set the objective's "
+                "weight to 0."
             )
         if network.towers.patch_dropout > 0:
             raise ModelError(
-                f"objectives.masked_patches compares every patch, but the image tower drops "
-                f"{network.towers.patch_dropout:.0%} of them in training; set its weight to 0, or patch_dropout in the "
-                "architecture's vision_cfg."
+                f"objectives.masked_patches compares all patches, but the image tower drops "
+                f"{network.towers.patch_dropout:.0%} of them in training; set the objective's weight to 0, or set "
+                "patch_dropout to 0 in the architecture's vision_cfg."
             )
         return PrototypeHead(network.towers.patch_width, self.prototypes)
 
@@ -72,15 +73,16 @@ class MaskedPatches(Objective):
         if not teacher.towers.any_size or ours != theirs:
             grid = f"{theirs} x {theirs} patches" if teacher.towers.any_size else "no separate patches"
             raise ModelError(
-                f"objectives.masked_patches compares patch by patch, but the teacher has {grid} and the student "
-                f"{ours} x {ours}; choose a teacher with that grid, or set objectives.masked_patches.weight to 0."
+                f"objectives.masked_patches compares patch by patch, but the teacher has {grid}, and the student has "
+                f"{ours} x {ours}; choose a teacher with the same patches, or set "
+                "objectives.masked_patches.weight to 0."
             )
         heads = [network.heads[self.name] for network in (student, teacher) if self.name in network.heads]
         counts = [len(head.prototypes) for head in heads if isinstance(head, PrototypeHead)]
         if len(set(counts)) > 1:
             raise ModelError(
                 f"objectives.masked_patches.prototypes is {counts[0]}, but the teacher was trained with {counts[1]}; "
-                f"set it to {counts[1]}, or choose another teacher."
+                f"set objectives.masked_patches.prototypes to {counts[1]}, or choose another teacher."
             )
         require_head(self.name, student, teacher)
 

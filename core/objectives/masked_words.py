@@ -1,4 +1,4 @@
-"""Masked words: predict them from the image and the other words.
+"""Masked words: predict masked words from the image and the other words.
 
 Legend: B batch, T tokens, N masked words, F fused width, V vocabulary, Wt width of the text tower.
 """
@@ -32,7 +32,7 @@ class Masking:
     tokens: Tensor  # (B, T) int64, some replaced by random words
     hidden: Tensor  # (B, T) bool, positions that get the mask token
     masked: Tensor  # (B, T) bool, positions to predict
-    words: WordPositions  # the masked positions among all B T, with the original words
+    words: WordPositions  # the masked positions out of all B T, with the original words
 
     def to_device(self, device: torch.device) -> Masking:
         """A copy on ``device``."""
@@ -54,8 +54,8 @@ class MaskedWordLogits:
 def mask_words(tokens: Tensor, special: Tensor, vocabulary: int, rate: float) -> Masking:
     """Mask words of ``tokens`` (B, T) with probability ``rate`` (BERT, Devlin et al. 2019, section 3.1).
 
-    Of the masked words 80 % are hidden, 10 % replaced by a random word and 10 % unchanged. ``special`` ids (start, end,
-    padding) are never masked or inserted. All tensors are in host memory; each rank draws for all.
+    Of the masked words, 80 % are hidden, 10 % are replaced by a random word, and 10 % are unchanged. ``special`` ids
+    (start, end, padding) are never masked or inserted. All tensors are in host memory; every rank draws for all ranks.
     """
     global_shape = (size() * len(tokens), tokens.shape[1])
     own_rows = slice(first_row(len(tokens)), first_row(len(tokens)) + len(tokens))
@@ -80,7 +80,7 @@ class MaskedWordHead(nn.Module):
         self.words = WordHead(fused_width, vocabulary)
 
     def forward(self, fused: Tensor) -> Tensor:
-        """(N, F) to (N, V)."""
+        """Logits (N, V) from fused states (N, F)."""
         logits: Tensor = self.words(fused)
         return logits
 
@@ -90,9 +90,9 @@ class MaskedWords(Objective):
 
         loss = - 1/N sum_n log p(word_n | image, other words)
 
-    With alpha a above 0 the target is a times the teacher's softmax plus 1 - a times the word itself (ALBEF, equation
-    7); the teacher reads the same masked caption. In cross-attention without text attention a word knows only the words
-    that its text tower attends to: with a causal tower, earlier ones.
+    With alpha a above 0, the target is a times the teacher's softmax plus 1 - a times the word itself (ALBEF, equation
+    7); the teacher reads the same masked caption. In a fusion without attention between words, a word sees only the
+    words that the text tower attends to; with a causal tower, these are the earlier words.
     """
 
     name = "masked_words"
@@ -102,7 +102,7 @@ class MaskedWords(Objective):
         super().__init__(config)
         self.rate, self.alpha = config.rate, config.alpha
         self.needs_teacher = config.alpha > 0
-        self._masking: Masking | None = None  # of this step, once a teacher has used it
+        self._masking: Masking | None = None  # the masking of this step, set when the teacher's outputs are computed
 
     def build_head(self, network: Network) -> nn.Module | None:
         return MaskedWordHead(network.towers.text_width, network.fused_width, network.towers.vocabulary)

@@ -21,7 +21,7 @@ from core.ranks.draws import shared
 from core.ranks.transfer import to_device
 from core.spec.config import MatchingConfig
 
-_FLOOR = 1e-4  # of each probability: a sharp softmax must not leave a row without candidates
+_MIN_PROBABILITY = 1e-4  # a sharp softmax must not leave a row without candidates
 
 
 @dataclass(frozen=True)
@@ -34,27 +34,27 @@ class PairLogits:
 
 
 def same_captions(tokens: Tensor) -> Tensor:
-    """Which captions of ``tokens`` (B, T) are equal: (B, B) bool, the diagonal included."""
+    """Which captions of ``tokens`` (B, T) are equal: (B, B) bool, including the diagonal."""
     _, kind = tokens.unique(dim=0, return_inverse=True)
     same: Tensor = kind[:, None] == kind[None]
     return same
 
 
 def negative_probabilities(similarities: Tensor, never: Tensor) -> Tensor:
-    """The probability (B, B) of each column as negative of a row, from logits (B, B).
+    """The probability (B, B) of each column as the negative of a row, from logits (B, B).
 
-    The softmax covers all columns; then columns ``never`` used as negatives, such as the true pair, get 0. (Masking
-    first would need a row of -inf, and a true pair masked with a large negative number could be drawn.) Rows without
+    The softmax covers all columns; then excluded columns (``never``), such as the true pair, get 0. (Masking first
+    could result in a row of -inf, and a true pair masked with a large negative number could be drawn.) Rows without
     negatives are 0.
     """
-    return (similarities.float().softmax(dim=1) + _FLOOR).masked_fill(never, 0.0)
+    return (similarities.float().softmax(dim=1) + _MIN_PROBABILITY).masked_fill(never, 0.0)
 
 
 def draw_columns(weights: Tensor) -> Tensor:
     """A column (B,) int64 for each row of ``weights`` (B, B), drawn with these weights; no row may be all 0.
 
-    It is the argmax of weights over exponential noise, as in torch's multinomial. The noise is drawn on the device of
-    the weights from a seed that all ranks share: B x B draws on the host take a second at 4,096.
+    The column is the argmax of weights / exponential noise, like in torch's multinomial. The noise is drawn on the
+    weights' device, from a seed that all ranks share: B x B draws on the host take a second for B = 4,096.
     """
     seed = int(torch.randint(1 << 62, (), generator=shared))
     device = weights.device if weights.device.type != "meta" else torch.device("cpu")  # meta has none
@@ -63,10 +63,10 @@ def draw_columns(weights: Tensor) -> Tensor:
 
 
 class Matching(Objective):
-    """Two-way cross-entropy on the fused representation, hard negatives of the batch (ALBEF, Li et al. 2021, 3.2).
+    """Two-way cross-entropy on the fused representation with hard negatives (ALBEF, Li et al. 2021, section 3.2).
 
-    Each image is paired with its own caption and with one drawn by the softmax of its similarities, and each caption
-    with an image drawn likewise. Equal captions are not negatives of each other. With c the logits,
+    Each image is paired with its own caption, and with a caption drawn by the softmax of its similarities; each caption
+    is paired with an image drawn in the same way. Equal captions are not negatives of each other. With c the logits,
 
         loss = mean of cross_entropy(c(i, t_i), yes), cross_entropy(c(i, t_j), no), cross_entropy(c(j, t_i), no)
     """
@@ -84,7 +84,7 @@ class Matching(Objective):
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> PairLogits:
         image, text = output.image_features[0], output.text_features
         if image.tokens is None or text is None:
-            raise ValueError("matching needs the image's tokens and the caption's features")
+            raise ValueError("matching needs image tokens and caption features")
         rows = len(batch.texts)
         images, captions = self._draw_pairs(output, batch)
         own_images = images[rank()]
@@ -95,7 +95,7 @@ class Matching(Objective):
         else:
             row_numbers = torch.stack(
                 [*captions, *images]
-            ).cpu()  # the only synchronisation of the step: row numbers are needed on the host
+            ).cpu()  # the only synchronisation of the step, since row numbers are needed on the host
             caption_rows, image_rows = row_numbers.unbind()[: size()], row_numbers.unbind()[size() :]
             pair_text = replace(text, words=None).map(lambda values: fetch_rows(values, caption_rows))
             pair_images = fetch_rows(image.tokens, image_rows)
@@ -105,7 +105,7 @@ class Matching(Objective):
     def _draw_pairs(self, output: Output, batch: Batch) -> tuple[list[Tensor], list[Tensor]]:
         """The global rows (M,) of images and captions that each rank classifies: its own pairs, then negatives.
 
-        Every rank draws for all, from the same generator.
+        Every rank draws for all ranks, with the same seed.
         """
         negatives = self._draw_negatives(output, all_gather_with_grad(batch.on_host.texts))
         all_rows = torch.arange(size() * len(batch.texts), device=output.text.device)
@@ -118,9 +118,9 @@ class Matching(Objective):
         return images, captions
 
     def _draw_negatives(self, output: Output, tokens: Tensor) -> tuple[Tensor, Tensor] | None:
-        """A mismatched caption for each image and image for each caption; None if all captions are equal.
+        """A mismatched caption for each image, and a mismatched image for each caption; None if all captions are equal.
 
-        ``tokens`` (B, T) are in host memory, so that equal captions are known without synchronising.
+        ``tokens`` (B, T) are in host memory, so that equal captions are found without synchronising.
         """
         same = same_captions(tokens)
         if same.all():

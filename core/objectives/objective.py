@@ -1,7 +1,7 @@
 """The interface of an objective: a loss from the outputs of student and teacher, with diagnostics.
 
 Flow: ``core.objectives.build`` builds the objectives with a weight above 0; the trainer sums ``weight * loss``. A new
-objective is one module here and one config class in ``core.spec.config``.
+objective consists of one module in this package and one config class in ``core.spec.config``.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ Report = dict[str, Tensor]
 class Objective(nn.Module, ABC):
     """One loss. ``name`` is its field in ``ObjectivesConfig`` and its metric (``train/<name>``).
 
-    The towers' features of every view are available to all objectives. An objective declares what else it needs: flags
-    for tower outputs; parameters (``build_head``), which belong to the network, so that they are optimised, averaged by
+    All objectives can read the towers' features of every view. An objective declares additional requirements: tower
+    outputs (flags); parameters (``build_head``), which belong to the network, so that they are optimised, averaged by
     the teacher and saved; and additional outputs (``head_outputs``), which ``forward`` reads from
     ``output.extra[name]``.
     """
 
     name: str
     config_class: ClassVar[type[ObjectiveConfig]]
-    needs_text_tokens = False  # whether it reads the state of each word
-    needs_patches = False  # whether it reads the last state of each patch
-    needs_views = False  # whether it reads the student's additional views
-    needs_prototypes = False  # whether it reads the network's shared prototypes
-    learns_from_teacher = False  # whether the teacher's outputs are its targets
-    needs_teacher = False  # whether it reads the teacher's outputs, as targets or otherwise
+    needs_text_tokens = False  # reads the state of each word
+    needs_patches = False  # reads the last state of each patch
+    needs_views = False  # reads the student's additional views
+    needs_prototypes = False  # reads the network's shared prototypes
+    learns_from_teacher = False  # the teacher's outputs are targets
+    needs_teacher = False  # reads the teacher's outputs, as targets or otherwise
 
     def __init__(self, config: ObjectiveConfig) -> None:
         super().__init__()
@@ -54,27 +54,27 @@ class Objective(nn.Module, ABC):
 
     @classmethod
     def build(cls, config: ObjectiveConfig, all_objectives: ObjectivesConfig) -> Self:
-        """The objective of ``config``; ``all_objectives`` is for objectives that share settings with others."""
+        """Builds the objective of ``config``; ``all_objectives``: for objectives that depend on others' settings."""
         return cls(config)
 
     def build_shared_head(self, network: Network) -> None:
-        """Adds heads that other objectives read too to ``network.heads``; called before any ``build_head``."""
+        """Adds heads that several objectives read to ``network.heads``; called before all ``build_head``."""
 
     def build_head(self, network: Network) -> nn.Module | None:
         """The head for ``network.heads[name]``; None by default."""
         return None
 
     def build_buffers(self, network: Network) -> None:
-        """Adds buffers whose size depends on the network; by default none."""
+        """Adds buffers whose size depends on the network; none by default."""
 
     def check_teacher(self, student: Network, teacher: Network) -> None:
-        """Raises ModelError when a trained ``teacher`` lacks outputs that this objective compares; by default never."""
+        """Raises ModelError if a trained ``teacher`` does not have the outputs that this objective compares."""
 
     @property
     def vector_comparison_setting(self) -> str:
-        """The setting that makes it compare the student's vectors with the teacher's; "" if it does not.
+        """The setting because of which the student's and the teacher's vectors are compared; "" if they are not.
 
-        Both then need the same width, and the teacher must be a single network.
+        If they are compared, both need the same width, and the teacher must be a single network.
         """
         return ""
 
@@ -87,7 +87,7 @@ class Objective(nn.Module, ABC):
         return None
 
     def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> Any:
-        """Additional outputs of the teacher, without gradient; by default none."""
+        """Additional outputs of the teacher, without gradient; none by default."""
         return None
 
     @abstractmethod
@@ -103,21 +103,20 @@ def require(teacher: Output | None, name: str) -> Output:
 
 
 def require_head(name: str, student: Network, teacher: Network, objective: str = "") -> None:
-    """Raises ModelError when the student has the head ``name`` of ``objective`` and the teacher does not."""
+    """Raise ModelError if the student has the head ``name`` of ``objective``, but the teacher does not."""
     if name in student.heads and name not in teacher.heads:
         trained = objective or name
         raise ModelError(
-            f"the teacher was not trained with objectives.{trained} as configured here; choose another teacher, or set "
-            "its weight to 0."
+            f"the teacher was not trained with objectives.{trained} as in this config; choose another teacher, or set "
+            "the objective's weight to 0."
         )
 
 
 def require_same_length(setting: str, student: Network, teacher: Network) -> None:
-    """Raises ModelError when the teacher's context is shorter than the student's; ``setting`` compares word by word."""
+    """Raise ModelError if the teacher's context is too short for ``setting``, which compares word by word."""
     ours, theirs = student.towers.context_length, teacher.towers.context_length
     if theirs < ours:
         raise ModelError(
-            f"objectives.{setting} compares word by word, but the teacher reads {theirs} tokens and "
-            f"the student {ours}; choose a teacher with a context length of {ours}, or set "
-            f"objectives.{setting} to 0."
+            f"objectives.{setting} compares word by word, but the teacher reads {theirs} tokens, and the student reads "
+            f"{ours}; choose a teacher with a context length of {ours}, or set objectives.{setting} to 0."
         )

@@ -1,1 +1,1 @@
-"""Teachers: moving averages of the student, and frozen networks."""
+"""Teachers: moving averages of the student, custom update rules, and frozen networks."""

@@ -22,10 +22,10 @@ def build_teacher(
     objectives: Iterable[ComparesWithTeacher] = (),
     code: CustomCode = NO_CODE,
 ) -> Teacher | None:
-    """The teacher of an experiment, from ``student`` or the ``networks`` networks; None if the config has no teacher.
+    """The teacher of a config, built from ``student`` or ``networks``; None if the config has no teacher.
 
-    Raises ModelError when trained networks lack outputs that ``objectives`` compare, CodeError if a custom rule cannot
-    be used.
+    Raises ModelError if trained networks do not have outputs that ``objectives`` compare, CodeError if a custom rule
+    cannot be used.
     """
     kind = config.traits
     if not kind.exists:

@@ -1,4 +1,4 @@
-"""A teacher that follows the student by a custom rule: ``teacher.kind`` names its class."""
+"""A teacher that follows the student by a custom rule, the class in ``teacher.kind``."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from core.teacher.ema import EmaTeacher
 
 
 class CustomTeacher(EmaTeacher):
-    """A copy of the student that a rule moves after each step, with ``update(teacher, student, momentum)``.
+    """A copy of the student that a rule updates after each step, with ``update(teacher, student, momentum)``.
 
-    ``teacher`` and ``student`` are the parameters by name, where weights are split over ranks this rank's parts;
-    ``update`` writes to the teacher's in place, without gradient. ``momentum`` is that of the step's schedule. Buffers
-    are the student's. A rule that is a module keeps its state in checkpoints. The device is waited for at each step.
+    ``teacher`` and ``student`` map names to parameters (to this rank's shards if weights are split over ranks).
+    ``update`` changes the teacher's parameters in place, without gradient. ``momentum`` is the scheduled value of the
+    step. Buffers are copied from the student. If the rule is a module, its state is saved in checkpoints. Each step
+    waits for the device.
     """
 
     def __init__(self, config: TeacherConfig, student: Network, code: CustomCode) -> None:
-        """Raises CodeError when the rule cannot be used."""
+        """Raises CodeError if the rule cannot be used."""
         super().__init__(config, student)
         kind = code.load(config.kind)
         self._file = file_of(kind)
@@ -42,7 +43,7 @@ class CustomTeacher(EmaTeacher):
     def update(self, student: Network, momentum: float, skipped: Tensor | None = None) -> None:
         if skipped is not None and bool(skipped):
             return
-        reshard: Any = getattr(self.network, "reshard", None)  # over ranks, where weights are split
+        reshard: Any = getattr(self.network, "reshard", None)  # exists if weights are split over ranks
         if reshard is not None:
             reshard()
         ours, theirs = dict(self.network.named_parameters()), dict(student.named_parameters())
@@ -57,7 +58,7 @@ class CustomTeacher(EmaTeacher):
         self._update_buffers(student, 1.0 - momentum, None)
 
     def rule_state(self) -> dict[str, Tensor]:
-        """What its rule remembers from step to step."""
+        """The state of the rule; empty if it has none."""
         return self._rule.state_dict() if isinstance(self._rule, nn.Module) else {}
 
     def load_rule_state(self, state: Mapping[str, Tensor]) -> None:
@@ -67,7 +68,7 @@ class CustomTeacher(EmaTeacher):
 
 
 def _fitting(value: Tensor, current: Tensor) -> Tensor:
-    """The student's ``value`` as the teacher has its ``current``: this rank's part, or the whole."""
+    """The student's ``value`` in the layout of the teacher's ``current``: this rank's shard, or the full tensor."""
     if not is_split(value):
         return value
     return local(value) if is_split(current) else full_tensor(value)

@@ -1,4 +1,4 @@
-"""The moving-average teacher, of the student's weights or its full state."""
+"""The moving-average teacher: an average of the student's weights, or of its full state."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class EmaTeacher(Teacher):
     """An exponential moving average of the student's parameters (Mean Teacher, Tarvainen and Valpola 2017).
 
     After each step t, ``teacher = m(t) * teacher + (1 - m(t)) * student``, with m from
-    ``core.training.schedules.momenta``. If it teaches every k-th step, it is updated only before such a step, with the
-    product of the m since. Buffers (batch norm statistics) are copied from the student, or averaged with ema-state
-    except for counters (EMAN, Cai et al. 2021). It starts as a copy of the student. Its state dict is that of a
-    network.
+    ``core.training.schedules.momenta``. A teacher that teaches in every k-th step is updated only before these steps,
+    with the product of m(t) since its last update. Buffers (batch norm statistics) are copied from the student; with
+    ema-state they are averaged, except for counters (EMAN, Cai et al. 2021). The teacher starts as a copy of the
+    student. Its state dict is a network's state dict.
     """
 
     moves = True
@@ -44,14 +44,14 @@ class EmaTeacher(Teacher):
     def update(self, student: Network, momentum: float, skipped: Tensor | None = None) -> None:
         reshard: Callable[[], object] | None = getattr(
             self.network, "reshard", None
-        )  # if the weights are split over ranks
+        )  # exists if weights are split over ranks
         if reshard is not None:
             reshard()
         current, target = dict(self.network.named_parameters()), dict(student.named_parameters())
         names = [name for name, value in current.items() if value is not target[name]]
         averages: list[Tensor] = [current[name] for name in names]
         students: list[Tensor] = [target[name] for name in names]
-        if any(map(is_split, students)):  # over ranks: each updates its part
+        if any(map(is_split, students)):  # each rank updates its own shards
             students = [
                 local(value) if is_split(average) else full_tensor(value)
                 for average, value in zip(averages, students, strict=True)
@@ -71,7 +71,7 @@ class EmaTeacher(Teacher):
             buffer.copy_(value if skipped is None else torch.where(skipped > 0, buffer, value))
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The network's state dict, so that a teacher's checkpoint loads into a Network."""
+        """The network's state dict, so that a teacher's checkpoint can be loaded into a Network."""
         return self.network.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -79,15 +79,17 @@ class EmaTeacher(Teacher):
 
 
 def _lerp(averages: list[Tensor], students: list[Tensor], share: float | Tensor) -> None:
-    """Moves ``averages`` in place towards ``students`` by ``share``.
+    """Move ``averages`` in place towards ``students`` by ``share``.
 
-    A tensor ``share`` is 0 after a skipped step, without synchronisation. On a GPU the fused lerp takes only a number,
-    so a tensor needs a difference, a product and a sum, each one kernel for many parameters.
+    A tensor ``share`` is 0 after a skipped step, without synchronisation. On a GPU the fused lerp accepts only numbers,
+    so a tensor is applied by a difference, a product and a sum, each with one kernel for many parameters.
     """
     if isinstance(share, Tensor) and share.device.type == "cuda":
         steps: Any = torch._foreach_sub(students, averages)
         torch._foreach_mul_(steps, share)
         torch._foreach_add_(averages, steps)
         return
-    weight: Any = [share] * len(averages) if isinstance(share, Tensor) else share  # torch's stubs allow only numbers
+    weight: Any = (
+        [share] * len(averages) if isinstance(share, Tensor) else share
+    )  # torch's type stubs allow only numbers
     torch._foreach_lerp_(averages, students, weight)

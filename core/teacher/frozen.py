@@ -1,7 +1,8 @@
-"""A previously trained teacher: one network, or an ensemble (previous generations).
+"""A trained teacher: one network, or an ensemble (previous generations).
 
-Flow: ``core.checkpoint`` opens the networks; ``build_teacher`` builds the teacher. They may have other architectures
-than the student: images are resized to the input size of each, and only outputs that both have are compared.
+Flow: ``core.checkpoint`` opens the networks; ``build_teacher`` builds the teacher. The networks may have different
+architectures from the student: images are resized to the input size of each network, and only outputs that both have
+are compared.
 
 Legend: B batch, D embed, S side, T tokens, N networks.
 """
@@ -28,8 +29,8 @@ from core.teacher.teacher import ComparesWithTeacher, HeadOutputs, Teacher
 class FrozenTeacher(Teacher):
     """Trained networks with fixed weights (Hinton et al. 2015; Born-Again, Furlanello et al. 2018).
 
-    Several form an ensemble: their similarities, prototypes and other outputs are averaged. They are not saved in
-    checkpoints, but opened again when a run is resumed.
+    Several networks form an ensemble: their similarities, prototypes and other outputs are averaged. The networks are
+    not saved in checkpoints, but opened again when a run is resumed.
     """
 
     moves = False
@@ -41,10 +42,10 @@ class FrozenTeacher(Teacher):
         networks: Sequence[Network],
         objectives: Iterable[ComparesWithTeacher] = (),
     ) -> None:
-        """Raises ModelError naming the objective whose targets the networks cannot provide."""
+        """Raises ModelError if the networks cannot provide the targets of an objective."""
         super().__init__(config)
         if not networks:
-            raise ModelError("a frozen teacher needs its weights; name them in teacher.checkpoint.")
+            raise ModelError("a frozen teacher needs weights; set teacher.checkpoint.")
         self.networks = tuple(networks)
         for network in self.networks:
             network.requires_grad_(False).eval()
@@ -54,8 +55,8 @@ class FrozenTeacher(Teacher):
         for objective in objectives if len(self.networks) > 1 else ():
             if objective.vector_comparison_setting:
                 raise ModelError(
-                    f"{_setting(objective)} needs a single teacher, not an ensemble of {len(self.networks)}; name one "
-                    "in teacher.checkpoint, or set it to 0."
+                    f"{_setting(objective)} needs a single teacher, not an ensemble of {len(self.networks)}; set "
+                    f"teacher.checkpoint to one teacher, or {_setting(objective)} to 0."
                 )
 
     def targets(self, batch: Batch, head_outputs: HeadOutputs | None = None) -> Output:
@@ -70,7 +71,7 @@ class FrozenTeacher(Teacher):
         return output if head_outputs is None else head_outputs(network, adapted, output)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Empty: the weights stay in their own files."""
+        """Empty, since the weights stay in their own files."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -78,27 +79,29 @@ class FrozenTeacher(Teacher):
 
 
 def _check(student: Network, teacher: Network, objectives: Iterable[ComparesWithTeacher]) -> None:
-    """Raises ModelError when ``teacher`` cannot provide what the objectives compare."""
+    """Raise ModelError if ``teacher`` cannot provide the outputs that ``objectives`` compare."""
     ours, theirs = student.towers, teacher.towers
     if ours.tokenizer_digest != theirs.tokenizer_digest:
-        raise ModelError("the teacher has another tokenizer than the student; choose one with the same tokenizer.")
+        raise ModelError(
+            "the teacher and the student have different tokenizers; choose a teacher with the same tokenizer."
+        )
     for objective in objectives:
         if objective.vector_comparison_setting and ours.embed_dim != theirs.embed_dim:
             raise ModelError(
-                f"{_setting(objective)} compares vectors, but the teacher's embed_dim is {theirs.embed_dim} and the "
-                f"student's {ours.embed_dim}; set it to 0 and distil similarities or logits, or choose a teacher "
-                "of that width."
+                f"{_setting(objective)} compares vectors, but the teacher's embed_dim is {theirs.embed_dim}, and the "
+                f"student's is {ours.embed_dim}; set {_setting(objective)} to 0 and distil similarities or logits, or "
+                "choose a teacher with the same width."
             )
         objective.check_teacher(student, teacher)
 
 
 def _setting(objective: ComparesWithTeacher) -> str:
-    """The setting that makes ``objective`` compare vectors."""
+    """The setting because of which ``objective`` compares vectors."""
     return f"objectives.{objective.name}.{objective.vector_comparison_setting}"
 
 
 def _adapt_batch(batch: Batch, network: Network) -> Batch:
-    """``batch`` with the image size and context length of ``network``."""
+    """``batch`` with images and captions in the image size and context length of ``network``."""
     side = network.image_size
 
     def resize(view: View) -> View:
@@ -117,7 +120,7 @@ def _adapt_batch(batch: Batch, network: Network) -> Batch:
 
 
 def _truncate(texts: Tensor, towers: Towers) -> Tensor:
-    """Captions (B, T) truncated to the context length of ``towers``; truncated ones end with the end token."""
+    """Captions (B, T) truncated to the context length of ``towers``; a truncated caption ends with the end token."""
     longest = towers.context_length
     if texts.shape[1] <= longest:
         return texts
@@ -129,10 +132,11 @@ def _truncate(texts: Tensor, towers: Towers) -> Tensor:
 
 
 def ensemble(outputs: Sequence[Output]) -> Output:
-    """One output whose similarities are the mean of those of ``outputs``.
+    """One output whose similarities are the mean similarities of ``outputs``.
 
-    With s_n the scale of network n and s their mean, its vectors times sqrt(s_n / (N s)) are concatenated: the result
-    has unit length, and s times its products is ``mean_n s_n image_n text_n``.
+    With s_n the scale of network n and s the mean scale, the vectors of all networks are multiplied by
+    sqrt(s_n / (N s)) and concatenated: the result has unit length, and s times its products is
+    ``mean_n s_n image_n text_n``.
     """
     scales = torch.stack([output.logit_scale.float() for output in outputs])
     shares = (scales / scales.sum()).sqrt().unbind()
@@ -162,7 +166,7 @@ def ensemble(outputs: Sequence[Output]) -> Output:
 
 
 def mean_of(values: Sequence[Any]) -> Any:
-    """The mean of tensors, recursively in tuples and dataclasses; other values are those of the first."""
+    """The mean of tensors, recursively in tuples and dataclasses; other values come from the first element."""
     first = values[0]
     if isinstance(first, Tensor):
         return torch.stack([value.float() for value in values]).mean(dim=0) if first.is_floating_point() else first

@@ -2,8 +2,8 @@
 
 Flow: ``core.training.assembly`` encodes the training data with an initial or frozen network and stores the result here.
 
-MobileCLIP (Vasu et al. 2024) stores features of several augmented views; here it is only the full image, which suits
-weak augmentation: the student's crop learns the feature of the full image.
+MobileCLIP (Vasu et al. 2024) stores features of several augmented views. This teacher stores only the features of full
+images, which suits weak augmentation: the student's crop learns the feature of the full image.
 
 Legend: N rows (images), C captions, B batch, T tokens, D embed.
 """
@@ -27,13 +27,13 @@ from core.teacher.teacher import HeadOutputs, Teacher
 
 @dataclass(frozen=True)
 class StoredFeatures:
-    """Features of the training data, and the tokens that identify the caption of a row in a batch."""
+    """Features of the training data, and the tokens by which the caption of a row in a batch is identified."""
 
-    images: Tensor  # (N, D) unit length; 0 where an image cannot be read
+    images: Tensor  # (N, D) unit length; 0 for unreadable images
     texts: Tensor  # (C, D) unit length, grouped by row
     tokens: Tensor  # (C, T), padded
-    first: Tensor  # (N,) int64, the position of each row's first caption
-    most: int  # greatest number of captions of a row
+    first: Tensor  # (N,) int64, position of each row's first caption
+    max_captions: int  # maximum number of captions per row
     pad_id: int
 
     def to(self, device: torch.device) -> StoredFeatures:
@@ -42,20 +42,20 @@ class StoredFeatures:
         return replace(self, images=images, texts=texts, tokens=tokens, first=first)
 
     def captions(self, rows: Tensor, tokens: Tensor) -> Tensor:
-        """Positions (B,) of the captions ``tokens`` (B, T) of ``rows`` (B,), without synchronisation."""
+        """The positions (B,) of the captions ``tokens`` (B, T) of ``rows`` (B,), found without synchronisation."""
         C, length = self.tokens.shape
         padding = (0, max(0, length - tokens.shape[1]))
         padded = F.pad(tokens, padding, value=self.pad_id)[:, :length]  # tokens beyond are padding
         last = torch.cat([self.first[1:], self.first.new_tensor([C])])[rows]
         position = self.first[rows]
-        for step in range(1, self.most):
+        for step in range(1, self.max_captions):
             candidate = (self.first[rows] + step).minimum(last - 1)
             position = torch.where((self.tokens[candidate] == padded).all(dim=1), candidate, position)
         return position
 
 
 class StoredTeacher(Teacher):
-    """Returns the stored ``features`` of a fixed network, as a forward pass of full images would."""
+    """A teacher that returns stored ``features`` instead of a fixed network's forward pass."""
 
     moves = False
     networks: tuple[Network, ...] = ()
@@ -74,7 +74,7 @@ class StoredTeacher(Teacher):
         return Output(texts, self._scale, view, (view,), logit_bias=self._bias)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Empty: the features are recomputed when a run is resumed."""
+        """Empty, since the features are recomputed when a run is resumed."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

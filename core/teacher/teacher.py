@@ -1,7 +1,7 @@
 """The teacher: the network that computes the targets, without gradient.
 
 Flow: in each step the trainer calls ``targets`` before the student's forward pass, and ``update`` after the optimiser's
-step. ``EmaTeacher`` averages the student, ``FrozenTeacher`` holds trained networks; see ``core.teacher.build``.
+step. ``EmaTeacher`` averages the student, ``FrozenTeacher`` uses trained networks; see ``core.teacher.build``.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ HeadOutputs = Callable[[Network, Batch, Output], Output]
 
 
 class ComparesWithTeacher(Protocol):
-    """The part of an objective's interface that trained teachers are checked against."""
+    """The part of an objective's interface that is needed to check a trained teacher."""
 
     name: str
 
     @property
     def vector_comparison_setting(self) -> str:
-        """The setting that makes the objective compare vectors with the teacher's; "" if it compares none."""
+        """The setting because of which the objective compares vectors with the teacher's; "" if it does not."""
 
     def check_teacher(self, student: Network, teacher: Network) -> None:
-        """Raises ModelError when ``teacher`` cannot provide what the objective compares."""
+        """Raises ModelError if ``teacher`` cannot provide the outputs that the objective compares."""
 
 
 class Teacher:
-    """The interface of a teacher; ``moves`` is whether its weights follow the student's."""
+    """The interface of a teacher; ``moves``: whether its weights follow the student's."""
 
     moves: bool
     networks: tuple[Network, ...]
@@ -48,18 +48,18 @@ class Teacher:
         return self.networks[0]
 
     def targets(self, batch: Batch, head_outputs: HeadOutputs | None = None) -> Output:
-        """The teacher's outputs for its views of the batch, with those of ``head_outputs``."""
+        """The teacher's outputs for its views of the batch, including the outputs of ``head_outputs``."""
         raise NotImplementedError
 
     def update(self, student: Network, momentum: float, skipped: Tensor | None = None) -> None:
-        """Moves towards ``student``, keeping the share ``momentum``; call it after the optimiser's step.
+        """Moves the weights towards ``student``, keeping the share ``momentum``; called after the optimiser's step.
 
-        ``skipped``: 1.0 if the optimiser skipped the step, else 0.0; a scalar on the device. The teacher is then not
-        updated either.
+        ``skipped``: 1.0 if the optimiser skipped the step, otherwise 0.0; a scalar on the device. After a skipped step,
+        the teacher is not updated.
         """
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Its tensors in a checkpoint; empty if they are not saved."""
+        """The teacher's tensors in a checkpoint; empty if they are not saved."""
         raise NotImplementedError
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

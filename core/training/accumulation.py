@@ -5,11 +5,11 @@ Flow: the loop opens ``in_chunks`` around a step's forward passes, then calls ``
 GradCache (Gao et al. 2021, "Scaling deep contrastive learning batch size under memory limited setup"): features of the
 full batch are computed chunk by chunk without storing activations within the towers; the losses are computed once, on
 the full batch; in the backward pass each chunk is recomputed. Gradients equal those of the full batch, since towers
-treat pairs independently. It uses torch's checkpointing, which replays random draws (dropout, patch dropout) and
-autocast, and costs one more forward pass.
+treat pairs independently. Recomputation uses torch's checkpointing, which replays random draws (dropout, patch dropout)
+and autocast, and costs one more forward pass.
 
-The exception is batch norm: its statistics are those of each chunk, as on several GPUs without synchronisation, and the
-running statistics are updated once per chunk. ``micro_batch_warning`` describes this, and the loop logs it.
+The exception is batch norm: its statistics are computed per chunk, as on several GPUs without synchronisation, and the
+running statistics are updated once per chunk. The loop logs the warning of ``micro_batch_warning``.
 
 Legend: B rows of a call (pairs, or views times pairs), C rows of a chunk.
 """
@@ -48,7 +48,7 @@ def in_chunks(network: Network, rows: int) -> Iterator[None]:
 
 
 def micro_batch_warning(network: Network, rows: int, batch: int) -> str:
-    """A warning if a step of ``batch`` pairs in chunks of ``rows`` differs from a full batch; "" if it does not."""
+    """A warning if a step of ``batch`` pairs in chunks of ``rows`` differs from a full batch; "" otherwise."""
     modules = [network.towers] if network.fusion is None else [network.towers, network.fusion]
     if not 0 < rows < batch or not any(norm.training for module in modules for norm in _batch_norms(module)):
         return ""
@@ -60,7 +60,7 @@ def micro_batch_warning(network: Network, rows: int, batch: int) -> str:
 
 @contextmanager
 def _chunked_method(module: nn.Module, name: str, rows: int) -> Iterator[None]:
-    """Replaces the method ``name`` of this ``module`` by a chunked one; class and state dict do not change."""
+    """Replaces ``module``'s method ``name`` with a chunked version; class and state dict do not change."""
     instance_method = vars(module).get(name)
     setattr(module, name, _in_chunks(getattr(module, name), _batch_norms(module), rows))
     try:
@@ -97,7 +97,7 @@ def _in_chunks(call: Callable[..., Any], norms: Sequence[nn.Module], rows: int) 
 
 
 def _slice_rows(start: int, rows: int, B: int) -> Callable[[Tensor], Tensor]:
-    """Slices the chunk at ``start`` from tensors with B rows; others, such as scalars and masks, are unchanged."""
+    """A function that slices the chunk at ``start`` from tensors with B rows, and returns other tensors unchanged."""
     return lambda x: x[start : start + rows] if x.ndim > 0 and len(x) == B else x
 
 

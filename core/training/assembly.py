@@ -39,8 +39,8 @@ from core.training.step.prefetch import prefetch
 from core.training.step.student_step import StudentStep
 from core.training.team.team import ALONE, Team
 
-FLOAT32_PAIRS = 16384  # stored targets of more pairs are kept in half precision
-COMPILED_LENGTHS = 16  # with compiled blocks, caption lengths are multiples of this
+MAX_FLOAT32_PAIRS = 16384  # stored targets of more pairs are kept in half precision
+COMPILED_LENGTH_MULTIPLE = 16  # with compiled blocks, caption lengths are multiples of this
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Assembly:
     test: PairDataset | None
     retain: Mapping[str, PairDataset]  # retained data sets by name
     loader: Loader
-    text_multiple: int = 1  # captions are padded to a multiple of this length
+    text_length_multiple: int = 1  # captions are padded to a multiple of this length
 
     def to_device(self, batch: Batch) -> Batch:
         """The batch on the networks' device; copies to a GPU are asynchronous."""
@@ -69,9 +69,9 @@ class Assembly:
         return prefetch(self.loader.batches(first_step, last_step), self.to_device, self.runtime.device)
 
     def _pad_captions(self, batch: Batch) -> Batch:
-        """Pads captions to few lengths, since blocks are compiled per length; results do not change."""
+        """Pads captions to one of a few lengths, since blocks are compiled per length; results do not change."""
         towers, length = self.network.towers, batch.texts.shape[1]
-        padded = min(-(-length // self.text_multiple) * self.text_multiple, towers.context_length)
+        padded = min(-(-length // self.text_length_multiple) * self.text_length_multiple, towers.context_length)
         if padded <= length:
             return batch
         return replace(batch, texts=pad(batch.texts, (0, padded - length), value=towers.pad_id))
@@ -82,22 +82,22 @@ def assemble(
 ) -> Assembly:
     """The parts of the run ``config`` on its device; seeds torch's generator.
 
-    ``progress`` gets the progress of reading images, and may raise to cancel. ``code``: the custom code that the config
-    may name. Raises UserError for contradictions, and for invalid data, architectures, weights or code.
+    ``progress`` is called while images are read, and may raise to cancel. ``code``: the custom code that the config
+    may refer to. Raises UserError for contradictions, and for invalid data, architectures, weights or code.
     """
-    config = validate(config.model_dump(mode="json"), "the experiment")
+    config = validate(config.model_dump(mode="json"), "the config")
     if not config.data.train:
-        raise UserError("data.train is empty; name the training data: a CSV, a JSON, or a folder of images.")
+        raise UserError("data.train is empty; set it to the training data: a CSV, a JSON, or a folder of images.")
     runtime = set_up(config.runtime, team.launch.local_rank)
     torch.manual_seed(config.seed)
     model_cfg = fetch_architecture(config.towers.architecture, config.towers.pretrained)
-    network, start = _started(config, model_cfg, code)
+    network, start = _build_and_load(config, model_cfg, code)
 
-    open_data = _opener(config, network, progress, log, team, code)
+    open_data = _dataset_opener(config, network, progress, log, team, code)
     train: Pairs = (
         open_data(config.data.train)
         if config.data.dataset or not is_shards(config.data.train)
-        else _shards(config, network, progress, log)
+        else _open_shards(config, network, progress, log)
     )
     labels = label_rows(train, config.data, config.seed)
     add_heads(network, config, labels.classes if labels else (), code)
@@ -105,16 +105,16 @@ def assemble(
         carry_over(network, start)
     if team.size > 1 and (unsynchronised := synchronise_batch_norms(network)):
         log(
-            f"the statistics of {len(unsynchronised)} batch norms ({unsynchronised[0]}, ...) are those of each "
-            "process, not of the batch."
+            f"{len(unsynchronised)} batch norms ({unsynchronised[0]}, ...) compute statistics per process, not over "
+            "the whole batch."
         )
     network.to(runtime.device)
     objectives = build_objectives(config, network, code).to(runtime.device)
-    teacher = _teacher(config, network, objectives, train, runtime, progress, code)
+    teacher = _build_teacher(config, network, objectives, train, runtime, progress, code)
     checkpoint_activations(network.blocks(), config.runtime.recompute)
     for trained_network in (network, *(teacher.networks if teacher else ())) if config.runtime.compile else ():
         compile_blocks(trained_network.blocks())
-    place = _place(team, runtime)
+    place = _loader_place(team, runtime)
     mismatched = mismatched_rows(config, train, progress, log)
     patch = network.towers.patch_side
     return Assembly(
@@ -129,14 +129,14 @@ def assemble(
         test=open_data(config.data.test) if config.data.test else None,
         retain={name: open_data(path) for name, path in retained_sets(config.data.retain).items()},
         loader=Loader(train, config, network.image_size, log, labels, patch, place, team.loaded, mismatched),
-        text_multiple=COMPILED_LENGTHS if config.runtime.compile else 1,
+        text_length_multiple=COMPILED_LENGTH_MULTIPLE if config.runtime.compile else 1,
     )
 
 
-def _opener(
+def _dataset_opener(
     config: RunConfig, network: Network, progress: Progress, log: Log, team: Team, code: CustomCode
 ) -> Callable[[str], PairDataset]:
-    """Opens pairs by their name: those of files, or of the user's own data set."""
+    """A function that opens pairs by path, or by the name of a split of the user's data set."""
     towers, size, make = network.towers, network.image_size, config.data.dataset
     if make:
         function = code.load(make)
@@ -149,10 +149,13 @@ def _opener(
     )
 
 
-def _started(config: RunConfig, model_cfg: dict[str, Any], code: CustomCode) -> tuple[Network, RunNetwork | None]:
-    """Towers and fusion with the weights that training starts from, and the run's network that these are, if any.
+def _build_and_load(
+    config: RunConfig, model_cfg: dict[str, Any], code: CustomCode
+) -> tuple[Network, RunNetwork | None]:
+    """Towers and fusion with the weights that training starts from; and the run that the weights come from, if any.
 
-    Pretrained weights are loaded before ``towers.build`` changes the model; those of a run that was changed too, after.
+    Pretrained weights are loaded before ``towers.build`` changes the model, but after it if they come from a run whose
+    model was changed in the same way.
     """
     settings = config.towers
     if not settings.pretrained:
@@ -171,8 +174,8 @@ def _started(config: RunConfig, model_cfg: dict[str, Any], code: CustomCode) -> 
     return network, loaded[0]
 
 
-def _place(team: Team, runtime: Runtime) -> Place:
-    """The position of this process among those that load batches."""
+def _loader_place(team: Team, runtime: Runtime) -> Place:
+    """The position of this process among the processes that load batches."""
     return Place(
         rank=team.launch.rank,
         world=team.size,
@@ -182,8 +185,7 @@ def _place(team: Team, runtime: Runtime) -> Place:
     )
 
 
-def _shards(config: RunConfig, network: Network, progress: Progress, log: Log) -> ShardPairs:
-    """Training pairs in shards."""
+def _open_shards(config: RunConfig, network: Network, progress: Progress, log: Log) -> ShardPairs:
     towers = network.towers
     return open_shards(
         config.data.train,
@@ -196,7 +198,7 @@ def _shards(config: RunConfig, network: Network, progress: Progress, log: Log) -
     )
 
 
-def _teacher(
+def _build_teacher(
     config: RunConfig,
     network: Network,
     objectives: Objectives,
@@ -207,18 +209,18 @@ def _teacher(
 ) -> Teacher | None:
     teacher = build_teacher(config.teacher, network, _trained_teachers(config, runtime.device), objectives, code)
     if teacher is not None and config.teacher.targets == "stored":
-        return _stored(config, teacher.networks, train, runtime, progress)
+        return _store_targets(config, teacher.networks, train, runtime, progress)
     return teacher
 
 
-def _stored(
+def _store_targets(
     config: RunConfig, networks: Sequence[Network], train: Pairs, runtime: Runtime, progress: Progress
 ) -> StoredTeacher:
     """A teacher with precomputed features of the training data."""
     if len(networks) > 1:
         raise UserError(
-            f"teacher.checkpoint names {len(networks)} teachers, whose targets cannot be stored; choose one, or set "
-            "teacher.targets to pass."
+            f"teacher.checkpoint lists {len(networks)} teachers, but targets can be stored for only one; keep one of "
+            "them, or set teacher.targets to pass."
         )
     assert isinstance(train, PairDataset)  # config validation excludes shards
     (network,) = networks
@@ -229,7 +231,7 @@ def _stored(
         config.validation.batch_size,
         lambda _, encoded, total: progress("storing targets", encoded, total),
     )
-    width, dtype = encoded.images.shape[1], torch.float32 if len(train) <= FLOAT32_PAIRS else torch.float16
+    width, dtype = encoded.images.shape[1], torch.float32 if len(train) <= MAX_FLOAT32_PAIRS else torch.float16
     images = torch.zeros(len(train), width, dtype=dtype)
     images[encoded.rows] = encoded.images.to(dtype)
     texts = torch.zeros(len(train.captions), width, dtype=dtype)
@@ -243,7 +245,7 @@ def _stored(
 
 
 def _trained_teachers(config: RunConfig, device: torch.device) -> list[Network]:
-    """The networks in ``teacher.checkpoint`` for a frozen teacher; empty for others."""
+    """The networks in ``teacher.checkpoint`` if the teacher is frozen; otherwise empty."""
     teacher = config.teacher
     if not teacher.traits.trained:
         return []

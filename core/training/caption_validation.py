@@ -1,7 +1,7 @@
 """Captioning validation during training: the loss on validation captions, and sample captions.
 
-Flow: the validator calls it if captioning has a weight; numbers go into ``evaluated`` events, captions into ``sample``
-events.
+Flow: if captioning has a weight, the validator calls both functions; it writes losses to ``evaluated`` events and
+captions to ``sample`` events.
 
 Legend: B images of a batch, C captions of a batch, N words.
 """
@@ -27,7 +27,7 @@ from core.spec.generation import GenerationSettings
 from core.spec.reporter import Progress
 
 SAMPLES = 8
-_CHUNK = 64  # captions per forward pass, limited by the size of vocabulary logits
+_CHUNK_CAPTIONS = 64  # captions per forward pass, limited by the size of vocabulary logits
 
 
 def caption_losses(
@@ -55,16 +55,17 @@ def caption_losses(
 
 @torch.no_grad()
 def _losses(network: Network, pixels: Tensor, tokens: Tensor, owner: Tensor, runtime: Runtime, through: Any) -> Tensor:
-    """The summed loss of the words of ``tokens`` (C, T), and their number. (2,) float64"""
+    """The summed loss over the words of ``tokens`` (C, T), and the number of words. (2,) float64"""
     total = torch.zeros(2, dtype=torch.float64)
     device = runtime.device
     with evaluating(network), runtime.autocast():
         towers = network.towers
         image = towers.encode_image(towers.normalise(pixels.to(device)))
-        for start in range(0, len(tokens), _CHUNK):
-            part = tokens[start : start + _CHUNK]
-            text = towers.encode_text(part.to(device), all_tokens=True)
-            words = next_words(network, part, image.rows(owner[start : start + _CHUNK].to(device)), text, through)
+        for start in range(0, len(tokens), _CHUNK_CAPTIONS):
+            chunk = tokens[start : start + _CHUNK_CAPTIONS]
+            owners = owner[start : start + _CHUNK_CAPTIONS].to(device)
+            text = towers.encode_text(chunk.to(device), all_tokens=True)
+            words = next_words(network, chunk, image.rows(owners), text, through)
             loss = F.cross_entropy(words.logits.float(), words.labels, reduction="sum")
             total += torch.tensor([float(loss), len(words.labels)], dtype=torch.float64)
     return total

@@ -34,7 +34,7 @@ class RunProgress:
     """The step of a run and its validation scores."""
 
     step: int = 0
-    score: float | None = None  # of the validation after this step, if any
+    score: float | None = None  # score of the validation after this step, if any
     network: str = ""  # the network with this score
     best: float | None = None  # highest score so far
 
@@ -55,7 +55,7 @@ class PendingSave:
     """A checkpoint that was written, or is being written by a thread."""
 
     def __init__(self, progress: RunProgress, write: Callable[[], tuple[str, bool]], background: bool) -> None:
-        """``write`` returns the checkpoint's name, and whether it is the best so far; `result` raises its errors."""
+        """``write`` returns the checkpoint's name, and whether it is the best so far; `result` re-raises errors."""
         self.step, self.network = progress.step, progress.network
         pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._written = pool.submit(write)
@@ -67,12 +67,12 @@ class PendingSave:
         return self._written.done()
 
     def result(self) -> tuple[str, bool]:
-        """Waits; returns its name, and whether it is the best so far. Raises CheckpointError."""
+        """Waits for the checkpoint; returns its name, and whether it is the best so far. Raises CheckpointError."""
         return self._written.result()
 
 
 class Checkpointing:
-    """Saves the state of a run's parts, and restores it."""
+    """Saves and restores the state of a run's parts."""
 
     def __init__(
         self,
@@ -90,9 +90,9 @@ class Checkpointing:
         self.background = parts.runtime.device.type == "cuda"  # on a CPU, a thread would slow down training
 
     def save(self, progress: RunProgress) -> PendingSave:
-        """Saves the state after this step; with a GPU it is copied and written in the background.
+        """Saves the state after this step; with a GPU the state is copied and written in the background.
 
-        All ranks must call this; rank 0 writes full tensors, so that any number of ranks can resume.
+        All ranks must call this method; rank 0 writes full tensors, so that any number of ranks can resume.
         """
         parts = self._parts
         buffers = {f"objectives.{key}": value for key, value in parts.objectives.state_dict().items()}
@@ -124,8 +124,8 @@ class Checkpointing:
     def resume(self) -> RunProgress:
         """Restores the newest complete checkpoint; without one, the state of the parent run (``towers.start``).
 
-        Returns the start of the run if there is neither. Raises TrainingError when the data changed (they may have
-        moved), CheckpointError when no checkpoint is readable.
+        Returns step 0 if the run has neither. Raises TrainingError if the content of the data changed (a new location
+        is fine), CheckpointError if no checkpoint is readable.
         """
         parts = self._parts
         newest = self._read(partial(checkpoint.newest_complete, self._run))
@@ -148,28 +148,28 @@ class Checkpointing:
         return RunProgress(info.step, info.score, info.network, info.best_score)
 
     def _start_from_parent(self) -> RunProgress:
-        """The state of the checkpoint in ``towers.pretrained``, as far as it fits; what does not is logged."""
+        """Loads the state of the checkpoint in ``towers.pretrained`` as far as it fits this config; logs the rest."""
         parts, name = self._parts, self._config.towers.pretrained
         source = locate_run(name, "student")
         if source is None:
             raise TrainingError(
-                f"{name} (towers.pretrained) is not a run, so it has no state; name RUN@STEP, or set towers.start to "
-                "weights."
+                f"{name} (towers.pretrained) is not a run, so it has no training state; set towers.pretrained to "
+                "RUN@STEP, or towers.start to weights."
             )
         read = self._read(partial(checkpoint.read_complete, source.run, source.checkpoint))
         assert read is not None
         info, tensors = read
         if info.step >= parts.loader.total_steps:
             raise TrainingError(
-                f"{name} is at step {info.step}, and this run has {parts.loader.total_steps}; raise optim.epochs, or "
-                "choose an earlier checkpoint."
+                f"{name} is at step {info.step}, but this run has only {parts.loader.total_steps} steps; raise "
+                "optim.epochs, or choose an earlier checkpoint."
             )
         current = parts.network.state_dict()
         student = {
             key: value for key, value in tensors.student.items() if key in current and value.shape == current[key].shape
         }
         if missing := sorted(current.keys() - student.keys()):
-            self._log(f"not in the parent run, so newly initialised: {len(missing)} tensors ({missing[0]}, ...).")
+            self._log(f"{len(missing)} tensors ({missing[0]}, ...) are not in the parent run and start untrained.")
         load_full_state(parts.network, student, strict=False)
         if parts.teacher is not None:
             self._load("teacher", partial(checkpoint.fill, parts.teacher.load_state_dict, tensors.teacher, name))
@@ -186,7 +186,7 @@ class Checkpointing:
         try:
             load()
         except CheckpointError:
-            self._log(f"the {subject} of the parent run does not wholly fit this config; the rest starts afresh.")
+            self._log(f"the {subject} of the parent run fits this config only in part; the rest is initialised anew.")
 
     def _check_data(self, info: checkpoint.CheckpointInfo) -> None:
         for split, current in self.contents().items():
@@ -194,7 +194,7 @@ class Checkpointing:
             changed = [name for name in current if before.get(name) != current[name]]
             if changed:
                 differences = [
-                    f"{name} ({before.get(name)} then, {current[name]} now)" if current[name].isdecimal() else name
+                    f"{name} (was {before.get(name)}, is {current[name]})" if current[name].isdecimal() else name
                     for name in changed
                 ]
                 raise TrainingError(
@@ -203,33 +203,34 @@ class Checkpointing:
                 )
         if info.total_steps != self._parts.loader.total_steps:
             raise TrainingError(
-                f"{self._run.path} was planned for {info.total_steps} steps, but its data now give "
-                f"{self._parts.loader.total_steps}; the training data {self._config.data.train} changed. Restore them, "
-                "or start a new run."
+                f"{self._run.path} was planned for {info.total_steps} steps, but its training data "
+                f"{self._config.data.train} has changed and now makes {self._parts.loader.total_steps}. Restore the "
+                "data, or start a new run."
             )
 
     def contents(self) -> dict[str, Mapping[str, str]]:
-        """A summary of the content of each split, computed once."""
+        """A summary of the content of each split; computed in the first call."""
         if not self._data:
             splits = {"train": self._parts.train, "val": self._parts.val, "test": self._parts.test}
             self._data = {name: pairs.contents() for name, pairs in splits.items() if pairs is not None}
         return self._data
 
     def _read(self, read_on: Callable[[torch.device], _Complete | None]) -> _Complete | None:
-        """The checkpoint that ``read_on`` a device returns, read by rank 0 and broadcast; None if it returns none."""
+        """The checkpoint that ``read_on(device)`` returns, read by rank 0 and broadcast; None if there is none."""
         device = self._parts.runtime.device
         if self._team.size == 1:
             return read_on(device)
-        read: list[_Complete | None] = [None]
+        complete: _Complete | None = None
 
-        def facts() -> dict[str, Any] | None:
-            read[0] = read_on(torch.device("cpu"))
-            return None if read[0] is None else asdict(read[0][0])
+        def read_info() -> dict[str, Any] | None:
+            nonlocal complete
+            complete = read_on(torch.device("cpu"))
+            return None if complete is None else asdict(complete[0])
 
-        info = self._team.on_first_rank(facts)
+        info = self._team.on_first_rank(read_info)
         if info is None:
             return None
-        state = read[0][1] if read[0] is not None else None
+        state = complete[1] if complete is not None else None
         parts = [
             self._team.tensors_of_first({} if state is None else getattr(state, part))
             for part in ("student", "teacher", "state")

@@ -7,7 +7,7 @@ from core.spec.run.events import Outcome
 
 
 class TrainingError(UserError):
-    """A run that cannot continue; the message names the step, the reason and what to change."""
+    """A run that cannot continue; the message gives the step, the reason and what to change."""
 
 
 class Interrupt(Exception):
@@ -19,4 +19,4 @@ class Interrupt(Exception):
 
 
 class RankLost(UserError):
-    """Another rank is gone or does not answer: the run is interrupted, and can resume from its checkpoint."""
+    """Another rank died or does not respond: the run is interrupted, and can resume from its last checkpoint."""

@@ -50,11 +50,11 @@ from core.training.train_step import TrainStep
 from core.training.validator import Validator
 
 T = TypeVar("T")
-NONFINITE_LIMIT = 5  # skipped steps in a row that end a run
+MAX_SKIPPED_IN_A_ROW = 5  # this many skipped steps in a row end the run
 
 
 class Loop:
-    """A run in training."""
+    """Trains a run from its newest checkpoint, or from the start."""
 
     def __init__(
         self,
@@ -101,17 +101,17 @@ class Loop:
             self._on_first_rank(self.validator.measure_initial)
         self.progress = self.checkpointing.resume()
         self._saved_step = self.progress.step or None
-        self._pending_save: PendingSave | None = None  # until its event is written
+        self._pending_save: PendingSave | None = None  # cleared once its event is written
 
     @property
     def step(self) -> int:
-        """The number of the last step, from 1; 0 before the first."""
+        """The number of the last step, starting at 1; 0 before the first step."""
         return self.progress.step
 
     def run(self) -> None:
-        """Trains to the end, with validations and checkpoints.
+        """Trains to the last step, with validations and checkpoints.
 
-        Raises Interrupt on request, TrainingError when losses are not finite or memory runs out.
+        Raises Interrupt on request, TrainingError if losses are not finite or memory runs out.
         """
         self._report_start()
         if self.step == 0:
@@ -122,7 +122,7 @@ class Loop:
         pace = Pace()
         with self._system, closing(self.parts.batches(self.step, self.total_steps)) as batches:
             for batch in batches:
-                pace.has_batch()
+                pace.batch_arrived()
                 self.check_control()
                 report = self._step_with_count(batch)
                 self.callbacks.on_step(self.step, report, self.network)
@@ -150,9 +150,9 @@ class Loop:
         return fmean(self._operation_counts) if self._operation_counts else 0.0
 
     def _step_with_count(self, batch: Batch) -> dict[str, Tensor]:
-        """A training step. If the device's peak is known, counts the operations of the first teacher.every steps.
+        """A training step, which also counts operations in the first ``teacher.every`` steps if the peak is known.
 
-        One of them includes the teacher's forward pass.
+        One of these steps includes the teacher's forward pass.
         """
         if self._peak_flops is None or len(self._operation_counts) == self.schedules.teaching.every:
             return self.train_step(batch)
@@ -196,13 +196,13 @@ class Loop:
         weighted = mean_over_ranks(local_losses.detach())
         names = [f"train/{name}" for name in losses]
         skipped = self._guard.is_not_finite(self.step, names, weighted, norm)
-        if self.optimizer.defaults["fused"]:  # where it is 1, the optimiser changes nothing
+        if self.optimizer.defaults["fused"]:  # a fused optimiser skips the update if found_inf is 1
             self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
         self._statistics.restore(skipped)
         return weighted.sum(), report, norm, skipped
 
     def save_if_needed(self) -> None:
-        """Saves the state of an interrupted run, unless this step is saved already."""
+        """Saves the state of an interrupted run, unless this step has already been saved."""
         if self._saved_step != self.step:
             self.save()
         self._report_saved(wait=True)
@@ -219,7 +219,7 @@ class Loop:
         self._report_saved()
 
     def _report_saved(self, wait: bool = False) -> None:
-        """Writes the event of a checkpoint once it is saved. Raises CheckpointError when saving failed."""
+        """Writes the event of a checkpoint once the checkpoint is saved. Raises CheckpointError if saving failed."""
         save = self._pending_save
         if save is None or not (wait or save.is_done):
             return
@@ -228,7 +228,7 @@ class Loop:
         self.events.write(CheckpointSaved(step=save.step, name=name, best=best, network=save.network))
 
     def check_control(self) -> None:
-        """Raises Interrupt when the file ``control`` or a signal requests it."""
+        """Raises Interrupt if the file ``control`` or a signal requests a stop or a pause."""
         request = self.run_dir.pending_request() if self.team.leads else None
         if request is None and self._requests.is_set():
             request = self._requests.request if isinstance(self._requests, Requests) else "stop"
@@ -249,7 +249,10 @@ class Loop:
             self.save()
 
     def _on_first_rank(self, call: Callable[[], T]) -> T:
-        """The result of ``call`` on rank 0, with unsharded weights; if weights are sharded, all ranks call it."""
+        """Runs ``call`` with unsharded weights, and returns rank 0's result.
+
+        With sharded weights, every rank runs ``call``.
+        """
         if self.team.size == 1:
             return call()
         with_blocks = not self.team.sharded or self.config.objectives.captioning.weight > 0
@@ -284,7 +287,7 @@ class Loop:
         )
 
     def _write_reports(self, wait: bool = False) -> None:
-        """Writes reports that have arrived from the device; all of them with ``wait``."""
+        """Writes the reports that have arrived from the device; with ``wait`` waits for all of them."""
         for report in self._reports.arrived(wait):
             self._log_skipped(report.guard)
             self.events.write(Metrics(step=report.step, values={**report.values, **self._system.take()}))
@@ -295,26 +298,26 @@ class Loop:
         for skipped in self._guard.skipped(StepNumbers(numbers.steps, numbers.numbers.cpu())):
             message = f"step {skipped.step} was skipped: {', '.join(skipped.suspects)} not finite"
             self._log(message)
-            if skipped.in_a_row >= NONFINITE_LIMIT:
+            if skipped.in_a_row >= MAX_SKIPPED_IN_A_ROW:
                 rate, precision = self.config.optim.learning_rate, self.parts.runtime.precision
                 raise TrainingError(
                     f"{message}, for {skipped.in_a_row} steps in a row. Suspects: learning rate {rate:g} (try a "
                     f"third), no gradient clipping (set optim.clip_norm to 1), precision {precision} (try fp32), or "
-                    "bad images. Change a copy of the config and start a new run; the last checkpoint is good."
+                    "bad images. Copy the config, change it and start a new run; the last checkpoint is intact."
                 )
 
     def _out_of_memory(self, batch: Batch) -> TrainingError:
-        """An error with the batch size that did not fit, and the largest halved size that does."""
+        """The error to raise: names the size that did not fit and the largest size, found by halving, that does."""
         self.optimizer.zero_grad(set_to_none=True)
         if self.team.size > 1:  # other ranks are waiting, so sizes cannot be tried
             return TrainingError(
                 f"out of memory on {self.parts.runtime.describe()} at step {self.step} with {len(batch.rows)} pairs on "
-                f"each of {self.team.size} ranks; set optim.micro_batch to {max(1, len(batch.rows) // 2)} or less and "
-                "keep the batch, start more processes, or choose a smaller architecture."
+                f"each of {self.team.size} ranks; set optim.micro_batch to {max(1, len(batch.rows) // 2)} or less "
+                "(optim.batch_size can stay as it is), start more processes, or choose a smaller architecture."
             )
 
         def attempt(size: int) -> None:
-            moments = [torch.empty_like(p) for p in without_state for _ in range(2)]  # a step allocates them too
+            moments = [torch.empty_like(p) for p in without_state for _ in range(2)]  # as the optimiser's step would
             losses, _ = self.compute_losses(batch.first(size), self.step)
             torch.stack(list(losses.values())).sum().backward()
             self.optimizer.zero_grad(set_to_none=True)
@@ -325,7 +328,7 @@ class Loop:
         size = largest_fitting(attempt, len(batch.rows))
         remedy = f"{size} fits: set optim.batch_size to {size}" if size else "not even one pair fits"
         if size and not self.config.optim.micro_batch:
-            remedy += f", or optim.micro_batch to {size} and keep the batch"
+            remedy += f", or set optim.micro_batch to {size} and leave optim.batch_size unchanged"
         return TrainingError(
             f"out of memory on {self.parts.runtime.describe()} at step {self.step} with optim.batch_size "
             f"{len(batch.rows)}; {remedy}, or choose a smaller architecture."
@@ -333,7 +336,7 @@ class Loop:
 
     def _progress(self, activity: str, finished: int, total: int) -> None:
         """Reports the progress of long work, which can be interrupted like a step."""
-        self.heartbeat.part(activity, finished, total)
+        self.heartbeat.update_substep(activity, finished, total)
         self.check_control()
 
     def _log(self, message: str) -> None:

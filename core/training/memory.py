@@ -1,4 +1,4 @@
-"""Memory while training: what the allocator keeps, and the largest batch that fits."""
+"""Memory during training: keeping freed memory in the process, and finding the largest batch that fits."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from core.model.runtime import is_out_of_memory
 
 
 def keep_freed_memory() -> bool:
-    """Have the C library keep large blocks that are freed, for the next step to use; whether it can.
+    """Make the C library keep large freed blocks for the next step; returns whether the library supports this.
 
-    glibc hands each back to the system, which clears it again, page by page, in every step: a quarter of the
-    time of a captioning step on a CPU. What the process holds stays at its peak in return. For programs that only
-    train; see mallopt(3). Other C libraries are left alone.
+    By default glibc returns each block to the system, which zeroes its pages again in every step: a quarter of the time
+    of a captioning step on a CPU. In return, the memory use of the process stays at its peak. For programs that only
+    train; see mallopt(3). Has no effect with other C libraries.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:
         return False
-    maps, trim, more = -4, -1, -2  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
-    return bool(mallopt(maps, 0) and mallopt(trim, 2**31 - 1) and mallopt(more, 2**26))
+    mmap_max, trim_threshold, top_pad = -4, -1, -2  # M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD
+    return bool(mallopt(mmap_max, 0) and mallopt(trim_threshold, 2**31 - 1) and mallopt(top_pad, 2**26))
 
 
 def largest_fitting(attempt: Callable[[int], None], batch_size: int) -> int:
-    """The largest half, quarter, ... of ``batch_size`` for which ``attempt`` does not run out of memory; 0 for none."""
+    """The largest of ``batch_size`` / 2, / 4, ... for which ``attempt`` does not run out of memory; 0 if none fits."""
     size = batch_size // 2
     while size >= 1:
         if torch.cuda.is_available():

@@ -1,8 +1,8 @@
-"""Distributed training: the life of each rank.
+"""Distributed training: runs training on each rank, and handles failed and lost ranks.
 
 Flow: ``python -m core train`` under torchrun calls ``train_over_ranks`` in every process. Rank 0 claims the run folder
-and records the outcome; the others compute. A failing rank reports its failure. If a rank is killed, the run is
-interrupted: its events have no end, as if all processes had been killed.
+and records the outcome; the other ranks only train. A failing rank reports its failure. If a rank is killed, the run is
+interrupted: its event log has no final event, as if all processes had been killed.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from core.training.team.signals import signals_as_requests
 from core.training.team.team import Team
 from core.training.team.watch import Watch
 
-_FAILURE_SECONDS = 3.0  # to wait for another rank's failure report
-# Parts of RuntimeErrors of torch's backends when another process does not respond.
+_FAILURE_REPORT_TIMEOUT_S = 3.0
+# Fragments of the RuntimeErrors that torch's backends raise when another process does not respond.
 _LOST_RANK_MESSAGES = (
     "gloo",
     "nccl",
@@ -55,13 +55,13 @@ _LOST_RANK_MESSAGES = (
 
 
 class _NoEvents(EventWriter):
-    """Discards events, on ranks without a run folder."""
+    """Discards events on all ranks but rank 0, which writes the run's events."""
 
     def __init__(self) -> None:
         """Opens nothing."""
 
     def write(self, event: Event) -> None:
-        """Does nothing; rank 0 writes it."""
+        """Does nothing."""
 
     def sync(self) -> None:
         """Does nothing."""
@@ -71,16 +71,21 @@ class _NoEvents(EventWriter):
 
 
 def train_over_ranks(
-    launch: Launch, read_config: Callable[[], RunConfig], run: RunDir, quiet: bool = False, use: CodeUse = "check"
+    launch: Launch,
+    read_config: Callable[[], RunConfig],
+    run: RunDir,
+    quiet: bool = False,
+    code_policy: CodeUse = "check",
 ) -> Outcome:
     """Trains the config returned by ``read_config`` in ``run`` with the other ranks of ``launch``; returns the outcome.
 
-    Raises UserError like ``core.training.train.train``, on every rank, and RankLost when a rank is lost.
+    Raises UserError like ``core.training.train.train``, on every rank, and RankLost if another rank dies or does not
+    respond.
     """
     with join_ranks(launch) as messages:
         team = Team(launch, messages)
         config = team.on_all_ranks(read_config)
-        team.require_same("version of this program or of PyTorch", f"{_program()}, torch {torch.__version__}")
+        team.require_same("version of this program or of PyTorch", f"{_source_digest()}, torch {torch.__version__}")
         team.require_same("config", config.digest())
         try:
             team.on_all_ranks(lambda: check_mesh(launch.size, config.runtime.shard))
@@ -101,10 +106,10 @@ def train_over_ranks(
             peers = messages.exchange("process", [launch.rank, launch.host, os.getpid(), own_start_time()])
             team.secret = team.on_first_rank(lambda: secrets.token_hex(8))
             team.on_all_ranks(lambda: open_group(launch, messages, device, config.runtime.patience))
-            return _train_and_record(config, run, team, peers, quiet, use)
+            return _train_and_record(config, run, team, peers, quiet, code_policy)
 
 
-def _program() -> str:
+def _source_digest() -> str:
     """A digest of this program's source; 12 hex digits."""
     digest = hashlib.sha256()
     root = Path(core.__file__).parent
@@ -114,9 +119,9 @@ def _program() -> str:
 
 
 def _train_and_record(
-    config: RunConfig, run: RunDir, team: Team, peers: list[Any], quiet: bool, use: CodeUse
+    config: RunConfig, run: RunDir, team: Team, peers: list[Any], quiet: bool, code_policy: CodeUse
 ) -> Outcome:
-    """Trains, and records the outcome on rank 0."""
+    """Trains on this rank; rank 0 records the outcome."""
     assert team.messages is not None
     events = open_events(run) if team.leads else _NoEvents()
     leave = _exit_function(events, team)
@@ -131,7 +136,7 @@ def _train_and_record(
         ):
             try:
                 try:
-                    team.on_first_rank(lambda: keep_code(config, run, use))
+                    team.on_first_rank(lambda: keep_code(config, run, code_policy))
                     loop = Loop(config, run, events, heartbeat, requests, team, CustomCode(run, started=True))
                     loop.run()
                     outcome: Outcome = "done"
@@ -160,7 +165,7 @@ def _finish(events: EventWriter, loop: Loop | None, outcome: Outcome) -> None:
 
 
 def _final_error(error: Exception, team: Team, watch: Watch) -> Exception:
-    """The error that ended the run, given the ``error`` of this rank: its own, another rank's, or a lost rank."""
+    """The error that ended the run: this rank's ``error``, the failure of another rank, or RankLost."""
     assert team.messages is not None
     if not isinstance(error, RankLost) and not _is_lost_rank(error):
         message = str(error) if isinstance(error, UserError) else sentence(error)
@@ -168,13 +173,13 @@ def _final_error(error: Exception, team: Team, watch: Watch) -> Exception:
         kind, trace = type(error).__name__, "".join(traceback.format_exception(error))
         team.messages.report_failure(Failure(team.launch.rank, team.launch.host, kind, text, trace))
         return error
-    failure = team.messages.failure(_FAILURE_SECONDS)
+    failure = team.messages.failure(_FAILURE_REPORT_TIMEOUT_S)
     if failure is not None and failure.rank != team.launch.rank:
         return TrainingError(f"rank {failure.rank} on {failure.host}: {failure.message}")
     lost_rank = watch.lost_ranks() or "another rank"
     return RankLost(
-        f"{lost_rank} of the {team.size} was lost or does not respond ({_shorten(error)}); the run is interrupted. "
-        "Start it again with the same folder to resume from its last checkpoint."
+        f"{lost_rank} of {team.size} died or does not respond ({_shorten(error)}); the run is interrupted. Start the "
+        "run again with the same folder to resume from its last checkpoint."
     )
 
 

@@ -15,18 +15,18 @@ from types import TracebackType
 from core.spec.run.folder import RunDir
 from core.spec.run.status import HEARTBEAT_SECONDS, own_status
 
-_LINE_SECONDS = 10.0  # between lines when stderr is a file
-_REDRAW_SECONDS = 0.5  # between redraws of the line on a terminal
+_LOG_INTERVAL_S = 10.0  # interval between lines if stderr is a file
+_REDRAW_INTERVAL_S = 0.5  # interval between redraws of the line on a terminal
 
 
 class TimeLeft:
-    """Estimates the remaining seconds from recent steps, so that a slow start or a pause has no lasting effect."""
+    """Estimates the remaining time from recent steps, so that a slow start or a pause has no lasting effect."""
 
     def __init__(self, window: int = 50) -> None:
         self._marks: deque[tuple[int, float]] = deque(maxlen=window)
 
     def seconds(self, done: int, total: int, now: float | None = None) -> float | None:
-        """The estimate after ``done`` of ``total``; None without enough steps."""
+        """The remaining seconds after ``done`` of ``total`` steps; None after too few steps."""
         now = time.monotonic() if now is None else now
         if self._marks and done < self._marks[-1][0]:
             self._marks.clear()
@@ -38,7 +38,7 @@ class TimeLeft:
 
 
 class Pace:
-    """Training speed since the last report, without work between steps (validation, checkpoints)."""
+    """Training speed since the last report, excluding work between steps (validation, checkpoints)."""
 
     def __init__(self) -> None:
         self._pairs, self._steps, self._seconds, self._waited = 0, 0, 0.0, 0.0
@@ -48,8 +48,8 @@ class Pace:
         """Starts waiting for the next batch."""
         self._began = time.perf_counter()
 
-    def has_batch(self) -> None:
-        """Records that the batch has arrived."""
+    def batch_arrived(self) -> None:
+        """Stops waiting: the next batch has arrived."""
         self._waited += time.perf_counter() - self._began
 
     def step(self, pairs: int) -> None:
@@ -61,7 +61,8 @@ class Pace:
     def report(self, operations: float = 0.0, peak: float | None = None) -> dict[str, float]:
         """Pairs per second and the share of time spent waiting for batches, since the last report.
 
-        With the ``operations`` of a step and the device's ``peak`` per second also the model FLOPs utilisation.
+        Includes the model FLOPs utilisation if the ``operations`` of a step and the device's ``peak`` per second are
+        known.
         """
         seconds = max(self._seconds, 1e-9)
         values = {"train/pairs_per_s": self._pairs / seconds, "runtime/data_wait": self._waited / seconds}
@@ -85,7 +86,7 @@ class Heartbeat:
     """Renews ``status.json`` within its context; ``update`` is cheap."""
 
     def __init__(self, run: RunDir, quiet: bool = False, writes: bool = True) -> None:
-        """``quiet``: no output on stderr. ``writes`` False: no ``status.json``, which another rank writes."""
+        """``quiet``: no output on stderr. ``writes``: False if another rank writes ``status.json``."""
         self._run = run
         self._quiet = quiet
         self._writes = writes
@@ -109,14 +110,14 @@ class Heartbeat:
         self._write()
 
     def update(self, activity: str, step: int, total_steps: int, note: str = "") -> None:
-        """Sets the activity after ``step`` of ``total_steps``; ``note`` is shown only on a terminal."""
+        """Sets the activity after ``step`` of ``total_steps``; ``note`` is only printed on stderr."""
         if activity == "training":
             self._seconds_left = self._pace.seconds(step, total_steps)
         self._activity, self._step, self._total = activity, step, total_steps
         self._show(note)
 
-    def part(self, activity: str, done: int, total: int) -> None:
-        """Sets the progress of work within a step, such as reading images or validating."""
+    def update_substep(self, activity: str, done: int, total: int) -> None:
+        """Sets the progress of work between steps, such as reading images or validating."""
         self._activity = f"{activity} {done}/{total}" if total else activity
         self._show("")
 
@@ -138,7 +139,7 @@ class Heartbeat:
         terminal = sys.stderr.isatty()
         seconds = time.monotonic()
         is_last = self._activity == "training" and self._step == self._total
-        if seconds - self._printed < (_REDRAW_SECONDS if terminal else _LINE_SECONDS) and not is_last:
+        if seconds - self._printed < (_REDRAW_INTERVAL_S if terminal else _LOG_INTERVAL_S) and not is_last:
             return
         self._printed = seconds
         remaining = f", {duration(self._seconds_left)} left" if self._seconds_left is not None else ""

@@ -1,9 +1,9 @@
 """The schedules of a run as arrays by step, and the optimiser.
 
 Flow: the loop calls ``build_schedules`` once; each step reads its learning rate, weight decay, momentum and objective
-values by step number. One object holds them all, like DINOv3's ``build_schedulers``.
+values by step number. One object contains all schedules, like DINOv3's ``build_schedulers``.
 
-Steps are numbered from 1, and entry 0 is before the first step: N steps have N + 1 entries.
+Steps are numbered from 1, and entry 0 is the value before the first step: N steps have N + 1 entries.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Schedules:
     learning_rate: Values
     weight_decay: Values
     momentum: Values  # the share of the teacher kept in a step
-    update_momentum: Values  # at updates: the share kept since the last update
+    update_momentum: Values  # the share kept since the last update, for a teacher updated every few steps
     objectives: Mapping[str, ObjectiveSchedule]
 
     @property
@@ -52,7 +52,7 @@ class Schedules:
         return self.learning_rate, self.weight_decay, self.momentum
 
     def updates_teacher(self, step: int) -> bool:
-        """Whether the teacher is updated after ``step``: before each step in which it is active, and at the end."""
+        """Whether the teacher is updated after ``step``: before each step in which it is active, and at the last."""
         return (step + 1) % self.teaching.every == 0 or step == self.total_steps
 
     def progress(self, step: int) -> float:
@@ -60,7 +60,7 @@ class Schedules:
         return step / self.total_steps
 
     def at(self, step: int) -> dict[str, ObjectiveValues]:
-        """The values of each objective in ``step`` (the first is 1)."""
+        """The values of each objective in ``step`` (from 1)."""
         return {name: schedule.at(step) for name, schedule in self.objectives.items()}
 
 
@@ -81,7 +81,7 @@ def build_schedules(config: RunConfig, total_steps: int) -> Schedules:
 def learning_rates(config: OptimConfig, total_steps: int) -> Values:
     """A linear warm-up to the peak, then a cosine towards 0 (Loshchilov and Hutter 2017, SGDR, with one cycle).
 
-    Like open_clip's ``cosine_lr``: with w warm-up steps, step t <= w has t / w of the peak, later ones
+    Like open_clip's ``cosine_lr``: with w warm-up steps, step t <= w has t / w of the peak, and later steps have
     (1 + cos(pi (t - 1 - w) / (total - w))) / 2. The cosine counts completed steps, so that the last step has a positive
     rate.
     """
@@ -92,11 +92,11 @@ def learning_rates(config: OptimConfig, total_steps: int) -> Values:
 
 
 def momenta(config: TeacherConfig, total_steps: int) -> Values:
-    """The share of the teacher kept in each step; 1 for a trained teacher.
+    """The share of the teacher kept in each step, from m to the last momentum n; 1 for a frozen teacher.
 
-    constant: m(t) = m. From m to the last momentum n, cosine: m(t) = n - (n - m) (cos(pi t / total) + 1) / 2 (DINO,
-    Caron et al. 2021, with n = 1), linear: m(t) = m + (n - m) t / total. With warm-up, min(1 - 1 / (t + 1), m(t)):
-    the plain mean of the first steps (Mean Teacher). beta: see ``beta_momenta``.
+    constant: m(t) = m. cosine: m(t) = n - (n - m) (cos(pi t / total) + 1) / 2 (DINO, Caron et al. 2021, with n = 1).
+    linear: m(t) = m + (n - m) t / total. beta: see ``beta_momenta``. Warm-up replaces m(t) by
+    min(1 - 1 / (t + 1), m(t)), the plain mean of the first steps (Mean Teacher).
     """
     if not config.traits.follows and config.traits.exists:
         return constant(1.0, total_steps)
@@ -116,11 +116,11 @@ def momenta(config: TeacherConfig, total_steps: int) -> Values:
 
 
 def beta_momenta(b: float, total_steps: int) -> Values:
-    """The momenta (N + 1,) of an average of the weights after each of T steps, including initial ones, weighted by the
-    density of Beta(b, b).
+    """The momenta (T + 1,) for an average of the parameters over T steps, weighted by the density of Beta(b, b).
 
-    The weights after step k have weight w_k = (x (1 - x))^(b - 1) with x = (k + 1/2) / (T + 1), so that
-    m(t) = (w_0 + ... + w_{t-1}) / (w_0 + ... + w_t) (Beta moving average, as in TRACER).
+    The average includes the initial parameters. Those after step k are weighted by w_k = (x (1 - x))^(b - 1) with
+    x = (k + 1/2) / (T + 1), so that m(t) = (w_0 + ... + w_{t-1}) / (w_0 + ... + w_t) (Beta moving average, as in
+    TRACER).
     """
     x = (np.arange(total_steps + 1) + 0.5) / (total_steps + 1)
     weights = (x * (1.0 - x)) ** (b - 1.0)
@@ -145,7 +145,7 @@ def build_optimizer(
     """AdamW (Loshchilov and Hutter 2019) with weight decay for matrices only.
 
     Like in open_clip, parameters with fewer than two dimensions (gains, biases, logit scale) are not decayed. With
-    ``depths`` (parameter -> its depth and the greatest one of its tower) the rate of a parameter is multiplied by
+    ``depths`` (parameter -> its depth and its tower's greatest depth) the rate of a parameter is multiplied by
     ``layer_decay ** (greatest - depth)`` (Clark et al. 2020, ELECTRA; Bao et al. 2022, BEiT).
     """
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
@@ -172,7 +172,7 @@ def build_optimizer(
 
 
 def set_rates(optimizer: torch.optim.Optimizer, learning_rate: float, weight_decay: float) -> None:
-    """Sets ``learning_rate`` times each group's scale, and ``weight_decay`` for groups with decay."""
+    """Sets the rate of each group to ``learning_rate`` times its scale, and the decay of decayed groups."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group.get("scale", 1.0)
         group["weight_decay"] = weight_decay if group["decays"] else 0.0

@@ -1,7 +1,7 @@
 """Trains a config in a run folder.
 
-Flow: ``python -m core train`` calls ``train``. It claims the run folder, trains with ``core.training.loop``, and
-records the outcome.
+Flow: ``python -m core train`` and ``core.train`` call ``train``, which claims the run folder, trains with
+``core.training.loop``, and records the outcome.
 """
 
 from __future__ import annotations
@@ -26,16 +26,17 @@ def train(
     config: RunConfig,
     run: RunDir,
     quiet: bool = False,
-    use: CodeUse = "check",
-    objects: Mapping[str, Any] | None = None,
+    code_policy: CodeUse = "check",
+    python_objects: Mapping[str, Any] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Outcome:
     """Trains ``config`` in ``run``, from its newest checkpoint if one exists; returns the outcome.
 
-    ``use``: what to do if custom code has changed since the run began. ``objects``: those that the config names as
-    ``python:NAME``.
-    Raises UserError, after recording the failure in ``events.jsonl``; RunDirError without recording it when the folder
-    is in use, belongs to another config or cannot be written.
+    ``code_policy``: what to do if custom code has changed since the run began. ``python_objects``: the Python objects
+    that the config refers to as ``python:NAME``.
+
+    Raises UserError, after recording the failure in ``events.jsonl``; RunDirError, without recording the failure, if
+    the folder is in use, belongs to another config or cannot be written.
     """
     run.create()
     lock = run.claim()
@@ -43,8 +44,8 @@ def train(
         if earlier_outcome := prepare_run(config, run):
             return earlier_outcome
         with Heartbeat(run, quiet) as heartbeat:
-            code = CustomCode(run, objects, started=True)
-            return _train_and_record(config, run, heartbeat, open_events(run), use, code, Callbacks(callbacks))
+            code = CustomCode(run, python_objects, started=True)
+            return _train_and_record(config, run, heartbeat, open_events(run), code_policy, code, Callbacks(callbacks))
     finally:
         lock.release()
 
@@ -54,7 +55,7 @@ def _train_and_record(
     run: RunDir,
     heartbeat: Heartbeat,
     events: EventWriter,
-    use: CodeUse,
+    code_policy: CodeUse,
     code: CustomCode,
     callbacks: Callback,
 ) -> Outcome:
@@ -62,7 +63,7 @@ def _train_and_record(
     try:
         with signals_as_requests() as requests:
             try:
-                keep_code(config, run, use)
+                keep_code(config, run, code_policy)
                 loop = Loop(config, run, events, heartbeat, requests, code=code, callbacks=callbacks)
                 loop.run()
                 outcome: Outcome = "done"

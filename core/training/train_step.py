@@ -26,7 +26,7 @@ from core.training.accumulation import in_chunks
 from core.training.assembly import Assembly
 from core.training.schedules import Schedules
 
-STEP = 1010  # seeds the random draws of a step apart from all others
+STEP = 1010  # stream id that keeps the random draws of a step independent of all others
 
 Losses = dict[str, Tensor]
 """The weighted loss of each objective, by name."""
@@ -45,7 +45,7 @@ def feature_std(features: Tensor) -> Tensor:
 
 
 class TrainStep:
-    """Computes the losses of a batch, and a report."""
+    """Computes the losses of a batch, and a report of values to log."""
 
     def __init__(self, config: RunConfig, parts: Assembly, schedules: Schedules) -> None:
         self._network, self._teacher, self._objectives = parts.network, parts.teacher, parts.objectives
@@ -82,7 +82,7 @@ class TrainStep:
             return teacher.targets(batch, objectives.teacher_head_outputs)
 
     def _unshard_teacher(self) -> None:
-        """Gather sharded weights that the teacher reads outside of a wrapped ``forward``: its own and shared towers."""
+        """Gathers sharded weights that the teacher, or towers shared with it, read outside a wrapped ``forward``."""
         networks = self._teacher.networks if self._teacher is not None else ()
         shared = any(network.towers is self._network.towers for network in networks)
         for module in (*networks, *((self._student,) if shared else ())):

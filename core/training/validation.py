@@ -1,4 +1,4 @@
-"""Validation of student and teacher: metrics and samples of ``evaluated`` events."""
+"""Validation of student and teacher: the metrics of ``evaluated`` events and the content of ``sample`` events."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def validate(
     progress: Progress,
     label: str = "",
 ) -> tuple[dict[str, float], dict[str, Features]]:
-    """Metrics named ``<split>/<student|teacher>/image_to_text_R@1`` and so on, and the features they come from.
+    """Metrics named ``<split>/<student|teacher>/image_to_text_R@1`` etc., and the features that they are computed from.
 
-    A network with a classification head is also evaluated on rows of ``dataset`` with a ``label``: ``.../top1``.
+    A network with a classification head is also evaluated on the labelled rows of ``dataset``: ``.../top1``.
     """
     values: dict[str, float] = {}
     features: dict[str, Features] = {}
@@ -44,7 +44,7 @@ def validate(
     def step(_activity: str, finished: int, total: int) -> None:
         progress("validating", finished, total)
 
-    for group in _by_size(networks):
+    for group in _group_by_image_size(networks):
         features |= encode_with_each(group, dataset, runtime, batch, step)
         classifying = {weights: network for weights, network in group.items() if network.classes}
         if classifying and label in dataset.label_names:
@@ -56,7 +56,7 @@ def validate(
     return values, features
 
 
-def _by_size(networks: Mapping[str, Network]) -> list[dict[str, Network]]:
+def _group_by_image_size(networks: Mapping[str, Network]) -> list[dict[str, Network]]:
     """Groups ``networks`` by image size; each image is decoded once per group."""
     groups: dict[int, dict[str, Network]] = {}
     for weights, network in networks.items():
@@ -103,12 +103,12 @@ def best_score(
 ) -> tuple[float, str]:
     """The score for selecting the best checkpoint, and its network: "student" or "teacher".
 
-    It is the higher of their mean recalls on validation data or, if retrieval is not trained, of their accuracies; ties
-    go to the teacher. If neither is computed it is ``progress`` (0 to 1) with network "", so that the last checkpoint
-    is the best.
+    The score is the higher of the two mean recalls on validation data or, if retrieval is not trained, of the two
+    accuracies; ties go to the teacher. If neither is computed, the score is ``progress`` (0 to 1) with network "", so
+    that the last checkpoint is the best.
 
-    A network that retains less than the share ``keep`` of the ``initial`` mean recall on a retained data set has a
-    negative score, the amount by which it falls short.
+    If a network retains less than the share ``keep`` of the ``initial`` mean recall on a retained data set, its score
+    is negative: its share minus ``keep``.
     """
     metric = "/mean_recall" if trains_retrieval(objectives) else "/top1"
     scores = []
@@ -121,7 +121,7 @@ def best_score(
 
 
 def retained_share(values: Mapping[str, float], initial: Mapping[str, float], network: str) -> float:
-    """The lowest ratio of ``network``'s mean recall to ``initial`` on retained data sets; 1 without any."""
+    """The lowest ratio of ``network``'s mean recall to ``initial`` on retained data sets; 1 if there are none."""
     shares = [
         values[name.replace("/student/", f"/{network}/")] / before
         for name, before in initial.items()

@@ -1,7 +1,8 @@
 """Validation during training: student and teacher on validation data, and the samples that the window shows.
 
-Flow: the loop asks when a validation is due -> ``core.training.validation`` and ``core.training.caption_validation``
-compute -> ``evaluated`` and ``sample`` events; the score decides which checkpoint is the best.
+Flow: the loop calls ``validate`` if a validation is due -> ``core.training.validation`` and
+``core.training.caption_validation`` compute metrics -> ``evaluated`` and ``sample`` events; the returned score decides
+which checkpoint is the best.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Validator:
 
     def __init__(self, config: RunConfig, parts: Assembly, events: EventWriter, progress: Progress) -> None:
         self._config, self._parts, self._events, self._progress = config, parts, events, progress
-        # In fp32, like `evaluate`; sharded blocks compute in the run's precision.
+        # Validates in fp32, like `evaluate`; but sharded blocks compute in the run's precision.
         self._is_sharded = config.runtime.shard > 1
         self._runtime = parts.runtime if self._is_sharded else Runtime(parts.runtime.device, "fp32")
         self._every = config.validation.every_steps or parts.loader.steps_per_epoch
@@ -44,7 +45,7 @@ class Validator:
         return self._initial
 
     def report_initial(self) -> None:
-        """Write the event of ``measure_initial``."""
+        """Write the metrics of ``measure_initial`` as an event of step 0."""
         if self._initial:
             self._events.write(Evaluated(step=0, values=self._initial))
 
@@ -56,9 +57,9 @@ class Validator:
         return values
 
     def validate(self, step: int, progress: float) -> tuple[float, str]:
-        """Write the events of a validation; returns the best score, and the network that has it.
+        """Validate and write the events; returns the best score, and the network with this score.
 
-        ``progress`` (0 to 1) is the completed share of training: the score if no metric can be.
+        ``progress`` (0 to 1) is the completed share of training, which is the score if no metric can decide.
         """
         dataset = self._parts.val
         assert dataset is not None
@@ -74,13 +75,13 @@ class Validator:
         return best_score(values, self._config.objectives, progress, keep, self._initial)
 
     def test(self, step: int) -> None:
-        """Write the event of the test data, if there are any."""
+        """Evaluate on the test data and write the event; does nothing if the run has no test data."""
         if self._parts.test is not None:
             values, _ = self.evaluate(self._parts.test, "test", step)
             self._events.write(Evaluated(step=step, values=values))
 
     def evaluate(self, dataset: PairDataset, split: str, step: int) -> tuple[dict[str, float], dict[str, Features]]:
-        """Metrics of student and teacher on ``dataset``, named after ``split``; and their features."""
+        """The metrics of student and teacher on ``dataset``, named after ``split``; and the features of both."""
         networks, runtime, batch = self._networks(), self._runtime, self._config.validation.batch_size
         with nullcontext() if self._is_sharded else full_precision(runtime.device):  # no TF32 either
             values, features = validate(
@@ -93,6 +94,6 @@ class Validator:
             return values, features
 
     def _networks(self) -> dict[str, Network]:
-        """The student, and a teacher that follows it; a frozen teacher was evaluated when it was trained."""
+        """The student, and a teacher that follows it. A frozen teacher was evaluated when it was trained."""
         student, teacher = self._parts.network, self._parts.teacher
         return {"student": student} | ({"teacher": teacher.network} if teacher is not None and teacher.moves else {})

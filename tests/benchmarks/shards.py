@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from core.bench.results import BenchResult, result
-from core.data.sources.shards.index import Facts, make_index, path_beside, write_index
+from core.data.sources.shards.index import ShardMetadata, make_index, path_beside, write_index
 from core.spec.errors import UserError
 from tests.benchmarks.jpeg import photograph
 
@@ -76,8 +76,8 @@ def write_synthetic(folder: Path, shards: int, rows: int) -> str:
         path.write_bytes(content)
         one = make_index(path)
         digest = hashlib.sha256(str(number).encode()).hexdigest()[:32]  # else they would be doubles
-        facts = Facts.model_validate(one.facts.model_dump() | {"rows": rows, "digest": digest})
-        write_index(path_beside(path), facts, np.repeat(one.table, rows))
+        metadata = ShardMetadata.model_validate(one.metadata.model_dump() | {"rows": rows, "digest": digest})
+        write_index(path_beside(path), metadata, np.repeat(one.table, rows))
     return str(folder / f"{{00000..{shards - 1:05}}}.tar")
 
 

@@ -14,8 +14,8 @@ from core.tracking import provenance
 from core.tracking.git import WorkingTree, working_tree
 
 POLLS = {  # module, constant: a test need not wait as long as a user would not notice
-    ("core.cli.local_runs", "_POLL_SECONDS"): 0.02,
-    ("core.cli.local_runs", "_STATE_SECONDS"): 0.1,
+    ("core.cli.local_runs", "_POLL_INTERVAL_S"): 0.02,
+    ("core.cli.local_runs", "_STATE_INTERVAL_S"): 0.1,
     ("core.studies.study.budgets", "_POLL_SECONDS"): 0.02,
     ("core.studies.study.places.remote_step", "_POLL_SECONDS"): 0.05,
     ("core.studies.study.queue", "POLL_SECONDS"): 0.05,

@@ -78,7 +78,7 @@ def test_mistakes_raise_user_errors(tmp_path: Path) -> None:
     model = core.open_model(save_model(tmp_path / "model", COCA))
     image = Image.new("RGB", (32, 32))
     for ask in (lambda: core.encode(model, images=[image]), lambda: core.caption(model, image)):
-        with pytest.raises(core.UserError, match=r"given as paths, and <PIL.* is not a path; save it to a file"):
+        with pytest.raises(core.UserError, match=r"must be paths; <PIL.* is not one\. Save the image to a file"):
             ask()
     with pytest.raises(core.UserError, match=r"no option 'shotts'; did you mean shots"):
         core.evaluate(model, pairs, "zero-shot", shotts=(1,))

@@ -1,1 +1,1 @@
-"""Verbs ``runs WHAT`` that take more than a table: ``watch``, ``report``, ``import``, ``export``; and ``mcp``."""
+"""Subparsers ``runs WHAT`` that take more than a table: ``watch``, ``report``, ``import``, ``export``; and ``mcp``."""

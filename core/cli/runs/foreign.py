@@ -7,27 +7,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli.homes import add_home, find_run, home_folder, runs_folder
-from core.cli.terminal import Verbs, one_line, say
+from core.cli.terminal import Subparsers, one_line, say
 
 if TYPE_CHECKING:
     from core.tracking.foreign.importing import Importer
 
 
-def add(commands: Verbs) -> None:
+def add(commands: Subparsers) -> None:
     """Add ``import`` and ``export`` to ``runs``."""
     command = commands.add_parser(
         "import", help="import runs of TensorBoard, W&B, MLflow, Trackio, transformers, open_clip, and tables"
     )
     command.add_argument("source", type=Path, metavar="SOURCE", help="a folder of logs, or a file")
     command.add_argument("--follow", action="store_true", help="continue until the runs end, or Ctrl+C")
-    command.set_defaults(verb=_import)
+    command.set_defaults(handler=_import)
     add_home(command)
     command = commands.add_parser("export", help="write a run for TensorBoard, MLflow or W&B (offline)")
     command.add_argument("run", metavar="RUN")
     command.add_argument("--to", required=True, choices=("tensorboard", "mlflow", "wandb"), help="the tool")
     command.add_argument("output", type=Path, metavar="OUT", help="its folder of logs; for MLflow also a file .db")
     command.add_argument("--follow", action="store_true", help="continue until the run ends")
-    command.set_defaults(verb=_export)
+    command.set_defaults(handler=_export)
     add_home(command)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, ValidationError
 
 from core.cli.homes import add_home, find_run, home_folder, runs, runs_folder
-from core.cli.terminal import Verbs
+from core.cli.terminal import Subparsers
 from core.spec.config import RunConfig, differences, override, read_config, with_absolute_paths
 from core.spec.errors import UserError
 from core.spec.failures import sentence
@@ -34,9 +34,9 @@ _INSTRUCTIONS = (
 )
 
 
-def add(verbs: Verbs) -> None:
-    """Add this verb to the parser."""
-    command = verbs.add_parser("mcp", help="serve runs to an agent (Model Context Protocol), read-only by default")
+def add(subparsers: Subparsers) -> None:
+    """Add this command to the parser."""
+    command = subparsers.add_parser("mcp", help="serve runs to an agent (Model Context Protocol), read-only by default")
     command.add_argument(
         "--allow-launch",
         type=int,
@@ -45,7 +45,7 @@ def add(verbs: Verbs) -> None:
         help="let the agent launch runs while fewer than N train on this computer (default: 0, none)",
     )
     add_home(command)
-    command.set_defaults(verb=_mcp)
+    command.set_defaults(handler=_mcp)
 
 
 def _mcp(arguments: argparse.Namespace) -> int:

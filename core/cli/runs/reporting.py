@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 
 from core.cli.homes import add_home, find_run, home_folder, runs
-from core.cli.terminal import Verbs
+from core.cli.terminal import Subparsers
 from core.spec.errors import UserError
 
 
-def add(commands: Verbs) -> None:
+def add(commands: Subparsers) -> None:
     """Add ``report`` to ``runs``."""
     report = commands.add_parser("report", help="write a page about runs: note, table, differing settings, curves")
     report.add_argument("runs", nargs="*", metavar="RUN")
@@ -20,7 +20,7 @@ def add(commands: Verbs) -> None:
     report.add_argument("--title", default="", metavar="TEXT")
     report.add_argument("--note", type=Path, metavar="FILE.md", help="a text to begin with, in Markdown")
     add_home(report)
-    report.set_defaults(verb=_report)
+    report.set_defaults(handler=_report)
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli.homes import add_home, find_run, home_folder, runs
-from core.cli.terminal import Verbs, one_line, say
+from core.cli.terminal import Subparsers, one_line, say
 from core.spec.run.folder import RunDir
 from core.spec.run.status import LOST_AFTER_SECONDS
 
 if TYPE_CHECKING:
     from core.spec.alerts.watching import RunAlert, Watcher
 
-_LIST_SECONDS = 6.0  # between two looks for new runs
+_SCAN_INTERVAL_S = 6.0  # interval between searches for new runs
 
 
-def add(commands: Verbs) -> None:
+def add(commands: Subparsers) -> None:
     """Add ``watch`` to ``runs``."""
     watch = commands.add_parser("watch", help="alert when runs end, fail, stall, diverge, collapse or fill the disk")
     watch.add_argument(
@@ -32,7 +32,7 @@ def add(commands: Verbs) -> None:
     watch.add_argument("--dry-run", action="store_true", help="only print what would have alerted, and when")
     watch.add_argument("--json", action="store_true", help="print JSON lines")
     add_home(watch)
-    watch.set_defaults(verb=_watch)
+    watch.set_defaults(handler=_watch)
 
 
 def _watch(arguments: argparse.Namespace) -> int:
@@ -64,11 +64,11 @@ def _follow(watcher: Watcher, home: Path, named: Sequence[RunDir], as_json: bool
     from core.spec.alerts.sending import send
     from core.spec.alerts.watching import POLL_SECONDS
 
-    known, listed = {run.path for run in runs(home)}, -_LIST_SECONDS
+    known, listed = {run.path for run in runs(home)}, -_SCAN_INTERVAL_S
     for run in named:
         watcher.add(run)
     while watcher.watched or not named:
-        if not named and time.monotonic() - listed >= _LIST_SECONDS:
+        if not named and time.monotonic() - listed >= _SCAN_INTERVAL_S:
             listed = time.monotonic()
             for run in _training(runs(home), known):
                 watcher.add(run)

@@ -1,10 +1,10 @@
 """Labels parsed from an emoji's name: concept, skin tone, gender and group.
 
-Flow: ``openmoji`` names each image with the ``emoji`` package and labels it here, for the demo data.
+Flow: ``openmoji`` takes the name of each image from the ``emoji`` package and calls ``label`` for the demo data.
 
 "woman firefighter medium-dark skin tone" has the concept firefighter, the gender woman and the tone medium-dark. Two
-people have two tones ("handshake light skin tone dark skin tone"). The words for people come first ("women wrestling"),
-last ("couple with heart woman man") or in between ("deaf man").
+people have two tones ("handshake light skin tone dark skin tone"). Gender words come first ("women wrestling"), last
+("couple with heart woman man") or in between ("deaf man").
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SPECIAL = {
     "woman and man holding hands": ("holding hands", "mixed"),
     "breast-feeding": ("breast-feeding", "woman"),
 }
-# First code points of each group; others are symbols below U+3300, else objects.
+# First code points of each group. Other emoji below U+3300 are symbols, and all others are objects.
 _GROUPS = {
     "flags": "1F1E6-1F1FF 1F38C 1F3C1 1F3F3-1F3F4 1F6A9",
     "smileys": "2639-263A 2763-2764 1F479-1F47B 1F47D-1F480 1F48B-1F48C 1F493-1F49F 1F4A2-1F4A9 1F4AB-1F4AD "
@@ -85,7 +85,7 @@ _GROUP_OF = {code: group for group, text in _GROUPS.items() for span in _ranges(
 
 @dataclass(frozen=True)
 class Label:
-    """Labels of an emoji; "" where the name does not say."""
+    """Labels of an emoji; "" if the name does not contain them."""
 
     concept: str
     tone: str
@@ -99,14 +99,14 @@ def label(code: str, name: str) -> Label:
     base_name = _DIRECTION.sub("", _TONE.sub("", name).strip())
     concept, gender = (
         _SPECIAL.get(base_name.lower(), ("", "")) if base_name else ("skin tone", "")
-    )  # a swatch of a tone
+    )  # a name without a concept is a swatch of a skin tone
     if not concept:
         concept, gender = _without_people(base_name)
     return Label(concept.lower(), " + ".join(tones), gender, group_of(code))
 
 
 def _without_people(name: str) -> tuple[str, str]:
-    """``name`` without the words for people, and their gender."""
+    """``name`` without gender words, and the gender that they express."""
     words = name.split()
     people = [_GENDERS[word] for word in words if word in _GENDERS]
     shortened = " ".join(word for word in words if word not in _GENDERS)
@@ -116,7 +116,7 @@ def _without_people(name: str) -> tuple[str, str]:
 
 
 def group_of(code: str) -> str:
-    """smileys, people, animals, food, travel, activities, objects, symbols or flags, by the first code point."""
+    """The group of the first code point, such as "smileys", "people" or "flags"; see ``_GROUPS``."""
     first = int(code.partition("-")[0], 16)
     if code.endswith("-20E3"):
         return "symbols"

@@ -1,13 +1,13 @@
-"""Clip art by other artists in categories, for a probe of transfer: Debian's ``openclipart-png``.
+"""Clip art by other artists in categories, to measure transfer with probes: Debian's ``openclipart-png``.
 
-Flow: a study names ``openclipart:train.csv``, ``openclipart:test.csv`` -> ``core.studies.study.data`` ->
-**openclipart** reads the package's folder, or one with the same layout, and writes both tables, with small images, into
-the study's folder.
+Flow: a study uses ``openclipart:train.csv``, ``openclipart:test.csv`` -> ``core.studies.study.data`` ->
+**openclipart** reads the package's folder, or a folder with the same layout, and writes both tables, with small images,
+into the study's folder.
 
-A top-level folder is a category, with everything nested in it. The package holds many images several times, as links
-and as copies: each counts once. Images in several categories, and categories with fewer than 60 images, are left out.
-In each category the half of the images whose names have the lower SHA-256 is for training, the other half for the
-test; images of one series may be in both.
+A top-level folder is a category, including its subfolders. The package contains many images several times, as links and
+as copies; each image counts once. Images in several categories, and categories with fewer than 60 images, are left out.
+Each category is split in half by the SHA-256 of the images' names: the lower half is for training, the other half for
+the test. Images of one series may be in both halves.
 
 Images: https://openclipart.org, public domain.
 """
@@ -36,12 +36,12 @@ from core.spec.config import DataConfig
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 
-USUAL = Path("/usr/share/openclipart/png")  # where the package has them
-LEAST = 60  # images of a category
+DEFAULT_SOURCE = Path("/usr/share/openclipart/png")  # where Debian's package installs the images
+MIN_CATEGORY_IMAGES = 60
 NO_CATEGORY = ("unsorted",)
-FACTS = "openclipart.json"  # written last: the data set is complete when it exists
+COUNTS_FILE = "openclipart.json"  # written last: the data set is complete when it exists
 IMAGES = "images"
-MOST_THREADS = 2  # decoding the largest images takes more than a gigabyte each
+MAX_THREADS = 2  # a thread may need more than a gigabyte for the largest images
 
 Log = Callable[[str], None]
 Categories = dict[str, dict[str, str]]  # category -> name below the top -> small image
@@ -51,26 +51,26 @@ ClipartImage = tuple[str, str, str]  # small image, category, name below the top
 def write_openclipart(source: Path, folder: Path, log: Log) -> None:
     """Write ``train.csv``, ``test.csv``, their counts (``openclipart.json``) and images into ``folder``.
 
-    Images have the size of the demo set's, on white. Images that an interrupted call has decoded are reused.
-    Raises UserError when ``source`` does not exist or has fewer than two categories.
+    Images are resized to the demo set's size, on white. Images that an interrupted call has written are reused.
+    Raises UserError if ``source`` does not exist or has fewer than two categories.
     """
     if not source.is_dir():
         raise UserError(missing(source))
     rows = [row for row in open_source(source).rows if row.labels.get("class", NO_CATEGORY[0]) not in NO_CATEGORY]
-    log(f"shrinking {len(rows)} images of {source}")
+    log(f"resizing {len(rows)} images of {source}")
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
     readable, bad_rows = _read(rows, folder)
     distinct, left_out = _without_copies(source, readable, folder)
-    categories = {name: some for name, some in sorted(distinct.items()) if len(some) >= LEAST}
+    categories = {name: some for name, some in sorted(distinct.items()) if len(some) >= MIN_CATEGORY_IMAGES}
     if len(categories) < 2:
         raise UserError(
-            f"{source} has fewer than two category folders with {LEAST} images each; "
-            "name another folder with --openclipart."
+            f"{source} has fewer than two category folders with {MIN_CATEGORY_IMAGES} images each; "
+            "choose another folder with --openclipart."
         )
     train, test = _halves(categories)
     for name, half in (("train", train), ("test", test)):
         write_whole(folder / f"{name}.csv", _table(half))
-    facts = {
+    counts = {
         "source": str(source),
         "files": len(rows),
         "categories": {name: len(some) for name, some in categories.items()},
@@ -80,27 +80,27 @@ def write_openclipart(source: Path, folder: Path, log: Log) -> None:
         "too small": {name: len(some) for name, some in sorted(distinct.items()) if name not in categories},
         "unreadable": [str(row_problem) for row_problem in bad_rows],
     }
-    write_whole(folder / FACTS, (json.dumps(facts, indent=1, ensure_ascii=True) + "\n").encode())
-    log(f"{len(categories)} categories, {len(train)} images to train and {len(test)} to test a probe with")
+    write_whole(folder / COUNTS_FILE, (json.dumps(counts, indent=1, ensure_ascii=True) + "\n").encode())
+    log(f"{len(categories)} categories: {len(train)} training images and {len(test)} test images for probes")
     if bad_rows:
-        log(f"{len(bad_rows)} images cannot be read, such as {bad_rows[0]}; all are listed in {folder / FACTS}")
+        log(f"{len(bad_rows)} images cannot be read, such as {bad_rows[0]}; all are listed in {folder / COUNTS_FILE}")
 
 
-def missing(source: Path = USUAL) -> str:
+def missing(source: Path = DEFAULT_SOURCE) -> str:
     """The message for a missing ``source``, with the remedy."""
     return (
-        f"there are no images at {source}; install Debian's package openclipart-png, or name another folder of "
-        "category folders with --openclipart, and start the study again: only the missing part will run."
+        f"there are no images at {source}; install Debian's package openclipart-png, or choose another folder of "
+        "category folders with --openclipart. Then start the study again: only the missing part will run."
     )
 
 
 def _read(rows: Sequence[Row], folder: Path) -> tuple[list[tuple[Row, str]], list[BadRow]]:
-    """Write the small image of each row: the readable rows with its name (``images/DIGEST.png``), and the bad rows."""
+    """Write a small image for each row; returns (row, ``images/DIGEST.png``) of readable rows, and the bad rows."""
     readable: list[tuple[Row, str]] = []
     bad_rows: list[BadRow] = []
-    pool = ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1))
     try:
-        for row, result in zip(rows, pool.map(lambda row: _shrunk(row.image, folder), rows), strict=True):
+        for row, result in zip(rows, pool.map(lambda row: _read_small(row.image, folder), rows), strict=True):
             if isinstance(result, ImageError):
                 bad_rows.append(BadRow(row.file, str(result)))
                 continue
@@ -115,8 +115,8 @@ def _read(rows: Sequence[Row], folder: Path) -> tuple[list[tuple[Row, str]], lis
     return readable, bad_rows
 
 
-def _shrunk(file: Path, folder: Path) -> tuple[str, Pixels | None] | ImageError:
-    """The name of the small image, from the digest of ``file``, and its pixels unless it is already written."""
+def _read_small(file: Path, folder: Path) -> tuple[str, Pixels | None] | ImageError:
+    """The name of the small image, from the digest of ``file``; and its pixels unless the image is already written."""
     try:
         name = f"{IMAGES}/{hashlib.sha256(file.read_bytes()).hexdigest()[:32]}.png"
         return name, None if (folder / name).exists() else decode(file, SIZE, DataConfig().max_megapixels)
@@ -127,9 +127,9 @@ def _shrunk(file: Path, folder: Path) -> tuple[str, Pixels | None] | ImageError:
 
 
 def _without_copies(source: Path, readable: Sequence[tuple[Row, str]], folder: Path) -> tuple[Categories, int]:
-    """Each distinct image under its first name, and how many were left out because they are in several categories.
+    """Each distinct image under its first name; and the number of images left out as they are in several categories.
 
-    Two images are the same when all pixels of their small versions are.
+    Two images are copies if all pixels of their small versions are equal.
     """
     same: dict[bytes, list[tuple[Row, str]]] = defaultdict(list)
     for row, small in readable:
@@ -146,7 +146,7 @@ def _without_copies(source: Path, readable: Sequence[tuple[Row, str]], folder: P
 
 
 def _halves(categories: Categories) -> tuple[list[ClipartImage], list[ClipartImage]]:
-    """Images for training and for the test: each category split in half by the SHA-256 of the names."""
+    """Training images and test images: each category is split in half by the SHA-256 of the names."""
     train: list[ClipartImage] = []
     test: list[ClipartImage] = []
     for category, images in categories.items():

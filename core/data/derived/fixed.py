@@ -1,7 +1,8 @@
 """A copy of a data source with fixes applied: pairs left out, captions and labels replaced, images added.
 
-Flow: the window's basket -> worker ``fixes_save`` -> **fixed** -> a table that training reads, with its record beside.
-Images of the source stay in place; added ones are copied beside the table, since its paths must stay in its folder.
+Flow: data fixes collected in the window -> worker ``fixes_save`` -> **fixed** -> a table that training reads, and a
+record of the fixes next to it. Images of the source stay in place; added images are copied next to the table, whose
+paths must stay in its folder.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from core.spec.data.fixes import Fix, FixesRecord, record_path
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 
-ADDED = "added"  # ends the name of the folder of added images
+ADDED_SUFFIX = "added"  # suffix of the folder of added images
 
 
 @dataclass
@@ -41,8 +42,9 @@ class _Changes:
 def save_fixed(data: str, fixes: Sequence[Fix], to: Path, replace: bool = False) -> FixesRecord:
     """Write ``data`` with ``fixes`` as the table ``to`` (CSV) and its record; returns the record.
 
-    Of two fixes of the same field the later counts. Raises UserError when a fix names an image, caption or label that
-    ``data`` does not have, when nothing is left, when ``to`` exists and ``replace`` is not set, or is ``data`` itself.
+    If two fixes change the same field, the later one counts. Raises UserError if a fix concerns an image, caption or
+    label that ``data`` does not have, if no pair is left, or if ``to`` is ``data`` itself or exists (unless
+    ``replace``).
     """
     check_target(to, data, replace)
     source = open_source(data)
@@ -54,7 +56,7 @@ def save_fixed(data: str, fixes: Sequence[Fix], to: Path, replace: bool = False)
     remaining = [(row, captions) for row in source.rows if (captions := _captions(row, changes.get(row.file)))]
     added = [(file, _added_captions(changes[file])) for file in new]
     if not remaining and not added:
-        raise UserError(f"no pair of {data} would be left; leave out fewer pairs.")
+        raise UserError(f"no pair of {data} would be left; exclude fewer pairs.")
     with writing(to):
         folder = to.parent.absolute()
         names = names_below([row.file for row, _ in remaining], folder) if remaining else []
@@ -64,7 +66,7 @@ def save_fixed(data: str, fixes: Sequence[Fix], to: Path, replace: bool = False)
             for caption in captions
         ]
         for file, captions in added:
-            name = _copy_in(Path(file), folder / f"{to.stem}-{ADDED}", folder)
+            name = _copy_in(Path(file), folder / f"{to.stem}-{ADDED_SUFFIX}", folder)
             labels = [changes[file].labels.get(label, "") for label in source.label_names]
             table += [(name, caption, labels) for caption in captions]
         record = FixesRecord(
@@ -81,7 +83,7 @@ def save_fixed(data: str, fixes: Sequence[Fix], to: Path, replace: bool = False)
 
 
 def _as_named(fixes: Sequence[Fix], rows_by_file: Mapping[str, Row]) -> list[Fix]:
-    """``fixes`` with each path as the source spells it; a fix may name an image by a link."""
+    """``fixes`` with each path as the source spells it, since a fix may refer to an image by a link."""
     if all(fix.path in rows_by_file for fix in fixes):
         return list(fixes)
     # os.path.realpath, since Path.resolve is too slow for a million
@@ -104,7 +106,7 @@ def _by_image(fixes: Sequence[Fix]) -> dict[str, _Changes]:
             else:
                 change.is_excluded = True
         elif not value:
-            raise UserError(f"the fix of {fix.path} ({fix.kind}) is empty; enter the new text, or remove the fix.")
+            raise UserError(f"the fix for {fix.path} ({fix.kind}) is empty; enter the new text, or remove the fix.")
         elif fix.kind == "recaptioned":
             change.replaced[fix.caption] = value
             change.removed.discard(fix.caption)
@@ -117,22 +119,22 @@ def _by_image(fixes: Sequence[Fix]) -> dict[str, _Changes]:
 
 
 def _check(data: str, source: Source, row: Row | None, file: str, change: _Changes) -> None:
-    """UserError when a fix is for an image, caption or label that does not exist."""
+    """Raise UserError if a fix concerns an image, caption or label that does not exist."""
     fixed_captions = {*change.removed, *(caption for caption in change.replaced if caption)}
     if row is None:
         if change.is_excluded or fixed_captions or not (change.added or change.replaced):
-            raise UserError(f"{data} has no image {file}, which has a fix; remove the fix, or choose its data.")
+            raise UserError(f"cannot fix {file}: {data} has no such image. Remove the fix, or choose other data.")
         if not Path(file).is_file():
-            raise UserError(f"{file}, which should be added, does not exist; remove the fix.")
+            raise UserError(f"cannot add {file}: the file does not exist. Remove the fix.")
         return
     if missing := sorted(fixed_captions - set(row.captions)):
-        raise UserError(f"{file} has no caption {missing[0]!r} in {data}; remove its fix, or choose its data.")
+        raise UserError(f"{file} has no caption {missing[0]!r} in {data}; remove the fix, or choose other data.")
     if unknown := sorted(set(change.labels) - set(source.label_names)):
         raise UserError(f"{data} has no label {unknown[0]!r}, which a fix sets for {file}; remove the fix.")
 
 
 def _captions(row: Row, change: _Changes | None) -> tuple[str, ...]:
-    """The captions of ``row`` after its fixes; empty if it is excluded."""
+    """The captions of ``row`` after its fixes; empty if the row is excluded."""
     if change is None:
         return row.captions
     if change.is_excluded:

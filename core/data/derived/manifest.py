@@ -1,6 +1,6 @@
-"""The manifest in which pairs are saved: its allowed names and its bytes.
+"""Writing pairs as a manifest: the file's allowed names and its content.
 
-Flow: rows of a source, changed or selected -> ``manifest`` -> a CSV in open_clip's format, which training reads.
+Flow: changed or selected rows of a source -> ``manifest`` -> a CSV in open_clip's format, which training reads.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from core.spec.shards import is_shards
 
 SUFFIX = ".csv"
 
-Pair = tuple[str, str, Sequence[object]]  # image path relative to the manifest, caption, further cells
+Pair = tuple[str, str, Sequence[object]]  # image path relative to the manifest, caption, additional cells
 
 
 def manifest(pairs: Iterable[Pair], columns: Sequence[str]) -> bytes:
-    """The CSV of ``pairs``, one line each; ``columns`` name their further cells."""
+    """``pairs`` as a CSV with one line per pair; ``columns``: the names of the additional cells."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["filepath", "title", *marked_row(columns)])
@@ -36,10 +36,10 @@ def labels_of(row: Row, names: Sequence[str]) -> list[str]:
 
 
 def check_target(to: Path, data: str, replace: bool) -> None:
-    """UserError unless ``to`` is a CSV, is not ``data`` itself, and does not exist (or ``replace``)."""
+    """Raise UserError unless ``to`` is a CSV, is not ``data`` itself, and does not exist (or ``replace`` is set)."""
     if to.suffix.lower() != SUFFIX:
-        raise UserError(f"{to} must end with {SUFFIX}.")
+        raise UserError(f"the file name {to} must end with {SUFFIX}.")
     if not is_shards(data) and to.exists() and to.resolve() == expand_user(data).resolve():
-        raise UserError(f"{to} is the data set itself and is not overwritten; choose another name.")
+        raise UserError(f"{to} is the data set itself, which is not overwritten; choose another name.")
     if to.exists() and not replace:
         raise UserError(f"{to} already exists and is not overwritten; choose another name.")

@@ -1,4 +1,4 @@
-"""Image paths of a new manifest: relative to its folder, which they must not leave."""
+"""Image paths of a new manifest: relative to its folder, and never outside it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pathlib import Path
 from core.spec.errors import UserError
 from core.spec.shards import file_of
 
-LINK = "images"
+LINK_NAME = "images"
 
 
 def names_below(files: Sequence[str], folder: Path) -> list[str]:
-    """The paths by which a manifest in ``folder`` names ``files`` (absolute paths).
+    """The relative paths of ``files`` (absolute paths) in a manifest that is saved in ``folder``.
 
-    If the files are not below ``folder``, a link to their common folder is created there. Raises UserError when the
-    link cannot be created, or exists and leads elsewhere.
+    If the files are not below ``folder``, a link to their common folder is created in ``folder``. Raises UserError if
+    the link cannot be created, or exists and leads elsewhere.
     """
     root = Path(os.path.commonpath([folder_of(file) for file in files]))
     folder.mkdir(parents=True, exist_ok=True)
     base = folder.absolute()
     if root.is_relative_to(base):
         return [Path(file).relative_to(base).as_posix() for file in files]
-    link = base / LINK
+    link = base / LINK_NAME
     try:
         if not link.exists():
             link.symlink_to(root, target_is_directory=True)
@@ -32,10 +32,10 @@ def names_below(files: Sequence[str], folder: Path) -> list[str]:
             f"cannot link {root} into {base} ({error.strerror}); choose a folder above the data."
         ) from error
     if link.resolve() != root.resolve():
-        raise UserError(f"{link} leads to other images than {root}; remove it, or choose another folder.")
-    return [(Path(LINK) / Path(file).relative_to(root)).as_posix() for file in files]
+        raise UserError(f"{link} does not lead to {root}; remove the link, or choose another folder.")
+    return [(Path(LINK_NAME) / Path(file).relative_to(root)).as_posix() for file in files]
 
 
 def folder_of(file: str) -> str:
-    """The folder of ``file``; of an image in a tar, the folder of the tar."""
-    return os.path.dirname(file_of(file))  # noqa: PTH120  (of a million: Path is too slow)
+    """The folder of ``file``; for an image in a tar, the folder of the tar."""
+    return os.path.dirname(file_of(file))  # noqa: PTH120  (Path is too slow for a million files)

@@ -1,11 +1,12 @@
 """A training manifest with mismatched captions, of one of the kinds found in web data.
 
-shuffled: some rows exchange their captions, none keeps its own. in-group: the same among rows with the same label,
-which is harder to detect. word: one word is replaced by a word of another row. generic: a caption that fits any image.
+shuffled: the selected rows exchange captions; no such row keeps its caption. in-group: rows with the same label
+exchange captions, which is harder to detect. word: one word of the caption is replaced by a word from another row.
+generic: the caption is replaced by a caption that fits any image.
 
 Flow: a study or ``python -m core demo-data --mismatched`` -> **noisy** writes ``noisy.csv`` (the extra column
-``shuffle_rows`` marks mismatched rows) and a manifest of the clean rows alone. Labels stay with their images. Only
-``python -m core noise`` reads the column, to score its ranking; training does not.
+``shuffled`` marks mismatched rows) and a manifest of the clean rows alone. Labels stay with their images. Training
+ignores the extra column; ``python -m core noise`` evaluates its ranking with it.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.study.config import NoiseKind
 
-COLUMN = "shuffled"
+ROW_COLUMN = "shuffled"
 GENERIC = ("an image", "an image", "a small icon", "a drawing of something", "untitled")
-_ATTEMPTS = 100  # at a word or caption that differs from the row's
+_MAX_ATTEMPTS = 100  # tries to find a word or caption that differs from the row's
 
 Captions = tuple[str, ...]  # of one row
 
@@ -41,9 +42,10 @@ def write_noisy(
 ) -> tuple[int, int]:
     """Write ``source`` with mismatched captions to ``noisy`` and its clean rows to ``clean``.
 
-    Returns the numbers of rows and of mismatched rows. Images stay in place: manifests outside their folder get a link
-    to it, since a manifest's paths must stay in its folder. ``within``: the label column for in-group. Raises UserError
-    when the link cannot be made, there is no such column, or too few captions differ.
+    Returns the numbers of rows and of mismatched rows. Images stay in place: next to a manifest outside the images'
+    folder, a link to that folder is created, since a manifest's paths must stay in its folder. ``within``: the label
+    column for in-group noise. Raises UserError if the link cannot be created, the column does not exist, or too few
+    captions differ.
     """
     opened_source = open_source(source)
     if kind == "in-group" and within not in opened_source.label_names:
@@ -63,9 +65,9 @@ def write_noisy(
 def mismatched_captions(
     captions: Sequence[Captions], share: float, seed: int, kind: NoiseKind, groups: Sequence[str]
 ) -> list[Captions]:
-    """``captions`` with ``share`` of them, drawn by ``seed``, mismatched by ``kind``; ``groups``: each row's label.
+    """``captions`` in which a random ``share`` is mismatched by noise of ``kind``; ``groups``: each row's label.
 
-    In-group applies ``share`` to each group; a group without enough different captions stays unchanged.
+    In-group noise applies ``share`` to each group; a group with too few different captions is left unchanged.
     """
     if kind == "shuffled":
         return [captions[giver] for giver in shuffle_rows(captions, share, seed)]
@@ -96,10 +98,10 @@ def _within_groups(captions: Sequence[Captions], share: float, seed: int, groups
 
 
 def _corrupted(caption: str, kind: NoiseKind, words: Sequence[str], rng: np.random.Generator) -> str:
-    """``caption`` replaced by a generic one, or with one of its words replaced by one of ``words``."""
+    """A generic caption, or ``caption`` with one word replaced by one of ``words``."""
     original = caption.split()
     word_index = int(rng.integers(max(1, len(original))))
-    for _ in range(_ATTEMPTS):
+    for _ in range(_MAX_ATTEMPTS):
         if kind == "generic":
             candidate = GENERIC[int(rng.integers(len(GENERIC)))]
         else:
@@ -112,9 +114,9 @@ def _corrupted(caption: str, kind: NoiseKind, words: Sequence[str], rng: np.rand
 
 
 def shuffle_rows(captions: Sequence[Captions], share: float, seed: int) -> list[int]:
-    """The row whose captions each row gets: ``share`` of the rows, drawn by ``seed``, get different ones.
+    """For each row, the row whose captions it gets: a random ``share`` of the rows gets captions that differ.
 
-    Raises UserError when there are not enough different captions.
+    Raises UserError if too few captions differ.
     """
     rng = np.random.default_rng(seed)
     order = list(range(len(captions)))
@@ -123,13 +125,14 @@ def shuffle_rows(captions: Sequence[Captions], share: float, seed: int) -> list[
     for i, row in enumerate(rows):
         if captions[givers[i]] != captions[row]:
             continue
-        for j in rng.permutation(len(rows)).tolist():  # swap with a row where both then differ
+        for j in rng.permutation(len(rows)).tolist():  # swap with a row so that both captions then differ
             if captions[givers[j]] != captions[row] and captions[givers[i]] != captions[rows[j]]:
                 givers[i], givers[j] = givers[j], givers[i]
                 break
         else:
             raise UserError(
-                f"{len(rows)} rows cannot exchange their captions so that none keeps its own; too many are identical."
+                f"{len(rows)} rows cannot exchange captions so that every row gets a different one: too many captions "
+                "are identical. Choose a smaller share."
             )
     for row, giver in zip(rows, givers, strict=True):
         order[row] = giver
@@ -144,7 +147,7 @@ def _write(
     is_mismatched: Sequence[bool],
     rows: Sequence[int],
 ) -> None:
-    labels = [name for name in source.label_names if name != COLUMN]
+    labels = [name for name in source.label_names if name != ROW_COLUMN]
     cells = {row: [*labels_of(source.rows[row], labels), int(is_mismatched[row])] for row in rows}
     pairs = ((names[row], caption, cells[row]) for row in rows for caption in captions[row])
-    write_whole(path, manifest(pairs, [*labels, COLUMN]))
+    write_whole(path, manifest(pairs, [*labels, ROW_COLUMN]))

@@ -1,10 +1,10 @@
-"""Parts of a source saved as new sources: a selection, or a part held out for validation.
+"""Saves part of a source as a new source: a selection, or a part held out for validation.
 
-Flow: Data panel, data card, the verb ``data`` -> ``save_subset`` or ``hold_out`` -> a CSV and, beside it, its
+Flow: Data panel, data card or ``python -m core data`` -> ``save_subset`` or ``hold_out`` -> a CSV and, next to it, its
 provenance (``NAME.provenance.json``).
 
-Images are not copied. A manifest may only name files below its own folder, so one that is written elsewhere gets a
-symbolic link to the images.
+Images are not copied. A manifest may only refer to files below its own folder, so for a manifest in another folder, a
+symbolic link to the images is created there.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def save_subset(
     only: Collection[str] = (),
     replace: bool = False,
 ) -> Saved:
-    """Write the rows of ``data`` without the images ``excluded`` (paths), or ``only`` these, as the manifest ``to``.
+    """Write the rows of ``data`` as the manifest ``to``: without the images ``excluded``, or ``only`` these (paths).
 
-    Raises UserError when no row would be left, ``data`` does not have one of the images, or ``to`` cannot be written,
-    exists (unless ``replace``), is ``data`` itself, or does not end with .csv.
+    Raises UserError if no row would be left, if ``data`` does not have one of the images, or if ``to`` cannot be
+    written, exists (unless ``replace``), is ``data`` itself, or does not end with .csv.
     """
     check_target(to, data, replace)
     source = open_source(data, progress=progress)
@@ -66,19 +66,19 @@ def save_subset(
         raise UserError(f"{data} has no image {min(unknown)}; open the data again, and repeat the selection.")
     rows = [row for row in source.rows if row.file not in left_out and (not selected or row.file in selected)]
     if not rows:
-        raise UserError(f"no image of {data} would be left; exclude fewer.")
+        raise UserError(f"no image of {data} would be left; exclude fewer images.")
     return write_rows(source, rows, to, {"how": "selection", "left out": len(source.rows) - len(rows)})
 
 
 def hold_out(data: str, share: float, seed: int, progress: Progress, folder: Path | None = None) -> tuple[Saved, Saved]:
     """Write ``data`` as two manifests: a training part, and a held-out ``share`` of its images, drawn with ``seed``.
 
-    Copies of an image (the same bytes) stay in one part, so that nothing leaks. The manifests go to ``folder``, by
-    default the common folder of images and source; existing names get a number. Raises UserError when one part would be
-    empty, or cannot be written.
+    Copies of an image (the same bytes) stay in one part, so that nothing leaks. The manifests are written to
+    ``folder``, by default the common folder of images and source; a number is added to names that exist. Raises
+    UserError if a part would be empty or cannot be written.
     """
     if not 0.0 < share < 1.0:
-        raise UserError(f"the share to hold out is {share}; it must lie between 0 and 1.")
+        raise UserError(f"the share to hold out must be between 0 and 1, not {share}.")
     source = open_source(data, progress=progress)
     copies = same_bytes([row.file for row in source.rows], progress)
     is_held_out = _draw_held_out(copies, share, seed)
@@ -88,19 +88,19 @@ def hold_out(data: str, share: float, seed: int, progress: Progress, folder: Pat
     ]
     if not all(parts):
         raise UserError(
-            f"{data} has {len(source.rows)} images, too few different ones to hold out {share:.0%}; take more data."
+            f"{data} has {len(source.rows)} images, of which too few differ to hold out {share:.0%}; use more data."
         )
     home, stem = folder or folder_above(source, data), stem_of(data)
     train_path, held_out_path = free_names(home, (f"{stem}-train", f"{stem}-held-out"))
-    about = {"how": "held out", "share": share, "seed": seed}
+    details = {"how": "held out", "share": share, "seed": seed}
     return (
-        write_rows(source, parts[0], train_path, {**about, "other part": held_out_path.name}),
-        write_rows(source, parts[1], held_out_path, {**about, "other part": train_path.name}),
+        write_rows(source, parts[0], train_path, {**details, "other part": held_out_path.name}),
+        write_rows(source, parts[1], held_out_path, {**details, "other part": train_path.name}),
     )
 
 
-def write_rows(source: Source, rows: Sequence[Row], to: Path, about: Mapping[str, Any]) -> Saved:
-    """Write ``rows`` of ``source`` as the manifest ``to``, and beside it their provenance with ``about``."""
+def write_rows(source: Source, rows: Sequence[Row], to: Path, details: Mapping[str, Any]) -> Saved:
+    """Write ``rows`` of ``source`` as the manifest ``to``, and next to it their provenance, including ``details``."""
     labels = source.label_names
     with writing(to):
         names = names_below([row.file for row in rows], to.parent)
@@ -112,7 +112,7 @@ def write_rows(source: Source, rows: Sequence[Row], to: Path, about: Mapping[str
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "program": f"sdgui {version('sdgui')}",
         **origin,
-        **about,
+        **details,
         "images": len(rows),
         "captions": captions,
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -129,7 +129,7 @@ def write_rows(source: Source, rows: Sequence[Row], to: Path, about: Mapping[str
 def same_bytes(files: Sequence[str], progress: Progress) -> list[int]:
     """For each of ``files`` the position of the first file with the same bytes.
 
-    Reads only files that share a size; an unreadable file counts as different from all others.
+    Only files of equal size are read; an unreadable file counts as different from all others.
     """
     sizes: dict[int, list[int]] = {}
     for position, file in enumerate(files):
@@ -161,19 +161,19 @@ def folder_above(source: Source, data: str) -> Path:
 
 
 def stem_of(data: str) -> str:
-    """The stem of the names of files derived from ``data``."""
+    """The stem for the names of files derived from ``data``."""
     name = Path(data.rstrip("/\\")).name if not is_shards(data) else "shards"
     stem = name.removesuffix(Path(name).suffix) if not expand_user(data).is_dir() else name
     return stem or "images"
 
 
 def free_names(folder: Path, stems: Sequence[str]) -> list[Path]:
-    """A new file for each of ``stems`` in ``folder``, with the same number for all if a name exists."""
+    """An unused file name for each of ``stems`` in ``folder``, all with the same number if one of the names exists."""
     for number in range(1, 10_000):
         candidates = [folder / f"{stem}{f'-{number}' if number > 1 else ''}{SUFFIX}" for stem in stems]
         if not any(path.exists() for path in candidates):
             return candidates
-    raise UserError(f"{folder} holds ten thousand parts of this data; remove some.")
+    raise UserError(f"{folder} already has ten thousand parts of this data; remove some of them.")
 
 
 def _size(file: str) -> int:

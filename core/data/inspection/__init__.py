@@ -1,1 +1,1 @@
-"""Inspection of a source: statistics of captions and labels, duplicates, leaks between splits, broken files."""
+"""Inspection of a source: statistics of captions and labels, duplicates, leaks between splits, damaged files."""

@@ -1,12 +1,12 @@
 """Duplicates among images: the same bytes, or nearly the same image (resized, recompressed, retouched).
 
-Flow: ``Signatures`` -> ``duplicates`` -> groups of positions; ``core.data.inspection.leaks`` asks which groups span
+Flow: ``Signatures`` -> ``duplicates`` -> groups of positions; ``core.data.inspection.leaks`` finds groups that span
 splits.
 
-Two images are near duplicates if their hashes differ in at most `BITS` of 64 bits, and no pixel of their tiny copies
-by more than `LEVELS`. Such hashes agree in one of ``BITS + 1`` bands (pigeonhole principle; Norouzi et al. 2012), so
-only images that share a band are compared, without missing a pair. In a band with more than `LARGEST` images (flat
-images), each is compared only with the `LARGEST` that follow it in order of hash.
+Two images are near duplicates if their hashes differ in at most `MAX_HASH_DISTANCE` of 64 bits, and all pixels of their
+tiny copies by at most `MAX_PIXEL_DISTANCE`. Such hashes agree in one of ``MAX_HASH_DISTANCE + 1`` bands (pigeonhole
+principle; Norouzi et al. 2012), so comparing images that share a band finds every pair. In a band with more than
+`MAX_COMPARISONS` images (flat images), each image is compared only with the next `MAX_COMPARISONS` in order of hash.
 
 Legend: N images, G groups.
 """
@@ -22,24 +22,24 @@ from scipy.sparse.csgraph import connected_components
 
 from core.data.inspection.signatures import Entries, Signatures
 
-BITS = 4
-LEVELS = 12  # of 255, mean over the colours of a pixel
-LARGEST = 4096  # images of a band that each image is compared with
-_WIDTHS = [13, 13, 13, 13, 12]  # of the bands, together 64 bits
+MAX_HASH_DISTANCE = 4  # in bits, of 64
+MAX_PIXEL_DISTANCE = 12  # mean difference of a pixel's colours, of 255
+MAX_COMPARISONS = 4096  # each image is compared with at most this many images of a band
+_BAND_BITS = [13, 13, 13, 13, 12]  # widths of the bands; together 64 bits
 
 Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Groups of two positions or more, each ascending. A group of ``near`` is not one of ``exact``."""
+    """Groups of two or more positions, each ascending. No group is in both ``near`` and ``exact``."""
 
     exact: list[list[int]]
     near: list[list[int]]
 
 
 def duplicates(signatures: Signatures) -> Duplicates:
-    """The groups among ``signatures``. In ``near``, the first of several images with the same bytes stands for all."""
+    """The groups among ``signatures``. In ``near``, the first of several identical files represents the others."""
     entries = signatures.entries
     readable = np.flatnonzero(entries["readable"])
     digests = np.ascontiguousarray(entries["digest"][readable]).view("V16").ravel()
@@ -58,7 +58,7 @@ def near_pairs(entries: Entries) -> tuple[Positions, Positions]:
     hashes, pairs = entries["hash"], [(np.empty(0, np.int64), np.empty(0, np.int64))]
     tiny = entries["tiny"]
     shift = 0
-    for width in _WIDTHS:
+    for width in _BAND_BITS:
         band = (hashes >> np.uint64(shift)) & np.uint64((1 << width) - 1)
         shift += width
         order = np.lexsort((hashes, band))
@@ -69,21 +69,21 @@ def near_pairs(entries: Entries) -> tuple[Positions, Positions]:
 
 
 def _close(bucket: Positions, hashes: Entries, tiny: Entries) -> tuple[Positions, Positions]:
-    """The pairs within ``bucket``, positions that share a band."""
+    """The near duplicates among the positions in ``bucket``, which share a band."""
     lefts, rights = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for start in range(len(bucket) - 1):
-        current, nearby = bucket[start], bucket[start + 1 : start + 1 + LARGEST]
-        nearby = nearby[bit_counts(hashes[nearby] ^ hashes[current]) <= BITS]
+        current, nearby = bucket[start], bucket[start + 1 : start + 1 + MAX_COMPARISONS]
+        nearby = nearby[bit_counts(hashes[nearby] ^ hashes[current]) <= MAX_HASH_DISTANCE]
         if len(nearby):
             apart = np.abs(tiny[nearby].astype(np.int16) - tiny[current].astype(np.int16)).mean(-1)  # (m, SIDE, SIDE)
-            nearby = nearby[apart.max((1, 2)) <= LEVELS]
+            nearby = nearby[apart.max((1, 2)) <= MAX_PIXEL_DISTANCE]
             lefts.append(np.full(len(nearby), current, np.int64))
             rights.append(nearby)
     return np.concatenate(lefts), np.concatenate(rights)
 
 
 def bit_counts(values: npt.NDArray[np.uint64]) -> Positions:
-    """(n,) the number of set bits of each of ``values`` (n,)."""
+    """The number of set bits of each of ``values`` (n,), as (n,)."""
     eight = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), 8)
     counts: Positions = _BITS_OF_BYTE[eight].sum(1)
     return counts

@@ -1,6 +1,6 @@
 """Statistics of a source's captions and labels, from its rows alone: no image is opened.
 
-Flow: rows -> ``figures`` -> the verb ``data``, the Data panel.
+Flow: rows -> ``figures`` -> ``python -m core data``, the Data panel.
 """
 
 from __future__ import annotations
@@ -12,20 +12,23 @@ from statistics import median
 
 from core.data.sources.rows import Row
 
-LONGEST = 64  # words; captions with more are counted with these
-SPLIT_NAMES = ("split", "subset", "set", "fold", "partition")  # of label columns that say to which split a row belongs
+MAX_WORDS = 64  # longer captions are counted in the last bin
+SPLIT_LABELS = ("split", "subset", "set", "fold", "partition")  # names of label columns that assign rows to splits
 
 
 @dataclass
 class Figures:
-    """``words`` (LONGEST + 1,): histogram of caption lengths; ``captions``: captions per image -> images."""
+    """Statistics of captions and labels.
+
+    ``words`` (MAX_WORDS + 1,): histogram of caption lengths. ``captions``: captions per image -> number of images.
+    """
 
     images: int = 0
     pairs: int = 0
-    distinct: int = 0  # captions that differ
-    words: list[int] = field(default_factory=lambda: [0] * (LONGEST + 1))
+    distinct: int = 0  # number of distinct captions
+    words: list[int] = field(default_factory=lambda: [0] * (MAX_WORDS + 1))
     captions: dict[int, int] = field(default_factory=dict)
-    labels: dict[str, Counter[str]] = field(default_factory=dict)  # name -> value -> images; "" where a row has none
+    labels: dict[str, Counter[str]] = field(default_factory=dict)  # name -> value ("" if missing) -> number of images
 
     @property
     def median_words(self) -> float:
@@ -34,12 +37,12 @@ class Figures:
         return float(median(lengths)) if lengths else 0.0
 
     def split_label(self) -> str:
-        """The label that names splits, or ""."""
-        return next((name for name in self.labels if name.lower() in SPLIT_NAMES), "")
+        """The label that assigns rows to splits; "" if there is none."""
+        return next((name for name in self.labels if name.lower() in SPLIT_LABELS), "")
 
 
 def figures(rows: Iterable[Row], label_names: Sequence[str]) -> Figures:
-    """Statistics of ``rows``, which have the labels ``label_names``."""
+    """The statistics of ``rows``, whose labels are called ``label_names``."""
     result = Figures(labels={name: Counter() for name in label_names})
     captions: Counter[int] = Counter()
     texts: set[str] = set()
@@ -50,7 +53,7 @@ def figures(rows: Iterable[Row], label_names: Sequence[str]) -> Figures:
         captions[len(row_captions)] += 1
         texts.update(row_captions)
         for caption in row_captions:
-            result.words[min(len(caption.split()), LONGEST)] += 1
+            result.words[min(len(caption.split()), MAX_WORDS)] += 1
         for name, label_counts in result.labels.items():
             label_counts[row.labels.get(name, "")] += 1
     result.captions, result.distinct = dict(sorted(captions.items())), len(texts)

@@ -1,6 +1,6 @@
-"""A digest of a source's rows, by which two machines compare their data: no image is opened.
+"""A digest of a source's rows, to compare the data of two machines: no image is opened.
 
-Flow: rows -> ``fingerprint`` -> a study on several machines compares those of each machine.
+Flow: rows -> ``fingerprint`` -> a study on several machines compares the machines' fingerprints.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from core.data.sources.rows import Row
 
 
 def fingerprint(rows: Iterable[Row]) -> str:
-    """First 16 hex digits of the SHA-256 over file names, captions and labels, in order; independent of folders."""
+    """The first 16 hex digits of the SHA-256 of file names, captions and labels, in order; independent of folders."""
     digest = hashlib.sha256()
     for row in rows:
         parts = (row.image.name, *row.captions, *(f"{name}={value}" for name, value in sorted(row.labels.items())))

@@ -1,6 +1,6 @@
 """Leaks: images that are in two splits, so that a model is evaluated on images it was trained on.
 
-Flow: sources of the splits (or one source with a column that names them) -> ``leaks`` -> pairs of positions.
+Flow: one source per split (or one source with a split column) -> ``leaks`` -> pairs of positions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Kind = Literal["same file", "same bytes", "nearly the same"]
 
 @dataclass(frozen=True)
 class Leak:
-    """Two positions in the joined list of images, in different splits."""
+    """A pair of images in different splits, as positions in the list of all images."""
 
     left: int
     right: int
@@ -26,8 +26,8 @@ class Leak:
 def leaks(files: Sequence[str], splits: Sequence[str], duplicates: Duplicates) -> list[Leak]:
     """The leaks among ``files`` (N,) of ``splits`` (N,); files with the split "" are ignored.
 
-    Of each group of duplicates: its first image with each image of another split, and the copies in the first image's
-    split with the first image of another. Raises ValueError when the two sequences differ in length.
+    A group of duplicates yields these pairs: its first image with each image of another split, and each other image of
+    the first image's split with the first image of another split. Raises ValueError if the lengths differ.
     """
     first_uses: dict[str, int] = {}
     by_file: list[Leak] = []
@@ -51,7 +51,7 @@ def leaks(files: Sequence[str], splits: Sequence[str], duplicates: Duplicates) -
 
 
 def _across(group: Sequence[int], splits: Sequence[str]) -> list[tuple[int, int]]:
-    """Pairs of members of ``group`` in different splits. Removing the first of each pair removes every leak."""
+    """Pairs of members of ``group`` in different splits; removing the first image of each pair removes all leaks."""
     inside = [position for position in group if splits[position]]
     elsewhere = [position for position in inside if splits[position] != splits[inside[0]]]
     copies = [position for position in inside[1:] if splits[position] == splits[inside[0]]]

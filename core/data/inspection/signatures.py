@@ -1,8 +1,9 @@
 """Signatures of images, for finding duplicates: a digest of the file, a perceptual hash, a tiny copy.
 
 Flow: paths -> ``read_signatures`` (one thread per core; cached) -> ``core.data.inspection.duplicates``.
-The hash is ImageHash's pHash: the signs of the 64 lowest frequencies of a grey image of 32 pixels (Zauner 2010). It
-ignores colour and hardly distinguishes flat images, so the tiny copy, 8 pixels a side in colour, confirms each match.
+The hash is ImageHash's pHash: the signs of the 64 lowest frequencies of a grey 32-pixel image (Zauner 2010). The hash
+ignores colour and hardly distinguishes flat images, so each match is confirmed by the tiny copy, 8 x 8 pixels in
+colour.
 
 Legend: N images.
 """
@@ -29,19 +30,19 @@ from core.spec.files import whole_file
 from core.spec.reporter import Progress
 
 VERSION = 1
-SIDE = 8  # of the tiny copy
-HASHED = 32  # pixels a side of the image that pHash reads
+TINY_SIDE = 8  # pixels a side of the tiny copy
+HASH_SIDE = 32  # pixels a side of the image that pHash reads
 MAX_MEGAPIXELS = 200
-AHEAD = 4  # images in flight per thread
-REPORTED = 50  # images between two reports
+IMAGES_AHEAD = 4  # images in flight per thread
+REPORT_EVERY = 50  # images between two progress reports
 
-ENTRY = np.dtype([("digest", "u1", 16), ("hash", "<u8"), ("tiny", "u1", (SIDE, SIDE, 3)), ("readable", "?")])
+ENTRY = np.dtype([("digest", "u1", 16), ("hash", "<u8"), ("tiny", "u1", (TINY_SIDE, TINY_SIDE, 3)), ("readable", "?")])
 Entries = npt.NDArray[np.void]
 
 
 @dataclass
 class Signatures:
-    """``entries`` (N,) of `ENTRY`; ``broken``: position -> why an image cannot be read."""
+    """``entries`` (N,) of `ENTRY`; ``broken``: position of an unreadable image -> the reason."""
 
     entries: Entries
     broken: dict[int, str] = field(default_factory=dict)
@@ -50,7 +51,7 @@ class Signatures:
         return len(self.entries)
 
     def joined(self, following: Signatures) -> Signatures:
-        """These signatures, then those of ``following``."""
+        """These signatures followed by the signatures of ``following``."""
         shifted = {position + len(self): reason for position, reason in following.broken.items()}
         return Signatures(np.concatenate([self.entries, following.entries]), self.broken | shifted)
 
@@ -58,7 +59,7 @@ class Signatures:
 def read_signatures(files: Sequence[str], progress: Progress, max_megapixels: int = MAX_MEGAPIXELS) -> Signatures:
     """The signatures of ``files``, cached until a file changes. ``progress`` may raise to cancel."""
     path = cache_folder() / (files_digest(files, f"signatures {VERSION} {max_megapixels}") + SIGNATURES_SUFFIX)
-    with contextlib.suppress(OSError, ValueError):  # missing or damaged: computed below
+    with contextlib.suppress(OSError, ValueError):  # missing or damaged signatures are computed below
         cached: Entries = np.load(path, allow_pickle=False)
         if cached.dtype == ENTRY and cached.shape == (len(files),):
             os.utime(path)
@@ -70,9 +71,9 @@ def read_signatures(files: Sequence[str], progress: Progress, max_megapixels: in
                 signatures.broken[position] = str(entry)
             else:
                 signatures.entries[position] = entry
-            if position % REPORTED == 0:
+            if position % REPORT_EVERY == 0:
                 progress("comparing images", position, len(files))
-    with contextlib.suppress(OSError):  # without a writable cache, computed again next time
+    with contextlib.suppress(OSError):  # without a writable cache, signatures are computed again next time
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path, durable=False) as file:
             np.save(file, signatures.entries, allow_pickle=False)
@@ -82,12 +83,12 @@ def read_signatures(files: Sequence[str], progress: Progress, max_megapixels: in
 
 def signature(content: bytes, max_megapixels: int = MAX_MEGAPIXELS) -> Entries:
     """The `ENTRY` of an image's bytes. Raises ImageError."""
-    image = Image.fromarray(decode(content, HASHED, max_megapixels))
+    image = Image.fromarray(decode(content, HASH_SIDE, max_megapixels))
     entry = np.zeros((), ENTRY)
     entry["digest"] = np.frombuffer(hashlib.blake2b(content, digest_size=16).digest(), np.uint8)
     bits = imagehash.phash(image).hash.ravel()  # (64,) bool
     entry["hash"] = np.packbits(bits).view("<u8")[0]
-    entry["tiny"] = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX))
+    entry["tiny"] = np.asarray(image.resize((TINY_SIDE, TINY_SIDE), Image.Resampling.BOX))
     entry["readable"] = True
     return entry
 
@@ -107,7 +108,7 @@ def _signed(files: Sequence[str], max_megapixels: int) -> Generator[Entries | Im
         waiting: deque[Future[Entries | ImageError]] = deque()
         for path in files:
             waiting.append(pool.submit(_attempt, path, max_megapixels))
-            if len(waiting) >= AHEAD * threads:
+            if len(waiting) >= IMAGES_AHEAD * threads:
                 yield waiting.popleft().result()
         yield from _rest(waiting)
     finally:
@@ -120,7 +121,7 @@ def _rest(waiting: deque[Future[Entries | ImageError]]) -> Iterator[Entries | Im
 
 
 def _reasons(files: Sequence[str], entries: Entries, max_megapixels: int) -> dict[int, str]:
-    """Why the unreadable images cannot be read: tries each again, and fills ``entries`` where it now succeeds."""
+    """Read the unreadable images again: their reasons; fills in ``entries`` of images that can now be read."""
     reasons = {}
     for position in np.flatnonzero(~entries["readable"]).tolist():
         entry = _attempt(files[position], max_megapixels)

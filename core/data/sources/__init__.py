@@ -1,1 +1,1 @@
-"""Readers of CSV, JSON lines, COCO and folders: each yields rows of image, captions and labels."""
+"""Readers for CSV, JSON lines, COCO and folders: each returns rows with an image, captions and labels."""

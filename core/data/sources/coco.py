@@ -1,7 +1,7 @@
-"""JSON files: COCO captions, and a plain list of records.
+"""Reads JSON files: COCO captions, or a plain list of records.
 
-Flow: ``open_source`` calls this for ``.json``. In COCO's layout annotations and images are in sibling folders, so the
-images are looked for beside the file and beside its folder.
+Flow: ``open_source`` calls ``read_json`` for ``.json``. In COCO's layout, annotations and images are in sibling
+folders, so images are looked up next to the file and next to the file's folder.
 """
 
 from __future__ import annotations
@@ -16,27 +16,30 @@ from core.data.sources.manifests import add_record, check_keys, is_text, open_te
 from core.data.sources.rows import RowBuilder, Source, confine, is_file, roots_of
 from core.spec.reading import excerpt
 
-LARGEST = 1 << 30  # bytes; the file is read into memory
-PROBED = 50  # images looked for in each candidate folder
+MAX_JSON_BYTES = 1 << 30  # the file is read into memory
+MAX_PROBED = 50  # images looked up in each candidate folder
 
 
 def read_json(path: Path) -> Source:
-    """COCO captions (an object with ``images`` and ``annotations``), or a list of objects as in JSON lines."""
+    """Read COCO captions (an object with ``images`` and ``annotations``), or a list of objects like JSON lines."""
     try:
-        with open_text(path, LARGEST) as file:
-            if file.read(1 << 16).lstrip()[:1] not in ("", "[", "{"):  # before the whole file is in memory
-                raise ValueError("it does not begin with [ or {")
+        with open_text(path, MAX_JSON_BYTES) as file:
+            if file.read(1 << 16).lstrip()[:1] not in ("", "[", "{"):  # checked before the whole file is in memory
+                raise ValueError("the file does not begin with [ or {")
             file.seek(0)
             content = json.load(file)
     except (ValueError, RecursionError) as error:
-        hint = "; name it .jsonl if it has one object per line" if "Extra data" in str(error) else ""
+        hint = "; rename the file to .jsonl if it has one object per line" if "Extra data" in str(error) else ""
         raise DataError(f"{path} is not JSON: {excerpt(str(error))}{hint}.") from error
     if isinstance(content, list):
         return _read_list(path, content)
     if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in ("images", "annotations")):
         return read_coco(path, content["images"], content["annotations"])
     layout = quoted(list(content)) if isinstance(content, dict) else type(content).__name__
-    raise DataError(f"{path} has {layout or 'no keys'}; COCO captions need the lists 'images' and 'annotations'.")
+    raise DataError(
+        f"{path} has {layout or 'no keys'}, but COCO captions need the lists 'images' and 'annotations'; use a "
+        "captions_*.json, or a list of objects."
+    )
 
 
 def _read_list(path: Path, records: Sequence[Any]) -> Source:
@@ -62,19 +65,19 @@ def read_coco(path: Path, images: Sequence[Any], annotations: Sequence[Any]) -> 
         elif isinstance(text, str) and is_text(text):
             captions.setdefault(image, []).append(text)
     if annotations and not captions and not unknown:
-        raise DataError(f"{path} holds no captions; use COCO's captions_*.json, not its instances or keypoints.")
-    root = _images_folder(path, [name for name in files.values() if name][:PROBED])
+        raise DataError(f"{path} contains no captions; use COCO's captions_*.json, not instances or keypoints.")
+    root = _images_folder(path, [name for name in files.values() if name][:MAX_PROBED])
     builder = RowBuilder(str(path), root)
     for image, name in files.items():
         location = f"{path}, image {excerpt(image if isinstance(image, str) else repr(image))}"
         if name is None or not is_text(name):
-            builder.reject(0, "it has no file_name", location)
+            builder.reject(0, "the image has no file_name", location)
         elif image not in captions:
             builder.reject(0, f"{excerpt(name)} has no caption", location)
         else:
             _add(builder, name, captions[image], location)
     for image in unknown:
-        builder.reject(0, f"a caption is for the image {excerpt(image)!r}, which is not listed", f"{path}, annotations")
+        builder.reject(0, f"a caption refers to the unlisted image {excerpt(image)!r}", f"{path}, annotations")
     return builder.finish("COCO captions")
 
 
@@ -86,7 +89,7 @@ def _add(builder: RowBuilder, name: str, captions: Sequence[str], location: str)
 
 
 def _files(images: Sequence[Any]) -> dict[Any, str | None]:
-    """image id -> file name, or None."""
+    """Image id -> file name; None if the image has no file name."""
     files: dict[Any, str | None] = {}
     for position, image in enumerate(images):
         entry = image if isinstance(image, dict) else {}
@@ -98,12 +101,12 @@ def _files(images: Sequence[Any]) -> dict[Any, str | None]:
 
 
 def _images_folder(path: Path, names: Sequence[str]) -> Path:
-    """The candidate folder that holds most of ``names``; the folder of ``path`` when none holds any."""
+    """The candidate folder that contains most of ``names``; the folder of ``path`` if no candidate contains any."""
 
-    def held(folder: Path) -> int:
+    def count_images(folder: Path) -> int:
         return sum(_exists(name, folder) for name in names)
 
-    return max(_candidates(path), key=held)  # the first of equals
+    return max(_candidates(path), key=count_images)  # the nearest folder in case of a tie
 
 
 def _exists(name: str, folder: Path) -> bool:
@@ -114,7 +117,7 @@ def _exists(name: str, folder: Path) -> bool:
 
 
 def _candidates(path: Path) -> Iterator[Path]:
-    """Image folders of COCO-like layouts, nearest first: ``captions_val2017`` -> ``val2017``."""
+    """Possible image folders of a COCO-like layout, nearest first: ``captions_val2017`` -> ``val2017``."""
     split = path.stem.rpartition("_")[2]
     for base in (path.parent, path.parent.parent):
         for inner in ("", "images", split, f"images/{split}", f"{split}/images", f"{split}_images"):

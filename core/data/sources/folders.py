@@ -1,7 +1,7 @@
-"""Folders of images: class folders (ImageFolder), or images with ``.txt`` sidecars.
+"""Reads folders of images: class folders (ImageFolder), or images with ``.txt`` sidecars.
 
-Flow: ``open_source`` calls this for a folder. The tree is walked once, its content tells the two layouts apart, and a
-mixture is refused.
+Flow: ``open_source`` calls ``read_folder`` for a folder. The tree is walked once; its content determines the layout,
+and a mixture of both layouts is an error.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ IMAGE_SUFFIXES = frozenset(
     | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".ico"}
 )
 MANIFEST_SUFFIXES = frozenset((".csv", ".tsv", ".jsonl", ".json", ".ndjson"))
-LONGEST_SIDECAR = 1 << 20  # bytes; longer text is not a caption
+MAX_SIDECAR_BYTES = 1 << 20  # longer text is not a caption
 
 
 @dataclass
 class _Folder:
-    """A folder of the tree: names of its images and stems of its text files."""
+    """A folder of the tree: the names of its images and the stems of its text files."""
 
     path: str
     images: list[str] = field(default_factory=list)
@@ -43,36 +43,36 @@ def _stem(name: str) -> str:
 
 
 def read_folder(root: Path) -> Source:
-    """The rows of a folder. DataError for a mixture, and for images that have neither captions nor classes."""
+    """Read the rows of a folder. Raises DataError if layouts are mixed, or images have neither captions nor classes."""
     top = str(root.absolute())
     folders = [folder for folder in _walk(top, set()) if folder.images or folder.manifests]
     with_images = [folder for folder in folders if folder.images]
     if not with_images:
-        raise DataError(f"The folder {root} holds no images{_manifest_hint(folders)}.")
+        raise DataError(f"The folder {root} contains no images{_manifest_hint(folders)}.")
     captioned = [folder for folder in with_images if folder.captioned]
     uncaptioned = [folder for folder in with_images if not folder.captioned]
     if captioned and uncaptioned:
         raise DataError(
-            f"The folder {root} is a mixture: the images in {captioned[0].path} have .txt captions, those in "
-            f"{uncaptioned[0].path} have none; separate images with captions from class folders."
+            f"The folder {root} mixes two layouts: the images in {captioned[0].path} have .txt captions, but the "
+            f"images in {uncaptioned[0].path} do not; separate images with captions from class folders."
         )
     if captioned:
         return _read_sidecars(root, captioned)
     if all(folder.path == top for folder in uncaptioned):
         raise DataError(
-            f"The images in {root} have neither .txt captions beside them nor class folders around them"
-            f"{_manifest_hint(folders)}; add one of these."
+            f"The images in {root} have no captions: add a .txt file next to each image, or sort the images into one "
+            f"folder per class{_manifest_hint(folders)}."
         )
     return _read_classes(root, top, uncaptioned)
 
 
 def _manifest_hint(folders: list[_Folder]) -> str:
     names = [f"{folder.path}{os.sep}{name}" for folder in folders for name in folder.manifests]
-    return f"; name one of its manifests instead: {', '.join(names[:5])}" if names else ""
+    return f"; or choose one of the folder's manifests: {', '.join(names[:5])}" if names else ""
 
 
 def _walk(path: str, seen: set[tuple[int, int]]) -> Iterator[_Folder]:
-    """``path`` and the folders under it, sorted by name; skips hidden folders and cycles of links."""
+    """``path`` and all folders below it, sorted by name; skips hidden folders and cycles of links."""
     status = Path(path).stat()
     if status.st_ino and (status.st_dev, status.st_ino) in seen:
         return
@@ -99,7 +99,7 @@ def _walk(path: str, seen: set[tuple[int, int]]) -> Iterator[_Folder]:
 
 
 def leads_to_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder or a link to a folder; False for a link to itself."""
+    """Whether ``entry`` is a folder or a link to a folder; False for a link to itself."""
     try:
         return entry.is_dir()
     except OSError:
@@ -107,12 +107,12 @@ def leads_to_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _read_classes(root: Path, top: str, folders: list[_Folder]) -> Source:
-    """Rows labelled with their top-level folder as the class; its name, in words, is the caption."""
+    """Read rows whose class is the top-level folder; the caption is the folder's name in words."""
     rows: list[Row] = []
     bad_rows: list[BadRow] = []
     for folder in folders:
         if folder.path == top:
-            reason = "it lies outside the class folders"
+            reason = "the image is outside the class folders"
             bad_rows.extend(BadRow(f"{top}{os.sep}{name}", reason) for name in folder.images)
             continue
         name = folder.path[len(top) :].strip(os.sep).partition(os.sep)[0]
@@ -123,7 +123,7 @@ def _read_classes(root: Path, top: str, folders: list[_Folder]) -> Source:
 
 
 def _read_sidecars(root: Path, folders: list[_Folder]) -> Source:
-    """Rows captioned by the lines of ``NAME.txt`` beside ``NAME.jpg``."""
+    """Read rows whose captions are the lines of ``NAME.txt`` next to ``NAME.jpg``."""
     rows: list[Row] = []
     bad_rows: list[BadRow] = []
     for folder in folders:
@@ -133,16 +133,16 @@ def _read_sidecars(root: Path, folders: list[_Folder]) -> Source:
             try:
                 captions = _sidecar(Path(folder.path, stem + ".txt")) if stem in folder.texts else ()
             except (OSError, UserError) as error:
-                bad_rows.append(BadRow(file, f"its caption cannot be read: {error}"))
+                bad_rows.append(BadRow(file, f"the caption cannot be read: {error}"))
                 continue
             if captions:
                 rows.append(Row(file, captions))
             else:
-                missing = "has no line" if stem in folder.texts else "is missing"
-                bad_rows.append(BadRow(file, f"it has no caption: {stem}.txt {missing}"))
+                missing = "has no text" if stem in folder.texts else "is missing"
+                bad_rows.append(BadRow(file, f"no caption: {stem}.txt {missing}"))
     return Source(str(root), "images with .txt captions", rows, bad_rows)
 
 
 def _sidecar(path: Path) -> tuple[str, ...]:
-    lines = read_text(path, LONGEST_SIDECAR, encoding="utf-8-sig").splitlines()
+    lines = read_text(path, MAX_SIDECAR_BYTES, encoding="utf-8-sig").splitlines()
     return tuple(dict.fromkeys(filter(None, map(clean_caption, lines))))

@@ -1,7 +1,7 @@
-"""Manifests with one row per line: CSV and TSV tables, and JSON lines.
+"""Reads manifests with one row per line: CSV and TSV tables, and JSON lines.
 
-Flow: ``open_source`` picks a reader by extension; the reader feeds a ``RowBuilder``. A malformed line is a bad row,
-even if its unclosed quote would swallow the lines after it.
+Flow: ``open_source`` chooses a reader by extension; the reader adds rows to a ``RowBuilder``. A malformed line is a
+single bad row: an unclosed quote does not swallow the following lines.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from core.spec.reading import excerpt, open_regular
 
 PATH_NAMES = ("filepath", "file_path", "image", "image_path", "path", "filename", "file_name", "file")
 TITLE_NAMES = ("title", "caption", "text")
-LIST_NAME = "captions"  # a list of them, in JSON
-LONGEST_LINE = 4 << 20  # characters
-LONGEST_NAME = 60  # of a column or key that a message shows
-MOST_LABELS = 1000  # columns or keys besides image and caption
+CAPTIONS_KEY = "captions"  # JSON key of a list of captions
+MAX_LINE_LENGTH = 4 << 20  # characters
+MAX_NAME_LENGTH = 60  # longer column names and keys are shortened in messages
+MAX_LABELS = 1000  # columns or keys other than image and caption
 DELIMITERS = (",", "\t", ";", "|")
 
 
 def open_text(path: Path, limit: int | None = None) -> TextIO:
-    """``path`` as text: UTF-8 with or without BOM, or UTF-16 with BOM; other bytes become lone surrogates.
+    """Open ``path`` as UTF-8 with or without BOM, or UTF-16 with BOM; invalid bytes become lone surrogates.
 
-    DataError unless it is a regular file of at most ``limit`` bytes.
+    Raises DataError unless ``path`` is a regular file of at most ``limit`` bytes.
     """
     file = open_regular(path, error=DataError, limit=limit)
     start = file.read(2)
@@ -46,25 +46,25 @@ def is_text(text: str) -> bool:
 
 
 def pick(names: Sequence[str], synonyms: Sequence[str]) -> str | None:
-    """The name among ``names`` that comes first in ``synonyms``, ignoring case."""
+    """The element of ``names`` that comes first in ``synonyms``, ignoring case; None if there is none."""
     lowered = {name.strip().lower(): name for name in reversed(names)}
     return next((lowered[name] for name in synonyms if name in lowered), None)
 
 
 def bounded_lines(path: Path, file: TextIO) -> Iterator[str]:
-    """The lines of ``file``; DataError for a line of more than `LONGEST_LINE` characters, before it is read fully."""
+    """The lines of ``file``. Raises DataError for a line with more than `MAX_LINE_LENGTH` characters."""
     number = 0
-    while line := file.readline(LONGEST_LINE + 1):
+    while line := file.readline(MAX_LINE_LENGTH + 1):
         number += 1
-        if len(line) > LONGEST_LINE:
+        if len(line) > MAX_LINE_LENGTH:
             raise DataError(
-                f"{path}, line {number}: it has more than {LONGEST_LINE:,} characters; give one image per line."
+                f"{path}, line {number} has more than {MAX_LINE_LENGTH:,} characters; write one image per line."
             )
         yield line
 
 
 class _Lines:
-    """Lines of a file that remembers those of the current record, so that they can be read again."""
+    """The lines of a file; remembers the lines of the current record, so that they can be read again."""
 
     def __init__(self, file: Iterator[str]) -> None:
         self._file = file
@@ -82,13 +82,13 @@ class _Lines:
         return line
 
     def push_back_all_but_first(self) -> None:
-        """Return all lines of the current record but its first, to be read again."""
+        """Push back the lines of the current record except the first, to be read again."""
         self._pushed_back.extend(reversed(self.record[1:]))
         self.number -= len(self.record) - 1
 
 
 def read_table(path: Path) -> Source:
-    """A CSV or TSV with columns ``filepath`` and ``title`` (or usual synonyms); further columns are labels."""
+    """Read a CSV or TSV with columns ``filepath`` and ``title`` (or common synonyms); other columns are labels."""
     builder = RowBuilder(str(path), path.parent)
     with open_text(path) as file:
         lines = _Lines(bounded_lines(path, file))
@@ -114,7 +114,7 @@ def _header(path: Path, lines: _Lines) -> tuple[list[str], str]:
     """The cells of the first line, and the delimiter that separates them."""
     line = next(lines, "").rstrip("\r\n")
     if not line.strip():
-        raise DataError(f"{path} has no header; its first line must name the columns filepath and title.")
+        raise DataError(f"{path} has no header; its first line must be filepath,title.")
     if not is_text(line):
         raise DataError(f"{path} is not UTF-8 text; save it as UTF-8.")
     usual = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
@@ -124,25 +124,27 @@ def _header(path: Path, lines: _Lines) -> tuple[list[str], str]:
             for delimiter in (usual, *DELIMITERS)
         }
     except csv.Error as error:
-        raise DataError(f"{path} has a malformed header: {error}; its first line must name the columns.") from error
+        raise DataError(
+            f"{path} has a malformed header: {error}; its first line must contain the column names."
+        ) from error
     for delimiter, header in headers.items():
         if pick(header, PATH_NAMES) and pick(header, TITLE_NAMES):
             return header, delimiter
-    # No delimiter gives both columns: report those of the likeliest delimiter.
+    # No delimiter yields both columns: report the columns for the most likely delimiter.
     return max(headers.items(), key=lambda item: len(item[1]))[1], usual
 
 
 def quoted(names: Sequence[str], limit: int = 20) -> str:
-    """The first of ``names`` for a message, each quoted and shortened."""
-    return ", ".join(repr(excerpt(name, LONGEST_NAME)) for name in names[:limit])
+    """The first ``limit`` of ``names`` for a message, quoted and shortened."""
+    return ", ".join(repr(excerpt(name, MAX_NAME_LENGTH)) for name in names[:limit])
 
 
 def check_labels(origin: str, names: Collection[str]) -> None:
-    """DataError when there are more labels than `MOST_LABELS`."""
-    if len(names) > MOST_LABELS:
+    """Raise DataError if there are more than `MAX_LABELS` labels."""
+    if len(names) > MAX_LABELS:
         raise DataError(
-            f"{origin} has {len(names):,} labels (columns or keys besides image and caption), more than "
-            f"{MOST_LABELS:,}; remove the columns or keys that are not labels."
+            f"{origin} has {len(names):,} labels (columns or keys other than image and caption), more than "
+            f"{MAX_LABELS:,}; remove the columns or keys that are not labels."
         )
 
 
@@ -154,7 +156,7 @@ class _Columns:
         if file is None or title is None:
             needed = " and ".join(name for name, column in (("filepath", file), ("title", title)) if column is None)
             columns = quoted(header)
-            raise DataError(f"{path} has the columns {columns}; it needs {needed} too (filepath,title[,labels...]).")
+            raise DataError(f"{path} has the columns {columns}; add {needed} (filepath,title[,labels...]).")
         self.width = len(header)
         self.file, self.title = header.index(file), header.index(title)
         label_columns = [i for i in range(self.width) if i not in (self.file, self.title) and header[i].strip()]
@@ -169,19 +171,21 @@ class _Columns:
         if not any(cell.strip() for cell in cells):
             return  # a blank line
         if len(cells) > self.width:
-            builder.reject(line, f"the line has {len(cells)} cells, the header {self.width}; quote cells with commas")
+            builder.reject(
+                line, f"the line has {len(cells)} cells, but the header has {self.width}; quote cells with commas"
+            )
         elif not all(map(is_text, cells)):
             builder.reject(line, "the line is not UTF-8 text")
         elif len(cells) <= max(self.file, self.title):
             builder.reject(line, f"the line has {len(cells)} of the header's {self.width} cells")
         else:
-            # A short line has no more labels than cells, or a small file would take rows x columns of memory.
+            # Missing cells are not filled in: a small file would otherwise take rows x columns of memory.
             labels = {name: cells[i].strip() for name, i in self._labels.items() if i < len(cells)}
             builder.add(cells[self.file], [cells[self.title]], labels, line)
 
 
 def read_json_lines(path: Path) -> Source:
-    """One object per line: ``filepath`` or ``image``, ``title``, ``caption`` or ``captions``; other keys are labels."""
+    """Read one object per line: ``filepath`` or ``image``; ``title``, ``caption`` or ``captions``; labels."""
     builder = RowBuilder(str(path), path.parent)
     names: dict[str, None] = {}
     seen_keys: set[str] = set()
@@ -203,31 +207,31 @@ def read_json_lines(path: Path) -> Source:
 
 
 def check_keys(path: Path, builder: RowBuilder, seen_keys: set[str]) -> None:
-    """DataError naming the keys of ``path`` when no record had a path and a caption."""
+    """Raise DataError, listing the keys of ``path``, if no record had a path and a caption."""
     if builder.rows or not seen_keys:
         return
     has_path = pick(sorted(seen_keys), PATH_NAMES) is not None
-    if not has_path or pick(sorted(seen_keys), (*TITLE_NAMES, LIST_NAME)) is None:
+    if not has_path or pick(sorted(seen_keys), (*TITLE_NAMES, CAPTIONS_KEY)) is None:
         keys = quoted(sorted(seen_keys))
-        raise DataError(f"{path} has the keys {keys}; it needs filepath (or image) and title (or caption, captions).")
+        raise DataError(f"{path} has the keys {keys}, but needs filepath (or image) and title (or caption, captions).")
 
 
 def add_record(builder: RowBuilder, record: Any, line: int, names: dict[str, None], seen_keys: set[str]) -> None:
-    """Add a JSON object as a row; collects label names in ``names`` and all keys in ``seen_keys``."""
+    """Add a JSON object as a row; add label names to ``names``, and all keys to ``seen_keys``."""
     if not isinstance(record, dict):
-        builder.reject(line, f"it holds {type(record).__name__}, not an object")
+        builder.reject(line, f"the line is {type(record).__name__}, not an object")
         return
     seen_keys.update(record)
     keys = list(record)
     file, title = pick(keys, PATH_NAMES), pick(keys, TITLE_NAMES)
-    caption_list = pick(keys, (LIST_NAME,))
+    caption_list = pick(keys, (CAPTIONS_KEY,))
     if file is None or not isinstance(record[file], str):
-        builder.reject(line, "it has no filepath" if file is None else f"its {excerpt(file)} is not text")
+        builder.reject(line, "no filepath" if file is None else f"the value of {excerpt(file)} is not text")
         return
     captions = _texts(record.get(title)) + _texts(record.get(caption_list))
     labels = _labels(record, {file, title, caption_list})
     if not all(map(is_text, (record[file], *captions, *labels, *labels.values()))):
-        builder.reject(line, "it holds text that is not Unicode (a lone surrogate)")
+        builder.reject(line, "the text is not valid Unicode (a lone surrogate)")
         return
     names.update(dict.fromkeys(labels))
     check_labels(builder.origin, names)
@@ -241,7 +245,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def _labels(record: Mapping[str, Any], used: set[str | None]) -> dict[str, str]:
-    """Plain values of the keys that are not ``used``, as text; nested values are not labels."""
+    """The plain values of all keys not in ``used``, as text; nested values are not labels."""
     labels = {}
     for name, value in record.items():
         if name in used or not isinstance(value, (str, bool, int, float)):

@@ -1,10 +1,10 @@
 """Opens pairs of any supported format with ``open_source``.
 
-Flow: ``data.train`` (and similar settings) names a file or folder; ``open_source`` turns it into rows (an image's path
-and its captions) and bad rows (skipped, each with its reason) for the data set. No image is opened here.
+Flow: the file or folder in ``data.train`` (and similar settings) -> ``open_source`` -> rows (an image's path and its
+captions) and bad rows (skipped, each with its reason) for the data set. No image is opened here.
 
-Paths from a manifest must stay inside its folder. Only the manifest's text is confined: a symbolic link *within* the
-folder is followed, because data folders are often made of links.
+Paths in a manifest must stay inside its folder. This concerns the text of the paths only: a symbolic link *within* the
+folder is followed, because data folders often consist of links.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def open_source(path: str | Path, progress: Progress | None = None) -> Source:
 
     ``progress`` is called for shards, whose headers may have to be read.
 
-    Raises DataError, in one sentence with the remedy, when the data is missing or empty, or has wrong columns, an
-    unknown format, a mixture of formats, or only bad rows.
+    Raises DataError, with the remedy, if the data is missing or empty, or has wrong columns, an unknown format, a
+    mixture of formats, or only bad rows.
     """
     if not str(path).strip():
-        raise DataError(f"No data was given; give {FORMATS}.")
+        raise DataError(f"No data was specified; use {FORMATS}.")
     if is_shards(path):
         return _checked(read_shards(str(path), progress))
     path = expand_user(path)
@@ -62,7 +62,7 @@ def open_source(path: str | Path, progress: Progress | None = None) -> Source:
 
 
 def check_exists(path: str | Path) -> None:
-    """DataError when ``path``, or a shard that it names, does not exist. Nothing is read."""
+    """Raise DataError if ``path``, or a shard that matches it, does not exist. Nothing is read."""
     if is_shards(path):
         check_shards_exist(str(path))
     elif not may_be_there(str(path)):
@@ -70,12 +70,12 @@ def check_exists(path: str | Path) -> None:
 
 
 def _nothing_at(path: Path) -> DataError:
-    return DataError(f"There is no data at {path}; check the path, or give {FORMATS}.")
+    return DataError(f"There is no data at {path}; check the path, or use {FORMATS}.")
 
 
 def _checked(source: Source) -> Source:
     if not source.rows and not source.bad:
-        raise DataError(f"{source.origin} ({source.format}) is empty: it names no image; give {FORMATS}.")
+        raise DataError(f"{source.origin} ({source.format}) contains no images; use {FORMATS}.")
     check_bad_share(source.origin, source.bad, len(source.rows) + len(source.bad), 1.0)
     return source
 
@@ -86,10 +86,11 @@ def _read(path: Path) -> Source:
     if not path.exists():
         raise _nothing_at(path)
     if not path.is_file():
-        raise DataError(f"{path} is neither a file nor a folder; give {FORMATS}.")
+        raise DataError(f"{path} is neither a file nor a folder; use {FORMATS}.")
     reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise DataError(f"{path} has the unknown format {path.suffix or 'without an extension'!r}; give {FORMATS}.")
+        kind = f"an unknown format ({path.suffix})" if path.suffix else "no file extension"
+        raise DataError(f"{path} has {kind}; use {FORMATS}.")
     if path.stat().st_size == 0:
-        raise DataError(f"{path} is empty; give {FORMATS}.")
+        raise DataError(f"{path} is empty; use {FORMATS}.")
     return reader(path)

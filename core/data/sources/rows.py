@@ -1,7 +1,7 @@
-"""Rows, the common form of all formats, and the rules for a row's path and captions.
+"""Rows, the common representation of all formats, and the rules for a row's path and captions.
 
-Flow: the readers (manifests, coco, folders) feed a ``RowBuilder``; it joins captions of the same image, checks that the
-files exist (a folder at a time) and yields the ``Source``.
+Flow: the readers (manifests, coco, folders) add rows to a ``RowBuilder``, which joins captions of the same image,
+checks that the files exist (one folder at a time) and returns the ``Source``.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from core.spec.reading import excerpt
 from core.spec.shards import is_member
 
 NO_LABELS: Mapping[str, str] = MappingProxyType({})
-LONGEST_PATH = 400  # characters of a path in a message
-SCAN_FROM = 16  # rows in a folder from which listing it is cheaper than a stat per file
+MAX_PATH_LENGTH = 400  # longer paths are shortened in messages
+MIN_SCANNED_ROWS = 16  # from this many rows in a folder, listing it is cheaper than one stat per file
 _WEB = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 @dataclass(slots=True)
 class Row:
-    """An image and its captions. ``line`` is 0 where the source has no lines."""
+    """An image and its captions. ``line`` is 0 if the source has no lines."""
 
     file: str
     captions: tuple[str, ...]
@@ -42,13 +42,13 @@ class Row:
 
     @property
     def location(self) -> str:
-        """The row's file and line, for messages."""
+        """The row's file and line, for messages; the image if the source has no lines."""
         return f"{self.origin}, line {self.line}" if self.line else self.file
 
 
 @dataclass
 class Source:
-    """All rows of a file or folder; ``bad`` rows are skipped and listed."""
+    """All rows of a file or folder; rows in ``bad`` are skipped, each with its reason."""
 
     origin: str
     format: str
@@ -65,18 +65,18 @@ def clean_caption(text: str) -> str:
 def confine(name: str, roots: Sequence[str]) -> str:
     """The absolute path of a manifest's ``name``, inside one of the absolute ``roots``.
 
-    Relative names start at the first root. Raises ValueError with the reason when ``name`` is empty or leads outside.
+    Relative names start at the first root. Raises ValueError, with the reason, if ``name`` is empty or leads outside.
     """
     name = name.strip()
     if not name:
         raise ValueError("the path is empty")
     if "\0" in name:
-        raise ValueError("the path holds a zero byte")
+        raise ValueError("the path contains a zero byte")
     if _WEB.match(name):
-        raise ValueError(f"{excerpt(name)} is an address on the web; download the images and give their paths")
+        raise ValueError(f"{excerpt(name)} is a web address; download the images and use their paths")
     if os.sep == "/":
-        name = name.replace("\\", "/")  # written on Windows
-    path = os.path.normpath(os.path.join(roots[0], name))  # noqa: PTH118  (a million of them: Path is too slow)
+        name = name.replace("\\", "/")  # the manifest may have been written on Windows
+    path = os.path.normpath(os.path.join(roots[0], name))  # noqa: PTH118  (Path is too slow for a million rows)
     for root in roots:
         if path.startswith(root if root.endswith(os.sep) else root + os.sep):
             return path
@@ -86,7 +86,7 @@ def confine(name: str, roots: Sequence[str]) -> str:
 
 
 def roots_of(folder: Path) -> tuple[str, ...]:
-    """``folder`` as an absolute path, and also with its links resolved if that differs."""
+    """The absolute path of ``folder``; and the path with links resolved, if it differs."""
     plain, real = os.path.normpath(folder.absolute()), str(folder.resolve())
     return (plain,) if plain == real else (plain, real)
 
@@ -99,7 +99,7 @@ class RowBuilder:
         self.roots = roots_of(root)
         self.rows: dict[str, Row] = {}
         self.bad: list[BadRow] = []
-        self._joined: dict[str, dict[str, None]] = {}  # captions of images that several rows name, in order
+        self._joined: dict[str, dict[str, None]] = {}  # ordered captions of images that occur in several rows
         self._labels: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
 
     def location(self, line: int) -> str:
@@ -111,7 +111,7 @@ class RowBuilder:
         self.bad.append(BadRow(location or self.location(line), reason))
 
     def add(self, name: str, captions: Sequence[str], labels: Mapping[str, str], line: int) -> None:
-        """Add a row of a manifest. Captions of an image that was added before are joined to it (its labels stay)."""
+        """Add a row of a manifest. If the image was added before, its captions are joined; its labels do not change."""
         try:
             file = confine(name, self.roots)
         except ValueError as error:
@@ -138,28 +138,28 @@ class RowBuilder:
         return shared
 
     def finish(self, format: str, label_names: Sequence[str] = ()) -> Source:
-        """The source; rows whose file is missing become bad rows."""
+        """Return the source; rows whose file is missing become bad rows."""
         for file, captions in self._joined.items():
             self.rows[file].captions = tuple(captions)
         missing = missing_files(list(self.rows))
         for file in missing:
-            self.reject(self.rows[file].line, f"there is no file {excerpt(file, LONGEST_PATH)}")
+            self.reject(self.rows[file].line, f"there is no file {excerpt(file, MAX_PATH_LENGTH)}")
         rows = [row for file, row in self.rows.items() if file not in missing] if missing else [*self.rows.values()]
         return Source(self.origin, format, rows, self.bad, tuple(label_names))
 
 
 def missing_files(files: Sequence[str]) -> dict[str, None]:
-    """Those of ``files`` that do not exist, in order."""
+    """The elements of ``files`` that do not exist, in order."""
     folders: dict[str, list[str]] = {}
     for file in files:
         folders.setdefault(file.rpartition(os.sep)[0], []).append(file)
     missing: set[str] = set()
     for folder, members in folders.items():
-        folder_listing = _listed(folder or os.sep) if len(members) >= SCAN_FROM else None
+        folder_listing = _listed(folder or os.sep) if len(members) >= MIN_SCANNED_ROWS else None
         doubtful = (
             members if folder_listing is None else [file for file in members if _name(file) not in folder_listing]
         )
-        # On file systems that ignore case or Unicode composition, a name that is not listed may still exist.
+        # On file systems that ignore case or Unicode composition, an unlisted name may still exist.
         folded_names = {_folded(name) for name in folder_listing or ()} if doubtful else set()
         for file in doubtful:
             if (folder_listing is not None and _folded(_name(file)) not in folded_names) or not is_file(file):
@@ -168,7 +168,7 @@ def missing_files(files: Sequence[str]) -> dict[str, None]:
 
 
 def is_file(file: str) -> bool:
-    """Whether ``file`` is a regular file, or an image in a tar. OSError when its folder cannot be read."""
+    """Whether ``file`` is a regular file, or an image in a tar. Raises OSError if its folder cannot be read."""
     if is_member(file):
         return True
     try:
@@ -188,7 +188,7 @@ def _folded(name: str) -> str:
 
 
 def _listed(folder: str) -> frozenset[str] | None:
-    """Names of the files in ``folder``; None when it does not exist or may not be listed."""
+    """The names of the files in ``folder``; None if the folder does not exist or cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             return frozenset(entry.name for entry in entries if entry.is_file())

@@ -1,8 +1,8 @@
 """Shares rows and tokens read by one process with the other processes of the same run on the same host.
 
-Flow: ``core.data.dataset.open_dataset`` with a ``shared`` name -> the first process takes the lock, reads, tokenises
-and records where its arrays are mapped from; the processes that waited for the lock map the same arrays. Each launch
-uses a new name, so stale data is never used.
+Flow: ``core.data.dataset.open_dataset`` with a ``shared`` name -> the first process acquires the lock, reads,
+tokenises, and records the file from which its arrays are mapped; the processes that waited for the lock map the same
+arrays. Each launch uses a new name, so stale data is never used.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.reading import read_json
 
-_WAIT_SECONDS = 0.5  # between two calls of ``waiting``
-_LARGEST = 1 << 30  # bytes
-_SUFFIX = ".shared.tmp"  # of the cache folder's temporary files: removed when a day old
+_WAIT_INTERVAL_S = 0.5  # interval between calls of ``waiting``
+_MAX_BYTES = 1 << 30
+_SUFFIX = ".shared.tmp"  # files with this suffix are temporary files of the cache folder, removed after a day
 
 
 @dataclass(frozen=True)
 class PackedSource:
-    """A source as arrays (`core.data.sources.tables.pack`), with the tokens and rows of its captions."""
+    """A source as arrays (`core.data.sources.tables.pack`), including the tokens and rows of its captions."""
 
     origin: str
     label_names: tuple[str, ...]
@@ -51,7 +51,7 @@ class _Record:
     bad: list[BadRow]
     labels: list[dict[str, str]]
     origins: list[str]
-    file: str  # from which all arrays are mapped
+    file: str  # all arrays are mapped from this file
     arrays: dict[str, tuple[str, tuple[int, ...], int]]  # dtype, shape, offset in bytes
     images: str  # the cache file of decoded images; "" without a cache
 
@@ -60,14 +60,14 @@ _RECORD = TypeAdapter(_Record)
 
 
 def shared_file(name: str, *key_parts: object) -> Path:
-    """The file by which processes of this host share the data identified by ``name`` and ``key_parts``."""
+    """The file through which processes of this host share the data identified by ``name`` and ``key_parts``."""
     key = hashlib.sha256(repr((name, platform.node(), *key_parts)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
     return cache_folder() / f"{key}{_SUFFIX}"
 
 
 @contextlib.contextmanager
 def one_process_at_a_time(path: Path, waiting: Callable[[], object]) -> Iterator[None]:
-    """Lets one process at a time pass; calls ``waiting``, which may raise, while another holds the lock.
+    """Let one process at a time enter; call ``waiting``, which may raise, while another process holds the lock.
 
     Does not wait if the file system has no locks.
     """
@@ -76,7 +76,7 @@ def one_process_at_a_time(path: Path, waiting: Callable[[], object]) -> Iterator
         path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             try:
-                lock.acquire(timeout=_WAIT_SECONDS)
+                lock.acquire(timeout=_WAIT_INTERVAL_S)
                 break
             except filelock.Timeout:
                 waiting()
@@ -87,7 +87,7 @@ def one_process_at_a_time(path: Path, waiting: Callable[[], object]) -> Iterator
 
 
 def write_shared(path: Path, packed: PackedSource, images: Path | None) -> None:
-    """Record for the other processes where ``packed`` is mapped from; does nothing if it is not mapped from a file."""
+    """Record for the other processes from which file ``packed`` is mapped; do nothing if it is not mapped."""
     maps = {name: array for name, array in packed.arrays.items() if isinstance(array, np.memmap)}
     if len(maps) < sum(array.size > 0 for array in packed.arrays.values()):
         return
@@ -110,9 +110,9 @@ def write_shared(path: Path, packed: PackedSource, images: Path | None) -> None:
 
 
 def read_shared(path: Path) -> tuple[PackedSource, Path | None] | None:
-    """The source that the first process shared, and its cache of images; None if there is no usable record."""
+    """The source that the first process shared, and its image cache; None if there is no usable record."""
     try:
-        shared = _RECORD.validate_python(read_json(path, _LARGEST))
+        shared = _RECORD.validate_python(read_json(path, _MAX_BYTES))
         arrays: dict[str, Array] = {
             name: np.memmap(shared.file, dtype, "c", offset=offset, shape=shape)
             if np.prod(shape)

@@ -1,8 +1,8 @@
-"""Rows of a source packed into arrays: a fifth of the memory of Python objects, and shared between processes.
+"""Rows of a source packed into arrays, which processes can share and take a fifth of the memory of Python objects.
 
-Flow: ``core.data.dataset`` packs a source and discards it. Large arrays are written to the cache folder and
-memory-mapped, so that all processes of a run, and the next run, share the pages. Python objects would be copied into
-each loader process page by page, because reference counting writes to them.
+Flow: ``core.data.dataset`` packs a source into arrays and discards the source. Large arrays are written to the cache
+folder and memory-mapped, so that all processes of a run, and the next run, share the pages. Python objects would be
+copied into each loader process page by page, because reference counting writes to them.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from core.data.cache import ROWS_SUFFIX, cache_folder, prune
 from core.data.sources.rows import Row
 from core.spec.files import whole_file
 
-MAPPED_FROM = 32 << 20  # bytes: smaller tables stay in memory
-ALIGNED = 64  # bytes
+MIN_MAPPED_BYTES = 32 << 20  # smaller tables stay in memory
+ALIGNMENT = 64  # bytes
 
 Array = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
 
 
 class Texts(Sequence[str]):
-    """Many texts, stored end to end."""
+    """Many texts, stored one after another in one array."""
 
     def __init__(self, content: npt.NDArray[np.uint8], starts: Integers) -> None:
-        """``starts`` (n + 1,): where each text begins in ``content``, and where the last ends."""
+        """``starts`` (n + 1,): the position in ``content`` where each text begins, and the end of the last text."""
         self.content, self.starts = content, starts
 
     @classmethod
@@ -62,14 +62,14 @@ class Texts(Sequence[str]):
 
 
 class RowTable(Sequence[Row]):
-    """Rows, each built on access."""
+    """A sequence of rows; each `Row` is built when it is accessed."""
 
     def __init__(
         self, arrays: Mapping[str, Array], labels: Sequence[Mapping[str, str]], origins: Sequence[str]
     ) -> None:
         self.files = Texts(arrays["files"], arrays["file_starts"])
         self.captions = Texts(arrays["captions"], arrays["caption_starts"])
-        self.starts: Integers = arrays["starts"]  # (N + 1,) of each row's captions
+        self.starts: Integers = arrays["starts"]  # (N + 1,) position of each row's first caption, and the end
         self._label, self._origin, self._line = arrays["label"], arrays["origin"], arrays["line"]
         self._labels, self._origins = list(labels), list(origins)
 
@@ -95,11 +95,11 @@ class RowTable(Sequence[Row]):
         return (self[index] for index in range(len(self)))
 
     def captions_of(self, row: int) -> tuple[str, ...]:
-        """Every caption of ``row``."""
+        """All captions of ``row``."""
         return tuple(self.captions[self.starts[row] : self.starts[row + 1]])
 
     def labels(self, row: int) -> Mapping[str, str]:
-        """Label name -> value; rows with equal labels share one mapping."""
+        """The labels of ``row``: name -> value. Rows with equal labels share one mapping."""
         return self._labels[int(self._label[row])]
 
 
@@ -127,17 +127,18 @@ def pack(rows: Sequence[Row]) -> tuple[dict[str, Array], list[Mapping[str, str]]
 
 
 def memory_map(arrays: Mapping[str, Array], always: bool = False) -> dict[str, Array]:
-    """``arrays`` memory-mapped from the cache; unchanged if it cannot be written, or if they are small and not
-    ``always``.
+    """``arrays``, memory-mapped from the cache folder.
+
+    Unchanged if the folder cannot be written, or if the arrays are small (unless ``always``).
     """
-    if not always and sum(array.nbytes for array in arrays.values()) < MAPPED_FROM:
+    if not always and sum(array.nbytes for array in arrays.values()) < MIN_MAPPED_BYTES:
         return dict(arrays)
     digest = hashlib.sha256()
     for name, array in arrays.items():
         digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).data)
     path = cache_folder() / (digest.hexdigest()[:32] + ROWS_SUFFIX)
-    ends = np.cumsum([-(-array.nbytes // ALIGNED) * ALIGNED for array in arrays.values()]).tolist()
+    ends = np.cumsum([-(-array.nbytes // ALIGNMENT) * ALIGNMENT for array in arrays.values()]).tolist()
     try:
         if not (path.is_file() and path.stat().st_size == ends[-1]):
             _write(path, arrays)
@@ -156,5 +157,5 @@ def _write(path: Path, arrays: Mapping[str, Array]) -> None:
     with whole_file(path) as file:
         for array in arrays.values():
             file.write(np.ascontiguousarray(array).data)
-            file.write(b"\0" * (-array.nbytes % ALIGNED))
+            file.write(b"\0" * (-array.nbytes % ALIGNMENT))
     prune(path.parent, keep=path)

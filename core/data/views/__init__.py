@@ -1,1 +1,1 @@
-"""What student and teacher see: crops, colours, RandAugment, masks, mixtures."""
+"""Views for student and teacher: crops, colour distortions, RandAugment, masks, interpolation."""

@@ -5,7 +5,7 @@ greyscale, blur and solarisation, each with a separate probability. Within the j
 contrast, saturation, hue). Each distortion is computed for the whole batch, with a strength for each image: on a GPU,
 launching kernels takes longer than computing them.
 
-Flow: ``views`` calls ``distort_colours`` after the crop.
+Flow: ``core.data.views.distortion`` calls ``distort_colours`` after the crop.
 
 Legend: B batch, S side.
 """
@@ -29,16 +29,16 @@ from core.ranks.transfer import to_device
 
 Rows = npt.NDArray[Any]
 
-DRAWS = 9  # per image: four probabilities, four for the jitter, one for the blur
-SIGMA = (0.1, 2.0)  # range of the blur, in pixels of an image of side SIDE
+DRAWS = 9  # random numbers per image: four probabilities, four for the jitter, one for the blur
+SIGMA = (0.1, 2.0)  # range of the blur's sigma, in pixels of an image with side SIDE
 SIDE = 224
 BRIGHTNESS, CONTRAST, HUE = 0.4, 0.4, 0.1  # strengths of the jitter (DINO)
-SOLARIZED = 128.0  # brighter values are inverted
+SOLARIZE_THRESHOLD = 128.0  # brighter values are inverted
 GREYS = (0.2989, 0.587, 0.114)  # torchvision's weights of red, green and blue
 
 
 def is_distorted(recipe: ViewRecipe) -> bool:
-    """Whether a view uses any of these distortions."""
+    """Whether views of ``recipe`` have colour distortions."""
     return max(recipe.jitter, recipe.greyscale, recipe.blur, recipe.solarize) > 0
 
 
@@ -46,11 +46,17 @@ def distort_colours(images: Tensor, recipe: ViewRecipe, draws: Floats) -> Tensor
     """Distorted ``images`` (B, 3, S, S) uint8; ``draws`` (B, DRAWS) in [0, 1)."""
     jitter, grey, blur, solarize, *strengths, softness = draws.T  # (B,) each
     out = images.float()
-    _apply(out, jitter < recipe.jitter, lambda rows: _jitter(out[_at(rows, out)], recipe, np.stack(strengths, 1)[rows]))
-    _apply(out, grey < recipe.greyscale, lambda rows: _grey(out[_at(rows, out)]).expand(-1, 3, -1, -1))
-    _apply(out, blur < recipe.blur, lambda rows: _blur(out[_at(rows, out)], softness[rows]))
     _apply(
-        out, solarize < recipe.solarize, lambda rows: F.solarize(out[_at(rows, out)] / 255.0, SOLARIZED / 255.0) * 255.0
+        out,
+        jitter < recipe.jitter,
+        lambda rows: _jitter(out[_index_tensor(rows, out)], recipe, np.stack(strengths, 1)[rows]),
+    )
+    _apply(out, grey < recipe.greyscale, lambda rows: _grey(out[_index_tensor(rows, out)]).expand(-1, 3, -1, -1))
+    _apply(out, blur < recipe.blur, lambda rows: _blur(out[_index_tensor(rows, out)], softness[rows]))
+    _apply(
+        out,
+        solarize < recipe.solarize,
+        lambda rows: F.solarize(out[_index_tensor(rows, out)] / 255.0, SOLARIZE_THRESHOLD / 255.0) * 255.0,
     )
     return out.round_().clamp_(0, 255).to(torch.uint8)
 
@@ -58,7 +64,7 @@ def distort_colours(images: Tensor, recipe: ViewRecipe, draws: Floats) -> Tensor
 def _apply(images: Tensor, is_selected: Rows, distort: Callable[[Rows], Tensor]) -> None:
     rows = np.flatnonzero(is_selected)
     if len(rows):
-        images[_at(rows, images)] = distort(rows)
+        images[_index_tensor(rows, images)] = distort(rows)
 
 
 def _jitter(images: Tensor, recipe: ViewRecipe, draws: Floats) -> Tensor:
@@ -81,7 +87,7 @@ def _shift_hue(images: Tensor, shift: Tensor) -> Tensor:
     red, green, blue = images.split(1, dim=1)
     value = images.amax(dim=1, keepdim=True)
     chroma = value - images.amin(dim=1, keepdim=True)
-    scale = 1.0 / chroma.clamp_min(1e-6)  # the hue of a grey pixel is of no consequence
+    scale = 1.0 / chroma.clamp_min(1e-6)  # grey pixels have no hue
     sixths = torch.where(
         value == red,
         (green - blue) * scale,
@@ -115,6 +121,6 @@ def _blur(images: Tensor, draws: Floats) -> Tensor:
     return blurred.view_as(images)
 
 
-def _at(rows: Rows, images: Tensor) -> Tensor:
+def _index_tensor(rows: Rows, images: Tensor) -> Tensor:
     """``rows`` as an index tensor on the device of ``images``."""
     return to_device(torch.from_numpy(rows), images.device)

@@ -1,7 +1,7 @@
-"""Distortions of a view after its crop, by given draws: flip, colour, RandAugment, erasing.
+"""Distortions of a view after its crop, with precomputed random draws: flip, colour, RandAugment, erasing.
 
-Flow: the loader draws a ``Distortion`` with each view. On a CPU the loader's processes apply it; for a GPU it is part
-of the batch, and the device applies it. The same draws give the same images up to rounding.
+Flow: the loader draws a ``Distortion`` with each view. On a CPU the loader's processes apply the distortion; for a GPU
+it is part of the batch, and the device applies it. The same draws give the same images up to rounding.
 
 Legend: B batch, S side of a view.
 """
@@ -21,14 +21,14 @@ from core.data.views.randaugment import randaugment
 from core.data.views.recipe import ViewRecipe
 from core.ranks.transfer import to_device
 
-ERASED_AREA = (0.02, 0.33)  # share of the view (Zhong et al. 2020)
+ERASED_AREA = (0.02, 0.33)  # range of the erased share of a view (Zhong et al. 2020)
 ERASED_RATIO = (0.3, 3.3)
 GREY = 128  # value of erased pixels
 
 
 @dataclass(frozen=True)
 class Distortion:
-    """The draws for one view of each image of a batch; None for distortions that its ``recipe`` does not use."""
+    """The draws for one view of each image of a batch; None for distortions that ``recipe`` does not use."""
 
     recipe: ViewRecipe
     flip: Floats | None = None  # (B,)
@@ -64,7 +64,7 @@ class Distortion:
 
 
 def draw_distortion(recipe: ViewRecipe, seed: int, epoch: Integers, rows: Integers, view: int) -> Distortion | None:
-    """The distortion of one view of ``rows`` (B,), by these keys alone; None where ``recipe`` asks for none."""
+    """The distortion of one view of ``rows`` (B,), a function of the keys alone; None if ``recipe`` has none."""
     key = (seed, epoch, rows, view)
     operations = recipe.randaugment_ops
     distortion = Distortion(

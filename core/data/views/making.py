@@ -1,11 +1,11 @@
 """Views of images, cut from decoded uint8 images according to a ``ViewRecipe``.
 
-Flow: the loader makes the clean view, each additional student view and the teacher's; interpolation is drawn here
-(``draw_mix``) and applied by the model after normalisation. ``centre_view`` is the view for evaluation.
+Flow: the loader makes the clean view and the additional views of student and teacher; ``draw_mix`` draws an
+interpolation, which the model applies after normalisation. ``centre_view`` is the view for evaluation.
 
-Draws depend on (seed, epoch, row, view) alone, see ``core.data.draws``.
+Random draws are functions of (seed, epoch, row, view) alone; see ``core.data.draws``.
 
-Legend: B batch, S side of a view, h w of a decoded image.
+Legend: B batch, S side of a view, h w of a decoded image, A attempts at a crop.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from core.data.views.distortion import draw_distortion
 from core.data.views.purposes import CROP
 from core.data.views.recipe import ViewRecipe
 
-RATIO = (3 / 4, 4 / 3)  # of a crop's width to its height
-ATTEMPTS = 10  # at a crop that fits, before the middle is taken (torchvision's RandomResizedCrop)
+CROP_RATIO = (3 / 4, 4 / 3)  # range of a crop's width / height
+CROP_ATTEMPTS = 10  # attempts at a crop that fits, before the central one is used (torchvision's RandomResizedCrop)
 
 Boxes = npt.NDArray[np.int64]
 
@@ -35,7 +35,7 @@ def make_view(
 ) -> Tensor:
     """One view (B, 3, S, S) uint8 of ``images``, each (3, h, w) uint8, which are the ``rows`` (B,) of the data.
 
-    ``view``: number of the view; ``epoch``: one for all, or (B,).
+    ``view``: number of the view. ``epoch``: a single number, or one per row (B,).
     """
     crops = cut_view(images, recipe, size, seed, epoch, rows, view).contiguous()
     distortion = draw_distortion(recipe, seed, epoch, rows, view)
@@ -47,11 +47,11 @@ def cut_view(
 ) -> Tensor:
     """The crops of ``make_view``, without distortion.
 
-    In channels-last layout, as decoded images: a transposition would take a third of the time of a crop, and a GPU does
+    In channels-last layout, like decoded images: a transposition would take a third of the time of a crop, and GPUs do
     not need it.
     """
     shapes = np.array([image.shape[1:] for image in images], dtype=np.int64)
-    draws = uniforms(2 * ATTEMPTS + 2, seed, epoch, rows, view, CROP)
+    draws = uniforms(2 * CROP_ATTEMPTS + 2, seed, epoch, rows, view, CROP)
     boxes = draw_crops(shapes, (recipe.crop_min, recipe.crop_max), draws)
     crops = torch.empty((len(images), 3, size, size), dtype=torch.uint8, memory_format=torch.channels_last)
     for crop, image, box in zip(crops, images, boxes.tolist(), strict=True):
@@ -60,39 +60,39 @@ def cut_view(
 
 
 def view_side(recipe: ViewRecipe, image_size: int, multiple: int = 1) -> int:
-    """Side of a view in pixels: its share of the model's input, rounded to ``multiple`` (a patch), at least one."""
+    """The side of a view in pixels: a share of ``image_size``, rounded to a positive multiple of ``multiple``."""
     if recipe.size == 1.0:
         return image_size
     return min(image_size, multiple * max(1, round(recipe.size * image_size / multiple)))
 
 
 def draw_crops(shapes: Boxes, area: tuple[float, float], draws: Floats) -> Boxes:
-    """(B, 4) top, left, height, width of a crop within each of ``shapes`` (B, 2).
+    """Random crops (B, 4), as top, left, height and width, of images with the ``shapes`` (B, 2).
 
-    ``area``: smallest and largest share of the image. ``draws`` (B, 2 ATTEMPTS + 2): area and ratio of each attempt,
-    then the position. If no attempt fits, the crop is the largest central one with an allowed ratio.
+    ``area``: range of the crop's share of the image. ``draws`` (B, 2 A + 2): area and ratio of each attempt, then the
+    position. If no attempt fits, the crop is the largest central crop with an allowed ratio.
     """
     height, width = shapes[:, :1].astype(float), shapes[:, 1:].astype(float)  # (B, 1)
-    share = area[0] + (area[1] - area[0]) * draws[:, :ATTEMPTS]
-    low, high = np.log(RATIO[0]), np.log(RATIO[1])
-    ratio = np.exp(low + (high - low) * draws[:, ATTEMPTS : 2 * ATTEMPTS])
-    tried_width = np.rint(np.sqrt(height * width * share * ratio))  # (B, ATTEMPTS)
+    share = area[0] + (area[1] - area[0]) * draws[:, :CROP_ATTEMPTS]
+    low, high = np.log(CROP_RATIO[0]), np.log(CROP_RATIO[1])
+    ratio = np.exp(low + (high - low) * draws[:, CROP_ATTEMPTS : 2 * CROP_ATTEMPTS])
+    tried_width = np.rint(np.sqrt(height * width * share * ratio))  # (B, A)
     tried_height = np.rint(np.sqrt(height * width * share / ratio))
     is_inside = (tried_width >= 1) & (tried_height >= 1) & (tried_width <= width) & (tried_height <= height)
     first = is_inside.argmax(1)[:, None]
     any_fits = is_inside.any(1)
-    middle_width = np.minimum(width, np.rint(height * RATIO[1]))[:, 0]
-    middle_height = np.minimum(height, np.rint(width / RATIO[0]))[:, 0]
+    middle_width = np.minimum(width, np.rint(height * CROP_RATIO[1]))[:, 0]
+    middle_height = np.minimum(height, np.rint(width / CROP_RATIO[0]))[:, 0]
     crop_width = np.where(any_fits, np.take_along_axis(tried_width, first, 1)[:, 0], middle_width)
     crop_height = np.where(any_fits, np.take_along_axis(tried_height, first, 1)[:, 0], middle_height)
-    position = np.where(any_fits[:, None], draws[:, 2 * ATTEMPTS :], 0.5)
+    position = np.where(any_fits[:, None], draws[:, 2 * CROP_ATTEMPTS :], 0.5)
     top = np.floor(position[:, 0] * (height[:, 0] - crop_height + 1))
     left = np.floor(position[:, 1] * (width[:, 0] - crop_width + 1))
     return np.stack([top, left, crop_height, crop_width], 1).astype(np.int64)
 
 
 def _cut(image: Tensor, box: Sequence[int], size: int) -> Tensor:
-    """(3, S, S): the box (top, left, height, width) of ``image`` resized, antialiased."""
+    """The box (top, left, height, width) of ``image``, resized to (3, S, S) with antialiasing."""
     top, left, height, width = box
     part = image[None, :, top : top + height, left : left + width]
     if not height == width == size:  # torch resizes contiguous channels-last images directly, but copies slices first
@@ -101,7 +101,7 @@ def _cut(image: Tensor, box: Sequence[int], size: int) -> Tensor:
 
 
 def resize_images(images: Tensor, size: int) -> Tensor:
-    """uint8 ``images`` (B, 3, h, w) at (B, 3, S, S), antialiased; only a CPU resizes integers."""
+    """uint8 ``images`` (B, 3, h, w) resized to (B, 3, S, S), antialiased. On a GPU via float: torch has no kernel."""
     if images.device.type == "cpu":
         return F.interpolate(images, (size, size), mode="bicubic", antialias=True)
     smooth = F.interpolate(images.float(), (size, size), mode="bicubic", antialias=True)
@@ -109,10 +109,10 @@ def resize_images(images: Tensor, size: int) -> Tensor:
 
 
 def draw_mix(recipe: ViewRecipe, generator: np.random.Generator, batch: int, size: int) -> Mix | None:
-    """How a view is interpolated with itself; None when it is not. ``size``: its side in pixels.
+    """A random interpolation of a batch's view with itself; None if ``recipe`` has none. ``size``: side in pixels.
 
-    mixup: Zhang et al. 2018; cutmix: Yun et al. 2019, with the share recomputed from the clipped box. Shares below one
-    half are folded (MixMatch, Berthelot et al. 2019). "either": one of both, with equal probability.
+    mixup: Zhang et al. 2018. cutmix: Yun et al. 2019, with the share recomputed from the clipped box. "either": one of
+    the two, with equal probability. A share s below one half is replaced by 1 - s (MixMatch, Berthelot et al. 2019).
     """
     if recipe.mix == "none":
         return None
@@ -131,7 +131,7 @@ def draw_mix(recipe: ViewRecipe, generator: np.random.Generator, batch: int, siz
 
 
 def centre_view(image: Tensor, size: int) -> Tensor:
-    """(3, S, S) uint8 for evaluation: the central square of ``image`` (3, h, w), resized."""
+    """The view for evaluation, (3, S, S) uint8: the central square of ``image`` (3, h, w), resized."""
     height, width = image.shape[1:]
     side = min(height, width)
     return _cut(image, ((height - side) // 2, (width - side) // 2, side, side), size).contiguous()

@@ -1,8 +1,8 @@
-"""RandAugment (Cubuk et al. 2020) on a batch of uint8 images, by given draws.
+"""RandAugment (Cubuk et al. 2020) on a batch of uint8 images, with precomputed random draws.
 
-Flow: ``views`` calls ``randaugment`` after the crop. Operations and strengths are torchvision's; images that drew the
-same operation are distorted together, and all that are sheared, moved or rotated in one call, which is several times
-faster than one at a time.
+Flow: ``core.data.views.distortion`` calls ``randaugment`` after the crop. Operations and strengths are torchvision's.
+Images that drew the same operation are distorted together, and all sheared, moved and rotated images in one call, which
+is several times faster than one image at a time.
 
 Legend: B batch, S side.
 """
@@ -25,7 +25,7 @@ from core.ranks.transfer import to_device
 
 T = TypeVar("T")
 
-STRONGEST = 30  # magnitudes are parts of 30
+MAX_MAGNITUDE = 30
 GREY = 128.0  # fill value outside the image
 
 
@@ -100,7 +100,7 @@ def randaugment(images: Tensor, draws: Floats, magnitude: int) -> Tensor:
 
     ``draws`` (B, rounds, 2) in [0, 1): the operation and its sign, for each image and round.
     """
-    strength = magnitude / STRONGEST
+    strength = magnitude / MAX_MAGNITUDE
     for turn in range(draws.shape[1]):
         names = np.array(OPERATIONS)[(draws[:, turn, 0] * len(OPERATIONS)).astype(int)]
         signs = np.where(draws[:, turn, 1] < 0.5, 1.0, -1.0)

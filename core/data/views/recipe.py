@@ -1,4 +1,4 @@
-"""How a view is made: the settings of a view, with the distortions that its kind lacks switched off."""
+"""The recipe of a view: its settings, with distortions switched off that views of its kind do not have."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ AnyViewConfig: TypeAlias = CleanViewConfig | StudentViewConfig | LocalViewConfig
 
 @dataclass(frozen=True)
 class ViewRecipe:
-    """A random resized crop, and the distortions that follow it; by default none."""
+    """A random resized crop and the following distortions; none by default."""
 
     crop_min: float = 0.8  # share of the image's area
     crop_max: float = 1.0
@@ -20,14 +20,14 @@ class ViewRecipe:
     flip: bool = False
     randaugment_ops: int = 0
     randaugment_magnitude: int = 9
-    jitter: float = 0.0  # probability, as the following ones
-    saturation: float = 0.2  # strength of the jitter
+    jitter: float = 0.0  # probability, like greyscale, blur, solarize, erase and mask
+    saturation: float = 0.2  # strength of the jitter in saturation
     greyscale: float = 0.0
     blur: float = 0.0
     solarize: float = 0.0
     erase: float = 0.0
     mask: float = 0.0
-    mask_share: float = 0.4  # of the patches of a masked view
+    mask_share: float = 0.4  # share of the patches that are masked in a masked view
     mask_kind: Literal["blocks", "random"] = "blocks"
     keep: float = 1.0  # share of the patches that the student reads
     mix: Literal["none", "mixup", "cutmix", "either"] = "none"

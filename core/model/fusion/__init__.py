@@ -1,7 +1,7 @@
-"""Image and text joined into one representation: kinds of fusion with one interface.
+"""Fusion of image and text into a joint representation: several kinds with one interface.
 
-Flow: ``core.model.network`` hands over an image's patches and a caption's words, asks for the pair, for each word, or
-both; objectives read what comes out.
+Flow: ``core.model.network`` passes an image's patches and a caption's words to a fusion, which returns a representation
+of the pair and, if requested, of each word, for the objectives.
 """
 
 from core.model.fusion.base import Fused, Fusion

@@ -1,4 +1,4 @@
-"""The interface of a fusion, and the projections that all of them share.
+"""The interface of a fusion, and the projections that all fusions share.
 
 Legend: B batch, P patches, L sequence of the text tower, F fused width.
 """
@@ -16,16 +16,16 @@ from core.model.towers.text import TextFeatures
 
 @dataclass(frozen=True)
 class Fused:
-    """One representation per pair and, if requested, one per word."""
+    """The joint representation of each pair and, if requested, of each word."""
 
     pooled: Tensor  # (B, F)
     words: Tensor | None = None  # (B, L, F), in the order of the text tower's tokens
 
 
 class Fusion(nn.Module, ABC):
-    """Joins patches and words of the same width ``width``. Padding does not affect other tokens."""
+    """Joins patches and words in a common width ``width``. Padding does not affect other tokens."""
 
-    needs_words = True  # whether it reads every word's state even when only the pair's representation is requested
+    needs_words = True  # whether the fusion reads every word's state even if only the pair is requested
 
     def __init__(self, text_width: int, image_width: int, width: int) -> None:
         super().__init__()
@@ -37,15 +37,15 @@ class Fusion(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, patches: Tensor, text: TextFeatures, every_word: bool = False, causal: bool = False) -> Fused:
-        """``patches`` (B, P, image width) and their captions joined.
+        """The joint representation of ``patches`` (B, P, image width) and their captions.
 
         ``every_word`` adds the state of each word. ``causal``: a word attends to the image and to the words up to
-        itself, and patches attend to no words, so that each word can predict the next (the text tower must be causal
-        too). Raises ValueError when word states are needed and the text tower did not keep them.
+        itself, and patches attend to no words, so that each word can predict the next word (the text tower must be
+        causal too). Raises ValueError if the fusion needs word states that the text tower did not return.
         """
 
     def _project_both(self, patches: Tensor, text: TextFeatures) -> tuple[Tensor, Tensor]:
-        """Patches (B, P, F) and words (B, L, F) in the fusion's width."""
+        """Patches (B, P, F) and words (B, L, F), projected to the fusion's width."""
         if text.tokens is None:
             raise ValueError(f"{type(self).__name__} needs every word's state; call encode_text with all_tokens=True")
         return self._project_patches(patches), self.project_text(text.tokens)
@@ -55,7 +55,7 @@ class Fusion(nn.Module, ABC):
         return projected
 
     def _pool(self, words: Tensor, text: TextFeatures, every_word: bool) -> Fused:
-        """Takes the pooled word as the pair: ``words`` (B, L, F), or (B, 1, F) when only that was computed."""
+        """Uses the pooled word for the pair: ``words`` (B, L, F), or (B, 1, F) if only this word was computed."""
         words = self.norm(words)
         if not every_word:
             return Fused(words[:, 0])
@@ -68,7 +68,7 @@ def row_of(states: Tensor, index: Tensor) -> Tensor:
 
 
 def word_mask(padding: Tensor, causal: bool) -> Tensor:
-    """Which words a word may attend to, queries by keys: (B, L, L) bool. Padding is seen only by itself."""
+    """Which words each word may attend to, queries x keys: (B, L, L) bool. Only padding attends to padding."""
     length = padding.shape[1]
     itself = torch.eye(length, dtype=torch.bool, device=padding.device)
     allowed = ~padding[:, None, :] | itself

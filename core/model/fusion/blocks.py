@@ -11,7 +11,7 @@ from core.model.attention import attend
 
 
 class Attention(nn.Module):
-    """Multi-head attention of some states to others."""
+    """Multi-head attention from a sequence of states to another sequence."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, states: Tensor, memory: Tensor, allowed: Tensor | None = None) -> Tensor:
-        """``states`` (B, Q, F) attend to ``memory`` (B, L, F) where ``allowed`` (B, Q, L) is True. (B, Q, F)"""
+        """``states`` (B, Q, F) after attending to ``memory`` (B, L, F) where ``allowed`` (B, Q, L) is True."""
         query = self.query(states).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H, Q, d)
         key_value = self.key_value(memory).unflatten(-1, (2, self.heads, -1))  # (B, L, 2, H, d)
         key, value = key_value.permute(2, 0, 3, 1, 4)  # (B, H, L, d) each
@@ -31,7 +31,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Norm, widened 4x, GELU, with its residual."""
+    """Layer norm, a hidden layer of 4x the width with GELU, and a residual."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class FeedForward(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """States attend to the patches of an image, which are normalised already."""
+    """States attend to the patches of an image, which must already be normalised."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class CrossAttention(nn.Module):
         self.attention = Attention(width, heads)
 
     def forward(self, states: Tensor, patches: Tensor) -> Tensor:
-        """``states`` (B, Q, F) and ``patches`` (B, P, F) to (B, Q, F)."""
+        """``states`` (B, Q, F) after attending to ``patches`` (B, P, F); (B, Q, F)."""
         out: Tensor = states + self.attention(self.norm(states), patches)
         return out
 
@@ -67,6 +67,6 @@ class SelfAttention(nn.Module):
         self.attention = Attention(width, heads)
 
     def forward(self, states: Tensor, rows: Tensor, allowed: Tensor | None) -> Tensor:
-        """``rows`` (B, Q, F), a subset of ``states`` (B, L, F), after they attended to all of ``states``."""
+        """``rows`` (B, Q, F), a subset of ``states`` (B, L, F), after attending to all ``states``."""
         out: Tensor = rows + self.attention(self.norm(rows), self.norm(states), allowed)
         return out

@@ -11,7 +11,7 @@ from core.spec.config import FusionConfig
 
 
 def build_fusion(config: FusionConfig, text_width: int, image_width: int) -> Fusion | None:
-    """The fusion of ``config`` over towers of these widths, with random weights; None without one."""
+    """The fusion of ``config`` for towers of these widths, with random weights; None if the kind is none."""
     sizes = (text_width, image_width, config.width, config.heads, config.layers)
     if config.kind == "none":
         return None

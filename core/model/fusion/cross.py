@@ -37,9 +37,9 @@ class CrossAttentionBlock(nn.Module):
 
 
 class CrossAttentionFusion(Fusion):
-    """Text tokens attend to image tokens; the state of the pooled text token is the pair.
+    """Text tokens attend to image tokens; the state of the pooled text token represents the pair.
 
-    Text tokens attend to each other in the text tower only. No other token affects the pooled one, so only its query
+    Text tokens attend to each other in the text tower only. No other token affects the pooled token, so only its query
     is computed unless each word is requested, and padding has no effect.
     """
 
@@ -50,7 +50,7 @@ class CrossAttentionFusion(Fusion):
         self.blocks = nn.ModuleList(CrossAttentionBlock(width, heads) for _ in range(layers))
 
     def forward(self, patches: Tensor, text: TextFeatures, every_word: bool = False, causal: bool = False) -> Fused:
-        """See ``Fusion``. Words never attend to other words here."""
+        """See ``Fusion``. In this fusion, words do not attend to other words."""
         if every_word:
             patches, words = self._project_both(patches, text)
         else:

@@ -18,12 +18,12 @@ Outputs = Literal["all", "words", "pooled"]
 
 
 class MergedBlock(nn.Module):
-    """Self-attention over both modalities, then a feed-forward: one for both, or one for each."""
+    """Self-attention over both modalities, then a feed-forward: one for both modalities, or one for each."""
 
     def __init__(self, width: int, heads: int, per_modality: bool = False) -> None:
         super().__init__()
         self.attention = SelfAttention(width, heads)
-        self.feed_forward = FeedForward(width)  # of words, and of patches too where it is shared
+        self.feed_forward = FeedForward(width)  # for words; also for patches if it is shared
         self.feed_forward_image = FeedForward(width) if per_modality else None
 
     def forward(
@@ -31,8 +31,8 @@ class MergedBlock(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Patches (B, P, F) and words (B, L, F) after the block.
 
-        ``mask`` (B, P + L, P + L). ``outputs`` "words" computes no patches; "pooled" computes only the word at ``last``
-        (B,), (B, 1, F).
+        ``mask`` (B, P + L, P + L). ``outputs``: "words" computes no patches; "pooled" computes only the word at
+        ``last`` (B,), as (B, 1, F).
         """
         count = patches.shape[1]
         sequence = torch.cat([patches, words], dim=1)  # (B, P + L, F)
@@ -47,8 +47,10 @@ class MergedBlock(nn.Module):
 
 
 def merged_mask(patches: Tensor, padding: Tensor, causal: bool) -> Tensor:
-    """Which tokens attend to which, (B, P + L, P + L) bool. All attend to all but padding; if causal, words attend to
-    words up to themselves and patches to no words."""
+    """Which tokens each token may attend to, (B, P + L, P + L) bool: all tokens but padding.
+
+    If causal, words attend only to patches and the words up to themselves, and patches attend to no words.
+    """
     batch, count, _ = patches.shape
     length = padding.shape[1]
     mask = patches.new_ones(batch, count + length, count + length, dtype=torch.bool)
@@ -60,8 +62,9 @@ def merged_mask(patches: Tensor, padding: Tensor, causal: bool) -> Tensor:
 class MergedFusion(Fusion):
     """Patches and words attend to each other as one sequence (UNITER, Chen et al. 2020).
 
-    With a feed-forward per modality it is the multiway block of VLMo (Bao et al. 2022) and BEiT-3 (Wang et al. 2023);
-    the last ``joint`` layers share one, like VLMo's vision-language experts. The pooled word represents the pair.
+    With one feed-forward per modality, layers are the multiway blocks of VLMo (Bao et al. 2022) and BEiT-3 (Wang et al.
+    2023); in the last ``joint`` layers both modalities share one, like VLMo's vision-language experts. The pooled word
+    represents the pair.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from core.model.towers.text import TextFeatures
 
 
 class QueryBlock(nn.Module):
-    """Self-attention over queries and words, cross-attention of the queries to patches, a feed-forward for each."""
+    """Self-attention over queries and words, cross-attention from queries to patches, and a feed-forward for each."""
 
     def __init__(self, width: int, heads: int, attends: bool) -> None:
         """``attends``: whether the queries attend to the patches in this block."""
@@ -42,8 +42,9 @@ class QueryFusion(Fusion):
     """``queries`` learned vectors attend to the image in every second layer, and to the words in self-attention
     (BLIP-2, Li et al. 2023, section 3.1). The mean of the queries represents the pair.
 
-    BLIP-2 averages the matching logits of all queries; for a linear head that is the logit of their mean. Words see
-    the image only through the queries. If causal, queries see no words, and words see the queries and earlier words.
+    BLIP-2 averages the matching logits of all queries; with a linear head, this equals the logit of the mean query.
+    Words see the image only through the queries. If causal, queries see no words, and words see the queries and the
+    words up to themselves.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class QueryFusion(Fusion):
         return Fused(self.norm(queries).mean(dim=1), self.norm(words) if every_word else None)
 
     def _mask(self, padding: Tensor, causal: bool) -> Tensor:
-        """Which tokens attend to which: (B, N + L, N + L) bool."""
+        """Which tokens each token may attend to: (B, N + L, N + L) bool."""
         count, length = len(self.queries), padding.shape[1]
         mask = torch.ones(len(padding), count + length, count + length, dtype=torch.bool, device=padding.device)
         mask[:, count:, count:] = word_mask(padding, causal)

@@ -1,4 +1,4 @@
-"""Layers in which words attend to patches, with merged layers between them (mPLUG) or without (ALBEF).
+"""Layers in which words attend to patches, with merged layers in between (mPLUG) or without (ALBEF).
 
 Legend: B batch, P patches, L sequence of the text tower, F fused width.
 """
@@ -29,9 +29,9 @@ class AsymmetricBlock(nn.Module):
 
 
 class SkipFusion(Fusion):
-    """Asymmetric layers, in which patches skip ahead, and every ``every`` th layer merged (mPLUG, Li et al. 2022).
+    """Asymmetric layers, which patches skip; every ``every``-th layer is merged (mPLUG, Li et al. 2022).
 
-    With ``every`` 0 no layer is merged: the multimodal encoder of ALBEF (Li et al. 2021) and BLIP (Li et al. 2022).
+    If ``every`` is 0, no layer is merged: the multimodal encoder of ALBEF (Li et al. 2021) and BLIP (Li et al. 2022).
     The pooled word represents the pair.
     """
 

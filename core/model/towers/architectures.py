@@ -1,4 +1,4 @@
-"""Architectures by name: open_clip's, ours (``resources/architectures``), or a JSON file in the same format.
+"""Finds architectures: open_clip's, this package's (``resources/architectures``), or a JSON file in that format.
 
 Flow: ``RunConfig.towers.architecture`` -> ``resolve_architecture`` -> ``core.model.towers.towers.build_towers``.
 """
@@ -21,26 +21,26 @@ from core.spec.reading import LONGEST_SHOWN, MEGABYTE, excerpt, read_json
 from core.spec.resources import resource_folder
 from core.spec.run.model_names import OPEN_CLIP_CONFIG, is_saved_model
 
-OURS = resource_folder("architectures")
-REQUIRED = ("embed_dim", "vision_cfg", "text_cfg")
+OWN_FOLDER = resource_folder("architectures")  # folder of the architectures that this package provides
+REQUIRED_KEYS = ("embed_dim", "vision_cfg", "text_cfg")
 
 
 def list_architectures() -> list[str]:
-    """Every known architecture name, ours first."""
-    ours = sorted(path.stem for path in OURS.glob("*.json"))
+    """The names of all known architectures, starting with this package's own."""
+    ours = sorted(path.stem for path in OWN_FOLDER.glob("*.json"))
     return [*ours, *(name for name in open_clip.list_models() if name not in ours)]
 
 
 def resolve_architecture(name_or_path: str, pretrained: str = "") -> dict[str, Any]:
-    """The open_clip model configuration of a name or a JSON file.
+    """The open_clip model configuration with this name, or in this JSON file.
 
-    For a published architecture it includes the activation and preprocessing of the ``pretrained`` weights: OpenAI's
-    need QuickGELU, for which open_clip has separate names (``ViT-B-32-quickgelu``).
+    For a published architecture, the configuration includes the activation and preprocessing of the ``pretrained``
+    weights: OpenAI's weights need QuickGELU, for which open_clip has separate names (``ViT-B-32-quickgelu``).
 
-    Raises ModelError for an unknown name (with close matches) and for a file with missing keys.
+    Raises ModelError for an unknown name (with close matches), or a file with missing keys.
     """
-    ours = OURS / f"{name_or_path}.json"
-    if ours.parent == OURS and is_file(ours):
+    ours = OWN_FOLDER / f"{name_or_path}.json"
+    if ours.parent == OWN_FOLDER and is_file(ours):
         return _read(ours)
     path = expand_user(name_or_path)
     if path.suffix == ".json" or is_file(path):
@@ -61,7 +61,7 @@ def resolve_architecture(name_or_path: str, pretrained: str = "") -> dict[str, A
     folded = {name.lower(): name for name in names}
     lowered = name_or_path[:LONGEST_SHOWN].lower()
     close = [folded[name] for name in difflib.get_close_matches(lowered, folded, n=3, cutoff=0.4)]
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known names include {', '.join(names[:8])}."
+    hint = f"did you mean {' or '.join(close)}?" if close else f"available: {', '.join(names[:8])}, ..."
     raise ModelError(f"there is no architecture '{excerpt(name_or_path)}'; {hint}")
 
 
@@ -76,13 +76,13 @@ def _read(path: Path) -> dict[str, Any]:
         raw = read_json(path, 4 * MEGABYTE, error=ModelError)
     except FileNotFoundError as error:
         raise ModelError(
-            f"cannot read the architecture {excerpt(str(path))}: {error.strerror}; give a name or a file."
+            f"cannot read the architecture {excerpt(str(path))}: {error.strerror}; use a name or a readable file."
         ) from error
     config = raw.get("model_cfg", raw) if isinstance(raw, dict) else raw
-    missing = [key for key in REQUIRED if not isinstance(config, dict) or key not in config]
+    missing = [key for key in REQUIRED_KEYS if not isinstance(config, dict) or key not in config]
     if missing:
-        example = OURS / "sd-tiny.json"
-        raise ModelError(f"the architecture {excerpt(str(path))} lacks {', '.join(missing)}; see {example}.")
+        example = OWN_FOLDER / "sd-tiny.json"
+        raise ModelError(f"the architecture {excerpt(str(path))} has no {', '.join(missing)}; see {example}.")
     if "preprocess_cfg" in raw:
         config["preprocess_cfg"] = raw["preprocess_cfg"]
     check_description(config, f"the architecture {excerpt(str(path))}")

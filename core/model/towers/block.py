@@ -1,11 +1,11 @@
-"""An open_clip residual block applied from its weights, to all tokens at once or with cached keys and values.
+"""Computes an open_clip residual block from its weights, for whole sequences or with cached keys and values.
 
-Flow: ``core.model.towers.decoder`` runs CoCa's decoder on these blocks, in training and in generation;
-``core.inference.generation.coca`` runs the text tower on them, a token per row.
+Flow: ``core.model.towers.decoder`` computes CoCa's decoder with these blocks, in training and in generation;
+``core.inference.generation.coca`` computes the text tower with them, one token per row.
 
 open_clip has two pre-norm blocks (``ResidualAttentionBlock`` and ``CustomResidualAttentionBlock``) with the same
-parameter names. The extras of the second (norms of queries, keys, attention output and hidden layer; head scales) are
-applied if present.
+parameter names. The additional layers of the second (norms of queries, keys, attention output and hidden layer; head
+scales) are applied if present.
 
 Legend: R rows, L new tokens per row, D width, H heads, E width of a head, T cached positions, B images,
 S image tokens.
@@ -28,22 +28,24 @@ from core.spec.generation import GenerationError
 
 
 class Kernels(NamedTuple):
-    """The operations that dominate decoding time; generation has faster versions for few rows."""
+    """The operations that dominate decoding time; generation replaces them by versions that are faster for few rows."""
 
     linear: Callable[[Tensor, Tensor, Tensor | None], Tensor] = F.linear  # x (..., K), weight (N, K), bias (N,)
     project: Callable[[Tensor, Tensor], Tensor] = torch.matmul  # x (R, K), matrix (K, N)
-    attend: Callable[[Tensor, Tensor, Tensor, Tensor | None, bool], Tensor] = attend  # as core.model.attention's
+    attend: Callable[[Tensor, Tensor, Tensor, Tensor | None, bool], Tensor] = attend  # see core.model.attention
 
 
-PLAIN = Kernels()
+DEFAULT_KERNELS = Kernels()
 
 
 class Norm:
-    """A layer norm, computed in the precision of its weights like open_clip's."""
+    """A layer norm, computed in the precision of its weights, like in open_clip."""
 
     def __init__(self, module: nn.Module) -> None:
         if not isinstance(module, nn.LayerNorm):
-            raise GenerationError(f"captioning needs LayerNorm in the text towers, not {type(module).__name__}.")
+            raise GenerationError(
+                f"captioning needs LayerNorm in the text tower, not {type(module).__name__}; choose another model."
+            )
         self.shape, self.weight, self.bias, self.eps = module.normalized_shape, module.weight, module.bias, module.eps
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -81,14 +83,16 @@ class Dense:
 class Block:
     """Self-attention (or cross-attention to an image) followed by a feed-forward.
 
-    It uses the module's own weights, with gradients, unless ``dtype`` requests a copy in another precision. Raises
+    Uses the module's own weights, with gradients, unless ``dtype`` requests a copy in another precision. Raises
     GenerationError for unsupported blocks.
     """
 
-    def __init__(self, block: Any, dtype: torch.dtype | None = None, kernels: Kernels = PLAIN) -> None:
+    def __init__(self, block: Any, dtype: torch.dtype | None = None, kernels: Kernels = DEFAULT_KERNELS) -> None:
         attention = block.attn
         if getattr(attention, "logit_scale", None) is not None:
-            raise GenerationError("scaled cosine attention in a text tower is not supported; train without it.")
+            raise GenerationError(
+                "scaled cosine attention in a text tower is not supported; choose another architecture."
+            )
         self.heads: int = attention.num_heads
         self.width: int = attention.in_proj_weight.shape[1]
         self.head_width = self.width // self.heads
@@ -136,10 +140,10 @@ class Block:
     def attend_words(
         self, x: Tensor, mask: AttentionMask, cache: Pair | None = None, position: CachePosition | None = None
     ) -> Tensor:
-        """Self-attention and feed-forward. (R, L, D) to (R, L, D).
+        """``x`` (R, L, D) after self-attention and feed-forward; (R, L, D).
 
-        With a ``cache`` (R, H, T, E) the new keys and values are written at ``position``; all up to its end
-        are attended to; ``mask`` covers these.
+        With a ``cache`` (R, H, T, E), new keys and values are written at ``position``, and queries attend to all
+        positions up to its end; ``mask`` covers these positions.
         """
         packed = self.project_in(self.norm(x)).unflatten(-1, (3, self.heads, self.head_width))
         query, key, value = packed.permute(2, 0, 3, 1, 4).unbind(0)  # (R, H, L, E)
@@ -156,7 +160,7 @@ class Block:
         return self._feed_forward(self._add_attention(x, mixed.transpose(1, 2).flatten(2)))
 
     def attend_image(self, x: Tensor, image: Pair, layout: RowLayout | None = None) -> Tensor:
-        """Cross-attention to the images' keys and values (B, H, S, E), and feed-forward. (R, L, D) to (R, L, D).
+        """``x`` (R, L, D) after cross-attention to ``image`` (keys and values, (B, H, S, E)) and feed-forward.
 
         Row i belongs to image i unless there is a ``layout``.
         """

@@ -21,7 +21,7 @@ class _Reached(Exception):
 
 
 def blocks_of(visual: Any) -> list[nn.Module]:
-    """The transformer blocks of an image tower in order; empty where it has none (ResNet, ConvNeXt)."""
+    """The transformer blocks of an image tower in order; empty if it has none (ResNet, ConvNeXt)."""
     if isinstance(visual, VisionTransformer):
         return list(visual.transformer.resblocks)
     blocks = getattr(visual.trunk, "blocks", None) if isinstance(visual, TimmModel) else None
@@ -31,15 +31,16 @@ def blocks_of(visual: Any) -> list[nn.Module]:
 
 
 def block_state(visual: Any, images: Tensor, number: int) -> Tensor:
-    """State after block ``number`` (from 1) of normalised ``images`` (B, 3, H, W): (B, Wi).
+    """The state (B, Wi) of normalised ``images`` (B, 3, H, W) after block ``number`` (from 1).
 
-    The class token's if the tower has one, else the mean over patches. Raises ModelError for an unknown block.
+    The state of the class token if the tower has one, otherwise the mean over patches. Raises ModelError for an unknown
+    block.
     """
     blocks = blocks_of(visual)
     if not blocks:
         raise ModelError("this image tower has no transformer blocks; choose the layer before the projection.")
     if not 1 <= number <= len(blocks):
-        raise ModelError(f"the image tower has blocks 1 to {len(blocks)}, not {number}; choose one of these.")
+        raise ModelError(f"the image tower has no block {number}; choose a block from 1 to {len(blocks)}.")
     outputs: list[Tensor] = []
 
     def stop_after_block(module: nn.Module, inputs: Any, output: Tensor) -> None:
@@ -57,7 +58,7 @@ def block_state(visual: Any, images: Tensor, number: int) -> Tensor:
     if isinstance(visual, VisionTransformer) and not visual.transformer.batch_first:
         states = states.transpose(0, 1)
     if states.ndim != 3 or len(states) != len(images):
-        raise ModelError("this image tower's blocks hold no token sequence; choose the layer before the projection.")
+        raise ModelError("this image tower's blocks have no token sequence; choose the layer before the projection.")
     return states[:, 0] if _has_class_token(visual) else states.mean(dim=1)
 
 

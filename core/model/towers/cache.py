@@ -1,6 +1,6 @@
-"""Key-value caches for decoding: of each row's prefix, and of its image.
+"""Key-value caches for decoding: for the prefix of each row, and for the image.
 
-Flow: ``core.inference.generation`` allocates them for a batch; ``core.model.towers.block`` writes and reads them.
+Flow: ``core.inference.generation`` allocates caches for a batch; ``core.model.towers.block`` writes and reads them.
 Removing or reordering rows and images moves only entries whose position changes; the tensors are allocated once.
 
 Legend: R rows, B images, H heads, L new tokens per row, T positions, S tokens of an image, E width of a head.
@@ -19,12 +19,12 @@ Pair = tuple[Tensor, Tensor]  # keys and values
 
 @dataclass(frozen=True)
 class CachePosition:
-    """Where a pass writes to the cache: new tokens up to ``end - 1``."""
+    """The cache positions that a pass writes: the new tokens, up to ``end - 1``."""
 
-    end: int  # positions attended to, the new ones included
+    end: int  # number of positions that queries attend to, including new ones
 
     def write(self, cache: Pair, key: Tensor, value: Tensor) -> Pair:
-        """Stores new keys and values (R, H, L, E). Returns all that can be attended to, (R, H, end, E)."""
+        """Store new keys and values (R, H, L, E); return all keys and values up to ``end``, (R, H, end, E)."""
         keys, values = cache
         start = self.end - key.shape[2]
         keys[:, :, start : self.end] = key
@@ -48,15 +48,15 @@ class KeyValueCache:
         return self.store.nbytes
 
     def resize(self, entries: int) -> None:
-        """Limits the cache to the first ``entries``."""
+        """Limit the cache to the first ``entries`` entries."""
         self.layers = self._first(entries)
 
     def move(self, sources: Sequence[int], used: int) -> None:
-        """Copies entry ``sources[i]`` to entry i, for the first ``used`` positions; sources may repeat."""
+        """Copy the first ``used`` positions of entry ``sources[i]`` to entry i; sources may repeat."""
         changed_rows = [(target, source) for target, source in enumerate(sources) if target != source]
         if changed_rows:
             targets, origins = torch.tensor(changed_rows, device=self.store.device).unbind(1)
-            for layer in self.store.flatten(0, 1):  # one layer at a time: little extra memory
+            for layer in self.store.flatten(0, 1):  # one layer at a time needs little extra memory
                 part = layer[:, :, :used]  # (capacity, H, used, E)
                 part.index_copy_(0, targets, part.index_select(0, origins))
         self.resize(len(sources))
@@ -66,10 +66,10 @@ class KeyValueCache:
 
 
 class RowLayout:
-    """Which image each row belongs to, and the layout in which the rows of an image share its keys and values.
+    """Maps rows to images, and lays out queries so that all rows of an image share the image's keys and values.
 
-    Cross-attention takes all queries of an image in one call. If every image has equally many rows, in order, this is a
-    view; otherwise queries are copied into a grid of (images, most rows per image).
+    Cross-attention handles all queries of an image in one call. If all images have the same number of rows, in order,
+    the layout is a view; otherwise queries are copied into a grid of (images, maximum rows per image).
     """
 
     def __init__(self, owners: Sequence[int], images: int, device: torch.device) -> None:
@@ -86,7 +86,7 @@ class RowLayout:
         self._slots = None if in_order else torch.tensor(slots, device=device)
 
     def spread(self, queries: Tensor) -> Tensor:
-        """(R, L, D) to (B, width * L, D): the queries of each image side by side."""
+        """``queries`` (R, L, D) grouped by image, (B, width * L, D)."""
         _, length, width = queries.shape
         if self._slots is not None:
             grid = queries.new_zeros(self.images * self.width, length, width)
@@ -94,13 +94,13 @@ class RowLayout:
         return queries.reshape(self.images, self.width * length, width)
 
     def gather(self, outputs: Tensor, length: int) -> Tensor:
-        """(B, width * L, D) back to (R, L, D)."""
+        """``outputs`` (B, width * L, D) per row, (R, L, D); the inverse of ``spread``."""
         outputs = outputs.reshape(self.images * self.width, length, outputs.shape[-1])
         return outputs if self._slots is None else outputs.index_select(0, self._slots)
 
 
 def stable_order(sources: Sequence[int]) -> list[int]:
-    """An order of ``sources`` that leaves as many as possible at their index, so that few have to move.
+    """An order of ``sources`` that leaves as many as possible at their index, so that few entries are moved.
 
     Returns a permutation p of range(len(sources)): index i gets ``sources[p[i]]``.
     """

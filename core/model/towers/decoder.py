@@ -1,13 +1,12 @@
-"""CoCa's multimodal decoder: image tokens and word states to next-word logits, with an optional cache.
+"""CoCa's multimodal decoder: from image tokens and word states to next-word logits, with an optional cache.
 
-Flow: in training ``core.model.towers.towers.Towers.decode`` runs it on all words at once, block by block as modules;
-``core.inference.generation.coca`` runs it on one token per row, with a cache of keys and values.
+Flow: in training, ``core.model.towers.towers.Towers.decode`` runs the decoder on whole captions, calling each block as
+a module; ``core.inference.generation.coca`` runs it on one token per row, with a cache of keys and values.
 
 CoCa (Yu et al. 2022, arXiv 2205.01917): alternating causal self-attention over the words and cross-attention to the
 image, then a projection onto the vocabulary.
 
-Legend: B batch, P image tokens, T words, W width of the decoder, V vocabulary, N kept words, R rows, L new words per
-row.
+Legend: B batch, P image tokens, T words, W width of the decoder, V vocabulary, R rows, L new words per row.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 from core.model.errors import ModelError
-from core.model.towers.block import PLAIN, Block, Kernels, Norm, cast
+from core.model.towers.block import DEFAULT_KERNELS, Block, Kernels, Norm, cast
 from core.model.towers.cache import CachePosition, KeyValueCache, Pair, RowLayout
 from core.model.towers.transformer import AttentionMask
 
-CAUSAL = AttentionMask(causal=True)
+CAUSAL_MASK = AttentionMask(causal=True)
 
 
 def decoder_of(clip: nn.Module) -> Any:
-    """The multimodal decoder of an open_clip module. Raises ModelError when it has none."""
+    """The multimodal decoder of an open_clip module. Raises ModelError if it has none."""
     decoder = getattr(clip, "text_decoder", None)
     if decoder is None:
         raise ModelError(
@@ -51,9 +50,9 @@ class DecoderBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_clip h
         mask: AttentionMask | None = None,
         image: Tensor | None = None,
     ) -> Tensor:
-        """Words (B, T, W) attend to each other under ``mask``, or to the ``image`` (B, P, W). (B, T, W)
+        """Words (B, T, W) after attending to each other under ``mask``, or to the ``image`` (B, P, W).
 
-        Without either it is open_clip's own pass.
+        Without ``mask`` and ``image``, runs open_clip's own pass.
         """
         if image is not None:
             block = Block(self)
@@ -65,7 +64,7 @@ class DecoderBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_clip h
 
 
 def adopt_decoder(clip: nn.Module) -> None:
-    """Turns the blocks of an open_clip module's caption decoder, if any, into DecoderBlocks."""
+    """Convert the blocks of an open_clip module's caption decoder, if any, to DecoderBlocks."""
     for block in decoder_blocks(clip):
         block.__class__ = DecoderBlock
 
@@ -79,7 +78,7 @@ def decoder_blocks(clip: nn.Module) -> list[nn.Module]:
 class MultimodalDecoder:
     """open_clip's ``MultimodalTransformer`` with the module's own weights, or a copy of them in ``dtype``."""
 
-    def __init__(self, module: Any, dtype: torch.dtype | None = None, kernels: Kernels = PLAIN) -> None:
+    def __init__(self, module: Any, dtype: torch.dtype | None = None, kernels: Kernels = DEFAULT_KERNELS) -> None:
         self.blocks = [Block(block, dtype, kernels) for block in module.resblocks]
         self.cross = [Block(block, dtype, kernels) for block in module.cross_attn]
         self.norm = Norm(module.ln_final)
@@ -87,22 +86,22 @@ class MultimodalDecoder:
         self._project = kernels.project
 
     def image_pairs(self, image: Tensor) -> Iterable[Pair]:
-        """Keys and values of image tokens (B, P, W) for each layer, computed lazily."""
+        """The keys and values of image tokens (B, P, W) for each layer, computed lazily."""
         return (block.image_pair(image) for block in self.cross)
 
     def states(
         self,
         words: Tensor,
         images: Iterable[Pair],
-        mask: AttentionMask = CAUSAL,
+        mask: AttentionMask = CAUSAL_MASK,
         cache: KeyValueCache | None = None,
         position: CachePosition | None = None,
         layout: RowLayout | None = None,
     ) -> Tensor:
         """States (R, L, W) of ``words`` (R, L, W), which attend to ``images`` and to each other under ``mask``.
 
-        With a ``cache`` the words continue those in it, and their keys and values are written at ``position``.
-        ``layout`` maps rows to images; without it row i belongs to image i.
+        With a ``cache``, ``words`` continue the cached words, and their keys and values are written at ``position``.
+        ``layout`` maps rows to images; without a layout, row i belongs to image i.
         """
         x = words
         layers = [None] * len(self.blocks) if cache is None else cache.layers
@@ -112,7 +111,7 @@ class MultimodalDecoder:
         return x
 
     def logits(self, states: Tensor) -> Tensor:
-        """(..., W) to (..., V)."""
+        """Next-word logits (..., V) from ``states`` (..., W)."""
         return self._project(self.norm(states), self.projection)
 
 
@@ -124,7 +123,7 @@ def decode(clip: nn.Module, image: Tensor, words: Tensor) -> Tensor:
     decoder = decoder_of(clip)
     states = words
     for block, cross in zip(decoder.resblocks, decoder.cross_attn, strict=True):
-        states = cross(block(states, mask=CAUSAL), image=image)
+        states = cross(block(states, mask=CAUSAL_MASK), image=image)
     return states
 
 

@@ -1,6 +1,6 @@
 """CoCa's joint representation of image and text, for probes of models without a fusion.
 
-Flow: ``core.inference.fusing`` uses it for CoCa architectures.
+Flow: ``core.inference.fusing`` calls both functions for CoCa architectures.
 
 Legend: B batch, H W image height and width, P patches, T tokens.
 """
@@ -24,7 +24,7 @@ def decoder_patches(clip: Any, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def decoder_state(clip: Any, patches: Tensor, tokens: Tensor, pad_id: int) -> Tensor:
-    """The last token's state in CoCa's multimodal decoder (Yu et al. 2022, arXiv 2205.01917): (B, width).
+    """The state (B, width) of the last token in CoCa's multimodal decoder (Yu et al. 2022, arXiv 2205.01917).
 
     The decoder attends from ``tokens`` (B, T) to the images' ``patches`` (B, P, width).
     """

@@ -1,7 +1,7 @@
 """Downloads published weights with progress; huggingface_hub resumes interrupted downloads.
 
-Flow: ``core.model.towers.pretrained`` requests the file of an open_clip tag, all of which are on the hub. Only
-``fetch_architecture`` downloads tokenizers and text models of transformers, and only for published architectures that a
+Flow: ``core.model.towers.pretrained`` requests the weights of an open_clip tag; all tags are on the hub. Tokenizers and
+text models of transformers are downloaded by ``fetch_architecture`` only, and only for published architectures that a
 user chose; building a network uses local files.
 """
 
@@ -35,74 +35,75 @@ class DownloadError(Exception):
 def download(tag: dict[str, Any], progress: Progress | None = None) -> Path:
     """The local path of the weights of an open_clip tag (its ``hf_hub``), downloaded if needed.
 
-    ``progress`` gets megabytes and may raise to cancel; the next call resumes. Raises DownloadError.
+    ``progress`` counts megabytes and may raise to cancel; the next call resumes the download. Raises DownloadError.
     """
     report = _Progress(progress or (lambda *_: None))
     try:
         return _from_hub(str(tag["hf_hub"]), report)
-    # The hub's and network libraries raise many types of error.
+    # The hub's library and network libraries raise many types of errors.
     except Exception as error:
         if report.raised is not None:
             raise report.raised from None
         raise DownloadError(next(iter(str(error).splitlines()), type(error).__name__)[:200]) from error
 
 
-# Files of a transformers tokenizer and of a text model's configuration; no weights and no code.
-_TOKENIZER = (
+# Files of a transformers tokenizer, and of a text model's configuration: no weights and no code.
+_TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "merges.txt", "spiece.model",
     "sentencepiece.bpe.model", "sentencepiece.model", "special_tokens_map.json", "added_tokens.json",
 )  # fmt: skip
-_TEXT_MODEL = ("config.json",)
+_TEXT_MODEL_FILES = ("config.json",)
 
 
 def fetch_architecture(name_or_path: str, pretrained: str = "") -> dict[str, Any]:
-    """`resolve_architecture`, plus the download of a published one's tokenizer and text model configuration.
+    """`resolve_architecture`, but first download a published architecture's tokenizer and text model configuration.
 
-    Names in untrusted files are not downloaded. Without a network nothing is downloaded; code that needs the files
-    reports them as missing.
+    Repositories named in untrusted files are not downloaded. Without a network nothing is downloaded; code that needs
+    the files reports them as missing.
     """
     model_cfg = resolve_architecture(name_or_path, pretrained)
     if not is_published(name_or_path):
         return model_cfg
     for name, files in _text_files(model_cfg["text_cfg"]):
         if name and _local_folder(name, files) is None:
-            with suppress(Exception):  # any error of the hub's and network libraries
+            with suppress(Exception):  # any error of the hub's library and network libraries
                 snapshot_download(name, allow_patterns=list(files))
     return model_cfg
 
 
 def _text_files(text_cfg: Mapping[str, Any]) -> tuple[tuple[str | None, Sequence[str]], ...]:
-    """Repositories that a text tower needs, each with the files needed."""
-    return (text_cfg.get("hf_tokenizer_name"), _TOKENIZER), (text_cfg.get("hf_model_name"), _TEXT_MODEL)
+    """The repositories that a text tower needs, each with the required files."""
+    return (text_cfg.get("hf_tokenizer_name"), _TOKENIZER_FILES), (text_cfg.get("hf_model_name"), _TEXT_MODEL_FILES)
 
 
 def downloaded_tokenizer(name: str) -> Path:
-    """The folder of a tokenizer downloaded earlier. Raises ModelError when it is missing."""
-    return _downloaded("tokenizer", name, _TOKENIZER)
+    """The folder of a downloaded tokenizer. Raises ModelError if it has not been downloaded."""
+    return _downloaded("tokenizer", name, _TOKENIZER_FILES)
 
 
 def downloaded_text_model(name: str) -> Path:
-    """The folder with the configuration of a text model downloaded earlier. Raises ModelError when it is missing."""
-    return _downloaded("text model", name, _TEXT_MODEL)
+    """The folder of a text model's downloaded configuration. Raises ModelError if it has not been downloaded."""
+    return _downloaded("text model", name, _TEXT_MODEL_FILES)
 
 
 def _downloaded(kind: str, name: str, files: Sequence[str]) -> Path:
     folder = _local_folder(name, files)
     if folder is None:
         raise ModelError(
-            f"the {kind} {name} is not on this machine; if you trust it, run: hf download {name} {' '.join(files)}"
+            f"the {kind} {name} is not on this machine; if you trust its author, run: hf download {name} "
+            f"{' '.join(files)}"
         )
     return folder
 
 
 def _local_folder(name: str, files: Sequence[str]) -> Path | None:
-    """The hub library's cache folder of the repository ``name``; None when it has none of ``files``."""
+    """The hub library's cache folder of the repository ``name``; None if it contains none of ``files``."""
     cached = (_cached(name, file) for file in files)
     return next((path.parent for path in cached if path is not None), None)
 
 
 class _Progress:
-    """Forwards progress and remembers what it raised, since libraries may report that as a failed download."""
+    """Forwards progress, and remembers its exception, which libraries may report as a failed download."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -117,7 +118,7 @@ class _Progress:
 
 
 def _from_hub(name: str, report: _Progress) -> Path:
-    """``name`` is ``owner/repository/`` or ``owner/repository/file``."""
+    """Download ``name``, which is ``owner/repository/`` or ``owner/repository/file``."""
 
     class Bar(tqdm):  # type: ignore[misc]  # receives the hub library's progress
         def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -140,7 +141,7 @@ def _from_hub(name: str, report: _Progress) -> Path:
 
 
 def is_downloaded(tag: dict[str, Any], model_cfg: Mapping[str, Any]) -> bool:
-    """Whether the weights of ``tag`` and the text files that ``model_cfg`` names are on this machine."""
+    """Whether the weights of ``tag`` and the text files that ``model_cfg`` requires are on this machine."""
     text = model_cfg["text_cfg"]
     if any(name and _local_folder(name, files) is None for name, files in _text_files(text)):
         return False
@@ -148,7 +149,7 @@ def is_downloaded(tag: dict[str, Any], model_cfg: Mapping[str, Any]) -> bool:
 
 
 def _hub_files(name: str) -> tuple[str, str, str]:
-    """The repository, its safetensors file, and the file that ``name`` gives."""
+    """The repository, its safetensors file, and the file in ``name``."""
     repository, file = os.path.split(name)
     file = file or HF_WEIGHTS_NAME
     return repository, HF_SAFE_WEIGHTS_NAME if file == HF_WEIGHTS_NAME else f"{Path(file).stem}.safetensors", file
@@ -160,7 +161,7 @@ def _cached_from_hub(name: str) -> Path | None:
 
 
 def _cached(repository: str, file: str) -> Path | None:
-    """A file downloaded earlier; unlike hf_hub_download(local_files_only=True) this never uses the network."""
+    """The path of a downloaded file; unlike hf_hub_download(local_files_only=True), this never uses the network."""
     try:
         path = try_to_load_from_cache(repository, file)
     except ValueError:  # not a repository name

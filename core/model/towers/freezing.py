@@ -1,6 +1,6 @@
-"""Frozen parts of the towers, and the layer depth of each parameter.
+"""Selects the parts of the towers to freeze, and computes the layer depth of each parameter.
 
-Flow: ``Towers.freeze`` requests the parts; the loop requests depths for layer-wise learning rate decay.
+Flow: ``Towers.freeze`` calls ``frozen_modules``; the loop calls ``depths`` for layer-wise learning rate decay.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from core.model.towers.block_states import blocks_of
 
 TEXT_PARTS = ("transformer", "token_embedding", "ln_final", "positional_embedding", "text_projection")
 EMBEDDING = ("conv1", "class_embedding", "positional_embedding", "ln_pre", "patch_dropout")
-_ABOVE = re.compile(r"^(visual\.(proj$|head\.)|(text\.)?(text_projection|proj)\b|logit_|text_decoder\.)")
+_AFTER_BLOCKS = re.compile(r"^(visual\.(proj$|head\.)|(text\.)?(text_projection|proj)\b|logit_|text_decoder\.)")
 _BLOCK = re.compile(r"\.(?:(?:resblocks|blocks|layer|layers|stages|h)\.|layer)(\d+)\.")
 _STEM = re.compile(r"(conv1|class_embedding|positional_embedding|token_embedding|ln_pre|patch_embed|cls_token|cls_emb|"
                    r"pos_embed|embeddings|mask_token)")  # fmt: skip
 
 
 def frozen_modules(clip: Any, towers: str, image_blocks: int = 0) -> list[nn.Module | nn.Parameter]:
-    """The parts of an open_clip model that ``towers`` names, plus first image blocks; trunks exclude projections."""
+    """The parts of an open_clip model selected by ``towers``, and first image blocks; see ``Towers.freeze``."""
     parts: list[nn.Module | nn.Parameter] = []
     if towers == "trunks":
-        return [value for name, value in clip.named_parameters() if not _ABOVE.search(name)]
+        return [value for name, value in clip.named_parameters() if not _AFTER_BLOCKS.search(name)]
     if towers in ("image", "both"):
         parts.append(clip.visual)
     if towers in ("text", "both"):
@@ -41,8 +41,8 @@ def _first_blocks(visual: Any, count: int) -> list[nn.Module | nn.Parameter]:
     blocks = blocks_of(visual)
     if count > len(blocks):
         raise ModelError(
-            f"the image tower has {len(blocks)} blocks, fewer than {count}; set towers.freeze_image_blocks to "
-            f"at most {len(blocks)}."
+            f"cannot freeze {count} image blocks: the image tower has {len(blocks)}; set towers.freeze_image_blocks "
+            f"to at most {len(blocks)}."
         )
     if isinstance(visual, VisionTransformer):
         stem = [getattr(visual, name, None) for name in EMBEDDING]
@@ -52,10 +52,10 @@ def _first_blocks(visual: Any, count: int) -> list[nn.Module | nn.Parameter]:
 
 
 def depths(network: nn.Module) -> dict[str, tuple[int, int]]:
-    """Parameter name -> (its depth, the greatest depth of its tower).
+    """Parameter name -> (depth of the parameter, greatest depth in its tower).
 
-    Embeddings have depth 0, the i-th block depth i (from 1). Parameters after the blocks or outside the towers have the
-    greatest depth.
+    Embeddings have depth 0, and the i-th block has depth i (from 1). Parameters after the blocks or outside the towers
+    have the greatest depth.
     """
     tower_depths: dict[str, tuple[str, int]] = {}
     for name, _ in network.named_parameters():

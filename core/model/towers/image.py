@@ -1,8 +1,8 @@
 """Features of images at each level of open_clip's image towers.
 
-Flow: ``core.model.towers.towers.Towers.encode_image`` calls this with open_clip's ``visual`` module.
+Flow: ``core.model.towers.towers.Towers.encode_image`` calls ``image_features`` with open_clip's ``visual`` module.
 
-Legend: B batch, D embed, H W image height and width, P patches, k kept ones, p patch size, Wi width.
+Legend: B batch, D embed, H W image height and width, P patches, k kept patches, p patch size, Wi width.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from core.model.towers.transformer import AttentionMask, ResidualBlock, run_bloc
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """Images through the image tower.
+    """The image tower's features of a batch of images.
 
     ``tokens`` are the patches that the pooled token attends to last: in a ViT with a class token, the input of the last
-    block after its first norm. CLIP's loss does not train later patch states, in pretrained weights either, so they
-    are not computed. In other towers they are the patches after the final norm.
+    block after its first norm. CLIP's loss does not train later patch states, not even in pretrained weights, so they
+    are not computed. In other towers, ``tokens`` are the patches after the final norm.
     """
 
     pooled: Tensor  # (B, D) projected, not normalised
     before_projection: Tensor  # (B, Wi), the input of a linear probe; equals pooled in a ResNet
-    tokens: Tensor | None  # (B, P, width of tokens), for the fusion; None if the tower has none (ResNet)
+    tokens: Tensor | None  # (B, P, width of tokens), for the fusion; None without patches (ResNet)
     patches: Tensor | None = None  # (B, P, Wi) after the last block and norm, if requested
 
     def chunk(self, count: int) -> list[ImageFeatures]:
@@ -61,7 +61,7 @@ def image_widths(visual: Any, image_size: int) -> tuple[int, int | None]:
         return width, width
     if not isinstance(visual, TimmModel):
         return int(visual.output_dim), None
-    training = visual.training  # timm's trunks have no common attribute for it
+    training = visual.training  # timm's trunks have no common attribute for widths, so a pass is tried
     features = image_features(visual.eval(), torch.zeros(1, 3, image_size, image_size))
     visual.train(training)
     tokens = features.tokens
@@ -69,7 +69,7 @@ def image_widths(visual: Any, image_size: int) -> tuple[int, int | None]:
 
 
 def patch_side(visual: Any) -> int:
-    """Pixels along a patch; sides of views are multiples of it. For towers without patches a 16th of the input."""
+    """The side of a patch in pixels, which the sides of views are multiples of; a 16th of the input without patches."""
     if isinstance(visual, VisionTransformer):
         return math.lcm(*visual.patch_size)
     embed = getattr(getattr(visual, "trunk", None), "patch_embed", None)
@@ -81,7 +81,7 @@ def patch_side(visual: Any) -> int:
 
 
 def takes_any_size(visual: Any) -> bool:
-    """Whether images may be smaller than the tower's input, with interpolated positions."""
+    """Whether images may be smaller than the tower's input, since positions are interpolated."""
     return isinstance(visual, VisionTransformer)
 
 
@@ -96,15 +96,15 @@ def image_features(
     """Features of normalised ``images`` (B, 3, H, W).
 
     ``mask`` (B, P) bool: hidden patches, replaced by the ``mask_token`` (Wi,) in open_clip's ViTs and by the mean
-    colour in other towers. ``patch_index`` (B, k): the patches that are read, at their own positions; others are
-    dropped. ``keep_patches``: return patch states after the last block. Raises ModelError when the tower does not
-    support one of these.
+    colour in other towers. ``patch_index`` (B, k): the visible patches, which keep their positions; other patches are
+    dropped. ``keep_patches``: return patch states after the last block. Raises ModelError if the tower does not support
+    one of these options.
     """
     if isinstance(visual, VisionTransformer):
         return _vit(visual, _embed_patches(visual, images, mask, mask_token, patch_index), keep_patches)
     if keep_patches:
         raise ModelError(
-            "masked patches need patch states, which only open_clip's own ViTs provide; choose one of these."
+            "masked patches need patch states, which only open_clip's own ViTs provide; choose one of these ViTs."
         )
     if patch_index is not None:
         raise ModelError("only open_clip's own ViTs can drop patches; set views.clean.keep to 1.")
@@ -159,7 +159,7 @@ def _vit(visual: Any, x: Tensor, keep_patches: bool) -> ImageFeatures:
 def _embed_patches(
     visual: Any, images: Tensor, mask: Tensor | None, mask_token: Tensor | None, patch_index: Tensor | None
 ) -> Tensor:
-    """The class token and patch embeddings, with positions. (B, 3, H, W) to (B, 1 + P, Wi), or (B, 1 + k, Wi)."""
+    """The class token and patch embeddings of images (B, 3, H, W), with positions: (B, 1 + P or k, Wi)."""
     weight = visual.conv1.weight  # (Wi, 3, p, p)
     high, wide = visual.patch_size
     batch, colours, height, width = images.shape
@@ -174,7 +174,9 @@ def _embed_patches(
     x = F.linear(patches, weight.flatten(1))  # the convolution of stride p as a matrix product, which is faster
     if mask is not None:
         if mask_token is None:
-            raise ModelError("a view masks patches, but the network has no mask token; build it with that view.")
+            raise ModelError(
+                "a view masks patches, but the network has no mask token; build the network with this view."
+            )
         x = torch.where(mask[..., None], mask_token.to(x.dtype), x)
     class_token = (visual.class_embedding.to(x.dtype) + class_position.to(x.dtype)).expand(len(x), 1, -1)
     x = torch.cat([class_token, x + patch_positions.to(x.dtype)], dim=1)
@@ -183,7 +185,7 @@ def _embed_patches(
 
 
 def _positions(visual: Any, rows: int, columns: int) -> Tensor:
-    """Position embeddings of the class token and a grid of patches, interpolated to the grid. (1 + P, Wi)."""
+    """Position embeddings (1 + P, Wi) of the class token and of patches, interpolated to a grid."""
     positions: Tensor = visual.positional_embedding
     high, wide = visual.grid_size
     if (rows, columns) == (high, wide):
@@ -198,12 +200,12 @@ def _timm(visual: Any, images: Tensor) -> ImageFeatures:
     features = trunk.forward_features(images)
     state = trunk.forward_head(features)
     pooled = visual.head(state)
-    before = state if state.ndim == 2 else pooled  # before an attention pool in the head it is a feature map
+    before = state if state.ndim == 2 else pooled  # if the head has an attention pool, the state is a feature map
     return ImageFeatures(pooled, before, _timm_tokens(trunk, features))
 
 
 def _timm_tokens(trunk: Any, features: Tensor) -> Tensor:
-    """Patches without class and register tokens. (B, P, Wi)."""
+    """The patches (B, P, Wi), without class and register tokens."""
     if features.ndim == 3:
         return features[:, getattr(trunk, "num_prefix_tokens", 0) :]
     channels_last = features.shape[-1] == trunk.num_features and features.shape[1] != trunk.num_features

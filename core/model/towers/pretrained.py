@@ -1,8 +1,8 @@
-"""Weights for the towers: an open_clip tag, a local folder or file.
+"""Finds and reads weights for the towers: an open_clip tag, or a local folder or file.
 
 Flow: ``core.checkpoint`` turns a run's name into a file -> ``find_weights`` -> ``read_weights`` ->
-``core.model.towers.towers.load_pretrained``. A tag's weights are first looked up in ``weights_folder``, which needs no
-network. ``.bin``, ``.pt`` and ``.pth`` files are read with ``weights_only=True``: nothing else is unpickled.
+``core.model.towers.towers.load_pretrained``. The weights of a tag are first looked up in ``weights_folder``, which
+needs no network. ``.bin``, ``.pt`` and ``.pth`` files are read with ``weights_only=True``, so no objects are unpickled.
 """
 
 from __future__ import annotations
@@ -30,17 +30,24 @@ from core.spec.config import expand_user
 from core.spec.paths import is_file, is_folder
 from core.spec.reading import MEGABYTE, excerpt, open_regular
 
-PREFERRED = ("open_clip_model", "open_clip_pytorch_model", "model", "pytorch_model", "teacher", "student")
+PREFERRED_STEMS = (
+    "open_clip_model",
+    "open_clip_pytorch_model",
+    "model",
+    "pytorch_model",
+    "teacher",
+    "student",
+)  # in a folder, weights files with these stems are chosen in this order
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
-LARGEST_PICKLE = 16 * MEGABYTE  # names and shapes; 0.3 MB for a ViT-L with optimiser state
-POSITIONS = ("visual.positional_embedding", "positional_embedding", "text.positional_embedding")
+MAX_PICKLE_BYTES = 16 * MEGABYTE  # names and shapes take 0.3 MB for a ViT-L with optimiser state
+POSITION_KEYS = ("visual.positional_embedding", "positional_embedding", "text.positional_embedding")
 _HUB = "hf-hub:"  # open_clip's prefix for repositories of the Hugging Face Hub
-RUN_PREFIX = "towers.clip."  # of open_clip's names in a Network's state dict
+RUN_PREFIX = "towers.clip."  # precedes open_clip's names in a Network's state dict
 _COCO_COCA = "was fine-tuned on COCO for captions: {}"
 # (architecture, tag) -> known weakness; figures are open_clip's published results.
 KNOWN_PROBLEMS = {
     ("coca_ViT-B-32", "mscoco_finetuned_laion2b_s13b_b90k"): _COCO_COCA.format(
-        "it captions, but cannot search or classify (0.8 % zero-shot on ImageNet); for that choose laion2b_s13b_b90k."
+        "captions, but cannot search or classify (0.8 % zero-shot on ImageNet); for these, use laion2b_s13b_b90k."
     ),
 }
 
@@ -71,10 +78,10 @@ def _first_line(error: Exception) -> str:
 
 
 def find_weights(architecture: str, pretrained: str, progress: Progress | None = None) -> Path:
-    """The weights file of ``pretrained``, downloaded if it is a tag.
+    """The weights file of ``pretrained``; downloaded if it is a tag.
 
-    In a folder it is the file that open_clip would save; in a copied checkpoint, the teacher's. Raises ModelError with
-    the available tags, or with the folder to fill when there is no network.
+    In a folder, the file name under which open_clip saves; in a copied checkpoint, the teacher's file. Raises
+    ModelError with the available tags, or with the folder to put the weights into if there is no network.
     """
     path = expand_user(pretrained)
     if is_file(path):
@@ -85,13 +92,13 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
         repository = pretrained.removeprefix(_HUB)
         raise ModelError(
             f"cannot load weights directly from {excerpt(pretrained)}; download them with: hf download "
-            f"{excerpt(repository)} --local-dir FOLDER, and give FOLDER as architecture and as weights."
+            f"{excerpt(repository)} --local-dir FOLDER, and set architecture and weights to FOLDER."
         )
     tags: list[str] = open_clip.list_pretrained_tags_by_model(architecture)
     tag = _as_tag(pretrained)
     if tag not in tags:
         close = difflib.get_close_matches(tag[:200], tags, n=3, cutoff=0.4) or tags
-        hint = f"its tags are {', '.join(close)}" if close else "it has no tags"
+        hint = f"available tags: {', '.join(close)}" if close else "the architecture has no tags"
         raise ModelError(
             f"'{excerpt(pretrained)}' is neither a file, nor a folder, nor a tag of {architecture}; {hint}, or give a "
             "path."
@@ -111,13 +118,13 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
 def _in_folder(folder: Path) -> Path:
     paths = [path for path in folder.iterdir() if path.suffix in SUFFIXES]
     if not paths:
-        raise ModelError(f"the folder {folder} holds no weights; put open_clip_model.safetensors there.")
-    order = {stem: rank for rank, stem in enumerate(PREFERRED)}
+        raise ModelError(f"the folder {folder} contains no weights; put open_clip_model.safetensors into it.")
+    order = {stem: rank for rank, stem in enumerate(PREFERRED_STEMS)}
     return min(paths, key=lambda p: (order.get(p.stem, len(order)), SUFFIXES.index(p.suffix), p.name))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors in ``path`` under open_clip's names. Raises ModelError when it is damaged or holds other objects."""
+    """The tensors in ``path`` under open_clip's names. Raises ModelError if it is damaged or has other objects."""
     try:
         with open_regular(path, error=ModelError) as file:
             if path.suffix != ".safetensors":
@@ -129,23 +136,22 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         )
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{path} contains objects other than tensors and was not loaded; convert it to .safetensors."
+            f"{path} contains objects other than tensors, so it was not loaded; convert it to .safetensors."
         ) from error
     except ModelError:
         raise
-    # On bytes that are not a pickle the restricted unpickler raises IndexError, KeyError, TypeError and others.
+    # For bytes that are not a pickle, the restricted unpickler raises IndexError, KeyError, TypeError and others.
     except Exception as error:
         raise ModelError(
-            f"the weights {excerpt(str(path))} cannot be read: {_first_line(error)}; give a file of weights, a run, or "
-            "a tag."
+            f"cannot read the weights {excerpt(str(path))}: {_first_line(error)}; specify a weights file, run or tag."
         ) from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ModelError(f"{path} is not a state dict of tensors; give open_clip weights or a previous run.")
+        raise ModelError(f"{path} is not a state dict of tensors; specify open_clip weights or a run.")
     if not all(_is_plain(value) for value in state.values()) or (
         sum(value.nbytes for value in state.values()) > 2 * path.stat().st_size
     ):
-        raise ModelError(f"the tensors in {path} claim more data than the file contains; convert it to .safetensors.")
+        raise ModelError(f"the tensors in {path} claim more data than the file has; convert the file to .safetensors.")
     ours = {key.removeprefix(RUN_PREFIX): value for key, value in state.items() if key.startswith(RUN_PREFIX)}
     if is_clip_model_state(state):
         return from_clip_model(state)
@@ -153,18 +159,21 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _check_archive(file: BinaryIO, path: Path) -> None:
-    """Raises ModelError unless ``file`` is an archive like torch.save's: uncompressed, so that it needs no more memory
-    than its size, with a small pickle that allocates no buffers by size alone."""
+    """Raise ModelError unless ``file`` is an archive like torch.save's.
+
+    It must be uncompressed, so that it needs no more memory than its size, and its pickle must be small and must not
+    allocate buffers from a size alone.
+    """
     size = os.fstat(file.fileno()).st_size
     with zipfile.ZipFile(file) as archive:
         parts = archive.infolist()
         compressed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)
         if compressed or sum(part.file_size for part in parts) > size:
-            raise ModelError(f"{path} is compressed, unlike files of PyTorch; convert it to .safetensors.")
+            raise ModelError(f"{path} is compressed, unlike PyTorch's own files; convert it to .safetensors.")
         pickles = [part for part in parts if part.filename.endswith(".pkl")]
-        if any(part.file_size > LARGEST_PICKLE or b"bytearray" in archive.read(part) for part in pickles):
+        if any(part.file_size > MAX_PICKLE_BYTES or b"bytearray" in archive.read(part) for part in pickles):
             raise ModelError(
-                f"{path} contains objects other than tensors and was not loaded; convert it to .safetensors."
+                f"{path} contains objects other than tensors, so it was not loaded; convert it to .safetensors."
             )
 
 
@@ -173,7 +182,7 @@ def _is_plain(value: Tensor) -> bool:
 
 
 def fit_weights(clip: nn.Module, state: dict[str, Tensor], origin: Path) -> None:
-    """Loads ``state`` into ``clip``; like open_clip, resizes position embeddings and converts older layouts.
+    """Load ``state`` into ``clip``; like open_clip, resize position embeddings and convert older layouts.
 
     Raises ModelError with the first missing or mismatched tensor.
     """
@@ -185,27 +194,27 @@ def fit_weights(clip: nn.Module, state: dict[str, Tensor], origin: Path) -> None
         for name in ("logit_scale", "logit_bias"):
             if name in expected:
                 state[name] = state[name].reshape(expected[name].shape) if name in state else expected[name]
-        state.pop("text.transformer.embeddings.position_ids", None)  # buffer of older transformers releases
+        state.pop("text.transformer.embeddings.position_ids", None)  # a buffer in older releases of transformers
         if all(
             state[name].shape[1:] == expected[name].shape[1:]
-            for name in POSITIONS
+            for name in POSITION_KEYS
             if name in state and name in expected
         ):
-            resize_pos_embed(state, clip)  # to as many positions as the tower has
+            resize_pos_embed(state, clip)  # to the tower's number of positions
             resize_text_pos_embed(state, clip)
     except Exception as error:  # unexpected tensors under open_clip's names
-        raise ModelError(f"the weights {origin} belong to another architecture: {excerpt(str(error))}.") from error
+        raise ModelError(f"the weights {origin} are for another architecture: {excerpt(str(error))}.") from error
     missing = sorted(expected.keys() - state.keys())
     mismatched = [key for key, value in expected.items() if key in state and not _fits(state[key], value)]
     if missing or mismatched:
         problem = (
             f"{mismatched[0]} has shape {tuple(state[mismatched[0]].shape)} of {state[mismatched[0]].dtype}"
             if mismatched
-            else f"it lacks {missing[0]}"
+            else f"{missing[0]} is missing"
         )
         raise ModelError(
             f"the weights {origin} do not fit the architecture: {problem}"
-            f" ({len(missing)} missing, {len(mismatched)} mismatched); choose the architecture they were trained as."
+            f" ({len(missing)} missing, {len(mismatched)} mismatched); choose the architecture that was trained."
         )
     clip.load_state_dict({key: state[key] for key in expected})
 

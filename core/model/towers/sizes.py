@@ -12,9 +12,9 @@ from core.model.towers.towers import build_towers
 
 
 def input_sizes(architecture: str) -> tuple[int, int]:
-    """Pixels along a side of the input of ``architecture``, and along one of its patches.
+    """The side of the input of ``architecture``, and of a patch, in pixels.
 
-    Builds the towers on the meta device. Raises ModelError when they cannot be built.
+    Builds the towers on the meta device. Raises ModelError if they cannot be built.
     """
     return _sizes(json.dumps(resolve_architecture(architecture), sort_keys=True))
 
@@ -26,5 +26,5 @@ def _sizes(model_cfg: str) -> tuple[int, int]:
     with torch.device("meta"):
         towers = build_towers(
             {**images, "text_cfg": {"layers": 1}}
-        )  # a placeholder: the real one may need a model that is not downloaded
+        )  # a placeholder, as the real text tower may need a model that is not downloaded
     return towers.image_size, towers.patch_side

@@ -1,7 +1,7 @@
 """Features of captions at each level of open_clip's text towers.
 
-Flow: ``core.model.towers.towers.Towers.encode_text`` calls this. Captions are trimmed to the longest of the batch; the
-results equal open_clip's on captions padded to the full context.
+Flow: ``core.model.towers.towers.Towers.encode_text`` calls ``TextTower.encode``. Captions are trimmed to the longest
+caption of the batch; results equal open_clip's for captions padded to the full context.
 
 Legend: B batch, D embed, T tokens, L sequence (T, or T + 1 with a class token), Wt width.
 """
@@ -22,14 +22,14 @@ from core.model.towers.transformer import AttentionMask, ResidualBlock, run_bloc
 
 @dataclass(frozen=True)
 class TextFeatures:
-    """Captions through the text tower."""
+    """The text tower's features of a batch of captions."""
 
     pooled: Tensor  # (B, D) projected, not normalised
     before_projection: Tensor  # (B, Wt) the pooled token after the final norm
     last: Tensor  # (B,) int64, position of the pooled token
     padding: Tensor  # (B, L) bool, True where a token is padding
     tokens: Tensor | None = None  # (B, L, Wt) after the final norm, if requested
-    words: Tensor | None = None  # (B, T, Wt) of each token id as input of CoCa's decoder, if requested
+    words: Tensor | None = None  # (B, T, Wt) states of the token ids as input for CoCa's decoder, if requested
 
     def rows(self, index: Tensor) -> TextFeatures:
         """The captions at ``index`` (N,)."""
@@ -48,7 +48,7 @@ class TextFeatures:
 
 
 class TextTower:
-    """Runs the text tower of ``clip``, whose parts are in it (CLIP) or in its ``text`` (others)."""
+    """Runs the text tower of ``clip``, whose layers are attributes of ``clip`` (CLIP) or of ``clip.text`` (others)."""
 
     def __init__(self, clip: Any, text_cfg: dict[str, Any]) -> None:
         self._tower: Any = getattr(clip, "text", clip)
@@ -68,11 +68,11 @@ class TextTower:
         self._class_token = getattr(tower, "cls_emb", None) is not None
         self._causal = tower.attn_mask is not None
         self._mask_padding = self._class_token or getattr(tower, "use_pad_mask", False)
-        # These towers attend to padding, so it cannot be trimmed.
+        # These towers attend to padding, so captions cannot be trimmed.
         self._needs_padding = self._pool == "last" or not (self._causal or self._mask_padding)
 
     def blocks(self) -> list[nn.Module]:
-        """Its transformer blocks in order; empty for Hugging Face encoders without a list of layers."""
+        """The transformer blocks in order; empty for Hugging Face encoders without a list of layers."""
         if not self._hugging_face:
             return list(self._tower.transformer.resblocks)
         layers = getattr(getattr(self._tower.transformer, "encoder", None), "layer", ())
@@ -86,7 +86,7 @@ class TextTower:
     def encode(
         self, tokens: Tensor, all_tokens: bool, hidden: Tensor | None = None, mask_token: Tensor | None = None
     ) -> TextFeatures:
-        """Features of ``tokens`` (B, T); ``hidden`` ones (B, T) get the embedding ``mask_token`` (1, 1, Wt)."""
+        """Features of ``tokens`` (B, T); ``hidden`` tokens (B, T) get the embedding ``mask_token`` (1, 1, Wt)."""
         if self._hugging_face:
             return self._encode_hugging_face(tokens, hidden, mask_token)
         length = tokens.shape[1]
@@ -110,10 +110,10 @@ class TextTower:
         return TextFeatures(self._project(pooled), pooled, last, padding, states, words[:, :length])
 
     def _pad(self, tokens: Tensor) -> Tensor:
-        """``tokens`` with as much padding as the result depends on.
+        """``tokens`` with as much padding as affects the result.
 
-        CoCa's published mask is shifted by one: its class token attends to the first padding, and not to itself unless
-        the caption fills the context. One padding column reproduces that.
+        CoCa's published mask is shifted by one: unless the caption fills the context, the class token attends to the
+        first padding token instead of to itself. One column of padding reproduces this behaviour.
         """
         short = self.context_length - tokens.shape[1]
         shifted = self._class_token and not self._tower.correct_cls_mask
@@ -121,22 +121,22 @@ class TextTower:
         return F.pad(tokens, (0, columns), value=self.pad_id) if columns > 0 else tokens
 
     def _last(self, tokens: Tensor) -> Tensor:
-        """Position of the pooled token in the sequence. (B,)"""
+        """The position of the pooled token in each sequence, (B,)."""
         batch, length = tokens.shape
         if self._class_token:
             return torch.full((batch,), length, device=tokens.device)
-        if self._pool == "argmax":  # the end of text has the highest id
+        if self._pool == "argmax":  # the end token has the highest id
             return tokens.argmax(dim=-1)
         if self._pool == "eos":
             return (tokens == self._eos_id).int().argmax(dim=-1)
         return torch.full((batch,), 0 if self._pool == "first" else length - 1, device=tokens.device)
 
     def _attention_mask(self, tokens: Tensor, last: Tensor) -> tuple[AttentionMask, Tensor]:
-        """Which tokens attend to which, and which are padding (B, L)."""
+        """Which tokens each token may attend to; and which tokens are padding, (B, L)."""
         padding = tokens == self.pad_id
         if self._class_token:
             padding = F.pad(padding, (0, 1), value=False)
-        elif self._pool in ("argmax", "eos"):  # the padding's id may also be a token's
+        elif self._pool in ("argmax", "eos"):  # the padding id may also be the id of a token
             padding = torch.arange(tokens.shape[1], device=tokens.device) > last[:, None]
         if not self._mask_padding:
             return AttentionMask(causal=self._causal), padding
@@ -154,7 +154,7 @@ class TextTower:
         tower = self._tower
         x = _hide(tower.token_embedding(tokens), hidden, mask_token)
         positions = tower.positional_embedding[: tokens.shape[1]]
-        if self._class_token:  # its position is the last of the full context
+        if self._class_token:  # the class token has the last position of the full context
             x = torch.cat([x, tower.cls_emb.expand(len(x), 1, -1)], dim=1)
             positions = torch.cat([positions, tower.positional_embedding[-1:]])
         embedded: Tensor = x + positions

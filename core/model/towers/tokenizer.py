@@ -16,9 +16,9 @@ from core.spec.reading import excerpt
 
 
 class Tokenizer:
-    """The tokenizer that an architecture's ``text_cfg`` names, built on first use. Picklable.
+    """The tokenizer of an architecture's ``text_cfg``, built on first use. Picklable.
 
-    A tokenizer of transformers is loaded from earlier downloads, without running its code.
+    A tokenizer of transformers is loaded from downloaded files, without running code in them.
     """
 
     def __init__(self, text_cfg: Mapping[str, Any], context_length: int) -> None:
@@ -29,17 +29,17 @@ class Tokenizer:
         return Tokenizer, (self._text_cfg, self._context_length)
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Token ids of captions, cut and padded to the context length: (N, context) int64. Raises like ``words``."""
+        """Token ids of captions, truncated and padded: (N, context) int64. Raises ModelError like ``words``."""
         tokens: Tensor = self.words()(list(texts))
         vocabulary = self._text_cfg.get("vocab_size", CLIPTextCfg.vocab_size)
         if len(tokens) and int(tokens.max()) >= vocabulary and not self._text_cfg.get("hf_model_name"):
             raise ModelError(
-                f"text_cfg.vocab_size is {vocabulary}, less than its tokenizer needs; choose another model."
+                f"text_cfg.vocab_size is {vocabulary}, which is too small for the tokenizer; choose another model."
             )
         return tokens.long()
 
     def words(self) -> SimpleTokenizer | HFTokenizer:
-        """open_clip's tokenizer. Raises ModelError when files or packages for it are missing."""
+        """open_clip's tokenizer. Raises ModelError if its files or packages are missing."""
         if self._built is None:
             self._built = _build(self._text_cfg, self._context_length)
         return self._built
@@ -50,7 +50,7 @@ def _build(text_cfg: dict[str, Any], context_length: int) -> SimpleTokenizer | H
     options = text_cfg.get("tokenizer_kwargs") or {}
     if not name:
         return SimpleTokenizer(context_length=context_length, **options) if options else _clip_tokenizer(context_length)
-    folder = downloaded_tokenizer(name)  # a path: a name could match a local folder or contact the hub
+    folder = downloaded_tokenizer(name)  # a name instead of a path could match a local folder or contact the hub
     try:
         return HFTokenizer(
             str(folder),
@@ -61,12 +61,12 @@ def _build(text_cfg: dict[str, Any], context_length: int) -> SimpleTokenizer | H
             local_files_only=True,
         )
     except ImportError as error:
-        raise ModelError(f"the tokenizer {name} needs the package transformers; pip install transformers.") from error
-    except Exception as error:  # transformers raises many types of error
+        raise ModelError(f"the tokenizer {name} needs transformers; run: pip install transformers") from error
+    except Exception as error:  # transformers raises many types of errors
         raise ModelError(f"the tokenizer {name} in {folder} cannot be used: {excerpt(str(error))}.") from error
 
 
 @cache
 def _clip_tokenizer(context_length: int) -> SimpleTokenizer:
-    """CLIP's tokenizer, shared by the models of a process: parsing its 49,000 merges takes a quarter of a second."""
+    """CLIP's tokenizer; shared by all models of a process, as parsing its 49,000 merges takes a quarter of a second."""
     return SimpleTokenizer(context_length=context_length)

@@ -61,7 +61,7 @@ MAX_LOGIT_SCALE = 100.0  # Radford et al. 2021, section 2.5
 class Towers(nn.Module):
     """An open_clip CLIP or CoCa module (``clip``, with its own state dict names), with features at each level."""
 
-    pixel_mean: Tensor  # (3,) of images in 0 to 1
+    pixel_mean: Tensor  # (3,) for images in 0 to 1
     pixel_std: Tensor  # (3,)
 
     def __init__(self, clip: Any, model_cfg: dict[str, Any]) -> None:
@@ -77,7 +77,7 @@ class Towers(nn.Module):
         self.image_size = _square(self.clip.visual.image_size)
         self.patch_side = patch_side(self.clip.visual)
         self.any_size = takes_any_size(self.clip.visual)
-        # of before_projection, and of the patches (None: no patches for a fusion)
+        # Widths of before_projection and of patches (None: no patches for a fusion).
         self.image_width, self.image_token_width = image_widths(clip.visual, self.image_size)
         self._text = TextTower(self.clip, model_cfg["text_cfg"])
         self.text_width = self._text.width
@@ -93,31 +93,31 @@ class Towers(nn.Module):
 
     @property
     def image_mean(self) -> tuple[float, ...]:
-        """Mean of each colour channel used for normalisation, 0 to 1."""
+        """Mean of each colour channel for normalisation, 0 to 1."""
         return tuple(self.pixel_mean.tolist())
 
     @property
     def image_std(self) -> tuple[float, ...]:
-        """Standard deviation of each colour channel, 0 to 1."""
+        """Standard deviation of each colour channel for normalisation, 0 to 1."""
         return tuple(self.pixel_std.tolist())
 
     @property
     def logit_scale(self) -> Tensor:
-        """Factor of the similarities; scalar, already exponentiated."""
+        """The factor of similarities; a scalar, already exponentiated."""
         scale: Tensor = self.clip.logit_scale
         return full_tensor(scale).exp().reshape(())
 
     @property
     def logit_bias(self) -> Tensor | None:
-        """Term added to the similarities (SigLIP); scalar."""
+        """The term added to similarities (SigLIP); a scalar."""
         bias: Tensor | None = self.clip.logit_bias
         return (
             None if bias is None else full_tensor(bias).reshape(()).clone()
-        )  # a sharded parameter is valid during one pass only
+        )  # a sharded parameter is only valid during one pass
 
     @property
     def tokenizer_digest(self) -> str:
-        """Equal for towers with the same tokenizer and vocabulary."""
+        """A digest that is equal for towers with the same tokenizer and vocabulary."""
         names = ("hf_tokenizer_name", "tokenizer_kwargs", "vocab_size")
         return repr([self._text_cfg.get(name) or None for name in names])
 
@@ -138,7 +138,7 @@ class Towers(nn.Module):
         return isinstance(self.tokenize.words(), SimpleTokenizer)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) uint8 to float of mean 0 and deviation 1 per colour."""
+        """uint8 ``images`` (B, 3, H, W) as floats with mean 0 and deviation 1 per colour."""
         scale = 1.0 / (255.0 * self.pixel_std)
         shift = -self.pixel_mean / self.pixel_std
         return torch.addcmul(shift[:, None, None], images.to(scale.dtype), scale[:, None, None])
@@ -152,8 +152,8 @@ class Towers(nn.Module):
     ) -> ImageFeatures:
         """Features of normalised ``images`` (B, 3, H, W), whose sides are multiples of ``patch_side``.
 
-        ``mask`` (B, P) bool hides patches; ``patch_index`` (B, k) selects the patches that are read. ``patches`` adds
-        patch states after the last block.
+        ``mask`` (B, P) bool hides patches; ``patch_index`` (B, k) selects the visible patches. ``patches`` adds patch
+        states after the last block.
         """
         return image_features(self.clip.visual, images, mask, self.mask_token, patches, patch_index)
 
@@ -168,17 +168,17 @@ class Towers(nn.Module):
 
     @property
     def text_blocks(self) -> list[nn.Module]:
-        """The transformer blocks of its text tower in order."""
+        """The transformer blocks of the text tower in order."""
         return self._text.blocks()
 
     @property
     def patches_across(self) -> int:
-        """Patches along a side of the image."""
+        """The number of patches along a side of the image."""
         return self.image_size // self.patch_side
 
     @property
     def patch_dropout(self) -> float:
-        """Share of patches that the image tower drops in training."""
+        """The share of patches that the image tower drops in training."""
         return float(getattr(getattr(self.clip.visual, "patch_dropout", None), "prob", 0.0))
 
     @property
@@ -189,8 +189,8 @@ class Towers(nn.Module):
     def freeze(self, towers: str, image_blocks: int = 0) -> None:
         """Freezes the "image" tower, the "text" tower, "both", both except their projections ("trunks"), or "none".
 
-        ``image_blocks`` > 0 also freezes the patch embedding and that number of first image blocks. Batch norm
-        statistics in frozen parts are frozen too. Raises ModelError when the tower has fewer blocks.
+        ``image_blocks`` > 0 also freezes the patch embedding and this number of first image blocks. Batch norm
+        statistics in frozen parts are frozen too. Raises ModelError if the tower has fewer blocks.
         """
         self._frozen = frozen_modules(self.clip, towers, image_blocks)
         for part in self._frozen:
@@ -208,16 +208,16 @@ class Towers(nn.Module):
     def encode_text(
         self, tokens: Tensor, all_tokens: bool = False, hidden: Tensor | None = None, mask_token: Tensor | None = None
     ) -> TextFeatures:
-        """Features of ``tokens`` (B, T). Trimming them to the longest caption does not change the result.
+        """Features of ``tokens`` (B, T). Trimming ``tokens`` to the longest caption does not change the result.
 
-        ``all_tokens`` adds the state of each token; otherwise the last block computes only the pooled one. ``hidden``
-        (B, T) bool tokens get the embedding ``mask_token`` (1, 1, Wt).
+        ``all_tokens`` adds the state of each token; otherwise the last block computes only the pooled token. Tokens
+        that are ``hidden`` (B, T) bool get the embedding ``mask_token`` (1, 1, Wt).
         """
         return self._text.encode(tokens, all_tokens, hidden, mask_token)
 
     @property
     def is_transformers_text(self) -> bool:
-        """Whether its text tower is a model of transformers."""
+        """Whether the text tower is a model of transformers."""
         return isinstance(getattr(self.clip, "text", None), HFTextEncoder)
 
     @property
@@ -227,7 +227,7 @@ class Towers(nn.Module):
 
     @property
     def special_ids(self) -> tuple[int, ...]:
-        """Token ids of start, end and padding."""
+        """The token ids of start, end and padding."""
         tokenizer: Any = self.tokenize.words()
         if isinstance(tokenizer, HFTokenizer):
             return tuple(sorted({self.pad_id, *tokenizer.tokenizer.all_special_ids}))
@@ -235,7 +235,7 @@ class Towers(nn.Module):
 
     @property
     def end_id(self) -> int | None:
-        """The token id that ends a caption; None if the tokenizer sets none."""
+        """The token id that ends a caption; None if the tokenizer has none."""
         tokenizer: Any = self.tokenize.words()
         if not isinstance(tokenizer, HFTokenizer):
             return int(tokenizer.eot_token_id)
@@ -249,14 +249,14 @@ class Towers(nn.Module):
         return self._text.vocabulary
 
     def check_decoder(self) -> None:
-        """Raise ModelError when the architecture has no caption decoder."""
+        """Raises ModelError if the architecture has no caption decoder."""
         decoder_of(self.clip)
 
     def decode(self, image: Tensor, words: Tensor) -> Tensor:
         """CoCa's decoder states (B, T, W), for ``word_logits``.
 
-        ``words`` (B, T, Wt) are ``TextFeatures.words``, ``image`` (B, P, Wi) is ``ImageFeatures.tokens``. Raises
-        ModelError when the architecture has no caption decoder.
+        ``words`` (B, T, Wt) are ``TextFeatures.words``; ``image`` (B, P, Wi) is ``ImageFeatures.tokens``. Raises
+        ModelError if the architecture has no caption decoder.
         """
         return decode(self.clip, image, words)
 
@@ -266,8 +266,10 @@ class Towers(nn.Module):
 
 
 def _add_dimension(clip: Any) -> None:
-    """Gives scale and bias shape (1,): scalar parameters cannot be sharded. Checkpoints store them as scalars
-    (``core.checkpoint.scalars``)."""
+    """Change the shape of logit scale and bias to (1,), since scalar parameters cannot be sharded.
+
+    Checkpoints store both as scalars (``core.checkpoint.scalars``).
+    """
     for name in ("logit_scale", "logit_bias"):
         parameter = getattr(clip, name, None)
         if isinstance(parameter, nn.Parameter) and parameter.ndim == 0:
@@ -282,9 +284,9 @@ def _square(size: int | Sequence[int]) -> int:
 
 
 def build_towers(model_cfg: dict[str, Any]) -> Towers:
-    """Towers of an open_clip configuration with random weights from torch's generator. Downloads nothing.
+    """Build the towers of an open_clip configuration with random weights from torch's generator. Downloads nothing.
 
-    Raises ModelError when a package or text model for the architecture is missing, or the configuration is invalid.
+    Raises ModelError if a package or text model for the architecture is missing, or the configuration is invalid.
     """
     check_description(model_cfg, "the architecture")
     options = {key: value for key, value in model_cfg.items() if key not in ("custom_text", "preprocess_cfg")}
@@ -295,37 +297,39 @@ def build_towers(model_cfg: dict[str, Any]) -> Towers:
         options["text_cfg"]["hf_model_name"] = _text_model(hub_name)
     custom = model_cfg.get("custom_text", False) or hub_name
     kind = CLIP if not custom else CoCa if "multimodal_cfg" in model_cfg else CustomTextCLIP
-    if kind is CoCa:  # open_clip's forward expects them
+    if kind is CoCa:  # open_clip's forward expects image tokens
         options["vision_cfg"]["output_tokens"] = options["text_cfg"]["output_tokens"] = True
     try:
         clip = kind(**options)
-        if isinstance(clip, CoCa):  # open_clip leaves it uninitialised
+        if isinstance(clip, CoCa):  # open_clip does not initialise this parameter
             nn.init.normal_(clip.text_decoder.text_projection, std=clip.text_decoder.width**-0.5)
         return Towers(clip, model_cfg)
     except ModelError:
         raise
-    except Exception as error:  # open_clip, timm and transformers raise many types of error
+    except Exception as error:  # open_clip, timm and transformers raise many types of errors
         reason = excerpt(str(error)) or type(error).__name__
         raise ModelError(f"the architecture cannot be built by open_clip: {reason}.") from error
 
 
 def _text_model(name: str) -> str:
-    """The folder of a text model's configuration. Raises ModelError when open_clip does not support its type."""
+    """The folder of a text model's configuration. Raises ModelError if open_clip does not support its type."""
     folder = downloaded_text_model(name)
     config = read_json(folder / "config.json", LARGEST_CONFIG, error=ModelError)
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind not in arch_dict:  # transformers would offer to run code in the folder
-        raise ModelError(f"the text model {name} is a {excerpt(kind, 40)}; open_clip supports {', '.join(arch_dict)}.")
+        raise ModelError(
+            f"the text model {name} has the unsupported type {excerpt(kind, 40)}; supported: {', '.join(arch_dict)}."
+        )
     return str(folder)
 
 
 def load_pretrained(
     towers: Towers, architecture: str, pretrained: str, progress: Callable[[str, int, int], None] | None = None
 ) -> None:
-    """Loads the weights ``pretrained`` into ``towers``: an open_clip tag of ``architecture``, or a local folder or file
-    (``core.checkpoint.starting.load_towers`` resolves runs). ``progress`` gets the megabytes of a download.
+    """Load the weights ``pretrained``, an open_clip tag of ``architecture`` or a local folder or file, into ``towers``.
 
-    Raises ModelError with the available tags, the folder to fill without a network, or the tensor that does not fit.
+    ``core.checkpoint.starting.load_towers`` handles runs. ``progress`` counts the megabytes of a download. Raises
+    ModelError with the available tags, the folder for weights if there is no network, or the tensor that does not fit.
     """
     tag = get_pretrained_cfg(architecture, pretrained) if not expand_user(pretrained).exists() else {}
     if tag.get("quick_gelu") and not towers.quick_gelu:

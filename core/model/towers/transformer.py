@@ -1,11 +1,11 @@
-"""Faster passes through open_clip's transformer blocks; their parameters and names stay open_clip's.
+"""Faster passes through open_clip's transformer blocks; parameters and their names remain open_clip's.
 
-Flow: ``adopt_blocks`` turns open_clip's usual blocks into ``ResidualBlock``s when towers are built;
-``core.model.towers.towers`` embeds patches or words, runs the blocks here, and projects the pooled token. A block is
+Flow: ``adopt_blocks`` converts open_clip's standard blocks to ``ResidualBlock``s when towers are built;
+``core.model.towers.towers`` embeds patches or words, calls ``run_blocks``, and projects the pooled token. A block is
 always called as a module, never through its parts, so that it can be compiled, checkpointed and sharded separately.
 
-Two optimisations leave the results unchanged. Attention works batch first on one packed projection, without the copies
-of ``nn.MultiheadAttention``. If a single token is pooled, the last block computes only that token's query, output and
+Two optimisations do not change results. Attention works batch-first with one packed projection, without the copies
+of ``nn.MultiheadAttention``. If a single token is pooled, the last block computes only this token's query, output and
 feed-forward.
 
 Legend: B batch, L sequence, W width, H heads, d width of a head.
@@ -27,13 +27,13 @@ from core.model.attention import attend
 
 @dataclass(frozen=True)
 class AttentionMask:
-    """Which tokens a token may attend to: all, earlier ones, or those in ``allowed``."""
+    """Which tokens each token may attend to: all tokens, only earlier tokens, or the tokens in ``allowed``."""
 
     causal: bool = False
     allowed: Tensor | None = None  # (B, L or 1, L) bool, queries by keys; includes causality
 
     def of_row(self, index: Tensor, length: int) -> Tensor | None:
-        """Keys that query ``index`` (B,) may attend to: (B, L) bool, None for all."""
+        """The keys that query ``index`` (B,) may attend to: (B, L) bool; None for all keys."""
         if self.allowed is not None:
             return self.allowed[torch.arange(len(index), device=index.device), index]
         if self.causal:
@@ -52,7 +52,7 @@ class AttentionMask:
 
 
 class ResidualBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_clip has no types
-    """open_clip's usual pre-norm block with additional, faster passes."""
+    """open_clip's standard pre-norm block with additional, faster passes."""
 
     def forward(
         self,
@@ -65,10 +65,11 @@ class ResidualBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_clip 
         position: Tensor | int | None = None,
         keep_normed: bool = False,
     ) -> Any:
-        """Every token through the block: (B, L, W) to (B, L, W). Without ``mask`` it is open_clip's own pass.
+        """The states (B, L, W) of all tokens (B, L, W) after the block. Without ``mask``, runs open_clip's own pass.
 
-        With ``position`` ((B,) or one for all) only that token is computed. Returns its state (B, W) and the tokens
-        (B, L, W) after the block's first norm. ``keep_normed`` returns the normed tokens beside all states.
+        With ``position`` (one for all rows, or (B,)), computes only the token at this position, and returns its state
+        (B, W) and all tokens (B, L, W) after the block's first norm. ``keep_normed`` returns the normed tokens in
+        addition to all states.
         """
         if mask is None:
             return super().forward(q_x, k_x, v_x, attn_mask)
@@ -91,14 +92,14 @@ class ResidualBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_clip 
 
 
 def adopt_blocks(transformer: nn.Module) -> None:
-    """Turns open_clip's usual blocks in ``transformer`` into ResidualBlocks; other kinds are unchanged."""
+    """Convert open_clip's standard blocks in ``transformer`` to ResidualBlocks; other blocks do not change."""
     for block in transformer.modules():
         if type(block) is ResidualAttentionBlock and not hasattr(block, "ln_1_kv"):
             block.__class__ = ResidualBlock
 
 
 def _attention(attention: nn.MultiheadAttention, x: Tensor, mask: AttentionMask) -> Tensor:
-    """Self-attention of every token. (B, L, W) to (B, L, W)."""
+    """Self-attention of all tokens ``x`` (B, L, W); (B, L, W)."""
     batch, length, _ = x.shape
     packed = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)  # (B, L, 3 W)
     shape = (batch, length, attention.num_heads, attention.head_dim)
@@ -124,7 +125,7 @@ def _attention_of_row(attention: nn.MultiheadAttention, x: Tensor, row: Tensor, 
 
 
 def run_blocks(blocks: Iterable[Any], x: Tensor, mask: AttentionMask) -> Tensor:
-    """Every token through ``blocks``. (B, L, W) to (B, L, W)."""
+    """The states (B, L, W) of all tokens ``x`` (B, L, W) after ``blocks``."""
     for block in blocks:
         if isinstance(block, ResidualBlock):
             x = block(x, mask=mask)

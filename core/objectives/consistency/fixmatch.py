@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from core.data.labelling import NONE
+from core.data.labelling import NO_CLASS
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.classification import check_classes, stored_logits
@@ -21,12 +21,12 @@ from core.spec.config import ConsistencyConfig, ObjectiveConfig
 class FixMatch(Objective):
     """Cross-entropy of pseudo-labels on unlabelled rows (Sohn et al. 2020, equation 4).
 
-    With q the probabilities of the weak view and p those of a strong one, over the U unlabelled rows,
+    With q the probabilities for the weak view and p the probabilities for a strong view, over the U unlabelled rows,
 
         loss = sum_u [max q_u >= threshold] CE(argmax q_u, p_u) / U
 
-    averaged over the strong views, the student's further views. The weak view is the student's clean view, or
-    the teacher's (EMAN, Cai et al. 2021).
+    averaged over the strong views, which are the student's additional views. The weak view is the student's clean view,
+    or the teacher's view (EMAN, Cai et al. 2021).
     """
 
     name = "consistency"
@@ -49,7 +49,7 @@ class FixMatch(Objective):
         weak = stored_logits(require(teacher, self.name) if self.needs_teacher else student)
         predicted = stored_logits(student)
         with torch.autocast(student.text.device.type, enabled=False):
-            is_unlabelled = predicted.labels == NONE
+            is_unlabelled = predicted.labels == NO_CLASS
             confidence, pseudo_labels = weak.views[0].detach().float().softmax(dim=-1).max(dim=-1)
             is_confident = ((confidence >= self.threshold) & is_unlabelled).float()
             count = global_count_per_rank(is_unlabelled.sum())

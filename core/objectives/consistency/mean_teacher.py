@@ -17,11 +17,11 @@ from core.spec.config import ConsistencyConfig, ObjectiveConfig
 
 
 class MeanTeacher(Objective):
-    """Match the teacher's probabilities of the classes (Tarvainen and Valpola 2017), on all rows.
+    """Match the teacher's class probabilities (Tarvainen and Valpola 2017), on all rows.
 
         loss = mean_bc (p_student - p_teacher)^2
 
-    averaged over the distilled views. If a view is interpolated, so are the teacher's probabilities.
+    averaged over the distilled views. If a view is interpolated, the teacher's probabilities are interpolated too.
     """
 
     name = "consistency"

@@ -1,7 +1,7 @@
 """MixMatch: labelled and pseudo-labelled images are interpolated with each other and classified.
 
-Flow: predictions for the clean and further views -> pseudo-labels -> ``interpolate`` -> predictions for the
-interpolated images. Classification uses the labelled part, this objective the rest.
+Flow: predictions for the clean and additional views -> pseudo-labels -> ``interpolate`` -> predictions for the
+interpolated images. ``Classification`` computes the loss of labelled rows, ``MixMatch`` of unlabelled rows.
 
 Legend: B batch, C classes, L labelled rows, U unlabelled rows, K weak views, S side.
 """
@@ -17,23 +17,23 @@ from torch import Tensor
 
 from core.data.batch import Batch
 from core.data.draws import seed_of
-from core.data.labelling import NONE
+from core.data.labelling import NO_CLASS
 from core.model.network import Network
 from core.model.outputs import Output
-from core.objectives.classification import NAME as CLASSIFICATION
-from core.objectives.classification import Interpolated, InterpolatesLabelled
+from core.objectives.classification import HEAD_NAME as CLASSIFICATION
+from core.objectives.classification import InterpolatedLabels, InterpolatedRows
 from core.objectives.objective import Objective, Report
 from core.ranks.collectives import all_gather_with_grad, fetch_rows, global_count_per_rank_of, rank, size
 from core.ranks.transfer import to_device
 from core.spec.config import ConsistencyConfig, ObjectiveConfig
 
-MIXMATCH = 1101  # seed component that separates these draws from others
-MIX_ALPHA = 0.75  # of the Beta distribution of shares (section 4.2.1)
+MIXMATCH = 1101  # stream id that keeps random draws independent
+MIX_ALPHA = 0.75  # parameter of the Beta distribution of shares (section 4.2.1)
 
 
 @dataclass(frozen=True)
 class MixedBatch:
-    """Interpolated images and their target distributions: the labelled rows, then K U others."""
+    """InterpolatedRows images and their target distributions: L labelled rows, then K U unlabelled rows."""
 
     images: Tensor  # (L + K U, 3, S, S) normalised
     targets: Tensor  # (L + K U, C)
@@ -41,19 +41,20 @@ class MixedBatch:
 
 
 @dataclass(frozen=True)
-class MixedOutputs(InterpolatesLabelled):
-    """The network's predictions for the interpolated rows, with their targets."""
+class MixedOutputs(InterpolatedLabels):
+    """The network's predictions for the interpolated rows, and their targets."""
 
-    unlabelled: Interpolated  # K U rows
+    unlabelled: InterpolatedRows  # K U rows
     pseudo_labels: Tensor  # (U, C) sharpened
 
 
 class MixMatch(Objective):
     """Match sharpened pseudo-labels on interpolated images (Berthelot et al. 2019, algorithm 1).
 
-    The pseudo-label q is the mean prediction for the clean and further views, sharpened to ``q^(1/T) / sum q^(1/T)``.
-    Labelled and pseudo-labelled images are interpolated with partners drawn from all of them, with shares from
-    Beta(alpha, alpha) folded to at least one half. Over the unlabelled part,
+    The pseudo-label q is the mean prediction for the clean and additional views, sharpened to
+    ``q^(1/T) / sum q^(1/T)``. Labelled and pseudo-labelled images are interpolated with partners drawn from all images.
+    The share s is drawn from Beta(alpha, alpha), and replaced by 1 - s if it is below one half. Over the unlabelled
+    rows,
 
         loss = mean_uc (p - q)^2
     """
@@ -82,7 +83,7 @@ class MixMatch(Objective):
         mixed = interpolate(batch, views, pseudo_labels, MIX_ALPHA)
         logits = head(network.towers.encode_image(mixed.images).before_projection)
         labelled, unlabelled = (
-            Interpolated(logits[part], mixed.targets[part])
+            InterpolatedRows(logits[part], mixed.targets[part])
             for part in (slice(0, mixed.labelled), slice(mixed.labelled, None))
         )
         return MixedOutputs(labelled, unlabelled, pseudo_labels)
@@ -101,9 +102,9 @@ class MixMatch(Objective):
 
 
 def interpolate(batch: Batch, views: Sequence[Tensor], pseudo_labels: Tensor, alpha: float) -> MixedBatch:
-    """The ``views`` (B, 3, S, S) of the rows of ``batch``, each blended with a partner drawn from all of them.
+    """Interpolate each of the ``views`` (B, 3, S, S) of ``batch`` with a partner drawn from all images.
 
-    ``pseudo_labels`` (U, C) are those of the unlabelled rows. The draw depends only on the row numbers.
+    ``pseudo_labels`` (U, C): of the unlabelled rows. Random draws depend on the row numbers only.
     """
     assert batch.labels is not None
     labelled, unlabelled = _rows_by_label(batch, labelled=True), _rows_by_label(batch, labelled=False)
@@ -111,11 +112,11 @@ def interpolate(batch: Batch, views: Sequence[Tensor], pseudo_labels: Tensor, al
     classes = torch.arange(pseudo_labels.shape[1], device=pseudo_labels.device)
     one_hot = (batch.labels.index_select(0, labelled)[:, None] == classes).to(
         pseudo_labels.dtype
-    )  # F.one_hot would synchronise
+    )  # F.one_hot would synchronise with the device
     targets = torch.cat([one_hot, pseudo_labels.repeat(len(views), 1)])
     host = batch.on_host
     assert host.labels is not None
-    places = _global_positions(all_gather_with_grad(host.labels.ne(NONE)), len(views))
+    places = _global_positions(all_gather_with_grad(host.labels.ne(NO_CLASS)), len(views))
     counts = [len(place) for place in places]
     order = torch.cat(places).argsort()  # position of each image of all ranks
     partner, share = draw_partners(all_gather_with_grad(host.rows), len(order), alpha)
@@ -131,8 +132,8 @@ def interpolate(batch: Batch, views: Sequence[Tensor], pseudo_labels: Tensor, al
 def _global_positions(has_label: Tensor, views: int) -> list[Tensor]:
     """For each rank, the global positions of its labelled rows and of ``views`` copies of its unlabelled rows.
 
-    All labelled rows come first, then each view of all unlabelled rows, as in one process. ``has_label`` (B,) bool
-    covers all ranks.
+    All labelled rows come first, then each view of all unlabelled rows, like in a single process. ``has_label`` (B,)
+    bool covers all ranks.
     """
     by_rank = has_label.chunk(size())
     labelled = torch.tensor([int(part.sum()) for part in by_rank])
@@ -157,17 +158,17 @@ def _rows_by_label(batch: Batch, labelled: bool) -> Tensor:
     """Positions of the labelled or unlabelled rows, on the batch's device; computed without synchronising."""
     labels = batch.on_host.labels
     assert labels is not None
-    return to_device(((labels != NONE) == labelled).nonzero()[:, 0], batch.rows.device)
+    return to_device(((labels != NO_CLASS) == labelled).nonzero()[:, 0], batch.rows.device)
 
 
 def sharpen(probabilities: Tensor, temperature: float) -> Tensor:
-    """Rows (n, C) raised to 1 / temperature and renormalised (MixMatch, equation 7)."""
+    """``probabilities`` (n, C) raised to 1 / temperature and renormalised per row (MixMatch, equation 7)."""
     raised = probabilities ** (1.0 / temperature)
     return raised / raised.sum(dim=-1, keepdim=True)
 
 
 def draw_partners(rows: Tensor, count: int, alpha: float) -> tuple[Tensor, Tensor]:
-    """A permutation of ``count`` images and each image's own share (at least one half), seeded by ``rows``."""
+    """A permutation of ``count`` images, and the share (at least one half) of each image; seeded by ``rows``."""
     generator = np.random.default_rng(seed_of(*rows.tolist(), MIXMATCH))
     share = generator.beta(alpha, alpha, count)
     partner = torch.from_numpy(generator.permutation(count))

@@ -1,9 +1,9 @@
 """Targets from a teacher's prototype logits, by centring or Sinkhorn's algorithm, which prevent collapse.
 
-Flow: ``DistillPrototypes`` and ``MaskedPatches`` each own a ``Centring``; its centre is saved in checkpoints.
+Flow: ``DistillPrototypes`` and ``MaskedPatches`` each have a ``Centring``, whose centre is saved in checkpoints.
 
-Legend: B rows (images or patches), K prototypes. Ranks may have different numbers of rows; centre and shares are
-global.
+Legend: B rows (images or patches), K prototypes. Ranks may have different numbers of rows; the centre, and the shares
+of prototypes, cover all ranks.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from core.ranks.collectives import logsumexp_of_rows, size, sum_over_ranks
 
-SINKHORN_ROUNDS = 3  # SwAV, DINOv2
-CENTRE_MOMENTUM = 0.9  # DINO
+SINKHORN_ROUNDS = 3  # as in SwAV and DINOv2
+CENTRE_MOMENTUM = 0.9  # as in DINO
 
 Centering = Literal["center", "sinkhorn"]
 
@@ -25,9 +25,11 @@ Centering = Literal["center", "sinkhorn"]
 class Centring(nn.Module):
     """Targets from the teacher's logits t (B, K) at temperature u.
 
-    center (DINO, Caron et al. 2021): ``softmax((t - c) / u)``, and after use in training c <- m c + (1 - m) mean_B t.
-    sinkhorn (SwAV, Caron et al. 2020): exp(t / u) with its columns and rows scaled in turn, three times, so that every
-    prototype gets the same share of the batch; each row is a distribution.
+    center (DINO, Caron et al. 2021): ``softmax((t - c) / u)``; each training step then updates the centre:
+    c <- m c + (1 - m) mean_B t.
+
+    sinkhorn (SwAV, Caron et al. 2020): exp(t / u), whose columns and rows are normalised in turn, three times, so that
+    all prototypes get the same share of the batch, and each row is a distribution.
     """
 
     centre: Tensor  # (K,)
@@ -38,7 +40,7 @@ class Centring(nn.Module):
         self.register_buffer("centre", torch.zeros(prototypes))
 
     def forward(self, logits: Tensor, temperature: float) -> Tensor:
-        """(B, K) float32 logits to (B, K) distributions."""
+        """The target distributions (B, K) for float32 ``logits`` (B, K)."""
         if self.kind == "sinkhorn":
             return sinkhorn(logits / temperature)
         return ((logits - self.centre) / temperature).softmax(dim=-1)
@@ -52,7 +54,7 @@ class Centring(nn.Module):
 
 
 def sinkhorn(scores: Tensor, rounds: int = SINKHORN_ROUNDS) -> Tensor:
-    """Rows of exp(``scores``) (B, K) as distributions in which all columns have equal shares (Cuturi 2013).
+    """exp(``scores``) (B, K), normalised so that rows are distributions and columns have equal sums (Cuturi 2013).
 
     Computed in log space, so that large scores do not overflow.
     """
@@ -79,7 +81,7 @@ def _sinkhorn_over_ranks(scores: Tensor, rounds: int) -> Tensor:
 
 
 def _mean_of_rows(logits: Tensor) -> Tensor:
-    """The mean (K,) of the rows of all ranks; NaN without rows."""
+    """The mean (K,) over the rows of all ranks; NaN if there are none."""
     if size() == 1:
         return logits.mean(dim=0)
     sums = sum_over_ranks(torch.cat([logits.sum(dim=0), logits.new_full((1,), float(len(logits)))]))

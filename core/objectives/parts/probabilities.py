@@ -1,6 +1,6 @@
 """Entropy and cross-entropy of distributions, for the distillation objectives.
 
-Legend: rows by classes (or pairs, or prototypes).
+All arguments are (rows, classes), where classes may also be pairs or prototypes.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from torch import Tensor
 
 
 def entropy(probabilities: Tensor) -> Tensor:
-    """Mean entropy of the rows, in nats; 0 log 0 is 0."""
+    """The mean entropy of the rows, in nats; 0 log 0 is 0."""
     return torch.xlogy(probabilities, probabilities).sum(dim=-1).mean().neg()
 
 
 def entropy_rows(probabilities: Tensor) -> Tensor:
-    """Entropy of each row, in nats."""
+    """The entropy of each row, in nats."""
     return torch.xlogy(probabilities, probabilities).sum(dim=-1).neg()
 
 
 def cross_entropy(target: Tensor, logits: Tensor) -> Tensor:
-    """Mean cross-entropy of the rows of softmax(``logits``) under the distributions ``target``."""
+    """The mean cross-entropy between the rows of ``target`` and softmax(``logits``)."""
     return cross_entropy_rows(target, logits).mean()
 
 
 def cross_entropy_rows(target: Tensor, logits: Tensor) -> Tensor:
-    """Cross-entropy of each row of softmax(``logits``) under the distributions ``target``."""
+    """The cross-entropy between each row of ``target`` and softmax(``logits``)."""
     return (target * logits.log_softmax(dim=-1)).sum(dim=-1).neg()

@@ -1,7 +1,7 @@
 """The teacher's features of previous batches, as additional negatives (MoCo, He et al. 2020; ALBEF, Li et al. 2021).
 
-Flow: an objective computes ``similarities`` to the ``filled`` slots, then calls ``push``; checkpoints include the
-buffers, so that a resumed run has the queue of the uninterrupted one.
+Flow: an objective computes ``similarities`` to the ``filled`` slots, then calls ``push``. Checkpoints include the
+buffers, so that a resumed run has the same queue as an uninterrupted run.
 
 Legend: B batch, D embed, Q slots of the queue.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-EMPTY = -1e4  # similarity to an empty slot: its softmax is 0, and so is 0 times its logarithm
+EMPTY_SIMILARITY = -1e4  # similarity to an empty slot; its softmax is 0, and so is 0 times its logarithm
 
 
 class FeatureQueue(nn.Module):
@@ -33,7 +33,7 @@ class FeatureQueue(nn.Module):
 
     @torch.no_grad()
     def push(self, image: Tensor, text: Tensor) -> None:
-        """Adds pairs of unit vectors (B, D); call it after the batch was compared with the queue."""
+        """Adds pairs of unit vectors (B, D); to be called after the batch was compared with the queue."""
         size, count = len(self.image), len(image)
         newest = torch.arange(max(0, count - size), count, device=image.device)
         slots = (self.pushed + newest) % size
@@ -47,7 +47,7 @@ class FeatureQueue(nn.Module):
 
 
 def similarities(queries: Tensor, keys: Tensor, queued: Tensor, filled: Tensor, scale: Tensor) -> Tensor:
-    """Logits (B, B + Q) of ``queries`` (B, D) with the batch's ``keys`` (B, D), then the ``queued`` (Q, D)."""
+    """Logits (B, B + Q) of ``queries`` (B, D) against the batch's ``keys`` (B, D), then against ``queued`` (Q, D)."""
     batch = scale * queries @ keys.T
-    previous = (scale * queries @ queued.T).masked_fill(~filled, EMPTY)
+    previous = (scale * queries @ queued.T).masked_fill(~filled, EMPTY_SIMILARITY)
     return torch.cat([batch, previous], dim=1)

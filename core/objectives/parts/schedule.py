@@ -1,8 +1,9 @@
 """The schedules of an objective: weight, alpha, temperature and frozen prototypes, as arrays indexed by step.
 
-Flow: ``core.training.schedules`` computes them once; ``Objectives.begin_step`` gets the values of each step.
+Flow: ``core.training.schedules`` calls ``objective_schedule`` once; ``Objectives.begin_step`` gets the values of each
+step.
 
-Steps are numbered from 1, and entry 0 is before the first step: N steps have N + 1 entries.
+Steps are numbered from 1, and entry 0 is the value before the first step: N steps have N + 1 entries.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from core.spec.config import ObjectiveConfig
 
-_SHORTEST = 1e-200  # ramp, as a share of training
+_MIN_RAMP = 1e-200  # share of training; shorter ramps are skipped
 
 Values = npt.NDArray[np.float64]
 
@@ -26,7 +27,7 @@ class ObjectiveValues:
     weight: float
     alpha: float = 1.0  # the teacher's share of the target
     teacher_temperature: float = 1.0
-    frozen: bool = False  # whether its prototypes are frozen
+    frozen: bool = False  # whether the prototypes are frozen
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class ObjectiveSchedule:
     frozen: npt.NDArray[np.bool_]
 
     def at(self, step: int) -> ObjectiveValues:
-        """The values in ``step`` (the first is 1)."""
+        """The values in ``step`` (from 1)."""
         return ObjectiveValues(
             float(self.weight[step]),
             float(self.alpha[step]),
@@ -49,9 +50,9 @@ class ObjectiveSchedule:
 
 
 def objective_schedule(config: ObjectiveConfig, total_steps: int) -> ObjectiveSchedule:
-    """The ramps of one objective over ``total_steps``.
+    """The schedule of one objective over ``total_steps``.
 
-    With t the completed share of its ramp, a weight is multiplied by t (linear) or exp(-5 (1 - t)^2) (sigmoid; Laine
+    With t the completed share of the ramp, the weight is multiplied by t (linear) or exp(-5 (1 - t)^2) (sigmoid; Laine
     and Aila 2017). Alpha rises linearly from 0; the teacher's temperature changes linearly from its first value.
     """
     progress = step_numbers(total_steps) / total_steps
@@ -69,10 +70,10 @@ def objective_schedule(config: ObjectiveConfig, total_steps: int) -> ObjectiveSc
 
 
 def ramp(progress: Values, share: float, first: float, last: float) -> Values:
-    """Linear from ``first`` at progress 0 to ``last`` at ``share``, then constant; always ``last`` without a ramp."""
+    """Linear from ``first`` at progress 0 to ``last`` at ``share``, then constant; without a ramp always ``last``."""
     if share <= 0:
         return np.broadcast_to(np.float64(last), progress.shape)
-    if share < _SHORTEST:  # the product below would underflow
+    if share < _MIN_RAMP:  # the product below would underflow
         return np.where(progress > 0, last, first)
     return first + (last - first) * np.clip(progress, 0.0, share) / share
 

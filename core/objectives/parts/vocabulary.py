@@ -1,8 +1,8 @@
 """Memory-efficient losses over a large vocabulary, computed in blocks of rows.
 
-Flow: ``core.objectives.captioning`` has the logits of all words of a batch. The usual losses make five or more float32
-copies of them, which with a large vocabulary are the largest tensors of a step. Here losses and gradient are computed
-block by block while it is in cache, and only the gradient is stored, in the precision of the logits.
+Flow: ``core.objectives.captioning`` passes the logits of all words of a batch. torch's own losses make five or more
+float32 copies of the logits, which, with a large vocabulary, are the largest tensors of a step. These functions compute
+losses and gradient block by block, while a block is in cache, and store only the gradient, in the logits' precision.
 
 Legend: N words, V vocabulary, n words of a block.
 """
@@ -17,21 +17,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _BLOCK_NUMEL = {"cpu": 2**20}  # a CPU's cache holds a few such blocks
-_DEVICE_BLOCK_NUMEL = 2**26  # on other devices
+_DEVICE_BLOCK_NUMEL = 2**26  # for other devices
 
 
 def hard_words(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of each word, and whether the prediction is correct: (N,) float32 and (N,) bool.
+    """The cross-entropy of each word, (N,) float32, and whether the prediction is correct, (N,) bool.
 
-    ``logits`` (N, V), ``labels`` (N,) int64. With smoothing e a word's target is 1 - e, plus e / V for every word.
+    ``logits`` (N, V), ``labels`` (N,) int64. With smoothing e, the target is 1 - e for the label plus e / V everywhere.
     """
     return _hard(logits, labels, smoothing)
 
 
 def soft_words(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-    """KL(q || p) of each word and the entropy of q, in nats: (N,) float32 each.
+    """KL(q || p) of each word, and the entropy of q, in nats: (N,) float32 each.
 
-    p is the softmax of ``logits`` (N, V) / temperature, q that of ``teacher_logits`` (N, V), which gets no gradient.
+    p and q are the softmax of ``logits`` / temperature and ``teacher_logits`` / temperature, (N, V) each; the teacher's
+    logits get no gradient.
     """
     return _soft(logits, teacher_logits, temperature)
 
@@ -94,7 +95,7 @@ def _log_softmax(logits: Tensor, temperature: float) -> Tensor:
 
 
 def _scale(gradient: Tensor, loss_gradient: Tensor) -> Tensor:
-    """The gradient with respect to the logits, from that with respect to each word's loss (N,)."""
+    """``gradient`` of the losses with respect to the logits, times the gradient (N,) of each word's loss."""
     return gradient * loss_gradient[:, None].to(gradient.dtype)
 
 

@@ -17,9 +17,9 @@ from core.ranks.transfer import to_device
 
 @dataclass(frozen=True)
 class WordPositions:
-    """Positions of predicted words, the words, and their batch rows. (N,) int64 each, caption by caption."""
+    """Positions of predicted words, the words, and their batch rows; (N,) int64 each, caption by caption."""
 
-    places: Tensor  # into the flattened positions of all captions
+    places: Tensor  # indices into the flattened positions of all captions
     labels: Tensor
     pairs: Tensor
 
@@ -30,12 +30,12 @@ class WordPositions:
         )
 
     def select(self, states: Tensor) -> Tensor:
-        """The rows of ``states`` (B, positions, W) at these positions: (N, W)."""
+        """The entries (N, W) of ``states`` (B, positions, W) at these positions."""
         return states.flatten(0, 1).index_select(0, self.places)
 
 
 def positions(tokens: Tensor, pad_id: int) -> WordPositions:
-    """The positions of ``tokens`` (B, T), in host memory, that predict a word."""
+    """The positions of ``tokens`` (B, T), which are in host memory, that predict a word."""
     is_target, labels = next_word_targets(tokens, pad_id)
     places = is_target.flatten().nonzero()[:, 0]
     return WordPositions(places, labels, places // max(1, is_target.shape[1]))

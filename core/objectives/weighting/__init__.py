@@ -1,1 +1,1 @@
-"""Pair weights: the caption filter, self-confidence weighting, and evidence that a caption matches its image."""
+"""Weighting pairs: the caption filter, self-confidence weighting, and evidence that a caption matches its image."""

@@ -1,7 +1,7 @@
 """The caption filter: drops likely mismatched pairs before training, from caption words and image descriptors.
 
-Flow: the training images, read once, and their captions -> **caption filter** -> the rows that
-``core.training.assembly`` excludes from the loader. No network is used.
+Flow: training images, read once, and their captions -> **caption filter** -> the rows that ``core.training.assembly``
+excludes from the loader. No network is used.
 """
 
 from __future__ import annotations
@@ -19,33 +19,36 @@ from core.objectives.weighting.words import clean_probability
 from core.spec.config import RunConfig
 from core.spec.errors import UserError
 
-_BATCH = 64
-_SIDE = 96  # pixels of the images that are described
+_BATCH_SIZE = 64
+_IMAGE_SIDE = 96  # pixels a side of the images that are described
 
 
 def mismatched_rows(config: RunConfig, dataset: Pairs, progress: Progress | None, log: Log | None) -> Tensor | None:
-    """The rows (N,) bool of the training data that are likely mismatched; None without ``caption_filter``.
+    """Which rows of the training data are likely mismatched, (N,) bool; None if ``noise.caption_filter`` is false.
 
-    Equal for all starts of a run and all ranks. Raises UserError for shards, for unlabelled rows, and when fewer pairs
-    than a batch remain.
+    The result is the same whenever a run starts, and on all ranks. Raises UserError for shards, for unlabelled rows,
+    and if fewer pairs than a batch remain.
     """
     if not config.noise.caption_filter:
         return None
     if not isinstance(dataset, PairDataset):
-        raise UserError("noise.caption_filter needs all pairs at once, and shards are read in parts; set it to false.")
+        raise UserError(
+            "noise.caption_filter needs all pairs, but shards are read in parts; set noise.caption_filter to false."
+        )
     if config.data.unlabelled_ratio > 0:
         raise UserError(
-            "noise.caption_filter cannot judge unlabelled rows; set it to false or data.unlabelled_ratio to 0."
+            "noise.caption_filter does not support unlabelled rows; set noise.caption_filter to false, or "
+            "data.unlabelled_ratio to 0."
         )
     mismatched = clean_row_probabilities(dataset, progress) < 0.5
     kept_count = len(dataset) - int(mismatched.sum())
     if kept_count < config.optim.batch_size:
         raise UserError(
             f"noise.caption_filter leaves {kept_count} of {len(dataset)} pairs of {dataset.origin}, less than a batch "
-            f"of {config.optim.batch_size}; set it to false."
+            f"of {config.optim.batch_size}; set noise.caption_filter to false."
         )
     if log is not None:
-        log(f"the caption filter dropped {len(dataset) - kept_count} of {len(dataset)} pairs as likely mismatched.")
+        log(f"the caption filter dropped {len(dataset) - kept_count} of {len(dataset)} pairs as likely mismatched")
     return mismatched
 
 
@@ -71,7 +74,7 @@ def clean_row_probabilities(dataset: PairDataset, progress: Progress | None) -> 
 def describe_images(dataset: PairDataset, progress: Progress | None) -> tuple[Tensor, Tensor]:
     """The rows (R,) with readable images, and their descriptors (R, F)."""
     descriptors, readable_rows, finished = [torch.zeros(0, sum(WIDTHS))], [torch.zeros(0, dtype=torch.long)], 0
-    with closing(evaluation_batches(dataset, _SIDE, _BATCH)) as batches:
+    with closing(evaluation_batches(dataset, _IMAGE_SIDE, _BATCH_SIZE)) as batches:
         for rows, images in batches:
             descriptors.append(describe(images))
             readable_rows.append(rows)

@@ -8,8 +8,8 @@ have little effect):
 - *pair*: log-probability of the caption given the image among all captions, and the reverse;
 - *neighbours*: whether the most similar images have similar captions, and the reverse. The pair itself is left out,
   so that memorised pairs do not count;
-- *overlap*: the probability that an image and a caption, each drawing a similar pair, draw the same one;
-- *agreement*: the cosine of these two distributions.
+- *overlap*: the probability that the image and the caption, each drawing a similar pair, draw the same pair;
+- *agreement*: the cosine of these two distributions over pairs.
 
 Legend: N pairs, R reference pairs, D embed, K neighbours.
 """
@@ -23,30 +23,30 @@ from torch.nn import functional as F
 from core.ranks.transfer import to_device
 
 NEIGHBOURS = 20
-SHARPNESS = 40.0  # of the distributions over similar pairs
-REFERENCE = 16384  # reference pairs, at most
-BLOCK = 4096
-STEP = 0.1  # smoothing width of a rank, in standard deviations of the values
+SHARPNESS = 40.0  # inverse temperature of the distributions over similar pairs
+MAX_REFERENCE_PAIRS = 16384
+BLOCK_ROWS = 4096
+SMOOTHING = 0.1  # smoothing width of a rank, in standard deviations of the values
 
 
 @torch.no_grad()
 def evidence(images: Tensor, texts: Tensor, scale: Tensor | float) -> Tensor:
     """Evidence (N,) of the pairs of unit vectors ``images`` and ``texts`` (N, D), from 0 (least likely to match) to 1.
 
-    ``scale`` is the network's logit scale. Beyond `REFERENCE` pairs, an evenly spaced sample serves as reference.
+    ``scale`` is the network's logit scale. Beyond `MAX_REFERENCE_PAIRS`, an evenly spaced sample is the reference.
     """
     N = len(images)
     if N < 3:
         return torch.ones(N, device=images.device)
     device = images.device
     images, texts = images.float(), texts.float()
-    reference = torch.arange(N) if N <= REFERENCE else torch.linspace(0, N - 1, REFERENCE).long()
+    reference = torch.arange(N) if N <= MAX_REFERENCE_PAIRS else torch.linspace(0, N - 1, MAX_REFERENCE_PAIRS).long()
     reference = to_device(reference, images.device)
-    reference_pairs = (images, texts) if N <= REFERENCE else (images[reference], texts[reference])
+    reference_pairs = (images, texts) if N <= MAX_REFERENCE_PAIRS else (images[reference], texts[reference])
     parts = []
-    for start in range(0, N, BLOCK):
-        rows = torch.arange(start, min(start + BLOCK, N), device=images.device)
-        itself = rows[:, None] == reference[None]  # a pair is not its own evidence
+    for start in range(0, N, BLOCK_ROWS):
+        rows = torch.arange(start, min(start + BLOCK_ROWS, N), device=images.device)
+        itself = rows[:, None] == reference[None]  # a pair is no evidence for itself
         judged = (images, texts) if len(rows) == N else (images[rows], texts[rows])
         parts.append(torch.stack(_measures(*judged, *reference_pairs, itself, scale)))
     pair, by_image, by_text, overlap, agreement = _spread_values(torch.cat(parts, dim=1))  # (N,) each
@@ -54,41 +54,42 @@ def evidence(images: Tensor, texts: Tensor, scale: Tensor | float) -> Tensor:
     return ranks(measures).mean(dim=0).float().to(device)
 
 
-def in_double(values: Tensor) -> Tensor:
-    """``values`` in float64; on the CPU if their device does not support it (Apple's GPUs)."""
+def to_double(values: Tensor) -> Tensor:
+    """``values`` in float64; moved to the CPU if their device has no float64 (Apple's GPUs)."""
     return (values.cpu() if values.device.type == "mps" else values).double()
 
 
 def _spread_values(measures: Tensor) -> Tensor:
-    """The five measures (5, n) with spread values: (5, n) float64.
+    """The five measures (5, n) as float64, with overlap and agreement as log odds.
 
-    Overlap and agreement cluster near 0 and 1, and are converted to log odds, which preserves their order.
+    Overlap and agreement cluster near 0 and 1; log odds spread these values, and preserve their order.
     """
-    wide = in_double(measures)
+    wide = to_double(measures)
     return torch.cat([wide[:3], wide[3:].logit(eps=1e-6)])
 
 
 def ranks(values: Tensor) -> Tensor:
-    """Rank of each of ``values`` (..., N) within its row, from 0 for the smallest to 1: (..., N) float64.
+    """The rank of each of ``values`` (..., N) in its row, from 0 for the smallest to 1; (..., N) float64.
 
-    Equal values share their mean rank, and values within a `STEP` of each other have nearly equal ranks.
+    Equal values share their mean rank, and values within a `SMOOTHING` of each other have nearly equal ranks.
     """
-    return (below(values, values) - 0.5) / max(1, values.shape[-1] - 1)  # each value counts half for itself
+    return (below(values, values) - 0.5) / max(1, values.shape[-1] - 1)  # each value counts itself as one half
 
 
 def below(values: Tensor, reference: Tensor) -> Tensor:
     """The number of ``reference`` values (..., R) below each of ``values`` (..., n): (..., n) float64.
 
-    A reference value more than a `STEP` above counts 0, more than a step below 1, and linearly in between: the
-    empirical distribution, smoothed by a uniform kernel (Azzalini 1981). Infinite reference values do not count.
+    A reference value counts 1 if it is more than `SMOOTHING` below, 0 if it is more than `SMOOTHING` above, and
+    linearly in between: the empirical distribution, smoothed with a uniform kernel (Azzalini 1981). Infinite reference
+    values do not count.
     """
-    values, reference = in_double(values).contiguous(), in_double(reference).sort(dim=-1).values
+    values, reference = to_double(values).contiguous(), to_double(reference).sort(dim=-1).values
     finite_mask = reference.isfinite()
     finite = torch.where(finite_mask, reference, 0.0)
     count = finite_mask.sum(dim=-1, keepdim=True).clamp_min(1)
     mean = finite.sum(dim=-1, keepdim=True) / count
     spread = (torch.where(finite_mask, finite - mean, 0.0).square().sum(dim=-1, keepdim=True) / count).sqrt()
-    step = torch.maximum(STEP * spread, 1e-6 * finite.abs().amax(dim=-1, keepdim=True)).clamp_min(1e-30)
+    step = torch.maximum(SMOOTHING * spread, 1e-6 * finite.abs().amax(dim=-1, keepdim=True)).clamp_min(1e-30)
     first = torch.searchsorted(reference, values - step)
     last = torch.searchsorted(reference, values + step, right=True)
     sums = F.pad(finite.cumsum(dim=-1), (1, 0))
@@ -99,9 +100,10 @@ def below(values: Tensor, reference: Tensor) -> Tensor:
 def _measures(
     image: Tensor, text: Tensor, images: Tensor, texts: Tensor, left_out: Tensor, scale: Tensor | float
 ) -> list[Tensor]:
-    """All measures of the pairs ``image`` and ``text`` (n, D) against the reference ``images`` and ``texts`` (R, D).
+    """The measures of the pairs ``image`` and ``text`` (n, D) against the reference ``images`` and ``texts`` (R, D).
 
-    Higher is better; (n,) each, neighbours for both modalities. ``left_out`` (n, R): excluded comparisons.
+    (n,) each; higher is better. There is one measure of neighbours per modality. ``left_out`` (n, R): comparisons to
+    exclude.
     """
     exclusion = left_out.to(image.dtype) * -1e4
     like_image = (image @ images.T).add_(exclusion)
@@ -119,7 +121,7 @@ def _measures(
 def _other_logits(
     image: Tensor, text: Tensor, images: Tensor, texts: Tensor, exclusion: Tensor, scale: Tensor | float
 ) -> tuple[Tensor, Tensor]:
-    """The logsumexp of all logits except a pair's own: over captions, over images. (n,) each"""
+    """The logsumexp of all logits except the pair's own, over captions and over images; (n,) each."""
     logits = (scale * image @ texts.T).add_(exclusion)
     if image is images and text is texts:
         return logits.logsumexp(1), logits.logsumexp(0)
@@ -127,7 +129,7 @@ def _other_logits(
 
 
 def _neighbours(nearest: Tensor, other_modality: Tensor) -> Tensor:
-    """The similarity in one modality of the nearest neighbours in the other. (n,)"""
+    """The mean similarity, in the other modality, of each pair's ``nearest`` neighbours; (n,)."""
     similarity, indices = nearest.topk(min(NEIGHBOURS, nearest.shape[1] - 1), dim=1)
     return (other_modality.gather(1, indices).clamp_min(-1) * (20 * similarity).softmax(dim=1)).sum(dim=1)
 

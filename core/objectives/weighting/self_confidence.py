@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from core.model.outputs import Output
-from core.objectives.parts.pairs import both_logits, of_true_pairs
+from core.objectives.parts.pairs import both_logits, select_true_pairs
 from core.ranks.collectives import global_count_per_rank, mean_over_ranks, overall_mean, size
 
 
@@ -22,19 +22,21 @@ from core.ranks.collectives import global_count_per_rank, mean_over_ranks, overa
 def self_confidence(student: Output, power: float) -> Tensor:
     """A weight (B,) for each pair, with mean 1 over the batch; ``power`` 0 weights all pairs equally.
 
-    With p the probability that the student gives the caption among the batch's for an image, and the image for a
-    caption,
+    With p the student's probability of the pair's caption given its image, and of the image given its caption, within
+    the batch,
 
         w = (p_image_to_text * p_text_to_image) ^ (power / 2) / mean_B
 
-    A pair's own probability as its weight is the gradient of the generalised cross-entropy, which is robust to wrong
-    labels (Zhang and Sabuncu 2018; of pairs: RINCE, Chuang et al. 2022).
+    Weighting a pair by its own probability gives the gradient of the generalised cross-entropy, which is robust to
+    incorrect labels (Zhang and Sabuncu 2018; for pairs: RINCE, Chuang et al. 2022).
     """
     with torch.autocast(student.text.device.type, enabled=False):
         clean = student.clean
         logits = both_logits(clean.image, student.text, clean.every_image, student.every_text, student.logit_scale)
-        by_text = of_true_pairs(logits[1].log_softmax(dim=1)) if size() > 1 else logits[0].log_softmax(dim=0).diagonal()
-        log_probability = of_true_pairs(logits[0].log_softmax(dim=1)) + by_text  # (B,)
+        by_text = (
+            select_true_pairs(logits[1].log_softmax(dim=1)) if size() > 1 else logits[0].log_softmax(dim=0).diagonal()
+        )
+        log_probability = select_true_pairs(logits[0].log_softmax(dim=1)) + by_text  # (B,)
         weight = (log_probability * power / 2).exp()
         return weight / mean_over_ranks(weight.mean()).clamp_min(1e-12)
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from core.checkpoint.opening import Model, open_model
 from core.data.dataset import longest
 from core.data.errors import ImageError
-from core.data.loader import on_one_core
+from core.data.loader import use_one_core
 from core.data.preprocessing import decoding_for, model_input
 from core.inference.encoder import check_finite, encode_images, encode_tokens
 from core.search.index.manifest import Identity
@@ -143,7 +143,7 @@ def _single_core_threads(on_cpu: bool) -> Iterator[Any]:
     """An initializer for single-core threads; restores the number of threads of other threads afterwards."""
     before = torch.get_num_threads()
     try:
-        yield on_one_core if on_cpu else None
+        yield use_one_core if on_cpu else None
     finally:
         torch.set_num_threads(before)
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from core.data.errors import BadRow
-from core.data.sources.folders import IMAGE_SUFFIXES, LONGEST_SIDECAR, leads_to_folder
+from core.data.sources.folders import IMAGE_SUFFIXES, MAX_SIDECAR_BYTES, leads_to_folder
 from core.data.sources.manifests import is_text
 from core.data.sources.opening import open_source
-from core.data.sources.rows import NO_LABELS, SCAN_FROM, clean_caption
+from core.data.sources.rows import MIN_SCANNED_ROWS, NO_LABELS, clean_caption
 from core.search.errors import IndexFolderError
 from core.search.index.storage import UNREADABLE, IndexReader, Mask
 from core.spec.config import expand_user
@@ -92,7 +92,7 @@ def _stat_all(files: list[str]) -> dict[str, tuple[int, int]]:
     facts: dict[str, tuple[int, int]] = {}
     for folder, members in folders.items():
         member_set = set(members)
-        if len(members) >= SCAN_FROM:
+        if len(members) >= MIN_SCANNED_ROWS:
             with contextlib.suppress(OSError), os.scandir(folder or os.sep) as entries:
                 for entry in entries:
                     file = f"{folder}{os.sep}{entry.name}"
@@ -179,7 +179,7 @@ def _scan_files(folder: str, labels: Mapping[str, str], scanned: Scan) -> None:
 
 def _sidecar(path: str, scanned: Scan) -> tuple[str, ...]:
     try:
-        lines = read_text(path, LONGEST_SIDECAR, encoding="utf-8-sig").splitlines()
+        lines = read_text(path, MAX_SIDECAR_BYTES, encoding="utf-8-sig").splitlines()
     except (OSError, UserError) as error:
         scanned.bad.append(BadRow(path, f"its captions cannot be read and were skipped: {error}"))
         return ()

@@ -33,7 +33,7 @@ def prepare_stage(config: RunConfig, run: RunDir, progress: Progress, work: Call
         with Heartbeat(run, quiet=True) as heartbeat, signals_as_requests() as signals:
 
             def show(activity: str, done: int, total: int) -> None:
-                heartbeat.part(activity, done, total)
+                heartbeat.update_substep(activity, done, total)
                 progress(activity, done, total)
                 if action := _requested_action(run, signals):
                     raise Interrupt("paused" if action == "pause" else "stopped")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from core.data.demo.openclipart import FACTS, USUAL, missing, write_openclipart
+from core.data.demo.openclipart import COUNTS_FILE, DEFAULT_SOURCE, missing, write_openclipart
 from core.data.demo.openmoji import write_demo_data
 from core.data.derived.noisy import write_noisy
 from core.spec.config import expand_user
@@ -31,7 +31,7 @@ def data_path(out: StudyDir, study: Study, name: str, seed: int) -> Path:
         return _home(out, study) / f"{name}{draw}.csv"
     location = study.data[name]
     if location.startswith(OPENCLIPART):
-        if not (openclipart_folder(out) / FACTS).exists():
+        if not (openclipart_folder(out) / COUNTS_FILE).exists():
             raise UserError(missing())
         return openclipart_folder(out) / location.removeprefix(OPENCLIPART)
     return demo_folder(out) / location.removeprefix(DEMO) if location.startswith(DEMO) else expand_user(location)
@@ -82,9 +82,9 @@ def _prepare_noise(out: StudyDir, study: Study, noise: NoiseSpec, seed: int, log
 
 
 def _prepare_openclipart(folder: Path, source: Path | None, log: Log) -> None:
-    if (folder / FACTS).exists():
+    if (folder / COUNTS_FILE).exists():
         return
-    if source is None and not USUAL.is_dir():
+    if source is None and not DEFAULT_SOURCE.is_dir():
         log(missing())
         return
-    write_openclipart(source or USUAL, folder, log)
+    write_openclipart(source or DEFAULT_SOURCE, folder, log)

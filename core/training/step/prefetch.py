@@ -1,8 +1,7 @@
 """Batches on the device, copied and augmented while it computes the previous step.
 
-Flow: loader -> ``prefetch`` -> loop. To a CUDA device a batch goes on a stream of its own: the copy, from pinned
-memory, and the views that the device makes run beside the step that is being computed; the step's stream waits for
-them, the host for neither.
+Flow: loader -> ``prefetch`` -> loop. For a CUDA device, copies from pinned memory and device-made views run on a
+separate stream, concurrently with the current step. The step's stream waits for them; the host does not wait.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ Send = Callable[[Batch], Batch]
 
 
 def prefetch(batches: Generator[Batch, None, None], send: Send, device: torch.device) -> Generator[Batch, None, None]:
-    """``batches`` as ``send`` brings them to ``device``. Close it to end the loader."""
+    """``batches`` after ``send`` copied them to ``device``. Closing this generator ends the loader."""
     with closing(batches):
-        yield from _on_stream(batches, send, device) if device.type == "cuda" else map(send, batches)
+        yield from _send_on_stream(batches, send, device) if device.type == "cuda" else map(send, batches)
 
 
-def _on_stream(batches: Iterable[Batch], send: Send, device: torch.device) -> Generator[Batch, None, None]:
+def _send_on_stream(batches: Iterable[Batch], send: Send, device: torch.device) -> Generator[Batch, None, None]:
     copying = torch.cuda.Stream(device)
     for batch in batches:
         with torch.cuda.stream(copying):

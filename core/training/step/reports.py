@@ -1,4 +1,4 @@
-"""Reports of steps: stacked on the device, copied asynchronously, written when they have arrived.
+"""Reports of steps: stacked on the device, copied asynchronously, and written once they have arrived on the host.
 
 Flow: the loop adds the report of a step, with the numbers of ``StepGuard`` since the last report, and polls for arrived
 reports. On a CPU a report arrives immediately; on a GPU a step or two later. The loop waits for all of them before a
@@ -30,7 +30,7 @@ class Report:
 class _Pending:
     step: int
     host_values: Mapping[str, float]
-    names: tuple[str, ...]  # of the copied numbers
+    names: tuple[str, ...]  # names of the copied numbers
     numbers: Tensor  # (names,) in host memory, possibly still being copied
     guard: StepNumbers
     copied: torch.cuda.Event | None  # None: immediately available
@@ -49,9 +49,9 @@ class Reports:
     def add(
         self, step: int, report: Mapping[str, Tensor], host_values: Mapping[str, float], guard: StepNumbers
     ) -> None:
-        """Queues scalars of ``step``, values that are already on the host, and numbers of the guard."""
+        """Queues the scalars of ``step``, values that are already on the host, and numbers of the guard."""
         device_values = {name: value for name, value in report.items() if value.device.type != "cpu"}
-        near_values = {name: float(value) for name, value in report.items() if name not in device_values}
+        cpu_values = {name: float(value) for name, value in report.items() if name not in device_values}
         stacked = (
             torch.stack([value.detach().float() for value in device_values.values()])
             if device_values
@@ -65,7 +65,7 @@ class Reports:
         self._pending.append(
             _Pending(
                 step,
-                {**near_values, **host_values},
+                {**cpu_values, **host_values},
                 tuple(device_values),
                 numbers,
                 StepNumbers(guard.steps, guard_numbers),
@@ -74,7 +74,7 @@ class Reports:
         )
 
     def arrived(self, wait: bool = False) -> Iterator[Report]:
-        """Arrived reports in order; all of them with ``wait``."""
+        """Yields the reports that have arrived, in order; with ``wait`` waits for all of them."""
         while self._pending:
             copied = self._pending[0].copied
             if copied is not None:

@@ -1,9 +1,9 @@
 """Steps with non-finite losses or gradients: skipped on the device, reported with the next metrics.
 
-Flow: in each step the loop passes losses and gradient norm; a flag goes to optimiser and teacher without
-synchronisation. With each report the loop takes these numbers, ``core.training.step.reports`` copies them, and
-``skipped`` yields the skipped steps. The optimiser protects parameters; running statistics change in the forward pass
-already, and ``RunningStatistics`` restores them.
+Flow: in each step the loop passes losses and gradient norm to the guard, and its flag to optimiser and teacher, without
+synchronisation. With each report the loop takes the collected numbers, ``core.training.step.reports`` copies them, and
+``skipped`` yields the skipped steps. The optimiser protects parameters; ``RunningStatistics`` restores running
+statistics, which the forward pass has already changed.
 
 Legend: L objectives.
 """
@@ -46,9 +46,9 @@ class StepGuard:
         self._in_a_row = 0
 
     def is_not_finite(self, step: int, names: Sequence[str], losses: Tensor, norm: Tensor) -> Tensor:
-        """1.0 if ``losses`` (L,) or the gradient ``norm`` are not finite, else 0.0; a scalar on the device.
+        """1.0 if ``losses`` (L,) or the gradient ``norm`` are not finite, otherwise 0.0; a scalar on the device.
 
-        torch's fused optimisers accept it as ``found_inf``: with 1 they change neither parameters nor moments.
+        torch's fused optimisers accept this scalar as ``found_inf``: with 1 they update neither parameters nor moments.
         """
         numbers = torch.cat([losses.detach(), norm.detach()[None]])
         self._steps.append((step, tuple(names)))
@@ -89,7 +89,7 @@ class RunningStatistics:
 
     @torch.no_grad()
     def remember(self) -> None:
-        """Copies the statistics; call it before the forward pass."""
+        """Copies the statistics; to be called before the forward pass."""
         self._before = [_flat(buffers) for buffers in self._buffers.values()]
 
     @torch.no_grad()

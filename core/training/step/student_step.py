@@ -1,7 +1,7 @@
 """The student's part of a step as one module: its forward pass and the objectives' heads.
 
-Flow: ``core.training.assembly`` wraps the network; ``TrainStep`` calls it. FSDP2 wraps it: losses read the student's
-parameters only within its ``forward``.
+Flow: ``core.training.assembly`` wraps the network in a ``StudentStep``, and ``TrainStep`` calls it. FSDP2 wraps the
+whole module, so losses must read the student's parameters within its ``forward``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from core.ranks.tensors import as_trees
 
 
 class StudentStep(nn.Module):
-    """Computes the student's outputs of a batch. Its parameters are the network's, under ``network.``."""
+    """Computes the student's outputs for a batch. All parameters belong to ``self.network``."""
 
     def __init__(self, network: Network, runtime: Runtime) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from core.model.runtime import Runtime
 
 T = TypeVar("T")
 
-# Torch has formulas only for the attention kernels of GPUs; without these, attention on a CPU would not be counted.
+# Torch has formulas for GPU attention kernels only; without these, attention on a CPU would not be counted.
 _CPU_ATTENTION: dict[Any, Callable[..., int]] = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: (
         lambda query, key, value, *_, **__: sdpa_flop_count(query, key, value)

@@ -1,7 +1,8 @@
-"""Checks of a launch before torch is imported, which takes most of a process's start-up time.
+"""Checks of a launch before torch is imported, since the import takes most of a process's start-up time.
 
-Flow: ``python -m core train`` under torchrun calls ``refuse_early`` in every process before it imports the trainer. On
-one host rank 0 looks and speaks, and torchrun ends the others; over several hosts the ranks meet first.
+Flow: ``python -m core train`` under torchrun calls ``check_launch`` in every process before it imports the trainer. On
+one host rank 0 checks and reports, and torchrun ends the other ranks; on several hosts the trainer checks later, once
+all ranks are connected.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from core.spec.run.folder import RunDir
 from core.training.team.recording import record_refusal
 
 
-def refuse_early(launch: Launch, read_config: Callable[[], RunConfig], run: RunDir) -> None:
-    """Raise UserError on rank 0, recorded in ``run``, where ``launch`` cannot train what ``read_config`` gives."""
+def check_launch(launch: Launch, read_config: Callable[[], RunConfig], run: RunDir) -> None:
+    """Raise UserError on rank 0, and record it in ``run``, if ``launch`` cannot train ``read_config()``."""
     if launch.rank or not launch.one_host:
         return
     config = read_config()
     try:
         check_mesh(launch.size, config.runtime.shard)
-        if not config.data.unlabelled_ratio:  # else a batch has more rows than that
+        if not config.data.unlabelled_ratio:  # otherwise a batch has more rows than optim.batch_size
             check_shares(launch.size, config.optim.batch_size)
         if not config.data.dataset:
             for path in filter(None, (config.data.train, config.data.val, config.data.test)):
                 check_exists(path)
     except UserError as error:
-        if not record_refusal(config, run, error):  # a run that is done already needs none of it
+        if not record_refusal(config, run, error):  # a finished run is not trained, so the error does not matter
             raise

@@ -1,7 +1,7 @@
 """Sharding and replication of a run's networks over ranks, and reading them unsharded.
 
-Flow: the loop calls ``shard_parts`` before it builds the optimiser, and reads the networks apart from a step within
-``unsharded_parts``.
+Flow: the loop calls ``shard_parts`` before it builds the optimiser, and enters ``unsharded_parts`` to use the networks
+outside a step.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from core.training.team.team import Team
 
 
 def shard_parts(student: StudentStep, teacher: Teacher | None, team: Team, shard: int) -> None:
-    """Shards or replicates the ``student``'s step over ``team``'s ranks; with sharded weights also a moving teacher.
+    """Shards or replicates the ``student``'s step over ``team``'s ranks; if weights are sharded, also a moving teacher.
 
-    A teacher that shares the student's towers, and a frozen one, are replicated on every rank.
+    A frozen teacher, and a teacher that shares the student's towers, is replicated on every rank.
     """
     if team.size == 1:
         return
@@ -34,10 +34,10 @@ def shard_parts(student: StudentStep, teacher: Teacher | None, team: Team, shard
 
 @contextmanager
 def unsharded_parts(student: StudentStep, teacher: Teacher | None, with_blocks: bool) -> Iterator[None]:
-    """Context in which student and teacher are unsharded; their transformer blocks only ``with_blocks``.
+    """Context in which student and teacher are unsharded; their transformer blocks only if ``with_blocks``.
 
-    Blocks that stay sharded are gathered when they are called. Caption decoding with a cache reads parts of blocks, and
-    so needs them unsharded.
+    Blocks that stay sharded are gathered when they are called. Caption decoding with a cache reads parts of blocks, so
+    it needs them unsharded.
     """
     from core.ranks.sharding import unsharded  # noqa: PLC0415  (needless in one process)
 

@@ -15,8 +15,8 @@ from types import FrameType
 from core.spec.run.folder import Control
 
 _STOP = ("SIGTERM", "SIGINT")
-_PAUSE = ("SIGUSR1", "SIGUSR2")  # Windows has none
-AGAIN_SECONDS = 5.0  # torchrun and a scheduler both send a signal: within this time it is one request
+_PAUSE = ("SIGUSR1", "SIGUSR2")  # missing on Windows
+DUPLICATE_SIGNAL_S = 5.0  # torchrun and a scheduler may both send a signal; within this time they count as one
 
 
 class Requests(threading.Event):
@@ -25,12 +25,12 @@ class Requests(threading.Event):
     def __init__(self) -> None:
         super().__init__()
         self.request: Control = "stop"
-        self.since = 0.0  # time.monotonic()
+        self.requested_at = 0.0  # time.monotonic()
 
     def set_request(self, request: Control) -> None:
         """Records the request; only the first one counts."""
         if not self.is_set():
-            self.request, self.since = request, time.monotonic()
+            self.request, self.requested_at = request, time.monotonic()
             self.set()
 
 
@@ -38,8 +38,8 @@ class Requests(threading.Event):
 def signals_as_requests(launched: bool = False) -> Iterator[Requests]:
     """The first SIGTERM or Ctrl+C requests a stop, the second ends the process; SIGUSR1 and SIGUSR2 request a pause.
 
-    ``launched``: by torchrun, which forwards signals that the scheduler sends to every process too. As each signal then
-    arrives twice, only one ``AGAIN_SECONDS`` after the first ends the process.
+    ``launched``: whether torchrun launched this process. A signal then arrives twice, from the scheduler and forwarded
+    by torchrun, so only a signal that arrives ``DUPLICATE_SIGNAL_S`` after the first ends the process.
     """
     requests = Requests()
     if threading.current_thread() is not threading.main_thread():
@@ -47,7 +47,9 @@ def signals_as_requests(launched: bool = False) -> Iterator[Requests]:
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        is_repeated = requests.is_set() and (not launched or time.monotonic() - requests.since > AGAIN_SECONDS)
+        is_repeated = requests.is_set() and (
+            not launched or time.monotonic() - requests.requested_at > DUPLICATE_SIGNAL_S
+        )
         requests.set_request("stop")
         if is_repeated or not launched:
             signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)

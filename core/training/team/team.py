@@ -1,7 +1,7 @@
 """Coordination of the ranks of a run: shared results, errors and decisions.
 
 Flow: ``core.training.over_ranks`` creates a ``Team`` of several ranks; a single process uses ``ALONE``. Only rank 0
-uses the run folder: it claims it, writes events, status and checkpoints, and reads requests of the window.
+uses the run folder: it claims the folder, writes events, status and checkpoints, and reads requests of the window.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from core.spec.run.folder import Control
 from core.training.errors import Interrupt, RankLost, TrainingError
 
 T = TypeVar("T")
-_REQUESTS: tuple[Control | None, ...] = (None, "pause", "stop")  # by priority
+_REQUESTS: tuple[Control | None, ...] = (None, "pause", "stop")  # in ascending priority
 
 
 @dataclass
@@ -45,11 +45,11 @@ class Team:
 
     @property
     def size(self) -> int:
-        """W"""
+        """The number of ranks, W."""
         return self.launch.size
 
     def on_all_ranks(self, call: Callable[[], T]) -> T:
-        """Runs ``call`` on every rank, for any time; an error on any rank is raised on all.
+        """Runs ``call`` on every rank, without a time limit; an error on any rank is raised on all ranks.
 
         Raises Interrupt, a UserError with the message of the first failed rank, or RankLost.
         """
@@ -60,7 +60,7 @@ class Team:
         return value  # type: ignore[return-value]
 
     def on_first_rank(self, call: Callable[[], T]) -> T:
-        """The result of ``call`` on rank 0 (plain data), on all ranks; its errors are raised on all."""
+        """Runs ``call`` on rank 0, and returns its result (plain data) or raises its error on all ranks."""
         if self.messages is None:
             return call()
         value, error = _attempt(call) if self.leads else (None, None)
@@ -81,27 +81,27 @@ class Team:
             source = "" if rank == 0 else f"rank {rank} on {first['host']}: "
             raise TrainingError(source + first["message"]) from error
 
-    def _exchange(self, about: str, value: T) -> list[T]:
+    def _exchange(self, topic: str, value: T) -> list[T]:
         assert self.messages is not None
         try:
-            return self.messages.exchange(about, value)
+            return self.messages.exchange(topic, value)
         except (RankFailed, RuntimeError) as gone:
             raise RankLost(str(gone)) from gone
 
-    def require_same(self, about: str, value: str) -> None:
-        """TrainingError unless every rank has the same ``value`` of what ``about`` names."""
+    def require_same(self, subject: str, value: str) -> None:
+        """Raises TrainingError unless every rank has the same ``value``; ``subject`` names it in the message."""
         if self.messages is None:
             return
         hosts = self._exchange("host", self.launch.host)
         for rank, value_of_rank in enumerate(every := self._exchange("same", value)):
             if value_of_rank != every[0]:
                 raise TrainingError(
-                    f"rank {rank} on {hosts[rank]} has another {about} than rank 0 on {hosts[0]} ({value_of_rank}, "
-                    f"{every[0]}); every process needs the same."
+                    f"rank {rank} on {hosts[rank]} has a different {subject} from rank 0 on {hosts[0]} "
+                    f"({value_of_rank}, {every[0]}); all processes need the same."
                 )
 
     def agree_on_request(self, request: Control | None) -> Control | None:
-        """The request of any rank; all ranks must call this at the same point."""
+        """The request with the highest priority over ranks; all ranks must call this method at the same point."""
         if self.messages is None:
             return request
         return _REQUESTS[self.highest(_REQUESTS.index(request))[0]]
@@ -126,7 +126,7 @@ class Team:
             broken_rows = {int(row): reason for rows in everyone for row, reason in rows.items()}
         if nothing or item.batch is None:
             return LoadedBatch(None, broken_rows)
-        return LoadedBatch(item.batch.with_words(longest, pad_id), broken_rows)
+        return LoadedBatch(item.batch.with_text_length(longest, pad_id), broken_rows)
 
     def tensors_of_first(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rank 0's ``tensors`` on the CPU, broadcast to all ranks."""
@@ -151,7 +151,7 @@ class Team:
                 dist.broadcast(value, 0)
 
     def report(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The mean of each value over ranks; all ranks need the same names."""
+        """The mean of each value over ranks; all ranks must pass the same names."""
         if self.messages is None or not values:
             return values
         device = next((value.device for value in values.values() if value.device.type != "cpu"), torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""A thread that ends a rank whose main thread is blocked waiting for lost ranks.
+"""A thread that ends this rank if its main thread is blocked waiting for ranks that died.
 
 Flow: ``core.training.over_ranks`` enters a ``Watch``. Collectives block in C, where Python's signal handlers do not
 run; after the death of a rank, torchrun signals the others and kills them 30 s later. The watch gets the signal through
@@ -19,15 +19,15 @@ from types import TracebackType
 from core.ranks.messages import Failure, Messages
 from core.spec.run.processes import is_running
 
-Peer = tuple[int, int, float]  # rank, process, its start time
+Peer = tuple[int, int, float]  # rank, process id, start time of the process
 
-LOOK_SECONDS = 0.5
-GRACE_SECONDS = 20.0  # after a signal, for all ranks to agree to end before torchrun kills them
-WORD_SECONDS = 5.0  # after a failure report, for the main thread to end by itself
+POLL_INTERVAL_S = 0.5
+SIGNAL_GRACE_S = 20.0  # time after a signal for all ranks to agree to end before torchrun kills them
+FAILURE_GRACE_S = 5.0  # time after a failure report for the main thread to end by itself
 
 
 class Watch:
-    """Active while ranks train; calls ``leave`` with the reason in its thread, which must end the process."""
+    """Active while ranks train; its thread calls ``leave`` with the reason, and ``leave`` must end the process."""
 
     def __init__(self, messages: Messages, peers: Sequence[Peer], leave: Callable[[str, Failure | None], None]) -> None:
         """``peers``: the other ranks on this host."""
@@ -54,13 +54,13 @@ class Watch:
         self._writer.close()
 
     def allow_slow_exit(self) -> None:
-        """Stops watching after the ranks agreed on the end, so that remaining work may take any time."""
+        """Stops watching once the ranks have agreed to end, so that saving has no time limit."""
         self._ended.set()
-        with suppress(OSError):  # full of signals, which wake it too
-            self._writer.send(b"\0")  # no signal has this number
+        with suppress(OSError):  # a full socket has signals in it, which wake the thread too
+            self._writer.send(b"\0")  # wakes the thread; no signal has the number 0
 
     def lost_ranks(self) -> str:
-        """The lost ranks of this host as text; "" if all are alive."""
+        """The dead ranks of this host as text; "" if all are alive."""
         lost = [f"rank {rank} (process {pid})" for rank, pid, started in self._peers if not is_running(pid, started)]
         return " and ".join(lost)
 
@@ -75,15 +75,15 @@ class Watch:
             failure = self._messages.failure()
             failed = failed or (seconds if failure is not None else 0.0)
             lost = self.lost_ranks() if self._signalled else ""
-            late = self._signalled and seconds - self._signalled > GRACE_SECONDS
-            # After a failure report the main thread ends by itself, with more details to record.
-            if (failed and seconds - failed > WORD_SECONDS) or (lost and failure is None) or late:
-                self._leave((lost and f"{lost} is gone") or "the other ranks do not respond", failure)
+            late = self._signalled and seconds - self._signalled > SIGNAL_GRACE_S
+            # After a failure report the main thread usually ends by itself, and records more details.
+            if (failed and seconds - failed > FAILURE_GRACE_S) or (lost and failure is None) or late:
+                self._leave((lost and f"{lost} died") or "the other ranks do not respond", failure)
                 return
 
     def _wait_for_signal(self) -> bool:
-        """Whether a signal to end arrived, waiting up to ``LOOK_SECONDS``."""
-        select.select([self._reader], [], [], LOOK_SECONDS)
+        """Waits up to ``POLL_INTERVAL_S`` for a signal that requests the end; returns whether one arrived."""
+        select.select([self._reader], [], [], POLL_INTERVAL_S)
         try:
             return any(number in (signal.SIGTERM, signal.SIGINT) for number in self._reader.recv(4096))
         except OSError:

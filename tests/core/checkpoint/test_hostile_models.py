@@ -262,9 +262,9 @@ def test_hostile_models_run_no_code_contact_no_network_and_are_opened_or_refused
         (("text_cfg", "tokenizer_kwargs"), {"bpe_path": "FOLDER/pipe"}, "bpe_path is not an allowed setting"),
         (("text_cfg", "vocab_size"), 49407, "does not fit|mismatched"),
         (("vision_cfg", "timm_model_name"), "hf-hub:stranger/model", "not the name of a published model"),
-        (("vision_cfg", "layers"), 200, "vision_cfg has 200 layers, and there are"),
+        (("vision_cfg", "layers"), 200, "vision_cfg has 200 layers, but there are"),
         (("vision_cfg", "width"), 30_000, "cannot be|does not fit"),
-        (("text_cfg", "vocab_size"), 4_000_000, "which has .* parameters and its weights"),
+        (("text_cfg", "vocab_size"), 4_000_000, "network has .* parameters, but the weights"),
     ],
 )  # fmt: skip
 def test_files_named_by_a_folder_are_not_run_fetched_or_built(
@@ -309,7 +309,7 @@ class Claim:
         (deflated, "is compressed"),
         (
             lambda path: torch.save({"a": torch.zeros(1).expand(10**6, 10**6)}, path),
-            "claim more data than the file contains",
+            "claim more data than the file has",
         ),
         (lambda path: torch.save({"a": torch.empty(10**6, 10**6, device="meta")}, path), "claim more data"),
         (lambda path: torch.save({"a": Claim()}, path), "contains objects other than tensors"),

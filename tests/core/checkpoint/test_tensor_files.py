@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from core.checkpoint import files as checkpoint
-from core.checkpoint.files import STATE, CheckpointError, CheckpointInfo, CheckpointState
+from core.checkpoint.files import STATE_FILE, CheckpointError, CheckpointInfo, CheckpointState
 from core.checkpoint.opening import open_model, open_network
-from core.checkpoint.scalars import current_shape, saved
+from core.checkpoint.scalars import shape_in_memory, to_saved
 from core.checkpoint.state import restore_rng
 from core.checkpoint.tensor_files import read_tensors
 from core.model.towers.towers import resolve_architecture
@@ -101,7 +101,7 @@ def test_old_steps_keep_only_their_networks(
         best = 1 + scores.index(max(scores[:step]))
         whole = {*saved[-keep:], best}
         looked_at = {one for one in saved if keep_every and one % keep_every == 0}
-        states = {int(name[-8:]): (run.checkpoints / name / STATE).exists() for name in checkpoint.names(run)}
+        states = {int(name[-8:]): (run.checkpoints / name / STATE_FILE).exists() for name in checkpoint.names(run)}
         assert states == {one: one in whole for one in looked_at | whole}
         assert resolve(run, "best") == f"step-{best:08}"
 
@@ -157,18 +157,18 @@ def put_in(*keys: str, value: Any) -> Callable[[dict[str, Any]], object]:
         (put_in("config", value="x"), "config: .*, not x"),
         (put_in("step", value="many"), "step: .*, not many"),
         (put_in("version", value=2), "has version 2, but this program reads 1"),
-        (put_in("model", value={}), "it has no embed_dim"),
+        (put_in("model", value={}), "embed_dim is missing"),
         (put_in("model", "vision_cfg", "layers", value=10**6), "vision_cfg.layers is 1000000, outside 1 to 256"),
         (put_in("model", "vision_cfg", "layers", value=[10**6, 1, 1, 1]), "vision_cfg.layers is"),
         (put_in("model", "vision_cfg", "layers", value="two"), "vision_cfg.layers is two"),
         (put_in("model", "text_cfg", "width", value=2**40), "text_cfg.width is 1099511627776"),
-        (put_in("model", "text_cfg", "vocab_size", value=4_000_000), "which has .* parameters and its weights"),
+        (put_in("model", "text_cfg", "vocab_size", value=4_000_000), "network has .* parameters, but the weights"),
         (put_in("model", "text_cfg", "context_length", value=10**6), "context_length is 1000000, outside 1 to 4096"),
         (put_in("model", "vision_cfg", "image_size", value=10**6), "image_size is 1000000, outside 1 to 1024"),
         (put_in("model", "vision_cfg", "patch_size", value=0), "patch_size is 0, outside 1 to 4096"),
         (put_in("model", "vision_cfg", "width", value=0), "width is 0, outside 1 to 32768"),
         (put_in("model", "embed_dim", value="wide"), "embed_dim is wide"),
-        (put_in("model", "vision_cfg", "layers", value=250), "vision_cfg has 250 layers, and there are"),
+        (put_in("model", "vision_cfg", "layers", value=250), "vision_cfg has 250 layers, but there are"),
         (put_in("model", "vision_cfg", "pool_type", value="none"), "cannot be built"),
         (put_in("model", "text_cfg", "hf_tokenizer_name", value="/tmp/x"), "not the name of a published"),
         (put_in("config", "fusion", value=CONFIG.fusion.model_dump() | {"layers": 24, "width": 8192}), "parameters"),
@@ -244,11 +244,11 @@ def test_saved_scalars_keep_the_shapes_of_the_network() -> None:
     state = build_network(CONFIG, small_model()).state_dict()
     scalars = [name for name, value in state.items() if value.shape == (1,)]
     assert scalars
-    kept = saved({name: state[name] for name in state})
+    kept = to_saved({name: state[name] for name in state})
     for name in scalars:
         assert kept[name].shape == ()
-        assert current_shape(name, ()) == (1,)
-    assert current_shape("towers.bn1.num_batches_tracked", ()) == (), "a count, and no parameter"
-    assert current_shape("logit_scale", (2,)) == (2,), "another file's, which is refused for it"
+        assert shape_in_memory(name, ()) == (1,)
+    assert shape_in_memory("towers.bn1.num_batches_tracked", ()) == (), "a count, and no parameter"
+    assert shape_in_memory("logit_scale", (2,)) == (2,), "another file's, which is refused for it"
     others = [name for name in state if name not in scalars]
-    assert all(current_shape(name, tuple(state[name].shape)) == state[name].shape for name in others)
+    assert all(shape_in_memory(name, tuple(state[name].shape)) == state[name].shape for name in others)

@@ -15,7 +15,7 @@ from core.spec import installed
 @pytest.fixture
 def no_programs(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, str]]:
     """What the programs that load Qt and torch answer; they are not started."""
-    answers = {doctor._QT: ("6.11.3 9", ""), doctor._TORCH: ("2.13.0 cpu", "")}
+    answers = {doctor._QT_PROGRAM: ("6.11.3 9", ""), doctor._TORCH_PROGRAM: ("2.13.0 cpu", "")}
     monkeypatch.setattr(doctor, "_run", lambda program, _variables: answers[program])
     return answers
 
@@ -25,9 +25,11 @@ def test_a_healthy_installation_is_reported_as_such(
 ) -> None:
     """Qt is started for this one; torch, which loads for seconds, when the wheel is checked."""
     start = doctor._run
-    monkeypatch.setattr(doctor, "_SECONDS", 600)  # a busy machine is not a fault of the installation
+    monkeypatch.setattr(doctor, "_TIMEOUT_S", 600)  # a busy machine is not a fault of the installation
     monkeypatch.setattr(
-        doctor, "_run", lambda program, given: start(program, given) if program == doctor._QT else ("2.13.0 cpu", "")
+        doctor,
+        "_run",
+        lambda program, given: start(program, given) if program == doctor._QT_PROGRAM else ("2.13.0 cpu", ""),
     )
     monkeypatch.setattr(doctor, "_missing_libraries", lambda _qt: [])  # of X11's platform, which a server may lack
     assert main(["doctor", "--json", "--home", str(tmp_path / "new" / "home")]) == 0
@@ -58,7 +60,7 @@ def test_each_missing_part_has_its_remedy(
     assert main(["doctor", "--home", str(tmp_path)]) == 1
     told = capsys.readouterr().out
     assert "missing   Trainer         incomplete (no torch): it cannot train\n" in told
-    no_programs[doctor._TORCH] = ("", "libcudart.so.12: cannot open shared object file")
+    no_programs[doctor._TORCH_PROGRAM] = ("", "libcudart.so.12: cannot open shared object file")
     monkeypatch.undo()
     monkeypatch.setattr(doctor, "_run", lambda program, _variables: no_programs[program])
     assert main(["doctor", "--home", str(tmp_path)]) == 1

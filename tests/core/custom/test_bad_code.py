@@ -76,7 +76,7 @@ CASES: dict[str, tuple[str, str, str]] = {
         "    model.visual = V()\n"
         "    return model\n",
         "towers.build=mine.py:build",
-        r"the image tower gives \(1, 3\) for one image; it must be \(1, 64\)",
+        r"the image tower returned \(1, 3\) for one image; it must return \(1, 64\)",
     ),
     "a rule without update": ("class R: pass\n", "teacher.kind=mine.py:R", r"mine\.py:R has no method update"),
     "an error in a rule": (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from core.custom.calling import accepted_parameters, construct, with_arguments
+from core.custom.calling import accepted_parameters, bind_arguments, construct
 from core.spec.run.code import CodeError
 
 
@@ -67,9 +67,9 @@ def test_a_wrong_argument_is_named(target: Any, arguments: Mapping[str, Any], se
 
 
 def test_a_function_takes_its_settings_beside_its_inputs() -> None:
-    assert with_arguments("mine", function, {"power": 3})(student=2) == 8
-    assert accepted_parameters("mine", with_arguments("mine", function, {"power": 3}), ("student",), ("teacher",)) == [
+    assert bind_arguments("mine", function, {"power": 3})(student=2) == 8
+    assert accepted_parameters("mine", bind_arguments("mine", function, {"power": 3}), ("student",), ("teacher",)) == [
         "student"
     ]
     with pytest.raises(CodeError, match=r"mine: .*'pwer'; it takes student, power"):
-        with_arguments("mine", function, {"pwer": 3})
+        bind_arguments("mine", function, {"pwer": 3})

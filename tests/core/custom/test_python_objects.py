@@ -104,7 +104,9 @@ def test_objects_are_trained_reported_and_resumed(tmp_path: Path) -> None:
     shutil.rmtree(resumed.checkpoints / last)
     lines = [line for line in resumed.events.read_text().splitlines(keepends=True) if "run_finished" not in line]
     resumed.events.write_text("".join(lines))
-    with pytest.raises(core.UserError, match=r"an object that was given to core\.train .* call core\.train with it"):
+    with pytest.raises(
+        core.UserError, match=r"an object that was passed to core\.train .* call core\.train with the object"
+    ):
         core.train(read_config(resumed.config), resumed.path, quiet=True)
     core.train(config, resumed.path, objectives=[(Gap(), 0.5), flat], dataset=data, quiet=True)
     ours, theirs = (load_file(run.checkpoints / last / "student.safetensors") for run in (whole, resumed))
@@ -115,9 +117,9 @@ def test_objects_are_trained_reported_and_resumed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"callbacks": [object()]}, r"object is no core\.Callback; derive it from that\."),
-        ({"objectives": [Gap(), Gap()]}, r"two objectives are called Gap; give one of them another name\."),
-        ({"dataset": {"train": Shapes(12), "extra": Shapes(12)}}, r"dataset has 'extra'; its keys may be"),
+        ({"callbacks": [object()]}, r"object is not a core\.Callback; make it a subclass\."),
+        ({"objectives": [Gap(), Gap()]}, r"two objectives are called Gap; rename one of them\."),
+        ({"dataset": {"train": Shapes(12), "extra": Shapes(12)}}, r"unknown key 'extra' in dataset; use train"),
         ({"dataset": {"val": Shapes(12)}}, r"data\.train is empty"),
         ({"dataset": []}, r"a data set of length 0"),
     ],

@@ -215,7 +215,7 @@ def test_validation_images_do_not_evict_training_images(
     files: list[str], own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train = built(files)
-    monkeypatch.setattr(cache_module, "TOTAL_LIMIT", 1)
+    monkeypatch.setattr(cache_module, "MAX_TOTAL_BYTES", 1)
     val = open_cache(files[:3], DECODING, val_budget := 4500)
     assert val is not None
     assert train.path.stat().st_size > val_budget
@@ -226,7 +226,7 @@ def test_other_images_stay_within_the_budget_of_a_run(
     files: list[str], own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     earlier = built(files).path  # of another run: nothing has it open
-    monkeypatch.setattr(cache_module, "TOTAL_LIMIT", 1)
+    monkeypatch.setattr(cache_module, "MAX_TOTAL_BYTES", 1)
     built(files[:3])
     assert earlier in left(own_cache, ".images")
 
@@ -234,7 +234,7 @@ def test_other_images_stay_within_the_budget_of_a_run(
 def test_a_build_evicts_what_it_needs(files: list[str], own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     built(files)  # of another run: nothing has it open
     (own_cache / "a-build-that-works.tmp").write_bytes(b"x")
-    monkeypatch.setattr(cache_module, "TOTAL_LIMIT", 1)
+    monkeypatch.setattr(cache_module, "MAX_TOTAL_BYTES", 1)
     newest = open_cache(files[:3], DECODING, 4500)
     assert newest is not None
     assert left(own_cache, ".images") == [newest.path]
@@ -242,7 +242,7 @@ def test_a_build_evicts_what_it_needs(files: list[str], own_cache: Path, monkeyp
 
 
 def test_the_size_of_many_images_is_estimated_from_a_sample(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_module, "SAMPLED", 3)
+    monkeypatch.setattr(cache_module, "SIZE_SAMPLE", 3)
     same = [files[0]] * 50
     one = decode(files[0], 16, 10).nbytes
     assert open_cache(same, DECODING, 50 * one - 1) is None
@@ -255,7 +255,7 @@ def test_a_nearly_full_disk_falls_back_to_streaming(
     monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     said: list[str] = []
     assert open_cache(files, DECODING, PLENTY, log=said.append) is None
-    assert "0 MiB are free" in said[0]
+    assert "but only 0 are free" in said[0]
     assert {path.suffix for path in own_cache.iterdir()} <= {".lock"}
 
 

@@ -143,7 +143,7 @@ def test_thousands_of_labels_are_refused(tmp_path: Path, name: str) -> None:
         content = json.dumps(records) if name == "a.json" else "\n".join(map(json.dumps, records))
     (tmp_path / name).write_text(content)
     with pytest.raises(
-        DataError, match=r"labels \(columns or keys besides image and caption\), more than 1,000; remove"
+        DataError, match=r"labels \(columns or keys other than image and caption\), more than 1,000; remove"
     ):
         open_source(tmp_path / name)
 

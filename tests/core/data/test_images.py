@@ -13,7 +13,7 @@ from PIL import Image, ImageFile
 from PIL import features as pillow_features
 
 from core.data.errors import ImageError
-from core.data.images import TURNS, decode, decoded_size
+from core.data.images import ROTATIONS, decode, decoded_size
 
 ORIENTATION = 0x0112
 RED, WHITE = [255, 0, 0], [255, 255, 255]
@@ -61,11 +61,11 @@ def test_a_truncated_file_is_an_error(tmp_path: Path, kind: str, share: float) -
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
-@pytest.mark.parametrize("orientation", [0, 1, *TURNS, 9])
+@pytest.mark.parametrize("orientation", [0, 1, *ROTATIONS, 9])
 def test_exif_rotation(tmp_path: Path, kind: str, orientation: int) -> None:
     # The stored image is what a camera held so would have stored: turned back by the tag's own inverse.
     inverse = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
-    turn = inverse.get(orientation, TURNS.get(orientation))
+    turn = inverse.get(orientation, ROTATIONS.get(orientation))
     stored = blocks() if turn is None else blocks().transpose(turn)
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
@@ -208,11 +208,11 @@ def test_only_our_own_size_limit_applies(tmp_path: Path, monkeypatch: pytest.Mon
         (b"this is no image", "not an image"),
         (b"\0\0\0\x18ftypmp42" + b"\0" * 100, "video"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not an image"),
-        (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "broken"),
-        (b"\xff\xd8\xff" + b"\0" * 50, "broken"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "damaged"),
+        (b"\xff\xd8\xff" + b"\0" * 50, "damaged"),
         (b"GIF89a" + b"\0" * 50, "."),
         (b"BM" + b"\xff" * 50, "."),
-        (b"II*\0" + b"\xff" * 50, "broken"),
+        (b"II*\0" + b"\xff" * 50, "damaged"),
         (b"P6 0 0 255\n", "."),
     ],
 )
@@ -308,7 +308,7 @@ def test_the_fast_path_reads_every_mode(tmp_path: Path, mode: str) -> None:
     assert alike(decode(path, 50, 10, fast=True), decode(path, 50, 10))
 
 
-@pytest.mark.parametrize("turn", sorted(TURNS))
+@pytest.mark.parametrize("turn", sorted(ROTATIONS))
 def test_the_fast_path_applies_rotation(tmp_path: Path, turn: int) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = turn

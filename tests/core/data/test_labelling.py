@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from core.data.batch import Batch
 from core.data.dataset import PairDataset, open_dataset
 from core.data.errors import DataError
-from core.data.labelling import NONE, Cycle, label_numbers, label_rows
+from core.data.labelling import NO_CLASS, Cycle, label_numbers, label_rows
 from core.data.loader import Loader
 from core.spec.config import DataConfig, RunConfig
 from tests.core.data.samples import tokenize, write_pairs
@@ -58,7 +58,7 @@ def test_classes_are_the_sorted_values(tmp_path: Path) -> None:
     assert labels.classes == ("c0", "c1", "c2", "c3")
     assert [labels.classes[i] for i in labels.of_rows.tolist()] == [dataset.labels(row)["kind"] for row in range(24)]
     assert label_rows(dataset, DataConfig(), 0) is None
-    assert label_numbers(dataset, "kind", ("c3", "c1")).tolist()[:4] == [NONE, 1, NONE, 0]
+    assert label_numbers(dataset, "kind", ("c3", "c1")).tolist()[:4] == [NO_CLASS, 1, NO_CLASS, 0]
 
 
 def test_empty_cells_are_unlabelled(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_empty_cells_are_unlabelled(tmp_path: Path) -> None:
         csv.writer(file).writerows(rows)
     labels = label_rows(open_dataset(path, DataConfig(), SIZE, tokenize), DataConfig(label="kind"), 0)
     assert labels is not None
-    assert labels.of_rows.tolist().count(NONE) == 1
+    assert labels.of_rows.tolist().count(NO_CLASS) == 1
     assert "" not in labels.classes
 
 
@@ -84,7 +84,7 @@ def test_labels_per_class_are_drawn_with_the_seed(tmp_path: Path, kept: int) -> 
     assert one is not None
     assert again is not None
     assert other is not None
-    shown = one.of_rows != NONE
+    shown = one.of_rows != NO_CLASS
     assert Counter(one.of_rows[shown].tolist()) == dict.fromkeys(range(4), min(kept, 6))
     assert torch.equal(one.of_rows[shown], every.of_rows[shown])
     assert torch.equal(one.of_rows, again.of_rows)
@@ -94,7 +94,7 @@ def test_labels_per_class_are_drawn_with_the_seed(tmp_path: Path, kept: int) -> 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"label": "colour"}, r"no label 'colour'; its labels are .*'kind'"),
+        ({"label": "colour"}, r"no label 'colour'; set data.label to another column .*'kind'"),
         ({"label": "kind", "unlabelled_ratio": 2}, r"Every row of .* set data.labels_per_class"),
     ],
 )
@@ -104,7 +104,7 @@ def test_unusable_labels_are_reported(tmp_path: Path, data: dict[str, Any], mess
 
 
 def test_a_single_class_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"has 1 value.*needs at least two"):
+    with pytest.raises(DataError, match=r"has only 1 distinct value.*needs at least two"):
         label_rows(opened(tmp_path, 1), DataConfig(label="kind"), 0)
 
 
@@ -119,8 +119,8 @@ def test_batches_hold_labelled_then_unlabelled_rows(tmp_path: Path, ratio: int, 
     for batch in ours.batches(0, 12):
         assert batch.labels is not None
         assert batch.labels.shape == (batch_size * (1 + ratio),)
-        assert (batch.labels[:batch_size] != NONE).all()
-        assert (batch.labels[batch_size:] == NONE).all()
+        assert (batch.labels[:batch_size] != NO_CLASS).all()
+        assert (batch.labels[batch_size:] == NO_CLASS).all()
         kinds = [dataset.labels(row)["kind"] for row in batch.rows[:batch_size].tolist()]
         assert kinds == [f"c{number}" for number in batch.labels[:batch_size].tolist()]
         seen.update(batch.rows.tolist())
@@ -132,7 +132,7 @@ def test_batches_hold_labelled_then_unlabelled_rows(tmp_path: Path, ratio: int, 
 def first_rows(dataset: PairDataset, config: RunConfig) -> list[int]:
     labels = label_rows(dataset, config.data, config.seed)
     assert labels is not None
-    return (labels.of_rows != NONE).nonzero()[:, 0].tolist()
+    return (labels.of_rows != NO_CLASS).nonzero()[:, 0].tolist()
 
 
 def test_a_repeated_row_is_augmented_differently(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def same(one: Batch, other: Batch) -> bool:
 def test_images_captions_and_labels_stay_aligned(
     tmp_path: Path, cache_mib: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.data.dataset.CHUNK", 4)
+    monkeypatch.setattr("core.data.dataset.TOKENIZE_BATCH", 4)
     path = write_pairs(tmp_path, 6, captions=3)
     bad = tmp_path / "images" / "002.png"
     if cache_mib:
@@ -186,7 +186,7 @@ def test_a_batch_made_in_parts_equals_one_made_at_once(
     views = {"student": {"count": 2, "randaugment_ops": 2, "mix": "either", **distorted}, "local": {"count": 1}}
     configs = [run_config(8, number, **views) for number in (0, workers)]
     whole = list(Loader(dataset, configs[0], SIZE, multiple=4).batches(0, 3))
-    monkeypatch.setattr("core.data.loader.ROWS", 3)
+    monkeypatch.setattr("core.data.loader.PART_ROWS", 3)
     parts = list(Loader(dataset, configs[1], SIZE, multiple=4).batches(0, 3))
     assert all(same(a, b) for a, b in zip(whole, parts, strict=True))
     shared = run_config(8, workers, shared=True, student={"count": 2})
@@ -198,7 +198,7 @@ def test_a_batch_made_in_parts_equals_one_made_at_once(
 def test_views_augmented_on_the_device_are_the_same(
     tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.data.loader.ROWS", 3)  # parts of four rows are joined
+    monkeypatch.setattr("core.data.loader.PART_ROWS", 3)  # parts of four rows are joined
     dataset, device = opened(write_pairs(tmp_path, 9)), torch.device("cpu")
     every = {"flip": True, "jitter": 0.8, "greyscale": 0.3, "blur": 0.5}
     further = {"crop_min": 0.5, "randaugment_ops": 2, "solarize": 0.3, "erase": 0.5, "mix": "mixup", **every}

@@ -214,7 +214,7 @@ def test_an_image_that_runs_out_of_cpu_memory_is_refused_and_the_rest_continues(
     assert failed == [1, 3]
     assert heard.progress[-1] == ("captioning", 4, 4)
     refused = [item for item in made if item.error]
-    assert [item.error for item in refused] == ["there is not enough memory to caption it"]
+    assert [item.error for item in refused] == ["not enough memory to caption it"]
     assert len(made) == 4
 
 

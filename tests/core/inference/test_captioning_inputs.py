@@ -54,7 +54,7 @@ def test_non_images_are_refused_and_the_rest_continues(model: CaptionModel, tmp_
     contents = {
         "text.txt": (b"a dog on a bench", "not an image"),
         "empty.jpg": (b"", "empty"),
-        "cut.jpg": (jpeg.getvalue()[: len(jpeg.getvalue()) // 2], "broken or cut off"),
+        "cut.jpg": (jpeg.getvalue()[: len(jpeg.getvalue()) // 2], "damaged or truncated"),
         "video.mp4": (b"\0\0\0\x18ftypmp42" + b"\0" * 100, "video"),
         "film.mkv": (b"\x1a\x45\xdf\xa3" + b"\0" * 100, "not an image"),
         "bomb.png": (png_header(30_000, 30_000), "30000 x 30000 pixels"),
@@ -210,5 +210,5 @@ def test_out_of_memory_while_reading_is_reported_for_that_image_only(
 
     monkeypatch.setattr(images, "model_input", view)
     made = caption(model, tmp_path)
-    assert made["1.png"].error == "there is not enough memory to read it"
+    assert made["1.png"].error == "not enough memory to read it"
     assert [name for name, item in made.items() if item.captions] == ["0.png", "2.png", "3.png"]

@@ -129,7 +129,7 @@ def test_unreadable_images_are_remembered_with_their_reasons(
     assert torch.equal(extract_layers(model, again, [PROJECTED], quiet).rows, found.rows)
     assert counted.images == 0
     assert again.broken == first.broken
-    assert "known format" in again.broken[3]
+    assert "supported format" in again.broken[3]
 
 
 def test_features_with_a_system_error_are_not_kept(model: Model, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,7 +172,7 @@ def test_fuse_gives_the_input_of_the_prototypes() -> None:
     output = network.forward_teacher(batch(network))
     fused = network.fuse(random_images(0), network.towers.tokenize(CAPTIONS))
     torch.testing.assert_close(fused, output.clean.fused, atol=1e-5, rtol=1e-5)
-    with pytest.raises(ModelError, match=r"has no fusion; train one with a fusion\.kind"):
+    with pytest.raises(ModelError, match=r"has no fusion; train a network with a fusion\.kind"):
         build(preset_config("clip", "tiny")).fuse(random_images(0), network.towers.tokenize(CAPTIONS))
 
 

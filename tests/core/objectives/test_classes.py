@@ -14,7 +14,13 @@ from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.towers.architectures import resolve_architecture
 from core.objectives.build import build_network, build_objectives
-from core.objectives.classification import Classification, ClassLogits, Interpolated, InterpolatesLabelled, class_logits
+from core.objectives.classification import (
+    Classification,
+    ClassLogits,
+    InterpolatedLabels,
+    InterpolatedRows,
+    class_logits,
+)
 from core.objectives.consistency.fixmatch import FixMatch
 from core.objectives.consistency.mean_teacher import MeanTeacher
 from core.objectives.consistency.mixmatch import draw_partners, sharpen
@@ -227,8 +233,8 @@ def test_mixmatch_handles_batches_of_one_kind(labels: list[int]) -> None:
 
 def test_rows_mixed_by_another_objective_replace_the_clean_ones_in_classification() -> None:
     answer = answers(4, 3, 1, 2, unlabelled=0.0)
-    given = Interpolated(torch.zeros(2, 3), torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]))
-    interpolating = InterpolatesLabelled(given)
+    given = InterpolatedRows(torch.zeros(2, 3), torch.tensor([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]))
+    interpolating = InterpolatedLabels(given)
     student = answering(answer)
     student = replace(student, extra={**student.extra, "consistency": interpolating})
     loss, _ = Classification(ClassificationConfig(weight=1.0))(student, None)
@@ -236,7 +242,7 @@ def test_rows_mixed_by_another_objective_replace_the_clean_ones_in_classificatio
 
 
 def test_a_network_without_classes_names_what_is_missing() -> None:
-    with pytest.raises(ModelError, match=r"set data\.label to their column"):
+    with pytest.raises(ModelError, match=r"set data\.label to the column"):
         build_network(preset_config("mixup", "tiny"), resolve_architecture("sd-tiny"))
     plain = build_network(preset_config("clip", "tiny"), resolve_architecture("sd-tiny"))
     with pytest.raises(ModelError, match="not trained to classify"):

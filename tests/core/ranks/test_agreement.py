@@ -69,7 +69,7 @@ def test_ranks_with_different_data_are_reported(tmp_path: Path) -> None:
     for same, apart in over_ranks(2, begin):
         assert same == "36 pairs"
         assert "rank 1 on" in apart
-        assert "has another copy of the training data than rank 0" in apart
+        assert "has a different copy of the training data from rank 0" in apart
 
 
 def exhaust() -> None:
@@ -207,7 +207,9 @@ def test_captions_are_padded_to_the_longest_of_all_ranks(data: Path, tmp_path: P
     def lengths(team: Team) -> list[tuple[int, int]]:
         with opened(config, tmp_path / "run", team) as loop:
             batch = next(loop.parts.loader.batches(0, 1))
-            short = LoadedBatch(batch.with_words(0, 0)) if team.leads else LoadedBatch(batch.with_words(30, 0))
+            short = (
+                LoadedBatch(batch.with_text_length(0, 0)) if team.leads else LoadedBatch(batch.with_text_length(30, 0))
+            )
             agreed = team.loaded(short, 0).batch
             assert agreed is not None
             return [(batch.texts.shape[1], agreed.texts.shape[1])]

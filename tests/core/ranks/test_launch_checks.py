@@ -16,7 +16,7 @@ from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.events import EventReader, EventWriter, RunFailed, RunFinished
 from core.spec.run.folder import RunDir, RunDirError
-from core.training.team.early import refuse_early
+from core.training.team.early import check_launch
 
 WRONG = {
     "optim.batch_size=11": "a batch of 11 pairs cannot be split evenly over 2 processes",
@@ -24,7 +24,7 @@ WRONG = {
     "data.train=nowhere.csv": "There is no data at ",
     "data.val=nowhere.csv": "There is no data at ",
     "data.train=there-{0..1}.tar": "there-1.tar does not exist; copy it again",
-    "data.train=there-0.tar::there-0.tar": "is named twice",
+    "data.train=there-0.tar::there-0.tar": "occurs twice",
 }
 FIRST = Launch(0, 2, 0, 2)
 
@@ -42,7 +42,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
 def test_rank_0_reports_and_records_the_refusal(setting: str, config: RunConfig) -> None:
     run = RunDir(Path("run"))
     with pytest.raises(UserError, match=WRONG[setting]):
-        refuse_early(FIRST, lambda: override(config, [setting]), run)
+        check_launch(FIRST, lambda: override(config, [setting]), run)
     (event,) = EventReader(run.events).read_all()
     assert isinstance(event, RunFailed)
     assert WRONG[setting] in event.message
@@ -50,17 +50,17 @@ def test_rank_0_reports_and_records_the_refusal(setting: str, config: RunConfig)
 
 
 def test_trainable_configs_pass(config: RunConfig) -> None:
-    refuse_early(FIRST, lambda: config, RunDir(Path("run")))
+    check_launch(FIRST, lambda: config, RunDir(Path("run")))
     unlabelled = override(
         config, ["data.label=group", "data.unlabelled_ratio=1", "optim.batch_size=11"]
     )  # 22 rows a batch
-    refuse_early(FIRST, lambda: unlabelled, RunDir(Path("run")))
+    check_launch(FIRST, lambda: unlabelled, RunDir(Path("run")))
     assert not Path("run").exists()
 
 
 @pytest.mark.parametrize("launch", [Launch(1, 2, 1, 2), Launch(0, 2, 0, 1)])
 def test_other_ranks_and_several_hosts_synchronise_first(launch: Launch) -> None:
-    refuse_early(launch, lambda: pytest.fail("it was read"), RunDir(Path("run")))
+    check_launch(launch, lambda: pytest.fail("it was read"), RunDir(Path("run")))
 
 
 def test_a_finished_run_needs_no_data(config: RunConfig) -> None:
@@ -70,7 +70,7 @@ def test_a_finished_run_needs_no_data(config: RunConfig) -> None:
     events = EventWriter(run.events)
     events.write(RunFinished(step=9, outcome="done"))
     events.close()
-    refuse_early(FIRST, lambda: wrong, run)
+    check_launch(FIRST, lambda: wrong, run)
     assert len(EventReader(run.events).read_all()) == 1
 
 
@@ -79,7 +79,7 @@ def test_a_run_in_training_is_not_written_to(config: RunConfig) -> None:
     run.create()
     lock = run.claim()
     with pytest.raises(RunDirError):
-        refuse_early(FIRST, lambda: override(config, ["runtime.shard=4"]), run)
+        check_launch(FIRST, lambda: override(config, ["runtime.shard=4"]), run)
     lock.release()
     assert not run.events.exists()
 

@@ -50,4 +50,4 @@ def test_ranks_that_do_not_divide_the_streams_are_reported(shards: Path, tmp_pat
         except UserError as error:
             return str(error)
 
-    assert all("4 streams over the shards cannot be shared evenly by 3" in one for one in over_ranks(3, train))
+    assert all("3 processes cannot share the 4 streams over the shards evenly" in one for one in over_ranks(3, train))

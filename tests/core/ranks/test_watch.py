@@ -17,7 +17,7 @@ from core.training.team.watch import Peer, Watch
 
 PATIENCE = 120.0
 GONE: Peer = (1, os.getpid(), 0.0)  # another process has its number now
-GONE_TOLD = f"rank 1 (process {os.getpid()}) is gone"
+GONE_TOLD = f"rank 1 (process {os.getpid()}) died"
 
 
 class Word:
@@ -41,7 +41,7 @@ class Word:
 @pytest.fixture(autouse=True)
 def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """SIGTERM has a handler, as in a trainer; looks are short."""
-    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(watching, "POLL_INTERVAL_S", 0.01)
     before = signal.signal(signal.SIGTERM, lambda number, frame: None)
     yield
     signal.signal(signal.SIGTERM, before)
@@ -72,7 +72,7 @@ def test_the_watch_exits_on_a_stop_when_a_rank_is_gone() -> None:
 
 
 def test_the_watch_reacts_to_a_signal_between_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(watching, "POLL_INTERVAL_S", 1e6)
     watch, left, ended = watched(Word(), GONE)
     with watch:
         signal.raise_signal(signal.SIGTERM)
@@ -90,7 +90,7 @@ def test_the_watch_continues_while_all_ranks_may_still_agree() -> None:
 
 
 def test_the_watch_exits_when_ranks_do_not_agree_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(watching, "SIGNAL_GRACE_S", 0.0)
     watch, left, ended = watched(Word(), (1, os.getpid(), own_start_time()))
     with watch:
         signal.raise_signal(signal.SIGTERM)
@@ -107,14 +107,14 @@ def test_the_main_thread_handles_an_announced_exit_first(monkeypatch: pytest.Mon
         signal.raise_signal(signal.SIGTERM)
         word.wait(3)
         assert not left
-        monkeypatch.setattr(watching, "WORD_SECONDS", 0.0)
+        monkeypatch.setattr(watching, "FAILURE_GRACE_S", 0.0)
         assert ended.wait(PATIENCE)
     assert left == [(GONE_TOLD, failure)]
 
 
 def test_the_watch_ends_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a run does once its ranks agreed to end may take its time, and no look is waited for."""
-    monkeypatch.setattr(watching, "LOOK_SECONDS", 1e6)
+    monkeypatch.setattr(watching, "POLL_INTERVAL_S", 1e6)
     watch, left, _ = watched(Word(), GONE)
     with watch:
         watch.allow_slow_exit()

@@ -69,7 +69,7 @@ def test_masked_patches_need_a_teacher_with_the_students_grid() -> None:
 
 def test_masked_patches_need_every_patch() -> None:
     config = override(preset_config("clip", "tiny"), MASKED)
-    with pytest.raises(ModelError, match=r"masked_patches compares every patch.*drops 50% .* weight to 0"):
+    with pytest.raises(ModelError, match=r"masked_patches compares all patches.*drops 50% .* weight to 0"):
         network(config, small(patch_dropout=0.5))
 
 

@@ -55,10 +55,13 @@ def test_a_fork_loads_matching_optimiser_state_and_reports_the_rest(
     assert warnings(longer) == []
     train(override(config, ["objectives.distill_prototypes.prototypes=16"]), other, quiet=True)
     assert min(losses(other)) == 7
-    assert any(message.startswith("not in the parent run, so newly initialised") for message in warnings(other))
-    assert any(message.startswith("the optimiser of the parent run does not wholly fit") for message in warnings(other))
+    assert any("are not in the parent run and start untrained" in message for message in warnings(other))
+    assert any(
+        message.startswith("the optimiser of the parent run fits this config only in part")
+        for message in warnings(other)
+    )
     last = started_from(config_for(data, "sd-clip-every-step", KEEP), parent, "step-00000012", "fork")
-    with pytest.raises(TrainingError, match=r"is at step 12, and this run has 12; raise optim\.epochs"):
+    with pytest.raises(TrainingError, match=r"is at step 12, but this run has only 12 steps; raise optim\.epochs"):
         train(last, RunDir(tmp_path / "over"), quiet=True)
 
 

@@ -83,7 +83,7 @@ def test_flops_are_counted_in_the_first_steps_where_a_peak_is_known(monkeypatch:
 )
 def test_captions_are_padded_to_few_lengths(multiple: int, length: int, wanted: int) -> None:
     towers = SimpleNamespace(context_length=10, pad_id=7)
-    assembly: Any = SimpleNamespace(network=SimpleNamespace(towers=towers), text_multiple=multiple)
+    assembly: Any = SimpleNamespace(network=SimpleNamespace(towers=towers), text_length_multiple=multiple)
     batch = Batch(torch.arange(2), torch.ones(2, length, dtype=torch.long), View(torch.zeros(2, 3, 4, 4)))
     padded = Assembly._pad_captions(assembly, batch)
     assert padded.texts.shape == (2, wanted)

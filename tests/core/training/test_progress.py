@@ -54,7 +54,7 @@ def test_the_status_is_written_at_start_and_end_and_time_left_covers_only_traini
         assert left is not None
         heartbeat.update("saving", 2, 8)
         assert heartbeat._seconds_left == left
-        heartbeat.part("decoding images", 3, 9)
+        heartbeat.update_substep("decoding images", 3, 9)
     ended = status(run)  # at once, not with the next beat
     assert (ended.step, ended.total_steps, ended.doing) == (2, 8, "decoding images 3/9")
     assert ended.pid == os.getpid()
@@ -91,7 +91,7 @@ def test_stderr_has_few_lines_including_the_last_step(
 ) -> None:
     heartbeat, now = Heartbeat(RunDir(tmp_path)), [1000.0]
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    heartbeat.part("loading", 0, 0)
+    heartbeat.update_substep("loading", 0, 0)
     for step in range(1, 5):
         now[0] += 1.0
         heartbeat.update("training", step, 4, f"loss {step}")
@@ -123,7 +123,7 @@ def test_a_terminal_has_one_redrawn_line_and_a_quiet_run_none(
     heartbeat = Heartbeat(RunDir(tmp_path))
     for seconds in (0.0, 0.4, 0.1, 0.4):
         now[0] += seconds
-        heartbeat.part("decoding images", 3, 9)
+        heartbeat.update_substep("decoding images", 3, 9)
         shown.append(capsys.readouterr().err)
     line = "\r\x1b[Kdecoding images 3/9: step 0/0"
     assert shown == [line, "", line, ""], "twice a second"

@@ -21,7 +21,7 @@ from core.spec.run.processes import own_start_time
 from core.training.errors import TrainingError
 from core.training.team import recording
 from core.training.team.recording import disk_full_error, open_events, prepare_run, record_failure, record_refusal
-from core.training.team.signals import AGAIN_SECONDS, signals_as_requests
+from core.training.team.signals import DUPLICATE_SIGNAL_S, signals_as_requests
 
 CONFIG = preset_config("clip", "tiny")
 
@@ -74,9 +74,12 @@ def test_older_requests_to_the_trainer_are_dropped_and_newer_ones_count(run: Run
     ("settings", "said"),
     [
         (["name=other", "runtime.threads=3", "checkpoint.keep=9", "data.workers=5", "data.cache_mib=7"], ""),
-        (["seed=7"], "seed is 0 in the folder and 7 here; choose another folder"),
-        (["seed=7", "optim.epochs=99"], " in the folder and .* here and 1 more fields; choose"),
-        (["seed=7", "optim.epochs=99", "optim.batch_size=3"], " in the folder and .* here and 2 more fields; choose"),
+        (["seed=7"], "seed is 0 in the folder, but 7 in this config; choose another folder"),
+        (["seed=7", "optim.epochs=99"], " in the folder, but .* in this config and 1 more fields; choose"),
+        (
+            ["seed=7", "optim.epochs=99", "optim.batch_size=3"],
+            " in the folder, but .* in this config and 2 more fields; choose",
+        ),
     ],
 )
 def test_settings_that_may_differ_on_resume(run: RunDir, settings: list[str], said: str) -> None:
@@ -96,7 +99,7 @@ def test_settings_that_may_differ_on_resume(run: RunDir, settings: list[str], sa
         (
             errno.ENOSPC,
             TrainingError,
-            r"the disk that holds .*/run is full; the last checkpoint is kept\. Free some",
+            r"the disk with .*/run is full; the last checkpoint is intact\. Free some",
         ),
         (errno.EDQUOT, TrainingError, "is full"),
         (errno.EACCES, RunDirError, "cannot write the run folder .*/run: Permission denied; choose another"),
@@ -193,7 +196,7 @@ def test_under_a_launcher_a_repeated_signal_is_the_same_one(monkeypatch: pytest.
     with signals_as_requests(launched=True) as asked:
         handler: Any = signal.getsignal(signal.SIGTERM)
         monkeypatch.setattr(signal, "raise_signal", raised.append)
-        for seconds in (0.0, 1.0, AGAIN_SECONDS - 1.0):
+        for seconds in (0.0, 1.0, DUPLICATE_SIGNAL_S - 1.0):
             now[0] += seconds
             handler(signal.SIGTERM, None)
             assert signal.getsignal(signal.SIGTERM) is handler

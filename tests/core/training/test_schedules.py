@@ -114,6 +114,6 @@ def test_rates_reach_the_optimiser_and_only_matrices_decay() -> None:
 
 def test_a_very_short_ramp_ends_after_the_first_step() -> None:
     progress = np.array([0.0, 1e-12, 1.0])
-    assert ramp(progress, schedule._SHORTEST / 2, 1.0, 5.0).tolist() == [1.0, 5.0, 5.0]
+    assert ramp(progress, schedule._MIN_RAMP / 2, 1.0, 5.0).tolist() == [1.0, 5.0, 5.0]
     assert ramp(progress, 0.0, 1.0, 5.0).tolist() == [5.0, 5.0, 5.0]
     assert ramp(np.array([0.0, 0.25, 0.5, 1.0]), 0.5, 1.0, 5.0).tolist() == [1.0, 3.0, 5.0, 5.0]

@@ -103,7 +103,7 @@ def test_old_steps_are_kept_as_networks_only(data: tuple[Path, Path], tmp_path: 
     settings = ("checkpoint.every_steps=3", "checkpoint.keep_every=2", "validation.every_steps=99", "optim.epochs=2")
     assert train(config_for(data, "sd-clip-every-step", *settings), run, quiet=True) == "done"
     assert checkpoint.names(run) == ["step-00000002", "step-00000004", "step-00000006"]
-    whole = [name for name in checkpoint.names(run) if (run.checkpoints / name / checkpoint.STATE).exists()]
+    whole = [name for name in checkpoint.names(run) if (run.checkpoints / name / checkpoint.STATE_FILE).exists()]
     assert whole == ["step-00000006"]
     assert open_model(f"{run.path}@2", "teacher").subject.model.endswith("@step-00000002")
     shutil.rmtree(run.checkpoints / "step-00000006")
@@ -139,7 +139,11 @@ def hungry(monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> None
 @pytest.mark.parametrize(
     ("most", "micro", "said"),
     [
-        (4, 0, "3 fits: set optim.batch_size to 3, or optim.micro_batch to 3 and keep the batch, or choose a smaller"),
+        (
+            4,
+            0,
+            "3 fits: set optim.batch_size to 3, or set optim.micro_batch to 3 and leave optim.batch_size unchanged, or",
+        ),
         (4, 6, "3 fits: set optim.batch_size to 3, or choose a smaller"),
         (1, 6, "1 fits: set optim.batch_size to 1, or choose a smaller"),
         (0, 0, "not even one pair fits, or choose a smaller"),

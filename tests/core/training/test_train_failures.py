@@ -53,7 +53,9 @@ def test_a_corrected_config_trains_in_the_folder_of_a_refused_one(data: tuple[Pa
     corrected = config_for(data, "clip", "optim.batch_size=8", "optim.epochs=0.5")
     assert train(corrected, run, quiet=True) == "done"
     assert read_config(run.config).optim.batch_size == 8
-    with pytest.raises(RunDirError, match=r"another config: optim\.batch_size is 8 in the folder and 12 here"):
+    with pytest.raises(
+        RunDirError, match=r"another config: optim\.batch_size is 8 in the folder, but 12 in this config"
+    ):
         train(config_for(data, "clip", "optim.batch_size=12", "optim.epochs=0.5"), run, quiet=True)
 
 
@@ -98,7 +100,7 @@ def test_changed_data_of_a_paused_run_are_refused(
     pairs.write_text("\n".join(lines[: rows + 1]) + "\n")
     said = failure(config, run, TrainingError).message
     assert f"changing.csv (data.train) differs from the data that {run.path} was trained on: " in said
-    assert f"number of images (36 then, {rows} now) and captions and names and sizes of the images changed" in said
+    assert f"number of images (was 36, is {rows}) and captions and names and sizes of the images changed" in said
 
 
 def test_a_paused_run_resumes_with_moved_data(
@@ -133,7 +135,7 @@ FULL, BROKEN = (OSError(number, os.strerror(number)) for number in (errno.ENOSPC
 @pytest.mark.parametrize(
     ("ends", "said"),
     [
-        (FULL, "TrainingError the disk that holds {run} is full; the last checkpoint is kept. Free some space"),
+        (FULL, "TrainingError the disk with {run} is full; the last checkpoint is intact. Free some space"),
         (BROKEN, "OSError OSError: [Errno 5] "),
         (TrainingError("It cannot."), "TrainingError It cannot."),
         (Interrupt("paused"), "paused"),

@@ -87,7 +87,7 @@ def test_speed_excludes_time_between_steps(monkeypatch: pytest.MonkeyPatch) -> N
     for waited, computed, between in ((1.0, 3.0, 100.0), (2.0, 2.0, 50.0)):
         pace.begin()
         now[0] += waited
-        pace.has_batch()
+        pace.batch_arrived()
         now[0] += computed
         pace.step(16)
         now[0] += between
@@ -96,6 +96,6 @@ def test_speed_excludes_time_between_steps(monkeypatch: pytest.MonkeyPatch) -> N
     }  # fmt: skip
     pace.begin()
     now[0] += 1.0
-    pace.has_batch()
+    pace.batch_arrived()
     pace.step(8)
     assert pace.report() == {"train/pairs_per_s": 8.0, "runtime/data_wait": 1.0}

@@ -86,11 +86,11 @@ def test_failed_saves_are_reported(data: Path) -> None:
         desk.save(str(data.with_name("other.csv")), [], to, quiet, below=5, key=key)
     with pytest.raises(UserError, match="the pairs are not ranked; rank them, then save"):
         desk.save(str(data), [], to, quiet, below=5)
-    with pytest.raises(UserError, match=r"no pair of .* would be left; leave out fewer pairs"):
+    with pytest.raises(UserError, match=r"no pair of .* would be left; exclude fewer pairs"):
         desk.save(str(data), [str(data.with_name(f"{name}.png")) for name in "abc"], to, quiet)
-    with pytest.raises(UserError, match="is the data set itself and is not overwritten"):
+    with pytest.raises(UserError, match="is the data set itself, which is not overwritten"):
         desk.save(str(data), [], str(data), quiet, replace=True)
-    with pytest.raises(UserError, match=r"has no image .*d\.png, which should be left out"):
+    with pytest.raises(UserError, match=r"cannot leave out .*d\.png: .* has no such image"):
         desk.save(str(data), [str(data.with_name("d.png"))], to, quiet)
     assert not Path(to).exists()
 

@@ -1,1 +1,1 @@
-"""WebDataset tars as a source: an index of each tar, rows read on demand, and writing tars."""
+"""WebDataset tars as a source: indexing tars, reading rows on demand, and writing tars."""

@@ -1,6 +1,6 @@
 """All shards of a pattern as one sequence of rows.
 
-Flow: a pattern -> ``Shards.open`` -> rows, numbered through the shards in order. A row's identity,
+Flow: a pattern -> ``Shards.open`` -> rows, numbered in the order of the shards. A row's identity,
 ``shard << 20 | position``, does not depend on the content of other shards.
 
 Legend: N rows.
@@ -22,16 +22,16 @@ import numpy.typing as npt
 
 from core.data.errors import BadRow, DataError, ImageError
 from core.data.sources.shards.index import ShardIndex, missing_shard, open_index
-from core.data.sources.shards.samples import LARGEST, captions_in, labels_in, read_meta
+from core.data.sources.shards.samples import MAX_BYTES, captions_in, labels_in, read_meta
 from core.data.sources.shards.tar import BLOCK, header_name
 from core.spec.paths import is_file
 from core.spec.reading import excerpt, open_regular
 from core.spec.shards import expand_pattern, member_path
 
 HAS_PREAD = hasattr(os, "pread")  # not on Windows
-OPEN = 128  # shards whose file and table a process keeps open
-SAMPLED = 16  # rows from which label names are collected
-LISTED = 50
+MAX_OPEN_SHARDS = 128  # a process keeps files and tables of at most this many shards open
+LABEL_SAMPLE = 16  # number of rows from which label names are collected
+MAX_LISTED = 50
 
 Progress = Callable[[str, int, int], None]  # (doing, done, total); may raise to cancel
 Rows = npt.NDArray[np.int64]
@@ -46,19 +46,19 @@ class Texts:
 
 
 class Shards:
-    """Rows of several tars, read on demand. Picklable: a loader process opens the files again."""
+    """Rows of several tars, read on demand. Picklable: a loader process reopens the files."""
 
     def __init__(self, origin: str, shards: Sequence[ShardIndex]) -> None:
         self.origin, self.shards = origin, list(shards)
-        counts = [shard.facts.rows for shard in self.shards]
+        counts = [shard.metadata.rows for shard in self.shards]
         self.starts: Rows = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)  # (shards + 1,)
-        self._open: OrderedDict[int, _Handle] = OrderedDict()  # the least recently used first
+        self._open: OrderedDict[int, _Handle] = OrderedDict()  # least recently used first
 
     @classmethod
     def open(cls, pattern: str, progress: Progress | None = None) -> Shards:
-        """The shards that ``pattern`` names. Indexes those without an index, which reads all of their headers.
+        """Open the shards that match ``pattern``. A shard without an index is indexed, which reads all its headers.
 
-        Raises DataError when a shard is missing, truncated, changed or duplicated, or when no shard has a row.
+        Raises DataError if a shard is missing, truncated, changed or duplicated, or no shard has a row.
         """
         names = _names(pattern)
         shards = []
@@ -68,11 +68,11 @@ class Shards:
             shards.append(open_index(Path(name)))
         seen: dict[tuple[str, int], Path] = {}
         for shard in shards:
-            first = seen.setdefault((shard.facts.digest, shard.facts.size), shard.shard)
-            if first is not shard.shard and shard.facts.rows:
+            first = seen.setdefault((shard.metadata.digest, shard.metadata.size), shard.shard)
+            if first is not shard.shard and shard.metadata.rows:
                 raise DataError(
-                    f"The shards {first} and {shard.shard} hold the same members, whose "
-                    "pairs would count twice; leave one out."
+                    f"The shards {first} and {shard.shard} have the same members, so their "
+                    "pairs would count twice; leave one of the shards out."
                 )
         opened_shards = cls(pattern, shards)
         if not len(opened_shards) and not opened_shards.bad_count():
@@ -86,30 +86,30 @@ class Shards:
         return self.__dict__ | {"_open": OrderedDict()}
 
     def bad_count(self) -> int:
-        """Number of members that are not rows."""
-        return sum(shard.facts.bad for shard in self.shards)
+        """The number of members that are not rows."""
+        return sum(shard.metadata.bad for shard in self.shards)
 
     def bad_rows(self) -> list[BadRow]:
         """The first members that are not rows."""
-        bad_members = (bad_row for shard in self.shards if shard.facts.bad for bad_row in shard.bad_rows())
-        return list(islice(bad_members, LISTED))
+        bad_members = (bad_row for shard in self.shards if shard.metadata.bad for bad_row in shard.bad_rows())
+        return list(islice(bad_members, MAX_LISTED))
 
     def all_bad_rows(self) -> list[BadRow]:
-        """All members that are not rows; a shard lists the reasons of its first ones only."""
+        """All members that are not rows; only the first members of a shard have a reason."""
         rows = []
         for shard in self.shards:
             shard_rows = shard.bad_rows()
-            unlisted = BadRow(str(shard.shard), "more members of it are no pairs")
-            rows += [*shard_rows, *[unlisted] * (shard.facts.bad - len(shard_rows))]
+            unlisted = BadRow(str(shard.shard), "more members of this shard are not pairs")
+            rows += [*shard_rows, *[unlisted] * (shard.metadata.bad - len(shard_rows))]
         return rows
 
     def locate(self, row: int) -> tuple[int, int]:
-        """The shard of ``row``, and its position in it."""
+        """The shard of ``row``, and the row's position in the shard."""
         shard = int(np.searchsorted(self.starts, row, "right")) - 1
         return shard, row - int(self.starts[shard])
 
     def image(self, row: int) -> bytes:
-        """The bytes of the image of ``row``. ImageError when they cannot be read."""
+        """The bytes of the image of ``row``. Raises ImageError if they cannot be read."""
         shard, position = self.locate(row)
         return self._part(shard, position, "image")
 
@@ -124,16 +124,16 @@ class Shards:
         return member_path(self.shards[shard].shard, int(entry["image"]), int(entry["image_size"]), name)
 
     def texts(self, row: int) -> Texts:
-        """Captions and labels of ``row``. ImageError when they cannot be read."""
+        """Captions and labels of ``row``. Raises ImageError if they cannot be read."""
         shard, position = self.locate(row)
         text, meta, cls = (self._part(shard, position, part) for part in ("text", "meta", "cls"))
-        facts = read_meta(meta) if meta else {}
-        return Texts(captions_in(text, facts, cls), labels_in(facts, cls))
+        metadata = read_meta(meta) if meta else {}
+        return Texts(captions_in(text, metadata, cls), labels_in(metadata, cls))
 
     def label_names(self) -> tuple[str, ...]:
-        """The label names of the first `SAMPLED` rows."""
+        """The label names of the first `LABEL_SAMPLE` rows."""
         names: dict[str, None] = {}
-        for row in range(min(SAMPLED, len(self))):
+        for row in range(min(LABEL_SAMPLE, len(self))):
             try:
                 names.update(dict.fromkeys(self.texts(row).labels))
             except ImageError:
@@ -152,13 +152,13 @@ class Shards:
         offset, size = int(entry[part]), int(entry[f"{part}_size"])
         if not size:
             return b""
-        if size > LARGEST[part]:
+        if size > MAX_BYTES[part]:
             raise self._damaged(shard)
         return self._read(shard, offset, size)
 
     def _read(self, shard: int, offset: int, size: int) -> bytes:
         path = self.shards[shard].shard
-        if offset + size > self.shards[shard].facts.size:
+        if offset + size > self.shards[shard].metadata.size:
             raise self._damaged(shard)
         try:
             handle = self._handle(shard)
@@ -166,26 +166,26 @@ class Shards:
         except OSError as error:
             raise ImageError(f"{path} cannot be read: {error.strerror}") from error
         if len(content) < size:
-            raise ImageError(f"{excerpt(path.name)} was cut off")
+            raise ImageError(f"{excerpt(path.name)} was truncated")
         return content
 
     def _damaged(self, shard: int) -> ImageError:
-        return ImageError(f"the index of {self.shards[shard].shard.name} is damaged; remove it")
+        return ImageError(f"the index of {self.shards[shard].shard.name} is damaged; remove the index")
 
     def _handle(self, shard: int) -> _Handle:
-        """The open file of a shard. The least recently used one is dropped, and closes once no thread reads it."""
+        """The open file of a shard. The least recently used file is dropped, and closes once no thread reads it."""
         handle = self._open.pop(shard, None)
         if handle is None:
             handle = _Handle(self.shards[shard].shard)
         self._open[shard] = handle  # most recently used last
-        if len(self._open) > OPEN:
+        if len(self._open) > MAX_OPEN_SHARDS:
             old, _ = self._open.popitem(last=False)
-            self.shards[old].forget()
+            self.shards[old].unmap()
         return handle
 
 
 class _Handle:
-    """A file descriptor, from which several threads can read at once by `os.pread`."""
+    """A file descriptor that several threads can read at the same time, with `os.pread`."""
 
     def __init__(self, path: Path) -> None:
         with open_regular(path, error=ImageError) as file:
@@ -203,19 +203,21 @@ def _read_at(path: Path, offset: int, size: int) -> bytes:
 
 
 def check_shards_exist(pattern: str) -> None:
-    """DataError when a shard that ``pattern`` names does not exist, or is named twice; none is opened."""
+    """Raise DataError if a shard of ``pattern`` does not exist or occurs twice; no shard is opened."""
     for name in _names(pattern):
         if not is_file(Path(name)):
             raise missing_shard(name)
 
 
 def _names(pattern: str) -> list[str]:
-    """The shards that ``pattern`` names. DataError when a file is named twice, also by a link."""
+    """The shards that match ``pattern``. Raises DataError if a file occurs twice, also through a link."""
     names = expand_pattern(pattern, DataError)
     seen: set[str] = set()
     for name in names:
         real = os.path.realpath(name)
         if real in seen:
-            raise DataError(f"The shard {excerpt(name)} is named twice, and its pairs would count twice; name it once.")
+            raise DataError(
+                f"The shard {excerpt(name)} occurs twice, so its pairs would count twice; remove one of them."
+            )
         seen.add(real)
     return names

@@ -1,11 +1,12 @@
 """The index of a shard: offsets of the image and texts of each row. Written once, then memory-mapped.
 
-Flow: ``Shards.open`` opens the index of every shard of a pattern with ``open_index``, which builds a missing one from
-the tar's headers. It is written beside the shard (``00000.tar.index``), or to the cache folder if that is read-only.
+Flow: ``Shards.open`` opens the index of every shard of a pattern with ``open_index``, which builds a missing index from
+the tar's headers. The index is written next to the shard (``00000.tar.index``), or to the cache folder if the shard's
+folder is read-only.
 
-A file is a fixed header, facts as JSON, then the table of rows. A row is 48 bytes and is read on demand, so that a
-process loads only the pages it touches. An index may come from someone else: its offsets are checked against the
-shard's size on every use.
+An index file is a fixed header, metadata as JSON, then the table of rows. A row takes 48 bytes and is read on demand,
+so that a process loads only the pages that it uses. An index may come from someone else, so its offsets are checked
+against the shard's size on every use.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ from core.spec.files import whole_file
 from core.spec.reading import excerpt, open_regular
 
 MAGIC = b"sdgui-shard-v1\0\0"
-HEAD = struct.Struct("<16sII")  # magic, bytes of the facts, their CRC-32
-LARGEST_FACTS = 256 << 10  # bytes
+HEAD = struct.Struct("<16sII")  # magic, bytes of the metadata, CRC-32 of the metadata
+MAX_METADATA_BYTES = 256 << 10
 SUFFIX = ".index"
-POSITION_BITS = 20  # of a row's identity: shard << 20 | position
-MOST_ROWS = 1 << POSITION_BITS
-LISTED = 50  # bad members kept with their reason
+POSITION_BITS = 20  # a row's identity is shard << 20 \
+MAX_ROWS = 1 << POSITION_BITS
+MAX_LISTED = 50  # bad members whose reason is stored
 
 PARTS = ("image", "text", "meta", "cls")
 ROW = np.dtype([*((part, "<u8") for part in PARTS), *((f"{part}_size", "<u4") for part in PARTS)])
@@ -47,17 +48,17 @@ ROW = np.dtype([*((part, "<u8") for part in PARTS), *((f"{part}_size", "<u4") fo
 Table = npt.NDArray[np.void]
 
 
-class Facts(BaseModel):
-    """Facts about a shard besides its rows."""
+class ShardMetadata(BaseModel):
+    """The metadata of a shard."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    size: int = Field(ge=0, lt=1 << 62)  # of the shard, bytes
-    time: int = Field(ge=-(1 << 62), lt=1 << 62)  # of its last change, nanoseconds
-    rows: int = Field(ge=0, le=MOST_ROWS)
-    bad: int = Field(ge=0, le=MOST_ROWS)
-    listed: tuple[tuple[str, str], ...] = Field(max_length=LISTED)  # the first bad members: name, reason
-    digest: str = Field(pattern="^[0-9a-f]{32}$")  # of its members' names, offsets and sizes
+    size: int = Field(ge=0, lt=1 << 62)  # size of the shard in bytes
+    time: int = Field(ge=-(1 << 62), lt=1 << 62)  # modification time in nanoseconds
+    rows: int = Field(ge=0, le=MAX_ROWS)
+    bad: int = Field(ge=0, le=MAX_ROWS)
+    listed: tuple[tuple[str, str], ...] = Field(max_length=MAX_LISTED)  # the first bad members: name, reason
+    digest: str = Field(pattern="^[0-9a-f]{32}$")  # digest of the members' names, offsets and sizes
 
 
 @dataclass
@@ -65,36 +66,36 @@ class ShardIndex:
     """A shard and its rows. Picklable: a loader process maps the table again."""
 
     shard: Path
-    facts: Facts
+    metadata: ShardMetadata
     file: Path | None  # the index file; None if it could not be written
-    held: Table | None = None  # the table, if it is mapped or in memory
+    loaded_table: Table | None = None  # None until it is mapped
 
     @property
     def table(self) -> Table:
-        """(rows,) of ROW, mapped from the file."""
-        if self.held is None:
+        """The rows, (rows,) of ROW; mapped from the index file on first use."""
+        if self.loaded_table is None:
             if self.file is None:
-                raise DataError(f"The index of {self.shard} is gone.")
-            self.held = _mapped(self.file, self.facts.rows)
-        return self.held
+                raise DataError(f"The index of {self.shard} was removed while it was in use; start again.")
+            self.loaded_table = _mapped(self.file, self.metadata.rows)
+        return self.loaded_table
 
-    def forget(self) -> None:
+    def unmap(self) -> None:
         """Unmap the table until its next use."""
         if self.file is not None:
-            self.held = None
+            self.loaded_table = None
 
     def bad_rows(self) -> list[BadRow]:
         """The first members that are not rows."""
-        return [BadRow(f"{self.shard}/{name}", reason) for name, reason in self.facts.listed]
+        return [BadRow(f"{self.shard}/{name}", reason) for name, reason in self.metadata.listed]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | ({"held": None} if self.file is not None else {})
 
 
 def open_index(shard: Path) -> ShardIndex:
-    """The index of ``shard``, built if missing.
+    """The index of ``shard``; built if it is missing.
 
-    Raises DataError when the shard is missing, truncated, not a tar, or has changed since it was indexed.
+    Raises DataError if the shard is missing, truncated, not a tar, or has changed since it was indexed.
     """
     try:
         with open_regular(shard, error=DataError) as file:
@@ -104,15 +105,16 @@ def open_index(shard: Path) -> ShardIndex:
     stored = _read_stored(shard)
     if stored is None:
         return _store(make_index(shard), (path_beside(shard), path_in_cache(shard)))
-    facts = stored.facts
-    if (facts.size, facts.time) == (status.st_size, status.st_mtime_ns):
+    metadata = stored.metadata
+    if (metadata.size, metadata.time) == (status.st_size, status.st_mtime_ns):
         return stored
-    # A copy has another modification time, but the same members.
-    rebuilt = make_index(shard) if facts.size == status.st_size else None
-    if rebuilt is None or rebuilt.facts.digest != facts.digest:
+    # A copied shard has a new modification time, but the same members.
+    rebuilt = make_index(shard) if metadata.size == status.st_size else None
+    if rebuilt is None or rebuilt.metadata.digest != metadata.digest:
         raise DataError(
-            f"The shard {shard} has changed since it was indexed ({facts.rows:,} rows and {facts.size:,} "
-            f"bytes then, {status.st_size:,} bytes now); restore it, or remove {stored.file} to index it again."
+            f"The shard {shard} has changed since it was indexed: it had {metadata.rows:,} rows and "
+            f"{metadata.size:,} bytes, and has {status.st_size:,} bytes now. Restore the shard, or remove "
+            f"{stored.file} to index it again."
         )
     return _store(rebuilt, (stored.file,) if stored.file is not None else ())
 
@@ -122,7 +124,7 @@ def missing_shard(shard: str | Path) -> DataError:
 
 
 def make_index(shard: Path) -> ShardIndex:
-    """The index of ``shard``, built from its headers. DataError when it is not a tar, or has too many rows."""
+    """Build the index of ``shard`` from its headers. Raises DataError if it is not a tar or has too many rows."""
     name = str(shard)
     rows: list[tuple[int, ...]] = []
     bad_members: list[tuple[str, str]] = []
@@ -142,12 +144,12 @@ def make_index(shard: Path) -> ShardIndex:
                 rows.append(_row(sample))
             else:
                 count += 1
-                if len(bad_members) < LISTED:
+                if len(bad_members) < MAX_LISTED:
                     bad_members.append((excerpt(sample.key, 100), excerpt(reason)))
-            if len(rows) > MOST_ROWS or count > MOST_ROWS:
-                kind = "rows" if len(rows) > MOST_ROWS else "members that are not pairs"
-                raise DataError(f"{name} has more than {MOST_ROWS:,} {kind}; write smaller shards.")
-    facts = Facts(
+            if len(rows) > MAX_ROWS or count > MAX_ROWS:
+                kind = "rows" if len(rows) > MAX_ROWS else "members that are not pairs"
+                raise DataError(f"{name} has more than {MAX_ROWS:,} {kind}; write smaller shards.")
+    metadata = ShardMetadata(
         size=status.st_size,
         time=status.st_mtime_ns,
         rows=len(rows),
@@ -155,7 +157,7 @@ def make_index(shard: Path) -> ShardIndex:
         listed=tuple(bad_members),
         digest=digest.hexdigest()[:32],
     )
-    return ShardIndex(shard, facts, None, np.array(rows, ROW))
+    return ShardIndex(shard, metadata, None, np.array(rows, ROW))
 
 
 def _row(sample: Sample) -> tuple[int, ...]:
@@ -163,9 +165,9 @@ def _row(sample: Sample) -> tuple[int, ...]:
     return (*(part.offset if part else 0 for part in parts), *(part.size if part else 0 for part in parts))
 
 
-def write_index(path: Path, facts: Facts, table: Table) -> None:
-    """Write an index file. OSError when it cannot be written."""
-    content = json.dumps(facts.model_dump()).encode()
+def write_index(path: Path, metadata: ShardMetadata, table: Table) -> None:
+    """Write an index file. Raises OSError if writing fails."""
+    content = json.dumps(metadata.model_dump()).encode()
     with whole_file(path, durable=False) as file:
         file.write(HEAD.pack(MAGIC, len(content), zlib.crc32(content)))
         file.write(content)
@@ -173,17 +175,17 @@ def write_index(path: Path, facts: Facts, table: Table) -> None:
 
 
 def _store(index: ShardIndex, paths: tuple[Path, ...]) -> ShardIndex:
-    """``index`` written to the first of ``paths`` that is writable; in memory if none is."""
+    """Write ``index`` to the first writable one of ``paths``; keep it in memory if no path is writable."""
     for path in paths:
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_index(path, index.facts, index.table)
-            return replace(index, file=path, held=None)
+            write_index(path, index.metadata, index.table)
+            return replace(index, file=path, loaded_table=None)
     return index
 
 
 def path_beside(shard: Path) -> Path:
-    """The path of a shard's index next to it."""
+    """The path of an index next to its shard."""
     return shard.with_name(shard.name + SUFFIX)
 
 
@@ -193,34 +195,34 @@ def path_in_cache(shard: Path) -> Path:
 
 
 def _read_stored(shard: Path) -> ShardIndex | None:
-    """The stored index of ``shard``; None if there is no complete one."""
+    """The stored index of ``shard``; None if it is missing or incomplete."""
     for path in (path_beside(shard), path_in_cache(shard)):
         with contextlib.suppress(OSError, UserError):
-            return ShardIndex(shard, read_facts(path), path)
+            return ShardIndex(shard, read_metadata(path), path)
     return None
 
 
-def read_facts(path: Path) -> Facts:
-    """The facts of an index file, checked against its size. DataError when it is not a complete index."""
-    invalid = DataError(f"{path} is not an index of a shard, or is cut off; remove it.")
+def read_metadata(path: Path) -> ShardMetadata:
+    """The metadata of an index file, checked against its size. Raises DataError for an incomplete or other file."""
+    invalid = DataError(f"{path} is not an index of a shard, or is truncated; remove it.")
     with open_regular(path, error=DataError) as file:
         head = file.read(HEAD.size)
         if len(head) < HEAD.size:
             raise invalid
         magic, length, checksum = HEAD.unpack(head)
-        if magic != MAGIC or length > LARGEST_FACTS:
+        if magic != MAGIC or length > MAX_METADATA_BYTES:
             raise invalid
         content = file.read(length)
         if len(content) < length or zlib.crc32(content) != checksum:
             raise invalid
         size = os.fstat(file.fileno()).st_size
     try:
-        facts = Facts.model_validate_json(content)
+        metadata = ShardMetadata.model_validate_json(content)
     except ValidationError as error:
         raise invalid from error
-    if size != HEAD.size + length + facts.rows * ROW.itemsize:
+    if size != HEAD.size + length + metadata.rows * ROW.itemsize:
         raise invalid
-    return facts
+    return metadata
 
 
 def _mapped(path: Path, rows: int) -> Table:
@@ -229,7 +231,7 @@ def _mapped(path: Path, rows: int) -> Table:
         with open_regular(path, error=DataError) as file:
             start = os.fstat(file.fileno()).st_size - rows * ROW.itemsize
             if start < HEAD.size:
-                raise DataError(f"{path} was cut off while it was used; remove it.")
+                raise DataError(f"{path} was truncated while it was in use; remove it.")
             if not rows:
                 return np.empty(0, ROW)
             return np.memmap(file, ROW, "r", offset=start, shape=(rows,))

@@ -2,10 +2,10 @@
 
 Flow: tar members -> ``group_members`` -> the index; when a row is read, its texts -> ``captions_in``, ``labels_in``.
 
-By WebDataset's convention a key is a member's path up to the first dot of its name, and members with one key are
-adjacent. An image is ``KEY.jpg`` (``.png``, ``.webp``, ...), its caption ``KEY.txt``, as img2dataset writes and
-open_clip reads them. ``KEY.json`` may hold ``captions`` (a list, which takes precedence), ``caption``, and labels as
-its other plain values; ``KEY.cls`` is a class, used as the caption if there is no other.
+By WebDataset's convention a key is a member's path up to the first dot of its name, and members with the same key are
+adjacent. An image is ``KEY.jpg`` (``.png``, ``.webp``, ...) and its caption is ``KEY.txt``, as written by img2dataset
+and read by open_clip. ``KEY.json`` may contain ``captions`` (a list, which takes precedence), ``caption``, and labels
+as other plain values; ``KEY.cls`` is a class, used as the caption if there is no other.
 """
 
 from __future__ import annotations
@@ -18,48 +18,48 @@ from typing import Any
 
 from core.data.errors import ImageError
 from core.data.sources.folders import IMAGE_SUFFIXES
-from core.data.sources.manifests import MOST_LABELS
+from core.data.sources.manifests import MAX_LABELS
 from core.data.sources.rows import clean_caption
 from core.data.sources.shards.tar import TarMember
 from core.spec.reading import UnreadableError, parse_json
 from core.spec.shards import LARGEST_MEMBER
 
 KINDS = {"txt": "text", "json": "meta", "cls": "cls"} | {suffix[1:]: "image" for suffix in IMAGE_SUFFIXES}
-LARGEST = {"image": LARGEST_MEMBER, "text": 1 << 20, "meta": 1 << 20, "cls": 1 << 10}  # bytes
-CAPTIONS = ("captions", "caption")  # keys of a JSON that are not labels
-_DOWNLOADED = frozenset({"key", "status", "error_message"})  # in every JSON of img2dataset
-# img2dataset's record of a download, besides the columns that its user selected.
-_RECORD = _DOWNLOADED | {
+MAX_BYTES = {"image": LARGEST_MEMBER, "text": 1 << 20, "meta": 1 << 20, "cls": 1 << 10}  # by kind of member
+CAPTION_KEYS = ("captions", "caption")  # JSON keys that are not labels
+_DOWNLOAD_KEYS = frozenset({"key", "status", "error_message"})  # in every JSON file of img2dataset
+# img2dataset's own record of a download; all other keys are columns that its user selected.
+_RECORD = _DOWNLOAD_KEYS | {
     "url", "width", "height", "original_width", "original_height", "exif", "md5", "sha256", "sha512"
 }  # fmt: skip
-LONGEST_LABEL = 200  # characters
+MAX_LABEL_LENGTH = 200  # characters
 
 
 @dataclass
 class Sample:
-    """Members with one key."""
+    """The members that share a key."""
 
     key: str
     parts: dict[str, TarMember] = field(default_factory=dict)  # by kind
 
     def problem(self) -> str:
-        """Why it is not a row; "" if it is."""
+        """The reason why the sample is not a row; "" if it is a row."""
         for kind, member in self.parts.items():
             if member.sort:
-                return f"its {kind} is {member.sort}, not a file"
-            if member.size > LARGEST[kind]:
-                return f"its {kind} has {member.size:,} bytes, more than {LARGEST[kind]:,}"
+                return f"the {kind} is {member.sort}, not a file"
+            if member.size > MAX_BYTES[kind]:
+                return f"the {kind} has {member.size:,} bytes, more than {MAX_BYTES[kind]:,}"
         if "image" not in self.parts:
-            return "it has no image"
+            return "no image"
         if not self.parts["image"].size:
-            return "its image is empty"
+            return "the image is empty"
         if not any(self.parts[kind].size for kind in ("text", "meta", "cls") if kind in self.parts):
-            return "it has no caption (.txt, .json or .cls)"
+            return "no caption (.txt, .json or .cls)"
         return ""
 
 
 def group_members(members: Iterable[TarMember]) -> Iterator[Sample]:
-    """Samples in the order of a shard; folders and other members are skipped."""
+    """The samples in the order of a shard; folders, and members without a key, are skipped."""
     sample: Sample | None = None
     for member in members:
         key, kind = _key_and_kind(member.name)
@@ -76,7 +76,7 @@ def group_members(members: Iterable[TarMember]) -> Iterator[Sample]:
 
 
 def _key_and_kind(name: str) -> tuple[str, str]:
-    """A member's key, "" if it belongs to no sample, and its kind, "" if it is not used."""
+    """A member's key ("" if it belongs to no sample) and kind ("" if it is not used)."""
     folder, slash, last = name.rpartition("/")
     stem, dot, extension = last.partition(".")
     if not stem or not dot or last.startswith("__"):
@@ -85,18 +85,18 @@ def _key_and_kind(name: str) -> tuple[str, str]:
 
 
 def read_meta(content: bytes) -> dict[str, Any]:
-    """The object in a ``.json``. ImageError when it does not hold an object."""
+    """The object in a ``.json`` member. Raises ImageError if its content is not an object."""
     try:
-        record = parse_json(content, "its .json")
+        record = parse_json(content, "the .json")
     except UnreadableError as error:
         raise ImageError(str(error)) from error
     if not isinstance(record, dict):
-        raise ImageError(f"its .json holds {type(record).__name__}, not an object")
+        raise ImageError(f"the .json is {type(record).__name__}, not an object")
     return record
 
 
 def captions_in(text: bytes, meta: Mapping[str, Any], cls: bytes) -> tuple[str, ...]:
-    """The captions of a row, from the content of its members. ImageError when there are none."""
+    """The captions of a row, from the content of its members. Raises ImageError if there are none."""
     caption_list = meta.get("captions")
     texts = [caption for caption in caption_list if isinstance(caption, str)] if isinstance(caption_list, list) else []
     if not texts and text:
@@ -107,31 +107,31 @@ def captions_in(text: bytes, meta: Mapping[str, Any], cls: bytes) -> tuple[str, 
         texts = [_decoded(cls, ".cls").replace("_", " ")]
     captions = tuple(dict.fromkeys(filter(None, map(clean_caption, texts))))
     if not captions:
-        raise ImageError("it has no caption: .txt, .json and .cls hold none")
+        raise ImageError("no caption in .txt, .json or .cls")
     if any("\ud800" <= char <= "\udfff" for caption in captions for char in caption):
-        raise ImageError("its caption is not Unicode (a lone surrogate)")
+        raise ImageError("the caption is not valid Unicode (a lone surrogate)")
     return captions
 
 
 def labels_in(meta: Mapping[str, Any], cls: bytes) -> dict[str, str]:
     """Label name -> value: the plain values of a ``.json`` without img2dataset's records, and ``class``.
 
-    ImageError when there are too many.
+    Raises ImageError if there are too many labels.
     """
     labels = {}
-    ignored = {*CAPTIONS, *(_RECORD if meta.keys() >= _DOWNLOADED else ())}
+    ignored = {*CAPTION_KEYS, *(_RECORD if meta.keys() >= _DOWNLOAD_KEYS else ())}
     for name, value in meta.items():
         if name in ignored or not isinstance(value, (str, bool, int, float)):
             continue
         if isinstance(value, float) and not math.isfinite(value):
             continue
         text = value if isinstance(value, str) else json.dumps(value)
-        if len(name) <= LONGEST_LABEL:
-            labels[name] = text[:LONGEST_LABEL].encode("utf-8", "replace").decode()
-    if len(labels) > MOST_LABELS:
-        raise ImageError(f"its .json has {len(labels):,} labels, more than {MOST_LABELS:,}")
+        if len(name) <= MAX_LABEL_LENGTH:
+            labels[name] = text[:MAX_LABEL_LENGTH].encode("utf-8", "replace").decode()
+    if len(labels) > MAX_LABELS:
+        raise ImageError(f"the .json has {len(labels):,} labels, more than {MAX_LABELS:,}")
     if cls:
-        labels.setdefault("class", clean_caption(_decoded(cls, ".cls"))[:LONGEST_LABEL])
+        labels.setdefault("class", clean_caption(_decoded(cls, ".cls"))[:MAX_LABEL_LENGTH])
     return labels
 
 
@@ -139,4 +139,4 @@ def _decoded(content: bytes, member: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ImageError(f"its {member} is not text in UTF-8") from error
+        raise ImageError(f"{member} is not UTF-8 text") from error

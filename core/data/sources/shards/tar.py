@@ -1,10 +1,11 @@
-"""The members of a tar, from its headers alone: nothing is unpacked, no name becomes a path.
+"""The members of a tar, from its headers alone: nothing is unpacked, and no name is used as a path.
 
-Flow: a shard is indexed by walking over it once with ``members``, which gives the offsets of its images and texts.
+Flow: ``core.data.sources.shards.index`` walks over a shard once with ``members``, which yields the offsets of images
+and texts.
 
 Supports ustar, GNU long names, and path and size of pax. A tar may be hostile: names that lead outside are only
 displayed; links, devices and sparse files are recognised and not read; a header with its extensions is at most 64 kB,
-and every size is checked against the file's.
+and every size is checked against the size of the file.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from core.data.errors import DataError
 from core.spec.reading import excerpt
 
 BLOCK = 512
-LONGEST_EXTENSION = 64 << 10  # bytes of a pax header or a long name
-READ_AHEAD = 16 << 10  # bytes read at once: a header, and the small texts that follow images
+MAX_EXTENSION_BYTES = 64 << 10  # of a pax header or a long name
+READ_BYTES = 16 << 10  # bytes per read: a header, and the small texts that follow images
 _REGULAR, _SPARSE = (b"\x00", b"0", b"7"), b"S"
-_EXTENSIONS = (b"L", b"K", b"x", b"g")  # of the member that follows
-_SORTS = {
+_EXTENSION_KINDS = (b"L", b"K", b"x", b"g")  # headers that describe the next member
+_KIND_NAMES = {
     b"1": "a link",
     b"2": "a link",
     b"3": "a device",
@@ -35,7 +36,7 @@ _SORTS = {
 
 @dataclass(frozen=True, slots=True)
 class TarMember:
-    """A member and the offset of its content. ``sort`` describes a member that is not a regular file."""
+    """A member and the offset of its content. ``sort``: "" for a regular file, otherwise such as "a link"."""
 
     name: str
     offset: int
@@ -44,11 +45,11 @@ class TarMember:
 
 
 def members(file: BinaryIO, tar: str) -> Iterator[TarMember]:
-    """Every member of the tar in ``file``, in order. DataError with the name ``tar`` and the byte of the defect."""
+    """All members of the tar ``file``, in order. Raises DataError, with the name ``tar`` and the defect's position."""
     total = file.seek(0, os.SEEK_END)
     blocks = _Blocks(file)
     position = 0
-    name, size, sparse = "", -1, False  # of the next member, from its extension headers
+    name, size, sparse = "", -1, False  # properties of the next member, from its extension headers
     while position < total:
         header = blocks.read(position, BLOCK)
         if len(header) < BLOCK:
@@ -57,33 +58,33 @@ def members(file: BinaryIO, tar: str) -> Iterator[TarMember]:
             return  # the first of the two empty blocks at the end of a tar
         kind, declared = header[156:157], _checked_size(header, tar, position)
         data = position + BLOCK
-        length = declared if kind in _EXTENSIONS or size < 0 else size
+        length = declared if kind in _EXTENSION_KINDS or size < 0 else size
         if data + length > total:
             raise DataError(_cut(tar, position))
         position = data + -(-length // BLOCK) * BLOCK
-        if kind in _EXTENSIONS:
-            if length > LONGEST_EXTENSION:
+        if kind in _EXTENSION_KINDS:
+            if length > MAX_EXTENSION_BYTES:
                 raise DataError(f"{tar} has a header of {length:,} bytes at byte {data:,}; it is damaged or hostile.")
             extension = blocks.read(data, length)
             if kind == b"L":
                 name = extension.split(b"\0", 1)[0].decode("utf-8", "replace")
             elif kind == b"x":
-                facts = _pax(extension)
-                name, size = facts.get("path", name), _number(facts.get("size", ""), size)
-                sparse = sparse or any(key.startswith("GNU.sparse") for key in facts)
+                records = _pax(extension)
+                name, size = records.get("path", name), _number(records.get("size", ""), size)
+                sparse = sparse or any(key.startswith("GNU.sparse") for key in records)
             continue
         member_name = name or _own_name(header)
         sort = (
             ""
             if kind in _REGULAR and not member_name.endswith("/")
-            else _SORTS.get(kind, "a folder" if member_name.endswith("/") else "special")
+            else _KIND_NAMES.get(kind, "a folder" if member_name.endswith("/") else "special")
         )
-        yield TarMember(member_name, data, length, _SORTS[_SPARSE] if sparse else sort)
+        yield TarMember(member_name, data, length, _KIND_NAMES[_SPARSE] if sparse else sort)
         name, size, sparse = "", -1, False
-    # Without this check, a file cut between two members, or in the padding of the last, would pass as a smaller tar.
+    # Without this check, a file truncated between two members, or in the last padding, would pass as a smaller tar.
     raise DataError(
-        f"{tar} ends at byte {total:,} without the empty blocks that end a tar: it was cut off there; copy or write "
-        "it again, or leave it out."
+        f"{tar} ends at byte {total:,} without the empty blocks that end a tar, so it is truncated; copy or write the "
+        "tar again, or leave it out."
     )
 
 
@@ -97,22 +98,22 @@ class _Blocks:
         inside = position - self._start
         if not 0 <= inside <= len(self._held) - length:
             self._file.seek(position)
-            self._start, self._held, inside = position, self._file.read(max(length, READ_AHEAD)), 0
+            self._start, self._held, inside = position, self._file.read(max(length, READ_BYTES)), 0
         return self._held[inside : inside + length]
 
 
 def _checked_size(header: bytes, tar: str, position: int) -> int:
-    """The size that ``header`` declares; DataError when it is not a valid header."""
+    """The size that ``header`` declares. Raises DataError if the header is invalid."""
     try:
         checksum = _octal(header[148:156])
         size = _octal(header[124:136])
     except ValueError:
         checksum, size = -1, -1
-    # The checksum field itself counts as blanks; some old programs summed signed bytes.
+    # The checksum field itself is summed as blanks; some old programs summed signed bytes.
     plain = sum(header) - sum(header[148:156]) + 8 * 32
     signed = plain - 256 * sum(byte > 127 for part in (header[:148], header[156:]) for byte in part)
     if size < 0 or checksum not in (plain, signed):
-        raise DataError(f"{tar} is broken at byte {position:,}: no valid tar header; copy or write it again.")
+        raise DataError(f"{tar} is damaged at byte {position:,}: no valid tar header; copy or write the tar again.")
     return size
 
 
@@ -132,16 +133,16 @@ def _own_name(header: bytes) -> str:
 
 
 def _pax(content: bytes) -> dict[str, str]:
-    """Records ``LENGTH KEY=VALUE`` of an extended header, up to the first malformed one."""
-    facts: dict[str, str] = {}
+    """The records ``LENGTH KEY=VALUE`` of an extended header, up to the first malformed record."""
+    records: dict[str, str] = {}
     while content:
         length, blank, _ = content[:20].partition(b" ")
         if not blank or not length.isdigit() or not len(length) < int(length) <= len(content):
             break
         key, _, value = content[len(length) + 1 : int(length)].removesuffix(b"\n").partition(b"=")
-        facts[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
+        records[key.decode("utf-8", "replace")] = value.decode("utf-8", "replace")
         content = content[int(length) :]
-    return facts
+    return records
 
 
 def _number(text: str, otherwise: int) -> int:
@@ -149,11 +150,11 @@ def _number(text: str, otherwise: int) -> int:
 
 
 def _cut(tar: str, position: int) -> str:
-    return f"{tar} is cut off in the member at byte {position:,}; copy or write it again, or leave it out."
+    return f"{tar} is truncated in the member at byte {position:,}; copy or write the tar again, or leave it out."
 
 
 def header_name(header: bytes) -> str:
-    """The last part of the name in a member's header, for messages and paths; "image" by default."""
+    """The last component of the name in a member's header, for messages and paths; "image" if it is empty."""
     if len(header) < BLOCK:
         return "image"
     last = _own_name(header).replace("\\", "/").rpartition("/")[2]

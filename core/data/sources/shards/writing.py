@@ -1,8 +1,9 @@
 """Writes any source as shards for WebDataset, open_clip and this program.
 
 Flow: ``python -m core shard SOURCE OUT`` -> ``write_shards`` -> OUT/00000.tar, ..., each with its index, and their row
-counts in ``sizes.json``, as open_clip expects. A row is KEY.jpg (the unchanged file if it is a JPEG, PNG or WebP, else
-a PNG of it), KEY.txt with its first caption, and, if it has labels or more captions, KEY.json with all of them.
+counts in ``sizes.json``, as open_clip expects. A row consists of KEY.jpg (a JPEG, PNG or WebP is unchanged; other
+formats are converted to PNG), KEY.txt with the first caption, and, if the row has labels or more captions, KEY.json
+with all labels and captions.
 """
 
 from __future__ import annotations
@@ -22,24 +23,24 @@ from core.data.errors import BadRow, DataError, ImageError, check_bad_share
 from core.data.images import decode, image_bytes, image_kind
 from core.data.permutation import permute_positions
 from core.data.sources.rows import Row, Source
-from core.data.sources.shards.index import MOST_ROWS, open_index
+from core.data.sources.shards.index import MAX_ROWS, open_index
 from core.spec.errors import writing
 from core.spec.files import temporary_beside, whole_file, write_whole
 from core.spec.shards import SUFFIX
 
-ROWS = 10_000  # of a shard, by default, as img2dataset's
-SIZES = "sizes.json"
-EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}  # those that open_clip reads
-MOST_SHARDS = 100_000  # five digits
-PROBED = 32  # pixels a side of the test decoding of an image
-SHUFFLE = 1007  # purpose of a draw
+SHARD_ROWS = 10_000  # default rows per shard, like img2dataset
+SIZES_FILE = "sizes.json"
+EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}  # image formats that open_clip reads
+MAX_SHARDS = 100_000  # shard names have five digits
+PROBE_SIDE = 32  # shorter side, in pixels, at which an image is decoded to check it
+SHUFFLE = 1007  # stream id of a draw
 
 Progress = Callable[[int, int], None]  # (done, total); may raise to end the work
 
 
 @dataclass
 class Written:
-    """The shards that were written, their rows, and the rows that were skipped."""
+    """The result of `write_shards`: written shards and rows, and the rows that were skipped."""
 
     shards: list[Path] = field(default_factory=list)
     rows: int = 0
@@ -51,26 +52,26 @@ def write_shards(
     folder: Path,
     progress: Progress,
     *,
-    rows: int = ROWS,
+    rows: int = SHARD_ROWS,
     seed: int | None = None,
     max_megapixels: int = 200,
     max_bad_share: float = 0.05,
 ) -> Written:
-    """Write ``source`` into ``folder``, ``rows`` to a shard; shuffled by ``seed`` if it is given.
+    """Write ``source`` into ``folder``, with ``rows`` rows per shard; shuffled if ``seed`` is not None.
 
-    Images that cannot be read are skipped and listed. Raises DataError when ``folder`` is not empty, too many rows are
+    Images that cannot be read are skipped and listed. Raises DataError if ``folder`` is not empty, too many rows are
     bad, or the disk is full. ``folder`` is written completely or not at all.
     """
-    if not 1 <= rows <= MOST_ROWS or len(source.rows) > rows * MOST_SHARDS:
+    if not 1 <= rows <= MAX_ROWS or len(source.rows) > rows * MAX_SHARDS:
         raise DataError(
-            f"{rows} rows per shard are not possible: choose 1 to {MOST_ROWS:,}, and at most {MOST_SHARDS:,} shards."
+            f"{rows} rows per shard are not possible; choose 1 to {MAX_ROWS:,} rows, and at most {MAX_SHARDS:,} shards."
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder} is not an empty folder, and nothing is overwritten; choose another.")
+        raise DataError(f"{folder} is not an empty folder, and nothing is overwritten; choose another folder.")
     order = np.arange(len(source.rows), dtype=np.int64)
     if seed is not None:
         order = permute_positions(order, len(order), seed, SHUFFLE)
-    exists = folder.exists()  # possibly a mount point, which cannot be renamed
+    exists = folder.exists()  # an existing folder may be a mount point, which cannot be replaced by renaming
     partial = temporary_beside((folder if exists else folder.parent) / f".{folder.name}")
     try:
         with writing(folder, DataError, "nothing is left of it"):
@@ -78,9 +79,9 @@ def write_shards(
             work = _ShardWriter(source, partial, progress, max_megapixels, max_bad_share)
             for start in range(0, len(order), rows):
                 work.write(order[start : start + rows].tolist())
-            write_whole(partial / SIZES, json.dumps(work.sizes, indent=1).encode())
+            write_whole(partial / SIZES_FILE, json.dumps(work.sizes, indent=1).encode())
             if exists:
-                for path in sorted(partial.iterdir()):  # sizes.json comes last
+                for path in sorted(partial.iterdir()):  # moves sizes.json last
                     path.rename(folder / path.name)
             else:
                 partial.rename(folder)
@@ -137,11 +138,11 @@ class _ShardWriter:
 
 
 def _image(file: str, max_megapixels: int) -> tuple[str, bytes]:
-    """The extension and the bytes of an image. ImageError when it cannot be decoded."""
+    """The extension and the bytes of an image. Raises ImageError if the image cannot be decoded."""
     content = image_bytes(file)
     kind = image_kind(content, max_megapixels)
     if kind in EXTENSIONS:
-        decode(content, PROBED, max_megapixels, fast=True)  # a JPEG at 1/8, which detects a truncated file
+        decode(content, PROBE_SIDE, max_megapixels, fast=True)  # detects truncated files; decodes a JPEG at 1/8
         return EXTENSIONS[kind], content
     png = io.BytesIO()
     Image.fromarray(decode(content, None, max_megapixels)).save(png, "PNG")
@@ -149,7 +150,7 @@ def _image(file: str, max_megapixels: int) -> tuple[str, bytes]:
 
 
 def _add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Add a member that depends on its name and content only: no time, no owner."""
+    """Add a member without time and owner, so that the same data always gives the same bytes."""
     member = tarfile.TarInfo(name)
     member.size = len(content)
     tar.addfile(member, io.BytesIO(content))

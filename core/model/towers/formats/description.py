@@ -2,8 +2,8 @@
 
 Flow: an architecture's name, a folder, a JSON file or a checkpoint -> `core.model.towers.towers.build_towers` ->
 ``check_description`` -> open_clip. A valid configuration contains only settings of open_clip's published models, with
-their types and bounded values. It names no path, URL or code; names of timm's and transformers' models are looked up
-in timm and among earlier downloads (`core.model.towers.tokenizer`).
+the same types and bounded values. It contains no path, URL or code; names of timm's and transformers' models are looked
+up in timm and among downloaded files (`core.model.towers.tokenizer`).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from pydantic import TypeAdapter, ValidationError
 from core.model.errors import ModelError
 from core.spec.reading import excerpt
 
-_PARTS = {"vision_cfg": CLIPVisionCfg, "text_cfg": CLIPTextCfg, "multimodal_cfg": MultimodalCfg}
+_SECTIONS = {"vision_cfg": CLIPVisionCfg, "text_cfg": CLIPTextCfg, "multimodal_cfg": MultimodalCfg}
 _TYPES: dict[str, TypeAdapter[Any]] = {
-    **{name: TypeAdapter(kind) for name, kind in _PARTS.items()},
+    **{name: TypeAdapter(kind) for name, kind in _SECTIONS.items()},
     "embed_dim": TypeAdapter(int),
     **dict.fromkeys(("quick_gelu", "custom_text", "nonscalar_logit_scale"), TypeAdapter(bool)),
     **dict.fromkeys(("init_logit_scale", "init_logit_bias"), TypeAdapter(float)),
@@ -53,18 +53,18 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "approximate": ("none", "tanh"),
     "clean": ("lower", "whitespace", "canonicalize"),
     "strip_sep_token": (True, False),
-    "reduction_mask": ("simple", "random", "shuffle"),  # not "syntax": it downloads
+    "reduction_mask": ("simple", "random", "shuffle"),  # "syntax" is missing, as it downloads files
     "tokenizer_mode": ("", "clips"),
 }
-_TIMM = re.compile(r"\w{1,100}(\.\w{1,100})?", re.ASCII)
-_HUB = re.compile(r"\w[\w-]{0,95}(\.[\w-]+)*(/\w[\w-]{0,95}(\.[\w-]+)*)?", re.ASCII)
-_NAMES = {"timm_model_name": _TIMM, "hf_model_name": _HUB, "hf_tokenizer_name": _HUB}
+_TIMM_NAME = re.compile(r"\w{1,100}(\.\w{1,100})?", re.ASCII)
+_HUB_NAME = re.compile(r"\w[\w-]{0,95}(\.[\w-]+)*(/\w[\w-]{0,95}(\.[\w-]+)*)?", re.ASCII)
+_NAME_PATTERNS = {"timm_model_name": _TIMM_NAME, "hf_model_name": _HUB_NAME, "hf_tokenizer_name": _HUB_NAME}
 
 
 def check_description(model_cfg: Mapping[str, Any], source: str) -> None:
-    """Raises ModelError unless ``model_cfg`` is an open_clip configuration of known settings within their bounds.
+    """Raise ModelError unless ``model_cfg`` is an open_clip configuration of known settings within their bounds.
 
-    ``source`` names in the message what was read. Of ``preprocess_cfg`` only colours and resizing are checked; other
+    ``source`` describes the file in the message. In ``preprocess_cfg`` only colours and resizing are checked; its other
     settings are unused.
     """
     if problem := _find_problem(model_cfg):
@@ -79,12 +79,12 @@ def _find_problem(model_cfg: Mapping[str, Any]) -> str:
         elif name not in _TYPES:
             problem = f"{excerpt(name)} is not a setting of an open_clip model"
         else:
-            check = _check_part if name in _PARTS else _check_value
+            check = _check_part if name in _SECTIONS else _check_value
             problem = _check_type(name, value) or check(name, value)
         if problem:
             return problem
-    missing = [name for name in ("embed_dim", *_PARTS) if name not in model_cfg and name != "multimodal_cfg"]
-    return f"it has no {missing[0]}" if missing else ""
+    missing = [name for name in ("embed_dim", *_SECTIONS) if name not in model_cfg and name != "multimodal_cfg"]
+    return f"{missing[0]} is missing" if missing else ""
 
 
 def _check_type(name: str, value: Any) -> str:
@@ -97,13 +97,13 @@ def _check_type(name: str, value: Any) -> str:
         first = error.errors(include_url=False, include_context=False)[0]
         setting = ".".join(excerpt(part) for part in (name, *first["loc"][:1]))
         return f"{setting} is {excerpt(first['input'], 60)} ({first['msg']})"
-    except (TypeError, ValueError, RecursionError) as error:  # not JSON, such as a number of thousands of digits
+    except (TypeError, ValueError, RecursionError) as error:  # not JSON, such as a number with thousands of digits
         return f"{name} is not plain data ({excerpt(str(error), 60)})"
     return ""
 
 
 def _check_part(part: str, settings: Mapping[str, Any]) -> str:
-    known_names = {field.name for field in fields(_PARTS[part])}
+    known_names = {field.name for field in fields(_SECTIONS[part])}
     for name, value in settings.items():
         if name not in known_names:
             return f"{part}.{excerpt(name)} is not a setting of an open_clip model"
@@ -113,7 +113,7 @@ def _check_part(part: str, settings: Mapping[str, Any]) -> str:
 
 
 def _check_value(title: str, value: Any) -> str:
-    """What is wrong with a setting of the right type, "" if nothing; ``title`` is its dotted name."""
+    """The problem with a setting of the right type; "" if it is valid. ``title``: its dotted name."""
     name, value_text = title.rpartition(".")[2], excerpt(value, 60)
     if value is None:
         return ""
@@ -121,8 +121,8 @@ def _check_value(title: str, value: Any) -> str:
         return next((problem for key, option in value.items() if (problem := _check_option(title, key, option))), "")
     if name in _CHOICES and value not in _CHOICES[name]:
         return f"{title} is {value_text}, not one of {', '.join(map(repr, _CHOICES[name]))}"
-    if name in _NAMES and value and not _NAMES[name].fullmatch(value):
-        return f"{title} is {value_text}, which is not the name of a published model (paths and addresses are refused)"
+    if name in _NAME_PATTERNS and value and not _NAME_PATTERNS[name].fullmatch(value):
+        return f"{title} is {value_text}, which is not the name of a published model (paths and URLs are not allowed)"
     if name in _RANGES:
         low, high = _RANGES[name]
         numbers = value if isinstance(value, (list, tuple)) else (value,)
@@ -133,7 +133,7 @@ def _check_value(title: str, value: Any) -> str:
 
 
 def _check_option(title: str, name: str, value: Any) -> str:
-    """What is wrong with key ``name`` of the object ``title``, whose type is unchecked; "" if nothing."""
+    """The problem with the key ``name`` of the object ``title``, whose type is unchecked; "" if it is valid."""
     if name not in _OPTIONS[title.rpartition(".")[2]]:
         return f"{title}.{excerpt(name)} is not an allowed setting of a model configuration"
     if name == "eps":
@@ -145,14 +145,14 @@ def _check_option(title: str, name: str, value: Any) -> str:
 
 
 _RESIZING: dict[str, tuple[Any, ...]] = {  # None: open_clip's default
-    "interpolation": ("bicubic", "bilinear", "random", None),  # open_clip takes "random" for bicubic in evaluation
+    "interpolation": ("bicubic", "bilinear", "random", None),  # open_clip treats "random" as bicubic in evaluation
     "resize_mode": ("shortest", "longest", "squash", None),
     "fill_color": (*range(256), None),
 }
 
 
 def _check_preprocessing(value: Any) -> str:
-    """What is wrong with the colours' mean and deviation or the resizing, "" if nothing; the rest is unused."""
+    """The problem with the mean and deviation of colours or the resizing; "" if they are valid. The rest is unused."""
     if not isinstance(value, dict):
         return f"preprocess_cfg is {excerpt(value, 60)}, which is not an object"
     for name, minimum in (("mean", -math.inf), ("std", 0.0)):
@@ -168,5 +168,5 @@ def _check_preprocessing(value: Any) -> str:
     for name, choices in _RESIZING.items():
         choice = value.get(name)
         if isinstance(choice, (list, dict, float, bool)) or choice not in choices:
-            return f"preprocess_cfg.{name} is {excerpt(choice, 60)}, which open_clip does not know"
+            return f"preprocess_cfg.{name} is {excerpt(choice, 60)}, which open_clip does not support"
     return ""

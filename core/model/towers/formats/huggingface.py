@@ -1,10 +1,11 @@
 """Conversion between open_clip's CLIP and the CLIPModel of Hugging Face's transformers: configs and weight names.
 
-Flow: ``core.exporting`` -> `to_clip_model` -> a folder that transformers opens; such a folder as a starting point, a
-teacher or a model -> `from_clip_model` -> ``core.model.towers``. Neither needs the package transformers.
+Flow: ``core.exporting`` -> `to_clip_model` -> a folder that transformers opens. In the other direction, such a folder,
+as starting point, teacher or model -> `from_clip_model` -> ``core.model.towers``. Neither needs the package
+transformers.
 
-Both are the same network (Radford et al. 2021) if the image's class token and the text's end token are projected.
-Parts that CLIPModel lacks (attention pooling, a text decoder, a sigmoid's bias) raise ModelError.
+The two classes are the same network (Radford et al. 2021) if the image's class token and the text's end token are
+projected. Parts that CLIPModel lacks (attention pooling, a text decoder, a sigmoid's bias) raise ModelError.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from core.spec.reading import excerpt, read_json
 from core.spec.run.model_names import HUGGING_FACE_CONFIG, LARGEST_CONFIG
 
 IMAGES_FILE = "preprocessor_config.json"
-_BILINEAR, _BICUBIC = 2, 3  # as Pillow and CLIPImageProcessor number them
-_START, _END = 49406, 49407  # of CLIP's vocabulary
+_BILINEAR, _BICUBIC = 2, 3  # numbers in Pillow and CLIPImageProcessor
+_START, _END = 49406, 49407  # token ids in CLIP's vocabulary
 _START_TOKEN, _END_TOKEN = "<|startoftext|>", "<|endoftext|>"
-# Settings of both; patch_dropout affects training only. All others must have open_clip's defaults.
-_VISION = ("image_size", "layers", "width", "head_width", "mlp_ratio", "patch_size", "patch_dropout")
-_TEXT = ("context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio")
+# Settings that both classes have; patch_dropout affects training only. All others must have open_clip's defaults.
+_VISION_SETTINGS = ("image_size", "layers", "width", "head_width", "mlp_ratio", "patch_size", "patch_dropout")
+_TEXT_SETTINGS = ("context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio")
 
 # open_clip's name -> transformers' name; a trailing dot covers weight and bias
-_PLAIN = {
+_COPIED_WEIGHTS = {
     "visual.class_embedding": "vision_model.embeddings.class_embedding",
     "visual.conv1.weight": "vision_model.embeddings.patch_embedding.weight",
     "visual.positional_embedding": "vision_model.embeddings.position_embedding.weight",
@@ -43,8 +44,8 @@ _PLAIN = {
     "ln_final.": "text_model.final_layer_norm.",
     "logit_scale": "logit_scale",
 }
-_TRANSPOSED = {"visual.proj": "visual_projection.weight", "text_projection": "text_projection.weight"}
-_BLOCK = {
+_TRANSPOSED_WEIGHTS = {"visual.proj": "visual_projection.weight", "text_projection": "text_projection.weight"}
+_BLOCK_WEIGHTS = {
     "ln_1.": "layer_norm1.",
     "ln_2.": "layer_norm2.",
     "attn.out_proj.": "self_attn.out_proj.",
@@ -58,9 +59,9 @@ _STREAMS = {"visual.transformer.resblocks.": "vision_model.encoder.layers.",
 def to_clip_model(
     model_cfg: Mapping[str, Any], state: Mapping[str, Tensor]
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """``config.json`` and the weights of a CLIPModel equivalent to an open_clip CLIP of ``model_cfg``.
+    """``config.json`` and weights of the CLIPModel that is equivalent to an open_clip CLIP of ``model_cfg``.
 
-    Raises ModelError naming the part that CLIPModel lacks.
+    Raises ModelError with the first part that CLIPModel lacks.
     """
     check_clip_model(model_cfg)
     renamed: dict[str, Tensor] = {}
@@ -71,12 +72,12 @@ def to_clip_model(
 
 
 def check_clip_model(model_cfg: Mapping[str, Any]) -> None:
-    """Raises ModelError naming the part of the architecture ``model_cfg`` that CLIPModel lacks."""
+    """Raise ModelError if the architecture ``model_cfg`` has a part that CLIPModel lacks."""
     supported_keys = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "preprocess_cfg"}
     unsupported = [name for name, value in model_cfg.items() if name not in supported_keys and value]
     for name, defaults, supported_fields in (
-        ("vision_cfg", CLIPVisionCfg(), _VISION),
-        ("text_cfg", CLIPTextCfg(), _TEXT),
+        ("vision_cfg", CLIPVisionCfg(), _VISION_SETTINGS),
+        ("text_cfg", CLIPTextCfg(), _TEXT_SETTINGS),
     ):
         for field, value in model_cfg[name].items():
             if field not in supported_fields and value != getattr(defaults, field, None):
@@ -85,15 +86,15 @@ def check_clip_model(model_cfg: Mapping[str, Any]) -> None:
         unsupported.append("a ResNet")
     if unsupported:
         raise ModelError(
-            f"a CLIPModel of transformers has no part for {unsupported[0]}; export it as an open_clip folder or ONNX."
+            f"transformers' CLIPModel does not support {unsupported[0]}; export an open_clip folder or ONNX."
         )
 
 
 def _rename_weight(name: str, value: Tensor) -> list[tuple[str, Tensor]]:
-    """CLIPModel's name and value of an entry of open_clip's state dict; a packed projection becomes three."""
-    if name in _TRANSPOSED:
-        return [(_TRANSPOSED[name], value.T)]
-    for ours, theirs in _PLAIN.items():
+    """CLIPModel's names and values for an entry of open_clip's state dict; a packed projection is split into three."""
+    if name in _TRANSPOSED_WEIGHTS:
+        return [(_TRANSPOSED_WEIGHTS[name], value.T)]
+    for ours, theirs in _COPIED_WEIGHTS.items():
         if name == ours or (ours.endswith(".") and name in (f"{ours}weight", f"{ours}bias")):
             shaped = value.reshape(()) if name == "logit_scale" else value
             return [(theirs + name.removeprefix(ours), shaped)]
@@ -101,17 +102,17 @@ def _rename_weight(name: str, value: Tensor) -> list[tuple[str, Tensor]]:
         if name.startswith(ours):
             layer, _, part = name.removeprefix(ours).partition(".")
             return [(f"{theirs}{layer}.{block_name}", piece) for block_name, piece in _rename_block_weight(part, value)]
-    raise ModelError(f"a CLIPModel of transformers has no part for {name}; export an open_clip folder or ONNX.")
+    raise ModelError(f"transformers' CLIPModel does not support {name}; export an open_clip folder or ONNX.")
 
 
 def _rename_block_weight(part: str, value: Tensor) -> list[tuple[str, Tensor]]:
     if part.startswith("attn.in_proj_"):
         kind = part.removeprefix("attn.in_proj_")
         return [(f"self_attn.{letter}_proj.{kind}", piece) for letter, piece in zip("qkv", value.chunk(3), strict=True)]
-    for ours, theirs in _BLOCK.items():
+    for ours, theirs in _BLOCK_WEIGHTS.items():
         if part.startswith(ours):
             return [(theirs + part.removeprefix(ours), value)]
-    raise ModelError(f"a CLIPModel of transformers has no part for {part}; export an open_clip folder or ONNX.")
+    raise ModelError(f"transformers' CLIPModel does not support {part}; export an open_clip folder or ONNX.")
 
 
 def _clip_config(model_cfg: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,8 +167,8 @@ def _vocabulary(words: Any) -> tuple[dict[str, int], list[str]]:
 def tokenizer_json(words: Any, context_length: int) -> dict[str, str]:
     """Files (name -> content) of open_clip's tokenizer ``words`` for the package tokenizers, without transformers.
 
-    Captions are cut and padded to ``context_length`` like open_clip's: CLIP's with 0, which a CoCa masks. Unlike
-    open_clip, it does not repair broken encodings and HTML entities.
+    Captions are truncated and padded to ``context_length`` like in open_clip: CLIP pads with 0, which a CoCa masks. In
+    contrast to open_clip, broken encodings and HTML entities are not repaired.
     """
     if not isinstance(words, SimpleTokenizer):
         backend = words.tokenizer.backend_tokenizer
@@ -220,7 +221,7 @@ def tokenizer_files(context_length: int) -> dict[str, str]:
 
 
 def read_clip_config(folder: Path) -> dict[str, Any]:
-    """open_clip's configuration of a CLIPModel's folder. Raises ModelError when open_clip has no such architecture."""
+    """The open_clip configuration for a CLIPModel's folder. Raises ModelError if open_clip has no such architecture."""
     path = folder / HUGGING_FACE_CONFIG
     config = read_json(path, LARGEST_CONFIG, error=ModelError)
     try:
@@ -255,7 +256,7 @@ def read_clip_config(folder: Path) -> dict[str, Any]:
 
 
 def _colours(folder: Path) -> dict[str, Any]:
-    """The folder's own mean and deviation of colours and resizing, if any."""
+    """The mean and deviation of colours, and the resizing, in the folder's preprocessing file, if there is one."""
     try:
         settings = read_json(folder / IMAGES_FILE, LARGEST_CONFIG, error=ModelError)
         mean, std = ([float(value) for value in settings[name]] for name in ("image_mean", "image_std"))
@@ -272,7 +273,7 @@ def _colours(folder: Path) -> dict[str, Any]:
 def image_files(
     model_cfg: Mapping[str, Any], mean: Sequence[float], std: Sequence[float], mode: str, interpolation: str
 ) -> dict[str, str]:
-    """Files (name -> content) of transformers' image preprocessing; ``mode`` and ``interpolation`` as in open_clip."""
+    """Files (name -> content) of transformers' image preprocessing for open_clip's ``mode`` and ``interpolation``."""
     side = int(model_cfg["vision_cfg"]["image_size"])
     crops = mode == "shortest"  # CLIPImageProcessor has no "longest"
     settings = {
@@ -293,28 +294,28 @@ def image_files(
 
 
 def is_clip_model_state(state: Mapping[str, Tensor]) -> bool:
-    """Whether these weights have a CLIPModel's names."""
-    return _PLAIN["visual.class_embedding"] in state
+    """Whether the weights in ``state`` have a CLIPModel's names."""
+    return _COPIED_WEIGHTS["visual.class_embedding"] in state
 
 
 def from_clip_model(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a CLIPModel under open_clip's names. ModelError naming the first that is missing."""
+    """The weights of a CLIPModel under open_clip's names. Raises ModelError with the first missing weight."""
     converted: dict[str, Tensor] = {}
 
     def require(name: str) -> Tensor:
         if name not in state:
-            raise ModelError(f"the weights are not those of a CLIPModel: they lack {name}.")
+            raise ModelError(f"these are not the weights of a CLIPModel: {name} is missing.")
         return state[name]
 
-    for ours, theirs in _PLAIN.items():
+    for ours, theirs in _COPIED_WEIGHTS.items():
         for kind in ("weight", "bias") if ours.endswith(".") else ("",):
             converted[ours + kind] = require(theirs + kind)
-    for ours, theirs in _TRANSPOSED.items():
+    for ours, theirs in _TRANSPOSED_WEIGHTS.items():
         converted[ours] = require(theirs).T.contiguous()
     for ours, theirs in _STREAMS.items():
         for layer in sorted({name.removeprefix(theirs).split(".")[0] for name in state if name.startswith(theirs)}):
             for kind in ("weight", "bias"):
-                for mine, their in _BLOCK.items():
+                for mine, their in _BLOCK_WEIGHTS.items():
                     converted[f"{ours}{layer}.{mine}{kind}"] = require(f"{theirs}{layer}.{their}{kind}")
                 parts = [require(f"{theirs}{layer}.self_attn.{letter}_proj.{kind}") for letter in "qkv"]
                 converted[f"{ours}{layer}.attn.in_proj_{kind}"] = torch.cat(parts)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data.demo.openclipart import LEAST, write_openclipart
+from core.data.demo.openclipart import MIN_CATEGORY_IMAGES, write_openclipart
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Row
 from core.spec.errors import UserError
@@ -33,9 +33,14 @@ def write_categories(top: Path) -> Path:
             n = next(shade)
             Image.new("RGB", (12, 9), (n % 256, n // 256, 40)).save(top / folder / f"{folder[:3]}_{number:02}.png")
 
-    for folder, count in (("animals", 31), ("animals/birds", 30), ("tools", LEAST - 1), ("few", LEAST - 1)):
+    for folder, count in (
+        ("animals", 31),
+        ("animals/birds", 30),
+        ("tools", MIN_CATEGORY_IMAGES - 1),
+        ("few", MIN_CATEGORY_IMAGES - 1),
+    ):
         fill(folder, count)
-    fill("unsorted", LEAST)
+    fill("unsorted", MIN_CATEGORY_IMAGES)
     Image.new("RGBA", (10, 10), (255, 0, 0, 0)).save(top / "tools" / "clear.png")
     shutil.copy(top / "animals" / "ani_03.png", top / "animals" / "birds" / "again.png")
     Image.open(top / "animals" / "ani_04.png").save(top / "animals" / "other_format.bmp")
@@ -89,7 +94,7 @@ def test_a_folder_without_categories_is_refused_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_missing_measurements_are_added_without_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "USUAL", tmp_path / "not installed")
+    monkeypatch.setattr(data, "DEFAULT_SOURCE", tmp_path / "not installed")
     write_pairs(tmp_path)
     sources = {"train": "train.csv", "val": "val.csv", "art": "openclipart:train.csv", "more": "openclipart:test.csv"}
     probe = {"name": "transfer", "task": "linear-probe", "data": "more", "train": "art", "label": "category"}

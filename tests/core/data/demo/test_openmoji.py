@@ -182,14 +182,14 @@ def test_rendering_in_processes_gives_the_same_images(
     tmp_path: Path, few: list[Emoji], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_demo_data(tmp_path / "a", 24)
-    monkeypatch.setattr(openmoji, "WORTH_PROCESSES", 1)
+    monkeypatch.setattr(openmoji, "MIN_PARALLEL_IMAGES", 1)
     write_demo_data(tmp_path / "b", 24)
     assert content(tmp_path / "a") == content(tmp_path / "b")
 
 
 def test_other_data_of_the_same_name_is_not_overwritten(tmp_path: Path, few: list[Emoji]) -> None:
     (tmp_path / "train.csv").write_text("filepath,title\n")
-    with pytest.raises(DataError, match=r"already holds train\.csv"):
+    with pytest.raises(DataError, match=r"already contains train\.csv"):
         write_demo_data(tmp_path)
     assert (tmp_path / "train.csv").read_text() == "filepath,title\n"
 
@@ -204,7 +204,7 @@ def test_a_folder_of_other_images_is_left_alone(tmp_path: Path, few: list[Emoji]
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text('{"layout": "portrait"}')
     before = content(tmp_path)
-    with pytest.raises(DataError, match=f"already holds {said}, which is not demo data; choose an empty folder"):
+    with pytest.raises(DataError, match=f"already contains {said}, which is not demo data; choose an empty folder"):
         write_demo_data(tmp_path)
     assert content(tmp_path) == before
 

@@ -87,11 +87,11 @@ def test_an_image_is_identified_through_any_path(data: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("fix", "sentence"),
     [
-        ({"kind": "wrong", "name": "nowhere"}, "has no image .*nowhere.png, which has a fix; remove the fix"),
-        ({"kind": "wrong", "name": "a", "caption": "other"}, "has no caption 'other' in .*; remove its fix"),
+        ({"kind": "wrong", "name": "nowhere"}, "cannot fix .*nowhere.png: .*has no such image. Remove the fix"),
+        ({"kind": "wrong", "name": "a", "caption": "other"}, "has no caption 'other' in .*; remove the fix"),
         ({"kind": "relabelled", "name": "a", "label": "tone", "value": "x"}, "has no label 'tone'"),
         ({"kind": "recaptioned", "name": "a", "caption": "one", "value": " "}, "is empty; enter the new text"),
-        ({"kind": "added", "name": "nowhere", "value": "x"}, "should be added, does not exist; remove the fix"),
+        ({"kind": "added", "name": "nowhere", "value": "x"}, "the file does not exist. Remove the fix"),
     ],
 )
 def test_a_fix_that_matches_nothing_is_refused_and_nothing_is_written(

@@ -47,7 +47,7 @@ def test_images_in_other_folders_are_linked_into_the_folder(tmp_path: Path) -> N
 def test_unrelated_images_under_the_link_name_are_not_used(tmp_path: Path) -> None:
     path, out = write_pairs(tmp_path / "data", 3), tmp_path / "out"
     write_pairs(out, 3)
-    with pytest.raises(UserError, match=r"out/images leads to other images than .*data/images; remove it"):
+    with pytest.raises(UserError, match=r"out/images does not lead to .*data/images; remove the link"):
         save_subset(str(path), out / "copy.csv", heard)
     assert not (out / "copy.csv").exists()
 

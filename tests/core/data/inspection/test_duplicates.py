@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
-from core.data.inspection.duplicates import BITS, LEVELS, duplicates, near_pairs
-from core.data.inspection.figures import LONGEST, figures
+from core.data.inspection.duplicates import MAX_HASH_DISTANCE, MAX_PIXEL_DISTANCE, duplicates, near_pairs
+from core.data.inspection.figures import MAX_WORDS, figures
 from core.data.inspection.leaks import leaks
-from core.data.inspection.signatures import ENTRY, SIDE, read_signatures
+from core.data.inspection.signatures import ENTRY, TINY_SIDE, read_signatures
 from core.data.sources.rows import Row
 
 
@@ -83,14 +83,14 @@ def test_no_near_pair_is_missed() -> None:
     for row in range(300):
         flips = np.bitwise_or.reduce(np.uint64(1) << rng.integers(0, 64, row % 7).astype(np.uint64), initial=0)
         entries["hash"][row] = hashes[row % 60] ^ np.uint64(flips)
-    entries["tiny"] = rng.integers(100, 100 + LEVELS + 3, (300, SIDE, SIDE, 3))
+    entries["tiny"] = rng.integers(100, 100 + MAX_PIXEL_DISTANCE + 3, (300, TINY_SIDE, TINY_SIDE, 3))
     left, right = near_pairs(entries)
     found = {tuple(sorted(pair)) for pair in zip(left.tolist(), right.tolist(), strict=True)}
     wanted = set()
     for a, b in combinations(range(300), 2):
         bits = bin(int(entries["hash"][a] ^ entries["hash"][b])).count("1")
         apart = np.abs(entries["tiny"][a].astype(float) - entries["tiny"][b].astype(float)).mean(-1).max()
-        if bits <= BITS and apart <= LEVELS:
+        if bits <= MAX_HASH_DISTANCE and apart <= MAX_PIXEL_DISTANCE:
             wanted.add((a, b))
     assert found == wanted
     assert len(wanted) > 50
@@ -106,7 +106,7 @@ def test_statistics_of_captions_and_labels() -> None:
     found = figures(rows, ("kind", "split"))
     assert (found.images, found.pairs, found.distinct) == (4, 4, 3)
     assert found.captions == {0: 1, 1: 2, 2: 1}
-    assert (found.words[1], found.words[3], found.words[LONGEST]) == (1, 2, 1)
+    assert (found.words[1], found.words[3], found.words[MAX_WORDS]) == (1, 2, 1)
     assert found.median_words == 3
     assert found.labels["kind"] == {"hat": 2, "": 2}
     assert found.split_label() == "split"

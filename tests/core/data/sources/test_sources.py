@@ -325,12 +325,12 @@ def test_a_self_link_does_not_hide_its_folder(tmp_path: Path) -> None:
     [
         ("none.csv", None, "no data at"),
         ("empty.csv", b"", "is empty"),
-        ("header.csv", b"filepath,title\n", "is empty"),
+        ("header.csv", b"filepath,title\n", "contains no images"),
         ("blank.csv", b"\n\n", "no header"),
         ("latin.csv", b"filepath,t\xfftle\n", "UTF-8"),
-        ("blank.jsonl", b"\n\n", "is empty"),
+        ("blank.jsonl", b"\n\n", "contains no images"),
         ("a.parquet", b"PAR1", "unknown format"),
-        ("plain", b"x", "unknown format"),
+        ("plain", b"x", "no file extension"),
         ("a.json", b"{broken", "not JSON"),
         ("a.json", b'{"a": 1}\n{"a": 2}', "jsonl"),
         ("a.json", b'{"images": []}', "annotations"),
@@ -347,7 +347,7 @@ def test_unusable_files_are_user_errors(tmp_path: Path, name: str, content: byte
 
 
 def test_missing_name_and_empty_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="No data was given"):
+    with pytest.raises(DataError, match="No data was specified"):
         open_source("  ")
     with pytest.raises(DataError, match="no images"):
         open_source(tmp_path)

@@ -36,7 +36,7 @@ def rows() -> list[Row]:
 def test_rows_round_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))
     for least in (1 << 20, 0):
-        monkeypatch.setattr(tables, "MAPPED_FROM", least)
+        monkeypatch.setattr(tables, "MIN_MAPPED_BYTES", least)
         arrays, labels, origins = pack(rows())
         table = RowTable(memory_map(arrays), labels, origins)
         assert list(table) == rows()
@@ -59,7 +59,7 @@ def test_rows_round_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_read_only_folder_keeps_rows_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "taken").touch()
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "taken"))
-    monkeypatch.setattr(tables, "MAPPED_FROM", 0)
+    monkeypatch.setattr(tables, "MIN_MAPPED_BYTES", 0)
     arrays, labels, origins = pack(rows())
     assert list(RowTable(memory_map(arrays), labels, origins)) == rows()
 

@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as F
 
 from core.data.draws import seed_of, uniforms
 from core.data.views.distortion import GREY
-from core.data.views.making import ATTEMPTS, centre_view, draw_crops, draw_mix, make_view
+from core.data.views.making import CROP_ATTEMPTS, centre_view, draw_crops, draw_mix, make_view
 from core.data.views.randaugment import OPERATIONS, randaugment
 from core.data.views.recipe import ViewRecipe
 
@@ -65,7 +65,7 @@ def test_draws_depend_on_each_key_and_not_on_the_batch() -> None:
 @settings(deadline=None)
 def test_crops_lie_within_the_image(height: int, width: int, a: float, b: float, seed: int) -> None:
     shapes = np.array([[height, width]] * 5)
-    boxes = draw_crops(shapes, (min(a, b), max(a, b)), uniforms(2 * ATTEMPTS + 2, seed, np.arange(5)))
+    boxes = draw_crops(shapes, (min(a, b), max(a, b)), uniforms(2 * CROP_ATTEMPTS + 2, seed, np.arange(5)))
     top, left, crop_height, crop_width = boxes.T
     assert (boxes >= 0).all()
     assert (crop_height >= 1).all()
@@ -76,7 +76,7 @@ def test_crops_lie_within_the_image(height: int, width: int, a: float, b: float,
 
 def test_crops_have_the_configured_share_and_ratio() -> None:
     shapes = np.array([[300, 400]] * 3000)
-    boxes = draw_crops(shapes, (0.2, 0.5), uniforms(2 * ATTEMPTS + 2, 0, np.arange(3000)))
+    boxes = draw_crops(shapes, (0.2, 0.5), uniforms(2 * CROP_ATTEMPTS + 2, 0, np.arange(3000)))
     share = boxes[:, 2] * boxes[:, 3] / (300 * 400)
     ratio = boxes[:, 3] / boxes[:, 2]
     assert share.min() > 0.195
@@ -90,7 +90,7 @@ def test_crops_have_the_configured_share_and_ratio() -> None:
 
 
 def test_a_panorama_gives_its_middle() -> None:
-    boxes = draw_crops(np.array([[10, 1000]]), (1.0, 1.0), uniforms(2 * ATTEMPTS + 2, 0, 0))
+    boxes = draw_crops(np.array([[10, 1000]]), (1.0, 1.0), uniforms(2 * CROP_ATTEMPTS + 2, 0, 0))
     assert boxes.tolist() == [[0, 494, 10, 13]]
 
 

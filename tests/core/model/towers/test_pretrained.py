@@ -124,7 +124,7 @@ def test_files_that_are_not_weights(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is not a state dict of tensors"):
         load_pretrained(build(1), "sd-tiny", str(tmp_path / "list.pt"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ModelError, match=r"holds no weights; put open_clip_model\.safetensors there"):
+    with pytest.raises(ModelError, match=r"contains no weights; put open_clip_model\.safetensors into it"):
         load_pretrained(build(1), "sd-tiny", str(tmp_path / "empty"))
 
 
@@ -136,7 +136,7 @@ def test_unknown_tags_list_the_existing_ones() -> None:
 
 
 def test_a_hub_repository_is_answered_with_its_download_command() -> None:
-    with pytest.raises(ModelError, match=r"hf download laion/CLIP-ViT-B-32 --local-dir FOLDER, and give FOLDER as"):
+    with pytest.raises(ModelError, match=r"hf download laion/CLIP-ViT-B-32 --local-dir FOLDER, and set architecture"):
         pretrained.find_weights("ViT-B-32", "hf-hub:laion/CLIP-ViT-B-32")
 
 

@@ -82,7 +82,7 @@ def test_unscorable_data_is_reported(coloured: Path, tmp_path: Path) -> None:
     config = override(preset_config("clip", "tiny"), ["noise.caption_filter=true", "optim.batch_size=12"])
     shards: Any = SimpleNamespace()
     with pytest.raises(
-        UserError, match=r"noise\.caption_filter needs all pairs at once, and shards are read in parts; set it to"
+        UserError, match=r"noise\.caption_filter needs all pairs, but shards are read in parts; set noise"
     ):
         mismatched_rows(config, shards, None, None)
     with begun(coloured / "wrong.csv", tmp_path / "run") as loop:
@@ -94,7 +94,7 @@ def test_unscorable_data_is_reported(coloured: Path, tmp_path: Path) -> None:
         unlabelled = loop.config.model_copy(
             update={"data": loop.config.data.model_copy(update={"unlabelled_ratio": 3})}
         )
-        with pytest.raises(UserError, match=r"noise\.caption_filter cannot judge unlabelled rows"):
+        with pytest.raises(UserError, match=r"noise\.caption_filter does not support unlabelled rows"):
             mismatched_rows(unlabelled, loop.parts.train, None, None)
 
 

@@ -8,28 +8,37 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.objectives.weighting.descriptors import CELLS, DIRECTIONS, LEVELS, SIDE, TINY, WIDTHS, describe, unit_parts
+from core.objectives.weighting.descriptors import (
+    CELLS,
+    COLOUR_LEVELS,
+    DIRECTIONS,
+    REDUCED_SIDE,
+    TINY_SIDE,
+    WIDTHS,
+    describe,
+    unit_parts,
+)
 
 
 def parts(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     tiny, colours, gradients = describe(image[None])[0].split(WIDTHS)
-    return tiny.reshape(3, TINY, TINY), colours, gradients.reshape(DIRECTIONS, CELLS, CELLS)
+    return tiny.reshape(3, TINY_SIDE, TINY_SIDE), colours, gradients.reshape(DIRECTIONS, CELLS, CELLS)
 
 
-@pytest.mark.parametrize("side", [20, SIDE, 48, 224])
+@pytest.mark.parametrize("side", [20, REDUCED_SIDE, 48, 224])
 def test_a_uniform_image_has_one_colour_and_no_edge(side: int) -> None:
     image = torch.tensor([255, 0, 128], dtype=torch.uint8)[:, None, None].expand(3, side, side)
     tiny, colours, gradients = parts(image)
     assert tiny.amin(dim=(1, 2)).tolist() == pytest.approx([1.0, 0.0, 128 / 255], abs=1e-6)
     assert tiny.amax(dim=(1, 2)).tolist() == pytest.approx([1.0, 0.0, 128 / 255], abs=1e-6)
-    assert colours.nonzero().flatten().tolist() == [(LEVELS - 1) * LEVELS**2 + LEVELS // 2]
+    assert colours.nonzero().flatten().tolist() == [(COLOUR_LEVELS - 1) * COLOUR_LEVELS**2 + COLOUR_LEVELS // 2]
     assert float(colours.max()) == 1.0
     assert not gradients.any()
 
 
 def test_colour_features_are_square_roots_of_shares() -> None:
-    image = torch.zeros(3, SIDE, SIDE, dtype=torch.uint8)
-    image[:, : SIDE // 4] = 255
+    image = torch.zeros(3, REDUCED_SIDE, REDUCED_SIDE, dtype=torch.uint8)
+    image[:, : REDUCED_SIDE // 4] = 255
     _, colours, _ = parts(image)
     assert float(colours[-1]) == pytest.approx(math.sqrt(0.25))
     assert float(colours[0]) == pytest.approx(math.sqrt(0.75))
@@ -37,8 +46,8 @@ def test_colour_features_are_square_roots_of_shares() -> None:
 
 @pytest.mark.parametrize(("turned", "direction"), [(False, 0), (True, DIRECTIONS // 2)])
 def test_an_edge_falls_into_its_cell_and_direction(turned: bool, direction: int) -> None:
-    image = torch.zeros(3, SIDE, SIDE, dtype=torch.uint8)
-    image[:, :, SIDE // 2 + 2 :] = 255  # from dark to bright, in the middle of a column of cells
+    image = torch.zeros(3, REDUCED_SIDE, REDUCED_SIDE, dtype=torch.uint8)
+    image[:, :, REDUCED_SIDE // 2 + 2 :] = 255  # from dark to bright, in the middle of a column of cells
     image = image.mT if turned else image
     _, _, gradients = parts(image)
     where = gradients.mT if turned else gradients

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.objectives.weighting import evidence as evidence_module
-from core.objectives.weighting.evidence import NEIGHBOURS, SHARPNESS, STEP, evidence
+from core.objectives.weighting.evidence import NEIGHBOURS, SHARPNESS, SMOOTHING, evidence
 
 
 def pairs(count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -46,7 +46,7 @@ def standard(values: list[float]) -> list[float]:
 def ranks(values: list[float]) -> list[float]:
     """A place for each that is less; of those within a step of it, a part of one."""
     mean = sum(values) / len(values)
-    step = STEP * math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+    step = SMOOTHING * math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
     parts = [[min(1.0, max(0.0, (x - y) / (2 * step) + 0.5)) for y in values] for x in values]
     return [(sum(row) - 0.5) / (len(values) - 1) for row in parts]
 
@@ -80,8 +80,8 @@ def plain(image: Tensor, text: Tensor, scale: float, reference: list[int]) -> li
 
 @pytest.mark.parametrize(("count", "most"), [(40, 40), (40, 9), (12, 12)])
 def test_evidence_is_the_mean_rank_of_four_measures(count: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evidence_module, "REFERENCE", most)
-    monkeypatch.setattr(evidence_module, "BLOCK", 16)
+    monkeypatch.setattr(evidence_module, "MAX_REFERENCE_PAIRS", most)
+    monkeypatch.setattr(evidence_module, "BLOCK_ROWS", 16)
     image, text = pairs(count, count + most)
     reference = list(range(count)) if count <= most else torch.linspace(0, count - 1, most).long().tolist()
     assert evidence(image, text, 12.0).tolist() == pytest.approx(plain(image, text, 12.0, reference), abs=2e-3)

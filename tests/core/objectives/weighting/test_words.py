@@ -15,7 +15,7 @@ from core.objectives.weighting import words as subject
 from core.objectives.weighting.words import (
     MIN_COUNT,
     RIDGE,
-    WEIGHT,
+    WORD_WEIGHT,
     _occurrences,
     clean_probability,
     reorder_by_words,
@@ -29,7 +29,7 @@ P, D = 240, 12
 @pytest.fixture(autouse=True)
 def few_landmarks(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of the P images, and a third of the 900."""
-    monkeypatch.setattr(subject, "LANDMARKS", 300)
+    monkeypatch.setattr(subject, "MAX_LANDMARKS", 300)
 
 
 def pairs(exchanged: int = 0) -> tuple[Tensor, list[str]]:
@@ -81,7 +81,7 @@ def test_measures_match_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     captions[8] = "???"
     rows, counts = torch.arange(P), torch.linspace(0.2, 1.0, P).double()
     drawn = torch.randperm(P, generator=torch.Generator().manual_seed(1))
-    monkeypatch.setattr(subject, "_IMAGES", 16)
+    monkeypatch.setattr(subject, "_BLOCK_IMAGES", 16)
     compared = subject.kernel_map(images.double())
     found = subject._all_measures(images, captions, rows, [rows, drawn], compared, counts, None)
     for measures, given_to in zip(found, (rows, drawn), strict=True):
@@ -183,8 +183,8 @@ def test_large_data_is_fitted_on_a_sample_and_scored_entirely(monkeypatch: pytes
     images, captions = pairs(exchanged=40)
     clean = pairs()[1]
     wrong = torch.tensor([a.split(" thing")[0] != b.split(" thing")[0] for a, b in zip(captions, clean, strict=True)])
-    monkeypatch.setattr(subject, "FITTED", 120)
-    monkeypatch.setattr(subject, "_BLOCK", 7)
+    monkeypatch.setattr(subject, "MAX_FITTED_PAIRS", 120)
+    monkeypatch.setattr(subject, "_BLOCK_OCCURRENCES", 7)
     told: list[tuple[int, int]] = []
     some = word_evidence(images, captions, torch.arange(P), lambda doing, done, total: told.append((done, total)))
     assert (120, 120) in told, "the sample first"
@@ -212,7 +212,7 @@ def test_shuffling_permutes_within_groups() -> None:
     against = torch.tensor([0.0, 3.0, -3.0, 1.0, 2.0, -9.0])
     found = reorder_by_words(belief, against, low)
     assert found.tolist() == pytest.approx([0.2, 0.3, 0.1, 0.7, 0.8, 0.6])
-    assert 0.0 < WEIGHT < 1.0
+    assert 0.0 < WORD_WEIGHT < 1.0
     assert reorder_by_words(belief, torch.zeros(6), low).tolist() == belief.tolist()
     equal = torch.full((6,), 0.5)
     assert reorder_by_words(equal, against, low).tolist() == equal.tolist()

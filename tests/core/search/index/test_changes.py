@@ -130,7 +130,7 @@ def test_files_that_could_not_be_opened_are_tried_again(tmp_path: Path, monkeypa
         if path == str(paths[5]):
             raise ImageError("it cannot be opened: Input/output error") from OSError(errno.EIO, "Input/output error")
         if path == str(paths[6]):
-            raise ImageError("it is broken or cut off: truncated")
+            raise ImageError("it is damaged or truncated: truncated")
         return plain(encoder, path)
 
     with monkeypatch.context() as patch:
@@ -139,7 +139,7 @@ def test_files_that_could_not_be_opened_are_tried_again(tmp_path: Path, monkeypa
     assert (report.images, report.captions) == (46, 46)
     assert {(row.location, row.reason) for row in report.bad} == {
         (str(paths[5]), "it cannot be opened: Input/output error"),
-        (str(paths[6]), "it is broken or cut off: truncated"),
+        (str(paths[6]), "it is damaged or truncated: truncated"),
     }
     assert open_index(tmp_path / "index", quiet).alive.sum() == 46
     again = build(tmp_path / "images", tmp_path / "index")

@@ -211,7 +211,7 @@ def test_a_model_named_only_by_a_manifest_is_not_downloaded(
     names = ("open_clip:ViT-B-32,openai", "open_clip:ViT-B-32,laion2b_e16", "open_clip:ViT-B-16-SigLIP,webli")
     for name in (*names, f"interpolated:{run.path}@0.5", f"interpolated:{run.path};open_clip:ViT-B-32,openai@0.5"):
         claim(own[1], identity(model=name))
-        with pytest.raises(UserError, match="is not on this machine; name it yourself"):
+        with pytest.raises(UserError, match="is not on this machine; to download it"):
             open_index(own[1], quiet)
     exact, _ = exact_name(f"interpolated:{run.path}@0.5")
     for name in (f"interpolated:{run.path}@0.5", exact):  # the name of the initial model is the config's

@@ -15,7 +15,7 @@ from core.data.batch import Batch
 from core.data.dataset import open_dataset
 from core.data.draws import uniforms
 from core.data.loader import Loader
-from core.data.views.making import ATTEMPTS, draw_crops
+from core.data.views.making import CROP_ATTEMPTS, draw_crops
 from core.model.network import Network
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import Objectives, build_network, build_objectives
@@ -83,7 +83,7 @@ def test_dinos_teacher_sees_only_global_crops_and_never_teaches_a_crop_of_itself
     assert all(output.distilled[i].number != target.distilled[j].number for i, j in pairs)
     local, large = step.config.views.local, step.config.views.student
     assert local.crop_max <= large.crop_min
-    shapes, draws = np.array([[80, 80]] * 500), uniforms(2 * ATTEMPTS + 2, 0, np.arange(500))
+    shapes, draws = np.array([[80, 80]] * 500), uniforms(2 * CROP_ATTEMPTS + 2, 0, np.arange(500))
     areas = [
         draw_crops(shapes, (one.crop_min, one.crop_max), draws)[:, 2:].prod(axis=1) / 6400 for one in (local, large)
     ]

@@ -196,7 +196,7 @@ def test_a_full_disk_before_the_config_is_written(run: RunDir, monkeypatch: pyte
             train(CONFIG, run, quiet=True)
     with monkeypatch.context() as patch:
         patch.setattr(EventWriter, "__init__", full)
-        with pytest.raises(TrainingError, match=r"the disk that holds .*run is full"):
+        with pytest.raises(TrainingError, match=r"the disk with .*run is full"):
             train(CONFIG, run, quiet=True)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core.data.demo.openclipart import FACTS, missing
+from core.data.demo.openclipart import COUNTS_FILE, missing
 from core.spec.errors import UserError
 from core.spec.study import DEMO, OPENCLIPART, Study, StudyDir
 from core.studies.study import data
@@ -30,7 +30,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     def copy(source: Path, folder: Path, log: Any) -> None:
         did.append(("copied", str(source), folder.name))
         folder.mkdir(parents=True)
-        (folder / FACTS).touch()
+        (folder / COUNTS_FILE).touch()
 
     def spoil(source: Path, share: float, seed: int, noisy: Path, kept: Path, *kind: str) -> tuple[int, int]:
         did.append(("spoilt", source.name, str(share), str(seed), *kind))
@@ -94,7 +94,7 @@ def test_unavailable_clip_art_is_reported_and_refused_on_request(
     tmp_path: Path, made: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, said = StudyDir(tmp_path), list[str]()
-    monkeypatch.setattr(data, "USUAL", tmp_path / "gone")
+    monkeypatch.setattr(data, "DEFAULT_SOURCE", tmp_path / "gone")
     prepare(out, a_study(), said.append)
     assert (made, said) == ([("rendered", "openmoji")], ["rendering the demo data", missing()])
     with pytest.raises(UserError) as refused:

@@ -33,7 +33,7 @@ def test_images_are_classified_by_probe_and_by_typed_names(
     assert {one["class"] for one in first["zero_shot"]} <= {"Golden_Retriever", "Füchse", "😀 face", "golden retriever"}
     assert len(first["zero_shot"]) == 3
     assert second["probe"] is None
-    assert "known format" in second["error"]
+    assert "supported format" in second["error"]
     assert third["error"] == "there is no such file"
 
 

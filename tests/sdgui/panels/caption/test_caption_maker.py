@@ -213,7 +213,7 @@ def test_captions_of_a_run_become_the_next_runs_training_data(
     qtbot.waitUntil(lambda: len(panel.model) == 6 and not panel.work.busy, timeout=90000)
     entries = panel.model.entries()
     assert [entry.state for entry in entries] == ["captioned"] * 5 + ["refused"]
-    assert "broken or cut off" in entries[5].refused
+    assert "damaged or truncated" in entries[5].refused
     origin = panel._origins[entries[0].captions["a"].origin]
     assert (origin["weights"], len(origin["digest"]), origin["settings"]["beams"]) == ("teacher", 16, 6)
     assert len(entries[0].captions["a"].candidates) == 3

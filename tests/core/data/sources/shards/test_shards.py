@@ -19,7 +19,14 @@ from core.data.images import decode
 from core.data.sources.opening import open_source
 from core.data.sources.shards import collection
 from core.data.sources.shards.collection import Shards
-from core.data.sources.shards.index import make_index, open_index, path_beside, path_in_cache, read_facts, write_index
+from core.data.sources.shards.index import (
+    make_index,
+    open_index,
+    path_beside,
+    path_in_cache,
+    read_metadata,
+    write_index,
+)
 from core.data.sources.shards.samples import captions_in, group_members, labels_in
 from core.data.sources.shards.source import read_shards
 from core.data.sources.shards.tar import TarMember
@@ -157,9 +164,9 @@ def test_broken_members_are_counted_and_listed(tmp_path: Path) -> None:
     source = open_source(write_shard(tmp_path / "a.tar", rows))
     assert len(source.rows) == 20
     reasons = {re.sub(r"\.png$", "", one.location.rpartition("/")[2]): one.reason for one in source.bad}
-    assert reasons["no-caption"] == "it has no caption (.txt, .json or .cls)"
-    assert reasons["no-image"] == "it has no image"
-    assert reasons["empty"] == "its image is empty"
+    assert reasons["no-caption"] == "no caption (.txt, .json or .cls)"
+    assert reasons["no-image"] == "no image"
+    assert reasons["empty"] == "the image is empty"
     assert reasons["blank"].startswith("it has no caption")
     assert reasons["json"].startswith("its .json, line 1: not JSON")
     assert reasons["bytes"] == "its .txt is not text in UTF-8"
@@ -176,12 +183,12 @@ def test_rows_are_numbered_across_shards(tmp_path: Path) -> None:
 
 
 def test_few_files_are_open_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collection, "OPEN", 2)
+    monkeypatch.setattr(collection, "MAX_OPEN_SHARDS", 2)
     shards = Shards.open(write_shards(tmp_path, [1] * 6))
     before = psutil.Process().num_fds()
     assert [shards.image(i) for i in (0, 5, 1, 4, 2, 3, 0)] == [image(i) for i in (0, 5, 1, 4, 2, 3, 0)]
     assert psutil.Process().num_fds() <= before + 4  # a file and a table each
-    assert sum(shard.held is not None for shard in shards.shards) <= 2
+    assert sum(shard.loaded_table is not None for shard in shards.shards) <= 2
 
 
 # The index
@@ -217,8 +224,8 @@ def test_a_copy_with_another_time_is_the_same_shard(tmp_path: Path) -> None:
     path = write_shard(tmp_path / "a.tar", {"0": row(0)})
     open_index(path)
     os.utime(path, (1, 1))
-    assert open_index(path).facts.time == 1_000_000_000
-    assert read_facts(path_beside(path)).time == 1_000_000_000
+    assert open_index(path).metadata.time == 1_000_000_000
+    assert read_metadata(path_beside(path)).time == 1_000_000_000
 
 
 @settings(max_examples=150, deadline=None)
@@ -229,7 +236,7 @@ def test_a_damaged_index_is_rebuilt_or_refused(tmp_path_factory: pytest.TempPath
     if not path.exists():
         write_shard(path, {str(i): row(i) for i in range(3)})
     index = make_index(path)
-    write_index(path_beside(path), index.facts, index.table)
+    write_index(path_beside(path), index.metadata, index.table)
     content = bytearray(path_beside(path).read_bytes())
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(content) - 1))
@@ -252,14 +259,14 @@ def test_a_damaged_index_is_rebuilt_or_refused(tmp_path_factory: pytest.TempPath
     survives(read)
 
 
-@pytest.mark.parametrize("facts", [{"bad": 2**32 - 1}, {"bad": 2**20 + 1}, {"rows": 2**20 + 1}, {"rows": 2**62}])
-def test_an_index_larger_than_its_shard_allows_is_rebuilt(tmp_path: Path, facts: dict[str, int]) -> None:
+@pytest.mark.parametrize("metadata", [{"bad": 2**32 - 1}, {"bad": 2**20 + 1}, {"rows": 2**20 + 1}, {"rows": 2**62}])
+def test_an_index_larger_than_its_shard_allows_is_rebuilt(tmp_path: Path, metadata: dict[str, int]) -> None:
     path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
     index = make_index(path)
-    write_index(path_beside(path), index.facts.model_copy(update=facts), index.table)
+    write_index(path_beside(path), index.metadata.model_copy(update=metadata), index.table)
     source = read_shards(str(path))
     assert (len(source.rows), source.bad) == (3, [])
-    assert read_facts(path_beside(path)) == index.facts
+    assert read_metadata(path_beside(path)) == index.metadata
 
 
 @pytest.mark.parametrize(("offset", "size"), [(2**64 - 1, 2), (2**63, 1), (2**64 - 1, 2**32 - 1), (10_000, 100_000)])
@@ -270,9 +277,9 @@ def test_an_index_with_offsets_beyond_its_shard_gives_bad_rows(
     path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
     index = make_index(path)
     index.table[part][1], index.table[f"{part}_size"][1] = offset, size
-    write_index(path_beside(path), index.facts, index.table)
+    write_index(path_beside(path), index.metadata, index.table)
     shards, source = Shards.open(str(path)), read_shards(str(path))
-    with pytest.raises(ImageError, match=r"the index of a\.tar is damaged; remove it"):
+    with pytest.raises(ImageError, match=r"the index of a\.tar is damaged; remove the index"):
         shards.image(1) if part == "image" else shards.texts(1)
     assert len(source.rows) + len(source.bad) == 3
     assert shards.image(2)
@@ -293,7 +300,7 @@ def test_a_truncated_shard_is_named(tmp_path: Path) -> None:
     path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
     with path.open("r+b") as file:
         file.truncate(4000)
-    with pytest.raises(DataError, match=r"a\.tar is cut off in the member at byte"):
+    with pytest.raises(DataError, match=r"a\.tar is truncated in the member at byte"):
         Shards.open(str(path))
 
 
@@ -301,7 +308,7 @@ def test_a_shard_that_changed_after_indexing_is_named(tmp_path: Path) -> None:
     path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
     open_index(path)
     write_shard(path, {str(i): row(i) for i in range(4)})
-    with pytest.raises(DataError, match=r"a\.tar has changed since it was indexed \(3 rows and .*a\.tar\.index"):
+    with pytest.raises(DataError, match=r"a\.tar has changed since it was indexed: it had 3 rows and .*a\.tar\.index"):
         Shards.open(str(path))
     path_beside(path).unlink()
     assert len(Shards.open(str(path))) == 4
@@ -312,13 +319,13 @@ def test_a_shard_truncated_while_it_is_read(tmp_path: Path) -> None:
     shards = Shards.open(str(path))
     with path.open("r+b") as file:
         file.truncate(4000)
-    with pytest.raises(ImageError, match=r"a\.tar was cut off"):
+    with pytest.raises(ImageError, match=r"a\.tar was truncated"):
         shards.image(2)
 
 
 def test_a_duplicated_shard_is_named(tmp_path: Path) -> None:
     pattern = write_shards(tmp_path, [2])
-    with pytest.raises(DataError, match=r"00000\.tar is named twice"):
+    with pytest.raises(DataError, match=r"00000\.tar occurs twice"):
         Shards.open(f"{pattern}::{tmp_path}/00000.tar")
     (tmp_path / "copy.tar").write_bytes((tmp_path / "00000.tar").read_bytes())
     with pytest.raises(DataError, match=r"00000\.tar and .*copy\.tar hold the same members"):

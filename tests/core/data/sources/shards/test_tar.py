@@ -66,10 +66,10 @@ def test_a_name_in_two_parts_and_signed_sums() -> None:
     assert len(found(bytes(content))) == 1
 
 
-def special(kind: bytes, **facts: Any) -> tarfile.TarInfo:
+def special(kind: bytes, **metadata: Any) -> tarfile.TarInfo:
     member = tarfile.TarInfo("0.jpg")
     member.type = kind
-    for name, value in facts.items():
+    for name, value in metadata.items():
         setattr(member, name, value)
     return member
 
@@ -96,7 +96,7 @@ def test_non_file_members_are_bad_rows(member: tarfile.TarInfo, sort: str) -> No
         text.size = 5
         tar.addfile(text, io.BytesIO(b"a dog"))
     (sample,) = group_members(members(io.BytesIO(content.getvalue()), "a.tar"))
-    assert sample.problem() == f"its image is {sort}, not a file"
+    assert sample.problem() == f"the image is {sort}, not a file"
 
 
 def test_a_name_that_leads_outside_is_only_a_name() -> None:
@@ -110,13 +110,13 @@ def test_a_name_that_leads_outside_is_only_a_name() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda tar: tar[:700], r"a\.tar is cut off in the member at byte 0;"),
-        (lambda tar: tar[:1024] + tar[1024:1200], r"cut off in the member at byte 1,024;"),
+        (lambda tar: tar[:700], r"a\.tar is truncated in the member at byte 0;"),
+        (lambda tar: tar[:1024] + tar[1024:1200], r"truncated in the member at byte 1,024;"),
         (lambda tar: tar[:1024], r"a\.tar ends at byte 1,024 without the empty blocks"),  # between two members
         (lambda tar: tar[:1541], r"ends at byte 1,541 without"),  # in the padding of the last
         (lambda tar: b"", r"ends at byte 0 without"),
-        (lambda tar: b"x" + tar[1:], r"broken at byte 0: no valid tar header"),
-        (lambda tar: b"PK\3\4" * 400, r"broken at byte 0: no valid tar header"),
+        (lambda tar: b"x" + tar[1:], r"damaged at byte 0: no valid tar header"),
+        (lambda tar: b"PK\3\4" * 400, r"damaged at byte 0: no valid tar header"),
     ],
 )
 def test_truncated_and_broken_tars_name_the_byte(change: Any, message: str) -> None:
@@ -137,7 +137,7 @@ def huge(size: int) -> bytes:
 
 @pytest.mark.parametrize("size", [1 << 35, 1 << 62, 1 << 80])
 def test_a_size_beyond_the_file_is_a_user_error(size: int) -> None:
-    with pytest.raises(DataError, match="cut off in the member at byte 0"):
+    with pytest.raises(DataError, match="truncated in the member at byte 0"):
         found(huge(size))
 
 

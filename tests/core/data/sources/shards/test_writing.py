@@ -58,7 +58,7 @@ def test_several_captions_labels_and_other_formats(tmp_path: Path) -> None:
         "filepath,title,kind\na.bmp,one,x\na.bmp,two,x\nb.jpg,three,y\nc.png,four,y\n", encoding="utf-8"
     )
     written = write_shards(open_source(tmp_path / "a.csv"), tmp_path / "out", lambda *_: None, max_bad_share=0.5)
-    assert [bad.reason.partition(";")[0] for bad in written.bad] == ["it is not an image in a known format"]
+    assert [bad.reason.partition(";")[0] for bad in written.bad] == ["it is not an image in a supported format"]
     with tarfile.open(written.shards[0]) as tar:
         names = tar.getnames()
     assert names == [f"00000000{n}" for n in ("0.png", "0.txt", "0.json", "1.jpg", "1.txt", "1.json")]
