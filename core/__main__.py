@@ -58,7 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
         subject.add(subparsers)
     for name in _OPENING:
         subparsers.choices[name].add_argument(
-            "--allow-code", action="store_true", help="run the custom code in the run folder of somebody else"
+            "--allow-code", action="store_true", help="run custom code in the run folder of another user"
         )
     return parser
 
@@ -103,7 +103,7 @@ def _main(arguments: Sequence[str] | None) -> int:
                 return int(parsed.handler(parsed))
         finally:
             if sys.stdout is not None:
-                sys.stdout.flush()  # a full disk is noticed while it can still be reported
+                sys.stdout.flush()  # so that a full disk can still be reported
     except KeyboardInterrupt:
         say_error("interrupted")
         return 130

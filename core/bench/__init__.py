@@ -1,1 +1,1 @@
-"""Benchmarks: our code against a peer, alternating in one call because machines are shared and noisy."""
+"""Benchmarks of this package against another implementation, alternating because machines are shared and noisy."""

@@ -1,4 +1,4 @@
-"""Results of the benchmarks: our figure, the peer's, and the ratio to reach."""
+"""Results of benchmarks: this package's value, the peer's value, and the required ratio."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class BenchResult:
-    """One row. ``ratio``: how much better ours is; ``holds`` if it is ``at_least`` that, or if that is None."""
+    """One row. ``ratio``: how much better this package is; ``holds``: whether ``ratio`` reaches ``at_least``."""
 
     name: str
     ours: float
@@ -41,7 +41,7 @@ def to_table(results: Sequence[BenchResult]) -> str:
 
 
 def alternate(ours: Callable[[], float], peer: Callable[[], float], rounds: int) -> tuple[float, float, float]:
-    """Medians of both, and the median of the ratios ours / peer by round, so that drift cancels."""
+    """The medians of ``ours`` and ``peer``, and the median of their ratio per round, so that drift cancels."""
     pairs = [(ours(), peer()) for _ in range(rounds)]
     ratios = [mine / theirs for mine, theirs in pairs]
     return statistics.median(p[0] for p in pairs), statistics.median(p[1] for p in pairs), statistics.median(ratios)

@@ -21,13 +21,13 @@ BENCHMARKS_WITH_SIZES = ("gpu", "search", "classify")
 def run(
     name: str, as_json: bool, peer: Path | None, size: str = SIZES[0], benchmarks: Mapping[str, str] = BENCHMARKS
 ) -> int:
-    """Run benchmark ``name`` and print its rows; returns 0 when every ratio holds, else 1.
+    """Run the benchmark ``name`` and print its rows; returns 0 if all ratios hold, otherwise 1.
 
-    ``benchmarks``: the module of each name. UserError for an unknown name.
+    ``benchmarks``: name -> module. Raises UserError for an unknown name.
     """
     if name not in benchmarks:
         close = difflib.get_close_matches(name, benchmarks, n=1, cutoff=0.3)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(benchmarks)}."
+        hint = f"did you mean {close[0]}?" if close else f"available: {', '.join(benchmarks)}."
         raise UserError(f"there is no benchmark {name!r}; {hint}")
     module = importlib.import_module(benchmarks[name])
     results = module.run(peer, size) if name in BENCHMARKS_WITH_SIZES else module.run(peer)

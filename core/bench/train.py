@@ -1,9 +1,9 @@
-"""``python -m core bench train``: our trainer against open_clip_train, and a self-distilling step against a plain one.
+"""``python -m core bench train``: compares this trainer with open_clip_train, and self-distilling with plain steps.
 
-Both train the same model on the same OpenMoji pairs with the same batch, schedule, precision and threads, in separate
-processes, one after the other. Speed is the median pairs per second after the warm-up steps; quality is the validation
-recall at 10 after the same number of epochs, by open_clip's own metric for the peer. Self-distilling steps are measured
-in CPU time, in groups of steps.
+Both trainers train the same model on the same OpenMoji pairs with the same batch, schedule, precision and threads, in
+separate processes, one after the other. Speed is the median pairs per second after the warm-up steps; quality is the
+validation recall at 10 after the same number of epochs, computed by each trainer's own metric. Self-distilling steps
+are measured in CPU time, in groups of steps.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from core.training.progress import Heartbeat
 EPOCHS = 4
 ROUNDS = 2
 WARM_UP_STEPS = 4
-GROUP = 3  # steps that are timed together, so that a teacher in every third step counts once
+GROUP_STEPS = 3  # steps that are timed together, so that a teacher in every third step counts once
 WARM_UP_GROUPS, TIMED_GROUPS = 2, 10
 MAX_STEP_RATIOS = (("sd-clip", "clip", 1.5), ("sd-coca", "coca", 1.5))  # preset, baseline, ratio
 _SPEED = re.compile(r"([0-9.]+)/s, [0-9.]+/s/gpu")
@@ -53,10 +53,10 @@ class TrainingResult:
 
 
 def run(peer: Path | None = None) -> list[BenchResult]:
-    """All rows; takes about ten minutes on two cores."""
+    """Measure all rows; takes about ten minutes on two cores."""
     missing = [name for name in ("braceexpand", "webdataset", "pandas") if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(f"open_clip's trainer needs {', '.join(missing)}; pip install 'sdgui[bench]'.")
+        raise UserError(f"open_clip's trainer needs {', '.join(missing)}; run: pip install 'sdgui[bench]'")
     with tempfile.TemporaryDirectory(prefix="sdgui-bench-") as folder:
         work = Path(folder)
         write_demo_data(work / "data")
@@ -168,7 +168,7 @@ def _train_open_clip(config: RunConfig, folder: Path) -> TrainingResult:
 
 
 def _absolute_csv(path: Path, folder: Path) -> Path:
-    """A copy with absolute image paths, which open_clip_train would resolve against the working folder."""
+    """A copy of the CSV with absolute image paths, since open_clip_train resolves paths against the working folder."""
     head, *lines = path.read_text(encoding="utf-8").splitlines()
     copy = folder / path.name
     copy.write_text("\n".join([head, *(f"{path.parent}/{line}" for line in lines)]) + "\n", encoding="utf-8")
@@ -186,16 +186,16 @@ def _call(command: list[str], log: Path) -> None:
 
 
 def _distilling_step(work: Path, preset: str, baseline: str, max_ratio: float) -> BenchResult:
-    """Check that a step of ``preset`` takes at most ``max_ratio`` times as long as one of ``baseline``."""
+    """Check that a step of ``preset`` takes at most ``max_ratio`` times as long as a step of ``baseline``."""
     loops = {name: _loop(_config(work, name, "auto"), work / f"step-{preset}-{name}") for name in (baseline, preset)}
     streams = {name: loop.parts.loader.batches(0, loop.total_steps) for name, loop in loops.items()}
     seconds: dict[str, list[float]] = {name: [] for name in loops}
     for _ in range(WARM_UP_GROUPS + TIMED_GROUPS):
         for name, loop in loops.items():
             start_time = time.process_time()
-            for _ in range(GROUP):
+            for _ in range(GROUP_STEPS):
                 loop.train_step(next(streams[name]))
-            seconds[name].append((time.process_time() - start_time) / GROUP)
+            seconds[name].append((time.process_time() - start_time) / GROUP_STEPS)
     plain, distilling = (seconds[name][WARM_UP_GROUPS:] for name in (baseline, preset))
     cost = statistics.median(b / a for a, b in zip(plain, distilling, strict=True))
     _log(f"a step of {preset} costs {cost:.3f} of {baseline} (at most {max_ratio:g})")

@@ -1,4 +1,4 @@
-"""The verbs of ``python -m core``: each module adds its verbs to the parser and runs them.
+"""The commands of ``python -m core``: each module adds its commands to the parser and runs them.
 
-Modules import within functions, so that ``presets`` answers without loading torch.
+Modules import within functions, so that a command such as ``presets`` runs without loading torch.
 """

@@ -44,7 +44,7 @@ def add(subparsers: Subparsers) -> None:
     caption = subparsers.add_parser(
         "caption",
         help="caption images with a CoCa model",
-        description="Caption image files and all images in folders. The exit status is 1 if any of them fails.",
+        description="Caption image files and all images in folders. The exit status is 1 if an image fails.",
     )
     caption.add_argument(
         "model", metavar="MODEL", help="run folder, RUN@STEP, open_clip:NAME[,PRETRAINED], or a saved open_clip folder"
@@ -79,29 +79,29 @@ def _add_settings(group: Any) -> None:
     group.add_argument("--beams", type=int, metavar="N", help="number of beams")
     group.add_argument("--top-k", type=int, metavar="K", help="sample from the K most likely tokens")
     group.add_argument(
-        "--top-p", type=float, metavar="P", help="nucleus sampling: from the most likely tokens of total probability P"
+        "--top-p", type=float, metavar="P", help="nucleus sampling from the most likely tokens with total probability P"
     )
     group.add_argument(
-        "--temperature", type=float, metavar="T", help="sampling temperature; below 1 favours likely tokens"
+        "--temperature", type=float, metavar="T", help="sampling temperature; values below 1 favour likely tokens"
     )
     group.add_argument("--seed", type=int, metavar="N", help="sampling seed; the same seed gives the same captions")
     group.add_argument("--n", type=int, metavar="N", help="captions per image, best first (default: 1)")
     group.add_argument("--min-length", type=int, metavar="N", help="minimum number of tokens")
     group.add_argument("--max-length", type=int, metavar="N", help="maximum number of tokens")
-    group.add_argument("--repetition-penalty", type=float, metavar="X", help="above 1 discourages repeated tokens")
-    group.add_argument("--no-repeat-ngram", type=int, metavar="N", help="no N-gram of tokens occurs twice")
+    group.add_argument("--repetition-penalty", type=float, metavar="X", help="values above 1 discourage repetition")
+    group.add_argument("--no-repeat-ngram", type=int, metavar="N", help="prevent N-grams of tokens from repeating")
     group.add_argument(
         "--length-penalty",
         type=float,
         metavar="X",
-        help="exponent of the length; above 0 favours long captions (default: 1)",
+        help="exponent of the length; values above 0 favour long captions (default: 1)",
     )
     group.add_argument("--prompt", metavar="TEXT", help='start of every caption, such as "an image of"')
     group.add_argument("--batch", type=int, metavar="N", help="batch size")
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The given fields of GenerationSettings, with the search that they imply."""
+    """The specified fields of GenerationSettings, and the search that they imply."""
     names = {name for name in _FIELD_OF_OPTION if getattr(arguments, name) is not None}
     sampling, beam = sorted(names.intersection(_SAMPLING_FIELDS)), sorted(names.intersection(_BEAM_FIELDS))
     searches = [bool(sampling), bool(beam), arguments.greedy]
@@ -121,10 +121,10 @@ def _caption(arguments: argparse.Namespace) -> int:
     fields = _settings(arguments)
     if arguments.csv not in (None, _STDOUT) and arguments.csv.suffix.lower() != ".csv":
         raise UserError(
-            f"--csv {arguments.csv} does not end in .csv; write --csv FILE.csv, or put --csv last to print the table."
+            f"--csv {arguments.csv} does not end in .csv; use --csv FILE.csv, or put --csv last to print the table."
         )
     if arguments.batch is not None and arguments.batch < 1:
-        raise UserError(f"--batch {arguments.batch} is not a batch size; give 1 or more.")
+        raise UserError(f"--batch {arguments.batch} is not a batch size; use 1 or more.")
     show = periodic_progress()
     show("loading the model", 0, 0)
     model = open_caption_model(arguments.model, arguments.weights, show)
@@ -152,7 +152,7 @@ def _caption(arguments: argparse.Namespace) -> int:
 
 
 def _warn_outside(table: Path, images: Sequence[ImageInput], report: Callable[[str], None]) -> None:
-    """A note if the table cannot be used as training data, because an image is outside its folder."""
+    """Report if the table cannot be used as training data because an image is outside its folder."""
     from core.data.sources.rows import confine, roots_of
 
     roots = roots_of(table.parent)
@@ -161,8 +161,8 @@ def _warn_outside(table: Path, images: Sequence[ImageInput], report: Callable[[s
             confine(item.path, roots)
         except ValueError:
             report(
-                f"note: {_line(item.path)} is not below the folder of {table}, so the table cannot be used as training "
-                "data; write it to a folder above the images."
+                f"note: {_line(item.path)} is not inside the folder of {table}, so the table cannot be used as "
+                "training data; write the table to a folder above the images."
             )
             return
 
@@ -171,7 +171,7 @@ Writer = Callable[[CaptionedImage], object]
 
 
 def _write(write: Writer, item: Captioned, provenance: dict[str, Any]) -> str:
-    """Write one image's captions; the reason if that fails, else ""."""
+    """Write one image's captions; returns the reason if writing fails, otherwise ""."""
     captions = [Candidate(candidate["text"], candidate["log_prob"], candidate["score"]) for candidate in item.captions]
     try:
         write(CaptionedImage(item.path, captions, provenance))
@@ -190,7 +190,7 @@ def _writer(arguments: argparse.Namespace, stack: ExitStack) -> Writer:
         return CaptionTable(None, sys.stdout).write
     if arguments.csv is not None:
         table = CaptionTable(arguments.csv, force=arguments.force)
-        stack.callback(_report_partial_table, table)  # after the table is closed
+        stack.callback(_report_partial_table, table)  # runs after the table is closed
         return stack.enter_context(table).write
     if arguments.json:
         return lambda image: print(json_line(image), flush=True)
@@ -199,7 +199,7 @@ def _writer(arguments: argparse.Namespace, stack: ExitStack) -> Writer:
 
 def _report_partial_table(table: CaptionTable) -> None:
     if table.partial is not None:
-        say(f"the existing table was left unchanged; the captions are in {table.partial}")
+        say(f"the existing table has not been changed; the captions are in {table.partial}")
 
 
 def _print(image: CaptionedImage) -> None:
@@ -208,12 +208,12 @@ def _print(image: CaptionedImage) -> None:
 
 
 def _line(path: str) -> str:
-    """A path on one line: control characters in names are escaped."""
+    """``path`` on one line, with control characters escaped."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in path)
 
 
 def _in_order(items: Iterator[Captioned]) -> Iterator[Captioned]:
-    """``items`` sorted by ``index``; buffers at most a few batches."""
+    """``items`` sorted by ``index``; buffers only a few batches."""
     waiting: dict[int, Captioned] = {}
     following = 0
     for item in items:

@@ -1,6 +1,6 @@
-"""The command ``doctor``: installed and missing parts, and the command that installs them.
+"""The command ``doctor``: reports installed and missing parts, and the commands that install them.
 
-It does not import Qt or torch itself, so that a missing or broken library is one line of the report.
+This module does not import Qt or torch, so that a missing or damaged library is just a line in the report.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def add(subparsers: Subparsers) -> None:
     """Add this command to the parser."""
     doctor = subparsers.add_parser(
         "doctor",
-        help="check this installation and show how to fix problems",
+        help="check this installation, and show how to fix problems",
         description="Check Python, Qt and its libraries, fonts, torch and its device, memory, disk and the optional "
         "parts. The exit status is 0 if the window can open and everything that is installed works.",
     )
@@ -112,7 +112,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def examine(home: Path) -> list[Check]:
-    """Every check, in the order in which problems are best fixed. Takes seconds if torch is installed."""
+    """Run all checks, in the order in which problems should be fixed. Takes seconds if torch is installed."""
     return [
         _program(),
         _python(),
@@ -130,7 +130,7 @@ def examine(home: Path) -> list[Check]:
 
 
 def lines(checks: Sequence[Check]) -> list[str]:
-    """The checks for a terminal."""
+    """The checks as lines for a terminal."""
     width = max(len(check.name) for check in checks)
     text = []
     for check in checks:
@@ -170,7 +170,7 @@ def _qt() -> list[Check]:
     spec = find_spec("PySide6")
     if spec is None or not spec.submodule_search_locations:
         remedy = f"{add_command()} --force-reinstall" if find_spec("pip") else f"{add_command()} --reinstall"
-        return [Check("Qt", "missing", "its files are gone (no module PySide6)", remedy)]
+        return [Check("Qt", "missing", "files of Qt are missing (no module PySide6)", remedy)]
     missing_libraries = _missing_libraries(Path(next(iter(spec.submodule_search_locations))))
     if missing_libraries:
         return [
@@ -180,17 +180,17 @@ def _qt() -> list[Check]:
         ]
     output, error = _run(_QT_PROGRAM, {"QT_QPA_PLATFORM": "offscreen"})
     if error:
-        return [Check("Qt", "missing", error, "Install what the message names, or reinstall sdgui.")]
+        return [Check("Qt", "missing", error, "Install the library in the message, or reinstall sdgui.")]
     version, families = output.split()
     qt = Check("Qt", "ok", f"{version}, it starts")
     if families == "0":
         remedy = "sudo apt-get install fonts-dejavu-core" if shutil.which("apt-get") else "Install a font."
-        return [qt, Check("Fonts", "missing", "none: texts would be empty boxes", remedy)]
+        return [qt, Check("Fonts", "missing", "no fonts: text would appear as empty boxes", remedy)]
     return [qt, Check("Fonts", "ok", f"{families} families")]
 
 
 def _missing_libraries(qt: Path) -> list[str]:
-    """System libraries of Qt and its X11 platform that the loader does not find; on Linux only."""
+    """The system libraries of Qt and its X11 platform that the loader does not find; only on Linux."""
     ldd = shutil.which("ldd")
     if sys.platform != "linux" or ldd is None:
         return []
@@ -206,7 +206,7 @@ def _install_libraries(libraries: Sequence[str]) -> str:
     packages = [_DEBIAN_PACKAGES[name] for name in libraries if name in _DEBIAN_PACKAGES]
     if shutil.which("apt-get") and packages:
         return f"sudo apt-get install {' '.join(packages)}"
-    return "Install the packages of your system that hold these libraries."
+    return "Install your system's packages with these libraries."
 
 
 def _screen() -> Check:
@@ -243,7 +243,7 @@ def _optional(extra: Extra, name: str, use: str) -> Check:
 def _ssh() -> Check:
     ssh = shutil.which("ssh")
     if ssh is None:
-        return Check("Other machines", "optional", "no ssh to connect to them", "Install OpenSSH's client.")
+        return Check("Other machines", "optional", "no ssh to connect to them", "Install the OpenSSH client.")
     return Check("Other machines", "ok", ssh)
 
 
@@ -265,7 +265,7 @@ def _home(home: Path) -> Check:
             file.flush()
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        remedy = "Name another folder with --home, or free some space."
+        remedy = "Choose another folder with --home, or free some space."
         return Check("Experiments", "missing", f"{home}: {error.strerror}", remedy)
     detail = f"{home}, {free / 2**30:.1f} GiB free"
     if free < _LITTLE_DISK:
@@ -274,7 +274,7 @@ def _home(home: Path) -> Check:
 
 
 def _nearest_existing(folder: Path) -> Path:
-    """``folder``, or its nearest existing parent. OSError if ``folder`` cannot be created there."""
+    """``folder``, or its nearest existing parent. Raises OSError if ``folder`` cannot be created there."""
     try:
         folder.lstat()
     except FileNotFoundError:
@@ -285,7 +285,7 @@ def _nearest_existing(folder: Path) -> Path:
 
 
 def _run(program: str, variables: dict[str, str]) -> tuple[str, str]:
-    """Output of a Python program in a separate process, and the last line of stderr if it failed."""
+    """Run a Python program in a separate process; returns its output, and the last line of stderr if it failed."""
     command = [sys.executable, "-P", "-c", program]
     try:
         result = subprocess.run(

@@ -1,4 +1,4 @@
-"""The commands ``evaluate`` (a model, or two saved reports) and ``interpolate`` (initial and fine-tuned weights)."""
+"""The commands ``evaluate`` (also compares two reports) and ``interpolate`` (initial and fine-tuned weights)."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def add(subparsers: Subparsers) -> None:
         "--val",
         default="",
         metavar="SOURCE",
-        help="data to choose a probe's C on (default: a fifth of the training data)",
+        help="data for choosing a probe's C (default: a fifth of the training data)",
     )
     parser.add_argument(
-        "--templates", default="photo", metavar="NAME_OR_FILE", help="prompt templates of zero-shot (default: photo)"
+        "--templates", default="photo", metavar="NAME_OR_FILE", help="prompt templates for zero-shot (default: photo)"
     )
     parser.add_argument(
         "--layer",
         default="before the projection",
-        help="features of probes and knn: 'before the projection' (default), embedding, or a block's number",
+        help="features for probes and knn: 'before the projection' (default), embedding, or the number of a block",
     )
-    parser.add_argument("--k", type=int, default=20, help="number of neighbours of knn (default: 20)")
+    parser.add_argument("--k", type=int, default=20, help="number of neighbours for knn (default: 20)")
     parser.add_argument(
         "--shots", default="", metavar="1,2,4", help="few-shot probes: numbers of training images per class"
     )
@@ -59,34 +59,37 @@ def add(subparsers: Subparsers) -> None:
         help="text inputs of fused-probe: predicted, classes, caption (default: predicted, and caption if possible)",
     )
     parser.add_argument(
-        "--rerank", type=int, default=0, metavar="N", help="re-rank the first N retrieved with the matching head"
+        "--rerank", type=int, default=0, metavar="N", help="re-rank the first N results with the matching head"
     )
     parser.add_argument(
-        "--compare", nargs=2, type=Path, metavar=("A.json", "B.json"), help="paired difference A - B of two reports"
+        "--compare", nargs=2, type=Path, metavar=("A.json", "B.json"), help="show the paired difference A - B"
     )
-    parser.add_argument("--json", action="store_true", help="the full report as JSON, input of --compare")
+    parser.add_argument("--json", action="store_true", help="print the full report as JSON, the input for --compare")
     parser.set_defaults(handler=_evaluate)
 
 
 def _add_interpolate(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
-        "interpolate", help="evaluate weights between a fine-tuned model's initial and final ones; choose the best"
+        "interpolate", help="evaluate weights between the initial and the fine-tuned weights; choose the best"
     )
     parser.add_argument("run", help="fine-tuned run folder, or RUN@STEP")
     parser.add_argument("--gain", default="", metavar="SOURCE", help="new data (default: the run's validation data)")
     parser.add_argument(
-        "--retain", default="", metavar="SOURCES", help="data to retain, as data.retain lists them (default: the run's)"
+        "--retain",
+        default="",
+        metavar="SOURCES",
+        help="data to retain, in the format of data.retain (default: the run's)",
     )
     parser.add_argument(
         "--keep",
         type=float,
         default=DEFAULT_KEEP,
         metavar="SHARE",
-        help=f"least share of recall to retain (default: {DEFAULT_KEEP})",
+        help=f"minimum share of recall to retain (default: {DEFAULT_KEEP})",
     )
     parser.add_argument("--steps", type=int, default=10, help="number of steps on the path (default: 10)")
     parser.add_argument("--weights", default="", choices=("student", "teacher"), help="network to use")
-    parser.add_argument("--json", action="store_true", help="the path as JSON")
+    parser.add_argument("--json", action="store_true", help="print all points as JSON")
     parser.set_defaults(handler=_interpolate)
 
 
@@ -100,7 +103,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         return _compare(first, second, arguments.json)
     if not (arguments.model and arguments.data and arguments.task):
         raise UserError(
-            "give a MODEL, --data SOURCE and --task TASK, or compare two saved reports with --compare A.json B.json."
+            "specify a MODEL, --data SOURCE and --task TASK, or compare two saved reports with --compare A.json B.json."
         )
     request = Request(
         data=arguments.data,
@@ -130,7 +133,7 @@ def _numbers(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     invalid = [part for part in parts if not part.isdecimal()]
     if invalid:
-        raise UserError(f"--shots {text}: {invalid[0]!r} is not a number of images; write numbers such as 1,2,4.")
+        raise UserError(f"--shots {text}: {invalid[0]!r} is not a number of images; use numbers such as 1,2,4.")
     return tuple(int(part) for part in parts)
 
 
@@ -153,17 +156,17 @@ def _interpolate(arguments: argparse.Namespace) -> int:
     from core.spec.run.model_names import INTERPOLATED, RunNetwork, locate
 
     if not 0 <= arguments.keep <= 1:
-        raise UserError(f"--keep {arguments.keep:g} is not a share; give a number from 0 to 1.")
+        raise UserError(f"--keep {arguments.keep:g} is not a share; use a number from 0 to 1.")
     if not 1 <= arguments.steps <= 1000:
-        raise UserError(f"--steps {arguments.steps}: give a number from 1 to 1000.")
+        raise UserError(f"--steps is {arguments.steps}; use a number from 1 to 1000.")
     source = locate(arguments.run, arguments.weights)
     if not isinstance(source, RunNetwork):
-        raise UserError(f"{arguments.run} is not a run; give the folder of a fine-tuned run.")
+        raise UserError(f"{arguments.run} is not a run; specify the folder of a fine-tuned run.")
     data = read_config(source.run.config).data
     gain, retain = arguments.gain or data.val, retained_sets(arguments.retain or data.retain)
     if not gain or not retain:
         missing = "--gain SOURCE" if not gain else "--retain SOURCES"
-        raise UserError(f"the run's config does not name this data; give {missing}.")
+        raise UserError(f"the run's config does not contain this data; specify {missing}.")
     alphas = [step / arguments.steps for step in range(arguments.steps + 1)]
     points = interpolation_path(arguments.run, gain, retain, alphas, periodic_progress(), say, arguments.weights)
     best = choose_point(points, arguments.keep)

@@ -1,4 +1,4 @@
-"""The command ``export``: a model for other programs, with a model card."""
+"""The command ``export``: writes a model for other programs, with a model card."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def add(subparsers: Subparsers) -> None:
         help="network to use (default: the better validated one)",
     )
     export.add_argument(
-        "--precision", default="fp32", choices=EXPORT_PRECISIONS, help="of the weights in the files (default: fp32)"
+        "--precision", default="fp32", choices=EXPORT_PRECISIONS, help="precision of the weights (default: fp32)"
     )
     export.add_argument("--licence", default="", metavar="NAME", help="licence to state in the card, such as cc-by-4.0")
     export.add_argument(
@@ -42,7 +42,7 @@ def add(subparsers: Subparsers) -> None:
         action="append",
         default=[],
         metavar="JSON",
-        help="a report of evaluate --json to include",
+        help="a report of `evaluate --json` to include",
     )
     export.add_argument("--force", action="store_true", help="replace a folder that an earlier export wrote")
     export.set_defaults(handler=_export)
@@ -54,8 +54,8 @@ def _export(arguments: argparse.Namespace) -> int:
     from core.evaluation.report import read_report
     from core.exporting.export import export_model
 
-    with suppress(ValueError):  # not in the main thread
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # removes an unfinished export, as Ctrl+C does
+    with suppress(ValueError):  # handlers can only be set in the main thread
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # removes an unfinished export, like Ctrl+C
     folder = export_model(
         arguments.model,
         arguments.weights,

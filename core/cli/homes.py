@@ -1,4 +1,4 @@
-"""The home folder shared by window and verbs, and finding its runs by name."""
+"""The home folder, which the window and the command line share, and finding its runs by name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def add_home(parser: argparse.ArgumentParser) -> None:
 
 
 def home_folder(home: Path | None) -> Path:
-    """``home``, or by default the folder of the window."""
+    """``home``, or by default the window's folder."""
     if home is not None:
         return expand_user(home).absolute()
     import platformdirs
@@ -34,16 +34,16 @@ def runs_folder(home: Path) -> Path:
 
 
 def find_run(home: Path, name: str) -> RunDir:
-    """The run that ``name`` denotes: a folder, or a run in ``home`` by its name or the end of it.
+    """The run that ``name`` denotes: a folder, or a run in ``home`` by its name or the end of its name.
 
-    A chain's folder or name denotes the stage that started last. UserError unless exactly one run matches.
+    A chain's folder or name denotes the stage that started last. Raises UserError unless exactly one run matches.
     """
     path = expand_user(name)
     if (path / "config.json").is_file():
         return RunDir(path.absolute())
     if (path / "chain.json").is_file() and (stage := ChainDir(path.absolute()).current()):
         return stage
-    matches: dict[Path, RunDir] = {}  # by the folder of the run or chain; of a chain, the last stage
+    matches: dict[Path, RunDir] = {}  # folder of the run or chain -> the run, or the last stage
     for run in runs(home):
         chain = chain_file(run.path)
         if name and run_label(run.path).endswith(name):
@@ -55,11 +55,11 @@ def find_run(home: Path, name: str) -> RunDir:
     if not matches:
         raise UserError(f"there is no run {excerpt(name)} in {runs_folder(home)}; list them with sdgui-core runs list.")
     names = ", ".join(run_label(run.path) for run in list(matches.values())[:5])
-    raise UserError(f"{excerpt(name)} matches {len(matches)} runs ({names}); give more of the name.")
+    raise UserError(f"{excerpt(name)} matches {len(matches)} runs ({names}); use a longer part of the name.")
 
 
 def runs(home: Path) -> list[RunDir]:
-    """Every run in ``home``, including stages of chains, oldest first by the folder's modification time."""
+    """All runs in ``home``, including stages of chains, oldest first by the folder's modification time."""
     folders: list[tuple[float, str, str]] = []  # time, name, path
     with suppress(OSError), os.scandir(runs_folder(home)) as entries:
         for entry in entries:

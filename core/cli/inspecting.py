@@ -1,4 +1,4 @@
-"""The commands ``data`` (statistics, duplicates, leaks, broken files, a held-out part) and ``shard`` (WebDataset)."""
+"""The commands ``data`` (statistics, duplicates, leaks, damaged files, held-out part) and ``shard`` (WebDataset)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add(subparsers: Subparsers) -> None:
     data = subparsers.add_parser("data", help="show a data source's pairs, labels, bad rows, duplicates and leaks")
     data.add_argument("source", metavar="SOURCE", help="a manifest, a folder of images, or shards")
     data.add_argument(
-        "--check", action="store_true", help="read every image: duplicates, leaks between splits, broken files"
+        "--check", action="store_true", help="read all images: find duplicates, leaks between splits, damaged files"
     )
     data.add_argument(
         "--against",
@@ -29,11 +29,11 @@ def add(subparsers: Subparsers) -> None:
         help="another split, to find images that are in both (implies --check)",
     )
     data.add_argument(
-        "--hold-out", type=float, metavar="SHARE", help="write two manifests: a training part, and SHARE held out"
+        "--hold-out", type=float, metavar="SHARE", help="write two manifests: a training part and a held-out SHARE"
     )
     data.add_argument("--seed", type=int, default=0, help="seed of the held-out part (default: 0)")
-    data.add_argument("--to", type=Path, metavar="DIR", help="folder of the manifests (default: above the images)")
-    data.add_argument("--json", action="store_true", help="everything as JSON")
+    data.add_argument("--to", type=Path, metavar="DIR", help="folder for the manifests (default: above the images)")
+    data.add_argument("--json", action="store_true", help="print everything as JSON")
     data.set_defaults(handler=_data)
     shard = subparsers.add_parser("shard", help="write a data source as WebDataset shards, also for open_clip")
     shard.add_argument("source", metavar="SOURCE", help="a manifest, a folder of images, or other shards")
@@ -49,17 +49,17 @@ def _data(arguments: argparse.Namespace) -> int:
 
     progress = _StderrReporter()
     other_splits = dict(map(_split, arguments.against))
-    facts = _facts(arguments.source, progress)
+    data = _read_data(arguments.source, progress)
     if arguments.check or other_splits:
-        split = "" if other_splits else facts["split"]
-        facts |= check_source(arguments.source, progress, other_splits, split)
+        split = "" if other_splits else data["split"]
+        data |= check_source(arguments.source, progress, other_splits, split)
     if arguments.hold_out is not None:
         folder = str(arguments.to.absolute()) if arguments.to else ""
-        facts |= hold_out_split(arguments.source, progress, arguments.hold_out, arguments.seed, folder)
+        data |= hold_out_split(arguments.source, progress, arguments.hold_out, arguments.seed, folder)
     if arguments.json:
-        print(json.dumps(facts))
+        print(json.dumps(data))
     else:
-        print("\n".join(_lines(facts, arguments.source)))
+        print("\n".join(_report_lines(data, arguments.source)))
     return 0
 
 
@@ -79,48 +79,48 @@ class _StderrReporter:
 def _split(text: str) -> tuple[str, str]:
     name, equals, source = text.partition("=")
     if not (equals and name and source):
-        raise UserError(f"--against '{text}' is not NAME=SOURCE; write --against val=val.csv.")
+        raise UserError(f"--against '{text}' is not NAME=SOURCE; use, for example, --against val=val.csv.")
     return name, source
 
 
-def _facts(source: str, progress: _StderrReporter) -> dict[str, Any]:
+def _read_data(source: str, progress: _StderrReporter) -> dict[str, Any]:
     from core.worker.data.rows import open_rows
 
     return open_rows(source, progress, images_only=True)
 
 
-def _lines(facts: Mapping[str, Any], source: str) -> Iterator[str]:
+def _report_lines(data: Mapping[str, Any], source: str) -> Iterator[str]:
     """The report as text."""
-    yield f"{source} ({facts['format']})"
-    yield f"images      {facts['images']:,}" + _of_listed(facts)
-    yield f"captions      {facts['pairs']:,}, {facts['distinct']:,} different, {facts['median_words']:g} words (median)"
-    yield "an image     " + ", ".join(f"{images:,} with {number}" for number, images in facts["captions"])
-    for name, values in facts["labels"].items():
+    yield f"{source} ({data['format']})"
+    yield f"images      {data['images']:,}" + _listed_note(data)
+    yield f"captions      {data['pairs']:,}, {data['distinct']:,} different, {data['median_words']:g} words (median)"
+    yield "an image     " + ", ".join(f"{images:,} with {number}" for number, images in data["captions"])
+    for name, values in data["labels"].items():
         counts = ", ".join(f"{value['value'] or '(none)'} {value['images']:,}" for value in values[:MAX_LISTED])
-        more = facts["values"][name] - MAX_LISTED
-        yield f"label {name}: {facts['values'][name]:,} values: {counts}{f', and {more:,} more' if more > 0 else ''}"
-    yield f"bad rows      {facts['bad']:,}"
-    yield from (f"  {bad['where']}: {bad['why']}" for bad in facts["reasons"][:MAX_LISTED])
-    if "exact" in facts:
-        yield from _checked(facts)
+        more = data["values"][name] - MAX_LISTED
+        yield f"label {name}: {data['values'][name]:,} values: {counts}{f', and {more:,} more' if more > 0 else ''}"
+    yield f"bad rows      {data['bad']:,}"
+    yield from (f"  {bad['where']}: {bad['why']}" for bad in data["reasons"][:MAX_LISTED])
+    if "exact" in data:
+        yield from _check_lines(data)
     for part in ("train", "held"):
-        if part in facts:
-            yield f"{part:<14}{facts[part]['path']}: {facts[part]['images']:,} images"
+        if part in data:
+            yield f"{part:<14}{data[part]['path']}: {data[part]['images']:,} images"
 
 
-def _of_listed(facts: Mapping[str, Any]) -> str:
-    return f" (statistics of the first {facts['listed']:,})" if facts["listed"] < facts["images"] else ""
+def _listed_note(data: Mapping[str, Any]) -> str:
+    return f" (statistics of the first {data['listed']:,})" if data["listed"] < data["images"] else ""
 
 
-def _checked(facts: Mapping[str, Any]) -> Iterator[str]:
-    yield f"broken files  {len(facts['broken']):,}"
-    yield from (f"  row {image['row']}: {image['why']}" for image in facts["broken"][:MAX_LISTED])
-    groups, near_groups = facts["exact_groups"], facts["near_groups"]
+def _check_lines(data: Mapping[str, Any]) -> Iterator[str]:
+    yield f"broken files  {len(data['broken']):,}"
+    yield from (f"  row {image['row']}: {image['why']}" for image in data["broken"][:MAX_LISTED])
+    groups, near_groups = data["exact_groups"], data["near_groups"]
     yield f"duplicates    {groups:,} groups with the same bytes, {near_groups:,} nearly the same"
-    for name, why in facts["unread"].items():
+    for name, why in data["unread"].items():
         say(f"{name} cannot be read: {why}")
-    yield f"leaks         {facts['leak_count']:,} images that are also in another split"
-    for leak in facts["leaks"][:MAX_LISTED]:
+    yield f"leaks         {data['leak_count']:,} images that are also in another split"
+    for leak in data["leaks"][:MAX_LISTED]:
         yield f"  {leak['file']}: {leak['kind']} as {leak['path']} in {leak['other']}"
 
 

@@ -1,4 +1,4 @@
-"""Local runs for the verbs: start, stop, pause, resume, and follow their output."""
+"""Starts, stops, pauses and resumes local runs, and follows their output, for the commands in ``core.cli.running``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 def start_local_run(run: RunDir, config: str, devices: Sequence[str]) -> None:
-    """Start a trainer that outlives this program. UserError when it cannot be started."""
+    """Start a trainer that outlives this program. Raises UserError if it cannot be started."""
     need("train")
     run.create()
     keep_code(parse_config(config, "the config"), run)
@@ -51,7 +51,7 @@ def start_local_run(run: RunDir, config: str, devices: Sequence[str]) -> None:
 
 
 def start_local_chain(folder: Path, chain: Chain, devices: Sequence[str]) -> None:
-    """Start a trainer of all stages that outlives this program. UserError when it cannot be started."""
+    """Start a trainer for all stages that outlives this program. Raises UserError if it cannot be started."""
     need("train")
     with writing(folder, UserError):
         first = write_chain(folder, chain.with_absolute_paths())
@@ -59,12 +59,12 @@ def start_local_chain(folder: Path, chain: Chain, devices: Sequence[str]) -> Non
 
 
 def resume_local_run(run: RunDir) -> None:
-    """Resume a local run, or the chain that it is a stage of. UserError when it is running."""
+    """Resume a local run, or the chain of which it is a stage. Raises UserError if it is running."""
     status = run.read_status()
     if status is not None and process_alive(status):
         raise UserError(f"{run.path.name} is already running; stop or pause it first.")
     if read_logged(run.config) is not None:
-        raise UserError(f"{run.path.name} was logged by a script; restart that with start_run(resume_step=...).")
+        raise UserError(f"{run.path.name} was logged by a script; restart the script with start_run(resume_step=...).")
     need("train")
     chain = chain_file(run.path)
     if chain is None:
@@ -75,9 +75,9 @@ def resume_local_run(run: RunDir) -> None:
 
 
 def reproduce(home: Path, run: RunDir, output: Path | None, launch: bool, as_json: bool) -> int:
-    """Print the differences between the code, packages and data of ``run`` and the current ones.
+    """Print how code, packages and data differ from those recorded for ``run``.
 
-    ``output``: also write its config there. ``launch``: also start it again as a new run.
+    ``output``: file to which the run's config is written. ``launch``: also start the run again, as a new run.
     """
     from core.tracking.reproducing import obstacles, script_steps
 
@@ -86,7 +86,7 @@ def reproduce(home: Path, run: RunDir, output: Path | None, launch: bool, as_jso
         raise UserError(f"{run.path.name} has no record of its code and packages; launch its config.json instead.")
     logged = isinstance(config, LoggedConfig)
     if logged and (output or launch):
-        raise UserError(f"{run.path.name} was logged by a script; start that script again yourself.")
+        raise UserError(f"{run.path.name} was logged by a script; start the script again yourself.")
     differing = obstacles(recorded, _as_now(run, config, recorded))
     steps = script_steps(config, recorded, str(run.path)) if isinstance(config, LoggedConfig) else []
     if as_json:
@@ -101,7 +101,7 @@ def reproduce(home: Path, run: RunDir, output: Path | None, launch: bool, as_jso
             )
         )
     else:
-        say("no differences in code, packages, machine and data")
+        say("code, packages, machine and data are unchanged")
     for step in steps if not as_json else ():
         print(one_line(step))
     if isinstance(config, RunConfig) and output is not None:
@@ -119,7 +119,7 @@ def _shown(value: object) -> str:
 
 
 def _as_now(run: RunDir, config: RunConfig | LoggedConfig, recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """The provenance that the run would record if it began now, without tokenising captions."""
+    """The provenance that the run would record if it started now, without tokenising captions."""
     from core.tracking.provenance import collect, data_facts, trainer_folder
 
     code, recorded_data = recorded.get("code"), recorded.get("data")
@@ -142,7 +142,7 @@ def _as_now(run: RunDir, config: RunConfig | LoggedConfig, recorded: Mapping[str
 
 
 def _files_now(config: RunConfig | LoggedConfig, run: RunDir, folder: Path, files: object) -> dict[str, str]:
-    """The digests of the custom files that were recorded, as they are now; of a trainer's run, the one that changed."""
+    """The current digests of the recorded custom files; for a trainer's run, only the error for changed code."""
     digests = {}
     if isinstance(config, RunConfig):
         try:
@@ -170,7 +170,7 @@ def _start(run: RunDir, devices: Sequence[str]) -> None:
 
 
 def end_local_run(run: RunDir, request: str, kill: bool) -> None:
-    """Request the trainer to stop or pause, or kill it."""
+    """Request the trainer of ``run`` to stop or pause, or kill the trainer."""
     from core.remote.processes import end_processes
 
     status = run.read_status()
@@ -186,7 +186,7 @@ def end_local_run(run: RunDir, request: str, kill: bool) -> None:
 
 
 def catch_up(home: Path, local_runs: Sequence[RunDir]) -> None:
-    """Update the local copies of remote runs; reports machines that could not be reached."""
+    """Update the local copies of remote runs, and report machines that could not be reached."""
     if not any(record_file(run.path).exists() and is_remote(run.path) for run in local_runs):
         return
     remote = RemoteRuns(Machines(home), lambda folder, sentence: say(sentence))
@@ -195,11 +195,11 @@ def catch_up(home: Path, local_runs: Sequence[RunDir]) -> None:
     finally:
         remote.close()
     for machine, reason in missing.items():
-        say(f"{machine} could not be reached, so its runs are shown as last known: {reason}")
+        say(f"{machine} could not be reached, so its runs are shown in their last known state: {reason}")
 
 
 def follow_logs(home: Path, run: RunDir, follow: bool, events: bool) -> int:
-    """Print the run's output; with ``follow`` until it, and its chain, ends. Returns 0 when it is done, else 3."""
+    """Print the run's output; with ``follow`` until run and chain end. Returns 0 if it is done, otherwise 3."""
     names = ("events.jsonl",) if events else ("stdout.log", "stderr.log")
     if not follow:
         catch_up(home, [run])
@@ -221,7 +221,7 @@ def follow_logs(home: Path, run: RunDir, follow: bool, events: bool) -> int:
 
 
 def _follow(run: RunDir, names: Sequence[str]) -> RunState:
-    """Print the run's output until it ends; returns its final state."""
+    """Print the run's output until the run ends; returns its final state."""
     offsets, checked, reported = dict.fromkeys(names, 0), 0.0, ""
     state = RunState.STARTING
     while state.alive:
@@ -239,7 +239,7 @@ def _follow(run: RunDir, names: Sequence[str]) -> RunState:
 
 
 def _stage_after(run: RunDir) -> RunDir | None:
-    """The stage after a finished one, once it has started; None after the last. UserError when it does not start."""
+    """Wait for the stage after a finished stage; None after the last. Raises UserError if it does not start."""
     file = chain_file(run.path)
     if file is None:
         return None
@@ -251,7 +251,7 @@ def _stage_after(run: RunDir) -> RunDir | None:
     deadline = time.monotonic() + _NEXT_STAGE_TIMEOUT_S
     while not stages[position].config.is_file():
         if time.monotonic() > deadline:
-            raise UserError(f"the stage after {run.path.name} has not begun; resume {run_label(run.path)}.")
+            raise UserError(f"the stage after {run.path.name} has not started; resume {run_label(run.path)}.")
         time.sleep(_POLL_INTERVAL_S)
     return stages[position]
 
@@ -266,6 +266,6 @@ def _print_from(run: RunDir, name: str, offset: int) -> int:
         while part := file.read(_CHUNK_BYTES):
             offset += len(part)
             text = decoder.decode(part)
-            print(text.replace("\r\n", "\n").replace("\r", "\n"), end="")  # progress bars restart their line
+            print(text.replace("\r\n", "\n").replace("\r", "\n"), end="")  # progress bars overwrite their line with \r
         sys.stdout.flush()
     return offset

@@ -13,18 +13,18 @@ _LAUNCHERS = ("direct", "torchrun", "slurm")
 # Options of ``machines add``: name, help, type.
 _SETTINGS: tuple[tuple[str, str, type], ...] = (
     ("host", "ssh name (default: NAME)", str),
-    ("python", "path of its Python (default: what install made, else that of the sdgui-core found on it)", str),
+    ("python", "path of Python there (default: of the installed sdgui, or of the sdgui-core found there)", str),
     ("setup", "shell commands to run first, such as 'module load cuda'", str),
     ("runs", "runs folder (default: ~/sdgui-runs)", str),
     ("at-once", "number of parallel runs without a GPU", int),
     ("nodes", "nodes of a Slurm job", int),
     ("processes", "torchrun processes per node (default: one per GPU)", int),
     ("gpus", "GPUs per node of a Slurm job", int),
-    ("cpus", "CPU cores per process of a Slurm job; 0: 8 with a GPU, else the cluster's default", int),
+    ("cpus", "CPU cores per process of a Slurm job; 0: 8 with a GPU, otherwise the cluster's default", int),
     ("partition", "Slurm partition", str),
     ("time", "time limit of a Slurm job, such as 2-00:00:00", str),
     ("warning", "seconds before the time limit at which a Slurm job saves and requeues itself", int),
-    ("sbatch", "more #SBATCH lines", str),
+    ("sbatch", "additional #SBATCH lines", str),
 )
 
 
@@ -41,10 +41,10 @@ def add(subparsers: Subparsers) -> None:
     addition.add_argument("--launcher", choices=_LAUNCHERS, help="how runs are started (default: direct)")
     addition.set_defaults(handler=_add)
     for name, text, handler in (
-        ("remove", "remove a machine from the list; its runs stay", _remove),
-        ("show", "cores, memory, GPUs and their users, disk, partitions", _show),
-        ("check", "what works on it, what does not, and what to do about it", _check),
-        ("install", "install sdgui on it, over ssh", _install),
+        ("remove", "remove a machine from the list; its runs are not deleted", _remove),
+        ("show", "show cores, memory, GPUs and their users, disk, partitions", _show),
+        ("check", "check whether runs can be launched, and show how to fix problems", _check),
+        ("install", "install sdgui on a machine, over ssh", _install),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("name", metavar="NAME")

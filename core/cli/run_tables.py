@@ -52,19 +52,19 @@ class RunRow:
     total_steps: int = 0
     started: float | None = None
     note: str = ""
-    ended: bool = False  # by its last event; a cached row is then valid until a file of the run changes
+    ended: bool = False  # whether the last event ended the run; its cached row is then valid until a file changes
     metrics: dict[str, Metric] = field(default_factory=dict)
 
     @property
     def best(self) -> tuple[str, Metric] | None:
-        """The metric that ranks runs, with its name; of student and teacher, the better one."""
+        """The metric that ranks runs, with its name; the better of student and teacher."""
         candidates = [
             (name, metric) for name, metric in self.metrics.items() if ranks_runs(name) and math.isfinite(metric.best)
         ]
         return max(candidates, key=lambda item: item[1].best, default=None)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON data, with null for non-finite values."""
+        """The row as JSON data, with null for non-finite values."""
         raw = asdict(self)
         for metric in raw["metrics"].values():
             for key in ("last", "best"):
@@ -73,10 +73,10 @@ class RunRow:
 
 
 def listed_rows(home: Path, runs: Sequence[RunDir]) -> list[RunRow]:
-    """``read_row`` of each run, without the config's name and with the best metric only.
+    """Read a row of each run, without the config's name, and with the best metric only.
 
-    Rows of ended runs are cached in ``home`` until one of their files changes, and an interrupted listing continues
-    where it stopped. UserError when a folder cannot be read.
+    Rows of ended runs are cached in ``home`` until one of their files changes, so that an interrupted listing continues
+    where it stopped. Raises UserError if a folder cannot be read.
     """
     cache = home / "cache" / "listed-runs.json"
     cached, rows, uncached = _load_rows(cache), [], 0
@@ -98,7 +98,7 @@ def listed_rows(home: Path, runs: Sequence[RunDir]) -> list[RunRow]:
 
 
 def _stamp(folder: str) -> list[int]:
-    """Sizes and modification times of the files that a row is read from."""
+    """The sizes and modification times of the files from which a row is read."""
     stamp: list[int] = []
     for name in ("events.jsonl", "status.json", RECORD):
         try:
@@ -111,7 +111,7 @@ def _stamp(folder: str) -> list[int]:
 
 
 def _load_rows(cache: Path) -> dict[str, list[Any]]:
-    """Folder -> stamp and row; {} without a cache of the current version."""
+    """Folder -> stamp and row; {} if there is no cache of the current version."""
     try:
         cached = json.loads(cache.read_bytes())
         for _, row in cached.values():
@@ -122,7 +122,7 @@ def _load_rows(cache: Path) -> dict[str, list[Any]]:
 
 
 def _save_rows(cache: Path, cached: Mapping[str, list[Any]]) -> None:
-    with suppress(OSError):  # a read-only home can be listed without a cache
+    with suppress(OSError):  # a read-only home is listed without a cache
         cache.parent.mkdir(parents=True, exist_ok=True)
         write_whole(cache, json.dumps(cached).encode(), durable=False)
 
@@ -133,7 +133,7 @@ def _row_of(plain: Mapping[str, Any]) -> RunRow:
 
 
 def read_row(run: RunDir, brief: bool = False) -> RunRow:
-    """Read a run folder; ``brief``: without the config, and with the best metric only. UserError when it fails."""
+    """Read a run folder; ``brief``: without config, and with the best metric only. Raises UserError if it fails."""
     row = RunRow(run_label(run.path), str(run.path))
     try:
         row.experiment = "" if brief else experiment_name(read_any_config(run.config))
@@ -159,7 +159,7 @@ def read_row(run: RunDir, brief: bool = False) -> RunRow:
 
 
 def _read_events(run: RunDir, row: RunRow, naming: Sequence[str] = ()) -> RunFinished | RunFailed | None:
-    """Read the events into ``row``; returns the event that ended the run, unless it was resumed afterwards."""
+    """Read the events into ``row``; returns the event that ended the run, unless the run was resumed afterwards."""
     reader, terminal, last_offset = EventReader(run.events, naming=naming), None, -1
     points: dict[str, dict[int, float]] = {}
     while reader.offset != last_offset:
@@ -190,9 +190,9 @@ def _metric(name: str, series: Mapping[int, float]) -> Metric:
 
 
 def changed_fields(runs: Sequence[RunDir]) -> dict[str, list[Any]]:
-    """Fields in which the configs differ: dotted field -> one value per run. UserError when one cannot be read."""
+    """Fields in which the configs differ: dotted field -> one value per run. Raises UserError if unreadable."""
     if len(runs) < 2:
-        raise UserError("a comparison needs at least two runs; name them.")
+        raise UserError("a comparison needs at least two runs; specify two or more.")
     settings = [settings_of(read_any_config(run.config)) for run in runs]
     names = dict.fromkeys(name for values in settings for name in values)
     columns = {name: [values.get(name) for values in settings] for name in names}
@@ -200,15 +200,17 @@ def changed_fields(runs: Sequence[RunDir]) -> dict[str, list[Any]]:
 
 
 def comparison(runs: Sequence[RunDir]) -> dict[str, Any]:
-    """For JSON: the ``fields`` in which configs differ, the differing ``environment`` (code, packages, machine, data),
-    and the ``runs`` with their metrics. UserError as of `changed_fields`.
+    """A comparison as JSON data.
+
+    ``fields``: config fields that differ. ``environment``: differences in code, packages, machine and data. ``runs``:
+    the runs with their metrics. Raises UserError like `changed_fields`.
     """
     fields, rows = changed_fields(runs), [read_row(run).plain() for run in runs]
     return {"fields": fields, "environment": differing([read_provenance(run) for run in runs]), "runs": rows}
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns; the first row is the header."""
+    """``rows`` as text with aligned columns; the first row is the header."""
     rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,4 +1,4 @@
-"""The verbs of local and remote runs: ``runs launch pause stop resume logs fetch``."""
+"""The commands for local and remote runs: ``runs launch pause stop resume logs fetch``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _START_HELP = {
     "launch": "start a run in the background, on this computer or a machine",
-    "continue": "train on from a checkpoint of a run, as a new run with the same settings",
+    "continue": "continue training from a checkpoint of a run, as a new run with the same settings",
     "fork": "start a new run with changed settings from a checkpoint of a run",
     "fine-tune": "start a new run with only the weights of a checkpoint",
 }
@@ -35,19 +35,17 @@ def add(subparsers: Subparsers) -> None:
     """Add these commands to the parser."""
     listing = subparsers.add_parser("runs", help="list, show or compare runs")
     commands = listing.add_subparsers(metavar="WHAT", required=True)
-    command = commands.add_parser("list", help="all runs: state, step, best validation, machine")
+    command = commands.add_parser("list", help="list all runs: state, step, best validation, machine")
     command.set_defaults(handler=_list)
-    command = commands.add_parser("show", help="one run with the last and best of each metric")
+    command = commands.add_parser("show", help="show a run with the last and best value of each metric")
     command.add_argument("run", metavar="RUN")
     command.set_defaults(handler=_show)
-    command = commands.add_parser(
-        "compare", help="differences between configs, code, packages, machines and data; metrics side by side"
-    )
+    command = commands.add_parser("compare", help="compare configs, code, packages, machines, data and metrics of runs")
     command.add_argument("runs", nargs="+", metavar="RUN")
     command.set_defaults(handler=_compare)
     for parser in commands.choices.values():
         parser.add_argument("--json", action="store_true", help="print as JSON")
-        parser.add_argument("--cached", action="store_true", help="as last known, without contacting other machines")
+        parser.add_argument("--cached", action="store_true", help="do not contact other machines; show the last state")
         add_home(parser)
     watching.add(commands)
     foreign.add(commands)
@@ -59,22 +57,22 @@ def add(subparsers: Subparsers) -> None:
         command.add_argument("run", metavar="RUN")
         command.set_defaults(handler=_ask, what=name)
         if name == "stop":
-            command.add_argument("--kill", action="store_true", help="kill it without saving (scancel on Slurm)")
+            command.add_argument("--kill", action="store_true", help="kill the run without saving (scancel on Slurm)")
     resume = subparsers.add_parser("resume", help="resume a run from its last checkpoint")
     resume.add_argument("run", metavar="RUN")
     resume.set_defaults(handler=_resume)
     reproduce = subparsers.add_parser(
-        "reproduce", help="what differs from a run's code, packages and data; run it again"
+        "reproduce", help="compare code, packages and data with a run's; start the run again"
     )
     reproduce.add_argument("run", metavar="RUN")
-    reproduce.add_argument("--output", type=Path, metavar="FILE", help="write its config here")
-    reproduce.add_argument("--launch", action="store_true", help="start it again on this computer, as a new run")
+    reproduce.add_argument("--output", type=Path, metavar="FILE", help="write the run's config to FILE")
+    reproduce.add_argument("--launch", action="store_true", help="start the run again on this computer, as a new run")
     reproduce.add_argument("--json", action="store_true", help="print the differences as JSON")
     reproduce.set_defaults(handler=_reproduce)
     logs = subparsers.add_parser("logs", help="print a run's output")
     logs.add_argument("run", metavar="RUN")
-    logs.add_argument("--follow", action="store_true", help="continue until it ends")
-    logs.add_argument("--events", action="store_true", help="print its events as JSON lines instead")
+    logs.add_argument("--follow", action="store_true", help="continue until the run ends")
+    logs.add_argument("--events", action="store_true", help="print the run's events as JSON lines instead")
     logs.set_defaults(handler=_logs)
     fetch = subparsers.add_parser("fetch", help="fetch a checkpoint of a run from its machine")
     fetch.add_argument("run", metavar="RUN")
@@ -102,7 +100,7 @@ def _add_launching(subparsers: Subparsers) -> None:
             "--script", type=Path, metavar="FILE", help="sbatch script to use instead of the generated one"
         )
         launch.add_argument("--print-script", action="store_true", help="only print the sbatch script")
-        launch.add_argument("--unchecked", action="store_true", help="do not check first whether the data exists")
+        launch.add_argument("--unchecked", action="store_true", help="skip the check whether the data exists")
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -209,7 +207,7 @@ def _launch_config(arguments: argparse.Namespace, config: RunConfig, chain: Chai
     if arguments.on:
         return _launch_remote(arguments, folder, config, chain, devices)
     if arguments.script or arguments.print_script:
-        raise UserError("a script is for Slurm: name a machine with --on.")
+        raise UserError("a script is for Slurm; choose a machine with --on.")
     if chain is not None:
         start_local_chain(folder, chain, devices)
     else:
@@ -237,7 +235,7 @@ def _launch_remote(
             print(host.script(folder.name, devices, stage=stage).result(), end="")
             return 0
         if not arguments.unchecked:
-            _refuse_missing(host.check_data(config.to_json()).result())
+            _check_findings(host.check_data(config.to_json()).result())
         if chain is not None:
             with writing(folder, UserError):
                 write_chain(folder, chain)
@@ -252,11 +250,11 @@ def _script(path: Path) -> str:
     try:
         return read_text(path, LONGEST_SCRIPT, error=UserError)
     except FileNotFoundError as error:
-        raise UserError(f"there is no script {path}; give the file of an sbatch script.") from error
+        raise UserError(f"the script {path} does not exist; choose the file of an sbatch script.") from error
 
 
 def _report_delivery(run: RunDir) -> int:
-    """0 if the run has reached its machine; else 1, with a message on stderr."""
+    """Return 0 if the run has reached its machine; otherwise 1, with a message on stderr."""
     from core.spec.chain import run_label
     from core.spec.machines.record import read_record
 
@@ -264,14 +262,14 @@ def _report_delivery(run: RunDir) -> int:
     if record is None or not record.waiting:
         return 0
     say(
-        f"{record.machine} could not be reached; the run is sent when the window, or sdgui-core logs "
-        f"{run_label(run.path)} --follow, can reach it"
+        f"{record.machine} could not be reached; the run is sent once the window, or sdgui-core logs "
+        f"{run_label(run.path)} --follow, reaches the machine"
     )
     return 1
 
 
-def _refuse_missing(findings: Sequence[Finding]) -> None:
-    """Raise UserError listing everything that the machine lacks."""
+def _check_findings(findings: Sequence[Finding]) -> None:
+    """Raise UserError, listing everything that does not work on the machine."""
     problems = [f"{finding.name}: {finding.detail} {finding.remedy}" for finding in findings if not finding.works]
     if problems:
         raise UserError("\n  ".join(problems))
@@ -302,7 +300,7 @@ def _ask(arguments: argparse.Namespace) -> int:
 
 
 def _ending_state(request: str, kill: bool) -> str:
-    """The state after the request: the trainer saves its state first, which takes a while."""
+    """A description of the state after ``request``; the trainer first saves its state, which takes a while."""
     return "killed" if kill else "pausing" if request == "pause" else "stopping"
 
 
@@ -330,7 +328,7 @@ def _resume(arguments: argparse.Namespace) -> int:
     remote = RemoteRuns(Machines(home))
     try:
         remote.resume(run)
-    except InUse:  # the window already follows it
+    except InUse:  # the window already follows the run
         remote.resume_unfollowed(run)
     finally:
         remote.close()

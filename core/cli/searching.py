@@ -20,7 +20,7 @@ _MAX_LISTED = 20  # unreadable and moved images that are printed
 
 
 class _Terms(argparse.Action):
-    """Collects --text, --image and --minus in order, so that --weight applies to the preceding one."""
+    """Collects --text, --image and --minus in order, so that --weight applies to the preceding query."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, option: str | None = None
@@ -28,7 +28,7 @@ class _Terms(argparse.Action):
         terms: list[dict[str, Any]] = [*(getattr(namespace, "terms", None) or [])]
         if option == "--weight":
             if not terms:
-                parser.error("--weight must follow the --text, --image or --minus that it applies to")
+                parser.error("--weight must follow the --text, --image or --minus to which it applies")
             terms[-1] = {**terms[-1], "weight": value}
         else:
             terms.append({"kind": (option or "").lstrip("-"), "value": value})
@@ -37,7 +37,7 @@ class _Terms(argparse.Action):
 
 def add(subparsers: Subparsers) -> None:
     """Add these commands to the parser."""
-    index = subparsers.add_parser("index", help="build an index of images, or update it with new and changed ones")
+    index = subparsers.add_parser("index", help="build an index of images, or update it with new and changed images")
     index.add_argument("model", nargs="?", default="", help="run folder, RUN@STEP, or open_clip:NAME[,PRETRAINED]")
     index.add_argument("source", nargs="?", default="", help="a manifest or a folder of images")
     index.add_argument("index_dir", nargs="?", default="", metavar="INDEX_DIR")
@@ -98,13 +98,13 @@ def _index(arguments: argparse.Namespace) -> int:
 
         paths = [value for value in (arguments.model, arguments.source, arguments.index_dir) if value]
         if len(paths) != 1:
-            raise UserError("--relocate takes only the index: index INDEX_DIR --relocate OLD NEW.")
+            raise UserError("--relocate needs only the index: index INDEX_DIR --relocate OLD NEW.")
         old, new = arguments.relocate
         count = relocate(paths[0], old, new, show)
         print(json.dumps({"relocated": count}) if arguments.json else f"{count} images relocated")
         return 0
     if not arguments.index_dir:
-        raise UserError("give the MODEL, the SOURCE of images and the INDEX_DIR to write.")
+        raise UserError("specify the MODEL, the SOURCE of images and the INDEX_DIR to write.")
     from core.search.index.build import build_index
 
     report = build_index(
@@ -145,7 +145,7 @@ def _search(arguments: argparse.Namespace) -> int:
     from core.search.results import Options, Searcher
 
     def quiet(doing: str, done: int, total: int) -> None:
-        """No progress: opening is quick."""
+        """Reports no progress, since opening is fast."""
 
     terms = tuple(_term(term) for term in getattr(arguments, "terms", None) or [])
     options = Options(
@@ -168,7 +168,7 @@ def _term(term: dict[str, Any]) -> Term:
     weight = float(term.get("weight", 1.0))
     kind, value = term["kind"], term["value"]
     if not math.isfinite(weight):
-        raise UserError(f"--weight {weight} is not a finite number; give one such as 0.5.")
+        raise UserError(f"--weight {weight} is not a finite number; use a number such as 0.5.")
     if kind == "minus":
         weight, kind = -weight, "image" if is_file(expand_user(value)) else "text"
     return Term(text=value, weight=weight) if kind == "text" else Term(image=str(expand_user(value)), weight=weight)
@@ -181,7 +181,7 @@ def _filter(arguments: argparse.Namespace) -> Any:
     for label in arguments.label:
         name, equals, value = label.partition("=")
         if not equals:
-            raise UserError(f"--label {label} has no value; write --label NAME=VALUE.")
+            raise UserError(f"--label {label} has no value; use --label NAME=VALUE.")
         labels[name] = (*labels.get(name, ()), value)
     return Filter(
         folders=tuple(arguments.folder),
@@ -193,7 +193,7 @@ def _filter(arguments: argparse.Namespace) -> Any:
 
 
 def _print(answer: dict[str, Any]) -> None:
-    """Print the results as a table; a line marks where scores fall to chance level."""
+    """Print the results as a table, with a line where scores fall to chance level."""
     print(f"{'rank':>5} {'cosine':>7} {'softmax':>8}  image")
     has_mark = False
     for row in answer["rows"]:

@@ -32,8 +32,8 @@ def add(subparsers: Subparsers) -> None:
         "study",
         type=Path,
         metavar="STUDY.json",
-        help="study file, or one of the built-in studies: clean, noisy (at equal steps), clean-time, noisy-time (at "
-        "equal compute, with controls and rivals), noisy-draws (noise resampled for each seed)",
+        help="study file, or a built-in study: clean, noisy (at equal steps), clean-time, noisy-time (at equal "
+        "compute, with controls and rivals), noisy-draws (noise resampled for each seed)",
     )
     study.add_argument("out", type=Path, metavar="OUT", nargs="?", help="folder of the study")
     study.add_argument(
@@ -50,7 +50,7 @@ def add(subparsers: Subparsers) -> None:
         "--openclipart",
         type=Path,
         metavar="DIR",
-        help="images of the study clean, in category folders (default: Debian's openclipart-png)",
+        help="images for the study clean, in category folders (default: Debian's openclipart-png)",
     )
     study.add_argument(
         "--only", nargs="+", default=[], metavar="ARM", help="train only these arms now (clip, or clip-230s)"
@@ -62,7 +62,7 @@ def add(subparsers: Subparsers) -> None:
         default=[],
         metavar="MACHINE",
         help="train on these machines of `machines list`, each run on the first free device: names, here (this "
-        "computer), any (all machines; default: as before, at first here)",
+        "computer) or any (all machines); default: the same as before, at first here",
     )
     add_home(study)
     study.add_argument("--results", action="store_true", help="only write the results of finished runs")
@@ -72,7 +72,7 @@ def add(subparsers: Subparsers) -> None:
 
 def _add_noise(subparsers: Subparsers) -> None:
     noise = subparsers.add_parser(
-        "noise", help="rank the pairs of a data set by clean probability; show which are likely mismatched"
+        "noise", help="rank the pairs of a data set by clean probability, and show likely mismatched pairs"
     )
     noise.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     noise.add_argument("--data", default="", metavar="SOURCE", help="pairs to rank (default: the run's training data)")
@@ -104,7 +104,7 @@ def _study(arguments: argparse.Namespace) -> int:
         print(published_report(path.stem), end="")
         return 0
     if arguments.out is None:
-        raise UserError("give a folder OUT for the study, or --published to print its published results.")
+        raise UserError("specify a folder OUT for the study, or --published to print its published results.")
     study, out = read_study(path), StudyDir(arguments.out)
     if arguments.results:
         with explaining_write_errors(out):
@@ -121,7 +121,7 @@ def _study(arguments: argparse.Namespace) -> int:
 
 
 def report_study(out: StudyDir, status: StudyStatus) -> int:
-    """Print the results of a study; the exit status, 1 where a run failed."""
+    """Print the results of a study; returns the exit status, 1 if a run failed."""
     print(read_text(out.table, MEGABYTE, root=out.path), end="")
     failed = [run for run in status.runs if run.state == "failed"]
     for run in failed:
@@ -142,7 +142,7 @@ def _noise(arguments: argparse.Namespace) -> int:
         raise FileThereError(arguments.csv)
     run = RunDir(arguments.run_dir)
     if not run.path.is_dir():
-        raise UserError(f"there is no run folder {run.path}; give the folder of a trained run.")
+        raise UserError(f"there is no run folder {run.path}; specify the folder of a trained run.")
     ranking = rank_pairs(run, arguments.data, periodic_progress(), arguments.checkpoint, arguments.weights)
     if arguments.csv:
         write_new(arguments.csv, to_csv(ranking.pairs), arguments.force)

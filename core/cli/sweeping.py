@@ -21,27 +21,27 @@ def add(subparsers: Subparsers) -> None:
     run = subcommands.add_parser("run", help="train the trials of a sweep; repeat to resume, extend or edit it")
     run.add_argument("file", type=Path, metavar="FILE", help="sweep file, or the folder of a sweep to resume")
     run.add_argument("out", type=Path, metavar="OUT", nargs="?", help="folder of the sweep")
-    run.add_argument("--trials", type=int, metavar="N", help="total number of trials (default: as in FILE)")
+    run.add_argument("--trials", type=int, metavar="N", help="total number of trials (default: from FILE)")
     _add_machines(run)
     run.set_defaults(handler=_run)
-    show = subcommands.add_parser("show", help="print trials, the best ones and the importance of the settings")
+    show = subcommands.add_parser("show", help="print all trials, the best trials and the importance of settings")
     show.add_argument("out", type=Path, metavar="OUT")
     show.add_argument("--json", action="store_true", help="print as JSON")
     show.set_defaults(handler=_show)
     best = subcommands.add_parser(
-        "best", help="print the settings of the best trial, or of the Pareto front, as --set takes them"
+        "best", help="print the settings of the best trial, or of the Pareto front, in the format of --set"
     )
     best.add_argument("out", type=Path, metavar="OUT")
     best.add_argument("--config", type=Path, metavar="FILE", help="write the best trial's whole config")
     best.set_defaults(handler=_best)
     confirm = subcommands.add_parser(
-        "confirm", help="train the best trials again with fresh seeds, beside the default, at equal compute"
+        "confirm", help="train the best trials and the default again with new seeds, at equal compute"
     )
     confirm.add_argument("out", type=Path, metavar="OUT")
     confirm.add_argument("-k", "--best", type=int, default=3, metavar="K", help="number of trials (default: 3)")
-    confirm.add_argument("--seeds", type=int, default=3, metavar="N", help="fresh seeds for each (default: 3)")
+    confirm.add_argument("--seeds", type=int, default=3, metavar="N", help="number of new seeds (default: 3)")
     confirm.add_argument(
-        "--budget", type=float, default=0.0, metavar="SECONDS", help="of training (default: what the default takes)"
+        "--budget", type=float, default=0.0, metavar="SECONDS", help="training time (default: time of the default)"
     )
     confirm.add_argument(
         "--out", dest="study", type=Path, metavar="DIR", help="folder of the study (default: OUT/confirm)"
@@ -53,7 +53,7 @@ def add(subparsers: Subparsers) -> None:
 def _add_machines(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=1, help="parallel runs on this computer (default: 1)")
     parser.add_argument("--devices", default="", metavar="0,1,...", help="GPUs, one for each parallel run")
-    parser.add_argument("--on", nargs="+", default=[], metavar="MACHINE", help="machines, as with study --on")
+    parser.add_argument("--on", nargs="+", default=[], metavar="MACHINE", help="machines, see `study --on`")
     add_home(parser)
 
 
@@ -69,7 +69,7 @@ def _run(arguments: argparse.Namespace) -> int:
     file, out = arguments.file, arguments.out
     if out is None:
         if not SweepDir(file).sweep.is_file():
-            raise UserError(f"name a folder for the sweep after {file}, or give the folder of a sweep to resume.")
+            raise UserError(f"specify a folder for the sweep after {file}, or the folder of a sweep to resume.")
         file, out = SweepDir(file).sweep, file
     sweep = read_sweep(file)
     if arguments.trials is not None:
@@ -97,7 +97,7 @@ def _best(arguments: argparse.Namespace) -> int:
 
     report = _report(arguments.out)
     if not report.best:
-        raise UserError(f"no trial in {arguments.out} is complete and feasible yet; `sweep show` lists them all.")
+        raise UserError(f"no trial in {arguments.out} is complete and feasible yet; `sweep show` lists all trials.")
     for number in report.best:
         values = ", ".join(
             f"{objective.metric} {value:.4g}"
@@ -119,7 +119,7 @@ def _confirm(arguments: argparse.Namespace) -> int:
 
     _report(arguments.out)
     if arguments.best < 1 or arguments.seeds < 1:
-        raise UserError("-k and --seeds are at least 1.")
+        raise UserError("-k and --seeds must be at least 1.")
     from core.studies.study.queue import run_study
     from core.studies.sweep.confirm import confirm_study
 
@@ -146,7 +146,7 @@ def _report(folder: Path) -> SweepReport:
 
     report = SweepDir(folder).read_report()
     if report is None:
-        raise UserError(f"{folder} is not the folder of a sweep; `sweep run FILE {folder}` makes one.")
+        raise UserError(f"{folder} is not the folder of a sweep; `sweep run FILE {folder}` creates one.")
     return report
 
 

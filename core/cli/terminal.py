@@ -1,7 +1,7 @@
-"""Terminal output of the verbs: results on stdout, progress and messages on stderr.
+"""Terminal output of the commands: results on stdout, progress and messages on stderr.
 
-Names, captions, notes and logs are untrusted, and a terminal obeys control characters. So while a verb runs, everything
-printed passes through `plain`.
+Names, captions, notes and logs are untrusted, and terminals obey control characters. So while a command runs,
+everything that it prints passes through `plain`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _PROGRESS_START = re.compile("\r(\x1b\\[K)?")
 
 
 def plain(text: str) -> str:
-    """``text`` with control characters as JSON escapes, which leaves JSON valid."""
+    """``text`` with control characters as JSON escapes, so that JSON remains valid."""
     return _CONTROL.sub(_escape, text)
 
 
 def one_line(text: str) -> str:
-    """``text`` with line ends escaped too, so that a name or note cannot imitate a line of the program."""
+    """``text`` with line ends escaped too, so that a name or note cannot imitate a line of this program."""
     return _LINE_END.sub(_escape, text)
 
 
@@ -74,7 +74,7 @@ def say(text: str) -> None:
 
 
 def every(step: int) -> Callable[[int, int], None]:
-    """Progress on stderr: a line after every ``step`` images and the last."""
+    """A progress function that prints a line on stderr after every ``step`` images, and after the last."""
 
     def show(done: int, total: int) -> None:
         if done % step == 0 or done == total:
@@ -84,7 +84,7 @@ def every(step: int) -> Callable[[int, int], None]:
 
 
 def periodic_progress(seconds: float = 5.0) -> Callable[[str, int, int], None]:
-    """Progress on stderr: a line when an activity starts, then every ``seconds``."""
+    """A progress function that prints a line on stderr when an activity starts, then every ``seconds``."""
     last_activity, last_time = "", 0.0
 
     def show(doing: str, done: int, total: int) -> None:

@@ -1,4 +1,4 @@
-"""The verbs that train: ``presets``, ``train``, ``demo-data``; and ``worker`` and ``bench``."""
+"""The commands ``presets``, ``train``, ``demo-data``, ``worker`` and ``bench``."""
 
 from __future__ import annotations
 
@@ -44,13 +44,15 @@ def add(subparsers: Subparsers) -> None:
     train.add_argument("config", type=Path, metavar="CONFIG.json")
     train.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     train.add_argument("--set", nargs="+", action="extend", default=[], metavar="FIELD=VALUE", help="override fields")
-    train.add_argument("--stage-logs", action="store_true", help="of a chain: write each stage's output to its folder")
+    train.add_argument(
+        "--stage-logs", action="store_true", help="write the output of each stage of a chain to its folder"
+    )
     train.add_argument(
         "--code",
         default="check",
         choices=get_args(CodeUse),
-        help="custom code that changed since the run began: check: refuse it; kept: use the run folder's copy; "
-        "changed: use the changed file (default: check)",
+        help="if custom code has changed since the run began: check = stop with an error; kept = use the run folder's "
+        "copy; changed = use the changed file (default: check)",
     )
     train.set_defaults(handler=_train)
 
@@ -66,13 +68,13 @@ def add(subparsers: Subparsers) -> None:
         "--mismatch-kind",
         default="shuffled",
         choices=get_args(NoiseKind),
-        help="shuffled: another row's caption; in-group: of the same group; word: one word replaced; generic "
-        "(default: shuffled)",
+        help="shuffled = caption of another row; in-group = of a row in the same group; word = one word replaced; "
+        "generic = a caption that fits any image (default: shuffled)",
     )
     demo.set_defaults(handler=_demo_data)
 
     worker = subparsers.add_parser("worker", help="serve the window: JSON requests on stdin, replies on stdout")
-    worker.add_argument("--on", default="", metavar="MACHINE", help="the worker of this machine, through ssh")
+    worker.add_argument("--on", default="", metavar="MACHINE", help="use the worker of this machine, over ssh")
     worker.add_argument("--home", type=Path, metavar="DIR", help="folder with the list of machines")
     worker.set_defaults(handler=_worker)
 
@@ -87,7 +89,7 @@ def add(subparsers: Subparsers) -> None:
 def _presets(arguments: argparse.Namespace) -> int:
     if arguments.pairs is not None:
         if arguments.pairs < 1 or not 0 < arguments.epochs < math.inf:
-            raise UserError("--pairs and --epochs must be above 0; give the size of the data and the compute budget.")
+            raise UserError("--pairs and --epochs must be above 0; specify the data's size and the compute budget.")
         choice = choose(arguments.pairs, arguments.epochs, arguments.mismatched, arguments.pretrained)
         print(f"{choice.preset}: {choice.reason}")
     elif arguments.name is None:
@@ -134,7 +136,7 @@ def _config(arguments: argparse.Namespace) -> RunConfig:
 
 
 def _train_over_ranks(launch: Launch, arguments: argparse.Namespace) -> int:
-    """Prints on rank 0 only. A stopped or paused run exits with 0, so that torchrun does not report a failure."""
+    """Train on this rank; only rank 0 prints. A stopped run exits with 0, so that torchrun reports no failure."""
     from core.training.errors import RankLost
     from core.training.over_ranks import train_over_ranks
 
@@ -145,7 +147,7 @@ def _train_over_ranks(launch: Launch, arguments: argparse.Namespace) -> int:
     except RankLost as error:
         if launch.rank == 0:
             say_error(str(error))
-        os._exit(1)  # without waiting for threads that wait for other ranks
+        os._exit(1)  # does not wait for threads that wait for other ranks
     except UserError:
         if launch.rank == 0:
             raise
@@ -161,7 +163,7 @@ def _demo_data(arguments: argparse.Namespace) -> int:
 
     share, kind = arguments.mismatched, arguments.mismatch_kind
     if share is not None and not 0 < share < 1:
-        raise UserError(f"--mismatched is {share:g}; give a share between 0 and 1, such as 0.3.")
+        raise UserError(f"--mismatched is {share:g}; use a share between 0 and 1, such as 0.3.")
     counts = write_demo_data(arguments.folder, progress=every(100))
     for split, count in counts.items():
         say(f"{split}: {count} pairs")

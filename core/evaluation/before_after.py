@@ -1,7 +1,7 @@
 """A page on the effect of data fixes: two runs that differ only in their training data, evaluated on the same data.
 
-Flow: worker ``before_after`` (the window's basket) -> **before_after** -> one self-contained HTML file: images as data
-URIs, no scripts, no external resources.
+Flow: worker ``before_after`` (the window's data fixes) -> **before_after** -> one self-contained HTML file: images as
+data URIs, no scripts, no external resources.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from core.spec.files import write_whole
 from core.spec.reporter import Progress
 from core.spec.run.folder import RunDir
 
-MAX_IMAGES = 200  # fixes shown with their image, at most
+MAX_IMAGES = 200  # at most this many fixes are shown with their image
 THUMBNAIL_SIDE = 160  # pixels of an image's shorter side
-_MEGAPIXELS = 200
+_MAX_MEGAPIXELS = 200
 METRICS = ("image_to_text_R@1", "text_to_image_R@1", "image_to_text_R@5", "text_to_image_R@5", "image_to_text_R@10",
            "text_to_image_R@10")  # fmt: skip
 _KIND_TITLES = {
@@ -47,19 +47,19 @@ _KIND_TITLES = {
 
 
 class PageError(UserError):
-    """Two runs that cannot be compared on a page."""
+    """Raised if runs cannot be compared on a page."""
 
 
 @dataclass(frozen=True)
 class BeforeAfter:
-    """The content of the page. ``differences`` are after minus before."""
+    """The content of the page. ``differences``: after minus before."""
 
     before: Report
     after: Report
     differences: Mapping[str, Difference]
-    record: FixesRecord | None  # None when the data after have none
+    record: FixesRecord | None  # None if the training data of the second run has no record of fixes
     sources: tuple[str, str]
-    other_settings: Mapping[str, tuple[str, str]]  # settings that differ besides the data
+    other_settings: Mapping[str, tuple[str, str]]  # other settings in which the runs differ
     seeds: tuple[SeedPair, ...] = ()  # all pairs, if there are several
 
 
@@ -74,7 +74,7 @@ class SeedPair:
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """A metric over several seeds; ``change``: the mean of after minus before, and its paired t interval."""
+    """A metric over several seeds; ``change``: the mean of after minus before, with its paired t interval."""
 
     before: Floats  # (seeds,)
     after: Floats
@@ -85,15 +85,15 @@ class OverSeeds:
 def measure(before: Sequence[str], after: Sequence[str], data: str, progress: Progress) -> BeforeAfter:
     """Evaluate the run folders ``before`` and ``after`` on the pairs ``data``, by default the test or validation data.
 
-    Runs at the same position form a pair with one seed; reports and images are of the first pair. Raises PageError
-    without such data, and as `core.evaluation.evaluate` does.
+    Runs at the same position form a pair with the same seed; reports and images are from the first pair. Raises
+    PageError if the runs have no such data, and errors like `core.evaluation.evaluate`.
     """
     if not before or len(before) != len(after):
-        raise PageError(f"there are {len(before)} runs before and {len(after)} after; give equally many.")
+        raise PageError(f"{len(before)} runs before and {len(after)} runs after the fixes; choose equal numbers.")
     configs = [read_config(RunDir(Path(run)).config) for run in (before[0], after[0])]
     data = data or configs[1].data.test or configs[1].data.val
     if not data:
-        raise PageError(f"{after[0]} has no test or validation data to compare on; name some.")
+        raise PageError(f"{after[0]} has no test or validation data; choose data for the comparison.")
     request = Request(data=data, task="retrieval")
 
     def evaluate_run(run: str) -> Report:
@@ -134,7 +134,7 @@ def over_seeds(comparison: BeforeAfter) -> dict[str, OverSeeds]:
 
 
 def save_page(comparison: BeforeAfter, to: Path, title: str, progress: Progress) -> None:
-    """Write the page. Raises UserError when it cannot be written."""
+    """Write the page to ``to``. Raises UserError if writing fails."""
     fixes = comparison.record.fixes[:MAX_IMAGES] if comparison.record is not None else ()
     cards = []
     for position, fix in enumerate(fixes):
@@ -145,7 +145,7 @@ def save_page(comparison: BeforeAfter, to: Path, title: str, progress: Progress)
 
 
 def page(comparison: BeforeAfter, cards: Sequence[str], title: str) -> str:
-    """The page as HTML; everything from data is escaped."""
+    """The page as HTML; all text from the data is escaped."""
     parts = [
         f"<h1>{escape(title)}</h1>",
         _summary(comparison),
@@ -200,8 +200,8 @@ def _metrics_table(comparison: BeforeAfter) -> str:
     return (
         "<h2>Retrieval</h2><table><thead><tr><th>metric</th><th>before</th><th>after</th>"
         f"<th>difference, points</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        '<p class="note">95 % intervals over the evaluated images; those of the difference are paired. They do not '
-        "include the variation between seeds.</p>"
+        '<p class="note">95 % intervals over the evaluated images; paired for the difference. They do not include the '
+        "variation between seeds.</p>"
     )
 
 
@@ -239,7 +239,7 @@ def _settings_warning(comparison: BeforeAfter) -> str:
 
 def _fixes(comparison: BeforeAfter, cards: Sequence[str]) -> str:
     if comparison.record is None:
-        return "<p>The data after have no record of fixes.</p>"
+        return "<p>The fixed data has no record of its fixes.</p>"
     total = len(comparison.record.fixes)
     note = f"<p>The first {len(cards)} of {total} are shown.</p>" if total > len(cards) else ""
     return f'<h2>What was fixed</h2>{note}<div class="cards">{"".join(cards)}</div>'
@@ -259,7 +259,7 @@ def _card(fix: Fix) -> str:
 
 def _image(path: str) -> str:
     try:
-        image = Image.fromarray(decode(path, THUMBNAIL_SIDE, _MEGAPIXELS, fast=True))
+        image = Image.fromarray(decode(path, THUMBNAIL_SIDE, _MAX_MEGAPIXELS, fast=True))
     except ImageError as error:
         return f'<div class="missing">{escape(str(error))}</div>'
     image.thumbnail((2 * THUMBNAIL_SIDE, THUMBNAIL_SIDE))

@@ -12,7 +12,14 @@ from typing import Any
 from core.evaluation.work import DATA_DIGEST, Splits, Work
 from core.inference.encoder import PROJECTED
 from core.inference.extraction import class_embedder
-from core.inference.fusing import TEXTS, FusedEncoder, build_fused_encoder, can_caption, check_fusing, fused_features
+from core.inference.fusing import (
+    TEXT_KINDS,
+    FusedEncoder,
+    build_fused_encoder,
+    can_caption,
+    check_fusing,
+    fused_features,
+)
 from core.inference.labelled import LabelledFeatures, unreadable
 from core.metrics.classification.few_shot import few_shot, few_shot_outcome
 from core.metrics.classification.knn import knn
@@ -24,7 +31,7 @@ from core.metrics.inputs import Progress, part_of
 from core.metrics.outcome import Outcome, Queries
 from core.metrics.statistics import paired_difference
 
-IMAGE = "image"  # the image-only probe, reported beside a fused one
+IMAGE_ONLY = "image"  # name of the image-only probe, which is reported next to a fused one
 
 
 def zero_shot_task(work: Work) -> Outcome:
@@ -66,20 +73,20 @@ def nearest_neighbours(work: Work) -> Outcome:
 
 
 def fused_probe(work: Work) -> Outcome:
-    """Probes of the fused representation, one for each text, and the image-only probe of the same data.
+    """Probes of the fused representation, one for each kind of text, and the image-only probe on the same data.
 
-    Metrics of the first text have no prefix, those of other texts their name, image-only ones ``image_``; ``gain_acc1``
-    is the first text's accuracy minus the image-only accuracy.
+    Metrics of the first text have no prefix; metrics of other texts have the text's name as prefix, and image-only
+    metrics have ``image_``. ``gain_acc1`` is the accuracy with the first text minus the image-only accuracy.
     """
     layer, model = work.layer(), work.model
     texts = work.request.texts or (("predicted", "caption") if can_caption(model) else ("predicted",))
     templates = load_templates(work.request.templates)
-    for text in texts:  # before any image is encoded
+    for text in texts:  # checked before any image is encoded
         check_fusing(model, text)
     splits = work.splits([layer])
     classes = splits.train.labels.classes
     embed = class_embedder(model, templates).embed
-    outcomes = {IMAGE: _probe_outcome(work, _data(splits, layer), layer, 0, len(texts))}
+    outcomes = {IMAGE_ONLY: _probe_outcome(work, _data(splits, layer), layer, 0, len(texts))}
     for position, text in enumerate(texts, start=1):
         fused_encoder = build_fused_encoder(model, text, classes, templates, embed)
         data = tuple(
@@ -129,11 +136,11 @@ def _few_shot(work: Work, data: _Data, settings: ProbeSettings, progress: Progre
 
 def _combine(outcomes: Mapping[str, Outcome], texts: tuple[str, ...]) -> Outcome:
     """The first text's outcome, with the metrics and details of the other texts and of the image-only probe."""
-    main, image = outcomes[texts[0]], outcomes[IMAGE]
+    main, image = outcomes[texts[0]], outcomes[IMAGE_ONLY]
     metrics = dict(main.metrics)
     per_query: dict[str, Queries] = dict(main.per_query)
     bounds = dict(main.intervals)
-    for name in (IMAGE, *texts[1:]):
+    for name in (IMAGE_ONLY, *texts[1:]):
         metrics |= {f"{name}_{metric}": value for metric, value in outcomes[name].metrics.items()}
         per_query |= {f"{name}_{metric}": value for metric, value in outcomes[name].per_query.items()}
         bounds |= {f"{name}_{metric}": value for metric, value in outcomes[name].intervals.items()}
@@ -161,7 +168,7 @@ def _combine(outcomes: Mapping[str, Outcome], texts: tuple[str, ...]) -> Outcome
 
 _TEXT_MEANINGS = dict(
     zip(
-        TEXTS,
+        TEXT_KINDS,
         (
             "the prompt of the class that the model predicts zero-shot",
             "the prompt of every class, averaged",

@@ -1,7 +1,7 @@
-"""Evaluate a model on labelled images or on pairs, for ``python -m core evaluate``.
+"""Evaluates a model on labelled images or on pairs, for ``python -m core evaluate``.
 
-Flow: `core.checkpoint.opening` (a run's checkpoint, or open_clip's) -> features (`core.inference.extraction`, cached)
--> an evaluator -> `Report` -> table or JSON. `compare_reports` compares two saved reports.
+Flow: `core.checkpoint.opening` (a run's checkpoint, or an open_clip model) -> features (`core.inference.extraction`,
+cached) -> an evaluator -> `Report` -> table or JSON. `compare_reports` compares two saved reports.
 
 Zero-shot and retrieval use the embeddings; probes and kNN use features of the image tower, by default before the
 projection.
@@ -37,9 +37,9 @@ TASKS: dict[str, Callable[[Work], Outcome]] = {
 
 
 def evaluate(model: Model, request: Request, progress: Progress, log: Log) -> Report:
-    """Evaluate ``model`` on ``request``; skipped rows are reported to ``log``.
+    """Evaluate ``model`` as requested; skipped rows are reported to ``log``.
 
-    Raises UserError for an unknown task or label column, for unreadable data, and as the evaluators do.
+    Raises UserError for an unknown task or label column, for unreadable data, and errors of the evaluators.
     """
     if request.task not in TASKS:
         raise UserError(f"unknown task {request.task!r}; choose one of {', '.join(TASKS)}.")
@@ -50,11 +50,11 @@ def evaluate(model: Model, request: Request, progress: Progress, log: Log) -> Re
 
 
 def compare_reports(a: Report, b: Report) -> dict[str, Difference]:
-    """A minus B for each metric; EvaluationError when they were not evaluated on the same queries."""
+    """A minus B for each metric. Raises EvaluationError if the reports are not on the same queries."""
     digest_a, digest_b = (report.outcome.details.get(DATA_DIGEST) for report in (a, b))
     if digest_a != digest_b:
         raise EvaluationError(
-            f"A was evaluated on {a.subject.dataset} and B on {b.subject.dataset}, whose images or labels differ; "
+            f"A was evaluated on {a.subject.dataset}, but B on {b.subject.dataset}, which has other images or labels; "
             "evaluate both on the same data."
         )
     return compare(a.outcome, b.outcome)

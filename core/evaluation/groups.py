@@ -1,24 +1,26 @@
-"""Whether the clean probabilities ("beliefs") of pairs form one group, or two with the lower one likely mismatched.
+"""Decides whether the match scores ("beliefs") of pairs form two groups, of which the lower is likely mismatched.
 
-Flow: ``core.evaluation.noise`` ranks the pairs -> **groups** decides whether any are called likely mismatched.
+Flow: ``core.evaluation.noise`` ranks the pairs -> **groups** decides whether any pairs are called likely mismatched.
 
-Belief is a mean of ranks, so it has the same distribution for any number of mismatched pairs if they are not separated,
-and a mixture of two components cuts clean data in the middle. One normal component is therefore compared with two, on
+Belief is a mean of ranks. If mismatched pairs are not separated, its distribution does not depend on their number, and
+a mixture of two components would cut clean data in the middle. Therefore, one normal component is compared with two, on
 ``probit(belief)``. There are two groups if
 
-- the Bayesian information criterion prefers two components by more than `GAIN` ("very strong", Kass and Raftery 1995);
+- the Bayesian information criterion prefers two components by more than `MIN_BIC_GAIN` ("very strong", Kass and Raftery
+  1995);
 - their separation |a - b| / sqrt((s^2 + t^2) / 2) (Ashman, Bird and Zepf 1994: at least 2 for two groups) exceeds
   `CLEAR_SEPARATION`, or exceeds `SEPARATION` with a valley between the modes of the density. (Clean data with unequally
   hard pairs have a long tail: two components fit better, with separations up to 2.9, but without a valley.)
 - at most half of the pairs are in the lower group.
 
 The thresholds were set on random features: 100 to 2,500 pairs, weakly to strongly aligned, image quality log-spread 0
-to 0.8. Eight of 144 clean sets had two groups, with at most 2.5 % of the pairs in the lower one. Well-aligned sets with
-2 to 40 % mismatched captions had two groups in all 72 cases of 400 pairs or more and in 22 of 36 cases of 100 pairs;
-precision of the lower group was 99 %, recall 93 to 96 %. Weakly aligned sets: 35 of 36, and none of 18. Overlapping
-groups give a ranking only. On the demo data with 30 % mismatched captions, runs of clip and sd-coca have one group, and
-four of five of sd-clip and sd-clip-lean two, with 262 to 468 pairs and a precision of 84 to 96 %. On clean demo data,
-three of four runs had one group, and one had 16 of 2,555 pairs in the lower one.
+to 0.8. Eight of 144 clean sets had two groups, with at most 2.5 % of the pairs in the lower group. Well-aligned sets
+with 2 to 40 % mismatched captions had two groups in all 72 cases of 400 pairs or more and in 22 of 36 cases of 100
+pairs; the lower group had a precision of 99 % and a recall of 93 to 96 %. Weakly aligned sets had two groups in 35 of
+36 and none of 18 such cases. Overlapping groups yield only a ranking. On the demo data with 30 % mismatched captions,
+runs of clip and sd-coca have one group, and four of five runs of sd-clip and sd-clip-lean have two groups, with 262 to
+468 pairs in the lower group and a precision of 84 to 96 %. On clean demo data, three of four runs had one group, and
+one run had 16 of 2,555 pairs in the lower group.
 """
 
 from __future__ import annotations
@@ -35,15 +37,15 @@ from scipy.special import ndtri
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
 
-GAIN = 10.0  # difference of BIC
+MIN_BIC_GAIN = 10.0
 CLEAR_SEPARATION = 3.0
 SEPARATION = 2.5
-VALLEY = 0.1  # depth of the density between its modes, as a share of the lower mode
-MAX_SHARE = 0.5  # share of the lower group
-_CLIP = 1e-3  # beliefs are clipped to this distance from 0 and 1
-_MAX_FITTED = 8192  # pairs that the components are fitted to
-_STARTS = (0.03, 0.15, 0.5)  # initial shares of the lower group
-_GRID = 512
+MIN_VALLEY = 0.1  # depth of the density between its modes, as a share of the lower mode
+MAX_LOWER_SHARE = 0.5  # largest share of pairs in the lower group
+_MIN_DISTANCE = 1e-3  # beliefs are clipped to this distance from 0 and 1
+_MAX_FITTED = 8192  # components are fitted to at most this many pairs
+_INITIAL_SHARES = (0.03, 0.15, 0.5)  # initial shares of the lower group
+_GRID_POINTS = 512
 _TOLERANCE, _MAX_ROUNDS = 1e-7, 2000  # of the mean log-likelihood per round; rounds of EM
 
 Array = NDArray[np.float64]
@@ -51,33 +53,33 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TwoGroups:
-    """Two normal components of probit(belief), the lower first."""
+    """Two normal components of probit(belief), the lower component first."""
 
     means: tuple[float, float]
     spreads: tuple[float, float]
-    share: float  # of the lower group, 0 to 1
+    share: float  # share of pairs in the lower group, 0 to 1
 
     @property
     def separation(self) -> float:
-        """Distance of the means in units of the root mean square of the spreads."""
+        """The distance between the means, in units of the root mean square of the spreads."""
         return float((self.means[1] - self.means[0]) / np.sqrt((self.spreads[0] ** 2 + self.spreads[1] ** 2) / 2))
 
     def clean_probability(self, belief: Array) -> Array:
-        """Posterior (N,) of the upper group for each of ``belief`` (N,), made monotonic in it."""
+        """The posterior probability (N,) of the upper group for each of ``belief`` (N,), made monotonic."""
         x = _probit(belief)
         low, high = self._parts(x)
         probability = high / np.maximum(low + high, 1e-300)
         probability = np.where(
             x >= self.means[1], np.maximum(probability, 0.5), probability
-        )  # a wide lower group ends in the upper's middle
+        )  # a wide lower group ends at the middle of the upper group
         order = np.argsort(x, kind="stable")
         monotonic = np.empty_like(probability)
         monotonic[order] = np.maximum.accumulate(probability[order])
         return monotonic
 
     def valley(self) -> float:
-        """Depth of the density between its two modes, 0 to 1; 0 for one mode."""
-        density = np.sum(self._parts(np.linspace(*self.means, _GRID)), axis=0)
+        """The depth of the density between its two modes, 0 to 1; 0 if it has one mode."""
+        density = np.sum(self._parts(np.linspace(*self.means, _GRID_POINTS)), axis=0)
         lowest = int(density.argmin())
         lower, upper = density[: lowest + 1].max(), density[lowest:].max()
         return float(1.0 - density[lowest] / min(lower, upper))
@@ -88,7 +90,7 @@ class TwoGroups:
 
 
 def two_groups(belief: Array) -> TwoGroups | None:
-    """The two groups of ``belief`` (N,), values 0 to 1; None if there is one group, or too few pairs."""
+    """The two groups of ``belief`` (N,), values 0 to 1; None if there is only one group, or too few pairs."""
     x = _probit(belief)
     if len(x) > _MAX_FITTED:
         x = np.sort(x)[np.linspace(0, len(x) - 1, _MAX_FITTED).astype(int)]
@@ -104,24 +106,26 @@ def two_groups(belief: Array) -> TwoGroups | None:
         float(mixture.weights_[lower]),
     )
     gain = float(single.bic(column) - mixture.bic(column))
-    is_separated = groups.separation > CLEAR_SEPARATION or (groups.separation > SEPARATION and groups.valley() > VALLEY)
-    return groups if gain > GAIN and is_separated and groups.share <= MAX_SHARE else None
+    is_separated = groups.separation > CLEAR_SEPARATION or (
+        groups.separation > SEPARATION and groups.valley() > MIN_VALLEY
+    )
+    return groups if gain > MIN_BIC_GAIN and is_separated and groups.share <= MAX_LOWER_SHARE else None
 
 
 def _fit(column: Array) -> tuple[GaussianMixture, GaussianMixture]:
-    """One component, and the best fit of two, to ``column`` (N, 1)."""
-    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415  (takes a second)
+    """The fit of one component, and the best fit of two components, to ``column`` (N, 1)."""
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415  (the import takes a second)
     from sklearn.mixture import GaussianMixture  # noqa: PLC0415
 
     def fit_two(share: float) -> GaussianMixture:
         starts = np.quantile(column, [share / 2, (1.0 + share) / 2])[:, None]
-        # With the default tolerance, the groups of a flat likelihood depend on the start.
+        # With the default tolerance, the groups would depend on the start if the likelihood is flat.
         settings = {"tol": _TOLERANCE, "max_iter": _MAX_ROUNDS, "random_state": 0}
         return GaussianMixture(2, means_init=starts, weights_init=[share, 1.0 - share], **settings).fit(column)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the best fit so far is compared
-        single, mixtures = GaussianMixture(1).fit(column), [fit_two(share) for share in _STARTS]
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fits that have not converged are compared too
+        single, mixtures = GaussianMixture(1).fit(column), [fit_two(share) for share in _INITIAL_SHARES]
         return single, max(mixtures, key=lambda fit: float(fit.lower_bound_))
 
 
@@ -131,5 +135,5 @@ def _normal(x: Array, mean: float, spread: float) -> Array:
 
 
 def _probit(belief: Array) -> Array:
-    clipped: Array = ndtri(np.clip(np.asarray(belief, dtype=np.float64), _CLIP, 1.0 - _CLIP))
+    clipped: Array = ndtri(np.clip(np.asarray(belief, dtype=np.float64), _MIN_DISTANCE, 1.0 - _MIN_DISTANCE))
     return clipped

@@ -24,8 +24,8 @@ from core.spec.files import write_whole
 from core.spec.reporter import Progress
 from core.spec.run.model_names import INTERPOLATED, RunNetwork, initial_of, locate
 
-GAIN = "gain"  # the data set of the fine-tuning task
-SCORE = "mean_recall"
+GAIN_SET = "gain"  # name of the data set of the fine-tuning task
+SCORE_METRIC = "mean_recall"
 
 Metrics = Mapping[str, Mapping[str, float]]  # data set -> metric -> value
 Measure = Callable[[Network], Metrics]
@@ -33,17 +33,17 @@ Measure = Callable[[Network], Metrics]
 
 @dataclass(frozen=True)
 class PathPoint:
-    """Retrieval metrics on each data set of the weights at ``alpha``: 0 is the initial model, 1 the tuned one."""
+    """Retrieval metrics on each data set with the weights at ``alpha``: 0 is the initial model, 1 the tuned model."""
 
     alpha: float
     metrics: Metrics
 
     def retained(self, initial: PathPoint) -> float:
-        """The smallest share of the ``initial`` mean recall over the retained data sets; 1 without any."""
+        """The smallest share of the ``initial`` mean recall over the retained data sets; 1 if there are none."""
         shares = [
-            values[SCORE] / initial.metrics[name][SCORE]
+            values[SCORE_METRIC] / initial.metrics[name][SCORE_METRIC]
             for name, values in self.metrics.items()
-            if name != GAIN and initial.metrics[name][SCORE] > 0
+            if name != GAIN_SET and initial.metrics[name][SCORE_METRIC] > 0
         ]
         return min(shares, default=1.0)
 
@@ -57,17 +57,17 @@ def interpolation_path(
     log: Log,
     weights: str = "",
 ) -> list[PathPoint]:
-    """Retrieval on the data ``gain`` and each of ``retain``, with the weights at 0 and at each of ``alphas``.
+    """Evaluate retrieval on the data ``gain`` and each of ``retain``, with the weights at 0 and at each of ``alphas``.
 
-    ``name``: a run, as in `core.spec.run.model_names.locate`. Raises UserError when it was trained from scratch.
+    ``name``: a run; see `core.spec.run.model_names.locate`. Raises UserError if the run was trained from scratch.
     """
     source = locate(name, weights)
     if not isinstance(source, RunNetwork):
-        raise UserError(f"{name} is not a run; give the folder of a fine-tuned run.")
+        raise UserError(f"{name} is not a run; specify the folder of a fine-tuned run.")
     model = open_model(name, weights)
     check_downloaded(f"{INTERPOLATED}{name}@0")
     initial = open_network(initial_of(source), model.runtime.device)
-    paths = {GAIN: gain, **retain}
+    paths = {GAIN_SET: gain, **retain}
     sets = {name: open_images(model, path, progress, log) for name, path in paths.items()}
 
     def measure(network: Network) -> dict[str, dict[str, float]]:
@@ -81,7 +81,7 @@ def interpolation_path(
 
 
 def evaluate_path(tuned: Network, initial: Network, alphas: Sequence[float], measure: Measure) -> list[PathPoint]:
-    """The metrics by ``measure`` of the weights at each of ``alphas``; ``tuned`` is unchanged afterwards."""
+    """The metrics of ``measure`` with the weights at each of ``alphas``; ``tuned`` is unchanged afterwards."""
     tuned_weights = {name: value.clone() for name, value in tuned.state_dict().items()}
     initial_weights = initial.state_dict()
     points = []
@@ -95,13 +95,15 @@ def evaluate_path(tuned: Network, initial: Network, alphas: Sequence[float], mea
 
 
 def choose_point(points: Sequence[PathPoint], keep: float) -> PathPoint:
-    """The point with the largest gain among those that retain at least the share ``keep``.
+    """The point with the largest gain among all points that retain at least the share ``keep``.
 
-    The initial model always does. Of equal gains, the point with the higher retention.
+    The initial model always qualifies. If gains are equal, the point with the higher retention is chosen.
     """
     initial = min(points, key=lambda point: point.alpha)
     retaining = [point for point in points if point.retained(initial) >= keep]
-    return max(retaining or [initial], key=lambda point: (point.metrics[GAIN][SCORE], point.retained(initial)))
+    return max(
+        retaining or [initial], key=lambda point: (point.metrics[GAIN_SET][SCORE_METRIC], point.retained(initial))
+    )
 
 
 def write_path(path: Path, points: Sequence[PathPoint], selected: PathPoint, keep: float) -> None:
@@ -116,7 +118,7 @@ def table(points: Sequence[PathPoint], selected: PathPoint) -> str:
     names = list(initial.metrics)
     lines = ["alpha  " + "  ".join(f"{name:>10}" for name in [*names, "retained"])]
     for point in points:
-        values = [*(point.metrics[name][SCORE] for name in names), point.retained(initial)]
+        values = [*(point.metrics[name][SCORE_METRIC] for name in names), point.retained(initial)]
         mark = "  <- chosen" if point is selected else ""
         lines.append(f"{point.alpha:5.2f}  " + "  ".join(f"{100 * value:9.1f}%" for value in values) + mark)
     return "\n".join(lines)

@@ -1,9 +1,9 @@
-"""Likely mismatched pairs of a data set: all pairs, ranked by how well a trained model matches caption and image.
+"""Finds likely mismatched pairs: ranks all pairs by how well caption and image match according to a trained model.
 
 Flow: run folder and data -> checkpoint -> **noise** -> ``python -m core noise``, the Clean panel, a study's evaluation.
 The score of a pair is ``core.objectives.weighting.evidence`` of its features. Pairs are called likely mismatched only
-if the scores form two groups (`core.evaluation.groups`); otherwise there is only a ranking. Within a group, pairs are
-also ordered by how well the caption has the words predicted from the image (`core.objectives.weighting.words`).
+if the scores form two groups (`core.evaluation.groups`); otherwise there is only a ranking. Within a group, the order
+also depends on how well the caption's words fit the words predicted from the image (`core.objectives.weighting.words`).
 
 Legend: P pairs (captions with their images), D embed.
 """
@@ -33,22 +33,22 @@ from core.spec.reporter import Progress
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve, weights_in
 
-SHUFFLED = "shuffled"  # label column: 1 for shuffled captions, else 0
-SUGGESTED = 3000  # pairs of the lowest ranks that get a suggestion
+SHUFFLED = "shuffled"  # label column: 1 for shuffled captions, otherwise 0
+MAX_SUGGESTIONS = 3000  # only pairs of the lowest ranks get a suggestion
 
 
 @dataclass(frozen=True)
 class RankedPair:
-    """One caption of one image; ``rank`` 1 has the lowest score."""
+    """One caption of one image; rank 1 has the lowest score."""
 
     row: int
     path: str
     caption: str
     belief: float  # 0 to 1
-    right: float | None  # probability of a clean caption; None if the beliefs have one group
+    right: float | None  # probability that the caption is correct; None if the scores do not form two groups
     rank: int
-    shuffled: bool | None  # None if the data do not have that column
-    suggestion: str = ""  # of the lowest ranks: the other caption of the data that matches the image best
+    shuffled: bool | None  # None if the data does not have this column
+    suggestion: str = ""  # for the lowest ranks: the other caption in the data that matches the image best
 
 
 @dataclass(frozen=True)
@@ -63,26 +63,26 @@ class Ranking:
 
     @property
     def shuffled(self) -> int | None:
-        """Number of shuffled captions; None if the data do not say."""
+        """The number of shuffled captions; None if the data has no such column."""
         flags = [pair.shuffled for pair in self.pairs if pair.shuffled is not None]
         return sum(flags) if flags else None
 
     def precision(self) -> float | None:
-        """Precision at k, with k the number of shuffled captions; None without any."""
+        """Precision at k, with k the number of shuffled captions; None if there are none."""
         count = self.shuffled
         if not count:
             return None
         return sum(bool(pair.shuffled) for pair in self.pairs[:count]) / count
 
     def recall(self) -> float | None:
-        """Share of the shuffled captions that are called likely mismatched; None without any."""
+        """The share of the shuffled captions that are called likely mismatched; None if there are none."""
         count = self.shuffled
         if not count:
             return None
         return sum(bool(pair.shuffled) for pair in self.pairs[: self.doubted]) / count
 
     def auc(self) -> float | None:
-        """ROC AUC: the probability that a shuffled caption ranks below a clean one; None without both kinds."""
+        """ROC AUC: the probability that a shuffled caption ranks below a clean caption; None if one kind is missing."""
         flagged = [(pair.belief, pair.shuffled) for pair in self.pairs if pair.shuffled is not None]
         mismatched = np.array([belief for belief, flag in flagged if flag])
         clean = np.sort([belief for belief, flag in flagged if not flag])
@@ -110,8 +110,8 @@ class Ranking:
 def rank_pairs(run: RunDir, data: str, progress: Progress, checkpoint_name: str = "last", weights: str = "") -> Ranking:
     """Rank the pairs of ``data`` (by default the run's training data) by checkpoint ``checkpoint_name``.
 
-    ``weights``: "student" or "teacher"; by default the mean of both. Raises UserError without such a checkpoint,
-    network or data.
+    ``weights``: "student" or "teacher"; by default the mean of both. Raises UserError if the run has no such
+    checkpoint, network or data.
     """
     progress("loading the model", 0, 0)
     name = resolve(run, checkpoint_name)
@@ -119,7 +119,7 @@ def rank_pairs(run: RunDir, data: str, progress: Progress, checkpoint_name: str 
     models = [open_model(f"{run.path}@{name}", network) for network in networks]
     source = data or models[0].data.train
     if not source:
-        raise UserError(f"{run.path} has no training data; give --data SOURCE.")
+        raise UserError(f"{run.path} has no training data; specify --data SOURCE.")
     dataset = _open(models[0], source, progress)
     evidences, words, streams = [], [], []
     image_descriptors: list[Tensor] = []  # the same for each network
@@ -138,7 +138,7 @@ def rank_pairs(run: RunDir, data: str, progress: Progress, checkpoint_name: str 
         words.append(word_evidence(torch.cat([images, descriptors], dim=1), captions, rows, progress))
     belief = torch.stack(evidences).mean(dim=0)
     belief, right = _order_in_groups(belief, torch.stack(words).mean(dim=0))
-    suggestions = _suggestions(streams, captions, belief.argsort(stable=True)[:SUGGESTED])
+    suggestions = _suggestions(streams, captions, belief.argsort(stable=True)[:MAX_SUGGESTIONS])
     return _ranking(models[0].subject.model, source, dataset, rows, captions, belief, right, suggestions)
 
 
@@ -160,9 +160,10 @@ def _captions(dataset: PairDataset, rows: Tensor) -> list[str]:
 def _suggestions(
     streams: Sequence[tuple[Tensor, Tensor]], captions: Sequence[str], positions: Tensor
 ) -> dict[int, str]:
-    """Position of a pair -> the other caption with the highest cosine to its image, the mean of all networks.
+    """Position of a pair -> the other caption with the highest mean cosine, over all networks, to its image.
 
-    ``streams``: unit vectors of images (P, D) and captions (P, D) from each network; ``positions`` (S,).
+    ``streams``: unit vectors of images (P, D) and captions (P, D) from each network. ``positions`` (S,): pairs that get
+    a suggestion.
     """
     suggestions = {}
     for part in positions.split(256):
@@ -175,7 +176,7 @@ def _suggestions(
 
 
 def _order_in_groups(belief: Tensor, words: Tensor) -> tuple[Tensor, Array | None]:
-    """``belief`` (P,) refined by ``words``, and the probability that each pair is clean; None for one group."""
+    """``belief`` (P,) refined by ``words``; and each pair's clean probability, or None if there is only one group."""
     groups = two_groups(belief.double().numpy())
     if groups is None:
         return reorder_by_words(belief, words, torch.zeros(len(belief))), None

@@ -30,14 +30,14 @@ from core.metrics.rerank import ScorePairs, rerank, reranked_metrics
 from core.metrics.retrieval import ranks, retrieval_outcome
 from core.model.eval_mode import evaluating
 
-MATCHING = "matching"
-_SAMPLES = 20  # captions shown in a report
+MATCHING_HEAD = "matching"
+_MAX_SAMPLES = 20  # captions shown in a report
 
 
 def retrieval(work: Work) -> Outcome:
     """Image-to-text and text-to-image retrieval."""
     model = work.model
-    score_head = matching_head(model) if work.request.rerank else None  # fails before anything is encoded
+    score_head = matching_head(model) if work.request.rerank else None  # raises before anything is encoded
     dataset = open_images(model, work.request.data, work.progress, work.log)
     features = extract_pairs(model, dataset, work.progress)
     dataset.check(model.data.max_bad_share)
@@ -63,31 +63,33 @@ def retrieval(work: Work) -> Outcome:
 
 
 def matching_head(model: Model) -> nn.Module:
-    """The head that scores pairs from the fused representation (P, F): logits (P,), (P, 1) or (P, 2).
+    """The head that maps fused representations of pairs (P, F) to logits (P,), (P, 1) or (P, 2).
 
-    Of two logits the second is that of a match, as in ALBEF. EvaluationError when the model has none.
+    With two logits, the second is for a match, as in ALBEF. Raises EvaluationError if the model has no such head.
     """
     network = model.network
-    if network.fusion is None or MATCHING not in network.heads:
+    if network.fusion is None or MATCHING_HEAD not in network.heads:
         raise EvaluationError(
             f"{model.subject.title} has no matching head to re-rank with; measure without --rerank, "
             "or train with objectives.matching.weight above 0."
         )
-    return network.heads[MATCHING]
+    return network.heads[MATCHING_HEAD]
 
 
 def match_scores(head: nn.Module, fused: Tensor) -> Tensor:
-    """Match logits (P,) float32 of fused pairs (P, F); EvaluationError for a head of another kind."""
+    """The match logits (P,) float32 of fused pairs (P, F). Raises EvaluationError for another kind of head."""
     logits: Tensor = head(fused).float()
     if logits.ndim == 2 and logits.shape[1] == 2:
         return logits[:, 1] - logits[:, 0]
     if logits.shape not in ((len(fused),), (len(fused), 1)):
-        raise EvaluationError(f"the matching head gives {tuple(logits.shape)} for {len(fused)} pairs; it needs (P, 2).")
+        raise EvaluationError(
+            f"the matching head returned {tuple(logits.shape)} for {len(fused)} pairs; it must return (P, 2)."
+        )
     return logits.reshape(-1)
 
 
 def _pair_scores(model: Model, head: nn.Module, dataset: PairDataset, features: Features) -> ScorePairs:
-    """Scores pairs given as rows of the encoded images and captions."""
+    """A function that scores pairs, given as rows of the encoded images and captions."""
     tokens, _ = evaluation_texts(dataset, features.rows)
     network, runtime = model.network, model.runtime
 
@@ -109,7 +111,7 @@ def _pair_scores(model: Model, head: nn.Module, dataset: PairDataset, features: 
 
 
 def captioning(work: Work) -> Outcome:
-    """Generated captions against those of the data; METEOR and SPICE need Java."""
+    """Captions that the model generates, compared with the data's captions; METEOR and SPICE need Java."""
     model = work.model
     dataset = open_images(model, work.request.data, work.progress, work.log)
     generated = generated_captions(model, dataset, work.progress)
@@ -123,7 +125,7 @@ def captioning(work: Work) -> Outcome:
     outcome = scores.outcome(java)
     samples: list[dict[str, Any]] = [
         {"image": str(dataset.path(rows[i])), "caption": captions[i], "references": references[i]}
-        for i in scores.rows[:_SAMPLES]
+        for i in scores.rows[:_MAX_SAMPLES]
     ]
     queries = [[dataset.path(rows[i]).name, *references[i]] for i in scores.rows]
     details = {**outcome.details, "samples": samples, DATA_DIGEST: queries_digest(queries)}

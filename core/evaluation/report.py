@@ -1,4 +1,4 @@
-"""Evaluation reports: as a table and as JSON.
+"""Evaluation reports as tables and as JSON.
 
 Flow: evaluator -> `Outcome` -> **report** -> terminal, panel, file. Saved JSON reports can be read and compared.
 """
@@ -21,8 +21,8 @@ from core.metrics.statistics import Difference, Interval, intervals
 from core.spec.reading import MEGABYTE, read_json, validate
 
 REPORT_VERSION = 1
-LARGEST_FILE = 64 * MEGABYTE  # one value per query and metric
-_SAVE = "Save one with evaluate --json."
+MAX_REPORT_BYTES = 64 * MEGABYTE  # a report contains one value per query and metric
+_REMEDY = "Save one with evaluate --json."
 Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 Index = Annotated[int, Field(ge=0, lt=2**63)]
 _NOT_SHARES = ("_rank", "CIDEr")
@@ -30,7 +30,7 @@ _NOT_SHARES = ("_rank", "CIDEr")
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of an evaluation, and its subject."""
+    """The outcome of an evaluation, and the evaluated model and data."""
 
     subject: Subject
     outcome: Outcome
@@ -51,7 +51,7 @@ class SubjectRecord(_Record):
 
 
 class EndsRecord(_Record):
-    """The ends of an interval."""
+    """The ends of an interval in a file."""
 
     low: Number | None
     high: Number | None
@@ -116,7 +116,7 @@ def _all_intervals(outcome: Outcome) -> dict[str, Interval]:
 
 
 def format_metric(name: str, value: float) -> str:
-    """A value formatted for a table: shares in per cent; ranks and CIDEr unchanged."""
+    """``value`` formatted for a table: shares in per cent; ranks and CIDEr unchanged."""
     if not math.isfinite(value):
         return "-"
     if any(name.endswith(ending) for ending in _NOT_SHARES):
@@ -125,7 +125,7 @@ def format_metric(name: str, value: float) -> str:
 
 
 def to_json(report: Report, queries: bool = False) -> dict[str, Any]:
-    """The report as plain data without NaN. ``queries`` adds each query's value, which comparisons need."""
+    """The report as plain data without NaN. ``queries`` adds the value of each query, which comparisons need."""
     outcome = report.outcome
     content: dict[str, Any] = {
         "v": REPORT_VERSION,
@@ -153,20 +153,20 @@ def to_json(report: Report, queries: bool = False) -> dict[str, Any]:
 
 
 def read_report(path: Path) -> Report:
-    """Read a report that `to_json` made.
+    """Read a report that was written by `to_json`.
 
     Raises EvaluationError for an unreadable file, another kind of file, or a later version.
     """
     name = f"the report {path}"
     try:
-        raw = read_json(path, LARGEST_FILE, error=EvaluationError)
+        raw = read_json(path, MAX_REPORT_BYTES, error=EvaluationError)
     except FileNotFoundError as error:
         raise EvaluationError(f"cannot read {name}: {error.strerror}; check the path.") from error
     version, task = (raw.get("v"), raw.get("task")) if isinstance(raw, dict) else (None, None)
     if isinstance(version, int) and (version > REPORT_VERSION or (isinstance(task, str) and task not in TASKS)):
-        raise EvaluationError(f"{name} was written by a later version of this program; update it.")
+        raise EvaluationError(f"{name} was written by a later version of sdgui; update sdgui.")
     content = validate(
-        ReportFile, raw, f"{name} is not an evaluation report of this program", error=EvaluationError, remedy=_SAVE
+        ReportFile, raw, f"{name} is not an evaluation report of sdgui", error=EvaluationError, remedy=_REMEDY
     )
     return Report(
         Subject(**content.subject.model_dump()),
@@ -187,7 +187,7 @@ def read_report(path: Path) -> Report:
 
 
 def comparison_table(a: Subject, b: Subject, differences: Mapping[str, Difference]) -> str:
-    """A minus B for each metric, with the paired bootstrap's 95 % interval and p; * if it excludes zero."""
+    """A minus B for each metric, with the paired bootstrap's 95 % interval (* if it excludes zero) and p."""
     width = max(len(name) for name in differences)
     lines = [f"A: {a.title}, {a.precision}", f"B: {b.title}, {b.precision}", f"A minus B on {a.dataset}:"]
     for name, difference in differences.items():

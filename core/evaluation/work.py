@@ -1,6 +1,6 @@
-"""An evaluation request, and the steps shared by all tasks: open data, extract features, report progress.
+"""An evaluation request, and the steps that all tasks share: open data, extract features, report progress.
 
-Flow: ``core.evaluation.evaluate`` makes a `Work` of model and request and hands it to the task.
+Flow: ``core.evaluation.evaluate`` creates a `Work` from model and request, and passes it to the task.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ _PER_MILLE = 1000  # the unit of evaluators' progress
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to evaluate. By default: the only label column, and the run's training data.
+    """The data, task and options of an evaluation.
 
-    ``shots``: few-shot probes; ``texts``: the texts to fuse images with (`core.inference.fusing.TEXTS`), by default the
-    cheap ones; ``rerank``: number of candidates per query that a matching head re-ranks.
+    ``label``: by default the only label column. ``train``: by default the run's training data. ``shots``: few-shot
+    probes. ``texts``: the texts to fuse images with (`core.inference.fusing.TEXT_KINDS`), by default all but classes.
+    ``rerank``: number of candidates per query that a matching head re-ranks.
     """
 
     data: str
@@ -49,14 +50,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Splits:
-    """Labelled images for training, testing and, if given, choosing C; indexed by the training data's classes."""
+    """Labelled images for training, testing and, if specified, choosing C; indexed by the training data's classes."""
 
     train: LabelledFeatures
     test: LabelledFeatures
     val: LabelledFeatures | None = None
 
     def all(self) -> list[LabelledFeatures]:
-        """The given splits."""
+        """The specified splits."""
         return [self.train, self.test, *([self.val] if self.val else [])]
 
 
@@ -70,11 +71,11 @@ class Work:
     log: Log
 
     def share(self, share: float, activity: str) -> None:
-        """Report an evaluator's progress, 0 to 1."""
+        """Report the progress of an evaluator, 0 to 1."""
         self.progress(activity, round(share * _PER_MILLE), _PER_MILLE)
 
     def layer(self) -> str:
-        """The requested layer, by its full name."""
+        """The full name of the requested layer."""
         return check_layer(self.model.network, self.request.layer)
 
     def labelled(self, source: str, layers: Sequence[str], classes: tuple[str, ...] | None = None) -> LabelledFeatures:
@@ -86,7 +87,7 @@ class Work:
         request = self.request
         source = request.train or self.model.data.train
         if not source:
-            raise UserError(f"{request.task} needs labelled training data; name them with --train SOURCE.")
+            raise UserError(f"{request.task} needs labelled training data; pass it with --train SOURCE.")
         train = self.labelled(source, layers)
         classes = train.labels.classes
         test = self.labelled(request.data, layers, classes)
@@ -101,7 +102,7 @@ class Work:
         train, test, val = splits.train, splits.test, splits.val
         notes = [f"trained on {len(train.labels.rows)} images of {train.dataset.origin}."]
         if train.dataset.origin == test.dataset.origin:
-            notes.append("training and test data are the same, so the numbers say nothing about unseen images.")
+            notes.append("training and test data are the same, so the results do not apply to unseen images.")
         if val is not None:
             notes.append(f"C was chosen on {len(val.labels.rows)} images of {val.dataset.origin}.")
             notes += [f"validation data: {note}" for note in (*unreadable(val.dataset), *val.labels.notes)]

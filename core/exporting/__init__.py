@@ -1,1 +1,1 @@
-"""Export of trained models as open_clip folder, transformers folder or ONNX, with a model card."""
+"""Exports trained models as open_clip folder, transformers folder or ONNX, with a model card."""

@@ -1,6 +1,6 @@
 """The model card of an export: architecture, training data, results, limitations, versions, usage and citation.
 
-Flow: ``core.exporting.export`` collects the facts -> `model_card` -> ``README.md``, with metadata for model hubs
+Flow: ``core.exporting.export`` collects a `CardContent` -> `model_card` -> ``README.md``, with metadata for model hubs
 (Mitchell et al., "Model cards for model reporting", 2019).
 """
 
@@ -23,7 +23,7 @@ from core.spec.run.export_forms import EXPORT_FORMS, ExportPrecision, Form
 
 _MARKDOWN = re.compile(r"([\\`*{}\[\]<>#|~&!]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 _BACKTICKS = re.compile(r"`{3,}")
-_PACKAGES = ("torch", "open_clip_torch")  # used to compute the weights
+_PACKAGES = ("torch", "open_clip_torch")  # packages that compute the weights
 _SPLITS = {
     "val": "validation data, which may have been used to select the checkpoint",
     "test": "test data",
@@ -39,7 +39,7 @@ CITATION = """@software{{sdgui,
 
 
 @dataclass(frozen=True)
-class CardFacts:
+class CardContent:
     """The content of a card."""
 
     title: str
@@ -49,121 +49,131 @@ class CardFacts:
     model_cfg: Mapping[str, Any]
     parameters: int
     network: str = ""  # student or teacher
-    config: RunConfig | None = None  # of a run
+    config: RunConfig | None = None  # None if the model is not a run
     step: int = 0
-    interpolation: str = ""  # of which models the weights are interpolated, a sentence
-    started: RunStarted | None = None  # data, device and precision of the training
+    interpolation: str = ""  # a sentence naming the two interpolated models
+    start_event: RunStarted | None = None  # data, device and precision of the training
     validation: Mapping[str, float] = field(default_factory=dict)
     reports: Sequence[Report] = ()
-    precision: ExportPrecision = "fp32"  # of the weights in the files
-    computed: str = "fp32"  # precision of evaluation
-    left_out: Sequence[str] = ()  # parts of the network that the format does not support
+    precision: ExportPrecision = "fp32"  # precision of the weights in the files
+    evaluation_precision: str = "fp32"
+    unsupported_parts: Sequence[str] = ()  # parts of the network that the format does not support
 
 
-def model_card(facts: CardFacts) -> str:
+def model_card(content: CardContent) -> str:
     """The card as Markdown. Names and texts from the run are escaped."""
-    title = f"# {_text(facts.title)}"
+    title = f"# {_text(content.title)}"
     sections = (_training, _results, _limitations, _use, _versions, _citation)
-    parts = [_head(facts), title, _summary(facts), *(section(facts) for section in sections)]
+    parts = [_head(content), title, _summary(content), *(section(content) for section in sections)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _head(facts: CardFacts) -> str:
-    licence = f"license: {json.dumps(facts.licence)}\n" if facts.licence else ""
-    library = f"library_name: {EXPORT_FORMS[facts.form].library}\n"
+def _head(content: CardContent) -> str:
+    licence = f"license: {json.dumps(content.licence)}\n" if content.licence else ""
+    library = f"library_name: {EXPORT_FORMS[content.form].library}\n"
     return f"---\n{library}{licence}pipeline_tag: zero-shot-image-classification\ntags:\n- clip\n---"
 
 
-def _summary(facts: CardFacts) -> str:
-    vision, text = facts.model_cfg["vision_cfg"], facts.model_cfg["text_cfg"]
-    kind = "CoCa" if facts.model_cfg.get("multimodal_cfg") else "CLIP"
+def _summary(content: CardContent) -> str:
+    vision, text = content.model_cfg["vision_cfg"], content.model_cfg["text_cfg"]
+    kind = "CoCa" if content.model_cfg.get("multimodal_cfg") else "CLIP"
     lines = [
-        f"A {kind} with {facts.parameters / 1e6:.1f} million parameters: images of {vision['image_size']} pixels, "
-        f"captions of {text.get('context_length', 77)} tokens, embeddings of {facts.model_cfg['embed_dim']} dimensions."
+        f"A {kind} with {content.parameters / 1e6:.1f} million parameters: {vision['image_size']}-pixel images, "
+        f"{text.get('context_length', 77)}-token captions, {content.model_cfg['embed_dim']}-dimensional embeddings."
     ]
-    if facts.interpolation:
-        lines.append(_text(facts.interpolation))
-    elif facts.network:
-        lines.append(f"These are the weights of the {facts.network} after {_steps(facts)}.")
-    rounded = "" if facts.precision == "fp32" else ", rounded from fp32"
-    lines.append(f"The weights are stored in {facts.precision}{rounded}.")
-    if facts.left_out:
-        lines.append(f"Not included in this format: {', '.join(facts.left_out)}.")
-    licence = _text(facts.licence) or "not stated; ask the authors of the model before you use it"
-    lines.append(f"Licence: {licence}. The licence of its training data may restrict its use further.")
+    if content.interpolation:
+        lines.append(_text(content.interpolation))
+    elif content.network:
+        lines.append(f"These are the weights of the {content.network} after {_steps(content)}.")
+    rounded = "" if content.precision == "fp32" else ", rounded from fp32"
+    lines.append(f"The weights are stored in {content.precision}{rounded}.")
+    if content.unsupported_parts:
+        lines.append(f"Not included in this format: {', '.join(content.unsupported_parts)}.")
+    licence = _text(content.licence) or "not stated; ask the authors of the model before you use it"
+    lines.append(f"Licence: {licence}. The licence of the training data may restrict the use of the model further.")
     return "\n\n".join(lines)
 
 
-def _steps(facts: CardFacts) -> str:
-    total = facts.started.total_steps if facts.started is not None else 0
-    return f"{facts.step:,} of {total:,} steps" if total > facts.step else f"{facts.step:,} steps"
+def _steps(content: CardContent) -> str:
+    total = content.start_event.total_steps if content.start_event is not None else 0
+    return f"{content.step:,} of {total:,} steps" if total > content.step else f"{content.step:,} steps"
 
 
-def _training(facts: CardFacts) -> str:
-    config, started = facts.config, facts.started
+def _training(content: CardContent) -> str:
+    config, start_event = content.config, content.start_event
     if config is None:
-        return "## Training\n\nIt was trained elsewhere. See its publisher's description of the training data."
+        return "## Training\n\nTrained elsewhere. See the publisher's description of the training data."
     preset = PRESETS.get(config.preset)
     rows = [
         ("recipe", f"{preset.title} ({preset.paper})" if preset is not None else "custom config"),
-        ("training data", f"{PurePath(config.data.train).name}, {started.pairs if started else 0:,} pairs"),
+        ("training data", f"{PurePath(config.data.train).name}, {start_event.pairs if start_event else 0:,} pairs"),
         ("validation data", PurePath(config.data.val).name if config.data.val else "none"),
-        ("steps", _steps(facts)),
+        ("steps", _steps(content)),
         ("batch", f"{config.optim.batch_size}"),
         ("learning rate", f"{config.optim.learning_rate:g}"),
-        ("precision", f"{started.precision}, on {started.device}" if started else ""),
+        ("precision", f"{start_event.precision}, on {start_event.device}" if start_event else ""),
         ("started from", PurePath(config.towers.pretrained).name or "random weights"),
         ("seed", f"{config.seed}"),
-        ("config", f"digest {config.digest()}, all of it in config.json"),
+        ("config", f"digest {config.digest()}, see config.json"),
     ]
     return "## Training\n\n" + _rows(("", ""), rows)
 
 
 def _without_folders(report: Report) -> Report:
-    """Removes local folders: the card is published."""
+    """The report without local folders, since the card is published."""
     subject = report.subject
     names = {"model": PurePath(subject.model).name, "dataset": PurePath(subject.dataset).name}
     return replace(report, subject=replace(subject, **names))
 
 
-def _results(facts: CardFacts) -> str:
+def _results(content: CardContent) -> str:
     parts = []
     splits: dict[str, list[tuple[str, str]]] = {}
-    for name, value in sorted(facts.validation.items()):
+    for name, value in sorted(content.validation.items()):
         split, _, metric = name.partition("/")
         splits.setdefault(split, []).append((metric, f"{value:.4g}"))
     for split, rows in splits.items():
         parts.append(f"On the {_SPLITS.get(split, split)}:\n\n{_rows(('metric', 'value'), rows)}")
-    for report in facts.reports:
+    for report in content.reports:
         report_table = _BACKTICKS.sub("``", table(_without_folders(report)))
         parts.append(f"With 95 % intervals over queries:\n\n```\n{report_table}\n```")
     if parts:
-        rounded = "" if facts.precision == facts.computed else f"; the weights in {facts.precision} were not evaluated"
-        parts.append(f"Evaluated in {facts.computed}{rounded}.")
+        rounded = (
+            ""
+            if content.precision == content.evaluation_precision
+            else f"; the weights in {content.precision} were not evaluated"
+        )
+        parts.append(f"Evaluated in {content.evaluation_precision}{rounded}.")
     else:
-        parts.append("It has not been evaluated. Do so before you rely on it.")
+        parts.append("This model has not been evaluated. Evaluate it before you rely on it.")
     return "## Results\n\n" + "\n\n".join(parts)
 
 
-def _limitations(facts: CardFacts) -> str:
-    length, side = facts.model_cfg["text_cfg"].get("context_length", 77), facts.model_cfg["vision_cfg"]["image_size"]
+def _limitations(content: CardContent) -> str:
+    length, side = (
+        content.model_cfg["text_cfg"].get("context_length", 77),
+        content.model_cfg["vision_cfg"]["image_size"],
+    )
     points = [
         f"Captions are truncated to {length} tokens, and images are resized to {side} pixels: details are lost.",
-        "It reproduces errors and biases of its training data. It has not been tested for bias, and should not be used "
-        "for decisions about people.",
+        "The model reproduces errors and biases of its training data. It has not been tested for bias, and should not "
+        "be used for decisions about people.",
     ]
-    if facts.started is not None and facts.started.pairs:
-        points.insert(0, f"It was trained on {facts.started.pairs:,} pairs. Evaluate it before use on other data.")
-    if facts.form == "onnx":
-        points.append("tokenizer.json does not clean captions like open_clip (broken encodings, HTML entities).")
+    if content.start_event is not None and content.start_event.pairs:
+        points.insert(
+            0,
+            f"The model was trained on {content.start_event.pairs:,} pairs. Evaluate it on your data before use.",
+        )
+    if content.form == "onnx":
+        points.append("Unlike open_clip, tokenizer.json does not repair captions (broken encodings, HTML entities).")
     return "## Limitations\n\n" + "\n".join(f"- {point}" for point in points)
 
 
-def _use(facts: CardFacts) -> str:
-    return f"## Use\n\n```python\n{EXPORT_FORMS[facts.form].how_to_open(facts.folder)}\n```"
+def _use(content: CardContent) -> str:
+    return f"## Use\n\n```python\n{EXPORT_FORMS[content.form].how_to_open(content.folder)}\n```"
 
 
-def _versions(facts: CardFacts) -> str:
+def _versions(content: CardContent) -> str:
     parts = [f"sdgui {core.__version__}", *(f"{name} {_version(name)}" for name in _PACKAGES)]
     return f"## Versions\n\nExported with {', '.join(parts)}."
 
@@ -175,9 +185,9 @@ def _version(package: str) -> str:
         return "(unknown version)"
 
 
-def _citation(facts: CardFacts) -> str:
+def _citation(content: CardContent) -> str:
     software = f"```bibtex\n{CITATION.format(version=core.__version__)}\n```"
-    preset = PRESETS.get(facts.config.preset) if facts.config is not None else None
+    preset = PRESETS.get(content.config.preset) if content.config is not None else None
     paper = f"\n\nThe method: {_text(preset.paper)}." if preset is not None and preset.paper else ""
     return f"## Citation\n\n{software}{paper}"
 

@@ -1,10 +1,10 @@
-"""Export of a model as open_clip folder, CLIPModel folder or ONNX, with a model card.
+"""Exports a model as open_clip folder, CLIPModel folder or ONNX, with a model card.
 
-Flow: ``core export``, the window's *Export model* -> `export_model` -> a new folder, written completely and then
-renamed.
+Flow: ``python -m core export``, the window's *Export model* -> `export_model` -> a new folder, which is renamed once it
+is complete.
 
-It exports the towers (and, for a CoCa in an open_clip folder, the caption decoder). The heads and the fusion are
-specific to this program; the card lists them as not included.
+The towers are exported and, for a CoCa in an open_clip folder, the caption decoder. Heads and fusion are specific to
+sdgui; the card lists them as not included.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from core.checkpoint.tensor_files import save_tensors
 from core.data.images import Resizing
 from core.data.preprocessing import PublishedData
 from core.evaluation.report import Report
-from core.exporting.card import CardFacts, model_card
+from core.exporting.card import CardContent, model_card
 from core.exporting.onnx_graphs import write_onnx
 from core.model.towers.formats.huggingface import (
     check_clip_model,
@@ -48,12 +48,12 @@ from core.spec.run.events import Evaluated, EventReader, RunStarted
 from core.spec.run.export_forms import ExportError, ExportPrecision, Form, check_form
 from core.spec.run.model_names import OPEN_CLIP_CONFIG, InterpolatedModel, OpenClipModel, RunNetwork, locate, tuned_of
 
-WEIGHTS = {"open_clip": "open_clip_model.safetensors", "huggingface": "model.safetensors"}
+WEIGHTS_FILES = {"open_clip": "open_clip_model.safetensors", "huggingface": "model.safetensors"}
 
 
-_TYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-_EXISTS = (errno.EEXIST, errno.ENOTEMPTY)
-_STEPS = ("opening the model", "writing the weights", "writing the model card")
+_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+_EXISTS_ERRNOS = (errno.EEXIST, errno.ENOTEMPTY)
+_ACTIVITIES = ("opening the model", "writing the weights", "writing the model card")
 
 
 def _no_progress(*_: object) -> None:
@@ -72,43 +72,45 @@ def export_model(
     force: bool = False,
     progress: Progress = _no_progress,
 ) -> Path:
-    """Writes the model ``name`` (``weights``: student, teacher or "") to the folder ``out`` in the format ``form``,
-    with weights rounded to ``precision``. ``progress`` is called for three steps, and may raise to cancel.
+    """Write the model ``name`` to the folder ``out`` in the format ``form``.
 
-    Raises ExportError when ``out`` exists (``force`` replaces an earlier export) or cannot be written; UserError for an
-    unknown model, or when the format does not support its architecture.
+    ``weights``: student, teacher or "" (the better validated network). ``precision``: to which weights are rounded.
+    ``progress`` is called for three steps, and may raise to cancel.
+
+    Raises ExportError if ``out`` exists (``force`` replaces an earlier export) or cannot be written; UserError for an
+    unknown model, or if the format does not support its architecture.
     """
     check_form(name, weights, form, precision)
     located = locate(name, weights)
     source = tuned_of(located)
     model_cfg = _architecture(source)
     if form != "onnx" and isinstance(source, RunNetwork):
-        _refuse_custom_towers(source, form)
+        _check_towers(source, form)
     if form == "huggingface":
         check_clip_model(model_cfg)
     _clean_up(out)
     _check_target(out, force)
     partial = out.with_name(f".{out.name}.{platform.node()}-{os.getpid()}.partial")
     try:
-        progress(_STEPS[0], 0, len(_STEPS))
+        progress(_ACTIVITIES[0], 0, len(_ACTIVITIES))
         model = open_model(name, weights)
         partial.mkdir(parents=True)
-        progress(_STEPS[1], 1, len(_STEPS))
-        # Published models keep their own resizing; models of runs use open_clip's default.
+        progress(_ACTIVITIES[1], 1, len(_ACTIVITIES))
+        # Published models keep their own resizing; runs use open_clip's default.
         resizing = model.data.resizing if isinstance(model.data, PublishedData) else Resizing()
         _write(model.network.towers, model_cfg, partial, form, precision, resizing)
-        progress(_STEPS[2], 2, len(_STEPS))
-        facts = replace(_facts(source, model, model_cfg, out, form, licence, reports), precision=precision)
+        progress(_ACTIVITIES[2], 2, len(_ACTIVITIES))
+        content = replace(_card_content(source, model, model_cfg, out, form, licence, reports), precision=precision)
         if isinstance(located, InterpolatedModel):
-            title = f"{facts.title}, interpolated at {located.alpha:g}"
-            facts = replace(facts, title=title, interpolation=_interpolation(located), validation={})
-        (partial / "README.md").write_text(model_card(facts), encoding="utf-8")
-        if facts.config is not None:
-            (partial / "config.json").write_text(facts.config.to_json(), encoding="utf-8")
+            title = f"{content.title}, interpolated at {located.alpha:g}"
+            content = replace(content, title=title, interpolation=_interpolation(located), validation={})
+        (partial / "README.md").write_text(model_card(content), encoding="utf-8")
+        if content.config is not None:
+            (partial / "config.json").write_text(content.config.to_json(), encoding="utf-8")
         _move_to_target(partial, out, force)
     except OSError as error:
-        if error.errno in _EXISTS:
-            raise ExportError(f"{out} was created by another program meanwhile; choose a new folder.") from error
+        if error.errno in _EXISTS_ERRNOS:
+            raise ExportError(f"another program has just created {out}; choose a new folder.") from error
         raise ExportError(not_written(out, error)) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -119,10 +121,10 @@ def _check_target(out: Path, force: bool) -> None:
     if not os.path.lexists(out):
         return
     is_export_folder = out.is_dir() and not out.is_symlink() and (out / "README.md").is_file()
-    has_weights = any((out / file).is_file() for file in (*WEIGHTS.values(), "image.onnx"))
+    has_weights = any((out / file).is_file() for file in (*WEIGHTS_FILES.values(), "image.onnx"))
     if not (force and is_export_folder and has_weights):
         remedy = "choose a new folder" if force else "choose a new folder, or replace an earlier export with --force"
-        raise ExportError(f"{out} exists already; {remedy}.")
+        raise ExportError(f"{out} already exists; {remedy}.")
 
 
 def _move_to_target(partial: Path, out: Path, force: bool) -> None:
@@ -136,14 +138,14 @@ def _move_to_target(partial: Path, out: Path, force: bool) -> None:
 
 
 def _restore(before: Path, out: Path) -> None:
-    """Restores the earlier export if nothing has replaced it; otherwise removes it."""
+    """Move the earlier export back if nothing has replaced it; otherwise remove it."""
     if before.is_dir() and not os.path.lexists(out):
         before.rename(out)
     shutil.rmtree(before, ignore_errors=True)
 
 
 def _clean_up(out: Path) -> None:
-    """Removes leftovers of killed exports of this machine beside ``out``, and restores exports that they had moved."""
+    """Remove the leftovers of this machine's killed exports next to ``out``, and restore exports that they moved."""
     pattern = re.compile(re.escape(f".{out.name}.{platform.node()}-") + r"(\d+)\.(partial|before)")
     for folder in out.parent.glob(f".{glob.escape(out.name)}.*"):
         match = pattern.fullmatch(folder.name)
@@ -161,13 +163,13 @@ def _architecture(source: RunNetwork | OpenClipModel) -> dict[str, Any]:
     return resolve_architecture(source.architecture, source.pretrained)
 
 
-def _refuse_custom_towers(source: RunNetwork, form: Form) -> None:
-    """ExportError for towers of the user's own code, which a folder for other programs cannot describe."""
+def _check_towers(source: RunNetwork, form: Form) -> None:
+    """Raise ExportError for towers built by the user's code, which a folder for other programs cannot describe."""
     config = run_config(read_info(source.run, source.checkpoint), f"the checkpoint {source.path}")
     if config.towers.build:
         raise ExportError(
-            f"{source.name} has custom towers ({config.towers.build}), which the format {form} cannot describe; export "
-            "it as onnx."
+            f"{source.name} has custom towers ({config.towers.build}), which the format {form} cannot describe; use "
+            "the format onnx."
         )
 
 
@@ -181,13 +183,13 @@ def _write(
         files |= image_files(model_cfg, towers.image_mean, towers.image_std, resizing.mode, resizing.interpolation)
     elif form == "huggingface":
         config, tensors = to_clip_model(model_cfg, state)
-        config["torch_dtype"] = str(_TYPES[precision]).removeprefix("torch.")
-        save_tensors(_rounded(tensors, precision), folder / WEIGHTS[form])
+        config["torch_dtype"] = str(_DTYPES[precision]).removeprefix("torch.")
+        save_tensors(_rounded(tensors, precision), folder / WEIGHTS_FILES[form])
         files = {"config.json": json.dumps(config, indent=2) + "\n"}
         files |= tokenizer_files(towers.context_length)
         files |= image_files(model_cfg, towers.image_mean, towers.image_std, resizing.mode, resizing.interpolation)
     else:
-        save_tensors(_rounded(state, precision), folder / WEIGHTS[form])
+        save_tensors(_rounded(state, precision), folder / WEIGHTS_FILES[form])
         cfg = {name: value for name, value in model_cfg.items() if name != "preprocess_cfg"}
         colours = {"mean": list(towers.image_mean), "std": list(towers.image_std)}
         if "multimodal_cfg" in cfg:  # open_clip's CoCa reads the tokens of both towers
@@ -201,17 +203,17 @@ def _write(
 
 
 def _rounded(tensors: dict[str, Tensor], precision: ExportPrecision) -> dict[str, Tensor]:
-    """``tensors`` with floating-point values in ``precision``. Raises ExportError when a value overflows."""
+    """``tensors`` with floating-point values in ``precision``. Raises ExportError if a value overflows."""
     rounded = {
-        name: value.to(_TYPES[precision]) if value.is_floating_point() else value for name, value in tensors.items()
+        name: value.to(_DTYPES[precision]) if value.is_floating_point() else value for name, value in tensors.items()
     }
     for name, value in rounded.items():
         if not bool(torch.isfinite(value).all()):
-            raise ExportError(f"{name} has values that overflow in {precision}; export it in fp32.")
+            raise ExportError(f"{name} has values that overflow in {precision}; use the precision fp32.")
     return rounded
 
 
-def _facts(
+def _card_content(
     source: RunNetwork | OpenClipModel,
     model: Model,
     model_cfg: dict[str, Any],
@@ -219,8 +221,8 @@ def _facts(
     form: Form,
     licence: str,
     reports: Sequence[Report],
-) -> CardFacts:
-    facts = CardFacts(
+) -> CardContent:
+    content = CardContent(
         title=PurePath(model.subject.title).name,
         form=form,
         folder=out.name,
@@ -228,32 +230,30 @@ def _facts(
         model_cfg=model_cfg,
         parameters=sum(value.numel() for value in model.network.towers.clip.parameters()),
         reports=reports,
-        computed=model.runtime.precision,
-        left_out=_left_out(model, form),
+        evaluation_precision=model.runtime.precision,
+        unsupported_parts=_unsupported_parts(model, form),
     )
     if isinstance(source, OpenClipModel):
-        return facts
+        return content
     info = read_info(source.run, source.checkpoint)
     config = _without_folders(run_config(info, f"the checkpoint {source.path}"))
-    started, validation = _history(source, info.step)
+    start_event, validation = _history(source, info.step)
     return replace(
-        facts,
+        content,
         title=config.name or out.name,
         network=source.network,
         config=config,
         step=info.step,
-        started=started,
+        start_event=start_event,
         validation=validation,
     )
 
 
 def _interpolation(model: InterpolatedModel) -> str:
-    """Both models and alpha as a sentence, without folders, which are private."""
+    """A sentence with both models and alpha, but without folders, which are private."""
     tuned, initial = _card_name(model.tuned), _card_name(model.initial)
-    return (
-        f"The weights are interpolated, tensor by tensor (WiSE-FT): {model.alpha:g} of {tuned} and "
-        f"{1 - model.alpha:g} of {initial}."
-    )
+    parts = f"{model.alpha:g} times {tuned} plus {1 - model.alpha:g} times {initial}"
+    return f"The weights are interpolated (WiSE-FT): {parts}."
 
 
 def _card_name(source: RunNetwork | OpenClipModel) -> str:
@@ -273,19 +273,19 @@ def _without_folders(config: RunConfig) -> RunConfig:
 
 
 def _history(source: RunNetwork, step: int) -> tuple[RunStarted | None, dict[str, float]]:
-    """The start event of the training up to ``step``, and this network's metrics at that step."""
-    started: RunStarted | None = None
+    """The start event of the training up to ``step``, and the network's metrics at this step."""
+    start_event: RunStarted | None = None
     metrics: dict[str, float] = {}
     for event in EventReader(source.run.events).read_all():
         if isinstance(event, RunStarted):
-            started = event if started is None or event.step < step else started
+            start_event = event if start_event is None or event.step < step else start_event
         elif isinstance(event, Evaluated) and event.step == step:
             network_part = f"/{source.network}/"
             metrics |= {name: value for name, value in event.values.items() if network_part in name}
-    return started, metrics
+    return start_event, metrics
 
 
-def _left_out(model: Model, form: Form) -> list[str]:
+def _unsupported_parts(model: Model, form: Form) -> list[str]:
     network, parts = model.network, []
     if getattr(network, "fusion", None) is not None:
         parts.append("the fusion of image and text")

@@ -21,7 +21,7 @@ from core.spec.installed import need
 
 IMAGE_FILE, TEXT_FILE = "image.onnx", "text.onnx"
 OPSET = 18
-_SAMPLE = 2  # rows of the traced example
+_SAMPLE_ROWS = 2  # rows of the example that is traced
 
 
 class _Stream(nn.Module):
@@ -36,16 +36,17 @@ class _Stream(nn.Module):
 
 
 def write_onnx(towers: Towers, folder: Path) -> list[Path]:
-    """Writes both towers to ``folder``: ``pixel_values`` (B, 3, S, S) float32, normalised, to ``image_embeds`` (B, D);
-    ``input_ids`` (B, T) int64 to ``text_embeds`` (B, D).
+    """Write both towers to ``folder``.
 
-    Raises NotInstalled when packages are missing, ModelError when the architecture cannot be traced.
+    One graph maps ``pixel_values`` (B, 3, S, S) float32, normalised, to ``image_embeds`` (B, D); the other maps
+    ``input_ids`` (B, T) int64 to ``text_embeds`` (B, D). Raises NotInstalled if packages are missing, ModelError if the
+    architecture cannot be traced.
     """
     need("export")
     clip: Any = towers.clip
     side = towers.image_size
-    images = torch.zeros(_SAMPLE, 3, side, side, device=towers.pixel_mean.device)
-    tokens = towers.tokenize(["a"] * _SAMPLE).to(images.device)
+    images = torch.zeros(_SAMPLE_ROWS, 3, side, side, device=towers.pixel_mean.device)
+    tokens = towers.tokenize(["a"] * _SAMPLE_ROWS).to(images.device)
     streams = (
         (IMAGE_FILE, _Stream(clip.encode_image, clip), images, "pixel_values", "image_embeds"),
         (TEXT_FILE, _Stream(clip.encode_text, clip), tokens, "input_ids", "text_embeds"),
@@ -57,11 +58,11 @@ def write_onnx(towers: Towers, folder: Path) -> list[Path]:
 
 def _write(stream: nn.Module, sample: Tensor, path: Path, input_name: str, output_name: str) -> None:
     fastpath_was_enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # ONNX lacks this fused operator
+    torch.backends.mha.set_fastpath_enabled(False)  # ONNX does not have the fused operator
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # warnings of the exporter about itself
+            warnings.simplefilter("ignore")  # the exporter warns about its own code
             program = torch.onnx.export(
                 stream,
                 (sample,),

@@ -1,7 +1,7 @@
-"""Captions of many images, in batches that start small, so that the first caption appears quickly.
+"""Captions many images, in batches that start small, so that the first caption appears quickly.
 
-Flow: ``find_images`` -> **stream** on a ``CaptionModel`` -> files, or the panel's list. A thread reads ahead. When
-memory runs out, batches get smaller, then the model moves to the CPU; finished captions are kept.
+Flow: ``find_images`` -> ``caption_images`` with a ``CaptionModel`` -> files, or the panel's list. A thread reads ahead.
+If memory runs out, batches get smaller, then the model moves to the CPU; finished captions are kept.
 
 Legend: B batch, S side of the images.
 """
@@ -21,11 +21,11 @@ from core.inference.images import ImageInput, LoadedImage, read_ahead
 from core.model.runtime import is_out_of_memory
 from core.spec.generation import GenerationSettings
 
-FIRST = 1  # images in the first batch; each batch is GROWTH times the previous one
+FIRST_BATCH = 1  # images in the first batch; each batch is GROWTH times the previous one
 GROWTH = 4
-LARGEST_ROWS = 256  # concurrent captions: beams or candidates of all images
-LARGEST = 64
-SECONDS_BETWEEN = 0.05  # between progress reports within a batch; each may cancel
+MAX_ROWS = 256  # concurrent captions: beams or candidates of all images
+MAX_BATCH = 64
+REPORT_INTERVAL_S = 0.05  # interval between progress reports within a batch; each may cancel
 
 Progress = Callable[[str, int, int], None]
 Log = Callable[[str], None]
@@ -33,7 +33,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Captioned:
-    """The captions of one image, or the ``error``; ``index`` is its position in the input."""
+    """The captions of one image, or the ``error``; ``index``: position of the image in the input."""
 
     index: int
     path: str
@@ -49,16 +49,16 @@ def caption_images(
     log: Log,
     batch: int = 0,
 ) -> Generator[Captioned, None, None]:
-    """Captions or the error of each of ``inputs``, as soon as they are known; in any order within a batch.
+    """Yield captions, or the error, for each of ``inputs`` as soon as they are known; in any order within a batch.
 
-    ``batch`` limits the images per batch (0: depends on the beams). ``log`` gets a note when memory runs out.
-    ``progress`` is called after each token and may raise to cancel. Raises GenerationError for settings that the model
+    ``batch``: maximum number of images per batch (0: depends on the beams). ``log`` is called if memory runs out.
+    ``progress`` is called after each token, and may raise to cancel. Raises GenerationError for settings that the model
     does not support.
     """
     max_batch = batch or largest_batch(settings)
     run = _CaptionRun(model, settings, len(inputs), progress, log)
-    batch_size = min(FIRST, max_batch)
-    # Reads only one batch ahead: reading takes CPU time from the first caption.
+    batch_size = min(FIRST_BATCH, max_batch)
+    # Reads only one batch ahead, since reading competes for the CPU with the first captions.
     with closing(
         read_ahead(inputs, model.side, model.data, lambda: min(GROWTH * batch_size, 2 * max_batch))
     ) as reading:
@@ -76,13 +76,13 @@ def caption_images(
 
 
 def largest_batch(settings: GenerationSettings) -> int:
-    """The batch size if memory does not limit it."""
+    """The batch size, unless memory limits it."""
     rows = {"beam": settings.beams, "sample": settings.captions, "greedy": 1}[settings.search]
-    return max(1, min(LARGEST, LARGEST_ROWS // rows))
+    return max(1, min(MAX_BATCH, MAX_ROWS // rows))
 
 
 class _CaptionRun:
-    """State over all batches: the model, its settings, and the number of finished images."""
+    """The state across batches: the model, its settings, and the number of finished images."""
 
     def __init__(
         self, model: CaptionModel, settings: GenerationSettings, total: int, progress: Progress, log: Log
@@ -93,7 +93,7 @@ class _CaptionRun:
         self.finished = 0
 
     def caption_all(self, pending: list[tuple[int, LoadedImage]]) -> Iterator[Captioned]:
-        """Captions of all of ``pending``, in as many parts as memory requires."""
+        """Yield captions for all ``pending`` images, in as many parts as memory requires."""
         while pending:
             part = pending[: self._model.max_batch or len(pending)]
             finished: set[int] = set()
@@ -106,7 +106,7 @@ class _CaptionRun:
                 if not is_out_of_memory(error):
                     raise
                 out_of_memory = True
-            if out_of_memory:  # outside of the handler, whose traceback references the tensors
+            if out_of_memory:  # outside the handler, whose traceback still references the tensors
                 yield from self._handle_out_of_memory(part, finished)
             pending = [item for item in pending if item[0] not in finished]
 
@@ -122,7 +122,7 @@ class _CaptionRun:
 
     def _report_token(self, *_: int) -> None:
         seconds = time.monotonic()
-        if seconds - self._last_report >= SECONDS_BETWEEN:
+        if seconds - self._last_report >= REPORT_INTERVAL_S:
             self._last_report = seconds
             self._progress("captioning", self.finished, self._total)
 
@@ -132,9 +132,7 @@ class _CaptionRun:
         remaining = [item for item in part if item[0] not in finished]
         if len(part) > 1 and remaining:
             self._model.max_batch = max(1, len(part) // 2)
-            self._log(
-                f"not enough memory for {len(part)} images at once; continuing with {self._model.max_batch} at a time."
-            )
+            self._log(f"not enough memory for {len(part)} images per batch; continuing with {self._model.max_batch}.")
         elif not self._model.on_cpu:
             self._model.move_to_cpu()
             self._log("not enough GPU memory for one image; continuing on the CPU, more slowly.")

@@ -42,14 +42,15 @@ _AROUND_MARKS = re.compile(
 
 
 class CaptionModel:
-    """Captions images, by default in bfloat16 on GPUs that support it, else in float32."""
+    """Captions images, by default in bfloat16 on GPUs that support it, otherwise in float32."""
 
     def __init__(self, name: str, model: Model, precision: str = "") -> None:
         """``precision``: "fp32" or "bf16", or "" for the fastest.
 
-        Raises GenerationError when the model has no caption decoder, or one that cannot generate token by token."""
+        Raises GenerationError if the model has no caption decoder that can generate token by token.
+        """
         self.name, self._precision = name, precision
-        self.max_batch: int | None = None  # images that fit into memory at once, once more did not
+        self.max_batch: int | None = None  # images per batch that fit into memory; None until memory runs out
         try:
             self._move(model, model.runtime.device)
         except GenerationError as error:
@@ -74,19 +75,19 @@ class CaptionModel:
         return self._model.runtime.device.type == "cpu"
 
     def move_to_cpu(self) -> None:
-        """Continues on the CPU, and frees GPU memory."""
+        """Moves the model to the CPU, and frees GPU memory."""
         self._move(self._model, torch.device("cpu"))
         self.max_batch = None
         free_memory()
 
     @property
     def side(self) -> int:
-        """Side of its square input images, in pixels."""
+        """The side of the square input images, in pixels."""
         return self._model.network.image_size
 
     @property
     def data(self) -> DataConfig:
-        """The data settings of its training, which control decoding of images."""
+        """The data settings of the model's training, which control the decoding of images."""
         return self._model.data
 
     @property
@@ -100,7 +101,7 @@ class CaptionModel:
         return self._model.notes
 
     def provenance(self) -> dict[str, Any]:
-        """Provenance of the captions: ``model, pretrained, weights, step, digest, precision``."""
+        """The provenance of captions: ``model, pretrained, weights, step, digest, precision``."""
         subject = self._model.subject
         step = re.search(r"@step-(\d+)$", subject.model)
         self._digest = self._digest or self._model.digest
@@ -114,13 +115,13 @@ class CaptionModel:
         }
 
     def describe(self) -> str:
-        """The device: "cpu, 2 threads"."""
+        """A readable name of the device, such as "cpu, 2 threads"."""
         return self._model.runtime.describe()
 
     def settings(self, fields: Mapping[str, Any], captions: int | None = None) -> GenerationSettings:
         """Settings from plain data; defaults depend on the model's context and on ``captions``.
 
-        Raises UserError with every invalid field.
+        Raises UserError with all invalid fields.
         """
         values = dict(fields)
         if captions is not None:
@@ -144,10 +145,10 @@ class CaptionModel:
     def captions(
         self, pixels: Tensor, settings: GenerationSettings, step: Callable[[int, int], None]
     ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-        """Captions of ``pixels`` (B, 3, S, S) uint8: position and captions of each image as soon as they are final.
+        """Yield position and captions of each image in ``pixels`` (B, 3, S, S) uint8 as soon as they are final.
 
-        A caption is ``text, log_prob, score, tokens, ended``; the best comes first. ``step`` is called after each token
-        with the number of tokens and its maximum; it may raise to cancel.
+        A caption has ``text, log_prob, score, tokens, ended``; the best caption comes first. ``step`` is called after
+        each token with the number of tokens and its maximum, and may raise to cancel.
         """
         runtime = self._model.runtime
         towers = self._model.network.towers
@@ -155,7 +156,7 @@ class CaptionModel:
         prompt = self._encode(settings.prompt) if settings.prompt.strip() else ()
         steps = caption_steps(self._decoder, images, settings, prompt=prompt, ids=self._ids)
         while True:
-            with runtime.autocast():  # not while the caller runs
+            with runtime.autocast():  # not active while the caller runs
                 update = next(steps, None)
             if update is None:
                 return
@@ -167,20 +168,20 @@ class CaptionModel:
 def open_caption_model(
     name: str, weights: str = "", progress: Callable[[str, int, int], None] | None = None
 ) -> CaptionModel:
-    """The model ``name`` (see ``core.checkpoint.opening.open_model``), ready to caption.
+    """Open the model ``name`` (see ``core.checkpoint.opening.open_model``) for captioning.
 
-    Raises UserError when the model does not exist or cannot caption.
+    Raises UserError if the model does not exist or cannot caption.
     """
     return CaptionModel(name, open_model(_absolute_name(name), weights, progress))
 
 
 def _absolute_name(name: str) -> str:
-    """Absolute path of a folder, since provenance is read elsewhere; other names are unchanged."""
+    """The absolute path if ``name`` is a folder, since provenance is read elsewhere; otherwise ``name``."""
     return str(expand_user(name).absolute()) if split_run(name) else name
 
 
 def free_memory() -> None:
-    """Releases GPU memory cached by torch."""
+    """Release GPU memory that torch has cached."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
@@ -200,13 +201,13 @@ def _to_plain_data(caption: Caption, towers: Towers) -> dict[str, Any]:
 
 
 def words(towers: Towers, tokens: tuple[int, ...]) -> str:
-    """Tokens as one line of text, with the usual spaces around punctuation and within numbers."""
+    """The text of ``tokens`` on one line, with the usual spaces around punctuation and within numbers."""
     text = _BEFORE_MARKS.sub("", " ".join(towers.detokenize(tokens).split()))
     return _AROUND_MARKS.sub("", text) if towers.normalises_blanks else text
 
 
 def _tokens_of(towers: Towers) -> tuple[SpecialTokens, Callable[[str], list[int]]]:
-    """The tokenizer's special tokens, and a function from text to its own ids."""
+    """The tokenizer's special tokens, and a function from text to token ids."""
 
     def encode(text: str) -> list[int]:
         row: list[int] = towers.tokenize([text])[0].tolist()

@@ -1,7 +1,7 @@
-"""Embeddings of images and captions, of a data set or of queries.
+"""Embeds images and captions of a data set, or queries.
 
-Flow: checkpoint -> **encoder** -> index -> panel. The trainer's validation and the worker both use it, so that numbers
-in the window equal those in the log.
+Flow: checkpoint -> **encoder** -> index -> panel. The trainer's validation and the worker both use this module, so that
+numbers in the window equal the numbers in the log.
 
 Legend: B batch, N images, M captions, D embed, S side of the images, Wi width of the image tower.
 """
@@ -48,7 +48,10 @@ def encode_dataset(
     progress: Progress,
     on_images: OnImages | None = None,
 ) -> Features:
-    """Every readable image (resized and centre-cropped) and its captions, on the CPU; ``on_images`` gets each batch."""
+    """Encode all readable images (resized and centre-cropped) and their captions; the results are on the CPU.
+
+    ``on_images`` is called with each batch of images.
+    """
     return encode_with_each({"": network}, dataset, runtime, batch, progress, on_images)[""]
 
 
@@ -60,7 +63,7 @@ def encode_with_each(
     progress: Progress,
     on_images: OnImages | None = None,
 ) -> dict[str, Features]:
-    """`encode_dataset` for several ``networks`` of the same image size; each image is decoded once."""
+    """Encode a data set with several ``networks`` of the same image size; each image is decoded once."""
     rows, images = encode_dataset_images(networks, dataset, runtime, batch, progress, on_images)
     tokens, owner = evaluation_texts(dataset, rows)
     features = {}
@@ -84,8 +87,8 @@ def encode_dataset_images(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The rows of all readable images (N,) int64, and their unit vectors (N, D) from each network, on the CPU.
 
-    ``on_images`` gets the batches in order. Raises DataError when no image is readable. `core.inference.extraction`
-    does the same for any layer, with a cache.
+    ``on_images`` is called with the batches in order. Raises DataError if no image is readable.
+    `core.inference.extraction` encodes any layer, and has a cache.
     """
     rows, encoded = [], 0
     vectors: dict[str, list[Tensor]] = {name: [] for name in networks}
@@ -107,7 +110,7 @@ def encode_dataset_images(
 
 @torch.no_grad()
 def encode_images(network: Network, pixels: Tensor, runtime: Runtime) -> Tensor:
-    """(B, 3, S, S) uint8 -> (B, D) float32 unit vectors on the CPU."""
+    """Unit vectors (B, D) float32 of ``pixels`` (B, 3, S, S) uint8, on the CPU."""
     with runtime.autocast():
         vectors = network.encode_images(pixels.to(runtime.device))
     return torch.nn.functional.normalize(vectors.float(), dim=-1).cpu()
@@ -119,7 +122,7 @@ PROJECTED, UNPROJECTED, BLOCK = "embedding", "before the projection", "block"
 def check_layer(network: Network, layer: str) -> str:
     """The canonical name of ``layer``: "embedding", "before the projection", or "block 7" (also accepts "7").
 
-    Raises UserError for anything else, or for a block that the image tower does not have.
+    Raises UserError for any other name, or a block that the image tower does not have.
     """
     if layer in (PROJECTED, UNPROJECTED):
         return layer
@@ -127,17 +130,16 @@ def check_layer(network: Network, layer: str) -> str:
     number = layer.removeprefix(BLOCK).strip()
     if number.isdecimal() and 1 <= int(number) <= blocks:
         return f"{BLOCK} {int(number)}"
-    choices = f"or a block, 1 to {blocks}" if blocks else "since its image tower has no blocks"
-    raise UserError(
-        f"there is no layer {layer!r} to take features from; choose {UNPROJECTED!r}, {PROJECTED!r}, {choices}."
-    )
+    choices = f"or a block, 1 to {blocks}" if blocks else "since the image tower has no blocks"
+    raise UserError(f"the model has no layer {layer!r}; choose {UNPROJECTED!r}, {PROJECTED!r}, {choices}.")
 
 
 @torch.no_grad()
 def encode_layers(network: Network, pixels: Tensor, runtime: Runtime, layers: Sequence[str]) -> dict[str, Tensor]:
-    """Features (B, width) float32 on the CPU of each of ``layers`` (names of `check_layer`), from (B, 3, S, S) uint8.
+    """The features (B, width) float32 of ``pixels`` (B, 3, S, S) uint8 at each of ``layers``, on the CPU.
 
-    Only the embedding has unit length; a linear probe uses the features before the projection.
+    ``layers``: names as returned by `check_layer`. Only the embedding has unit length; a linear probe uses the features
+    before the projection.
     """
     outputs: dict[str, Tensor] = {}
     with runtime.autocast():
@@ -157,19 +159,19 @@ def encode_layers(network: Network, pixels: Tensor, runtime: Runtime, layers: Se
 
 @torch.no_grad()
 def encode_tokens(network: Network, tokens: Tensor, runtime: Runtime) -> Tensor:
-    """(B, T) token ids -> (B, D) float32 unit vectors on the CPU."""
+    """Unit vectors (B, D) float32 of ``tokens`` (B, T), on the CPU."""
     with runtime.autocast():
         vectors = network.encode_texts(tokens.long().to(runtime.device))
     return torch.nn.functional.normalize(vectors.float(), dim=-1).cpu()
 
 
 def encode_texts(network: Network, texts: Sequence[str], runtime: Runtime) -> Tensor:
-    """Sentences -> (B, D) float32 unit vectors on the CPU."""
+    """Unit vectors (B, D) float32 of ``texts``, on the CPU."""
     return encode_tokens(network, network.towers.tokenize(list(texts)), runtime)
 
 
 def check_finite(vectors: Tensor, model: str) -> Tensor:
-    """``vectors``. Raises UserError naming the ``model`` when one is not finite."""
+    """``vectors``, unchanged. Raises UserError with the name ``model`` if a vector is not finite."""
     if not bool(torch.isfinite(vectors).all()):
         raise UserError(
             f"{model} produces NaN or infinite embeddings: its weights are damaged, or its training diverged; "

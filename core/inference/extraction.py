@@ -1,4 +1,4 @@
-"""Features of a data set's images from one model: encoded once, cached on disk, shared by all tasks and panels.
+"""Extracts features of a data set's images with one model: encoded once, cached on disk, shared by tasks and panels.
 
 Flow: model and data set -> **extraction** (reads `core.inference.feature_cache`, encodes missing rows with
 `core.inference.encoder`) -> evaluators. An interrupted extraction keeps its parts, and the next one continues.
@@ -27,7 +27,7 @@ from core.metrics.classification.zero_shot import ClassEmbedder
 from core.model.eval_mode import evaluating
 from core.spec.reporter import Progress
 
-PART_ROWS = 2048  # images after which a part is written
+PART_ROWS = 2048  # images per part that is written
 
 Encode = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 """Rows (B,) and their images (B, 3, S, S) uint8 to values (B, ...) for each name, on the CPU."""
@@ -35,16 +35,17 @@ Encode = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 
 @dataclass(frozen=True)
 class Extracted:
-    """Values of all readable images of a data set."""
+    """Values for all readable images of a data set."""
 
     rows: Tensor  # (N,) int64, the data set row of each image
     values: Mapping[str, Tensor]  # (N, ...)
 
 
 def extract_layers(model: Model, dataset: PairDataset, layers: Sequence[str], progress: Progress) -> Extracted:
-    """Features (N, width) of each of ``layers`` (see `core.inference.encoder.check_layer`), missing ones in one pass.
+    """Features (N, width) at each of ``layers`` (see `core.inference.encoder.check_layer`).
 
-    Raises DataError when no image is readable. ``progress`` may raise to cancel; encoded parts are kept.
+    Layers that are not cached are encoded in one pass. Raises DataError if no image is readable. ``progress`` may raise
+    to cancel; encoded parts are kept.
     """
 
     def encode(names: Sequence[str]) -> Encode:
@@ -55,7 +56,7 @@ def extract_layers(model: Model, dataset: PairDataset, layers: Sequence[str], pr
 
 
 def extract_texts(model: Model, tokens: Tensor, captions: Sequence[str], progress: Progress) -> Tensor:
-    """Unit vectors (C, D) of ``captions`` with ``tokens`` (C, T); cached and resumed like images."""
+    """Unit vectors (C, D) of ``captions`` with ``tokens`` (C, T), cached and resumed like images."""
     digest = hashlib.sha256("\n".join(captions).encode("utf-8", "surrogatepass")).hexdigest()
     folder = FeatureFolder(feature_key("captions", model.digest, digest))
     parts = folder.read()
@@ -78,7 +79,7 @@ def extract_texts(model: Model, tokens: Tensor, captions: Sequence[str], progres
 
 
 def extract_pairs(model: Model, dataset: PairDataset, progress: Progress) -> Features:
-    """Images and captions of ``dataset`` as unit vectors, from the cache if available."""
+    """Images and captions of ``dataset`` as unit vectors, from the cache if they are cached."""
     extracted = extract_layers(model, dataset, [PROJECTED], progress)
     tokens, owner = evaluation_texts(dataset, extracted.rows)
     captions = [caption for row in extracted.rows.tolist() for caption in dataset.captions_of(row)]
@@ -87,7 +88,7 @@ def extract_pairs(model: Model, dataset: PairDataset, progress: Progress) -> Fea
 
 
 def class_embedder(model: Model, templates: Sequence[str]) -> ClassEmbedder:
-    """Embeds class names with ``templates``, cached per model."""
+    """An embedder of class names with ``templates``; its cache is specific to the model."""
     return ClassEmbedder(
         lambda texts: encode_texts(model.network, texts, model.runtime),
         templates,
@@ -105,13 +106,13 @@ def extract(
     progress: Progress,
     activity: str = "encoding images",
 ) -> Extracted:
-    """Values of each name, from the cache or from ``encode`` for missing rows.
+    """The values for each name, from the cache, or from ``encode`` for missing rows.
 
-    ``names`` maps each name to everything that its values depend on besides model and images.
+    ``names``: name -> everything that the values depend on, except for model and images.
     """
     data = files_digest([row.file for row in dataset.rows])
-    facts = (model.digest, model.network.image_size, str(dataset.decoding), data)
-    folders = {name: FeatureFolder(feature_key(dependency, *facts)) for name, dependency in names.items()}
+    common_keys = (model.digest, model.network.image_size, str(dataset.decoding), data)
+    folders = {name: FeatureFolder(feature_key(dependency, *common_keys)) for name, dependency in names.items()}
     work = _Work(dataset, folders, {name: folder.read() for name, folder in folders.items()})
     while missing := {name: row for name in names if (row := work.next_row(name)) < len(dataset)}:
         first = min(missing.values())
@@ -130,7 +131,7 @@ class _Work:
     dataset: PairDataset
     folders: Mapping[str, FeatureFolder]
     parts: dict[str, list[Part]]
-    is_cached: bool = True  # until the cache is not writable, or an image fails that may be readable next time
+    is_cached: bool = True  # False once writing the cache fails, or an image fails that may be readable next time
 
     def next_row(self, name: str) -> int:
         """The first row of the data set that is neither encoded nor skipped."""
@@ -145,7 +146,7 @@ class _Work:
         until: int,
         progress: Callable[[int, int], None],
     ) -> None:
-        """Appends parts to ``names``, which all continue at the same row, up to row ``until`` or slightly further."""
+        """Append parts to ``names``, which all continue at the same row, up to row ``until`` or slightly beyond."""
         first = start = stop = self.next_row(names[0])
         encoded: list[tuple[Tensor, Mapping[str, Tensor]]] = []
         try:
@@ -162,14 +163,14 @@ class _Work:
                         break
                 else:
                     stop = len(self.dataset)
-        finally:  # also when cancelled
+        finally:  # also if cancelled
             if stop > start:
                 self._store_part(names, start, stop, encoded)
 
     def _store_part(
         self, names: Sequence[str], start: int, stop: int, encoded: list[tuple[Tensor, Mapping[str, Tensor]]]
     ) -> None:
-        """Stores rows ``start`` .. ``stop`` - 1 as a part of each name, in memory and on disk."""
+        """Store rows ``start`` .. ``stop`` - 1 as a part of each name, in memory and on disk."""
         bad_rows = {row: reason for row, reason in self.dataset.broken.items() if start <= row < stop}
         rows = torch.cat([rows for rows, _ in encoded]) if encoded else torch.empty(0, dtype=torch.int64)
         self.is_cached = self.is_cached and not any(start <= row < stop for row in self.dataset.unread)
@@ -180,7 +181,7 @@ class _Work:
             if self.is_cached:
                 try:
                     self.folders[name].append(part)
-                except OSError:  # full disk or no permission: continue without the cache
+                except OSError:  # with a full disk or without permission, continue without the cache
                     self.is_cached = False
         prune([folder.path for folder in self.folders.values()])
 
@@ -189,7 +190,7 @@ class _Work:
         return before[-1].values[:0] if before else torch.empty(0, 0)
 
     def result(self) -> Extracted:
-        """All parts combined. Raises DataError when no image is readable."""
+        """All parts combined. Raises DataError if no image is readable."""
         for row, reason in (
             (row, why) for parts in self.parts.values() for part in parts for row, why in part.bad.items()
         ):

@@ -1,11 +1,11 @@
 """A cache of features on disk, written in parts so that interrupted work continues.
 
-Flow: ``core.inference.extraction`` opens the folder of one (model, layer, data), reads existing parts, encodes the rest
-and appends it.
+Flow: ``core.inference.extraction`` opens the folder for one (model, layer, data), reads existing parts, encodes missing
+rows and appends them.
 
-A folder contains parts ``START-STOP.safetensors``: the readable rows among START .. STOP - 1 of the data and their
-values, with unreadable rows and reasons in the metadata. Parts are written completely and then renamed; damaged parts
-and parts after a gap are ignored. The least recently used folders are removed when the total exceeds a limit.
+A folder contains parts ``START-STOP.safetensors``: the readable rows of START .. STOP - 1 and their values, with
+unreadable rows and reasons in the metadata. Parts are renamed once they are complete; damaged parts and parts after a
+gap are ignored. If the total size exceeds a limit, the least recently used folders are removed.
 
 Legend: N rows.
 """
@@ -35,13 +35,13 @@ from core.spec.reading import open_regular
 
 VERSION = 1
 _BAD = TypeAdapter(dict[int, str])
-TOTAL_LIMIT = 8 << 30  # bytes of all folders together
+MAX_TOTAL_BYTES = 8 << 30  # limit for all folders together
 SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
 class Part:
-    """Values of the readable rows among ``start`` .. ``stop`` - 1."""
+    """The values of the readable rows of ``start`` .. ``stop`` - 1."""
 
     start: int
     stop: int
@@ -50,20 +50,20 @@ class Part:
     bad: Mapping[int, str] = field(default_factory=dict)
 
 
-def feature_key(*facts: Any) -> str:
-    """A folder name that depends on all ``facts`` (plain data)."""
-    text = json.dumps([VERSION, *facts], ensure_ascii=True)
+def feature_key(*keys: Any) -> str:
+    """A folder name that depends on all ``keys`` (plain data)."""
+    text = json.dumps([VERSION, *keys], ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 class FeatureFolder:
-    """The parts of one key."""
+    """The folder with the parts for one key."""
 
     def __init__(self, key: str, folder: Path | None = None) -> None:
         self.path = (folder or cache_folder() / "features") / key
 
     def read(self) -> list[Part]:
-        """The contiguous parts from row 0."""
+        """The contiguous parts, starting at row 0."""
         paths_by_start: dict[int, list[tuple[int, Path]]] = {}
         with contextlib.suppress(OSError):
             for path in self.path.glob(f"*{SUFFIX}"):
@@ -83,7 +83,7 @@ class FeatureFolder:
         return parts
 
     def append(self, part: Part) -> None:
-        """Writes ``part``. Raises OSError when it cannot be written."""
+        """Writes ``part``. Raises OSError if writing fails."""
         self.path.mkdir(parents=True, exist_ok=True)
         bad_rows = json.dumps({str(row): reason for row, reason in part.bad.items()})
         content = save({"rows": part.rows, "values": part.values.contiguous()}, {"bad": bad_rows})
@@ -99,20 +99,20 @@ def _read(path: Path, start: int, stop: int) -> Part | None:
         return None
     if rows.dtype is not torch.int64 or rows.dim() != 1 or values.dim() < 1 or len(values) != len(rows):
         return None
-    if len(rows) + len(bad_rows) != stop - start:  # before trusting the file name
+    if len(rows) + len(bad_rows) != stop - start:  # the file name cannot be trusted
         return None
     if rows.tolist() != [row for row in range(start, stop) if row not in bad_rows]:
         return None
     return Part(start, stop, rows, values, bad_rows)
 
 
-def prune(keep: Sequence[Path], folder: Path | None = None, limit: int = TOTAL_LIMIT) -> None:
-    """Removes the least recently used folders beyond ``limit`` bytes, except those in ``keep``."""
+def prune(keep: Sequence[Path], folder: Path | None = None, limit: int = MAX_TOTAL_BYTES) -> None:
+    """Remove the least recently used folders until ``limit`` bytes are left, except for folders in ``keep``."""
     folder = folder or cache_folder() / "features"
     folders = []
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
-            with contextlib.suppress(OSError):  # removed by another process meanwhile
+            with contextlib.suppress(OSError):  # another process may have removed the folder
                 size = sum(file.stat().st_size for file in path.iterdir())
                 folders.append((path in keep, path.stat().st_mtime, size, path))
     total = 0

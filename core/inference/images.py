@@ -1,6 +1,6 @@
-"""Images from files and folders, cropped for the model, or the reason why they cannot be read.
+"""Finds and reads images in files and folders, cropped for the model; unreadable files get an error.
 
-Flow: paths, folders, ``file:`` URLs -> ``find_images`` -> ``read_ahead`` -> ``core.inference.caption_stream``. One
+Flow: paths, folders, ``file:`` URLs -> ``find_images`` -> ``read_ahead`` -> ``core.inference.caption_stream``. An
 invalid file does not stop the others.
 
 Legend: S side of the model's images.
@@ -28,13 +28,13 @@ from core.model.runtime import is_out_of_memory
 from core.spec.config import DataConfig
 from core.spec.shards import is_member
 
-_WEB = ("http", "https", "ftp", "data", "blob")
-_REPORT_EVERY = 1000  # images found between two reports
+_WEB_SCHEMES = ("http", "https", "ftp", "data", "blob")
+_REPORT_EVERY = 1000  # images between two progress reports
 
 
 @dataclass(frozen=True)
 class ImageInput:
-    """A file to read, or the ``error`` why it cannot be read."""
+    """A file to read, or the ``error`` that explains why it cannot be read."""
 
     path: str
     error: str = ""
@@ -42,10 +42,10 @@ class ImageInput:
 
 @dataclass(frozen=True)
 class FoundImages:
-    """All input files in order; within folders by name."""
+    """All input files in order; files in folders are sorted by name."""
 
     inputs: list[ImageInput]
-    skipped: int  # files in folders without an image suffix
+    skipped: int  # number of files in folders that have no image suffix
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,14 @@ class LoadedImage:
 
 
 def find_images(names: Sequence[str], progress: Callable[[str, int, int], None]) -> FoundImages:
-    """Files, and images in folders at any depth, without hidden files; links that form a loop are followed once."""
+    """Find files, and images in folders at any depth, except hidden files; loops of links are followed once."""
     inputs: list[ImageInput] = []
     skipped = 0
 
     def add(item: ImageInput) -> None:
         inputs.append(item)
         if len(inputs) % _REPORT_EVERY == 0:
-            progress("looking for images", len(inputs), 0)
+            progress("searching for images", len(inputs), 0)
 
     for text in names:
         path, error = _local_path(text)
@@ -77,16 +77,16 @@ def find_images(names: Sequence[str], progress: Callable[[str, int, int], None])
 
 
 def _local_path(text: str) -> tuple[str, str]:
-    """The local path of ``text``, and an error text if it is not one."""
+    """The local path of ``text``; and an error if ``text`` is not a path, otherwise ""."""
     scheme = text.partition(":")[0].lower()
     if scheme == "file":
         return str(Path(url2pathname(unquote(urlsplit(text).path))).absolute()), ""
-    if scheme in _WEB and ":" in text:
-        return text, "it is a web address; save the image and choose the file"
+    if scheme in _WEB_SCHEMES and ":" in text:
+        return text, "this is a web address; save the image and choose the file"
     if not text.strip():
-        return text, "it is empty; choose an image or a folder"
+        return text, "the path is empty; choose an image or a folder"
     if "\0" in text:
-        return text, "it is not a file name"
+        return text, "this is not a file name"
     path = Path(text)
     with suppress(RuntimeError):  # ~name of an unknown user
         path = path.expanduser()
@@ -101,22 +101,22 @@ def _is_folder(path: str) -> bool:
 
 
 def _file_error(path: str) -> str:
-    """Why ``path`` cannot be read as a file; "" if it can. Reading pipes and devices might never end."""
+    """The reason why ``path`` cannot be read as a file; "" if it can. Reading pipes and devices might never end."""
     if is_member(path):
         return ""
     try:
         mode = Path(path).stat().st_mode
     except FileNotFoundError:
-        return "there is no such file"
+        return "the file does not exist"
     except (OSError, ValueError) as error:
         return f"it cannot be opened: {getattr(error, 'strerror', None) or error}"
     return "" if stat.S_ISREG(mode) else "it is a pipe or a device, not a file"
 
 
 def _walk(path: str, seen: set[tuple[int, int]], add: Callable[[ImageInput], None]) -> int:
-    """Adds the images under ``path``; returns how many other files there are."""
+    """Add the images under ``path``; returns the number of other files."""
     other_files = 0
-    pending = [path]  # no recursion: folders may be nested a thousand levels
+    pending = [path]  # a list instead of recursion, since folders may be nested a thousand levels deep
     while pending:
         folder = pending.pop()
         try:
@@ -136,7 +136,7 @@ def _walk(path: str, seen: set[tuple[int, int]], add: Callable[[ImageInput], Non
 
 
 def _list(folder: str) -> tuple[list[str], list[str], int]:
-    """Names of images and of folders in ``folder``, sorted, and the number of other files."""
+    """The sorted names of images and of folders in ``folder``, and the number of other files."""
     files, folders, other_count = [], [], 0
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -152,8 +152,8 @@ def _list(folder: str) -> tuple[list[str], list[str], int]:
 
 
 def read_image(item: ImageInput, side: int, data: DataConfig) -> LoadedImage:
-    """An image as in evaluation by a model with input ``side``, (3, S, S) uint8, or the error."""
-    error = item.error or _file_error(item.path)  # it may have changed meanwhile
+    """Read an image as in evaluation, for a model with input ``side``: (3, S, S) uint8, or the error."""
+    error = item.error or _file_error(item.path)  # the file may have changed since it was found
     if error:
         return LoadedImage(item.path, None, error)
     try:
@@ -169,6 +169,6 @@ def read_image(item: ImageInput, side: int, data: DataConfig) -> LoadedImage:
 def read_ahead(
     inputs: Sequence[ImageInput], side: int, data: DataConfig, depth: int | Callable[[], int]
 ) -> Generator[LoadedImage, None, None]:
-    """Every image in order; a thread reads up to ``depth`` images ahead (see ``ahead``). Close it to end the thread."""
+    """Read all images in order; a thread reads up to ``depth`` images ahead. Close the generator to end the thread."""
     jobs: Iterator[Callable[[], LoadedImage]] = (partial(read_image, item, side, data) for item in inputs)
     return ahead(jobs, depth)

@@ -1,4 +1,4 @@
-"""Features and class labels of images, with notes on skipped rows.
+"""Loads features and class labels of images, with notes on skipped rows.
 
 Flow: a data source -> **labelled** -> `core.evaluation.evaluate` and the Classify panel.
 
@@ -26,51 +26,51 @@ from core.metrics.classification.logistic import ProbeData
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
 
-_SIZE_SAMPLE = 32  # images whose size is checked
+_SIZE_SAMPLE = 32  # number of images whose size is checked
 
 
 @dataclass(frozen=True)
 class LabelledFeatures:
-    """Features of the readable images of a data set, and the labels of those that have one."""
+    """The features of a data set's readable images, and the labels of labelled images."""
 
     dataset: PairDataset
-    label: str  # the column
+    label: str  # the label column
     rows: list[int]  # the data set row of each feature
-    features: Mapping[str, Tensor]  # (N, D) of each layer
+    features: Mapping[str, Tensor]  # layer -> (N, D)
     labels: Labels
-    part: tuple[int, ...] | None = None  # features of a split of the data; None: all
+    part: tuple[int, ...] | None = None  # positions of the features in a split of the data; None: all
 
     def data(self, layer: str) -> ProbeData:
-        """Features of one layer with labels."""
+        """The features of one layer, with labels."""
         return ProbeData(self.features[layer], self.labels)
 
     def with_classes(self, classes: tuple[str, ...]) -> LabelledFeatures:
-        """The same images with labels matched to ``classes``. Raises EvaluationError when no label matches.
+        """The same images with labels matched to ``classes``. Raises EvaluationError if no label matches.
 
-        Only images of the split are labelled: others may be training data.
+        Only images of the split get labels, since others may be training data.
         """
         part = range(len(self.rows)) if self.part is None else self.part
         labels = index_labels([self.dataset.labels(self.rows[i]).get(self.label) for i in part], classes)
         return replace(self, labels=replace(labels, rows=torch.tensor(part)[labels.rows]))
 
     def split(self, positions: Tensor) -> LabelledFeatures:
-        """A split with the labelled images at ``positions`` among the labels."""
+        """A split with the labelled images at ``positions`` in the labels."""
         labels = replace(self.labels, rows=self.labels.rows[positions], targets=self.labels.targets[positions])
         return replace(self, labels=labels, part=tuple(labels.rows.tolist()))
 
     def path(self, row: int) -> str:
-        """Path of the image of feature ``row``."""
+        """The path of the image of feature ``row``."""
         return str(self.dataset.path(self.rows[row]))
 
     def digest(self) -> str:
-        """Digest of the labelled images, equal for reports on the same images."""
+        """A digest of the labelled images, which is equal for reports on the same images."""
         classes = self.labels.classes
         pairs = zip(self.labels.rows.tolist(), self.labels.targets.tolist(), strict=True)
         return queries_digest([[self.dataset.path(self.rows[i]).name, classes[target]] for i, target in pairs])
 
 
 def open_images(model: Model, source: str, progress: Progress, log: Log) -> PairDataset:
-    """The images of ``source`` for ``model``, decoded on demand unless cached."""
+    """Open the images of ``source`` for ``model``; images are decoded on demand unless they are cached."""
     towers = model.network.towers
     return open_dataset(
         source,
@@ -93,9 +93,9 @@ def open_labelled(
     log: Log,
     classes: tuple[str, ...] | None = None,
 ) -> LabelledFeatures:
-    """Features of ``layers`` of the images of ``source``, with labels among ``classes`` (default: all labels).
+    """Extract features of ``layers`` for the images of ``source``, with labels in ``classes`` (default: all labels).
 
-    Raises UserError for invalid data or labels, if possible before encoding images.
+    Raises UserError for invalid data or labels, if possible before images are encoded.
     """
     dataset = open_images(model, source, progress, log)
     name = label_name(dataset, label)
@@ -119,14 +119,14 @@ def label_name(dataset: PairDataset, requested: str) -> str:
             f"{dataset.origin} has no labels; add a column with the class of each image, or use class folders."
         )
     if requested and requested not in names:
-        raise UserError(f"{dataset.origin} has no label column {requested!r}; there are {available}.")
+        raise UserError(f"{dataset.origin} has no label column {requested!r}; available: {available}.")
     if not requested and len(names) > 1:
         raise UserError(f"{dataset.origin} has several label columns; choose one with --label: {available}.")
     return requested or names[0]
 
 
 def unreadable(dataset: PairDataset) -> tuple[str, ...]:
-    """A note on rows that cannot be used; empty if all can."""
+    """A note on rows that cannot be used; empty if all rows can be used."""
     bad_rows = dataset.all_bad()
     if not bad_rows:
         return ()
@@ -141,16 +141,16 @@ def size_notes(dataset: PairDataset, image_size: int) -> tuple[str, ...]:
         try:
             sides.append(min(image_file_size(dataset.rows[row].file, dataset.decoding.max_megapixels)))
         except ImageError:
-            continue  # reported with the unreadable rows
+            continue  # already reported with the unreadable rows
     if not sides or (typical := round(statistics.median(sides))) * 2 > image_size:
         return ()
     return (
-        f"the images of {dataset.origin} are about {typical} pixels per side and are enlarged to the model's "
-        f"{image_size}; it was trained on sharper ones.",
+        f"the images of {dataset.origin} have about {typical} pixels per side and are enlarged to the model's "
+        f"{image_size}; the model was trained on sharper images.",
     )
 
 
 def queries_digest(queries: Sequence[Sequence[str]]) -> str:
-    """Digest of the evaluated data; 16 hex digits."""
-    text = json.dumps(queries).encode()  # names that are not Unicode are escaped
+    """A digest of the evaluated data; 16 hex digits."""
+    text = json.dumps(queries).encode()  # JSON escapes names that are not valid Unicode
     return hashlib.sha256(text).hexdigest()[:16]

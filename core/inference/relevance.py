@@ -1,15 +1,16 @@
-"""Which patches of an image and which words of a text contribute to their similarity.
+"""Computes how much the patches of an image and the words of a text contribute to their similarity.
 
 Flow: an image and words -> both towers -> cosine -> ``core.model.attention_maps`` -> **relevance** -> Search's
 *Why this match?*.
 
 Equations 5 and 6 of Chefer, Gur and Wolf 2021, "Generic attention-model explainability for interpreting bi-modal and
-encoder-decoder transformers", for a model of two streams: within a tower, R = I, and block by block R <- R + U R, with
-U the mean over heads of (dcosine/dA * A)^+. Only the row of the pooled token is used, propagated from the last block to
-the first. An attention pool (CoCa) is the cross-attention of a decoder without self-attention, for which equations 8 to
-10 give: its U times the R of the blocks, with each row of R - I normalised to sum to 1. Without that normalisation a
-token counts much more than the tokens it attended to, and the few tokens that the pool attends to hide the patches that
-contribute through them.
+encoder-decoder transformers", for a model with two streams: within a tower, R = I, and block by block R <- R + U R,
+with U the mean over heads of (dcosine/dA * A)^+. Only the row of the pooled token is used, propagated from the last
+block to the first.
+
+A CoCa's attention pool is treated as a decoder with cross-attention only. Equations 8 to 10 then reduce to U_pool R,
+where each row of R - I is normalised to sum to 1. Without this normalisation, a token would count much more than the
+tokens that it attended to, and a few heavily attended tokens would mask the patches that contribute through them.
 
 Legend: P patches, L tokens, S side of the images, D embed, H heads, Q queries.
 """
@@ -35,7 +36,7 @@ from core.model.towers.towers import Towers
 
 @dataclass(frozen=True)
 class Word:
-    """A word of the text, and its share of the words' total relevance."""
+    """A word of the text, and its share of the total relevance of all words."""
 
     text: str
     relevance: float
@@ -43,7 +44,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Relevance:
-    """Contributions to a similarity: non-negative shares that sum to 1, or all 0 if nothing contributes."""
+    """Contributions to a similarity: non-negative shares that sum to 1, or are all 0 if nothing contributes."""
 
     cosine: float
     patches: Tensor  # (rows, columns) float32 on the CPU, each patch's share
@@ -51,9 +52,9 @@ class Relevance:
 
 
 def relevance(network: Network, pixels: Tensor, text: str) -> Relevance:
-    """Contributions of ``pixels`` (3, S, S) uint8 and ``text`` to their cosine similarity.
+    """The contributions of ``pixels`` (3, S, S) uint8 and ``text`` to their cosine similarity.
 
-    The network and its gradients do not change. Raises ModelError when a tower is not one of open_clip's transformers.
+    The network and its gradients do not change. Raises ModelError unless both towers are open_clip's own transformers.
     """
     towers = network.towers
     visual = towers.clip.visual
@@ -82,7 +83,7 @@ def relevance(network: Network, pixels: Tensor, text: str) -> Relevance:
 
 
 def _pool(visual: Any) -> nn.MultiheadAttention | None:
-    """A CoCa's attention pool for comparison with a text; None if a token or the mean is pooled."""
+    """The attention pool that produces the image embedding (CoCa); None if the model pools a token or the mean."""
     if visual.attn_pool is None:
         return None
     if visual.attn_pool_contrastive is not None and visual.attn_pool_type != "parallel":
@@ -93,7 +94,7 @@ def _pool(visual: Any) -> nn.MultiheadAttention | None:
 
 
 def _propagate(maps: Sequence[AttentionMap], start: int | None) -> Tensor:
-    """The row of R of the pooled token ``start`` over the first block's tokens, (L,); None: the mean over patches."""
+    """Row ``start`` of R over the first block's tokens, (L,); if ``start`` is None, the average of all patch rows."""
     row: Tensor | None = None
     for attention_map in reversed(maps):
         update = _update(attention_map)  # (Q, L)
@@ -108,9 +109,9 @@ def _propagate(maps: Sequence[AttentionMap], start: int | None) -> Tensor:
 
 
 def _propagate_pool(maps: Sequence[AttentionMap]) -> Tensor:
-    """Relevance of the first block's tokens through an attention pool, (L,).
+    """The relevance (L,) of the first block's tokens through an attention pool.
 
-    The last of ``maps`` is the pool's. Queries that do not affect the score have no gradient.
+    The last of ``maps`` is the pool's map. Queries that do not affect the score have no gradient.
     """
     *blocks, pool = maps
     pooled = _update(pool).sum(dim=0)  # (L,)
@@ -123,7 +124,7 @@ def _propagate_pool(maps: Sequence[AttentionMap]) -> Tensor:
 
 
 def _update(attention_map: AttentionMap) -> Tensor:
-    """The mean over heads of positive contributions to the score, (Q, L)."""
+    """The mean over heads of the positive contributions to the score, (Q, L)."""
     return (attention_map.gradient * attention_map.weights).clamp(min=0).mean(dim=1)[0]
 
 

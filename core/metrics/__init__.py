@@ -1,1 +1,1 @@
-"""Metrics: pure functions from features and predictions to numbers, one evaluation protocol each."""
+"""Metrics: pure functions from features and predictions to numbers, with one module per evaluation protocol."""

@@ -1,4 +1,4 @@
-"""Shared by all evaluators: error types, progress and cancellation, checks of their input.
+"""Error type, progress and input checks for all evaluators.
 
 An evaluator is a pure function from features or tokens to numbers. Its callers encode images and texts, and present the
 numbers (`core.evaluation.report`).
@@ -21,7 +21,7 @@ Progress = Callable[[float, str], None]
 
 
 class EvaluationError(UserError):
-    """An impossible evaluation; the message names the value and the remedy."""
+    """An evaluation that is not possible; the message contains the value and the remedy."""
 
 
 def no_progress(share: float, activity: str) -> None:
@@ -31,8 +31,8 @@ def no_progress(share: float, activity: str) -> None:
 def check_features(features: Tensor, subject: str) -> Tensor:
     """``features`` (N, D) as float32 on its device, without gradient.
 
-    ``subject`` names them in messages, such as "image features". Raises EvaluationError when they are empty, not a
-    matrix, or hold NaN or infinity.
+    ``subject``: what messages call the features, such as "image features". Raises EvaluationError if they are empty,
+    not a matrix, or contain NaN or infinity.
     """
     if features.ndim != 2:
         raise EvaluationError(f"{subject} must be a matrix with a row per item, not of shape {tuple(features.shape)}.")
@@ -45,20 +45,20 @@ def check_features(features: Tensor, subject: str) -> Tensor:
     if len(bad_rows):
         examples = ", ".join(str(row) for row in bad_rows[:5].tolist()) + (", ..." if len(bad_rows) > 5 else "")
         raise EvaluationError(
-            f"{len(bad_rows)} of {len(features)} {subject} hold NaN or infinity (rows {examples}); "
+            f"{len(bad_rows)} of {len(features)} {subject} contain NaN or infinity (rows {examples}); "
             "the model diverged or ran in too low a precision: evaluate an earlier checkpoint, or in fp32."
         )
     return features
 
 
 def unit_rows(features: Tensor) -> Tensor:
-    """(N, D): rows of ``features`` (N, D) scaled to unit length; a row of zeros stays zero."""
+    """``features`` (N, D) with rows scaled to unit length; a row of zeros stays zero."""
     return torch.nn.functional.normalize(features, dim=1, eps=1e-12)
 
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Matrix products in true float32, whatever the trainer has set: the last digits of scores decide ranks."""
+    """Compute matrix products in full float32, whatever the trainer has set, since small differences decide ranks."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
@@ -69,5 +69,5 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 
 def part_of(progress: Progress, start: float, end: float, activity: str = "") -> Progress:
-    """A `Progress` for one stage of a longer task: its 0 to 1 is reported as ``start`` to ``end`` of the whole."""
+    """A `Progress` for one stage of a longer task: 0 to 1 of the stage is reported as ``start`` to ``end``."""
     return lambda share, step: progress(start + (end - start) * share, activity or step)

@@ -1,7 +1,7 @@
 """The result of an evaluator: metrics, their values per query, and notes.
 
-Flow: an evaluator makes an `Outcome`; `core.evaluation.report` adds model and data and writes a table or JSON;
-`core.metrics.statistics` gives intervals and paired differences from ``per_query``.
+Flow: an evaluator creates an `Outcome`; `core.evaluation.report` adds model and data, and writes a table or JSON;
+`core.metrics.statistics` computes intervals and paired differences from ``per_query``.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ TASKS: tuple[Task, ...] = get_args(Task)
 
 @dataclass(frozen=True)
 class Queries:
-    """One value for each query; their mean is the metric.
+    """One value per query; the mean of all values is the metric.
 
-    ``groups`` numbers dependent queries, such as five captions of one image: the bootstrap resamples whole groups.
-    ``strata`` numbers queries that are resampled separately, such as those of each class for a mean over classes. None:
-    queries are independent and resampled together.
+    ``groups``: group number of each query; queries of a group depend on each other, such as five captions of an image,
+    and the bootstrap resamples whole groups. ``strata``: stratum number of each query; strata are resampled separately,
+    such as classes for a mean over classes. None: queries are independent and resampled together.
     """
 
     values: Floats  # (Q,)
@@ -46,6 +46,6 @@ class Outcome:
     samples: int
     metrics: Mapping[str, float]
     per_query: Mapping[str, Queries] = field(default_factory=dict)
-    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # 95 %, of metrics without queries
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # 95 %, for metrics without queries
     notes: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)

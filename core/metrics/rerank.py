@@ -1,8 +1,8 @@
-"""Retrieval in two stages: cosine picks candidates, a matching head scores each pair and reorders them.
+"""Retrieval in two stages: the cosine selects candidates, and a matching head scores and reorders them.
 
-As ALBEF evaluates (Li et al., "Align before Fuse", 2021, section 5): the first ``top`` candidates by cosine are scored
-by the head; all others follow in their old order. The metrics are named ``reranked_...``, to distinguish them from
-those of the embeddings alone.
+As in ALBEF's evaluation (Li et al., "Align before Fuse", 2021, section 5), the head scores the first ``top`` candidates
+by cosine; all other candidates follow in their old order. Metrics have the prefix ``reranked_``, to distinguish them
+from metrics of the embeddings alone.
 
 Legend: N images, M captions, D embed, Q queries, k candidates.
 """
@@ -20,12 +20,12 @@ from core.metrics.retrieval import BLOCK_PAIRS, Ranks, check_retrieval, ranks, s
 ScorePairs = Callable[[Tensor, Tensor], Tensor]
 """Maps rows of images (p,) and of captions (p,) to matching scores (p,), higher is better."""
 
-TOP = 128
-PAIRS_AT_ONCE = 4096
+TOP_CANDIDATES = 128
+PAIRS_PER_CALL = 4096
 
 
 def reranked_metrics(of_images: Ranks, of_texts: Ranks) -> dict[str, float]:
-    """`retrieval_metrics` of the ranks from `rerank`, with the prefix ``reranked_``."""
+    """The metrics of `retrieval_metrics` for the ranks from `rerank`, with the prefix ``reranked_``."""
     return {f"reranked_{name}": value for name, value in summarise(of_images, of_texts).items()}
 
 
@@ -34,13 +34,13 @@ def rerank(
     text_features: Tensor,
     text_to_image: Tensor,
     score_pairs: ScorePairs,
-    top: int = TOP,
+    top: int = TOP_CANDIDATES,
     progress: Progress = no_progress,
 ) -> tuple[Ranks, Ranks]:
     """Ranks of images and of captions after reordering the first ``top`` candidates of each query by ``score_pairs``.
 
-    ``image_features`` (N, D), ``text_features`` (M, D) and ``text_to_image`` (M,) as in `ranks`. Raises EvaluationError
-    as `ranks` does, for ``top`` below 1, and for scores that are NaN or not of shape (pairs,).
+    ``image_features`` (N, D), ``text_features`` (M, D) and ``text_to_image`` (M,): see `ranks`. Raises EvaluationError
+    like `ranks`, if ``top`` is below 1, and if scores are NaN or do not have the shape (pairs,).
     """
     if top < 1:
         raise EvaluationError(f"re-ranking needs at least one candidate, not {top}.")
@@ -68,7 +68,7 @@ def rerank(
 
 
 def _candidates(queries: Tensor, items: Tensor, top: int) -> Tensor:
-    """Rows of the ``top`` items nearest to each query: (Q, k)."""
+    """The rows (Q, k) of the ``top`` items that are nearest to each query."""
     step = max(1, BLOCK_PAIRS // len(items))
     with full_precision(queries.device):
         blocks = [(part @ items.T).topk(min(top, len(items)), dim=1).indices for part in queries.split(step)]
@@ -82,10 +82,10 @@ def _reorder(
     score: Callable[[Tensor, Tensor], Tensor],
     progress: Progress,
 ) -> Ranks:
-    """New ranks of queries with a correct item among the candidates; other queries keep their rank."""
+    """The new ranks of queries with a correct item among the candidates; the ranks of other queries do not change."""
     better, tied, correct = plain.better.clone(), plain.tied.clone(), plain.correct.clone()
     k = candidates.shape[1]
-    step = max(1, PAIRS_AT_ONCE // k)
+    step = max(1, PAIRS_PER_CALL // k)
     for start in range(0, len(candidates), step):
         progress(start / len(candidates), "re-ranking")
         block = candidates[start : start + step]  # (q, k)

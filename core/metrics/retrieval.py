@@ -6,10 +6,10 @@ Search panel and the bootstrap use the per-query `ranks`; `core.metrics.rerank` 
 An image may have any number of captions. Text to image ranks the image of each caption; image to text uses the rank of
 the *best* caption of each image. Images without a caption are distractors only.
 
-Ties: candidates with equal scores are in random order, and every metric is the expectation over that order. So constant
-features score at chance, never 100 %, and the order of rows does not matter. Scores are compared in float32; the few
-that differ by less than its rounding are compared again in float64, so that ranks equal those of a plain loop in double
-precision. If very many are that close (a collapsed model), they all count as equal.
+Ties: candidates with equal scores are in random order, and every metric is its expectation over this order. So constant
+features score at chance level, never 100 %, and the order of rows does not matter. Scores are compared in float32; the
+few scores that differ by less than its rounding error are compared again in float64, so that ranks equal the ranks in
+double precision. If very many scores are that close (a collapsed model), all of them count as equal.
 
 Legend: N images, M captions, D embed, Q queries.
 """
@@ -26,37 +26,39 @@ from torch import Tensor
 from core.metrics.inputs import EvaluationError, Progress, check_features, full_precision, no_progress, unit_rows
 from core.metrics.outcome import Outcome, Queries
 
-NEAR = 2e-6  # cosine; float32 products of unit vectors differ by less than this with the order of their sums
-EQUAL = 2e-8  # likewise, in float64, of features that were stored in float32
-NEAR_AT_MOST = 8192  # pairs of a block that are compared again
-BLOCK_PAIRS = 1 << 24  # scores held at once: 64 MiB
+FLOAT32_TOLERANCE = (
+    2e-6  # cosine; float32 products of unit vectors differ by less than this with the order of their sums
+)
+FLOAT64_TOLERANCE = 2e-8  # the same for float64 products of features that were stored in float32
+MAX_RECOMPARED = 8192  # pairs of a block that are compared again
+BLOCK_PAIRS = 1 << 24  # scores per block; 64 MiB
 RECALL_AT = (1, 5, 10)
 DIRECTIONS = ("image_to_text", "text_to_image")
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The position of each query's correct candidate among the wrong ones; on the CPU."""
+    """The rank of each query's correct candidate among the wrong candidates; on the CPU."""
 
     queries: Tensor  # (Q,) int64, row of each query among images or captions
     better: Tensor  # (Q,) int64, wrong candidates that score strictly higher
     tied: Tensor  # (Q,) int64, wrong candidates that score the same
-    correct: Tensor  # (Q,) int64, correct candidates with that score: 1, or more if the best captions of an image tie
+    correct: Tensor  # (Q,) int64, correct candidates with this score: 1, or more if the best captions of an image tie
 
     def expected(self) -> Tensor:
-        """Expected rank of each query, 1 is best: (Q,) float64; an integer without ties.
+        """The expected rank of each query, from 1 (best): (Q,) float64; an integer without ties.
 
-        The first of ``correct`` among ``tied`` + ``correct`` in random order is expected at (tied + correct + 1) /
-        (correct + 1).
+        In a random order of ``tied`` + ``correct`` candidates, the expected position of the first correct one is
+        (tied + correct + 1) / (correct + 1).
         """
         tied, correct = self.tied.double(), self.correct.double()
         return self.better.double() + (tied + correct + 1) / (correct + 1)
 
     def hits(self, k: int) -> Tensor:
-        """Probability of a correct candidate among the first ``k`` of each query: (Q,) float64, 0 or 1 without ties.
+        """The probability of a correct candidate among the first ``k`` per query: (Q,) float64; 0 or 1 without ties.
 
-        Of ``tied`` + ``correct`` in random order, d are among the first k; none of these is correct with probability
-        C(tied, d) / C(tied + correct, d).
+        If d of the ``tied`` + ``correct`` candidates, in random order, are among the first k, the probability that none
+        of these d is correct is C(tied, d) / C(tied + correct, d).
         """
         tied, correct = self.tied.double(), self.correct.double()
         hits_among_ties = (k - self.better.double()).clamp_min(0).minimum(tied + correct)
@@ -72,9 +74,10 @@ class Ranks:
         return torch.where((self.correct == 1) | (hits_among_ties == 0), single, several)
 
     def reciprocal(self) -> Tensor:
-        """Expected 1/rank of each query: (Q,) float64.
+        """The expected 1/rank of each query: (Q,) float64.
 
-        With one correct candidate the rank is uniform over better+1 .. better+tied+1: a difference of harmonic numbers.
+        With one correct candidate, the rank is uniform over better+1 .. better+tied+1, so the expectation is a
+        difference of harmonic numbers.
         """
         first, last = self.better.double() + 1, self.better.double() + self.tied.double() + 1
         harmonic = (torch.digamma(last + 1) - torch.digamma(first)) / (last - first + 1)
@@ -88,7 +91,7 @@ class Ranks:
         return reciprocals
 
     def metrics(self, name: str) -> dict[str, float]:
-        """open_clip's metrics with the prefix ``name``, and MRR: recalls and MRR from 0 to 1, ranks from 1.
+        """open_clip's metrics, and MRR, with the prefix ``name``: recalls and MRR from 0 to 1, ranks from 1.
 
         The median rank is floored, as in open_clip.
         """
@@ -106,9 +109,9 @@ def _log_factorial(count: Tensor) -> Tensor:
 
 
 def _reciprocal_of_first(better: int, tied: int, correct: int) -> float:
-    """Expected 1/rank of the first of ``correct`` in random order among ``tied``, after ``better``."""
+    """The expected 1/rank of the first of ``correct`` candidates in random order among ``tied``, after ``better``."""
     position = torch.arange(1, tied + 2, dtype=torch.float64)
-    # The chance of each position follows from the previous one: a wrong candidate was drawn there.
+    # The probability of each position follows from the previous position, which a wrong candidate has.
     steps = (tied - position[:-1] + 1) / (tied + correct - position[:-1])
     chances = correct / (tied + correct) * torch.cat([torch.ones(1, dtype=torch.float64), steps]).cumprod(0)
     return float((chances / (better + position)).sum())
@@ -123,8 +126,8 @@ def retrieval_metrics(
 ) -> dict[str, float]:
     """R@1/5/10, mean and median rank and MRR in both directions, and ``mean_recall``, the mean of the six recalls.
 
-    ``image_features`` (N, D), ``text_features`` (M, D); ``text_to_image`` (M,) is the row of each caption's image.
-    Recalls and MRR are from 0 to 1, ranks from 1. ``block`` and errors as in `ranks`.
+    ``image_features`` (N, D), ``text_features`` (M, D); ``text_to_image`` (M,): the row of each caption's image.
+    Recalls and MRR are from 0 to 1, ranks start at 1. For ``block`` and errors, see `ranks`.
     """
     image_to_text, of_texts = ranks(image_features, text_features, text_to_image, block, progress)
     return summarise(image_to_text, of_texts)
@@ -142,8 +145,8 @@ def retrieval_outcome(
 ) -> Outcome:
     """The ranks as an `Outcome`.
 
-    ``owner`` (M,) is the ``text_to_image`` of the ranks: the bootstrap resamples captions of one image together.
-    ``extra`` holds more metrics, such as re-ranked ones.
+    ``owner`` (M,): the ``text_to_image`` of the ranks, since the bootstrap resamples captions of an image together.
+    ``extra``: additional metrics, such as re-ranked metrics.
     """
     groups = owner.cpu().numpy().astype(np.int64)
     per_query: dict[str, Queries] = {}
@@ -178,13 +181,13 @@ def ranks(
     block: int | None = None,
     progress: Progress = no_progress,
 ) -> tuple[Ranks, Ranks]:
-    """Per-query ranks by cosine similarity: of the images that have captions, and of all captions.
+    """Per-query ranks by cosine similarity: for the images that have captions, and for all captions.
 
-    Features need not be of unit length. Scores are computed for ``block`` captions at a time (default: 64 MiB of
-    scores), once for both directions, on the device where the images' features are.
+    Features need not have unit length. Scores are computed for ``block`` captions at a time (default: 64 MiB of
+    scores), once for both directions, on the device of the image features.
 
-    Raises EvaluationError for features that are empty, not finite or of unequal width, and for a ``text_to_image``
-    that does not name one image for each caption.
+    Raises EvaluationError for features that are empty, not finite or have different widths, and if ``text_to_image``
+    does not contain one image for each caption.
     """
     images, texts, owner = check_retrieval(image_features, text_features, text_to_image)
     pairs = _Pairs(images, texts)
@@ -204,17 +207,17 @@ def ranks(
 def check_retrieval(
     image_features: Tensor, text_features: Tensor, text_to_image: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Both features in float32 and the owners of the captions, on one device; raises as `ranks` does."""
+    """Both features in float32 and the owners of the captions, on one device; raises like `ranks`."""
     images = check_features(image_features, "image features")
     texts = check_features(text_features, "text features").to(images.device)
     if images.shape[1] != texts.shape[1]:
         raise EvaluationError(
-            f"image features have {images.shape[1]} dimensions and text features {texts.shape[1]}; "
-            "both must come from the same model, after the projection."
+            f"image features have {images.shape[1]} dimensions, but text features have {texts.shape[1]}; encode both "
+            "with the same model, after the projection."
         )
     if text_to_image.shape != texts.shape[:1] or text_to_image.is_floating_point():
         raise EvaluationError(
-            f"text_to_image must hold one row number for each of the {len(texts)} captions, "
+            f"text_to_image must contain one row number for each of the {len(texts)} captions, "
             f"not {text_to_image.dtype} of shape {tuple(text_to_image.shape)}."
         )
     owner = text_to_image.to(images.device, torch.int64)
@@ -223,20 +226,20 @@ def check_retrieval(
         row = int(outside[0])
         raise EvaluationError(
             f"caption {row} belongs to image {int(owner[row])}, but the images are 0 to {len(images) - 1} "
-            f"({len(outside)} such captions); leave out captions whose image could not be read."
+            f"({len(outside)} such captions); exclude captions whose image could not be read."
         )
     return images, texts, owner
 
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Cosines of single pairs in float64, on the CPU (not every device has float64)."""
+    """Computes cosines of single pairs in float64, on the CPU (some devices have no float64)."""
 
     images: Tensor  # (N, D) float32
     texts: Tensor  # (M, D) float32
 
     def cosine(self, image_rows: Tensor, text_rows: Tensor) -> Tensor:
-        """Cosines of pairs given by their rows (p,): (p,) float64; 0 if either vector is zero."""
+        """The cosines (p,) float64 of pairs, given by their rows (p,); 0 if either vector is zero."""
         image = self.images[image_rows.to(self.images.device)].cpu().double()  # (p, D)
         text = self.texts[text_rows.to(self.texts.device)].cpu().double()  # (p, D)
         lengths: Tensor = torch.linalg.vector_norm(image, dim=1) * torch.linalg.vector_norm(text, dim=1)
@@ -244,7 +247,7 @@ class _Pairs:
         return products / lengths.clamp_min(1e-24)
 
     def own_scores(self, owner: Tensor) -> Tensor:
-        """Cosine of each caption with its image: (M,) float64."""
+        """The cosine of each caption with its image: (M,) float64."""
         step = max(1, BLOCK_PAIRS // self.images.shape[1] // 8)
         text_rows = torch.arange(len(owner), device=owner.device)
         return torch.cat([self.cosine(owner[part], part) for part in text_rows.split(step)])
@@ -253,9 +256,9 @@ class _Pairs:
 def _count_rivals(
     pairs: _Pairs, owner: Tensor, own_scores: Tensor, best: Tensor, rows: int, progress: Progress
 ) -> tuple[Tensor, Tensor]:
-    """Counts of better wrong, tied wrong and tied correct candidates, int64 on the CPU.
+    """The counts of better wrong, tied wrong and tied correct candidates, int64 on the CPU.
 
-    (3, M) of the captions, then (3, N) of the images.
+    (3, M) for the captions, then (3, N) for the images.
     """
     images, texts = unit_rows(pairs.images), unit_rows(pairs.texts)
     image_count, captions = len(images), len(texts)
@@ -289,22 +292,22 @@ def _count_rivals(
 def _rivals(
     scores: Tensor, threshold: Tensor, marks: Tensor, cosine: Callable[[Tensor, Tensor], Tensor]
 ) -> tuple[Tensor, float]:
-    """Numbers of ``scores`` (Q, C) above, and equal to, each query's float64 ``threshold``: (2, Q).
+    """The numbers of ``scores`` (Q, C) above, and equal to, each query's float64 ``threshold``: (2, Q).
 
-    Also the tolerance within which scores counted as equal.
+    Also returns the tolerance within which scores were counted as equal.
     """
-    low = (threshold - NEAR).float().to(scores.device)[:, None]
-    high = (threshold + NEAR).float().to(scores.device)[:, None]
-    # 0 and 1 as floats: their sums are exact here, and fast.
+    low = (threshold - FLOAT32_TOLERANCE).float().to(scores.device)[:, None]
+    high = (threshold + FLOAT32_TOLERANCE).float().to(scores.device)[:, None]
+    # 0 and 1 as floats, whose sums are fast, and exact for these sizes.
     better = torch.gt(scores, high, out=marks).sum(dim=1).long().cpu()
     near = torch.ge(scores, low, out=marks).sum(dim=1).long().cpu() - better
-    is_dense = int(near.sum()) > NEAR_AT_MOST
+    is_dense = int(near.sum()) > MAX_RECOMPARED
     if not is_dense and near.any():
         rows = near.nonzero().flatten()
         device_rows = rows.to(scores.device)
         close = (scores[device_rows] >= low[device_rows]) & (scores[device_rows] <= high[device_rows])
         position, column = (index.cpu() for index in close.nonzero(as_tuple=True))
         gap = cosine(rows[position], column) - threshold[rows[position]]
-        better.index_add_(0, rows[position], (gap > EQUAL).long())
-        near = torch.zeros_like(near).index_add_(0, rows[position], (gap.abs() <= EQUAL).long())
-    return torch.stack([better, near]), NEAR if is_dense else EQUAL
+        better.index_add_(0, rows[position], (gap > FLOAT64_TOLERANCE).long())
+        near = torch.zeros_like(near).index_add_(0, rows[position], (gap.abs() <= FLOAT64_TOLERANCE).long())
+    return torch.stack([better, near]), FLOAT32_TOLERANCE if is_dense else FLOAT64_TOLERANCE

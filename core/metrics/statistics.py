@@ -24,8 +24,8 @@ from core.metrics.outcome import Floats, Integers, Outcome, Queries
 LEVEL = 0.95
 DRAWS = 2000
 SEED = 0  # fixed, so that a report is reproducible
-_FEW = 512  # up to this many distinct values are drawn as counts, which is exact and fast
-_DRAWN_AT_ONCE = 1 << 22
+_MAX_COUNTED_VALUES = 512  # up to this many distinct values are drawn as counts, which is exact and fast
+_BLOCK_DRAWS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of A minus mean of B over the same queries.
+    """The mean of A minus the mean of B over the same queries.
 
-    ``p`` is the two-sided bootstrap p-value of no difference; ``better``, ``worse`` and ``equal`` count queries.
+    ``p``: the two-sided bootstrap p-value of no difference. ``better``, ``worse`` and ``equal``: numbers of queries.
     """
 
     value: float
@@ -58,9 +58,9 @@ class Difference:
 
 
 def wilson(successes: float, trials: int, level: float = LEVEL) -> Interval:
-    """Wilson's score interval of ``successes`` in ``trials``; unlike the normal interval, valid for small counts.
+    """Wilson's score interval for ``successes`` in ``trials``; unlike the normal interval, valid for small counts.
 
-    ``successes`` may be fractional: ties count by their expectation.
+    ``successes`` may be fractional, since ties count with their expectation.
     With p the share, n the trials and z the normal quantile: (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n).
     """
     if trials <= 0 or not 0 <= successes <= trials:
@@ -69,14 +69,14 @@ def wilson(successes: float, trials: int, level: float = LEVEL) -> Interval:
     share = successes / trials
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
-    # Exactly 0 and 1 in these cases; rounding would leave 1e-17.
+    # In these cases the ends are exactly 0 and 1, but rounding would leave 1e-17.
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == trials else min(1.0, centre + half)
     return Interval(low, high, level)
 
 
 def student_interval(values: Floats, level: float = LEVEL) -> Interval:
-    """Student's t interval of the mean of ``values`` (R,), R >= 2 independent draws such as few-shot runs."""
+    """Student's t interval for the mean of ``values`` (R,): R >= 2 independent draws, such as few-shot runs."""
     if len(values) < 2:
         raise EvaluationError("an interval over draws needs at least two draws; raise their number.")
     half = float(stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / math.sqrt(len(values)))
@@ -84,9 +84,10 @@ def student_interval(values: Floats, level: float = LEVEL) -> Interval:
 
 
 def interval(queries: Queries, level: float = LEVEL, draws: int = DRAWS, seed: int = SEED) -> Interval:
-    """Interval of the mean of ``queries``: Wilson's for independent hits and misses, else by the percentile bootstrap.
+    """The interval of the mean of ``queries``: Wilson's for independent hits and misses, otherwise by the bootstrap.
 
-    ``draws`` resamples with ``seed``, of whole groups or within each stratum if ``queries`` has them.
+    ``draws``: number of resamples, drawn with ``seed``; whole groups, or each stratum, are resampled if ``queries`` has
+    groups or strata.
     """
     values = _checked(queries.values)
     if queries.groups is None and queries.strata is None and bool(np.isin(values, (0.0, 1.0)).all()):
@@ -95,14 +96,13 @@ def interval(queries: Queries, level: float = LEVEL, draws: int = DRAWS, seed: i
 
 
 def paired_difference(a: Queries, b: Queries, level: float = LEVEL, draws: int = DRAWS, seed: int = SEED) -> Difference:
-    """Mean of A minus mean of B on the same queries in the same order, by the paired bootstrap (Koehn 2004).
+    """The mean of A minus the mean of B on the same queries in the same order, by the paired bootstrap (Koehn 2004).
 
-    Raises EvaluationError when they have different numbers of queries.
+    Raises EvaluationError if the numbers of queries differ.
     """
     if len(a.values) != len(b.values):
         raise EvaluationError(
-            f"A answered {len(a.values)} queries and B {len(b.values)}; "
-            "a paired comparison needs the same data for both."
+            f"A has {len(a.values)} queries, but B has {len(b.values)}; a paired comparison needs the same data."
         )
     gain = _checked(a.values) - _checked(b.values)
     means = _bootstrap_means(Queries(gain, a.groups, a.strata), draws, seed)
@@ -123,13 +123,13 @@ def compare(a: Outcome, b: Outcome, level: float = LEVEL, draws: int = DRAWS) ->
     shared = [name for name in a.per_query if name in b.per_query]
     if a.task != b.task or not shared:
         raise EvaluationError(
-            f"cannot compare {a.task} with {b.task}: they share no metric that is computed per query."
+            f"cannot compare {a.task} with {b.task}: they have no common metric that is computed per query."
         )
     return {name: paired_difference(a.per_query[name], b.per_query[name], level, draws) for name in shared}
 
 
 def intervals(per_query: Mapping[str, Queries], level: float = LEVEL) -> dict[str, Interval]:
-    """`interval` of each metric."""
+    """The interval of each metric; see `interval`."""
     return {name: interval(queries, level) for name, queries in per_query.items()}
 
 
@@ -145,7 +145,7 @@ def _percentiles(means: Floats, level: float) -> Interval:
 
 
 def _bootstrap_means(queries: Queries, draws: int, seed: int) -> Floats:
-    """Means of ``draws`` samples with replacement, of queries or of whole groups of them: (draws,)."""
+    """The means (draws,) of ``draws`` samples with replacement, of queries or of whole groups of queries."""
     random = np.random.default_rng(seed)
     values = _checked(queries.values)
     if queries.groups is not None:
@@ -155,16 +155,16 @@ def _bootstrap_means(queries: Queries, draws: int, seed: int) -> Floats:
     if queries.strata is not None:
         total = np.zeros(draws)
         for stratum in _strata(values, queries.strata):
-            # n draws of n values would have (n - 1) / n of the variance, half of it for two rows; n - 1 draws have all.
+            # n draws of n values have only (n - 1) / n of the variance (half for two rows); n - 1 draws have all of it.
             total += len(stratum) * _plain_means(stratum, draws, random, max(1, len(stratum) - 1))
         return total / len(values)
     return _plain_means(values, draws, random)
 
 
 def _strata(values: Floats, strata: Integers) -> list[Floats]:
-    """The values of each stratum. Strata of one row, which have no variance, are collapsed into one stratum.
+    """The values of each stratum. Strata with one row, which have no variance, are collapsed into one stratum.
 
-    A single such stratum is collapsed with the smallest other one, as two totals.
+    If there is only one such stratum, it is collapsed with the smallest other stratum, as two totals.
     """
     _, position, sizes = np.unique(strata, return_inverse=True, return_counts=True)
     alone = sizes == 1
@@ -175,10 +175,10 @@ def _strata(values: Floats, strata: Integers) -> list[Floats]:
 
 
 def _plain_means(values: Floats, draws: int, random: np.random.Generator, size: int | None = None) -> Floats:
-    """Means of ``draws`` samples of ``values`` with replacement, each of ``size`` values (default: all)."""
+    """The means of ``draws`` samples of ``values`` with replacement, each with ``size`` values (default: all)."""
     size = size or len(values)
     kinds, often = np.unique(values, return_counts=True)
-    if len(kinds) <= _FEW:  # how often each value is drawn is multinomial
+    if len(kinds) <= _MAX_COUNTED_VALUES:  # the number of draws of each value is multinomial
         resampled_means: Floats = random.multinomial(size, often / len(values), size=draws) @ kinds / size
         return resampled_means
     return _ratio_means(values, np.ones(len(values)), draws, random, size)
@@ -187,10 +187,10 @@ def _plain_means(values: Floats, draws: int, random: np.random.Generator, size: 
 def _ratio_means(
     sums: Floats, counts: Floats, draws: int, random: np.random.Generator, size: int | None = None
 ) -> Floats:
-    """Sum over count of ``draws`` resamples of units that have a sum and a count, each of ``size`` units."""
+    """The ratio of sum to count for ``draws`` resamples of ``size`` units, each with a sum and a count."""
     means = np.empty(draws)
     size = size or len(sums)
-    step = max(1, _DRAWN_AT_ONCE // size)
+    step = max(1, _BLOCK_DRAWS // size)
     for start in range(0, draws, step):
         rows = min(step, draws - start)
         indices = random.integers(len(sums), size=(rows, size))

@@ -32,7 +32,7 @@ from core.bench.results import BenchResult, result
 from core.checkpoint.opening import open_model
 from core.inference.encoder import UNPROJECTED, encode_layers, encode_texts
 from core.metrics.classification.labels import Labels
-from core.metrics.classification.linear_probe import C_GRID, HELD_OUT, linear_probe, search_C, stratified_split
+from core.metrics.classification.linear_probe import C_GRID, HELD_OUT_SHARE, linear_probe, search_C, stratified_split
 from core.metrics.classification.logistic import ProbeData, ProbeSettings
 from core.metrics.classification.zero_shot import ClassEmbedder, class_logits, zero_shot
 from core.metrics.outcome import Floats, Integers
@@ -157,7 +157,7 @@ def _digits() -> list[BenchResult]:
 
 def _split_accuracies(x: Floats, y: Integers, seed: int) -> tuple[float, float, float]:
     """Test accuracy on one split: of our probe, of scikit-learn alone at our C, and of its own sweep."""
-    kept, held = stratified_split(y, HELD_OUT, seed + 1)
+    kept, held = stratified_split(y, HELD_OUT_SHARE, seed + 1)
     train, test = (
         ProbeData(torch.from_numpy(x[part]), _labels(torch.from_numpy(y[part]), 10)) for part in (kept, held)
     )
@@ -168,7 +168,7 @@ def _split_accuracies(x: Floats, y: Integers, seed: int) -> tuple[float, float, 
 
 def _plain_accuracy(x: Floats, y: Integers, test_x: Floats, test_y: Integers) -> float:
     """scikit-learn alone: the best of all C on a held-out fifth, then fitted on all."""
-    kept, held = stratified_split(y, HELD_OUT, 0)
+    kept, held = stratified_split(y, HELD_OUT_SHARE, 0)
     best, _ = _plain_sweep(x[kept], y[kept], x[held], y[held])
     return float(LogisticRegression(C=best, max_iter=1000).fit(x, y).score(test_x, test_y))
 
@@ -213,7 +213,7 @@ def _sweep(size: Size) -> BenchResult:
     centres = random.normal(size=(size.classes, size.width))
     y = random.integers(size.classes, size=size.rows)
     x = centres[y] + 4.0 * random.normal(size=(size.rows, size.width))
-    kept, held = stratified_split(y, HELD_OUT, 0)
+    kept, held = stratified_split(y, HELD_OUT_SHARE, 0)
     started = time.perf_counter()
     search_C(x[kept], y[kept], x[held], y[held], ProbeSettings())
     ours = time.perf_counter() - started

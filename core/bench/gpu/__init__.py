@@ -1,4 +1,4 @@
-"""``python -m core bench gpu``: a training step on this GPU, against open_clip's training loop and the GPU's peak."""
+"""``python -m core bench gpu``: a training step on this GPU, compared with open_clip's loop and the GPU's peak."""
 
 from core.bench.gpu.measuring import run
 

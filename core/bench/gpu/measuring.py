@@ -1,9 +1,9 @@
-"""``python -m core bench gpu --size full``: a training step on this GPU, against open_clip's loop and the GPU's peak.
+"""``python -m core bench gpu --size full``: a training step on this GPU, compared with open_clip and the GPU's peak.
 
-Measured in one call on one device: plain CLIP against open_clip's loop with autocast and compilation, on synthetic
-images; MFU; the time of a self-distilling step against its FLOPs; JPEGs through the loader against synthetic images;
-the stall of a save; and the loss in bfloat16 against float32. ``--size small``, the default, runs the same on a CPU
-with small towers, as a check that everything works.
+One call measures on one device: plain CLIP compared with open_clip's loop (autocast, compiled), on synthetic images;
+MFU; the time of a self-distilling step relative to its FLOPs; JPEGs from the loader compared with synthetic images; the
+delay by a save; and the loss in bfloat16 compared with float32. ``--size small``, the default, runs the same
+measurements on a CPU with small towers, to check that everything works.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from core.spec.presets import preset_config
 from tests.benchmarks.jpeg import photograph
 
 JPEG_SIZE = (512, 384)
-COMPARED_LOSSES = 20  # losses that are compared
+COMPARED_LOSSES = 20  # number of losses that are compared
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Models, data and numbers of steps of a benchmark."""
+    """The models, data and numbers of steps of a benchmark size."""
 
     device: str
-    towers: tuple[str, ...]  # compared with open_clip; the last one's MFU has a limit
+    towers: tuple[str, ...]  # compared with open_clip; the MFU of the last has a minimum
     batch_size: int
     images: int
     warm_up: int
     steps: int
     loss_steps: int
     compile: bool
-    is_gpu: bool  # whether limits apply
+    is_gpu: bool  # required ratios apply on a GPU only
 
 
 SCALES = {
@@ -55,7 +55,7 @@ SCALES = {
 
 
 def run(peer: Path | None = None, size: str = "small") -> list[BenchResult]:
-    """All rows; about fifteen minutes at full size."""
+    """Measure all rows; takes about fifteen minutes at full size."""
     scale = SCALES[size]
     if scale.device == "cuda" and not torch.cuda.is_available():
         raise UserError(
@@ -69,7 +69,11 @@ def run(peer: Path | None = None, size: str = "small") -> list[BenchResult]:
         return [*rows, *(measure(work, scale) for measure in row_functions)]
 
 
-EVERY_STEP = ("teacher.every=1", "views.student.count=2", "views.teacher.count=1")  # of the costliest steps of sd-clip
+EVERY_STEP_SETTINGS = (
+    "teacher.every=1",
+    "views.student.count=2",
+    "views.teacher.count=1",
+)  # settings of the most expensive sd-clip steps
 
 
 def _config(work: Path, scale: Scale, preset: str, towers: str, *settings: str) -> RunConfig:
@@ -117,11 +121,11 @@ def _against_open_clip(work: Path, scale: Scale, towers: str) -> list[BenchResul
 
 
 def _distilling_step_row(work: Path, scale: Scale) -> BenchResult:
-    """The time of a step with a teacher relative to a clip step, against the ratio of their FLOPs."""
+    """The ratio of times of a step with a teacher and a clip step, compared with the ratio of their FLOPs."""
     towers = scale.towers[0]
     plain, distilling = (
         _measure(work, scale, f"{preset} step", _config(work, scale, preset, towers, *settings))
-        for preset, settings in (("clip", ()), ("sd-clip", EVERY_STEP))
+        for preset, settings in (("clip", ()), ("sd-clip", EVERY_STEP_SETTINGS))
     )
     time_ratio, operations_ratio = distilling.seconds / plain.seconds, distilling.operations / plain.operations
     return result(
@@ -135,7 +139,7 @@ def _distilling_step_row(work: Path, scale: Scale) -> BenchResult:
 
 
 def _real_images_row(work: Path, scale: Scale) -> BenchResult:
-    """Pairs per second with JPEGs that the loader decodes, against one repeated batch."""
+    """Pairs per second with JPEGs that the loader decodes, compared with one repeated batch."""
     config = _config(work, scale, "clip", scale.towers[-1])
     real, synthetic = (_measure(work, scale, f"images {real}", config, real) for real in (True, False))
     return result("real JPEGs against synthetic images", real.pairs_per_s, synthetic.pairs_per_s, "pairs/s",
@@ -143,8 +147,8 @@ def _real_images_row(work: Path, scale: Scale) -> BenchResult:
 
 
 def _saving_row(work: Path, scale: Scale) -> BenchResult:
-    """Seconds by which a save delays training, of the second of two saves."""
-    with open_run(_config(work, scale, "sd-clip", scale.towers[-1], *EVERY_STEP), work / "saving") as loop:
+    """The seconds by which a save delays training; measured for the second of two saves."""
+    with open_run(_config(work, scale, "sd-clip", scale.towers[-1], *EVERY_STEP_SETTINGS), work / "saving") as loop:
         time_steps(loop, 1, 1)
         seconds = []
         for _ in range(2):
@@ -158,7 +162,7 @@ def _saving_row(work: Path, scale: Scale) -> BenchResult:
 
 
 def _precision_row(work: Path, scale: Scale) -> BenchResult:
-    """The relative difference of the mean loss over the last steps, bfloat16 against float32."""
+    """The relative difference between the mean losses of the last steps in bfloat16 and float32."""
     losses = {}
     for precision in ("fp32", "bf16"):
         config = _config(work, scale, "clip", scale.towers[0], f"runtime.precision={precision}")

@@ -1,7 +1,7 @@
-"""open_clip's training loop on synthetic batches: the peer of ``python -m core bench gpu``.
+"""open_clip's training loop on synthetic batches, which ``python -m core bench gpu`` compares with.
 
-``train_one_epoch`` trains what open_clip's ``main`` would build: its model (optionally compiled), loss, AdamW and
-autocast. The images are synthetic, so that no loader is measured.
+open_clip's ``train_one_epoch`` trains what its ``main`` would build: the model (optionally compiled), loss, AdamW and
+autocast. Images are synthetic, so that no loader is measured.
 """
 
 from __future__ import annotations

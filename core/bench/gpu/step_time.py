@@ -1,4 +1,4 @@
-"""Time the training steps of a run, on a repeated batch or on batches of the loader.
+"""Times the training steps of a run, on a repeated batch or on the loader's batches.
 
 Flow: ``core.bench.gpu.measuring`` opens a run in this process and times its steps.
 """
@@ -26,7 +26,7 @@ from core.training.step.utilisation import count_operations, device_peak
 
 @dataclass(frozen=True)
 class StepTiming:
-    """Timing of steps; the host waits only for the last one."""
+    """The timing of several steps; the host waited for the last step only."""
 
     seconds: float  # per step
     pairs_per_s: float
@@ -35,7 +35,7 @@ class StepTiming:
 
     @property
     def utilisation(self) -> float:
-        """Share of the peak (MFU); 0 if that is unknown."""
+        """The share of the peak (MFU); 0 if the peak is unknown."""
         return self.operations / self.seconds / self.peak if self.peak else 0.0
 
 
@@ -49,7 +49,7 @@ def open_run(config: RunConfig, folder: Path) -> Iterator[Loop]:
 
 
 def time_steps(loop: Loop, warm_up: int, steps: int, from_loader: bool = False) -> StepTiming:
-    """Time ``steps`` steps of ``loop`` after ``warm_up`` steps: on its first batch, or on batches ``from_loader``."""
+    """Time ``steps`` steps of ``loop`` after ``warm_up`` steps: on its first batch, or ``from_loader``."""
     device, config = loop.parts.runtime.device, loop.config
     with closing(loop.parts.batches(loop.step, loop.step + 1 + warm_up + steps)) as batches:
         first = next(batches)

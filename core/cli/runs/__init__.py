@@ -1,1 +1,1 @@
-"""Subparsers ``runs WHAT`` that take more than a table: ``watch``, ``report``, ``import``, ``export``; and ``mcp``."""
+"""The commands ``runs watch``, ``runs report``, ``runs import``, ``runs export``, and ``mcp``."""

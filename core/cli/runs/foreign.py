@@ -1,4 +1,4 @@
-"""``runs import`` and ``runs export``: runs of other tools, both ways."""
+"""The commands ``runs import`` and ``runs export``: runs from other tools, and for other tools."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def add(commands: Subparsers) -> None:
     add_home(command)
     command = commands.add_parser("export", help="write a run for TensorBoard, MLflow or W&B (offline)")
     command.add_argument("run", metavar="RUN")
-    command.add_argument("--to", required=True, choices=("tensorboard", "mlflow", "wandb"), help="the tool")
-    command.add_argument("output", type=Path, metavar="OUT", help="its folder of logs; for MLflow also a file .db")
+    command.add_argument("--to", required=True, choices=("tensorboard", "mlflow", "wandb"), help="the other tool")
+    command.add_argument("output", type=Path, metavar="OUT", help="the tool's log folder; for MLflow also a .db file")
     command.add_argument("--follow", action="store_true", help="continue until the run ends")
     command.set_defaults(handler=_export)
     add_home(command)

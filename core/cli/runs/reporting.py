@@ -1,4 +1,4 @@
-"""``runs report``: a page about some runs, as HTML, Markdown or LaTeX."""
+"""The command ``runs report``: writes a page about runs, as HTML, Markdown or LaTeX."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add(commands: Subparsers) -> None:
     report.add_argument("--study", type=Path, metavar="DIR", help="all runs of this study, and its tables")
     report.add_argument("--output", type=Path, required=True, metavar="FILE", help="FILE.html, FILE.md or FILE.tex")
     report.add_argument("--title", default="", metavar="TEXT")
-    report.add_argument("--note", type=Path, metavar="FILE.md", help="a text to begin with, in Markdown")
+    report.add_argument("--note", type=Path, metavar="FILE.md", help="a note for the beginning, in Markdown")
     add_home(report)
     report.set_defaults(handler=_report)
 
@@ -35,7 +35,7 @@ def _report(arguments: argparse.Namespace) -> int:
 
     write = FORMATS.get(arguments.output.suffix.lower())
     if write is None:
-        raise UserError(f"{arguments.output} has no known extension; use {', '.join(FORMATS)}.")
+        raise UserError(f"{arguments.output} has no supported extension; use {', '.join(FORMATS)}.")
     home, study = home_folder(arguments.home), StudyDir(arguments.study) if arguments.study else None
     chosen = [find_run(home, name) for name in arguments.runs]
     if arguments.experiment:
@@ -43,7 +43,7 @@ def _report(arguments: argparse.Namespace) -> int:
     if study is not None:
         chosen += [RunDir(file.parent) for file in sorted((study.path / "runs").glob("*/config.json"))]
     if not chosen:
-        raise UserError("there are no runs to report; name runs, an --experiment or a --study.")
+        raise UserError("there are no runs to report; specify runs, an --experiment or a --study.")
     note = read_text(arguments.note, MEGABYTE, error=UserError) if arguments.note else ""
     title = arguments.title or arguments.experiment or (study.path.name if study else chosen[0].path.name)
     with writing(arguments.output, UserError):

@@ -1,4 +1,4 @@
-"""``runs watch``: alerts of runs without a window, and the dry run of the rules."""
+"""The command ``runs watch``: alerts about runs without a window, and a dry run of the rules."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def add(commands: Subparsers) -> None:
     """Add ``watch`` to ``runs``."""
     watch = commands.add_parser("watch", help="alert when runs end, fail, stall, diverge, collapse or fill the disk")
     watch.add_argument(
-        "runs", nargs="*", metavar="RUN", help="until these have ended (default: all, until interrupted)"
+        "runs", nargs="*", metavar="RUN", help="runs to watch until they end (default: all, until interrupted)"
     )
     watch.add_argument("--rules", type=Path, metavar="FILE", help="rules (default: alerts.json in the home folder)")
-    watch.add_argument("--dry-run", action="store_true", help="only print what would have alerted, and when")
+    watch.add_argument("--dry-run", action="store_true", help="only print the alerts that the rules would have raised")
     watch.add_argument("--json", action="store_true", help="print JSON lines")
     add_home(watch)
     watch.set_defaults(handler=_watch)
@@ -43,7 +43,7 @@ def _watch(arguments: argparse.Namespace) -> int:
 
     home = home_folder(arguments.home)
     if arguments.rules is not None and not arguments.rules.is_file():
-        raise AlertError(f"there is no file {arguments.rules}; write it, or leave out --rules.")
+        raise AlertError(f"the file {arguments.rules} does not exist; create it, or omit --rules.")
     named = [find_run(home, name) for name in arguments.runs]
     if arguments.dry_run:
         for alert in replay(named or runs(home), Rules(arguments.rules or home / FILE)):
@@ -60,7 +60,7 @@ def _watch(arguments: argparse.Namespace) -> int:
 
 
 def _follow(watcher: Watcher, home: Path, named: Sequence[RunDir], as_json: bool) -> None:
-    """Print and send alerts until the ``named`` runs have ended; without any, for ever."""
+    """Print and send alerts until the ``named`` runs have ended; if there are none, until interrupted."""
     from core.spec.alerts.sending import send
     from core.spec.alerts.watching import POLL_SECONDS
 
@@ -81,7 +81,7 @@ def _follow(watcher: Watcher, home: Path, named: Sequence[RunDir], as_json: bool
 
 
 def _training(listed: Sequence[RunDir], known: set[Path]) -> list[RunDir]:
-    """New runs, and those whose status was renewed lately."""
+    """New runs, and runs whose status was recently renewed."""
     training = [run for run in listed if run.path not in known or _renewed(run)]
     known.update(run.path for run in listed)
     return training

@@ -21,17 +21,17 @@ from core.spec.generation import GenerationSettings
 
 @dataclass(frozen=True)
 class _Beam:
-    """A partial caption; ``total`` is its score for ranking, including processors."""
+    """A partial caption; ``total``: the score for ranking, including processors."""
 
     prefix: tuple[int, ...]
     log_probability: float = 0.0
     total: float = 0.0
-    row: int = 0  # of the decoder at the last step
+    row: int = 0  # the decoder's row in the last step
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """One continuation of a beam."""
+    """A continuation of a beam by one token."""
 
     beam: _Beam
     token: int
@@ -47,7 +47,7 @@ class _ImageSearch:
     """The beams of one image and its finished captions; ``index`` is the image's position in the caller's batch."""
 
     index: int
-    prompt: int  # tokens of the prefix
+    prompt: int  # number of tokens in the prefix
     settings: GenerationSettings
     beams: list[_Beam]
     finished: list[Caption] = field(default_factory=list)  # best first, at most ``settings.beams``
@@ -68,13 +68,13 @@ class _ImageSearch:
         length = len(self.beams[0].prefix) - self.prompt
         if (
             self.settings.beam_stop == "certain" and self.settings.length_penalty > 0
-        ):  # sums only fall; lengths may grow
+        ):  # sums can only decrease, while lengths may grow
             length = self.settings.max_tokens + 1 - self.prompt
         best = max(beam.total for beam in self.beams)
         return self.finished[-1].score >= score_of(best, length, self.settings.length_penalty)
 
     def advance(self, continuations: _Continuations, enders: Sequence[int]) -> None:
-        """Extends the beams by one token; a finished search has no beams afterwards."""
+        """Extend the beams by one token; a finished search has no beams afterwards."""
         candidates = _rank(self.beams, continuations)
         self.beams = []
         for rank, candidate in enumerate(candidates):
@@ -91,7 +91,7 @@ class _ImageSearch:
             self.beams = []
 
     def best_captions(self) -> list[Caption]:
-        """The best distinct captions; the same tokens may be both ended and truncated."""
+        """The best distinct captions; the same tokens may occur both ended and truncated."""
         captions: dict[tuple[int, ...], Caption] = {}
         for caption in self.finished:
             captions.setdefault(caption.tokens, caption)
@@ -106,7 +106,7 @@ def search(
     settings: GenerationSettings,
     ids: SpecialTokens,
 ) -> Iterator[Progress]:
-    """The most likely captions of ``images`` (B, 3, height, width) after ``prefix``; yields after each token."""
+    """Search the most likely captions of ``images`` (B, 3, height, width) after ``prefix``; yields after each token."""
     state, logits = decoder.start(images, prefix, settings.beams, settings.max_tokens)
     searches = [
         _ImageSearch(index, len(prefix), settings, [_Beam(tuple(prefix), row=index)]) for index in range(len(images))
@@ -138,7 +138,7 @@ def _continuations(
 ) -> _Continuations:
     """The most likely tokens of each row: tokens, log-probabilities, scores for ranking.
 
-    There must be one per beam that does not end the caption.
+    Includes at least one token per beam that does not end the caption.
     """
     count = min((1 + len(processors.enders)) * beams, logits.shape[1])
     normaliser = logits.logsumexp(dim=-1, keepdim=True)  # (R, 1)
@@ -154,7 +154,7 @@ def _continuations(
 
 
 def _rank(beams: Sequence[_Beam], continuations: _Continuations) -> list[_Candidate]:
-    """Continuations of ``beams``, best first, without suppressed tokens."""
+    """All continuations of ``beams``, best first, without suppressed tokens."""
     tokens, values, scores = continuations
     candidates = [
         _Candidate(beam, token, beam.log_probability + value, beam.total + score)
@@ -166,7 +166,7 @@ def _rank(beams: Sequence[_Beam], continuations: _Continuations) -> list[_Candid
 
 
 def _assign_rows(searches: Sequence[_ImageSearch]) -> tuple[list[int], list[tuple[int, ...]]]:
-    """Assigns a row to each beam, moving few: the rows that they continue, and their prefixes."""
+    """Assign a row to each beam so that few rows move; returns the rows that beams continue, and their prefixes."""
     beams = [beam for image_search in searches for beam in image_search.beams]
     order = stable_order([beam.row for beam in beams])
     row_of = {index: row for row, index in enumerate(order)}

@@ -1,4 +1,4 @@
-"""Results of a search: captions with scores, and progress.
+"""The results of a search: captions with scores, and progress.
 
 Legend: B images.
 """
@@ -14,9 +14,9 @@ from core.spec.generation import GenerationError
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Ids of start, end and padding tokens; the defaults are those of CLIP's byte-pair tokenizer.
+    """The ids of start, end and padding tokens, by default of CLIP's byte-pair tokenizer.
 
-    Like in open_clip, padding ends a caption too: models are not trained to continue after it.
+    Like in open_clip, padding also ends a caption, since models are not trained to continue after padding.
     """
 
     start: int = 49406
@@ -28,7 +28,7 @@ class SpecialTokens:
         return (self.end,) if self.pad in (self.end, self.start) else (self.end, self.pad)
 
     def check(self, vocabulary: int) -> None:
-        """Raises GenerationError unless the ids are valid for the vocabulary."""
+        """Raise GenerationError unless the ids are valid for a vocabulary of this size."""
         if self.start in (self.end, self.pad):
             raise GenerationError(
                 f"the start token {self.start} is also the end or padding; pass the tokenizer's own ids."
@@ -45,22 +45,21 @@ class SpecialTokens:
 class Caption:
     """One caption of an image."""
 
-    tokens: tuple[int, ...]  # with prompt, without start and end
-    log_probability: float  # of the tokens after the prompt, including the end token, in nats
+    tokens: tuple[int, ...]  # with prompt, without start and end tokens
+    log_probability: float  # in nats, of the tokens after the prompt, including the end token
     score: float  # for ranking: log-probability with penalties / length ** length_penalty
     ended: bool  # False: truncated at max_tokens
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress after each token: length of the longest row, its maximum ``total``, and captions that became final."""
+    """Progress after a token: the length of the longest row, its maximum ``total``, and captions that became final."""
 
     length: int
     total: int
-    captions: Mapping[int, Sequence[Caption]] = field(default_factory=dict)  # by image, best first
+    captions: Mapping[int, Sequence[Caption]] = field(default_factory=dict)  # image -> captions, best first
 
 
 def score_of(log_probability: float, length: int, penalty: float) -> float:
-    """The log-probability over length to the power ``penalty`` (Wu et al. 2016, arXiv 1609.08144, in its
-    common short form)."""
+    """The log-probability / length ** ``penalty`` (Wu et al. 2016, arXiv 1609.08144, in its common short form)."""
     return log_probability / math.pow(max(length, 1), penalty)

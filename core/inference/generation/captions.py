@@ -1,4 +1,4 @@
-"""Captions of a batch of images: ``generate`` for all at once, ``caption_steps`` for progress and cancellation.
+"""Captions a batch of images: ``generate`` returns all captions, ``caption_steps`` reports progress after each token.
 
 Legend: B images.
 """
@@ -27,11 +27,11 @@ def generate(
 ) -> list[list[Caption]]:
     """Captions of ``images`` (B, 3, height, width; normalised for the model), best first.
 
-    ``model`` is an open_clip CoCa, or a ``CocaDecoder`` made from one, which saves some milliseconds per call. Under
-    autocast, the text side runs in autocast's precision, else in the model's. ``prompt``: the tokens of
-    ``settings.prompt``, without the start token. ``ids`` defaults to CLIP's tokens and the model's padding. Beam search
+    ``model`` is an open_clip CoCa, or a ``CocaDecoder`` for it, which saves some milliseconds per call. Under autocast,
+    the text side runs in autocast's precision, otherwise in the model's precision. ``prompt``: the tokens of
+    ``settings.prompt``, without the start token. ``ids``: by default CLIP's tokens and the model's padding. Beam search
     returns distinct captions, so there may be fewer than requested. Raises GenerationError for an incompatible model or
-    settings.
+    incompatible settings.
     """
     captions: dict[int, Sequence[Caption]] = {}
     for progress in caption_steps(model, images, settings, prompt=prompt, ids=ids):
@@ -47,9 +47,9 @@ def caption_steps(
     prompt: Sequence[int] = (),
     ids: SpecialTokens | None = None,
 ) -> Iterator[Progress]:
-    """`generate`, one token at a time; each step has the captions that became final.
+    """Generate captions one token at a time; each step contains the captions that became final. See `generate`.
 
-    Closing the iterator cancels and frees the caches.
+    Closing the iterator cancels the search and frees the caches.
     """
     ids = ids or SpecialTokens(pad=_pad_id(model))
     if not len(images):
@@ -70,8 +70,8 @@ def _check(decoder: TokenDecoder, prefix: Sequence[int], settings: GenerationSet
         )
     if len(prefix) > settings.max_tokens:
         raise GenerationError(
-            f"the prompt has {len(prefix) - 1} tokens and a caption at most {settings.max_tokens}; "
-            f"shorten the prompt or raise max_tokens."
+            f"the prompt has {len(prefix) - 1} tokens, but a caption has at most {settings.max_tokens}; "
+            f"shorten the prompt, or raise max_tokens."
         )
     unknown = [token for token in prefix if not 0 <= token < decoder.vocabulary]
     if unknown:

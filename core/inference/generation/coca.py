@@ -1,8 +1,8 @@
 """CocaDecoder: token-by-token generation with an open_clip CoCa and key-value caches.
 
-Flow: ``start`` encodes the images, computes their keys and values for every cross-attention once and runs the prompt;
-each ``Decoding.step`` runs one token per row; ``Decoding.keep`` selects the rows that continue. Only the logits of the
-last position are computed. They equal those of the module's own forward on the full prefix.
+Flow: ``start`` encodes the images, computes their keys and values for each cross-attention, and runs the prompt; each
+``Decoding.step`` runs one token per row; ``Decoding.keep`` selects the rows that continue. Only the logits of the last
+position are computed. They equal the logits of the module's own forward pass on the full prefix.
 
 CoCa (Yu et al. 2022, arXiv 2205.01917): a causal text tower (its class token is skipped, since no other token attends
 to it), then a decoder of alternating self- and cross-attention blocks and a projection onto the vocabulary.
@@ -30,11 +30,11 @@ _ENCODE_BATCH = 16  # images encoded in one pass
 
 
 class CocaDecoder:
-    """Reads the weights of an open_clip ``CoCa`` in place; they may be trained between captions.
+    """Generates tokens with the weights of an open_clip ``CoCa``, which may be trained between captions.
 
     ``model`` needs ``visual`` (images to a latent and tokens), ``text`` (a causal ``TextTransformer``) and
-    ``text_decoder`` (a ``MultimodalTransformer``). With ``dtype`` the weights of the text side are copied in that
-    precision; otherwise nothing is copied. Raises GenerationError for a text tower that cannot be cached.
+    ``text_decoder`` (a ``MultimodalTransformer``). With ``dtype``, the weights of the text side are copied in this
+    precision; otherwise nothing is copied. Raises GenerationError for a text tower that does not support caching.
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype | None = None) -> None:
@@ -46,7 +46,7 @@ class CocaDecoder:
         self._shifted_mask = not getattr(text, "correct_cls_mask", False)
         pad = getattr(text, "pad_id", 0)
         self._pad_id = pad if isinstance(pad, int) else 0
-        with torch.no_grad():  # the blocks reference the weights
+        with torch.no_grad():  # blocks keep references to the weights
             self._text = [
                 Block(block, dtype, FEW_ROWS) for block in text.get_submodule("transformer.resblocks").children()
             ]
@@ -64,10 +64,10 @@ class CocaDecoder:
 
     @torch.inference_mode()
     def start(self, images: Tensor, prefix: Sequence[int], rows_per_image: int, length: int) -> tuple[Decoding, Tensor]:
-        """Starts with one row per image. Returns the state and logits (B, V).
+        """Start with one row per image; returns the state and logits (B, V).
 
-        ``images`` (B, 3, height, width) are normalised; every row begins with ``prefix``, whose first token is the
-        start token; caches have room for ``rows_per_image`` rows of ``length`` tokens.
+        ``images`` (B, 3, height, width) are normalised. Each row begins with ``prefix``, whose first token is the start
+        token. Caches have room for ``rows_per_image`` rows of ``length`` tokens.
         """
         memory = self._image_cache(images)
         text, decoder = (
@@ -83,7 +83,7 @@ class CocaDecoder:
 
     @torch.inference_mode()
     def _step(self, state: Decoding, tokens: Sequence[int]) -> Tensor:
-        """Appends ``tokens``, one per row; returns the next logits (R, V)."""
+        """Append ``tokens``, one per row; returns the next logits (R, V)."""
         x = F.embedding(torch.tensor(tokens, device=self.device), self._embedding) + self._positions[state.length]
         state.length += 1
         x = self._run(x[:, None], state, CachePosition(state.length), AttentionMask())  # (R, 1, D)
@@ -93,7 +93,7 @@ class CocaDecoder:
         """Image tokens (B, S, D)."""
         visual = self._model.get_submodule("visual")
         training = [module for module in visual.modules() if module.training]
-        visual.eval()  # no patch dropout
+        visual.eval()  # disables patch dropout
         try:
             encoded = visual(images.to(self.device))
         finally:
@@ -105,7 +105,7 @@ class CocaDecoder:
         return tokens.to(self.dtype)
 
     def _image_cache(self, images: Tensor) -> KeyValueCache:
-        """The images' keys and values for every cross-attention, computed in small batches to limit memory."""
+        """The images' keys and values for each cross-attention, computed in small batches to limit memory."""
         memory: KeyValueCache | None = None
         for first in range(0, len(images), _ENCODE_BATCH):
             tokens = self._encode(images[first : first + _ENCODE_BATCH])  # (b, S, D)
@@ -124,9 +124,9 @@ class CocaDecoder:
         return KeyValueCache(len(blocks), entries, heads, positions, width, self.dtype, self.device)
 
     def _hidden_keys(self, tokens: Tensor, room: int) -> Tensor | None:
-        """Keys of the text tower that are hidden because of padding in a prompt (1, L): (1, room); None without any.
+        """The keys of the text tower, (1, room), that padding in a prompt (1, L) hides; None without padding.
 
-        A tower with a class token masks padding. open_clip's published weights were trained with that mask shifted by
+        A tower with a class token masks padding. open_clip's published weights were trained with this mask shifted by
         one (the token after the padding is hidden), unless ``correct_cls_mask`` is set.
         """
         padding = tokens == self._pad_id
@@ -136,7 +136,7 @@ class CocaDecoder:
         return F.pad(padding, (shift, room - padding.shape[1]), value=False)[:, :room]
 
     def _run(self, x: Tensor, state: Decoding, position: CachePosition, mask: AttentionMask) -> Tensor:
-        """New tokens (R, L, D) through the text tower and the decoder: (R, L, D)."""
+        """The states (R, L, D) of new tokens ``x`` (R, L, D) after the text tower and the decoder."""
         text_mask = _without_hidden(mask, state.hidden, x.shape[1], position.end)
         x = x.to(self.dtype)
         with torch.autocast(self.device.type, enabled=False):
@@ -147,7 +147,7 @@ class CocaDecoder:
             return self._decoder.states(x, state.images.layers, mask, state.decoder, position, state.layout)
 
     def _logits(self, x: Tensor) -> Tensor:
-        """(R, D) to (R, V), in float32."""
+        """The logits (R, V) float32 from states (R, D)."""
         with torch.autocast(self.device.type, enabled=False):
             return self._decoder.logits(x)[:, : self.vocabulary].float()
 
@@ -169,9 +169,9 @@ def _towers(model: nn.Module) -> tuple[nn.Module, nn.Module]:
         raise GenerationError(f"{type(model).__name__} has no caption decoder; choose a CoCa architecture.")
     if getattr(text, "token_embedding", None) is None:
         raise GenerationError(
-            f"the text tower {type(text).__name__} is not causal, so nothing can be cached between tokens; "
-            f"choose a CoCa with open_clip's own text tower, such as coca_ViT-B-32 or coca_ViT-L-14."
+            f"the text tower {type(text).__name__} is not causal, so keys and values cannot be cached; choose a CoCa "
+            "with open_clip's own text tower, such as coca_ViT-B-32 or coca_ViT-L-14."
         )
     if getattr(text, "attn_mask", None) is None:
-        raise GenerationError("the text tower has no causal mask; captioning needs no_causal_mask false.")
+        raise GenerationError("the text tower has no causal mask; captioning needs an architecture with one.")
     return text, decoder

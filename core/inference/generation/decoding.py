@@ -1,6 +1,6 @@
-"""The rows of a batch during decoding, and their interface for searches.
+"""The rows of a batch during decoding, and the interface that searches use.
 
-Flow: a ``TokenDecoder`` starts a batch; the search then alternates ``step``, with a token per row, and ``keep``, with
+Flow: a ``TokenDecoder`` starts a batch; the search then alternates ``step``, with one token per row, and ``keep``, with
 the rows that continue.
 
 Legend: B images, R rows, T positions, V vocabulary.
@@ -20,9 +20,9 @@ from core.spec.generation import GenerationError
 
 
 def check_finite(normaliser: Tensor) -> None:
-    """Raises GenerationError unless the logits' ``normaliser`` is finite; it is not after divergence."""
+    """Raise GenerationError unless the logits' ``normaliser`` is finite; after divergence it is not."""
     if not bool(normaliser.isfinite().all()):
-        raise GenerationError("the model's scores are not finite; its training diverged: choose an earlier checkpoint.")
+        raise GenerationError("the model's scores are not finite: its training diverged; choose an earlier checkpoint.")
 
 
 class Rows(Protocol):
@@ -32,11 +32,11 @@ class Rows(Protocol):
         """Appends one token to each row; returns the next logits (R, V)."""
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Row i becomes row ``rows[i]``; rows may be dropped, moved and repeated."""
+        """Replace row i by the old row ``rows[i]``; rows may be dropped, moved and repeated."""
 
 
 class TokenDecoder(Protocol):
-    """The interface of a model for searches; ``core.inference.generation.coca.CocaDecoder`` implements it for CoCa."""
+    """The interface of a model for searches; see ``core.inference.generation.coca.CocaDecoder``."""
 
     @property
     def context(self) -> int:
@@ -54,12 +54,12 @@ class TokenDecoder(Protocol):
 
 
 class PrefixRows(ABC):
-    """Rows of a decoder without a cache, which reruns the prefixes for each token. All rows have equal length."""
+    """Rows of a decoder without a cache, which runs whole prefixes for each token. All rows have equal length."""
 
     def __init__(self, prefix: Sequence[int], images: int) -> None:
         """One row per image."""
         self.prefixes = [list(prefix) for _ in range(images)]
-        self.owners = list(range(images))  # each row's image
+        self.owners = list(range(images))  # the image of each row
 
     @abstractmethod
     def run(self) -> Tensor:
@@ -73,13 +73,13 @@ class PrefixRows(ABC):
         return self.run()
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Row i becomes row ``rows[i]``."""
+        """Replace row i by the old row ``rows[i]``."""
         self.prefixes = [list(self.prefixes[row]) for row in rows]
         self.owners = [self.owners[row] for row in rows]
 
 
 class Decoding:
-    """The rows of a batch, all of equal length: caches, and keys and values of the images."""
+    """The rows of a batch, all of equal length: their caches, and the keys and values of the images."""
 
     def __init__(
         self,
@@ -92,8 +92,8 @@ class Decoding:
     ) -> None:
         self._step = step
         self.text, self.decoder, self.images = text, decoder, images
-        self.length = length  # cached tokens of each row
-        self.hidden: Tensor | None = None  # (1, T) True for keys that are masked in the text tower: padding in a prompt
+        self.length = length  # number of cached tokens per row
+        self.hidden: Tensor | None = None  # (1, T) True for masked keys in the text tower, due to padding in a prompt
         self.layout = RowLayout(range(rows), rows, text.store.device)
         for cache in (text, decoder):
             cache.resize(rows)
@@ -109,7 +109,7 @@ class Decoding:
 
     @torch.inference_mode()
     def keep(self, rows: Sequence[int]) -> None:
-        """Row i becomes row ``rows[i]``; images without rows are dropped."""
+        """Replace row i by the old row ``rows[i]``; images without rows are dropped."""
         owners = [self.layout.owners[row] for row in rows]
         self.text.move(rows, self.length)
         self.decoder.move(rows, self.length)
@@ -118,7 +118,7 @@ class Decoding:
     def _arrange(self, owners: list[int]) -> None:
         alive = sorted(set(owners))
         count = len(alive)
-        if count < self.layout.images:  # the last ones move into the gaps
+        if count < self.layout.images:  # the last images move into the gaps
             sources = [alive[index] for index in stable_order(alive)]
             self.images.move(sources, self.images.store.shape[4])
             position_of = {image: position for position, image in enumerate(sources)}

@@ -1,7 +1,8 @@
 """FusionDecoder: captions from networks whose fusion is the language model (BLIP, mPLUG, BLIP-2).
 
-Flow: ``caption_decoder(network)`` returns the decoder of a network for searches. The image is encoded once. Prefixes
-are rerun for each token: queries and merged layers of a fusion leave little to cache, and captions are short.
+Flow: ``caption_decoder(network)`` returns the decoder of a network for searches. The image is encoded once. Whole
+prefixes are run for each token, since a fusion with queries or merged layers has little to cache, and captions are
+short.
 
 Legend: B images, R rows, P patches, T tokens of the longest row, V vocabulary.
 """
@@ -20,17 +21,17 @@ from core.model.network import Network
 from core.model.towers.image import ImageFeatures
 from core.spec.generation import GenerationError
 
-HEAD = "captioning"
+HEAD_NAME = "captioning"
 
 
 class FusionDecoder:
-    """A network with a word head on its fusion; ``pad_id`` like CoCa's."""
+    """Generates tokens with a network that has a word head on its fusion."""
 
     def __init__(self, network: Network, ids: SpecialTokens | None = None) -> None:
-        """Raises GenerationError when the network was not trained to caption through its fusion."""
-        if network.fusion is None or HEAD not in network.heads:
+        """Raises GenerationError if the network was not trained to caption through its fusion."""
+        if network.fusion is None or HEAD_NAME not in network.heads:
             raise GenerationError(
-                "this network does not caption through its fusion; train one that does, such as blip."
+                "this network does not caption through its fusion; train a network that does, such as the preset blip."
             )
         self.network = network
         self.pad_id = network.towers.pad_id
@@ -48,23 +49,23 @@ class FusionDecoder:
     def start(
         self, images: Tensor, prefix: Sequence[int], rows_per_image: int, length: int
     ) -> tuple[FusionRows, Tensor]:
-        """Starts with one row per image, from normalised ``images`` (B, 3, S, S): the rows and logits (B, V)."""
+        """Start with one row per image, for normalised ``images`` (B, 3, S, S); returns rows and logits (B, V)."""
         rows = FusionRows(self, self.network.towers.encode_image(images), prefix, len(images))
         return rows, rows.run()
 
     def next_word(self, image: ImageFeatures, prefixes: Sequence[Sequence[int]]) -> Tensor:
-        """Next-word logits (R, V) after each prefix, all equally long, for ``image`` features with one row for each."""
+        """Next-word logits (R, V) after equally long prefixes, for ``image`` features with one row per prefix."""
         # The end token marks the end of each row; earlier tokens do not attend to it.
         tokens = torch.tensor([[*prefix, self._end] for prefix in prefixes], device=image.pooled.device)
         text = self.network.towers.encode_text(tokens, all_tokens=True)
         words = self.network.join(image, text, every_word=True, causal=True).words
         assert words is not None
-        logits: Tensor = self.network.heads[HEAD](words[:, tokens.shape[1] - 2])
+        logits: Tensor = self.network.heads[HEAD_NAME](words[:, tokens.shape[1] - 2])
         return logits.float()
 
 
 class FusionRows(PrefixRows):
-    """Rows with their prefixes and images."""
+    """Rows of a FusionDecoder, with their prefixes and images."""
 
     def __init__(self, decoder: FusionDecoder, image: ImageFeatures, prefix: Sequence[int], images: int) -> None:
         super().__init__(prefix, images)
@@ -79,10 +80,10 @@ class FusionRows(PrefixRows):
 def caption_decoder(
     network: Network, dtype: torch.dtype | None = None, ids: SpecialTokens | None = None
 ) -> TokenDecoder:
-    """The decoder of ``network`` for searches: its fusion if trained to caption, else CoCa's decoder.
+    """The decoder of ``network`` for searches: its fusion if it was trained to caption, otherwise CoCa's decoder.
 
-    ``dtype`` applies to CoCa's text side. Raises GenerationError when the network has neither.
+    ``dtype`` applies to CoCa's text side. Raises GenerationError if the network has neither.
     """
-    if HEAD in network.heads:
+    if HEAD_NAME in network.heads:
         return FusionDecoder(network, ids)
     return CocaDecoder(network.towers.clip, dtype)

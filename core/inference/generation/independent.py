@@ -1,7 +1,7 @@
-"""Greedy search and sampling: independent rows, removed as they end.
+"""Greedy search and sampling: rows are independent, and removed when they end.
 
-Each image uses the same series of uniform numbers, which depends only on the seed: captions do not depend on the batch
-and are reproducible.
+All images use the same series of uniform random numbers, which depends only on the seed, so that captions are
+reproducible and do not depend on the batch.
 
 Legend: B images, R rows, V vocabulary, C tokens that may be drawn.
 """
@@ -20,7 +20,7 @@ from core.inference.generation.processors import Processors
 from core.model.towers.cache import stable_order
 from core.spec.generation import GenerationSettings
 
-_PROBE = 1024  # tokens tried first for top-p; the vocabulary is sorted only if they do not suffice
+_FIRST_TOKENS = 1024  # tokens tried first for top-p; the vocabulary is sorted only if they do not suffice
 
 
 @dataclass
@@ -30,7 +30,7 @@ class _Row:
     image: int
     candidate: int
     prefix: list[int]
-    prompt: int  # length of its initial prefix
+    prompt: int  # length of the initial prefix
     log_probability: float = 0.0
     ended: bool = False
 
@@ -45,7 +45,7 @@ class _ImageCaptions:
     """The final captions of one image."""
 
     count: int
-    captions: dict[int, Caption] = field(default_factory=dict)  # by candidate
+    captions: dict[int, Caption] = field(default_factory=dict)  # candidate number -> caption
 
     def best_first(self) -> list[Caption]:
         samples = [self.captions[candidate] for candidate in sorted(self.captions)]
@@ -60,7 +60,7 @@ def search(
     settings: GenerationSettings,
     ids: SpecialTokens,
 ) -> Iterator[Progress]:
-    """Greedy or sampled captions of ``images`` (B, 3, height, width) after ``prefix``; yields after each token."""
+    """Generate greedy or sampled captions of ``images`` (B, 3, height, width); yields after each token."""
     total = settings.max_tokens
     count = settings.captions if settings.search == "sample" else 1
     state, logits = decoder.start(images, prefix, count, total)
@@ -98,7 +98,7 @@ def search(
 def _finish(
     rows: list[_Row], alive: list[int], per_image: list[_ImageCaptions], length_penalty: float
 ) -> dict[int, list[Caption]]:
-    """Stores ended captions; returns those of images whose captions are now complete."""
+    """Store ended captions; returns the captions of images that are now complete."""
     final = {}
     living = set(alive)
     for index, row in enumerate(rows):
@@ -125,13 +125,13 @@ def _choose(
 
 
 def uniform(seed: int, candidates: int, positions: int) -> Tensor:
-    """Numbers in [0, 1), (candidates, positions); the first ones do not depend on how many are drawn."""
+    """Random numbers in [0, 1), (candidates, positions); the first numbers do not depend on how many are drawn."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(candidates, positions, dtype=torch.float64, generator=generator)
 
 
 def sample_tokens(scores: Tensor, noise: Tensor, top_k: int = 0, top_p: float = 1.0) -> Tensor:
-    """A token per row by inverse transform sampling at ``noise`` (R,) in [0, 1); scores (R, V)."""
+    """One token per row of ``scores`` (R, V), by inverse transform sampling at ``noise`` (R,) in [0, 1)."""
     normaliser = scores.logsumexp(dim=-1, keepdim=True)  # (R, 1)
     values, tokens = scores, None
     if 0 < top_k < scores.shape[1]:
@@ -149,8 +149,8 @@ def sample_tokens(scores: Tensor, noise: Tensor, top_k: int = 0, top_p: float = 
 
 
 def _most_likely(scores: Tensor, normaliser: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
-    """Scores and tokens, most likely first, that contain a nucleus of ``top_p``."""
-    values, tokens = scores.topk(min(_PROBE, scores.shape[1]), dim=-1)
+    """The scores and tokens, most likely first, that include a nucleus of ``top_p``."""
+    values, tokens = scores.topk(min(_FIRST_TOKENS, scores.shape[1]), dim=-1)
     if bool(((values - normaliser).exp().sum(dim=-1) > top_p).all()):
         return values, tokens
     return scores.sort(dim=-1, descending=True)

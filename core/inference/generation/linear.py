@@ -1,9 +1,9 @@
-"""Matrix products of few rows with large weights, limited by memory bandwidth.
+"""Fast matrix products of few rows with large weights, which are limited by memory bandwidth.
 
-Decoding one token multiplies a few rows with every weight of the decoder, so memory bandwidth limits it. For few rows,
-``F.linear`` in float32 on a CPU reaches a quarter of that bandwidth. Here the product is arranged so that the library
-uses a faster kernel; weights are not copied or repacked. The arrangement depends on the processor vendor only, not on
-run-time measurements, so that the order of summation is deterministic on a machine.
+Decoding one token multiplies a few rows with every weight of the decoder, so memory bandwidth limits the speed. For few
+rows, ``F.linear`` in float32 on a CPU reaches a quarter of this bandwidth. These functions arrange products so that the
+library uses a faster kernel; weights are not copied or repacked. The arrangement depends on the processor's vendor, not
+on run-time measurements, so that the order of summation on a machine is deterministic.
 
 Legend: R rows, K inputs, N outputs.
 """
@@ -18,9 +18,9 @@ from torch.nn import functional as F
 
 from core.model.towers.block import Kernels
 
-_FEW = 4096  # with more rows arithmetic is the limit: use F.linear
-_VERY_FEW = 4  # up to this many short rows, weight times columns is faster than oneDNN
-_SHORT = 1024
+_MAX_ROWS = 4096  # with more rows, arithmetic is the limit and F.linear is used
+_MAX_COLUMN_ROWS = 4  # up to this many short rows, weight times columns is faster than oneDNN
+_SHORT_INPUTS = 1024
 # MKL on Intel processors: separate products of strips of the weight are twice as fast as other arrangements.
 _STRIPS = 32
 _MAX_STRIP_ROWS = 16  # with more rows oneDNN is faster
@@ -29,7 +29,7 @@ _Onednn = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def _onednn() -> _Onednn | None:
-    """oneDNN's float32 product on plain weights, if this torch has it and its result is correct."""
+    """oneDNN's float32 product on plain weights; None if this torch does not have it, or its result is incorrect."""
     if not torch.backends.mkldnn.is_available():
         return None
 
@@ -46,7 +46,7 @@ def _onednn() -> _Onednn | None:
 
 
 def _is_intel() -> bool:
-    """Whether the processor is Intel's, according to torch."""
+    """Whether torch reports an Intel processor."""
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return "intel" in str(capabilities.get("cpu_name", "")).lower()
 
@@ -56,7 +56,7 @@ _INTEL = _is_intel()
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``x`` (..., K) times ``weight`` (N, K) transposed, plus ``bias`` (N,): (..., N), contiguous."""
+    """``x`` (..., K) times ``weight`` (N, K) transposed, plus ``bias`` (N,); (..., N), contiguous."""
     if not _is_plain(x) or weight.shape[0] % 2:
         return F.linear(x, weight, bias)
     return _multiply_rows(x.reshape(-1, x.shape[-1]), weight, bias).view(*x.shape[:-1], -1)
@@ -67,7 +67,7 @@ def _multiply_rows(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     outputs = weight.shape[0]
     if _INTEL and rows <= _MAX_STRIP_ROWS:
         return _multiply_strips(x, weight, bias)
-    if rows == 1 or (rows <= _VERY_FEW and (inputs <= _SHORT or _ONEDNN is None)):
+    if rows == 1 or (rows <= _MAX_COLUMN_ROWS and (inputs <= _SHORT_INPUTS or _ONEDNN is None)):
         halves = weight.unflatten(0, (2, outputs // 2))  # (2, N/2, K)
         product = torch.bmm(halves, x.t().expand(2, inputs, rows)).view(outputs, rows).t()  # (R, N)
         return torch.add(product, bias, out=x.new_empty(rows, outputs)) if bias is not None else product.contiguous()
@@ -91,10 +91,10 @@ def _multiply_strips(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def project(x: Tensor, matrix: Tensor) -> Tensor:
-    """``x`` (R, K) times ``matrix`` (K, N), the layout of the vocabulary projection: (R, N)."""
+    """``x`` (R, K) times ``matrix`` (K, N), which has the layout of the vocabulary projection; (R, N)."""
     rows, inputs = x.shape
     outputs = matrix.shape[1]
-    if not _is_plain(x) or (_INTEL and rows <= _VERY_FEW):
+    if not _is_plain(x) or (_INTEL and rows <= _MAX_COLUMN_ROWS):
         return x @ matrix
     if rows > 1 and _ONEDNN is not None:
         return _ONEDNN(x, matrix.t(), None)
@@ -105,7 +105,7 @@ def project(x: Tensor, matrix: Tensor) -> Tensor:
 
 
 def _is_plain(x: Tensor) -> bool:
-    return x.numel() <= _FEW * x.shape[-1] and x.dtype is torch.float32 and x.device.type == "cpu"
+    return x.numel() <= _MAX_ROWS * x.shape[-1] and x.dtype is torch.float32 and x.device.type == "cpu"
 
 
 def _fused_attention(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None, causal: bool) -> Tensor:

@@ -1,7 +1,7 @@
 """Score processors that prevent early endings and repetition.
 
-The repetition penalty is CTRL's (Keskar et al. 2019, arXiv 1909.05858), with negative scores multiplied and
-positive ones divided, as usual. Suppressed tokens get minus infinity.
+The repetition penalty is CTRL's (Keskar et al. 2019, arXiv 1909.05858); as usual, negative scores are multiplied, and
+positive scores divided. Suppressed tokens get minus infinity.
 
 Legend: R rows, V vocabulary.
 """
@@ -19,7 +19,7 @@ from core.spec.generation import GenerationSettings
 
 @dataclass(frozen=True)
 class Processors:
-    """The processors of given settings. Prefixes include the start token, and so do the penalties."""
+    """The score processors for given settings. Prefixes include the start token, to which penalties also apply."""
 
     enders: tuple[int, ...]  # tokens that end a caption
     min_tokens: int = 0
@@ -31,7 +31,7 @@ class Processors:
         return cls(enders, settings.min_tokens, settings.repetition_penalty, settings.no_repeat_ngram)
 
     def idle(self, prefixes: Sequence[Sequence[int]]) -> bool:
-        """Whether scores would not change."""
+        """Whether no score would change."""
         long_enough = all(len(prefix) > self.min_tokens for prefix in prefixes)
         return long_enough and self.repetition_penalty == 1.0 and not self.no_repeat_ngram
 
@@ -47,7 +47,7 @@ class Processors:
             banned = repeating_tokens(prefix, self.no_repeat_ngram) if self.no_repeat_ngram else set()
             if len(prefix) <= self.min_tokens:  # the start token is not counted
                 banned = banned | set(self.enders)
-            if len(banned) >= scores.shape[1]:  # every token is banned
+            if len(banned) >= scores.shape[1]:  # not all tokens may be banned
                 banned = banned - {self.enders[0]}
             rows += [row] * len(banned)
             tokens += sorted(banned)
@@ -57,7 +57,7 @@ class Processors:
 
 
 def penalise_repetition(scores: Tensor, prefixes: Sequence[Sequence[int]], penalty: float) -> None:
-    """Makes the tokens of each row's prefix less likely, in place."""
+    """Make the tokens of each row's prefix less likely, in place."""
     longest = max(len(prefix) for prefix in prefixes)
     seen = torch.tensor([[*p, *[p[0]] * (longest - len(p))] for p in prefixes], device=scores.device)  # (R, longest)
     values = scores.gather(1, seen)
@@ -65,7 +65,7 @@ def penalise_repetition(scores: Tensor, prefixes: Sequence[Sequence[int]], penal
 
 
 def repeating_tokens(prefix: Sequence[int], size: int) -> set[int]:
-    """Tokens that would repeat an n-gram of ``size`` tokens of ``prefix``."""
+    """The tokens that would repeat an n-gram of ``size`` tokens in ``prefix``."""
     tail = list(prefix[len(prefix) - size + 1 :]) if size > 1 else []
     return {
         prefix[start + size - 1]

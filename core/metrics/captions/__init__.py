@@ -1,1 +1,1 @@
-"""Captions against references: BLEU, ROUGE, CIDEr, METEOR and SPICE; degenerate captions."""
+"""Scores of captions against references (BLEU, ROUGE, CIDEr, METEOR, SPICE), and degenerate captions."""

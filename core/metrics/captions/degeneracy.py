@@ -1,6 +1,6 @@
-"""Degenerate captions: empty, the same for many images, or repeating themselves.
+"""Finds degenerate captions: empty, the same for many images, or repeating themselves.
 
-They are reported separately, since scores hide them: one generic sentence reaches a respectable BLEU.
+Degenerate captions are reported separately, since scores hide them: a single generic sentence reaches a good BLEU.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from typing import Any
 
 from core.metrics.inputs import EvaluationError
 
-LOOP_TIMES = 3  # "a dog a dog a dog"
-LOOP_WORDS = 4
-SAME_SHARE = 0.2  # of all captions, from which a repeated caption is reported
-FEW = 10  # captions below which a repeated caption is not reported, unless all are equal
+MIN_REPETITIONS = 3  # "a dog a dog a dog"
+MAX_LOOP_WORDS = 4
+MIN_REPEATED_SHARE = 0.2  # a caption is reported if at least this share of all captions equals it
+MIN_CAPTIONS = 10  # with fewer captions, a repeated caption is only reported if all are equal
 
 
 @dataclass(frozen=True)
 class Degeneracy:
-    """Which of the scored captions are degenerate, by row."""
+    """The degenerate captions among the scored captions, as row numbers."""
 
     captions: int
     empty: tuple[int, ...]
     looping: tuple[int, ...]
     same: tuple[int, ...]  # rows with a caption that occurs too often
     same_caption: str
-    distinct: int  # different captions
+    distinct: int  # number of different captions
 
     @property
     def share(self) -> float:
-        """Share of captions that are degenerate in any way, from 0 to 1."""
+        """The share of captions that are degenerate in any way, from 0 to 1."""
         return len({*self.empty, *self.looping, *self.same}) / self.captions
 
     def notes(self) -> tuple[str, ...]:
@@ -50,7 +50,7 @@ class Degeneracy:
         return tuple(notes)
 
     def plain(self) -> dict[str, Any]:
-        """As plain data, for reports."""
+        """The result as plain data, for reports."""
         return {
             "empty": list(self.empty),
             "looping": list(self.looping),
@@ -61,13 +61,13 @@ class Degeneracy:
 
 
 def degeneracy(captions: Sequence[Sequence[str]]) -> Degeneracy:
-    """Find the degenerate ones among ``captions``, each a list of words."""
+    """Find degenerate captions in ``captions``, each a list of words."""
     if not captions:
         raise EvaluationError("there are no captions to check.")
     texts = [" ".join(words) for words in captions]
     caption_counts = Counter(text for text in texts if text)
     common, times = caption_counts.most_common(1)[0] if caption_counts else ("", 0)
-    suspect = times == len(texts) > 1 or (len(texts) >= FEW and times >= SAME_SHARE * len(texts))
+    suspect = times == len(texts) > 1 or (len(texts) >= MIN_CAPTIONS and times >= MIN_REPEATED_SHARE * len(texts))
     return Degeneracy(
         captions=len(texts),
         empty=tuple(row for row, text in enumerate(texts) if not text),
@@ -80,10 +80,10 @@ def degeneracy(captions: Sequence[Sequence[str]]) -> Degeneracy:
 
 def loops(words: Sequence[str]) -> bool:
     """Whether a run of one to four words occurs at least three times in succession."""
-    for length in range(1, LOOP_WORDS + 1):
-        same = 0  # words in a row that equal the one ``length`` before them
+    for length in range(1, MAX_LOOP_WORDS + 1):
+        same = 0  # number of consecutive words that equal the word ``length`` before them
         for position in range(length, len(words)):
             same = same + 1 if words[position] == words[position - length] else 0
-            if same >= length * (LOOP_TIMES - 1):
+            if same >= length * (MIN_REPETITIONS - 1):
                 return True
     return False

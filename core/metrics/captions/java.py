@@ -1,7 +1,7 @@
-"""METEOR and SPICE by pycocoevalcap's Java programs if these are installed, else the reason why not.
+"""METEOR and SPICE with pycocoevalcap's Java programs if they are installed; otherwise the reason why they did not run.
 
 Nothing is downloaded: SPICE needs Stanford's language models, which pycocoevalcap would download on first use; without
-them SPICE is skipped.
+these models SPICE is skipped.
 
 Flow: the captioning task calls `java_metrics` after `core.metrics.captions.scores`.
 """
@@ -28,7 +28,7 @@ _SPICE_MODELS = "stanford-corenlp-3.6.0-models.jar"
 
 @dataclass(frozen=True)
 class JavaScores:
-    """Corpus score and scores per caption of each metric that could run, and notes on the others."""
+    """Corpus score and scores per caption of each metric that could run, and notes on the other metrics."""
 
     values: dict[str, float]
     per_caption: dict[str, Floats]
@@ -36,7 +36,7 @@ class JavaScores:
 
 
 def available() -> dict[str, str]:
-    """METEOR and SPICE, each with the reason why it cannot run; "" if it can."""
+    """METEOR and SPICE -> the reason why the metric cannot run; "" if it can."""
     if shutil.which("java") is None:
         reason = "Java is not installed"
         return {"METEOR": reason, "SPICE": reason}
@@ -48,10 +48,10 @@ def available() -> dict[str, str]:
     meteor = (folder / "meteor" / "meteor-1.5.jar").exists()
     spice = (folder / "spice" / "lib" / _SPICE_MODELS).exists()
     return {
-        "METEOR": "" if meteor else f"{PACKAGE} came without its METEOR program",
+        "METEOR": "" if meteor else f"the METEOR program of {PACKAGE} is missing",
         "SPICE": ""
         if spice
-        else f"{PACKAGE} lacks Stanford's language models; run its SPICE once yourself to download them",
+        else f"Stanford's language models are missing in {PACKAGE}; run its SPICE once yourself to download them",
     }
 
 
@@ -68,7 +68,7 @@ def java_metrics(captions: Sequence[str], references: Sequence[Sequence[str]]) -
                 values[name], per_caption[name] = _score(name, tokenised_references, tokenised)
                 continue
             except (OSError, ValueError, subprocess.SubprocessError) as error:
-                reason = f"its Java program failed ({error})"
+                reason = f"the Java program failed ({error})"
         notes.append(f"{name} was not computed: {reason}.")
     return JavaScores(values, per_caption, tuple(notes))
 

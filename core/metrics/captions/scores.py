@@ -1,10 +1,10 @@
 """BLEU 1-4, ROUGE-L and CIDEr of captions against references, as in the COCO evaluation, in Python.
 
-Names and values are pycocoevalcap's (``Bleu_4``, ``ROUGE_L``, ``CIDEr``), so that results are comparable with published
-ones; METEOR and SPICE, which are Java programs, come from `core.metrics.captions.java`.
+Names and values are pycocoevalcap's (``Bleu_4``, ``ROUGE_L``, ``CIDEr``), so that results can be compared with
+published results; METEOR and SPICE, which are Java programs, come from `core.metrics.captions.java`.
 
-Sources: Papineni et al., "BLEU" (2002); Lin, "ROUGE" (2004); Vedantam et al., "CIDEr" (2015; the D variant with
-clipping and a Gaussian penalty of length).
+Sources: Papineni et al., "BLEU" (2002); Lin, "ROUGE" (2004); Vedantam et al., "CIDEr" (2015; the D variant, with
+clipping and a Gaussian length penalty).
 
 Flow: generated captions and references -> `caption_scores` -> `CaptionScores` -> panel, report.
 """
@@ -34,26 +34,26 @@ Grams = Counter[tuple[str, ...]]
 
 @dataclass(frozen=True)
 class CaptionScores:
-    """Scores of Q captions against their references: of the corpus, or per caption (Q,)."""
+    """Scores of Q captions against their references: for the corpus, or per caption (Q,)."""
 
     bleu: tuple[float, float, float, float]
     rouge: Floats
     cider: Floats
-    exact: Floats  # 1 where a caption is, word for word, one of its references
+    exact: Floats  # 1 if the caption equals one of its references word for word
     degenerate: Degeneracy
     rows: tuple[int, ...]  # captions that have a reference
     notes: tuple[str, ...] = ()
 
     def metrics(self) -> dict[str, float]:
-        """Every score by pycocoevalcap's name: from 0 to 1; CIDEr from 0 to 10."""
+        """All scores under pycocoevalcap's names, from 0 to 1; CIDEr from 0 to 10."""
         values = {f"Bleu_{order + 1}": value for order, value in enumerate(self.bleu)}
         means = {name: float(scores.mean()) for name, scores in self._each().items()}
         return values | means | {"degenerate_share": self.degenerate.share}
 
     def outcome(self, java: JavaScores | None = None) -> Outcome:
-        """The scores as an `Outcome`; BLEU is of the corpus, without values per caption.
+        """The scores as an `Outcome`; BLEU is a score of the corpus, without values per caption.
 
-        ``java`` adds METEOR and SPICE of the same captions (those of ``rows``), or notes on why they are missing.
+        ``java`` adds METEOR and SPICE of the captions in ``rows``, or notes on why they are missing.
         """
         scores_per_caption = self._each() | (java.per_caption if java else {})
         return Outcome(
@@ -72,13 +72,13 @@ class CaptionScores:
 def caption_scores(
     captions: Sequence[str], references: Sequence[Sequence[str]], progress: Progress = no_progress
 ) -> CaptionScores:
-    """Score each of ``captions`` against its list of ``references`` (one image each, in the same order).
+    """Score each of ``captions`` against its list of ``references``; both are per image, in the same order.
 
-    Images without a usable reference are skipped and noted. Raises EvaluationError when the lengths differ, or no image
+    Images without a usable reference are skipped and noted. Raises EvaluationError if the lengths differ, or no image
     has a reference.
     """
     if len(captions) != len(references):
-        raise EvaluationError(f"there are {len(captions)} captions but references for {len(references)} images.")
+        raise EvaluationError(f"{len(captions)} captions do not match references for {len(references)} images.")
     split = [
         [words for reference in image_references if (words := tokens(reference))] for image_references in references
     ]
@@ -87,7 +87,7 @@ def caption_scores(
         raise EvaluationError(f"none of the {len(references)} images has a reference caption; check the data source.")
     notes = []
     if len(rows) < len(references):
-        notes.append(f"{len(references) - len(rows)} of {len(references)} images have no reference and were left out.")
+        notes.append(f"{len(references) - len(rows)} of {len(references)} images have no reference and were skipped.")
     if len(rows) == 1:
         notes.append("CIDEr weights words by their rarity among images, and is 0 for a single image.")
     words_by_row = [tokens(captions[row]) for row in rows]
@@ -114,8 +114,10 @@ def grams(words: Words, order: int) -> Grams:
 
 
 def bleu(captions: Sequence[Words], references: Sequence[Sequence[Words]]) -> tuple[float, float, float, float]:
-    """BLEU-1 to BLEU-4 of the corpus (Papineni et al. 2002), from 0 to 1: the geometric mean of clipped n-gram
-    precisions, times exp(1 - r/c) where the captions' length c is below r, the sum of the closest reference lengths.
+    """BLEU-1 to BLEU-4 of the corpus (Papineni et al. 2002), from 0 to 1.
+
+    The geometric mean of clipped n-gram precisions; times exp(1 - r/c) if the captions' total length c is below r, the
+    sum of the closest reference lengths.
     """
     matches, totals = [0] * ORDERS, [0] * ORDERS
     length, closest = 0, 0
@@ -128,7 +130,7 @@ def bleu(captions: Sequence[Words], references: Sequence[Sequence[Words]]) -> tu
                 max_counts |= grams(reference, order)
             matches[order - 1] += (grams(words, order) & max_counts).total()
             totals[order - 1] += max(0, len(words) - order + 1)
-    # The constants are pycocoevalcap's: they keep empty captions from dividing by zero.
+    # The constants are pycocoevalcap's; they prevent division by zero for empty captions.
     ratio = (length + 1e-15) / (closest + 1e-9)
     brevity = math.exp(1 - 1 / ratio) if ratio < 1 else 1.0
     product, values = 1.0, []
@@ -143,7 +145,7 @@ def rouge_l(
 ) -> Floats:
     """ROUGE-L of each caption (Q,), from 0 to 1 (Lin 2004; beta = 1.2, as in COCO's evaluation).
 
-    With P and R the best precision and best recall of the longest common subsequence over its references:
+    With P and R the best precision and the best recall of the longest common subsequence over the references:
     (1 + beta^2) P R / (R + beta^2 P).
     """
     scores = np.zeros(len(captions))
@@ -161,7 +163,7 @@ def rouge_l(
 
 
 def longest_common(a: Words, b: Words) -> int:
-    """Length of the longest common subsequence of two lists of words."""
+    """The length of the longest common subsequence of two lists of words."""
     before = [0] * (len(b) + 1)
     for word in a:
         row = [0]
@@ -191,7 +193,7 @@ def cider(captions: Sequence[Words], references: Sequence[Sequence[Words]], prog
         vectors = [_weigh(words, order, images, rarest) for order in range(1, ORDERS + 1)]
         total = 0.0
         for reference in image_references:
-            # Length in pairs of words, as in pycocoevalcap.
+            # The length counts pairs of words, as in pycocoevalcap.
             delta = max(0, len(words) - 1) - max(0, len(reference) - 1)
             penalty = math.exp(-(delta**2) / (2 * CIDER_SIGMA**2))
             for order, vector in enumerate(vectors, start=1):
@@ -204,12 +206,12 @@ Vector = dict[tuple[str, ...], float]
 
 
 def _weigh(words: Words, order: int, images: Counter[tuple[str, ...]], rarest: float) -> Vector:
-    """TF-IDF of each n-gram; an n-gram of no reference counts as if one image had it."""
+    """TF-IDF of each n-gram; an n-gram that occurs in no reference is treated as if it occurred for one image."""
     return {gram: count * (rarest - math.log(max(1, images[gram]))) for gram, count in grams(words, order).items()}
 
 
 def _cosine(caption: Vector, reference: Vector) -> float:
-    """Cosine, with each of the caption's weights clipped to the reference's."""
+    """The cosine similarity, with each weight of the caption clipped to the reference's weight."""
     product = sum(
         min(weight, reference_weight) * reference_weight
         for gram, weight in caption.items()

@@ -1,9 +1,9 @@
-"""Splits captions into words as COCO's caption evaluation does, without Java.
+"""Splits captions into words like COCO's caption evaluation, without Java.
 
-COCO scores the tokens of Stanford's Penn Treebank tokenizer, in lower case and without punctuation. This follows its
-rules for captions: contractions are split (``does n't``, ``dog 's``), abbreviations keep their period, numbers and
+COCO scores the tokens of Stanford's Penn Treebank tokenizer, in lower case and without punctuation. This module follows
+its rules for captions: contractions are split (``does n't``, ``dog 's``), abbreviations keep their period, numbers and
 hyphenated words are not split, brackets become ``-lrb-`` etc. One deliberate difference: emoji and other symbols are
-kept as separate words, while the Java tokenizer drops them.
+separate words, while the Java tokenizer drops them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _PUNCTUATION = re.compile(r"""''?|``?|"|\.+|-+|[?!,:;]""")
 
 
 def tokens(caption: str) -> list[str]:
-    """The words of ``caption`` in lower case, as COCO's evaluation splits it; [] for a caption without any."""
+    """The words of ``caption`` in lower case, split like in COCO's evaluation; [] if there are none."""
     words: list[str] = []
     for token in _TOKEN.findall(caption.lower().translate(_SIGNS)):
         if not _PUNCTUATION.fullmatch(token):

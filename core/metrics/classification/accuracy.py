@@ -5,8 +5,8 @@ panel need, so that the scores of a million rows by a thousand classes are never
 
 acc1, acc5 and the mean per-class recall are CLIP_benchmark's (the mean over the classes that occur).
 
-Ties, as in `core.metrics.retrieval`: classes with equal scores are in random order, and every metric is the expectation
-over that order. So constant scores give chance, whatever the order of the classes.
+Ties, as in `core.metrics.retrieval`: classes with equal scores are in random order, and every metric is its expectation
+over this order. So constant scores yield chance level, whatever the order of the classes.
 
 Legend: N rows, K classes.
 """
@@ -26,8 +26,10 @@ from core.metrics.inputs import EvaluationError
 from core.metrics.outcome import Outcome, Queries, Task
 from core.metrics.statistics import wilson
 
-FIRST = 5  # of acc5
-ROUNDING = 4 * torch.finfo(torch.float32).eps  # of a row's largest score: scores this close are equal
+TOP_K = 5  # acc5
+RELATIVE_TOLERANCE = (
+    4 * torch.finfo(torch.float32).eps
+)  # scores this close, relative to a row's largest score, are equal
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Mistake:
     ``tied``: several classes have the highest score, and ``predicted`` is the first of them.
     """
 
-    row: int  # in the data source
+    row: int  # row in the data source
     true: str
     predicted: str
     probability: float
@@ -49,10 +51,10 @@ class Classification:
     """Predictions for labelled rows."""
 
     labels: Labels
-    predictions: Tensor  # (N,) int64, the class with the highest score, the first of several
-    probabilities: Tensor  # (N,) float32, of the predicted class
+    predictions: Tensor  # (N,) int64, class with the highest score; the first class in case of a tie
+    probabilities: Tensor  # (N,) float32, probability of the predicted class
     correct: Tensor  # (N,) float64, probability that the true class is first; 0 or 1 without ties
-    in_first: Tensor  # (N,) float64, that it is among the first five
+    in_first: Tensor  # (N,) float64, probability that the true class is among the first five
     tied: Tensor  # (N,) bool, whether several classes have the highest score
 
     @property
@@ -64,32 +66,32 @@ class Classification:
         """``acc1``, ``mean_per_class_recall``, and ``acc5`` for five classes or more."""
         has_rows = self.labels.counts() > 0
         values = {"acc1": self.correct.mean().item()}
-        if len(self.labels.classes) >= FIRST:
+        if len(self.labels.classes) >= TOP_K:
             values["acc5"] = self.in_first.mean().item()
         values["mean_per_class_recall"] = self.recall_per_class()[has_rows].mean().item()
         return values
 
     def recall_per_class(self) -> Tensor:
-        """Share of each class's rows that were classified correctly: (K,) float64, NaN for a class without rows."""
+        """The share of correctly classified rows per class: (K,) float64; NaN for a class without rows."""
         return self._correct_per_class() / self.labels.counts().double()
 
     def _correct_per_class(self) -> Tensor:
-        """Expected number of correctly classified rows of each class: (K,) float64."""
+        """The expected number of correctly classified rows per class: (K,) float64."""
         return torch.bincount(self.labels.targets, weights=self.correct, minlength=len(self.labels.classes))
 
     def confusion(self) -> Tensor:
-        """Confusion matrix: rows of true class i predicted as class j, (K, K) int64."""
+        """The confusion matrix (K, K) int64: the number of rows of true class i that were predicted as class j."""
         count = len(self.labels.classes)
         cells = torch.bincount(self.labels.targets * count + self.predictions, minlength=count * count)
         return cells.view(count, count)
 
     def cell(self, true: int, predicted: int) -> Tensor:
-        """Rows of the data source in one cell of the confusion matrix, the most confident first: (n,) int64."""
+        """The rows of the data source in a cell of the confusion matrix, most confident first: (n,) int64."""
         in_cell = ((self.labels.targets == true) & (self.predictions == predicted)).nonzero().flatten()
         return self.labels.rows[in_cell[self.probabilities[in_cell].argsort(descending=True, stable=True)]]
 
     def mistakes(self, limit: int = 100) -> list[Mistake]:
-        """Up to ``limit`` mistakes, the most confident first."""
+        """Up to ``limit`` mistakes, most confident first."""
         wrong = (~self.hits).nonzero().flatten()
         wrong = wrong[self.probabilities[wrong].argsort(descending=True, stable=True)[:limit]]
         classes = self.labels.classes
@@ -147,18 +149,18 @@ class Classification:
             return ()
         return (
             f"for {ties} of {len(self.correct)} images several classes share the highest score: metrics are "
-            "expectations over a random order of these classes; confusion matrix and mistakes show the first of them.",
+            "expectations over a random order of these classes; confusion matrix and mistakes show the first class.",
         )
 
 
 def hit_probability(scores: Tensor, targets: Tensor, k: int = 1) -> Tensor:
-    """Probability that each row's target is among its ``k`` highest scores, ties in random order: (n,) float64.
+    """The probability that each row's target is among the ``k`` highest scores, ties in random order: (n,) float64.
 
     ``scores`` (n, K), ``targets`` (n,) int64. With b classes above the target and t others equal to it:
     (k - b) / (t + 1), clamped to 0 and 1. A target with a score of -inf has probability 0.
     """
     target_scores = scores.gather(1, targets[:, None])  # (n, 1)
-    slack = ROUNDING * _largest(scores)
+    slack = RELATIVE_TOLERANCE * _largest(scores)
     better = (scores > target_scores + slack).sum(dim=1)
     tied = ((scores - target_scores).abs() <= slack).sum(dim=1) - 1
     probability = ((k - better).double() / (tied + 1).double()).clamp(0.0, 1.0)
@@ -173,8 +175,8 @@ def _largest(scores: Tensor) -> Tensor:
 def classify(labels: Labels, blocks: Iterable[Tensor]) -> Classification:
     """Predictions from ``blocks`` of logits (n, K), in the order of ``labels.rows``.
 
-    The probability of a prediction is the softmax of its row. A class with a logit of -inf (no votes, never trained) is
-    never predicted. Raises EvaluationError when the blocks do not fit the labels.
+    The probability of a prediction is the softmax of its row. A class with a logit of -inf (no votes, not trained) is
+    never predicted. Raises EvaluationError if the blocks do not fit the labels.
     """
     count = len(labels.classes)
     predictions, probabilities, correct, in_first, tied, start = [], [], [], [], [], 0
@@ -185,17 +187,17 @@ def classify(labels: Labels, blocks: Iterable[Tensor]) -> Classification:
             )
         logits = logits.float().cpu()
         targets = labels.targets[start : start + len(logits)]
-        best = logits.amax(dim=1, keepdim=True) - ROUNDING * _largest(logits)  # (n, 1)
+        best = logits.amax(dim=1, keepdim=True) - RELATIVE_TOLERANCE * _largest(logits)  # (n, 1)
         highest = logits >= best
-        first = highest.int().argmax(dim=1)  # argmax gives the first of equal values
+        first = highest.int().argmax(dim=1)  # argmax returns the first of equal values
         predictions.append(first)
         probabilities.append(logits.softmax(dim=1).gather(1, first[:, None]).squeeze(1))
         correct.append(hit_probability(logits, targets))
-        in_first.append(hit_probability(logits, targets, FIRST))
+        in_first.append(hit_probability(logits, targets, TOP_K))
         tied.append(highest.sum(dim=1) > 1)
         start += len(logits)
     if start != len(labels.targets):
-        raise EvaluationError(f"there are scores for {start} rows but labels for {len(labels.targets)}.")
+        raise EvaluationError(f"there are scores for {start} rows, but labels for {len(labels.targets)}.")
     return Classification(
         labels,
         torch.cat(predictions),
@@ -207,10 +209,10 @@ def classify(labels: Labels, blocks: Iterable[Tensor]) -> Classification:
 
 
 def check_rows(features: Tensor, labels: Labels, subject: str) -> Tensor:
-    """Rows of ``features`` that have a label: (n, D). Raises EvaluationError when the labels belong to other data."""
+    """The labelled rows of ``features``, (n, D). Raises EvaluationError if the labels belong to other data."""
     last = int(labels.rows.max())
     if last >= len(features):
-        raise EvaluationError(f"the labels reach to row {last}, but there are only {len(features)} {subject}.")
+        raise EvaluationError(f"there is a label for row {last}, but there are only {len(features)} {subject}.")
     if len(labels.rows) == len(features) and np.array_equal(labels.rows.numpy(), np.arange(len(features))):
         return features
     return features[labels.rows.to(features.device)]

@@ -17,7 +17,7 @@ def calibration_error(confidence: Tensor, hits: Tensor, bins: int = BINS) -> flo
     ``confidence`` (N,): probability of each prediction; ``hits`` (N,): whether it was correct. Bins have equal width
     and are weighted by their rows.
     """
-    places = (confidence.double() * bins).ceil().long().clamp(1, bins) - 1  # of (0, 1/bins], (1/bins, 2/bins], ...
+    bin_index = (confidence.double() * bins).ceil().long().clamp(1, bins) - 1  # (0, 1/bins], (1/bins, 2/bins], ...
     gaps = torch.zeros(bins, dtype=torch.float64)
-    gaps.index_add_(0, places, confidence.double() - hits.double())
+    gaps.index_add_(0, bin_index, confidence.double() - hits.double())
     return float(gaps.abs().sum() / max(1, len(confidence)))

@@ -1,8 +1,8 @@
 """Few-shot probes: test accuracy from a handful of labelled images per class.
 
 For each number of shots, probes are trained on several random draws of the training data; the curve shows the mean test
-accuracy and Student's interval over the draws. C is searched for each draw on the validation data, which is not added
-to the training data afterwards: that would exceed the number of shots.
+accuracy and Student's interval over the draws. For each draw, C is searched on the validation data, which is not added
+to the training data afterwards, since this would exceed the number of shots.
 
 Flow: the same `ProbeData` as `core.metrics.classification.linear_probe` -> `few_shot` -> `FewShotPoint`s -> panel,
 report.
@@ -16,7 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from core.metrics.classification.linear_probe import HELD_OUT, check_splits, classify_with, search_C, stratified_split
+from core.metrics.classification.linear_probe import (
+    HELD_OUT_SHARE,
+    check_splits,
+    classify_with,
+    search_C,
+    stratified_split,
+)
 from core.metrics.classification.logistic import (
     DEFAULT_SETTINGS,
     ProbeData,
@@ -35,7 +41,7 @@ DRAWS = 3
 
 @dataclass(frozen=True)
 class FewShotPoint:
-    """Test accuracies (0 to 1) with ``shots`` training images per class, one for each draw."""
+    """The test accuracies (0 to 1) with ``shots`` training images per class, one per draw."""
 
     shots: int
     accuracies: Floats  # (R,) one per draw
@@ -44,7 +50,7 @@ class FewShotPoint:
 
     @property
     def mean(self) -> float:
-        """Mean over the draws."""
+        """The mean accuracy over the draws."""
         return float(self.accuracies.mean())
 
     @property
@@ -65,10 +71,10 @@ def few_shot(
     settings: ProbeSettings = DEFAULT_SETTINGS,
     progress: Progress = no_progress,
 ) -> list[FewShotPoint]:
-    """One point of the curve per number of ``shots``, ascending; accuracies from 0 to 1.
+    """One point of the curve for each number of ``shots``, ascending; accuracies from 0 to 1.
 
-    Without ``val``, a fifth of the training data is held out once for the search of C. Draws depend on
-    ``settings.seed`` alone. Raises EvaluationError as `linear_probe` does, and for numbers below 1.
+    Without ``val``, a fifth of the training data is held out once to search C. Draws depend on ``settings.seed`` alone.
+    Raises EvaluationError like `linear_probe`, and for numbers below 1.
     """
     if draws < 1 or not shots or min(shots) < 1:
         raise EvaluationError(
@@ -77,7 +83,7 @@ def few_shot(
     check_splits(train, test, val)
     x, y = train.arrays("training")
     if val is None:
-        train_rows, held_rows = stratified_split(y, HELD_OUT, settings.seed)
+        train_rows, held_rows = stratified_split(y, HELD_OUT_SHARE, settings.seed)
         val_x, val_y, x, y = x[held_rows], y[held_rows], x[train_rows], y[train_rows]
     else:
         val_x, val_y = val.arrays("validation")
@@ -107,9 +113,9 @@ def few_shot(
 
 
 def draw_shots(y: Integers, shots: int, seed: int) -> Integers:
-    """Indices into ``y`` (N,) of ``shots`` random images per class, or of all images of a class with fewer.
+    """Indices into ``y`` (N,) of ``shots`` random images per class; of all images of a class that has fewer.
 
-    Draws with one seed are nested: the images of fewer shots are among those of more.
+    Draws with the same seed are nested: more shots include the images of fewer shots.
     """
     random = np.random.default_rng(seed)
     order = random.permutation(len(y))

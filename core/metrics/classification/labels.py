@@ -25,7 +25,7 @@ _SPACES = re.compile(r"[\s_]+")
 
 @dataclass(frozen=True)
 class Labels:
-    """Rows that have a usable label.
+    """The rows with a usable label.
 
     ``targets[i]`` is the class of row ``rows[i]``; ``notes`` describe skipped rows.
     """
@@ -43,15 +43,15 @@ class Labels:
 def prompt_name(name: str) -> str:
     """A class name for a prompt: ``001.black_footed_albatross`` -> ``black footed albatross``.
 
-    Underscores and runs of whitespace become one space, a folder number is removed, Unicode is composed; case, hyphens,
-    umlauts and emoji stay.
+    Underscores and runs of whitespace become one space, a folder number is removed, and Unicode is composed; case,
+    hyphens, umlauts and emoji do not change.
     """
     composed = unicodedata.normalize("NFC", name).strip()
     return _SPACES.sub(" ", _FOLDER_NUMBER.sub("", composed)).strip()
 
 
 def matching_key(name: str) -> str:
-    """A key that is equal for two spellings of a class, such as ``Golden_Retriever`` and ``golden retriever``."""
+    """A key that is equal for spellings of the same class, such as ``Golden_Retriever`` and ``golden retriever``."""
     return prompt_name(name).casefold().replace("\ufe0f", "")
 
 
@@ -65,19 +65,19 @@ def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
         raise EvaluationError(f"{empty} of {len(classes)} class names are empty; give each class a name.")
     twice = [name for name, count in Counter(classes).items() if count > 1]
     if twice:
-        raise EvaluationError(f"the class {twice[0]!r} is listed twice; remove the second.")
+        raise EvaluationError(f"the class {twice[0]!r} is listed twice; remove one of them.")
     return tuple(classes)
 
 
 def index_labels(labels: Sequence[str | None], classes: Sequence[str] | None = None) -> Labels:
     """The labelled rows of ``labels``, as indices into ``classes`` (default: the sorted labels).
 
-    A label matches a class by its exact name, or else by another spelling (case, underscores). Rows without a label, or
-    whose label is not a class, are skipped and noted. Raises EvaluationError when no row is left.
+    A label matches a class by its exact name, or otherwise by another spelling (case, underscores). Rows without a
+    label, or whose label is not a class, are skipped and noted. Raises EvaluationError if no row is left.
     """
     labelled_rows = [(row, label) for row, label in enumerate(labels) if label is not None and label.strip()]
     if not labelled_rows:
-        raise EvaluationError(f"none of the {len(labels)} rows has a label; name the column that holds the labels.")
+        raise EvaluationError(f"none of the {len(labels)} rows has a label; choose the column with the labels.")
     names = check_classes(sorted({label for _, label in labelled_rows}) if classes is None else classes)
     find = _finder(names)
     labelled = [(row, position) for row, label in labelled_rows if (position := find(label)) is not None]
@@ -89,7 +89,7 @@ def index_labels(labels: Sequence[str | None], classes: Sequence[str] | None = N
 
 
 def _finder(names: Sequence[str]) -> Callable[[str], int | None]:
-    """Looks up the index of a label's class; another spelling counts only if it matches a single class."""
+    """A function that returns the index of a label's class; another spelling must match a single class."""
     exact = {name: position for position, name in enumerate(names)}
     shared = Counter(matching_key(name) for name in names)
     loose = {key: position for position, name in enumerate(names) if shared[key := matching_key(name)] == 1}
@@ -99,9 +99,9 @@ def _finder(names: Sequence[str]) -> Callable[[str], int | None]:
 def _no_overlap(labels: set[str], names: Sequence[str]) -> str:
     label = min(labels)
     near = difflib.get_close_matches(label, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "the two sources must name the same classes."
+    hint = f"did you mean {near[0]!r}?" if near else "both sources must have the same classes."
     return (
-        f"none of the {len(labels)} labels (such as {label!r}) is among the {len(names)} classes "
+        f"none of the {len(labels)} labels (such as {label!r}) is one of the {len(names)} classes "
         f"(such as {names[0]!r}); {hint}"
     )
 
@@ -114,14 +114,11 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = []
     if len(labelled_rows) < len(labels):
-        notes.append(f"{len(labels) - len(labelled_rows)} of {len(labels)} rows have no label and were left out.")
+        notes.append(f"{len(labels) - len(labelled_rows)} of {len(labels)} rows have no label and were skipped.")
     unknown = Counter(label for _, label in labelled_rows if find(label) is None)
     if unknown:
         examples = ", ".join(repr(name) for name, _ in unknown.most_common(3)) + (", ..." if len(unknown) > 3 else "")
-        notes.append(
-            f"{unknown.total()} rows have one of {len(unknown)} labels that are not among the classes ({examples}) "
-            "and were left out."
-        )
+        notes.append(f"{unknown.total()} rows were skipped: their {len(unknown)} labels are not classes ({examples}).")
     ambiguous = [key for key, count in Counter(matching_key(name) for name in names).items() if count > 1]
     if ambiguous:
         pair = [name for name in names if matching_key(name) == ambiguous[0]]

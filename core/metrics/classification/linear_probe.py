@@ -1,11 +1,11 @@
-"""The linear probe of CLIP: logistic regression on frozen features, its L2 strength searched on validation data.
+"""CLIP's linear probe: logistic regression on frozen features, with the L2 strength searched on validation data.
 
 Protocol (Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021, appendix A.3):
-scikit-learn's L-BFGS, at most 1,000 iterations, on features before the projection and not standardised; C over
-96 steps of equal ratio between 1e-6 and 1e6, by a parametric binary search that begins with 1e-6, 1e-4 ... 1e6 and
-halves the interval around the peak down to 8 steps a decade; then a last fit on training and validation data together.
+scikit-learn's L-BFGS with at most 1,000 iterations, on features before the projection, not standardised; C over 96
+steps of equal ratio between 1e-6 and 1e6, by a parametric binary search that begins with 1e-6, 1e-4 ... 1e6 and halves
+the interval around the peak down to 8 steps per decade; then a final fit on training and validation data together.
 
-At most 15 fits and a last one replace a sweep of 97; each gives exactly what scikit-learn's does.
+At most 15 fits and the final fit replace a sweep of 97 fits; each result equals scikit-learn's exactly.
 
 Flow: features and labels -> `linear_probe` -> `ProbeResult` (probe, C curve, test predictions) -> panel, report.
 
@@ -39,9 +39,9 @@ from core.metrics.outcome import Floats, Integers, Outcome, Task
 
 STEPS_PER_DECADE = 8
 C_GRID: Floats = 10.0 ** (np.arange(12 * STEPS_PER_DECADE + 1) / STEPS_PER_DECADE - 6)
-FIRST_STRIDE = 2 * STEPS_PER_DECADE  # seven values from 1e-6 to 1e6
-HELD_OUT = 0.2
-ROWS_AT_ONCE = 8192
+FIRST_STRIDE = 2 * STEPS_PER_DECADE  # the search begins with seven values from 1e-6 to 1e6
+HELD_OUT_SHARE = 0.2
+BLOCK_ROWS = 8192
 
 Curve = tuple[tuple[float, float], ...]
 """(C, validation accuracy) of each C tried, ascending."""
@@ -49,7 +49,7 @@ Curve = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """A fitted probe, the accuracy by C that selected its C, and its predictions for the test data."""
+    """A fitted probe, the validation accuracy for each C tried, and the predictions for the test data."""
 
     probe: Probe
     curve: Curve
@@ -76,16 +76,16 @@ def linear_probe(
 ) -> ProbeResult:
     """Search C, fit on training and validation data, and classify the test data.
 
-    All labels must name the same classes in the same order. Without ``val``, a fifth of the training data (stratified)
-    is held out for the search. ``progress`` is called at each iteration of the solver where scikit-learn can (1.9),
-    otherwise between fits.
+    All labels must have the same classes in the same order. Without ``val``, a fifth of the training data (stratified)
+    is held out for the search. ``progress`` is called at each iteration of the solver if scikit-learn supports it
+    (1.9), otherwise between fits.
 
-    Raises EvaluationError for features that are not finite or of unequal width, and when there is only one class.
+    Raises EvaluationError for features that are not finite or have different widths, and if there is only one class.
     """
     notes = check_splits(train, test, val)
     x, y = train.arrays("training")
     if val is None:
-        train_rows, held_rows = stratified_split(y, HELD_OUT, settings.seed)
+        train_rows, held_rows = stratified_split(y, HELD_OUT_SHARE, settings.seed)
         notes.append(f"no validation data: C was searched on {len(held_rows)} of the {len(y)} training rows, held out.")
         C, curve = search_C(
             x[train_rows], y[train_rows], x[held_rows], y[held_rows], settings, part_of(progress, 0, 0.85)
@@ -97,9 +97,9 @@ def linear_probe(
     scaling = Scaling.of(x, settings.standardise)
     model = fit_logistic(scaling.apply(x), y, C, settings, part_of(progress, 0.85, 1))
     if not converged(model):
-        notes.append(f"the last fit (C = {C:.3g}) stopped at {settings.max_iterations} iterations, not yet converged.")
+        notes.append(f"the final fit (C = {C:.3g}) did not converge within {settings.max_iterations} iterations.")
     if C in (C_GRID[0], C_GRID[-1]):
-        notes.append(f"the best C, {C:.0e}, is at the end of its range.")
+        notes.append(f"the best C, {C:.0e}, is at the end of the searched range.")
     probe = to_probe(model, scaling, train.labels.classes, settings)
     progress(1.0, "classifying")
     return ProbeResult(probe, curve, classify_with(probe, test), tuple(notes))
@@ -108,7 +108,7 @@ def linear_probe(
 def search_C(
     x: Floats, y: Integers, val_x: Floats, val_y: Integers, settings: ProbeSettings, progress: Progress = no_progress
 ) -> tuple[float, Curve]:
-    """The C with the best validation accuracy (the smallest if several tie), and the accuracy of each C tried.
+    """The C with the best validation accuracy (the smallest in case of a tie), and the accuracy for each C tried.
 
     Trains on ``x`` (N, D) with classes ``y`` (N,), and evaluates on ``val_x`` (V, D) with ``val_y`` (V,).
     """
@@ -141,15 +141,15 @@ def _peak(accuracy: dict[int, float]) -> int:
 
 
 def classify_with(probe: Probe, data: ProbeData) -> Classification:
-    """Predictions of ``probe`` for the labelled rows of ``data``, never of a class that it was not trained on.
+    """Predictions of ``probe`` for the labelled rows of ``data``; classes that were not trained are never predicted.
 
-    Raises EvaluationError when ``data`` lacks a class of the probe.
+    Raises EvaluationError if ``data`` does not have a class of the probe.
     """
     classes = data.labels.classes
     unknown = [name for name in probe.classes if name not in classes]
     if unknown:
         raise EvaluationError(
-            f"the probe has the class {unknown[0]!r}, which the data lacks; use the same classes for both."
+            f"the probe has the class {unknown[0]!r}, but the data does not; use the same classes for both."
         )
     features = check_rows(data.features, data.labels, "features")
     columns = torch.tensor([classes.index(name) for name in probe.classes])
@@ -157,16 +157,16 @@ def classify_with(probe: Probe, data: ProbeData) -> Classification:
 
 
 def _blocks(probe: Probe, features: Tensor, columns: Tensor, classes: int) -> Iterator[Tensor]:
-    for part in features.split(ROWS_AT_ONCE):
+    for part in features.split(BLOCK_ROWS):
         logits = torch.full((len(part), classes), -torch.inf)
         logits[:, columns] = probe.logits(part).cpu()
         yield logits
 
 
 def stratified_split(y: Integers, share: float, seed: int) -> tuple[Integers, Integers]:
-    """Indices into ``y`` (N,) for training and held out: ``share`` (0 to 1) of each class, rounded.
+    """Indices into ``y`` (N,) of training rows, and of held-out rows: ``share`` (0 to 1) of each class, rounded.
 
-    Each class keeps at least one training row. Raises EvaluationError when no class has a second row.
+    Each class keeps at least one training row. Raises EvaluationError if no class has a second row.
     """
     random = np.random.default_rng(seed)
     held_out: list[int] = []
@@ -174,14 +174,14 @@ def stratified_split(y: Integers, share: float, seed: int) -> tuple[Integers, In
         rows = random.permutation(np.flatnonzero(y == target))
         held_out.extend(rows[: min(len(rows) - 1, max(1, round(share * len(rows))))])
     if not held_out:
-        raise EvaluationError("every class has only one image; give validation data, or more images per class.")
+        raise EvaluationError("every class has only one image; add validation data, or more images per class.")
     is_held = np.zeros(len(y), dtype=bool)
     is_held[held_out] = True
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 
 
 def check_splits(train: ProbeData, test: ProbeData, val: ProbeData | None) -> list[str]:
-    """Notes on classes with few or no training rows; EvaluationError when the splits are inconsistent."""
+    """Notes on classes with few or no training rows. Raises EvaluationError if the splits are inconsistent."""
     check_trainable(train.labels.targets.numpy(), train.labels.classes)
     for split, split_name in ((test, "test"), (val, "validation")):
         if split is None:
@@ -190,8 +190,8 @@ def check_splits(train: ProbeData, test: ProbeData, val: ProbeData | None) -> li
             raise EvaluationError(f"training and {split_name} data must be indexed by the same classes.")
         if split.features.shape[1:] != train.features.shape[1:]:
             raise EvaluationError(
-                f"training features are of width {tuple(train.features.shape[1:])} and {split_name} features "
-                f"of {tuple(split.features.shape[1:])}; encode both with the same model and layer."
+                f"training features have width {tuple(train.features.shape[1:])}, but {split_name} features have "
+                f"{tuple(split.features.shape[1:])}; encode both with the same model and layer."
             )
     return [*_thin_classes(train.labels), *_untrained(train.labels, test.labels)]
 
@@ -200,7 +200,7 @@ def _thin_classes(labels: Labels) -> list[str]:
     single = [name for name, count in zip(labels.classes, labels.counts().tolist(), strict=True) if count == 1]
     if not single:
         return []
-    return [f"{len(single)} classes have one training image only, such as {single[0]!r}; they are hard to learn."]
+    return [f"{len(single)} classes have only one training image, such as {single[0]!r}; they are hard to learn."]
 
 
 def _untrained(train: Labels, test: Labels) -> list[str]:

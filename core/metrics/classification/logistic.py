@@ -1,6 +1,6 @@
-"""Softmax regression as the linear probe fits it: scikit-learn's L-BFGS in double precision.
+"""Softmax regression for linear probes: scikit-learn's L-BFGS in double precision.
 
-In double precision because in single precision the line search stalls for minutes at strong regularisation.
+In single precision, the line search would stall for minutes at strong regularisation.
 
 Flow: `core.metrics.classification.linear_probe` and `core.metrics.classification.few_shot` prepare arrays, search C
 and fit with these functions.
@@ -28,19 +28,19 @@ from core.metrics.outcome import Floats, Integers
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
-SMALL = 1 << 24  # products per iteration, below which threads do not help
+MIN_THREADED_PRODUCTS = 1 << 24  # threads do not help below this number of products per iteration
 
 
 @dataclass(frozen=True)
 class ProbeSettings:
-    """Settings of a fit. ``standardise`` (zero mean, unit variance of each feature) is off, as published for CLIP."""
+    """Settings of a fit. ``standardise`` (zero mean, unit variance per feature) is off, as published for CLIP."""
 
     standardise: bool = False
     max_iterations: int = 1000
     tolerance: float = 1e-4  # scikit-learn's default
-    threads: int | None = None  # None: one for small problems, else the BLAS library's default
-    seed: int = 0  # of the split without validation data
-    layer: str = ""  # recorded in the probe: the layer of the features
+    threads: int | None = None  # None: one for small problems, otherwise the BLAS library's default
+    seed: int = 0  # seed of the held-out split, if there is no validation data
+    layer: str = ""  # layer of the features, recorded in the probe
     model_digest: str = ""  # recorded in the probe
 
 
@@ -55,7 +55,7 @@ class ProbeData:
     labels: Labels
 
     def arrays(self, split_name: str) -> tuple[Floats, Integers]:
-        """Labelled rows (n, D) in double precision and their targets (n,); EvaluationError when they do not fit."""
+        """Labelled rows (n, D) in double precision and targets (n,). Raises EvaluationError if they do not match."""
         features = check_features(
             check_rows(self.features, self.labels, f"{split_name} features"), f"{split_name} features"
         )
@@ -71,7 +71,7 @@ class Scaling:
 
     @classmethod
     def of(cls, x: Floats, standardise: bool) -> Scaling:
-        """As scikit-learn's StandardScaler: a constant feature is only centred."""
+        """The scaling for ``x``, like scikit-learn's StandardScaler: a constant feature is only centred."""
         if not standardise:
             return cls(np.zeros(x.shape[1]), np.ones(x.shape[1]))
         deviation = x.std(axis=0)
@@ -86,7 +86,7 @@ class Scaling:
 
 
 class IterationWatch:
-    """scikit-learn calls this at each L-BFGS iteration (from 1.9 on), so that a long fit can be cancelled."""
+    """A callback that scikit-learn (from 1.9 on) calls at each L-BFGS iteration, so that long fits can be cancelled."""
 
     def __init__(self, progress: Progress, max_iterations: int) -> None:
         self.progress, self.most, self.iterations = progress, max_iterations, 0
@@ -101,7 +101,7 @@ class IterationWatch:
         """Called before each iteration."""
 
     def on_fit_task_end(self, estimator: Any, context: Any, **details: Any) -> bool:
-        """Called after each iteration; to cancel, ``progress`` raises through the solver."""
+        """Called after each iteration; ``progress`` may raise through the solver to cancel."""
         self.iterations += 1
         self.progress(min(1.0, self.iterations / self.most), "fitting")
         return False
@@ -114,24 +114,24 @@ def fit_logistic(
     settings: ProbeSettings = DEFAULT_SETTINGS,
     progress: Progress = no_progress,
 ) -> LogisticRegression:
-    """Logistic regression on ``x`` (N, D), unscaled. Does not raise if it did not converge, see `converged`.
+    """Fit a logistic regression on ``x`` (N, D), unscaled. Does not raise if it did not converge; see `converged`.
 
-    Always starts from zero, never from the solution of another C: scikit-learn's tolerance applies to the gradient
-    averaged over rows, and is so loose with many rows that a warm start ends at once with its initial weights.
+    Always starts from zero, never from the solution for another C: scikit-learn's tolerance applies to the gradient
+    averaged over rows; with many rows it is so loose that a warm start would end immediately.
     """
-    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415  (takes a second to import)
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415  (the import takes a second)
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
 
     model = LogisticRegression(C=C, max_iter=settings.max_iterations, tol=settings.tolerance)
     if hasattr(model, "set_callbacks"):
         model.set_callbacks(IterationWatch(progress, settings.max_iterations))
     progress(0.0, "fitting")
-    small = x.size * len(np.unique(y)) < SMALL
+    small = x.size * len(np.unique(y)) < MIN_THREADED_PRODUCTS
     with threadpool_limits(settings.threads or (1 if small else None)), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, y)
     if hasattr(model, "set_callbacks"):
-        model.set_callbacks()  # do not keep ``progress`` alive with the model
+        model.set_callbacks()  # the model must not keep ``progress`` alive
     return model
 
 
@@ -141,9 +141,9 @@ def converged(model: LogisticRegression) -> bool:
 
 
 def to_probe(model: LogisticRegression, scaling: Scaling, classes: Sequence[str], settings: ProbeSettings) -> Probe:
-    """The fitted model as a `Probe` on unscaled features, with the classes that it was trained on."""
+    """The fitted model as a `Probe` on unscaled features, with the trained classes."""
     weight, bias = model.coef_, model.intercept_
-    if len(model.classes_) == 2:  # one logit for two classes: the same as a softmax over (0, logit)
+    if len(model.classes_) == 2:  # one logit for two classes equals a softmax over (0, logit)
         weight = np.concatenate([np.zeros_like(weight), weight])
         bias = np.concatenate([np.zeros_like(bias), bias])
     weight = weight / scaling.deviation
@@ -160,10 +160,10 @@ def to_probe(model: LogisticRegression, scaling: Scaling, classes: Sequence[str]
 
 
 def check_trainable(y: Integers, classes: Sequence[str]) -> None:
-    """EvaluationError when the training rows are all of one class."""
+    """Raise EvaluationError if all training rows have the same class."""
     class_indices = np.unique(y)
     if len(class_indices) < 2:
         raise EvaluationError(
-            f"all {len(y)} training rows are of the class {classes[int(class_indices[0])]!r}; "
-            "a probe needs at least two classes."
+            f"all {len(y)} training rows have the class {classes[int(class_indices[0])]!r}; a probe needs at least two "
+            "classes."
         )

@@ -1,4 +1,4 @@
-"""Linear probes: apply, save and load.
+"""Applies, saves and loads linear probes.
 
 Flow: `core.metrics.classification.linear_probe` fits a probe; the Classify panel saves it as ``NAME.safetensors`` with
 ``NAME.json``, and applies it to folders.
@@ -23,8 +23,8 @@ from core.spec.files import write_whole
 from core.spec.reading import MEGABYTE, excerpt, read_json, validate
 
 PROBE_VERSION = 1
-_FACTS_LIMIT = 8 * MEGABYTE
-_TENSORS_LIMIT = 2048 * MEGABYTE  # 100,000 classes of 4,096 features take 1.6 GB
+_MAX_JSON_BYTES = 8 * MEGABYTE
+_MAX_TENSOR_BYTES = 2048 * MEGABYTE  # 100,000 classes with 4,096 features take 1.6 GB
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class Probe:
     bias: Tensor  # (K,) float32
     classes: tuple[str, ...]
     C: float  # inverse strength of L2, as in scikit-learn
-    layer: str = ""  # of the features: before the projection, embedding, fused
+    layer: str = ""  # layer of the features: before the projection, embedding, fused
     model_digest: str = ""
     standardised: bool = False
-    text: str = ""  # fused with each image, for fused features
+    text: str = ""  # kind of text that is fused with each image, for fused features
     candidates: tuple[str, ...] = ()  # classes whose prompts are fused with each image
     templates: tuple[str, ...] = ()
 
     def logits(self, features: Tensor) -> Tensor:
-        """Logits (N, K) of ``features`` (N, D). Raises EvaluationError when they are not finite or of another width."""
+        """Logits (N, K) of ``features`` (N, D). Raises EvaluationError if they are not finite or have another width."""
         features = check_features(features, "features")
         if features.shape[1] != self.weight.shape[1]:
             raise EvaluationError(
@@ -54,30 +54,32 @@ class Probe:
             return features @ self.weight.to(features.device).T + self.bias.to(features.device)
 
     def probabilities(self, features: Tensor) -> Tensor:
-        """Softmax probabilities (N, K) of ``features`` (N, D); raises as `logits` does."""
+        """Softmax probabilities (N, K) of ``features`` (N, D); raises EvaluationError like `logits`."""
         return self.logits(features).softmax(dim=1)
 
     def check_model(self, model_digest: str, layer: str) -> None:
         """Raise EvaluationError unless the probe was trained on features of this model and ``layer``."""
         if self.model_digest and model_digest != self.model_digest:
             raise EvaluationError(
-                f"the probe belongs to model {self.model_digest}, not to {model_digest}; "
-                "choose that model, or train a new probe."
+                f"the probe belongs to the model {self.model_digest}, not to {model_digest}; "
+                "choose the probe's model, or train a new probe."
             )
         if self.layer and layer != self.layer:
-            raise EvaluationError(f"the probe was trained on the features {self.layer!r}, not on {layer!r}.")
+            raise EvaluationError(
+                f"the probe was trained on the features {self.layer!r}, not on {layer!r}; choose these features."
+            )
 
 
 def save_probe(probe: Probe, path: Path, replace: bool = False) -> Path:
-    """Write ``path``, with the suffix .safetensors, and a JSON file beside it; returns the first path.
+    """Write ``path``, with the suffix .safetensors, and a JSON file next to it; returns the first path.
 
-    Raises EvaluationError when one of them exists and ``replace`` is not set, or the folder cannot be written.
+    Raises EvaluationError if one of the files exists (unless ``replace``), or the folder cannot be written.
     """
     path = _tensors_of(path)
     existing = [file for file in (path, path.with_suffix(".json")) if file.exists()]
     if existing and not replace:
-        raise EvaluationError(f"{existing[0]} already exists and is not overwritten; choose another name.")
-    facts = {
+        raise EvaluationError(f"{existing[0]} already exists; choose another name.")
+    record = {
         "version": PROBE_VERSION,
         "classes": list(probe.classes),
         "C": probe.C,
@@ -93,14 +95,14 @@ def save_probe(probe: Probe, path: Path, replace: bool = False) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, save(tensors))
-        write_whole(path.with_suffix(".json"), json.dumps(facts, ensure_ascii=False, indent=2).encode())
+        write_whole(path.with_suffix(".json"), json.dumps(record, ensure_ascii=False, indent=2).encode())
     except OSError as error:
         raise EvaluationError(f"cannot write the probe {path}: {error.strerror}; choose another folder.") from error
     return path
 
 
-class _Facts(BaseModel):
-    """The JSON beside the tensors, as `save_probe` writes it."""
+class _ProbeRecord(BaseModel):
+    """The JSON file that `save_probe` writes next to the tensors."""
 
     model_config = ConfigDict(strict=True)
 
@@ -127,14 +129,14 @@ class _Facts(BaseModel):
 def load_probe(path: Path) -> Probe:
     """The probe saved at ``path`` (either of its two files).
 
-    Raises EvaluationError when a file is missing, damaged or of a later version, or the two files do not match.
+    Raises EvaluationError if a file is missing, damaged or from a later version, or the two files do not match.
     """
     file = _tensors_of(path)
     source = str(file)
     try:
-        facts = _read_facts(file.with_suffix(".json"))
+        record = _read_record(file.with_suffix(".json"))
         tensors = read_tensors(
-            file, _TENSORS_LIMIT, lambda header: _check_shapes(header, facts, source), EvaluationError
+            file, _MAX_TENSOR_BYTES, lambda header: _check_shapes(header, record, source), EvaluationError
         )
     except FileNotFoundError as error:
         missing = excerpt(str(error.filename))
@@ -147,35 +149,35 @@ def load_probe(path: Path) -> Probe:
     return Probe(
         weight=weight,
         bias=bias,
-        classes=tuple(facts.classes),
-        C=facts.C,
-        layer=facts.layer,
-        model_digest=facts.model_digest,
-        standardised=facts.standardised,
-        text=facts.text,
-        candidates=tuple(facts.candidates),
-        templates=tuple(facts.templates),
+        classes=tuple(record.classes),
+        C=record.C,
+        layer=record.layer,
+        model_digest=record.model_digest,
+        standardised=record.standardised,
+        text=record.text,
+        candidates=tuple(record.candidates),
+        templates=tuple(record.templates),
     )
 
 
 def _tensors_of(path: Path) -> Path:
-    """The file with the tensors, for either file of a probe; EvaluationError for an invalid file name."""
+    """The tensor file of the probe with the file ``path``. Raises EvaluationError for an invalid file name."""
     if not path.name or "\0" in str(path):
-        raise EvaluationError(f"{str(path)!r} is not the name of a file; give a probe's file.")
+        raise EvaluationError(f"{str(path)!r} is not the name of a file; choose the file of a probe.")
     return path.with_suffix(".safetensors")
 
 
-def _read_facts(file: Path) -> _Facts:
-    raw = read_json(file, _FACTS_LIMIT, error=EvaluationError)
+def _read_record(file: Path) -> _ProbeRecord:
+    raw = read_json(file, _MAX_JSON_BYTES, error=EvaluationError)
     version = raw.get("version") if isinstance(raw, dict) else None
     if isinstance(version, int) and version > PROBE_VERSION:
-        raise EvaluationError(f"the probe {file} was saved by a later version of this program; update it.")
-    return validate(_Facts, raw, str(file), error=EvaluationError, remedy="Save the probe again.")
+        raise EvaluationError(f"the probe {file} was saved by a later version of sdgui; update sdgui.")
+    return validate(_ProbeRecord, raw, str(file), error=EvaluationError, remedy="Save the probe again.")
 
 
-def _check_shapes(header: TensorHeader, facts: _Facts, source: str) -> None:
-    """EvaluationError unless the declared weight (K, D) and bias (K,) match the JSON; called before they are read."""
+def _check_shapes(header: TensorHeader, record: _ProbeRecord, source: str) -> None:
+    """Raise EvaluationError unless declared weight (K, D) and bias (K,) match the JSON; called before reading them."""
     weight, bias = header.shapes.get("weight", ()), header.shapes.get("bias", ())
-    classes, widths = len(facts.classes), {weight[-1:], (facts.features or (weight or (0,))[-1],)}
+    classes, widths = len(record.classes), {weight[-1:], (record.features or (weight or (0,))[-1],)}
     if len(weight) != 2 or weight[0] != classes or bias != (classes,) or len(widths) != 1 or weight[1] < 1:
         raise EvaluationError(f"the probe {source} and its JSON do not belong together; save it again.")

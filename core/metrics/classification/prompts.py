@@ -13,12 +13,12 @@ __all__ = ["DEFAULT_TEMPLATES", "bundled_templates", "load_prompts", "load_templ
 
 
 def load_prompts(source: str | Path) -> PromptSet:
-    """Templates and class names of a bundled set or of a file. Raises EvaluationError as `read_prompts` does."""
+    """Templates and class names of a bundled set or a file. Raises EvaluationError like `read_prompts`."""
     return read_prompts(source, error=EvaluationError)
 
 
 def load_templates(source: str | Path) -> tuple[str, ...]:
-    """Only the templates of ``load_prompts``."""
+    """The templates of a bundled set or a file; see `load_prompts`."""
     return load_prompts(source).templates
 
 
@@ -28,9 +28,9 @@ def prompts(name: str, templates: Sequence[str]) -> list[str]:
 
 
 def unknown_names(prompt_set: PromptSet, classes: Sequence[str]) -> tuple[str, ...]:
-    """A note if ``prompt_set`` names classes that are not among ``classes``."""
+    """A note if ``prompt_set`` contains classes that are not in ``classes``."""
     unknown = [label for label in prompt_set.names if label not in classes]
     if not unknown:
         return ()
     are = "class that is" if len(unknown) == 1 else "classes that are"
-    return (f"the prompts name {len(unknown)} {are} not in the data, such as {unknown[0]!r}.",)
+    return (f"the prompts contain {len(unknown)} {are} not in the data, such as {unknown[0]!r}.",)

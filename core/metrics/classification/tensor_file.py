@@ -1,5 +1,7 @@
-"""Reads untrusted safetensors files within bounds: a header has a limit, the library checks it against the file's size,
-and the caller its shapes, before a tensor is read.
+"""Reads untrusted safetensors files safely.
+
+Before a tensor is read, the header's size is limited, the library checks the header against the file's size, and the
+caller checks the shapes.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from torch import Tensor
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, excerpt, open_regular
 
-_HEADER_LIMIT = 4 * MEGABYTE  # a million empty tensors take a gigabyte and seconds to parse
+_MAX_HEADER_BYTES = 4 * MEGABYTE  # a million empty tensors take a gigabyte and seconds to parse
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,11 @@ def read_tensors(
 ) -> dict[str, Tensor]:
     """The tensors of a safetensors file of at most ``limit`` bytes.
 
-    ``check`` gets the header before any tensor is read, and raises if it is not acceptable. Raises ``error`` for a
-    damaged file or another format, FileNotFoundError for a missing file.
+    ``check`` is called with the header before any tensor is read, and may raise. Raises ``error`` for a damaged file or
+    another format, FileNotFoundError for a missing file.
     """
     with open_regular(path, error=error, limit=limit) as file:
-        if int.from_bytes(file.read(8), "little") > _HEADER_LIMIT:
+        if int.from_bytes(file.read(8), "little") > _MAX_HEADER_BYTES:
             raise error(f"{path} is not a safetensors file, or its header is too long. Save it again or use a copy.")
     try:
         with safe_open(path, framework="pt") as tensors:

@@ -1,11 +1,11 @@
 """Zero-shot classification: predicts the class whose prompts are most similar to the image.
 
-Flow: class names and templates -> `ClassEmbedder` (encodes each class once) -> `zero_shot` with the images' features.
-The Classify panel keeps one embedder, so that a new class costs one small batch.
+Flow: class names and templates -> `ClassEmbedder` (encodes each class once) -> `zero_shot` with image features. The
+Classify panel keeps its embedder, so that a new class costs only one small batch.
 
-A class's embedding is the mean of its prompts' unit embeddings, scaled to unit length (Radford et al., "Learning
-Transferable Visual Models From Natural Language Supervision", 2021, section 3.1.4); a class with several names gets the
-mean of their embeddings, also scaled.
+The embedding of a class is the mean of its prompts' unit embeddings, scaled to unit length (Radford et al., "Learning
+Transferable Visual Models From Natural Language Supervision", 2021, section 3.1.4). A class with several names gets the
+mean of the names' embeddings, also scaled.
 
 Legend: N images, K classes, P templates, D embed.
 """
@@ -34,18 +34,18 @@ from core.spec.reading import MEGABYTE, parse_json, validate_as
 EncodeTexts = Callable[[list[str]], Tensor]
 """Maps prompts to projected features (n, D), of any length."""
 
-LOGIT_SCALE = 100.0  # CLIP's, for models without one
+LOGIT_SCALE = 100.0  # CLIP's scale, used for models without one
 CACHE_VERSION = 1
-ROWS_AT_ONCE = 8192
-_CACHE_LIMIT = 512 * MEGABYTE
+BLOCK_ROWS = 8192
+_MAX_CACHE_BYTES = 512 * MEGABYTE
 _NAMES: TypeAdapter[list[str]] = TypeAdapter(list[str])
 
 
 class ClassEmbedder:
-    """Embeddings of classes for one model and one set of templates, each encoded once.
+    """Embeds classes with one model and one set of templates; each class is encoded once.
 
-    With a ``cache`` folder they are stored as safetensors, in a file named after ``model_digest`` and the templates; an
-    unreadable file is recomputed.
+    With a ``cache`` folder, embeddings are stored as safetensors, in a file named after ``model_digest`` and the
+    templates; an unreadable file is replaced.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ClassEmbedder:
         self._features: dict[str, Tensor] = self._load()
 
     def embed(self, classes: Sequence[str], keep: bool = True, progress: Progress = no_progress) -> Tensor:
-        """Unit embeddings of ``classes``: (K, D). ``keep``: store new ones in the cache (not for half-typed names)."""
+        """Unit embeddings (K, D) of ``classes``. ``keep``: store new embeddings in the cache (False while typing)."""
         names = [prompt_name(name) for name in classes]
         if not all(names):
             raise EvaluationError("a class name is empty; give each class a name.")
@@ -81,13 +81,13 @@ class ClassEmbedder:
     def embed_named(
         self, names: Sequence[Sequence[str]], keep: bool = True, progress: Progress = no_progress
     ) -> Tensor:
-        """Unit embeddings (K, D) of classes with one or more names each; every name is encoded once."""
+        """Unit embeddings (K, D) of classes with one or more names each; each name is encoded once."""
         flat = [name for class_names in names for name in class_names]
         embeddings = self.embed(flat, keep, progress).split([len(class_names) for class_names in names])
         return unit_rows(torch.stack([class_names.mean(dim=0) for class_names in embeddings]))
 
     def _encode_classes(self, names: Sequence[str], progress: Progress) -> Tensor:
-        """(K, D) of the classes, in batches across class borders."""
+        """The embeddings (K, D) of classes; a batch may contain prompts of several classes."""
         texts = [text for name in names for text in prompts(name, self.templates)]
         sums: Tensor | None = None
         for start in range(0, len(texts), self._batch):
@@ -118,9 +118,9 @@ class ClassEmbedder:
                 raise EvaluationError("the embeddings do not fit the class names.")
 
         try:
-            tensors = read_tensors(self._file, _CACHE_LIMIT, check, EvaluationError)
+            tensors = read_tensors(self._file, _MAX_CACHE_BYTES, check, EvaluationError)
         except (FileNotFoundError, UserError):
-            return {}  # recomputed, since it is only a cache
+            return {}  # an unusable cache is recomputed
         embeddings = tensors["embeddings"].float()
         return dict(zip(names, embeddings, strict=True)) if embeddings.isfinite().all() else {}
 
@@ -141,9 +141,9 @@ class ClassEmbedder:
 
 
 class CachedTextEncoder:
-    """Caches ``encode``: stores the last ``most`` features in half precision.
+    """Caches the results of ``encode``: stores the last ``most`` features in half precision.
 
-    After a template or a name is edited, only its prompts are encoded again.
+    After a template or a name is edited, only the affected prompts are encoded again.
     """
 
     def __init__(self, encode: EncodeTexts, most: int = 100_000) -> None:
@@ -157,7 +157,7 @@ class CachedTextEncoder:
             self.encoded += len(missing)
             self._features.update(zip(missing, unit_rows(self._encode(missing).float()).cpu().half(), strict=True))
         features = torch.stack([self._features[text] for text in texts]).float()
-        for text in [*self._features][: max(0, len(self._features) - self._most)]:  # the oldest go
+        for text in [*self._features][: max(0, len(self._features) - self._most)]:  # removes the oldest
             del self._features[text]
         return features
 
@@ -171,7 +171,7 @@ def zero_shot(
 ) -> Classification:
     """Classify the labelled rows of ``image_features`` (N, D) by ``class_embeddings`` (K, D).
 
-    ``logit_scale`` only shapes the probabilities. Raises EvaluationError for features that are not finite or do not
+    ``logit_scale`` affects only the probabilities. Raises EvaluationError for features that are not finite or do not
     fit the classes.
     """
     images = check_features(check_rows(image_features, labels, "image features"), "image features")
@@ -185,12 +185,12 @@ def class_logits(
     classes = unit_rows(check_features(class_embeddings, "class embeddings")).to(images.device)
     if images.shape[1] != classes.shape[1]:
         raise EvaluationError(
-            f"image features have {images.shape[1]} dimensions and class embeddings {classes.shape[1]}; "
-            "both must come from the same model, after the projection."
+            f"image features have {images.shape[1]} dimensions, but class embeddings have {classes.shape[1]}; encode "
+            "both with the same model, after the projection."
         )
-    for start in range(0, len(images), ROWS_AT_ONCE):
+    for start in range(0, len(images), BLOCK_ROWS):
         progress(start / len(images), "classifying")
         with full_precision(images.device):
-            logits = logit_scale * unit_rows(images[start : start + ROWS_AT_ONCE]) @ classes.T  # (n, K)
+            logits = logit_scale * unit_rows(images[start : start + BLOCK_ROWS]) @ classes.T  # (n, K)
         yield logits
     progress(1.0, "classifying")

@@ -100,8 +100,8 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
         close = difflib.get_close_matches(tag[:200], tags, n=3, cutoff=0.4) or tags
         hint = f"available tags: {', '.join(close)}" if close else "the architecture has no tags"
         raise ModelError(
-            f"'{excerpt(pretrained)}' is neither a file, nor a folder, nor a tag of {architecture}; {hint}, or give a "
-            "path."
+            f"'{excerpt(pretrained)}' is neither a file, nor a folder, nor a tag of {architecture}; {hint}, or "
+            "specify a path."
         )
     local_folder = weights_folder(architecture, tag)
     if local_folder.is_dir():

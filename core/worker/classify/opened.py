@@ -20,9 +20,9 @@ from core.checkpoint.opening import Model
 from core.evaluation.work import Splits
 from core.inference.encoder import PROJECTED, check_layer, encode_texts
 from core.inference.extraction import class_embedder
-from core.inference.fusing import TEXTS, FusedEncoder, build_fused_encoder, can_caption, can_fuse, fused_features
+from core.inference.fusing import TEXT_KINDS, FusedEncoder, build_fused_encoder, can_caption, can_fuse, fused_features
 from core.inference.labelled import LabelledFeatures, open_labelled, size_notes, unreadable
-from core.metrics.classification.linear_probe import HELD_OUT, stratified_split
+from core.metrics.classification.linear_probe import HELD_OUT_SHARE, stratified_split
 from core.metrics.classification.logistic import ProbeData
 from core.metrics.classification.prompts import load_templates
 from core.metrics.classification.zero_shot import CachedTextEncoder, ClassEmbedder
@@ -65,7 +65,7 @@ class LoadedModel:
         model, network = self.model, self.model.network
         layers = ["before the projection", PROJECTED]
         layers += [f"block {number + 1}" for number in range(len(blocks_of(network.towers.clip.visual)))]
-        texts = [text for text in TEXTS if text != "caption" or can_caption(model)] if can_fuse(network) else []
+        texts = [text for text in TEXT_KINDS if text != "caption" or can_caption(model)] if can_fuse(network) else []
         return {
             "name": model.subject.model,
             "title": model.subject.title,
@@ -233,7 +233,7 @@ def _split(test: LabelledFeatures) -> tuple[Splits | None, list[str]]:
         return None, [
             "every class has only one image, so none remains to test a probe; choose training data, or add images."
         ]
-    train_rows, test_rows = stratified_split(labels.targets.numpy(), HELD_OUT, 0)
+    train_rows, test_rows = stratified_split(labels.targets.numpy(), HELD_OUT_SHARE, 0)
     shares = f"{len(train_rows)} are used to train and {len(test_rows)} to test."
     notes = [f"no training data: of {len(labels.rows)} images {shares}"]
     if single:

@@ -69,7 +69,7 @@ def test_several_teachers_are_named_in_one_line(run: RunDir) -> None:
     assert len(open_teachers(f" {name} ; {name}@last;", "student", CPU)) == 2
     with pytest.raises(UserError, match=r"teacher\.checkpoint: .*was trained without a teacher"):
         open_teachers(name, "teacher", CPU)
-    with pytest.raises(UserError, match=r"the teacher open_clip:sd-tiny has no weights; write open_clip:sd-tiny,"):
+    with pytest.raises(UserError, match=r"the teacher open_clip:sd-tiny has no weights; use open_clip:sd-tiny,"):
         open_teachers("open_clip:sd-tiny", "auto", CPU)
 
 

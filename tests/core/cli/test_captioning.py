@@ -150,7 +150,7 @@ def test_an_interrupt_keeps_the_table_and_finished_captions(
     assert table.read_text(encoding="utf-8") == "mine"
     (kept,) = shapes.glob("captions.partial-*.csv")
     assert kept.read_text(encoding="utf-8") == first
-    assert f"the existing table was left unchanged; the captions are in {kept}" in capsys.readouterr().err
+    assert f"the existing table has not been changed; the captions are in {kept}" in capsys.readouterr().err
 
 
 def test_a_table_on_stdout(coca: str, shapes: Path, capsys: Printed) -> None:
@@ -186,7 +186,7 @@ def test_sidecars_never_replace_existing_files(coca: str, shapes: Path, capsys: 
         (["--greedy", "--temperature", "2"], "--temperature, --greedy belong to different searches"),
         (["--beams", "0"], "beams: Input should be greater than or equal to 1"),
         (["--max-length", "99"], "max_tokens 99 exceeds the model's context; set it to 14 or less"),
-        (["--batch", "0"], "--batch 0 is not a batch size; give 1 or more"),
+        (["--batch", "0"], "--batch 0 is not a batch size; use 1 or more"),
         (["--batch", "-1"], "--batch -1 is not a batch size"),
         (["--csv", "image.png"], "--csv image.png does not end in .csv"),
         (["--weights", "teacher"], "has only one network, not student and teacher"),

@@ -152,7 +152,7 @@ def test_launches_stay_within_the_limit_and_outlive_the_server(tmp_path: Path) -
         [tool] = [tool for tool in (await client.list_tools()).tools if tool.name not in READING]
         assert (tool.name, tool.annotations.read_only_hint) == ("launch", False)
         refused = await call("launch", base="clip", size="tiny", settings=settings)
-        assert refused.startswith("1 runs train on this computer, and --allow-launch is 1;")
+        assert refused.startswith("1 runs train on this computer, but --allow-launch is 1;")
         training.status.unlink()
         own_code = f"data.dataset={tmp_path / 'own.py'}:Pairs"
         unknown = await call("launch", base="clip", size="tiny", settings=[*settings, own_code])

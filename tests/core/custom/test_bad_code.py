@@ -24,22 +24,22 @@ class Data:
 CASES: dict[str, tuple[str, str, str]] = {
     "no such file": ("", "objectives.custom={\"gone.py:Loss\": {}}", r"gone\.py is not a file here, and .* no copy"),
     "no such module": ("", "data.dataset=no_such_module:make", r"no_such_module is not an installed module here"),
-    "no such name": (LOSS, objective("Lost"), r"mine\.py has no Lost; it has Loss\."),
+    "no such name": (LOSS, objective("Lost"), r"mine\.py has no Lost; available: Loss\."),
     "an error while it is loaded": ("x = 1 / 0\n", objective("Loss"), r"code/mine\.py, line 3: ZeroDivisionError"),
     "no Python": ("def f(:\n", objective("Loss"), r"code/mine\.py, line 3: SyntaxError"),
     "an unknown argument": (
         "class Loss(nn.Module):\n    def __init__(self, width=3): pass\n",
         objective("Loss", heat=1),
-        r"mine\.py:Loss: .*'heat'; it takes width\.",
+        r"mine\.py:Loss: .*'heat'; its parameters are width\.",
     ),
-    "no module": ("class Loss: pass\n", objective("Loss"), r"mine\.py:Loss is no torch\.nn\.Module"),
+    "no module": ("class Loss: pass\n", objective("Loss"), r"mine\.py:Loss is not a torch\.nn\.Module"),
     "another signature": (
         LOSS.replace("student", "images, texts"),
         objective("Loss"),
-        r"mine\.py:Loss takes \(images, texts\); it must take student, and may take teacher and batch\.",
+        r"mine\.py:Loss has the parameters \(images, texts\); it must have student, and can have teacher and batch\.",
     ),
     "a teacher that is not there": (
-        LOSS.replace("student", "student, teacher"), objective("Loss"), r"Loss takes a teacher; set teacher\.kind"),
+        LOSS.replace("student", "student, teacher"), objective("Loss"), r"Loss needs a teacher; set teacher\.kind"),
     "an error in a step": (
         LOSS.format("student.missing"),
         objective("Loss"),
@@ -67,7 +67,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "no data set": ("def make(name): return 3\n", "data.dataset=mine.py:make", r"mine\.py:make returned int for"),
     "no model": ("def build(model): pass\n", "towers.build=mine.py:build", r"mine\.py:build returned NoneType"),
     "towers of two arguments": (
-        "def build(model, more): pass\n", "towers.build=mine.py:build", r"it must take one argument, the model\."),
+        "def build(model, more): pass\n", "towers.build=mine.py:build", r"it must accept one argument, the model\."),
     "vectors of another width": (
         "class V(nn.Module):\n"
         "    image_size, output_dim = 32, 3\n"

@@ -56,8 +56,8 @@ def test_arguments_dataclasses_and_models_are_filled(
     [
         (OfPlain, {"margn": 1}, "mine: .*margn"),
         (OfChecked, {"heat": -1}, "mine: heat: .*greater than 0, not -1"),
-        (OfArguments, {}, "mine: .*'width'; it takes width, heat"),
-        (OfArguments, {"width": 1, "heats": 2}, "mine: .*'heats'; it takes width, heat"),
+        (OfArguments, {}, "mine: .*'width'; its parameters are width, heat"),
+        (OfArguments, {"width": 1, "heats": 2}, "mine: .*'heats'; its parameters are width, heat"),
         (3, {}, "mine is int; it must be a class or a function"),
     ],
 )
@@ -71,5 +71,5 @@ def test_a_function_takes_its_settings_beside_its_inputs() -> None:
     assert accepted_parameters("mine", bind_arguments("mine", function, {"power": 3}), ("student",), ("teacher",)) == [
         "student"
     ]
-    with pytest.raises(CodeError, match=r"mine: .*'pwer'; it takes student, power"):
+    with pytest.raises(CodeError, match=r"mine: .*'pwer'; its parameters are student, power"):
         bind_arguments("mine", function, {"pwer": 3})

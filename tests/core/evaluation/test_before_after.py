@@ -110,7 +110,7 @@ def test_runs_without_a_validation_split_are_refused(tmp_path: Path, monkeypatch
         run.config.write_text(override(preset_config("clip", "tiny"), ["data.train=x"]).to_json(), encoding="utf-8")
     with pytest.raises(PageError, match="has no test or validation data"):
         measure([str(tmp_path / "one")], [str(tmp_path / "two")], "", quiet)
-    with pytest.raises(PageError, match="1 runs before and 0 after; give equally many"):
+    with pytest.raises(PageError, match="1 runs before and 0 runs after the fixes; choose equal numbers"):
         measure([str(tmp_path / "one")], [], "", quiet)
 
 

@@ -241,7 +241,7 @@ def test_reports_of_different_data_are_not_compared(
         request = [str(run.path), "--data", val, "--task", "zero-shot", "--label", label_column, "--json"]
         files.append(tmp_path / f"{name}.json")
         files[-1].write_text(json.dumps(report(capsys, *request)), encoding="utf-8")
-    assert "whose images or labels differ" in refusal(capsys, "--compare", *map(str, files))
+    assert "which has other images or labels" in refusal(capsys, "--compare", *map(str, files))
 
 
 def test_rows_without_a_label_or_an_image_are_skipped_and_reported(
@@ -254,7 +254,7 @@ def test_rows_without_a_label_or_an_image_are_skipped_and_reported(
     holes = write(pairs / "holes.csv", [*table, ["broken.png", "a red circle", "red", "circle"]])
     found = report(capsys, str(run.path), "--data", str(holes), "--task", "zero-shot", "--label", "colour", "--json")
     assert found["samples"] == 35
-    assert "1 of 36 rows have no label and were left out." in found["notes"]
+    assert "1 of 36 rows have no label and were skipped." in found["notes"]
     assert any(note.startswith(f"1 rows of {holes} cannot be used") and "broken.png" in note for note in found["notes"])
 
 

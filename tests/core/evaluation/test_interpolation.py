@@ -14,7 +14,7 @@ from core.__main__ import main
 from core.checkpoint import files
 from core.checkpoint.interpolating import ENDPOINTS
 from core.checkpoint.opening import model_key, open_model
-from core.evaluation.interpolation import GAIN, PathPoint, choose_point, interpolation_path
+from core.evaluation.interpolation import GAIN_SET, PathPoint, choose_point, interpolation_path
 from core.spec.config import override, read_config
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
@@ -117,7 +117,7 @@ def test_the_path_equals_models_opened_one_by_one(
 ) -> None:
     points = interpolation_path(str(runs[1]), str(data[1]), {"old": str(data[0])}, (0.5, 1.0), _quiet, _silent)
     assert [one.alpha for one in points] == [0.0, 0.5, 1.0]
-    for point, name, path in ((points[1], GAIN, data[1]), (points[2], "old", data[0])):
+    for point, name, path in ((points[1], GAIN_SET, data[1]), (points[2], "old", data[0])):
         shown = ["evaluate", f"interpolated:{runs[1]}@{point.alpha}", "--task", "retrieval", "--data", str(path)]
         assert main([*shown, "--json"]) == 0
         metrics = json.loads(capsys.readouterr().out)["metrics"]
@@ -140,7 +140,7 @@ def test_the_path_equals_models_opened_one_by_one(
 
 def test_the_chosen_point_gains_most_with_enough_retention() -> None:
     def point(alpha: float, gain: float, old: float, other: float) -> PathPoint:
-        scores = {GAIN: gain, "old": old, "other": other}
+        scores = {GAIN_SET: gain, "old": old, "other": other}
         return PathPoint(alpha, {name: {"mean_recall": value} for name, value in scores.items()})
 
     points = [

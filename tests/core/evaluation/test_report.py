@@ -52,7 +52,7 @@ def test_the_table_is_readable() -> None:
     text = table(Report(SUBJECT, classification()))
     assert text.startswith("zero-shot of run 7 (teacher) on openmoji, 40 samples, fp32\n  acc1 ")
     assert " % to " not in text.splitlines()[0]
-    assert "note: 1 of 41 rows have no label and were left out." in text
+    assert "note: 1 of 41 rows have no label and were skipped." in text
     assert "mean_per_class_recall" in text
 
 

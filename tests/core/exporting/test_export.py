@@ -182,7 +182,7 @@ def test_existing_files_are_not_overwritten(tmp_path: Path, capsys: pytest.Captu
     out.mkdir()
     (out / "thesis.txt").write_text("precious")
     assert main(["export", str(source), str(out), "--force"]) == 1
-    assert "exists already; choose a new folder." in capsys.readouterr().err
+    assert "already exists; choose a new folder." in capsys.readouterr().err
     assert (out / "thesis.txt").read_text() == "precious"
     exported = tmp_path / "exported"
     assert main(["export", str(source), str(exported)]) == 0
@@ -193,7 +193,7 @@ def test_existing_files_are_not_overwritten(tmp_path: Path, capsys: pytest.Captu
     assert not (exported / "open_clip_model.safetensors").exists()
     link = tmp_path / "link"
     link.symlink_to(exported)
-    with pytest.raises(ExportError, match="exists already"):
+    with pytest.raises(ExportError, match="already exists"):
         export_model(str(source), "", link, "open_clip", force=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["exported", "link", "out", "source"]
 
@@ -242,7 +242,7 @@ def test_weights_are_rounded_on_request_and_never_to_infinity(
     whole = load_file(source / "open_clip_model.safetensors")
     whole["logit_scale"] = torch.tensor(1e6)
     save_file(whole, source / "open_clip_model.safetensors")
-    with pytest.raises(UserError, match="overflow in fp16; export it in fp32"):
+    with pytest.raises(UserError, match="overflow in fp16; use the precision fp32"):
         export_model(str(source), "", tmp_path / "large", "open_clip", precision="fp16")
     arguments = ["export", str(source), str(tmp_path / "onnx"), "--format", "onnx", "--precision", "fp16"]
     assert main(arguments) == 1

@@ -21,7 +21,7 @@ from torchvision.transforms.functional import pil_to_tensor
 
 from core.__main__ import main
 from core.checkpoint.opening import Model, open_model
-from core.exporting.card import CITATION, CardFacts, model_card
+from core.exporting.card import CITATION, CardContent, model_card
 from core.exporting.export import export_model
 from core.spec.config import RunConfig
 from core.spec.presets import PRESETS
@@ -172,7 +172,7 @@ def test_run_names_do_not_become_markup() -> None:
     config = RunConfig.model_validate(
         {"name": hostile, "preset": "sd-clip", "data": {"train": "a|b`c`.csv"}, "objectives": {}}
     )
-    facts = CardFacts(hostile, "onnx", hostile, hostile, CLIP, 5, config=config, network="student", step=7)
+    facts = CardContent(hostile, "onnx", hostile, hostile, CLIP, 5, config=config, network="student", step=7)
     card = model_card(facts)
     escaped = r"x\](http://evil) \# \<img src=e\> \`a\` \| \*b\*"
     assert f"# {escaped}\n" in card

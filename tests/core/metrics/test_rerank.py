@@ -28,7 +28,7 @@ def plain(cosine: Tensor, opinion: Tensor, own: Tensor, top: int) -> int:
 
 @pytest.mark.parametrize(("top", "at_once"), [(1, 4096), (4, 4096), (10, 4096), (10, 35), (4, 1), (1000, 4096)])
 def test_matches_a_plain_loop(top: int, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.metrics.rerank.PAIRS_AT_ONCE", at_once)
+    monkeypatch.setattr("core.metrics.rerank.PAIRS_PER_CALL", at_once)
     images, texts, owner, opinion = example()
     of_images, of_texts = rerank(images, texts, owner, lambda i, j: opinion[i, j], top)
     cosine = torch.nn.functional.cosine_similarity(images[:, None], texts[None], dim=2)

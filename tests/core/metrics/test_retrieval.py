@@ -179,7 +179,7 @@ def with_nan(features: Tensor) -> Tensor:
     [
         (lambda i, t, o: (with_nan(i), t, o), r"1 of 9 image features hold NaN .*rows 3"),
         (lambda i, t, o: (i, with_nan(t), o), r"text features hold NaN"),
-        (lambda i, t, o: (i[:, :4], t, o), r"4 dimensions and text features 6"),
+        (lambda i, t, o: (i[:, :4], t, o), r"4 dimensions, but text features have 6"),
         (lambda i, t, o: (i, t, o[:-1]), r"one row number for each of the 12 captions"),
         (lambda i, t, o: (i, t, o.float()), r"not torch.float32"),
         (lambda i, t, o: (i, t, o + 5), r"belongs to image \d+, but the images are 0 to 8"),

@@ -93,7 +93,7 @@ def test_comparing_outcomes() -> None:
     other = Outcome(task="retrieval", samples=4, metrics={}, per_query=b.per_query)
     with pytest.raises(EvaluationError, match="cannot compare knn with retrieval"):
         compare(a, other)
-    with pytest.raises(EvaluationError, match="A answered 4 queries and B 3"):
+    with pytest.raises(EvaluationError, match="A has 4 queries, but B has 3"):
         paired_difference(a.per_query["acc1"], Queries(np.ones(3)))
     with pytest.raises(EvaluationError, match="finite"):
         interval(Queries(np.array([np.nan])))

@@ -198,7 +198,7 @@ def test_every_parameter_gets_a_gradient(on: str) -> None:
 
 def test_resnets_have_no_patches_to_fuse() -> None:
     resnet = {**TINY, "vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 16, "head_width": 16}}
-    with pytest.raises(ModelError, match=r"sd-tiny keeps no patches for a fusion .* choose a ViT"):
+    with pytest.raises(ModelError, match=r"sd-tiny has no patches for a fusion .* choose a ViT"):
         build(config(), resnet)
     network = build(config("image", fusion="none"), resnet)
     prototypes = network.forward_student(batch(network)).distilled[0].prototypes

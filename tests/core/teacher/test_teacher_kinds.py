@@ -146,7 +146,7 @@ def test_unsupported_frozen_teachers_are_reported() -> None:
     student = network("clip")
     narrow = small()
     narrow["embed_dim"] = 24
-    with pytest.raises(ModelError, match="teacher's embed_dim is 24 and the student's 64"):
+    with pytest.raises(ModelError, match="teacher's embed_dim is 24, and the student's is 64"):
         frozen_teacher(frozen_config(distill_features={"weight": 1.0}), student, [network("clip", 1, narrow)])
     with pytest.raises(
         ModelError, match=r"does not have the student's prototypes; set objectives.distill_prototypes.w"
@@ -196,7 +196,7 @@ def test_a_teacher_without_the_required_outputs_is_refused() -> None:
     with pytest.raises(ModelError, match="the teacher cannot caption"):
         frozen_teacher(captions, build_network(captions, small("sd-coca-tiny")), [plain])
     words = override(preset_config("albef", "tiny"), ["teacher.kind=frozen", "teacher.checkpoint=x"])
-    with pytest.raises(ModelError, match=r"not trained with objectives\.masked_words as configured here"):
+    with pytest.raises(ModelError, match=r"not trained with objectives\.masked_words as in this config"):
         frozen_teacher(words, build_network(words, small()), [plain])
     classes = frozen_config(classification={"weight": 1.0}, distill_logits={"weight": 1.0, "on": "classes"})
     student, same, other = (build_network(classes, small(), names) for names in (("a", "b"), ("a", "b"), ("c", "d")))

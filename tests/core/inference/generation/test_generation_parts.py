@@ -64,7 +64,7 @@ def test_incompatible_settings(fields: dict[str, object], remedy: str) -> None:
     ("fields", "prompt", "ids", "remedy"),
     [
         ({"max_tokens": 40}, [], IDS, "set it to 14 or less"),
-        ({"max_tokens": 2, "min_tokens": 0}, [1, 2], IDS, "shorten the prompt or raise max_tokens"),
+        ({"max_tokens": 2, "min_tokens": 0}, [1, 2], IDS, "shorten the prompt, or raise max_tokens"),
         ({"max_tokens": 9}, [VOCABULARY], IDS, "outside the vocabulary of 60"),
         ({"max_tokens": 9}, [], SpecialTokens(), "start token 49406 is outside the model's vocabulary of 60"),
         ({"max_tokens": 9}, [], SpecialTokens(5, 5, 0), "is also the end or padding"),
@@ -99,11 +99,11 @@ def test_towers_that_cannot_be_cached() -> None:
     with pytest.raises(GenerationError, match="no caption decoder; choose a CoCa"):
         CocaDecoder(model.visual)
     model.text = _TextTower()
-    with pytest.raises(GenerationError, match="is not causal, so nothing can be cached"):
+    with pytest.raises(GenerationError, match="is not causal, so keys and values cannot be cached"):
         CocaDecoder(model)
     both_ways = tiny_coca(0)
     both_ways.text.attn_mask = None
-    with pytest.raises(GenerationError, match="no_causal_mask false"):
+    with pytest.raises(GenerationError, match="has no causal mask"):
         CocaDecoder(both_ways)
 
 

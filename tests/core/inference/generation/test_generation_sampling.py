@@ -42,7 +42,7 @@ def allowed(scores: list[float], top_k: int, top_p: float) -> dict[int, float]:
 
 @pytest.mark.parametrize(("top_k", "top_p"), [(0, 1.0), (5, 1.0), (0, 0.7), (8, 0.6), (1, 1.0), (0, 1e-6), (99, 1.0)])
 def test_samples_follow_the_distribution(top_k: int, top_p: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(independent, "_PROBE", 4)  # so that both ways to a nucleus are taken
+    monkeypatch.setattr(independent, "_FIRST_TOKENS", 4)  # so that both ways to a nucleus are taken
     scores = torch.randn(40, generator=torch.Generator().manual_seed(1)) * 2
     expected = allowed(scores.tolist(), top_k, top_p)
     count = 20_000

@@ -78,7 +78,7 @@ def test_captions_stay_aligned_when_an_image_has_no_reference() -> None:
 
 
 def test_bad_input_raises_a_user_error() -> None:
-    with pytest.raises(EvaluationError, match="2 captions but references for 1"):
+    with pytest.raises(EvaluationError, match="2 captions do not match references for 1"):
         caption_scores(["a", "b"], [["a"]])
     with pytest.raises(EvaluationError, match="none of the 1 images has a reference"):
         caption_scores(["a"], [[]])

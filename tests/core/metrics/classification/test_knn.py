@@ -34,7 +34,7 @@ def plain(train: np.ndarray, targets: list[int], query: np.ndarray, k: int, temp
 
 @pytest.mark.parametrize(("k", "pairs"), [(20, 1 << 24), (1, 700), (3, 1), (1000, 1 << 24)])
 def test_matches_a_plain_loop(k: int, pairs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAIRS_AT_ONCE", pairs)
+    monkeypatch.setattr(module, "BLOCK_PAIRS", pairs)
     (train, train_labels), (test, test_labels) = example(120, 1), example(50, 2)
     result = knn(train, train_labels, test, test_labels, k=k)
     for row in range(50):
@@ -57,7 +57,7 @@ def test_bad_input_raises_a_user_error() -> None:
     (train, train_labels), (test, test_labels) = example(20, 1), example(10, 2)
     with pytest.raises(EvaluationError, match="at least one neighbour"):
         knn(train, train_labels, test, test_labels, k=0)
-    with pytest.raises(EvaluationError, match="8 dimensions and test features 4"):
+    with pytest.raises(EvaluationError, match="8 dimensions, but test features have 4"):
         knn(train, train_labels, test[:, :4], test_labels)
     with pytest.raises(EvaluationError, match="same classes"):
         knn(train, train_labels, test, Labels(CLASSES[:5], test_labels.rows, test_labels.targets))

@@ -66,8 +66,8 @@ def test_rows_without_a_label_are_skipped_and_reported() -> None:
     assert labels.rows.tolist() == [0, 2, 5]
     assert labels.counts().tolist() == [2, 1]
     assert labels.notes == (
-        "2 of 6 rows have no label and were left out.",
-        "1 rows have one of 1 labels that are not among the classes ('bird') and were left out.",
+        "2 of 6 rows have no label and were skipped.",
+        "1 rows were skipped: their 1 labels are not classes ('bird').",
     )
 
 
@@ -77,7 +77,7 @@ def test_rows_without_a_label_are_skipped_and_reported() -> None:
         (["cat", "cat"], None, r"at least two classes \(there is only 'cat'\)"),
         ([None, ""], None, "none of the 2 rows has a label"),
         (["kat"], ["cat", "dog"], "none of the 1 labels .*did you mean 'cat'"),
-        (["zebra"], ["cat", "dog"], "two sources must name the same classes"),
+        (["zebra"], ["cat", "dog"], "both sources must have the same classes"),
         (["cat"], ["cat", "cat"], "listed twice"),
         (["cat"], ["cat", "_"], "1 of 2 class names are empty"),
     ],

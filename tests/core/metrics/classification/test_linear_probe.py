@@ -206,11 +206,11 @@ def test_an_unconverged_fit_and_a_search_at_its_border_are_noted() -> None:
     y = (x[:, 0] > 0).astype(np.int64)
     far = data(x + 100 * y[:, None], y, ("a", "b"))  # so easy that the smallest C does as well as any
     notes = linear_probe(far, far, far).notes
-    assert "the best C, 1e-06, is at the end of its range." in notes
-    assert not any("not yet converged" in note for note in notes)
+    assert "the best C, 1e-06, is at the end of the searched range." in notes
+    assert not any("did not converge" in note for note in notes)
     near = data(x, (x[:, 0] + x[:, 1] / 5 > 0).astype(np.int64), ("a", "b"))
     cut = linear_probe(near, near, near, ProbeSettings(max_iterations=1)).notes
-    assert any("stopped at 1 iterations, not yet converged" in note for note in cut)
+    assert any("did not converge within 1 iterations" in note for note in cut)
 
 
 def test_shots_are_drawn_per_class_and_nested() -> None:
@@ -244,7 +244,7 @@ def test_bad_input_raises_a_user_error() -> None:
         linear_probe(data(x[:3], np.array([4, 4, 4])), test)
     with pytest.raises(EvaluationError, match="validation data must be indexed by the same classes"):
         linear_probe(train, test, data(x[:3], np.array([0, 1, 1]), ("a", "b")))
-    with pytest.raises(EvaluationError, match="only one image; give validation data"):
+    with pytest.raises(EvaluationError, match="only one image; add validation data"):
         linear_probe(data(x[:2], np.array([0, 1])), test)
     with pytest.raises(EvaluationError, match="test features of"):
         linear_probe(train, data(x[:5, :32], y[:5]))
@@ -264,4 +264,4 @@ def test_half_of_the_rows_are_unlabelled() -> None:
     train = ProbeData(torch.from_numpy(x[:900]).float(), index_labels(labels, DIGITS))
     test = data(x[1200:], y[1200:])
     assert linear_probe(train, test).test.metrics()["acc1"] > 0.88
-    assert train.labels.notes == ("450 of 900 rows have no label and were left out.",)
+    assert train.labels.notes == ("450 of 900 rows have no label and were skipped.",)

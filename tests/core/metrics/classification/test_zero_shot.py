@@ -128,7 +128,7 @@ def example(rows: int = 200, count: int = 7) -> tuple[Tensor, Labels, Tensor]:
 
 
 def test_metrics_equal_scikit_learn_and_plain_cosines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.metrics.classification.zero_shot.ROWS_AT_ONCE", 64)
+    monkeypatch.setattr("core.metrics.classification.zero_shot.BLOCK_ROWS", 64)
     features, labels, centres = example()
     result = zero_shot(features, labels, centres)
     cosine = torch.nn.functional.cosine_similarity(features.double()[:, None], centres.double()[None], dim=2).numpy()
@@ -174,18 +174,18 @@ def test_a_class_without_rows_does_not_count_in_the_mean() -> None:
 
 def test_bad_input_raises_a_user_error(tmp_path: Path) -> None:
     features, labels, centres = example()
-    with pytest.raises(EvaluationError, match="8 dimensions and class embeddings 5"):
+    with pytest.raises(EvaluationError, match="8 dimensions, but class embeddings have 5"):
         zero_shot(features, labels, centres[:, :5])
-    with pytest.raises(EvaluationError, match="reach to row 199, but there are only 150"):
+    with pytest.raises(EvaluationError, match="label for row 199, but there are only 150"):
         zero_shot(features[:150], labels, centres)
-    with pytest.raises(EvaluationError, match="reach to row 199, but there are only 199"):
+    with pytest.raises(EvaluationError, match="label for row 199, but there are only 199"):
         zero_shot(features[:199], labels, centres)
     features[3] = torch.nan
     with pytest.raises(EvaluationError, match="1 of 200 image features hold NaN"):
         zero_shot(features, labels, centres)
     with pytest.raises(EvaluationError, match="do not fit 200 rows of 7 classes"):
         classify(labels, [torch.zeros(200, 6)])
-    with pytest.raises(EvaluationError, match="scores for 20 rows but labels for 200"):
+    with pytest.raises(EvaluationError, match="scores for 20 rows, but labels for 200"):
         classify(labels, [torch.zeros(20, 7)])
     with pytest.raises(EvaluationError, match="prompt features hold NaN"):
         ClassEmbedder(lambda texts: torch.full((len(texts), 4), torch.nan), TEMPLATES, "m").embed(["a", "b"])

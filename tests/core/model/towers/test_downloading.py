@@ -136,7 +136,9 @@ def test_a_cached_text_model_needs_no_network(monkeypatch: pytest.MonkeyPatch, t
     assert tokens[:, :3].tolist() == [[2, 3, 0], [1, 1, 0]]
     assert towers.encode_text(tokens).pooled.shape == (2, towers.embed_dim)
     (folder / "config.json").write_text(json.dumps({"model_type": "evil", **code}))
-    with pytest.raises(ModelError, match="the text model owner/words is a evil; open_clip supports roberta"):
+    with pytest.raises(
+        ModelError, match="the text model owner/words has the unsupported type evil; supported: roberta"
+    ):
         build_towers(model_cfg)
     assert not contacts
     assert not (tmp_path / "trace").exists()

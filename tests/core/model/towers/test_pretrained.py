@@ -80,7 +80,7 @@ def test_positions_are_resized_to_another_image_size(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("vision", "message"),
-    [({"width": 32}, "mismatched"), ({"layers": 2}, "it lacks visual.transformer.resblocks.1")],
+    [({"width": 32}, "mismatched"), ({"layers": 2}, "visual.transformer.resblocks.1.* is missing")],
 )
 def test_another_architecture_is_refused_before_loading(tmp_path: Path, vision: dict[str, Any], message: str) -> None:
     save_file(build(1).clip.state_dict(), tmp_path / "model.safetensors")
@@ -103,7 +103,7 @@ class Payload:
 def test_pickles_are_never_executed(tmp_path: Path) -> None:
     path, trace = tmp_path / "model.bin", tmp_path / "trace"
     torch.save({"state_dict": Payload(trace)}, path)
-    with pytest.raises(ModelError, match=r"model\.bin contains objects other than tensors and was not loaded"):
+    with pytest.raises(ModelError, match=r"model\.bin contains objects other than tensors, so it was not loaded"):
         load_pretrained(build(1), "sd-tiny", str(path))
     path.write_bytes(pickle.dumps(Payload(trace), protocol=2))
     with pytest.raises(ModelError, match=r"model\.bin"):
@@ -131,7 +131,7 @@ def test_files_that_are_not_weights(tmp_path: Path) -> None:
 def test_unknown_tags_list_the_existing_ones() -> None:
     with pytest.raises(ModelError, match=r"'laion2b_e61' is neither .* nor a tag of ViT-B-32; .*laion2b_e16"):
         load_pretrained(build(1), "ViT-B-32", "laion2b_e61")
-    with pytest.raises(ModelError, match="it has no tags, or give a path"):
+    with pytest.raises(ModelError, match="has no tags, or specify a path"):
         load_pretrained(build(1), "sd-tiny", "openai")
 
 
@@ -205,7 +205,7 @@ def test_a_tag_brings_its_normalisation(monkeypatch: pytest.MonkeyPatch, tmp_pat
 @pytest.mark.parametrize("name", ["passwd", "weights.pt", "weights.safetensors"])
 def test_a_text_file_is_refused_as_weights(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("root:x:0:0:root:/root:/bin/bash\n" * 20)
-    with pytest.raises(ModelError, match=r"cannot be read|contains objects other than tensors"):
+    with pytest.raises(ModelError, match=r"cannot read the weights|contains objects other than tensors"):
         pretrained.read_weights(tmp_path / name)
 
 

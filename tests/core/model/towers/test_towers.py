@@ -282,7 +282,7 @@ def test_architectures_from_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "not JSON"), ("[]", "lacks embed_dim, vision_cfg, text_cfg"), ('{"embed_dim": 3}', "lacks vision_cfg")],
+    [("{", "not JSON"), ("[]", "has no embed_dim, vision_cfg, text_cfg"), ('{"embed_dim": 3}', "has no vision_cfg")],
 )
 def test_invalid_architecture_files(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "bad.json"

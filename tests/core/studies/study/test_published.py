@@ -50,7 +50,7 @@ def test_the_verb_prints_published_results_and_lists_their_names(capsys: pytest.
     assert main(["study", "nothing", "--published"]) == 1
     assert f"these have: {NAMES[0]}" in capsys.readouterr().err
     assert main(["study", NAMES[0]]) == 1
-    assert "give a folder" in capsys.readouterr().err
+    assert "specify a folder" in capsys.readouterr().err
 
 
 def test_damaged_results_raise_a_user_error(

@@ -103,7 +103,7 @@ def test_a_probe_of_another_model_or_layer_is_refused(
 ) -> None:
     saved = desk.ask("save_probe", result=probed["result"], path=str(tmp_path / "probe"))
     other = desk.ask("open", model="open_clip:sd-tiny", data=val, label="colour", train="split")
-    with pytest.raises(UserError, match="the probe belongs to model"):
+    with pytest.raises(UserError, match="the probe belongs to the model"):
         desk.ask("load_probe", path=saved["path"], opened=other["opened"])
     layer = desk.ask("open", model=run, data=val, label="colour", layer="block 1")
     with pytest.raises(UserError, match="open the data with that layer"):
