@@ -165,7 +165,7 @@ def test_data_are_checked_before_a_launch(home: Path, config: Path) -> None:
         ("device", "is a device, not a file"),
         ("bytes", "is not text in UTF-8"),
         ("large", "is larger than 97 kB"),
-        ("missing", "there is no script"),
+        ("missing", "does not exist"),
     ],
 )
 def test_a_script_is_a_text_file_of_bounded_size(

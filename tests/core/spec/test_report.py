@@ -112,4 +112,4 @@ def test_the_verb_writes_the_format_of_the_suffix(runs: list[RunDir], tmp_path: 
     assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout == f"{page}\n"
     assert "All of it." in page.read_text()
     wrong = subprocess.run([*command, "one", "--output", "a.pdf"], capture_output=True, text=True, check=False)
-    assert (wrong.returncode, wrong.stderr) == (1, "error: a.pdf has no known extension; use .html, .md, .tex.\n")
+    assert (wrong.returncode, wrong.stderr) == (1, "error: a.pdf has no supported extension; use .html, .md, .tex.\n")
