@@ -205,7 +205,7 @@ def _from_run(source: RunNetwork, device: torch.device) -> Network:
     if config.towers.build:
         code.load(config.towers.build)  # loaded first, so that its errors are not reported as a damaged checkpoint
     custom_heads = tuple(f"heads.{key.rpartition(':')[2]}." for key in config.objectives.custom)
-    config = _without_custom_objectives(config)
+    config = _remove_custom_objectives(config)
 
     def without_custom_heads(values: Mapping[str, T]) -> dict[str, T]:
         """``values`` without the heads of custom objectives, which only training needs."""
@@ -222,7 +222,7 @@ def _from_run(source: RunNetwork, device: torch.device) -> Network:
     return network
 
 
-def _without_custom_objectives(config: RunConfig) -> RunConfig:
+def _remove_custom_objectives(config: RunConfig) -> RunConfig:
     objectives = config.objectives.model_copy(update={"custom": {}})
     return config.model_copy(update={"objectives": objectives})
 

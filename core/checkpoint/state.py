@@ -13,7 +13,7 @@ from core.spec.run.model_names import CheckpointError
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> dict[str, Tensor]:
     """The optimiser's moments as named tensors, ``optimizer.<parameter>.<moment>``, with ``network``'s names."""
-    names = [name for name, _ in _in_order(optimizer, network)]
+    names = [name for name, _ in _ordered_parameters(optimizer, network)]
     return {
         f"optimizer.{names[index]}.{key}": value
         for index, moments in optimizer.state_dict()["state"].items()
@@ -24,7 +24,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> d
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """The inverse of ``optimizer_tensors``. Raises CheckpointError if the moments belong to other parameters."""
-    state = _moments(_in_order(optimizer, network), tensors)
+    state = _moments(_ordered_parameters(optimizer, network), tensors)
     if state is None:
         raise CheckpointError(
             "the optimiser state in the checkpoint does not match the parameters of this config; resume with the "
@@ -33,7 +33,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, network: nn.Module, tens
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def _in_order(optimizer: torch.optim.Optimizer, network: nn.Module) -> list[tuple[str, Tensor]]:
+def _ordered_parameters(optimizer: torch.optim.Optimizer, network: nn.Module) -> list[tuple[str, Tensor]]:
     """All parameters with their names in ``network``, in the optimiser's order."""
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     every = [parameter for group in optimizer.param_groups for parameter in group["params"]]

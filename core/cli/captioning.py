@@ -140,7 +140,7 @@ def _caption(arguments: argparse.Namespace) -> int:
         write = _writer(arguments, stack)
         captioned_images = caption_images(model, image_files.inputs, settings, show, say, arguments.batch or 0)
         captioned = failures = 0
-        for item in _in_order(stack.enter_context(closing(captioned_images))):
+        for item in _sort_by_index(stack.enter_context(closing(captioned_images))):
             provenance = {**model.provenance(), "settings": settings_json} if arguments.json or arguments.csv else {}
             reason = item.error or _write(write, item, provenance)
             if reason:
@@ -212,7 +212,7 @@ def _line(path: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in path)
 
 
-def _in_order(items: Iterator[Captioned]) -> Iterator[Captioned]:
+def _sort_by_index(items: Iterator[Captioned]) -> Iterator[Captioned]:
     """``items`` sorted by ``index``; buffers only a few batches."""
     waiting: dict[int, Captioned] = {}
     following = 0

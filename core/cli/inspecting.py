@@ -73,7 +73,7 @@ class _StderrReporter:
         self._show(doing, done, total)
 
     def partial(self, result: dict[str, Any]) -> None:
-        """Ignores partial results."""
+        """Ignore partial results."""
 
 
 def _split(text: str) -> tuple[str, str]:

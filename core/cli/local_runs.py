@@ -87,7 +87,7 @@ def reproduce(home: Path, run: RunDir, output: Path | None, launch: bool, as_jso
     logged = isinstance(config, LoggedConfig)
     if logged and (output or launch):
         raise UserError(f"{run.path.name} was logged by a script; start the script again yourself.")
-    differing = obstacles(recorded, _as_now(run, config, recorded))
+    differing = obstacles(recorded, _current_provenance(run, config, recorded))
     steps = script_steps(config, recorded, str(run.path)) if isinstance(config, LoggedConfig) else []
     if as_json:
         print(json.dumps({"differing": differing, "steps": steps}, indent=1))
@@ -118,7 +118,7 @@ def _shown(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _as_now(run: RunDir, config: RunConfig | LoggedConfig, recorded: Mapping[str, Any]) -> dict[str, Any]:
+def _current_provenance(run: RunDir, config: RunConfig | LoggedConfig, recorded: Mapping[str, Any]) -> dict[str, Any]:
     """The provenance that the run would record if it started now, without tokenising captions."""
     from core.tracking.provenance import collect, data_facts, trainer_folder
 
@@ -138,10 +138,10 @@ def _as_now(run: RunDir, config: RunConfig | LoggedConfig, recorded: Mapping[str
             except UserError as error:
                 data[split] = {"cannot be read": str(error)}
     current = collect(None, folder if folder.is_dir() else Path.cwd(), data=data, code=code is not None)
-    return current | {"files": _files_now(config, run, folder, recorded.get("files"))}
+    return current | {"files": _current_file_digests(config, run, folder, recorded.get("files"))}
 
 
-def _files_now(config: RunConfig | LoggedConfig, run: RunDir, folder: Path, files: object) -> dict[str, str]:
+def _current_file_digests(config: RunConfig | LoggedConfig, run: RunDir, folder: Path, files: object) -> dict[str, str]:
     """The current digests of the recorded custom files; for a trainer's run, only the error for changed code."""
     digests = {}
     if isinstance(config, RunConfig):

@@ -145,7 +145,7 @@ def _search(arguments: argparse.Namespace) -> int:
     from core.search.results import Options, Searcher
 
     def quiet(doing: str, done: int, total: int) -> None:
-        """Reports no progress, since opening is fast."""
+        """Report no progress, since opening is fast."""
 
     terms = tuple(_term(term) for term in getattr(arguments, "terms", None) or [])
     options = Options(

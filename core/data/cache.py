@@ -245,7 +245,7 @@ def _write(file: IO[bytes], files: Sequence[str], decoding: Decoding) -> Iterato
     bad_files: dict[str, str] = {}
     unread: list[int] = []
     pixels = 0
-    for count, image in enumerate(_decoded(files, decoding), 1):
+    for count, image in enumerate(_decode_all(files, decoding), 1):
         if isinstance(image, ImageError):
             bad_files[str(count - 1)] = str(image)
             unread += [count - 1] * image.transient
@@ -260,7 +260,7 @@ def _write(file: IO[bytes], files: Sequence[str], decoding: Decoding) -> Iterato
     file.write(FOOTER.pack(MAGIC, pixels, len(index), zlib.crc32(index)))
 
 
-def _decoded(files: Sequence[str], decoding: Decoding) -> Iterator[Pixels | ImageError]:
+def _decode_all(files: Sequence[str], decoding: Decoding) -> Iterator[Pixels | ImageError]:
     """The images in order, decoded by one thread per core (decoders release the GIL)."""
 
     def attempt(path: str) -> Pixels | ImageError:

@@ -45,7 +45,7 @@ class CustomPairs(PairDataset):
             raise ImageError(self.broken[row])
         with user_code(self._what, file_of(self._items)):
             image = self._items[row][0]
-        pixels = self.decoding.read(_encoded(image, self._what))
+        pixels = self.decoding.read(_to_decoder_input(image, self._what))
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
@@ -80,7 +80,7 @@ def open_custom(
             progress("reading the custom data set", index, count)
         with user_code(what, file_of(items)):
             item = items[index]
-        row = _row(item, index, what)
+        row = _to_row(item, index, what)
         files = files and isinstance(item[0], (str, Path))
         rows.append(row)
     names = tuple(dict.fromkeys(name for row in rows for name in row.labels))
@@ -91,7 +91,7 @@ def open_custom(
     return CustomPairs(pack_source(rows_source, tokens), decoding_for(image_size, config), pad_id, items, what)
 
 
-def _row(item: Any, index: int, subject: str) -> Row:
+def _to_row(item: Any, index: int, subject: str) -> Row:
     """Item ``index`` as a row. Raises CodeError if the item is malformed."""
     if not isinstance(item, (tuple, list)) or not 2 <= len(item) <= 3:
         raise CodeError(f"{subject}: item {index} is {type(item).__name__}; it must be {ITEM}.")
@@ -110,7 +110,7 @@ def _row(item: Any, index: int, subject: str) -> Row:
     return Row(file, clean, {str(name): str(value) for name, value in labels.items()} or NO_LABELS, ORIGIN, index + 1)
 
 
-def _encoded(image: Any, subject: str) -> str | Path | bytes:
+def _to_decoder_input(image: Any, subject: str) -> str | Path | bytes:
     """``image`` as input for the decoder: a path, or the bytes of a file."""
     if isinstance(image, (str, Path)):
         return image

@@ -101,7 +101,7 @@ def _plain(
             if shorter_side is not None:
                 _draft(image, shorter_side, times)
             image.load()  # rotates a TIFF and removes its tag; a PNG may have its EXIF after the pixels
-            return _without_oddities(image), ROTATIONS.get(_orientation(image))
+            return _to_rgb(image), ROTATIONS.get(_orientation(image))
     except _BROKEN as error:
         raise ImageError(_reason(error)) from error
 
@@ -232,7 +232,7 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _without_oddities(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image) -> Image.Image:
     """The image as RGB or RGBA."""
     if image.mode in ("RGB", "RGBA"):
         if image.mode == "RGB" and "transparency" in image.info:

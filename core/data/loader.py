@@ -161,7 +161,7 @@ class Loader:
             sampler=_Spans(self._spans, steps),
             num_workers=workers,
             prefetch_factor=max(2, -(-BATCHES_AHEAD * rows_per_batch // workers)),
-            collate_fn=_as_is,
+            collate_fn=_identity,
             generator=torch.Generator().manual_seed(self._config.seed),  # keeps the global generator unchanged
         )
 
@@ -214,7 +214,7 @@ def _check_world(world: int, batch_size: int, streams: int) -> None:
         )
 
 
-def _as_is(item: T) -> T:
+def _identity(item: T) -> T:
     return item
 
 

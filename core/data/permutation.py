@@ -42,10 +42,10 @@ def permute_positions(positions: Positions, size: Integers, *keys: Integers) -> 
 def _once(positions: Positions, rows: Positions, columns: Positions, keys: tuple[Integers, ...]) -> Positions:
     x, y = positions // columns, positions % columns
     for number in range(0, ROUNDS, 2):
-        x = (x + _below(rows, y, number, keys)) % rows
-        y = (y + _below(columns, x, number + 1, keys)) % columns
+        x = (x + _draw_below(rows, y, number, keys)) % rows
+        y = (y + _draw_below(columns, x, number + 1, keys)) % columns
     return x * columns + y
 
 
-def _below(limits: Positions, inputs: Positions, number: int, keys: tuple[Integers, ...]) -> Positions:
+def _draw_below(limits: Positions, inputs: Positions, number: int, keys: tuple[Integers, ...]) -> Positions:
     return (hashes(*keys, number, inputs) % limits.astype(np.uint64)).astype(np.int64)

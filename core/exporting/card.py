@@ -119,7 +119,7 @@ def _training(content: CardContent) -> str:
     return "## Training\n\n" + _rows(("", ""), rows)
 
 
-def _without_folders(report: Report) -> Report:
+def _remove_folders(report: Report) -> Report:
     """The report without local folders, since the card is published."""
     subject = report.subject
     names = {"model": PurePath(subject.model).name, "dataset": PurePath(subject.dataset).name}
@@ -135,7 +135,7 @@ def _results(content: CardContent) -> str:
     for split, rows in splits.items():
         parts.append(f"On the {_SPLITS.get(split, split)}:\n\n{_rows(('metric', 'value'), rows)}")
     for report in content.reports:
-        report_table = _BACKTICKS.sub("``", table(_without_folders(report)))
+        report_table = _BACKTICKS.sub("``", table(_remove_folders(report)))
         parts.append(f"With 95 % intervals over queries:\n\n```\n{report_table}\n```")
     if parts:
         rounded = (

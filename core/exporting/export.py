@@ -236,7 +236,7 @@ def _card_content(
     if isinstance(source, OpenClipModel):
         return content
     info = read_info(source.run, source.checkpoint)
-    config = _without_folders(run_config(info, f"the checkpoint {source.path}"))
+    config = _remove_folders(run_config(info, f"the checkpoint {source.path}"))
     start_event, validation = _history(source, info.step)
     return replace(
         content,
@@ -264,7 +264,7 @@ def _card_name(source: RunNetwork | OpenClipModel) -> str:
     return f"{name} ({source.network}, step {info.step:,})"
 
 
-def _without_folders(config: RunConfig) -> RunConfig:
+def _remove_folders(config: RunConfig) -> RunConfig:
     """The config with file names instead of paths, which are private."""
     names = {name: PurePath(str(getattr(config.data, name))).name for name in ("train", "val", "test")}
     names["retain"] = "; ".join(retained_sets(config.data.retain))

@@ -75,7 +75,7 @@ class CaptionModel:
         return self._model.runtime.device.type == "cpu"
 
     def move_to_cpu(self) -> None:
-        """Moves the model to the CPU, and frees GPU memory."""
+        """Move the model to the CPU, and free GPU memory."""
         self._move(self._model, torch.device("cpu"))
         self.max_batch = None
         free_memory()
@@ -128,14 +128,14 @@ class CaptionModel:
             values["captions"] = captions
         if "max_tokens" not in values:
             default = GenerationSettings.model_fields["max_tokens"].default
-            values["max_tokens"] = max(min(default, self.max_tokens), _as_int(values.get("min_tokens")), 1)
+            values["max_tokens"] = max(min(default, self.max_tokens), _to_int(values.get("min_tokens")), 1)
         if "min_tokens" not in values:
             values["min_tokens"] = min(
-                GenerationSettings.model_fields["min_tokens"].default, _as_int(values["max_tokens"])
+                GenerationSettings.model_fields["min_tokens"].default, _to_int(values["max_tokens"])
             )
         if values.get("search", "beam") == "beam" and "beams" not in values:
             default = GenerationSettings.model_fields["beams"].default
-            values["beams"] = max(default, _as_int(values.get("captions")))
+            values["beams"] = max(default, _to_int(values.get("captions")))
         try:
             return GenerationSettings.model_validate(values)
         except ValidationError as error:
@@ -186,7 +186,7 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def _as_int(value: Any) -> int:
+def _to_int(value: Any) -> int:
     return value if isinstance(value, int) else 0
 
 

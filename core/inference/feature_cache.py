@@ -83,7 +83,7 @@ class FeatureFolder:
         return parts
 
     def append(self, part: Part) -> None:
-        """Writes ``part``. Raises OSError if writing fails."""
+        """Write ``part``. Raises OSError if writing fails."""
         self.path.mkdir(parents=True, exist_ok=True)
         bad_rows = json.dumps({str(row): reason for row, reason in part.bad.items()})
         content = save({"rows": part.rows, "values": part.values.contiguous()}, {"bad": bad_rows})

@@ -124,7 +124,7 @@ def _walk(path: str, seen: set[tuple[int, int]], add: Callable[[ImageInput], Non
             if status.st_ino and (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
-            files, folders, other_count = _list(folder)
+            files, folders, other_count = _list_folder(folder)
         except OSError as error:
             add(ImageInput(folder, f"the folder cannot be read: {error.strerror or error}"))
             continue
@@ -135,7 +135,7 @@ def _walk(path: str, seen: set[tuple[int, int]], add: Callable[[ImageInput], Non
     return other_files
 
 
-def _list(folder: str) -> tuple[list[str], list[str], int]:
+def _list_folder(folder: str) -> tuple[list[str], list[str], int]:
     """The sorted names of images and of folders in ``folder``, and the number of other files."""
     files, folders, other_count = [], [], 0
     with os.scandir(folder) as entries:

@@ -39,7 +39,7 @@ def checkpoint_activations(blocks: Iterable[nn.Module], mode: ActivationCheckpoi
 
 
 def compile_blocks(blocks: Iterable[nn.Module], backend: str = "inductor", fullgraph: bool = False) -> None:
-    """Compiles each of ``blocks`` separately; blocks of one class share up to ``MAX_GRAPHS_PER_CLASS`` graphs."""
+    """Compile each of ``blocks`` separately; blocks of one class share up to ``MAX_GRAPHS_PER_CLASS`` graphs."""
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MAX_GRAPHS_PER_CLASS)
     for block in blocks:
         block.compile(backend=backend, fullgraph=fullgraph)

@@ -79,7 +79,7 @@ class Network(nn.Module):
         return [*self.towers.blocks(), *(block for block in fused if isinstance(block, nn.Module))]
 
     def clamp_logit_scale(self) -> None:
-        """Clamps the logit scale to 1..100; called after each optimiser step."""
+        """Clamp the logit scale to 1..100; called after each optimiser step."""
         self.towers.clamp_logit_scale()
 
     def forward_student(self, batch: Batch, additional: bool = True, prototypes: bool = True) -> Output:
@@ -224,7 +224,7 @@ def build_backbone(
     the model. Raises ModelError if the architecture cannot be built, or has no patches for the fusion; CodeError if
     ``towers.build`` cannot be used.
     """
-    model_cfg = _with_defaults(config, model_cfg)
+    model_cfg = _fill_defaults(config, model_cfg)
     towers = build_towers(model_cfg)
     if start is not None:
         start(towers)
@@ -252,7 +252,7 @@ def _check_views(config: RunConfig, towers: Towers) -> None:
         )
 
 
-def _with_defaults(config: RunConfig, model_cfg: dict[str, Any]) -> dict[str, Any]:
+def _fill_defaults(config: RunConfig, model_cfg: dict[str, Any]) -> dict[str, Any]:
     """``model_cfg`` with missing keys filled in for the active objectives (SigLIP's initial scale and bias)."""
     for _, objective in config.objectives:
         if objective.weight > 0:

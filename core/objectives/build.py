@@ -42,7 +42,7 @@ class Objectives(nn.Module):
         return len(self._modules)
 
     def load_buffers(self, state: Mapping[str, Tensor]) -> None:
-        """Loads the buffers in ``state``, the result of ``state_dict``; also buffers under older names."""
+        """Load the buffers in ``state``, the result of ``state_dict``; also buffers under older names."""
         self.load_state_dict({current_name("state", name, warn=False): value for name, value in state.items()})
 
     def active(self, with_teacher: bool) -> Objectives:
@@ -67,7 +67,7 @@ class Objectives(nn.Module):
         return any(objective.needs_prototypes for objective in self)
 
     def begin_step(self, network: Network, values: Mapping[str, ObjectiveValues]) -> None:
-        """Sets the scheduled values of this step, before the forward passes."""
+        """Set the scheduled values of this step, before the forward passes."""
         for objective in self:
             objective.begin_step(network, values[objective.name])
 
@@ -94,7 +94,7 @@ def build_network(
 
 
 def add_heads(network: Network, config: RunConfig, classes: Sequence[str] = (), code: CustomCode = NO_CODE) -> Network:
-    """Adds the heads of the objectives to ``network``, and returns it."""
+    """Add the heads of the objectives to ``network``, and return it."""
     objectives = list(build_objectives(config, code=code))
     learns_classes = any(settings.learns_classes for _, settings in config.objectives if settings.weight > 0)
     network.classes = tuple(classes) if learns_classes else ()

@@ -64,7 +64,7 @@ class CustomObjective(Objective):
             self._loss = [network.heads[self.name]]
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> Any:
-        """Stores the batch for losses with this argument; adds no outputs."""
+        """Store the batch for losses with this argument; adds no outputs."""
         self._batch = batch
         return None
 

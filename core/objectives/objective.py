@@ -54,21 +54,21 @@ class Objective(nn.Module, ABC):
 
     @classmethod
     def build(cls, config: ObjectiveConfig, all_objectives: ObjectivesConfig) -> Self:
-        """Builds the objective of ``config``; ``all_objectives``: for objectives that depend on others' settings."""
+        """Build the objective of ``config``; ``all_objectives``: for objectives that depend on others' settings."""
         return cls(config)
 
     def build_shared_head(self, network: Network) -> None:
-        """Adds heads that several objectives read to ``network.heads``; called before all ``build_head``."""
+        """Add heads that several objectives read to ``network.heads``; called before all ``build_head``."""
 
     def build_head(self, network: Network) -> nn.Module | None:
         """The head for ``network.heads[name]``; None by default."""
         return None
 
     def build_buffers(self, network: Network) -> None:
-        """Adds buffers whose size depends on the network; none by default."""
+        """Add buffers whose size depends on the network; none by default."""
 
     def check_teacher(self, student: Network, teacher: Network) -> None:
-        """Raises ModelError if a trained ``teacher`` does not have the outputs that this objective compares."""
+        """Raise ModelError if a trained ``teacher`` does not have the outputs that this objective compares."""
 
     @property
     def vector_comparison_setting(self) -> str:
@@ -79,7 +79,7 @@ class Objective(nn.Module, ABC):
         return ""
 
     def begin_step(self, network: Network, values: ObjectiveValues) -> None:
-        """Sets the scheduled values of this step, before the forward passes."""
+        """Set the scheduled values of this step, before the forward passes."""
         self.step_values = values
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> Any:

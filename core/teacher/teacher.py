@@ -30,7 +30,7 @@ class ComparesWithTeacher(Protocol):
         """The setting because of which the objective compares vectors with the teacher's; "" if it does not."""
 
     def check_teacher(self, student: Network, teacher: Network) -> None:
-        """Raises ModelError if ``teacher`` cannot provide the outputs that the objective compares."""
+        """Raise ModelError if ``teacher`` cannot provide the outputs that the objective compares."""
 
 
 class Teacher:
@@ -52,7 +52,7 @@ class Teacher:
         raise NotImplementedError
 
     def update(self, student: Network, momentum: float, skipped: Tensor | None = None) -> None:
-        """Moves the weights towards ``student``, keeping the share ``momentum``; called after the optimiser's step.
+        """Move the weights towards ``student``, keeping the share ``momentum``; called after the optimiser's step.
 
         ``skipped``: 1.0 if the optimiser skipped the step, otherwise 0.0; a scalar on the device. After a skipped step,
         the teacher is not updated.
@@ -63,4 +63,4 @@ class Teacher:
         raise NotImplementedError
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Loads the result of ``state_dict``."""
+        """Load the result of ``state_dict``."""

@@ -60,9 +60,9 @@ def micro_batch_warning(network: Network, rows: int, batch: int) -> str:
 
 @contextmanager
 def _chunked_method(module: nn.Module, name: str, rows: int) -> Iterator[None]:
-    """Replaces ``module``'s method ``name`` with a chunked version; class and state dict do not change."""
+    """Replace ``module``'s method ``name`` with a chunked version; class and state dict do not change."""
     instance_method = vars(module).get(name)
-    setattr(module, name, _in_chunks(getattr(module, name), _batch_norms(module), rows))
+    setattr(module, name, _chunked_call(getattr(module, name), _batch_norms(module), rows))
     try:
         yield
     finally:
@@ -71,7 +71,7 @@ def _chunked_method(module: nn.Module, name: str, rows: int) -> Iterator[None]:
             setattr(module, name, instance_method)
 
 
-def _in_chunks(call: Callable[..., Any], norms: Sequence[nn.Module], rows: int) -> Callable[..., Any]:
+def _chunked_call(call: Callable[..., Any], norms: Sequence[nn.Module], rows: int) -> Callable[..., Any]:
     """``call``, which treats rows independently, applied to ``rows`` rows at a time."""
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
@@ -115,7 +115,7 @@ def _batch_rows(value: Any) -> int:
 
 
 def _map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """Applies ``change`` to every tensor in tuples, lists, dicts and dataclasses."""
+    """Apply ``change`` to every tensor in tuples, lists, dicts and dataclasses."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, (tuple, list)):
@@ -150,7 +150,7 @@ def _batch_norms(module: nn.Module) -> list[nn.Module]:
 
 @contextmanager
 def _frozen_statistics(norms: Sequence[nn.Module]) -> Iterator[None]:
-    """Prevents recomputation from updating running statistics again."""
+    """Prevent recomputation from updating running statistics again."""
     before = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
     try:
         yield

@@ -69,7 +69,7 @@ class Assembly:
         return prefetch(self.loader.batches(first_step, last_step), self.to_device, self.runtime.device)
 
     def _pad_captions(self, batch: Batch) -> Batch:
-        """Pads captions to one of a few lengths, since blocks are compiled per length; results do not change."""
+        """Pad captions to one of a few lengths, since blocks are compiled per length; results do not change."""
         towers, length = self.network.towers, batch.texts.shape[1]
         padded = min(-(-length // self.text_length_multiple) * self.text_length_multiple, towers.context_length)
         if padded <= length:

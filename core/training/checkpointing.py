@@ -43,7 +43,7 @@ class RunProgress:
         self.score, self.network = None, ""
 
     def record_score(self, score: float, network: str) -> bool:
-        """Records the score of a validation; returns whether it is the best so far."""
+        """Record the score of a validation; returns whether it is the best so far."""
         self.score, self.network = score, network
         improved = self.best is None or score > self.best
         if improved:
@@ -67,7 +67,7 @@ class PendingSave:
         return self._written.done()
 
     def result(self) -> tuple[str, bool]:
-        """Waits for the checkpoint; returns its name, and whether it is the best so far. Raises CheckpointError."""
+        """Wait for the checkpoint; returns its name, and whether it is the best so far. Raises CheckpointError."""
         return self._written.result()
 
 
@@ -90,7 +90,7 @@ class Checkpointing:
         self.background = parts.runtime.device.type == "cuda"  # on a CPU, a thread would slow down training
 
     def save(self, progress: RunProgress) -> PendingSave:
-        """Saves the state after this step; with a GPU the state is copied and written in the background.
+        """Save the state after this step; with a GPU the state is copied and written in the background.
 
         All ranks must call this method; rank 0 writes full tensors, so that any number of ranks can resume.
         """
@@ -122,7 +122,7 @@ class Checkpointing:
         return PendingSave(progress, write, self.background)
 
     def resume(self) -> RunProgress:
-        """Restores the newest complete checkpoint; without one, the state of the parent run (``towers.start``).
+        """Restore the newest complete checkpoint; without one, the state of the parent run (``towers.start``).
 
         Returns step 0 if the run has neither. Raises TrainingError if the content of the data changed (a new location
         is fine), CheckpointError if no checkpoint is readable.
@@ -148,7 +148,7 @@ class Checkpointing:
         return RunProgress(info.step, info.score, info.network, info.best_score)
 
     def _start_from_parent(self) -> RunProgress:
-        """Loads the state of the checkpoint in ``towers.pretrained`` as far as it fits this config; logs the rest."""
+        """Load the state of the checkpoint in ``towers.pretrained`` as far as it fits this config; logs the rest."""
         parts, name = self._parts, self._config.towers.pretrained
         source = locate_run(name, "student")
         if source is None:

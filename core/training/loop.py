@@ -109,7 +109,7 @@ class Loop:
         return self.progress.step
 
     def run(self) -> None:
-        """Trains to the last step, with validations and checkpoints.
+        """Train to the last step, with validations and checkpoints.
 
         Raises Interrupt on request, TrainingError if losses are not finite or memory runs out.
         """
@@ -185,7 +185,7 @@ class Loop:
         return {"train/loss": total, **report, "train/lr": lr, "train/grad_norm": norm}
 
     def _compute_gradient(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], Tensor, Tensor]:
-        """Computes clipped gradients; returns the weighted loss, the report, the gradient norm, and whether the step is
+        """Compute clipped gradients; returns the weighted loss, the report, the gradient norm, and whether the step is
         skipped (1.0 or 0.0, on the device) because losses or norm are not finite.
         """
         self._statistics.remember()
@@ -202,13 +202,13 @@ class Loop:
         return weighted.sum(), report, norm, skipped
 
     def save_if_needed(self) -> None:
-        """Saves the state of an interrupted run, unless this step has already been saved."""
+        """Save the state of an interrupted run, unless this step has already been saved."""
         if self._saved_step != self.step:
             self.save()
         self._report_saved(wait=True)
 
     def save(self) -> None:
-        """Saves the complete state after this step."""
+        """Save the complete state after this step."""
         self._write_reports(wait=True)
         self._log_skipped(self._guard.take_numbers())
         self.heartbeat.update("saving", self.step, self.total_steps)
@@ -219,7 +219,7 @@ class Loop:
         self._report_saved()
 
     def _report_saved(self, wait: bool = False) -> None:
-        """Writes the event of a checkpoint once the checkpoint is saved. Raises CheckpointError if saving failed."""
+        """Write the event of a checkpoint once the checkpoint is saved. Raises CheckpointError if saving failed."""
         save = self._pending_save
         if save is None or not (wait or save.is_done):
             return
@@ -228,7 +228,7 @@ class Loop:
         self.events.write(CheckpointSaved(step=save.step, name=name, best=best, network=save.network))
 
     def check_control(self) -> None:
-        """Raises Interrupt if the file ``control`` or a signal requests a stop or a pause."""
+        """Raise Interrupt if the file ``control`` or a signal requests a stop or a pause."""
         request = self.run_dir.pending_request() if self.team.leads else None
         if request is None and self._requests.is_set():
             request = self._requests.request if isinstance(self._requests, Requests) else "stop"
@@ -249,7 +249,7 @@ class Loop:
             self.save()
 
     def _on_first_rank(self, call: Callable[[], T]) -> T:
-        """Runs ``call`` with unsharded weights, and returns rank 0's result.
+        """Run ``call`` with unsharded weights, and return rank 0's result.
 
         With sharded weights, every rank runs ``call``.
         """
@@ -287,14 +287,14 @@ class Loop:
         )
 
     def _write_reports(self, wait: bool = False) -> None:
-        """Writes the reports that have arrived from the device; with ``wait`` waits for all of them."""
+        """Write the reports that have arrived from the device; with ``wait`` waits for all of them."""
         for report in self._reports.arrived(wait):
             self._log_skipped(report.guard)
             self.events.write(Metrics(step=report.step, values={**report.values, **self._system.take()}))
             self._terminal_note = f"loss {report.values['train/loss']:.3f}"
 
     def _log_skipped(self, numbers: StepNumbers) -> None:
-        """Logs skipped steps; too many in a row end the run."""
+        """Log skipped steps; too many in a row end the run."""
         for skipped in self._guard.skipped(StepNumbers(numbers.steps, numbers.numbers.cpu())):
             message = f"step {skipped.step} was skipped: {', '.join(skipped.suspects)} not finite"
             self._log(message)
@@ -335,7 +335,7 @@ class Loop:
         )
 
     def _progress(self, activity: str, finished: int, total: int) -> None:
-        """Reports the progress of long work, which can be interrupted like a step."""
+        """Report the progress of long work, which can be interrupted like a step."""
         self.heartbeat.update_substep(activity, finished, total)
         self.check_control()
 

@@ -77,7 +77,7 @@ def train_over_ranks(
     quiet: bool = False,
     code_policy: CodeUse = "check",
 ) -> Outcome:
-    """Trains the config returned by ``read_config`` in ``run`` with the other ranks of ``launch``; returns the outcome.
+    """Train the config returned by ``read_config`` in ``run`` with the other ranks of ``launch``; returns the outcome.
 
     Raises UserError like ``core.training.train.train``, on every rank, and RankLost if another rank dies or does not
     respond.
@@ -121,7 +121,7 @@ def _source_digest() -> str:
 def _train_and_record(
     config: RunConfig, run: RunDir, team: Team, peers: list[Any], quiet: bool, code_policy: CodeUse
 ) -> Outcome:
-    """Trains on this rank; rank 0 records the outcome."""
+    """Train on this rank; rank 0 records the outcome."""
     assert team.messages is not None
     events = open_events(run) if team.leads else _NoEvents()
     leave = _exit_function(events, team)

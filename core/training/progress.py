@@ -45,11 +45,11 @@ class Pace:
         self.begin()
 
     def begin(self) -> None:
-        """Starts waiting for the next batch."""
+        """Start waiting for the next batch."""
         self._began = time.perf_counter()
 
     def batch_arrived(self) -> None:
-        """Stops waiting: the next batch has arrived."""
+        """Stop waiting: the next batch has arrived."""
         self._waited += time.perf_counter() - self._began
 
     def step(self, pairs: int) -> None:
@@ -110,14 +110,14 @@ class Heartbeat:
         self._write()
 
     def update(self, activity: str, step: int, total_steps: int, note: str = "") -> None:
-        """Sets the activity after ``step`` of ``total_steps``; ``note`` is only printed on stderr."""
+        """Set the activity after ``step`` of ``total_steps``; ``note`` is only printed on stderr."""
         if activity == "training":
             self._seconds_left = self._pace.seconds(step, total_steps)
         self._activity, self._step, self._total = activity, step, total_steps
         self._show(note)
 
     def update_substep(self, activity: str, done: int, total: int) -> None:
-        """Sets the progress of work between steps, such as reading images or validating."""
+        """Set the progress of work between steps, such as reading images or validating."""
         self._activity = f"{activity} {done}/{total}" if total else activity
         self._show("")
 

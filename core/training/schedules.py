@@ -172,7 +172,7 @@ def build_optimizer(
 
 
 def set_rates(optimizer: torch.optim.Optimizer, learning_rate: float, weight_decay: float) -> None:
-    """Sets the rate of each group to ``learning_rate`` times its scale, and the decay of decayed groups."""
+    """Set the rate of each group to ``learning_rate`` times its scale, and the decay of decayed groups."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate * group.get("scale", 1.0)
         group["weight_decay"] = weight_decay if group["decays"] else 0.0

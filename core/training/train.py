@@ -30,7 +30,7 @@ def train(
     python_objects: Mapping[str, Any] | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Outcome:
-    """Trains ``config`` in ``run``, from its newest checkpoint if one exists; returns the outcome.
+    """Train ``config`` in ``run``, from its newest checkpoint if one exists; returns the outcome.
 
     ``code_policy``: what to do if custom code has changed since the run began. ``python_objects``: the Python objects
     that the config refers to as ``python:NAME``.

@@ -82,7 +82,7 @@ class TrainStep:
             return teacher.targets(batch, objectives.teacher_head_outputs)
 
     def _unshard_teacher(self) -> None:
-        """Gathers sharded weights that the teacher, or towers shared with it, read outside a wrapped ``forward``."""
+        """Gather sharded weights that the teacher, or towers shared with it, read outside a wrapped ``forward``."""
         networks = self._teacher.networks if self._teacher is not None else ()
         shared = any(network.towers is self._network.towers for network in networks)
         for module in (*networks, *((self._student,) if shared else ())):

@@ -101,11 +101,11 @@ def label(code: str, name: str) -> Label:
         _SPECIAL.get(base_name.lower(), ("", "")) if base_name else ("skin tone", "")
     )  # a name without a concept is a swatch of a skin tone
     if not concept:
-        concept, gender = _without_people(base_name)
+        concept, gender = _split_gender(base_name)
     return Label(concept.lower(), " + ".join(tones), gender, group_of(code))
 
 
-def _without_people(name: str) -> tuple[str, str]:
+def _split_gender(name: str) -> tuple[str, str]:
     """``name`` without gender words, and the gender that they express."""
     words = name.split()
     people = [_GENDERS[word] for word in words if word in _GENDERS]

@@ -60,14 +60,14 @@ def write_openclipart(source: Path, folder: Path, log: Log) -> None:
     log(f"resizing {len(rows)} images of {source}")
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
     readable, bad_rows = _read(rows, folder)
-    distinct, left_out = _without_copies(source, readable, folder)
+    distinct, left_out = _remove_copies(source, readable, folder)
     categories = {name: some for name, some in sorted(distinct.items()) if len(some) >= MIN_CATEGORY_IMAGES}
     if len(categories) < 2:
         raise UserError(
             f"{source} has fewer than two category folders with {MIN_CATEGORY_IMAGES} images each; "
             "choose another folder with --openclipart."
         )
-    train, test = _halves(categories)
+    train, test = _split_in_half(categories)
     for name, half in (("train", train), ("test", test)):
         write_whole(folder / f"{name}.csv", _table(half))
     counts = {
@@ -126,7 +126,7 @@ def _read_small(file: Path, folder: Path) -> tuple[str, Pixels | None] | ImageEr
         return ImageError(error.strerror or str(error))
 
 
-def _without_copies(source: Path, readable: Sequence[tuple[Row, str]], folder: Path) -> tuple[Categories, int]:
+def _remove_copies(source: Path, readable: Sequence[tuple[Row, str]], folder: Path) -> tuple[Categories, int]:
     """Each distinct image under its first name; and the number of images left out as they are in several categories.
 
     Two images are copies if all pixels of their small versions are equal.
@@ -145,7 +145,7 @@ def _without_copies(source: Path, readable: Sequence[tuple[Row, str]], folder: P
     return categories, left_out
 
 
-def _halves(categories: Categories) -> tuple[list[ClipartImage], list[ClipartImage]]:
+def _split_in_half(categories: Categories) -> tuple[list[ClipartImage], list[ClipartImage]]:
     """Training images and test images: each category is split in half by the SHA-256 of the names."""
     train: list[ClipartImage] = []
     test: list[ClipartImage] = []

@@ -114,10 +114,10 @@ def named_emoji() -> list[Emoji]:
             used_titles.add(title)
             about = label(code, title)
             all_emoji.append(Emoji(code, title, about.concept, about.tone, about.gender, about.group))
-    return _with_neutral(all_emoji)
+    return _add_neutral_gender(all_emoji)
 
 
-def _with_neutral(all_emoji: Sequence[Emoji]) -> list[Emoji]:
+def _add_neutral_gender(all_emoji: Sequence[Emoji]) -> list[Emoji]:
     """Set the gender "person" for names without a gender ("firefighter") if the concept also has women or men."""
     gendered = {entry.concept for entry in all_emoji if entry.gender in ("woman", "man")}
     return [
@@ -238,7 +238,7 @@ def _rendered(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator[Non
     finished = 0
     if len(missing) >= MIN_PARALLEL_IMAGES and (os.cpu_count() or 1) > 1:
         with contextlib.suppress(BrokenProcessPool):  # if no process can be started, images are rendered below
-            for _ in _in_processes(folder, size, missing):
+            for _ in _render_in_processes(folder, size, missing):
                 finished += 1
                 yield
     for entry in missing[finished:]:
@@ -246,7 +246,7 @@ def _rendered(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator[Non
         yield
 
 
-def _in_processes(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator[None]:
+def _render_in_processes(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator[None]:
     """Render ``missing`` in processes, since the renderer holds the GIL."""
     context = multiprocessing.get_context("spawn")
     workers = min(MAX_PROCESSES, os.cpu_count() or 1)

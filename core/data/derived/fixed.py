@@ -49,7 +49,7 @@ def save_fixed(data: str, fixes: Sequence[Fix], to: Path, replace: bool = False)
     check_target(to, data, replace)
     source = open_source(data)
     rows_by_file = {row.file: row for row in source.rows}
-    changes = _by_image(_as_named(fixes, rows_by_file))
+    changes = _group_by_image(_resolve_paths(fixes, rows_by_file))
     for file, change in changes.items():
         _check(data, source, rows_by_file.get(file), file, change)
     new = [file for file, change in changes.items() if file not in rows_by_file and not change.is_excluded]
@@ -82,7 +82,7 @@ def save_fixed(data: str, fixes: Sequence[Fix], to: Path, replace: bool = False)
     return record
 
 
-def _as_named(fixes: Sequence[Fix], rows_by_file: Mapping[str, Row]) -> list[Fix]:
+def _resolve_paths(fixes: Sequence[Fix], rows_by_file: Mapping[str, Row]) -> list[Fix]:
     """``fixes`` with each path as the source spells it, since a fix may refer to an image by a link."""
     if all(fix.path in rows_by_file for fix in fixes):
         return list(fixes)
@@ -95,7 +95,7 @@ def _as_named(fixes: Sequence[Fix], rows_by_file: Mapping[str, Row]) -> list[Fix
     return [fix.model_copy(update={"path": source_path(fix.path)}) for fix in fixes]
 
 
-def _by_image(fixes: Sequence[Fix]) -> dict[str, _Changes]:
+def _group_by_image(fixes: Sequence[Fix]) -> dict[str, _Changes]:
     changes: dict[str, _Changes] = defaultdict(_Changes)
     for fix in fixes:
         change, value = changes[fix.path], clean_caption(fix.value)

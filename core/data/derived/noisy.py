@@ -72,16 +72,18 @@ def mismatched_captions(
     if kind == "shuffled":
         return [captions[giver] for giver in shuffle_rows(captions, share, seed)]
     if kind == "in-group":
-        return _within_groups(captions, share, seed, groups)
+        return _shuffle_within_groups(captions, share, seed, groups)
     rng = np.random.default_rng(seed)
     result = list(captions)
     words = [word for some in captions for caption in some for word in caption.split()]
     for row in rng.permutation(len(captions))[: round(share * len(captions))].tolist():
-        result[row] = tuple(_corrupted(caption, kind, words, rng) for caption in captions[row])
+        result[row] = tuple(_corrupt(caption, kind, words, rng) for caption in captions[row])
     return result
 
 
-def _within_groups(captions: Sequence[Captions], share: float, seed: int, groups: Sequence[str]) -> list[Captions]:
+def _shuffle_within_groups(
+    captions: Sequence[Captions], share: float, seed: int, groups: Sequence[str]
+) -> list[Captions]:
     members: dict[str, list[int]] = {}
     for row, group in enumerate(groups):
         members.setdefault(group, []).append(row)
@@ -97,7 +99,7 @@ def _within_groups(captions: Sequence[Captions], share: float, seed: int, groups
     return result
 
 
-def _corrupted(caption: str, kind: NoiseKind, words: Sequence[str], rng: np.random.Generator) -> str:
+def _corrupt(caption: str, kind: NoiseKind, words: Sequence[str], rng: np.random.Generator) -> str:
     """A generic caption, or ``caption`` with one word replaced by one of ``words``."""
     original = caption.split()
     word_index = int(rng.integers(max(1, len(original))))

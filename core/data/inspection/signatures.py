@@ -63,9 +63,9 @@ def read_signatures(files: Sequence[str], progress: Progress, max_megapixels: in
         cached: Entries = np.load(path, allow_pickle=False)
         if cached.dtype == ENTRY and cached.shape == (len(files),):
             os.utime(path)
-            return Signatures(cached, _reasons(files, cached, max_megapixels))
+            return Signatures(cached, _retry_unreadable(files, cached, max_megapixels))
     signatures = Signatures(np.zeros(len(files), ENTRY))
-    with contextlib.closing(_signed(files, max_megapixels)) as signed:
+    with contextlib.closing(_compute_signatures(files, max_megapixels)) as signed:
         for position, entry in enumerate(signed):
             if isinstance(entry, ImageError):
                 signatures.broken[position] = str(entry)
@@ -100,7 +100,7 @@ def _attempt(path: str, max_megapixels: int) -> Entries | ImageError:
         return error
 
 
-def _signed(files: Sequence[str], max_megapixels: int) -> Generator[Entries | ImageError, None, None]:
+def _compute_signatures(files: Sequence[str], max_megapixels: int) -> Generator[Entries | ImageError, None, None]:
     """The signatures in order, computed by one thread per core (decoders release the GIL)."""
     threads = min(16, os.cpu_count() or 1)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="signatures")
@@ -110,17 +110,17 @@ def _signed(files: Sequence[str], max_megapixels: int) -> Generator[Entries | Im
             waiting.append(pool.submit(_attempt, path, max_megapixels))
             if len(waiting) >= IMAGES_AHEAD * threads:
                 yield waiting.popleft().result()
-        yield from _rest(waiting)
+        yield from _drain(waiting)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _rest(waiting: deque[Future[Entries | ImageError]]) -> Iterator[Entries | ImageError]:
+def _drain(waiting: deque[Future[Entries | ImageError]]) -> Iterator[Entries | ImageError]:
     while waiting:
         yield waiting.popleft().result()
 
 
-def _reasons(files: Sequence[str], entries: Entries, max_megapixels: int) -> dict[int, str]:
+def _retry_unreadable(files: Sequence[str], entries: Entries, max_megapixels: int) -> dict[int, str]:
     """Read the unreadable images again: their reasons; fills in ``entries`` of images that can now be read."""
     reasons = {}
     for position in np.flatnonzero(~entries["readable"]).tolist():

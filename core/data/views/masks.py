@@ -25,7 +25,7 @@ Grid = npt.NDArray[np.bool_]
 
 
 def draw_masks(recipe: ViewRecipe, side: int, seed: int, epoch: Integers, rows: Integers, view: int) -> Tensor | None:
-    """Masks (B, P) bool of views with ``side`` patches a side, True for masked patches; None without masking.
+    """Mask (B, P) bool of views with ``side`` patches a side, True for masked patches; None without masking.
 
     A view is masked with probability ``recipe.mask``. A masked view has ``mask_share * P`` masked patches, rounded, but
     at least one masked and one visible patch.

@@ -137,7 +137,7 @@ class CocaDecoder:
 
     def _run(self, x: Tensor, state: Decoding, position: CachePosition, mask: AttentionMask) -> Tensor:
         """The states (R, L, D) of new tokens ``x`` (R, L, D) after the text tower and the decoder."""
-        text_mask = _without_hidden(mask, state.hidden, x.shape[1], position.end)
+        text_mask = _exclude_hidden(mask, state.hidden, x.shape[1], position.end)
         x = x.to(self.dtype)
         with torch.autocast(self.device.type, enabled=False):
             for block, cache in zip(self._text, state.text.layers, strict=True):
@@ -152,7 +152,7 @@ class CocaDecoder:
             return self._decoder.logits(x)[:, : self.vocabulary].float()
 
 
-def _without_hidden(mask: AttentionMask, hidden: Tensor | None, length: int, end: int) -> AttentionMask:
+def _exclude_hidden(mask: AttentionMask, hidden: Tensor | None, length: int, end: int) -> AttentionMask:
     """``mask`` for ``length`` new tokens without the keys that are ``hidden`` (1, T)."""
     if hidden is None:
         return mask

@@ -29,7 +29,7 @@ class Rows(Protocol):
     """Rows of a decoder."""
 
     def step(self, tokens: Sequence[int]) -> Tensor:
-        """Appends one token to each row; returns the next logits (R, V)."""
+        """Append one token to each row; returns the next logits (R, V)."""
 
     def keep(self, rows: Sequence[int]) -> None:
         """Replace row i by the old row ``rows[i]``; rows may be dropped, moved and repeated."""
@@ -47,7 +47,7 @@ class TokenDecoder(Protocol):
         """Size of the vocabulary."""
 
     def start(self, images: Tensor, prefix: Sequence[int], rows_per_image: int, length: int) -> tuple[Rows, Tensor]:
-        """Starts with one row per image, after ``prefix``; returns the rows and the next logits (B, V).
+        """Start with one row per image, after ``prefix``; returns the rows and the next logits (B, V).
 
         ``images`` (B, 3, height, width); caches have room for ``rows_per_image`` rows of ``length`` tokens.
         """
@@ -67,7 +67,7 @@ class PrefixRows(ABC):
 
     @torch.inference_mode()
     def step(self, tokens: Sequence[int]) -> Tensor:
-        """Appends one token to each row; returns the next logits (R, V)."""
+        """Append one token to each row; returns the next logits (R, V)."""
         for prefix, token in zip(self.prefixes, tokens, strict=True):
             prefix.append(token)
         return self.run()
@@ -104,7 +104,7 @@ class Decoding:
         return self.text.nbytes + self.decoder.nbytes + self.images.nbytes
 
     def step(self, tokens: Sequence[int]) -> Tensor:
-        """Appends one token to each row; returns the next logits (R, V)."""
+        """Append one token to each row; returns the next logits (R, V)."""
         return self._step(self, tokens)
 
     @torch.inference_mode()

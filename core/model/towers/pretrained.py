@@ -87,7 +87,7 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
     if is_file(path):
         return path
     if is_folder(path):
-        return _in_folder(path)
+        return _find_in_folder(path)
     if pretrained.startswith(_HUB):
         repository = pretrained.removeprefix(_HUB)
         raise ModelError(
@@ -105,7 +105,7 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
         )
     local_folder = weights_folder(architecture, tag)
     if local_folder.is_dir():
-        return _in_folder(local_folder)
+        return _find_in_folder(local_folder)
     try:
         return download(published_tag(architecture, tag), progress)
     except DownloadError as error:
@@ -115,7 +115,7 @@ def find_weights(architecture: str, pretrained: str, progress: Progress | None =
         ) from error
 
 
-def _in_folder(folder: Path) -> Path:
+def _find_in_folder(folder: Path) -> Path:
     paths = [path for path in folder.iterdir() if path.suffix in SUFFIXES]
     if not paths:
         raise ModelError(f"the folder {folder} contains no weights; put open_clip_model.safetensors into it.")

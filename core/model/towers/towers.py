@@ -122,7 +122,7 @@ class Towers(nn.Module):
         return repr([self._text_cfg.get(name) or None for name in names])
 
     def clamp_logit_scale(self) -> None:
-        """Clamps the logit scale to 1..100; called after each optimiser step."""
+        """Clamp the logit scale to 1..100; called after each optimiser step."""
         with torch.no_grad():
             self.clip.logit_scale.clamp_(0.0, math.log(MAX_LOGIT_SCALE))
 
@@ -158,7 +158,7 @@ class Towers(nn.Module):
         return image_features(self.clip.visual, images, mask, self.mask_token, patches, patch_index)
 
     def add_mask_token(self) -> None:
-        """Adds a learnt token for hidden patches to a ViT (BEiT, Bao et al. 2022)."""
+        """Add a learnt token for hidden patches to a ViT (BEiT, Bao et al. 2022)."""
         if self.any_size:
             self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(self.patch_width), std=0.02))
 
@@ -187,7 +187,7 @@ class Towers(nn.Module):
         return int(self.clip.visual.conv1.weight.shape[0])
 
     def freeze(self, towers: str, image_blocks: int = 0) -> None:
-        """Freezes the "image" tower, the "text" tower, "both", both except their projections ("trunks"), or "none".
+        """Freeze the "image" tower, the "text" tower, "both", both except their projections ("trunks"), or "none".
 
         ``image_blocks`` > 0 also freezes the patch embedding and this number of first image blocks. Batch norm
         statistics in frozen parts are frozen too. Raises ModelError if the tower has fewer blocks.
@@ -249,7 +249,7 @@ class Towers(nn.Module):
         return self._text.vocabulary
 
     def check_decoder(self) -> None:
-        """Raises ModelError if the architecture has no caption decoder."""
+        """Raise ModelError if the architecture has no caption decoder."""
         decoder_of(self.clip)
 
     def decode(self, image: Tensor, words: Tensor) -> Tensor:

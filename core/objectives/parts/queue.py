@@ -33,7 +33,7 @@ class FeatureQueue(nn.Module):
 
     @torch.no_grad()
     def push(self, image: Tensor, text: Tensor) -> None:
-        """Adds pairs of unit vectors (B, D); to be called after the batch was compared with the queue."""
+        """Add pairs of unit vectors (B, D); to be called after the batch was compared with the queue."""
         size, count = len(self.image), len(image)
         newest = torch.arange(max(0, count - size), count, device=image.device)
         slots = (self.pushed + newest) % size

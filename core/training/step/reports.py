@@ -49,7 +49,7 @@ class Reports:
     def add(
         self, step: int, report: Mapping[str, Tensor], host_values: Mapping[str, float], guard: StepNumbers
     ) -> None:
-        """Queues the scalars of ``step``, values that are already on the host, and numbers of the guard."""
+        """Queue the scalars of ``step``, values that are already on the host, and numbers of the guard."""
         device_values = {name: value for name, value in report.items() if value.device.type != "cpu"}
         cpu_values = {name: float(value) for name, value in report.items() if name not in device_values}
         stacked = (
@@ -74,7 +74,7 @@ class Reports:
         )
 
     def arrived(self, wait: bool = False) -> Iterator[Report]:
-        """Yields the reports that have arrived, in order; with ``wait`` waits for all of them."""
+        """Yield the reports that have arrived, in order; with ``wait`` waits for all of them."""
         while self._pending:
             copied = self._pending[0].copied
             if copied is not None:

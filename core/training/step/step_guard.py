@@ -89,12 +89,12 @@ class RunningStatistics:
 
     @torch.no_grad()
     def remember(self) -> None:
-        """Copies the statistics; to be called before the forward pass."""
+        """Copy the statistics; to be called before the forward pass."""
         self._before = [_flat(buffers) for buffers in self._buffers.values()]
 
     @torch.no_grad()
     def restore(self, skipped: Tensor) -> None:
-        """Restores the statistics if ``skipped``, a scalar on the device, is 1.0."""
+        """Restore the statistics if ``skipped``, a scalar on the device, is 1.0."""
         for buffers, before in zip(self._buffers.values(), self._before, strict=True):
             sound = torch.where(skipped > 0, before, _flat(buffers))
             parts = sound.split([buffer.numel() for buffer in buffers])

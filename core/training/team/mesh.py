@@ -15,7 +15,7 @@ from core.training.team.team import Team
 
 
 def shard_parts(student: StudentStep, teacher: Teacher | None, team: Team, shard: int) -> None:
-    """Shards or replicates the ``student``'s step over ``team``'s ranks; if weights are sharded, also a moving teacher.
+    """Shard or replicate the ``student``'s step over ``team``'s ranks; if weights are sharded, also a moving teacher.
 
     A frozen teacher, and a teacher that shares the student's towers, is replicated on every rank.
     """

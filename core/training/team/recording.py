@@ -34,7 +34,7 @@ _DATA_PATHS = ("data.train", "data.val", "data.test")
 
 
 def prepare_run(config: RunConfig, run: RunDir) -> Outcome | None:
-    """Prepares the run folder; returns the outcome if the run is already finished."""
+    """Prepare the run folder; returns the outcome if the run is already finished."""
     try:
         _settle_config(config, run)
         if finished := _finished_before(run):
@@ -47,7 +47,7 @@ def prepare_run(config: RunConfig, run: RunDir) -> Outcome | None:
 
 
 def open_events(run: RunDir) -> EventWriter:
-    """Opens the run's events for appending. Raises RunDirError, or TrainingError for a full disk."""
+    """Open the run's events for appending. Raises RunDirError, or TrainingError for a full disk."""
     try:
         return EventWriter(run.events)
     except OSError as error:
@@ -64,7 +64,7 @@ def disk_full_error(run: RunDir, error: OSError) -> TrainingError | None:
 
 
 def _settle_config(config: RunConfig, run: RunDir) -> None:
-    """Writes ``config.json``, or checks that the folder has the same config.
+    """Write ``config.json``, or check that the folder has the same config.
 
     A config that was rejected before training is replaced.
     """
@@ -101,7 +101,7 @@ def _finished_before(run: RunDir) -> Outcome | None:
 
 
 def record_failure(events: EventWriter, step: int, error: Exception) -> None:
-    """Records a failure. If the log cannot be written, prints that to stderr instead of raising another error."""
+    """Record a failure. If the log cannot be written, print that to stderr instead of raising another error."""
     message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     kind = type(error).__name__
     try:
@@ -111,7 +111,7 @@ def record_failure(events: EventWriter, step: int, error: Exception) -> None:
 
 
 def record_refusal(config: RunConfig, run: RunDir, error: UserError) -> bool:
-    """Records ``error``, which prevents ``run`` from starting; returns True if the run is already finished.
+    """Record ``error``, which prevents ``run`` from starting; returns True if the run is already finished.
 
     Raises RunDirError if the folder is in use, or belongs to another config.
     """

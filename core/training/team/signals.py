@@ -28,7 +28,7 @@ class Requests(threading.Event):
         self.requested_at = 0.0  # time.monotonic()
 
     def set_request(self, request: Control) -> None:
-        """Records the request; only the first one counts."""
+        """Record the request; only the first one counts."""
         if not self.is_set():
             self.request, self.requested_at = request, time.monotonic()
             self.set()

@@ -49,7 +49,7 @@ class Team:
         return self.launch.size
 
     def on_all_ranks(self, call: Callable[[], T]) -> T:
-        """Runs ``call`` on every rank, without a time limit; an error on any rank is raised on all ranks.
+        """Run ``call`` on every rank, without a time limit; an error on any rank is raised on all ranks.
 
         Raises Interrupt, a UserError with the message of the first failed rank, or RankLost.
         """
@@ -60,7 +60,7 @@ class Team:
         return value  # type: ignore[return-value]
 
     def on_first_rank(self, call: Callable[[], T]) -> T:
-        """Runs ``call`` on rank 0, and returns its result (plain data) or raises its error on all ranks."""
+        """Run ``call`` on rank 0, and return its result (plain data) or raise its error on all ranks."""
         if self.messages is None:
             return call()
         value, error = _attempt(call) if self.leads else (None, None)
@@ -89,7 +89,7 @@ class Team:
             raise RankLost(str(gone)) from gone
 
     def require_same(self, subject: str, value: str) -> None:
-        """Raises TrainingError unless every rank has the same ``value``; ``subject`` names it in the message."""
+        """Raise TrainingError unless every rank has the same ``value``; ``subject`` names it in the message."""
         if self.messages is None:
             return
         hosts = self._exchange("host", self.launch.host)
@@ -143,7 +143,7 @@ class Team:
         return received
 
     def broadcast_weights(self, *modules: nn.Module | None) -> None:
-        """Broadcasts rank 0's weights and buffers to all ranks."""
+        """Broadcast rank 0's weights and buffers to all ranks."""
         if self.messages is None:
             return
         for module in modules:

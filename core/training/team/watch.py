@@ -54,7 +54,7 @@ class Watch:
         self._writer.close()
 
     def allow_slow_exit(self) -> None:
-        """Stops watching once the ranks have agreed to end, so that saving has no time limit."""
+        """Stop watching once the ranks have agreed to end, so that saving has no time limit."""
         self._ended.set()
         with suppress(OSError):  # a full socket has signals in it, which wake the thread too
             self._writer.send(b"\0")  # wakes the thread; no signal has the number 0
@@ -82,7 +82,7 @@ class Watch:
                 return
 
     def _wait_for_signal(self) -> bool:
-        """Waits up to ``POLL_INTERVAL_S`` for a signal that requests the end; returns whether one arrived."""
+        """Wait up to ``POLL_INTERVAL_S`` for a signal that requests the end; returns whether one arrived."""
         select.select([self._reader], [], [], POLL_INTERVAL_S)
         try:
             return any(number in (signal.SIGTERM, signal.SIGINT) for number in self._reader.recv(4096))

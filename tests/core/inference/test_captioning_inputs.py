@@ -123,7 +123,7 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
     def denied(folder: str) -> None:
         raise PermissionError(13, "Permission denied", folder)
 
-    monkeypatch.setattr(images, "_list", denied)
+    monkeypatch.setattr(images, "_list_folder", denied)
     found = find_images([str(tmp_path), str(tmp_path / "a.png")], quiet).inputs
     assert [item.error for item in found] == ["the folder cannot be read: Permission denied", ""]
 

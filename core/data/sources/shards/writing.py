@@ -132,8 +132,8 @@ class _ShardWriter:
         _add_member(tar, f"{key}.{extension}", content)
         _add_member(tar, f"{key}.txt", row.captions[0].encode())
         if len(row.captions) > 1 or row.labels:
-            facts = {**row.labels, "captions": list(row.captions)}
-            _add_member(tar, f"{key}.json", json.dumps(facts, ensure_ascii=False).encode())
+            record = {**row.labels, "captions": list(row.captions)}
+            _add_member(tar, f"{key}.json", json.dumps(record, ensure_ascii=False).encode())
         self.written.rows += 1
 
 
