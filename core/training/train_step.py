@@ -67,10 +67,10 @@ class TrainStep:
         losses: Losses = {}
         report: Report = {FEATURE_STD: feature_std(output.clean.image)} if len(batch.rows) > 1 else {}
         for objective in objectives:
-            loss, facts = objective(output, target)
+            loss, objective_report = objective(output, target)
             losses[objective.name] = objective.step_values.weight * loss
             report[f"train/{objective.name}"] = loss.detach()
-            report.update(facts)
+            report.update(objective_report)
         return losses, report
 
     def _target(self, teacher: Teacher | None, objectives: Objectives, batch: Batch) -> Output | None:

@@ -49,7 +49,7 @@ class TriedImages:
         errors: dict[str, str] = {}
         with evaluating(self.model.network):
             for number, item in enumerate(files, start=1):
-                key = (item.path, _modified_at(item.path), layer if encoder is None else encoder.facts)
+                key = (item.path, _modified_at(item.path), layer if encoder is None else encoder.cache_key)
                 if key not in self._features:
                     loaded = read_image(item, self.model.network.image_size, self.model.data)
                     if loaded.image is None:

@@ -272,7 +272,7 @@ def test_rows_without_a_label_or_an_image_are_skipped_and_reported(
         (["open_clip:sd-tiny", "--data", "VAL", "--task", "knn"], "knn needs labelled training data; name"),
         (["RUN", "--data", "/gone.csv", "--task", "retrieval"], "There is no data at /gone.csv"),
         ([*ZERO_SHOT, "shape", "--templates", "songs"], "bundled prompt sets: art,"),
-        (["RUN", "--task", "retrieval"], "give a MODEL, --data SOURCE and --task TASK"),
+        (["RUN", "--task", "retrieval"], "specify a MODEL, --data SOURCE and --task TASK"),
         (["--compare", "/gone.json", "/gone.json"], "cannot read the report"),
     ],
 )
