@@ -241,7 +241,7 @@ class Campaign:
         leaves = ",".join(f'"{i:x}":1' for i in range(20_000))
         self.read_provenance(f'{{"{"p" * 100_000}":{{{leaves}}}}}'.encode())  # a name of 2 GB, if written out for each
         self.read_name(f"{INTERPOLATED}{self.trained};" * 2000 + "@0.5" * 2000)
-        facts = self.index.facts.model_dump()
+        facts = self.index.metadata.model_dump()
         for change in ({"bad": 2**32 - 1}, {"bad": 2**20}, {"rows": 2**20}, {"size": 2**61}):
             self.read_shard(json.dumps({**facts, **change}).encode(), [], None)
 
@@ -299,7 +299,7 @@ def peak_mib() -> int:
 def main(folder: Path, each: int) -> None:
     campaign = Campaign(folder)
     before = peak_mib()
-    facts = campaign.index.facts.model_dump()
+    facts = campaign.index.metadata.model_dump()
     places = st.tuples(st.integers(0, 2), st.sampled_from([*PARTS, *(f"{part}_size" for part in PARTS)]), NUMBERS)
     tried = settings(
         max_examples=each,

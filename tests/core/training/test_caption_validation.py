@@ -60,7 +60,7 @@ def test_the_loss_matches_open_clip_over_all_validation_words(
             words += int((labels != 0).sum())
     assert values == {"val/student/caption_loss": pytest.approx(total / words, abs=1e-5)}
     assert seen == [("validating captions", done, 12) for done in (5, 10, 12)]
-    monkeypatch.setattr(caption_validation, "_CHUNK", 2)
+    monkeypatch.setattr(caption_validation, "_CHUNK_CAPTIONS", 2)
     network.train()
     assert caption_losses({"student": network}, dataset, CPU, "val", 5, lambda *_: None) == pytest.approx(
         values, abs=1e-5
