@@ -71,7 +71,7 @@ def test_mistakes_raise_user_errors(tmp_path: Path) -> None:
     pairs, _ = write_pairs(tmp_path / "pairs")
     with pytest.raises(core.UserError, match=r"teecher: there is no such field; did you mean teacher"):
         core.train({"teecher": {"kind": "ema"}}, tmp_path / "run")
-    with pytest.raises(core.UserError, match=r"the config is str; give core\.preset"):
+    with pytest.raises(core.UserError, match=r"config must be a RunConfig, such as core\.preset"):
         core.train("sd-clip", tmp_path / "run")  # type: ignore[arg-type]
     with pytest.raises(core.UserError, match="did you mean sd-clip"):
         core.preset("sd-clp")

@@ -107,7 +107,7 @@ def test_old_steps_are_kept_as_networks_only(data: tuple[Path, Path], tmp_path: 
     assert whole == ["step-00000006"]
     assert open_model(f"{run.path}@2", "teacher").subject.model.endswith("@step-00000002")
     shutil.rmtree(run.checkpoints / "step-00000006")
-    with pytest.raises(checkpoint.CheckpointError, match=r"cannot be resumed: .* hold only networks, no state"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"cannot be resumed: .* contain only networks, no state"):
         checkpoint.newest_complete(run, torch.device("cpu"))
 
 

@@ -82,7 +82,7 @@ def test_a_run_whose_shards_grew_is_not_resumed(
     assert main(["train", str(config), str(run.path)]) == 1
     said = capsys.readouterr().err
     assert f"{folder} (data.train) differs from the data that {run.path} was trained on: " in said
-    assert "number of images (30 then" in said
+    assert "number of images (was 30" in said
 
 
 def test_every_verb_takes_shards(
