@@ -180,7 +180,7 @@ def test_the_first_signal_counts_and_handlers_are_restored() -> None:
             signal.raise_signal(first)
             signal.raise_signal(signal.SIGUSR1)
             assert (asked.is_set(), asked.request) == (True, what)
-            assert asked.since <= time.monotonic()
+            assert asked.requested_at <= time.monotonic()
             if first == signal.SIGTERM:
                 assert signal.getsignal(first) is signal.SIG_DFL, "the second one ends it"
             if first == signal.SIGINT:
@@ -200,7 +200,7 @@ def test_under_a_launcher_a_repeated_signal_is_the_same_one(monkeypatch: pytest.
             now[0] += seconds
             handler(signal.SIGTERM, None)
             assert signal.getsignal(signal.SIGTERM) is handler
-        assert (asked.request, asked.since, raised) == ("stop", 100.0, [])
+        assert (asked.request, asked.requested_at, raised) == ("stop", 100.0, [])
         now[0] += 0.1
         handler(signal.SIGTERM, None)
         assert raised == [signal.SIGTERM]
