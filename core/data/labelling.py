@@ -96,7 +96,7 @@ def _hidden(of_rows: Tensor, classes: int, per_class: int, seed: int) -> Tensor:
 
 
 class Cycle:
-    """Cycles through rows, shuffled anew in each epoch; item k is a function of (rows, seed, k) alone."""
+    """Cycles through rows, shuffled in each epoch; item k is a function of (rows, seed, k) alone."""
 
     def __init__(self, rows: Tensor, seed: int, purpose: int) -> None:
         self._rows, self._seed, self._purpose = rows.numpy(), seed, purpose

@@ -46,7 +46,7 @@ _MIN_DISTANCE = 1e-3  # beliefs are clipped to this distance from 0 and 1
 _MAX_FITTED = 8192  # components are fitted to at most this many pairs
 _INITIAL_SHARES = (0.03, 0.15, 0.5)  # initial shares of the lower group
 _GRID_POINTS = 512
-_TOLERANCE, _MAX_ROUNDS = 1e-7, 2000  # of the mean log-likelihood per round; rounds of EM
+_TOLERANCE, _MAX_ROUNDS = 1e-7, 2000  # EM stops at this gain in mean log-likelihood, or after this many rounds
 
 Array = NDArray[np.float64]
 

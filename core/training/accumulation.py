@@ -4,7 +4,7 @@ Flow: the loop opens ``in_chunks`` around a step's forward passes, then calls ``
 
 GradCache (Gao et al. 2021, "Scaling deep contrastive learning batch size under memory limited setup"): features of the
 full batch are computed chunk by chunk without storing activations within the towers; the losses are computed once, on
-the full batch; in the backward pass each chunk is recomputed. Gradients equal those of the full batch, since towers
+the full batch; in the backward pass each chunk is recomputed. Gradients equal the full batch's gradients, since towers
 treat pairs independently. Recomputation uses torch's checkpointing, which replays random draws (dropout, patch dropout)
 and autocast, and costs one more forward pass.
 

@@ -186,7 +186,7 @@ class Checkpointing:
         try:
             load()
         except CheckpointError:
-            self._log(f"the {subject} of the parent run fits this config only in part; the rest is initialised anew.")
+            self._log(f"the {subject} of the parent run fits this config only in part; the rest is newly initialised.")
 
     def _check_data(self, info: checkpoint.CheckpointInfo) -> None:
         for split, current in self.contents().items():

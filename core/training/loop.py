@@ -307,7 +307,7 @@ class Loop:
                 )
 
     def _out_of_memory(self, batch: Batch) -> TrainingError:
-        """The error to raise: names the size that did not fit and the largest size, found by halving, that does."""
+        """The error to raise, with the size that did not fit and the largest size, found by halving, that fits."""
         self.optimizer.zero_grad(set_to_none=True)
         if self.team.size > 1:  # other ranks are waiting, so sizes cannot be tried
             return TrainingError(

@@ -28,7 +28,7 @@ ROW_COLUMN = "shuffled"
 GENERIC = ("an image", "an image", "a small icon", "a drawing of something", "untitled")
 _MAX_ATTEMPTS = 100  # tries to find a word or caption that differs from the row's
 
-Captions = tuple[str, ...]  # of one row
+Captions = tuple[str, ...]  # the captions of a row
 
 
 def write_noisy(

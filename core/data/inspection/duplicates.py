@@ -22,7 +22,7 @@ from scipy.sparse.csgraph import connected_components
 
 from core.data.inspection.signatures import Entries, Signatures
 
-MAX_HASH_DISTANCE = 4  # in bits, of 64
+MAX_HASH_DISTANCE = 4  # number of bits, of 64, in which hashes may differ
 MAX_PIXEL_DISTANCE = 12  # mean difference of a pixel's colours, of 255
 MAX_COMPARISONS = 4096  # each image is compared with at most this many images of a band
 _BAND_BITS = [13, 13, 13, 13, 12]  # widths of the bands; together 64 bits

@@ -54,7 +54,7 @@ class Distortion:
         return Distortion(self.recipe, **{name: draws[start:stop] for name, draws in self._draws().items()})
 
     def joined(self, *others: Distortion) -> Distortion:
-        """The draws for these images, then for those of ``others``, of the same view."""
+        """The draws for these images, then for the images of ``others``, of the same view."""
         parts = [distortion._draws() for distortion in (self, *others)]
         return Distortion(self.recipe, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 

@@ -1,4 +1,4 @@
-"""Image-text logits of this rank's rows against those of all ranks, and the positions of the true pairs.
+"""Image-text logits of this rank's rows against the rows of all ranks, and the positions of the true pairs.
 
 Flow: contrastive and distillation objectives call ``both_logits``. Each rank computes its own rows in both directions,
 so that the mean over ranks is the loss of the global batch (open_clip's ``local_loss`` with ``gather_with_grad``);

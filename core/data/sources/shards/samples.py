@@ -25,7 +25,12 @@ from core.spec.reading import UnreadableError, parse_json
 from core.spec.shards import LARGEST_MEMBER
 
 KINDS = {"txt": "text", "json": "meta", "cls": "cls"} | {suffix[1:]: "image" for suffix in IMAGE_SUFFIXES}
-MAX_BYTES = {"image": LARGEST_MEMBER, "text": 1 << 20, "meta": 1 << 20, "cls": 1 << 10}  # by kind of member
+MAX_BYTES = {
+    "image": LARGEST_MEMBER,
+    "text": 1 << 20,
+    "meta": 1 << 20,
+    "cls": 1 << 10,
+}  # kind of member -> maximum size
 CAPTION_KEYS = ("captions", "caption")  # JSON keys that are not labels
 _DOWNLOAD_KEYS = frozenset({"key", "status", "error_message"})  # in every JSON file of img2dataset
 # img2dataset's own record of a download; all other keys are columns that its user selected.
@@ -40,7 +45,7 @@ class Sample:
     """The members that share a key."""
 
     key: str
-    parts: dict[str, TarMember] = field(default_factory=dict)  # by kind
+    parts: dict[str, TarMember] = field(default_factory=dict)  # kind -> member
 
     def problem(self) -> str:
         """The reason why the sample is not a row; "" if it is a row."""

@@ -19,7 +19,7 @@ from core.data.errors import DataError
 from core.spec.reading import excerpt
 
 BLOCK = 512
-MAX_EXTENSION_BYTES = 64 << 10  # of a pax header or a long name
+MAX_EXTENSION_BYTES = 64 << 10  # limit for a pax header or a long name
 READ_BYTES = 16 << 10  # bytes per read: a header, and the small texts that follow images
 _REGULAR, _SPARSE = (b"\x00", b"0", b"7"), b"S"
 _EXTENSION_KINDS = (b"L", b"K", b"x", b"g")  # headers that describe the next member

@@ -1,1 +1,1 @@
-"""Conversion between open_clip's models and those of other programs."""
+"""Conversion between models of open_clip and of other programs."""
