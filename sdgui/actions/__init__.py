@@ -1,1 +1,1 @@
-"""What menus, shortcuts and the command palette do."""
+"""The actions of menus, shortcuts and the command palette."""

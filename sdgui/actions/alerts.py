@@ -39,7 +39,7 @@ _DEFAULTS = "Defaults of all experiments"
 
 
 class AlertsDialog(QDialog):
-    """A non-modal dialog, created once."""
+    """The non-modal dialog of alert rules, created once."""
 
     def __init__(self, store: Store, parent: QWidget) -> None:
         super().__init__(parent)
@@ -66,23 +66,23 @@ class AlertsDialog(QDialog):
         self.conditions.setFixedHeight(10 * SPACE)
         self.conditions.setTabChangesFocus(True)
         self.conditions.setToolTip(
-            "One a line: METRIC < NUMBER, METRIC > NUMBER or METRIC not finite; * matches any text"
+            "One per line: METRIC < NUMBER, METRIC > NUMBER or METRIC not finite; * matches any text"
         )
-        self.desktop = QCheckBox("While the window is not in front", self)
+        self.desktop = QCheckBox("If the window is not in front", self)
         self.command, self.url = QLineEdit(self), QLineEdit(self)
         for line in (self.command, self.url):
             line.setClearButtonEnabled(True)
-        self.command.setPlaceholderText("Program and arguments; the message is added, JSON goes to stdin")
+        self.command.setPlaceholderText("Program and arguments; the message is appended, JSON is written to stdin")
         self.url.setPlaceholderText("https://… receives a POST with JSON")
         self.bar = MessageBar(self)
         self.table = QTreeWidget(self)
         self.table.setHeaderLabels(["When", "Run", "Alert"])
         self.table.setRootIsDecorated(False)
-        self.table.setAccessibleName("Alerts that these rules would have caused")
+        self.table.setAccessibleName("Alerts that these rules would have sent")
         self.table.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.follow = QPushButton("&Use the defaults", self)
         self.test, self.leave = QPushButton("&Test", self), QPushButton("C&lose", self)
-        self.test.setToolTip("Dry run on the existing runs; nothing is sent")
+        self.test.setToolTip("Dry run with the existing runs; nothing is sent")
         self.save = QPushButton("&Save", self)
         self.save.setDefault(True)
         set_role(self.save, "primary")

@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # a popup's code is loaded when it is first opened
 
 
 class Dialogs(QObject):
-    """``window``: their parent. ``changed``: changes that a dialog has written to the store."""
+    """Creates and opens the popups. ``window``: their parent; ``changed``: changes that a dialog wrote to the store."""
 
     changed = Signal(object)  # Changes
 
@@ -59,7 +59,7 @@ class Dialogs(QObject):
 
     @cached_property
     def sheet(self) -> DescribeSheet:
-        """Tags and note."""
+        """The popup for tags and note."""
         from sdgui.experiments.describe import DescribeSheet
 
         sheet = DescribeSheet(self.window)
@@ -68,28 +68,28 @@ class Dialogs(QObject):
 
     @cached_property
     def activity(self) -> ActivityDialog:
-        """Show the history of the experiment: who changed what."""
+        """The dialog with the history of changes."""
         from sdgui.experiments.activity import ActivityDialog
 
         return ActivityDialog(self._services.store, self.window)
 
     @cached_property
     def alerts(self) -> AlertsDialog:
-        """The rules for alerts."""
+        """The dialog of alert rules."""
         from sdgui.actions.alerts import AlertsDialog
 
         return AlertsDialog(self._services.store, self.window)
 
     @cached_property
     def report(self) -> ReportDialog:
-        """The page about an experiment or a study."""
+        """The dialog with the report of an experiment or a study."""
         from sdgui.actions.report import ReportDialog
 
         return ReportDialog(self._services.store, self.window)
 
     @cached_property
     def chooser(self) -> PresetChooser:
-        """The presets to start an experiment from."""
+        """The dialog to choose a preset for a new experiment."""
         from sdgui.shared.pickers.presets import PresetChooser
 
         chooser = PresetChooser(self.window, "Create experiment")
@@ -97,7 +97,7 @@ class Dialogs(QObject):
         return chooser
 
     def open_palette(self, usual: str) -> None:
-        """Offer everything that can be done or shown now, the group ``usual`` first."""
+        """Open the command palette with all available entries, the group ``usual`` first."""
         experiments = self._experiments
         self.palette.open(
             palette_entries(
@@ -135,11 +135,11 @@ class Dialogs(QObject):
         FailureDialog(text, "", self.window).show()
 
     def export_choice(self, choice: ModelChoice) -> None:
-        """Offer to save the interpolated weights of a panel."""
+        """Open the export dialog for the interpolated weights of a panel."""
         self.open_export(RunDir(Path(run_and_checkpoint(choice.model)[0])), choice.title, choice)
 
     def open_export(self, run: RunDir, name: str, choice: ModelChoice | None = None) -> None:
-        """Offer to export a model of ``run``, or the interpolated weights of ``choice`` if given."""
+        """Open the export dialog for a model of ``run``, or for the interpolated weights of ``choice`` if given."""
         if self._export is None:
             from sdgui.actions.export.dialog import ExportDialog
 
@@ -155,7 +155,7 @@ class Dialogs(QObject):
             remember(self._services.settings, ModelChoice(str(folder), "", folder.name))
 
     def close_export(self) -> None:
-        """Cancel a running export, as the window closes."""
+        """Cancel a running export because the window closes."""
         if self._export is not None:
             self._export.program.close()
 

@@ -44,12 +44,12 @@ def _describe(window: Window) -> None:
         return
     record = store.experiment(experiment_id) if run_id is None else store.run(run_id)
     name = model.experiment_name(experiment_id) if run_id is None else model.name(run_id)
-    position = _below_current_row(window.experiments.tree)
+    position = _popup_position(window.experiments.tree)
     window.dialogs.sheet.open((experiment_id, run_id), name, record.tags, record.note, store.tags(), position)
 
 
-def _below_current_row(tree: QAbstractItemView) -> QPoint:
-    """Where a popup about a row opens, on the screen: in the list that has the focus, else in the tree."""
+def _popup_position(tree: QAbstractItemView) -> QPoint:
+    """Screen position of a popup about a row: in the list with the focus, otherwise in the tree."""
     focus = QApplication.focusWidget()
     view = focus if isinstance(focus, QAbstractItemView) else tree
     rect = view.visualRect(view.currentIndex())
@@ -116,7 +116,7 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "new_from_folder",
         "Experiment",
         "New from my fo&lder…",
-        "New experiment that trains on a folder of your own",
+        "New experiment that trains on a folder of your images",
         _new_from_folder,
         "Ctrl+Alt+N",
     ),
@@ -124,7 +124,7 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "import_run",
         "Experiment",
         "&Import a run folder…",
-        "Add a run that was trained elsewhere, or all runs in the logs of TensorBoard, W&B, MLflow, …",
+        "Add a run from a folder, or all runs in the logs of TensorBoard, W&B, MLflow and other tools",
         _import_run,
         "Ctrl+I",
     ),
@@ -173,7 +173,7 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "alerts",
         "Experiment",
         "&Alerts…",
-        "When runs of the experiment send alerts, and how: notification, command, webhook",
+        "Set when runs of the experiment send alerts, and how: notification, command or webhook",
         _alerts,
         "Ctrl+Alt+L",
         enabled=has_experiment,
@@ -184,7 +184,7 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "report",
         "Experiment",
         "Rep&ort…",
-        "One page about the experiment or study: note, runs, curves, samples; to read and export",
+        "Show and export a report: note, runs, curves and samples of the experiment or study",
         _report,
         "Ctrl+Alt+Y",
         enabled=_can_report,
@@ -195,7 +195,7 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "changes",
         "Experiment",
         "&Who changed what…",
-        "Changes to the experiment or run: who made them, and the texts they replaced",
+        "Show who changed the experiment or run, and the replaced texts",
         _changes,
         "Ctrl+Shift+H",
         enabled=has_experiment,
@@ -242,7 +242,7 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "pretrained",
         "Experiment",
         "Try a &pretrained model",
-        "Search your images with a published model; nothing is trained",
+        "Search your images with a published model, without training",
         _try_pretrained,
         "Ctrl+Alt+P",
     ),

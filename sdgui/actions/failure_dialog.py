@@ -10,7 +10,7 @@ from sdgui.widgets.plain_text import PlainLabel
 
 
 class FailureDialog(QDialog):
-    """A sentence, and the details to be copied into a report."""
+    """Shows an error message, with details to copy into a bug report."""
 
     def __init__(self, sentence: str, details: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)

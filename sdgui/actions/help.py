@@ -11,7 +11,7 @@ from sdgui.widgets.actions import Action
 
 
 def program_version() -> str:
-    """The installed version; for a checkout that is not installed, a note."""
+    """The installed version; a note if the package is not installed."""
     try:
         return version("sdgui")
     except PackageNotFoundError:
@@ -29,7 +29,7 @@ HELP_ACTIONS: tuple[Action[Window], ...] = (
         "help",
         "Help",
         "&Help on this panel",
-        "Show the help page of this panel, and all others",
+        "Show the help page of this panel",
         lambda window: window.dialogs.open_help(f"panels/{window.panel}.md"),
         "F1",
         icon="ph.question",

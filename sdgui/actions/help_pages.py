@@ -1,7 +1,7 @@
 """F1: the documentation as HTML in the user's browser, offline, with formulas as MathML. No Qt.
 
 Flow: ``docs/*.md`` (in a wheel ``sdgui/resources/docs``) -> `help_page` -> one HTML file per page in the cache.
-Images and generated references are left to the site.
+Images and generated references are only on the website.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def read_pages(folder: Path) -> Mapping[str, str]:
 
 
 def help_page(name: str, folder: Path | None = None, cache: Path | None = None) -> Path:
-    """The HTML file of the page ``name``; the tutorial for an unknown name. Pages that changed are written again.
+    """The HTML file of the page ``name``, or of the tutorial if the name is unknown. Rewrites changed pages.
 
-    UserError when no pages are installed or the cache cannot be written.
+    Raises UserError if no pages are installed or the cache cannot be written.
     """
     pages = read_pages(folder or pages_folder())
     if not pages:

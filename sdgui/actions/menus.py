@@ -17,7 +17,7 @@ _MENUS = {"Experiment": "&Experiment", "Run": "&Run", "View": "V&iew", "Help": "
 
 
 def fill_menu_bar(bar: QMenuBar, actions: Actions) -> None:
-    """One menu per group of actions."""
+    """Add one menu per group of actions."""
     groups = actions.groups()
     for group, title in _MENUS.items():
         menu = bar.addMenu(title)
@@ -33,9 +33,9 @@ def palette_entries(
     select_run: Callable[[int], object],
     usual: str = "View",
 ) -> list[Entry]:
-    """Every action that can be done now, preset, experiment and run.
+    """All available actions, presets, experiments and runs.
 
-    What the shown panel does itself comes first, then the group ``usual``.
+    Actions of the current panel come first, then the group ``usual``.
     """
     entries = []
     for action in sorted(

@@ -1,7 +1,7 @@
 """The command palette (Ctrl+K): finds any action, run or panel by letters of its title or words of its description.
 
-Flow: ``Dialogs`` passes the current entries, the usual ones first; the palette puts those used last before them, ranks
-them as one types and runs the selected one. It closes on Escape or a click elsewhere.
+Flow: ``Dialogs`` passes the current entries, the usual ones first; the palette moves recently used entries to the top,
+ranks entries while the user types, and runs the selected one. It closes on Escape or a click elsewhere.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from PySide6.QtWidgets import (
 from sdgui.widgets.style.theme import SPACE, theme
 
 _SHOWN = 60
-_RECENT = 5  # entries used last, listed first while nothing is typed
+_MAX_RECENT = 5  # recently used entries that are listed first if the search box is empty
 _DESCRIPTION_ONLY = -100.0  # added to the score of a match in the description, so that title matches come first
 
 
@@ -41,9 +41,9 @@ class Entry:
 
 
 def match(words: str, text: str) -> float | None:
-    """How well ``text`` answers ``words``: higher is better, None when a letter is missing.
+    """How well ``text`` matches ``words``: higher is better, None if a letter is missing.
 
-    All letters must occur in order; runs of letters and the starts of words count for more.
+    All letters must occur in order; consecutive letters and word starts score higher.
     """
     needle, hay = words.casefold().split(), text.casefold()
     score = 0.0
@@ -127,13 +127,13 @@ class CommandPalette(QFrame):
         empty.fill(Qt.GlobalColor.transparent)
         self._no_icon = QIcon(empty)  # titles are aligned
         self._entries: Sequence[Entry] = ()
-        self._recent: list[str] = []  # titles, the last one first
+        self._recent: list[str] = []  # titles, most recent first
         self.line.textChanged.connect(self._fill)
         self.line.installEventFilter(self)
         self.list.itemClicked.connect(self._choose)
 
     def open(self, entries: Sequence[Entry]) -> None:
-        """Show over the parent's top, offering ``entries``."""
+        """Show the palette with ``entries`` at the top of its parent."""
         self._entries = entries
         self.line.clear()
         self._fill()
@@ -166,7 +166,7 @@ class CommandPalette(QFrame):
         return [entry for _, entry in sorted(matches, key=lambda pair: -pair[0])]
 
     def _usual(self) -> list[Entry]:
-        """Those used last that can be used now, then the others as they were given."""
+        """Recently used entries that are available, then the others in their order."""
         by_title = {entry.title: entry for entry in reversed(self._entries)}
         recent = [by_title[title] for title in self._recent if title in by_title]
         return [*recent, *(entry for entry in self._entries if entry not in recent)]
@@ -175,11 +175,11 @@ class CommandPalette(QFrame):
         entry = item.data(Qt.ItemDataRole.UserRole) if item else None
         if isinstance(entry, Entry):
             self.hide()
-            self._recent = [entry.title, *(title for title in self._recent if title != entry.title)][:_RECENT]
+            self._recent = [entry.title, *(title for title in self._recent if title != entry.title)][:_MAX_RECENT]
             entry.run()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Arrows move through the list while typing; Enter runs the selected entry."""
+        """Move through the list with the arrow keys while typing; run the selected entry with Enter."""
         if watched is self.line and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
             steps = {Qt.Key.Key_Down: 1, Qt.Key.Key_Up: -1, Qt.Key.Key_PageDown: 8, Qt.Key.Key_PageUp: -8}
             step = steps.get(Qt.Key(event.key()))

@@ -29,7 +29,7 @@ _KINDS = "HTML (*.html);;Markdown (*.md);;LaTeX (*.tex)"
 
 
 class ReportView(QTextBrowser):
-    """HTML with embedded images: loads no file and no URL; links open in the browser."""
+    """Shows HTML with embedded images. Loads no file and no URL; links open in the browser."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -48,7 +48,7 @@ class ReportView(QTextBrowser):
 
 @dataclass(frozen=True)
 class _Subject:
-    """What a report is about."""
+    """The subject of a report: experiments, or a study."""
 
     title: str
     experiments: Sequence[int]
@@ -56,7 +56,7 @@ class _Subject:
 
 
 class ReportDialog(QDialog):
-    """A non-modal dialog, created once."""
+    """The non-modal dialog of the report, created once."""
 
     def __init__(self, store: Store, parent: QWidget) -> None:
         super().__init__(parent)
@@ -83,7 +83,7 @@ class ReportDialog(QDialog):
         self.leave.clicked.connect(self.close)
 
     def open_for(self, title: str, experiments: Sequence[int], study: Path | None = None) -> None:
-        """Show the report of these experiments' runs, and renew it while it is open."""
+        """Show the report on the runs of these experiments, updated while the dialog is open."""
         self._subject, self._shown, self.report = _Subject(title, experiments, study), "", None
         self.setWindowTitle(f"Report of {title}")
         self.view.clear()

@@ -31,7 +31,7 @@ def _queue(window: Window) -> None:
 
 
 def _begin(window: Window, begin: Callable[[int, RunConfig | None], object]) -> None:
-    """Start with the values in the form; where one is invalid, show the form instead."""
+    """Start with the values in the form; if one is invalid, show the form instead."""
     experiment_id, define = window.selection.experiment_id, window.panels.get("define")
     if isinstance(define, DefiningPanel) and not define.ready_to_launch():
         window.show_panel("define")
@@ -40,8 +40,8 @@ def _begin(window: Window, begin: Callable[[int, RunConfig | None], object]) -> 
         begin(experiment_id, define.config(experiment_id) if isinstance(define, DefiningPanel) else None)
 
 
-def _with_run(act: Callable[[RunCommands, Run], object]) -> Callable[[Window], None]:
-    """A command on the run that the window is about."""
+def _on_current_run(act: Callable[[RunCommands, Run], object]) -> Callable[[Window], None]:
+    """Make an action that calls ``act`` with the window's current run."""
 
     def run(window: Window) -> None:
         if window.target.run is not None:
@@ -51,12 +51,12 @@ def _with_run(act: Callable[[RunCommands, Run], object]) -> Callable[[Window], N
 
 
 def _refusal(window: Window) -> str:
-    """Why the run cannot be started or stopped here: it is a colleague's."""
+    """Why the run cannot be started or stopped here (it belongs to another person); "" if it can."""
     return window.target.run.refusal if window.target.run is not None else ""
 
 
 def _folder_refusal(window: Window) -> str:
-    """Why the run's folder cannot be read: it is on another computer, or deleted."""
+    """Why the run folder cannot be read (it is on another computer, or deleted); "" if it can."""
     run = window.target.run
     if run is None or (run.is_local and not window.target.missing):
         return ""
@@ -107,7 +107,7 @@ def _start_refusal(window: Window) -> str:
 
 
 def _launches(window: Window) -> bool:
-    """Whether an experiment is selected and the current panel shows which."""
+    """Whether an experiment is selected and visible in the current panel."""
     return has_experiment(window) and window.panel in _LAUNCHING
 
 
@@ -129,7 +129,7 @@ def _can_stop(window: Window) -> bool:
 
 
 def _can_end(window: Window) -> bool:
-    """Whether the run was asked to stop and can be terminated from here without waiting."""
+    """Whether the run was asked to stop and can be terminated from this computer."""
     state, stopping = window.target.state, window.target.stopping
     if state is None or not state.alive or stopping is None or stopping.host:
         return False
@@ -187,7 +187,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "queue",
         "Run",
         "&Queue",
-        "Start training when no other run is active",
+        "Start training when a device is free",
         _queue,
         ("Ctrl+Shift+Return", "Ctrl+Shift+Enter"),
         enabled=_launches,
@@ -199,7 +199,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "Run",
         "&Pause",
         "Save a checkpoint and end the trainer; Resume continues from it",
-        _with_run(RunCommands.pause),
+        _on_current_run(RunCommands.pause),
         "Ctrl+P",
         enabled=_can_pause,
         refusal=_pause_refusal,
@@ -211,7 +211,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "Run",
         "&Resume",
         "Continue the run from its last checkpoint",
-        _with_run(RunCommands.resume),
+        _on_current_run(RunCommands.resume),
         "Ctrl+R",
         enabled=_can_resume,
         refusal=_resume_refusal,
@@ -223,7 +223,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "Run",
         "&Stop",
         "Ask the trainer to save a checkpoint and stop",
-        _with_run(RunCommands.stop),
+        _on_current_run(RunCommands.stop),
         "Ctrl+.",
         enabled=_can_stop,
         refusal=_refusal,
@@ -236,7 +236,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "Run",
         "End now",
         "End a run that is stopping without waiting for its checkpoint",
-        _with_run(RunCommands.stop),
+        _on_current_run(RunCommands.stop),
         "Ctrl+Alt+.",
         enabled=_can_end,
         refusal=_refusal,
@@ -248,7 +248,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "fetch",
         "Run",
         "F&etch checkpoint",
-        "Copy the last checkpoint from the run's machine, to use and keep it here",
+        "Copy the last checkpoint from the run's machine to this computer",
         _fetch,
         "Ctrl+Shift+E",
         enabled=_can_fetch,
@@ -273,7 +273,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "continue_from",
         "Run",
         "&Continue from checkpoint",
-        "Prepare a new run that trains on from a checkpoint with the same settings",
+        "Prepare a new run that continues from a checkpoint with the same settings",
         _start_from("continue"),
         "Ctrl+Alt+C",
         enabled=has_run,
@@ -285,7 +285,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "fork",
         "Run",
         "For&k…",
-        "Prepare a new run that trains on from a checkpoint with other settings",
+        "Prepare a new run that continues from a checkpoint with different settings",
         _start_from("fork"),
         "Ctrl+Alt+K",
         enabled=has_run,

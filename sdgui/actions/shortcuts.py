@@ -11,7 +11,7 @@ from sdgui.widgets.actions import Actions
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE
 
-# What widgets handle themselves; panels list theirs in the table of panels.
+# keys handled by widgets; the keys of panels are in the table of panels
 _WIDGET_KEYS = {
     "Images": (("Space", "Enlarge the image"), ("Ctrl+wheel", "Larger or smaller thumbnails")),
     "Tree": (("Space", "Overlay the run's curves"), ("Enter", "Show the run")),
@@ -19,13 +19,13 @@ _WIDGET_KEYS = {
 
 
 class ShortcutsDialog(QDialog):
-    """A list by group with a box to filter it."""
+    """The list of shortcuts by group, with a filter."""
 
     def __init__(self, actions: Actions, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Shortcuts")
         self.setModal(False)
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)  # the next one shows the titles of that moment
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)  # recreated each time, to show the current titles
         self._rows: list[tuple[QTreeWidgetItem, list[QTreeWidgetItem]]] = []
         self.filter_box = QLineEdit(self)
         self.filter_box.setPlaceholderText("Filter")
@@ -64,7 +64,7 @@ class ShortcutsDialog(QDialog):
         head.setExpanded(True)
         items = [QTreeWidgetItem(head, list(row)) for row in rows]
         for item in items:
-            item.setToolTip(2, plain_tip(item.text(2)))  # it may be cut
+            item.setToolTip(2, plain_tip(item.text(2)))  # the text may be cut off
         self._rows.append((head, items))
 
     def _filter(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""All actions of the window, in menu order; panels add theirs when they are built."""
+"""All actions of the window, in menu order; panels add their own actions when they are built."""
 
 from __future__ import annotations
 

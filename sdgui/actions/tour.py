@@ -1,4 +1,4 @@
-"""The tour: a card beside one button of the rail after another. It blocks nothing, and is shown once by itself.
+"""The tour: a card next to each button of the rail in turn. It does not block, and starts by itself only once.
 
 Flow: the demo's first start -> ``offer_tour``; Help > Tour -> ``start_tour``. Enter: next; Escape: end.
 """
@@ -17,16 +17,16 @@ from sdgui.widgets.style.theme import SPACE, set_role, theme
 SHOWN = "tour/shown"
 STEPS = (  # action of a button in the rail, title, text
     ("search", "Search", "Describe an image: the included model searches the demo images."),
-    ("caption", "Caption", "Drop images of your own here, or try a demo image. Edit and export the captions."),
+    ("caption", "Caption", "Drop your images here, or try a demo image. Edit and export the captions."),
     ("define", "Define", "An experiment on the demo data is ready. Launch trains it in a few minutes, without a GPU."),
-    ("runs", "Runs", "Curves and samples appear here while it trains. Closing the window does not stop a run."),
+    ("runs", "Runs", "Curves and samples appear here during training. Closing the window does not stop a run."),
     ("palette", "Go to", "Find every action, experiment and run by its name. This tour is in the Help menu."),
 )
 _WIDTH = 36 * SPACE
 
 
 def start_tour(window: Window, takes_focus: bool = True) -> None:
-    """Show the first step, instead of any that is shown."""
+    """Show the first step, even if the tour is already open."""
     parent = window.dialogs.window
     for tour in parent.findChildren(Tour):
         tour.end()
@@ -34,7 +34,7 @@ def start_tour(window: Window, takes_focus: bool = True) -> None:
 
 
 def offer_tour(window: Window) -> None:
-    """Start the tour unless it was shown before; the user may be typing, and keeps the focus."""
+    """Start the tour unless it was shown before; the focus does not change, since the user may be typing."""
     settings = window.services.settings
     if settings.value(SHOWN) not in (True, "true"):
         settings.setValue(SHOWN, True)
@@ -42,7 +42,7 @@ def offer_tour(window: Window) -> None:
 
 
 class Tour(QFrame):
-    """The card. ``step``: the number of the step that is shown, from 0."""
+    """The card of the tour. ``step``: index of the current step."""
 
     def __init__(self, window: QWidget) -> None:
         super().__init__(window)
@@ -67,7 +67,7 @@ class Tour(QFrame):
         window.installEventFilter(self)
 
     def show_step(self, step: int, takes_focus: bool = True) -> None:
-        """Show this step; after the last one the tour ends."""
+        """Show a step; after the last one, end the tour."""
         if step >= len(STEPS):
             self.end()
             return
@@ -89,7 +89,7 @@ class Tour(QFrame):
             self._next.setFocus(Qt.FocusReason.OtherFocusReason)
 
     def end(self) -> None:
-        """Close the card; the focus goes to the window."""
+        """Close the card and return the focus to the window."""
         self._window.removeEventFilter(self)
         self._mark.deleteLater()
         self._mark.hide()
@@ -97,7 +97,7 @@ class Tour(QFrame):
         self.deleteLater()
 
     def _place(self) -> None:
-        """Beside the button, within the window."""
+        """Place the card next to the button, inside the window."""
         button = self._buttons[STEPS[self.step][0]]
         corner = button.mapTo(self._window, QPoint(0, 0))
         self._mark.setGeometry(corner.x(), corner.y(), button.width(), button.height())
@@ -120,7 +120,7 @@ class Tour(QFrame):
 
 
 class _Mark(QWidget):
-    """A line around the button that a step is about; presses go through it."""
+    """An outline around the button of the current step; mouse events pass through."""
 
     def __init__(self, window: QWidget) -> None:
         super().__init__(window)
@@ -135,5 +135,5 @@ class _Mark(QWidget):
 
 
 def _rail_buttons(window: QWidget) -> list[QToolButton]:
-    """The buttons of the rail, which show the titles of their actions."""
+    """The buttons of the rail."""
     return [button for button in window.findChildren(QToolButton) if button.property("role") == "rail"]

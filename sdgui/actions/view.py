@@ -1,4 +1,4 @@
-"""Actions of the View menu: find, theme, one for each panel, and those that use a run in a panel."""
+"""Actions of the View menu: find, theme, one action per panel, and actions that use a run in a panel."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _use_action(spec: PanelSpec) -> Action[Window]:
         spec.use,
         f"Show {spec.title} with the selected run",
         partial(_use_run, spec.name),
-        f"Ctrl+Alt+{spec.shortcut[-1]}",  # the digit of the panel's own
+        f"Ctrl+Alt+{spec.shortcut[-1]}",  # the digit of the panel's shortcut
         enabled=has_run,
         icon=spec.icon,
         menus=(MenuItem(RUN_MENU, Section.OPEN),),
@@ -87,7 +87,7 @@ VIEW_ACTIONS: tuple[Action[Window], ...] = (
         "filter",
         "View",
         "F&ilter experiments",
-        "Filter experiments by their own and their runs' names, tags, notes and states",
+        "Filter experiments by name, tag, note or state, of the experiment or its runs",
         _filter,
         "Ctrl+L",
     ),
@@ -112,7 +112,7 @@ VIEW_ACTIONS: tuple[Action[Window], ...] = (
         "basket",
         "View",
         "&Basket",
-        "Show the fixes of data that are in the basket; save the fixed data, and retrain with them",
+        "Show the data fixes in the basket; save the fixed data and retrain",
         lambda window: window.dialogs.open_basket(),
         "Ctrl+Shift+B",
         icon="ph.shopping-bag",

@@ -1,4 +1,4 @@
-"""What actions may call on the main window, and the state that enables them."""
+"""The interface of the main window for actions, and the state that enables them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from sdgui.widgets.message_bar import MessageBar
 
 @dataclass(frozen=True)
 class Target:
-    """What the actions apply to: the selected experiment and its current run, as they are now."""
+    """What the actions apply to: the current state of the selected experiment and its run."""
 
     experiment_id: int | None = None
     run: Run | None = None
-    state: RunState | None = None  # of the run
-    stopping: Stopping | None = None  # how far stopping it has come
+    state: RunState | None = None  # state of the run
+    stopping: Stopping | None = None  # progress of stopping the run
     waiting_for_data: bool = False  # a launch of the experiment waits for the demo data
-    study_id: int | None = None  # of a study that is selected itself
+    study_id: int | None = None  # id of the selected study
     missing: bool = False  # the run's folder no longer exists
 
     @classmethod
@@ -48,7 +48,7 @@ class Target:
 
 
 class Window(Protocol):
-    """What the actions need of the main window."""
+    """The part of the main window that actions use."""
 
     services: Services
     panels: dict[str, Panel]

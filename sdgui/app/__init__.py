@@ -1,1 +1,1 @@
-"""Starting the program, and the main window around the panels."""
+"""Start of the program, and the main window with its panels."""

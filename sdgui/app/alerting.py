@@ -1,6 +1,6 @@
 """Alerts: a thread watches active runs; alerts appear in the message bar and as desktop notifications.
 
-Flow: store and tailer name the runs -> ``core.spec.alerts`` reads their folders -> ``Alerts.alerted`` -> ``Alerting``.
+Flow: active runs of store and tailer -> ``core.spec.alerts`` reads the folders -> ``Alerts.alerted`` -> ``Alerting``.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from sdgui.store.store import Store
 from sdgui.widgets.message import Message, Remedy, ShowMessage
 from sdgui.widgets.style.theme import theme
 
-_START_MS = 1000  # after the window is there
+_START_MS = 1000  # delay after the window has opened
 
 
 class Alerts(QObject):
-    """Runs of this home, on this computer or mirrored from another; colleagues' runs alert their owners."""
+    """Watches the runs of this home, local or mirrored. Other people's runs alert their owners."""
 
     alerted = Signal(int, object)  # run id, RunAlert
     trouble = Signal(str)  # a run cannot be watched, or an alert cannot be sent
@@ -47,7 +47,7 @@ class Alerts(QObject):
         tailer.state_changed.connect(self._state_changed)
 
     def start(self) -> None:
-        """Start watching active runs, also those that start later."""
+        """Start watching active runs, including runs that start later."""
         self._poller.begin()
 
     def close(self) -> None:
@@ -64,7 +64,7 @@ class Alerts(QObject):
                     self._watch(run)
             self._attached = True
         while not self._started.empty():
-            with suppress(StoreError):  # deleted since
+            with suppress(StoreError):  # deleted in the meantime
                 self._watch(self._store.run(self._started.get()))
         for alert in self._watcher.poll():
             self.alerted.emit(self._ids[alert.run.path], alert)
@@ -85,13 +85,13 @@ class Alerts(QObject):
 
 
 class Alerting(QObject):
-    """Watches from the window's start; ``close`` ends it."""
+    """Shows alerts, from the start of the window until ``close``."""
 
     def __init__(
         self, services: Services, show: ShowMessage, name: Callable[[int], str], open_run: Callable[[int], object],
         window: QWidget,
     ) -> None:  # fmt: skip
-        """``name``: of a run as the tree shows it."""
+        """``name``: returns the name of a run as shown in the tree."""
         super().__init__(window)
         self._show, self._name, self._open_run, self._window = show, name, open_run, window
         self.alerts = Alerts(services.store, services.tailer, self)
@@ -110,7 +110,7 @@ class Alerting(QObject):
 
     def _alerted(self, run_id: int, alert: RunAlert) -> None:
         text = f"{self._name(run_id)} {alert.alert.text}."
-        if alert.alert.cause != "ended":  # the window reports finished runs in any case
+        if alert.alert.cause != "ended":  # finished runs are always reported by the window
             self._show(Message("warning", text, remedy=Remedy("Show run", lambda: self._open_run(run_id))))
         if alert.rules.desktop and QApplication.applicationState() != Qt.ApplicationState.ApplicationActive:
             self._notify(text)
@@ -120,7 +120,7 @@ class Alerting(QObject):
             self._tray.setIcon(theme().icon("ph.bell"))
 
     def _notify(self, text: str) -> None:
-        """By the system tray, else by ``notify-send``; a desktop with neither shows nothing."""
+        """Notify by the system tray, or otherwise by ``notify-send``; a desktop without both shows nothing."""
         if sys.platform not in ("win32", "darwin"):  # the other desktops read markup
             text = html.escape(text, quote=False)
         if QSystemTrayIcon.isSystemTrayAvailable() and QSystemTrayIcon.supportsMessages():

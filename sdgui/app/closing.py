@@ -17,13 +17,13 @@ from sdgui.widgets.plain_text import make_plain
 def ask_about_training(
     names: Sequence[str], keep: Callable[[], object], stop: Callable[[], object], parent: QWidget
 ) -> None:
-    """Ask without blocking; ``keep`` or ``stop`` is called for the answer, neither when it is cancelled."""
+    """Ask without blocking; the answer calls ``keep`` or ``stop``, or neither if cancelled."""
     box = QMessageBox(parent)
     box.setObjectName("closing")
     box.setIcon(QMessageBox.Icon.Question)
     box.setWindowTitle("Close")
     box.setText("A run is training." if len(names) == 1 else f"{len(names)} runs are training.")
-    box.setInformativeText(f"{', '.join(names)}\n\nRuns that keep training are shown again when you reopen the window.")
+    box.setInformativeText(f"{', '.join(names)}\n\nRuns that keep training appear again when you reopen the window.")
     keep_button = box.addButton("&Keep training", QMessageBox.ButtonRole.AcceptRole)
     stop_button = box.addButton("&Stop and close", QMessageBox.ButtonRole.DestructiveRole)
     box.addButton(QMessageBox.StandardButton.Cancel)
@@ -51,30 +51,30 @@ class ClosingWindow(Protocol):
 
 
 class LastWrites(QObject):
-    """Closes the window after its last writes; if one fails, only when the user closes it again.
+    """Closes the window after its last writes; if a write fails, only when the user closes the window again.
 
-    ``is_abandoned``: the window closes without them. Edits in Define stay a draft until the store has them.
+    ``is_abandoned``: the window closes without the writes. Edits in Define stay a draft until they are stored.
     """
 
     def __init__(self, writer: StoreWriter, window: ClosingWindow) -> None:
         super().__init__()
         self._writer, self._window = writer, window
-        self._failures: int | None = None  # of the writer when the window began to wait
+        self._failures: int | None = None  # failures of the writer when the window began to wait
         self._warned = False
         self.is_abandoned = False
         writer.idle.connect(self.on_saved)
 
     def may_close(self) -> bool:
-        """Whether the window may close now; otherwise it is closed later."""
+        """Whether the window may close now; if not, it is closed later."""
         if self.is_abandoned or not (self._writer.pending or self._window.stack.is_saving()):
             return True
         self._failures = self._writer.failures
-        text = "Saving the last changes; the window closes when they are saved."
+        text = "Saving the last changes; then the window closes."
         self._window.show_message(Message("info", text))
         return False
 
     def on_saved(self, is_written: bool = True) -> None:
-        """The writer, or a panel, has nothing left to write, or could not write it."""
+        """Close the waiting window when the writer or a panel has finished, or report that a write failed."""
         before, self._failures = self._failures, None
         if before is None:  # the user did not ask to close
             self._warned = False

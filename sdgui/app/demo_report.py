@@ -1,4 +1,4 @@
-"""The demo in the window: progress of rendering its data, then a search in them.
+"""The demo in the window: progress of rendering the demo data, then a search in it.
 
 Flow: ``DemoData`` -> strip and ``message_requested`` -> the window's message bar; ``ready`` -> ``search_demo``.
 """
@@ -16,7 +16,7 @@ from sdgui.widgets.progress_strip import ProgressStrip
 
 
 def show_demo(window: Window, experiment_id: int, panel: str) -> None:
-    """Select the demo's main experiment and show ``panel``; Search only before the first run, else Define."""
+    """Select the demo's main experiment and show ``panel``; Define instead of Search after the first run."""
     window.refresh()
     window.experiments.select_experiment(experiment_id)
     window.show_panel("define" if panel == "search" and not _is_new(window) else panel)
@@ -25,7 +25,7 @@ def show_demo(window: Window, experiment_id: int, panel: str) -> None:
 
 
 def search_demo(window: Window) -> None:
-    """Search the demo's images and offer the tour, unless the user went elsewhere while they were drawn."""
+    """Search the demo's images and offer the tour, unless the user has switched to another panel."""
     if window.panel == "search" and _is_new(window):
         window.panels["search"].show_source(str(window.services.demo.images), DEMO_QUERY)
         offer_tour(window)
@@ -36,7 +36,7 @@ def _is_new(window: Window) -> bool:
 
 
 class DemoReport(QObject):
-    """``message_requested``: for the window's bar."""
+    """Reports the progress of the demo data. ``message_requested``: a message for the window's bar."""
 
     message_requested = Signal(object)  # Message
 
@@ -60,5 +60,5 @@ class DemoReport(QObject):
     def _cancel(self) -> None:
         self._demo.cancel()
         self._strip.finish()
-        sentence = "The demo data has not been created yet; its experiments need it to train."
+        sentence = "The demo data has not been created yet. The demo experiments cannot train without it."
         self.message_requested.emit(Message("info", sentence, remedy=Remedy("Create it", self._demo.make)))

@@ -20,7 +20,7 @@ from PySide6.QtSvg import QSvgRenderer
 from core.spec.errors import UserError, writing
 from core.spec.resources import resource_folder
 
-SIZES = (16, 22, 24, 32, 48, 64, 128, 256, 512)  # pixels, as the hicolor theme has them
+SIZES = (16, 22, 24, 32, 48, 64, 128, 256, 512)  # pixels, the sizes of the hicolor theme
 DESKTOP, METAINFO, MIME = "sdgui.desktop", "io.github.sdgui.sdgui.metainfo.xml", "sdgui.xml"
 _UPDATES = (
     ("update-desktop-database", "applications"),
@@ -30,7 +30,7 @@ _UPDATES = (
 
 
 def user_share() -> Path:
-    """The user's own ``share`` folder. UserError where desktops have other ways."""
+    """The user's ``share`` folder. Raises UserError on systems without desktop files."""
     if sys.platform in ("win32", "darwin"):
         raise UserError(
             "Menu entries are created on Linux and BSD only; on this system, pin the sdgui command to the taskbar."
@@ -40,7 +40,7 @@ def user_share() -> Path:
 
 
 def entry_files(share: Path) -> list[Path]:
-    """Every file of the entry."""
+    """All files of the desktop entry."""
     icons = share / "icons" / "hicolor"
     return [
         share / "applications" / DESKTOP,
@@ -52,7 +52,7 @@ def entry_files(share: Path) -> list[Path]:
 
 
 def write_entry(share: Path, command: str) -> list[Path]:
-    """Write the entry, which starts ``command``; the files that were written. UserError when one cannot be."""
+    """Write a desktop entry that starts ``command``; returns the files. Raises UserError if one cannot be written."""
     shipped, drawing = resource_folder("desktop"), resource_folder("icons") / "sdgui.svg"
     desktop, metainfo, mime, scalable, *icons = files = entry_files(share)
     text = (shipped / DESKTOP).read_text(encoding="utf-8").replace("Exec=sdgui", f"Exec={command}")
@@ -72,7 +72,7 @@ def write_entry(share: Path, command: str) -> list[Path]:
 
 
 def install_desktop() -> list[Path]:
-    """The entry in the user's own menu. UserError when it cannot be written."""
+    """Add the entry to the user's menu. Raises UserError if it cannot be written."""
     share = user_share()
     files = write_entry(share, start_command())
     _update(share)
@@ -91,7 +91,7 @@ def uninstall_desktop() -> list[Path]:
 
 
 def start_command() -> str:
-    """What starts this very installation, quoted as a desktop file wants it."""
+    """The command that starts this installation, quoted for a desktop file."""
     script = Path(sys.executable).with_name("sdgui")
     if script.is_file():
         return _quoted(str(script))
@@ -114,7 +114,7 @@ def _rendered(renderer: QSvgRenderer, size: int) -> QImage:
 
 
 def _update(share: Path) -> None:
-    """Update the desktop's caches of these folders, if it has a program for that."""
+    """Update the desktop's caches of these folders, if the programs for that are installed."""
     for program, folder in _UPDATES:
         if shutil.which(program) is not None:
             with suppress(OSError, subprocess.TimeoutExpired):

@@ -1,7 +1,7 @@
 """Unexpected errors: logged, and shown to the user.
 
 Flow: ``__main__`` installs ``Failures.hook`` as the excepthook; an error is logged to ``sdgui.log`` under the home
-folder and shown once in a window that does not block, with the details folded and ready to be copied.
+folder and shown once in a non-blocking dialog, with collapsed details that can be copied.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PySide6.QtWidgets import QApplication
 from core.spec.errors import UserError
 from sdgui.actions.failure_dialog import FailureDialog
 
-_LOG_LIMIT = 2 << 20  # bytes; one older log is kept beside it
+_MAX_LOG_BYTES = 2 << 20  # then the log is renamed; one older log is kept
 
 
 class Failures(QObject):
@@ -34,7 +34,7 @@ class Failures(QObject):
         self._happened.connect(self._show)
 
     def install(self) -> None:
-        """Become the program's excepthook, threads included."""
+        """Install as the excepthook of the program, including threads."""
         sys.excepthook = self.hook
         threading.excepthook = lambda args: self.hook(
             args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback
@@ -59,18 +59,18 @@ class Failures(QObject):
 
     def _write(self, details: str) -> bool:
         try:
-            if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT:
+            if self.log.exists() and self.log.stat().st_size > _MAX_LOG_BYTES:
                 self.log.replace(self.log.with_suffix(".log.1"))
             with self.log.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{details}\n")
-        except OSError as problem:  # the log is a convenience; the dialog still shows everything
+        except OSError as problem:  # the dialog still shows everything
             print(f"cannot write {self.log}: {problem}", file=sys.stderr)
             return False
         return True
 
     def _show(self, sentence: str, details: str) -> None:
         if self.dialog is not None and self.dialog.isVisible():
-            return  # one is enough; the rest is in the log
+            return  # one dialog is enough; other errors are in the log
         parent = QApplication.activeWindow()
         self.dialog = FailureDialog(sentence, details, parent)
         self.dialog.destroyed.connect(self._forget)

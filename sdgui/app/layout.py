@@ -14,11 +14,11 @@ from sdgui.widgets.style.theme import SPACE
 
 SIZE = (1280, 800)
 _TREE_WIDTH = 296
-_LIFT = 6 * SPACE  # a message of one line
+_LIFT = 6 * SPACE  # height of a one-line message
 
 
 def fill_page(page: QWidget, panels: QStackedWidget, *notices: QWidget) -> None:
-    """The current panel on all of the page, and the window's messages over it, above those of the panel."""
+    """Fill the page with the current panel, and place the window's messages over it, above the panel's messages."""
     column = QVBoxLayout()
     column.setContentsMargins(0, SPACE, 0, 0)
     column.addWidget(panels)
@@ -26,7 +26,7 @@ def fill_page(page: QWidget, panels: QStackedWidget, *notices: QWidget) -> None:
 
 
 class _Above(QObject):
-    """Keeps the window's messages above the panel's, which may have several lines."""
+    """Keeps the window's messages above the panel's messages, which may have several lines."""
 
     def __init__(self, page: QWidget, panels: QStackedWidget, notices: Sequence[QWidget], column: QVBoxLayout) -> None:
         super().__init__(page)
@@ -51,7 +51,7 @@ class _Above(QObject):
 
 
 def tree_beside(tree: QWidget, page: QWidget) -> QSplitter:
-    """The tree and the page, with a handle between them."""
+    """Place the tree and the page side by side, with a handle between them."""
     split = QSplitter(Qt.Orientation.Horizontal)
     split.addWidget(tree)
     split.addWidget(page)
@@ -62,7 +62,7 @@ def tree_beside(tree: QWidget, page: QWidget) -> QSplitter:
 
 
 def rail_beside(rail: QWidget, content: QWidget) -> QSplitter:
-    """The rail at the left edge, with a fixed width."""
+    """Place the rail at the left edge, with a fixed width."""
     frame = QSplitter(Qt.Orientation.Horizontal)
     frame.addWidget(rail)
     frame.addWidget(content)

@@ -26,9 +26,9 @@ from sdgui.app.closing import LastWrites, ask_about_training
 from sdgui.app.demo_report import DemoReport, search_demo, show_demo
 from sdgui.app.layout import SIZE, fill_page, rail_beside, tree_beside
 from sdgui.app.panel_stack import FIRST, PanelStack
+from sdgui.app.problem_reports import ProblemReports
 from sdgui.app.rail import Rail
 from sdgui.app.status import Status
-from sdgui.app.troubles import Troubles
 from sdgui.experiments.commands import ExperimentCommands
 from sdgui.experiments.panel import ExperimentsPanel
 from sdgui.experiments.run_commands import RunCommands
@@ -49,11 +49,11 @@ from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import set_role
 
-_FIRST_PAINT_MS = 10  # before background loading starts
+_FIRST_PAINT_MS = 10  # delay of background loading
 
 
 class MainWindow(QMainWindow):
-    """``panels``: the panels built so far, by name. ``selection``: in the tree. ``target``: of the window's actions."""
+    """``panels``: panels built so far. ``selection``: what the tree has selected. ``target``: what actions apply to."""
 
     _first_panel_imported = Signal()
 
@@ -65,7 +65,7 @@ class MainWindow(QMainWindow):
         self.target = Target()
         self._keeps_runs = False  # whether the user chose to keep active runs when closing
         self._last_writes = LastWrites(services.writer, self)
-        self._changes = Changes()  # since the last refresh
+        self._changes = Changes()  # accumulated since the last refresh
         self._refresh_timer = QTimer(self, singleShot=True, interval=0)  # one refresh for simultaneous changes
         self._refresh_timer.timeout.connect(self.refresh)
         self.experiments = ExperimentsPanel(services, self)
@@ -83,7 +83,7 @@ class MainWindow(QMainWindow):
         self.panels = self.stack.panels
         self.status = Status(services, self.experiments.model, self)
         self.colleagues = Colleagues(services.store, self)
-        self._troubles = Troubles(services, self.colleagues, self.bar, self)
+        self._problem_reports = ProblemReports(services, self.colleagues, self.bar, self)
         self._alerting = Alerting(services, self.show_message, self.experiments.model.name, self._started, self)
         self._arrange()
         self._connect_parts()
@@ -222,11 +222,11 @@ class MainWindow(QMainWindow):
             self.update_actions()
 
     def _run_added(self, run_id: int) -> None:
-        if self.experiments.model.run(run_id) is None:  # another window's
+        if self.experiments.model.run(run_id) is None:  # another window added it
             self._changed(Changes.of(run=run_id))
 
     def _run_removed(self, run_id: int) -> None:
-        if self.experiments.model.run(run_id) is not None:  # by another window
+        if self.experiments.model.run(run_id) is not None:  # another window deleted it
             self._changed(Changes.of(run=run_id))
 
     def _refresh_panels(self) -> None:
@@ -250,7 +250,7 @@ class MainWindow(QMainWindow):
         return self.experiments.model.run(run_id) if run_id is not None else None
 
     def update_actions(self) -> None:
-        """Enable and title the actions for the selection, in its current state."""
+        """Update titles and enabled state of the actions for the current selection."""
         self.target = Target.of(self.selection, self.current_run(), self.services, self.run_commands)
         self.window_actions.update(self)
 
@@ -375,8 +375,8 @@ class MainWindow(QMainWindow):
         self.services.pool.end()
         super().closeEvent(event)
 
-    def keep_training(self) -> None:
-        """Close without asking; active runs keep training."""
+    def close_and_keep_training(self) -> None:
+        """Close the window without asking; active runs keep training."""
         self._keeps_runs = True
         self.close()
 
@@ -393,6 +393,8 @@ class MainWindow(QMainWindow):
             self.services.studies.stop_all()
             for run in alive:
                 self.run_commands.stop(run)
-            self.keep_training()
+            self.close_and_keep_training()
 
-        ask_about_training([self.experiments.model.name(run.id) for run in alive], self.keep_training, stop, self)
+        ask_about_training(
+            [self.experiments.model.name(run.id) for run in alive], self.close_and_keep_training, stop, self
+        )

@@ -1,7 +1,7 @@
-"""The panels of the window, one shown at a time; each is built when it is first shown.
+"""The panels of the window, of which one is shown; each is built when it is first shown.
 
 Flow: the main window passes selections and refreshes to the built panels; it connects a new one on ``built``.
-The selection reaches those that were shown, and a new one as it is shown for the first time.
+A panel receives the selection once it has been shown for the first time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SPECS = {spec.name: spec for spec in PANELS}
 
 
 class PanelStack(QStackedWidget):
-    """``panels``: those built so far, by name; ``current``: the name of the current one."""
+    """The stack of panels. ``panels``: panels built so far, by name; ``current``: name of the current panel."""
 
     built = Signal(str)  # the name of a panel
 
@@ -26,13 +26,13 @@ class PanelStack(QStackedWidget):
         super().__init__(parent)
         self._services = services
         self.panels: dict[str, Panel] = {}
-        self._shown_panels: dict[str, Panel] = {}  # of these, those that were shown
+        self._shown_panels: dict[str, Panel] = {}  # built panels that have been shown
         self._selection = Selection()
         self.current = FIRST
         self.currentChanged.connect(self._size_to_current)
 
     def _size_to_current(self, current: int) -> None:
-        """Require room for the shown panel only: another one may be wider than this one beside the tree."""
+        """Require space only for the current panel: others may be wider."""
         kinds = QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred
         for panel in self.panels.values():
             kind = kinds[panel is self.widget(current)]
@@ -40,15 +40,15 @@ class PanelStack(QStackedWidget):
 
     @property
     def spec(self) -> PanelSpec:
-        """The row of the shown panel in the table of panels."""
+        """The current panel's row in the table of panels."""
         return _SPECS[self.current]
 
     def restore(self, name: str) -> None:
-        """Make ``name`` the panel to be shown first; an unknown name is the first panel."""
+        """Set the panel to show first; for an unknown name, the first in the table."""
         self.current = name if name in _SPECS else FIRST
 
     def show_panel(self, name: str) -> Panel:
-        """Show a panel, building it when it is new."""
+        """Show a panel; build it if needed."""
         previous = self.panels.get(self.current)
         panel = self.prepare(name)
         if name not in self._shown_panels:
@@ -63,7 +63,7 @@ class PanelStack(QStackedWidget):
         return panel
 
     def prepare(self, name: str) -> Panel:
-        """Build a panel that is about to be shown, when it is new."""
+        """Build a panel that is about to be shown, if needed."""
         return self.panels.get(name) or self._build(name)
 
     def _build(self, name: str) -> Panel:

@@ -1,4 +1,4 @@
-"""The rail at the left edge: one button per panel, in groups, with the current panel's checked."""
+"""The rail at the left edge: one button per panel, in groups; the current panel's button is checked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ICON = 20
 
 
 class Rail(QWidget):
-    """Buttons for the panels' actions. It is as wide as its longest label, so that none is cut off."""
+    """Buttons for the panels' actions. As wide as its longest label."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -44,27 +44,23 @@ from sdgui.widgets.plain_text import make_plain
 from sdgui.widgets.style.theme import Scheme, apply_theme, theme
 from sdgui.worker.pool import WorkerPool
 
-_TURN = 0.001  # s that the window's thread waits for another thread's Python code; Python's default is 5 ms
+_SWITCH_SECONDS = 0.001  # interval at which threads take turns; Python's default is 5 ms
 
-_SCREEN = (
-    "start sdgui on a machine with a display, or through ssh -X. For libraries that are missing: sdgui-core doctor"
-)
+_SCREEN = "start sdgui on a machine with a display, or through ssh -X. To find missing libraries, run sdgui-core doctor"
 _SCHEMES: dict[str, Scheme] = {"system": "system", "light": "light", "dark": "dark"}
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The command line; ``--version`` and ``--help`` answer without opening a window."""
+    """Parse the command line; ``--version`` and ``--help`` print and exit."""
     return make_parser().parse_args(arguments)
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of ``sdgui``, from which the reference is generated too."""
+    """The options of ``sdgui``; the reference is generated from them too."""
     parser = argparse.ArgumentParser(
         prog="sdgui", description="Define, train, watch and use self-distilling image-language models."
     )
-    parser.add_argument(
-        "path", type=Path, nargs="?", metavar="FILE", help="a config (JSON) or a run folder to open at once"
-    )
+    parser.add_argument("path", type=Path, nargs="?", metavar="FILE", help="a config (JSON) or a run folder to open")
     parser.add_argument("--demo", action="store_true", help="open with demo data and an experiment ready to launch")
     parser.add_argument(
         "--home", type=Path, metavar="DIR", help="folder for experiments and runs (default: the user's data folder)"
@@ -100,11 +96,11 @@ def home_folder(home: Path | None, demo: bool) -> Path:
 
 
 def make_application() -> QApplication:
-    """The application with our theme; numbers are read and written with a point in every locale."""
+    """The application with sdgui's theme; numbers use a decimal point in every locale."""
     existing = QApplication.instance()
     app = existing if isinstance(existing, QApplication) else _application()
-    locale.setlocale(locale.LC_NUMERIC, "C")  # QApplication takes the user's
-    sys.setswitchinterval(_TURN)
+    locale.setlocale(locale.LC_NUMERIC, "C")  # QApplication has set the user's locale
+    sys.setswitchinterval(_SWITCH_SECONDS)
     app.setApplicationName("sdgui")
     app.setApplicationDisplayName("sdgui")
     app.setDesktopFileName("sdgui")
@@ -114,7 +110,7 @@ def make_application() -> QApplication:
 
 
 def _application() -> QApplication:
-    """A new application. Where Qt finds no screen it would abort: then a sentence, and exit status 1."""
+    """Create the application. Without a screen, print an error and exit with status 1 instead of Qt's abort."""
     messages: list[str] = []
 
     def handle(kind: QtMsgType, _context: QMessageLogContext, text: str) -> None:
@@ -146,9 +142,9 @@ def make_services(
     study: Sequence[str] | None = None,
     registry: RegistryAddress | None = None,
 ) -> Services:
-    """Open the store in ``home``, or with ``registry`` that of a group, and everything that works on it.
+    """Open the store in ``home``, or a group's ``registry``, and create all services that use it.
 
-    Other programs may be used for ours. Raises StoreError.
+    The commands replace the default programs, for tests. Raises StoreError.
     """
     store = Store.open(home, registry)
     settings = QSettings(str(store.home / "window.ini"), QSettings.Format.IniFormat)
@@ -157,7 +153,7 @@ def make_services(
     hosts = Hosts(store.home)
     fetch_missing(RemoteImages(store.home, hosts.machines).fetch)
     keep_place(hosts, settings)
-    slots = MachineSlots(hosts.gpus_here, _at_once(settings), hosts.slots)
+    slots = MachineSlots(hosts.gpus_here, _parallel_runs(settings), hosts.slots)
     studies = StudyPrograms(store, study, slots=slots.unreserved)
     slots.reserved = studies.reserved
     launcher = Launcher(store, trainer, slots=slots, remote=hosts)
@@ -168,7 +164,7 @@ def make_services(
 
 
 def keep_place(hosts: Hosts, settings: QSettings) -> None:
-    """The next launch trains on the machine of the last one, if it still exists."""
+    """Restore the machine of the last launch, if it still exists, and save later choices."""
     saved = Place(str(settings.value("launch/host") or ""), str(settings.value("launch/devices") or ""))
     with suppress(UserError):
         if not saved.host or any(machine.name == saved.host for machine in hosts.machines.list.machines()):
@@ -181,8 +177,8 @@ def keep_place(hosts: Hosts, settings: QSettings) -> None:
     hosts.place_changed.connect(keep)
 
 
-def _at_once(settings: QSettings) -> int:
-    """The saved limit of concurrent local runs without a GPU."""
+def _parallel_runs(settings: QSettings) -> int:
+    """The saved maximum number of parallel local runs without a GPU."""
     saved = str(settings.value("queue/at_once", "1"))
     return max(1, int(saved)) if saved.isdecimal() else 1
 
@@ -202,11 +198,11 @@ def open_window(home: Path, demo: bool, registry: RegistryAddress | None = None)
 
 
 def window_alone() -> Message:
-    """What a window without the trainer can do, and how the trainer is added."""
+    """A message about what the window can do without the trainer, and how to install it."""
     command = add_command("train")
     text = (
-        "The trainer is not installed on this computer. Runs are watched, and launched on other machines; to train, "
-        f"search, classify and caption here, add it with: {command}"
+        "The trainer is not installed on this computer. You can watch runs and launch them on other machines. To "
+        f"train, search, classify and caption on this computer, install it with: {command}"
     )
     return Message("info", text, remedy=Remedy("Copy command", lambda: QApplication.clipboard().setText(command)))
 
@@ -248,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def open_path(window: MainWindow, path: Path) -> None:
-    """Make an experiment of a config, or import a run's folder or another tool's logs."""
+    """Create an experiment from a config, or import a run folder or another tool's logs."""
     if path.is_dir() or path.suffix != ".json":
         window.experiment_commands.import_run(path)
     else:
@@ -270,7 +266,7 @@ def change_desktop(install: bool) -> int:
 
 
 def upgrade(address: str) -> int:
-    """Bring a registry to this version, and print from which to which."""
+    """Upgrade a registry to this version, and print both versions."""
     try:
         old, new = upgrade_registry(parse_address(address), MIGRATIONS)
     except StoreError as error:
@@ -286,7 +282,7 @@ def _report_rebuild(finished: int, total: int) -> None:
 
 
 def rebuild(home: Path) -> int:
-    """Rebuild the database from the run folders, and print the error of each that could not be read."""
+    """Rebuild the database from the run folders, and print an error for each unreadable folder."""
     try:
         store, problems = Store.rebuild(home, _report_rebuild)
     except StoreError as error:

@@ -15,12 +15,12 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_BASKET = "Basket of fixes of data"
-_MOST_NAMED = 4  # live runs
+_BASKET = "Data fixes"
+_MAX_LISTED = 4  # active runs that are listed by name
 
 
 class Status(QStatusBar):
-    """Two labels and the basket's button; tips of actions under the mouse cover the first for a moment."""
+    """Shows runs, workers and the basket's button. Status tips temporarily replace the first label."""
 
     basket_requested = Signal()
 
@@ -35,27 +35,27 @@ class Status(QStatusBar):
         set_role(self.worker, "small")
         self.addPermanentWidget(self.worker)
         self.basket = IconButton("ph.shopping-bag", _BASKET, "", "Basket", parent=self)
-        self.basket.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # it would be the first of a window; it has a shortcut
+        self.basket.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # not a Tab stop; it has a shortcut
         self.basket.clicked.connect(self.basket_requested)
         self.addPermanentWidget(self.basket)
         services.basket.changed.connect(self._show_basket)
         services.basket.read_count()
-        services.tailer.progress_changed.connect(self._soon)
-        services.tailer.state_changed.connect(self._soon)
-        services.launcher.queue_changed.connect(self._soon)
-        services.studies.changed.connect(self._soon)
+        services.tailer.progress_changed.connect(self._schedule_update)
+        services.tailer.state_changed.connect(self._schedule_update)
+        services.launcher.queue_changed.connect(self._schedule_update)
+        services.studies.changed.connect(self._schedule_update)
         services.pool.state_changed.connect(self._show_workers)
-        self._gather = QTimer(self, singleShot=True, interval=100)
-        self._gather.timeout.connect(self.show_runs)
+        self._update_timer = QTimer(self, singleShot=True, interval=100)
+        self._update_timer.timeout.connect(self.show_runs)
         self._show_workers()
         self.show_runs()
 
-    def _soon(self) -> None:
-        if not self._gather.isActive():
-            self._gather.start()
+    def _schedule_update(self) -> None:
+        if not self._update_timer.isActive():
+            self._update_timer.start()
 
     def show_runs(self) -> None:
-        """``1 running · sd-clip demo 62 % · 1 min 10 s left``; several are listed one after another."""
+        """Show active runs, such as ``1 running · sd-clip demo 62 % · 1 min 10 s left``."""
         parts, queued, running = [], 0, 0
         for run in self._model.runs():
             progress = self._services.tailer.progress(run.id)
@@ -66,20 +66,20 @@ class Status(QStatusBar):
             remaining = f", {duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
             share_text = f" {share(progress.step, progress.total_steps)} %" if progress.total_steps else f" {state}"
             running += 1
-            if running <= _MOST_NAMED:
+            if running <= _MAX_LISTED:
                 parts.append(f"{self._model.name(run.id)}{share_text}{remaining}")
         texts = [f"{running} running", *parts] if running else []
         texts += self._studies()
         self.runs.setText(" · ".join([*(texts or ["No active runs"]), *([f"{queued} queued"] if queued else [])]))
 
     def _studies(self) -> list[str]:
-        """``study noise: 3 of 12 runs, 20 min left`` for each running study, even while none of its runs trains."""
+        """Texts such as ``study noise: 3 of 12 runs, 20 min left``, for each running study."""
         programs, texts = self._services.studies, []
         for study_id in programs.alive():
-            look = programs.snapshot(study_id)
-            if look is not None and look.study is not None:
-                remaining = f", {duration(look.seconds_left)} left" if look.seconds_left is not None else ""
-                texts.append(f"study {look.study.name}: {look.done} of {len(look.runs)} runs{remaining}")
+            snapshot = programs.snapshot(study_id)
+            if snapshot is not None and snapshot.study is not None:
+                remaining = f", {duration(snapshot.seconds_left)} left" if snapshot.seconds_left is not None else ""
+                texts.append(f"study {snapshot.study.name}: {snapshot.done} of {len(snapshot.runs)} runs{remaining}")
         return texts
 
     def _show_basket(self, number: int) -> None:
@@ -88,7 +88,7 @@ class Status(QStatusBar):
         self.basket.set_tip(f"{_BASKET}: {fixes} (Ctrl+Shift+B)")
 
     def _show_workers(self) -> None:
-        """``worker: teacher @2400 ready · student @9 busy``; the tooltip: a crashed worker's stderr."""
+        """Show workers, such as ``worker: teacher @2400 ready``; the tooltip has a crashed worker's stderr."""
         states = self._services.pool.states()
         texts = [state.text for state in states]
         self.worker.setText(f"worker: {' · '.join(texts)}" if texts else "worker: not started")

@@ -20,7 +20,7 @@ _DETAIL = Qt.ItemDataRole.UserRole
 
 
 class ActivityDialog(QDialog):
-    """A non-modal dialog; reads the history in a thread each time it is opened."""
+    """The non-modal dialog of changes; reads the history in a thread each time it is opened."""
 
     def __init__(self, store: Store, parent: QWidget) -> None:
         super().__init__(parent)
@@ -36,8 +36,8 @@ class ActivityDialog(QDialog):
         self.list.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         self.detail = QPlainTextEdit(self)
         self.detail.setReadOnly(True)
-        self.detail.setAccessibleName("The text that was replaced")
-        self.detail.setPlaceholderText("Select a change to see the text that it replaced.")
+        self.detail.setAccessibleName("Replaced text")
+        self.detail.setPlaceholderText("Select a change to see the replaced text.")
         self.detail.setMaximumHeight(16 * SPACE)
         column = QVBoxLayout(self)
         column.setSpacing(SPACE)
@@ -61,7 +61,7 @@ class ActivityDialog(QDialog):
         )
 
     def _fill(self, ids: tuple[int | None, int | None], entries: Sequence[Activity]) -> None:
-        if ids != self._of:  # another was opened meanwhile
+        if ids != self._of:  # another history has been opened in the meantime
             return
         self.list.clear()
         for entry in entries:
@@ -69,7 +69,7 @@ class ActivityDialog(QDialog):
             item.setData(0, _DETAIL, entry.detail)
             self.list.addTopLevelItem(item)
         if not entries:
-            self.detail.setPlainText("Nothing is kept of it yet.")
+            self.detail.setPlainText("No changes have been recorded yet.")
         elif (top := self.list.topLevelItem(0)) is not None:
             self.list.setCurrentItem(top)
 

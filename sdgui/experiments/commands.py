@@ -1,7 +1,7 @@
 """Commands on experiments, and on tags and notes of a run.
 
-Flow: an action names the experiment or run; the store does it; ``changed`` makes the tree read the store again.
-Deleting puts things into the bin and offers to undo it; only emptying the bin loses data, and asks.
+Flow: an action passes the experiment or run; the store makes the change; ``changed`` makes the tree read the store
+again. Deleting moves records to the bin and offers to undo; only emptying the bin loses data, so it asks first.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from sdgui.store.studies import StudyRecord
 from sdgui.widgets.formats import count_with_unit, free_name
 from sdgui.widgets.message import Level, Message, Remedy
 
-_STARTED = {"continue": "continued", "fork": "forked", "fine-tune": "fine-tuned"}  # ends the new experiment's name
+_STARTED = {"continue": "continued", "fork": "forked", "fine-tune": "fine-tuned"}  # suffix of the new experiment's name
 
 
 class ExperimentCommands(QObject):
-    """Commands on experiments. ``message_requested``: for the window's bar."""
+    """Commands on experiments. ``message_requested``: a message for the window's bar."""
 
     message_requested = Signal(object)  # Message
     changed = Signal(object)  # Changes
@@ -81,7 +81,7 @@ class ExperimentCommands(QObject):
         self.added.emit(experiment.id)
 
     def _write(self, write: Callable[[], Any], done: Callable[[Any], object]) -> None:
-        """Submit ``write``; if the database is unreachable, the message has a button that tries again."""
+        """Submit ``write``; if the database is unreachable, the message has a button to try again."""
         self._services.writer.submit(write, done, lambda error: self._refused(error, write, done))
 
     def _refused(self, error: UserError, write: Callable[[], Any], done: Callable[[Any], object]) -> None:
@@ -140,7 +140,7 @@ class ExperimentCommands(QObject):
     def start_from(self, run: Run, kind: str) -> None:
         """Add an experiment that continues, forks or fine-tunes ``run``.
 
-        From the step at which the run is looked at, if it has that checkpoint, else from its last one.
+        The checkpoint is the one at the currently viewed step if it exists, otherwise the last one.
         """
         step = self._services.time_travel.step(run.folder)
 
@@ -152,7 +152,7 @@ class ExperimentCommands(QObject):
         self._add(make, f"{self._services.store.experiment(run.experiment_id).name}, {_STARTED[kind]}")
 
     def rebuild(self) -> None:
-        """Read every run folder again: missing runs are added to the database, the others updated."""
+        """Read every run folder again; add missing runs to the database and update the others."""
         if self._rebuilding:
             self.message_requested.emit(Message("info", "The run folders are already being read."))
             return
@@ -183,7 +183,7 @@ class ExperimentCommands(QObject):
         self.message_requested.emit(Message("error", sentence))
 
     def add_demo(self, panel: str) -> None:
-        """Create the demo data and experiments where they are missing; ``demo_added`` follows."""
+        """Create missing demo data and experiments; ``demo_added`` follows."""
         store, configs = self._services.store, demo_configs(self._services.demo.folder)
 
         def write() -> dict[str, int]:
@@ -219,8 +219,8 @@ class ExperimentCommands(QObject):
     ) -> None:
         """Replace tags and note of a run, or of an experiment.
 
-        With ``before``, tags and note that the edit began with, tags that others set meanwhile stay; a note that they
-        wrote meanwhile is replaced only when asked for.
+        ``before``: tags and note at the start of the edit. Tags that others have set since then stay; a note that they
+        have written since then is replaced only if the user asks for it.
         """
         store, changes = self._services.store, _about(experiment_id, run_id)
         had, replaced = before or (None, None)
@@ -247,12 +247,12 @@ class ExperimentCommands(QObject):
         self._services.writer.submit(write, lambda _: self.changed.emit(changes), failed)
 
     def delete(self, experiment_id: int) -> None:
-        """Move an experiment with its runs to the bin, with undo; not while it trains."""
+        """Move an experiment and its runs to the bin, with undo. Refused while it trains."""
         store, changes = self._services.store, Changes.of(experiment=experiment_id)
 
         def write() -> str:
             if any(run.state.alive for run in store.runs(experiment_id)):
-                raise _TrainingError("A run of it is training. Stop it first, then delete the experiment.")
+                raise _TrainingError("A run of this experiment is training. Stop the run first.")
             store.delete_experiment(experiment_id)
             return store.experiment(experiment_id).name
 
@@ -264,10 +264,10 @@ class ExperimentCommands(QObject):
         self._write(write, done)
 
     def delete_study(self, study_id: int) -> None:
-        """Move a study and its arms to the bin, with undo; its folder is kept. Not while it runs."""
+        """Move a study and its arms to the bin, with undo; its folder is kept. Refused while the study runs."""
         store = self._services.store
         if study_id in self._services.studies.alive():
-            self.message_requested.emit(Message("warning", "This study is running. Stop it first, then delete it."))
+            self.message_requested.emit(Message("warning", "The study is running. Stop it before you delete it."))
             return
 
         def delete() -> StudyRecord:
@@ -290,7 +290,7 @@ class ExperimentCommands(QObject):
         self._write(delete, deleted)
 
     def empty_bin(self, parent: QWidget) -> None:
-        """Delete everything in the bin permanently, with our run folders. This loses data, so it asks."""
+        """Permanently delete everything in the bin with the run folders that the store owns, after confirmation."""
         store = self._services.store
         if self._emptying:
             self.message_requested.emit(Message("info", "The bin is already being emptied."))
@@ -336,11 +336,11 @@ class ExperimentCommands(QObject):
 
     def _on_emptied(self, message: Message) -> None:
         self._emptying = False
-        self.changed.emit(Changes())  # the bin is not shown, but references to it may be
+        self.changed.emit(Changes())  # the bin is not shown, but references to its contents may be
         self.message_requested.emit(message)
 
     def _do(self, write: Callable[[], object], changes: Changes) -> None:
-        """Submit ``write``, which makes these ``changes``; after an error the window shows the stored values again."""
+        """Submit ``write``, which makes ``changes``; after an error the window shows the stored values again."""
         store_writer = self._services.writer
         store_writer.submit(
             write, lambda _: self.changed.emit(changes), lambda error: self._undone(error, write, changes)
@@ -357,7 +357,7 @@ class _TrainingError(UserError):
 
 @contextmanager
 def _collected(problems: list[str]) -> Iterator[None]:
-    """Append the message of an error to ``problems``, and continue."""
+    """Append error messages to ``problems`` and continue."""
     try:
         yield
     except StoreError as error:

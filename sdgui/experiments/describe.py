@@ -15,9 +15,9 @@ from sdgui.widgets.style.theme import SPACE
 
 
 class DescribeSheet(QFrame):
-    """``described``: the ``target`` given to ``open``, with its changed tags and note, and their previous values.
+    """The sheet for tags and note. ``described``: ``target``, the changed tags and note, and their previous values.
 
-    The sheet closes on Ctrl+Enter, or a click elsewhere; the selection may have moved by then.
+    The sheet closes on Ctrl+Enter or a click elsewhere; the selection may have changed by then.
     """
 
     described = Signal(object, list, str, object)
@@ -57,7 +57,7 @@ class DescribeSheet(QFrame):
         position: QPoint,
         on_note: bool = False,
     ) -> None:
-        """Show over the screen's point ``position``; ``tag_choices``: tags to choose from."""
+        """Show the sheet at the screen position ``position``; ``tag_choices``: tags to choose from."""
         self.hide()  # first saves edits of another target
         self._target = target
         self._before, self._given_up = (list(tags), note), False
@@ -71,7 +71,7 @@ class DescribeSheet(QFrame):
         (self.note if on_note else self.tags).setFocus(Qt.FocusReason.PopupFocusReason)
 
     def values(self) -> tuple[list[str], str]:
-        """Tags (trimmed, each once) and note as typed."""
+        """The tags (trimmed, without duplicates) and the note."""
         typed = (tag.strip().lstrip("#") for tag in self.tags.text().split(","))
         return list(dict.fromkeys(tag for tag in typed if tag)), self.note.toPlainText()
 

@@ -8,7 +8,7 @@ from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QSortFil
 
 
 class Role(IntEnum):
-    """What the delegate paints, in addition to Qt's own roles."""
+    """Data painted by the delegate, in addition to Qt's roles."""
 
     EXPERIMENT = Qt.ItemDataRole.UserRole + 1
     STUDY = Qt.ItemDataRole.UserRole + 2  # study id, set for a study only
@@ -17,11 +17,11 @@ class Role(IntEnum):
     STATE = Qt.ItemDataRole.UserRole + 5  # "" for an experiment without a live run
     TAGS = Qt.ItemDataRole.UserRole + 6
     SEARCH = Qt.ItemDataRole.UserRole + 7
-    STATES = Qt.ItemDataRole.UserRole + 8  # of an experiment's runs, for the filter
+    STATES = Qt.ItemDataRole.UserRole + 8  # states of the experiment's runs, for the filter
 
 
 class ExperimentFilter(QSortFilterProxyModel):
-    """Shows rows with every word in name, tag, note or state, of a run too; a study that matches keeps its arms."""
+    """Shows rows whose name, tags, note or run states contain every word; a matching study keeps its arms."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)

@@ -1,6 +1,6 @@
 """The left side of the window: the tree of experiments and studies, the selected run and the ticked runs.
 
-Flow: the panel owns the tree's model, the chosen run and the ticks, and emits ``selected`` when one of them changes;
+Flow: the panel owns the tree's model, the chosen run and the ticks, and emits ``selected`` when any of them changes;
 the main window passes that ``Selection`` to the panels.
 """
 
@@ -28,7 +28,7 @@ from sdgui.widgets.style.theme import SPACE
 
 
 class ExperimentsPanel(QWidget):
-    """Tree, filter box and buttons; experiments and runs are changed by the actions."""
+    """The tree with its filter and buttons; experiments and runs are changed by actions."""
 
     selected = Signal(object)  # Selection
     opened = Signal()  # Enter or a double click on an experiment
@@ -39,12 +39,10 @@ class ExperimentsPanel(QWidget):
         FileDrop(self, "Import this run").dropped.connect(lambda path: self.import_requested.emit(Path(path)))
         self._services = services
         self._actions: Actions | None = None
-        self._emitted: Selection | None = None  # the last one
-        self._selected_row = (
-            QPersistentModelIndex()
-        )  # the selected row of the model: it stays while the filter hides it
+        self._emitted: Selection | None = None  # last emitted selection
+        self._selected_row = QPersistentModelIndex()  # selected row of the model; kept while the filter hides it
         self._run: int | None = None  # the chosen run, among those of the selected row
-        self._next_run: int | None = None  # to be chosen with the row that is being selected
+        self._next_run: int | None = None  # run to choose once the row is selected
         self._ticked: frozenset[int] = frozenset()
         self._filtering = False
         self.model = ExperimentModel(services.store, services.tailer, self)
@@ -70,7 +68,7 @@ class ExperimentsPanel(QWidget):
         tailer.state_changed.connect(self.model.refresh_run)
 
     def set_actions(self, actions: Actions) -> None:
-        """The actions of the context menus and of the New button."""
+        """Set the actions of the context menus and of the New button."""
         self._actions = actions
         self._top.addWidget(ActionButton(actions["new"], self))
 
@@ -107,7 +105,7 @@ class ExperimentsPanel(QWidget):
         return None if experiment is None else int(experiment), self.model.study_of(index)
 
     def _selected_index(self) -> QModelIndex:
-        """The selected row of the model; invalid where none is."""
+        """The selected row of the model; invalid if there is none."""
         selected = self._selected_row
         return (
             self.model.index(selected.row(), selected.column(), selected.parent())
@@ -116,7 +114,7 @@ class ExperimentsPanel(QWidget):
         )
 
     def select_experiment(self, experiment_id: int) -> None:
-        """Select an experiment, and none of its runs."""
+        """Select an experiment without choosing a run."""
         self._run = None
         self.select(self.model.experiment_index(experiment_id))
         self._changed()
@@ -153,7 +151,7 @@ class ExperimentsPanel(QWidget):
             self.tree.scrollTo(index)
 
     def select_any(self) -> None:
-        """Select the first experiment or study, when nothing is selected."""
+        """Select the first experiment or study if nothing is selected."""
         if not self._selected_row.isValid() and (number := self._filter.rowCount()):
             all_runs = number > 1 and self._filter.mapToSource(self._filter.index(0, 0)) == self.model.all_index()
             self.tree.setCurrentIndex(self._filter.index(int(all_runs), 0))
@@ -186,7 +184,7 @@ class ExperimentsPanel(QWidget):
             self._choose_run(self._next_run)
 
     def _changed(self) -> None:
-        """Emit it once: every panel follows the selection."""
+        """Emit the selection only if it has changed: every panel follows it."""
         selection = self.selection()
         if selection != self._emitted:
             self._emitted = selection
@@ -238,7 +236,7 @@ class ExperimentsPanel(QWidget):
         settings.setValue("tree/folded", json.dumps(folded))
 
     def restore(self) -> None:
-        """Restore what ``save`` wrote; studies with active runs are expanded, so that reattaching is seen."""
+        """Restore what ``save`` wrote; studies with active runs are expanded, so that the user sees them."""
         settings, model = self._services.settings, self.model
         self._ticked = frozenset(_numbers(settings.value("tree/ticked", "[]")))
         alive = {run.experiment_id for run in model.runs() if RunState(run.state).alive}
@@ -255,7 +253,7 @@ class ExperimentsPanel(QWidget):
 
 
 def _row(text: object) -> tuple[str, int]:
-    """The kind and the number of the selected row, from the settings."""
+    """Parse the kind and id of the selected row from the settings."""
     try:
         kind, number = json.loads(str(text))
         return str(kind), int(number)
@@ -264,7 +262,7 @@ def _row(text: object) -> tuple[str, int]:
 
 
 def _numbers(text: object) -> list[int]:
-    """A list of numbers from the settings; an unreadable entry counts as empty."""
+    """Parse a list of numbers from the settings; an unreadable entry counts as empty."""
     try:
         raw = json.loads(str(text))
     except json.JSONDecodeError:

@@ -18,7 +18,7 @@ from core.spec.run.logged import LoggedConfig, read_any_config
 from sdgui.runs.program import core_command
 from sdgui.widgets.message import Message
 
-_SECONDS = 300.0  # for reading the names and sizes of a million images
+_TIMEOUT_SECONDS = 300.0  # enough to read the names and sizes of a million images
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class Report:
 
 
 def read_report(folder: Path) -> Report:
-    """Compare the run in ``folder`` with this computer. UserError with the program's sentence when that fails."""
+    """Compare the run in ``folder`` with this computer. Raises UserError with the program's message on failure."""
     config = read_any_config(folder / "config.json")
     command = [*core_command(), "reproduce", str(folder), "--json"]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=_SECONDS, env=environment(), check=False)
+        done = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_SECONDS, env=environment(), check=False)
         raw = json.loads(done.stdout) if done.returncode == 0 else None
     except subprocess.TimeoutExpired as error:
         raise UserError(
-            f"Comparing {folder.name} took longer than {_SECONDS:.0f} s; use sdgui-core reproduce."
+            f"Comparing {folder.name} took longer than {_TIMEOUT_SECONDS:.0f} s; run sdgui-core reproduce instead."
         ) from error
     except ValueError:
         raw = None
@@ -53,17 +53,17 @@ def read_report(folder: Path) -> Report:
 
 
 def message_of(report: Report) -> Message:
-    """A message about the prepared run, and the changes since the original one."""
+    """A message about the prepared run and the changes since the original run."""
     lines = [f"{name}: {_text(then)} then, {_text(now)} now" for name, (then, now) in report.differing.items()]
     count = "1 thing differs" if len(lines) == 1 else f"{len(lines)} things differ"
     if report.steps:
         commands = "To repeat the script, run:\n" + "\n".join(report.steps)
-        begin = "Logged by a script: the details say how to repeat it."
+        begin = "Logged by a script: the details show how to repeat the run."
         details = "\n".join([commands, *([""] if lines else []), *lines])
     else:
-        begin, details = "Prepared the same run: launch it to repeat it.", "\n".join(lines)
+        begin, details = "Prepared an experiment with the same config: launch it to repeat the run.", "\n".join(lines)
     if not lines:
-        return Message("info", f"{begin} Code, packages, machine and data are as they were.", details)
+        return Message("info", f"{begin} Code, packages, machine and data have not changed.", details)
     return Message("warning", f"{begin} {count} now, such as {lines[0]}.", details)
 
 

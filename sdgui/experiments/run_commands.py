@@ -1,6 +1,6 @@
 """Commands on runs: launch, queue, pause, stop, resume.
 
-Flow: an action names an experiment or a run; the launcher does it; the tailer polls the run; errors go to the
+Flow: an action passes an experiment or a run; the launcher acts on it; the tailer polls the run; errors go to the
 message bar. A launch on demo data that is still being created waits for it and shows a message.
 """
 
@@ -26,19 +26,19 @@ from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, Place, Run, StoreError
 from sdgui.widgets.message import Message
 
-_PATIENCE = 8000  # ms until a launch no longer waits for the facts about its data
-_ENDING = 250  # ms between checks of a trainer that is ending
+_DATA_CHECK_MS = 8000  # then a launch no longer waits for the check of its data
+_EXIT_POLL_MS = 250  # between checks of a trainer that is exiting
 RESUMABLE = (RunState.PAUSED, RunState.STOPPED, RunState.FAILED, RunState.INTERRUPTED)
 
 
 class RunCommands(QObject):
-    """Commands on runs. ``message_requested``: for the bar. ``started``: a run to be shown now."""
+    """Commands on runs. ``message_requested``: a message for the bar. ``started``: a run to show."""
 
     message_requested = Signal(object)  # Message
     started = Signal(int)
-    changed = Signal(object)  # Changes: runs that changed; empty where only the enabled actions may differ
+    changed = Signal(object)  # Changes: changed runs; empty if only the enabled actions may differ
     code_refused = Signal(object, object)  # files of custom code by digest, callback for the user's answer
-    data_refused = Signal(int, object)  # experiment id, {dotted field: why its data cannot train}: no run was made
+    data_refused = Signal(int, object)  # experiment id, {dotted field: problem with the data}; no run was created
     _answered = Signal(object, object)  # the run to start, and the error that prevents it, from a machine's thread
 
     def __init__(self, services: Services, parent: QObject | None = None) -> None:
@@ -46,8 +46,8 @@ class RunCommands(QObject):
         self._services = services
         self._writer = services.writer
         self._ending = False  # a resume waits for the previous trainer to exit
-        self._waiting: list[tuple[int, bool]] = []  # (experiment, queue it) that wait for the demo data
-        self._checks: list[tuple[int, DataCheck]] = []  # of experiments whose data are looked at before a run is made
+        self._waiting: list[tuple[int, bool]] = []  # experiments that wait for the demo data, whether to queue
+        self._checks: list[tuple[int, DataCheck]] = []  # data checks of launches, by experiment
         services.launcher.launched.connect(self._on_launched)
         services.launcher.launch_failed.connect(self._launch_failed)
         services.launcher.stopping.connect(lambda _run, _stopping: self.changed.emit(Changes()))
@@ -56,9 +56,9 @@ class RunCommands(QObject):
         self._answered.connect(self._data_checked, Qt.ConnectionType.QueuedConnection)
 
     def launch(self, experiment_id: int, typed: RunConfig | None = None) -> None:
-        """Start a run of the experiment now, or as soon as its demo data is there.
+        """Start a run of the experiment now, or as soon as its demo data is complete.
 
-        ``typed``: the config in the form, which must have come to the store.
+        ``typed``: the config in the form, which must have been saved.
         """
         self._begin(experiment_id, False, typed)
 
@@ -67,12 +67,12 @@ class RunCommands(QObject):
         self._begin(experiment_id, True, typed)
 
     def waits(self, experiment_id: int) -> bool:
-        """Whether a launch of this experiment waits for its data to be drawn, or to be looked at."""
+        """Whether a launch of this experiment waits for its data to be created or checked."""
         return any(waiting == experiment_id for waiting, _ in (*self._waiting, *self._checks))
 
     def _begin(self, experiment_id: int, queue: bool, typed: RunConfig | None) -> None:
         store = self._services.store
-        # Read after pending writes, which include the latest edits of the form.
+        # read after pending writes, which include the latest edits of the form
         self._writer.submit(
             lambda: store.experiment(experiment_id),
             lambda experiment: self._begin_as_stored(experiment, queue, typed),
@@ -81,7 +81,7 @@ class RunCommands(QObject):
 
     def _begin_as_stored(self, experiment: Experiment, queue: bool, typed: RunConfig | None) -> None:
         launcher, demo, config = self._services.launcher, self._services.demo, experiment.config
-        if experiment.deleted is not None:  # put in the bin while its launch waited
+        if experiment.deleted is not None:  # moved to the bin while its launch waited
             return
         if config is None:
             text = f"“{experiment.name}” cannot be launched: {experiment.problem}"
@@ -118,7 +118,7 @@ class RunCommands(QObject):
         check = DataCheck(self._services.pool, self)
 
         def judged(problems: dict[str, str]) -> None:
-            if (experiment_id, check) not in self._checks:  # it was started meanwhile
+            if (experiment_id, check) not in self._checks:  # it has been started in the meantime
                 return
             self._checks.remove((experiment_id, check))
             check.cancel()
@@ -132,11 +132,11 @@ class RunCommands(QObject):
         self._checks.append((experiment_id, check))
         self.changed.emit(Changes())
         check.check(config, judged)
-        QTimer.singleShot(_PATIENCE, self, lambda: judged({}))
+        QTimer.singleShot(_DATA_CHECK_MS, self, lambda: judged({}))
 
     def _check_data(self, place: Place, config: RunConfig, start: Callable[[], None]) -> None:
-        """Start if the machine has what the config names; otherwise report what is missing, and queue nothing."""
-        self.message_requested.emit(Message("info", f"Looking whether {place.host} has the data …"))
+        """Start if the machine has the data in the config; otherwise report what is missing, and queue nothing."""
+        self.message_requested.emit(Message("info", f"Checking the data on {place.host} …"))
         emit_answer = self._answered.emit
 
         def on_checked(findings: list[Finding]) -> None:
@@ -158,9 +158,7 @@ class RunCommands(QObject):
         self.changed.emit(Changes.of(run=run.id))
         if queue and run.queue_position is not None:
             on_machine = f" on {run.machine}" if run.machine else ""
-            self.message_requested.emit(
-                Message("info", f"Queued: starts as soon as a device{on_machine} is free for it.")
-            )
+            self.message_requested.emit(Message("info", f"Queued: starts as soon as a device{on_machine} is free."))
         else:
             self.started.emit(run.id)
 
@@ -196,7 +194,7 @@ class RunCommands(QObject):
         self.message_requested.emit(Message("error", sentence))
         self.changed.emit(Changes.of(run=run_id))
 
-    # A run that is there
+    # Existing runs
     def pause(self, run: Run) -> None:
         """Ask the trainer to save its state and exit, which frees its memory."""
         try:
@@ -206,7 +204,7 @@ class RunCommands(QObject):
         self.changed.emit(Changes())
 
     def stop(self, run: Run) -> None:
-        """Stop it, or go to the next stage of stopping; a queued run leaves the queue."""
+        """Stop a run, or go to the next stage of stopping; a queued run leaves the queue."""
         launcher = self._services.launcher
         if run.queue_position is not None:
             self._writer.submit(lambda: launcher.unqueue(run.id), lambda _: self._on_unqueued(run.id), self._refused)
@@ -222,9 +220,9 @@ class RunCommands(QObject):
         self.changed.emit(Changes.of(run=run_id))
 
     def resume(self, run: Run, patience: int = 40) -> None:
-        """Resume it where it stopped, in the same folder.
+        """Resume a run in its folder, from its last checkpoint.
 
-        A trainer takes a moment to exit after it reported the pause; the resume waits for it.
+        A trainer takes a moment to exit after it has reported the pause; the resume waits for that.
         """
         status = run.dir.read_status()
         if patience and not run.state.alive and status is not None and process_alive(status):
@@ -233,7 +231,7 @@ class RunCommands(QObject):
                     Message("info", "The previous trainer is still shutting down; the run resumes in a moment.")
                 )
             self._ending = True
-            QTimer.singleShot(_ENDING, self, lambda: self.resume(run, patience - 1))
+            QTimer.singleShot(_EXIT_POLL_MS, self, lambda: self.resume(run, patience - 1))
             return
         self._ending = False
         launcher = self._services.launcher
@@ -247,7 +245,7 @@ class RunCommands(QObject):
         self._writer.submit(lambda: (resume_step(run.dir), launcher.resume(run.id)), self._resumed, refused)
 
     def _resumed(self, begun: tuple[int | None, Run]) -> None:
-        """Show the run and the step it resumes from, which is unknown for a remote checkpoint."""
+        """Show the run and the step that it resumes from, which is unknown for a remote checkpoint."""
         step, run = begun
         self._begun(False, run)
         if not run.machine:
@@ -261,7 +259,7 @@ class RunCommands(QObject):
 
 
 def _missing(host: str, first: Finding, number: int) -> str:
-    """What a machine does not have, with the remedy."""
+    """A message about data that is missing on a machine, with the remedy."""
     remainder = f" {number - 1} more {'path is' if number == 2 else 'paths are'} wrong." if number > 1 else ""
     problem = f"{first.name}: {first.detail.rstrip('.')}. {first.remedy}"
     return f"{host} cannot train this: {problem}{remainder} Nothing was started."

@@ -13,7 +13,7 @@ _ARROW = 12
 
 
 class ExperimentTree(QTreeView):
-    """Paints the bands and arrows; the delegate paints the contents of a row."""
+    """The tree view; it paints bands and arrows, and the delegate paints the contents of a row."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -63,7 +63,7 @@ Index = QModelIndex | QPersistentModelIndex
 
 
 class ExperimentDelegate(QStyledItemDelegate):
-    """Paints experiments and studies."""
+    """Paints the rows of experiments and studies."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         lines = theme().font("title").pointSizeF() and (

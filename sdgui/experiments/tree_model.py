@@ -1,8 +1,8 @@
 """The tree of experiments and studies as a Qt model, fed by the store and kept live by the tailer.
 
-Flow: ``reload`` fills it once; ``refresh`` reads again what ``Changes`` names; ``update_run`` shows a run's progress in
-the row of its experiment. Each changes only what differs, so that selection and expanded studies stay. The newest come
-first, below a row that stands for all runs. Runs have no rows here: they are listed in the table of runs.
+Flow: ``reload`` fills the model once; ``refresh`` reads changed records again; ``update_run`` shows a run's progress in
+the row of its experiment. Only differing data is changed, so that selection and expanded studies stay. The first row
+represents all runs; the newest experiments follow. Runs have no rows here: they are listed in the table of runs.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ ALL_RUNS = "All runs"
 
 
 class ExperimentModel(QStandardItemModel):
-    """Experiments at the top or below their study. Texts are made here; the delegate paints them.
+    """Experiments at the top level or below their study. The model makes the texts; the delegate paints them.
 
-    It also holds the records of all runs, which the window names and sums up.
+    The model also keeps the records of all runs, for their names and summaries.
     """
 
     rename_requested = Signal(int, str)
@@ -48,7 +48,7 @@ class ExperimentModel(QStandardItemModel):
         self._all: QStandardItem | None = None
         self._configs: dict[int, Experiment] = {}
         self._records: dict[int, Run] = {}
-        self._runs: dict[int, list[int]] = {}  # experiment id -> its runs, the oldest first
+        self._runs: dict[int, list[int]] = {}  # experiment id -> its runs, oldest first
         self._states: dict[int, str] = {}
         self._best: dict[int, BestPoint | None] = {}
         self._loading = False
@@ -63,7 +63,7 @@ class ExperimentModel(QStandardItemModel):
         return self.indexFromItem(item) if item else QModelIndex()
 
     def all_index(self) -> QModelIndex:
-        """The row of all runs; invalid without an experiment."""
+        """The row of all runs; invalid if there are no experiments."""
         return self.indexFromItem(self._all) if self._all else QModelIndex()
 
     def study_of(self, index: QModelIndex) -> int | None:
@@ -72,7 +72,7 @@ class ExperimentModel(QStandardItemModel):
         return None if study is None else int(study)
 
     def experiments_of(self, index: QModelIndex) -> list[int] | None:
-        """The experiments of a row: itself, or the arms of a study; None for all."""
+        """The experiments of a row: the experiment itself, or the arms of a study; None for all experiments."""
         if index.data(Role.EXPERIMENT) is not None:
             return [int(index.data(Role.EXPERIMENT))]
         if index.data(Role.STUDY) is None:
@@ -88,18 +88,18 @@ class ExperimentModel(QStandardItemModel):
 
     # Runs
     def run(self, run_id: int) -> Run | None:
-        """The record of a run, as of the last reload or change of state."""
+        """The record of a run, from the last reload or change of state."""
         return self._records.get(run_id)
 
     def runs(self) -> list[Run]:
         return list(self._records.values())
 
     def runs_of(self, experiment_id: int) -> tuple[int, ...]:
-        """The runs of an experiment, the newest first."""
+        """The runs of an experiment, newest first."""
         return tuple(reversed(self._runs.get(experiment_id, ())))
 
     def name(self, run_id: int) -> str:
-        """Experiment and run, as named in legends and messages."""
+        """The name of a run in legends and messages: experiment and number."""
         run = self._records.get(run_id)
         if run is None:
             return f"run {run_id}"
@@ -107,10 +107,10 @@ class ExperimentModel(QStandardItemModel):
 
     # Updates
     def reload(self) -> None:
-        """Read the whole store again. With thousands of runs this takes longer than a window may wait."""
+        """Read the whole store again; slow with thousands of runs."""
         with self._reading():
             experiments = self._store.experiments()
-            listed_ids = {experiment.id for experiment in experiments}  # runs of one in the bin are left out with it
+            listed_ids = {experiment.id for experiment in experiments}  # runs of experiments in the bin are left out
             self._records = {run.id: run for run in self._store.runs() if run.experiment_id in listed_ids}
             self._runs, self._states, self._best = {}, {}, {}
             for run in self._records.values():
@@ -123,7 +123,7 @@ class ExperimentModel(QStandardItemModel):
                 self._put_experiment(experiment, arms.get(experiment.id))
 
     def refresh(self, changes: Changes) -> None:
-        """Read the changed records again, of this window and of others."""
+        """Read records again that this window or another one has changed."""
         with self._reading():
             runs, times = self._store.some_runs(changes.runs), self._store.changed_times()
             edited = {key for key, _ in times.items() ^ {(row.id, row.changed) for row in self._configs.values()}}
@@ -137,7 +137,7 @@ class ExperimentModel(QStandardItemModel):
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """While rows are written, names ask for nothing; then studies and the row of all runs are summed up."""
+        """Suspend reactions to name edits while rows are written; afterwards update the summaries."""
         self._loading = True
         try:
             yield
@@ -150,7 +150,7 @@ class ExperimentModel(QStandardItemModel):
     def _refresh_experiment(self, experiment_id: int, arms: Mapping[int, QStandardItem]) -> None:
         try:
             experiment = self._store.experiment(experiment_id)
-        except StoreError:  # removed for good
+        except StoreError:  # permanently deleted
             experiment = None
         if experiment is None or experiment.deleted is not None:
             self._drop_experiment(experiment_id)
@@ -161,7 +161,7 @@ class ExperimentModel(QStandardItemModel):
         self._put_experiment(experiment, arms.get(experiment_id))
 
     def _put_run(self, run_id: int, run: Run | None) -> None:
-        """Take up the record of a run; None, or one in the bin, removes it."""
+        """Update the record of a run; None, or a record in the bin, removes the run."""
         if run is None or run.deleted is not None:
             if (previous := self._records.pop(run_id, None)) is not None:
                 self._runs[previous.experiment_id].remove(run_id)
@@ -174,13 +174,13 @@ class ExperimentModel(QStandardItemModel):
     def _drop_experiment(self, experiment_id: int) -> None:
         item = self._experiments.pop(experiment_id, None)
         self._configs.pop(experiment_id, None)
-        for run_id in self._runs.pop(experiment_id, ()):  # its runs went into the bin with it
+        for run_id in self._runs.pop(experiment_id, ()):  # its runs are in the bin too
             self._records.pop(run_id, None)
         if item is not None:
             (item.parent() or self.invisibleRootItem()).removeRow(item.row())
 
     def _put_studies(self) -> dict[int, QStandardItem]:
-        """Update the studies; the study's row of each of their experiments."""
+        """Update the studies; returns the row of the study for each experiment of a study."""
         studies = self._store.studies()
         arms: dict[int, QStandardItem] = {}
         for study in studies:
@@ -188,7 +188,7 @@ class ExperimentModel(QStandardItemModel):
             arms |= dict.fromkeys(study.arms, item)
         for study_id in set(self._studies) - {study.id for study in studies}:
             removed = self._studies.pop(study_id)
-            for _ in range(removed.rowCount()):  # its arms went into the bin with it
+            for _ in range(removed.rowCount()):  # its arms are in the bin too
                 self._drop_experiment(int(removed.child(0).data(Role.EXPERIMENT)))
             self.removeRow(removed.row())
         return arms
@@ -209,7 +209,7 @@ class ExperimentModel(QStandardItemModel):
         return 0 if self._all is None else 1
 
     def _put_experiment(self, experiment: Experiment, study: QStandardItem | None) -> None:
-        """The experiment's row, at the top or below its ``study``."""
+        """Update or create the experiment's row, at the top level or below its ``study``."""
         self._configs[experiment.id] = experiment
         item = self._experiments.get(experiment.id)
         home = study or self.invisibleRootItem()
@@ -242,7 +242,7 @@ class ExperimentModel(QStandardItemModel):
             self._sum_up_all()
 
     def refresh_run(self, run_id: int) -> None:
-        """A run's record changed in the store."""
+        """Read a run's record from the store again."""
         if run_id not in self._records:
             return
         try:
@@ -253,7 +253,7 @@ class ExperimentModel(QStandardItemModel):
             self.update_run(run_id)
 
     def _note_progress(self, run: Run, progress: RunProgress | None) -> bool:
-        """Whether the state or the best value of a run is another now."""
+        """Whether the state or the best value of a run has changed."""
         state = str(progress.state if progress else run.state)
         best = progress.best if progress and progress.best else run.best
         changed = (self._states.get(run.id), self._best.get(run.id)) != (state, best)
@@ -261,7 +261,7 @@ class ExperimentModel(QStandardItemModel):
         return changed
 
     def _sum_up(self, experiment_id: int) -> None:
-        """An experiment shows the best value of its runs, a study's arm their mean; and whether one is active."""
+        """Show an experiment's best value (for a study's arm, the mean), and whether a run is active."""
         item, runs = self._experiments[experiment_id], self._runs.get(experiment_id, ())
         points = [point for run in runs if (point := self._best[run]) is not None]
         best = max(points, key=lambda point: point.value, default=None)
@@ -301,7 +301,7 @@ class ExperimentModel(QStandardItemModel):
         if role == Qt.ItemDataRole.EditRole and not self._loading:
             name = str(value).strip()
             if name and name != index.data():
-                super().setData(index, name, role)  # shown at once; where the store refuses it, the old one comes back
+                super().setData(index, name, role)  # shown immediately; reverted if the store refuses
                 self.rename_requested.emit(int(index.data(Role.EXPERIMENT)), name)
             return bool(name)
         return super().setData(index, value, role)

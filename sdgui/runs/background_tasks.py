@@ -1,11 +1,11 @@
 """Tasks on files or the store, run in order by a background thread; outcomes are delivered in the main thread.
 
-Another window, or a backup, may hold the database for seconds, and a disk may be slow: the window's thread writes
-nothing. It does read from the store: reads are short, and never wait for a writer.
+Another window or a backup may lock the database for seconds, and a disk may be slow, so the window's thread never
+writes. It does read from the store: reads are short, and never wait for a writer.
 
 Flow: panel -> ``run(work, done, failed)`` -> thread -> ``done(result)`` or ``failed(sentence)``. Writes to the store go
-through the window's one ``StoreWriter``, in the order of submission; who must read what was just written submits the
-read.
+through the window's one ``StoreWriter``, in the order of submission. Code that must read what was just written submits
+the read too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Failed = Callable[[UserError], object]
 
 
 class BackgroundTasks(QObject):
-    """Lives in the window's thread; ``run`` and ``submit`` are called there."""
+    """Runs tasks in a background thread. ``run`` and ``submit`` are called in the window's thread."""
 
     _ended = Signal(object, object)
 
@@ -43,7 +43,7 @@ class BackgroundTasks(QObject):
         self.submit(work, done, None if failed is None else lambda error: failed(str(error)))
 
     def submit(self, work: Work, done: Done | None = None, failed: Failed | None = None) -> None:
-        """The same, with the error itself."""
+        """Like ``run``, but ``failed`` gets the error itself."""
         self._pool.start(lambda: self._work(work, done, failed))
 
     def _work(self, work: Work, done: Done | None, failed: Failed | None) -> None:
@@ -59,7 +59,7 @@ class BackgroundTasks(QObject):
             outcome = UserError(f"The file{file_name} cannot be used: {error.strerror or error}.")
         except Exception as error:  # noqa: BLE001  every failure of a task is reported
             receiver, outcome = failed, UserError(f"{type(error).__name__}: {error}")
-        with suppress(RuntimeError):  # the owner was deleted while the task ran, so nobody waits for the outcome
+        with suppress(RuntimeError):  # the owner was deleted while the task ran
             self._ended.emit(receiver, outcome)
 
     def _deliver(self, receiver: Callable[[Any], object] | None, outcome: Any) -> None:
@@ -71,13 +71,13 @@ class BackgroundTasks(QObject):
         self._pool.waitForDone()
 
     def close(self) -> None:
-        """Finish the tasks that were given and deliver nothing more."""
+        """Finish the submitted tasks without delivering their results."""
         self._open = False
         self._pool.waitForDone()
 
 
 class StoreWriter(BackgroundTasks):
-    """Delivers one outcome per turn of the event loop, since a backlog arrives at once after a lock."""
+    """Runs writes to the store; delivers one outcome per turn of the event loop, since a lock causes a backlog."""
 
     idle = Signal()  # every write is done and its outcome delivered
     trouble = Signal(str)  # a write failed, and its caller does not report it
@@ -87,7 +87,7 @@ class StoreWriter(BackgroundTasks):
         self._outcomes: deque[tuple[Callable[[Any], object] | None, Any]] = deque()
         self._turn = QTimer(self, interval=0)
         self._turn.timeout.connect(self._deliver_next)
-        self.pending = 0  # submitted, and the outcome not delivered yet
+        self.pending = 0  # submitted tasks whose outcome has not been delivered
         self.failures = 0  # so far
 
     def submit(self, work: Work, done: Done | None = None, failed: Failed | None = None) -> None:

@@ -1,7 +1,7 @@
 """Staged presets as chains of runs: creates them from an experiment, and lists their stages as they start.
 
-Flow: an experiment's config -> ``chain_of`` -> chain folder under the runs, its first stage a run like any other ->
-the launcher starts ``python -m core train chain.json FOLDER`` -> ``ChainWatch`` lists each further stage under the same
+Flow: an experiment's config -> ``chain_of`` -> chain folder inside the runs folder; the first stage is a normal run ->
+the launcher starts ``python -m core train chain.json FOLDER`` -> ``ChainWatch`` lists each later stage under the same
 experiment as soon as its folder exists. Stopping, pausing or resuming a stage stops, pauses or resumes the
 chain: the trainer skips finished stages.
 """
@@ -43,8 +43,8 @@ def teacher_from_chain(config: RunConfig) -> bool:
 def chain_of(config: RunConfig, size: Size) -> Chain:
     """The chain of the staged preset that ``config`` started from, with the changes of ``config``.
 
-    A stage keeps the settings that it changes or takes from the previous stage. If seeds differ between stages, they
-    count up from that of ``config``. Raises ConfigError, naming the stage, when a stage then contradicts itself.
+    A stage keeps the settings that it changes or inherits from the previous stage. If seeds differ between stages, they
+    count up from the seed of ``config``. Raises ConfigError with the name of a stage whose settings are contradictory.
     """
     chain = preset_chain(config.preset, size)
     base = preset_config(config.preset, size).model_dump(mode="json")
@@ -85,8 +85,8 @@ class ChainWatch(QObject):
     Works in a background thread: listing a stage reads all of its events, which may be many megabytes.
     """
 
-    found = Signal(int)  # run id: a further stage was added to the store
-    trouble = Signal(str)  # why chains cannot be followed for now
+    found = Signal(int)  # run id: a new stage was added to the store
+    trouble = Signal(str)  # why chains cannot be followed at present
 
     def __init__(self, store: Store, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -101,7 +101,7 @@ class ChainWatch(QObject):
 
     @property
     def busy(self) -> bool:
-        """Whether it is polling, since a chain may be running."""
+        """Whether polling is active because a chain may be running."""
         return self._polling
 
     def stop(self) -> None:
@@ -114,7 +114,7 @@ class ChainWatch(QObject):
         return _POLL_SECONDS if self._polling else None
 
     def _poll(self) -> bool:
-        """Add new stages; returns whether more may follow, since a chain is running."""
+        """Add new stages; returns whether a chain is running, so that more may follow."""
         try:
             runs = self._store.stage_runs()
         except StoreError:  # the next poll tries again
@@ -129,13 +129,13 @@ class ChainWatch(QObject):
         return open_
 
     def _poll_chain(self, folder: Path, first: Run, listed_folders: set[Path]) -> bool:
-        """Add the new stages of one chain beside its ``first`` run; returns whether more may follow."""
+        """Add the new stages of one chain whose first run is ``first``; returns whether more may follow."""
         try:
             chain, chain_dir = read_chain(folder / "chain.json"), ChainDir(folder)
-        except ConfigError:  # damaged or being removed; its listed stages stay
+        except ConfigError:  # damaged or being removed; stages in the list stay
             return False
         stages = [chain_dir.stage(chain, index) for index in range(len(chain.stages))]
-        # Read before the stages, which a program may still create before it ends.
+        # read before the stages, because the program may create another one before it ends
         statuses = [stage_run.read_status() for stage_run in stages if stage_run.path in listed_folders]
         alive = any(status is not None and process_alive(status) for status in statuses)
         missing = [stage for stage in stages if stage.path not in listed_folders]

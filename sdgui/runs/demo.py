@@ -1,7 +1,7 @@
 """The demo: data rendered in a separate process, and the experiments that use it.
 
-Flow: ``--demo`` (or the button of the empty window) asks for it; ``python -m core demo-data`` writes the images and
-the tables; the window shows how far it is, and a launch that needs the data waits for ``ready``.
+Flow: ``--demo`` (or the button of the empty window) requests the data; ``python -m core demo-data`` writes the images
+and the tables; the window shows the progress, and a launch that needs the data waits for ``ready``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class DemoData(QObject):
 
     progress = Signal(int, int, str)  # finished, total (0 if unknown), activity
     ready = Signal()
-    failed = Signal(str, str)  # a sentence with the remedy, the program's output
+    failed = Signal(str, str)  # error message, output of the program
     cancelled = Signal()
 
     def __init__(self, folder: Path, command: Sequence[str] | None = None, parent: QObject | None = None) -> None:
@@ -54,7 +54,7 @@ class DemoData(QObject):
         return self.folder / _TABLES[0]
 
     def examples(self, number: int) -> list[Path]:
-        """Some images that no demo experiment trains on, spread over the test split; [] until the data is complete."""
+        """Some images from the whole test split, on which no demo experiment trains; [] until the data is complete."""
         if not self.complete:
             return []
         try:
@@ -95,7 +95,7 @@ class DemoData(QObject):
         process.start(self._command[0], [*self._command[1:], os.fspath(self.folder)])
 
     def cancel(self) -> None:
-        """Stop creating it; an unfinished set is created again next time."""
+        """Stop creating the data; an unfinished set is created again next time."""
         process, self._process = self._process, None
         if process is not None:
             process.blockSignals(True)
@@ -134,7 +134,7 @@ class DemoData(QObject):
 
 
 def demo_configs(folder: Path) -> dict[str, RunConfig]:
-    """Name -> config of the demo's experiments, their data under ``folder``."""
+    """The configs of the demo's experiments by name, with the data in ``folder``."""
     data = [f"data.{split}={folder / split}.csv" for split in ("train", "val", "test")]
     return {
         name: override(preset_config(preset, "demo"), [*data, f"name={name}"])

@@ -1,7 +1,7 @@
-"""Follower, the tailer's thread: polls run folders, summarises their events, determines and records states. No Qt.
+"""Follower: the tailer's thread. Polls run folders, summarises events, determines and records states. No Qt.
 
 Flow: run folders -> ``LiveRun`` (state and summary of every run) and ``RunHistory`` (curves of shown runs) -> store and
-``Outbox``, from which the window's thread takes all changes at once, however slow it is.
+``Outbox``, from which the window's thread takes all pending changes together.
 Offset and summary are stored in one transaction, so that no event is lost or counted twice if the window is killed.
 An error in one run is reported for that run; the others are still followed.
 """
@@ -29,14 +29,14 @@ from sdgui.store.records import Run, StoreError
 from sdgui.store.store import Store
 
 _IDLE_INTERVAL = 20  # the store and idle runs are polled in every 20th round
-_RECORD_SECONDS = 0.5  # between two records of a run whose state does not change
-_IDLE_AT_ONCE = 500  # idle runs polled in one round
-_CHUNK = 256 << 10  # bytes of events applied at once, for which the window's thread may have to wait
+_RECORD_SECONDS = 0.5  # minimum time between two records of a run with an unchanged state
+_IDLE_PER_ROUND = 500  # idle runs that are polled in one round
+_CHUNK = 256 << 10  # bytes of events per step; the window's thread may have to wait for one step
 
 
 @dataclass
 class News:
-    """All changes since ``Outbox.take`` was last called; of repeated changes, only the newest."""
+    """All changes since the last call of ``Outbox.take``; only the newest of repeated changes."""
 
     added: dict[int, None] = field(default_factory=dict)
     removed: dict[int, None] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class ShownRun:
         self.history = RunHistory()
         self.reader: EventReader | None = None
         self.loaded = False
-        self.broken = 0  # unreadable lines that the history's log has reported
+        self.broken = 0  # unreadable lines that have been reported in the history's log
 
 
 class Follower(Poller):
@@ -124,10 +124,10 @@ class Follower(Poller):
         self._live: dict[int, LiveRun] = {}
         self._active: set[int] = set()  # runs polled in every round
         self._next_idle_index = 0
-        self._stamps: dict[int, tuple[object, ...]] = {}  # of all records, as last read
+        self._stamps: dict[int, tuple[object, ...]] = {}  # change markers of all records, as last read
         self._requested: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._recorded_at: dict[int, float] = {}
-        self._reported: dict[int, RunState] = {}  # as the window knows them
+        self._reported: dict[int, RunState] = {}  # states that the window has been told
         self._problems: dict[tuple[int, str], str] = {}  # run (0: the store) and aspect -> reported message
         self._idle_poll_at = 0.0
         self._attached = False
@@ -181,10 +181,10 @@ class Follower(Poller):
         return busy
 
     def _next_idle(self) -> list[int]:
-        """The next part of all runs: another program may have resumed one, or its folder may be gone."""
+        """The next batch of all runs: another program may have resumed a run or deleted its folder."""
         start = self._next_idle_index
-        part = list(self._live)[start : start + _IDLE_AT_ONCE]
-        self._next_idle_index = start + _IDLE_AT_ONCE if len(part) == _IDLE_AT_ONCE else 0
+        part = list(self._live)[start : start + _IDLE_PER_ROUND]
+        self._next_idle_index = start + _IDLE_PER_ROUND if len(part) == _IDLE_PER_ROUND else 0
         return part
 
     def _guarded_poll(self, live: LiveRun, is_due: bool) -> bool:
@@ -211,7 +211,7 @@ class Follower(Poller):
         try:
             for problem in self._store.import_logged():
                 self._report_problem(0, problem, "a logged run")
-            stamps = self._store.run_stamps()
+            stamps = self._store.change_markers()
             runs = self._store.some_runs(run_id for run_id in stamps if self._stamps.get(run_id) != stamps[run_id])
             moved_runs = [run_id for run_id, run in runs.items() if self._folder(run_id) != run.folder]
             metrics = self._store.summaries(moved_runs)
@@ -231,13 +231,13 @@ class Follower(Poller):
                 self._publish_record(run)
             elif self._store.shared and run.machine and run.remote_folder is None:
                 self._record_remote_folder(run)
-                del stamps[run_id]  # so that its record is read again
+                del stamps[run_id]  # forces the record to be read again
             self._active.add(run_id)
             if live is not None and live.dir.path == run.folder:
                 live.refresh(run)
                 continue
             self._live[run_id] = LiveRun(run, metrics[run_id], colleague_dir(self._store.home, run))
-            if live is not None:  # its study was moved
+            if live is not None:  # the study was moved
                 self._start_over(run_id)
                 continue
             self._reported[run_id] = run.state
@@ -253,7 +253,7 @@ class Follower(Poller):
             self._outbox.state(run.id, run.state)
 
     def _fill_from_mirror(self, live: LiveRun) -> bool:
-        """Read a colleague's run from its local mirror; without one it counts as loaded, since nothing will follow."""
+        """Read another person's run from its local mirror; without one it counts as loaded, as no events follow."""
         shown_run = self.shown.get(live.run_id)
         if shown_run is None:
             return False
@@ -265,7 +265,7 @@ class Follower(Poller):
         return False
 
     def _record_remote_folder(self, run: Run) -> None:
-        """Record for colleagues where a run that this window launched trains."""
+        """Record for other users where a run launched by this window trains."""
         try:
             record = read_record(run.dir)
             if record is not None and record.folder and record.computer:
@@ -274,7 +274,7 @@ class Follower(Poller):
             self._report_problem(run.id, str(error), "where it trains")
 
     def _start_over(self, run_id: int) -> None:
-        """Discard everything that was read of a run, since its folder has moved."""
+        """Discard everything that was read from a run whose folder has moved."""
         self.progress.pop(run_id, None)
         if shown_run := self.shown.get(run_id):
             shown_run.history.clear()
@@ -305,9 +305,9 @@ class Follower(Poller):
             self._outbox.progress(progress)
 
     def _record(self, live: LiveRun, at_once: bool) -> None:
-        """Update the store if that is due, then report a change of state."""
+        """Update the store if due, then report a change of state."""
         now = time.monotonic()
-        if live.is_remote:  # recorded by a program on that computer
+        if live.is_remote:  # recorded by the other computer
             return
         if not at_once and now - self._recorded_at.get(live.run_id, -1.0e9) < _RECORD_SECONDS:
             return
@@ -316,7 +316,7 @@ class Follower(Poller):
             self._recorded_at[live.run_id] = now
             try:
                 self._store.record(live.run_id, progress, rewritten=live.rewritten)
-            except StoreError as error:  # tried again in the next round
+            except StoreError as error:  # retried in the next round
                 self._report_problem(0, str(error), "recording")
                 return
             self._clear_problem(0, "recording")
@@ -326,7 +326,7 @@ class Follower(Poller):
             self._outbox.state(live.run_id, live.state)
 
     def _fill(self, live: LiveRun, shown_run: ShownRun, folder: RunDir) -> bool:
-        """Apply the next chunk of a shown run's events, which are in ``folder``, to its history."""
+        """Apply the next chunk of a shown run's events in ``folder`` to its history."""
         if shown_run.reader is None:
             shown_run.reader = EventReader(folder.events)
         try:
@@ -357,7 +357,7 @@ class Follower(Poller):
         return has_more
 
     def _report_problem(self, run_id: int, message: str, about: str = "") -> None:
-        """Report a problem, unless it is the one reported last."""
+        """Report a problem unless it was already reported last time."""
         if self._problems.get((run_id, about)) != message:
             self._problems[run_id, about] = message
             self._outbox.trouble(run_id, message)
@@ -368,7 +368,7 @@ class Follower(Poller):
 
 
 def _unreadable_lines(reader: EventReader, reported: int) -> str:
-    """The warning about unreadable lines; ``reported`` of them are in an earlier warning."""
+    """The warning about unreadable lines, except the ``reported`` ones in an earlier warning."""
     count = reader.broken - reported
     lines = "1 line of events.jsonl was" if count == 1 else f"{count} lines of events.jsonl were"
     first = f" The first: {reader.problem}." if reported == 0 else ""

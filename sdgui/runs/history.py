@@ -1,7 +1,7 @@
 """RunHistory: everything a run has reported, as arrays for the plots and lists for the panels. No Qt.
 
-Flow: the tailer's thread applies events as they come; the window's thread takes snapshots at any time. Nothing is
-locked: what was once handed out never changes, and each series is published by one assignment.
+Flow: the tailer's thread applies events as they arrive; the window's thread takes snapshots at any time. No lock is
+needed: a returned snapshot never changes, and each series is published by one assignment.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from core.spec.run.events import (
 )
 from core.spec.run.status import RunState, RunStatus
 from sdgui.store.records import BestPoint, MetricSummary, higher_is_better, ranks_runs
-from sdgui.store.summary import MOST_METRICS, run_state
+from sdgui.store.summary import MAX_METRICS, run_state
 
 _FIRST_CAPACITY = 256
 TOTAL = "train/loss"
 _TERMS = frozenset(f"train/{name}" for name in ObjectivesConfig.model_fields)
-_MOST_FEWER = 1000  # reports of fewer terms until the total is of those: the teacher rests no longer (teacher.every)
+_MAX_FEWER = 1000  # reports without the teacher's terms until the total is drawn without them (teacher.every)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric's points in order. A snapshot: it never changes, a later call gives a longer one."""
+    """The points of a metric in order. A snapshot: it never changes; a later call returns a longer curve."""
 
     steps: NDArray[np.float64]  # (N,)
-    values: NDArray[np.float64]  # (N,), may hold nan and inf
-    seconds: NDArray[np.float64]  # (N,) of training since the run first started; pauses do not count
+    values: NDArray[np.float64]  # (N,), may contain nan and inf
+    seconds: NDArray[np.float64]  # (N,) training time since the first start, without pauses
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class EvaluatedRow:
 
 
 class _Series:
-    """Points of one metric: rows step, value, seconds of a buffer that doubles when it is full."""
+    """The points of one metric. The buffer has the rows step, value and seconds, and doubles when it is full."""
 
     def __init__(self) -> None:
         self._published: tuple[NDArray[np.float64], int] = (np.empty((3, _FIRST_CAPACITY)), 0)
@@ -65,7 +65,7 @@ class _Series:
         return self._published[1]
 
     def points(self) -> NDArray[np.float64]:
-        """(3, N), read only; later points do not touch it."""
+        """The points so far, (3, N), read-only; later points do not change the array."""
         buffer, count = self._published
         view = buffer[:, :count]
         view.flags.writeable = False
@@ -85,7 +85,7 @@ class _Series:
         self._published = (buffer, total)
 
     def cut(self, step: int) -> bool:
-        """Drop points after ``step``, in a new buffer, since the old one may be on screen; whether any fell."""
+        """Drop points after ``step``, in a new buffer, since the old one may be on screen; returns whether any fell."""
         points = self.points()
         remaining = points[:, points[0] <= step]
         if remaining.shape[1] == points.shape[1]:
@@ -97,7 +97,7 @@ class _Series:
 
 
 class RunHistory:
-    """Filled by one thread with ``apply``; may be read by others at any time."""
+    """The curves and events of one run. Filled by one thread with ``apply``; other threads may read it at any time."""
 
     def __init__(self) -> None:
         self._series: dict[str, _Series] = {}
@@ -109,12 +109,12 @@ class RunHistory:
         self._starts: list[RunStarted] = []
         self._terminal: RunFinished | RunFailed | None = None
         self._step = 0
-        self._terms: frozenset[str] = frozenset()  # of the total loss at the last step that had all of them
-        self._fewer = 0  # reports since then that had fewer
-        self._seconds_before = 0.0  # of training in earlier segments, up to where this one took up
-        self._segment_start: float | None = None  # time of this segment's start
+        self._terms: frozenset[str] = frozenset()  # terms of the total loss at the last step with all terms
+        self._fewer = 0  # later reports with fewer terms
+        self._seconds_before = 0.0  # training time of earlier segments, up to the start of this one
+        self._segment_start: float | None = None  # start time of this segment
         self._last: float | None = None  # time of the last event
-        self._worked_before = 0.0  # seconds of earlier sittings, each from its start to its last event
+        self._worked_before = 0.0  # seconds of earlier sessions, from start to last event
 
     def clear(self) -> None:
         """Drop everything: the events file was replaced."""
@@ -127,7 +127,7 @@ class RunHistory:
         self._last, self._worked_before = None, 0.0
 
     def apply(self, events: Iterable[Event]) -> frozenset[str]:
-        """Take in events in the order written.
+        """Add events in the order written.
 
         Returns the changed parts: metric names, and "log", "samples", "checkpoints", "evaluated", "lifecycle".
         """
@@ -171,7 +171,7 @@ class RunHistory:
                 continue
             points = self._pending.get(name)
             if points is None:
-                if name not in self._series and len(self._series.keys() | self._pending.keys()) >= MOST_METRICS:
+                if name not in self._series and len(self._series.keys() | self._pending.keys()) >= MAX_METRICS:
                     continue
                 points = self._pending[name] = []
             points.append((event.step, value, seconds))
@@ -182,12 +182,12 @@ class RunHistory:
             changed.add("evaluated")
 
     def _has_all_terms(self, values: Mapping[str, float]) -> bool:
-        """Whether a step's total is of the same terms as those before; where the teacher rests, it is of fewer.
+        """Whether a step's total loss has the same terms as before; in steps without the teacher it has fewer.
 
-        Totals of fewer terms would draw a sawtooth; their terms have curves of their own.
+        Totals with fewer terms would draw a sawtooth; the terms themselves have separate curves.
         """
         terms = _TERMS & values.keys()
-        if terms < self._terms and self._fewer < _MOST_FEWER:
+        if terms < self._terms and self._fewer < _MAX_FEWER:
             self._fewer += 1
             return False
         self._terms, self._fewer = terms, 0
@@ -196,7 +196,7 @@ class RunHistory:
     def _start(self, event: RunStarted, changed: set[str]) -> None:
         self._publish()
         changed.update(name for name, series in list(self._series.items()) if series.cut(event.step))
-        # New lists, so that another thread sees the old or the new one.
+        # new lists, so that another thread sees either the old or the new list
         self._evaluated = [row for row in self._evaluated if row.step <= event.step]
         self._samples = [sample for sample in self._samples if sample.step <= event.step]
         self._checkpoints = [saved for saved in self._checkpoints if saved.step <= event.step]
@@ -220,17 +220,17 @@ class RunHistory:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every metric that has points, in the order first seen."""
+        """Every metric with points, in the order first seen."""
         return tuple(name for name, series in tuple(self._series.items()) if len(series))
 
     def curve(self, name: str) -> Curve:
-        """The points of ``name``; empty without points."""
+        """The curve of ``name``; empty if there are no points."""
         series = self._series.get(name)
         points = np.empty((3, 0)) if series is None else series.points()
         return Curve(points[0], points[1], points[2])
 
     def summary(self, name: str) -> MetricSummary | None:
-        """Last and best of ``name``; None when it has no points."""
+        """The last and best value of ``name``; None if it has no points."""
         curve = self.curve(name)
         if not curve.steps.size:
             return None
@@ -267,7 +267,7 @@ class RunHistory:
 
     @property
     def logs(self) -> tuple[Log, ...]:
-        """Sentences for the user, of all segments."""
+        """Log messages for the user, from all segments."""
         return tuple(self._logs)
 
     @property
@@ -276,7 +276,7 @@ class RunHistory:
 
     @property
     def checkpoints(self) -> tuple[CheckpointSaved, ...]:
-        """Saved so far, oldest first; older ones may have been removed from disk since."""
+        """Checkpoints saved so far, oldest first; older ones may have been deleted since."""
         return tuple(self._checkpoints)
 
     @property
@@ -290,23 +290,23 @@ class RunHistory:
 
     @property
     def worked(self) -> float:
-        """Seconds of work over all sessions, steps that were trained twice included, pauses excluded."""
+        """Seconds of training over all sessions, with repeated steps and without pauses."""
         if self._segment_start is None or self._last is None:
             return self._worked_before
         return self._worked_before + max(0.0, self._last - self._segment_start)
 
     @property
     def terminal(self) -> RunFinished | RunFailed | None:
-        """Its terminal event; None while it has none, or was resumed since."""
+        """The terminal event; None if there is none, or if the run was resumed after it."""
         return self._terminal
 
     def state(self, status: RunStatus | None, launched: float | None = None) -> RunState:
-        """The run's state by its events and by its ``status.json``; ``launched`` as the store has it."""
+        """Derive the state from the events and ``status`` (``status.json``); ``launched``: the time in the store."""
         return run_state(self._terminal, status, launched, time.time())
 
 
 def _is_retrieval(content: Mapping[str, Any]) -> bool:
-    """Whether a sample has the shape that `core.training.validation.retrieval_sample` gives it; panels rely on it."""
+    """Whether a sample has the structure made by `core.training.validation.retrieval_sample`, on which panels rely."""
     return all(isinstance(entries, list) and all(map(_is_entry, entries)) for entries in content.values())
 
 

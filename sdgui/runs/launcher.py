@@ -1,7 +1,7 @@
 """Launcher: starts trainers in separate processes, and pauses, stops and queues them.
 
 Flow: a config from the store -> run folder with ``config.json`` -> ``python -m core train`` in its own session.
-From then on the run folder holds its state; the window only writes ``control``. A trainer outlives the window.
+From then on the state of the run is in its folder; the window only writes ``control``. A trainer outlives the window.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from sdgui.store.sessions import slug
 from sdgui.store.store import Store
 
 _TICK_MS = 200
-_QUEUE_TICKS = 5  # the queue is checked every second: another window's run may have ended
+_QUEUE_TICKS = 5  # ticks between checks of the queue (1 s), because another window's run may have ended
 
 
 class RemoteLauncher(Protocol):
@@ -51,18 +51,18 @@ class RemoteLauncher(Protocol):
 
 
 class LaunchError(UserError):
-    """A trainer could not be started; the message gives reason and remedy."""
+    """A trainer could not be started; the message has the reason and the remedy."""
 
 
 class Launcher(QObject):
-    """Lives in the window's thread; never waits for a trainer.
+    """Starts, pauses, stops and queues runs. Lives in the window's thread; never waits for a trainer.
 
     ``launch``, ``resume``, ``enqueue``, ``enqueue_run`` and ``unqueue`` write to the store and the disk: they may be
     called from any thread, and the window submits them to its ``StoreWriter``.
     """
 
     launched = Signal(int)  # run id: a trainer was started (also from the queue)
-    launch_failed = Signal(int, str)  # run id, sentence: a queued run could not be started
+    launch_failed = Signal(int, str)  # run id, message: a queued run could not be started
     stopping = Signal(int, object)  # run id, Stopping
     ended = Signal(int, int)  # run id, exit code of a trainer that this window started
     queue_changed = Signal()
@@ -88,7 +88,7 @@ class Launcher(QObject):
         self._slots = slots or MachineSlots(at_once=limit)
         self._patience = (asked_seconds, terminated_seconds)
         self._stops: dict[int, StopPlan] = {}
-        self._pausing: set[int] = set()  # asked to pause since their last start
+        self._pausing: set[int] = set()  # runs asked to pause since their last start
         self._ended: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
         self._ticks, self._closed = 0, False
         self._timer = QTimer(self)
@@ -120,7 +120,7 @@ class Launcher(QObject):
             raise LaunchError(f"The run {run.folder.name} is already running; stop or pause it first.")
         self._refuse_without_trainer(run.machine)
         if run.is_logged:
-            raise LaunchError(f"A script logged {run.folder.name}; restart that with start_run(resume_step=...).")
+            raise LaunchError(f"A script logged {run.folder.name}; restart the script with start_run(resume_step=...).")
         if not run.dir.config.is_file():
             raise LaunchError(f"{run.folder} no longer has a config.json, so it cannot be resumed; launch a new run.")
         if not run.machine and chain_file(run.folder) is None:
@@ -134,7 +134,7 @@ class Launcher(QObject):
         return run
 
     def pause(self, run_id: int) -> None:
-        """Request it to save its state and exit. Raises LaunchError when the folder cannot be written."""
+        """Request a run to save its state and exit. Raises LaunchError if the folder cannot be written."""
         folder = self._own_run(run_id).dir
         try:
             folder.ask("pause")
@@ -144,9 +144,9 @@ class Launcher(QObject):
         self.stopping.emit(run_id, Stopping(run_id, StopStage.PAUSING, None))
 
     def stop(self, run_id: int) -> Stopping:
-        """Request it to stop; later terminate, then kill it. A repeated call starts the next stage immediately.
+        """Request a run to stop; later terminate, then kill it. A repeated call starts the next stage immediately.
 
-        Raises LaunchError when the folder cannot be written.
+        Raises LaunchError if the folder cannot be written.
         """
         plan = self._stops.get(run_id)
         folder = self._own_run(run_id).dir
@@ -161,12 +161,12 @@ class Launcher(QObject):
         return plan.now
 
     def stops(self) -> dict[int, Stopping]:
-        """Runs that are being stopped or paused now."""
+        """Runs that are being stopped or paused."""
         pausing = {run_id: Stopping(run_id, StopStage.PAUSING, None) for run_id in self._pausing}
         return pausing | {run_id: plan.now for run_id, plan in self._stops.items()}
 
     def enqueue(self, experiment_id: int, chain: Chain | None = None, place: Place = HERE) -> Run:
-        """Freeze the config and start it when its machine has a free device for it. Raises LaunchError."""
+        """Queue a run with a frozen config, to be started when its machine has a free device. Raises LaunchError."""
         self._refuse_without_trainer(place.host)
         if chain:
             return self.enqueue_run(self._add_chain(experiment_id, chain, place).id)
@@ -186,24 +186,24 @@ class Launcher(QObject):
         return run
 
     def unqueue(self, run_id: int) -> None:
-        """Remove it from the queue; a run that never started is deleted with its folder."""
+        """Remove a run from the queue; a run that never started is deleted with its folder."""
         run = self._store.unqueue(run_id)
         if self._never_began(run):
             self._discard(run)
         self.check_queue()
 
     def set_limit(self, limit: int) -> None:
-        """Set the number of queued runs that train locally at once without a GPU."""
+        """Set the maximum number of parallel queued runs on this computer without a GPU."""
         self._slots.at_once = max(1, limit)
         self.check_queue()
 
     @property
     def limit(self) -> int:
-        """The number of queued runs that train locally at once without a GPU."""
+        """The maximum number of parallel queued runs on this computer without a GPU."""
         return self._slots.at_once
 
     def check_queue(self) -> None:
-        """Start queued runs that fit the free devices; called when either may have changed. From any thread."""
+        """Start queued runs that fit the free devices; called when either may have changed, from any thread."""
         self._moved.emit()
 
     def close(self) -> None:
@@ -214,16 +214,16 @@ class Launcher(QObject):
         self._starter.wait()
 
     def _refuse_without_trainer(self, host: str) -> None:
-        """Raises LaunchError for a local run if only the window is installed."""
+        """Raise LaunchError for a local run if only the window is installed."""
         if host or self._command != core_command():
             return
         try:
             need("train")
         except NotInstalled as error:
-            raise LaunchError(f"{error} Or choose another machine beside Launch.") from error
+            raise LaunchError(f"{error} Or choose another machine with the button next to Launch.") from error
 
     def _own_run(self, run_id: int) -> Run:
-        """A run of this home. Raises LaunchError for a colleague's run, whose path may name another folder here."""
+        """A run of this home. Raises LaunchError for another person's run: its path is on another computer."""
         run = self._store.run(run_id)
         if run.refusal:
             raise LaunchError(run.refusal)
@@ -243,7 +243,7 @@ class Launcher(QObject):
         return self._store.give_devices(run.id, slots or Slots())
 
     def _add_chain(self, experiment_id: int, chain: Chain, place: Place) -> Run:
-        """A run for the first stage; the others are added when they begin."""
+        """Add a run for the first stage; later stages are added when they start."""
         if not place.host:
             chain = chain.with_absolute_paths()
         name = f"{slug(chain.stages[0].config.name)}-{time.strftime('%Y%m%d')}-{secrets.token_hex(4)}"
@@ -282,7 +282,7 @@ class Launcher(QObject):
             self._start_remotely(run)
             return
         self._refuse_without_trainer(run.machine)
-        chain = chain_file(folder.path)  # a stage is trained as its chain, which continues after it
+        chain = chain_file(folder.path)  # a stage is trained by its chain, which continues with the next stage
         paths = (chain, chain.parent) if chain else (folder.config, folder.path)
         several = 0 if chain else run.devices.count(",") + 1
         begin = torchrun_command(several) if several > 1 and self._command == core_command() else self._command
@@ -303,7 +303,7 @@ class Launcher(QObject):
     def _start_remotely(self, run: Run) -> None:
         """Submit the run in a background thread, since the machine may be slow or unreachable."""
         if self._remote is None:
-            raise LaunchError(f"This window knows no machine {run.machine}; choose this computer.")
+            raise LaunchError(f"The machine {run.machine} is not in the list of machines; choose this computer.")
         self.launched.emit(run.id)
         threading.Thread(target=self._hand_over, args=(self._remote, run), name="hand over", daemon=True).start()
 
@@ -325,7 +325,7 @@ class Launcher(QObject):
         self._store.delete_run(run.id, for_good=True)
 
     def _never_began(self, run: Run) -> bool:
-        """Whether only ``enqueue`` has written to its folder: it was neither trained nor imported."""
+        """Whether only ``enqueue`` has written to the run's folder: it was neither trained nor imported."""
         if run.launched is not None or run.offset or run.ending or not self._store.owns(run):
             return False
         stages = run.folder.parent.glob("stage-*") if chain_file(run.folder) else [run.folder]
@@ -349,7 +349,7 @@ class Launcher(QObject):
                 self.stopping.emit(run_id, plan.now)
         if self._ticks % _QUEUE_TICKS == 0:
             if self._starter.pending:
-                return  # tried again at the next tick
+                return  # retried at the next tick
             self._starter.submit(self._start_waiting)
         self._ticks += 1
 
@@ -379,7 +379,7 @@ def _trained(folder: RunDir) -> bool:
 
 
 def _options(folder: RunDir, chain: Path | None) -> list[str]:
-    """Run only the copies of custom code made at the launch. LaunchError for a chain, which has no copies."""
+    """Options to run only the copies of custom code made at launch. Raises LaunchError for a chain, which has none."""
     if chain is None:
         return code_option(read_config(folder.config))
     if any(references(stage.config) for stage in read_chain(chain).stages):

@@ -1,6 +1,6 @@
-"""LiveRun: the current state of one run folder, from its new events and its status. No Qt.
+"""LiveRun: the current state of one run folder, from new events and the status file. No Qt.
 
-Flow: the tailer polls one per run in its thread, passes what ``poll`` returns to the window and records ``to_record``.
+Flow: the tailer's thread polls one LiveRun per run, passes its progress to the window and records ``to_record``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from core.spec.run.status import RunState, RunStatus
 from sdgui.store.records import BestPoint, MetricSummary, Progress, Run
 from sdgui.store.summary import RunSummary, run_state, summarise
 
-_CHUNK = 1 << 20  # bytes of events at once
+_CHUNK = 1 << 20  # bytes of events per poll
 _JUDGE_SECONDS = 0.5  # between checks of the process table
 
 
@@ -33,7 +33,7 @@ class RunProgress:
     seconds_left: float | None
     best: BestPoint | None
     failure: str
-    missing: bool = False  # its folder was moved, deleted or is unreachable; the other values are the last known ones
+    missing: bool = False  # the folder was moved, deleted or is unreachable; other values are the last known ones
 
 
 class LiveRun:
@@ -51,7 +51,7 @@ class LiveRun:
         self.rewritten = False  # whether the events file was replaced
         self.trouble = ""  # why its events cannot be read now
         self._summary = RunSummary.of(run, metrics)
-        # An unreadable file is read again from the start, for its problem.
+        # an unreadable file is read again from the start, to report its problem
         self._reader = EventReader(self.dir.events, 0 if self._summary.empty else run.offset)
         self._grew = False  # whether the last poll read events
         self._failure = run.failure
@@ -59,7 +59,7 @@ class LiveRun:
         self._status_stamp: int | None = None
         self._judged = 0.0
         self._seen = False  # whether the folder has existed
-        self._missing = False  # whether it no longer does
+        self._missing = False  # whether it has disappeared
         self._recorded: tuple[int, RunState, str] = (run.offset, run.state, run.failure)
 
     @property
@@ -96,7 +96,7 @@ class LiveRun:
         self._missing = False
         try:
             info = self.dir.events.stat()
-        except FileNotFoundError:  # not created yet, or unreachable for now: keep the last state
+        except FileNotFoundError:  # not created yet or temporarily unreachable: keep the last state
             has_begun = self._seen or self._reader.offset > 0
             self._missing = has_begun and not self.queued and not self.dir.path.exists()
             return False
@@ -179,19 +179,19 @@ class LiveRun:
         return self._progress()
 
     def to_record(self) -> Progress | None:
-        """The progress that the store does not have yet; None when it is up to date."""
+        """The progress that the store does not have yet; None if it is up to date."""
         if not self.rewritten and self._recorded == (self._reader.offset, self.state, self._failure):
             return None
         return self._summary.progress(self._reader.offset, self.state, self._failure)
 
     def recorded(self, progress: Progress) -> None:
-        """The store has ``progress`` now."""
+        """Note that ``progress`` has been stored."""
         self._recorded = (progress.offset, progress.state, progress.failure)
         self.rewritten = False
 
     @property
     def has_backlog(self) -> bool:
-        """Whether the last poll read a chunk, and more than another chunk is left."""
+        """Whether the last poll read a chunk and more than one further chunk is left."""
         if not self._grew:
             return False
         try:

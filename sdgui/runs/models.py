@@ -1,7 +1,7 @@
 """The available models and their abilities, without torch: architectures, pretrained tags, checkpoints of runs.
 
-Flow: model picker -> **names** -> files: open_clip's own model configurations and list of weights are read as text, a
-run's ``checkpoint.json`` names its networks and whether it captions.
+Flow: model picker -> **names** -> files: open_clip's model configurations and list of weights are read as text; a
+run's ``checkpoint.json`` states its networks and whether it can caption.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from core.spec.run.folder import RunDir
 OPEN_CLIP = "open_clip:"
 _OURS = resource_folder("architectures")
 _INCLUDED = resource_folder("models")
-_CAPTIONS = "multimodal_cfg"  # the part of a model configuration that only CoCa has
+_CAPTIONS = "multimodal_cfg"  # section of a model configuration that only a CoCa has
 _STEP = "step-"
-_LONGEST_JSON = 64 * reading.MEGABYTE
-# Python 3.11 counts the depth of syntax trees for all threads together, and fails when two are made at once.
+_MAX_JSON_BYTES = 64 * reading.MEGABYTE
+# Python 3.11 counts the depth of syntax trees over all threads, and fails if two are parsed at the same time.
 _READING = threading.Lock()
 
 
@@ -39,7 +39,7 @@ def _package() -> Path | None:
 
 @functools.cache
 def architectures() -> Mapping[str, bool]:
-    """Name -> whether it can caption; ours first, then open_clip's."""
+    """Whether each architecture can caption, by name; sdgui's first, then open_clip's."""
     package = _package()
     folders = [_OURS, *([package / "model_configs"] if package else [])]
     can_caption: dict[str, bool] = {}
@@ -50,7 +50,7 @@ def architectures() -> Mapping[str, bool]:
 
 
 def pretrained_tags() -> Mapping[str, tuple[str, ...]]:
-    """Architecture -> names of its pretrained weights; empty when open_clip's list cannot be read."""
+    """Architecture -> names of its pretrained weights; empty if open_clip's list cannot be read."""
     return {name: tuple(tags) for name, tags in pretrained_weights().items()}
 
 
@@ -102,9 +102,9 @@ def _quick(entry: ast.expr) -> bool:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in ``path``; {} when it cannot be read."""
+    """The JSON object in ``path``; {} if it cannot be read."""
     try:
-        raw = reading.read_json(path, _LONGEST_JSON)
+        raw = reading.read_json(path, _MAX_JSON_BYTES)
     except (OSError, UserError):
         return {}
     return raw if isinstance(raw, dict) else {}
@@ -123,7 +123,7 @@ class RunFacts:
 
 
 def run_facts(run: RunDir) -> RunFacts:
-    """Read the folder now; without checkpoints the answer is empty. Those of another machine are known by its list."""
+    """Read the models of a run folder; empty without checkpoints. For a remote run, uses its machine's list."""
     try:
         if is_remote(run.path):
             return _facts_elsewhere(run)
@@ -141,7 +141,7 @@ def run_facts(run: RunDir) -> RunFacts:
 
 
 def resume_step(run: RunDir) -> int | None:
-    """The step of the newest checkpoint that a run can be resumed from; None: it starts again at step 0."""
+    """The step of the newest checkpoint from which a run can be resumed; None if it would restart at step 0."""
     names = [path.parent.name.removeprefix(_STEP) for path in run.checkpoints.glob(f"{_STEP}*/state.safetensors")]
     return max((int(name) for name in names if name.isdecimal()), default=None)
 
@@ -187,7 +187,7 @@ def starts_from(run: RunDir) -> str:
 
 
 def run_architecture(run: RunDir) -> str:
-    """The architecture in the run's config: a name, or a file of the user's own."""
+    """The architecture in the run's config: a name, or a user's file."""
     return _tower_setting(run, "architecture")
 
 
@@ -197,7 +197,7 @@ def _tower_setting(run: RunDir, name: str) -> str:
 
 
 def _architecture_captions(run: RunDir) -> bool:
-    """By the config, before there is a checkpoint."""
+    """Whether the run can caption according to its config; used before there is a checkpoint."""
     name = run_architecture(run)
     return architectures().get(name, False) or _CAPTIONS in read_json(Path(name))
 
@@ -219,16 +219,16 @@ def _has_captions(model: object) -> bool:
 
 
 def is_saved_model(folder: Path) -> bool:
-    """Whether ``folder`` is one as open_clip saves it."""
+    """Whether ``folder`` is a model saved by open_clip."""
     return (folder / "open_clip_config.json").is_file()
 
 
 def included_models() -> list[Path]:
-    """Folders of the models that come with the program."""
+    """Folders of the included models."""
     return [folder for folder in sorted(_INCLUDED.glob("*")) if is_saved_model(folder)]
 
 
 def folder_captions(folder: Path) -> bool:
-    """Whether a model in a folder as open_clip saves one captions."""
+    """Whether a model saved by open_clip in ``folder`` can caption."""
     raw = read_json(folder / "open_clip_config.json")
     return _has_captions(raw.get("model_cfg") or raw)

@@ -1,6 +1,6 @@
 """A polling thread that survives every exception.
 
-Flow: ``Poller`` calls ``poll`` repeatedly; it reports a failure in a sentence, and tries again.
+Flow: ``Poller`` calls ``poll`` repeatedly; after a failure it reports a message and tries again.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ _RETRY_SECONDS = 1.0
 
 
 class Poller(threading.Thread):
-    """``ending``: set by ``stop``, so that a long round can return early."""
+    """A thread that calls ``poll`` repeatedly. ``ending`` is set by ``stop``, so that a long round can return early."""
 
     def __init__(
         self, name: str, subject: str, poll: Callable[[], float | None], report: Callable[[str], object]
     ) -> None:
-        """``poll`` returns the seconds until the next round, None to wait for ``wake``.
+        """``poll`` returns the seconds until the next round, or None to wait for ``wake``.
 
-        ``report`` gets a sentence, such as "The studies cannot be followed" for the ``subject`` "The studies"; a
+        ``report`` receives an error message such as "The studies cannot be followed" (``subject``: "The studies"); a
         repeated failure is reported once.
         """
         super().__init__(name=name, daemon=True)
         self._subject, self._work, self._report = subject, poll, report
-        self._failure = ""  # as it was reported last
+        self._failure = ""  # the message reported last
         self._wake, self.ending = threading.Event(), threading.Event()
 
     def wake(self) -> None:
@@ -43,7 +43,7 @@ class Poller(threading.Thread):
             self.wake()
 
     def stop(self, seconds: float = 5.0) -> None:
-        """End after the current round, and wait at most ``seconds`` for it. Nothing is reported from then on."""
+        """Stop after the current round, for which it waits at most ``seconds``. Nothing is reported afterwards."""
         self.ending.set()
         self.wake()
         if self.ident is not None:

@@ -1,6 +1,6 @@
-"""Running ``core`` as a separate program, detached from the window.
+"""Runs ``core`` as a separate program, detached from the window.
 
-Flow: the launcher starts trainers, the study programs their studies; command and environment are those of
+Flow: the launcher starts trainers, and study programs start studies, with the command and environment of
 ``core.spec.children``.
 """
 
@@ -10,19 +10,19 @@ import psutil
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment
 
 from core.spec.children import environment, python_command
-from core.spec.run.starting import start_trainer  # it is found here too
+from core.spec.run.starting import start_trainer  # re-exported
 from core.spec.run.status import RunStatus
 
 __all__ = ["core_command", "end_process", "qt_process", "start_trainer", "torchrun_command"]
 
 
 def core_command() -> list[str]:
-    """The command that the trainer's verbs follow."""
+    """The command line of ``core``, without a subcommand."""
     return python_command("core")
 
 
 def torchrun_command(processes: int) -> list[str]:
-    """The command that the trainer's verbs follow, with one process a GPU of this computer."""
+    """The command line of ``core`` under torchrun, without a subcommand; one process per GPU."""
     torchrun = [*python_command("torch.distributed.run"), "--standalone", f"--nproc-per-node={processes}"]
     return [*torchrun, "-m", "core"]
 
@@ -38,11 +38,11 @@ def qt_process(parent: QObject) -> QProcess:
 
 
 def end_process(status: RunStatus, kill: bool) -> None:
-    """End the process that ``status`` names, and when killing all that it started; nothing if it is gone."""
+    """End the process in ``status``; with ``kill``, its children too. Does nothing if the process has ended."""
     try:
         process = psutil.Process(status.pid)
         if abs(process.create_time() - status.started) >= 2.0:
-            return  # another program has its number by now
+            return  # the process id has been reused by another program
         if not kill:
             process.terminate()
             return

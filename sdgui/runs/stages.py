@@ -15,11 +15,11 @@ from core.spec.presets import PRESETS, SIZES, Size, preset_config
 from sdgui.runs.chains import PREVIOUS_GENERATION, chain_of, is_staged, teacher_from_chain
 from sdgui.store.records import Experiment
 
-_OWN = frozenset({"name", "preset", "data", "seed"})  # from the experiment, not from the preset
+_EXPERIMENT_FIELDS = frozenset({"name", "preset", "data", "seed"})  # fields that no preset sets
 
 
 def flat(config: RunConfig) -> dict[str, Any]:
-    """Dotted field -> value."""
+    """The values of a config by dotted field name."""
     values_by_field: dict[str, Any] = {}
 
     def walk(values: dict[str, Any], prefix: str) -> None:
@@ -36,8 +36,8 @@ def flat(config: RunConfig) -> dict[str, Any]:
 def origin(config: RunConfig) -> tuple[RunConfig, str] | None:
     """The preset's config that ``config`` started from, and its size: the size with the fewest differences.
 
-    Name, data and seed are copied from ``config``, so that they do not count as differences.
-    None for an unknown preset.
+    Name, data and seed are copied from ``config``, so that they do not count as differences. None if the preset is
+    unknown.
     """
     if config.preset not in PRESETS:
         return None
@@ -53,7 +53,7 @@ def origin(config: RunConfig) -> tuple[RunConfig, str] | None:
 
 def on_preset(config: RunConfig, preset: str, size: Size) -> RunConfig:
     """The preset's settings with the name, data and seed of ``config``."""
-    own_values = {name: getattr(config, name) for name in _OWN - {"preset"}}
+    own_values = {name: getattr(config, name) for name in _EXPERIMENT_FIELDS - {"preset"}}
     preset_settings = preset_config(preset, size).model_copy(update=own_values)
     return (
         with_previous_generation(preset_settings)
@@ -63,14 +63,14 @@ def on_preset(config: RunConfig, preset: str, size: Size) -> RunConfig:
 
 
 def with_previous_generation(config: RunConfig) -> RunConfig:
-    """The config of a generation, with the teacher that the chain names."""
+    """A generation's config, with the teacher that is set by the chain."""
     if not teacher_from_chain(config):
         return config
     return config.model_copy(update={"teacher": config.teacher.model_copy(update={"checkpoint": PREVIOUS_GENERATION})})
 
 
 def wants_stages(config: RunConfig, experiment_id: int, settings: QSettings) -> bool:
-    """Whether a launch trains the stages of its preset, the default."""
+    """Whether a launch trains all stages of the preset (the default)."""
     if not is_staged(config.preset) or (config.preset == BORN_AGAIN and not teacher_from_chain(config)):
         return False
     return str(settings.value(f"stages/{experiment_id}", "true")).lower() == "true"

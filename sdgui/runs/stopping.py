@@ -17,8 +17,8 @@ from core.spec.run.status import process_alive
 from sdgui.runs.program import end_process
 from sdgui.store.summary import START_SECONDS
 
-_SAVING_SECONDS = 300.0  # in which a trainer may finish saving after its deadline
-_SILENT_SECONDS = 10.0  # without a heartbeat, after which a saving trainer is considered hung
+_SAVING_SECONDS = 300.0  # extra time for a trainer that is saving at its deadline
+_SILENT_SECONDS = 10.0  # a saving trainer without a heartbeat for this long is considered hung
 
 
 class StopStage(StrEnum):
@@ -41,7 +41,7 @@ class Stopping:
     run_id: int
     stage: StopStage
     deadline: float | None
-    host: str = ""  # where it trains, if it cannot be signalled; else ""
+    host: str = ""  # machine of a trainer that cannot be signalled, otherwise ""
 
 
 class StopPlan:
@@ -55,13 +55,13 @@ class StopPlan:
         self.now = Stopping(run_id, StopStage.ASKED, self._begun + asked_seconds)
 
     def advance(self, hurry: bool = False) -> bool:
-        """Go to the next stage if the run ended or its deadline passed (or ``hurry``); whether the stage changed.
+        """Go to the next stage if the run ended or its deadline passed (or ``hurry``); returns whether it changed.
 
-        Raises OSError when a repeated request cannot be written to its folder.
+        Raises OSError if a repeated request cannot be written to the run folder.
         """
         now = time.time()
         status = self._folder.read_status()
-        if status is None:  # no trainer is known: it may be starting, or it has exited
+        if status is None:  # without a status, the trainer may be starting or have exited
             return now - self._begun > START_SECONDS and self._enter(StopStage.ENDED, None)
         if not process_alive(status):
             return self._enter(StopStage.ENDED, None)

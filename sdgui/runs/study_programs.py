@@ -49,7 +49,7 @@ POLL_SECONDS = 1.0
 
 
 class StudyProgramError(UserError):
-    """A study cannot be started or written; the message gives the reason."""
+    """A study cannot be started or written; the message has the reason."""
 
 
 class StudyPrograms(QObject):
@@ -71,8 +71,8 @@ class StudyPrograms(QObject):
         super().__init__(parent)
         self._store, self._command = store, list(command or core_command())
         self._slots = slots
-        self._snapshots: Mapping[int, StudySnapshot] = {}  # the thread replaces the whole mapping
-        self._known_folders: set[Path] = set()  # of runs that the store has, or had
+        self._snapshots: Mapping[int, StudySnapshot] = {}  # replaced as a whole by the thread
+        self._known_folders: set[Path] = set()  # run folders that are or were in the store
         self._jobs: dict[int, int] = {}  # study id -> parallel runs, as started by this window
         self._import_errors: dict[Path, str] = {}  # folder -> reported error
         self.poller = Poller("studies", "The studies", self._work, self.trouble.emit)
@@ -87,11 +87,11 @@ class StudyPrograms(QObject):
         """Ids of studies whose program is running."""
         return [study_id for study_id, snapshot in self._snapshots.items() if snapshot.alive]
 
-    # Commands: they may block on a disk, so call them outside of the window's thread.
+    # Commands. They may block on a disk, so call them outside the window's thread.
     def add(self, study: Study, configs: Mapping[str, str] | None = None) -> StudyRecord:
-        """Write a new study into the store's home, and add it to the store. Raises StudyProgramError, StoreError.
+        """Write a new study to the store's home, and add it to the store. Raises StudyProgramError, StoreError.
 
-        ``configs``: arm -> the content of arms/NAME.json, which the arm's ``config`` names.
+        ``configs``: content of arms/NAME.json by arm, for arms whose ``config`` refers to that file.
         """
         base = self._store.studies_folder / slug(study.name)
         folder, number = base, 2
@@ -104,7 +104,7 @@ class StudyPrograms(QObject):
             StudyDir(folder).runs.mkdir()
             _write(folder, study, configs or {})
         except OSError as error:
-            if is_new:  # frees its name for the next attempt
+            if is_new:  # frees the name for the next attempt
                 shutil.rmtree(folder, ignore_errors=True)
             raise StudyProgramError(f"The study cannot be written to {folder}: {error.strerror}.") from error
         record = self._store.add_study(folder, study.name)
@@ -112,9 +112,9 @@ class StudyPrograms(QObject):
         return record
 
     def add_sweep(self, sweep: Sweep, config: str = "") -> StudyRecord:
-        """Write a new sweep into the store's home, and add it to the store. Raises StudyProgramError, StoreError.
+        """Write a new sweep to the store's home, and add it to the store. Raises StudyProgramError, StoreError.
 
-        ``config``: the content of arms/default.json, which the sweep's ``config`` names.
+        ``config``: content of arms/default.json, to which the sweep's ``config`` refers.
         """
         record = self.add(sweep.study([]), {DEFAULT: config} if config else {})
         self._write_sweep(record.folder, sweep.absolute(record.folder))
@@ -127,7 +127,7 @@ class StudyPrograms(QObject):
         self._write_sweep(folder, sweep.model_copy(update={"trials": trials}))
 
     def confirming_seconds(self, study_id: int) -> float:
-        """The suggested seconds for *Confirm*: the sweep's budget, or those of its best trial. Raises UserError."""
+        """The suggested seconds for *Confirm*: the sweep's budget, or the time of its best trial. Raises UserError."""
         out = SweepDir(self._store.study(study_id).folder)
         sweep, trials = read_sweep(out.sweep), confirmable_trials(out.read_report())
         measures = out.read_measures(trial_name(trials[0].number), sweep.seeds[0]) if trials else None
@@ -145,7 +145,7 @@ class StudyPrograms(QObject):
         self.poll()
 
     def grow(self, study_id: int, study: Study, configs: Mapping[str, str]) -> StudyRecord:
-        """Extend a study by new arms and seeds of ``study``. Raises StudyProgramError, StoreError, ConfigError."""
+        """Add the new arms and seeds of ``study`` to a study. Raises StudyProgramError, StoreError, ConfigError."""
         record = self._store.study(study_id)
         out = StudyDir(record.folder)
         status = out.read_status()
@@ -161,11 +161,11 @@ class StudyPrograms(QObject):
         return record
 
     def open(self, path: Path) -> StudyRecord:
-        """Add a study's folder to the store, or create a study from a file. Raises ConfigError with the wrong field."""
+        """Add a study folder to the store, or create a study from a file. Raises ConfigError with the invalid field."""
         if path.is_dir():
             study = read_study(StudyDir(path).study)
             record = self._store.add_study(path, study.name)
-            self._known_folders.clear()  # its runs may have been deleted from the bin
+            self._known_folders.clear()  # runs of the study may have been deleted from the bin
             self.poll()
             return record
         if path.name == "study.json" and StudyDir(path.parent).status.exists():
@@ -180,7 +180,9 @@ class StudyPrograms(QObject):
         """Start or resume the study. Raises StudyProgramError."""
         study = self._store.study(study_id)
         if not study.is_local:
-            raise StudyProgramError(f"The folder of this study is on {study.owner_host}; start it there.")
+            raise StudyProgramError(
+                f"The folder of this study is on {study.owner_host}; start the study on that computer."
+            )
         if self._command == core_command():
             try:
                 need("sweep" if SweepDir(study.folder).sweep.is_file() else "train")
@@ -222,8 +224,8 @@ class StudyPrograms(QObject):
     def _parallel_options(self, study_id: int, out: StudyDir) -> list[str]:
         """Options for parallel arms and seeds: one per free GPU, otherwise up to the queue's limit.
 
-        A study of equal time (budgets, arms as long as others) trains one run at a time. Raises StudyProgramError if
-        nothing is free.
+        A study at equal time (with budgets, or arms as long as others) trains one run at a time. Raises
+        StudyProgramError if no device is free.
         """
         self._jobs[study_id] = 1
         if not trains_here(_machines(out).on):
@@ -249,7 +251,7 @@ class StudyPrograms(QObject):
         return ["--jobs", str(jobs)] if jobs > 1 else []
 
     def choose_machines(self, study_id: int, on: Sequence[str]) -> None:
-        """Train it on these machines the next time it is started. Raises UserError."""
+        """Set the machines of a study for its next start. Raises UserError."""
         out = StudyDir(self._store.study(study_id).folder)
         write_machines(out, _machines(out).model_copy(update={"on": list(on)}))
         self.poll()
@@ -261,7 +263,7 @@ class StudyPrograms(QObject):
         if status is None or not program_alive(status):
             return
         if status.host not in ("", platform.node()):
-            raise StudyProgramError(f"The study is running on {status.host}; end it there.")
+            raise StudyProgramError(f"The study is running on {status.host}; end it on that computer.")
         try:
             note_request(folder, "stop" if request == "kill" else request)
             process = psutil.Process(status.pid)
@@ -280,11 +282,11 @@ class StudyPrograms(QObject):
             self.poll()
 
     def stop_all(self) -> None:
-        """Ask every running study to stop, so that it starts no further run; failures go to ``trouble``."""
+        """Ask every running study to stop, so that it starts no more runs; failures are emitted as ``trouble``."""
         for study_id in self.alive():
             try:
                 self.request_end(study_id, "stop")
-            except UserError as error:  # such as a study on another machine, which continues
+            except UserError as error:  # for example, a study on another machine, which continues
                 self.trouble.emit(str(error))
 
     # Polling
@@ -317,7 +319,7 @@ class StudyPrograms(QObject):
             self._notified.emit(study.id)
 
     def _try_to_import(self, study: StudyRecord, run: StudyRunSnapshot) -> int | None:
-        """``_import``; a failure is reported once, and the next poll tries again."""
+        """Call ``_import``; a failure is reported once, and the next poll tries again."""
         try:
             run_id = self._import(study, run.arm, run.seed, run.folder)
             if run_id is not None and (run.device or run.machine):

@@ -1,6 +1,6 @@
 """The status of a study, read from its folder as plain data. No Qt, no torch; called from a thread.
 
-Flow: the study's folder and its runs' -> ``read_study_folder`` -> ``StudySnapshot`` -> Study panel.
+Flow: the folders of the study and its runs -> ``read_study_folder`` -> ``StudySnapshot`` -> Study panel.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ State = Literal[
 
 @dataclass(frozen=True)
 class StudyRunSnapshot:
-    """One run of the queue; ``step`` of ``total``, 0 if unknown."""
+    """A run of the study. ``step`` of ``total`` is trained; both are 0 if unknown."""
 
     arm: str
     seed: int
     state: str  # waiting, training, measuring, done, failed
-    message: str  # why it failed, or why it waits
+    message: str  # why the run failed or waits
     folder: Path
     step: int = 0
     total: int = 0
     seconds_left: float | None = None
-    seconds: float | None = None  # its duration, once it is done
-    device: str = ""  # the GPU that it was given
-    machine: str = ""  # where it is; "" for this computer
+    seconds: float | None = None  # duration of a finished run
+    device: str = ""  # the assigned GPU
+    machine: str = ""  # machine of the run; "" for this computer
 
 
 @dataclass(frozen=True)
 class StudySnapshot:
-    """A study as its folder shows it; ``problem``: why it cannot be read."""
+    """The state of a study, read from its folder. ``problem``: why it cannot be read."""
 
     folder: Path
     state: State = "not started"
@@ -62,8 +62,8 @@ class StudySnapshot:
     results_stamp: float = 0.0
     results_problem: str = ""
     on: tuple[str, ...] = ()  # the chosen machines; empty for this computer
-    trouble: str = ""  # machines that cannot be reached or used, a line each
-    stderr: str = ""  # its last lines, if the program failed
+    trouble: str = ""  # unreachable or unusable machines, one per line
+    stderr: str = ""  # last lines of stderr if the program failed
     is_sweep: bool = False
     sweep: SweepReport | None = field(default=None, compare=False)  # None before the first trial
     sweep_stamp: float = 0.0
@@ -135,7 +135,7 @@ def _sweep(out: SweepDir, before: StudySnapshot | None) -> tuple[SweepReport | N
 
 
 def _arms(out: SweepDir, study: Study) -> list[Arm]:
-    """The arms that are trained: a sweep does not train its default."""
+    """The arms to train; a sweep does not train its default."""
     is_sweep = out.sweep.is_file()
     return [arm for arm in study.trained if not is_sweep or arm.name != DEFAULT]
 
@@ -215,7 +215,7 @@ def _took(folder: RunDir, measures: Path) -> float | None:
 def time_left(runs: Sequence[StudyRunSnapshot], state: str, now: float | None = None) -> float | None:
     """Seconds until the last run is done, estimated from finished runs; None before the first.
 
-    Assumes the current number of parallel runs; each waiting run takes the first free place.
+    Assumes the current number of parallel runs; each waiting run starts as soon as another ends.
     """
     if state != "running":
         return None
@@ -254,19 +254,23 @@ def _results(out: StudyDir, before: StudySnapshot | None) -> tuple[dict[str, Any
         return before.results, stamp, before.results_problem
     raw = out.read_results()
     if raw is None:
-        return None, stamp, f"{out.results} cannot be read; delete it, and it is recreated when a run ends."
+        return None, stamp, f"{out.results} cannot be read; delete the file, and it is recreated when a run ends."
     version = raw.get("version")
     if version != RESULTS_VERSION:
         return (
             None,
             stamp,
             (
-                f"{out.results} has version {version}, and this sdgui reads version {RESULTS_VERSION}. "
+                f"{out.results} has version {version}, but this sdgui reads version {RESULTS_VERSION}. "
                 "Use the sdgui that wrote it, or delete the file and press Start to recreate it from the runs."
             ),
         )
     if not {"arms", "compare", "metrics", "seeds"} <= raw.keys():
-        return None, stamp, f"{out.results} has no results of a study; delete it and press Start to recreate it."
+        return (
+            None,
+            stamp,
+            f"{out.results} does not contain study results; delete it and press Start to recreate it.",
+        )
     if wrong := results_problem(raw):
         return None, stamp, f"{out.results}: {wrong} Delete it and press Start to recreate it."
     return raw, stamp, ""
@@ -276,7 +280,7 @@ def note_request(folder: Path, request: str) -> None:
     """Record the request; "" clears it. May raise OSError."""
     path = folder / ASKED
     if request:
-        write_whole(path, request.encode("ascii"), durable=False)  # replaces a link, does not follow it
+        write_whole(path, request.encode("ascii"), durable=False)  # replaces a link instead of following it
     else:
         path.unlink(missing_ok=True)
 

@@ -1,7 +1,7 @@
-"""Tailer: follows the runs' folders in a thread and notifies the window, at most ten times per second and run.
+"""Tailer: follows run folders in a thread and notifies the window, at most ten times per second and run.
 
-Flow: ``Follower`` (thread) reads, records and fills an ``Outbox``; one queued signal takes the news over to the
-window's thread, where it is handed out as signals. A busy window gets one combined signal.
+Flow: ``Follower`` (thread) reads, records and fills an ``Outbox``; one queued signal passes the news to the
+window's thread, where it is emitted as signals. A busy window gets one combined signal.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from sdgui.runs.history import RunHistory
 from sdgui.runs.live import RunProgress
 from sdgui.store.store import Store
 
-_TURN_SECONDS = 0.01  # of emitting signals before other events get their turn
+_TURN_SECONDS = 0.01  # emit signals for this long, then let other events run
 
 
 class Tailer(QObject):
     """Follows every run of the store from the start; keeps curves of shown runs."""
 
     curves_changed = Signal(int, object)  # run id, frozenset[str]: changed parts of its history (RunHistory.apply)
-    curves_loaded = Signal(int)  # run id: its history has all earlier events
+    curves_loaded = Signal(int)  # run id: its history is complete
     progress_changed = Signal(int, object)  # run id, RunProgress
     state_changed = Signal(int, object)  # run id, RunState; the store has it already
     run_added = Signal(int)  # run id: launched here or by another window, or imported
@@ -43,20 +43,20 @@ class Tailer(QObject):
         self._notified.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
 
     def start(self) -> None:
-        """Reattach to every run and begin to follow."""
+        """Reattach to every run and start to follow."""
         self._follower.start()
 
     def close(self) -> None:
-        """Record progress and end the thread; nothing is emitted afterwards, since panels are being deleted."""
+        """Record progress and end the thread; nothing is emitted afterwards, because panels are being deleted."""
         self._closed = True
         self._follower.stop()
 
     def follow(self, run_id: int) -> None:
-        """Poll this run now: it was just launched, resumed, queued or imported."""
+        """Poll this run immediately: it was launched, resumed, queued or imported."""
         self._follower.poll_now(run_id)
 
     def show(self, run_id: int) -> RunHistory:
-        """Hold the run's curves: a history, filled from the file's start; ``curves_loaded`` when it is complete."""
+        """Keep the run's curves in a history, filled from the start of the file until ``curves_loaded``."""
         shown_run = self._follower.shown.get(run_id)
         if shown_run is None:
             shown_run = self._follower.shown[run_id] = ShownRun()
@@ -64,7 +64,7 @@ class Tailer(QObject):
         return shown_run.history
 
     def hide(self, run_id: int) -> None:
-        """Release its curves."""
+        """Release the curves of a run."""
         self._follower.shown.pop(run_id, None)
 
     def history(self, run_id: int) -> RunHistory | None:
@@ -73,11 +73,11 @@ class Tailer(QObject):
         return None if shown_run is None else shown_run.history
 
     def progress(self, run_id: int) -> RunProgress | None:
-        """The current progress of a run; None before it was first polled."""
+        """The current progress of a run; None before its first poll."""
         return self._follower.progress.get(run_id)
 
     def state(self, run_id: int) -> RunState | None:
-        """Its current state; None before it was first polled."""
+        """The current state of a run; None before its first poll."""
         progress = self.progress(run_id)
         return None if progress is None else progress.state
 

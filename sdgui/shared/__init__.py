@@ -1,1 +1,1 @@
-"""Shared by the panels: their interface, services, messages, background tasks."""
+"""Code shared by the panels: their interface, services, pickers, forms and exports."""

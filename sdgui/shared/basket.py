@@ -1,10 +1,10 @@
-"""The basket of fixes: problems that panels found in data, stored until they are applied or removed.
+"""The basket of data fixes: problems found in panels, stored until they are applied or removed.
 
 Flow: panel -> ``Basket.put(Finding)`` -> store (in the writer's thread) -> ``changed`` -> the button with its count and
-the open dialog. Every change is an exchange of entries, so that it is undone by exchanging them back.
+the open dialog. A change is an exchange of entries; the reverse exchange undoes it.
 
-A panel takes part by one record in its table of actions, `basket_action`, or for a gallery without one by
-`offer_in_menu`: both ask the panel for a `Finding`, and nothing else of the panel knows of the basket.
+A panel adds `basket_action` to its table of actions, or calls `offer_in_menu` for a gallery without one. Both ask the
+panel for a `Finding`; the rest of the panel does not know the basket.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class Finding:
 
 
 class Basket(QObject):
-    """Lives in the window's thread; reads and writes are done in the writer's, in order."""
+    """The stored fixes. Lives in the window's thread; the writer's thread reads and writes in order."""
 
-    changed = Signal(int)  # how many fixes it holds now
+    changed = Signal(int)  # number of fixes
 
     def __init__(self, store: Store, writer: StoreWriter, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -59,14 +59,14 @@ class Basket(QObject):
         self._writer.submit(self._store.fix_count, self._on_counted)
 
     def add(self, finding: Finding) -> None:
-        """Add fixes, which replace those of the same pair, image or label."""
+        """Add fixes, replacing earlier fixes of the same pair, image or label."""
         found_at = time.time()
         fixes = [fix if fix.found else fix.model_copy(update={"found": found_at}) for fix in finding.fixes]
         if fixes:
             self._change(lambda: self._store.put_fixes(_spelled(finding.source), fixes))
 
     def remove(self, ids: list[int]) -> None:
-        """Take these entries out."""
+        """Remove entries."""
         if ids:
             self._change(lambda: self._store.take_fixes(ids))
 
@@ -103,7 +103,7 @@ class Basket(QObject):
 
 
 def _spelled(source: str) -> str:
-    """One spelling for one source, whichever panel names it."""
+    """Normalise a source, so that all panels use the same spelling."""
     if not source or names_shards(source):
         return source
     path = expand_user(source)
@@ -119,7 +119,7 @@ def basket_action(
     enabled: Callable[[C], bool] | None = None,
     menus: tuple[MenuItem, ...] = (),
 ) -> Action[C]:
-    """The record of "Add to the basket" for a panel's table of actions.
+    """Make the action "Add to the basket" for a panel's table of actions.
 
     ``find`` returns the fixes for the selection, None if nothing is selected. For example, in a panel on ``Commands``:
 
@@ -138,7 +138,7 @@ def basket_action(
 def offer_in_menu(
     gallery: Gallery, basket: Basket, title: str, tip: str, find: Callable[[list[int]], Finding | None]
 ) -> None:
-    """Add ``title`` to the context menu of ``gallery``; ``find`` gives the fixes of the items at these indices."""
+    """Add ``title`` to the context menu of ``gallery``; ``find`` returns the fixes for the items at given indices."""
 
     def fill(menu: QMenu, rows: list[int]) -> None:
         finding = find(rows)

@@ -16,13 +16,13 @@ from sdgui.widgets.plain_text import plain_tip
 
 def ask_to_run(parent: QWidget, files: Mapping[str, Path], answer: Callable[[bool], None]) -> QMessageBox:
     """Ask whether ``files`` (digest -> path) may run, with their text under *Show details*; ``answer`` gets True or
-    False. A yes is remembered for this user.
+    False. Yes is remembered for this user.
     """
     names = ", ".join(path.name for path in files.values())
     box = QMessageBox(QMessageBox.Icon.Warning, "Run custom code?", "", parent=parent)
     box.setTextFormat(Qt.TextFormat.PlainText)
     box.setText(f"This model needs code from its run folder: {names}.")
-    box.setInformativeText("You have not run it before. Read it, and run it only if you trust its author.")
+    box.setInformativeText("You have not run this code before. Read it, and run it only if you trust its author.")
     box.setDetailedText("\n\n".join(_text(digest, path) for digest, path in files.items()))
     run = box.addButton("&Run this code", QMessageBox.ButtonRole.AcceptRole)
     run.setToolTip(plain_tip("The answer is remembered for this version of the code"))
@@ -49,5 +49,5 @@ def _text(digest: str, path: Path) -> str:
     except (UserError, OSError) as error:
         return f"{path}: {error}"
     if digest_of(content) != digest:
-        return f"{path}: it has changed; open the model again."
+        return f"{path} has changed; open the model again."
     return f"{path}\nsha256 {digest}\n\n{content.decode('utf-8', 'replace')}"

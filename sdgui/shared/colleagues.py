@@ -1,6 +1,6 @@
 """Detects changes by others in a shared registry, so that the window reloads them.
 
-Flow: the registry's activity -> a thread that reads on from the last row known -> ``changed`` in the window's thread.
+Flow: the registry's activity -> a thread reads new rows -> ``changed`` in the window's thread.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ _POLL_SECONDS = 3.0
 
 
 class Colleagues(QObject):
-    """Polls a shared registry every three seconds; a private one is not polled."""
+    """Polls a shared registry every three seconds; a local database is not polled."""
 
     changed = Signal(object)  # Changes
-    trouble = Signal(str)  # why changes of others cannot be followed for now
+    trouble = Signal(str)  # why changes by others cannot be followed at present
 
     def __init__(self, store: Store, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store = store
-        self._last = -1  # the id of the last row that is known
+        self._last = -1  # id of the last known row
         self.poller = Poller("colleagues", "Changes of others", self._work, self.trouble.emit)
 
     def start(self) -> None:
-        """Begin to look, where the registry is shared."""
+        """Start polling if the registry is shared."""
         if self._store.shared:
             self.poller.begin()
 
@@ -41,7 +41,7 @@ class Colleagues(QObject):
             if self._last < 0:
                 self._last = self._store.last_activity()
             rows = self._store.activity_of_others(self._last)
-        except StoreError:  # unreachable for now, which the tailer reports
+        except StoreError:  # temporarily unreachable, which the tailer reports
             return _POLL_SECONDS
         if rows:
             self._last = rows[-1].id

@@ -1,7 +1,7 @@
-"""The header of panels that launch: the selected experiment, where its next run trains, Queue and Launch.
+"""The header of panels that launch: the selected experiment, the machine of the next run, Queue and Launch.
 
-Flow: the panel's ``select`` and ``refresh`` -> ``show_experiment`` or ``show_selection``; the buttons are the window's
-actions.
+Flow: the panel's ``select`` and ``refresh`` -> ``show_experiment`` or ``show_selection``; the buttons trigger the
+window's actions.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sdgui.widgets.style.theme import set_role, theme
 
 
 class ExperimentHead(QWidget):
-    """Title, a line below it, the place, and the buttons Queue and Launch."""
+    """The header: title, a second line, the machine, and the buttons Queue and Launch."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -50,16 +50,16 @@ class ExperimentHead(QWidget):
         self._row.addWidget(main)
 
     def show_experiment(self, experiment_id: int | None) -> None:
-        """Show name and state of an experiment from the store; nothing for None or a deleted one."""
+        """Show name and state of an experiment; show nothing for None or a deleted experiment."""
         title = line = ""
         if experiment_id is not None:
-            with suppress(StoreError):  # deleted or unreachable, which the window reports once
+            with suppress(StoreError):  # deleted or unreachable; reported once by the window
                 experiment = self._store.experiment(experiment_id)
                 title, line = experiment.name, experiment_line(experiment, self._store.run_count(experiment_id))
         self._show(title, line)
 
     def show_selection(self, selection: Selection) -> None:
-        """The chosen experiment; else the chosen study or "all runs", which cannot be launched."""
+        """Show the selected experiment; otherwise the study or "all runs", which cannot be launched."""
         if selection.experiment_id is not None:
             self.show_experiment(selection.experiment_id)
             return
@@ -76,11 +76,11 @@ class ExperimentHead(QWidget):
 
 
 _HERE = "This computer"
-_LONGEST = 24  # characters of a machine's name
+_MAX_LENGTH = 24  # displayed characters of a machine's name or a device
 
 
 class PlaceButton(QPushButton):
-    """``This computer``, ``cluster · GPU 2``; the menu is made when it is opened."""
+    """Chooses machine and device, such as ``cluster · GPU 2``. The menu is created when it is opened."""
 
     chosen = Signal(object)  # Place
 
@@ -98,11 +98,11 @@ class PlaceButton(QPushButton):
         self._show()
 
     def set_actions(self, actions: Actions) -> None:
-        """Where machines are added."""
+        """Set the actions, of which one adds machines."""
         self._panel = actions["machines"]
 
     def fill(self) -> None:
-        """The machines, each with its known devices."""
+        """Fill the menu with the machines and their known devices."""
         self.places.clear()
         try:
             machines = self._hosts.listing()
@@ -143,13 +143,13 @@ class PlaceButton(QPushButton):
     def _show(self) -> None:
         place = self._hosts.place
         name = _title(place.host)
-        short = name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
-        devices = f" · GPU {place.devices[:_LONGEST]}" if place.devices else ""  # a part of one has a long UUID
+        short = name if len(name) <= _MAX_LENGTH else name[: _MAX_LENGTH - 1] + "…"
+        devices = f" · GPU {place.devices[:_MAX_LENGTH]}" if place.devices else ""  # a MIG instance has a long UUID
         self.setText((short + devices).replace("&", "&&"))
         self.setIcon(theme().icon("ph.hard-drives" if place.host else "ph.laptop", "accent_text"))
-        on = f"GPU {place.devices}" if place.devices else "the first device that is free"
+        on = f"GPU {place.devices}" if place.devices else "the first free device"
         self.setToolTip(plain_tip(f"The next run trains on: {name}, {on}"))
-        self.setAccessibleName(f"Where the next run trains: {name}, {on}")
+        self.setAccessibleName(f"Machine of the next run: {name}, {on}")
 
 
 def _title(host: str) -> str:

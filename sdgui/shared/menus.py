@@ -1,4 +1,4 @@
-"""The context menus of the tree and of the table of runs; actions and panels name the menu they belong to."""
+"""The context menus of the tree and of the table of runs; actions and panels refer to these names."""
 
 EXPERIMENT_MENU = "experiment"
 RUN_MENU = "run"

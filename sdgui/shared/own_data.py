@@ -1,6 +1,6 @@
 """Creates an experiment from the user's folder of images, or table of pairs.
 
-Flow: a folder chosen or dropped -> ``own_data_config`` -> a new experiment, shown in Define with what the data contain.
+Flow: a folder chosen or dropped -> ``own_data_config`` -> an experiment, shown in Define with the contents of the data.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from core.spec.presets import preset_config
 from sdgui.runs.models import included_models
 
 PRESET: Final = "sd-coca-adapt"  # fine-tunes the included model
-SIZE: Final = "demo"  # trains in minutes without a GPU; Define offers all others
+SIZE: Final = "demo"  # trains in minutes without a GPU; Define offers the other sizes
 _TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json")
 _SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation", "dev"), "test": ("test",)}
 
@@ -24,8 +24,8 @@ def own_data_config(source: Path) -> RunConfig:
     """A config that fine-tunes the included model on ``source``: a table of pairs, or a folder of images, classes,
     tables or splits.
 
-    A folder's tables (or folders) named as splits are its training, validation and test data. Raises UserError when it
-    is not there, or is neither.
+    Tables or folders with the names of splits are used as training, validation and test data. Raises UserError if
+    ``source`` does not exist, or is neither a table nor a folder.
     """
     if not source.is_dir() and source.suffix.lower() not in _TABLES:
         problem = "is not a table of pairs" if source.exists() else "does not exist"
@@ -40,7 +40,7 @@ def own_data_config(source: Path) -> RunConfig:
 
 
 def _splits(folder: Path) -> dict[str, Path]:
-    """The splits in ``folder`` by their names; else its only table, else the folder itself."""
+    """The splits in ``folder`` by name; otherwise its only table, or the folder itself."""
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:

@@ -1,9 +1,9 @@
 """The interface of every panel; the main window knows panels only through it.
 
-Flow: ``__main__`` makes the ``Services``; the tree of experiments makes a ``Selection``, which goes to the panels that
-have the tree beside them and to no other. What any other panel works with stands in its own head, and is changed there
-or by an action that says so (*Search with this run* -> ``use_run``). A panel is built when it is first needed, so that
-the window opens before heavy libraries load.
+Flow: ``__main__`` makes the ``Services``; the tree of experiments makes a ``Selection``, which is passed only to
+panels next to the tree. Other panels show their model or data in their header, where the user changes it, or an
+explicit action does (*Search with this run* -> ``use_run``). A panel is built when it is first needed, so that the
+window opens before heavy libraries are loaded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Panel(QWidget):
     """One panel of the rail. ``message_requested`` asks the window's message bar to show a message."""
 
     message_requested = Signal(object)  # Message
-    define_requested = Signal(object)  # RunConfig: make an experiment of it and show it
+    define_requested = Signal(object)  # RunConfig: create an experiment from it, and show it
     run_requested = Signal(int)  # run id: choose it, and show it in Runs
     experiment_requested = Signal(int)  # experiment id: choose it, and show it in Define
     resume_requested = Signal(object)  # Run: resume it, and show it in Runs
@@ -34,9 +34,9 @@ class Panel(QWidget):
     select_requested = Signal(int)  # run id: make it the current run
     export_requested = Signal(object)  # ModelChoice: save it as a model
     ticks_requested = Signal(object)  # frozenset of run ids: tick these runs and no others
-    source_requested = Signal(str, str)  # a panel's name, a source: show that panel with these data
+    source_requested = Signal(str, str)  # a panel's name, a source: show that panel with this data
     changed = Signal(object)  # Changes that the panel has written to the store
-    saved = Signal(bool)  # all typed text was processed; True if all of it was written
+    saved = Signal(bool)  # edits have been processed; True if all were written
 
     def set_view(self, view: QWidget) -> None:
         """Fill the panel with ``view``; the panel itself is the controller."""
@@ -45,39 +45,39 @@ class Panel(QWidget):
         layout.addWidget(view)
 
     def select(self, selection: Selection) -> None:
-        """Another experiment, run or set of ticks in the tree; called only where ``PanelSpec.tree`` is set."""
+        """Apply a changed selection in the tree; called only if ``PanelSpec.tree`` is set."""
 
     def use_run(self, run_id: int) -> None:
-        """Make this run the panel's model, at the user's request; nothing else calls it."""
+        """Use this run as the panel's model; called only at the user's request."""
 
     def ask_model(self) -> None:
         """Open the panel's choice of a model."""
 
     def set_actions(self, actions: Actions) -> None:
-        """Take the buttons that the panel needs from the window's actions."""
+        """Add buttons for the window's actions that the panel needs."""
 
     def focus_search(self) -> None:
-        """Put the cursor into the panel's search box."""
+        """Put the cursor in the panel's search box."""
 
     def show_source(self, source: str, query: str = "") -> None:
-        """Show these data: a file, a folder or shards. Search then searches them for ``query``."""
+        """Show the data in a file, folder or shards. The Search panel then searches it for ``query``."""
 
     def on_enter(self) -> None:
         """The panel has become the current one."""
 
     def on_leave(self) -> None:
-        """Another panel is shown, or the window closes; edits must not be lost."""
+        """The user leaves the panel, or the window closes; edits must not be lost."""
 
     def is_saving(self) -> bool:
         """Whether edits are being written; ``saved`` follows, and the window waits for it before closing."""
         return False
 
     def refresh(self) -> None:
-        """Names, tags or the list of runs changed in the store."""
+        """Reload names, tags and runs after a change of the store."""
 
 
 class DefiningPanel(Panel):
-    """The panel in which an experiment is defined, as actions and the window know it."""
+    """The interface of Define for actions and the window."""
 
     edited = Signal(int)  # experiment id: its config in the store changed
 
@@ -86,15 +86,15 @@ class DefiningPanel(Panel):
         raise NotImplementedError
 
     def ready_to_launch(self) -> bool:
-        """Save; when a field is wrong, show why, go to the first one and return False."""
+        """Save; if a field is invalid, show the error, go to it and return False."""
         raise NotImplementedError
 
     def config(self, experiment_id: int) -> RunConfig | None:
-        """The form's config of this experiment; None when another one or a run's frozen config is shown."""
+        """The form's config of this experiment; None if another experiment or a run's frozen config is shown."""
         raise NotImplementedError
 
     def refuse(self, problems: dict[str, str]) -> None:
-        """Show why the experiment cannot be launched, at its fields; they count as problems until they are edited."""
+        """Show at its fields why the experiment cannot be launched, until the fields are edited."""
         raise NotImplementedError
 
 
@@ -110,11 +110,11 @@ class PanelSpec:
     tip: str
     module: str
     panel: str
-    menus: tuple[MenuItem, ...] = ()  # context menus that lead to it
-    keys: tuple[tuple[str, str], ...] = ()  # keys that it handles itself and their effects, for the shortcut list
-    tree: bool = False  # whether the tree of experiments is shown beside it
+    menus: tuple[MenuItem, ...] = ()  # context menus that open the panel
+    keys: tuple[tuple[str, str], ...] = ()  # keys handled by the panel and their effects, for the shortcut list
+    tree: bool = False  # whether the tree of experiments is shown next to the panel
     launches: bool = False  # whether an experiment is launched from it
-    use: str = ""  # the title of the action that uses the current run there, "" where none does
+    use: str = ""  # title of the action that uses the current run in the panel, "" for none
 
     def build(self, services: Services, parent: QWidget | None = None) -> Panel:
         """Import the panel's code and create it in ``parent``, so that its parts are styled only once."""

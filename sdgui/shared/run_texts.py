@@ -14,12 +14,12 @@ from sdgui.widgets.formats import count, duration, value
 
 
 def share(step: int, total: int) -> int:
-    """How far, in per cent."""
+    """The share of finished steps, in per cent."""
     return min(100, 100 * step // total) if total > 0 else 0
 
 
 def step_text(step: int, total: int) -> str:
-    """``step 240 of 600 · 40 %``, as much of it as is known."""
+    """A text such as ``step 240 of 600 · 40 %``, with whatever is known."""
     if total <= 0:
         return f"step {count(step)}" if step else ""
     if step >= total:
@@ -39,9 +39,9 @@ def state_line(run: Run, progress: RunProgress | None) -> str:
 
 
 def time_text(run: Run, progress: RunProgress | None, worked: float | None = None) -> str:
-    """Time left of a live run; else how long it took: the seconds ``worked``, else by its record.
+    """Time left of a live run; otherwise its duration, from ``worked`` (seconds) or from its record.
 
-    After a resume, a record does not contain how long the pauses were: "".
+    "" for a resumed run without ``worked``, since a record does not contain the pauses.
     """
     if progress is not None and progress.state.alive:
         return f"{duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
@@ -57,14 +57,14 @@ def best_text(best: BestPoint | None) -> str:
 
 
 def mean_text(points: Sequence[BestPoint]) -> str:
-    """The mean over the seeds of a study's arm."""
+    """The mean over the seeds of a study's arm, as text."""
     if len(points) < 2:
         return best_text(next(iter(points), None))
     return f"mean {value(sum(point.value for point in points) / len(points), '%')}"
 
 
 def best_tip(best: BestPoint | None) -> str:
-    """The best point in words."""
+    """A sentence about the best point."""
     if best is None:
         return "Not validated yet."
     network = "teacher" if "/teacher/" in best.metric else "student"
@@ -96,14 +96,14 @@ def tags_text(tags: tuple[str, ...]) -> str:
 
 
 def when(seconds: float) -> str:
-    """A moment as local date and time."""
+    """A time as local date and time."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def resume_text(step: int | None) -> str:
-    """The step that a resumed run continues from; ``step``: of its checkpoint, None without one."""
+    """A message about a resumed run. ``step``: step of its checkpoint, None if there is none."""
     if step is None:
-        return "No checkpoint was saved before the run ended, so it starts again at step 0."
+        return "No checkpoint was saved before the run ended, so the run starts again at step 0."
     return f"Resumed from the checkpoint at step {count(step)}."
 
 
@@ -112,13 +112,13 @@ def _join(*parts: str) -> str:
 
 
 def stop_text(stopping: Stopping | None) -> tuple[str, str]:
-    """The label of the button that ends the run sooner at this stage, and a sentence on the next step."""
+    """The label of the button that ends the run sooner, and a sentence on the next stage."""
     if stopping is None or stopping.stage == StopStage.ENDED:
         return "Stop", ""
     if stopping.stage == StopStage.PAUSING:
         return "Stop", "Pausing after this step …"
     if stopping.host:
-        return "Stop", f"Asked to stop. It runs on {stopping.host}; if it does not stop, end it there."
+        return "Stop", f"Asked to stop. If it does not stop, end it on {stopping.host}."
     in_seconds = "" if stopping.deadline is None else f" in {duration(max(0.0, stopping.deadline - time.time()))}"
     if stopping.stage == StopStage.ASKED:
         return "End now", f"Stopping; will be terminated{in_seconds}."

@@ -20,19 +20,19 @@ from sdgui.worker.pool import WorkerPool
 
 @dataclass(frozen=True)
 class Services:
-    """What the parts of the window work with; made once."""
+    """The services used by all parts of the window; created once."""
 
     store: Store
     launcher: Launcher
     tailer: Tailer
     demo: DemoData
     settings: QSettings
-    pool: WorkerPool  # a worker a model
+    pool: WorkerPool  # one worker per model
     studies: StudyPrograms
     writer: StoreWriter  # panels write to the store through it
-    basket: Basket  # fixes of data, from every panel
-    hosts: Hosts  # this computer and others, and the runs there
-    time_travel: TimeTravel = field(default_factory=TimeTravel)  # the step at which each run is looked at
+    basket: Basket  # data fixes from every panel
+    hosts: Hosts  # all machines and their runs
+    time_travel: TimeTravel = field(default_factory=TimeTravel)  # the step at which each run is viewed
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class Selection:
 
     experiment_id: int | None = None
     run_id: int | None = None
-    current_run: int | None = None  # the chosen run, else the newest of the experiment
+    current_run: int | None = None  # the chosen run, otherwise the newest of the experiment
     ticked: tuple[int, ...] = ()
-    study_id: int | None = None  # the selected study, or the one that the experiment is an arm of
-    study_runs: tuple[int, ...] = ()  # of a study that is chosen itself
-    ticked_experiments: frozenset[int] = frozenset()  # those of the ticked runs
-    listed: frozenset[int] | None = None  # the experiments whose runs the table lists; None: all
+    study_id: int | None = None  # the selected study, or the study of the selected arm
+    study_runs: tuple[int, ...] = ()  # runs of the selected study
+    ticked_experiments: frozenset[int] = frozenset()  # experiments of the ticked runs
+    listed: frozenset[int] | None = None  # experiments whose runs are listed in the table; None for all
 
     @property
     def watched(self) -> tuple[int, ...]:
-        """The runs that are overlaid: the ticked ones and the current one; of a study without either, all."""
+        """The overlaid runs: the ticked runs and the current one; all runs of a study if there are none."""
         extra = () if self.current_run is None or self.current_run in self.ticked else (self.current_run,)
         return self.ticked + extra or self.study_runs

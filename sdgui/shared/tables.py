@@ -1,4 +1,4 @@
-"""Tables: a model whose columns have headings, and a view that copies its cells as text."""
+"""Table classes: a model with column headings, and a view that copies cells as text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from sdgui.widgets.style.theme import SPACE
 
 
 class HeadedModel(QAbstractTableModel):
-    """Subclasses provide the headings of columns."""
+    """A table model; subclasses provide the column headings."""
 
     def heading(self, column: int, role: int) -> object:
-        """What ``headerData`` answers for ``column``."""
+        """The ``headerData`` of a column."""
         raise NotImplementedError
 
     def headerData(
@@ -23,7 +23,7 @@ class HeadedModel(QAbstractTableModel):
 
 
 class CopyingTable(QTableView):
-    """Rows without a grid; Ctrl+C copies the selected cells with their headings, or all if fewer than two."""
+    """A table without grid lines; Ctrl+C copies the selected cells with headings, or all if fewer than two."""
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)

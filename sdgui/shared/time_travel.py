@@ -1,7 +1,7 @@
 """Time travel: one step of a run, shared by the panels: curves, samples, search results, maps.
 
 Flow: a panel's `StepSlider`, or the samples of a run -> ``TimeTravel.go(run, step)`` -> ``moved`` -> the panels that
-show this run. A run can be looked back at where its checkpoints are kept (``checkpoint.keep_every``).
+show this run. This needs runs that keep their checkpoints (``checkpoint.keep_every``).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE
 
-_SETTLES = 120  # ms that the slider rests before a step is opened
-_NARROWEST = 5 * SPACE  # px of the slider
+_SETTLE_MS = 120  # delay before the step at a new position is opened
+_MIN_SLIDER_PX = 5 * SPACE
 
 
 class TimeTravel(QObject):
-    """The step that is looked at, by run; the panels share one."""
+    """The viewed step of each run; one instance is shared by all panels."""
 
     moved = Signal(object, int)  # the run's folder, the step
 
@@ -32,18 +32,18 @@ class TimeTravel(QObject):
         self._steps: dict[Path, int] = {}
 
     def step(self, run: Path) -> int | None:
-        """The step at which ``run`` is looked at; None while it was not chosen."""
+        """The viewed step of ``run``; None until one is chosen."""
         return self._steps.get(run)
 
     def go(self, run: Path, step: int) -> None:
-        """Look at ``run`` after this step."""
+        """View ``run`` at this step."""
         if self._steps.get(run) != step:
             self._steps[run] = step
             self.moved.emit(run, step)
 
 
 def nearest_step(steps: Sequence[int], step: int) -> int:
-    """The last of ``steps`` (ascending) that is not after ``step``; the first where all are. ValueError for none."""
+    """The last of ``steps`` (ascending) up to ``step``, otherwise the first. Raises ValueError if there are none."""
     if not steps:
         raise ValueError("no steps")
     return steps[max(0, bisect_right(steps, step) - 1)]
@@ -52,7 +52,7 @@ def nearest_step(steps: Sequence[int], step: int) -> int:
 class StepSlider(QWidget):
     """A slider over kept checkpoints: shows the step, and offers to export all steps.
 
-    ``moved`` fires once the slider rests.
+    ``moved`` is emitted once the slider rests.
     """
 
     moved = Signal(int)  # step
@@ -71,7 +71,7 @@ class StepSlider(QWidget):
         self.export = QPushButton("Export …", self)
         self.export.setToolTip(plain_tip("Save the results of each step as an animated image (WebP)"))
         hbox(self.label, (self.slider, 1), self.export, into=self)
-        self._settle = QTimer(self, singleShot=True, interval=_SETTLES)
+        self._settle = QTimer(self, singleShot=True, interval=_SETTLE_MS)
         self._settle.timeout.connect(lambda: self.moved.emit(self.step()))
         self.slider.valueChanged.connect(self._slid)
         self.export.clicked.connect(self.export_requested)
@@ -82,13 +82,13 @@ class StepSlider(QWidget):
         return self._steps
 
     def step(self) -> int:
-        """The step of the slider; 0 without steps."""
+        """The step of the slider; 0 if there are no steps."""
         return self._steps[self.slider.value()] if self._steps else 0
 
     def set_steps(self, steps: Sequence[int], step: int) -> None:
-        """Offer these steps, ascending, at ``step`` or the last before it; no signal.
+        """Offer these steps (ascending), set to ``step`` or the last one before it, without a signal.
 
-        While the user moves the slider it stays at the user's step.
+        While the user moves the slider, its position does not change.
         """
         if self._settle.isActive():  # the user is moving it
             step = self.step()
@@ -99,22 +99,22 @@ class StepSlider(QWidget):
             self.slider.setValue(bisect_left(self._steps, nearest_step(self._steps, step)))
         self.slider.blockSignals(False)
         last = f"Step {count(self._steps[-1])} of {count(self._steps[-1])}" if self._steps else ""
-        self.label.setMinimumWidth(self.label.fontMetrics().horizontalAdvance(last) + SPACE)  # the slider stays put
+        self.label.setMinimumWidth(self.label.fontMetrics().horizontalAdvance(last) + SPACE)  # fixes the slider's place
         self._fit()
         self._say()
 
     def set_room(self, width: int) -> None:
-        """Use ``width`` px in all, or the minimum: for a container that gives no more than requested."""
+        """Use a total of ``width`` px, or the minimum, in a container that provides only the requested width."""
         self._room = width
         self._fit()
 
     def _fit(self) -> None:
         if self._room:
             label_width = max(self.label.minimumWidth(), self.label.sizeHint().width())
-            self.slider.setFixedWidth(max(_NARROWEST, self._room - label_width - SPACE))
+            self.slider.setFixedWidth(max(_MIN_SLIDER_PX, self._room - label_width - SPACE))
 
     def neighbours(self) -> list[int]:
-        """The steps next to the current one, the later first; worth preloading."""
+        """The steps next to the current one, later first, for preloading."""
         index = self.slider.value()
         return [self._steps[neighbour] for neighbour in (index + 1, index - 1) if 0 <= neighbour < len(self._steps)]
 

@@ -1,8 +1,8 @@
-"""The captions' part of the store: the list of the Caption panel, saved as it changes.
+"""Caption records of the store: the list of the Caption panel, saved when it changes.
 
 Flow: Caption panel -> thread -> ``keep_captions`` and ``forget_captions``; the next start reads ``captions`` in parts.
-An image is known by its path; keeping it again replaces what was kept. The list is its user's own: beside a shared
-registry it stays in the file at home, and so do the marks.
+An image is identified by its path; saving it again replaces the saved entry. The list belongs to one user: like marks,
+it stays in the local file when a shared registry is used.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from sqlalchemy.dialects.sqlite import insert
 from sdgui.store.sessions import Sessions, storable
 from sdgui.store.tables import CaptionedImageRow, CaptionOriginRow
 
-_AT_ONCE = 400  # values in one statement; SQLite has a limit
-_ROWS_AT_ONCE = 60
+_BATCH_SIZE = 400  # SQLite limits the number of values in one statement
+_ROWS_PER_BATCH = 60
 
 
 @dataclass(frozen=True)
 class KeptCaption:
-    """An image of the list. ``made`` is JSON's plain data: model's side -> its captions."""
+    """An image in the caption list. ``made`` is JSON-compatible: side of the model -> captions."""
 
     path: str
-    position: int  # the list is sorted by it
+    position: int  # sort key of the list
     text: str = ""
     origin: str = ""  # who wrote ``text``
     refused: str = ""  # why it cannot be captioned
@@ -36,7 +36,7 @@ class KeptCaption:
 
 
 class CaptionRecords(Sessions):
-    """The caption list: saved, removed, read back."""
+    """Reads and writes the caption list."""
 
     def captions(
         self, after: tuple[int, int] = (-1, -1), limit: int = 500
@@ -49,27 +49,27 @@ class CaptionRecords(Sessions):
             return [_record(entry) for entry in rows], ((rows[-1].position, rows[-1].id) if rows else after)
 
     def caption_origins(self) -> dict[str, Mapping[str, Any]]:
-        """Key -> which model, weights and settings."""
+        """The model, weights and settings of captions, by origin key."""
         with self._read_own() as session:
             return {row.key: _object(row.content) for row in session.scalars(select(CaptionOriginRow))}
 
     def keep_captions(self, entries: Sequence[KeptCaption], origins: Mapping[str, Mapping[str, Any]]) -> None:
-        """Insert or update these entries, and the origins that they name; all or nothing."""
+        """Insert or update entries with their origins, all or nothing."""
         with self._write_own() as session:
             for key, content in origins.items():
                 session.merge(CaptionOriginRow(key=key, content=_json(content)))
-            for start in range(0, len(entries), _ROWS_AT_ONCE):
-                part = entries[start : start + _ROWS_AT_ONCE]
+            for start in range(0, len(entries), _ROWS_PER_BATCH):
+                part = entries[start : start + _ROWS_PER_BATCH]
                 new = insert(CaptionedImageRow).values([_values(entry) for entry in part])
                 updates = {name: new.excluded[name] for name in ("position", "text", "origin", "refused", "made")}
                 session.execute(new.on_conflict_do_update(index_elements=["path"], set_=updates))
 
     def forget_captions(self, paths: Iterable[str]) -> None:
-        """Remove these from the list."""
+        """Remove images from the list."""
         keys = [os.fsencode(path) for path in paths]
         with self._write_own() as session:
-            for start in range(0, len(keys), _AT_ONCE):
-                part = keys[start : start + _AT_ONCE]
+            for start in range(0, len(keys), _BATCH_SIZE):
+                part = keys[start : start + _BATCH_SIZE]
                 session.execute(delete(CaptionedImageRow).where(CaptionedImageRow.path.in_(part)))
 
 

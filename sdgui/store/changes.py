@@ -1,6 +1,6 @@
-"""The changed records of the store, so that panels reload only these.
+"""Ids of changed records of the store, so that panels reload only these.
 
-Flow: whoever writes emits ``Changes``; the main window gathers them; the tree and the panels refresh.
+Flow: code that writes to the store emits ``Changes``; the main window collects them; the tree and the panels refresh.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Changes:
 
     @classmethod
     def of(cls, *, experiment: int | None = None, run: int | None = None) -> Changes:
-        """One experiment, one run, or both."""
+        """Changes of one experiment, one run, or both."""
         return cls(frozenset(() if experiment is None else (experiment,)), frozenset(() if run is None else (run,)))
 
     def __or__(self, other: Changes) -> Changes:

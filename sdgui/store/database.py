@@ -1,6 +1,6 @@
-"""Opens the database file: refuses newer or damaged ones, migrates older ones.
+"""Opens the database file: refuses a newer or damaged database, migrates an older one.
 
-Flow: ``Store.open`` asks for an engine here and knows nothing of files, versions or pragmas.
+Flow: ``Store.open`` gets an engine here, and knows nothing about files, versions or pragmas.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def open_database(path: Path, scripts: Path = MIGRATIONS, newest: str = SCHEMA_VERSION) -> Database:
-    """The database at ``path``, made or brought up to version ``newest`` first.
+    """Open the database at ``path``; it is first created or upgraded to version ``newest`` if needed.
 
-    Raises StoreError for a newer database (which is left untouched), a damaged one and one that cannot be written.
+    Raises StoreError if the database is newer (it is left untouched), damaged or not writable.
     """
     version = read_version(path)
     if version is not None and not _known(version, newest):
@@ -52,7 +52,7 @@ def _use_log(path: Path) -> None:
 
 
 def read_version(path: Path) -> str | None:
-    """The version of the database at ``path``, read without changing a byte; None before it exists."""
+    """The version of the database at ``path``, read without changing a byte; None if there is no database yet."""
     try:
         if not path.exists() or path.stat().st_size == 0:
             return None
@@ -76,7 +76,7 @@ def _known(version: str, newest: str) -> bool:
 
 
 def _migrate(path: Path, version: str | None, scripts: Path) -> None:
-    # Loaded only when there is something to migrate: alembic costs a tenth of a second of every start.
+    # imported only to migrate: alembic would add a tenth of a second to every start
     migration = importlib.import_module("sdgui.store.migration")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def _migrate(path: Path, version: str | None, scripts: Path) -> None:
 
 
 def back_up(path: Path, version: str) -> Path:
-    """Copy the database beside it, including its write-ahead log."""
+    """Copy the database, with its write-ahead log, to a file next to it."""
     copy = path.with_name(f"{path.stem}-version-{version}-{time.strftime('%Y%m%d-%H%M%S')}{path.suffix}")
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)

@@ -17,13 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from sdgui.store.records import StoreError, StoreUnavailableError
 
 BUSY_SECONDS = 10.0
-_OUTAGE_SECONDS = 10.0  # other threads ask every few
+_OUTAGE_SECONDS = 10.0  # background threads retry every few seconds
 
-WRITE = {"sqlite_begin": "IMMEDIATE"}  # execution option: take the write lock at once, and wait for it
+WRITE = {"sqlite_begin": "IMMEDIATE"}  # execution option: take the write lock at BEGIN, and wait for it
 
 
 class ServerGoneError(StoreUnavailableError):
-    """A server that cannot be reached for now."""
+    """The server is unreachable; try again later."""
 
 
 class Outage:
@@ -33,28 +33,28 @@ class Outage:
         self._sentence, self._noted = "", 0.0
 
     def refuse(self) -> None:
-        """For a while after an outage, raise StoreUnavailableError in the main thread."""
+        """Raise StoreUnavailableError in the main thread for a while after an outage."""
         lately = time.monotonic() - self._noted < _OUTAGE_SECONDS
         if self._sentence and lately and threading.current_thread() is threading.main_thread():
             raise ServerGoneError(self._sentence)
 
     def note(self, error: StoreError | None) -> None:
-        """How the last request ended."""
+        """Record whether the last request succeeded."""
         self._sentence = str(error) if isinstance(error, ServerGoneError) else ""
         self._noted = time.monotonic()
 
 
 @dataclass(frozen=True)
 class Database:
-    """Engines by purpose. ``where``: a file's path, or a server's address without its password."""
+    """An open database, with one engine per purpose. ``where``: file path, or server address without the password."""
 
     where: object
-    reader: Engine  # a transaction sees one moment
+    reader: Engine  # a transaction sees one snapshot
     writer: Engine  # serialises all writers
-    recorder: Engine  # writes of one run's progress, which need not wait for other writers where the database can tell
+    recorder: Engine  # writes one run's progress; on a server it waits only for writers of the same run
     explain: Callable[[Exception], StoreError]
-    shared: bool = False  # by people at several computers
-    outage: Outage | None = None  # of a server
+    shared: bool = False  # used by people on several computers
+    outage: Outage | None = None  # set for a server
 
     @contextmanager
     def sentences(self) -> Iterator[None]:
@@ -73,14 +73,14 @@ class Database:
 
 
 def sqlite_database(path: Path) -> Database:
-    """The database in a file."""
+    """Open the SQLite database in a file."""
     engine = make_engine(path)
     writer = engine.execution_options(**WRITE)
     return Database(path, engine, writer, writer, lambda error: store_error(error, path))
 
 
 def make_engine(path: Path, foreign_keys: bool = True) -> Engine:
-    """An engine with SQLite's own transactions: BEGIN is sent explicitly, also for DDL."""
+    """Make an engine that sends BEGIN explicitly, also before DDL."""
     engine = create_engine(URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
@@ -88,7 +88,7 @@ def make_engine(path: Path, foreign_keys: bool = True) -> Engine:
         connection.isolation_level = None  # Python's sqlite3 must not begin or commit on its own
         connection.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
         connection.execute("PRAGMA synchronous=NORMAL")
-        connection.create_function("casefold", 1, _casefold, deterministic=True)  # SQLite's lower() knows ASCII alone
+        connection.create_function("casefold", 1, _casefold, deterministic=True)  # SQLite's lower() only handles ASCII
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -103,7 +103,7 @@ def _casefold(text: Any) -> Any:
 
 
 def store_error(error: Exception, path: Path) -> StoreError:
-    """A database or file error as a sentence for the user."""
+    """Convert a database or file error to a message for the user."""
     cause = getattr(error, "orig", None) or error
     text = str(cause).lower()
     if "not a database" in text or "malformed" in text:
@@ -112,7 +112,7 @@ def store_error(error: Exception, path: Path) -> StoreError:
     if "locked" in text:
         return StoreUnavailableError(f"The database {path} is locked by another program. Close it and try again.")
     if "full" in text or getattr(cause, "errno", None) == 28:
-        return StoreUnavailableError(f"The disk of {path} is full. Free some space and try again.")
+        return StoreUnavailableError(f"The disk with {path} is full. Free some space and try again.")
     if "readonly" in text or "unable to open" in text or isinstance(cause, PermissionError):
         return StoreUnavailableError(
             f"The database {path} cannot be written ({cause}). Fix its permissions or use --home."

@@ -1,4 +1,4 @@
-"""The experiments' part of the store."""
+"""Experiment records of the store."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from sdgui.store.registry.activity import note_activity, note_edit
 from sdgui.store.sessions import (
     NAME_LENGTH,
     Sessions,
+    check_unedited,
     clean_name,
     merged_tags,
-    refuse_changed,
     storable,
     tag_rows,
 )
@@ -27,10 +27,10 @@ from sdgui.store.tables import ExperimentRow, TagRow
 
 
 class ExperimentRecords(Sessions):
-    """Configs: listed, created, edited, deleted."""
+    """Reads and writes experiments."""
 
     def experiments(self, deleted: bool = False) -> list[Experiment]:
-        """All that are not in the bin (or all that are), oldest first."""
+        """Experiments outside the bin, or with ``deleted`` those in it; oldest first."""
         bin_is = ExperimentRow.deleted.is_not(None) if deleted else ExperimentRow.deleted.is_(None)
         with self._read() as session:
             return [
@@ -39,7 +39,7 @@ class ExperimentRecords(Sessions):
             ]
 
     def changed_times(self) -> dict[int, float]:
-        """When each experiment that is not in the bin was last edited or renamed, in seconds since the epoch."""
+        """Times of the last edit or rename of the experiments outside the bin, in seconds since the epoch."""
         with self._read() as session:
             query = select(ExperimentRow.id, ExperimentRow.changed).where(ExperimentRow.deleted.is_(None))
             return {row.id: row.changed for row in session.execute(query)}
@@ -50,14 +50,14 @@ class ExperimentRecords(Sessions):
             return experiment_record(experiment_row(session, experiment_id))
 
     def add_experiment(self, config: RunConfig | str, name: str | None = None) -> Experiment:
-        """A new experiment; ``name`` defaults to the config's."""
+        """Add an experiment; ``name`` defaults to the name in the config."""
         text = _text(config)
         name = clean_name(name if name is not None else _name_in(text) or "untitled")
         with self._write() as session:
             return experiment_record(new_experiment(session, text, name))
 
     def rename_experiment(self, experiment_id: int, name: str) -> Experiment:
-        """Change the name, in the config too. Runs keep the config they were launched with."""
+        """Rename an experiment, in its config too. Runs keep the config that they were launched with."""
         name = clean_name(name)
         with self._write() as session:
             row = experiment_row(session, experiment_id)
@@ -66,7 +66,7 @@ class ExperimentRecords(Sessions):
             return experiment_record(row)
 
     def duplicate_experiment(self, experiment_id: int, name: str | None = None) -> Experiment:
-        """A copy with the same tags and without runs; named "... copy" unless ``name`` is given."""
+        """Copy an experiment with its tags but without runs; named "... copy" unless ``name`` is given."""
         with self._write() as session:
             row = experiment_row(session, experiment_id)
             used_names = set(session.scalars(select(ExperimentRow.name)))
@@ -80,15 +80,15 @@ class ExperimentRecords(Sessions):
             return experiment_record(copy)
 
     def edit_experiment(self, experiment_id: int, config: RunConfig | str, before: str | None = None) -> Experiment:
-        """Replace the config; a draft that does not validate yet may be given as text.
+        """Replace the config of an experiment; a draft that does not validate yet can be passed as text.
 
-        ``before``: the config that the edit began with; a name given in another window meanwhile stays. Raises
-        ChangedElsewhereError where anything else of it was changed there.
+        ``before``: the config at the start of the edit. A new name from another window is kept; raises
+        ChangedElsewhereError if another window has changed anything else.
         """
         text = _text(config)
         with self._write() as session:
             row = experiment_row(session, experiment_id)
-            refuse_changed(f"The config of “{row.name}”", before, row.config, text, _settings)
+            check_unedited(f"The config of “{row.name}”", before, row.config, text, _settings)
             note_edit(session, row.name, experiment_id, row.config)
             name = _name_in(text)
             if before is None or name != _name_in(before):
@@ -97,7 +97,7 @@ class ExperimentRecords(Sessions):
             return experiment_record(row)
 
     def restore_experiment(self, experiment_id: int) -> Experiment:
-        """Restore it from the bin."""
+        """Restore an experiment from the bin."""
         with self._write() as session:
             row = experiment_row(session, experiment_id)
             row.deleted = None
@@ -107,7 +107,7 @@ class ExperimentRecords(Sessions):
     def tag_experiment(
         self, experiment_id: int, tags: Iterable[str], before: Iterable[str] | None = None
     ) -> Experiment:
-        """Replace its tags; with ``before``, the tags at the start of the edit, merge it into the current ones."""
+        """Replace the tags; if ``before`` (the tags at the start of the edit) is given, apply only what was edited."""
         with self._write() as session:
             row = experiment_row(session, experiment_id)
             current = [tag.name for tag in row.tags]
@@ -118,10 +118,10 @@ class ExperimentRecords(Sessions):
             return experiment_record(row)
 
     def note_experiment(self, experiment_id: int, note: str, before: str | None = None) -> Experiment:
-        """Replace its note. ChangedElsewhereError if it is not ``before`` any more, the text when the edit began."""
+        """Replace the note. Raises ChangedElsewhereError if it has changed since the edit began (``before``)."""
         with self._write() as session:
             row = experiment_row(session, experiment_id)
-            refuse_changed(f"The note of “{row.name}”", before, row.note, note)
+            check_unedited(f"The note of “{row.name}”", before, row.note, note)
             note_activity(session, "wrote the note of", row.name, experiment=row.id, detail=row.note)
             row.note = storable(note)
             return experiment_record(row)
@@ -143,10 +143,10 @@ def new_experiment(session: Session, config: str, name: str) -> ExperimentRow:
 
 
 def experiment_row(session: Session, experiment_id: int) -> ExperimentRow:
-    """The row; StoreError if it was deleted, perhaps by another window."""
+    """The row of an experiment. Raises StoreError if it was deleted, perhaps by another window."""
     row = session.get(ExperimentRow, experiment_id)
     if row is None:
-        raise StoreError(f"There is no experiment {experiment_id}: it was deleted.")
+        raise StoreError(f"Experiment {experiment_id} does not exist: it was deleted.")
     return row
 
 
@@ -189,7 +189,7 @@ def _text(config: RunConfig | str) -> str:
 
 
 def _name_in(text: str) -> str:
-    """The name in a config; "" when that cannot be read."""
+    """The name in a config; "" if the config cannot be read."""
     try:
         raw = json.loads(text)
     except ValueError:
@@ -199,7 +199,7 @@ def _name_in(text: str) -> str:
 
 
 def _settings(text: str) -> object:
-    """What a config sets, but for its name; the text itself when that cannot be read."""
+    """The settings of a config without its name; the text itself if it cannot be read."""
     try:
         raw = json.loads(text)
     except ValueError:
@@ -208,7 +208,7 @@ def _settings(text: str) -> object:
 
 
 def _named(text: str, name: str) -> str:
-    """The config with this name; unchanged if it is not the JSON of an experiment."""
+    """The config text with another name; unchanged if it is not an experiment's JSON."""
     try:
         raw = json.loads(text)
     except ValueError:

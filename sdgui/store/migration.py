@@ -1,4 +1,4 @@
-"""Runs alembic's revisions from the package, without an ini file.
+"""Runs the package's alembic revisions without an ini file.
 
 Flow: ``database.open_database`` and ``registry.server`` load this when a database is new or older than the program.
 """
@@ -17,11 +17,10 @@ from sdgui.store.records import StoreError
 
 
 def upgrade(path: Path, scripts: Path) -> None:
-    """Bring the database to the newest revision among ``scripts``; all of it or, on an error, nothing.
+    """Upgrade the database to the newest revision in ``scripts``; on an error nothing changes.
 
-    Foreign keys are off meanwhile, since moving a table would delete rows that refer to it; they are checked at the
-    end.
-    References that were broken before, by another program, are no reason to keep a database from being opened.
+    Foreign keys are off during the migration, since moving a table would delete rows that refer to it, and are checked
+    at the end. References that another program had already broken do not prevent the database from being opened.
     """
     engine = make_engine(path, foreign_keys=False)
     try:
@@ -36,12 +35,12 @@ def upgrade(path: Path, scripts: Path) -> None:
 
 
 def _broken(connection: Connection) -> Counter[tuple[str, str]]:
-    """How many rows of a table refer to no row of another: (table, the other) -> rows."""
+    """Number of rows with a broken reference, by (table, referenced table)."""
     return Counter((row[0], row[2]) for row in connection.exec_driver_sql("PRAGMA foreign_key_check"))
 
 
 def run_revisions(connection: Connection, scripts: Path) -> None:
-    """Run the revisions that the database lacks, over a connection and in its transaction."""
+    """Run the missing revisions on a connection, in its transaction."""
     config = Config()
     config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     config.attributes["connection"] = connection

@@ -1,7 +1,7 @@
-"""The queue's part of the store: waiting runs, their machines and devices.
+"""Queue records of the store: waiting runs, their machines and devices.
 
-Flow: the launcher tells what each machine has (``Slots``); ``take_next`` finds the first waiting run that it has a free
-device for, and marks it as launched on it, in one transaction: of two windows, or two people, only one gets it.
+Flow: the launcher reports the devices of each machine (``Slots``); ``take_next`` finds the first waiting run that fits
+a free device and marks it as launched, in one transaction, so that only one window gets it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from sdgui.store.tables import ExperimentRow, RunRow
 
 @dataclass(frozen=True)
 class Slots:
-    """What a machine has for runs. ``devices``: indices of its GPUs, each for one run; without, ``at_once`` runs.
+    """Capacity of a machine. ``devices``: its GPUs, one run each; without GPUs, up to ``at_once`` parallel runs.
 
-    ``in_use``: GPUs that other programs use; ``each``: how many a run gets that requests none.
+    ``in_use``: GPUs that other programs use; ``each``: number of GPUs for a run that requests none.
     """
 
     devices: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class Slots:
 
 
 class QueueRecords(RunRecords):
-    """The queue: list, enqueue, dequeue, reorder, take the next run."""
+    """Reads and writes the queue."""
 
     def queue(self) -> list[Run]:
         """Waiting runs, next first."""
@@ -42,7 +42,7 @@ class QueueRecords(RunRecords):
             return [self._run_record(row) for row in session.scalars(waiting())]
 
     def enqueue(self, run_id: int) -> Run:
-        """Put the run at the end of the queue, unless it is queued already or active."""
+        """Put a run at the end of the queue, unless it is already queued. Raises StoreError if it is active."""
         with self._write() as session:
             row = self._own_row(session, run_id)
             if row.state in ALIVE:
@@ -53,18 +53,18 @@ class QueueRecords(RunRecords):
             return self._run_record(row)
 
     def unqueue(self, run_id: int) -> Run:
-        """Remove the run from the queue; its state is the previous one again."""
+        """Remove a run from the queue and restore its previous state."""
         with self._write() as session:
             row = self._own_row(session, run_id)
             if row.queue_position is not None:
                 row.queue_position = None
                 row.state = (RunState(row.ending) if row.ending else RunState.INTERRUPTED).value
-                action = "took out of the queue"
+                action = "removed from the queue"
                 note_activity(session, action, row.key, experiment=row.experiment_id, run=run_id)
             return self._run_record(row)
 
     def place(self, run_id: int, place: Place) -> Run:
-        """Request other devices for a run without a trainer, or another machine for one that has not started."""
+        """Request other devices for an inactive run, or another machine for a run that has not started."""
         with self._write() as session:
             row = self._own_row(session, run_id)
             if row.state in ALIVE and row.launched is not None:
@@ -80,27 +80,27 @@ class QueueRecords(RunRecords):
             return self._run_record(row)
 
     def _own_row(self, session: Session, run_id: int) -> RunRow:
-        """The row of a run of this home; StoreError for a colleague's."""
+        """The row of a run of this home. Raises StoreError for another person's run."""
         row = run_row(session, run_id)
         if refusal := self._run_record(row).refusal:
             raise StoreError(refusal)
         return row
 
     def record_devices(self, run_id: int, devices: str, host: str = "") -> None:
-        """The run was started on these devices of a machine ("" for this one) by another program: a study."""
+        """Record that a study has started the run on these devices of a machine ("" for this one)."""
         with self._write() as session:
             row = run_row(session, run_id)
             row.devices, row.machine = devices, host
 
     def record_remote_folder(self, run_id: int, computer: str, folder: str) -> None:
-        """The run trains in this folder of another computer, which colleagues may reach."""
+        """Record that the run trains in this folder of another computer."""
         with self._write() as session:
             run_row(session, run_id).remote_folder = f"{computer}{ON_HOST}{folder}"
 
     def give_devices(self, run_id: int, slots: Slots) -> Run:
         """Mark a run as launched, ignoring the queue, on the requested devices or the first free ones.
 
-        Where none is free it gets the one with the fewest runs.
+        If no device is free, it gets the device with the fewest runs.
         """
         with self._write() as session:
             row = run_row(session, run_id)
@@ -112,27 +112,27 @@ class QueueRecords(RunRecords):
             return self._run_record(set_launched(row, devices or ""))
 
     def reorder_queue(self, run_ids: Sequence[int]) -> None:
-        """Put these first, in this order; the other queued runs follow in theirs."""
+        """Move these runs to the front of the queue, in this order; the order of the others does not change."""
         order = {run_id: position for position, run_id in enumerate(run_ids)}
         with self._write() as session:
             rows = sorted(session.scalars(waiting()), key=lambda row: order.get(row.id, len(order)))
             for position, row in enumerate(rows):
                 row.queue_position = position
             if rows:
-                note_activity(session, "ordered the queue", "")
+                note_activity(session, "reordered the queue", "")
 
     def take_next(self, limit: int | Mapping[str, Slots]) -> Run | None:
-        """The next waiting run that a machine is free for, marked as launched on its devices.
+        """Mark the first waiting run whose machine has room as launched, and return it; None if there is none.
 
         ``limit``: machine ("" for this one) -> its capacity; a number means only this machine, without GPUs. Only
-        runs of this home are taken. A run that waits for certain devices keeps later ones off them.
+        runs of this home are launched. A run that waits for specific devices reserves them against later runs.
         """
         machines = {"": Slots(at_once=limit)} if isinstance(limit, int) else limit
         with self._write() as session:
             free = {host: self._free(session, host, slots) for host, slots in machines.items()}
             for row in session.scalars(waiting().where(RunRow.folder.startswith(self._local_prefix, autoescape=True))):
                 room = free.get(row.machine)
-                if room is None or not self._is_own(row):  # its machine is out of reach for now, or it is a colleague's
+                if room is None or not self._is_own(row):  # the machine is unreachable, or it is another person's run
                     continue
                 devices = room.place(row.devices_asked)
                 if devices is not None:
@@ -140,7 +140,7 @@ class QueueRecords(RunRecords):
             return None
 
     def free_devices(self, host: str, slots: Slots) -> tuple[str, ...]:
-        """The GPUs of a machine that no run and no other program uses."""
+        """The GPUs of a machine that neither runs nor other programs use."""
         with self._read() as session:
             return tuple(self._free(session, host, slots).devices or ())
 
@@ -164,14 +164,14 @@ class QueueRecords(RunRecords):
 
 @dataclass
 class _Free:
-    """The remaining capacity of a machine while the queue is walked. ``devices``: None without GPUs."""
+    """The remaining capacity of a machine while iterating over the queue. ``devices``: None without GPUs."""
 
     devices: list[str] | None
     room: int
     each: int
 
     def place(self, requested: str) -> str | None:
-        """Devices for a run that asks for these; None when they are not free. "" on a machine without GPUs."""
+        """Devices for a run that requests ``requested``; None if they are not free, "" on a machine without GPUs."""
         if self.devices is None:
             self.room -= 1
             return "" if self.room >= 0 else None

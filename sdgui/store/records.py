@@ -1,7 +1,7 @@
 """Records of the store: frozen plain data, never database objects.
 
-Flow: ``Store`` reads rows and returns these; panels show them; the tailer and ``Store.import_run`` hand a
-``Progress`` back in. They may be kept, compared and passed between threads.
+Flow: ``Store`` reads rows and returns records; panels show them; the tailer and ``Store.import_run`` pass a
+``Progress`` to the store. Records can be kept, compared and passed between threads.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal
 from core.spec.config import RunConfig
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
-from core.spec.run.metric_names import higher_is_better as higher_is_better  # these are found here too
+from core.spec.run.metric_names import higher_is_better as higher_is_better  # re-exported
 from core.spec.run.metric_names import ranks_runs as ranks_runs
 from core.spec.run.status import RunState
 
@@ -27,10 +27,10 @@ class StoreError(UserError):
 
 
 class ChangedElsewhereError(StoreError):
-    """Another window changed the text to be replaced, so nothing was written; ``stored`` is its text."""
+    """Another window has changed the text, so nothing was written. ``stored``: the other window's text."""
 
     def __init__(self, subject: str, stored: str) -> None:
-        super().__init__(f"{subject} was changed in another window while you edited it, so yours is not saved.")
+        super().__init__(f"{subject} was changed in another window while you edited it, so your version is not saved.")
         self.stored = stored
 
 
@@ -40,14 +40,14 @@ class StoreUnavailableError(StoreError):
 
 @dataclass(frozen=True)
 class Experiment:
-    """A config that runs are launched from. ``config`` is None when it no longer validates; see ``problem``."""
+    """A config that runs are launched from. ``config`` is None if it no longer validates; see ``problem``."""
 
     id: int
     name: str
     config_json: str
     config: RunConfig | None
-    problem: str  # "" or why the config cannot be used, with the remedy
-    logged_project: str = field(default="", kw_only=True)  # the project whose runs scripts log; "" for any other
+    problem: str  # why the config cannot be used, with a remedy; "" if it can
+    logged_project: str = field(default="", kw_only=True)  # project name if scripts log its runs, otherwise ""
     created: float  # seconds since the epoch
     changed: float
     tags: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class MetricSummary:
 
     last: float
     last_step: int
-    best: float  # nan while no finite value was seen
+    best: float  # nan until there is a finite value
     best_step: int
 
 
@@ -76,7 +76,7 @@ class BestPoint:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run is to train. ``host``: a machine, "" for this computer; ``devices``: "0,1", "" for the first free."""
+    """Requested machine and devices. ``host``: "" for this computer; ``devices``: such as "0,1"; "": any."""
 
     host: str = ""
     devices: str = ""
@@ -93,8 +93,8 @@ class Run:
     experiment_id: int
     key: str  # short, never reused, part of the folder's name
     folder: Path
-    digest: str  # of the frozen config; differs from the experiment's once that was edited
-    created: float  # seconds since the epoch, as the other times
+    digest: str  # digest of the frozen config; the experiment may have been edited since
+    created: float  # seconds since the epoch, like all times here
     state: RunState
     launched: float | None = None  # when its trainer was last started
     started: float | None = None  # when training first began
@@ -102,19 +102,19 @@ class Run:
     step: int = 0
     total_steps: int = 0
     best: BestPoint | None = None
-    offset: int = 0  # bytes of events.jsonl that step, best and summaries account for
+    offset: int = 0  # bytes of events.jsonl that are included in step, best and summaries
     ending: Ending = ""  # the last lifecycle event, "" after a start
     failure: str = ""  # what went wrong, for the user
-    parent: str = ""  # the run that it continues, forks or fine-tunes, in words
+    parent: str = ""  # description of the run that it continues, forks or fine-tunes
     queue_position: int | None = None  # None: not waiting
-    machine: str = ""  # the machine that it trains on; "" for the one that has its folder
-    devices_asked: str = ""  # "" for any, else "0" or "0,1"
+    machine: str = ""  # machine that it trains on; "" for the computer with the run folder
+    devices_asked: str = ""  # such as "0" or "0,1"; "" for any
     devices: str = ""  # the devices of its last start
     owner: str = ""  # who launched or queued it
     owner_host: str = ""  # the computer that its folder is on; "" for this one
     is_own: bool = True  # its folder is on this computer, and this home launched or imported it
     remote_folder: tuple[str, str] | None = None  # (computer, folder) of a run that trains elsewhere
-    is_logged: bool = False  # by a script of the user's own, so that no trainer can pause or resume it
+    is_logged: bool = False  # logged by a user's script, so it cannot be paused or resumed
     tags: tuple[str, ...] = ()
     note: str = ""
     deleted: float | None = None
@@ -125,12 +125,12 @@ class Run:
 
     @property
     def is_local(self) -> bool:
-        """Whether its folder is on this computer; otherwise only the registry's data is known."""
+        """Whether the run folder is on this computer; otherwise only the registry's data is available."""
         return self.owner_host in ("", platform.node())
 
     @property
     def refusal(self) -> str:
-        """Why this window cannot start, stop, pause or queue it; "" for a run of this home."""
+        """Why this window cannot start, stop, pause or queue the run; "" for a run of this home."""
         if self.is_own:
             return ""
         return f"Only {self.owner or 'its owner'} can do this, in the window on {self.owner_host}."
@@ -146,7 +146,7 @@ class RunLabel:
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a run by the first ``offset`` bytes of its events; recording it twice changes nothing."""
+    """The progress of a run after the first ``offset`` bytes of its events; recording it twice changes nothing."""
 
     state: RunState
     offset: int

@@ -1,4 +1,4 @@
-"""The runs' part of the store: records and progress."""
+"""Run records of the store, with the progress of each run."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from sdgui.store.records import (
 from sdgui.store.registry.activity import note_activity
 from sdgui.store.registry.dialect import insert
 from sdgui.store.run_table.configs import keep_config
-from sdgui.store.sessions import ON_HOST, Sessions, merged_tags, owner_host_of, refuse_changed, slug, storable, tag_rows
+from sdgui.store.sessions import ON_HOST, Sessions, check_unedited, merged_tags, owner_host_of, slug, storable, tag_rows
 from sdgui.store.tables import ExperimentRow, RunRow, StepValueRow, StudyArmRow, SummaryRow
 
-_AT_ONCE = 500  # ids in one statement, for SQLite's limit
-_STAMPED = (
+_BATCH_SIZE = 500  # SQLite limits the number of ids in one statement
+_CHANGING = (
     RunRow.folder,
     RunRow.state,
     RunRow.launched,
@@ -54,10 +54,10 @@ _ENDINGS: Mapping[str, Ending] = {"done": "done", "stopped": "stopped", "paused"
 
 
 class RunRecords(Sessions):
-    """Runs: listed, added, recorded."""
+    """Reads and writes run records."""
 
     def runs(self, experiment_id: int | None = None, deleted: bool = False) -> list[Run]:
-        """Runs of an experiment, or of all, oldest first; with ``deleted`` only those in the bin, else no such run."""
+        """Runs of one or all experiments, oldest first; ``deleted`` selects the bin instead of the other runs."""
         query = select(RunRow).where(RunRow.deleted.is_not(None) if deleted else RunRow.deleted.is_(None))
         if experiment_id is not None:
             query = query.where(RunRow.experiment_id == experiment_id)
@@ -73,17 +73,17 @@ class RunRecords(Sessions):
         """Existing runs by id, in the bin or not."""
         ids, runs = sorted(run_ids), dict[int, Run]()
         with self._read() as session:
-            for start in range(0, len(ids), _AT_ONCE):
-                query = select(RunRow).where(RunRow.id.in_(ids[start : start + _AT_ONCE]))
+            for start in range(0, len(ids), _BATCH_SIZE):
+                query = select(RunRow).where(RunRow.id.in_(ids[start : start + _BATCH_SIZE]))
                 runs |= {row.id: self._run_record(row) for row in session.scalars(query)}
         return runs
 
-    def run_stamps(self) -> dict[int, tuple[object, ...]]:
-        """For each run outside the bin, the columns that change with its progress and machine.
+    def change_markers(self) -> dict[int, tuple[object, ...]]:
+        """For each run outside the bin, the columns that change with its progress or machine.
 
-        Much faster than reading whole records, to find the changed ones among thousands.
+        Used to find changed runs among thousands; much faster than reading complete records.
         """
-        query = select(RunRow.id, *_STAMPED).where(RunRow.deleted.is_(None))
+        query = select(RunRow.id, *_CHANGING).where(RunRow.deleted.is_(None))
         with self._read() as session:
             return {run_id: tuple(stamp) for run_id, *stamp in session.execute(query)}
 
@@ -100,7 +100,7 @@ class RunRecords(Sessions):
             return [self._run_record(row) for row in session.scalars(query)]
 
     def run_in(self, folder: Path, deleted: bool = False) -> Run | None:
-        """The run in ``folder``; one in the bin only with ``deleted``."""
+        """The run in ``folder``; runs in the bin are found only with ``deleted``."""
         query = select(RunRow).where(RunRow.folder == self._folder_text(folder))
         with self._read() as session:
             row = session.scalar(query if deleted else query.where(RunRow.deleted.is_(None)))
@@ -152,7 +152,7 @@ class RunRecords(Sessions):
         return {row.id: RunLabel(f"{row.name} · run {numbers[row.id]}", row.color) for row in rows}
 
     def add_run(self, experiment_id: int, queued: bool = False, place: Place = HERE) -> Run:
-        """A new run with the experiment's current config. Its folder has a name; the launcher creates it.
+        """Add a run with the experiment's current config. The folder is only named here; the launcher creates it.
 
         ``place``: requested machine and devices. Raises StoreError if the config has a problem.
         """
@@ -199,7 +199,7 @@ class RunRecords(Sessions):
     def record(self, run_id: int, progress: Progress, rewritten: bool = False) -> None:
         """Record offset, state and summaries in one transaction; recording them twice changes nothing.
 
-        Ignores an older offset than the recorded one, unless the events file was ``rewritten``, and deleted runs.
+        Ignores deleted runs, and offsets older than the recorded one unless the events file was ``rewritten``.
         """
         with self._record_progress() as session:
             row = session.get(RunRow, run_id, with_for_update=self.shared)
@@ -223,7 +223,7 @@ class RunRecords(Sessions):
         return by_run
 
     def restore_run(self, run_id: int) -> Run:
-        """Restore it from the bin."""
+        """Restore a run from the bin."""
         with self._write() as session:
             row = run_row(session, run_id)
             row.deleted = None
@@ -231,7 +231,7 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def tag_run(self, run_id: int, tags: Iterable[str], before: Iterable[str] | None = None) -> Run:
-        """Replace its tags; with ``before``, the tags at the start of the edit, merge it into the current ones."""
+        """Replace the tags; if ``before`` (the tags at the start of the edit) is given, apply only what was edited."""
         with self._write() as session:
             row = run_row(session, run_id)
             current = [tag.name for tag in row.tags]
@@ -242,17 +242,17 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def note_run(self, run_id: int, note: str, before: str | None = None) -> Run:
-        """Replace its note. ChangedElsewhereError if it is not ``before`` any more, the text when the edit began."""
+        """Replace the note. Raises ChangedElsewhereError if it has changed since the edit began (``before``)."""
         with self._write() as session:
             row = run_row(session, run_id)
-            refuse_changed(f"The note of run {row.key}", before, row.note, note)
+            check_unedited(f"The note of run {row.key}", before, row.note, note)
             about, replaced = row.experiment_id, row.note
             row.note = storable(note)
             note_activity(session, "wrote the note of", row.key, experiment=about, run=run_id, detail=replaced)
             return self._run_record(row)
 
     def mark_failed(self, run_id: int, message: str) -> Run:
-        """Record that its trainer could not be started."""
+        """Record that the trainer of a run could not be started."""
         with self._write() as session:
             row = run_row(session, run_id)
             row.state, row.failure, row.launched = RunState.FAILED.value, storable(message), None
@@ -331,7 +331,7 @@ def _row_from_config(session: Session, experiment_id: int, config: RunConfig | L
 
 
 def _next_color(session: Session, experiment_id: int) -> int:
-    """The palette index of a new run: unused, or that of the arm's other seeds, so that an arm has one colour."""
+    """The palette index of a new run: the next unused one; runs of the same study arm share a colour."""
     arm = select(StudyArmRow.experiment_id).where(StudyArmRow.experiment_id == experiment_id)
     color_of_arm = select(RunRow.color).where(RunRow.experiment_id.in_(arm)).order_by(RunRow.id).limit(1)
     new_color = select(func.coalesce(func.max(RunRow.color), -1) + 1)
@@ -340,15 +340,15 @@ def _next_color(session: Session, experiment_id: int) -> int:
 
 
 def run_row(session: Session, run_id: int) -> RunRow:
-    """The row of a run; StoreError if it was deleted, perhaps by another window."""
+    """The row of a run. Raises StoreError if it was deleted, perhaps by another window."""
     row = session.get(RunRow, run_id)
     if row is None:
-        raise StoreError(f"There is no run {run_id}: it was deleted.")
+        raise StoreError(f"Run {run_id} does not exist: it was deleted.")
     return row
 
 
 def set_launched(row: RunRow, devices: str | None = None) -> RunRow:
-    """Set the run to starting, with a new value of ``devices`` unless that is None."""
+    """Set the state to starting, and the devices unless ``devices`` is None."""
     row.state, row.launched, row.queue_position, row.failure = RunState.STARTING.value, time.time(), None, ""
     row.devices = row.devices if devices is None else devices
     return row

@@ -1,9 +1,9 @@
 """Sessions on the database, and helpers for rows and records.
 
-Flow: the parts of ``Store`` inherit from ``Sessions``; nobody else opens a session. A writing session takes the
-write lock at its start, so that two windows on one database wait for each other instead of failing half-way.
+Flow: the record classes of ``Store`` inherit from ``Sessions``; no other code opens a session. A writing session takes
+the write lock at its start, so that two windows on one database wait for each other instead of failing half-way.
 
-In a registry that a group shares, a folder is stored with the computer that it is on: ``HOST::/path``.
+In a shared registry, a folder is stored together with its computer: ``HOST::/path``.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ class Sessions:
     """The location of the data, and transactions on it."""
 
     def __init__(self, home: Path, database: Database, own: Database | None = None) -> None:
-        """``own``: the local database of per-user tables beside a shared registry: lists of images, marks on pairs."""
+        """``own``: with a shared registry, the local database of per-user tables, such as caption lists and marks."""
         self.home = home
         self.runs_folder = home / "runs"
         self.who = f"{_user()}@{platform.node()}"
         self._database, self._own = database, own or database
         self._sessions, self._open_sessions, self._closed = threading.Condition(), 0, False
-        self._known_folders: set[str] = set()  # of runs, that ``import_logged`` need not look at again
+        self._known_folders: set[str] = set()  # run folders that ``import_logged`` can skip
         self._logged_stamp = 0
 
     @property
     def database(self) -> Path:
-        """The database's file; with a shared registry, that of the per-user tables."""
+        """The database file; with a shared registry, the file of the per-user tables."""
         return Path(str(self._own.where))
 
     @property
     def location(self) -> str:
-        """The database's file or address, to be shown."""
+        """The database file or address, for display."""
         return str(self._database.where)
 
     @property
     def shared(self) -> bool:
-        """Whether people at other computers may be at work in it."""
+        """Whether people on other computers may be using the database."""
         return self._database.shared
 
     def close(self) -> None:
-        """Close the file or the connections, after sessions of other threads; a later use raises StoreError."""
+        """Wait for sessions of other threads, then close the file or the connections; later use raises StoreError."""
         with self._sessions:
             self._closed = True
             self._sessions.wait_for(lambda: self._open_sessions == 0, timeout=BUSY_SECONDS)
@@ -68,7 +68,7 @@ class Sessions:
 
     @contextmanager
     def _session(self, database: Database, engine: Engine) -> Iterator[Session]:
-        """A session that `close` waits for; otherwise its connection would never be closed."""
+        """Open a session that `close` waits for; otherwise its connection would never be closed."""
         with self._sessions:
             if self._closed:
                 raise StoreError("The database has been closed.")
@@ -104,12 +104,12 @@ class Sessions:
 
     @contextmanager
     def _record_progress(self) -> Iterator[Session]:
-        """A write that concerns the rows of one run alone."""
+        """Open a writing session that affects only the rows of one run."""
         with self._session(self._database, self._database.recorder) as session, session.begin():
             yield session
 
     def _folder_text(self, folder: Path) -> str:
-        """A run's folder as it is stored: relative to the runs folder when it is inside home, which may move.
+        """The stored text of a run folder: relative to the runs folder if it is inside home, which may move.
 
         A study's run is ``../studies/NAME/runs/ARM-s0``.
         """
@@ -122,28 +122,28 @@ class Sessions:
 
     def _folder_path(self, text: str) -> Path:
         path = text.partition(ON_HOST)[2] if ON_HOST in text else text
-        return Path(os.path.normpath(self.runs_folder / path))  # an absolute text stays as it is
+        return Path(os.path.normpath(self.runs_folder / path))  # an absolute path is not changed
 
     @property
     def _local_prefix(self) -> str:
-        """What the folders on this computer begin with."""
+        """The prefix of stored folders on this computer."""
         return f"{platform.node()}{ON_HOST}" if self.shared else ""
 
 
 def owner_host_of(text: str) -> str:
-    """The computer of a stored folder; "" for the database's own."""
+    """The computer of a stored folder; "" for the computer with the database."""
     return text.partition(ON_HOST)[0] if ON_HOST in text else ""
 
 
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a user without a name, in a container
+    except (OSError, KeyError, ImportError):  # no user name, as in a container
         return "someone"
 
 
 def tag_rows(session: Session, names: Iterable[str]) -> list[TagRow]:
-    """The rows of these tags, made where new; "Draft" and "draft" are one tag."""
+    """The rows of these tags; missing ones are created. "Draft" and "draft" are the same tag."""
     by_key: dict[str, str] = {}
     for name in names:
         if clean := clean_line(name):
@@ -166,19 +166,19 @@ def merged_tags(before: Iterable[str], theirs: Iterable[str], yours: Iterable[st
     return merged + [tag for tag in yours if tag.casefold() not in have and tag.casefold() not in original]
 
 
-def refuse_changed(
+def check_unedited(
     subject: str, before: str | None, stored: str, new: str, content: Callable[[str], object] = str
 ) -> None:
-    """ChangedElsewhereError if ``stored`` is neither the text before the edit nor its result.
+    """Raise ChangedElsewhereError if ``stored`` is neither the text before the edit nor its result.
 
-    Texts are equal when their ``content`` is; without ``before`` the edit replaces the stored text.
+    Texts are compared by their ``content``. Without ``before``, the edit replaces the stored text.
     """
     if before is not None and content(stored) not in (content(before), content(new)):
         raise ChangedElsewhereError(subject, stored)
 
 
 def clean_line(text: str) -> str:
-    """One line of storable text: white space folded, control characters removed, half surrogates replaced."""
+    """Clean a text to one storable line: collapse white space, remove control characters, replace lone surrogates."""
     text = "".join(" " if char.isspace() else char for char in text if char.isspace() or ord(char) >= 32)
     return " ".join(storable(text).split())
 
@@ -189,16 +189,16 @@ def storable(text: str) -> str:
 
 
 def clean_name(name: str) -> str:
-    """A name without control characters; StoreError if it is then empty or too long."""
+    """Remove control characters from a name. Raises StoreError if the result is empty or too long."""
     clean = clean_line(name)
     if not clean:
         raise StoreError("An experiment needs a name; enter at least one character.")
     if len(clean) > NAME_LENGTH:
-        raise StoreError(f"The name has {len(clean)} characters; keep it to {NAME_LENGTH}.")
+        raise StoreError(f"The name has {len(clean)} characters; shorten it to {NAME_LENGTH}.")
     return clean
 
 
 def slug(name: str) -> str:
-    """A part of a folder's name that every file system takes, in lower case."""
+    """Convert a name to lower-case text that is valid in folder names on every file system."""
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", ascii_name.lower()).strip("-")[:40].strip("-") or "run"

@@ -1,7 +1,7 @@
 """Store: experiments, runs, summaries, tags, notes and the queue, in SQLite or PostgreSQL; the only owner of sessions.
 
 Flow: opened once by the window. Panels read and change configs here; the tailer records what runs report; the
-launcher adds and queues runs. What it hands out are frozen records, never rows. All of it but names, tags and notes
+launcher adds and queues runs. The store returns frozen records, never rows. Everything except names, tags and notes
 can be rebuilt from the run folders.
 """
 
@@ -47,8 +47,8 @@ from sdgui.store.summary import folder_progress
 from sdgui.store.tables import RunRow
 
 DATABASE = "sdgui.db"
-_MAKING_SECONDS = 60.0  # that a new run folder may be without a config
-DELETED = ".deleted"  # ends the name of a run folder whose deletion was interrupted
+_CREATION_SECONDS = 60.0  # a run folder without a config may be this old
+DELETED = ".deleted"  # suffix of a run folder whose deletion was interrupted
 
 
 class _Listed(NamedTuple):
@@ -71,21 +71,21 @@ class Store(
     TaggingRecords,
     StepValueRecords,
 ):
-    """Every method is one transaction, may be called from any thread, and raises StoreError with a sentence."""
+    """The database of the window. Every method is one transaction, is thread-safe, and raises StoreError."""
 
     @classmethod
     def open(cls, home: Path | None = None, registry: RegistryAddress | None = None) -> Self:
-        """The store in ``home`` (default: the user's data folder), made or migrated as needed.
+        """Open the store in ``home`` (default: the user's data folder); it is created or migrated as needed.
 
-        With ``registry``, shared records are stored there; run folders, lists of images and marks stay in the home.
-        Raises StoreError, leaving the file untouched, for a database from a newer version, and for a damaged one.
+        With ``registry``, shared records are stored in the registry; run folders, caption lists and marks stay in the
+        home. Raises StoreError, and leaves the file untouched, if the database is damaged or from a newer version.
         """
         home = (home or Path(platformdirs.user_data_dir("sdgui", appauthor=False))).absolute()
         try:
             (home / "runs").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(
-                f"The folder {home} cannot be written: {error.strerror}; choose another with --home."
+                f"The folder {home} cannot be written: {error.strerror}; choose another folder with --home."
             ) from error
         own_database = open_database(home / DATABASE)
         return (
@@ -98,9 +98,9 @@ class Store(
     def rebuild(
         cls, home: Path | None = None, report: Callable[[int, int], object] | None = None
     ) -> tuple[Self, list[str]]:
-        """Rename a damaged database, make a new one and import every run folder; also returns errors.
+        """Rename a damaged database, create a new one and import every run folder; also returns error messages.
 
-        A call after a killed one continues with the new database. ``report``: folders read, of how many.
+        If a call is killed, the next one continues. ``report`` receives the number of folders read, and their total.
         """
         home = (home or Path(platformdirs.user_data_dir("sdgui", appauthor=False))).absolute()
         aside, unfinished = f".damaged-{time.strftime('%Y%m%d-%H%M%S')}", home / f"{DATABASE}.rebuilding"
@@ -125,7 +125,7 @@ class Store(
         return self._database.where if isinstance(self._database.where, RegistryAddress) else None
 
     def compile_first_queries(self) -> None:
-        """Compile the SQL that panels need first; slow, so call it in a background thread."""
+        """Compile the SQL that panels need first. Slow: call it in a background thread."""
         with suppress(StoreError):
             self.experiment(0)  # no such row
         self.runs(0)
@@ -135,10 +135,10 @@ class Store(
         self.run_labels([run.id for run in runs])
 
     def import_folders(self, report: Callable[[int, int], object] | None = None, only_new: bool = False) -> list[str]:
-        """Read every run folder in ``runs`` again, oldest first, and list missing runs; returns errors.
+        """Read every run folder in ``runs`` again, oldest first, and add missing runs; returns error messages.
 
-        A folder that cannot be read stops none of the others. Names, tags and notes stay. ``report``: folders read, of
-        how many. ``only_new``: skips folders whose events are already listed.
+        Unreadable folders are skipped. Names, tags and notes stay. ``report`` receives the number of folders read, and
+        their total. ``only_new`` skips folders whose events have already been read.
         """
         problems, folders, fitting = [], _run_folders(self.runs_folder), self._fitting_experiments()
         listed = self._listed()
@@ -157,13 +157,13 @@ class Store(
     def import_run(
         self, folder: Path, experiment_id: int | None = None, tags: Iterable[str] = (), like: int | None = None
     ) -> Run:
-        """The run in ``folder``, from its config.json and events; a known folder is read again.
+        """Import the run in ``folder`` from its config.json and events; a known folder is read again.
 
-        It goes under ``experiment_id``, else under an experiment with the same config or name, else a new one. A new
-        run gets ``tags``, and the machine and devices of the run ``like``.
+        It is listed under ``experiment_id``, otherwise under an experiment with the same config or name, or a new one. A
+        new run gets ``tags``, and the machine and devices of the run ``like``.
         """
         if experiment_id is not None:
-            self.experiment(experiment_id)  # StoreError where it was deleted
+            self.experiment(experiment_id)  # raises StoreError if it was deleted
         fitting, listed = self._fitting_experiments(), self._listed(folder)
         return self.run(self._import(folder, experiment_id, fitting, listed, tags, like))
 
@@ -176,7 +176,7 @@ class Store(
         tags: Iterable[str] = (),
         like: int | None = None,
     ) -> int:
-        """Import a run; returns its id. ``fitting``: ``_fitting_experiments``, read before and updated here."""
+        """Import a run; returns its id. ``fitting``: the result of ``_fitting_experiments``; it is updated."""
         run_dir = RunDir(folder.absolute())
         try:
             config = read_any_config(run_dir.config)
@@ -184,7 +184,7 @@ class Store(
             raise StoreError(f"{folder} is not a readable run folder: {error}") from error
         text = self._folder_text(run_dir.path)
         existing = listed.get(text)
-        try:  # before anything is listed: a folder that cannot be read leaves no row
+        try:  # before any row is added, so that an unreadable folder leaves none
             progress = folder_progress(run_dir, existing.launched if existing else None, time.time())
         except EventError as error:
             raise StoreError(f"{folder} is not a readable run folder: {error}") from error
@@ -198,9 +198,9 @@ class Store(
         return self.add_imported(experiment_id, text, config, progress, tags, like)
 
     def _experiment_for(self, config: RunConfig | LoggedConfig, fitting: dict[str, int]) -> int:
-        """The experiment with the same config, else with the same name, else a new one, added to ``fitting``.
+        """The experiment with the same config, otherwise with the same name, otherwise a new one, added to ``fitting``.
 
-        Of a logged run, that of its project.
+        For a logged run, the experiment of its project.
         """
         if isinstance(config, LoggedConfig):
             keys: tuple[str, ...] = (f"project {config.project}",)
@@ -214,7 +214,7 @@ class Store(
         return experiment_id
 
     def _fitting_experiments(self) -> dict[str, int]:
-        """Experiments by the digest of their config and by their name; of several, the oldest."""
+        """Ids of experiments by config digest and by name; for duplicates, the oldest experiment."""
         ids: dict[str, int] = {}
         for experiment in self.experiments():
             if experiment.config is not None:
@@ -225,16 +225,16 @@ class Store(
         return ids
 
     def import_logged(self) -> list[str]:
-        """List the runs that scripts have begun to log in the runs folder since the last call; returns errors.
+        """Add runs that scripts have started to log in the runs folder since the last call; returns error messages.
 
-        Cheap while nothing was added to the folder.
+        Cheap if nothing was added to the folder.
         """
         try:
             stamp = self.runs_folder.stat().st_mtime_ns
             if stamp == self._logged_stamp:
                 return []
             names = {entry.name for entry in os.scandir(self.runs_folder)} - self._known_folders
-        except OSError:  # out of reach for now
+        except OSError:  # temporarily unreachable
             return []
         with self._read() as session:
             listed_names = {Path(self._folder_path(text)).name for text in session.scalars(select(RunRow.folder))}
@@ -242,8 +242,8 @@ class Store(
         for name in sorted(names - listed_names):
             folder = self.runs_folder / name
             try:
-                if not (folder / "config.json").exists():  # being made, or none of ours
-                    unfinished = unfinished or time.time() - folder.stat().st_mtime < _MAKING_SECONDS
+                if not (folder / "config.json").exists():  # still being created, or not a run folder
+                    unfinished = unfinished or time.time() - folder.stat().st_mtime < _CREATION_SECONDS
                     continue
                 self._known_folders.add(name)
                 if not name.endswith(DELETED) and read_logged(folder / "config.json") is not None:
@@ -256,7 +256,7 @@ class Store(
         return problems
 
     def _listed(self, folder: Path | None = None) -> dict[str, _Listed]:
-        """Runs by the text of their folder; with ``folder``, that run alone."""
+        """Listed runs by stored folder; only the run in ``folder`` if given."""
         query = select(RunRow.folder, RunRow.id, RunRow.launched, RunRow.offset)
         if folder is not None:
             query = query.where(RunRow.folder == self._folder_text(folder))
@@ -266,13 +266,13 @@ class Store(
             }
 
     def owns(self, run: Run) -> bool:
-        """Whether the store may delete its folder: not those of studies and of imported runs."""
+        """Whether the store may delete the run's folder; it may not for runs of studies and imported runs."""
         return run.is_local and run.folder.is_relative_to(self._folder_path("."))
 
     def delete_experiment(self, experiment_id: int, for_good: bool = False, folders: bool = False) -> None:
-        """Put it in the bin; or delete it and its runs ``for_good``, with or without the ``folders`` that it ``owns``.
+        """Move an experiment to the bin, or delete it and its runs ``for_good``, with or without ``folders``.
 
-        Raises StoreError when one of its runs is alive, and for ``folders`` of an experiment that is not in the bin.
+        Raises StoreError if one of its runs is alive, or if ``folders`` is set and the experiment is not in the bin.
         """
         with _removed() as remove, self._write() as session:
             row = experiment_row(session, experiment_id)
@@ -291,9 +291,9 @@ class Store(
             session.delete(row)
 
     def delete_run(self, run_id: int, for_good: bool = False, folder: bool = False) -> None:
-        """Put it in the bin; or delete it ``for_good``, with or without its ``folder`` if the store ``owns`` that.
+        """Move a run to the bin, or delete it ``for_good``, optionally with its ``folder`` if the store ``owns`` it.
 
-        Raises StoreError while its trainer is alive, and for the ``folder`` of a run that is not in the bin.
+        Raises StoreError if the trainer is alive, or if ``folder`` is set and the run is not in the bin.
         """
         with _removed() as remove, self._write() as session:
             row = run_row(session, run_id)
@@ -311,7 +311,7 @@ class Store(
 
 
 def _run_folders(runs: Path) -> list[Path]:
-    """Folders with a config, those of chains' stages too, oldest first."""
+    """Folders with a config, including stages of chains, oldest first."""
     dated: list[tuple[float, Path]] = []
     for config in (*runs.glob("*/config.json"), *runs.glob("*/stage-*/config.json")):
         if any(part.endswith(DELETED) for part in config.relative_to(runs).parts):
@@ -335,12 +335,12 @@ def _refuse_alive(run: Run) -> None:
 
 def _refuse_restored(subject: str, deleted: float | None) -> None:
     if deleted is None:
-        raise StoreError(f"{subject} is no longer in the bin: another window restored it, so it was kept.")
+        raise StoreError(f"{subject} was not deleted: another window has restored it from the bin.")
 
 
 @contextmanager
 def _removed() -> Iterator[Callable[[Sequence[Path]], None]]:
-    """Yields a function that renames run folders; they are deleted after the block, or renamed back if it fails."""
+    """Yield a function that renames run folders; they are deleted after the block, or renamed back if it fails."""
     aside: dict[Path, Path] = {}
 
     def remove(folders: Sequence[Path]) -> None:

@@ -1,7 +1,7 @@
-"""The studies' part of the store: where their folders are, and which experiments list their arms' runs.
+"""Study records of the store: the folder of each study, and the experiments that list the runs of its arms.
 
 Flow: Study panel -> ``add_study``; the study watcher -> ``link_arm`` as runs appear; the tree reads ``studies``.
-What a study is and found stands in its folder, so a folder from elsewhere can be added.
+The config and results of a study are in its folder, so a folder from another computer can be added.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class StudyRecord:
 
 
 class StudyRecords(Sessions):
-    """Studies: listed, added, moved, deleted."""
+    """Reads and writes study records."""
 
     @property
     def studies_folder(self) -> Path:
-        """The folder of new studies."""
+        """The folder in which new studies are created."""
         return self.home / "studies"
 
     def studies(self) -> list[StudyRecord]:
-        """All that are not in the bin, oldest first."""
+        """Studies outside the bin, oldest first."""
         with self._read() as session:
             rows = session.scalars(select(StudyRow).where(StudyRow.deleted.is_(None)).order_by(StudyRow.id)).all()
             arms: dict[int, dict[int, str]] = {}
@@ -66,7 +66,7 @@ class StudyRecords(Sessions):
             return self._study_record(row, {arm.experiment_id: arm.arm for arm in links})
 
     def add_study(self, folder: Path, name: str) -> StudyRecord:
-        """List the study in ``folder``; a known one, also in the bin, keeps its id."""
+        """Add the study in ``folder``; a known study keeps its id, even in the bin."""
         text, name = self._study_text(folder), clean_name(name)
         with self._write() as session:
             row = session.scalar(select(StudyRow).where(StudyRow.folder == text))
@@ -74,19 +74,19 @@ class StudyRecords(Sessions):
                 row = StudyRow(name=name, folder=text, created=time.time())
                 session.add(row)
                 session.flush()
-                note_activity(session, "made the study", name)
+                note_activity(session, "created the study", name)
             row.name, row.deleted = name, None
             study_id = row.id
         return self.study(study_id)
 
     def link_arm(self, study_id: int, arm: str, experiment_id: int) -> None:
-        """The runs of ``arm`` are listed under this experiment."""
+        """List the runs of ``arm`` under this experiment."""
         with self._write() as session:
             _study_row(session, study_id)
             session.merge(StudyArmRow(experiment_id=experiment_id, study_id=study_id, arm=arm))
 
     def arm_colors(self, study_id: int) -> dict[str, int]:
-        """Arm -> the palette index of its runs; arms without runs are left out."""
+        """Palette index of each arm's runs, by arm; without arms that have no runs."""
         runs = select(StudyArmRow.arm, func.min(RunRow.color)).join(
             RunRow, RunRow.experiment_id == StudyArmRow.experiment_id
         )
@@ -96,7 +96,7 @@ class StudyRecords(Sessions):
 
     def arm_experiment(self, study_id: int, arm: str, config: RunConfig) -> int:
         """The id of the experiment of ``arm``, created from ``config`` if it does not exist."""
-        with self._write() as session:  # two windows may follow the study
+        with self._write() as session:  # another window may be following the same study
             _study_row(session, study_id)
             of_arm = select(StudyArmRow.experiment_id).where(StudyArmRow.study_id == study_id, StudyArmRow.arm == arm)
             if (existing := session.scalars(of_arm).first()) is not None:
@@ -106,7 +106,7 @@ class StudyRecords(Sessions):
             return experiment.id
 
     def move_study(self, study_id: int, folder: Path) -> StudyRecord:
-        """The study's folder is now ``folder``; its runs are expected there too."""
+        """Record that a study and its runs have moved to ``folder``."""
         with self._write() as session:
             row = _study_row(session, study_id)
             before = self._study_path(row.folder)
@@ -122,11 +122,11 @@ class StudyRecords(Sessions):
         return self.study(study_id)
 
     def delete_study(self, study_id: int) -> None:
-        """Move it and its experiments to the bin; its folder stays."""
+        """Move a study and its experiments to the bin; the folder stays."""
         self._set_deleted(study_id, time.time())
 
     def restore_study(self, study_id: int) -> None:
-        """Restore it and its experiments from the bin."""
+        """Restore a study and its experiments from the bin."""
         self._set_deleted(study_id, None)
 
     def _set_deleted(self, study_id: int, when: float | None) -> None:
@@ -145,7 +145,7 @@ class StudyRecords(Sessions):
 
     def _study_path(self, text: str) -> Path:
         path = text.partition(ON_HOST)[2] if ON_HOST in text else text
-        return self.home.absolute() / path  # an absolute text stays as it is
+        return self.home.absolute() / path  # an absolute path is not changed
 
     def _study_record(self, row: StudyRow, arms: Mapping[int, str]) -> StudyRecord:
         return StudyRecord(row.id, row.name, self._study_path(row.folder), row.created, arms, owner_host_of(row.folder))
@@ -154,5 +154,5 @@ class StudyRecords(Sessions):
 def _study_row(session: Session, study_id: int) -> StudyRow:
     row = session.get(StudyRow, study_id)
     if row is None:
-        raise StoreError(f"There is no study {study_id}: it was deleted.")
+        raise StoreError(f"Study {study_id} does not exist: it was deleted.")
     return row

@@ -1,8 +1,8 @@
-"""RunSummary: the sum of a run's events, added one after another. Small, exact, and independent of chunks.
+"""RunSummary: a run's events, summarised incrementally. The result is exact and independent of chunk boundaries.
 
-Flow: the tailer folds new events into it and hands ``progress`` to the store together with the offset, so that
-what is stored is always a function of the first ``offset`` bytes of ``events.jsonl``: a window killed between
-reading and recording loses and doubles nothing. Reading on from a stored offset starts from ``RunSummary.of``.
+Flow: the tailer adds new events and passes ``progress`` to the store together with the offset. The stored summary is
+therefore always a function of the first ``offset`` bytes of ``events.jsonl``, and a window killed between reading and
+recording neither loses nor duplicates anything. Reading continues from a stored offset with ``RunSummary.of``.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from core.spec.run.starting import STARTING  # ``doing`` in the launcher's first
 from core.spec.run.status import RunState, RunStatus, derive_state
 from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run, higher_is_better, ranks_runs
 
-MOST_METRICS = 2000  # of one run; a file that names more was not written by a trainer
-LONGEST_FAILURE = 4000  # characters of a failure message
-START_SECONDS = 90.0  # a trainer that has shown no sign for so long after its launch is not coming
+MAX_METRICS = 2000  # a file with more metrics was not written by a trainer
+MAX_FAILURE_LENGTH = 4000  # characters of a failure message
+START_SECONDS = 90.0  # a trainer that has written nothing this long after its launch did not start
 
 
 @dataclass
 class RunSummary:
-    """``stale``: points that it has counted were voided by a later start; ``summarise`` reads the file again.
+    """The summary of a run's events. ``stale``: a later start voided counted points, so the file must be read again.
 
-    ``problem``: the first line that could not be read, in words.
+    ``problem``: why the first unreadable line could not be read.
     """
 
     step: int = 0
@@ -60,7 +60,7 @@ class RunSummary:
         )
 
     def apply(self, events: Iterable[Event], limit: float = math.inf) -> None:
-        """Fold ``events`` in; points after step ``limit`` are left out, since they are void."""
+        """Add ``events``; points after step ``limit`` are void and are ignored."""
         for event in events:
             if isinstance(event, (Metrics, Evaluated)):
                 if event.step <= limit:
@@ -70,7 +70,7 @@ class RunSummary:
             elif isinstance(event, RunFinished):
                 self.finished, self.ending, self.failure = event.time, event.outcome, ""
             elif isinstance(event, RunFailed):
-                self.finished, self.ending, self.failure = event.time, "failed", event.message[:LONGEST_FAILURE]
+                self.finished, self.ending, self.failure = event.time, "failed", event.message[:MAX_FAILURE_LENGTH]
 
     def _start(self, event: RunStarted) -> None:
         self.stale = self.stale or any(max(m.last_step, m.best_step) > event.step for m in self.metrics.values())
@@ -82,7 +82,7 @@ class RunSummary:
     def _add(self, step: int, values: Mapping[str, float]) -> None:
         self.step = max(self.step, step)
         for name, value in values.items():
-            if name not in self.metrics and len(self.metrics) >= MOST_METRICS:
+            if name not in self.metrics and len(self.metrics) >= MAX_METRICS:
                 continue
             self.metrics[name] = extend_summary(self.metrics.get(name), name, step, value)
             if ranks_runs(name):
@@ -90,22 +90,22 @@ class RunSummary:
 
     @property
     def terminal(self) -> RunFinished | RunFailed | None:
-        """The last lifecycle event, when that was a terminal one."""
+        """The last lifecycle event if it was a terminal one, otherwise None."""
         return terminal_event(self.ending, self.finished, self.step, self.failure)
 
     @property
     def empty(self) -> bool:
-        """Whether no event that was read is about the run."""
+        """Whether no event of the run has been read yet."""
         return self.started is None and not self.ending and not self.metrics
 
     @property
     def unreadable(self) -> str:
-        """Why none of the written events can be read; "" when some can, or nothing was written."""
+        """Why no event can be read; "" if some can, or if nothing was written."""
         problem = self.problem.removesuffix(".") if self.empty else ""
         return f"None of its events can be read: {problem}." if problem else ""
 
     def progress(self, offset: int, state: RunState, failure: str = "") -> Progress:
-        """The record for the store."""
+        """The progress record for the store."""
         return Progress(
             state=state,
             offset=offset,
@@ -130,7 +130,7 @@ def extend_summary(previous: MetricSummary | None, name: str, step: int, value: 
 
 
 def better_point(previous: BestPoint | None, point: BestPoint) -> BestPoint | None:
-    """The higher of the two; the earlier when they are equal."""
+    """The higher of two points; the earlier one if they are equal."""
     if not math.isfinite(point.value):
         return previous
     return point if previous is None or point.value > previous.value else previous
@@ -148,13 +148,13 @@ def terminal_event(ending: Ending, time: float | None, step: int, failure: str) 
 def run_state(
     terminal: RunFinished | RunFailed | None, status: RunStatus | None, launched: float | None, now: float
 ) -> RunState:
-    """``core.spec.run.status.derive_state``, with launches that have not reported yet.
+    """Derive the state like ``core.spec.run.status.derive_state``, but also for launches that have not reported yet.
 
-    A launch after the terminal event, here (``launched``) or by another program (the status is of a process that
-    started later), resumes the run, though its ``run_started`` is yet to come. Without any status a launch is given
-    ``START_SECONDS``, then it counts as interrupted.
+    A launch after the terminal event resumes the run, although its ``run_started`` is not written yet. It is known from
+    ``launched`` or, if another program launched the run, from a status whose process started later. If there is no
+    status ``START_SECONDS`` after a launch, the run counts as interrupted.
     """
-    if status is not None and status.verdict:  # reported by its own machine, whose clock may differ
+    if status is not None and status.verdict:  # derived by the run's machine, whose clock may differ
         return derive_state(status, terminal, now)
     start_time = max(launched or 0.0, status.started if status is not None else 0.0)
     if terminal is not None and start_time > terminal.time:
@@ -168,10 +168,10 @@ def run_state(
 
 
 def summarise(path: Path) -> tuple[RunSummary, int]:
-    """The summary of a whole events file and the offset it reaches to, in two passes and little memory.
+    """Summarise a complete events file in two passes with little memory; also returns the offset of its end.
 
-    The first pass finds where training was resumed, the second skips the events that this made void. EventError when
-    the file is no regular one of its folder.
+    The first pass finds where training was resumed, the second skips the events that were voided by it. Raises
+    EventError if the path is not a regular file inside its folder.
     """
     while True:
         limits = void_limits(_starts(path))
@@ -181,7 +181,7 @@ def summarise(path: Path) -> tuple[RunSummary, int]:
                 segment += isinstance(part[0], RunStarted)
                 summary.apply(part, limits[min(segment, len(limits) - 1)])
         summary.problem = reader.problem
-        if not summary.stale:  # else the run was resumed between the passes
+        if not summary.stale:  # otherwise the run was resumed between the passes
             return summary, reader.offset
 
 
@@ -202,7 +202,7 @@ def _starts(path: Path) -> list[int]:
 
 
 def _next(reader: EventReader) -> list[Event]:
-    """The next events; [] only at the end of the file, not after a chunk that held none."""
+    """The next events; empty only at the end of the file, not after a chunk without events."""
     while True:
         before = reader.offset
         events = reader.read()
@@ -211,14 +211,14 @@ def _next(reader: EventReader) -> list[Event]:
 
 
 def _split(events: list[Event]) -> list[list[Event]]:
-    """Parts; each part except the first begins with a start event."""
+    """Split events into segments; each segment except the first begins with a start event."""
     cuts = [index for index, event in enumerate(events) if isinstance(event, RunStarted)]
     edges = sorted({0, *cuts, len(events)})
     return [events[start:end] for start, end in itertools.pairwise(edges)]
 
 
 def folder_progress(folder: RunDir, launched: float | None, now: float) -> Progress:
-    """The progress of the run in a folder. EventError when its events cannot be read at all."""
+    """The progress of the run in a folder. Raises EventError if no event can be read."""
     summary, offset = summarise(folder.events)
     state = run_state(summary.terminal, folder.read_status(), launched, now)
     return summary.progress(offset, state, summary.unreadable if state is RunState.INTERRUPTED else "")

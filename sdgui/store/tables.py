@@ -1,7 +1,7 @@
 """The tables, as SQLAlchemy's typed declarative classes.
 
-Flow: ``Store`` alone makes sessions over these; a change here needs a revision under ``migrations/versions`` and
-``SCHEMA_VERSION`` raised to it. Times are seconds since the epoch, as in events and status files.
+Flow: only ``Store`` opens sessions on these tables. A change needs a revision in ``migrations/versions`` and a new
+``SCHEMA_VERSION``. Times are seconds since the epoch, as in events and status files.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sqlalchemy.types import UserDefinedType
 SCHEMA_VERSION = "0001"  # the newest revision; digits that count up
 
 
-Large = BigInteger().with_variant(Integer, "sqlite")  # SQLite's own integers are of any size
+Large = BigInteger().with_variant(Integer, "sqlite")  # SQLite's integers have any size
 
 
 class JsonDocument(UserDefinedType[Any]):
@@ -40,12 +40,12 @@ class JsonDocument(UserDefinedType[Any]):
         return "JSONB"
 
 
-# SQLite's column holds its own binary JSON, or text where the library is older than that (see run_table.configs).
+# on SQLite, binary JSON, or text if the library is too old for it (see run_table.configs)
 Document = LargeBinary().with_variant(JsonDocument(), "postgresql")
 
 
 class Base(DeclarativeBase):
-    """Constraints have names, so that SQLite's copy-and-move migrations can name them."""
+    """Base of all tables. Constraints are named, because SQLite's copy-and-move migrations refer to them."""
 
     type_annotation_map: ClassVar[dict[type, Any]] = {float: Double()}
     metadata = MetaData(
@@ -85,7 +85,7 @@ class ExperimentRow(Base):
     """A config; ``config`` is kept as text, so that one from another version is not lost."""
 
     __tablename__ = "experiments"
-    __table_args__ = ({"sqlite_autoincrement": True},)  # an id is never given twice
+    __table_args__ = ({"sqlite_autoincrement": True},)  # ids are never reused
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
@@ -98,7 +98,7 @@ class ExperimentRow(Base):
 
 
 class RunRow(Base):
-    """A training run: its progress by the events up to ``offset``, and its position in the queue."""
+    """A training run, with its progress up to ``offset`` in the events and its position in the queue."""
 
     __tablename__ = "runs"
     __table_args__ = (
@@ -109,9 +109,9 @@ class RunRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id", ondelete="CASCADE"), index=True)
     key: Mapped[str] = mapped_column(unique=True)
-    folder: Mapped[str] = mapped_column(unique=True)  # under the runs folder: relative, so that home may move
+    folder: Mapped[str] = mapped_column(unique=True)  # relative if inside the runs folder, so that home may move
     digest: Mapped[str] = mapped_column(index=True)
-    color: Mapped[int]  # palette index, given once, so that nothing that happens later changes it
+    color: Mapped[int]  # palette index; never changes
     created: Mapped[float]
     deleted: Mapped[float | None]
     state: Mapped[str] = mapped_column(index=True)
@@ -126,14 +126,14 @@ class RunRow(Base):
     offset: Mapped[int] = mapped_column(Large, default=0)
     ending: Mapped[str] = mapped_column(default="")
     failure: Mapped[str] = mapped_column(Text, default="")
-    parent: Mapped[str] = mapped_column(default="")  # the run that it continues, forks or fine-tunes, in words
+    parent: Mapped[str] = mapped_column(default="")  # description of the run that it continues, forks or fine-tunes
     queue_position: Mapped[int | None] = mapped_column(index=True)
-    machine: Mapped[str] = mapped_column(default="")  # where it trains; "" for the machine with its folder
-    devices_asked: Mapped[str] = mapped_column(default="")  # "" for any, else their indices: "0", "0,1"
+    machine: Mapped[str] = mapped_column(default="")  # "" for the computer with the run folder
+    devices_asked: Mapped[str] = mapped_column(default="")  # indices such as "0,1"; "" for any
     devices: Mapped[str] = mapped_column(default="")  # the devices of its last start
     owner: Mapped[str] = mapped_column(default="")  # who launched or queued it
-    remote_folder: Mapped[str] = mapped_column(default="")  # computer and folder of a run elsewhere, like ``folder``
-    logged: Mapped[bool] = mapped_column(default=False)  # by a script of the user's own (core.start_run)
+    remote_folder: Mapped[str] = mapped_column(default="")  # computer and folder of a remote run
+    logged: Mapped[bool] = mapped_column(default=False)  # logged by a user's script (core.start_run)
     note: Mapped[str] = mapped_column(Text, default="")
     tags: Mapped[list[TagRow]] = relationship(secondary=run_tags, lazy="selectin", order_by=TagRow.name)
 
@@ -152,7 +152,7 @@ class SummaryRow(Base):
     """Last and best value of one metric of one run; NULL for nan, which SQLite cannot store."""
 
     __tablename__ = "summaries"
-    __table_args__ = ({"sqlite_with_rowid": False},)  # rows are stored in key order: one page read finds one
+    __table_args__ = ({"sqlite_with_rowid": False},)  # rows in key order: a lookup reads one page
 
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
     metric: Mapped[str] = mapped_column(primary_key=True, index=True)
@@ -165,7 +165,7 @@ class SummaryRow(Base):
 class StepValueRow(Base):
     """The last value of a metric up to a requested step, from the first ``offset`` bytes of the events.
 
-    ``measured``: the step of that point, -1 without one; ``value`` is NULL then, and where it is not finite.
+    ``measured``: the step of that point, or -1 if there is none; ``value`` is then NULL, as for non-finite values.
     """
 
     __tablename__ = "step_values"
@@ -185,7 +185,7 @@ class CaptionedImageRow(Base):
     __tablename__ = "captioned_images"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    path: Mapped[bytes] = mapped_column(LargeBinary, unique=True)  # as the system has it: names need not be UTF-8
+    path: Mapped[bytes] = mapped_column(LargeBinary, unique=True)  # raw bytes, because file names need not be UTF-8
     position: Mapped[int] = mapped_column(index=True)
     text: Mapped[str] = mapped_column(Text)
     origin: Mapped[str]
@@ -194,7 +194,7 @@ class CaptionedImageRow(Base):
 
 
 class CaptionOriginRow(Base):
-    """Which model, weights and settings captions came from, as JSON."""
+    """The model, weights and settings that generated captions, as JSON."""
 
     __tablename__ = "caption_origins"
 
@@ -226,7 +226,7 @@ class StudyArmRow(Base):
 
 
 class PairMarkRow(Base):
-    """A user's mark on a pair of a data source: its caption is wrong, or right."""
+    """A user's mark on a pair of a data source: mismatched or correct."""
 
     __tablename__ = "pair_marks"
 
@@ -237,7 +237,7 @@ class PairMarkRow(Base):
 
 
 class FixRow(Base):
-    """An entry of the basket: a change to a data source. The newest entry of one subject counts."""
+    """An entry of the basket: a change to a data source. The newest entry per subject counts."""
 
     __tablename__ = "fixes"
     __table_args__ = (
@@ -246,7 +246,7 @@ class FixRow(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    source: Mapped[bytes] = mapped_column(LargeBinary)  # empty: whichever data have the image
+    source: Mapped[bytes] = mapped_column(LargeBinary)  # empty: every source that contains the image
     path: Mapped[bytes] = mapped_column(LargeBinary)
     caption: Mapped[str] = mapped_column(Text)
     label: Mapped[str] = mapped_column(Text)
@@ -258,7 +258,7 @@ class FixRow(Base):
 
 
 class PanelResultRow(Base):
-    """What a panel found last of a run (or model) and data, as JSON, to be shown again after a restart."""
+    """A panel's last result for a run (or model) and data, as JSON, to be restored after a restart."""
 
     __tablename__ = "panel_results"
 

@@ -1,7 +1,7 @@
 """All actions of the window in one list, used by menus, context menus, buttons, Ctrl+K and the shortcut list.
 
 Flow: a package declares its actions as a table of ``Action`` records; ``Actions.register`` makes a ``QAction`` of each;
-``Actions.update`` enables what can be done now. An action is one record, and nothing else needs to know of it.
+``Actions.update`` enables the available actions. An action is defined only by its record.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ C = TypeVar("C")  # the target of an action: the window or a panel
 
 
 class Section(IntEnum):
-    """The parts of a context menu, from top to bottom, with a separator between them."""
+    """The sections of a context menu, from top to bottom, with separators between them."""
 
     OPEN = 0
     CONTROL = 1
@@ -31,7 +31,7 @@ class Section(IntEnum):
 
 @dataclass(frozen=True)
 class MenuItem:
-    """An action's position in the context menu ``menu``; within a section by ``order``, then as registered."""
+    """An action's position in the context menu ``menu``; sections are sorted by ``order``, then by registration."""
 
     menu: str
     section: Section
@@ -42,7 +42,7 @@ class MenuItem:
 class Action(Generic[C]):
     """An action: title, location, condition and effect.
 
-    ``group`` is its heading in the shortcut list and Ctrl+K, and its menu in the menu bar where there is one.
+    ``group`` is its heading in the shortcut list and Ctrl+K, and its menu in the menu bar, if there is one.
     """
 
     id: str
@@ -52,12 +52,12 @@ class Action(Generic[C]):
     run: Callable[[C], object]
     shortcuts: str | tuple[str, ...] = ()
     enabled: Callable[[C], bool] | None = None  # None: always
-    refusal: Callable[[C], str] | None = None  # why it is disabled, shown instead of ``tip``; "" where it is not
-    current_title: Callable[[C], str] | None = None  # where it depends on the state
+    refusal: Callable[[C], str] | None = None  # why it is disabled, shown instead of ``tip``; "" if it is enabled
+    current_title: Callable[[C], str] | None = None  # for titles that depend on the state
     icon: str = ""
     icon_color: str = "text"  # a role of the theme
     menus: tuple[MenuItem, ...] = ()
-    scope: Callable[[C], QWidget] | None = None  # the widget within which its shortcuts hold (a bare F2, Delete)
+    scope: Callable[[C], QWidget] | None = None  # the widget in which its shortcuts work (such as F2, Delete)
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ class Actions(QObject):
         theme().changed.connect(self._restyle)
 
     def register(self, records: Iterable[Action[C]], context: C, scope: QWidget | None = None) -> None:
-        """Make an action of each record; it works on ``context``.
+        """Make an action from each record; it acts on ``context``.
 
-        Its shortcuts hold within the record's own scope, else within ``scope``, else in the whole window.
+        Shortcuts work in the record's scope, otherwise in ``scope``, otherwise in the whole window.
         """
         for record in records:
             self._register(record, context, record.scope(context) if record.scope is not None else scope)
@@ -91,7 +91,7 @@ class Actions(QObject):
         action = QAction(record.title, self._window)
         action.setObjectName(record.id)
         action.setShortcuts([QKeySequence(key) for key in keys])
-        action.setAutoRepeat(False)  # keys that are held for long would launch twice
+        action.setAutoRepeat(False)  # a held key would launch twice
         _explain(action, record.tip)
         action.triggered.connect(lambda _checked=False: record.run(context))
         if scope is not None:
@@ -103,7 +103,7 @@ class Actions(QObject):
         return action
 
     def update(self, context: object) -> None:
-        """Enable and title the actions on ``context`` according to its state."""
+        """Update titles and enabled state of the actions on ``context``."""
         for entry in self._registered.values():
             if entry.context is not context:
                 continue
@@ -132,7 +132,7 @@ class Actions(QObject):
         return [entry.action for entry in visible if entry.action.isEnabled()]
 
     def is_local(self, action: QAction) -> bool:
-        """Whether a panel registered it for itself."""
+        """Whether a panel has registered the action for itself."""
         entry = self._registered[action.objectName()]
         return entry.scope is not None and entry.record.scope is None
 
@@ -141,7 +141,7 @@ class Actions(QObject):
         return self._registered[action.objectName()].record.group
 
     def groups(self) -> dict[str, list[QAction]]:
-        """Heading -> its actions."""
+        """The actions by heading."""
         groups: dict[str, list[QAction]] = {}
         for entry in self._registered.values():
             groups.setdefault(entry.record.group, []).append(entry.action)
@@ -149,7 +149,7 @@ class Actions(QObject):
 
     def fill_menu(self, menu: QMenu, *names: str) -> None:
         """Add the actions of the context menus ``names`` to ``menu``, section by section."""
-        menu.setToolTipsVisible(True)  # a disabled action gives the reason
+        menu.setToolTipsVisible(True)  # a disabled action shows the reason
         items = [(item, entry.action) for entry in self._registered.values() for item in entry.record.menus]
         sections: dict[Section, list[tuple[int, QAction]]] = {}
         for item, action in items:
@@ -174,7 +174,7 @@ def tooltip(tip: str, action: QAction) -> str:
 
 
 class ActionButton(QPushButton):
-    """A button for ``action``: text, icon, tooltip and whether it can be pressed are the action's."""
+    """A button for ``action``: text, icon, tooltip and enabled state follow the action."""
 
     def __init__(self, action: QAction, parent: QWidget) -> None:
         super().__init__(parent)

@@ -1,7 +1,7 @@
 """A widget that accepts images: dropped or pasted files and folders, and images from a browser.
 
-Flow: drop, paste or ``take_paths`` -> thread (``expand``) -> ``dropped`` with images, some at a time, and ``refused``
-with what could not be taken and why. Image data without a file is saved into ``pasted`` first. Nothing is fetched
+Flow: drop, paste or ``take_paths`` -> thread (``expand``) -> ``dropped`` with images in batches, and ``refused``
+with files that were not accepted and why. Image data without a file is saved into ``pasted`` first. Nothing is fetched
 from the web.
 """
 
@@ -46,19 +46,19 @@ from sdgui.widgets.dropped_files import Refusal, expand
 from sdgui.widgets.style.theme import SPACE, theme
 
 _WEB = "it is a web address; save the image and drop the file instead"
-_LOOK = 0.1  # s between two looks whether the window ends
+_POLL_SECONDS = 0.1  # between checks whether the window is closing
 _TEXT = "it is text; drop images or folders of images"
 
 
 class DropTarget(QWidget):
-    """Put the panel's content inside with ``set_content``; while something is dragged over it, a hint is shown.
+    """A widget that accepts images. Add the panel's content with ``set_content``; dragging over it shows a hint.
 
     Ctrl+V pastes wherever no text box has the focus. Set an accessible name with ``setAccessibleName``.
     """
 
-    dropped = Signal(list)  # of str: absolute paths of images; several times for one drop when there are many
-    folder_dropped = Signal(str)  # one folder, where ``folders_apart``; its images are not looked for
-    refused = Signal(list)  # of (file, reason)
+    dropped = Signal(list)  # list of str: absolute paths of images; a large drop arrives in batches
+    folder_dropped = Signal(str)  # a single folder if ``folders_apart``; it is not searched for images
+    refused = Signal(list)  # list of (file, reason)
     finished = Signal()  # everything dropped so far has been searched
 
     _expanded = Signal(list, list)
@@ -69,12 +69,12 @@ class DropTarget(QWidget):
         super().__init__(parent)
         self.setAcceptDrops(True)
         self._pasted = pasted
-        self.folders_apart = False  # whether a single folder is something else than the images in it
+        self.folders_apart = False  # whether a single folder is emitted as a folder instead of its images
         self._open = 0  # drops that are being searched
         self._leave = Event()
-        self._turn = Semaphore()  # one part at a time, so that the window has its turn between two
+        self._turn = Semaphore()  # one batch at a time, so that the window can handle events in between
         self._pool = QThreadPool(self)
-        self._pool.setMaxThreadCount(1)  # drops come one after another
+        self._pool.setMaxThreadCount(1)  # drops are searched one after another
         self._veil = _Veil(prompt, self)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
@@ -102,8 +102,8 @@ class DropTarget(QWidget):
         self.take(QGuiApplication.clipboard().mimeData())
 
     def take_paths(self, paths: Sequence[str | Path]) -> None:
-        """Take files and folders, as chosen in a dialog."""
-        self._look([str(path) for path in paths], [])
+        """Accept files and folders chosen in a dialog."""
+        self._search([str(path) for path in paths], [])
 
     def take(self, data: QMimeData) -> None:
         """Accept dropped or pasted data."""
@@ -113,15 +113,15 @@ class DropTarget(QWidget):
         elif self.folders_apart and len(local) == 1 and not web and Path(local[0]).is_dir():
             self.folder_dropped.emit(local[0])
         elif local or web:
-            self._look(local, [(address, _WEB) for address in web])
+            self._search(local, [(address, _WEB) for address in web])
         elif data.hasText() and data.text().strip():
-            self._look([], [(_shortened(data.text()), _TEXT)])
+            self._search([], [(_shortened(data.text()), _TEXT)])
         else:
-            self._look([], [("The drop", "it contains neither files nor an image")])
+            self._search([], [("The drop", "it contains neither files nor an image")])
 
     # In the thread
-    def _look(self, paths: list[str], refusals: list[Refusal]) -> None:
-        self._open += bool(paths)  # first, so that who hears of refusals knows that more may follow
+    def _search(self, paths: list[str], refusals: list[Refusal]) -> None:
+        self._open += bool(paths)  # first, so that receivers of refusals know that more may follow
         if refusals:
             self.refused.emit(refusals)
         if paths:
@@ -131,30 +131,30 @@ class DropTarget(QWidget):
 
     def _expand(self, paths: list[str]) -> None:
         for part in expand(paths, self._leave.is_set):
-            self._hand_over(part.images, part.refused)
+            self._deliver_batch(part.images, part.refused)
         if not self._leave.is_set():
             self._ended.emit()
 
-    def _hand_over(self, images: list[str], refusals: list[Refusal]) -> None:
-        """Deliver a part once the window has handled the previous one."""
+    def _deliver_batch(self, images: list[str], refusals: list[Refusal]) -> None:
+        """Deliver a batch once the window has handled the previous one."""
         while not self._leave.is_set():
-            if self._turn.acquire(timeout=_LOOK):
+            if self._turn.acquire(timeout=_POLL_SECONDS):
                 self._expanded.emit(images, refusals)
                 return
 
     def _keep(self, image: object) -> None:
         if not isinstance(image, QImage) or image.isNull():
-            self._look([], [("The image", "its data could not be read; save it as a file and drop that")])
+            self._search([], [("The image", "its data could not be read; save the image as a file and drop the file")])
             return
         self._open += 1
         self._pool.start(lambda: self._save(image))
 
     def _save(self, image: QImage) -> None:
         try:
-            self._hand_over([str(save_pasted(image, self._pasted))], [])
+            self._deliver_batch([str(save_pasted(image, self._pasted))], [])
         except OSError as error:
             reason = f"it could not be saved to {self._pasted}: {error.strerror or error}"
-            self._hand_over([], [("The image", reason)])
+            self._deliver_batch([], [("The image", reason)])
         self._ended.emit()
 
     # In the window's thread again
@@ -180,7 +180,7 @@ class DropTarget(QWidget):
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         data = event.mimeData()
         source = event.source()
-        if isinstance(source, QWidget) and self.isAncestorOf(source):  # our own images, dragged out
+        if isinstance(source, QWidget) and self.isAncestorOf(source):  # images dragged out of this window
             event.ignore()
         elif data.hasUrls() or data.hasImage() or data.hasText():
             event.acceptProposedAction()
@@ -212,7 +212,7 @@ class _Veil(QWidget):
         self.hide()
 
     def cover(self) -> None:
-        """Show it over all of its parent."""
+        """Show the veil over its parent."""
         self.setGeometry(self._area.rect())
         self.show()
         self.raise_()
@@ -252,7 +252,7 @@ def _shortened(text: str) -> str:
 
 
 def save_pasted(image: QImage, folder: Path) -> Path:
-    """Write ``image`` as PNG into ``folder``; the same image pasted again is the same file. May raise OSError."""
+    """Write ``image`` as PNG to ``folder``; pasting the same image again reuses the file. May raise OSError."""
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     if not image.save(buffer, "PNG"):  # type: ignore[call-overload]  # PySide6's stub asks for bytes, which it refuses
@@ -305,6 +305,6 @@ def accept_file(event: QDragEnterEvent) -> None:
 
 
 def dropped_file(event: QDropEvent) -> str:
-    """The first local file or folder of a drop that `accept_file` took."""
+    """The first local file or folder of a drop accepted by `accept_file`."""
     event.acceptProposedAction()
     return next(url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile())

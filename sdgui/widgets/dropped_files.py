@@ -1,7 +1,7 @@
 """Expands dropped files to images: walks folders, and refuses other files with a reason. No Qt; runs in a thread.
 
-Flow: ``DropTarget`` -> thread -> **``expand``** -> lists of images and of refusals, some at a time. A link loop ends,
-a folder that may not be read is refused, and 100,000 files come in parts, so that the first are shown at once.
+Flow: ``DropTarget`` -> thread -> **``expand``** -> lists of images and of refusals, in batches. Link loops end,
+unreadable folders are refused, and 100,000 files arrive in batches, so that the first ones appear immediately.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from pathlib import Path
 
 from core.spec.config import expand_user
 
-# As ``core.data.sources.folders`` reads them; the window does not load that package.
+# the same as in ``core.data.sources.folders``, which the window does not load
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
     | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".ico"}
 )
 _VIDEOS = frozenset((".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"))
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
-PART = 500  # images reported at a time
-_REFUSED_AT_MOST = 200  # listed; the rest as a number
+BATCH_SIZE = 500  # images that are reported together
+_MAX_REFUSED = 200  # listed refusals; others are counted
 
 Refusal = tuple[str, str]  # file, reason
 
 
 @dataclass
 class Found:
-    """A part of the results."""
+    """A batch of results."""
 
     images: list[str] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
@@ -39,13 +39,13 @@ def existing_path(text: str) -> Path | None:
     try:
         path = expand_user(text)
         path.stat()
-    except (OSError, ValueError):  # too long, or not to be read; no text for a path
+    except (OSError, ValueError):  # too long, unreadable, or not a valid path
         return None
     return path if text else None
 
 
 def expand(paths: Sequence[str], is_cancelled: Callable[[], bool] = lambda: False) -> Iterator[Found]:
-    """The images in ``paths`` and their subfolders, each once, in parts; polls ``is_cancelled``."""
+    """Yield the images in ``paths`` and their subfolders, each once, in batches; polls ``is_cancelled``."""
     part, seen, folders, unlisted = Found(), set[str](), set[tuple[int, int]](), 0
     for image, refusal in _all(paths, folders):
         if is_cancelled():
@@ -56,11 +56,11 @@ def expand(paths: Sequence[str], is_cancelled: Callable[[], bool] = lambda: Fals
             if image not in seen:
                 seen.add(image)
                 part.images.append(image)
-        elif len(part.refused) < _REFUSED_AT_MOST:
+        elif len(part.refused) < _MAX_REFUSED:
             part.refused.append(refusal)
         else:
             unlisted += 1
-        if len(part.images) >= PART:
+        if len(part.images) >= BATCH_SIZE:
             yield part
             part = Found()
     if unlisted:
@@ -85,7 +85,7 @@ def _all(paths: Sequence[str], folders: set[tuple[int, int]]) -> Iterator[tuple[
 
 
 def _described(path: Path) -> list[Path]:
-    """The images beside a sidecar ``NAME.txt`` that it describes; [] for any other file."""
+    """The images next to a sidecar ``NAME.txt`` that it describes; [] for any other file."""
     if path.suffix.lower() != ".txt":
         return []
     return [candidate for suffix in sorted(IMAGE_SUFFIXES) if (candidate := path.with_suffix(suffix)).is_file()]
@@ -106,7 +106,7 @@ def why_not(path: Path) -> str:
         return "it is a video; save single frames as images"
     with path.open("rb") as file:
         if file.read(8).startswith(_STARTS):
-            return ""  # an image by another name, as browsers save them
+            return ""  # an image with another extension, as browsers save them
     return f"it is not an image ({suffix or 'no extension'}); drop JPEG, PNG or WebP files, or a folder of them"
 
 
@@ -165,5 +165,5 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_text(path: str) -> bool:
-    """Whether a name is valid in its encoding; others would not come through the window whole."""
+    """Whether a name is validly encoded; other names cannot be passed through the window unchanged."""
     return path.isascii() or not any("\ud800" <= char <= "\udfff" for char in path)

@@ -11,7 +11,7 @@ from sdgui.widgets.style.theme import Role
 
 
 class ElidedLabel(PlainLabel):
-    """One line that uses the available width without requesting more. Paths are elided in the middle."""
+    """A one-line label that uses the available width without requesting more. Elide paths in the middle."""
 
     def __init__(
         self,

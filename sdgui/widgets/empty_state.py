@@ -10,7 +10,7 @@ from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 
 class EmptyState(QWidget):
-    """Icon, title, a sentence or two, and at most one button; ``activated`` fires on it."""
+    """Icon, title, a short text, and at most one button, which emits ``activated``."""
 
     activated = Signal()
 
@@ -25,7 +25,7 @@ class EmptyState(QWidget):
         *,
         primary: bool = True,
     ) -> None:
-        """``icon`` is a qtawesome name (``ph.chart-line``); ``shortcut`` is shown beside the button, not installed.
+        """``icon`` is a qtawesome name (``ph.chart-line``); ``shortcut`` is shown on the button, but not installed.
 
         ``primary`` is False on a page that already has a primary button.
         """
@@ -60,7 +60,7 @@ class EmptyState(QWidget):
         self._restyle()
 
     def set_content(self, title: str, text: str, button: str = "", shortcut: str = "") -> None:
-        """Say something else; an empty ``button`` hides it."""
+        """Change the texts; an empty ``button`` hides the button."""
         self._title.setText(title)
         self._text.setText(text)
         self._button.setText(f"{button}   {shortcut}" if shortcut else button)
@@ -76,7 +76,7 @@ class EmptyState(QWidget):
         layout.insertWidget(layout.count() - 1, widget, 0, Qt.AlignmentFlag.AlignHCenter)
 
     def below(self) -> QPoint:
-        """The screen's point below the button, for a menu."""
+        """The screen position below the button, for a menu."""
         return self._button.mapToGlobal(self._button.rect().bottomLeft())
 
     def _restyle(self) -> None:

@@ -1,6 +1,6 @@
 """File dialogs: open a file, several files or a folder, and save.
 
-Qt's own dialogs return texts, "" when they are cancelled; these return paths, or None.
+Qt's dialogs return text, "" if cancelled; these return paths, or None.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 @dataclass(frozen=True)
 class ChosenFile:
-    """``confirmed``: the dialog has asked about overwriting this exact file."""
+    """A file to write. ``confirmed``: the user has agreed to overwrite this file."""
 
     path: Path
     confirmed: bool
@@ -26,24 +26,24 @@ class ChosenFile:
 
     @property
     def problem(self) -> str:
-        """Why nothing may be written there, with the remedy; "" when it may."""
+        """Why the file must not be written, with the remedy; "" if it may."""
         exists = not self.confirmed and self.path.exists()
         return f"{self.path} already exists; choose another name." if exists else ""
 
 
 def ask_open(over: QWidget | None, title: str, kinds: str = "", start: Path | str = "") -> Path | None:
-    """An existing file. ``kinds``: as Qt's filter, ``Tables (*.csv)``."""
+    """Ask for an existing file. ``kinds``: a Qt filter such as ``Tables (*.csv)``."""
     file_name, _ = QFileDialog.getOpenFileName(over, title, str(start), kinds)
     return Path(file_name) if file_name else None
 
 
 def ask_open_several(over: QWidget | None, title: str, kinds: str = "") -> list[Path]:
-    """Existing files; [] when the dialog is cancelled."""
+    """Ask for existing files; [] if cancelled."""
     return [Path(file_name) for file_name in QFileDialog.getOpenFileNames(over, title, "", kinds)[0]]
 
 
 def ask_folder(over: QWidget | None, title: str, start: Path | str = "") -> Path | None:
-    """An existing folder."""
+    """Ask for an existing folder."""
     folder = QFileDialog.getExistingDirectory(over, title, str(start))
     return Path(folder) if folder else None
 
@@ -57,9 +57,9 @@ def ask_save(
     confirm: bool = True,
     typed_suffixes: Collection[str] = (),
 ) -> ChosenFile | None:
-    """A file to write; ``suffix`` is added where none of ``typed_suffixes`` is typed: ``suffix`` itself by default.
+    """Ask for a file to write. ``suffix`` is added unless one of ``typed_suffixes`` (default: ``suffix``) is typed.
 
-    ``confirm``: whether the dialog asks before an existing file is replaced; not about a name that got its suffix here.
+    ``confirm``: ask before an existing file is replaced; this does not cover a name to which the suffix was added.
     """
     if confirm:
         file_name, _ = QFileDialog.getSaveFileName(over, title, str(start), kinds)

@@ -1,4 +1,4 @@
-"""Formats numbers for people: durations, SI prefixes, values, ticks. Independent of the locale."""
+"""Formats numbers for display: durations, SI prefixes, values, ticks. Independent of the locale."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def duration(seconds: float) -> str:
-    """``9 s``, ``1 min 10 s``, ``2 h 5 min``, ``3 d 4 h``; ``-`` if unknown."""
+    """Format a duration: ``9 s``, ``1 min 10 s``, ``2 h 5 min``, ``3 d 4 h``; ``-`` if unknown."""
     if not math.isfinite(seconds) or seconds < 0:
         return "–"
     total = round(seconds)
@@ -21,14 +21,14 @@ def duration(seconds: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A point on a time axis: ``0:09``, ``1:10``, ``2:05:00``."""
+    """Format a time on an axis: ``0:09``, ``1:10``, ``2:05:00``."""
     sign, total = ("-" if seconds < 0 else ""), round(abs(seconds))
     hours, minutes, rest = total // 3600, total % 3600 // 60, total % 60
     return f"{sign}{hours}:{minutes:02}:{rest:02}" if hours else f"{sign}{minutes}:{rest:02}"
 
 
 def count(number: float) -> str:
-    """A whole number with thin thousands, ``12 345``; ``1.23 M`` from ten million on."""
+    """Format a whole number with thin spaces, ``12 345``; from ten million on, ``12.3 M``."""
     if abs(number) >= 1e7:
         for size, prefix in _PREFIXES:
             if abs(number) >= size:
@@ -37,12 +37,12 @@ def count(number: float) -> str:
 
 
 def count_with_unit(number: int, noun: str) -> str:
-    """``1 GPU``, ``2 GPUs``, ``1 200 images``."""
+    """Format a count with its noun: ``1 GPU``, ``2 GPUs``, ``1 200 images``."""
     return f"{count(number)} {noun}" + "s" * (number != 1)
 
 
 def free_name(name: str, used_names: Collection[str], separator: str = " ") -> str:
-    """``name``, with a number from 2 if it exists."""
+    """Make ``name`` unique by appending a number from 2."""
     number, free = 2, name
     while free in used_names:
         free, number = f"{name}{separator}{number}", number + 1
@@ -50,9 +50,9 @@ def free_name(name: str, used_names: Collection[str], separator: str = " ") -> s
 
 
 def value(number: float, unit: str = "") -> str:
-    """A value with four significant digits and its unit: ``0.03125``, ``1.5e-05``, ``12.3 k``, ``nan``.
+    """Format a value with four significant digits and its unit: ``0.03125``, ``1.5e-05``, ``12.3 k``, ``nan``.
 
-    With ``unit="%"`` a share of 0 to 1 becomes per cent.
+    With ``unit="%"``, a share from 0 to 1 is shown in per cent.
     """
     if math.isnan(number):
         return "nan"
@@ -65,12 +65,12 @@ def value(number: float, unit: str = "") -> str:
 
 
 def fixed(number: float) -> str:
-    """Three decimals, so that figures under each other are aligned: ``−0.886``."""
+    """Format with three decimals, so that numbers in a column are aligned: ``−0.886``."""
     return f"{number:.3f}".replace("-", "\N{MINUS SIGN}") if math.isfinite(number) else value(number)
 
 
 def percent(share: float) -> str:
-    """A share of 0 to 1 in per cent: ``87.3 %``."""
+    """Format a share from 0 to 1 in per cent: ``87.3 %``."""
     return f"{100 * share:.1f} %"
 
 
@@ -89,7 +89,7 @@ def _plain(number: float) -> str:
 
 
 def tick(number: float, spacing: float = 0.0) -> str:
-    """A tick of an axis whose ticks are ``spacing`` apart: no more digits than are needed to distinguish neighbours."""
+    """Format a tick of an axis with tick ``spacing``, with only the digits needed to distinguish neighbours."""
     size = max(abs(number), abs(spacing))
     if number == 0 or size == 0:
         return "0"

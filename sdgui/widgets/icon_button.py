@@ -1,4 +1,4 @@
-"""A tool button with an icon that follows the theme, a tooltip that names its shortcut, and an accessible name."""
+"""A tool button with a themed icon, a tooltip with its shortcut, and an accessible name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdgui.widgets.style.theme import set_role, theme
 
 
 class IconButton(QToolButton):
-    """``IconButton("ph.x", "Dismiss")``; flat until hovered. With ``text`` it is shown beside the icon."""
+    """``IconButton("ph.x", "Dismiss")``; flat until hovered. ``text`` is shown next to the icon."""
 
     def __init__(
         self,

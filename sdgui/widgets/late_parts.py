@@ -1,7 +1,7 @@
 """Parts of a panel that are created after the panel is on screen, each in a separate turn of the event loop.
 
-Flow: expensive parts are cached properties of a widget -> it is shown -> ``make_in_turns`` asks for each. Whoever
-needs one sooner gets it by its name.
+Flow: expensive parts are cached properties of a widget -> it is shown -> ``make_in_turns`` evaluates each. Code
+that needs one sooner evaluates it by its name.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QStackedWidget, QTabWidget, QWidget
 
-_PAUSE = 10  # ms before each part, so that painting and key events happen in between
+_PAUSE_MS = 10  # before each part, so that painting and key events are handled in between
 
 
 def is_made(owner: QWidget, name: str) -> bool:
@@ -20,8 +20,8 @@ def is_made(owner: QWidget, name: str) -> bool:
 
 
 def make_in_turns(owner: QWidget, names: Sequence[str]) -> None:
-    """Make the cached properties ``names`` of ``owner`` that were not needed before their turn."""
-    timer = QTimer(owner, interval=_PAUSE)
+    """Evaluate the cached properties ``names`` of ``owner`` one by one, unless they have been evaluated."""
+    timer = QTimer(owner, interval=_PAUSE_MS)
 
     def make() -> None:
         waiting = [name for name in names if not is_made(owner, name)]
@@ -32,11 +32,11 @@ def make_in_turns(owner: QWidget, names: Sequence[str]) -> None:
             timer.deleteLater()
 
     timer.timeout.connect(make)
-    QTimer.singleShot(_PAUSE, timer, timer.start)  # not in the turn that paints the owner for the first time
+    QTimer.singleShot(_PAUSE_MS, timer, timer.start)  # after the owner has been painted for the first time
 
 
 def home_of(tabs: QTabWidget) -> QWidget:
-    """The parent of the pages of ``tabs``. A page created with it need not be styled again when it is added."""
+    """The parent of the pages of ``tabs``. A page created with this parent is not styled again when it is added."""
     return tabs.findChild(QStackedWidget, options=Qt.FindChildOption.FindDirectChildrenOnly) or tabs
 
 

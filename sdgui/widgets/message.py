@@ -1,6 +1,6 @@
 """Messages for the user: what happened, details, and remedies. Plain data; a ``MessageBar`` shows them.
 
-Flow: panel or background task -> ``Message`` -> ``show_message`` of whoever owns a message bar.
+Flow: panel or background task -> ``Message`` -> ``show_message`` of the owner of a message bar.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Message:
-    """One sentence; ``details`` (a traceback, the end of stderr) fold out."""
+    """A one-sentence message; ``details`` (a traceback, the end of stderr) are collapsed."""
 
     level: Level
     text: str
     details: str = ""
     remedy: Remedy | None = None
-    second_remedy: Remedy | None = None  # where there is a choice
+    second_remedy: Remedy | None = None  # if the user has a choice
 
 
 ShowMessage = Callable[[Message], None]
 
 
 def info(text: str, details: str = "", remedy: Remedy | None = None) -> Message:
-    """Something worth knowing."""
+    """Make a message that only informs."""
     return Message("info", text, details, remedy)
 
 
 def warning(text: str, details: str = "", remedy: Remedy | None = None) -> Message:
-    """Something that the user should look into."""
+    """Make a message about a problem that the user should look into."""
     return Message("warning", text, details, remedy)
 
 
 def error(text: str, details: str = "", remedy: Remedy | None = None) -> Message:
-    """Something that failed."""
+    """Make a message about a failure."""
     return Message("error", text, details, remedy)

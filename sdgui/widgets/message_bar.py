@@ -1,7 +1,7 @@
 """A message bar: one sentence, collapsible details, copy, and buttons for remedies.
 
 Flow: a panel keeps one bar, over its lower edge or in its layout, and calls ``show_message``; nothing is modal.
-Pressing a remedy clears the bar and calls what the message carries: nobody else needs to know whose message is shown.
+Pressing a remedy clears the bar and calls the message's callback, so the bar need not know the message's origin.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _COLORS = {"info": "accent_text", "warning": "warning", "error": "error"}
 
 
 class MessageBar(QFrame):
-    """Hidden while there is no message. ``dismissed`` fires when the user closes it."""
+    """Shows a message; hidden if there is none. ``dismissed`` is emitted when the user closes it."""
 
     dismissed = Signal()
 
@@ -71,17 +71,17 @@ class MessageBar(QFrame):
         column.setSpacing(SPACE // 2)
         column.addLayout(row)
         column.addWidget(self._details)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)  # over a panel, not in its place
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)  # lies over a panel
         theme().changed.connect(self._restyle)
         self.hide()
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Raise it above other widgets."""
+        """Raise the bar above other widgets."""
         super().showEvent(event)
         self.raise_()
 
     def show_message(self, message: Message) -> None:
-        """Show ``message`` in place of the previous one."""
+        """Show ``message`` instead of the previous one."""
         self._message = message
         self._text.setText(displayed(message.text))
         self._details.setPlainText(message.details)
@@ -103,7 +103,7 @@ class MessageBar(QFrame):
         self._details.clear()
 
     def leave(self) -> None:
-        """The user moves on: clear a message that needs no reaction."""
+        """Clear a message that needs no reaction, when the user moves on."""
         if self._message is not None and self._message.level == "info" and self._message.remedy is None:
             self.clear()
 
@@ -113,7 +113,7 @@ class MessageBar(QFrame):
 
     @property
     def message(self) -> Message | None:
-        """The current message; None without one."""
+        """The current message, or None."""
         return self._message
 
     def press_remedy(self) -> None:

@@ -1,6 +1,6 @@
 """Names, captions and paths as plain text: Qt would render anything that looks like HTML, and load its images.
 
-Everything that shows text which somebody else may have written goes through here: ``PlainLabel`` for labels,
+All text that others may have written is displayed through this module: ``PlainLabel`` for labels,
 ``plain_tip`` for tooltips (of widgets, tabs and items), ``make_plain`` for message boxes.
 """
 
@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtGui import Qt  # QtGui's has the functions for text
+from PySide6.QtGui import Qt  # QtGui's Qt has the text functions
 from PySide6.QtWidgets import QLabel, QMessageBox
 
 from sdgui.widgets.style.theme import Role, set_role
 
 
 class PlainLabel(QLabel):
-    """A label whose text is never HTML; made as a QLabel is, with a text or without. ``role``: of the stylesheet."""
+    """A label that never renders HTML, with the constructor of QLabel. ``role``: a role of the stylesheet."""
 
     def __init__(self, *args: Any, role: Role = "", **properties: Any) -> None:
         super().__init__(*(arg for arg in args if not isinstance(arg, str)), **properties)
-        self.setTextFormat(Qt.TextFormat.PlainText)  # before there is a text
+        self.setTextFormat(Qt.TextFormat.PlainText)  # before the text is set
         for text in args:
             if isinstance(text, str):
                 self.setText(text)
@@ -28,13 +28,13 @@ class PlainLabel(QLabel):
 
 
 def plain_tip(text: str) -> str:
-    """``text`` as a tooltip that shows it literally."""
+    """A tooltip that shows ``text`` literally."""
     if not Qt.mightBeRichText(text):
         return text
     return Qt.convertFromPlainText(text, Qt.WhiteSpaceMode.WhiteSpacePre)
 
 
 def make_plain(box: QMessageBox) -> None:
-    """Show the texts of a message box as they are written; call it when they are set."""
+    """Show the texts of a message box literally; call this after setting them."""
     for label in box.findChildren(QLabel):
         label.setTextFormat(Qt.TextFormat.PlainText)

@@ -1,6 +1,6 @@
-"""pyqtgraph's axes and view box as this window uses them: readable ticks, and zooming that reports the axes it moved.
+"""pyqtgraph's axes and view box, adapted for this window: readable ticks, and zooming that reports the moved axes.
 
-pyqtgraph has no type hints; the two classes that must inherit from it are kept here.
+pyqtgraph has no type hints; only the two classes here inherit from it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TIME_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10
 
 
 def dress(*axes: pg.AxisItem) -> None:
-    """Give axes the colours and the font of the current theme."""
+    """Style axes with the colours and the font of the current theme."""
     style = theme()
     for axis in axes:
         axis.setPen(style.color("border"))
@@ -31,7 +31,7 @@ def dress(*axes: pg.AxisItem) -> None:
 
 
 def still_plot(parent: QWidget, left: pg.AxisItem, bottom: pg.AxisItem) -> pg.PlotWidget:
-    """A static plot: neither mouse nor keyboard moves it, and it has no menu."""
+    """Make a static plot without a menu, which neither mouse nor keyboard moves."""
     plot = pg.PlotWidget(parent, enableMenu=False, axisItems={"left": left, "bottom": bottom})
     plot.hideButtons()
     plot.setMouseEnabled(False, False)
@@ -50,19 +50,19 @@ class PlotAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
         self._sheet = QPicture()
 
     def set_kind(self, kind: AxisKind) -> None:
-        """What the numbers are."""
+        """Set the kind of numbers on the axis."""
         self.kind = kind
         self.picture = None
         self.update()
 
     def fit(self) -> None:
-        """Take the room that the ticks need now; pyqtgraph leaves an axis up to 10 px that earlier ticks needed."""
+        """Shrink the axis to its current ticks; pyqtgraph keeps up to 10 px that earlier ticks needed."""
         self.textWidth = self.textHeight = 0
         self.picture = None
         self.update()
 
     def paint(self, p: QPainter, opt: Any, widget: Any) -> None:
-        """As in pyqtgraph, but with one QPicture for ever: each new one would leak six references to None."""
+        """Paint as pyqtgraph does, but reuse one QPicture: each new one would leak six references to None."""
         if self.picture is None:
             painter = QPainter(self._sheet)
             if self.style["tickFont"] is not None:
@@ -71,7 +71,7 @@ class PlotAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
             if specs is not None:
                 self.drawPicture(painter, *specs)
             painter.end()
-            self.picture = cast(Any, self._sheet)  # set to None by pyqtgraph where it must be redrawn
+            self.picture = cast(Any, self._sheet)  # pyqtgraph sets this to None if it must be redrawn
         self._sheet.play(p)
 
     def tickValues(self, low: float, high: float, size: float) -> list[tuple[float | None, Any]]:

@@ -1,7 +1,7 @@
 """One line with the current task, its progress, the time left and a cancel button.
 
-Flow: whoever does long work (training, indexing, encoding, downloading) calls ``start``, ``advance`` and ``finish``;
-``cancelled`` asks them to stop, and the strip shows that until they do.
+Flow: a long task (training, indexing, encoding, downloading) calls ``start``, ``advance`` and ``finish``; ``cancelled``
+asks it to stop, and the strip shows this until it has stopped.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_HALF_LIFE = 15.0  # s; half-life of the rate
-_MIN_ELAPSED = 1.0  # s; no forecast from less
+_HALF_LIFE_SECONDS = 15.0  # half-life of the averaged rate
+_MIN_SECONDS = 1.0  # no forecast before this time
 
 
 class TimeLeft:
-    """Forecasts the rest from progress seen so far: a rate averaged with a half-life, so that it follows changes."""
+    """Estimates the time left from the progress so far, with a rate that is averaged with a half-life."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.restart()
 
     def restart(self) -> None:
-        """Forget everything; the next ``update`` is the beginning."""
+        """Forget everything; the next ``update`` is the new start."""
         self._began: float | None = None
         self._last = 0.0
         self._done = 0.0
@@ -48,21 +48,21 @@ class TimeLeft:
         elapsed = current_time - self._last
         if elapsed <= 0 or done == self._done:
             return
-        keep = 0.5 ** (elapsed / _HALF_LIFE)
+        keep = 0.5 ** (elapsed / _HALF_LIFE_SECONDS)
         self._rate = keep * self._rate + (1 - keep) * (done - self._done) / elapsed
         self._weight = keep * self._weight + (1 - keep)  # debiases the first seconds
         self._last, self._done = current_time, done
 
     def seconds(self, total: float) -> float | None:
-        """Seconds left until ``total``; None while too little is known."""
-        if self._began is None or self._weight <= 0 or self._last - self._began < _MIN_ELAPSED:
+        """Seconds left until ``total``; None until enough is known."""
+        if self._began is None or self._weight <= 0 or self._last - self._began < _MIN_SECONDS:
             return None
         rate = self._rate / self._weight
         return max(0.0, (total - self._done) / rate - (self._clock() - self._last)) if rate > 0 else None
 
 
 class ProgressStrip(QFrame):
-    """Hidden while idle. ``cancelled`` fires once per work, on the cancel button."""
+    """Shows progress; hidden if idle. ``cancelled`` is emitted once per task, by the cancel button."""
 
     cancelled = Signal()
 
@@ -94,7 +94,7 @@ class ProgressStrip(QFrame):
         self.hide()
 
     def showEvent(self, event: QShowEvent) -> None:
-        """Raise it above other widgets."""
+        """Raise the strip above other widgets."""
         super().showEvent(event)
         self.raise_()
 
@@ -115,7 +115,7 @@ class ProgressStrip(QFrame):
     def advance(
         self, done: float, total: float | None = None, title: str | None = None, seconds_left: float | None = None
     ) -> None:
-        """Show ``done`` of ``total`` units; ``seconds_left`` is the worker's own estimate, shown instead of ours."""
+        """Show ``done`` of ``total`` units; ``seconds_left``: the worker's estimate, shown instead of the strip's."""
         if total is not None:
             self._total = total
         if title is not None and not self._cancelling:

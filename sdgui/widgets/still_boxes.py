@@ -6,12 +6,12 @@ from PySide6.QtCore import QRect, Qt
 from PySide6.QtGui import QKeyEvent, QPaintEvent, QWheelEvent
 from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QSpinBox, QStyle, QStyleOptionComboBox, QStylePainter
 
-_GAP = 4  # px between the icon and the text, as Qt's styles leave
-_CLOSE = 1  # px that a box which is as wide as its text may lack by rounding
+_GAP = 4  # px between icon and text, as in Qt's styles
+_ROUNDING = 1  # px by which a box as wide as its text may be too narrow
 
 
 class ElidingComboBox(QComboBox):
-    """What does not fit is shortened in the middle, since names agree at their beginning; Qt cuts it off."""
+    """A combo box that elides long names in the middle, since many begin alike; Qt cuts off the end."""
 
     def paintEvent(self, event: QPaintEvent) -> None:
         option = QStyleOptionComboBox()
@@ -21,7 +21,7 @@ class ElidingComboBox(QComboBox):
         option.currentText = self.shown_text(option)
         painter = QStylePainter(self)
         painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
-        if hint:  # a style sheet would draw it as a choice
+        if hint:  # a style sheet would draw the hint like a choice
             painter.setPen(option.palette.placeholderText().color())
             painter.drawText(self._field(option), int(Qt.AlignmentFlag.AlignVCenter), option.currentText)
         else:
@@ -29,7 +29,7 @@ class ElidingComboBox(QComboBox):
 
     def shown_text(self, option: QStyleOptionComboBox) -> str:
         """The text of ``option``, elided to fit the box."""
-        room = self._field(option).width() + _CLOSE
+        room = self._field(option).width() + _ROUNDING
         if not option.currentIcon.isNull():
             room -= option.iconSize.width() + _GAP
         return option.fontMetrics.elidedText(option.currentText, Qt.TextElideMode.ElideMiddle, room)
@@ -40,14 +40,14 @@ class ElidingComboBox(QComboBox):
 
 
 class StillComboBox(ElidingComboBox):
-    """The wheel scrolls the page instead of changing the box; arrow keys work as usual."""
+    """A combo box in which the wheel scrolls the page instead of changing the choice; arrow keys work."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         event.ignore()
 
 
 class NoWheelComboBox(StillComboBox):
-    """Its choice starts heavy work: arrow keys open the list."""
+    """A combo box whose choice starts heavy work: arrow keys open the list."""
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() in (Qt.Key.Key_Up, Qt.Key.Key_Down) and not self.view().isVisible():
@@ -57,14 +57,14 @@ class NoWheelComboBox(StillComboBox):
 
 
 class StillSpinBox(QSpinBox):
-    """The wheel scrolls the page instead of changing the value."""
+    """A spin box in which the wheel scrolls the page instead of changing the value."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         event.ignore()
 
 
 class StillDoubleSpinBox(QDoubleSpinBox):
-    """The wheel scrolls the page instead of changing the value."""
+    """A spin box in which the wheel scrolls the page instead of changing the value."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         event.ignore()

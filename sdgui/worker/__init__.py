@@ -1,4 +1,4 @@
-"""Talking to worker processes (``python -m core worker``), in four layers that a panel sees only the last of:
+"""Communication with worker processes (``python -m core worker``), in four layers; panels use only the last one:
 
     replies   a line of a worker's output, checked          heartbeat   silence while an answer is awaited
     client    one process: started, asked, ended            pool        one client per model, few processes at a time
@@ -6,6 +6,6 @@
 
 A panel makes ``calls = WorkerCalls(pool.client(model), self)`` and calls ``calls.ask(purpose, VERB, done, failed)``. A
 newer request for the same purpose cancels the older one; each ends in ``done`` or ``failed``, or in neither after
-``drop``. Answers name what they are about by a key that describes it, and requests carry that key, so that a restarted
-worker answers them too.
+``drop``. Answers contain a key that describes their subject; later requests pass this key, so that a restarted worker
+can answer them too.
 """

@@ -1,7 +1,7 @@
 """Requests to one worker by purpose: a newer request for the same purpose cancels the older one.
 
 Flow: panel -> ``WorkerCalls.ask`` -> ``WorkerClient`` -> one callback, ``done`` or ``failed``. A dropped
-request calls nobody; an answer of another type than its ``Verb`` declares is a failure.
+request has no callback; an answer that does not have the type declared by its ``Verb`` is a failure.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sdgui.worker.replies import Failure, unusable
 from sdgui.worker.verbs import Answer, Verb
 
 Done = Callable[[dict[str, Any]], None]
-Failed = Callable[[Failure], None]  # ``Cancelled`` when the user cancelled it
+Failed = Callable[[Failure], None]  # called with ``Cancelled`` if the user cancelled
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class _Call:
 
 
 class WorkerCalls(QObject):
-    """At most one open request for each purpose."""
+    """Sends requests to a worker, with at most one open request per purpose."""
 
     progress = Signal(str, str, int, int)  # purpose, activity, finished, total
 
@@ -62,13 +62,13 @@ class WorkerCalls(QObject):
         return any(call.purpose == purpose for call in self._calls.values())
 
     def drop(self, purpose: str) -> None:
-        """Cancel the request; no callback is called."""
+        """Cancel a request without a callback."""
         for number in [number for number, call in self._calls.items() if call.purpose == purpose]:
             del self._calls[number]
             self._client.cancel(number)
 
     def cancel(self, purpose: str) -> None:
-        """Cancel as the user does: ``failed`` gets ``Cancelled`` once the worker has stopped."""
+        """Cancel a request for the user: ``failed`` gets ``Cancelled`` once the worker has stopped."""
         for number, call in self._calls.items():
             if call.purpose == purpose:
                 self._client.cancel(number)

@@ -2,7 +2,7 @@
 
 Flow: a panel's request -> one line of JSON -> worker -> lines of progress and one answer -> signals. The worker is
 started by the first request and, after a crash, by the next one. While a ``WorkerPool`` runs too many other workers,
-requests are queued. Every request ends: with an answer, or with a failure when the process exits, sends no heartbeat
+requests are queued. Every request ends: with an answer, or with a failure if the process exits, sends no heartbeat
 or only invalid lines, or ignores a cancellation.
 """
 
@@ -26,9 +26,9 @@ from sdgui.worker.replies import Alive, Cancelled, CodeNeeded, Done, Failure, Lo
 _STDERR_KEPT = 64 << 10
 _STDERR_LINES = 30
 _SHUTDOWN_MS = 3000
-_CANCEL_MS = 10_000  # after which a worker that ignores a cancellation is stopped
-_LONGEST_LINE = 256 << 20  # bytes; far above any answer
-_MOST_UNREADABLE = 1000  # lines in a row, while answers are awaited
+_CANCEL_MS = 10_000  # then a worker that ignores a cancellation is stopped
+_MAX_LINE_BYTES = 256 << 20  # far above any answer
+_MAX_UNREADABLE = 1000  # consecutive invalid lines while answers are awaited
 
 
 AskCode = Callable[[Mapping[str, Path], Callable[[bool], None]], object]
@@ -36,14 +36,14 @@ AskCode = Callable[[Mapping[str, Path], Callable[[bool], None]], object]
 
 
 class WorkerClient(QObject):
-    """One worker process."""
+    """A worker process and its requests."""
 
     progress = Signal(int, str, int, int)  # request, activity, finished, total
-    partial = Signal(int, object)  # request, a part of the result (dict)
+    partial = Signal(int, object)  # request, partial result (dict)
     done = Signal(int, object)  # request, result (dict)
     failed = Signal(int, object)  # request, Failure
     state_changed = Signal(str)  # "off", "waiting", "starting", "ready", "busy"
-    lost = Signal(str, str)  # the process exited unexpectedly: sentence, end of its stderr
+    lost = Signal(str, str)  # the process exited unexpectedly: message, end of stderr
 
     def __init__(
         self,
@@ -62,19 +62,19 @@ class WorkerClient(QObject):
         self._may_start = may_start
         self._queued_lines: dict[int, bytes] = {}  # requests without a process yet
         self._command = list(command or [*core_command(), "worker"])
-        self._uses_trainer = not command  # and so needs its packages, unless the worker is remote
+        self._uses_trainer = not command  # a local worker then needs the trainer's packages
         self._remote_command, self._ask_code = remote_command, ask_code
-        self._request_lines: dict[int, bytes] = {}  # of open requests; sent again once their code is allowed
+        self._request_lines: dict[int, bytes] = {}  # open requests; sent again once their custom code is allowed
         self._process: QProcess | None = None
         self._open_requests: dict[int, str] = {}  # request -> its activity
         self._last_number = 0
-        self._partial_line = bytearray()  # received so far
+        self._partial_line = bytearray()  # the incomplete last line
         self._stderr = bytearray()
         self._exiting: list[QProcess] = []  # shutting down
         self._ready = False
         self._heartbeat = Heartbeat(self)
         self._heartbeat.lost.connect(self._on_heartbeat_lost)
-        self._unreadable = 0  # lines since the last reply
+        self._unreadable = 0  # invalid lines since the last reply
         self._state = "off"
         application = QCoreApplication.instance()
         if application is not None:
@@ -86,7 +86,7 @@ class WorkerClient(QObject):
         return self._state
 
     def request(self, do: str, **arguments: Any) -> int:
-        """Send a request and return its number; the answer comes as ``done`` or ``failed``, not before it returns."""
+        """Send a request and return its number; ``done`` or ``failed`` is emitted later, never before this returns."""
         self._last_number += 1
         number = self._last_number
         self._open_requests[number] = do
@@ -123,7 +123,7 @@ class WorkerClient(QObject):
         self._update_state()
 
     def cancel(self, number: int) -> None:
-        """Cancel a request; it ends as ``failed``, unless it was done already."""
+        """Cancel a request; ``failed`` is emitted unless it is already done."""
         if number in self._queued_lines:
             del self._queued_lines[number]
             QTimer.singleShot(0, self, lambda: self._fail_as_cancelled(number))
@@ -142,10 +142,10 @@ class WorkerClient(QObject):
             return
         self._fail_as_cancelled(number)
         if not self._open_requests:
-            self.shutdown()  # the next request starts another
+            self.shutdown()  # the next request starts a new process
 
     def shutdown(self) -> None:
-        """Ask the worker to exit; it is killed after a few seconds. A later request starts another."""
+        """Ask the worker to exit, and kill it after a few seconds. A later request starts a new process."""
         process = self._process
         if process is None:
             if self._open_requests:
@@ -165,7 +165,7 @@ class WorkerClient(QObject):
         process.readyReadStandardError.disconnect(self._read_stderr)
         process.finished.disconnect(self._on_finished)
         process.errorOccurred.disconnect(self._on_process_error)
-        process.finished.connect(process.deleteLater)  # no method of this object: the process may outlive it
+        process.finished.connect(process.deleteLater)  # not a method of this object, because the process may outlive it
         self._process = None
 
     def _start(self) -> QProcess:
@@ -197,7 +197,7 @@ class WorkerClient(QObject):
         self._update_state()
 
     def _reply(self, line: bytes) -> None:
-        """Handle one line; anything that is not a reply (a print of a library) is ignored."""
+        """Handle one line; lines that are not replies (such as a library's prints) are ignored."""
         reply = read_reply(line)
         if reply is None:
             self._unreadable += 1
@@ -231,9 +231,9 @@ class WorkerClient(QObject):
             self._update_state()
 
     def _check_readable(self, last: bytes) -> None:
-        """Kill a process that sends only lines that are not replies."""
-        if len(self._partial_line) <= _LONGEST_LINE and (
-            self._unreadable <= _MOST_UNREADABLE or not self._open_requests
+        """Kill a process that sends only invalid lines."""
+        if len(self._partial_line) <= _MAX_LINE_BYTES and (
+            self._unreadable <= _MAX_UNREADABLE or not self._open_requests
         ):
             return
         self._stderr += b"\n" + excerpt(last[:_STDERR_KEPT].decode("utf-8", "replace")).encode()
@@ -259,7 +259,7 @@ class WorkerClient(QObject):
     def _on_process_error(self, error: QProcess.ProcessError) -> None:
         if error is QProcess.ProcessError.FailedToStart and self._process is not None:
             reason = self._process.errorString()
-            # Later, so that ``request`` has returned the number before its failure is reported.
+            # delayed, so that ``request`` returns the number before the failure is reported
             QTimer.singleShot(0, self, lambda: self._on_exited(f"The worker could not be started: {reason}.", True))
 
     def _on_finished(self, code: int, status: QProcess.ExitStatus) -> None:
@@ -269,7 +269,7 @@ class WorkerClient(QObject):
         self._on_exited("The worker crashed." if crashed else f"The worker exited with code {code}.", True)
 
     def _on_exited(self, message: str, unexpectedly: bool = False) -> None:
-        """Fail every open request; the next one starts another process."""
+        """Fail every open request; the next request starts a new process."""
         process, self._process, self._ready = self._process, None, False
         if process is not None and unexpectedly:
             process.deleteLater()
@@ -282,7 +282,7 @@ class WorkerClient(QObject):
             self.failed.emit(number, Lost(f"{message} Try again: a new worker starts.", details))
 
     def close(self) -> None:
-        """Kill all processes, as the window closes; they exit within milliseconds."""
+        """Kill all processes because the window closes; they exit within milliseconds."""
         processes = [*self._exiting, *([self._process] if self._process is not None else [])]
         self._process, self._exiting, self._open_requests, self._queued_lines = None, [], {}, {}
         for process in filter(isValid, processes):

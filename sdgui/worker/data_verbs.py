@@ -1,4 +1,4 @@
-"""The worker's verbs about data, with the types of the answers: rows, checks, views, derived sources."""
+"""Worker requests about data, with the types of their answers: rows, checks, views, derived sources."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STRICT = with_config(ConfigDict(strict=True))
 
 @_STRICT
 class RowsPart(TypedDict):
-    """Some rows of a source. ``labels``: name -> the value of each row."""
+    """A batch of rows of a source. ``labels``: the value of each row, by label name."""
 
     paths: list[str]
     captions: list[list[str]]
@@ -21,7 +21,7 @@ class RowsPart(TypedDict):
 
 @_STRICT
 class Counted(TypedDict):
-    """How many images have a value."""
+    """The number of images with a value."""
 
     value: str
     images: int
@@ -29,7 +29,7 @@ class Counted(TypedDict):
 
 @_STRICT
 class BadRow(TypedDict):
-    """A row that cannot be used, and why."""
+    """A row that cannot be used, with the reason."""
 
     where: str
     why: str
@@ -37,7 +37,7 @@ class BadRow(TypedDict):
 
 @_STRICT
 class BrokenFile(TypedDict):
-    """A row whose image cannot be decoded, and why."""
+    """A row whose image cannot be decoded, with the reason."""
 
     row: int
     why: str
@@ -45,11 +45,11 @@ class BrokenFile(TypedDict):
 
 @_STRICT
 class RowsOpened(TypedDict):
-    """Figures of the rows that came in parts.
+    """Statistics of the rows that were sent in batches.
 
-    ``words``: captions by number of words; ``captions``: [number of captions, images]; ``labels``: name -> its
-    values, the most frequent first; ``values``: name -> how many there are; ``split``: the label that names splits;
-    ``reasons``: the first bad rows.
+    ``words``: captions by number of words; ``captions``: [number of captions, images]; ``labels``: the
+    values of each label, most frequent first; ``values``: number of values per label; ``split``: the label with the
+    splits; ``reasons``: the first bad rows.
     """
 
     source: str
@@ -70,7 +70,7 @@ class RowsOpened(TypedDict):
 
 @_STRICT
 class FoundLeak(TypedDict):
-    """An image that another split has too. ``left``: its own split, ``other``: the other one."""
+    """An image that is in two splits, ``left`` and ``other``."""
 
     row: int
     file: str
@@ -98,7 +98,7 @@ class Checked(TypedDict):
 
 @_STRICT
 class Overlap(TypedDict):
-    """Source -> how many images of another are in it too."""
+    """The number of images of one source that are also in the other."""
 
     shared: dict[str, int]
 
@@ -114,7 +114,7 @@ class SavedSource(TypedDict):
 
 @_STRICT
 class HeldOut(TypedDict):
-    """Two manifests that were written: to train on, and to validate on."""
+    """Two manifests that were written: for training and for validation."""
 
     train: SavedSource
     held: SavedSource
@@ -122,7 +122,8 @@ class HeldOut(TypedDict):
 
 @_STRICT
 class MixedWith(TypedDict):
-    """How an image is interpolated: ``share`` is its own; of cutmix ``box`` (top, left, bottom, right) is not."""
+    """How an image is interpolated. ``share``: share of the image itself; ``box`` (cutmix): (top, left, bottom, right)
+    of the copied square."""
 
     path: str
     caption: str
@@ -132,8 +133,9 @@ class MixedWith(TypedDict):
 
 @_STRICT
 class ViewCell(TypedDict):
-    """One view of one image. ``offset`` of its pixels in the file; ``mask``: a character for each patch, 1 where it
-    is hidden, 2 where it is left out.
+    """One view of one image. ``offset``: position of its pixels in the file.
+
+    ``mask``: a character per patch, 1 if it is hidden, 2 if it is left out.
     """
 
     offset: int
@@ -143,7 +145,7 @@ class ViewCell(TypedDict):
 
 @_STRICT
 class ShownView(TypedDict):
-    """One view of every image. ``who`` sees it: student, teacher or both; ``side`` and ``patch`` in pixels."""
+    """One view of every image. ``who``: student, teacher or both; ``side`` and ``patch`` in pixels."""
 
     title: str
     who: str
@@ -155,7 +157,7 @@ class ShownView(TypedDict):
 
 @_STRICT
 class ViewedImage(TypedDict):
-    """An image, the caption that it has in this epoch, and the step of its batch."""
+    """An image, its caption in this epoch, and the step of its batch."""
 
     row: int
     path: str
@@ -165,7 +167,7 @@ class ViewedImage(TypedDict):
 
 @_STRICT
 class DrawnViews(TypedDict):
-    """What student and teacher see. ``skipped``: rows that are in no batch of this epoch."""
+    """The views of student and teacher. ``skipped``: rows that are in no batch of this epoch."""
 
     epoch: int
     steps_per_epoch: int

@@ -1,9 +1,9 @@
-"""Notices a worker that has gone silent while an answer is awaited.
+"""Detects a worker that is silent while an answer is awaited.
 
 Flow: the worker writes a heartbeat every few seconds while it answers (``core.worker.server``) -> ``WorkerClient``
-reads anything at all -> ``Heartbeat.beat``; when none arrives for too long, ``lost`` -> the client ends the process.
+reads any line -> ``Heartbeat.beat``; after a long silence, ``lost`` -> the client ends the process.
 
-Silence is counted in ticks of a timer, not by a clock, so that a computer that was suspended loses no worker.
+Silence is counted in ticks of a timer instead of by a clock, so that no worker is lost when the computer is suspended.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 from PySide6.QtCore import QObject, QTimer, Signal
 
 TICK_MS = 5_000
-SILENT_TICKS = 12  # a minute; the worker writes a heartbeat every 5 s
-STARTING_TICKS = 60  # five minutes: loading libraries from a slow disk writes nothing
+SILENT_TICKS = 12  # one minute; the worker writes a heartbeat every 5 s
+STARTING_TICKS = 60  # five minutes, since no heartbeat is written while libraries are loaded from a slow disk
 
 
 class Heartbeat(QObject):
-    """``lost`` once, with the seconds of silence; then it waits to be started again."""
+    """Emits ``lost`` once, with the seconds of silence, and then waits to be restarted."""
 
     lost = Signal(int)
 
@@ -36,11 +36,11 @@ class Heartbeat(QObject):
             self._timer.stop()
 
     def restart(self) -> None:
-        """A new process: it may take longer to write for the first time."""
+        """Restart for a new process, whose first line may take longer."""
         self._silent, self._starting = 0, True
 
     def beat(self, ready: bool) -> None:
-        """Something was read; ``ready``: the process answers by now, and so has to write a heartbeat."""
+        """Note that a line was read. ``ready``: the process has started and must write heartbeats."""
         self._silent = 0
         self._starting = not ready
 

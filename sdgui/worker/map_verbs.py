@@ -1,7 +1,7 @@
-"""The worker's verbs for the map in Search, with the types of their answers.
+"""Worker requests for the map in Search, with the types of their answers.
 
-Answers list each point of a small map; of a large map they have packed coordinates, and `SEARCH_POINTS` describes a few
-points at a time. A row is the number of an image in the data.
+For a small map, answers list each point; for a large map they contain packed coordinates, and `SEARCH_POINTS` describes
+a few points at a time. A row is the index of an image in the data.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class MapLabel(TypedDict):
 
 @_STRICT
 class PackedMap(TypedDict):
-    """A large map: arrays in base64 with all images first, then all captions. x and y are float32, the rest int32.
+    """A large map: arrays in base64 with all images first, then all captions. x and y are float32, the others int32.
 
-    ``rows``: of each image; ``texts``: the number of each caption; ``owners``: the image of each caption, as a position
-    among the images.
+    ``rows``: the row of each image; ``texts``: the index of each caption; ``owners``: the index of each caption's
+    image.
     """
 
     x: str

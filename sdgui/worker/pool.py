@@ -1,6 +1,6 @@
 """WorkerPool: one worker process per model, a few at a time; idle ones are ended.
 
-Flow: panel -> ``client(key)`` -> ``WorkerClient`` -> process. A client is kept for good, so that panels connect once;
+Flow: panel -> ``client(key)`` -> ``WorkerClient`` -> process. Clients are kept, so that panels connect only once;
 its process starts with the first request and ends when another model needs the memory, or after some idle minutes.
 """
 
@@ -17,9 +17,9 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from core.spec.run.model_names import tuned_name
 from sdgui.worker.client import AskCode, WorkerClient
 
-MOST = 2  # models in memory at a time
+MAX_WORKERS = 2  # models in memory at the same time
 IDLE_MINUTES = 10.0
-DATA = "data"  # key of the worker that reads tables and folders; it loads no model and does not count
+DATA = "data"  # key of the worker that reads tables and folders; it loads no model and is not counted
 CHECKS = "data checks"  # key of the worker that reads every image of a source, so that nothing waits for it
 _WITHOUT_MODEL = frozenset((DATA, CHECKS))
 _LOOK_MS = 15_000
@@ -36,25 +36,25 @@ _STATES = {
 class _Member:
     client: WorkerClient
     title: str
-    used: float  # on the pool's clock
-    trouble: str = ""  # why its last process exited, until it is used again
+    used: float  # time on the pool's clock
+    trouble: str = ""  # why its last process exited; cleared when it is used again
     details: str = ""
-    moved: bool = False  # its model is on this computer now: its process ends when it has answered
+    moved: bool = False  # the model is now local: the process ends after its answers
 
 
 @dataclass(frozen=True)
 class WorkerState:
-    """One worker, for the status bar. ``details`` is the end of stderr after a crash."""
+    """A worker's state, for the status bar. ``details``: end of stderr after a crash."""
 
     key: str
     title: str
-    state: str  # as of ``WorkerClient.state``
+    state: str  # see ``WorkerClient.state``
     trouble: str = ""
     details: str = ""
 
     @property
     def text(self) -> str:
-        """``teacher @2400 ready``."""
+        """A text such as ``teacher @2400 ready``."""
         return f"{self.title} {'crashed' if self.trouble else _STATES.get(self.state, self.state)}"
 
 
@@ -67,7 +67,7 @@ class WorkerPool(QObject):
         self,
         command: Sequence[str] | None = None,
         parent: QObject | None = None,
-        most: int = MOST,
+        most: int = MAX_WORKERS,
         idle_minutes: float = IDLE_MINUTES,
         clock: Callable[[], float] = time.monotonic,
         remote_command: Callable[[str], Sequence[str] | None] = lambda key: None,
@@ -83,9 +83,9 @@ class WorkerPool(QObject):
         self._timer.timeout.connect(self.free_idle)
 
     def client(self, key: str, title: str = "") -> WorkerClient:
-        """The worker of the model ``key`` (as ``open_model`` names models), not started yet when it is new.
+        """The worker of the model ``key`` (a name for ``open_model``); a new worker is not started yet.
 
-        Weights interpolated with a run's are opened by the run's worker, which keeps both models in memory.
+        Interpolated weights are opened by the run's worker, which keeps both models in memory.
         """
         key, title = tuned_name(key), title if tuned_name(key) == key else ""
         member = self._members.get(key)
@@ -114,7 +114,7 @@ class WorkerPool(QObject):
             self._members[key].client.shutdown()
 
     def fetched(self, run: Path) -> None:
-        """A checkpoint of this run has come to this computer: requests from now on are answered here."""
+        """Answer later requests on this computer, because a checkpoint of this run has been fetched."""
         for key, member in self._members.items():
             if key.startswith(f"{run}@") and member.client.state != "off":
                 member.moved = True
@@ -133,17 +133,17 @@ class WorkerPool(QObject):
                 member.client.shutdown()
 
     def shutdown(self) -> None:
-        """Ask all to end; a later request starts one again."""
+        """Ask all workers to exit; a later request starts one again."""
         for member in self._members.values():
             member.client.shutdown()
 
     def end(self) -> None:
-        """Shut down all workers, and start no more, as the window closes."""
+        """Shut down all workers and start no more, because the window closes."""
         self._ended = True
         self.shutdown()
 
     def close(self) -> None:
-        """Kill all workers, as the window ends."""
+        """Kill all workers because the window has closed."""
         for member in self._members.values():
             member.client.close()
 

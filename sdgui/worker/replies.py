@@ -1,6 +1,6 @@
-"""Replies of a worker, checked line by line: nothing that it writes may harm or hang the window.
+"""Parses and checks a worker's replies, so that no output can harm or hang the window.
 
-Flow: a line of its stdout -> ``read_reply`` -> ``WorkerClient``. Any other line (a print of a library) is None.
+Flow: a line of stdout -> ``read_reply`` -> ``WorkerClient``. Any other line (such as a library's print) is None.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Any
 
 from core.spec.reading import excerpt
 
-_MOST = (1 << 31) - 1  # Qt's signals carry 32 bits
-_LONGEST = 4000  # characters of a sentence
-_LONGEST_DETAILS = 64_000  # characters; the end is kept, as in a traceback
+_MAX_COUNT = (1 << 31) - 1  # Qt's signals carry 32 bits
+_MAX_MESSAGE = 4000  # characters of a message
+_MAX_DETAILS = 64_000  # characters; the end is kept, as in a traceback
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CANCELLED = "cancelled"  # the worker's message for a cancelled request
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a request has no answer: a sentence with its remedy, and details (a traceback, the end of stderr)."""
+    """Why a request failed: a message with a remedy, and details (a traceback, the end of stderr)."""
 
     text: str
     details: str = ""
@@ -44,19 +44,19 @@ class Lost(Failure):
 
 @dataclass(frozen=True)
 class CodeNeeded(Failure):
-    """The model needs custom code that its run folder came with, and that the user has not allowed."""
+    """The model needs custom code from its run folder that the user has not allowed."""
 
-    files: Mapping[str, Path] = field(default_factory=dict)  # digest -> the copy
+    files: Mapping[str, Path] = field(default_factory=dict)  # path of the copy by digest
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The process is up."""
+    """The process has started."""
 
 
 @dataclass(frozen=True)
 class Alive:
-    """A heartbeat: the process is at work on an answer."""
+    """A heartbeat: the process is working on an answer."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ Reply = Ready | Alive | Progress | Partial | Done | Failed
 
 
 def read_reply(line: bytes) -> Reply | None:
-    """The reply in ``line``; None where it holds none. Never raises."""
+    """Parse a reply; None if ``line`` is not one. Never raises."""
     try:
         raw = json.loads(line)
     except (ValueError, RecursionError):
@@ -131,16 +131,16 @@ def _failure(raw: dict[str, Any]) -> Failure:
     message, details = raw.get("message"), raw.get("details")
     if message == _CANCELLED:
         return Cancelled()
-    text = message[:_LONGEST] if isinstance(message, str) and message else "The worker failed without a reason."
+    text = message[:_MAX_MESSAGE] if isinstance(message, str) and message else "The worker failed without a reason."
     if files := _files(raw.get("code")):
         return CodeNeeded(text, files=files)
-    return Failure(text, details[-_LONGEST_DETAILS:] if isinstance(details, str) else "")
+    return Failure(text, details[-_MAX_DETAILS:] if isinstance(details, str) else "")
 
 
 def _files(raw: object) -> dict[str, Path]:
-    """Digests and paths of code; {} for anything else."""
+    """Parse digests and paths of code; {} for anything else."""
     if not isinstance(raw, dict) or not all(
-        _DIGEST.fullmatch(digest) and isinstance(path, str) and len(path) < _LONGEST and "\0" not in path
+        _DIGEST.fullmatch(digest) and isinstance(path, str) and len(path) < _MAX_MESSAGE and "\0" not in path
         for digest, path in raw.items()
     ):
         return {}
@@ -148,11 +148,11 @@ def _files(raw: object) -> dict[str, Path]:
 
 
 def _count(raw: object) -> int:
-    """A non-negative number; 0 for anything else."""
+    """Parse a non-negative number; 0 for anything else."""
     if (
         isinstance(raw, bool)
         or not isinstance(raw, (int, float))
         or (isinstance(raw, float) and not math.isfinite(raw))
     ):
         return 0
-    return int(min(max(raw, 0), _MOST))
+    return int(min(max(raw, 0), _MAX_COUNT))

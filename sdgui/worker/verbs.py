@@ -1,7 +1,7 @@
-"""The worker's verbs and the types of their answers; the window accepts no answer of another type.
+"""Worker requests and the types of their answers; the window accepts no answer of another type.
 
-Flow: ``WorkerCalls.ask(purpose, VERB, ...)`` -> worker -> ``VERB.problem(answer)`` -> the panel, or a failure in words.
-Only what the window reads is declared; an answer may hold more.
+Flow: ``WorkerCalls.ask(purpose, VERB, ...)`` -> worker -> ``VERB.problem(answer)`` -> the panel, or a failure.
+Only fields that the window reads are declared; an answer may contain more.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _STRICT = with_config(ConfigDict(strict=True))
 
 @dataclass(frozen=True)
 class Verb(Generic[Answer]):
-    """One thing to ask. ``answer`` is its answer's type, ``part`` that of each part of a long one."""
+    """A kind of request. ``answer``: type of the answer; ``part``: type of each part of a long answer."""
 
     name: str
     answer: type[Answer]
     part: type[Any] | None = None
 
     def problem(self, raw: Mapping[str, Any], partial: bool = False) -> str:
-        """Why ``raw`` is not an answer to it, or (``partial``) a part of one; "" if it is."""
+        """Why ``raw`` is not a valid answer (or ``partial`` answer); "" if it is."""
         try:
             shape: Any = (self.part or self.answer) if partial else self.answer
             _adapter(shape).validate_python(raw)
@@ -45,10 +45,10 @@ def _adapter(shape: type[Any]) -> TypeAdapter[Any]:
 
 @_STRICT
 class SourceFacts(TypedDict):
-    """What a data source holds. ``labels``: name -> number of classes; ``reasons``: of the first bad rows.
+    """Properties of a data source. ``labels``: number of classes by name; ``reasons``: problems of the first bad rows.
 
-    ``captions``: number of images with 1, 2, ... captions, the last entry for that many or more; ``samples``: paths
-    of some images; ``sampled``: labels are not known, as of shards, whose rows are not all read.
+    ``captions``: number of images with 1, 2, ... captions; the last entry counts all larger numbers. ``samples``: paths
+    of some images. ``sampled``: labels are unknown because not all rows were read, as for shards.
     """
 
     source: str
@@ -81,12 +81,12 @@ class SearchOpened(TypedDict):
     captions: int
     how: str
     notes: list[str]
-    rest: NotRequired[int]  # images that are not in it yet
+    rest: NotRequired[int]  # images that are not included yet
 
 
 @_STRICT
 class Facets(TypedDict):
-    """What can be filtered by: label -> values."""
+    """Filters: the values of each label."""
 
     folders: list[str]
     labels: dict[str, list[str]]
@@ -94,7 +94,7 @@ class Facets(TypedDict):
 
 @_STRICT
 class Duplicate(TypedDict):
-    """An image almost the same as a result."""
+    """A near duplicate of a result."""
 
     path: str
     rank: int
@@ -103,7 +103,7 @@ class Duplicate(TypedDict):
 
 @_STRICT
 class ResultRow(TypedDict):
-    """An image that was found, or a caption with its image."""
+    """A result: an image, or a caption with its image."""
 
     row: int
     path: str
@@ -122,7 +122,7 @@ class ResultRow(TypedDict):
 
 @_STRICT
 class Cutoff(TypedDict):
-    """From which score on a result is likely to be right."""
+    """The score above which a result is likely to be correct."""
 
     cosine: float
     rate: float
@@ -131,7 +131,7 @@ class Cutoff(TypedDict):
 
 @_STRICT
 class Results(TypedDict):
-    """What a query found."""
+    """The results of a query."""
 
     rows: list[ResultRow]
     cutoff: Cutoff
@@ -165,7 +165,7 @@ class KnownImage(TypedDict):
 
 @_STRICT
 class Curve(TypedDict):
-    """Recall at each k, both ways."""
+    """Recall at each k, in both directions."""
 
     k: list[int]
     text_to_image: list[float]
@@ -184,7 +184,7 @@ class Evaluation(TypedDict):
 
 @_STRICT
 class ComparedPair(TypedDict):
-    """A pair that one model finds and the other misses."""
+    """A pair that only one of two models finds."""
 
     caption: str
     path: str
@@ -195,7 +195,7 @@ class ComparedPair(TypedDict):
 
 @_STRICT
 class Comparison(TypedDict):
-    """What two models find among their first results."""
+    """How the first results of two models differ."""
 
     counts: dict[str, int]
     only_a: list[ComparedPair]
@@ -204,7 +204,7 @@ class Comparison(TypedDict):
 
 @_STRICT
 class Indexed(TypedDict):
-    """What making an index, or bringing one up to date, did."""
+    """The result of building or updating an index."""
 
     added: int
     changed: int
@@ -233,7 +233,7 @@ class RelevantWord(TypedDict):
 
 @_STRICT
 class Why(TypedDict):
-    """What carries a similarity: each patch's share of the image's centre square, row by row, and each word's."""
+    """The relevance of a similarity: share of each patch of the centre square, row by row, and of each word."""
 
     cosine: float
     patches: list[list[float]]
@@ -242,7 +242,7 @@ class Why(TypedDict):
 
 @_STRICT
 class TravelSaved(TypedDict):
-    """An animated image that was written, a frame a step."""
+    """An animated image that was written, with one frame per step."""
 
     path: str
     frames: int
@@ -262,7 +262,7 @@ SEARCH_RELOCATE = Verb("search_relocate", Relocated)
 # Captions
 @_STRICT
 class Captioner(TypedDict):
-    """The model that captions."""
+    """The captioning model."""
 
     model: str
     pretrained: str
@@ -276,7 +276,7 @@ class Captioner(TypedDict):
 
 @_STRICT
 class CaptionText(TypedDict):
-    """One candidate."""
+    """One candidate caption."""
 
     text: str
     log_prob: float | None
@@ -285,7 +285,7 @@ class CaptionText(TypedDict):
 
 @_STRICT
 class CaptionPart(TypedDict, total=False):
-    """An image's captions, or the reason why it has none; or a note; or the number of images."""
+    """The captions of an image, or why it has none; or a note; or the number of images."""
 
     index: int
     path: str
@@ -301,7 +301,7 @@ CAPTION = Verb("caption", dict[str, Any], CaptionPart)
 # Clean
 @_STRICT
 class NoisyPair(TypedDict):
-    """A pair and how much the run believes it."""
+    """A pair and its clean probability."""
 
     path: str
     caption: str
@@ -318,7 +318,7 @@ Numbers = list[int]
 
 @_STRICT
 class Ranking(TypedDict):
-    """The least believed pairs, and how all are spread over a thousand bins of belief."""
+    """The pairs with the lowest clean probability, and a histogram of all pairs with a thousand bins."""
 
     key: str
     model: str

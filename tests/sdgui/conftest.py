@@ -184,7 +184,7 @@ def leave(window: MainWindow, qtbot: QtBot) -> None:
     """Close a window whose question about live runs is not the test's matter."""
     if not window.isVisible():
         return
-    window.keep_training()
+    window.close_and_keep_training()
     qtbot.waitUntil(lambda: not window.isVisible(), timeout=5000)
     qtbot.waitUntil(lambda: not window.services.pool.findChildren(QProcess), timeout=5000)
 

@@ -188,21 +188,23 @@ _HOVERED = (PlotCanvas, Scatter, PointPlot, RecallCurve, MapCanvas)  # say what 
 # What services tell, by ``service.signal``, and whose methods are told.
 NEWS = {
     "tailer.state_changed": (
-        (HomePanel, "_schedule_update"), (Status, "_soon"), (MachinesPanel, "_schedule_update"),
+        (HomePanel, "_schedule_update"), (Status, "_schedule_update"), (MachinesPanel, "_schedule_update"),
         (MainWindow, "_state_changed"), (RunsPanel, "_on_progressed"), (RunTabs, "_state_changed"),
         (ModelChip, "_schedule_refresh"), (RunFollowing, "_run_changed"), (FixingDialog, "_read_pairs"),
         (ExperimentModel, "refresh_run"),
     ),
     "tailer.progress_changed": (
-        (HomePanel, "_on_progressed"), (Status, "_soon"), (MachinesPanel, "_schedule_update"),
+        (HomePanel, "_on_progressed"), (Status, "_schedule_update"), (MachinesPanel, "_schedule_update"),
         (RunsPanel, "_on_progressed"), (RunTabs, "_on_progressed"), (ModelChip, "_schedule_refresh"),
         (RunFollowing, "_run_changed"), (ExperimentModel, "update_run"),
     ),
     "tailer.curves_loaded": ((CurveFeed, "_loaded"), (RunTabs, "_history_changed"), (SamplesBoard, "_reload_if_shown")),
     "tailer.curves_changed": ((CurveFeed, "_changed"), (RunTabs, "_history_changed")),
-    "launcher.queue_changed": ((HomePanel, "_schedule_update"), (Status, "_soon"), (MachinesPanel, "_schedule_update")),
+    "launcher.queue_changed": (
+        (HomePanel, "_schedule_update"), (Status, "_schedule_update"), (MachinesPanel, "_schedule_update"),
+    ),
     "launcher.stopping": ((RunTabs, "_show_header"),),
-    "studies.changed": ((Status, "_soon"), (StudyPanel, "_changed")),
+    "studies.changed": ((Status, "_schedule_update"), (StudyPanel, "_changed")),
     "time_travel.moved": (
         (RunTabs, "_travelled"), (SearchTravel, "_follow_other_panel"), (ClassifyTravel, "_follow_other_panel"),
     ),

@@ -65,7 +65,7 @@ class Checkpoint:
 
 
 def checkpoints(run: RunDir) -> list[Checkpoint]:
-    """The best, the last, and every other, newest first. Reads the folder: not for the window's thread."""
+    """The best, the last and all other checkpoints, newest first. Reads the disk: not for the window's thread."""
     available = names(run)
     choices = []
     for alias in ("best", "last"):
@@ -84,7 +84,7 @@ def _step(name: str) -> str:
 
 
 class ExportDialog(QDialog):
-    """A non-modal dialog, created once; an export continues while it is closed."""
+    """The non-modal export dialog, created once; an export continues while the dialog is closed."""
 
     def __init__(self, parent: QWidget, program: ExportProgram | None = None) -> None:
         super().__init__(parent)
@@ -93,7 +93,7 @@ class ExportDialog(QDialog):
         self._tasks = BackgroundTasks(self)
         self._run: RunDir | None = None
         self._choice: ModelChoice | None = None
-        self._typed = False  # whether the folder is the user's own
+        self._typed = False  # whether the user has entered the folder
         self._build()
         self._arrange()
         self._connect_parts()
@@ -109,7 +109,7 @@ class ExportDialog(QDialog):
         self.precision = self._combo("Precision")
         self.folder = QLineEdit(self)
         self.folder.setAccessibleName("Folder")
-        self.browse = IconButton("ph.folder-open", "Choose the folder to export into", parent=self)
+        self.browse = IconButton("ph.folder-open", "Choose the folder to export to", parent=self)
         self.replace = QCheckBox("Replace the earlier export in this folder", self)
         self.bar = MessageBar(self)
         self.progress = QProgressBar(self)
@@ -188,9 +188,9 @@ class ExportDialog(QDialog):
         self.program.failed.connect(self._failed)
 
     def open_for(self, run: RunDir, name: str, choice: ModelChoice | None = None) -> None:
-        """Show the exportable parts of a run; during an export, its progress.
+        """Show the options for exporting a run; during an export, its progress.
 
-        Of interpolated weights, ``choice`` has checkpoint, network, the initial model and alpha.
+        For interpolated weights, ``choice`` has the checkpoint, network, initial model and alpha.
         """
         if not self.program.active:
             self._run, self._typed, self._choice = run, False, choice
@@ -212,8 +212,8 @@ class ExportDialog(QDialog):
             self._select(self._choice)
         if not choices:
             self._refuse(
-                "The run has no local checkpoint yet. Train it for longer, or fetch the checkpoint of a remote run "
-                "first."
+                "The run has no local checkpoint yet. Wait for its first checkpoint, or fetch the checkpoint of a "
+                "remote run."
             )
 
     def _fill(self, choices: Sequence[Checkpoint]) -> None:
@@ -257,7 +257,7 @@ class ExportDialog(QDialog):
         self._suggest()
 
     def _suggest(self) -> None:
-        """Suggest a folder beside the checkpoints, named after its content, unless the user has entered one."""
+        """Suggest a folder next to the checkpoints, named after its content, unless the user has entered one."""
         checkpoint = self._selected()
         if self._run is not None and checkpoint is not None and not self._typed:
             name = f"{self.form.currentData()}-{self.network.currentText()}-{checkpoint.name}"
@@ -271,7 +271,7 @@ class ExportDialog(QDialog):
         self._enable()
 
     def _browse(self) -> None:
-        if target := ask_save(self, "Export into a new folder", self.folder.text(), "", confirm=False):
+        if target := ask_save(self, "Export to a new folder", self.folder.text(), "", confirm=False):
             self.folder.setText(str(target.path))
             self._folder_typed()
 

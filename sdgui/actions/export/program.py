@@ -17,12 +17,12 @@ from core.spec.run.export_forms import ExportPrecision, Form
 from sdgui.runs.program import core_command, qt_process
 
 _STEP = re.compile(r"^(?P<doing>.+?)(?: (?P<done>\d+)/(?P<total>\d+))?$")
-_PATIENCE_MS = 5000  # until an export that was cancelled is killed
+_KILL_MS = 5000  # time until a cancelled export is killed
 
 
 @dataclass(frozen=True)
 class ExportChoice:
-    """What to export, in which format, and where to. ``network``: student or teacher."""
+    """Model, format and target folder of an export. ``network``: student or teacher."""
 
     model: str
     network: str
@@ -32,17 +32,17 @@ class ExportChoice:
     replace: bool = False
 
     def arguments(self) -> list[str]:
-        """Of the verb ``export``."""
+        """The arguments of the command ``export``."""
         options = ["--format", self.form, "--weights", self.network, "--precision", self.precision]
         return ["export", self.model, str(self.out), *options, *(["--force"] if self.replace else [])]
 
 
 class ExportProgram(QObject):
-    """One export at a time."""
+    """Runs one export at a time."""
 
     stepped = Signal(str, int, int)  # activity, finished steps, total steps (0: unknown)
     done = Signal(object)  # Path of the folder
-    failed = Signal(str, str)  # a sentence with the remedy, the program's output; the sentence is "" when cancelled
+    failed = Signal(str, str)  # error message ("" if cancelled), output of the program
 
     def __init__(self, parent: QObject | None = None, command: Sequence[str] | None = None) -> None:
         super().__init__(parent)
@@ -87,10 +87,10 @@ class ExportProgram(QObject):
         self._cancelled = True
         self.stepped.emit("cancelling", 0, 0)
         process.terminate()
-        QTimer.singleShot(_PATIENCE_MS, process, process.kill)
+        QTimer.singleShot(_KILL_MS, process, process.kill)
 
     def close(self) -> None:
-        """Kill the process, as the window closes."""
+        """Kill the process because the window closes."""
         process, self._process = self._process, None
         if process is not None:
             process.blockSignals(True)

@@ -1,7 +1,7 @@
-"""Runs of colleagues in a shared registry, mirrored for viewing from machines that this user can reach.
+"""Mirrors other people's runs in a shared registry, for viewing, from machines that this user can reach.
 
-Flow: Runs shows a run whose folder is on another computer -> ``watch`` -> the machine of the list that is that computer
--> a mirror in ``HOME/colleagues`` -> the follower fills its curves from there. Nothing is ever asked of such a run.
+Flow: Runs shows a run whose folder is on another computer -> ``watch`` -> the listed machine that is this computer -> a
+mirror in ``HOME/colleagues`` -> the follower reads curves from the mirror. No request is ever sent to such a run.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _SECONDS = 30.0
 
 
 def colleague_dir(home: Path, run: Run) -> RunDir:
-    """The mirror of a colleague's run in this user's ``home``."""
+    """The mirror of another person's run in this user's ``home``."""
     return RunDir(home / FOLDER / run.key)
 
 
 class ColleagueRuns(QObject):
-    """Searches in a background thread per run; ``status_changed`` arrives in the window's."""
+    """Finds and mirrors runs, in one background thread per run; ``status_changed`` arrives in the window's thread."""
 
-    status_changed = Signal(int, str)  # run id, why its curves are not shown, "" once they are
+    status_changed = Signal(int, str)  # run id, why its curves are not shown; "" if they are
 
     def __init__(self, home: Path, machines: Machines, runs: RemoteRuns, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -83,7 +83,7 @@ class ColleagueRuns(QObject):
         return ""
 
     def _machine(self, computer: str) -> str | None:
-        """The machine that is this computer, by its reported host name; machines with that name are asked first."""
+        """The machine whose reported host name is ``computer``; machines with a similar name are queried first."""
         return next((name for name in self._alike_first(computer) if self._is(name, computer)), None)
 
     def _alike_first(self, computer: str) -> Iterator[str]:
@@ -102,5 +102,5 @@ class ColleagueRuns(QObject):
 
 
 def _where(run: Run) -> tuple[str, str]:
-    """The computer that has the run's own folder, and the folder there."""
+    """The computer with the run's folder, and the folder's path on it."""
     return run.remote_folder or (run.owner_host, str(run.folder))

@@ -1,7 +1,7 @@
 """Fetches checkpoints from other machines in background threads, one per run at a time.
 
 Flow: action -> ``start(run_id, folder)`` -> ``core.spec.machines.fetching`` -> ``progressed``, then ``fetched`` or
-``failed`` in the window's thread. What a cancelled fetch has got stays, and the next one goes on from it.
+``failed`` in the window's thread. A cancelled fetch keeps its partial files, and the next one continues from them.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from core.spec.machines.machines import Machines
 from core.spec.machines.record import no_record, read_record
 from core.spec.run.folder import RunDir
 
-_REPORT_SECONDS = 0.1  # between two signals of progress
+_REPORT_SECONDS = 0.1  # minimum time between two progress signals
 
 
 class Fetches(QObject):
-    """Lives in the window's thread; nothing it does waits for a machine."""
+    """Fetches checkpoints. Lives in the window's thread and never waits for a machine."""
 
-    progressed = Signal(int, object, object)  # run id, bytes here, bytes in all (they may not fit an int of Qt's)
-    fetched = Signal(int, object)  # run id, the checkpoint's folder here
-    failed = Signal(int, str)  # run id, a sentence; "" when it was cancelled
+    progressed = Signal(int, object, object)  # run id, bytes received, total bytes (both may exceed Qt's int)
+    fetched = Signal(int, object)  # run id, local folder of the checkpoint
+    failed = Signal(int, str)  # run id, error message; "" if cancelled
     _reported = Signal(int, object, object)
 
     def __init__(self, machines: Machines, parent: QObject | None = None) -> None:
@@ -52,17 +52,17 @@ class Fetches(QObject):
         work.start()
 
     def cancel(self, run_id: int) -> None:
-        """Stop fetching after the current part."""
+        """Stop fetching after the current chunk."""
         if run_id in self._cancelled:
             self._cancelled[run_id].set()
 
     def close(self) -> None:
-        """Stop; partial files are kept for the next time."""
+        """Stop all fetches; partial files are kept for the next time."""
         for cancelled in self._cancelled.values():
             cancelled.set()
 
     def wait(self) -> None:
-        """Until no thread works."""
+        """Wait until all threads have ended."""
         for thread in list(self._threads.values()):
             thread.join()
 

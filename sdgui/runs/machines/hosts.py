@@ -33,27 +33,27 @@ from sdgui.store.records import HERE, Place, Run
 
 _FRESH_SECONDS = 2.0  # maximum age of a machine's facts when a device is assigned
 _REPEAT_SECONDS = 30.0
-_AGAIN_SECONDS = 10.0  # between two attempts to reach a machine
-_WAIT_SECONDS = 3.0  # for which the queue's thread waits for an answer
+_RETRY_SECONDS = 10.0  # between two attempts to reach a machine
+_WAIT_SECONDS = 3.0  # how long the queue's thread waits for an answer
 
 Command = Callable[[Machine], Sequence[str] | None]
 
 
 class Hosts(QObject):
-    """Called from any thread; signals arrive in the window's."""
+    """The machines of this window. Methods may be called from any thread; signals arrive in the window's thread."""
 
     listed = Signal()  # a machine was added, changed or removed
     state_changed = Signal(str, object)  # machine, ConnectionState
     probed = Signal(str, object)  # machine, Facts
     checked = Signal(str, object)  # machine, list[Finding]
-    scripted = Signal(str, str)  # machine, the script that would be sent to sbatch
-    refused = Signal(str, str)  # machine, a sentence
-    stage_begun = Signal()  # a further stage of a chain is mirrored
-    trouble = Signal(str)  # a sentence about a remote run
+    scripted = Signal(str, str)  # machine, its sbatch script
+    refused = Signal(str, str)  # machine, error message
+    stage_begun = Signal()  # a new stage of a chain is mirrored
+    trouble = Signal(str)  # error message about a remote run
     place_changed = Signal(object)  # Place: where the next launch trains
 
     def __init__(self, home: Path, command: Command = lambda machine: None, parent: QObject | None = None) -> None:
-        """``command`` may replace the ssh command of a machine."""
+        """``command``: returns a replacement for the ssh command of a machine, or None."""
         super().__init__(parent)
         self.machines = Machines(home, self.state_changed.emit, command)
         self.runs = RemoteRuns(
@@ -70,7 +70,7 @@ class Hosts(QObject):
 
     # The list
     def listing(self) -> list[Machine]:
-        """This computer and the others, in the order added. Raises UserError when the list cannot be read."""
+        """This computer and the other machines, in the order added. Raises UserError if the list cannot be read."""
         return [self.machines.list.find(LOCAL), *self.machines.list.machines()]
 
     def put(self, machine: Machine) -> None:
@@ -93,7 +93,7 @@ class Hosts(QObject):
 
     # Questions
     def facts(self, name: str) -> Facts | None:
-        """The last known facts about a machine, however old."""
+        """The last known facts about a machine, of any age."""
         return self._facts[name][1] if name in self._facts else None
 
     def state(self, name: str) -> ConnectionState:
@@ -111,7 +111,7 @@ class Hosts(QObject):
         )
 
     def script(self, name: str) -> None:
-        """Request the sbatch script that a machine's settings give; ``scripted`` or ``refused`` follows."""
+        """Request the sbatch script for a machine's settings; ``scripted`` or ``refused`` follows."""
 
         def ask() -> Any:
             default_script_machine = self.machines.list.find(name).model_copy(update={"script": ""})
@@ -139,7 +139,7 @@ class Hosts(QObject):
         self.probed.emit(name, facts)
 
     def _report(self, sentence: str) -> None:
-        """Report a sentence once, however many runs on one machine cause it."""
+        """Report an error message only once, even if several runs on a machine cause it."""
         now = time.monotonic()
         if now - self._reported_at.get(sentence, -1e9) > _REPEAT_SECONDS:
             self._reported_at[sentence] = now
@@ -147,7 +147,7 @@ class Hosts(QObject):
 
     # For the queue's thread
     def gpus_here(self) -> Sequence[Gpu] | None:
-        """The GPUs of this computer and their users, queried if there may be any; None until they answer."""
+        """The GPUs of this computer and their users; None until the query has been answered."""
         if not self._has_gpus or self.state(LOCAL).kind == "refused":
             return ()
         try:
@@ -157,7 +157,7 @@ class Hosts(QObject):
         return None if facts is None else facts.gpus
 
     def slots(self, name: str) -> Slots | None:
-        """The capacity of another machine; None while it does not answer, for which this waits a few seconds."""
+        """The capacity of another machine, after a wait of a few seconds; None if it does not answer."""
         try:
             machine = self.machines.list.find(name)
         except UserError:
@@ -174,15 +174,15 @@ class Hosts(QObject):
         return slots_of(facts.gpus, machine.at_once, max(1, gpus_per_run))
 
     def _fresh(self, name: str) -> Facts | None:
-        """The current facts about a machine; None while it has not answered: the next call waits for the same answer.
+        """The current facts about a machine; None until it answers. The next call waits for the same answer.
 
-        Raises UserError when it answers with an error.
+        Raises UserError if it answers with an error.
         """
         cached = self._facts.get(name)
         if cached is not None and time.monotonic() - cached[0] < _FRESH_SECONDS:
             return cached[1]
         if self.state(name).kind in ("waiting", "refused"):  # other machines' runs must not wait for this one
-            if time.monotonic() - self._probed_at.get(name, -1e9) > _AGAIN_SECONDS:
+            if time.monotonic() - self._probed_at.get(name, -1e9) > _RETRY_SECONDS:
                 self._probed_at[name] = time.monotonic()
                 self.probe(name)
             return None
@@ -199,7 +199,9 @@ class Hosts(QObject):
 
     # Runs
     def start(self, run: Run, config: str) -> None:
-        """Start or resume a run on its machine; returns when that has it, or the line is lost. Raises UserError."""
+        """Start or resume a run on its machine; returns once the machine has the run or the connection is lost.
+
+        Raises UserError."""
         devices = [device for device in run.devices.split(",") if device]
         record = read_record(run.dir)
         if record is not None and record.folder:
@@ -208,7 +210,7 @@ class Hosts(QObject):
             self.runs.launch(run.dir, run.machine, config, devices)
 
     def attach(self, runs: Sequence[Run]) -> None:
-        """Follow the remote runs among these that may still report."""
+        """Follow those remote runs that may still report."""
         self.runs.attach_unsettled([run.folder for run in runs if run.is_local])
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from core.spec.run.events import Sample
 from core.spec.run.folder import RunDir
 from sdgui.runs.program import core_command
 
-SIDE = 512  # pixels of the longer side
+SIDE = 512  # longer side of a thumbnail, in pixels
 _SECONDS = 20.0
 
 
@@ -45,20 +45,20 @@ def worker_command(home: Path, key: str) -> Sequence[str] | None:
 
 
 class RemoteImages:
-    """Fetches images that are about to be shown; called in threads that read thumbnails."""
+    """Fetches images that are about to be shown. Called in threads that read thumbnails."""
 
     def __init__(self, home: Path, machines: Machines) -> None:
         self._home, self._machines = home, machines
 
     def fetch(self, path: Path) -> None:
-        """Put a small copy at ``path``, if it names an image of another machine; nothing when that fails."""
+        """Save a small copy at ``path`` if it refers to an image of another machine; does nothing on failure."""
         location = remote_image(self._home, path)
         if location is None or path.exists():
             return
         machine, remote_path = location
         try:
             if self._machines.states().get(machine, ConnectionState()).kind in ("waiting", "refused"):
-                return  # the threads that read thumbnails are needed for other images
+                return  # do not block: these threads also read other images
             answer = self._machines.host(machine).images([remote_path], SIDE).result(_SECONDS)
             chunk = answer.get(remote_path)
             if chunk is None:
@@ -70,7 +70,7 @@ class RemoteImages:
 
 
 def shown_samples(home: Path, run: RunDir, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
-    """The samples of ``run`` in which images of another machine have their names here."""
+    """The samples of ``run``, with remote images replaced by the paths of their local copies."""
     try:
         record = read_record(run)
     except UserError:

@@ -1,7 +1,7 @@
 """The capacity of each machine for the queue: free GPUs, or a number of concurrent runs.
 
-Flow: the launcher's thread -> ``MachineSlots.of`` -> a probe of this computer, or what another machine answered last ->
-``Store.take_next``. Probes are called in that thread alone.
+Flow: the launcher's thread -> ``MachineSlots.of`` -> a probe of this computer, or another machine's last answer ->
+``Store.take_next``. Probes are only called in this thread.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sdgui.store.queue import Slots
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 UNKNOWN = "The GPUs of this computer have not answered yet, so nothing is started on its CPU; try again in a moment."
-UNLIMITED = 10_000  # runs at once where a scheduler has its own queue
+UNLIMITED = 10_000  # parallel runs on a machine whose scheduler has its own queue
 
 
 class Gpu(Protocol):
@@ -31,7 +31,7 @@ class Gpu(Protocol):
     def free(self) -> bool: ...
 
 
-Probe = Callable[[], Sequence[Gpu] | None]  # None while the GPUs have not answered
+Probe = Callable[[], Sequence[Gpu] | None]  # None until the GPUs have answered
 RemoteSlots = Callable[[str], Slots | None]  # machine name -> its capacity; None while it is unreachable
 
 
@@ -41,20 +41,22 @@ def no_gpus() -> Sequence[Gpu]:
 
 
 def no_remote_slots(name: str) -> Slots | None:
-    """No other machine is known."""
+    """The capacity of other machines if there are none: always None."""
     return None
 
 
 @dataclass(frozen=True)
 class Reserved:
-    """What running studies keep of this computer, also between two of their runs."""
+    """Devices of this computer that running studies hold, even between two of their runs."""
 
     runs: int = 0
     devices: frozenset[str] = frozenset()
 
 
 class MachineSlots:
-    """``at_once``: concurrent runs on this computer if it has no GPU. ``reserved``: its capacity that studies use."""
+    """The capacity of all machines. ``at_once``: parallel runs on this computer if it has no GPU.
+
+    ``reserved``: the capacity of this computer that studies use."""
 
     reserved: Callable[[], Reserved] = Reserved
 
@@ -67,7 +69,7 @@ class MachineSlots:
         return self._remote(host) if host else self.local()
 
     def all(self, hosts: Iterable[str]) -> Mapping[str, Slots]:
-        """The capacities of the reachable ones among these machines."""
+        """The capacities of those machines that are reachable."""
         by_host = {host: self.of(host) for host in set(hosts)}
         return {host: slots for host, slots in by_host.items() if slots is not None}
 
@@ -91,7 +93,7 @@ def slots_of(gpus: Sequence[Gpu], at_once: int, each: int = 1) -> Slots:
 
 
 def visible(gpus: Sequence[Gpu], variable: str | None) -> Sequence[Gpu]:
-    """The GPUs that CUDA_VISIBLE_DEVICES leaves to this program."""
+    """The GPUs that CUDA_VISIBLE_DEVICES allows this program to use."""
     if variable is None:
         return gpus
     named_gpus = {part.strip() for part in variable.split(",") if part.strip()}

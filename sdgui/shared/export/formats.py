@@ -13,28 +13,28 @@ from typing import Generic, Literal, TypeVar
 
 from sdgui.widgets.formats import count
 
-_LISTED = 50  # skipped items listed with their reasons
+_MAX_LISTED = 50  # skipped items that are listed with reasons
 Progress = Callable[[int, int], None]  # done, total; raises to cancel the export
 Write = TypeVar("Write")
-Target = Literal["file", "folder", "beside"]  # beside: a file next to each image, so that nothing is chosen
+Target = Literal["file", "folder", "beside"]  # beside: a file next to each image, so the user chooses no target
 
 
 @dataclass(frozen=True)
 class ExportFormat(Generic[Write]):
-    """One format that a panel offers. ``write`` is the function, or the worker's verb, that writes it."""
+    """An export format of a panel. ``write``: the function, or the worker request, that writes it."""
 
-    name: str  # of its action, such as "csv"
-    title: str  # in menus
+    name: str  # name of the action, such as "csv"
+    title: str  # menu title
     tip: str
     write: Write
-    kind: str = ""  # what the file dialog calls such files
+    kind: str = ""  # name of the file type in the file dialog
     suffix: str = ""
-    stem: str = ""  # of the suggested name
+    stem: str = ""  # stem of the suggested file name
     target: Target = "file"
 
     @property
     def filter(self) -> str:
-        """For a file dialog: ``Tables (*.csv)``."""
+        """The filter of a file dialog, such as ``Tables (*.csv)``."""
         return f"{self.kind} (*{self.suffix})"
 
     @property
@@ -44,7 +44,7 @@ class ExportFormat(Generic[Write]):
 
 @dataclass
 class Exported:
-    """The number of written items, and the skipped ones with reasons."""
+    """The result of an export: number of written items, and skipped items with reasons."""
 
     path: Path  # the folder, or the (first) file
     written: int = 0
@@ -56,13 +56,13 @@ class Exported:
 
     def reasons(self) -> str:
         """The skipped items, one per line."""
-        unlisted = len(self.skipped) - _LISTED
-        lines = [f"{name}: {reason}" for name, reason in self.skipped[:_LISTED]]
+        unlisted = len(self.skipped) - _MAX_LISTED
+        lines = [f"{name}: {reason}" for name, reason in self.skipped[:_MAX_LISTED]]
         return "\n".join([*lines, f"and {count(unlisted)} more"] if unlisted > 0 else lines)
 
 
 def free_path(path: Path, number: int = 1) -> Path:
-    """``path``, or the first of ``NAME-2``, ``NAME-3`` … that is free; earlier numbers are passed over."""
+    """``path``, or the first free one of ``NAME-2``, ``NAME-3`` …, starting at ``number``."""
     candidate = path if number < 2 else path.with_name(f"{path.stem}-{number}{path.suffix}")
     number = max(2, number + 1)
     while candidate.exists() or candidate.is_symlink():

@@ -1,7 +1,7 @@
 """Exports images of a gallery: copies, or a table. Runs in a thread; no widgets.
 
-Flow: gallery -> ``ExportTask`` (thread) -> here -> files. Nothing is overwritten: files in a folder get numbered names,
-an existing file is refused. A table names its columns as data sources do, so that it can be trained on.
+Flow: gallery -> ``ExportTask`` (thread) -> these functions -> files. Nothing is overwritten: files in a folder get
+numbered names, an existing file is refused. The columns of a table are named as in data sources, for training.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from core.spec.shards import is_member, read_member, split_member
 from sdgui.shared.export.formats import Exported, ExportFormat, Progress, free_path
 from sdgui.widgets.gallery.items import GalleryItem
 
-_EVERY = 50  # rows between two reports of progress
+_REPORT_ROWS = 50  # between two progress reports
 COLUMNS = ("filepath", "title", "rank", "score", "true", "note")
 
 WriteImages = Callable[[Sequence[GalleryItem], Path, Progress], Exported]  # images, where, progress
 
 
 class ExportError(UserError):
-    """Nothing, or not everything, could be written; the message names the file and the remedy."""
+    """The export failed, completely or in part; the message has the file and the remedy."""
 
 
 def export_copies(items: Sequence[GalleryItem], folder: Path, progress: Progress) -> Exported:
-    """Copy the images into ``folder``, times kept. Raises ExportError when it cannot be written."""
+    """Copy the images to ``folder``, keeping their times. Raises ExportError if it cannot be written."""
     report = Exported(folder)
     name_counts: Counter[str] = Counter()  # many images may have the same name
     try:
@@ -49,7 +49,7 @@ def export_copies(items: Sequence[GalleryItem], folder: Path, progress: Progress
         try:
             name_counts[item.path.name] += 1
             _copy(item.path, free_path(folder / item.path.name, name_counts[item.path.name]))
-        except UnreadableError:  # a place in a tar that holds no image of that size
+        except UnreadableError:  # an invalid position in a tar
             report.skipped.append((str(item.path), "it could not be read"))
             continue
         except PermissionError as error:
@@ -71,14 +71,14 @@ def _copy(source: Path, target: Path) -> None:
         try:
             shutil.copyfileobj(reading, writing, 1 << 20)
         except BaseException:
-            target.unlink(missing_ok=True)  # no half of an image
+            target.unlink(missing_ok=True)  # no partial image
             raise
     if member is None:
         shutil.copystat(source, target)
 
 
 def export_table(items: Sequence[GalleryItem], file: Path, progress: Progress) -> Exported:
-    """A CSV with filepath, title, rank, score, true, note. Raises ExportError; an existing file stays."""
+    """Write a CSV with filepath, title, rank, score, true, note. Raises ExportError, also if the file exists."""
     with _new_file(file) as writing:
         table = csv.writer(writing)
         table.writerow(COLUMNS)
@@ -103,13 +103,13 @@ def _record(item: GalleryItem, folder: Path) -> dict[str, Any]:
 
 
 def _report(progress: Progress, number: int, total: int) -> None:
-    if number % _EVERY == 0:
+    if number % _REPORT_ROWS == 0:
         progress(number, total)
 
 
 @contextmanager
 def _new_file(file: Path) -> Iterator[TextIO]:
-    """A new text file; it is removed if writing fails or is cancelled."""
+    """Open a new text file, which is removed if writing fails or is cancelled."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         writing = file.open("x", encoding="utf-8", errors="replace", newline="")

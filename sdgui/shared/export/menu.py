@@ -27,7 +27,7 @@ from sdgui.worker.replies import Cancelled, Failure
 
 
 class ExportMenu(QObject):
-    """The exports of a panel's galleries, with their progress in its strip and their outcome as its messages."""
+    """Exports images of a panel's galleries; shows progress in the panel's strip and outcomes as messages."""
 
     def __init__(self, strip: ProgressStrip, show_message: ShowMessage, parent: QWidget) -> None:
         super().__init__(parent)
@@ -38,7 +38,7 @@ class ExportMenu(QObject):
         self.task.failed.connect(self._failed)
 
     def fill(self, menu: QMenu, items: Sequence[GalleryItem]) -> QMenu:
-        """Add "Export" with its formats, for these images, to ``menu``."""
+        """Add an "Export" submenu for these images to ``menu``."""
         inner = menu.addMenu("&Export")
         inner.setToolTipsVisible(True)
         inner.setEnabled(bool(items) and not self.task.running)
@@ -53,7 +53,7 @@ class ExportMenu(QObject):
             path = ask_folder(self._over, "Export into")
         else:
             start = free_path(self._folder / export.file_name)
-            # An existing file is refused, not overwritten.
+            # no confirmation: an existing file is refused, not overwritten
             target = ask_save(self._over, "Export as", start, export.filter, export.suffix, confirm=False)
             path = target.path if target is not None else None
         if path is not None:

@@ -1,4 +1,4 @@
-"""The outcome of an export as a message."""
+"""Makes the message about a finished export."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdgui.widgets.message import Message, Remedy, info, warning
 
 
 def exported_message(report: Exported, text: str, remedy: Remedy | None = None) -> Message:
-    """``text``, and how many items were left out; the remedy opens the folder unless another one is given."""
+    """A message with ``text`` and the number of skipped items. By default, the remedy opens the folder."""
     if remedy is None:
         url = QUrl.fromLocalFile(str(report.folder))
         remedy = Remedy("Open folder", lambda: QDesktopServices.openUrl(url))

@@ -14,7 +14,7 @@ from sdgui.shared.export.formats import Exported, Progress
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.replies import Cancelled, Failure
 
-_EVERY = 0.03  # seconds between two reports of progress
+_REPORT_SECONDS = 0.03  # between two progress reports
 Work = Callable[[Progress], Exported]
 
 
@@ -23,7 +23,7 @@ class _Cancelled(Exception):
 
 
 class ExportTask(QObject):
-    """``done`` or ``failed`` ends what ``start`` began; the strip shows it and can cancel it."""
+    """Runs an export in a thread, from ``start`` to ``done`` or ``failed``; the strip shows it and can cancel it."""
 
     done = Signal(object)  # Exported
     failed = Signal(object)  # Failure
@@ -34,7 +34,7 @@ class ExportTask(QObject):
         super().__init__(parent)
         self._strip = strip
         if (app := QCoreApplication.instance()) is not None:
-            app.aboutToQuit.connect(self.cancel)  # before the thread is waited for
+            app.aboutToQuit.connect(self.cancel)  # before waiting for the thread
         self._tasks = BackgroundTasks(self)
         self._leave = Event()
         self._reported = 0.0
@@ -43,7 +43,7 @@ class ExportTask(QObject):
         strip.cancelled.connect(self.cancel)
 
     def start(self, title: str, total: int, work: Work) -> None:
-        """Start ``work``; RuntimeError while another export runs."""
+        """Start ``work``. Raises RuntimeError if another export is running."""
         if self.running:
             raise RuntimeError("An export is already running")
         self.running = True
@@ -53,11 +53,11 @@ class ExportTask(QObject):
         self._tasks.run(lambda: self._work(work), self._finish, lambda sentence: self._finish(Failure(sentence)))
 
     def cancel(self) -> None:
-        """End it soon; complete files are kept."""
+        """Cancel the export; complete files are kept."""
         self._leave.set()
 
     def _work(self, work: Work) -> Exported | Failure:
-        """In the thread."""
+        """Run ``work`` in the thread."""
         try:
             return work(self._report)
         except _Cancelled:
@@ -71,7 +71,7 @@ class ExportTask(QObject):
     def _report(self, done: int, total: int) -> None:
         if self._leave.is_set():
             raise _Cancelled
-        if monotonic() - self._reported > _EVERY:
+        if monotonic() - self._reported > _REPORT_SECONDS:
             self._reported = monotonic()
             self._progress.emit(done, total)
 
@@ -81,6 +81,6 @@ class ExportTask(QObject):
         (self.failed if isinstance(outcome, Failure) else self.done).emit(outcome)
 
     def close_threads(self) -> None:
-        """Cancel and wait; call it before the application ends."""
+        """Cancel and wait; call this before the application ends."""
         self.cancel()
         self._tasks.wait()

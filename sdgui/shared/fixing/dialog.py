@@ -1,7 +1,7 @@
-"""The basket's dialog: review and remove entries, save the fixed data, retrain on them and compare.
+"""The basket's dialog: review and remove entries, save the fixed data, retrain on it and compare.
 
 Flow: status bar's button -> **dialog** <- ``Basket.changed``; ``Retraining`` does the slow work. It does not block
-the window: panels go on filling the basket while it is open.
+the window: panels can add to the basket while it is open.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from PySide6.QtGui import QCloseEvent, QDesktopServices
 from PySide6.QtWidgets import QDialog, QVBoxLayout, QWidget
 
 from sdgui.shared.export.formats import free_path
-from sdgui.shared.fixing.items import ANY_DATA, counts_line, item, of_source, sources_of
+from sdgui.shared.fixing.items import ANY_DATA, counts_line, entries_for, item, sources_of
 from sdgui.shared.fixing.retraining import FixedData, PageWritten, Retraining, RunPair, Trained
 from sdgui.shared.fixing.view import FixingView
 from sdgui.shared.services import Services
@@ -29,7 +29,7 @@ from sdgui.worker.replies import Cancelled, Failure
 
 
 class FixingDialog(QDialog):
-    """``changed``: the records written to the store."""
+    """The dialog of the basket. ``changed``: records that were written to the store."""
 
     changed = Signal(object)  # Changes
 
@@ -41,10 +41,10 @@ class FixingDialog(QDialog):
         self._services, self._basket = services, services.basket
         self.view = FixingView(services, self)
         self.work = Retraining(services, self)
-        self.entries: list[StoredFix] = []  # all
-        self.visible_entries: list[StoredFix] = []  # those of the chosen data, as in the gallery
-        self._then: Trained | None = None  # to be trained once the data are saved
-        self._runs_request = 0  # number of the latest request; answers to earlier ones are dropped
+        self.entries: list[StoredFix] = []  # all entries
+        self.visible_entries: list[StoredFix] = []  # entries of the selected data, as shown in the gallery
+        self._then: Trained | None = None  # run to repeat once the data is saved
+        self._runs_request = 0  # number of the last request; answers to earlier requests are dropped
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.view)
@@ -95,7 +95,7 @@ class FixingDialog(QDialog):
         for source, number in sources_of(self.entries):
             box.addItem(f"{Path(source).name or ANY_DATA} ({count(number)})", source)
             box.setItemData(box.count() - 1, plain_tip(source or ANY_DATA), 3)  # the tool tip's role
-        if box.count() and not box.itemData(0):  # the source of these images is unknown
+        if box.count() and not box.itemData(0):  # images of an unknown source
             box.addItem("Choose the data …", None)
         box.setCurrentIndex(max(0, box.findData(source_before)) if box.count() else -1)
         self._source_chosen(keep=source_before == self.source())
@@ -107,7 +107,7 @@ class FixingDialog(QDialog):
     def _source_chosen(self, keep: bool = False) -> None:
         if self.view.sources.currentIndex() >= 0 and self.view.sources.currentData() is None:
             self._ask_source()
-        self.visible_entries = of_source(self.entries, self.source())
+        self.visible_entries = entries_for(self.entries, self.source())
         self.view.gallery.set_items([item(entry, number) for number, entry in enumerate(self.visible_entries, start=1)])
         self.view.counts.setText(counts_line(self.visible_entries))
         self.view.stack.setCurrentWidget(self.view.gallery if self.visible_entries else self.view.empty)
@@ -131,14 +131,12 @@ class FixingDialog(QDialog):
     def _show_runs(self, number: int, trained_runs: Sequence[Trained]) -> None:
         if number != self._runs_request:
             return
-        reporting_runs = {
-            entry.fix.run for entry in self.visible_entries
-        }  # the runs that reported these fixes come first
+        reporting_runs = {entry.fix.run for entry in self.visible_entries}  # runs that reported these fixes come first
         for trained in sorted(trained_runs, key=lambda trained: str(trained.run.folder) not in reporting_runs):
             self.view.runs.addItem(
                 f"{trained.config.name} · run {trained.run.key} · seed {trained.config.seed}", trained
             )
-        self.view.runs.setCurrentIndex(0 if trained_runs else -1)  # with a placeholder, Qt chooses none
+        self.view.runs.setCurrentIndex(0 if trained_runs else -1)  # with a placeholder, Qt selects nothing
         self._show_buttons()
 
     def _read_pairs(self) -> None:
@@ -164,7 +162,7 @@ class FixingDialog(QDialog):
         view.save.setEnabled(ours)
         view.retrain.setEnabled(ours and isinstance(view.runs.currentData(), Trained))
         if has_source and some and not view.runs.count():
-            view.runs.setPlaceholderText("No run on these data; save them, then define one")
+            view.runs.setPlaceholderText("No run on this data: save the data, then define one")
         else:
             view.runs.setPlaceholderText("")
         pair = view.pairs.currentData()
@@ -173,7 +171,7 @@ class FixingDialog(QDialog):
 
     # Actions
     def take_out(self, rows: list[int]) -> None:
-        """Take the entries at these rows out; Ctrl+Z puts them back."""
+        """Remove the entries at these rows; Ctrl+Z restores them."""
         self._basket.remove([self.visible_entries[row].id for row in rows])
 
     def _free_name(self) -> Path:
@@ -182,7 +180,7 @@ class FixingDialog(QDialog):
         return free_path(folder / f"{data.stem}-fixed.csv")
 
     def ask_where(self) -> None:
-        """Choose a file and save the fixed data there."""
+        """Ask for a file and save the fixed data."""
         if file := ask_save(self, "Save the fixed data", self._free_name(), "Tables (*.csv)", ".csv"):
             self._save(file.path, replace=file.replaces)
 
@@ -212,15 +210,13 @@ class FixingDialog(QDialog):
     def _on_retrained(self, changes: Changes) -> None:
         number = len(changes.runs)
         seeds = "" if number == 2 else f", with {number // 2} seeds"
-        text = (
-            f"{count(number)} runs are queued, before and after the fixes{seeds}. Compare a pair below when it is done."
-        )
+        text = f"{count(number)} runs are queued, before and after the fixes{seeds}. Compare a finished pair below."
         self.view.bar.show_message(info(text))
         self.changed.emit(changes)
         self._read_pairs()
 
     def ask_page(self) -> None:
-        """Choose a file, and save the page of the chosen pair there."""
+        """Ask for a file and save the page of the selected pair."""
         pair = self.view.pairs.currentData()
         if isinstance(pair, RunPair):
             start = free_path(pair.after.folder.parent / "before-and-after.html")

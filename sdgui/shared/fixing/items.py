@@ -23,7 +23,7 @@ _BADGES: dict[Kind, str] = {
 
 
 def change_text(fix: Fix) -> str:
-    """The change: ``a cat → a dog``, ``label concept: dog``."""
+    """A change as text, such as ``a cat → a dog`` or ``label concept: dog``."""
     if fix.kind == "relabelled":
         return f"{fix.label}: {fix.value}"
     if fix.kind == "recaptioned":
@@ -32,13 +32,13 @@ def change_text(fix: Fix) -> str:
 
 
 def item(entry: StoredFix, number: int) -> GalleryItem:
-    """The entry as an image; its tooltip shows where it comes from."""
+    """The gallery item of an entry; the tooltip shows its origin."""
     fix = entry.fix
     when = datetime.fromtimestamp(fix.found).strftime("%Y-%m-%d %H:%M") if fix.found else ""
     origin = [fix.panel, Path(fix.run).name if fix.run else "", when]
     lines = [" · ".join(part for part in origin if part), f"data: {entry.source or ANY_DATA}"]
     if entry.later:
-        lines.append(f"A later version put this in, as {entry.later!r}; this one leaves it in the basket.")
+        lines.append(f"Added by a later version, as {entry.later!r}; this version keeps it in the basket.")
     return GalleryItem(
         Path(fix.path),
         change_text(fix),
@@ -54,9 +54,9 @@ def _badge(entry: StoredFix) -> str:
 
 
 def sources_of(entries: Sequence[StoredFix]) -> list[tuple[str, int]]:
-    """The data that entries are of, with how many each gets, most first; entries of any data count for each.
+    """The data sources of the entries with their number of fixes, largest first; fixes of any data count for each.
 
-    ("", n) alone where none says what it is of.
+    Only ("", n) if no entry has a source.
     """
     counts = Counter(entry.source for entry in entries)
     free = counts.pop("", 0)
@@ -64,13 +64,13 @@ def sources_of(entries: Sequence[StoredFix]) -> list[tuple[str, int]]:
     return source_counts or ([("", free)] if free else [])
 
 
-def of_source(entries: Sequence[StoredFix], source: str) -> list[StoredFix]:
-    """The entries that the data ``source`` would get."""
+def entries_for(entries: Sequence[StoredFix], source: str) -> list[StoredFix]:
+    """The entries that apply to the data ``source``."""
     return [entry for entry in entries if entry.source in ("", source)]
 
 
 def counts_line(entries: Sequence[StoredFix]) -> str:
-    """``12 changes: 9 wrong · 3 new caption``."""
+    """A summary such as ``12 changes: 9 wrong · 3 new caption``."""
     kinds = Counter(map(_badge, entries))
     total = f"{count(len(entries))} {'change' if len(entries) == 1 else 'changes'}"
     return f"{total}: {' · '.join(f'{number} {kind}' for kind, number in kinds.items())}" if entries else "no changes"

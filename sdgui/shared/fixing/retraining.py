@@ -31,7 +31,7 @@ from sdgui.worker.verbs import Verb
 
 BEFORE, AFTER = "before", "after"  # tags of the two runs
 _STRICT = with_config(ConfigDict(strict=True))
-_LOOKED_AT = 200  # newest runs that are looked at for their data
+_MAX_RUNS = 200  # newest runs whose data is compared
 
 
 @_STRICT
@@ -49,7 +49,7 @@ Differences = dict[str, list[float]]
 
 @_STRICT
 class PageWritten(TypedDict):
-    """A page that was written. ``differences``: metric -> after minus before, and the ends of its interval."""
+    """A page that was written. ``differences``: metric -> after minus before, with its interval."""
 
     path: str
     differences: Differences
@@ -61,7 +61,7 @@ BEFORE_AFTER = Verb("before_after", PageWritten)
 
 @dataclass(frozen=True)
 class Trained:
-    """A run that was trained on the data to be fixed, and its config."""
+    """A run that was trained on the data to be fixed, with its config."""
 
     run: Run
     config: RunConfig
@@ -69,7 +69,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class RunPair:
-    """The two runs of an experiment that *Retrain with these fixes* made; ``further_seeds``: further pairs."""
+    """The two runs of a retrained experiment; ``further_seeds``: the pairs of other seeds."""
 
     title: str
     before: Run
@@ -93,7 +93,7 @@ class RunPair:
         return bool(self.done)
 
     def state_text(self) -> str:
-        """``done``, ``2 of 3 seeds done``, or how the two runs are."""
+        """The state: ``done``, ``2 of 3 seeds done``, or the states of the two runs."""
         done_count = len(self.done)
         if done_count == self.seeds:
             return "done" if self.seeds == 1 else f"{done_count} seeds done"
@@ -103,7 +103,7 @@ class RunPair:
 
 
 class Retraining(QObject):
-    """What the dialog asks for; nothing here waits in the window's thread."""
+    """The background work of the dialog; nothing blocks the window's thread."""
 
     progress = Signal(str, int, int)
     saved = Signal(object)  # FixedData
@@ -120,7 +120,7 @@ class Retraining(QObject):
         self.tasks = BackgroundTasks(self)
 
     def save(self, source: str, entries: Sequence[StoredFix], target: Path, replace: bool = False) -> None:
-        """Write the data with these entries to ``target``."""
+        """Write the data with these fixes to ``target``."""
         fixes = [entry.fix.model_dump() for entry in entries]
         failed = self.failed.emit
         self._calls.ask(
@@ -134,9 +134,9 @@ class Retraining(QObject):
             self._page.cancel("page")
 
     def retrain(self, trained: Trained, fixed: str, seeds: int = 1) -> None:
-        """Queue the config of ``trained`` twice in a new experiment: on its own data, and on the data ``fixed``.
+        """Queue the config of ``trained`` twice in a new experiment: on its data, and on the data ``fixed``.
 
-        With each of ``seeds`` seeds from its own on.
+        Repeated for ``seeds`` consecutive seeds, starting with its seed.
         """
         store, launcher = self._services.store, self._services.launcher
 
@@ -164,7 +164,7 @@ class Retraining(QObject):
         self.failed.emit(Failure(str(error)))
 
     def page(self, pair: RunPair, target: Path) -> None:
-        """Evaluate the runs that are done on the same held-out data, and write the page ``target``."""
+        """Evaluate the finished runs on the same held-out data, and write the page ``target``."""
         if self._page is not None:
             self._page.close()
         done_pairs = pair.done or [(pair.before, pair.after)]
@@ -184,10 +184,10 @@ class Retraining(QObject):
 
     # Reading
     def trained_on(self, source: str) -> list[Trained]:
-        """Runs on the data ``source``, newest first; reads their configs, so it belongs in ``tasks``."""
+        """Runs on the data ``source``, newest first; reads their configs, so call it in ``tasks``."""
         resolved_source = expand_user(source).resolve()
         matches = []
-        for run in reversed(self._services.store.runs()[-_LOOKED_AT:]):
+        for run in reversed(self._services.store.runs()[-_MAX_RUNS:]):
             with suppress(ConfigError, OSError):
                 config = read_config(run.dir.config)
                 if config.data.train and expand_user(config.data.train).resolve() == resolved_source:
@@ -195,7 +195,7 @@ class Retraining(QObject):
         return matches
 
     def pairs(self) -> list[RunPair]:
-        """Every pair that was retrained, newest first; reads the store."""
+        """All retrained pairs, newest first; reads the store."""
         store = self._services.store
         tagged = [run for run in store.runs() if run.is_local and {BEFORE, AFTER} & set(run.tags)]
         names = {experiment.id: experiment.name for experiment in store.experiments()}
@@ -203,14 +203,14 @@ class Retraining(QObject):
         for experiment in sorted({run.experiment_id for run in tagged} & names.keys(), reverse=True):
             experiment_runs = [run for run in tagged if run.experiment_id == experiment]
             before, after = ({_seed(run): run for run in experiment_runs if tag in run.tags} for tag in (BEFORE, AFTER))
-            pairs = [(before[seed], after[seed]) for seed in before if seed in after]  # of one run again, the last
+            pairs = [(before[seed], after[seed]) for seed in before if seed in after]  # the last of repeated runs
             if pairs:
                 run_pairs.append(RunPair(names[experiment], *pairs[0], tuple(pairs[1:])))
         return run_pairs
 
 
 def _seed(run: Run) -> int | None:
-    """The seed of its config; None where that cannot be read."""
+    """The seed of a run's config; None if the config cannot be read."""
     try:
         return read_config(run.dir.config).seed
     except (ConfigError, OSError):

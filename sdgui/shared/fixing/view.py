@@ -19,15 +19,15 @@ from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _EMPTY = (
     "Mark mismatched captions in Clean, mistakes in Classify, images in Data, or edit captions in Caption, and add "
-    "them to the basket. They are applied together, to a copy of the data."
+    "them to the basket. All fixes are applied together, to a copy of the data."
 )
 
 
-MOST_SEEDS = 10
+MAX_SEEDS = 10
 
 
 class FixingView(QWidget):
-    """From the top: the data, the images, the actions; below, the pairs of runs to compare."""
+    """The widgets, from the top: data, images, actions, and pairs of runs to compare."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -41,12 +41,12 @@ class FixingView(QWidget):
         self.stack.addWidget(self.gallery)
         self.take_out = _button("&Remove", "Remove the selected entries from the basket (Delete)", self)
         self.undo = _button("&Undo", "Undo the last change in the basket (Ctrl+Z)", self, "Ctrl+Z")
-        self.take_all = _button("&Clear all", "Remove every entry for these data", self)
+        self.take_all = _button("&Clear all", "Remove all entries for this data", self)
         self.save = _button("&Save as new data …", "Save a copy of the data with these fixes (Ctrl+S)", self, "Ctrl+S")
         self.runs = _box("Run to repeat", self)
-        self.runs.setToolTip("The run whose config is trained again, on the data before and after")
+        self.runs.setToolTip("The run whose config is trained again, on the data before and after the fixes")
         self.seeds = StillSpinBox(self)
-        self.seeds.setRange(1, MOST_SEEDS)
+        self.seeds.setRange(1, MAX_SEEDS)
         self.seeds.setAccessibleName("Number of seeds")
         self.seeds.setFixedWidth(7 * SPACE)
         hide_steps(self.seeds)
@@ -55,7 +55,7 @@ class FixingView(QWidget):
         self.retrain = _button("&Retrain with these fixes", tip, self)
         set_role(self.retrain, "primary")
         self.pairs = _box("Retrained pairs", self)
-        self.page = _button("&Before and after …", "Save a page that compares the two runs, to share", self)
+        self.page = _button("&Before and after …", "Save a page, for sharing, that compares the two runs", self)
         self._arrange()
 
     def _arrange(self) -> None:

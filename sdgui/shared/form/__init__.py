@@ -1,1 +1,1 @@
-"""The form generated from RunConfig."""
+"""The form, generated from RunConfig."""

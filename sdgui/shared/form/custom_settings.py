@@ -1,4 +1,4 @@
-"""Settings of custom objectives as fields below the row that names them, parsed from the source files.
+"""Settings of custom objectives as fields below their row, parsed from the source files.
 
 Flow: the row's JSON -> `CustomSettings.show_rows` -> a field for each setting -> edited -> the row's JSON again.
 """
@@ -22,24 +22,24 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 FIELD = "objectives.custom"
 _WEIGHT = Setting("weight", "float", 1.0)
-_MOST = 40  # settings of one objective
+_MAX_SETTINGS = 40  # per objective
 
 
 class CustomSettings(QWidget):
-    """Placed below the row ``objectives.custom``."""
+    """The fields below the row ``objectives.custom``."""
 
     def __init__(self, row: FormRow) -> None:
         super().__init__(row)
         self._row = row
-        self.lines: dict[tuple[str, str], QLineEdit] = {}  # (reference, setting) -> its field
+        self.lines: dict[tuple[str, str], QLineEdit] = {}  # field by (reference, setting)
         self._shown = ""
         self._form = QFormLayout(self)
         self._form.setContentsMargins(3 * SPACE, 0, 0, 0)
         row.editor.edited.connect(self.show_rows)
-        QTimer.singleShot(0, self, self.show_rows)  # once the row has its text
+        QTimer.singleShot(0, self, self.show_rows)  # after the row has its text
 
     def show_rows(self) -> None:
-        """Show the settings of the class or function that the row names."""
+        """Show the settings of the class or function in the row."""
         text = self._row.text()
         if text != self._shown:
             self._shown = text
@@ -64,7 +64,7 @@ class CustomSettings(QWidget):
         set_role(title, "title")
         self._form.addRow(title)
         try:
-            settings = [_WEIGHT, *settings_of(reference)[:_MOST]]
+            settings = [_WEIGHT, *settings_of(reference)[:_MAX_SETTINGS]]
         except UserError as error:
             problem = PlainLabel(str(error), self, role="error")
             self._form.addRow(problem)
@@ -80,7 +80,7 @@ class CustomSettings(QWidget):
             self._form.addRow(PlainLabel(setting.name, self), line)
 
     def _on_edited(self, key: str, name: str) -> None:
-        """Write the typed value into the row; an empty field means the default."""
+        """Write the typed value to the row; an empty field means the default."""
         objectives = _objectives(self._row.text())
         values = objectives.get(key)
         typed = self.lines[key, name].text().strip()
@@ -96,7 +96,7 @@ class CustomSettings(QWidget):
 
 
 def _objectives(text: str) -> dict[str, dict[str, Any]]:
-    """What the row's JSON names; {} while it is none."""
+    """The objectives in the row's JSON; {} if it is invalid."""
     try:
         value = parse_json(text, "it") if text.strip() else {}
     except UnreadableError:

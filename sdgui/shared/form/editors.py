@@ -1,6 +1,6 @@
-"""Editors of single values for the form. Each keeps the text as typed and never clamps or drops it.
+"""Editors of single values in the form. Each keeps the typed text and never clamps or drops it.
 
-All of them ignore the mouse wheel, so that scrolling the form changes nothing.
+All editors ignore the mouse wheel, so that scrolling the form changes nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sdgui.widgets.style.theme import SPACE
 
 
 class FieldEditor(QWidget):
-    """One value as text. ``edited`` fires when the user changed it, never on ``set_text``."""
+    """The editor of a value, as text. ``edited`` is emitted when the user changes it, but not by ``set_text``."""
 
     edited = Signal()
 
@@ -50,7 +50,7 @@ class FieldEditor(QWidget):
         self.setFocusProxy(control)
 
     def tell_unit(self) -> None:
-        """Show the unit beside the control."""
+        """Show the unit next to the control."""
         if self.spec.told_unit:
             unit = PlainLabel(self.spec.told_unit, self, role="muted")
             self.row.addWidget(unit)
@@ -60,7 +60,7 @@ class FieldEditor(QWidget):
         raise NotImplementedError
 
     def set_text(self, text: str) -> None:
-        """Show ``text``, right or wrong."""
+        """Show ``text``, valid or not."""
         raise NotImplementedError
 
     def set_read_only(self, read_only: bool) -> None:
@@ -71,7 +71,7 @@ class FieldEditor(QWidget):
         """Offer ``choices``, each with its note; editors without free text ignore this."""
 
     def set_invalid(self, invalid: bool) -> None:
-        """Mark the control; the sentence is the row's."""
+        """Mark the control; the row shows the message."""
         if bool(self.control.property("invalid")) != invalid:
             self.control.setProperty("invalid", invalid)
             self.control.style().unpolish(self.control)
@@ -96,8 +96,8 @@ class FlagEditor(FieldEditor):
 
 
 class ChoiceEditor(FieldEditor):
-    """A list of choices. A text that is none of them is kept, as one more entry, with its error; where the field is
-    open it may be typed.
+    """A list of choices. Any other text is kept as an additional entry with an error; in an open field it may be
+    typed.
     """
 
     def __init__(self, spec: FieldSpec, parent: QWidget) -> None:
@@ -159,7 +159,7 @@ class TextEditor(FieldEditor):
 
 
 class _NumberLine(QLineEdit):
-    """Up and Down step the last digit that was typed: 5e-4 becomes 6e-4, 0.98 becomes 0.99."""
+    """A line in which Up and Down step the last typed digit: 5e-4 becomes 6e-4, 0.98 becomes 0.99."""
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         step = {Qt.Key.Key_Up: 1, Qt.Key.Key_Down: -1}.get(Qt.Key(event.key()), 0)
@@ -172,7 +172,7 @@ class _NumberLine(QLineEdit):
 
 
 def stepped_number(text: str, step: int) -> str | None:
-    """``text`` with ``step`` added to its last digit, written as it was; None when it is no finite number."""
+    """``text`` with ``step`` added to its last digit, in the same notation; None if it is not a finite number."""
     try:
         number = Decimal(text.strip())
     except InvalidOperation:
@@ -185,13 +185,13 @@ def stepped_number(text: str, step: int) -> str | None:
         number = Decimal(mantissa)
         places = number.as_tuple().exponent
         stepped = number + step * Decimal(1).scaleb(places if isinstance(places, int) else 0)
-        # Below the last digit the next smaller one begins: 1e-4 goes to 9e-5, not to 0.
+        # below 1, continue with the next smaller power: 1e-4 goes to 9e-5, not to 0
         return f"9e{int(power) - 1}" if stepped == 0 and number == 1 else f"{stepped}e{power}"
     return str(number + step * Decimal(1).scaleb(exponent))
 
 
 class NumberEditor(TextEditor):
-    """A number, typed freely; scientific notation is fine."""
+    """A number; any notation is accepted."""
 
     line_class = _NumberLine
 
@@ -220,7 +220,7 @@ class _DropLine(QLineEdit):
 
 
 class PathEditor(TextEditor):
-    """A path or a name, with a button to browse; a file or folder may be dropped on it."""
+    """A path or a name, with a button to browse; accepts dropped files and folders."""
 
     line_class = _DropLine
 
@@ -255,7 +255,7 @@ class PathEditor(TextEditor):
 
 
 class ColumnEditor(TextEditor):
-    """The name of a column, with a button that lists those of the data when they are known."""
+    """The name of a column, with a button that lists the columns of the data if they are known."""
 
     def __init__(self, spec: FieldSpec, parent: QWidget) -> None:
         super().__init__(spec, parent)

@@ -1,7 +1,7 @@
 """The fields of a pydantic model in groups, and conversion between typed text and values. No Qt.
 
-Flow: ``ConfigForm`` walks ``groups_of(RunConfig)`` once, keeps each field as the text that was typed, and asks
-``read`` for the config or for what is wrong, a sentence per field.
+Flow: ``ConfigForm`` walks ``groups_of(RunConfig)`` once, keeps the typed text of each field, and calls
+``read`` to get the config or an error message per field.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Kind = Literal["flag", "choice", "whole", "number", "text", "json"]
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """One field: ``path`` is dotted; ``bounds`` describes the allowed values in words."""
+    """A field. ``path``: dotted name; ``bounds``: the allowed values in words."""
 
     path: str
     title: str
@@ -35,22 +35,22 @@ class FieldSpec:
     bounds: str
     advanced: bool
     widget: str
-    open: bool = False  # whether other text than the choices is allowed
+    open: bool = False  # whether text that is not a choice is allowed
 
     @property
     def told_unit(self) -> str:
-        """The unit; "" if the title names it, as in "Beams"."""
+        """The unit; "" if the title contains it, as in "Beams"."""
         return "" if self.title.casefold().endswith(self.unit.casefold()) else self.unit
 
     @property
     def help(self) -> str:
-        """Description and bounds, one text for tooltips and screen readers."""
+        """Description and bounds as one text, for tooltips and screen readers."""
         return " ".join(part for part in (self.description, f"{self.bounds}." if self.bounds else "") if part)
 
 
 @dataclass(frozen=True)
 class FieldGroup:
-    """A titled group of fields, with groups inside."""
+    """A titled group of fields and subgroups."""
 
     path: str
     title: str
@@ -59,12 +59,12 @@ class FieldGroup:
     groups: list[FieldGroup] = field(default_factory=list)
 
     def all_fields(self) -> list[FieldSpec]:
-        """Its own fields and those of the groups inside."""
+        """All fields of the group and its subgroups."""
         return [*self.fields, *(field for group in self.groups for field in group.all_fields())]
 
 
 def groups_of(model: type[BaseModel], own_title: str, hidden: frozenset[str] = frozenset()) -> list[FieldGroup]:
-    """Top groups of ``model``: its own plain fields first, under ``own_title``, then each nested model."""
+    """The top groups of ``model``: first its plain fields under ``own_title``, then each nested model."""
     root = _group(model, "", own_title, "", hidden)
     own_group = FieldGroup("", own_title, "", root.fields)
     return [own_group, *root.groups] if own_group.fields else root.groups
@@ -134,7 +134,7 @@ def _bounds(info: FieldInfo) -> str:
 
 
 def text_of(value: Any) -> str:
-    """A value as a person would type it; ``parse`` gives the same value back."""
+    """A value as the user would type it; ``parse`` is the inverse."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -146,7 +146,7 @@ def text_of(value: Any) -> str:
 
 
 def parse(spec: FieldSpec, text: str) -> Any:
-    """The value of typed text; ValueError with a sentence when it is none. Bounds are pydantic's."""
+    """Parse typed text. Raises ValueError with a message if it is invalid. Bounds are checked by pydantic."""
     if spec.kind == "flag":
         return text == "true"
     if spec.kind in ("text", "choice"):
@@ -186,7 +186,7 @@ def _whole(text: str) -> int:
 
 
 def values_of(config: BaseModel) -> dict[str, Any]:
-    """Dotted field -> value."""
+    """The values of a config by dotted field name."""
     flat: dict[str, Any] = {}
 
     def walk(model: BaseModel, raw: Mapping[str, Any], prefix: str) -> None:
@@ -216,9 +216,9 @@ def nest_values(flat: Mapping[str, Any]) -> dict[str, Any]:
 def read(
     specs: Mapping[str, FieldSpec], texts: Mapping[str, str], base: Mapping[str, Any]
 ) -> tuple[RunConfig | None, dict[str, str]]:
-    """The config that the texts spell, and dotted field -> sentence of all that is wrong.
+    """Parse the texts to a config; also returns error messages by dotted field name.
 
-    A field that cannot be parsed is replaced by the base's value, so that the other fields are still validated.
+    A field that cannot be parsed gets the base's value, so that the other fields are still validated.
     """
     values, errors = dict(base), {}
     for path, text in texts.items():

@@ -1,8 +1,8 @@
 """The form of an experiment, generated from ``RunConfig``: sections by axis; typed text is kept as is.
 
 Flow: a panel calls ``set_config`` with a preset's or a previous run's config; the user edits; ``config()`` is the
-new config, or None while there are ``errors()``. What is typed is in a ``FormState``; rows are made when
-they are first to be seen, a few at a time between other events, so that the window never waits for its form.
+new config, or None while there are ``errors()``. Typed text is kept in a ``FormState``. Rows are
+created when they first become visible, a few at a time between other events, so that the window never blocks.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 _NAME = "name"
 _GROUPS = groups_of(RunConfig, "Experiment", hidden=frozenset({"version", "preset"}))
-_NARROW = 76 * SPACE  # below this width the list of sections gives way
-_SLICE, _PAUSE = 0.008, 4  # rows are created in slices of so many s, with a pause of so many ms for other events
+_NARROW = 76 * SPACE  # below this width the list of sections is hidden
+_SLICE, _PAUSE = 0.008, 4  # rows are created for 8 ms at a time, with pauses of 4 ms for other events
 
 
 class ConfigForm(QWidget):
-    """The form and its search box. F8 goes to the next error; Ctrl+F, which searches, is the window's."""
+    """The form and its search box. F8 goes to the next error; Ctrl+F is an action of the window."""
 
     changed = Signal()  # a field was edited by the user
     row_menu_requested = Signal(str, object)  # a field was right-clicked: its path, position on the screen
-    updated = Signal()  # other values, or other rows, are shown
+    updated = Signal()  # the shown values or rows have changed
     validity_changed = Signal(bool)  # ``config()`` became available or not
 
     def __init__(self, parent: QWidget | None = None, sections: Collection[str] = ()) -> None:
@@ -60,7 +60,7 @@ class ConfigForm(QWidget):
         self._choices: dict[str, tuple[Sequence[str], Sequence[str]]] = {}
         self._companions: dict[str, Callable[[FormRow], QWidget]] = {}
         self._area = QScrollArea(self)
-        # Each widget is made inside its final parent: moving it later would style it and all inside once more.
+        # each widget is created in its final parent: reparenting would style it again with all its children
         self._page = FormPage(self._area.viewport())
         self._sections = [FormSection(group, self._state, self._row_made, self._page) for group in groups]
         self._homes: dict[str, FormSection] = {
@@ -131,7 +131,7 @@ class ConfigForm(QWidget):
     # --- the config
 
     def config(self) -> RunConfig | None:
-        """The config in the form; None while any field is wrong or two contradict."""
+        """The config in the form; None if a field is invalid or fields contradict each other."""
         return self._state.config
 
     def set_config(self, config: RunConfig, base: RunConfig | None = None) -> None:
@@ -143,15 +143,15 @@ class ConfigForm(QWidget):
         self._show(was_valid)
 
     def errors(self) -> dict[str, str]:
-        """The errors that prevent ``config()``: dotted field -> sentence, in the form's order."""
+        """The errors that prevent ``config()``, by dotted field name, in the form's order."""
         return {path: self._state.errors[path] for path in self._homes if path in self._state.errors}
 
     def changes(self) -> dict[str, tuple[Any, Any]]:
-        """Dotted field -> (value of the base, value in the form), of readable fields that differ."""
+        """Valid fields that differ, by dotted name: (value of the base, value in the form)."""
         return self._state.changes()
 
     def differences(self) -> dict[str, tuple[Any, Any]]:
-        """``changes`` without the name: the differences that are counted everywhere."""
+        """``changes`` without the name: the differences that are counted and listed."""
         return {path: pair for path, pair in self._state.changes().items() if path != _NAME}
 
     def draft(self) -> dict[str, str]:
@@ -174,7 +174,7 @@ class ConfigForm(QWidget):
         self.changed.emit()
 
     def refuse(self, problems: Mapping[str, str]) -> None:
-        """Mark fields whose valid values cannot be used, until they are edited; {} marks none."""
+        """Mark fields whose valid values cannot be used, until they are edited; {} clears the marks."""
         self._state.refuse(problems)
         self._update()
         self._show_counts()
@@ -187,7 +187,7 @@ class ConfigForm(QWidget):
                 row.set_read_only(read_only)
 
     def set_choices(self, field: str, choices: Sequence[str], notes: Sequence[str] = ()) -> None:
-        """Suggestions for a text field, e.g. ``towers.architecture``; ``notes`` describes each."""
+        """Set suggestions for a text field such as ``towers.architecture``; ``notes`` describes each."""
         self._choices[field] = (choices, notes)
         row = self._homes[field].rows.get(field)
         if row is not None:
@@ -205,7 +205,7 @@ class ConfigForm(QWidget):
     # --- finding things
 
     def row(self, field: str) -> FormRow:
-        """The row of a field, made if it has not been seen yet; KeyError for an unknown one."""
+        """The row of a field, created if needed. Raises KeyError for an unknown field."""
         return self._homes[field].row(field)
 
     def finish(self) -> None:
@@ -223,7 +223,7 @@ class ConfigForm(QWidget):
         self.finish()
         row = home.row(field)
         row.editor.setFocus(Qt.FocusReason.OtherFocusReason)
-        # The page is laid out first; only then is the row's position known.
+        # the row's position is known only after the page has been laid out
         QTimer.singleShot(0, row, lambda: self._area.ensureWidgetVisible(row, 0, 10 * SPACE))
 
     def focus_next_error(self) -> None:
@@ -328,7 +328,7 @@ class ConfigForm(QWidget):
         self._update()
 
     def _scroll_to(self, index: int) -> None:
-        self.finish()  # the rows above have their height only then
+        self.finish()  # the rows above need their final height
         self._page.adjustSize()
         bar = self._area.verticalScrollBar()
         bar.setValue(min(bar.maximum(), self._sections[index].y()))

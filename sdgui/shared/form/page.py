@@ -7,10 +7,10 @@ from PySide6.QtWidgets import QApplication, QScrollArea, QWidget
 
 
 class FormPage(QWidget):
-    """Holds the sections. Qt's own order of focus is that in which widgets were made, and rows are made late."""
+    """Contains the sections. Qt's Tab order is the order of creation, but rows are created late."""
 
     def focusNextPrevChild(self, next_: bool) -> bool:
-        """Move the focus to the next (or previous) control of the page; beyond its ends, out of it."""
+        """Move the focus to the next or previous control of the page, or out of the page at its ends."""
         focused = QApplication.focusWidget()
         stops = self._stops()
         if focused is None or focused not in stops:
@@ -27,12 +27,12 @@ class FormPage(QWidget):
         return True
 
     def _stops(self) -> list[QWidget]:
-        """What Tab stops at here, from top to bottom and left to right."""
+        """The Tab stops of the page, from top to bottom and left to right."""
         widgets = [each for each in self.findChildren(QWidget) if _stops_at(each)]
 
         def position(widget: QWidget) -> tuple[int, int]:
             middle = widget.mapTo(self, QPoint(0, widget.height() // 2))
-            return middle.y() // 4, middle.x()  # controls of one row are of slightly different heights
+            return middle.y() // 4, middle.x()  # controls of a row have slightly different heights
 
         return sorted(widgets, key=position)
 

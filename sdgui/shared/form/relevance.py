@@ -1,7 +1,7 @@
 """Which fields of a config matter given the others: shown directly, or folded under *More*. No Qt.
 
-Flow: ``ConfigForm`` hands over the values that are typed; a section shows what ``matters`` and folds the rest. A field
-that does not matter is kept and saved all the same.
+Flow: ``ConfigForm`` passes the typed values; a section shows fields that matter (``matters``) and folds the others.
+Fields that do not matter are still kept and saved.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _TEACHER: dict[str, Rule] = {
     "momentum_beta": _is("teacher.momentum_schedule", "beta"),
 }
 
-# Advanced fields that are the point of a choice: shown as soon as the choice is made.
+# advanced fields that are shown directly once a related choice is made
 _PROMOTED = frozenset(
     {
         "fusion.text_attention",
@@ -77,7 +77,7 @@ _PROMOTED = frozenset(
 
 
 def matters(path: str, values: Values) -> bool:
-    """Whether the field has any effect, the others being ``values`` (dotted field -> value, whole)."""
+    """Whether the field has any effect, given ``values`` of all fields by dotted name."""
     if path in _RULES:
         return _RULES[path](values)
     section, _, name = path.rpartition(".")
@@ -94,7 +94,7 @@ def matters(path: str, values: Values) -> bool:
     return True
 
 
-def at_once(path: str, advanced: bool, values: Values) -> bool:
+def is_shown_directly(path: str, advanced: bool, values: Values) -> bool:
     """Whether the field is shown without opening *More*."""
     return matters(path, values) and (not advanced or path in _PROMOTED)
 

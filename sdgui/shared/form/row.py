@@ -1,6 +1,6 @@
 """One field of the form: title, editor, unit, difference mark, reset button, and its error below.
 
-``FoldRow`` is the line of a group that a number switches on: its title folds and unfolds the group.
+``FoldRow`` is the first line of an optional group that is enabled by a number: its title folds the group.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _EDITOR_WIDTH = 52 * SPACE
 
 
 class FormRow(QWidget):
-    """``edited(path)``: the user changed the value, typing or resetting. ``focused(path)``: it has the focus.
-    ``menu_requested(path, position)``: a right click beside its editor, with the position on the screen.
+    """A field's row. ``edited(path)``: the user has typed or reset the value. ``focused(path)``: it has the focus.
+    ``menu_requested(path, position)``: a right click next to the editor, with the screen position.
     """
 
     edited = Signal(str)
@@ -70,7 +70,7 @@ class FormRow(QWidget):
         self._grid.setColumnStretch(4, 1)
 
     def add_below(self, widget: QWidget) -> None:
-        """Put ``widget`` under the field and its error."""
+        """Add ``widget`` below the field and its error."""
         widget.setMaximumWidth(_EDITOR_WIDTH)
         self._grid.addWidget(widget, 2, 2, 1, 3)
 
@@ -83,7 +83,7 @@ class FormRow(QWidget):
         self.editor.set_text(text)
 
     def set_base(self, text: str) -> None:
-        """What resetting goes back to."""
+        """Set the text that resetting restores."""
         self._base = text
 
     def set_read_only(self, read_only: bool) -> None:
@@ -96,11 +96,11 @@ class FormRow(QWidget):
 
     @property
     def read_only(self) -> bool:
-        """Whether it is shown without editing."""
+        """Whether the row cannot be edited."""
         return self._read_only
 
     def set_differs(self, differs: bool) -> None:
-        """Mark the row, and offer to reset it."""
+        """Mark the row as different, and offer to reset it."""
         if differs or self.differs:
             self.differs = differs
             self._show_mark()
@@ -135,7 +135,7 @@ class FormRow(QWidget):
         self.editor.control.setAccessibleDescription(f"Error: {sentence}" if sentence else self.spec.help)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Notices the focus."""
+        """Emit ``focused`` when the editor gets the focus."""
         if event.type() == QEvent.Type.FocusIn:
             self.focused.emit(self.spec.path)
         return super().eventFilter(watched, event)
@@ -182,7 +182,7 @@ class FoldRow(FormRow):
         self._grid.setColumnStretch(4, 1)
 
     def set_folded(self, folded: bool) -> None:
-        """Point the arrow."""
+        """Set the direction of the arrow."""
         if folded == self._folded:
             return
         self._folded = folded

@@ -1,7 +1,7 @@
 """A titled part of the form: rows and groups; irrelevant and advanced fields are folded under *More*.
 
-Rows are made when they are first visible: ``pending`` lists the missing ones, which the form makes between events.
-A group that a number switches on (an objective's weight) is one line while that number is 0.
+Rows are created when they first become visible: ``pending`` lists the missing ones, which the form creates between
+events. An optional group (such as an objective) is a single line while its enabling number is 0.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from functools import partial
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from sdgui.shared.form.fields import FieldGroup, FieldSpec
-from sdgui.shared.form.relevance import at_once, switch_of
+from sdgui.shared.form.relevance import is_shown_directly, switch_of
 from sdgui.shared.form.row import FoldRow, FormRow
 from sdgui.shared.form.state import FormState
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_INDENT = 3 * SPACE  # of the rows under a folding line
+_INDENT = 3 * SPACE  # indentation of the rows of an optional group
 
 
 class FormSection(QWidget):
-    """Shows a row when it matters, was requested, matches a search, or is invalid or changed."""
+    """A section. Shows a row if it matters, was requested, matches a search, or is invalid or changed."""
 
     def __init__(
         self,
@@ -38,12 +38,12 @@ class FormSection(QWidget):
         self.rows: dict[str, FormRow] = {}
         self._state, self._row_created, self._top = state, row_created, top
         self._switch = switch_of(group.path)
-        self._switched = False  # whether the switch was on when last looked at
+        self._switched = False  # whether the switch was on at the last update
         self._folded = False
-        self._unfolded = False  # the fields under More
+        self._unfolded = False  # whether the fields under More are shown
         self._words: list[str] = []
         self._only_changed = False
-        self._title_matches = False  # all rows are shown
+        self._title_matches = False  # then all rows are shown
         self._visible_paths: set[str] = set()
         self._framed = False
         self._more: QPushButton | None = None
@@ -61,13 +61,13 @@ class FormSection(QWidget):
 
     # Visibility
     def all_sections(self) -> Iterator[FormSection]:
-        """Itself and the groups inside."""
+        """Iterate over the section and its subsections."""
         yield self
         for section in self.inner:
             yield from section.all_sections()
 
     def reset_fold(self) -> None:
-        """Fold the group again if its switch is off; called for a new config."""
+        """Fold the group if its switch is off; called for a new config."""
         if self._switch:
             self._switched = not self._state.off(self._switch)
             self._folded = not self._switched
@@ -104,7 +104,7 @@ class FormSection(QWidget):
         if (on and not self._switched) or any(
             path in self._state.errors for path in self._order if path != self._switch
         ):
-            self._folded = False  # never folded under the typing: a 0 on the way to 0.5 would take the row away
+            self._folded = False  # not while the user types: the 0 of 0.5 would fold the row
         self._switched = on
 
     @property
@@ -122,11 +122,11 @@ class FormSection(QWidget):
             return True
         if self._folded:
             return False
-        return needed or self._unfolded or at_once(path, spec.advanced, state.values)
+        return needed or self._unfolded or is_shown_directly(path, spec.advanced, state.values)
 
-    # Making it
+    # Creation
     def pending(self) -> Iterator[Callable[[], object]]:
-        """The rows still to be created, from the top; each takes a moment."""
+        """The rows that are still missing, from the top; each takes a moment to create."""
         if not self._framed and (self._visible_paths or any(section._visible_paths for section in self.inner)):
             yield self._frame
         for path in self._order:
@@ -136,7 +136,7 @@ class FormSection(QWidget):
             yield from section.pending()
 
     def row(self, path: str) -> FormRow:
-        """The row of a field of this very section, made if need be."""
+        """The row of a field in this section (not a subsection), created if needed."""
         if path in self.rows:
             return self.rows[path]
         spec = self.group.fields[self._order[path]]
@@ -145,7 +145,7 @@ class FormSection(QWidget):
             row.fold_requested.connect(self._fold)  # type: ignore[attr-defined]
         else:
             row = FormRow(spec, self, indent=_INDENT if self._switch else 0)
-        # The switching field comes first.
+        # the enabling field comes first
         order = {path: -1 if path == self._switch else index for path, index in self._order.items()}
         before = sum(order[existing] < order[path] for existing in self.rows)
         self.rows[path] = row
@@ -166,7 +166,7 @@ class FormSection(QWidget):
         row.setVisible(path in self._visible_paths)
 
     def _frame(self) -> None:
-        """The titles and the button for the rest; a switched group has its title in its line."""
+        """Create the titles and the More button; an optional group has its title in its first line."""
         self._framed = True
         if not self._switch:
             title, about = PlainLabel(self.group.title, self), PlainLabel(self.group.description, self)
@@ -190,26 +190,26 @@ class FormSection(QWidget):
         if self._more is None:
             return
         open_ = not (self._switch and self._folded) and not self._filtering
-        other_fields = [s for s in self.group.fields if s.path != self._switch and not self._at_once(s)]
+        other_fields = [s for s in self.group.fields if s.path != self._switch and not self._is_shown_directly(s)]
         self._more.setVisible(bool(other_fields) and open_)
         self._more.setText("Less" if self._unfolded else f"More ({len(other_fields)})")
         self._more.setToolTip(plain_tip(", ".join(spec.title for spec in other_fields)))
         self._more.setAccessibleName(f"{'Fewer' if self._unfolded else 'More'} settings of {self.group.title}")
 
-    def _at_once(self, spec: FieldSpec) -> bool:
-        return at_once(spec.path, spec.advanced, self._state.values)
+    def _is_shown_directly(self, spec: FieldSpec) -> bool:
+        return is_shown_directly(spec.path, spec.advanced, self._state.values)
 
     # Folding
     def unfold(self, path: str) -> None:
-        """Make sure that a field of this very section can be seen."""
+        """Unfold whatever hides a field of this section."""
         if path != self._switch:
             self._folded = False
         spec = self.group.fields[self._order[path]]
-        if path != self._switch and not self._at_once(spec):
+        if path != self._switch and not self._is_shown_directly(spec):
             self._unfolded = True
 
     def fold_all(self) -> None:
-        """As it is when new."""
+        """Fold everything, as in a new form."""
         self._unfolded = False
         for section in self.inner:
             section.fold_all()

@@ -1,6 +1,6 @@
 """The state of a form of ``RunConfig``: every field's typed text, its base config, and its errors. No Qt.
 
-Flow: ``ConfigForm`` writes texts here and asks; sections show what is here in rows, which are made when first needed.
+Flow: ``ConfigForm`` writes texts to the state and reads results; sections show it in rows, created when needed.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from sdgui.shared.form.fields import FieldGroup, FieldSpec, parse, read, text_of
 
 
 class FormState:
-    """Texts of the fields of ``groups`` and their verdicts; ``validate`` after every change."""
+    """Texts and errors of the fields of ``groups``; call ``validate`` after every change."""
 
     def __init__(self, groups: Iterable[FieldGroup]) -> None:
         self.specs: dict[str, FieldSpec] = {spec.path: spec for group in groups for spec in group.all_fields()}
         self.texts: dict[str, str] = {}
         self.base_texts: dict[str, str] = {}
-        self.values: dict[str, Any] = {}  # of every field of the config; the base's where a text spells none
+        self.values: dict[str, Any] = {}  # values of all fields; the base's value if a text is invalid
         self.errors: dict[str, str] = {}
         self.differing: frozenset[str] = frozenset()
         self.config: RunConfig | None = None
         self.read_only = False
         self._base: dict[str, Any] = {}
         self._hidden_values: dict[str, Any] = {}  # values of fields that the form does not show
-        self._refused: dict[str, tuple[str, str]] = {}  # field -> the text that was refused, and why
+        self._refused: dict[str, tuple[str, str]] = {}  # field -> (refused text, reason)
         self.put(RunConfig(), RunConfig())
 
     def put(self, config: RunConfig, base: RunConfig) -> None:
-        """Hold ``config``; differences are to ``base``."""
+        """Set the config, and the base for differences."""
         values, self._base = values_of(config), values_of(base)
         self._refused = {}
         self._hidden_values = {path: value for path, value in values.items() if path not in self.specs}
@@ -60,19 +60,19 @@ class FormState:
         self.differing = frozenset(differing)
 
     def refuse(self, problems: Mapping[str, str]) -> None:
-        """Problems with the current values of these fields beyond the config; errors until they are edited."""
+        """Set problems of valid values, such as missing data; they count as errors until the fields are edited."""
         self._refused = {path: (self.texts[path], reason) for path, reason in problems.items() if path in self.texts}
         self.validate()
 
     def changes(self) -> dict[str, tuple[Any, Any]]:
-        """Dotted field -> (value of the base, value typed), of readable fields that differ."""
+        """Valid fields that differ, by dotted name: (value of the base, typed value)."""
         changes = {}
         for path, spec in self.specs.items():
             if path in self.differing:
                 try:
                     changes[path] = (self._base[path], parse(spec, self.texts[path]))
                 except ValueError:
-                    continue  # it has its error on its field
+                    continue  # the error is shown at the field
         return changes
 
     def off(self, switch: str) -> bool:

@@ -8,7 +8,7 @@ from core.spec.config import RunConfig
 
 
 def field_title(field: str) -> str:
-    """``views.student.mix`` as the form calls it: the titles on the way, the first and the last."""
+    """The title of a field such as ``views.student.mix`` in the form, with the title of its group."""
     model: Any = RunConfig
     titles: list[str] = []
     for part in field.split("."):
@@ -21,7 +21,7 @@ def field_title(field: str) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A setting as the form shows it."""
+    """The text of a value, as in the form."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, float):
@@ -30,5 +30,5 @@ def value_text(value: Any) -> str:
 
 
 def differences_text(number: int) -> str:
-    """How many settings are not the preset's, in the one word for it."""
+    """The text for the number of settings that differ from the preset."""
     return {0: "No differences", 1: "1 difference"}.get(number, f"{number} differences")

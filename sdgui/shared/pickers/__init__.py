@@ -1,1 +1,1 @@
-"""Choosing data, a model or a preset."""
+"""Widgets to choose data, a model or a preset."""

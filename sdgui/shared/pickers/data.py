@@ -1,4 +1,4 @@
-"""The data picker: choose a data source and see a summary, and the data card with more.
+"""The data picker: choose a data source, and see its summary or its data card.
 
 Flow: a known source, or a file or folder chosen or dropped -> ``changed(str)`` -> ``DataFacts`` -> figures and
 ``described``. A newer request cancels the previous one; the window never waits.
@@ -45,22 +45,22 @@ __all__ = ["DataPicker", "figures_text", "reasons_text"]
 
 _RECENT = "data/recent"
 _REMEMBERED = 8
-_CARD = 64 * SPACE  # px, the narrowest card
+_MIN_CARD_PX = 64 * SPACE
 _SPLITS = (("val", "validation"), ("test", "test"), ("train", "training"))
-SHARDS_HINT = "Tars as WebDataset names them, such as /data/shards/{00000..00099}.tar or /data/*.tar; several with ::"
+SHARDS_HINT = "WebDataset tars, such as /data/shards/{00000..00099}.tar or /data/*.tar; several with ::"
 _TABLES = "Pairs (*.csv *.tsv *.tab *.jsonl *.ndjson *.json *.tar);;All files (*)"
 
 
 class DataPicker(QWidget):
-    """A box of sources, buttons to choose another and to see the data card, and a line of figures under them."""
+    """A box of sources, buttons to browse and to open the data card, and a line of statistics below."""
 
     changed = Signal(str)  # the source
     described = Signal(object)  # dict: source, format, pairs, images, labels, bad, reasons
     refused = Signal(str)  # why the source cannot be used
-    held_out = Signal(str, str)  # manifests that a tenth was written to, and the rest before it
+    held_out = Signal(str, str)  # paths of the training and held-out manifests
 
     def __init__(self, services: Services, images_only: bool = False, parent: QWidget | None = None) -> None:
-        """``images_only``: a folder of bare images, without captions or classes, will do."""
+        """``images_only``: also accept a folder of images without captions or classes."""
         super().__init__(parent)
         self._services = services
         self._about = DataFacts(services, images_only, self)
@@ -97,15 +97,15 @@ class DataPicker(QWidget):
 
     # Selection
     def source(self) -> str:
-        """The path that is chosen, "" for none."""
+        """The chosen path, "" for none."""
         return self._about.source
 
     def facts(self) -> SourceFacts | None:
-        """The facts last given by ``described``; None while they are not known."""
+        """The facts last emitted by ``described``; None if unknown."""
         return self._about.facts
 
     def set_source(self, source: str, title: str = "") -> None:
-        """Choose a file or folder; it is listed when it is not yet. "" chooses nothing."""
+        """Choose a file or folder, and add it to the list; "" chooses nothing."""
         if source and self.box.findData(source) < 0:
             self._insert(0, title or Path(source).name, source)
         self.box.setCurrentIndex(self.box.findData(source) if source else -1)
@@ -117,19 +117,19 @@ class DataPicker(QWidget):
             self.changed.emit(source)
 
     def offer(self, sources: Sequence[tuple[str, str]]) -> None:
-        """List these first, as title and source: the data of the selected model."""
+        """List the selected model's data, as (title, source), first."""
         self._offered = list(sources)
         if self._listed:
             self.refresh()
 
     def showEvent(self, event: QShowEvent) -> None:
-        """The list is read from the store; a panel is on screen before its pickers have theirs."""
+        """Read the list from the store only when the picker is shown."""
         super().showEvent(event)
         if not self._listed:
             QTimer.singleShot(0, self, self.refresh)
 
     def refresh(self) -> None:
-        """Read the known sources again: offered ones, recent ones, then those of the experiments."""
+        """Read the known sources again: offered, recent, then those of the experiments."""
         self._listed = True
         self.box.clear()
         recent = [(_short(source), source) for source in self._recent()]
@@ -217,14 +217,14 @@ class DataPicker(QWidget):
         assert self.card is not None
         self.card.show_facts()
         self.card.set_others(splits_beside(self._services.store, self._about.source))
-        self._popup.setFixedWidth(max(_CARD, self.width()))
+        self._popup.setFixedWidth(max(_MIN_CARD_PX, self.width()))
         self._popup.adjustSize()
         move_within(self._popup, self.box.mapToGlobal(self.box.rect().bottomLeft()))
         self._popup.show()
         self.card.hold_out.setFocus()
 
     def hold_out(self) -> None:
-        """Write a tenth of the source, and the rest, as two manifests; ``held_out`` names them."""
+        """Write a tenth of the source, and the rest, as two manifests, emitted by ``held_out``."""
         self.show_card()
         if self.card is not None:
             self.card.hold_out.click()
@@ -240,7 +240,7 @@ class DataPicker(QWidget):
         self.menu().popup(self._browse.mapToGlobal(self._browse.rect().bottomLeft()))
 
     def menu(self) -> QMenu:
-        """The ways to choose other data; it is deleted when it closes."""
+        """The menu for choosing other data; deleted when it closes."""
         menu = QMenu(self)
         menu.addAction("&File …").triggered.connect(lambda: self._ask_for(folder=False))
         menu.addAction("F&older …").triggered.connect(lambda: self._ask_for(folder=True))
@@ -271,6 +271,6 @@ class DataPicker(QWidget):
 
 
 def _short(source: str) -> str:
-    """``demo-data/val.csv``: the name with its folder, since many tables are called the same."""
+    """A short title such as ``demo-data/val.csv``, with the folder, since many tables have the same name."""
     path = Path(source)
     return f"{path.parent.name}/{path.name}" if path.parent.name else path.name

@@ -1,6 +1,6 @@
 """The data card: eight images of a source, statistics, overlap with other splits, *hold out 10 %*.
 
-Flow: ``DataFacts`` -> **card**, in Define below the field, elsewhere opened from the picker.
+Flow: ``DataFacts`` -> **card**: below the field in Define, opened from the picker in other panels.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _SIDE, _GAP = 6 * SPACE, SPACE // 2
 
 
 class DataCard(QFrame):
-    """Shows ``facts``. ``look_requested``: open the data in the Data panel."""
+    """Shows the facts about a source. ``look_requested``: open the data in the Data panel."""
 
     look_requested = Signal(str)
 
     def __init__(self, facts: DataFacts, parent: QWidget | None = None, look: bool = False) -> None:
-        """``look``: with a button for ``look_requested``."""
+        """``look``: add a button for ``look_requested``."""
         super().__init__(parent)
         set_role(self, "card")
         self.facts = facts
@@ -45,7 +45,7 @@ class DataCard(QFrame):
         self.images = [ImageLabel(_SIDE, self._shelf) for _ in range(IMAGES)]
         self.figures, self.more, self.overlap = (ElidedLabel("", self) for _ in range(3))
         self._writable = True
-        self.look = IconButton("ph.stack", "Look at these data", parent=self)
+        self.look = IconButton("ph.stack", "Open this data", parent=self)
         self.look.setVisible(look)
         self.hold_out = QPushButton("Hold out 10 %", self)
         self.hold_out.setToolTip(
@@ -87,7 +87,7 @@ class DataCard(QFrame):
             self.facts.look_for_overlap(list(self._other_splits.values()))
 
     def set_writable(self, writable: bool) -> None:
-        """Whether a part may be held out here."""
+        """Set whether a part may be held out."""
         if writable != self._writable:
             self._writable = writable
             self.show_facts()
@@ -104,7 +104,7 @@ class DataCard(QFrame):
         self.figures.setText(figures_text(facts) if facts is not None else "Counting …" if self.facts.asking else "")
         self.more.setText(more_text(facts) if facts is not None else "")
         self.more.setToolTip(plain_tip(reasons_text(facts) if facts is not None else ""))
-        self.more.setVisible(bool(self.more.text()) or self.facts.asking)  # its room is there before its text
+        self.more.setVisible(bool(self.more.text()) or self.facts.asking)  # reserves space before the text is known
         set_role(self.figures, "")
         self._show_overlap()
 
@@ -155,7 +155,7 @@ class DataCard(QFrame):
 
 
 def figures_text(facts: SourceFacts) -> str:
-    """``4 100 pairs · 1 320 images · concept: 55 classes · 3 bad rows · CSV``."""
+    """A summary such as ``4 100 pairs · 1 320 images · concept: 55 classes · 3 bad rows · CSV``."""
     pairs, images, bad_rows = facts["pairs"], facts["images"], facts["bad"]
     parts = [f"{count(pairs)} {'pair' if pairs == 1 else 'pairs'}"] if pairs else []
     parts.append(f"{count(images)} {'image' if images == 1 else 'images'}")
@@ -185,14 +185,14 @@ def more_text(facts: SourceFacts) -> str:
 
 
 def reasons_text(facts: SourceFacts) -> str:
-    """The first bad rows with their reasons, one per line; "" without bad rows."""
+    """The first bad rows with their reasons, one per line; "" if there are none."""
     reasons, bad_rows = list(facts["reasons"]), facts["bad"]
     remainder = [f"and {count(bad_rows - len(reasons))} more"] if bad_rows > len(reasons) else []
     return "\n".join([figures_text(facts), "", "Skipped:", *reasons, *remainder]) if reasons else ""
 
 
 def overlap_text(facts: SourceFacts | None, splits: Mapping[str, str], shared: Mapping[str, int]) -> str:
-    """``12 images (1.5 %) are in val too``, or that there is no overlap."""
+    """A text such as ``12 images (1.5 %) are also in val``, or that there is no overlap."""
     if facts is None or not facts["images"]:
         return ""
     shared_counts = {name: shared[source] for name, source in splits.items() if source in shared}

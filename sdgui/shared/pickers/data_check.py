@@ -1,6 +1,6 @@
 """Checks, before a run is created, whether its data can be trained on.
 
-Flow: Launch -> ``DataCheck.check(config, done)`` -> worker ``describe_source``, for each source that is named ->
+Flow: Launch -> ``DataCheck.check(config, done)`` -> worker ``describe_source`` for each source in the config ->
 ``done`` with the problems by field (``sdgui.shared.pickers.refusals``). The window never waits.
 """
 
@@ -17,12 +17,12 @@ from sdgui.worker.pool import DATA, WorkerPool
 from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import DESCRIBE_SOURCE, SourceFacts
 
-Done = Callable[[dict[str, str]], object]  # dotted field -> sentence; empty when it may train
+Done = Callable[[dict[str, str]], object]  # problems by dotted field; empty if training is possible
 _PURPOSE = "check"
 
 
 class DataCheck(QObject):
-    """One check at a time; a newer one replaces the previous, whose ``done`` is never called.
+    """Runs one check at a time; a new check replaces the previous one, whose ``done`` is never called.
 
     Only for data on this computer; another machine checks its own data.
     """
@@ -37,7 +37,7 @@ class DataCheck(QObject):
         return self._calls.busy(_PURPOSE)
 
     def check(self, config: RunConfig, done: Done) -> None:
-        """Call ``done`` with the problems of ``config``; immediately if the config itself has some."""
+        """Call ``done`` with the problems of ``config``; immediately if the config is itself invalid."""
         self.cancel()
         problems = refusals(config, {})
         if problems:
@@ -47,7 +47,7 @@ class DataCheck(QObject):
             self._ask(config, list(named_sources), {}, done)
 
     def cancel(self) -> None:
-        """Forget the check that runs."""
+        """Cancel the running check."""
         self._calls.drop(_PURPOSE)
 
     def _ask(

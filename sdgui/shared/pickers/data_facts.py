@@ -1,7 +1,7 @@
 """Requests facts about one source at a time: its contents, overlap with other splits, a held-out part.
 
-Flow: data picker, Define's fields -> ``DataFacts.set_source`` -> worker ``describe_source`` -> ``described``. What
-reads images (``look_for_overlap``, ``hold_out``) has a process to itself. Another source cancels all that was asked.
+Flow: data picker, Define's fields -> ``DataFacts.set_source`` -> worker ``describe_source`` -> ``described``. Requests
+that read images (``look_for_overlap``, ``hold_out``) use a separate process. A new source cancels all requests.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sdgui.worker.pool import CHECKS, DATA
 from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import DESCRIBE_SOURCE, SourceFacts
 
-SHARE = 0.1  # that is held out
+SHARE = 0.1  # share of pairs that are held out
 SEED = 0
 _DESCRIBE, _OVERLAP, _HOLD_OUT = "describe", "overlap", "hold out"
 
@@ -30,8 +30,8 @@ class DataFacts(QObject):
     progress = Signal(str, int)  # activity, finished
     described = Signal(object)  # SourceFacts
     refused = Signal(object)  # Failure: the source cannot be used
-    overlapped = Signal(object)  # dict: source -> images that it shares
-    held_out = Signal(str, str)  # the manifests that were written: to train on, to validate on
+    overlapped = Signal(object)  # dict: source -> number of shared images
+    held_out = Signal(str, str)  # paths of the training and held-out manifests
     not_held_out = Signal(object)  # Failure
 
     def __init__(self, services: Services, images_only: bool = False, parent: QObject | None = None) -> None:
@@ -47,11 +47,11 @@ class DataFacts(QObject):
 
     @property
     def asking(self) -> bool:
-        """Whether the description is awaited."""
+        """Whether the description is pending."""
         return self._data.busy(_DESCRIBE)
 
     def set_source(self, source: str) -> None:
-        """Describe ``source``; "" is none."""
+        """Describe ``source``; "" for none."""
         self.cancel()
         self.source, self.facts, self.shared = source, None, {}
         if source:

@@ -36,26 +36,26 @@ Kind = Literal["run", "open_clip", "folder"]
 
 _RECENT = "models/recent"
 _REMEMBERED = 8
-_NO_CAPTIONS = "It cannot caption: its architecture is not CoCa."
-_NO_CHECKPOINT = "It has not saved a checkpoint yet."
-_GONE = "It no longer exists."
+_NO_CAPTIONS = "This model cannot caption: its architecture is not CoCa."
+_NO_CHECKPOINT = "This run has not saved a checkpoint yet."
+_GONE = "This model no longer exists."
 _RANDOM = "no weights"
 _SEARCHES, _CAPTIONS = "search, classify", "search, classify, caption"
 
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A model for a worker: ``model`` and ``weights`` as ``core.checkpoint.opening.open_model`` takes them."""
+    """A model for a worker: ``model`` and ``weights`` are arguments of ``core.checkpoint.opening.open_model``."""
 
     model: str
-    weights: str  # "student", "teacher", or "" where there is one network
+    weights: str  # "student", "teacher", or "" if there is only one network
     title: str
     run_id: int | None = None
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A line of the list. ``reason`` is why it cannot be picked here; "" when it can."""
+    """A line of the list. ``reason``: why it cannot be used in this panel; "" if it can."""
 
     kind: Kind
     name: str  # a run's folder; open_clip's name with its weights, "ViT-B-32,openai"; a folder
@@ -63,20 +63,20 @@ class ModelEntry:
     reason: str = ""
     run_id: int | None = None
     recent: ModelChoice | None = None
-    metric: str = ""  # the best of a run
+    metric: str = ""  # best metric of a run
     about: str = ""  # date or size, and abilities
 
 
 def run_entries(store: Store, needs: Needs) -> list[ModelEntry]:
-    """The runs, newest first; [] when the store cannot be read.
+    """Entries of the runs, newest first; [] if the store cannot be read.
 
-    Every run's folder is read: with many runs that takes longer than the window may wait.
+    Slow with many runs, since every run folder is read: not for the window's thread.
     """
     try:
         runs, experiments = store.runs(), {experiment.id: experiment.name for experiment in store.experiments()}
     except StoreError:
         return []
-    ordinals: dict[int, int] = {}  # experiment id -> of its last run so far
+    ordinals: dict[int, int] = {}  # experiment id -> number of its last run so far
     entries = []
     for run in runs:  # oldest first
         ordinal = ordinals[run.experiment_id] = ordinals.get(run.experiment_id, 0) + 1
@@ -86,7 +86,7 @@ def run_entries(store: Store, needs: Needs) -> list[ModelEntry]:
 
 
 def run_entry(store: Store, run: Run | None, needs: Needs) -> ModelEntry | None:
-    """One run; None when it or its experiment is in the bin. Raises StoreError."""
+    """The entry of a run; None if it or its experiment is in the bin. Raises StoreError."""
     if run is None or run.deleted is not None:
         return None
     experiment = store.experiment(run.experiment_id)
@@ -108,7 +108,7 @@ def _metric(best: BestPoint | None) -> str:
 
 
 def run_reason(run: RunDir, needs: Needs) -> str:
-    """Why the run cannot be used here."""
+    """Why the run cannot be used for ``needs``."""
     facts = run_facts(run)
     return _reason(bool(facts.steps), facts.captions, needs)
 
@@ -120,7 +120,7 @@ def _reason(trained: bool, captions: bool, needs: Needs) -> str:
 
 
 def pretrained_entries(needs: Needs) -> list[ModelEntry]:
-    """open_clip's pretrained weights: suitable ones first, downloaded ones before others. Reads the disk."""
+    """Entries of open_clip's pretrained weights: suitable and downloaded ones first. Reads the disk."""
     return sorted(
         (_pretrained_entry(weights, needs) for weights in pretrained_models()), key=lambda entry: bool(entry.reason)
     )
@@ -145,7 +145,7 @@ def _pretrained_entry(weights: Pretrained, needs: Needs) -> ModelEntry:
 
 
 def included_entries(needs: Needs) -> list[ModelEntry]:
-    """The models included in the program: small, but usable immediately."""
+    """Entries of the included models: small, but usable immediately."""
     entries = (folder_entry(folder, needs) for folder in included_models())
     return [replace(entry, about=f"included · {_can(Path(entry.name))}") for entry in entries if entry is not None]
 
@@ -155,7 +155,7 @@ def _can(folder: Path) -> str:
 
 
 def untrained_entries(needs: Needs) -> list[ModelEntry]:
-    """Every architecture with random weights, ours and open_clip's: something to compare with."""
+    """Entries of all architectures with random weights, for comparison."""
     return [
         ModelEntry(
             "open_clip",
@@ -169,13 +169,13 @@ def untrained_entries(needs: Needs) -> list[ModelEntry]:
 
 
 def open_clip_title(name: str) -> str:
-    """``ViT-B-32 · openai`` of open_clip's name with its weights."""
+    """A title such as ``ViT-B-32 · openai`` for an open_clip name with its weights."""
     architecture, _, tag = name.partition(",")
     return f"{architecture.strip()} · {tag.strip() or _RANDOM}"
 
 
 def folder_entry(folder: Path, needs: Needs) -> ModelEntry | None:
-    """A folder that holds a model: a run's, or one as open_clip saves it; None when it holds none to be read."""
+    """The entry of a folder with a model: a run, or saved by open_clip; None if there is no readable model."""
     try:
         if is_saved_model(folder):
             reason = _NO_CAPTIONS if needs == "caption" and not folder_captions(folder) else ""
@@ -188,7 +188,7 @@ def folder_entry(folder: Path, needs: Needs) -> ModelEntry | None:
 
 
 def choice_entry(choice: ModelChoice, needs: Needs) -> ModelEntry:
-    """The line that a choice is picked from."""
+    """The entry of a choice."""
     name = tuned_name(choice.model)
     if name.startswith(OPEN_CLIP):
         name = name.removeprefix(OPEN_CLIP)
@@ -203,7 +203,7 @@ def choice_entry(choice: ModelChoice, needs: Needs) -> ModelEntry:
 
 
 def interpolation_problem(run: ModelEntry, other: ModelEntry) -> str:
-    """Why the weights of ``run`` and ``other`` cannot be interpolated, judging by their architectures' names."""
+    """Why the weights of ``run`` and ``other`` cannot be interpolated, according to their architectures' names."""
     ours, theirs = _architecture(run), _architecture(other)
     if not ours or not theirs or ours == theirs:
         return ""
@@ -214,7 +214,7 @@ def interpolation_problem(run: ModelEntry, other: ModelEntry) -> str:
 
 
 def _architecture(entry: ModelEntry) -> str:
-    """The name of the architecture; "" for one of the user's own, which only its file describes."""
+    """The name of the architecture; "" for a user's architecture, which only its file describes."""
     if entry.kind == "run":
         name = run_architecture(RunDir(entry.name))
     else:
@@ -234,7 +234,7 @@ def recent_choices(settings: QSettings) -> list[ModelChoice]:
 
 
 def choice_of(raw: object) -> ModelChoice | None:
-    """The choice that ``asdict`` made ``raw`` of, as JSON or not; None of anything else."""
+    """Parse a choice from the result of ``asdict`` or its JSON; None for anything else."""
     if isinstance(raw, str):
         try:
             raw = json.loads(raw)
@@ -251,7 +251,7 @@ def choice_of(raw: object) -> ModelChoice | None:
 
 
 def remember(settings: QSettings, choice: ModelChoice) -> None:
-    """Put ``choice`` first among the recent ones."""
+    """Put ``choice`` first in the list of recent models."""
     other_choices = [
         recent
         for recent in recent_choices(settings)

@@ -1,7 +1,7 @@
-"""The slider beside a model chip: from the initial to the tuned weights of a run, or from one model to another.
+"""The slider next to a model chip: from the initial to the tuned weights of a run, or from one model to another.
 
-Flow: slider -> ``ModelChip.set_alpha`` -> the chip's ``changed`` and ``interpolated``. It is hidden where the chosen
-model has nothing to interpolate with.
+Flow: slider -> ``ModelChip.set_alpha`` -> the chip's ``changed`` and ``interpolated``. It is hidden if the
+chosen model has nothing to interpolate with.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE
 
-_SETTLES = 150  # ms that the slider rests before its weights are used
-_PARTS, _STEP, _PAGE = 100, 5, 10  # hundredths of alpha
+_SETTLE_MS = 150  # delay before the weights at a new position are used
+_PARTS, _STEP, _PAGE = 100, 5, 10  # steps of the slider, in hundredths of alpha
 _WIDTH, _NARROW = 12 * SPACE, 8 * SPACE
-_LONGEST = 12  # characters of another model's title
+_MAX_LENGTH = 12  # displayed characters of another model's title
 
 
 class InterpolationSlider(QWidget):
@@ -37,7 +37,7 @@ class InterpolationSlider(QWidget):
         self.value.setMinimumWidth(self.value.fontMetrics().horizontalAdvance("0.00") + 2)
         self.save = IconButton("ph.floppy-disk", "Save as model …", parent=self)
         hbox(self.initial, self.slider, self.tuned, self.value, self.save, into=self, spacing=SPACE // 2)
-        self._settle = QTimer(self, singleShot=True, interval=_SETTLES)
+        self._settle = QTimer(self, singleShot=True, interval=_SETTLE_MS)
         self._settle.timeout.connect(self._use_value)
         self.slider.valueChanged.connect(self._on_slid)
         self.slider.sliderReleased.connect(self._use_value)
@@ -51,20 +51,20 @@ class InterpolationSlider(QWidget):
         self.follow()
 
     def set_compact(self, is_compact: bool) -> None:
-        """Leave room for a second model: the tooltip alone names the ends."""
+        """Save space for a second model: only the tooltip shows the names of the ends."""
         for label in (self.initial, self.tuned):
             label.setVisible(not is_compact)
         self.slider.setFixedWidth(_NARROW if is_compact else _WIDTH)
 
     def follow(self) -> None:
-        """Show alpha of the chosen model; a slider that the user is moving stays where it is."""
+        """Show alpha of the chosen model, unless the user is moving the slider."""
         ends = self._chip.interpolation_ends()
         self.setVisible(ends is not None and self._is_available)
         if ends is None:
             self._settle.stop()
             return
         for label, text, title in ((self.initial, "Initial", ends[0]), (self.tuned, "Tuned", ends[1])):
-            label.setText(title[:_LONGEST] if self._chip.interpolates_with_another() else text)
+            label.setText(title[:_MAX_LENGTH] if self._chip.interpolates_with_another() else text)
             label.setToolTip(plain_tip(title))
         tip = (
             f"Interpolates the weights: 0 is {ends[0]}, 1 is {ends[1]}. Arrow keys move by 0.05, a double click sets "
@@ -98,7 +98,7 @@ class InterpolationSlider(QWidget):
 
 
 class _Slider(QSlider):
-    """From 0 to 1 in hundredths; a double click sets 1, and the wheel scrolls the surrounding page."""
+    """A slider from 0 to 1 in hundredths; a double click sets 1, and the wheel scrolls the page."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(Qt.Orientation.Horizontal, parent)

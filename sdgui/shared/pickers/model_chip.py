@@ -1,7 +1,7 @@
 """The model chip: shows the current model as ``sd-clip demo · run 1 · teacher · best``; a click opens the list.
 
-Flow: a line of ``ModelPopover`` -> checkpoint and network -> ``changed(ModelChoice)``. What cannot do what the panel
-needs is grey, with the reason under it. Checkpoints of live runs appear by themselves.
+Flow: a line of ``ModelPopover`` -> checkpoint and network -> ``changed(ModelChoice)``. Models that the panel
+cannot use are grey, with the reason below. New checkpoints of live runs appear automatically.
 """
 
 from __future__ import annotations
@@ -47,42 +47,42 @@ from sdgui.widgets.popovers.chip_button import ChipButton
 
 __all__ = ["ModelChip", "ModelChoice"]
 
-_SETTLE = 500  # ms after the last news of a live run before its folder is read
+_SETTLE_MS = 500  # delay of reading a live run's folder after its last news
 _NOTHING = "Choose a model"
-_LISTED = 4  # recent ones
+_MAX_RECENT = 4  # recent models that are listed
 
 
 class ModelChip(ChipButton):
     """The chosen model. Enter, Space, Down or letters open the list.
 
-    ``changed`` whenever the choice changes, by the user or by code; ``renewed`` when a new checkpoint of the chosen
-    live run has become its best or last: ``choice.model`` stays the same, and the panel decides when to read it again.
-    With ``interpolates`` a run's weights can be interpolated with those of another model.
+    ``changed``: the choice has changed, by the user or by code. ``renewed``: the chosen live run has a new best or last
+    checkpoint; ``choice.model`` stays the same, and the panel decides when to open it again. With ``interpolates``, the
+    weights of a run can be interpolated with another model's.
     """
 
     changed = Signal(object)  # ModelChoice
     renewed = Signal(object)  # ModelChoice
     interpolated = Signal(object)  # ModelChoice with another alpha or initial model; after ``changed``
-    shown = Signal()  # the shown run was read again
-    refused = Signal(str)  # a message: the dropped file is not a model, or not one for this panel
+    shown = Signal()  # the shown run has been read again
+    refused = Signal(str)  # message: the dropped file is not a model, or this panel cannot use it
 
     def __init__(self, services: Services, needs: Needs = "search", parent: QWidget | None = None) -> None:
         super().__init__("ph.cube", "Model", parent)
         self._services, self._needs = services, needs
         self._entry: ModelEntry | None = None
-        self._checkpoint: str | int = ""  # of a run: "best", "last" or a step
-        self._network = ""  # of a run: "student" or "teacher"
-        self._facts: RunFacts | None = None  # of the chosen run
+        self._checkpoint: str | int = ""  # for a run: "best", "last" or a step
+        self._network = ""  # for a run: "student" or "teacher"
+        self._facts: RunFacts | None = None  # facts of the chosen run
         self.interpolates = False
         self.alpha = 1.0  # share of the chosen run's weights
-        self._initial = self._initial_title = ""  # of the rest; "": of the model that the run started from
+        self._initial = self._initial_title = ""  # "": the model that the run started from
         self._emitted: ModelChoice | None = None
         self._step: int | None = None  # the step of "best" or "last" when it was emitted
-        self._filling = 0  # lists that are being read
+        self._filling = 0  # number of lists being read
         self._tasks = BackgroundTasks(self)
         self.setAcceptDrops(True)
-        self._look = QTimer(self, singleShot=True, interval=_SETTLE)
-        self._look.timeout.connect(self.refresh)
+        self._refresh_timer = QTimer(self, singleShot=True, interval=_SETTLE_MS)
+        self._refresh_timer.timeout.connect(self.refresh)
         self.clicked.connect(lambda: self.open())
         services.tailer.state_changed.connect(self._schedule_refresh)
         services.tailer.progress_changed.connect(self._schedule_refresh)
@@ -90,7 +90,7 @@ class ModelChip(ChipButton):
 
     @cached_property
     def popover(self) -> ModelPopover:
-        """Made when first opened."""
+        """The popover, created when first opened."""
         popover = ModelPopover(self._needs, self)
         popover.picked.connect(self._use_entry)
         popover.checkpoint_picked.connect(self.set_checkpoint)
@@ -101,7 +101,7 @@ class ModelChip(ChipButton):
 
     # Selection
     def choice(self) -> ModelChoice | None:
-        """The selected model; None without one, or if it cannot be used here."""
+        """The selected model; None if there is none, or if this panel cannot use it."""
         entry = self._entry
         if entry is None or entry.reason:
             return None
@@ -121,7 +121,7 @@ class ModelChip(ChipButton):
         return self._facts.networks if self._facts is not None else ()
 
     def step(self) -> int:
-        """The step that the chosen checkpoint is of now; 0 for any other model."""
+        """The current step of the chosen checkpoint; 0 for other models."""
         if isinstance(self._checkpoint, int):
             return self._checkpoint
         step = None if self._facts is None else self._facts.best if self._checkpoint == "best" else self._facts.last
@@ -136,7 +136,7 @@ class ModelChip(ChipButton):
         return self._use_entry(choice_entry(choice, self._needs))
 
     def state(self) -> dict[str, object] | None:
-        """The choice as plain data, for the settings."""
+        """The choice as JSON-compatible data, for the settings."""
         choice = self.choice()
         return None if choice is None else asdict(choice)
 
@@ -146,7 +146,7 @@ class ModelChip(ChipButton):
         return choice is not None and self.set_choice(choice)
 
     def set_network(self, network: str) -> None:
-        """Of the chosen run, its student or its teacher."""
+        """Choose the student or the teacher of the chosen run."""
         if network in self.networks():
             self._network = network
             self._emit_choice()
@@ -159,7 +159,7 @@ class ModelChip(ChipButton):
 
     # Interpolation
     def interpolation_ends(self) -> tuple[str, str] | None:
-        """The titles of the initial and the tuned model; None where there is nothing to interpolate with."""
+        """The titles of the initial and the tuned model; None if there is nothing to interpolate with."""
         entry = self._entry
         if entry is None or entry.kind != "run" or not self.interpolates or self.steps() == ():
             return None
@@ -169,17 +169,17 @@ class ModelChip(ChipButton):
         return (f"the initial weights ({Path(start).name})", f"the tuned weights of {entry.title}") if start else None
 
     def interpolates_with_another(self) -> bool:
-        """Whether the initial weights are those of a model that the user chose."""
+        """Whether the user has chosen another initial model."""
         return self._initial != ""
 
     def set_alpha(self, alpha: float) -> None:
-        """Use ``alpha`` of the chosen run's weights, and the rest of the initial model's."""
+        """Interpolate with ``alpha`` as the share of the chosen run's weights."""
         if alpha != self.alpha and self.interpolation_ends() is not None:
             self.alpha = alpha
             self._emit_interpolated()
 
     def set_initial(self, entry: ModelEntry) -> None:
-        """Interpolate the chosen run with this model, half of each; not with one of another architecture."""
+        """Interpolate the chosen run with this model, half of each. Refused if the architectures differ."""
         if self._entry is not None and (problem := interpolation_problem(self._entry, entry)):
             self.refused.emit(problem)
             return
@@ -214,8 +214,8 @@ class ModelChip(ChipButton):
         return entry is not None and not entry.reason and self._use_entry(entry)
 
     def show_default(self) -> None:
-        """Choose the newest run that can be used here, else a model that comes with the program, unless one is chosen
-        by the time it is found."""
+        """Choose the newest usable run, otherwise an included model, unless the user has chosen a model in the
+        meantime."""
         store, needs = self._services.store, self._needs
 
         def found(entries: list[ModelEntry]) -> None:
@@ -226,19 +226,19 @@ class ModelChip(ChipButton):
         self._tasks.run(lambda: [*run_entries(store, needs), *included_entries(needs)], found)
 
     def show_included(self) -> None:
-        """Choose a model that comes with the program, where one can be used here."""
+        """Choose an included model, if this panel can use one."""
         entry = next((entry for entry in included_entries(self._needs) if not entry.reason), None)
         if entry is not None:
             self._use_entry(entry)
 
     def restore(self) -> bool:
-        """Choose the most recent model that this panel can use; False without one."""
+        """Choose the most recent model that this panel can use; False if there is none."""
         entries = [choice_entry(choice, self._needs) for choice in recent_choices(self._services.settings)]
         entry = next((entry for entry in entries if not entry.reason), None)
         return entry is not None and self._use_entry(entry)
 
     def take_folder(self, folder: Path) -> bool:
-        """Choose the model in ``folder``; False, with the reason emitted by ``refused``, without one."""
+        """Choose the model in ``folder``; False, with the reason emitted by ``refused``, if there is none."""
         entry = folder_entry(folder.absolute(), self._needs)
         if entry is None:
             self.refused.emit(f"{folder} contains no model: neither a run nor a folder saved by open_clip.")
@@ -254,7 +254,7 @@ class ModelChip(ChipButton):
         self._fill()
 
     def refresh(self) -> None:
-        """Has the chosen run other checkpoints by now? An open list is read again."""
+        """Check for new checkpoints of the chosen run; an open list is read again."""
         entry = self._entry
         if entry is not None and entry.kind == "run" and run_facts(RunDir(entry.name)) != self._facts:
             self._set_run(entry, self._checkpoint, self._network)
@@ -268,7 +268,7 @@ class ModelChip(ChipButton):
         store, needs, choices = self._services.store, self._needs, recent_choices(self._services.settings)
 
         def read() -> Groups:
-            recent = [self._with_current_title(choice_entry(choice, needs)) for choice in choices[:_LISTED]]
+            recent = [self._renamed_entry(choice_entry(choice, needs)) for choice in choices[:_MAX_RECENT]]
             recent = [entry for entry in recent if not entry.reason]
             return [
                 ("Recent", recent),
@@ -282,11 +282,11 @@ class ModelChip(ChipButton):
 
     def _filled(self, groups: Groups) -> None:
         self._filling -= 1
-        if not self._filling:  # else a newer list will be shown
+        if not self._filling:  # otherwise a newer list will be shown
             self.popover.show_groups(groups)
 
-    def _with_current_title(self, entry: ModelEntry) -> ModelEntry:
-        """A recent choice under its current title: its run may have been renamed."""
+    def _renamed_entry(self, entry: ModelEntry) -> ModelEntry:
+        """A recent choice with its current title, since its run may have been renamed."""
         choice = entry.recent
         current = self._listed_entry(entry)
         if choice is None or current is None:
@@ -306,7 +306,7 @@ class ModelChip(ChipButton):
         except StoreError:
             return None
 
-    # Taking
+    # Choosing
     def _use_entry(self, entry: ModelEntry) -> bool:
         if entry.reason:
             self.refused.emit(f"{entry.title} cannot be used here. {entry.reason}")
@@ -330,7 +330,7 @@ class ModelChip(ChipButton):
         return True
 
     def _set_run(self, entry: ModelEntry, checkpoint: str | int, network: str) -> None:
-        """Use ``checkpoint`` and ``network`` if the run has them, else the best checkpoint and its default network."""
+        """Use ``checkpoint`` and ``network`` if the run has them, otherwise its best checkpoint and default network."""
         run = RunDir(entry.name)
         self._facts = facts = run_facts(run)
         self._checkpoint = checkpoint if checkpoint == "last" or checkpoint in facts.steps else "best"
@@ -341,7 +341,7 @@ class ModelChip(ChipButton):
                 network = ""
         self._network = network if network in facts.networks else next(iter(facts.networks), "")
 
-    # Telling
+    # Signals
     def _emit_choice(self) -> None:
         choice = self.choice()
         self._show()
@@ -363,20 +363,20 @@ class ModelChip(ChipButton):
         self.setText(self.short_title() or _NOTHING)
         self.set_muted(self._entry is None)
         about = f"{choice.title}\n{choice.model}\n" if choice is not None else ""
-        self.setToolTip(plain_tip(f"{about}Press to choose another model"))
+        self.setToolTip(plain_tip(f"{about}Click to choose another model"))
         self.setAccessibleDescription(choice.title if choice is not None else _NOTHING)
         self.shown.emit()
 
     def short_title(self) -> str:
-        """``sd-clip demo · run 1 · teacher · best``; "" while nothing is chosen."""
+        """A title such as ``sd-clip demo · run 1 · teacher · best``; "" if nothing is chosen."""
         if self._entry is None:
             return ""
         checkpoint = f"step {count(self._checkpoint)}" if isinstance(self._checkpoint, int) else self._checkpoint
         return " · ".join(filter(None, (self._entry.title, self._network, checkpoint, self._alpha_text())))
 
     def _schedule_refresh(self, run_id: int) -> None:
-        if self._entry is not None and self._entry.run_id == run_id and not self._look.isActive():
-            self._look.start()
+        if self._entry is not None and self._entry.run_id == run_id and not self._refresh_timer.isActive():
+            self._refresh_timer.start()
 
     # Keys and folders
     def keyPressEvent(self, event: QKeyEvent) -> None:

@@ -15,29 +15,29 @@ from sdgui.widgets.style.theme import SPACE, theme
 
 ENTRY = Qt.ItemDataRole.UserRole
 Index = QModelIndex | QPersistentModelIndex
-Groups = Sequence[tuple[str, Sequence[ModelEntry]]]  # heading, its lines
+Groups = Sequence[tuple[str, Sequence[ModelEntry]]]  # heading, entries
 
 
 class ModelLines(QAbstractListModel):
-    """All headings and entries; the content of a line is created when it is visible."""
+    """All headings and entries; the content of a row is created when it is visible."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._groups: list[tuple[str, list[ModelEntry], list[str]]] = []  # heading, entries, the search text of each
         self._lines: list[str | ModelEntry] = []
-        self._typed_only: frozenset[str] = frozenset()  # groups that are shown once something is typed
+        self._typed_only: frozenset[str] = frozenset()  # groups that are shown only for a search
 
     def replace(self, groups: Groups, words: str = "", typed_only: Collection[str] = ()) -> None:
         """Show the entries of these groups that match ``words``, each group under its heading; empty groups are hidden.
 
-        The groups ``typed_only`` are long and seldom needed: they are shown only for a search.
+        ``typed_only``: long, rarely needed groups that are shown only for a search.
         """
         self._groups = [(title, list(entries), [_found_by(entry) for entry in entries]) for title, entries in groups]
         self._typed_only = frozenset(typed_only)
         self.find(words)
 
     def find(self, words: str) -> None:
-        """Show the entries that have every one of ``words``."""
+        """Show the entries that contain all of ``words``."""
         terms = words.casefold().removeprefix(OPEN_CLIP).split()
         self.beginResetModel()
         self._lines = []
@@ -51,7 +51,7 @@ class ModelLines(QAbstractListModel):
         self.endResetModel()
 
     def entries(self) -> list[ModelEntry]:
-        """The shown entries, without the headings."""
+        """The visible entries, without headings."""
         return [line for line in self._lines if isinstance(line, ModelEntry)]
 
     def entry(self, row: int) -> ModelEntry | None:
@@ -60,7 +60,7 @@ class ModelLines(QAbstractListModel):
         return line if isinstance(line, ModelEntry) else None
 
     def next_row(self, row: int, step: int) -> int:
-        """The next row after ``row`` that can be chosen; ``row`` itself without one."""
+        """The next selectable row after ``row``; ``row`` itself if there is none."""
         candidate = row + step
         while 0 <= candidate < len(self._lines):
             entry = self.entry(candidate)
@@ -102,7 +102,7 @@ def _found_by(entry: ModelEntry) -> str:
 
 
 class ModelDelegate(QStyledItemDelegate):
-    """A heading in small letters; an entry in two lines, its metric at the right."""
+    """Paints headings in small text, and entries in two lines with the metric on the right."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
         small = theme().font("small")

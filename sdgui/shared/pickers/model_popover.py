@@ -1,7 +1,7 @@
 """The popover of the model chip: a search line, matching models, and checkpoint and network of the selected run.
 
-Flow: ``ModelChip`` fills the list and opens it -> ``picked`` with a line, ``checkpoint_picked``, ``network_picked``. It
-closes on Escape, a click elsewhere, and when a line is picked.
+Flow: ``ModelChip`` fills and opens the list -> ``picked``, ``checkpoint_picked``, ``network_picked``. It closes on
+Escape, on a click elsewhere, and after a choice.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STEPS = {Qt.Key.Key_Down: (1, 1), Qt.Key.Key_Up: (-1, 1), Qt.Key.Key_PageDown: 
 
 
 class ModelPopover(QFrame):
-    """``line``, ``list`` and, for a run, ``which`` (its checkpoint) and ``weights`` (student or teacher)."""
+    """The popover: ``line``, ``list`` and, for a run, ``checkpoints`` and ``weights`` (student or teacher)."""
 
     picked = Signal(object)  # ModelEntry
     checkpoint_picked = Signal(object)  # "best", "last" or a step
@@ -91,7 +91,7 @@ class ModelPopover(QFrame):
 
     # Display
     def open_below(self, chip: QWidget, typed: str = "") -> None:
-        """Show under ``chip``, within the window, with ``typed`` in the search line."""
+        """Show the popover below ``chip``, inside the window, with ``typed`` in the search line."""
         window = chip.window()
         width = max(self.minimumSizeHint().width(), min(_WIDTH, window.width() - 2 * SPACE))
         corner = chip.mapToGlobal(QPoint(0, chip.height() + SPACE // 2))
@@ -109,7 +109,7 @@ class ModelPopover(QFrame):
         self._find(self.line.text())
 
     def show_run(self, facts: RunFacts | None, checkpoint: str | int, weights: str, interpolates: bool = False) -> None:
-        """Offer the checkpoints and networks of the chosen run; None for any other model."""
+        """Offer the checkpoints and networks of the chosen run; None for other models."""
         self._set_pairing(False)
         self.interpolate.setVisible(interpolates and facts is not None)
         for box in (self.checkpoints, self.weights):
@@ -141,7 +141,7 @@ class ModelPopover(QFrame):
 
     def _find(self, words: str) -> None:
         before = self.lines.entry(self.list.currentIndex().row())
-        self.lines.replace(self._with_folder(words), words, (UNTRAINED,))
+        self.lines.replace(self._add_typed_folder(words), words, (UNTRAINED,))
         rows = range(self.lines.rowCount())
         same_row = next((row for row in rows if before is not None and self.lines.entry(row) == before), -1)
         self._choose_row(same_row if same_row >= 0 else self.lines.next_row(-1, 1))
@@ -149,7 +149,7 @@ class ModelPopover(QFrame):
         self.note.setText(self._nothing(words))
         self.note.setVisible(bool(self.note.text()))
 
-    def _with_folder(self, words: str) -> Groups:
+    def _add_typed_folder(self, words: str) -> Groups:
         """Add an entry for a typed path to a model folder."""
         folder = existing_path(words.strip()) if "/" in words or "\\" in words else None
         if folder is None or not folder.is_dir() or (entry := folder_entry(folder.absolute(), self._needs)) is None:
@@ -183,7 +183,7 @@ class ModelPopover(QFrame):
         self.folder_requested.emit()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Arrows move through the list while typing; Enter picks the marked line."""
+        """Move through the list with the arrow keys while typing; choose the current line with Enter."""
         if watched is self.line and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
             if step := _STEPS.get(Qt.Key(event.key())):
                 row = self.list.currentIndex().row()
@@ -198,5 +198,5 @@ class ModelPopover(QFrame):
 
 
 def _found_as(entry: ModelEntry, words: str) -> ModelEntry:
-    """``entry`` so that it answers to the path as it was typed."""
+    """A copy of ``entry`` that matches the typed path."""
     return ModelEntry(entry.kind, entry.name, entry.title, entry.reason, entry.run_id, None, "", f"{words.strip()}")

@@ -1,6 +1,6 @@
 """Facts for choosing a preset: its family and its requirements. No Qt.
 
-Flow: the chooser lists ``FAMILIES`` and shows the ``preset_needs`` of each preset beside its description.
+Flow: the chooser lists ``FAMILIES`` and shows the ``preset_needs`` of each preset next to its description.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Kind = Literal["captions", "labels", "run", "chain", "images"]
 
 @dataclass(frozen=True)
 class Family:
-    """Presets that belong together."""
+    """A group of related presets."""
 
     title: str
     presets: tuple[Preset, ...]
@@ -33,7 +33,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Need:
-    """A mark on a preset: a short label and the sentence that explains it."""
+    """A requirement of a preset: a short label and a sentence that explains it."""
 
     kind: Kind
     word: str
@@ -60,7 +60,7 @@ ICONS: dict[Kind, str] = {
 
 @functools.lru_cache(maxsize=256)
 def preset_needs(name: str, size: Size = "demo") -> tuple[Need, ...]:
-    """The requirements of preset ``name`` besides image-text pairs, and peculiarities of its training."""
+    """The requirements of a preset, in addition to image-text pairs, and peculiarities of its training."""
     config = preset_config(name, size)
     marks: list[Need] = []
     objectives = [objective for _, objective in config.objectives if objective.weight]
@@ -68,21 +68,21 @@ def preset_needs(name: str, size: Size = "demo") -> tuple[Need, ...]:
         marks.append(Need("captions", "CoCa", "Uses a CoCa architecture, set by the preset; it can caption."))
     if any(objective.learns_classes for objective in objectives):
         few = " A few labelled rows are enough." if any(objective.learns_unlabelled for objective in objectives) else ""
-        marks.append(Need("labels", "labels", f"Data with a class column, named in data.label.{few}"))
+        marks.append(Need("labels", "labels", f"Data with a class column, set as data.label.{few}"))
     elif not any(objective.uses_captions() for objective in objectives):
         marks.append(Need("images", "images only", "Captions are not used: the text tower is not trained."))
     if stage_count(name):
         words = f"Trained in stages, one after another: {stages(name)}"
         marks.append(Need("chain", f"{stage_count(name)} stages", words))
     elif config.teacher.traits.trained and not config.teacher.checkpoint:
-        marks.append(Need("run", "a trained model", "A run or model to use as teacher, named in teacher.checkpoint."))
+        marks.append(Need("run", "a trained model", "A run or model to use as teacher, set as teacher.checkpoint."))
     if (config.towers.freeze != "none" or config.teacher.kind == "initial") and not config.towers.pretrained:
-        marks.append(Need("run", "trained towers", "A trained model to start from, named in towers.pretrained."))
+        marks.append(Need("run", "trained towers", "A trained model to start from, set as towers.pretrained."))
     return tuple(marks)
 
 
 def stage_count(name: str) -> int:
-    """How many runs the chain of a staged preset has; 0 for others."""
+    """The number of runs in the chain of a staged preset; 0 for other presets."""
     return GENERATIONS if name == BORN_AGAIN else len(STAGES.get(name, ()))
 
 
@@ -94,7 +94,7 @@ def stages(name: str) -> str:
 
 
 def matches(name: str, words: list[str]) -> bool:
-    """Whether the texts of the preset contain every word."""
+    """Whether the texts of a preset contain every word."""
     preset = PRESETS[name]
     family = next((family.title for family in FAMILIES if preset in family.presets), "")
     marks = " ".join(need.word for need in preset_needs(name))

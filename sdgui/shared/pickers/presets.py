@@ -28,7 +28,7 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 SIZE_TEXTS: dict[Size, str] = {
-    "tiny": "tiny: seconds, for trying out",
+    "tiny": "tiny: seconds, for tests",
     "demo": "demo: minutes on a CPU",
     "base": "base: a GPU",
     "large": "large: several GPUs",
@@ -37,12 +37,12 @@ _NAME = Qt.ItemDataRole.UserRole
 
 
 class PresetChooser(QFrame):
-    """A popup: the list on the left, the selected preset on the right."""
+    """A popup with the list on the left and the selected preset on the right."""
 
     chosen = Signal(str, str)  # preset, size
 
     def __init__(self, parent: QWidget, button: str = "Choose") -> None:
-        """``button``: the label of the button that chooses."""
+        """``button``: label of the confirming button."""
         super().__init__(parent, Qt.WindowType.Popup)
         self._over = parent
         self.setObjectName("preset_chooser")
@@ -150,7 +150,7 @@ class PresetChooser(QFrame):
         self._restyle()
 
     def _restyle(self) -> None:
-        """Icons in the colours of the theme."""
+        """Update the icons to the colours of the theme."""
         for row in range(self.list.count()):
             item = self.list.item(row)
             marks = preset_needs(str(item.data(_NAME))) if item.data(_NAME) else ()
@@ -199,7 +199,7 @@ class PresetChooser(QFrame):
             self.chosen.emit(name, self.size_chosen())
 
     def _step(self, step: int) -> None:
-        """Move the selection by ``step`` presets, skipping headings and hidden ones."""
+        """Move the selection by ``step`` presets, skipping headings and hidden presets."""
         rows = [
             row
             for row in range(self.list.count())
@@ -210,7 +210,7 @@ class PresetChooser(QFrame):
             self.list.setCurrentRow(rows[min(max(position + step, 0), len(rows) - 1)])
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Arrow keys move through the list while the search box keeps the focus."""
+        """Move through the list with the arrow keys while the search box keeps the focus."""
         if watched is self.line and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
             steps = {Qt.Key.Key_Down: 1, Qt.Key.Key_Up: -1, Qt.Key.Key_PageDown: 8, Qt.Key.Key_PageUp: -8}
             if Qt.Key(event.key()) in steps:

@@ -16,15 +16,15 @@ from pathlib import Path
 from core.spec.resources import resource_folder
 from sdgui.runs.models import architectures, pretrained_weights
 
-_BYTES = 4  # a parameter in fp32, as most weights are published
-_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # open_clip's names for them on the hub
-_STUDIES = ("commonpool_", "datacomp_s_", "datacomp_m_")  # DataComp's comparisons of filters, weak on purpose
-_FOR_CAPTIONS = "mscoco_finetuned"  # CoCa tuned to caption: 0.8 % zero-shot on ImageNet by open_clip's own figures
+_PARAMETER_BYTES = 4  # fp32, as in most published weights
+_WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")  # open_clip's file names on the hub
+_STUDIES = ("commonpool_", "datacomp_s_", "datacomp_m_")  # DataComp's comparisons of filters, which are weak models
+_FOR_CAPTIONS = "mscoco_finetuned"  # CoCa tuned for captioning: 0.8 % zero-shot on ImageNet according to open_clip
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """One set of weights. ``size`` in bytes: of the file that is here, else about that of the download; 0: unknown."""
+    """A set of pretrained weights. ``size``: bytes of the local file or, roughly, of the download; 0 if unknown."""
 
     architecture: str
     tag: str
@@ -34,25 +34,25 @@ class Pretrained:
 
     @property
     def name(self) -> str:
-        """As a worker takes it after ``open_clip:``."""
+        """The name after ``open_clip:`` in a model name."""
         return f"{self.architecture},{self.tag}"
 
     @property
     def only_captions(self) -> bool:
-        """Whether tuning for captions has left little of its search."""
+        """Whether the model was tuned for captioning and is poor for search."""
         return self.tag.startswith(_FOR_CAPTIONS)
 
 
 def pretrained_models() -> list[Pretrained]:
-    """Downloaded weights first, then the smallest; weights from dataset studies last.
+    """All pretrained weights: downloaded ones first, then by size; weights from data-set studies last.
 
-    Looks into the caches: not for the window's own thread.
+    Reads the caches on disk: not for the window's thread.
     """
     sizes, captioners = _parameters(), architectures()
     cache = hub_cache()
     models = []
     for architecture, tags in pretrained_weights().items():
-        expected = round(1e6 * _BYTES * sizes.get(architecture, 0.0))
+        expected = round(1e6 * _PARAMETER_BYTES * sizes.get(architecture, 0.0))
         for tag, hub in tags.items():
             downloaded_bytes = _downloaded_size(hub, cache)
             captions = captioners.get(architecture, False)
@@ -72,7 +72,7 @@ def hub_cache() -> Path:
 
 
 def _downloaded_size(hub: str, cache: Path) -> int:
-    """Bytes of the file of ``hub`` (``owner/name/[file]``) in the hub's ``cache``; 0 if it is not there."""
+    """Size of the file of ``hub`` (``owner/name/[file]``) in ``cache``, in bytes; 0 if it is not cached."""
     owner, _, rest = hub.partition("/")
     repository, _, file = rest.partition("/")
     snapshots = cache / f"models--{owner}--{repository}" / "snapshots"
@@ -89,13 +89,13 @@ def _size(path: Path) -> int:
 
 @functools.cache
 def _parameters() -> Mapping[str, float]:
-    """Architecture -> millions of parameters, as counted on the meta device or by open_clip's ``model_profile.csv``."""
+    """Millions of parameters by architecture, counted on the meta device or from open_clip's ``model_profile.csv``."""
     table: dict[str, float] = json.loads((resource_folder("pretrained") / "parameters.json").read_text("utf-8"))
     return table
 
 
 def size_text(size: int) -> str:
-    """``605 MB``, ``4.0 GB``; "" when it is not known."""
+    """A size as text: ``605 MB``, ``4.0 GB``; "" if unknown."""
     if not size:
         return ""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6))} MB"

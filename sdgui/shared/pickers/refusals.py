@@ -1,6 +1,6 @@
 """Why a config cannot train on its data, by the field to fix, before launch. No Qt.
 
-Flow: ``DataCheck`` asks the worker what each source holds -> ``refusals`` -> the form and Launch, which makes no run.
+Flow: ``DataCheck`` asks the worker about each source -> ``refusals`` -> the form; Launch then creates no run.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ Known: TypeAlias = Mapping[str, SourceFacts | Failure]  # source -> its contents
 
 
 def sources(config: RunConfig) -> dict[str, str]:
-    """Dotted field -> the source that it names, of the fields that name one."""
+    """The data sources in a config, by dotted field name."""
     data = config.data
     named_sources = zip(FIELDS, (data.train, data.val, data.test), strict=True)
     return {field: source.strip() for field, source in named_sources if source.strip()}
 
 
 def refusals(config: RunConfig, facts_by_source: Known) -> dict[str, str]:
-    """Dotted field -> a sentence with the remedy; empty if no problem is known.
+    """Problems with their remedies, by dotted field name; empty if no problem is known.
 
-    A source that is missing from ``facts_by_source`` counts as usable, and so does one that the worker could not read.
+    Sources that are missing from ``facts_by_source``, or that the worker failed to read, count as usable.
     """
     problems: dict[str, str] = {}
     named_sources = sources(config)
     if "data.train" not in named_sources:
-        problems["data.train"] = "No training data is named; choose a table, a folder of captioned images, or shards."
+        problems["data.train"] = "No training data is set; choose a table, a folder of captioned images, or shards."
     for field, source in named_sources.items():
         facts = facts_by_source.get(source)
         if facts is None:
@@ -42,7 +42,7 @@ def refusals(config: RunConfig, facts_by_source: Known) -> dict[str, str]:
             problems[field] = problem
     train = facts_by_source.get(named_sources.get("data.train", ""))
     if "data.train" not in problems and train is not None and not isinstance(train, Failure):
-        problems |= _of_training(train, config)
+        problems |= _training_problems(train, config)
     return problems
 
 
@@ -56,8 +56,8 @@ def _verdict(failure: Failure) -> str:
 def _unusable(source: str, facts: SourceFacts, config: RunConfig) -> str:
     if not facts["pairs"]:
         return (
-            f"{source} holds {count(facts['images'])} images and no caption; caption them first, or name a table "
-            "that has captions."
+            f"{source} contains {count(facts['images'])} images but no captions; caption the images first, or "
+            "choose a table with captions."
         )
     bad_rows, rows, allowed = facts["bad"], facts["images"] + facts["bad"], config.data.max_bad_share
     if bad_rows / rows > allowed:
@@ -69,16 +69,16 @@ def _unusable(source: str, facts: SourceFacts, config: RunConfig) -> str:
     return ""
 
 
-def _of_training(facts: SourceFacts, config: RunConfig) -> dict[str, str]:
+def _training_problems(facts: SourceFacts, config: RunConfig) -> dict[str, str]:
     """Problems of the training data with these settings."""
     problems: dict[str, str] = {}
     label, labels = config.data.label, facts["labels"]
     if label and label not in labels and not facts.get("sampled", False):
         available = ", ".join(map(repr, labels)) or "none"
-        problems["data.label"] = f"The training data have no label {label!r}; they have {available}."
+        problems["data.label"] = f"The training data has no label {label!r}; available: {available}."
     elif label in labels and labels[label] < 2:
         problems["data.label"] = (
-            f"The label {label!r} has {labels[label]} value, but classification needs at least two."
+            f"The label {label!r} has only {labels[label]} distinct value(s), but classification needs at least two."
         )
     if config.optim.batch_size > facts["images"]:
         problems["optim.batch_size"] = (

@@ -1,4 +1,4 @@
-"""The other splits of a source: used together in experiments, or else beside it under usual names. No Qt."""
+"""The other splits of a source: used together in experiments, or with the usual names in its folder. No Qt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _USUAL = {"train": ("train", "training"), "val": ("val", "valid", "validation", 
 
 
 def splits_beside(store: Store, source: str) -> dict[str, str]:
-    """Split -> source, of the splits that belong with ``source`` and are not it."""
+    """The other splits that belong to ``source``, by split name."""
     try:
         experiments = store.experiments()
     except StoreError:
@@ -23,11 +23,11 @@ def splits_beside(store: Store, source: str) -> dict[str, str]:
         sources = {split: str(getattr(experiment.config.data, split)) for split in SPLITS}
         if source in sources.values():
             return {split: path for split, path in sources.items() if path and path != source}
-    return _beside(source)
+    return _sibling_files(source)
 
 
-def _beside(source: str) -> dict[str, str]:
-    """``val.csv`` and ``test.csv`` beside ``train.csv``."""
+def _sibling_files(source: str) -> dict[str, str]:
+    """Files next to ``source`` with the names of splits, such as ``val.csv`` and ``test.csv`` for ``train.csv``."""
     path = expand_user(source)
     own_split = next((split for split, names in _USUAL.items() if path.stem.lower() in names), "")
     if not own_split:

@@ -1,1 +1,1 @@
-"""The views of student and teacher of some images: requested from a worker, painted in a grid."""
+"""Views of images by student and teacher: requested from a worker, painted in a grid."""

@@ -1,4 +1,4 @@
-"""Paints views: one column per image, one row per view; masked patches are hatched, mixed images named.
+"""Paints views: one column per image, one row per view; masked patches are hatched, mixed images are named.
 
 Flow: ``Views`` -> ``ViewsCanvas.show_views`` -> painted at the size that fits the width.
 """
@@ -18,12 +18,12 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
 _TITLE = 9 * SPACE  # width of the row headings
-_SMALLEST, _LARGEST = 40, 160  # px of a cell
+_MIN_CELL_PX, _MAX_CELL_PX = 40, 160
 _GAP = SPACE // 2
 
 
 class ViewsCanvas(QWidget):
-    """``opened``: an image was clicked."""
+    """The grid of views. ``opened``: an image was double-clicked."""
 
     opened = Signal(str)
 
@@ -31,7 +31,7 @@ class ViewsCanvas(QWidget):
         super().__init__(parent)
         self.views: Views | None = None
         self._stale = False
-        self._side = _SMALLEST
+        self._side = _MIN_CELL_PX
         self._tops: list[int] = []
         self._thumbnails = Thumbnails(parent=self)
         self._thumbnails.ready.connect(lambda _path: self.update())
@@ -41,7 +41,7 @@ class ViewsCanvas(QWidget):
         theme().changed.connect(self.update)
 
     def show_views(self, views: Views | None) -> None:
-        """Show these; None for none."""
+        """Show views; None for none."""
         self.views, self._stale = views, False
         self._measure()
         self.setAccessibleDescription("" if views is None else describe_rows(views))
@@ -53,14 +53,14 @@ class ViewsCanvas(QWidget):
             self._stale = stale
             self.update()
 
-    # Where things are
+    # Geometry
     def _measure(self) -> None:
         views = self.views
         if views is None or not views.images:
             self.setFixedHeight(0)
             return
         room = (self.width() - _TITLE) // len(views.images) - _GAP
-        self._side = max(_SMALLEST, min(_LARGEST, room))
+        self._side = max(_MIN_CELL_PX, min(_MAX_CELL_PX, room))
         self._thumbnails.set_side(self._side * self.devicePixelRatioF())
         line, top = self._line(), self._side + self._line() + SPACE
         self._tops = []
@@ -69,7 +69,7 @@ class ViewsCanvas(QWidget):
             self._tops.append(top)
             top += self._side + _GAP + (line if _is_mixed(row) else 0)
         self.setFixedHeight(top + SPACE)
-        self.setMinimumWidth(_TITLE + len(views.images) * (_SMALLEST + _GAP))
+        self.setMinimumWidth(_TITLE + len(views.images) * (_MIN_CELL_PX + _GAP))
 
     def _line(self) -> int:
         return self.fontMetrics().height()
@@ -82,7 +82,7 @@ class ViewsCanvas(QWidget):
         self._measure()
 
     def sizeHint(self) -> QSize:
-        return QSize(_TITLE + 12 * (_SMALLEST + _GAP), self.height())
+        return QSize(_TITLE + 12 * (_MIN_CELL_PX + _GAP), self.height())
 
     # Painting
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -199,7 +199,7 @@ def _is_mixed(row: Row) -> bool:
 
 
 def _about(row: Row, column: int) -> list[str]:
-    """One line for masked patches and one for the partner."""
+    """One line about masked patches and one about the mixed image."""
     cell, lines = row.cells[column], []
     if "1" in cell["mask"]:
         lines.append(f"{cell['mask'].count('1')} of {len(cell['mask'])} patches are hidden.")

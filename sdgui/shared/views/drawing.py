@@ -21,17 +21,17 @@ from sdgui.worker.pool import DATA, WorkerPool
 from sdgui.worker.replies import Cancelled, Failure
 
 _PURPOSE = "views"
-_BYTES = 3  # a pixel
+_PIXEL_BYTES = 3
 _TITLES = {"student": "The student sees", "both": "Student and teacher see", "teacher": "The teacher sees"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One view of every image: its cells and their pixels; ``heading`` is above the first of its kind."""
+    """One view of every image: cells and pixels. ``heading``: heading above the first row of its kind."""
 
     heading: str
     title: str
-    patches: int  # along a side
+    patches: int  # per side
     cells: list[ViewCell]
     images: list[QImage]
 
@@ -50,7 +50,7 @@ class Views:
 
 
 class ViewsWork(QObject):
-    """Only the newest request counts; earlier ones are dropped."""
+    """Requests views from a worker; a new request drops earlier ones."""
 
     drawn = Signal(object)  # Views
     failed = Signal(str)
@@ -62,7 +62,7 @@ class ViewsWork(QObject):
 
     @cached_property
     def _folder(self) -> QTemporaryDir:
-        """Created on the first drawing; a killed window would not delete it."""
+        """A temporary folder, created on the first request, since a killed window would not delete it."""
         return QTemporaryDir()
 
     @property
@@ -71,7 +71,7 @@ class ViewsWork(QObject):
         return self._calls.busy(_PURPOSE)
 
     def draw(self, config: RunConfig, step: int, rows: Sequence[int], limit: int) -> None:
-        """Draw the views of ``rows`` (without any: of a batch) of ``config``'s training data at ``step``."""
+        """Draw views of ``rows`` of ``config``'s training data at ``step``; without rows, views of a batch."""
         target = Path(self._folder.filePath(f"{next(self._numbers)}.rgb"))
         request = {"config": config.model_dump(mode="json"), "step": step, "rows": list(rows), "most": limit}
         self._calls.ask(
@@ -117,8 +117,8 @@ def views_of(answer: DrawnViews, content: bytes) -> Views:
 
 def _images(view: ShownView, content: bytes) -> list[QImage]:
     side = view["side"]
-    size, images = _BYTES * side * side, []
+    size, images = _PIXEL_BYTES * side * side, []
     for cell in view["cells"]:
         part = content[cell["offset"] : cell["offset"] + size]
-        images.append(QImage(part, side, side, _BYTES * side, QImage.Format.Format_RGB888).copy())
+        images.append(QImage(part, side, side, _PIXEL_BYTES * side, QImage.Format.Format_RGB888).copy())
     return images

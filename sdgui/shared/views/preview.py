@@ -1,4 +1,4 @@
-"""A live preview of student and teacher views: the grid, the step, *draw again*.
+"""A live preview of student and teacher views: the grid, the step, and a button to resample.
 
 Flow: a panel calls ``show(config, rows)`` whenever either changes -> (a moment later) ``ViewsWork`` -> ``ViewsCanvas``.
 """
@@ -21,13 +21,13 @@ from sdgui.widgets.still_boxes import StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 from sdgui.worker.pool import WorkerPool
 
-MOST = 12  # images
-_GATHERS = 15  # ms; what changes within is drawn once
-_LARGEST = 10_000_000  # step
+MAX_IMAGES = 12
+_GATHER_MS = 15  # changes within this time are drawn together
+_MAX_STEP = 10_000_000
 
 
 class ViewsPreview(QWidget):
-    """``drawn``: other views are shown; ``opened``: an image was double-clicked."""
+    """The live preview. ``drawn``: new views are shown; ``opened``: an image was double-clicked."""
 
     drawn = Signal()
     opened = Signal(str)
@@ -39,10 +39,10 @@ class ViewsPreview(QWidget):
         self._rows: list[int] = []
         self._views: Views | None = None
         self.work = ViewsWork(pool, self)
-        self.step = _number("Step", "Number of the training batch, from 0", _LARGEST, self)
+        self.step = _number("Step", "Number of the training batch, from 0", _MAX_STEP, self)
         self.seed = _number("Seed", "The config's seed, which determines every random draw", 2**31 - 1, self)
         self.again = QPushButton("Draw &again", self)
-        self.again.setToolTip("The same images in the next epoch, with other draws (Ctrl+Shift+G)")
+        self.again.setToolTip("Resample the views, as in the next epoch (Ctrl+Shift+G)")
         self.again.setShortcut("Ctrl+Shift+G")
         self.note = ElidedLabel("", self, role="small")
         self.canvas = ViewsCanvas(self)
@@ -51,13 +51,13 @@ class ViewsPreview(QWidget):
         self.area.setWidgetResizable(True)
         self.area.setFrameShape(QFrame.Shape.NoFrame)
         self._build()
-        self._soon = QTimer(self, singleShot=True, interval=_GATHERS)
-        self._soon.timeout.connect(self._draw)
+        self._draw_timer = QTimer(self, singleShot=True, interval=_GATHER_MS)
+        self._draw_timer.timeout.connect(self._draw)
         self.work.drawn.connect(self._show)
         self.work.failed.connect(self._refused)
         self.canvas.opened.connect(self.opened)
-        self.step.valueChanged.connect(lambda _value: self._soon.start())
-        self.seed.valueChanged.connect(lambda _value: self._soon.start())
+        self.step.valueChanged.connect(lambda _value: self._draw_timer.start())
+        self.seed.valueChanged.connect(lambda _value: self._draw_timer.start())
         self.again.clicked.connect(self.draw_again)
 
     def _build(self) -> None:
@@ -73,24 +73,24 @@ class ViewsPreview(QWidget):
         vbox(row, (self.area, 1), into=self)
 
     def show_config(self, config: RunConfig | None, rows: Sequence[int] = ()) -> None:
-        """Draw what ``config`` shows of ``rows`` of its training data, without any of a batch's images.
+        """Draw the views that ``config`` makes of ``rows`` of its training data, or of a batch if ``rows`` is empty.
 
-        None while the config has errors: the last views stay, faded.
+        ``config`` is None if it has errors: the last views stay, faded.
         """
         if config is not None and self._defined != config.seed:
             self._defined = config.seed
             self.seed.blockSignals(True)
             self.seed.setValue(config.seed)
             self.seed.blockSignals(False)
-        self._config, self._rows = config, list(rows)[:MOST]
+        self._config, self._rows = config, list(rows)[:MAX_IMAGES]
         if config is None or not config.data.train:
             self.work.cancel()
             self.canvas.set_stale(True)
         else:
-            self._soon.start()
+            self._draw_timer.start()
 
     def run_config(self) -> RunConfig | None:
-        """The config to draw, with the seed chosen here."""
+        """The config to draw, with the seed from this widget."""
         config = self._config
         return config if config is None else config.model_copy(update={"seed": self.seed.value()})
 
@@ -99,7 +99,7 @@ class ViewsPreview(QWidget):
         return self._views
 
     def draw_again(self) -> None:
-        """Other draws: the same images in the next epoch; where a batch is shown, the next batch."""
+        """Resample the views, as in the next epoch; if a batch is shown, go to the next batch."""
         views = self._views
         ahead = views.steps_per_epoch if views is not None and self._rows and views.by_choice else 1
         self.step.setValue(self.step.value() + ahead)
@@ -107,7 +107,7 @@ class ViewsPreview(QWidget):
     def _draw(self) -> None:
         config = self.run_config()
         if config is not None and config.data.train:
-            self.work.draw(config, self.step.value(), self._rows, MOST)
+            self.work.draw(config, self.step.value(), self._rows, MAX_IMAGES)
 
     def _show(self, views: Views) -> None:
         self._views = views
@@ -124,8 +124,8 @@ class ViewsPreview(QWidget):
 
 
 def note_of(views: Views) -> str:
-    """``Epoch 3 of batches of 128, 20 a pass``, and the number of omitted images."""
-    text = f"epoch {count(views.epoch)} · batches of {count(views.batch)} · {count(views.steps_per_epoch)} an epoch"
+    """A note on epoch and batch size, and the number of omitted images."""
+    text = f"epoch {count(views.epoch)} · batches of {count(views.batch)} · {count(views.steps_per_epoch)} per epoch"
     if views.skipped:
         text += f" · {len(views.skipped)} skipped in this epoch (incomplete last batch)"
     if not views.by_choice:

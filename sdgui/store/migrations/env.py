@@ -1,4 +1,4 @@
-"""Alembic's environment: migrates over the given connection, in its transaction."""
+"""Alembic's environment: migrates on the connection that it receives, in its transaction."""
 
 from __future__ import annotations
 

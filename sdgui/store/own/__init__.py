@@ -1,1 +1,1 @@
-"""Per-user tables; always in local SQLite, also with a shared registry."""
+"""Per-user tables; always in local SQLite, even with a shared registry."""

@@ -1,7 +1,7 @@
-"""The basket's part of the store: fixes of data sources that were found in panels and not applied yet.
+"""Basket records of the store: data fixes collected in panels and not applied yet.
 
-Flow: ``sdgui.shared.basket`` -> ``put_fixes`` and ``take_fixes``; the next start reads ``fixes``. Like marks, they are
-their user's own: beside a shared registry they stay in the file at home.
+Flow: ``sdgui.shared.basket`` -> ``put_fixes`` and ``take_fixes``; the next start reads ``fixes``. Like marks, they
+belong to one user and stay in the local file when a shared registry is used.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from core.spec.data.fixes import KINDS, Fix
 from sdgui.store.sessions import Sessions, storable
 from sdgui.store.tables import FixRow
 
-_AT_ONCE = 100
+_BATCH_SIZE = 100
 
 
 @dataclass(frozen=True)
 class StoredFix:
-    """A fix in the basket. ``source``: the data that it is of; "" for whichever have its image.
+    """A fix in the basket. ``source``: the data source to fix; "" for every source that contains the image.
 
-    ``later``: the kind of one that a later version put in; it is kept and shown, and this version cannot apply it.
+    ``later``: the kind of a fix from a later version, which this version keeps and shows but cannot apply.
     """
 
     id: int
@@ -36,31 +36,31 @@ class StoredFix:
 
 @dataclass(frozen=True)
 class Exchange:
-    """What a change of the basket added and removed: undoing it swaps the two."""
+    """Entries that a change of the basket added and removed; swap them to undo it."""
 
     put: tuple[StoredFix, ...] = ()
     removed: tuple[StoredFix, ...] = ()
 
 
 class FixRecords(Sessions):
-    """Fixes: list, add, remove."""
+    """Reads and writes the fixes in the basket."""
 
     def fixes(self) -> tuple[StoredFix, ...]:
-        """All, in the order in which they were put in."""
+        """All fixes in the basket, oldest first."""
         with self._read_own() as session:
             return tuple(map(_record, session.scalars(select(FixRow).order_by(FixRow.id))))
 
     def fix_count(self) -> int:
-        """The number of fixes."""
+        """The number of fixes in the basket."""
         with self._read_own() as session:
             return session.scalar(select(func.count()).select_from(FixRow)) or 0
 
     def put_fixes(self, source: str, fixes: Sequence[Fix]) -> Exchange:
-        """Put them in, in place of those of the same pair, image or label; all or nothing.
+        """Add fixes, replacing earlier fixes of the same pair, image or label; all or nothing.
 
-        Returns the new entries, and those that they replaced.
+        Returns the added and the replaced entries.
         """
-        last = {_key(source, fix): fix for fix in fixes}  # of two fixes of one subject the later counts
+        last = {_key(source, fix): fix for fix in fixes}  # for the same subject, the last fix counts
         with self._write_own() as session:
             replaced = _take(session, [_same(key) for key in last])
             rows = [_row(source, fix) for fix in last.values()]
@@ -69,8 +69,8 @@ class FixRecords(Sessions):
             return Exchange(tuple(map(_record, rows)), replaced)
 
     def exchange_fixes(self, change: Exchange) -> Exchange:
-        """Replace the entries of the images and pairs in ``change`` by ``change.put``, in one transaction."""
-        with self._write_own() as session:  # by subject: a restored entry has another id
+        """Replace the entries for the images and pairs in ``change`` with ``change.put``, in one transaction."""
+        with self._write_own() as session:  # matched by subject, because a restored entry gets a new id
             removed = _take(
                 session, [_same(_key(stored.source, stored.fix)) for stored in (*change.removed, *change.put)]
             )
@@ -80,7 +80,7 @@ class FixRecords(Sessions):
             return Exchange(tuple(map(_record, rows)), removed)
 
     def take_fixes(self, ids: Iterable[int]) -> Exchange:
-        """Remove these entries."""
+        """Remove entries from the basket."""
         with self._write_own() as session:
             return Exchange((), _take(session, [FixRow.id == fix_id for fix_id in ids]))
 
@@ -98,10 +98,10 @@ def _same(key: _Key) -> ColumnElement[bool]:
 
 
 def _take(session: Session, conditions: Sequence[ColumnElement[bool]]) -> tuple[StoredFix, ...]:
-    """Delete and return the rows that any of ``conditions`` is true of."""
+    """Delete and return the rows that match any of ``conditions``."""
     removed: list[StoredFix] = []
-    for start in range(0, len(conditions), _AT_ONCE):
-        rows = session.scalars(select(FixRow).where(or_(*conditions[start : start + _AT_ONCE]))).all()
+    for start in range(0, len(conditions), _BATCH_SIZE):
+        rows = session.scalars(select(FixRow).where(or_(*conditions[start : start + _BATCH_SIZE]))).all()
         removed += map(_record, rows)
         session.execute(delete(FixRow).where(FixRow.id.in_([row.id for row in rows])))
     session.expunge_all()

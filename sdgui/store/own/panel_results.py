@@ -1,7 +1,7 @@
-"""The last results of panels, stored with their run and data, to restore them after a restart.
+"""Last results of panels, stored by run and data, to be restored after a restart.
 
-Flow: panel -> ``keep_result`` once an answer has come; when it is entered first -> ``last_result``. Each panel reads
-its own JSON back as it reads a worker's answer.
+Flow: panel -> ``keep_result`` after an answer; the panel's first activation -> ``last_result``. Each panel parses its
+JSON like a worker's answer.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from sqlalchemy.orm import Session
 from sdgui.store.sessions import Sessions
 from sdgui.store.tables import PanelResultRow
 
-_KEPT = 40  # results of one panel; the oldest make room
+_MAX_STORED = 40  # per panel; older results are removed
 
 
 @dataclass(frozen=True)
 class PanelResult:
-    """An answer that a panel showed. ``subject``: the run's folder, or the model."""
+    """A stored result of a panel. ``subject``: the run's folder, or the model."""
 
     subject: str
     data: str
@@ -33,10 +33,10 @@ class PanelResult:
 
 
 class ResultRecords(Sessions):
-    """Results: store and read."""
+    """Reads and writes results of panels."""
 
     def keep_result(self, panel: str, subject: str, data: str, content: Mapping[str, Any]) -> None:
-        """Keep ``content`` (plain data) as the result of ``panel`` for this run and data; it replaces an older one."""
+        """Store ``content`` (JSON-compatible) as the result of ``panel`` for this run and data."""
         row = PanelResultRow(
             panel=panel,
             subject=os.fsencode(subject),
@@ -50,7 +50,7 @@ class ResultRecords(Sessions):
             _make_room(session, panel)
 
     def kept_results(self, panel: str) -> list[PanelResult]:
-        """All of ``panel``, newest first."""
+        """All results of ``panel``, newest first."""
         query = select(PanelResultRow).where(PanelResultRow.panel == panel).order_by(PanelResultRow.made.desc())
         with self._read_own() as session:
             results = [_record(row) for row in session.scalars(query)]
@@ -64,7 +64,7 @@ class ResultRecords(Sessions):
             session.execute(delete(row).where(*this))
 
     def last_result(self, panel: str, subject: str = "", data: str = "") -> PanelResult | None:
-        """The newest of ``panel``, of this run and these data where they are given; else None."""
+        """The newest result of ``panel``, for this run and data if given; None if there is none."""
         row = PanelResultRow
         query = select(row).where(row.panel == panel).order_by(row.made.desc())
         query = query.where(row.subject == os.fsencode(subject)) if subject else query
@@ -76,7 +76,9 @@ class ResultRecords(Sessions):
 
 def _make_room(session: Session, panel: str) -> None:
     row = PanelResultRow
-    old = session.scalars(select(row.made).where(row.panel == panel).order_by(row.made.desc()).offset(_KEPT)).first()
+    old = session.scalars(
+        select(row.made).where(row.panel == panel).order_by(row.made.desc()).offset(_MAX_STORED)
+    ).first()
     if old is not None:
         session.execute(delete(row).where(row.panel == panel, row.made <= old))
 

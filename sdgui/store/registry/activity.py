@@ -1,7 +1,7 @@
-"""The history of changes: one row for each change by a person, kept when its subject is deleted.
+"""The history of changes: one row per change by a person, kept after its subject is deleted.
 
-Flow: every method of the store that writes for a person calls ``note_activity`` in its own transaction. Other windows
-on a shared registry read on from the last row that they know, and so learn what others changed.
+Flow: every store method that writes for a person calls ``note_activity`` in its own transaction. Other windows on a
+shared registry read the rows after the last one that they know, and so learn what others changed.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from sqlalchemy.orm import Session
 from sdgui.store.sessions import Sessions, storable
 from sdgui.store.tables import ActivityRow
 
-_SAME_EDIT_SECONDS = 600.0  # edits of one config by one person within so long are one row
-_MOST = 500
+_SAME_EDIT_SECONDS = 600.0  # a person's edits of one config within this time are one row
+_MAX_ROWS = 500
 
 
 @dataclass(frozen=True)
 class Activity:
-    """``detail``: the replaced text, if any; ``name``: the subject's name at the time."""
+    """A change by a person. ``detail``: the replaced text, if any; ``name``: the subject's name at the time."""
 
     id: int
     time: float  # seconds since the epoch
@@ -36,7 +36,7 @@ class Activity:
 def note_activity(
     session: Session, action: str, name: str, *, experiment: int | None = None, run: int | None = None, detail: str = ""
 ) -> None:
-    """Add a row in the caller's transaction; the user comes from the session."""
+    """Add a change to the history in the caller's transaction; the user is taken from the session."""
     user = str(session.info.get("who", ""))
     row = ActivityRow(time=time.time(), who=user, what=action, name=name, detail=storable(detail))
     row.experiment_id, row.run_id = experiment, run
@@ -44,7 +44,7 @@ def note_activity(
 
 
 def note_edit(session: Session, name: str, experiment: int, replaced: str) -> None:
-    """An edit of a config, which is written at every pause of typing: one row for one person's sitting.
+    """Record an edit of a config. It is saved at every pause in typing, so one person's successive edits share a row.
 
     The last text of another person stays in the history.
     """
@@ -52,7 +52,7 @@ def note_edit(session: Session, name: str, experiment: int, replaced: str) -> No
     query = select(ActivityRow).where(ActivityRow.experiment_id == experiment, ActivityRow.what == "edited")
     last = session.scalars(query.order_by(ActivityRow.id.desc()).limit(1)).first()
     if last is not None and last.who == user and now - last.time < _SAME_EDIT_SECONDS:
-        session.delete(last)  # a new row, so that others who read on from the last id see it
+        session.delete(last)  # a new row has a new id, so that other windows see it
         detail = last.detail
     else:
         detail = replaced
@@ -60,11 +60,11 @@ def note_edit(session: Session, name: str, experiment: int, replaced: str) -> No
 
 
 class ActivityRecords(Sessions):
-    """Activity: read."""
+    """Reads the history of changes."""
 
     def activity(self, experiment_id: int | None = None, run_id: int | None = None) -> list[Activity]:
-        """Of an experiment and its runs, of one run, or of all; newest first, 500 at most."""
-        query = select(ActivityRow).order_by(ActivityRow.id.desc()).limit(_MOST)
+        """At most 500 changes, newest first: of an experiment and its runs, of one run, or all."""
+        query = select(ActivityRow).order_by(ActivityRow.id.desc()).limit(_MAX_ROWS)
         if run_id is not None:
             query = query.where(ActivityRow.run_id == run_id)
         elif experiment_id is not None:
@@ -73,19 +73,19 @@ class ActivityRecords(Sessions):
             return [_record(row) for row in session.scalars(query)]
 
     def last_activity(self) -> int:
-        """The id of the newest row; 0 without one."""
+        """The id of the newest change; 0 if there is none."""
         with self._read() as session:
             return session.scalar(select(func.max(ActivityRow.id))) or 0
 
     def activity_of_others(self, after: int) -> list[Activity]:
-        """What others did since the row ``after``, oldest first."""
+        """Changes by others after the row ``after``, oldest first."""
         mine = or_(ActivityRow.who != self.who, ActivityRow.who == "")
-        query = select(ActivityRow).where(ActivityRow.id > after, mine).order_by(ActivityRow.id).limit(_MOST)
+        query = select(ActivityRow).where(ActivityRow.id > after, mine).order_by(ActivityRow.id).limit(_MAX_ROWS)
         with self._read() as session:
             return [_record(row) for row in session.scalars(query)]
 
     def did(self, action: str, run_id: int, name: str, experiment_id: int | None = None) -> None:
-        """Record an action on a run that does not change the database, such as a pause or a stop."""
+        """Record an action that does not change the database, such as pausing or stopping a run."""
         with self._write() as session:
             note_activity(session, action, name, run=run_id, experiment=experiment_id)
 

@@ -1,4 +1,4 @@
-"""The address of a shared registry, as given to ``--registry``; its password is never shown or stored."""
+"""The address of a shared registry, from ``--registry``; its password is never shown or stored."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RegistryAddress:
 
 
 def parse_address(text: str) -> RegistryAddress:
-    """``postgresql+psycopg://USER[:PASSWORD]@HOST[:PORT]/DATABASE``; StoreError for anything else.
+    """Parse ``postgresql+psycopg://USER[:PASSWORD]@HOST[:PORT]/DATABASE``. Raises StoreError for anything else.
 
     Without a password, libpq looks it up as usual: ``~/.pgpass``, PGPASSWORD, certificates.
     """
@@ -40,8 +40,8 @@ def parse_address(text: str) -> RegistryAddress:
         raise StoreError(f"--registry is not a database address; write it as {_EXAMPLE}.") from error
     if url.drivername not in (_DRIVER, "postgresql", "postgres"):
         raise StoreError(
-            f"--registry names a {url.drivername} database, but a shared registry needs PostgreSQL, as in {_EXAMPLE}."
+            f"--registry points to a {url.drivername} database, but a registry needs PostgreSQL, as in {_EXAMPLE}."
         )
     if not url.database:
-        raise StoreError(f"--registry names no database; append its name, as in {_EXAMPLE}.")
+        raise StoreError(f"--registry contains no database name; append it, as in {_EXAMPLE}.")
     return RegistryAddress(url.set(drivername=_DRIVER))

@@ -1,8 +1,8 @@
 """PostgreSQL: the engine, serialised writes, versions, and error messages.
 
-Flow: ``Store.open`` with a ``RegistryAddress`` -> ``open_registry``. What a transaction may rely on is what SQLite
-gives it: writes come one after another (an advisory lock that ends with the transaction), a reading transaction sees
-one moment. What a live run records, many times a second, locks its own row alone.
+Flow: ``Store.open`` with a ``RegistryAddress`` -> ``open_registry``. Transactions have the same guarantees as
+in SQLite: writes are serialised by an advisory lock that ends with the transaction, and a reading transaction sees one
+snapshot. The frequent updates of a live run lock only that run's row.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from sdgui.store.records import StoreError, StoreUnavailableError
 from sdgui.store.registry.address import RegistryAddress
 from sdgui.store.tables import SCHEMA_VERSION, Base
 
-WRITERS = 7_340_113  # the advisory lock's number; any that no other program in the database takes
+WRITERS = 7_340_113  # id of the advisory lock; must be unused by other programs in the database
 CONNECT_SECONDS = 5
 _LOCK_MS, _STATEMENT_MS = 10_000, 60_000
 
 
 def open_registry(address: RegistryAddress, scripts: Path, newest: str = SCHEMA_VERSION) -> Database:
-    """The registry, its tables made where the database is empty.
+    """Open a registry; creates the tables if the database is empty.
 
-    Raises StoreError for one that cannot be reached or entered, that belongs to another program, and for one of another
-    version, which is left as it is: others may be at work in it.
+    Raises StoreError if it cannot be reached or entered, belongs to another program, or has another version. In the
+    last case it is not migrated, because others may be using it.
     """
     engine = make_engine(address)
     try:
@@ -78,7 +78,7 @@ def make_engine(address: RegistryAddress) -> Engine:
     try:
         engine = create_engine(
             address.url,
-            pool_pre_ping=True,  # a server that was restarted is found again
+            pool_pre_ping=True,  # reconnects after a restart of the server
             connect_args={
                 "connect_timeout": CONNECT_SECONDS,
                 "application_name": "sdgui",
@@ -107,13 +107,13 @@ def make_engine(address: RegistryAddress) -> Engine:
 
 
 def read_version(connection: Connection, address: RegistryAddress) -> str | None:
-    """The version of the tables; None in a database that has none of ours yet."""
+    """The version of the tables; None if the database does not contain them yet."""
     tables = set(inspect(connection).get_table_names())
     if "alembic_version" not in tables:
         if foreign_tables := sorted(tables & set(Base.metadata.tables)):
             raise StoreError(
-                f"The database {address} has a table {foreign_tables[0]} of another program; give --registry an empty "
-                "database."
+                f"The database {address} contains the table {foreign_tables[0]} of another program; use "
+                "--registry with an empty database."
             )
         return None
     row = connection.execute(text("SELECT version_num FROM alembic_version")).first()
@@ -121,31 +121,31 @@ def read_version(connection: Connection, address: RegistryAddress) -> str | None
 
 
 def _refuse(version: str, newest: str, address: RegistryAddress) -> None:
-    """Raises StoreError, with the remedy, unless ``version`` is ``newest``."""
+    """Raise StoreError, with the remedy, unless ``version`` is ``newest``."""
     if version == newest:
         return
     if not version.isdigit():
-        raise StoreError(f"The database {address} belongs to another program; give --registry a separate database.")
+        raise StoreError(f"The database {address} belongs to another program; use --registry with a separate database.")
     if int(version) > int(newest):
         raise StoreError(
             f"The registry {address} has version {version}, but this sdgui supports versions up to {newest}. "
             "Update sdgui to the version that the group uses."
         )
     raise StoreError(
-        f"The registry {address} has version {version}, and this sdgui needs {newest}. When everyone has closed the "
+        f"The registry {address} has version {version}, but this sdgui needs {newest}. When everyone has closed the "
         "window, make a copy with pg_dump, then run sdgui --registry ADDRESS --upgrade-registry once."
     )
 
 
 def _migrate(engine: Engine, scripts: Path) -> None:
-    """Run the revisions that are missing, alone: of two that find an empty database, the second finds nothing to do."""
+    """Run the missing revisions under a lock: if two windows find an empty database, the second has nothing to do."""
     migration = importlib.import_module("sdgui.store.migration")  # costs a tenth of a second
     with engine.connect().execution_options(registry_writes=True) as connection, connection.begin():
         migration.run_revisions(connection, scripts)
 
 
 def registry_error(error: Exception, address: RegistryAddress) -> StoreError:
-    """A sentence with a remedy for an error of PostgreSQL or of the connection."""
+    """Convert an error of PostgreSQL or of the connection to a message with a remedy."""
     cause = getattr(error, "orig", None) or error
     state = getattr(cause, "sqlstate", None) or ""
     reason = " ".join(str(cause).split())
@@ -154,7 +154,7 @@ def registry_error(error: Exception, address: RegistryAddress) -> StoreError:
         return refusal
     if state == "3D000" or ("database" in lower and "does not exist" in lower):
         return StoreError(
-            f"There is no database {address.url.database} on {address.server}; make it with createdb, or correct "
+            f"There is no database {address.url.database} on {address.server}; create it with createdb, or correct "
             "--registry."
         )
     if state == "42501":
@@ -180,7 +180,7 @@ def _not_admitted(state: str, reason: str, address: RegistryAddress) -> StoreErr
     """Why PostgreSQL rejects this user, with a remedy; None for any other error."""
     user, places = address.url.username or "without a name", "in ~/.pgpass, PGPASSWORD or the address"
     if "no password supplied" in reason:
-        return StoreError(f"The registry {address}requires a password for the user {user}; give it {places}.")
+        return StoreError(f"The registry {address} requires a password for the user {user}; provide it {places}.")
     if state == "28P01" or "password authentication failed" in reason:
         return StoreError(
             f"The registry {address} rejected the user name or password of {user}. Correct the password {places}; an "
@@ -192,17 +192,17 @@ def _not_admitted(state: str, reason: str, address: RegistryAddress) -> StoreErr
             "for one."
         )
     if "not permitted to log in" in reason:
-        return StoreError(f"The user {user} of {address.server} may not log in; its administrator gives it LOGIN.")
+        return StoreError(f"The user {user} of {address.server} may not log in; ask its administrator for LOGIN.")
     if state == "28000" or "no pg_hba.conf entry" in reason:
         return StoreError(
-            f"The server {address.server} does not admit the user {user} to this database from this computer; its "
-            "administrator adds a line for it to pg_hba.conf."
+            f"The server {address.server} does not admit the user {user} to this database from this computer; ask "
+            "its administrator to add a line to pg_hba.conf."
         )
     return None
 
 
 def _short(reason: str) -> str:
-    """libpq's message, without the addresses it tried and its advice."""
+    """libpq's message without the attempted addresses and its advice."""
     cause = reason.rpartition("failed: ")[2].partition(" Is the server running")[0]
     return excerpt(cause.strip(" .?"), 160)
 

@@ -1,6 +1,6 @@
 """Fields as SQL, with the same values on SQLite and PostgreSQL.
 
-``sort_key`` may be of any type and sorts; ``number`` and ``text`` are NULL where the value is of another kind.
+``sort_key`` has any sortable type; ``number`` and ``text`` are NULL if the value has another type.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ SEARCHED = (ExperimentRow.name, RunRow.note, RunRow.state, RunRow.machine, RunRo
 
 
 class Columns:
-    """Fields in the words of one database; for statements over runs, their experiments and configs."""
+    """SQL expressions of fields in one dialect, for statements over runs, experiments and configs."""
 
     def __init__(self, postgres: bool) -> None:
         self._postgres = postgres
 
     def sort_key(self, field: Field) -> Sql:
-        """What the field sorts and groups by."""
+        """The expression that the field is sorted and grouped by."""
         if field.source is Source.METRIC:
             return self._metric(field)
         if field.source is Source.SETTING:
@@ -75,13 +75,13 @@ class Columns:
         return self._fact(field.key)
 
     def group_key(self, field: Field) -> Sql:
-        """What runs of a group agree in, as a value that can be bound again; of a metric, the number of its band."""
+        """The value shared by the runs of a group, which can be bound again; for a metric, the number of the band."""
         if field.source is Source.METRIC:
             return cast(func.round(self.number(field) / band_width(field) - _BELOW), Integer)
         return self.text(field) if field.source is Source.SETTING else self.sort_key(field)
 
     def shown(self, field: Field) -> Sql:
-        """The value of a cell; tags are a JSON array."""
+        """The value shown in a cell; tags are a JSON array."""
         if field.key != "tag" or field.source is not Source.RUN:
             return self.sort_key(field)
         names = self._tags()
@@ -89,7 +89,7 @@ class Columns:
         return select(gather(names.c.name)).scalar_subquery()
 
     def document(self) -> Sql:
-        """A whole config, as JSON text."""
+        """The complete config as JSON text."""
         return cast(ConfigRow.config, Text) if self._postgres else func.json(ConfigRow.config)
 
     def number(self, field: Field) -> Sql:
@@ -127,7 +127,7 @@ class Columns:
 
     def _metric(self, field: Field) -> Sql:
         if field.aggregate == "at":
-            return self._at_step(field)
+            return self._step_value(field)
         column = SummaryRow.last if field.aggregate == "last" else SummaryRow.best
         of_run = SummaryRow.run_id == RunRow.id
         if len(field.metrics) == 1:
@@ -138,8 +138,8 @@ class Columns:
         among = SummaryRow.metric.in_(field.metrics)
         return select(best(column)).where(of_run, among).correlate(RunRow).scalar_subquery()
 
-    def _at_step(self, field: Field) -> Sql:
-        """As it was read from the run folders (``step_values``); NULL for a run that has not come to the step."""
+    def _step_value(self, field: Field) -> Sql:
+        """The value read from the run folders (``step_values``); NULL if the run has not reached the step."""
         of_run = StepValueRow.run_id == RunRow.id, StepValueRow.at_step == field.step
         if len(field.metrics) == 1:
             value = select(StepValueRow.value).where(*of_run, StepValueRow.metric == field.metrics[0])
@@ -179,7 +179,7 @@ class Columns:
         return has_part
 
     def _folded(self, text: Any) -> Any:
-        """``text`` as ``str.casefold`` has it: on SQLite by that function, which ``make_engine`` registers.
+        """``text`` with case folded: on SQLite by ``str.casefold``, which ``make_engine`` registers.
 
         PostgreSQL's lower() depends on the collation, and does not fold final sigma and sharp s.
         """
@@ -190,7 +190,7 @@ class Columns:
 
 
 def band_width(field: Field) -> float:
-    """How wide the bands are that runs are grouped in by a metric: shares by 5 %, others by a tenth."""
+    """Width of the bands for grouping runs by a metric: 5 % for shares, 0.1 for other metrics."""
     return 0.05 if is_share(field.metrics[0]) else 0.1
 
 
@@ -200,5 +200,5 @@ def json_path(key: str) -> str:
 
 
 def pg_path(key: str) -> str:
-    """PostgreSQL's, as the text of an array."""
+    """PostgreSQL's path to a dotted setting, as the text of an array."""
     return "{" + ",".join(f'"{part}"' for part in key.split(".")) + "}"

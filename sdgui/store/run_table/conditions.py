@@ -15,7 +15,7 @@ _PRESET = setting("preset")
 
 
 def condition(expression: Expression, columns: Columns) -> Sql:
-    """The condition on a run; rows without the compared value do not match, and match its negation."""
+    """The SQL condition for a filter. Rows without the compared value do not match, but match the negation."""
     match expression:
         case Word(text):
             return _word(text, columns)
@@ -35,7 +35,7 @@ def condition(expression: Expression, columns: Columns) -> Sql:
 def _fits(field: Field, comparison: Sql, lacking: bool) -> Sql:
     """Compares a setting once per config instead of once per run, since many runs share a config.
 
-    ``lacking``: whether runs without a config fit.
+    ``lacking``: whether runs without a config match.
     """
     matches = func.coalesce(comparison, False)
     if field.source is not Source.SETTING:

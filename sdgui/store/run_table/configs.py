@@ -1,7 +1,7 @@
 """The launched configs of runs, as JSON that the database can query.
 
-Flow: whoever adds a run stores its config; those of runs that were added by an earlier version, or on another
-computer, are read from their folders by ``fill_configs``. Runs of one config share a row.
+Flow: code that adds a run stores its config; ``fill_configs`` reads the configs of runs that were added by an earlier
+version or on another computer from their folders. Runs with the same config share a row.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sdgui.store.registry.dialect import insert, is_postgres
 from sdgui.store.sessions import Sessions
 from sdgui.store.tables import ConfigRow, ExperimentRow, RunRow
 
-_AT_ONCE = 200  # folders read between two writes
+_BATCH_SIZE = 200  # folders that are read between two writes
 BINARY_JSON = sqlite3.sqlite_version_info >= (3, 45)  # whether this SQLite has jsonb(): read six times as fast
 
 
@@ -29,16 +29,16 @@ class ConfigRecords(Sessions):
     """The frozen configs of runs."""
 
     def fill_configs(self) -> int:
-        """Store the configs of runs that have none yet, from their folders; how many were found.
+        """Store missing configs from the run folders; returns how many were added.
 
-        Skips a folder that is deleted, on another computer or unreadable; its run then has no settings to list.
+        Skips folders that are deleted, on another computer or unreadable; their runs then have no settings to list.
         """
         count = 0
         with self._read() as session:
             missing = session.execute(_missing(session)).all()
-        for start in range(0, len(missing), _AT_ONCE):
+        for start in range(0, len(missing), _BATCH_SIZE):
             configs: dict[str, RunConfig | LoggedConfig] = {}
-            for digest, folder, experiment_config, name in missing[start : start + _AT_ONCE]:
+            for digest, folder, experiment_config, name in missing[start : start + _BATCH_SIZE]:
                 if (
                     digest not in configs
                     and (config := self._frozen(digest, folder, experiment_config, name)) is not None
@@ -54,7 +54,7 @@ class ConfigRecords(Sessions):
             return read_any_config(self._folder_path(folder) / "config.json")
         except ConfigError:
             pass
-        try:  # no folder yet, or not here: the experiment's own, where it was not edited since
+        try:  # without a local folder: the experiment's config, if it has not been edited since
             config = parse_config(experiment_config, name)
         except ConfigError:
             return None
@@ -76,13 +76,13 @@ def _missing(session: Session) -> Any:
 
 
 def keep_config(session: Session, digest: str, config: RunConfig | LoggedConfig) -> None:
-    """Store the config that runs with ``digest`` were launched with, unless it is stored already."""
+    """Store the config of runs with ``digest``, unless it is already stored."""
     if session.scalar(select(ConfigRow.digest).where(ConfigRow.digest == digest)) is None:
         keep_configs(session, {digest: config}.items())
 
 
 def keep_configs(session: Session, configs: Iterable[tuple[str, RunConfig | LoggedConfig]]) -> None:
-    """Store several, by digest."""
+    """Store several configs by digest."""
     for digest, config in configs:
         raw = config.config if isinstance(config, LoggedConfig) else config.model_dump(mode="json")
         statement = insert(session, ConfigRow).values(
@@ -103,5 +103,5 @@ def _document(session: Session, raw: dict[str, Any]) -> Any:
     text = json.dumps(raw, separators=(",", ":"), ensure_ascii=False)
     if is_postgres(session):
         return cast(literal(text, Text()), ConfigRow.config.type)
-    # A cast, since SQLite's column would else store these bytes as a blob, which an older library takes for no JSON.
+    # without the cast, SQLite stores these bytes as a blob, which an older library does not accept as JSON
     return func.jsonb(literal(text, Text())) if BINARY_JSON else cast(literal(text, Text()), Text())

@@ -1,6 +1,6 @@
 """The filter of runs as a tree, each node with its position in the text. Plain data.
 
-Flow: ``parser`` makes it of text, ``conditions`` makes SQL of it.
+Flow: ``parser`` builds the tree from text, ``conditions`` turns it into SQL.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sdgui.store.records import StoreError
 from sdgui.store.run_table.fields import Field
 
-Value = float | str | bool | None  # None: "none", which nothing but = and != take
+Value = float | str | bool | None  # None stands for "none", which only = and != accept
 
 
 class ExpressionError(StoreError):
@@ -24,7 +24,7 @@ class ExpressionError(StoreError):
 
 @dataclass(frozen=True)
 class Word:
-    """Any of a run's texts contains it: name, tags, note, state, machine, owner, preset, failure."""
+    """A word in any of a run's texts: name, tags, note, state, machine, owner, preset, failure."""
 
     text: str
 

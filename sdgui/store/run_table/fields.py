@@ -1,4 +1,4 @@
-"""The fields that can be shown, filtered, sorted and grouped by: facts, settings and metrics of runs.
+"""Fields to show, filter, sort and group runs by: facts (properties of a run), settings and metrics.
 
 Flow: a column, a sort key and the left side of a comparison are each a ``Field``; its ``name`` is what the user types.
 Settings have the dotted names of ``RunConfig``, metrics those of the events; ``last(train/loss)`` is a metric's last
@@ -26,18 +26,18 @@ class Source(StrEnum):
 
 
 class Kind(StrEnum):
-    """How a fact of a run is written and compared."""
+    """How a fact is displayed and compared."""
 
     TEXT = "text"
     NUMBER = "number"
-    TIME = "time"  # a moment, in seconds since the epoch
+    TIME = "time"  # seconds since the epoch
     DURATION = "duration"  # seconds
     TAGS = "tags"
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A fact of a run: its title, kind, and a sentence for tooltips."""
+    """A property of a run, with its title, kind and tooltip."""
 
     title: str
     kind: Kind
@@ -55,16 +55,16 @@ FACTS: Mapping[str, Fact] = {
     "step": Fact("Step", Kind.NUMBER, "Steps trained so far"),
     "steps": Fact("Steps", Kind.NUMBER, "Total steps"),
     "progress": Fact("Progress", Kind.NUMBER, "Share of steps done"),
-    "created": Fact("Created", Kind.TIME, "When it was added, or when an imported run began training"),
+    "created": Fact("Created", Kind.TIME, "When the run was added; for an imported run, when training began"),
     "started": Fact("Started", Kind.TIME, "When training began"),
     "finished": Fact("Finished", Kind.TIME, "When training ended"),
     "duration": Fact("Duration", Kind.DURATION, "From the start to the end, or until now"),
-    "machine": Fact("Machine", Kind.TEXT, "Where it trains; empty for this computer"),
-    "devices": Fact("Devices", Kind.TEXT, "GPUs assigned to it"),
-    "owner": Fact("Owner", Kind.TEXT, "Who launched it"),
-    "parent": Fact("Parent", Kind.TEXT, "Run and step that it continues, forks or fine-tunes"),
-    "failure": Fact("Failure", Kind.TEXT, "Why it failed"),
-    "recipe": Fact("Recipe", Kind.TEXT, "Same settings, any seed"),
+    "machine": Fact("Machine", Kind.TEXT, "Machine that the run trains on; empty for this computer"),
+    "devices": Fact("Devices", Kind.TEXT, "GPUs assigned to the run"),
+    "owner": Fact("Owner", Kind.TEXT, "Person who launched the run"),
+    "parent": Fact("Parent", Kind.TEXT, "Run and step that this run continues, forks or fine-tunes"),
+    "failure": Fact("Failure", Kind.TEXT, "Why the run failed"),
+    "recipe": Fact("Recipe", Kind.TEXT, "Runs with the same settings, whatever the seed"),
     "key": Fact("Key", Kind.TEXT, "Run ID"),
 }
 SHARES = frozenset({"metric", "progress"})  # facts that are shares of 1
@@ -76,9 +76,9 @@ _AT = re.compile(r"at\(\s*(.+?)\s*,\s*(\d{1,15})\s*\)")
 
 @dataclass(frozen=True)
 class Field:
-    """A column, sort key or operand. ``aggregate``: "best", "last" or "at" of a metric, else "".
+    """A column, sort key or operand. ``aggregate``: "best", "last" or "at" for a metric, otherwise "".
 
-    ``metrics``: those that its name stands for; ``step``: for "at" only.
+    ``metrics``: full names of the metrics; ``step``: only for "at".
     """
 
     source: Source
@@ -96,7 +96,7 @@ class Field:
 
     @property
     def kind(self) -> Kind | None:
-        """Of a fact of the run; None for settings, which are of any type, and NUMBER for metrics."""
+        """The kind of a fact; NUMBER for metrics, None for settings, which have any type."""
         if self.source is Source.RUN:
             return FACTS[self.key].kind
         return Kind.NUMBER if self.source is Source.METRIC else None
@@ -170,6 +170,6 @@ class Catalogue:
 
 
 def _abbreviates(short: str, full: str) -> bool:
-    """Whether ``short`` is the first and last part of ``full``; the last may start after ``_``."""
+    """Whether ``short`` consists of the first and last part of ``full``; the last part may start after ``_``."""
     head, slash, tail = short.rpartition("/")
     return bool(slash and tail) and full.startswith(f"{head}/") and full.endswith((f"/{tail}", f"_{tail}"))

@@ -14,7 +14,7 @@ _Z = NormalDist().inv_cdf(0.975)
 
 @dataclass(frozen=True)
 class Mean:
-    """``half``: of the 95 % interval, mean ± half; nan for a single value."""
+    """A mean with its 95 % interval, mean ± ``half``; ``half`` is nan for a single value."""
 
     count: int
     mean: float
@@ -22,7 +22,7 @@ class Mean:
 
 
 def mean_of(count: int, mean: float, mean_of_squares: float) -> Mean:
-    """From sums that SQL computes: E[x] and E[x²] over ``count`` values."""
+    """The mean and interval from E[x] and E[x²] over ``count`` values, which SQL computes."""
     if count < 2:
         return Mean(count, mean, math.nan)
     variance = max(0.0, mean_of_squares - mean * mean) * count / (count - 1)

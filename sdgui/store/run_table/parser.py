@@ -1,10 +1,10 @@
-"""A filter of runs as typed, to a tree.
+"""Parses a filter of runs into a tree.
 
     filter      any ("or" any)*          where any = part (["and"] part)*
     part        "not" part | "(" filter ")" | comparison | word
     comparison  field operator value | field "in" "(" value ("," value)* ")"
 
-Words side by side must all be found. ``optim.learning_rate < 1e-3 and val/R@1 > 40% tag:paper night`` is a filter.
+Adjacent words must all occur. ``optim.learning_rate < 1e-3 and val/R@1 > 40% tag:paper night`` is a filter.
 """
 
 from __future__ import annotations
@@ -29,18 +29,20 @@ from sdgui.store.run_table.expressions import (
 from sdgui.store.run_table.fields import FACTS, Catalogue, Field, Kind, Source, UnknownFieldError
 from sdgui.store.run_table.lexer import Token, tokens
 
-MOST_PARTS, DEEPEST = 200, 40  # of a filter; SQLite refuses trees that are much larger
-LONGEST = 4000  # characters
+MAX_PARTS, MAX_DEPTH = 200, 40  # SQLite refuses much larger expressions
+MAX_LENGTH = 4000  # characters in a filter
 
 
 def parse(text: str, catalogue: Catalogue, now: float | None = None) -> Expression:
-    """The tree of a filter; an empty one is ``And(())``, which every run fits.
+    """Parse a filter; an empty filter is ``And(())``, which matches every run.
 
-    ``now``: seconds since the epoch, from which ages such as ``created > 3d`` count. Raises ExpressionError, which
-    has the position of the error.
+    ``now``: reference time of ages such as ``created > 3d``, in seconds since the epoch. Raises ExpressionError with
+    the position of the error.
     """
-    if len(text) > LONGEST:
-        raise ExpressionError(f"The filter has {len(text)} characters; keep it to {LONGEST}.", LONGEST, len(text))
+    if len(text) > MAX_LENGTH:
+        raise ExpressionError(
+            f"The filter has {len(text)} characters; the limit is {MAX_LENGTH}.", MAX_LENGTH, len(text)
+        )
     return _Parser(text, catalogue, time.time() if now is None else now).parse()
 
 
@@ -88,8 +90,8 @@ class _Parser:
         token = self._peek()
         if token is None:
             raise ExpressionError("Expected a term here.", self._end, self._end + 1)
-        if self._parts > MOST_PARTS or self._depth > DEEPEST:
-            raise ExpressionError("The filter has too many parts; make it simpler.", token.start, token.end)
+        if self._parts > MAX_PARTS or self._depth > MAX_DEPTH:
+            raise ExpressionError("The filter has too many parts; simplify it.", token.start, token.end)
         self._position += 1
         self._depth += 1
         try:
@@ -130,7 +132,7 @@ class _Parser:
         return Comparison(field, operator.text, self._value(field, operator.text))
 
     def _same_time(self, field: Field) -> Expression:
-        """A moment equals a date when it lies within that minute, day, month or year."""
+        """A time equals a date if it lies within that minute, day, month or year."""
         token, value = self._peek(), self._value(field, "=")
         if token is None or value is None:
             return Comparison(field, "=", None)
@@ -147,8 +149,8 @@ class _Parser:
             values.append(read(field))
         if not self._accept("close"):
             raise ExpressionError("This list is not closed; end it with “)”.", opening.start, opening.end)
-        if len(values) > MOST_PARTS:
-            raise ExpressionError(f"The list has {len(values)} values; keep it to {MOST_PARTS}.", name.start, name.end)
+        if len(values) > MAX_PARTS:
+            raise ExpressionError(f"The list has {len(values)} values; the limit is {MAX_PARTS}.", name.start, name.end)
         return Or(tuple(values)) if field.kind is Kind.TIME else OneOf(field, tuple(values))
 
     def _value(self, field: Field, operator: str) -> Value:
@@ -170,7 +172,7 @@ class _Parser:
 
 _UNITS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|min|m|h|d|w)")
-_DATES = {  # format: the part of ``time.struct_time`` that it ends with
+_DATES = {  # format -> index of its last field in ``time.struct_time``
     "%Y-%m-%d": 2,
     "%Y-%m-%d %H:%M": 4,
     "%Y-%m-%dT%H:%M": 4,
@@ -182,14 +184,14 @@ _CONSTANTS: dict[str, Value] = {"true": True, "false": False, "none": None}
 
 
 def read_value(field: Field, operator: str, text: str, quoted: bool, now: float) -> Value:
-    """The value of ``text`` for this field; ValueError with a sentence if they cannot be compared."""
+    """Parse ``text`` as a value of this field. Raises ValueError with a message if they cannot be compared."""
     title = _title(field)
     if not quoted and text.lower() == "none":
         if operator not in ("=", "!="):
             raise ValueError("“none” works only with = and !=.")
         return None
     if field.source is Source.SETTING:
-        return _of_setting(field, operator, text, quoted)
+        return _setting_value(field, operator, text, quoted)
     if field.kind in (Kind.TEXT, Kind.TAGS):
         if operator in ("<", "<=", ">", ">="):
             raise ValueError(f"{title} is text; compare it with =, != or :, which means “contains”.")
@@ -209,7 +211,7 @@ def _title(field: Field) -> str:
     return FACTS[field.key].title if field.source is Source.RUN else field.name
 
 
-def _of_setting(field: Field, operator: str, text: str, quoted: bool) -> Value:
+def _setting_value(field: Field, operator: str, text: str, quoted: bool) -> Value:
     if not quoted and text.lower() in _CONSTANTS:
         return _CONSTANTS[text.lower()]
     number = None if quoted or operator == ":" else _number(text)
@@ -219,7 +221,7 @@ def _of_setting(field: Field, operator: str, text: str, quoted: bool) -> Value:
 
 
 def _number(text: str) -> float | None:
-    """``1e-3``, ``40%``, ``10_000``; None for anything else, nan and infinity too."""
+    """Parse ``1e-3``, ``40%`` or ``10_000``; None for anything else, including nan and infinity."""
     share = text.endswith("%")
     try:
         number = float(text.removesuffix("%"))
@@ -229,7 +231,7 @@ def _number(text: str) -> float | None:
 
 
 def _span(title: str, text: str) -> float:
-    """Seconds of ``90s``, ``30min``, ``1h30min``, ``2d``; a bare number is seconds."""
+    """Parse ``90s``, ``30min``, ``1h30min`` or ``2d`` to seconds; a bare number is in seconds."""
     if (number := _number(text)) is not None:
         return number
     parts = _SPAN.findall(text)
@@ -239,9 +241,9 @@ def _span(title: str, text: str) -> float:
 
 
 def read_period(field: Field, text: str, now: float) -> tuple[float, float]:
-    """The moments from which and before which a run's TIME ``field`` equals ``text``: "2026-01-31" is a whole day.
+    """The start and end of the period that ``text`` describes; "2026-01-31" is a whole day.
 
-    ValueError with a sentence if it is neither a date nor an age.
+    Raises ValueError with a message if ``text`` is neither a date nor an age.
     """
     return _period(_title(field), text, now)
 
@@ -252,7 +254,7 @@ def _period(title: str, text: str, now: float) -> tuple[float, float]:
         try:
             first = time.strptime(text, form)
             after = [number + (index == part) for index, number in enumerate(first)]
-            return time.mktime(first), time.mktime(time.struct_time([*after[:8], -1]))  # whatever the time zone does
+            return time.mktime(first), time.mktime(time.struct_time([*after[:8], -1]))  # right across time changes
         except (ValueError, OverflowError):
             continue
     try:

@@ -1,7 +1,7 @@
 """The queries of the table of runs: which runs, in what order and groups, and the cells of visible rows.
 
-Flow: a panel makes a ``RunQuery``; ``run_ids`` gives the order, ``run_cells`` what is on the screen. So a table of ten
-thousand runs holds ten thousand numbers and reads a page at a time.
+Flow: a panel makes a ``RunQuery``; ``run_ids`` returns the order, ``run_cells`` the visible cells. So a table of ten
+thousand runs keeps ten thousand ids in memory and reads a page at a time.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from sdgui.store.run_table.intervals import Mean, mean_of
 from sdgui.store.sessions import Sessions
 from sdgui.store.tables import ConfigRow, ExperimentRow, RunRow, SummaryRow
 
-Cell = Any  # what JSON can hold: number, text, bool, list, None
-MOST_GROUPS = 5000
-_AT_ONCE = 500  # values in one statement; SQLite has a limit
-_SETTINGS = 60  # looked up by one function; it takes a hundred arguments
+Cell = Any  # a JSON value: number, text, bool, list, None
+MAX_GROUPS = 5000
+_BATCH_SIZE = 500  # SQLite limits the number of values in one statement
+_MAX_SETTINGS = 60  # per call of json_array, which accepts a hundred arguments
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class SortKey:
 
 @dataclass(frozen=True)
 class RunQuery:
-    """Which runs, in what order. ``sort``: the first key decides; newest runs first if all are equal.
+    """A selection of runs and their order. ``sort``: keys by priority; ties are ordered newest first.
 
-    ``experiments``: the ids of those whose runs are listed; None: all.
+    ``experiments``: ids of the experiments to list; None for all.
     """
 
     filter: Expression = EVERY
@@ -50,20 +50,20 @@ class RunQuery:
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Runs with the same values of the grouping fields; ``first`` is one of them, ``means`` are by field name."""
+    """Runs with the same values of the grouping fields. ``first``: one of the runs; ``means``: by field name."""
 
     first: int
     count: int
-    keys: tuple[Any, ...]  # as SQL has them: to ask for the group's runs
+    keys: tuple[Any, ...]  # SQL values, used to query the group's runs
     means: Mapping[str, Mean]
 
 
 class RunTableRecords(Sessions):
-    """Lists of runs over all experiments; those in the bin are left out."""
+    """Lists runs of all experiments, without the bin."""
 
     def catalogue(self) -> Catalogue:
-        """What can be listed, with the metrics that runs have reported."""
-        # A look per metric, and not one per run and metric: the index is skipped through.
+        """All fields that can be listed, with the metrics that runs have reported."""
+        # one index lookup per metric instead of one per run and metric
         seen = select(func.min(SummaryRow.metric).label("metric")).cte("seen", recursive=True)
         following = select(func.min(SummaryRow.metric)).where(SummaryRow.metric > seen.c.metric).scalar_subquery()
         seen = seen.union_all(select(following).where(seen.c.metric.is_not(None)))
@@ -72,7 +72,7 @@ class RunTableRecords(Sessions):
         return Catalogue(metrics)
 
     def run_ids(self, query: RunQuery, group: RunGroup | None = None) -> list[int]:
-        """The matching runs, in order; only those of ``group`` if given."""
+        """The ids of matching runs, in order; only runs of ``group`` if given."""
         with self._read() as session:
             columns = Columns(is_postgres(session))
             statement = _listed(select(RunRow.id), query, columns)
@@ -83,26 +83,26 @@ class RunTableRecords(Sessions):
             return list(session.scalars(statement.order_by(*orders, RunRow.id.desc())))
 
     def run_groups(self, query: RunQuery, fields: Sequence[Field]) -> list[RunGroup]:
-        """The groups of the runs that fit, with the means of those of ``fields`` that are numbers.
+        """The groups of matching runs, with the means of the numeric ``fields``.
 
-        They are in the order of the first sort key, by its mean or its value in the group; else the largest first.
+        Groups are ordered by the mean or value of the first sort key; without a sort key, largest first.
         """
-        fields = _with_sort_key(query, fields)
+        fields = _add_sort_key(query, fields)
         with self._read() as session:
             columns = Columns(is_postgres(session))
             keys: list[Any] = [columns.group_key(field).label(f"k{i}") for i, field in enumerate(query.group_by)]
             orders = [cast(columns.number(field), Double).label(f"o{i}") for i, field in enumerate(query.group_by)]
             numbers = [cast(columns.number(field), Double).label(f"n{i}") for i, field in enumerate(fields)]
             inner = _listed(select(RunRow.id.label("id"), *keys, *orders, *numbers), query, columns)
-            runs = inner.cte("listed").prefix_with("MATERIALIZED")  # else SQLite looks three times for each number
+            runs = inner.cte("listed").prefix_with("MATERIALIZED")  # otherwise SQLite looks up each number three times
             group_columns = [runs.c[f"k{i}"] for i in range(len(keys))]
             sums = [part for i in range(len(fields)) for part in _sums(runs.c[f"n{i}"])]
             statement = select(func.max(runs.c.id), func.count(), *group_columns, *sums).group_by(*group_columns)
             statement = statement.order_by(*_group_order(query, fields, runs.c), func.count().desc(), *group_columns)
-            return [_group(row, len(keys), fields) for row in session.execute(statement.limit(MOST_GROUPS))]
+            return [_group(row, len(keys), fields) for row in session.execute(statement.limit(MAX_GROUPS))]
 
     def group_keys(self, query: RunQuery, run_ids: Sequence[int]) -> dict[int, tuple[Any, ...]]:
-        """The ``RunGroup.keys`` of those of these runs that fit the query."""
+        """The ``RunGroup.keys`` of each given run that matches the query."""
         with self._read() as session:
             columns = Columns(is_postgres(session))
             keys: list[Any] = [columns.group_key(field).label(f"k{i}") for i, field in enumerate(query.group_by)]
@@ -110,18 +110,18 @@ class RunTableRecords(Sessions):
             return {row[0]: tuple(row[1:]) for row in session.execute(statement)}
 
     def run_cells(self, run_ids: Sequence[int], fields: Sequence[Field]) -> dict[int, tuple[Cell, ...]]:
-        """The values of these fields, by existing run. Tags are a list of names."""
+        """The values of ``fields`` for each existing run. Tags are a list of names."""
         settings = [field for field in fields if field.source is Source.SETTING]
         plain_fields = [field for field in fields if field.source is not Source.SETTING]
         cells: dict[int, tuple[Cell, ...]] = {}
         with self._read() as session:
             columns = Columns(is_postgres(session))
-            parts = [settings[start : start + _SETTINGS] for start in range(0, len(settings), _SETTINGS)]
+            parts = [settings[start : start + _MAX_SETTINGS] for start in range(0, len(settings), _MAX_SETTINGS)]
             selected = [columns.settings(part) for part in parts]
             selected += [columns.shown(field) for field in plain_fields]
             statement = _joined(select(RunRow.id, *selected))
-            for start in range(0, len(run_ids), _AT_ONCE):
-                rows = session.execute(statement.where(RunRow.id.in_(run_ids[start : start + _AT_ONCE])))
+            for start in range(0, len(run_ids), _BATCH_SIZE):
+                rows = session.execute(statement.where(RunRow.id.in_(run_ids[start : start + _BATCH_SIZE])))
                 cells |= {row[0]: _cells(row, fields, parts) for row in rows}
         return cells
 
@@ -131,8 +131,8 @@ class RunTableRecords(Sessions):
         first: dict[str, Any] | None = None
         with self._read() as session:
             document = Columns(is_postgres(session)).document()
-            for start in range(0, len(run_ids), _AT_ONCE):
-                some = select(RunRow.digest).where(RunRow.id.in_(run_ids[start : start + _AT_ONCE])).distinct()
+            for start in range(0, len(run_ids), _BATCH_SIZE):
+                some = select(RunRow.digest).where(RunRow.id.in_(run_ids[start : start + _BATCH_SIZE])).distinct()
                 for text in session.scalars(select(document).where(ConfigRow.digest.in_(some))):
                     raw = json.loads(text)
                     first = raw if first is None else first
@@ -160,7 +160,7 @@ def _ordered(key: Sql, descending: bool) -> Sql:
     return (key.desc() if descending else key.asc()).nulls_last()
 
 
-def _with_sort_key(query: RunQuery, fields: Sequence[Field]) -> list[Field]:
+def _add_sort_key(query: RunQuery, fields: Sequence[Field]) -> list[Field]:
     numeric = dict.fromkeys(field for field in fields if field.kind not in (Kind.TEXT, Kind.TAGS))
     numeric |= dict.fromkeys(key.field for key in query.sort[:1] if key.field.kind not in (Kind.TEXT, Kind.TAGS))
     return list(numeric)

@@ -1,8 +1,8 @@
 """Metrics at a step, for sorting, filtering and grouping in the table of runs.
 
-The points of a run are in its folder. Of the steps that a table asks for, the values are read from there once and kept
-here, so that ten thousand runs are compared by looks into an index; of a run that goes on, only what was appended is
-read again. The value at a step is the last one measured up to it; a run that has not come so far has none.
+The points of a run are in its folder. The values at requested steps are read from the folder once and cached in the
+database, so that ten thousand runs can be compared through an index; for a run that continues, only appended events are
+read. The value at a step is the last one measured up to that step; a run that has not reached the step has no value.
 
 Flow: a table with such a field calls ``fill_step_values`` in a background thread, then asks its query again.
 """
@@ -26,8 +26,8 @@ from sdgui.store.run_table.fields import Field
 from sdgui.store.sessions import Sessions, storable
 from sdgui.store.tables import RunRow, StepValueRow
 
-MOST_PAIRS = 100  # number of stored metric-step pairs
-_AT_ONCE = 50  # runs read between two writes
+MAX_PAIRS = 100  # stored metric-step pairs
+_BATCH_SIZE = 50  # runs that are read between two writes
 
 Pair = tuple[str, int]  # a metric and a step
 
@@ -42,7 +42,7 @@ class StepValue:
 
 @dataclass(frozen=True)
 class Filled:
-    """``changed``: runs with new or other values; ``unread``: runs that were not read."""
+    """Result of reading step values. ``changed``: runs whose values changed; ``unread``: runs that were not read."""
 
     changed: int
     unread: int
@@ -54,25 +54,26 @@ class _Unread:
 
     folder: Path
     offset: int
-    stored: Mapping[Pair, tuple[StepValue, int]]  # with the offset that was read to
+    stored: Mapping[Pair, tuple[StepValue, int]]  # with the offset up to which events were read
 
 
 class StepValueRecords(Sessions):
-    """The values of metrics at requested steps."""
+    """Reads and writes metric values at requested steps."""
 
     def fill_step_values(self, pairs: Collection[Pair], goes_on: Callable[[], bool] = lambda: True) -> Filled:
         """Read missing values of these metrics and steps from the run folders, newest runs first.
 
-        ``goes_on`` is asked between some runs and the next. A folder that is deleted or on another computer is skipped.
+        Between batches of runs, ``goes_on`` is called and may end the reading. A folder that is deleted or on another
+        computer is skipped.
         """
         storable_pairs = sorted({(storable(metric), step) for metric, step in pairs})
         self._forget_step_values(storable_pairs)
         unread = self._unread(storable_pairs)
         changed, ids = 0, list(unread)
-        for start in range(0, len(ids), _AT_ONCE):
+        for start in range(0, len(ids), _BATCH_SIZE):
             if not goes_on():
                 return Filled(changed, len(ids) - start)
-            batch = {run_id: unread[run_id] for run_id in ids[start : start + _AT_ONCE]}
+            batch = {run_id: unread[run_id] for run_id in ids[start : start + _BATCH_SIZE]}
             values_by_run = {
                 run_id: values for run_id, run in batch.items() if (values := _read(run, storable_pairs)) is not None
             }
@@ -81,12 +82,12 @@ class StepValueRecords(Sessions):
         return Filled(changed, 0)
 
     def keep_step_values(self, values_by_run: Mapping[int, Mapping[Pair, tuple[StepValue, int]]]) -> None:
-        """Store the values of these runs, with the offset they were read to."""
+        """Store the values of these runs, with the offset up to which events were read."""
         with self._write() as session:
             _keep(session, values_by_run)
 
     def steps_of_evaluations(self, most: int = 12) -> list[int]:
-        """The most frequent steps of best values, in order: suggestions for a step."""
+        """The most frequent steps of best values, in ascending order, as suggestions."""
         query = select(RunRow.best_step).where(RunRow.best_metric != "", RunRow.best_step > 0)
         query = query.group_by(RunRow.best_step).order_by(func.count().desc(), RunRow.best_step).limit(most)
         with self._read() as session:
@@ -119,11 +120,11 @@ class StepValueRecords(Sessions):
         return unread
 
     def _forget_step_values(self, needed: Collection[Pair]) -> None:
-        """Remove all but the wanted values if too many are stored."""
+        """If too many values are stored, remove all that are not in ``needed``."""
         row = StepValueRow
         with self._read() as session:
             stored = [tuple(pair) for pair in session.execute(select(row.metric, row.at_step).distinct())]
-        if len({*stored, *needed}) <= MOST_PAIRS:
+        if len({*stored, *needed}) <= MAX_PAIRS:
             return
         with self._write() as session:
             for metric, step in set(stored) - set(needed):
@@ -131,7 +132,7 @@ class StepValueRecords(Sessions):
 
 
 def step_pairs(fields: Iterable[Field]) -> set[Pair]:
-    """The metrics and steps of some fields."""
+    """The metric-step pairs that ``fields`` need."""
     return {(metric, field.step) for field in fields if field.aggregate == "at" for metric in field.metrics}
 
 
@@ -140,10 +141,10 @@ def _differ(values: Mapping[Pair, tuple[StepValue, int]], stored: Mapping[Pair, 
 
 
 def _read(run: _Unread, pairs: Sequence[Pair]) -> dict[Pair, tuple[StepValue, int]] | None:
-    """The values of one run with the offset that was read to; None where its events cannot be read."""
+    """The values of one run, with the offset up to which events were read; None if the events cannot be read."""
     events = RunDir(run.folder).events
     offsets = {run.stored[pair][1] if pair in run.stored else 0 for pair in pairs}
-    start = min(offsets) if len(offsets) == 1 else 0  # a new pair beside known ones: read everything again
+    start = min(offsets) if len(offsets) == 1 else 0  # new and known pairs together: read everything again
     before = {pair: run.stored[pair][0] for pair in pairs} if start else {}
     try:
         if start and (values := _fold(events, start, run.offset, pairs, before)) is not None:

@@ -1,4 +1,4 @@
-"""Tags and notes of many runs at once; each change returns its inverse."""
+"""Edits tags and notes of many runs together; each change returns its inverse."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from sdgui.store.registry.activity import note_activity
 from sdgui.store.sessions import Sessions, clean_line, storable, tag_rows
 from sdgui.store.tables import RunRow
 
-_AT_ONCE = 500  # values in one statement; SQLite has a limit
+_BATCH_SIZE = 500  # SQLite limits the number of values in one statement
 
 
 @dataclass(frozen=True)
 class TagChange:
-    """Tags that a run gets and loses."""
+    """Tags to add to a run and to remove from it."""
 
     add: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
 
 
 class TaggingRecords(Sessions):
-    """Edits of many runs, each in one transaction."""
+    """Edits many runs in one transaction."""
 
     def change_tags(self, changes: Mapping[int, TagChange]) -> dict[int, TagChange]:
-        """Add and remove tags of runs; returns the changes that undo it, of the runs that did change.
+        """Add and remove tags of runs; returns the inverse changes of the runs that did change.
 
-        Tags that others have added meanwhile stay. Deleted runs are skipped.
+        Tags that others have added in the meantime stay. Deleted runs are skipped.
         """
         undo: dict[int, TagChange] = {}
         with self._write() as session:
@@ -64,8 +64,8 @@ class TaggingRecords(Sessions):
     @staticmethod
     def _rows(session: Session, run_ids: Iterable[int]) -> Iterator[RunRow]:
         ids = sorted(run_ids)
-        for start in range(0, len(ids), _AT_ONCE):
-            yield from session.scalars(select(RunRow).where(RunRow.id.in_(ids[start : start + _AT_ONCE])))
+        for start in range(0, len(ids), _BATCH_SIZE):
+            yield from session.scalars(select(RunRow).where(RunRow.id.in_(ids[start : start + _BATCH_SIZE])))
 
 
 def _added(changes: Mapping[int, TagChange]) -> list[str]:

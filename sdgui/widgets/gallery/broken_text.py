@@ -1,6 +1,6 @@
-"""Breaks a caption into the few lines that a cell has room for; delegates cache the result.
+"""Breaks a caption into the few lines that fit a cell; delegates cache the result.
 
-Flow: text and width -> lines, each painted from its base line.
+Flow: text and width -> lines, each painted at its base line.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def broken_at_words(text: str, font: QFont, metrics: QFontMetrics, width: int, m
     option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
     layout.setTextOption(option)
     layout.beginLayout()
-    units = text.encode("utf-16-le", "surrogatepass")  # Qt counts these, of which an emoji has two
+    units = text.encode("utf-16-le", "surrogatepass")  # Qt counts UTF-16 units, of which an emoji has two
     lines: list[str] = []
     begin = 0
     while len(lines) < max_lines - 1:
@@ -29,11 +29,11 @@ def broken_at_words(text: str, font: QFont, metrics: QFontMetrics, width: int, m
             break
         line.setLineWidth(width)
         start, begin = begin, line.textStart() + line.textLength()
-        lines.append(_of_units(units[2 * start : 2 * begin]).rstrip())
+        lines.append(_decode_units(units[2 * start : 2 * begin]).rstrip())
     layout.endLayout()
-    remainder = _of_units(units[2 * begin :]).lstrip()
+    remainder = _decode_units(units[2 * begin :]).lstrip()
     return [*lines, metrics.elidedText(remainder, Qt.TextElideMode.ElideRight, width)] if remainder else lines
 
 
-def _of_units(units: bytes) -> str:
+def _decode_units(units: bytes) -> str:
     return units.decode("utf-16-le", "surrogatepass")

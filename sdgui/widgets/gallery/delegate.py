@@ -17,15 +17,15 @@ from sdgui.widgets.style.theme import SPACE, theme
 
 _Index = QModelIndex | QPersistentModelIndex
 _MARK = 20  # px
-_SCALED_BYTES = 96 << 20  # of images at their size on the screen
+_CACHE_BYTES = 96 << 20  # scaled images that are kept in memory
 _LINES_KEPT = 4000
 _FAINT = 0.5  # opacity
 
 
 class GalleryDelegate(QStyledItemDelegate):
-    """``side`` is the thumbnail's size in px, ``room`` the width that rows of cells fill (0: as narrow as they can be).
+    """Paints cells. ``side``: thumbnail size in px; ``room``: width to be filled by a row of cells (0: minimum width).
 
-    All cells have one size, so that the view need not ask each.
+    All cells have the same size, so that the view need not query each.
     """
 
     def __init__(self, model: GalleryModel, parent: QObject | None = None) -> None:
@@ -63,7 +63,7 @@ class GalleryDelegate(QStyledItemDelegate):
         self._plates: dict[tuple[int, float], QPixmap] = {}
 
     def cell(self) -> QSize:
-        """Size of a cell in px: thumbnail, a line of figures, two lines of caption, and padding."""
+        """Size of a cell in px: thumbnail, a line for rank and score, two lines of caption, and padding."""
         narrowest = self.side + 2 * SPACE
         width = self.room // max(1, self.room // narrowest) if self.room else narrowest
         return QSize(max(width, narrowest), self.side + 2 * SPACE + 3 * self._metrics.height() + SPACE // 2)
@@ -119,11 +119,11 @@ class GalleryDelegate(QStyledItemDelegate):
         size = pixmap.deviceIndependentSize().toSize()
         corner = QPoint(rect.center().x() - size.width() // 2, rect.center().y() - size.height() // 2)
         if image.hasAlphaChannel():
-            painter.fillRect(QRect(corner, size), Qt.GlobalColor.white)  # as the trainer lays it
+            painter.fillRect(QRect(corner, size), Qt.GlobalColor.white)  # as in training
         painter.drawPixmap(corner, pixmap)
 
     def _fitting(self, image: QImage, ratio: float) -> QPixmap:
-        """The thumbnail at its size on the screen."""
+        """The thumbnail scaled to its size on the screen."""
         key = (image.cacheKey(), self.side, ratio)
         cached = self._scaled.get(key)
         if cached is not None:
@@ -136,7 +136,7 @@ class GalleryDelegate(QStyledItemDelegate):
         pixmap.setDevicePixelRatio(ratio)
         self._scaled[key] = pixmap
         self._scaled_bytes += 4 * size.width() * size.height()
-        while self._scaled_bytes > _SCALED_BYTES and len(self._scaled) > 1:
+        while self._scaled_bytes > _CACHE_BYTES and len(self._scaled) > 1:
             oldest = self._scaled.popitem(last=False)[1]
             self._scaled_bytes -= 4 * oldest.width() * oldest.height()
         return pixmap
@@ -163,7 +163,7 @@ class GalleryDelegate(QStyledItemDelegate):
         (self._missing_icon if is_missing else self._broken_icon).paint(painter, icon)
 
     def _badge(self, painter: QPainter, rect: QRect, text: str) -> None:
-        """A small plate in the lower left corner of the image."""
+        """Draw a badge in the lower left corner of the image."""
         width = rect.width() - SPACE
         text = self._metrics.elidedText(text, Qt.TextElideMode.ElideRight, width - SPACE)
         plate = QRect(0, 0, self._metrics.horizontalAdvance(text) + SPACE, self._metrics.height() + 2)
@@ -178,7 +178,7 @@ class GalleryDelegate(QStyledItemDelegate):
         painter.drawText(plate, int(Qt.AlignmentFlag.AlignCenter), text)
 
     def _mark(self, painter: QPainter, rect: QRect, correct: bool) -> None:
-        """The true one: a disc with a check and a frame; a wrong one: a small square with a cross."""
+        """Draw the mark: a disc with a check and a frame if correct, a small square with a cross if wrong."""
         if correct:
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(self._colors["good"], 3))
@@ -217,7 +217,7 @@ class GalleryDelegate(QStyledItemDelegate):
         return pixmap
 
     def _words(self, painter: QPainter, item: GalleryItem, rect: QRect, is_missing: bool) -> None:
-        """Drawn from their base lines: a text in a box is laid out each time, which takes five times as long."""
+        """Draw texts at their base lines: laying out a text in a box each time takes five times as long."""
         down = QPoint(0, self._metrics.height())
         base = QPoint(rect.left(), rect.bottom() + SPACE // 2 + self._metrics.ascent())
         painter.setFont(self._font)
@@ -246,7 +246,7 @@ class GalleryDelegate(QStyledItemDelegate):
 
 
 def _clear(side: int, ratio: float) -> QPixmap:
-    """A square of nothing, ``side`` px wide on a screen of that density."""
+    """An empty pixmap, ``side`` px wide, for a screen with this pixel ratio."""
     pixmap = QPixmap(QSize(side, side) * ratio)
     pixmap.setDevicePixelRatio(ratio)
     pixmap.fill(Qt.GlobalColor.transparent)

@@ -38,8 +38,8 @@ from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 __all__ = ["Gallery", "GalleryItem"]
 
-_SMALLEST, _LARGEST = 64, 512
-_MEASURED = 200  # newly selected items that are still repainted one by one
+_MIN_SIDE, _MAX_SIDE = 64, 512
+_MAX_SINGLE_REPAINTS = 200  # above this many newly selected items, only visible ones are repainted
 
 
 class _Grid(QListView):
@@ -47,7 +47,7 @@ class _Grid(QListView):
 
     def visualRegionForSelection(self, selection: QItemSelection) -> QRegion:
         ranges: Any = selection  # a list to PySide6, unknown to its stub
-        if sum(part.height() for part in ranges) > _MEASURED:
+        if sum(part.height() for part in ranges) > _MAX_SINGLE_REPAINTS:
             return QRegion(self.viewport().rect())
         return super().visualRegionForSelection(selection)
 
@@ -61,13 +61,13 @@ class Gallery(QWidget):
 
     current_changed = Signal(int)  # index, -1 for none
     selection_changed = Signal(object)  # list of indices, ascending
-    scrolled = Signal(float)  # share of the way down, 0 to 1, by the user's hand
+    scrolled = Signal(float)  # scroll position from 0 to 1, emitted only when the user scrolls
     thumbnail_size_changed = Signal(int)
     menu_opening = Signal(object, list)  # QMenu and the selected indices: a panel adds its entries
     remove_requested = Signal(list)  # indices; Delete was pressed
 
     def __init__(self, cache_dir: Path | None = None, empty_text: str = "", parent: QWidget | None = None) -> None:
-        """``cache_dir``: where thumbnails are kept on disk; None keeps them in memory only."""
+        """``cache_dir``: folder of the thumbnail cache; None keeps thumbnails only in memory."""
         super().__init__(parent)
         self._quiet = False
         self._preview: ImagePreview | None = None
@@ -92,7 +92,7 @@ class Gallery(QWidget):
         view.setViewMode(QListView.ViewMode.IconMode)
         view.setUniformItemSizes(True)
         view.setLayoutMode(QListView.LayoutMode.Batched)
-        view.setBatchSize(200)  # items laid out in a turn of the event loop
+        view.setBatchSize(200)  # items that are laid out per turn of the event loop
         view.setResizeMode(QListView.ResizeMode.Adjust)
         view.setMovement(QListView.Movement.Static)
         view.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
@@ -109,7 +109,7 @@ class Gallery(QWidget):
         self._empty.setWordWrap(True)
         self._empty.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         set_role(self._count, "small")
-        self._slider.setRange(_SMALLEST, _LARGEST)
+        self._slider.setRange(_MIN_SIDE, _MAX_SIDE)
         self._slider.setSingleStep(16)
         self._slider.setFixedWidth(14 * SPACE)
         self._slider.setToolTip("Image size (Ctrl+wheel)")
@@ -141,7 +141,7 @@ class Gallery(QWidget):
     # --- items
 
     def set_items(self, items: list[GalleryItem]) -> None:
-        """Replace everything; nothing is selected, and the view is at the top."""
+        """Replace all items, clear the selection and scroll to the top."""
         self.model.set_items(items)
         self.view.scrollToTop()
         self._tidy.start()
@@ -150,7 +150,7 @@ class Gallery(QWidget):
         self.selection_changed.emit([])
 
     def append(self, items: Sequence[GalleryItem]) -> None:
-        """Add at the end; selection and scroll position stay."""
+        """Append items; selection and scroll position stay."""
         self.model.append(items)
 
     def replace(self, index: int, item: GalleryItem) -> None:
@@ -177,7 +177,7 @@ class Gallery(QWidget):
         """Focus and select one item, without signals; -1 for none."""
         self._quiet = True
         if 0 <= index < self.model.rowCount():
-            # Not the view's own way, which a held Ctrl or Shift would change.
+            # not the view's method, which depends on a held Ctrl or Shift
             flags = QItemSelectionModel.SelectionFlag.ClearAndSelect
             self.view.selectionModel().setCurrentIndex(self.model.index(index), flags)
         else:
@@ -206,7 +206,7 @@ class Gallery(QWidget):
         self._show_count()
 
     def select_all(self) -> None:
-        """Select everything as one range, since the view's own ``selectAll`` asks for each item."""
+        """Select everything as one range, because the view's ``selectAll`` queries each item."""
         everything = QItemSelection()
         if last := self.model.rowCount():
             everything.select(self.model.index(0), self.model.index(last - 1))
@@ -257,7 +257,7 @@ class Gallery(QWidget):
         self._preview.show_image(item.path, item.caption, thumbnail.image if thumbnail else None)
 
     def close_threads(self) -> None:
-        """Wait for images that are being read; call it before the application ends."""
+        """Wait for images that are being read; call this before the application ends."""
         self.thumbnails.close()
 
     # --- inside
@@ -312,7 +312,7 @@ class Gallery(QWidget):
         self.thumbnails.keep_only(self.model.item(row).path for row in self.visible_rows())
 
     def open_menu(self, point: QPoint) -> None:
-        """The menu of the selected images, at ``point`` of the view."""
+        """Open the menu of the selected images at ``point`` of the view."""
         index = self.view.indexAt(point)
         if index.isValid():
             if not self.view.selectionModel().isSelected(index):
@@ -328,7 +328,7 @@ class Gallery(QWidget):
         self.view.viewport().update()
 
     def _fill_rows(self) -> None:
-        """Widen the cells to fill a row; the view keeps room for its scroll bar."""
+        """Widen the cells to fill a row, leaving space for the scroll bar."""
         bar = self.view.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent, None, self.view.verticalScrollBar())
         self._delegate.room = self.view.maximumViewportSize().width() - bar - 1  # cells end before its last pixel
         cell = self._delegate.cell()

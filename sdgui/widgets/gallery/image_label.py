@@ -13,7 +13,7 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 
 
 class ImageLabel(PlainLabel):
-    """Shows the latest requested image; a dash for an unreadable one."""
+    """Shows the last requested image; a dash if it is unreadable."""
 
     def __init__(self, size: int, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -35,13 +35,13 @@ class ImageLabel(PlainLabel):
             self._show(path)
 
     def _ready(self, path: str) -> None:
-        if self._path is not None and path == str(self._path):  # else another was requested meanwhile
+        if self._path is not None and path == str(self._path):  # otherwise another image has been requested
             self._show(self._path)
 
     def _show(self, path: Path) -> None:
         thumbnail = self.thumbnails.get(path)
         if thumbnail is None:
-            return  # it is being read
+            return  # still being read
         if thumbnail.image is None:
             self.setText("–")
         else:

@@ -1,7 +1,7 @@
 """Decodes image files: regular files only, rotated by their EXIF orientation, bounded in size.
 
-Flow: ``read_image`` in a thread (thumbnails, export), or ``ImageReader.read`` -> thread -> ``arrived`` for one
-image that a widget waits for.
+Flow: ``read_image`` in a thread (thumbnails, export), or ``ImageReader.read`` -> thread -> ``arrived`` for a
+single image that a widget waits for.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from core.spec.paths import is_file
 from core.spec.reading import open_regular
 from core.spec.shards import read_member, split_member
 
-_BEGINNINGS = {  # of files -> Qt's name of the format
+_SIGNATURES = {  # first bytes of a file -> Qt's name of the format
     b"\x89PNG\r\n\x1a\n": "png",
     b"\xff\xd8\xff": "jpeg",
     b"GIF8": "gif",
@@ -64,7 +64,7 @@ class ImageReader(QObject):
     def _work(self, path: Path, room: QSize | None) -> None:
         """In a thread."""
         image, reason = read_image(path, room)
-        if isValid(self):  # the window may have been closed meanwhile
+        if isValid(self):  # the window may have been closed
             self._read.emit(path, image, reason)
 
     def _deliver(self, path: Path, image: QImage | None, reason: str) -> None:
@@ -89,9 +89,9 @@ def fetch_image(path: Path) -> None:
 
 
 def read_image(path: Path, room: QSize | None = None) -> tuple[QImage | None, str]:
-    """The image, rotated by its EXIF orientation and scaled while decoding to fit ``room`` (px); or None and why.
+    """Read an image, apply its EXIF rotation, and scale it to fit ``room`` (px); returns (None, reason) on failure.
 
-    Only regular files are read: Qt would wait for ever at a named pipe, and read a device without end.
+    Only regular files are read: Qt would block on a named pipe, and read a device endlessly.
     """
     fetch_image(path)
     member = split_member(path)
@@ -114,7 +114,7 @@ def read_image(path: Path, room: QSize | None = None) -> tuple[QImage | None, st
 
 
 def _read_bytes(content: bytes, path: Path, room: QSize | None) -> tuple[QImage | None, str]:
-    """An image that lies in a tar."""
+    """Decode an image from a tar."""
     buffer = QBuffer()
     buffer.setData(content)
     buffer.open(QIODevice.OpenModeFlag.ReadOnly)
@@ -123,16 +123,16 @@ def _read_bytes(content: bytes, path: Path, room: QSize | None) -> tuple[QImage 
 
 
 def _format(head: bytes) -> str:
-    """The format of a file that begins so; "" for none that is read."""
+    """The format of a file by its first bytes; "" if unsupported."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "webp"
     if head[4:12] in (b"ftypavif", b"ftypavis"):
         return "avif"
-    return next((name for beginning, name in _BEGINNINGS.items() if head.startswith(beginning)), "")
+    return next((name for beginning, name in _SIGNATURES.items() if head.startswith(beginning)), "")
 
 
 def _decode(file: QIODevice, room: QSize | None) -> tuple[QImage | None, str]:
-    """Decode with the format given, so that Qt does not detect it.
+    """Decode with an explicit format, so that Qt does not detect it.
 
     Detection asks every plugin, and SVG's waits to connect a signal while this thread holds the GIL. The window, which
     waits for the GIL to disconnect a signal, would deadlock.
@@ -158,6 +158,6 @@ def _decode(file: QIODevice, room: QSize | None) -> tuple[QImage | None, str]:
 
 
 def _paintable(image: QImage) -> QImage:
-    """``image`` in the format that is painted fastest."""
+    """Convert ``image`` to the format that is painted fastest."""
     alpha = image.hasAlphaChannel()
     return image.convertToFormat(QImage.Format.Format_ARGB32_Premultiplied if alpha else QImage.Format.Format_RGB32)

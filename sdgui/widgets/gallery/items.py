@@ -23,7 +23,7 @@ from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.plain_text import plain_tip
 
 ITEM_ROLE = Qt.ItemDataRole.UserRole
-_GATHER_MS = 16  # thumbnails that come within a frame are painted together
+_FRAME_MS = 16  # thumbnails that arrive within a frame are painted together
 _Index = QModelIndex | QPersistentModelIndex
 
 
@@ -38,17 +38,17 @@ class GalleryItem:
     caption: str = ""
     score: float | None = None
     rank: int | None = None
-    correct: bool | None = None  # None where nothing is right or wrong
-    detail: str = ""  # further lines of the tooltip
+    correct: bool | None = None  # None if not applicable
+    detail: str = ""  # additional lines of the tooltip
     badge: str = ""  # a short word on the image: a label, "new", "+3"
-    missing: bool = False  # known to be missing: grey, and not looked up
-    badge_spoken: str = ""  # the badge in words, where it is signs
-    faint: bool = False  # less sure than the others
-    line: bool = False  # a dashed line precedes it: the following items are of another kind
+    missing: bool = False  # known to be missing: shown grey, and not looked up
+    badge_spoken: str = ""  # the badge in words, if it consists of symbols
+    faint: bool = False  # less certain than the others
+    line: bool = False  # draw a dashed line before it, to separate another kind of items
 
 
 class GalleryModel(QAbstractListModel):
-    """The items in order; ``Thumbnails`` gives their images when the delegate asks."""
+    """The items in order; ``Thumbnails`` provides images when the delegate asks for them."""
 
     def __init__(self, thumbnails: Thumbnails, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -56,19 +56,19 @@ class GalleryModel(QAbstractListModel):
         self._items: list[GalleryItem] = []
         self._waiting: dict[str, set[int]] = {}  # path -> rows that requested its thumbnail
         self._came: set[int] = set()
-        self._gather = QTimer(self, singleShot=True, interval=_GATHER_MS)
+        self._gather = QTimer(self, singleShot=True, interval=_FRAME_MS)
         self._gather.timeout.connect(self._emit_arrived)
         thumbnails.ready.connect(self._ready)
 
     def set_items(self, items: list[GalleryItem]) -> None:
-        """Replace everything."""
+        """Replace all items."""
         self.beginResetModel()
         self._items = list(items)
         self._waiting, self._came = {}, set()
         self.endResetModel()
 
     def append(self, items: Sequence[GalleryItem]) -> None:
-        """Add at the end; the selection stays."""
+        """Append items; the selection stays."""
         if items:
             count = len(self._items)
             self.beginInsertRows(QModelIndex(), count, count + len(items) - 1)
@@ -82,7 +82,7 @@ class GalleryModel(QAbstractListModel):
 
     def remove(self, rows: Iterable[int]) -> None:
         """Remove these rows; rows out of range are ignored."""
-        self._waiting, self._came = {}, set()  # by row, and the rows move; cells in view ask again
+        self._waiting, self._came = {}, set()  # rows have moved; visible cells ask again
         for first, last in reversed(runs_of(row for row in rows if 0 <= row < len(self._items))):
             self.beginRemoveRows(QModelIndex(), first, last)
             del self._items[first : last + 1]
@@ -151,7 +151,7 @@ class GalleryModel(QAbstractListModel):
 
 
 def runs_of(rows: Iterable[int]) -> list[tuple[int, int]]:
-    """``[1, 2, 3, 7]`` as ``[(1, 3), (7, 7)]``."""
+    """Convert row numbers to ranges: ``[1, 2, 3, 7]`` to ``[(1, 3), (7, 7)]``."""
     runs: list[tuple[int, int]] = []
     for row in sorted(set(rows)):
         if runs and row == runs[-1][1] + 1:
@@ -162,7 +162,7 @@ def runs_of(rows: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def files_mime(paths: Sequence[Path]) -> QMimeData:
-    """``paths`` for the clipboard or a drag: as files for file managers, as text for everything else."""
+    """MIME data of ``paths`` for the clipboard or a drag: files for file managers, text for other programs."""
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
     data.setText("\n".join(map(str, paths)))
@@ -170,7 +170,7 @@ def files_mime(paths: Sequence[Path]) -> QMimeData:
 
 
 def facts(item: GalleryItem) -> str:
-    """``rank 3 · 0.284``, without values that the item lacks."""
+    """Rank and score such as ``rank 3 · 0.284``; missing values are omitted."""
     rank = f"rank {item.rank}" if item.rank is not None else ""
     score = f"{item.score:.3f}" if item.score is not None else ""
     return " · ".join(part for part in (rank, score) if part)

@@ -16,7 +16,7 @@ from sdgui.widgets.gallery.items import GalleryItem, files_mime
 
 
 class _ImageCopy(ImageReader):
-    """Puts images on the clipboard as they arrive, until something else is copied."""
+    """Copies images to the clipboard when they arrive, unless something else has been copied."""
 
     _shared: _ImageCopy | None = None
 
@@ -27,7 +27,7 @@ class _ImageCopy(ImageReader):
 
     @classmethod
     def shared(cls) -> _ImageCopy:
-        """One for the whole window."""
+        """The instance shared by the whole window."""
         if cls._shared is None or not isValid(cls._shared):
             cls._shared = cls()
         return cls._shared
@@ -61,24 +61,24 @@ def gallery_menu(parent: QWidget, items: Sequence[GalleryItem], preview: Callabl
 
 
 def copy_paths(items: Sequence[GalleryItem]) -> None:
-    """Paths as text, and as files for file managers."""
+    """Copy paths as text, and as files for file managers."""
     if not items:
         return
     QGuiApplication.clipboard().setMimeData(files_mime([item.path for item in items]))
 
 
 def copy_captions(items: Sequence[GalleryItem]) -> None:
-    """Captions as text, one per line."""
+    """Copy captions as text, one per line."""
     QGuiApplication.clipboard().setText("\n".join(item.caption for item in items))
 
 
 def copy_image(item: GalleryItem) -> None:
-    """The image, read in the background; its path if it cannot be read."""
+    """Copy an image, read in the background; copies the path if it cannot be read."""
     _ImageCopy.shared().read(item.path)
 
 
 def open_files(items: Sequence[GalleryItem]) -> None:
-    """Open with the desktop's default program, ten at most."""
+    """Open at most ten images with the desktop's default program."""
     for item in items[:10]:
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(item.path)))
 

@@ -1,5 +1,5 @@
 """A large preview of one image: wheel, plus and minus zoom, 0 fits, 1 is 100 %; dragging or Shift+arrows pans; arrows
-show the neighbours; Space or Esc closes."""
+step to the neighbours; Space or Esc closes the preview."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from PySide6.QtWidgets import QWidget
 from sdgui.widgets.gallery.images import ImageReader
 from sdgui.widgets.style.theme import SPACE, theme
 
-_ROOM = QSize(4096, 4096)  # decoded at most at this size
-_FOR_A_WHILE = (  # ways in which the focus goes and comes back
+_MAX_SIZE = QSize(4096, 4096)  # larger images are scaled while decoding
+_FOR_A_WHILE = (  # reasons for a temporary loss of focus
     Qt.FocusReason.ActiveWindowFocusReason,
     Qt.FocusReason.PopupFocusReason,
     Qt.FocusReason.MenuBarFocusReason,
 )
-_PANS = {  # Shift and an arrow: the image goes the other way
+_PANS = {  # key (with Shift) -> direction of the image, opposite to the arrow
     Qt.Key.Key_Left: (1, 0),
     Qt.Key.Key_Right: (-1, 0),
     Qt.Key.Key_Up: (0, 1),
@@ -27,7 +27,7 @@ _PANS = {  # Shift and an arrow: the image goes the other way
 
 
 class ImagePreview(QWidget):
-    """Covers its owner's window, and closes when the owner is hidden. ``stepped(-1 | 1)`` asks for a neighbour."""
+    """Covers the owner's window, and closes when the owner is hidden. ``stepped(-1 | 1)`` requests a neighbour."""
 
     stepped = Signal(int)
     closed = Signal()
@@ -40,7 +40,7 @@ class ImagePreview(QWidget):
         self._image: QImage | None = None
         self._is_full_image = False  # False while the thumbnail is shown
         self._reason = ""
-        self._zoom = 1.0  # times the fitting size
+        self._zoom = 1.0  # relative to the fitting size
         self._offset = QPointF()
         self._grabbed: QPointF | None = None
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -60,7 +60,7 @@ class ImagePreview(QWidget):
         self.raise_()
         self.setFocus()
         self.update()
-        self._reader.read(path, _ROOM)
+        self._reader.read(path, _MAX_SIZE)
 
     def fit(self) -> QRectF:
         """The rectangle that the image is drawn in."""
@@ -95,7 +95,7 @@ class ImagePreview(QWidget):
         painter.end()
 
     def _facts(self) -> str:
-        """``1600 × 1200 px · 130 %``, once the image itself is read."""
+        """Size and zoom such as ``1600 × 1200 px · 130 %``, once the full image has been read."""
         if self._image is None or not self._is_full_image:
             return ""
         percent = 100 * self.fit().width() * self.devicePixelRatioF() / self._image.width()
@@ -103,7 +103,7 @@ class ImagePreview(QWidget):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() == QEvent.Type.Hide and not event.spontaneous() and self.isVisible():
-            self.close_it()  # another panel is shown: there is nothing to step through
+            self.close_preview()  # another panel is shown
         return super().eventFilter(watched, event)
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
@@ -128,7 +128,7 @@ class ImagePreview(QWidget):
             actual_width = self._image.width() / self.devicePixelRatioF()
             self._zoom_at(QPointF(self.rect().center()), actual_width / max(1.0, self.fit().width()))
         elif key in (Qt.Key.Key_Escape, Qt.Key.Key_Space):
-            self.close_it()
+            self.close_preview()
         elif key in (Qt.Key.Key_Left, Qt.Key.Key_Up):
             self.stepped.emit(-1)
         elif key in (Qt.Key.Key_Right, Qt.Key.Key_Down):
@@ -137,7 +137,7 @@ class ImagePreview(QWidget):
             self._zoom_at(QPointF(self.rect().center()), 1.25)
         elif key == Qt.Key.Key_Minus:
             self._zoom_at(QPointF(self.rect().center()), 0.8)
-        elif key not in (Qt.Key.Key_Tab, Qt.Key.Key_Backtab):  # nor may the window beneath take Tab
+        elif key not in (Qt.Key.Key_Tab, Qt.Key.Key_Backtab):  # the covered window must not get Tab
             super().keyPressEvent(event)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
@@ -148,7 +148,7 @@ class ImagePreview(QWidget):
         if self.fit().contains(event.position()):
             self._grabbed = event.position() - self._offset
         else:
-            self.close_it()
+            self.close_preview()
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         if self._grabbed is not None:
@@ -158,8 +158,8 @@ class ImagePreview(QWidget):
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         self._grabbed = None
 
-    def close_it(self) -> None:
-        """Hide the image."""
+    def close_preview(self) -> None:
+        """Close the preview."""
         self._reader.cancel()
         self.hide()
         self._image = None

@@ -1,4 +1,4 @@
-"""Thumbnails read from images and kept on disk; called by threads, not by the window's own.
+"""Reads thumbnails from images and caches them on disk; called in background threads only.
 
 Flow: `sdgui.widgets.gallery.thumbnail_service` asks for an image -> ``load_thumbnail`` -> the disk cache, else the
 image. The cache is keyed by path, size and modification time, so a changed image is read again; once a day the
@@ -21,13 +21,13 @@ from sdgui.widgets.gallery.images import fetch_image, read_image
 
 SIDE = 256  # px; thumbnails are made at this size and scaled when painted
 SIDES = (SIDE, 512, 1024)  # larger ones for large cells and dense screens
-_CACHE_BYTES = 1 << 30  # on disk
+_MAX_CACHE_BYTES = 1 << 30  # size of the cache on disk
 _DAY = 86400.0
 _JPEG_QUALITY = 90
 
 
 Stamp = tuple[int, int] | None
-"""Size and time of change of a file; None where there is no file that can be read."""
+"""Size and modification time of a file; None if there is no readable file."""
 
 
 class Thumbnail:
@@ -38,9 +38,9 @@ class Thumbnail:
     ) -> None:
         self.image = image
         self.reason = reason
-        self.side = side  # px that it was made for
-        self.missing = missing  # there is no such file
-        self.stamp = stamp  # of the file when it was read
+        self.side = side  # size in px
+        self.missing = missing  # the file does not exist
+        self.stamp = stamp  # stamp of the file when it was read
 
     @property
     def size(self) -> int:
@@ -59,7 +59,7 @@ def file_stamp(path: Path) -> Stamp:
 
 
 def load_thumbnail(path: Path, cache_dir: Path | None, side: int = SIDE) -> Thumbnail:
-    """From the disk cache, else from the image; never raises: an unreadable image gives a reason instead."""
+    """Load from the disk cache, otherwise from the image; never raises: an unreadable image has a reason."""
     fetch_image(path)
     try:
         open_regular(path if (member := split_member(path)) is None else member.tar).close()
@@ -83,7 +83,7 @@ def load_thumbnail(path: Path, cache_dir: Path | None, side: int = SIDE) -> Thum
 
 
 def _save(image: QImage, path: Path) -> None:
-    """Whole or not at all; a cache that cannot be written only costs time."""
+    """Write a thumbnail atomically; errors are ignored, since a missing cache only costs time."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -97,8 +97,8 @@ def _save(image: QImage, path: Path) -> None:
             file.cancelWriting()
 
 
-def prune(cache_dir: Path, limit: int = _CACHE_BYTES) -> None:
-    """At most once a day: remove the oldest thumbnails until nine tenths of ``limit`` bytes are left."""
+def prune(cache_dir: Path, limit: int = _MAX_CACHE_BYTES) -> None:
+    """Remove the oldest thumbnails until nine tenths of ``limit`` bytes are left; at most once a day."""
     stamp = cache_dir / "pruned"
     try:
         if stamp.exists() and time.time() - stamp.stat().st_mtime < _DAY:
@@ -115,4 +115,4 @@ def prune(cache_dir: Path, limit: int = _CACHE_BYTES) -> None:
             if total_bytes <= 0.9 * limit:
                 return
     except OSError:
-        return  # another window prunes it, or it may not be written: the cache only saves time
+        return  # another window is pruning, or the cache is read-only

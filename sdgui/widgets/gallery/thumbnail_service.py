@@ -1,8 +1,8 @@
 """The one service that reads thumbnails for the whole window, with a bounded number of threads and bytes.
 
 Flow: a panel's `Thumbnails` asks ``get`` when a cell is painted; a miss is queued, the latest request first, and
-``arrived`` names those who wait for it. What several panels show is read once. An image that another panel has read
-before is compared with its file when a panel first asks for it, so that a changed one is read again.
+``arrived`` has the ids of the waiting panels. An image shown by several panels is read once. When a panel first asks
+for an image that another panel has read, it is compared with its file, so that a changed image is read again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shiboken6 import isValid
 
 from sdgui.widgets.gallery.thumbnail_files import Thumbnail, file_stamp, load_thumbnail, prune
 
-KEPT_BYTES = 256 << 20  # of images in memory
+MAX_BYTES = 256 << 20  # images that are kept in memory
 THREADS = 2
 _NICE = 4
 
@@ -50,14 +50,14 @@ class ThumbnailService(QObject):
     arrived = Signal(str, object)  # path, the ids of the requesting clients
     _loaded = Signal(str, object)
 
-    def __init__(self, threads: int = THREADS, kept_bytes: int = KEPT_BYTES, parent: QObject | None = None) -> None:
+    def __init__(self, threads: int = THREADS, kept_bytes: int = MAX_BYTES, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._numbers = itertools.count(1)
         self._limit = kept_bytes
         self._cache: OrderedDict[str, Thumbnail] = OrderedDict()
         self._cache_bytes = 0
         self._seen: dict[int, set[str]] = {}  # the requests of each client
-        self._queued: OrderedDict[str, _Request] = OrderedDict()  # the last is the most urgent
+        self._queued: OrderedDict[str, _Request] = OrderedDict()  # the last request is the most urgent
         self._loading: dict[str, _Request] = {}
         self._pruned: set[Path] = set()
         self._lock = Lock()
@@ -70,20 +70,20 @@ class ThumbnailService(QObject):
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes of images in memory."""
+        """Size of the images in memory, in bytes."""
         return self._cache_bytes
 
     def join(self, cache_dir: Path | None) -> int:
-        """The number of a new client."""
+        """Register a client; returns its id."""
         if cache_dir is not None and cache_dir not in self._pruned:
             self._pruned.add(cache_dir)
-            self.pool.start(lambda: prune(cache_dir), -1)  # after all that is wanted
+            self.pool.start(lambda: prune(cache_dir), -1)  # after all requests
         number = next(self._numbers)
         self._seen[number] = set()
         return number
 
     def get(self, client: int, path: Path, side: int, cache_dir: Path | None) -> Thumbnail | None:
-        """The thumbnail in memory, or None; a sharper or newer one is queued where there may be one."""
+        """The thumbnail in memory, or None; a sharper or newer one is queued if there may be one."""
         key = str(path)
         in_memory, seen = self._cache.get(key), self._seen[client]
         first = key not in seen
@@ -121,7 +121,7 @@ class ThumbnailService(QObject):
                     del self._queued[key]
 
     def leave(self, client: int) -> None:
-        """Forget ``client`` and its requests."""
+        """Unregister ``client`` and drop its requests."""
         self.cancel(client)
         self._seen.pop(client, None)
 
@@ -131,7 +131,7 @@ class ThumbnailService(QObject):
         self._cache_bytes -= old.size if old is not None else 0
 
     def pending(self, client: int) -> int:
-        """How many requests of ``client`` are queued or being read."""
+        """The number of requests of ``client`` that are queued or being read."""
         with self._lock:
             return sum(client in request.clients for request in (*self._queued.values(), *self._loading.values()))
 
@@ -144,11 +144,11 @@ class ThumbnailService(QObject):
         self.pool.waitForDone()
 
     def _work(self) -> None:
-        """In a thread of the pool: the most urgent request."""
+        """Serve the most urgent request, in a thread of the pool."""
         _step_back()
         with self._lock:
             if self.closed or not self._queued:
-                return  # it was dropped meanwhile
+                return  # it has been dropped
             key, request = self._queued.popitem(last=True)
             self._loading[key] = request
         thumbnail = request.load(Path(key))
@@ -159,7 +159,7 @@ class ThumbnailService(QObject):
         with self._lock:
             request = self._loading.pop(key)
         if thumbnail is request.in_memory and self._cache.get(key) is thumbnail:
-            return  # the file is as it was
+            return  # the file has not changed
         self.forget(Path(key))
         self._cache[key] = thumbnail
         self._cache_bytes += thumbnail.size
@@ -169,9 +169,9 @@ class ThumbnailService(QObject):
 
 
 def _step_back() -> None:
-    """Let the window's thread go before the calling one, where threads have priorities of their own.
+    """Lower the priority of the calling thread below the window's, on systems with thread priorities.
 
-    A little only: a thread that is put aside for long while it holds Python's lock keeps the window waiting.
+    Only slightly: a thread that is suspended for long while it holds the GIL blocks the window.
     """
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

@@ -1,7 +1,7 @@
-"""A panel's access to the window's thumbnails: its own size and requests, the service's memory and threads.
+"""A panel's access to the window's thumbnails: size and requests per panel, memory and threads shared.
 
 Flow: the gallery's model asks ``get(path)`` when a cell is painted; a miss is queued in `ThumbnailService`, and
-``ready`` follows when it came. ``keep_only`` drops requests for what has scrolled away.
+``ready`` follows when it has arrived. ``keep_only`` drops requests for cells that have scrolled away.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Thumbnails(QObject):
     def __init__(
         self, cache_dir: Path | None = None, parent: QObject | None = None, service: ThumbnailService | None = None
     ) -> None:
-        """``service``: the window's own unless another is given. Requests are dropped when this object is deleted."""
+        """``service``: by default the window's. Requests are dropped when this object is deleted."""
         super().__init__(parent)
         self.service = service or thumbnail_service()
         self._cache_dir = cache_dir
@@ -37,7 +37,7 @@ class Thumbnails(QObject):
     def get(self, path: Path) -> Thumbnail | None:
         """The thumbnail, or None while it is being read; asking again makes it more urgent.
 
-        After ``set_side`` it may be a smaller one, until ``ready`` brings the sharper one.
+        After ``set_side`` it may be a smaller one, until ``ready`` announces the sharper one.
         """
         return None if self._closed else self.service.get(self._client, path, self._side, self._cache_dir)
 
@@ -62,7 +62,7 @@ class Thumbnails(QObject):
         return self.service.pending(self._client)
 
     def close(self) -> None:
-        """Drop queued requests, and accept no more."""
+        """Drop queued requests and accept no more."""
         self._closed = True
         self.service.cancel(self._client)
 

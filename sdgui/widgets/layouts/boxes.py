@@ -10,18 +10,18 @@ from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QLayout, QVBoxLayout, QWi
 from sdgui.widgets.style.theme import SPACE
 
 Item = QWidget | QLayout
-Part = Item | tuple[Item, int] | tuple[QWidget, int, Qt.AlignmentFlag] | None  # with its stretch; None: free space
+Part = Item | tuple[Item, int] | tuple[QWidget, int, Qt.AlignmentFlag] | None  # with stretch, alignment; None: space
 Margins = int | tuple[int, int, int, int]  # one for all, or left, top, right, bottom
 _Box = TypeVar("_Box", bound=QBoxLayout)
 
 
 def hbox(*parts: Part, into: QWidget | None = None, spacing: int = SPACE, margins: Margins = 0) -> QHBoxLayout:
-    """Parts from left to right; ``into``: the widget whose layout this is."""
+    """Lay out parts from left to right; ``into``: the widget that gets this layout."""
     return _filled(QHBoxLayout() if into is None else QHBoxLayout(into), parts, spacing, margins)
 
 
 def vbox(*parts: Part, into: QWidget | None = None, spacing: int = SPACE, margins: Margins = 0) -> QVBoxLayout:
-    """Parts from top to bottom; ``into``: the widget whose layout this is."""
+    """Lay out parts from top to bottom; ``into``: the widget that gets this layout."""
     return _filled(QVBoxLayout() if into is None else QVBoxLayout(into), parts, spacing, margins)
 
 

@@ -85,7 +85,7 @@ class FlowLayout(QLayout):
 
 
 class EvenFlowLayout(FlowLayout):
-    """Cards: as many in a line as fit with the ``least`` width each, in columns that share the whole width evenly."""
+    """Places cards in equal columns: as many as fit the width with at least ``min_width`` each."""
 
     def __init__(self, min_width: int, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -1,4 +1,4 @@
-"""Form labels aligned with their fields; Qt gives them at most 7/4 of a line, from the row's top."""
+"""Aligns form labels with their fields; Qt limits labels to 7/4 of a line from the row's top."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LINE = 5 * SPACE  # px; taller fields have their label at the top
 
 
 def level_labels(form: QFormLayout) -> None:
-    """Make the label of each field of one line as high as the field; call it when the rows are there."""
+    """Make the label of each one-line field as high as the field; call this after adding all rows."""
     for row in range(form.rowCount()):
         label, field = form.itemAt(row, _LABEL), form.itemAt(row, _FIELD)
         widget = label.widget() if label is not None else None
@@ -20,7 +20,7 @@ def level_labels(form: QFormLayout) -> None:
 
 
 def _height(field: QLayoutItem) -> int:
-    """As the style sheet makes it, which Qt asks only when the field is about to be shown."""
+    """The height after styling, which Qt otherwise applies only when the field is about to be shown."""
     if (widget := field.widget()) is not None:
         widget.ensurePolished()
     elif (layout := field.layout()) is not None:

@@ -1,6 +1,6 @@
 """Messages and progress over the lower edge of a panel, so that nothing moves when they appear.
 
-Flow: a panel calls ``lay_over`` once; from then on ``show`` and ``hide`` of a notice are all that is needed.
+Flow: a panel calls ``lay_over`` once; after that, it only shows and hides the notices.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from PySide6.QtWidgets import QGridLayout, QLayout, QVBoxLayout, QWidget
 
 from sdgui.widgets.style.theme import SPACE
 
-FOOT = 5 * SPACE  # a row of buttons, or the slider of a gallery, at the lower edge
+FOOT = 5 * SPACE  # height of a row of buttons, or of a gallery's slider, at the lower edge
 
 
 def lay_over(area: QWidget, content: QLayout, *notices: QWidget, lift: int = FOOT) -> QVBoxLayout:
     """Fill ``area`` with ``content``, and lay ``notices`` over its lower edge, one below the other.
 
     ``lift``: distance in pixels from the edge, by default above a row of buttons; ``set_lift`` changes it in the
-    returned layout. A notice that is shown raises itself (``raise_``).
+    returned layout. A notice raises itself (``raise_``) when it is shown.
     """
     grid = QGridLayout(area)
     grid.setContentsMargins(0, 0, 0, 0)

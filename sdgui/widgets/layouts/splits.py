@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QSplitter
 def remember_sizes(split: QSplitter, settings: QSettings, key: str) -> None:
     """Restore the sizes under ``key``, and store them when the user moves a handle.
 
-    Sizes that the parts have beside a further part, added later, are not stored.
+    Sizes are not stored while an additional part, added later, is present.
     """
     count = split.count()
     if (state := settings.value(key)) is not None:

@@ -1,1 +1,1 @@
-"""Popovers under a button, and buttons that show the choice made in one."""
+"""Popovers under a button, and buttons that show the choice made in a popover."""

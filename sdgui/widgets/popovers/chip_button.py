@@ -12,7 +12,7 @@ _ICON, _WIDEST, _NARROWEST = 16, 52 * SPACE, 14 * SPACE  # px
 
 
 class ChipButton(QPushButton):
-    """``setText`` with the selection; ``set_muted`` if there is none."""
+    """A chip button. Set the choice with ``setText``; call ``set_muted`` if there is none."""
 
     def __init__(self, icon: str, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)

@@ -9,7 +9,7 @@ from sdgui.widgets.style.theme import SPACE
 
 
 def move_within(popup: QWidget, point: QPoint) -> None:
-    """Move ``popup`` (already sized) to ``point`` on the screen, shifted left and up so that nothing is cut off."""
+    """Move ``popup`` (already sized) to ``point`` on the screen, shifted left or up so that nothing is cut off."""
     parent = popup.parentWidget()
     if parent is None:
         popup.move(point)

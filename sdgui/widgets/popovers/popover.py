@@ -1,7 +1,7 @@
-"""A frame over the window, under the button that opens it; the layout does not move.
+"""A frame over the window, below the button that opens it; the layout does not move.
 
 Flow: a button -> ``toggle`` -> the frame; Escape, a press elsewhere, or the button again closes it. It is a child
-widget, not a separate window: dialogs, lists of combo boxes and drops work in it as they do in a panel.
+widget, not a separate window, so dialogs, combo boxes and drops work as in a panel.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 
 class Popover(QFrame):
-    """Fill its layout, then ``toggle`` or ``open``. ``anchor`` is the button under which it opens."""
+    """A popover: fill its layout, then call ``toggle`` or ``open``. ``anchor``: the button below which it opens."""
 
     opened = Signal()
     closed = Signal()
@@ -23,25 +23,25 @@ class Popover(QFrame):
         """``name`` is for screen readers; ``parent`` styles it until it is first opened."""
         super().__init__(parent)
         self._anchor = anchor
-        self._first: QWidget | None = None  # gets the focus
+        self._first: QWidget | None = None  # widget that gets the focus
         set_role(self, "card")
         self.setAccessibleName(name)
         self.setAutoFillBackground(True)
         self.hide()
 
     def set_first(self, widget: QWidget) -> None:
-        """What gets the focus when it opens."""
+        """Set the widget that gets the focus when the popover opens."""
         self._first = widget
 
     def toggle(self) -> None:
-        """Open it, or close it."""
+        """Open or close the popover."""
         if self.isVisible():
             self.close_popover()
         else:
             self.open()
 
     def open(self) -> None:
-        """Show it under its button, within the window."""
+        """Show the popover below its button, inside the window."""
         window = self._anchor.window()
         if self.parentWidget() is not window:
             self.setParent(window)
@@ -55,7 +55,7 @@ class Popover(QFrame):
         self.opened.emit()
 
     def close_popover(self) -> None:
-        """Hide it; the focus goes back to the button."""
+        """Hide the popover and return the focus to the button."""
         if self.isVisible():
             inside = self.isAncestorOf(QApplication.focusWidget() or self._anchor)
             self.hide()
@@ -63,7 +63,7 @@ class Popover(QFrame):
                 self._anchor.setFocus(Qt.FocusReason.PopupFocusReason)
 
     def hideEvent(self, event: QEvent) -> None:
-        """Also when the panel that it belongs to is left."""
+        """Also called when its panel is left."""
         if (app := QApplication.instance()) is not None:
             app.removeEventFilter(self)
         self.closed.emit()
@@ -82,12 +82,12 @@ class Popover(QFrame):
         self.setGeometry(QRect(QPoint(max(0, left), max(0, top)), size))
 
     def fit(self) -> None:
-        """Its content has another size."""
+        """Fit the popover to the changed size of its content."""
         if self.isVisible():
             self._place()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Close it on Escape, or on a click outside of it."""
+        """Close the popover on Escape, or on a click outside."""
         if event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
             inside = isinstance(watched, QWidget) and (watched is self or self.isAncestorOf(watched))
             if event.key() == Qt.Key.Key_Escape and inside:
@@ -99,7 +99,7 @@ class Popover(QFrame):
                 if not self.rect().contains(self.mapFromGlobal(spot)):
                     self.close_popover()
                     on_anchor = self._anchor.rect().contains(self._anchor.mapFromGlobal(spot))
-                    return on_anchor and watched is self._anchor  # which would open it again
+                    return on_anchor and watched is self._anchor  # the button would open it again
         elif event.type() == QEvent.Type.Resize and watched is self.window():
             self._place()
         elif event.type() == QEvent.Type.Hide and watched is self._anchor:  # another panel is shown

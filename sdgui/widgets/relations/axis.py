@@ -1,7 +1,7 @@
 """A column of values as an axis: numbers on a line, categories at separate positions. No Qt.
 
-Flow: cells of runs, or settings of trials -> ``ValueAxis`` -> scatter and parallel coordinates, which draw places from
-0 to 1.
+Flow: cells of runs, or settings of trials -> ``ValueAxis`` -> scatter and parallel coordinates, which draw positions
+from 0 to 1.
 """
 
 from __future__ import annotations
@@ -16,48 +16,48 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ValueAxis:
-    """``numbers`` (N,): a value for each run, nan for none; of words, their index in ``words``."""
+    """A column as an axis. ``numbers`` (N,): value per run, nan if missing; for categories, the index in ``words``."""
 
     name: str
     title: str
     numbers: Floats
     words: tuple[str, ...] = ()
     log: bool = False
-    factor: float = 1.0  # as drawn: 100 for shares in per cent
+    factor: float = 1.0  # display factor: 100 for shares in per cent
 
     def scaled(self) -> Floats:
-        """(N,) as drawn: log10 on a log scale, per cent of shares."""
+        """(N,) values as displayed: log10 on a log scale, per cent for shares."""
         if self.log:
             return np.log10(np.where(self.numbers > 0, self.numbers, np.nan))
         return self.numbers * self.factor
 
     def places(self) -> Floats:
-        """(N,) from 0 to 1; 0.5 where all are equal, nan for none."""
+        """(N,) positions from 0 to 1; 0.5 if all values are equal, nan if missing."""
         scaled = self.scaled()
         low, high = self.ends()
         return np.full(len(scaled), 0.5) + scaled * 0 if high <= low else (scaled - low) / (high - low)
 
     def ends(self) -> tuple[float, float]:
-        """Least and greatest as drawn; (0, 0) without a value."""
+        """Smallest and largest displayed value; (0, 0) without values."""
         scaled = self.scaled()
         if np.isnan(scaled).all():
             return 0.0, 0.0
         return float(np.nanmin(scaled)), float(np.nanmax(scaled))
 
     def value_at(self, place: float) -> float:
-        """The value at position 0 to 1 of the axis."""
+        """The value at a position from 0 to 1."""
         low, high = self.ends()
         scaled = low + place * (high - low)
         return float(10.0**scaled) if self.log else scaled / self.factor
 
     def text_at(self, place: float) -> str:
-        """The label at a place."""
+        """The label at a position."""
         if self.words:
             return self.words[min(len(self.words) - 1, max(0, round(self.value_at(place))))]
         return f"{self.factor * self.value_at(place):.3g}"
 
     def condition(self, low: float, high: float) -> str:
-        """The filter that matches the values between two places."""
+        """The filter that matches the values between two positions."""
         if self.words:
             selected_words = [word for index, word in enumerate(self.words) if low <= self._place_of(index) <= high]
             quoted = ['"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"' for word in selected_words]

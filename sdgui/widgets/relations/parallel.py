@@ -1,9 +1,9 @@
 """Parallel coordinates: one line per run, one axis per column; dragging along an axis brushes.
 
-The line under the pointer is drawn thick and named; a click on it chooses its run.
+The line under the pointer is drawn thick, with a tooltip; a click selects its run.
 
-All lines are painted once into an image; while one brushes, only those within are painted over it, a path for each of
-a few colours. So a frame costs as much as what is chosen.
+All lines are painted once into an image; during brushing, only the brushed lines are painted over it, with one path for
+each of a few colours. So the cost of a frame depends only on the brushed lines.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from sdgui.widgets.relations.axis import ValueAxis
 from sdgui.widgets.style.theme import SPACE, theme
 
 _TOP, _BOTTOM, _SIDE = 6 * SPACE, 4 * SPACE, 9 * SPACE
-_GRAB = 10  # px beside an axis that belong to it
-_NEAR = 6  # px above or below a line that belong to it
+_AXIS_PX = 10  # maximum distance of the pointer from an axis
+_LINE_PX = 6  # maximum vertical distance of the pointer from a line
 _COLORS = 12  # steps of the colour scale
-_STEP = 0.05  # of an axis, by a key
-MOST_RUNS = 5000
+_KEY_STEP = 0.05  # share of an axis by which a key moves a brush
+MAX_RUNS = 5000
 
 Range = tuple[float, float]
 
 
 class ParallelCoordinates(QWidget):
-    """``brushed``: the positions of the runs within all brushes."""
+    """Parallel coordinates of runs. ``brushed``: the positions of the runs inside all brushes."""
 
     brushed = Signal(object)  # (K,) positions
     run_clicked = Signal(int)  # position of a run
@@ -45,7 +45,7 @@ class ParallelCoordinates(QWidget):
         self._places: NDArray[np.float64] = np.empty((0, 0))  # (axes, runs), from 0 to 1
         self.brushes: dict[int, Range] = {}
         self._current = 0
-        self._drag: tuple[int, float] | None = None  # axis, where it began
+        self._drag: tuple[int, float] | None = None  # axis, start position
         self._under: int | None = None  # position of the run whose line is under the pointer
         self._all: QPixmap | None = None
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -69,7 +69,7 @@ class ParallelCoordinates(QWidget):
         self._report_brushed()
 
     def brushed_runs(self) -> NDArray[np.intp]:
-        """(K,) positions of the runs within every brush; all without one."""
+        """(K,) positions of the runs inside every brush; all runs if there is no brush."""
         is_brushed = np.ones(self._places.shape[1] if len(self._places) else 0, dtype=bool)
         for index, (low, high) in self.brushes.items():
             is_brushed &= (self._places[index] >= low) & (self._places[index] <= high)
@@ -85,13 +85,13 @@ class ParallelCoordinates(QWidget):
         self._report_brushed()
 
     def clear(self) -> None:
-        """Take every brush away."""
+        """Remove all brushes."""
         self.brushes.clear()
         self.update()
         self._report_brushed()
 
     def condition(self) -> str:
-        """The filter that the brushed runs fit; "" without a brush."""
+        """The filter that matches the brushed runs; "" if there is no brush."""
         return " ".join(self.axes[index].condition(*span) for index, span in sorted(self.brushes.items()))
 
     def _report_brushed(self) -> None:
@@ -147,7 +147,7 @@ class ParallelCoordinates(QWidget):
         return pixmap
 
     def _paint_lines(self, painter: QPainter, runs: NDArray[np.intp], faint: bool, width: int = 1) -> None:
-        """A path for each colour; few lines are antialiased."""
+        """Paint one path per colour; antialiased only if there are few lines."""
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, len(runs) * len(self.axes) < 400)
         tone = self._places[-1]
         steps = np.nan_to_num(tone[runs], nan=0.0) * (_COLORS - 1)
@@ -194,11 +194,11 @@ class ParallelCoordinates(QWidget):
         cut = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, rect.width() - 4)
         painter.drawText(rect, int(Qt.AlignmentFlag.AlignCenter), cut)
 
-    # --- the user's hand
+    # --- user input
 
     def _axis_at(self, x: float) -> int | None:
         near = [(abs(self._x(index) - x), index) for index in range(len(self.axes))]
-        return min(near)[1] if near and min(near)[0] <= _GRAB else None
+        return min(near)[1] if near and min(near)[0] <= _AXIS_PX else None
 
     def _line_at(self, point: QPoint) -> int | None:
         """The brushed run whose line passes the point, between two axes; None on an axis."""
@@ -209,8 +209,8 @@ class ParallelCoordinates(QWidget):
         share = (point.x() - self._x(left_axis)) / (self._x(left_axis + 1) - self._x(left_axis))
         ends = self._ys(runs)[:, left_axis : left_axis + 2]
         away = np.abs(ends[:, 0] + share * (ends[:, 1] - ends[:, 0]) - point.y())
-        away = np.nan_to_num(away, nan=np.inf)  # a run without a value there has no line
-        return int(runs[away.argmin()]) if len(runs) and away.min() <= _NEAR else None
+        away = np.nan_to_num(away, nan=np.inf)  # a run without a value has no line here
+        return int(runs[away.argmin()]) if len(runs) and away.min() <= _LINE_PX else None
 
     def _point_to(self, run: int | None) -> None:
         if run != self._under:
@@ -240,7 +240,7 @@ class ParallelCoordinates(QWidget):
             return
         axis_index, start = self._drag
         if not self.brushes:
-            self._all = None  # lines outside fade from now on
+            self._all = None  # repaint: lines outside the brush are faded
         self.set_brush(axis_index, (start, self._place(event.position().y())))
 
     def leaveEvent(self, event: QEvent) -> None:
@@ -259,11 +259,11 @@ class ParallelCoordinates(QWidget):
         return super().event(event)
 
     def _tip(self, point: QPoint) -> str:
-        """The hovered run; on an axis the nearest one, with its value there."""
+        """The tooltip: the hovered run, or on an axis the nearest run with its value."""
         axis_index = self._axis_at(point.x())
         if axis_index is None:
             run = self._line_at(point)
-            return "Drag along an axis to brush; click it to end that" if run is None else self._names[run]
+            return "Drag along an axis to brush; click it to remove the brush" if run is None else self._names[run]
         place = self._place(point.y())
         runs = self.brushed_runs()
         if not len(runs):
@@ -273,7 +273,7 @@ class ParallelCoordinates(QWidget):
         return f"{self._names[nearest]}\n{axis.title}: {axis.text_at(float(self._places[axis_index, nearest]))}"
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        key, moves = Qt.Key(event.key()), {Qt.Key.Key_Up: _STEP, Qt.Key.Key_Down: -_STEP}
+        key, moves = Qt.Key(event.key()), {Qt.Key.Key_Up: _KEY_STEP, Qt.Key.Key_Down: -_KEY_STEP}
         if key in (Qt.Key.Key_Left, Qt.Key.Key_Right) and self.axes:
             direction = 1 if key == Qt.Key.Key_Right else -1
             self._current = (self._current + direction) % len(self.axes)
@@ -293,13 +293,13 @@ class ParallelCoordinates(QWidget):
 
 
 def _broken(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lines (runs, axes) one after another, with nan between them."""
+    """Concatenate lines (runs, axes), separated by nan."""
     gap = np.full((len(y), 1), np.nan)
     return np.tile(np.append(x, np.nan), len(y)), np.hstack([y, gap]).ravel()
 
 
 def scale_color(share: float) -> QColor:
-    """From blue over green to yellow, of even lightness steps on either ground (after viridis)."""
+    """A colour from blue over green to yellow, in even lightness steps on both backgrounds (after viridis)."""
     stops = ((68, 84, 160), (33, 145, 140), (94, 201, 98), (253, 200, 37))
     stop = min(len(stops) - 2, int(share * (len(stops) - 1)))
     fraction = share * (len(stops) - 1) - stop

@@ -1,10 +1,10 @@
 """The colours of the window, light and dark: surfaces, text, one accent, states and the palette of runs.
 
 Flow: ``theme`` picks one ``Colors`` by the system's scheme; widgets ask the theme, never this module's instances.
-The run palette derives from Okabe and Ito (2008), "Color universal design": its hues stay apart for people with
-colour blindness; each is shifted in lightness until it holds 3:1 contrast on the background it is drawn on. The twelve
-after them are, one by one, those of moderate chroma that lie furthest in CIELAB from all before, as people with normal
-sight, deuteranopes and protanopes see them.
+The run palette derives from Okabe and Ito (2008), "Color universal design": its hues can be distinguished by people
+with colour blindness; the lightness of each is adjusted to 3:1 contrast on its background. The other twelve are, one by
+one, the colours of moderate chroma that are furthest in CIELAB from all previous ones, as seen by people with normal
+sight, deuteranopia and protanopia.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Colors:
-    """One scheme; every value is ``#rrggbb``."""
+    """A colour scheme; every value is ``#rrggbb``."""
 
     window: str  # the background
     surface: str  # cards, plots, lists
     raised: str  # buttons, hovered rows
     border: str
-    strong_border: str  # of controls, 3:1 on the surface
+    strong_border: str  # border of controls, 3:1 on the surface
     text: str
     muted: str  # secondary text, 4.5:1
-    accent: str  # fills that carry white text
+    accent: str  # fill behind white text
     accent_text: str  # accent as text or line
     on_accent: str
     selection: str  # background of selected rows
@@ -34,7 +34,7 @@ class Colors:
     warning_fill: str
     error_fill: str
     info_fill: str
-    runs: tuple[str, ...]  # twenty, in the order in which they are given out
+    runs: tuple[str, ...]  # twenty, in the order of assignment
 
 
 LIGHT = Colors(

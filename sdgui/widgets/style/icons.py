@@ -1,7 +1,7 @@
 """Icons of qtawesome, directly on PySide6.
 
-qtawesome imports Qt through qtpy, which creates a Python type for every class of Qt: a tenth of a second of the start,
-although a dozen classes are used. Here PySide6's modules replace qtpy's, which would otherwise re-export them.
+qtawesome imports Qt through qtpy, which creates a Python type for every Qt class and delays the start by a tenth of a
+second, although only a dozen classes are used. This module replaces qtpy's modules with PySide6's.
 """
 
 from __future__ import annotations

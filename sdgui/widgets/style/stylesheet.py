@@ -1,7 +1,7 @@
 """The stylesheet: flat controls with rounded corners over Fusion, in the colours of one scheme.
 
-Flow: ``theme`` sets the text that ``stylesheet`` returns on the application whenever the scheme changes. Sizes come
-from the one spacing unit; text sizes from the system's font.
+Flow: ``theme`` sets the text that ``stylesheet`` returns on the application whenever the scheme changes. Sizes are
+multiples of one spacing unit; text sizes depend on the system's font.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The theme of the whole window: spacing, text sizes, colours, icons of run states; dark and light follow the system.
 
 Flow: ``sdgui.__main__`` calls ``apply_theme(app)`` once; every widget asks ``theme()`` for colours and icons and
-connects to ``theme().changed`` to repaint what it draws itself. Widgets styled by palette and stylesheet follow alone.
+connects to ``theme().changed`` to repaint what it draws itself. Palette and stylesheet update other widgets.
 
 Roles of labels are dynamic properties that the stylesheet knows: ``set_role(label, "heading" | "title" | "muted" |
 "small" | "error" | "accent")``; of buttons: ``"primary"`` (one per panel), ``"flat"``, ``"danger"``, ``"chip"``; of
@@ -52,7 +52,7 @@ class Theme(QObject):
         self._scheme: Scheme = "system"
         self._text_points = max(app.font().pointSizeF(), 9.0)
         self.colors: Colors = LIGHT
-        self._icons: dict[tuple[str, str], QIcon] = {}  # made once for each scheme
+        self._icons: dict[tuple[str, str], QIcon] = {}  # cached for the current scheme
         app.styleHints().colorSchemeChanged.connect(self._system_changed)
         self._apply()
 
@@ -62,7 +62,7 @@ class Theme(QObject):
 
     @property
     def scheme(self) -> Scheme:
-        """The requested scheme: the system's, light or dark."""
+        """The requested scheme: system, light or dark."""
         return self._scheme
 
     def set_scheme(self, scheme: Scheme) -> None:
@@ -81,7 +81,7 @@ class Theme(QObject):
         return QColor(getattr(self.colors, role))
 
     def run_color(self, index: int) -> QColor:
-        """Colour of the run with this palette index; they repeat after twenty."""
+        """The colour of a run with this palette index; colours repeat after twenty."""
         return QColor(self.colors.runs[index % len(self.colors.runs)])
 
     def state_icon(self, state: str) -> QIcon:
@@ -90,7 +90,7 @@ class Theme(QObject):
         return self.icon(name, role)
 
     def state_text(self, state: str) -> str:
-        """What a run state is called, for accessible names and tooltips."""
+        """The name of a run state, for accessible names and tooltips."""
         return _state(state)[2]
 
     def icon(self, name: str, role: str = "text") -> QIcon:
@@ -123,8 +123,8 @@ class Theme(QObject):
         dark = self._scheme == "dark" or (self._scheme == "system" and system_dark)
         self.colors = DARK if dark else LIGHT
         self._icons.clear()
-        # A sheet in place of another styles each widget once for every widget that it is in; one taken off and one
-        # put on, once each. For a window with all its panels that is a fifth of the time.
+        # Replacing a stylesheet restyles each widget once per ancestor; removing it first restyles each widget only
+        # twice, which takes a fifth of the time in a window with all panels.
         self._app.setStyleSheet("")
         self._app.setPalette(_palette(self.colors))
         self._app.setStyleSheet(stylesheet(self.colors, dark, self._text_points, SPACE))
@@ -135,7 +135,7 @@ _current: Theme | None = None
 
 
 def apply_theme(app: QApplication) -> Theme:
-    """Give ``app`` the Fusion style, our palette and stylesheet, now and whenever the system's scheme changes."""
+    """Apply the Fusion style, palette and stylesheet to ``app``, now and whenever the system's scheme changes."""
     global _current
     if _current is None or _current.parent() is not app:
         app.setStyle(QStyleFactory.create("Fusion"))
@@ -146,7 +146,7 @@ def apply_theme(app: QApplication) -> Theme:
 
 
 def theme() -> Theme:
-    """The theme in force, applied first if it has not been; RuntimeError without a QApplication."""
+    """The current theme, applied if needed. Raises RuntimeError without a QApplication."""
     app = QApplication.instance()
     if not isinstance(app, QApplication):
         raise RuntimeError("theme() needs a QApplication")
@@ -164,24 +164,24 @@ def state_icon(state: str) -> QIcon:
 
 
 def set_role(widget: QWidget, role: Role) -> None:
-    """Give a label, button or frame a role of the stylesheet, "" for none; may be changed while shown."""
+    """Set the stylesheet role of a label, button or frame, "" for none; can be changed while shown."""
     widget.setProperty("role", role)
-    if widget.testAttribute(Qt.WidgetAttribute.WA_WState_Polished):  # else it is styled when first shown
+    if widget.testAttribute(Qt.WidgetAttribute.WA_WState_Polished):  # otherwise it is styled when first shown
         widget.style().unpolish(widget)
         widget.style().polish(widget)
 
 
 def hide_steps(box: QAbstractSpinBox) -> None:
-    """No buttons in a box of numbers, where they would cover the figures: arrow keys and the wheel step it."""
+    """Hide the buttons of a spin box, where they would cover the number; arrow keys and the wheel still work."""
     box.setStyleSheet("QAbstractSpinBox::up-button, QAbstractSpinBox::down-button { width: 0; border: none; }")
-    box.lineEdit().setTextMargins(SPACE, 0, 0, 0)  # as other boxes have; the sheet's padding does not reach it
+    box.lineEdit().setTextMargins(SPACE, 0, 0, 0)  # like other boxes; the stylesheet's padding has no effect here
 
 
 def _state(state: str) -> tuple[str, str, str]:
     try:
         return _STATES[str(state)]
     except KeyError:
-        raise ValueError(f"there is no run state {state!r}; there are {', '.join(_STATES)}") from None
+        raise ValueError(f"unknown run state {state!r}; known: {', '.join(_STATES)}") from None
 
 
 def _palette(colors: Colors) -> QPalette:

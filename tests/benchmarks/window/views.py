@@ -24,7 +24,7 @@ from sdgui.panels.data.layout import VIEWS
 from sdgui.panels.data.panel import DataPanel
 from sdgui.panels.data.views_page import ViewsPage
 from sdgui.runs.program import core_command
-from sdgui.shared.views.preview import MOST
+from sdgui.shared.views.preview import MAX_IMAGES
 from tests.benchmarks.window.windows import opened
 
 REDRAW_LIMIT, TURN_LIMIT = 0.2, 0.05  # seconds
@@ -100,7 +100,7 @@ def _drawn(app: QApplication, page: ViewsPage, turns: list[float], move: Callabl
     seconds = time.perf_counter() - began
     views = page.preview.views()
     assert views is not None
-    assert len(views.images) == MOST
+    assert len(views.images) == MAX_IMAGES
     _until(app, lambda: not page.preview.work.busy, turns)
     return seconds
 

@@ -193,7 +193,7 @@ def test_an_experiment_is_created_from_a_file_a_folder_or_a_selected_run(monkeyp
 
 
 def test_actions_on_experiments_runs_and_studies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdgui.actions.experiment._below_current_row", lambda _tree: "below it")
+    monkeypatch.setattr("sdgui.actions.experiment._popup_position", lambda _tree: "below it")
     told = list[Any]()
     store = SimpleNamespace(
         experiment=lambda one: SimpleNamespace(tags=("e",), note=f"of {one}"),

@@ -94,7 +94,7 @@ def test_errors_are_shown_one_at_a_time(qtbot: QtBot, tmp_path: Path) -> None:
 
 
 def test_a_long_log_is_rotated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failures_module, "_LOG_LIMIT", 10)
+    monkeypatch.setattr(failures_module, "_MAX_LOG_BYTES", 10)
     failures = Failures(tmp_path / "sdgui.log")
     monkeypatch.setattr(failures, "_show", lambda *_: None)
     for text in ("first", "second", "third"):

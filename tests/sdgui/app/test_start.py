@@ -164,10 +164,10 @@ def test_the_next_launch_uses_the_last_machine_unless_it_is_gone(qapp: object, s
 
 
 def test_the_limit_of_concurrent_runs_is_at_least_one(settings: QSettings) -> None:
-    assert start._at_once(settings) == 1
+    assert start._parallel_runs(settings) == 1
     for kept, number in (("3", 3), ("0", 1), ("-2", 1), ("many", 1)):
         settings.setValue("queue/at_once", kept)
-        assert start._at_once(settings) == number
+        assert start._parallel_runs(settings) == number
 
 
 def test_services_of_a_home_use_its_settings(qapp: object, tmp_path: Path) -> None:

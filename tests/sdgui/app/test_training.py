@@ -247,7 +247,7 @@ def test_a_launch_without_usable_data_is_refused_at_the_field_and_makes_no_run(
     define = window.panels["define"]
     assert isinstance(define, DefinePanel)
     press(qtbot, window, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: "No training data is named" in define.bar.text)
+    qtbot.waitUntil(lambda: "No training data is set" in define.bar.text)
     window.show_panel("runs")
     press(qtbot, window, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: window.panel == "define")

@@ -131,7 +131,7 @@ def test_the_window_closes_after_the_last_write_unless_one_failed(qtbot: QtBot, 
     writer = window.services.writer
     writer.pending = 1
     assert not window.close()
-    assert window.bar.text == "Saving the last changes; the window closes when they are saved."
+    assert window.bar.text == "Saving the last changes; then the window closes."
     writer.failures, writer.pending = writer.failures + 1, 0
     writer.idle.emit()
     qtbot.wait(20)

@@ -87,7 +87,7 @@ def test_a_study_is_deleted_with_its_arms_unless_it_runs(qtbot: QtBot, parts: Pa
     study = parts.store.add_study(tmp_path / "study", "noise")
     parts.studies.append(study.id)
     parts.experiments.delete_study(study.id)
-    assert parts.messages.pop().text == "This study is running. Stop it first, then delete it."
+    assert parts.messages.pop().text == "The study is running. Stop it before you delete it."
     parts.studies.clear()
     parts.experiments.delete_study(study.id)
     parts.wait(qtbot)
@@ -106,7 +106,9 @@ def test_running_experiments_are_not_deleted(qtbot: QtBot, parts: Parts) -> None
     parts.store.add_run(number)
     parts.experiments.delete(number)
     parts.wait(qtbot)
-    assert [(one.level, one.text.split(".")[0]) for one in parts.messages] == [("warning", "A run of it is training")]
+    assert [(one.level, one.text.split(".")[0]) for one in parts.messages] == [
+        ("warning", "A run of this experiment is training")
+    ]
     assert parts.store.experiments()
     assert parts.changes == []
 
@@ -120,7 +122,7 @@ def test_a_launch_starts_and_a_queued_run_is_announced(qtbot: QtBot, parts: Part
     parts.runs.queue(number)
     parts.wait(qtbot)
     assert (parts.launcher.done[1], parts.started, parts.tailer.followed) == (("enqueue", number), [1], [1, 2])
-    assert parts.messages[0].text == "Queued: starts as soon as a device is free for it."
+    assert parts.messages[0].text == "Queued: starts as soon as a device is free."
     assert [set(change.runs) for change in parts.changes] == [{1}, {2}]
 
 
@@ -198,7 +200,7 @@ def test_pause_and_stop_signal_the_trainer_and_a_queued_run_leaves_the_queue(qtb
 
 
 def test_a_resume_waits_for_the_trainer_to_exit(qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_commands, "_ENDING", 5)
+    monkeypatch.setattr(run_commands, "_EXIT_POLL_MS", 5)
     run = parts.ended(parts.new())
     run.dir.create()
     run.dir.write_status(own_status())

@@ -79,7 +79,7 @@ def test_unusable_data_create_no_run(qtbot: QtBot, parts: Parts) -> None:
 
 
 def test_a_slow_data_check_does_not_delay_a_launch(qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_commands, "_PATIENCE", 1)
+    monkeypatch.setattr(run_commands, "_DATA_CHECK_MS", 1)
     number = parts.new()
     parts.runs.queue(number)
     qtbot.waitUntil(lambda: parts.launcher.done == [("enqueue", number)])
@@ -104,7 +104,7 @@ def test_missing_parts_of_a_machine_are_reported_and_nothing_is_queued(
     parts.hosts.place = Place("far")
     parts.runs.launch(parts.new())
     parts.wait(qtbot)
-    assert parts.messages.pop().text == "Looking whether far has the data …"
+    assert parts.messages.pop().text == "Checking the data on far …"
     ((host, _, judge, _),) = parts.hosts.asked
     judge(found)
     qtbot.waitUntil(lambda: bool(parts.messages))

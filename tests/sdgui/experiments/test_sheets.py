@@ -88,7 +88,7 @@ def test_the_list_of_changes_shows_the_replaced_text(
     dialog.list.setCurrentItem(rows[0])
     dialog.open_for(99, None, "nothing")
     assert (dialog.list.topLevelItemCount(), dialog.detail.toPlainText()) == (0, "")
-    qtbot.waitUntil(lambda: dialog.detail.toPlainText() == "Nothing is kept of it yet.")
+    qtbot.waitUntil(lambda: dialog.detail.toPlainText() == "No changes have been recorded yet.")
 
     def fails(*_: object) -> list[Activity]:
         raise UserError("The database is locked.")

@@ -148,7 +148,7 @@ def test_a_bug_with_the_store_does_not_end_the_thread(
 ) -> None:  # fmt: skip
     good = make(store, experiment)
     begin(good)
-    stamps = store.run_stamps
+    stamps = store.change_markers
     broken = [1, 2, 3]
 
     def failing() -> dict[int, tuple[object, ...]]:
@@ -157,7 +157,7 @@ def test_a_bug_with_the_store_does_not_end_the_thread(
             raise KeyError("nobody thought of it")
         return stamps()
 
-    monkeypatch.setattr(store, "run_stamps", failing)
+    monkeypatch.setattr(store, "change_markers", failing)
     tailer.start()
     qtbot.waitUntil(lambda: tailer.state(good.id) is RunState.INTERRUPTED)
     said = [(0, "The runs cannot be followed: KeyError: 'nobody thought of it'."), (0, "")]

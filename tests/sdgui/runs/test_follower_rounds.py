@@ -160,7 +160,7 @@ def test_an_unresponsive_store_is_reported_once_and_followed_runs_stay(
     follower._poll_runs()
     follower._outbox.take()
     with monkeypatch.context() as patch:
-        patch.setattr(store, "run_stamps", lambda: (_ for _ in ()).throw(StoreError("The database is away.")))
+        patch.setattr(store, "change_markers", lambda: (_ for _ in ()).throw(StoreError("The database is away.")))
         for _ in range(2):
             follower.poll_now()
             follower._poll_runs()
@@ -173,7 +173,7 @@ def test_an_unresponsive_store_is_reported_once_and_followed_runs_stay(
     follower.poll_now()
     follower._poll_runs()
     with monkeypatch.context() as patch:
-        patch.setattr(store, "run_stamps", lambda: (_ for _ in ()).throw(StoreError("The database is away.")))
+        patch.setattr(store, "change_markers", lambda: (_ for _ in ()).throw(StoreError("The database is away.")))
         follower.poll_now()
         follower._poll_runs()
     assert follower._outbox.take().troubles == [(0, ""), (0, "The database is away.")], "it had come back meanwhile"

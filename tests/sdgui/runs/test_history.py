@@ -28,7 +28,7 @@ from core.spec.run.events import (
 from core.spec.run.status import RunState, own_status
 from sdgui.runs.history import RunHistory
 from sdgui.store.records import BestPoint
-from sdgui.store.summary import MOST_METRICS, RunSummary
+from sdgui.store.summary import MAX_METRICS, RunSummary
 
 
 def metrics(step: int, value: float, time: float = 0.0) -> Metrics:
@@ -233,11 +233,11 @@ def test_a_sample_of_another_shape_is_reported_and_not_shown(content: dict[str, 
 def test_the_number_of_metrics_is_bounded() -> None:
     history, summary = RunHistory(), RunSummary()
     for part in range(3):
-        names = {f"m{part}-{number}": 1.0 for number in range(MOST_METRICS // 2)}
+        names = {f"m{part}-{number}": 1.0 for number in range(MAX_METRICS // 2)}
         event = Metrics(step=part, values={**names, "train/loss": 1.0}, time=1.0)
         history.apply([event])
         summary.apply([event])
-    assert len(history.names) == len(summary.metrics) == MOST_METRICS
+    assert len(history.names) == len(summary.metrics) == MAX_METRICS
     assert history.curve("train/loss").steps.tolist() == [0.0, 1.0, 2.0], "what is known goes on"
 
 

@@ -233,14 +233,14 @@ def test_without_the_trainer_nothing_trains_locally(
         if own:  # another program trains
             way(experiment.id)
             continue
-        with pytest.raises(LaunchError, match=r"There is no train\. Or choose another machine beside Launch\."):
+        with pytest.raises(LaunchError, match=r"Or choose another machine with the button next to Launch\."):
             way(experiment.id)
     if not own:
         assert store.run(run.id).state is RunState.PAUSED
         assert len(store.runs()) == 2
         with qtbot.waitSignal(launcher.launch_failed) as failed:  # that other window did not know
             launcher.enqueue_run(run.id)
-        assert failed.args == [run.id, "There is no train. Or choose another machine beside Launch."]
+        assert failed.args == [run.id, "There is no train. Or choose another machine with the button next to Launch."]
 
 
 class Reached:
@@ -274,7 +274,7 @@ def test_a_run_of_another_machine_is_handed_over_or_marked_failed(
     assert (store.run(run.id).state, store.run(run.id).failure) == (RunState.FAILED, "There is no room.")
     launcher.close()
     alone, before = Launcher(store, command()), len(store.runs())
-    with pytest.raises(LaunchError, match="This window knows no machine far; choose this computer"):
+    with pytest.raises(LaunchError, match="The machine far is not in the list of machines; choose this computer"):
         alone.launch(experiment.id, place=Place("far"))
     assert len(store.runs()) == before
     alone.close()

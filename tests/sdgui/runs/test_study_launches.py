@@ -127,7 +127,7 @@ def test_studies_that_cannot_start_locally_are_refused(
         StudyPrograms(store, core_command()).start(study)
     assert started.command == []
     monkeypatch.setattr(store, "study", lambda _id: type("Far", (), {"is_local": False, "owner_host": "lab-7"}))
-    with pytest.raises(StudyProgramError, match="The folder of this study is on lab-7; start it there"):
+    with pytest.raises(StudyProgramError, match="is on lab-7; start the study on that computer"):
         StudyPrograms(store, ["program"]).start(study)
     assert started.command == []
     (tmp_path / "elsewhere.log").write_text("precious")

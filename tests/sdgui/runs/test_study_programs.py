@@ -157,7 +157,7 @@ def test_all_studies_are_asked_to_stop_though_one_fails(qapp: object, store: Sto
         assert here.wait(60) != 0
     finally:
         here.kill()
-    assert told == ["The study is running on cluster-7; end it there."]
+    assert told == ["The study is running on cluster-7; end it on that computer."]
 
 
 def test_folders_are_read_at_intervals_and_at_once_after_an_action(

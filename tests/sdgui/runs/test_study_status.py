@@ -102,9 +102,9 @@ def test_results_are_read_once_and_again_when_they_change(out: StudyDir) -> None
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("{", "cannot be read; delete it"),
-        (json.dumps(EMPTY | {"version": 2}), "has version 2, and this sdgui reads version 1"),
-        (json.dumps({"version": 1, "arms": {}}), "has no results of a study"),
+        ("{", "cannot be read; delete the file"),
+        (json.dumps(EMPTY | {"version": 2}), "has version 2, but this sdgui reads version 1"),
+        (json.dumps({"version": 1, "arms": {}}), "does not contain study results"),
         (json.dumps(EMPTY | {"metrics": 7}), "Delete it and press Start to recreate it."),
     ],
 )

@@ -53,13 +53,13 @@ def button(qtbot: QtBot, hosts: Hosts) -> PlaceButton:
 
 def test_the_button_shows_where_the_next_run_trains(button: PlaceButton, hosts: Hosts) -> None:
     assert (button.text(), button.toolTip()) == (
-        "This computer", "The next run trains on: This computer, the first device that is free"
+        "This computer", "The next run trains on: This computer, the first free device"
     )  # fmt: skip
     icon = button.icon().cacheKey()
     hosts.set_place(Place("r&d", "0,1"))
     assert button.text() == "r&&d · GPU 0,1"
     assert button.icon().cacheKey() != icon
-    assert button.accessibleName() == "Where the next run trains: r&d, GPU 0,1"
+    assert button.accessibleName() == "Machine of the next run: r&d, GPU 0,1"
     for name, text in (("x" * 24, "x" * 24), ("x" * 25, "x" * 23 + "…")):
         hosts.set_place(Place(name))
         assert button.text() == text

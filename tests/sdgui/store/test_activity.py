@@ -81,13 +81,13 @@ def test_activity_of_a_run(store: Store, tmp_path: Path) -> None:
     store.delete_run(run.id, for_good=True)
     about = (run.key, made, run.id)
     wanted = [
-        ("launched", ""), ("queued", ""), ("took out of the queue", ""), ("tagged", ""), ("wrote the note of", ""),
+        ("launched", ""), ("queued", ""), ("removed from the queue", ""), ("tagged", ""), ("wrote the note of", ""),
         ("tagged", ""), ("wrote the note of", "mine"), ("paused", ""), ("deleted", ""), ("restored", ""),
         ("deleted permanently", ""),
     ]  # fmt: skip
     assert told(store.activity(run_id=run.id)) == [(what, *about, detail) for what, detail in wanted]
     assert told(store.activity(run_id=other.id)) == [("queued", other.key, made, other.id, "")]
-    assert ("ordered the queue", "", None, None, "") in told(store.activity())
+    assert ("reordered the queue", "", None, None, "") in told(store.activity())
     assert len(store.activity(made)) == 1 + len(wanted) + 1
     listed = store.add_imported(made, str(tmp_path / "run-abc1"), CONFIG, Progress(RunState.STARTING, 0))
     assert told(store.activity(run_id=listed)) == [("listed", "abc1", made, listed, "")]
@@ -108,7 +108,7 @@ def test_activity_of_a_study(store: Store) -> None:
     store.add_study(store.studies_folder / "s", "noisy")
     store.delete_study(study)
     store.restore_study(study)
-    whats = ["made the study", "deleted the study", "restored the study"]
+    whats = ["created the study", "deleted the study", "restored the study"]
     assert told(store.activity()) == [(what, "noisy", None, None, "") for what in whats]
 
 

@@ -31,8 +31,12 @@ def wrapped(said: str) -> OperationalError:
         (wrapped("file is not a database"), StoreError, "is damaged (file is not a database). Rebuild it from the run"),
         (wrapped("database disk image is malformed"), StoreError, "is damaged (database disk image is malformed)."),
         (wrapped("database is locked"), StoreUnavailableError, "is locked by another program. Close it and try again."),
-        (wrapped("database or disk is full"), StoreUnavailableError, "The disk of /home/x/sdgui.db is full. Free some"),
-        (OSError(28, "No space"), StoreUnavailableError, "The disk of /home/x/sdgui.db is full."),
+        (
+            wrapped("database or disk is full"),
+            StoreUnavailableError,
+            "The disk with /home/x/sdgui.db is full. Free some",
+        ),
+        (OSError(28, "No space"), StoreUnavailableError, "The disk with /home/x/sdgui.db is full."),
         (OSError(27, "Too large"), StoreUnavailableError, "cannot be used: [Errno 27] Too large."),
         (
             wrapped("attempt to write a readonly database"),
@@ -66,10 +70,10 @@ def refused(said: str, state: str = "", invalid: bool = False) -> StoreError:
         ('password authentication failed for user "ann"', "", StoreError, "rejected the user name or password of ann."),
         ("x", "28000", StoreError, "does not admit the user ann to this database"),
         ('role "ann" does not exist', "", StoreError, "The server db.lab:5433 has no user ann. Correct the user"),
-        ('role "ann" is not permitted to log in', "", StoreError, "gives it LOGIN"),
-        ("no password supplied", "", StoreError, "requires a password for the user ann; give it in ~/.pgpass"),
-        ("no pg_hba.conf entry for host", "", StoreError, "adds a line for it to pg_hba.conf"),
-        ("x", "3D000", StoreError, "There is no database group on db.lab:5433; make it with createdb"),
+        ('role "ann" is not permitted to log in', "", StoreError, "ask its administrator for LOGIN"),
+        ("no password supplied", "", StoreError, "requires a password for the user ann; provide it in ~/.pgpass"),
+        ("no pg_hba.conf entry for host", "", StoreError, "its administrator to add a line to pg_hba.conf"),
+        ("x", "3D000", StoreError, "There is no database group on db.lab:5433; create it with createdb"),
         ('database "group" does not exist', "", StoreError, "There is no database group"),
         ("denied for  table\nruns", "42501", StoreError, "(denied for table runs). Its administrator can grant access"),
         ("x", "55P03", StoreUnavailableError, "is busy: another window is writing. Try again."),
@@ -113,7 +117,7 @@ def test_a_lost_connection_is_recognised_by_the_drivers_message() -> None:
     [
         ("0009", ""),
         ("0010", "has version 0010, but this sdgui supports versions up to 0009. Update sdgui"),
-        ("0008", "has version 0008, and this sdgui needs 0009. When everyone has closed"),
+        ("0008", "has version 0008, but this sdgui needs 0009. When everyone has closed"),
         ("abc", "belongs to another program"),
     ],
 )

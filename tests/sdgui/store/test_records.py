@@ -114,7 +114,9 @@ def test_the_bin_restores_and_permanent_deletion_does_not(store: Store) -> None:
         lambda: store.delete_experiment(experiment.id, for_good=True, folders=True),
         lambda: store.delete_run(run.id, for_good=True, folder=True),
     ):
-        with pytest.raises(StoreError, match="no longer in the bin"):  # as from a window that listed it before
+        with pytest.raises(
+            StoreError, match="another window has restored it"
+        ):  # as from a window that listed it before
             restored()
     assert run.dir.config.is_file(), "another window restored it meanwhile"
     store.delete_experiment(experiment.id)

@@ -90,7 +90,7 @@ def test_tables_of_another_program_are_left_alone(postgres: PostgresServer, tmp_
     [
         ("mysql://a@b/c", "needs PostgreSQL"),
         ("no address", "write it as"),
-        ("postgresql://ann@host", "names no database"),
+        ("postgresql://ann@host", "contains no database name"),
         ("postgresql://ann@host:port/db", "write it as"),
     ],
 )

@@ -15,7 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from core.data.sources.folders import IMAGE_SUFFIXES as READ_BY_CORE
 from sdgui.widgets.drop_target import DropTarget, FileDrop
-from sdgui.widgets.dropped_files import IMAGE_SUFFIXES, PART, expand
+from sdgui.widgets.dropped_files import BATCH_SIZE, IMAGE_SUFFIXES, expand
 
 
 class Heard:
@@ -99,17 +99,17 @@ def test_files_and_folders_are_accepted_once_and_the_rest_refused(
 
 
 def test_many_files_arrive_in_batches_and_can_be_cancelled(tmp_path: Path) -> None:
-    for number in range(2 * PART + 10):
+    for number in range(2 * BATCH_SIZE + 10):
         (tmp_path / f"{number:04}.png").touch()
     parts = list(expand([str(tmp_path)]))
-    assert [len(part.images) for part in parts] == [PART, PART, 10]
+    assert [len(part.images) for part in parts] == [BATCH_SIZE, BATCH_SIZE, 10]
     assert parts[0].images[0] == str(tmp_path / "0000.png")
-    answers = iter([False] * PART + [True] * 5000)
-    assert [len(part.images) for part in expand([str(tmp_path)], lambda: next(answers))] == [PART]
+    answers = iter([False] * BATCH_SIZE + [True] * 5000)
+    assert [len(part.images) for part in expand([str(tmp_path)], lambda: next(answers))] == [BATCH_SIZE]
 
 
 def test_many_files_keep_the_window_responsive(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:
-    for number in range(4 * PART):
+    for number in range(4 * BATCH_SIZE):
         (tmp_path / f"{number:04}.png").touch()
     seen: list[int] = []  # parts, at each turn
     turn = QTimer(target, interval=0)
@@ -119,7 +119,7 @@ def test_many_files_keep_the_window_responsive(target: DropTarget, heard: Heard,
     target._pool.waitForDone(200)  # as when the window is busy: the thread has all the time it wants
     qtbot.waitUntil(lambda: heard.finished == 1)
     assert {1, 2, 3} <= set(seen)
-    assert len(heard.images) == 4 * PART
+    assert len(heard.images) == 4 * BATCH_SIZE
 
 
 def test_a_self_link_does_not_hide_its_folder(tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def garbage(qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     """A worker that answers what it likes."""
     monkeypatch.setattr(worker_client, "_SHUTDOWN_MS", 100)
     monkeypatch.setattr(worker_client, "_CANCEL_MS", 300)
-    monkeypatch.setattr(worker_client, "_LONGEST_LINE", 1 << 20)
+    monkeypatch.setattr(worker_client, "_MAX_LINE_BYTES", 1 << 20)
     path = tmp_path / "garbage.py"
     path.write_text(GARBAGE)
     client = WorkerClient([sys.executable, "-S", "-u", str(path)])

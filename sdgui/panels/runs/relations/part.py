@@ -23,7 +23,7 @@ from sdgui.store.store import Store
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.relations.parallel import MOST_RUNS, ParallelCoordinates
+from sdgui.widgets.relations.parallel import MAX_RUNS, ParallelCoordinates
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -184,7 +184,7 @@ class ParallelPart(_Relation):
     ticks_requested = Signal(list)  # run ids
 
     def __init__(self, store: Store, table: RunTable, parent: QWidget) -> None:
-        super().__init__(store, table, MOST_RUNS, parent)
+        super().__init__(store, table, MAX_RUNS, parent)
         self.lines = ParallelCoordinates(self)
         self.number = ElidedLabel("", self, role="muted")
         self.filter = IconButton("ph.funnel", "Filter the table to the brushed runs", text="To filter", parent=self)

@@ -17,7 +17,7 @@ depends_on = None
 
 def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
-        # SQLite's NOCASE by its name: words that differ in case alone are equal.
+        # SQLite's NOCASE under the same name: words that differ only in case are equal.
         same = "(provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
         op.execute(f'CREATE COLLATION IF NOT EXISTS "NOCASE" {same}')
     Base.metadata.create_all(op.get_bind())

@@ -36,7 +36,7 @@ class Parts:
 
 @pytest.fixture
 def parts(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
-    monkeypatch.setattr(task_module, "_EVERY", -1.0)  # everything is reported
+    monkeypatch.setattr(task_module, "_REPORT_SECONDS", -1.0)  # everything is reported
     parts = Parts(qtbot)
     yield parts
     parts.task.close_threads()

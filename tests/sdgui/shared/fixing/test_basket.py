@@ -15,7 +15,7 @@ from sqlalchemy import update
 from core.spec.data.fixes import Fix
 from sdgui.runs.background_tasks import StoreWriter
 from sdgui.shared.basket import Basket, Finding
-from sdgui.shared.fixing.items import counts_line, item, of_source, sources_of
+from sdgui.shared.fixing.items import counts_line, entries_for, item, sources_of
 from sdgui.store.own.fixes import Exchange, StoredFix
 from sdgui.store.store import Store
 from sdgui.store.tables import FixRow
@@ -130,8 +130,8 @@ def test_entries_without_data_count_for_every_source() -> None:
 
     entries = [entry(0, "/d"), entry(1, ""), entry(2, "/e"), entry(3, "/e", "excluded")]
     assert sources_of(entries) == [("/e", 3), ("/d", 2)]
-    assert [entry.id for entry in of_source(entries, "/e")] == [1, 2, 3]
-    assert [entry.id for entry in of_source(entries, "")] == [1]
+    assert [entry.id for entry in entries_for(entries, "/e")] == [1, 2, 3]
+    assert [entry.id for entry in entries_for(entries, "")] == [1]
     assert sources_of(entries[1:2]) == [("", 1)]
     assert sources_of([]) == []
     assert counts_line(entries[2:]) == "2 changes: 1 wrong · 1 left out"

@@ -67,7 +67,7 @@ def test_each_source_has_its_entries(qtbot: QtBot, dialog: FixingDialog, tmp_pat
     assert view.counts.text() == "2 changes: 1 new caption · 1 left out"
     assert view.runs.count() == 0
     dialog.work.tasks.wait()
-    qtbot.waitUntil(lambda: view.runs.placeholderText() == "No run on these data; save them, then define one")
+    qtbot.waitUntil(lambda: view.runs.placeholderText() == "No run on this data: save the data, then define one")
     assert (view.save.isEnabled(), view.retrain.isEnabled()) == (True, False)
     dialog.refresh()
     dialog._services.writer.wait()

@@ -100,7 +100,7 @@ def test_pretrained_weights_show_abilities_and_download_size(
         "downloaded \u00b7 1 MB \u00b7 Captioning model; poor for search",
     ]
     reasons = {tag: entry.reason for tag, entry in by_tag.items() if entry.reason}
-    why = "It cannot caption: its architecture is not CoCa."
+    why = "This model cannot caption: its architecture is not CoCa."
     assert reasons == ({} if needs == "search" else {"here": why, "unknown": why})
     assert by_tag["known"].title == "coca_ViT \u00b7 known"
 

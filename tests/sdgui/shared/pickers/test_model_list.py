@@ -17,7 +17,7 @@ from sdgui.shared.pickers.model_list import ModelLines
 from sdgui.shared.pickers.model_popover import UNTRAINED, ModelPopover
 
 ONE = ModelEntry("run", "/r/1", "clip · run 1", metric="mean recall 50.0 %", about="today · search")
-TWO = ModelEntry("run", "/r/2", "coca · run 1", "It has not saved a checkpoint yet.")
+TWO = ModelEntry("run", "/r/2", "coca · run 1", "This run has not saved a checkpoint yet.")
 THREE = ModelEntry("open_clip", "ViT-B-32,openai", "ViT-B-32 · openai", about="not downloaded")
 BARE = ModelEntry("open_clip", "RN50", "RN50 · no weights")
 GROUPS = [("Recent", []), ("Runs", [ONE, TWO]), ("Pretrained, by open_clip", [THREE]), (UNTRAINED, [BARE])]
@@ -110,7 +110,7 @@ def test_a_typed_folder_with_an_unsuitable_model_is_not_selectable(qtbot: QtBot,
     captioners.line.setText(str(tmp_path))
     entry = captioners.lines.entry(1)
     assert entry is not None
-    assert (entry.name, entry.reason) == (str(tmp_path), "It cannot caption: its architecture is not CoCa.")
+    assert (entry.name, entry.reason) == (str(tmp_path), "This model cannot caption: its architecture is not CoCa.")
     picked: list[ModelEntry] = []
     captioners.picked.connect(picked.append)
     qtbot.keyClick(captioners.line, Qt.Key.Key_Return)

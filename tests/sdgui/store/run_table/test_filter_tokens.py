@@ -10,7 +10,7 @@ import pytest
 from sdgui.store.run_table.expressions import And, Comparison, ExpressionError, Not, OneOf, Or, Word, fields_in
 from sdgui.store.run_table.fields import Catalogue, Field, Kind, Source, UnknownFieldError, fact, metric, setting
 from sdgui.store.run_table.lexer import tokens
-from sdgui.store.run_table.parser import DEEPEST, LONGEST, MOST_PARTS, parse, read_value
+from sdgui.store.run_table.parser import MAX_DEPTH, MAX_LENGTH, MAX_PARTS, parse, read_value
 
 METRICS = ("val/student/image_to_text_R@1", "val/teacher/image_to_text_R@1", "train/loss", "val/student/xR@1")
 CATALOGUE = Catalogue(METRICS)
@@ -60,25 +60,25 @@ def test_a_missing_part_is_reported_at_its_position(text: str, start: int, end: 
 
 def test_limits_of_a_filter() -> None:
     assert parse("", CATALOGUE) == parse("  ", CATALOGUE) == And(())
-    most = " ".join(["a"] * MOST_PARTS)
+    most = " ".join(["a"] * MAX_PARTS)
     found = parse(most, CATALOGUE)
     assert isinstance(found, And)
-    assert len(found.parts) == MOST_PARTS
+    assert len(found.parts) == MAX_PARTS
     with pytest.raises(ExpressionError, match="too many parts") as caught:
         parse(f"{most} b", CATALOGUE)
     assert (caught.value.start, caught.value.end) == (len(most) + 1, len(most) + 2)
-    parse("not " * DEEPEST + "a", CATALOGUE)
+    parse("not " * MAX_DEPTH + "a", CATALOGUE)
     with pytest.raises(ExpressionError, match="too many parts"):
-        parse("not " * (DEEPEST + 1) + "a", CATALOGUE)
+        parse("not " * (MAX_DEPTH + 1) + "a", CATALOGUE)
     parse("(" * 30 + "a" + ")" * 30 + " (b)" * 30, CATALOGUE)
-    parse("a" * LONGEST, CATALOGUE)
-    with pytest.raises(ExpressionError, match="has 4001 characters; keep it to 4000") as caught:
-        parse("a" * (LONGEST + 1), CATALOGUE)
-    assert (caught.value.start, caught.value.end) == (LONGEST, LONGEST + 1)
-    listed = parse(f"seed in ({','.join(['1'] * MOST_PARTS)})", CATALOGUE)
+    parse("a" * MAX_LENGTH, CATALOGUE)
+    with pytest.raises(ExpressionError, match="has 4001 characters; the limit is 4000") as caught:
+        parse("a" * (MAX_LENGTH + 1), CATALOGUE)
+    assert (caught.value.start, caught.value.end) == (MAX_LENGTH, MAX_LENGTH + 1)
+    listed = parse(f"seed in ({','.join(['1'] * MAX_PARTS)})", CATALOGUE)
     assert isinstance(listed, OneOf)
-    with pytest.raises(ExpressionError, match="The list has 201 values; keep it to 200"):
-        parse(f"seed in ({','.join(['1'] * (MOST_PARTS + 1))})", CATALOGUE)
+    with pytest.raises(ExpressionError, match="The list has 201 values; the limit is 200"):
+        parse(f"seed in ({','.join(['1'] * (MAX_PARTS + 1))})", CATALOGUE)
 
 
 def test_and_binds_tighter_than_or_and_adjacent_words_must_all_match() -> None:

@@ -14,7 +14,7 @@ from sdgui.store.records import BestPoint, Progress, Run
 from sdgui.store.run_table.fields import fact
 from sdgui.store.run_table.parser import parse
 from sdgui.store.run_table.queries import RunQuery, SortKey
-from sdgui.store.run_table.step_values import MOST_PAIRS, Filled
+from sdgui.store.run_table.step_values import MAX_PAIRS, Filled
 from sdgui.store.store import Store
 from sdgui.store.summary import summarise
 
@@ -135,7 +135,7 @@ def test_the_steps_at_which_most_runs_were_best_are_offered(store: Store) -> Non
 
 def test_old_steps_are_evicted(store: Store) -> None:
     run = grown(store, 0.5, 0.6)
-    store.fill_step_values({("train/loss", step) for step in range(1, MOST_PAIRS + 1)})
+    store.fill_step_values({("train/loss", step) for step in range(1, MAX_PAIRS + 1)})
     assert at(store, "at(train/loss, 4)", run) == [0.25]
     store.fill_step_values({(RECALL, 10)})
     assert at(store, f"at({RECALL}, 10)", run) == [0.5]

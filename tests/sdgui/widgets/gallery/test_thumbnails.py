@@ -21,7 +21,7 @@ from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.gallery.images import read_image
 from sdgui.widgets.gallery.thumbnail_files import load_thumbnail, prune
-from sdgui.widgets.gallery.thumbnail_service import KEPT_BYTES, THREADS, ThumbnailService, thumbnail_service
+from sdgui.widgets.gallery.thumbnail_service import MAX_BYTES, THREADS, ThumbnailService, thumbnail_service
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 
 
@@ -92,7 +92,7 @@ def test_all_galleries_share_threads_and_memory(qtbot: QtBot, images: list[Path]
 
 
 def test_memory_is_bounded_over_all_panels(qtbot: QtBot, images: list[Path]) -> None:
-    assert ThumbnailService()._limit == KEPT_BYTES == 256 << 20
+    assert ThumbnailService()._limit == MAX_BYTES == 256 << 20
     service = ThumbnailService(kept_bytes=500_000)  # three of these images
     panels = [Thumbnails(service=service) for _ in range(6)]
     for number, path in enumerate(images):

@@ -67,7 +67,7 @@ def test_every_state_has_its_own_icon_and_words(look: Theme) -> None:
     assert all(not image.isNull() for image in images)
     assert all(first != two for first, two in itertools.combinations(images, 2))
     assert len({look.state_text(state) for state in RunState}) == len(RunState)
-    with pytest.raises(ValueError, match="no run state 'dancing'"):
+    with pytest.raises(ValueError, match="unknown run state 'dancing'"):
         look.state_icon("dancing")
 
 

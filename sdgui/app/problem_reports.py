@@ -1,6 +1,6 @@
 """Problems of background threads, shown in the window's message bar and removed when solved.
 
-Flow: threads that follow runs, studies, chains, colleagues and machines -> ``trouble`` -> here -> the bar.
+Flow: threads that follow runs, studies, chains and machines emit ``trouble`` -> `ProblemReports` -> the message bar.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 
 
-class Troubles(QObject):
-    """Shows each sentence when it arrives."""
+class ProblemReports(QObject):
+    """Shows each problem when it is reported."""
 
     def __init__(self, services: Services, colleagues: Colleagues, bar: MessageBar, parent: QObject) -> None:
         super().__init__(parent)
         self._bar = bar
-        self._last_trouble: tuple[int, Message] | None = None  # the last one of the tailer, with its run
+        self._last_trouble: tuple[int, Message] | None = None  # the tailer's last message, with its run
         services.tailer.trouble.connect(self._followed)
         services.writer.trouble.connect(lambda sentence: bar.show_message(Message("error", sentence)))
         for poller in (services.hosts, services.studies, services.launcher.chains, colleagues):
@@ -29,7 +29,7 @@ class Troubles(QObject):
         self._bar.show_message(Message("warning", sentence))
 
     def _followed(self, run_id: int, sentence: str) -> None:
-        """A run (0: the store) cannot be read; "" when it can be read again."""
+        """Show why a run (0: the store) cannot be read; "" removes the message."""
         if sentence:
             self._last_trouble = run_id, Message("warning", sentence)
             self._bar.show_message(self._last_trouble[1])
