@@ -107,7 +107,7 @@ class Launcher(QObject):
         self._refuse_without_trainer(place.host)
         run = self._add_chain(experiment_id, chain, place) if chain else self._add(experiment_id, False, place)
         try:
-            self._start(self._give_devices(run))
+            self._start(self._assign_devices(run))
         except LaunchError:
             self._discard(run)
             raise
@@ -125,7 +125,7 @@ class Launcher(QObject):
             raise LaunchError(f"{run.folder} no longer has a config.json, so it cannot be resumed; launch a new run.")
         if not run.machine and chain_file(run.folder) is None:
             check_resumed(read_config(run.dir.config), run.dir)
-        run = self._give_devices(run)
+        run = self._assign_devices(run)
         try:
             self._start(run)
         except UserError as error:
@@ -235,12 +235,12 @@ class Launcher(QObject):
         except StoreError as error:
             raise LaunchError(str(error)) from error
 
-    def _give_devices(self, run: Run) -> Run:
+    def _assign_devices(self, run: Run) -> Run:
         """Mark the run as launched on devices of its machine."""
         slots = self._slots.of(run.machine)
         if slots is None and not run.machine:
             raise LaunchError(UNKNOWN)
-        return self._store.give_devices(run.id, slots or Slots())
+        return self._store.assign_devices(run.id, slots or Slots())
 
     def _add_chain(self, experiment_id: int, chain: Chain, place: Place) -> Run:
         """Add a run for the first stage; later stages are added when they start."""

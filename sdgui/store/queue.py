@@ -97,7 +97,7 @@ class QueueRecords(RunRecords):
         with self._write() as session:
             run_row(session, run_id).remote_folder = f"{computer}{ON_HOST}{folder}"
 
-    def give_devices(self, run_id: int, slots: Slots) -> Run:
+    def assign_devices(self, run_id: int, slots: Slots) -> Run:
         """Mark a run as launched, ignoring the queue, on the requested devices or the first free ones.
 
         If no device is free, it gets the device with the fewest runs.
@@ -144,17 +144,17 @@ class QueueRecords(RunRecords):
         with self._read() as session:
             return tuple(self._free(session, host, slots).devices or ())
 
-    def _busy(self, session: Session, host: str, but: int = -1) -> list[str]:
+    def _busy(self, session: Session, host: str, except_run: int = -1) -> list[str]:
         """The devices of each live run on a machine."""
         query = select(RunRow.devices).where(
             RunRow.state.in_(ALIVE), RunRow.deleted.is_(None), RunRow.queue_position.is_(None), RunRow.machine == host
         )
         if not host:
             query = query.where(RunRow.folder.startswith(self._local_prefix, autoescape=True))
-        return list(session.scalars(query.where(RunRow.id != but)))
+        return list(session.scalars(query.where(RunRow.id != except_run)))
 
-    def _free(self, session: Session, host: str, slots: Slots, but: int = -1) -> _Free:
-        busy = self._busy(session, host, but)
+    def _free(self, session: Session, host: str, slots: Slots, except_run: int = -1) -> _Free:
+        busy = self._busy(session, host, except_run)
         if not slots.devices:
             return _Free(None, max(0, slots.at_once - len(busy)), 1)
         # A run with unknown devices uses CUDA's default: the first.
@@ -183,7 +183,7 @@ class _Free:
 
 
 def waiting() -> Select[RunRow]:
-    """Queued runs, next first. Runs of an experiment in the bin keep their position, but do not start."""
+    """Queued runs, next first. Runs of an experiment in the bin keep their position, except_run do not start."""
     return (
         select(RunRow)
         .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)

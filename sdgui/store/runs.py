@@ -139,11 +139,11 @@ class RunRecords(Sessions):
         ordinal = func.row_number().over(
             partition_by=(RunRow.experiment_id, RunRow.deleted.is_(None)), order_by=RunRow.id
         )
-        among = select(RunRow.experiment_id).where(RunRow.id.in_(run_ids))
+        their_experiments = select(RunRow.experiment_id).where(RunRow.id.in_(run_ids))
         numbered = (
             select(RunRow.id, RunRow.key, RunRow.deleted, ExperimentRow.name, ordinal.label("ordinal"), RunRow.color)
             .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)
-            .where(RunRow.experiment_id.in_(among))
+            .where(RunRow.experiment_id.in_(their_experiments))
             .subquery()
         )
         with self._read() as session:
@@ -175,18 +175,18 @@ class RunRecords(Sessions):
         """Add the run in ``folder`` with ``tags``, on the machine and devices of ``like``; returns its id."""
         key = Path(folder).name.rpartition("-")[2]
         with self._write() as session:
-            either = or_(RunRow.folder == folder, RunRow.key == key)
-            found = session.execute(select(RunRow.folder, RunRow.id).where(either))
-            listed = {name: run_id for name, run_id in found}  # noqa: C416  rows, not tuples, to mypy
-            if folder in listed:  # another window has added it
-                return listed[folder]
+            same_folder_or_key = or_(RunRow.folder == folder, RunRow.key == key)
+            rows = session.execute(select(RunRow.folder, RunRow.id).where(same_folder_or_key))
+            ids_by_folder = {name: run_id for name, run_id in rows}  # noqa: C416  rows, not tuples, to mypy
+            if folder in ids_by_folder:  # another window has added it
+                return ids_by_folder[folder]
             row = _row_from_config(session, experiment_id, config, folder)
             row.owner, row.created = self.who, progress.started or row.created
             row.tags = tag_rows(session, tags)
             if like is not None:
                 other = run_row(session, like)
                 row.machine, row.devices_asked, row.devices = other.machine, other.devices_asked, other.devices
-            if key.isalnum() and not listed:
+            if key.isalnum() and not ids_by_folder:
                 row.key = key
             _set_progress(row, progress)
             session.add(row)

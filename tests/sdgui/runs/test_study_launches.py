@@ -231,7 +231,7 @@ def test_a_study_and_the_queue_share_the_devices(qapp: object, store: Store, tmp
     programs = StudyPrograms(store, ["program"], slots=slots.unreserved)
     slots.reserved = programs.reserved
     experiment = store.add_experiment(preset_config("clip", "tiny"))
-    run = store.give_devices(store.add_run(experiment.id).id, Slots())
+    run = store.assign_devices(store.add_run(experiment.id).id, Slots())
     out = a_study(tmp_path / "study", seeds=2)
     study = store.add_study(out.path, "mine").id
     with pytest.raises(StudyProgramError, match="“Parallel runs” on the Machines page is 1"):

@@ -99,18 +99,18 @@ def test_a_run_resumes_where_its_checkpoints_are(store: Store) -> None:
 def test_a_launch_gets_a_free_or_else_the_least_used_device(store: Store) -> None:
     experiment = store.add_experiment(preset_config("clip", "tiny"))
     two = Slots(("0", "1"))
-    given = [store.give_devices(store.add_run(experiment.id).id, two).devices for _ in range(5)]
+    given = [store.assign_devices(store.add_run(experiment.id).id, two).devices for _ in range(5)]
     assert given == ["0", "1", "0", "1", "0"]
     asked = store.add_run(experiment.id, place=Place(devices="1"))
-    assert store.give_devices(asked.id, two).devices == "1"
+    assert store.assign_devices(asked.id, two).devices == "1"
 
 
 def test_the_least_used_device_is_counted_on_the_machine_of_the_run(store: Store) -> None:
     experiment, two = store.add_experiment(preset_config("clip", "tiny")), Slots(("0", "1"))
     for host, devices in (("", "0"), ("", "1"), ("", "1"), ("cluster", "0"), ("cluster", "0"), ("cluster", "1")):
-        store.give_devices(store.add_run(experiment.id, place=Place(host, devices)).id, two)
+        store.assign_devices(store.add_run(experiment.id, place=Place(host, devices)).id, two)
     near, far = (store.add_run(experiment.id, place=Place(host)).id for host in ("", "cluster"))
-    assert [store.give_devices(run_id, two).devices for run_id in (near, far)] == ["0", "1"]
+    assert [store.assign_devices(run_id, two).devices for run_id in (near, far)] == ["0", "1"]
 
 
 def test_a_run_in_the_bin_holds_no_device(store: Store) -> None:

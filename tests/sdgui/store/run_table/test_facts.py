@@ -46,7 +46,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, dict
         Progress(RunState.FAILED, 9, 40, 50, now - 500, now - 400, "failed", "No room.", best=best, summaries=first),
     )
     store.record(two, Progress(RunState.RUNNING, 9, 10, 50, now - 1000, summaries=second))
-    store.give_devices(two, Slots(("0", "1", "2")))
+    store.assign_devices(two, Slots(("0", "1", "2")))
     store.record(two, Progress(RunState.RUNNING, 9, 10, 50, now - 1000, summaries=second))
     store.tag_run(one, ["paper", "Night run"])
     store.note_run(one, "A 50 % better one")
