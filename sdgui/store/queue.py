@@ -183,7 +183,7 @@ class _Free:
 
 
 def waiting() -> Select[RunRow]:
-    """Queued runs, next first. Runs of an experiment in the bin keep their position, except_run do not start."""
+    """Queued runs, next first. Runs of an experiment in the bin keep their position, but do not start."""
     return (
         select(RunRow)
         .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)
