@@ -82,9 +82,9 @@ class ExperimentCommands(QObject):
 
     def _write(self, write: Callable[[], Any], done: Callable[[Any], object]) -> None:
         """Submit ``write``; if the database is unreachable, the message has a button to try again."""
-        self._services.writer.submit(write, done, lambda error: self._refused(error, write, done))
+        self._services.writer.submit(write, done, lambda error: self._show_refusal(error, write, done))
 
-    def _refused(self, error: UserError, write: Callable[[], Any], done: Callable[[Any], object]) -> None:
+    def _show_refusal(self, error: UserError, write: Callable[[], Any], done: Callable[[Any], object]) -> None:
         unreachable = isinstance(error, StoreUnavailableError)
         try_again = Remedy("Try again", lambda: self._write(write, done)) if unreachable else None
         level: Level = "warning" if isinstance(error, _TrainingError) else "error"
@@ -235,7 +235,7 @@ class ExperimentCommands(QObject):
 
         def failed(error: UserError) -> None:
             if not isinstance(error, ChangedElsewhereError):
-                self._undone(error, write, changes)
+                self._revert_after_error(error, write, changes)
                 return
             self.changed.emit(changes)
             retry = (tags, error.stored)
@@ -343,12 +343,12 @@ class ExperimentCommands(QObject):
         """Submit ``write``, which makes ``changes``; after an error the window shows the stored values again."""
         store_writer = self._services.writer
         store_writer.submit(
-            write, lambda _: self.changed.emit(changes), lambda error: self._undone(error, write, changes)
+            write, lambda _: self.changed.emit(changes), lambda error: self._revert_after_error(error, write, changes)
         )
 
-    def _undone(self, error: UserError, write: Callable[[], object], changes: Changes) -> None:
+    def _revert_after_error(self, error: UserError, write: Callable[[], object], changes: Changes) -> None:
         self.changed.emit(changes)
-        self._refused(error, write, lambda _: self.changed.emit(changes))
+        self._show_refusal(error, write, lambda _: self.changed.emit(changes))
 
 
 class _TrainingError(UserError):

@@ -76,7 +76,7 @@ class RunCommands(QObject):
         self._writer.submit(
             lambda: store.experiment(experiment_id),
             lambda experiment: self._begin_as_stored(experiment, queue, typed),
-            self._refused,
+            self._show_refusal,
         )
 
     def _begin_as_stored(self, experiment: Experiment, queue: bool, typed: RunConfig | None) -> None:
@@ -97,12 +97,14 @@ class RunCommands(QObject):
         try:
             chain = staged_chain(experiment, self._services.settings)
         except ConfigError as error:
-            self._refused(error)
+            self._show_refusal(error)
             return
         begin, place = launcher.enqueue if queue else launcher.launch, self._services.hosts.place
 
         def start() -> None:
-            self._writer.submit(lambda: begin(experiment.id, chain, place), partial(self._begun, queue), self._refused)
+            self._writer.submit(
+                lambda: begin(experiment.id, chain, place), partial(self._begun, queue), self._show_refusal
+            )
 
         if not place.host:
             self._check_here(experiment.id, config, start)
@@ -151,7 +153,7 @@ class RunCommands(QObject):
         if error is None:
             start()
         else:
-            self._refused(error)
+            self._show_refusal(error)
 
     def _begun(self, queue: bool, run: Run) -> None:
         self._services.tailer.follow(run.id)
@@ -182,7 +184,7 @@ class RunCommands(QObject):
         self.message_requested.emit(Message("error", sentence, details))
         self.changed.emit(Changes())
 
-    def _refused(self, error: UserError) -> None:
+    def _show_refusal(self, error: UserError) -> None:
         self.message_requested.emit(Message("error", str(error)))
         self.changed.emit(Changes())
 
@@ -207,7 +209,9 @@ class RunCommands(QObject):
         """Stop a run, or go to the next stage of stopping; a queued run leaves the queue."""
         launcher = self._services.launcher
         if run.queue_position is not None:
-            self._writer.submit(lambda: launcher.unqueue(run.id), lambda _: self._on_unqueued(run.id), self._refused)
+            self._writer.submit(
+                lambda: launcher.unqueue(run.id), lambda _: self._on_unqueued(run.id), self._show_refusal
+            )
             return
         try:
             launcher.stop(run.id)
@@ -240,7 +244,7 @@ class RunCommands(QObject):
             if isinstance(error, CodeNotAllowed):
                 self.code_refused.emit(error.files, lambda allowed: self.resume(run) if allowed else None)
             else:
-                self._refused(error)
+                self._show_refusal(error)
 
         self._writer.submit(lambda: (resume_step(run.dir), launcher.resume(run.id)), self._resumed, refused)
 

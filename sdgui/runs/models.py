@@ -75,7 +75,7 @@ def _read_tags() -> Mapping[str, Mapping[str, str]]:
     for name, value in tables.get("_PRETRAINED", {}).items():
         entries = tables.get(value.id, {}) if isinstance(value, ast.Name) else _entries(value)
         tags[name] = {tag: _hub(entry) for tag, entry in entries.items()}
-        quick = {tag: tags[name][tag] for tag, entry in entries.items() if _quick(entry)}
+        quick = {tag: tags[name][tag] for tag, entry in entries.items() if _has_quickgelu(entry)}
         if quick:  # open_clip offers these under a second name, as it does at import
             tags.setdefault(f"{name}-quickgelu", quick)
     return tags
@@ -96,7 +96,7 @@ def _entries(value: ast.expr) -> dict[str, ast.expr]:
     return {}
 
 
-def _quick(entry: ast.expr) -> bool:
+def _has_quickgelu(entry: ast.expr) -> bool:
     words = entry.keywords if isinstance(entry, ast.Call) else []
     return any(w.arg == "quick_gelu" and isinstance(w.value, ast.Constant) and w.value.value is True for w in words)
 
@@ -136,7 +136,7 @@ def run_facts(run: RunDir) -> RunFacts:
     newest = run.checkpoints / f"{_STEP}{steps[0]:08d}"
     networks = tuple(name for name in ("teacher", "student") if (newest / f"{name}.safetensors").exists())
     captions = _checkpoint_captions(newest / "checkpoint.json")
-    pointers = {pointer: _pointed(run, pointer, steps) for pointer in ("best", "last")}
+    pointers = {pointer: _step_of_alias(run, pointer, steps) for pointer in ("best", "last")}
     return RunFacts(tuple(steps), pointers["best"], pointers["last"], networks, captions)
 
 
@@ -173,7 +173,7 @@ def _facts_elsewhere(run: RunDir) -> RunFacts:
     return RunFacts(order, pointers.get("best", newest), pointers.get("last", newest), networks, captions)
 
 
-def _pointed(run: RunDir, pointer: str, steps: list[int]) -> int:
+def _step_of_alias(run: RunDir, pointer: str, steps: list[int]) -> int:
     try:
         text = reading.read_text(run.checkpoints / pointer, reading.KILOBYTE, root=run.path).strip().removeprefix(_STEP)
     except (OSError, UserError):

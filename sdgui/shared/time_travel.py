@@ -73,7 +73,7 @@ class StepSlider(QWidget):
         hbox(self.label, (self.slider, 1), self.export, into=self)
         self._settle = QTimer(self, singleShot=True, interval=_SETTLE_MS)
         self._settle.timeout.connect(lambda: self.moved.emit(self.step()))
-        self.slider.valueChanged.connect(self._slid)
+        self.slider.valueChanged.connect(self._on_slid)
         self.export.clicked.connect(self.export_requested)
 
     @property
@@ -101,7 +101,7 @@ class StepSlider(QWidget):
         last = f"Step {count(self._steps[-1])} of {count(self._steps[-1])}" if self._steps else ""
         self.label.setMinimumWidth(self.label.fontMetrics().horizontalAdvance(last) + SPACE)  # fixes the slider's place
         self._fit()
-        self._say()
+        self._show_step()
 
     def set_room(self, width: int) -> None:
         """Use a total of ``width`` px, or the minimum, in a container that provides only the requested width."""
@@ -118,11 +118,11 @@ class StepSlider(QWidget):
         index = self.slider.value()
         return [self._steps[neighbour] for neighbour in (index + 1, index - 1) if 0 <= neighbour < len(self._steps)]
 
-    def _slid(self) -> None:
-        self._say()
+    def _on_slid(self) -> None:
+        self._show_step()
         self._settle.start()
 
-    def _say(self) -> None:
+    def _show_step(self) -> None:
         text = f"Step {count(self.step())} of {count(self._steps[-1])}" if self._steps else ""
         self.label.setText(text)
         self.slider.setAccessibleDescription(text)

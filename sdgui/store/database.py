@@ -26,7 +26,7 @@ def open_database(path: Path, scripts: Path = MIGRATIONS, newest: str = SCHEMA_V
     Raises StoreError if the database is newer (it is left untouched), damaged or not writable.
     """
     version = read_version(path)
-    if version is not None and not _known(version, newest):
+    if version is not None and not _is_known(version, newest):
         raise StoreError(
             f"The database {path} has version {version}, but this sdgui supports versions up to {newest}. "
             "Use the newer sdgui that wrote it, or start with --home and another folder."
@@ -71,7 +71,7 @@ def read_version(path: Path) -> str | None:
         raise store_error(error, path) from error
 
 
-def _known(version: str, newest: str) -> bool:
+def _is_known(version: str, newest: str) -> bool:
     return version.isdigit() and int(version) <= int(newest)
 
 

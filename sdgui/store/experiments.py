@@ -62,7 +62,7 @@ class ExperimentRecords(Sessions):
         with self._write() as session:
             row = experiment_row(session, experiment_id)
             note_activity(session, "renamed", name, experiment=row.id, detail=row.name)
-            row.name, row.config, row.changed = name, _named(row.config, name), time.time()
+            row.name, row.config, row.changed = name, _with_name(row.config, name), time.time()
             return experiment_record(row)
 
     def duplicate_experiment(self, experiment_id: int, name: str | None = None) -> Experiment:
@@ -72,7 +72,9 @@ class ExperimentRecords(Sessions):
             used_names = set(session.scalars(select(ExperimentRow.name)))
             title = clean_name(name) if name is not None else _copy_name(row.name, used_names)
             now = time.time()
-            copy = ExperimentRow(name=title, config=_named(row.config, title), created=now, changed=now, note=row.note)
+            copy = ExperimentRow(
+                name=title, config=_with_name(row.config, title), created=now, changed=now, note=row.note
+            )
             copy.tags = list(row.tags)
             session.add(copy)
             session.flush()
@@ -93,7 +95,7 @@ class ExperimentRecords(Sessions):
             name = _name_in(text)
             if before is None or name != _name_in(before):
                 row.name = clean_name(name or row.name)
-            row.config, row.changed = _named(text, row.name), time.time()
+            row.config, row.changed = _with_name(text, row.name), time.time()
             return experiment_record(row)
 
     def restore_experiment(self, experiment_id: int) -> Experiment:
@@ -135,7 +137,7 @@ class ExperimentRecords(Sessions):
 def new_experiment(session: Session, config: str, name: str) -> ExperimentRow:
     """The row of a new experiment, with its id."""
     now = time.time()
-    row = ExperimentRow(name=name, config=_named(config, name), created=now, changed=now, note="")
+    row = ExperimentRow(name=name, config=_with_name(config, name), created=now, changed=now, note="")
     session.add(row)
     session.flush()
     note_activity(session, "made", name, experiment=row.id)
@@ -151,7 +153,7 @@ def experiment_row(session: Session, experiment_id: int) -> ExperimentRow:
 
 
 def experiment_record(row: ExperimentRow) -> Experiment:
-    config, problem = _parsed(row.config, row.name)
+    config, problem = _parse(row.config, row.name)
     return Experiment(
         id=row.id,
         name=row.name,
@@ -168,7 +170,7 @@ def experiment_record(row: ExperimentRow) -> Experiment:
 
 
 @functools.lru_cache(maxsize=4096)
-def _parsed(text: str, name: str) -> tuple[RunConfig | None, str]:
+def _parse(text: str, name: str) -> tuple[RunConfig | None, str]:
     try:
         return parse_config(text, f'The experiment "{name}"'), ""
     except ConfigError as error:
@@ -207,7 +209,7 @@ def _settings(text: str) -> object:
     return {key: value for key, value in raw.items() if key != "name"} if isinstance(raw, dict) else text
 
 
-def _named(text: str, name: str) -> str:
+def _with_name(text: str, name: str) -> str:
     """The config text with another name; unchanged if it is not an experiment's JSON."""
     try:
         raw = json.loads(text)

@@ -109,7 +109,7 @@ class DropTarget(QWidget):
         """Accept dropped or pasted data."""
         local, web = _addresses(data)
         if not local and data.hasImage():
-            self._keep(data.imageData())
+            self._save_pasted(data.imageData())
         elif self.folders_apart and len(local) == 1 and not web and Path(local[0]).is_dir():
             self.folder_dropped.emit(local[0])
         elif local or web:
@@ -142,7 +142,7 @@ class DropTarget(QWidget):
                 self._expanded.emit(images, refusals)
                 return
 
-    def _keep(self, image: object) -> None:
+    def _save_pasted(self, image: object) -> None:
         if not isinstance(image, QImage) or image.isNull():
             self._search([], [("The image", "its data could not be read; save the image as a file and drop the file")])
             return

@@ -139,7 +139,7 @@ class ZoomBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
         self.setMouseMode(pg.ViewBox.RectMode)
         self.disableAutoRange()
         self._wheel_axis: int | None = None
-        self.sigRangeChangedManually.connect(self._moved)
+        self.sigRangeChangedManually.connect(self._on_moved)
 
     def wheelEvent(self, ev: Any, axis: int | None = None) -> None:
         self._wheel_axis = 0 if axis is None else axis
@@ -154,5 +154,5 @@ class ZoomBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
             ev.accept()
             self.menu_requested.emit(ev.screenPos())
 
-    def _moved(self, _enabled: Any) -> None:
+    def _on_moved(self, _enabled: Any) -> None:
         self.moved.emit(self._wheel_axis in (None, 0), self._wheel_axis in (None, 1))

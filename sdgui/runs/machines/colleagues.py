@@ -57,13 +57,13 @@ class ColleagueRuns(QObject):
             try:
                 sentence = self._mirror(run)
             except TooLate:
-                sentence = f"{_where(run)[0]} did not answer in time, so the curves of this run are not shown."
+                sentence = f"{_location(run)[0]} did not answer in time, so the curves of this run are not shown."
             except (UserError, OSError) as error:
                 sentence = f"The curves of this run cannot be shown: {error}"
             self.status_changed.emit(run.id, sentence)
 
     def _mirror(self, run: Run) -> str:
-        computer, folder = _where(run)
+        computer, folder = _location(run)
         name = self._machine(computer)
         if name is None:
             return (
@@ -84,16 +84,16 @@ class ColleagueRuns(QObject):
 
     def _machine(self, computer: str) -> str | None:
         """The machine whose reported host name is ``computer``; machines with a similar name are queried first."""
-        return next((name for name in self._alike_first(computer) if self._is(name, computer)), None)
+        return next((name for name in self._similar_first(computer) if self._is_computer(name, computer)), None)
 
-    def _alike_first(self, computer: str) -> Iterator[str]:
+    def _similar_first(self, computer: str) -> Iterator[str]:
         machines = self._machines.list.machines()
         short = computer.partition(".")[0]
         yield from (
             machine.name for machine in sorted(machines, key=lambda machine: short not in (machine.name, machine.host))
         )
 
-    def _is(self, name: str, computer: str) -> bool:
+    def _is_computer(self, name: str, computer: str) -> bool:
         host = self._machines.host(name)
         try:
             return (host.hello.host if host.hello else host.probe().result(_SECONDS).host) == computer
@@ -101,6 +101,6 @@ class ColleagueRuns(QObject):
             return False
 
 
-def _where(run: Run) -> tuple[str, str]:
+def _location(run: Run) -> tuple[str, str]:
     """The computer with the run's folder, and the folder's path on it."""
     return run.remote_folder or (run.owner_host, str(run.folder))

@@ -158,9 +158,9 @@ class Retraining(QObject):
             store.edit_experiment(experiment.id, last)
             return Changes(frozenset({experiment.id}), frozenset(runs))
 
-        self._services.writer.submit(write, self.retrained.emit, self._refused)
+        self._services.writer.submit(write, self.retrained.emit, self._report_refusal)
 
-    def _refused(self, error: UserError) -> None:
+    def _report_refusal(self, error: UserError) -> None:
         self.failed.emit(Failure(str(error)))
 
     def page(self, pair: RunPair, target: Path) -> None:

@@ -286,14 +286,14 @@ class ColumnEditor(TextEditor):
             action = menu.addAction(" · ".join(part for part in (name.replace("&", "&&"), note) if part))
             action.setCheckable(True)
             action.setChecked(name == self.text())
-            action.triggered.connect(lambda _checked=False, name=name: self._take(name))
+            action.triggered.connect(lambda _checked=False, name=name: self._choose(name))
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         return menu
 
     def _open(self) -> None:
         self.menu().popup(self.list_button.mapToGlobal(self.list_button.rect().bottomLeft()))
 
-    def _take(self, name: str) -> None:
+    def _choose(self, name: str) -> None:
         if name != self.text():
             self.set_text(name)
             self.edited.emit()

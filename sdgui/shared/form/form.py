@@ -160,7 +160,7 @@ class ConfigForm(QWidget):
 
     def set_draft(self, draft: Mapping[str, str]) -> None:
         """Restore what ``draft`` returned, except fields that no longer exist."""
-        self._put({path: text for path, text in draft.items() if path in self._homes})
+        self._set_texts({path: text for path, text in draft.items() if path in self._homes})
 
     def set_value(self, field: str, value: Any) -> None:
         """Set one field, as if typed; KeyError for an unknown one."""
@@ -170,7 +170,7 @@ class ConfigForm(QWidget):
         """Set fields, as if typed; KeyError for an unknown one."""
         for field in values:
             self._homes[field]
-        self._put({field: text_of(value) for field, value in values.items()})
+        self._set_texts({field: text_of(value) for field, value in values.items()})
         self.changed.emit()
 
     def refuse(self, problems: Mapping[str, str]) -> None:
@@ -262,10 +262,10 @@ class ConfigForm(QWidget):
             row.editor.set_choices(list(choices), list(notes))
 
     def _on_edited(self, path: str) -> None:
-        self._put({path: self._homes[path].rows[path].text()})
+        self._set_texts({path: self._homes[path].rows[path].text()})
         self.changed.emit()
 
-    def _put(self, texts: Mapping[str, str]) -> None:
+    def _set_texts(self, texts: Mapping[str, str]) -> None:
         was_valid = self._state.config is not None
         self._state.texts.update(texts)
         self._state.validate()

@@ -15,11 +15,11 @@ Values = Mapping[str, Any]  # dotted field -> value
 Rule = Callable[[Values], bool]
 
 
-def _is(field: str, *allowed: Any) -> Rule:
+def _has_value(field: str, *allowed: Any) -> Rule:
     return lambda values: values[field] in allowed
 
 
-def _not(field: str, *unwanted: Any) -> Rule:
+def _has_other_value(field: str, *unwanted: Any) -> Rule:
     return lambda values: values[field] not in unwanted
 
 
@@ -36,32 +36,32 @@ def _teacher_is_trained(values: Values) -> bool:
 
 
 _RULES: dict[str, Rule] = {
-    "data.labels_per_class": _not("data.label", ""),
-    "data.unlabelled_ratio": _not("data.label", ""),
-    "towers.weights": _not("towers.pretrained", ""),
-    "towers.start": _not("towers.pretrained", ""),
-    "fusion.layers": _not("fusion.kind", "none"),
-    "fusion.heads": _not("fusion.kind", "none"),
-    "fusion.width": _not("fusion.kind", "none"),
-    "fusion.text_attention": _is("fusion.kind", "cross-attention"),
-    "fusion.feed_forward": _is("fusion.kind", "merged"),
+    "data.labels_per_class": _has_other_value("data.label", ""),
+    "data.unlabelled_ratio": _has_other_value("data.label", ""),
+    "towers.weights": _has_other_value("towers.pretrained", ""),
+    "towers.start": _has_other_value("towers.pretrained", ""),
+    "fusion.layers": _has_other_value("fusion.kind", "none"),
+    "fusion.heads": _has_other_value("fusion.kind", "none"),
+    "fusion.width": _has_other_value("fusion.kind", "none"),
+    "fusion.text_attention": _has_value("fusion.kind", "cross-attention"),
+    "fusion.feed_forward": _has_value("fusion.kind", "merged"),
     "fusion.joint_layers": lambda values: (
         values["fusion.kind"] == "merged" and values["fusion.feed_forward"] == "per-modality"
     ),
-    "fusion.merge_every": _is("fusion.kind", "skip"),
-    "fusion.queries": _is("fusion.kind", "queries"),
+    "fusion.merge_every": _has_value("fusion.kind", "skip"),
+    "fusion.queries": _has_value("fusion.kind", "queries"),
     "views.shared": lambda values: (
         values["views.student.count"] != 0 and values["teacher.kind"] != "none" and values["teacher.targets"] == "pass"
     ),
-    "objectives.consistency.guess": _is("objectives.consistency.kind", "fixmatch"),
-    "objectives.consistency.threshold": _is("objectives.consistency.kind", "fixmatch"),
-    "objectives.consistency.sharpen": _is("objectives.consistency.kind", "mixmatch"),
+    "objectives.consistency.guess": _has_value("objectives.consistency.kind", "fixmatch"),
+    "objectives.consistency.threshold": _has_value("objectives.consistency.kind", "fixmatch"),
+    "objectives.consistency.sharpen": _has_value("objectives.consistency.kind", "mixmatch"),
 }
 _TEACHER: dict[str, Rule] = {
     "checkpoint": _teacher_is_trained,
     "momentum": _teacher_follows,
-    "targets": _is("teacher.kind", "initial", "frozen"),
-    "momentum_beta": _is("teacher.momentum_schedule", "beta"),
+    "targets": _has_value("teacher.kind", "initial", "frozen"),
+    "momentum_beta": _has_value("teacher.momentum_schedule", "beta"),
 }
 
 # advanced fields that are shown directly once a related choice is made

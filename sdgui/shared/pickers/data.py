@@ -93,7 +93,7 @@ class DataPicker(QWidget):
         self._about.progress.connect(self._progress)
         self._about.described.connect(self._done)
         self._about.refused.connect(self._failed)
-        self._about.held_out.connect(self._held)
+        self._about.held_out.connect(self._use_held_out)
 
     # Selection
     def source(self) -> str:
@@ -133,7 +133,7 @@ class DataPicker(QWidget):
         self._listed = True
         self.box.clear()
         recent = [(_short(source), source) for source in self._recent()]
-        for title, source in (*self._offered, *recent, *self._known()):
+        for title, source in (*self._offered, *recent, *self._known_sources()):
             if self.box.findData(source) < 0:
                 self._insert(self.box.count(), title, source)
         source = self._about.source
@@ -145,7 +145,7 @@ class DataPicker(QWidget):
         self.box.insertItem(row, title, source)
         self.box.setItemData(row, plain_tip(source), Qt.ItemDataRole.ToolTipRole)
 
-    def _known(self) -> list[tuple[str, str]]:
+    def _known_sources(self) -> list[tuple[str, str]]:
         try:
             experiments = self._services.store.experiments()
         except StoreError:
@@ -179,26 +179,26 @@ class DataPicker(QWidget):
         self._show_card.setEnabled(bool(source))
         self._about.set_source(source)
         if source:
-            self._say("Counting …")
+            self._show_text("Counting …")
         if self.card is not None:
             self.card.show_facts()
 
     def _progress(self, activity: str, done: int) -> None:
         if done and self._about.facts is None:
-            self._say(f"{activity[:1].upper()}{activity[1:]} … {count(done)}")
+            self._show_text(f"{activity[:1].upper()}{activity[1:]} … {count(done)}")
 
     def _done(self, result: SourceFacts) -> None:
-        self._say(figures_text(result), reasons_text(result), "small")
+        self._show_text(figures_text(result), reasons_text(result), "small")
         self.described.emit(result)
 
     def _failed(self, failure: Failure) -> None:
         if isinstance(failure, Cancelled):
-            self._say("Counting was cancelled.")
+            self._show_text("Counting was cancelled.")
             return
-        self._say(*failure_lines(failure), "error")
+        self._show_text(*failure_lines(failure), "error")
         self.refused.emit(failure.text)
 
-    def _say(self, text: str, tip: str = "", role: str = "small") -> None:
+    def _show_text(self, text: str, tip: str = "", role: str = "small") -> None:
         self.figures.setText(text)
         self.figures.setToolTip(plain_tip(tip or text))
         set_role(self.figures, "error" if role == "error" else "small")
@@ -229,7 +229,7 @@ class DataPicker(QWidget):
         if self.card is not None:
             self.card.hold_out.click()
 
-    def _held(self, train: str, held_out: str) -> None:
+    def _use_held_out(self, train: str, held_out: str) -> None:
         for source in (held_out, train):
             self._remember(source)
         self.refresh()

@@ -53,7 +53,7 @@ class DataCard(QFrame):
         )
         self._build()
         facts.described.connect(self._on_described)
-        facts.refused.connect(self._refused)
+        facts.refused.connect(self._show_refusal)
         facts.progress.connect(self._progress)
         facts.overlapped.connect(lambda _shared: self._show_overlap())
         facts.held_out.connect(lambda train, held_out: self._say_held(f"Written: {train} and {Path(held_out).name}"))
@@ -124,7 +124,7 @@ class DataCard(QFrame):
         self.show_facts()
         self.facts.look_for_overlap(list(self._other_splits.values()))
 
-    def _refused(self, failure: Failure) -> None:
+    def _show_refusal(self, failure: Failure) -> None:
         self.show_facts()
         if not isinstance(failure, Cancelled):
             first, all_lines = failure_lines(failure)

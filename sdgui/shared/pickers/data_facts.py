@@ -76,7 +76,7 @@ class DataFacts(QObject):
         if self.source:
             folder = free_path(self._folder / (Path(self.source).stem or "split"))
             request = {"source": self.source, "share": SHARE, "seed": SEED, "folder": str(folder)}
-            self._checks.ask(_HOLD_OUT, DATA_HOLD_OUT, self._held, self.not_held_out.emit, None, **request)
+            self._checks.ask(_HOLD_OUT, DATA_HOLD_OUT, self._on_held_out, self.not_held_out.emit, None, **request)
 
     def _on_described(self, facts: SourceFacts) -> None:
         self.facts = facts
@@ -86,7 +86,7 @@ class DataFacts(QObject):
         self.shared |= answer["shared"]
         self.overlapped.emit(self.shared)
 
-    def _held(self, answer: HeldOut) -> None:
+    def _on_held_out(self, answer: HeldOut) -> None:
         self.held_out.emit(answer["train"]["path"], answer["held"]["path"])
 
 

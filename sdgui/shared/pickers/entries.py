@@ -147,10 +147,12 @@ def _pretrained_entry(weights: Pretrained, needs: Needs) -> ModelEntry:
 def included_entries(needs: Needs) -> list[ModelEntry]:
     """Entries of the included models: small, but usable immediately."""
     entries = (folder_entry(folder, needs) for folder in included_models())
-    return [replace(entry, about=f"included · {_can(Path(entry.name))}") for entry in entries if entry is not None]
+    return [
+        replace(entry, about=f"included · {_abilities(Path(entry.name))}") for entry in entries if entry is not None
+    ]
 
 
-def _can(folder: Path) -> str:
+def _abilities(folder: Path) -> str:
     return _CAPTIONS if folder_captions(folder) else _SEARCHES
 
 

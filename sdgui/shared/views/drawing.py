@@ -78,7 +78,7 @@ class ViewsWork(QObject):
             _PURPOSE,
             DATA_VIEWS,
             lambda answer: self._answered(answer, target),
-            self._refused,
+            self._report_refusal,
             None,
             to=str(target),
             **request,
@@ -97,7 +97,7 @@ class ViewsWork(QObject):
             return
         self.drawn.emit(views_of(answer, content))
 
-    def _refused(self, failure: Failure) -> None:
+    def _report_refusal(self, failure: Failure) -> None:
         if not isinstance(failure, Cancelled):
             self.failed.emit(failure.text)
 

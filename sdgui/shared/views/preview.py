@@ -54,7 +54,7 @@ class ViewsPreview(QWidget):
         self._draw_timer = QTimer(self, singleShot=True, interval=_GATHER_MS)
         self._draw_timer.timeout.connect(self._draw)
         self.work.drawn.connect(self._show)
-        self.work.failed.connect(self._refused)
+        self.work.failed.connect(self._show_refusal)
         self.canvas.opened.connect(self.opened)
         self.step.valueChanged.connect(lambda _value: self._draw_timer.start())
         self.seed.valueChanged.connect(lambda _value: self._draw_timer.start())
@@ -116,7 +116,7 @@ class ViewsPreview(QWidget):
         set_role(self.note, "small")
         self.drawn.emit()
 
-    def _refused(self, sentence: str) -> None:
+    def _show_refusal(self, sentence: str) -> None:
         self.canvas.set_stale(True)
         self.note.setText((sentence.splitlines() or [""])[0])
         self.note.setToolTip(plain_tip(sentence))

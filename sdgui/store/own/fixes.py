@@ -62,7 +62,7 @@ class FixRecords(Sessions):
         """
         last = {_key(source, fix): fix for fix in fixes}  # for the same subject, the last fix counts
         with self._write_own() as session:
-            replaced = _take(session, [_same(key) for key in last])
+            replaced = _take(session, [_has_key(key) for key in last])
             rows = [_row(source, fix) for fix in last.values()]
             session.add_all(rows)
             session.flush()
@@ -72,7 +72,7 @@ class FixRecords(Sessions):
         """Replace the entries for the images and pairs in ``change`` with ``change.put``, in one transaction."""
         with self._write_own() as session:  # matched by subject, because a restored entry gets a new id
             removed = _take(
-                session, [_same(_key(stored.source, stored.fix)) for stored in (*change.removed, *change.put)]
+                session, [_has_key(_key(stored.source, stored.fix)) for stored in (*change.removed, *change.put)]
             )
             rows = [_row(stored.source, stored.fix, stored.later) for stored in change.put]
             session.add_all(rows)
@@ -92,7 +92,7 @@ def _key(source: str, fix: Fix) -> _Key:
     return os.fsencode(source), os.fsencode(fix.path), storable(fix.caption), storable(fix.label)
 
 
-def _same(key: _Key) -> ColumnElement[bool]:
+def _has_key(key: _Key) -> ColumnElement[bool]:
     source, path, caption, label = key
     return and_(FixRow.source == source, FixRow.path == path, FixRow.caption == caption, FixRow.label == label)
 

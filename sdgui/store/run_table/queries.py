@@ -96,7 +96,7 @@ class RunTableRecords(Sessions):
             inner = _listed(select(RunRow.id.label("id"), *keys, *orders, *numbers), query, columns)
             runs = inner.cte("listed").prefix_with("MATERIALIZED")  # otherwise SQLite looks up each number three times
             group_columns = [runs.c[f"k{i}"] for i in range(len(keys))]
-            sums = [part for i in range(len(fields)) for part in _sums(runs.c[f"n{i}"])]
+            sums = [part for i in range(len(fields)) for part in _moments(runs.c[f"n{i}"])]
             statement = select(func.max(runs.c.id), func.count(), *group_columns, *sums).group_by(*group_columns)
             statement = statement.order_by(*_group_order(query, fields, runs.c), func.count().desc(), *group_columns)
             return [_group(row, len(keys), fields) for row in session.execute(statement.limit(MAX_GROUPS))]
@@ -166,7 +166,7 @@ def _add_sort_key(query: RunQuery, fields: Sequence[Field]) -> list[Field]:
     return list(numeric)
 
 
-def _sums(number: Sql) -> tuple[Sql, ...]:
+def _moments(number: Sql) -> tuple[Sql, ...]:
     return func.count(number), func.avg(number), func.avg(number * number)
 
 
@@ -200,11 +200,12 @@ def _cells(row: Any, fields: Sequence[Field], parts: Sequence[Sequence[Field]]) 
         setting_values += values[: len(part)]
     settings, plain_values = iter(setting_values), iter(row[1 + len(parts) :])
     return tuple(
-        next(settings) if field.source is Source.SETTING else _shown(field, next(plain_values)) for field in fields
+        next(settings) if field.source is Source.SETTING else _displayed_value(field, next(plain_values))
+        for field in fields
     )
 
 
-def _shown(field: Field, value: Any) -> Cell:
+def _displayed_value(field: Field, value: Any) -> Cell:
     if field.kind is Kind.TAGS:
         names = json.loads(value) if isinstance(value, str) else value or []
         return sorted(names, key=str.casefold)

@@ -68,7 +68,7 @@ class StepValueRecords(Sessions):
         """
         storable_pairs = sorted({(storable(metric), step) for metric, step in pairs})
         self._forget_step_values(storable_pairs)
-        unread = self._unread(storable_pairs)
+        unread = self._unread_runs(storable_pairs)
         changed, ids = 0, list(unread)
         for start in range(0, len(ids), _BATCH_SIZE):
             if not goes_on():
@@ -84,7 +84,7 @@ class StepValueRecords(Sessions):
     def keep_step_values(self, values_by_run: Mapping[int, Mapping[Pair, tuple[StepValue, int]]]) -> None:
         """Store the values of these runs, with the offset up to which events were read."""
         with self._write() as session:
-            _keep(session, values_by_run)
+            _store_values(session, values_by_run)
 
     def steps_of_evaluations(self, most: int = 12) -> list[int]:
         """The most frequent steps of best values, in ascending order, as suggestions."""
@@ -93,7 +93,7 @@ class StepValueRecords(Sessions):
         with self._read() as session:
             return sorted(session.scalars(query))
 
-    def _unread(self, pairs: Sequence[Pair]) -> dict[int, _Unread]:
+    def _unread_runs(self, pairs: Sequence[Pair]) -> dict[int, _Unread]:
         unread: dict[int, _Unread] = {}
         stored: dict[int, dict[Pair, tuple[StepValue, int]]] = defaultdict(dict)
         with self._read() as session:
@@ -189,7 +189,7 @@ def _add(
                     points[metric, step].append(StepValue(event.values[metric], event.step))
 
 
-def _keep(session: Session, values_by_run: Mapping[int, Mapping[Pair, tuple[StepValue, int]]]) -> None:
+def _store_values(session: Session, values_by_run: Mapping[int, Mapping[Pair, tuple[StepValue, int]]]) -> None:
     existing = set(session.scalars(select(RunRow.id).where(RunRow.id.in_(list(values_by_run)))))
     rows = [
         {

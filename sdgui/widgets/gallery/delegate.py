@@ -75,29 +75,29 @@ class GalleryDelegate(QStyledItemDelegate):
         item: GalleryItem = index.data(ITEM_ROLE)
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        self._ground(painter, option)
+        self._draw_background(painter, option)
         left = option.rect.x() + (option.rect.width() - self.side) // 2
         rect = QRect(left, option.rect.y() + SPACE, self.side, self.side)
         thumbnail = self._model.thumbnail(index.row())
         is_missing = thumbnail is not None and thumbnail.missing
         if item.line:
-            self._line(painter, option.rect)
+            self._draw_line(painter, option.rect)
         painter.setOpacity(_FAINT if item.faint else 1.0)
         if thumbnail is None:
             painter.drawPixmap(rect.topLeft(), self._waiting(painter.device().devicePixelRatioF()))
         elif thumbnail.image is None:
-            self._broken(painter, rect, is_missing)
+            self._draw_broken(painter, rect, is_missing)
         else:
-            self._image(painter, rect, thumbnail.image)
+            self._draw_image(painter, rect, thumbnail.image)
         painter.setOpacity(1.0)
         if item.badge:
-            self._badge(painter, rect, item.badge)
+            self._draw_badge(painter, rect, item.badge)
         if item.correct is not None:
-            self._mark(painter, rect, item.correct)
-        self._words(painter, item, rect, is_missing)
+            self._draw_item_mark(painter, rect, item.correct)
+        self._draw_texts(painter, item, rect, is_missing)
         painter.restore()
 
-    def _ground(self, painter: QPainter, option: QStyleOptionViewItem) -> None:
+    def _draw_background(self, painter: QPainter, option: QStyleOptionViewItem) -> None:
         box = QRectF(option.rect).adjusted(2, 2, -2, -2)
         selected = bool(option.state & QStyle.StateFlag.State_Selected)
         if selected or option.state & QStyle.StateFlag.State_MouseOver:
@@ -109,12 +109,12 @@ class GalleryDelegate(QStyledItemDelegate):
             painter.setPen(QPen(self._colors["accent_text"], 1))
             painter.drawRoundedRect(box, 6, 6)
 
-    def _line(self, painter: QPainter, cell: QRect) -> None:
+    def _draw_line(self, painter: QPainter, cell: QRect) -> None:
         """A dashed line along the left edge of the cell."""
         painter.setPen(QPen(self._colors["warning"], 2, Qt.PenStyle.DashLine))
         painter.drawLine(cell.left() + 1, cell.top() + SPACE, cell.left() + 1, cell.bottom() - SPACE)
 
-    def _image(self, painter: QPainter, rect: QRect, image: QImage) -> None:
+    def _draw_image(self, painter: QPainter, rect: QRect, image: QImage) -> None:
         pixmap = self._fitting(image, painter.device().devicePixelRatioF())
         size = pixmap.deviceIndependentSize().toSize()
         corner = QPoint(rect.center().x() - size.width() // 2, rect.center().y() - size.height() // 2)
@@ -154,7 +154,7 @@ class GalleryDelegate(QStyledItemDelegate):
             painter.end()
         return plate
 
-    def _broken(self, painter: QPainter, rect: QRect, is_missing: bool) -> None:
+    def _draw_broken(self, painter: QPainter, rect: QRect, is_missing: bool) -> None:
         painter.setBrush(self._colors["window" if is_missing else "raised"])
         painter.setPen(QPen(self._colors["strong_border"], 1, Qt.PenStyle.DashLine))
         painter.drawRoundedRect(rect.adjusted(1, 1, -1, -1), 4, 4)
@@ -162,7 +162,7 @@ class GalleryDelegate(QStyledItemDelegate):
         icon.moveCenter(rect.center())
         (self._missing_icon if is_missing else self._broken_icon).paint(painter, icon)
 
-    def _badge(self, painter: QPainter, rect: QRect, text: str) -> None:
+    def _draw_badge(self, painter: QPainter, rect: QRect, text: str) -> None:
         """Draw a badge in the lower left corner of the image."""
         width = rect.width() - SPACE
         text = self._metrics.elidedText(text, Qt.TextElideMode.ElideRight, width - SPACE)
@@ -177,7 +177,7 @@ class GalleryDelegate(QStyledItemDelegate):
         painter.setFont(self._font)
         painter.drawText(plate, int(Qt.AlignmentFlag.AlignCenter), text)
 
-    def _mark(self, painter: QPainter, rect: QRect, correct: bool) -> None:
+    def _draw_item_mark(self, painter: QPainter, rect: QRect, correct: bool) -> None:
         """Draw the mark: a disc with a check and a frame if correct, a small square with a cross if wrong."""
         if correct:
             painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -216,7 +216,7 @@ class GalleryDelegate(QStyledItemDelegate):
         painter.end()
         return pixmap
 
-    def _words(self, painter: QPainter, item: GalleryItem, rect: QRect, is_missing: bool) -> None:
+    def _draw_texts(self, painter: QPainter, item: GalleryItem, rect: QRect, is_missing: bool) -> None:
         """Draw texts at their base lines: laying out a text in a box each time takes five times as long."""
         down = QPoint(0, self._metrics.height())
         base = QPoint(rect.left(), rect.bottom() + SPACE // 2 + self._metrics.ascent())

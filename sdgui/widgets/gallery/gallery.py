@@ -133,7 +133,7 @@ class Gallery(QWidget):
         self.view.verticalScrollBar().valueChanged.connect(self._on_scrolled)
         self.view.installEventFilter(self)
         self.view.viewport().installEventFilter(self)
-        self._slider.valueChanged.connect(self._slid)
+        self._slider.valueChanged.connect(self._on_slid)
         theme().changed.connect(self._restyle)
         self.model.rowsInserted.connect(self._show_count)
         self.model.rowsRemoved.connect(self._show_count)
@@ -229,7 +229,7 @@ class Gallery(QWidget):
         """Set the size of thumbnails, 64 to 512 px, without signals."""
         self._quiet = True
         self._slider.setValue(size)
-        self._slid(self._slider.value())
+        self._on_slid(self._slider.value())
         self._quiet = False
 
     def thumbnail_size(self) -> int:
@@ -282,7 +282,7 @@ class Gallery(QWidget):
         if not self._quiet and maximum > 0:
             self.scrolled.emit(value / maximum)
 
-    def _slid(self, size: int) -> None:
+    def _on_slid(self, size: int) -> None:
         self._delegate.side = size
         self.thumbnails.set_side(size * self.devicePixelRatioF())
         self._fill_rows()

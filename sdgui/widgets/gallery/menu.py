@@ -22,7 +22,7 @@ class _ImageCopy(ImageReader):
 
     def __init__(self) -> None:
         super().__init__(QGuiApplication.instance())
-        self.arrived.connect(self._put)
+        self.arrived.connect(self._copy_image)
         QGuiApplication.clipboard().dataChanged.connect(self.cancel)
 
     @classmethod
@@ -32,7 +32,7 @@ class _ImageCopy(ImageReader):
             cls._shared = cls()
         return cls._shared
 
-    def _put(self, path: Path, image: QImage | None, _reason: str) -> None:
+    def _copy_image(self, path: Path, image: QImage | None, _reason: str) -> None:
         if image is None:
             QGuiApplication.clipboard().setMimeData(files_mime([path]))
         else:

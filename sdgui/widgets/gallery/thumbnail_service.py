@@ -64,7 +64,7 @@ class ThumbnailService(QObject):
         self.closed = False
         self.pool = QThreadPool(self)
         self.pool.setMaxThreadCount(threads)
-        self._loaded.connect(self._keep, Qt.ConnectionType.QueuedConnection)
+        self._loaded.connect(self._store, Qt.ConnectionType.QueuedConnection)
         if (app := QCoreApplication.instance()) is not None:
             app.aboutToQuit.connect(self.close)
 
@@ -155,7 +155,7 @@ class ThumbnailService(QObject):
         if not self.closed:
             self._loaded.emit(key, thumbnail)
 
-    def _keep(self, key: str, thumbnail: Thumbnail) -> None:
+    def _store(self, key: str, thumbnail: Thumbnail) -> None:
         with self._lock:
             request = self._loading.pop(key)
         if thumbnail is request.in_memory and self._cache.get(key) is thumbnail:

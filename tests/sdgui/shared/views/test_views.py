@@ -211,7 +211,7 @@ def test_files_drawn_by_a_worker_are_read_and_removed_and_a_refusal_is_reported(
     assert not (tmp_path / "0.rgb").exists()
     work._answered(answer(), tmp_path / "0.rgb")
     assert failed == ["The views cannot be read: No such file or directory. Draw them again."]
-    work._refused(Cancelled())
-    work._refused(Failure("No such column."))
+    work._report_refusal(Cancelled())
+    work._report_refusal(Failure("No such column."))
     assert failed[1:] == ["No such column."]
     pool.close()
