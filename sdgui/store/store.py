@@ -159,8 +159,8 @@ class Store(
     ) -> Run:
         """Import the run in ``folder`` from its config.json and events; a known folder is read again.
 
-        It is listed under ``experiment_id``, otherwise under an experiment with the same config or name, or a new one. A
-        new run gets ``tags``, and the machine and devices of the run ``like``.
+        It is listed under ``experiment_id``, otherwise under an experiment with the same config or name, or a new
+        one. A new run gets ``tags``, and the machine and devices of the run ``like``.
         """
         if experiment_id is not None:
             self.experiment(experiment_id)  # raises StoreError if it was deleted
