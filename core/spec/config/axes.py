@@ -1,4 +1,4 @@
-"""Three of the five axes (towers, fusion, teacher), and how mismatched pairs are treated."""
+"""Settings of the towers, the fusion and the teacher (three of the five axes), and of mismatched captions."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ class TowersConfig(Section):
     architecture: Text = setting(
         "ViT-B-32",
         "Architecture",
-        "A CLIP or CoCa architecture of open_clip or sdgui, or a JSON file in open_clip's format.",
+        "A CLIP or CoCa architecture from open_clip or sdgui, or a JSON file in open_clip's format.",
         min_length=1,
         widget="architecture",
     )
     pretrained: Text = setting(
         "",
-        "Start from",
-        "Empty: from scratch. Otherwise an open_clip tag, a local folder or weights file, an earlier run "
-        "or RUN@STEP; a matching fusion and heads of the run are loaded too.",
+        "Initial weights",
+        "An open_clip tag, a local folder or weights file, an earlier run or RUN@STEP. A run's fusion and heads are "
+        "loaded too if they match. Leave empty to train from scratch.",
         widget="folder",
     )
     weights: Literal["auto", "student", "teacher"] = setting(
         "auto",
         "Network of an earlier run",
-        "Which network of the earlier run to start from. auto: the better one of its best checkpoint; of "
-        "other checkpoints the teacher, if there is one.",
+        "Network of the earlier run to start from. auto uses the better network of the best checkpoint; from "
+        "other checkpoints, it uses the teacher if the run has one.",
         advanced=True,
     )
     start: Literal["weights", "state"] = setting(
         "weights",
-        "Take from an earlier run",
-        "weights: only the weights; training begins at step 0 (fine-tune). state: also step, teacher, "
-        "optimiser and random state, as far as they fit (continue, or fork with other settings).",
+        "State to load",
+        "weights loads only the weights of the earlier run and begins at step 0 (fine-tuning). state also loads the "
+        "step, teacher, optimiser and random state, as far as they fit (to continue, or to fork with other settings).",
         advanced=True,
     )
     build: ReferenceText = setting(
-        "", "Custom towers", "Your own function, FILE.py:NAME, that modifies the model; or empty.", advanced=True
+        "", "Custom towers", "A function that modifies the model, as FILE.py:NAME. Optional.", advanced=True
     )
     freeze: Literal["none", "image", "text", "both", "trunks"] = setting(
         "none",
         "Frozen towers",
-        "Towers whose weights are not trained (LiT, BLIP-2). trunks: both towers except their projections "
+        "Towers whose weights are not trained (LiT, BLIP-2). trunks freezes both towers except their projections "
         "into the shared space.",
     )
     freeze_image_blocks: int = setting(
         0,
         "Frozen image blocks",
-        "Number of first blocks of the image tower that are not trained, with the patch embedding.",
+        "Number of blocks at the start of the image tower that are not trained. The patch embedding is frozen too.",
         unit="blocks",
         ge=0,
         le=256,
@@ -61,36 +61,39 @@ class TowersConfig(Section):
 
 
 class FusionConfig(Section):
-    """How image and text are joined into one representation."""
+    """The network that combines image and text into one representation."""
 
     kind: Literal["none", "cross-attention", "merged", "skip", "queries"] = setting(
         "none",
         "Fusion",
-        "cross-attention: words attend to patches (ALBEF). merged: words and patches as one sequence "
-        "(UNITER, VLMo). skip: words attend to patches, with a merged layer at intervals (mPLUG). queries: learnt "
+        "In cross-attention, words attend to patches (ALBEF). merged processes words and patches as one sequence "
+        "(UNITER, VLMo). skip is cross-attention with a merged layer at intervals (mPLUG). In queries, learnt "
         "queries attend to the patches (BLIP-2).",
     )
     layers: int = setting(1, "Layers", "Number of transformer blocks.", ge=1, le=24)
     heads: int = setting(4, "Heads", "Attention heads per block.", ge=1, le=64)
     width: int = setting(
-        256, "Width", "Width of the fused representation; a multiple of the heads.", unit="channels", ge=8, le=8192
+        256, "Width", "Width of the fused representation, a multiple of Heads.", unit="channels", ge=8, le=8192
     )
     text_attention: bool = setting(
         False,
         "Text self-attention",
-        "For cross-attention: words attend to each other before the patches in each block (ALBEF, BLIP).",
+        "In each block, let words attend to each other before they attend to the patches (ALBEF, BLIP). Used only by "
+        "cross-attention.",
         advanced=True,
     )
     feed_forward: Literal["shared", "per-modality"] = setting(
         "shared",
         "Feed-forward",
-        "For merged: one for words and patches (UNITER), or one for each modality (VLMo, BEiT-3).",
+        "Use one feed-forward network for words and patches (UNITER), or one per modality (VLMo, BEiT-3). Used only by "
+        "merged.",
         advanced=True,
     )
     joint_layers: int = setting(
         0,
         "Joint layers",
-        "For merged with one feed-forward per modality: number of last layers that share it (VLMo).",
+        "Number of layers at the end that share one feed-forward network (VLMo). Used only by merged with a "
+        "feed-forward per modality.",
         ge=0,
         le=24,
         advanced=True,
@@ -98,53 +101,54 @@ class FusionConfig(Section):
     merge_every: int = setting(
         3,
         "Merge every",
-        "For skip: interval of the layers that merge both modalities; patches skip the others (mPLUG: 3).",
+        "Interval of the layers that merge both modalities. Patches skip the other layers (mPLUG: 3). Used only by "
+        "skip.",
         unit="layers",
         ge=1,
         le=24,
         advanced=True,
     )
     queries: int = setting(
-        32, "Queries", "For queries: number of learnt queries (BLIP-2: 32).", ge=1, le=1024, advanced=True
+        32, "Queries", "Number of learnt queries (BLIP-2: 32). Used only by queries.", ge=1, le=1024, advanced=True
     )
 
 
 class TeacherConfig(Section):
-    """The network that provides the targets; it gets no gradient."""
+    """The network that computes the targets, without gradients."""
 
     kind: TeacherKindName = setting(
         "none",
         "Teacher",
-        "ema: moving average of the student's parameters, updated after each optimiser step; ema-state: "
-        "also of batch norm statistics (EMAN); initial: the initial weights (LDIFS); frozen: a trained model, or "
-        "several earlier runs (Born-Again); or your own rule, FILE.py:NAME.",
+        "ema is a moving average of the student's parameters, updated after each optimiser step; ema-state also "
+        "averages the batch norm statistics (EMAN). initial is the student's initial weights (LDIFS). frozen is a "
+        "trained model or an ensemble of earlier runs (Born-Again). For a custom update rule, enter FILE.py:NAME.",
         choices=TEACHER_KINDS,
     )
     checkpoint: Text = setting(
         "",
         "Teacher's weights",
-        "For a frozen teacher: a run folder, RUN@STEP, or open_clip:NAME,PRETRAINED. Several, separated by "
-        "semicolons, form an ensemble.",
+        "A run folder, RUN@STEP or open_clip:NAME,PRETRAINED. Several models, separated by semicolons, form an "
+        "ensemble. Used only by a frozen teacher.",
         widget="folder",
     )
     weights: Literal["auto", "student", "teacher"] = setting(
         "auto",
         "Network of an earlier run",
-        "Which network of the earlier run is the teacher. auto: the better one of its best checkpoint; of "
-        "other checkpoints the teacher, if there is one.",
+        "Network of the earlier run to use as the teacher. auto uses the better network of the best checkpoint; from "
+        "other checkpoints, it uses the teacher if the run has one.",
         advanced=True,
     )
     targets: Literal["pass", "stored"] = setting(
         "pass",
-        "Targets from",
-        "pass: the teacher's forward pass in each step. stored: features of each whole image and caption, "
-        "which an initial or frozen teacher computes once, before training.",
+        "Source of targets",
+        "pass runs the teacher in every step. stored uses features of the uncropped images and captions, computed "
+        "once before training (initial or frozen teacher only).",
         advanced=True,
     )
     momentum: float = setting(
         0.999,
         "Momentum",
-        "Decay of the moving average per step. Larger is smoother and slower.",
+        "Decay of the moving average per step. A larger value makes the teacher change more slowly.",
         unit="per step",
         ge=0.0,
         lt=1.0,
@@ -152,14 +156,14 @@ class TeacherConfig(Section):
     momentum_schedule: Literal["constant", "linear", "cosine", "beta"] = setting(
         "constant",
         "Momentum schedule",
-        "linear, cosine: reaches the final momentum at the end of training (DINO: cosine). beta: average "
-        "of the whole trajectory, initial weights included, weighted by Beta(b, b) (TRACER).",
+        "linear and cosine reach the final momentum at the end of training (DINO: cosine). beta averages the whole "
+        "trajectory from the initial weights on, weighted by Beta(b, b) (TRACER).",
         advanced=True,
     )
     momentum_beta: float = setting(
         0.5,
         "Beta",
-        "b of the beta schedule: 1 averages uniformly, smaller values favour both ends of the trajectory.",
+        "Parameter b of the beta schedule. 1 averages uniformly; smaller values favour both ends of the trajectory.",
         gt=0.0,
         le=100.0,
         advanced=True,
@@ -170,15 +174,16 @@ class TeacherConfig(Section):
     momentum_warmup: bool = setting(
         True,
         "Momentum warm-up",
-        "Use min(1 - 1/(step + 1), momentum), so that the teacher forgets its random initial weights (Mean Teacher).",
+        "Limit the momentum to 1 - 1/(step + 1), so that the teacher forgets its random initial weights (Mean "
+        "Teacher).",
         advanced=True,
     )
     every: int = setting(
         1,
         "Teacher interval",
-        "The teacher is used once in this many steps. The other steps train only the objectives without a "
-        "teacher and take less time: additional views are neither created nor encoded. The moving average catches up "
-        "before each step that uses the teacher.",
+        "Use the teacher only once in this many steps. The other steps are faster: they train only the objectives "
+        "without a teacher, and create no additional views. The moving average is brought up to date before each step "
+        "that uses the teacher.",
         unit="steps",
         ge=1,
         le=1000,
@@ -191,18 +196,18 @@ class TeacherConfig(Section):
 
 
 class NoiseConfig(Section):
-    """How mismatched captions are treated."""
+    """The treatment of mismatched captions."""
 
     caption_filter: bool = setting(
         False,
         "Caption filter",
-        "Drops pairs before training whose caption more likely belongs to another image, judged by the "
-        "colours and edges of all other images, without a network. With clean captions hardly any pair is dropped.",
+        "Before training, drop pairs whose caption fits other images better, judged by colours and edges without a "
+        "network. Hardly any pair with a clean caption is dropped.",
     )
     self_confidence: Share = setting(
         0.0,
         "Self-confidence weighting",
-        "Each pair is weighted by the student's own probability for it, to this power (generalised "
-        "cross-entropy, Zhang and Sabuncu 2018). 0: equal weights; 0.5: unlikely pairs get almost no weight.",
+        "Weight each pair by the probability that the student assigns to it, raised to this power (generalised "
+        "cross-entropy, Zhang and Sabuncu 2018). 0 weights all pairs equally; 0.5 almost ignores unlikely pairs.",
         unit="power",
     )

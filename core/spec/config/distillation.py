@@ -22,17 +22,17 @@ from core.spec.config.objective import (
     WeightRamp,
 )
 
-TEACHER_TEMPERATURE = 0.04  # of prototypes, where it starts (DINO)
+TEACHER_TEMPERATURE = 0.04  # initial temperature of the teacher's prototypes (DINO)
 
 
 def fused_needs(on: str) -> list[Need]:
-    """What the choice ``on`` of a representation needs."""
-    remedy = "fused needs a fusion: set fusion.kind, or distil image or text."
+    """The needs of an objective that distils the representation ``on``."""
+    remedy = "The fused representation needs a fusion: set fusion.kind, or distil image or text."
     return [Need("on", remedy)] if on.startswith("fused") else []
 
 
 class DistillationConfig(ObjectiveConfig):
-    """Match the teacher's outputs, with a weight that may rise at the start, when the teacher is still poor."""
+    """Match the teacher's outputs, with a weight that may rise at the start, while the teacher is still poor."""
 
     learns_from_teacher: ClassVar[bool] = True
 
@@ -48,20 +48,20 @@ class DistillSimilarityConfig(DistillationConfig):
     alpha: Share = setting(
         1.0,
         "Alpha",
-        "Share of the teacher's softmax in the target; the rest is the true pair (ALBEF: 0.4). 1 leaves "
-        "the true pair to the contrastive loss.",
+        "Share of the teacher's softmax in the target; the remainder is the true pair (ALBEF: 0.4). With 1, only the "
+        "contrastive loss learns the true pair.",
         unit="share",
     )
     alpha_ramp: AlphaRamp = 0.0
     temperature: Temperature = Field(
         1.0,
-        description="Divides the teacher's logits, not the student's. Above 1 the targets are softer, like label "
-        "smoothing weighted by similarity.",
+        description="Divisor of the teacher's logits, not of the student's. Above 1, the targets are softer: label "
+        "smoothing that favours similar pairs.",
     )
     queue: Queue = Field(
         0,
-        description="Number of the teacher's features of previous batches used as further negatives (ALBEF: 65536). "
-        "0 for none.",
+        description="Number of teacher features of previous batches to use as additional negatives (ALBEF: 65536). "
+        "0 uses none.",
     )
 
     def takes_stored(self) -> bool:
@@ -75,31 +75,31 @@ class DistillSimilarityConfig(DistillationConfig):
 
 
 class DistillPrototypesConfig(DistillationConfig):
-    """Match the teacher's softmax over learnt prototypes, kept from collapsing (DINO, Caron et al. 2021)."""
+    """Match the teacher's softmax over learnt prototypes, with a remedy against collapse (DINO, Caron et al. 2021)."""
 
     on: Literal["fused", "image", "text", "fused+image"] = setting(
         "fused",
-        "On",
-        "The representation to distil; fused needs a fusion. fused+image: both, each with its own prototypes.",
+        "Representation",
+        "Representation to distil. fused needs a fusion; fused+image distils both, each with its own prototypes.",
     )
     prototypes: Prototypes = Field(
         1024,
-        description="About 1024 for up to 20,000 images, 4096 for 100,000, 65536 for web data.",
+        description="Number of prototypes: about 1024 for up to 20,000 images, 4096 for 100,000, 65536 for web data.",
     )
     centering: Literal["center", "sinkhorn"] = setting(
         "center",
         "Collapse prevention",
-        "center: subtracts a moving mean from the teacher's logits (DINO); sinkhorn: spreads each batch "
-        "evenly over the prototypes (SwAV, DINOv2).",
+        "center subtracts a moving mean from the teacher's logits (DINO). sinkhorn spreads each batch evenly over the "
+        "prototypes (SwAV, DINOv2).",
         advanced=True,
     )
     student_temperature: float = setting(
-        0.1, "Student temperature", "Divides the student's logits.", gt=0.0, le=10.0, advanced=True
+        0.1, "Student temperature", "Divisor of the student's logits.", gt=0.0, le=10.0, advanced=True
     )
     teacher_temperature: float = setting(
         TEACHER_TEMPERATURE,
         "Teacher temperature",
-        "Divides the teacher's logits; lower than the student's, against collapse to a uniform output.",
+        "Divisor of the teacher's logits. Set it below the student's, to prevent collapse to a uniform output.",
         gt=0.0,
         le=10.0,
         advanced=True,
@@ -107,15 +107,15 @@ class DistillPrototypesConfig(DistillationConfig):
     teacher_temperature_ramp: Share = setting(
         0.0,
         "Teacher temperature warm-up",
-        "The teacher's temperature changes linearly from 0.04 over this share of training (DINO: to 0.07 "
-        "in 30 of 100 epochs); 0: constant.",
+        "Share of training over which the teacher's temperature moves linearly from 0.04 to the teacher temperature "
+        "(DINO: 0.3, to 0.07). 0 keeps it constant.",
         unit="share of steps",
         advanced=True,
     )
     freeze_last: Share = setting(
         0.0,
         "Freeze prototypes",
-        "The prototypes are not trained for this share of training (DINO: the first epoch).",
+        "Share of training, from the start, in which the prototypes are not trained (DINO: the first epoch).",
         unit="share of steps",
         advanced=True,
     )
@@ -140,7 +140,7 @@ class DistillCaptionsConfig(DistillationConfig):
     """Match the teacher's distribution over each next word (word-level distillation, Kim and Rush 2016)."""
 
     temperature: float = setting(
-        1.0, "Temperature", "Divides both networks' logits; above 1 is softer.", gt=0.0, le=100.0, advanced=True
+        1.0, "Temperature", "Divisor of both networks' logits; softer above 1.", gt=0.0, le=100.0, advanced=True
     )
 
     def needs_decoder(self) -> bool:
@@ -153,19 +153,22 @@ class DistillFeaturesConfig(DistillationConfig):
     distance: Literal["contrast", "squared"] = setting(
         "contrast",
         "Distance",
-        "contrast: InfoNCE over the batch's features (COSMOS). squared: squared distance (LDIFS).",
+        "contrast is InfoNCE over the features of the batch (COSMOS). squared is the squared distance (LDIFS).",
     )
     on: Literal["image", "text", "both", "fused"] = setting(
-        "image", "On", "The student's representation; both: image and text separately; fused needs a fusion."
+        "image",
+        "Representation",
+        "Representation to distil. both distils image and text separately; fused needs a fusion.",
     )
     cross: bool = setting(
         False,
         "Cross-modal",
-        "Compare with the teacher's feature of the other modality; fused: with its image and its text.",
+        "Compare with the teacher's feature of the other modality. The fused representation is compared with the "
+        "teacher's image and text features.",
     )
     temperature: Temperature = Field(
         0.07,
-        description="For contrast: divides the similarities; the initial value of a learnt scale.",
+        description="Divisor of the similarities; the initial value of a learnt scale. Used only by contrast.",
     )
 
     def needs_fusion(self) -> list[Need]:
@@ -185,10 +188,12 @@ class DistillLogitsConfig(DistillationConfig):
     """Match the teacher's softened logits, times temperature squared (Hinton et al. 2015)."""
 
     on: Literal["similarities", "classes"] = setting(
-        "similarities", "On", "Logits over the batch's pairs, or over the classes of the classification objective."
+        "similarities",
+        "Logits",
+        "Logits to distil: over the pairs of the batch, or over the classes of the classification objective.",
     )
     temperature: float = setting(
-        4.0, "Temperature", "Divides both networks' logits (Hinton: 2 to 20).", gt=0.0, le=100.0
+        4.0, "Temperature", "Divisor of both networks' logits (Hinton: 2 to 20).", gt=0.0, le=100.0
     )
 
     def uses_captions(self) -> bool:
@@ -201,19 +206,19 @@ class DistillLogitsConfig(DistillationConfig):
         if self.on == "classes" and context.other(ClassificationConfig).weight == 0:
             yield (
                 "objectives.distill_logits.on",
-                "classes needs classification: give it a weight, or choose similarities.",
+                "The classes come from the classification objective: set its weight above 0, or choose similarities.",
             )
 
 
 class MaskedPatchesConfig(DistillationConfig):
-    """Match the teacher's prototypes of masked patches (iBOT, Zhou et al. 2022), with a head of their own (DINOv2).
+    """Match the teacher's prototypes of masked patches (iBOT, Zhou et al. 2022), with a separate head (DINOv2).
 
     ``views.student`` sets which patches are masked: mask, mask_share and mask_kind.
     """
 
     prototypes: Prototypes = Field(
         1024,
-        description="Prototypes of patches; about as many as for whole images.",
+        description="Number of patch prototypes, about as many as for whole images.",
     )
 
     def uses_captions(self) -> bool:
@@ -228,17 +233,17 @@ class MaskedPatchesConfig(DistillationConfig):
     def problems(self, context: Context) -> Problems:
         views = context.views
         if not views.shared:
-            yield "views.shared", "Masked patches are compared with the same view without a mask: switch this on."
+            yield "views.shared", "Masked patches are compared with the same view without a mask: turn this on."
         if views.student.mask == 0:
-            yield "views.student.mask", "No patch is masked: set a probability above 0."
+            yield "views.student.mask", "No patches are masked: set a probability above 0."
         if views.student.mix != "none":
-            yield "views.student.mix", "Masked patches are compared in views that are not interpolated: set none."
+            yield "views.student.mix", "Masked patches need views that are not interpolated: set this to none."
 
 
 class ImageContrastiveConfig(ObjectiveConfig):
     """Pull two views of an image together, other images apart (SimCLR in SLIP, Mu et al. 2022)."""
 
-    temperature: Temperature = Field(0.1, description="Divides the similarities.")
+    temperature: Temperature = Field(0.1, description="Divisor of the similarities.")
     width: int = setting(
         256, "Width", "Output width of the projection head (SLIP: 256).", unit="channels", ge=2, le=65536, advanced=True
     )
@@ -260,6 +265,9 @@ class ImageContrastiveConfig(ObjectiveConfig):
 
     def problems(self, context: Context) -> Problems:
         if context.views.student.count < 2:
-            yield "views.student.count", "Image contrast compares two additional views: set 2, or its weight to 0."
+            yield "views.student.count", "Image contrast compares two additional views: set 2, or set its weight to 0."
         if context.views.student.mix != "none":
-            yield "views.student.mix", "Image contrast compares whole images: set none, or its weight to 0."
+            yield (
+                "views.student.mix",
+                "Image contrast cannot use interpolated images: set none, or set its weight to 0.",
+            )

@@ -17,8 +17,8 @@ class ClassificationConfig(ObjectiveConfig):
     view: Literal["clean", "further"] = setting(
         "clean",
         "View",
-        "clean: the clean view; further: the student's additional views, where interpolated images have "
-        "interpolated labels (mixup).",
+        "clean is the clean view. further is the student's additional views; interpolated images have interpolated "
+        "labels (mixup).",
     )
 
     def reads_views(self) -> bool:
@@ -28,9 +28,9 @@ class ClassificationConfig(ObjectiveConfig):
         return False
 
     def problems(self, context: Context) -> Problems:
-        # A config without data is not yet wrong: the column comes with them.
+        # A config without data is not yet wrong: the column is chosen together with the data.
         if not context.data.label and context.data.train:
-            yield "data.label", "Classification needs the column of the classes; name it, or set the weight to 0."
+            yield "data.label", "Classification needs a label column: choose one, or set the weight to 0."
         if self.view == "further" and context.views.student.count == 0:
             yield (
                 "objectives.classification.view",
@@ -47,16 +47,16 @@ class ConsistencyConfig(ObjectiveConfig):
     kind: Literal["mean-teacher", "mixmatch", "fixmatch"] = setting(
         "fixmatch",
         "Kind",
-        "mean-teacher: match the teacher; mixmatch: match sharpened pseudo-labels of mixed images; "
-        "fixmatch: match confident pseudo-labels on strong views.",
+        "mean-teacher matches the teacher. mixmatch matches sharpened pseudo-labels of mixed images. fixmatch matches "
+        "confident pseudo-labels on strongly augmented views.",
     )
     guess: Literal["student", "teacher"] = setting(
         "student",
-        "Pseudo-labels from",
-        "The network whose predictions are fixmatch's pseudo-labels: the student, or the teacher (EMAN).",
+        "Source of pseudo-labels",
+        "Network that predicts FixMatch's pseudo-labels: the student, or the teacher (EMAN).",
     )
     threshold: float = setting(
-        0.95, "Threshold", "FixMatch drops pseudo-labels below this confidence.", unit="probability", ge=0.0, le=1.0
+        0.95, "Threshold", "FixMatch ignores pseudo-labels below this confidence.", unit="probability", ge=0.0, le=1.0
     )
     sharpen: float = setting(0.5, "Sharpening", "Temperature that sharpens pseudo-labels (MixMatch).", gt=0.0, le=1.0)
 
@@ -67,7 +67,7 @@ class ConsistencyConfig(ObjectiveConfig):
         if self.kind == "mean-teacher":
             return [Need("kind", "mean-teacher needs a teacher: set teacher.kind, or choose another kind.")]
         if self.kind == "fixmatch" and self.guess == "teacher":
-            return [Need("guess", "There is no teacher to guess: set teacher.kind, or choose student.")]
+            return [Need("guess", "There is no teacher for the pseudo-labels: set teacher.kind, or choose student.")]
         return []
 
     def reads_views(self) -> bool:
@@ -84,7 +84,7 @@ class ConsistencyConfig(ObjectiveConfig):
         if classification.weight == 0:
             yield (
                 "objectives.consistency.weight",
-                "It needs classes: give classification a weight, or set this to 0.",
+                "Consistency needs the classification objective: set its weight above 0, or set this weight to 0.",
             )
         if self.kind == "mean-teacher":
             return
@@ -93,11 +93,11 @@ class ConsistencyConfig(ObjectiveConfig):
         if views.student.count > 0 and views.student.mix != "none":
             yield "views.student.mix", f"{self.kind} needs views that are not interpolated: set none."
         if self.kind == "mixmatch":
-            yield from _of_mixmatch(views, classification)
+            yield from _mixmatch_problems(views, classification)
 
 
-def _of_mixmatch(views: ViewsConfig, classification: ClassificationConfig) -> Problems:
+def _mixmatch_problems(views: ViewsConfig, classification: ClassificationConfig) -> Problems:
     if views.local.count > 0:
-        yield "views.local.count", "mixmatch interpolates views of one size: set 0, or use the student's views."
+        yield "views.local.count", "mixmatch needs views of equal size: set this to 0, or use the student's views."
     if classification.view == "further":
-        yield "objectives.classification.view", "mixmatch interpolates the clean view's labelled rows: choose clean."
+        yield "objectives.classification.view", "mixmatch interpolates the clean views of labelled rows: choose clean."

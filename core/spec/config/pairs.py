@@ -1,4 +1,4 @@
-"""Settings of the objectives on pairs: contrast, captions, matching, masked words."""
+"""Settings of the objectives on pairs: contrastive, captioning, matching, masked words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from core.spec.config.objective import (
     Ramp,
 )
 
-NO_FUSION = "It needs a fusion: set fusion.kind, or this weight to 0."
+NO_FUSION = "This objective needs a fusion: set fusion.kind, or set this weight to 0."
 
 
 class ContrastiveConfig(ObjectiveConfig):
@@ -28,13 +28,13 @@ class ContrastiveConfig(ObjectiveConfig):
     kind: Literal["softmax", "sigmoid"] = setting(
         "softmax",
         "Kind",
-        "softmax: find the partner in the batch (CLIP); sigmoid: classify each combination as a pair or "
-        "not, with a learnt bias (SigLIP, Zhai et al. 2023).",
+        "softmax finds the matching caption or image in the batch (CLIP). sigmoid classifies each combination as a "
+        "pair or not, with a learnt bias (SigLIP, Zhai et al. 2023).",
     )
     label_smoothing: LabelSmoothing = Field(
         0.0,
-        description="Share of the target spread evenly over all pairs of the batch, including the true one (ALIGN: "
-        "0.1).",
+        description="Share of the target that is spread evenly over all pairs of the batch, including the true pair "
+        "(ALIGN: 0.1).",
     )
 
     def trains_retrieval(self) -> bool:
@@ -45,7 +45,7 @@ class ContrastiveConfig(ObjectiveConfig):
 
     def problems(self, context: Context) -> Problems:
         if self.kind == "sigmoid" and self.label_smoothing > 0:
-            yield "objectives.contrastive.label_smoothing", "Needs kind softmax: set it to 0, or kind to softmax."
+            yield "objectives.contrastive.label_smoothing", "Set this to 0, or set kind to softmax."
 
 
 class CaptioningConfig(ObjectiveConfig):
@@ -53,18 +53,18 @@ class CaptioningConfig(ObjectiveConfig):
 
     through: Literal["decoder", "fusion"] = setting(
         "decoder",
-        "Through",
-        "decoder: CoCa's decoder, which can then write captions. fusion: the fusion with a causal "
-        "attention mask (BLIP, mPLUG, BLIP-2), which trains only the representation.",
+        "Network",
+        "decoder trains CoCa's decoder, which can then write captions. fusion applies a causal attention mask in the "
+        "fusion (BLIP, mPLUG, BLIP-2), which trains only the representation.",
     )
 
     label_smoothing: LabelSmoothing = Field(
         0.0,
-        description="Share of the target spread over the other words (BLIP: 0.1).",
+        description="Share of the target that is spread over the other words (BLIP: 0.1).",
     )
 
     def needs_fusion(self) -> list[Need]:
-        remedy = "fusion needs a fusion: set fusion.kind, or choose decoder."
+        remedy = "Captioning through a fusion needs one: set fusion.kind, or choose decoder."
         return [Need("through", remedy)] if self.through == "fusion" else []
 
     def needs_decoder(self) -> bool:
@@ -72,10 +72,12 @@ class CaptioningConfig(ObjectiveConfig):
 
 
 class MatchingConfig(ObjectiveConfig):
-    """Classify pairs as matching or not, with hard negatives, by the fused representation (ALBEF, Li et al. 2021)."""
+    """Classify pairs as matching or not by the fused representation, with hard negatives (ALBEF, Li et al. 2021)."""
 
     negatives: Literal["hard", "random"] = setting(
-        "hard", "Negatives", "hard: drawn by the softmax of the similarities (ALBEF). random: drawn uniformly (UNITER)."
+        "hard",
+        "Negatives",
+        "hard draws negatives by the softmax of the similarities (ALBEF). random draws them uniformly (UNITER).",
     )
 
     def needs_fusion(self) -> list[Need]:
@@ -91,13 +93,13 @@ class MaskedWordsConfig(ObjectiveConfig):
     alpha: Share = setting(
         0.0,
         "Alpha",
-        "Share of the teacher's softmax over words in the target (ALBEF: 0.4). Above 0 it needs a teacher.",
+        "Share of the teacher's softmax over words in the target (ALBEF: 0.4). A value above 0 needs a teacher.",
         unit="share",
     )
     alpha_ramp: AlphaRamp = 0.0
 
     def needs_teacher(self) -> list[Need]:
-        remedy = "Above 0 it needs a teacher: set teacher.kind to ema, or this to 0."
+        remedy = "A value above 0 needs a teacher: set teacher.kind to ema, or set this to 0."
         return [Need("alpha", remedy)] if self.alpha > 0 else []
 
     def needs_teacher_in_every_step(self) -> str:

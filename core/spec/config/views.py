@@ -1,4 +1,4 @@
-"""The axis of views: crops of an image for student and teacher. Each kind of view has its own settings."""
+"""Settings of the views axis: crops of an image for student and teacher. Each kind of view has its own section."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CropMin = Annotated[
         gt=0.0,
         le=1.0,
         title="Smallest crop",
-        description="Smallest share of the image's area that a random crop keeps.",
+        description="Smallest share of the image's area in a random crop.",
         json_schema_extra=form_metadata("share of area"),
     ),
 ]
@@ -30,7 +30,7 @@ CropMax = Annotated[
         gt=0.0,
         le=1.0,
         title="Largest crop",
-        description="Largest share of the image's area that a random crop keeps.",
+        description="Largest share of the image's area in a random crop.",
         json_schema_extra=form_metadata("share of area"),
     ),
 ]
@@ -38,7 +38,7 @@ Flip = Annotated[
     bool,
     Field(
         title="Horizontal flip",
-        description="Flip half of the views horizontally. Leave it off if captions mention left and right.",
+        description="Flip half of the views horizontally. Leave this off if captions mention left and right.",
         json_schema_extra=form_metadata("", advanced=True),
     ),
 ]
@@ -48,7 +48,7 @@ RandAugmentOps = Annotated[
         ge=0,
         le=8,
         title="RandAugment operations",
-        description="Number of random distortions applied in sequence (Cubuk et al. 2020); 0 for none.",
+        description="Number of random distortions applied in sequence (Cubuk et al. 2020). 0 applies none.",
         json_schema_extra=form_metadata(""),
     ),
 ]
@@ -58,7 +58,7 @@ RandAugmentMagnitude = Annotated[
         ge=0,
         le=30,
         title="RandAugment magnitude",
-        description="Strength of each distortion, out of 30.",
+        description="Strength of each distortion, from 0 to 30.",
         json_schema_extra=form_metadata("of 30", advanced=True),
     ),
 ]
@@ -89,7 +89,7 @@ Blur = Annotated[
 
 
 class CleanViewConfig(Section):
-    """The student's view of the contrastive loss: neither masked nor interpolated."""
+    """The student's view for the contrastive loss: neither masked nor interpolated."""
 
     crop_min: CropMin = 0.8
     flip: Flip = False
@@ -98,8 +98,8 @@ class CleanViewConfig(Section):
     keep: float = setting(
         1.0,
         "Kept patches",
-        "Share of the patches that the student's image tower reads, drawn at random for each image (FLIP, "
-        "Li et al. 2023: 0.5). The others are dropped, which makes a step faster.",
+        "Share of the patches that the student's image tower processes, drawn at random for each image (FLIP, Li et "
+        "al. 2023: 0.5). Dropping the others makes a step faster.",
         unit="share of patches",
         gt=0.0,
         le=1.0,
@@ -119,7 +119,7 @@ class StudentViewConfig(Section):
     saturation: Share = setting(
         0.2,
         "Saturation",
-        "Range of the colour jitter's saturation factor: 1 - this to 1 + this (DINO: 0.2, SLIP: 0.4).",
+        "Largest change of saturation by the colour jitter: the factor is 1 ± this value (DINO: 0.2, SLIP: 0.4).",
         advanced=True,
     )
     greyscale: Greyscale = 0.0
@@ -143,19 +143,19 @@ class StudentViewConfig(Section):
     mask_kind: Literal["blocks", "random"] = setting(
         "blocks",
         "Mask shape",
-        "blocks: rectangles of patches (BEiT, iBOT); random: single patches (MaskCLIP).",
+        "blocks masks rectangles of patches (BEiT, iBOT). random masks single patches (MaskCLIP).",
         advanced=True,
     )
     mix: Literal["none", "mixup", "cutmix", "either"] = setting(
         "none",
         "Interpolation",
-        "mixup blends two images (Zhang et al. 2018), cutmix pastes a patch of one into the other (Yun "
-        "et al. 2019); either: one of the two at random for each view.",
+        "mixup blends two images (Zhang et al. 2018). cutmix pastes a patch of one into the other (Yun et al. 2019). "
+        "either chooses one of the two at random for each view.",
     )
     mix_alpha: float = setting(
         0.75,
         "Interpolation alpha",
-        "The blend share is drawn from Beta(alpha, alpha) and folded to at least one half (MixMatch).",
+        "The larger share of the blend is drawn from Beta(alpha, alpha) (MixMatch).",
         gt=0.0,
         le=10.0,
         advanced=True,
@@ -163,7 +163,7 @@ class StudentViewConfig(Section):
 
 
 class LocalViewConfig(Section):
-    """The student's local views: small crops at a smaller side."""
+    """The student's local views: small crops at a lower resolution."""
 
     count: Count = 0
     crop_min: CropMin = 0.05
@@ -171,8 +171,8 @@ class LocalViewConfig(Section):
     size: float = setting(
         0.43,
         "Side",
-        "Side of the view as a share of the model's input, rounded to whole patches (DINO: 0.43). A ViT "
-        "interpolates its positions.",
+        "Side length of the view as a share of the model's input, rounded to whole patches (DINO: 0.43). A ViT "
+        "interpolates its position embeddings.",
         unit="share of side",
         gt=0.0,
         le=1.0,
@@ -185,7 +185,7 @@ class LocalViewConfig(Section):
 
 
 class TeacherViewConfig(Section):
-    """The teacher's own views for its targets. 0 views: it sees the clean view."""
+    """The teacher's own views for its targets. With 0 views, the teacher sees the clean view."""
 
     count: Count = 1
     crop_min: CropMin = 0.8
@@ -203,21 +203,21 @@ class ViewsConfig(Section):
     student: StudentViewConfig = Field(
         default_factory=StudentViewConfig,
         title="Additional student views",
-        description="Views for distillation only; without any, the clean view is distilled too.",
+        description="Views for distillation only. Without additional views, the clean view is distilled.",
     )
     local: LocalViewConfig = Field(
         default_factory=LocalViewConfig,
         title="Student's local views",
-        description="Small crops at a lower resolution, also for distillation (DINO's multi-crop).",
+        description="Small crops at a lower resolution, for distillation too (DINO's multi-crop).",
     )
     teacher: TeacherViewConfig = Field(
         default_factory=TeacherViewConfig,
         title="Teacher's views",
-        description="The teacher's own views for its targets. 0 views: it sees the clean view.",
+        description="The teacher's own views for its targets. With 0 views, the teacher sees the clean view.",
     )
     shared: bool = setting(
         False,
         "Share the student's views",
-        "The teacher sees the student's additional views, neither masked nor interpolated, instead of its "
-        "own (DINO, iBOT). Prototypes are distilled between different crops.",
+        "Show the teacher the student's additional views, neither masked nor interpolated, instead of its own (DINO, "
+        "iBOT). Prototypes are distilled between different crops.",
     )
