@@ -12,7 +12,7 @@ from core.cli.homes import add_home, find_run, home_folder, runs, runs_folder
 from core.cli.runs import foreign, reporting, watching
 from core.cli.terminal import Subparsers, one_line, say
 from core.spec.errors import UserError
-from core.spec.machines.record import LONGEST_SCRIPT
+from core.spec.machines.record import MAX_SCRIPT_LENGTH
 from core.spec.reading import read_text
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ def _launch_remote(
 
 def _script(path: Path) -> str:
     try:
-        return read_text(path, LONGEST_SCRIPT, error=UserError)
+        return read_text(path, MAX_SCRIPT_LENGTH, error=UserError)
     except FileNotFoundError as error:
         raise UserError(f"the script {path} does not exist; choose the file of an sbatch script.") from error
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from core.cli.homes import add_home, home_folder
 from core.cli.terminal import Subparsers, one_line, periodic_progress, say
-from core.spec.caption_files import FileThereError, write_new
+from core.spec.caption_files import CaptionFileExistsError, write_new
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, read_text
 from core.spec.resources import resource_folder
@@ -139,7 +139,7 @@ def _noise(arguments: argparse.Namespace) -> int:
     from core.evaluation.noise import rank_pairs, to_csv
 
     if arguments.csv and arguments.csv.exists() and not arguments.force:
-        raise FileThereError(arguments.csv)
+        raise CaptionFileExistsError(arguments.csv)
     run = RunDir(arguments.run_dir)
     if not run.path.is_dir():
         raise UserError(f"there is no run folder {run.path}; specify the folder of a trained run.")

@@ -21,7 +21,7 @@ from PIL import IcoImagePlugin, Image, ImageFile
 
 from core.data.errors import ImageError
 from core.spec.reading import UnreadableError, open_regular
-from core.spec.shards import LARGEST_MEMBER, read_member, split_member
+from core.spec.shards import MAX_MEMBER_BYTES, read_member, split_member
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -137,11 +137,11 @@ def image_bytes(path: str | Path) -> bytes:
     """The bytes of an image in a file or a tar. Raises ImageError if the image cannot be read or is too large."""
     try:
         with _regular(path) as file:
-            content = file.read(LARGEST_MEMBER + 1)
+            content = file.read(MAX_MEMBER_BYTES + 1)
     except OSError as error:
         raise ImageError(_reason(error)) from error
-    if len(content) > LARGEST_MEMBER:
-        raise ImageError(f"it is larger than {LARGEST_MEMBER >> 20} MB")
+    if len(content) > MAX_MEMBER_BYTES:
+        raise ImageError(f"it is larger than {MAX_MEMBER_BYTES >> 20} MB")
     return content
 
 

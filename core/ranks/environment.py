@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from core.spec.errors import UserError
 
 _NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-LARGEST = 1 << 20
+MAX_PROCESSES = 1 << 20
 
 
 class LaunchError(UserError):
@@ -55,7 +55,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Launch | No
     values["LOCAL_WORLD_SIZE"] = values["LOCAL_WORLD_SIZE"] or values["WORLD_SIZE"]
     numbers = {}
     for name, text in values.items():
-        if not text.isdecimal() or int(text) > LARGEST:
+        if not text.isdecimal() or int(text) > MAX_PROCESSES:
             raise LaunchError(f"the environment variable {name} is {text}, not a number of processes; start "
                               "with torchrun, or unset WORLD_SIZE to train in one process.")  # fmt: skip
         numbers[name] = int(text)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from core.spec.errors import UserError
-from core.spec.machines.answers import MOST_BYTES, CheckpointFacts, FileFacts, pack_bytes
+from core.spec.machines.answers import MAX_CHUNK_BYTES, CheckpointFacts, FileFacts, pack_bytes
 from core.spec.reading import excerpt, open_regular
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.model_names import CheckpointError, names, pointer
 
 _MAX_IMAGES = 200
-_LARGEST_SIDE = 512
+_MAX_SIDE = 512
 
 
 def checkpoints(run: RunDir) -> list[CheckpointFacts]:
@@ -48,8 +48,8 @@ def _file_facts(path: Path) -> FileFacts:
 
 def read_part(run: RunDir, file: str, offset: int, length: int) -> dict[str, Any]:
     """A part of a file in the run's folder. UserError when it is missing or outside."""
-    if offset < 0 or not 0 < length <= MOST_BYTES:
-        raise UserError(f"cannot read {length} bytes at {offset}; ask for 1 to {MOST_BYTES} bytes.")
+    if offset < 0 or not 0 < length <= MAX_CHUNK_BYTES:
+        raise UserError(f"cannot read {length} bytes at {offset}; ask for 1 to {MAX_CHUNK_BYTES} bytes.")
     parts = Path(file).parts
     if not parts or Path(file).is_absolute() or ".." in parts:
         raise UserError(f"{excerpt(file)} is not a file of a run; give a path inside its folder.")
@@ -70,7 +70,7 @@ def small_images(paths: Sequence[str], side: int) -> dict[str, Any]:
     images: dict[str, Any] = {}
     for path in list(paths)[:_MAX_IMAGES]:
         try:
-            data = _thumbnail(Path(path), max(16, min(side, _LARGEST_SIDE)))
+            data = _thumbnail(Path(path), max(16, min(side, _MAX_SIDE)))
             stamp = Path(path).stat().st_mtime_ns
         except Exception:  # noqa: BLE001  a broken image must not hide the others
             continue

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from core.spec.errors import UserError
-from core.spec.machines.answers import MOST_SENT, pack_bytes
+from core.spec.machines.answers import MAX_UPLOAD_BYTES, pack_bytes
 from core.spec.machines.path_translation import IMAGES, PathTranslator
 from core.spec.reading import UnreadableError, open_regular, parse_json
 
@@ -131,10 +131,10 @@ class Sender:
         if not names:
             return
         total = sum(Path(name).stat().st_size for name in names)
-        if self._bytes_sent + total > MOST_SENT:
+        if self._bytes_sent + total > MAX_UPLOAD_BYTES:
             raise UserError(
-                f"these images have {total >> 20} MB, but only {(MOST_SENT - self._bytes_sent) >> 20} MB can still be "
-                f"uploaded to the worker on {self._machine}; copy them to the machine, or select fewer."
+                f"the {total >> 20} MB of images exceed the {(MAX_UPLOAD_BYTES - self._bytes_sent) >> 20} MB that can "
+                f"still be uploaded to the worker on {self._machine}; copy them to the machine, or select fewer."
             )
         while not self._ready.wait(_READY_POLL_SECONDS):
             self._raise_if_cancelled(number)
@@ -151,7 +151,7 @@ class Sender:
         digest = hashlib.sha256(f"{name}{stamp}".encode("utf-8", "surrogatepass")).hexdigest()
         remote_name = f"{digest[:32]}{path.suffix.lower()}"
         offset = 0
-        with open_regular(path, limit=MOST_SENT) as file:
+        with open_regular(path, limit=MAX_UPLOAD_BYTES) as file:
             while (chunk := file.read(CHUNK_BYTES)) or not offset:
                 progress()
                 self._raise_if_cancelled(number)

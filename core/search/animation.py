@@ -22,7 +22,7 @@ COLUMNS, ROWS = 4, 3  # images per network
 SIDE, GAP, HEAD = 112, 8, 56  # pixels
 MILLISECONDS = 900  # per frame
 _MEGAPIXELS = 200
-_LONGEST = 90  # characters of the title, and in a cell
+_MAX_CELL_LENGTH = 90  # characters of the title, and in a cell
 _BACK, _TEXT, _MUTED, _ACCENT = "#16181d", "#f2f3f5", "#9aa0a8", "#4ea1ff"
 
 
@@ -95,6 +95,6 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _shorten(text: str, longest: int = _LONGEST) -> str:
+def _shorten(text: str, longest: int = _MAX_CELL_LENGTH) -> str:
     line = " ".join(text.split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"

@@ -16,7 +16,7 @@ from core.search.index.build import build_index
 from core.spec.config import expand_user
 
 MAX_INDEXES = 16  # the least recently searched indexes beyond this are removed
-_LONGEST = 40  # characters of a folder's name
+_MAX_NAME_LENGTH = 40  # characters of a folder's name
 _NAME = re.compile(r".*-[0-9a-f]{20}")
 
 
@@ -28,7 +28,7 @@ def update_folder_index(home: Path, model: str, weights: str, folder: str, progr
     """
     source = expand_user(folder).absolute()
     key = "\n".join((model, weights, str(source))).encode("utf-8", "surrogateescape")
-    path = home / f"{source.name[:_LONGEST]}-{hashlib.sha256(key).hexdigest()[:20]}"
+    path = home / f"{source.name[:_MAX_NAME_LENGTH]}-{hashlib.sha256(key).hexdigest()[:20]}"
     home.mkdir(parents=True, exist_ok=True)
     try:
         build_index(model, str(source), path, progress, lambda _text: None, weights=weights)

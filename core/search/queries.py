@@ -25,7 +25,7 @@ from core.search.index.encoding import Encoder
 from core.search.index.nearest import Floats
 
 RAW = "raw"  # no prompt template
-LONGEST = 10_000  # characters of a text; tokens beyond would be truncated anyway
+MAX_TEXT_LENGTH = 10_000  # characters of a text; tokens beyond would be truncated anyway
 MAX_CACHED = 256  # terms with cached vectors, so that each key press encodes only one
 MAX_WEIGHT = 1e6  # of a term
 MIN_LENGTH = 0.05  # of the sum, relative to the largest weight; below, the terms cancel out
@@ -167,10 +167,10 @@ class Embedder:
 def clean_text(text: str) -> tuple[str, list[str]]:
     """``text`` on one line, in NFC and without control characters; and notes on changes."""
     notes = []
-    words = " ".join(text[:LONGEST].encode("utf-8", "replace").decode().replace("\0", " ").split())
+    words = " ".join(text[:MAX_TEXT_LENGTH].encode("utf-8", "replace").decode().replace("\0", " ").split())
     words = unicodedata.normalize("NFC", words)
-    if len(text) > LONGEST:
-        notes.append(f"the query has {len(text)} characters; only the first {LONGEST} are used.")
+    if len(text) > MAX_TEXT_LENGTH:
+        notes.append(f"the query has {len(text)} characters; only the first {MAX_TEXT_LENGTH} are used.")
     script = _script(words)
     if script:
         notes.append(

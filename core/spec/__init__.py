@@ -2,6 +2,6 @@
 
 import os
 
-# Plugins of pydantic watch validation, and looking for them reads the metadata of every installed package: as long as
-# building the validators of a config.
+# Looking for pydantic plugins reads the metadata of every installed package, which takes as long as building the
+# validators of a config.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

@@ -1,4 +1,4 @@
-"""Writes captions with provenance; an existing file is never overwritten unless forced. No torch.
+"""Writes captions with provenance; never overwrites an existing file unless forced. No torch.
 
 Flow: the verb ``caption`` and the window's export -> ``.txt`` sidecars, a CSV for ``data.train``, JSON lines, or COCO
 JSON. Provenance is plain data: model, step, digest of the weights, settings and seed; sidecars do not contain it.
@@ -30,16 +30,16 @@ class CaptionFileError(UserError):
     """Captions that cannot be written; the message names the file and the remedy."""
 
 
-class FileThereError(CaptionFileError):
-    """``path`` already exists, and is not overwritten."""
+class CaptionFileExistsError(CaptionFileError):
+    """The file ``path`` already exists and is not overwritten."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} already exists; overwrite it with --force, or move it away.")
+        super().__init__(f"{path} already exists; overwrite it with --force, or move the file.")
         self.path = path
 
 
 class CaptionTableError(CaptionFileError):
-    """A table that can no longer be written; it ends with the last complete line."""
+    """A table that can no longer be written. The file ends with the last complete line."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class CaptionedImage:
 
 
 class Sidecars:
-    """Writes ``NAME.txt`` beside ``NAME.jpg``, one caption per line, as data sources read it."""
+    """Writes ``NAME.txt`` next to ``NAME.jpg``, one caption per line, as data sources read it."""
 
     def __init__(self, force: bool = False) -> None:
         self._force = force
@@ -72,7 +72,9 @@ class Sidecars:
         path = sidecar_of(image.path)
         first_image = self._written.get(str(path))
         if first_image is not None and first_image != image.path:
-            raise CaptionFileError(f"{path} already holds the caption of {first_image}; rename one of the two images.")
+            raise CaptionFileError(
+                f"{path} already contains the caption of {first_image}; rename one of the two images."
+            )
         text = "".join(f"{' '.join(caption.text.split())}\n" for caption in image.captions)
         write_new(path, text, self._force or first_image is not None)
         self._written[str(path)] = image.path
@@ -87,7 +89,7 @@ def sidecar_of(image: str) -> Path:
 def write_new(path: Path, text: str, force: bool = False) -> None:
     """Write a text file; with ``force`` an existing file is replaced atomically.
 
-    Raises FileThereError when it exists without ``force``, CaptionFileError when it cannot be written.
+    Raises CaptionFileExistsError if the file exists without ``force``, CaptionFileError if it cannot be written.
     """
     try:
         if force:
@@ -95,13 +97,13 @@ def write_new(path: Path, text: str, force: bool = False) -> None:
         else:
             _write_once(path, text.encode("utf-8", "surrogateescape"))
     except FileExistsError as error:
-        raise FileThereError(path) from error
+        raise CaptionFileExistsError(path) from error
     except OSError as error:
         raise _not_written(path, error) from error
 
 
 def _write_once(path: Path, content: bytes) -> None:
-    """Create a new file; remove it again if the disk is full."""
+    """Create a new file; remove the file again if the disk is full."""
     with path.open("xb") as file:
         try:
             file.write(content)
@@ -120,14 +122,14 @@ def _not_written(path: Path, error: OSError) -> CaptionFileError:
 class CaptionTable:
     """A CSV with one line per caption, ``filepath,title`` first, written incrementally.
 
-    An existing table is replaced when the new one is complete. After an error or interrupt it stays, and ``partial`` is
-    the file beside it with the captions so far.
+    An existing table is replaced when the new table is complete. After an error or interrupt, the existing table stays,
+    and ``partial`` is a file next to it with the captions written so far.
     """
 
     def __init__(
         self, path: Path | None, stream: TextIO | None = None, force: bool = False, root: Path | None = None
     ) -> None:
-        """Write to ``path``, or to ``stream``, whose text is relative to ``root``. Raises as ``write_new`` does."""
+        """Write to ``path``, or to ``stream`` with paths relative to ``root``. Raises the errors of ``write_new``."""
         self._root = root if path is None else path.absolute().parent
         self._path, self._written = path, path
         self._file: BinaryIO | None = None
@@ -138,7 +140,7 @@ class CaptionTable:
                 self._file = _opened(path, "xb")
             except FileExistsError as error:
                 if not force:
-                    raise FileThereError(path) from error
+                    raise CaptionFileExistsError(path) from error
                 if not path.is_file():
                     raise CaptionFileError(f"{path} cannot be overwritten; choose another name.") from error
                 self._written = path.with_name(f"{path.stem}.partial-{os.getpid()}{path.suffix}")
@@ -205,7 +207,7 @@ class CaptionTable:
     def write(self, image: CaptionedImage) -> None:
         """Write one row per caption; paths under the table's folder are relative.
 
-        Raises CaptionTableError when the disk is full; earlier rows are complete.
+        Raises CaptionTableError if the disk is full; earlier rows stay complete.
         """
         provenance = image.provenance
         settings = provenance.get("settings", {})
@@ -230,7 +232,7 @@ class CaptionTable:
 
 
 def _opened(path: Path, mode: Literal["wb", "xb"]) -> BinaryIO:
-    return path.open(mode, buffering=0)  # each line is written, or raises, at once
+    return path.open(mode, buffering=0)  # unbuffered, so that a failed write raises immediately
 
 
 def json_line(image: CaptionedImage) -> str:
@@ -244,7 +246,7 @@ def json_line(image: CaptionedImage) -> str:
 def coco_json(captioned: Iterable[CaptionedImage], root: Path) -> str:
     """COCO's captions format; ``file_name`` is relative to ``root`` for images under it.
 
-    ``provenance`` of an annotation is an index into ``info.provenance``.
+    The ``provenance`` of an annotation is an index into ``info.provenance``.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

@@ -1,9 +1,9 @@
 """Escapes CSV cells that a spreadsheet would run as formulas.
 
-A caption such as ``=HYPERLINK(...)`` would run as a program in a spreadsheet. A leading apostrophe marks it as text, as
-spreadsheets do. Texts that already look marked get another apostrophe: `unescape_cell` reverts `escape_cell`.
+A spreadsheet would run a caption such as ``=HYPERLINK(...)`` as a program. A leading apostrophe marks a cell as text.
+Texts that already look marked get another apostrophe, so that `unescape_cell` reverts `escape_cell`.
 
-Flow: every CSV that holds a user's words -> `marked_row`; `core.data.sources.manifests` -> `unescape_cell`.
+Flow: every CSV with text from users or data -> `marked_row`; `core.data.sources.manifests` -> `unescape_cell`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MARKED = re.compile(r"'+[=+\-@\t\r]")
 
 
 def escape_cell(text: str) -> str:
-    """``text`` as a cell that no spreadsheet runs."""
+    """``text`` as a cell that a spreadsheet does not run."""
     return f"'{text}" if _FORMULA.match(text) else text
 
 

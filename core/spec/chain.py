@@ -1,10 +1,10 @@
-"""A chain folder: config and status. No torch, the window reads it.
+"""A chain of runs: its folder, config and status. No torch, since the window reads it.
 
 A chain folder:
 
     chain.json            the config at the start
     status.json           the running stage; replaced atomically
-    data/                 manifests that one stage made for a later one
+    data/                 manifests that one stage wrote for a later one
     stage-1-NAME/ ...     a run folder per stage, created when the stage starts
 """
 
@@ -35,11 +35,11 @@ from core.spec.reading import KILOBYTE, MEGABYTE, excerpt, parse_json, read_json
 from core.spec.run.folder import RunDir
 
 CHAIN_VERSION: Literal[1] = 1
-GENERATIONS = 3  # of a born-again chain
-MOST_STAGES = 100
+GENERATIONS = 3  # default number of stages of a born-again chain
+MAX_STAGES = 100
 BORN_AGAIN = "born-again"
-LARGEST_FILE = 4 * MEGABYTE  # of a config; a stage takes 10 kB
-LARGEST_STATUS = 64 * KILOBYTE
+MAX_CHAIN_BYTES = 4 * MEGABYTE  # a stage's config has 10 kB
+MAX_STATUS_BYTES = 64 * KILOBYTE
 
 
 class ChainStage(Section):
@@ -57,7 +57,7 @@ class Chain(Section):
 
     version: Literal[1] = CHAIN_VERSION
     name: Text = Field(min_length=1, max_length=60)
-    stages: list[ChainStage] = Field(min_length=1, max_length=MOST_STAGES)
+    stages: list[ChainStage] = Field(min_length=1, max_length=MAX_STAGES)
 
     @model_validator(mode="after")
     def _consistent(self) -> Chain:
@@ -66,15 +66,13 @@ class Chain(Section):
         for stage in self.stages:
             for field, earlier_stage in stage.takes.items():
                 if field not in fields:
-                    raise ValueError(f"stage {stage.name} takes '{excerpt(field)}', which is not a field")
+                    raise ValueError(f"stage {stage.name}, takes: there is no setting '{excerpt(field)}'")
                 if earlier_stage not in seen:
-                    raise ValueError(
-                        f"stage {stage.name} takes from '{excerpt(earlier_stage)}', which is not an earlier stage"
-                    )
+                    raise ValueError(f"stage {stage.name}, takes: '{excerpt(earlier_stage)}' is not an earlier stage")
             if stage.before and not seen:
-                raise ValueError(f"stage {stage.name} needs an earlier stage for {stage.before}")
+                raise ValueError(f"stage {stage.name}, before: {stage.before} needs an earlier stage")
             if stage.name.casefold() in (name.casefold() for name in seen):
-                raise ValueError(f"two stages are called {stage.name!r}")
+                raise ValueError(f"two stages are called {stage.name!r}; rename one of them")
             seen.append(stage.name)
         return self
 
@@ -86,7 +84,7 @@ class Chain(Section):
         if not settings:
             return self
         return self.model_copy(
-            update={"stages": [s.model_copy(update={"config": _loosely(s.config, settings)}) for s in self.stages]}
+            update={"stages": [s.model_copy(update={"config": _overridden(s.config, settings)}) for s in self.stages]}
         )
 
     def with_absolute_paths(self) -> Chain:
@@ -95,8 +93,8 @@ class Chain(Section):
         return self.model_copy(update={"stages": stages})
 
 
-def _loosely(config: RunConfig, settings: list[str]) -> RunConfig:
-    """``override`` for a stage whose config is incomplete until it names the runs of earlier stages."""
+def _overridden(config: RunConfig, settings: list[str]) -> RunConfig:
+    """``override`` for a stage, whose config may lack the run of an earlier stage as its teacher."""
     if not config.teacher.traits.trained or config.teacher.checkpoint:
         return override(config, settings)
     placeholder = override(config, ["teacher.checkpoint=former", *settings])
@@ -118,7 +116,7 @@ class ChainDir:
         """The run folder of stage ``index`` (the first is 0)."""
         return RunDir(self.path / f"stage-{index + 1}-{chain.stages[index].name}")
 
-    def made(self, stage: ChainStage) -> Path:
+    def manifest(self, stage: ChainStage) -> Path:
         """The training manifest that is written before ``stage``."""
         return self.data / f"{stage.name}.csv"
 
@@ -133,7 +131,7 @@ class ChainDir:
     def read_status(self) -> dict[str, Any] | None:
         """The last status; None if it is missing or unreadable."""
         try:
-            raw = read_json(self.status, LARGEST_STATUS)
+            raw = read_json(self.status, MAX_STATUS_BYTES)
             return validate(ChainStatus, raw, str(self.status)).model_dump()
         except (FileNotFoundError, UserError):
             return None
@@ -163,39 +161,39 @@ class StageStatus(BaseModel):
 
 
 class ChainStatus(BaseModel):
-    """``status.json``: how far the chain is."""
+    """``status.json``: the progress of the chain."""
 
     model_config = ConfigDict(strict=True, defer_build=True)
     version: int
     stages: list[StageStatus]
-    at: int = Field(ge=0, le=MOST_STAGES)
+    at: int = Field(ge=0, le=MAX_STAGES)
     doing: str
 
 
 def chain_file(run_folder: Path) -> Path | None:
-    """The config of the chain that a run folder is a stage of; None for a single run."""
+    """The path of ``chain.json`` if the run folder is a stage of a chain; None for a single run."""
     file = run_folder.parent / "chain.json"
     return file if run_folder.name.startswith("stage-") and file.is_file() else None
 
 
 def run_label(run_folder: Path) -> str:
-    """The name of a run in lists: its folder's name, or CHAIN/STAGE."""
+    """The name of a run in lists: the name of its folder, or CHAIN/STAGE."""
     name = run_folder.name
     return f"{run_folder.parent.name}/{name}" if chain_file(run_folder) else name
 
 
 def stage_config(chain: Chain, folder: ChainDir, index: int) -> RunConfig:
-    """The config of stage ``index`` in ``folder``, with the run folders of the earlier stages that it takes."""
+    """The config of stage ``index`` in ``folder``, with the folders of earlier stages filled in (``takes``)."""
     stage, names = chain.stages[index], [earlier_stage.name for earlier_stage in chain.stages]
     values = {field: str(folder.stage(chain, names.index(earlier)).path) for field, earlier in stage.takes.items()}
     if stage.before == "caption-filter":
-        values["data.train"] = str(folder.made(stage))
+        values["data.train"] = str(folder.manifest(stage))
     changes = [f"{field}={json.dumps(value)}" for field, value in values.items()]
     return override(stage.config, changes) if changes else stage.config
 
 
 def write_chain(folder: Path, chain: Chain) -> Path:
-    """Create a chain's folder and the folder of its first stage; returns the latter. Raises OSError."""
+    """Create a chain's folder and its first stage's folder; return the first stage's folder. Raises OSError."""
     chain_dir = ChainDir(folder)
     first = chain_dir.stage(chain, 0)
     first.create()
@@ -205,25 +203,25 @@ def write_chain(folder: Path, chain: Chain) -> Path:
 
 
 def is_chain(path: Path) -> bool:
-    """Whether the file holds a chain rather than a single config; False if it cannot be read."""
+    """Whether the file contains a chain rather than a single config; False if it cannot be read."""
     try:
-        raw = read_json(path, LARGEST_FILE)
+        raw = read_json(path, MAX_CHAIN_BYTES)
     except (FileNotFoundError, UserError):
         return False
     return isinstance(raw, dict) and "stages" in raw
 
 
 def read_chain(path: Path) -> Chain:
-    """The chain in a file; ConfigError when it is missing or wrong."""
+    """The chain in a file. Raises ConfigError if the file is missing or invalid."""
     subject = f"the chain {path}"
     try:
-        return _validated(read_json(path, LARGEST_FILE, error=ConfigError), subject)
+        return _validated(read_json(path, MAX_CHAIN_BYTES, error=ConfigError), subject)
     except FileNotFoundError as error:
         raise ConfigError(f"cannot read {subject}: {error.strerror}; check the path.") from error
 
 
 def parse_chain(text: str, subject: str) -> Chain:
-    """The chain in JSON text; ConfigError naming ``subject`` when it is wrong."""
+    """The chain in JSON text. Raises ConfigError, naming ``subject``, if it is invalid."""
     return _validated(parse_json(text, subject, error=ConfigError), subject)
 
 
@@ -235,16 +233,15 @@ def _validated(raw: Any, subject: str) -> Chain:
 
 
 def preset_chain(name: str, size: Size = "base", generations: int = GENERATIONS) -> Chain:
-    """The chain of a staged preset. ConfigError, listing the staged presets, for any other."""
+    """The chain of a staged preset. Raises ConfigError, listing the staged presets, for any other name."""
     staged = [BORN_AGAIN, *STAGES]
     if name not in staged or name not in PRESETS:
         raise ConfigError(f"the preset '{name}' is not trained in stages; choose {', '.join(staged)}.")
     if size not in SIZES:
         raise ConfigError(f"there is no size '{size}'; choose {', '.join(SIZES)}.")
-    if not 1 <= generations <= MOST_STAGES:
+    if not 1 <= generations <= MAX_STAGES:
         raise ConfigError(
-            f"--generations {generations} is not a valid number of stages; give 1 to {MOST_STAGES}, such as "
-            f"{GENERATIONS}."
+            f"--generations must be from 1 to {MAX_STAGES}, not {generations}; the default is {GENERATIONS}."
         )
     if name == BORN_AGAIN:
         return _born_again(size, generations)

@@ -1,9 +1,9 @@
-"""Command, environment and options of all child processes of this program.
+"""Starts child processes: command, environment and options.
 
 Flow: launcher, studies, jobs of a study -> ``start_program`` -> ``python -P -m core ...``; the window's worker and demo
 data use the same environment through ``sdgui.runs.program.qt_process``. ``-P`` and PYTHONSAFEPATH keep modules in the
-current folder (another ``core``, a ``psutil.py``) from shadowing the installed ones. PYTHONPATH names the checkout if
-the package is not installed.
+current folder (another ``core``, a ``psutil.py``) from shadowing the installed modules. PYTHONPATH contains the
+checkout if the package is not installed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import core
 
-SOURCE = Path(core.__file__).resolve().parent.parent  # the folder that holds the packages
+SOURCE = Path(core.__file__).resolve().parent.parent  # the folder with the packages core and sdgui
 
 
 def python_command(module: str) -> list[str]:
@@ -41,10 +41,10 @@ def start_program(
     detached: bool = False,
     variables: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start ``command`` without input, with its output in open files; OSError when it cannot be started.
+    """Start ``command`` without input, with its output to open files. Raises OSError if it cannot be started.
 
-    ``detached``: in a new session, so that it survives this program and the terminal's Ctrl+C. ``variables`` are added
-    to its environment.
+    ``detached``: start it in a new session, so that it survives this program and the terminal's Ctrl+C. ``variables``
+    are added to its environment.
     """
     return subprocess.Popen(
         list(command),
@@ -58,7 +58,7 @@ def start_program(
 
 
 def device_variables(devices: str) -> Mapping[str, str]:
-    """The environment variables that restrict a program to these GPUs ("0", "0,1"), numbered as by the driver."""
+    """The environment variables that restrict a program to these GPUs ("0", "0,1"), with the driver's numbers."""
     return {"CUDA_VISIBLE_DEVICES": devices, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"} if devices else {}
 
 

@@ -1,7 +1,7 @@
-"""Errors whose message is meant for the user.
+"""Errors with a message for the user.
 
-Each package raises its own subclass (ConfigError, DataError, ...); the verbs and the worker print only the message.
-Any other exception is a bug and is shown with its traceback, folded.
+Each package raises its own subclass (ConfigError, DataError, ...); the command line and the worker print only the
+message. Any other exception is a bug and is shown with its traceback.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(Exception):
-    """A problem that the user can fix; the message names what is wrong, its value and the remedy."""
+    """A problem that the user can fix. The message says what is wrong, with the value, and how to fix it."""
 
 
 def nearest(name: str, names: Iterable[str], cutoff: float) -> list[str]:
-    """Up to three of ``names`` that are similar to ``name``, the most similar first, for a remedy."""
+    """Up to three of ``names`` that are similar to ``name``, the most similar first, for a "did you mean"."""
     from difflib import get_close_matches  # noqa: PLC0415  (only a mistake needs it)
 
     return get_close_matches(name, list(names), n=3, cutoff=cutoff)
@@ -45,5 +45,5 @@ def not_written(path: Path | str, problem: OSError, besides: str = "") -> str:
 
 
 def is_full(problem: OSError) -> bool:
-    """Whether the disk, or a user's share of it, is full."""
+    """Whether the disk or the user's quota is full."""
     return problem.errno in _FULL

@@ -1,7 +1,7 @@
-"""Error messages of programs that end with an exception: a sentence for problems that the user can fix.
+"""Turns the exception that ends a program into an error message for problems that the user can fix.
 
-Flow: ``core.__main__`` or a study's job catches an exception -> `sentence` -> `say_error`; the window's message bar
-shows them through `displayed` too.
+Flow: ``core.__main__`` or a study's job catches an exception -> `sentence` -> `say_error`. The message bar uses
+`displayed` too.
 """
 
 from __future__ import annotations
@@ -15,52 +15,52 @@ from core.spec.errors import UserError, is_full, not_written
 from core.spec.installed import not_installed
 from core.spec.reading import excerpt
 
-_LONGEST_LINE = 1000  # characters
-# A line of a list in a message is indented; every other line end comes from a name or value in the message.
-_FOREIGN_LINE_END = re.compile("(?:\r\n|[\n\v\f\r\x1c-\x1e\x85\u2028\u2029])(?!  \\S)")
+_MAX_LINE_LENGTH = 1000  # characters
+# A list in a message has indented lines; every other line break comes from a name or value in the message.
+_UNTRUSTED_LINE_BREAK = re.compile("(?:\r\n|[\n\v\f\r\x1c-\x1e\x85\u2028\u2029])(?!  \\S)")
 
 _NO_MEMORY = "not enough memory; close other programs, raise the limit (ulimit -v), or process less at once"
-# Messages of libraries' RuntimeErrors and ImportErrors when memory cannot be allocated.
-_REFUSED = ("allocate memory", "out of memory", "start new thread", "failed to map segment", "bad_alloc")
+# Parts of the messages of RuntimeErrors and ImportErrors that libraries raise if memory cannot be allocated.
+_OUT_OF_MEMORY = ("allocate memory", "out of memory", "start new thread", "failed to map segment", "bad_alloc")
 
 
 def sentence(error: Exception) -> str | None:
-    """The message for ``error``; None for a bug in this program, which needs its traceback."""
+    """The message for ``error``; None for a bug in this program, whose traceback should be shown."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return f"{_NO_MEMORY}."
     if isinstance(error, SystemError):  # Python had no memory to raise MemoryError
         return f"{_NO_MEMORY}."
-    if isinstance(error, (RuntimeError, ImportError)) and any(words in str(error).lower() for words in _REFUSED):
+    if isinstance(error, (RuntimeError, ImportError)) and any(part in str(error).lower() for part in _OUT_OF_MEMORY):
         return f"{_NO_MEMORY} ({excerpt(' '.join(str(error).split()))})."
-    if isinstance(error, ModuleNotFoundError) and (part := not_installed(error)) is not None:
-        return part
+    if isinstance(error, ModuleNotFoundError) and (message := not_installed(error)) is not None:
+        return message
     if isinstance(error, ImportError):
-        return f"a part of this program cannot be loaded ({excerpt(' '.join(str(error).split()))}); reinstall it."
+        return f"a part of this program cannot be loaded ({excerpt(' '.join(str(error).split()))}); reinstall sdgui."
     if isinstance(error, OSError) and is_full(error):
         return not_written(error.filename or "the output", error)
     if isinstance(error, OSError):
         problem = f"cannot use {excerpt(str(error.filename))}" if error.filename else "the output cannot be written"
-        return f"{problem}: {error.strerror or excerpt(str(error))}; fix that and try again."
+        return f"{problem}: {error.strerror or excerpt(str(error))}; fix this and try again."
     return None
 
 
 def displayed(message: str) -> str:
-    """``message`` as the terminal and the window show it, whatever names and values it contains.
+    """``message`` in a form that is safe to show, whatever names and values it contains.
 
-    Line ends become JSON escapes, except before an indented line; the middle of a line over 1000 characters is cut.
+    Line breaks become JSON escapes, except before an indented line. A line over 1000 characters is cut in the middle.
     """
-    text = _FOREIGN_LINE_END.sub(lambda end: "".join(f"\\u{ord(c):04x}" for c in end[0]), message.rstrip())
+    text = _UNTRUSTED_LINE_BREAK.sub(lambda end: "".join(f"\\u{ord(c):04x}" for c in end[0]), message.rstrip())
     lines = (
-        line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE // 2]} … {line[-_LONGEST_LINE // 2 :]}"
+        line if len(line) <= _MAX_LINE_LENGTH else f"{line[: _MAX_LINE_LENGTH // 2]} … {line[-_MAX_LINE_LENGTH // 2 :]}"
         for line in text.split("\n")
     )
     return "\n".join(lines)
 
 
 def say_error(text: str) -> None:
-    """Print ``text`` as `displayed` on stderr, unless that is full or closed."""
+    """Print ``displayed(text)`` on stderr, unless stderr is full or closed."""
     text = displayed(text)
     try:
         print(text.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Atomic writes: a reader sees the old file or the new one, never a part."""
+"""Atomic writes: a reader sees the old file or the new file, never a partial one."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from core.spec.errors import UserError
 
 
 def write_whole(path: Path, content: bytes, durable: bool = True) -> None:
-    """Write ``content`` as `whole_file` does."""
+    """Write ``content`` to ``path`` atomically; see `whole_file`."""
     with whole_file(path, durable) as file:
         file.write(content)
 
 
 @contextmanager
 def whole_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
-    """A file that replaces ``path`` atomically when the block ends without an error.
+    """Open a file that replaces ``path`` atomically when the block ends without an error.
 
-    ``durable``: flush to disk before renaming; not needed for files that can be created again. Retries briefly on
-    Windows, which refuses to replace a file that is open elsewhere. An OSError names ``path``. Raises OSError if
-    ``path`` is a device or a pipe.
+    ``durable``: flush to disk before renaming; not needed for files that can be created again. On Windows, which cannot
+    replace a file that is open in another program, it retries briefly. Raises OSError, with ``path`` as its filename;
+    also if ``path`` is a device or a pipe.
     """
-    _refuse_special(path)
-    temporary = temporary_beside(path)
+    _require_regular(path)
+    temporary = temporary_path(path)
     try:
         with open(temporary, "xb", opener=_open_safely) as file:
             yield file
@@ -45,8 +45,8 @@ def whole_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
-def temporary_beside(path: Path) -> Path:
-    """A unique name in the folder of ``path``. Process IDs are not enough: containers may share a folder."""
+def temporary_path(path: Path) -> Path:
+    """A unique path in the folder of ``path``. A process ID is not enough, since containers may share a folder."""
     return path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(6)}.tmp")
 
 
@@ -61,14 +61,14 @@ def _rename(temporary: Path, path: Path) -> None:
             time.sleep(0.02)
 
 
-def _refuse_special(path: Path) -> None:
-    """Raise OSError for a device or pipe: a rename would replace ``/dev/null`` by a file."""
+def _require_regular(path: Path) -> None:
+    """Raise OSError for a device or pipe, since the rename would replace ``/dev/null`` with a file."""
     try:
         mode = path.stat().st_mode
     except OSError:  # does not exist yet, or the write will raise
         return
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # the rename itself refuses folders
-        raise OSError(errno.EINVAL, "it is a folder, a pipe or a device", str(path))
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # for a folder, the rename itself raises
+        raise OSError(errno.EINVAL, "it is a pipe or a device", str(path))
 
 
 def _open_safely(path: str, flags: int) -> int:
@@ -77,11 +77,12 @@ def _open_safely(path: str, flags: int) -> int:
 
 
 def check_inside(folder: Path, paths: Iterable[Path], error: type[UserError]) -> None:
-    """Raise ``error`` for the first of ``paths``, existing or not, that a link leads out of ``folder``."""
+    """Raise ``error`` for the first of ``paths``, existing or not, that leads out of ``folder`` through a link."""
     # os.path.realpath, since Path.resolve raises for circular links
     root = Path(os.path.realpath(folder))
     for path in paths:
         if not Path(os.path.realpath(path)).is_relative_to(root):
             raise error(
-                f"{path} leads out of {folder} by a link, and is not written; replace the link with a folder or file."
+                f"{path} leads out of {folder} through a link, so it is not written; replace the link with a folder "
+                "or file."
             )

@@ -1,4 +1,4 @@
-"""The installed parts of the program, and the command that adds one.
+"""Checks which parts of the program are installed, and builds the command that adds one.
 
 ``pip install sdgui`` installs only the window: it watches runs and launches them on other machines. The trainer (torch
 and its dependencies), the demo, ONNX and the group's registry are extras. Using a missing extra raises `NotInstalled`,
@@ -81,12 +81,12 @@ class NotInstalled(UserError):
 
 
 def missing(extra: Extra) -> tuple[str, ...]:
-    """The missing modules of ``extra``; nothing is imported."""
+    """The missing modules of ``extra``. Imports nothing."""
     return tuple(name for name in PARTS[extra] if find_spec(name) is None)
 
 
 def has_trainer() -> bool:
-    """Whether this computer can train, and use models."""
+    """Whether the packages for training and using models are installed."""
     return not missing("train")
 
 
@@ -102,7 +102,7 @@ def missing_message(extra: Extra, module: str) -> str:
     title = _TITLES[extra]
     return (
         f"{title[0].upper()}{title[1:]} is not installed on this computer (no module {module}); "
-        f"add it with: {add_command(extra)}"
+        f"install it with: {add_command(extra)}"
     )
 
 
@@ -132,7 +132,7 @@ def _origin() -> str:
 
 
 def add_command(extra: Extra | None = None) -> str:
-    """The command that adds ``extra`` to this installation, or repairs the window, with the available installer."""
+    """The command that adds ``extra`` to this installation (without ``extra``: reinstalls it), using pip or uv."""
     checkout = (SOURCE / "pyproject.toml").is_file()
     extras = f"[{extra}]" if extra else ""
     target = f'-e "{SOURCE}{extras}"' if checkout else f'"sdgui{extras}{_origin()}"'

@@ -1,4 +1,4 @@
-"""Names that a user types: ~ for a home, and RUN@STEP for a checkpoint of a run."""
+"""Parses paths that a user types: ~ for a home folder, and RUN@STEP for a checkpoint of a run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def is_folder(path: str | Path) -> bool:
 
 
 def split_run(name: str) -> tuple[Path, str] | None:
-    """The run folder in ``name``, and the checkpoint after its @, or "".
+    """The run folder in ``name``, and the checkpoint after the @ ("" without an @).
 
-    A folder's name may contain an @, so an existing folder is never split. None when there is no such folder.
+    The name of a folder may contain an @, so an existing folder is never split. None if there is no such folder.
     """
     path = expand_user(name)
     if is_folder(path):

@@ -24,9 +24,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from core.spec.errors import UserError
 
 KILOBYTE, MEGABYTE = 1 << 10, 1 << 20
-LONGEST_SHOWN = 200  # characters of a foreign name or value in a message
-DEEPEST = 64  # levels of nesting
-_LARGEST_INT = 1 << 63
+MAX_EXCERPT_LENGTH = 200  # characters of a foreign name or value in a message
+MAX_DEPTH = 64  # levels of nesting
+_MAX_INT = 1 << 63
 
 Model = TypeVar("Model", bound=BaseModel)
 Value = TypeVar("Value")
@@ -36,9 +36,9 @@ class UnreadableError(UserError):
     """A file that cannot be used; the message names it, what is wrong, and the remedy."""
 
 
-def excerpt(value: object, longest: int = LONGEST_SHOWN) -> str:
+def excerpt(value: object, longest: int = MAX_EXCERPT_LENGTH) -> str:
     """An untrusted ``value`` for a message: one line of printable characters, cut at ``longest`` with an ellipsis."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _LARGEST_INT:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= _MAX_INT:
         return "a number beyond 64 bits"  # str() of thousands of digits is slow or refused
     text = value if isinstance(value, str) else repr(value)[: 4 * longest]
     text = "".join(c if c.isprintable() else "\ufffd" for c in text[: longest + 1])
@@ -119,7 +119,7 @@ def read_json(
 
 
 def parse_json(content: bytes | str, source: str, *, error: type[UserError] = UnreadableError) -> Any:
-    """``content`` as plain data: nested at most `DEEPEST` levels, integers of 64 bits, finite numbers.
+    """``content`` as plain data: nested at most `MAX_DEPTH` levels, integers of 64 bits, finite numbers.
 
     ``source`` names the input in messages. Raises ``error``, naming the line if it is known.
     """
@@ -131,7 +131,7 @@ def parse_json(content: bytes | str, source: str, *, error: type[UserError] = Un
         raise error(f"{source} is not text in UTF-8 (byte {problem.start}); save it as UTF-8.") from problem
     except RecursionError as problem:
         raise error(
-            f"{source} is nested more than {DEEPEST} levels deep; it was not written by this program."
+            f"{source} is nested more than {MAX_DEPTH} levels deep; it was not written by this program."
         ) from problem
     except ValueError as problem:  # an integer of thousands of digits
         raise error(f"{source} has a number beyond 64 bits; it was not written by this program.") from problem
@@ -180,12 +180,12 @@ def out_of_bounds(value: Any) -> str:
             return "has a number that is not finite"
         if int in types:
             numbers = level if types == {int} else [item for item in level if type(item) is int]
-            if not -_LARGEST_INT <= min(numbers) <= max(numbers) < _LARGEST_INT:
+            if not -_MAX_INT <= min(numbers) <= max(numbers) < _MAX_INT:
                 return "has a number beyond 64 bits"
         mappings = [item for item in level if type(item) is dict] if dict in types else []
         lists = [item for item in level if type(item) is list] if list in types else []
-        if (mappings or lists) and depth > DEEPEST:
-            return f"is nested more than {DEEPEST} levels deep"
+        if (mappings or lists) and depth > MAX_DEPTH:
+            return f"is nested more than {MAX_DEPTH} levels deep"
         level = list(chain(chain.from_iterable(map(dict.values, mappings)), chain.from_iterable(lists)))
         depth += 1
     return ""

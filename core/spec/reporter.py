@@ -13,7 +13,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Reporter(Protocol):
-    """A `Progress` that also takes partial results."""
+    """A `Progress` that also accepts partial results."""
 
     def __call__(self, doing: str, done: int, total: int, /) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Files that come with the program: prompt templates, model architectures and sizes, studies, icons, the menu entry."""
+"""Paths of the bundled files: prompt templates, model architectures and sizes, studies, icons, the menu entry."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def resource_folder(kind: Kind) -> Path:
 
 
 def resources_root(source: Path = SOURCE) -> Path:
-    """The folder of all bundled files of the program in ``source``: in a wheel below ``sdgui``, else beside it."""
+    """The folder of all bundled files of the program in ``source``: inside ``sdgui`` (wheel) or next to it."""
     installed = source / "sdgui" / "resources"
     return installed if installed.is_dir() else source / "resources"
 
 
 def pages_folder() -> Path:
-    """The folder of the documentation: in a wheel beside the other resources, in a checkout ``docs``."""
+    """The folder of the documentation: with the other resources (wheel), or ``docs`` (checkout)."""
     installed = resources_root() / "docs"
     return installed if installed.is_dir() else SOURCE / "docs"

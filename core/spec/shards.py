@@ -18,9 +18,9 @@ from core.spec.reading import UnreadableError, excerpt, open_regular
 
 SUFFIX = ".tar"
 SEPARATOR = "::"
-MOST_SHARDS = 1 << 20  # of a pattern
-MOST_BRACES = 64
-LARGEST_MEMBER = 256 << 20  # bytes of an image
+MAX_SHARDS = 1 << 20  # of a pattern
+MAX_BRACES = 64
+MAX_MEMBER_BYTES = 256 << 20  # bytes of an image
 # Allowed in a folder of shards; other files, such as images, make it a folder of images.
 _BESIDE = frozenset((SUFFIX, ".index", ".json", ".jsonl", ".csv", ".tsv", ".parquet", ".txt", ".md", ".log", ".tmp"))
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
@@ -91,8 +91,8 @@ def expand_pattern(pattern: str, error: type[UserError] = UnreadableError) -> li
                 paths += _matching(Path(anchor or "."), str(path)[len(anchor) :], error)
             else:
                 paths.append(str(path))
-            if len(paths) > MOST_SHARDS:
-                raise error(f"{excerpt(pattern)} names more than {MOST_SHARDS:,} shards; name fewer at once.")
+            if len(paths) > MAX_SHARDS:
+                raise error(f"{excerpt(pattern)} names more than {MAX_SHARDS:,} shards; name fewer at once.")
     return paths
 
 
@@ -124,9 +124,9 @@ def is_member(path: str | Path) -> bool:
 
 def read_member(member: Member, error: type[UserError] = UnreadableError) -> bytes:
     """The bytes of an image in a tar. Raises ``error`` if it is truncated or too large, and as `open_regular` does."""
-    if member.size > LARGEST_MEMBER:
+    if member.size > MAX_MEMBER_BYTES:
         raise error(
-            f"{excerpt(member.tar)} claims an image of {member.size:,} bytes, more than {LARGEST_MEMBER >> 20} MB."
+            f"{excerpt(member.tar)} claims an image of {member.size:,} bytes, more than {MAX_MEMBER_BYTES >> 20} MB."
         )
     with open_regular(member.tar, error=error) as file:
         file.seek(member.offset)
@@ -150,10 +150,10 @@ def _matching(folder: Path, wildcard: str, error: type[UserError]) -> list[str]:
 
 def brace_problem(text: str) -> str:
     """Why the braces of a pattern cannot be expanded; "" if they can. Does not access the disk."""
-    if text.count("{") > MOST_BRACES:
-        return f"{excerpt(text)} has more than {MOST_BRACES} braces; use fewer."
-    if _count(text) > MOST_SHARDS:
-        return f"{excerpt(text)} names more than {MOST_SHARDS:,} shards; name fewer at once."
+    if text.count("{") > MAX_BRACES:
+        return f"{excerpt(text)} has more than {MAX_BRACES} braces; use fewer."
+    if _count(text) > MAX_SHARDS:
+        return f"{excerpt(text)} names more than {MAX_SHARDS:,} shards; name fewer at once."
     return ""
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SECONDS = 10.0  # timeout of each command
-LARGEST_DIFF = 1 << 20  # bytes
+MAX_DIFF_BYTES = 1 << 20  # bytes
 _MIN_VERSION = (2, 31)  # older versions ignore GIT_CONFIG_COUNT and would run filters
 _DISABLED = {
     "core.fsmonitor": "false",
@@ -39,7 +39,7 @@ class GitError(Exception):
 class WorkingTree:
     """The state of a working tree.
 
-    ``diff``: the uncommitted changes of tracked files; b"" if they are larger than `LARGEST_DIFF`.
+    ``diff``: the uncommitted changes of tracked files; b"" if they are larger than `MAX_DIFF_BYTES`.
     """
 
     folder: str
@@ -64,15 +64,15 @@ def working_tree(folder: Path) -> WorkingTree | None:
     branch = _run_git(git, folder, ["symbolic-ref", "--short", "-q", "HEAD"], overrides, accept=(0, 1))
     base = commit or "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # the empty tree, before the first commit
     options = ["--no-ext-diff", "--no-textconv", "--no-color", "--binary", "--ignore-submodules=all"]
-    diff = _run_git(git, Path(top), ["diff", *options, base, "--"], overrides, limit=LARGEST_DIFF + 1)
-    is_large = len(diff) > LARGEST_DIFF
+    diff = _run_git(git, Path(top), ["diff", *options, base, "--"], overrides, limit=MAX_DIFF_BYTES + 1)
+    is_large = len(diff) > MAX_DIFF_BYTES
     return WorkingTree(
         folder=top,
         commit=commit,
         branch=branch.decode("utf-8", "replace").strip(),
         dirty=bool(diff),
         diff=b"" if is_large else diff,
-        diff_size=f"larger than {LARGEST_DIFF >> 20} MB" if is_large else "",
+        diff_size=f"larger than {MAX_DIFF_BYTES >> 20} MB" if is_large else "",
     )
 
 
@@ -107,7 +107,7 @@ def _run_git(
     folder: Path,
     arguments: Sequence[str],
     config: dict[str, str],
-    limit: int = LARGEST_DIFF,
+    limit: int = MAX_DIFF_BYTES,
     accept: Sequence[int] = (0,),
 ) -> bytes:
     """The first ``limit`` bytes of git's output. Raises GitError on a timeout or an exit status not in ``accept``."""

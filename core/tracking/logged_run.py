@@ -32,10 +32,10 @@ from core.spec.errors import UserError
 from core.spec.reading import excerpt
 from core.spec.run.events import (
     EVENTS_VERSION,
-    LARGEST_STEP,
-    LONGEST_LINE,
-    LONGEST_NAME,
-    MOST_VALUES,
+    MAX_LINE_BYTES,
+    MAX_NAME_LENGTH,
+    MAX_STEP,
+    MAX_VALUES,
     Event,
     EventWriter,
     Log,
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 FLUSH_SECONDS = 0.5
 _SYNC_SECONDS = 10.0  # between two calls of fsync, which are slow on a network disk
 _ROWS_PER_WRITE = 2000  # rows encoded before each write
-_MOST_WARNINGS = 100
+_MAX_WARNINGS = 100
 
 _HEAD = f'{{"v":{EVENTS_VERSION},"kind":"{Metrics.kind}","time":'
 
@@ -106,7 +106,7 @@ class LoggedRun:
             return
         if step is None:
             step = self._next_step
-        elif type(step) is not int or not 0 <= step <= LARGEST_STEP:
+        elif type(step) is not int or not 0 <= step <= MAX_STEP:
             step = self._valid_step(step)
         self._next_step = step + 1
         numbers: dict[str, float] = {}
@@ -152,8 +152,8 @@ class LoggedRun:
     # Recording
     def _record_value(self, name: Any, value: Any, step: int, numbers: dict[str, float]) -> None:
         """Add a number to ``numbers``, or queue a sample."""
-        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
-            self._warn(f"{excerpt(repr(name))} is not a name of 1 to {LONGEST_NAME} characters; it is not recorded.")
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_LENGTH:
+            self._warn(f"{excerpt(repr(name))} is not a name of 1 to {MAX_NAME_LENGTH} characters; it is not recorded.")
             return
         if isinstance(value, Mapping):
             for inner, item in value.items():
@@ -167,11 +167,11 @@ class LoggedRun:
         except (TypeError, ValueError, OverflowError, RuntimeError):  # a tensor with several values raises one of these
             self._warn(f"{excerpt(name)} is {excerpt(repr(value))}, neither a number nor a sample; it is not recorded.")
             return
-        if len(self._metric_keys) < MOST_VALUES:
+        if len(self._metric_keys) < MAX_VALUES:
             self._metric_keys[name] = f"{json.dumps(name)}:"
         elif name not in self._metric_keys:
             del numbers[name]
-            self._warn(f"the run has {MOST_VALUES} metrics; more, such as {excerpt(name)}, are not recorded.")
+            self._warn(f"the run has {MAX_VALUES} metrics; more, such as {excerpt(name)}, are not recorded.")
 
     def _record_sample(self, name: str, value: Any, step: int) -> None:
         try:
@@ -179,8 +179,8 @@ class LoggedRun:
         except Exception as error:  # noqa: BLE001  a broken image or table must not end training
             self._warn(str(error) if isinstance(error, UserError) else f"{excerpt(name)}: {error}; it is not recorded.")
             return
-        if len(encode(event)) > LONGEST_LINE:
-            self._warn(f"the sample {excerpt(name)} is larger than {LONGEST_LINE >> 20} MB; it is not recorded.")
+        if len(encode(event)) > MAX_LINE_BYTES:
+            self._warn(f"the sample {excerpt(name)} is larger than {MAX_LINE_BYTES >> 20} MB; it is not recorded.")
             return
         self._rows.append(event)
 
@@ -188,7 +188,7 @@ class LoggedRun:
         """``step`` as an int; for an invalid step a warning, and the next step."""
         try:
             number = int(step)
-            if number == step and 0 <= number <= LARGEST_STEP:
+            if number == step and 0 <= number <= MAX_STEP:
                 return number
         except (TypeError, ValueError, OverflowError):
             pass
@@ -197,7 +197,7 @@ class LoggedRun:
 
     def _warn(self, message: str) -> None:
         """Print and record a warning, once per message."""
-        if message in self._warned or len(self._warned) >= _MOST_WARNINGS:
+        if message in self._warned or len(self._warned) >= _MAX_WARNINGS:
             return
         self._warned.add(message)
         print(f"sdgui: {message}", file=sys.stderr)

@@ -17,10 +17,10 @@ from typing import Any
 
 from core.spec.errors import UserError
 
-MOST_ROWS = 1000  # per table
-MOST_COLUMNS = 100
-MOST_IMAGES = 100  # per name and step
-LONGEST_TEXT = 20_000  # characters
+MAX_ROWS = 1000  # per table
+MAX_COLUMNS = 100
+MAX_IMAGES = 100  # per name and step
+MAX_TEXT_LENGTH = 20_000  # characters
 _IMAGE_FILES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 
 
@@ -67,7 +67,7 @@ def sample_content(name: str, value: Any, folder: Path, step: int) -> dict[str, 
     if isinstance(value, (Text, str)):
         text = value if isinstance(value, str) else str(value.text)
         return {"type": "text", "text": excerpt_text(text)}
-    images = [value] if isinstance(value, Image) else list(value)[:MOST_IMAGES]
+    images = [value] if isinstance(value, Image) else list(value)[:MAX_IMAGES]
     return {
         "type": "images",
         "images": [_save_image(name, image, folder, step, index) for index, image in enumerate(images)],
@@ -75,11 +75,11 @@ def sample_content(name: str, value: Any, folder: Path, step: int) -> dict[str, 
 
 
 def excerpt_text(text: str) -> str:
-    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
+    return text if len(text) <= MAX_TEXT_LENGTH else text[: MAX_TEXT_LENGTH - 1] + "…"
 
 
 def _table(name: str, table: Table) -> dict[str, Any]:
-    columns = [str(column) for column in table.columns][:MOST_COLUMNS]
+    columns = [str(column) for column in table.columns][:MAX_COLUMNS]
     rows: list[list[Any]] = []
     for row in table.rows:
         if len(row) != len(table.columns):
@@ -87,8 +87,8 @@ def _table(name: str, table: Table) -> dict[str, Any]:
                 f"the table {name} has {len(table.columns)} columns and a row of {len(row)} cells; give each "
                 "row a cell per column."
             )
-        if len(rows) < MOST_ROWS:
-            rows.append([_cell(cell) for cell in row[:MOST_COLUMNS]])
+        if len(rows) < MAX_ROWS:
+            rows.append([_cell(cell) for cell in row[:MAX_COLUMNS]])
     return {"type": "table", "columns": columns, "rows": rows}
 
 

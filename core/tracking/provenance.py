@@ -37,7 +37,7 @@ _SECRET_NAME = re.compile(_SECRET, re.IGNORECASE)
 _SECRET_OPTION = re.compile(rf"((?:--?)?[\w.+/-]*(?:{_SECRET})[\w.-]*)(=.*)?", re.IGNORECASE | re.DOTALL)
 _LOGIN = re.compile(r"(://)[^/@\s]+@")
 _MASK = "***"
-_MOST_FILES, _LARGEST_FILE = 200, 1 << 20
+_MAX_FILES, _MAX_FILE_BYTES = 200, 1 << 20
 
 
 def collect(
@@ -165,7 +165,7 @@ def _custom_files(run: RunDir, folder: Path) -> Iterator[tuple[str, str]]:
     seen: set[Path] = set()
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if not isinstance(file, str) or len(seen) >= _MOST_FILES:
+        if not isinstance(file, str) or len(seen) >= _MAX_FILES:
             continue
         path = Path(file).resolve()
         is_own = path.suffix == ".py" and path.is_relative_to(folder) and not path.is_relative_to(SOURCE / "core")
@@ -173,7 +173,7 @@ def _custom_files(run: RunDir, folder: Path) -> Iterator[tuple[str, str]]:
             continue
         seen.add(path)
         with suppress(OSError):
-            if path.stat().st_size <= _LARGEST_FILE:
+            if path.stat().st_size <= _MAX_FILE_BYTES:
                 content, name = path.read_bytes(), path.relative_to(folder)
                 copy = run.source / name
                 copy.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from core.spec.errors import UserError, writing
-from core.spec.machines.answers import MOST_SENT, unpack_bytes
+from core.spec.machines.answers import MAX_UPLOAD_BYTES, unpack_bytes
 from core.spec.reading import excerpt
 from core.spec.run.processes import start_time
 
@@ -37,9 +37,10 @@ class ReceivedImages:
             part = unpack_bytes(data)
         except ValueError as error:
             raise UserError(f"a chunk of an image cannot be read: {error}; try again.") from error
-        if self._bytes + len(part) > MOST_SENT:
+        if self._bytes + len(part) > MAX_UPLOAD_BYTES:
             raise UserError(
-                f"more than {MOST_SENT >> 30} GB of images were sent; copy them to the machine and open them there."
+                f"more than {MAX_UPLOAD_BYTES >> 30} GB of images were uploaded; copy the images to the machine and "
+                "open them there."
             )
         with writing(self.folder, UserError):
             if not self.folder.exists():

@@ -69,8 +69,8 @@ class Alerts(QObject):
         for alert in self._watcher.poll():
             self.alerted.emit(self._ids[alert.run.path], alert)
             threading.Thread(target=self._send, args=(alert,), name="alert", daemon=True).start()
-        while self._watcher.troubles:
-            self.trouble.emit(self._watcher.troubles.pop())
+        while self._watcher.problems:
+            self.trouble.emit(self._watcher.problems.pop())
         return POLL_SECONDS
 
     def _watch(self, run: Run) -> None:

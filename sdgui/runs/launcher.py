@@ -22,7 +22,7 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from core.spec.chain import Chain, chain_file, read_chain, write_chain
 from core.spec.children import device_variables
 from core.spec.config import read_config, with_absolute_references
-from core.spec.config.run import LARGEST_FILE
+from core.spec.config.run import MAX_CONFIG_BYTES
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.installed import NotInstalled, need
@@ -309,7 +309,7 @@ class Launcher(QObject):
 
     def _hand_over(self, remote: RemoteLauncher, run: Run) -> None:
         try:
-            remote.start(run, read_text(run.dir.config, LARGEST_FILE, root=run.dir.path))
+            remote.start(run, read_text(run.dir.config, MAX_CONFIG_BYTES, root=run.dir.path))
         except (UserError, OSError) as error:
             with suppress(StoreError):
                 self._store.mark_failed(run.id, str(error))

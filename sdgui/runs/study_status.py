@@ -19,7 +19,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.status import RunStatus, process_alive
 from core.spec.study import Arm, Study, StudyDir, StudyStatus, read_study
 from core.spec.study.machines import read_machines
-from core.spec.study.records import LARGEST_MEASURES, MeasuresFile, results_problem
+from core.spec.study.records import MAX_MEASURES_BYTES, MeasuresFile, results_problem
 from core.spec.study.sweep import DEFAULT
 from core.spec.study.sweep_report import SweepDir, SweepReport
 
@@ -206,7 +206,7 @@ def _runs(out: SweepDir, study: Study, status: StudyStatus | None, alive: bool) 
 def _took(folder: RunDir, measures: Path) -> float | None:
     """Seconds of training and evaluation; pauses are not counted."""
     try:
-        trained = validate(MeasuresFile, read_json(measures, LARGEST_MEASURES), str(measures)).train_seconds
+        trained = validate(MeasuresFile, read_json(measures, MAX_MEASURES_BYTES), str(measures)).train_seconds
         return trained + max(0.0, measures.stat().st_mtime - folder.events.stat().st_mtime)
     except (OSError, UserError):
         return None

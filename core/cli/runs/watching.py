@@ -74,9 +74,9 @@ def _follow(watcher: Watcher, home: Path, named: Sequence[RunDir], as_json: bool
                 watcher.add(run)
         for alert in watcher.poll():
             _print(alert, as_json)
-            watcher.troubles += send(alert)
-        while watcher.troubles:
-            say(one_line(watcher.troubles.pop()))
+            watcher.problems += send(alert)
+        while watcher.problems:
+            say(one_line(watcher.problems.pop()))
         time.sleep(POLL_SECONDS)
 
 

@@ -17,7 +17,7 @@ from core.model.towers.formats.description import check_description
 from core.model.towers.formats.huggingface import read_clip_config
 from core.spec.config import expand_user
 from core.spec.paths import is_file, is_folder
-from core.spec.reading import LONGEST_SHOWN, MEGABYTE, excerpt, read_json
+from core.spec.reading import MAX_EXCERPT_LENGTH, MEGABYTE, excerpt, read_json
 from core.spec.resources import resource_folder
 from core.spec.run.model_names import OPEN_CLIP_CONFIG, is_saved_model
 
@@ -59,7 +59,7 @@ def resolve_architecture(name_or_path: str, pretrained: str = "") -> dict[str, A
         )
     names = list_architectures()
     folded = {name.lower(): name for name in names}
-    lowered = name_or_path[:LONGEST_SHOWN].lower()
+    lowered = name_or_path[:MAX_EXCERPT_LENGTH].lower()
     close = [folded[name] for name in difflib.get_close_matches(lowered, folded, n=3, cutoff=0.4)]
     hint = f"did you mean {' or '.join(close)}?" if close else f"available: {', '.join(names[:8])}, ..."
     raise ModelError(f"there is no architecture '{excerpt(name_or_path)}'; {hint}")

@@ -42,7 +42,7 @@ from core.model.towers.transformer import adopt_blocks
 from core.ranks.tensors import full_tensor
 from core.spec.config import expand_user
 from core.spec.reading import excerpt, read_json
-from core.spec.run.model_names import LARGEST_CONFIG
+from core.spec.run.model_names import MAX_CONFIG_BYTES
 
 __all__ = [
     "ImageFeatures",
@@ -314,7 +314,7 @@ def build_towers(model_cfg: dict[str, Any]) -> Towers:
 def _text_model(name: str) -> str:
     """The folder of a text model's configuration. Raises ModelError if open_clip does not support its type."""
     folder = downloaded_text_model(name)
-    config = read_json(folder / "config.json", LARGEST_CONFIG, error=ModelError)
+    config = read_json(folder / "config.json", MAX_CONFIG_BYTES, error=ModelError)
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind not in arch_dict:  # transformers would offer to run code in the folder
         raise ModelError(

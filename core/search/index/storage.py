@@ -41,7 +41,7 @@ _OWN_FILES = re.compile(  # data files, acceleration files, and leftovers of kil
     r"(images|facts|records|texts)-\d{4,}\.bin(\.\d+-[0-9a-f]{12}\.tmp)?"
     r"|(scan|ivf)-\d{4,}-(images|texts)-\d{10,}(\.4bit)?\.(faiss|tmp)"
 )
-LONGEST_RECORD = 64 << 20  # bytes
+MAX_RECORD_BYTES = 64 << 20  # bytes
 
 
 def _check_text(value: str) -> str:
@@ -171,7 +171,7 @@ class IndexReader:
         with data_file(self.folder, self.manifest, "records") as file:
             for row in rows:
                 start, length = int(facts["offset"][row]), int(facts["length"][row])
-                if start + length > self._record_bytes or length > LONGEST_RECORD:
+                if start + length > self._record_bytes or length > MAX_RECORD_BYTES:
                     raise IndexFolderError(_damaged_record(self.folder, row))
                 file.seek(start)
                 records.append(parse_record(file.read(length), _damaged_record(self.folder, row)))

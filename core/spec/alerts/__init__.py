@@ -1,4 +1,4 @@
-"""Alerts: rules on the events of runs, and who is notified; used by the window and by ``runs watch``.
+"""Alerts: rules on the events of runs, and notifications; used by the window and by ``runs watch``.
 
 The rules are the user's own, in ``alerts.json`` of the home folder, never in a run folder.
 """

@@ -1,4 +1,4 @@
-"""Evaluation of the rules: events in, alerts out, one event after another. It reads no file, clock or process.
+"""Evaluates alert rules: takes events one by one and returns alerts. Reads no file, clock or process.
 
 Flow: ``runs watch`` and the window feed an ``Evaluator`` with new events and the silence since the last sign of
 progress; a dry run feeds it with recorded events alone, from which it derives the silences.
@@ -14,26 +14,26 @@ from core.spec.reading import excerpt
 from core.spec.run.events import Evaluated, Event, Log, Metrics, RunFailed, RunFinished, RunStarted
 from core.spec.run.metric_names import FEATURE_STD
 
-COLLAPSED_REPORTS = 5  # consecutive ones below the limit
-COLLAPSED_FROM = 0.1  # of the total steps: features of untrained networks are similar
-_RECENT = 200  # intervals
-_FEW = 10  # intervals that say nothing yet: the first steps compile, cache and allocate
-_FIRST_SECONDS = 1800.0  # that a run may take to begin
+COLLAPSED_REPORTS = 5  # consecutive reports below the limit that count as a collapse
+COLLAPSED_FROM = 0.1  # share of the total steps before which a collapse is ignored: untrained features are similar
+_RECENT_INTERVALS = 200  # intervals between events that the patience is learned from
+_MIN_INTERVALS = 10  # with fewer, `_FIRST_SECONDS` is used: the first steps compile, cache and allocate
+_FIRST_SECONDS = 1800.0  # patience with a run that has just started
 
 
 @dataclass(frozen=True)
 class Alert:
-    """``cause``: "ended", "failed", "stalled", "collapsed", or the text of a condition."""
+    """An alert of a run. ``cause``: "ended", "failed", "stalled", "collapsed", or the text of a condition."""
 
     cause: str
     text: str  # a sentence about the run: "failed at step 12: ..."
     step: int
     time: float  # seconds since the epoch
-    attempt: str = ""  # of "ended" and "failed": a resumed run may end again, which is another alert
+    attempt: str = ""  # identifies the attempt that "ended" or "failed", since a resumed run may end again
 
     @property
     def key(self) -> str:
-        """A run has one alert of each key."""
+        """A run gets at most one alert per key."""
         return f"{self.cause} {self.attempt}".rstrip()
 
 
@@ -41,7 +41,7 @@ class Evaluator:
     """Applies rules to the events of one run; each cause alerts once.
 
     ``recorded``: silences between events count as stalls. Live, the caller measures them (``silence``), since a machine
-    that slept is no stall.
+    that slept is not a stall.
     """
 
     def __init__(self, rules: AlertRules, recorded: bool = False) -> None:
@@ -52,7 +52,7 @@ class Evaluator:
         self.started = 0.0  # when the current attempt started
         self._has_started = False  # a log may come before the start
         self._recorded = recorded
-        self._intervals: deque[float] = deque(maxlen=_RECENT)
+        self._intervals: deque[float] = deque(maxlen=_RECENT_INTERVALS)
         self._low_reports = 0
         self._fired: set[str] = set()
 
@@ -60,7 +60,7 @@ class Evaluator:
         """Apply other rules from now on."""
         self.rules = rules
         self._conditions = tuple(map(Condition.parse, rules.conditions))
-        self._of_metric: dict[str, tuple[Condition, ...]] = {}
+        self._conditions_of: dict[str, tuple[Condition, ...]] = {}
 
     def apply(self, event: Event) -> list[Alert]:
         """The alerts that ``event`` causes."""
@@ -71,7 +71,7 @@ class Evaluator:
             self.terminal, self.started, self._has_started = None, event.time, True
             self.step, self.total_steps = event.step, event.total_steps
             self._low_reports = 0
-            self._intervals.clear()  # it compiles and caches again, perhaps on another machine
+            self._intervals.clear()  # a resumed run compiles and caches again, perhaps on another machine
         elif isinstance(event, (Metrics, Evaluated)):
             self.step = max(self.step, event.step)
             for name, value in event.values.items():
@@ -90,7 +90,7 @@ class Evaluator:
         return alerts
 
     def interrupted(self, time: float, note: str = "") -> list[Alert]:
-        """The process exited without a last event."""
+        """The alert for a process that exited without a last event."""
         why = f": {excerpt(note, 500)}" if note else ""
         text = f"exited unexpectedly after step {self.step}{why}"
         return self._fire("failed", text, time, self.started) if self.rules.failed else []
@@ -99,23 +99,23 @@ class Evaluator:
     def patience(self) -> float:
         """Seconds of silence until a run counts as stalled."""
         least = 60.0 * self.rules.stalled_minutes
-        if len(self._intervals) < _FEW:
+        if len(self._intervals) < _MIN_INTERVALS:
             return max(least, _FIRST_SECONDS)
         return max(least, self.rules.stalled * max(self._intervals))
 
     def silence(self, seconds: float, now: float) -> list[Alert]:
-        """The run has shown no progress for ``seconds``."""
+        """The alert for a run that has shown no progress for ``seconds``."""
         if not self.rules.stalled or self.terminal is not None or seconds <= self.patience:
             return []
         text = f"stalled after step {self.step}: no progress for {seconds / 60:.0f} min"
         return self._fire("stalled", text, now)
 
     def _interval(self, event: Event) -> list[Alert]:
-        """Learn the usual interval; of recorded events, report a silence before ``event``."""
+        """Learn the usual interval between events; for recorded events, report a silence before ``event``."""
         if self.last is None or self.terminal is not None or isinstance(event, RunStarted):
             return []
         seconds, patience = event.time - self.last.time, self.patience
-        # Validation, sampling and saving take long and report their progress elsewhere, in the status.
+        # Validation, sampling and saving take long, but report their progress in the status.
         if isinstance(event, (Metrics, Log)) and seconds > patience:
             return self.silence(seconds, self.last.time + patience) if self._recorded else []
         if seconds >= 0:
@@ -123,10 +123,10 @@ class Evaluator:
         return []
 
     def _value(self, event: Metrics | Evaluated, name: str, value: float) -> list[Alert]:
-        if name not in self._of_metric:
-            self._of_metric[name] = tuple(condition for condition in self._conditions if condition.concerns(name))
+        if name not in self._conditions_of:
+            self._conditions_of[name] = tuple(condition for condition in self._conditions if condition.concerns(name))
         alerts: list[Alert] = []
-        for condition in self._of_metric[name]:
+        for condition in self._conditions_of[name]:
             if condition.holds(value):
                 alerts += self._fire(
                     condition.text,

@@ -1,4 +1,4 @@
-"""Sent alerts: ``alerts.jsonl`` in the home folder, so that each is sent once by whichever program watches."""
+"""Records sent alerts in ``alerts.jsonl`` of the home folder, so that each is sent once if several programs watch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOCK_SECONDS = 5.0
 
 
 class AlertLog:
-    """An alert is claimed by the program that appends it first."""
+    """The log of sent alerts: the program that appends an alert first sends it."""
 
     def __init__(self, home: Path) -> None:
         self._path = home / FILE

@@ -1,4 +1,4 @@
-"""The rules: which events of a run alert, and whom. ``alerts.json`` holds the defaults and those of experiments."""
+"""Alert rules in ``alerts.json``: which events of a run cause an alert, and who is notified, by experiment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Text = Annotated[str, Field(max_length=2000)]
 
 
 class AlertError(UserError):
-    """A rule, a command or an address that cannot be used; the message names it and the remedy."""
+    """An unusable rule, command or address; the message names the rule and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str) -> Condition:
-        """From "METRIC < NUMBER", "METRIC > NUMBER" or "METRIC not finite"; AlertError for anything else."""
+        """Parse "METRIC < NUMBER", "METRIC > NUMBER" or "METRIC not finite". Raises AlertError for anything else."""
         match = _CONDITION.match(text.strip())
         form = f"{excerpt(text)} is not a condition; write METRIC < NUMBER, METRIC > NUMBER or METRIC not finite."
         if match is None:
@@ -62,14 +62,14 @@ class Condition:
 
 
 class AlertRules(BaseModel):
-    """When a run alerts, and whom. Fields of ``alerts.json``."""
+    """Conditions for an alert, and who is notified: the fields of ``alerts.json``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    ended: bool = True  # finished or stopped
-    failed: bool = True  # ended with an error, or the process exited unexpectedly
-    stalled: Annotated[float, Field(ge=0, le=1e6)] = 5.0  # times the longest recent interval of events; 0: never
-    stalled_minutes: Annotated[float, Field(ge=0, le=1e6)] = 10.0  # but not before
+    ended: bool = True  # alert when a run finishes or is stopped
+    failed: bool = True  # alert on an error or an unexpected exit
+    stalled: Annotated[float, Field(ge=0, le=1e6)] = 5.0  # silence in multiples of the longest interval; 0: no alert
+    stalled_minutes: Annotated[float, Field(ge=0, le=1e6)] = 10.0  # shortest silence that counts as a stall
     collapsed: Annotated[float, Field(ge=0, le=1)] = (
         0.02  # `FEATURE_STD` below this, after a tenth of the steps; 0: never
     )
@@ -93,7 +93,7 @@ class AlertRules(BaseModel):
     def _check_url(cls, url: str) -> str:
         parts = urlsplit(url)  # a malformed address raises ValueError
         if url and (parts.scheme not in ("http", "https") or not parts.hostname):
-            raise ValueError("an address begins with https:// or http:// and names a host")
+            raise ValueError("a URL must begin with https:// or http:// and contain a host name")
         return url
 
 
@@ -105,7 +105,7 @@ class _RulesFile(BaseModel):
 
 
 class Rules:
-    """The rules in a file, read again when it has changed."""
+    """The rules in ``alerts.json``; the file is read again when it has changed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -113,7 +113,7 @@ class Rules:
         self._content = _RulesFile()
 
     def of(self, experiment: str) -> AlertRules:
-        """The rules of an experiment: its own, else the defaults. AlertError for an unusable file."""
+        """The rules of an experiment, or the defaults if it has none. Raises AlertError for an unusable file."""
         content = self._read()
         return content.experiments.get(experiment, content.defaults)
 
@@ -121,7 +121,7 @@ class Rules:
         return experiment in self._read().experiments
 
     def save(self, experiment: str | None, rules: AlertRules | None) -> None:
-        """Set the rules of an experiment, or the defaults (None); ``rules`` None: it follows the defaults again."""
+        """Set the rules of ``experiment`` (None: the defaults). ``rules`` None: use the defaults again."""
         content = self._read()
         others = {name: own for name, own in content.experiments.items() if name != experiment}
         if experiment is None:

@@ -16,7 +16,7 @@ TIMEOUT = 10.0  # seconds
 
 
 def content(alert: RunAlert) -> dict[str, Any]:
-    """The JSON that the command gets on stdin and the URL as its body; chat services show ``text``."""
+    """The JSON for the command's stdin and the body of the POST. Chat services show ``text``."""
     record = {**asdict(alert.alert), "run": run_label(alert.run.path), "folder": str(alert.run.path)}
     return record | {"text": alert.sentence}
 

@@ -1,4 +1,4 @@
-"""Watching runs: polls their folders and passes events, silences and ends to the rules.
+"""Watches runs: polls their folders and passes events, silences and ends to the rules.
 
 Flow: ``Watcher.poll`` -> ``WatchedRun`` -> `Evaluator` -> the log of alerts -> desktop, command, URL.
 """
@@ -23,8 +23,8 @@ from core.spec.run.logged import experiment_name, read_any_config
 from core.spec.run.status import RunState, RunStatus, derive_state
 
 POLL_SECONDS = 2.0
-_TAIL = 256 << 10  # bytes of earlier events that the usual interval is learned from
-_SLEPT_SECONDS = 60.0  # between two polls: the watching computer was asleep
+_TAIL_BYTES = 256 << 10  # size of the earlier events that the usual interval is learned from
+_SLEPT_SECONDS = 60.0  # a longer time between two polls means that the watching computer was asleep
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class WatchedRun:
             size, self._progressed = info.st_size, min(now, info.st_mtime)
         except OSError:
             size, self._progressed = 0, now
-        self._reader = EventReader(run.events, max(0, size - _TAIL))
+        self._reader = EventReader(run.events, max(0, size - _TAIL_BYTES))
         self._activity: tuple[int, str] = (0, "")
         self._polled = 0.0
         if isinstance(start := Lifecycle(run.events).read(), RunStarted):
@@ -67,7 +67,7 @@ class WatchedRun:
         if state is RunState.INTERRUPTED:  # its last events were perhaps written after the file was read
             alerts += self._read_events(now)
             state = _state(status, self.evaluator, now)
-        if self.evaluator.terminal is None:  # endings among the earlier events: it was resumed since
+        if self.evaluator.terminal is None:  # the run was resumed after the endings among the earlier events
             alerts = [alert for alert in alerts if not alert.attempt]
         if status is not None and (status.step, status.doing) != self._activity:
             self._activity, self._progressed = (status.step, status.doing), max(self._progressed, status.heartbeat)
@@ -100,18 +100,18 @@ def _state(status: RunStatus | None, evaluator: Evaluator, now: float) -> RunSta
 
 
 class Watcher:
-    """Polls the runs that were added; ``troubles`` collects sentences about unreadable ones."""
+    """Polls the runs that were added; ``problems`` collects messages about unreadable runs and rules."""
 
     def __init__(self, home: Path, rules: Path | None = None) -> None:
-        """``rules``: a file other than the home's."""
+        """``rules``: a rules file to use instead of the home folder's."""
         self.rules = Rules(rules or home / FILE)
-        self.troubles: list[str] = []
+        self.problems: list[str] = []
         self._reported: set[str] = set()
         self._log = AlertLog(home)
         self._runs: dict[Path, WatchedRun] = {}
 
     def add(self, run: RunDir, now: float | None = None) -> None:
-        """Watch ``run``, unless it is watched."""
+        """Watch ``run``, unless it is already watched."""
         known = self._runs.get(run.path)
         if known is None or known.ended:
             experiment = _experiment(run)
@@ -119,14 +119,14 @@ class Watcher:
             try:
                 self._runs[run.path] = WatchedRun(run, experiment, rules, now or time.time())
             except UserError as error:
-                self._trouble(f"Run {run_label(run.path)} cannot be watched: {error}")
+                self._report_problem(f"Run {run_label(run.path)} cannot be watched: {error}")
 
     @property
     def watched(self) -> list[RunDir]:
         return [watched.run for watched in self._runs.values() if not watched.ended]
 
     def poll(self, now: float | None = None) -> list[RunAlert]:
-        """New alerts of all runs, each run and cause once, also if another program watches."""
+        """New alerts of all runs: one per run and cause, even if another program watches too."""
         now = time.time() if now is None else now
         alerts: list[RunAlert] = []
         for path, watched in list(self._runs.items()):
@@ -136,26 +136,26 @@ class Watcher:
                 rules = self._rules_of(watched.experiment, watched.evaluator.rules)
                 if rules != watched.evaluator.rules:
                     watched.evaluator.use(rules)
-                found = watched.poll(now)
+                new_alerts = watched.poll(now)
             except (OSError, UserError) as error:
-                self._trouble(f"Run {run_label(path)} cannot be watched: {error}")
+                self._report_problem(f"Run {run_label(path)} cannot be watched: {error}")
                 del self._runs[path]
                 continue
-            alerts += [RunAlert(watched.run, alert, rules) for alert in found if self._log.claim(path, alert)]
+            alerts += [RunAlert(watched.run, alert, rules) for alert in new_alerts if self._log.claim(path, alert)]
         return alerts
 
     def _rules_of(self, experiment: str, otherwise: AlertRules) -> AlertRules:
-        """The present rules; ``otherwise`` while their file cannot be read."""
+        """The current rules of ``experiment``; ``otherwise`` while the file cannot be read."""
         try:
             return self.rules.of(experiment)
         except (OSError, UserError) as error:
-            self._trouble(str(error))
+            self._report_problem(str(error))
             return otherwise
 
-    def _trouble(self, sentence: str) -> None:
+    def _report_problem(self, sentence: str) -> None:
         if sentence not in self._reported:
             self._reported.add(sentence)
-            self.troubles.append(sentence)
+            self.problems.append(sentence)
 
 
 def _experiment(run: RunDir) -> str:
@@ -165,7 +165,7 @@ def _experiment(run: RunDir) -> str:
 
 
 def replay(runs: Iterable[RunDir], rules: Rules | AlertRules) -> list[RunAlert]:
-    """Dry run: what would have alerted, and when, in order of time. Unreadable runs are left out."""
+    """Dry run: the alerts that the rules would have caused, in order of time. Unreadable runs are skipped."""
     alerts: list[RunAlert] = []
     for run in runs:
         with suppress(UserError, OSError):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from core.spec.errors import UserError
 
-LONGEST_TEXT = 10_000  # characters of any one field
+MAX_TEXT_LENGTH = 10_000  # characters
 
 
 class ConfigError(UserError):
@@ -18,8 +18,8 @@ class ConfigError(UserError):
 
 def _sane_text(value: Any) -> Any:
     """Refuse null characters, invalid UTF-8 and very long text."""
-    if isinstance(value, str) and len(value) > LONGEST_TEXT:
-        raise ValueError(f"it has {len(value)} characters, at most {LONGEST_TEXT} are allowed")
+    if isinstance(value, str) and len(value) > MAX_TEXT_LENGTH:
+        raise ValueError(f"it has {len(value)} characters, at most {MAX_TEXT_LENGTH} are allowed")
     if isinstance(value, str) and "\0" in value:
         raise ValueError("it contains a null character")
     if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
@@ -27,7 +27,7 @@ def _sane_text(value: Any) -> Any:
     return value
 
 
-Text = Annotated[str, BeforeValidator(_sane_text)]  # of a config: a name, a path, a label
+Text = Annotated[str, BeforeValidator(_sane_text)]  # text in a config: a name, a path, a label
 
 
 class Section(BaseModel):
@@ -37,8 +37,8 @@ class Section(BaseModel):
 
 
 def form_metadata(unit: str, advanced: bool = False, widget: str = "", choices: Iterable[str] = ()) -> dict[str, Any]:
-    """Metadata for the form: the unit shown after the value, whether the field is under *More*, the editor, and
-    suggested values of a text field.
+    """Metadata for the form: the unit shown after the value, whether the field is shown under *More*, the editor, and
+    suggested values for a text field.
     """
     extra: dict[str, Any] = {"unit": unit}
     if choices:
@@ -54,7 +54,7 @@ def setting(
     default: Any, title: str, description: str, *, unit: str = "", advanced: bool = False, widget: str = "",
     choices: Iterable[str] = (), **limits: Any,
 ) -> Any:  # fmt: skip
-    """A field with its default, text and metadata for the form; ``limits`` are pydantic's, such as ``ge``."""
+    """A field with its default, title, description and metadata for the form; ``limits``: such as pydantic's ``ge``."""
     extra = form_metadata(unit, advanced, widget, choices)
     return Field(default, title=title, description=description, json_schema_extra=extra, **limits)
 

@@ -1,6 +1,6 @@
-"""Contradictions between fields that no single range can express; the form shows each at the field it names.
+"""Contradictions between fields that no single range can express. The form shows each message at its field.
 
-Rules about the sections are here; what an objective needs, and its own rules, are declared beside its settings.
+This module has the rules about sections; each objective declares its own needs and rules next to its settings.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ def _data(config: RunConfig) -> Problems:
     for name in ("train", "val", "test"):
         text = str(getattr(config.data, name))
         if SEPARATOR in text and not names_shards(text) and not may_be_there(text):
-            yield f"data.{name}", f"{SEPARATOR} separates shards (.tar); other data must be named alone."
+            yield f"data.{name}", f"{SEPARATOR} separates shards (.tar); enter any other data set on its own."
         elif names_shards(text) and (problem := brace_problem(text)):
             yield f"data.{name}", problem
     for path in retained_sets(config.data.retain).values():
         if not path or names_shards(path):
             yield "data.retain", "Separate data sets with semicolons, as in PATH; NAME=PATH; shards cannot be retained."
     if config.checkpoint.keep_retained > 0 and not config.data.retain:
-        yield "checkpoint.keep_retained", "There is no retained data: name some in data.retain, or set 0."
+        yield "checkpoint.keep_retained", "There is no retained data: set data.retain, or set this to 0."
 
 
 def weighted(config: RunConfig) -> dict[str, ObjectiveConfig]:
@@ -51,7 +51,7 @@ def _needs(config: RunConfig) -> Problems:
 
 def _start(config: RunConfig) -> Problems:
     if config.towers.start == "state" and not config.towers.pretrained:
-        yield "towers.start", "Only an earlier run has a state: name it in towers.pretrained, or choose weights."
+        yield "towers.start", "Only an earlier run has a state: set towers.pretrained to a run, or choose weights."
 
 
 def _objectives(config: RunConfig) -> Problems:
@@ -68,11 +68,11 @@ def _teacher(config: RunConfig) -> Problems:
         return
     frozen = teacher.traits.trained
     if frozen and not teacher.checkpoint and config.data.train:  # a config without data is not yet wrong
-        yield "teacher.checkpoint", "A frozen teacher needs weights: name an earlier run or a model."
+        yield "teacher.checkpoint", "A frozen teacher needs weights: choose an earlier run or a model."
     if not frozen and teacher.checkpoint:
-        yield "teacher.checkpoint", "This teacher is derived from the student: leave it empty, or set kind to frozen."
+        yield "teacher.checkpoint", "This teacher is derived from the student: leave this empty, or set kind to frozen."
     if teacher.kind == "initial" and not config.towers.pretrained and config.data.train:
-        yield "towers.pretrained", "An initial teacher has the initial weights: name an earlier run or a model."
+        yield "towers.pretrained", "An initial teacher needs initial weights: choose an earlier run or a model."
     if teacher.targets == "stored":
         yield from _stored(config)
     if teacher.every > 1:
@@ -87,9 +87,9 @@ def _stored(config: RunConfig) -> Problems:
     if names_shards(config.data.train):
         yield "teacher.targets", "Shards hold too many pairs to store the features of each: choose pass."
     if views.teacher.count > 0 and not views.shared:
-        yield "views.teacher.count", "A teacher with stored targets sees no views: set 0."
+        yield "views.teacher.count", "A teacher with stored targets sees no views: set this to 0."
     if views.shared:
-        yield "views.shared", "A teacher with stored targets sees no views: switch this off."
+        yield "views.shared", "A teacher with stored targets sees no views: turn this off."
     for name, objective in weighted(config).items():
         if not objective.takes_stored():
             remedy = f"{name} needs the teacher's forward pass: choose pass, or set objectives.{name}.weight to 0."
@@ -100,15 +100,15 @@ def _teacher_at_intervals(config: RunConfig) -> Problems:
     """Settings that contradict a teacher at intervals."""
     objectives = weighted(config).values()
     for part in filter(None, (objective.needs_teacher_in_every_step() for objective in objectives)):
-        yield "teacher.every", f"The teacher is needed in every step for {part}: set 1."
+        yield "teacher.every", f"The teacher is needed in every step for {part}: set this to 1."
     if all(objective.learns_from_teacher for objective in objectives):
-        yield "teacher.every", "The other steps have no objective: set 1, or give another objective a weight."
+        yield "teacher.every", "The other steps have no objective: set this to 1, or set another objective's weight."
 
 
 def _fusion(config: RunConfig) -> Problems:
     fusion = config.fusion
     if fusion.kind == "merged" and fusion.joint_layers > fusion.layers:
-        yield "fusion.joint_layers", f"{fusion.joint_layers} is more than the {fusion.layers} layers; lower it."
+        yield "fusion.joint_layers", f"The fusion has only {fusion.layers} layers: set at most {fusion.layers}."
     if fusion.width % fusion.heads:
         nearest = fusion.heads * max(1, fusion.width // fusion.heads)
         yield "fusion.width", f"{fusion.width} is not a multiple of the {fusion.heads} heads; try {nearest}."
@@ -117,13 +117,13 @@ def _fusion(config: RunConfig) -> Problems:
 def _weights(config: RunConfig) -> Problems:
     if not weighted(config):
         first = next(iter(type(config.objectives).model_fields))
-        yield f"objectives.{first}.weight", "Every objective has weight 0; give at least one a weight."
+        yield f"objectives.{first}.weight", "Every objective has weight 0; set at least one weight above 0."
 
 
 def _labels(config: RunConfig) -> Problems:
     for name in ("labels_per_class", "unlabelled_ratio"):
         if not config.data.label and getattr(config.data, name) > 0:
-            yield f"data.{name}", "It needs labels: name their column in data.label, or set it to 0."
+            yield f"data.{name}", "This setting needs labels: choose their column in data.label, or set this to 0."
 
 
 def _views(config: RunConfig) -> Problems:
@@ -134,5 +134,5 @@ def _views(config: RunConfig) -> Problems:
     if views.shared and views.student.count == 0:
         yield (
             "views.shared",
-            "There are no additional views of the student: set views.student.count, or switch this off.",
+            "The student has no additional views: set views.student.count, or turn this off.",
         )

@@ -21,12 +21,12 @@ CONFIG_VERSION: Literal[1] = 1
 
 
 class RunConfig(Section):
-    """The complete config of an experiment."""
+    """The complete config of an experiment, as validated plain data."""
 
     version: Literal[1] = setting(CONFIG_VERSION, "Version", "", advanced=True)
     name: Text = setting("untitled", "Name", "The experiment's name.", min_length=1, max_length=120)
-    preset: Text = setting("", "Preset", "The preset it is based on.")
-    seed: int = setting(0, "Seed", "For weights, order and augmentation.", ge=0, lt=2**31)
+    preset: Text = setting("", "Preset", "The preset that the config is based on.")
+    seed: int = setting(0, "Seed", "Seed of the initial weights, data order and augmentation.", ge=0, lt=2**31)
     data: DataConfig = Field(default_factory=DataConfig, title="Data")
     views: ViewsConfig = Field(default_factory=ViewsConfig, title="Views")
     towers: TowersConfig = Field(default_factory=TowersConfig, title="Towers")
@@ -40,7 +40,7 @@ class RunConfig(Section):
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig, title="Runtime")
 
     def to_json(self) -> str:
-        """The config as readable JSON, the same bytes for the same config."""
+        """The config as readable JSON; equal configs give equal bytes."""
         return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
 
     def digest(self) -> str:

@@ -1,7 +1,8 @@
 """The base of all objective settings: a weight, and declarations of what the objective needs.
 
-Flow: ``core.spec.config.contradictions`` gathers the needs and problems of all objectives with a weight; the trainer,
-its validation and ``core.spec.presets.recommended`` read the same declarations. None of them names an objective.
+Flow: ``core.spec.config.contradictions`` collects the needs and problems of all objectives with a weight; the trainer,
+its validation and ``core.spec.presets.recommended`` read the same declarations. None of them refers to an objective by
+name.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from core.spec.config.base import Section, Share, form_metadata, setting
 from core.spec.config.training import DataConfig
 from core.spec.config.views import ViewsConfig
 
-# Settings of several objectives: range, title and unit; each gives its own default and description.
+# Settings shared by several objectives: range, title and unit. Each objective sets its own default and description.
 RampShare = Annotated[
     Share,
     Field(
         title="Ramp",
-        description="The weight rises from 0 over this share of training.",
+        description="Share of training over which the weight rises from 0 to its value.",
         json_schema_extra=form_metadata("share of steps"),
     ),
 ]
@@ -30,7 +31,7 @@ AlphaRamp = Annotated[
     Share,
     Field(
         title="Alpha ramp",
-        description="Alpha rises linearly from 0 over this share of training (ALBEF: the first epoch).",
+        description="Share of training over which alpha rises linearly from 0 (ALBEF: the first epoch).",
         json_schema_extra=form_metadata("share of steps", advanced=True),
     ),
 ]
@@ -43,11 +44,11 @@ Temperature = Annotated[
     float, Field(gt=0.0, le=10.0, title="Temperature", json_schema_extra=form_metadata("", advanced=True))
 ]
 Problems = Iterator[tuple[str, str]]
-"""Dotted fields of the config, each with a sentence that names the remedy."""
+"""Pairs of a dotted field of the config and a sentence with the remedy."""
 
 
 class Need(NamedTuple):
-    """A setting of an objective that needs another part of the config, and the message if that is missing."""
+    """A setting of an objective that needs another part of the config, and the message if that part is missing."""
 
     field: str  # the setting, such as "weight"
     remedy: str
@@ -61,7 +62,7 @@ class WeightRamp(NamedTuple):
 
 
 class Ramp(NamedTuple):
-    """A value that moves linearly from ``first`` to ``last`` over the first ``share`` of training, then stays."""
+    """A value that moves linearly from ``first`` to ``last`` over the first ``share`` of training, then is constant."""
 
     last: float
     share: float = 0.0
@@ -69,15 +70,15 @@ class Ramp(NamedTuple):
 
 
 class ObjectiveConfig(Section):
-    """What every objective has: a weight."""
+    """The base of all objectives' settings: a weight."""
 
     learns_from_teacher: ClassVar[bool] = False
-    """Whether the teacher's outputs are its targets."""
+    """Whether the targets are the teacher's outputs."""
     learns_classes: ClassVar[bool] = False
-    """Whether it learns the classes of ``data.label``."""
+    """Whether the objective learns the classes in ``data.label``."""
 
     learns_unlabelled: ClassVar[bool] = False
-    """Whether it learns the same classes from rows without a label."""
+    """Whether the objective learns these classes from rows without a label."""
 
     weight: float = setting(0.0, "Weight", "Factor of this loss; 0 disables it.", ge=0.0, le=1000.0)
 
@@ -85,18 +86,19 @@ class ObjectiveConfig(Section):
         """The settings that need a teacher."""
         if not self.learns_from_teacher:
             return []
-        return [Need("weight", "It needs a teacher: set teacher.kind to ema, or this weight to 0.")]
+        remedy = "This objective needs a teacher: set teacher.kind to ema, or set this weight to 0."
+        return [Need("weight", remedy)]
 
     def takes_stored(self) -> bool:
-        """Whether stored features of images and captions are all that it needs from a teacher."""
+        """Whether stored features of images and captions can replace the teacher's forward pass."""
         return not self.needs_teacher()
 
     def reads_views(self) -> bool:
-        """Whether it reads the student's additional views; objectives with a teacher always do."""
+        """Whether the objective reads the student's additional views; with a teacher it always does."""
         return self.learns_from_teacher
 
     def needs_teacher_in_every_step(self) -> str:
-        """The part that needs the teacher in every step, as named in messages; "" if none does."""
+        """The part of the objective that needs the teacher in every step, for messages; "" if no part does."""
         return ""
 
     def needs_fusion(self) -> list[Need]:
@@ -104,19 +106,19 @@ class ObjectiveConfig(Section):
         return []
 
     def needs_decoder(self) -> bool:
-        """Whether it needs an architecture with a caption decoder (CoCa), which can write captions afterwards."""
+        """Whether the objective needs an architecture with a caption decoder (CoCa)."""
         return False
 
     def uses_captions(self) -> bool:
-        """Whether it learns from captions."""
+        """Whether the objective learns from captions."""
         return True
 
     def trains_retrieval(self) -> bool:
-        """Whether it pulls the vectors of an image and its caption together."""
+        """Whether the objective pulls the vectors of an image and its caption together."""
         return False
 
     def prototype_count(self) -> int:
-        """The number of prototypes it learns, its field ``prototypes``; 0 when it learns none."""
+        """The number of learnt prototypes (the field ``prototypes``); 0 without prototypes."""
         return 0
 
     def tower_defaults(self) -> dict[str, float]:
@@ -124,23 +126,23 @@ class ObjectiveConfig(Section):
         return {}
 
     def weight_ramp(self) -> WeightRamp:
-        """How its weight rises."""
+        """The rise of the weight over training."""
         return WeightRamp()
 
     def alpha_over_training(self) -> Ramp:
-        """The teacher's share of the target."""
+        """The teacher's share of the target over training."""
         return Ramp(1.0)
 
     def temperature_over_training(self) -> Ramp:
-        """The temperature of the teacher's softmax over prototypes."""
+        """The temperature of the teacher's softmax over prototypes, over training."""
         return Ramp(1.0)
 
     def frozen_share(self) -> float:
-        """The share of training, from its start, in which its prototypes get no gradient."""
+        """The share of training, from the start, in which the prototypes get no gradient."""
         return 0.0
 
     def problems(self, context: Context) -> Problems:
-        """Further contradictions with the rest of the config; called if the weight is above 0."""
+        """Other contradictions with the rest of the config; called if the weight is above 0."""
         yield from ()
 
 

@@ -25,7 +25,7 @@ from core.spec.reading import excerpt
 
 
 class CustomObjectiveConfig(ObjectiveConfig):
-    """A custom loss: its weight, and the arguments of its constructor."""
+    """Settings of a custom loss: its weight, and the arguments of its constructor."""
 
     model_config = ConfigDict(extra="allow")
     weight: float = setting(1.0, "Weight", "Factor of this loss; 0 disables it.", ge=0.0, le=1000.0)
@@ -37,7 +37,7 @@ class CustomObjectiveConfig(ObjectiveConfig):
 
     @property
     def arguments(self) -> dict[str, JsonValue]:
-        """The arguments of its constructor."""
+        """The arguments of the loss's constructor."""
         return dict(self.__pydantic_extra__ or {})
 
 
@@ -72,7 +72,7 @@ class ObjectivesConfig(Section):
     distill_prototypes: DistillPrototypesConfig = Field(
         default_factory=DistillPrototypesConfig,
         title="Distil prototypes",
-        description="Match the teacher's softmax over prototypes of the joint representation. Needs a teacher.",
+        description="Match the teacher's softmax over learnt prototypes. Needs a teacher.",
     )
     masked_patches: MaskedPatchesConfig = Field(
         default_factory=MaskedPatchesConfig,
@@ -112,7 +112,7 @@ class ObjectivesConfig(Section):
     custom: dict[Text, CustomObjectiveConfig] = Field(
         default_factory=dict,
         title="Custom objectives",
-        description='Your own losses: {"FILE.py:NAME": {"weight": 1, "another argument": 2}}.',
+        description='Custom losses: {"FILE.py:NAME": {"weight": 1, "another argument": 2}}.',
         json_schema_extra=form_metadata(""),
     )
 
@@ -123,9 +123,9 @@ class ObjectivesConfig(Section):
         for key in custom:
             reference = parse_reference(key)
             if reference is None:
-                raise ValueError(f"{excerpt(repr(key))} does not name code; write {FORM}")
+                raise ValueError(f"{excerpt(repr(key))} is not a reference to code; write {FORM}")
             if reference.name in taken_names:
-                raise ValueError(f"there are two objectives called {reference.name}; rename yours")
+                raise ValueError(f"another objective is already called {reference.name}; rename the custom one")
             taken_names.add(reference.name)
         return custom
 

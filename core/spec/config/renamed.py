@@ -1,10 +1,10 @@
-"""Renamed settings, verbs, options and functions: the current name, and the version that drops the older one.
+"""Renamed settings, verbs, options and functions: the current name, and the version that drops the old name.
 
 Flow: configs and ``--set`` (`core.spec.config.run`), the command line (`core.__main__`), ``import core`` and
-checkpoints pass the names they read to ``current_name``; a name typed by a user gives an ``OldName`` warning, which the
-command line prints on stderr. ``docs/versions.md`` has the policy.
+checkpoints pass the names they read to ``current_name``. An old name that a user types gives an ``OldName`` warning,
+which the command line prints on stderr. ``docs/versions.md`` has the policy.
 
-To rename something: rename it, and add a line to ``RENAMED``.
+After renaming something, add a line to ``RENAMED``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Kind = Literal["setting", "verb", "option", "python", "state"]
-_WORDS: dict[Kind, str] = {
+_PHRASES: dict[Kind, str] = {
     "setting": "the setting {}",
     "verb": "the verb {}",
     "option": "the option {}",
@@ -28,9 +28,9 @@ _WORDS: dict[Kind, str] = {
 class Renamed:
     """``old`` is now called ``new``.
 
-    A setting of a config is a dotted path (``optim.epochs``), an option its verb and itself (``train --set``), the
-    state of a checkpoint an objective's buffer (``distill_prototypes.targets.centre``). ``gone``: the version that no
-    longer accepts the older name; "" if files with it stay readable permanently.
+    A setting is a dotted path (``optim.epochs``), an option is a verb and the option (``train --set``), and a
+    checkpoint's state is an objective's buffer (``distill_prototypes.targets.centre``). ``gone``: the version that no
+    longer accepts the old name; "" if files with the old name stay readable permanently.
     """
 
     kind: Kind
@@ -40,8 +40,8 @@ class Renamed:
 
     @property
     def sentence(self) -> str:
-        deprecation = f"; the older name works until version {self.gone}" if self.gone else ""
-        return f"{_WORDS[self.kind].format(self.old)} is now called {self.new}{deprecation}."
+        deprecation = f"; the old name works until version {self.gone}" if self.gone else ""
+        return f"{_PHRASES[self.kind].format(self.old)} is now called {self.new}{deprecation}."
 
 
 class OldName(DeprecationWarning):
@@ -52,12 +52,12 @@ RENAMED: tuple[Renamed, ...] = ()
 
 
 def names(kind: Kind) -> dict[str, str]:
-    """Older name -> current name for this ``kind``."""
+    """Old name -> current name for this ``kind``."""
     return {renamed.old: renamed.new for renamed in RENAMED if renamed.kind == kind}
 
 
 def current_name(kind: Kind, name: str, warn: bool = True) -> str:
-    """The current name of ``name``, itself if it was never renamed; ``warn``: with a warning if it was."""
+    """The current name of ``name``: the same name if it was never renamed. ``warn``: warn about an old name."""
     for renamed in RENAMED:
         if renamed.kind == kind and renamed.old == name:
             if warn:
@@ -67,9 +67,9 @@ def current_name(kind: Kind, name: str, warn: bool = True) -> str:
 
 
 def present_settings(raw: dict[str, Any]) -> dict[str, Any]:
-    """A raw config with its settings under their current names; if both names have a value, both are kept.
+    """A raw config with its settings under their current names. If both names have a value, both are kept.
 
-    Without warnings: configs of run folders are frozen, and stay readable permanently.
+    There are no warnings, since the configs of run folders are frozen and stay readable permanently.
     """
     for old, new in names("setting").items():
         *above, name = old.split(".")

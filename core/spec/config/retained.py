@@ -1,4 +1,4 @@
-"""The named data sets of ``data.retain``, which a fine-tuned model should still retrieve."""
+"""Parses ``data.retain``: named data sets that a fine-tuned model should still retrieve."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import PurePath
 def retained_sets(text: str) -> dict[str, str]:
     """Name -> path of each data set in ``text``: PATH or NAME=PATH, separated by semicolons.
 
-    A set without a name is named after its file. The later of two with the same name gets a number.
+    A set without a name is named after its file. If two sets have the same name, the later one gets a number.
     """
     sets: dict[str, str] = {}
     for part in filter(None, map(str.strip, text.split(";"))):

@@ -1,8 +1,8 @@
-"""Reading, checking, changing and comparing configs.
+"""Reads, checks, changes and compares configs.
 
 Flow: the form (or a preset, or a file) builds a frozen ``RunConfig``; the launcher writes it to the run folder; the
-trainer reads only that. The form is generated from the fields' titles, descriptions, units and ranges, and shows an
-error at the field it names.
+trainer reads only that file. The form is generated from the fields' titles, descriptions, units and ranges, and shows
+each error at its field.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from core.spec.config.retained import retained_sets
 from core.spec.errors import nearest
 from core.spec.extending.references import parse_reference
 from core.spec.paths import split_run
-from core.spec.reading import LONGEST_SHOWN, MEGABYTE, excerpt, parse_json, read_text
+from core.spec.reading import MAX_EXCERPT_LENGTH, MEGABYTE, excerpt, parse_json, read_text
 from core.spec.shards import absolute_pattern, is_shards
 
-LARGEST_FILE = MEGABYTE  # of a config; one with every field takes 10 kB
-MOST_LISTED = 20  # wrong fields in a message
-_LONGEST_NAME = 100  # of a field that is compared with the known ones
+MAX_CONFIG_BYTES = MEGABYTE  # a config with every field has 10 kB
+MAX_LISTED_ERRORS = 20
+_MAX_SUGGESTION_LENGTH = 100  # longer names get no "did you mean"
 _CUSTOM = "objectives.custom."
 
 
@@ -39,14 +39,16 @@ def parse_config(text: str, origin: str) -> RunConfig:
     """
     raw = parse_json(text, origin, error=ConfigError)
     if not isinstance(raw, dict):
-        raise ConfigError(f"{origin} holds {type(raw).__name__}, not an experiment; see `sdgui-core presets clip`.")
+        raise ConfigError(
+            f"{origin} contains {type(raw).__name__}, not a config; `sdgui-core presets clip` prints an example."
+        )
     if raw.get("kind") == "logged":
-        raise ConfigError(f"{origin} is the config of a run that a script logged; it has nothing to train.")
+        raise ConfigError(f"{origin} is the config of a run that a script logged; such a run cannot be trained.")
     version = raw.get("version", CONFIG_VERSION)
     if version != CONFIG_VERSION:
         raise ConfigError(
-            f"{origin} has version {excerpt(version)}, this program reads {CONFIG_VERSION}; use the release that wrote "
-            "it."
+            f"{origin} has version {excerpt(version)}, but this program reads version {CONFIG_VERSION}; open it with "
+            "the release that wrote it."
         )
     return validate(raw, origin)
 
@@ -54,11 +56,9 @@ def parse_config(text: str, origin: str) -> RunConfig:
 def read_config(path: Path) -> RunConfig:
     """The config in a file; ConfigError when it is missing or wrong."""
     try:
-        text = read_text(path, LARGEST_FILE, error=ConfigError)
+        text = read_text(path, MAX_CONFIG_BYTES, error=ConfigError)
     except FileNotFoundError as error:
-        raise ConfigError(
-            f"cannot read the experiment {excerpt(str(path))}: {error.strerror}; check the path."
-        ) from error
+        raise ConfigError(f"cannot read the config {excerpt(str(path))}: {error.strerror}; check the path.") from error
     return parse_config(text, excerpt(str(path)))
 
 
@@ -67,7 +67,7 @@ def validate(raw: dict[str, Any], origin: str) -> RunConfig:
     try:
         config = RunConfig.model_validate(present_settings(raw))
     except ValidationError as error:
-        raise ConfigError(f"{origin} cannot be used:\n{field_lines(error, 'experiment')}") from error
+        raise ConfigError(f"{origin} cannot be used:\n{field_lines(error, 'config')}") from error
     if contradictions := problems(config):
         lines = [f"  {field}: {text}" for field, text in contradictions.items()]
         raise ConfigError(f"{origin} contradicts itself:\n" + "\n".join(lines))
@@ -75,10 +75,10 @@ def validate(raw: dict[str, Any], origin: str) -> RunConfig:
 
 
 def field_errors(error: ValidationError) -> dict[str, str]:
-    """The first `MOST_LISTED` of pydantic's errors as dotted field -> message, for the form."""
+    """The first `MAX_LISTED_ERRORS` of pydantic's errors as dotted field -> message, for the form."""
     messages: dict[str, str] = {}
-    for item in islice(error.errors(include_url=False, include_context=False), MOST_LISTED):
-        message = excerpt(item["msg"], 2 * LONGEST_SHOWN)
+    for item in islice(error.errors(include_url=False, include_context=False), MAX_LISTED_ERRORS):
+        message = excerpt(item["msg"], 2 * MAX_EXCERPT_LENGTH)
         field = excerpt(".".join(str(part) for part in item["loc"]))
         if item["type"] == "extra_forbidden":
             messages[field] = f"there is no such field{_nearest(field)}."
@@ -90,10 +90,13 @@ def field_errors(error: ValidationError) -> dict[str, str]:
     return messages
 
 
-def field_lines(error: ValidationError, whole_name: str = "") -> str:
-    """`field_errors`, one line each, and the number of omitted ones; ``whole_name`` names errors without a field."""
-    lines = [f"  {field or whole_name}: {text}" for field, text in field_errors(error).items()]
-    unlisted = error.error_count() - MOST_LISTED
+def field_lines(error: ValidationError, fallback: str = "") -> str:
+    """`field_errors` as lines of text, and the number of omitted errors.
+
+    ``fallback`` is shown in place of the field for errors that concern no single field.
+    """
+    lines = [f"  {field or fallback}: {text}" for field, text in field_errors(error).items()]
+    unlisted = error.error_count() - MAX_LISTED_ERRORS
     return "\n".join([*lines, f"  and {unlisted} more"] if unlisted > 0 else lines)
 
 
@@ -115,8 +118,8 @@ def field_names() -> list[str]:
 
 @lru_cache(maxsize=10_000)
 def _nearest(field: str) -> str:
-    """The suggestion for a wrong field. Cached, since thousands of runs may have the same outdated config."""
-    if len(field) > _LONGEST_NAME:
+    """A "did you mean" for a wrong field. Cached, since thousands of runs may have the same outdated config."""
+    if len(field) > _MAX_SUGGESTION_LENGTH:
         return ""
     close = nearest(field, field_names(), cutoff=0.5)
     if not close:
@@ -126,7 +129,7 @@ def _nearest(field: str) -> str:
 
 
 def override(config: RunConfig, settings: list[str]) -> RunConfig:
-    """``config`` with ``a.b=value`` settings applied in order; values are JSON, else taken as text.
+    """``config`` with ``a.b=value`` settings applied in order; a value that is not valid JSON is taken as text.
 
     Raises ConfigError for a malformed setting, an unknown field (naming the nearest) or a bad value.
     """
@@ -138,10 +141,10 @@ def override(config: RunConfig, settings: list[str]) -> RunConfig:
         if not equals:
             raise ConfigError(f"--set '{excerpt(setting)}' has no '='; write --set optim.epochs=3.")
         if name not in known_fields and not _is_custom(name):
-            near = _nearest(name) or "; `sdgui-core presets clip` shows all."
-            raise ConfigError(f"--set '{excerpt(setting)}': there is no field '{excerpt(name)}'{near}")
+            suggestion = _nearest(name) or "; `sdgui-core presets clip` shows all settings."
+            raise ConfigError(f"--set '{excerpt(setting)}': there is no setting '{excerpt(name)}'{suggestion}")
         _assign(raw, _parts(name), _value(text), text)
-    return validate(raw, "the experiment with --set")
+    return validate(raw, "the config with --set")
 
 
 def _parts(name: str) -> list[str]:
@@ -153,7 +156,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _is_custom(name: str) -> bool:
-    """Whether ``name`` is a setting of a custom objective, ``objectives.custom.FILE.py:NAME.SETTING``."""
+    """Whether ``name`` is the setting of a custom objective, ``objectives.custom.FILE.py:NAME.SETTING``."""
     key, dot, setting = name.removeprefix(_CUSTOM).rpartition(".")
     return name.startswith(_CUSTOM) and bool(dot and setting) and parse_reference(key) is not None
 
@@ -161,7 +164,7 @@ def _is_custom(name: str) -> bool:
 def _value(text: str) -> Any:
     try:
         return parse_json(text, "--set", error=ConfigError)
-    except ConfigError:  # not JSON: text, which the field checks
+    except ConfigError:  # text, which the field checks
         return text
 
 
@@ -186,11 +189,11 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
 
 
 def _absolute(name: str) -> str:
-    """An existing relative path, or a RUN@STEP of an existing run, made absolute; anything else unchanged."""
+    """Make an existing relative path, or the RUN@STEP of an existing run, absolute; return anything else unchanged."""
     if name and is_shards(name):
         return absolute_pattern(name)
     path, checkpoint = split_run(name) or (Path(name), "")
-    # os.path.exists, since Path's raises for a name too long or with a null character
+    # os.path.exists, since Path.exists raises for a name that is too long or has a null character
     if path.is_absolute() or not (path.name and os.path.exists(path)):  # noqa: PTH110
         return name
     return f"{path.absolute()}@{checkpoint}" if checkpoint else str(path.absolute())
@@ -216,7 +219,7 @@ def _absolute_reference(text: str) -> str:
 
 
 def differences(ours: RunConfig, theirs: RunConfig) -> dict[str, tuple[Any, Any]]:
-    """Fields in which two configs differ: dotted field -> (ours, theirs)."""
+    """The fields in which two configs differ: dotted field -> (ours, theirs)."""
     values = {name: (get_field(ours, name), get_field(theirs, name)) for name in field_names()}
     return {name: pair for name, pair in values.items() if pair[0] != pair[1]}
 

@@ -1,7 +1,7 @@
-"""Steps that use the teacher, and steps that need additional views: a plan shared by loader and trainer.
+"""Plans which steps use the teacher and which need additional views; shared by loader and trainer.
 
-Flow: config -> ``teaching`` -> the loader skips views that a step does not need, and ``core.training.train_step``
-the objectives whose teacher is not used in the step.
+Flow: config -> ``teaching`` -> the loader skips views that a step does not need, and ``core.training.train_step`` skips
+objectives whose teacher is not used in the step.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from core.spec.config.experiment import RunConfig
 class Teaching:
     """The steps of a run, numbered from 1, that use its teacher."""
 
-    every: int  # the teacher is used in multiples of this
+    every: int  # the teacher is used in steps that are multiples of this number
     views_without_teacher: bool  # whether an objective without a teacher reads the student's additional views
 
     def is_active(self, step: int) -> bool:
-        """Whether ``step`` uses the teacher, if there is one."""
+        """Whether ``step`` uses the teacher, if the run has one."""
         return step % self.every == 0
 
     def needs_views(self, step: int) -> bool:
@@ -38,7 +38,7 @@ class Teaching:
 
 
 def teaching(config: RunConfig) -> Teaching:
-    """The plan of ``config``; without a teacher all steps are the same."""
+    """The plan of ``config``. Without a teacher, all steps are the same."""
     teacher = config.teacher
     if not teacher.traits.exists:
         return Teaching(1, views_without_teacher=True)

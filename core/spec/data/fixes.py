@@ -1,7 +1,7 @@
-"""Fixes of a data source by the user, and the record beside a fixed copy.
+"""The user's fixes of a data source, and the record of fixes next to a fixed copy.
 
-Flow: panels of the window -> basket -> worker ``fixes_save`` -> `core.data.derived.fixed` writes the copy, which
-training reads like any table, and this record beside it -> the before-and-after page.
+Flow: panels of the window collect fixes -> worker ``fixes_save`` -> `core.data.derived.fixed` writes the copy, which
+training reads like any table, and this record next to it -> the before-and-after page.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from core.spec.reading import MEGABYTE, read_json, validate
 Kind = Literal["wrong", "excluded", "recaptioned", "relabelled", "added"]
 KINDS: tuple[Kind, ...] = ("wrong", "excluded", "recaptioned", "relabelled", "added")
 VERSION: Literal[1] = 1
-ENDING = ".fixes.json"  # in place of the copy's own
-_LARGEST = 256 * MEGABYTE
+ENDING = ".fixes.json"  # replaces the suffix of the copy
+_MAX_RECORD_BYTES = 256 * MEGABYTE
 
 
 class FixesError(UserError):
@@ -26,51 +26,51 @@ class FixesError(UserError):
 
 
 class Fix(BaseModel):
-    """One change. ``wrong`` and ``excluded`` leave out the pair, or without a caption the image.
+    """One change. ``wrong`` and ``excluded`` remove the pair, or the image if ``caption`` is empty.
 
-    ``recaptioned``: ``value`` replaces ``caption``, or without one all captions of the image; an image that is not in
-    the source is added. ``relabelled``: ``value`` becomes the image's ``label``. ``added``: adds the image with the
-    caption ``value``.
+    ``recaptioned`` replaces ``caption`` (all captions of the image if empty) by ``value``; an image that is not in the
+    source is added. ``relabelled`` sets the image's ``label`` to ``value``. ``added`` adds the image with the caption
+    ``value``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Kind
-    path: str  # of the image, absolute
+    path: str  # absolute path of the image
     caption: str = ""
     value: str = ""
     label: str = ""  # the name of the label
-    panel: str = ""  # where it was found
-    run: str = ""  # the run, or model, that it was found with
-    found: float = 0.0  # when, in seconds since the epoch
+    panel: str = ""  # the panel in which the user found it
+    run: str = ""  # the run or model that was open then
+    found: float = 0.0  # seconds since the epoch
 
 
 class FixesRecord(BaseModel):
-    """The source and fixes of a fixed copy. Paths of images are as in the source."""
+    """The source and fixes of a fixed copy. Image paths are the same as in the source."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1] = VERSION
-    source: str  # the data before
+    source: str  # the original data
     fixed: str  # the name of the fixed copy, in the same folder
-    made: float  # seconds since the epoch
-    images: int  # in the copy
+    made: float  # when the copy was written, in seconds since the epoch
+    images: int  # number in the copy
     captions: int
     fixes: tuple[Fix, ...] = Field(default=())
 
 
 def record_path(fixed: Path) -> Path:
-    """The path of the record of the copy ``fixed``."""
+    """The path of the record for the copy ``fixed``."""
     return fixed.with_suffix(ENDING)
 
 
 def read_record(fixed: Path) -> FixesRecord | None:
-    """The record of the data ``fixed``, or None. Raises FixesError for an invalid record."""
+    """The record for the data ``fixed``, or None. Raises FixesError for an invalid record."""
     path = record_path(fixed)
     if not path.is_file():
         return None
     try:
-        raw = read_json(path, _LARGEST, error=FixesError)
+        raw = read_json(path, _MAX_RECORD_BYTES, error=FixesError)
     except OSError as error:
         raise FixesError(f"{path} cannot be read: {error.strerror}.") from error
     return validate(FixesRecord, raw, f"{path} is not a record of fixes", error=FixesError)

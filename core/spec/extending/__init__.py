@@ -1,1 +1,1 @@
-"""Custom code that a config names: references to it, its settings, the kinds of teacher. Nothing here runs it."""
+"""References to custom code in a config, the settings of custom objectives, and the kinds of teacher. Runs no code."""

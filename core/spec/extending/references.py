@@ -1,7 +1,7 @@
-"""References to code: ``FILE.py:NAME``, ``MODULE:NAME``, and ``python:NAME`` for an object given to ``core.train``.
+"""References to code: ``FILE.py:NAME``, ``MODULE:NAME``, and ``python:NAME`` for an object passed to ``core.train``.
 
-Flow: a config holds them as text, checked with ``reference_text`` -> ``core.spec.run.code`` copies the files into the
-run folder -> ``core.custom.loading`` runs the copies.
+Flow: a config contains references as text (``ReferenceText``) -> ``core.spec.run.code`` copies the files into the run
+folder -> ``core.custom.loading`` runs the copies.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic_core import PydanticCustomError
 from core.spec.paths import expand_user, is_file
 
 FORM = "FILE.py:NAME or MODULE:NAME"
-GIVEN = "python"  # the place of an object that was given to ``core.train``
+GIVEN = "python"  # the place of an object that was passed to ``core.train``
 
 
 @dataclass(frozen=True)
@@ -32,26 +32,26 @@ class Reference:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is in a file, not in an installed module."""
+        """Whether the code is in a file, not in an installed module."""
         return self.place.endswith(".py")
 
     @property
     def is_given(self) -> bool:
-        """Whether it is an object passed to ``core.train``, which exists only in that program."""
+        """Whether the reference is to an object passed to ``core.train``, which exists only in that program."""
         return self.place == GIVEN
 
     @property
     def path(self) -> Path:
-        """The file; relative to the working folder unless absolute."""
+        """The path of the file; a relative path is relative to the working folder."""
         return expand_user(self.place)
 
     def with_absolute_path(self) -> Reference:
-        """The same reference, independent of the working folder; unchanged if the file does not exist."""
+        """The reference with an absolute path; unchanged if the file does not exist."""
         return Reference(str(self.path.absolute()), self.name) if self.is_file and is_file(self.path) else self
 
 
 def parse_reference(text: str) -> Reference | None:
-    """``text`` as a reference; None if it does not have that form."""
+    """The reference in ``text``; None if ``text`` does not have the form of one."""
     place, colon, name = text.rpartition(":")
     if not colon or not _is_name(name) or not (place.endswith(".py") or all(map(_is_name, place.split(".")))):
         return None
@@ -69,9 +69,9 @@ def _is_name(text: str) -> bool:
 
 def _reference_text(text: str) -> str:
     if text and not is_reference(text):
-        raise PydanticCustomError("reference", "Must name code as {form}", {"form": FORM})
+        raise PydanticCustomError("reference", "Must be a reference to code, as {form}", {"form": FORM})
     return text
 
 
 ReferenceText = Annotated[str, AfterValidator(_reference_text)]
-"""A field of a config that names code, or is empty."""
+"""A field of a config that contains a reference to code, or is empty."""

@@ -1,7 +1,7 @@
-"""The settings of a custom objective, parsed from its source without running it.
+"""Parses the settings of a custom objective from its source, without running the code.
 
-Flow: the form names a class -> ``settings_of`` parses the file -> the arguments of its constructor, or the fields
-of its dataclass or pydantic model -> one row each.
+Flow: the form passes a reference to a class -> ``settings_of`` parses the file -> the arguments of the constructor, or
+the fields of its dataclass or pydantic model -> one row of the form each.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _INPUTS = ("self", "student", "teacher", "batch")  # arguments of a loss's call,
 
 @dataclass(frozen=True)
 class Setting:
-    """An argument: ``kind`` is its annotation as written, "" if unknown; ``default`` its value, None if unknown."""
+    """An argument. ``kind``: the annotation as written, or "". ``default``: the default value, None if unknown."""
 
     name: str
     kind: str = ""
@@ -28,23 +28,23 @@ class Setting:
 
 
 def settings_of(reference: Reference) -> list[Setting]:
-    """The settings of the class or function ``reference``; [] for an installed module.
+    """The settings of the class or function that ``reference`` refers to; [] for an installed module.
 
-    Raises UserError when the file cannot be read or parsed, or has no such name.
+    Raises UserError if the file cannot be read or parsed, or has no such class or function.
     """
     if not reference.is_file:
         return []
     try:
         tree = ast.parse(read_bytes(reference.path, MEGABYTE))
     except FileNotFoundError as error:
-        raise UserError(f"There is no file {reference.place}.") from error
+        raise UserError(f"There is no file {reference.place}; check the path.") from error
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise UserError(f"{reference.place}{line} is not Python.") from error
+        raise UserError(f"{reference.place}{line} is not valid Python.") from error
     definitions = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
     if reference.name not in definitions:
         raise UserError(
-            f"{reference.place} has no {reference.name}; it has {', '.join(list(definitions)[:5]) or 'nothing'}."
+            f"{reference.place} has no {reference.name}; available: {', '.join(list(definitions)[:5]) or 'none'}."
         )
     return _settings(definitions[reference.name], definitions)
 
@@ -88,6 +88,6 @@ def _fields(node: ast.ClassDef) -> list[Setting]:
 def _setting(name: str, kind: ast.expr | None, default: ast.expr | None) -> Setting:
     try:
         value = None if default is None else ast.literal_eval(default)
-    except ValueError:  # an expression, which is not evaluated
+    except ValueError:  # not a literal
         value = None
     return Setting(name, "" if kind is None else ast.unparse(kind), value, required=default is None)

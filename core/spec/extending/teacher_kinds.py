@@ -1,7 +1,6 @@
-"""The kinds of teacher and their traits, a table for config, trainer and window.
+"""The kinds of teacher and their traits: a table for config, trainer and window.
 
-``core.teacher.build`` builds the teacher of a kind. ``teacher.kind`` may also be a reference to a custom rule by
-which the teacher follows the student.
+``core.teacher.build`` builds a teacher of each kind. ``teacher.kind`` may also be a reference to a custom update rule.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ class TeacherKind:
     """Traits of a kind of teacher."""
 
     exists: bool = True
-    follows: bool = False  # its weights follow the student's
-    averages: bool = False  # its weights are a moving average of the student's
-    averages_buffers: bool = False  # so are its batch norm statistics
-    trained: bool = False  # consists of the trained models of ``teacher.checkpoint``
-    constant: bool = False  # its outputs never change and can be stored
+    follows: bool = False  # the weights follow the student's
+    averages: bool = False  # the weights are a moving average of the student's
+    averages_buffers: bool = False  # so are the batch norm statistics
+    trained: bool = False  # the teacher consists of the trained models in ``teacher.checkpoint``
+    constant: bool = False  # the outputs never change and can be stored
 
 
 TEACHER_KINDS: Mapping[str, TeacherKind] = {
@@ -46,7 +45,8 @@ def teacher_kind(name: str) -> TeacherKind:
 def _known(name: str) -> str:
     if name not in TEACHER_KINDS and not is_reference(name):
         kinds = ", ".join(TEACHER_KINDS)
-        raise PydanticCustomError("kind", "Must be one of {kinds}, or a rule as {form}", {"kinds": kinds, "form": FORM})
+        message = "Must be one of {kinds}, or an update rule as {form}"
+        raise PydanticCustomError("kind", message, {"kinds": kinds, "form": FORM})
     return name
 
 

@@ -20,10 +20,10 @@ _Text = Annotated[str, Field(max_length=100_000)]
 _Line = Annotated[str, Field(max_length=4096)]
 _Seconds = Annotated[float, Field(ge=-LATEST, le=LATEST)]
 _Load = Annotated[float, Field(ge=0, le=1e9)]
-_MOST = 10_000  # items of a list
+_MAX_ITEMS = 10_000  # items of a list
 
-MOST_BYTES = 4 << 20  # of one part of a file
-MOST_SENT = 2 << 30  # bytes of images that a worker accepts from another computer
+MAX_CHUNK_BYTES = 4 << 20  # of one part of a file
+MAX_UPLOAD_BYTES = 2 << 30  # bytes of images that a worker accepts from another computer
 
 
 def pack_bytes(data: bytes) -> str:
@@ -33,14 +33,14 @@ def pack_bytes(data: bytes) -> str:
 
 
 def unpack_bytes(value: Any) -> bytes:
-    """The inverse of `pack_bytes`; ValueError for malformed text, and for more than `MOST_BYTES`."""
-    if not isinstance(value, str) or value[:1] not in ("=", "z") or len(value) > 2 * MOST_BYTES:
+    """The inverse of `pack_bytes`; ValueError for malformed text, and for more than `MAX_CHUNK_BYTES`."""
+    if not isinstance(value, str) or value[:1] not in ("=", "z") or len(value) > 2 * MAX_CHUNK_BYTES:
         raise ValueError("this is not a packed part of a file")
     raw = base64.b64decode(value[1:], validate=True)
     if value[0] == "z":
         unpacker = zlib.decompressobj()
         try:
-            raw = unpacker.decompress(raw, MOST_BYTES)
+            raw = unpacker.decompress(raw, MAX_CHUNK_BYTES)
         except zlib.error as error:
             raise ValueError(str(error)) from error
         if not unpacker.eof:
@@ -84,7 +84,7 @@ class Gpu(Answer):
     memory: _Bytes = 0
     used: _Bytes = 0
     load: _Load | None = None
-    users: Annotated[list[_Line], Field(max_length=_MOST)] = []
+    users: Annotated[list[_Line], Field(max_length=_MAX_ITEMS)] = []
 
     @property
     def device(self) -> str:
@@ -117,14 +117,14 @@ class Facts(Answer):
     memory: _Bytes = 0
     memory_free: _Bytes = 0
     load: _Load | None = None
-    gpus: Annotated[list[Gpu], Field(max_length=_MOST)] = []
+    gpus: Annotated[list[Gpu], Field(max_length=_MAX_ITEMS)] = []
     gpus_by: _Text = ""  # source of the GPUs: "nvml; GPU 1: is lost", or why none is known
     python: _Text = ""
     version: _Text = ""  # of sdgui
     torch: _Text = ""
     runs: _Text = ""  # the runs folder, ~ expanded
     disk_free: _Bytes = 0
-    partitions: Annotated[list[Partition], Field(max_length=_MOST)] = []
+    partitions: Annotated[list[Partition], Field(max_length=_MAX_ITEMS)] = []
     slurm: _Text = ""  # its version; "" without Slurm
     time: Time = 0.0  # the host's clock
 
@@ -195,7 +195,7 @@ class CheckpointFacts(Answer):
     """A checkpoint on the machine. Its name and those of its files become local file names, so they are restricted."""
 
     name: Annotated[str, Field(pattern=r"^step-[0-9]{1,20}$")]
-    files: Annotated[list[FileFacts], Field(max_length=_MOST), AfterValidator(_named_once)]
+    files: Annotated[list[FileFacts], Field(max_length=_MAX_ITEMS), AfterValidator(_named_once)]
     pointers: list[Literal["best", "last"]] = []
 
 

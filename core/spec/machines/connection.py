@@ -29,12 +29,12 @@ from core.spec.machines.ssh import ConnectionLost, MachineRefused
 from core.spec.reading import UnreadableError, excerpt, validate
 
 BACK_OFF = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds before each attempt
-ANSWERED = 4  # number of them to use for a machine that answers, even if not for long
+ANSWERED_STEPS = 4  # number of them to use for a machine that answers, even if not for long
 STEADY_SECONDS = 2.0  # a session of this length resets the back-off
 SILENT_SECONDS = 30.0  # the remote program writes every 5 s
 REFUSED_SECONDS = 60.0
 PING_SECONDS = 10.0
-AT_ONCE = frozenset({"check"})  # requests that fail as soon as the machine cannot be reached
+FAIL_FAST = frozenset({"check"})  # requests that fail as soon as the machine cannot be reached
 HELLO_SECONDS = 60.0  # a cluster's shell may load modules first
 
 
@@ -99,7 +99,7 @@ class Connection:
     def call(self, request_name: str, timeout: float = 60.0, **arguments: Any) -> Future[dict[str, Any]]:
         """Send a request. The future fails with the remote UserError, or with ConnectionLost after ``timeout`` seconds.
 
-        Requests in `AT_ONCE` fail with ConnectionLost as soon as an attempt to connect has failed.
+        Requests in `FAIL_FAST` fail with ConnectionLost as soon as an attempt to connect has failed.
         """
         with self._lock:
             self._last += 1
@@ -111,7 +111,7 @@ class Connection:
                 self._fail(number, ConnectionLost("The connection was closed."))
                 return call.future
             self._start_threads()
-            if request_name in AT_ONCE and self._state.kind == "waiting":
+            if request_name in FAIL_FAST and self._state.kind == "waiting":
                 self._wake.set()
             line = self._line if self._ready else None
         if line is not None:
@@ -172,7 +172,9 @@ class Connection:
             seconds, problem = self._run_session()
             if self._closing.is_set():
                 return
-            attempt = 0 if seconds >= STEADY_SECONDS else min(attempt + 1, (ANSWERED if seconds else len(BACK_OFF)) - 1)
+            attempt = (
+                0 if seconds >= STEADY_SECONDS else min(attempt + 1, (ANSWERED_STEPS if seconds else len(BACK_OFF)) - 1)
+            )
             self._problem = problem
             if isinstance(problem, MachineRefused):
                 self._fail_all(problem)
@@ -182,7 +184,7 @@ class Connection:
                 self._set_state(ConnectionState("waiting", str(problem), BACK_OFF[attempt]))
                 if not seconds:
                     with self._lock:
-                        failed = [number for number, call in self._calls.items() if call.request["do"] in AT_ONCE]
+                        failed = [number for number, call in self._calls.items() if call.request["do"] in FAIL_FAST]
                     for number in failed:
                         self._fail(number, problem)
                 self._wake.wait(BACK_OFF[attempt])

@@ -21,7 +21,7 @@ IMAGES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
     | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".ico"}
 )
-_DEEPEST, _LONGEST = 64, 4096
+_MAX_DEPTH, _MAX_PATH_LENGTH = 64, 4096
 
 
 class PathTranslator:
@@ -62,7 +62,7 @@ class PathTranslator:
     def _plain_path(self, name: str) -> str:
         if name.startswith(f"{self._root}/"):
             return name[len(str(self._root)) :]
-        path = Path(name) if name.startswith("/") and len(name) < _LONGEST and "\0" not in name else None
+        path = Path(name) if name.startswith("/") and len(name) < _MAX_PATH_LENGTH and "\0" not in name else None
         if path is None or (path.suffix.lower() in IMAGES and not name.startswith(f"{self._home}/")):
             return name
         return self._run_path(name)
@@ -108,7 +108,7 @@ def _record(folder: Path) -> RemoteRecord | None:
 def _walk(value: Any, translate: Callable[[str], str], depth: int = 0) -> Any:
     if isinstance(value, str):
         return translate(value)
-    if depth > _DEEPEST:
+    if depth > _MAX_DEPTH:
         return value
     if isinstance(value, dict):
         return {key: _walk(item, translate, depth + 1) for key, item in value.items()}

@@ -30,7 +30,7 @@ NAME = "remote.json"
 CHECKPOINTS = "checkpoints.json"
 _KEY_BYTES = 32
 _LIST: TypeAdapter[list[CheckpointFacts]] = TypeAdapter(list[CheckpointFacts], config=ConfigDict(defer_build=True))
-LONGEST_SCRIPT = 100_000  # characters
+MAX_SCRIPT_LENGTH = 100_000  # characters
 _Line = Annotated[str, Field(max_length=4096)]
 
 
@@ -51,7 +51,7 @@ class RemoteRecord(BaseModel):
     waiting: bool = False  # submitted, but not confirmed yet
     devices: list[_Line] = []
     study: bool = False  # a run of a study, which only the study starts
-    script: Annotated[str, Field(max_length=LONGEST_SCRIPT)] = ""  # instead of the sbatch script from the settings
+    script: Annotated[str, Field(max_length=MAX_SCRIPT_LENGTH)] = ""  # instead of the sbatch script from the settings
 
 
 def record_file(folder: Path) -> Path:

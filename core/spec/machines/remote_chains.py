@@ -10,7 +10,7 @@ import time
 from concurrent.futures import Future
 from pathlib import PurePosixPath
 
-from core.spec.chain import LARGEST_FILE, ChainDir, chain_file, read_chain, stage_config
+from core.spec.chain import MAX_CHAIN_BYTES, ChainDir, chain_file, read_chain, stage_config
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.machines.answers import Submitted
@@ -39,7 +39,7 @@ def submit(host: Host, run: RunDir, record: RemoteRecord, config: str, seconds: 
                 f"The stages before {run.path.name} are on this computer, so it cannot be resumed on {record.machine}; "
                 "resume it here."
             )
-        run_config = read_text(chain, LARGEST_FILE)
+        run_config = read_text(chain, MAX_CHAIN_BYTES)
     return host.submit_chain(chain.parent.name, run.path.name, record.token, run_config, devices, script, seconds)
 
 

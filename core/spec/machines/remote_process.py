@@ -16,7 +16,7 @@ from typing import Any
 from core.spec.children import environment, process_group
 from core.spec.reading import MEGABYTE, UnreadableError, parse_json
 
-LONGEST_LINE = 32 * MEGABYTE
+MAX_LINE_BYTES = 32 * MEGABYTE
 _STDERR_KEPT = 16 << 10
 
 
@@ -70,7 +70,7 @@ class RemoteProcess:
 
     def _read_line(self) -> bytes:
         try:
-            line = bytes(self._stdout.readline(LONGEST_LINE))
+            line = bytes(self._stdout.readline(MAX_LINE_BYTES))
         except (OSError, ValueError):
             return b""
         return line if line.endswith(b"\n") else b""  # a truncated or endless line ends the session

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from core.spec.config import parse_config, with_absolute_references
-from core.spec.config.run import LARGEST_FILE
+from core.spec.config.run import MAX_CONFIG_BYTES
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.machines.answers import CheckpointFacts, RemoteStatus, Submitted
@@ -345,7 +345,7 @@ class RemoteRuns:
 
 
 def _config(run: RunDir) -> str:
-    return read_text(run.config, LARGEST_FILE, root=run.path)
+    return read_text(run.config, MAX_CONFIG_BYTES, root=run.path)
 
 
 def _show_waiting(mirror: Mirror, activity: str) -> None:

@@ -18,7 +18,7 @@ from core.spec.presets.large import large
 from core.spec.presets.method import METHOD
 from core.spec.presets.pairs import PAIRS
 from core.spec.presets.preset import SIZES, Preset, Size, settings_size
-from core.spec.reading import LONGEST_SHOWN
+from core.spec.reading import MAX_EXCERPT_LENGTH
 
 __all__ = ["PRESETS", "SIZES", "Preset", "Size", "preset_config", "preset_names"]
 
@@ -61,7 +61,7 @@ def preset_names() -> list[str]:
 def preset_config(name: str, size: Size = "base") -> RunConfig:
     """The config of preset ``name``; ConfigError with the nearest names for an unknown one."""
     if name not in PRESETS:
-        close = nearest(name[:LONGEST_SHOWN], PRESETS, cutoff=0.4)
+        close = nearest(name[:MAX_EXCERPT_LENGTH], PRESETS, cutoff=0.4)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(PRESETS)}."
         raise ConfigError(f"there is no preset '{name}'; {hint}")
     if size not in SIZES:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from core.spec.config import RunConfig
 
 PROTOTYPES = ((20_000, 1024), (50_000, 2048), (100_000, 4096), (200_000, 16384))
-MOST_PROTOTYPES = 65536
+MAX_PROTOTYPES = 65536
 SMALL = 20_000  # images; up to this number the recommended momentum is 0.99
 NEAR = 2.25  # averaging lengths within this factor are equivalent; presets may choose any of them
 WINDOWS = 10  # the minimum length of training, in averaging lengths of the teacher
@@ -32,7 +32,7 @@ class Advice:
 
 def prototypes_for(pairs: int) -> int:
     """The number of prototypes for a data set of ``pairs``."""
-    return next((count for max_pairs, count in PROTOTYPES if pairs <= max_pairs), MOST_PROTOTYPES)
+    return next((count for max_pairs, count in PROTOTYPES if pairs <= max_pairs), MAX_PROTOTYPES)
 
 
 def momentum_for(config: RunConfig, pairs: int) -> float:

@@ -23,8 +23,8 @@ from core.spec.run.metric_names import ranks_runs
 from core.spec.run.status import derive_state
 from core.spec.study import StudyDir
 
-MOST_PLOTS = 8
-MOST_SAMPLES = 8
+MAX_PLOTS = 8
+MAX_SAMPLES = 8
 _POINTS = 400  # of a curve
 _OWN_SETTINGS = frozenset({"name"})
 
@@ -86,7 +86,7 @@ class Report:
         """Metric -> run -> curve: the loss, then validation, those that rank runs first."""
         names = {name for run in self.runs for name in run.curves}
         shown = sorted((name for name in names if name.startswith(("val/", "test/"))), key=_rank)
-        chosen = [*(["train/loss"] if "train/loss" in names else []), *shown][:MOST_PLOTS]
+        chosen = [*(["train/loss"] if "train/loss" in names else []), *shown][:MAX_PLOTS]
         return {name: {run.name: thinned(run.curves.get(name, {})) for run in self.runs} for name in chosen}
 
 
@@ -137,7 +137,7 @@ def _samples(event: Sample) -> tuple[tuple[str, str], ...]:
     """Captions with the images that the student retrieved, or images with their captions: names, no files."""
     rows = event.content.get("student")
     found = list[tuple[str, str]]()
-    for row in rows[:MOST_SAMPLES] if isinstance(rows, list) else []:
+    for row in rows[:MAX_SAMPLES] if isinstance(rows, list) else []:
         if not isinstance(row, dict):
             continue
         hits = row.get("hits")

@@ -6,7 +6,7 @@ through ``EventReader``, from any offset. A run's history is in this file and no
 The format: an object with ``v`` (version), ``kind``, ``time`` (seconds since the epoch) and the fields of its kind.
 An incomplete last line is not read yet; an unknown kind is skipped and counted; non-finite numbers are the strings
 "nan", "inf" and "-inf". The file may be untrusted: events have the declared types, invalid lines are skipped and
-counted, and lines longer than `LONGEST_LINE` are not read.
+counted, and lines longer than `MAX_LINE_BYTES` are not read.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, excerpt, first_problem, open_regular, out_of_bounds
 
 EVENTS_VERSION: Literal[1] = 1
-LONGEST_LINE = 4 * MEGABYTE  # a sample of many captions has a few hundred kB
-LARGEST_STEP = 1 << 53  # curves hold steps as float64
+MAX_LINE_BYTES = 4 * MEGABYTE  # a sample of many captions has a few hundred kB
+MAX_STEP = 1 << 53  # curves hold steps as float64
 LATEST = 2.5e11  # seconds since the epoch (the year 9892): convertible to local time everywhere
-MOST_VALUES = 2000  # metrics of one event
-LONGEST_NAME = 200  # characters of a metric's name
+MAX_VALUES = 2000  # metrics of one event
+MAX_NAME_LENGTH = 200  # characters of a metric's name
 Outcome = Literal["done", "stopped", "paused"]
 Level = Literal["info", "warning", "error"]
 
@@ -48,10 +48,10 @@ def _within_bounds(content: Any) -> Any:
     return content
 
 
-Step = Annotated[int, Field(ge=0, le=LARGEST_STEP)]
+Step = Annotated[int, Field(ge=0, le=MAX_STEP)]
 Time = Annotated[float, Field(ge=0, le=LATEST)]
 _Value = Annotated[float, Field(strict=False)]  # "nan", "inf" and "-inf" are numbers too
-Values = Annotated[Mapping[Annotated[str, Field(max_length=LONGEST_NAME)], _Value], Field(max_length=MOST_VALUES)]
+Values = Annotated[Mapping[Annotated[str, Field(max_length=MAX_NAME_LENGTH)], _Value], Field(max_length=MAX_VALUES)]
 Content = Annotated[Mapping[str, Any], AfterValidator(_within_bounds)]
 
 
@@ -193,7 +193,7 @@ def decode(line: bytes) -> Event | None:
 
     Raises EventError for a line that is not an event.
     """
-    if len(line) > LONGEST_LINE:
+    if len(line) > MAX_LINE_BYTES:
         raise EventError(_TOO_LONG)
     try:
         return _reader().validate_json(line)
@@ -249,7 +249,7 @@ def _last_byte(path: Path) -> bytes:
         return b""
 
 
-_TOO_LONG = f"a line longer than {LONGEST_LINE // MEGABYTE} MB"
+_TOO_LONG = f"a line longer than {MAX_LINE_BYTES // MEGABYTE} MB"
 
 
 class EventReader:
@@ -314,10 +314,10 @@ class EventReader:
                 return b""
             self.offset += end
             chunk = chunk[end:]
-        while chunk and b"\n" not in chunk and len(chunk) <= LONGEST_LINE and (next_chunk := file.read(limit)):
+        while chunk and b"\n" not in chunk and len(chunk) <= MAX_LINE_BYTES and (next_chunk := file.read(limit)):
             chunk += next_chunk
         end_of_lines = chunk.rfind(b"\n") + 1
-        if not end_of_lines and len(chunk) > LONGEST_LINE:
+        if not end_of_lines and len(chunk) > MAX_LINE_BYTES:
             self._count_broken(self.offset, _TOO_LONG)
             self._skip(file, len(chunk))
         return chunk[:end_of_lines]
@@ -385,7 +385,7 @@ class Lifecycle:
             if event is not None:
                 self.last = event
                 break
-            if len(rest) > LONGEST_LINE:
+            if len(rest) > MAX_LINE_BYTES:
                 rest = b""
         self._offset = end_of_lines or self._offset
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from core.spec.errors import UserError
 from core.spec.reading import read_json
-from core.spec.run.model_names import LARGEST_CONFIG, OPEN_CLIP_CONFIG, OpenClipModel, RunNetwork, locate, tuned_of
+from core.spec.run.model_names import MAX_CONFIG_BYTES, OPEN_CLIP_CONFIG, OpenClipModel, RunNetwork, locate, tuned_of
 
 Form = Literal["open_clip", "huggingface", "onnx"]
 ExportPrecision = Literal["fp32", "fp16", "bf16"]
@@ -119,9 +119,9 @@ def _has_decoder(source: RunNetwork | OpenClipModel) -> bool:
     """Whether the files declare a caption decoder; False if they cannot be read, since opening the model will raise."""
     try:
         if isinstance(source, RunNetwork):
-            record = read_json(source.path.with_name("checkpoint.json"), LARGEST_CONFIG, root=source.run.path)
+            record = read_json(source.path.with_name("checkpoint.json"), MAX_CONFIG_BYTES, root=source.run.path)
             return "multimodal_cfg" in record["model"]
-        record = read_json(Path(source.architecture) / OPEN_CLIP_CONFIG, LARGEST_CONFIG)
+        record = read_json(Path(source.architecture) / OPEN_CLIP_CONFIG, MAX_CONFIG_BYTES)
         return "multimodal_cfg" in record["model_cfg"]
     except (OSError, UserError, LookupError, TypeError):
         return source.architecture.startswith("coca_") if isinstance(source, OpenClipModel) else False

@@ -17,10 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from core.spec.config import ConfigError, RunConfig, read_config
 from core.spec.reading import MEGABYTE, first_problem, parse_json, read_text
 
-LARGEST_CONFIG = 4 * MEGABYTE
+MAX_CONFIG_BYTES = 4 * MEGABYTE
 UNCATEGORIZED = "uncategorized"  # the project of runs that name none
 _KIND = "logged"
-_LONGEST_NAME = 300  # characters of a dotted name: a long one around many values would take memory for each
+_MAX_NAME_LENGTH = 300  # characters of a dotted name: a long one around many values would take memory for each
 
 
 class LoggedConfig(BaseModel):
@@ -62,12 +62,12 @@ def logged_text(config: LoggedConfig) -> str:
 
 
 def flatten_config(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted name, cut at `_LONGEST_NAME`, and value of everything in nested mappings.
+    """Dotted name, cut at `_MAX_NAME_LENGTH`, and value of everything in nested mappings.
 
     An empty mapping is a value itself.
     """
     for name, value in values.items():
-        path = f"{prefix}{name}"[:_LONGEST_NAME]
+        path = f"{prefix}{name}"[:_MAX_NAME_LENGTH]
         if isinstance(value, Mapping) and value:
             yield from flatten_config(value, f"{path}.")
         else:
@@ -93,7 +93,7 @@ def read_any_config(path: Path) -> RunConfig | LoggedConfig:
 def read_logged(path: Path) -> LoggedConfig | None:
     """The config in ``path`` if a script logged that run, else None. ConfigError when it cannot be read."""
     try:
-        text = read_text(path, LARGEST_CONFIG, error=ConfigError)
+        text = read_text(path, MAX_CONFIG_BYTES, error=ConfigError)
     except OSError as error:
         raise ConfigError(f"cannot read the config {path}: {error.strerror or error}; check the path.") from error
     if f'"{_KIND}"' not in text:  # almost always true, which saves parsing the whole file

@@ -21,11 +21,11 @@ OPEN_CLIP = "open_clip:"
 INTERPOLATED = "interpolated:"
 OPEN_CLIP_CONFIG = "open_clip_config.json"  # in a folder as open_clip saves a model
 HUGGING_FACE_CONFIG = "config.json"  # in a folder as transformers saves a model; a run also has such a file
-LARGEST_CONFIG = 4 * MEGABYTE
+MAX_CONFIG_BYTES = 4 * MEGABYTE
 NETWORKS = ("student", "teacher")
 _DEFAULT = ("", "auto")  # the network of `default_network`
 CHECKPOINT = "step-{:08d}"  # the name of a checkpoint
-_LONGEST_RECORD = 64 * MEGABYTE  # of a checkpoint.json
+_MAX_RECORD_BYTES = 64 * MEGABYTE  # of a checkpoint.json
 
 
 class CheckpointError(UserError):
@@ -92,7 +92,7 @@ def default_network(run: RunDir, wanted_name: str) -> str:
 def _winner(run: RunDir, name: str) -> str:
     """The better validated network according to ``checkpoint.json``, or ""."""
     try:
-        record = read_json(run.checkpoints / name / "checkpoint.json", _LONGEST_RECORD, error=CheckpointError)
+        record = read_json(run.checkpoints / name / "checkpoint.json", _MAX_RECORD_BYTES, error=CheckpointError)
     except (OSError, CheckpointError):  # opening the checkpoint will raise
         return ""
     return str(record.get("network", "")) if isinstance(record, dict) else ""
@@ -265,7 +265,7 @@ def is_saved_model(folder: Path) -> bool:
     if is_file(folder / OPEN_CLIP_CONFIG):
         return True
     try:
-        config = read_json(folder / HUGGING_FACE_CONFIG, LARGEST_CONFIG)
+        config = read_json(folder / HUGGING_FACE_CONFIG, MAX_CONFIG_BYTES)
     except (OSError, UserError):
         return False
     return isinstance(config, dict) and config.get("model_type") == "clip" and "vision_config" in config

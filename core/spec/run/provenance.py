@@ -20,7 +20,7 @@ from core.spec.run.events import EventReader, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.logged import flatten_config
 
-LARGEST = 2 * MEGABYTE
+MAX_PROVENANCE_BYTES = 2 * MEGABYTE
 _TITLES = {
     "code.commit": "git commit",
     "code.branch": "git branch",
@@ -41,7 +41,7 @@ def write_provenance(run: RunDir, provenance: Mapping[str, Any]) -> None:
 def read_provenance(run: RunDir) -> dict[str, Any]:
     """The provenance of the newest start; of a remote run that of the first; {} where none is known."""
     try:
-        raw = read_json(run.provenance, LARGEST, root=run.path, error=UnreadableError)
+        raw = read_json(run.provenance, MAX_PROVENANCE_BYTES, root=run.path, error=UnreadableError)
     except (OSError, UserError):
         raw = None
     if isinstance(raw, dict):

@@ -2,7 +2,7 @@
 
 from core.spec.study.config import (
     DEMO,
-    MOST,
+    MAX_ITEMS,
     NAME,
     OPENCLIPART,
     RENDERED_FILES,
@@ -22,7 +22,7 @@ from core.spec.study.folder import StudyDir, StudyRun, StudyStatus
 
 __all__ = [
     "DEMO",
-    "MOST",
+    "MAX_ITEMS",
     "NAME",
     "OPENCLIPART",
     "RENDERED_FILES",

@@ -39,9 +39,9 @@ DEMO = "demo:"  # prefix of a file of the rendered demo data
 RENDERED_FILES = ("train.csv", "val.csv", "test.csv", "unseen.csv")
 OPENCLIPART = "openclipart:"  # prefix of train.csv and test.csv of Debian's clip art, by category
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")  # of files and folders
-LARGEST_FILE = MEGABYTE  # of a config
-MOST = 500  # arms, seeds, measures
-LONGEST_BUDGET = 1e9  # seconds
+MAX_STUDY_BYTES = MEGABYTE  # of a config
+MAX_ITEMS = 500  # arms, seeds, measures
+MAX_BUDGET_SECONDS = 1e9  # seconds
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -115,9 +115,9 @@ class Study(Section):
     size: Size = "demo"
     steps: int = Field(0, ge=0, le=10**9, description="Optimiser steps of every arm; 0 if all arms have budgets.")
     budgets: list[float] = Field(
-        [], max_length=MOST, description="Seconds of training; each arm is trained separately for each budget."
+        [], max_length=MAX_ITEMS, description="Seconds of training; each arm is trained separately for each budget."
     )
-    seeds: list[Seed] = Field([0, 1, 2], min_length=1, max_length=MOST)
+    seeds: list[Seed] = Field([0, 1, 2], min_length=1, max_length=MAX_ITEMS)
     data: dict[Text, Text] = Field(
         description=f"Name to path, relative to the study file; {DEMO}train.csv is rendered demo data, "
         f"{OPENCLIPART}train.csv Debian's clip art."
@@ -126,11 +126,11 @@ class Study(Section):
     train: Text = "train"
     val: Text = "val"
     set: list[Text] = Field([], description="Overrides for every arm, applied before its own.")
-    arms: list[Arm] = Field(min_length=1, max_length=MOST)
+    arms: list[Arm] = Field(min_length=1, max_length=MAX_ITEMS)
     compare: list[tuple[str, str]] = Field(
-        [], max_length=10 * MOST, description="Pairs of arms; the second is the baseline."
+        [], max_length=10 * MAX_ITEMS, description="Pairs of arms; the second is the baseline."
     )
-    measures: list[Measure] = Field(min_length=1, max_length=MOST)
+    measures: list[Measure] = Field(min_length=1, max_length=MAX_ITEMS)
 
     @model_validator(mode="after")
     def _consistent(self) -> Study:
@@ -235,7 +235,7 @@ def at_budget(arm: Arm, seconds: float) -> Arm:
 def check_budgets(study: Study) -> None:
     """ValueError for invalid budgets, or budgets that conflict with steps or arms."""
     for seconds in study.budgets:
-        if not 0 < seconds <= LONGEST_BUDGET:
+        if not 0 < seconds <= MAX_BUDGET_SECONDS:
             raise ValueError(f"budgets: {seconds:g} is not a valid training time; give seconds, above 0")
     if len(set(study.budgets)) < len(study.budgets):
         raise ValueError("budgets: a time is listed twice")
@@ -246,8 +246,10 @@ def check_budgets(study: Study) -> None:
         raise ValueError(f"the arm {excerpt(own_budget.name)} has its own budget; remove it, or the study's budgets")
     if not study.budgets and not study.steps and not all(arm.budget for arm in study.arms):
         raise ValueError("a study needs steps, or budgets in seconds")
-    if len(study.budgets) * len(study.arms) > MOST:
-        raise ValueError(f"budgets: {len(study.budgets)} for each of {len(study.arms)} arms; {MOST} at most in all")
+    if len(study.budgets) * len(study.arms) > MAX_ITEMS:
+        raise ValueError(
+            f"budgets: {len(study.budgets)} for each of {len(study.arms)} arms; {MAX_ITEMS} at most in all"
+        )
     names = [arm.name for arm in study.trained] if study.budgets else []
     counts = Counter(names)
     _each(names, lambda name: bool(NAME.fullmatch(name)), "budgets: a run cannot be called {!r}; rename the arm")
@@ -280,7 +282,7 @@ def read_study(path: Path) -> Study:
     """The study in a file; ConfigError when it is missing or invalid."""
     subject = f"the study {path}"
     try:
-        return Study.model_validate(read_json(path, LARGEST_FILE, error=ConfigError))
+        return Study.model_validate(read_json(path, MAX_STUDY_BYTES, error=ConfigError))
     except FileNotFoundError as error:
         raise ConfigError(f"cannot read {subject}: {error.strerror}; check the path.") from error
     except ValidationError as error:

@@ -34,7 +34,7 @@ from core.spec.study.config import Count, Measure, Number, Pid, RunState, Study
 if TYPE_CHECKING:
     from core.spec.study import records
 
-LARGEST_STATUS = 4 * MEGABYTE
+MAX_STATUS_BYTES = 4 * MEGABYTE
 
 
 @dataclass
@@ -113,7 +113,7 @@ class StudyDir:
 
         path = self.step_time(arm, part)
         try:
-            raw: Any = read_json(path, LARGEST_STATUS)
+            raw: Any = read_json(path, MAX_STATUS_BYTES)
         except FileNotFoundError:
             return None
         return validate(records.StepTimeFile, raw, str(path), remedy="Remove it, and the study measures it again.")
@@ -135,7 +135,7 @@ class StudyDir:
 
         path = self.measures(arm, seed)
         try:
-            raw: Any = read_json(path, records.LARGEST_MEASURES)
+            raw: Any = read_json(path, records.MAX_MEASURES_BYTES)
         except FileNotFoundError:
             return None
         validate(records.MeasuresFile, raw, str(path), remedy="Remove it, and the study evaluates this run again.")
@@ -161,7 +161,7 @@ class StudyDir:
     def read_status(self) -> StudyStatus | None:
         """The last status; None without a readable one."""
         try:
-            content = read_bytes(self.status, LARGEST_STATUS)
+            content = read_bytes(self.status, MAX_STATUS_BYTES)
             return _status_reader().validate_json(content, strict=True)
         except (FileNotFoundError, UserError, ValidationError):
             return None
@@ -171,7 +171,7 @@ class StudyDir:
         from core.spec.study import records  # noqa: PLC0415  (a dozen models, built when a study is read)
 
         try:
-            raw = read_json(self.results, records.LARGEST_RESULTS)
+            raw = read_json(self.results, records.MAX_RESULTS_BYTES)
         except (FileNotFoundError, UnreadableError):
             return None
         return raw if isinstance(raw, dict) else None

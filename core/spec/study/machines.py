@@ -18,7 +18,7 @@ from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.machines.machine import LOCAL
 from core.spec.reading import KILOBYTE, read_json, validate
-from core.spec.study.config import MOST, Study
+from core.spec.study.config import MAX_ITEMS, Study
 from core.spec.study.folder import StudyDir
 
 HERE = "here"  # denotes this computer
@@ -31,7 +31,7 @@ class StudyMachines(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
-    on: list[Annotated[str, Field(max_length=100)]] = Field([], max_length=MOST)
+    on: list[Annotated[str, Field(max_length=100)]] = Field([], max_length=MAX_ITEMS)
     folder: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$")]
 
 

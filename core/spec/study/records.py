@@ -13,13 +13,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from core.spec.reading import MEGABYTE, first_problem
 from core.spec.study.config import Count, Number
 
-LARGEST_MEASURES = 16 * MEGABYTE
-LARGEST_RESULTS = 16 * MEGABYTE
-SHORTEST_STEP = 1e-9  # seconds
+MAX_MEASURES_BYTES = 16 * MEGABYTE
+MAX_RESULTS_BYTES = 16 * MEGABYTE
+MIN_STEP_SECONDS = 1e-9  # seconds
 
 
 def _measurable(seconds: float) -> float:
-    if 0 < seconds < SHORTEST_STEP:
+    if 0 < seconds < MIN_STEP_SECONDS:
         raise ValueError(f"no step is as short as {seconds} s")
     return seconds
 
@@ -53,8 +53,8 @@ class StepTimeFile(_Record):
     """``times/ARM-0.json``: the step time of one arm, measured by `core.studies.study.step_time`."""
 
     clock: Literal["cpu", "wall"]
-    step_seconds: Annotated[float, Field(ge=SHORTEST_STEP, le=1e9, allow_inf_nan=False)]
-    reference_seconds: Annotated[float, Field(ge=SHORTEST_STEP, le=1e9, allow_inf_nan=False)]  # see `StepTime`
+    step_seconds: Annotated[float, Field(ge=MIN_STEP_SECONDS, le=1e9, allow_inf_nan=False)]
+    reference_seconds: Annotated[float, Field(ge=MIN_STEP_SECONDS, le=1e9, allow_inf_nan=False)]  # see `StepTime`
     step_flops: Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)] = 0.0
     machine: str = ""
     device: str = ""

@@ -21,9 +21,9 @@ from core.spec.errors import UserError, nearest
 from core.spec.presets import Size
 from core.spec.reading import excerpt, first_problem, read_json
 from core.spec.study.config import (
-    LARGEST_FILE,
-    LONGEST_BUDGET,
-    MOST,
+    MAX_BUDGET_SECONDS,
+    MAX_ITEMS,
+    MAX_STUDY_BYTES,
     Arm,
     Measure,
     NoiseSpec,
@@ -50,7 +50,7 @@ class SearchRange(Section):
     high: int | float | None = Field(None, description="Highest value.")
     log: bool = Field(False, description="Sample the logarithm uniformly.")
     step: int | float | None = Field(None, gt=0, description="Distance between neighbouring values.")
-    choices: list[Value] = Field([], max_length=MOST, description="The values, instead of a range.")
+    choices: list[Value] = Field([], max_length=MAX_ITEMS, description="The values, instead of a range.")
 
     @model_validator(mode="after")
     def _consistent(self) -> SearchRange:
@@ -109,7 +109,7 @@ class EarlyStopping(Section):
         "val/R@1",
         description="Of each validation: val/R@1, val/R@10, or a metric as in events.jsonl. Not for wilcoxon.",
     )
-    first_trials: int = Field(5, ge=1, le=MOST, description="For median: trials that are never stopped.")
+    first_trials: int = Field(5, ge=1, le=MAX_ITEMS, description="For median: trials that are never stopped.")
     first_step: int = Field(0, ge=0, le=10**9, description="For median and asha: no trial is stopped before this step.")
     reduction: int = Field(4, ge=2, le=100, description="For asha: one in this many trials passes a rung.")
 
@@ -128,21 +128,23 @@ class Sweep(Section):
     noise: NoiseSpec | None = None
     train: Text = "train"
     val: Text = "val"
-    measures: list[Measure] = Field([], max_length=MOST, description="Default: retrieval on the validation data.")
+    measures: list[Measure] = Field([], max_length=MAX_ITEMS, description="Default: retrieval on the validation data.")
     steps: int = Field(0, ge=0, le=10**9, description="Optimiser steps of each trial.")
-    budget: float = Field(0.0, ge=0.0, le=LONGEST_BUDGET, description="Seconds of training, instead of steps.")
-    seeds: list[Seed] = Field([0], min_length=1, max_length=MOST, description="Each trial is trained with each seed.")
+    budget: float = Field(0.0, ge=0.0, le=MAX_BUDGET_SECONDS, description="Seconds of training, instead of steps.")
+    seeds: list[Seed] = Field(
+        [0], min_length=1, max_length=MAX_ITEMS, description="Each trial is trained with each seed."
+    )
     space: dict[Text, SearchRange] = Field(min_length=1, max_length=100, description="Setting -> its values.")
     sampler: Sampler = "tpe"
     seed: Seed = Field(0, description="Seed of the sampler.")
-    trials: int = Field(30, ge=1, lt=MOST, description="Trials in all; may be raised later.")
-    parallel: int = Field(4, ge=1, le=MOST, description="Most trials at the same time, over all machines.")
+    trials: int = Field(30, ge=1, lt=MAX_ITEMS, description="Trials in all; may be raised later.")
+    parallel: int = Field(4, ge=1, le=MAX_ITEMS, description="Most trials at the same time, over all machines.")
     objectives: list[Objective] = Field([Objective()], min_length=1, max_length=4)
     constraints: dict[Text, float] = Field(
         {}, max_length=20, description="Metric -> its highest value in a feasible trial, such as memory_gib: 8."
     )
     early_stopping: EarlyStopping | None = None
-    machines: list[Text] = Field([], max_length=MOST, description="Names of machines, as for `study --on`.")
+    machines: list[Text] = Field([], max_length=MAX_ITEMS, description="Names of machines, as for `study --on`.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Sweep:
@@ -304,7 +306,7 @@ def parse_sweep(raw: Any, origin: str) -> Sweep:
 def is_sweep_file(path: Path) -> bool:
     """Whether a file holds a sweep (it has a ``space``) and not a study."""
     try:
-        raw = read_json(path, LARGEST_FILE)
+        raw = read_json(path, MAX_STUDY_BYTES)
     except (FileNotFoundError, UserError):
         return False
     return isinstance(raw, dict) and "space" in raw
@@ -314,7 +316,7 @@ def read_sweep(path: Path) -> Sweep:
     """Read a sweep from a file. ConfigError when it is missing or invalid."""
     origin = f"the sweep {path}"
     try:
-        raw = read_json(path, LARGEST_FILE, error=ConfigError)
+        raw = read_json(path, MAX_STUDY_BYTES, error=ConfigError)
     except FileNotFoundError as error:
         raise ConfigError(f"cannot read {origin}: {error.strerror}; check the path.") from error
     return parse_sweep(raw, origin)

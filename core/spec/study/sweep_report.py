@@ -22,7 +22,7 @@ from core.spec.study.config import Count, Number
 from core.spec.study.folder import StudyDir
 from core.spec.study.sweep import Objective, SearchRange, Value
 
-LARGEST_REPORT = 64 * MEGABYTE
+MAX_REPORT_BYTES = 64 * MEGABYTE
 TrialState = Literal["running", "complete", "stopped early", "failed"]
 ShortText = Annotated[str, Field(max_length=10_000)]
 
@@ -80,7 +80,7 @@ class SweepDir(StudyDir):
     def read_report(self) -> SweepReport | None:
         """Read ``trials.json``; None before it is first written. UserError for an invalid file."""
         try:
-            raw = read_json(self.trials, LARGEST_REPORT)
+            raw = read_json(self.trials, MAX_REPORT_BYTES)
         except FileNotFoundError:
             return None
         return validate(SweepReport, raw, str(self.trials), remedy="`sweep run` writes it again.")

@@ -75,7 +75,7 @@ def _train_stage(
     run.create()
     if stage_logs:
         write_logs_to(run)
-    if stage.before == "caption-filter" and not folder.made(stage).exists():
+    if stage.before == "caption-filter" and not folder.manifest(stage).exists():
         folder.write_status(chain, position, "captioning")
         outcome = prepare_stage(config, run, progress, lambda show: _caption(chain, folder, position, show))
         if outcome != "done":
@@ -86,4 +86,4 @@ def _train_stage(
 
 def _caption(chain: Chain, folder: ChainDir, position: int, progress: Progress) -> None:
     source = chain.stages[position].config.data.train
-    caption_and_filter(folder.stage(chain, position - 1), source, folder.made(chain.stages[position]), progress)
+    caption_and_filter(folder.stage(chain, position - 1), source, folder.manifest(chain.stages[position]), progress)

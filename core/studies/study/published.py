@@ -11,7 +11,7 @@ from typing import Any
 from core.spec.errors import UserError
 from core.spec.reading import read_json
 from core.spec.resources import resource_folder
-from core.spec.study.records import LARGEST_RESULTS, results_problem
+from core.spec.study.records import MAX_RESULTS_BYTES, results_problem
 from core.studies.study.table import markdown
 
 FOLDER = resource_folder("studies") / "results"
@@ -28,7 +28,7 @@ def published_results(name: str) -> dict[str, Any]:
     available = sorted(file.stem for file in FOLDER.glob("*.json"))
     if path.stem not in available:
         raise UserError(f"the study '{name}' has no published results; these have: {', '.join(available)}.")
-    raw = read_json(path, LARGEST_RESULTS)
+    raw = read_json(path, MAX_RESULTS_BYTES)
     if problem := results_problem(raw):
         raise UserError(f"the results in {path} cannot be used: {problem}")
     results: dict[str, Any] = raw

@@ -17,7 +17,7 @@ from scipy import stats
 from core.spec.study.holm import holm as holm
 
 LEVEL = 0.95
-MOST_EXACT = 16  # pairs whose sign patterns are enumerated
+MAX_EXACT_PAIRS = 16  # pairs whose sign patterns are enumerated
 ROUNDING = 1e-12  # relative: differences this close are equal
 
 
@@ -78,8 +78,8 @@ def permutation_p(gains: Sequence[float]) -> float:
     """
     x = np.abs(np.array(gains, dtype=np.float64))
     threshold = abs(sum(gains)) - 1e-12 * float(x.sum())
-    if len(x) <= MOST_EXACT:
+    if len(x) <= MAX_EXACT_PAIRS:
         patterns = np.array(list(itertools.product((1.0, -1.0), repeat=len(x))))
         return float((np.abs(patterns @ x) >= threshold).mean())
-    signs = np.random.default_rng(0).choice((1.0, -1.0), size=(1 << MOST_EXACT, len(x)))
+    signs = np.random.default_rng(0).choice((1.0, -1.0), size=(1 << MAX_EXACT_PAIRS, len(x)))
     return float(((np.abs(signs @ x) >= threshold).sum() + 1) / (len(signs) + 1))

@@ -24,10 +24,10 @@ from core.studies.study.claiming import StudyError
 from core.studies.study.places.place import Ended, Place
 from core.studies.study.queue import Log, StudyQueue
 from core.studies.sweep.report import write_report
-from core.studies.sweep.searcher import UNTRAINED, Searcher
+from core.studies.sweep.searcher import INVALID_CONFIG, Searcher
 
-MOST_KILLS = 3  # of one run's trainer by a signal, such as by the out-of-memory killer
-MOST_FAILURES = 10  # consecutive trials
+MAX_KILLS = 3  # of one run's trainer by a signal, such as by the out-of-memory killer
+MAX_FAILURES = 10  # consecutive trials
 
 
 class SweepQueue(StudyQueue):
@@ -78,7 +78,7 @@ class SweepQueue(StudyQueue):
         if self._trial_of(run).state != TrialState.RUNNING:  # the trial was stopped early
             del self.running[index]
             self._close_runs(self._trial_of(run))
-        elif result.killed and self._kills[name] < MOST_KILLS:
+        elif result.killed and self._kills[name] < MAX_KILLS:
             del self.running[index]
             self._kills[name] += 1
             run.state, run.message = "waiting", ""
@@ -160,8 +160,8 @@ class SweepQueue(StudyQueue):
         self.searcher.fail(number, message, is_untrained)
         self.log(f"failed: {trial_name(number)}: {message}")
         self._consecutive_failures += 1
-        if self._consecutive_failures >= MOST_FAILURES:
-            raise StudyError(f"the last {MOST_FAILURES} trials failed, {trial_name(number)} with: {message}")
+        if self._consecutive_failures >= MAX_FAILURES:
+            raise StudyError(f"the last {MAX_FAILURES} trials failed, {trial_name(number)} with: {message}")
 
     def _stop_runs(self, trial: FrozenTrial, runs: Sequence[StudyRun]) -> None:
         """Stop the runs of a trial that has ended; runs in training save a checkpoint first."""
@@ -250,7 +250,7 @@ class SweepQueue(StudyQueue):
 
 def trained_trials(searcher: Searcher) -> list[tuple[str, Params]]:
     """Name and settings of each trial, except those whose config contradicts itself."""
-    trials = [trial for trial in searcher.trials() if not trial.user_attrs.get(UNTRAINED)]
+    trials = [trial for trial in searcher.trials() if not trial.user_attrs.get(INVALID_CONFIG)]
     return [(trial_name(trial.number), trial.params) for trial in trials]
 
 

@@ -40,10 +40,10 @@ from core.spec.study.sweep import (
 from core.studies.study.claiming import StudyError
 
 _STUDY = "sweep"  # name of the Optuna study in the journal
-_LARGEST_JOURNAL = 256 * MEGABYTE
-_MOST_DUPLICATES = 50  # duplicate proposals before a finite space is searched in grid order
+_MAX_JOURNAL_BYTES = 256 * MEGABYTE
+_MAX_DUPLICATES = 50  # duplicate proposals before a finite space is searched in grid order
 _VERSION = "optuna"  # attribute of the Optuna study: the version that created it
-UNTRAINED = "untrained"  # attribute of a trial whose config contradicts itself
+INVALID_CONFIG = "untrained"  # attribute of a trial whose config contradicts itself
 
 
 class Searcher:
@@ -119,7 +119,7 @@ class Searcher:
         trial = self._open_trial(number)
         trial.set_user_attr("message", message)
         if is_untrained:
-            trial.set_user_attr(UNTRAINED, True)
+            trial.set_user_attr(INVALID_CONFIG, True)
         with _warnings_off():
             self._study.tell(number, state=TrialState.FAIL)
 
@@ -176,7 +176,7 @@ class Searcher:
             spaces = distributions(self.sweep)
             scratch = optuna.create_study(directions=[objective.direction for objective in self.sweep.objectives])
             scratch.add_trials([usable for trial in trials if (usable := _fit_to_space(trial, self.sweep, spaces))])
-            for attempt in range(_MOST_DUPLICATES):
+            for attempt in range(_MAX_DUPLICATES):
                 scratch.sampler = _sampler(self.sweep, len(trials), attempt)
                 with _warnings_off():
                     params: Params = scratch.ask(spaces).params
@@ -259,7 +259,7 @@ def _drop_torn_line(journal: Path) -> None:
     """Remove an incomplete last line, which a killed process may leave."""
     if not journal.exists():
         return
-    content = read_bytes(journal, _LARGEST_JOURNAL, error=StudyError)
+    content = read_bytes(journal, _MAX_JOURNAL_BYTES, error=StudyError)
     if content and not content.endswith(b"\n"):
         with journal.open("r+b") as file:
             file.truncate(content.rfind(b"\n") + 1)

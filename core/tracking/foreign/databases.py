@@ -17,9 +17,9 @@ _MAGIC = b"SQLite format 3\0"
 _ENDINGS = (".db", ".sqlite", ".sqlite3")
 _SECONDS = 60.0  # of one query
 _INSTRUCTIONS = 10_000  # of SQLite's machine between two looks at the clock
-_LONGEST_VALUE = 4 * MEGABYTE
-_MOST_BYTES = 32 * MEGABYTE
-_MOST_TABLES = 500
+_MAX_VALUE_BYTES = 4 * MEGABYTE
+_MAX_BYTES = 32 * MEGABYTE
+_MAX_TABLES = 500
 _ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ}
 _FUNCTIONS = {"max", "min"}
 
@@ -46,7 +46,7 @@ def sqlite_tables(path: Path, root: Path) -> dict[str, set[str]]:
         " WHERE m.type = 'table' AND m.sql NOT LIKE 'CREATE VIRTUAL%' LIMIT ?"
     )
     try:
-        rows = query(path, sql, (_MOST_TABLES * 20,))
+        rows = query(path, sql, (_MAX_TABLES * 20,))
     except ForeignError:
         return {}
     for table, column in rows:
@@ -55,14 +55,14 @@ def sqlite_tables(path: Path, root: Path) -> dict[str, set[str]]:
 
 
 def query(path: Path, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-    """The rows of a SELECT, up to `_MOST_BYTES`. ForeignError when the file is damaged, locked or takes too long."""
+    """The rows of a SELECT, up to `_MAX_BYTES`. ForeignError when the file is damaged, locked or takes too long."""
     rows, size = [], 0
     try:
         with _opened(path) as connection:
             for row in connection.execute(sql, values):
                 rows.append(row)
                 size += 100 + sum(len(value) for value in row if isinstance(value, (str, bytes)))
-                if size > _MOST_BYTES:
+                if size > _MAX_BYTES:
                     break
     except (sqlite3.Error, ValueError, OverflowError) as error:
         raise ForeignError(f"{excerpt(str(path))} cannot be read: {excerpt(str(error))}; check the file.") from error
@@ -75,7 +75,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     mode = "mode=ro" if _has_journal(path) else "mode=ro&immutable=1"
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=1.0)
     try:
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE_BYTES)
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0", "query_only = ON"):
             connection.execute(f"PRAGMA {pragma}")

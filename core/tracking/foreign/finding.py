@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 # The first that finds a run in a folder has it.
 READERS = cast("Sequence[Reader]", (openclip, wandb, mlflow, trackio, huggingface, tensorboard, tables))
 _BELONG_TO_RUN = {openclip.TOOL, wandb.TOOL, mlflow.TOOL}  # subfolders of such a run hold no other runs
-_MOST_FOLDERS = 200_000
+_MAX_FOLDERS = 200_000
 _TOOLS = "TensorBoard, W&B, MLflow, Trackio, transformers, open_clip, CSV and JSON lines with a step column"
 
 
 def find_runs(source: Path) -> list[ForeignRun]:
     """Every run in ``source``, a folder or a file, in the order of their paths.
 
-    Raises ForeignError when it does not exist or holds more than `_MOST_FOLDERS` folders.
+    Raises ForeignError when it does not exist or holds more than `_MAX_FOLDERS` folders.
     """
     source = source.absolute()
     if source.is_dir():
@@ -46,8 +46,8 @@ def nothing_found(source: Path) -> ForeignError:
 
 def _runs_below(root: Path) -> Iterator[ForeignRun]:
     for count, (parent, folders, files) in enumerate(os.walk(root)):
-        if count > _MOST_FOLDERS:
-            raise ForeignError(f"{excerpt(str(root))} has more than {_MOST_FOLDERS} folders; give a smaller one.")
+        if count > _MAX_FOLDERS:
+            raise ForeignError(f"{excerpt(str(root))} has more than {_MAX_FOLDERS} folders; give a smaller one.")
         folders.sort()
         runs = _runs_in(Path(parent), set(files), root)
         if any(run.tool in _BELONG_TO_RUN and (run.path == Path(parent) or run.tool == wandb.TOOL) for run in runs):

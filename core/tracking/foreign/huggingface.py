@@ -28,7 +28,7 @@ from core.tracking.foreign.runs import (
 
 TOOL = "transformers"
 _NAME = "trainer_state.json"
-_LARGEST = 32 * MEGABYTE
+_MAX_FILE_BYTES = 32 * MEGABYTE
 _CHECKPOINT = re.compile(r"checkpoint-\d{1,15}")
 
 
@@ -81,7 +81,7 @@ def _newest(folder: Path, root: Path) -> Path | None:
 def _state(path: Path, root: Path) -> dict[str, Any] | None:
     """The state in ``path``; None if there is none, or one that is being written."""
     try:
-        state = lenient_json(read_bytes(path, _LARGEST, root=root, error=ForeignError))
+        state = lenient_json(read_bytes(path, _MAX_FILE_BYTES, root=root, error=ForeignError))
     except (OSError, ForeignError):
         return None
     return state if isinstance(state, dict) and isinstance(state.get("log_history"), list) else None

@@ -23,8 +23,8 @@ from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.reading import MEGABYTE, UnreadableError, excerpt, open_regular, read_json, validate
 from core.spec.run.events import (
-    LARGEST_STEP,
     LATEST,
+    MAX_STEP,
     Event,
     EventWriter,
     Log,
@@ -46,7 +46,7 @@ FILE = "import.json"
 POLL_SECONDS = 0.5
 _HEARTBEAT_SECONDS = 10.0
 _POLLS_PER_SEARCH = 5  # polls between two searches for new runs
-_LARGEST_CONFIG = MEGABYTE
+_MAX_CONFIG_BYTES = MEGABYTE
 
 
 class ImportRecord(BaseModel):
@@ -59,7 +59,7 @@ class ImportRecord(BaseModel):
     key: str = ""
     position: dict[str, Any] = Field(default_factory=dict)
     size: Annotated[int, Field(ge=0)] = 0
-    step: Annotated[int, Field(ge=0, le=LARGEST_STEP)] = 0
+    step: Annotated[int, Field(ge=0, le=MAX_STEP)] = 0
     last_time: Annotated[float, Field(ge=0)] = 0.0
     state: str = ""
     ended: bool = False  # the events end with a terminal event
@@ -188,7 +188,7 @@ class Importer:
         values = dict(old.config) if old else {}
         with suppress(UserError):  # nested too deep
             added = json.loads(json.dumps(to_json_value(part.config, 0)))
-            if len(json.dumps({**values, **added})) <= _LARGEST_CONFIG:
+            if len(json.dumps({**values, **added})) <= _MAX_CONFIG_BYTES:
                 values |= added
         config = LoggedConfig(
             name=_line(part.name) or (old.name if old else self.run.name),

@@ -31,8 +31,8 @@ from core.tracking.foreign.runs import (
 TOOL = "MLflow"
 _STATES = {1: "running", 2: "running", 3: "done", 4: "failed", 5: "stopped"}  # RunStatus
 _STATE_NAMES = {"RUNNING": 1, "SCHEDULED": 2, "FINISHED": 3, "FAILED": 4, "KILLED": 5}
-_MOST_RUNS = 100_000
-_MOST_FILES = 10_000  # of metrics, params and tags
+_MAX_RUNS = 100_000
+_MAX_FILES = 10_000  # of metrics, params and tags
 _TABLES = {
     "experiments": {"experiment_id", "name"},
     "runs": {"run_uuid", "name", "status", "start_time", "end_time", "lifecycle_stage", "experiment_id"},
@@ -57,7 +57,7 @@ def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
                 path,
                 "SELECT r.run_uuid, r.name, e.name FROM runs r JOIN experiments e USING (experiment_id)"
                 " WHERE r.lifecycle_stage = 'active' ORDER BY r.start_time LIMIT ?",
-                (_MOST_RUNS,),
+                (_MAX_RUNS,),
             )
             runs += [ForeignRun(TOOL, path, root, _text(n) or _text(k), _text(e), str(k)) for k, n, e in rows]
     return runs
@@ -95,8 +95,8 @@ def _files(folder: Path, root: Path) -> list[tuple[Path, str]]:
     paths = []
     for parent, _, names in os.walk(folder):
         paths += [(path, as_text(path.relative_to(folder).as_posix())) for path in (Path(parent, n) for n in names)]
-        if len(paths) > _MOST_FILES:
-            raise ForeignError(f"{excerpt(str(folder))} has more than {_MOST_FILES} files; import another folder.")
+        if len(paths) > _MAX_FILES:
+            raise ForeignError(f"{excerpt(str(folder))} has more than {_MAX_FILES} files; import another folder.")
     return sorted(paths)
 
 

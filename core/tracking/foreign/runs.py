@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, excerpt, open_regular
-from core.spec.run.events import LARGEST_STEP, LATEST, LONGEST_NAME, MOST_VALUES, Event, Metrics
+from core.spec.run.events import LATEST, MAX_NAME_LENGTH, MAX_STEP, MAX_VALUES, Event, Metrics
 
 PART = MEGABYTE  # bytes of a source that one part holds, about: its events take up to 100 times as much memory
-MOST_NUMBERS = 50 * MOST_VALUES  # in one entry of a log; more are left out
-_MOST_ITEMS = 1_000_000  # in JSON, about: each takes up to 300 bytes of memory
+MAX_NUMBERS = 50 * MAX_VALUES  # in one entry of a log; more are left out
+_MAX_ITEMS = 1_000_000  # in JSON, about: each takes up to 300 bytes of memory
 _SAME_MOMENT = 0.01  # seconds: values of one step logged within this time become one event
 
 Position = dict[str, Any]  # where reading continues; JSON
@@ -64,28 +64,28 @@ class Part:
     def add(self, step: object, time: float, values: Mapping[str, object]) -> None:
         """Add metrics; skips values that are not numbers, and counts steps and names that an event cannot hold."""
         numbers = {name: number for name, value in values.items() if (number := as_number(value)) is not None}
-        whole = step if type(step) is int and 0 <= step <= LARGEST_STEP else as_step(step)
+        whole = step if type(step) is int and 0 <= step <= MAX_STEP else as_step(step)
         if whole is None or not 0 <= time <= LATEST:
             self.problems["points without a valid step and time"] += 1
             return
         for name in list(numbers):
-            if 0 < len(name) <= LONGEST_NAME:
+            if 0 < len(name) <= MAX_NAME_LENGTH:
                 continue
             del numbers[name]
-            self.problems[f"values whose name is not 1 to {LONGEST_NAME} characters long"] += 1
+            self.problems[f"values whose name is not 1 to {MAX_NAME_LENGTH} characters long"] += 1
         last = self.events[-1] if self.events else None
         if (
             isinstance(last, Metrics)
             and last.step == whole
             and abs(last.time - time) < _SAME_MOMENT
-            and len(last.values) + len(numbers) <= MOST_VALUES
+            and len(last.values) + len(numbers) <= MAX_VALUES
             and numbers.keys().isdisjoint(last.values)
         ):
             last.values.update(numbers)  # type: ignore[attr-defined]  # a dict, made below
             return
         items = list(numbers.items())
-        for start in range(0, len(items), MOST_VALUES):
-            self.events.append(Metrics(step=whole, time=time, values=dict(items[start : start + MOST_VALUES])))
+        for start in range(0, len(items), MAX_VALUES):
+            self.events.append(Metrics(step=whole, time=time, values=dict(items[start : start + MAX_VALUES])))
 
 
 class Reader(Protocol):
@@ -112,7 +112,7 @@ def as_number(value: object) -> float | None:
 def as_step(value: object) -> int | None:
     """A whole number from 0 to 2^53; None for anything else."""
     number = as_number(value)
-    if number is None or not math.isfinite(number) or number != int(number) or not 0 <= number <= LARGEST_STEP:
+    if number is None or not math.isfinite(number) or number != int(number) or not 0 <= number <= MAX_STEP:
         return None
     return int(number)
 
@@ -120,7 +120,7 @@ def as_step(value: object) -> int | None:
 def lenient_json(content: bytes | str) -> Any:
     """``content`` as JSON, in which NaN and Infinity are numbers; None if it is not JSON or has too many items."""
     marks: Any = (b",", b"[", b"{") if isinstance(content, bytes) else (",", "[", "{")
-    if len(content) > _MOST_ITEMS and sum(content.count(mark) for mark in marks) > _MOST_ITEMS:
+    if len(content) > _MAX_ITEMS and sum(content.count(mark) for mark in marks) > _MAX_ITEMS:
         return None
     try:
         return json.loads(content)
@@ -131,7 +131,7 @@ def lenient_json(content: bytes | str) -> Any:
 def flat_numbers(values: Mapping[str, Any], prefix: str = "", depth: int = 8) -> Iterator[tuple[str, float]]:
     """The numbers in nested mappings, names joined by "/" and cut to one character more than a metric may have."""
     for name, value in values.items():
-        path = f"{prefix}{name}"[: LONGEST_NAME + 1]
+        path = f"{prefix}{name}"[: MAX_NAME_LENGTH + 1]
         if isinstance(value, Mapping) and depth and "_type" not in value:
             yield from flat_numbers(value, f"{path}/", depth - 1)
         elif (number := as_number(value)) is not None:

@@ -31,8 +31,8 @@ from core.tracking.foreign.runs import (
 TOOL = "table"
 STEPS = ("step", "global_step", "trainer/global_step", "_step", "iteration", "iter", "epoch")
 _TIMES = ("time", "timestamp", "_timestamp", "wall_time", "wall time", "created_at")
-_LONGEST_HEADER = 64 * KILOBYTE
-_LONGEST_CELL = 100  # characters of a number
+_MAX_HEADER_BYTES = 64 * KILOBYTE
+_MAX_CELL_LENGTH = 100  # characters of a number
 
 
 def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
@@ -82,7 +82,7 @@ def read(run: ForeignRun, position: Position) -> Iterator[Part]:
 def _first_line(path: Path, root: Path) -> str:
     """The header of a CSV file; "{" for JSON lines whose first object has a step; "" for anything else."""
     try:
-        text = small_text(path, root, _LONGEST_HEADER)
+        text = small_text(path, root, _MAX_HEADER_BYTES)
     except (OSError, ForeignError):
         return ""
     line, newline, _ = text.partition("\n")
@@ -130,7 +130,7 @@ def _row(line: str, header: str, names: list[str]) -> dict[str, Any]:
 
 def _number(cell: str) -> Any:
     """A cell as a number, else as text."""
-    if cell and len(cell) < _LONGEST_CELL:
+    if cell and len(cell) < _MAX_CELL_LENGTH:
         with suppress(ValueError):
             return float(cell)
     return cell

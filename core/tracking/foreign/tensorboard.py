@@ -19,9 +19,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from core.spec.reading import MEGABYTE, excerpt, open_regular
-from core.spec.run.events import LARGEST_STEP, LATEST, RunStarted
+from core.spec.run.events import LATEST, MAX_STEP, RunStarted
 from core.tracking.foreign.runs import (
-    MOST_NUMBERS,
+    MAX_NUMBERS,
     PART,
     ForeignError,
     ForeignRun,
@@ -34,9 +34,9 @@ from core.tracking.foreign.runs import (
 from core.tracking.foreign.wire import WireError, content, fields, signed, text, unpacked
 
 TOOL = "tensorboard"
-_LARGEST = 16 * MEGABYTE  # records beyond this hold images or graphs: they are skipped without reading them
-_LONGEST = 1 << 32  # bytes; a longer record was not written by TensorBoard
-_LARGEST_CHECKED = 64 << 10  # bytes of a record whose checksum is compared: scalars are far smaller
+_MAX_READ_BYTES = 16 * MEGABYTE  # records beyond this hold images or graphs: they are skipped without reading them
+_MAX_RECORD_BYTES = 1 << 32  # bytes; a longer record was not written by TensorBoard
+_MAX_CHECKED_BYTES = 64 << 10  # bytes of a record whose checksum is compared: scalars are far smaller
 _HEADER = struct.Struct("<QI")
 _ENOUGH_FOR_NUMPY = 32  # records of one length, whose checksums are then computed together
 _DOUBLE, _FLOAT = struct.Struct("<d"), struct.Struct("<f")
@@ -101,7 +101,7 @@ def _read_part(file: BinaryIO, offset: int, size: int, part: Part, problem: str)
     while cursor + 16 <= len(chunk):
         header = chunk[cursor : cursor + 12]
         length: int = _HEADER.unpack(header)[0]
-        if not _is_header(header) or length > _LONGEST:
+        if not _is_header(header) or length > _MAX_RECORD_BYTES:
             part.problems[problem] += 1
             cursor = _next_header(chunk, cursor + 1)
             continue
@@ -109,7 +109,7 @@ def _read_part(file: BinaryIO, offset: int, size: int, part: Part, problem: str)
         if end > len(chunk):
             if cursor or offset + end > size:  # in the next chunk, or torn: the rest is waited for
                 break
-            if length > _LARGEST:
+            if length > _MAX_READ_BYTES:
                 return offset + end
             chunk += file.read(end - len(chunk))
         payloads.append((cursor + 12, length))
@@ -129,7 +129,7 @@ def _broken(chunk: bytes, payloads: list[tuple[int, int]]) -> set[int]:
     """The starts of payloads with a wrong checksum."""
     by_length: dict[int, list[int]] = {}
     for start, length in payloads:
-        if length <= _LARGEST_CHECKED:
+        if length <= _MAX_CHECKED_BYTES:
             by_length.setdefault(length, []).append(start)
     broken: set[int] = set()
     for length, starts in by_length.items():
@@ -228,11 +228,11 @@ def _add_event(data: bytes, part: Part) -> None:
         elif number == 7:
             session = content(value)
     is_restart = session and dict(fields(session)).get(1) == _START  # the points from this step on are void
-    if is_restart and 0 < step <= LARGEST_STEP and 0 <= time <= LATEST:
+    if is_restart and 0 < step <= MAX_STEP and 0 <= time <= LATEST:
         part.events.append(RunStarted(step=step - 1, time=time, total_steps=0, config_digest=""))
     values: dict[str, object] = {}
     for number, value in fields(summary):
-        if number == 1 and len(values) < MOST_NUMBERS:
+        if number == 1 and len(values) < MAX_NUMBERS:
             _add_value(content(value), values, part)
     if values:
         part.add(step, time, values)

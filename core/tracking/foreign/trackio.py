@@ -10,7 +10,7 @@ from typing import Any
 from core.spec.reading import excerpt
 from core.tracking.foreign.databases import database_files, query, sqlite_tables
 from core.tracking.foreign.runs import (
-    MOST_NUMBERS,
+    MAX_NUMBERS,
     PART,
     ForeignRun,
     Part,
@@ -22,7 +22,7 @@ from core.tracking.foreign.runs import (
 from core.tracking.foreign.tables import iso_time
 
 TOOL = "Trackio"
-_MOST_RUNS = 100_000
+_MAX_RUNS = 100_000
 _NOT_FINITE = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
@@ -38,7 +38,7 @@ def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
             project = excerpt(path.stem, 200) or "trackio"
             runs += [
                 ForeignRun(TOOL, path, root, excerpt(str(run_name), 200), project, str(run_id))
-                for run_id, run_name in query(path, sql, (_MOST_RUNS,))
+                for run_id, run_name in query(path, sql, (_MAX_RUNS,))
             ]
     return runs
 
@@ -64,7 +64,7 @@ def read(run: ForeignRun, position: Position) -> Iterator[Part]:
                 position[table] = row
                 position["step"] = max(position["step"], as_step(row_step) or 0)
                 content = metrics if isinstance(metrics, (str, bytes)) else ""
-                values = dict(islice(flat_numbers(_finite(lenient_json(content)), prefix), MOST_NUMBERS))
+                values = dict(islice(flat_numbers(_finite(lenient_json(content)), prefix), MAX_NUMBERS))
                 part.add(position["step"] if row_step is None else row_step, iso_time(str(time)) or 0.0, values)
                 size += len(content)
                 if size > PART:

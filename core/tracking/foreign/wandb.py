@@ -19,7 +19,7 @@ from typing import Any
 from core.spec.reading import excerpt, open_regular
 from core.spec.run.events import Metrics
 from core.tracking.foreign.runs import (
-    MOST_NUMBERS,
+    MAX_NUMBERS,
     PART,
     ForeignError,
     ForeignRun,
@@ -37,7 +37,7 @@ _MAGIC = b":W&B\xe1\xbe\x00"
 _BLOCK = 32768
 _HEADER = struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
-_LARGEST = PART  # a longer record holds no metrics
+_MAX_RECORD_BYTES = PART  # a longer record holds no metrics
 _FIRST_RECORDS = 10  # one of them describes the run
 _KINDS = [zlib.crc32(bytes([kind])) for kind in range(5)]
 
@@ -118,7 +118,7 @@ def _records(path: Path, root: Path, offset: int) -> Iterator[tuple[bytes, int, 
                     pieces = []
                 if pieces is not None:
                     pieces.append(data)
-                    if len(pieces) * _BLOCK > _LARGEST:
+                    if len(pieces) * _BLOCK > _MAX_RECORD_BYTES:
                         broken, pieces = broken + 1, None
                 if kind in (_FULL, _LAST) and pieces is not None:
                     yield b"".join(pieces), start + cursor, broken
@@ -182,7 +182,7 @@ def _add_history(data: bytes, part: Part) -> None:
             with suppress(ValueError):
                 values[name] = float(value)
         elif value[:1] != b'"':
-            values |= islice(flat_numbers({name: lenient_json(value)}), MOST_NUMBERS)
+            values |= islice(flat_numbers({name: lenient_json(value)}), MAX_NUMBERS)
     if step is None:
         step = values.get("_step")
     skipped = ("_", *media)

@@ -18,8 +18,8 @@ from typing import Any
 from core.spec.caption_files import (
     CaptionedImage,
     CaptionFileError,
+    CaptionFileExistsError,
     CaptionTable,
-    FileThereError,
     Sidecars,
     coco_json,
     json_line,
@@ -194,14 +194,14 @@ def _safe(name: str) -> str:
 
 def _reason(error: Exception) -> str:
     """Why a file was skipped; without a remedy for existing files, which are kept on purpose."""
-    return f"{error.path} already exists." if isinstance(error, FileThereError) else str(error)
+    return f"{error.path} already exists." if isinstance(error, CaptionFileExistsError) else str(error)
 
 
 def _write(path: Path, text: str, force: bool) -> None:
     """Write a file with `write_new`; the error for an existing file suggests another name."""
     try:
         write_new(path, text, force)
-    except FileThereError as error:
+    except CaptionFileExistsError as error:
         raise CaptionFileError(f"{path} already exists; choose another name.") from error
 
 

@@ -24,7 +24,7 @@ from PySide6.QtWidgets import (
 
 from core.spec.config import RunConfig
 from core.spec.errors import UserError
-from core.spec.study import MOST
+from core.spec.study import MAX_ITEMS
 from core.spec.study.sweep import SET_BY_SWEEP, SearchRange
 from sdgui.panels.define.sweep_model import parse_values, suggested_values, sweep_of, values_text
 from sdgui.runs.background_tasks import BackgroundTasks
@@ -97,7 +97,7 @@ class SweepBar(QFrame):
         self.steps, self.trials = StillSpinBox(self), StillSpinBox(self)
         for box, name, value, maximum in (
             (self.steps, "Steps", _DEFAULT_STEPS, 10**9),
-            (self.trials, "Trials", _DEFAULT_TRIALS, MOST - 1),
+            (self.trials, "Trials", _DEFAULT_TRIALS, MAX_ITEMS - 1),
         ):
             box.setRange(1, maximum)
             box.setValue(value)

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from core.spec.run.status import RunState
-from core.spec.study import MOST, Study, StudyDir
+from core.spec.study import MAX_ITEMS, Study, StudyDir
 from sdgui.panels.study.editor import StudyEditor
 from sdgui.panels.study.ending import EndRequest, StudyEnding
 from sdgui.panels.study.estimate import RUNS_READ, estimate
@@ -269,7 +269,9 @@ class StudyPanel(Panel):
 
     def _extend(self, look: StudySnapshot) -> None:
         trial_count = look.sweep.wanted if look.sweep is not None else 1
-        trials, accepted = QInputDialog.getInt(self, "Extend the sweep", "Trials in all", trial_count + 10, 1, MOST - 1)
+        trials, accepted = QInputDialog.getInt(
+            self, "Extend the sweep", "Trials in all", trial_count + 10, 1, MAX_ITEMS - 1
+        )
         if accepted and (study_id := self._id()) is not None:
             self._tasks.run(lambda: self._programs.extend_sweep(study_id, trials), None, self._failed)
 

@@ -166,7 +166,7 @@ def test_sidecars_never_replace_existing_files(coca: str, shapes: Path, capsys: 
     assert main(["caption", coca, str(shapes), "--greedy", "--sidecars"]) == 1
     err = capsys.readouterr().err
     assert "a.txt already exists; overwrite it with --force" in err
-    assert "b.txt already holds the caption of" in err
+    assert "b.txt already contains the caption of" in err
     assert (shapes / "a.txt").read_text(encoding="utf-8") == "mine\n"
     assert (shapes / "c\nd \N{CAT}.txt").is_file()
     first = (shapes / "b.txt").read_text(encoding="utf-8")
@@ -175,7 +175,7 @@ def test_sidecars_never_replace_existing_files(coca: str, shapes: Path, capsys: 
     assert first
     command = ["caption", coca, str(shapes / "b.jpg"), str(shapes / "b.webp"), "--sidecars", "--force"]
     assert main(command) == 1
-    assert "b.txt already holds the caption of" in capsys.readouterr().err, "also where files may be replaced"
+    assert "b.txt already contains the caption of" in capsys.readouterr().err, "also where files may be replaced"
     assert not list(shapes.glob("*.tmp"))
 
 

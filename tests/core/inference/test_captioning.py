@@ -272,7 +272,7 @@ def test_defaults_fit_the_model(
 def test_all_unusable_settings_are_named(model: CaptionModel) -> None:
     with pytest.raises(UserError, match=r"temperature: .*-1.* beems: there is no such field"):
         model.settings({"temperature": -1, "beems": 3})
-    with pytest.raises(UserError, match=r"settings: a greedy search gives 1 caption, not 2; [^{]*\.$"):
+    with pytest.raises(UserError, match=r"settings: greedy search gives 1 caption, not 2; [^{]*\.$"):
         model.settings({"search": "greedy"}, captions=2)
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from core.remote.files import checkpoints, read_part, small_images
 from core.spec.errors import UserError
-from core.spec.machines.answers import MOST_BYTES, FileFacts, pack_bytes, unpack_bytes
+from core.spec.machines.answers import MAX_CHUNK_BYTES, FileFacts, pack_bytes, unpack_bytes
 from core.spec.run.folder import RunDir
 
 
@@ -45,11 +45,11 @@ def test_checkpoints_are_listed_with_their_files_and_pointers(run: RunDir) -> No
 def test_a_chunk_carries_size_and_digest_of_the_whole_file(run: RunDir) -> None:
     run.events.write_bytes(b"0123456789")
     whole = {"size": 10, "stamp": run.events.stat().st_mtime_ns}
-    for offset, length, data in ((0, 4, b"0123"), (8, MOST_BYTES, b"89"), (10, 1, b""), (99, 1, b"")):
+    for offset, length, data in ((0, 4, b"0123"), (8, MAX_CHUNK_BYTES, b"89"), (10, 1, b""), (99, 1, b"")):
         assert read_part(run, "events.jsonl", offset, length) == {"data": pack_bytes(data), **whole}
 
 
-@pytest.mark.parametrize(("offset", "length"), [(-1, 1), (0, 0), (0, -1), (0, MOST_BYTES + 1)])
+@pytest.mark.parametrize(("offset", "length"), [(-1, 1), (0, 0), (0, -1), (0, MAX_CHUNK_BYTES + 1)])
 def test_invalid_chunks_are_refused(run: RunDir, offset: int, length: int) -> None:
     run.events.write_bytes(b"0123456789")
     with pytest.raises(UserError, match=f"cannot read {length} bytes at {offset}"):

@@ -119,7 +119,7 @@ def test_images_that_the_worker_lost_are_sent_again(parts: Parts, tmp_path: Path
 def test_failed_uploads_are_reported_with_the_remedy(
     parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_uploads, "MOST_SENT", 3 << 20)
+    monkeypatch.setattr(image_uploads, "MAX_UPLOAD_BYTES", 3 << 20)
     one, two = image(tmp_path / "a.png", 5), image(tmp_path / "b.png", 5)
     with two.open("r+b") as file:
         file.truncate((3 << 20) - 5)
@@ -135,7 +135,7 @@ def test_failed_uploads_are_reported_with_the_remedy(
     parts.ask(3, three)
     wait_for(lambda: parts.told(3))
     (message,) = parts.told(3)
-    assert message.startswith("these images have 0 MB, but only 0 MB can still be uploaded to the worker on gpu;")
+    assert message.startswith("the 0 MB of images exceed the 0 MB that can still be uploaded to the worker on gpu;")
     real = Path.stat
 
     def denied(path: Path, **more: Any) -> Any:

@@ -186,7 +186,7 @@ def test_captioning_can_be_watched_and_stopped_like_training(
     assert run_chain(chain, folder, show) == "paused"
     assert doings == ["captioning 2/5"]
     assert isinstance(Lifecycle(run.events).read(), RunFinished)
-    assert json.loads(run.config.read_text())["data"]["train"] == str(folder.made(chain.stages[1]))
+    assert json.loads(run.config.read_text())["data"]["train"] == str(folder.manifest(chain.stages[1]))
     with pytest.raises(ValueError, match="no captions"):
         run_chain(chain, folder, quiet)
     assert isinstance(Lifecycle(run.events).read(), RunFailed)

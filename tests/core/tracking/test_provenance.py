@@ -97,7 +97,7 @@ def test_no_command_named_by_a_repository_is_run(repository: Path, tmp_path: Pat
 def test_a_large_diff_a_slow_git_and_no_git_are_reported(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (repository / "code.py").write_text("x" * (git.LARGEST_DIFF + 10), encoding="utf-8")
+    (repository / "code.py").write_text("x" * (git.MAX_DIFF_BYTES + 10), encoding="utf-8")
     run = RunDir(tmp_path / "run")
     run.create()
     code = collect(run, repository)["code"]

@@ -133,7 +133,7 @@ def test_studies_that_cannot_start_locally_are_refused(
     (tmp_path / "elsewhere.log").write_text("precious")
     (out.path / "stderr.log").symlink_to(tmp_path / "elsewhere.log")
     monkeypatch.undo()
-    with pytest.raises(StudyProgramError, match=r"stderr\.log leads out of .* by a link"):
+    with pytest.raises(StudyProgramError, match=r"stderr\.log leads out of .* through a link"):
         StudyPrograms(store, ["program"]).start(study)
     assert (tmp_path / "elsewhere.log").read_text() == "precious"
 
@@ -189,7 +189,7 @@ def test_the_config_of_an_arm_is_written_beside_the_study_and_never_through_a_li
     record = store.add_study(out.path, "mine")
     (tmp_path / "elsewhere").mkdir()
     (out.path / "arms").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StudyProgramError, match=r"arms leads out of .* by a link"):
+    with pytest.raises(StudyProgramError, match=r"arms leads out of .* through a link"):
         programs.grow(record.id, study, {"clip": "{}"})
     assert list((tmp_path / "elsewhere").iterdir()) == []
     (out.path / "arms").unlink()

@@ -22,11 +22,11 @@ from core.data.sources.manifests import MAX_LABELS
 from core.data.sources.rows import clean_caption
 from core.data.sources.shards.tar import TarMember
 from core.spec.reading import UnreadableError, parse_json
-from core.spec.shards import LARGEST_MEMBER
+from core.spec.shards import MAX_MEMBER_BYTES
 
 KINDS = {"txt": "text", "json": "meta", "cls": "cls"} | {suffix[1:]: "image" for suffix in IMAGE_SUFFIXES}
 MAX_BYTES = {
-    "image": LARGEST_MEMBER,
+    "image": MAX_MEMBER_BYTES,
     "text": 1 << 20,
     "meta": 1 << 20,
     "cls": 1 << 10,

@@ -25,7 +25,7 @@ from core.data.permutation import permute_positions
 from core.data.sources.rows import Row, Source
 from core.data.sources.shards.index import MAX_ROWS, open_index
 from core.spec.errors import writing
-from core.spec.files import temporary_beside, whole_file, write_whole
+from core.spec.files import temporary_path, whole_file, write_whole
 from core.spec.shards import SUFFIX
 
 SHARD_ROWS = 10_000  # default rows per shard, like img2dataset
@@ -72,7 +72,7 @@ def write_shards(
     if seed is not None:
         order = permute_positions(order, len(order), seed, SHUFFLE)
     exists = folder.exists()  # an existing folder may be a mount point, which cannot be replaced by renaming
-    partial = temporary_beside((folder if exists else folder.parent) / f".{folder.name}")
+    partial = temporary_path((folder if exists else folder.parent) / f".{folder.name}")
     try:
         with writing(folder, DataError, "nothing is left of it"):
             partial.mkdir(parents=True)

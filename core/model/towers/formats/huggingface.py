@@ -22,7 +22,7 @@ from torch import Tensor
 
 from core.model.errors import ModelError
 from core.spec.reading import excerpt, read_json
-from core.spec.run.model_names import HUGGING_FACE_CONFIG, LARGEST_CONFIG
+from core.spec.run.model_names import HUGGING_FACE_CONFIG, MAX_CONFIG_BYTES
 
 IMAGES_FILE = "preprocessor_config.json"
 _BILINEAR, _BICUBIC = 2, 3  # numbers in Pillow and CLIPImageProcessor
@@ -223,7 +223,7 @@ def tokenizer_files(context_length: int) -> dict[str, str]:
 def read_clip_config(folder: Path) -> dict[str, Any]:
     """The open_clip configuration for a CLIPModel's folder. Raises ModelError if open_clip has no such architecture."""
     path = folder / HUGGING_FACE_CONFIG
-    config = read_json(path, LARGEST_CONFIG, error=ModelError)
+    config = read_json(path, MAX_CONFIG_BYTES, error=ModelError)
     try:
         vision, text = config["vision_config"], config["text_config"]
         activations = {part.get("hidden_act", "quick_gelu") for part in (vision, text)}
@@ -258,7 +258,7 @@ def read_clip_config(folder: Path) -> dict[str, Any]:
 def _colours(folder: Path) -> dict[str, Any]:
     """The mean and deviation of colours, and the resizing, in the folder's preprocessing file, if there is one."""
     try:
-        settings = read_json(folder / IMAGES_FILE, LARGEST_CONFIG, error=ModelError)
+        settings = read_json(folder / IMAGES_FILE, MAX_CONFIG_BYTES, error=ModelError)
         mean, std = ([float(value) for value in settings[name]] for name in ("image_mean", "image_std"))
     except FileNotFoundError:
         return {}

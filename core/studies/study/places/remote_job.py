@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from core.spec.errors import UserError
-from core.spec.machines.answers import MOST_BYTES, RemoteStatus, Submitted
+from core.spec.machines.answers import MAX_CHUNK_BYTES, RemoteStatus, Submitted
 from core.spec.machines.host import Host
 from core.spec.machines.ssh import ConnectionLost, MachineRefused
 
@@ -90,7 +90,7 @@ def fetch_file(host: Host, folder: str, file: str, max_bytes: int, is_closed: Ca
     content = b""
     while True:
         try:
-            chunk = host.read(folder, file, len(content), MOST_BYTES, _CHUNK_SECONDS).result()
+            chunk = host.read(folder, file, len(content), MAX_CHUNK_BYTES, _CHUNK_SECONDS).result()
         except ConnectionLost:
             if is_closed():
                 raise

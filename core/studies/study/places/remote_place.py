@@ -26,7 +26,7 @@ from core.studies.study.places.remote_training import RemoteTraining
 
 _FACTS_VALID_SECONDS = 3.0  # how old a probe may be when a device is assigned
 _RETRY_SECONDS = 5.0  # between attempts to reach a machine
-_MOST_SLURM_JOBS = 1000  # at once in a scheduler's queue
+_MAX_SLURM_JOBS = 1000  # at once in a scheduler's queue
 
 KnownData = dict[str, tuple[str, DataFacts]]  # name -> the first machine that has it, and its facts there
 
@@ -57,7 +57,7 @@ class RemotePlace:
         if self.problem or not self._checked:
             return None
         if self.machine.launcher == "slurm":
-            return "" if len(self._busy) < _MOST_SLURM_JOBS else None
+            return "" if len(self._busy) < _MAX_SLURM_JOBS else None
         if self._facts is None or time.monotonic() - self._facts[0] > _FACTS_VALID_SECONDS:
             return None
         gpus = self._facts[1].gpus

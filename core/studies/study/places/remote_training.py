@@ -24,7 +24,7 @@ from core.spec.reading import MEGABYTE
 from core.spec.run.status import RunState
 from core.spec.study import RunState as StudyRunState
 from core.spec.study import Study, StudyDir, StudyRun
-from core.spec.study.records import LARGEST_MEASURES
+from core.spec.study.records import MAX_MEASURES_BYTES
 from core.studies.study.claiming import StudyError
 from core.studies.study.places.place import Ended
 from core.studies.study.places.remote_job import JobRequest, RemoteJob, fetch_file
@@ -184,7 +184,7 @@ class RemoteTraining:
         """Fetch config, events and, last, the measures: a run with measures is done."""
         if not self._dir.config.exists():
             self._fetch_config()
-        measures = fetch_file(self._host, self._job.folder, RESULT, LARGEST_MEASURES, self._closing.is_set)
+        measures = fetch_file(self._host, self._job.folder, RESULT, MAX_MEASURES_BYTES, self._closing.is_set)
         size = self._host.read(self._job.folder, "events.jsonl", 0, 1).result().size
         deadline = time.monotonic() + _MIRROR_WAIT_SECONDS
         while not self._is_mirrored(size) and time.monotonic() < deadline and not self._closing.is_set():

@@ -8,8 +8,8 @@ from __future__ import annotations
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFormLayout, QVBoxLayout, QWidget
 
-from core.spec.study import MOST
-from core.spec.study.config import LONGEST_BUDGET
+from core.spec.study import MAX_ITEMS
+from core.spec.study.config import MAX_BUDGET_SECONDS
 from core.spec.study.confirming import confirmable_trials
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.runs.study_programs import StudyPrograms
@@ -34,11 +34,11 @@ class ConfirmDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Confirm the best trials")
         self.best, self.seeds, self.seconds = StillSpinBox(self), StillSpinBox(self), StillDoubleSpinBox(self)
-        self.best.setRange(1, min(trials, MOST - 1))
+        self.best.setRange(1, min(trials, MAX_ITEMS - 1))
         self.best.setValue(_BEST)
-        self.seeds.setRange(1, MOST)
+        self.seeds.setRange(1, MAX_ITEMS)
         self.seeds.setValue(_SEEDS)
-        self.seconds.setRange(0.1, LONGEST_BUDGET)
+        self.seconds.setRange(0.1, MAX_BUDGET_SECONDS)
         self.seconds.setDecimals(1)
         self.seconds.setSuffix(" s")
         self.seconds.setValue(seconds)

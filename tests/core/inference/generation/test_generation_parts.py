@@ -48,7 +48,7 @@ def test_every_field_can_be_shown_in_a_form() -> None:
     ("fields", "remedy"),
     [
         ({"min_tokens": 9, "max_tokens": 8}, "lower it"),
-        ({"search": "greedy", "captions": 2}, "choose the search beam or sample"),
+        ({"search": "greedy", "captions": 2}, "set search to beam or sample"),
         ({"beams": 3, "captions": 4}, "raise beams to 4"),
         ({"temperature": 0.0}, "greater than 0"),
         ({"top_p": 1.5}, "less than or equal to 1"),

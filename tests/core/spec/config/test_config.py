@@ -48,17 +48,20 @@ def test_an_unknown_preset_suggests_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("optim.epoch=3", r"no field 'optim.epoch'; did you mean optim.epochs"),
+        ("optim.epoch=3", r"no setting 'optim.epoch'; did you mean optim.epochs"),
         ("optim.epochs", r"has no '='; write --set optim.epochs=3"),
         ("optim.epochs=-1", r"optim.epochs: .* greater than 0, got -1"),
         ("optim.epochs=many", r"optim.epochs: .* got 'many'"),
-        ("teacher.kind=oracle", r"teacher.kind: Must be one of .*initial, frozen, or a rule as .*, got 'oracle'"),
+        (
+            "teacher.kind=oracle",
+            r"teacher.kind: Must be one of .*initial, frozen, or an update rule as .*, got 'oracle'",
+        ),
         ("objectives.distill_similarity.weight=1", r"needs a teacher: set teacher.kind to ema"),
         ("objectives.contrastive.weight=0", r"Every objective has weight 0"),
         ("fusion.width=250", r"fusion.width: 250 is not a multiple of the 4 heads; try 248"),
         ("views.clean.crop_min=0.9", None),
         ("optim.learning_rate=NaN", r"optim.learning_rate"),
-        ("preset=mixmatch views.local.count=2", r"views\.local\.count: mixmatch interpolates"),
+        ("preset=mixmatch views.local.count=2", r"views\.local\.count: mixmatch needs"),
         ("preset=fixmatch views.student.mix=mixup", r"views\.student\.mix: fixmatch needs views that are not interpol"),
     ],
 )
@@ -98,8 +101,8 @@ def test_the_nearest_is_searched_once_for_runs_with_the_same_unknown_key(monkeyp
     ("text", "message"),
     [
         ("{", "line 1: not JSON"),
-        ("[1]", "holds list"),
-        ('{"version": 9}', "has version 9, this program reads 1"),
+        ("[1]", "contains list"),
+        ('{"version": 9}', "has version 9, but this program reads version 1"),
     ],
 )
 def test_files_that_are_not_a_config(text: str, message: str) -> None:
@@ -108,7 +111,7 @@ def test_files_that_are_not_a_config(text: str, message: str) -> None:
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot read the experiment .*gone.json"):
+    with pytest.raises(ConfigError, match=r"cannot read the config .*gone.json"):
         read_config(tmp_path / "gone.json")
 
 

@@ -136,7 +136,7 @@ def test_any_bytes_are_read_or_refused_as_a_config(name: str, tmp_path: Path, ex
 def test_templates_are_bounded_in_number_and_length(tmp_path: Path) -> None:
     path = tmp_path / "prompts.txt"
     path.write_text("\n".join(f"a photo {place} of {{}}" for place in range(1001)))
-    with pytest.raises(EvaluationError, match="1001 prompt templates, more than 1000"):
+    with pytest.raises(EvaluationError, match="1001 prompt templates; use at most 1000"):
         load_templates(path)
     path.write_text("a" * 2000 + "{}")
     with pytest.raises(EvaluationError, match="has 2002 characters"):

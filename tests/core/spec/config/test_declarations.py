@@ -39,7 +39,7 @@ def alone(name: str, **settings: Any) -> RunConfig:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_objectives_with_a_teacher_require_one(name: str) -> None:
     found = problems(alone(name, **({"on": "image"} if name == "distill_prototypes" else {})))
-    assert (found.get(f"objectives.{name}.weight", "").startswith("It needs a teacher")) == (name in TAUGHT)
+    assert (found.get(f"objectives.{name}.weight", "").startswith("This objective needs a teacher")) == (name in TAUGHT)
     assert getattr(alone(name).objectives, name).learns_from_teacher == (name in TAUGHT)
 
 

@@ -94,8 +94,8 @@ def test_an_older_verb_and_option_work_and_warn_once(capsys: pytest.CaptureFixtu
     new = capsys.readouterr()
     assert (old.out, new.err) == (new.out, "")
     assert old.err.splitlines() == [
-        "warning: the verb list-presets is now called presets; the older name works until version 0.4.",
-        "warning: the option presets --scale is now called presets --size; the older name works until version 0.4.",
+        "warning: the verb list-presets is now called presets; the old name works until version 0.4.",
+        "warning: the option presets --scale is now called presets --size; the old name works until version 0.4.",
     ]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from core.spec.errors import UserError
 from core.spec.machines import host as host_module
-from core.spec.machines.answers import MOST_BYTES, Gpu, Hello, Submitted, pack_bytes, unpack_bytes
+from core.spec.machines.answers import MAX_CHUNK_BYTES, Gpu, Hello, Submitted, pack_bytes, unpack_bytes
 from core.spec.machines.host import Host, when_done
 from core.spec.machines.machine import Machine
 
@@ -72,13 +72,13 @@ def test_chunks_are_compressed_when_smaller_and_stay_within_the_limit() -> None:
     assert pack_bytes(same)[0] == "z"
     odd = bytes(i * i % 251 ^ i % 7 for i in range(600))
     assert unpack_bytes(pack_bytes(odd)) == odd
-    most = b"a" * MOST_BYTES
+    most = b"a" * MAX_CHUNK_BYTES
     assert unpack_bytes(pack_bytes(most)) == most
     with pytest.raises(ValueError, match="larger than allowed, or cut"):
         unpack_bytes(pack_bytes(most + b"a"))
     with pytest.raises(ValueError, match="larger than allowed, or cut"):
         unpack_bytes("z" + pack_bytes(same)[1:-8])
-    for wrong in ("", "x" + pack_bytes(same)[1:], "zAAAA", 5, "=" * (2 * MOST_BYTES + 1)):
+    for wrong in ("", "x" + pack_bytes(same)[1:], "zAAAA", 5, "=" * (2 * MAX_CHUNK_BYTES + 1)):
         with pytest.raises(ValueError, match=r"."):
             unpack_bytes(wrong)
 

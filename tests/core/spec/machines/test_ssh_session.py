@@ -75,7 +75,7 @@ def test_a_session_that_does_not_end_is_killed(start: Start) -> None:
 
 
 def test_an_endless_line_ends_the_session(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_process, "LONGEST_LINE", 10)
+    monkeypatch.setattr(remote_process, "MAX_LINE_BYTES", 10)
     line = start("print('{}'); print('{' + ' ' * 20 + '}'); print('{}')")
     assert line.read() == {}
     assert line.read() is None

@@ -12,10 +12,10 @@ import pytest
 
 from core.spec.run import events
 from core.spec.run.events import (
-    LARGEST_STEP,
     LATEST,
-    LONGEST_LINE,
-    MOST_VALUES,
+    MAX_LINE_BYTES,
+    MAX_STEP,
+    MAX_VALUES,
     Event,
     EventError,
     EventReader,
@@ -85,7 +85,7 @@ def test_integers_and_strings_for_non_finite_values_are_numbers() -> None:
 @pytest.mark.parametrize(
     ("field", "valid", "invalid"),
     [
-        ("step", (0, LARGEST_STEP), (-1, LARGEST_STEP + 1, 1.0, True, None, "1")),
+        ("step", (0, MAX_STEP), (-1, MAX_STEP + 1, 1.0, True, None, "1")),
         ("time", (0, 0.0, 1, LATEST), (-0.1, LATEST * 1.01, float("nan"), float("inf"), True, "1")),
     ],
 )
@@ -101,7 +101,7 @@ def test_bounds_of_steps_and_times(field: str, valid: tuple[float, ...], invalid
 
 
 def test_an_event_with_too_many_metrics_is_skipped() -> None:
-    most = {f"m{number}": 1.0 for number in range(MOST_VALUES)}
+    most = {f"m{number}": 1.0 for number in range(MAX_VALUES)}
     assert decode(encode(Metrics(step=1, values=most))) is not None
     with pytest.raises(EventError, match="values: Dictionary should have at most 2000 items"):
         decode(encode(Metrics(step=1, values={**most, "one more": 1.0})))
@@ -110,7 +110,7 @@ def test_an_event_with_too_many_metrics_is_skipped() -> None:
 @pytest.mark.parametrize("limit", [1 << 18, 8 << 20])
 def test_an_overlong_line_is_skipped(tmp_path: Path, limit: int) -> None:
     path = tmp_path / "events.jsonl"
-    path.write_bytes(GOOD + b"x" * (3 * LONGEST_LINE) + b"\n" + GOOD + b"torn")
+    path.write_bytes(GOOD + b"x" * (3 * MAX_LINE_BYTES) + b"\n" + GOOD + b"torn")
     reader, found = EventReader(path), []
     for _ in range(100):
         found.extend(reader.read(limit))

@@ -114,7 +114,7 @@ def test_a_study_writes_through_no_link_that_leads_out(
     out = StudyDir(tmp_path / "out")
     (out.path / link).parent.mkdir(parents=True)
     (out.path / link).symlink_to(outside / "precious" if link.endswith(".log") else outside)
-    with pytest.raises(StudyError, match="by a link"):
+    with pytest.raises(StudyError, match="through a link"):
         run_study(Study.model_validate(STUDY), tmp_path, out, 1, lambda text: None)
     assert [path.name for path in outside.iterdir()] == ["precious"]
     assert (outside / "precious").read_text() == "precious"
@@ -138,14 +138,14 @@ def test_a_chain_writes_through_no_link_that_leads_out(link: str, tmp_path: Path
     (outside / "precious").write_text("precious")
     (folder.path / link).parent.mkdir(parents=True)
     (folder.path / link).symlink_to(outside / "precious" if link == ".lock" else outside)
-    with pytest.raises(ChainError, match="by a link"):
+    with pytest.raises(ChainError, match="through a link"):
         run_chain(preset_chain("born-again", "tiny"), folder, lambda *_: None)
     assert (outside / "precious").read_text() == "precious"
 
 
 @pytest.mark.parametrize("generations", [100_000, 101, 0, -5])
 def test_the_number_of_generations_is_bounded(generations: int) -> None:
-    with pytest.raises(ConfigError, match=f"--generations {generations} .* give 1 to 100"):
+    with pytest.raises(ConfigError, match=f"--generations must be from 1 to 100, not {generations};"):
         preset_chain("born-again", "tiny", generations)
 
 

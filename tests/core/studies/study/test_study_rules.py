@@ -14,7 +14,7 @@ from core.spec.chain import Chain, ChainStage, preset_chain
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from core.spec.study import Study, StudyDir, StudyRun, StudyStatus, absolute
-from core.spec.study.records import SHORTEST_STEP, MeasuresFile
+from core.spec.study.records import MIN_STEP_SECONDS, MeasuresFile
 from core.studies.study import statistics
 from core.studies.study.claiming import StudyError, claim
 from core.studies.study.data import data_path
@@ -280,16 +280,16 @@ def test_all_sign_flips_are_tried_up_to_sixteen_pairs(monkeypatch: pytest.Monkey
     assert permutation_p([0.1] * 16) == 2 / 2**16
     drawn = permutation_p([0.1] * 17)
     assert 1 / (2**16 + 1) <= drawn < 1e-3
-    monkeypatch.setattr(statistics, "MOST_EXACT", 2)
+    monkeypatch.setattr(statistics, "MAX_EXACT_PAIRS", 2)
     assert permutation_p([0.3, 0.1]) == 0.5
     assert permutation_p([0.3, 0.2, 0.1]) != permutation_p([0.3, 0.2])
 
 
 def test_the_shortest_step() -> None:
-    assert MeasuresFile.model_validate({"step_seconds": SHORTEST_STEP}).step_seconds == SHORTEST_STEP
+    assert MeasuresFile.model_validate({"step_seconds": MIN_STEP_SECONDS}).step_seconds == MIN_STEP_SECONDS
     assert MeasuresFile.model_validate({"step_seconds": 0.0}).step_seconds == 0
     with pytest.raises(ValidationError, match="no step is as short"):
-        MeasuresFile.model_validate({"step_seconds": SHORTEST_STEP / 2})
+        MeasuresFile.model_validate({"step_seconds": MIN_STEP_SECONDS / 2})
 
 
 def stage(name: str, **more: Any) -> ChainStage:
@@ -300,9 +300,9 @@ def stage(name: str, **more: Any) -> ChainStage:
     ("stages", "said"),
     [
         ([stage("a"), stage("A")], "two stages are called 'A'"),
-        ([stage("a", takes={"teacher.checkpont": "a"})], "takes 'teacher.checkpont', which is not a field"),
-        ([stage("a", takes={"teacher.checkpoint": "a"})], "takes from 'a', which is not an earlier stage"),
-        ([stage("a", before="caption-filter")], "needs an earlier stage for caption-filter"),
+        ([stage("a", takes={"teacher.checkpont": "a"})], "stage a, takes: there is no setting 'teacher.checkpont'"),
+        ([stage("a", takes={"teacher.checkpoint": "a"})], "stage a, takes: 'a' is not an earlier stage"),
+        ([stage("a", before="caption-filter")], "caption-filter needs an earlier stage"),
         ([stage(f"s{number}") for number in range(101)], "at most 100"),
     ],
 )
