@@ -48,7 +48,7 @@ def _check_packages() -> Finding:
     missing = [name for name in _REQUIRED if not version(name)]
     found_text = ", ".join(f"{name} {version(name)}" for name in ("sdgui", "torch") if version(name)) or "a checkout"
     if missing:
-        remedy = f"Missing: {', '.join(missing)}. Press Install there."
+        remedy = f"Missing: {', '.join(missing)}. Press Install on the machine's page."
         return Finding(name="Packages", works=False, detail=found_text, remedy=remedy)
     return Finding(name="Packages", works=True, detail=found_text)
 
@@ -92,7 +92,7 @@ def _check_gpus(machine: Machine) -> Finding:
 def _check_torchrun() -> Finding:
     if version("torch"):
         return Finding(name="torchrun", works=True, detail=f"torch {version('torch')}")
-    return Finding(name="torchrun", works=False, remedy="torch is missing. Press Install there.")
+    return Finding(name="torchrun", works=False, remedy="torch is missing. Press Install on the machine's page.")
 
 
 def _check_slurm(machine: Machine, slurm: Slurm) -> list[Finding]:

@@ -131,7 +131,10 @@ class Remote:
         reply: dict[str, Any] = {"event": "failed", "id": number}
         try:
             if do not in self._verbs:
-                raise UserError(f"This version of sdgui cannot {excerpt(do)}; update it with Install there.")
+                raise UserError(
+                    f"This version of sdgui cannot {excerpt(do)}; update sdgui on the machine (press Install on its "
+                    "page)."
+                )
             reply = {"event": "done", "id": number, "result": self._verbs[do](request)}
         except (KeyError, TypeError, ValueError) as error:
             reply["message"] = (

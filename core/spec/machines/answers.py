@@ -1,6 +1,7 @@
 """Replies of ``sdgui-core remote`` as validated values.
 
-Flow: a line of JSON from the host -> ``Connection`` -> one of these. Unknown fields of later versions are ignored.
+Flow: a line of JSON from the host -> ``Connection`` -> a subclass of ``Answer``. Unknown fields of later versions are
+ignored.
 """
 
 from __future__ import annotations
@@ -20,22 +21,22 @@ _Text = Annotated[str, Field(max_length=100_000)]
 _Line = Annotated[str, Field(max_length=4096)]
 _Seconds = Annotated[float, Field(ge=-LATEST, le=LATEST)]
 _Load = Annotated[float, Field(ge=0, le=1e9)]
-_MAX_ITEMS = 10_000  # items of a list
+_MAX_ITEMS = 10_000  # of any list
 
-MAX_CHUNK_BYTES = 4 << 20  # of one part of a file
-MAX_UPLOAD_BYTES = 2 << 30  # bytes of images that a worker accepts from another computer
+MAX_CHUNK_BYTES = 4 << 20  # a file is sent in chunks
+MAX_UPLOAD_BYTES = 2 << 30  # total size of the images that a worker accepts from another computer
 
 
 def pack_bytes(data: bytes) -> str:
-    """Bytes as a JSON string: base64, compressed if that is shorter."""
+    """Encode bytes as a JSON string: base64, compressed if that is shorter."""
     small = zlib.compress(data, 1) if len(data) > 512 else data
     return "z" + base64.b64encode(small).decode() if len(small) < len(data) else "=" + base64.b64encode(data).decode()
 
 
 def unpack_bytes(value: Any) -> bytes:
-    """The inverse of `pack_bytes`; ValueError for malformed text, and for more than `MAX_CHUNK_BYTES`."""
+    """Invert `pack_bytes`. Raises ValueError for malformed text, and for more than `MAX_CHUNK_BYTES`."""
     if not isinstance(value, str) or value[:1] not in ("=", "z") or len(value) > 2 * MAX_CHUNK_BYTES:
-        raise ValueError("this is not a packed part of a file")
+        raise ValueError("this is not a packed chunk of a file")
     raw = base64.b64decode(value[1:], validate=True)
     if value[0] == "z":
         unpacker = zlib.decompressobj()
@@ -44,7 +45,7 @@ def unpack_bytes(value: Any) -> bytes:
         except zlib.error as error:
             raise ValueError(str(error)) from error
         if not unpacker.eof:
-            raise ValueError("a part of a file is larger than allowed, or cut")
+            raise ValueError("a chunk of a file is larger than allowed, or truncated")
     return raw
 
 
@@ -64,7 +65,7 @@ class Answer(BaseModel):
 
 
 class Hello(Answer):
-    """The first line: version and host of the program that answers."""
+    """The first line of a session: version and host of the remote program."""
 
     protocol: int
     version: _Line = ""
@@ -88,17 +89,17 @@ class Gpu(Answer):
 
     @property
     def device(self) -> str:
-        """Its value for ``CUDA_VISIBLE_DEVICES``: the index, or the UUID of a part of a GPU (MIG)."""
+        """The value for ``CUDA_VISIBLE_DEVICES``: the index, or the UUID of a part of a GPU (MIG)."""
         return self.uuid if self.uuid.startswith("MIG-") else str(self.index)
 
     @property
     def free(self) -> bool:
-        """Whether it is idle: no known process, and hardly any memory in use."""
+        """Whether the GPU is idle: no known process, and hardly any memory in use."""
         return not self.users and self.used <= max(600, self.memory // 50)
 
 
 class Partition(Answer):
-    """A Slurm partition; ``gpus`` as sinfo writes them ("gpu:a100:4"), ``time``: the longest job."""
+    """A Slurm partition. ``gpus``: as sinfo writes them ("gpu:a100:4"). ``time``: the maximum length of a job."""
 
     name: _Text
     default: bool = False
@@ -118,19 +119,19 @@ class Facts(Answer):
     memory_free: _Bytes = 0
     load: _Load | None = None
     gpus: Annotated[list[Gpu], Field(max_length=_MAX_ITEMS)] = []
-    gpus_by: _Text = ""  # source of the GPUs: "nvml; GPU 1: is lost", or why none is known
+    gpus_by: _Text = ""  # source of the list of GPUs: "nvml; GPU 1: is lost", or why no GPU is known
     python: _Text = ""
-    version: _Text = ""  # of sdgui
+    version: _Text = ""  # sdgui's version
     torch: _Text = ""
     runs: _Text = ""  # the runs folder, ~ expanded
     disk_free: _Bytes = 0
     partitions: Annotated[list[Partition], Field(max_length=_MAX_ITEMS)] = []
-    slurm: _Text = ""  # its version; "" without Slurm
+    slurm: _Text = ""  # Slurm's version; "" without Slurm
     time: Time = 0.0  # the host's clock
 
 
 class Finding(Answer):
-    """A line of a check: subject, whether it works, details, and the remedy if it does not."""
+    """A line of a check: a subject, whether it works, details, and the remedy if it does not work."""
 
     name: _Text
     works: bool
@@ -139,7 +140,7 @@ class Finding(Answer):
 
 
 class DataFacts(Answer):
-    """Data on the machine; ``digest``: by `core.data.inspection.fingerprint`; ``problem``: why it cannot be read."""
+    """Data on the machine. ``digest``: see `core.data.inspection.fingerprint`. ``problem``: why it cannot be read."""
 
     name: _Text
     pairs: _Bytes = 0
@@ -158,8 +159,8 @@ class Submitted(Answer):
 class RemoteStatus(Answer):
     """The state of a run as reported by its machine.
 
-    ``age``: seconds since the heartbeat by the machine's clock; None without a status. ``note``: why it waits, or why
-    it ended. ``job``: the Slurm job; ``expected``: seconds until it should start.
+    ``age``: seconds since the heartbeat by the machine's clock; None without a status. ``note``: why the run waits or
+    ended. ``job``: the Slurm job. ``expected``: seconds until the run should start.
     """
 
     folder: _Text
@@ -174,7 +175,7 @@ class RemoteStatus(Answer):
 
 
 class Bytes(Answer):
-    """The next part of an append-only file. ``restart``: discard earlier parts."""
+    """The next chunk of an append-only file. ``restart``: discard earlier chunks."""
 
     folder: _Text
     file: Literal["events.jsonl", "stdout.log", "stderr.log"]
@@ -188,11 +189,11 @@ class FileFacts(Answer):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,100}$")]
     size: _Bytes
-    stamp: int  # modification time in nanoseconds: identifies the version of the file
+    stamp: int  # modification time in nanoseconds, which identifies the version of the file
 
 
 class CheckpointFacts(Answer):
-    """A checkpoint on the machine. Its name and those of its files become local file names, so they are restricted."""
+    """A checkpoint on the machine. All names become local file names, so they are restricted."""
 
     name: Annotated[str, Field(pattern=r"^step-[0-9]{1,20}$")]
     files: Annotated[list[FileFacts], Field(max_length=_MAX_ITEMS), AfterValidator(_named_once)]
@@ -200,8 +201,8 @@ class CheckpointFacts(Answer):
 
 
 class Chunk(Answer):
-    """A part of a file."""
+    """A chunk of a file."""
 
     data: _Packed
-    size: _Bytes  # of the whole file
+    size: _Bytes  # size of the whole file
     stamp: int

@@ -6,8 +6,8 @@ thread of the connection.
 
 The connection may fail at any moment. It reconnects with back-off; unanswered requests are sent again, since all of
 them are idempotent (a run is submitted with a token, a file is read from an offset), and each followed run continues
-from the offsets of its sink. A refusal (host key, password, no Python) is reported at once, and retried by the next
-call, or every minute while runs are followed.
+from the offsets of its sink. A refusal (host key, password, no Python) is reported immediately. The next call tries
+again; while runs are followed, there is an attempt every minute.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from core.spec.machines.remote_process import RemoteProcess
 from core.spec.machines.ssh import ConnectionLost, MachineRefused
 from core.spec.reading import UnreadableError, excerpt, validate
 
-BACK_OFF = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds before each attempt
-ANSWERED_STEPS = 4  # number of them to use for a machine that answers, even if not for long
+BACK_OFF = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # delays before each attempt, in seconds
+ANSWERED_STEPS = 4  # a machine that answered at all uses only this many of the delays
 STEADY_SECONDS = 2.0  # a session of this length resets the back-off
-SILENT_SECONDS = 30.0  # the remote program writes every 5 s
+SILENT_SECONDS = 30.0  # a session without output for this long is ended; the remote program writes every 5 s
 REFUSED_SECONDS = 60.0
 PING_SECONDS = 10.0
 FAIL_FAST = frozenset({"check"})  # requests that fail as soon as the machine cannot be reached
@@ -43,7 +43,7 @@ class ConnectionState:
     """The state of a connection: ``kind`` is off, connecting, ready, waiting, refused or closed."""
 
     kind: str = "off"
-    sentence: str = ""  # why it is waiting or refused, with the remedy
+    message: str = ""  # why it is waiting or refused, with the remedy
     retry: float | None = None  # seconds from this state to the next attempt
 
 
@@ -51,7 +51,7 @@ class Sink(Protocol):
     """Receives the output and state of a followed run."""
 
     def offsets(self) -> dict[str, Any]:
-        """How much of each file it has: the arguments of the request to follow the run."""
+        """The size of each local file, as arguments of the request to follow the run."""
 
     def append(self, part: Bytes) -> None:
         """Receive the next bytes of a file."""
@@ -85,7 +85,7 @@ class Connection:
         self._calls: dict[int, _Call] = {}
         self._sinks: dict[str, Sink] = {}
         self._last = 0
-        self._line: RemoteProcess | None = None
+        self._session: RemoteProcess | None = None
         self._ready = False
         self._state = ConnectionState()
         self._problem: UserError | None = None
@@ -113,9 +113,9 @@ class Connection:
             self._start_threads()
             if request_name in FAIL_FAST and self._state.kind == "waiting":
                 self._wake.set()
-            line = self._line if self._ready else None
-        if line is not None:
-            line.send(call.request)
+            session = self._session if self._ready else None
+        if session is not None:
+            session.send(call.request)
         return call.future
 
     def follow(self, folder: str, sink: Sink) -> None:
@@ -123,17 +123,17 @@ class Connection:
         with self._lock:
             self._sinks[folder] = sink
             self._start_threads()
-            line = self._line if self._ready else None
-        if line is not None:
-            line.send({"do": "follow", "folder": folder, **sink.offsets()})
+            session = self._session if self._ready else None
+        if session is not None:
+            session.send({"do": "follow", "folder": folder, **sink.offsets()})
 
     def unfollow(self, folder: str) -> None:
         """Stop following the run in ``folder``."""
         with self._lock:
             self._sinks.pop(folder, None)
-            line = self._line if self._ready else None
-        if line is not None:
-            line.send({"do": "unfollow", "folder": folder})
+            session = self._session if self._ready else None
+        if session is not None:
+            session.send({"do": "unfollow", "folder": folder})
 
     def retry(self) -> None:
         """Try to connect now, regardless of the back-off."""
@@ -144,9 +144,9 @@ class Connection:
         self._closing.set()
         self._wake.set()
         with self._lock:
-            line, threads = self._line, list(self._threads)
-        if line is not None:
-            line.kill()
+            session, threads = self._session, list(self._threads)
+        if session is not None:
+            session.kill()
         for thread in threads:
             if thread is not threading.current_thread():
                 thread.join(5.0)
@@ -168,7 +168,7 @@ class Connection:
         attempt = 0
         while not self._closing.is_set():
             self._wake.clear()
-            self._set_state(ConnectionState("connecting", self._state.sentence))
+            self._set_state(ConnectionState("connecting", self._state.message))
             seconds, problem = self._run_session()
             if self._closing.is_set():
                 return
@@ -196,52 +196,52 @@ class Connection:
     def _run_session(self) -> tuple[float, UserError]:
         """Run a session to its end; returns its seconds after the hello, and why it ended."""
         try:
-            line = RemoteProcess(self._command)
+            session = RemoteProcess(self._command)
         except OSError as error:
             return 0.0, ssh.no_ssh(error)
         with self._lock:
-            self._line = line
+            self._session = session
         start_time: float | None = None
         refusal: UserError | None = None
         try:
-            while (reply := line.read()) is not None and not self._closing.is_set():
+            while (reply := session.read()) is not None and not self._closing.is_set():
                 if start_time is None:
                     if reply.get("event") != "hello":
                         continue
                     if refusal := self._check_hello(reply):
                         break
                     start_time = time.monotonic()
-                    self._resend(line)
+                    self._resend(session)
                 else:
                     self._handle_reply(reply)
         finally:
             with self._lock:
-                self._line, self._ready = None, False
-            code, stderr = line.end(0.0 if refusal or self._closing.is_set() else 1.0)
+                self._session, self._ready = None, False
+            code, stderr = session.end(0.0 if refusal or self._closing.is_set() else 1.0)
         seconds = 0.0 if start_time is None else time.monotonic() - start_time
         return seconds, refusal or self._reason(start_time, code, stderr)
 
     def _reason(self, start_time: float | None, code: int | None, stderr: str) -> UserError:
         problem = ssh.refusal(self.machine, code, stderr)
         if start_time is not None and isinstance(problem, MachineRefused) and code != 255:
-            return ConnectionLost(str(problem))  # it had answered before, so this is not a refusal
+            return ConnectionLost(str(problem))  # the machine had answered before, so this is not a refusal
         return problem
 
     def _check_hello(self, reply: dict[str, Any]) -> UserError | None:
         try:
             self.hello = validate(Hello, reply, "the greeting")
         except UnreadableError as error:
-            return MachineRefused(f"{self.machine.name} does not answer as sdgui does: {error}")
+            return MachineRefused(f"the program on {self.machine.name} does not use sdgui's protocol: {error}")
         if self.hello.protocol != ssh.PROTOCOL:
             return MachineRefused(
-                f"{self.machine.name} has sdgui {excerpt(self.hello.version) or 'of another version'} with protocol "
-                f"{self.hello.protocol}, but this computer has protocol {ssh.PROTOCOL}. Press Install there (or "
-                f"sdgui-core machines install {self.machine.name}), or update the older of the two."
+                f"{self.machine.name} runs sdgui {excerpt(self.hello.version) or 'of another version'} (protocol "
+                f"{self.hello.protocol}), but this computer uses protocol {ssh.PROTOCOL}. Press Install on the "
+                f"machine's page (or run sdgui-core machines install {self.machine.name}), or update the older sdgui."
             )
         return None
 
-    def _resend(self, line: RemoteProcess) -> None:
-        """After connecting: send open calls (again), and continue following from the offsets of each sink."""
+    def _resend(self, session: RemoteProcess) -> None:
+        """Once connected, resend unanswered calls and continue to follow each run from its sink's offsets."""
         with self._lock:
             self._ready = True
             self._problem = None
@@ -249,9 +249,9 @@ class Connection:
             sinks = dict(self._sinks)
         self._set_state(ConnectionState("ready"))
         for folder, sink in sinks.items():
-            line.send({"do": "follow", "folder": folder, **sink.offsets()})
+            session.send({"do": "follow", "folder": folder, **sink.offsets()})
         for request in waiting:
-            line.send(request)
+            session.send(request)
 
     def _handle_reply(self, reply: dict[str, Any]) -> None:
         """Pass a reply to its sink or future."""
@@ -264,7 +264,7 @@ class Connection:
             number = reply.get("id")
             if not isinstance(number, int):
                 self._fail_all(
-                    UserError(f"{self.machine.name} answered without a request's number; update sdgui there.")
+                    UserError(f"{self.machine.name} sent an answer without a request number; update sdgui there.")
                 )
                 return
             with self._lock:
@@ -288,16 +288,16 @@ class Connection:
             time_now = time.monotonic()
             with self._lock:
                 late = [number for number, call in self._calls.items() if time_now >= call.deadline]
-                line, is_ready = self._line, self._ready
+                session, is_ready = self._session, self._ready
             for number in late:
                 self._fail(
                     number, self._problem or ConnectionLost(f"{self.machine.name} did not answer in time; try again.")
                 )
-            if line is not None and time_now - line.heard > (SILENT_SECONDS if is_ready else HELLO_SECONDS):
-                line.kill()
-            elif line is not None and is_ready and time_now - pinged > PING_SECONDS:
+            if session is not None and time_now - session.heard > (SILENT_SECONDS if is_ready else HELLO_SECONDS):
+                session.kill()
+            elif session is not None and is_ready and time_now - pinged > PING_SECONDS:
                 pinged = time_now
-                line.send({"do": "ping"})
+                session.send({"do": "ping"})
 
     def _set_state(self, state: ConnectionState) -> None:
         if state != self._state:
@@ -322,4 +322,4 @@ def _settle(future: Future[Any], reply: dict[str, Any], succeeded: bool) -> None
             result = reply.get("result")
             future.set_result(result if isinstance(result, dict) else {})
         else:
-            future.set_exception(UserError(excerpt(reply.get("message") or "it failed", 4000)))
+            future.set_exception(UserError(excerpt(reply.get("message") or "the request failed", 4000)))

@@ -1,7 +1,7 @@
-"""Fetches a checkpoint from a machine into the local run folder: in parts, resumable and cancellable.
+"""Fetches a checkpoint from a machine into the local run folder, in chunks; can be cancelled and resumed.
 
-Flow: ``fetch_checkpoint`` -> ``Host.read`` a part at a time, a few ahead -> ``checkpoints/.NAME.fetch.tmp`` -> renamed
-when complete. After a cancellation or a lost connection the next fetch continues, unless the remote file has changed.
+Flow: ``fetch_checkpoint`` -> ``Host.read``, several chunks at a time -> ``checkpoints/.NAME.fetch.tmp`` -> renamed when
+complete. After a cancellation or a lost connection, the next fetch continues unless the remote file has changed.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from core.spec.machines.record import no_record, read_record
 from core.spec.reading import KILOBYTE, UnreadableError, read_json
 from core.spec.run.folder import RunDir
 
-PART = 1 << 20  # bytes per request
-AHEAD = 4  # concurrent requests, to keep a slow connection busy
-_PART_SECONDS = 300.0  # timeout of a part, including reconnection
-_STAMPS = ".stamps.json"  # versions of the remote files that the local parts belong to
+CHUNK_BYTES = 1 << 20  # size of a request
+CONCURRENT_REQUESTS = 4  # keep a slow connection busy
+_CHUNK_SECONDS = 300.0  # timeout of a request, including reconnection
+_STAMPS = ".stamps.json"  # versions of the remote files that the local chunks belong to
 
 Progress = Callable[[int, int], object]  # (bytes fetched, total bytes)
 
 
 class FetchCancelled(UserError):
-    """Cancelled by the user; the next fetch continues."""
+    """The user cancelled the fetch; the next fetch continues."""
 
 
 def choose(checkpoints: Sequence[CheckpointFacts], wanted_name: str) -> CheckpointFacts:
-    """The checkpoint that ``wanted_name`` denotes: best, last, a step or a name. UserError if it does not exist."""
+    """The checkpoint called ``wanted_name``: best, last, a step or a name. Raises UserError if it does not exist."""
     wanted_step = (wanted_name.lstrip("0") or "0") if wanted_name.isdecimal() else ""
     for checkpoint in checkpoints:
         step = checkpoint.name.rpartition("-")[2].lstrip("0") or "0"
@@ -44,7 +44,7 @@ def choose(checkpoints: Sequence[CheckpointFacts], wanted_name: str) -> Checkpoi
     if wanted_name == "last" and checkpoints:
         return checkpoints[-1]
     names = ", ".join(checkpoint.name for checkpoint in checkpoints) or "none yet"
-    raise UserError(f"the run has no checkpoint {wanted_name} on its machine; it has {names}.")
+    raise UserError(f"the run has no checkpoint {wanted_name} on its machine; available: {names}.")
 
 
 def fetch_checkpoint(
@@ -54,10 +54,10 @@ def fetch_checkpoint(
     progress: Progress = lambda done, total: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Path:
-    """Fetch a checkpoint of the mirrored ``run``; returns its local folder. May take hours: not for the GUI thread.
+    """Fetch a checkpoint of the mirrored ``run`` and return its local folder. May take hours: not for the GUI thread.
 
-    Raises UserError when it no longer exists or the local disk is full; FetchCancelled; ConnectionLost if reconnecting
-    fails.
+    Raises UserError if the checkpoint no longer exists or the local disk is full; FetchCancelled; ConnectionLost if
+    reconnecting fails.
     """
     record = read_record(run)
     if record is None or not record.folder:
@@ -81,13 +81,13 @@ def _check_space(folder: Path, checkpoint: CheckpointFacts) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
-            f"{checkpoint.name} needs {needed / 2**20:.0f} MB more, and the disk of {folder.parent} has "
-            f"{free / 2**20:.0f} MB free; free some space and fetch it again."
+            f"{checkpoint.name} needs {needed / 2**20:.0f} MB more, but the disk of {folder.parent} has only "
+            f"{free / 2**20:.0f} MB free; free some space and fetch the checkpoint again."
         )
 
 
 def _write_pointers(run: RunDir, checkpoint: CheckpointFacts) -> None:
-    """Write ``best`` and ``last`` if they point to ``checkpoint``, and ``last`` if there is none."""
+    """Write ``best`` and ``last`` if they point to ``checkpoint``; also write ``last`` if it is missing."""
     with writing(run.checkpoints, UserError):
         for pointer in checkpoint.pointers:
             write_whole(run.checkpoints / pointer, checkpoint.name.encode())
@@ -139,10 +139,10 @@ class _Fetch:
             self._report(written)
             waiting: deque[tuple[int, Future[Chunk]]] = deque()  # length and answer of each request
             while written < file.size:
-                while requested < file.size and len(waiting) < AHEAD:
-                    length = min(PART, file.size - requested)
+                while requested < file.size and len(waiting) < CONCURRENT_REQUESTS:
+                    length = min(CHUNK_BYTES, file.size - requested)
                     name = f"checkpoints/{self._checkpoint.name}/{file.name}"
-                    waiting.append((length, self._host.read(self._remote, name, requested, length, _PART_SECONDS)))
+                    waiting.append((length, self._host.read(self._remote, name, requested, length, _CHUNK_SECONDS)))
                     requested += length
                 length, answer = waiting.popleft()
                 chunk = answer.result()
@@ -157,12 +157,12 @@ class _Fetch:
     def _check(self, chunk: Chunk, file: FileFacts, length: int) -> None:
         if chunk.stamp != file.stamp or chunk.size != file.size:
             raise UserError(
-                f"{self._checkpoint.name} was replaced on its machine while it was fetched; fetch it again."
+                f"{self._checkpoint.name} was replaced on its machine while it was being fetched; fetch it again."
             )
         if len(chunk.data) != length:
             raise UserError(
                 f"{self._host.machine.name} sent {len(chunk.data):,} bytes of {file.name} instead of {length:,}; check "
-                "its disk, and fetch it again."
+                "the machine's disk, and fetch the checkpoint again."
             )
 
     def _report(self, count: int) -> None:

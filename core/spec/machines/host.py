@@ -1,7 +1,7 @@
 """Typed requests to a machine: each returns a ``Future`` of a validated answer, from any thread.
 
-Flow: panel, launcher or verb -> ``Host.probe()`` -> ``Connection.call`` -> the remote program -> ``Facts``. A future
-fails with a UserError for the user; ConnectionLost if trying again later may help.
+Flow: panel, launcher or verb -> ``Host.probe()`` -> ``Connection.call`` -> the remote program -> ``Facts``. A failed
+future has a UserError, or a ConnectionLost if trying again later may help.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class Host(Connection):
     """A connection with a method for each request."""
 
     def probe(self) -> Future[Facts]:
-        """Cores, memory, GPUs and their users, versions, disk, Slurm partitions."""
+        """Query cores, memory, GPUs and their users, versions, disk and Slurm partitions."""
         return self._typed(self.call("probe"), Facts)
 
     def check(self, config: str = "") -> Future[list[Finding]]:
-        """A check of the machine, with remedies; with a config (JSON) also of its data and weights.
+        """Check the machine and list findings with remedies; with a config (JSON), also check its data and weights.
 
-        Fails at once if the machine cannot be reached.
+        Fails immediately if the machine cannot be reached.
         """
         reply = self.call("check", 120.0, machine=self.machine.model_dump(), config=config)
         return self._typed(reply, list[Finding], "findings", lambda findings: [*self._versions(), *findings])
@@ -57,18 +57,19 @@ class Host(Connection):
         if local_version == remote_version or not local_version or not remote_version:
             return [Finding(name="sdgui", works=True, detail=detail)]
         remedy = (
-            f"Press Install there (or sdgui-core machines install {self.machine.name}), or update the older of both."
+            f"Press Install on the machine's page (or run sdgui-core machines install {self.machine.name}), or update "
+            "the older sdgui."
         )
         return [Finding(name="sdgui", works=False, detail=detail, remedy=remedy)]
 
     def check_data(self, config: str) -> Future[list[Finding]]:
-        """Whether the paths in a config (JSON) exist on the machine and can be read as data."""
+        """Check whether the paths in a config (JSON) exist on the machine and can be read as data."""
         return self._typed(self.call("check_data", 45.0, config=config), list[Finding], "findings")
 
     def script(
         self, name: str, devices: Sequence[str] = (), machine: Machine | None = None, stage: str = ""
     ) -> Future[str]:
-        """The sbatch script that would start the run ``name``, for the user to edit.
+        """Write the sbatch script that would start the run ``name``, for the user to edit.
 
         ``machine``: settings to use instead. ``stage``: the first stage, if ``name`` is a chain.
         """
@@ -86,10 +87,10 @@ class Host(Connection):
         timeout: float = 120.0,
         code: Mapping[str, str] | None = None,
     ) -> Future[Submitted]:
-        """Start the run ``name`` (its folder in the remote runs folder); without ``config``, resume it.
+        """Start the run in the folder ``name`` of the remote runs folder; resume the run if there is no ``config``.
 
-        Idempotent for one ``token``. ``devices``: indices or UUIDs of GPUs. ``script``: used instead of the sbatch
-        script from the machine's settings. ``code``: the run's custom code, as returned by ``pack_code``.
+        Idempotent for one ``token``. ``devices``: indices or UUIDs of GPUs. ``script``: replaces the sbatch script that
+        is built from the machine's settings. ``code``: the run's custom code, as returned by ``pack_code``.
         """
         return self._typed(
             self.call(
@@ -116,9 +117,9 @@ class Host(Connection):
         script: str = "",
         timeout: float = 120.0,
     ) -> Future[Submitted]:
-        """Start the chain ``name`` (its folder in the remote runs folder) at the run folder ``stage``, or resume it.
+        """Start or resume the chain in the folder ``name`` of the remote runs folder, from the run folder ``stage``.
 
-        ``chain``: its config (JSON). The answer holds the stage's folder. Otherwise as `submit`.
+        ``chain``: its config (JSON). The answer contains the stage's folder. For the other arguments, see `submit`.
         """
         arguments = {"name": name, "stage": stage, "token": token, "chain": chain, "devices": list(devices)}
         machine = self.machine.model_dump()
@@ -135,7 +136,7 @@ class Host(Connection):
         return self._typed(self.call("submit_study", 120.0, machine=self.machine.model_dump(), **arguments), Submitted)
 
     def data_facts(self, paths: Mapping[str, str]) -> Future[list[DataFacts]]:
-        """The number of pairs and a digest of the data at each of the remote paths."""
+        """Query the number of pairs and a digest of the data at each of the remote paths."""
         return self._typed(self.call("data_facts", 300.0, paths=dict(paths)), list[DataFacts], "data")
 
     def control(self, folder: str, request: Control) -> Future[RemoteStatus]:
@@ -147,19 +148,19 @@ class Host(Connection):
         return self._typed(self.call("end", folder=folder, how=how), RemoteStatus)
 
     def run_status(self, folder: str) -> Future[RemoteStatus]:
-        """The current state of a run."""
+        """Query the current state of a run."""
         return self._typed(self.call("run_status", folder=folder), RemoteStatus)
 
     def checkpoints(self, folder: str) -> Future[list[CheckpointFacts]]:
-        """The checkpoints of a run, oldest first, with their files."""
+        """List the checkpoints of a run, oldest first, with their files."""
         return self._typed(self.call("checkpoints", folder=folder), list[CheckpointFacts], "checkpoints")
 
     def read(self, folder: str, file: str, offset: int, length: int, timeout: float = 60.0) -> Future[Chunk]:
-        """``length`` bytes of a file of the run from ``offset`` on, at most 4 MB."""
+        """Read ``length`` bytes (at most 4 MB) of a file of the run from ``offset`` on."""
         return self._typed(self.call("read", timeout, folder=folder, file=file, offset=offset, length=length), Chunk)
 
     def images(self, paths: Sequence[str], side: int = 256) -> Future[Mapping[str, Chunk]]:
-        """JPEG thumbnails of remote images by path, without those that cannot be read."""
+        """Read JPEG thumbnails of remote images, by path. Unreadable images are skipped."""
         reply = self.call("images", paths=list(paths), side=side)
         return self._typed(reply, dict[str, Chunk], "images")
 
@@ -167,10 +168,10 @@ class Host(Connection):
         self,
         reply: Future[dict[str, Any]],
         shape: Any,
-        part: str = "",
+        key: str = "",
         convert: Callable[[Any], Any] = lambda value: value,
     ) -> Future[Any]:
-        """A future of the answer, or of its ``part``, as ``shape``; ``convert`` may extend it."""
+        """A future of the answer, or of its item ``key``, validated as ``shape`` and then converted by ``convert``."""
         answer: Future[Any] = Future()
         subject = f"the answer of {self.machine.name}"
 
@@ -179,7 +180,7 @@ class Host(Connection):
                 if answer.cancelled():
                     return
                 try:
-                    value = reply.result().get(part) if part else reply.result()
+                    value = reply.result().get(key) if key else reply.result()
                     answer.set_result(
                         convert(validate_as(TypeAdapter(shape), value, subject, remedy="Update sdgui there."))
                     )
@@ -201,7 +202,7 @@ def own_version() -> str:
 def when_done(
     future: Future[Value], succeeded: Callable[[Value], object], failed: Callable[[UserError], object]
 ) -> Future[Value]:
-    """Call ``succeeded`` or ``failed`` with the result, in a thread of the connection."""
+    """Call ``succeeded`` with the result or ``failed`` with the error, in a thread of the connection."""
 
     def settle(finished: Future[Value]) -> None:
         if finished.cancelled():

@@ -1,7 +1,7 @@
-"""*Install there*: installs this program on a machine over ssh.
+"""Installs this program on a machine over ssh (*Install* on the machine's page).
 
-Flow: the packages as a tar on stdin of ``ssh HOST sh`` -> a venv in ``~/.local/share/sdgui``, made by uv if available,
-else by Python's venv -> the trainer's dependencies by pip -> the packages unpacked beside it. No process stays running.
+Flow: the packages as a tar on stdin of ``ssh HOST sh`` -> a venv in ``~/.local/share/sdgui``, created by uv or by
+Python's venv -> the trainer's dependencies by pip -> the packages unpacked next to the venv. No process stays running.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from core.spec.machines.machine import Machine
 from core.spec.resources import resources_root
 
 PACKAGES = ("core", "sdgui")
-# Dependencies of the window alone, which a machine that trains does not need.
+# Dependencies that only the window needs, not a machine that trains.
 _WINDOW = ("pyside6", "pyqtgraph", "qtawesome", "sqlalchemy", "alembic", "psycopg")
 _SKIPPED = ("__pycache__", "screenshots")
 
@@ -44,16 +44,16 @@ fi
 uv=$(command -v uv || true)
 [ -z "$uv" ] && [ -x "$HOME/.local/bin/uv" ] && uv="$HOME/.local/bin/uv"
 if [ -z "$python" ] && [ -z "$uv" ]; then
-  echo "There is no Python 3.11 or later and no uv here." >&2; exit 41
+  echo "This machine has neither Python 3.11 or later nor uv." >&2; exit 41
 fi
 rm -rf "$base/new"; mkdir -p "$base/new/source"
 tar -xzf - -C "$base/new/source"
 if [ -n "$uv" ]; then
-  echo "uv makes the environment $base/venv"
+  echo "uv is creating the environment $base/venv"
   [ -x "$base/venv/bin/python" ] || "$uv" venv --python "${python:-3.11}" "$base/venv"
   "$uv" pip install --python "$base/venv/bin/python" {packages}
 else
-  echo "$python makes the environment $base/venv"
+  echo "$python is creating the environment $base/venv"
   [ -x "$base/venv/bin/python" ] || "$python" -m venv "$base/venv"
   "$base/venv/bin/python" -m pip install --disable-pip-version-check {packages}
 fi
@@ -70,7 +70,7 @@ class InstallError(UserError):
 
 
 def dependencies() -> list[str]:
-    """The trainer's requirements from this program's metadata, without those of the window."""
+    """The trainer's requirements from this program's metadata, without the window's requirements."""
     try:
         lines = importlib.metadata.requires("sdgui") or []
     except importlib.metadata.PackageNotFoundError:
@@ -89,7 +89,7 @@ def _declared(path: Path) -> list[str]:
         project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
         return [*project["dependencies"], *project["optional-dependencies"]["train"]]
     except (OSError, KeyError, ValueError) as error:
-        raise InstallError(f"sdgui's dependencies cannot be read from {path}: {error}; reinstall it.") from error
+        raise InstallError(f"cannot read sdgui's dependencies from {path}: {error}; reinstall sdgui.") from error
 
 
 def packed_program() -> bytes:
@@ -99,7 +99,7 @@ def packed_program() -> bytes:
         for name in PACKAGES:
             tar.add(SOURCE / name, arcname=name, filter=_anonymous)
         resources = resources_root(SOURCE)
-        if not resources.is_relative_to(SOURCE / "sdgui"):  # of a checkout: to their place in a wheel
+        if not resources.is_relative_to(SOURCE / "sdgui"):  # a checkout: move them to their place in a wheel
             tar.add(resources, arcname="sdgui/resources", filter=_anonymous)
         version = _version()
         info = f"Metadata-Version: 2.1\nName: sdgui\nVersion: {version}\n".encode()
@@ -126,30 +126,30 @@ def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 
 def install_script(machine: Machine) -> str:
-    """The shell script to run on the machine; it reads the packed program from stdin."""
+    """The shell script to run on the machine, which reads the packed program from stdin."""
     python = (
         ssh.quoted_home(machine.python) if machine.python and not machine.python.endswith("/venv/bin/python") else ""
     )
     packages = shlex.join(dependencies())
-    words = {"{setup}": machine.setup.strip(), "{python}": python or '""', "{packages}": packages}
+    values = {"{setup}": machine.setup.strip(), "{python}": python or '""', "{packages}": packages}
     text = _SCRIPT
-    for word, value in words.items():
-        text = text.replace(word, value)
+    for placeholder, value in values.items():
+        text = text.replace(placeholder, value)
     return text
 
 
 def installed_machine(machine: Machine) -> Machine:
-    """``machine`` after `install`: uses the installed environment, not the Python it was created with."""
+    """``machine`` after `install`, which uses the installed environment instead of its configured Python."""
     return machine.model_copy(update={"python": ""})
 
 
 def install(machine: Machine, say: Callable[[str], object], cancelled: Callable[[], bool] = lambda: False) -> None:
-    """Install the environment; ``say`` gets each line of output. Takes minutes: not for the GUI thread.
+    """Install sdgui on ``machine``; ``say`` receives each line of output. Takes minutes: not for the GUI thread.
 
     Raises InstallError, MachineRefused or ConnectionLost.
     """
     if machine.is_local:
-        raise InstallError("This computer already has sdgui.")
+        raise InstallError("sdgui is already installed on this computer.")
     command = [*ssh.ssh_command(machine.host), "sh -c " + shlex.quote(install_script(machine))]
     try:
         process = subprocess.Popen(
@@ -172,7 +172,7 @@ def install(machine: Machine, say: Callable[[str], object], cancelled: Callable[
             if cancelled():
                 process.kill()
                 process.wait()
-                raise InstallError("Installing was cancelled; the previous installation is unchanged.")
+                raise InstallError("The installation was cancelled; the previous installation is unchanged.")
     code = process.wait()
     if code:
         raise _failed(machine, code, "\n".join(lines[-40:]))
@@ -187,10 +187,12 @@ def _send(process: subprocess.Popen[bytes], content: bytes) -> None:
 def _failed(machine: Machine, code: int, output: str) -> UserError:
     if code == 41:
         return InstallError(
-            f"{machine.host} has no Python 3.11 or later and no uv. Install one of them (curl -LsSf "
-            "https://astral.sh/uv/install.sh | sh), or name a Python in the machine's settings."
+            f"{machine.host} has neither Python 3.11 or later nor uv. Install one of them (curl -LsSf "
+            "https://astral.sh/uv/install.sh | sh), or set Python in the machine's settings."
         )
     if code == 255:
         return ssh.refusal(machine, code, output)
     last = next((line for line in reversed(output.splitlines()) if line.strip()), "no output")
-    return InstallError(f"Installing on {machine.host} failed ({code}): {last.strip()[:300]}. See its full output.")
+    return InstallError(
+        f"The installation on {machine.host} failed ({code}): {last.strip()[:300]}. See the full output."
+    )

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Launcher = Literal["direct", "torchrun", "slurm"]
-CPUS_PER_GPU = 8  # the trainer and seven loader processes; a cluster's own default is often one core
-LOCAL = "this computer"  # name of the machine without a host
+CPUS_PER_GPU = 8  # for the trainer and seven loader processes; a cluster's default is often one core
+LOCAL = "this computer"  # the name of the machine without a host
 _NAME = re.compile(r"[^\x00-\x1f/\\]{1,100}")
 _HOST = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:@\[\]%+-]{0,254}")  # never an option
 _LINE = re.compile(r"[^\x00-\x1f]{0,2000}")
@@ -20,10 +20,10 @@ _TEXT = re.compile(r"[^\x00-\x08\x0b-\x1f]{0,20000}")
 
 
 class Machine(BaseModel):
-    """A machine. ``host``: a name that ssh knows (an alias of ``~/.ssh/config``, or USER@HOST).
+    """A machine. ``host``: a name that ssh accepts (an alias in ``~/.ssh/config``, or USER@HOST).
 
-    ``python``: path of its interpreter; "" for the environment of `install`, or else the ``sdgui-core`` on its PATH.
-    ``setup``: shell commands to run first (``module load cuda``). ``runs`` may start with ~.
+    ``python``: the interpreter's path; "" uses the environment of `install`, or the ``sdgui-core`` on PATH without one.
+    ``setup``: shell commands to run first (``module load cuda``). ``runs``: the runs folder, which may start with ~.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
@@ -49,14 +49,14 @@ class Machine(BaseModel):
     @classmethod
     def _name(cls, value: str) -> str:
         if not _NAME.fullmatch(value) or value != value.strip():
-            raise ValueError("a machine's name is 1 to 100 characters without slashes; give another")
+            raise ValueError("a machine's name must have 1 to 100 characters and no slashes; choose another name")
         return value
 
     @field_validator("host")
     @classmethod
     def _host(cls, value: str) -> str:
         if value and not _HOST.fullmatch(value):
-            raise ValueError("this is not a valid ssh name; give an alias of ~/.ssh/config, or USER@HOST")
+            raise ValueError("this is not a valid ssh name; enter an alias from ~/.ssh/config, or USER@HOST")
         return value
 
     @field_validator("python", "runs", "partition", "time")
@@ -79,24 +79,24 @@ class Machine(BaseModel):
         if len(value) > 100_000 or "\0" in value:
             raise ValueError("a script has at most 100,000 characters")
         if value and not value.startswith("#!"):
-            raise ValueError("a script begins with the line #!/bin/bash")
+            raise ValueError("a script must begin with the line #!/bin/bash")
         return value
 
     @model_validator(mode="after")
     def _sbatch_lines(self) -> Machine:
         wrong = [line for line in self.sbatch.splitlines() if line.strip() and not line.startswith("#SBATCH ")]
         if wrong:
-            raise ValueError(f"each line here starts with '#SBATCH ', not {wrong[0][:40]!r}")
+            raise ValueError(f"each line of sbatch must start with '#SBATCH ', not {wrong[0][:40]!r}")
         return self
 
     @property
     def is_local(self) -> bool:
-        """Whether it is this computer."""
+        """Whether the machine is this computer."""
         return not self.host
 
     @property
     def ranks(self) -> int:
-        """Processes per node."""
+        """The number of processes per node."""
         return self.processes or self.gpus or 1
 
 

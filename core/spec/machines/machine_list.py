@@ -29,7 +29,7 @@ class _File(BaseModel):
 
 
 class MachineList:
-    """Reads or writes the file on each call, since other programs may change it."""
+    """The list of machines; reads or writes the file on each call, since other programs may change it."""
 
     def __init__(self, home: Path) -> None:
         """``home``: the folder for experiments and runs."""
@@ -37,21 +37,21 @@ class MachineList:
         self._lock = home / ".machines.lock"
 
     def machines(self) -> list[Machine]:
-        """All machines in the order added, without this computer. MachineError when the file cannot be read."""
+        """All machines in the order added, without this computer. Raises MachineError if the file cannot be read."""
         try:
             raw = read_json(self.path, MEGABYTE, error=MachineError)
         except FileNotFoundError:
             return []
         path = str(self.path)
         content = validate(
-            _File, raw, path, error=MachineError, remedy="Fix it, or remove it and add the machines again."
+            _File, raw, path, error=MachineError, remedy="Fix the file, or remove it and add the machines again."
         )
         if content.version > VERSION:
-            raise MachineError(f"{path} was written by a later version of this program; update it.")
+            raise MachineError(f"{path} was written by a later version of sdgui; update sdgui.")
         return content.machines
 
     def find(self, name: str) -> Machine:
-        """The machine with this name, which may be this computer. MachineError if it is not listed."""
+        """The machine with this name, which may be this computer. Raises MachineError if it is not listed."""
         if name == LOCAL:
             return this_computer(str(self.path.parent / "runs"))
         machines = self.machines()
@@ -60,13 +60,13 @@ class MachineList:
                 return machine
         known_names = ", ".join(machine.name for machine in machines) or "none yet"
         raise MachineError(
-            f"there is no machine {name}; known: {known_names}. Add it with sdgui-core machines add {name}."
+            f"there is no machine {name}; known: {known_names}. Add the machine with sdgui-core machines add {name}."
         )
 
     def put(self, machine: Machine) -> None:
-        """Add ``machine``, or replace the one with its name. MachineError when the file cannot be written."""
+        """Add ``machine``, or replace the machine with its name. Raises MachineError if the file cannot be written."""
         if machine.name == LOCAL:
-            raise MachineError(f"{LOCAL} is always listed; give the machine another name.")
+            raise MachineError(f"{LOCAL} is always listed; choose another name for the machine.")
         with self._locked():
             machines = self.machines()
             names = [known_machine.name for known_machine in machines]
@@ -77,7 +77,7 @@ class MachineList:
             self._write(machines)
 
     def remove(self, name: str) -> None:
-        """Remove it from the list; its runs and folders stay."""
+        """Remove a machine from the list; its runs and folders stay."""
         with self._locked():
             self.find(name)
             self._write(machine for machine in self.machines() if machine.name != name)

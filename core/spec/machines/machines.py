@@ -1,4 +1,4 @@
-"""The connections of this program: one per machine, opened on first use, and replaced when its settings change."""
+"""The connections of this program: one per machine, opened on first use and replaced when the settings change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Changed = Callable[[str, ConnectionState], object]
 
 
 class Machines:
-    """Thread-safe. ``changed(name, state)`` is called in a connection's thread."""
+    """All connections of this program. Thread-safe; ``changed(name, state)`` is called in a connection's thread."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Machines:
         self._lock = threading.Lock()
 
     def host(self, name: str) -> Host:
-        """The connection to the machine with this name. MachineError if it is not listed."""
+        """The connection to the machine with this name. Raises MachineError if it is not listed."""
         machine = self.list.find(name)
         with self._lock:
             existing = self._hosts.get(name)

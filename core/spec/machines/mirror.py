@@ -3,8 +3,8 @@
 Flow: ``Connection`` -> ``Mirror`` (its ``Sink``) -> ``events.jsonl``, ``stdout.log``, ``stderr.log``, ``status.json``.
 
 A local file is always a prefix of the remote file: its size is the offset to continue from after any interruption, so
-that nothing is lost or duplicated. A digest of its end identifies the remote file; if that was replaced, it is copied
-from the start. The heartbeat is converted to the local clock by its age.
+that nothing is lost or duplicated. A digest of the local file's end identifies the remote file; a remote file that was
+replaced is copied from the start. The heartbeat is converted to the local clock by its age.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import RunState, RunStatus
 
 FILES = ("events.jsonl", "stdout.log", "stderr.log")
-DIGESTED = 4096  # bytes before an offset that identify a file
+DIGEST_BYTES = 4096  # the last bytes before an offset identify a file
 REFRESH_SECONDS = 8.0  # between two writes of a status in which only the heartbeat changes
 
 _SAVED = b'"kind":"checkpoint_saved"'
 
 
 class InUse(UserError):
-    """Another program on this computer already mirrors the run."""
+    """The run is already mirrored by another program on this computer."""
 
 
 def digest_before(path: Path, offset: int) -> str:
-    """A digest of the last `DIGESTED` bytes before ``offset``; "" for offset 0. Raises OSError or RunDirError."""
+    """A digest of the last `DIGEST_BYTES` bytes before ``offset``; "" for offset 0. Raises OSError or RunDirError."""
     if offset <= 0:
         return ""
     with open_regular(path, root=path.parent, error=RunDirError) as file:
-        file.seek(max(0, offset - DIGESTED))
-        return hashlib.sha256(file.read(min(offset, DIGESTED))).hexdigest()
+        file.seek(max(0, offset - DIGEST_BYTES))
+        return hashlib.sha256(file.read(min(offset, DIGEST_BYTES))).hexdigest()
 
 
 class Mirror:
     """A mirrored run. Its methods are called in the connection's thread, ``close`` in any thread."""
 
     def __init__(self, run: RunDir, record: RemoteRecord) -> None:
-        """InUse when another program mirrors it; RunDirError when the folder cannot be written."""
+        """Raises InUse if another program mirrors the run, RunDirError if the folder cannot be written."""
         import filelock  # noqa: PLC0415  (not needed for reading)
 
         self.run, self.record = run, record
@@ -63,9 +63,9 @@ class Mirror:
             raise InUse(f"the run {run.path.name} is already followed by another program.") from error
         except OSError as error:
             raise run.unwritable(error) from error
-        self.trouble = ""  # why received data cannot be written
-        self.saved = True  # there may be checkpoints that are missing in ``checkpoints.json``
-        self.gap = False  # received data could not be written: following must start again
+        self.problem = ""  # why received data cannot be written
+        self.saved = True  # the machine may have checkpoints that ``checkpoints.json`` does not list
+        self.gap = False  # received data could not be written, so that following must start again
         self.remote_status: RemoteStatus | None = None
         self._shown: RunStatus | None = None
         self._renewed = 0.0
@@ -77,7 +77,7 @@ class Mirror:
 
     @property
     def done(self) -> bool:
-        """Whether its machine has reported it as done."""
+        """Whether the machine has reported the run as done."""
         return self.remote_status is not None and self.remote_status.state is RunState.DONE
 
     def offsets(self) -> dict[str, Any]:
@@ -96,13 +96,13 @@ class Mirror:
         self.saved = self.saved or _SAVED in part.data
         try:
             self._append(path, part)
-            self.trouble = ""
+            self.problem = ""
         except (OSError, UserError) as error:
             self.gap = True
             full = isinstance(error, OSError) and is_full(error)
             remedy = "free some space" if full else "make it writable"
             reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
-            self.trouble = f"{path} cannot be written: {reason}; {remedy}, and following continues."
+            self.problem = f"{path} cannot be written: {reason}; {remedy}, and following continues."
 
     def _append(self, path: Path, part: Bytes) -> None:
         if part.restart and part.offset == 0:
@@ -150,7 +150,7 @@ class Mirror:
         return remote_status.status.doing if remote_status.status and remote_status.state.alive else ""
 
     def show(self, status: RunStatus, state: RunState, note: str = "") -> None:
-        """Write ``status.json`` if it changed or its heartbeat is due."""
+        """Write ``status.json`` if the status has changed or the heartbeat is due."""
         new_status = replace(status, host=f"{self.record.machine} (remote)", verdict=state, note=note[:4000])
         with self._status_lock:
             previous, time_now = self._shown, time.monotonic()
@@ -160,7 +160,7 @@ class Mirror:
             try:
                 write_whole(self.run.status, json.dumps(asdict(new_status)).encode(), durable=False)
             except OSError as error:
-                self.trouble = f"{self.run.status} cannot be written: {error.strerror}; free some space."
+                self.problem = f"{self.run.status} cannot be written: {error.strerror}; free some space."
                 return
             self._shown, self._renewed = new_status, time_now
 

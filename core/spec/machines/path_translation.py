@@ -1,8 +1,8 @@
-"""Translates paths between this computer and a machine: images to ``HOME/remote-images``, runs to their mirrors.
+"""Translates paths between this computer and a machine, for images (``HOME/remote-images``) and mirrored runs.
 
 Flow: a panel's request -> ``to_remote`` -> the worker on the machine -> ``to_local`` -> the panel. An image
-``/data/a.png`` on ``gpu`` has the local path ``HOME/remote-images/gpu/data/a.png``, where its thumbnail is stored once
-it is shown.
+``/data/a.png`` on ``gpu`` has the local path ``HOME/remote-images/gpu/data/a.png``; its thumbnail is stored there when
+it is first shown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_DEPTH, _MAX_PATH_LENGTH = 64, 4096
 
 
 class PathTranslator:
-    """Paths of ``machine``, for a program whose home is ``home``."""
+    """Translates paths of ``machine`` for a program whose home folder is ``home``."""
 
     def __init__(self, home: Path, machine: str) -> None:
         self._root = home / FOLDER / machine
@@ -34,7 +34,7 @@ class PathTranslator:
         self._local_images: dict[str, str] = {}  # the inverse
 
     def add_copy(self, local: str, remote: str) -> None:
-        """Record that the local image has a copy ``remote`` during the worker's lifetime."""
+        """Record that the image ``local`` has the copy ``remote`` during the worker's lifetime."""
         self._remote_copies[local] = remote
         self._local_images[remote] = local
 
@@ -43,11 +43,11 @@ class PathTranslator:
         return self._machine_path(name) != name
 
     def to_remote(self, value: Any) -> Any:
-        """Plain data with local paths of images and mirrored runs translated to paths on the machine."""
+        """Translate local paths of images and mirrored runs in plain data to paths on the machine."""
         return _walk(value, self._remote_path)
 
     def to_local(self, value: Any) -> Any:
-        """Plain data with paths of images on the machine translated to local paths."""
+        """Translate paths of images on the machine in plain data to local paths."""
         return _walk(value, self._local_path)
 
     def _remote_path(self, name: str) -> str:
@@ -68,7 +68,7 @@ class PathTranslator:
         return self._run_path(name)
 
     def _run_path(self, name: str) -> str:
-        """A path in a mirrored run's folder (also FOLDER@STEP) on its machine; studies can be in any folder."""
+        """Translate a path in a mirrored run's folder (also FOLDER@STEP); the folder of a study can be anywhere."""
         folder, separator, checkpoint = name.rpartition("@")
         for path, suffix in ((name, ""), (folder, separator + checkpoint)):
             for parent in (Path(path), *Path(path).parents) if path else ():

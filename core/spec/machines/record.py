@@ -1,11 +1,11 @@
-"""``remote.json`` in a local run folder: the machine of the run, and its remote folder.
+"""``remote.json`` in a local run folder: the run's machine and remote folder.
 
-A run folder with this file is a mirror: its trainer, events, logs and status are on that machine, and so are its
+A run folder with this file is a mirror: the trainer, events, logs and status are on the machine, and so are the
 checkpoints (listed in ``checkpoints.json``) until they are fetched.
 
-A record has effects: its script is submitted, and requests go to the folder that it names. So each has a seal, an HMAC
-(RFC 2104) over its fields and its local folder, with a key that only this user can read. A record without a valid seal,
-because someone else wrote it or its folder was copied or moved, is ignored: the run is local data.
+A record has effects: its script is submitted, and requests are sent to its remote folder. So each record has a seal, an
+HMAC (RFC 2104) over its fields and its local folder, with a key that only this user can read. A record without a valid
+seal, because someone else wrote it or the folder was copied or moved, is ignored: the run counts as local.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NAME = "remote.json"
 CHECKPOINTS = "checkpoints.json"
 _KEY_BYTES = 32
 _LIST: TypeAdapter[list[CheckpointFacts]] = TypeAdapter(list[CheckpointFacts], config=ConfigDict(defer_build=True))
-MAX_SCRIPT_LENGTH = 100_000  # characters
+MAX_SCRIPT_LENGTH = 100_000
 _Line = Annotated[str, Field(max_length=4096)]
 
 
@@ -39,19 +39,19 @@ class RecordError(UserError):
 
 
 class RemoteRecord(BaseModel):
-    """``folder`` is "" and ``waiting`` is true until the machine has confirmed the run."""
+    """The machine of a run. ``folder`` is "" and ``waiting`` is true until the machine has confirmed the run."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
-    machine: _Line  # its name in the list
-    host: _Line = ""  # its ssh name at that time
+    machine: _Line  # the machine's name in the list
+    host: _Line = ""  # the machine's ssh name at the time of the launch
     folder: _Line = ""
     computer: _Line = ""  # the machine's host name
-    token: _Line = ""  # of the last submission, which it makes idempotent
+    token: _Line = ""  # makes the last submission idempotent
     waiting: bool = False  # submitted, but not confirmed yet
     devices: list[_Line] = []
-    study: bool = False  # a run of a study, which only the study starts
-    script: Annotated[str, Field(max_length=MAX_SCRIPT_LENGTH)] = ""  # instead of the sbatch script from the settings
+    study: bool = False  # whether the run belongs to a study, which alone may start the run
+    script: Annotated[str, Field(max_length=MAX_SCRIPT_LENGTH)] = ""  # replaces the sbatch script from the settings
 
 
 def record_file(folder: Path) -> Path:
@@ -60,21 +60,21 @@ def record_file(folder: Path) -> Path:
 
 
 def is_remote(folder: Path) -> bool:
-    """Whether the run in ``folder`` is on another machine. Raises RecordError as `read_record` does."""
+    """Whether the run in ``folder`` is on another machine. Raises the errors of `read_record`."""
     return read_record(RunDir(folder)) is not None
 
 
 def read_record(run: RunDir) -> RemoteRecord | None:
-    """The record; None for a local run, and for a record that this user did not write for this folder.
+    """The record of a run; None for a local run, and for a record that this user did not write for this folder.
 
-    RecordError when it cannot be read.
+    Raises RecordError if the file cannot be read.
     """
     path = record_file(run.path)
     try:
         raw = parse_json(read_bytes(path, 256 * KILOBYTE, root=run.path, error=RecordError), NAME, error=RecordError)
         record = validate(RemoteRecord, raw, NAME, error=RecordError)
         genuine = hmac.compare_digest(str(raw.get("seal")).encode(errors="replace"), _seal(run, record, _key()))
-    except FileNotFoundError:  # no record, or no key: this user has never written one
+    except FileNotFoundError:  # there is no record, or no key because this user has never written a record
         return None
     except RecordError as error:
         if isinstance(error.__cause__, OSError):
@@ -84,17 +84,17 @@ def read_record(run: RunDir) -> RemoteRecord | None:
 
 
 def no_record(run: RunDir) -> str:
-    """The message that a run without a record has nothing to fetch, with the remedy."""
+    """The message that a run without a record has no remote checkpoints, with the remedy."""
     if not record_file(run.path).exists():
-        return f"{run.path.name} trains on this computer; its checkpoints are in {run.checkpoints}."
+        return f"{run.path.name} is trained on this computer; its checkpoints are in {run.checkpoints}."
     return (
-        f"{record_file(run.path)} was not written by you for this folder, so no machine is contacted; move the folder "
-        "back if you moved it, or copy the checkpoint from the machine yourself."
+        f"{record_file(run.path)} was not written by you for this folder, so no machine is contacted; if you moved the "
+        "folder, move it back, or copy the checkpoint from the machine manually."
     )
 
 
 def write_record(run: RunDir, record: RemoteRecord) -> None:
-    """Write the record. RecordError when it cannot be written."""
+    """Write the record of ``run``. Raises RecordError if it cannot be written."""
     path = record_file(run.path)
     with writing(path, RecordError):
         seal = _seal(run, record, _make_key())
@@ -116,12 +116,12 @@ def _key() -> bytes:
     """This user's key; FileNotFoundError before it is created."""
     key = read_bytes(_key_file(), KILOBYTE, error=RecordError)
     if len(key) < _KEY_BYTES:
-        raise RecordError(f"{_key_file()} is damaged; delete it. Runs on other machines must then be launched again.")
+        raise RecordError(f"{_key_file()} is damaged; delete it, and launch your runs on other machines again.")
     return key
 
 
 def _make_key() -> bytes:
-    """This user's key, created if missing; safe if two programs create it at once."""
+    """This user's key, created if missing. Two programs may call this at the same time."""
     import filelock  # noqa: PLC0415  (not needed for reading)
 
     path = _key_file()
@@ -140,7 +140,7 @@ def _make_key() -> bytes:
 
 
 def write_checkpoints(run: RunDir, checkpoints: list[CheckpointFacts]) -> None:
-    """Record the checkpoints on the machine. RecordError when it cannot be written."""
+    """Write the list of the checkpoints on the machine. Raises RecordError if it cannot be written."""
     path = run.path / CHECKPOINTS
     content = json.dumps([checkpoint.model_dump() for checkpoint in checkpoints], ensure_ascii=False).encode()
     with writing(path, RecordError):
@@ -148,7 +148,7 @@ def write_checkpoints(run: RunDir, checkpoints: list[CheckpointFacts]) -> None:
 
 
 def read_checkpoints(run: RunDir) -> list[CheckpointFacts]:
-    """The machine's checkpoints as last known, oldest first; [] if unknown."""
+    """The last known checkpoints on the machine, oldest first; [] if unknown."""
     path = run.path / CHECKPOINTS
     try:
         raw = read_json(path, 1024 * KILOBYTE, root=run.path, error=RecordError)
@@ -158,7 +158,7 @@ def read_checkpoints(run: RunDir) -> list[CheckpointFacts]:
 
 
 def remote_checkpoint(run: RunDir, name: str) -> str:
-    """The listed checkpoint that ``name`` denotes: "best", "last", a step or a name; "" if unknown."""
+    """The name of the listed checkpoint ``name``, which may be "best", "last", a step or a name; "" if unknown."""
     checkpoints = read_checkpoints(run)
     for checkpoint in checkpoints:
         if name in (checkpoint.name, *checkpoint.pointers) or (

@@ -1,4 +1,4 @@
-"""Chains on other machines: each stage is mirrored as a separate run, the next one when a stage is done.
+"""Chains on other machines: each stage is mirrored as a separate run, which is created when the previous stage is done.
 
 Flow: the first stage is submitted with the chain's config -> one remote program trains all stages -> ``next_stage``
 creates the mirror of the stage that starts.
@@ -23,9 +23,9 @@ from core.spec.run.status import RunState, RunStatus
 
 
 def submit(host: Host, run: RunDir, record: RemoteRecord, config: str, seconds: float) -> Future[Submitted]:
-    """Submit a run, or the chain that it is a stage of; without ``config`` it is resumed.
+    """Submit a run, or the chain that contains it; without ``config``, resume the run.
 
-    Raises UserError for a stage whose earlier stages are on this computer.
+    Raises UserError for a stage of a chain whose earlier stages are on this computer.
     """
     devices, script = record.devices, record.script
     chain = chain_file(run.path)
@@ -36,8 +36,8 @@ def submit(host: Host, run: RunDir, record: RemoteRecord, config: str, seconds: 
     if config:
         if run.path != ChainDir(chain.parent).stage(read_chain(chain), 0).path:
             raise UserError(
-                f"The stages before {run.path.name} are on this computer, so it cannot be resumed on {record.machine}; "
-                "resume it here."
+                f"The stages before {run.path.name} are on this computer, so this stage cannot be resumed on "
+                f"{record.machine}; resume it on this computer."
             )
         run_config = read_text(chain, MAX_CHAIN_BYTES)
     return host.submit_chain(chain.parent.name, run.path.name, record.token, run_config, devices, script, seconds)
@@ -46,7 +46,7 @@ def submit(host: Host, run: RunDir, record: RemoteRecord, config: str, seconds: 
 def next_stage(run: RunDir) -> RunDir | None:
     """The mirror of the stage after the finished ``run``, created if missing; None after the last stage.
 
-    UserError when the chain cannot be read, or the mirror cannot be written.
+    Raises UserError if the chain cannot be read, or the mirror cannot be written.
     """
     file, record = chain_file(run.path), read_record(run)
     if file is None or record is None or not record.folder:

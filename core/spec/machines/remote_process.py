@@ -1,4 +1,4 @@
-"""A session with the program on a machine: a process with requests on stdin and replies on stdout.
+"""A session with the remote program: a process with requests on stdin and replies on stdout.
 
 Flow: ``Connection`` starts one session after another -> lines of JSON -> its callbacks, in the reading thread.
 """
@@ -21,7 +21,7 @@ _STDERR_KEPT = 16 << 10
 
 
 class RemoteProcess:
-    """The process of a session. OSError when it cannot be started."""
+    """The process of a session. Raises OSError if it cannot be started."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._process = subprocess.Popen(
@@ -44,7 +44,7 @@ class RemoteProcess:
         self._writer.start()
 
     def send(self, request: dict[str, Any]) -> None:
-        """Queue a request. Does nothing if the process has ended, which ``read`` reports."""
+        """Queue a request. If the process has ended, this does nothing, and ``read`` returns None."""
         self._waiting.put(json.dumps(request, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
 
     def _write(self) -> None:
@@ -57,7 +57,7 @@ class RemoteProcess:
         _close(self._stdin)
 
     def read(self) -> dict[str, Any] | None:
-        """The next reply; None when the process has ended. Other output (a shell's greeting) is skipped."""
+        """The next reply; None after the process has ended. Other output (a shell's greeting) is skipped."""
         while line := self._read_line():
             self.heard = time.monotonic()
             try:
@@ -89,7 +89,7 @@ class RemoteProcess:
             self._process.kill()
             self._process.wait()
         self._writer.join(2.0)
-        self._errors.join(2.0)  # a process that ssh left behind (ControlPersist) may hold stderr
+        self._errors.join(2.0)  # a process that ssh left behind (ControlPersist) may keep stderr open
         _close(self._stdout)
         if not self._errors.is_alive():
             _close(self._stderr)

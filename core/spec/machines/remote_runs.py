@@ -1,4 +1,4 @@
-"""Remote runs: launch, mirror, stop and end them.
+"""Launches, mirrors, stops and ends remote runs.
 
 Flow: launcher or verb -> ``launch`` -> the machine; from then on the local run folder is a mirror (``Mirror``), and
 requests in its ``control`` file are forwarded. While the connection is down, everything is deferred.
@@ -33,8 +33,8 @@ from core.spec.run.status import RunState, RunStatus
 
 _TICK_SECONDS = 0.2
 _MAINTENANCE_TICKS = 10  # ticks between two calls of ``_maintain``
-_FIRST_SECONDS = 20.0  # after which a run is submitted in the background
-_SETTLED = ("done", "failed", "stopped")  # verdicts after which nothing more is expected
+_FIRST_SECONDS = 20.0  # a submission that takes longer continues in the background
+_SETTLED = ("done", "failed", "stopped")  # verdicts that are final
 
 Trouble = Callable[[Path, str], object]
 StageStarted = Callable[[Path], object]
@@ -43,15 +43,15 @@ StageStarted = Callable[[Path], object]
 class _Attached:
     def __init__(self, mirror: Mirror) -> None:
         self.mirror = mirror
-        self.host: Host | None = None  # the connection that follows it
+        self.host: Host | None = None  # the connection that follows the run
         self.is_submitting = False
         self.last_request: tuple[str, int] | None = None  # the last forwarded request, and its file's stamp
         self.stops = 0  # number of stop requests
-        self.is_finished = False  # done, and the next stage attached
+        self.is_finished = False  # whether the run is done and its next stage is attached
 
 
 class RemoteRuns:
-    """Thread-safe; a background thread forwards requests and retries deferred work."""
+    """The remote runs of this program. Thread-safe; a background thread forwards requests and retries deferred work."""
 
     def __init__(
         self,
@@ -59,8 +59,8 @@ class RemoteRuns:
         trouble: Trouble = lambda folder, sentence: None,
         begun: StageStarted = lambda folder: None,
     ) -> None:
-        """``trouble`` gets a run folder and a sentence on a problem with following it; ``begun`` gets the folder of the
-        next stage of a chain. Both are called in other threads.
+        """``trouble`` is called with a run folder and a message if following the run fails, ``begun`` with the folder
+        of the next stage of a chain. Both are called in other threads.
         """
         self.machines = machines
         self._trouble, self._begun = trouble, begun
@@ -72,10 +72,10 @@ class RemoteRuns:
 
     # Submission
     def launch(self, run: RunDir, machine: str, config: str, devices: Sequence[str] = (), script: str = "") -> None:
-        """Start ``run`` on ``machine``; the paths in ``config`` are remote paths.
+        """Start ``run`` on ``machine``. The paths in ``config`` are remote paths.
 
-        Returns when the machine has the run, or when the connection is down; then it is submitted after reconnecting.
-        Raises UserError when the machine refuses the run.
+        Returns when the machine has confirmed the run. If the connection is down, it returns immediately and the run
+        is submitted after reconnecting. Raises UserError if the machine refuses the run.
         """
         host = self.machines.host(machine)
         run.create()
@@ -94,10 +94,10 @@ class RemoteRuns:
         self._deliver(run, record, parsed.to_json())
 
     def resume(self, run: RunDir, devices: Sequence[str] | None = None, script: str | None = None) -> None:
-        """Resume a run on its machine and in its remote folder; otherwise as `launch`."""
+        """Resume a run on its machine and in its remote folder; see `launch`."""
         record = read_record(run)
         if record is None:
-            raise UserError(f"{run.path} is not a remote run; resume it here.")
+            raise UserError(f"{run.path} is not a remote run; resume it on this computer.")
         if record.study:
             raise UserError(f"{run.path.name} is a run of a study; resume the study.")
         changed = {
@@ -109,10 +109,10 @@ class RemoteRuns:
         self._deliver(run, record.model_copy(update=changed), "" if record.folder else _config(run))
 
     def resume_unfollowed(self, run: RunDir) -> None:
-        """As `resume`, for a run that another local program follows. UserError when it cannot be resumed."""
+        """Resume a run that another local program follows; see `resume`."""
         record = read_record(run)
         if record is None or not record.folder:
-            raise UserError(f"{run.path} has not reached its machine yet; resume it in the window.")
+            raise UserError(f"{run.path} has not been submitted to its machine yet; resume the run in the window.")
         if record.study:
             raise UserError(f"{run.path.name} is a run of a study; resume the study.")
         self._submit(run, record.model_copy(update={"token": secrets.token_hex(8)}), "").result(2 * _FIRST_SECONDS)
@@ -151,7 +151,7 @@ class RemoteRuns:
 
     # Following
     def attach(self, run: RunDir) -> None:
-        """Mirror a remote run, unless this or another program already does. UserError when it cannot be mirrored."""
+        """Mirror a remote run, unless a program already mirrors it. Raises UserError if it cannot be mirrored."""
         with self._lock:
             if run.path in self._attached:
                 return
@@ -180,9 +180,9 @@ class RemoteRuns:
                 self._report(folder, str(error))
 
     def catch_up(self, folders: Sequence[Path], seconds: float = _FIRST_SECONDS) -> dict[str, str]:
-        """Update the mirrors of the remote runs among ``folders``, and wait for it.
+        """Update the mirrors of the remote runs among ``folders``, and wait until they are up to date.
 
-        Returns machine -> why it could not be reached.
+        Returns machine -> message, for machines that could not be reached.
         """
         self.attach_unsettled(folders)
         deadline, states = time.monotonic() + seconds, {"": ConnectionState("connecting")}
@@ -197,7 +197,7 @@ class RemoteRuns:
             if time.monotonic() > deadline:
                 break
             time.sleep(_TICK_SECONDS / 4)
-        return {machine: state.sentence or "it did not answer in time." for machine, state in states.items()}
+        return {machine: state.message or "the machine did not answer in time." for machine, state in states.items()}
 
     def _state(self, machine: str) -> ConnectionState:
         try:
@@ -213,7 +213,7 @@ class RemoteRuns:
             self._begun(stage.path)
 
     def detach(self, run: RunDir) -> None:
-        """Stop mirroring the run, which continues on its machine."""
+        """Stop mirroring ``run``, which continues on its machine."""
         with self._lock:
             attached = self._attached.pop(run.path, None)
         if attached is not None:
@@ -260,7 +260,7 @@ class RemoteRuns:
                         self._finish(entry)
                     if ticks % _MAINTENANCE_TICKS == 0:
                         self._maintain(entry)
-                    self._report(folder, entry.mirror.trouble)
+                    self._report(folder, entry.mirror.problem)
                 except (UserError, OSError) as error:
                     self._report(folder, str(error))
 
@@ -286,7 +286,7 @@ class RemoteRuns:
     def _submit_later(self, attached: _Attached) -> None:
         run, record = attached.mirror.run, attached.mirror.record
         submission = self._submit(run, record, "" if record.folder else _config(run))
-        attached.is_submitting = True  # only now: a failed call is retried
+        attached.is_submitting = True  # set only after the call, so that a failed call is retried
 
         def settle(reply: Future[Submitted]) -> None:
             try:
@@ -324,7 +324,7 @@ class RemoteRuns:
             if reply.cancelled():
                 return
             if isinstance(reply.exception(), ConnectionLost):
-                attached.last_request = None  # retried until the machine receives it
+                attached.last_request = None  # the request is repeated until the machine receives it
                 attached.stops -= request == "stop"
                 return
             with suppress(OSError):

@@ -28,7 +28,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def _size_settings(size: Size) -> dict[str, Any]:
-    """Settings of a size for every preset: architecture, batch and length of training."""
+    """The settings that a size determines for every preset: architecture, batch and length of training."""
     if size == "tiny":
         return {
             "towers": {"architecture": "sd-tiny"},
@@ -42,7 +42,7 @@ def _size_settings(size: Size) -> dict[str, Any]:
             "checkpoint": {"every_steps": 100},
         }
     return {
-        "towers": {"architecture": "ViT-B-32"},  # of large ViT-L/14; rates of Radford et al. 2021, table 20
+        "towers": {"architecture": "ViT-B-32"},  # large: ViT-L/14; learning rates of Radford et al. 2021, table 20
         "optim": {
             "epochs": 32,
             "batch_size": 256,
@@ -54,15 +54,15 @@ def _size_settings(size: Size) -> dict[str, Any]:
 
 
 def preset_names() -> list[str]:
-    """Every preset, in listing order."""
+    """The names of all presets, in the order of lists."""
     return list(PRESETS)
 
 
 def preset_config(name: str, size: Size = "base") -> RunConfig:
-    """The config of preset ``name``; ConfigError with the nearest names for an unknown one."""
+    """The config of the preset ``name``. Raises ConfigError, with similar names, for an unknown preset."""
     if name not in PRESETS:
         close = nearest(name[:MAX_EXCERPT_LENGTH], PRESETS, cutoff=0.4)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(PRESETS)}."
+        hint = f"did you mean {' or '.join(close)}?" if close else f"available: {', '.join(PRESETS)}."
         raise ConfigError(f"there is no preset '{name}'; {hint}")
     if size not in SIZES:
         raise ConfigError(f"there is no size '{size}'; choose {', '.join(SIZES)}.")
@@ -73,7 +73,7 @@ def preset_config(name: str, size: Size = "base") -> RunConfig:
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """``above`` over ``below``, section by section."""
+    """Merge ``above`` into ``below``, section by section; ``above`` takes precedence."""
     common = {
         key: _merged(below[key], above[key]) for key in below.keys() & above.keys() if isinstance(above[key], dict)
     }

@@ -1,4 +1,4 @@
-"""Presets that fine-tune a pretrained model without forgetting; ``towers.pretrained`` names the model."""
+"""Presets that fine-tune a pretrained model (``towers.pretrained``) without forgetting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _sd_clip_adapt(size: Size) -> dict[str, Any]:
         "views": {"clean": {"crop_min": 0.8}, "student": {"count": 0}, "teacher": {"count": 0}},
         "teacher": {"kind": "initial", "targets": "stored"},
         "objectives": {
-            # As the pretrained model was trained: the included one with smoothing, open_clip's without.
+            # The same smoothing as the pretrained model: the included model was trained with it, open_clip's without.
             "contrastive": {"weight": 1.0, "label_smoothing": 0.0 if size == "base" else 0.1},
             "distill_features": {"weight": 3.0, "on": "both", "distance": "squared"},
         },
@@ -33,8 +33,8 @@ ADAPTING = (
     Preset(
         "sd-clip-adapt",
         "Self-distilled CLIP, adapted",
-        "Fine-tunes a pretrained model on your pairs. Distilling features of its initial weights, computed once, "
-        "prevents forgetting. Interpolate it with the initial weights afterwards.",
+        "Fine-tunes a pretrained model on your pairs. To prevent forgetting, features of the initial weights, computed "
+        "once, are distilled. Interpolate the result with the initial weights afterwards.",
         "after Mukhoti et al. 2024, Fine-tuning can cripple your foundation model (LDIFS), and Wortsman et al. 2022, "
         "Robust fine-tuning of zero-shot models (WiSE-FT)",
         _sd_clip_adapt,
@@ -42,8 +42,8 @@ ADAPTING = (
     Preset(
         "sd-coca-adapt",
         "Self-distilled CoCa, adapted",
-        "The same for a pretrained CoCa model, which learns to write captions like those of your pairs while keeping "
-        "its features.",
+        "Fine-tunes a pretrained CoCa model in the same way. The model learns to write captions like your captions "
+        "while its features are preserved.",
         "after Mukhoti et al. 2024 and Wortsman et al. 2022",
         _sd_coca_adapt,
     ),

@@ -31,8 +31,8 @@ BASELINES = (
         "clip-filtered",
         "CLIP for noisy captions",
         "CLIP with three measures against mismatched captions and no teacher: pairs whose caption fits other images "
-        "better are dropped before training, the others are weighted by the student's self-confidence, and labels are "
-        "smoothed. The best recipe with 30 % mismatched captions. Not for shards.",
+        "better are dropped before training, the other pairs are weighted by the student's self-confidence, and labels "
+        "are smoothed. The best recipe with 30 % mismatched captions. Not available for shards.",
         "docs/results.md; Zhang and Sabuncu 2018, Generalized cross entropy loss for training deep neural networks "
         "with noisy labels",
         _clip_filtered,

@@ -72,23 +72,23 @@ BEYOND = (
     Preset(
         "siglip",
         "SigLIP",
-        "Each combination of image and text is classified as a pair or not, by a sigmoid with a learnt bias that "
-        "starts at -10. Without a softmax over the batch, it also works with small batches.",
+        "Classifies each combination of image and text as a pair or not, by a sigmoid with a learnt bias that starts "
+        "at -10. Since there is no softmax over the batch, SigLIP also works with small batches.",
         "Zhai et al. 2023, Sigmoid loss for language image pre-training",
         _siglip,
     ),
     Preset(
         "flip",
         "FLIP",
-        "CLIP's loss on half of the patches, drawn at random for each image; the others are dropped. A step takes two "
-        "thirds of the time, so more pairs are seen. The published system ends with a few steps on whole images.",
+        "CLIP's loss on half of the patches, drawn at random for each image. A step takes two thirds of the time, so "
+        "more pairs are seen in the same time. The published system ends with a few steps on whole images.",
         "Li et al. 2023, Scaling language-image pre-training via masking",
         _flip,
     ),
     Preset(
         "slip",
         "SLIP",
-        "CLIP's loss on one view, and SimCLR's between two strongly augmented views of the same image, through a "
+        "CLIP's loss on one view, plus SimCLR's loss between two strongly augmented views of the same image, through a "
         "projection that is discarded after training. No teacher.",
         "Mu et al. 2022, SLIP: Self-supervision meets language-image pre-training",
         _slip,
@@ -97,8 +97,8 @@ BEYOND = (
         "cosmos",
         "COSMOS",
         "Small crops of the image, fused with the text by cross-attention, are matched with the teacher's image and "
-        "text features within the batch. The teacher is a moving average that sees a large crop. Both losses have "
-        "the same weight.",
+        "text features within the batch. The teacher, a moving average, sees a large crop. The two losses "
+        "have the same weight.",
         "Kim et al. 2025, COSMOS: Cross-modality self-distillation for vision language pre-training",
         _cosmos,
     ),

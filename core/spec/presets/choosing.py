@@ -1,6 +1,6 @@
-"""Recommends a preset by number of pairs, compute, and clean or mismatched captions, with the reason. No torch.
+"""Recommends a preset, with the reason, from the number of pairs, the compute and the quality of captions. No torch.
 
-Flow: ``python -m core presets --pairs N --epochs E`` prints ``choose``; Define shows ``better`` beside the form.
+Flow: ``python -m core presets --pairs N --epochs E`` prints ``choose``; Define shows ``better`` next to the form.
 
 Compute is counted in epochs of clip, independent of the machine: a step of sd-clip costs 1.47 times as much, and
 its E epochs cost 1.47 E. The evidence is from one data set of 2,555 pairs (OpenMoji, ``sd-demo``) at equal compute on
@@ -19,8 +19,8 @@ from core.spec.config import RunConfig
 
 KNOWN = 244  # epochs of clip in the longest comparison of clip with label smoothing and sd-clip
 SMOOTHING = "objectives.contrastive.label_smoothing=0.3"
-COST = 1.47  # of a step of sd-clip, in steps of clip
-_EVIDENCE = "measured on 2,555 pairs with few seeds; you have {:,}"
+COST = 1.47  # cost of a step of sd-clip, in steps of clip
+_EVIDENCE = "measured on 2,555 pairs with few seeds; you have {:,} pairs"
 
 
 @dataclass(frozen=True)
@@ -32,47 +32,50 @@ class Choice:
 
 
 def choose(pairs: int, epochs: float, mismatched: bool = False, pretrained: bool = False) -> Choice:
-    """The preset for ``pairs`` pairs with the compute of ``epochs`` epochs of clip, or for fine-tuning on them."""
+    """The preset for ``pairs`` pairs with the compute of ``epochs`` epochs of clip, or for fine-tuning on the pairs."""
     evidence = _EVIDENCE.format(pairs)
     if pretrained:
-        return _to_adapt(pairs, mismatched)
+        return _fine_tuning_choice(pairs, mismatched)
     if mismatched:
         return Choice(
             "clip-filtered",
             "With many mismatched captions, dropping them before training helps most: 20 points R@1, in addition to "
-            "9 points from self-confidence weighting. A teacher had no measurable further effect. For captioning, use "
-            "the same settings with coca: noise.caption_filter=true noise.self_confidence=0.5 "
+            "9 points from self-confidence weighting. A teacher had no additional measurable effect. For captioning, "
+            "use coca with the same settings: noise.caption_filter=true noise.self_confidence=0.5 "
             f"{SMOOTHING} ({evidence}).",
         )
     longer = "" if epochs <= KNOWN else " Longer training was not measured."
     return Choice(
         "clip",
-        f"With {SMOOTHING}, which the preset does not set, it retrieved better than sd-clip with the same, whose step "
-        f"costs {COST} times as much, at the compute of 33, 86 and {KNOWN} epochs on clean captions; at {KNOWN} epochs "
-        f"sd-clip was ahead on held-out concepts ({evidence}).{longer} For captioning: coca with {SMOOTHING}.",
+        f"With {SMOOTHING}, which the preset does not set, clip retrieved better than sd-clip with the same smoothing "
+        f"at equal compute (33, 86 and {KNOWN} epochs of clip) on clean captions; a step of sd-clip costs {COST} times "
+        f"as much. At {KNOWN} epochs, sd-clip was ahead on held-out concepts ({evidence}).{longer} For captioning, use "
+        f"coca with {SMOOTHING}.",
     )
 
 
-def _to_adapt(pairs: int, mismatched: bool) -> Choice:
+def _fine_tuning_choice(pairs: int, mismatched: bool) -> Choice:
     """The preset for fine-tuning a pretrained model."""
     noise = (
-        " With 40 % mismatched captions, in a pilot, both gained less; what they retained differed by about 15 points."
+        " In a pilot with 40 % mismatched captions, both recipes gained less; their retention differed by about 15 "
+        "points."
         if mismatched
         else ""
     )
     return Choice(
         "sd-clip-adapt",
         "Distilling features of the initial weights prevents forgetting, and interpolating with them afterwards "
-        "(`sdgui-core interpolate RUN --keep 0.95`) sets the balance. On 1,000 images by another artist, where 85 % "
-        "was retained, it gained 14 points R@10 more than the best recipe without a teacher, interpolated too (one "
-        f"base model, five seeds); in zero-shot classification it was not ahead.{noise} Name data to "
-        "retain in data.retain. Use the label smoothing that the pretrained model was trained with (open_clip: 0). "
-        f"sd-coca-adapt does the same for captioning; neither it nor {pairs:,} pairs were measured.",
+        "(`sdgui-core interpolate RUN --keep 0.95`) sets the balance. On 1,000 images by another artist, at 85 % "
+        "retention, sd-clip-adapt gained 14 points R@10 more than the best recipe without a teacher, which was "
+        "interpolated too (one base model, five seeds); in zero-shot classification, sd-clip-adapt was not better."
+        f"{noise} Set data.retain to data that the model should still retrieve. Use the label smoothing that the "
+        "pretrained model was trained with (open_clip: 0). For captioning, use sd-coca-adapt. Neither captioning nor "
+        f"{pairs:,} pairs were measured.",
     )
 
 
 def better(config: RunConfig, pairs: int) -> str:
-    """The reason to use clip with the compute of ``config`` instead; "" if unknown.
+    """The reason to use clip instead, with the compute of ``config``; "" if unknown.
 
     Only sd-clip was compared with clip for long enough.
     """
@@ -83,7 +86,7 @@ def better(config: RunConfig, pairs: int) -> str:
         return ""
     return (
         f"With the compute of these {config.optim.epochs:g} epochs, clip trains about {epochs:.0f}. With label "
-        "smoothing of 0.3 in both it retrieved better than sd-clip on clean captions, on 2,555 pairs, at 33, 86 and "
-        f"{KNOWN} epochs of clip, where sd-clip was ahead on held-out concepts; on mismatched "
-        "captions clip-filtered does."
+        "smoothing of 0.3 in both, clip retrieved better than sd-clip on clean captions (2,555 pairs; 33, 86 and "
+        f"{KNOWN} epochs of clip), but sd-clip was ahead on held-out concepts at {KNOWN} epochs. For mismatched "
+        "captions, clip-filtered retrieved better."
     )

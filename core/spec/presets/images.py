@@ -1,4 +1,4 @@
-"""Systems that train the image tower self-supervised, alone or with captions: DINO, MaskCLIP, SILC."""
+"""Presets that train the image tower self-supervised, alone or with captions: DINO, MaskCLIP, SILC."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 from core.spec.presets.preset import Preset, Size
 
 COLOURS = {"flip": True, "jitter": 0.8, "greyscale": 0.2}
-# DINO always blurs its first large crop and a tenth of the second, and solarises a fifth of that: here both are alike.
+# DINO always blurs the first large crop, blurs a tenth of the second crops and solarises a fifth of them. Here, both
+# crops have the mean of these probabilities.
 GLOBAL = {"crop_min": 0.4, **COLOURS, "blur": 0.55, "solarize": 0.1}
 LOCAL = {"crop_min": 0.05, "crop_max": 0.4, "size": 0.43, **COLOURS, "blur": 0.5}
 
@@ -27,7 +28,7 @@ def _follower(size: Size) -> dict[str, Any]:
 
 
 def _patches(size: Size) -> dict[str, str]:
-    """Towers with patches small enough to cut and to hide."""
+    """Towers with patches that are small enough for local crops and masks."""
     return {"architecture": {"tiny": "sd-tiny", "demo": "sd-demo", "base": "ViT-B-16"}[size]}
 
 
@@ -104,29 +105,29 @@ IMAGES = (
     Preset(
         "dino",
         "DINO",
-        "Images only, without captions. The student sees two large crops and several small ones; the teacher, its "
-        "moving average, sees the large ones; each crop of the student matches the teacher's softmax over prototypes "
-        "of every other crop. Centring and a low temperature prevent collapse, and the prototypes are frozen at "
-        "first.",
+        "Trains on images only. The student sees two large crops and several small crops; the teacher, a moving "
+        "average of the student, sees the large crops. Each crop of the student matches the teacher's softmax over "
+        "prototypes for every other crop. Centring and a low temperature prevent collapse, and the prototypes are "
+        "frozen at first.",
         "Caron et al. 2021, Emerging properties in self-supervised vision transformers",
         _dino,
     ),
     Preset(
         "maskclip",
         "MaskCLIP",
-        "CLIP with an additional masked view: three quarters of its patches are masked for the student, which "
-        "predicts its moving average's softmax over prototypes there. The contrastive loss is on the whole image. "
-        "The weight of the masked objective is small: with 1 the gain is lost. Only the image part of the published "
-        "system; masked patches are replaced by a learnt token, not dropped.",
+        "CLIP with an additional masked view. Three quarters of its patches are masked for the student, which predicts "
+        "the moving-average teacher's softmax over prototypes for them. The contrastive loss is on the whole image. "
+        "The masked objective has a small weight; with a weight of 1, the gain is lost. Only the image part of the "
+        "published system is included, and masked patches are replaced by a learnt token instead of being dropped.",
         "Dong et al. 2023, MaskCLIP: Masked self-distillation advances contrastive language-image pretraining",
         _maskclip,
     ),
     Preset(
         "silc",
         "SILC",
-        "CLIP with additional small crops: from parts of the image, the student matches the prototypes that its "
-        "moving average assigns to the whole, which improves local features. The contrastive loss is on the whole "
-        "image; both have the same weight.",
+        "CLIP with additional small crops. From each crop, the student matches the prototypes that the moving-average "
+        "teacher assigns to the whole image, which improves local features. The contrastive loss is on the whole "
+        "image. The two losses have the same weight.",
         "Naeem et al. 2024, SILC: Improving vision language pretraining with self-distillation",
         _silc,
     ),

@@ -1,6 +1,6 @@
-"""Systems that learn classes, from few labels or from a trained teacher.
+"""Presets that learn classes from few labels or from a trained teacher.
 
-They train the image tower and a linear head on the column ``data.label``; captions take no part.
+They train the image tower and a linear head on the column ``data.label``, without captions.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from typing import Any
 
 from core.spec.presets.preset import Preset, Size
 
-LABEL = "group"  # of the demo's pictograms
+LABEL = "group"  # label column of the demo data
 NO_PAIRS = {"contrastive": {"weight": 0.0}}
 
 
 def _few_labels(size: Size, ratio: int) -> dict[str, Any]:
-    """Few labels a class, and ``ratio`` unlabelled rows for each labelled one at full size."""
+    """Few labels per class, and ``ratio`` unlabelled rows for each labelled row (fewer at small sizes)."""
     return {
         "label": LABEL,
         "labels_per_class": {"tiny": 2, "demo": 10, "base": 25}[size],
@@ -23,12 +23,12 @@ def _few_labels(size: Size, ratio: int) -> dict[str, Any]:
 
 
 def _batch(size: Size, base: int) -> dict[str, int]:
-    """Labelled rows a step: the published number at full size."""
+    """The number of labelled rows per step: the published number at full size."""
     return {"batch_size": {"tiny": 4, "demo": 16, "base": base}[size]}
 
 
 def _teacher(size: Size, kind: str = "ema") -> dict[str, Any]:
-    """Published with 0.999; a short run averages over fewer steps."""
+    """The moving-average teacher: momentum 0.999 as published; a short run averages over fewer steps."""
     return {"kind": kind, "momentum": {"tiny": 0.9, "demo": 0.99, "base": 0.999}[size]}
 
 
@@ -137,59 +137,60 @@ LABELS = (
     Preset(
         "mean-teacher",
         "Mean Teacher",
-        "For few labelled rows. The student classifies them, and on all rows it matches the probabilities of its "
-        "moving average, which sees another crop. The weight of this squared difference rises along a sigmoid.",
+        "For few labelled rows. The student classifies the labelled rows. On all rows, it matches the probabilities of "
+        "the moving-average teacher, which sees another crop. The weight of this squared difference rises along a "
+        "sigmoid.",
         "Tarvainen and Valpola 2017, Mean teachers are better role models",
         _mean_teacher,
     ),
     Preset(
         "eman",
         "EMAN",
-        "FixMatch with pseudo-labels from the teacher: a moving average of the whole state, including batch norm "
-        "statistics, so that the teacher's normalisation fits its weights. Its pseudo-labels are better, and a "
-        "threshold of 0.7 suffices.",
+        "FixMatch with pseudo-labels from a teacher, which is a moving average of the whole state including batch norm "
+        "statistics, so that its normalisation fits its weights. The pseudo-labels are better, and a threshold of 0.7 "
+        "suffices.",
         "Cai et al. 2021, Exponential moving average normalization for self-supervised and semi-supervised learning",
         _eman,
     ),
     Preset(
         "mixmatch",
         "MixMatch",
-        "The predictions on two weak views of an unlabelled image are averaged and sharpened to a pseudo-label. "
-        "Labelled and pseudo-labelled images are interpolated with each other, and so are their labels. The moving "
-        "average is only validated; it provides no targets.",
+        "The predictions on two weakly augmented views of an unlabelled image are averaged and sharpened to a "
+        "pseudo-label. Labelled and pseudo-labelled images are interpolated, together with their labels. The moving "
+        "average provides no targets; it is only validated.",
         "Berthelot et al. 2019, MixMatch: A holistic approach to semi-supervised learning",
         _mixmatch,
     ),
     Preset(
         "mixup",
         "mixup",
-        "Supervised classification of images blended in pairs, with labels blended in the same shares: predictions "
-        "become linear between examples, which regularises them between classes and for wrong labels.",
+        "Supervised classification of images that are blended in pairs, with labels blended in the same shares. "
+        "Predictions become linear between examples, which regularises them between classes and for wrong labels.",
         "Zhang et al. 2018, mixup: Beyond empirical risk minimization",
         _mixup,
     ),
     Preset(
         "fixmatch",
         "FixMatch",
-        "The student's confident predictions (0.95 or higher) on a weakly augmented view of an unlabelled image are "
-        "the label of a strongly augmented one. Seven unlabelled images per labelled one. The moving average is only "
-        "validated; it provides no targets.",
+        "The student's confident predictions (0.95 or higher) on a weakly augmented view of an unlabelled image become "
+        "the label of a strongly augmented view. There are seven unlabelled images per labelled image. The moving "
+        "average provides no targets; it is only validated.",
         "Sohn et al. 2020, FixMatch: Simplifying semi-supervised learning with consistency and confidence",
         _fixmatch,
     ),
     Preset(
         "kd",
         "Knowledge distillation",
-        "The teacher is a trained classifier: its softmax, softened by a temperature, is the target, together with the "
-        "true labels at a small weight. Name its run in teacher.checkpoint; it must have the same classes.",
+        "The teacher is a trained classifier. Its softmax, softened by a temperature, is the target, together with the "
+        "true labels at a small weight. Set teacher.checkpoint to its run, which must have the same classes.",
         "Hinton et al. 2015, Distilling the knowledge in a neural network",
         _kd,
     ),
     Preset(
         "born-again",
         "Born-Again",
-        "The same network trained repeatedly, in generations: each learns the labels and the predictions of the "
-        "previous one. Name the previous run in teacher.checkpoint; several teach by the mean of their outputs.",
+        "The same network is trained in generations. Each generation learns the labels and the predictions of the "
+        "previous generation. Set teacher.checkpoint to the previous run; the outputs of several runs are averaged.",
         "Furlanello et al. 2018, Born-again neural networks",
         _born_again,
     ),

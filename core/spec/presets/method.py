@@ -1,4 +1,4 @@
-"""The method itself. Its ablations are arms of studies (``resources/studies``)."""
+"""The presets of the method, sd-clip and sd-coca. Ablations are arms of studies (``resources/studies``)."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ METHOD = (
     Preset(
         "sd-clip",
         "Self-distilling CLIP",
-        "CLIP with a moving-average teacher. In every third step the student also sees a strongly augmented, "
-        "interpolated view, and matches the teacher's similarities and its softmax over prototypes, of the fused "
-        "image-text representation (cross-attention) and of the image alone. The contrastive loss is on the clean "
-        "view in every step, and each pair is weighted by the student's self-confidence. On average a step takes 1.5 "
-        "times as long as clip's.",
+        "CLIP with a moving-average teacher. In every third step, the student also sees a strongly augmented, "
+        "interpolated view. It matches the teacher's similarities and the teacher's softmax over prototypes, for the "
+        "fused image-text representation (cross-attention) and for the image alone. The contrastive loss is on the "
+        "clean view in every step, and each pair is weighted by the student's self-confidence. On average, a step "
+        "takes 1.5 times as long as with clip.",
         PAPER,
         _sd_clip,
     ),
@@ -64,9 +64,10 @@ METHOD = (
         "sd-coca",
         "Self-distilling CoCa",
         "CoCa with a moving-average teacher. As in sd-clip, the student matches the teacher's similarities and "
-        "prototypes on strongly augmented, interpolated views in every third step, and also the teacher's "
-        "distribution over each next word, which has less variance than the caption's words. Captioning and contrast "
-        "are on the clean view in every step. On average a step takes 1.45 times as long as coca's.",
+        "prototypes on strongly augmented, interpolated views in every third step. It also matches the teacher's "
+        "distribution over each next word, which has less variance than the caption's words. Captioning and "
+        "contrastive loss are on the clean view in every step. On average, a step takes 1.45 times as long as with "
+        "coca.",
         PAPER,
         _sd_coca,
     ),

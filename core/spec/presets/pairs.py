@@ -1,4 +1,4 @@
-"""Systems that fuse image and text: captioning, matching, masked words."""
+"""Presets that fuse image and text: captioning, matching, masked words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def coca_towers(size: Size) -> dict[str, Any]:
 
 
 def _fusion(size: Size, kind: str, layers: int, **settings: Any) -> dict[str, Any]:
-    """A fusion of the published ``layers`` at full size, of two or three below."""
+    """A fusion with the published number of ``layers`` at full size, and two or three at smaller sizes."""
     return {
         "kind": kind,
         "layers": {"tiny": min(2, layers), "demo": min(3, layers), "base": layers}[size],
@@ -27,7 +27,7 @@ def _fusion(size: Size, kind: str, layers: int, **settings: Any) -> dict[str, An
 
 
 def _optim(size: Size, learning_rate: float, weight_decay: float, batch_size: int, epochs: int = 0) -> dict[str, Any]:
-    """The published numbers at full size; below, the size's own but for the weight decay."""
+    """The published values at full size; at smaller sizes, only the weight decay is the published value."""
     if size != "base":
         return {"weight_decay": weight_decay}
     length = {"epochs": epochs} if epochs else {}
@@ -35,12 +35,12 @@ def _optim(size: Size, learning_rate: float, weight_decay: float, batch_size: in
 
 
 def _momentum_teacher(size: Size) -> dict[str, Any]:
-    """ALBEF's 0.995, and less in a short run."""
+    """ALBEF's moving-average teacher: momentum 0.995, and less in a short run."""
     return {"kind": "ema", "momentum": {"tiny": 0.9, "demo": 0.98, "base": 0.995}[size]}
 
 
 def _soft_contrast(size: Size, epochs: int, queue: int = 65536) -> dict[str, Any]:
-    """ALBEF's contrast: 0.4 of the target is the teacher's, which rises over the first epoch, and there is a queue."""
+    """ALBEF's contrastive loss: the teacher's share of the target rises to 0.4 in the first epoch; with a queue."""
     return {
         **NO_CONTRAST,
         "distill_similarity": {
@@ -176,7 +176,7 @@ PAIRS = (
         "coca",
         "CoCa",
         "Two towers and a decoder that predicts the caption word by word, attending to the image through "
-        "attentional pooling. It is trained by the contrastive loss and, with twice its weight, by next-word cross-"
+        "attentional pooling. CoCa is trained by the contrastive loss and, with twice the weight, by next-word cross-"
         "entropy, in one pass. The baseline of all captioning presets.",
         "Yu et al. 2022, CoCa: Contrastive captioners are image-text foundation models",
         _coca,
@@ -184,18 +184,18 @@ PAIRS = (
     Preset(
         "uniter",
         "UNITER",
-        "Patches and words attend to each other as one sequence. It learns to predict 15 % of the words, and to "
-        "distinguish true pairs from random ones. Here the sequence starts from two towers instead of detected "
-        "regions, without the objectives on regions. There is no contrastive loss: it ranks by its matching head.",
+        "Patches and words attend to each other as one sequence. UNITER learns to predict 15 % of the words, and to "
+        "distinguish true pairs from random pairs. Here, the sequence starts from two towers instead of detected "
+        "regions, without the objectives on regions. There is no contrastive loss; retrieval uses the matching head.",
         "Chen et al. 2020, UNITER: Universal image-text representation learning",
         _uniter,
     ),
     Preset(
         "albef",
         "ALBEF",
-        "Align before fuse: contrast of the towers first, with soft targets of a moving-average teacher (0.4, momentum "
-        "0.995) and a queue; then words attend to patches, to distinguish true pairs from hard negatives and to "
-        "predict 15 % of the words, also with soft targets.",
+        "Align before fuse. The towers are aligned by a contrastive loss with soft targets from a moving-average "
+        "teacher (0.4, momentum 0.995) and a queue. Then words attend to patches, to distinguish true pairs from hard "
+        "negatives and to predict 15 % of the words, also with soft targets.",
         "Li et al. 2021, Align before fuse: Vision and language representation learning with momentum distillation",
         _albef,
     ),
@@ -203,35 +203,37 @@ PAIRS = (
         "mplug",
         "mPLUG",
         "Words attend to patches, which skip most layers; every third layer merges both, so that the long visual "
-        "sequence costs little. Contrast and matching as in ALBEF, masked words, and a language model with the image "
-        "as its prefix (published: the image and the caption's beginning).",
+        "sequence costs little. The objectives are contrastive loss and matching as in ALBEF, masked words, and a "
+        "language model with the image as its prefix (published: the image and the beginning of the caption).",
         "Li et al. 2022, mPLUG: Effective and efficient vision-language learning by cross-modal skip-connections",
         _mplug,
     ),
     Preset(
         "vlmo",
         "VLMo",
-        "One self-attention for both modalities, and a feed-forward for each, shared in the last layers. Contrast, "
-        "matching with hard negatives and 15 % masked words. Published in stages: images first, then text, then "
-        "pairs.",
+        "One self-attention for both modalities, and one feed-forward per modality, shared in the last layers. The "
+        "objectives are contrastive loss, matching with hard negatives, and 15 % masked words. The published system is "
+        "trained in stages: images, then text, then pairs.",
         "Bao et al. 2022, VLMo: Unified vision-language pre-training with mixture-of-modality-experts",
         _vlmo,
     ),
     Preset(
         "blip",
         "BLIP",
-        "Contrast with soft targets, matching with hard negatives, and a language model on the same weights with a "
-        "causal mask. The trained model captions its images, filters captions by its matching head, and is trained "
-        "again on the remaining ones. Here the language model also shares its self-attention.",
+        "Contrastive loss with soft targets, matching with hard negatives, and a language model on the same weights "
+        "with a causal mask. As a chain, the trained model captions its images and filters captions by its matching "
+        "head; a new model is trained on the remaining captions. Here, the language model also shares its self-"
+        "attention.",
         "Li et al. 2022, BLIP: Bootstrapping language-image pre-training for unified understanding and generation",
         _blip,
     ),
     Preset(
         "blip2",
         "BLIP-2",
-        "The image tower is frozen; 32 learnt queries attend to it in every second layer, and to the words in self-"
-        "attention. Contrast, matching and generation: the first of its two stages. It needs a trained image tower: "
-        "name one in towers.pretrained. Here the contrast is between the towers, not the queries.",
+        "The image tower is frozen; 32 learnt queries attend to the image in every second layer, and to the words in "
+        "self-attention. This is the first of BLIP-2's two stages: contrastive loss, matching and generation. It needs "
+        "a trained image tower in towers.pretrained. Here, the contrastive loss is between the towers, not the queries."
+        "",
         "Li et al. 2023, BLIP-2: Bootstrapping language-image pre-training with frozen image encoders and large "
         "language models",
         _blip2,
@@ -239,9 +241,9 @@ PAIRS = (
     Preset(
         "beit3",
         "BEiT-3",
-        "Masked data modelling only: 40 % of the patches and 50 % of a pair's words are masked and predicted by one "
-        "multiway network, with one feed-forward per modality. The targets of patches are a moving-average teacher's "
-        "prototypes; the published system uses a frozen tokenizer.",
+        "Masked data modelling only. 40 % of the patches and 50 % of the words of a pair are masked and predicted by "
+        "one multiway network with one feed-forward per modality. The targets for patches are the prototypes of a "
+        "moving-average teacher; the published system uses a frozen tokenizer.",
         "Wang et al. 2023, Image as a foreign language: BEiT pretraining for vision and vision-language tasks",
         _beit3,
     ),

@@ -1,6 +1,6 @@
-"""Systems trained in stages: the settings that each stage changes. The trainer runs them as a chain.
+"""Presets that are trained in stages, as a chain: the settings that each stage changes.
 
-Flow: ``STAGES[preset]`` -> a run for each stage, in order, whose towers start from the run before it.
+Flow: ``STAGES[preset]`` -> one run per stage, in order; the towers start from the previous run.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ Before = Literal["", "caption-filter"]
 
 @dataclass(frozen=True)
 class Stage:
-    """One run of a chain: its name, description, and the settings of the preset that it changes."""
+    """One run of a chain: a name, a description, and the settings of the preset that the stage changes."""
 
     name: str
     description: str
     settings: Callable[[Size], dict[str, Any]]
-    before: Before = ""  # processing of the data with the previous run
+    before: Before = ""  # how the previous run processes the data before this stage
 
 
-def _whole(size: Size) -> dict[str, Any]:
+def _unchanged(size: Size) -> dict[str, Any]:
     return {}
 
 
@@ -57,19 +57,19 @@ STAGES: dict[str, tuple[Stage, ...]] = {
         Stage("image", "Images only: masked patches are predicted (BEiT).", _vlmo_image),
         Stage(
             "text",
-            "Masked words are predicted while the image tower is frozen. Published on text only; here with the "
-            "captions' images.",
+            "Masked words are predicted while the image tower is frozen. The published system uses text only; here, "
+            "the images of the captions are used too.",
             _vlmo_text,
         ),
-        Stage("pairs", "Contrast, matching and masked words, nothing frozen.", _whole),
+        Stage("pairs", "Contrastive loss, matching and masked words; nothing is frozen.", _unchanged),
     ),
     "blip": (
-        Stage("first", "Trained on the original captions.", _whole),
+        Stage("first", "Trained on the original captions.", _unchanged),
         Stage(
             "again",
             "Trained on the captions that remain after the first model has captioned every image and filtered both its "
             "own and the original captions by its matching head.",
-            _whole,
+            _unchanged,
             before="caption-filter",
         ),
     ),

@@ -42,7 +42,7 @@ def gibibytes(mebibytes: float) -> str:
 def summary(facts: Facts | None, state: ConnectionState, is_local: bool) -> str:
     """The line below a machine's name in the list."""
     if facts is None:
-        return state.sentence or {"connecting": "Connecting …", "off": "Not connected yet"}.get(state.kind, "")
+        return state.message or {"connecting": "Connecting …", "off": "Not connected yet"}.get(state.kind, "")
     if not is_local and state.kind in ("waiting", "refused"):
         return "Unreachable" if state.kind == "waiting" else "Needs attention"
     if facts.gpus:
@@ -55,8 +55,8 @@ def summary(facts: Facts | None, state: ConnectionState, is_local: bool) -> str:
 
 def state_line(machine: Machine, facts: Facts | None, state: ConnectionState) -> str:
     """The sentence below a machine's heading."""
-    if state.sentence and state.kind != "ready":
-        return state.sentence
+    if state.message and state.kind != "ready":
+        return state.message
     if machine.is_local:
         return "Runs started here are separate processes and keep running when the window is closed."
     if facts is None:

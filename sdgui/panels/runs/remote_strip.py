@@ -63,9 +63,9 @@ class RemoteStrip(QWidget):
     def _show_state(self, state: ConnectionState) -> None:
         name = self._run.machine if self._run is not None else ""
         texts = {
-            "waiting": f"{state.sentence} Again in {duration(state.retry or 0)}; no data is lost.",
+            "waiting": f"{state.message} Again in {duration(state.retry or 0)}; no data is lost.",
             "connecting": f"Connecting to {name} …",
-            "refused": state.sentence,
+            "refused": state.message,
         }
         self._say(texts.get(state.kind, ""))
 

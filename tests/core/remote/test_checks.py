@@ -86,11 +86,11 @@ def test_each_missing_part_is_named_with_its_remedy(tmp_path: Path, monkeypatch:
     )
     found = checks.check(NEAR.model_copy(update={"launcher": "torchrun"}), tmp_path / "file", Cluster())
     wrong = {one.name: (one.detail, one.remedy) for one in found if not one.works}
-    assert wrong["Packages"] == ("a checkout", "Missing: torch, faiss-cpu. Press Install there.")
+    assert wrong["Packages"] == ("a checkout", "Missing: torch, faiss-cpu. Press Install on the machine's page.")
     assert wrong["Runs folder"] == (f"{tmp_path / 'file'}: File exists", "Choose another runs folder.")
     assert wrong["Disk"][1].startswith("Checkpoints may not fit")
     assert wrong["GPUs"][0] == "2, 1 free: A, B; GPU 2: is lost"
-    assert wrong["torchrun"] == ("", "torch is missing. Press Install there.")
+    assert wrong["torchrun"] == ("", "torch is missing. Press Install on the machine's page.")
     monkeypatch.setattr(checks, "disk_free", lambda runs: 2 << 30)
     monkeypatch.setattr(checks, "gpus", lambda: ([Gpu(index=0, name="A")], "nvml"))
     assert checks._check_disk(tmp_path).works

@@ -25,7 +25,7 @@ from core.spec.machines.host import Host
 from core.spec.machines.machine import Machine
 from core.spec.run.folder import RunDir
 
-fetching.PART = 20_000
+fetching.CHUNK_BYTES = 20_000
 host = Host(Machine(name="near"), command=json.loads(sys.argv[2]))
 show = lambda done, total: print(done, flush=True)
 fetching.fetch_checkpoint(host, RunDir(Path(sys.argv[1])), "last", show)

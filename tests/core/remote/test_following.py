@@ -132,11 +132,11 @@ def test_a_mirror_reports_what_it_has_and_what_is_missing(run: RunDir) -> None:
     mirror.append(part(0, b"x"))
     assert mirror.gap
     why = "Too many levels of symbolic links; make it writable, and following continues."
-    assert mirror.trouble == f"{run.events} cannot be written: {why}"
+    assert mirror.problem == f"{run.events} cannot be written: {why}"
     assert not (run.path / "elsewhere").exists()
     run.events.unlink()
     mirror.append(part(0, b"x"))
-    assert mirror.trouble == ""
+    assert mirror.problem == ""
     mirror.close()
 
 

@@ -1,4 +1,4 @@
-"""*Install there*, to its end: through ssh, with a uv in miniature that downloads nothing, until it answers."""
+"""*Install*, to its end: through ssh, with a uv in miniature that downloads nothing, until it answers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_remote_installation_answers(bare: Machine, tmp_path: Path) -> None:
     lines: list[str] = []
     install(bare, lines.append)
     output = "\n".join(lines)
-    assert "uv makes the environment" in output
+    assert "uv is creating the environment" in output
     assert "torch>=" in output
     assert "pyside6" not in output.lower()
     source = tmp_path / ".local" / "share" / "sdgui" / "source"

@@ -81,7 +81,7 @@ def test_a_remote_worker_answers_like_a_local_one(tmp_path: Path, monkeypatch: p
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=ROOT) as refused:
         assert refused.wait(60) == 1
         assert refused.stderr is not None
-        assert "Install there" in refused.stderr.read()
+        assert "Press Install on the machine's page" in refused.stderr.read()
 
 
 def test_replies_of_a_hostile_worker_only_end_that_worker(

@@ -145,8 +145,8 @@ def test_repeated_disconnects_neither_lose_nor_duplicate_events(
     while kills < 3:
         wait_for(lambda: host.state.kind == "ready")
         time.sleep(draw.uniform(0.0, 0.3))
-        if host._line is not None:
-            host._line.kill()
+        if host._session is not None:
+            host._session.kill()
             kills += 1
             wait_for(lambda: host.state.kind != "ready")
             host.retry()
@@ -167,7 +167,7 @@ def test_a_launch_while_disconnected_arrives_later_and_once(
     machines.host("near")._command = down
     launching = threading.Thread(target=remote.launch, args=(run, "near", run_config()))
     launching.start()
-    wait_for(lambda: "cannot be reached" in machines.host("near").state.sentence)
+    wait_for(lambda: "cannot be reached" in machines.host("near").state.message)
     assert state(run) is RunState.STARTING
     machines.host("near")._command = command(machine)
     machines.host("near").retry()

@@ -116,7 +116,10 @@ def test_unsupported_requests_are_refused_with_a_message(
         assert reply["event"] == "failed"
         return str(reply["message"])
 
-    assert message("dance") == "This version of sdgui cannot dance; update it with Install there."
+    assert (
+        message("dance")
+        == "This version of sdgui cannot dance; update sdgui on the machine (press Install on its page)."
+    )
     assert message("run_status") == "the request run_status is incomplete or wrong: KeyError('folder'); update sdgui."
     assert message("check", machine={"name": "a/b"}).startswith("the machine's settings")
     for do in ("control", "end", "checkpoints", "read"):

@@ -52,8 +52,8 @@ def test_a_run_over_ssh_survives_a_killed_connection(far: RemoteRuns, tmp_path: 
     for _ in range(2):
         wait_for(lambda: host.state.kind == "ready")
         time.sleep(draw.uniform(0.0, 0.2))
-        assert host._line is not None
-        host._line.kill()
+        assert host._session is not None
+        host._session.kill()
         wait_for(lambda: host.state.kind != "ready")
     wait_for(lambda: state(run) is RunState.DONE and same(run))
     assert there(run).path.parent == Path(far.machines.list.find("far").runs)
@@ -92,7 +92,7 @@ def test_missing_python_and_another_version(ssh_machine: Machine, tmp_path: Path
     error = told(ssh_machine.model_copy(update={"python": "/no/such/python"}))
     assert isinstance(error, MachineRefused)
     assert "/no/such/python" in str(error)
-    assert "Install there" in str(error)
+    assert "Press Install on the machine's page" in str(error)
     old = tmp_path / "old"
     old.write_text("#!/bin/sh\necho \"error: argument VERB: invalid choice: 'remote'\" >&2; exit 2\n")
     old.chmod(0o755)

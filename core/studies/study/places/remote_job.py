@@ -55,7 +55,7 @@ class RemoteJob:
             return None
         if not self._pending.done():
             state = self.host.state
-            self.trouble = state.sentence if state.kind in ("waiting", "refused", "connecting") else ""
+            self.trouble = state.message if state.kind in ("waiting", "refused", "connecting") else ""
             return None
         reply, self._pending = self._pending, None
         try:

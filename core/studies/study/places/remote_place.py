@@ -97,7 +97,7 @@ class RemotePlace:
             self._pending = self._send(seconds)
         if self._pending is None or not self._pending.done():
             state = self.host.state
-            self.trouble = state.sentence if state.kind in ("waiting", "refused") else self.trouble
+            self.trouble = state.message if state.kind in ("waiting", "refused") else self.trouble
             return
         reply, self._pending = self._pending, None
         try:

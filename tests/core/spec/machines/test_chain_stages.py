@@ -63,7 +63,7 @@ def test_runs_are_handed_over_singly_and_stages_as_their_chain(stages: list[RunD
     assert handed(stages[0], "{}") == ("chain", "c", "stage-1-one", "t", config, ["2"], "#!", 7.0)
     assert handed(stages[1], "") == ("chain", "c", "stage-2-two", "t", "", ["2"], "#!", 7.0)
     with pytest.raises(
-        UserError, match="The stages before stage-2-two are on this computer, so it cannot be resumed on far"
+        UserError, match="The stages before stage-2-two are on this computer, so this stage cannot be resumed on far"
     ):
         handed(stages[1], "{}")
 

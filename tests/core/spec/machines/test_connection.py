@@ -135,9 +135,9 @@ def test_unanswered_requests_are_repeated(lines: type[Spoken], connection: Conne
 @pytest.mark.parametrize(
     ("first", "ends", "sentence"),
     [
-        ([None], (127, "sh: python: not found"), "user@far has no such Python or sdgui: sh: python: not found."),
-        ([{"event": "hello"}, None], (0, ""), "far does not answer as sdgui does"),
-        ([HELLO | {"protocol": 999}], (0, ""), "far has sdgui 1 with protocol 999, but this computer has protocol"),
+        ([None], (127, "sh: python: not found"), "Python or sdgui was not found on user@far: sh: python: not found."),
+        ([{"event": "hello"}, None], (0, ""), "the program on far does not use sdgui's protocol"),
+        ([HELLO | {"protocol": 999}], (0, ""), "far runs sdgui 1 (protocol 999), but this computer uses protocol"),
         ([HELLO | {"protocol": 999, "version": ""}], (0, ""), "far has sdgui of another version with protocol 999"),
     ],
 )
@@ -150,7 +150,7 @@ def test_a_refusal_is_reported_at_once_and_the_next_call_retries(
         asked.result(60)
     assert str(refused.value).startswith(sentence)
     wait_for(lambda: connection.state.kind == "refused")
-    assert connection.state.sentence == str(refused.value)
+    assert connection.state.message == str(refused.value)
     assert len(lines.made) == 1
     lines.script = [[HELLO]]
     again = connection.call("probe")

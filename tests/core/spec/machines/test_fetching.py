@@ -79,7 +79,7 @@ def fetch(host: Pretended, run: RunDir, which: str = "last", **more: Any) -> Pat
     return fetch_checkpoint(host, run, which, **more)  # type: ignore[arg-type]
 
 
-REPLACED = "step-00000040 was replaced on its machine while it was fetched; fetch it"
+REPLACED = "step-00000040 was replaced on its machine while it was being fetched; fetch it"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,9 @@ def test_partial_data_of_another_file_is_dropped(run: RunDir, stale: str) -> Non
 def test_a_full_disk_is_reported_before_the_first_request(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
     host, free = Pretended(student=WEIGHTS), [94]
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free[0]))
-    with pytest.raises(UserError, match=r"step-00000040 needs 0 MB more, and the disk of .* has 0 MB free; free some"):
+    with pytest.raises(
+        UserError, match=r"step-00000040 needs 0 MB more, but the disk of .* has only 0 MB free; free some"
+    ):
         fetch(host, run)
     assert host.asked == []
     held = run.checkpoints / ".step-00000040.fetch.tmp"
@@ -144,7 +146,7 @@ def test_a_run_with_local_checkpoints_has_none_to_fetch(tmp_path: Path, record: 
     run.create()
     if record is not None:
         write_record(run, record)
-    with pytest.raises(UserError, match=r"trains on this computer|was not written by you"):
+    with pytest.raises(UserError, match=r"is trained on this computer|was not written by you"):
         fetch(Pretended(), run)
 
 
@@ -158,7 +160,7 @@ def test_a_checkpoint_is_chosen_by_step_name_or_pointer() -> None:
     }  # fmt: skip
     found[0] = found[0].model_copy(update={"pointers": ["last"]})
     assert choose(found, "last").name == names[0], "as its machine says"
-    with pytest.raises(UserError, match=f"has no checkpoint 25 on its machine; it has {', '.join(names)}"):
+    with pytest.raises(UserError, match=f"has no checkpoint 25 on its machine; available: {', '.join(names)}"):
         choose(found, "25")
     for which in ("last", "best"):
         with pytest.raises(UserError, match="it has none yet"):

@@ -74,9 +74,9 @@ def test_chunks_are_compressed_when_smaller_and_stay_within_the_limit() -> None:
     assert unpack_bytes(pack_bytes(odd)) == odd
     most = b"a" * MAX_CHUNK_BYTES
     assert unpack_bytes(pack_bytes(most)) == most
-    with pytest.raises(ValueError, match="larger than allowed, or cut"):
+    with pytest.raises(ValueError, match="larger than allowed, or truncated"):
         unpack_bytes(pack_bytes(most + b"a"))
-    with pytest.raises(ValueError, match="larger than allowed, or cut"):
+    with pytest.raises(ValueError, match="larger than allowed, or truncated"):
         unpack_bytes("z" + pack_bytes(same)[1:-8])
     for wrong in ("", "x" + pack_bytes(same)[1:], "zAAAA", 5, "=" * (2 * MAX_CHUNK_BYTES + 1)):
         with pytest.raises(ValueError, match=r"."):

@@ -40,7 +40,7 @@ def test_accepted_settings(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"name": ""}, "a machine's name is 1 to 100 characters"),
+        ({"name": ""}, "a machine's name must have 1 to 100 characters"),
         ({"name": "x" * 101}, "1 to 100"),
         ({"name": "a/b"}, "without slashes"),
         ({"name": "a\\b"}, "without slashes"),
@@ -58,7 +58,7 @@ def test_accepted_settings(settings: dict[str, Any]) -> None:
         ({"partition": "a\0"}, "one line"),
         ({"setup": "x" * 20_001}, "at most 20,000"),
         ({"setup": "\x1b[2J"}, "20,000"),
-        ({"sbatch": "#SBATCH -a\nrm -rf /"}, "each line here starts with '#SBATCH ', not 'rm -rf /'"),
+        ({"sbatch": "#SBATCH -a\nrm -rf /"}, "each line of sbatch must start with '#SBATCH ', not 'rm -rf /'"),
         ({"sbatch": " #SBATCH -a"}, "starts with"),
         ({"sbatch": "#SBATCH"}, "starts with"),
         ({"script": "echo"}, "begins with"),

@@ -116,12 +116,12 @@ def test_a_launch_refused_later_is_no_longer_pending(remote: RemoteRuns, run: Ru
 
 
 def test_a_run_that_cannot_be_resumed_remotely_gives_the_reason(remote: RemoteRuns, run: RunDir) -> None:
-    with pytest.raises(UserError, match="is not a remote run; resume it here"):
+    with pytest.raises(UserError, match="is not a remote run; resume it on this computer"):
         remote.resume(run)
-    with pytest.raises(UserError, match="has not reached its machine yet"):
+    with pytest.raises(UserError, match="has not been submitted to its machine yet"):
         remote.resume_unfollowed(run)
     write_record(run, RECORD.model_copy(update={"folder": ""}))
-    with pytest.raises(UserError, match="has not reached its machine yet"):
+    with pytest.raises(UserError, match="has not been submitted to its machine yet"):
         remote.resume_unfollowed(run)
     write_record(run, RECORD.model_copy(update={"study": True}))
     for resume in (remote.resume, remote.resume_unfollowed):

@@ -28,7 +28,7 @@ def test_a_pretrained_model_is_adapted(capsys: pytest.CaptureFixture[str]) -> No
     assert said.startswith("sd-clip-adapt: ")
     assert "mismatched" not in said
     assert main(["presets", "--pairs", "2000", "--pretrained", "--mismatched"]) == 0
-    assert "With 40 % mismatched captions" in capsys.readouterr().out
+    assert "with 40 % mismatched captions" in capsys.readouterr().out
     assert preset_config("sd-clip-adapt", "base").objectives.contrastive.label_smoothing == 0
     assert preset_config("sd-clip-adapt", "demo").objectives.contrastive.label_smoothing == 0.1
 
@@ -45,7 +45,7 @@ def test_recommendations_can_be_trained() -> None:
 def test_too_little_compute_is_reported_where_known() -> None:
     config = preset_config("sd-clip", "demo")
     assert "clip trains about 9. With label smoothing of 0.3" in better(config, 2555)
-    assert "at 33, 86 and 244 epochs of clip" in better(override(config, ["optim.epochs=165"]), 2555)
+    assert "33, 86 and 244 epochs of clip" in better(override(config, ["optim.epochs=165"]), 2555)
     assert better(override(config, ["optim.epochs=166"]), 2555) == ""
     assert better(preset_config("clip", "demo"), 2555) == ""
     assert better(preset_config("sd-coca", "demo"), 2555) == ""  # of which nothing was measured

@@ -83,7 +83,7 @@ def test_advice_arrives_with_the_data_and_is_applied(
     define.form.set_value("data.train", str(data))
     qtbot.waitUntil(define.advice.isVisible, timeout=10_000)
     assert "2\u2009555 pairs" in define.advice.text.text()
-    assert "Prototypes 1024 (now 64). 2,555 images fill about 1,024 prototypes." in define.advice.text.text()
+    assert "Prototypes 1024 (now 64). About 1,024 prototypes suit 2,555 images." in define.advice.text.text()
     define.advice.apply.click()
     config = stored(services, experiment).config
     assert config is not None

@@ -55,7 +55,7 @@ def test_a_failed_check_shows_its_remedy(qtbot: QtBot) -> None:
     findings.show_findings([
         Finding(name="Disk", works=True, detail="enough", remedy="never shown"),
         Finding(name="GPU", works=False, detail="none"),
-        Finding(name="sdgui", works=False, detail="not there", remedy="Press Install there."),
+        Finding(name="sdgui", works=False, detail="not there", remedy="Press Install."),
     ])  # fmt: skip
 
     def shown() -> list[str]:
@@ -64,7 +64,7 @@ def test_a_failed_check_shows_its_remedy(qtbot: QtBot) -> None:
         return [label.text() or label.accessibleName() for label in labels if isinstance(label, QLabel)]
 
     assert shown() == ["works", "Disk", "enough", "does not work", "GPU", "none", "does not work", "sdgui",
-                       "not there", "Press Install there."]  # fmt: skip
+                       "not there", "Press Install."]  # fmt: skip
     assert findings.accessibleName() == "Check: 3 items, 2 to fix"
     image = findings._grid.itemAtPosition(0, 0).widget()  # type: ignore[union-attr]
     assert isinstance(image, QLabel)
@@ -165,7 +165,7 @@ def test_an_invalid_field_is_reported_and_not_saved(form: LaunchForm) -> None:
     host.editingFinished.emit()
     visible_errors = {name: label.text() for name, label in form._errors.items() if not label.isHidden()}
     assert all(label.wordWrap() for label in form._errors.values()), "a sentence is longer than a field"
-    assert visible_errors == {"host": "This is not a valid ssh name; give an alias of ~/.ssh/config, or USER@HOST"}
+    assert visible_errors == {"host": "This is not a valid ssh name; enter an alias from ~/.ssh/config, or USER@HOST"}
     host.setText("cluster")
     sbatch.setPlainText("--x")
     form._save()

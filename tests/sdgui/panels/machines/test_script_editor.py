@@ -58,7 +58,7 @@ def test_an_invalid_script_is_refused_below_it_and_kept_in_view(qtbot: QtBot) ->
     script.text.setPlainText("rm -rf /")
     script.text.focus_lost.emit()
     assert saved == []
-    assert "begins with the line #!/bin/bash" in script.error.text()
+    assert "must begin with the line #!/bin/bash" in script.error.text()
     script.show_generated("cluster", MADE)
     assert script.text.toPlainText() == "rm -rf /"
     second = SLURM.model_copy(update={"name": "other", "script": OWN})
