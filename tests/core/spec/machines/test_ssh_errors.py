@@ -27,7 +27,7 @@ FAR = Machine(name="my far", host="user@far")
             True,
             "sdgui is missing or incomplete in the Python of",
         ),
-        (127, "sh: 1: sdgui-core: not found", True, "user@far has no such Python or sdgui: sh: 1: sdgui-core"),
+        (127, "sh: 1: sdgui-core: not found", True, "Python or sdgui was not found on user@far: sh: 1:"),
         (1, "OSError: No space left on device", True, "The disk of user@far is full: OSError: No space"),
         (255, "ssh: Could not resolve hostname far", False, "user@far is unknown: ssh: Could not resolve"),
         (255, "connect to host far port 22: Connection refused", False, "user@far cannot be reached: connect to"),
