@@ -1,11 +1,11 @@
-"""The trainer and the evaluators: no Qt, no SQL, and no screen needed.
+"""The trainer and the evaluators, without Qt, SQL or a screen.
 
 ``core.spec.config``, ``core.spec.presets``, ``core.spec.run.events`` and ``core.spec.run.folder`` import no torch,
-so that the window can use them and still open at once.
+so that the window can import them and still opens quickly.
 
 From a notebook, ``import core`` is enough: ``core.open_model``, ``core.encode``, ``core.caption``, ``core.evaluate``,
-``core.preset``, ``core.train``, ``core.sweep``, ``core.read_run``; ``core.start_run`` logs a training of your own. Each
-is loaded when it is first asked for, so that ``import core`` itself loads nothing; their types are in
+``core.preset``, ``core.train``, ``core.sweep``, ``core.read_run``; ``core.start_run`` logs your own training loop. Each
+function is loaded on first use, so that ``import core`` itself loads nothing; their types are in
 ``core/__init__.pyi``.
 """
 
@@ -38,7 +38,7 @@ _FROM = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        metadata = import_module("importlib.metadata")  # most programs never ask, and it takes a while to load
+        metadata = import_module("importlib.metadata")  # slow to import, and rarely needed
         try:
             return metadata.version("sdgui")
         except metadata.PackageNotFoundError:

@@ -64,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 @contextmanager
-def _old_names_told() -> Iterator[None]:
+def _warn_about_old_names() -> Iterator[None]:
     """Print each renamed name once on stderr; other warnings are unchanged."""
     with warnings.catch_warnings():
         warnings.simplefilter("once", OldName)
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     try:
         try:
-            with _old_names_told():
+            with _warn_about_old_names():
                 parsed = make_parser().parse_args(present_arguments(sys.argv[1:] if arguments is None else arguments))
                 if getattr(parsed, "allow_code", False):
                     allow_everything()
@@ -110,7 +110,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:  # the reader (such as head) has closed the pipe
         drop_output()
         return 1
-    except Exception as error:  # `sentence` knows the expected ones; a bug keeps its traceback
+    except Exception as error:  # `sentence` returns None for a bug, whose traceback is shown
         message = sentence(error)
         if message is None:
             raise

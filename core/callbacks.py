@@ -1,6 +1,6 @@
-"""Callbacks that log a training of another library: PyTorch Lightning, Hugging Face's Trainer, open_clip's.
+"""Callbacks that log trainings of other libraries: PyTorch Lightning, Hugging Face's Trainer, open_clip.
 
-Each takes the run of `core.start_run`, or its arguments, and imports its library only when it is made:
+Each accepts a run of `core.start_run`, or its arguments, and imports its library only when it is created:
 
     trainer = lightning.Trainer(callbacks=[LightningCallback("baseline", project="cifar")])
     trainer = transformers.Trainer(..., callbacks=[TransformersCallback("baseline")])
@@ -30,10 +30,10 @@ __all__ = ["LightningCallback", "TransformersCallback", "log_open_clip"]
 
 
 def LightningCallback(name: str | LoggedRun, **settings: Any) -> Any:
-    """A callback of ``lightning`` (or ``pytorch_lightning``) that logs all metrics of ``self.log``.
+    """A callback for ``lightning`` (or ``pytorch_lightning``) that logs all metrics of ``self.log``.
 
-    ``name``: of the run, with ``settings`` as `core.start_run` takes them, or a run that was started. Raises UserError
-    where the library is not installed.
+    ``name``: a name for a new run, which gets ``settings`` as arguments of `core.start_run`, or a run that was already
+    started. Raises UserError if the library is not installed.
     """
     library = _library("lightning.pytorch", "pytorch_lightning")
 
@@ -67,10 +67,10 @@ def LightningCallback(name: str | LoggedRun, **settings: Any) -> Any:
 
 
 def TransformersCallback(name: str | LoggedRun, **settings: Any) -> Any:
-    """A callback of Hugging Face's ``Trainer`` that logs all metrics of the trainer.
+    """A callback for Hugging Face's ``Trainer`` that logs all metrics of the trainer.
 
-    ``name`` and ``settings`` as of `LightningCallback`. The run is finished when training ends; an exception is
-    recorded when the process ends. Raises UserError where ``transformers`` is not installed.
+    ``name`` and ``settings``: see `LightningCallback`. The run is finished when training ends; an exception is recorded
+    when the process ends. Raises UserError if ``transformers`` is not installed.
     """
     library = _library("transformers")
 
@@ -98,21 +98,21 @@ def TransformersCallback(name: str | LoggedRun, **settings: Any) -> Any:
 def log_open_clip(name: str | LoggedRun, **settings: Any) -> Iterator[LoggedRun | None]:
     """Log the metrics of open_clip's training (``open_clip_train.main``) while the block runs.
 
-    It takes the place of wandb in ``open_clip_train``, so train with ``--report-to wandb``; steps and names are those
-    that wandb would get. ``name`` and ``settings`` as of `LightningCallback`. Gives the run, None on ranks but the
-    first. Raises UserError where ``open_clip_train`` is not installed.
+    It replaces wandb in ``open_clip_train``, so train with ``--report-to wandb``; steps and names are the same as with
+    wandb. ``name`` and ``settings``: see `LightningCallback`. Yields the run, or None on ranks other than the first.
+    Raises UserError if ``open_clip_train`` is not installed.
     """
     modules = [_library("open_clip_train.train"), _library("open_clip_train.main")]
     if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0":
         yield None
         return
     run = _run(name, settings)
-    stand_in = _Wandb(run)
+    replacement = _Wandb(run)
     before_modules = [(module, getattr(module, "wandb", None)) for module in modules]
     before = sys.modules.get("wandb")
-    sys.modules["wandb"] = stand_in
+    sys.modules["wandb"] = replacement
     for module in modules:
-        module.wandb = stand_in
+        module.wandb = replacement
     try:
         with run:
             yield run
@@ -126,7 +126,7 @@ def log_open_clip(name: str | LoggedRun, **settings: Any) -> Iterator[LoggedRun 
 
 
 class _Wandb(ModuleType):
-    """As much of wandb as ``open_clip_train`` calls."""
+    """A replacement for the functions of wandb that ``open_clip_train`` calls."""
 
     def __init__(self, run: LoggedRun) -> None:
         super().__init__("wandb")
@@ -139,17 +139,17 @@ class _Wandb(ModuleType):
         self._run.log({name: value for name, value in _numbers(values).items() if name != "step"}, step=step)
 
     def watch(self, *_models: Any, **_settings: Any) -> None:
-        """Gradients are not logged."""
+        """Does nothing, since gradients are not logged."""
 
     def save(self, *_files: Any, **_settings: Any) -> None:
-        """Files stay where they are."""
+        """Does nothing, since files are not copied."""
 
     def finish(self) -> None:
-        """The block finishes the run."""
+        """Does nothing, since the end of the block finishes the run."""
 
 
 def _library(*names: str) -> Any:
-    """The first of these modules that is installed."""
+    """Import the first of these modules that is installed."""
     for name in names:
         try:
             return importlib.import_module(name)
@@ -169,7 +169,7 @@ def _steps(steps: object) -> int:
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers and single-value tensors; libraries also report texts and lists."""
+    """The numbers and single-value tensors in ``values``; libraries also report texts and lists."""
     return {
         str(name): value
         for name, value in values.items()

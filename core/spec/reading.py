@@ -1,11 +1,11 @@
-"""Reads untrusted files: run folders, configs, studies, indexes, prompts.
+"""Reads untrusted files safely: run folders, configs, studies, indexes, prompts.
 
 Such a file may be a pipe that blocks, a link to a device, gigabytes of zeros, or a number of 5,000 digits. These
-functions read regular files of bounded size, nesting and range, and reject others with a sentence that names the file,
-the value and the remedy.
+functions read only regular files with bounded size, nesting and numbers. For any other file they raise an error that
+names the file, the value and the remedy.
 
 Flow: ``read_json`` (or ``read_text``, ``open_regular``) -> ``validate`` against a pydantic model -> typed values.
-Callers pass their ``UserError`` class; a missing file raises FileNotFoundError, which callers often handle.
+Callers pass their own ``UserError`` class. A missing file raises FileNotFoundError, which callers often handle.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from core.spec.errors import UserError
 
 KILOBYTE, MEGABYTE = 1 << 10, 1 << 20
-MAX_EXCERPT_LENGTH = 200  # characters of a foreign name or value in a message
-MAX_DEPTH = 64  # levels of nesting
+MAX_EXCERPT_LENGTH = 200  # longest name or value shown in a message, in characters
+MAX_DEPTH = 64  # deepest nesting of JSON
 _MAX_INT = 1 << 63
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -33,7 +33,7 @@ Value = TypeVar("Value")
 
 
 class UnreadableError(UserError):
-    """A file that cannot be used; the message names it, what is wrong, and the remedy."""
+    """An unusable file; the message names the file, the problem and the remedy."""
 
 
 def excerpt(value: object, longest: int = MAX_EXCERPT_LENGTH) -> str:
@@ -48,23 +48,23 @@ def excerpt(value: object, longest: int = MAX_EXCERPT_LENGTH) -> str:
 def open_regular(
     path: Path | str, *, root: Path | None = None, error: type[UserError] = UnreadableError, limit: int | None = None
 ) -> BinaryIO:
-    """``path`` opened for reading, without waiting for a pipe or a device.
+    """Open ``path`` for reading, without waiting for a pipe or a device.
 
     ``root``: a folder that must contain the file after resolving links. ``limit``: maximum bytes. Raises ``error``
-    naming the file, the problem and the remedy; FileNotFoundError when it does not exist.
+    naming the file, the problem and the remedy, and FileNotFoundError if the file does not exist.
     """
     path = Path(path)
     try:
-        mode = path.stat().st_mode  # before opening: a device may act on being opened
+        mode = path.stat().st_mode  # checked before opening, since opening a device may have effects
         if not stat.S_ISREG(mode):
-            raise error(f"{excerpt(str(path))} is {_sort(mode)}, not a file; give a regular file.")
+            raise error(f"{excerpt(str(path))} is {_file_kind(mode)}, not a file; choose a regular file.")
         if root is not None and not path.resolve().is_relative_to(root.resolve()):
             raise error(f"{excerpt(str(path))} is a link out of {excerpt(str(root))}; replace it with the file itself.")
         file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         try:
             status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode):  # replaced in between
-                raise error(f"{excerpt(str(path))} is {_sort(status.st_mode)}, not a file; give a regular file.")
+                raise error(f"{excerpt(str(path))} is {_file_kind(status.st_mode)}, not a file; choose a regular file.")
             if limit is not None and status.st_size > limit:
                 raise error(_too_large(path, limit))
             return os.fdopen(file, "rb")
@@ -74,22 +74,24 @@ def open_regular(
     except (FileNotFoundError, NotADirectoryError) as problem:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from problem
     except ValueError as problem:  # a null character in its name
-        raise error(f"{excerpt(str(path))} cannot be the name of a file; give another.") from problem
+        raise error(f"{excerpt(str(path))} is not a valid file name; choose another.") from problem
     except OSError as problem:
         reason = problem.strerror or type(problem).__name__
-        raise error(f"{excerpt(str(path))} cannot be read: {reason}; fix that or give another file.") from problem
+        raise error(f"{excerpt(str(path))} cannot be read: {reason}; fix this, or choose another file.") from problem
 
 
 def read_bytes(
     path: Path | str, limit: int, *, root: Path | None = None, error: type[UserError] = UnreadableError
 ) -> bytes:
-    """The content of a regular file of at most ``limit`` bytes; raises as `open_regular` does."""
+    """The content of a regular file of at most ``limit`` bytes. Raises the errors of `open_regular`."""
     with open_regular(path, root=root, error=error, limit=limit) as file:
         try:
-            content = file.read(limit + 1)  # it may grow while it is read
+            content = file.read(limit + 1)  # the file may grow while it is read
         except OSError as problem:
             reason = problem.strerror or type(problem).__name__
-            raise error(f"{excerpt(str(path))} cannot be read: {reason}; fix that or give another file.") from problem
+            raise error(
+                f"{excerpt(str(path))} cannot be read: {reason}; fix this, or choose another file."
+            ) from problem
     if len(content) > limit:
         raise error(_too_large(Path(path), limit))
     return content
@@ -103,32 +105,34 @@ def read_text(
     error: type[UserError] = UnreadableError,
     encoding: str = "utf-8",
 ) -> str:
-    """The text of a regular file of at most ``limit`` bytes; raises as `open_regular` does."""
+    """The text of a regular file of at most ``limit`` bytes. Raises the errors of `open_regular`."""
     content = read_bytes(path, limit, root=root, error=error)
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as problem:
-        raise error(f"{excerpt(str(path))} is not text in UTF-8 (byte {problem.start}); save it as UTF-8.") from problem
+        raise error(f"{excerpt(str(path))} is not UTF-8 text (byte {problem.start}); save it as UTF-8.") from problem
 
 
 def read_json(
     path: Path | str, limit: int, *, root: Path | None = None, error: type[UserError] = UnreadableError
 ) -> Any:
-    """The JSON in a regular file of at most ``limit`` bytes; raises as `open_regular` and `parse_json` do."""
+    """The JSON in a regular file of at most ``limit`` bytes. Raises the errors of `open_regular` and `parse_json`."""
     return parse_json(read_bytes(path, limit, root=root, error=error), excerpt(str(path)), error=error)
 
 
 def parse_json(content: bytes | str, source: str, *, error: type[UserError] = UnreadableError) -> Any:
-    """``content`` as plain data: nested at most `MAX_DEPTH` levels, integers of 64 bits, finite numbers.
+    """Parse JSON into plain data with at most `MAX_DEPTH` levels of nesting, 64-bit integers and finite numbers.
 
-    ``source`` names the input in messages. Raises ``error``, naming the line if it is known.
+    ``source`` names the input in messages. Raises ``error``, with the line if it is known.
     """
     try:
         value = json.loads(content)
     except json.JSONDecodeError as problem:
-        raise error(f"{source}, line {problem.lineno}: not JSON ({problem.msg}); fix it or use a copy.") from problem
+        raise error(
+            f"{source}, line {problem.lineno}: not JSON ({problem.msg}); fix the file, or use an earlier copy."
+        ) from problem
     except UnicodeDecodeError as problem:
-        raise error(f"{source} is not text in UTF-8 (byte {problem.start}); save it as UTF-8.") from problem
+        raise error(f"{source} is not UTF-8 text (byte {problem.start}); save it as UTF-8.") from problem
     except RecursionError as problem:
         raise error(
             f"{source} is nested more than {MAX_DEPTH} levels deep; it was not written by this program."
@@ -143,7 +147,7 @@ def parse_json(content: bytes | str, source: str, *, error: type[UserError] = Un
 def validate(
     model: type[Model], value: Any, source: str, *, error: type[UserError] = UnreadableError, remedy: str = ""
 ) -> Model:
-    """``value`` as a ``model``; ``error`` naming ``source``, the first wrong field, its value and the ``remedy``."""
+    """Validate ``value`` as a ``model``. Raises ``error`` with ``source``, the first wrong field and the ``remedy``."""
     try:
         return model.model_validate(value)
     except ValidationError as problem:
@@ -153,7 +157,7 @@ def validate(
 def validate_as(
     adapter: TypeAdapter[Value], value: Any, source: str, *, error: type[UserError] = UnreadableError, remedy: str = ""
 ) -> Value:
-    """As `validate`, for types that are not models: a list, a mapping, a union."""
+    """Validate a value of a type that is not a model (a list, a mapping, a union); see `validate`."""
     try:
         return adapter.validate_python(value)
     except ValidationError as problem:
@@ -163,15 +167,15 @@ def validate_as(
 def first_problem(problem: ValidationError) -> str:
     """The first validation error as a sentence: the field, the problem and the value."""
     first = problem.errors(include_url=False, include_context=False)[0]
-    field = excerpt(".".join(str(part) for part in first["loc"])) or "the whole"
+    field = excerpt(".".join(str(part) for part in first["loc"])) or "the content"
     value = "" if first["type"] == "missing" else f", not {excerpt(first['input'])}"
     return f"{field}: {first['msg']}{value}."
 
 
 def out_of_bounds(value: Any) -> str:
-    """Why plain data exceeds the bounds on nesting or numbers; "" if it does not.
+    """Why plain data exceeds the bounds on nesting or numbers; "" if the data is within them.
 
-    Checks level by level, which is faster for long lists than checking each value.
+    The check goes level by level, which is faster for long lists than checking each value.
     """
     level, depth = [value], 1
     while level:
@@ -191,7 +195,7 @@ def out_of_bounds(value: Any) -> str:
     return ""
 
 
-def _sort(mode: int) -> str:
+def _file_kind(mode: int) -> str:
     kinds = (
         (stat.S_ISDIR, "a folder"),
         (stat.S_ISFIFO, "a named pipe"),
@@ -199,9 +203,9 @@ def _sort(mode: int) -> str:
         (stat.S_ISCHR, "a device"),
         (stat.S_ISBLK, "a device"),
     )
-    return next((name for is_kind, name in kinds if is_kind(mode)), "something special")
+    return next((name for is_kind, name in kinds if is_kind(mode)), "a special file")
 
 
 def _too_large(path: Path, limit: int) -> str:
     size = f"{limit // MEGABYTE} MB" if limit >= MEGABYTE else f"{limit // KILOBYTE} kB"
-    return f"{excerpt(str(path))} is larger than {size}, the maximum for such a file; give another file."
+    return f"{excerpt(str(path))} is larger than {size}, the maximum for such a file; choose another file."

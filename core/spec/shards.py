@@ -1,8 +1,8 @@
-"""Names of shards and of images in them: patterns of tars, and the location of an image in a tar.
+"""Parses names of shards (patterns of tars) and of images in tars.
 
 A pattern is one path or several joined by ``::``, with braces (``{00000..00099}``, ``{a,b}``) and wildcards, as in
-WebDataset and open_clip. An image in a tar has the path TAR/OFFSET+SIZE/NAME, so that code that handles image paths
-can read it through `read_member`; nothing is ever unpacked.
+WebDataset and open_clip. An image in a tar has the path TAR/OFFSET+SIZE/NAME, so that it can be handled like any image
+path; `read_member` reads the bytes. Tars are never unpacked.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from core.spec.reading import UnreadableError, excerpt, open_regular
 
 SUFFIX = ".tar"
 SEPARATOR = "::"
-MAX_SHARDS = 1 << 20  # of a pattern
+MAX_SHARDS = 1 << 20  # shards in a pattern
 MAX_BRACES = 64
-MAX_MEMBER_BYTES = 256 << 20  # bytes of an image
-# Allowed in a folder of shards; other files, such as images, make it a folder of images.
-_BESIDE = frozenset((SUFFIX, ".index", ".json", ".jsonl", ".csv", ".tsv", ".parquet", ".txt", ".md", ".log", ".tmp"))
+MAX_MEMBER_BYTES = 256 << 20  # size of an image
+# Suffixes that are allowed in a folder of shards; with other files, such as images, it is a folder of images.
+_ALLOWED_SUFFIXES = frozenset(
+    (SUFFIX, ".index", ".json", ".jsonl", ".csv", ".tsv", ".parquet", ".txt", ".md", ".log", ".tmp")
+)
 _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
 _WILD = re.compile(r"[*?\[]")
 _MEMBER = re.compile(r"(?P<tar>.+\.tar)[\\/](?P<offset>\d{1,18})\+(?P<size>\d{1,12})[\\/][^\\/]+", re.DOTALL)
@@ -54,31 +56,31 @@ def is_shards(source: str | Path) -> bool:
         return True
     folder = expand_user(text)
     try:
-        return bool(text) and is_folder(folder) and _holds_shards(folder)
+        return bool(text) and is_folder(folder) and _contains_shards(folder)
     except OSError:
         return False
 
 
-def _holds_shards(folder: Path) -> bool:
+def _contains_shards(folder: Path) -> bool:
     has_tar = False
     with os.scandir(folder) as entries:
         for entry in entries:
             suffix = Path(entry.name).suffix.lower()
-            if suffix not in _BESIDE and not entry.name.startswith("."):
-                return False  # in a folder of images usually at the first file
+            if suffix not in _ALLOWED_SUFFIXES and not entry.name.startswith("."):
+                return False  # a folder of images usually returns at the first file
             has_tar = has_tar or suffix == SUFFIX
     return has_tar
 
 
 def absolute_pattern(pattern: str) -> str:
-    """``pattern`` with every relative path in it made absolute."""
+    """Make every relative path in ``pattern`` absolute."""
     return SEPARATOR.join(str(expand_user(part).absolute()) for part in pattern.split(SEPARATOR))
 
 
 def expand_pattern(pattern: str, error: type[UserError] = UnreadableError) -> list[str]:
     """The paths of ``pattern`` with braces and wildcards expanded, in order (wildcards: sorted by name).
 
-    Raises ``error`` when a wildcard or folder matches nothing, or there are more than a million paths.
+    Raises ``error`` if a wildcard or folder matches nothing, or if there are more than a million paths.
     """
     paths: list[str] = []
     for part in pattern.split(SEPARATOR):
@@ -92,7 +94,7 @@ def expand_pattern(pattern: str, error: type[UserError] = UnreadableError) -> li
             else:
                 paths.append(str(path))
             if len(paths) > MAX_SHARDS:
-                raise error(f"{excerpt(pattern)} names more than {MAX_SHARDS:,} shards; name fewer at once.")
+                raise error(f"{excerpt(pattern)} contains more than {MAX_SHARDS:,} shards; specify fewer.")
     return paths
 
 
@@ -102,14 +104,14 @@ def member_path(tar: str | Path, offset: int, size: int, name: str) -> str:
 
 
 def split_member(path: str | Path) -> Member | None:
-    """The location that ``path`` denotes; None when it is not the path of an image in a tar."""
+    """The location that ``path`` denotes; None if it is not the path of an image in a tar."""
     text = str(path)
     match = _MEMBER.fullmatch(text) if SUFFIX in text else None
     return Member(match["tar"], int(match["offset"]), int(match["size"])) if match else None
 
 
 def file_of(path: str) -> str:
-    """The file that contains the image ``path``: its tar, or itself."""
+    """The file that contains the image ``path``: its tar, or ``path`` if the image is not in a tar."""
     member = split_member(path)
     return member.tar if member else path
 
@@ -123,16 +125,18 @@ def is_member(path: str | Path) -> bool:
 
 
 def read_member(member: Member, error: type[UserError] = UnreadableError) -> bytes:
-    """The bytes of an image in a tar. Raises ``error`` if it is truncated or too large, and as `open_regular` does."""
+    """The bytes of an image in a tar. Raises ``error`` if they are truncated or too large, or the tar is unreadable."""
     if member.size > MAX_MEMBER_BYTES:
         raise error(
-            f"{excerpt(member.tar)} claims an image of {member.size:,} bytes, more than {MAX_MEMBER_BYTES >> 20} MB."
+            f"an image in {excerpt(member.tar)} has {member.size:,} bytes; the maximum is {MAX_MEMBER_BYTES >> 20} MB."
         )
     with open_regular(member.tar, error=error) as file:
         file.seek(member.offset)
         content = file.read(member.size)
     if len(content) < member.size:
-        raise error(f"{excerpt(member.tar)} ends before byte {member.offset + member.size:,}; it was cut off.")
+        raise error(
+            f"{excerpt(member.tar)} ends before byte {member.offset + member.size:,}; it was cut off. Copy it again."
+        )
     return content
 
 
@@ -140,9 +144,7 @@ def _matching(folder: Path, wildcard: str, error: type[UserError]) -> list[str]:
     try:
         names = sorted(str(path) for path in folder.glob(wildcard))
     except (OSError, ValueError, NotImplementedError) as problem:
-        raise error(
-            f"{excerpt(str(folder / wildcard))} cannot be looked for: {problem}; check the pattern."
-        ) from problem
+        raise error(f"{excerpt(str(folder / wildcard))} cannot be expanded: {problem}; check the pattern.") from problem
     if not names:
         raise error(f"No shard matches {excerpt(str(folder / wildcard))}; check the path.")
     return names
@@ -153,19 +155,19 @@ def brace_problem(text: str) -> str:
     if text.count("{") > MAX_BRACES:
         return f"{excerpt(text)} has more than {MAX_BRACES} braces; use fewer."
     if _count(text) > MAX_SHARDS:
-        return f"{excerpt(text)} names more than {MAX_SHARDS:,} shards; name fewer at once."
+        return f"{excerpt(text)} contains more than {MAX_SHARDS:,} shards; specify fewer."
     return ""
 
 
 def _without_braces(text: str, error: type[UserError]) -> list[str]:
-    """``text`` for each choice of its braces, the last changing fastest."""
+    """``text`` for each choice in its braces; the last brace varies fastest."""
     if problem := brace_problem(text):
         raise error(problem)
     return _expanded(text)
 
 
 def _count(text: str) -> int:
-    """The length of `_expanded`."""
+    """The length of the result of `_expanded`."""
     start = text.find("{")
     parts, end = _alternatives(text, start) if start >= 0 else ([], 0)
     if not end:
@@ -185,12 +187,12 @@ def _expanded(text: str) -> list[str]:
     elif match := _RANGE.fullmatch(parts[0]):
         heads = _range(match[1], match[2])
     else:
-        heads = ["{" + parts[0] + "}"]  # not a choice: unchanged
+        heads = ["{" + parts[0] + "}"]  # neither a range nor a list of choices
     return [text[:start] + head + tail for head in heads for tail in _expanded(text[end:])]
 
 
 def _alternatives(text: str, start: int) -> tuple[list[str], int]:
-    """The comma-separated parts of the brace at ``start``, and its end; 0 if it is not closed."""
+    """The comma-separated parts of the brace at ``start``, and its end (0 if the brace is not closed)."""
     depth, parts, begin = 0, [], start + 1
     for position in range(start, len(text)):
         character = text[position]
@@ -204,7 +206,7 @@ def _alternatives(text: str, start: int) -> tuple[list[str], int]:
 
 
 def _range(first: str, last: str) -> list[str]:
-    """The numbers from ``first`` to ``last``, zero-padded if these begin with 0."""
+    """The numbers from ``first`` to ``last``, zero-padded if one of the two begins with 0."""
     width = max(len(first), len(last)) if first.startswith("0") or last.startswith("0") else 0
     begin, end = int(first), int(last)
     step = 1 if end >= begin else -1

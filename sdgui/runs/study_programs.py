@@ -151,7 +151,7 @@ class StudyPrograms(QObject):
         status = out.read_status()
         if status is not None and program_alive(status):
             raise StudyProgramError("The study is running; pause it before adding to it.")
-        if not absolute(study, record.folder).goes_on_from(read_study(out.study)):
+        if not absolute(study, record.folder).can_continue(read_study(out.study)):
             raise StudyProgramError(f"{out.study} has changed in the meantime; open it again.")
         try:
             _write(record.folder, study, configs)

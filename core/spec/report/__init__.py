@@ -1,1 +1,1 @@
-"""Reports: a page about some runs, from their folders: note, table, settings that differ, curves, samples."""
+"""Reports: a page about selected runs with note, table, differing settings, curves and samples."""

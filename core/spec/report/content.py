@@ -1,4 +1,4 @@
-"""What a report shows, read from run folders.
+"""Reads the content of a report from run folders.
 
 Flow: the window (an experiment or a study) or ``runs report`` -> `collect` -> ``core.spec.report.render``.
 """
@@ -25,7 +25,7 @@ from core.spec.study import StudyDir
 
 MAX_PLOTS = 8
 MAX_SAMPLES = 8
-_POINTS = 400  # of a curve
+_MAX_POINTS = 400  # points per curve, approximately
 _OWN_SETTINGS = frozenset({"name"})
 
 Curve = Sequence[tuple[int, float]]  # step, value
@@ -33,7 +33,7 @@ Curve = Sequence[tuple[int, float]]  # step, value
 
 @dataclass
 class ReportedRun:
-    """A run: its state, and its metrics as curves."""
+    """A run in a report: the state, and the metrics as curves."""
 
     name: str
     folder: Path
@@ -42,10 +42,10 @@ class ReportedRun:
     total_steps: int = 0
     parent: str = ""
     curves: dict[str, dict[int, float]] = field(default_factory=dict)
-    samples: tuple[tuple[str, str], ...] = ()  # a caption or an image's name, and the answer to it
+    samples: tuple[tuple[str, str], ...] = ()  # (caption or image name, the student's answer)
 
     def best(self) -> tuple[str, float, int] | None:
-        """The best mean recall on validation data: its metric, value and step."""
+        """The metric, value and step of the best mean recall on the validation data."""
         points = [
             (name, value, step)
             for name, curve in self.curves.items()
@@ -63,7 +63,7 @@ class ReportedRun:
         elif isinstance(event, RunStarted):
             self.step, self.total_steps = event.step, event.total_steps
             self.parent = parent_text(event.parent) or self.parent
-            for curve in self.curves.values():  # repeated after a resume
+            for curve in self.curves.values():  # a resumed run repeats these steps
                 for step in [step for step in curve if step > event.step]:
                     del curve[step]
         elif isinstance(event, (RunFinished, RunFailed)):
@@ -74,7 +74,7 @@ class ReportedRun:
 
 @dataclass(frozen=True)
 class Report:
-    """``note`` and ``results`` are Markdown, perhaps somebody else's; ``settings``: those that differ, by run."""
+    """The content of a report. ``note`` and ``results`` are untrusted Markdown; ``settings``: differing settings."""
 
     title: str
     note: str
@@ -83,7 +83,7 @@ class Report:
     settings: Mapping[str, Sequence[Any]]
 
     def plots(self) -> dict[str, dict[str, Curve]]:
-        """Metric -> run -> curve: the loss, then validation, those that rank runs first."""
+        """Metric -> run -> curve: first the loss, then the metrics that rank runs, then other validation metrics."""
         names = {name for run in self.runs for name in run.curves}
         shown = sorted((name for name in names if name.startswith(("val/", "test/"))), key=_rank)
         chosen = [*(["train/loss"] if "train/loss" in names else []), *shown][:MAX_PLOTS]
@@ -91,7 +91,7 @@ class Report:
 
 
 def collect(title: str, runs: Iterable[RunDir], note: str = "", study: StudyDir | None = None) -> Report:
-    """Read the runs; unreadable parts are left out. ``study``: also its tables of results."""
+    """Collect a report on ``runs``, skipping unreadable parts. ``study``: include its table of results."""
     reported, settings = list[ReportedRun](), list[dict[str, Any]]()
     for run in runs:
         reported.append(read_curves(run))
@@ -109,7 +109,7 @@ def collect(title: str, runs: Iterable[RunDir], note: str = "", study: StudyDir 
 
 
 def read_curves(run: RunDir) -> ReportedRun:
-    """What the events of ``run`` say, up to the first that cannot be read."""
+    """The content of the events of ``run``, up to the first event that cannot be read."""
     reported, reader, before, terminal = ReportedRun(run_label(run.path), run.path), EventReader(run.events), -1, None
     with suppress(UserError):
         while before != reader.offset:
@@ -126,24 +126,24 @@ def _rank(metric: str) -> tuple[bool, str]:
     return not ranks_runs(metric), metric
 
 
-def thinned(curve: Mapping[int, float], most: int = _POINTS) -> Curve:
-    """The finite points in order, at most about ``most`` of them: every k-th, and the last."""
+def thinned(curve: Mapping[int, float], max_points: int = _MAX_POINTS) -> Curve:
+    """The finite points in order, thinned to about ``max_points``: every k-th point, and the last."""
     points = sorted((step, value) for step, value in curve.items() if math.isfinite(value))
-    stride = max(1, math.ceil(len(points) / most))
+    stride = max(1, math.ceil(len(points) / max_points))
     return [*points[:-1:stride], *points[-1:]]
 
 
 def _samples(event: Sample) -> tuple[tuple[str, str], ...]:
-    """Captions with the images that the student retrieved, or images with their captions: names, no files."""
+    """Captions with the names of the images that the student retrieved, or image names with generated captions."""
     rows = event.content.get("student")
-    found = list[tuple[str, str]]()
+    samples = list[tuple[str, str]]()
     for row in rows[:MAX_SAMPLES] if isinstance(rows, list) else []:
         if not isinstance(row, dict):
             continue
         hits = row.get("hits")
         if isinstance(hits, list):
             images = [Path(str(hit.get("image", ""))).name for hit in hits[:3] if isinstance(hit, dict)]
-            found.append((excerpt(str(row.get("caption") or row.get("query") or "")), excerpt(", ".join(images))))
+            samples.append((excerpt(str(row.get("caption") or row.get("query") or "")), excerpt(", ".join(images))))
         elif "caption" in row:
-            found.append((excerpt(Path(str(row.get("image", ""))).name), excerpt(str(row["caption"]))))
-    return tuple(found)
+            samples.append((excerpt(Path(str(row.get("image", ""))).name), excerpt(str(row["caption"]))))
+    return tuple(samples)

@@ -1,4 +1,4 @@
-"""A report as one self-contained HTML file, as Markdown, or as LaTeX (article, with pgfplots)."""
+"""Renders a report as a self-contained HTML file, as Markdown, or as LaTeX (article, with pgfplots)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9
 _WIDTH, _HEIGHT, _LEFT, _TOP = 640, 260, 64, 28
 _STYLE = """body{font:15px/1.5 sans-serif;margin:2em auto;max-width:60em;padding:0 1em} table{border-collapse:collapse}
 td,th{border:1px solid #999;padding:2px 8px;text-align:left;vertical-align:top} img{max-width:100%}"""
-# Neither scripts nor anything outside the file, should some text slip through as markup.
+# Forbids scripts and external resources, in case some text is interpreted as markup.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -25,16 +25,17 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#!])")
 
 
 def tables(report: Report) -> dict[str, list[list[str]]]:
-    """Heading -> rows, the first of which is the header."""
+    """Heading -> rows of a table; the first row is the header."""
     runs = [["Run", "State", "Step", "Best", "Parent"], *map(_row, report.runs)]
-    found = {"Runs": runs}
+    by_heading = {"Runs": runs}
     if report.settings:
         header = ["Setting", *(run.name for run in report.runs)]
-        found["Settings that differ"] = [header, *([name, *map(_text, row)] for name, row in report.settings.items())]
+        rows = [[name, *map(_text, row)] for name, row in report.settings.items()]
+        by_heading["Settings that differ"] = [header, *rows]
     samples = [[run.name, *sample] for run in report.runs for sample in run.samples]
     if samples:
-        found["Samples"] = [["Run", "Given", "Answer of the student"], *samples]
-    return found
+        by_heading["Samples"] = [["Run", "Input", "Student's answer"], *samples]
+    return by_heading
 
 
 def _row(run: ReportedRun) -> list[str]:
@@ -48,12 +49,12 @@ def _text(value: object) -> str:
 
 
 def value_text(metric: str, value: float) -> str:
-    """A value with its unit: shares in per cent."""
+    """A value as text; shares are shown in per cent."""
     return f"{100 * value:.1f} %" if is_share(metric) else f"{value:.4g}"
 
 
 def to_html(report: Report) -> str:
-    """One file without scripts, links to files or remote images."""
+    """The report as one HTML file without scripts, links to files or remote images."""
     parts = [f"<h1>{html.escape(report.title)}</h1>", markdown_html(report.note)]
     for heading, rows in tables(report).items():
         parts += [f"<h2>{heading}</h2>", _html_table(rows)]
@@ -73,7 +74,7 @@ def to_html(report: Report) -> str:
 
 
 def markdown_html(text: str) -> str:
-    """Markdown, perhaps somebody else's, as HTML: its own HTML is shown as text, and images are left out."""
+    """Convert untrusted Markdown to HTML. HTML in the Markdown is shown as text; images are left out."""
     from markdown_it import MarkdownIt  # noqa: PLC0415  (only needed for a report)
 
     return str(MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(text))
@@ -87,7 +88,7 @@ def _html_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def svg(metric: str, curves: Mapping[str, Curve]) -> str:
-    """The curves of a metric over steps, with a legend."""
+    """An SVG plot of a metric's curves over steps, with a legend."""
     points = [point for curve in curves.values() for point in curve]
     lowest, highest = min((y for _, y in points), default=0.0), max((y for _, y in points), default=1.0)
     last = max((x for x, _ in points), default=1) or 1
@@ -121,7 +122,7 @@ def svg(metric: str, curves: Mapping[str, Curve]) -> str:
 
 
 def to_markdown(report: Report) -> str:
-    """Markdown with the plots as data URIs; the note's own HTML and images are shown as text."""
+    """The report as Markdown, with plots as data URIs. HTML and images in the note are shown as text."""
     note = report.note.replace("<", "&lt;").replace("![", r"!\[")
     parts = [f"# {_markdown(report.title)}", note, report.results]
     for heading, rows in tables(report).items():
@@ -139,7 +140,7 @@ def _markdown(text: str) -> str:
 
 
 def to_latex(report: Report) -> str:
-    """An article whose plots are drawn by pgfplots from the points."""
+    """The report as a LaTeX article; pgfplots draws the plots from the points."""
     parts = [
         r"\documentclass{article}", r"\usepackage[margin=2cm]{geometry}", r"\usepackage{longtable,pgfplots}",
         r"\pgfplotsset{compat=1.16}", r"\begin{document}", rf"\section*{{{_tex(report.title)}}}",

@@ -1,9 +1,9 @@
-"""Custom code in a run folder: a copy of each file that the config names, and the user's permission to run it.
+"""Copies of custom code in a run folder, and the user's permission to run the code.
 
 Flow: starting a run calls ``keep_code``, which copies the files into ``code/`` with their digests in
 ``code/index.json``, and records that this user started them. ``core.custom.loading`` runs only these copies (an
-installed module only if it has the digest of its copy), and only if this user has started or allowed them before.
-So code in a folder from somebody else does not run: its digests are not among this user's.
+installed module only if it has the digest of its copy), and only if this user has started or allowed them before. So
+code in another person's run folder does not run, since this user has not allowed its digests.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import names
 
 CodeUse = Literal["check", "kept", "changed"]
-"""When a run resumes: refuse a file that changed since it began, use the copy, or use the changed file."""
+"""If a file has changed since the run began: raise an error, use the copy, or use the changed file."""
 
 
 class CodeError(UserError):
@@ -35,19 +35,19 @@ class CodeError(UserError):
 
 
 class CodeNotAllowed(CodeError):
-    """Code in a run folder that this user has neither started nor allowed; ``files`` are its copies by digest."""
+    """Code in a run folder that this user has neither started nor allowed. ``files``: digest -> copy."""
 
     def __init__(self, run: RunDir, files: dict[str, Path]) -> None:
         file_list = ", ".join(f"{path} (sha256 {digest[:12]})" for digest, path in files.items())
         super().__init__(
-            f"{run.path} needs code that came with it and that you have not run before: {file_list}. Read it; then "
-            "allow it with --allow-code."
+            f"{run.path} contains custom code that you have not run before: {file_list}. Read the code, then allow it "
+            "with --allow-code."
         )
         self.files = files
 
 
 class KeptFile(BaseModel):
-    """A copy in ``code/``."""
+    """A copied file in ``code/``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
@@ -60,13 +60,13 @@ _INDEX_NAME = "index.json"
 
 
 def references(config: RunConfig) -> list[Reference]:
-    """The references of ``config`` to files and modules, including objectives of weight 0."""
+    """The references to files and modules in ``config``, including objectives with weight 0."""
     texts = [config.data.dataset, config.towers.build, config.teacher.kind, *config.objectives.custom]
     return [parsed for text in texts if (parsed := parse_reference(text)) is not None and not parsed.is_given]
 
 
 def kept_files(run: RunDir) -> dict[str, KeptFile]:
-    """Place -> its copy. CodeError when the index cannot be read."""
+    """Place -> copy. Raises CodeError if the index cannot be read."""
     try:
         raw = read_json(_index(run), 64 * KILOBYTE, root=run.path, error=CodeError)
     except FileNotFoundError:
@@ -75,7 +75,7 @@ def kept_files(run: RunDir) -> dict[str, KeptFile]:
 
 
 def read_kept(run: RunDir, copied_file: KeptFile) -> bytes:
-    """The content of the copy ``copied_file``. CodeError when it is missing or its digest differs."""
+    """The content of a copy. Raises CodeError if the copy is missing or its digest differs."""
     path = copy_path(run, copied_file)
     try:
         content = read_bytes(path, MEGABYTE, root=run.path, error=CodeError)
@@ -87,15 +87,15 @@ def read_kept(run: RunDir, copied_file: KeptFile) -> bytes:
 
 
 def copy_path(run: RunDir, copied_file: KeptFile) -> Path:
-    """The path of a copy."""
+    """The path of a copy in the run folder."""
     return run.path / "code" / copied_file.file
 
 
 def keep_code(config: RunConfig, run: RunDir, use: CodeUse = "check") -> None:
-    """Copy the code that ``config`` names into ``run``, which the user is starting, and allow it.
+    """Copy the custom code of ``config`` into ``run``, which the user is starting, and allow the code.
 
-    Raises CodeError when a file is missing, or has changed since the run began (unless ``use`` decides);
-    CodeNotAllowed when only ``run``'s copy exists and this user has not run it before.
+    Raises CodeError if a file is missing, or has changed since the run began (see ``use``); CodeNotAllowed if only the
+    copy in ``run`` exists and this user has not run it before.
     """
     places = {reference.place: reference for reference in references(config)}
     if not places:
@@ -248,7 +248,7 @@ def allow(digests: Iterable[str]) -> None:
 
 
 def _allowed_file() -> Path:
-    import platformdirs  # noqa: PLC0415  (most runs have no code of their own)
+    import platformdirs  # noqa: PLC0415  (most runs have no custom code)
 
     return platformdirs.user_data_path("sdgui", appauthor=False) / "allowed-code.txt"
 

@@ -1,12 +1,11 @@
-"""Events of a run: one line of JSON each, only ever appended.
+"""Events of a run: an append-only file with one line of JSON per event.
 
-Flow: the trainer's ``EventWriter`` appends to ``events.jsonl``; the window's tailer and the tests read it
-through ``EventReader``, from any offset. A run's history is in this file and nowhere else.
+Flow: the trainer's ``EventWriter`` appends to ``events.jsonl``; the window's tailer and the tests read the file through
+``EventReader``, from any offset. A run's history is only in this file.
 
-The format: an object with ``v`` (version), ``kind``, ``time`` (seconds since the epoch) and the fields of its kind.
-An incomplete last line is not read yet; an unknown kind is skipped and counted; non-finite numbers are the strings
-"nan", "inf" and "-inf". The file may be untrusted: events have the declared types, invalid lines are skipped and
-counted, and lines longer than `MAX_LINE_BYTES` are not read.
+Each line is an object with ``v`` (version), ``kind``, ``time`` (seconds since the epoch) and the fields of its kind.
+Non-finite numbers are the strings "nan", "inf" and "-inf". An incomplete last line is not read yet. The file may be
+untrusted: fields are validated; invalid lines, lines over `MAX_LINE_BYTES` and unknown kinds are skipped and counted.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, excerpt, first_problem, open_regular, out_of_bounds
 
 EVENTS_VERSION: Literal[1] = 1
-MAX_LINE_BYTES = 4 * MEGABYTE  # a sample of many captions has a few hundred kB
-MAX_STEP = 1 << 53  # curves hold steps as float64
-LATEST = 2.5e11  # seconds since the epoch (the year 9892): convertible to local time everywhere
-MAX_VALUES = 2000  # metrics of one event
-MAX_NAME_LENGTH = 200  # characters of a metric's name
+MAX_LINE_BYTES = 4 * MEGABYTE  # a sample with many captions has a few hundred kB
+MAX_STEP = 1 << 53  # the largest step that float64 curves can represent
+LATEST = 2.5e11  # seconds since the epoch (the year 9892); later times have no local time on some systems
+MAX_VALUES = 2000  # metrics per event
+MAX_NAME_LENGTH = 200  # length of a metric's name
 Outcome = Literal["done", "stopped", "paused"]
 Level = Literal["info", "warning", "error"]
 
@@ -57,7 +56,7 @@ Content = Annotated[Mapping[str, Any], AfterValidator(_within_bounds)]
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """The base of all events: when it was written, in seconds since the epoch."""
+    """The base of all events. ``time``: when the event was written, in seconds since the epoch."""
 
     __pydantic_config__: ClassVar = ConfigDict(strict=True)
     v: Literal[1] = EVENTS_VERSION
@@ -67,7 +66,7 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
-    """Training starts or resumes: earlier points after ``step`` are void and will be repeated."""
+    """Training starts or resumes. Earlier points after ``step`` are void, since these steps are repeated."""
 
     kind: Literal["run_started"] = "run_started"
     step: Step
@@ -83,7 +82,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics(Event):
-    """Training values after optimiser step ``step`` (the first is 1): ``train/...`` and ``diag/...``."""
+    """Training metrics after the optimiser step ``step`` (the first is 1): ``train/...`` and ``diag/...``."""
 
     kind: Literal["metrics"] = "metrics"
     step: Step
@@ -92,7 +91,7 @@ class Metrics(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated(Event):
-    """Validation values of the weights after ``step``: ``val/student/...``, ``val/teacher/...``; recalls are 0 to 1."""
+    """Validation metrics after ``step``: ``val/student/...``, ``val/teacher/...``. Recalls are from 0 to 1."""
 
     kind: Literal["evaluated"] = "evaluated"
     step: Step
@@ -101,9 +100,9 @@ class Evaluated(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSaved(Event):
-    """``name``: the checkpoint's folder under ``checkpoints/``; ``best``: whether it has the best validation so far.
+    """A checkpoint was saved. ``name``: its folder under ``checkpoints/``. ``best``: whether it is the best so far.
 
-    ``network``: the better validated network, "student" or "teacher"; "" if unknown.
+    ``network``: the network with the better validation, "student" or "teacher"; "" if unknown.
     """
 
     kind: Literal["checkpoint_saved"] = "checkpoint_saved"
@@ -115,7 +114,7 @@ class CheckpointSaved(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Sample(Event):
-    """Samples: ``what`` is "retrieval", "captions" or "logged", ``content`` plain data with images by path."""
+    """Samples. ``what``: "retrieval", "captions" or "logged". ``content``: plain data that refers to images by path."""
 
     kind: Literal["sample"] = "sample"
     step: Step
@@ -134,7 +133,7 @@ class Log(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class RunFinished(Event):
-    """The trainer ended normally; ``stopped`` and ``paused`` runs saved their state and can be resumed."""
+    """The trainer ended normally. Stopped and paused runs have saved their state and can be resumed."""
 
     kind: Literal["run_finished"] = "run_finished"
     step: Step
@@ -143,7 +142,7 @@ class RunFinished(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class RunFailed(Event):
-    """The trainer ended with an error: ``message`` is for the user, ``traceback`` for a bug report."""
+    """The trainer ended with an error. ``message`` is for the user, ``traceback`` for a bug report."""
 
     kind: Literal["run_failed"] = "run_failed"
     step: Step
@@ -162,17 +161,17 @@ _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(","
 
 
 def encode(event: Event) -> bytes:
-    """One line of JSON, its newline included."""
+    """The event as one line of JSON, including the newline."""
     record = vars(event)
     try:
         text = _to_json(record)
-    except ValueError:  # a non-finite number somewhere
+    except ValueError:  # the event contains a non-finite number
         text = _to_json(_finite(record))
-    return text.encode("utf-8", "replace") + b"\n"  # a lone surrogate (of an undecodable file name) becomes "?"
+    return text.encode("utf-8", "replace") + b"\n"  # a lone surrogate (from an undecodable file name) becomes "?"
 
 
 def _finite(value: Any) -> Any:
-    """``value`` with "nan", "inf" and "-inf" for numbers that JSON cannot hold."""
+    """``value`` with non-finite numbers replaced by "nan", "inf" and "-inf"."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):
@@ -184,12 +183,12 @@ def _finite(value: Any) -> Any:
 
 @cache
 def _reader() -> TypeAdapter[Event]:
-    """Built when the first event is read: it takes long."""
+    """The parser of events, built when the first event is read, since building takes long."""
     return TypeAdapter(Annotated[_AnyEvent, Discriminator("kind")])
 
 
 def decode(line: bytes) -> Event | None:
-    """The event in a complete line, with validated fields; None for an unknown kind or version.
+    """The validated event in a complete line; None for an unknown kind or version.
 
     Raises EventError for a line that is not an event.
     """
@@ -203,28 +202,28 @@ def decode(line: bytes) -> Event | None:
         if is_unknown_kind or first["loc"][1:] == ("v",):
             return None
         if first["type"] == "json_invalid":
-            raise EventError(f"not JSON, or torn: {excerpt(line[:200].decode('utf-8', 'replace'), 60)}") from problem
+            raise EventError(f"invalid JSON: {excerpt(line[:200].decode('utf-8', 'replace'), 60)}") from problem
         raise EventError(first_problem(problem)) from problem
 
 
 class EventWriter:
-    """Appends complete lines, from any thread; a line is a single write, so that lines never mix."""
+    """Appends events to a file, from any thread. Each line is a single write, so that lines never mix."""
 
     def __init__(self, path: Path) -> None:
-        """EventError when ``path`` is not a regular file or a link out of its folder; OSError when it is unwritable."""
-        torn = _last_byte(path) not in (b"", b"\n")
+        """Raises EventError if ``path`` is not a regular file in its folder, OSError if it cannot be written."""
+        is_incomplete = _last_byte(path) not in (b"", b"\n")
         self._file: BinaryIO = path.open("ab", buffering=0)
         self._lock = threading.Lock()
         self._unwritten = b""
-        if torn:  # terminates the incomplete line of a killed trainer, which readers skip
+        if is_incomplete:  # terminate the incomplete line of a killed trainer, so that readers skip only this line
             self._file.write(b"\n")
 
     def write(self, event: Event) -> None:
-        """Append ``event``; OSError when the disk is full or gone."""
+        """Append ``event``. Raises OSError if the disk is full or disconnected."""
         self.append(encode(event))
 
     def append(self, lines: bytes) -> None:
-        """Append encoded events. OSError when the disk is full or gone: the next call then writes the rest first."""
+        """Append encoded events. After an OSError, the next call first writes the part that is still unwritten."""
         with self._lock:
             self._unwritten += lines
             while self._unwritten:
@@ -239,7 +238,7 @@ class EventWriter:
 
 
 def _last_byte(path: Path) -> bytes:
-    """b"" for an empty or missing file."""
+    """The last byte of a file; b"" for an empty or missing file."""
     try:
         with open_regular(path, root=path.parent, error=EventError) as file:
             size = file.seek(0, os.SEEK_END)
@@ -253,10 +252,10 @@ _TOO_LONG = f"a line longer than {MAX_LINE_BYTES // MEGABYTE} MB"
 
 
 class EventReader:
-    """Reads events appended since the last call.
+    """Reads the events that were appended since the last call.
 
-    ``offset`` (bytes) may be saved and passed again. ``skipped`` counts unknown kinds and invalid lines, ``broken``
-    only the latter; ``problem`` describes the first. ``naming``: skip lines without any of these strings, for speed.
+    ``offset`` (bytes) may be saved for a later reader. ``broken`` counts invalid lines, ``skipped`` also unknown kinds;
+    ``problem`` describes the first invalid line. ``naming``: read only lines that contain one of these kinds (faster).
     """
 
     def __init__(self, path: Path, offset: int = 0, naming: Iterable[str] = ()) -> None:
@@ -268,9 +267,9 @@ class EventReader:
         self.problem = ""
 
     def read(self, limit: int = 8 << 20) -> list[Event]:
-        """Events in the complete lines among the next ``limit`` bytes; [] if there are none, or no file yet.
+        """The events in the complete lines among the next ``limit`` bytes; [] if the file does not exist yet.
 
-        Raises EventError when the file is not a regular file, is a link out of its folder, or cannot be read.
+        Raises EventError if the file is not a regular file, is a link out of its folder, or cannot be read.
         """
         try:
             with open_regular(self.path, root=self.path.parent, error=EventError) as file:
@@ -303,7 +302,7 @@ class EventReader:
         self.problem = self.problem or f"{self.path}, at byte {offset}: {reason}"
 
     def _next_lines(self, file: BinaryIO, limit: int) -> bytes:
-        """The complete lines from ``offset`` on, after skipping the rest of a line that was too long."""
+        """The complete lines from ``offset`` on, after the remainder of a line that was too long."""
         file.seek(max(0, self.offset - 1))
         inside = self.offset > 0 and file.read(1) != b"\n"
         chunk = file.read(limit)
@@ -323,7 +322,7 @@ class EventReader:
         return chunk[:end_of_lines]
 
     def _skip(self, file: BinaryIO, count: int) -> None:
-        """Skip ``count`` bytes, and a following hole of a sparse file."""
+        """Skip ``count`` bytes, and a hole of a sparse file after them."""
         self.offset += count
         if not hasattr(os, "SEEK_DATA"):
             return
@@ -344,12 +343,12 @@ class EventReader:
         return events
 
 
-_BLOCK = MEGABYTE  # of an events file that is read from its end
+_BLOCK_BYTES = MEGABYTE  # an events file is searched from its end in blocks of this size
 _STARTS_AND_ENDINGS = tuple(json.dumps(event.kind).encode() for event in (RunStarted, RunFinished, RunFailed))
 
 
 class Lifecycle:
-    """The last start or end in an events file; each read continues where the last one stopped."""
+    """Finds the last start or end event in a file; each read continues where the previous read stopped."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -357,10 +356,10 @@ class Lifecycle:
         self.last: RunStarted | RunFinished | RunFailed | None = None
 
     def read(self) -> RunStarted | RunFinished | RunFailed | None:
-        """The last start or end event, or None; searches from the end, without decoding metrics. Raises EventError."""
+        """The last start or end event, or None. Searches from the end, without decoding metrics. Raises EventError."""
         try:
             with open_regular(self._path, root=self._path.parent, error=EventError) as file:
-                if file.seek(0, os.SEEK_END) < self._offset:  # another file
+                if file.seek(0, os.SEEK_END) < self._offset:  # the file was replaced
                     self._offset, self.last = 0, None
                 self._search(file)
         except FileNotFoundError:
@@ -372,7 +371,7 @@ class Lifecycle:
     def _search(self, file: BinaryIO) -> None:
         start, rest, end_of_lines = file.seek(0, os.SEEK_END), b"", 0
         while start > self._offset:
-            end, start = start, max(self._offset, start - _BLOCK)
+            end, start = start, max(self._offset, start - _BLOCK_BYTES)
             file.seek(start)
             block = file.read(end - start) + rest
             if not end_of_lines:

@@ -1,4 +1,4 @@
-"""Export formats, and how other programs open them. No torch.
+"""Export formats, and the code that opens an exported model. No torch.
 
 Flow: ``sdgui-core export`` and the window's *Export model* offer `EXPORT_FORMS`; the model card and the window show
 `ExportForm.how_to_open`.
@@ -22,8 +22,8 @@ EXPORT_PRECISIONS: tuple[ExportPrecision, ...] = ("fp32", "fp16", "bf16")
 
 @dataclass(frozen=True)
 class ExportForm:
-    """``use``: Python code that opens the folder ``@FOLDER@`` and compares ``image.jpg`` with a caption; ``library``:
-    the library that it needs, as named on model hubs."""
+    """An export format. ``use``: Python code that opens the folder ``@FOLDER@`` and compares ``image.jpg`` with a
+    caption. ``library``: the library that the code needs, as named on model hubs."""
 
     title: str
     description: str
@@ -39,7 +39,7 @@ class ExportForm:
 EXPORT_FORMS: Mapping[Form, ExportForm] = {
     "open_clip": ExportForm(
         title="open_clip",
-        description="A folder for open_clip (local-dir:…), including a CoCa's caption decoder",
+        description="A folder for open_clip (local-dir:…), including CoCa's caption decoder",
         library="open_clip",
         use="""import open_clip
 import torch
@@ -100,23 +100,25 @@ similarity = image_embeds @ text_embeds.T""",
 
 
 class ExportError(UserError):
-    """A model that cannot be exported to that folder or format."""
+    """A model that cannot be exported to the chosen folder or format."""
 
 
 def check_form(name: str, weights: str, form: Form, precision: ExportPrecision) -> None:
     """Raise ExportError if ``form`` does not support ``precision``, or the caption decoder of the model ``name``.
 
-    Without torch, so that the answer is immediate.
+    No torch, so that the check is immediate.
     """
     export_form = EXPORT_FORMS[form]
     if precision not in export_form.precisions:
-        raise ExportError(f"{export_form.title} is written in fp32 only, not in {precision}; leave out --precision.")
+        raise ExportError(f"{export_form.title} supports only fp32, not {precision}; leave out --precision.")
     if form == "huggingface" and _has_decoder(tuned_of(locate(name, weights))):
-        raise ExportError(f"{name} is a CoCa, and transformers has no CoCa; export it with --format open_clip or onnx.")
+        raise ExportError(
+            f"{name} is a CoCa, which transformers does not support; export it with --format open_clip or onnx."
+        )
 
 
 def _has_decoder(source: RunNetwork | OpenClipModel) -> bool:
-    """Whether the files declare a caption decoder; False if they cannot be read, since opening the model will raise."""
+    """Whether the files declare a caption decoder; False if they are unreadable, since opening the model will raise."""
     try:
         if isinstance(source, RunNetwork):
             record = read_json(source.path.with_name("checkpoint.json"), MAX_CONFIG_BYTES, root=source.run.path)

@@ -1,4 +1,4 @@
-"""The run folder: its files, the lock that a trainer holds, and its status.
+"""The run folder: files, status, and the lock of the trainer.
 
 Flow: the launcher creates the folder and writes ``config.json``; the trainer claims it, appends events, updates
 ``status.json`` and polls ``control``; the window reads all files and writes only ``control``. The folder may be
@@ -38,7 +38,7 @@ class RunDirError(UserError):
 
 
 class _PathInside:
-    """A path in the run folder, built on access: listing thousands of runs needs only a few of them."""
+    """A path in the run folder, built on access, since listing thousands of runs needs only a few paths."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -67,7 +67,7 @@ class RunDir:
         self.path = Path(path)
 
     def create(self) -> None:
-        """Create the folder; RunDirError when it cannot be created, or its content must not be written to."""
+        """Create the folder. Raises RunDirError if that fails, or if `check` fails."""
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self.exports.mkdir(exist_ok=True)
@@ -76,11 +76,11 @@ class RunDir:
         self.check()
 
     def unwritable(self, error: OSError) -> RunDirError:
-        """The error when the folder cannot be written."""
+        """The error to raise if the folder cannot be written."""
         return RunDirError(f"cannot write the run folder {self.path}: {error.strerror or error}; choose another.")
 
     def check(self) -> None:
-        """RunDirError when a trainer would write outside: through a link out of the folder, or into a pipe."""
+        """Raise RunDirError if a trainer would write outside the folder (through a link), or into a pipe."""
         root = self.path.resolve()
         files = (self.config, self.events, self.status, self.control, self.stdout, self.stderr, self.lock)
         for path in (*files, self.provenance):
@@ -89,9 +89,9 @@ class RunDir:
             _check_path(path, root, stat.S_ISDIR, "folder")
 
     def claim(self) -> filelock.BaseFileLock:
-        """Lock the folder for this process until released or the process ends.
+        """Lock the folder for this process until the lock is released or the process ends.
 
-        Raises RunDirError when another trainer holds the lock, or as `check` does.
+        Raises RunDirError if another trainer has the lock, and the errors of `check`.
         """
         import filelock  # noqa: PLC0415  (not needed for reading)
 
@@ -110,7 +110,7 @@ class RunDir:
         return lock
 
     def read_status(self) -> RunStatus | None:
-        """The last status; None if it is missing or unreadable."""
+        """The last written status; None if it is missing or unreadable."""
         try:
             content = read_bytes(self.status, 64 * KILOBYTE, root=self.path, error=RunDirError)
             return _status_reader().validate_json(content, strict=True)
@@ -121,14 +121,14 @@ class RunDir:
         write_whole(self.status, json.dumps(asdict(status)).encode())
 
     def ask(self, request: Control) -> None:
-        """Request the trainer to stop or pause; it checks at each step.
+        """Request the trainer to stop or pause. The trainer checks for requests at each step.
 
-        Not synced to disk: after a power failure there is no trainer, and the GUI thread must not wait.
+        The request is not synced to disk: the GUI thread must not wait, and a power failure ends the trainer anyway.
         """
         write_whole(self.control, request.encode(), durable=False)
 
     def pending_request(self) -> Control | None:
-        """The pending request; None without one."""
+        """The pending request, or None."""
         try:
             text = read_bytes(self.control, KILOBYTE, root=self.path, error=RunDirError).strip()
         except (OSError, RunDirError):
@@ -136,7 +136,7 @@ class RunDir:
         return "stop" if text == b"stop" else "pause" if text == b"pause" else None
 
     def clear_control(self, older_than: float | None = None) -> None:
-        """Remove the request; with ``older_than`` (seconds since the epoch) only an older one."""
+        """Remove the request. With ``older_than`` (seconds since the epoch), keep newer requests."""
         try:
             if older_than is None or self.control.stat().st_mtime < older_than:
                 self.control.unlink()
@@ -163,12 +163,12 @@ def _status_reader() -> TypeAdapter[RunStatus]:
 
 
 def _check_path(path: Path, root: Path, is_kind: Callable[[int], bool], kind: str) -> None:
-    """RunDirError unless ``path`` does not exist, or is a ``kind`` under ``root`` after resolving links."""
+    """Raise RunDirError unless ``path`` is a ``kind`` under ``root`` after resolving links, or does not exist."""
     try:
         if not path.resolve().is_relative_to(root):
             raise RunDirError(
-                f"{path} is a link out of its run folder, and a run writes only in its folder; replace "
-                f"it with the {kind} itself, or choose another run folder."
+                f"{path} is a link out of its run folder, but a run writes only in its folder; replace the link with "
+                f"the {kind} itself, or choose another run folder."
             )
         if not is_kind(path.stat().st_mode):
             raise RunDirError(f"{path} is not a {kind} and cannot be written; remove it, or choose another run folder.")

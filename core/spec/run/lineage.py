@@ -1,4 +1,4 @@
-"""Where a run started from: continued, forked or fine-tuned from a checkpoint of another run."""
+"""The parent of a run: the checkpoint of another run that it continues, forks or fine-tunes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import locate_run
 
-_OWN = ("name", "towers.pretrained", "towers.weights", "towers.start")  # fields that differ in any case
+_ALWAYS_DIFFERENT = ("name", "towers.pretrained", "towers.weights", "towers.start")
 
 
 def parent_of(config: RunConfig) -> dict[str, Any]:
-    """``run``, ``folder``, ``step`` and ``kind`` of the earlier run that ``config`` starts from; {} without one.
+    """The ``run``, ``folder``, ``step`` and ``kind`` of the parent in ``config``; {} without a parent.
 
     ``kind``: "continue" (state, same settings), "fork" (state, changed settings) or "fine-tune" (weights only). Raises
-    UserError when the run has no such checkpoint.
+    UserError if the parent has no such checkpoint.
     """
     source = locate_run(config.towers.pretrained, config.towers.weights) if config.towers.pretrained else None
     if source is None:
@@ -28,7 +28,7 @@ def parent_of(config: RunConfig) -> dict[str, Any]:
         kind = "fork"
         with suppress(UserError):
             changed = differences(config, read_config(source.run.config))
-            kind = "fork" if changed.keys() - set(_OWN) else "continue"
+            kind = "fork" if changed.keys() - set(_ALWAYS_DIFFERENT) else "continue"
     step = int("0" + source.checkpoint.rpartition("-")[2])
     return {"run": source.run.path.name, "folder": str(source.run.path), "step": step, "kind": kind}
 
@@ -36,7 +36,7 @@ def parent_of(config: RunConfig) -> dict[str, Any]:
 def started_from(config: RunConfig, run: RunDir, checkpoint: str, kind: str) -> RunConfig:
     """The config of a run that continues, forks or fine-tunes the run with ``config`` from ``checkpoint``.
 
-    ConfigError when the settings contradict each other.
+    Raises ConfigError if the settings contradict each other.
     """
     state = kind != "fine-tune"
     start = f"towers.start={'state' if state else 'weights'}"
@@ -45,9 +45,9 @@ def started_from(config: RunConfig, run: RunDir, checkpoint: str, kind: str) -> 
 
 
 def parent_text(parent: Mapping[str, Any]) -> str:
-    """A parent in an event, which may be foreign, in a few words: "fork of NAME at step 400"; "" without one."""
+    """A short description of the parent in an untrusted event: "fork of NAME at step 400"; "" without a parent."""
     run, step, kind = parent.get("run"), parent.get("step"), parent.get("kind")
     if not (isinstance(run, str) and type(step) is int and kind in ("continue", "fork", "fine-tune")):
         return ""
-    words = {"continue": "continues", "fork": "fork of", "fine-tune": "fine-tuned from"}[str(kind)]
-    return f"{words} {run[:200]} at step {step}"
+    relation = {"continue": "continues", "fork": "fork of", "fine-tune": "fine-tuned from"}[str(kind)]
+    return f"{relation} {run[:200]} at step {step}"

@@ -1,7 +1,7 @@
-"""Runs logged by a user's script (`core.start_run`): their ``config.json`` holds any key-value pairs.
+"""Runs that a user's script logs (`core.start_run`): their ``config.json`` contains arbitrary key-value pairs.
 
-The file marks itself with ``"kind": "logged"``; `core.spec.config.parse_config` refuses it, since there is nothing to
-train in it. Everything else in the folder is as the trainer writes it.
+The file is marked with ``"kind": "logged"``; `core.spec.config.parse_config` rejects it, since it cannot be trained.
+The other files in the folder have the trainer's format.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from core.spec.config import ConfigError, RunConfig, read_config
 from core.spec.reading import MEGABYTE, first_problem, parse_json, read_text
 
 MAX_CONFIG_BYTES = 4 * MEGABYTE
-UNCATEGORIZED = "uncategorized"  # the project of runs that name none
+UNCATEGORIZED = "uncategorized"  # the project of runs without a project
 _KIND = "logged"
-_MAX_NAME_LENGTH = 300  # characters of a dotted name: a long one around many values would take memory for each
+_MAX_NAME_LENGTH = 300  # a longer dotted name with many values below it would use much memory
 
 
 class LoggedConfig(BaseModel):
-    """``config.json`` of a logged run. ``project``: the experiment that the window lists it under.
+    """``config.json`` of a logged run. ``project``: the experiment that the window lists the run under.
 
-    ``tags``: given to the run when the window lists it.
+    ``tags``: the run's initial tags in the window.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", defer_build=True)
@@ -41,30 +41,30 @@ class LoggedConfig(BaseModel):
         return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
 
     def digest(self) -> str:
-        """12 hex digits that name project and values."""
+        """A digest of project and values: 12 hex digits."""
         canonical = json.dumps([self.project, self.config], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode("utf-8", "backslashreplace")).hexdigest()[:12]
 
 
 def experiment_name(config: RunConfig | LoggedConfig) -> str:
-    """The experiment that a run with this config is listed under."""
+    """The name of the experiment that a run with this config is listed under."""
     return config.project if isinstance(config, LoggedConfig) else config.name
 
 
 def settings_of(config: RunConfig | LoggedConfig) -> dict[str, Any]:
-    """Dotted name -> value of everything that the config says."""
+    """Dotted name -> value, for everything in the config."""
     return dict(flatten_config(config.config if isinstance(config, LoggedConfig) else config.model_dump(mode="json")))
 
 
 def logged_text(config: LoggedConfig) -> str:
-    """The key-value pairs, a line each."""
+    """The key-value pairs, one per line."""
     return "\n".join(f"{name} = {value}" for name, value in flatten_config(config.config))
 
 
 def flatten_config(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted name, cut at `_MAX_NAME_LENGTH`, and value of everything in nested mappings.
+    """Pairs of dotted name and value for nested mappings. Names are cut at `_MAX_NAME_LENGTH`.
 
-    An empty mapping is a value itself.
+    An empty mapping counts as a value.
     """
     for name, value in values.items():
         path = f"{prefix}{name}"[:_MAX_NAME_LENGTH]
@@ -75,7 +75,7 @@ def flatten_config(values: Mapping[str, Any], prefix: str = "") -> Iterator[tupl
 
 
 def parse_logged(text: str, origin: str) -> LoggedConfig | None:
-    """The config of a logged run; None for any other JSON. ConfigError when it is marked as one but cannot be read."""
+    """The config of a logged run; None for any other JSON. Raises ConfigError for an invalid config of a logged run."""
     raw = parse_json(text, origin, error=ConfigError)
     if not isinstance(raw, dict) or raw.get("kind") != _KIND:
         return None
@@ -86,16 +86,16 @@ def parse_logged(text: str, origin: str) -> LoggedConfig | None:
 
 
 def read_any_config(path: Path) -> RunConfig | LoggedConfig:
-    """The config of a run, whoever wrote it. ConfigError when it is missing or wrong."""
+    """The config of a trained or logged run. Raises ConfigError if it is missing or invalid."""
     return read_logged(path) or read_config(path)
 
 
 def read_logged(path: Path) -> LoggedConfig | None:
-    """The config in ``path`` if a script logged that run, else None. ConfigError when it cannot be read."""
+    """The config in ``path`` if the run was logged by a script, or None. Raises ConfigError if it cannot be read."""
     try:
         text = read_text(path, MAX_CONFIG_BYTES, error=ConfigError)
     except OSError as error:
         raise ConfigError(f"cannot read the config {path}: {error.strerror or error}; check the path.") from error
-    if f'"{_KIND}"' not in text:  # almost always true, which saves parsing the whole file
+    if f'"{_KIND}"' not in text:  # almost always; saves parsing the whole file
         return None
     return parse_logged(text, str(path))

@@ -1,10 +1,10 @@
-"""Properties derived from a metric's name: better direction, share or not, and whether it ranks runs."""
+"""Derives properties of a metric from its name: whether higher is better, whether it is a share, and more."""
 
 from __future__ import annotations
 
 import re
 
-FEATURE_STD = "diag/feature_std"  # of the student's image features; near 0 when they collapse
+FEATURE_STD = "diag/feature_std"  # standard deviation of the student's image features; near 0 after a collapse
 _SHARES = frozenset({"acc", "accuracy", "top1", "top5", "precision", "f1", "map", "ndcg", "mrr", "auc", "ece", "share"})
 _HIGHER = (
     "recall",
@@ -32,12 +32,12 @@ def higher_is_better(metric: str) -> bool:
 
 
 def is_share(metric: str) -> bool:
-    """Whether ``metric`` is a share from 0 to 1, shown in per cent: recalls, accuracies, precisions."""
+    """Whether ``metric`` is a share from 0 to 1, such as a recall or an accuracy, which is shown in per cent."""
     name = metric.rsplit("/", 1)[-1].lower()
     parts = re.split(r"[_\W]+", name)
     return "recall" in name or "r@" in name or bool(_SHARES & set(parts))
 
 
 def ranks_runs(metric: str) -> bool:
-    """Whether ``metric`` selects the best point of a run: ``val/student/mean_recall`` and the teacher's."""
+    """Whether ``metric`` selects the best point of a run: the mean recall of a network on validation data."""
     return metric.startswith("val/") and metric.endswith("/mean_recall")

@@ -1,7 +1,7 @@
-"""Names of models, and the network that a name currently denotes, from files alone. No torch.
+"""Resolves the name of a model to the network that it currently denotes, from files alone. No torch.
 
-Flow: verbs and panels -> ``locate`` -> ``core.checkpoint.opening``. An index calls ``exact_name``: loading torch and
-open_clip would take longer than updating an unchanged index.
+Flow: verbs and panels -> ``locate`` -> ``core.checkpoint.opening``. An index calls ``exact_name``, since loading torch
+and open_clip would take longer than updating an unchanged index.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from core.spec.run.folder import RunDir
 
 OPEN_CLIP = "open_clip:"
 INTERPOLATED = "interpolated:"
-OPEN_CLIP_CONFIG = "open_clip_config.json"  # in a folder as open_clip saves a model
-HUGGING_FACE_CONFIG = "config.json"  # in a folder as transformers saves a model; a run also has such a file
+OPEN_CLIP_CONFIG = "open_clip_config.json"  # marks a folder that open_clip saved
+HUGGING_FACE_CONFIG = "config.json"  # in a folder that transformers saved; a run has a file of this name too
 MAX_CONFIG_BYTES = 4 * MEGABYTE
 NETWORKS = ("student", "teacher")
-_DEFAULT = ("", "auto")  # the network of `default_network`
-CHECKPOINT = "step-{:08d}"  # the name of a checkpoint
-_MAX_RECORD_BYTES = 64 * MEGABYTE  # of a checkpoint.json
+_DEFAULT = ("", "auto")  # choose the network by `default_network`
+CHECKPOINT = "step-{:08d}"  # name of a checkpoint
+_MAX_RECORD_BYTES = 64 * MEGABYTE  # largest checkpoint.json that is read
 
 
 class CheckpointError(UserError):
-    """A checkpoint that cannot be written or read; the message names it and the remedy."""
+    """A checkpoint that cannot be written or read; the message names the checkpoint and the remedy."""
 
 
 def names(run: RunDir) -> list[str]:
-    """Every complete checkpoint, oldest first."""
+    """The names of all complete checkpoints of ``run``, oldest first."""
     if not run.checkpoints.is_dir():
         return []
     return sorted(path.parent.name for path in run.checkpoints.glob("step-*/checkpoint.json"))
 
 
 def resolve(run: RunDir, wanted_name: str) -> str:
-    """The checkpoint that ``wanted_name`` denotes: "best" (the last if none was validated), "last", a step or a name.
+    """The checkpoint called ``wanted_name``: "best" (the last if none was validated), "last", a step or a name.
 
     Raises CheckpointError, listing the existing checkpoints.
     """
@@ -54,7 +54,7 @@ def resolve(run: RunDir, wanted_name: str) -> str:
     if name not in existing:
         checkpoint_list = ", ".join((*existing[:10], *(["…"] if len(existing) > 10 else [])))
         raise CheckpointError(
-            f"{run.path} has no checkpoint {excerpt(wanted_name)!r}; there are best, last, {checkpoint_list}."
+            f"{run.path} has no checkpoint {excerpt(wanted_name)!r}; available: best, last, {checkpoint_list}."
         )
     return name
 
@@ -64,7 +64,7 @@ def _no_checkpoint(run: RunDir) -> CheckpointError:
 
 
 def pointer(run: RunDir, kind: str) -> str:
-    """The checkpoint that "best" or "last" points to, or ""."""
+    """The name of the checkpoint that "best" or "last" points to, or ""."""
     try:
         return read_bytes(run.checkpoints / kind, KILOBYTE, root=run.path).decode("ascii").strip()
     except (OSError, UnreadableError, UnicodeDecodeError):
@@ -79,8 +79,8 @@ def weights_in(run: RunDir, name: str) -> list[str]:
 def default_network(run: RunDir, wanted_name: str) -> str:
     """The default network of checkpoint ``wanted_name``.
 
-    For "best", the network with the best score; for others, or if that is not recorded, the teacher if there is one.
-    Raises CheckpointError as `resolve` does.
+    For "best", this is the network with the best score. For other checkpoints, or if the score is not recorded, it is
+    the teacher if the run has one. Raises CheckpointError as `resolve` does.
     """
     name = resolve(run, wanted_name)
     available = weights_in(run, name)
@@ -90,7 +90,7 @@ def default_network(run: RunDir, wanted_name: str) -> str:
 
 
 def _winner(run: RunDir, name: str) -> str:
-    """The better validated network according to ``checkpoint.json``, or ""."""
+    """The network with the better validation according to ``checkpoint.json``, or ""."""
     try:
         record = read_json(run.checkpoints / name / "checkpoint.json", _MAX_RECORD_BYTES, error=CheckpointError)
     except (OSError, CheckpointError):  # opening the checkpoint will raise
@@ -108,18 +108,18 @@ class RunNetwork:
 
     @property
     def path(self) -> Path:
-        """The file of its weights."""
+        """The file with the network's weights."""
         return self.run.checkpoints / self.checkpoint / f"{self.network}.safetensors"
 
     @property
     def name(self) -> str:
-        """A model name that still denotes this checkpoint when the run has a better one."""
+        """A model name that denotes this checkpoint even after the run has a better one."""
         return f"{self.run.path}@{self.checkpoint}"
 
 
 @dataclass(frozen=True)
 class OpenClipModel:
-    """An open_clip model: an architecture or a folder, and its weights ("" for random ones)."""
+    """An open_clip model: an architecture or a folder, and its weights ("" for random weights)."""
 
     architecture: str
     pretrained: str
@@ -127,16 +127,16 @@ class OpenClipModel:
 
 @dataclass(frozen=True)
 class InterpolatedModel:
-    """Interpolated weights of two models of one architecture: ``alpha`` of ``tuned``, the rest of ``initial``."""
+    """Interpolated weights of two models of one architecture: ``alpha * tuned + (1 - alpha) * initial``."""
 
     tuned: RunNetwork
     initial: RunNetwork | OpenClipModel
     alpha: float
-    from_config: bool = False  # the config of ``tuned`` names ``initial``, not the user: it is not downloaded
+    from_config: bool = False  # ``initial`` comes from the config of ``tuned``, not from the user: never download it
 
     @property
     def name(self) -> str:
-        """A model name that, with the tuned network, still denotes these weights when a run has a better checkpoint."""
+        """A model name that denotes these weights even after the run has a better checkpoint."""
         initial = self.initial
         if isinstance(initial, RunNetwork):
             initial_name = str(initial.path.absolute())
@@ -152,7 +152,7 @@ class InterpolatedName(NamedTuple):
     """The parts of ``interpolated:RUN[;MODEL]@ALPHA``; ``str`` joins them."""
 
     tuned: str
-    initial: str  # "": the model that training started from
+    initial: str  # "" for the model that training started from
     alpha: float
 
     def __str__(self) -> str:
@@ -161,7 +161,7 @@ class InterpolatedName(NamedTuple):
 
 
 def parse_interpolated(name: str) -> InterpolatedName | None:
-    """The parts of an interpolated model's name; None for any other name, and for an alpha outside 0 to 1."""
+    """Parse an interpolated model's name; None for any other name, and for an alpha outside 0 to 1."""
     models, separator, alpha_text = name.removeprefix(INTERPOLATED).rpartition("@")
     tuned, _, initial = models.partition(";")
     try:
@@ -172,15 +172,15 @@ def parse_interpolated(name: str) -> InterpolatedName | None:
 
 
 def tuned_name(name: str) -> str:
-    """The name of the tuned model of interpolated weights; any other name itself."""
+    """The name of the tuned model if ``name`` is an interpolated model, otherwise ``name``."""
     parsed = parse_interpolated(name)
     return parsed.tuned if parsed is not None else name
 
 
 def run_and_checkpoint(name: str) -> tuple[str, str]:
-    """FOLDER and CHECKPOINT of ``FOLDER@CHECKPOINT``, also of interpolated weights; FOLDER is "" without an @.
+    """Split ``FOLDER@CHECKPOINT`` (also in interpolated models) into FOLDER, "" without an @, and CHECKPOINT.
 
-    Of a checkpoint's own name, such as ``step-00000030``, CHECKPOINT is the step: ``30``.
+    A checkpoint's full name, such as ``step-00000030``, is shortened to the step, ``30``.
     """
     folder, _, checkpoint = tuned_name(name).rpartition("@")
     digits = checkpoint.removeprefix("step-")
@@ -188,7 +188,7 @@ def run_and_checkpoint(name: str) -> tuple[str, str]:
 
 
 def tuned_of(source: RunNetwork | OpenClipModel | InterpolatedModel) -> RunNetwork | OpenClipModel:
-    """The tuned model of interpolated weights; any other source itself."""
+    """The tuned model if ``source`` is an interpolated model, otherwise ``source``."""
     return source.tuned if isinstance(source, InterpolatedModel) else source
 
 
@@ -198,25 +198,25 @@ def locate(name: str, weights: str = "") -> RunNetwork | OpenClipModel | Interpo
     ``name`` is a run folder (its best checkpoint), ``RUN@STEP`` (also ``@best``, ``@last`` or a checkpoint's name), a
     checkpoint's folder, ``open_clip:NAME[,PRETRAINED]``, a folder saved by open_clip or transformers
     (``open_clip_config.json``, or a CLIPModel's ``config.json``, and weights), or ``interpolated:RUN[;MODEL]@ALPHA``:
-    ALPHA of a run and the rest of its initial model, or of MODEL. ``weights`` is "student", "teacher", or "auto" or ""
-    for ``default_network``.
+    ALPHA times a run plus 1 - ALPHA times its initial model, or MODEL. ``weights`` is "student", "teacher", or "auto"
+    or "" for ``default_network``.
 
-    Raises UserError when there is no such model, checkpoint or network.
+    Raises UserError if there is no such model, checkpoint or network.
     """
     if name.startswith(INTERPOLATED):
         return _interpolated(name, weights)
     open_clip_model = _open_clip(name)
     if open_clip_model is not None:
         if weights not in _DEFAULT:
-            raise UserError(f"{name} has only one network, not student and teacher; omit --weights {weights}.")
+            raise UserError(f"{name} has only one network; leave out --weights {weights}.")
         return open_clip_model
     run_network = locate_run(name, weights)
     if run_network is None:
         if split := split_run(name):
             raise _no_checkpoint(RunDir(split[0]))
         raise UserError(
-            f"there is no model {name!r}; give a run folder, RUN@STEP, or {OPEN_CLIP}NAME[,PRETRAINED] "
-            f"such as {OPEN_CLIP}ViT-B-32,openai."
+            f"there is no model {name!r}; specify a run folder, RUN@STEP, or {OPEN_CLIP}NAME[,PRETRAINED], such as "
+            f"{OPEN_CLIP}ViT-B-32,openai."
         )
     return run_network
 
@@ -231,7 +231,7 @@ def _interpolated(name: str, weights: str) -> InterpolatedModel:
         raise UserError(f"there is no run {excerpt(tuned)!r} to interpolate; write {INTERPOLATED}RUN@{alpha:g}.")
     if initial_name.startswith(INTERPOLATED):
         raise UserError(
-            f"{excerpt(initial_name)} is interpolated itself; name a run, a folder or an {OPEN_CLIP} model."
+            f"{excerpt(initial_name)} is an interpolated model; specify a run, a folder or an {OPEN_CLIP} model."
         )
     initial = locate(initial_name) if initial_name else initial_of(run)
     assert not isinstance(initial, InterpolatedModel)
@@ -244,8 +244,8 @@ def initial_of(run: RunNetwork) -> RunNetwork | OpenClipModel:
     pretrained = config.towers.pretrained
     if not pretrained:
         raise UserError(
-            f"{run.run.path} was trained from scratch, so there are no initial weights to interpolate with; name a "
-            f"model of its architecture: {INTERPOLATED}{run.run.path};MODEL@0.5."
+            f"{run.run.path} was trained from scratch, so there are no initial weights to interpolate with; specify a "
+            f"model of the same architecture: {INTERPOLATED}{run.run.path};MODEL@0.5."
         )
     return locate_run(pretrained, config.towers.weights) or OpenClipModel(config.towers.architecture, pretrained)
 
@@ -261,7 +261,7 @@ def _open_clip(name: str) -> OpenClipModel | None:
 
 
 def is_saved_model(folder: Path) -> bool:
-    """Whether ``folder`` holds a model as open_clip or transformers (a CLIPModel) saves one."""
+    """Whether ``folder`` contains a model that was saved by open_clip or transformers (a CLIPModel)."""
     if is_file(folder / OPEN_CLIP_CONFIG):
         return True
     try:
@@ -272,9 +272,9 @@ def is_saved_model(folder: Path) -> bool:
 
 
 def locate_run(name: str, weights: str = "") -> RunNetwork | None:
-    """The network of a run that ``name`` denotes: a run as in ``locate``, or the file of a network's weights.
+    """The network of a run that ``name`` denotes: a run as in ``locate``, or the file with a network's weights.
 
-    None if ``name`` is neither such a file nor a folder with checkpoints. Raises UserError when the run has no such
+    None if ``name`` is neither such a file nor a folder with checkpoints. Raises UserError if the run has no such
     checkpoint or network.
     """
     if file := _weights_file(expand_user(name)):
@@ -310,7 +310,7 @@ def _is_checkpoint(folder: Path) -> bool:
 
 
 def exact_name(name: str, weights: str = "") -> tuple[str, str]:
-    """A model name with the current checkpoint in place of "best", and its network. Raises as ``locate`` does."""
+    """A model name with the current checkpoint in place of "best", and the network. Raises the errors of ``locate``."""
     if name.startswith(INTERPOLATED):
         interpolated = _interpolated(name, weights)
         return interpolated.name, interpolated.tuned.network

@@ -1,4 +1,4 @@
-"""Identity of operating system processes: start times, and whether a process is still running.
+"""Identifies operating system processes by their start time, and checks whether a process is still running.
 
 psutil is imported on first use, since most importers of ``core.spec`` do not need it.
 """
@@ -16,7 +16,7 @@ def own_start_time() -> float:
 
 
 def start_time(pid: int) -> float:
-    """When the process started; the current time if it has already exited."""
+    """When the process ``pid`` started, in seconds since the epoch; the current time if it has already exited."""
     import psutil  # noqa: PLC0415
 
     try:
@@ -26,7 +26,7 @@ def start_time(pid: int) -> float:
 
 
 def is_running(pid: int, started: float) -> bool:
-    """Whether the process ``pid`` that ``started`` at that time is still running, and not a zombie."""
+    """Whether the process ``pid`` that started at the time ``started`` is still running, and not a zombie."""
     import psutil  # noqa: PLC0415
 
     try:

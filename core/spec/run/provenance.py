@@ -1,10 +1,10 @@
-"""The provenance of a run: code, packages, machine, command and data, recorded at its start; read and compared.
+"""Reads and compares the provenance of runs: code, packages, machine, command and data at the start of a run.
 
 Flow: ``core.tracking.provenance.collect`` at each start -> ``provenance`` of `RunStarted`, and ``provenance.json`` for
 the newest start -> ``read_provenance`` -> *Compare* and *Reproduce*. The content is plain data with these keys, any of
 which may be missing: ``code`` (commit, branch, dirty, diff), ``files`` (custom code -> digest), ``packages`` (name ->
 version), ``python``, ``system``, ``machine`` (host, cpu, cores, memory_gib, gpus, driver), ``command``, ``variables``,
-``data`` (split -> what it holds), ``seed``.
+``data`` (split -> its content), ``seed``.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _NOT_COMPARED = frozenset({"code.diff", "code.problem"})
 
 
 def write_provenance(run: RunDir, provenance: Mapping[str, Any]) -> None:
-    """Keep the provenance of the newest start. OSError when it cannot be written."""
+    """Write the provenance of the newest start. Raises OSError if it cannot be written."""
     write_whole(
         run.provenance, json.dumps(provenance, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace")
     )
 
 
 def read_provenance(run: RunDir) -> dict[str, Any]:
-    """The provenance of the newest start; of a remote run that of the first; {} where none is known."""
+    """The provenance of the newest start (of a remote run: the first start); {} if unknown."""
     try:
         raw = read_json(run.provenance, MAX_PROVENANCE_BYTES, root=run.path, error=UnreadableError)
     except (OSError, UserError):
@@ -54,7 +54,7 @@ def read_provenance(run: RunDir) -> dict[str, Any]:
 
 
 def facts(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted name -> value of everything that can be compared, in the words of *Compare*."""
+    """Dotted name -> value, for everything that *Compare* shows, with its titles."""
     values = {}
     for name, value in flatten_config(provenance):
         if name not in _NOT_COMPARED:
@@ -63,9 +63,9 @@ def facts(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differing(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """The facts in which runs differ -> a value per run, None where a run has none.
+    """Name -> one value per run (or None), for the items of the provenance in which runs differ.
 
-    Runs that recorded no provenance at all do not count as different.
+    Runs without any recorded provenance do not count as different.
     """
     all_facts = [facts(run) for run in runs]
     recorded = [values for values in all_facts if values]

@@ -16,20 +16,20 @@ from core.spec.run.folder import RunDir
 from core.spec.run.processes import start_time
 from core.spec.run.status import RunStatus
 
-STARTING = "starting"  # ``doing`` in the first status
+STARTING = "starting"  # the activity in the first status
 
 
 def start_trainer(
     command: Sequence[str], run: RunDir, variables: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a trainer that outlives this program, with its output appended to the run's logs.
+    """Start a trainer that outlives this program; its output is appended to the run's logs.
 
     Writes the first ``status.json``, unless the trainer already has. ``variables`` are added to its environment.
-    OSError when it cannot start, or its status cannot be written (then it is killed); RunDirError when its logs or
-    status would be written outside its folder.
+    Raises OSError if the trainer cannot be started, or its status cannot be written (the trainer is then killed);
+    RunDirError if logs or status would be written outside the run folder.
     """
     run.check()
-    run.status.unlink(missing_ok=True)  # the previous trainer's
+    run.status.unlink(missing_ok=True)  # written by the previous trainer
     run.clear_control()
     with run.stdout.open("ab") as stdout, run.stderr.open("ab") as stderr:
         process = start_program(command, stdout, stderr, detached=True, variables=variables)
@@ -43,7 +43,7 @@ def start_trainer(
 
 
 def _write_first_status(pid: int, run: RunDir) -> None:
-    """Write the status unless the file exists, so that the trainer's status is never overwritten."""
+    """Write the first status unless the file exists, so that the trainer's status is never overwritten."""
     status = RunStatus(pid=pid, started=start_time(pid), heartbeat=time.time(), doing=STARTING)
     try:
         with run.status.open("xb") as file:

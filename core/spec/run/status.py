@@ -40,7 +40,8 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True)
 class RunStatus:
-    """``status.json``: the process that trains, and its progress. ``pid`` may be reused; with ``started`` is unique."""
+    """``status.json``: the process that trains, and its progress. A ``pid`` is unique only together with "
+    "``started``."""
 
     pid: Annotated[int, Field(ge=0, lt=1 << 31)]
     started: Time  # start time of the process
@@ -49,10 +50,12 @@ class RunStatus:
     total_steps: Step = 0
     doing: _Text = ""  # "reading data", "training", "validating", "saving"
     seconds_left: Annotated[float, Field(ge=0, le=1e15)] | None = None
-    host: _Text = ""  # the machine that ``pid`` belongs to; "" for this one
+    host: _Text = ""  # the machine on which the process runs; "" for this machine
     # Only for mirrored runs, whose ``heartbeat`` is on the local clock:
     verdict: RunState | Literal[""] = ""  # the state reported by its machine; "" in a trainer's status
-    note: Annotated[str, Field(max_length=4000)] = ""  # its reason: "Slurm ended job 12 at its time limit ..."
+    note: Annotated[str, Field(max_length=4000)] = (
+        ""  # the machine's reason: "Slurm ended job 12 at its time limit ..."
+    )
 
     @property
     def is_local(self) -> bool:
@@ -75,7 +78,7 @@ def own_status(step: int = 0, total_steps: int = 0, doing: str = "", seconds_lef
 
 
 def process_alive(status: RunStatus) -> bool:
-    """Whether the process that wrote ``status`` is running; on another host, by its heartbeat and ``verdict``."""
+    """Whether the process in ``status`` is running. On another host, heartbeat and ``verdict`` decide."""
     if status.verdict and not RunState(status.verdict).alive:
         return False
     if not status.is_local:
@@ -86,10 +89,10 @@ def process_alive(status: RunStatus) -> bool:
 def derive_state(status: RunStatus | None, terminal: Event | None, now: float | None = None) -> RunState:
     """The state of a launched run.
 
-    ``terminal``: the last lifecycle event if that is a RunFinished or RunFailed, None after a RunStarted.
+    ``terminal``: the last lifecycle event if it is a RunFinished or RunFailed, None after a RunStarted.
     A terminal event takes precedence. Without one, a missing process means interrupted, and a stale heartbeat of a
-    running process means lost contact, never failed. The launcher writes the first status, so that a trainer that dies
-    early is detected. For a trainer on another machine the heartbeat counts, or the ``verdict`` of that machine.
+    running process means lost contact, never failed. The launcher writes the first status, so that a trainer that exits
+    early is detected. For a trainer on another machine, the heartbeat or the ``verdict`` of the machine decides.
     """
     if status is not None and status.verdict:
         return _judge_remote(status, terminal, time.time() if now is None else now)
@@ -106,8 +109,8 @@ def derive_state(status: RunStatus | None, terminal: Event | None, now: float | 
 
 
 def _judge_remote(status: RunStatus, terminal: Event | None, now: float) -> RunState:
-    """The state of a mirrored run. The state "starting" overrides the last event, since a scheduler may have requeued
-    the run; a running run with a stale heartbeat has lost contact.
+    """The state of a mirrored run. "starting" overrides the last event, since a scheduler may have requeued the run; a
+    running run with a stale heartbeat has lost contact.
     """
     state = RunState(status.verdict)
     if terminal is not None and state is not RunState.STARTING:

@@ -1,4 +1,4 @@
-"""Studies and their folders: config, states of runs, and results. No torch."""
+"""Studies: config, folder, status of the runs, and results. No torch."""
 
 from core.spec.study.config import (
     DEMO,

@@ -1,6 +1,6 @@
 """The config of a study, ``study.json``: arms, seeds, data and measures.
 
-Flow: a file, or the window's editor -> **config** -> ``core.studies.study`` trains and evaluates it.
+Flow: a file, or the window's editor -> ``read_study`` -> ``core.studies.study`` trains and evaluates the arms.
 """
 
 from __future__ import annotations
@@ -34,75 +34,75 @@ NoiseKind = Literal["shuffled", "in-group", "word", "generic"]
 Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Pid = Annotated[int, Field(ge=0, lt=2**31)]
-RunState = Literal["waiting", "training", "measuring", "done", "failed"]  # of one run of a study
-DEMO = "demo:"  # prefix of a file of the rendered demo data
+RunState = Literal["waiting", "training", "measuring", "done", "failed"]  # the state of a run in a study
+DEMO = "demo:"  # prefix for a file of the rendered demo data
 RENDERED_FILES = ("train.csv", "val.csv", "test.csv", "unseen.csv")
-OPENCLIPART = "openclipart:"  # prefix of train.csv and test.csv of Debian's clip art, by category
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")  # of files and folders
-MAX_STUDY_BYTES = MEGABYTE  # of a config
-MAX_ITEMS = 500  # arms, seeds, measures
-MAX_BUDGET_SECONDS = 1e9  # seconds
+OPENCLIPART = "openclipart:"  # prefix for train.csv and test.csv of Debian's clip art, by category
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")  # names that become files and folders
+MAX_STUDY_BYTES = MEGABYTE
+MAX_ITEMS = 500  # arms, seeds or measures
+MAX_BUDGET_SECONDS = 1e9
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 class NoiseSpec(Section):
-    """A copy of one of the data sets with a share of mismatched captions."""
+    """Settings for a copy of one of the data sets, with a share of mismatched captions."""
 
     of: Text = Field("train", description="Data set to copy.")
     share: float = Field(0.3, gt=0.0, lt=1.0, description="Share of rows with mismatched captions.")
     kind: NoiseKind = Field(
         "shuffled",
-        description="shuffled: another row's caption; in-group: that of a row with the same label in the column "
-        "``within``; word: one word replaced; generic: a caption that fits any image.",
+        description="shuffled uses the caption of another row. in-group uses the caption of a row with the same label "
+        "in the column ``within``. word replaces one word. generic uses a caption that fits any image.",
     )
-    within: Text = Field("", description="Label column of in-group.")
+    within: Text = Field("", description="Label column for in-group.")
     seed: Seed | None = Field(
         None,
-        description="Seed of the noise. null: the run's seed, so that intervals over seeds include the noise draw; "
-        "arms stay paired. A number: all runs share one draw.",
+        description="Seed of the noise. null uses the run's seed: intervals over seeds then include the random noise, "
+        "and arms stay paired. With a number, all runs share the same noise.",
     )
-    name: Text = Field("noisy", description="Name of the copy, also its file name.")
-    kept: Text = Field("kept", description="Name of the data set of unchanged rows, also its file name.")
+    name: Text = Field("noisy", description="Name of the copy, also used as its file name.")
+    kept: Text = Field("kept", description="Name of the data set of unchanged rows, also used as its file name.")
 
     @model_validator(mode="after")
     def _distinct_files(self) -> NoiseSpec:
         for file_name in (self.name, self.kept):
             if not NAME.fullmatch(file_name):
-                raise ValueError(f"the noisy copy is called '{excerpt(file_name)}'; letters, digits, . _ - only")
+                raise ValueError(f"noise: '{excerpt(file_name)}' is not a valid name; use only letters, digits, . _ -")
         if (self.kind == "in-group") != bool(self.within):
-            raise ValueError("noise: in-group needs the label column `within`, and no other kind has one")
+            raise ValueError("noise: set `within` to a label column for in-group, and leave it empty for other kinds")
         if self.name.casefold() == self.kept.casefold():
             raise ValueError(f"the noisy copy and the unchanged rows are both called '{self.name}'; rename one")
         return self
 
 
 class Arm(Section):
-    """One recipe, trained with each seed."""
+    """An arm: one recipe, which is trained with each seed."""
 
-    name: Text = Field(description="Name, also part of the folder name.")
+    name: Text = Field(description="Name of the arm, also used in folder names.")
     preset: Text = Field("", description="Preset to start from.")
     config: Text = Field("", description="Config file to start from, instead of a preset.")
     set: list[Text] = Field([], description="Overrides, FIELD=VALUE, as with --set.")
-    train: Text = Field("", description="Training data (default: the study's).")
+    train: Text = Field("", description="Training data (default: the study's training data).")
     budget: float = Field(0.0, ge=0.0, le=1e9, description="Seconds of training, instead of the study's steps.")
 
 
 class Measure(Section):
     """An evaluation of each trained run."""
 
-    name: Text = Field(description="Name of the results.")
+    name: Text = Field(description="Name of the measure, which precedes its metrics in results.")
     task: Task
     data: Text = Field(description="Data set of the study to evaluate on.")
     label: Text = Field("", description="Label column.")
-    train: Text = Field("", description="For probes and knn: labelled training data.")
-    templates: Text = Field("photo", description="For zero-shot: prompt templates.")
-    shots: list[int] = Field([], description="For probes: numbers of training images per class (default: all).")
-    draws: int = Field(3, ge=1, le=1000, description="For shots: random subsets per number, averaged.")
+    train: Text = Field("", description="Labelled training data for probes and knn.")
+    templates: Text = Field("photo", description="Prompt templates for zero-shot.")
+    shots: list[int] = Field([], description="Numbers of training images per class for probes (default: all).")
+    draws: int = Field(3, ge=1, le=1000, description="Number of random subsets per number of shots, averaged.")
     keep: list[Text] = Field([], description="Metrics to keep (default: all).")
     arms: list[Text] = Field([], description="Arms to evaluate (default: all).")
 
     def written(self) -> dict[str, Any]:
-        """Its record in ``measures.json``."""
+        """The record of this measure in ``measures.json``."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
@@ -113,19 +113,19 @@ class Study(Section):
     name: Text = Field(min_length=1, max_length=60)
     about: Text = ""
     size: Size = "demo"
-    steps: int = Field(0, ge=0, le=10**9, description="Optimiser steps of every arm; 0 if all arms have budgets.")
+    steps: int = Field(0, ge=0, le=10**9, description="Optimiser steps per run; 0 if all arms have budgets.")
     budgets: list[float] = Field(
-        [], max_length=MAX_ITEMS, description="Seconds of training; each arm is trained separately for each budget."
+        [], max_length=MAX_ITEMS, description="Training times in seconds; each arm is trained for each budget."
     )
     seeds: list[Seed] = Field([0, 1, 2], min_length=1, max_length=MAX_ITEMS)
     data: dict[Text, Text] = Field(
-        description=f"Name to path, relative to the study file; {DEMO}train.csv is rendered demo data, "
-        f"{OPENCLIPART}train.csv Debian's clip art."
+        description=f"Data sets: name to path, relative to the study file. {DEMO}train.csv is rendered demo data, "
+        f"{OPENCLIPART}train.csv is Debian's clip art."
     )
     noise: NoiseSpec | None = None
     train: Text = "train"
     val: Text = "val"
-    set: list[Text] = Field([], description="Overrides for every arm, applied before its own.")
+    set: list[Text] = Field([], description="Overrides for every arm, applied before the arm's overrides.")
     arms: list[Arm] = Field(min_length=1, max_length=MAX_ITEMS)
     compare: list[tuple[str, str]] = Field(
         [], max_length=10 * MAX_ITEMS, description="Pairs of arms; the second is the baseline."
@@ -139,8 +139,12 @@ class Study(Section):
         copies = (self.noise.name, self.noise.kept) if self.noise else ()
         data_names = {*self.data, *copies}
         arms, seeds = Counter(names), Counter(self.seeds)
-        _each(names, lambda name: bool(NAME.fullmatch(name)), "an arm is called {!r}; letters, digits, . _ - only")
-        _each(names, lambda name: arms[name] == 1, "two arms are called {!r}")
+        _each(
+            names,
+            lambda name: bool(NAME.fullmatch(name)),
+            "the arm name {!r} is not valid; use only letters, digits, . _ -",
+        )
+        _each(names, lambda name: arms[name] == 1, "two arms are called {!r}; rename one")
         _each(list(self.seeds), lambda seed: seeds[seed] == 1, "the seed {} is listed twice")
         _each(
             list(copies),
@@ -159,7 +163,7 @@ class Study(Section):
         )
         for arm in self.arms:
             if bool(arm.preset) == bool(arm.config):
-                raise ValueError(f"the arm {arm.name} needs a preset or a config, and not both")
+                raise ValueError(f"the arm {arm.name} needs either a preset or a config")
             if arm.preset and arm.preset not in PRESETS:
                 raise ValueError(f"the arm {arm.name} has an unknown preset: '{excerpt(arm.preset)}'")
         used_names = [self.train, self.val, *(arm.train for arm in self.arms), *(m.data for m in self.measures)]
@@ -186,21 +190,21 @@ class Study(Section):
         return [(budget_name(a, seconds), budget_name(b, seconds)) for seconds in self.budgets for a, b in pairs]
 
     def arm(self, name: str) -> Arm:
-        """The arm, or the arm at one of the budgets, called ``name``."""
+        """The arm called ``name``, which may be an arm at one of the budgets."""
         return next(arm for arm in (*self.arms, *self.trained) if arm.name == name)
 
     def base(self, name: str) -> Arm:
-        """The arm of the config that is trained as ``name``."""
+        """The arm in the config that is trained under the name ``name``."""
         names = {budget_name(arm.name, seconds): arm for seconds in self.budgets for arm in self.arms}
         return names.get(name) or self.arm(name)
 
     def measures_of(self, arm: str) -> list[Measure]:
-        """The measures of the arm that is trained as ``arm``."""
+        """The measures for the arm that is trained under the name ``arm``."""
         base = self.base(arm).name
         return [measure for measure in self.measures if not measure.arms or base in measure.arms]
 
-    def goes_on_from(self, previous: Study) -> bool:
-        """Whether this study can reuse the runs of ``previous``: it may add arms, seeds, data and measures."""
+    def can_continue(self, previous: Study) -> bool:
+        """Whether this study can reuse the runs of ``previous``: only arms, seeds, data and measures may be added."""
         ignored = {"about": "", "compare": [], "measures": [], "data": {}, "arms": self.arms, "seeds": self.seeds}
         ignored["budgets"] = self.budgets
         same = self.model_copy(update=ignored) == previous.model_copy(update=ignored)
@@ -209,7 +213,7 @@ class Study(Section):
         return same and grown and self.data | previous.data == self.data
 
     def recipe(self, arm: Arm) -> RunConfig:
-        """The config of ``arm`` without data and seed; ConfigError when its file or a setting is invalid."""
+        """The config of ``arm`` without data and seed. Raises ConfigError for an invalid file or setting."""
         base = preset_config(arm.preset, self.size) if arm.preset else read_config(Path(arm.config))
         return override(base, [*self.set, *arm.set])
 
@@ -233,14 +237,14 @@ def at_budget(arm: Arm, seconds: float) -> Arm:
 
 
 def check_budgets(study: Study) -> None:
-    """ValueError for invalid budgets, or budgets that conflict with steps or arms."""
+    """Raise ValueError for invalid budgets, or budgets that conflict with steps or arms."""
     for seconds in study.budgets:
         if not 0 < seconds <= MAX_BUDGET_SECONDS:
-            raise ValueError(f"budgets: {seconds:g} is not a valid training time; give seconds, above 0")
+            raise ValueError(f"budgets: {seconds:g} is not a valid training time; use seconds above 0")
     if len(set(study.budgets)) < len(study.budgets):
         raise ValueError("budgets: a time is listed twice")
     if study.budgets and study.steps:
-        raise ValueError("a study has steps or budgets; leave one of them out")
+        raise ValueError("a study can have either steps or budgets; leave one of them out")
     own_budget = next((arm for arm in study.arms if arm.budget), None)
     if study.budgets and own_budget is not None:
         raise ValueError(f"the arm {excerpt(own_budget.name)} has its own budget; remove it, or the study's budgets")
@@ -248,16 +252,16 @@ def check_budgets(study: Study) -> None:
         raise ValueError("a study needs steps, or budgets in seconds")
     if len(study.budgets) * len(study.arms) > MAX_ITEMS:
         raise ValueError(
-            f"budgets: {len(study.budgets)} for each of {len(study.arms)} arms; {MAX_ITEMS} at most in all"
+            f"{len(study.budgets)} budgets x {len(study.arms)} arms are more than {MAX_ITEMS} combinations; use fewer"
         )
     names = [arm.name for arm in study.trained] if study.budgets else []
     counts = Counter(names)
-    _each(names, lambda name: bool(NAME.fullmatch(name)), "budgets: a run cannot be called {!r}; rename the arm")
-    _each(names, lambda name: counts[name] == 1, "budgets: two arms are trained as {!r}; rename one")
+    _each(names, lambda name: bool(NAME.fullmatch(name)), "budgets: {!r} is not a valid run name; rename the arm")
+    _each(names, lambda name: counts[name] == 1, "budgets: two arms would be called {!r}; rename one")
 
 
 def absolute(study: Study, folder: Path) -> Study:
-    """The study with its files' paths made absolute, relative to ``folder``."""
+    """The study with absolute paths; relative paths are resolved against ``folder``."""
 
     def settled(path_text: str) -> str:
         path = expand_user(path_text)
@@ -279,7 +283,7 @@ def _each(values: list[Any], holds: Any, complaint: str) -> None:
 
 
 def read_study(path: Path) -> Study:
-    """The study in a file; ConfigError when it is missing or invalid."""
+    """The study in a file. Raises ConfigError if the file is missing or invalid."""
     subject = f"the study {path}"
     try:
         return Study.model_validate(read_json(path, MAX_STUDY_BYTES, error=ConfigError))

@@ -1,4 +1,4 @@
-"""Confirming a sweep: its best trials with fresh seeds, as an ordinary study. The best of many trials is partly luck.
+"""Confirms a sweep: trains the best trials with fresh seeds as an ordinary study, since the best trial is partly luck.
 
 Flow: *Confirm* in the window, or ``sweep confirm`` -> `confirming_study` -> trained like any study.
 """
@@ -12,18 +12,18 @@ from core.spec.study.sweep_report import SweepReport, TrialRecord, rank_trials, 
 
 
 def confirmable_trials(report: SweepReport | None) -> list[TrialRecord]:
-    """Complete feasible trials, the best first."""
+    """The complete and feasible trials, best first."""
     return [trial for trial in (rank_trials(report) if report else []) if trial.values and trial.feasible]
 
 
 def confirming_study(sweep: Sweep, report: SweepReport | None, best: int, seeds: int, budget: float) -> Study:
     """A study that compares the ``best`` trials with the default config at equal compute, with ``seeds`` fresh seeds.
 
-    ``budget``: seconds of training for each run. UserError when fewer than ``best`` trials are complete and feasible.
+    ``budget``: seconds of training per run. Raises UserError if fewer than ``best`` trials are complete and feasible.
     """
     trials = confirmable_trials(report)
     if len(trials) < best:
-        raise UserError(f"{sweep.name} has {len(trials)} complete feasible trials; choose fewer than {best}.")
+        raise UserError(f"{sweep.name} has only {len(trials)} complete and feasible trials; choose fewer than {best}.")
     study = sweep.study([(trial_name(trial.number), trial.params) for trial in trials[:best]])
     first_seed = max(sweep.seeds) + 1
     changes = {

@@ -1,4 +1,4 @@
-"""A study folder: config, status and results. No torch, the window reads all of it.
+"""A study folder: config, status and results. No torch, since the window reads all of it.
 
 A study folder:
 
@@ -39,14 +39,14 @@ MAX_STATUS_BYTES = 4 * MEGABYTE
 
 @dataclass
 class StudyRun:
-    """One arm with one seed, as in ``status.json``."""
+    """The state of one arm with one seed, in ``status.json``."""
 
     arm: str
     seed: Count
     folder: str  # relative to the study folder
     state: RunState = "waiting"
-    message: str = ""  # why it failed, or why it waits
-    device: str = ""  # its GPU, if the study was given devices
+    message: str = ""  # why the run failed or waits
+    device: str = ""  # the run's GPU, if the study was started on selected devices
     machine: str = ""  # "" for this computer
 
 
@@ -63,14 +63,14 @@ class StudyStatus:
     runs: list[StudyRun] = field(default_factory=list)
 
     def touched(self) -> StudyStatus:
-        """The status with this process and the current time."""
+        """Set this process and the current time in the status, and return it."""
         self.pid, self.started = os.getpid(), own_start_time()
         self.heartbeat, self.host = time.time(), platform.node()
         return self
 
     @property
     def done(self) -> int:
-        """Number of runs that are trained and evaluated."""
+        """The number of runs that are trained and evaluated."""
         return sum(run.state == "done" for run in self.runs)
 
 
@@ -100,15 +100,15 @@ class StudyDir:
         return RunDir(self.runs / f"{arm}-s{seed}")
 
     def measures(self, arm: str, seed: int) -> Path:
-        """The file with the measures of a run."""
+        """The path of the file with the measures of a run."""
         return self.run(arm, seed).exports / "measures.json"
 
     def step_time(self, arm: str, part: int) -> Path:
-        """The file with the ``part``-th measurement of the step time of ``arm``."""
+        """The path of the file with the ``part``-th measurement of the step time of ``arm``."""
         return self.times / f"{arm}-{part}.json"
 
     def read_step_time(self, arm: str, part: int) -> records.StepTimeFile | None:
-        """A measurement of an arm's step time, or None. Raises UserError for an invalid file."""
+        """Read a measurement of an arm's step time, or None. Raises UserError for an invalid file."""
         from core.spec.study import records  # noqa: PLC0415  (a dozen models, built when a study is read)
 
         path = self.step_time(arm, part)
@@ -116,21 +116,21 @@ class StudyDir:
             raw: Any = read_json(path, MAX_STATUS_BYTES)
         except FileNotFoundError:
             return None
-        return validate(records.StepTimeFile, raw, str(path), remedy="Remove it, and the study measures it again.")
+        return validate(records.StepTimeFile, raw, str(path), remedy="Remove the file to measure it again.")
 
     def written(self) -> list[Path]:
-        """The folders and files that a study writes to, besides its runs."""
+        """The folders and files that a study writes to, except the runs."""
         folders = [self.data, *(self.data / name for name in ("openmoji", "openclipart")), self.runs]
         folders.append(self.times)
         return [*folders, self.lock, self.path / "stdout.log", self.path / "stderr.log"]
 
-    def written_of(self, arm: str, seed: int) -> list[Path]:
+    def written_for(self, arm: str, seed: int) -> list[Path]:
         """The folders and files that a study writes to for a run."""
         run = self.run(arm, seed)
         return [run.path, run.exports, run.checkpoints, run.stdout, run.stderr]
 
     def read_measures(self, arm: str, seed: int) -> dict[str, Any] | None:
-        """The measures of a run (see `MeasuresFile`), or None. Raises UserError for an invalid file."""
+        """Read the measures of a run (see `MeasuresFile`), or None. Raises UserError for an invalid file."""
         from core.spec.study import records  # noqa: PLC0415  (a dozen models, built when a study is read)
 
         path = self.measures(arm, seed)
@@ -138,11 +138,11 @@ class StudyDir:
             raw: Any = read_json(path, records.MAX_MEASURES_BYTES)
         except FileNotFoundError:
             return None
-        validate(records.MeasuresFile, raw, str(path), remedy="Remove it, and the study evaluates this run again.")
+        validate(records.MeasuresFile, raw, str(path), remedy="Remove the file to evaluate the run again.")
         return {"networks": {}, **raw}
 
     def missing(self, study: Study, arm: str, seed: int) -> list[Measure]:
-        """The measures of a run that are still missing: new, changed and failed ones."""
+        """The measures of a run that are still missing: new, changed and failed measures."""
         measures, existing = study.measures_of(arm), self.read_measures(arm, seed)
         if existing is None:
             return measures
@@ -159,7 +159,7 @@ class StudyDir:
         write_whole(self.status, json.dumps(asdict(status), indent=1).encode())
 
     def read_status(self) -> StudyStatus | None:
-        """The last status; None without a readable one."""
+        """The last written status; None if it is missing or unreadable."""
         try:
             content = read_bytes(self.status, MAX_STATUS_BYTES)
             return _status_reader().validate_json(content, strict=True)
@@ -167,7 +167,7 @@ class StudyDir:
             return None
 
     def read_results(self) -> dict[str, Any] | None:
-        """``results.json``; None if it is missing or unreadable. `results_problem` validates its content."""
+        """Read ``results.json``; None if it is missing or unreadable. `results_problem` validates its content."""
         from core.spec.study import records  # noqa: PLC0415  (a dozen models, built when a study is read)
 
         try:

@@ -1,4 +1,4 @@
-"""p values adjusted for the number of tests: Holm, "A simple sequentially rejective multiple test procedure" (1979)."""
+"""Adjusts p values for several tests: Holm 1979, "A simple sequentially rejective multiple test procedure"."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 def holm(values: Sequence[float]) -> list[float]:
     """Holm-adjusted p ``values`` of m tests, which control the family-wise error rate.
 
-    The i-th smallest (from 0) times m - i, at least the adjusted smaller ones, at most 1.
+    The i-th smallest value (from 0) is multiplied by m - i; it is at least the adjusted smaller values, and at most 1.
     """
     adjusted, largest = [0.0] * len(values), 0.0
     for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):

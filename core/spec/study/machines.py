@@ -21,13 +21,16 @@ from core.spec.reading import KILOBYTE, read_json, validate
 from core.spec.study.config import MAX_ITEMS, Study
 from core.spec.study.folder import StudyDir
 
-HERE = "here"  # denotes this computer
-ANY = "any"  # denotes this computer and every listed machine
+HERE = "here"  # the name for this computer
+ANY = "any"  # the name for this computer and every listed machine
 FILE = "machines.json"
 
 
 class StudyMachines(BaseModel):
-    """``on``: names of machines, `HERE` and `ANY`; empty for this computer. ``folder``: remote name of the study."""
+    """The machines of a study. ``on``: names of machines, `HERE` or `ANY`; empty for this computer.
+
+    ``folder``: the name of the study's folder on other machines.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
@@ -36,25 +39,25 @@ class StudyMachines(BaseModel):
 
 
 def read_machines(out: StudyDir, study: Study) -> StudyMachines:
-    """The machines of the study; by default this computer, with a new remote name. UserError for an invalid file."""
+    """The machines of the study (default: this computer, and a new remote name). UserError for an invalid file."""
     path = out.path / FILE
     try:
         raw = read_json(path, 256 * KILOBYTE, root=out.path)
     except FileNotFoundError:
         slug = re.sub(r"[^a-z0-9]+", "-", study.name.lower()).strip("-")[:40].strip("-") or "study"
         return StudyMachines(folder=f"{slug}-{secrets.token_hex(4)}")
-    return validate(StudyMachines, raw, str(path), remedy="Remove it and choose the machines again.")
+    return validate(StudyMachines, raw, str(path), remedy="Remove the file and choose the machines again.")
 
 
 def write_machines(out: StudyDir, machines: StudyMachines) -> None:
-    """Write the machines of the study. UserError when they cannot be written."""
+    """Write the machines of the study. Raises UserError if the file cannot be written."""
     path = out.path / FILE
     with writing(path, UserError):
         write_whole(path, json.dumps(machines.model_dump(), ensure_ascii=False).encode())
 
 
 def needs_one_machine(study: Study) -> bool:
-    """Whether arms are compared at equal compute: seconds on different machines are different budgets."""
+    """Whether arms are compared at equal compute, which needs one machine: a second differs between machines."""
     return bool(study.budgets) or any(arm.budget for arm in study.arms)
 
 
@@ -64,7 +67,7 @@ def trains_here(on: Sequence[str]) -> bool:
 
 
 def select_machines(on: Sequence[str], known_names: Iterable[str]) -> list[str]:
-    """The machines that ``on`` denotes among ``known_names``, without duplicates; "" (this computer) comes first."""
+    """The names of the machines that ``on`` selects from ``known_names``; "" (this computer) comes first."""
     selected = {"" if name in (HERE, LOCAL) else name for name in on} or {""}
     if ANY in selected:
         selected = (selected - {ANY}) | {"", *known_names}

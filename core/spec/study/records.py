@@ -1,7 +1,7 @@
-"""Schemas of a study's files, which may be untrusted: value ranges and types.
+"""Schemas that validate the files of a study, which may be untrusted.
 
-Flow: ``core.spec.study`` reads ``measures.json`` and ``status.json``, the window ``results.json`` -> **records**.
-No torch, the window reads them.
+Flow: ``core.spec.study`` reads ``measures.json`` and ``status.json``, the window reads ``results.json``; both validate
+the content with these models. No torch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from core.spec.study.config import Count, Number
 
 MAX_MEASURES_BYTES = 16 * MEGABYTE
 MAX_RESULTS_BYTES = 16 * MEGABYTE
-MIN_STEP_SECONDS = 1e-9  # seconds
+MIN_STEP_SECONDS = 1e-9
 
 
 def _measurable(seconds: float) -> float:
@@ -28,7 +28,7 @@ Seconds = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False), AfterValid
 
 
 class _Record(BaseModel):
-    """Strict: values are used as they are, without conversion."""
+    """The base of the records. Strict: values are not converted."""
 
     model_config = ConfigDict(strict=True, defer_build=True)
 
@@ -43,9 +43,9 @@ class MeasuresFile(_Record):
     notes: list[str] = []
 
     @model_validator(mode="after")
-    def _of_a_network(self) -> MeasuresFile:
+    def _check_networks(self) -> MeasuresFile:
         if self.networks and not self.networks.keys() & {"student", "teacher"}:
-            raise ValueError("networks has neither a student nor a teacher")
+            raise ValueError("networks contains neither student nor teacher")
         return self
 
 
@@ -61,7 +61,7 @@ class StepTimeFile(_Record):
 
 
 class MeanRecord(_Record):
-    """A mean over seeds with its interval."""
+    """A mean over seeds with a confidence interval."""
 
     mean: Number
     low: Number | None
@@ -70,7 +70,7 @@ class MeanRecord(_Record):
 
 
 class PairedRecord(_Record):
-    """A paired difference."""
+    """A paired difference of two arms, with p values."""
 
     difference: MeanRecord
     p_t: Number | None
@@ -79,7 +79,7 @@ class PairedRecord(_Record):
 
 
 class CostRecord(_Record):
-    """Training cost of an arm."""
+    """The training cost of an arm."""
 
     step_seconds: MeanRecord
     train_seconds: MeanRecord
@@ -89,13 +89,13 @@ class CostRecord(_Record):
 
 
 class NothingRecord(_Record):
-    """``{}``: no run of the arm is done."""
+    """An empty record, ``{}``: no run of the arm is done."""
 
     model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class ArmRecord(_Record):
-    """One arm's results."""
+    """The results of one arm."""
 
     of: str = ""
     seeds: list[Count]
@@ -106,14 +106,14 @@ class ArmRecord(_Record):
 
 
 class ComparisonRecord(_Record):
-    """One arm against another."""
+    """A comparison of two arms."""
 
     arm: str
     baseline: str
     seeds: list[Count] = []
     cost_ratio: MeanRecord | None = None
     metrics: dict[str, dict[str, PairedRecord]]
-    equal: Literal["steps", "budget", ""] = ""  # the budget that both arms shared
+    equal: Literal["steps", "budget", ""] = ""  # what was equal for both arms
 
 
 class DifferenceRecord(_Record):
@@ -140,7 +140,7 @@ class ResultsFile(_Record):
     """``results.json``."""
 
     name: str = ""
-    config: str = ""  # its digest
+    config: str = ""  # digest of the study's config
     machine: str = ""
     about: str = ""
     steps: Count = 0
@@ -152,7 +152,7 @@ class ResultsFile(_Record):
     crossings: list[CrossingRecord] = []
 
     @model_validator(mode="after")
-    def _of_these_arms(self) -> ResultsFile:
+    def _check_arms(self) -> ResultsFile:
         for comparison in self.compare:
             if not {comparison.arm, comparison.baseline} <= self.arms.keys():
                 raise ValueError(f"compare: there is no arm {comparison.arm!r} or {comparison.baseline!r}")
@@ -160,7 +160,7 @@ class ResultsFile(_Record):
 
 
 def results_problem(raw: Any) -> str:
-    """The problem with the content of a ``results.json``, as a sentence; "" if it is valid."""
+    """The problem with the content of a ``results.json``, as a message; "" if the content is valid."""
     try:
         ResultsFile.model_validate(raw)
     except ValidationError as error:

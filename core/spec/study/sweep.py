@@ -1,7 +1,7 @@
 """The config of a sweep, stored in ``sweep.json``: searched settings, sampler, objectives and constraints.
 
-Flow: a file, or the window's *Define* form -> **sweep** -> ``core.studies.sweep`` proposes trials. Each trial is an arm
-of an ordinary study in the same folder.
+Flow: a file, or the window's *Define* form -> ``parse_sweep`` -> ``core.studies.sweep`` proposes trials. Each trial is
+an arm of an ordinary study in the same folder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from core.spec.study.config import (
 )
 
 SWEEP_VERSION: Literal[1] = 1
-DEFAULT = "default"  # the untrained arm: the base config, against which budgets are measured
+DEFAULT = "default"  # the arm with the base config, which is not trained: budgets are measured with it
 SET_BY_SWEEP = ("name", "seed", "optim.epochs", "data.train", "data.val")
 COSTS = ("step_seconds", "train_seconds", "memory_gib")  # metrics that every trial reports
 WILCOXON_P = 0.1
@@ -44,11 +44,11 @@ Sampler = Literal["tpe", "random", "grid", "gp"]
 
 
 class SearchRange(Section):
-    """Values to search for one setting: a range, or a list of choices."""
+    """The values to try for one setting: a range, or a list of choices."""
 
-    low: int | float | None = Field(None, description="Lowest value.")
-    high: int | float | None = Field(None, description="Highest value.")
-    log: bool = Field(False, description="Sample the logarithm uniformly.")
+    low: int | float | None = Field(None, description="Lowest value of the range.")
+    high: int | float | None = Field(None, description="Highest value of the range.")
+    log: bool = Field(False, description="Sample uniformly on a logarithmic scale.")
     step: int | float | None = Field(None, gt=0, description="Distance between neighbouring values.")
     choices: list[Value] = Field([], max_length=MAX_ITEMS, description="The values, instead of a range.")
 
@@ -56,18 +56,18 @@ class SearchRange(Section):
     def _consistent(self) -> SearchRange:
         if self.choices:
             if (self.low, self.high, self.step, self.log) != (None, None, None, False):
-                raise ValueError("it has choices and a range; leave one of them out")
+                raise ValueError("use either choices or a range (low, high), not both")
             if len({json.dumps(value) for value in self.choices}) < len(self.choices):
                 raise ValueError("a choice is listed twice")
             return self
         if self.low is None or self.high is None:
-            raise ValueError('it needs low and high, or choices: {"low": 1e-5, "high": 1e-2, "log": true}')
+            raise ValueError('set low and high, or choices, as in {"low": 1e-5, "high": 1e-2, "log": true}')
         if self.low >= self.high:
             raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
         if self.log and self.low <= 0:
-            raise ValueError(f"low {self.low:g} has no logarithm; give a low above 0, or leave log out")
+            raise ValueError(f"a logarithmic range cannot start at {self.low:g}; set low above 0, or leave out log")
         if self.log and self.step is not None:
-            raise ValueError("it has log and step; leave one of them out")
+            raise ValueError("log and step cannot be combined; leave one of them out")
         if self.step is not None and self.step > self.high - self.low:
             raise ValueError(f"step {self.step:g} is larger than the range from {self.low:g} to {self.high:g}")
         return self
@@ -77,7 +77,7 @@ class SearchRange(Section):
         return list(self.choices) or [self.low, self.high]
 
     def has(self, value: Value) -> bool:
-        """Whether ``value`` lies in the range or is one of the choices."""
+        """Whether ``value`` is in the range or is one of the choices."""
         if self.choices:
             return any(value == choice and type(value) is type(choice) for choice in self.choices)
         low, high = self.bounds
@@ -92,30 +92,36 @@ class SearchRange(Section):
 
 
 class Objective(Section):
-    """A metric to optimise: of the final network, averaged over the trial's seeds."""
+    """A metric of the final network to optimise, averaged over the trial's seeds."""
 
-    metric: Text = Field("val/R@1", description="MEASURE/METRIC of the study's measures, or one of " + ", ".join(COSTS))
+    metric: Text = Field("val/R@1", description="MEASURE/METRIC of a measure, or one of " + ", ".join(COSTS) + ".")
     direction: Literal["maximize", "minimize"] = "maximize"
 
 
 class EarlyStopping(Section):
-    """Stops a trial that is unlikely to become the best."""
+    """A rule that stops trials that are unlikely to become the best."""
 
     kind: Literal["median", "asha", "wilcoxon"] = Field(
-        description="median: worse than the median of earlier trials at the same step; asha: not among the best at a "
-        "rung of successive halving; wilcoxon: worse than the best trial over the same seeds."
+        description="median stops a trial that is worse than the median of earlier trials at the same step. asha stops "
+        "a trial that is not among the best at a rung of successive halving. wilcoxon stops a trial that is worse than "
+        "the best trial over the same seeds."
     )
     metric: Text = Field(
         "val/R@1",
-        description="Of each validation: val/R@1, val/R@10, or a metric as in events.jsonl. Not for wilcoxon.",
+        description="Metric to compare after each validation: val/R@1, val/R@10, or a metric in events.jsonl. Not used "
+        "by wilcoxon.",
     )
-    first_trials: int = Field(5, ge=1, le=MAX_ITEMS, description="For median: trials that are never stopped.")
-    first_step: int = Field(0, ge=0, le=10**9, description="For median and asha: no trial is stopped before this step.")
-    reduction: int = Field(4, ge=2, le=100, description="For asha: one in this many trials passes a rung.")
+    first_trials: int = Field(
+        5, ge=1, le=MAX_ITEMS, description="Number of first trials that are never stopped. Used only by median."
+    )
+    first_step: int = Field(
+        0, ge=0, le=10**9, description="No trial is stopped before this step. Used only by median and asha."
+    )
+    reduction: int = Field(4, ge=2, le=100, description="One in this many trials passes a rung. Used only by asha.")
 
 
 class Sweep(Section):
-    """A search over settings. The fields before `space` have the same meaning as in a study."""
+    """The config of a sweep: a search over settings. The fields before `space` have the same meaning as in a study."""
 
     version: Literal[1] = SWEEP_VERSION
     name: Text = Field(min_length=1, max_length=60)
@@ -128,30 +134,34 @@ class Sweep(Section):
     noise: NoiseSpec | None = None
     train: Text = "train"
     val: Text = "val"
-    measures: list[Measure] = Field([], max_length=MAX_ITEMS, description="Default: retrieval on the validation data.")
-    steps: int = Field(0, ge=0, le=10**9, description="Optimiser steps of each trial.")
-    budget: float = Field(0.0, ge=0.0, le=MAX_BUDGET_SECONDS, description="Seconds of training, instead of steps.")
-    seeds: list[Seed] = Field(
-        [0], min_length=1, max_length=MAX_ITEMS, description="Each trial is trained with each seed."
+    measures: list[Measure] = Field(
+        [], max_length=MAX_ITEMS, description="Evaluations of each trial (default: retrieval on the validation data)."
     )
-    space: dict[Text, SearchRange] = Field(min_length=1, max_length=100, description="Setting -> its values.")
+    steps: int = Field(0, ge=0, le=10**9, description="Number of optimiser steps of each trial.")
+    budget: float = Field(0.0, ge=0.0, le=MAX_BUDGET_SECONDS, description="Training time in seconds, instead of steps.")
+    seeds: list[Seed] = Field(
+        [0], min_length=1, max_length=MAX_ITEMS, description="Seeds; each trial is trained with each seed."
+    )
+    space: dict[Text, SearchRange] = Field(
+        min_length=1, max_length=100, description="The values to try for each setting."
+    )
     sampler: Sampler = "tpe"
     seed: Seed = Field(0, description="Seed of the sampler.")
-    trials: int = Field(30, ge=1, lt=MAX_ITEMS, description="Trials in all; may be raised later.")
-    parallel: int = Field(4, ge=1, le=MAX_ITEMS, description="Most trials at the same time, over all machines.")
+    trials: int = Field(30, ge=1, lt=MAX_ITEMS, description="Total number of trials; can be increased later.")
+    parallel: int = Field(4, ge=1, le=MAX_ITEMS, description="Maximum number of parallel trials on all machines.")
     objectives: list[Objective] = Field([Objective()], min_length=1, max_length=4)
     constraints: dict[Text, float] = Field(
-        {}, max_length=20, description="Metric -> its highest value in a feasible trial, such as memory_gib: 8."
+        {}, max_length=20, description="Upper limits for metrics of a feasible trial, such as memory_gib: 8."
     )
     early_stopping: EarlyStopping | None = None
-    machines: list[Text] = Field([], max_length=MAX_ITEMS, description="Names of machines, as for `study --on`.")
+    machines: list[Text] = Field([], max_length=MAX_ITEMS, description="Machines to train on, as in `study --on`.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Sweep:
         if bool(self.preset) == bool(self.config):
-            raise ValueError("a sweep needs a preset or a config, and not both")
+            raise ValueError("a sweep needs either a preset or a config")
         if bool(self.steps) == bool(self.budget):
-            raise ValueError("a sweep needs steps or a budget in seconds, and not both")
+            raise ValueError("a sweep needs either steps or a budget in seconds")
         if len({objective.metric for objective in self.objectives}) < len(self.objectives):
             raise ValueError("objectives: a metric is listed twice")
         self._check_early_stopping()
@@ -186,14 +196,14 @@ class Sweep(Section):
         if is_integer(name):
             numbers = [number for number in (values.low, values.high, values.step) if number is not None]
             if any(number != int(number) for number in numbers):
-                raise ValueError(f"space: {name} takes whole numbers; give low, high and step as such")
+                raise ValueError(f"space: {name} is a whole number; use whole numbers for low, high and step")
         elif not values.choices and not _accepts(name, float):
-            raise ValueError(f"space: {name} is not a number; give its choices")
+            raise ValueError(f"space: {name} is not a number; list its choices")
         if self.sampler == "grid" and math.isinf(count(name, values)):
             raise ValueError(f"space: a grid needs choices or a step for {name}")
 
     def study(self, trials: Sequence[tuple[str, Params]]) -> Study:
-        """A study with one arm per ``(name, params)`` of ``trials``, after the untrained arm `DEFAULT`."""
+        """A study with the arm `DEFAULT`, which is not trained, and one arm per ``(name, params)`` of ``trials``."""
         measures = self.measures or [Measure(name="val", task="retrieval", data=self.val)]
         base = {"preset": self.preset, "config": self.config, "budget": self.budget}
         arms = [Arm(name=DEFAULT, **base)]
@@ -209,7 +219,7 @@ class Sweep(Section):
     def check_space(self) -> None:
         """Validate the base config and every value of the space, before any training. Raises ConfigError.
 
-        Combinations of values are not checked: a trial with contradictory values fails when it is proposed.
+        Combinations of values are not checked; a trial with contradictory values fails when it is proposed.
         """
         study = self.study([])
         base = study.recipe(study.arms[0])
@@ -226,7 +236,7 @@ def settings(params: Params) -> list[str]:
 
 
 def check_values(base: RunConfig, name: str, values: SearchRange) -> None:
-    """Raise ConfigError if ``base`` is invalid with the setting ``name`` at a bound of the range, or at a choice."""
+    """Raise ConfigError if ``base`` is invalid with a bound or a choice of ``values`` for the setting ``name``."""
     for value in values.ends():
         changed = base.model_dump(mode="json")
         *path, leaf = name.split(".")
@@ -279,7 +289,7 @@ def count(name: str, values: SearchRange) -> float:
 
 
 def key(params: Params) -> str:
-    """A string that is equal for trials with equal settings; floats are compared to 12 digits."""
+    """A string that is the same for trials with the same settings; floats are compared to 12 digits."""
     rounded = {name: f"{value:.12g}" if type(value) is float else value for name, value in params.items()}
     return json.dumps(rounded, sort_keys=True)
 
@@ -296,7 +306,7 @@ def grid(sweep: Sweep) -> Iterator[dict[str, Value]]:
 
 
 def parse_sweep(raw: Any, origin: str) -> Sweep:
-    """Validate plain data as a sweep. The ConfigError names ``origin``, the origin, and each invalid field."""
+    """Validate plain data as a sweep. Raises ConfigError with ``origin`` and each invalid field."""
     try:
         return Sweep.model_validate(raw)
     except ValidationError as error:
@@ -304,7 +314,7 @@ def parse_sweep(raw: Any, origin: str) -> Sweep:
 
 
 def is_sweep_file(path: Path) -> bool:
-    """Whether a file holds a sweep (it has a ``space``) and not a study."""
+    """Whether a file contains a sweep (with a ``space``) rather than a study."""
     try:
         raw = read_json(path, MAX_STUDY_BYTES)
     except (FileNotFoundError, UserError):
@@ -313,7 +323,7 @@ def is_sweep_file(path: Path) -> bool:
 
 
 def read_sweep(path: Path) -> Sweep:
-    """Read a sweep from a file. ConfigError when it is missing or invalid."""
+    """Read a sweep from a file. Raises ConfigError if the file is missing or invalid."""
     origin = f"the sweep {path}"
     try:
         raw = read_json(path, MAX_STUDY_BYTES, error=ConfigError)

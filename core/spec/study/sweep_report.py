@@ -1,4 +1,4 @@
-"""A sweep's folder and ``trials.json``: all trials, the best ones and the importance of each setting.
+"""A sweep's folder and ``trials.json``: all trials, the best trials and the importance of each setting.
 
 The window imports this module, so it needs neither torch nor Optuna.
 
@@ -32,13 +32,13 @@ class _Record(BaseModel):
 
 
 class TrialRecord(_Record):
-    """One trial. ``values``: one per objective; empty unless the trial is complete."""
+    """A trial. ``values``: one per objective; empty unless the trial is complete."""
 
     number: Count
     state: TrialState
     params: dict[ShortText, Value]
     values: list[Number] = Field([], max_length=4)
-    feasible: bool = True  # satisfies all constraints
+    feasible: bool = True  # whether the trial satisfies all constraints
     intermediate: list[Annotated[tuple[Count, Number], Strict(False)]] = []  # (step or seed index, value)
     message: ShortText = ""  # error message of a failed trial
     started: Number = 0.0  # seconds since the epoch
@@ -46,11 +46,11 @@ class TrialRecord(_Record):
 
 
 class SweepReport(_Record):
-    """``trials.json``."""
+    """The content of ``trials.json``."""
 
     version: Literal[1] = 1
     name: ShortText = ""
-    optuna: ShortText = ""  # the version that wrote the journal
+    optuna: ShortText = ""  # the version of Optuna that wrote the journal
     wanted: Count = 0  # total number of trials
     objectives: list[Objective] = Field(max_length=4)
     space: dict[ShortText, SearchRange]
@@ -60,7 +60,7 @@ class SweepReport(_Record):
 
     @property
     def done(self) -> int:
-        """Number of trials that have ended, including failed ones."""
+        """The number of trials that have ended, including failed trials."""
         return sum(trial.state != "running" for trial in self.trials)
 
 
@@ -78,7 +78,7 @@ class SweepDir(StudyDir):
         return [*super().written(), self.journal, self.path / ".journal.lock"]
 
     def read_report(self) -> SweepReport | None:
-        """Read ``trials.json``; None before it is first written. UserError for an invalid file."""
+        """Read ``trials.json``; None before it is first written. Raises UserError for an invalid file."""
         try:
             raw = read_json(self.trials, MAX_REPORT_BYTES)
         except FileNotFoundError:
@@ -92,7 +92,7 @@ def trial_name(number: int) -> str:
 
 
 def rank_trials(report: SweepReport) -> list[TrialRecord]:
-    """Complete, feasible trials by the first objective, best first; then the other trials by state and number."""
+    """Complete and feasible trials by the first objective, best first; then the other trials by state and number."""
     sign = -1 if report.objectives[0].direction == "maximize" else 1
 
     def rank(trial: TrialRecord) -> tuple[int, float, int]:

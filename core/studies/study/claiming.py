@@ -23,7 +23,7 @@ class StudyError(UserError):
 
 def check_folders(out: StudyDir, study: Study) -> None:
     """Raise StudyError when a path that the study writes is a link out of its folder."""
-    runs = [path for arm in study.trained for seed in study.seeds for path in out.written_of(arm.name, seed)]
+    runs = [path for arm in study.trained for seed in study.seeds for path in out.written_for(arm.name, seed)]
     check_inside(out.path, [*out.written(), *runs], StudyError)
 
 
@@ -34,7 +34,7 @@ def claim(out: StudyDir, study: Study) -> None:
     """
     existing = read_study(out.study) if out.study.exists() else None
     if existing is not None:
-        if not study.goes_on_from(existing):
+        if not study.can_continue(existing):
             raise StudyError(
                 f"{out.path} holds another study, or its training settings have changed. Choose a new folder, or "
                 "restore the study; only measures, comparisons and the description may change, and arms, seeds and "

@@ -272,7 +272,7 @@ def is_settled(searcher: Searcher) -> bool:
 def check_edit(before: Sweep, sweep: Sweep, settled: bool) -> None:
     """Raise StudyError if ``sweep`` cannot continue with the trials of ``before``; ``settled``: see `is_settled`."""
     sweep.check_space()
-    if not sweep.study([]).goes_on_from(before.study([])):
+    if not sweep.study([]).can_continue(before.study([])):
         raise StudyError(
             "the folder holds another sweep, or one whose data, config, seeds, steps or budget have changed; restore "
             "them or choose a new folder. The space, sampler, trials, constraints and early stopping may change."

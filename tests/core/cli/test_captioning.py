@@ -189,7 +189,7 @@ def test_sidecars_never_replace_existing_files(coca: str, shapes: Path, capsys: 
         (["--batch", "0"], "--batch 0 is not a batch size; use 1 or more"),
         (["--batch", "-1"], "--batch -1 is not a batch size"),
         (["--csv", "image.png"], "--csv image.png does not end in .csv"),
-        (["--weights", "teacher"], "has only one network, not student and teacher"),
+        (["--weights", "teacher"], "has only one network; leave out --weights teacher"),
     ],
 )
 def test_incompatible_options_are_reported(

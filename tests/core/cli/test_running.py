@@ -163,7 +163,7 @@ def test_data_are_checked_before_a_launch(home: Path, config: Path) -> None:
     [
         ("pipe", "is a named pipe, not a file"),
         ("device", "is a device, not a file"),
-        ("bytes", "is not text in UTF-8"),
+        ("bytes", "is not UTF-8 text"),
         ("large", "is larger than 97 kB"),
         ("missing", "does not exist"),
     ],

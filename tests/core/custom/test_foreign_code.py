@@ -74,7 +74,7 @@ def test_foreign_code_never_runs_on_open_evaluate_or_resume(
     foreign: RunDir, trace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = str(foreign.path)
-    with pytest.raises(CodeNotAllowed, match=r"mine\.py \(sha256 [0-9a-f]{12}\)\. Read it; then allow it"):
+    with pytest.raises(CodeNotAllowed, match=r"mine\.py \(sha256 [0-9a-f]{12}\)\. Read the code, then allow it"):
         open_model(name)
     pairs = str(foreign.path.parent / "pairs" / "val.csv")
     assert main(["evaluate", name, "--data", pairs, "--task", "retrieval"]) == 1

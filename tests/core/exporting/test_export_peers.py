@@ -140,7 +140,7 @@ def test_files_follow_the_umask(tmp_path: Path) -> None:
     ("options", "said"),
     [
         (["--format", "onnx", "--precision", "fp16"], "ONNX is written in fp32 only"),
-        (["--format", "hf"], "is a CoCa, and transformers has no CoCa"),
+        (["--format", "hf"], "is a CoCa, which transformers does not support"),
     ],
 )
 def test_unsupported_forms_are_refused_without_loading_torch(tmp_path: Path, options: list[str], said: str) -> None:

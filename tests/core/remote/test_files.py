@@ -67,7 +67,7 @@ def test_invalid_chunks_are_refused(run: RunDir, offset: int, length: int) -> No
         ("gone.json", "gone.json is no longer in"),
         ("checkpoints", "a folder"),
         ("link", "is a link out of"),
-        ("a\0b", "cannot be the name of a file"),
+        ("a\0b", "is not a valid file name"),
     ],
 )
 def test_files_outside_the_run_are_refused(run: RunDir, file: str, why: str) -> None:

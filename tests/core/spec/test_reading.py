@@ -107,7 +107,7 @@ def test_a_wrong_field_is_named_with_its_value() -> None:
         validate(Fact, {"step": "many"}, "x", error=OwnError, remedy="Mend it.")
     with pytest.raises(OwnError, match=r"^x: step: Field required\.$"):
         validate(Fact, {}, "x", error=OwnError)
-    with pytest.raises(UserError, match=r"^x: the whole: "):
+    with pytest.raises(UserError, match=r"^x: the content: "):
         validate(Fact, 5, "x")
     with pytest.raises(UserError, match=r"^x: 1: "):
         validate_as(TypeAdapter(list[int]), [1, "x"], "x")

@@ -242,7 +242,7 @@ def test_an_earlier_run_is_opened_by_step_and_network(run: RunDir) -> None:
     assert found is not None
     assert found.path == run.checkpoints / "step-00000002" / "student.safetensors"
     assert locate_run("laion2b_s34b_b79k", "auto") is None
-    with pytest.raises(UserError, match=r"teacher\.checkpoint: there is no model 'gone'; give a run folder"):
+    with pytest.raises(UserError, match=r"teacher\.checkpoint: there is no model 'gone'; specify a run folder"):
         open_teachers("gone", "auto", device)
     with pytest.raises(UserError, match="has no weights"):
         open_teachers("open_clip:sd-tiny", "auto", device)

@@ -151,7 +151,7 @@ def test_a_damaged_probe_raises_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="later version"):
         load_probe(file)
     facts.write_text("[]")
-    with pytest.raises(EvaluationError, match=r"probe\.json: the whole: .*, not \[\]"):
+    with pytest.raises(EvaluationError, match=r"probe\.json: the content: .*, not \[\]"):
         load_probe(file)
     facts.write_text(whole)
     file.write_bytes(b"junk")

@@ -51,7 +51,7 @@ def test_an_unreadable_manifest_is_not_called_damaged(own: tuple[Path, Path]) ->
     for name in ("manifest.json", "manifest.copy.json"):
         (own[1] / name).unlink()
         (own[1] / name).mkdir()
-    with pytest.raises(IndexFolderError, match=r"manifest\.json is a folder, not a file; give a regular file"):
+    with pytest.raises(IndexFolderError, match=r"manifest\.json is a folder, not a file; choose a regular file"):
         build(*own)
 
 

@@ -142,7 +142,7 @@ def test_other_files_are_not_networks(run: RunDir, tmp_path: Path) -> None:
         locate(str(empty.path))
     with pytest.raises(CheckpointError, match="has no checkpoint yet"):
         locate(str(tmp_path)), "a folder without any"
-    with pytest.raises(UserError, match="there is no model 'none'; give a run folder"):
+    with pytest.raises(UserError, match="there is no model 'none'; specify a run folder"):
         locate("none")
     assert exact_name("none", "student") == ("none", "student")
 
@@ -152,7 +152,7 @@ def test_open_clip_and_saved_models(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for name, (architecture, pretrained) in names.items():
         assert locate(name) == locate(name, "auto") == OpenClipModel(architecture, pretrained)
         assert exact_name(f"{name} ") == (name.strip(), "")
-    with pytest.raises(UserError, match="has only one network, not student and teacher; omit --weights teacher"):
+    with pytest.raises(UserError, match="has only one network; leave out --weights teacher"):
         locate("open_clip:ViT-B-32", "teacher")
     folder = tmp_path / "saved"
     folder.mkdir()

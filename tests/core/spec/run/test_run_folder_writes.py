@@ -57,7 +57,7 @@ def test_a_folder_linked_outside_is_neither_written_nor_cleaned(run: RunDir, tmp
     (run.path / name).rmdir()
     (run.path / name).symlink_to(precious)
     with pytest.raises(
-        RunDirError, match=rf"{name} is a link out of its run folder.*replace it with the folder itself"
+        RunDirError, match=rf"{name} is a link out of its run folder.*replace the link with the folder itself"
     ):
         train(CONFIG, run, quiet=True)
     assert content(precious) == before

@@ -38,15 +38,19 @@ BASE = {"name": "base", "preset": "clip"}
         (
             {"steps": 0, "budgets": list(range(1, 251))},
             {"steps": 0, "budgets": list(range(1, 252))},
-            "251 for each of 2 arms; 500 at most in all",
+            "251 budgets x 2 arms are more than 500 combinations",
         ),
         ({"steps": 0, "arms": [BASE | {"budget": 5.0}]}, {"steps": 0}, "needs steps, or budgets"),
         ({"noise": {"share": 0.999}}, {"noise": {"share": 1.0}}, "share"),
-        ({"noise": {"kind": "in-group", "within": "kind"}}, {"noise": {"kind": "in-group"}}, "needs the label column"),
-        ({"noise": {"kind": "word"}}, {"noise": {"kind": "word", "within": "kind"}}, "no other kind has one"),
+        ({"noise": {"kind": "in-group", "within": "kind"}}, {"noise": {"kind": "in-group"}}, "to a label column"),
+        ({"noise": {"kind": "word"}}, {"noise": {"kind": "word", "within": "kind"}}, "leave it empty for other kinds"),
         ({"noise": {"name": "a", "kept": "b"}}, {"noise": {"name": "a", "kept": "A"}}, "both called 'a'"),
         ({"noise": {"name": "n"}, "train": "n"}, {"noise": {"name": "n"}, "train": "m"}, "no data set 'm'"),
-        ({"arms": [BASE | {"config": "", "train": "val"}]}, {"arms": [BASE | {"config": "a.json"}]}, "and not both"),
+        (
+            {"arms": [BASE | {"config": "", "train": "val"}]},
+            {"arms": [BASE | {"config": "a.json"}]},
+            "either a preset or a config",
+        ),
         ({"compare": [["better", "base"]]}, {"compare": [["better", "bse"]]}, "'bse' is not an arm"),
     ],
 )
@@ -80,7 +84,7 @@ def test_the_last_allowed_and_the_first_refused_value(good: dict[str, Any], bad:
 )
 def test_changes_a_study_may_make_and_resume(change: dict[str, Any], goes_on: bool) -> None:
     before, after = Study.model_validate(study_dict()), Study.model_validate(study_dict() | change)
-    assert after.goes_on_from(before) == goes_on
+    assert after.can_continue(before) == goes_on
     assert (after.digest() == before.digest()) == (not change or "about" in change)
 
 
@@ -88,9 +92,9 @@ def test_budgets_may_be_added_and_not_removed() -> None:
     def of(*budgets: float) -> Study:
         return Study.model_validate(study_dict(budgets=list(budgets), steps=0))
 
-    assert of(10, 80).goes_on_from(of(10))
-    assert not of(10).goes_on_from(of(10, 80))
-    assert not of(10).goes_on_from(of(80))
+    assert of(10, 80).can_continue(of(10))
+    assert not of(10).can_continue(of(10, 80))
+    assert not of(10).can_continue(of(80))
 
 
 def test_a_budget_of_weeks_names_its_runs() -> None:

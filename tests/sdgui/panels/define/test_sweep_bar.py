@@ -47,7 +47,7 @@ def test_values_are_formatted_as_typed(
     [
         ("optim.learning_rate", "1e-5", "Enter a range such as"),
         ("optim.learning_rate", "1 to 0.1", "Low 1 is not below high 0.1"),
-        ("optim.learning_rate", "0 to 1 log", "Low 0 has no logarithm"),
+        ("optim.learning_rate", "0 to 1 log", "A logarithmic range cannot start at 0"),
         ("optim.learning_rate", "-1 to 1", r"optim\.learning_rate cannot be -1\.0"),
         ("optim.batch_size", "1.5 to 4", "is not a whole number"),
         ("runtime.precision", "fp32, fp33", 'runtime.precision cannot be "fp33"'),

@@ -234,7 +234,7 @@ def test_an_image_in_a_tar_is_shown_like_any_other(tmp_path: Path, qapp: object)
     assert small is not None
     assert small.width() == 16
     assert load_thumbnail(path, tmp_path / "cache", 16).stamp == (tar.stat().st_size, tar.stat().st_mtime_ns)
-    assert read_image(Path(member_path(tar, 512, 10**9, "0.png")))[1].startswith(f"{tar} claims an image")
+    assert read_image(Path(member_path(tar, 512, 10**9, "0.png")))[1].startswith(f"an image in {tar} has")
     assert "cut off" in read_image(Path(member_path(tar, 512, 10**6, "0.png")))[1]
     tar.unlink()
     assert load_thumbnail(path, None).missing

@@ -221,14 +221,14 @@ def test_non_files_are_never_waited_for(
             path.symlink_to("/dev/zero")
     image, reason = read_image(path)
     assert image is None
-    assert ", not a file; give a regular file." in reason
+    assert ", not a file; choose a regular file." in reason
     panel = Thumbnails(service=service)
     for candidate in (path, images[0]):
         panel.get(candidate)
     qtbot.waitUntil(lambda: idle(service))
     refused = panel.get(path)
     assert refused is not None
-    assert ", not a file; give a regular file." in refused.reason
+    assert ", not a file; choose a regular file." in refused.reason
     assert panel.get(images[0]) is not None
 
 
