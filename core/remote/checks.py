@@ -1,4 +1,4 @@
-"""Check the requirements of a run on this machine, with remedies.
+"""Checks the requirements of a run on this machine, and suggests remedies.
 
 Flow: *Check* in the window, or ``sdgui-core machines check`` -> `check` -> one ``Finding`` per line.
 """
@@ -25,7 +25,7 @@ from core.spec.machines.machine import Machine
 from core.spec.paths import expand_user, is_folder, split_run
 from core.spec.reading import excerpt
 
-_MIN_FREE_BYTES = 2 << 30  # with less, checkpoints are unlikely to fit
+_MIN_FREE_BYTES = 2 << 30  # below this, a checkpoint may not fit
 _REQUIRED = ("torch", "open_clip_torch", "torchvision", "safetensors", "faiss-cpu")
 
 
@@ -60,7 +60,7 @@ def _check_runs_folder(runs: Path) -> Finding:
             file.write(b"x" * 4096)
             file.flush()
     except OSError as error:
-        remedy = "Free some space there." if error.errno in (28, 122) else "Choose another runs folder."
+        remedy = "Free some space on its disk." if error.errno in (28, 122) else "Choose another runs folder."
         found_text = f"{runs}: {error.strerror}"
         return Finding(name="Runs folder", works=False, detail=found_text, remedy=remedy)
     return Finding(name="Runs folder", works=True, detail=str(runs))
@@ -97,7 +97,10 @@ def _check_torchrun() -> Finding:
 
 def _check_slurm(machine: Machine, slurm: Slurm) -> list[Finding]:
     if not slurm.is_installed:
-        remedy = "Launch directly, or add the command that makes sbatch available to the setup (module load slurm)."
+        remedy = (
+            "Launch directly, or add to the machine's setup the command that puts sbatch on PATH, such as module load "
+            "slurm."
+        )
         return [Finding(name="Slurm", works=False, detail="sbatch not found", remedy=remedy)]
     try:
         partitions = slurm.partitions()
@@ -121,13 +124,13 @@ def _check_slurm(machine: Machine, slurm: Slurm) -> list[Finding]:
         )
         findings.append(Finding(name="Partition", works=True, detail=found_text or "the default"))
     scontrol = shutil.which("scontrol") is not None
-    remedy = "" if scontrol else "Jobs cannot requeue themselves without scontrol; add it to PATH."
+    remedy = "" if scontrol else "Jobs cannot requeue themselves without scontrol; add scontrol to PATH."
     findings.append(Finding(name="Requeueing", works=scontrol, detail="scontrol" if scontrol else "", remedy=remedy))
     return findings
 
 
 def check_data(config: str) -> list[Finding]:
-    """Whether the data and weights of a config exist on this machine. UserError for an invalid config."""
+    """Check whether the data and weights of a config exist on this machine. Raises UserError for an invalid config."""
     parsed = parse_config(config, "the config")
     findings = [_check_source(title, path) for title, path in _sources(parsed) if path]
     weights: tuple[tuple[str, Callable[[RunConfig], str]], ...] = (
@@ -142,14 +145,14 @@ def check_data(config: str) -> list[Finding]:
 
 def _sources(config: RunConfig) -> list[tuple[str, str]]:
     data = config.data
-    if data.dataset:  # what its names mean, only the user's own code knows
+    if data.dataset:  # only the user's dataset function knows what these names refer to
         return []
     retained = [("Retained data", path) for path in retained_sets(data.retain).values()]
     return [("Training data", data.train), ("Validation data", data.val), ("Test data", data.test), *retained]
 
 
 def _check_source(title: str, path: str) -> Finding:
-    remedy = "Give the data's path on that machine, or copy the data there."
+    remedy = "Enter the path of the data on this machine, or copy the data to this machine."
     try:
         source = open_source(path)
     except DataError as error:
@@ -160,7 +163,7 @@ def _check_source(title: str, path: str) -> Finding:
 
 
 def data_facts(paths: Mapping[str, str]) -> list[DataFacts]:
-    """Number of pairs and digest of the data at each of ``paths``, by name."""
+    """Count the pairs and compute a digest of the data at each of ``paths``."""
     facts = []
     for name, path in paths.items():
         try:
@@ -182,5 +185,5 @@ def _check_path(title: str, name: str) -> Finding:
     path, _ = split_run(name) or (expand_user(name), "")
     if is_folder(path) or path.is_file():
         return Finding(name=title, works=True, detail=excerpt(name))
-    remedy = "Give the path on that machine, or copy the file there."
+    remedy = "Enter the path on this machine, or copy the file to this machine."
     return Finding(name=title, works=False, detail=f"{name} does not exist", remedy=remedy)

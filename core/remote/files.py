@@ -1,4 +1,4 @@
-"""Serve files of runs on this machine: checkpoints, parts of files, thumbnails.
+"""Serves files of runs on this machine: checkpoints, chunks of files, thumbnails.
 
 Only files inside the run's folder are served, and thumbnails of the images that its events name.
 """
@@ -27,7 +27,7 @@ def checkpoints(run: RunDir) -> list[CheckpointFacts]:
     for name in names(run):
         try:
             files = [_file_facts(path) for path in sorted((run.checkpoints / name).iterdir()) if path.is_file()]
-        except FileNotFoundError:  # deleted for a newer one meanwhile
+        except FileNotFoundError:  # the trainer has just deleted this checkpoint
             continue
         pointers = [alias for alias, target in aliases.items() if target == name]
         facts.append(CheckpointFacts(name=name, files=files, pointers=pointers))
@@ -47,12 +47,12 @@ def _file_facts(path: Path) -> FileFacts:
 
 
 def read_part(run: RunDir, file: str, offset: int, length: int) -> dict[str, Any]:
-    """A part of a file in the run's folder. UserError when it is missing or outside."""
+    """A chunk of a file in the run folder. Raises UserError if the file is missing or outside the folder."""
     if offset < 0 or not 0 < length <= MAX_CHUNK_BYTES:
-        raise UserError(f"cannot read {length} bytes at {offset}; ask for 1 to {MAX_CHUNK_BYTES} bytes.")
+        raise UserError(f"cannot read {length} bytes at {offset}; request 1 to {MAX_CHUNK_BYTES} bytes.")
     parts = Path(file).parts
     if not parts or Path(file).is_absolute() or ".." in parts:
-        raise UserError(f"{excerpt(file)} is not a file of a run; give a path inside its folder.")
+        raise UserError(f"{excerpt(file)} is not a file of a run; use a path inside the run folder.")
     try:
         with open_regular(run.path / file, root=run.path, error=RunDirError) as stream:
             stream.seek(0, 2)
@@ -66,7 +66,7 @@ def read_part(run: RunDir, file: str, offset: int, length: int) -> dict[str, Any
 
 
 def small_images(paths: Sequence[str], side: int) -> dict[str, Any]:
-    """JPEG thumbnails by path, at most ``side`` pixels on the longer side; unreadable images are left out."""
+    """JPEG thumbnails by path, at most ``side`` pixels on the longer side. Unreadable images are left out."""
     images: dict[str, Any] = {}
     for path in list(paths)[:_MAX_IMAGES]:
         try:

@@ -1,4 +1,4 @@
-"""Follow runs for the client: send appended parts of their files, and their progress.
+"""Follows runs for the client: sends the appended bytes of their files, and their progress.
 
 Flow: ``follow`` with the sizes that the client has -> further parts of ``events.jsonl``, ``stdout.log`` and
 ``stderr.log`` -> a ``run_status`` message on each change, and every few seconds.
@@ -24,19 +24,19 @@ from core.spec.reading import open_regular, validate_as
 from core.spec.run.folder import RunDir, RunDirError
 
 POLL_SECONDS = 0.05
-_QUIET_POLL_SECONDS = 0.15  # for a run that has not written for a while
+_QUIET_POLL_SECONDS = 0.15  # poll interval of a run that has not written for `_QUIET_AFTER` seconds
 _QUIET_AFTER = 5.0
-_ENDED_POLL_SECONDS = 1.0  # for a run without a trainer
+_ENDED_POLL_SECONDS = 1.0  # poll interval of a run without a trainer
 _PROGRESS_SECONDS = 1.0
-_RENEWAL_SECONDS = 5.0  # between messages in which only the heartbeat is new
-_PART = 256 << 10
+_RENEWAL_SECONDS = 5.0  # interval between messages in which only the heartbeat is new
+_CHUNK_BYTES = 256 << 10
 _LIFECYCLE_MARK = b'"kind":"run_'
 
 Send = Callable[[dict[str, Any]], None]
 
 
 class _KnownPart(BaseModel):
-    """The part of a file that the client has."""
+    """The size and digest of the part of a file that the client already has."""
 
     model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
 
@@ -77,7 +77,7 @@ def _has_same_start(path: Path, known_part: _KnownPart) -> bool:
 
 
 class Follower:
-    """A thread that polls all followed runs; ``send`` may block on a slow connection."""
+    """Polls all followed runs in a thread, since ``send`` may block on a slow connection."""
 
     def __init__(self, send: Send, slurm: Slurm) -> None:
         self._send, self._slurm = send, slurm
@@ -87,7 +87,7 @@ class Follower:
         threading.Thread(target=self._poll_runs, name="following", daemon=True).start()
 
     def follow(self, folder: str, files: Any) -> None:
-        """Send the parts of files in ``folder`` that the client lacks; ``files``: the sizes and digests that it has.
+        """Send the parts of the files in ``folder`` that the client lacks. ``files``: the client's sizes and digests.
 
         UserError for invalid ``files``.
         """
@@ -102,13 +102,13 @@ class Follower:
             self._runs.pop(folder, None)
 
     def watched(self, folder: str) -> WatchedRun:
-        """The watched run in ``folder``: the followed one, which knows its pending request, or a new one."""
+        """The followed run in ``folder``, which has the pending request, or a new object if it is not followed."""
         with self._lock:
             followed_run = self._runs.get(folder)
         return followed_run.watched if followed_run is not None else WatchedRun(RunDir(folder), self._slurm)
 
     def poll_now(self, folder: str) -> None:
-        """Poll the run in ``folder`` at once, after a request or a start."""
+        """Poll the run in ``folder`` immediately, after a request or a start."""
         with self._lock:
             if followed_run := self._runs.get(folder):
                 followed_run.next_poll = followed_run.next_progress = 0.0
@@ -145,21 +145,21 @@ class Follower:
         followed_run.next_poll = monotonic_now + (quiet if followed_run.alive else _ENDED_POLL_SECONDS)
 
     def _send_new_bytes(self, followed_run: _FollowedRun, name: str) -> bool:
-        """Send the appended part of a file; returns whether it contains a start or an end of the run."""
+        """Send the appended part of a file. Returns whether this part contains a start or an end of the run."""
         path = followed_run.watched.run.path / name
         try:
             size = path.stat().st_size
         except FileNotFoundError:
             return False
         offset = followed_run.offsets[name]
-        if size < offset:  # another file
+        if size < offset:  # the file was replaced
             offset = followed_run.offsets[name] = 0
             followed_run.from_start.add(name)
         has_lifecycle_event = False
         while offset < size and not self._stopped.is_set():
             with open_regular(path, root=path.parent, error=RunDirError) as file:
                 file.seek(offset)
-                data = file.read(_PART)
+                data = file.read(_CHUNK_BYTES)
             if not data:
                 break
             part = {
@@ -189,7 +189,7 @@ class Follower:
 
 
 def _without_times(progress: RemoteStatus | None) -> Any:
-    """``progress`` without the values that change with time alone."""
+    """``progress`` without the values that change with time only."""
     if progress is None:
         return None
     status = progress.status

@@ -1,4 +1,4 @@
-"""The GPUs of this machine and their users, by NVML.
+"""Queries the GPUs of this machine and their users with NVML.
 
 NVML numbers GPUs in PCI bus order and reports UUIDs; ``CUDA_VISIBLE_DEVICES`` accepts either. A GPU in MIG mode is
 listed as its instances, which are addressed by UUID only.
@@ -21,7 +21,7 @@ _PROCESSES = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetComputeRunni
 
 
 def gpus() -> tuple[list[Gpu], str]:
-    """The GPUs, and their source: "nvml" with errors of single GPUs, or the reason for none."""
+    """The GPUs, and their source: "nvml" with errors of single GPUs, or why there are no GPUs."""
     try:
         nvml = importlib.import_module("pynvml")
     except ImportError:
@@ -30,13 +30,13 @@ def gpus() -> tuple[list[Gpu], str]:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
         if type(error).__name__ == "NVMLError_LibRmVersionMismatch":
-            return [], f"{error} The driver was updated since the machine was started; restart it."
+            return [], f"{error} The driver was updated after the machine was started; restart the machine."
         return [], f"no NVIDIA driver ({error})"
     devices: list[Gpu] = []
     source = "nvml"
     try:
         for index in range(nvml.nvmlDeviceGetCount()):
-            try:  # a GPU that fell off the bus, or is not permitted, must not hide the others
+            try:  # a GPU that is lost or not permitted must not hide the others
                 devices += _nvml_gpus(nvml, index)
             except nvml.NVMLError as error:
                 if type(error).__name__ == "NVMLError_NoPermission":
@@ -51,7 +51,7 @@ def gpus() -> tuple[list[Gpu], str]:
 
 
 def _nvml_gpus(nvml: Any, index: int) -> list[Gpu]:
-    """The GPU, or its MIG instances."""
+    """The GPU ``index``, or its MIG instances."""
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     if not _query(nvml, lambda: nvml.nvmlDeviceGetMigMode(handle)[0], 0):
         return [_nvml_gpu(nvml, index, handle)]
@@ -103,7 +103,7 @@ def _text(value: str | bytes) -> str:
 
 
 def _user(pid: int) -> str:
-    """A process and its owner, as "anna: python (4711)"; less if this user or container may not see it."""
+    """A process and its owner, as "anna: python (4711)", with less detail if they are not visible."""
     owner, name = "", ""
     with suppress(psutil.Error):
         process = psutil.Process(pid)

@@ -1,4 +1,4 @@
-"""Upload local images to a worker on another machine, before the request that names them.
+"""Uploads local images to a worker on another machine, before the request that refers to them.
 
 Flow: a request -> `Sender.put` -> its local images that the worker does not have, in chunks -> the request, with their
 remote names. Uploads report progress for the request and can be cancelled. The worker keeps the images in a temporary
@@ -33,14 +33,14 @@ class _CancelledError(Exception):
 
 
 class Sender:
-    """Forwards requests in a thread, each after its images; cancellations are forwarded at once."""
+    """Forwards requests in a thread, each after its images; cancellations are forwarded immediately."""
 
     def __init__(self, names: PathTranslator, machine: str, out: IO[bytes], reply: Callable[[Message], object]) -> None:
-        """``reply``: replies to the window in place of the worker."""
+        """``reply``: sends a reply to the window in place of the worker."""
         self._names, self._machine, self._out, self._reply = names, machine, out, reply
         self._waiting: queue.SimpleQueue[tuple[bytes, Message | None] | None] = queue.SimpleQueue()
         self._write_lock, self._lock = threading.Lock(), threading.Lock()
-        self._pending: set[Any] = set()  # requests that were not forwarded yet
+        self._pending: set[Any] = set()  # requests that have not been forwarded yet
         self._cancelled: set[Any] = set()
         self._refused: set[Any] = set()  # pending requests that the worker has answered already
         self._stamps: dict[str, tuple[int, int]] = {}  # uploaded image -> size, modification time
@@ -69,16 +69,16 @@ class Sender:
             self._write(line)
 
     def ready(self, folder: str) -> None:
-        """The worker has started; ``folder``: its folder for images, "" if it accepts none."""
+        """Record that the worker has started. ``folder``: its folder for images, "" if it accepts no images."""
         self._folder = folder
         self._ready.set()
 
     def answered(self, number: Any, failed: bool) -> None:
-        """The worker has answered a request; a pending one when it could not store the images."""
+        """Record that the worker has answered a request, which may be pending if the images could not be stored."""
         with self._lock:
             uploads = self._uploads_by_request.pop(number, [])
             if failed:
-                for name in uploads:  # they may be incomplete, so upload them again
+                for name in uploads:  # these files may be incomplete, so upload them again
                     self._stamps.pop(name, None)
             if failed and number in self._pending:
                 self._cancelled.add(number)
@@ -89,7 +89,7 @@ class Sender:
         self._waiting.put(None)
 
     def worker_ended(self) -> None:
-        """The worker has ended."""
+        """Record that the worker has ended."""
         self._worker_gone.set()
 
     def _forward_requests(self) -> None:
@@ -139,7 +139,7 @@ class Sender:
         while not self._ready.wait(_READY_POLL_SECONDS):
             self._raise_if_cancelled(number)
         if not self._folder:
-            raise UserError(f"sdgui on {self._machine} does not accept uploaded images; update it there.")
+            raise UserError(f"sdgui on {self._machine} does not accept uploaded images; update sdgui on that machine.")
         for position, name in enumerate(names):
             self._upload_file(number, name, partial(self._report_progress, number, position, len(names)))
         self._report_progress(number, len(names), len(names))
@@ -158,11 +158,11 @@ class Sender:
                 message = {"do": "receive", "id": number, "name": remote_name, "at": offset, "data": pack_bytes(chunk)}
                 self._write(as_line(message))
                 offset += len(chunk)
-                if not chunk:  # an empty file; the worker reports what is wrong
+                if not chunk:  # an empty file, which the worker will report
                     break
         self._bytes_sent += offset
         with self._lock:
-            if number in self._cancelled:  # refused by the worker meanwhile
+            if number in self._cancelled:  # the worker has refused the request in the meantime
                 raise _CancelledError
             self._stamps[name] = stamp
             self._uploads_by_request.setdefault(number, []).append(name)
@@ -184,7 +184,7 @@ class Sender:
 
 
 def local_images(value: Any, names: PathTranslator) -> list[str]:
-    """The local images that a request names, in order, without duplicates."""
+    """The local images in a request, in order, without duplicates."""
     return list(
         dict.fromkeys(name for name in _texts(value) if _is_local_image(name) and not names.is_on_machine(name))
     )

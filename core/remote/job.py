@@ -1,4 +1,4 @@
-"""``job.json`` in a run folder on its machine: how the run was started, and its process or Slurm job.
+"""``job.json`` in a remote run folder: how the run was started, and its process or Slurm job.
 
 The stages of a chain share one process or job, and one file in the chain's folder.
 """
@@ -35,14 +35,14 @@ class Job(BaseModel):
     launcher: Launcher = "direct"
     submitted: float = 0.0
     pid: int = 0
-    started: float = 0.0  # the start time of that process
+    started: float = 0.0  # start time of the process ``pid``
     job: _Word = ""
     name: _Word = ""
     result: _Word = ""
 
 
 def read_job(run: RunDir) -> Job | None:
-    """The job of ``run``; None when nothing was started. UserError for an unreadable file."""
+    """The job of ``run``; None if nothing was started. Raises UserError for an unreadable file."""
     path = _file(run)
     try:
         raw = read_json(path, 64 * KILOBYTE, root=path.parent, error=RunDirError)
@@ -52,7 +52,7 @@ def read_job(run: RunDir) -> Job | None:
 
 
 def write_job(run: RunDir, job: Job) -> None:
-    """Write the job of ``run``. UserError when the file cannot be written."""
+    """Write the job of ``run``. Raises UserError if the file cannot be written."""
     path = _file(run)
     with writing(path, UserError):
         write_whole(path, json.dumps(job.model_dump()).encode())

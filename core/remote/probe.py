@@ -1,4 +1,4 @@
-"""Facts about this machine: cores, memory, GPUs, versions, disk, Slurm partitions."""
+"""Queries hardware and software of this machine: cores, memory, GPUs, versions, disk, Slurm partitions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MIB = 1 << 20
 
 
 def probe(runs: Path, slurm: Slurm) -> Facts:
-    """The current facts about this machine."""
+    """The current state of this machine's hardware and software."""
     memory = psutil.virtual_memory()
     devices, source = gpus()
     slurm_version, partitions = _partitions(slurm)

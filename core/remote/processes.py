@@ -1,4 +1,4 @@
-"""End a run's processes on this machine when its trainer does not react to requests."""
+"""Ends the processes of a run on this machine if the trainer does not react to requests."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _end(run: Path, job: Job | None, status: RunStatus | None, kill: bool) -> No
 
 
 def _works_on(pid: int, run: Path) -> bool:
-    """Whether the command line of ``pid`` names the folder ``run``, a file in it, or its chain or study."""
+    """Whether the command line of ``pid`` contains the folder ``run``, a file in it, or its chain or study."""
     folder = run.resolve()
     chain, study = chain_file(folder), StudyDir(folder.parent.parent)
     folders = {folder, *([chain.parent] if chain else []), *([study.path] if study.study.is_file() else [])}

@@ -1,4 +1,4 @@
-"""A worker on another machine with the interface of a local one: ``sdgui-core worker --on MACHINE``.
+"""Relays a worker on another machine with the interface of a local worker: ``sdgui-core worker --on MACHINE``.
 
 Flow: window -> requests on stdin -> remote names -> ``ssh HOST sdgui-core worker`` -> replies -> local names -> stdout.
 Model and data stay on the machine; only requests, replies and the local images that a request names are transferred
@@ -21,12 +21,12 @@ from core.spec.machines.machine import Machine
 from core.spec.machines.path_translation import PathTranslator
 
 _STDERR_BYTES = 16 << 10
-_MAX_LINE_BYTES = 256 << 20  # as for a local worker
-_STDOUT = threading.Lock()  # replies come from the worker and from `Sender`
+_MAX_LINE_BYTES = 256 << 20  # the same as for a local worker
+_STDOUT = threading.Lock()  # both the worker's replies and `Sender` write to stdout
 
 
 def relay(machine: Machine, home: Path) -> int:
-    """Forward lines until either end is closed; returns the remote worker's exit status. UserError when refused."""
+    """Forward lines until either side closes; return the remote worker's exit status. Raises UserError if refused."""
     names = PathTranslator(home, machine.name)
     try:
         process = subprocess.Popen(
@@ -57,7 +57,7 @@ def relay(machine: Machine, home: Path) -> int:
 
 
 def _pass_requests(sender: Sender) -> None:
-    """Forward stdin until it ends, then close the worker's."""
+    """Forward stdin until it ends, then close the worker's stdin."""
     # A separate reader: Python aborts if it ends while a thread reads sys.stdin.
     with suppress(OSError, ValueError), open(sys.stdin.fileno(), "rb", closefd=False) as requests:
         for line in requests:
@@ -66,10 +66,10 @@ def _pass_requests(sender: Sender) -> None:
 
 
 def _pass_replies(names: PathTranslator, replies: IO[bytes], sender: Sender) -> bool:
-    """Forward replies; returns whether there were any."""
+    """Forward replies. Returns whether the worker sent any."""
     has_answered = False
     with replies:
-        while (line := replies.readline(_MAX_LINE_BYTES)).endswith(b"\n"):  # an endless line is the end
+        while (line := replies.readline(_MAX_LINE_BYTES)).endswith(b"\n"):  # a line that is too long ends the relay
             has_answered = True
             value = parse_message(line)
             if value is not None:
@@ -78,7 +78,7 @@ def _pass_replies(names: PathTranslator, replies: IO[bytes], sender: Sender) -> 
                 elif value.get("event") in ("done", "failed") and isinstance(value.get("id"), (int, str)):
                     sender.answered(value.get("id"), value["event"] == "failed")
                 line = as_line(names.to_local(value))
-            if not _write(line):  # the window has closed; the worker's stdin ends with ours
+            if not _write(line):  # the window has closed; the worker's stdin ends together with our stdin
                 return has_answered
     return has_answered
 

@@ -1,4 +1,4 @@
-"""The progress of a run on its machine, from its events, its process, and Slurm, which overrides the heartbeat.
+"""Determines the progress of a run on its machine from events, process and Slurm, which overrides the heartbeat.
 
 Flow: ``following`` calls `WatchedRun.progress` once a second for each followed run -> ``RemoteStatus`` -> the mirror's
 status.
@@ -24,17 +24,17 @@ from core.spec.run.processes import is_running
 from core.spec.run.starting import STARTING
 from core.spec.run.status import RunState, RunStatus, derive_state
 
-_TIME_SLACK = 2.0  # seconds: Slurm's times are whole seconds
+_TIME_SLACK = 2.0  # tolerance in seconds, since Slurm's times are whole seconds
 
 _WAIT_REASONS = {
     "Resources": "for free resources",
     "Priority": "because other jobs have priority",
     "BeginTime": "until its start time",
     "Dependency": "for another job",
-    "JobHeldUser": "because it is held (scontrol release releases it)",
-    "JobHeldAdmin": "because an administrator holds it",
-    "PartitionTimeLimit": "forever: it requests more time than its partition allows; change time or partition",
-    "PartitionNodeLimit": "forever: it requests more nodes than its partition has; change nodes or partition",
+    "JobHeldUser": "because the job is held (release it with scontrol release)",
+    "JobHeldAdmin": "because the job is held by an administrator",
+    "PartitionTimeLimit": "forever, since it requests more time than its partition allows; change time or partition",
+    "PartitionNodeLimit": "forever, since it requests more nodes than its partition has; change nodes or partition",
     "PartitionDown": "because its partition is down",
     "PartitionInactive": "because its partition is inactive",
     "ReqNodeNotAvail": "because the requested nodes are not available",
@@ -60,35 +60,36 @@ class WatchedRun:
         self.run = run
         self._slurm = slurm
         self._lifecycle = Lifecycle(run.events)
-        self._requested = ""  # "stop" or "pause", for a trainer that may not listen yet
+        self._requested = ""  # the last request, repeated until the trainer has started
 
     def progress(self, time_now: Callable[[], float] = time.time) -> RemoteStatus:
-        """The current progress. UserError when the folder cannot be read."""
+        """The current progress of the run. Raises UserError if the folder cannot be read."""
         if not self.run.path.is_dir():
-            return self._without_folder()
+            return self._progress_without_folder()
         job, last, status = read_job(self.run), self._lifecycle.read(), self.run.read_status()
         if job is not None and job.launcher == "slurm":
-            progress = self._by_slurm(job, last, status, time_now())
+            progress = self._progress_from_slurm(job, last, status, time_now())
         else:
-            progress = self._by_process(last, status, time_now())
+            progress = self._progress_from_process(last, status, time_now())
         if job is not None and job.result:
-            progress = self._by_result(job, progress, status)
+            progress = self._progress_of_study_job(job, progress, status)
         self._repeat_request(progress)
         return progress
 
-    def _without_folder(self) -> RemoteStatus:
-        """The progress without a folder: a stage that has not started, or a deleted run."""
+    def _progress_without_folder(self) -> RemoteStatus:
+        """The progress of a run without a folder: a stage that has not started, or a deleted run."""
         if chain_file(self.run.path) is None:
             note = f"The run folder {self.run.path} no longer exists on its machine."
             return RemoteStatus(folder=str(self.run.path), state=RunState.INTERRUPTED, note=note)
         job = read_job(self.run)
         if job is not None and self._is_working(job, None):
-            return RemoteStatus(folder=str(self.run.path), state=RunState.STARTING, note="after the stage before it")
+            note = "waiting for the previous stage to finish"
+            return RemoteStatus(folder=str(self.run.path), state=RunState.STARTING, note=note)
         note = "The chain ended before this stage started; resume it to continue."
         return RemoteStatus(folder=str(self.run.path), state=RunState.INTERRUPTED, note=note)
 
-    def _by_result(self, job: Job, progress: RemoteStatus, status: RunStatus | None) -> RemoteStatus:
-        """The progress of a study's job: running until its process ends, done if that wrote its result."""
+    def _progress_of_study_job(self, job: Job, progress: RemoteStatus, status: RunStatus | None) -> RemoteStatus:
+        """RUNNING until the process of a study's job has ended; then DONE if the process wrote its result file."""
         if progress.state.alive or progress.state in (RunState.PAUSED, RunState.STOPPED):
             return progress
         if self._is_working(job, status):
@@ -96,10 +97,9 @@ class WatchedRun:
         if (self.run.path / job.result).is_file():
             return progress.model_copy(update={"state": RunState.DONE, "note": ""})
         stderr_lines = self.run.stderr_end().splitlines()
-        own_errors = [
-            line for line in stderr_lines if line.startswith("error: ")
-        ]  # Slurm and the script may have the last word
-        note = next(iter([*own_errors[-1:], *stderr_lines[-1:], progress.note]), "") or "it exited unexpectedly"
+        # Slurm or the job script may print after the trainer's error.
+        errors = [line for line in stderr_lines if line.startswith("error: ")]
+        note = next(iter([*errors[-1:], *stderr_lines[-1:], progress.note]), "") or "the process exited unexpectedly"
         state = RunState.FAILED if progress.state is RunState.FAILED else RunState.INTERRUPTED
         return progress.model_copy(update={"state": state, "note": note})
 
@@ -111,33 +111,33 @@ class WatchedRun:
             return is_running(job.pid, job.started)
         return status is not None and status.is_local and is_running(status.pid, status.started)
 
-    def _by_process(
+    def _progress_from_process(
         self, last: RunStarted | RunFinished | RunFailed | None, status: RunStatus | None, time_now: float
     ) -> RemoteStatus:
         terminal = _terminal(last)
         resumed = terminal is not None and status is not None and status.started > terminal.time
         state = derive_state(status, None if resumed else terminal, time_now)
         if resumed and state is RunState.RUNNING and status is not None and status.doing != STARTING:
-            return self._make_progress(
-                RunState.STARTING, status.doing, last, status, time_now
-            )  # no event overrides that
+            # A resumed run writes no event until its first step, so trust the status file.
+            return self._make_progress(RunState.STARTING, status.doing, last, status, time_now)
         if state in (RunState.RUNNING, RunState.LOST_CONTACT) and status is not None and status.doing == STARTING:
-            # The trainer renews this status only after loading its libraries; `derive_state` has found its process.
+            # The trainer renews this status only after loading its libraries, but its process exists.
             return self._make_progress(RunState.STARTING, "", last, replace(status, heartbeat=time_now), time_now)
-        if state is RunState.STARTING:  # no status: no trainer
+        if state is RunState.STARTING:  # without a status file there is no trainer
             state = RunState.INTERRUPTED
         return self._make_progress(state, "", last, status, time_now)
 
-    def _by_slurm(
+    def _progress_from_slurm(
         self, job: Job, last: RunStarted | RunFinished | RunFailed | None, status: RunStatus | None, time_now: float
     ) -> RemoteStatus:
         try:
             slurm_job = self._slurm.job(job.job) if job.job else None
-        except UserError as error:  # Slurm does not answer: judge by the heartbeat
-            state = derive_state(_by_heartbeat_only(status), _terminal(last), time_now)
+        except UserError as error:  # Slurm does not answer, so use the heartbeat
+            state = derive_state(_ignoring_process(status), _terminal(last), time_now)
             return self._make_progress(state, str(error), last, status, time_now)
         if isinstance(last, RunFinished) and last.outcome == "done" and chain_file(self.run.path):
-            return self._make_progress(RunState.DONE, "", last, status, time_now)  # its job trains the stages after it
+            # The job keeps running, since it trains later stages of the chain.
+            return self._make_progress(RunState.DONE, "", last, status, time_now)
         state, note = _slurm_state(job, slurm_job, last, status, time_now, self._why_requeued())
         if slurm_job is not None and not (slurm_job.waiting or slurm_job.running):
             slurm_job = None
@@ -169,7 +169,7 @@ class WatchedRun:
         return next((line.partition(" ")[2] for line in reversed(lines) if line.strip()), "")
 
     def request(self, action: str) -> None:
-        """Ask the trainer to stop or pause; a job that waits in Slurm's queue is cancelled."""
+        """Request the trainer to stop or pause; a job that waits in Slurm's queue is cancelled."""
         progress = self.progress()
         if not progress.state.alive:
             return
@@ -226,8 +226,8 @@ def _slurm_state(
     if slurm_job is None:
         if terminal is not None and terminal.time >= job.submitted - _TIME_SLACK:
             return derive_state(None, terminal), ""
-        reason = f"Slurm no longer knows job {job.job}" if job.job else "sbatch was not reached"
-        return RunState.INTERRUPTED, f"{reason}, and the run has no last event; resume it."
+        reason = f"Slurm no longer knows job {job.job}" if job.job else "the job was not submitted"
+        return RunState.INTERRUPTED, f"{reason}, and the run did not record an end; resume the run."
     if slurm_job.waiting:
         if terminal is not None and terminal.time >= job.submitted - _TIME_SLACK and not slurm_job.restarts:
             return derive_state(None, terminal), ""
@@ -246,7 +246,7 @@ def _slurm_state(
     ):
         return derive_state(None, terminal), ""
     end_reason = _END_REASONS.get(slurm_job.state, f"ended as {slurm_job.state}")
-    return RunState.INTERRUPTED, f"Slurm job {job.job} {end_reason}; resume it from its last checkpoint."
+    return RunState.INTERRUPTED, f"Slurm job {job.job} {end_reason}; resume the run from its last checkpoint."
 
 
 def _waiting_note(job: Job, slurm_job: SlurmJob, time_now: float, requeued: str) -> str:
@@ -255,7 +255,7 @@ def _waiting_note(job: Job, slurm_job: SlurmJob, time_now: float, requeued: str)
     if slurm_job.restarts:
         parts.insert(0, f"requeued after {requeued}" if requeued else "requeued by Slurm")
     if slurm_job.expected and slurm_job.expected > time_now:
-        parts.append(f"it should start in about {_duration(slurm_job.expected - time_now)}")
+        parts.append(f"the job should start in about {_duration(slurm_job.expected - time_now)}")
     return "; ".join(parts)
 
 
@@ -270,6 +270,6 @@ def _terminal(last: Event | None) -> RunFinished | RunFailed | None:
     return last if isinstance(last, (RunFinished, RunFailed)) else None
 
 
-def _by_heartbeat_only(status: RunStatus | None) -> RunStatus | None:
-    """``status`` as on an unknown node, so that only its heartbeat counts."""
+def _ignoring_process(status: RunStatus | None) -> RunStatus | None:
+    """A copy of ``status`` whose host matches no machine, so that only the heartbeat is used, not the process ID."""
     return replace(status, host="a node of the cluster", verdict="") if status is not None else None

@@ -1,4 +1,4 @@
-"""The commands that start a run on this machine: directly, through torchrun, or with a script for sbatch.
+"""Builds the commands that start a run on this machine: directly, through torchrun, or with a script for sbatch.
 
 The script can be read and edited before it is submitted. It takes the run's name from the job's, so one script fits
 every run of a machine. On Slurm's warning before the time limit or a preemption, it pauses the trainer, waits until it
@@ -51,12 +51,12 @@ exit $code
 
 
 def program() -> list[str]:
-    """The command of the trainer, without its verb."""
+    """The command of the trainer, without a subcommand."""
     return [sys.executable, "-m", "core"]
 
 
 def direct_command(machine: Machine, run: RunDir, devices: Sequence[str]) -> list[str]:
-    """The command that trains ``run``; with torchrun, one process per device."""
+    """The command that trains ``run``. With torchrun, it starts one process per device."""
     train = ["train", str(run.config), str(run.path)]
     if machine.launcher == "torchrun":
         ranks = machine.processes or len(devices) or machine.gpus or 1
@@ -82,26 +82,26 @@ def study_command(arguments: Sequence[str]) -> list[str]:
 
 
 def sbatch_script(machine: Machine, run: RunDir, devices: Sequence[str] = ()) -> str:
-    """The script for a run with its config in the folder named after the job."""
+    """The sbatch script for a run whose folder has the name of the job and contains the config."""
     logs, run_folder = f"{_sbatch_path(run.path.parent)}/%x", f'{shlex.quote(str(run.path.parent))}/"$SLURM_JOB_NAME"'
     command = _one_process() if _ranks(machine, devices) * machine.nodes == 1 else _torchrun(machine, devices)
     return _script(machine, logs, run_folder, command, devices)
 
 
 def chain_script(machine: Machine, run: RunDir, devices: Sequence[str] = ()) -> str:
-    """The script for a chain that starts or resumes with the stage ``run``: one job for all stages.
+    """The sbatch script for a chain that starts or resumes with the stage ``run``: one job for all stages.
 
     One process, with one GPU if jobs have GPUs. When requeued, it resumes the unfinished stage.
     """
     chain = run.path.parent
     command = f'srun --unbuffered {shlex.join(program())} train "$RUN/chain.json" "$RUN" --stage-logs'
-    stage = 'stage() { ls -d "$RUN"/stage-* | sort -V | tail -n 1; }  # the one that began last'
+    stage = 'stage() { ls -d "$RUN"/stage-* | sort -V | tail -n 1; }  # the stage that began last'
     run_folder = f"{shlex.quote(str(chain))}\n{stage}"
     return _script(_with_one_gpu(machine), _sbatch_path(run.path), run_folder, command, devices[:1], "$(stage)")
 
 
 def study_script(machine: Machine, run: RunDir, arguments: Sequence[str], devices: Sequence[str] = ()) -> str:
-    """The script for one job of a study: one process, with one GPU if jobs have GPUs."""
+    """The sbatch script for one job of a study: one process, with one GPU if the machine's jobs have GPUs."""
     command = f"srun --unbuffered {shlex.join(study_command(arguments))}"
     return _script(_with_one_gpu(machine), _sbatch_path(run.path), shlex.quote(str(run.path)), command, devices)
 
@@ -120,7 +120,9 @@ def _script(
 
 def _header(machine: Machine, logs: str, devices: Sequence[str]) -> list[str]:
     gpus = len(devices) or machine.gpus
-    cpus = (machine.cpus or (CPUS_PER_GPU if gpus else 0)) * _ranks(machine, devices)  # a task is all ranks of a node
+    cpus = (machine.cpus or (CPUS_PER_GPU if gpus else 0)) * _ranks(
+        machine, devices
+    )  # one task has all ranks of a node
     options = [
         f"--output={logs}/stdout.log",
         f"--error={logs}/stderr.log",
@@ -142,7 +144,7 @@ def _setup(machine: Machine, run_folder: str) -> list[str]:
     lines = [
         f"RUN={run_folder}",
         "export PYTHONUNBUFFERED=1 PYTHONSAFEPATH=1",
-        # Since Slurm 22.05, srun does not inherit it from sbatch and would give its task one core.
+        # Since Slurm 22.05, srun does not inherit this value from sbatch, and its task would get only one core.
         '[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"',
     ]
     if SOURCE.name not in ("site-packages", "dist-packages"):  # not installed: a checkout

@@ -1,4 +1,4 @@
-"""A server for a window or a verb on another computer, with one JSON object per line.
+"""Serves a window or a command on another computer, with one JSON object per line.
 
 Flow: ``ssh HOST sdgui-core remote`` -> requests on stdin -> **server** -> replies on stdout. Requests: ``{"id": 1,
 "do": "submit", ...}``; replies: ``{"event": "hello", ...}`` once, ``done`` (result) or ``failed`` (message) with a
@@ -39,7 +39,7 @@ from core.spec.reading import MEGABYTE, UnreadableError, excerpt, parse_json, va
 from core.spec.run.folder import RunDir, RunDirError
 
 ALIVE_SECONDS = 5.0
-SILENT_SECONDS = 120.0  # clients send something every 10 s
+SILENT_SECONDS = 120.0  # exit after this time without requests; clients send something every 10 s
 _MAX_LINE_BYTES = 8 * MEGABYTE
 _WORKER_THREADS = 4
 
@@ -138,7 +138,7 @@ class Remote:
             reply = {"event": "done", "id": number, "result": self._verbs[do](request)}
         except (KeyError, TypeError, ValueError) as error:
             reply["message"] = (
-                f"the request {excerpt(do)} is incomplete or wrong: {excerpt(repr(error))}; update sdgui."
+                f"the request {excerpt(do)} is incomplete or invalid: {excerpt(repr(error))}; update sdgui."
             )
         except Exception as error:  # noqa: BLE001  a bug must reach the window as a reply, and other requests continue
             reply["message"] = sentence(error) or f"{type(error).__name__}: {excerpt(str(error))}"
@@ -157,10 +157,10 @@ class Remote:
             self._closed.set()
 
     def _folder(self, request: Request) -> RunDir:
-        """The run folder of a request. RunDirError when it does not exist."""
+        """The run folder of a request. Raises RunDirError if it does not exist."""
         run = RunDir(expand_user(str(request["folder"])))
         if not run.path.is_dir() and chain_file(run.path) is None:  # a stage may not have started yet
-            raise RunDirError(f"there is no run folder {run.path} on this machine; it was moved or deleted.")
+            raise RunDirError(f"the run folder {run.path} does not exist on this machine; it was moved or deleted.")
         return run
 
     def _watched(self, request: Request) -> WatchedRun:
@@ -168,7 +168,7 @@ class Remote:
 
     def _machine(self, request: Request) -> Machine:
         return validate(
-            Machine, request["machine"], "the machine's settings", remedy="Change it, or update sdgui there."
+            Machine, request["machine"], "the machine's settings", remedy="Change the setting, or update sdgui there."
         )
 
     def _check(self, request: Request) -> dict[str, Any]:
@@ -246,7 +246,7 @@ class Remote:
 
 
 def serve(runs: str) -> int:
-    """Serve on stdin and stdout until they end; ``runs``: the runs folder, in which ~ is the home folder."""
+    """Serve on stdin and stdout until they end. ``runs``: the runs folder, which may start with ~."""
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", errors="backslashreplace", newline="\n")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # output of libraries must not mix with replies
     requests = os.fdopen(os.dup(sys.stdin.fileno()), "r", encoding="utf-8", errors="replace")

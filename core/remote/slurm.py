@@ -1,4 +1,4 @@
-"""Slurm through its commands: sbatch, squeue, scontrol, scancel, sinfo.
+"""Calls Slurm's commands: sbatch, squeue, scontrol, scancel, sinfo.
 
 ``squeue`` lists all of a user's jobs at once; ``scontrol`` is called for one job when squeue no longer lists it or its
 state has changed. Times are local. Accounting (slurmdbd), which many clusters do not offer, is not needed.
@@ -29,12 +29,12 @@ Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
 
 class SlurmError(UserError):
-    """A Slurm command failed; the message has its output."""
+    """A Slurm command failed; the message contains its output."""
 
 
 @dataclass(frozen=True)
 class SlurmJob:
-    """A job. ``began``: its last start; ``expected``: its expected start; seconds since the epoch."""
+    """A Slurm job. ``began``: the last start. ``expected``: the expected start. In seconds since the epoch."""
 
     state: str
     reason: str = ""
@@ -60,7 +60,7 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 class Slurm:
-    """Slurm's commands with cached results; thread-safe."""
+    """Calls Slurm's commands and caches the results. Thread-safe."""
 
     def __init__(self, run: Run = _run) -> None:
         self._run = run
@@ -69,7 +69,7 @@ class Slurm:
         self._queue_time = float("-inf")
         self._details: dict[
             str, tuple[str, SlurmJob | None]
-        ] = {}  # job -> state in squeue, and its scontrol result then
+        ] = {}  # job -> state in squeue, and the result of scontrol for this state
         self._details_time: dict[str, float] = {}
 
     @property
@@ -81,7 +81,7 @@ class Slurm:
         return self._output_of("sinfo", "--version").strip().removeprefix("slurm ")
 
     def partitions(self) -> list[Partition]:
-        """All partitions, the default one first."""
+        """All partitions, the default partition first."""
         rows: dict[str, Partition] = {}
         for line in self._output_of("sinfo", "-h", "-o", "%P|%D|%A|%G|%l").splitlines():
             parts = line.strip().split("|")
@@ -100,7 +100,7 @@ class Slurm:
         return sorted(rows.values(), key=lambda partition: not partition.default)
 
     def submit(self, script: Path, name: str) -> str:
-        """Submit ``script`` as the job ``name``; returns its number. SlurmError when sbatch fails."""
+        """Submit ``script`` as the job ``name`` and return the job's number. Raises SlurmError if sbatch fails."""
         output = self._output_of("sbatch", "--parsable", f"--job-name={name}", f"--chdir={script.parent}", str(script))
         number = output.strip().splitlines()[-1].split(";")[0] if output.strip() else ""
         if not number.isdigit():
@@ -109,12 +109,12 @@ class Slurm:
         return number
 
     def job_named(self, name: str) -> str:
-        """The number of a pending or running job called ``name``; "" without one."""
+        """The number of a pending or running job called ``name``; "" if there is no such job."""
         output = self._output_of("squeue", "-h", "-u", _user(), "-n", name, "-o", "%i")
         return output.split()[0] if output.split() else ""
 
     def cancel(self, job: str) -> None:
-        """Cancel ``job``. SlurmError when that fails."""
+        """Cancel ``job``. Raises SlurmError if that fails."""
         self._output_of("scancel", job)
         self.forget()
 
@@ -129,7 +129,7 @@ class Slurm:
             self._queue_time = float("-inf")
 
     def job(self, job: str) -> SlurmJob | None:
-        """The job with this number; None when Slurm no longer knows it. SlurmError when Slurm does not answer."""
+        """The job with this number; None if Slurm no longer knows it. Raises SlurmError if Slurm does not answer."""
         with self._lock:
             if time.monotonic() - self._queue_time > QUEUE_VALID_SECONDS:
                 self._queued = self._read_queue()
@@ -146,7 +146,7 @@ class Slurm:
         return SlurmJob(queued.state, queued.reason, queued.began, queued.expected, queued.nodes, restarts)
 
     def _needs_refresh(self, job: str) -> bool:
-        """Whether the cached details of a job that squeue does not list are of a time before it ended."""
+        """Whether a job is no longer in squeue, but its cached details are from before the end of the job."""
         details = self._details[job][1]
         return (
             details is not None

@@ -1,4 +1,4 @@
-"""Starts runs on this machine, each once: a request repeated after a lost reply starts nothing.
+"""Starts runs on this machine, each only once: a request that is repeated after a lost reply starts nothing.
 
 Flow: ``submit`` -> run folder with the config -> a process in a new session, torchrun, or ``sbatch`` -> ``job.json``.
 """
@@ -38,7 +38,7 @@ from core.spec.run.processes import is_running, start_time
 from core.spec.run.starting import start_trainer
 
 _NAME = re.compile(r"[^\x00-\x1f/\\]{1,200}")
-_EXIT_SECONDS = 30.0  # for a process to exit after its last event
+_EXIT_SECONDS = 30.0  # time for a process to exit after its last event
 _DEVICE = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -50,9 +50,9 @@ class Starter:
         self._lock = threading.Lock()
 
     def run(self, name: str) -> RunDir:
-        """The folder of the run ``name``; UserError for an invalid folder name."""
+        """The folder of the run ``name``. Raises UserError for an invalid folder name."""
         if not _NAME.fullmatch(name) or name.startswith(".") or name != name.strip():
-            raise UserError(f"{excerpt(name)} cannot be the name of a run folder; choose another.")
+            raise UserError(f"{excerpt(name)} is not a valid name for a run folder; choose another.")
         return RunDir(self._runs / name)
 
     def submit(
@@ -65,7 +65,7 @@ class Starter:
         script: str,
         code: Mapping[str, str] | None = None,
     ) -> Submitted:
-        """Start the run ``name``, or resume it without ``config``.
+        """Start the run ``name``, or resume the run if there is no ``config``.
 
         ``code``: its custom code, which is written into the run folder. UserError when it cannot be started;
         RunDirError when a trainer is running in the folder, or it belongs to another run.
@@ -83,7 +83,7 @@ class Starter:
         )
 
     def stage(self, name: str, stage: str) -> RunDir:
-        """The folder of a stage of the chain ``name``; UserError for an invalid folder name."""
+        """The folder of a stage of the chain ``name``. Raises UserError for an invalid folder name."""
         return RunDir(self.run(name).path / self.run(stage).path.name)
 
     def submit_chain(
@@ -96,15 +96,15 @@ class Starter:
         devices: Sequence[str],
         script: str,
     ) -> Submitted:
-        """Start the chain ``name`` as one process, in the folder of ``stage``, where it starts or resumes.
+        """Start or resume the chain ``name`` at ``stage``, as one process.
 
         Without ``chain`` (its config) the existing chain is resumed. UserError and RunDirError as in `submit`.
         """
         custom_script = script or (machine.script if machine.launcher == "slurm" else "")
         if custom_script and "chain.json" not in custom_script:
             raise UserError(
-                f"{machine.name} has a custom script, which cannot start a chain; remove it in Machines, or launch "
-                "with a script for chains (sdgui-core launch CHAIN.json --on MACHINE --print-script)."
+                f"{machine.name} has a custom script, which cannot start a chain; remove the script in Machines, or "
+                "launch with a script for chains (sdgui-core launch CHAIN.json --on MACHINE --print-script)."
             )
         run = self.stage(name, stage)
         launcher: Launcher = "slurm" if machine.launcher == "slurm" else "direct"
@@ -132,8 +132,8 @@ class Starter:
         """
         if machine.launcher == "slurm" and machine.script:
             raise UserError(
-                f"{machine.name} has a custom script, which cannot start a study; remove it in Machines, and move its "
-                "additions to the #SBATCH lines or the setup."
+                f"{machine.name} has a custom script, which cannot start a study; remove the script in Machines, and "
+                "move its additions to the #SBATCH lines or the setup."
             )
         task = parse_study_task(self._runs, study, arguments)
         launcher: Launcher = "slurm" if machine.launcher == "slurm" else "direct"
@@ -156,7 +156,7 @@ class Starter:
     ) -> Submitted:
         """Start ``job`` in ``run``, unless an identical request has started it."""
         if invalid := [device for device in devices if not _DEVICE.fullmatch(device)]:
-            raise UserError(f"{excerpt(invalid[0])} is not a device; give indices or UUIDs of GPUs.")
+            raise UserError(f"{excerpt(invalid[0])} is not a device; use indices or UUIDs of GPUs.")
         with self._lock:
             existing = read_job(run)
             if (
@@ -165,14 +165,14 @@ class Starter:
                 and (submitted := self._find_started(run, existing))
             ):
                 return submitted
-            self._refuse_alive(run, existing)
+            self._require_ended(run, existing)
             prepare(existing)
             job = job.model_copy(update={"submitted": time.time()})
-            write_job(run, job)  # before it starts, so that a repeated request finds it
+            write_job(run, job)  # before the start, so that a repeated request finds the job
             return begin(job)
 
     def _find_started(self, run: RunDir, job: Job) -> Submitted | None:
-        """What an earlier, identical request started, even if it was not recorded completely."""
+        """The job that an earlier, identical request started, even if it was not recorded completely."""
         if job.launcher == "slurm":
             number = job.job or self._slurm.job_named(job.name or run.path.name)
             if number and number != job.job:
@@ -184,8 +184,8 @@ class Starter:
         is_current = status is not None and status.started >= job.submitted - 2.0
         return Submitted(folder=str(run.path), pid=status.pid) if is_current and status else None
 
-    def _refuse_alive(self, run: RunDir, job: Job | None) -> None:
-        """Raise UserError while a trainer is running; wait for one that has written its last event to exit."""
+    def _require_ended(self, run: RunDir, job: Job | None) -> None:
+        """Raise UserError if a trainer is running. Waits for a trainer that has written its last event to exit."""
         deadline = time.monotonic() + _EXIT_SECONDS
         while self._alive(run, job):
             has_ended = not WatchedRun(run, self._slurm).progress().state.alive
@@ -251,7 +251,7 @@ class Starter:
         path = run.path / SCRIPT
         run.clear_control()
         with writing(path, UserError):
-            run.status.unlink(missing_ok=True)  # the previous trainer's
+            run.status.unlink(missing_ok=True)  # written by the previous trainer
             write_whole(path, script.encode())
         number = self._slurm.submit(path, job.name or run.path.name)
         write_job(run, job.model_copy(update={"job": number}))

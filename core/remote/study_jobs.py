@@ -1,4 +1,4 @@
-"""A study's jobs on this machine: train and evaluate one run, or measure the step time of one arm.
+"""Parses and prepares a study's jobs on this machine: train and evaluate one run, or measure the step time of one arm.
 
 Flow: ``submit_study`` -> `write_study` writes the study, with complete configs of its arms, into a folder ->
 ``Starter`` starts ``core.studies.study.places.remote_main`` on it, directly or through sbatch.
@@ -17,7 +17,7 @@ from core.spec.reading import excerpt
 from core.spec.run.folder import RunDir
 from core.spec.study import NAME, StudyDir
 
-FOLDER = "studies"  # in the runs folder
+FOLDER = "studies"  # subfolder of the runs folder
 _FILE = re.compile(r"study\.json|arms/[0-9a-f]{8,64}\.json")
 _MAX_CHARACTERS = 4 << 20
 
@@ -29,7 +29,7 @@ class StudyTask:
     run: RunDir
     arguments: tuple[str, ...]
     result: str
-    name: str  # of a Slurm job
+    name: str  # name of the Slurm job
 
 
 def parse_study_task(runs: Path, study: str, request: Sequence[str]) -> StudyTask:
@@ -44,7 +44,9 @@ def parse_study_task(runs: Path, study: str, request: Sequence[str]) -> StudyTas
         raise UserError(f"{excerpt(' '.join(request))} is not a job of a study; update sdgui.")
     for name in (study, arm):
         if not NAME.fullmatch(name):
-            raise UserError(f"{excerpt(name)} cannot be the name of a study's folder; letters, digits, . _ - only.")
+            raise UserError(
+                f"{excerpt(name)} is not a valid name for a study's folder; use only letters, digits, . _ -"
+            )
     out = StudyDir(runs / FOLDER / study)
     arguments, name = (kind, str(out.path), arm, *numbers), f"{study}-{arm}-{numbers[0]}"
     if kind == "run":
@@ -53,7 +55,7 @@ def parse_study_task(runs: Path, study: str, request: Sequence[str]) -> StudyTas
 
 
 def write_study(runs: Path, study: str, files: Mapping[str, str]) -> None:
-    """Write the study's files that are missing or differ. UserError when they cannot be written."""
+    """Write the study's files that are missing or differ. Raises UserError if that fails."""
     folder = runs / FOLDER / study
     for name, text in files.items():
         if not _FILE.fullmatch(name) or len(text) > _MAX_CHARACTERS:

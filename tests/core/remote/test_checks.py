@@ -97,7 +97,9 @@ def test_each_missing_part_is_named_with_its_remedy(tmp_path: Path, monkeypatch:
     assert (checks._check_gpus(NEAR).works, checks._check_gpus(NEAR).detail) == (True, "1, 1 free: A")
 
 
-@pytest.mark.parametrize(("number", "remedy"), [(28, "Free some space there."), (13, "Choose another runs folder.")])
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(28, "Free some space on its disk."), (13, "Choose another runs folder.")]
+)
 def test_a_runs_folder_that_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
 ) -> None:
@@ -152,7 +154,7 @@ def test_the_paths_of_a_config_are_checked(tmp_path: Path, monkeypatch: pytest.M
     pairs = str(tmp_path / "pairs.csv")
     assert found["Training data"].detail == f"{pairs}: {len(open_source(pairs).rows)} images"
     assert not found["Validation data"].works
-    assert found["Validation data"].remedy.startswith("Give the data's path")
+    assert found["Validation data"].remedy.startswith("Enter the path of the data")
     assert (found["Weights"].works, found["Weights"].detail) == (True, "~/weights.pt")
     missing = checks._check_path("Weights", "/no/where")
     assert (missing.works, missing.detail) == (False, "/no/where does not exist")

@@ -126,7 +126,7 @@ def test_failed_uploads_are_reported_with_the_remedy(
     parts.sender.ready("")
     parts.ask(1, one)
     wait_for(lambda: parts.told(1))
-    assert parts.told(1) == ["sdgui on gpu does not accept uploaded images; update it there."]
+    assert parts.told(1) == ["sdgui on gpu does not accept uploaded images; update sdgui on that machine."]
     monkeypatch.setattr(image_uploads, "CHUNK_BYTES", 1 << 20)
     parts.sender.ready("/there")
     parts.ask(2, one, two)

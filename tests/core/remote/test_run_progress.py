@@ -71,7 +71,7 @@ def run(tmp_path: Path) -> RunDir:
 WAITS, RUNS = SlurmJob("PENDING"), SlurmJob("RUNNING", began=NOW - 500, nodes="n1")
 
 
-UNKNOWN_JOB = "Slurm no longer knows job 7, and the run has no last event; resume it."
+UNKNOWN_JOB = "Slurm no longer knows job 7, and the run did not record an end; resume the run."
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,20 @@ UNKNOWN_JOB = "Slurm no longer knows job 7, and the run has no last event; resum
         (replace(WAITS, reason="Priority"), [], "starting", "Slurm job 7 waits because other jobs have priority"),
         (replace(WAITS, reason="Odd"), [], "starting", "Slurm job 7 waits (Odd)"),
         (replace(WAITS, restarts=1), [finished(300)], "starting", "requeued by Slurm; Slurm job 7 waits"),
-        (replace(WAITS, expected=NOW + 20), [], "starting", "Slurm job 7 waits; it should start in about 20 s"),
-        (replace(WAITS, expected=NOW + 60), [], "starting", "Slurm job 7 waits; it should start in about 1 min"),
-        (replace(WAITS, expected=NOW + 7130), [], "starting", "Slurm job 7 waits; it should start in about 119 min"),
-        (replace(WAITS, expected=NOW + 9000), [], "starting", "Slurm job 7 waits; it should start in about 2 h 30 min"),
+        (replace(WAITS, expected=NOW + 20), [], "starting", "Slurm job 7 waits; the job should start in about 20 s"),
+        (replace(WAITS, expected=NOW + 60), [], "starting", "Slurm job 7 waits; the job should start in about 1 min"),
+        (
+            replace(WAITS, expected=NOW + 7130),
+            [],
+            "starting",
+            "Slurm job 7 waits; the job should start in about 119 min",
+        ),
+        (
+            replace(WAITS, expected=NOW + 9000),
+            [],
+            "starting",
+            "Slurm job 7 waits; the job should start in about 2 h 30 min",
+        ),
         (replace(WAITS, expected=NOW - 1), [], "starting", "Slurm job 7 waits"),
         (RUNS, [started(400)], "running", ""),
         (RUNS, [started(501.5)], "running", ""),
@@ -113,19 +123,19 @@ UNKNOWN_JOB = "Slurm no longer knows job 7, and the run has no last event; resum
             SlurmJob("CANCELLED", began=NOW - 500),
             [finished(1100)],
             "interrupted",
-            "Slurm job 7 was cancelled in Slurm; resume it from its last checkpoint.",
+            "Slurm job 7 was cancelled in Slurm; resume the run from its last checkpoint.",
         ),
         (
             SlurmJob("TIMEOUT", began=NOW - 500, restarts=1),
             [finished(900)],
             "interrupted",
-            "Slurm job 7 reached its time limit before the run could be saved; resume it from its last checkpoint.",
+            "Slurm job 7 reached its time limit before the run could be saved; resume the run from its last checkpoint.",
         ),
         (
             SlurmJob("MELTED", began=NOW - 500),
             [started(400)],
             "interrupted",
-            "Slurm job 7 ended as MELTED; resume it from its last checkpoint.",
+            "Slurm job 7 ended as MELTED; resume the run from its last checkpoint.",
         ),
         (
             SlurmJob("FAILED", began=NOW - 500),
@@ -174,11 +184,11 @@ def test_a_resumed_trainer_without_an_event_is_starting(run: RunDir) -> None:
     [
         (True, False, "", [finished(9, "done")], "running", "evaluating"),
         (False, True, "", [finished(9, "done")], "done", ""),
-        (False, False, "", [finished(9, "done")], "interrupted", "it exited unexpectedly"),
+        (False, False, "", [finished(9, "done")], "interrupted", "the process exited unexpectedly"),
         (False, False, "a\nerror: no room\nslurm: bye", [finished(9, "done")], "interrupted", "error: no room"),
         (False, False, "a\nb", [finished(9, "done")], "interrupted", "b"),
         (False, False, "", [RunFailed(time=NOW - 9, step=2, error="ValueError", message="m")], "failed",
-         "it exited unexpectedly"),
+         "the process exited unexpectedly"),
         (False, True, "", [finished(9, "paused")], "paused", ""),
         (False, True, "", [finished(9, "stopped")], "stopped", ""),
     ],
@@ -219,7 +229,7 @@ def test_stages_that_have_not_started_and_the_last_of_a_chain(stages: list[RunDi
     )
     write_job(last, at_work)
     coming = WatchedRun(last, Cluster()).progress()
-    assert (coming.state.value, coming.note) == ("starting", "after the stage before it")
+    assert (coming.state.value, coming.note) == ("starting", "waiting for the previous stage to finish")
     for stage in stages:
         stage.create()
         write(stage, finished(9, "done"))

@@ -120,11 +120,11 @@ def test_unsupported_requests_are_refused_with_a_message(
         message("dance")
         == "This version of sdgui cannot dance; update sdgui on the machine (press Install on its page)."
     )
-    assert message("run_status") == "the request run_status is incomplete or wrong: KeyError('folder'); update sdgui."
+    assert message("run_status") == "the request run_status is incomplete or invalid: KeyError('folder'); update sdgui."
     assert message("check", machine={"name": "a/b"}).startswith("the machine's settings")
     for do in ("control", "end", "checkpoints", "read"):
         more: dict[str, Any] = {"what": "stop", "how": "kill", "file": "a", "offset": 0, "length": 1}
-        said_so = "there is no run folder /no/where on this machine; it was moved or deleted."
+        said_so = "the run folder /no/where does not exist on this machine; it was moved or deleted."
         assert message(do, folder="/no/where", **more) == said_so
     assert capsys.readouterr().err == ""
 

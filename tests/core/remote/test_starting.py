@@ -84,7 +84,7 @@ def submit(starter: Starter, machine: Machine = DIRECT, name: str = "one", token
 
 @pytest.mark.parametrize("name", ["", ".hidden", " one", "one ", "a/b", "a\\b", "..", "x" * 201])
 def test_invalid_run_names(starter: Starter, name: str) -> None:
-    with pytest.raises(UserError, match="cannot be the name of a run folder"):
+    with pytest.raises(UserError, match="is not a valid name for a run folder"):
         starter.run(name)
 
 
