@@ -130,7 +130,7 @@ def _print_report(report: Report, as_json: bool) -> None:
         f"{report.images} images and {report.captions} captions: {report.added} added, "
         f"{report.changed} changed, {report.removed} removed, {report.unchanged} unchanged ({report.seconds:.1f} s)"
     )
-    print(f"searched by: {report.nearest}")
+    print(f"searched by: {report.search_method}")
     if report.unreachable:
         print(f"{report.unreachable} images in unreachable folders were kept; remove them with --drop-missing")
     for old, new in report.moved[:_MAX_LISTED]:

@@ -1,4 +1,4 @@
-"""An animated image of a query's results at each step of a run, with the networks side by side.
+"""Draws an animated image of a query's results at each step of a run, with the networks next to each other.
 
 Flow: `core.worker.travelling` collects a `Frame` per step -> ``save`` -> an animated WebP.
 """
@@ -18,17 +18,18 @@ from core.data.images import decode
 from core.spec.errors import writing
 from core.spec.files import write_whole
 
-COLUMNS, ROWS = 4, 3  # images per network
+COLUMNS, ROWS = 4, 3  # grid of images for each network
 SIDE, GAP, HEAD = 112, 8, 56  # pixels
 MILLISECONDS = 900  # per frame
 _MEGAPIXELS = 200
-_MAX_CELL_LENGTH = 90  # characters of the title, and in a cell
+_MAX_CELL_LENGTH = 90  # characters in the title and in a cell
 _BACK, _TEXT, _MUTED, _ACCENT = "#16181d", "#f2f3f5", "#9aa0a8", "#4ea1ff"
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A result: an image, or a caption with its image. ``below``: under the cut-off, drawn faintly."""
+    """A result: an image, or a caption with its image. ``below``: whether it is under the cut-off, and drawn "
+    "faintly."""
 
     path: str
     text: str = ""
@@ -44,7 +45,7 @@ class Frame:
 
 
 def save(frames: Sequence[Frame], to: Path, title: str) -> None:
-    """Writes ``frames`` to the looping WebP ``to``. Raises UserError when it cannot be written."""
+    """Write ``frames`` to the looping WebP ``to``. Raises UserError if the file cannot be written."""
     total = frames[-1].step
     images = [_draw(frame, total, title) for frame in frames]
     content = io.BytesIO()

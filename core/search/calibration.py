@@ -24,13 +24,13 @@ from core.search.collection import Collection
 from core.search.index.nearest import Floats, Nearest, Rows, product
 from core.search.index.storage import Mask
 
-EXPECTED = 10  # unrelated images of an index that pass the cut-off
-RATES = (1e-4, 1e-2)  # minimum (fewer cannot be measured) and maximum share of unrelated pairs that pass
+EXPECTED = 10  # targeted number of unrelated images in an index that pass the cut-off
+RATES = (1e-4, 1e-2)  # minimum (lower rates cannot be measured) and maximum share of unrelated pairs that pass
 SAMPLE = 4096
 REFERENCES = 256
 SEED = 0
 UPPER_QUANTILE = 0.9
-NORMAL = -float(ndtri(1 - UPPER_QUANTILE))  # that quantile of a normal distribution, in standard deviations
+NORMAL = -float(ndtri(1 - UPPER_QUANTILE))  # `UPPER_QUANTILE` of a normal distribution, in standard deviations
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class Cutoff:
 
     cosine: float
     rate: float
-    pairs: int  # unrelated pairs used for calibration; 0: assumes normal scores
-    median: float  # of the query's scores over the index
+    pairs: int  # number of unrelated pairs in the calibration; 0 if normal scores are assumed
+    median: float  # median of the query's scores over the index
     spread: float
 
     @property
     def meaning(self) -> str:
-        """The cut-off in a sentence."""
+        """A sentence that explains the cut-off."""
         source = (
             f"measured on {self.pairs:,} unrelated pairs of this index"
             if self.pairs
@@ -58,7 +58,7 @@ class Calibration:
     """The score distribution of unrelated pairs, for images or captions of a collection."""
 
     def __init__(self, collection: Collection, captions: bool = False) -> None:
-        """Calibrates images or, with ``captions``, captions; the collection must have some."""
+        """Calibrate images, or captions with ``captions``; the collection must contain at least one."""
         random = np.random.default_rng(SEED)
         images = _sample_rows(collection.alive, SAMPLE, random)
         texts = _sample_rows(collection.text_alive, SAMPLE, random)
@@ -81,7 +81,7 @@ class Calibration:
         return self._sampled
 
     def scores(self, query: Floats) -> Floats:
-        """Cosines (n,) of ``query`` (D,), a unit vector, with the sampled rows."""
+        """The cosines (n,) of the unit vector ``query`` (D,) with the sampled rows."""
         return product(self._sample, query)
 
     def cutoff(self, query: Floats, kind: str, rate: float | None = None) -> Cutoff:
@@ -104,7 +104,7 @@ class Calibration:
             z = -float(ndtri(rate)) / NORMAL
             if len(null) * rate >= 1:
                 z = float(np.quantile(null, 1 - rate))
-            elif len(null):  # too few pairs for this rate: use the maximum if it is higher
+            elif len(null):  # there are too few pairs for this rate, so use the maximum if it is higher
                 z = max(z, float(null.max()))
             self._thresholds[kind, rate] = z, len(null)
         return self._thresholds[kind, rate]
@@ -119,7 +119,7 @@ def _sample_rows(mask: Mask, count: int, random: np.random.Generator) -> Rows:
 def _vectors(bank: Nearest | None, rows: Rows) -> Floats:
     if bank is None or not len(rows):
         return np.zeros((0, bank.dim if bank is not None else 1), np.float32)
-    order = np.argsort(rows)  # reads the file in one direction
+    order = np.argsort(rows)  # so that the file is read in one direction
     vectors = np.empty((len(rows), bank.dim), np.float32)
     vectors[order] = bank.vectors(rows[order])
     return vectors

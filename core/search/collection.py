@@ -1,4 +1,4 @@
-"""Images searchable with one model: an index on disk, or a data source encoded in memory.
+"""Collections of images that can be searched with one model: an index on disk, or a data source encoded in memory.
 
 Flow: ``open_index`` or ``encode_source`` -> ``Collection`` -> results, evaluation, projection.
 
@@ -31,7 +31,7 @@ from core.spec.run.model_names import exact_name
 
 Progress = Callable[[str, int, int], None]
 
-MAX_CHECKED_BYTES = 256 << 20  # of vectors; larger indexes are opened without verifying checksums
+MAX_CHECKED_BYTES = 256 << 20  # size of vectors above which checksums are not verified when opening an index
 
 
 @dataclass
@@ -42,14 +42,14 @@ class Collection:
     encoder: Encoder
     images: Nearest
     alive: Mask  # (N,) rows that can be found
-    texts: Nearest | None  # vectors of the captions; None without captions
+    texts: Nearest | None  # caption vectors; None without captions
     owner: Rows  # (M,) the image of each caption
     records: Callable[[Iterable[int]], list[Record]]
     sizes: npt.NDArray[np.int64]  # (N,) bytes of the files
-    times: npt.NDArray[np.int64]  # (N,) of their last change, nanoseconds
-    search_method: str  # search method, for display
+    times: npt.NDArray[np.int64]  # (N,) times of the files' last change, in nanoseconds
+    search_method: str  # for display
     notes: tuple[str, ...] = ()  # warnings for the user
-    rest: int = 0  # rows of the source that are not in the collection yet
+    remaining: int = 0  # rows of the source that are not in the collection yet
     _captions: list[str] | None = field(default=None, repr=False)
 
     @cached_property
@@ -78,13 +78,13 @@ class Collection:
     def _first_texts(self) -> Rows:
         first = np.zeros(len(self.alive), dtype=np.int64)
         owned = np.flatnonzero(self.owner >= 0)[::-1]
-        first[self.owner[owned]] = owned  # the lowest number is written last
+        first[self.owner[owned]] = owned  # descending, so that the lowest number is written last
         return first
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Folders and labels as codes into lists of values; -1 for none."""
+    """Folders and labels, as codes that index lists of values; -1 for no value."""
 
     folders: list[str]
     folder: npt.NDArray[np.int32]  # (N,)
@@ -109,7 +109,7 @@ def read_columns(records: Iterable[Record], alive: Mask) -> Columns:
 
 
 def open_index(folder: Path | str, progress: Progress, model: str = "", weights: str = "") -> Collection:
-    """Opens the index in ``folder`` with its own model, or with ``model`` if that is the same model.
+    """Open the index in ``folder`` with its own model, or with ``model`` if that is the same model.
 
     Raises IndexFolderError when the index is missing or empty, or was built with another model (both are named).
     """
@@ -138,7 +138,7 @@ def open_index(folder: Path | str, progress: Progress, model: str = "", weights:
             f"as {first.path}: {first.reason.rstrip('.')}."
         )
     if not alive.any():
-        raise IndexFolderError(f"the index {path} is empty; add images with `index` first.")
+        raise IndexFolderError(f"the index {path} is empty; add images with sdgui-core index first.")
     name, exact_weights = exact_name(model, weights) if model else (identity.model, identity.weights)
     progress("loading the model", 0, 0)
     if not model:
@@ -182,7 +182,7 @@ def _bank(reader: IndexReader, bank: str) -> Nearest:
 
 
 def encode_source(model: Model, name: str, source: str, progress: Progress, first: int = 0) -> Collection:
-    """The pairs of ``source`` encoded in memory in float32, such as a run's held-out data.
+    """A collection with the pairs of ``source`` encoded in memory in float32, such as a run's held-out data.
 
     The features are cached on disk: if ``progress`` raises to cancel, the next call continues. ``first``: encode only
     about this many rows of a larger source, evenly spread; ``rest`` of the collection is the number of the others.
@@ -218,7 +218,7 @@ def encode_source(model: Model, name: str, source: str, progress: Progress, firs
         times=np.array([time for _, time in facts], np.int64),
         search_method="exact, in memory",
         notes=(f"{len(bad_rows)} rows cannot be used and were skipped, such as {bad_rows[0]}.",) if bad_rows else (),
-        rest=len(opened.rows) - len(some.rows),
+        remaining=len(opened.rows) - len(some.rows),
     )
 
 

@@ -1,4 +1,4 @@
-"""Errors of indexes and queries, with messages for the user."""
+"""Errors of indexes and queries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from core.spec.errors import UserError
 
 
 class IndexFolderError(UserError):
-    """An index that cannot be used or written; the message names it and the remedy."""
+    """An index that cannot be used or written; the message names the index and the remedy."""
 
 
 class QueryError(UserError):

@@ -1,4 +1,4 @@
-"""Retrieval metrics of a collection: ranks in both directions, and differences between two models.
+"""Evaluates retrieval in a collection: ranks in both directions, and differences between two models.
 
 Flow: collection with captions -> `evaluate` -> panel; two collections of the same pairs -> `compare`. Ranks come from
 `core.metrics.retrieval`, so that they agree with ``python -m core evaluate --task retrieval``.
@@ -24,8 +24,8 @@ from core.spec.errors import UserError
 Progress = Callable[[str, int, int], None]
 
 CURVE = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000)
-MAX_PAIRS = 4_000_000_000  # per evaluation; beyond this, captions are subsampled evenly
-MAX_LISTED = 2000  # queries per direction in a result, hardest first
+MAX_PAIRS = 4_000_000_000  # with more pairs, captions are subsampled evenly
+MAX_LISTED = 2000  # listed queries per direction
 _PER_MILLE = 1000
 
 
@@ -34,14 +34,14 @@ class RankedPairs:
     """Ranks of a collection's captions and images."""
 
     texts: Rows  # (m,) numbers of the ranked captions
-    images: Rows  # (n,) rows of the images that can be found
-    by_text: Ranks  # of each of ``texts``
-    by_image: Ranks  # of the images that have captions; its queries are positions in ``images``
-    skipped: int  # skipped captions
+    images: Rows  # (n,) rows of the searchable images
+    by_text: Ranks  # ranks for each of ``texts``
+    by_image: Ranks  # ranks for the images with captions; the queries are positions in ``images``
+    skipped: int  # number of captions that were not ranked
 
 
 def rank_all(collection: Collection, progress: Progress) -> RankedPairs:
-    """Ranks every caption's image and every image's captions. Raises UserError without captions.
+    """Rank every caption's image and every image's captions. Raises UserError if there are no captions.
 
     With more than `MAX_PAIRS` pairs, an even sample of the captions is ranked.
     """
@@ -70,7 +70,7 @@ def _tensor(vectors: Floats) -> Tensor:
 
 
 def evaluate(collection: Collection, ranked: RankedPairs, listed: int = MAX_LISTED) -> dict[str, Any]:
-    """As JSON: ``recall`` (as logged by the trainer), ``curve`` of both directions, and queries, hardest first.
+    """The metrics as JSON: ``recall`` (as the trainer logs it), ``curve`` of both directions, queries (hardest first).
 
     ``text_to_image``: text, caption, row, path, rank. ``image_to_text``: row, path, captions, rank. ``queries`` has the
     total numbers; at most ``listed`` of each direction are included.
@@ -85,7 +85,9 @@ def evaluate(collection: Collection, ranked: RankedPairs, listed: int = MAX_LIST
         "text_to_image": _texts(collection, ranked, _hardest(ranked.by_text, listed)),
         "image_to_text": _images(collection, ranked, _hardest(ranked.by_image, listed)),
         "queries": {"text_to_image": len(ranked.by_text.queries), "image_to_text": len(ranked.by_image.queries)},
-        "notes": [f"{ranked.skipped} captions were skipped, evenly, to save time."] if ranked.skipped else [],
+        "notes": [f"{ranked.skipped} captions, evenly distributed, were skipped to save time."]
+        if ranked.skipped
+        else [],
     }
 
 
@@ -109,7 +111,7 @@ def listed_captions(collection: Collection, ranked: RankedPairs, contains: str, 
 
 
 def _curve(ranks: Ranks, candidates: int) -> list[float]:
-    """Recall at each k of CURVE, 0 to 1."""
+    """Recall at each k in `CURVE`, from 0 to 1."""
     return [float(ranks.hits(k).mean()) for k in CURVE if k <= max(10, candidates)]
 
 
@@ -143,7 +145,7 @@ def _images(collection: Collection, ranked: RankedPairs, positions: list[int]) -
 def compare(
     a: Collection, ranked_a: RankedPairs, b: Collection, ranked_b: RankedPairs, k: int = 1, listed: int = MAX_LISTED
 ) -> dict[str, Any]:
-    """Captions whose image only one of two models ranks within the top ``k``, as JSON.
+    """The captions whose image only one of two models ranks within the top ``k``, as JSON.
 
     ``only_a`` and ``only_b``: caption, path, rank_a, rank_b, greatest difference first; ``both`` and ``neither`` count
     the rest. Pairs are matched by path and caption. Raises UserError when the collections share no pair.
@@ -151,7 +153,7 @@ def compare(
     first, second = (_by_pair(collection, ranked) for collection, ranked in ((a, ranked_a), (b, ranked_b)))
     common = [pair for pair in first if pair in second]
     if not common:
-        raise UserError(f"{a.title} and {b.title} share no pair; open both with the same data.")
+        raise UserError(f"{a.title} and {b.title} have no pair in common; open both with the same data.")
     only: dict[str, list[dict[str, Any]]] = {"only_a": [], "only_b": []}
     both_correct = neither = 0
     for path, caption in common:

@@ -1,4 +1,4 @@
-"""Filters of search results: folder, label, file size and modification date.
+"""Filters search results by folder, label, file size and modification date.
 
 Flow: terminal or panel -> ``Filter`` -> mask -> results.
 """
@@ -27,7 +27,7 @@ _FACTORS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 @dataclass(frozen=True)
 class Filter:
-    """Empty fields match everything. ``folders`` match images in them or in their subfolders."""
+    """A filter; empty fields match everything. ``folders`` include their subfolders."""
 
     folders: tuple[str, ...] = ()
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name -> allowed values
@@ -61,7 +61,7 @@ def _in_folders(columns: Columns, folders: tuple[str, ...]) -> Mask:
     )
     if not inside.any():
         raise QueryError(
-            f"no image is in {', '.join(parents)}; there are images in folders such as {columns.folders[0]}."
+            f"there is no image in {', '.join(parents)}; choose another folder, such as {columns.folders[0]}."
         )
     mask: Mask = (columns.folder >= 0) & inside[np.maximum(columns.folder, 0)]
     return mask
@@ -75,7 +75,7 @@ def _with_label(columns: Columns, name: str, values: tuple[str, ...]) -> Mask:
     unknown = [value for value in values if value not in known_values]
     if unknown:
         close = difflib.get_close_matches(unknown[0], known_values, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}?" if close else f"such as {', '.join(map(repr, known_values[:5]))}."
+        hint = f"did you mean {close[0]!r}?" if close else f"available: {', '.join(map(repr, known_values[:5]))}."
         raise QueryError(f"no image has the label {name} = {unknown[0]!r}; {hint}")
     mask: Mask = np.isin(codes, [known_values.index(value) for value in values])
     return mask
@@ -85,10 +85,10 @@ def read_size(text: str | int) -> int:
     """Bytes from a number or a text such as "200 KB" or "1.5MiB". Raises QueryError for anything else."""
     match = _SIZE.match(str(text))
     if match is None:
-        raise QueryError(f"{text!r} is not a size; write bytes, or for example 200KB or 1.5MB.")
+        raise QueryError(f"{text!r} is not a size; enter a number of bytes, or a size such as 200KB or 1.5MB.")
     size = float(match[1]) * _FACTORS[(match[2] or "").lower()]
     if size > _MAX_SIZE:
-        raise QueryError(f"the size {text} is larger than any file; write for example 200KB or 1.5MB.")
+        raise QueryError(f"the size {text} is larger than any file; enter a size such as 200KB or 1.5MB.")
     return round(size)
 
 
@@ -99,9 +99,9 @@ def read_date(text: str | float) -> float:
     """
     if isinstance(text, (int, float)):
         if not abs(text) < _MAX_SECONDS:
-            raise QueryError(f"{text} is not a time; write seconds since 1970, or a date like 2024-05-31.")
+            raise QueryError(f"{text} is not a time; enter seconds since 1970, or a date such as 2024-05-31.")
         return float(text)
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError, OSError) as error:
-        raise QueryError(f"{text!r} is not a date; write it like 2024-05-31 or 2024-05-31T18:00.") from error
+        raise QueryError(f"{text!r} is not a date; enter a date such as 2024-05-31 or 2024-05-31T18:00.") from error

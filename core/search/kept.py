@@ -15,13 +15,13 @@ from core.search.errors import IndexFolderError
 from core.search.index.build import build_index
 from core.spec.config import expand_user
 
-MAX_INDEXES = 16  # the least recently searched indexes beyond this are removed
-_MAX_NAME_LENGTH = 40  # characters of a folder's name
+MAX_INDEXES = 16  # with more, the least recently searched indexes are removed
+_MAX_NAME_LENGTH = 40  # length of the part of an index's name that comes from the folder's name
 _NAME = re.compile(r".*-[0-9a-f]{20}")
 
 
 def update_folder_index(home: Path, model: str, weights: str, folder: str, progress: Progress) -> Path | None:
-    """Updates and returns the index under ``home`` of the images in ``folder``, by a model with an exact name.
+    """Update and return the cached index of the images in ``folder``, for a model with an exact name.
 
     None if the folder contains no images, or another process is writing the index. Raises errors of opening the model,
     and OSError when ``home`` is not writable; encoded images are kept.

@@ -1,4 +1,4 @@
-"""A map of images and captions: a two-dimensional layout of their vectors.
+"""Computes a map of images and captions: a two-dimensional layout of their vectors.
 
 Flow: collection -> `lay_out` -> panel. First the two principal axes (PCA, immediately), then t-SNE (van der Maaten and
 Hinton, "Visualizing Data using t-SNE", 2008). Up to `FITTED` points use scikit-learn, which the probes need anyway.
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 Layout = npt.NDArray[np.float64]  # (N, 2)
 
-SHOWN = 100_000  # maximum number of points of a map
+SHOWN = 100_000  # maximum number of points on a map
 # up to this many points the answer names each image; larger maps are packed, and names requested separately
 PLAIN = 6_000
 FITTED = 3_000
-DIMENSIONS = 50  # for t-SNE
-NEIGHBOURS = 5  # in the sample, for placing other points
-MAX_LABEL_VALUES = 10_000  # of labels for colouring
+DIMENSIONS = 50  # dimensions of the input of t-SNE
+NEIGHBOURS = 5  # number of neighbours in the sample that place another point
+MAX_LABEL_VALUES = 10_000  # labels with more values cannot colour the map
 SEED = 0
 PERPLEXITY = 30
-ITERATIONS = 500  # of t-SNE; half of them with early exaggeration
-MANY_ITERATIONS = (250, 500)  # of openTSNE, with early exaggeration and without
-REPORTED = 10  # iterations between progress reports, where it can be cancelled
+ITERATIONS = 500  # iterations of t-SNE, half of them with early exaggeration
+MANY_ITERATIONS = (250, 500)  # iterations of openTSNE with and without early exaggeration
+REPORTED = 10  # iterations between two progress reports, at which the layout can be cancelled
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ class Points:
 
 
 def choose_points(collection: Collection, shown: int = SHOWN, captions: bool = True) -> Points:
-    """The points of a map, at most ``shown``, evenly sampled. Raises UserError for fewer than three."""
+    """The points of a map: at most ``shown``, evenly sampled. Raises UserError if there are fewer than three."""
     images = np.flatnonzero(collection.alive).astype(np.int64)
     texts = np.flatnonzero(collection.text_alive if captions else np.zeros(0)).astype(np.int64)
     share = min(1.0, shown / max(1, len(images) + len(texts)))
     images, texts = _sample_evenly(images, share), _sample_evenly(texts, share)
     if len(images) + len(texts) < 3:
-        raise UserError(f"{collection.title} has too few images for a map; it needs at least three.")
+        raise UserError(f"{collection.title} has too few images; a map needs at least three.")
     parts = [_centre(collection.images.vectors(images))]
     if len(texts) and collection.texts is not None:
         parts.append(_centre(collection.texts.vectors(texts)))
@@ -78,7 +78,7 @@ def _sample_evenly(rows: Rows, share: float) -> Rows:
 
 
 def _centre(vectors: Floats) -> Floats:
-    """Unit vectors minus their mean, normalised again."""
+    """Subtract the mean from unit vectors and normalise them again."""
     shifted = vectors - vectors.mean(0)
     centred: Floats = shifted / np.maximum(np.linalg.norm(shifted, axis=1, keepdims=True), 1e-12)
     return centred
@@ -159,7 +159,7 @@ def fit_tsne(points: Points, progress: Progress) -> Layout:
 
 
 def _interpolate(reduced: npt.NDArray[Any], fitted: Rows, layout: Layout) -> Layout:
-    """All points: fitted ones at their coordinates, others at a weighted mean of their neighbours."""
+    """The coordinates of all points: fitted points keep theirs, others get a weighted mean of their neighbours."""
     coordinates = np.zeros((len(reduced), 2))
     coordinates[fitted] = layout
     others = np.setdiff1d(np.arange(len(reduced)), fitted)
@@ -185,7 +185,7 @@ def _scale(layout: npt.NDArray[Any]) -> Layout:
 def as_json(
     collection: Collection, points: Points, layout: Layout, method: str, packed: bool = False
 ) -> dict[str, Any]:
-    """As JSON: for each image x, y, row, path, labels; for each caption x, y, text, caption, row.
+    """The map as JSON: for each image x, y, row, path, labels; for each caption x, y, text, caption, row.
 
     ``packed``: with more than `PLAIN` points only arrays (`pack_points`).
     """
@@ -209,8 +209,9 @@ def as_json(
 
 
 def pack_points(collection: Collection, points: Points, layout: Layout) -> dict[str, Any]:
-    """Base64 arrays: x and y (float32); rows of images and of captions' images, numbers of captions, and for each label
-    its values with a code per image, -1 for none (int32).
+    """The map as base64 arrays: x and y (float32), rows of images and of captions' images, numbers of captions.
+
+    For each label, it also contains the values, with a code per image, -1 for no value (int32).
     """
     columns = collection.columns.labels
     labels = {

@@ -1,4 +1,4 @@
-"""A query: text and images with weights (negative to avoid), embedded as one vector.
+"""Embeds a query, which consists of weighted texts and images, as one vector. Negative weights avoid a term.
 
 Flow: panel or terminal -> ``Query`` -> ``Embedder`` -> unit vector -> results. A query is the weighted sum of its
 terms' unit vectors, normalised.
@@ -24,11 +24,11 @@ from core.search.errors import QueryError
 from core.search.index.encoding import Encoder
 from core.search.index.nearest import Floats
 
-RAW = "raw"  # no prompt template
-MAX_TEXT_LENGTH = 10_000  # characters of a text; tokens beyond would be truncated anyway
-MAX_CACHED = 256  # terms with cached vectors, so that each key press encodes only one
-MAX_WEIGHT = 1e6  # of a term
-MIN_LENGTH = 0.05  # of the sum, relative to the largest weight; below, the terms cancel out
+RAW = "raw"  # use no prompt template
+MAX_TEXT_LENGTH = 10_000  # characters per text; the tokenizer would truncate a longer text anyway
+MAX_CACHED = 256  # terms with cached vectors, so that each key press encodes only one term
+MAX_WEIGHT = 1e6
+MIN_LENGTH = 0.05  # length of the sum, relative to the largest weight, below which the terms cancel out
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Query:
 
     @property
     def kind(self) -> str:
-        """The calibration for its scores: "text" if it contains text, else "image"."""
+        """The calibration for the query's scores: "text" if the query contains text, otherwise "image"."""
         return "text" if any(term.text for term in self.terms) else "image"
 
 
@@ -63,8 +63,7 @@ class EmbeddedQuery:
 
 
 def read_terms(raw: Any, sign: float = 1.0) -> list[Term]:
-    """Terms from JSON: a text, an object with ``text``, ``image`` or ``row`` and optionally ``weight``, or a list of
-    them.
+    """Parse terms in JSON: a text, an object with ``text``, ``image`` or ``row`` and optionally ``weight``, or a list.
 
     ``sign`` multiplies every weight. Raises QueryError for anything else.
     """
@@ -78,7 +77,7 @@ def read_terms(raw: Any, sign: float = 1.0) -> list[Term]:
     for raw_term in raw:
         fields = {"text": raw_term} if isinstance(raw_term, str) else raw_term
         if not isinstance(fields, dict) or not set(fields) <= {"text", "image", "row", "weight"}:
-            raise QueryError(f"a term has text, image or row, and weight; not {raw_term!r}.")
+            raise QueryError(f"a term must have text, image or row, and may have a weight; {raw_term!r} is not valid.")
         try:
             term = Term(
                 str(fields.get("text", "")),
@@ -108,13 +107,13 @@ class Embedder:
         Raises QueryError for an empty query, an unreadable image, or terms that cancel out.
         """
         if not query.terms:
-            raise QueryError("the query is empty; type some words, or choose an image.")
+            raise QueryError("the query is empty; enter text, or choose an image.")
         total = np.zeros(self._encoder.identity.dim, np.float32)
         longest = 0.0
         notes: list[str] = []
         for term in query.terms:
             if not abs(term.weight) <= MAX_WEIGHT:
-                raise QueryError(f"the weight {term.weight:g} is beyond {MAX_WEIGHT:,.0f}; use one such as 0.5.")
+                raise QueryError(f"the weight {term.weight:g} is above {MAX_WEIGHT:,.0f}; use a weight such as 0.5.")
             vector, term_notes = self._embed_term(term, query.prompts)
             total += np.float32(term.weight) * vector
             longest = max(longest, abs(term.weight))
@@ -122,8 +121,8 @@ class Embedder:
         length = float(np.linalg.norm(total))
         if not np.isfinite(length):
             raise QueryError(
-                f"{self._encoder.identity.title} gives non-finite values for the query; its weights are "
-                "damaged, or its training diverged: choose another checkpoint."
+                f"{self._encoder.identity.title} computes non-finite values for the query: the weights are damaged, or "
+                "the training diverged. Choose another checkpoint."
             )
         if length <= MIN_LENGTH * longest:
             raise QueryError("the terms of the query cancel out; change a weight or remove a term.")
@@ -153,7 +152,7 @@ class Embedder:
         """The normalised mean of the text's prompts."""
         words, notes = clean_text(text)
         if not words:
-            raise QueryError("the query contains no usable characters; type some words.")
+            raise QueryError("the query contains no usable characters; enter text.")
         templates = ("{}",) if prompts in ("", RAW) else load_templates(prompts)
         tokens = self._encoder.tokens([template.replace("{}", words) for template in templates])
         if tokens.shape[1] >= self._encoder.model.network.towers.context_length:
@@ -180,7 +179,7 @@ def clean_text(text: str) -> tuple[str, list[str]]:
 
 
 def _script(words: str) -> str:
-    """The most frequent script of the letters if it is not Latin, such as "Cyrillic"; else ""."""
+    """The most frequent script of the letters if it is not Latin, such as "Cyrillic"; otherwise ""."""
     letters = [letter for letter in words if letter.isalpha()]
     scripts = [unicodedata.name(letter, "unknown").split()[0] for letter in letters]
     if not scripts:

@@ -1,4 +1,4 @@
-"""The images or captions nearest to a query, with calibrated scores.
+"""Finds the images or captions nearest to a query, with calibrated scores.
 
 Flow: query -> embedder -> **results** -> terminal, panel. Each result has its cosine, its share of the softmax over the
 index with the model's temperature, its rank, whether it is above the calibrated cut-off, and its near-duplicates.
@@ -26,9 +26,9 @@ from core.search.index.nearest import Floats, Nearest, Rows, product
 from core.search.index.storage import Mask
 from core.search.queries import Embedder, Query
 
-SHARE_OF_DUPLICATE = 0.01  # of the distance between random images; closer images are duplicates
+SHARE_OF_DUPLICATE = 0.01  # images closer than this share of the distance between random images are duplicates
 MAX_RESULTS = 10_000
-FEW_VALUES = 16 << 20  # of all vectors; up to this many, one thread is faster
+FEW_VALUES = 16 << 20  # up to this many values in all vectors, one thread is faster
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Searcher:
 
     def _check_row(self, row: int) -> int:
         if not 0 <= row < len(self.collection.alive):
-            raise QueryError(f"there is no image {row}; there are {len(self.collection.alive)}.")
+            raise QueryError(f"there is no image {row}; use a row from 0 to {len(self.collection.alive) - 1}.")
         return row
 
     def search(self, query: Query, options: Options) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class Searcher:
     def search_vector(self, query: Floats, kind: str, options: Options) -> dict[str, Any]:
         """`search` for a unit vector (D,); ``kind`` is "text" or "image"."""
         if not 1 <= options.k <= MAX_RESULTS:
-            raise QueryError(f"k is {options.k}; it must be 1 to {MAX_RESULTS}.")
+            raise QueryError(f"k must be from 1 to {MAX_RESULTS}, not {options.k}.")
         collection = self.collection
         mask = options.filter.mask(collection)
         bank, calibration = collection.images, self.calibration
@@ -132,7 +132,7 @@ class Searcher:
         return shares
 
     def _groups(self, rows: Rows, calibration: Calibration) -> list[list[int]]:
-        """Groups of positions of near-duplicate results, best first, in the order of the results."""
+        """The positions of results, grouped by near-duplicates, best first."""
         if not len(rows):
             return []
         vectors = self.collection.images.vectors(rows)
@@ -185,7 +185,7 @@ class Searcher:
 
 @contextmanager
 def few_threads(collection: Collection) -> Iterator[None]:
-    """Uses one thread for a small collection, where synchronisation would take longer than the work."""
+    """Use one thread for a small collection, in which synchronisation would take longer than the work."""
     before = torch.get_num_threads()
     is_small = len(collection.images) * collection.images.dim <= FEW_VALUES
     torch.set_num_threads(1 if is_small else before)

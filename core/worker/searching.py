@@ -136,7 +136,7 @@ class SearchSession(Session):
             "captions": int(collection.text_alive.sum()),
             "how": collection.search_method,
             "notes": list(collection.notes),
-            "rest": collection.rest,
+            "rest": collection.remaining,
         }
 
     def _drop_interpolated(self, model: str) -> None:

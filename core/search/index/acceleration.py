@@ -1,4 +1,4 @@
-"""Acceleration files for searching large indexes, derived from the vectors.
+"""Writes acceleration files, derived from the vectors, for searching large indexes.
 
 Flow: build -> ``update_acceleration`` -> files -> ``core.search.index.nearest``. The vectors are split into parts by
 row number:
@@ -38,9 +38,9 @@ from core.spec.reading import open_regular
 
 Progress = Callable[[str, int, int], None]
 
-SMALL = 64 << 20  # values kept in memory as float32: 256 MiB
-CHUNK = 65_536  # vectors converted to float32 at a time
-ITERATIONS = 10  # of k-means
+SMALL = 64 << 20  # up to this many values are kept in memory as float32 (256 MiB)
+CHUNK = 65_536  # number of vectors that are converted to float32 at a time
+KMEANS_ITERATIONS = 10
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class Sizes:
     """Thresholds between search methods; only tests change them."""
 
     small: int = SMALL  # values
-    scan: int = 65_536  # rows of a scan part
-    ivf_from: int = 2_000_000  # rows
-    ivf: int = 1 << 20  # rows of an ivf part
-    lists: int = 1024  # centroids of an ivf part
+    scan: int = 65_536  # rows per scan part
+    ivf_from: int = 2_000_000  # number of rows from which inverted files are used
+    ivf: int = 1 << 20  # rows per ivf part
+    lists: int = 1024  # centroids per ivf part
     per_list: int = 64  # training vectors per centroid
 
 
@@ -64,15 +64,15 @@ class Part:
     stop: int
 
     def name(self, generation: int, bank: str) -> str:
-        """Name of the file; "" if none is needed."""
+        """The name of the part's file; "" if the part needs no file."""
         if self.kind == "memory":
             return ""
-        bits = ".4bit" if self.kind == "ivf" else ""  # files without it have 8-bit codes and are rebuilt
+        bits = ".4bit" if self.kind == "ivf" else ""  # files without this suffix have 8-bit codes and are rebuilt
         return f"{self.kind}-{generation:04d}-{bank}-{self.start:010d}{bits}.faiss"
 
 
 def layout(rows: int, dim: int, sizes: Sizes = Sizes()) -> list[Part]:
-    """The parts of ``rows`` vectors; empty if all are kept in memory."""
+    """Divide ``rows`` vectors into parts; [] if all vectors are kept in memory."""
     if rows * dim <= sizes.small:
         return []
     parts, start = [], 0
@@ -97,7 +97,7 @@ def update_acceleration(
     sizes: Sizes = Sizes(),
     trust: bool = False,
 ) -> dict[str, Any]:
-    """Writes missing or damaged files; returns the manifest's ``nearest``.
+    """Write missing or damaged files, and return the manifest's ``nearest``.
 
     ``trust`` skips checks of existing files.
     """
@@ -150,7 +150,7 @@ def _fingerprint(path: Path) -> list[int]:
 
 
 def make_part(path: Path, part: Part, vectors: Vectors, trained: Any, sizes: Sizes) -> Any:
-    """Writes the file of ``part`` atomically; returns the trained ivf index, which later parts reuse."""
+    """Write the file of ``part`` atomically, and return the trained ivf index, which later parts reuse."""
     dim = vectors.shape[1]
     if part.kind == "scan":
         index = empty_scan(dim)
@@ -163,13 +163,13 @@ def make_part(path: Path, part: Part, vectors: Vectors, trained: Any, sizes: Siz
     temporary = path.with_suffix(".tmp")
     try:
         with writing(path, IndexFolderError, "committed data are kept"):
-            temporary.unlink(missing_ok=True)  # it could be a link or a pipe
+            temporary.unlink(missing_ok=True)  # an existing file could be a link or a pipe
             faiss.write_index(index, str(temporary))
             temporary.replace(path)
     except RuntimeError as error:  # faiss raises this for a full disk too
         raise IndexFolderError(
-            f"cannot write {path}, which speeds up the search: the disk may be full; committed data are kept; free "
-            "some space and run again."
+            f"cannot write {path}, which speeds up the search: the disk may be full. The index itself is saved; free "
+            "some space and run the command again."
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -179,7 +179,7 @@ def make_part(path: Path, part: Part, vectors: Vectors, trained: Any, sizes: Siz
 def _reusable_ivf(
     folder: Path, dim: int, parts: list[Part], before: Mapping[str, Any], generation: int, bank: str, sizes: Sizes
 ) -> Any:
-    """An empty inverted file with the centroids of an existing part, so that all parts share them; or None."""
+    """An empty inverted file with the centroids of an existing part, so that all parts share centroids; or None."""
     for part in parts:
         name = part.name(generation, bank)
         if part.kind == "ivf" and name in before and list(before[name]) == _fingerprint(folder / name):
@@ -196,7 +196,7 @@ def _train(vectors: Vectors, sizes: Sizes) -> Any:
     count = min(len(vectors), sizes.lists * sizes.per_list)
     rows = np.linspace(0, len(vectors) - 1, count).astype(np.int64)
     index = empty_ivf(faiss.IndexFlatIP(vectors.shape[1]), vectors.shape[1], sizes.lists)
-    index.cp.niter = ITERATIONS
+    index.cp.niter = KMEANS_ITERATIONS
     index.cp.spherical = True
     index.cp.min_points_per_centroid = 1
     index.train(as_float32(vectors[rows]))

@@ -1,4 +1,4 @@
-"""``python -m core index``: create, update, repair and relocate an index.
+"""Creates, updates, repairs and relocates an index (``sdgui-core index``).
 
 Flow: source -> scan -> encoding -> storage, one segment at a time; then acceleration files. A killed build resumes at
 its last segment and gives the same bytes as an uninterrupted one.
@@ -34,7 +34,7 @@ Progress = Callable[[str, int, int], None]  # (activity, done, total); may raise
 Log = Callable[[str], None]
 
 COMPACT_FROM = 0.2  # share of removed rows above which the files are rewritten
-MAX_LISTED = 100  # unreadable and moved images in a report
+MAX_LISTED = 100  # unreadable or moved images that a report lists
 
 
 @dataclass
@@ -45,13 +45,13 @@ class Report:
     changed: int = 0
     removed: int = 0
     unchanged: int = 0
-    unreachable: int = 0  # kept although their folder is unreachable
+    unreachable: int = 0  # images that are kept although their folder is unreachable
     rebuilt: int = 0  # rows of damaged segments
     images: int = 0  # searchable images afterwards
     captions: int = 0
-    bad: list[BadRow] = field(default_factory=list)  # the first ones
+    bad: list[BadRow] = field(default_factory=list)  # at most `MAX_LISTED`
     moved: list[tuple[str, str]] = field(default_factory=list)
-    nearest: str = ""  # search method
+    search_method: str = ""
     seconds: float = 0.0
 
 
@@ -65,10 +65,10 @@ def build_index(
     weights: str = "",
     drop_missing: bool = False,
 ) -> Report:
-    """Creates or updates the index ``folder`` of ``source`` with ``model``; only new images are encoded.
+    """Create or update the index ``folder`` of ``source`` with ``model``; encode only new images.
 
-    Raises IndexFolderError when the index has another model or source or is locked by another process, and errors of
-    `open_model` and of the source. Committed data are always kept.
+    Raises IndexFolderError if the index has another model or source or is locked by another process, and the errors of
+    `open_model` and of the source. Committed data is always kept.
     """
     start = time.monotonic()
     path = absolute_pattern(source) if is_shards(source) else str(expand_user(source).absolute())
@@ -78,7 +78,7 @@ def build_index(
         progress("scanning the source", 0, 0)
         before = read_manifest(writer.folder)
         if before is None:
-            writer.refuse_foreign()
+            writer.require_empty_or_index()
         else:
             _check_same_source(before, name, exact_weights, path, writer.folder)
             before = work.repair(before)
@@ -106,7 +106,7 @@ def _open_encoder(name: str, weights: str) -> Encoder:
 
 
 class _Build:
-    """One build with its report."""
+    """One build of an index, with its report."""
 
     def __init__(self, writer: IndexWriter, progress: Progress, log: Log) -> None:
         self.writer, self.progress, self.log = writer, progress, log
@@ -115,10 +115,10 @@ class _Build:
         self._parts = 0
 
     def repair(self, manifest: Manifest) -> Manifest:
-        """Truncates uncommitted data, and removes rows with wrong checksums so that they are encoded again."""
+        """Truncate uncommitted data, and remove rows with wrong checksums so that they are encoded again."""
         claimed, manifest = manifest, self.writer.truncate_to_files(manifest)
         self.writer.prepare(manifest)
-        if manifest is not claimed:  # rows at the end are missing in the files
+        if manifest is not claimed:  # the files lack rows at the end
             self.writer.commit(manifest)
         self.reader = IndexReader(self.writer.folder)
         wrong = self.reader.check()
@@ -142,7 +142,7 @@ class _Build:
         return manifest
 
     def update(self, manifest: Manifest, changes: Changes, encoder: Encoder | None, scanned: Scan) -> Manifest:
-        """Removes outdated rows, appends pending images, and updates acceleration files."""
+        """Remove outdated rows, append pending images, and update acceleration files."""
         if changes.outdated.any() and (changes.outdated != manifest.removed_rows()).any():
             manifest = self._commit_removals(replace(manifest.with_removed(changes.outdated), complete=False))
         if not manifest.rows:
@@ -160,7 +160,7 @@ class _Build:
         return manifest
 
     def _commit_removals(self, manifest: Manifest) -> Manifest:
-        """Commits removed rows; rewrites the files if the removed rows are too scattered to list."""
+        """Commit removed rows. Rewrite the files if the removed rows are too scattered to list."""
         if len(manifest.removed) <= MAX_REMOVED_RUNS:
             return self.writer.commit(manifest)
         reader = IndexReader(self.writer.folder)
@@ -191,16 +191,16 @@ class _Build:
         return manifest
 
     def _accelerate(self, manifest: Manifest) -> Manifest:
-        """Updates acceleration files of a growing index after each further part."""
-        parts = sum(bool(part.kind != "memory") for part in layout(manifest.rows, manifest.identity.dim))
+        """Update the acceleration files whenever the growing index has filled another part."""
+        parts = sum(part.kind != "memory" for part in layout(manifest.rows, manifest.identity.dim))
         if parts <= self._parts:
             return manifest
         self._parts = parts
-        nearest = update_acceleration(self.writer.folder, manifest, self.progress, trust=True)
-        return self.writer.commit(replace(manifest, nearest=nearest))
+        acceleration = update_acceleration(self.writer.folder, manifest, self.progress, trust=True)
+        return self.writer.commit(replace(manifest, nearest=acceleration))
 
     def fill_report(self, changes: Changes, scanned: Scan, manifest: Manifest) -> None:
-        """Fills in the report and logs notes."""
+        """Fill in the report and log notes."""
         report, reader = self.report, IndexReader(self.writer.folder)
         report.added, report.changed, report.removed = changes.added, changes.changed, changes.removed
         report.unchanged, report.unreachable, report.moved = (
@@ -215,7 +215,7 @@ class _Build:
         bad_rows = np.flatnonzero(valid & (reader.facts["state"] != GOOD))
         report.bad = scanned.bad[:MAX_LISTED]
         report.bad += [BadRow(record.path, record.reason) for record in reader.records(bad_rows[:MAX_LISTED].tolist())]
-        report.nearest = describe(manifest)
+        report.search_method = describe(manifest)
         for folder in scanned.unreachable:
             self.log(f"{folder} is unreachable; its images stay in the index.")
         if changes.moved:
@@ -224,12 +224,12 @@ class _Build:
 
 
 def _live_rows(manifest: Manifest) -> int:
-    """Number of rows that are not removed."""
+    """The number of rows that are not removed."""
     return manifest.rows - sum(count for _, count in manifest.removed)
 
 
 def relocate(folder: Path | str, old: str, new: str, progress: Progress) -> int:
-    """Changes paths of images from ``old`` to ``new``, keeping vectors; returns the number of images.
+    """Change paths of images from ``old`` to ``new`` and keep the vectors. Returns the number of images.
 
     Raises IndexFolderError when no image is under ``old``, the index is damaged, or the folder ``new`` is missing.
     """
@@ -238,8 +238,8 @@ def relocate(folder: Path | str, old: str, new: str, progress: Progress) -> int:
         raise IndexFolderError(f"there is no folder {after}; choose the folder that now contains the images.")
     with closing(IndexWriter(folder)) as writer:
         reader = IndexReader(writer.folder)
-        if reader.check() or reader.lost:  # rewriting would give damaged vectors valid checksums
-            raise IndexFolderError(f"the index {folder} is damaged; run `index` without --relocate first.")
+        if reader.check() or reader.lost:  # rewriting would write valid checksums for damaged vectors
+            raise IndexFolderError(f"the index {folder} is damaged; run sdgui-core index without --relocate first.")
         manifest = reader.manifest
         rows = np.flatnonzero(reader.valid_rows()).tolist()
         paths = [record.path for record in reader.records(rows)]
@@ -258,7 +258,7 @@ def relocate(folder: Path | str, old: str, new: str, progress: Progress) -> int:
 
 
 def check_identity(index: Identity, model: Identity, folder: Path) -> None:
-    """Raises IndexFolderError, with both names, when vectors of ``model`` and the index are not comparable."""
+    """Raise IndexFolderError, with both names, if vectors of ``model`` and the index are not comparable."""
     if index.digest != model.digest:
         raise IndexFolderError(
             f"the index {folder} was built with {index.title} (weights {index.digest}), not {model.title} "
@@ -283,13 +283,13 @@ def _check_same_source(manifest: Manifest, name: str, weights: str, source: str,
         )
     if manifest.source != source:
         raise IndexFolderError(
-            f"the index {folder} is of {manifest.source}, not of {source}; index into another folder, "
-            f"or, if the images moved, run with --relocate {manifest.source} {source}."
+            f"the index {folder} was built from {manifest.source}, not from {source}; index into another folder, "
+            f"or, if the images moved, run the command with --relocate {manifest.source} {source}."
         )
 
 
 def _check_reachable(batch: Sequence[Entry], scanned: Scan, folder: Path) -> None:
-    """Raises IndexFolderError when a whole batch cannot be opened because its folder does not exist."""
+    """Raise IndexFolderError if a whole batch cannot be opened because its folder does not exist."""
     if any(entry.state != UNREADABLE for entry in batch):
         return
     first = Path(file_of(batch[0].record.path))
@@ -300,6 +300,6 @@ def _check_reachable(batch: Sequence[Entry], scanned: Scan, folder: Path) -> Non
         is_reachable = False
     if not is_reachable:
         raise IndexFolderError(
-            f"{root} became unreachable while its images were read; encoded images are saved in {folder}: "
-            "connect it and run the same command again."
+            f"{root} became unreachable while its images were read; the images encoded so far are saved in {folder}. "
+            f"Reconnect {root} and run the same command again."
         )

@@ -1,4 +1,4 @@
-"""Encoding of images and captions for an index, with decoding ahead of the encoder.
+"""Encodes images and captions for an index, while the next images are decoded.
 
 Flow: build -> ``Encoder`` -> entries for the writer. On a CPU each core has a thread that decodes *and* encodes a
 batch, without barriers between cores; the result does not depend on the number of cores. On other devices threads
@@ -31,8 +31,8 @@ from core.search.index.manifest import Identity
 from core.search.index.source_changes import SourceImage
 from core.search.index.storage import BROKEN, UNREADABLE, Entry, Record, Vectors
 
-BATCH = 32  # images per batch; divides a segment, so that a resumed build has the same batches
-AHEAD = 2  # batches in flight per thread
+BATCH = 32  # images per batch, a divisor of a segment's size, so that a resumed build has the same batches
+AHEAD = 2  # decoded batches per thread that wait for the encoder
 
 
 def preprocessing(model: Model) -> dict[str, Any]:
@@ -52,15 +52,15 @@ def preprocessing(model: Model) -> dict[str, Any]:
 
 @dataclass
 class _Batch:
-    """A decoded batch; its entries have no vectors until ``images`` are encoded."""
+    """A decoded batch. The entries have no vectors until ``images`` are encoded."""
 
     entries: list[Entry]
-    images: Tensor | None = None  # (b, 3, S, S) uint8, of readable entries
-    tokens: Tensor | None = None  # (c, T) of their captions
+    images: Tensor | None = None  # (b, 3, S, S) uint8, the images of readable entries
+    tokens: Tensor | None = None  # (c, T) the captions of readable entries
 
 
 class Encoder:
-    """Encodes source images to index entries."""
+    """Encodes images of a source to index entries."""
 
     def __init__(self, model: Model, name: str) -> None:
         self.model = model
@@ -69,7 +69,7 @@ class Encoder:
         self._on_cpu = model.runtime.device.type == "cpu"
 
     def entries(self, images: Sequence[SourceImage]) -> Generator[list[Entry], None, None]:
-        """The entries of ``images`` in order, one batch at a time. Close it to end its threads."""
+        """Yield the entries of ``images`` in order, one batch at a time. Close the generator to end its threads."""
         threads = os.cpu_count() or 1
         with _single_core_threads(self._on_cpu) as initializer:
             pool = ThreadPoolExecutor(threads, "encode", initializer)
@@ -85,7 +85,7 @@ class Encoder:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def image(self, path: str) -> Tensor:
-        """The model's input (3, S, S) uint8. Raises ImageError when the image cannot be read."""
+        """The model's input (3, S, S) uint8. Raises ImageError if the image cannot be read."""
         return model_input(path, self.model.network.image_size, self.model.data)
 
     def tokens(self, texts: Sequence[str]) -> Tensor:
@@ -140,7 +140,7 @@ def open_encoder(name: str, weights: str) -> Encoder:
 
 @contextmanager
 def _single_core_threads(on_cpu: bool) -> Iterator[Any]:
-    """An initializer for single-core threads; restores the number of threads of other threads afterwards."""
+    """An initializer that limits a thread to one core and does not change the number of threads for other threads."""
     before = torch.get_num_threads()
     try:
         yield use_one_core if on_cpu else None

@@ -1,4 +1,4 @@
-"""The data files of an index: positions of segments, and validation of a manifest against file sizes.
+"""Locates segments in the data files of an index, and validates a manifest against file sizes.
 
 Flow: manifest and folder -> ``data_file``, ``sizes_of`` -> ``truncate_to_files`` -> ``core.search.index.storage``. A
 manifest is not trusted: nothing is allocated, truncated or extended for rows that the files do not contain.
@@ -23,12 +23,12 @@ from core.spec.reading import open_regular
 
 FACTS = np.dtype(
     [
-        ("offset", "<u8"),  # of the record
-        ("size", "<u8"),  # bytes of the image's file
-        ("time", "<i8"),  # of its last change, nanoseconds since the epoch
+        ("offset", "<u8"),  # position of the record in bytes
+        ("size", "<u8"),  # size of the image's file in bytes
+        ("time", "<i8"),  # last change of the image's file, nanoseconds since the epoch
         ("first_text", "<u8"),
-        ("length", "<u4"),  # of the record, bytes
-        ("texts", "<u4"),  # captions
+        ("length", "<u4"),  # length of the record in bytes
+        ("texts", "<u4"),  # number of captions
         ("state", "<u4"),
         ("reserved", "<u4"),
     ]
@@ -38,7 +38,7 @@ _CHUNK = 1 << 22  # bytes read at a time
 
 @dataclass(frozen=True)
 class Span:
-    """Position of a segment: first row, first caption, first byte of its records."""
+    """The position of a segment: first row, first caption, first byte of its records."""
 
     row: int
     text: int
@@ -46,7 +46,7 @@ class Span:
     segment: Segment
 
     def extents(self, dim: int) -> dict[str, tuple[int, int]]:
-        """First and last byte of the segment in each file."""
+        """The first and last byte of the segment in each file."""
         width, segment = 2 * dim, self.segment
         return {
             "images": (self.row * width, (self.row + segment.rows) * width),
@@ -65,7 +65,7 @@ def spans(manifest: Manifest) -> Iterator[Span]:
 
 
 def ends(manifest: Manifest) -> dict[str, int]:
-    """Number of bytes of each file that ``manifest`` covers."""
+    """The number of bytes of each file that ``manifest`` covers."""
     last = dict.fromkeys(KINDS, 0)
     for span in spans(manifest):
         last = {kind: end for kind, (_, end) in span.extents(manifest.identity.dim).items()}
@@ -73,7 +73,7 @@ def ends(manifest: Manifest) -> dict[str, int]:
 
 
 def data_file(folder: Path, manifest: Manifest, kind: str) -> BinaryIO:
-    """One of the data files, opened for reading; a regular file in ``folder``.
+    """Open one of the data files for reading; it must be a regular file in ``folder``.
 
     Raises IndexFolderError for anything else, FileNotFoundError when it is missing.
     """
@@ -81,7 +81,7 @@ def data_file(folder: Path, manifest: Manifest, kind: str) -> BinaryIO:
 
 
 def sizes_of(folder: Path, manifest: Manifest) -> dict[str, int]:
-    """Size of each data file in bytes, 0 if missing; raises like `data_file`."""
+    """The size of each data file in bytes, 0 if it is missing. Raises the errors of `data_file`."""
     sizes = {}
     for kind in KINDS:
         try:
@@ -93,7 +93,7 @@ def sizes_of(folder: Path, manifest: Manifest) -> dict[str, int]:
 
 
 def truncate_to_files(manifest: Manifest, sizes: Mapping[str, int]) -> Manifest:
-    """``manifest`` up to the first segment beyond the end of a file of these ``sizes``; itself if there is no such one.
+    """``manifest`` up to the first segment that exceeds a file of these ``sizes``; unchanged if no segment does.
 
     Truncation also drops the acceleration files.
     """

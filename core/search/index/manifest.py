@@ -25,15 +25,15 @@ from core.spec.files import write_whole
 from core.spec.reading import MEGABYTE, parse_json, read_bytes
 
 VERSION = 1
-MAX_BYTES = 32 * MEGABYTE  # bytes of a manifest; a hundred million images take 13 MB
+MAX_BYTES = 32 * MEGABYTE  # a manifest for a hundred million images has 13 MB
 # Limits per character in a manifest, checked before parsing. A hundred million images with `MAX_REMOVED_RUNS` runs stay
 # below them; content within the limits is parsed and validated in about a second.
 _MAX_CHARACTERS = {b"[": 1 << 19, b"{": 1 << 18, b",": 3 << 19, b":": 1 << 19, b"\\": 1 << 16}
-MAX_REMOVED_RUNS = 1 << 17  # runs of removed rows; an index with more is rewritten
+MAX_REMOVED_RUNS = 1 << 17  # an index with more runs of removed rows is rewritten
 _MAX_FILES = 1 << 12  # acceleration files
 NAME, COPY = "manifest.json", "manifest.copy.json"
 _KEY, _HEAD = b'"checksum"', 64  # our manifests contain it in their first bytes
-BLOCK = 1024  # images per segment; the last one of a build may have fewer
+BLOCK = 1024  # images per segment; the last segment of a build may have fewer
 KINDS = ("images", "facts", "records", "texts")  # the data files, in the order of a segment's checksums
 
 
@@ -46,7 +46,7 @@ _FILES = TypeAdapter(dict[str, Annotated[list[Count], Field(min_length=2, max_le
 
 
 def _check_nearest(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Validates the format of `core.search.index.acceleration`: a text per bank, two numbers per file."""
+    """Validate the format of `core.search.index.acceleration`: a text per bank, two numbers per file."""
     files = value.get("files", {})
     if isinstance(files, Mapping) and len(files) > _MAX_FILES:
         raise ValueError("too many acceleration files")
@@ -62,14 +62,14 @@ class Identity:
 
     model: str  # name for `core.checkpoint.opening.open_model`
     weights: str  # "student", "teacher" or ""
-    digest: str  # of the weights and the precision
+    digest: str  # digest of the weights and the precision
     preprocessing: Mapping[str, Any]
     dim: Annotated[int, Field(strict=True, ge=1, le=1 << 16)]
     normalisation: str = "unit length"
 
     @property
     def title(self) -> str:
-        """For messages."""
+        """The model's name in messages."""
         return f"{self.model} ({self.weights})" if self.weights else self.model
 
 
@@ -78,18 +78,18 @@ class Segment:
     """Images that were committed together."""
 
     rows: Positive
-    texts: Count  # captions
+    texts: Count  # number of captions
     record_bytes: Count
     checksums: tuple[Checksum, Checksum, Checksum, Checksum]  # CRC-32, in the order of KINDS
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a reader needs before it opens the data files."""
+    """The content of an index, which a reader needs before it opens the data files."""
 
     identity: Identity
     source: str
-    generation: Positive = 1  # of the data files; a rewrite starts a new one
+    generation: Positive = 1  # generation of the data files; a rewrite starts a new one
     complete: bool = False  # whether the last update finished
     segments: Annotated[tuple[Segment, ...], FailFast()] = ()
     removed: Annotated[tuple[tuple[Count, Positive], ...], FailFast()] = ()  # runs of removed rows: first row, count
@@ -98,16 +98,16 @@ class Manifest:
 
     @property
     def rows(self) -> int:
-        """Rows of the data files, including removed ones."""
+        """The number of rows in the data files, including removed rows."""
         return sum(segment.rows for segment in self.segments)
 
     @property
     def texts(self) -> int:
-        """Captions of all rows."""
+        """The number of captions of all rows."""
         return sum(segment.texts for segment in self.segments)
 
     def file(self, folder: Path, kind: str) -> Path:
-        """One of the data files."""
+        """The path of one of the data files."""
         return folder / f"{kind}-{self.generation:04d}.bin"
 
     def removed_rows(self) -> npt.NDArray[np.bool_]:
@@ -125,19 +125,19 @@ class Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Replaces the manifest and its copy atomically. Raises IndexFolderError when it exceeds the size limit."""
+    """Replace the manifest and its copy atomically. Raises IndexFolderError if the manifest is too large."""
     # asdict copies deeply, and there may be a million segments
     content = asdict(replace(manifest, segments=(), removed=()))
     content |= {"segments": [vars(segment) for segment in manifest.segments], "removed": manifest.removed}
     text = json.dumps({"checksum": _checksum(content), **content}, ensure_ascii=True).encode()
     if not _is_bounded(text):
-        raise IndexFolderError(f"{folder / NAME} would be too large; index a part into another folder.")
+        raise IndexFolderError(f"{folder / NAME} would be too large; index a part of the images into another folder.")
     write_whole(folder / NAME, text)
     write_whole(folder / COPY, text)
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest, or its copy if that is damaged; None without an index.
+    """The manifest, or its copy if the manifest is damaged; None if there is no index.
 
     Raises IndexFolderError when both are damaged or unreadable, come from a later version of the program, or
     ``manifest.json`` is another program's. Its data files are validated when they are opened.
@@ -164,7 +164,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     if not contents:
         return None
     if any(_KEY in content[:_HEAD] for content in contents) or any(folder.glob("facts-[0-9]*.bin")):
-        raise IndexFolderError(f"{folder / NAME} is damaged, and so is its copy; index into another folder.")
+        raise IndexFolderError(f"{folder / NAME} and its copy are damaged; index into another folder.")
     raise IndexFolderError(f"{folder} contains a {NAME} that does not belong to an index; choose an empty folder.")
 
 
@@ -177,7 +177,7 @@ _ADAPTER = TypeAdapter(Manifest)
 
 @contextlib.contextmanager
 def _without_gc() -> Iterator[None]:
-    """Disables garbage collection: JSON has no cycles, and searching for them takes half of the time."""
+    """Disable garbage collection, since JSON has no cycles and the search for cycles takes half of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -203,7 +203,7 @@ def _parse(content: bytes, name: str) -> Manifest:
     version = raw.get("version", 0)
     if isinstance(version, int) and version > VERSION:
         raise IndexFolderError(
-            f"{name} was written by a later version of this program; update the program, or index again."
+            f"{name} was written by a later version of sdgui; update sdgui, or index the images again."
         )
     if raw.pop("checksum") != _checksum(raw):
         raise _DamagedError(f"{name} has a wrong checksum.")
@@ -220,7 +220,7 @@ def _parse(content: bytes, name: str) -> Manifest:
 
 
 def as_checksums(numbers: Iterable[int]) -> tuple[int, int, int, int]:
-    """Four checksums in the order of KINDS. Raises ValueError for another number."""
+    """Four checksums in the order of KINDS. Raises ValueError for a different number."""
     images, facts, records, texts = numbers
     return images, facts, records, texts
 

@@ -1,4 +1,4 @@
-"""Nearest-neighbour search by cosine: in memory, or with the files of `core.search.index.acceleration`.
+"""Searches nearest neighbours by cosine: in memory, or with the files of `core.search.index.acceleration`.
 
 Flow: collection -> ``Exact`` or ``Scanned`` -> rows and scores. ``Exact`` computes every score; ``Scanned`` re-ranks
 the best of each part with the vectors, so that its scores are exact too.
@@ -28,11 +28,11 @@ from core.search.index.storage import Mask, Vectors, release_pages
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
-FEW = 20_000  # if a filter leaves at most this many rows, they are compared directly
-CANDIDATES = (8, 512)  # re-ranked: this multiple of k, and at least this many
-READ = 64  # vectors read from a mapped file before its pages are released: each may map 2 MiB
+FEW = 20_000  # if a filter leaves at most this many rows, these are compared directly
+CANDIDATES = (8, 512)  # number of re-ranked rows: a multiple of k, and a minimum
+READ = 64  # vectors that are read from a mapped file before its pages are released; each may map 2 MiB
 PROBED = 64  # lists of an inverted file that a query visits
-SAMPLE = 4096  # rows of a sample
+SAMPLE = 4096  # rows in a sample
 
 
 class Nearest(Protocol):
@@ -43,7 +43,7 @@ class Nearest(Protocol):
     def __len__(self) -> int: ...
 
     def search(self, query: Floats, k: int, mask: Mask) -> tuple[Floats, Rows]:
-        """Scores and rows of the ``k`` nearest to ``query`` (D,), best first; fewer if there are fewer rows."""
+        """The scores and rows of the ``k`` vectors nearest to ``query`` (D,), best first (fewer if N is smaller)."""
 
     def vectors(self, rows: Rows) -> Floats:
         """The vectors of ``rows``: (n, D)."""
@@ -76,15 +76,15 @@ class Exact:
 
 
 def check_finite(vectors: Floats) -> Floats:
-    """``vectors`` (N, D). Raises IndexFolderError when a value is not finite."""
+    """Return ``vectors`` (N, D). Raises IndexFolderError if a value is not finite."""
     for start in range(0, len(vectors), CHUNK):
         if not np.isfinite(vectors[start : start + CHUNK]).all():
-            raise IndexFolderError("vectors of the index have values that are not finite; index the images again.")
+            raise IndexFolderError("the index contains values that are not finite; index the images again.")
     return vectors
 
 
 def product(a: Floats, b: Floats) -> Floats:
-    """``a @ b`` by torch, whose number of threads the search sets."""
+    """``a @ b``, computed by torch, whose number of threads the search sets."""
     scores: Floats = torch.matmul(torch.from_numpy(a), torch.from_numpy(b)).numpy()
     return scores
 
@@ -138,7 +138,7 @@ class Scanned:
         return top_k(product(self.vectors(rows), query), rows, min(k, len(rows)))
 
     def _candidates(self, query: Floats, count: int, mask: Mask, share: float) -> Rows:
-        """The best rows by codes, in ascending order, so that vectors are read sequentially."""
+        """The rows with the best codes, in ascending order, so that vectors are read sequentially."""
         jobs = [
             self._pool.submit(_search, index, part, query[None], count, mask[part.start : part.stop], share)
             for index, part in zip(self._indexes, self._parts, strict=True)
@@ -164,7 +164,7 @@ def _open(vectors: Vectors, part: Part, file: Path | None) -> Any:
 
 
 def _search(index: Any, part: Part, query: Floats, count: int, mask: Mask, share: float) -> tuple[Floats, Rows]:
-    """Scores by codes, and rows, of the best ``count`` rows of a part."""
+    """The scores (from codes) and the rows of the best ``count`` rows in a part."""
     selector = None if mask.all() else faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
     if part.kind == "ivf":
         probed = min(index.nlist, math.ceil(PROBED / max(share, 1e-3)))

@@ -1,4 +1,4 @@
-"""The nearest neighbours of every point, for the layout of a map.
+"""Finds the nearest neighbours of every point, for the layout of a map.
 
 Legend: N points, D width, K neighbours.
 """
@@ -16,8 +16,8 @@ from core.search.index.nearest import Floats
 
 Progress = Callable[[str, int, int], None]
 _EXACT = 20_000  # up to this many points, all pairs are compared
-_PROBED = 32  # visited lists otherwise; finds nearly every true neighbour
-_CHUNK = 2048  # points between progress reports, where it can be cancelled
+_PROBED = 32  # lists that are visited with more points, which finds nearly every true neighbour
+_CHUNK = 2048  # points between two progress reports, at which the search can be cancelled
 
 
 def neighbours(vectors: Floats, number: int, progress: Progress) -> tuple[npt.NDArray[np.int64], Floats]:

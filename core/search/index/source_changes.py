@@ -27,7 +27,7 @@ from core.spec.paths import is_folder
 from core.spec.reading import read_text
 from core.spec.shards import is_shards, split_member
 
-MISSING = -1  # size of a missing file
+MISSING = -1  # stands for the size of a missing file
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class SourceImage:
 
 @dataclass
 class Scan:
-    """All images of a source in order; ``unreachable`` folders cannot be read."""
+    """All images of a source in order. ``unreachable``: folders that cannot be read."""
 
     source: str
     images: list[SourceImage]
@@ -76,7 +76,8 @@ def scan(source: str) -> Scan:
         return _scan_folder(path)
     if not is_shards(source) and not os.path.exists(path):  # noqa: PTH110
         raise IndexFolderError(
-            f"{source} does not exist; if it is a network folder, connect it and run again. The index is unchanged."
+            f"{source} does not exist; if it is on a network drive, connect the drive and run the command again. The "
+            "index is unchanged."
         )
     rows = open_source(source)
     facts = _stat_all([row.file for row in rows.rows])
@@ -126,7 +127,7 @@ def _scan_folder(root: Path) -> Scan:
 
 
 def _walk(path: str, scanned: Scan, seen: set[tuple[int, int]]) -> Iterator[str]:
-    """``path`` and its subfolders, sorted by name, without hidden ones; follows cycles of links once."""
+    """``path`` and its subfolders, sorted by name, without hidden folders; cycles of links are followed once."""
     try:
         status = Path(path).stat()
         if status.st_ino and (status.st_dev, status.st_ino) in seen:
@@ -150,7 +151,7 @@ def _leads_to_file(entry: os.DirEntry[str]) -> bool:
 
 
 def _scan_files(folder: str, labels: Mapping[str, str], scanned: Scan) -> None:
-    """Adds the images directly in ``folder``."""
+    """Add the images directly in ``folder``."""
     texts: set[str] = set()
     images: list[tuple[str, int, int]] = []
     try:
@@ -198,7 +199,7 @@ class _IndexedRow:
     labels: Mapping[str, str]
 
     def is_unchanged(self, image: SourceImage) -> bool:
-        """Whether ``image`` is unchanged and need not be retried."""
+        """Whether ``image`` is unchanged and does not need another attempt."""
         same = (self.size, self.time) == (max(image.size, 0), image.time)
         return same and self.state != UNREADABLE and self.captions == image.captions and self.labels == image.labels
 
@@ -228,8 +229,8 @@ def compare(reader: IndexReader | None, scanned: Scan, drop_missing: bool = Fals
     _remove_missing(changes, before, scanned, drop_missing)
     if total and changes.removed == total and not drop_missing:
         raise IndexFolderError(
-            f"none of the {total} images of the index is in {scanned.source}; if they moved, run `index` with "
-            "--relocate OLD NEW; if they were deleted, with --drop-missing. The index is unchanged."
+            f"none of the {total} images of the index is in {scanned.source}; if they moved, run the command with "
+            "--relocate OLD NEW; if they were deleted, run it with --drop-missing. The index is unchanged."
         )
     return changes
 
@@ -246,7 +247,7 @@ def _indexed_rows(reader: IndexReader) -> dict[str, _IndexedRow]:
 
 
 def _remove_missing(changes: Changes, before: Mapping[str, _IndexedRow], scanned: Scan, drop_missing: bool) -> None:
-    """Marks rows as removed that the source no longer contains, except in unreachable folders."""
+    """Mark rows that the source no longer contains as removed, except in unreachable folders."""
     new = {(image.path.rpartition(os.sep)[2], image.size, image.time): image.path for image in changes.pending}
     unreachable = tuple(folder + os.sep for folder in scanned.unreachable)
     is_reachable: dict[str, bool] = {}

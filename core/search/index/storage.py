@@ -1,4 +1,4 @@
-"""The data files of an index: vectors, facts and records of images, and the vectors of their captions.
+"""Reads and writes the data files of an index: vectors, facts and records of images, and vectors of captions.
 
 Flow: build -> ``IndexWriter`` -> append-only files -> ``IndexReader`` -> collection. The manifest defines their valid
 length. For each image, ``images`` has its vector (fp16), ``facts`` numbers for filters, ``records`` a line of JSON
@@ -41,11 +41,11 @@ _OWN_FILES = re.compile(  # data files, acceleration files, and leftovers of kil
     r"(images|facts|records|texts)-\d{4,}\.bin(\.\d+-[0-9a-f]{12}\.tmp)?"
     r"|(scan|ivf)-\d{4,}-(images|texts)-\d{10,}(\.4bit)?\.(faiss|tmp)"
 )
-MAX_RECORD_BYTES = 64 << 20  # bytes
+MAX_RECORD_BYTES = 64 << 20
 
 
 def _check_text(value: str) -> str:
-    """Raises ValueError for lone surrogates, which cannot be encoded."""
+    """Raise ValueError for lone surrogates, which cannot be encoded."""
     if not is_text(value):
         raise ValueError("not valid text")
     return value
@@ -62,7 +62,7 @@ Text = Annotated[str, AfterValidator(_check_text)]
 
 @dataclass(frozen=True)
 class Record:
-    """Text data of an image; ``reason`` is why it has no vector."""
+    """The text data of an image. ``reason``: why the image has no vector."""
 
     path: Annotated[str, AfterValidator(_check_path)]
     captions: tuple[Text, ...] = ()
@@ -72,7 +72,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Entry:
-    """A row to append: ``vector`` (D,) and ``texts`` (captions, D), both fp16; ``vector`` None if unreadable."""
+    """A row to append: ``vector`` (D,) and ``texts`` (captions, D), both fp16. ``vector`` is None if unreadable."""
 
     record: Record
     size: int
@@ -83,10 +83,10 @@ class Entry:
 
 
 class IndexReader:
-    """An index as of its manifest when opened. Data are loaded lazily."""
+    """An index in the state of its manifest when it was opened. Data is loaded lazily."""
 
     def __init__(self, folder: Path | str) -> None:
-        """Raises IndexFolderError when the index is missing or unreadable."""
+        """Raises IndexFolderError if the index is missing or unreadable."""
         self.folder = Path(folder)
         for _ in range(3):  # a rewrite may remove the files after the manifest was read
             self.manifest = _manifest(self.folder)
@@ -99,7 +99,7 @@ class IndexReader:
                 raise IndexFolderError(f"cannot read the index {self.folder}: {error.strerror or error}.") from error
         else:
             raise IndexFolderError(
-                f"data files of the index {self.folder} are missing; run `index` again to rebuild them."
+                f"data files of the index {self.folder} are missing; run sdgui-core index again to rebuild them."
             )
 
     def _map(self) -> None:
@@ -179,7 +179,7 @@ class IndexReader:
 
 
 def _mapped(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
-    """``file`` mapped as an array of ``shape``."""
+    """Map ``file`` as an array of ``shape``."""
     return np.memmap(file, dtype, "r", shape=shape) if shape[0] else np.zeros(shape, dtype)
 
 
@@ -188,7 +188,7 @@ def _damaged_record(folder: Path, row: int) -> str:
 
 
 def release_pages(mapped: npt.NDArray[Any]) -> None:
-    """Releases the resident pages of a mapped array; the page cache keeps them.
+    """Release the resident pages of a mapped array; they stay in the page cache.
 
     Linux maps 64 KiB to 2 MiB around each row that is read, so that soon the process would hold the full file.
     """
@@ -200,7 +200,7 @@ def release_pages(mapped: npt.NDArray[Any]) -> None:
 def _manifest(folder: Path) -> Manifest:
     manifest = read_manifest(folder)
     if manifest is None:
-        raise IndexFolderError(f"there is no index in {folder}; create one: sdgui-core index MODEL SOURCE {folder}.")
+        raise IndexFolderError(f"there is no index in {folder}; create it: sdgui-core index MODEL SOURCE {folder}.")
     return manifest
 
 
@@ -208,7 +208,7 @@ _RECORD = TypeAdapter(Record)
 
 
 def parse_record(line: bytes, message: str = "a record is damaged; index into another folder.") -> Record:
-    """A record from its line. Raises IndexFolderError with ``message`` when it is invalid."""
+    """Parse the line of a record. Raises IndexFolderError with ``message`` if it is invalid."""
     try:
         return validate_as(_RECORD, parse_json(line, "a record", error=IndexFolderError), "a record")
     except UserError as error:
@@ -227,7 +227,7 @@ class IndexWriter:
     """Exclusive write access to an index; release it with ``close``."""
 
     def __init__(self, folder: Path | str) -> None:
-        """Raises IndexFolderError when another process is writing, or the folder cannot be written."""
+        """Raises IndexFolderError if another process is writing, or the folder cannot be written."""
         self.folder = Path(folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -239,15 +239,15 @@ class IndexWriter:
             ) from error
         except OSError as error:
             raise IndexFolderError(
-                f"cannot write the index {self.folder}: {error.strerror}; choose another."
+                f"cannot write the index {self.folder}: {error.strerror}; choose another folder."
             ) from error
 
     def close(self) -> None:
-        """Releases the lock."""
+        """Release the lock."""
         self._lock.release()
 
-    def refuse_foreign(self) -> None:
-        """Without a manifest: raises IndexFolderError for data files that are not leftovers of a build."""
+    def require_empty_or_index(self) -> None:
+        """Raise IndexFolderError if the folder, which has no manifest, contains files that are not from a build."""
         own_files, foreign = set(), []
         for path in self.folder.iterdir():
             if _OWN_FILES.fullmatch(path.name):
@@ -263,17 +263,17 @@ class IndexWriter:
             )
 
     def truncate_to_files(self, manifest: Manifest) -> Manifest:
-        """``manifest`` up to the end of the data files; raises like `data_file`."""
+        """``manifest`` up to the end of the data files. Raises the errors of `data_file`."""
         return truncate_to_files(manifest, sizes_of(self.folder, manifest))
 
     def prepare(self, manifest: Manifest) -> None:
-        """Truncates the files to the length of the manifest, and removes those of earlier generations.
+        """Truncate the files to the length of the manifest, and remove files of earlier generations.
 
         Raises IndexFolderError, without changes, when a file is a link, a pipe or too short.
         """
         sizes, last = sizes_of(self.folder, manifest), ends(manifest)
         if any(sizes[kind] < last[kind] for kind in KINDS):
-            raise IndexFolderError(f"data files of the index {self.folder} are truncated; run `index` again.")
+            raise IndexFolderError(f"data files of the index {self.folder} are truncated; run sdgui-core index again.")
         current_files = {manifest.file(self.folder, kind).name for kind in KINDS} | set(
             manifest.nearest.get("files", {})
         )
@@ -287,13 +287,13 @@ class IndexWriter:
                 os.truncate(path, last[kind])
 
     def commit(self, manifest: Manifest) -> Manifest:
-        """Publishes ``manifest`` to readers."""
+        """Publish ``manifest`` to readers."""
         with self._writing():
             write_manifest(self.folder, manifest)
         return manifest
 
     def append(self, manifest: Manifest, entries: Sequence[Entry]) -> Manifest:
-        """Appends a segment of ``entries``; returns the new, committed manifest.
+        """Append a segment of ``entries``, and return the new, committed manifest.
 
         On a full disk, undoes its writes and raises IndexFolderError.
         """
@@ -314,7 +314,7 @@ class IndexWriter:
             raise
 
     def _undo_append(self, manifest: Manifest, before: Mapping[str, int]) -> None:
-        """Truncates appended data, unless the manifest already includes it."""
+        """Truncate appended data, unless the manifest already includes it."""
         with contextlib.suppress(OSError, UserError):
             current = read_manifest(self.folder)
             is_same_generation = current is not None and current.generation == manifest.generation
@@ -326,7 +326,7 @@ class IndexWriter:
         return writing(self.folder, IndexFolderError, "committed data are kept")
 
     def rewrite(self, reader: IndexReader, manifest: Manifest, rename: Mapping[str, str] | None = None) -> Manifest:
-        """Writes a new generation with only the valid rows of ``reader``; ``rename`` maps old to new path prefixes.
+        """Write a new generation with only the valid rows of ``reader``. ``rename``: old and new path prefix.
 
         Readers use the old files until the new manifest is committed. On a full disk the new files are removed.
         """
@@ -350,7 +350,7 @@ class IndexWriter:
 
 
 class _Uncommitted(IndexWriter):
-    """Appends without committing."""
+    """Append bytes to a data file without committing."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -129,7 +129,8 @@ UNKNOWN_JOB = "Slurm no longer knows job 7, and the run did not record an end; r
             SlurmJob("TIMEOUT", began=NOW - 500, restarts=1),
             [finished(900)],
             "interrupted",
-            "Slurm job 7 reached its time limit before the run could be saved; resume the run from its last checkpoint.",
+            "Slurm job 7 reached its time limit before the run could be saved; resume the run from its last "
+            "checkpoint.",
         ),
         (
             SlurmJob("MELTED", began=NOW - 500),

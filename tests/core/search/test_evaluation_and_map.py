@@ -106,7 +106,7 @@ def test_comparing_finds_what_one_model_misses() -> None:
     assert {row["caption"] for row in answer["only_b"]} == {"caption 5"}
     assert answer["counts"] == {"only_a": 2, "only_b": 1, "both": 3, "neither": 0}
     collections[1].records = lambda rows: [Record(f"/other/{row}.png", ("a cat",)) for row in rows]
-    with pytest.raises(UserError, match="fake and fake share no pair; open both with the same data"):
+    with pytest.raises(UserError, match="fake and fake have no pair in common; open both with the same data"):
         evaluation.compare(collections[0], ranked[0], collections[1], ranked[1])
 
 
@@ -216,7 +216,7 @@ def test_large_maps_are_laid_out_once_and_kept(tmp_path: Path, monkeypatch: pyte
 
 def test_too_few_images_for_a_map_or_an_evaluation() -> None:
     collection = Fake(vectors(2), vectors(0), np.zeros(0, np.int64))
-    with pytest.raises(UserError, match="too few images for a map"):
+    with pytest.raises(UserError, match="too few images; a map needs"):
         projection.choose_points(collection)
     with pytest.raises(UserError, match="has no captions"):
         evaluation.rank_all(collection, quiet)

@@ -68,7 +68,7 @@ def little(images: Floats, texts: Floats | None = None, owner: Any = None, scale
 def test_filters_at_their_boundaries(given: dict[str, Any], rows: list[int] | None) -> None:
     collection = little(vectors(5))
     if rows is None:
-        with pytest.raises(UserError, match="no image is in"):
+        with pytest.raises(UserError, match="there is no image in"):
             Filter(**given).mask(collection)
         return
     assert np.flatnonzero(Filter(**given).mask(collection)).tolist() == rows
@@ -105,7 +105,7 @@ def test_captions_of_unsearchable_images_are_skipped_and_numbers_stay() -> None:
 def test_rows_out_of_range_are_ignored() -> None:
     searching = Searcher(little(vectors(5)))
     for row in (-1, 5):
-        with pytest.raises(UserError, match=rf"there is no image {row}; there are 5"):
+        with pytest.raises(UserError, match=rf"there is no image {row}; use a row from 0 to 4"):
             searching._check_row(row)
 
 
@@ -261,7 +261,9 @@ def test_too_many_captions_are_sampled_and_reported(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(evaluation, "MAX_PAIRS", 20)
     collection, judged = ranked(np.eye(6, DIM, dtype=np.float32))
     assert judged.texts.tolist() == [0, 2, 5]
-    assert evaluation.evaluate(collection, judged)["notes"] == ["3 captions were skipped, evenly, to save time."]
+    assert evaluation.evaluate(collection, judged)["notes"] == [
+        "3 captions, evenly distributed, were skipped to save time."
+    ]
 
 
 def test_captions_that_contain_all_words() -> None:

@@ -74,7 +74,7 @@ def test_an_unresponsive_folder_ends_no_search(tmp_path: Path, monkeypatch: pyte
     rows = searching.search(Query((Term(row=1),)), Options(k=5))["rows"]
     assert rows
     assert not any(row["there"] for row in rows)
-    with pytest.raises(IndexFolderError, match="does not exist; if it is a network folder, connect it"):
+    with pytest.raises(IndexFolderError, match="does not exist; if it is on a network drive, connect"):
         scan(str(images))
 
 

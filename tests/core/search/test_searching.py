@@ -222,10 +222,10 @@ def test_an_image_finds_itself_and_its_captions(searching: Searcher) -> None:
 @pytest.mark.parametrize(
     ("terms", "message"),
     [
-        ((), "the query is empty; type some words"),
+        ((), "the query is empty; enter text"),
         ((Term(text="\0 "),), "no usable characters"),
         ((Term(image="/nowhere.png"),), r"the image /nowhere.png cannot be searched for: it cannot be opened"),
-        ((Term(row=99),), "there is no image 99; there are 48"),
+        ((Term(row=99),), "there is no image 99; use a row from 0 to 47"),
         ((Term(text="dog"), Term(text="dog", weight=-1.0)), "cancel out"),
     ],
 )
@@ -276,7 +276,7 @@ def test_filters(searching: Searcher, images: Path) -> None:
         found(labels={"colour": ("red",)})
     with pytest.raises(QueryError, match="did you mean 'green'"):
         found(labels={"folder": ("greem",)})
-    with pytest.raises(QueryError, match="no image is in /nowhere"):
+    with pytest.raises(QueryError, match="there is no image in /nowhere"):
         found(folders=("/nowhere",))
     with pytest.raises(QueryError, match=r"no image is in .*/re; "):  # not the folder red
         found(folders=(str(images / "images" / "re"),))

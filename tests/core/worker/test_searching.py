@@ -234,7 +234,7 @@ def test_unsupported_requests_are_reported(verb: str, arguments: dict[str, Any],
     [
         ({"texts": ["", "  "]}, "the query is empty"),
         ({"caption": 12}, "there is no caption 12; there are 12"),
-        ({"texts": "a", "k": 0}, "k is 0; it must be 1 to"),
+        ({"texts": "a", "k": 0}, "k must be from 1 to"),
         ({"texts": "a", "find": "sounds"}, "find must be images or captions, not 'sounds'"),
         ({"texts": "a", "filters": {"colour": "red"}}, "there is no filter 'colour'"),
         ({"texts": "a", "prompts": "/no/prompts.txt"}, "neither a file nor one of the bundled prompt sets"),

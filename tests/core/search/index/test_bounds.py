@@ -52,7 +52,7 @@ def test_an_oversized_manifest_is_never_parsed(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("core.search.index.manifest.parse_json", lambda *_, **__: pytest.fail("it was parsed"))
     for name in ("manifest.json", "manifest.copy.json"):
         (tmp_path / name).write_text('{"checksum": 5, "source": "' + many * (1 << 21) + '"}', encoding="utf-8")
-    with pytest.raises(IndexFolderError, match="is damaged, and so is its copy"):
+    with pytest.raises(IndexFolderError, match="and its copy are damaged"):
         read_manifest(tmp_path)
 
 

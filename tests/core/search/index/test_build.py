@@ -176,7 +176,7 @@ def test_a_damaged_manifest_has_a_copy(own: tuple[Path, Path]) -> None:
     (own[1] / "manifest.json").write_text("{", encoding="utf-8")
     assert len(alive(own[1])) == 48
     (own[1] / "manifest.copy.json").write_bytes(b"")
-    with pytest.raises(IndexFolderError, match="is damaged, and so is its copy; index into another folder"):
+    with pytest.raises(IndexFolderError, match="and its copy are damaged; index into another folder"):
         IndexReader(own[1])
 
 
@@ -288,7 +288,7 @@ def test_moved_images(tmp_path: Path) -> None:
     write_images(tmp_path / "images")
     build(tmp_path / "images", tmp_path / "index")
     (tmp_path / "images").rename(tmp_path / "moved")
-    with pytest.raises(IndexFolderError, match="does not exist; if it is a network folder"):
+    with pytest.raises(IndexFolderError, match="does not exist; if it is on a network drive"):
         build(tmp_path / "images", tmp_path / "index")
     with pytest.raises(IndexFolderError, match="--relocate"):
         build(tmp_path / "moved", tmp_path / "index")
@@ -325,7 +325,7 @@ def test_a_folder_that_disappears_while_it_is_read(tmp_path: Path, monkeypatch: 
         if done == 16:
             (tmp_path / "images").rename(tmp_path / "away")
 
-    with pytest.raises(IndexFolderError, match="while its images were read; encoded images are saved"):
+    with pytest.raises(IndexFolderError, match="while its images were read; the images encoded so far are saved"):
         build_index(MODEL, str(tmp_path / "images"), tmp_path / "index", progress, lambda text: None)
     safe = len(alive(tmp_path / "index"))
     assert 16 <= safe < 48

@@ -264,7 +264,7 @@ def test_a_reader_overtaken_by_a_rewrite_reads_again(own: tuple[Path, Path], mon
     monkeypatch.setattr(storage, "_manifest", lambda folder: next(told))
     assert len(IndexReader(own[1])) == 48
     monkeypatch.setattr(storage, "_manifest", lambda folder: replace(manifest, generation=7))
-    with pytest.raises(IndexFolderError, match=r"data files of the index .* are missing; run `index` again"):
+    with pytest.raises(IndexFolderError, match=r"data files of the index .* are missing; run sdgui-core index again"):
         IndexReader(own[1])
 
 

@@ -31,7 +31,7 @@ def quiet(doing: str, done: int, total: int) -> None:
 @pytest.mark.parametrize("weight", [1e308, -1e308, 2e6, float("nan"), float("inf")])
 def test_overflowing_weights_are_refused(made: tuple[Path, Path], weight: float) -> None:
     searching = Searcher(open_index(made[1], quiet))
-    with pytest.raises(UserError, match=r"the weight .* is beyond 1,000,000; use one such as 0\.5"):
+    with pytest.raises(UserError, match=r"the weight .* is above 1,000,000; use a weight such as 0\.5"):
         searching.search(Query((Term(text="dog", weight=weight),)), Options())
     assert searching.search(Query((Term(text="dog", weight=1e6),)), Options(k=1))["rows"][0]["cosine"] < 1
 
@@ -56,7 +56,7 @@ def test_a_model_returning_nan_builds_no_index(tmp_path: Path, capsys: pytest.Ca
 def test_a_query_that_becomes_nan_is_refused(made: tuple[Path, Path]) -> None:
     searching = Searcher(open_index(made[1], quiet))
     searching.embedder._cache["dog", "", "raw"] = (np.full(64, np.nan, np.float32), [])
-    with pytest.raises(UserError, match="gives non-finite values for the query"):
+    with pytest.raises(UserError, match="computes non-finite values for the query"):
         searching.search(Query((Term(text="dog"),)), Options())
 
 

@@ -61,7 +61,7 @@ def test_a_damaged_index_is_not_relocated(own: tuple[Path, Path], tmp_path: Path
     content[len(content) // 2] ^= 64
     file.write_bytes(content)
     before = files_of(own[1])
-    with pytest.raises(IndexFolderError, match="is damaged; run `index` without --relocate first"):
+    with pytest.raises(IndexFolderError, match="is damaged; run sdgui-core index without --relocate first"):
         relocate(own[1], str(own[0]), str(tmp_path), quiet)
     assert files_of(own[1]) == before
 
@@ -109,5 +109,5 @@ def test_another_preprocessing_is_refused(own: tuple[Path, Path], monkeypatch: p
 
 def test_another_source_is_refused(own: tuple[Path, Path], tmp_path: Path) -> None:
     write_images(tmp_path / "others")
-    with pytest.raises(IndexFolderError, match=r"is of .*images, not of .*others"):
+    with pytest.raises(IndexFolderError, match=r"was built from .*images, not from .*others"):
         build(tmp_path / "others", own[1])

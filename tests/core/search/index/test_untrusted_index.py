@@ -85,7 +85,7 @@ def test_a_manifest_with_wrong_types_is_damaged(
     claim(own[1], change)
     before = files_of(own[1])
     for read in (lambda: IndexReader(own[1]), lambda: open_index(own[1], quiet), lambda: build(*own)):
-        with pytest.raises(IndexFolderError, match=r"manifest\.json is damaged, and so is its copy"):
+        with pytest.raises(IndexFolderError, match=r"manifest\.json and its copy are damaged"):
             read()
     assert files_of(own[1]) == before
 
@@ -130,9 +130,9 @@ def test_truncated_files_lose_only_their_end(own: tuple[Path, Path]) -> None:
     file = own[1] / "images-0001.bin"
     file.write_bytes(file.read_bytes()[:-2])
     assert IndexReader(own[1]).lost == 1
-    with pytest.raises(IndexFolderError, match="is damaged; run `index` without --relocate first"):
+    with pytest.raises(IndexFolderError, match="is damaged; run sdgui-core index without --relocate first"):
         relocate(own[1], str(own[0]), str(own[0]), quiet)
-    with pytest.raises(IndexFolderError, match="are truncated; run `index` again"):
+    with pytest.raises(IndexFolderError, match="are truncated; run sdgui-core index again"):
         IndexWriter(own[1]).prepare(manifest := read_manifest(own[1]))  # type: ignore[arg-type]
     assert manifest is not None
     assert build(*own).rebuilt == 48
@@ -266,7 +266,7 @@ def test_non_finite_vectors_are_refused(own: tuple[Path, Path], where: str) -> N
     vectors[100] = np.nan
     file.write_bytes(vectors.tobytes())
     sign(own[1])
-    with pytest.raises(IndexFolderError, match="have values that are not finite; index the images again"):
+    with pytest.raises(IndexFolderError, match="contains values that are not finite; index the images again"):
         open_index(own[1], quiet)
 
 
