@@ -1,4 +1,4 @@
-"""Batch norm over the rows of all ranks, so that training equals that in one process.
+"""Batch norm over the rows of all ranks, so that training on several ranks equals training in one process.
 
 Legend: N rows, C channels.
 """
@@ -18,7 +18,7 @@ class RankBatchNorm(_BatchNorm):
     """Batch norm with training statistics over all ranks (torch's SyncBatchNorm, on any device)."""
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Accepts any number of dimensions."""
+        """Accept any number of dimensions."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, ...) to the same shape; ranks may have different numbers of rows."""
@@ -42,7 +42,7 @@ class RankBatchNorm(_BatchNorm):
 
     @torch.no_grad()
     def _update_running_statistics(self, mean: Tensor, variance: Tensor, n: Tensor) -> None:
-        """Updates the running statistics like torch's batch norm."""
+        """Update the running statistics in the same way as torch's batch norm."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.add_(1)
@@ -52,7 +52,7 @@ class RankBatchNorm(_BatchNorm):
 
 
 def synchronise_batch_norms(module: nn.Module) -> list[str]:
-    """Replaces the batch norms in ``module`` by RankBatchNorms, with the same parameters, buffers and names.
+    """Replace the batch norms in ``module`` by RankBatchNorms with the same parameters, buffers and names.
 
     Returns the names of batch norms of other types, which are unchanged.
     """

@@ -29,7 +29,7 @@ _reduce_scatter: Any = getattr(dist, "reduce_scatter_single", None) or getattr(d
 
 
 def size() -> int:
-    """W, the number of ranks; 1 without a process group."""
+    """The number of ranks W; 1 without a process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
@@ -39,7 +39,7 @@ def rank() -> int:
 
 
 def first_row(rows: int) -> int:
-    """Global index of this rank's first row, with ``rows`` rows per rank."""
+    """The global index of this rank's first row, with ``rows`` rows per rank."""
     return rank() * rows
 
 
@@ -101,7 +101,7 @@ def _all_reduce(x: Tensor, operation: Any) -> Tensor:
 
 
 def global_count_per_rank(count: Tensor, minimum: float = 1.0) -> Tensor:
-    """The global count divided by the number of ranks: with it, the mean over ranks of local sums is the global mean.
+    """The global count divided by the number of ranks, with which the mean of local sums over ranks is the global mean.
 
     ``count``: the local count, a scalar. The global count is clamped to at least ``minimum``.
     """
@@ -111,14 +111,14 @@ def global_count_per_rank(count: Tensor, minimum: float = 1.0) -> Tensor:
 
 
 def global_count_per_rank_of(count: int, device: torch.device) -> Tensor | float:
-    """Like ``global_count_per_rank``, for a count that is known on the host."""
+    """The same as ``global_count_per_rank``, for a count that is known on the host."""
     if size() == 1:
         return max(1, count)
     return global_count_per_rank(torch.full((), float(count), device=device))
 
 
 def overall_mean(values: Tensor) -> Tensor:
-    """The mean of ``values`` (n,), where n may differ between ranks: the mean over ranks is that of all values.
+    """A local mean of ``values`` (n,) whose mean over ranks is the mean of all values, even if n differs between ranks.
 
     Without values it is 0 on several ranks, and NaN in one process, like torch's.
     """
@@ -155,7 +155,7 @@ def fetch_rows(x: Tensor, requested: Sequence[Tensor], counts: Sequence[int] | N
 
 
 class _ExchangePlan:
-    """Which local rows go to which rank, and at which ``positions`` the received rows belong."""
+    """The exchange of rows: which local rows go to which rank, and the ``positions`` of the received rows."""
 
     def __init__(self, requested: Sequence[Tensor], counts: Sequence[int]) -> None:
         ends = torch.tensor(counts).cumsum(0)
@@ -169,7 +169,7 @@ class _ExchangePlan:
         self.receive_counts = [int((sources == r).sum()) for r in range(size())]
 
     def move_to(self, device: torch.device) -> None:
-        """Moves the indices to ``device``, for forward and backward."""
+        """Move the indices to ``device``, for forward and backward."""
         self.send_rows, self.positions = to_device(self.send_rows, device), to_device(self.positions, device)
 
 
@@ -193,7 +193,7 @@ class _Exchange(torch.autograd.Function):
 
 
 def _all_to_all(rows: Tensor, send_counts: Sequence[int], receive_counts: Sequence[int]) -> Tensor:
-    """Sends the first ``send_counts[0]`` of ``rows`` to rank 0, and so on; returns the received rows by source rank."""
+    """Send the first ``send_counts[0]`` of ``rows`` to rank 0, and so on; return the received rows by source rank."""
     out = rows.new_empty((sum(receive_counts), *rows.shape[1:]))
     dist.all_to_all_single(out, rows.contiguous(), list(receive_counts), list(send_counts))
     return out

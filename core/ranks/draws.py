@@ -1,4 +1,4 @@
-"""Random number generators of a training step: one with equal draws on every rank, and one per rank.
+"""Random number generators for a training step: one with the same values on every rank, and one per rank.
 
 Flow: ``core.training.train_step`` seeds both before each step. Objectives draw masked words and negatives for the
 global batch from ``shared``; dropout uses torch's default generators, which must differ between ranks.
@@ -11,11 +11,11 @@ import torch
 from core.ranks.collectives import size
 
 shared = torch.Generator().manual_seed(0)
-"""A CPU generator with the same draws on every rank and in one process."""
+"""A CPU generator with the same values on every rank and in a single process."""
 
 
 def seed_step(shared_seed: int, rank_seed: int) -> None:
-    """Seeds ``shared`` and, over several ranks, torch's default generators with ``rank_seed``.
+    """Seed ``shared`` and, with several ranks, torch's default generators with ``rank_seed``.
 
     In one process torch's generators continue, and checkpoints contain their state.
     """

@@ -34,7 +34,7 @@ class Launch:
 
     @property
     def host(self) -> str:
-        """This machine's name."""
+        """The name of this machine."""
         return platform.node() or "this host"
 
     @property
@@ -69,7 +69,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Launch | No
 
 
 def check_mesh(size: int, shard: int) -> None:
-    """Raises LaunchError unless ``shard`` divides ``size``."""
+    """Raise LaunchError unless ``shard`` divides ``size``."""
     if shard > size or size % shard:
         raise LaunchError(
             f"runtime.shard is {shard}, which does not divide {size} processes; set it to a divisor of "
@@ -78,7 +78,7 @@ def check_mesh(size: int, shard: int) -> None:
 
 
 def check_shares(size: int, batch_size: int) -> None:
-    """Raises LaunchError unless the rows of a batch can be split evenly over ``size`` processes."""
+    """Raise LaunchError unless the rows of a batch can be split evenly over ``size`` processes."""
     if batch_size % size:
         raise LaunchError(
             f"a batch of {batch_size} pairs cannot be split evenly over {size} processes; set optim.batch_size to a "

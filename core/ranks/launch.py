@@ -1,4 +1,4 @@
-"""Rendezvous of the processes of a run: from torchrun's environment to a process group.
+"""Connects the processes of a run: from torchrun's environment to a process group.
 
 Flow: ``python -m core train`` reads its rank with ``core.ranks.environment``. With several processes it calls
 ``join_ranks`` first, so that later errors are reported once, by rank 0.
@@ -43,7 +43,7 @@ def device_of(launch: Launch, configured: str) -> torch.device:
 
 @contextmanager
 def join_ranks(launch: Launch) -> Iterator[Messages]:
-    """Within this context, the process can exchange messages with the others of its run.
+    """Within this context, the process can exchange messages with the other processes of the run.
 
     Raises LaunchError when not all arrive within ``RENDEZVOUS_SECONDS``, or the port is in use.
     """
@@ -61,7 +61,7 @@ def join_ranks(launch: Launch) -> Iterator[Messages]:
 
 
 def open_group(launch: Launch, messages: Messages, device: torch.device, seconds: float) -> None:
-    """Opens torch's process group; waiting for another rank longer than ``seconds`` raises an error."""
+    """Open torch's process group. Waiting for another rank longer than ``seconds`` raises an error."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:

@@ -1,4 +1,4 @@
-"""Short JSON messages between the processes of a run, through their rendezvous store.
+"""Sends short JSON messages between the processes of a run, through the rendezvous store.
 
 Flow: collectives need every rank at the same point. Failures of a rank are reported here: ``exchange`` waits for all
 ranks and checks for failures; ``report_failure`` stores one for the other ranks.
@@ -39,7 +39,7 @@ class Failure:
 
 
 class RankFailed(Exception):
-    """Another rank failed or does not respond, and stored no reason."""
+    """Another rank has failed or does not respond, and has stored no reason."""
 
 
 class Messages:
@@ -50,11 +50,11 @@ class Messages:
         self._exchanges = 0
 
     def store(self, name: str) -> Any:
-        """A part of the store under a prefix, for other uses."""
+        """The store under a prefix, for other uses."""
         return PrefixStore(name, self._store)
 
     def exchange(self, about: str, value: T, seconds: float = FOREVER) -> list[T]:
-        """The ``value`` (plain data) of every rank, by rank. All ranks must make the same calls in the same order.
+        """Exchange plain data: the ``value`` of every rank. All ranks must make the same calls in the same order.
 
         Raises TimeoutError after ``seconds``, RankFailed when a rank has failed.
         """
@@ -95,7 +95,7 @@ class Messages:
         return result
 
     def report_failure(self, failure: Failure) -> None:
-        """Stores the error that ended this rank; only the first report is kept."""
+        """Store the error that ended this rank. Only the first error of the run is kept."""
         short = {
             name: value[-MAX_MESSAGE_BYTES // 8 :] if isinstance(value, str) else value
             for name, value in asdict(failure).items()
@@ -104,7 +104,7 @@ class Messages:
             self._call_store(lambda: self._store.compare_set(_FAILURE, "", json.dumps(short)), FAILURE_TIMEOUT)
 
     def failure(self, seconds: float = 0.0) -> Failure | None:
-        """The stored failure of a rank, waiting up to ``seconds`` for it; None if no rank reported one."""
+        """The stored failure of any rank, after waiting up to ``seconds``; None if no rank stored a failure."""
         deadline = time.monotonic() + seconds
         with suppress(RankFailed):
             while True:

@@ -1,4 +1,4 @@
-"""Sharding of a module over ranks: FSDP2 on a (replicate, shard) mesh.
+"""Shards a module over ranks: FSDP2 on a (replicate, shard) mesh.
 
 Flow: ``core.training.loop`` shards the student, and an EMA teacher if weights are split. ``core.ranks.tensors``
 converts between full and local tensors.
@@ -22,21 +22,21 @@ from torch.distributed.tensor import DTensor
 
 
 def mesh_of(size: int, shard: int, device: torch.device) -> DeviceMesh:
-    """A mesh of ``size`` ranks in which each ``shard`` consecutive ranks split the weights."""
+    """A mesh of ``size`` ranks in which every group of ``shard`` consecutive ranks splits the weights."""
     return init_device_mesh(device.type, (size // shard, shard), mesh_dim_names=("replicate", "shard"))
 
 
 def shard_module(root: nn.Module, blocks: Iterable[nn.Module], mesh: DeviceMesh, precision: str = "fp32") -> None:
-    """Shards ``root`` over ``mesh``; each of its ``blocks`` is an FSDP unit.
+    """Shard ``root`` over ``mesh``; each of its ``blocks`` becomes an FSDP unit.
 
     With ``precision`` bf16, split blocks are gathered and computed in bfloat16, which halves traffic and memory;
     gradients are reduced in float32. Autocast handles modules outside of blocks (logit scale, heads).
     """
-    # FSDP warns that outputs which are views must not be modified in place; no output is modified here.
+    # FSDP warns that outputs that are views must not be modified in place; this program modifies no outputs.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module")
     split = mesh["shard"].size() > 1
-    half = torch.bfloat16 if split and precision == "bf16" else None
-    policy = MixedPrecisionPolicy(half, torch.float32 if half else None)
+    compute_dtype = torch.bfloat16 if split and precision == "bf16" else None
+    policy = MixedPrecisionPolicy(compute_dtype, torch.float32 if compute_dtype else None)
     for block in blocks:
         fully_shard(block, mesh=mesh, reshard_after_forward=split, mp_policy=policy)
     state: Any = fully_shard(root, mesh=mesh, reshard_after_forward=False)._get_fsdp_state()
@@ -44,12 +44,12 @@ def shard_module(root: nn.Module, blocks: Iterable[nn.Module], mesh: DeviceMesh,
 
 
 @contextmanager
-def unsharded(*modules: nn.Module | None, called: Iterable[nn.Module] = ()) -> Iterator[None]:
+def unsharded(*modules: nn.Module | None, only_called: Iterable[nn.Module] = ()) -> Iterator[None]:
     """Within this context, the parameters in ``modules`` are unsharded, for code that bypasses the root's ``forward``.
 
-    Blocks in ``called``, which are only used by calling them, stay sharded and are gathered one at a time.
+    Blocks in ``only_called``, whose weights are not used in any other way, stay sharded and are gathered one at a time.
     """
-    called_ids = {id(block) for block in called}
+    called_ids = {id(block) for block in only_called}
     units = [
         unit
         for module in modules
@@ -66,11 +66,11 @@ def unsharded(*modules: nn.Module | None, called: Iterable[nn.Module] = ()) -> I
         for unit in units:
             unit.reshard()
         for module in modules:
-            _reshard_again(module)
+            _restore_resharding(module)
 
 
-def _reshard_again(root: nn.Module | None) -> None:
-    """Makes split blocks reshard after use again."""
+def _restore_resharding(root: nn.Module | None) -> None:
+    """Restore ``reshard_after_forward`` on blocks whose weights are split."""
     if root is None:
         return
     for unit in root.modules():

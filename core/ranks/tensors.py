@@ -1,4 +1,4 @@
-"""Tensors that may be split over ranks: full tensors, local parts, and state dicts of full tensors.
+"""Converts tensors that may be split over ranks: to full tensors, local parts and state dicts of full tensors.
 
 Flow: optimiser, teacher and checkpoints handle parameters that ``core.ranks.sharding`` may have split. The functions
 here return tensors that are not split unchanged. Checkpoints contain full tensors, so that they do not depend on the
@@ -22,7 +22,7 @@ def is_split(value: Tensor) -> bool:
 
 
 def full_tensor(value: Tensor) -> Tensor:
-    """The full tensor of ``value``, which may be split over ranks; then all ranks must call this."""
+    """The full tensor of ``value``. If ``value`` is split over ranks, all ranks must call this function."""
     if not is_split(value):
         return value
     parts: Any = value
@@ -40,7 +40,7 @@ def local(value: Tensor) -> Tensor:
 
 
 def sharded_like(value: Tensor, like: Tensor) -> Tensor:
-    """``value``, a full tensor on every rank, split like ``like``."""
+    """Split the full tensor ``value``, which every rank has, in the same way as ``like``."""
     if not is_split(like) or is_split(value):
         return value
     from torch.distributed.tensor import distribute_tensor  # noqa: PLC0415  (not needed in one process)
@@ -50,7 +50,7 @@ def sharded_like(value: Tensor, like: Tensor) -> Tensor:
 
 
 def on_host(tensors: Mapping[str, Tensor], keep: bool, copy: bool = False) -> dict[str, Tensor]:
-    """Full tensors in host memory on ranks with ``keep``, {} on others; all ranks must call this.
+    """Full tensors in host memory on ranks with ``keep``, {} on other ranks. All ranks must call this function.
 
     Tensors are gathered one after another, so that a device holds only one full tensor at a time. ``copy`` also copies
     tensors that are in host memory already.

@@ -1,4 +1,4 @@
-"""Asynchronous transfer from host to device.
+"""Copies tensors from host to device asynchronously.
 
 Flow: batches, random draws of objectives and views, and row indices for collectives are transferred with ``to_device``.
 """
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """``tensor`` on ``device``; copies from host memory to a GPU are asynchronous.
+    """Copy ``tensor`` to ``device``; copies from host memory to a GPU are asynchronous.
 
     The copy uses pinned memory, since from pageable memory the driver would first synchronise.
     """

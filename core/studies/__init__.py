@@ -1,1 +1,1 @@
-"""Many runs: studies (arms over seeds) and chains (stages that build on each other)."""
+"""Experiments with several runs: studies (arms over seeds), sweeps, and chains (stages that build on each other)."""

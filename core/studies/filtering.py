@@ -1,9 +1,9 @@
 """Precision and recall of the caption filter (``noise.caption_filter``) for several draws, rates and kinds of noise.
 
-Flow: ``python -m core.studies.filtering OUT.json NAME=DATA.csv ...`` -> the rows of ``OUT.json`` -> `table`, for
-``docs/results/caption-filter.md``. A row is ``{"data", "kind", "rate", "draw", "pairs", "mismatched", "dropped",
-"precision", "found"}``: precision and recall ("found") in per cent, null when nothing is dropped or mismatched.
-Draws of the noise are seeded as by a study with ``noise.seed: null``. Existing rows are not computed again.
+Flow: ``python -m core.studies.filtering OUT.json NAME=DATA.csv ...`` writes rows to ``OUT.json``; `table` renders them
+for ``docs/results/caption-filter.md``. A row is ``{"data", "kind", "rate", "draw", "pairs", "mismatched", "dropped",
+"precision", "found"}``: precision and recall ("found") in per cent, null if nothing is dropped or mismatched. The noise
+is seeded in the same way as in a study with ``noise.seed: null``. Existing rows are not computed again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from core.spec.study.config import NoiseKind
 from core.studies.study.statistics import mean_of
 
 DRAWS = (10, 11, 12, 13, 14)
-GROUP = "group"  # label column of in-group
+GROUP = "group"  # label column within which "in-group" noise shuffles captions
 PUBLISHED = resource_folder("studies") / "caption-filter" / "draws.json"
 CASES: tuple[tuple[NoiseKind, float], ...] = (
     ("shuffled", 0.0),
@@ -40,10 +40,10 @@ CASES: tuple[tuple[NoiseKind, float], ...] = (
 )
 
 
-def filter_draw(
+def evaluate_draw(
     descriptors: Tensor, captions: list[str], groups: list[str], kind: NoiseKind, rate: float, draw: int
 ) -> dict[str, Any]:
-    """The row of one draw, for images with ``descriptors`` (P, F) and one caption each."""
+    """The row of one noise draw, for images with ``descriptors`` (P, F) and one caption each."""
     originals = [(caption,) for caption in captions]
     changed = mismatched_captions(originals, rate, draw, kind, groups) if rate else originals
     mismatched = torch.tensor([new != old for new, old in zip(changed, originals, strict=True)])
@@ -66,7 +66,7 @@ def filter_draw(
 
 
 def read_rows(path: Path = PUBLISHED) -> list[dict[str, Any]]:
-    """The rows of a file that `main` wrote; by default the published ones."""
+    """The rows in a file that `main` wrote; by default the published rows."""
     rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     return rows
 
@@ -98,7 +98,7 @@ def _cell(values: list[float | None]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Compute the missing rows, and write the file after each."""
+    """Compute the missing rows, and write the file after each row."""
     out = Path(arguments[0])
     rows: list[dict[str, Any]] = json.loads(out.read_text()) if out.exists() else []
     for name, _, source in (argument.partition("=") for argument in arguments[1:]):
@@ -113,7 +113,7 @@ def main(arguments: list[str]) -> int:
             key = {"data": name, "kind": kind, "rate": rate, "draw": draw}
             if any(key.items() <= row.items() for row in rows):
                 continue
-            rows.append({"data": name} | filter_draw(descriptors, list(dataset.captions), groups, kind, rate, draw))
+            rows.append({"data": name} | evaluate_draw(descriptors, list(dataset.captions), groups, kind, rate, draw))
             print(rows[-1], flush=True)
             write_whole(out, ("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n").encode())
     return 0

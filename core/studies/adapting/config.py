@@ -49,11 +49,11 @@ class Condition(Section):
 
 
 class Hands(Section):
-    """Data sets by artist ("hand"), as paths below the data folder."""
+    """Data sets by artist (called "hand" in code and results), as paths below the data folder."""
 
-    gain: Text = Field(description="The new hand; split into training and held-out pairs.")
-    retain: Text = Field(description="Held-out pairs of the base's hand.")
-    third: Text = Field(description="A hand that no model is trained on.")
+    gain: Text = Field(description="Pairs by the new artist, split into training and held-out pairs.")
+    retain: Text = Field(description="Held-out pairs by the artist whose images the base model was trained on.")
+    third: Text = Field(description="Pairs by an artist whose images no model is trained on.")
 
 
 class Comparison(Section):
@@ -80,11 +80,11 @@ class AdaptStudy(Section):
     tuning_condition: Condition
     tuning_seed: int = 0
     seeds: list[int]
-    held_out: int = Field(1000, ge=1, description="Held-out pairs of the new and of the third hand.")
+    held_out: int = Field(1000, ge=1, description="Number of held-out pairs by the new and the third artist.")
     alphas: list[float] = Field(description="Points of each path; the first is 0, the initial model.")
     conditions: list[Condition]
     arms: list[Arm]
-    without_teacher: list[Text] = Field(description="Families that are controls without a teacher.")
+    without_teacher: list[Text] = Field(description="Arm families that serve as controls without a teacher.")
     primary: list[Comparison]
     exploratory: list[Comparison] = Field([], description="Comparisons that were not planned, reported without p.")
 
@@ -96,14 +96,14 @@ class AdaptStudy(Section):
         named_families |= {item.control for item in comparisons if item.control}
         named_families |= {family for condition in self.conditions for family in condition.families}
         if unknown := sorted(named_families - families):
-            raise ValueError(f"there is no family {unknown[0]!r}")
+            raise ValueError(f"there is no family {unknown[0]!r}; check the arms")
         if self.alphas[:1] != [0.0] or sorted(set(self.alphas)) != self.alphas:
             raise ValueError("alphas must increase from 0")
         if len({arm.name for arm in self.arms}) < len(self.arms):
             raise ValueError("two arms have the same name")
         conditions = {item.name for item in self.conditions}
         if unknown := sorted({item.condition for item in comparisons} - conditions):
-            raise ValueError(f"there is no condition {unknown[0]!r}")
+            raise ValueError(f"there is no condition {unknown[0]!r}; check the conditions")
         return self
 
 

@@ -1,4 +1,4 @@
-"""Measures of a path of interpolated weights: retention at a given gain, gain at a given retention, and statistics.
+"""Measures a path of interpolated weights: retention at a given gain, gain at a given retention, and statistics.
 
 A path is the polyline through the points (gained, retained) of its alphas, in the order of alpha.
 """
@@ -12,10 +12,10 @@ from statistics import fmean
 
 from core.studies.study.statistics import Paired, paired_mean
 
-Path = Sequence[tuple[float, ...]]  # one point per alpha
+Polyline = Sequence[tuple[float, ...]]  # one point per alpha
 
 
-def best_with_at_least(path: Path, minimum: float, constrained: int, maximise: int) -> float | None:
+def best_with_at_least(path: Polyline, minimum: float, constrained: int, maximise: int) -> float | None:
     """The largest coordinate ``maximise`` on the polyline ``path`` where ``constrained`` is at least ``minimum``.
 
     None when ``constrained`` never reaches ``minimum``. Interpolation between points is linear.
@@ -31,13 +31,13 @@ def best_with_at_least(path: Path, minimum: float, constrained: int, maximise: i
 
 @dataclass(frozen=True)
 class Curves:
-    """The path of a cell: gained, retained and third-hand R@10 (or another metric) at each alpha, from alpha 0."""
+    """The path of a cell: R@10 (or another metric) on gained, retained and third-artist images at each alpha."""
 
-    points: Path
+    points: Polyline
 
     @classmethod
     def of(cls, curve: Mapping[str, Sequence[float]], metric: str = "R@10") -> Curves:
-        """From the measures of a cell."""
+        """The path in the measures of a cell."""
         names = (f"gain/{metric}", f"retain/{metric}", f"third/{metric}")
         return cls(list(zip(*(curve[name] for name in names), strict=True)))
 
@@ -48,7 +48,7 @@ class Curves:
         return best
 
     def third_at(self, share: float) -> float:
-        """The third hand's value at the point of `gained_at`."""
+        """The value on the third artist's images, at the point of `gained_at`."""
         gained = self.gained_at(share)
         minimum = share * self.points[0][1]
         candidates = [point for point in _subdivide(self.points) if point[1] >= minimum - 1e-9]
@@ -59,8 +59,8 @@ class Curves:
         return best_with_at_least(self.points, gained, constrained=0, maximise=1)
 
 
-def _subdivide(path: Path, steps: int = 20) -> list[tuple[float, ...]]:
-    """The polyline in small steps."""
+def _subdivide(path: Polyline, steps: int = 20) -> list[tuple[float, ...]]:
+    """The points of the polyline in small steps."""
     points = [
         tuple(a + step / steps * (b - a) for a, b in zip(first, second, strict=True))
         for first, second in pairwise(path)
@@ -70,10 +70,10 @@ def _subdivide(path: Path, steps: int = 20) -> list[tuple[float, ...]]:
 
 
 def difference(ours: Curves, control: Curves, measure: str) -> float:
-    """Ours minus the control's in one of the measures, in points; those of top-1 take `Curves` of top-1.
+    """Our value minus the control's value of a measure, in points. Top-1 measures need `Curves` of top-1.
 
-    "Retained at equal gain" compares at the control's gain at 85 % retention. If ours never gains as much, its point of
-    largest gain counts, less the shortfall.
+    "Retained at equal gain" compares at the control's gain at 85 % retention. If our path never gains as much, its
+    largest-gain point is used, and the missing gain is subtracted.
     """
     measure = measure.removeprefix("top-1 ")
     if measure == "gained at 85 %":
@@ -93,9 +93,10 @@ def difference(ours: Curves, control: Curves, measure: str) -> float:
 
 
 def nested_test(by_seed: Mapping[int, Sequence[float]]) -> Paired:
-    """Test of differences by seed and draw. Draws of a seed share its base model, so their mean is the unit.
+    """Test the differences by seed and draw. All draws of one seed share a base model, so the test uses one mean per
+    seed.
 
-    The interval is Student's t over seeds; its spread includes that of the draws.
+    The interval is Student's t over seeds; its spread includes the spread of the draws.
     """
     seed_means = [fmean(values) for _, values in sorted(by_seed.items())]
     return paired_mean(seed_means, [0.0] * len(seed_means))

@@ -26,7 +26,7 @@ from core.metrics.inputs import EvaluationError
 from core.spec.files import write_whole
 from core.spec.run.folder import RunDir
 
-MADE = "made"  # column: whether the model generated the caption
+MADE = "made"  # column that says whether the model generated the caption
 MATCHING = "matching"
 
 Progress = Callable[[str, int, int], None]
@@ -64,7 +64,7 @@ def caption_and_filter(run: RunDir, source: str, manifest: Path, progress: Progr
 
 @torch.no_grad()
 def _scores(model: Model, data: PairDataset, pairs: list[tuple[int, str]], progress: Progress) -> Tensor:
-    """How well each caption matches its image, (P,): logits of the matching head, or cosines without one."""
+    """The match of each caption and its image, (P,): logits of the matching head, or cosines without such a head."""
     network, runtime = model.network, model.runtime
     head = network.head(MATCHING)
     scores = []
@@ -80,7 +80,7 @@ def _scores(model: Model, data: PairDataset, pairs: list[tuple[int, str]], progr
             else:
                 scores.append((network.encode_images(images) * network.encode_texts(tokens)).sum(dim=1).float().cpu())
     if not scores:
-        raise EvaluationError("there are no captions to filter.")
+        raise EvaluationError("there are no captions to filter; choose data with captions.")
     return torch.cat(scores)
 
 

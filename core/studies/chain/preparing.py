@@ -1,4 +1,4 @@
-"""Work in a stage's folder before it trains, with the same status, controls and failure records as training.
+"""Runs the work before a stage's training in the stage's folder, with the same status, control and failure records.
 
 Flow: ``run`` -> `prepare_stage` -> the work, which reports progress -> ``status.json`` of the stage. A stop or pause
 discards the work; it starts over when the chain is resumed.
@@ -22,7 +22,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def prepare_stage(config: RunConfig, run: RunDir, progress: Progress, work: Callable[[Progress], None]) -> Outcome:
-    """Do ``work`` for the stage that will train ``config`` in ``run``; returns "done", "paused" or "stopped".
+    """Do ``work`` for the stage that will train ``config`` in ``run``. Returns "done", "paused" or "stopped".
 
     Raises what ``work`` raises, after recording it, and as `core.training.train.train` when the folder cannot be used.
     """
@@ -65,7 +65,7 @@ def _run_recorded(run: RunDir, work: Callable[[], None]) -> Outcome:
 
 
 def write_logs_to(run: RunDir) -> None:
-    """Append further output of this process to the logs in ``run``."""
+    """Append the subsequent output of this process to the logs in ``run``."""
     run.check()
     for stream, path, number in ((sys.stdout, run.stdout, 1), (sys.stderr, run.stderr, 2)):
         stream.flush()

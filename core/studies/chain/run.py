@@ -1,4 +1,4 @@
-"""Train the stages of a chain in order; it can be interrupted and resumed.
+"""Trains the stages of a chain in order; a chain can be interrupted and resumed.
 
 Flow: ``python -m core train CHAIN.json DIR`` -> **run** -> ``core.training.train`` for each stage. Finished stages
 are skipped, an unfinished one resumes from its last checkpoint, and data made between two stages are made once.
@@ -29,7 +29,7 @@ class ChainError(UserError):
 def run_chain(
     chain: Chain, folder: ChainDir, progress: Progress, quiet: bool = False, stage_logs: bool = False
 ) -> Outcome:
-    """Train or resume the stages of ``chain`` in ``folder``; returns the outcome.
+    """Train or resume the stages of ``chain`` in ``folder``, and return the outcome.
 
     ``stage_logs``: write this process's output to the logs of the current stage. Raises ChainError when the folder
     holds another chain or is in use; UserError as ``train`` does.
@@ -43,7 +43,9 @@ def run_chain(
     try:
         lock.acquire()
     except filelock.Timeout as error:
-        raise ChainError(f"the chain folder {folder.path} is in use by another process; wait for it.") from error
+        raise ChainError(
+            f"the chain folder {folder.path} is in use by another process; wait until that process has ended."
+        ) from error
     except OSError as error:
         raise ChainError(f"cannot write {folder.path}: {error.strerror}; choose another folder.") from error
     try:
@@ -60,11 +62,11 @@ def run_chain(
 
 
 def _write_or_check_chain(chain: Chain, folder: ChainDir) -> None:
-    """Write ``chain.json``, or check that the folder holds the same chain."""
+    """Write ``chain.json``, or check that the folder contains the same chain."""
     if not folder.chain.exists():
         write_whole(folder.chain, chain.to_json().encode())
     elif read_chain(folder.chain) != chain:
-        raise ChainError(f"{folder.path} holds a different chain or another version of it; choose a new folder.")
+        raise ChainError(f"{folder.path} contains a different chain or config; choose a new folder.")
 
 
 def _train_stage(

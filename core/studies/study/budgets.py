@@ -1,4 +1,4 @@
-"""Convert budgets in seconds to steps: the step time of each arm is measured on the machine before training.
+"""Converts budgets in seconds to steps, with each arm's step time, which is measured on the machine before training.
 
 Flow: ``core.studies.study.queue`` calls `measure_arms` -> ``core.studies.study.step_time`` for each arm, in rounds ->
 `steps_within` for each run. Steps of an arm alternate with steps of the study's first arm, so that other load slows
@@ -37,7 +37,7 @@ def measure_arms(
     wait: Callable[[], None],
     measure: Measuring | None = None,
 ) -> Mapping[str, str]:
-    """Measure the step time of each arm that has none yet; returns the error of each arm that failed.
+    """Measure the step time of each arm that has none yet. Returns an error message per failed arm.
 
     ``wait`` is called about twice a second. ``measure`` measures one arm once; by default `measure_locally`. Returns
     early when ``stop`` is set.
@@ -57,12 +57,13 @@ def measure_arms(
 
 
 def steps_within(out: StudyDir, study: Study, arm: str, seconds: float) -> int:
-    """Number of steps that ``arm`` trains within ``seconds``. StudyError if its step time has not been measured."""
+    """The number of steps that ``arm`` trains in ``seconds``. Raises StudyError if the step time is not measured "
+    "yet."""
     return max(1, min(MAX_STEPS, math.floor(seconds / step_time(out, study, arm).step_seconds)))
 
 
 def step_time(out: StudyDir, study: Study, arm: str) -> StepTimeFile:
-    """The step time of ``arm``, scaled by the first arm's. StudyError if it has not been measured."""
+    """The step time of ``arm``, scaled by the first arm's. Raises StudyError if it has not been measured."""
     base = study.base(arm).name
     records, first = (_records(out, name) for name in (base, study.arms[0].name))
     ratio = statistics.median(record.step_seconds / record.reference_seconds for record in records)
@@ -71,13 +72,13 @@ def step_time(out: StudyDir, study: Study, arm: str) -> StepTimeFile:
 
 
 def _records(out: StudyDir, arm: str) -> list[StepTimeFile]:
-    """All rounds of an arm. StudyError when one is missing or damaged."""
+    """All measurements of an arm. Raises StudyError if a measurement is missing or damaged."""
     try:
         records = [record for part in range(ROUNDS) if (record := out.read_step_time(arm, part)) is not None]
     except UserError as error:
         raise StudyError(f"the step time of {arm} is unknown: {error}") from error
     if len(records) < ROUNDS:
-        raise StudyError(f"the step time of {arm} has not been measured yet.")
+        raise StudyError(f"the step time of {arm} has not been measured yet; start the study again to measure it.")
     return records
 
 
@@ -85,11 +86,11 @@ def _is_measured(out: StudyDir, arm: str, part: int) -> bool:
     try:
         return out.read_step_time(arm, part) is not None
     except UserError:
-        return True  # `step_time` reports what is wrong
+        return True  # `step_time` reports the error
 
 
 def measure_locally(out: StudyDir, arm: str, part: int, stop: threading.Event, wait: Callable[[], None]) -> str:
-    """Measure ``arm`` once in a process; returns the error, "" on success or when stopped by ``stop``."""
+    """Measure ``arm`` once in a process. Returns an error message, "" on success or if ``stop`` is set."""
     with tempfile.TemporaryFile() as output:
         process = start_program([*JOB, str(out.path), arm, str(part)], output, output)
         while process.poll() is None:

@@ -1,4 +1,4 @@
-"""Whether a study may continue in a folder: the folder must hold the same study, perhaps with fewer arms and seeds.
+"""Checks that a study may continue in a folder: it must contain the same study, possibly with fewer arms and seeds.
 
 Runs are added only while the recipes of the existing runs are unchanged, so that no table compares two versions of a
 preset.
@@ -13,7 +13,7 @@ from core.spec.errors import UserError
 from core.spec.files import check_inside, write_whole
 from core.spec.study import Arm, Study, StudyDir, read_study
 
-_OF_A_RUN = ("name", "seed", "optim.epochs", "data.train", "data.val")  # set for each run
+_SET_PER_RUN = ("name", "seed", "optim.epochs", "data.train", "data.val")  # settings that the study sets for each run
 _REMEDY = "Remove the arm's runs to train them again, or choose a new folder."
 
 
@@ -22,13 +22,13 @@ class StudyError(UserError):
 
 
 def check_folders(out: StudyDir, study: Study) -> None:
-    """Raise StudyError when a path that the study writes is a link out of its folder."""
+    """Raise StudyError if a path that the study writes is a link out of its folder."""
     runs = [path for arm in study.trained for seed in study.seeds for path in out.written_for(arm.name, seed)]
     check_inside(out.path, [*out.written(), *runs], StudyError)
 
 
 def claim(out: StudyDir, study: Study) -> None:
-    """Write ``study.json``, after checking that ``study`` continues the one in the folder.
+    """Write ``study.json``, after checking that ``study`` continues the study in the folder.
 
     Raises StudyError when it does not, or when new runs would be trained beside runs of another recipe.
     """
@@ -36,9 +36,9 @@ def claim(out: StudyDir, study: Study) -> None:
     if existing is not None:
         if not study.can_continue(existing):
             raise StudyError(
-                f"{out.path} holds another study, or its training settings have changed. Choose a new folder, or "
-                "restore the study; only measures, comparisons and the description may change, and arms, seeds and "
-                "data may be added."
+                f"{out.path} contains another study, or the training settings of the study have changed. Choose a new "
+                "folder, or restore the study. Only measures, comparisons and the description may change; arms, seeds "
+                "and data may be added."
             )
         _check_trained(out, study)
     if existing != study:
@@ -54,18 +54,16 @@ def _check_trained(out: StudyDir, study: Study) -> None:
         try:
             changed = _changed(study, arm, read_config(run.config)) if run.config.exists() else {}
         except ConfigError as error:
-            raise StudyError(
-                f"the config that {run.path} was trained with cannot be read: {error} {_REMEDY}"
-            ) from error
+            raise StudyError(f"cannot read the config that {run.path} was trained with: {error} {_REMEDY}") from error
         if changed:
             name, (current, previous) = next(iter(changed.items()))
             remainder = f", and {len(changed) - 1} more fields" if len(changed) > 1 else ""
             raise StudyError(
-                f"{run.path} was trained with {name}={previous}, and the arm {arm.name} now has {current}{remainder}: "
-                f"its preset or config has changed since. {_REMEDY}"
+                f"{run.path} was trained with {name}={previous}, but the arm {arm.name} now has {current}{remainder}, "
+                f"since its preset or config has changed. {_REMEDY}"
             )
 
 
 def _changed(study: Study, arm: Arm, trained: RunConfig) -> dict[str, tuple[object, object]]:
     changes = differences(with_absolute_paths(study.recipe(arm)), trained)
-    return {name: values for name, values in changes.items() if name not in _OF_A_RUN}
+    return {name: values for name, values in changes.items() if name not in _SET_PER_RUN}

@@ -1,4 +1,4 @@
-"""``cost.svg``: each metric against the training budget (log scale), one line with intervals per arm.
+"""Draws ``cost.svg``: each metric against the training budget (log scale), with one line and intervals per arm.
 
 Flow: ``core.studies.study.results`` -> **cost_plot**, for studies with budgets.
 """
@@ -14,7 +14,7 @@ from core.studies.study.table import format_value
 
 PANEL, TALL, LEFT, TOP, GAP = 360, 220, 60, 60, 60  # pixels
 LEGEND_ROW = 18
-MAX_METRICS = 12  # drawn
+MAX_METRICS = 12  # further metrics are not drawn
 Point = tuple[float, Mapping[str, Any]]  # seconds, MEAN
 
 

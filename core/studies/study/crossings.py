@@ -1,4 +1,4 @@
-"""The budget at which one arm overtakes another, in a study that trains each arm for several budgets.
+"""Finds the budget at which one arm overtakes another, in a study that trains each arm for several budgets.
 
 Flow: ``core.studies.study.results`` passes paired differences by budget -> `crossing` -> ``results.json``.
 """
@@ -32,7 +32,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Crossing:
-    """How an arm compares with its baseline; ``seconds``: the budget at which that last changes.
+    """The comparison of an arm with its baseline. ``seconds``: the budget at which the result changes last.
 
     ``last``: the difference at the largest budget.
     """
@@ -43,7 +43,7 @@ class Crossing:
 
 
 def crossing(points: Sequence[Difference]) -> Crossing | None:
-    """How an arm compares with its baseline over ``points``, one per budget; None without points.
+    """Compare an arm with its baseline over ``points``, one per budget; None if there are no points.
 
     A budget favours an arm only when the interval of the difference excludes 0. *Ahead*, *behind* and *not significant*
     (no significant difference) hold at every budget, or from ``seconds`` on. A crossing is interpolated linearly in the

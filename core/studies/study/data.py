@@ -16,13 +16,13 @@ from core.spec.config import expand_user
 from core.spec.errors import UserError
 from core.spec.study import DEMO, OPENCLIPART, NoiseSpec, Study, StudyDir
 
-RENDERED = "openmoji"  # folder of the rendered demo data, under ``data/``
+RENDERED = "openmoji"  # subfolder of ``data/`` with the rendered demo data
 
 Log = Callable[[str], None]
 
 
 def data_path(out: StudyDir, study: Study, name: str, seed: int) -> Path:
-    """The path of the data ``name`` for the run with ``seed``; a noisy copy may differ by seed.
+    """The path of the data set ``name`` for the run with ``seed``; noisy copies may differ between seeds.
 
     Relative paths were made absolute when the study started. Raises UserError when the clip art is not available.
     """
@@ -38,23 +38,23 @@ def data_path(out: StudyDir, study: Study, name: str, seed: int) -> Path:
 
 
 def demo_folder(out: StudyDir) -> Path:
-    """The demo data that this study uses."""
+    """The files of the demo data that this study uses."""
     return out.data / RENDERED
 
 
 def openclipart_folder(out: StudyDir) -> Path:
-    """The clip art that this study uses."""
+    """The files of the clip art that this study uses."""
     return out.data / "openclipart"
 
 
 def _home(out: StudyDir, study: Study) -> Path:
-    """The folder of noisy copies: beside demo data, else ``data/``."""
+    """The folder of noisy copies: the demo data's folder if the source is demo data, otherwise ``data/``."""
     assert study.noise is not None
     return demo_folder(out) if study.data[study.noise.of].startswith(DEMO) else out.data
 
 
 def prepare(out: StudyDir, study: Study, log: Log, openclipart: Path | None = None) -> None:
-    """Make the data that do not exist yet. Raises UserError when they cannot be made.
+    """Create the data that does not exist yet. Raises UserError if that fails.
 
     ``openclipart``: the folder of the clip art, by default the Debian package's; without it, its data are left out.
     """

@@ -1,4 +1,4 @@
-"""Train or resume one run of a study in a separate process, then evaluate it.
+"""Trains or resumes one run of a study in a separate process, then evaluates the run.
 
 Flow: ``core.studies.study.queue`` starts ``python -m core.studies.study.job OUT ARM SEED STEPS`` ->
 ``core.training.train`` -> measures of student and teacher at the last checkpoint, in ``exports/measures.json``. The
@@ -43,19 +43,19 @@ MEASURES_VERSION = 1
 
 
 def run_config(out: StudyDir, study: Study, arm: Arm, seed: int, steps: int) -> RunConfig:
-    """The config of ``arm`` with ``seed``; its epochs are such that it trains ``steps`` steps."""
+    """The config of ``arm`` with ``seed``, with the number of epochs that gives ``steps`` steps."""
     train_data = data_path(out, study, arm.train or study.train, seed)
     paths = [f"data.train={train_data}", f"data.val={data_path(out, study, study.val, seed) if study.val else ''}"]
     config = override(study.recipe(arm), [*paths, f"seed={seed}", f"name={study.name} {arm.name} s{seed}"])
     rows = open_source(train_data).rows
     if len(rows) < config.optim.batch_size:
-        raise UserError(f"{train_data} has {len(rows)} pairs, fewer than a batch of {config.optim.batch_size}.")
+        raise UserError(f"{train_data} has only {len(rows)} pairs; a batch has {config.optim.batch_size}.")
     epochs = steps / steps_per_epoch(config, rows)
     return with_absolute_paths(override(config, [f"optim.epochs={epochs!r}"]))
 
 
 def steps_per_epoch(config: RunConfig, rows: Sequence[Row]) -> int:
-    """Steps per epoch over ``rows``, as the loader counts them: over unlabelled rows if these are drawn separately."""
+    """Steps per epoch over ``rows``, counted in the same way as by the loader."""
     size, data = config.optim.batch_size, config.data
     if not (data.label and data.unlabelled_ratio):
         return len(rows) // size
@@ -65,7 +65,7 @@ def steps_per_epoch(config: RunConfig, rows: Sequence[Row]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Train and evaluate; returns the exit status: 0 when both are done, 3 when stopped, 1 on an error."""
+    """Train and evaluate. Returns the exit status: 0 if both are done, 3 if stopped, 1 after an error."""
     folder, name, seed, steps = arguments
     keep_freed_memory()
     threading.Thread(target=_end_with_parent, args=(os.getppid(),), name="parent", daemon=True).start()
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
 
 
 def run_reporting_errors(action: Callable[[], int]) -> int:
-    """The exit status of ``action``; 1 when it failed, with the reason as the last line of stderr."""
+    """Run ``action`` and return its exit status; after an error, print the reason on stderr and return 1."""
     try:
         return action()
     except Exception as error:
@@ -85,17 +85,17 @@ def run_reporting_errors(action: Callable[[], int]) -> int:
 
 
 def _end_with_parent(parent: int) -> None:
-    """Save and stop when the study's process has exited; otherwise two trainers might work on one run."""
+    """Save and stop if the study's process has exited, so that two trainers never work on one run."""
     while os.getppid() == parent:
         time.sleep(1.0)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def work(out: StudyDir, name: str, seed: int, steps: int) -> int:
-    """Train and evaluate, skipping finished parts; returns the exit status of `main`."""
+    """Train and evaluate, skipping parts that are done. Returns the exit status of `main`."""
     study = absolute(read_study(out.study), out.path)
     arm, run = study.arm(name), out.run(name, seed)
-    if out.read_measures(name, seed) is None:  # otherwise it is trained, and only new measures are missing
+    if out.read_measures(name, seed) is None:  # otherwise the run is trained, and only new measures are missing
         outcome = train(run_config(out, study, arm, seed, steps), run)
         if outcome != "done":
             _log(f"{outcome}: {run.path}")
@@ -106,7 +106,7 @@ def work(out: StudyDir, name: str, seed: int, steps: int) -> int:
 
 
 def measure(out: StudyDir, study: Study, arm: Arm, seed: int) -> dict[str, Any]:
-    """All measures of ``study`` for one finished run, as plain data; existing values are not computed again.
+    """All measures of ``study`` for one trained run, as plain data. Existing values are not computed again.
 
     ``{"version", "arm", "seed", "steps", "step_seconds", "train_seconds", "pairs", "parameters", "networks":
     {"student": {"test/R@1": 0.4, ...}, "teacher": ...}, "measured": [MEASURE, ...], "notes": [...]}``
@@ -148,7 +148,7 @@ def _log(text: str) -> None:
 
 
 def _ignore_progress(activity: str, done: int, total: int) -> None:
-    """Progress of an evaluation is not shown."""
+    """Ignore the progress of an evaluation."""
 
 
 def _measure_one(out: StudyDir, study: Study, run: RunDir, seed: int, weights: str, item: Measure) -> dict[str, float]:
@@ -181,7 +181,7 @@ def with_mean_recall(metrics: dict[str, float]) -> dict[str, float]:
 
 
 def timing(run: RunDir) -> dict[str, Any]:
-    """Steps and seconds of a run, from its events.
+    """The steps and seconds of a run, from its events.
 
     ``step_seconds`` is the typical time of a step, including the wait for data (`typical_step_seconds`);
     ``train_seconds`` is the sum over all steps; ``memory_gib`` is the highest reported, absent without any. Validation

@@ -1,4 +1,4 @@
-"""``plot.svg``: a study's means with their intervals, one panel per metric.
+"""Draws ``plot.svg``: a study's means with intervals, one panel per metric.
 
 The SVG is written by hand: a plotting library would be a large dependency for one image of points and lines.
 
@@ -14,7 +14,7 @@ from core.studies.study.svg import COLOURS, dot, image, line, text
 from core.studies.study.table import format_value
 
 PANEL, ROW, LEFT, TOP, GAP = 360, 22, 150, 34, 26  # pixels
-MAX_METRICS = 12  # drawn
+MAX_METRICS = 12  # further metrics are not drawn
 
 
 def draw(results: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Published results of the built-in studies, with every value by seed.
+"""Reads the published results of the built-in studies, with every value by seed.
 
 Flow: a study is run -> its ``results.json`` is committed as ``resources/studies/results/NAME.json`` ->
 `published_report` prints it. Running the study with ``--only ARM --seeds N`` reproduces a row.
@@ -18,16 +18,16 @@ FOLDER = resource_folder("studies") / "results"
 
 
 def published_report(name: str) -> str:
-    """The report of the built-in study ``name`` as Markdown; UserError when it has no published results."""
+    """The report of the built-in study ``name`` as Markdown. Raises UserError if it has no published results."""
     return markdown(published_results(name))
 
 
 def published_results(name: str) -> dict[str, Any]:
-    """The same as plain data; UserError when the file is missing or damaged."""
+    """The published results as plain data. Raises UserError if the file is missing or damaged."""
     path = FOLDER / f"{name}.json"
     available = sorted(file.stem for file in FOLDER.glob("*.json"))
     if path.stem not in available:
-        raise UserError(f"the study '{name}' has no published results; these have: {', '.join(available)}.")
+        raise UserError(f"the study '{name}' has no published results; available: {', '.join(available)}.")
     raw = read_json(path, MAX_RESULTS_BYTES)
     if problem := results_problem(raw):
         raise UserError(f"the results in {path} cannot be used: {problem}")

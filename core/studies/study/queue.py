@@ -1,4 +1,4 @@
-"""The queue of a study: trains its runs on free devices of the chosen places; it can be interrupted and resumed.
+"""Trains the runs of a study on free devices of the chosen places; can be interrupted and resumed.
 
 Flow: ``python -m core study STUDY.json OUT`` -> **queue** -> ``core.studies.study.places`` for each run that is not
 done -> ``core.studies.study.results``. Seeds are the outer loop, so that a first table exists after the first seed.
@@ -32,7 +32,7 @@ from core.studies.study.results import write_results
 from core.studies.study.selection import ALL_RUNS, RunSelection
 
 POLL_SECONDS = 1.0
-SAVE_SECONDS = 60.0  # for runs to save their state when the study is stopped
+SAVE_SECONDS = 60.0  # time for runs to save their state when the study is stopped
 
 Log = Callable[[str], None]
 
@@ -74,12 +74,12 @@ def run_study(
 
 
 class FolderInUse(StudyError):
-    """Another process works in the study folder."""
+    """The study folder is in use by another process."""
 
 
 @contextmanager
 def study_lock(out: StudyDir) -> Iterator[None]:
-    """Hold the lock of a study folder. FolderInUse when another process has it."""
+    """Lock a study folder within this context. Raises FolderInUse if another process has the lock."""
     out.runs.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(out.lock, timeout=0)
     try:
@@ -96,14 +96,14 @@ def study_lock(out: StudyDir) -> Iterator[None]:
 
 @contextmanager
 def explaining_write_errors(out: StudyDir) -> Iterator[None]:
-    """Turn an OSError into a StudyError that names the file and the remedy."""
+    """Convert an OSError to a StudyError that names the file and the remedy."""
     try:
         yield
     except OSError as error:
         path = error.filename or out.path
         raise StudyError(
-            f"cannot write {path}: {error.strerror or error}; free some space or make it writable, then start the "
-            "study again to resume it."
+            f"cannot write {path}: {error.strerror or error}; free some space or make the file writable, then start "
+            "the study again to resume it."
         ) from error
 
 
@@ -117,7 +117,7 @@ def _check_recipes(study: Study) -> None:
 
 
 class StudyQueue:
-    """The state of each run: waiting, running on which place, or how it ended."""
+    """The queue: the state of each run, and the place on which it runs."""
 
     def __init__(
         self, study: Study, out: StudyDir, places: Sequence[Place], log: Log, selection: RunSelection = ALL_RUNS
@@ -157,7 +157,7 @@ class StudyQueue:
         return self.status
 
     def add_runs(self, stop: threading.Event) -> bool:
-        """Called before runs start; whether more runs may follow later. A study has all of its runs."""
+        """Called before runs start. Returns whether more runs may follow later, which is never the case for a study."""
         return False
 
     def write_results(self) -> None:
@@ -210,7 +210,10 @@ class StudyQueue:
             )
 
     def _place_of(self, run: StudyRun) -> Place | None:
-        """A free place: the one that started the run, else any. A run that no place can take is marked as failed."""
+        """A free place: the place that started the run, or any place for a new run.
+
+        A run that cannot be trained on any place is marked as failed.
+        """
         try:
             home = trained_on(self.out.run(run.arm, run.seed))
         except UserError as error:
@@ -245,7 +248,7 @@ class StudyQueue:
         """Record how a run ended."""
         del self.running[index]
         run = self.status.runs[index]
-        if result.again:  # the machine refused it
+        if result.again:  # the machine refused the run
             run.state, run.message, run.machine, run.device = "waiting", "", THIS_COMPUTER, ""
             place.problem = result.problem
         elif result.problem:
@@ -264,7 +267,7 @@ class StudyQueue:
         self.out.write_status(self.status.touched())
 
     def _end_all(self) -> None:
-        """Ask running trainers to save and stop; the next start resumes them."""
+        """Request running trainers to save and stop; the next start resumes them."""
         for _, training in self.running.values():
             training.request_stop()
         deadline = time.monotonic() + SAVE_SECONDS
@@ -285,13 +288,13 @@ class StudyQueue:
 
 
 def steps_of(out: StudyDir, study: Study, arm: Arm) -> int:
-    """Steps of a run: the study's, or those that fit its budget. StudyError while their time is not measured."""
+    """The steps of a run: the study's, or as many as fit the budget. StudyError if the step time is not measured."""
     return steps_within(out, study, arm.name, arm.budget) if arm.budget else study.steps
 
 
 @contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl+C or SIGTERM sets, so that running trainers save before the study ends."""
+    """An event that Ctrl+C and SIGTERM set, so that running trainers save before the study ends."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop

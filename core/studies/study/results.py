@@ -1,4 +1,4 @@
-"""A study's results: means with intervals, paired differences and cost, as JSON, a table and a plot.
+"""Computes a study's results: means with intervals, paired differences and cost, as JSON, a table and a plot.
 
 Flow: ``exports/measures.json`` of the finished runs -> ``results.json`` -> ``core.studies.study.table``,
 ``core.studies.study.plot``, the window. Rewritten after every run, so that an unfinished study can be read.
@@ -53,7 +53,7 @@ MeasuresBySeed = dict[int, dict[str, Any]]  # seed -> measures.json
 
 
 def write_results(out: StudyDir, study: Study) -> dict[str, Any]:
-    """Write ``results.json``, ``results.md`` and ``plot.svg`` from the finished runs; returns the results."""
+    """Write ``results.json``, ``results.md`` and ``plot.svg`` from the finished runs, and return the results."""
     results = collect(out, study)
     write_whole(out.results, (json.dumps(results, indent=1, ensure_ascii=False) + "\n").encode())
     write_whole(out.table, markdown(results).encode())
@@ -64,7 +64,7 @@ def write_results(out: StudyDir, study: Study) -> dict[str, Any]:
 
 
 def collect(out: StudyDir, study: Study) -> dict[str, Any]:
-    """The results as plain data."""
+    """The results of a study as plain data."""
     by_arm = {arm.name: _measures(out, arm.name, study.seeds) for arm in study.trained}
     measures = {name: run_measures for name, (run_measures, _) in by_arm.items()}
     status = out.read_status()
@@ -112,7 +112,7 @@ def collect(out: StudyDir, study: Study) -> dict[str, Any]:
 
 
 def _machine(out: StudyDir, study: Study) -> str:
-    """Processor, versions, the machines that trained and those that measured step times."""
+    """The processor, the versions, and the machines that trained runs or measured step times."""
     times = [record for arm in study.arms if (record := _read_time(out, arm.name)) is not None]
     timed_on = sorted({f"{record.device} of {record.machine}" for record in times})
     versions = f"Python {platform.python_version()}, torch {version('torch')}"
@@ -148,7 +148,7 @@ def _budget(out: StudyDir, study: Study, arm: Arm, first: str) -> dict[str, Any]
 
 
 def _crossings(study: Study, compare: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The budget at which an arm overtakes its baseline, for each comparison and metric of a study with budgets."""
+    """The crossing of each comparison and metric, for a study with budgets."""
     points: dict[tuple[str, str, str], list[Difference]] = {}
     for comparison in compare if study.budgets else ():
         for metric, networks in comparison["metrics"].items():
@@ -184,7 +184,7 @@ def _measures(out: StudyDir, arm: str, seeds: Sequence[int]) -> tuple[MeasuresBy
 
 
 def _networks(measures: MeasuresBySeed) -> dict[str, dict[str, Any]]:
-    """The mean of each metric of each network over the seeds that have it."""
+    """The mean of each network's metrics over the seeds that have the metric."""
     networks: dict[str, dict[str, Any]] = {}
     for weights in ("student", "teacher", FINAL):
         values: dict[str, list[float]] = {}
@@ -234,7 +234,7 @@ def _comparison(name: str, base: str, measures: MeasuresBySeed, baseline: Measur
 
 
 def _equal(arm: Arm, baseline: Arm) -> str:
-    """What both were trained equally long in: "steps" or "budget"; "" for none."""
+    """What was equal for both arms: "steps", "budget" or ""."""
     if arm.budget or baseline.budget:
         return "budget" if arm.budget == baseline.budget else ""
     return "steps"

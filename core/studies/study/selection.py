@@ -1,4 +1,4 @@
-"""Which arms and seeds of a study are trained by this call; the other runs keep waiting in the same folder.
+"""Selects the arms and seeds of a study to train now; the other runs keep waiting in the same folder.
 
 Flow: ``python -m core study STUDY OUT --only ARM ... --seeds N ...`` -> ``core.studies.study.queue``.
 """
@@ -14,7 +14,7 @@ from core.studies.study.claiming import StudyError
 
 @dataclass(frozen=True)
 class RunSelection:
-    """Names of arms, with or without their budget (``clip``, ``clip-230s``), and seeds; empty selects all."""
+    """A selection: names of arms, with or without their budget (``clip``, ``clip-230s``), and seeds; empty for all."""
 
     arms: tuple[str, ...] = ()
     seeds: tuple[int, ...] = ()
@@ -29,7 +29,7 @@ class RunSelection:
                 raise StudyError(f"the study has no arm '{name}'; {hint}")
         for seed in self.seeds:
             if seed not in study.seeds:
-                raise StudyError(f"the study has no seed {seed}; it has {', '.join(map(str, study.seeds))}.")
+                raise StudyError(f"the study has no seed {seed}; available: {', '.join(map(str, study.seeds))}.")
 
     def has(self, study: Study, run: StudyRun) -> bool:
         """Whether ``run`` is selected."""

@@ -1,4 +1,4 @@
-"""Confidence intervals and tests for means over a few seeds: Student's t and an exact permutation test.
+"""Computes confidence intervals and tests for means over a few seeds: Student's t and an exact permutation test.
 
 Sources: Student, "The probable error of a mean" (1908); Fisher, "The Design of Experiments" (1935), section 21, for the
 permutation test of pairs.
@@ -17,13 +17,13 @@ from scipy import stats
 from core.spec.study.holm import holm as holm
 
 LEVEL = 0.95
-MAX_EXACT_PAIRS = 16  # pairs whose sign patterns are enumerated
-ROUNDING = 1e-12  # relative: differences this close are equal
+MAX_EXACT_PAIRS = 16  # with more pairs, sign patterns are sampled instead of enumerated
+ROUNDING = 1e-12  # relative tolerance within which differences are equal
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over seeds; no interval for a single one."""
+    """A mean over seeds, without an interval for a single seed."""
 
     mean: float
     low: float | None
@@ -72,7 +72,7 @@ def paired_mean(a: Sequence[float], b: Sequence[float]) -> Paired:
 
 
 def permutation_p(gains: Sequence[float]) -> float:
-    """Share of sign patterns whose mean is at least as far from 0: of all, or of 65,536 random ones above 16 pairs.
+    """The share of sign patterns whose mean is at least as far from 0, of all patterns (65,536 random above 16 pairs).
 
     It cannot be below 2 / 2^n for n pairs: 0.25 for three.
     """

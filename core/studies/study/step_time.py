@@ -1,4 +1,4 @@
-"""Measure the step time and FLOPs of an arm on this machine, in a separate process.
+"""Measures the step time and FLOPs of an arm on this machine, in a separate process.
 
 Flow: ``core.studies.study.budgets`` starts ``python -m core.studies.study.step_time OUT ARM PART`` several times for
 each arm of a study with budgets -> ``times/ARM-PART.json``. A short run with the full schedule is trained and
@@ -36,9 +36,9 @@ from core.training.progress import Heartbeat
 from core.training.step.reports import numbers
 from core.training.step.utilisation import count_operations
 
-TIMED_STEPS = 32  # of the short run; both numbers give a teacher of every 2nd or 3rd step its share
-COUNTED_STEPS = 12  # of the run whose FLOPs are counted; counting makes a step several times slower
-WARM_UP = 2  # steps that still allocate memory
+TIMED_STEPS = 32  # steps of the timed run; both numbers include the right share of steps with a teacher
+COUNTED_STEPS = 12  # steps whose FLOPs are counted, which makes a step several times slower
+WARM_UP = 2  # first steps, which still allocate memory
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class StepTime:
     """The mean cost of a step over a run's schedule."""
 
     clock: Literal["cpu", "wall"]
-    seconds: float  # CPU seconds of all threads on a CPU; else elapsed
-    reference_seconds: float  # of a step of the reference, measured in alternation
-    flops: float  # of matrix products, convolutions and attention
+    seconds: float  # CPU seconds of all threads on a CPU, otherwise elapsed seconds
+    reference_seconds: float  # seconds of a step of the reference, measured in alternation
+    flops: float  # FLOPs of matrix products, convolutions and attention
     device: str
 
 
@@ -57,7 +57,7 @@ Config = Callable[[int], RunConfig]
 
 
 def measure_step(config: Config, reference: Config | None = None) -> StepTime:
-    """The step time of a run, and that of the ``reference`` (by default the run itself) measured in alternation."""
+    """The step time of a run, and the step time of ``reference`` (default: the same run), measured in alternation."""
     configs = [config] if reference is None else [config, reference]
     with tempfile.TemporaryDirectory(prefix="step-time-") as folder, ExitStack() as stack:
         runs = [
@@ -68,7 +68,7 @@ def measure_step(config: Config, reference: Config | None = None) -> StepTime:
         if runtime.device.type == "cpu":
             clock: Literal["cpu", "wall"] = "cpu"
             seconds = step_seconds(runs, time.process_time)
-        else:  # loader processes of two runs would compete for cores: one run after the other
+        else:  # one run after the other, since loader processes of two runs would compete for cores
             clock = "wall"
             seconds = [step_seconds([make_config], time.perf_counter)[0] for make_config in runs]
         stack.close()
@@ -124,7 +124,7 @@ def step_seconds(runs: Sequence[_ShortRun], clock: Callable[[], float]) -> list[
 
 
 def main(arguments: list[str]) -> int:
-    """Measure one arm and write its step time; returns 1 on an error, with the message on stderr."""
+    """Measure one arm and write its step time. After an error, print the message on stderr and return 1."""
     folder, name, part = arguments
     keep_freed_memory()
     out = StudyDir(Path(folder))

@@ -1,4 +1,4 @@
-"""``results.md``: a study's results as a Markdown report. Shares are in per cent.
+"""Writes ``results.md``: a study's results as a Markdown report, with shares in per cent.
 
 Flow: ``core.studies.study.results`` -> **table**.
 """
@@ -130,7 +130,7 @@ def _budgets(results: Mapping[str, Any]) -> str:
 
 
 def _holm_by_comparison(compare: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], float]:
-    """Holm-adjusted p of each comparison of final networks, by arm, baseline and metric."""
+    """The Holm-adjusted p value of each comparison of final networks, by arm, baseline and metric."""
     values = {
         (comparison["arm"], comparison["baseline"], metric): networks["final"]["p_t"]
         for comparison in compare
@@ -143,7 +143,7 @@ def _holm_by_comparison(compare: Sequence[Mapping[str, Any]]) -> dict[tuple[str,
 def _comparison(
     comparison: Mapping[str, Any], cost: Mapping[str, Any], adjusted: Mapping[tuple[str, str, str], float]
 ) -> str:
-    """The section of one comparison; ``cost``: of its arm, with its budget if any."""
+    """The section of one comparison. ``cost``: the cost of its arm, with the budget if there is one."""
     rows = []
     for metric, networks in comparison["metrics"].items():
         for weights, result in networks.items():

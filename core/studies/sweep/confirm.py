@@ -1,4 +1,4 @@
-"""The study of ``sweep confirm``: made, or found in its folder to be resumed.
+"""Creates or resumes the study of ``sweep confirm``.
 
 Flow: ``python -m core sweep confirm OUT`` -> `confirm_study` -> `core.studies.study.queue`.
 """
@@ -21,7 +21,7 @@ from core.studies.study.queue import Log
 
 
 def confirm_study(out: SweepDir, folder: StudyDir, best: int, seeds: int, budget: float, log: Log) -> Study:
-    """See `confirming_study`. If ``folder`` already holds this study, it is returned to be resumed.
+    """Create the study (see `confirming_study`), or return the study in ``folder`` if it is the same, to resume it.
 
     With a ``budget`` of 0, the sweep's is used; a sweep with a fixed number of steps gets the time that the default
     config needs for them, measured on this computer. Raises StudyError when it cannot be measured, and when ``folder``
@@ -34,7 +34,9 @@ def confirm_study(out: SweepDir, folder: StudyDir, best: int, seeds: int, budget
         existing = read_study(folder.study)
         if (existing.arms, existing.seeds) == (study.arms, study.seeds) and budget in (0, *existing.budgets):
             return existing
-        raise StudyError(f"{folder.path} confirms other trials, or other seeds; give --out DIR for a new folder.")
+        raise StudyError(
+            f"{folder.path} contains a study of other trials or seeds; choose a new folder with --out DIR."
+        )
     if seconds:
         return study
     return confirming_study(sweep, report, best, seeds, _measure_default_seconds(sweep, log))
@@ -43,7 +45,7 @@ def confirm_study(out: SweepDir, folder: StudyDir, best: int, seeds: int, budget
 def _measure_default_seconds(sweep: Sweep, log: Log) -> float:
     """Seconds that the default config needs for the sweep's steps on this computer, to 3 digits."""
     if not trains_here(sweep.machines):
-        raise StudyError("the sweep was trained on another machine; give --budget SECONDS of training for each run.")
+        raise StudyError("the sweep was trained on another machine; set the training time with --budget SECONDS.")
     with tempfile.TemporaryDirectory(prefix="sweep-") as folder:
         scratch = StudyDir(folder)
         default_only = sweep.study([])
@@ -51,6 +53,6 @@ def _measure_default_seconds(sweep: Sweep, log: Log) -> float:
         prepare(scratch, default_only, log)
         problems = measure_arms(scratch, [DEFAULT], threading.Event(), log, lambda: None)
         if DEFAULT in problems:
-            raise StudyError(f"what a step of the default config takes cannot be measured: {problems[DEFAULT]}")
+            raise StudyError(f"cannot measure the step time of the default config: {problems[DEFAULT]}")
         seconds = sweep.steps * step_time(scratch, default_only, DEFAULT).step_seconds
     return float(f"{seconds:.3g}")

@@ -26,12 +26,12 @@ from core.studies.study.queue import Log, StudyQueue
 from core.studies.sweep.report import write_report
 from core.studies.sweep.searcher import INVALID_CONFIG, Searcher
 
-MAX_KILLS = 3  # of one run's trainer by a signal, such as by the out-of-memory killer
-MAX_FAILURES = 10  # consecutive trials
+MAX_KILLS = 3  # a run whose trainer was killed by a signal this often (for example, out of memory) fails
+MAX_FAILURES = 10  # the sweep ends after this many consecutive failed trials
 
 
 class SweepQueue(StudyQueue):
-    """Proposes and trains the trials of a sweep. ``study``: the trials so far, see `trained_trials`."""
+    """Proposes and trains the trials of a sweep. ``study``: the existing trials, see `trained_trials`."""
 
     def __init__(self, searcher: Searcher, study: Study, out: SweepDir, places: Sequence[Place], log: Log) -> None:
         super().__init__(study, out, places, log)
@@ -111,7 +111,7 @@ class SweepQueue(StudyQueue):
             self.log("all combinations of the space have been tried")
             return False
         if problem := contradiction(self.searcher, number):
-            self._fail_trial(number, problem, is_untrained=True)
+            self._fail_trial(number, problem, has_invalid_config=True)
             return True
         self.study = self.sweep.study(trained_trials(self.searcher))
         write_whole(self.out.study, self.study.to_json().encode())
@@ -153,15 +153,17 @@ class SweepQueue(StudyQueue):
             return
         message = f"{trial_name(number)} did not report '{missing}'; it has {', '.join(sorted(metrics))}."
         if not is_settled(self.searcher):
-            raise StudyError(f"{message} Correct the metric in the sweep and start it again: no trial is lost.")
+            raise StudyError(
+                f"{message} Correct the metric in the sweep and start the sweep again; finished trials are kept."
+            )
         self._fail_trial(number, message)
 
-    def _fail_trial(self, number: int, message: str, is_untrained: bool = False) -> None:
-        self.searcher.fail(number, message, is_untrained)
+    def _fail_trial(self, number: int, message: str, has_invalid_config: bool = False) -> None:
+        self.searcher.fail(number, message, has_invalid_config)
         self.log(f"failed: {trial_name(number)}: {message}")
         self._consecutive_failures += 1
         if self._consecutive_failures >= MAX_FAILURES:
-            raise StudyError(f"the last {MAX_FAILURES} trials failed, {trial_name(number)} with: {message}")
+            raise StudyError(f"the last {MAX_FAILURES} trials failed; {trial_name(number)} failed with: {message}")
 
     def _stop_runs(self, trial: FrozenTrial, runs: Sequence[StudyRun]) -> None:
         """Stop the runs of a trial that has ended; runs in training save a checkpoint first."""
@@ -255,7 +257,7 @@ def trained_trials(searcher: Searcher) -> list[tuple[str, Params]]:
 
 
 def contradiction(searcher: Searcher, number: int) -> str:
-    """The error message if the config of a trial contradicts itself; else ""."""
+    """The error message if the config of a trial contradicts itself, otherwise ""."""
     study = searcher.sweep.study([(trial_name(number), searcher.trials()[number].params)])
     try:
         study.recipe(study.arms[1])
@@ -274,13 +276,14 @@ def check_edit(before: Sweep, sweep: Sweep, settled: bool) -> None:
     sweep.check_space()
     if not sweep.study([]).can_continue(before.study([])):
         raise StudyError(
-            "the folder holds another sweep, or one whose data, config, seeds, steps or budget have changed; restore "
-            "them or choose a new folder. The space, sampler, trials, constraints and early stopping may change."
+            "the folder contains another sweep, or data, config, seeds, steps or budget of the sweep have changed; "
+            "restore them or choose a new folder. Only space, sampler, trials, constraints and early stopping may "
+            "change."
         )
     if [new.direction for new in sweep.objectives] != [old.direction for old in before.objectives]:
-        raise StudyError("its objectives have another number or direction; restore them or choose a new folder.")
+        raise StudyError("the number or direction of objectives has changed; restore them or choose a new folder.")
     if settled and [new.metric for new in sweep.objectives] != [old.metric for old in before.objectives]:
-        raise StudyError("its objectives were changed after a trial had finished; restore them or choose a new folder.")
+        raise StudyError("the objectives were changed after a trial had finished; restore them or choose a new folder.")
 
 
 def validation_value(values: Mapping[str, float], metric: str) -> float | None:

@@ -55,13 +55,13 @@ def _run(sweep: Sweep, out: SweepDir, log: Log, options: PlaceOptions) -> SweepR
         check_edit(searcher.sweep, sweep, is_settled(searcher))
         searcher.sweep = sweep
     elif out.study.exists():
-        raise StudyError(f"{out.path} holds a study; choose a new folder for the sweep.")
+        raise StudyError(f"{out.path} contains a study; choose a new folder for the sweep.")
     else:
         searcher = Searcher(sweep, out.journal)
     write_whole(out.sweep, sweep.to_json().encode())
     for trial in searcher.trials():
         if not trial.state.is_finished() and (problem := contradiction(searcher, trial.number)):
-            searcher.fail(trial.number, problem, is_untrained=True)
+            searcher.fail(trial.number, problem, has_invalid_config=True)
     study = sweep.study(trained_trials(searcher))
     check_folders(out, study)
     claim(out, study)

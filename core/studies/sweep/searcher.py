@@ -41,16 +41,16 @@ from core.studies.study.claiming import StudyError
 
 _STUDY = "sweep"  # name of the Optuna study in the journal
 _MAX_JOURNAL_BYTES = 256 * MEGABYTE
-_MAX_DUPLICATES = 50  # duplicate proposals before a finite space is searched in grid order
+_MAX_DUPLICATES = 50  # after this many duplicates in a finite space, take the next untried grid point
 _VERSION = "optuna"  # attribute of the Optuna study: the version that created it
-INVALID_CONFIG = "untrained"  # attribute of a trial whose config contradicts itself
+INVALID_CONFIG = "untrained"  # attribute of a trial that was not trained because its config contradicts itself
 
 
 class Searcher:
     """The trials of one sweep. Only the process that holds the folder's lock may create one."""
 
     def __init__(self, sweep: Sweep, journal: Path) -> None:
-        """StudyError if this version of Optuna cannot read the journal, or if its objectives differ."""
+        """Raises StudyError if this version of Optuna cannot read the journal, or if the objectives differ."""
         self.sweep = sweep
         self._importance: tuple[int, dict[str, dict[str, float]]] | None = None  # number of complete trials, shares
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -68,8 +68,8 @@ class Searcher:
             self.trials()
         if recorded != directions:
             raise StudyError(
-                f"{journal} has the objectives {', '.join(recorded)}, and the sweep now {', '.join(directions)}; "
-                "restore them or choose a new folder."
+                f"{journal} was recorded for the objectives {', '.join(recorded)}, but the sweep now has "
+                f"{', '.join(directions)}; restore the objectives or choose a new folder."
             )
 
     @property
@@ -114,11 +114,11 @@ class Searcher:
         with _warnings_off():
             self._study.tell(number, state=TrialState.PRUNED)
 
-    def fail(self, number: int, message: str, is_untrained: bool = False) -> None:
-        """Record a failed trial. ``is_untrained``: its config contradicts itself, so it is not an arm of the study."""
+    def fail(self, number: int, message: str, has_invalid_config: bool = False) -> None:
+        """Record a failed trial. With ``has_invalid_config`` it was not trained and is not an arm of the study."""
         trial = self._open_trial(number)
         trial.set_user_attr("message", message)
-        if is_untrained:
+        if has_invalid_config:
             trial.set_user_attr(INVALID_CONFIG, True)
         with _warnings_off():
             self._study.tell(number, state=TrialState.FAIL)
@@ -241,7 +241,7 @@ def _pruner(rule: EarlyStopping) -> optuna.pruners.BasePruner:
 
 
 class _Lock(JournalFileOpenLock):
-    """An operating-system file lock: it is released even if the process is killed."""
+    """An operating-system file lock, which is released even if the process is killed."""
 
     def __init__(self, journal: Path) -> None:
         super().__init__(str(journal))
@@ -271,8 +271,8 @@ def _explaining_read_errors(journal: Path) -> Iterator[None]:
         yield
     except (ValueError, KeyError, TypeError, AssertionError, AttributeError) as error:
         raise StudyError(
-            f"{journal} cannot be read by Optuna {optuna.__version__} ({type(error).__name__}: {error}): it is damaged "
-            "or was written by another version; install that version, or choose a new folder."
+            f"Optuna {optuna.__version__} cannot read {journal} ({type(error).__name__}: {error}): the file is damaged "
+            "or was written by another version. Install that version, or choose a new folder."
         ) from error
 
 

@@ -44,5 +44,5 @@ def unsharded_parts(student: StudentStep, teacher: Teacher | None, with_blocks: 
     follower = teacher.network if teacher is not None and teacher.moves else None
     networks = [student.network, *([follower] if follower is not None else [])]
     blocks_called = [] if with_blocks else [block for network in networks for block in network.blocks()]
-    with unsharded(student, follower, called=blocks_called):
+    with unsharded(student, follower, only_called=blocks_called):
         yield

@@ -1,4 +1,4 @@
-"""This computer as a place: one process per run, one run per GPU or a fixed number at once.
+"""This computer as a place: one process per run, one run per GPU or a fixed number of parallel runs.
 
 Flow: the queue -> ``begin`` -> ``python -m core.studies.study.job`` -> ``exports/measures.json``.
 """
@@ -15,11 +15,11 @@ from core.studies.study.claiming import StudyError
 from core.studies.study.places.place import THIS_COMPUTER, Ended
 
 JOB = tuple(python_command("core.studies.study.job"))
-_END_SECONDS = 10.0  # from a kill until the process has ended
+_END_SECONDS = 10.0  # time for a killed process to end
 
 
 class LocalPlace:
-    """``devices``: one run per GPU, instead of ``jobs`` at once."""
+    """This computer. ``devices``: train one run per GPU, instead of ``jobs`` runs in parallel."""
 
     name, problem, trouble = THIS_COMPUTER, "", ""
 
@@ -29,7 +29,7 @@ class LocalPlace:
         self._free = list(devices) or [""] * self.jobs
 
     def offer(self) -> str | None:
-        """A free GPU, or "" for one more process; None when nothing is free."""
+        """A free GPU, or "" for one more process; None if nothing is free."""
         return self._free[0] if self._free else None
 
     def begin(self, run: StudyRun, steps: int, device: str) -> _LocalTraining:
@@ -44,13 +44,13 @@ class LocalPlace:
         return _LocalTraining(self, process, run, device)
 
     def extend(self, study: Study) -> None:
-        """Each process reads the study itself."""
+        """Does nothing, since each process reads the study itself."""
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Does nothing, since there is nothing to close."""
 
     def finish(self, run: StudyRun, device: str, status: int) -> Ended:
-        """Free the device of a process that exited with ``status``, and judge its outcome."""
+        """Free the device of a process that exited with ``status``, and determine the outcome of the run."""
         self._free.append(device)
         if status == 0 and self._out.measures(run.arm, run.seed).exists():
             return Ended()

@@ -9,12 +9,12 @@ from core.spec.machines.record import read_record
 from core.spec.run.folder import RunDir
 from core.spec.study import RunState, Study, StudyRun
 
-THIS_COMPUTER = ""  # its name among places
+THIS_COMPUTER = ""  # the name of this computer among places
 
 
 @dataclass(frozen=True)
 class Ended:
-    """The outcome of a run. ``problem``: why it has no measures, "" on success; ``again``: put it back in the queue;
+    """The outcome of a run. ``problem``: why it has no measures, "" on success; ``again``: queue the run again;
     ``killed``: by a signal.
     """
 
@@ -26,41 +26,41 @@ class Ended:
 class Training(Protocol):
     """A run in progress. No method blocks for long."""
 
-    state: RunState  # training or measuring
-    trouble: str  # a temporary problem, such as a lost connection; "" for none
+    state: RunState  # "training" or "measuring"
+    trouble: str  # a temporary problem, such as a lost connection, or ""
 
     def poll(self) -> Ended | None:
-        """The outcome; None while the run is in progress."""
+        """The outcome of the run; None while it is in progress."""
 
     def request_stop(self) -> None:
-        """Ask the run to save its state and stop."""
+        """Request the run to save its state and stop."""
 
     def abandon(self) -> None:
-        """Give up waiting for the run: kill it on this computer, leave it running on another machine."""
+        """Stop waiting for the run: kill it on this computer; on another machine, let it continue."""
 
 
 class Place(Protocol):
     """A machine with devices."""
 
     name: str
-    problem: str  # why no run can start until the user acts; "" for none
-    trouble: str  # why the machine is temporarily out of reach; "" when it is not
+    problem: str  # why no run can start until the user fixes it, or ""
+    trouble: str  # why the machine cannot be reached at the moment, or ""
 
     def offer(self) -> str | None:
-        """A free device ("" on a machine without choice of devices); None when nothing is free."""
+        """A free device ("" on a machine without selectable devices); None if nothing is free."""
 
     def begin(self, run: StudyRun, steps: int, device: str) -> Training:
-        """Train or resume ``run``. UserError when that is impossible."""
+        """Train or resume ``run``. Raises UserError if that is impossible."""
 
     def extend(self, study: Study) -> None:
-        """Take over ``study``, which has new arms."""
+        """Replace the study by ``study``, which has new arms."""
 
     def close(self) -> None:
-        """Stop using the place; runs on other machines continue."""
+        """Stop using the place. Runs on other machines continue."""
 
 
 def trained_on(run: RunDir) -> str | None:
-    """The name of the machine on which ``run`` was started; None when it was not. UserError, RecordError."""
+    """The name of the machine on which ``run`` was started; None if it was not started. UserError, RecordError."""
     if (record := read_record(run)) is not None:
         return record.machine
     has_begun = run.events.exists() or any(run.checkpoints.glob("*")) or any(run.exports.glob("measures.json"))

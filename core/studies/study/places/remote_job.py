@@ -16,7 +16,7 @@ from core.spec.machines.answers import MAX_CHUNK_BYTES, RemoteStatus, Submitted
 from core.spec.machines.host import Host
 from core.spec.machines.ssh import ConnectionLost, MachineRefused
 
-_RETRY_SECONDS = 30.0  # after a refusal
+_RETRY_SECONDS = 30.0  # delay after a refusal
 _CHUNK_SECONDS = 60.0
 
 
@@ -33,7 +33,8 @@ class JobRequest:
 
 @dataclass
 class RemoteJob:
-    """``folder``: the remote run folder, "" until confirmed; ``trouble``: a temporary problem."""
+    """A submitted job. ``folder``: the remote run folder, "" until confirmed. ``trouble``: a temporary problem, or "
+    """."""
 
     host: Host
     request: JobRequest
@@ -44,11 +45,11 @@ class RemoteJob:
 
     @property
     def is_unsent(self) -> bool:
-        """Whether no request that may start the job was sent."""
+        """Whether no request that could have started the job was sent."""
         return not self.folder and self._pending is None
 
     def poll(self) -> RemoteStatus | None:
-        """The progress received since the last poll, if any. UserError when the machine refuses to start the job."""
+        """The progress received since the last poll, or None. Raises UserError if the machine refuses the job."""
         if self._pending is None:
             if time.monotonic() >= self._retry_at:
                 self._pending = self._send()
@@ -83,7 +84,7 @@ class RemoteJob:
 
 
 def fetch_file(host: Host, folder: str, file: str, max_bytes: int, is_closed: Callable[[], bool]) -> bytes:
-    """The content of a small file in the remote run ``folder``. Blocks, and resumes after each lost connection.
+    """Read a small file in the remote run ``folder``. Blocks, and resumes after each lost connection.
 
     UserError when it is missing or larger than ``max_bytes``; ConnectionLost if ``is_closed()``.
     """
@@ -97,6 +98,6 @@ def fetch_file(host: Host, folder: str, file: str, max_bytes: int, is_closed: Ca
             continue
         content += chunk.data
         if len(content) > max_bytes or chunk.size > max_bytes:
-            raise UserError(f"{file} of {folder} on {host.machine.name} has more than {max_bytes >> 20} MB.")
+            raise UserError(f"{file} of {folder} on {host.machine.name} is larger than {max_bytes >> 20} MB.")
         if len(content) >= chunk.size or not chunk.data:
             return content

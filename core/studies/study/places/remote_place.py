@@ -1,4 +1,4 @@
-"""Another machine as a place: its free devices, whether its data match the study's, and the runs submitted to it.
+"""Another machine as a place: checks its free devices and data, and submits runs.
 
 Flow: the queue -> ``offer`` (a probe, a check of the data) -> ``begin`` -> ``RemoteTraining``.
 """
@@ -24,20 +24,20 @@ from core.spec.study import DEMO, OPENCLIPART, Study, StudyDir, StudyRun
 from core.studies.study.places.remote_job import JobRequest
 from core.studies.study.places.remote_training import RemoteTraining
 
-_FACTS_VALID_SECONDS = 3.0  # how old a probe may be when a device is assigned
-_RETRY_SECONDS = 5.0  # between attempts to reach a machine
-_MAX_SLURM_JOBS = 1000  # at once in a scheduler's queue
+_FACTS_VALID_SECONDS = 3.0  # maximum age of a probe when a device is assigned
+_RETRY_SECONDS = 5.0  # delay between attempts to reach a machine
+_MAX_SLURM_JOBS = 1000  # jobs in Slurm's queue at the same time
 
 KnownData = dict[str, tuple[str, DataFacts]]  # name -> the first machine that has it, and its facts there
 
 
 class RemotePlace:
-    """One machine. Its answers are read when it is asked for a device; nothing waits for it."""
+    """One machine. Its answers are read when a device is requested, so that nothing waits for the machine."""
 
     def __init__(
         self, name: str, remote: RemoteRuns, study: Study, out: StudyDir, folder: str, known_data: KnownData
     ) -> None:
-        """``folder``: the study's name on that machine. MachineError when there is no machine ``name``."""
+        """``folder``: the study's name on the machine. Raises MachineError if there is no machine ``name``."""
         self.name, self.problem, self.trouble = name, "", ""
         self.host = remote.machines.host(name)
         self.machine = self.host.machine
@@ -52,7 +52,7 @@ class RemotePlace:
         self._busy: list[str] = []  # the device of each running run
 
     def offer(self) -> str | None:
-        """A free GPU, or "" for one more process or job; None when nothing is free."""
+        """A free GPU, or "" for one more process or job; None if nothing is free."""
         self._receive()
         if self.problem or not self._checked:
             return None
@@ -85,11 +85,11 @@ class RemotePlace:
         return JobRequest(self._folder, self._files, arguments, secrets.token_hex(8), [device] if device else [])
 
     def extend(self, study: Study) -> None:
-        """The new arms are sent with the next run."""
+        """Replace the study; the new arms are sent with the next run."""
         self._study, self._files = study, frozen_files(study)
 
     def close(self) -> None:
-        """`RemoteRuns` closes the connection."""
+        """Does nothing, since `RemoteRuns` closes the connection."""
 
     def _receive(self) -> None:
         seconds = time.monotonic()
@@ -126,25 +126,25 @@ class RemotePlace:
             if dataset.problem:
                 raise UserError(
                     f"{self.name} cannot read the data {dataset.name}: {dataset.problem.rstrip('.')}; copy the data to "
-                    f"the same path there, or leave {self.name} out."
+                    f"the same path on {self.name}, or do not use this machine."
                 )
             first_machine, first = self._known_data.setdefault(dataset.name, (self.name, dataset))
             if first.digest != dataset.digest:
                 raise UserError(
-                    f"the data {dataset.name} on {self.name} ({dataset.pairs} rows) differ from those on "
-                    f"{first_machine} ({first.pairs} rows); copy the data there, or leave {self.name} out."
+                    f"the data {dataset.name} on {self.name} ({dataset.pairs} rows) differs from the data on "
+                    f"{first_machine} ({first.pairs} rows); copy the data to {self.name}, or do not use this machine."
                 )
         self._checked = True
 
 
 def local_data(study: Study) -> KnownData:
-    """The user's data of ``study`` that this computer has."""
+    """The user's data sets of ``study`` that exist on this computer."""
     data: KnownData = {}
     for name, path in user_data(study).items():
         try:
             rows = open_source(path).rows
         except DataError:
-            continue  # only other machines may have them
+            continue  # the data may exist only on other machines
         data[name] = ("this computer", DataFacts(name=name, pairs=len(rows), digest=fingerprint(rows)))
     return data
 

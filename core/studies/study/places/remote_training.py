@@ -29,13 +29,13 @@ from core.studies.study.claiming import StudyError
 from core.studies.study.places.place import Ended
 from core.studies.study.places.remote_job import JobRequest, RemoteJob, fetch_file
 
-EVALUATING = "evaluating"  # the note of a run that has finished training
+EVALUATING = "evaluating"  # the note of a run whose training is done
 RESULT = "exports/measures.json"
-_MIRROR_WAIT_SECONDS = 20.0  # for the rest of a finished run's events
+_MIRROR_WAIT_SECONDS = 20.0  # how long to wait for the last events of a finished run
 
 
 class RemoteTraining:
-    """One run; ``release_device`` is called once, when its device is free again."""
+    """One run on another machine. ``release_device`` is called once, when its device is free again."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class RemoteTraining:
         request: JobRequest,
         release_device: Callable[[], object],
     ) -> None:
-        """UserError when the local folder cannot be used."""
+        """Raises UserError if the local folder cannot be used."""
         self.state: StudyRunState = "training"
         self.trouble = ""
         self._remote, self._host, self._study, self._out, self._run = remote, host, study, out, run
@@ -75,7 +75,7 @@ class RemoteTraining:
         self._ending = False
 
     def poll(self) -> Ended | None:
-        """The outcome; None while in progress. Also mirrors the run, unless another program does."""
+        """The outcome; None while in progress. Also mirrors the run, unless another program mirrors it."""
         if self._fetching is not None:
             return None if self._fetching.is_alive() else self._collect_fetched()
         if self._ending and self._job.is_unsent:
@@ -92,14 +92,14 @@ class RemoteTraining:
         return self._handle_progress(progress) if progress is not None else None
 
     def request_stop(self) -> None:
-        """Without a connection, the request is passed on when the run is next followed."""
+        """Request the run to stop. Without a connection, the request is sent when the run is next followed."""
         self._ending = True
         self._dir.ask("stop")
         if self._job.folder and self._host.state.kind == "ready":
             self._host.control(self._job.folder, "stop")
 
     def abandon(self) -> None:
-        """The run continues; the next start of the study finds it again."""
+        """Stop following the run, which continues; the next start of the study follows it again."""
         self._closing.set()
 
     def _record_folder(self) -> None:
@@ -128,7 +128,7 @@ class RemoteTraining:
         return None
 
     def _hand_over_again(self) -> None:
-        """Submit a run again that stopped early, or that has new measures to evaluate."""
+        """Submit a run again if it stopped early, or if there are new measures to evaluate."""
         self._begun_before = False
         self._record = self._record.model_copy(update={"token": secrets.token_hex(8), "folder": "", "waiting": True})
         write_record(self._dir, self._record)
@@ -147,7 +147,7 @@ class RemoteTraining:
         return result
 
     def _remove_record_if_unstarted(self) -> None:
-        """Without a trained step, the next start may choose another machine."""
+        """Forget the machine if no step was trained, so that the next start may choose another."""
         if not self._dir.events.exists():
             record_file(self._dir.path).unlink(missing_ok=True)
 
@@ -181,7 +181,7 @@ class RemoteTraining:
             write_whole(self._dir.config, config)
 
     def _fetch_measures(self) -> Ended:
-        """Fetch config, events and, last, the measures: a run with measures is done."""
+        """Fetch config, events and finally the measures, since a run with measures counts as done."""
         if not self._dir.config.exists():
             self._fetch_config()
         measures = fetch_file(self._host, self._job.folder, RESULT, MAX_MEASURES_BYTES, self._closing.is_set)

@@ -1,4 +1,4 @@
-"""The places of a study, from the machine names that a user gives.
+"""Selects the places of a study from the machine names that a user specifies.
 
 Flow: ``python -m core study STUDY OUT --on gpu here`` -> `open_places` -> the queue.
 """
@@ -30,12 +30,12 @@ from core.studies.study.places.remote_place import RemotePlace, local_data
 
 @dataclass(frozen=True)
 class PlaceOptions:
-    """``machines``: names; empty: those of the last time. ``home``: the folder with the list of machines."""
+    """``machines``: names; empty for the machines of the last start. ``home``: the folder with the list of machines."""
 
     machines: Sequence[str] = ()
     home: Path | None = None
-    jobs: int = 1  # processes at once on this computer
-    devices: Sequence[str] = ()  # GPUs of this computer, instead of ``jobs``
+    jobs: int = 1  # number of parallel processes on this computer
+    devices: Sequence[str] = ()  # GPUs of this computer to use, instead of ``jobs``
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def open_places(
         yield [local]
         return
     if options.home is None:
-        raise StudyError("the folder with the list of machines is unknown; give --home.")
+        raise StudyError("the folder with the list of machines is unknown; specify it with --home.")
     remote = RemoteRuns(Machines(options.home), lambda folder, sentence: log(f"{folder.name}: {sentence}"))
     try:
         machine_names = [machine.name for machine in remote.machines.list.machines()]
@@ -79,12 +79,13 @@ def _refuse_mix(study: Study, out: StudyDir, names: Sequence[str], before: Seque
     names_text = ", ".join(name or HERE for name in dict.fromkeys([*names, *sorted(used_machines - set(names))]))
     if len(names) > 1:
         raise StudyError(
-            f"this study compares arms at equal time, so it needs one machine: choose one of {names_text}."
+            f"this study compares arms at equal compute, so it needs a single machine; choose one of {names_text}."
         )
     if used_machines - set(names):
         raise StudyError(
-            "this study compares arms at equal time, and was started on "
-            f"{', '.join(sorted(n or HERE for n in used_machines))}: continue there, or start it in another folder."
+            "this study compares arms at equal compute, and was started on "
+            f"{', '.join(sorted(n or HERE for n in used_machines))}; continue on the same machine, or start the study "
+            "in another folder."
         )
 
 

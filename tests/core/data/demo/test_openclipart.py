@@ -135,8 +135,8 @@ def test_missing_measurements_are_added_without_training(tmp_path: Path, monkeyp
     assert not out.missing(longer, "base", 0)
 
     shorter = longer.model_copy(update={"steps": 1})
-    with pytest.raises(StudyError, match="its training settings have changed"):
+    with pytest.raises(StudyError, match="the training settings of the study have changed"):
         run_study(shorter, tmp_path, out, 1, said.append)
     moved = longer.model_copy(update={"data": {**longer.data, "test": "train.csv"}})
-    with pytest.raises(StudyError, match="its training settings have changed"):
+    with pytest.raises(StudyError, match="the training settings of the study have changed"):
         run_study(moved, tmp_path, out, 1, said.append)

@@ -86,7 +86,7 @@ def test_a_run_has_its_own_data_seed_name_and_steps(tmp_path: Path) -> None:
         assert Path(config.data.train).name == ("train.csv", "val.csv")[rows == 12]
         assert (config.seed, config.name) == (4, f"small {arm.name} s4")
         assert config.optim.epochs == 6 / (rows // 9)
-    with pytest.raises(UserError, match=r"val\.csv has 12 pairs, fewer than a batch of 13"):
+    with pytest.raises(UserError, match=r"val\.csv has only 12 pairs; a batch has 13"):
         run_config(out, study.model_copy(update={"set": ["optim.batch_size=13"]}), study.arms[1], 0, 6)
     assert run_config(out, study.model_copy(update={"set": ["optim.batch_size=12"]}), study.arms[1], 0, 6)
 

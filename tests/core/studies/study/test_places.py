@@ -200,7 +200,7 @@ def test_incompatible_places_are_refused(far: Far, monkeypatch: pytest.MonkeyPat
     timed = study_dict(*arms, seeds=[0], budgets=[10])
     timed.pop("steps")
     study = Study.model_validate(timed)
-    with pytest.raises(StudyError, match="so it needs one machine: choose one of here, far"):
+    with pytest.raises(StudyError, match="so it needs a single machine; choose one of here, far"):
         far.run(study, out, "here", "far")
     with pytest.raises(MachineError, match="there is no machine gone"):
         far.run(study, out, "gone")

@@ -223,11 +223,11 @@ def test_nothing_is_trained_beside_runs_of_another_recipe(tmp_path: Path, fake_j
     older = override(read_config(out.run("better", 0).config), ["noise.self_confidence=0.25", "views.student.count=2"])
     out.run("better", 0).config.write_text(older.to_json())
     assert run_study(grown, tmp_path, out, 1, lambda text: None).done == 4  # to measure, it need not be the same
-    said = r"better-s0 was trained with views\.student\.count=2, and the arm better now has 1, and 1 more fields"
+    said = r"better-s0 was trained with views\.student\.count=2, but the arm better now has 1, and 1 more fields"
     with pytest.raises(StudyError, match=said):
         run_study(study.model_copy(update={"seeds": [0, 1, 2]}), tmp_path, out, 1, lambda text: None)
     out.run("better", 0).config.write_text("lost")
-    with pytest.raises(StudyError, match=r"config .*better-s0 was trained with cannot be read: .*config\.json"):
+    with pytest.raises(StudyError, match=r"cannot read the config that .*better-s0 was trained with: .*config\.json"):
         run_study(study.model_copy(update={"seeds": [0, 1, 2]}), tmp_path, out, 1, lambda text: None)
     assert read_study(out.study).seeds == [0, 1]
 
