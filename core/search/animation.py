@@ -28,8 +28,7 @@ _BACK, _TEXT, _MUTED, _ACCENT = "#16181d", "#f2f3f5", "#9aa0a8", "#4ea1ff"
 
 @dataclass(frozen=True)
 class Hit:
-    """A result: an image, or a caption with its image. ``below``: whether it is under the cut-off, and drawn "
-    "faintly."""
+    """A result: an image, or a caption with its image. ``below``: under the cut-off, so that it is drawn faintly."""
 
     path: str
     text: str = ""

@@ -40,8 +40,7 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True)
 class RunStatus:
-    """``status.json``: the process that trains, and its progress. A ``pid`` is unique only together with "
-    "``started``."""
+    """``status.json``: the process that trains, and its progress. ``pid`` and ``started`` together are unique."""
 
     pid: Annotated[int, Field(ge=0, lt=1 << 31)]
     started: Time  # start time of the process

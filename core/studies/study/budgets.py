@@ -57,8 +57,7 @@ def measure_arms(
 
 
 def steps_within(out: StudyDir, study: Study, arm: str, seconds: float) -> int:
-    """The number of steps that ``arm`` trains in ``seconds``. Raises StudyError if the step time is not measured "
-    "yet."""
+    """The number of steps that ``arm`` trains in ``seconds``. Raises StudyError before the step time is measured."""
     return max(1, min(MAX_STEPS, math.floor(seconds / step_time(out, study, arm).step_seconds)))
 
 

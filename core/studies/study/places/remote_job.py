@@ -33,8 +33,7 @@ class JobRequest:
 
 @dataclass
 class RemoteJob:
-    """A submitted job. ``folder``: the remote run folder, "" until confirmed. ``trouble``: a temporary problem, or "
-    """."""
+    """A submitted job. ``folder``: the remote run folder once confirmed. ``trouble``: a temporary problem."""
 
     host: Host
     request: JobRequest

@@ -48,7 +48,7 @@ def test_the_verb_prints_published_results_and_lists_their_names(capsys: pytest.
     assert shown.startswith(f"# Study: {NAMES[0]}")
     assert "## Means" in shown
     assert main(["study", "nothing", "--published"]) == 1
-    assert f"these have: {NAMES[0]}" in capsys.readouterr().err
+    assert f"available: {NAMES[0]}" in capsys.readouterr().err
     assert main(["study", NAMES[0]]) == 1
     assert "specify a folder" in capsys.readouterr().err
 

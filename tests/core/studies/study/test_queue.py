@@ -100,7 +100,7 @@ def test_selected_arms_and_seeds_are_trained_now_and_the_others_wait(tmp_path: P
     for arms, said in ((("bas",), "did you mean base"), (("base-80s",), "has no arm 'base-80s'")):
         with pytest.raises(StudyError, match=said):
             run_study(study, tmp_path, out, 1, lambda text: None, selection=RunSelection(arms))
-    with pytest.raises(StudyError, match="no seed 7; it has 0, 1"):
+    with pytest.raises(StudyError, match="no seed 7; available: 0, 1"):
         run_study(study, tmp_path, out, 1, lambda text: None, selection=RunSelection((), (7,)))
     assert not (out.path / "calls.txt").exists()
     status = run_study(study, tmp_path, out, 1, lambda text: None, selection=RunSelection(("base", "slow"), (1,)))

@@ -105,8 +105,7 @@ def test_without_gpus_the_machines_limit_applies_and_slurm_takes_more(clock: lis
             DataFacts(name="d", pairs=3, digest="x"),
             {"d": ("here", DataFacts(name="d", pairs=4, digest="y"))},
             "the data d on far (3 rows) differs from the data on here (4 rows); copy the data to far, or do not use "
-            "this "
-            "machine.",
+            "this machine.",
         ),
         (
             DataFacts(name="d", problem="It is gone."),

@@ -37,7 +37,7 @@ def test_arms_are_selected_with_or_without_their_budget_and_seeds_separately() -
     [
         (("bsae",), (), "the study has no arm 'bsae'; did you mean base"),
         (("zzzzzz",), (), "has no arm 'zzzzzz'; there are base, base-10s, base-80s, other, other-10s, other-80s."),
-        (("base",), (0, 7), "the study has no seed 7; it has 0, 1."),
+        (("base",), (0, 7), "the study has no seed 7; available: 0, 1."),
     ],
 )
 def test_unknown_arms_and_seeds_are_named(arms: tuple[str, ...], seeds: tuple[int, ...], said: str) -> None:
