@@ -1,4 +1,4 @@
-"""Tracking: runs logged by scripts, and the provenance and system metrics of scripts and of the trainer.
+"""Tracking: runs that scripts log, and provenance and system metrics for scripts and the trainer.
 
 No module here may import torch, because `core.start_run` must not load it.
 """

@@ -1,4 +1,4 @@
-"""Ends open runs when the process ends: by an unhandled exception, by ``sys.exit`` or at the end of the script.
+"""Ends open runs when the process ends: after an unhandled exception, ``sys.exit`` or the end of the script.
 
 ``sys.excepthook`` gets the exception and ``atexit`` runs at every regular exit, but neither gets the exit status, so
 ``sys.exit`` is wrapped too. Each hook calls the previously installed one.

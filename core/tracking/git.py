@@ -1,4 +1,4 @@
-"""The state of a git working tree: commit, branch and uncommitted changes.
+"""Reads the state of a git working tree: commit, branch and uncommitted changes.
 
 No program from the repository's configuration is run: hooks, file-system monitors, filters, external diffs, text
 conversions and pagers are disabled, submodules are ignored, and missing objects are not fetched. Overrides are passed
@@ -88,7 +88,7 @@ def _check_version(git: str, folder: Path) -> None:
 
 
 def _disabled_filters(git: str, folder: Path) -> dict[str, str]:
-    """Overrides that switch off each filter of the configuration, which a diff would otherwise run."""
+    """Config overrides that turn off all configured filters, which a diff would otherwise run."""
     output = _run_git(
         git, folder, ["config", "--null", "--name-only", "--get-regexp", r"^filter\."], _DISABLED, accept=(0, 1)
     )

@@ -1,4 +1,4 @@
-"""Names and current load of NVIDIA GPUs through NVML (package ``nvidia-ml-py``). Empty without NVML or a GPU."""
+"""Reads names and current load of NVIDIA GPUs with NVML (package ``nvidia-ml-py``). Empty without NVML or a GPU."""
 
 from __future__ import annotations
 

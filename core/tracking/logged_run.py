@@ -1,4 +1,4 @@
-"""Runs logged by the user's own script, in the same folder format as the trainer's.
+"""Runs that the user's script logs, in the folder format of the trainer.
 
 run = core.start_run("baseline", config={"lr": 1e-3}, project="cifar")
 for step, batch in enumerate(batches):
@@ -66,7 +66,7 @@ _HEAD = f'{{"v":{EVENTS_VERSION},"kind":"{Metrics.kind}","time":'
 
 
 class LoggedRun:
-    """A run in progress, created by `core.start_run`. As a context manager it finishes at the end of the block.
+    """A run in progress, created by `core.start_run`. As a context manager, it finishes at the end of the block.
 
     ``folder``: the run folder; ``config``: the recorded key-value pairs.
     """
@@ -74,7 +74,7 @@ class LoggedRun:
     def __init__(
         self, run: RunDir, config: LoggedConfig, start: RunStarted, lock: BaseFileLock, system_seconds: float
     ) -> None:
-        """``run`` has its config and is locked by ``lock``. OSError when it cannot be written."""
+        """``run``: a folder with a config, locked by ``lock``. Raises OSError if it cannot be written."""
         self.name, self.project, self.config, self.folder = config.name, config.project, config.config, run.path
         self._run, self._pid, self._total, self._lock = run, os.getpid(), start.total_steps, lock
         self._events = EventWriter(run.events)
@@ -102,7 +102,9 @@ class LoggedRun:
         written in the caller's thread.
         """
         if self._ended.is_set():
-            self._warn(f"run.log was called after a run ended, or in another process: {self.name} does not record it.")
+            self._warn(
+                f"run.log was called after {self.name} had ended, or in another process; the values are not recorded."
+            )
             return
         if step is None:
             step = self._next_step
@@ -117,7 +119,7 @@ class LoggedRun:
                 else:
                     self._record_value(name, value, step, numbers)
         except (AttributeError, RuntimeError):  # not a mapping, or another thread changes it
-            self._warn(f"run.log takes a mapping of names to values, not {excerpt(repr(values))}.")
+            self._warn(f"run.log needs a dict of names and values, not {excerpt(repr(values))}.")
         if numbers:
             self._rows.append((time.time(), step, numbers))
         if step > self._step:
@@ -171,7 +173,7 @@ class LoggedRun:
             self._metric_keys[name] = f"{json.dumps(name)}:"
         elif name not in self._metric_keys:
             del numbers[name]
-            self._warn(f"the run has {MAX_VALUES} metrics; more, such as {excerpt(name)}, are not recorded.")
+            self._warn(f"the run has {MAX_VALUES} metrics, the maximum; {excerpt(name)} is not recorded.")
 
     def _record_sample(self, name: str, value: Any, step: int) -> None:
         try:
@@ -185,14 +187,14 @@ class LoggedRun:
         self._rows.append(event)
 
     def _valid_step(self, step: Any) -> int:
-        """``step`` as an int; for an invalid step a warning, and the next step."""
+        """``step`` as an int. Warns about an invalid step and returns the next step instead."""
         try:
             number = int(step)
             if number == step and 0 <= number <= MAX_STEP:
                 return number
         except (TypeError, ValueError, OverflowError):
             pass
-        self._warn(f"{excerpt(repr(step))} is not a step (a whole number from 0); {self._next_step} is used instead.")
+        self._warn(f"{excerpt(repr(step))} is not a valid step (a whole number from 0); using step {self._next_step}.")
         return self._next_step
 
     def _warn(self, message: str) -> None:
@@ -241,7 +243,7 @@ class LoggedRun:
         return lines
 
     def _encode_metrics(self, seconds: float, step: int, values: dict[str, float]) -> bytes:
-        """The line of a `Metrics` event, in less than half the time of ``encode``: a run may have millions."""
+        """The line of a `Metrics` event. Takes less than half the time of ``encode``; a run may have millions."""
         if not all(map(math.isfinite, values.values())):
             return encode(Metrics(step=step, values=values, time=seconds))
         text = ",".join([f"{self._metric_keys[name]}{value!r}" for name, value in values.items()])
@@ -284,7 +286,7 @@ class LoggedRun:
         self._end(error if error is not None else "done")
 
     def leave_to_parent(self) -> None:
-        """Called in a forked process: drop the buffered rows, which the parent writes."""
+        """Called in a forked process: discard the buffered rows, which the parent writes."""
         self._rows.clear()
         self._ended.set()
         self._warned.clear()
@@ -294,7 +296,7 @@ _stop_requested = threading.Event()
 
 
 def _hear_stops() -> None:
-    """Shells start background jobs with SIGINT ignored; a requested stop reaches them nevertheless."""
+    """Enable SIGINT, which shells ignore for background jobs, so that a requested stop reaches the script."""
     in_main = threading.current_thread() is threading.main_thread()
     if in_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, _interrupt_if_requested)
@@ -306,7 +308,7 @@ def _interrupt_if_requested(_number: int, _frame: FrameType | None) -> None:
 
 
 def _interrupt() -> None:
-    """Ctrl+C for the main thread. On POSIX a signal also interrupts blocking calls."""
+    """Send Ctrl+C to the main thread. On POSIX, the signal also interrupts blocking calls."""
     _stop_requested.set()
     ident = threading.main_thread().ident
     if hasattr(signal, "pthread_kill") and ident is not None:

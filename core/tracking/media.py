@@ -17,10 +17,10 @@ from typing import Any
 
 from core.spec.errors import UserError
 
-MAX_ROWS = 1000  # per table
+MAX_ROWS = 1000  # rows per table
 MAX_COLUMNS = 100
-MAX_IMAGES = 100  # per name and step
-MAX_TEXT_LENGTH = 20_000  # characters
+MAX_IMAGES = 100  # images per name and step
+MAX_TEXT_LENGTH = 20_000
 _IMAGE_FILES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 
 
@@ -109,7 +109,7 @@ def _save_image(name: str, image: Image, folder: Path, step: int, index: int) ->
 
 
 def _write_image(data: Any, folder: Path, stem: str) -> str:
-    """Write an image under an unused name that starts with ``stem``; returns the file name."""
+    """Write an image under an unused name that starts with ``stem``, and return the file name."""
     if isinstance(data, (str, os.PathLike)):
         source = Path(data)
         if source.suffix.lower() not in _IMAGE_FILES or not source.is_file():
@@ -123,7 +123,7 @@ def _write_image(data: Any, folder: Path, stem: str) -> str:
 
 
 def _free_path(folder: Path, stem: str, ending: str) -> Path:
-    """An unused path: the same name may be logged twice at one step."""
+    """An unused path, since the same name may be logged twice at one step."""
     path, number = folder / f"{stem}{ending}", 2
     while path.exists():
         path, number = folder / f"{stem}-{number}{ending}", number + 1
@@ -135,7 +135,7 @@ def _to_pil(data: Any) -> Any:
     try:
         from PIL import Image as Pillow  # noqa: PLC0415  (needed only to log images)
     except ImportError as error:
-        raise UserError("Pillow is not installed, which writes images; run pip install pillow.") from error
+        raise UserError("logging images needs Pillow, which is not installed; run pip install pillow.") from error
     if isinstance(data, Pillow.Image):
         return data if data.mode in ("L", "RGB", "RGBA") else data.convert("RGB")
     import numpy as np  # noqa: PLC0415

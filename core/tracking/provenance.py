@@ -48,7 +48,7 @@ def collect(
     seed: int | None = None,
     code: bool = True,
 ) -> dict[str, Any]:
-    """Provenance of this process and of the working tree of ``code_folder``, as plain data.
+    """The provenance of this process and of the working tree of ``code_folder``, as plain data.
 
     With ``code``, git is queried, and uncommitted changes and custom code files are copied into ``run``, if given.
     """
@@ -78,7 +78,7 @@ def script_folder() -> Path:
 
 
 def trainer_folder() -> Path:
-    """The folder of the trainer's code if it is a checkout; else the current folder."""
+    """The folder of the trainer's code if it is a checkout, otherwise the current folder."""
     return SOURCE if SOURCE.name not in ("site-packages", "dist-packages") else Path.cwd()
 
 
@@ -158,7 +158,7 @@ def _code(run: RunDir | None, folder: Path) -> dict[str, Any]:
 
 
 def _custom_files(run: RunDir, folder: Path) -> Iterator[tuple[str, str]]:
-    """Copy the script and each loaded module under ``folder`` into the run; yields their names and digests."""
+    """Copy the script and each loaded module under ``folder`` into the run, and yield their names and digests."""
     if folder == SOURCE:  # the trainer's own code: the commit identifies it
         return
     roots = [Path(path).resolve() for path in (sys.prefix, sys.base_prefix)]
@@ -182,7 +182,7 @@ def _custom_files(run: RunDir, folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def data_facts(path: Path) -> dict[str, Any]:
-    """Fingerprint of a data file or folder, independent of its location: file count, digest of names and sizes.
+    """A fingerprint of a data file or folder, independent of its location: file count, digest of names and sizes.
 
     A single file of up to 64 MB is identified by a digest of its content. {} for a path that does not exist.
     """

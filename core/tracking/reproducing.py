@@ -1,4 +1,4 @@
-"""Differences that may prevent reproducing a run: its recorded provenance compared with this machine's.
+"""Compares a run's recorded provenance with this machine, to find differences that may prevent reproducing the run.
 
 Flow: ``sdgui-core reproduce RUN`` -> ``obstacles`` between the recorded provenance and a new `provenance.collect`.
 """
@@ -21,7 +21,7 @@ _IRRELEVANT = ("variables.SLURM_", "variables.RANK", "variables.LOCAL_")
 
 
 def obstacles(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Differences that may change the result: name -> (recorded, current value); None for a missing value."""
+    """The differences that may change the result: name -> (recorded, current value); None for a missing value."""
     before, current = facts(recorded), facts(now)
     names = [name for name in {**before, **current} if not name.startswith(_IRRELEVANT)]
     differences = {}
@@ -33,7 +33,7 @@ def obstacles(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
 
 
 def script_steps(config: LoggedConfig, recorded: Mapping[str, Any], folder: str) -> list[str]:
-    """Shell commands, in order, that repeat a logged run by hand."""
+    """The shell commands that repeat a logged run manually, in order."""
     code, steps = recorded.get("code"), []
     if isinstance(code, Mapping) and code.get("commit"):
         steps.append(shlex.join(["git", "checkout", str(code["commit"])]))

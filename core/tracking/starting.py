@@ -1,4 +1,4 @@
-"""Log your own training run; the window and ``sdgui-core runs`` show it like a run of the trainer.
+"""Logs your own training run; the window and ``sdgui-core runs`` show it like a run of the trainer.
 
 run = core.start_run("baseline", config={"lr": 1e-3}, project="cifar")
 run.log({"train/loss": 0.5}, step=1)
@@ -80,9 +80,9 @@ def start_run(
 def _logged_config(name: str, config: Mapping[str, Any] | None, project: str) -> LoggedConfig:
     for field, text in (("name", name), ("project", project)):
         if not isinstance(text, str) or not 0 < len(text.strip()) <= 200:
-            raise UserError(f"the run's {field} is {excerpt(repr(text))}; give a text of 1 to 200 characters.")
+            raise UserError(f"the run's {field} must be a text of 1 to 200 characters, not {excerpt(repr(text))}.")
     if config is not None and not isinstance(config, Mapping):
-        raise UserError(f"the run's config is {excerpt(repr(config))}; give a mapping, such as vars(args).")
+        raise UserError(f"the run's config must be a dict, such as vars(args), not {excerpt(repr(config))}.")
     values = json.loads(json.dumps(to_json_value(config or {}, 0)))
     return LoggedConfig(name=name.strip(), project=project.strip(), config=values)
 
@@ -112,14 +112,18 @@ def _run_folder(name: str, folder: str | Path | None, home: str | Path | None) -
 
 
 def _step_before(run: RunDir, resume_step: int | None) -> int:
-    """The step after which the run starts. UserError if the folder holds a run that cannot be resumed."""
+    """The step after which the run starts. Raises UserError if the folder contains a run that cannot be resumed."""
     if not run.config.exists() and not run.events.exists():
         return resume_step or 0
     if resume_step is None:
-        raise UserError(f"{run.path} already holds a run; choose another folder, or pass resume_step=STEP to continue.")
+        raise UserError(
+            f"{run.path} already contains a run; choose another folder, or pass resume_step=STEP to continue it."
+        )
     if read_logged(run.config) is None:
-        raise UserError(f"{run.path} holds a run of the trainer; choose another folder.")
+        raise UserError(f"{run.path} contains a run of the trainer; choose another folder.")
     if type(resume_step) is not int or resume_step < 0:
-        raise UserError(f"resume_step is {excerpt(repr(resume_step))}; give the step that training goes on after.")
+        raise UserError(
+            f"resume_step must be the step after which training continues, not {excerpt(repr(resume_step))}."
+        )
     Lifecycle(run.events).read()  # EventError if the events cannot be read
     return resume_step

@@ -1,4 +1,4 @@
-"""System metrics, ``system/...``: load of the machine and of this process, sampled by a background thread.
+"""Samples system metrics, ``system/...``: the load of the machine and of this process, in a background thread.
 
 Percentages refer to the whole machine, except ``process_cpu_percent``, where 100 is one core. Rates are MB per second
 since the last sample. Ranks other than 0 write their samples to a file in the run folder; rank 0 reports them as
@@ -48,7 +48,7 @@ class SystemSampler:
         return values | self._rates() | self.process() | (self._nvml.values() if self._nvml else {})
 
     def process(self) -> dict[str, float]:
-        """CPU and memory of this process alone."""
+        """CPU and memory of this process only."""
         with self._process.oneshot():
             return {
                 "process_cpu_percent": self._process.cpu_percent(),

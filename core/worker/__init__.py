@@ -1,1 +1,1 @@
-"""The worker process: a JSON lines server with a session per panel."""
+"""The worker process: serves requests as JSON lines, with one session per panel."""

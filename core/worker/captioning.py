@@ -26,7 +26,7 @@ _Key = tuple[str, str, tuple[tuple[str, int], ...]]
 
 
 class CaptionSession(Session):
-    """Answers requests about captions."""
+    """Handles requests about captions."""
 
     def __init__(self, capacity: int = MAX_MODELS) -> None:
         self._models: Recent[_Key, CaptionModel] = Recent(capacity, freed=free_memory)
@@ -36,7 +36,7 @@ class CaptionSession(Session):
         return {"caption_open": self.caption_open, "caption": self.caption, "caption_close": self.caption_close}
 
     def caption_open(self, progress: Reporter, model: str, weights: str = "") -> dict[str, Any]:
-        """Loads a model (see ``core.checkpoint.opening.open_model`` for names) unless it is in memory.
+        """Load a model (see ``core.checkpoint.opening.open_model`` for names) unless it is in memory.
 
         The answer has ``model, pretrained, weights, step, digest, precision`` (provenance), ``device``, ``max_tokens``
         (the longest caption), ``image_size`` and ``notes``. Raises UserError when there is no such
@@ -62,7 +62,7 @@ class CaptionSession(Session):
         n: int | None = None,
         batch: int = 0,
     ) -> dict[str, Any]:
-        """Captions files and all images in folders, with ``settings`` (of GenerationSettings) and ``n`` candidates.
+        """Caption files and all images in folders, with ``settings`` (of GenerationSettings) and ``n`` candidates.
 
         First a partial answer ``{"gathered": number, "passed_over": number}``; then for each image, as soon as it is
         captioned, ``{"index", "path", "captions": [{"text", "log_prob", "score", "tokens", "ended"}]}`` or ``{"index",
@@ -97,7 +97,7 @@ class CaptionSession(Session):
         }
 
     def caption_close(self, progress: Reporter) -> dict[str, Any]:
-        """Drops all models and frees their memory; ``closed`` is their number."""
+        """Close all models and free their memory. ``closed`` in the answer is their number."""
         closed = len(self._models)
         self._models.drop(lambda key: True)
         return {"closed": closed}
@@ -122,7 +122,7 @@ def _check_paths(paths: Any) -> list[str]:
 
 
 def _checkpoint_times(name: str) -> tuple[tuple[str, int], ...]:
-    """Changes when the run of ``name`` writes a checkpoint, or a folder's weights are replaced."""
+    """A stamp that changes when the run ``name`` writes a checkpoint, or a folder's weights are replaced."""
     run_part = split_run(tuned_name(name))
     if run_part is None:
         return ()

@@ -1,4 +1,4 @@
-"""The basket's session in a worker: the verbs ``fixes_save`` and ``before_after``.
+"""The session for data fixes in a worker: the requests ``fixes_save`` and ``before_after``.
 
 Flow: the window's basket -> worker -> **session** -> a fixed copy of the data; a page that compares two runs.
 """
@@ -32,7 +32,7 @@ class FixingSession(Session):
     def save(
         self, data: str, fixes: Sequence[Mapping[str, Any]], to: str, progress: Progress, replace: bool = False
     ) -> dict[str, Any]:
-        """Writes ``data`` with ``fixes`` as the table ``to``; the answer has path, record, images and captions."""
+        """Write ``data`` with ``fixes`` as the table ``to``. The answer has path, record, images and captions."""
         progress("reading the data", 0, 0)
         fix_list = validate_as(_FIXES, list(fixes), "the fixes", error=UserError)
         record = save_fixed(data, fix_list, Path(to), replace)
@@ -52,7 +52,7 @@ class FixingSession(Session):
         data: str = "",
         title: str = "Before and after",
     ) -> dict[str, Any]:
-        """Compares run folders on ``data``, one pair per seed, and writes the page ``to``.
+        """Compare run folders on ``data``, one pair per seed, and write the page ``to``.
 
         The answer has its path and the differences with intervals: over seeds, or over images for a single pair.
         """

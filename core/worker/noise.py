@@ -25,7 +25,7 @@ MAX_RANKINGS = 2  # rankings in memory
 
 @dataclass(frozen=True, kw_only=True)
 class RankingKey:
-    """A ranking; ``checkpoint`` is the exact one ("best" and "last" change)."""
+    """The key of a ranking. ``checkpoint``: the exact name, since "best" and "last" change."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
@@ -54,7 +54,7 @@ class NoiseSession(Session):
         most: int = 2000,
         weights: str = "",
     ) -> dict[str, Any]:
-        """The summary, the ``most`` least believed pairs, and the distribution of all.
+        """The summary, the ``most`` pairs with the lowest clean probability, and the distribution of all pairs.
 
         ``list``: path, caption, belief, right, rank, row, shuffled of each; ``bins``: the number of pairs in each
         thousandth of belief; ``shuffled_bins``: the shuffled ones among them, None if unknown;
@@ -85,7 +85,7 @@ class NoiseSession(Session):
         replace: bool = False,
         key: str = "",
     ) -> dict[str, Any]:
-        """Writes ``data`` without the ``excluded`` images (paths) as the new manifest ``to``.
+        """Write ``data`` without the ``excluded`` images (paths) as the new manifest ``to``.
 
         ``pairs`` ([path, caption]) are removed too; other captions of their images stay. ``below`` also removes all
         pairs below this many thousandths in the ranking ``key``, except those ``kept``. Nothing is overwritten unless
@@ -104,7 +104,9 @@ class NoiseSession(Session):
     def _ranking(self, key: str, data: str, progress: Progress) -> Ranking:
         ranking_key: RankingKey = read_key(RankingKey, key, "the pairs are not ranked; rank them, then save.")
         if Path(ranking_key.data).resolve() != Path(data).resolve():
-            raise UserError(f"the ranking belongs to {ranking_key.data}, not to {data}; rank its pairs, then save.")
+            raise UserError(
+                f"the ranking belongs to {ranking_key.data}, not to {data}; rank the pairs of {data}, then save."
+            )
         run = RunDir(Path(ranking_key.run))
         return self._rankings.get(
             key, lambda: rank_pairs(run, ranking_key.data, progress, ranking_key.checkpoint, ranking_key.weights)

@@ -1,4 +1,4 @@
-"""Images that a window on another computer sends to this worker, in a temporary folder.
+"""Receives images that a window on another computer uploads to this worker, in a temporary folder.
 
 Flow: ``core.remote.image_uploads`` -> ``receive``, one file part each -> **receiving** -> a request that names them.
 """
@@ -23,16 +23,18 @@ _FOLDER = re.compile(r"sdgui-sent-(\d{1,10})-[0-9a-f]{16}")
 
 
 class ReceivedImages:
-    """Received images; creates the folder when the first part arrives."""
+    """The received images. Creates the folder when the first chunk arrives."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.gettempdir()) / f"sdgui-sent-{os.getpid()}-{secrets.token_hex(8)}"
         self._bytes = 0
 
     def append_part(self, name: str, offset: int, data: str) -> None:
-        """Appends a part to the file ``name``. Raises UserError when it is invalid, too large, or cannot be written."""
+        """Append a chunk to the file ``name``. Raises UserError if it is invalid, too large, or cannot be written."""
         if not _NAME.fullmatch(name):
-            raise UserError(f"{excerpt(name)} is not a valid name for a sent image; update sdgui on both computers.")
+            raise UserError(
+                f"{excerpt(name)} is not a valid name for an uploaded image; update sdgui on both computers."
+            )
         try:
             part = unpack_bytes(data)
         except ValueError as error:
@@ -49,19 +51,19 @@ class ReceivedImages:
             flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
             with os.fdopen(os.open(self.folder / name, flags, 0o600), "wb") as file:
                 if offset != file.seek(0, os.SEEK_END) and offset:
-                    raise UserError("a part of an image was lost in transfer; try again.")
+                    raise UserError("a part of an image was lost during the upload; try again.")
                 file.seek(offset)
                 file.truncate()
                 file.write(part)
         self._bytes += len(part)
 
     def remove(self) -> None:
-        """Removes the folder."""
+        """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _remove_leftovers(parent: Path) -> None:
-    """Removes folders of killed workers."""
+    """Remove the folders of killed workers."""
     for path in parent.glob("sdgui-sent-*"):
         match = _FOLDER.fullmatch(path.name)
         if match is None or path.is_symlink():

@@ -97,7 +97,7 @@ class SearchSession(Session):
         keep: str = "",
         first: int = 0,
     ) -> dict[str, Any]:
-        """Opens an ``index`` folder; or ``model`` over ``data`` (default: a run's validation data), encoded in memory.
+        """Open an ``index`` folder; or ``model`` over ``data`` (default: a run's validation data), encoded in memory.
 
         If ``data`` is a folder of images and ``keep`` a folder, the vectors are cached in ``keep``. ``model`` is a name
         for ``core.checkpoint.opening``; RUN@last is the newest checkpoint of a run. ``first``: of larger ``data``, only
@@ -140,14 +140,14 @@ class SearchSession(Session):
         }
 
     def _drop_interpolated(self, model: str) -> None:
-        """Keep one interpolated collection besides those of ``model``: features of others are cached on disk."""
+        """Close interpolated collections of other models except one, since their features are cached on disk."""
         requests = [(key, _request(key)) for key in self._open]
         others = [(key, other) for key, other in requests if _is_interpolated(other.model) and other.model != model]
         stale = [key for key, other in others if other.first] + [key for key, other in others if not other.first][:-1]
         self._open.drop(lambda key: key in stale)
 
     def _get(self, key: str, progress: Reporter) -> _OpenCollection:
-        """The collection of ``key``, opened if it is not in memory."""
+        """The collection with ``key``, which is opened if it is not in memory."""
         request = _request(key)
         model = None if key in self._open else self._loaded_model(request)
         return self._open.get(key, lambda: _OpenCollection(Searcher(_open_collection(request, model, progress))))
@@ -206,7 +206,7 @@ class SearchSession(Session):
     ) -> dict[str, Any]:
         collection = loaded.collection
         if collection.texts is None or not 0 <= caption < len(collection.text_alive):
-            raise QueryError(f"there is no caption {caption}; there are {len(collection.text_alive)}.")
+            raise QueryError(f"there is no caption {caption}; use a number from 0 to {len(collection.text_alive) - 1}.")
         vector = collection.texts.vectors(np.array([caption]))[0]
         answer = loaded.searcher.search_vector(vector, "text", options)
         rank = evaluation.true_rank(self._ranked(loaded, progress), caption)
@@ -214,7 +214,7 @@ class SearchSession(Session):
         return {**answer, "notes": list(collection.notes), "true_rank": rank, "true_row": true_row}
 
     def facets(self, progress: Reporter, key: str = "") -> dict[str, Any]:
-        """Values for filters: ``folders``, and ``labels`` (name -> values), the first of each."""
+        """The first values for filters: ``folders``, and ``labels`` (name -> values)."""
         facets_of = self._get(key, progress).collection.columns
         labels = {name: sorted(values)[:FACETS] for name, (values, _) in facets_of.labels.items()}
         return {"folders": sorted(facets_of.folders)[:FACETS], "labels": labels}
@@ -233,7 +233,7 @@ class SearchSession(Session):
         return evaluation.evaluate(loaded.collection, self._ranked(loaded, progress), int(listed))
 
     def compare(self, progress: Reporter, a: str = "", b: str = "", k: int = 1) -> dict[str, Any]:
-        """Pairs that only one of two models retrieves within the top ``k``; ``a`` and ``b`` are keys."""
+        """The pairs that only one of two models retrieves within the top ``k``. ``a`` and ``b`` are keys."""
         first = self._get(a, progress)
         second = self._get(b, progress)
         ranked_pairs = self._ranked(first, progress), self._ranked(second, progress)
@@ -272,7 +272,7 @@ class SearchSession(Session):
         encoder = self._get(key, progress).collection.encoder
         words, _ = clean_text(text)
         if not words:
-            raise QueryError("there are no words to compare the image with; type some.")
+            raise QueryError("there is no text to compare the image with; enter text.")
         try:
             image = encoder.image(path)
         except ImageError as error:
@@ -293,7 +293,7 @@ class SearchSession(Session):
         weights: str = "",
         drop_missing: bool = False,
     ) -> dict[str, Any]:
-        """Creates or updates the index ``folder`` of ``source``; messages are in the answer's ``log``.
+        """Create or update the index ``folder`` of ``source``. Messages are in the answer's ``log``.
 
         ``model`` and ``source`` default to those of the existing index in ``folder``.
         """
@@ -309,7 +309,7 @@ class SearchSession(Session):
         return {**asdict(report), "bad": [str(row) for row in report.bad], "log": log}
 
     def relocate(self, progress: Reporter, folder: str, old: str, new: str) -> dict[str, Any]:
-        """Changes paths of images of an index from ``old`` to ``new``."""
+        """Change the paths of an index's images from ``old`` to ``new``."""
         return {"relocated": relocate(folder, old, new, progress)}
 
     def _ranked(self, loaded: _OpenCollection, progress: Reporter) -> evaluation.RankedPairs:
@@ -326,7 +326,7 @@ def _request(key: str) -> CollectionRequest:
 
 
 def _cached_index(keep: str, model: str, weights: str, data: str, progress: Reporter) -> str:
-    """The cached index of a folder of images; "" if there is none."""
+    """The cached index of a folder of images; "" if there is no cached index."""
     if not keep or not data or not expand_user(data).is_dir():
         return ""
     home = expand_user(keep)
@@ -342,7 +342,7 @@ def _is_interpolated(model: str) -> bool:
 def _manifest(folder: str) -> Manifest:
     manifest = read_manifest(expand_user(folder))
     if manifest is None:
-        raise IndexFolderError(f"{folder} contains no index; choose a model and images to create one.")
+        raise IndexFolderError(f"{folder} contains no index; choose a model and images to create an index.")
     return manifest
 
 

@@ -96,7 +96,7 @@ class Worker:
         self._verbs: dict[str, Verb] = {name: verb for session in sessions for name, verb in session.verbs.items()}
 
     def serve(self) -> None:
-        """Serves until ``shutdown`` or the end of the requests."""
+        """Serve until ``shutdown`` or the end of the requests."""
         ENDPOINTS.keeps = True  # a slider asks for many alphas of the same two models
         threading.Thread(target=self._listen, name="requests", daemon=True).start()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
@@ -134,7 +134,7 @@ class Worker:
         self._waiting.put(None)
 
     def _receive(self, request: Request) -> None:
-        """Stores a part of an image for a later request; on failure that request fails."""
+        """Store a chunk of an image for a later request. If this fails, that request fails."""
         number = request.get("id")
         if number in self._cancelled:
             return
@@ -177,7 +177,7 @@ class Worker:
 
 
 def serve() -> NoReturn:
-    """Serves on this process's stdin and stdout until ``shutdown``, and exits.
+    """Serve on this process's stdin and stdout until ``shutdown``, and exit.
 
     Exits immediately after flushing, since threads of libraries may abort a normal exit.
     """

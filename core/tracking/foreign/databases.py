@@ -1,4 +1,4 @@
-"""Untrusted SQLite files: opened read-only, with bounded values and time, and an authorizer that allows only SELECT."""
+"""Reads untrusted SQLite files: read-only, with bounded values and time, and an authorizer that allows only SELECT."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _FUNCTIONS = {"max", "min"}
 
 
 def database_files(files: set[str]) -> list[str]:
-    """The names that a SQLite file may have; a file that was named alone may have any."""
+    """The names that a SQLite file in a folder may have; a file that the user selected may have any name."""
     return sorted(files) if len(files) == 1 else sorted(name for name in files if name.endswith(_ENDINGS))
 
 
 def sqlite_tables(path: Path, root: Path) -> dict[str, set[str]]:
-    """Columns of each table in ``path``; {} if it is not a SQLite file.
+    """The columns of each table in ``path``; {} if it is not a SQLite file.
 
     Views, virtual tables and generated columns are left out: they are code.
     """
@@ -55,7 +55,7 @@ def sqlite_tables(path: Path, root: Path) -> dict[str, set[str]]:
 
 
 def query(path: Path, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-    """The rows of a SELECT, up to `_MAX_BYTES`. ForeignError when the file is damaged, locked or takes too long."""
+    """The rows of a SELECT, up to `_MAX_BYTES`. Raises ForeignError for a damaged, locked or slow file."""
     rows, size = [], 0
     try:
         with _opened(path) as connection:
@@ -88,7 +88,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _has_journal(path: Path) -> bool:
-    """Whether a writer has left or is using a journal; ForeignError if that is not a regular file."""
+    """Whether a journal exists, which a writer left or is using. Raises ForeignError if it is not a regular file."""
     exists = False
     for ending in ("-wal", "-shm", "-journal"):
         beside = path.with_name(path.name + ending)

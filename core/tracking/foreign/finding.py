@@ -22,7 +22,7 @@ _TOOLS = "TensorBoard, W&B, MLflow, Trackio, transformers, open_clip, CSV and JS
 
 
 def find_runs(source: Path) -> list[ForeignRun]:
-    """Every run in ``source``, a folder or a file, in the order of their paths.
+    """Every run in ``source``, a folder or a file, in the order of the paths.
 
     Raises ForeignError when it does not exist or holds more than `_MAX_FOLDERS` folders.
     """
@@ -30,7 +30,7 @@ def find_runs(source: Path) -> list[ForeignRun]:
     if source.is_dir():
         return list(_runs_below(source))
     if not source.exists():
-        raise ForeignError(f"there is no file or folder {excerpt(str(source))}; give the logs of another tool.")
+        raise ForeignError(f"there is no file or folder {excerpt(str(source))}; choose logs of another tool.")
     folder = source.parent
     return _runs_in(folder, {source.name}, folder)
 
@@ -40,14 +40,16 @@ def reader_of(run: ForeignRun) -> Reader:
 
 
 def nothing_found(source: Path) -> ForeignError:
-    """The error for a source without runs."""
-    return ForeignError(f"{excerpt(str(source))} holds no run of another tool; these are read: {_TOOLS}.")
+    """The error to raise for a source without runs."""
+    return ForeignError(f"{excerpt(str(source))} contains no run of another tool; supported: {_TOOLS}.")
 
 
 def _runs_below(root: Path) -> Iterator[ForeignRun]:
     for count, (parent, folders, files) in enumerate(os.walk(root)):
         if count > _MAX_FOLDERS:
-            raise ForeignError(f"{excerpt(str(root))} has more than {_MAX_FOLDERS} folders; give a smaller one.")
+            raise ForeignError(
+                f"{excerpt(str(root))} has more than {_MAX_FOLDERS} subfolders; choose a smaller folder."
+            )
         folders.sort()
         runs = _runs_in(Path(parent), set(files), root)
         if any(run.tool in _BELONG_TO_RUN and (run.path == Path(parent) or run.tool == wandb.TOOL) for run in runs):

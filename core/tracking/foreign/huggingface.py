@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer: an output folder with ``trainer_state.json``, also in its checkpoints, is a run.
+"""Reads runs of Hugging Face's Trainer: output folders with ``trainer_state.json``, which may be in a checkpoint.
 
 Each state holds the whole history, so the newest is read. ``training_args.bin`` is a pickle and is not opened. Points
 have the time at which the file was written.
@@ -33,7 +33,7 @@ _CHECKPOINT = re.compile(r"checkpoint-\d{1,15}")
 
 
 def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
-    """A run, if ``folder`` or a checkpoint in it has a trainer's state."""
+    """The run in ``folder``, if the folder or a checkpoint in it contains a trainer's state."""
     if _CHECKPOINT.fullmatch(folder.name) and folder != root:
         return []  # its run is the folder above
     if _newest(folder, root) is None:
@@ -42,7 +42,7 @@ def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
 
 
 def read(run: ForeignRun, position: Position) -> Iterator[Part]:
-    """The entries of the history that are new; a trainer that resumed from an older checkpoint has another history."""
+    """The new entries of the history. A trainer that resumed from an older checkpoint has a different history."""
     path = _newest(run.path, run.root)
     if path is None or (stamp := f"{as_text(str(path))} {path.stat().st_mtime_ns}") == position.get("file"):
         return
@@ -65,13 +65,13 @@ def read(run: ForeignRun, position: Position) -> Iterator[Part]:
 
 
 def slashed(name: str) -> str:
-    """``eval_loss`` as ``eval/loss``, ``loss`` as ``train/loss``: panels group metrics by the part before the slash."""
+    """Rename ``eval_loss`` to ``eval/loss`` and ``loss`` to ``train/loss``, since panels group metrics by prefix."""
     split, _, rest = name.partition("_")
     return f"{split}/{rest}" if split in ("train", "eval", "test") and rest else f"train/{name}"
 
 
 def _newest(folder: Path, root: Path) -> Path | None:
-    """The newest readable state: that of the folder itself or that of its last checkpoint."""
+    """The newest readable state, from the folder or its last checkpoint."""
     checkpoints = [path for path in folder.glob("checkpoint-*") if _CHECKPOINT.fullmatch(path.name)]
     newest = sorted(checkpoints, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)[:2]
     paths = [path for path in (folder / _NAME, *(path / _NAME for path in newest)) if _state(path, root)]
@@ -79,7 +79,7 @@ def _newest(folder: Path, root: Path) -> Path | None:
 
 
 def _state(path: Path, root: Path) -> dict[str, Any] | None:
-    """The state in ``path``; None if there is none, or one that is being written."""
+    """The state in ``path``; None if the file is missing or is being written."""
     try:
         state = lenient_json(read_bytes(path, _MAX_FILE_BYTES, root=root, error=ForeignError))
     except (OSError, ForeignError):

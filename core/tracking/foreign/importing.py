@@ -1,4 +1,4 @@
-"""Writes runs of other tools to run folders: once, or while they are written.
+"""Imports runs of other tools into run folders, once or continuously while they are written.
 
 ``import.json`` in the run folder holds the reader's position and the size of ``events.jsonl`` at that position: an
 import that was interrupted between the two truncates the events, so that nothing is read twice.
@@ -50,7 +50,7 @@ _MAX_CONFIG_BYTES = MEGABYTE
 
 
 class ImportRecord(BaseModel):
-    """``import.json``. ``size``: bytes of ``events.jsonl``; ``step``: the last; ``state``: as the tool reports it."""
+    """``import.json``. ``size``: bytes of ``events.jsonl``. ``step``: the last. ``state``: reported by the tool."""
 
     model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
 
@@ -81,7 +81,7 @@ class Importer:
         return self.record.state in ("done", "stopped", "failed")
 
     def catch_up(self, following: bool = False) -> None:
-        """Import new records. Unless ``following``, a run whose tool does not record its end is then done.
+        """Import new records. Unless ``following``, a run whose tool does not record an end is then marked as done.
 
         Raises UserError when the source cannot be read or the folder is in use, OSError when it cannot be written.
         """
@@ -202,7 +202,7 @@ class Importer:
 
 
 def find_importers(source: Path, runs_folder: Path, existing: Mapping[str, Importer]) -> dict[str, Importer]:
-    """An importer for each run in ``source``, by run ID, except the ``existing`` ones.
+    """Importers by run ID for all runs in ``source``, except the ``existing`` runs.
 
     A run that was imported before keeps its folder. Raises UserError.
     """
@@ -219,7 +219,7 @@ def find_importers(source: Path, runs_folder: Path, existing: Mapping[str, Impor
 
 
 def import_runs(source: Path, runs_folder: Path, follow: bool, report: Callable[[Importer, str], object]) -> None:
-    """Import every run in ``source``; with ``follow`` also new records, until every run has ended.
+    """Import every run in ``source``. With ``follow``, keep importing new records until every run has ended.
 
     ``report`` gets an importer and "" after its first pass, or a sentence when it cannot be imported. Raises UserError
     when there are no runs; while following, they are waited for.
@@ -247,7 +247,7 @@ def import_runs(source: Path, runs_folder: Path, follow: bool, report: Callable[
 
 
 def _attempt(importer: Importer, follow: bool) -> str:
-    """Catch up; why it failed, "" if it did not."""
+    """Import the new records. Returns an error message, or ""."""
     try:
         importer.catch_up(follow)
     except UserError as error:
@@ -260,7 +260,7 @@ def _attempt(importer: Importer, follow: bool) -> str:
 
 
 def _digest(run: ForeignRun) -> str:
-    """The end of the name of its run folder: 10 hex digits of where it was imported from."""
+    """The run ID at the end of the run folder's name: 10 hex digits of a digest of the source."""
     return hashlib.sha256("\0".join(_identity(run).values()).encode()).hexdigest()[:10]
 
 
@@ -269,7 +269,7 @@ def _identity(run: ForeignRun) -> dict[str, str]:
 
 
 def _read_record(folder: RunDir, run: ForeignRun) -> ImportRecord:
-    """The record in ``folder``; an empty one if it is missing, damaged or that of another source."""
+    """The record in ``folder``; an empty record if it is missing, damaged or belongs to another source."""
     try:
         raw = read_json(folder.path / FILE, 4 * MEGABYTE, root=folder.path, error=UnreadableError)
         record = validate(ImportRecord, raw, FILE, error=UnreadableError)
@@ -280,7 +280,7 @@ def _read_record(folder: RunDir, run: ForeignRun) -> ImportRecord:
 
 
 def _truncate(events: Path, size: int) -> bool:
-    """Drop what was appended after the last recorded position; False if events are missing.
+    """Remove events that were appended after the last recorded position. Returns False if events are missing.
 
     Raises ForeignError if ``events`` is a link out of its folder.
     """

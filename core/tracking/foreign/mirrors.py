@@ -39,7 +39,7 @@ class Mirror(Protocol):
 
 
 def export_run(run: RunDir, tool: str, output: Path, follow: bool = False) -> str:
-    """Write ``run`` for ``tool`` below ``output``; returns where it is. With ``follow``, until the run ends.
+    """Export ``run`` to ``tool`` in ``output`` and return the location. With ``follow``, export until the run ends.
 
     Raises UserError when the library is not installed, or ``run`` cannot be read.
     """
@@ -55,7 +55,7 @@ def export_run(run: RunDir, tool: str, output: Path, follow: bool = False) -> st
 
 
 def _replay(run: RunDir, mirror: Mirror, follow: bool) -> bool:
-    """Log every point that no later restart voids; returns whether the run failed."""
+    """Log every point that no later restart voids. Returns whether the run failed."""
     starts = [event.step for event in _events(run, RunStarted.kind) if isinstance(event, RunStarted)]
     valid_up_to = [min(starts[k:], default=1 << 62) for k in range(len(starts) + 1)]
     reader, seen, ended, failed = EventReader(run.events), 0, False, False
@@ -138,7 +138,7 @@ class _MLflow:
             self._flush()
 
     def restart(self, step: int, time: float) -> None:
-        """MLflow keeps every point that it was given."""
+        """Does nothing, since MLflow keeps every logged point."""
 
     def close(self, failed: bool) -> None:
         self._flush()
@@ -151,7 +151,7 @@ class _MLflow:
 
 
 def _mlflow(run: RunDir, config: RunConfig | LoggedConfig, output: Path) -> tuple[Mirror, str]:
-    """A run in the store at ``output``: a folder of files, or SQLite if its name ends in .db."""
+    """A run in the store ``output``: a folder of files, or SQLite if the name ends in .db."""
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     store = f"sqlite:///{output.absolute()}" if output.suffix == ".db" else output.absolute().as_uri()
@@ -173,7 +173,7 @@ def _mlflow(run: RunDir, config: RunConfig | LoggedConfig, output: Path) -> tupl
 
 
 def _mlflow_name(name: str) -> str:
-    """MLflow allows letters, digits and ``_-. :/`` in names: "R@1" becomes "R_1"."""
+    """A name with the characters that MLflow allows (letters, digits and ``_-. :/``): "R@1" becomes "R_1"."""
     return re.sub(r"[^\w\-. :/]", "_", name)[:250]
 
 
@@ -185,7 +185,7 @@ class _WandB:
         self._run.log({**values, "_timestamp": time}, step=step)
 
     def restart(self, step: int, time: float) -> None:
-        """An offline run cannot go back: W&B warns of the points that it leaves out."""
+        """Does nothing: an offline run cannot go back, and W&B warns about points that it omits."""
 
     def close(self, failed: bool) -> None:
         self._run.finish(exit_code=1 if failed else 0)
@@ -207,7 +207,7 @@ def _wandb(run: RunDir, config: RunConfig | LoggedConfig, output: Path) -> tuple
 
 
 def _wandb_name(name: str) -> str:
-    """W&B does not allow ``/\\#?%:`` in a project."""
+    """A project name without ``/\\#?%:``, which W&B does not allow."""
     return re.sub(r"[/\\#?%:]", "-", name)[:128]
 
 

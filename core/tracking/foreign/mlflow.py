@@ -1,4 +1,4 @@
-"""MLflow: each run of a file store (``mlruns/EXPERIMENT/RUN``) or of a SQLite store is a run.
+"""Reads MLflow's runs from file stores (``mlruns/EXPERIMENT/RUN``) and SQLite stores.
 
 File store: mlflow/store/tracking/file_store.py; tables: mlflow/store/tracking/dbmodels/models.py. Artifacts are neither
 opened nor looked for.
@@ -43,7 +43,7 @@ _TABLES = {
 
 
 def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
-    """The run of a file store in ``folder``, and the runs of the SQLite stores there."""
+    """The run of a file store in ``folder``, and the runs of SQLite stores in it."""
     runs = []
     if "meta.yaml" in files:
         meta = _meta(folder, root)
@@ -64,7 +64,7 @@ def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
 
 
 def read(run: ForeignRun, position: Position) -> Iterator[Part]:
-    """Params, tags and state whenever they changed; metrics after ``position``."""
+    """Params, tags and state whenever they have changed; metrics after ``position``."""
     return _read_rows(run, position) if run.key else _read_files(run, position)
 
 
@@ -89,7 +89,7 @@ def _read_files(run: ForeignRun, position: Position) -> Iterator[Part]:
 
 
 def _files(folder: Path, root: Path) -> list[tuple[Path, str]]:
-    """The files below ``folder`` and their names; links to folders are not followed."""
+    """The files below ``folder`` and their names. Links to folders are not followed."""
     if folder.is_symlink() or not folder.is_dir():
         return []
     paths = []
@@ -101,7 +101,7 @@ def _files(folder: Path, root: Path) -> list[tuple[Path, str]]:
 
 
 def _add_line(part: Part, name: str, line: bytes) -> None:
-    """A line "TIMESTAMP VALUE STEP", of milliseconds, a float and an int."""
+    """Parse a line "TIMESTAMP VALUE STEP": milliseconds, a float and an int."""
     words = line.split()
     try:
         time, value, step = int(words[0]) / 1000, float(words[1]), int(words[2]) if len(words) > 2 else 0

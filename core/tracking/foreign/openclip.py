@@ -1,4 +1,4 @@
-"""open_clip's training: a folder of logs with ``params.txt`` is a run.
+"""Reads runs of open_clip's training: folders of logs with ``params.txt``.
 
 With ``--report-to tensorboard`` its metrics are those of the folder ``tensorboard``, at the steps that TensorBoard
 shows; otherwise those of ``out.log`` and of ``checkpoints/results.jsonl``, at steps as its W&B logger counts them
@@ -37,7 +37,7 @@ _NAMES = {"LR": "lr", "Logit Scale": "scale"}
 
 
 def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
-    """A run, if ``folder`` has open_clip's parameters beside its log."""
+    """The run in ``folder``, if the folder contains open_clip's parameters and log."""
     if _PARAMS not in files or not (files & {_LOG} or (folder / _EVENTS).is_dir()):
         return []
     with suppress(OSError, ForeignError):
@@ -47,7 +47,7 @@ def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
 
 
 def read(run: ForeignRun, position: Position) -> Iterator[Part]:
-    """The config once, then new metrics."""
+    """The config in the first part, then new metrics."""
     config = plain_values(small_text(run.path / _PARAMS, run.root))
     position = dict(position)
     if not position:
@@ -98,7 +98,7 @@ def _read_results(run: ForeignRun, position: Position) -> Iterator[Part]:
 
 
 def _values(text: str) -> dict[str, Any]:
-    """The learning rate, the scale and the losses of a line: "LR: 0.000500 Logit Scale: 14.2 Loss: 2.1 (2.4)"."""
+    """Parse learning rate, scale and losses: "LR: 0.000500 Logit Scale: 14.2 Loss: 2.1 (2.4)"."""
     values = {}
     for name, number in _VALUE.findall(text):
         if name in _NAMES or name.lower().endswith("loss"):

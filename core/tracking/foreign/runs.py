@@ -1,4 +1,4 @@
-"""What readers return: the runs that a file or folder holds, and the events of each, part by part."""
+"""Results of readers: the runs in a file or folder, and the events of each run, part by part."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from core.spec.reading import MEGABYTE, excerpt, open_regular
 from core.spec.run.events import LATEST, MAX_NAME_LENGTH, MAX_STEP, MAX_VALUES, Event, Metrics
 
 PART = MEGABYTE  # bytes of a source that one part holds, about: its events take up to 100 times as much memory
-MAX_NUMBERS = 50 * MAX_VALUES  # in one entry of a log; more are left out
-_MAX_ITEMS = 1_000_000  # in JSON, about: each takes up to 300 bytes of memory
+MAX_NUMBERS = 50 * MAX_VALUES  # numbers in one entry of a log; more are left out
+_MAX_ITEMS = 1_000_000  # approximate number of items in JSON; each uses up to 300 bytes of memory
 _SAME_MOMENT = 0.01  # seconds: values of one step logged within this time become one event
 
 Position = dict[str, Any]  # where reading continues; JSON
 
 
 class ForeignError(UserError):
-    """A source that cannot be imported; the message names it and the remedy."""
+    """A source that cannot be imported; the message names the source and the remedy."""
 
 
 class ReplacedError(Exception):
-    """The source was replaced, so it is imported again from its start."""
+    """The source was replaced and must be imported again from its start."""
 
 
 @dataclass(frozen=True)
 class ForeignRun:
-    """A run of another tool. ``root``: the folder that its files must be in. ``key``: its ID inside of ``path``."""
+    """A run of another tool. ``root``: the folder that must contain its files. ``key``: its ID inside ``path``."""
 
     tool: str
     path: Path
@@ -62,7 +62,7 @@ class Part:
     problems: Counter[str] = field(default_factory=Counter)
 
     def add(self, step: object, time: float, values: Mapping[str, object]) -> None:
-        """Add metrics; skips values that are not numbers, and counts steps and names that an event cannot hold."""
+        """Add metrics. Skips values that are not numbers; counts steps and names that an event cannot contain."""
         numbers = {name: number for name, value in values.items() if (number := as_number(value)) is not None}
         whole = step if type(step) is int and 0 <= step <= MAX_STEP else as_step(step)
         if whole is None or not 0 <= time <= LATEST:
@@ -94,11 +94,11 @@ class Reader(Protocol):
     TOOL: str
 
     def find(self, folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
-        """The runs in ``folder``, which contains ``files``; its subfolders are asked for separately."""
+        """The runs in ``folder``, which contains ``files``. Subfolders are searched separately."""
         ...
 
     def read(self, run: ForeignRun, position: Position) -> Iterator[Part]:
-        """What was written after ``position`` ({}: everything). Raises ReplacedError, UserError, OSError."""
+        """The records after ``position`` ({}: all records). Raises ReplacedError, UserError, OSError."""
         ...
 
 
@@ -129,7 +129,7 @@ def lenient_json(content: bytes | str) -> Any:
 
 
 def flat_numbers(values: Mapping[str, Any], prefix: str = "", depth: int = 8) -> Iterator[tuple[str, float]]:
-    """The numbers in nested mappings, names joined by "/" and cut to one character more than a metric may have."""
+    """The numbers in nested mappings. Names are joined by "/" and cut one character above a metric's maximum length."""
     for name, value in values.items():
         path = f"{prefix}{name}"[: MAX_NAME_LENGTH + 1]
         if isinstance(value, Mapping) and depth and "_type" not in value:
@@ -139,7 +139,7 @@ def flat_numbers(values: Mapping[str, Any], prefix: str = "", depth: int = 8) ->
 
 
 def new_lines(path: Path, root: Path, offset: int) -> Iterator[tuple[list[bytes], int]]:
-    """Complete lines after ``offset`` and the offset after them, about `PART` bytes at a time.
+    """The complete lines after ``offset``, and the offset after them, about `PART` bytes at a time.
 
     Lines longer than a part are skipped. Raises ReplacedError if the file is shorter than ``offset``.
     """
@@ -173,7 +173,7 @@ def small_text(path: Path, root: Path, limit: int = MEGABYTE) -> str:
 
 
 def plain_values(text: str) -> dict[str, Any]:
-    """The lines ``name: value`` of a text, such as flat YAML; a value that is JSON is decoded."""
+    """Parse lines ``name: value``, such as flat YAML. A value that is JSON is decoded."""
     values: dict[str, Any] = {}
     for line in text.splitlines():
         name, colon, value = line.partition(":")
@@ -185,12 +185,12 @@ def plain_values(text: str) -> dict[str, Any]:
 
 
 def as_text(name: str) -> str:
-    """A file's name or path as text that JSON can hold: bytes that are not UTF-8 become escapes."""
+    """A file's name or path as text for JSON; bytes that are not UTF-8 become escapes."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def named_after(folder: Path, root: Path) -> tuple[str, str]:
-    """Name and project of a run in ``folder``: its path below ``root``, and the name of ``root``."""
+    """The name and project of a run in ``folder``: the path below ``root``, and the name of ``root``."""
     relative = folder.relative_to(root)
     name = relative.as_posix() if relative.parts else folder.name
     return excerpt(name, 200) or "run", excerpt(root.name, 200) or "imported"

@@ -1,4 +1,4 @@
-"""Tables of metrics with a step column: CSV (Lightning's ``metrics.csv``) and JSON lines (lightly-train's).
+"""Reads tables of metrics with a step column: CSV (Lightning's ``metrics.csv``) and JSON lines (lightly-train).
 
 A table is a run. Values that are not numbers are left out. The config is read from ``hparams.yaml`` beside it. Without
 a time column, each point has the time at which the file was last written.
@@ -36,7 +36,7 @@ _MAX_CELL_LENGTH = 100  # characters of a number
 
 
 def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
-    """The tables in ``folder``: files .csv, .tsv and .jsonl whose first line has a step."""
+    """The tables in ``folder``: .csv, .tsv and .jsonl files whose first line has a step."""
     runs = []
     for name in sorted(name for name in files if name.endswith((".csv", ".tsv", ".jsonl"))):
         path = folder / name
@@ -96,12 +96,12 @@ def _first_line(path: Path, root: Path) -> str:
 
 
 def _step_column(header: str) -> str:
-    """Its name; "{" where the rows are JSON, which name it themselves; "" without one."""
+    """The name of the step column; "{" for JSON lines, in which each row has names; "" without a step."""
     return header if header in ("", "{") else _named(dict.fromkeys(_names(header)), STEPS)
 
 
 def _named(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    """The first of ``names`` that ``row`` has, in any case."""
+    """The first of ``names`` in ``row``, compared without case."""
     lower = {key.lower(): key for key in row}
     return next((lower[name] for name in names if name in lower), "")
 
@@ -119,7 +119,7 @@ def _cells(line: str, header: str) -> list[str]:
 
 
 def _row(line: str, header: str, names: list[str]) -> dict[str, Any]:
-    """A row by column; {} for the header, an empty line and anything else that is no row."""
+    """A row by column; {} for the header, an empty line and anything else that is not a row."""
     if header == "{":
         row = lenient_json(line)
         return row if isinstance(row, dict) else {}
@@ -129,7 +129,7 @@ def _row(line: str, header: str, names: list[str]) -> dict[str, Any]:
 
 
 def _number(cell: str) -> Any:
-    """A cell as a number, else as text."""
+    """A cell as a number if possible, otherwise as text."""
     if cell and len(cell) < _MAX_CELL_LENGTH:
         with suppress(ValueError):
             return float(cell)
@@ -144,7 +144,7 @@ def _add_row(part: Part, row: Mapping[str, Any], step_column: str, time: float) 
 
 
 def _time(value: object, otherwise: float) -> float:
-    """Seconds since the epoch of a number (of seconds or milliseconds) or of ISO 8601; else ``otherwise``."""
+    """Convert a number (seconds or milliseconds) or ISO 8601 to seconds since the epoch, or return ``otherwise``."""
     if isinstance(value, str):
         return iso_time(value) or otherwise
     if isinstance(value, (int, float)) and 1e8 < value < 1e14:
@@ -153,7 +153,7 @@ def _time(value: object, otherwise: float) -> float:
 
 
 def iso_time(value: str) -> float | None:
-    """ISO 8601 as seconds since the epoch, UTC unless it names a zone; None for other text."""
+    """Convert ISO 8601 (UTC unless it has a time zone) to seconds since the epoch; None for other text."""
     with suppress(ValueError, OverflowError):
         moment = datetime.fromisoformat(value[:40])
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

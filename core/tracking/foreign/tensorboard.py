@@ -1,4 +1,4 @@
-"""TensorBoard: a folder with event files (TFRecords of ``tensorflow.Event`` messages) is a run.
+"""Reads TensorBoard's runs: folders with event files (TFRecords of ``tensorflow.Event`` messages).
 
 Framing and checksums: https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details; messages:
 tensorboard/compat/proto/event.proto, summary.proto and plugins/hparams/plugin_data.proto. Scalars and hyperparameters
@@ -34,9 +34,9 @@ from core.tracking.foreign.runs import (
 from core.tracking.foreign.wire import WireError, content, fields, signed, text, unpacked
 
 TOOL = "tensorboard"
-_MAX_READ_BYTES = 16 * MEGABYTE  # records beyond this hold images or graphs: they are skipped without reading them
-_MAX_RECORD_BYTES = 1 << 32  # bytes; a longer record was not written by TensorBoard
-_MAX_CHECKED_BYTES = 64 << 10  # bytes of a record whose checksum is compared: scalars are far smaller
+_MAX_READ_BYTES = 16 * MEGABYTE  # larger records contain images or graphs and are skipped without reading
+_MAX_RECORD_BYTES = 1 << 32  # TensorBoard does not write larger records
+_MAX_CHECKED_BYTES = 64 << 10  # checksums of larger records are not compared; scalars are far smaller
 _HEADER = struct.Struct("<QI")
 _ENOUGH_FOR_NUMPY = 32  # records of one length, whose checksums are then computed together
 _DOUBLE, _FLOAT = struct.Struct("<d"), struct.Struct("<f")
@@ -50,14 +50,14 @@ _MAYBE_HEADER = re.compile(rb"(?=.{3}\0{5}.{4})", re.DOTALL)  # a record of less
 
 
 def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
-    """A run, if ``folder`` has an event file."""
+    """The run in ``folder``, if the folder contains an event file."""
     if not any(_is_event_file(folder / name, root) for name in _event_files(files)):
         return []
     return [ForeignRun(TOOL, folder, root, *named_after(folder, root))]
 
 
 def read(run: ForeignRun, position: Position) -> Iterator[Part]:
-    """The scalars of all event files of the folder, file by file; ``position``: the offset in each."""
+    """The scalars in all event files of the folder, file by file. ``position``: the offset in each file."""
     offsets = dict(position)
     for name in _event_files(entry.name for entry in run.path.iterdir()):
         for part, offset in _read_file(run.path / name, run.root, offsets.get(as_text(name), 0)):
@@ -80,7 +80,7 @@ def _is_event_file(path: Path, root: Path) -> bool:
 
 
 def _read_file(path: Path, root: Path, offset: int) -> Iterator[tuple[Part, int]]:
-    """Parts of ``path`` from ``offset`` on, each with the offset after it. A torn last record is left for later."""
+    """The parts of ``path`` from ``offset`` on, each with the offset after it. An incomplete record is read later."""
     with open_regular(path, root=root, error=ForeignError) as file:
         size = file.seek(0, 2)
         if size < offset:
@@ -94,7 +94,7 @@ def _read_file(path: Path, root: Path, offset: int) -> Iterator[tuple[Part, int]
 
 
 def _read_part(file: BinaryIO, offset: int, size: int, part: Part, problem: str) -> int:
-    """Decode the records in the next chunk; returns the offset of the first record after it."""
+    """Decode the records in the next chunk, and return the offset of the first record after it."""
     file.seek(offset)
     chunk, cursor = file.read(PART), 0
     payloads: list[tuple[int, int]] = []  # start and length of each record's data
@@ -107,7 +107,7 @@ def _read_part(file: BinaryIO, offset: int, size: int, part: Part, problem: str)
             continue
         end = cursor + 16 + length
         if end > len(chunk):
-            if cursor or offset + end > size:  # in the next chunk, or torn: the rest is waited for
+            if cursor or offset + end > size:  # in the next chunk, or still incomplete
                 break
             if length > _MAX_READ_BYTES:
                 return offset + end
@@ -126,7 +126,7 @@ def _read_part(file: BinaryIO, offset: int, size: int, part: Part, problem: str)
 
 
 def _broken(chunk: bytes, payloads: list[tuple[int, int]]) -> set[int]:
-    """The starts of payloads with a wrong checksum."""
+    """The start positions of payloads with a wrong checksum."""
     by_length: dict[int, list[int]] = {}
     for start, length in payloads:
         if length <= _MAX_CHECKED_BYTES:
@@ -144,7 +144,7 @@ def _broken(chunk: bytes, payloads: list[tuple[int, int]]) -> set[int]:
 
 
 def _next_header(chunk: bytes, start: int) -> int:
-    """The start of the next record after a corrupted header."""
+    """The start position of the next record after a corrupted header."""
     for match in _MAYBE_HEADER.finditer(chunk, start):
         if _is_header(chunk[match.start() : match.start() + 12]):
             return match.start()
@@ -272,7 +272,7 @@ def _tensor_scalar(data: bytes) -> float | None:
 
 
 def _add_hparams(data: bytes, part: Part) -> None:
-    """Add what ``HParamsPluginData`` says: hyperparameters at the start of a session, its status at the end."""
+    """Add the content of ``HParamsPluginData``: hyperparameters at the start of a session, the status at its end."""
     for number, value in fields(data):
         if number == 3:
             for kind, entry in fields(content(value)):

@@ -1,4 +1,4 @@
-"""Trackio: a SQLite file per project, ``PROJECT.db``; each of its runs is a run (trackio/sqlite_storage.py)."""
+"""Reads Trackio's runs from a SQLite file per project, ``PROJECT.db`` (see trackio/sqlite_storage.py)."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def read(run: ForeignRun, position: Position) -> Iterator[Part]:
 
 
 def _key(columns: set[str]) -> str:
-    """The column that identifies a run: older files have only its name."""
+    """The column that identifies a run; older files have only the name."""
     return "run_id" if "run_id" in columns else "run_name"
 
 

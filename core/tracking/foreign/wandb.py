@@ -1,4 +1,4 @@
-"""W&B: ``run-ID.wandb``, which each offline or online run writes, is a run.
+"""Reads W&B's runs from ``run-ID.wandb``, which each offline or online run writes.
 
 The file is a log of LevelDB (https://github.com/google/leveldb/blob/main/doc/log_format.md) with a header of 7 bytes
 and zlib's CRC-32; each record is a ``wandb_internal.Record`` (wandb/proto/wandb_internal.proto). History, system
@@ -58,7 +58,7 @@ def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
 
 
 def _described(run: ForeignRun) -> ForeignRun:
-    """``run`` with the name and project that its first records give."""
+    """``run`` with the name and project in its first records."""
     part = Part()
     with suppress(WireError, OSError, ForeignError):
         for record, _, _ in islice(_records(run.path, run.root, len(_MAGIC)), _FIRST_RECORDS):
@@ -67,7 +67,7 @@ def _described(run: ForeignRun) -> ForeignRun:
 
 
 def read(run: ForeignRun, position: Position) -> Iterator[Part]:
-    """Everything from ``position`` on; a torn record at the end is left for later."""
+    """Everything from ``position`` on. An incomplete record at the end is read later."""
     part = Part(position=dict(position), state="" if position else "running")
     count, problem = 0, f"corrupted records in {excerpt(run.path.name)}"
     for record, offset, broken in _records(run.path, run.root, position.get("offset", len(_MAGIC))):
@@ -165,7 +165,7 @@ def _item(data: bytes) -> tuple[list[str], bytes]:
 
 
 def _add_history(data: bytes, part: Part) -> None:
-    """A call of ``run.log``: nested names are joined by "/", as `run.log` of ours does; media are left out."""
+    """The values of a call of ``run.log``. Nested names are joined by "/"; media are left out."""
     values: dict[str, float] = {}
     media: list[str] = []
     step: float | None = None
@@ -194,7 +194,7 @@ def _add_history(data: bytes, part: Part) -> None:
 
 
 def _add_stats(data: bytes, part: Part) -> None:
-    """System metrics, at the last step of this part."""
+    """Add system metrics at the last step of this part."""
     time = next((_seconds(content(value)) for number, value in fields(data) if number == 2), 0.0)
     part.add(_last_step(part), time, {f"system/{'/'.join(keys)}": as_number(value) for keys, value in _items(data, 3)})
 
@@ -214,11 +214,11 @@ def _add_run(data: bytes, part: Part) -> None:
 
 
 def _config(data: bytes) -> dict[str, Any]:
-    """What a ``ConfigRecord`` sets; W&B's own entry is left out."""
+    """The settings in a ``ConfigRecord``, without W&B's own entry."""
     return {"/".join(keys): value for keys, value in _items(data) if keys[0] != "_wandb"}
 
 
 def _seconds(data: bytes) -> float:
-    """A ``google.protobuf.Timestamp`` in seconds since the epoch."""
+    """Convert a ``google.protobuf.Timestamp`` to seconds since the epoch."""
     time = dict(fields(data))
     return signed(time.get(1, 0)) + signed(time.get(2, 0)) / 1e9

@@ -1,4 +1,4 @@
-"""Protocol buffers' wire format, as far as log files need it: https://protobuf.dev/programming-guides/encoding."""
+"""Decodes the part of Protocol Buffers' wire format that log files use: https://protobuf.dev/programming-guides/encoding."""
 
 from __future__ import annotations
 

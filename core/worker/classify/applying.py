@@ -40,7 +40,7 @@ BEST = 5  # otherwise only the most likely ones
 
 @dataclass(frozen=True)
 class Applied:
-    """Probabilities (N, K) of the readable images, and unreadable images with reasons."""
+    """The probabilities (N, K) of the readable images, and the unreadable images with reasons."""
 
     paths: list[str]
     probabilities: Tensor  # (N, K) float32
@@ -65,7 +65,7 @@ def image_set(paths: Sequence[str], model: Model, progress: Progress) -> PairDat
 def apply_probe(
     probe: Probe, model: Model, layer: str, joining: FusedEncoder | None, paths: Sequence[str], progress: Progress
 ) -> Applied:
-    """Probabilities of every image in ``paths``. Raises UserError when no image is readable."""
+    """The probabilities of every image in ``paths``. Raises UserError if no image is readable."""
     dataset = image_set(paths, model, progress)
     if joining is not None:
         extracted = fused_features(joining, dataset, progress)
@@ -80,7 +80,7 @@ def apply_probe(
 
 
 def write_csv(applied: Applied, probe: Probe, file: Path) -> None:
-    """Writes ``filepath, class, probability``, probabilities of all (or the best) classes, and ``error``.
+    """Write ``filepath, class, probability``, probabilities of all (or the best) classes, and ``error``.
 
     Raises UserError when the file cannot be written.
     """

@@ -41,7 +41,7 @@ class DataRequest:
 
     @property
     def key(self) -> str:
-        """Key of the opened data."""
+        """The key of the opened data."""
         return write_key(self)
 
 
@@ -62,7 +62,7 @@ class Measurement:
 
     @property
     def key(self) -> str:
-        """Key of the result."""
+        """The key of the result."""
         return write_key(self)
 
 
@@ -76,5 +76,5 @@ class ProbeFile:
 
     @property
     def key(self) -> str:
-        """Key of the probe."""
+        """The key of the probe."""
         return write_key(self)

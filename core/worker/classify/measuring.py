@@ -1,4 +1,4 @@
-"""Evaluators on opened data: zero-shot, probes, kNN, few-shot curves, and saved probes.
+"""Evaluates opened data: zero-shot, probes, kNN, few-shot curves, and saved probes.
 
 Flow: ``session`` -> `Opened` -> **measuring** -> `Result` -> ``session``, which keeps it.
 """
@@ -34,7 +34,7 @@ _Splits = tuple[ProbeData, ProbeData, ProbeData | None]
 
 
 def measure(data: Opened, measurement: Measurement, saved: Probe | None, progress: Reporter) -> Result:
-    """Evaluates ``measurement``; ``saved`` is the probe of a file, for that method."""
+    """Evaluate ``measurement``. ``saved``: the probe in a file, for the method that uses one."""
     if saved is not None:
         return evaluate_saved(saved, data, Path(measurement.path).stem, progress)
     if measurement.method == "zero-shot":
@@ -45,7 +45,7 @@ def measure(data: Opened, measurement: Measurement, saved: Probe | None, progres
 
 
 def evaluate_prompts(data: Opened, templates: str, progress: Reporter, packed: bool = False) -> Result:
-    """Zero-shot. For prompts that are being edited, results of the first templates are partial answers."""
+    """Evaluate zero-shot. For prompts that are being edited, results of the first templates are partial answers."""
     prompts, classes = load_prompts(templates), data.test.labels.classes
     names = [prompts.names_of(label) for label in classes]
     if not is_inline(templates):
@@ -70,12 +70,12 @@ def _evaluate_embedded(data: Opened, embedded: Tensor, progress: Reporter) -> Re
 
 
 def _growing_counts(limit: int) -> list[int]:
-    """1, 4, 16 ... and ``limit``."""
+    """The numbers 1, 4, 16 ... and ``limit``."""
     return [number for number in (4**power for power in range(10)) if number < limit] + [limit]
 
 
 def fit_probe(data: Opened, kind: str, text: str, templates: str, standardise: bool, progress: Reporter) -> Result:
-    """A linear probe on images ("image") or on images fused with ``text`` ("fused")."""
+    """Fit a linear probe on images ("image") or on images fused with ``text`` ("fused")."""
     (train, test, val), layer, fused_encoder = probe_data(data, kind, text, templates, progress)
     settings = ProbeSettings(standardise=standardise, layer=layer, model_digest=data.model.digest)
     fitted = linear_probe(train, test, val, settings, report_shares(progress))
@@ -105,14 +105,14 @@ def fit_probe(data: Opened, kind: str, text: str, templates: str, standardise: b
 
 
 def evaluate_knn(data: Opened, k: int, progress: Reporter) -> Result:
-    """kNN."""
+    """Classify by the nearest neighbours among the training images."""
     train, test, _ = data.image()
     classification = knn(train.features, train.labels, test.features, test.labels, k, progress=report_shares(progress))
     return Result("", data.key, "knn", f"{k} nearest, {data.title}", data.test, classification, data.layer)
 
 
 def evaluate_saved(probe: Probe, data: Opened, name: str, progress: Reporter) -> Result:
-    """A saved probe. Raises UserError when it needs other features."""
+    """Evaluate a saved probe. Raises UserError if it needs other features."""
     layer, fused_encoder = probe_features(probe, data.loaded)
     test = data.test.with_classes(probe.classes)
     if fused_encoder is not None:
@@ -139,7 +139,7 @@ def evaluate_saved(probe: Probe, data: Opened, name: str, progress: Reporter) ->
 def few_shot_curve(
     data: Opened, kind: str, text: str, templates: str, shots: Sequence[int], draws: int, progress: Reporter
 ) -> dict[str, Any]:
-    """A point per number of shots, each also sent as a partial answer."""
+    """The few-shot curve: one point per number of shots, each also sent as a partial answer."""
     if not shots:
         raise UserError("choose at least one number of images per class.")
     (train, test, val), layer, fused_encoder = probe_data(data, kind, text, templates, progress)
@@ -163,14 +163,14 @@ def probe_data(
     if kind == "image":
         return data.image(), data.layer, None
     if kind != "fused":
-        raise UserError(f"there is no probe {kind!r}; choose image or fused.")
+        raise UserError(f"there is no kind of probe {kind!r}; choose image or fused.")
     data.trainable()  # raises before computing features
     fused_encoder = data.build_fused_encoder(text, templates)
     return data.fused(fused_encoder, progress), fused_encoder.layer, fused_encoder
 
 
 def probe_features(probe: Probe, loaded: LoadedModel) -> tuple[str, FusedEncoder | None]:
-    """The layer and fused encoder of ``probe``. Raises EvaluationError when it belongs to another model."""
+    """The layer and fused encoder of ``probe``. Raises EvaluationError if it belongs to another model."""
     layer = probe.layer or PROJECTED
     probe.check_model(loaded.model.digest, layer)
     if not probe.text:

@@ -39,7 +39,7 @@ MAX_LISTED = 100  # skipped rows listed with their reasons
 
 @dataclass
 class LoadedModel:
-    """A model with its embedded class names and images; shared by all data opened with it."""
+    """A model with its embedded class names and images, shared by all data that is opened with the model."""
 
     model: Model
     embedders: dict[tuple[str, ...], ClassEmbedder] = field(default_factory=dict)
@@ -104,7 +104,7 @@ class Opened:
     def trainable(self) -> Splits:
         """The splits for training. Raises UserError without training data."""
         if self.splits is None:
-            raise UserError(self.notes[-1] if self.notes else "there are no training data; choose labelled data.")
+            raise UserError(self.notes[-1] if self.notes else "there is no training data; choose labelled data.")
         return self.splits
 
     def image(self) -> tuple[ProbeData, ProbeData, ProbeData | None]:
@@ -114,7 +114,7 @@ class Opened:
         return splits.train.data(self.layer), splits.test.data(self.layer), val
 
     def build_fused_encoder(self, text: str, templates: str) -> FusedEncoder:
-        """The encoder that fuses images with ``text``. Raises UserError when the model cannot."""
+        """The encoder that fuses images with ``text``. Raises UserError if the model has no fusion."""
         prompts = load_templates(templates)
         embed = self.loaded.embedder(prompts).embed
         return build_fused_encoder(self.model, text, self.test.labels.classes, prompts, embed)
@@ -135,7 +135,7 @@ class Opened:
         return data[0], data[1], data[2] if len(data) > 2 else None
 
     def answer(self) -> dict[str, Any]:
-        """As plain data."""
+        """The opened data as plain data."""
         splits = self.splits
         return {
             "opened": self.key,
@@ -209,7 +209,7 @@ def _ignore(message: str) -> None:
 def _open_training_data(
     request: DataRequest, model: Model, labelled: Callable[..., LabelledFeatures]
 ) -> tuple[Splits | None, list[str]]:
-    """Training and test data; None with reasons if the data must be split."""
+    """The training and test data; None with reasons if the data must be split."""
     run_train = model.data.train
     if request.train == SPLIT or (not request.train and not (run_train and expand_user(run_train).exists())):
         return None, []
@@ -226,7 +226,7 @@ def _open_training_data(
 
 
 def _split(test: LabelledFeatures) -> tuple[Splits | None, list[str]]:
-    """A fifth of each class for testing, the rest for training."""
+    """Split the data: a fifth of each class for testing, the remainder for training."""
     labels = test.labels
     single = [name for name, count in Counter(labels.targets.tolist()).items() if count == 1]
     if len(single) == int((labels.counts() > 0).sum()):

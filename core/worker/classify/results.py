@@ -40,7 +40,7 @@ class Result:
     notes: tuple[str, ...] = ()
 
     def as_json(self, packed: bool = False) -> dict[str, Any]:
-        """The result for the panel. ``packed``: confusion cells as written by `pack`, which are fast to read."""
+        """The result as JSON for the panel. ``packed``: write confusion cells with `pack`, which are fast to read."""
         outcome = self.classification.outcome(self.kind, self.notes)
         ends = intervals(outcome.per_query)
         metrics = {
@@ -69,7 +69,7 @@ class Result:
         }
 
     def per_class(self) -> list[dict[str, Any]]:
-        """Accuracy of each occurring class, with its index in ``classes``."""
+        """The accuracy of each class in the data, with its index in ``classes``."""
         counts, recall = self.classification.labels.counts().tolist(), self.classification.recall_per_class().tolist()
         table = []
         for index, (name, total) in enumerate(zip(self.classification.labels.classes, counts, strict=True)):
@@ -109,7 +109,7 @@ class Result:
         return {"total": int((~self.classification.hits).sum()), "images": images}
 
     def cell(self, true: int, predicted: int, offset: int, limit: int) -> dict[str, Any]:
-        """Images of class ``true`` that were predicted as ``predicted``, most confident first."""
+        """The images of class ``true`` that were predicted as ``predicted``, most confident first."""
         classes = self.classification.labels.classes
         for index in (true, predicted):
             if not 0 <= index < len(classes):
@@ -130,14 +130,14 @@ class Result:
 
 
 def pack(lists: dict[str, list[int]]) -> dict[str, str]:
-    """Integers as base64 of little-endian int32."""
+    """Encode integers as base64 of little-endian int32."""
     return {
         name: base64.b64encode(np.asarray(values, dtype="<i4").tobytes()).decode() for name, values in lists.items()
     }
 
 
 def difference(a: Result, b: Result, shown: int) -> dict[str, Any]:
-    """A minus B on the same images: metrics with intervals, classes, and images that only one predicts correctly.
+    """The difference A - B on the same images: metrics with intervals, classes, images that only one of them gets right.
 
     Raises UserError when they were not evaluated on the same images and labels.
     """

@@ -59,7 +59,7 @@ class ClassifySession(Session):
         }
 
     def model(self, progress: Reporter, model: str, weights: str = "") -> dict[str, Any]:
-        """Loads a model without data, to try images; the answer is `LoadedModel.describe`."""
+        """Load a model without data, to try images. The answer is `LoadedModel.describe`."""
         return self._load(model, weights, progress).describe()
 
     def open(
@@ -75,7 +75,7 @@ class ClassifySession(Session):
         layer: str = UNPROJECTED,
         packed: bool = False,
     ) -> dict[str, Any]:
-        """Extracts the features of ``data`` and of the training data of a probe (see `open_data`).
+        """Extract the features of ``data`` and of the training data of a probe (see `open_data`).
 
         The answer has ``opened`` (the key for other verbs), ``model``, ``classes``, ``data``, ``train``,
         ``val`` and ``notes``. Extracted features are cached on disk, even when the request is cancelled. ``packed``:
@@ -89,7 +89,7 @@ class ClassifySession(Session):
         return self._open(request, progress).answer()
 
     def zero_shot(self, progress: Reporter, opened: str, templates: str = DEFAULT_TEMPLATES) -> dict[str, Any]:
-        """Classifies by prompts of the class names; the answer is `Result.as_json`."""
+        """Classify by prompts of the class names. The answer is `Result.as_json`."""
         return self._measure(Measurement(opened=_data(opened), method="zero-shot", templates=templates), progress)
 
     def probe(
@@ -101,7 +101,7 @@ class ClassifySession(Session):
         templates: str = DEFAULT_TEMPLATES,
         standardise: bool = False,
     ) -> dict[str, Any]:
-        """Fits a linear probe on images, or (``kind`` "fused") on images fused with ``text``.
+        """Fit a linear probe on images, or (``kind`` "fused") on images fused with ``text``.
 
         The answer is `Result.as_json`, with ``curve`` (C and its validation accuracy) and ``C``.
         """
@@ -111,7 +111,7 @@ class ClassifySession(Session):
         return self._measure(measurement, progress)
 
     def nearest(self, progress: Reporter, opened: str, k: int = NEIGHBOURS) -> dict[str, Any]:
-        """Classifies by the ``k`` nearest neighbours among the training images; the answer is `Result.as_json`."""
+        """Classify by the ``k`` nearest neighbours among the training images. The answer is `Result.as_json`."""
         return self._measure(Measurement(opened=_data(opened), method="knn", k=k), progress)
 
     def few_shot(
@@ -124,7 +124,7 @@ class ClassifySession(Session):
         shots: Sequence[int] = SHOTS,
         draws: int = DRAWS,
     ) -> dict[str, Any]:
-        """Probes on a few images per class; each point of ``curve`` is also sent as a partial answer.
+        """Fit probes on a few images per class. Each point of ``curve`` is also sent as a partial answer.
 
         A point is ``shots, accuracy, low, high`` (None for one draw), ``draws`` (accuracies) and ``C``.
         """
@@ -132,17 +132,17 @@ class ClassifySession(Session):
         return few_shot_curve(data, kind, text, templates, shots, draws, progress)
 
     def mistakes(self, progress: Reporter, result: str, offset: int = 0, limit: int = 60) -> dict[str, Any]:
-        """More of the most confident mistakes: ``total`` and ``images`` (image, true, predicted, probability, tied)."""
+        """The most confident mistakes: ``total`` and ``images`` (image, true, predicted, probability, tied)."""
         return self._result(result, progress).mistakes(max(0, offset), limit)
 
     def cell(
         self, progress: Reporter, result: str, true: int, predicted: int, offset: int = 0, limit: int = 200
     ) -> dict[str, Any]:
-        """Images in one cell of the confusion matrix: ``true, predicted, total, images`` (image, probability, tied)."""
+        """The images in a confusion cell: ``true, predicted, total, images`` (image, probability, tied)."""
         return self._result(result, progress).cell(true, predicted, max(0, offset), limit)
 
     def compare(self, progress: Reporter, a: str, b: str, shown: int = 60) -> dict[str, Any]:
-        """Result ``a`` minus result ``b`` by the paired bootstrap; see `core.worker.classify.results.difference`."""
+        """The difference of the results ``a`` and ``b``; see `core.worker.classify.results.difference`."""
         return difference(self._result(a, progress), self._result(b, progress), shown)
 
     def try_images(
@@ -191,7 +191,7 @@ class ClassifySession(Session):
         }
 
     def save_probe(self, progress: Reporter, result: str, path: str, replace: bool = False) -> dict[str, Any]:
-        """Writes a result's probe as safetensors with a JSON description; the answer has both paths.
+        """Write a result's probe as safetensors with a JSON description. The answer has both paths.
 
         Raises UserError when the file exists, unless ``replace``.
         """
@@ -199,7 +199,7 @@ class ClassifySession(Session):
         return {"path": str(file), "json": str(file.with_suffix(".json"))}
 
     def load_probe(self, progress: Reporter, path: str, opened: str = "") -> dict[str, Any]:
-        """Loads a saved probe: ``probe`` (its key), ``classes, C, layer, text, model_digest, path``.
+        """Load a saved probe: ``probe`` (its key), ``classes, C, layer, text, model_digest, path``.
 
         With ``opened`` data it is also evaluated: ``result`` is then `Result.as_json`, else None.
         """
@@ -229,7 +229,7 @@ class ClassifySession(Session):
         weights: str = "",
         replace: bool = False,
     ) -> dict[str, Any]:
-        """Classifies every image in files and folders and writes the CSV ``out`` (`write_csv`).
+        """Classify every image in files and folders and write the CSV ``out`` (`write_csv`).
 
         The answer has ``path, images, classes`` (the number of images of each), ``unreadable`` and
         ``unreadable_count``. Raises UserError, before computing anything, when ``out`` exists, unless ``replace``.
@@ -245,7 +245,7 @@ class ClassifySession(Session):
         return summary(applied, fitted, file, MAX_LISTED)
 
     def _open(self, request: DataRequest, progress: Reporter) -> Opened:
-        """Opened data; from the feature cache if not in memory."""
+        """The opened data, from memory or from the feature cache."""
         load = self._load
         return self._data.get(
             request.key, lambda: open_data(load(request.model, request.weights, progress), request, progress)
@@ -259,7 +259,7 @@ class ClassifySession(Session):
         return self._models.get(model_key(name, weights), load)
 
     def _measure(self, measurement: Measurement, progress: Reporter) -> dict[str, Any]:
-        """Evaluates even if a result exists; the answer is `Result.as_json`."""
+        """Evaluate, even if a result exists. The answer is `Result.as_json`."""
         return self._results.put(measurement.key, self._compute_result(measurement, progress)).as_json(
             measurement.opened.packed
         )
@@ -277,7 +277,7 @@ class ClassifySession(Session):
         return self._probes.get(ProbeFile(path=path).key, lambda: load_probe(expand_user(path)))
 
     def _probe(self, key: str, progress: Reporter) -> Probe:
-        """The probe of a result or a file, by key."""
+        """The probe with this key, from a result or a file."""
         source: Measurement | ProbeFile = read_key(
             Measurement | ProbeFile, key, "there is no such probe; fit or load one first."
         )

@@ -25,7 +25,7 @@ THIS = "this"  # the name of the source's split without a split label
 def check_source(
     source: str, progress: Reporter, others: Mapping[str, str] | None = None, label: str = ""
 ) -> dict[str, Any]:
-    """Duplicates within ``source``, and leaks to ``others`` (name -> source) or between values of ``label``.
+    """Find duplicates within ``source``, and leaks to ``others`` (name -> source) or between values of ``label``.
 
     The answer: images, broken ([{row, why}]), exact and near (groups of rows), exact_groups and near_groups (their
     numbers), leaks ([{row, file, left, other, path, kind}]: a row and its split, the other split and image),
@@ -78,7 +78,7 @@ def _read_others(
 
 
 def _splits(rows: Sequence[Row], label: str, compared: bool) -> list[str]:
-    """The split of each row: the value of ``label``, or `THIS` when compared with other sources."""
+    """The split of each row: the value of ``label``, or `THIS` for a comparison with other sources."""
     return [row.labels.get(label, "") if label else THIS if compared else "" for row in rows]
 
 
@@ -94,7 +94,7 @@ def _leak_as_json(leak: Leak, files: Sequence[str], splits: Sequence[str]) -> di
 
 
 def overlap(source: str, progress: Reporter, others: Sequence[str]) -> dict[str, Any]:
-    """The number of images of ``source`` that each of ``others`` also contains, by file or bytes.
+    """Count the images of ``source`` that each of ``others`` also contains, by file or bytes.
 
     The answer: shared (source -> images). Unreadable ones are skipped. Raises DataError when ``source`` is unreadable.
     """

@@ -27,7 +27,7 @@ _REPORT_EVERY = 1000  # folders between progress reports
 
 
 def describe_source(source: str, progress: Reporter, images_only: bool = False) -> dict[str, Any]:
-    """Statistics of ``source``: pairs, images, labels (name -> number of classes), bad, reasons, format.
+    """Describe ``source``: pairs, images, labels (name -> number of classes), bad, reasons, format.
 
     ``captions``: images with one caption, with two, ..., with `MAX_CAPTIONS` or more; ``samples``: paths of images
     spread over the source; ``sampled``: labels are not counted. ``images_only`` also accepts a folder of images without
@@ -64,7 +64,7 @@ def sample_evenly(rows: Sequence[Any], limit: int = SAMPLES) -> list[Any]:
 
 
 def _describe_shards(source: str, progress: Reporter) -> dict[str, Any]:
-    """From the shard index only, since there may be millions of rows: one pair per row, without label counts."""
+    """Describe shards from their index only, since there may be millions of rows: one pair per row, no label counts."""
     shards = Shards.open(source, progress)
     bad_rows = shards.bad_rows()
     check_bad_share(source, bad_rows, len(shards) + shards.bad_count(), 1.0, shards.bad_count())
@@ -94,7 +94,7 @@ def _base_answer(source: str, format: str, bad: Sequence[BadRow], samples: list[
 
 
 def _class_counts(source: Source) -> dict[str, int]:
-    """Number of distinct non-empty values of each label."""
+    """The number of distinct non-empty values of each label."""
     values: dict[str, set[str]] = {name: set() for name in source.label_names}
     for labels in {id(row.labels): row.labels for row in source.rows}.values():  # rows share their mappings
         for name, value in labels.items():
@@ -104,14 +104,14 @@ def _class_counts(source: Source) -> dict[str, int]:
 
 
 def _count_images(folder: Path, progress: Reporter) -> tuple[int, list[str]]:
-    """The number of images in the tree, without hidden folders, and the first of them."""
+    """The number of images in the folder tree, without hidden folders, and the first images."""
     paths = plain_images(folder, progress)
     first = list(islice(paths, SAMPLES))
     return len(first) + sum(1 for _ in paths), first
 
 
 def plain_images(folder: Path, progress: Reporter) -> Iterator[str]:
-    """Paths of all images in the tree, sorted within each folder, without hidden folders."""
+    """The paths of all images in the folder tree, sorted within each folder, without hidden folders."""
     count = 0
     for number, (path, inner, names) in enumerate(os.walk(folder)):
         inner[:] = sorted(name for name in inner if not name.startswith("."))

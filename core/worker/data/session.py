@@ -90,7 +90,7 @@ class DataSession(Session):
         }
 
     def _dataset(self, config: RunConfig, size: int, progress: Reporter) -> CachedImages:
-        """The rows of ``data.train`` as in training; captions are not tokenised."""
+        """The rows of ``data.train``, read in the same way as in training, without tokenised captions."""
         data = config.data
         decoding = decoding_for(size, data)
         key = (data.train, _modified_at(data), decoding.shorter_side, decoding.max_megapixels, data.decoding)
@@ -107,7 +107,7 @@ class DataSession(Session):
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """A few images gain little from several threads, which block each other while a trainer runs."""
+    """Use one thread: a few images gain little from several threads, which block each other while a trainer runs."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -121,7 +121,7 @@ def _empty_tokens(captions: Sequence[str]) -> torch.Tensor:
 
 
 def _modified_at(data: DataConfig) -> int:
-    """Modification time of the source's file or folder."""
+    """The modification time of the source's file or folder."""
     try:
         return expand_user(data.train).stat().st_mtime_ns
     except OSError:
@@ -163,7 +163,7 @@ def _view_as_json(view: ShownView, dataset: Pairs, patch: int, offset: int) -> d
 
 
 def _marks(view: ShownView, index: int) -> str:
-    """A character per patch of an image: 1 hidden, 2 dropped, 0 otherwise; "" if all are visible."""
+    """One character per patch of an image: 1 masked, 2 dropped, 0 otherwise; "" if all patches are visible."""
     if view.mask is None and view.left_out is None:
         return ""
     either = view.mask if view.mask is not None else view.left_out
@@ -184,14 +184,14 @@ def save(
     only: Sequence[str] = (),
     replace: bool = False,
 ) -> dict[str, Any]:
-    """Writes ``source`` without ``excluded``, or with ``only`` these images, as the manifest ``to`` (`save_subset`)."""
+    """Write ``source`` without ``excluded``, or with ``only`` these images, as the manifest ``to`` (`save_subset`)."""
     return _saved_as_json(save_subset(source, Path(to), progress, excluded, only, replace))
 
 
 def hold_out_split(
     source: str, progress: Reporter, share: float = 0.1, seed: int = 0, folder: str = ""
 ) -> dict[str, Any]:
-    """Splits ``source`` into training and validation parts (`hold_out`): train, held."""
+    """Split ``source`` into training and validation parts (`hold_out`): train, held."""
     train, held_out = hold_out(source, share, seed, progress, Path(folder) if folder else None)
     return {"train": _saved_as_json(train), "held": _saved_as_json(held_out)}
 

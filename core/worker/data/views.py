@@ -1,4 +1,4 @@
-"""The views of student and teacher of some images, drawn by the trainer's own code.
+"""Draws the views of student and teacher for some images, with the trainer's code.
 
 Flow: a config, a step and images -> ``ViewMaker.draw`` -> `PartMaker`, which the loader's processes call ->
 pixels as input of the towers, with mixes and their partners, masks and captions.
@@ -119,7 +119,7 @@ class ViewMaker:
     """Draws views of the images of ``dataset`` by one config."""
 
     def __init__(self, dataset: CachedImages, config: RunConfig, image_size: int, patch: int) -> None:
-        """``patch``: pixels along a patch. Raises DataError when the config needs labels that are missing."""
+        """``patch``: the side of a patch in pixels. Raises DataError if the config needs labels that are missing."""
         batch_size = min(config.optim.batch_size, len(dataset))
         self.config = config.model_copy(update={"optim": config.optim.model_copy(update={"batch_size": batch_size})})
         self.dataset, self.size, self.patch = dataset, image_size, patch
@@ -130,11 +130,11 @@ class ViewMaker:
 
     @property
     def by_choice(self) -> bool:
-        """Whether images can be chosen. For shards, and labelled rows in a ratio, those of a batch are shown."""
+        """Whether images can be chosen. With shards or an unlabelled ratio, the images of a batch are shown instead."""
         return isinstance(self.order, EpochOrder)
 
     def draw(self, step: int, rows: Sequence[int] = (), most: int = MAX_IMAGES) -> DrawnViews:
-        """Views of ``rows`` in the epoch of ``step``; without rows, of the first ``most`` images of batch ``step``.
+        """The views of ``rows`` in the epoch of ``step``; without rows, the first ``most`` images of batch ``step``.
 
         Raises DataError when none can be read.
         """
@@ -157,7 +157,7 @@ class ViewMaker:
         return DrawnViews(rows, epoch, [batch for batch, _ in places], captions, views, skipped)
 
     def _readable(self, batch: int, position: int) -> tuple[int, int]:
-        """The row at a place, or the next readable one like in the loader, and its pass."""
+        """The row at a place, or the next readable row as in the loader, and its epoch."""
         rows, passes = self.order.take(batch, position, position + 1)
         readable = self._maker.readable(int(rows[0]))
         if readable is None:
@@ -217,7 +217,7 @@ class ViewMaker:
     def _draw_images(
         self, view_config: ViewSpec, side: int, images: Sequence[tuple[int, int]], pool: Executor
     ) -> list[ImageView]:
-        """A view of each of ``images`` (row, pass); only missing ones are drawn."""
+        """A view of each of ``images`` (row, epoch). Only missing views are drawn."""
         cache = self.dataset.views
         keys = {image: (view_config, side, self.patch, self.config.seed, *image) for image in images}
         cached = {image: cache.get(key, _never) for image, key in keys.items() if key in cache}
@@ -269,13 +269,13 @@ def _numbered(name: str, number: int, group: Sequence[ViewSpec], every: int) -> 
 
 
 def _hidden(drawn_views: Sequence[ImageView]) -> Tensor | None:
-    """Hidden patches (n, P) bool; None if there are no masks."""
+    """The masked patches (n, P) bool; None if there are no masks."""
     masks = [mask for _, mask, _ in drawn_views if mask is not None]
     return torch.stack(masks) if masks else None
 
 
 def _left_out(drawn_views: Sequence[ImageView], patches: int) -> Tensor | None:
-    """Dropped patches (n, P) bool; None if every patch is kept."""
+    """The dropped patches (n, P) bool; None if every patch is kept."""
     kept_places = [places for _, _, places in drawn_views if places is not None]
     if not kept_places:
         return None

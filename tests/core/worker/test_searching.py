@@ -181,7 +181,7 @@ def test_reasons_why_an_image_matches(opened: tuple[SearchSession, str]) -> None
     assert [word["text"] for word in answer["words"]] == ["a", "red", "circle"]
     assert [len(one) for one in answer["patches"]] == [4] * 4
     assert sum(map(sum, answer["patches"])) == pytest.approx(1, abs=1e-4)
-    with pytest.raises(UserError, match="there are no words to compare the image with"):
+    with pytest.raises(UserError, match="there is no text to compare the image with"):
         desk.why(Heard(), key=key, path=row["path"], text="  ")
     with pytest.raises(UserError, match=r"the image /nowhere\.png cannot be compared"):
         desk.why(Heard(), key=key, path="/nowhere.png", text="red")
@@ -233,7 +233,7 @@ def test_unsupported_requests_are_reported(verb: str, arguments: dict[str, Any],
     ("asked", "message"),
     [
         ({"texts": ["", "  "]}, "the query is empty"),
-        ({"caption": 12}, "there is no caption 12; there are 12"),
+        ({"caption": 12}, "there is no caption 12; use a number from 0 to 11"),
         ({"texts": "a", "k": 0}, "k must be from 1 to"),
         ({"texts": "a", "find": "sounds"}, "find must be images or captions, not 'sounds'"),
         ({"texts": "a", "filters": {"colour": "red"}}, "there is no filter 'colour'"),

@@ -244,7 +244,7 @@ def test_scores_and_true_ranks_match_a_plain_loop(
     [
         ({"do": "sing"}, "there is no verb 'sing'; available: describe_source, "),
         ({"do": "search_query", "texts": "red"}, "no collection is open; choose an index or a run first."),
-        ({"do": "search_query", "key": "KEY", "caption": 99}, "there is no caption 99; there are 12"),
+        ({"do": "search_query", "key": "KEY", "caption": 99}, "there is no caption 99; use a number from 0 to 11"),
         ({"do": "search_open", "model": "EMPTY"}, "has no checkpoint yet"),
         ({"do": "search_open", "model": "RUN", "data": "/gone.csv"}, "/gone.csv"),
     ],

@@ -248,7 +248,7 @@ def test_pipes_and_links_out_of_the_tree_are_not_read(tmp_path: Path) -> None:
     os.mkfifo(logs / "events.out.tfevents.2")
     os.mkfifo(logs / "x.jsonl")
     assert finding.find_runs(logs) == []
-    with pytest.raises(UserError, match="holds no run of another tool"):
+    with pytest.raises(UserError, match="contains no run of another tool"):
         imported(logs, tmp_path)
 
 

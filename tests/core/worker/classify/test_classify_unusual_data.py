@@ -106,7 +106,7 @@ def test_images_much_smaller_than_the_model_are_reported(desk: Desk, val: str, t
     [
         ("zero_shot", {"opened": "opened 999"}, "these data are not open; open them first"),
         ("cell", {"result": "result 999", "true": 0, "predicted": 0}, "there is no such result; evaluate first"),
-        ("probe", {"opened": "OPENED", "kind": "sung"}, "there is no probe 'sung'; choose image or fused"),
+        ("probe", {"opened": "OPENED", "kind": "sung"}, "there is no kind of probe 'sung'; choose image or fused"),
         (
             "probe",
             {"opened": "OPENED", "kind": "fused", "text": "caption"},
