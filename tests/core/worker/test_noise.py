@@ -82,7 +82,7 @@ def test_failed_saves_are_reported(data: Path) -> None:
     desk = NoiseSession()
     key = desk.open(str(data.parent / "run"), quiet, data=str(data))["key"]
     to = str(data.with_name("clean.csv"))
-    with pytest.raises(UserError, match=r"the ranking belongs to .*pairs\.csv, not to .*other\.csv; rank its pairs"):
+    with pytest.raises(UserError, match=r"the ranking belongs to .*pairs\.csv, not to .*other\.csv; rank the pairs of"):
         desk.save(str(data.with_name("other.csv")), [], to, quiet, below=5, key=key)
     with pytest.raises(UserError, match="the pairs are not ranked; rank them, then save"):
         desk.save(str(data), [], to, quiet, below=5)
