@@ -68,7 +68,7 @@ def answered(*found: CheckpointFacts) -> Future[Any]:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
-    monkeypatch.setattr(fetching, "PART", 10)
+    monkeypatch.setattr(fetching, "CHUNK_BYTES", 10)
     run = RunDir(tmp_path / "one")
     run.create()
     write_record(run, RemoteRecord(machine="far", folder="/there/one"))

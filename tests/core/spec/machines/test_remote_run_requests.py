@@ -206,7 +206,7 @@ def test_a_problem_with_one_run_is_reported_once_and_the_others_continue(
     monkeypatch.setattr(remote, "_forward_request", pass_on)
     for name in ("_finish", "_maintain"):
         monkeypatch.setattr(remote, name, lambda one, name=name: did.append((name, one.mirror.run.path.name)))
-    second.mirror.trouble = "no room."
+    second.mirror.problem = "no room."
     second.mirror.remote_status = RemoteStatus(folder="f", state=RunState.DONE)
     turns = iter([False] * 20 + [True])
     monkeypatch.setattr(remote._closing, "wait", lambda seconds: next(turns))

@@ -184,7 +184,7 @@ def test_the_last_start_or_end_is_found_without_keeping_the_rest(
     with path.open("ab") as file:
         file.write(encode(started) + b"\n".join(line for line in HOSTILE_LINES if len(line) < 1000) + b"\n" + GOOD)
     for block in (1, 7, 200):
-        monkeypatch.setattr(events, "_BLOCK", block)
+        monkeypatch.setattr(events, "_BLOCK_BYTES", block)
         assert Lifecycle(path).read() == started
 
 
@@ -201,7 +201,7 @@ def test_the_last_start_is_found_without_decoding_the_metrics_before_and_after(
         return decode(line)
 
     monkeypatch.setattr(events, "decode", counted)
-    monkeypatch.setattr(events, "_BLOCK", 10_000)
+    monkeypatch.setattr(events, "_BLOCK_BYTES", 10_000)
     assert Lifecycle(path).read() == started
     assert len(decoded) == 1
 
