@@ -3,7 +3,7 @@
 Flow: ``core.ranks.launch`` joins the process group of a run; losses and views call the functions here. In a single
 process each returns its input.
 
-Each rank has b rows of the global batch of B, those of rank 0 first. Rule for losses: the *mean over ranks* of the
+Each rank has b rows of the global batch of B, with rank 0's rows first. Rule for losses: the *mean over ranks* of the
 local losses is the loss of the global batch. A mean over b rows satisfies this; sums divided by a count that differs
 between ranks (words, labelled rows, weights) use ``global_count_per_rank``. Gradients are averaged over ranks, as in
 FSDP, and the gradient of ``all_gather_with_grad`` rows is summed over the ranks that read them, so that results equal

@@ -20,7 +20,7 @@ from core.ranks.environment import Launch, LaunchError
 from core.ranks.messages import Messages, RankFailed
 from core.spec.reading import excerpt
 
-RENDEZVOUS_SECONDS = 25  # for all processes to arrive
+RENDEZVOUS_SECONDS = 25  # how long to wait until all processes have connected
 
 
 def device_of(launch: Launch, configured: str) -> torch.device:

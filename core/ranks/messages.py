@@ -21,7 +21,7 @@ from core.spec.reading import parse_json
 T = TypeVar("T")
 _FAILURE = "failure"
 _POLL_SECONDS = 0.5
-STORE_TIMEOUT = 20.0  # without a response of the store, which normally responds at once
+STORE_TIMEOUT = 20.0  # seconds to wait for the store, which normally responds immediately
 FAILURE_TIMEOUT = 5.0  # the same when reading or writing a failure
 MAX_MESSAGE_BYTES = 1 << 20
 FOREVER = float("inf")
@@ -34,7 +34,7 @@ class Failure:
     rank: int
     host: str
     error: str  # type of the error
-    message: str  # for the user
+    message: str  # shown to the user
     traceback: str = ""
 
 

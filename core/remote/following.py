@@ -1,6 +1,6 @@
 """Follows runs for the client: sends the appended bytes of their files, and their progress.
 
-Flow: ``follow`` with the sizes that the client has -> further parts of ``events.jsonl``, ``stdout.log`` and
+Flow: ``follow`` with the sizes that the client has -> new bytes of ``events.jsonl``, ``stdout.log`` and
 ``stderr.log`` -> a ``run_status`` message on each change, and every few seconds.
 """
 

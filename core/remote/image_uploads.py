@@ -22,7 +22,7 @@ from core.spec.machines.answers import MAX_UPLOAD_BYTES, pack_bytes
 from core.spec.machines.path_translation import IMAGES, PathTranslator
 from core.spec.reading import UnreadableError, open_regular, parse_json
 
-CHUNK_BYTES = 1 << 20  # per line
+CHUNK_BYTES = 1 << 20  # bytes per line of JSON, before encoding
 _READY_POLL_SECONDS = 0.2  # while waiting for the worker to start
 
 Message = dict[str, Any]

@@ -1,7 +1,7 @@
 """Calls Slurm's commands: sbatch, squeue, scontrol, scancel, sinfo.
 
-``squeue`` lists all of a user's jobs at once; ``scontrol`` is called for one job when squeue no longer lists it or its
-state has changed. Times are local. Accounting (slurmdbd), which many clusters do not offer, is not needed.
+``squeue`` lists all of a user's jobs in one call; ``scontrol`` is called for one job when squeue no longer lists it or
+its state has changed. Times are local. Accounting (slurmdbd), which many clusters do not offer, is not needed.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from core.spec.files import write_whole
 
 COLUMNS, ROWS = 4, 3  # grid of images for each network
 SIDE, GAP, HEAD = 112, 8, 56  # pixels
-MILLISECONDS = 900  # per frame
+FRAME_MILLISECONDS = 900
 _MEGAPIXELS = 200
 _MAX_CELL_LENGTH = 90  # characters in the title and in a cell
 _BACK, _TEXT, _MUTED, _ACCENT = "#16181d", "#f2f3f5", "#9aa0a8", "#4ea1ff"
@@ -49,7 +49,14 @@ def save(frames: Sequence[Frame], to: Path, title: str) -> None:
     images = [_draw(frame, total, title) for frame in frames]
     content = io.BytesIO()
     images[0].save(
-        content, "WEBP", save_all=True, append_images=images[1:], duration=MILLISECONDS, loop=0, quality=80, method=2
+        content,
+        "WEBP",
+        save_all=True,
+        append_images=images[1:],
+        duration=FRAME_MILLISECONDS,
+        loop=0,
+        quality=80,
+        method=2,
     )
     with writing(to):
         write_whole(to, content.getvalue())

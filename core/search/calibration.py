@@ -87,7 +87,7 @@ class Calibration:
     def cutoff(self, query: Floats, kind: str, rate: float | None = None) -> Cutoff:
         """The cut-off for ``query`` (D,), a unit vector, of ``kind`` "text" or "image".
 
-        ``rate``: false positive rate, 0 to 1; default: that of the index.
+        ``rate``: false positive rate from 0 to 1; the default depends on the size of the index.
         """
         rate = self.rate if rate is None else rate
         scores = self.scores(query)

@@ -1,6 +1,6 @@
 """A cache of layouts of large maps, by digest of their vectors and settings.
 
-Flow: `core.search.projection` -> ``load_layout``, else computes it -> ``save_layout``.
+Flow: `core.search.projection` -> ``load_layout``; if there is no saved layout, it is computed -> ``save_layout``.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ _MAX_LINE_LENGTH = 1000  # characters
 # A list in a message has indented lines; every other line break comes from a name or value in the message.
 _UNTRUSTED_LINE_BREAK = re.compile("(?:\r\n|[\n\v\f\r\x1c-\x1e\x85\u2028\u2029])(?!  \\S)")
 
-_NO_MEMORY = "not enough memory; close other programs, raise the limit (ulimit -v), or process less at once"
+_NO_MEMORY = "not enough memory; close other programs, raise the limit (ulimit -v), or process less data at a time"
 # Parts of the messages of RuntimeErrors and ImportErrors that libraries raise if memory cannot be allocated.
 _OUT_OF_MEMORY = ("allocate memory", "out of memory", "start new thread", "failed to map segment", "bad_alloc")
 

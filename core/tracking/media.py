@@ -156,5 +156,5 @@ def _to_pil(data: Any) -> Any:
     except (ValueError, TypeError) as error:
         shape = f"an array {getattr(data, 'shape', '')}" if hasattr(data, "shape") else type(data).__name__
         raise UserError(
-            f"{shape} is not an image; give a file, a PIL image, or an array (H, W), (H, W, 3) or (3, H, W)."
+            f"{shape} is not an image; pass a file, a PIL image, or an array (H, W), (H, W, 3) or (3, H, W)."
         ) from error

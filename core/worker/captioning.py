@@ -127,7 +127,7 @@ def _checkpoint_times(name: str) -> tuple[tuple[str, int], ...]:
     if run_part is None:
         return ()
     folder, _ = run_part
-    saved = folder / "checkpoints"  # of a run; the run folder itself changes with each heartbeat
+    saved = folder / "checkpoints"  # not the run folder, which changes with each heartbeat
     marks = []
     for path in (saved, saved / "best", saved / "last") if saved.is_dir() else (folder,):
         try:

@@ -19,7 +19,7 @@ from core.spec.reporter import Progress
 from core.spec.run.folder import RunDir
 from core.worker.session import Recent, Session, Verb, read_key, write_key
 
-BINS = 1000  # of the histogram of belief
+BINS = 1000  # bins of the histogram of clean probabilities
 MAX_RANKINGS = 2  # rankings in memory
 
 

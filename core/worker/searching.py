@@ -33,7 +33,7 @@ from core.spec.reporter import Reporter
 from core.spec.run.model_names import RunNetwork, exact_name, locate, parse_interpolated, tuned_of
 from core.worker.session import Recent, Session, Verb, read_key, write_key
 
-MAX_COLLECTIONS = 6  # in memory: two networks at a step and its neighbouring steps
+MAX_COLLECTIONS = 6  # collections in memory, such as two networks at a step and its neighbouring steps
 FACETS = 200  # listed values per label
 
 
@@ -295,7 +295,7 @@ class SearchSession(Session):
     ) -> dict[str, Any]:
         """Create or update the index ``folder`` of ``source``. Messages are in the answer's ``log``.
 
-        ``model`` and ``source`` default to those of the existing index in ``folder``.
+        ``model`` and ``source`` default to the model and source of the existing index in ``folder``.
         """
         if not folder:
             raise UserError("choose the folder for the index.")
@@ -330,7 +330,7 @@ def _cached_index(keep: str, model: str, weights: str, data: str, progress: Repo
     if not keep or not data or not expand_user(data).is_dir():
         return ""
     home = expand_user(keep)
-    if _is_interpolated(model):  # indexes of many alphas must not replace those of other models
+    if _is_interpolated(model):  # indexes of many alphas must not replace indexes of other models
         home /= "interpolated"
     return str(update_folder_index(home, model, weights, data, progress) or "")
 

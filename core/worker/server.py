@@ -9,7 +9,7 @@ finally ``done`` (result) or ``failed`` (message, details). ``{"event": "alive"}
 that the window can distinguish a long step from a stuck process. Images of another computer are sent in parts
 (``receive``) before the request that names them, to the folder in ``ready``; they are deleted when the worker ends.
 
-The verbs are those of the sessions (``core.worker.session``), one per panel.
+The requests are defined by the sessions (``core.worker.session``), one per panel.
 """
 
 from __future__ import annotations

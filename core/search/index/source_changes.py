@@ -1,7 +1,7 @@
 """Changes in a source by name, size and modification time, without opening or hashing images.
 
 Flow: source (a manifest, or any folder of images) -> ``scan`` -> ``compare`` with the index -> build. In a folder,
-``NAME.txt`` beside an image may contain captions, one per line; the top-level subfolder is the label ``folder``.
+``NAME.txt`` next to an image may contain captions, one per line; the top-level subfolder is the label ``folder``.
 """
 
 from __future__ import annotations

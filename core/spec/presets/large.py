@@ -1,6 +1,6 @@
 """The size ``large``: a preset's settings at ``base``, with ViT-L/14 towers.
 
-Published settings stay the same; those that depend on the towers are adjusted.
+Published settings stay the same; settings that depend on the towers are adjusted.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ Control = Literal["stop", "pause"]
 
 
 class RunDirError(UserError):
-    """A run folder that cannot be used; the message names it and the remedy."""
+    """An unusable run folder; the message names the folder and the remedy."""
 
 
 class _PathInside:

@@ -103,7 +103,7 @@ class RunNetwork:
     """One network of a run's checkpoint."""
 
     run: RunDir
-    checkpoint: str  # its name
+    checkpoint: str  # name of the checkpoint
     network: str  # "student" or "teacher"
 
     @property

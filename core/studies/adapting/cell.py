@@ -31,7 +31,7 @@ from core.training.train import train
 
 CPU = torch.device("cpu")
 SETTINGS = ("runtime.device=cpu", "runtime.threads=1", "runtime.log_every=50", "checkpoint.every_steps=100")
-BATCH = 256  # images evaluated at once
+BATCH_SIZE = 256  # images per batch in evaluation
 Curve = dict[str, list[float]]  # measure -> its value at each alpha
 
 
@@ -98,14 +98,14 @@ class Evaluation:
         return [PathPoint(0.0, self._initial[base.path]), *points]
 
     def _measure_set(self, network: Network, dataset: PairDataset) -> dict[str, float]:
-        features = encode_dataset(network, dataset, self._runtime, BATCH, _ignore_progress)
+        features = encode_dataset(network, dataset, self._runtime, BATCH_SIZE, _ignore_progress)
         metrics = retrieval_metrics(features.images, features.texts, features.text_to_image)
         concepts = [dataset.labels(row)["concept"] for row in features.rows.tolist()]
         classes = sorted(set(concepts))
         texts = torch.cat(
             [
-                encode_texts(network, classes[start : start + BATCH], self._runtime)
-                for start in range(0, len(classes), BATCH)
+                encode_texts(network, classes[start : start + BATCH_SIZE], self._runtime)
+                for start in range(0, len(classes), BATCH_SIZE)
             ]
         )
         logits = float(network.logit_scale.detach()) * features.images @ texts.T  # (N, K)

@@ -1,6 +1,6 @@
 """Training and held-out subsets of a hand's pairs, optionally with mismatched captions.
 
-Manifests are written beside their sources, since their images must lie below them.
+Manifests are written next to their sources, since a manifest must be in a folder above its images.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from core.spec.cells import unescape_cell
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 
-SPLIT_SEED = 33  # of the held-out pairs, the same for all cells
+SPLIT_SEED = 33  # selects the held-out pairs, which are the same for all cells
 COLUMNS = ("concept", "group")
 
 Row = dict[str, str]

@@ -30,7 +30,7 @@ def check_folders(out: StudyDir, study: Study) -> None:
 def claim(out: StudyDir, study: Study) -> None:
     """Write ``study.json``, after checking that ``study`` continues the study in the folder.
 
-    Raises StudyError when it does not, or when new runs would be trained beside runs of another recipe.
+    Raises StudyError if it does not, or if the folder contains runs that were trained with a different recipe.
     """
     existing = read_study(out.study) if out.study.exists() else None
     if existing is not None:

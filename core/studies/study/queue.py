@@ -54,7 +54,7 @@ def run_study(
     A failed run is listed and the others continue. Starting the study again retries it, trains new arms and seeds, and
     evaluates new measures. ``openclipart``: see `prepare`. ``devices``: GPUs, by index or UUID, one for each run,
     instead of ``jobs`` processes. ``selection``: the runs to train now. ``machines``: names from the list in ``home``;
-    empty: those of the last time, else this computer.
+    empty for the machines of the last start (initially this computer).
 
     Raises StudyError for unknown arms, seeds or machines, for a folder that holds another study or other recipes, is in
     use or cannot be written, and for several machines when the study needs one; and whatever `prepare` raises.

@@ -3,7 +3,7 @@
 Flow: ``exports/measures.json`` of the finished runs -> ``results.json`` -> ``core.studies.study.table``,
 ``core.studies.study.plot``, the window. Rewritten after every run, so that an unfinished study can be read.
 
-An arm's *final* network is its teacher if it has one, else its student: the network used by default afterwards.
+An arm's *final* network is the teacher, or the student if there is no teacher: the network used by default afterwards.
 
 results.json::
 
@@ -234,7 +234,7 @@ def _comparison(name: str, base: str, measures: MeasuresBySeed, baseline: Measur
 
 
 def _equal(arm: Arm, baseline: Arm) -> str:
-    """What was equal for both arms: "steps", "budget" or ""."""
+    """The quantity that was equal for both arms: "steps", "budget" or ""."""
     if arm.budget or baseline.budget:
         return "budget" if arm.budget == baseline.budget else ""
     return "steps"

@@ -49,7 +49,7 @@ def _facts(results: Mapping[str, Any]) -> str:
     unfinished = "" if done_count == total else f" {done_count} of {total} runs are done."
     return (
         f"{length}, seeds {seeds}.{unfinished} Means over seeds with 95 % intervals (Student's t); shares "
-        "in per cent. *Final* is the teacher if an arm has one, else the student. Intervals, p (t) and p (exact) "
+        "in per cent. *Final* is the teacher, or the student of an arm without one. Intervals, p (t) and p (exact) "
         "are of one comparison each; p (Holm) is p (t) adjusted for all comparisons of final networks in this study. "
         "If all seeds have exactly the same difference, the spread is unknown: there is no interval and no p (t)."
         f"{source}"

@@ -56,7 +56,7 @@ class SweepQueue(StudyQueue):
     def add_runs(self, stop: threading.Event) -> bool:
         """Record the trials whose runs have ended, then propose a trial for each free device.
 
-        Returns whether further trials may be proposed.
+        Returns whether more trials may be proposed.
         """
         self._reload_sweep()
         for trial in self._open_trials():
@@ -217,7 +217,7 @@ class SweepQueue(StudyQueue):
         return False
 
     def _metrics(self, run: StudyRun) -> dict[str, float]:
-        """All metrics of a measured run: those of its final network and its costs (`COSTS`)."""
+        """All metrics of a measured run: the metrics of its final network, and its costs (`COSTS`)."""
         measures = self.out.read_measures(run.arm, run.seed) or {"networks": {}}
         networks = measures["networks"]
         metrics = dict(networks.get("teacher") or networks.get("student") or {})

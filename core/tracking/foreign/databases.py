@@ -15,8 +15,8 @@ from core.tracking.foreign.runs import ForeignError
 
 _MAGIC = b"SQLite format 3\0"
 _ENDINGS = (".db", ".sqlite", ".sqlite3")
-_SECONDS = 60.0  # of one query
-_INSTRUCTIONS = 10_000  # of SQLite's machine between two looks at the clock
+_QUERY_SECONDS = 60.0
+_INSTRUCTIONS = 10_000  # instructions of SQLite's virtual machine between two checks of the time
 _MAX_VALUE_BYTES = 4 * MEGABYTE
 _MAX_BYTES = 32 * MEGABYTE
 _MAX_TABLES = 500
@@ -80,7 +80,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "mmap_size = 0", "query_only = ON"):
             connection.execute(f"PRAGMA {pragma}")
         connection.set_authorizer(_authorize)
-        until = time.monotonic() + _SECONDS
+        until = time.monotonic() + _QUERY_SECONDS
         connection.set_progress_handler(lambda: time.monotonic() > until, _INSTRUCTIONS)
         yield connection
     finally:

@@ -25,7 +25,7 @@ from core.spec.run.logged import LoggedConfig, experiment_name, read_any_config,
 
 POLL_SECONDS = 0.5
 _BATCH = 1000  # metrics of one call of MLflow, its maximum
-_PARAMS = 100  # of one call
+_PARAMS_PER_CALL = 100
 
 
 class Mirror(Protocol):
@@ -162,7 +162,7 @@ def _mlflow(run: RunDir, config: RunConfig | LoggedConfig, output: Path) -> tupl
     created = client.create_run(experiment_id, start_time=round(_started(run) * 1000), run_name=config.name)
     params = iter(settings_of(config).items())
     entities = import_module("mlflow.entities")
-    while chunk := list(islice(params, _PARAMS)):
+    while chunk := list(islice(params, _PARAMS_PER_CALL)):
         client.log_batch(
             created.info.run_id,
             params=[entities.Param(_mlflow_name(key), excerpt(str(value), 6000)) for key, value in chunk],

@@ -32,7 +32,7 @@ TOOL = "MLflow"
 _STATES = {1: "running", 2: "running", 3: "done", 4: "failed", 5: "stopped"}  # RunStatus
 _STATE_NAMES = {"RUNNING": 1, "SCHEDULED": 2, "FINISHED": 3, "FAILED": 4, "KILLED": 5}
 _MAX_RUNS = 100_000
-_MAX_FILES = 10_000  # of metrics, params and tags
+_MAX_FILES = 10_000  # files of metrics, params and tags per run
 _TABLES = {
     "experiments": {"experiment_id", "name"},
     "runs": {"run_uuid", "name", "status", "start_time", "end_time", "lifecycle_stage", "experiment_id"},
@@ -74,7 +74,9 @@ def _is_store(tables: dict[str, set[str]]) -> bool:
 
 def _read_files(run: ForeignRun, position: Position) -> Iterator[Part]:
     offsets = dict(position)
-    meta = _meta(run.path, run.root)  # before the metrics: those of a run that has ended are complete
+    meta = _meta(
+        run.path, run.root
+    )  # read before the metrics, so that the metrics of a run that has ended are complete
     values = {name: small_text(path, run.root) for path, name in _files(run.path / "params", run.root)}
     tags = [(name, small_text(path, run.root)) for path, name in _files(run.path / "tags", run.root)]
     yield _facts(Part(position=dict(offsets)), meta, values, tags)

@@ -1,7 +1,7 @@
 """Reads runs of open_clip's training: folders of logs with ``params.txt``.
 
-With ``--report-to tensorboard`` its metrics are those of the folder ``tensorboard``, at the steps that TensorBoard
-shows; otherwise those of ``out.log`` and of ``checkpoints/results.jsonl``, at steps as its W&B logger counts them
+With ``--report-to tensorboard``, the metrics come from the folder ``tensorboard``, at the steps that TensorBoard
+shows; otherwise from ``out.log`` and ``checkpoints/results.jsonl``, at steps as its W&B logger counts them
 (open_clip_train/train.py).
 """
 

@@ -1,6 +1,6 @@
 """Reads tables of metrics with a step column: CSV (Lightning's ``metrics.csv``) and JSON lines (lightly-train).
 
-A table is a run. Values that are not numbers are left out. The config is read from ``hparams.yaml`` beside it. Without
+A table is a run. Values that are not numbers are left out. The config is read from ``hparams.yaml`` next to it. Without
 a time column, each point has the time at which the file was last written.
 """
 

@@ -45,7 +45,7 @@ _SCALAR = re.compile(
     rb"\x09(.{8})(?:\x10([\x80-\xff]{0,8}[\0-\x7f]))?\x2a([\0-\x7f]\x0a[\0-\x7f]\x0a[\0-\x7f])(.{0,118})\x15(.{4})",
     re.DOTALL,
 )
-_START = 1  # of SessionLog.SessionStatus
+_START = 1  # the value of SessionLog.SessionStatus at a start
 _MAYBE_HEADER = re.compile(rb"(?=.{3}\0{5}.{4})", re.DOTALL)  # a record of less than 16 MB
 
 

@@ -95,7 +95,7 @@ def _records(path: Path, root: Path, offset: int) -> Iterator[tuple[bytes, int, 
     with open_regular(path, root=root, error=ForeignError) as file:
         if file.seek(0, 2) < offset:
             raise ReplacedError
-        pieces: list[bytes] | None = None  # of a record that spans blocks
+        pieces: list[bytes] | None = None  # the pieces of a record that spans blocks
         broken = 0
         while True:
             file.seek(offset)

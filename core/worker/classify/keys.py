@@ -53,12 +53,12 @@ class Measurement:
 
     opened: DataRequest
     method: Method
-    kind: str = "image"  # of a probe: "image" or "fused"
+    kind: str = "image"  # kind of probe: "image" or "fused"
     text: str = "predicted"
     templates: str = DEFAULT_TEMPLATES
     standardise: bool = False
     k: int = NEIGHBOURS
-    path: str = ""  # of a saved probe
+    path: str = ""  # path of a saved probe
 
     @property
     def key(self) -> str:

@@ -38,7 +38,7 @@ class ClassifySession(Session):
         self._models: Recent[tuple[str, ...], LoadedModel] = Recent(MODELS)
         self._data: Recent[str, Opened] = Recent(OPENED)
         self._results: Recent[str, Result] = Recent(RESULTS)
-        self._probes: Recent[str, Probe] = Recent(RESULTS)  # from files
+        self._probes: Recent[str, Probe] = Recent(RESULTS)  # probes that were loaded from files
 
     @property
     def verbs(self) -> Mapping[str, Verb]:
@@ -160,7 +160,7 @@ class ClassifySession(Session):
         typed ``classes`` (zero-shot).
 
         Each of ``images`` has ``image, probe, zero_shot`` (lists of class and probability, None if not requested) and
-        ``error`` (why it cannot be read, else empty).
+        ``error`` (why it cannot be read, or "").
         """
         loaded = self._load(model, weights, progress)
         tried = loaded.tried
@@ -201,7 +201,7 @@ class ClassifySession(Session):
     def load_probe(self, progress: Reporter, path: str, opened: str = "") -> dict[str, Any]:
         """Load a saved probe: ``probe`` (its key), ``classes, C, layer, text, model_digest, path``.
 
-        With ``opened`` data it is also evaluated: ``result`` is then `Result.as_json`, else None.
+        With ``opened`` data, the probe is also evaluated, and ``result`` is `Result.as_json` instead of None.
         """
         probe_file = ProbeFile(path=path)
         probe = self._probes.put(probe_file.key, load_probe(expand_user(path)))

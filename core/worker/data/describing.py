@@ -21,7 +21,7 @@ from core.spec.shards import is_shards
 
 REASONS = 20  # bad rows listed with reasons
 SAMPLES = 8  # sample images
-MAX_CAPTIONS = 6  # per image; images with more are counted here
+MAX_CAPTIONS = 6  # images with this many captions or more are counted together
 PLAIN = "images without captions"
 _REPORT_EVERY = 1000  # folders between progress reports
 

@@ -3,7 +3,7 @@
 Flow: a config, a step and images -> ``ViewMaker.draw`` -> `PartMaker`, which the loader's processes call ->
 pixels as input of the towers, with mixes and their partners, masks and captions.
 
-Each image is in one batch per epoch. Its views at a step are those of its batch in that step's epoch, with the same
+Each image is in one batch per epoch. Its views at a step are the views of its batch in that step's epoch, with the same
 partners. No model is loaded: the architecture determines input and patch size.
 
 Legend: n images, B batch, S side of a view, P patches.
@@ -46,7 +46,7 @@ MAX_IMAGES = 64
 CACHED_IMAGES = 256  # decoded images in memory
 CACHED_VIEWS = 2048  # views of single images in memory
 THREADS = 4  # maximum, for about a dozen images
-PIXELS = 4 * 224**2  # of a view that are distorted at once, to fit the CPU's cache
+PIXELS = 4 * 224**2  # number of a view's pixels that are distorted together, to fit the CPU's cache
 
 Place = tuple[int, int]  # a batch, counted from 0, and a position in it
 ImageView = tuple[Tensor, Tensor | None, Tensor | None]  # a view of one image: (3, S, S), hidden (P,), kept (k,)
@@ -109,8 +109,8 @@ class DrawnViews:
 
     rows: list[int]
     epoch: int
-    batches: list[int]  # of each image
-    captions: list[str]  # of each image in this epoch
+    batches: list[int]  # the batch of each image
+    captions: list[str]  # the caption of each image in this epoch
     shown: list[ShownView]
     skipped: list[int]  # rows in no batch of this epoch, since the last, partial batch is dropped
 
