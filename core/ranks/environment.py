@@ -46,7 +46,7 @@ class Launch:
 def from_environment(environment: Mapping[str, str] = os.environ) -> Launch | None:
     """The launch that the environment describes; None for a single process.
 
-    Raises LaunchError when the variables are invalid.
+    Raises LaunchError if the variables are invalid.
     """
     if not environment.get("WORLD_SIZE") or not environment.get("RANK"):
         return None

@@ -26,7 +26,7 @@ RENDEZVOUS_SECONDS = 25  # how long to wait until all processes have connected
 def device_of(launch: Launch, configured: str) -> torch.device:
     """The device of this process for ``runtime.device``: a separate GPU, or the CPU.
 
-    Raises LaunchError when this host has more processes than GPUs.
+    Raises LaunchError if this host has more processes than GPUs.
     """
     if configured in ("cpu", "mps") or (configured == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
@@ -45,7 +45,7 @@ def device_of(launch: Launch, configured: str) -> torch.device:
 def join_ranks(launch: Launch) -> Iterator[Messages]:
     """Within this context, the process can exchange messages with the other processes of the run.
 
-    Raises LaunchError when not all arrive within ``RENDEZVOUS_SECONDS``, or the port is in use.
+    Raises LaunchError if not all arrive within ``RENDEZVOUS_SECONDS``, or the port is in use.
     """
     try:
         (store, _, _) = next(iter(rendezvous("env://", timeout=timedelta(seconds=RENDEZVOUS_SECONDS))))

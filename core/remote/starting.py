@@ -67,8 +67,8 @@ class Starter:
     ) -> Submitted:
         """Start the run ``name``, or resume the run if there is no ``config``.
 
-        ``code``: its custom code, which is written into the run folder. UserError when it cannot be started;
-        RunDirError when a trainer is running in the folder, or it belongs to another run.
+        ``code``: its custom code, which is written into the run folder. UserError if it cannot be started;
+        RunDirError if a trainer is running in the folder, or it belongs to another run.
         """
         run = self.run(name)
 
@@ -128,7 +128,7 @@ class Starter:
     ) -> Submitted:
         """Write the ``files`` of ``study``, and start or resume one of its jobs (see `parse_study_task`).
 
-        UserError when it cannot be started; RunDirError when it is running already.
+        UserError if it cannot be started; RunDirError if it is already running.
         """
         if machine.launcher == "slurm" and machine.script:
             raise UserError(

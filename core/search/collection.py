@@ -111,7 +111,7 @@ def read_columns(records: Iterable[Record], alive: Mask) -> Columns:
 def open_index(folder: Path | str, progress: Progress, model: str = "", weights: str = "") -> Collection:
     """Open the index in ``folder`` with its own model, or with ``model`` if that is the same model.
 
-    Raises IndexFolderError when the index is missing or empty, or was built with another model (both are named).
+    Raises IndexFolderError if the index is missing or empty, or was built with another model (both are named).
     """
     path = expand_user(folder)
     progress("opening the index", 0, 0)
@@ -186,7 +186,7 @@ def encode_source(model: Model, name: str, source: str, progress: Progress, firs
 
     The features are cached on disk: if ``progress`` raises to cancel, the next call continues. ``first``: encode only
     about this many rows of a larger source, evenly spread; ``rest`` of the collection is the number of the others.
-    Raises DataError when ``source`` cannot be read.
+    Raises DataError if ``source`` cannot be read.
     """
     encoder = Encoder(model, name)
     towers = model.network.towers

@@ -148,7 +148,7 @@ def compare(
     """The captions whose image only one of two models ranks within the top ``k``, as JSON.
 
     ``only_a`` and ``only_b``: caption, path, rank_a, rank_b, greatest difference first; ``both`` and ``neither`` count
-    the rest. Pairs are matched by path and caption. Raises UserError when the collections share no pair.
+    the rest. Pairs are matched by path and caption. Raises UserError if the collections share no pair.
     """
     first, second = (_by_pair(collection, ranked) for collection, ranked in ((a, ranked_a), (b, ranked_b)))
     common = [pair for pair in first if pair in second]

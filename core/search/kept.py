@@ -24,7 +24,7 @@ def update_folder_index(home: Path, model: str, weights: str, folder: str, progr
     """Update and return the cached index of the images in ``folder``, for a model with an exact name.
 
     None if the folder contains no images, or another process is writing the index. Raises errors of opening the model,
-    and OSError when ``home`` is not writable; encoded images are kept.
+    and OSError if ``home`` is not writable; encoded images are kept.
     """
     source = expand_user(folder).absolute()
     key = "\n".join((model, weights, str(source))).encode("utf-8", "surrogateescape")

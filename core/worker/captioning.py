@@ -39,7 +39,7 @@ class CaptionSession(Session):
         """Load a model (see ``core.checkpoint.opening.open_model`` for names) unless it is in memory.
 
         The answer has ``model, pretrained, weights, step, digest, precision`` (provenance), ``device``, ``max_tokens``
-        (the longest caption), ``image_size`` and ``notes``. Raises UserError when there is no such
+        (the longest caption), ``image_size`` and ``notes``. Raises UserError if there is no such
         model, or it has no caption decoder.
         """
         captioner = self._model(model, weights, progress)

@@ -231,7 +231,7 @@ def _live_rows(manifest: Manifest) -> int:
 def relocate(folder: Path | str, old: str, new: str, progress: Progress) -> int:
     """Change paths of images from ``old`` to ``new`` and keep the vectors. Returns the number of images.
 
-    Raises IndexFolderError when no image is under ``old``, the index is damaged, or the folder ``new`` is missing.
+    Raises IndexFolderError if no image is under ``old``, the index is damaged, or the folder ``new`` is missing.
     """
     before, after = (str(expand_user(path).absolute()).rstrip(os.sep) for path in (old, new))
     if not is_folder(after):

@@ -75,7 +75,7 @@ def ends(manifest: Manifest) -> dict[str, int]:
 def data_file(folder: Path, manifest: Manifest, kind: str) -> BinaryIO:
     """Open one of the data files for reading; it must be a regular file in ``folder``.
 
-    Raises IndexFolderError for anything else, FileNotFoundError when it is missing.
+    Raises IndexFolderError for anything else, FileNotFoundError if it is missing.
     """
     return open_regular(manifest.file(folder, kind), root=folder, error=IndexFolderError)
 

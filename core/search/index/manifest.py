@@ -139,7 +139,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest, or its copy if the manifest is damaged; None if there is no index.
 
-    Raises IndexFolderError when both are damaged or unreadable, come from a later version of the program, or
+    Raises IndexFolderError if both are damaged or unreadable, come from a later version of the program, or
     ``manifest.json`` is another program's. Its data files are validated when they are opened.
     """
     contents: list[bytes] = []

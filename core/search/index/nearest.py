@@ -106,7 +106,7 @@ class Scanned:
     def __init__(self, vectors: Vectors, parts: Sequence[Part], files: Sequence[Path | None]) -> None:
         """``vectors`` (N, D) fp16, mapped; ``files`` per part, None for parts in memory.
 
-        Raises IndexFolderError when a file cannot be read.
+        Raises IndexFolderError if a file cannot be read.
         """
         self._all = vectors
         self.dim = vectors.shape[1]

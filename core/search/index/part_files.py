@@ -46,7 +46,7 @@ def empty_ivf(quantizer: Any, dim: int, lists: int) -> Any:
 def open_part(path: Path, kind: Kind, rows: int, dim: int) -> Any:
     """The memory-mapped faiss index of N rows in ``path``.
 
-    Raises IndexFolderError when the file is missing or not valid for such a part.
+    Raises IndexFolderError if the file is missing or not valid for such a part.
     """
     # IFC: faiss maps flat arrays of codes with a different flag
     flags = faiss.IO_FLAG_MMAP_IFC if kind == "scan" else faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY

@@ -207,7 +207,7 @@ class _IndexedRow:
 def compare(reader: IndexReader | None, scanned: Scan, drop_missing: bool = False) -> Changes:
     """The changes that make the index match the source ``scanned``.
 
-    Images in unreachable folders are kept, unless ``drop_missing``. Raises IndexFolderError when all images of the
+    Images in unreachable folders are kept, unless ``drop_missing``. Raises IndexFolderError if all images of the
     index are missing, since then the folder is probably unavailable.
     """
     if reader is None:

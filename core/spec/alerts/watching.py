@@ -44,7 +44,7 @@ class WatchedRun:
     """A run that is polled; ``ended`` once no process trains it."""
 
     def __init__(self, run: RunDir, experiment: str, rules: AlertRules, now: float) -> None:
-        """Raises EventError when the events cannot be read."""
+        """Raises EventError if the events cannot be read."""
         self.run, self.experiment = run, experiment
         self.ended = False
         self.evaluator = Evaluator(rules)
@@ -60,7 +60,7 @@ class WatchedRun:
             self.evaluator.started, self.evaluator.total_steps = start.time, start.total_steps
 
     def poll(self, now: float) -> list[Alert]:
-        """Alerts since the last call. Raises EventError, OSError when the folder cannot be read."""
+        """Alerts since the last call. Raises EventError, OSError if the folder cannot be read."""
         status = self.run.read_status()
         alerts = self._read_events(now)
         state = _state(status, self.evaluator, now)

@@ -54,7 +54,7 @@ def parse_config(text: str, origin: str) -> RunConfig:
 
 
 def read_config(path: Path) -> RunConfig:
-    """The config in a file; ConfigError when it is missing or wrong."""
+    """The config in a file. Raises ConfigError if it is missing or invalid."""
     try:
         text = read_text(path, MAX_CONFIG_BYTES, error=ConfigError)
     except FileNotFoundError as error:
@@ -63,7 +63,7 @@ def read_config(path: Path) -> RunConfig:
 
 
 def validate(raw: dict[str, Any], origin: str) -> RunConfig:
-    """A config from plain data; ConfigError lists every wrong field in one message."""
+    """A config from plain data. Raises ConfigError, whose message lists every wrong field."""
     try:
         config = RunConfig.model_validate(present_settings(raw))
     except ValidationError as error:

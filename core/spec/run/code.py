@@ -119,7 +119,7 @@ def keep_code(config: RunConfig, run: RunDir, use: CodeUse = "check") -> None:
 
 
 def check_allowed(run: RunDir, places: Iterable[str], started: bool = False) -> dict[str, KeptFile]:
-    """The copies of ``places``. CodeError when one is missing; CodeNotAllowed when this user has neither ``started``
+    """The copies of ``places``. CodeError if one is missing; CodeNotAllowed if this user has neither ``started``
     the run nor run them before.
     """
     index = kept_files(run)
@@ -237,7 +237,7 @@ def read_allowed_digests() -> frozenset[str]:
 
 
 def allow(digests: Iterable[str]) -> None:
-    """Record that this user allows the code with ``digests``. CodeError when that cannot be written."""
+    """Record that this user allows the code with ``digests``. CodeError if that cannot be written."""
     allowed_digests = read_allowed_digests()
     new = sorted(set(digests) - allowed_digests)
     path = _allowed_file()

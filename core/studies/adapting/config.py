@@ -108,7 +108,7 @@ class AdaptStudy(Section):
 
 
 def read_adapt_study(path: Path) -> AdaptStudy:
-    """The config in ``path``; UserError when it cannot be read or contradicts itself."""
+    """The config in ``path``. Raises UserError if it cannot be read or contradicts itself."""
     try:
         return AdaptStudy.model_validate_json(read_text(path, MEGABYTE))
     except OSError as error:

@@ -50,7 +50,7 @@ def training_pairs(
     """A manifest of ``pairs`` training pairs of ``hand``, drawn by ``draw``; a share ``mismatched`` has another pair's
     caption. ``replay``: another manifest, and the share of ``pairs`` to add from it.
 
-    Raises UserError when the hand has too few pairs.
+    Raises UserError if there are too few pairs.
     """
     rows = read_rows(data / hand)
     pool = np.random.default_rng(SPLIT_SEED).permutation(len(rows))[held_out:]

@@ -55,7 +55,7 @@ class Curves:
         return min(candidates, key=lambda point: abs(point[0] - gained))[2]
 
     def retained_at(self, gained: float) -> float | None:
-        """The largest retained value where at least ``gained`` is gained; None when it never is."""
+        """The largest retained value where at least ``gained`` is gained; None if this is never reached."""
         return best_with_at_least(self.points, gained, constrained=0, maximise=1)
 
 

@@ -24,7 +24,7 @@ class Difference:
 
     @property
     def sign(self) -> int:
-        """1 when the interval lies above 0, -1 below; 0 when it contains 0 or is missing: not significant."""
+        """1 if the interval is above 0, -1 if it is below; 0 (not significant) if it contains 0 or is missing."""
         if self.low is None or self.high is None:
             return 0
         return (self.low > 0) - (self.high < 0)

@@ -24,7 +24,7 @@ Log = Callable[[str], None]
 def data_path(out: StudyDir, study: Study, name: str, seed: int) -> Path:
     """The path of the data set ``name`` for the run with ``seed``; noisy copies may differ between seeds.
 
-    Relative paths were made absolute when the study started. Raises UserError when the clip art is not available.
+    Relative paths were made absolute when the study started. Raises UserError if the clip art is not available.
     """
     if study.noise and name in (study.noise.name, study.noise.kept):
         draw = f"-s{seed}" if study.noise.seed is None else ""

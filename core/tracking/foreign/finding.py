@@ -24,7 +24,7 @@ _TOOLS = "TensorBoard, W&B, MLflow, Trackio, transformers, open_clip, CSV and JS
 def find_runs(source: Path) -> list[ForeignRun]:
     """Every run in ``source``, a folder or a file, in the order of the paths.
 
-    Raises ForeignError when it does not exist or holds more than `_MAX_FOLDERS` folders.
+    Raises ForeignError if it does not exist or holds more than `_MAX_FOLDERS` folders.
     """
     source = source.absolute()
     if source.is_dir():

@@ -83,7 +83,7 @@ class Importer:
     def catch_up(self, following: bool = False) -> None:
         """Import new records. Unless ``following``, a run whose tool does not record an end is then marked as done.
 
-        Raises UserError when the source cannot be read or the folder is in use, OSError when it cannot be written.
+        Raises UserError if the source cannot be read or the folder is in use, OSError if it cannot be written.
         """
         if self.record.size == 0:
             self.dir.create()

@@ -41,7 +41,7 @@ class Mirror(Protocol):
 def export_run(run: RunDir, tool: str, output: Path, follow: bool = False) -> str:
     """Export ``run`` to ``tool`` in ``output`` and return the location. With ``follow``, export until the run ends.
 
-    Raises UserError when the library is not installed, or ``run`` cannot be read.
+    Raises UserError if the library is not installed, or ``run`` cannot be read.
     """
     extra, make = MIRRORS[tool]
     need(extra)

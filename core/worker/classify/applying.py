@@ -82,7 +82,7 @@ def apply_probe(
 def write_csv(applied: Applied, probe: Probe, file: Path) -> None:
     """Write ``filepath, class, probability``, probabilities of all (or the best) classes, and ``error``.
 
-    Raises UserError when the file cannot be written.
+    Raises UserError if the file cannot be written.
     """
     all_classes = len(probe.classes) <= EVERY_CLASS
     ranks = range(1, min(BEST, len(probe.classes)) + 1)

@@ -139,7 +139,7 @@ def pack(lists: dict[str, list[int]]) -> dict[str, str]:
 def difference(a: Result, b: Result, shown: int) -> dict[str, Any]:
     """The difference A - B on the same images: metrics with intervals, classes, images that only one gets right.
 
-    Raises UserError when they were not evaluated on the same images and labels.
+    Raises UserError if they were not evaluated on the same images and labels.
     """
     if a.test.digest() != b.test.digest() or a.classification.labels.classes != b.classification.labels.classes:
         raise UserError(

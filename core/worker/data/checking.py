@@ -29,7 +29,7 @@ def check_source(
 
     The answer: images, broken ([{row, why}]), exact and near (groups of rows), exact_groups and near_groups (their
     numbers), leaks ([{row, file, left, other, path, kind}]: a row and its split, the other split and image),
-    leak_count, unread (unreadable others -> reason). Raises DataError when ``source`` is unreadable.
+    leak_count, unread (unreadable others -> reason). Raises DataError if ``source`` is unreadable.
     """
     progress("reading the data", 0, 0)
     rows = rows_of(source, progress, images_only=True)[0].rows
@@ -96,7 +96,7 @@ def _leak_as_json(leak: Leak, files: Sequence[str], splits: Sequence[str]) -> di
 def overlap(source: str, progress: Reporter, others: Sequence[str]) -> dict[str, Any]:
     """Count the images of ``source`` that each of ``others`` also contains, by file or bytes.
 
-    The answer: shared (source -> images). Unreadable ones are skipped. Raises DataError when ``source`` is unreadable.
+    The answer: shared (source -> images). Unreadable ones are skipped. Raises DataError if ``source`` is unreadable.
     """
     progress("reading the data", 0, 0)
     own_files = [row.file for row in rows_of(source, progress, images_only=True)[0].rows]

@@ -136,7 +136,7 @@ class ViewMaker:
     def draw(self, step: int, rows: Sequence[int] = (), most: int = MAX_IMAGES) -> DrawnViews:
         """The views of ``rows`` in the epoch of ``step``; without rows, the first ``most`` images of batch ``step``.
 
-        Raises DataError when none can be read.
+        Raises DataError if none can be read.
         """
         epoch = step // self.order.steps_per_epoch
         if not rows or not isinstance(self.order, EpochOrder):

@@ -85,7 +85,7 @@ class RemoteJob:
 def fetch_file(host: Host, folder: str, file: str, max_bytes: int, is_closed: Callable[[], bool]) -> bytes:
     """Read a small file in the remote run ``folder``. Blocks, and resumes after each lost connection.
 
-    UserError when it is missing or larger than ``max_bytes``; ConnectionLost if ``is_closed()``.
+    UserError if it is missing or larger than ``max_bytes``; ConnectionLost if ``is_closed()``.
     """
     content = b""
     while True:
