@@ -52,7 +52,7 @@ def start_run(
     ``system/...`` metrics; 0 turns them off. ``record_code``: record the git commit, the uncommitted changes and the
     script.
 
-    Raises UserError if the folder holds another run, is in use or cannot be written, and for invalid arguments.
+    Raises UserError if the folder contains another run, is in use or cannot be written, and for invalid arguments.
     """
     logged = _logged_config(name, config, project)
     run = RunDir(_run_folder(name, folder, home))

@@ -190,7 +190,7 @@ def _damaged_record(folder: Path, row: int) -> str:
 def release_pages(mapped: npt.NDArray[Any]) -> None:
     """Release the resident pages of a mapped array; they stay in the page cache.
 
-    Linux maps 64 KiB to 2 MiB around each row that is read, so that soon the process would hold the full file.
+    Linux maps 64 KiB to 2 MiB around each row that is read, so that soon the process would map the full file.
     """
     file: object = mapped.base
     if isinstance(file, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):

@@ -85,7 +85,7 @@ def _stored(config: RunConfig) -> Problems:
     if not teacher.traits.constant:
         yield "teacher.targets", "Only a constant teacher can have stored targets: choose pass, or kind initial."
     if names_shards(config.data.train):
-        yield "teacher.targets", "Shards hold too many pairs to store the features of each: choose pass."
+        yield "teacher.targets", "Shards contain too many pairs to store the features of each: choose pass."
     if views.teacher.count > 0 and not views.shared:
         yield "views.teacher.count", "A teacher with stored targets sees no views: set this to 0."
     if views.shared:

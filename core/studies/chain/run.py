@@ -32,7 +32,7 @@ def run_chain(
     """Train or resume the stages of ``chain`` in ``folder``, and return the outcome.
 
     ``stage_logs``: write this process's output to the logs of the current stage. Raises ChainError if the folder
-    holds another chain or is in use; UserError as ``train`` does.
+    contains another chain or is in use; UserError as ``train`` does.
     """
     try:
         folder.path.mkdir(parents=True, exist_ok=True)

@@ -56,7 +56,7 @@ def run_study(
     instead of ``jobs`` processes. ``selection``: the runs to train now. ``machines``: names from the list in ``home``;
     empty for the machines of the last start (initially this computer).
 
-    Raises StudyError for unknown arms, seeds or machines, for a folder that holds another study or other recipes, is in
+    Raises StudyError for unknown arms, seeds or machines, for a folder that has another study or other recipes, is in
     use or cannot be written, and for several machines when the study needs one; and whatever `prepare` raises.
     """
     study = absolute(study, origin)

@@ -25,7 +25,7 @@ def confirm_study(out: SweepDir, folder: StudyDir, best: int, seeds: int, budget
 
     With a ``budget`` of 0, the sweep's is used; a sweep with a fixed number of steps gets the time that the default
     config needs for them, measured on this computer. Raises StudyError if it cannot be measured, and when ``folder``
-    holds a study of other trials or seeds.
+    contains a study of other trials or seeds.
     """
     sweep, report = read_sweep(out.sweep), out.read_report()
     seconds = budget or sweep.budget

@@ -28,7 +28,7 @@ def run_sweep(sweep: Sweep, origin: Path, out: SweepDir, log: Log, options: Plac
     Call it again to resume, also with more trials or another space. If the sweep is already running, the change is
     handed to the running process. ``origin``: the folder that relative paths of ``sweep`` refer to.
 
-    Raises StudyError if ``out`` holds another sweep, when an objective is not measured and when `MAX_FAILURES`
+    Raises StudyError if ``out`` contains another sweep, if an objective is not measured, and if `MAX_FAILURES`
     trials fail in a row; ConfigError for an invalid space; KeyboardInterrupt when the sweep is interrupted.
     """
     sweep = sweep.absolute(origin)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # The first that finds a run in a folder has it.
 READERS = cast("Sequence[Reader]", (openclip, wandb, mlflow, trackio, huggingface, tensorboard, tables))
-_BELONG_TO_RUN = {openclip.TOOL, wandb.TOOL, mlflow.TOOL}  # subfolders of such a run hold no other runs
+_BELONG_TO_RUN = {openclip.TOOL, wandb.TOOL, mlflow.TOOL}  # subfolders of such a run contain no other runs
 _MAX_FOLDERS = 200_000
 _TOOLS = "TensorBoard, W&B, MLflow, Trackio, transformers, open_clip, CSV and JSON lines with a step column"
 
@@ -24,7 +24,7 @@ _TOOLS = "TensorBoard, W&B, MLflow, Trackio, transformers, open_clip, CSV and JS
 def find_runs(source: Path) -> list[ForeignRun]:
     """Every run in ``source``, a folder or a file, in the order of the paths.
 
-    Raises ForeignError if it does not exist or holds more than `_MAX_FOLDERS` folders.
+    Raises ForeignError if it does not exist or contains more than `_MAX_FOLDERS` folders.
     """
     source = source.absolute()
     if source.is_dir():

@@ -1,6 +1,6 @@
 """Reads runs of Hugging Face's Trainer: output folders with ``trainer_state.json``, which may be in a checkpoint.
 
-Each state holds the whole history, so the newest is read. ``training_args.bin`` is a pickle and is not opened. Points
+Each state has the whole history, so the newest is used. ``training_args.bin`` is a pickle and is not opened. Points
 have the time at which the file was written.
 """
 

@@ -1,6 +1,6 @@
 """Imports runs of other tools into run folders, once or continuously while they are written.
 
-``import.json`` in the run folder holds the reader's position and the size of ``events.jsonl`` at that position: an
+``import.json`` in the run folder contains the reader's position and the size of ``events.jsonl`` at that position: an
 import that was interrupted between the two truncates the events, so that nothing is read twice.
 """
 

@@ -14,7 +14,7 @@ from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, excerpt, open_regular
 from core.spec.run.events import LATEST, MAX_NAME_LENGTH, MAX_STEP, MAX_VALUES, Event, Metrics
 
-PART = MEGABYTE  # bytes of a source that one part holds, about: its events take up to 100 times as much memory
+PART = MEGABYTE  # approximate size of a part of a source, whose events take up to 100 times as much memory
 MAX_NUMBERS = 50 * MAX_VALUES  # numbers in one entry of a log; more are left out
 _MAX_ITEMS = 1_000_000  # approximate number of items in JSON; each uses up to 300 bytes of memory
 _SAME_MOMENT = 0.01  # seconds: values of one step logged within this time become one event

@@ -37,7 +37,7 @@ _MAGIC = b":W&B\xe1\xbe\x00"
 _BLOCK = 32768
 _HEADER = struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
-_MAX_RECORD_BYTES = PART  # a longer record holds no metrics
+_MAX_RECORD_BYTES = PART  # longer records contain no metrics
 _FIRST_RECORDS = 10  # one of them describes the run
 _KINDS = [zlib.crc32(bytes([kind])) for kind in range(5)]
 
