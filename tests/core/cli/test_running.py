@@ -154,7 +154,7 @@ def test_data_are_checked_before_a_launch(home: Path, config: Path) -> None:
     code, _, err = say("launch", str(config), "--on", "near", "--set", missing, "--home", str(home))
     assert code == 1
     assert "/no/such/pairs.csv" in err
-    assert "on that machine" in err
+    assert "on this machine" in err
     assert not list(home.glob("runs/*"))
 
 

@@ -64,7 +64,7 @@ def test_out_of_memory_is_a_user_error() -> None:
         (SystemError("error return without exception set"), "not enough memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 1 byte"), "not enough memory"),
         (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "not enough memory"),
-        (ImportError("No module named 'faiss'"), "reinstall it"),
+        (ImportError("No module named 'faiss'"), "reinstall sdgui"),
         (OSError(28, "No space left on device", "/full/x.csv"), "cannot write /full/x.csv: No space left on device"),
     ],
 )

@@ -47,7 +47,7 @@ def test_every_field_can_be_shown_in_a_form() -> None:
 @pytest.mark.parametrize(
     ("fields", "remedy"),
     [
-        ({"min_tokens": 9, "max_tokens": 8}, "lower it"),
+        ({"min_tokens": 9, "max_tokens": 8}, "lower min_tokens"),
         ({"search": "greedy", "captions": 2}, "set search to beam or sample"),
         ({"beams": 3, "captions": 4}, "raise beams to 4"),
         ({"temperature": 0.0}, "greater than 0"),

@@ -171,5 +171,5 @@ def test_rules_are_saved_by_experiment_and_a_broken_file_is_named(tmp_path: Path
     rules.save("ours", None)
     assert read.of("ours") == AlertRules(stalled=7)
     (tmp_path / "alerts.json").write_text('{"defaults": {"url": "file:///etc/passwd"}}')
-    with pytest.raises(AlertError, match=r"alerts\.json: defaults\.url: .* begins with https://"):
+    with pytest.raises(AlertError, match=r"alerts\.json: defaults\.url: .* must begin with https://"):
         read.of("ours")

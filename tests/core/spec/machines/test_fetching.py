@@ -163,5 +163,5 @@ def test_a_checkpoint_is_chosen_by_step_name_or_pointer() -> None:
     with pytest.raises(UserError, match=f"has no checkpoint 25 on its machine; available: {', '.join(names)}"):
         choose(found, "25")
     for which in ("last", "best"):
-        with pytest.raises(UserError, match="it has none yet"):
+        with pytest.raises(UserError, match="available: none yet"):
             choose([], which)

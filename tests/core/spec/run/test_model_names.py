@@ -53,7 +53,7 @@ def test_checkpoints_are_named_by_step_file_and_role(run: RunDir) -> None:
     assert resolve(run, "last") == "step-00000100"
     there = "best, last, step-00000005, step-00000020, step-00000100"
     for which in ("200", "7", "other", "-5", "9" * 20):
-        with pytest.raises(CheckpointError, match=f"has no checkpoint .*; there are {there}\\."):
+        with pytest.raises(CheckpointError, match=f"has no checkpoint .*; available: {there}\\."):
             resolve(run, which)
     assert [weights_in(run, name) for name in names(run)] == [
         ["student"],

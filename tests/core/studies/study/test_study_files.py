@@ -181,7 +181,7 @@ def test_damaged_measures_are_listed_and_the_others_are_compared(broken: dict[st
     out.measures("better", 1).write_text(json.dumps(MEASURES | broken))
     results = collect(out, read_study(out.study))
     assert results["arms"]["better"]["seeds"] == [0]
-    assert "evaluates this run again" in results["arms"]["better"]["failed"]["1"]
+    assert "to evaluate the run again" in results["arms"]["better"]["failed"]["1"]
     assert results["arms"]["base"]["seeds"] == [0, 1]
     assert next(iter(broken)) in results["arms"]["better"]["failed"]["1"]
     with pytest.raises(UserError, match=r"measures\.json.*Remove it"):

@@ -136,7 +136,7 @@ def test_locations_of_data_copies(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("optim.beta1=0.5", r"base-s0 was trained with optim\.beta1=0\.5, and the arm base now has 0\.9: "),
+        ("optim.beta1=0.5", r"base-s0 was trained with optim\.beta1=0\.5, but the arm base now has 0\.9, "),
         ("name=other", None),
         ("seed=9", None),
         ("optim.epochs=3", None),
