@@ -139,7 +139,7 @@ def test_files_follow_the_umask(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--format", "onnx", "--precision", "fp16"], "ONNX is written in fp32 only"),
+        (["--format", "onnx", "--precision", "fp16"], "ONNX supports only fp32"),
         (["--format", "hf"], "is a CoCa, which transformers does not support"),
     ],
 )

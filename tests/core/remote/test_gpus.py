@@ -200,7 +200,7 @@ def test_a_broken_gpu_hides_no_other_and_is_reported(driver: Callable[..., Drive
     [
         ("NVML_ERROR_LIBRARY_NOT_FOUND", "no NVIDIA driver (NVML Shared Library Not Found)"),
         ("NVML_ERROR_DRIVER_NOT_LOADED", "no NVIDIA driver (Driver Not Loaded)"),
-        ("NVML_ERROR_LIB_RM_VERSION_MISMATCH", "restart it"),
+        ("NVML_ERROR_LIB_RM_VERSION_MISMATCH", "restart the machine"),
     ],
 )
 def test_without_a_driver_there_are_no_gpus(driver: Callable[..., Driver], nvml: Any, code: str, told: str) -> None:

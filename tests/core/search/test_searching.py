@@ -278,7 +278,7 @@ def test_filters(searching: Searcher, images: Path) -> None:
         found(labels={"folder": ("greem",)})
     with pytest.raises(QueryError, match="there is no image in /nowhere"):
         found(folders=("/nowhere",))
-    with pytest.raises(QueryError, match=r"no image is in .*/re; "):  # not the folder red
+    with pytest.raises(QueryError, match=r"there is no image in .*/re; "):  # not the folder red
         found(folders=(str(images / "images" / "re"),))
 
 

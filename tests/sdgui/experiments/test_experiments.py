@@ -236,7 +236,7 @@ def test_logs_of_another_tool_become_runs(qtbot: QtBot, window: MainWindow, tmp_
     logs = tmp_path / "lightning"
     logs.mkdir()
     window.experiment_commands.import_run(logs)
-    qtbot.waitUntil(lambda: "holds no run of another tool" in window.bar.text, timeout=60_000)
+    qtbot.waitUntil(lambda: "contains no run of another tool" in window.bar.text, timeout=60_000)
     (logs / "metrics.csv").write_text("step,loss\n1,0.5\n2,0.25\n")
     dropped = QMimeData()
     dropped.setUrls([QUrl.fromLocalFile(str(logs))])

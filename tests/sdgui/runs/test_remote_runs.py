@@ -167,7 +167,7 @@ def test_a_checkpoint_arrives_with_progress(tmp_path: Path, machines: Machines, 
     assert "no checkpoint 99" in signal.args[1]
     with qtbot.waitSignal(fetches.failed) as signal:
         fetches.start(8, tmp_path)
-    assert "trains on this computer" in signal.args[1]
+    assert "is trained on this computer" in signal.args[1]
     fetches.wait()
     machines.close()
 

@@ -63,7 +63,7 @@ def test_a_query_that_becomes_nan_is_refused(made: tuple[Path, Path]) -> None:
 def test_the_verb_refuses_an_invalid_weight_and_a_pipe(made: tuple[Path, Path], tmp_path: Path, capsys: Any) -> None:
     os.mkfifo(tmp_path / "x.png")
     assert main(["search", str(made[1]), "--text", "dog", "--weight", "1e308"]) == 1
-    assert "the weight 1e+308 is beyond 1,000,000" in capsys.readouterr().err
+    assert "the weight 1e+308 is above 1,000,000" in capsys.readouterr().err
     assert main(["search", str(made[1]), "--image", str(tmp_path / "x.png")]) == 1
     assert "x.png cannot be searched for: it cannot be opened: it is a folder, a pipe" in capsys.readouterr().err
 

@@ -66,7 +66,7 @@ def test_shipped_studies_are_complete(name: str) -> None:
         ({"arms": [{"name": "a b", "preset": "clip"}]}, "a b"),
         ({"arms": [{"name": "a", "preset": "clip"}, {"name": "a", "preset": "clip"}]}, "two arms"),
         ({"arms": [{"name": "a", "preset": "no-such"}]}, "no-such"),
-        ({"arms": [{"name": "a"}]}, "needs a preset"),
+        ({"arms": [{"name": "a"}]}, "needs either a preset"),
         ({"arms": [{"name": "a", "preset": "clip", "train": "other"}]}, "other"),
         ({"compare": [["base", "worse"]]}, "worse"),
         ({"seeds": [1, 1]}, "seed 1"),
@@ -235,7 +235,7 @@ def test_nothing_is_trained_beside_runs_of_another_recipe(tmp_path: Path, fake_j
 @pytest.mark.parametrize(
     ("arm", "said"),
     [
-        ({"preset": "clip", "set": ["optim.epoch=3"]}, "the arm odd cannot be trained: .*no field 'optim.epoch'"),
+        ({"preset": "clip", "set": ["optim.epoch=3"]}, "the arm odd cannot be trained: .*no setting 'optim.epoch'"),
         ({"preset": "clip", "set": ["views.shared=true"]}, "(?s)the arm odd cannot be trained: .*no additional views"),
         ({"config": "gone.json"}, "the arm odd cannot be trained: .*gone.json"),
     ],

@@ -97,7 +97,7 @@ def test_a_running_sweep_applies_an_edit(folder: Path) -> None:
     with filelock.FileLock(out.lock):
         with pytest.raises(StudyError, match="in use by another process"):
             run(folder, trials=4)
-        with pytest.raises(StudyError, match="steps or budget have changed"):
+        with pytest.raises(StudyError, match="steps or budget of the sweep have changed"):
             run(folder, trials=4, steps=20)
 
 

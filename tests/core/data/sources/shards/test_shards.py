@@ -77,7 +77,7 @@ def test_a_pattern_with_too_many_shards_is_refused_at_once(pattern: str) -> None
     def read() -> None:
         with pytest.raises(DataError, match=r"more than 1,048,576 shards"):
             expand_pattern(pattern, DataError)
-        with pytest.raises(ConfigError, match=r"data\.train: .* names more than"):
+        with pytest.raises(ConfigError, match=r"data\.train: .* contains more than"):
             override(preset_config("clip", "tiny"), [f"data.train={pattern}"])
 
     survives(read)
