@@ -40,7 +40,7 @@ def test_a_hundred_million_images_are_accepted_or_refused_quickly(tmp_path: Path
     write_manifest(tmp_path, replace(HUNDRED_MILLION, removed=(*HUNDRED_MILLION.removed[:-1], last, last)))
 
     def read() -> None:
-        with pytest.raises(IndexFolderError, match="is damaged"):
+        with pytest.raises(IndexFolderError, match="are damaged"):
             read_manifest(tmp_path)
 
     survives(read, seconds=3)  # of 14 MB; 0.7 to 0.8 s where nothing else runs
