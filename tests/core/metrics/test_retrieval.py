@@ -177,8 +177,8 @@ def with_nan(features: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda i, t, o: (with_nan(i), t, o), r"1 of 9 image features hold NaN .*rows 3"),
-        (lambda i, t, o: (i, with_nan(t), o), r"text features hold NaN"),
+        (lambda i, t, o: (with_nan(i), t, o), r"1 of 9 image features contain NaN .*rows 3"),
+        (lambda i, t, o: (i, with_nan(t), o), r"text features contain NaN"),
         (lambda i, t, o: (i[:, :4], t, o), r"4 dimensions, but text features have 6"),
         (lambda i, t, o: (i, t, o[:-1]), r"one row number for each of the 12 captions"),
         (lambda i, t, o: (i, t, o.float()), r"not torch.float32"),

@@ -63,5 +63,5 @@ def test_bad_input_raises_a_user_error() -> None:
         knn(train, train_labels, test, Labels(CLASSES[:5], test_labels.rows, test_labels.targets))
     with pytest.raises(EvaluationError, match="same classes"):
         knn(train, train_labels, test, Labels(CLASSES[::-1], test_labels.rows, test_labels.targets))
-    with pytest.raises(EvaluationError, match="training features hold NaN"):
+    with pytest.raises(EvaluationError, match="training features contain NaN"):
         knn(train / 0 * 0, train_labels, test, test_labels)

@@ -118,7 +118,7 @@ def test_a_probe_round_trips(tmp_path: Path) -> None:
         )
         assert classify_with(again, test).predictions.tolist() == result.test.predictions.tolist()
     again.check_model("abc", "before projection")
-    with pytest.raises(EvaluationError, match="belongs to model abc, not to xyz"):
+    with pytest.raises(EvaluationError, match="belongs to the model abc, not to xyz"):
         again.check_model("xyz", "before projection")
     Probe(torch.zeros(2, 4), torch.zeros(2), ("a", "b"), C=1.0).check_model("xyz", "embedding")
     with pytest.raises(EvaluationError, match="'before projection', not on 'embedding'"):
@@ -132,7 +132,7 @@ def test_saving_a_probe_never_overwrites_another(tmp_path: Path, suffix: str) ->
     probe = Probe(torch.zeros(10, 4), torch.zeros(10), DIGITS, C=1.0)
     there = (tmp_path / "probe").with_suffix(suffix)
     there.write_text("mine")
-    with pytest.raises(EvaluationError, match=f"probe{suffix} already exists and is not overwritten"):
+    with pytest.raises(EvaluationError, match=f"probe{suffix} already exists; choose"):
         save_probe(probe, tmp_path / "probe")
     assert [path.name for path in tmp_path.iterdir()] == [there.name]
     assert there.read_text() == "mine"
@@ -230,7 +230,7 @@ def test_small_and_missing_classes_are_noted() -> None:
     thin = np.concatenate([np.flatnonzero(y[:900] < 5), np.flatnonzero(y[:900] == 7)[:1]])
     train, test = data(x[:900][thin], y[:900][thin]), data(x[1200:], y[1200:])
     result = linear_probe(train, test)
-    assert any("1 classes have one training image only, such as '7'" in note for note in result.notes)
+    assert any("1 classes have only one training image, such as '7'" in note for note in result.notes)
     assert any("4 classes of the test data have no training image, such as '5'" in note for note in result.notes)
     assert result.probe.classes == ("0", "1", "2", "3", "4", "7")
     assert not {5, 6, 8, 9} & set(result.test.predictions.tolist())
@@ -240,7 +240,7 @@ def test_small_and_missing_classes_are_noted() -> None:
 def test_bad_input_raises_a_user_error() -> None:
     train, val, test = splits()
     x, y = digits()
-    with pytest.raises(EvaluationError, match="all 3 training rows are of the class '4'"):
+    with pytest.raises(EvaluationError, match="all 3 training rows have the class '4'"):
         linear_probe(data(x[:3], np.array([4, 4, 4])), test)
     with pytest.raises(EvaluationError, match="validation data must be indexed by the same classes"):
         linear_probe(train, test, data(x[:3], np.array([0, 1, 1]), ("a", "b")))
@@ -250,7 +250,7 @@ def test_bad_input_raises_a_user_error() -> None:
         linear_probe(train, data(x[:5, :32], y[:5]))
     broken = x.copy()
     broken[7, 3] = np.nan
-    with pytest.raises(EvaluationError, match="training features hold NaN"):
+    with pytest.raises(EvaluationError, match="training features contain NaN"):
         linear_probe(data(broken[:900], y[:900]), test, val)
     with pytest.raises(EvaluationError, match="at least one draw and one image"):
         few_shot(train, test, val, shots=[4, 0])

@@ -181,13 +181,13 @@ def test_bad_input_raises_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="label for row 199, but there are only 199"):
         zero_shot(features[:199], labels, centres)
     features[3] = torch.nan
-    with pytest.raises(EvaluationError, match="1 of 200 image features hold NaN"):
+    with pytest.raises(EvaluationError, match="1 of 200 image features contain NaN"):
         zero_shot(features, labels, centres)
     with pytest.raises(EvaluationError, match="do not fit 200 rows of 7 classes"):
         classify(labels, [torch.zeros(200, 6)])
     with pytest.raises(EvaluationError, match="scores for 20 rows, but labels for 200"):
         classify(labels, [torch.zeros(20, 7)])
-    with pytest.raises(EvaluationError, match="prompt features hold NaN"):
+    with pytest.raises(EvaluationError, match="prompt features contain NaN"):
         ClassEmbedder(lambda texts: torch.full((len(texts), 4), torch.nan), TEMPLATES, "m").embed(["a", "b"])
     with pytest.raises(EvaluationError, match="a class name is empty"):
         ClassEmbedder(Texts(), TEMPLATES, "m").embed(["a", "_"])

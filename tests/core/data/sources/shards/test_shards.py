@@ -167,7 +167,7 @@ def test_broken_members_are_counted_and_listed(tmp_path: Path) -> None:
     assert reasons["no-caption"] == "no caption (.txt, .json or .cls)"
     assert reasons["no-image"] == "no image"
     assert reasons["empty"] == "the image is empty"
-    assert reasons["blank"].startswith("it has no caption")
+    assert reasons["blank"].startswith("no caption")
     assert reasons["json"].startswith("its .json, line 1: not JSON")
     assert reasons["bytes"] == "its .txt is not text in UTF-8"
 
@@ -328,7 +328,7 @@ def test_a_duplicated_shard_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"00000\.tar occurs twice"):
         Shards.open(f"{pattern}::{tmp_path}/00000.tar")
     (tmp_path / "copy.tar").write_bytes((tmp_path / "00000.tar").read_bytes())
-    with pytest.raises(DataError, match=r"00000\.tar and .*copy\.tar hold the same members"):
+    with pytest.raises(DataError, match=r"00000\.tar and .*copy\.tar have the same members"):
         Shards.open(f"{tmp_path}/*.tar")
 
 
