@@ -76,7 +76,7 @@ def shards_of(source: Path, folder: Path, harm: Callable[[list[Path]], None]) ->
         (cut_unindexed, "is truncated in the member at byte"),
         (double, "have the same members"),
         (change, "has changed since it was indexed"),
-        (take_captions_away, "it has no caption"),
+        (take_captions_away, "no caption"),
     ],
 )
 def test_shards_that_cannot_be_read(

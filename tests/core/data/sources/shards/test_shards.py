@@ -168,7 +168,7 @@ def test_broken_members_are_counted_and_listed(tmp_path: Path) -> None:
     assert reasons["no-image"] == "no image"
     assert reasons["empty"] == "the image is empty"
     assert reasons["blank"].startswith("no caption")
-    assert reasons["json"].startswith("its .json, line 1: not JSON")
+    assert reasons["json"].startswith("the .json, line 1: not JSON")
     assert reasons["bytes"] == "its .txt is not text in UTF-8"
 
 
