@@ -33,7 +33,7 @@ def run(tmp_path: Path) -> RunDir:
 
 
 def test_new_events_are_sent_in_chunks_from_the_requested_offset(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following_module, "_PART", 10)
+    monkeypatch.setattr(following_module, "_CHUNK_BYTES", 10)
     sent: list[dict[str, Any]] = []
     following = Follower(sent.append, Slurm())
     run.events.write_bytes(b"0123456789abcde")
@@ -63,7 +63,7 @@ def test_new_events_are_sent_in_chunks_from_the_requested_offset(run: RunDir, mo
         file.write(b"more")
     following._send_new_bytes(followed, "events.jsonl")
     assert [(one["offset"], one["restart"]) for one in sent] == [(0, True), (3, False)]
-    monkeypatch.setattr(following_module, "_PART", 1000)
+    monkeypatch.setattr(following_module, "_CHUNK_BYTES", 1000)
     for path, turned in ((run.events, True), (run.stdout, False)):
         with path.open("ab") as file:
             file.write(b'{"kind":"run_finished"}\n')
