@@ -122,7 +122,7 @@ def test_a_file_that_names_classes(tmp_path: Path) -> None:
     assert "1 class that is not in the data, such as 'n01'" in unknown_names(found, ["cat"])[0]
     for text, sentence in (
         ('{"templates": []}', "no prompt template"),
-        ('{"templates": ["a photo"]}', "template 1: 'a photo' has no {}"),
+        ('{"templates": ["a photo"]}', "template 1: 'a photo' has no placeholder {}"),
         ('{"templates": ["{}"], "classes": {"a": "b"}}', "list"),
         ('{"templates": ["{}"], "names": {}}', "names"),
         ('{"templates": ["{}"', "mine.json"),
@@ -141,7 +141,7 @@ def test_braces_in_a_class_name_are_plain_text() -> None:
 def test_bad_prompt_files_raise_a_user_error(tmp_path: Path) -> None:
     file = tmp_path / "mine.txt"
     file.write_text("a photo of {}\na photo\n", encoding="utf-8")
-    with pytest.raises(EvaluationError, match=r"mine.txt, line 2: 'a photo' has no \{\}"):
+    with pytest.raises(EvaluationError, match=r"mine.txt, line 2: 'a photo' has no placeholder \{\}"):
         load_templates(file)
     file.write_text("# nothing\n", encoding="utf-8")
     with pytest.raises(EvaluationError, match="no prompt template"):

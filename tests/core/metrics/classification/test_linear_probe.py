@@ -246,7 +246,7 @@ def test_bad_input_raises_a_user_error() -> None:
         linear_probe(train, test, data(x[:3], np.array([0, 1, 1]), ("a", "b")))
     with pytest.raises(EvaluationError, match="only one image; add validation data"):
         linear_probe(data(x[:2], np.array([0, 1])), test)
-    with pytest.raises(EvaluationError, match="test features of"):
+    with pytest.raises(EvaluationError, match="test features have"):
         linear_probe(train, data(x[:5, :32], y[:5]))
     broken = x.copy()
     broken[7, 3] = np.nan

@@ -169,7 +169,7 @@ def test_broken_members_are_counted_and_listed(tmp_path: Path) -> None:
     assert reasons["empty"] == "the image is empty"
     assert reasons["blank"].startswith("no caption")
     assert reasons["json"].startswith("the .json, line 1: not JSON")
-    assert reasons["bytes"] == "its .txt is not text in UTF-8"
+    assert reasons["bytes"] == ".txt is not UTF-8 text"
 
 
 def test_rows_are_numbered_across_shards(tmp_path: Path) -> None:
