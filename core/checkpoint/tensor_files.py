@@ -23,7 +23,7 @@ from torch import Tensor
 from core.model.network import Network
 from core.model.towers.formats.description import check_description
 from core.spec.errors import UserError
-from core.spec.reading import MEGABYTE, excerpt, open_regular, read_json
+from core.spec.reading import MEGABYTE, check_tensor_file, excerpt, read_json
 from core.spec.run.model_names import CheckpointError
 
 MAX_INFO_BYTES = 4 * MEGABYTE  # checkpoint.json with 20,000 classes takes 1 MB
@@ -49,7 +49,7 @@ def read_info_file(path: Path, root: Path) -> dict[str, Any]:
 def read_tensors(path: Path, root: Path, device: torch.device) -> dict[str, Tensor]:
     """The tensors of a safetensors file. Raises CheckpointError if it is damaged or not a regular file in ``root``."""
     try:
-        open_regular(path, root=root, error=CheckpointError).close()
+        check_tensor_file(path, root=root, error=CheckpointError)
         return load_file(path, device=str(device))
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path} is damaged: {excerpt(str(error))}; choose another checkpoint.") from error
@@ -75,7 +75,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 def tensor_shapes(path: Path, root: Path) -> dict[str, tuple[int, ...]]:
     """The names and shapes of a safetensors file's tensors, from its header; raises like `read_tensors`."""
     try:
-        open_regular(path, root=root, error=CheckpointError).close()
+        check_tensor_file(path, root=root, error=CheckpointError)
         with safe_open(path, framework="pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  (safe_open does not iterate)
     except (OSError, SafetensorError) as error:

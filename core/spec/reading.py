@@ -27,6 +27,7 @@ KILOBYTE, MEGABYTE = 1 << 10, 1 << 20
 MAX_EXCERPT_LENGTH = 200  # longest name or value shown in a message, in characters
 MAX_DEPTH = 64  # deepest nesting of JSON
 _MAX_INT = 1 << 63
+_MAX_HEADER = 4 * MEGABYTE  # of a safetensors file: a million empty tensors take a gigabyte and seconds to parse
 
 Model = TypeVar("Model", bound=BaseModel)
 Value = TypeVar("Value")
@@ -78,6 +79,18 @@ def open_regular(
     except OSError as problem:
         reason = problem.strerror or type(problem).__name__
         raise error(f"{excerpt(str(path))} cannot be read: {reason}; fix this, or choose another file.") from problem
+
+
+def check_tensor_file(
+    path: Path | str, *, root: Path | None = None, error: type[UserError] = UnreadableError, limit: int | None = None
+) -> None:
+    """Raise ``error`` if a safetensors file's header is too long to be parsed; raises as `open_regular` does."""
+    with open_regular(path, root=root, error=error, limit=limit) as file:
+        if int.from_bytes(file.read(8), "little") > _MAX_HEADER:
+            raise error(
+                f"{excerpt(str(path))} is not a safetensors file, or its header is too long; save it again or use a "
+                "copy."
+            )
 
 
 def read_bytes(

@@ -14,9 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from core.spec.errors import UserError
-from core.spec.reading import MEGABYTE, excerpt, open_regular
-
-_MAX_HEADER_BYTES = 4 * MEGABYTE  # a million empty tensors take a gigabyte and seconds to parse
+from core.spec.reading import check_tensor_file, excerpt
 
 
 @dataclass(frozen=True)
@@ -35,9 +33,7 @@ def read_tensors(
     ``check`` is called with the header before any tensor is read, and may raise. Raises ``error`` for a damaged file or
     another format, FileNotFoundError for a missing file.
     """
-    with open_regular(path, error=error, limit=limit) as file:
-        if int.from_bytes(file.read(8), "little") > _MAX_HEADER_BYTES:
-            raise error(f"{path} is not a safetensors file, or its header is too long. Save it again or use a copy.")
+    check_tensor_file(path, error=error, limit=limit)
     try:
         with safe_open(path, framework="pt") as tensors:
             shapes = {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118  (safe_open does not iterate)

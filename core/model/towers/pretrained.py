@@ -28,7 +28,7 @@ from core.model.towers.downloading import DownloadError, Progress, download
 from core.model.towers.formats.huggingface import from_clip_model, is_clip_model_state
 from core.spec.config import expand_user
 from core.spec.paths import is_file, is_folder
-from core.spec.reading import MEGABYTE, excerpt, open_regular
+from core.spec.reading import MEGABYTE, check_tensor_file, excerpt, open_regular
 
 PREFERRED_STEMS = (
     "open_clip_model",
@@ -126,14 +126,14 @@ def _find_in_folder(folder: Path) -> Path:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors in ``path`` under open_clip's names. Raises ModelError if it is damaged or has other objects."""
     try:
-        with open_regular(path, error=ModelError) as file:
-            if path.suffix != ".safetensors":
+        loaded: Any
+        if path.suffix == ".safetensors":
+            check_tensor_file(path, error=ModelError)
+            loaded = load_file(path)
+        else:
+            with open_regular(path, error=ModelError) as file:
                 _check_archive(file, path)
-        loaded: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path} contains objects other than tensors, so it was not loaded; convert it to .safetensors."

@@ -287,6 +287,30 @@ def test_every_published_architecture_passes_validation() -> None:
         check_description(resolve_architecture(name), name)
 
 
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("model", "open_clip_model.safetensors"),
+        ("clip", "model.safetensors"),
+        ("run", "checkpoints/step-00000001/student.safetensors"),
+    ],
+)
+def test_a_header_of_many_empty_tensors_is_refused_before_it_is_parsed(source: Path, name: str, file: str) -> None:
+    entries = b",".join(b'"%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}' % number for number in range(400_000))
+    path = source / name / file
+    before = path.read_bytes()
+    path.write_bytes((len(entries) + 2).to_bytes(8, "little") + b"{" + entries + b"}")
+
+    def read() -> None:
+        with pytest.raises(UserError, match="its header is too long"):
+            use(source / name)
+
+    try:
+        survives(read)
+    finally:
+        path.write_bytes(before)
+
+
 def deflated(path: Path) -> None:
     torch.save({"a": torch.zeros(1000, 1000)}, path)
     with zipfile.ZipFile(path) as archive:
