@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from core.data.preprocessing import model_input
 from core.data.sources.folders import IMAGE_SUFFIXES, leads_to_folder
 from core.model.runtime import is_out_of_memory
 from core.spec.config import DataConfig
+from core.spec.paths import expand_user
 from core.spec.shards import is_member
 
 _WEB_SCHEMES = ("http", "https", "ftp", "data", "blob")
@@ -86,11 +86,8 @@ def _local_path(text: str) -> tuple[str, str]:
     if not text.strip():
         return text, "the path is empty; choose an image or a folder"
     if "\0" in text:
-        return text, "this is not a file name"
-    path = Path(text)
-    with suppress(RuntimeError):  # ~name of an unknown user
-        path = path.expanduser()
-    return str(path.absolute()), ""
+        return text, "it is not a file name"
+    return str(expand_user(text).absolute()), ""
 
 
 def _is_folder(path: str) -> bool:

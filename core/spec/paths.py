@@ -7,8 +7,11 @@ from pathlib import Path
 
 
 def expand_user(name: str | Path) -> Path:
-    """``name`` as a path, with a leading ~ or ~USER expanded; unchanged if there is no such user."""
-    return Path(os.path.expanduser(name))  # noqa: PTH111  (Path.expanduser raises for an unknown user)
+    """``name`` as a path, with a leading ~ or ~USER expanded; unchanged if there can be no such user."""
+    try:
+        return Path(os.path.expanduser(name))  # noqa: PTH111  (Path.expanduser raises for an unknown user)
+    except ValueError:  # ~USER with a null or half a character
+        return Path(name)
 
 
 def is_file(path: str | Path) -> bool:

@@ -10,6 +10,7 @@ from core.spec.errors import UserError
 from core.spec.machines.answers import Facts, Gpu
 from core.spec.machines.connection import ConnectionState
 from core.spec.machines.machine import Machine
+from core.spec.paths import expand_user
 from core.spec.reading import MEGABYTE, read_bytes
 from sdgui.runs.live import RunProgress
 from sdgui.store.records import Run
@@ -159,7 +160,7 @@ def ssh_names(config: Path) -> list[str]:
 
 
 def _included(folder: Path, name: str) -> list[Path]:
-    path = Path(name).expanduser()
+    path = expand_user(name)
     try:
         root = Path(path.anchor) if path.is_absolute() else folder
         return sorted(root.glob(str(path.relative_to(path.anchor))))[:_MAX_CONFIG_FILES]

@@ -169,3 +169,9 @@ def test_open_clip_and_saved_models(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert locate(str(folder)) == OpenClipModel(str(folder), str(folder))
     monkeypatch.chdir(tmp_path)
     assert exact_name("saved") == (str(folder), "")
+
+
+@pytest.mark.parametrize("name", ["~a\0b", "~\ud800", "~a\0b@best"])
+def test_a_name_that_no_user_can_have_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="there is no model"):
+        locate(name)

@@ -22,7 +22,8 @@ def test_host_names_of_the_ssh_config_without_patterns(tmp_path: Path) -> None:
     (folder / "more" / "one.conf").write_text("Host inner\nInclude config\nInclude ../config\n")
     config = folder / "config"
     config.write_text(
-        'Host gpu box* !not "quoted"\n  HostName x\nhost=cluster\nInclude more/*.conf nowhere\nMatch host y\nHost gpu\n'
+        'Host gpu box* !not "quoted"\n  HostName x\nhost=cluster\n'
+        "Include more/*.conf nowhere ~nobody/x\nMatch host y\nHost gpu\n"
     )
     assert ssh_names(config) == ["gpu", "quoted", "cluster", "inner"]
     assert ssh_names(tmp_path / "nothing") == []
