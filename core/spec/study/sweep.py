@@ -37,6 +37,7 @@ DEFAULT = "default"  # the arm with the base config, which is not trained: budge
 SET_BY_SWEEP = ("name", "seed", "optim.epochs", "data.train", "data.val")
 COSTS = ("step_seconds", "train_seconds", "memory_gib")  # metrics that every trial reports
 WILCOXON_P = 0.1
+_MAX_GRID = 100_000  # values of a setting, which are listed in memory
 
 Value = bool | int | float | str | None
 Params = Mapping[str, Value]
@@ -199,8 +200,8 @@ class Sweep(Section):
                 raise ValueError(f"space: {name} is a whole number; use whole numbers for low, high and step")
         elif not values.choices and not _accepts(name, float):
             raise ValueError(f"space: {name} is not a number; list its choices")
-        if self.sampler == "grid" and math.isinf(count(name, values)):
-            raise ValueError(f"space: a grid needs choices or a step for {name}")
+        if self.sampler == "grid" and count(name, values) > _MAX_GRID:
+            raise ValueError(f"space: a grid needs choices or a larger step for {name}")
 
     def study(self, trials: Sequence[tuple[str, Params]]) -> Study:
         """A study with the arm `DEFAULT`, which is not trained, and one arm per ``(name, params)`` of ``trials``."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Strict
+from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
 from core.spec.reading import MEGABYTE, read_json, validate
 from core.spec.study.config import Count, Number
@@ -52,11 +52,22 @@ class SweepReport(_Record):
     name: ShortText = ""
     optuna: ShortText = ""  # the version of Optuna that wrote the journal
     wanted: Count = 0  # total number of trials
-    objectives: list[Objective] = Field(max_length=4)
+    objectives: list[Objective] = Field(min_length=1, max_length=4)
     space: dict[ShortText, SearchRange]
     trials: list[TrialRecord] = Field(max_length=10_000)
     best: list[Count] = []  # numbers of the best trial or of the Pareto front
     importance: dict[ShortText, dict[ShortText, Number]] = {}  # objective -> setting -> share
+
+    @model_validator(mode="after")
+    def _consistent(self) -> SweepReport:
+        for position, trial in enumerate(self.trials):
+            if trial.number != position:
+                raise ValueError(f"trials: the trial at position {position} has the number {trial.number}")
+            if trial.values and len(trial.values) != len(self.objectives):
+                raise ValueError(f"trials: trial {position} has {len(trial.values)} values, not one per objective")
+        if any(number >= len(self.trials) or not self.trials[number].values for number in self.best):
+            raise ValueError("best: it names a trial that is missing or has no values")
+        return self
 
     @property
     def done(self) -> int:

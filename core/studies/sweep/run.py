@@ -19,7 +19,7 @@ from core.studies.study.places.selection import PlaceOptions, open_places
 from core.studies.study.queue import FolderInUse, Log, explaining_write_errors, study_lock
 from core.studies.sweep.queue import SweepQueue, check_edit, contradiction, is_settled, trained_trials
 from core.studies.sweep.report import write_report
-from core.studies.sweep.searcher import Searcher
+from core.studies.sweep.searcher import Searcher, explaining_read_errors
 
 
 def run_sweep(sweep: Sweep, origin: Path, out: SweepDir, log: Log, options: PlaceOptions) -> SweepReport:
@@ -59,6 +59,8 @@ def _run(sweep: Sweep, out: SweepDir, log: Log, options: PlaceOptions) -> SweepR
     else:
         searcher = Searcher(sweep, out.journal)
     write_whole(out.sweep, sweep.to_json().encode())
+    with explaining_read_errors(out.journal):  # Optuna does not check the values in it
+        write_report(out, searcher)
     for trial in searcher.trials():
         if not trial.state.is_finished() and (problem := contradiction(searcher, trial.number)):
             searcher.fail(trial.number, problem, has_invalid_config=True)

@@ -24,7 +24,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from core.spec.reading import MEGABYTE, read_bytes
+from core.spec.reading import MEGABYTE, excerpt, read_bytes
 from core.spec.study.sweep import (
     WILCOXON_P,
     EarlyStopping,
@@ -56,7 +56,7 @@ class Searcher:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         directions = [objective.direction for objective in sweep.objectives]
         _drop_torn_line(journal)
-        with _explaining_read_errors(journal), _warnings_off():
+        with explaining_read_errors(journal), _warnings_off():
             self._storage = JournalStorage(JournalFileBackend(str(journal), _Lock(journal)))
             if not self._storage.get_all_studies():
                 created = optuna.create_study(storage=self._storage, study_name=_STUDY, directions=directions)
@@ -266,13 +266,15 @@ def _drop_torn_line(journal: Path) -> None:
 
 
 @contextmanager
-def _explaining_read_errors(journal: Path) -> Iterator[None]:
+def explaining_read_errors(journal: Path) -> Iterator[None]:
+    """Turns the errors that Optuna raises for a damaged journal into a StudyError."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AssertionError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AssertionError, AttributeError, OverflowError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {excerpt(str(error))}"
         raise StudyError(
-            f"Optuna {optuna.__version__} cannot read {journal} ({type(error).__name__}: {error}): the file is damaged "
-            "or was written by another version. Install that version, or choose a new folder."
+            f"Optuna {optuna.__version__} cannot read {journal} ({reason}): the file is damaged or was written by "
+            "another version. Install that version, or choose a new folder."
         ) from error
 
 

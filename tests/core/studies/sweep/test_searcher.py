@@ -85,7 +85,8 @@ def test_an_edited_space_continues_from_the_finished_trials(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "line", ["not json", '{"op_code":99,"worker_id":"x"}', '{"op_code":4,"worker_id":"x","study_id":0}', "[]"]
+    "line",
+    ["not json", '{"op_code":99,"worker_id":"x"}', '{"op_code":4,"worker_id":"x","study_id":0}', "[]", "[" * 100_000],
 )
 def test_a_journal_of_another_version_is_a_user_error_and_kept(line: str, tmp_path: Path) -> None:
     journal = tmp_path / "trials.journal"

@@ -47,7 +47,11 @@ def sweep_dict(**more: Any) -> dict[str, Any]:
         ({"space": {"optim.batch_size": {"low": 2.5, "high": 9}}}, "optim.batch_size is a whole number"),
         ({"space": {"teacher.kind": {"low": 0, "high": 1}}}, "teacher.kind is not a number; list its choices"),
         ({"space": {}}, "space"),
-        ({"sampler": "grid"}, "a grid needs choices or a step for optim.learning_rate"),
+        ({"sampler": "grid"}, "a grid needs choices or a larger step for optim.learning_rate"),
+        (
+            {"sampler": "grid", "space": {"optim.learning_rate": {"low": 0, "high": 1, "step": 1e-12}}},
+            "a grid needs choices or a larger step for optim.learning_rate",
+        ),
         ({"steps": 0}, "steps or a budget"),
         ({"budget": 5}, "steps or a budget"),
         ({"config": "a.json"}, "either a preset or a config"),
@@ -111,8 +115,23 @@ def read_back(sweep: Sweep, folder: Path) -> Sweep:
     return read_sweep(folder / "back.json")
 
 
+TRIAL = {"number": 0, "state": "complete", "params": {}, "values": [0.5]}
+REPORT = {"objectives": [{"metric": "val/R@1"}], "space": {}, "trials": [TRIAL], "best": [0]}
+
+
 @pytest.mark.parametrize(
-    "content", ["[]", '{"trials": 3}', "{", '{"objectives": [], "space": {}, "trials": [{"number": "x"}]}']
+    "content",
+    [
+        "[]",
+        '{"trials": 3}',
+        "{",
+        '{"objectives": [], "space": {}, "trials": [{"number": "x"}]}',
+        json.dumps(REPORT | {"best": [1]}),
+        json.dumps(REPORT | {"trials": [TRIAL | {"values": []}]}),
+        json.dumps(REPORT | {"trials": [TRIAL | {"values": [0.5, 0.5]}]}),
+        json.dumps(REPORT | {"trials": [TRIAL | {"number": 3}], "best": []}),
+        json.dumps(REPORT | {"objectives": [], "trials": [], "best": []}),
+    ],
 )
 def test_an_invalid_report_is_a_user_error(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "trials.json").write_text(content)

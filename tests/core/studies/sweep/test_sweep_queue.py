@@ -27,6 +27,7 @@ from tests.core.images import write_pairs
 from tests.core.studies.sweep.test_sweep_files import sweep_dict
 
 RATES = [1e-5, 1e-3, 1e-4, 1e-2]
+RATE_IN_JOURNAL = '"params":{"optim.learning_rate":'
 GRID = {"space": {"optim.learning_rate": {"choices": RATES}}, "sampler": "grid"}
 
 
@@ -99,6 +100,20 @@ def test_a_running_sweep_applies_an_edit(folder: Path) -> None:
             run(folder, trials=4)
         with pytest.raises(StudyError, match="steps or budget of the sweep have changed"):
             run(folder, trials=4, steps=20)
+
+
+@pytest.mark.parametrize("change", [('values":[', 'values":[1e300,'), (RATE_IN_JOURNAL, f"{RATE_IN_JOURNAL}9")])
+def test_a_journal_with_impossible_values_is_refused_before_training(change: tuple[str, str], folder: Path) -> None:
+    space = {"optim.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}}
+    run(folder, trials=4, space=space)
+    journal = folder / "out" / "trials.journal"
+    damaged = journal.read_text().replace(*change)
+    assert damaged != journal.read_text()
+    journal.write_text(damaged)
+    with pytest.raises(StudyError, match=r"trials\.journal cannot be read by Optuna"):
+        run(folder, trials=5, space=space)
+    assert journal.read_text() == damaged
+    assert len(calls(folder)) == 4
 
 
 def test_a_failed_trial_is_listed_and_the_others_continue(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
