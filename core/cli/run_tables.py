@@ -27,6 +27,7 @@ from core.spec.run.status import RunState, derive_state
 
 _BRIEF_EVENTS = (RunStarted.kind, Evaluated.kind, RunFinished.kind, RunFailed.kind)
 _SAVE_EVERY = 500  # rows between two writes of the cache
+UNREADABLE = "unreadable"  # state of a run whose folder cannot be read
 
 
 @dataclass
@@ -76,7 +77,7 @@ def listed_rows(home: Path, runs: Sequence[RunDir]) -> list[RunRow]:
     """Read a row of each run, without the config's name, and with the best metric only.
 
     Rows of ended runs are cached in ``home`` until one of their files changes, so that an interrupted listing continues
-    where it stopped. Raises UserError if a folder cannot be read.
+    where it stopped.
     """
     cache = home / "cache" / "listed-runs.json"
     cached, rows, uncached = _load_rows(cache), [], 0
@@ -85,7 +86,7 @@ def listed_rows(home: Path, runs: Sequence[RunDir]) -> list[RunRow]:
         folder = str(run.path)
         entry = cached.get(folder)
         if entry is None or entry[0] != stamps[folder]:
-            row = read_row(run, brief=True)
+            row = row_or_problem(run, brief=True)
             cached[folder] = entry = [stamps[folder], row.plain()] if row.ended else [0, row.plain()]
             uncached += 1
             if uncached % _SAVE_EVERY == 0:
@@ -130,6 +131,14 @@ def _save_rows(cache: Path, cached: Mapping[str, list[Any]]) -> None:
 def _row_of(plain: Mapping[str, Any]) -> RunRow:
     metrics = {name: Metric(**metric) for name, metric in plain["metrics"].items()}
     return RunRow(**{**plain, "metrics": metrics})
+
+
+def row_or_problem(run: RunDir, brief: bool = False) -> RunRow:
+    """`read_row`; a run that cannot be read is `UNREADABLE`, and its note has the reason."""
+    try:
+        return read_row(run, brief)
+    except UserError as error:
+        return RunRow(run_label(run.path), str(run.path), state=UNREADABLE, note=str(error))
 
 
 def read_row(run: RunDir, brief: bool = False) -> RunRow:

@@ -104,13 +104,13 @@ def _add_launching(subparsers: Subparsers) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from core.cli.run_tables import listed_rows, read_row, table
+    from core.cli.run_tables import UNREADABLE, listed_rows, row_or_problem, table
 
     home = home_folder(arguments.home)
     listed_runs = runs(home)
     _catch_up(arguments, home, listed_runs)
     if arguments.json:
-        print(json.dumps([read_row(run).plain() for run in listed_runs], indent=1))
+        print(json.dumps([row_or_problem(run).plain() for run in listed_runs], indent=1))
         return 0
     rows = listed_rows(home, listed_runs)
     lines = [("run", "state", "step", "best", "machine")]
@@ -119,6 +119,9 @@ def _list(arguments: argparse.Namespace) -> int:
         lines.append((row.name, row.state, f"{row.step}/{row.total_steps}", best, row.machine))
     if rows:
         print(table(lines))
+        for row in rows:
+            if row.state == UNREADABLE:
+                say(one_line(row.note))
     else:
         say(f"no runs yet in {runs_folder(home)}; start one with sdgui-core launch CONFIG.json")
     return 0

@@ -86,7 +86,7 @@ def _local_path(text: str) -> tuple[str, str]:
     if not text.strip():
         return text, "the path is empty; choose an image or a folder"
     if "\0" in text:
-        return text, "it is not a file name"
+        return text, "this is not a file name"
     return str(expand_user(text).absolute()), ""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from core.spec.presets import preset_config
 from core.spec.run.events import Evaluated, EventWriter, Metrics, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunStatus
+from tests.core.cli.test_running import say
 
 RECALL = "val/student/mean_recall"
 
@@ -62,6 +65,21 @@ def test_finished_runs_are_read_once_and_changed_ones_again(tmp_path: Path, monk
     assert read == ["one", "other"]
     (tmp_path / "cache" / "listed-runs.json").write_text('{"a": 1}')
     assert shown(tmp_path)["one"] == ("done", 8, 8, 0.75), "a cache that cannot be read is made anew"
+
+
+def test_a_folder_that_cannot_be_read_stops_no_list(tmp_path: Path) -> None:
+    trained(tmp_path, "one", 0.5)
+    other = trained(tmp_path, "other", 0.75)
+    other.events.unlink()
+    os.mkfifo(other.events)
+    code, out, err = say("runs", "list", "--home", str(tmp_path))
+    assert (code, [line.split()[:2] for line in out.splitlines()[1:]]) == (
+        0,
+        [["one", "done"], ["other", "unreadable"]],
+    )
+    assert "events.jsonl is a named pipe" in err
+    [_, unreadable] = json.loads(say("runs", "list", "--json", "--home", str(tmp_path))[1])
+    assert (unreadable["state"], "is a named pipe" in unreadable["note"]) == ("unreadable", True)
 
 
 def test_a_truncated_list_continues_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
