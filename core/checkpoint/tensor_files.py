@@ -28,6 +28,7 @@ from core.spec.run.model_names import CheckpointError
 
 MAX_INFO_BYTES = 4 * MEGABYTE  # checkpoint.json with 20,000 classes takes 1 MB
 _TOWER_SECTIONS = ("vision_cfg", "text_cfg", "multimodal_cfg")
+_LOAD_ERRORS = (OSError, SafetensorError, RuntimeError, TypeError, ValueError)  # TypeError: a side beyond 64 bits
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # safetensors reports an errno in this form
 
 
@@ -51,7 +52,7 @@ def read_tensors(path: Path, root: Path, device: torch.device) -> dict[str, Tens
     try:
         check_tensor_file(path, root=root, error=CheckpointError)
         return load_file(path, device=str(device))
-    except (OSError, SafetensorError) as error:
+    except _LOAD_ERRORS as error:
         raise CheckpointError(f"{path} is damaged: {excerpt(str(error))}; choose another checkpoint.") from error
 
 
@@ -78,7 +79,7 @@ def tensor_shapes(path: Path, root: Path) -> dict[str, tuple[int, ...]]:
         check_tensor_file(path, root=root, error=CheckpointError)
         with safe_open(path, framework="pt") as file:
             return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  (safe_open does not iterate)
-    except (OSError, SafetensorError) as error:
+    except _LOAD_ERRORS as error:
         raise CheckpointError(f"{path} is damaged: {excerpt(str(error))}; choose another checkpoint.") from error
 
 

@@ -39,7 +39,7 @@ def read_tensors(
             shapes = {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118  (safe_open does not iterate)
             check(TensorHeader(shapes, tensors.metadata() or {}))
             return {name: tensors.get_tensor(name) for name in shapes}
-    except (SafetensorError, OSError, ValueError, RuntimeError) as problem:
+    except (SafetensorError, OSError, RuntimeError, TypeError, ValueError) as problem:
         raise error(
             f"{path} is not a safetensors file, or damaged: {excerpt(str(problem))}. Save it again or use a copy."
         ) from problem

@@ -311,6 +311,25 @@ def test_a_header_of_many_empty_tensors_is_refused_before_it_is_parsed(source: P
         path.write_bytes(before)
 
 
+@pytest.mark.parametrize("name", ["model/open_clip_model", "run/checkpoints/step-00000001/student"])
+def test_an_additional_tensor_with_an_impossible_side_is_refused(source: Path, name: str) -> None:
+    path = source / f"{name}.safetensors"
+    before = path.read_bytes()
+    size = int.from_bytes(before[:8], "little")
+    entries = json.loads(before[8 : 8 + size]) | {"huge": {"dtype": "F32", "shape": [2**63, 0], "data_offsets": [0, 0]}}
+    text = json.dumps(entries).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + before[8 + size :])
+
+    def read() -> None:
+        with pytest.raises(UserError, match=r"huge|damaged|cannot be read"):
+            use(source / name.split("/")[0])
+
+    try:
+        survives(read)
+    finally:
+        path.write_bytes(before)
+
+
 def deflated(path: Path) -> None:
     torch.save({"a": torch.zeros(1000, 1000)}, path)
     with zipfile.ZipFile(path) as archive:
