@@ -188,7 +188,8 @@ def _server(tools: Tools, launching: bool) -> MCPServer[Any]:
     from mcp.server import MCPServer
     from mcp.server.mcpserver import Context
     from mcp.server.mcpserver.exceptions import ToolError
-    from mcp_types import CallToolResult, InputRequiredResult, ToolAnnotations
+    from mcp.shared.exceptions import MCPError
+    from mcp_types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult, ToolAnnotations
 
     import core
 
@@ -211,10 +212,9 @@ def _server(tools: Tools, launching: bool) -> MCPServer[Any]:
         async def call_tool(
             self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
         ) -> CallToolResult | InputRequiredResult:
-            known = arguments_of.get(name, list(arguments))
-            for argument in arguments:
-                if argument not in known:
-                    raise ToolError(f"{name} has no argument {excerpt(argument)}; available: {', '.join(known)}.")
+            known = arguments_of.get(name)
+            if known is not None and (unknown := [argument for argument in arguments if argument not in known]):
+                raise ToolError(f"{name} has no argument {excerpt(unknown[0])}; available: {', '.join(known)}.")
             try:
                 return await super().call_tool(name, arguments, context)
             except ToolError as error:
@@ -225,6 +225,12 @@ def _server(tools: Tools, launching: bool) -> MCPServer[Any]:
                 if message is None:
                     raise
                 raise ToolError(message) from None
+
+        async def get_prompt(
+            self, name: str, arguments: dict[str, Any] | None = None, context: Context[Any, Any] | None = None
+        ) -> GetPromptResult | InputRequiredResult:
+            """Refuses any prompt in a sentence; the SDK prints a traceback."""
+            raise MCPError(INVALID_PARAMS, f"there is no prompt {excerpt(name)}; this server has only tools.")
 
     server = Server("sdgui", version=core.__version__, instructions=_INSTRUCTIONS, log_level="ERROR")
     for function in functions:

@@ -24,6 +24,7 @@ from core.search.index.source_changes import Changes, Scan, SourceImage, compare
 from core.search.index.storage import GOOD, UNREADABLE, Entry, IndexReader, IndexWriter
 from core.spec.config import expand_user
 from core.spec.paths import is_folder
+from core.spec.reading import excerpt
 from core.spec.run.model_names import exact_name
 from core.spec.shards import absolute_pattern, file_of, is_shards
 
@@ -261,14 +262,14 @@ def check_identity(index: Identity, model: Identity, folder: Path) -> None:
     """Raise IndexFolderError, with both names, if vectors of ``model`` and the index are not comparable."""
     if index.digest != model.digest:
         raise IndexFolderError(
-            f"the index {folder} was built with {index.title} (weights {index.digest}), not {model.title} "
-            f"(weights {model.digest}); use that model, or index into another folder."
+            f"the index {folder} was built with {excerpt(index.title)} (weights {excerpt(index.digest)}), not "
+            f"{model.title} (weights {model.digest}); use that model, or index into another folder."
         )
     for name, value in model.preprocessing.items():
         if index.preprocessing.get(name) != value:
             raise IndexFolderError(
-                f"the index {folder} was built with {index.title} from images with {name} "
-                f"{index.preprocessing.get(name)}, but {model.title} uses {name} {value}; "
+                f"the index {folder} was built with {excerpt(index.title)} from images with {name} "
+                f"{excerpt(index.preprocessing.get(name))}, but {model.title} uses {name} {value}; "
                 "index into another folder."
             )
 

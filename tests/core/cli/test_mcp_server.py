@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from core.cli.runs.mcp_server import Tools, _server
 from core.spec.presets import preset_names
 from core.spec.run.events import EventReader, EventWriter, Metrics, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
@@ -21,6 +22,7 @@ from tests.core.cli.test_listing import RECALL, trained
 from tests.core.cli.test_running import say
 from tests.core.images import write_pairs
 from tests.core.remote.conftest import wait_for
+from tests.mutations import survives
 
 anyio = pytest.importorskip("anyio")
 mcp = pytest.importorskip("mcp")
@@ -128,7 +130,9 @@ def test_bad_input_gets_a_sentence_and_the_server_goes_on(tmp_path: Path) -> Non
         ("launch", {"base": "clip"}, "Unknown tool: launch"),
     ]
 
-    async def use(_client: Any, call: Call) -> None:
+    async def use(client: Any, call: Call) -> None:
+        with pytest.raises(mcp.MCPError, match="there is no prompt x; this server has only tools"):
+            await client.get_prompt("x")
         for tool, arguments, part in cases:
             answer = await call(tool, **arguments)
             assert isinstance(answer, str), (tool, arguments, answer)
@@ -137,6 +141,16 @@ def test_bad_input_gets_a_sentence_and_the_server_goes_on(tmp_path: Path) -> Non
         assert (await call("show_run", run="first-1"))["state"] == "done"
 
     served(home, use)
+
+
+def test_an_unknown_tool_with_many_arguments_is_refused_quickly(tmp_path: Path) -> None:
+    server = _server(Tools(tmp_path, 0), launching=False)
+
+    def call() -> None:
+        with pytest.raises(Exception, match="Unknown tool: launch"):
+            anyio.run(server.call_tool, "launch", {str(number): number for number in range(20_000)})
+
+    survives(call)
 
 
 def test_launches_stay_within_the_limit_and_outlive_the_server(tmp_path: Path) -> None:

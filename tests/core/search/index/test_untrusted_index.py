@@ -90,6 +90,14 @@ def test_a_manifest_with_wrong_types_is_damaged(
     assert files_of(own[1]) == before
 
 
+@pytest.mark.parametrize("change", [{"digest": "y" * 5000}, {"preprocessing": {"image_size": "y" * 5000}}])
+def test_long_values_are_cut_in_the_message(own: tuple[Path, Path], change: dict[str, Any]) -> None:
+    claim(own[1], identity(**change))
+    with pytest.raises(IndexFolderError, match="was built with") as refused:
+        open_index(own[1], quiet)
+    assert len(str(refused.value)) < 1500
+
+
 def test_a_claim_of_a_billion_rows_allocates_nothing(own: tuple[Path, Path]) -> None:
     """Nothing is extended or allocated for them; a search goes on without, a build drops them."""
     expected = alive(own[1])
