@@ -6,10 +6,12 @@ searcher -> ``trials.json``.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -48,6 +50,10 @@ class SweepQueue(StudyQueue):
         for trial in searcher.trials():
             if trial.state != TrialState.RUNNING:
                 self._close_runs(trial)
+            if trial.state in (TrialState.PRUNED, TrialState.FAIL):
+                for run, place in itertools.product(self._runs_of(trial), places):
+                    with suppress(UserError):  # a damaged record: the trial has ended nevertheless
+                        place.stop(run)
 
     @property
     def sweep(self) -> Sweep:

@@ -43,6 +43,7 @@ _STUDY = "sweep"  # name of the Optuna study in the journal
 _MAX_JOURNAL_BYTES = 256 * MEGABYTE
 _MAX_DUPLICATES = 50  # after this many duplicates in a finite space, take the next untried grid point
 _VERSION = "optuna"  # attribute of the Optuna study: the version that created it
+_DECIDED = "early_stopping"  # attribute of a trial: the last step at which the rule was applied, and its decision
 INVALID_CONFIG = "untrained"  # attribute of a trial that was not trained because its config contradicts itself
 
 
@@ -92,14 +93,25 @@ class Searcher:
         return len(trials)
 
     def report(self, number: int, step: int, value: float) -> bool:
-        """Record an intermediate value, unless the step has one. Returns whether to stop the trial early."""
-        if step not in self.trials()[number].intermediate_values:
+        """Record an intermediate value, unless the step has one. Returns whether to stop the trial early.
+
+        The rule is applied once per step. Its decision and the rungs that the trial has passed are recorded in one
+        line of the journal, so that a killed sweep neither loses a decision nor makes it again among later trials.
+        """
+        trial = self.trials()[number]
+        decided = {"step": -1, "stop": False, "rungs": {}, **trial.user_attrs.get(_DECIDED, {})}
+        if step not in trial.intermediate_values:
             self._open_trial(number).report(value, step)
         rule = self.sweep.early_stopping
-        if rule is None:
-            return False
+        if rule is None or decided["stop"] or step <= decided["step"]:
+            return bool(decided["stop"])
+        scratch = optuna.create_study(directions=self._study.directions)
+        scratch.add_trials([_with_rungs(trial) for trial in self.trials()])
         with _warnings_off():
-            return _pruner(rule).prune(self._study, self._study.get_trials()[number])
+            stop = bool(_pruner(rule).prune(scratch, scratch.get_trials()[number]))
+        rungs = scratch.get_trials(deepcopy=False)[number].system_attrs
+        self._open_trial(number).set_user_attr(_DECIDED, {"step": step, "stop": stop, "rungs": rungs})
+        return stop
 
     def complete(self, number: int, values: Sequence[float], metrics: Mapping[str, float]) -> None:
         """Record a complete trial: ``values`` of the objectives, and ``metrics`` to check the constraints."""
@@ -218,6 +230,17 @@ def _fit_to_space(trial: FrozenTrial, sweep: Sweep, spaces: Mapping[str, BaseDis
         values=trial.values,
         intermediate_values=trial.intermediate_values,
         constraints=trial.constraints,
+    )
+
+
+def _with_rungs(trial: FrozenTrial) -> FrozenTrial:
+    """A copy of ``trial`` for the pruner: its values, and the rungs of ASHA that it has passed."""
+    return create_trial(
+        state=trial.state,
+        values=trial.values,
+        intermediate_values=trial.intermediate_values,
+        constraints=trial.constraints,
+        system_attrs=trial.user_attrs.get(_DECIDED, {}).get("rungs", {}),
     )
 
 

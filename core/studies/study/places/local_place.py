@@ -43,6 +43,9 @@ class LocalPlace:
         self._free.remove(device)
         return _LocalTraining(self, process, run, device)
 
+    def stop(self, run: StudyRun) -> None:
+        """A trainer on this computer ends with the study's process."""
+
     def extend(self, study: Study) -> None:
         """Does nothing, since each process reads the study itself."""
 

@@ -52,6 +52,9 @@ class Place(Protocol):
     def begin(self, run: StudyRun, steps: int, device: str) -> Training:
         """Train or resume ``run``. Raises UserError if that is impossible."""
 
+    def stop(self, run: StudyRun) -> None:
+        """Stop ``run`` if a killed process of this study left it in training."""
+
     def extend(self, study: Study) -> None:
         """Replace the study by ``study``, which has new arms."""
 

@@ -18,14 +18,17 @@ from core.data.sources.opening import open_source
 from core.spec.config import with_absolute_paths
 from core.spec.errors import UserError
 from core.spec.machines.answers import DataFacts, Facts
+from core.spec.machines.record import read_record
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.machines.ssh import ConnectionLost
+from core.spec.run.status import RunState
 from core.spec.study import DEMO, OPENCLIPART, Study, StudyDir, StudyRun
 from core.studies.study.places.remote_job import JobRequest
 from core.studies.study.places.remote_training import RemoteTraining
 
 _FACTS_VALID_SECONDS = 3.0  # maximum age of a probe when a device is assigned
 _RETRY_SECONDS = 5.0  # delay between attempts to reach a machine
+_ALIVE = [state.value for state in RunState if state.alive]
 _MAX_SLURM_JOBS = 1000  # jobs in Slurm's queue at the same time
 
 KnownData = dict[str, tuple[str, DataFacts]]  # name -> the first machine that has it, and its facts there
@@ -83,6 +86,16 @@ class RemotePlace:
     def request(self, arguments: list[str], device: str = "") -> JobRequest:
         """A request to run ``arguments`` on this machine."""
         return JobRequest(self._folder, self._files, arguments, secrets.token_hex(8), [device] if device else [])
+
+    def stop(self, run: StudyRun) -> None:
+        """The request is forwarded as soon as the machine can be reached."""
+        folder = self._out.run(run.arm, run.seed)
+        record, status = read_record(folder), folder.read_status()
+        if record is None or record.machine != self.name or record.waiting:
+            return
+        if status is None or status.verdict in ("", *_ALIVE):
+            folder.ask("stop")
+            self._remote.attach(folder)
 
     def extend(self, study: Study) -> None:
         """Replace the study; the new arms are sent with the next run."""

@@ -124,7 +124,8 @@ class RemoteTraining:
         elif state in (RunState.PAUSED, RunState.STOPPED):
             return self._end(Ended(f"it was {state.value} on {self._record.machine}; resume the study to continue it."))
         else:
-            return self._fail(progress.note or f"it ended as {state.value}")
+            killed = state is RunState.INTERRUPTED and not progress.note.startswith("error: ")
+            return self._fail(progress.note or f"it ended as {state.value}", killed)
         return None
 
     def _hand_over_again(self) -> None:
@@ -141,8 +142,8 @@ class RemoteTraining:
         self._remote.detach(self._dir)
         return result
 
-    def _fail(self, problem: str) -> Ended:
-        result = self._end(Ended(problem))
+    def _fail(self, problem: str, killed: bool = False) -> Ended:
+        result = self._end(Ended(problem, killed=killed))
         self._remove_record_if_unstarted()
         return result
 

@@ -15,9 +15,10 @@ from core.spec.errors import UserError
 from core.spec.machines.answers import DataFacts, Facts, Gpu, RemoteStatus
 from core.spec.machines.connection import ConnectionState
 from core.spec.machines.machine import Machine
+from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, own_status
-from core.spec.study import StudyDir
+from core.spec.study import StudyDir, StudyRun
 from core.studies.study.places import remote_job, remote_place, remote_step
 from core.studies.study.places.remote_job import JobRequest
 from core.studies.study.places.remote_place import KnownData, RemotePlace
@@ -130,6 +131,26 @@ def test_a_machine_is_used_when_its_data_match_the_study(
         assert host.heard[1:] == [("probe",)]
         assert known["d"][1].digest == "x"
         assert known["d"][0] in ("far", "here")
+
+
+@pytest.mark.parametrize(("verdict", "stops"), [("", True), ("running", True), ("stopped", False), ("done", False)])
+def test_a_run_left_in_training_by_a_killed_study_is_stopped(
+    tmp_path: Path, clock: list[float], verdict: Any, stops: bool
+) -> None:
+    attached: list[RunDir] = []
+    remote: Any = SimpleNamespace(machines=SimpleNamespace(host=lambda name: Asked()), attach=attached.append)
+    study: Any = SimpleNamespace(data={})
+    out = StudyDir(tmp_path)
+    far = RemotePlace("far", remote, study, out, "s", {})
+    run, folder = StudyRun(arm="a", seed=0, folder="runs/a-s0"), out.run("a", 0)
+    folder.create()
+    far.stop(run)
+    assert attached == [], "it never started on the machine"
+    write_record(folder, RemoteRecord(machine="far", folder="/there/a-s0", study=True))
+    folder.write_status(replace(own_status(3, 9, "training"), verdict=verdict))
+    far.stop(run)
+    assert [run.path for run in attached] == [folder.path] * stops
+    assert folder.pending_request() == ("stop" if stops else None)
 
 
 class Timed:

@@ -120,7 +120,7 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
         (RunState.PAUSED, "", "it was paused on far; resume the study to continue it."),
         (RunState.STOPPED, "x", "it was stopped on far; resume the study to continue it."),
         (RunState.FAILED, "error: no room", "error: no room"),
-        (RunState.INTERRUPTED, "", "it ended as interrupted"),
+        (RunState.INTERRUPTED, "error: no room", "error: no room"),
     ],
 )
 @pytest.mark.parametrize("trained", [False, True])
@@ -135,6 +135,18 @@ def test_outcomes_of_a_run_without_measures(
     assert (len(parts.freed), parts.mirrors.did) == (1, ["attach", "detach"])
     kept = trained or state in (RunState.PAUSED, RunState.STOPPED)
     assert record_file(parts.dir.path).exists() is kept, "what has not trained a step may be begun elsewhere"
+
+
+@pytest.mark.parametrize("note", ["", "evaluating val of the student"])
+def test_a_killed_trainer_is_reported_as_killed_and_resumes_on_its_machine(parts: Parts, note: str) -> None:
+    parts.begin()
+    parts.hears(Submitted(folder=THERE))
+    parts.dir.events.write_bytes(b"{}\n")
+    assert parts.stands(RunState.INTERRUPTED, note) == Ended(note or "it ended as interrupted", killed=True)
+    parts.begin()
+    assert parts.stands(RunState.INTERRUPTED) is None
+    assert parts.hears(Submitted(folder=THERE)) is None
+    assert parts.far.heard[-1][0] == "submit"
 
 
 @pytest.mark.parametrize(

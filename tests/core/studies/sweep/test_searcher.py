@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
+from optuna.trial import Trial
 
 from core.spec.study.sweep import Params, Sweep
 from core.studies.study.claiming import StudyError
@@ -47,6 +51,48 @@ def searched(
             searcher = Searcher(sweep, journal)
         searcher.complete(number, [score(searcher.trials()[number].params)], {})
     return [trial.params for trial in searcher.trials()]
+
+
+@pytest.mark.parametrize("kind", ["asha", "median"])
+def test_a_kill_changes_no_decision_of_early_stopping(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed during each report, then restarted: all reports of the open trials are repeated."""
+    sweep = sweep_of(early_stopping={"kind": kind, "first_step": 1, "reduction": 2, "first_trials": 1})
+    draw = random.Random(0)
+    reports = [(number, step, step * draw.random()) for step in range(1, 9) for number in range(6)]
+
+    def decide(journal: Path, killed: bool) -> dict[int, int]:
+        """Trials that were stopped -> the step."""
+        searcher, stopped = Searcher(sweep, journal), dict[int, int]()
+        for _ in range(8):
+            searcher.propose()
+        for number, constant in ((6, 0.3), (7, 0.9)):
+            for step in range(1, 9):
+                searcher.report(number, step, step * constant)
+        searcher.complete(6, [0.3], {})
+        for index, (number, step, value) in enumerate(reports):
+            if index == len(reports) // 2:  # the median changes, but earlier steps are not judged again
+                searcher.complete(7, [0.9], {})
+            for attribute in ["set_user_attr", "tell"] if killed and number not in stopped else []:
+                with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+                    patch.setattr(Trial if attribute == "set_user_attr" else optuna.Study, attribute, _interrupt)
+                    if searcher.report(number, step, value):
+                        searcher.stop_early(number)
+                searcher = Searcher(sweep, journal)
+            for repeated in reports[: index + 1] if killed else [reports[index]]:
+                if repeated[0] not in stopped and searcher.report(*repeated):
+                    searcher.stop_early(repeated[0])
+                    stopped[repeated[0]] = step
+        return stopped
+
+    whole = decide(tmp_path / "whole", killed=False)
+    assert len(set(whole.values())) > 1
+    assert decide(tmp_path / "killed", killed=True) == whole
+
+
+def _interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
