@@ -63,7 +63,10 @@ class Part:
 
     def add(self, step: object, time: float, values: Mapping[str, object]) -> None:
         """Add metrics. Skips values that are not numbers; counts steps and names that an event cannot contain."""
-        numbers = {name: number for name, value in values.items() if (number := as_number(value)) is not None}
+        if all(type(value) is float for value in values.values()):  # usual: the full check takes a third of the time
+            numbers: dict[str, float] = dict(values)  # type: ignore[arg-type]
+        else:
+            numbers = {name: number for name, value in values.items() if (number := as_number(value)) is not None}
         whole = step if type(step) is int and 0 <= step <= MAX_STEP else as_step(step)
         if whole is None or not 0 <= time <= LATEST:
             self.problems["points without a valid step and time"] += 1

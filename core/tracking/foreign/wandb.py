@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -165,11 +166,11 @@ def _item(data: bytes) -> tuple[list[str], bytes]:
 
 
 def _add_history(data: bytes, part: Part) -> None:
-    """The values of a call of ``run.log``. Nested names are joined by "/"; media are left out."""
-    values: dict[str, float] = {}
+    """Add the values of a call of ``run.log``. Nested names are joined by "/"; media are left out."""
+    values, cursor = _plain_numbers(data)
     media: list[str] = []
     step: float | None = None
-    for number, raw in fields(data):
+    for number, raw in fields(data[cursor:]):
         if number == 2:
             step = signed(dict(fields(content(raw))).get(1, 0))
         if number != 1:
@@ -178,9 +179,6 @@ def _add_history(data: bytes, part: Part) -> None:
         name = "/".join(keys)
         if keys[-1] == "_type" and len(keys) > 1:
             media.append(name.removesuffix("_type"))
-        elif value[:1].isdigit():  # most values; parsing JSON takes five times as long
-            with suppress(ValueError):
-                values[name] = float(value)
         elif value[:1] != b'"':
             values |= islice(flat_numbers({name: lenient_json(value)}), MAX_NUMBERS)
     if step is None:
@@ -191,6 +189,38 @@ def _add_history(data: bytes, part: Part) -> None:
         values.get("_timestamp", 0.0),
         {name: value for name, value in values.items() if not name.startswith(skipped)},
     )
+
+
+def _plain_numbers(data: bytes) -> tuple[dict[str, float], int]:
+    """The numbers of the first items, and where those end that have one short key and a number: most of all items."""
+    values: dict[str, float] = {}
+    cursor, end = 0, len(data)
+    while cursor + 7 < end and data[cursor] == 0x0A:  # an item: its key or nested key, then its value
+        stop, key = cursor + 2 + data[cursor + 1], cursor + 4
+        start = key + data[cursor + 3] + 3  # of the value, after its field number and length
+        if data[cursor + 1] > 127 or data[cursor + 2] not in (0x0A, 0x12) or data[cursor + 3] > 127:
+            break
+        if (
+            not start < stop <= end
+            or data[start - 3] != 0x82
+            or data[start - 2] != 1
+            or data[start - 1] != stop - start
+        ):
+            break
+        value = data[start:stop]
+        if not (value[:1].isdigit() or value[:1] == b"-"):
+            break
+        try:
+            values[_name(data[key : start - 3])] = float(value)  # parsing JSON takes five times as long
+        except ValueError:
+            break
+        cursor = stop
+    return values, cursor
+
+
+@lru_cache(maxsize=10_000)
+def _name(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
 
 
 def _add_stats(data: bytes, part: Part) -> None:
