@@ -1,16 +1,20 @@
 """Passes run histories to the plots: requests the curves of watched runs and delivers new points.
 
 Flow: tailer -> ``curves_changed`` -> (gathered for a moment) -> ``PlotGrid``. Points that only follow the shown ones
-are appended; after a resume, whose start voids points, the curve is replaced.
+are appended; after a resume, whose start voids points, the curve is replaced. A run that continues or forks another one
+also gets the curve of that run, and of those before it, up to the step at which it started.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import numpy as np
 from PySide6.QtCore import QElapsedTimer, QObject, QTimer
 
+from core.spec.run.events import LARGEST_STEP
 from sdgui.panels.runs.plots.grid import PlotGrid
 from sdgui.runs.tailer import Tailer
 from sdgui.store.records import RunLabel
@@ -18,25 +22,39 @@ from sdgui.store.records import RunLabel
 _GATHER = 30  # ms; several changes of one moment are one redraw
 _AT_ONCE = 25  # ms of work before the window gets its turn
 Labels = Callable[[Sequence[int]], Mapping[int, RunLabel]]  # of runs
+FindRun = Callable[[Path], int | None]  # the run in a folder
+_MOST_ANCESTORS = 20
 _NO_METRICS = frozenset({"log", "samples", "checkpoints", "evaluated", "lifecycle"})
 
 
 @dataclass
 class _PlottedRun:
-    """What the plots hold of a run: number of points and last step by metric, and the number of starts at that time."""
+    """What the plots hold of a run: number of points and last step by metric, and the number of starts at that time.
+
+    ``ancestors``: the runs before it, nearest first, each with its last step that counts.
+    """
 
     starts: int = 0
     points: dict[str, tuple[int, float]] = field(default_factory=dict)
+    ancestors: list[tuple[int, int]] = field(default_factory=list)
 
 
 class CurveFeed(QObject):
     """Keeps the grid's runs and points equal to the watched runs' histories."""
 
-    def __init__(self, tailer: Tailer, grid: PlotGrid, labels: Labels, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        tailer: Tailer,
+        grid: PlotGrid,
+        labels: Labels,
+        parent: QObject | None = None,
+        find_run: FindRun = lambda folder: None,
+    ) -> None:
         super().__init__(parent)
-        self._tailer, self._grid, self._labels = tailer, grid, labels
+        self._tailer, self._grid, self._labels, self._find_run = tailer, grid, labels, find_run
         self._plotted_runs: dict[int, _PlottedRun] = {}
-        self._waiting: dict[tuple[int, str], None] = {}  # in the order in which they changed
+        self._held_ancestors: set[int] = set()  # runs whose histories are held although they are not watched
+        self._waiting: dict[tuple[int, str, bool], None] = {}  # run, metric, ancestors' part; in the order of change
         self._left_over = False  # whether plots of a run that is no longer shown may be left
         self._timer = QTimer(self, singleShot=True, interval=_GATHER)
         self._timer.timeout.connect(self._flush)
@@ -50,7 +68,7 @@ class CurveFeed(QObject):
             self._left_over = True
             self._waiting = {key: None for key in self._waiting if key[0] != gone}
             self._grid.remove_run(str(gone))
-            self._tailer.hide(gone)
+            self._held_ancestors.add(gone)  # until ``_find_ancestors``
         self._grid.legend.setVisible(len(run_ids) > 1)  # one run needs none, and its plots get the room
         added = [run_id for run_id in run_ids if run_id not in self._plotted_runs]
         for run_id in added:
@@ -59,6 +77,7 @@ class CurveFeed(QObject):
         for run_id in added:
             self._tailer.show(run_id)
             self._loaded(run_id)
+        self._find_ancestors()
         self._drop_left_over()
 
     def rename(self) -> None:
@@ -78,13 +97,16 @@ class CurveFeed(QObject):
     def _loaded(self, run_id: int) -> None:
         history = self._tailer.history(run_id)
         if history is not None:
-            self._changed(run_id, frozenset(history.names))
+            self._changed(run_id, frozenset({*history.names, "lifecycle"}))
 
     def _changed(self, run_id: int, changed: frozenset[str]) -> None:
-        if run_id not in self._plotted_runs:
-            return
-        for metric in changed - _NO_METRICS:
-            self._waiting[run_id, metric] = None
+        if "lifecycle" in changed:
+            self._find_ancestors()
+        for child, plotted in self._plotted_runs.items():
+            is_own = child == run_id
+            if is_own or any(ancestor == run_id for ancestor, _ in plotted.ancestors):
+                for metric in changed - _NO_METRICS:
+                    self._waiting[child, metric, not is_own] = None
         if self._waiting and not self._timer.isActive():
             self._timer.start()
 
@@ -93,9 +115,9 @@ class CurveFeed(QObject):
         clock = QElapsedTimer()
         clock.start()
         while self._waiting:
-            run_id, metric = next(iter(self._waiting))
-            del self._waiting[run_id, metric]
-            self._hand_over(run_id, metric)
+            run_id, metric, is_ancestral = next(iter(self._waiting))
+            del self._waiting[run_id, metric, is_ancestral]
+            (self._hand_over_ancestors if is_ancestral else self._hand_over)(run_id, metric)
             if clock.elapsed() > _AT_ONCE and self._waiting:
                 self._timer.start()
                 return
@@ -125,4 +147,60 @@ class CurveFeed(QObject):
         else:
             self._grid.set_points(key, metric, curve.steps, curve.values, curve.seconds)
         if total:
+            if metric not in plotted.points and plotted.ancestors:
+                self._waiting[run_id, metric, True] = None
             plotted.points[metric] = (total, float(curve.steps[-1]))
+
+    # Ancestors
+    def _find_ancestors(self) -> None:
+        """Hold the histories of the runs that watched runs continue or fork, and of no others."""
+        needed: set[int] = set()
+        for run_id, plotted in self._plotted_runs.items():
+            ancestors = self._ancestors_of(run_id)
+            needed |= {ancestor for ancestor, _ in ancestors}
+            if ancestors != plotted.ancestors:
+                plotted.ancestors = ancestors
+                self._waiting |= dict.fromkeys((run_id, metric, True) for metric in plotted.points)
+        released = self._held_ancestors - needed - self._plotted_runs.keys()
+        added, self._held_ancestors = needed - self._held_ancestors, needed
+        for ancestor in released:
+            self._tailer.hide(ancestor)
+        for ancestor in added:
+            self._tailer.show(ancestor)
+            self._loaded(ancestor)  # its own parent
+        if self._waiting and not self._timer.isActive():
+            self._timer.start()
+
+    def _ancestors_of(self, run_id: int) -> list[tuple[int, int]]:
+        """As in `_PlottedRun`; a watched ancestor, which draws itself, ends the list."""
+        ancestors: list[tuple[int, int]] = []
+        limit, known = LARGEST_STEP, set(self._plotted_runs)
+        while len(ancestors) < _MOST_ANCESTORS:
+            history = self._tailer.history(run_id)
+            parent = history.starts[0].parent if history is not None and history.starts else {}
+            folder, step = parent.get("folder"), parent.get("step")
+            if parent.get("kind") not in ("continue", "fork") or not isinstance(folder, str) or type(step) is not int:
+                break
+            found = self._find_run(Path(folder))
+            if found is None or found in known:
+                break
+            run_id, limit = found, min(limit, step)
+            known.add(run_id)
+            ancestors.append((run_id, limit))
+        return ancestors
+
+    def _hand_over_ancestors(self, run_id: int, metric: str) -> None:
+        """Their points; times count back from the start of the run."""
+        plotted = self._plotted_runs[run_id]
+        parts, start = [np.empty((3, 0))], 0.0
+        for ancestor, last_step in plotted.ancestors if metric in plotted.points else ():
+            history = self._tailer.history(ancestor)
+            curve = history.curve(metric) if history is not None else None
+            count = int(np.searchsorted(curve.steps, last_step, "right")) if curve is not None else 0
+            if curve is not None and count:
+                seconds = curve.seconds[:count] - curve.seconds[count - 1] + start
+                start = float(seconds[0])
+                parts.insert(0, np.stack([curve.steps[:count], curve.values[:count], seconds]))
+        steps, values, seconds = np.concatenate(parts, axis=1)
+        if metric in plotted.points:
+            self._grid.set_points(str(run_id), metric, steps, values, seconds, ancestors=True)

@@ -49,7 +49,7 @@ class RunTabs(QObject):
         self._shown_end: tuple[int, RunState] | None = None
         self._grouped = 0  # counts requests for the groups of runs
         self.view = around.tabs
-        self.feed = CurveFeed(services.tailer, self.view.grid, self._labels, self)
+        self.feed = CurveFeed(services.tailer, self.view.grid, self._labels, self, self._find_run)
         self.view.grid.arrange(Arrangement.from_json(str(services.settings.value(_ARRANGEMENT, "{}"))))
         self.view.grid.arranged.connect(
             lambda arrangement: services.settings.setValue(_ARRANGEMENT, arrangement.to_json())
@@ -126,6 +126,10 @@ class RunTabs(QObject):
     def on_leave(self) -> None:
         """Another panel is shown."""
         self._second.stop()
+
+    def _find_run(self, folder: Path) -> int | None:
+        run = self._services.store.run_in(folder)
+        return None if run is None else run.id
 
     def _labels(self, run_ids: Sequence[int]) -> Mapping[int, RunLabel]:
         return self._services.store.run_labels(run_ids)

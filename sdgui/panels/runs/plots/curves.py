@@ -23,6 +23,7 @@ _DOTS_UP_TO = 40  # points of a curve in view that are each drawn as a dot
 _MARKS_UP_TO = 200  # marks of values that are not finite, per curve
 _BAND = 0.18  # opacity of a band
 _FAINT, _FADED = 0.35, 0.22  # opacity of a raw curve with an average, and of curves beside a highlighted one
+_ANCESTRAL = 0.5  # opacity of what a run's ancestors have reported
 
 
 class PlotCurves:
@@ -132,6 +133,8 @@ class PlotCurves:
     def color(self, series: Series) -> QColor:
         """The colour a series has now."""
         color = theme().run_color(series.color) if isinstance(series.color, int) else QColor(series.color)
+        if series.is_ancestral:
+            color = _mix(color, theme().color("surface"), _ANCESTRAL)
         faded = bool(self.lifted) and series.group != self.lifted
         return _mix(color, theme().color("surface"), _FADED) if faded else color
 

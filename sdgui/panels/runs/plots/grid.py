@@ -123,9 +123,11 @@ class PlotGrid(QWidget):
             if card.canvas is not None:
                 card.canvas.restyle()
 
-    def set_points(self, key: str, metric: str, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None) -> None:
-        """Replace a run's points of one metric; KeyError when ``set_run`` did not name the run."""
-        self._series_of(key, metric).replace(x, y, times)
+    def set_points(
+        self, key: str, metric: str, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None, ancestors: bool = False
+    ) -> None:
+        """Replace a run's points of a metric, or its ``ancestors``'; KeyError when ``set_run`` did not name the run."""
+        self._series_of(key, metric, ancestors).replace(x, y, times)
         self._changed(metric)
 
     def append(self, key: str, metric: str, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None) -> None:
@@ -215,15 +217,15 @@ class PlotGrid(QWidget):
 
     # --- inside
 
-    def _series_of(self, key: str, metric: str) -> Series:
+    def _series_of(self, key: str, metric: str, ancestors: bool = False) -> Series:
         name, color, visible = self._runs[key]
         card = self._card(metric)
-        curve = curve_key(key, metric)
+        curve = curve_key(key, metric, ancestors)
         if curve not in card.series:
             dash = Qt.PenStyle.DashLine if role_of(metric) == "teacher" else Qt.PenStyle.SolidLine
             series = Series(curve, curve_name(name, curve), color, dash, key, card.chart.title)
             series.set_weight(self._weight if card.chart.smoothable else 0.0)
-            series.visible = visible
+            series.visible, series.is_ancestral = visible, ancestors
             card.put(series)
         return card.series[curve]
 

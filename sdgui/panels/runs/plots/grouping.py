@@ -131,7 +131,7 @@ def group_curves(
     """A curve with a band for each group and role among ``series``. ``groups``: the group of each run's key."""
     members: dict[tuple[str, str], list[Series]] = {}
     for member in series:
-        if member.group in groups and len(member):
+        if member.group in groups and len(member) and not member.is_ancestral:
             members.setdefault((groups[member.group], member.key.partition("\n")[2]), []).append(member)
     curves = []
     for (group, key), members_of_group in members.items():

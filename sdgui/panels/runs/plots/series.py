@@ -96,6 +96,7 @@ class Series:
         self.group = group or key  # the legend toggles and highlights a group as one
         self.metric = metric  # its title, which distinguishes the curves of several metrics
         self.visible = True
+        self.is_ancestral = False  # of the runs that its run continues: drawn paler
         self.band: tuple[Floats, Floats] | None = None  # of a mean: from where to where its interval reaches
         self._size = 0
         self._buffers: dict[str, Floats] = {name: np.empty(0) for name in ("x", "y", "t", "finite", "smooth")}

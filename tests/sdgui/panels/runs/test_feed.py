@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from sdgui.panels.runs.event_log import EventLogModel
 from sdgui.panels.runs.feed import CurveFeed
 from sdgui.panels.runs.model import Line, event_lines
 from sdgui.panels.runs.plots.grid import PlotGrid
+from sdgui.panels.runs.plots.groups import curve_key
 from sdgui.runs.history import RunHistory
 from sdgui.store.records import RunLabel
 
@@ -56,7 +58,8 @@ class Watched:
         self.tails, self.grid, self.names = Tails(), PlotGrid(), {1: "first", 2: "second"}
         qtbot.addWidget(self.grid)
         tails: Any = self.tails
-        self.feed = CurveFeed(tails, self.grid, self.labels, self.grid)
+        find = {Path("/runs/first"): 1, Path("/runs/second"): 2}.get
+        self.feed = CurveFeed(tails, self.grid, self.labels, self.grid, find)
         self.appended: list[tuple[str, list[float]]] = []
         append = self.grid.append
 
@@ -205,3 +208,49 @@ def test_new_lines_are_appended_and_other_changes_reset_the_list() -> None:
 
 def clock(moment: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(moment))
+
+
+def ancestral(watched: Watched, run_id: int) -> list[float]:
+    """The steps of the curve of the runs that ``run_id`` continues."""
+    watched.feed._flush()
+    curves = watched.grid._cards[LOSS].series
+    return curves[curve_key(str(run_id), LOSS, ancestors=True)].steps.tolist()
+
+
+def forked(folder: str, step: int, kind: str = "fork") -> Event:
+    parent = {"run": "x", "folder": folder, "step": step, "kind": kind}
+    return RunStarted(step=step, total_steps=99, config_digest="d", time=float(step), parent=parent)
+
+
+def test_the_curve_of_a_fork_begins_with_that_of_its_ancestors(watched: Watched) -> None:
+    watched.names[3] = "third"
+    watched.feed.watch((3,))
+    watched.tails.report(3, forked("/runs/second", 4), *losses(5, 6))
+    watched.tails.report(2, forked("/runs/first", 2, "continue"), *losses(3, 4, 5))
+    watched.tails.report(1, started(0), *losses(1, 2, 3))
+    assert watched.steps(3) == [5, 6]
+    assert ancestral(watched, 3) == [1, 2, 3, 4]
+    series = watched.grid._cards[LOSS].series[curve_key("3", LOSS, ancestors=True)]
+    assert (series.name, series.is_ancestral, series.group) == ("third (parent)", True, "3")
+    assert series.times.tolist() == [-2.0, -1.0, -1.0, 0.0], "before the fork"
+    watched.feed.watch((3, 2))
+    assert ancestral(watched, 3) == [], "the parent draws itself"
+    assert ancestral(watched, 2) == [1, 2]
+    watched.feed.watch((3,))
+    assert ancestral(watched, 3) == [1, 2, 3, 4]
+    watched.feed.watch(())
+    assert sorted(watched.tails.hidden) == [1, 2, 3]
+    assert not watched.tails.histories
+
+
+@pytest.mark.parametrize(
+    "start",
+    [forked("/runs/first", 0, "fine-tune"), forked("/elsewhere", 4), forked("/runs/second", 4), started(0)],
+    ids=["another count of steps", "not in the store", "itself", "no parent"],
+)
+def test_other_runs_have_no_ancestral_curve(watched: Watched, start: Event) -> None:
+    watched.feed.watch((2,))
+    watched.tails.report(2, start, *losses(5, 6))
+    assert watched.steps(2) == [5, 6]
+    assert list(watched.grid._cards[LOSS].series) == [curve_key("2", LOSS)]
+    assert list(watched.tails.histories) == [2]
