@@ -19,8 +19,10 @@ td,th{border:1px solid #999;padding:2px 8px;text-align:left;vertical-align:top} 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "^": r"\^{}", "~": r"\~{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "^": r"\^{}", "~": r"\~{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+    "[": "{[}", "]": "{]}", "*": "{*}",  # after the end of a row, these would be its options
 }  # fmt: skip
+_LAST_LATIN = 0x17F  # of Latin Extended-A, which every LaTeX shows
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#!])")
 
 
@@ -159,11 +161,19 @@ def to_latex(report: Report) -> str:
             points = " ".join(f"({x},{y:.6g})" for x, y in curve if math.isfinite(y))
             parts += [rf"\addplot+[no marks] coordinates {{{points}}};", rf"\addlegendentry{{{_tex(run)}}}"]
         parts += [r"\end{axis}", r"\end{tikzpicture}", ""]
-    return "\n".join([*parts, r"\end{document}", ""])
+    text = "\n".join([*parts, r"\end{document}", ""])
+    return text.replace(r"\begin{document}", _unicode_fallback(text) + r"\begin{document}", 1)
+
+
+def _unicode_fallback(text: str) -> str:
+    """Lets pdfLaTeX show a question mark where it has no character, which would be an error; LuaLaTeX has them all."""
+    characters = sorted({character for character in text if ord(character) > _LAST_LATIN})
+    lines = [rf"\DeclareUnicodeCharacter{{{ord(character):04X}}}{{?}}" for character in characters]
+    return "\n".join([r"\usepackage{iftex}", r"\ifPDFTeX", *lines, r"\fi", ""]) if lines else ""
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(character, character) for character in text)
+    return "".join(_TEX.get(character, character if character.isprintable() else " ") for character in text)
 
 
 FORMATS = {".html": to_html, ".md": to_markdown, ".tex": to_latex}

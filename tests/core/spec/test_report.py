@@ -103,6 +103,18 @@ def test_latex_special_characters_are_escaped(runs: list[RunDir]) -> None:
     assert text.count(r"\begin{") == text.count(r"\end{")
 
 
+def test_latex_has_no_row_that_reads_as_options_and_no_character_that_pdflatex_lacks(runs: list[RunDir]) -> None:
+    report = collect("Größe → 图\x1b", runs)
+    report.runs[1].name = "[2ex] first"
+    text = to_latex(report)
+    assert re.search(r"\\\\( \\hline)?\s*[\[*]", text) is None, "a row that begins with [ or *"
+    assert r"\section*{Größe → 图 }" in text
+    before, document = text.split(r"\begin{document}")
+    declared = set(re.findall(r"DeclareUnicodeCharacter\{([0-9A-F]+)\}", before))
+    assert declared == {f"{ord(character):04X}" for character in document if ord(character) > 0x17F} == {"2192", "56FE"}
+    assert text.isascii() or all(character == "\n" or character.isprintable() for character in text)
+
+
 def test_the_verb_writes_the_format_of_the_suffix(runs: list[RunDir], tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "core", "runs", "report", "--home", str(tmp_path)]
     note = tmp_path / "note.md"
