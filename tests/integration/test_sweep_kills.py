@@ -23,7 +23,7 @@ from optuna.storages.journal._storage import JournalOperation
 
 from core.spec.machines.machine import Machine
 from core.spec.machines.machine_list import MachineList
-from core.spec.run.events import Evaluated, EventReader, RunStarted
+from core.spec.run.events import Evaluated, EventReader
 from core.spec.run.folder import RunDir
 from core.spec.study.sweep import Sweep, key
 from core.spec.study.sweep_report import SweepDir, trial_name
@@ -65,6 +65,7 @@ class Search:
         store.close()
         self._environment = os.environ | {"OMP_NUM_THREADS": "1", "SDGUI_SSH": ssh}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.killed: list[str] = []  # trials whose trainer was killed
 
     def start(self, name: str) -> None:
         arguments = {
@@ -83,9 +84,10 @@ class Search:
             trainer = draw.choice(trainers) if trainers else None
             with suppress(psutil.NoSuchProcess):
                 if trainer is not None:
-                    command = trainer.cmdline()
+                    arm = trainer.cmdline()[-3]
                     trainer.kill()
-                    return " ".join(command[-5:-1])
+                    self.killed.append(arm)
+                    return f"the trainer of {arm}"
             return "no trainer"
         self.processes[name].kill()
         self.processes[name].wait()
@@ -182,30 +184,26 @@ def check_journal(search: Search) -> None:
 def check_curves(search: Search) -> None:
     """What a killed run validated twice is equal, and so is what the same trials measure without kills."""
     runs = {folder.name: validated(RunDir(folder)) for folder in search.out.runs.iterdir()}
-    resumed = [name for name, (starts, _) in runs.items() if starts > 1]
-    print(f"resumed: {', '.join(resumed)}", flush=True)
-    assert resumed
-    for name in resumed[:3]:
-        alone = search.folder / "alone"
-        arm = name.removesuffix("-s0")
+    assert search.killed
+    for arm in dict.fromkeys(search.killed):
+        alone, name = search.folder / "alone", f"{arm}-s0"
         (alone / "runs").mkdir(parents=True, exist_ok=True)
         (alone / "study.json").write_bytes(search.out.study.read_bytes())
         RunDir(alone / "runs" / name).create()
         job = [sys.executable, "-m", "core.studies.study.job", str(alone), arm, "0", str(STEPS)]
         subprocess.run(job, check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        _, undisturbed = validated(RunDir(alone / "runs" / name))
-        assert runs[name][1].items() <= undisturbed.items()
+        undisturbed = validated(RunDir(alone / "runs" / name))
+        assert runs[name].items() <= undisturbed.items()
 
 
-def validated(run: RunDir) -> tuple[int, dict[int, Any]]:
-    """The number of starts, and step -> values, which are equal whenever a step was validated again."""
-    starts, values = 0, dict[int, Any]()
+def validated(run: RunDir) -> dict[int, Any]:
+    """Step -> values, which are equal whenever a step was validated again."""
+    values = dict[int, Any]()
     for event in EventReader(run.events).read_all():
-        starts += isinstance(event, RunStarted)
         if isinstance(event, Evaluated):
             now = {name: value for name, value in event.values.items() if "second" not in name}
             assert values.setdefault(event.step, now) == now
-    return starts, values
+    return values
 
 
 def check_store(search: Search, names: list[str]) -> None:
