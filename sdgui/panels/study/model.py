@@ -125,6 +125,7 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
                     Cell(metric, metric, right=False),
                     *_paired(metric, paired),
                     _adjusted(adjusted.get((comparison["arm"], comparison["baseline"], metric))),
+                    _probability(paired["p_exact"]),
                     Cell(f"{ratio['mean']:.2f} x", ratio["mean"]) if ratio else Cell("–"),
                 ]
             )
@@ -139,7 +140,7 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
             metrics.append("")
     kinds = {str(comparison.get("equal", "")) for comparison in results["compare"]}
     equal = _EQUAL.get(kinds.pop(), _DIFFERENT) if len(kinds) == 1 else _DIFFERENT
-    columns = ["Arm", "Against", "Metric", equal[0], "p (t)", "p (exact)", "Significant", "Significant (Holm)"]
+    columns = ["Arm", "Against", "Metric", equal[0], "p (t)", "Significant (t)", "Significant (Holm)", "p (exact)"]
     columns += ["Step cost"]
     tips = [
         "",
@@ -147,9 +148,9 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
         "",
         f"Mean paired difference over seeds, with its 95 % interval; shares in points. {equal[1]}",
         "Paired t test, two-sided",
-        "Permutation test over all signs, two-sided",
-        "Whether the interval excludes zero",
+        "Whether p (t) is below 0.05, and so the interval excludes zero",
         "Whether p (t), adjusted for all comparisons of final networks in this study (Holm 1979), is below 0.05",
+        "Permutation test over all signs, two-sided; with n seeds it is at least 2 / 2^n, which is 0.062 for 5",
         "Step time relative to the baseline",
     ]
     return Table(columns, tips, rows, metrics)
@@ -179,12 +180,12 @@ def _paired(metric: str, paired: Mapping[str, Any]) -> list[Cell]:
     role = "" if not is_significant else "good" if difference["mean"] > 0 else "error"
     alone = "one seed" if len(difference["values"]) == 1 else "no spread"
     word = alone if difference["low"] is None else "yes" if is_significant else "no"
-    chances = [
-        Cell("–" if paired[p] is None else probability(paired[p]), math.nan if paired[p] is None else paired[p])
-        for p in ("p_t", "p_exact")
-    ]
     first = Cell(interval(metric, difference, signed=True), difference["mean"], f"by seed: {by_seed}", role)
-    return [first, *chances, Cell(word, word, right=False)]
+    return [first, _probability(paired["p_t"]), Cell(word, word, right=False)]
+
+
+def _probability(p: float | None) -> Cell:
+    return Cell("–") if p is None else Cell(probability(p), p)
 
 
 def to_csv(tables: Sequence[Table]) -> str:

@@ -125,16 +125,17 @@ def test_a_difference_shows_significance_and_direction() -> None:
         "test/R@1",
         "+10.0 [+8.0, +12.0]",
         "0.012",
-        "–",
         "yes",
         "yes (p = 0.012)",
+        "–",
         "1.50 x",
     ]
+    assert list(table.columns)[4:8] == ["p (t)", "Significant (t)", "Significant (Holm)", "p (exact)"]
     assert list(table.metrics) == ["test/R@1"]
     assert not table.by_column
     first = table.rows[0]
     assert (first[3].role, first[3].tip, first[3].value) == ("good", "by seed: +9.0, +11.0", 0.1)
-    assert (first[4].value, math.isnan(float(first[5].value))) == (0.0123, True)
+    assert (first[4].value, math.isnan(float(first[7].value))) == (0.0123, True)
     assert len(table.tips) == len(table.columns) == len(first)
 
     def only(paired: dict[str, Any]) -> list[Cell]:
@@ -142,11 +143,11 @@ def test_a_difference_shows_significance_and_direction() -> None:
         return list(differences_table(changed, "final").rows[0])
 
     worse = only(a_difference(-0.1, 0.02, True, -0.1, -0.1))
-    assert (worse[3].role, worse[6].text) == ("error", "yes")
+    assert (worse[3].role, worse[5].text) == ("error", "yes")
     unclear = only(a_difference(0.1, 0.2, False, 0.0, 0.2))
-    assert (unclear[3].role, unclear[6].text) == ("", "no")
-    assert only(a_difference(0.1, None, False, 0.1))[6].text == "one seed"
-    assert only(a_difference(0.1, None, False, 0.1, 0.1))[6].text == "no spread"
+    assert (unclear[3].role, unclear[5].text) == ("", "no")
+    assert only(a_difference(0.1, None, False, 0.1))[5].text == "one seed"
+    assert only(a_difference(0.1, None, False, 0.1, 0.1))[5].text == "no spread"
     assert unclear[-1].text == "–"
 
 
