@@ -1,4 +1,4 @@
-"""The tour: a card next to each button of the rail in turn. It does not block, and starts by itself only once.
+"""The tour: a card about each button of the rail in turn. It does not block, and starts by itself only once.
 
 Flow: the demo's first start -> ``offer_tour``; Help > Tour -> ``start_tour``. Enter: next; Escape: end.
 """
@@ -97,15 +97,15 @@ class Tour(QFrame):
         self.deleteLater()
 
     def _place(self) -> None:
-        """Place the card next to the button, inside the window."""
+        """Place the card at the bottom, next to the rail: it covers no first results, and its buttons stay in place."""
         button = self._buttons[STEPS[self.step][0]]
         corner = button.mapTo(self._window, QPoint(0, 0))
         self._mark.setGeometry(corner.x(), corner.y(), button.width(), button.height())
         self.ensurePolished()
         self.resize(_WIDTH, self._column.totalHeightForWidth(_WIDTH))
         last = self._buttons[STEPS[-1][0]]
-        lowest = last.mapTo(self._window, last.rect().bottomLeft()).y() + 1 - self.height()
-        self.move(corner.x() + button.width() + 2 * SPACE, max(SPACE, min(corner.y(), lowest)))
+        bottom = last.mapTo(self._window, last.rect().bottomLeft()).y() + 1
+        self.move(corner.x() + button.width() + 2 * SPACE, max(SPACE, bottom - self.height()))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() in (QEvent.Type.Resize, QEvent.Type.LayoutRequest) and self.isVisible():
