@@ -102,7 +102,9 @@ class CaptionsDetail(QWidget):
         self.name.setText(" ".join(entry.name.split()) if entry is not None else "")
         self.name.setToolTip(plain_tip(entry.path if entry is not None else ""))
         self.state.setText(self._state(entry))
-        self.origin.setText(self._about(entry))
+        contents = self._contents(entry)
+        self.origin.setText("\n".join(dict.fromkeys(about_text(content) for content in contents)))
+        self.origin.setToolTip(plain_tip("\n".join(dict.fromkeys(map(weights_text, contents)))))
         self._fill(entry)
 
     def accept(self, number: int) -> None:
@@ -160,12 +162,10 @@ class CaptionsDetail(QWidget):
         if candidate is not None and self._entry is not None:
             self.candidate_accepted.emit(self._entry.path, *candidate)
 
-    def _about(self, entry: Entry | None) -> str:
-        """``sd-coca-demo @234 teacher · 3f2a… · beam, 6 beams``, one line per model."""
-        if entry is None:
-            return ""
-        lines = [about_text(self._origins[m.origin]) for m in entry.captions.values() if m.origin in self._origins]
-        return "\n".join(dict.fromkeys(lines))
+    def _contents(self, entry: Entry | None) -> list[Mapping[str, Any]]:
+        """What each model's captions of ``entry`` were made with."""
+        captions = entry.captions.values() if entry is not None else ()
+        return [self._origins[made.origin] for made in captions if made.origin in self._origins]
 
 
 class _Wrapped(QStyledItemDelegate):
@@ -191,18 +191,19 @@ def _two_lines(candidate: Candidate) -> str:
 
 
 def about_text(content: Mapping[str, Any]) -> str:
-    """Provenance in one line: model, step, the start of the weights' digest, search and seed."""
+    """Provenance in one line, ``sd-coca-demo · step 234 · teacher · beam 6``: model, step, search and seed."""
     settings = content.get("settings") or {}
     search = str(settings.get("search", ""))
     decoding = {"beam": f"beam {settings.get('beams')}", "sample": f"sample, seed {settings.get('seed')}"}.get(
         search, search
     )
-    parts = [
-        model_text(content),
-        f"weights {str(content.get('digest', ''))[:12]}" if content.get("digest") else "",
-        decoding,
-    ]
-    return " · ".join(part for part in parts if part)
+    return " · ".join(part for part in (model_text(content), decoding) if part)
+
+
+def weights_text(content: Mapping[str, Any]) -> str:
+    """``SHA-256 of the weights: 3f2a…``, or "" if it is not known."""
+    digest = str(content.get("digest") or "")
+    return f"SHA-256 of the weights: {digest}" if digest else ""
 
 
 def model_text(content: Mapping[str, Any]) -> str:
