@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QSettings, Qt, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
 
 from sdgui.panels.classify.model import METRICS, Measure, Measured, method_title
@@ -38,6 +39,7 @@ class CompareTab(QWidget):
         super().__init__(parent)
         self._settings: QSettings = services.settings
         self._results: list[Measured] = []
+        self._compared: tuple[object, object] | None = None  # what ``compare_requested`` last asked for
         self.a, self.b = NoWheelComboBox(self), NoWheelComboBox(self)
         self.sentence = PlainLabel(self, wordWrap=True)
         self.further = PlainLabel(self, wordWrap=True)
@@ -108,7 +110,7 @@ class CompareTab(QWidget):
 
     # Choosing the results
     def set_results(self, results: Sequence[Measured], current: Measured | None) -> None:
-        """List the results in both boxes; the first box follows ``current``."""
+        """Offer these results; the first box follows the current one, the second keeps its result or takes another."""
         previous = self.b.currentData()
         self._results = list(results)
         for box in (self.a, self.b):
@@ -117,8 +119,30 @@ class CompareTab(QWidget):
                 box.addItem(f"{result_title(result.measure)} · {percent(result.accuracy)}", result.measure)
         if current is not None:
             self.a.setCurrentIndex(self._row(current.measure))
-        self.b.setCurrentIndex(self._row(previous))
+        self.b.setCurrentIndex(self._second_row(previous))
         self._update_buttons()
+        if self.isVisible():
+            self._compare_new()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._compare_new()
+
+    def _second_row(self, previous: object) -> int:
+        """The row of ``previous`` if it is comparable with the first result, else of the newest such one; -1: none."""
+        first = self.first()
+        rows = {
+            row: result.measure
+            for row, result in enumerate(self._results)
+            if first is not None
+            and result.measure != first
+            and (result.measure.target.data, result.measure.target.label) == (first.target.data, first.target.label)
+        }
+        return next((row for row, measure in rows.items() if measure == previous), next(iter(rows), -1))
+
+    def _compare_new(self) -> None:
+        if (self.a.currentData(), self.b.currentData()) != self._compared:
+            self._compare_selected()
 
     def choose(self, a: Measure, b: Measure) -> None:
         """Compare two of the listed results."""
@@ -138,7 +162,8 @@ class CompareTab(QWidget):
         a, b = self.a.currentData(), self.b.currentData()
         self._update_buttons()
         if isinstance(a, Measure) and isinstance(b, Measure) and a != b:
-            self.sentence.setText("Comparing …")
+            self._compared = a, b
+            self.sentence.setText("Comparing…")
             self.compare_requested.emit(a, b)
 
     def _other_probe(self) -> Measure | None:

@@ -58,12 +58,14 @@ def test_results_comparable_with_the_first_are_offered_and_requested(tab: Compar
     assert [tab.a.itemText(row) for row in range(2)] == [
         "Linear probe · demo · teacher · 75.0 %", "Fused probe (predicted) · demo · teacher · 50.0 %"
     ]  # fmt: skip
-    assert (tab.a.currentIndex(), tab.b.currentIndex()) == (0, -1)
+    assert (tab.a.currentIndex(), tab.b.currentIndex()) == (0, 1), "the second result is selected"
     assert buttons(tab) == [("With fused", True), ("With the student", True), ("Evaluate", True)]
-    assert tab.sentence.text() == "Choose a second result, or evaluate another model, to compare with the first."
+    assert compared == [], "nothing is compared before the tab is shown"
+    tab.show()
+    assert (compared, tab.sentence.text()) == ([(image.measure, fused.measure)], "Comparing…")
     tab.probe.click()
-    assert (compared, tab.b.currentIndex()) == ([(image.measure, fused.measure)], 1), "it is known"
-    assert tab.sentence.text() == "Comparing …"
+    assert compared == [(image.measure, fused.measure)] * 2, "the result is known"
+    compared.pop()
     choose(tab.b, 0)
     assert len(compared) == 1, "a result is not compared with itself"
     choose(tab.a, 1)
@@ -80,6 +82,7 @@ def test_results_comparable_with_the_first_are_offered_and_requested(tab: Compar
     alone = a_result(a_measure().other(weights=""))
     tab.set_results([alone, fused, image], alone)
     assert (tab.a.currentIndex(), tab.b.currentIndex()) == (0, 2), "the second one stays chosen"
+    assert compared[-1] == (alone.measure, image.measure)
     assert buttons(tab)[1] == ("Compare with the other network", False)
     assert "only one network" in tab.network.toolTip()
     tab.set_results([], None)
