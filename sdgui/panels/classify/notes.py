@@ -1,4 +1,4 @@
-"""Notes on a result, collapsed to one line: skipped rows with the reason, settings chosen automatically."""
+"""Notes on a result, behind a button beside the tabs: skipped rows with the reason, settings chosen automatically."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from PySide6.QtWidgets import QPlainTextEdit, QPushButton, QWidget
 
 from sdgui.widgets.formats import count
 from sdgui.widgets.layouts.boxes import vbox
+from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 
 class Notes(QWidget):
-    """A line that expands when clicked; hidden if there are no notes."""
+    """The list, hidden until ``button`` is checked; the button is hidden while there are no notes."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.button = QPushButton(self)
+        self.button = QPushButton(parent)
         self.button.setCheckable(True)
-        self.button.setToolTip("Skipped rows, and settings chosen automatically")
-        self.button.setStyleSheet("text-align: left;")
         set_role(self.button, "flat")
         self.list = QPlainTextEdit(self)
         self.list.setReadOnly(True)
         self.list.setAccessibleName("Notes")
         self.list.setMaximumHeight(16 * SPACE)
-        self.list.hide()
-        vbox(self.button, self.list, into=self, spacing=0)
-        self.button.toggled.connect(self._expand)
+        vbox(self.list, into=self)
+        self.button.toggled.connect(self.setVisible)
+        self.button.hide()
         self.hide()
 
     def show_notes(self, notes: Sequence[str], skipped: Sequence[str] = (), unlisted: int = 0) -> None:
@@ -37,20 +36,18 @@ class Notes(QWidget):
         parts = [f"{count(len(notes))} {'note' if len(notes) == 1 else 'notes'}"] if notes else []
         if left_out:
             parts.append(f"{count(left_out)} {'row' if left_out == 1 else 'rows'} skipped")
-        first = f": {notes[0]}" if notes else ""
-        text = f"{', '.join(parts)}{first}"
-        self.button.setText(text if len(text) <= 110 else text[:109] + "…")
-        self.button.setAccessibleName(", ".join(parts))
+        text = ", ".join(parts)
+        self.button.setText(text)
+        self.button.setAccessibleName(text)
+        self.button.setToolTip(plain_tip(notes[0] if len(notes) == 1 and not left_out else "Show them"))
         tail = [f"and {count(unlisted)} more"] if unlisted else []
         self.list.setPlainText("\n".join([*notes, *(["", "Skipped:"] if left_out else []), *skipped, *tail]))
-        self.setVisible(bool(parts))
+        self.button.setVisible(bool(parts))
+        self.button.setChecked(self.button.isChecked() and bool(parts))
 
     def text(self) -> str:
         """All notes, also while collapsed."""
         return self.list.toPlainText()
-
-    def _expand(self, expanded: bool) -> None:
-        self.list.setVisible(expanded)
 
 
 def skipped_rows(answer: Mapping[str, Any]) -> tuple[list[str], int]:

@@ -46,24 +46,34 @@ class OptionsRow(QWidget):
         self._prompts.addItem(_FILE, _FILE)
         for key, text in _TEXTS.items():
             self._text.addItem(text, key)
-        row = FlowLayout(self)  # wraps in a narrow window
+        self._row = FlowLayout(self)  # a window may be narrow
         for text, box, tip in (
             ("Features", self._layer, "Layer whose features probes and nearest neighbours use"),
             ("Prompts", self._prompts, "Prompt templates for zero-shot and fused probes"),
             ("Fuse with", self._text, "Text that a fused probe combines with the image"),
             ("Neighbours", self._k, "Number of nearest training images that vote"),
         ):
-            label = PlainLabel(text, self)
-            label.setBuddy(box)
-            set_role(label, "muted")
             box.setAccessibleName(text)
             box.setToolTip(plain_tip(tip))
-            pair = QWidget(self)
-            hbox(label, box, into=pair, spacing=SPACE // 2, margins=(0, 0, SPACE, 0))
-            row.addWidget(pair)
+            self.add_choice(text, box)
         self._standardise.setToolTip("Standardise features to mean 0 and variance 1")
-        row.addWidget(self._standardise)
+        self._row.addWidget(self._standardise)
         self._prompts.activated.connect(self._prompts_chosen)
+
+    def add_choice(self, text: str, box: QWidget) -> None:
+        """Add ``box`` with the label ``text`` to the row."""
+        label = PlainLabel(text, self)
+        label.setBuddy(box)
+        set_role(label, "muted")
+        pair = QWidget(self)
+        hbox(label, box, into=pair, spacing=SPACE // 2, margins=(0, 0, SPACE, 0))
+        self._row.addWidget(pair)
+
+    def show_choice(self, box: QWidget, visible: bool) -> None:
+        """Show or hide an added ``box`` with its label."""
+        pair = box.parentWidget()
+        if pair is not None:
+            pair.setVisible(visible)
 
     # Selection
     def layer(self) -> str:

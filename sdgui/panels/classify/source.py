@@ -1,4 +1,4 @@
-"""The top rows of the Classify panel: model, data, label, training data and method.
+"""The choices above the results of the Classify panel: model, data, label, method and training data.
 
 Flow: model, data, label, training data and method are chosen -> the button -> ``run_requested`` -> the panel reads
 ``measures()``. Choices are saved in the settings; ``problem()`` says what is still missing.
@@ -32,7 +32,7 @@ _OWN, _OTHER, _ALL = "", "other", "all"
 
 
 class ClassifySource(QWidget):
-    """Pickers for model and data, a row of choices, and the button."""
+    """Two pickers, and a row of boxes with the button; ``options`` are a third row, on request."""
 
     run_requested = Signal()
     model_changed = Signal()
@@ -43,10 +43,10 @@ class ClassifySource(QWidget):
         self._settings = services.settings
         self.model = ModelChip(services, parent=self)
         self.interpolation = InterpolationSlider(self.model, self)
-        self.data = DataPicker(services, parent=self)
+        self.data = DataPicker(services, compact=True, parent=self)
         self.label = NoWheelComboBox(self)
         self.train = NoWheelComboBox(self)
-        self.train_data = DataPicker(services, parent=self)
+        self.train_data = DataPicker(services, compact=True, parent=self)
         self.train_label = NoWheelComboBox(self)
         self.method = NoWheelComboBox(self)
         self.more = IconButton("ph.sliders-horizontal", "More options", checkable=True, parent=self)
@@ -67,11 +67,11 @@ class ClassifySource(QWidget):
             box.setToolTip(plain_tip(tip))
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
             box.setMinimumWidth(10 * SPACE)
-        self.label.setPlaceholderText("no labels")
+        self.label.setPlaceholderText("No labels")
         for text, key in (
-            ("the model's own training data", _OWN),
+            ("Its own training data", _OWN),
             ("80 % of this data", SPLIT),
-            ("other data", _OTHER),
+            ("Other data", _OTHER),
         ):
             self.train.addItem(text, key)
         for method, text in METHODS.items():
@@ -80,22 +80,19 @@ class ClassifySource(QWidget):
         self.button.setToolTip("Encode the images and classify them (F5)")
         self.button.setShortcut("F5")
         set_role(self.button, "primary")
-        self.train_row = QWidget(self)
-        self.train_row.hide()
+        self.train_data.hide()
+        self.train_data.box.setAccessibleName("Training data")
+        self.options.add_choice("Training label", self.train_label)
+        self.options.show_choice(self.train_label, False)
         self.options.hide()
         model = hbox((self.model, 1), self.interpolation)
         model.setAlignment(Qt.AlignmentFlag.AlignTop)
-        top = hbox((model, 3), (self.data, 2))
-        training, column = self.train_data, self.train_label
-        labels = _named("Training data", training.box, self), _named("Label", column, self)
-        row = hbox(labels[0], (training, 1), labels[1], column, into=self.train_row)
-        for widget in (*labels, column):  # aligned with the picker's box, not with the facts below
-            row.setAlignment(widget, Qt.AlignmentFlag.AlignTop)
-            widget.setMinimumHeight(column.sizeHint().height())
-        named_boxes = (("&Label", self.label), ("Trai&n on", self.train), ("Meth&od", self.method))
+        top = hbox((model, 1), (self.data, 1))
+        named_boxes = (("&Label", self.label), ("Meth&od", self.method), ("Trai&n on", self.train))
         choices = [widget for text, box in named_boxes for widget in (_named(text, box, self), box)]
-        below = hbox(*choices, self.more, None, self.button)
-        vbox(top, below, self.train_row, self.options, into=self, spacing=SPACE // 2)
+        self._gap = QWidget(self)  # in place of the training data
+        below = hbox(*choices, (self.train_data, 1), (self._gap, 1), self.more, self.button)
+        vbox(top, below, self.options, into=self, spacing=SPACE)
 
     def _connect(self) -> None:
         self.button.clicked.connect(self.run_requested)
@@ -103,7 +100,7 @@ class ClassifySource(QWidget):
         self.model.changed.connect(lambda _choice: self.model_changed.emit())
         self.data.described.connect(self._on_described)
         self.data.changed.connect(lambda _source: self.label.clear())
-        self.train_data.described.connect(lambda facts: _fill_labels(self.train_label, facts, self.chosen_label()))
+        self.train_data.described.connect(self._on_training_described)
         self.train.currentIndexChanged.connect(lambda _row: self._train_chosen())
         self.label.activated.connect(lambda _row: self._label_chosen())
         for picker in (self.model, self.data, self.train_data):
@@ -219,8 +216,17 @@ class ClassifySource(QWidget):
         if same >= 0:
             self.train_label.setCurrentIndex(same)
 
+    def _on_training_described(self, facts: Mapping[str, Any]) -> None:
+        """List the label columns; show the choice if none is called like the label to predict."""
+        _fill_labels(self.train_label, facts, self.chosen_label())
+        if facts["labels"] and self.train_label.findData(self.chosen_label()) < 0:
+            self.more.setChecked(True)
+
     def _train_chosen(self) -> None:
-        self.train_row.setVisible(self.train.currentData() == _OTHER)
+        is_other = self.train.currentData() == _OTHER
+        self.train_data.setVisible(is_other)
+        self._gap.setVisible(not is_other)
+        self.options.show_choice(self.train_label, is_other)
 
 
 def _fill_labels(box: QComboBox, facts: Mapping[str, Any], selected: str) -> None:

@@ -85,6 +85,7 @@ class ClassifyView(QWidget):
             page = QWidget(self) if self.tabs.count() else self.first
             self.tabs.setTabToolTip(self.tabs.addTab(page, text), plain_tip(tip))
         self.tabs.tabBar().setAccessibleName("Results in detail")
+        self.tabs.setCornerWidget(self.notes.button)
         self.tabs.currentChanged.connect(lambda number: getattr(self, PARTS[number]) if number else None)
 
     # The tabs

@@ -59,10 +59,15 @@ class DataPicker(QWidget):
     refused = Signal(str)  # why the source cannot be used
     held_out = Signal(str, str)  # paths of the training and held-out manifests
 
-    def __init__(self, services: Services, images_only: bool = False, parent: QWidget | None = None) -> None:
-        """``images_only``: also accept a folder of images without captions or classes."""
+    def __init__(
+        self, services: Services, images_only: bool = False, compact: bool = False, parent: QWidget | None = None
+    ) -> None:
+        """``images_only``: also accept a folder of images without captions or classes.
+
+        ``compact``: the counts are in the tooltip of the box; the line below shows errors only.
+        """
         super().__init__(parent)
-        self._services = services
+        self._services, self._is_compact = services, compact
         self._about = DataFacts(services, images_only, self)
         self.setAcceptDrops(True)
         self.box = NoWheelComboBox(self)
@@ -175,11 +180,11 @@ class DataPicker(QWidget):
 
     # Counting
     def _describe(self, source: str) -> None:
-        self.figures.setVisible(bool(source))
+        self.figures.setVisible(bool(source) and not self._is_compact)
         self._show_card.setEnabled(bool(source))
         self._about.set_source(source)
         if source:
-            self._show_text("Counting …")
+            self._show_text("Counting…")
         if self.card is not None:
             self.card.show_facts()
 
@@ -202,6 +207,9 @@ class DataPicker(QWidget):
         self.figures.setText(text)
         self.figures.setToolTip(plain_tip(tip or text))
         set_role(self.figures, "error" if role == "error" else "small")
+        if self._is_compact:
+            self.figures.setVisible(role == "error")
+            self.box.setToolTip(plain_tip("\n".join(line for line in (self._about.source, text, tip) if line)))
         self.figures.setAccessibleName(f"Data contents: {text}")
         self.box.setAccessibleDescription(text)
 
@@ -242,9 +250,9 @@ class DataPicker(QWidget):
     def menu(self) -> QMenu:
         """The menu for choosing other data; deleted when it closes."""
         menu = QMenu(self)
-        menu.addAction("&File …").triggered.connect(lambda: self._ask_for(folder=False))
-        menu.addAction("F&older …").triggered.connect(lambda: self._ask_for(folder=True))
-        menu.addAction("&Shards …").triggered.connect(self._ask_for_shards)
+        menu.addAction("&File…").triggered.connect(lambda: self._ask_for(folder=False))
+        menu.addAction("F&older…").triggered.connect(lambda: self._ask_for(folder=True))
+        menu.addAction("&Shards…").triggered.connect(self._ask_for_shards)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         return menu
 

@@ -65,7 +65,7 @@ def test_the_layers_of_the_model_are_offered_and_requested(
     panel.view.source.set_training(str(folder / "other.csv"))
     qtbot.waitUntil(lambda: panel.view.source.train_label.count() == 2)
     panel.view.source.train_label.setCurrentIndex(1)
-    assert panel.view.source.train_row.isVisibleTo(panel.view.source)
+    assert panel.view.source.train_data.isVisibleTo(panel.view.source)
     classify(qtbot, panel, "knn")
     request = asked(folder, "classify_open")[-1]
     assert (request["layer"], request["train"], request["train_label"]) == (
@@ -75,7 +75,7 @@ def test_the_layers_of_the_model_are_offered_and_requested(
     )
     assert asked(folder, "classify_knn")[-1]["k"] == 7
     panel.view.source.set_training("")
-    assert not panel.view.source.train_row.isVisibleTo(panel.view.source)
+    assert not panel.view.source.train_data.isVisibleTo(panel.view.source)
     target = panel.view.source.target()
     assert target is not None
     assert (target.train, target.train_label) == ("", "")
