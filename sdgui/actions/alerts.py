@@ -211,7 +211,7 @@ class AlertsDialog(QDialog):
             self.bar.show_message(Message("error", str(error)))
             return
         experiment_id = self._experiment[0] if self._scope is not None else None
-        self.bar.show_message(Message("info", "Reading the events of the runs …"))
+        self.bar.show_message(Message("info", "Reading the events of the runs…"))
 
         def work() -> list[RunAlert]:
             return replay((run.dir for run in self._store.runs(experiment_id) if run.is_local), rules)

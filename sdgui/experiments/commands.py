@@ -95,7 +95,7 @@ class ExperimentCommands(QObject):
 
         Any other folder or file is imported as logs of another tool.
         """
-        self.message_requested.emit(Message("info", f"Reading the run in {folder} …"))
+        self.message_requested.emit(Message("info", f"Reading the run in {folder}…"))
         if folder.exists() and not (folder / "config.json").exists():
             self._import_logs(folder)
             return
@@ -128,7 +128,7 @@ class ExperimentCommands(QObject):
 
     def reproduce(self, run: Run) -> None:
         """Add an experiment with the config of ``run``, and show the differences."""
-        self.message_requested.emit(Message("info", f"Comparing run {run.key} with this computer …"))
+        self.message_requested.emit(Message("info", f"Comparing run {run.key} with this computer…"))
 
         def prepared(report: Report) -> None:
             if isinstance(report.config, RunConfig):
@@ -157,7 +157,7 @@ class ExperimentCommands(QObject):
             self.message_requested.emit(Message("info", "The run folders are already being read."))
             return
         self._rebuilding = True
-        self.message_requested.emit(Message("info", "Reading every run folder …"))
+        self.message_requested.emit(Message("info", "Reading every run folder…"))
         store = self._services.store
         self._tasks.run(lambda: (store.import_folders(), len(store.runs())), self._rebuilt, self._not_rebuilt)
 
@@ -327,7 +327,7 @@ class ExperimentCommands(QObject):
 
         self._emptying = True
         # Replaces the message that offers to undo a deletion.
-        self.message_requested.emit(Message("info", "Emptying the bin …"))
+        self.message_requested.emit(Message("info", "Emptying the bin…"))
         self._tasks.run(
             remove,
             lambda problems: self._on_emptied(_emptied_message(problems)),

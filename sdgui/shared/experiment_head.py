@@ -113,7 +113,7 @@ class PlaceButton(QPushButton):
             self._add(machine)
         if self._panel is not None:
             self.places.addSeparator()
-            manage = self.places.addAction("Machines …")
+            manage = self.places.addAction("Machines…")
             manage.triggered.connect(self._panel.trigger)
 
     def _add(self, machine: Machine) -> None:

@@ -116,7 +116,7 @@ def stop_text(stopping: Stopping | None) -> tuple[str, str]:
     if stopping is None or stopping.stage == StopStage.ENDED:
         return "Stop", ""
     if stopping.stage == StopStage.PAUSING:
-        return "Stop", "Pausing after this step …"
+        return "Stop", "Pausing after this step…"
     if stopping.host:
         return "Stop", f"Asked to stop. If it does not stop, end it on {stopping.host}."
     in_seconds = "" if stopping.deadline is None else f" in {duration(max(0.0, stopping.deadline - time.time()))}"

@@ -68,7 +68,7 @@ class StepSlider(QWidget):
         self.slider.setPageStep(1)
         self.slider.setTickPosition(QSlider.TickPosition.TicksBelow)
         self.label = PlainLabel(self, role="muted")
-        self.export = QPushButton("Export …", self)
+        self.export = QPushButton("Export…", self)
         self.export.setToolTip(plain_tip("Save the results of each step as an animated image (WebP)"))
         hbox(self.label, (self.slider, 1), self.export, into=self)
         self._settle = QTimer(self, singleShot=True, interval=_SETTLE_MS)

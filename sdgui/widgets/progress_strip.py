@@ -142,7 +142,7 @@ class ProgressStrip(QFrame):
     def _ask_to_cancel(self) -> None:
         self._cancelling = True
         self._cancel.setEnabled(False)
-        self._title.setText("Cancelling …")
+        self._title.setText("Cancelling…")
         self.cancelled.emit()
 
     def _show(self) -> None:

@@ -312,7 +312,7 @@ class ExportDialog(QDialog):
     def _on_stepped(self, activity: str, finished: int, total: int) -> None:
         self.progress.setRange(0, total)
         self.progress.setValue(finished)
-        self.activity.setText(f"{activity[:1].upper()}{activity[1:]} …")
+        self.activity.setText(f"{activity[:1].upper()}{activity[1:]}…")
 
     def _done(self, folder: Path) -> None:
         self.folder.setText(str(folder))

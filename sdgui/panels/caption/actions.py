@@ -73,7 +73,7 @@ _ACTIONS: tuple[Action[Commands], ...] = (
     Action(
         "captions_files",
         _GROUP,
-        "Add &images …",
+        "Add &images…",
         "Choose images to caption",
         lambda c: c.view.ask_files(),
         "Ctrl+Shift+A",
@@ -82,7 +82,7 @@ _ACTIONS: tuple[Action[Commands], ...] = (
     Action(
         "captions_folder",
         _GROUP,
-        "Add a &folder …",
+        "Add a &folder…",
         "Caption all images of a folder",
         lambda c: c.view.ask_folder(),
         "Ctrl+Alt+A",
@@ -125,7 +125,7 @@ _ACTIONS: tuple[Action[Commands], ...] = (
     Action(
         "captions_how",
         _GROUP,
-        "&Generation settings …",
+        "&Generation settings…",
         "Search method, beams, sampling, lengths",
         lambda c: c.view.open_settings(),
         "Ctrl+,",
@@ -185,7 +185,7 @@ _ACTIONS: tuple[Action[Commands], ...] = (
     Action(
         "captions_replace",
         _GROUP,
-        "Find and &replace …",
+        "Find and &replace…",
         "Find and replace in captions",
         lambda c: c.view.replace.open(),
         "Ctrl+H",

@@ -207,7 +207,7 @@ def _write(path: Path, text: str, force: bool) -> None:
 
 TRAINING_DATA: ExportFormat[WriteCaptions] = ExportFormat(
     "data",
-    "As training data in a &folder …",
+    "As training data in a &folder…",
     "Save captions and images as training data in a folder of your choice",
     lambda images, folder, progress, _force: save_source(images, folder, progress),
     stem="captions",
@@ -225,7 +225,7 @@ CAPTION_FORMATS: tuple[ExportFormat[WriteCaptions], ...] = (
     ),
     ExportFormat(
         "csv",
-        "Export a &CSV table …",
+        "Export a &CSV table…",
         "One row per caption, with model, step, settings and seed",
         export_table,
         "Tables",
@@ -234,7 +234,7 @@ CAPTION_FORMATS: tuple[ExportFormat[WriteCaptions], ...] = (
     ),
     ExportFormat(
         "jsonl",
-        "Export &JSON lines …",
+        "Export &JSON lines…",
         "One line of JSON per image, with model, step, settings and seed",
         export_json_lines,
         "JSON lines",
@@ -243,7 +243,7 @@ CAPTION_FORMATS: tuple[ExportFormat[WriteCaptions], ...] = (
     ),
     ExportFormat(
         "coco",
-        "Export C&OCO captions …",
+        "Export C&OCO captions…",
         "One file in the COCO captions format, with model, step, settings and seed",
         export_coco,
         "COCO captions",

@@ -16,7 +16,7 @@ ADD = (  # title, text, button, shortcut
     _TITLE,
     "Drop images or folders here from the file manager or a browser, or paste them (Ctrl+V). Captions "
     "appear one by one; edit, compare and export them, or train on them.",
-    "Choose images …",
+    "Choose images…",
     "Ctrl+Shift+A",
 )
 TRAIN = (

@@ -19,7 +19,7 @@ from sdgui.widgets.still_boxes import NoWheelComboBox, StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
 
 _PROMPTS = resource_folder("prompts")
-_FILE = "from a file …"
+_FILE = "from a file…"
 _TEXTS = {"predicted": "the predicted class", "classes": "every class", "caption": "the image's caption"}
 
 

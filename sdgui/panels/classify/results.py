@@ -35,9 +35,9 @@ class ResultList(QWidget):
         self.list.setAccessibleName("Results")
         self.list.setToolTip("Evaluation results, newest first; press Delete to remove the selected result")
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.save_probe = QPushButton("Sa&ve probe …", self)
-        self.load_probe = QPushButton("Loa&d probe …", self)
-        self.apply = QPushButton("Appl&y to a folder …", self)
+        self.save_probe = QPushButton("Sa&ve probe…", self)
+        self.load_probe = QPushButton("Loa&d probe…", self)
+        self.apply = QPushButton("Appl&y to a folder…", self)
         title = PlainLabel("Results", self, role="title")
         column = vbox(title, (self.list, 1), into=self, spacing=SPACE // 2, margins=(0, SPACE, SPACE, 0))
         for button, tip in (

@@ -130,7 +130,7 @@ class CleanView(QWidget):
         tip = "Add the excluded pairs to the basket of data fixes, to apply and retrain later (Ctrl+Alt+B)"
         self.basket_button.setToolTip(plain_tip(tip))
         self.basket_button.setShortcut(QKeySequence(SHORTCUT))
-        self.save_button = QPushButton("&Save as new data …", body)
+        self.save_button = QPushButton("&Save as new data…", body)
         self.save_button.setToolTip("Save the remaining pairs as a new table (Ctrl+S)")
         self.save_button.setShortcut(QKeySequence("Ctrl+S"))
         self.use_button = QPushButton("&Use in a new experiment", body)

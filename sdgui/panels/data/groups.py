@@ -81,7 +81,7 @@ class GroupsPage(QWidget):
         self._rows = SourceRows()
         self._groups: list[Group] = []
         self.summary = ElidedLabel("", self)
-        self.other_copies = QPushButton("C&ompare with another split …", self)
+        self.other_copies = QPushButton("C&ompare with another split…", self)
         self.other_copies.setToolTip("Choose another split of this data to find images that are in both")
         self.check = QPushButton("&Check again", self)
         self.copies = QPushButton("E&xclude copies", self)

@@ -46,7 +46,7 @@ _SUBSETS: tuple[tuple[str, Subset], ...] = (
     ("Duplicates and leaks", "duplicates"),
     ("Cannot be decoded", "broken"),
 )
-_TITLE, _OPEN = "Look at your data", "&Open data …"
+_TITLE, _OPEN = "Look at your data", "&Open data…"
 _OPENING = ("Opening the data", "Images are shown as they are read.")
 _EMPTY = (
     "Choose or drop a table, a folder of images or shards to see images with captions and labels, duplicates, "
@@ -68,7 +68,7 @@ class DataView(QWidget):
         super().__init__(parent)
         self._services = services
         self.source = DataPicker(services, images_only=True, parent=self)
-        self.save = QPushButton("&Save as new data …", self)
+        self.save = QPushButton("&Save as new data…", self)
         self.save.setToolTip("Save the remaining rows and their provenance as a new table (Ctrl+S)")
         self.save.setShortcut(QKeySequence("Ctrl+S"))
         set_role(self.save, "primary")
@@ -163,7 +163,7 @@ class DataView(QWidget):
             ("Search &these images", "search", True),
             ("&Use in a new experiment", "use", True),
             ("&Hold out 10 %", "hold out", True),
-            ("Save the se&lection as new data …", "selection", has_selection),
+            ("Save the se&lection as new data…", "selection", has_selection),
             ("E&xclude the selection\tX", "exclude", has_selection),
             ("Add excluded images to the &basket", "basket", True),
             ("&Undo\tCtrl+Z", "undo", True),

@@ -1,6 +1,6 @@
 """The settings of an experiment that a sweep searches over, and the button that creates the sweep.
 
-Flow: right click on a setting -> *Search over …* -> ``SweepBar`` lists it -> *Create sweep* -> ``StudyPrograms`` ->
+Flow: right click on a setting -> *Search over…* -> ``SweepBar`` lists it -> *Create sweep* -> ``StudyPrograms`` ->
 ``created``, and the Study panel shows it.
 """
 
@@ -144,7 +144,7 @@ class SweepBar(QFrame):
     def menu(self, path: str) -> QMenu:
         """The context menu of the setting ``path``."""
         menu = QMenu(self)
-        search = menu.addAction("Search over …")
+        search = menu.addAction("Search over…")
         search.setEnabled(path not in SET_BY_SWEEP and not self._form.read_only and self._form.config() is not None)
         search.triggered.connect(lambda: self.ask(path))
         if path in self.space:

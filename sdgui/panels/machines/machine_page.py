@@ -135,7 +135,7 @@ class MachinePage(QScrollArea):
 
     def _show_facts(self, facts: Facts | None, state: ConnectionState) -> None:
         out = state.kind in ("waiting", "refused")
-        self.waiting.setText("Not checked yet." if out else "Checking hardware …")
+        self.waiting.setText("Not checked yet." if out else "Checking hardware…")
         self.waiting.setVisible(facts is None)
         self.facts.setVisible(facts is not None)
         self._show_rows([] if facts is None else fact_rows(facts))

@@ -61,7 +61,7 @@ def state_line(machine: Machine, facts: Facts | None, state: ConnectionState) ->
     if machine.is_local:
         return "Runs started here are separate processes and keep running when the window is closed."
     if facts is None:
-        return f"Connecting to {machine.host} …" if state.kind in ("connecting", "off") else f"ssh {machine.host}"
+        return f"Connecting to {machine.host}…" if state.kind in ("connecting", "off") else f"ssh {machine.host}"
     return f"Connected with ssh {machine.host}."
 
 

@@ -78,7 +78,7 @@ class MachinesPanel(Panel):
         self._relist()
 
     def _build(self) -> None:
-        self.name.setPlaceholderText("Add a host …")
+        self.name.setPlaceholderText("Add a host…")
         self.name.setToolTip(plain_tip("An alias in ~/.ssh/config, or USER@HOST; press Enter to add"))
         self.name.setAccessibleName("Host to add: an alias in your ssh config, or USER@HOST")
         completer = QCompleter(self._names, self)
@@ -199,7 +199,7 @@ class MachinesPanel(Panel):
         self.page.show_machine(machine, self._hosts.facts(machine.name), self._hosts.state(machine.name))
         checking = machine.name in self._checking
         self.page.check.setEnabled(not checking)
-        self.page.check.setText("Checking …" if checking else "Chec&k")
+        self.page.check.setText("Checking…" if checking else "Chec&k")
         self.page.install.setEnabled(not self.installation.busy(machine.name))
 
     def _entries(self) -> list[Entry]:
@@ -291,7 +291,7 @@ class MachinesPanel(Panel):
 
     def _install(self) -> None:
         if (machine := self._machine()) is not None:
-            self.page.show_output(["Connecting …"])
+            self.page.show_output(["Connecting…"])
             self.installation.start(machine)
             self._show()
 

@@ -52,7 +52,7 @@ class RemoteStrip(QWidget):
         if run is None or (run.is_local and not run.machine):
             self.line.hide()
         elif not run.is_local:
-            self._say(self._of_others.get(run.id, "Looking for the machine that has the curves of this run …"))
+            self._say(self._of_others.get(run.id, "Looking for the machine that has the curves of this run…"))
         else:
             self._show_state(self._hosts.state(run.machine))
 

@@ -194,7 +194,7 @@ class SearchPanel(Panel):
         self._end_jobs(side, *purposes)
         source = self.view.source
         lacks = "Choose an index of the second model, or build one." if source.kind == INDEX else ""
-        self.view.sides[side].clear("Opening …" if source.target(side) is not None else lacks)
+        self.view.sides[side].clear("Opening…" if source.target(side) is not None else lacks)
 
     def _leave_collection(self, side: int, target: Target) -> None:
         """Drop numbers of captions and images, which are invalid in another collection."""
@@ -217,11 +217,11 @@ class SearchPanel(Panel):
             if self._services.demo.making and source.kind != INDEX:
                 self._empty_action = source.collection.ask_folder
                 text = "You can search them as soon as they are drawn, or search a folder of your own now."
-                self.view.show_empty("Drawing the demo images", text, "Search a folder …", "Ctrl+Alt+O")
+                self.view.show_empty("Drawing the demo images", text, "Search a folder…", "Ctrl+Alt+O")
             elif source.kind == INDEX:
                 self._empty_action = source.popover.open
-                text = "Choose an index, or build one under Index …"
-                self.view.show_empty("No index is chosen", text, "Search in …")
+                text = "Choose an index, or build one under Index…"
+                self.view.show_empty("No index is chosen", text, "Search in…")
             elif source.pickers[0].choice() is None:
                 self._show_nothing(
                     "Choose a run or a pretrained model; then search its validation split or any folder."
@@ -229,7 +229,7 @@ class SearchPanel(Panel):
             elif source.kind == DATA:
                 self._empty_action = source.collection.ask_folder
                 text = "Choose a folder of images, or drop one here."
-                self.view.show_empty("No images are chosen", text, "Search a folder …", "Ctrl+Alt+O")
+                self.view.show_empty("No images are chosen", text, "Search a folder…", "Ctrl+Alt+O")
         elif self.sessions[0].facts is None:
             source.show_facts(None)
             self._empty_action = None
@@ -243,7 +243,7 @@ class SearchPanel(Panel):
 
     def _show_nothing(self, reason: str) -> None:
         self._empty_action = self.view.source.pickers[0].open
-        self.view.show_empty("No model to search with yet", reason, "Choose a model …")
+        self.view.show_empty("No model to search with yet", reason, "Choose a model…")
 
     def _run_empty_action(self) -> None:
         if self._empty_action is not None:

@@ -175,5 +175,5 @@ class SearchQueries(QObject):
             )
         else:
             folder, index = str(Path(missing[0]).parent), target.index
-            remedy = Remedy("Locate …", lambda: self._view.show_relocate(index, folder))
+            remedy = Remedy("Locate…", lambda: self._view.show_relocate(index, folder))
             self._show_query_message(warning(f"{text} They may have been moved or deleted.", remedy=remedy))

@@ -59,7 +59,7 @@ class SourceBar(QWidget):
         menu = QMenu(self.presets)
         self.versus = menu.addAction("&Student against teacher")
         self.swap = menu.addAction("S&wap the two models")
-        self.against_another = menu.addAction("Against &another model …")
+        self.against_another = menu.addAction("Against &another model…")
         menu.addSeparator()
         self.single = menu.addAction("&One model")
         self.presets.setMenu(menu)

@@ -23,7 +23,7 @@ WriteResults = Callable[[StudyDir, Sequence[Table], Path], None]  # study, the t
 RESULT_FORMATS: tuple[ExportFormat[WriteResults], ...] = (
     ExportFormat(
         "markdown",
-        "&Markdown …",
+        "&Markdown…",
         "The study's report: every table, with notes",
         lambda study, _tables, path: write_whole(path, study.table.read_bytes()),
         "Markdown",
@@ -32,7 +32,7 @@ RESULT_FORMATS: tuple[ExportFormat[WriteResults], ...] = (
     ),
     ExportFormat(
         "csv",
-        "&CSV …",
+        "&CSV…",
         "The tables that are shown",
         lambda _study, tables, path: write_whole(path, to_csv(tables).encode()),
         "Tables",
@@ -41,7 +41,7 @@ RESULT_FORMATS: tuple[ExportFormat[WriteResults], ...] = (
     ),
     ExportFormat(
         "json",
-        "&JSON …",
+        "&JSON…",
         "Every value, interval and test",
         lambda study, _tables, path: write_whole(path, study.results.read_bytes()),
         "JSON",

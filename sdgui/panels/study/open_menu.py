@@ -24,8 +24,8 @@ class OpenMenu(QMenu):
         for path in sorted(SHIPPED.glob("*.json")):
             self.addAction(f"Bundled: {path.stem}").triggered.connect(partial(self._choose, path))
         self.addSeparator()
-        self.addAction("Study &file …").triggered.connect(self._ask_file)
-        self.addAction("Study f&older …").triggered.connect(self._ask_folder)
+        self.addAction("Study &file…").triggered.connect(self._ask_file)
+        self.addAction("Study f&older…").triggered.connect(self._ask_folder)
 
     def _choose(self, path: Path, _checked: bool = False) -> None:
         self.path_chosen.emit(path)

@@ -68,7 +68,7 @@ class StudyPanel(Panel):
         self.toolbar = StudyToolbar(self)
         self.bar = MessageBar(self)
         self.stack = QStackedWidget(self)
-        self.empty = EmptyState("ph.flask", "No studies yet", _ABOUT, "New study …", parent=self.stack)
+        self.empty = EmptyState("ph.flask", "No studies yet", _ABOUT, "New study…", parent=self.stack)
         self.view, self.editor = StudyView(self.stack), StudyEditor(self.stack)
         self._build()
         self._connect()
@@ -215,7 +215,7 @@ class StudyPanel(Panel):
 
     def _show_problem(self, look: StudySnapshot) -> None:
         if look.state == "gone":
-            self.show_message(Message("error", look.problem, remedy=Remedy("Locate folder …", self._find)))
+            self.show_message(Message("error", look.problem, remedy=Remedy("Locate folder…", self._find)))
         elif look.problem:
             self.show_message(Message("error", look.problem.splitlines()[0], look.problem))
         elif look.state == "interrupted" and look.stderr:
@@ -324,7 +324,7 @@ class StudyPanel(Panel):
             return
         if not StudyDir(folder).study.is_file():
             text = f"{folder} contains no study.json; choose the study's own folder."
-            self.show_message(Message("error", text, remedy=Remedy("Locate folder …", self._find)))
+            self.show_message(Message("error", text, remedy=Remedy("Locate folder…", self._find)))
             return
         self._tasks.run(lambda: store.move_study(study_id, folder), self._on_added, self._failed)
 

@@ -38,7 +38,7 @@ class StudyToolbar(QWidget):
         keeps = self.box.sizePolicy()
         keeps.setRetainSizeWhenHidden(True)  # the buttons stay where they are
         self.box.setSizePolicy(keeps)
-        self.new, self.open_button = QPushButton("New …", self), QPushButton("&Open …", self)
+        self.new, self.open_button = QPushButton("New…", self), QPushButton("&Open…", self)
         self.begin, self.pause, self.stop = (QPushButton(text, self) for text in ("&Start", "Pa&use", "Sto&p"))
         self.machines = MachinesButton(self)
         self.export = QPushButton("E&xport", self)

@@ -140,8 +140,8 @@ def _refusal(path: Path, error: BaseException, written_count: int = 0) -> Export
 
 
 IMAGE_FORMATS: tuple[ExportFormat[WriteImages], ...] = (
-    ExportFormat("copies", "&Copies into a folder …", "Copy the image files", export_copies, target="folder"),
+    ExportFormat("copies", "&Copies into a folder…", "Copy the image files", export_copies, target="folder"),
     ExportFormat(
-        "csv", "&Table (CSV) …", "File, caption, rank and score per row", export_table, "Tables", ".csv", "images"
+        "csv", "&Table (CSV)…", "File, caption, rank and score per row", export_table, "Tables", ".csv", "images"
     ),
 )

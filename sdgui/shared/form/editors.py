@@ -236,8 +236,8 @@ class PathEditor(TextEditor):
 
     def _ask(self) -> None:
         menu = QMenu(self)
-        menu.addAction("File …").triggered.connect(lambda: self._browse_for(folder=False))
-        menu.addAction("Folder …").triggered.connect(lambda: self._browse_for(folder=True))
+        menu.addAction("File…").triggered.connect(lambda: self._browse_for(folder=False))
+        menu.addAction("Folder…").triggered.connect(lambda: self._browse_for(folder=True))
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(self._browse.mapToGlobal(self._browse.rect().bottomLeft()))
 

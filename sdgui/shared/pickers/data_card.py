@@ -101,7 +101,7 @@ class DataCard(QFrame):
         self._show_images()
         for number, image in enumerate(self.images):
             image.show_image(Path(samples[number]) if number < len(samples) else None)
-        self.figures.setText(figures_text(facts) if facts is not None else "Counting …" if self.facts.asking else "")
+        self.figures.setText(figures_text(facts) if facts is not None else "Counting…" if self.facts.asking else "")
         self.more.setText(more_text(facts) if facts is not None else "")
         self.more.setToolTip(plain_tip(reasons_text(facts) if facts is not None else ""))
         self.more.setVisible(bool(self.more.text()) or self.facts.asking)  # reserves space before the text is known
@@ -144,7 +144,7 @@ class DataCard(QFrame):
 
     def _hold_out(self) -> None:
         self.hold_out.setEnabled(False)
-        self._say_held("Splitting off 10 % …", done=False)
+        self._say_held("Splitting off 10 %…", done=False)
         self.facts.hold_out()
 
     def _say_held(self, text: str, done: bool = True) -> None:

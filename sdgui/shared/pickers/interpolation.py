@@ -35,7 +35,7 @@ class InterpolationSlider(QWidget):
         self.initial, self.tuned = (PlainLabel(text, self, role="small") for text in ("Initial", "Tuned"))
         self.value = PlainLabel(self, role="small")
         self.value.setMinimumWidth(self.value.fontMetrics().horizontalAdvance("0.00") + 2)
-        self.save = IconButton("ph.floppy-disk", "Save as model …", parent=self)
+        self.save = IconButton("ph.floppy-disk", "Save as model…", parent=self)
         hbox(self.initial, self.slider, self.tuned, self.value, self.save, into=self, spacing=SPACE // 2)
         self._settle = QTimer(self, singleShot=True, interval=_SETTLE_MS)
         self._settle.timeout.connect(self._use_value)

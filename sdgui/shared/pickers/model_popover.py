@@ -58,8 +58,8 @@ class ModelPopover(QFrame):
         self.note = PlainLabel(self, wordWrap=True, role="muted")
         self.checkpoints, self.weights = NoWheelComboBox(self), NoWheelComboBox(self)
         self._which_title, self._weights_title = PlainLabel("&Checkpoint", self), PlainLabel("&Network", self)
-        self._folder = QPushButton("&Folder …", self)
-        self.interpolate = QPushButton("&Interpolate with …", self)
+        self._folder = QPushButton("&Folder…", self)
+        self.interpolate = QPushButton("&Interpolate with…", self)
         self._pairing = False  # whether the next pick is the model to interpolate with
         self._arrange()
         self.line.textChanged.connect(self._find)
@@ -160,7 +160,7 @@ class ModelPopover(QFrame):
         if self.lines.rowCount():
             return ""
         if not self._groups:
-            return "Reading the models …"
+            return "Reading the models…"
         return (
             f"No model matches “{words.strip()[:60]}”. Enter a run's name, a pretrained model such as ViT-B-32, or the "
             "folder of a run or of a saved model."

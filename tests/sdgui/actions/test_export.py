@@ -173,7 +173,7 @@ def test_existing_files_are_replaced_only_when_ticked(
     assert started[-1].arguments()[-1] == "--force"
     dialog.program.stepped.emit("writing the weights", 1, 3)
     assert (dialog.progress.value(), dialog.progress.maximum()) == (1, 3)
-    assert dialog.activity.text() == "Writing the weights …"
+    assert dialog.activity.text() == "Writing the weights…"
     dialog.program.done.emit(out)
     assert dialog.replace.isVisible(), "written anew, it takes the place of what was just written"
     assert all(one.isVisible() for one in (dialog.outcome, dialog.code, dialog.copy, dialog.show_folder))

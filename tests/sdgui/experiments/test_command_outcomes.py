@@ -49,7 +49,7 @@ def test_run_folders_are_read_again_one_scan_at_a_time_and_failures_are_reported
     parts.ended(parts.new())
     parts.experiments.rebuild()
     parts.experiments.rebuild()
-    assert said(parts) == [("info", "Reading every run folder …"), ("info", "The run folders are already being read.")]
+    assert said(parts) == [("info", "Reading every run folder…"), ("info", "The run folders are already being read.")]
     gate.set()
     qtbot.waitUntil(lambda: bool(parts.messages))
     assert said(parts) == [("info", "Read the run folders; the database lists 1 run.")]
@@ -77,7 +77,7 @@ def test_an_imported_run_is_followed_and_its_experiment_selected(
     run = parts.ended(parts.new())
     monkeypatch.setattr(parts.store, "import_run", lambda _folder: run)
     parts.experiments.import_run(Path("/far/run"))
-    assert said(parts) == [("info", "Reading the run in /far/run …")]
+    assert said(parts) == [("info", "Reading the run in /far/run…")]
     qtbot.waitUntil(lambda: bool(parts.messages))
     assert said(parts) == [("info", f"Imported run {run.key}.")]
     assert (parts.tailer.followed, parts.added) == ([run.id], [run.experiment_id])
@@ -158,14 +158,14 @@ def test_the_bin_is_emptied_after_confirmation_and_once_at_a_time(
     monkeypatch.setattr(parts.store, "delete_run", fails)
     parts.experiments.empty_bin(over)
     parts.experiments.empty_bin(over)
-    assert said(parts) == [("info", "Emptying the bin …"), ("info", "The bin is already being emptied.")]
+    assert said(parts) == [("info", "Emptying the bin…"), ("info", "The bin is already being emptied.")]
     gate.set()
     qtbot.waitUntil(lambda: bool(parts.messages))
     assert said(parts) == [("error", "The disk is gone.")]
     monkeypatch.setattr(parts.store, "delete_run", delete)
     parts.experiments.empty_bin(over)
     qtbot.waitUntil(lambda: len(parts.messages) == 2)
-    assert said(parts) == [("info", "Emptying the bin …"), ("info", "The bin is empty.")]
+    assert said(parts) == [("info", "Emptying the bin…"), ("info", "The bin is empty.")]
     assert parts.changes[-1] == Changes()
     assert (parts.store.runs(deleted=True), parts.store.experiments(deleted=True)) == ([], [])
     assert [run.folder.exists() for run in runs] == [False, False]

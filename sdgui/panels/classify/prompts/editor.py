@@ -237,7 +237,7 @@ class PromptEditor(QWidget):
         if problem := self.draft.problem:
             self.show_problem(problem)
         else:
-            self.state.setText("Testing the prompts …")
+            self.state.setText("Testing the prompts…")
             self.edited.emit(self.draft.source)
 
     # Files

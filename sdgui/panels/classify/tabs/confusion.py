@@ -69,7 +69,7 @@ class MatrixTab(QWidget):
         self._connect()
 
     def _tools(self) -> None:
-        self.find_box.setPlaceholderText("Find …")
+        self.find_box.setPlaceholderText("Find…")
         self.find_box.setAccessibleName("Find a class")
         self.find_box.setToolTip("Press Enter to go to the next class with a matching name")
         self.find_box.setClearButtonEnabled(True)

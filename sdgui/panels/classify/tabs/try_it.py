@@ -73,7 +73,7 @@ class TryTab(QWidget):
         self.by_names = ClassTable("Zero-shot predictions", _columns(), "", self)
         self.probe_title = PlainLabel(self, wordWrap=True)
         self.line = PlainLabel(self, wordWrap=True)
-        self.choose = QPushButton("Choose ima&ges …", self)
+        self.choose = QPushButton("Choose ima&ges…", self)
         self.clear = QPushButton("Remove all", self)
         self._build()
         self._typing = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)

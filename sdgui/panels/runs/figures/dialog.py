@@ -92,7 +92,7 @@ class PaperDialog(QDialog):
         self.preview.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.preview.setMinimumSize(56 * SPACE, 40 * SPACE)
         self.preview.setAccessibleName("Figure preview")
-        self.save = QPushButton("&Save figure …", self)
+        self.save = QPushButton("&Save figure…", self)
         set_role(self.save, "primary")
         self.text = QPlainTextEdit(self)
         self.text.setReadOnly(True)
@@ -101,7 +101,7 @@ class PaperDialog(QDialog):
         self.text.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.markup = _choice("Table as", {"tex": "LaTeX (booktabs)", "md": "Markdown"}, "tex", self)
         self.copy = QPushButton("&Copy table", self)
-        self.save_table = QPushButton("Save &table …", self)
+        self.save_table = QPushButton("Save &table…", self)
         self.bar = MessageBar(self)
         self.tabs = QTabWidget(self)
 

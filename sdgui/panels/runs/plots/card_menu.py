@@ -34,7 +34,7 @@ def add_arranging(
         action.triggered.connect(lambda _=False, guest=other.id: arrange(arranged.combine(guest, chart.id)))
     if arranged.guests(chart.id):
         menu.addAction("Separate").triggered.connect(lambda: arrange(arranged.separate(chart.id)))
-    menu.addAction("Axis range …").triggered.connect(lambda: _ask_range(chart, arranged, arrange, message))
+    menu.addAction("Axis range…").triggered.connect(lambda: _ask_range(chart, arranged, arrange, message))
     menu.addSeparator()
 
 

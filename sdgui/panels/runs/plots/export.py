@@ -194,17 +194,17 @@ WritePlots = Callable[[ShownPlots, str], None]
 _WHAT = "The maximised plot, or all of them, with a legend"
 PLOT_FORMATS: tuple[ExportFormat[WritePlots], ...] = (
     ExportFormat(
-        "png", "Image (PNG) …", _WHAT, lambda plots, path: save_figure(plots, path, "png"), "PNG", ".png", "curves"
+        "png", "Image (PNG)…", _WHAT, lambda plots, path: save_figure(plots, path, "png"), "PNG", ".png", "curves"
     ),
     ExportFormat(
-        "svg", "Drawing (SVG) …", _WHAT, lambda plots, path: save_figure(plots, path, "svg"), "SVG", ".svg", "curves"
+        "svg", "Drawing (SVG)…", _WHAT, lambda plots, path: save_figure(plots, path, "svg"), "SVG", ".svg", "curves"
     ),
     ExportFormat(
-        "pdf", "Document (PDF) …", _WHAT, lambda plots, path: save_figure(plots, path, "pdf"), "PDF", ".pdf", "curves"
+        "pdf", "Document (PDF)…", _WHAT, lambda plots, path: save_figure(plots, path, "pdf"), "PDF", ".pdf", "curves"
     ),
     ExportFormat(
         "csv",
-        "All points (CSV) …",
+        "All points (CSV)…",
         "A row for each point of the visible curves",
         lambda plots, path: save_csv(plots.curves, path),
         "CSV",

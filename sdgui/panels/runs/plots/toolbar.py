@@ -117,7 +117,7 @@ class PlotToolbar(QWidget):
             action.setToolTip(plain_tip(export.tip))
             action.triggered.connect(lambda _=False, export=export: self.export_requested.emit(export))
         if any(self.offers(export) for export in PLOT_FORMATS if export.name != "csv"):
-            figure = menu.addAction("Figure for a paper …")
+            figure = menu.addAction("Figure for a paper…")
             figure.setToolTip("Figure for a paper: size, font and legend; also a LaTeX table of the last values")
             figure.triggered.connect(self.figure_requested)
         if menu.isEmpty():

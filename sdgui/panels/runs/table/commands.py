@@ -183,7 +183,7 @@ def _tick_title(commands: TableCommands) -> str:
 
 def _edit_title(commands: TableCommands) -> str:
     number = len(commands.table.chosen_runs())
-    return f"Tags and notes of {number} runs …" if number > 1 else "Add or remove tags …"
+    return f"Tags and notes of {number} runs…" if number > 1 else "Add or remove tags…"
 
 
 def _item(section: Section, order: int = 0, menu: str = ROWS_MENU) -> tuple[MenuItem, ...]:
@@ -216,7 +216,7 @@ _ACTIONS: tuple[Action[TableCommands], ...] = (
     Action(
         "rows_tags",
         _GROUP,
-        "Tags and notes of many …",
+        "Tags and notes of many…",
         "Edit tags and notes of all selected rows",
         TableCommands.edit_many,
         "Ctrl+Alt+T",

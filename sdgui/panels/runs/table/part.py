@@ -253,12 +253,12 @@ class RunTable(QWidget):
             lambda: self.show_layout(layout.grouped_by(*dict.fromkeys((*layout.group_by, field.name))))
         )
         if field.source is Source.METRIC:
-            menu.addAction("At a step …").triggered.connect(lambda: self.choose_columns(position, field))
+            menu.addAction("At a step…").triggered.connect(lambda: self.choose_columns(position, field))
         if field.name != NAME:
             others = [name for name in layout.columns if name != field.name]
             menu.addAction("Hide column").triggered.connect(lambda: self.show_layout(layout.with_columns(others)))
         menu.addSeparator()
-        menu.addAction("Columns …").triggered.connect(lambda: self.choose_columns(position))
+        menu.addAction("Columns…").triggered.connect(lambda: self.choose_columns(position))
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(position)
 

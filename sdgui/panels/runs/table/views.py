@@ -71,7 +71,7 @@ def views_menu(
         action.triggered.connect(lambda _=False, layout=layout: show(layout))
     if saved:
         menu.addSeparator()
-    menu.addAction("&Save this view …").triggered.connect(lambda: _ask_name(views, current, parent))
+    menu.addAction("&Save this view…").triggered.connect(lambda: _ask_name(views, current, parent))
     menu.addAction("&Default view").triggered.connect(lambda: show(TableLayout()))
     if saved:
         removal = menu.addMenu("&Remove")

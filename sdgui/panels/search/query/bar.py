@@ -52,7 +52,7 @@ class SearchBar(QWidget):
         self._group = True
         self._evaluation_query = Query()  # the evaluation query that is looked up, if any
         self.line = QLineEdit(self)
-        self.line.setPlaceholderText("Search for …; drop or paste images")
+        self.line.setPlaceholderText("Describe an image, or drop or paste one")
         self.line.setAccessibleName("Search images by words")
         self.line.setClearButtonEnabled(True)
         self.line.setMaxLength(20_000)

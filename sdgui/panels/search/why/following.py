@@ -96,7 +96,7 @@ class WhyFollowing(QObject):
             view = side.why
             if other_data:
                 view.image.show_image(None)
-            view.show_sentence("Opening the model …")
+            view.show_sentence("Opening the model…")
 
     def _changed(self) -> None:
         if self.on:

@@ -50,7 +50,7 @@ class WhyView(QFrame):
         is_same = self.image.path == path
         self.image.show_image(path)
         if not is_same:
-            self.show_sentence("Computing the relevance …")
+            self.show_sentence("Computing the relevance…")
 
     def show_answer(self, answer: Why) -> None:
         """Show the relevance of patches and words."""

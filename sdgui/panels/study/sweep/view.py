@@ -45,7 +45,7 @@ class SweepView(QWidget):
         self.progress = QProgressBar(self)
         self.progress.setTextVisible(False)
         self.progress.setAccessibleName("Finished trials")
-        self.confirm = QPushButton("Confirm …", self)
+        self.confirm = QPushButton("Confirm…", self)
         self.confirm.setShortcut("Ctrl+Alt+M")
         self.confirm.clicked.connect(self.confirm_requested)
         self.tabs = QTabWidget(self)

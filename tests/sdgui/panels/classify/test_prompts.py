@@ -130,7 +130,7 @@ def test_controls_have_names_and_edits_are_undone_by_keys_and_buttons(
 
     assert can() == (False, False)
     assert names.setData(names.index(0, 1), "kitten")
-    assert (edited, editor.state.text(), can()) == ([editor.draft.source], "Testing the prompts …", (True, False))
+    assert (edited, editor.state.text(), can()) == ([editor.draft.source], "Testing the prompts…", (True, False))
     assert (names.index(0, 1).data(), names.index(0, 1).data(Qt.ItemDataRole.EditRole)) == ("kitten", "kitten")
     assert [names.index(row, 0).data(tip) for row in range(2)] == ["cat: kitten", "dog"]
     editor.templates.setPlainText("a {}.")

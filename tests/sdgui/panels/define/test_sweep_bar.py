@@ -78,7 +78,7 @@ def test_marked_settings_become_a_sweep(qtbot: QtBot, define: DefinePanel, servi
     first = show(define, services, "clip", f"data.train={train}")
     bar = define.sweep_bar
     assert not bar.isVisible()
-    assert [action.text() for action in bar.menu("optim.learning_rate").actions()] == ["Search over …"]
+    assert [action.text() for action in bar.menu("optim.learning_rate").actions()] == ["Search over…"]
     assert not bar.menu("seed").actions()[0].isEnabled(), "each trial's seed is the sweep's"
     bar.mark("optim.learning_rate", RATE)
     assert bar.isVisible()

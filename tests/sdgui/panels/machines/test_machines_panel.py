@@ -209,7 +209,7 @@ def test_a_known_host_is_selected_and_an_empty_one_is_not_contacted(
     assert [machine.name for machine in hosts.listing()][1:] == ["box", "other"]
     panel.focus_search()
     assert panel.name.hasFocus()
-    assert panel.name.placeholderText() == "Add a host …"
+    assert panel.name.placeholderText() == "Add a host…"
     places = [("", "This computer"), ("box", "box"), ("other", "other")]
     assert list(panel.queue._machines) == places, "what waits can be sent there at once"
     panel.page.verticalScrollBar().setValue(9)
@@ -266,12 +266,12 @@ def test_an_installation_is_followed_reported_and_used(
     said: list[tuple[str, str]] = []
     panel.message_requested.connect(lambda message: said.append((message.level, message.text)))
     panel.page.install.click()
-    assert (begun, panel.page.output.toPlainText()) == (["far"], "Connecting …")
+    assert (begun, panel.page.output.toPlainText()) == (["far"], "Connecting…")
     panel.installation.lines["far"] = []
     panel.installation.line.emit("far", "Collecting torch")
     panel.installation.lines["other"] = []
     panel.installation.line.emit("other", "of another")
-    assert panel.page.output.toPlainText() == "Connecting …\nCollecting torch"
+    assert panel.page.output.toPlainText() == "Connecting…\nCollecting torch"
     panel.installation.ended.emit("far", "No room.")
     assert said == [("error", "No room.")]
     panel._tasks.wait()

@@ -80,7 +80,7 @@ def test_the_connection_to_the_runs_machine_is_shown_while_it_is_down(strip: Rem
     assert said(strip) == ""
     hosts.states["far"] = ConnectionState("connecting")
     strip.show_run(FAR)
-    assert said(strip) == "Connecting to far …"
+    assert said(strip) == "Connecting to far…"
     hosts.state_changed.emit("other", ConnectionState("refused", "of another"))
     hosts.state_changed.emit("far", ConnectionState("waiting", "It is cut.", 61.0))
     assert said(strip) == "It is cut. Again in 1 min 1 s; no data is lost."
@@ -99,7 +99,7 @@ def test_the_connection_to_the_runs_machine_is_shown_while_it_is_down(strip: Rem
 def test_missing_curves_of_a_colleagues_run_give_the_reason(strip: RemoteStrip, hosts: Hosts) -> None:
     assert not COLLEAGUES.is_local
     strip.show_run(COLLEAGUES)
-    assert said(strip) == "Looking for the machine that has the curves of this run …"
+    assert said(strip) == "Looking for the machine that has the curves of this run…"
     hosts.state_changed.emit("", ConnectionState("refused", "of a machine"))
     hosts.colleagues.status_changed.emit(9, "of another run")
     assert said(strip).startswith("Looking")

@@ -122,7 +122,7 @@ def test_a_run_is_searched_once_it_has_a_checkpoint_and_gives_the_reason_until_t
         store.record(run.id, Progress(state=state, offset=1))
         search.use_run(run.id)
         assert why().startswith(text)
-        assert empty(search) == ("No model to search with yet", "Choose a model …")
+        assert empty(search) == ("No model to search with yet", "Choose a model…")
     following = search.following
     following._run, following.run_id = None, None
     choose(search)

@@ -30,7 +30,7 @@ def test_reasons_are_highlighted_words_and_a_heat_map(qtbot: QtBot, tmp_path: Pa
         return [child.text() for child in reasons._words.findChildren(QLabel) if child.isVisible()]
 
     reasons.show_waiting(tmp_path / "a.png")
-    assert (reasons.title.text(), words()) == ("Computing the relevance …", [])
+    assert (reasons.title.text(), words()) == ("Computing the relevance…", [])
     qtbot.waitUntil(lambda: reasons.image._image is not None)
     found = [
         {"text": text, "relevance": share} for text, share in (("a", 0.1), ("red", 0.6), ("hat", 0.3), ("on", 0.0))

@@ -212,7 +212,7 @@ def test_reasons_are_requested_from_each_model_while_typing(
     search.why._ask_all()
     assert worker.last("search_why")["path"] == "/p/2.png"
     assert worker.last("search_why")["text"] == "moon"
-    assert one.why.title.text() == "Computing the relevance …"
+    assert one.why.title.text() == "Computing the relevance…"
     worker.progress.emit(worker.number("search_why"), "computing", 1, 2)
     assert search.view.jobs.running() == ["why0"]
     worker.answer("search_why", {"cosine": 0.3, "patches": [[1.0]], "words": [{"text": "moon", "relevance": 1.0}]})

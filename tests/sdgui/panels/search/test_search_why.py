@@ -26,6 +26,6 @@ def test_nothing_of_other_data_or_another_model_stays(qtbot: QtBot, open_search:
     search.view.source.collection.search_folder(str(folder / "pause"))
     assert search.sessions[0].opening
     assert (one.why.image.path, one.why.image._heat) == (None, None)
-    assert told(search)[0] == "Opening the model …"
+    assert told(search)[0] == "Opening the model…"
     qtbot.waitUntil(lambda: search.sessions[0].facts is not None, timeout=10000)
-    qtbot.waitUntil(lambda: told(search)[0] != "Opening the model …", timeout=10000)
+    qtbot.waitUntil(lambda: told(search)[0] != "Opening the model…", timeout=10000)

@@ -82,7 +82,7 @@ def test_entries_without_data_belong_to_the_chosen_source(
     dialog.take_out([0, 1])
     qtbot.waitUntil(lambda: len(dialog.entries) == 1)
     assert [view.sources.itemText(row) for row in range(2)] == [
-        "any data with the image (1)", "Choose the data …"
+        "any data with the image (1)", "Choose the data…"
     ]  # fmt: skip
     assert (view.save.isEnabled(), view.retrain.isEnabled()) == (False, False)
     answers = ["", str(tmp_path / "pairs.csv")]

@@ -82,7 +82,7 @@ def test_a_path_is_browsed_from_its_folder_and_dropped(
         editor._browse.click()
         menu = QApplication.activePopupWidget()
         assert isinstance(menu, QMenu)
-        assert [action.text() for action in menu.actions()] == ["File …", "Folder …"]
+        assert [action.text() for action in menu.actions()] == ["File…", "Folder…"]
         menu.actions()[row].trigger()
         menu.close()
 

@@ -199,7 +199,7 @@ def test_splitting_shows_progress_and_can_be_repeated(
     assert card.hold_out.isVisible()
     card.hold_out.click()
     assert (len(requests), card.hold_out.isEnabled()) == (1, False)
-    assert (card.overlap.text(), card.overlap.isVisible()) == ("Splitting off 10 % …", True)
+    assert (card.overlap.text(), card.overlap.isVisible()) == ("Splitting off 10 %…", True)
     facts.not_held_out.emit(Failure("There is no room."))
     assert (card.overlap.text(), card.hold_out.isEnabled()) == ("There is no room.", True)
     facts.held_out.emit("/p/train.csv", "/p/held.csv")

@@ -102,7 +102,7 @@ def test_data_are_chosen_as_a_file_a_folder_or_shards(
         menu.close()
     assert sources == ["/a/pairs.csv", "/a/images", "/a/{00..09}.tar"]
     assert starts == ["", "", "/a", "/a"]
-    assert (picker._show_card.isEnabled(), picker.figures.text()) == (True, "Counting …")
+    assert (picker._show_card.isEnabled(), picker.figures.text()) == (True, "Counting…")
     stored = json.loads(str(picker._services.settings.value("data/recent")))
     assert stored == ["/a/{00..09}.tar"], "what is not there is not remembered with the next"
     picker.set_source("")

@@ -151,7 +151,7 @@ def test_the_dialog_opens_from_the_export_menu(panel: RunsPanel) -> None:
     plots = panel.tabs.view.grid
     plots.set_run("r1", "a run")
     plots.set_points("r1", LOSS, [1, 2], [3, 4])
-    action = next(entry for entry in plots.toolbar.export_menu().actions() if entry.text() == "Figure for a paper …")
+    action = next(entry for entry in plots.toolbar.export_menu().actions() if entry.text() == "Figure for a paper…")
     action.trigger()
     dialog = panel.findChild(PaperDialog)
     assert dialog is not None

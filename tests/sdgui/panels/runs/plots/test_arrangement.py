@@ -135,7 +135,7 @@ def test_only_metrics_of_one_unit_are_combined_and_a_typed_range_is_shown(
     assert recall is not None
     for typed, shown in (("10 to 60", (0.1, 0.6)), ("60 to 10", (0.1, 0.6)), ("5, 6", (0.1, 0.6))):
         monkeypatch.setattr(QInputDialog, "getText", lambda *_, typed=typed, **__: (typed, True))
-        action(menu_of("val/mean_recall"), "Axis range …").trigger()
+        action(menu_of("val/mean_recall"), "Axis range…").trigger()
         recall.redraw()
         assert recall.view_range()[1] == pytest.approx(shown), typed
         assert grid.message.isVisible() == (typed != "10 to 60"), typed
@@ -143,7 +143,7 @@ def test_only_metrics_of_one_unit_are_combined_and_a_typed_range_is_shown(
     recall.redraw()
     assert recall.view_range()[1] == pytest.approx(np.log10([0.1, 0.6]))
     monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: ("", True))
-    action(menu_of("val/mean_recall"), "Axis range …").trigger()
+    action(menu_of("val/mean_recall"), "Axis range…").trigger()
     assert grid._arranged.ranges == {}
 
 

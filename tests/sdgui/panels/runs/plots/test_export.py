@@ -177,7 +177,7 @@ def test_unavailable_formats_are_not_offered(grid: PlotGrid) -> None:
             if action.isEnabled()
         ]
 
-    assert offered() == ["PNG", "SVG", "PDF", "CSV", "Figure for a paper …"]
+    assert offered() == ["PNG", "SVG", "PDF", "CSV", "Figure for a paper…"]
     for key in grid.runs():
         grid.set_run_visible(key, False)
     assert offered() == []

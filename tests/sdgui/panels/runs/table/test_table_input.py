@@ -137,9 +137,9 @@ def test_the_header_menu_sorts_groups_hides_and_chooses(table: RunTable) -> None
             settle(table)
         return table.arrangement
 
-    assert list(menu(0)) == ["Sort", "Group by this", "Columns …"], "the name stays"
+    assert list(menu(0)) == ["Sort", "Group by this", "Columns…"], "the name stays"
     popup().close()
-    assert list(menu(1)) == ["Sort", "Group by this", "Hide column", "Columns …"]
+    assert list(menu(1)) == ["Sort", "Group by this", "Hide column", "Columns…"]
     popup().close()
     assert choose(1, "Sort").sort == (("seed", False),)
     header = table.view.horizontalHeader()
@@ -158,12 +158,12 @@ def test_the_header_menu_sorts_groups_hides_and_chooses(table: RunTable) -> None
     assert not header.isSortIndicatorShown()
     table.view.header_menu_requested.emit(9, QPoint(0, 0))
     assert QApplication.activePopupWidget() is None, "beside the heads"
-    choose(1, "Columns …")
+    choose(1, "Columns…")
     assert table._chooser is not None
     assert table._chooser.isVisible()
     assert not table._chooser.at_step.step.hasFocus()
     table._chooser.hide()
-    choose(2, "At a step …")
+    choose(2, "At a step…")
     assert table._chooser.at_step.metrics.currentData() == TEACHER
     table._chooser.hide()
 

@@ -145,7 +145,7 @@ def test_views_are_saved_opened_and_removed_by_their_menu(
     def menu(current: TableLayout) -> QMenu:
         return views_menu(views, current, layouts.append, parent)
 
-    assert [action.text() for action in menu(mine).actions()] == ["&Save this view …", "&Default view"]
+    assert [action.text() for action in menu(mine).actions()] == ["&Save this view…", "&Default view"]
     answers = [("", True), ("  ", True), ("no", False), (" r&d   view ", True), ("other", True)]
     monkeypatch.setattr(QInputDialog, "getText", lambda *_: answers.pop(0))
     for layout in (mine, mine, mine, mine, TableLayout()):
