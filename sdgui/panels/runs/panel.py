@@ -41,6 +41,8 @@ class RunsPanel(Panel):
         self._selection = Selection()
         self._actions: Actions | None = None
         self._has_started = False
+        self._listed_runs: frozenset[int] | None = None  # experiments whose runs the table was fitted to
+        self._must_fit = True
         self._stack = QStackedWidget(self)
         self.empty = EmptyState("ph.chart-line", *_EMPTY, parent=self._stack)
         self.view = RunsView(services, self._stack)
@@ -55,6 +57,7 @@ class RunsPanel(Panel):
         services.tailer.state_changed.connect(self._on_progressed)
         self._connect_table()
         self._connect_tabs()
+        self.view.fits_table = services.settings.value("runs/halves") is None
         remember_sizes(self.view.split, services.settings, "runs/halves")
 
     def _connect_tabs(self) -> None:
@@ -105,6 +108,8 @@ class RunsPanel(Panel):
         self.view.head.show_selection(selection)
         self._show_empty()
         self._show_page()
+        self._must_fit |= selection.listed != self._listed_runs
+        self._listed_runs = selection.listed
         self.view.table.list_experiments(selection.listed)
         self.view.table.set_ticks(selection.ticked)
         self.view.table.choose(selection.run_id)
@@ -112,6 +117,9 @@ class RunsPanel(Panel):
 
     def _listed(self, _listing: Listing) -> None:
         self._show_page()
+        if self._must_fit:  # not while the user types a filter
+            self._must_fit = False
+            self.view.fit_table()
         self.tabs.group_curves()
 
     def _show_page(self) -> None:

@@ -239,9 +239,9 @@ class RunTabs(QObject):
         terminal = history.terminal if (history := self._history()) is not None else None
         message = end_message(run, state, self._services.tailer.progress(run.id), terminal)
         if message is not None:
-            self._around.bar.show_message(message)
+            self.view.bar.show_message(message)
         else:
-            self._around.bar.clear()
+            self.view.bar.clear()
 
 
 def groups_of(store: Store, listing: Listing, run_ids: Sequence[int]) -> tuple[dict[str, str], dict[str, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QSplitter, QTabWidget, QWidget
 
@@ -19,7 +19,6 @@ from sdgui.shared.experiment_head import ExperimentHead
 from sdgui.shared.services import Services
 from sdgui.shared.time_travel import StepSlider
 from sdgui.widgets.layouts.boxes import vbox
-from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE
@@ -31,7 +30,6 @@ class RunsView(QWidget):
     def __init__(self, services: Services, parent: QWidget) -> None:
         super().__init__(parent)
         self.head = ExperimentHead(services, self)
-        self.bar = MessageBar(self)
         self.split = QSplitter(Qt.Orientation.Vertical, self)
         self.table = RunTable(services.store, services.settings, self.split)
         self.tabs = TabsView(services, self.table, self.split)
@@ -39,10 +37,33 @@ class RunsView(QWidget):
         self.split.setStretchFactor(0, 2)
         self.split.setStretchFactor(1, 3)
         self.split.setSizes([280, 440])
-        layout = vbox(self.head, (self.split, 1), margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE))
-        lay_over(self, layout, self.bar)
+        self.fits_table = True  # until the user moves the handle
+        self.split.splitterMoved.connect(self._handle_moved)
+        vbox(self.head, (self.split, 1), into=self, margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE))
+
+    def _handle_moved(self, _position: int, _handle: int) -> None:
+        self.fits_table = False
+
+    def fit_table(self) -> None:
+        """Make the table as high as its rows, but at most ``_TABLE_SHARE`` of the height, in whole rows."""
+        room = self.split.height() - self.split.handleWidth()
+        if not self.fits_table or not self.split.isVisible():
+            return
+        view = self.table.view
+        scroll = view.horizontalScrollBar()
+        around = self.table.height() - view.height() + view.horizontalHeader().height() + 2 * view.frameWidth()
+        around += scroll.sizeHint().height() if scroll.maximum() > 0 else 0
+        row = view.verticalHeader().defaultSectionSize()
+        rows = min(max(view.model().rowCount(), _MIN_ROWS), max(int(_TABLE_SHARE * room - around) // row, _MIN_ROWS))
+        self.split.setSizes([around + rows * row, room - around - rows * row])
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        QTimer.singleShot(0, self, self.fit_table)  # when the parts have their new sizes
 
 
+_MIN_ROWS = 3
+_TABLE_SHARE = 0.45
 _TIME_WIDTH = 64 * SPACE  # px at most
 
 
@@ -52,6 +73,7 @@ class TabsView(QWidget):
     def __init__(self, services: Services, table: RunTable, parent: QWidget) -> None:
         super().__init__(parent)
         self.header = RunHeader(self)
+        self.bar = MessageBar(self)  # why the run ended
         self.remote_strip = RemoteStrip(services.hosts, self)
         self.tabs = QTabWidget(self)
         self.grid = PlotGrid(self.tabs)
@@ -72,7 +94,13 @@ class TabsView(QWidget):
         self.time.export.hide()  # of the results of a search
         self.tabs.setCornerWidget(self.time)
         vbox(
-            self.header, self.remote_strip, (self.tabs, 1), into=self, spacing=SPACE // 2, margins=(0, SPACE // 2, 0, 0)
+            self.header,
+            self.bar,
+            self.remote_strip,
+            (self.tabs, 1),
+            into=self,
+            spacing=SPACE // 2,
+            margins=(0, SPACE // 2, 0, 0),
         )
 
     def resizeEvent(self, event: QResizeEvent) -> None:

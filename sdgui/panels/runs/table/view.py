@@ -25,7 +25,7 @@ from sdgui.panels.runs.table.name_column import Index, NameDelegate
 from sdgui.widgets.style.theme import SPACE
 
 _ROW = 3 * SPACE + SPACE // 2
-NAME_WIDTH = 32 * SPACE
+NAME_WIDTH = 25 * SPACE
 
 
 class _Table(QTableView):

@@ -159,20 +159,20 @@ def test_a_bad_end_is_reported_once_per_run_and_cleared_on_resume(panel: RunsPan
     first.dir.stderr.write_text("CUDA is tired\n")
     services.tailer.show(first.id).apply([START, RunFailed(step=2, error="E", message="It broke.", traceback="line 5")])
     select(panel, first)
-    assert panel.view.bar.text == "The run failed."
-    assert panel.view.bar._details.toPlainText() == "CUDA is tired\n\nline 5"
-    panel.view.bar.clear()
+    assert panel.tabs.view.bar.text == "The run failed."
+    assert panel.tabs.view.bar._details.toPlainText() == "CUDA is tired\n\nline 5"
+    panel.tabs.view.bar.clear()
     services.tailer.state_changed.emit(first.id, RunState.FAILED)
-    assert panel.view.bar.text == "", "closed by the user, it stays closed"
+    assert panel.tabs.view.bar.text == "", "closed by the user, it stays closed"
     select(panel, second)
-    assert panel.view.bar.text == "The run failed.", "of another run it is news"
+    assert panel.tabs.view.bar.text == "The run failed.", "of another run it is news"
     services.store.record(second.id, Progress(state=RunState.RUNNING, offset=2))
     services.tailer.state_changed.emit(second.id, RunState.RUNNING)
-    assert panel.view.bar.text == ""
+    assert panel.tabs.view.bar.text == ""
     services.store.record(second.id, Progress(state=RunState.INTERRUPTED, offset=3))
     panel.tabs._run = services.store.run(second.id)
     report(services, second, RunFinished(step=3))
-    assert "exited unexpectedly" in panel.view.bar.text, "news of its end without a change of state"
+    assert "exited unexpectedly" in panel.tabs.view.bar.text, "news of its end without a change of state"
 
 
 def test_header_buttons_are_shown_while_they_apply(qtbot: QtBot) -> None:
