@@ -14,8 +14,10 @@ from sdgui.widgets.formats import count, duration, value
 
 
 def share(step: int, total: int) -> int:
-    """The share of finished steps, in per cent."""
-    return min(100, 100 * step // total) if total > 0 else 0
+    """The share of finished steps, in per cent; 100 only at the end."""
+    if total <= 0:
+        return 0
+    return 100 if step >= total else min(99, round(100 * step / total))
 
 
 def step_text(step: int, total: int) -> str:
