@@ -50,7 +50,7 @@ FACTS: Mapping[str, Fact] = {
     "state": Fact("State", Kind.TEXT, "running, done, paused, failed and so on"),
     "tag": Fact("Tags", Kind.TAGS, "Run tags"),
     "note": Fact("Note", Kind.TEXT, "Run note"),
-    "metric": Fact("Best recall", Kind.NUMBER, "Best mean recall on validation data, of student or teacher"),
+    "metric": Fact("Best mean recall", Kind.NUMBER, "Best mean recall on validation data, of student or teacher"),
     "metric_step": Fact("Best step", Kind.NUMBER, "Step of the best mean recall"),
     "step": Fact("Step", Kind.NUMBER, "Steps trained so far"),
     "steps": Fact("Steps", Kind.NUMBER, "Total steps"),
