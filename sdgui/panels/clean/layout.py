@@ -49,7 +49,10 @@ _KEYS = {Qt.Key.Key_X: True, Qt.Key.Key_Space: False, Qt.Key.Key_U: None}
 _HINT = "X mismatched · Space correct · U unmark · S use suggestion · F2 edit · Enter enlarge · Ctrl+Z undo"
 _TOOLS_HEIGHT = 5 * SPACE  # slider and key hints between the gallery and the row of buttons
 _EMPTY = "Choose a run and data above. The run ranks the pairs by how well caption and image match, lowest first."
-_NO_RUN = "A trained run ranks the pairs by how well caption and image match. You have no trained run yet."
+_NO_RUN = (
+    "A trained run ranks the pairs by how well caption and image match; the included model cannot. "
+    "You have no trained run yet."
+)
 
 
 class CleanView(QWidget):
@@ -226,7 +229,7 @@ class CleanView(QWidget):
             )
         if ranked_pairs.ranked_at:
             facts += f" Ranked {datetime.fromtimestamp(ranked_pairs.ranked_at).strftime('%Y-%m-%d %H:%M')}."
-        self.facts.setText(facts)
+        self.facts.setText(facts.replace(" %", "\u00a0%"))
         below, shuffled_below = ranked_pairs.below(), ranked_pairs.shuffled_below()
         text = f"{count(below)} below {ranked_pairs.threshold / BINS:.3f}" if ranked_pairs.threshold else ""
         if shuffled_below is not None and below and ranked_pairs.shuffled:

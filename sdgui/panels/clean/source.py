@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QComboBox, QPushButton, QWidget
 
 from core.spec.config import ConfigError, read_config
 from core.spec.run.folder import RunDir
@@ -15,9 +15,10 @@ from sdgui.runs.models import OPEN_CLIP
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
-from sdgui.widgets.layouts.boxes import vbox
+from sdgui.widgets.layouts.boxes import hbox, vbox
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.still_boxes import StillComboBox
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import set_role
 
 NO_RUN = "Choose a trained run to rank the pairs."
 _BOTH_NETWORKS = "Mean of both networks"
@@ -35,7 +36,7 @@ class CleanSource(QWidget):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.model = ModelChip(services, "search", self)
-        self.data = DataPicker(services, parent=self)
+        self.data = DataPicker(services, compact=True, parent=self)
         self.networks = StillComboBox(self)
         self.networks.addItem(_BOTH_NETWORKS, True)
         self.networks.addItem(_SELECTED_NETWORK, False)
@@ -44,14 +45,11 @@ class CleanSource(QWidget):
         self.rank.setToolTip("Rank all pairs by match score, lowest first (Ctrl+Shift+R)")
         self.rank.setShortcut("Ctrl+Shift+R")
         set_role(self.rank, "primary")
-        first, second = QHBoxLayout(), QHBoxLayout()
-        for row in (first, second):
-            row.setSpacing(SPACE)
-        first.addWidget(self.model, 3)
-        first.addWidget(self.networks, 2)
-        second.addWidget(self.data, 1)
-        second.addWidget(self.rank, 0, Qt.AlignmentFlag.AlignTop)  # the data picker has a line of figures below
-        vbox(first, second, into=self, spacing=SPACE // 2)
+        self.networks.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        label = PlainLabel("Ranked &by", self, role="muted")
+        label.setBuddy(self.networks)
+        first = hbox((self.model, 1), (self.data, 1))
+        vbox(first, hbox(label, self.networks, None, self.rank), into=self)
         self.model.changed.connect(self._on_model_changed)
         self.model.refused.connect(self.refused)
         self.data.changed.connect(lambda _source: self._choice_changed())

@@ -28,7 +28,7 @@ def test_the_selected_run_ranks_its_training_data_with_the_most_suspect_first(
     pairs = ranked(qtbot, place)
     assert [item.caption for item in place.view.gallery.items()][:2] == ["a cat", "a dog"]
     assert place.view.table.pairs.index(0, 3).data() == "0.050"
-    assert "66.7 %" in place.view.facts.text()
+    assert "66.7\u00a0%" in place.view.facts.text()
     assert pairs.threshold == 251, "right after the three that are doubted"
     text = "3 below 0.251: 66.7 % of these are shuffled (66.7 % of all shuffled pairs)"
     assert text in place.view.threshold_text.text()
