@@ -26,7 +26,7 @@ from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.empty_state import EmptyState
-from sdgui.widgets.formats import count, count_with_unit
+from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.widgets.late_parts import home_of, replace_page
 from sdgui.widgets.layouts.boxes import vbox
@@ -209,13 +209,9 @@ class DataView(QWidget):
         self.value.setEnabled(bool(values))
 
     def show_counts(self, shown_count: int, rows: SourceRows) -> None:
-        """Show the numbers of all, shown and excluded images."""
+        """Show how many are filtered and excluded; the gallery shows how many there are."""
         out = len(rows.excluded)
-        parts = (
-            [f"{count(shown_count)} of {count(len(rows))}"]
-            if shown_count != len(rows)
-            else [count_with_unit(shown_count, "image")]
-        )
+        parts = [f"{count(shown_count)} of {count(len(rows))}"] if shown_count != len(rows) else []
         self.counts.setText(" · ".join([*parts, *([f"{count(out)} excluded"] if out else [])]))
 
     def name_tabs(self, groups: int | None, broken: int) -> None:
