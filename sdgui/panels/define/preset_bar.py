@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QCheckBox, QFrame, QPushButton, QVBoxLayout, QWidget
 
 from core.spec.presets import PRESETS, SIZES
@@ -12,6 +13,8 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
+
+_ROOM = 800  # px of the window that leave room for the description
 
 
 class PresetBar(QFrame):
@@ -30,7 +33,6 @@ class PresetBar(QFrame):
         self.apply.setToolTip("Reset all settings to the preset; name, data and seed are kept")
         self.in_stages = QCheckBox(self)
         self.about = IconButton("ph.info", "About this preset", checkable=True, parent=self)
-        self.about.setChecked(True)
         self._description = PlainLabel(self, wordWrap=True)
         self._paper = PlainLabel(self, wordWrap=True, role="small")
         for text in (self._description, self._paper):
@@ -47,12 +49,19 @@ class PresetBar(QFrame):
         layout.addWidget(self._paper)
         self._origin = ("", "")
         self._differences = 0
-        self._read_only = False
+        self._read_only = self._was_shown = False
         self.preset.clicked.connect(self.open_chooser)
         self.about.toggled.connect(self._describe)
         self.apply.clicked.connect(lambda: self.preset_chosen.emit(*self._origin))
         self.in_stages.clicked.connect(self.staged)
         self._describe()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Show the description at first if the window has room for it."""
+        super().showEvent(event)
+        if not self._was_shown:
+            self._was_shown = True
+            self.about.setChecked(self.window().height() >= _ROOM)
 
     def open_chooser(self) -> None:
         """Open the preset chooser at the current preset."""

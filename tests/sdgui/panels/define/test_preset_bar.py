@@ -62,8 +62,7 @@ def test_the_bar_names_and_describes_its_preset_and_opens_the_others(qtbot: QtBo
     assert bar._paper.text().splitlines() == [*PRESETS["born-again"].paper.splitlines(), *requirements]
     for label in (bar._description, bar._paper):
         assert label.textInteractionFlags() & Qt.TextInteractionFlag.TextSelectableByMouse, "to be looked up"
-    bar.about.click()
-    assert (bar._description.isVisible(), bar._paper.isVisible()) == (False, False)
+    assert (bar._description.isVisible(), bar._paper.isVisible()) == (False, False), "the window is low"
     bar.about.click()
     assert (bar._description.isVisible(), bar._paper.isVisible()) == (True, True)
     received: list[object] = []
