@@ -44,7 +44,7 @@ def test_recommendations_can_be_trained() -> None:
 
 def test_too_little_compute_is_reported_where_known() -> None:
     config = preset_config("sd-clip", "demo")
-    assert "clip trains about 9. With label smoothing of 0.3" in better(config, 2555)
+    assert "clip trains about 9 epochs instead of 6. With label smoothing of 0.3" in better(config, 2555)
     assert "33, 86 and 244 epochs of clip" in better(override(config, ["optim.epochs=165"]), 2555)
     assert better(override(config, ["optim.epochs=166"]), 2555) == ""
     assert better(preset_config("clip", "demo"), 2555) == ""
