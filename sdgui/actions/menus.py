@@ -43,7 +43,8 @@ def palette_entries(
     ):
         keys = action.shortcut().toString(QKeySequence.SequenceFormat.NativeText)
         hint = " · ".join(part for part in (actions.group(action), keys) if part)
-        entries.append(Entry(action.text().replace("&", ""), hint, action.trigger, action.statusTip(), action.icon()))
+        title, icon = action.text().replace("&", ""), actions.plain_icon(action)
+        entries.append(Entry(title, hint, action.trigger, action.statusTip(), icon))
     for preset in PRESETS.values():
         for size in SIZES:
             title = f"New experiment: {preset.title}, {size}"

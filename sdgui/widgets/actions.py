@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Any, Generic, TypeVar
 
 from PySide6.QtCore import QObject, Qt
-from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtGui import QAction, QIcon, QKeySequence
 from PySide6.QtWidgets import QMenu, QPushButton, QWidget
 
 from sdgui.widgets.style.theme import theme
@@ -119,6 +119,11 @@ class Actions(QObject):
         for entry in self._registered.values():
             if entry.record.icon:
                 entry.action.setIcon(theme().icon(entry.record.icon, entry.record.icon_color))
+
+    def plain_icon(self, action: QAction) -> QIcon:
+        """Its icon in the colour of text, for a list; a button may have another colour."""
+        name = self._registered[action.objectName()].record.icon
+        return theme().icon(name) if name else QIcon()
 
     def __getitem__(self, action_id: str) -> QAction:
         return self._registered[action_id].action
