@@ -29,6 +29,7 @@ from core.spec.errors import UserError
 from core.spec.reading import first_problem
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.store.store import Store
+from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
@@ -106,7 +107,7 @@ class AlertsDialog(QDialog):
             ("Ended", self.ended),
             ("Failed", self.failed),
             ("Stalled", self.stalled),
-            ("but not before", self.stalled_minutes),
+            ("But not before", self.stalled_minutes),
             ("Collapsed below", self.collapsed),
             ("Conditions", self.conditions),
             ("Desktop", self.desktop),
@@ -118,6 +119,7 @@ class AlertsDialog(QDialog):
             if not widget.accessibleName():
                 widget.setAccessibleName(title)
             form.addRow(label, widget)
+        level_labels(form)
         buttons = QHBoxLayout()
         buttons.addWidget(self.follow)
         buttons.addStretch(1)
