@@ -32,6 +32,7 @@ from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.store.changes import Changes
 from sdgui.store.records import Place, StoreError
+from sdgui.widgets.actions import Actions
 from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox, vbox
@@ -128,6 +129,10 @@ class MachinesPanel(Panel):
         services.tailer.progress_changed.connect(self._schedule_update)
 
     # The panel
+    def set_actions(self, actions: Actions) -> None:
+        """The button of the empty queue shows the experiments."""
+        self.queue.empty.activated.connect(actions["define"].trigger)
+
     def on_enter(self) -> None:
         self._names.setStringList(ssh_names(Path.home() / ".ssh" / "config"))
         self._probing.start()

@@ -50,7 +50,7 @@ class QueuePage(QWidget):
         self.down = IconButton("ph.arrow-down", "Move down the queue (Alt+Down)", parent=self)
         self.top = IconButton("ph.arrow-line-up", "Move to the front of the queue (Alt+Home)", parent=self)
         self.leave = IconButton("ph.x", _LEAVE, parent=self)
-        self.empty = EmptyState("ph.queue", "No queued runs", _ABOUT, parent=self)
+        self.empty = EmptyState("ph.queue", "No queued runs", _ABOUT, "Choose an experiment", parent=self)
         self.stack = QStackedWidget(self)
         self._build()
         self.limit.valueChanged.connect(self.limit_changed)
@@ -87,6 +87,8 @@ class QueuePage(QWidget):
         waiting = sum(row.position is not None for row in rows)
         self.line.setText(f"{len(rows) - waiting} training, {waiting} waiting")
         self.stack.setCurrentWidget(self.table if rows else self.empty)
+        for button in (self.top, self.up, self.down, self.leave):
+            button.setVisible(bool(rows))
         self._enable()
 
     def show_limit(self, limit: int, gpus: int) -> None:
