@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QWidget
 
 from core.spec.run.status import RunState
 from sdgui.experiments.filter import ExperimentFilter, Role
-from sdgui.experiments.tree import ExperimentTree
+from sdgui.experiments.tree import NO_EXPERIMENTS, ExperimentTree
 from sdgui.experiments.tree_model import ExperimentModel
 from sdgui.shared.menus import EXPERIMENT_MENU, STUDY_MENU
 from sdgui.shared.services import Selection, Services
@@ -194,6 +194,7 @@ class ExperimentsPanel(QWidget):
         """Show matching rows; the selection stays, visible or not."""
         self._filtering = True
         self._filter.set_text(text)
+        self.tree.empty_text = "No matches" if text else NO_EXPERIMENTS
         if text:
             self.tree.expandAll()
         self.tree.setCurrentIndex(self._filter.mapFromSource(self._selected_index()))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
-from PySide6.QtGui import QPainter, QPen
+from PySide6.QtGui import QPainter, QPaintEvent, QPen
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QTreeView, QWidget
 
 from sdgui.experiments.filter import Role
 from sdgui.widgets.style.theme import SPACE, theme
 
 _ARROW = 12
+NO_EXPERIMENTS = "No experiments yet"
 
 
 class ExperimentTree(QTreeView):
@@ -18,6 +19,7 @@ class ExperimentTree(QTreeView):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("experiments")
+        self.empty_text = NO_EXPERIMENTS
         self.setAccessibleName("Experiments and studies")
         self.setItemDelegate(ExperimentDelegate(self))
         self.setStyleSheet("QTreeView { selection-background-color: transparent; show-decoration-selected: 0; }")
@@ -30,6 +32,15 @@ class ExperimentTree(QTreeView):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         theme().changed.connect(self.viewport().update)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if not self.model().rowCount():
+            painter = QPainter(self.viewport())
+            painter.setPen(theme().color("muted"))
+            flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
+            painter.drawText(self.viewport().rect().adjusted(2 * SPACE, 0, -2 * SPACE, 0), int(flags), self.empty_text)
+            painter.end()
 
     def drawRow(
         self, painter: QPainter, options: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex
