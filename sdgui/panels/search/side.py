@@ -51,7 +51,7 @@ class SearchSide(QWidget):
         self.gallery.set_thumbnail_size(100)
         self.detail = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle, role="small")
         head = hbox((self.title, 2), (self.line, 3), self.true)
-        vbox(head, (self.gallery, 1), into=self, spacing=SPACE // 2, margins=(SPACE // 2, 0, SPACE // 2, 0))
+        vbox(head, (self.gallery, 1), into=self, spacing=SPACE // 2, margins=0)
         self.gallery.add_to_foot(self.detail)
         self.true.hide()
         self._connect()
