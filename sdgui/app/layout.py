@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QEvent, QObject, QPoint, Qt
+from PySide6.QtCore import QEvent, QObject, QPoint, Qt, QTimer
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from sdgui.widgets.layouts.over import lay_over, set_lift
@@ -59,6 +59,17 @@ def tree_beside(tree: QWidget, page: QWidget) -> QSplitter:
     split.setSizes([_TREE_WIDTH, SIZE[0] - _TREE_WIDTH])
     split.setChildrenCollapsible(False)
     return split
+
+
+def show_tree(tree: QWidget, page: QWidget, visible: bool) -> None:
+    """Show or hide the tree beside the page.
+
+    Qt passes the minimum size of a new panel on in later turns of the event loop. Until then the window would grow to
+    hold the tree and the former panel, beyond a small screen.
+    """
+    page.setMinimumWidth(1)  # in place of the former panel's
+    tree.setVisible(visible)
+    QTimer.singleShot(0, page, lambda: page.setMinimumWidth(0))
 
 
 def rail_beside(rail: QWidget, content: QWidget) -> QSplitter:

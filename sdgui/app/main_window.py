@@ -24,7 +24,7 @@ from sdgui.actions.window import Target
 from sdgui.app.alerting import Alerting
 from sdgui.app.closing import LastWrites, ask_about_training
 from sdgui.app.demo_report import DemoReport, search_demo, show_demo
-from sdgui.app.layout import SIZE, fill_page, rail_beside, tree_beside
+from sdgui.app.layout import SIZE, fill_page, rail_beside, show_tree, tree_beside
 from sdgui.app.panel_stack import FIRST, PanelStack
 from sdgui.app.problem_reports import ProblemReports
 from sdgui.app.rail import Rail
@@ -147,7 +147,7 @@ class MainWindow(QMainWindow):
         """Show a panel; build it if needed."""
         panel = self.stack.show_panel(name)
         self.window_actions[name].setChecked(True)
-        self.experiments.setVisible(self.stack.spec.tree)
+        show_tree(self.experiments, self.page, self.stack.spec.tree)
         self._show_title()
         self.update_actions()
         return panel

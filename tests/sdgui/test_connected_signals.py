@@ -129,7 +129,7 @@ NOT_NEEDED = {
     "DataPicker.refused": "CollectionBox.data DataView.source IndexSheet.source",  # they say so in the picker
     "DropTarget.finished": "SearchView.drop TryTab.drop",
     "DropTarget.folder_dropped": "CaptionView.target TryTab.drop",
-    "EmptyState.activated": "FixingView.empty PlotGrid.empty QueuePage.empty",
+    "EmptyState.activated": "FixingView.empty PlotGrid.empty",
     "Gallery.activated": "CompareTab.only_a CompareTab.only_b MatrixTab.gallery MistakesTab.gallery TryTab.gallery"
     " SamplesView/Gallery",
     "Gallery.current_changed": "LoggedSamples.gallery"
@@ -152,7 +152,7 @@ NOT_NEEDED = {
     " SamplesView/Gallery TryTab.gallery",
     "MessageBar.dismissed": "AlertsDialog.bar CaptionView.bar ClassifyView.bar CleanView.bar DataView.bar"
     " DefinePanel.bar ExportDialog.bar FixingView.bar MainWindow.bar PlotGrid.message ReportDialog.bar"
-    " RunsView.bar SearchView.bar StudyPanel.bar",
+    " TabsView.bar SearchView.bar StudyPanel.bar",
     "ModelChip.changed": "CompareTab.other_model",
     "ModelChip.interpolated": "CleanSource.model CompareTab.other_model SourceBar/ModelChip",
     "ModelChip.shown": "CleanSource.model CompareTab.other_model",

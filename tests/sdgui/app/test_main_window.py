@@ -174,6 +174,19 @@ def test_every_button_has_an_accessible_name(open_window: OpenWindow) -> None:
     assert [_path(each) for each in own if not (each.accessibleName() or each.text())] == []
 
 
+def test_a_switch_to_the_tree_does_not_widen_the_window(open_window: OpenWindow) -> None:
+    window = open_window()
+    add(window)
+    window.show_panel("machines").setMinimumWidth(1050)
+    window.resize(1280, 720)
+    settle(window)
+    assert window.width() == 1280
+    window.show_panel("runs")
+    settle(window)
+    assert (window.width(), window.experiments.isVisible()) == (1280, True)
+    assert window.page.minimumWidth() == 0, "the panel has its own minimum again"
+
+
 def _path(widget: QWidget | None) -> str:
     names: list[str] = []
     while widget is not None:
