@@ -148,7 +148,8 @@ def cutoff_line(answer: Mapping[str, Any], query: Query) -> tuple[str, str]:
     if not rows:
         return "no image matches the filters", "Change or clear the filters."
     kind = "captions" if query.find == "captions" else "images"
-    text = f"{count(answer['above'])} above the cut-off {cutoff['cosine']:.3f} · {count(answer['searched'])} {kind}"
+    searched = f"{count(answer['searched'])} {kind} searched"
+    text = f"{count(answer['above'])} above the cut-off {cutoff['cosine']:.3f} · {searched}"
     meaning = str(cutoff["meaning"])
     return text, f"{meaning[:1].upper()}{meaning[1:]}. Results below the cut-off are faded, after a dashed line."
 
