@@ -35,7 +35,7 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
-NETWORKS = (("final network (teacher if there is one)", "final"), ("student", "student"), ("teacher", "teacher"))
+NETWORKS = (("Final network (teacher if there is one)", "final"), ("Student", "student"), ("Teacher", "teacher"))
 _NUMBERS = (1, 4, 5)  # columns of numbers in the list of runs
 _ICONS = {
     "waiting": ("queued", "queued"),

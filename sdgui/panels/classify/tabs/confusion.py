@@ -34,7 +34,7 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 PAGE = 200  # images of a cell per request
 _MAX_PAIRS = 500  # listed pairs; the matrix shows all
-_ORDERS = (("original order", "given"), ("lowest accuracy first", "worst"), ("most images first", "most"))
+_ORDERS = (("Original order", "given"), ("Lowest accuracy first", "worst"), ("Most images first", "most"))
 
 
 class MatrixTab(QWidget):

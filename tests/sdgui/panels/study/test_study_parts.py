@@ -163,7 +163,7 @@ def test_arms_keep_the_order_of_the_study_until_sorted(view: StudyView) -> None:
     assert heads == ["Arm", "Seed", "State", "Where", "Progress", "Time", "Message"]
     heads = [view.arms.headerItem().text(column) for column in range(3)]
     assert heads == ["Arm and its differences", "First arm", "This arm"]
-    assert [view.network.itemText(row).split()[0] for row in range(3)] == ["final", "student", "teacher"]
+    assert [view.network.itemText(row).split()[0] for row in range(3)] == ["Final", "Student", "Teacher"]
     assert view.note.wordWrap()
 
 
