@@ -138,7 +138,7 @@ class RunCommands(QObject):
 
     def _check_data(self, place: Place, config: RunConfig, start: Callable[[], None]) -> None:
         """Start if the machine has the data in the config; otherwise report what is missing, and queue nothing."""
-        self.message_requested.emit(Message("info", f"Checking the data on {place.host} …"))
+        self.message_requested.emit(Message("info", f"Checking the data on {place.host}…"))
         emit_answer = self._answered.emit
 
         def on_checked(findings: list[Finding]) -> None:

@@ -43,7 +43,7 @@ def gibibytes(mebibytes: float) -> str:
 def summary(facts: Facts | None, state: ConnectionState, is_local: bool) -> str:
     """The line below a machine's name in the list."""
     if facts is None:
-        return state.message or {"connecting": "Connecting …", "off": "Not connected yet"}.get(state.kind, "")
+        return state.message or {"connecting": "Connecting…", "off": "Not connected yet"}.get(state.kind, "")
     if not is_local and state.kind in ("waiting", "refused"):
         return "Unreachable" if state.kind == "waiting" else "Needs attention"
     if facts.gpus:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PySide6.QtCore import QElapsedTimer, QObject, QTimer
 
-from core.spec.run.events import LARGEST_STEP
+from core.spec.run.events import MAX_STEP
 from sdgui.panels.runs.plots.grid import PlotGrid
 from sdgui.runs.tailer import Tailer
 from sdgui.store.records import RunLabel
@@ -174,7 +174,7 @@ class CurveFeed(QObject):
     def _ancestors_of(self, run_id: int) -> list[tuple[int, int]]:
         """As in `_PlottedRun`; a watched ancestor, which draws itself, ends the list."""
         ancestors: list[tuple[int, int]] = []
-        limit, known = LARGEST_STEP, set(self._plotted_runs)
+        limit, known = MAX_STEP, set(self._plotted_runs)
         while len(ancestors) < _MOST_ANCESTORS:
             history = self._tailer.history(run_id)
             parent = history.starts[0].parent if history is not None and history.starts else {}

@@ -64,7 +64,7 @@ class RemoteStrip(QWidget):
         name = self._run.machine if self._run is not None else ""
         texts = {
             "waiting": f"{state.message} Again in {duration(state.retry or 0)}; no data is lost.",
-            "connecting": f"Connecting to {name} …",
+            "connecting": f"Connecting to {name}…",
             "refused": state.message,
         }
         self._say(texts.get(state.kind, ""))

@@ -33,7 +33,7 @@ class Estimate:
         """``Estimate: 6 runs, 12 min of training one after another, up to 0.9 GiB each.``"""
         runs = "1 run" if self.runs == 1 else f"{count(self.runs)} runs"
         if self.seconds is None:
-            arms = ", ".join(self.unknown[:3]) + (", …" if len(self.unknown) > 3 else "")
+            arms = ", ".join(self.unknown[:3]) + (",…" if len(self.unknown) > 3 else "")
             return f"{runs}. Time and memory are unknown: no finished run has the settings of {arms}."
         memory = f", up to {self.memory_gib:.1f} GiB each" if self.memory_gib else ""
         return f"Estimate: {runs}, {duration(self.seconds)} of training one after another{memory}."

@@ -96,7 +96,7 @@ class FixingDialog(QDialog):
             box.addItem(f"{Path(source).name or ANY_DATA} ({count(number)})", source)
             box.setItemData(box.count() - 1, plain_tip(source or ANY_DATA), 3)  # the tool tip's role
         if box.count() and not box.itemData(0):  # images of an unknown source
-            box.addItem("Choose the data …", None)
+            box.addItem("Choose the data…", None)
         box.setCurrentIndex(max(0, box.findData(source_before)) if box.count() else -1)
         self._source_chosen(keep=source_before == self.source())
 

@@ -42,7 +42,7 @@ class FixingView(QWidget):
         self.take_out = _button("&Remove", "Remove the selected entries from the basket (Delete)", self)
         self.undo = _button("&Undo", "Undo the last change in the basket (Ctrl+Z)", self, "Ctrl+Z")
         self.take_all = _button("&Clear all", "Remove all entries for this data", self)
-        self.save = _button("&Save as new data …", "Save a copy of the data with these fixes (Ctrl+S)", self, "Ctrl+S")
+        self.save = _button("&Save as new data…", "Save a copy of the data with these fixes (Ctrl+S)", self, "Ctrl+S")
         self.runs = _box("Run to repeat", self)
         self.runs.setToolTip("The run whose config is trained again, on the data before and after the fixes")
         self.seeds = StillSpinBox(self)
@@ -55,7 +55,7 @@ class FixingView(QWidget):
         self.retrain = _button("&Retrain with these fixes", tip, self)
         set_role(self.retrain, "primary")
         self.pairs = _box("Retrained pairs", self)
-        self.page = _button("&Before and after …", "Save a page, for sharing, that compares the two runs", self)
+        self.page = _button("&Before and after…", "Save a page, for sharing, that compares the two runs", self)
         self._arrange()
 
     def _arrange(self) -> None:

@@ -104,7 +104,7 @@ def test_missing_parts_of_a_machine_are_reported_and_nothing_is_queued(
     parts.hosts.place = Place("far")
     parts.runs.launch(parts.new())
     parts.wait(qtbot)
-    assert parts.messages.pop().text == "Checking the data on far …"
+    assert parts.messages.pop().text == "Checking the data on far…"
     ((host, _, judge, _),) = parts.hosts.asked
     judge(found)
     qtbot.waitUntil(lambda: bool(parts.messages))

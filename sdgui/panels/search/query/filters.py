@@ -37,7 +37,7 @@ class FilterForm(QWidget):
         self.value = self._box("Label value", "Only images whose label has this value")
         self.fields = {name: self._field(*texts) for name, texts in _FIELDS.items()}
         self.group = QCheckBox("Group near-identical", self)
-        self.group.setToolTip("Group near-identical images under the best match, marked +1, +2, …")
+        self.group.setToolTip("Group near-identical images under the best match, marked +1, +2,…")
         self.group.setChecked(True)
         self.clear_button = QPushButton("Clear", self)
         self.clear_button.setToolTip("Clear all filters")

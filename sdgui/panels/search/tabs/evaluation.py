@@ -278,7 +278,7 @@ class RecallCurve(QWidget):
         self.setAccessibleDescription(self.text_at(1) + "; " + self.text_at(10))
 
     def text_at(self, k: int) -> str:
-        """``recall at 10: Student 60.9 %, …``."""
+        """``recall at 10: Student 60.9 %,…``."""
         parts = []
         if self._lines and len(self._lines[0].k):
             k = min(self._lines[0].k, key=lambda other_k: abs(other_k - k))  # the curve may end before

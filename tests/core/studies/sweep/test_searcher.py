@@ -60,7 +60,11 @@ def test_a_kill_changes_no_decision_of_early_stopping(
     """Killed during each report, then restarted: all reports of the open trials are repeated."""
     sweep = sweep_of(early_stopping={"kind": kind, "first_step": 1, "reduction": 2, "first_trials": 1})
     draw = random.Random(0)
-    reports = [(number, step, step * ((0.3 if kind == "asha" else 0.0) + draw.random())) for step in range(1, 9) for number in range(6)]
+    reports = [
+        (number, step, step * ((0.3 if kind == "asha" else 0.0) + draw.random()))
+        for step in range(1, 9)
+        for number in range(6)
+    ]
 
     def decide(journal: Path, killed: bool) -> dict[int, int]:
         """Trials that were stopped -> the step."""
