@@ -177,7 +177,8 @@ NOBODYS = {
 
 # Parts over others, popovers, and stand-ins: who made them moves them.
 PLACE_THEMSELVES = """
-    ClassifyView/QPushButton ClassifyView/QWidget DataView._no_views DropTarget._veil MainWindow/QMenuBar MapPage._popup PlotCanvas._empty
+    ClassifyView/QPushButton ClassifyView/QWidget DataView._no_views DropTarget._veil MainWindow/QMenuBar
+    MapPage._popup PlotCanvas._empty
     PlotCanvas._note PlotCanvas._readout SearchView.filter_popover SearchView.more_popover SourceBar.popover
     StudyView.network TabsView.time
     ClassifyView/_Veil CleanPanel/_Veil DataPanel/_Veil ExperimentsPanel/_Veil HomePanel/_Veil

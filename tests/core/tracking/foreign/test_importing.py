@@ -18,12 +18,10 @@ from core.spec.errors import UserError
 from core.spec.run.events import EventReader, EventWriter, Log, Metrics, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.logged import LoggedConfig, read_logged
-from core.tracking.foreign import finding, wandb
+from core.tracking.foreign import finding
 from core.tracking.foreign.importing import import_runs
-from core.tracking.foreign.runs import ForeignRun
 from core.tracking.foreign.tensorboard import masked_crc
-from tests.core.tracking.foreign import hostile_logs
-from tests.core.tracking.foreign.hostile_logs import field, record, scalar
+from tests.core.tracking.foreign.hostile_logs import record, scalar
 
 PEERS = Path(__file__).parent / "peers"
 Points = dict[str, list[tuple[int, float, float]]]
@@ -208,29 +206,6 @@ def test_a_corrupted_event_is_skipped_and_counted(tmp_path: Path, broken_byte: i
     (run,) = imported(tmp_path / "log", tmp_path).values()
     assert [step for step, _, _ in points(run)["loss"]] == [0, 1, 3, 4]
     assert warnings(run) == ["Skipped corrupted records in events.out.tfevents.1: 1."]
-
-
-_NUMBERS = st.integers(-(1 << 62), 1 << 62) | st.floats(allow_infinity=False, allow_nan=False)
-_NO_NUMBERS = st.sampled_from(['"text"', "null", "true", "[1]", "1 2", "-", "1e", ""])
-
-
-@given(
-    st.dictionaries(st.text("ab/é", min_size=1, max_size=140), _NUMBERS.map(json.dumps) | _NO_NUMBERS), st.booleans()
-)
-def test_each_number_of_a_wandb_history_is_read_whatever_is_logged_beside_it(
-    tmp_path_factory: pytest.TempPathFactory, logged: dict[str, str], nested: bool
-) -> None:
-    """Names of any length, as one key or nested keys, and values that are no numbers between those that are."""
-    items = b""
-    for name, value in logged.items():
-        keys = [field(2, key.encode()) for key in name.split("/")] if nested else [field(1, name.encode())]
-        items += field(1, b"".join(keys) + field(16, value.encode()))
-    file = tmp_path_factory.mktemp("wandb") / "run-x.wandb"
-    file.write_bytes(hostile_logs.wandb(field(2, items + field(2, b"\x08\x05"))))
-    (part,) = wandb.read(ForeignRun(wandb.TOOL, file, file.parent, "x", "p"), {})
-    read = {name: value for event in part.events if isinstance(event, Metrics) for name, value in event.values.items()}
-    numbers = {name: text for name, text in logged.items() if text[-1:].isdigit() and " " not in text}
-    assert read == {name: float(json.loads(text)) for name, text in numbers.items()}
 
 
 def test_a_corrupted_block_of_wandb_is_skipped_and_counted(tmp_path: Path) -> None:
