@@ -85,4 +85,4 @@ def test_qt_without_its_files_is_missing(
 ) -> None:
     monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "PySide6" else object())
     assert main(["doctor", "--home", str(tmp_path)]) == 1
-    assert "missing   Qt              its files are gone" in capsys.readouterr().out
+    assert "missing   Qt              files of Qt are missing" in capsys.readouterr().out

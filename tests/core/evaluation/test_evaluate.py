@@ -261,15 +261,15 @@ def test_rows_without_a_label_or_an_image_are_skipped_and_reported(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([*ZERO_SHOT, "size"], "no label column 'size'; there are colour, shape."),
+        ([*ZERO_SHOT, "size"], "no label column 'size'; available: colour, shape."),
         (["RUN", "--data", "VAL", "--task", "knn"], "several label columns; choose one with --label: colour, shape."),
         (["RUN", "--data", "VAL", "--task", "sing"], "unknown task 'sing'; choose one of zero-shot,"),
         (["RUN@99", *RETRIEVAL], "has no checkpoint '99'; available: best, last, step-"),
         (["nowhere", *RETRIEVAL], "there is no model 'nowhere'; specify a run folder, RUN@STEP"),
         (["open_clip:ViT-B-33", *RETRIEVAL], "there is no architecture 'ViT-B-33'; did you mean"),
         (["open_clip:sd-tiny,gone", *RETRIEVAL], "'gone' is neither a file, nor a folder, nor a tag"),
-        (["open_clip:sd-tiny", "--weights", "teacher", *RETRIEVAL], "omit --weights teacher"),
-        (["open_clip:sd-tiny", "--data", "VAL", "--task", "knn"], "knn needs labelled training data; name"),
+        (["open_clip:sd-tiny", "--weights", "teacher", *RETRIEVAL], "leave out --weights teacher"),
+        (["open_clip:sd-tiny", "--data", "VAL", "--task", "knn"], "knn needs labelled training data; pass"),
         (["RUN", "--data", "/gone.csv", "--task", "retrieval"], "There is no data at /gone.csv"),
         ([*ZERO_SHOT, "shape", "--templates", "songs"], "bundled prompt sets: art,"),
         (["RUN", "--task", "retrieval"], "specify a MODEL, --data SOURCE and --task TASK"),
@@ -287,7 +287,7 @@ def test_failed_measurements_are_user_errors(
     ("column", "values", "message"),
     [
         ("kind", ["thing"], "needs at least two classes (there is only 'thing'); check the label column."),
-        ("colour", ["purple", "orange"], "none of the 2 labels (such as 'orange') is among the 4 classes"),
+        ("colour", ["purple", "orange"], "none of the 2 labels (such as 'orange') is one of the 4 classes"),
         ("colour", [""], "none of the 12 rows has a label"),
     ],
 )

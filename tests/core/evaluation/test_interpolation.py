@@ -103,7 +103,7 @@ def test_a_further_alpha_reads_no_file_and_leaves_the_other_networks_as_they_are
         ("interpolated:{tuned}@nan", "0 to 1"),
         ("interpolated:{tuned}/nothing@0.5", "no run"),
         ("interpolated:{base}@0.5", "from scratch"),
-        ("interpolated:{tuned};interpolated:{tuned}@0.1@0.5", "itself"),
+        ("interpolated:{tuned};interpolated:{tuned}@0.1@0.5", "is an interpolated model"),
         ("interpolated:{tuned};open_clip:sd-coca-tiny@0.5", "architecture"),
     ],
 )
@@ -134,8 +134,8 @@ def test_the_path_equals_models_opened_one_by_one(
     assert torch.allclose(exported["visual.proj"], wanted["towers.clip.visual.proj"])
     card = (tmp_path / "out" / "README.md").read_text()
     alpha = written["alpha"]
-    assert f"{alpha:g} of {tuned_config.name} (student" in card
-    assert f"{1 - alpha:g} of {base_config.name} (student" in card
+    assert f"{alpha:g} times {tuned_config.name} (student" in card
+    assert f"{1 - alpha:g} times {base_config.name} (student" in card
 
 
 def test_the_chosen_point_gains_most_with_enough_retention() -> None:

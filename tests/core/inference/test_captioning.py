@@ -319,7 +319,7 @@ def test_the_captioner_opens_captions_and_names_their_origin(folder: Path) -> No
     )
     assert heard.partials[0] == {"gathered": 49, "passed_over": 2}
     source_images = sorted(heard.partials[1:], key=lambda part: part["index"])
-    assert source_images[-1] == {"index": 48, "path": "/no/such/file.png", "error": "there is no such file"}
+    assert source_images[-1] == {"index": 48, "path": "/no/such/file.png", "error": "the file does not exist"}
     assert set(source_images[0]) == {"index", "path", "captions"}
     assert set(source_images[0]["captions"][0]) == {"text", "log_prob", "score", "tokens", "ended"}
     assert all(part["captions"][0]["score"] >= part["captions"][-1]["score"] for part in source_images[:-1])

@@ -68,7 +68,7 @@ def test_non_images_are_refused_and_the_rest_continues(model: CaptionModel, tmp_
         assert reason in made[name].error, name
         assert not made[name].captions
     assert "web address" in made["a.jpg"].error
-    assert made["gone.jpg"].error == "there is no such file"
+    assert made["gone.jpg"].error == "the file does not exist"
     assert "pipe or a device" in made[Path(os.devnull).name].error
     assert made["good.jpg"].captions
 
@@ -79,7 +79,7 @@ def test_a_file_deleted_after_it_was_listed(model: CaptionModel, tmp_path: Path)
     found = find_images([str(tmp_path)], quiet).inputs
     (tmp_path / "b.png").unlink()
     made = {Path(item.path).name: item for item in caption_images(model, found, GREEDY, quiet, quiet)}
-    assert made["b.png"].error == "there is no such file"
+    assert made["b.png"].error == "the file does not exist"
     assert made["a.png"].captions
     assert made["c.png"].captions
 
@@ -131,11 +131,11 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ("", "it is empty"),
+        ("", "the path is empty"),
         ("a\0b.png", "not a file name"),
         ("n" * 5000, "cannot be opened: File name too long"),
         ("data:image/png;base64,AAAA", "web address"),
-        ("~nobody-has-this-name/a.png", "no such file"),
+        ("~nobody-has-this-name/a.png", "does not exist"),
     ],
 )
 def test_paths_that_do_not_exist(given: str, reason: str) -> None:

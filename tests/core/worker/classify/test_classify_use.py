@@ -34,7 +34,7 @@ def test_images_are_classified_by_probe_and_by_typed_names(
     assert len(first["zero_shot"]) == 3
     assert second["probe"] is None
     assert "supported format" in second["error"]
-    assert third["error"] == "there is no such file"
+    assert third["error"] == "the file does not exist"
 
 
 def test_typing_encodes_only_new_names(
