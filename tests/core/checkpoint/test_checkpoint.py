@@ -74,7 +74,7 @@ def test_another_network_or_config_is_refused_with_a_message() -> None:
     info = CheckpointInfo(1, 2, CONFIG.model_dump(mode="json"), {})
     assert checkpoint.run_config(info, "run") == CONFIG
     later = replace(info, config={**info.config, "dreams": {}})
-    with pytest.raises(CheckpointError, match=r"run has a config .*dreams.*another version"):
+    with pytest.raises(CheckpointError, match=r"run has a config .*dreams.*the version that wrote it"):
         checkpoint.run_config(later, "run")
 
 

@@ -104,7 +104,7 @@ def test_an_unreadable_best_is_ignored_and_the_first_of_equals_wins(tmp_path: Pa
 
 def test_a_run_with_only_damaged_checkpoints_is_not_restarted(run: RunDir) -> None:
     (files(run) / "state.safetensors").write_bytes(b"damaged")
-    with pytest.raises(CheckpointError, match=r"state\.safetensors is damaged"):
+    with pytest.raises(CheckpointError, match=r"state\.safetensors is (damaged|not a safetensors file)"):
         checkpoint.newest_complete(run, CPU)
     assert checkpoint.newest_complete(RunDir(run.path.parent / "other"), CPU) is None
     with pytest.raises(CheckpointError, match="has no teacher; it was trained without one"):

@@ -123,7 +123,7 @@ def test_a_study_resumes_with_measured_steps_and_may_gain_budgets(tmp_path: Path
     messages = {run.arm: run.message for run in read_status(out).runs if run.state == "failed"}
     assert set(messages) == {"base-90s", "better-90s"}, "the first arm's step is the unit of all"
     assert "step_seconds" in messages["base-90s"]
-    assert "Remove it" in messages["base-90s"]
+    assert "Remove the file" in messages["base-90s"]
 
 
 def read_status(out: StudyDir) -> Any:
@@ -165,7 +165,7 @@ def test_measuring_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ({"budgets": [10, 10]}, "listed twice"),
         ({"budgets": [10], "steps": 5}, "steps or budgets"),
         ({"budgets": []}, "needs steps"),
-        ({"budgets": list(range(1, 400))}, "500 at most"),
+        ({"budgets": list(range(1, 400))}, "more than 500"),
         ({"arms": [{"name": "base", "preset": "clip", "budget": 5}]}, "its own budget"),
         (
             {"arms": [{"name": "a-10", "preset": "clip"}, {"name": "a", "preset": "clip"}], "budgets": [10, 1e-9]},

@@ -184,7 +184,7 @@ def test_damaged_measures_are_listed_and_the_others_are_compared(broken: dict[st
     assert "to evaluate the run again" in results["arms"]["better"]["failed"]["1"]
     assert results["arms"]["base"]["seeds"] == [0, 1]
     assert next(iter(broken)) in results["arms"]["better"]["failed"]["1"]
-    with pytest.raises(UserError, match=r"measures\.json.*Remove it"):
+    with pytest.raises(UserError, match=r"measures\.json.*Remove the file"):
         out.missing(read_study(out.study), "better", 1)
 
 

@@ -110,7 +110,7 @@ def test_a_journal_with_impossible_values_is_refused_before_training(change: tup
     damaged = journal.read_text().replace(*change)
     assert damaged != journal.read_text()
     journal.write_text(damaged)
-    with pytest.raises(StudyError, match=r"trials\.journal cannot be read by Optuna"):
+    with pytest.raises(StudyError, match=r"cannot read .*trials\.journal"):
         run(folder, trials=5, space=space)
     assert journal.read_text() == damaged
     assert len(calls(folder)) == 4
