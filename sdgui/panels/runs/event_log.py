@@ -1,4 +1,4 @@
-"""The event log: starts, checkpoints, validations, warnings and the end of a run. Newest at the bottom."""
+"""The event log of a run: starts, checkpoints, validations, warnings and the end; newest at the bottom."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _ICONS = {"warning": ("ph.warning-fill", "warning"), "error": ("ph.x-circle-fill
 
 
 class EventLogModel(QAbstractListModel):
-    """Each line with its time, and its level as an icon."""
+    """The lines with their time, and their level as an icon."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._lines: list[Line] = []
 
     def set_lines(self, lines: list[Line]) -> None:
-        """Show ``lines``; new ones at the end are appended."""
+        """Show ``lines``; if only the end differs, append the new lines."""
         old = len(self._lines)
         if lines[:old] == self._lines:
             if len(lines) > old:
@@ -53,7 +53,7 @@ class EventLogModel(QAbstractListModel):
 
 
 class EventLog(QListView):
-    """A list that stays scrolled to its end; Ctrl+C copies the selected lines."""
+    """The list, which stays scrolled to its end; Ctrl+C copies the selected lines."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -66,7 +66,7 @@ class EventLog(QListView):
         self.setWordWrap(False)
 
     def show_history(self, history: RunHistory | None) -> None:
-        """The lines of a history as it is now; None for none."""
+        """Show the events of a history; None clears the list."""
         bar = self.verticalScrollBar()
         at_end = bar.value() >= bar.maximum() - 4
         model = self.model()

@@ -1,8 +1,8 @@
 """Passes run histories to the plots: requests the curves of watched runs and delivers new points.
 
-Flow: tailer -> ``curves_changed`` -> (gathered for a moment) -> ``PlotGrid``. Points that only follow the shown ones
-are appended; after a resume, whose start voids points, the curve is replaced. A run that continues or forks another one
-also gets the curve of that run, and of those before it, up to the step at which it started.
+Flow: tailer -> ``curves_changed`` -> (batched for some ms) -> ``PlotGrid``. New points are appended; after a resume,
+which voids earlier points, the whole curve is replaced. A run that continues or forks another run also gets the curves of
+its ancestors, up to the step at which the run started.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from sdgui.panels.runs.plots.grid import PlotGrid
 from sdgui.runs.tailer import Tailer
 from sdgui.store.records import RunLabel
 
-_GATHER = 30  # ms; several changes of one moment are one redraw
-_AT_ONCE = 25  # ms of work before the window gets its turn
-Labels = Callable[[Sequence[int]], Mapping[int, RunLabel]]  # of runs
-FindRun = Callable[[Path], int | None]  # the run in a folder
-_MOST_ANCESTORS = 20
+_BATCH_MS = 30  # changes within this time cause one redraw
+_TIME_SLICE_MS = 25  # then other events are handled first
+Labels = Callable[[Sequence[int]], Mapping[int, RunLabel]]  # run ids -> labels by run id
+FindRun = Callable[[Path], int | None]  # folder -> id of its run, None if unknown
+_MAX_ANCESTORS = 20
 _NO_METRICS = frozenset({"log", "samples", "checkpoints", "evaluated", "lifecycle"})
 
 
 @dataclass
 class _PlottedRun:
-    """What the plots hold of a run: number of points and last step by metric, and the number of starts at that time.
+    """The plotted state of a run. ``points``: metric -> number of points, last step; ``starts``: number of starts.
 
-    ``ancestors``: the runs before it, nearest first, each with its last step that counts.
+    ``ancestors``: the runs that it continues, nearest first, each with its last step that counts.
     """
 
     starts: int = 0
@@ -40,7 +40,7 @@ class _PlottedRun:
 
 
 class CurveFeed(QObject):
-    """Keeps the grid's runs and points equal to the watched runs' histories."""
+    """Keeps the plots up to date with the histories of the watched runs."""
 
     def __init__(
         self,
@@ -53,23 +53,23 @@ class CurveFeed(QObject):
         super().__init__(parent)
         self._tailer, self._grid, self._labels, self._find_run = tailer, grid, labels, find_run
         self._plotted_runs: dict[int, _PlottedRun] = {}
-        self._held_ancestors: set[int] = set()  # runs whose histories are held although they are not watched
-        self._waiting: dict[tuple[int, str, bool], None] = {}  # run, metric, ancestors' part; in the order of change
-        self._left_over = False  # whether plots of a run that is no longer shown may be left
-        self._timer = QTimer(self, singleShot=True, interval=_GATHER)
+        self._held_ancestors: set[int] = set()  # unwatched runs whose histories are kept for their descendants
+        self._waiting: dict[tuple[int, str, bool], None] = {}  # run, metric, whether of ancestors; in order of change
+        self._has_obsolete_plots = False  # plots of a run that is no longer shown may remain
+        self._timer = QTimer(self, singleShot=True, interval=_BATCH_MS)
         self._timer.timeout.connect(self._flush)
         tailer.curves_changed.connect(self._changed)
         tailer.curves_loaded.connect(self._loaded)
 
     def watch(self, run_ids: tuple[int, ...]) -> None:
-        """Overlay these runs and no others."""
+        """Overlay exactly these runs."""
         for gone in [run_id for run_id in self._plotted_runs if run_id not in run_ids]:
             del self._plotted_runs[gone]
-            self._left_over = True
+            self._has_obsolete_plots = True
             self._waiting = {key: None for key in self._waiting if key[0] != gone}
             self._grid.remove_run(str(gone))
             self._held_ancestors.add(gone)  # until ``_find_ancestors``
-        self._grid.legend.setVisible(len(run_ids) > 1)  # one run needs none, and its plots get the room
+        self._grid.legend.setVisible(len(run_ids) > 1)  # a single run needs no legend
         added = [run_id for run_id in run_ids if run_id not in self._plotted_runs]
         for run_id in added:
             self._plotted_runs[run_id] = _PlottedRun()
@@ -78,10 +78,10 @@ class CurveFeed(QObject):
             self._tailer.show(run_id)
             self._loaded(run_id)
         self._find_ancestors()
-        self._drop_left_over()
+        self._remove_obsolete_plots()
 
     def rename(self) -> None:
-        """An experiment was renamed."""
+        """Update the names of runs after an experiment was renamed."""
         self._call(list(self._plotted_runs))
 
     def _call(self, run_ids: list[int]) -> None:
@@ -111,26 +111,26 @@ class CurveFeed(QObject):
             self._timer.start()
 
     def _flush(self) -> None:
-        """Hand over waiting points for a few milliseconds; the rest in the next turn of the event loop."""
+        """Plot waiting points for one time slice; the others follow in the next turn of the event loop."""
         clock = QElapsedTimer()
         clock.start()
         while self._waiting:
             run_id, metric, is_ancestral = next(iter(self._waiting))
             del self._waiting[run_id, metric, is_ancestral]
-            (self._hand_over_ancestors if is_ancestral else self._hand_over)(run_id, metric)
-            if clock.elapsed() > _AT_ONCE and self._waiting:
+            (self._plot_ancestors if is_ancestral else self._plot_curve)(run_id, metric)
+            if clock.elapsed() > _TIME_SLICE_MS and self._waiting:
                 self._timer.start()
                 return
-        self._drop_left_over()
+        self._remove_obsolete_plots()
 
-    def _drop_left_over(self) -> None:
-        """Remove plots of metrics that only runs no longer shown had, once all of the others' curves are here."""
+    def _remove_obsolete_plots(self) -> None:
+        """Remove plots of metrics that none of the watched runs has, once all watched curves are loaded."""
         metrics = {metric for run in self._plotted_runs.values() for metric in run.points}
-        if self._left_over and metrics and not self._waiting:
-            self._left_over = False
+        if self._has_obsolete_plots and metrics and not self._waiting:
+            self._has_obsolete_plots = False
             self._grid.set_metrics(sorted(metrics))
 
-    def _hand_over(self, run_id: int, metric: str) -> None:
+    def _plot_curve(self, run_id: int, metric: str) -> None:
         history = self._tailer.history(run_id)
         if history is None:
             return
@@ -175,7 +175,7 @@ class CurveFeed(QObject):
         """As in `_PlottedRun`; a watched ancestor, which draws itself, ends the list."""
         ancestors: list[tuple[int, int]] = []
         limit, known = MAX_STEP, set(self._plotted_runs)
-        while len(ancestors) < _MOST_ANCESTORS:
+        while len(ancestors) < _MAX_ANCESTORS:
             history = self._tailer.history(run_id)
             parent = history.starts[0].parent if history is not None and history.starts else {}
             folder, step = parent.get("folder"), parent.get("step")
@@ -189,7 +189,7 @@ class CurveFeed(QObject):
             ancestors.append((run_id, limit))
         return ancestors
 
-    def _hand_over_ancestors(self, run_id: int, metric: str) -> None:
+    def _plot_ancestors(self, run_id: int, metric: str) -> None:
         """Their points; times count back from the start of the run."""
         plotted = self._plotted_runs[run_id]
         parts, start = [np.empty((3, 0))], 0.0

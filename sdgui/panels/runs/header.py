@@ -1,4 +1,4 @@
-"""The header of Runs: the run, its progress, its buttons, and the next step while it is being stopped."""
+"""The header of Runs: name, progress and buttons of the current run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ICON = 20
 
 
 class RunHeader(QWidget):
-    """Icon, name and status line of a run; the buttons are the window's actions."""
+    """Icon, name, status line and buttons; the buttons trigger the window's actions."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -42,7 +42,7 @@ class RunHeader(QWidget):
     def set_actions(self, actions: Actions) -> None:
         """Add buttons for the actions on a run; disabled ones are hidden.
 
-        A run that is stopping keeps *Stop*, disabled, so that a second click there does not end it.
+        While a run is stopping, *Stop* stays visible but disabled, so that a second click does not kill the run.
         """
         for name in ("end_now", "pause", "resume", "stop", "use_search"):
             shown_for = [actions[name], actions["end_now"]] if name == "stop" else [actions[name]]
@@ -62,7 +62,7 @@ class RunHeader(QWidget):
         stopping: Stopping | None,
         worked: float | None = None,
     ) -> None:
-        """Show the run as it is now; ``worked``: seconds of training without pauses, where known."""
+        """Show the current state of the run. ``worked``: seconds of training without pauses, None if unknown."""
         state = progress.state if progress else run.state
         if str(state) != self._state:
             self._state = str(state)

@@ -1,7 +1,7 @@
-"""Samples logged by a script: images, tables and texts by name.
+"""Shows the samples that a script logged: images, tables and texts by name.
 
-Flow: ``Sample`` "logged" of a run's events -> ``show_content`` -> a name on the left, its images, table or text on the
-right. Events of an imported run may hold anything: what is not as `core.tracking.media` writes it is left out.
+Flow: ``Sample`` "logged" of a run's events -> ``show_content`` -> names on the left, images, table or text of the
+selected name on the right. Imported events may contain anything; what `core.tracking.media` does not write is skipped.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from PySide6.QtWidgets import (
 from core.spec.reading import excerpt
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 
-_MOST_NAMES, _MOST_IMAGES, _MOST_ROWS, _MOST_COLUMNS, _LONGEST = 200, 100, 1000, 100, 20_000
+_MAX_NAMES, _MAX_IMAGES, _MAX_ROWS, _MAX_COLUMNS, _MAX_TEXT_LENGTH = 200, 100, 1000, 100, 20_000
 
 
 class LoggedSamples(QSplitter):
-    """The samples of one step."""
+    """The samples of one step, with a list of names."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(Qt.Orientation.Horizontal, parent)
@@ -56,8 +56,8 @@ class LoggedSamples(QSplitter):
         self.names.currentTextChanged.connect(self._show_sample)
 
     def show_content(self, content: Mapping[str, Any], folder: Path) -> None:
-        """Show the samples of a step; ``folder`` is the run's, which images are named relative to."""
-        self._content, self._folder = dict(list(content.items())[:_MOST_NAMES]), folder
+        """Show the samples of a step. ``folder``: the run's folder; image paths are relative to it."""
+        self._content, self._folder = dict(list(content.items())[:_MAX_NAMES]), folder
         names, current = list(self._content), self.names.currentItem()
         selected_name = current.text() if current is not None else ""
         if names != [self.names.item(row).text() for row in range(self.names.count())]:
@@ -76,10 +76,10 @@ class LoggedSamples(QSplitter):
         if kind == "table":
             self._show_table(_list(sample.get("columns")), _list(sample.get("rows")))
         elif kind == "text":
-            self.text.setPlainText(str(sample.get("text", ""))[:_LONGEST])
+            self.text.setPlainText(str(sample.get("text", ""))[:_MAX_TEXT_LENGTH])
             self._pages.setCurrentWidget(self.text)
         else:
-            images = [item for item in _list(sample.get("images"))[:_MOST_IMAGES] if isinstance(item, Mapping)]
+            images = [item for item in _list(sample.get("images"))[:_MAX_IMAGES] if isinstance(item, Mapping)]
             self.gallery.set_items([self._item(image) for image in images])
             self._pages.setCurrentWidget(self.gallery)
 
@@ -91,7 +91,7 @@ class LoggedSamples(QSplitter):
         )
 
     def _show_table(self, columns: list[Any], rows: list[Any]) -> None:
-        columns, rows = columns[:_MOST_COLUMNS], rows[:_MOST_ROWS]
+        columns, rows = columns[:_MAX_COLUMNS], rows[:_MAX_ROWS]
         self.table.setColumnCount(len(columns))
         self.table.setHorizontalHeaderLabels([excerpt(str(column), 200) for column in columns])
         self.table.setRowCount(len(rows))

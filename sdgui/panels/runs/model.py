@@ -18,7 +18,7 @@ _ENDED_BADLY = (RunState.FAILED, RunState.INTERRUPTED)
 
 
 def event_lines(history: RunHistory) -> list[Line]:
-    """Everything but the metrics, in order of time."""
+    """The lines of the event log in chronological order; metrics are omitted."""
     lines: list[Line] = [(log.time, log.level, log.message) for log in history.logs]
     for number, start in enumerate(history.starts):
         title = "Training started" if number == 0 else f"Resumed at step {count(start.step)}"
@@ -48,14 +48,14 @@ def event_lines(history: RunHistory) -> list[Line]:
 def end_message(
     run: Run, state: RunState, progress: RunProgress | None, terminal: RunFinished | RunFailed | None
 ) -> Message | None:
-    """Why a run ended badly, with the end of its stderr and its traceback; None for any other state."""
+    """A message on why a run failed, with its traceback and the end of stderr; None for other states."""
     if state == RunState.LOST_CONTACT:
-        text = "No heartbeat from the trainer; its process is still running and may be busy or hung."
+        text = "The trainer has stopped reporting. Its process is still running; it may be busy or may hang."
         return Message("warning", text)
     if state not in _ENDED_BADLY:
         return None
     text = run.failure or (progress.failure if progress else "")
     if state == RunState.INTERRUPTED:
-        text = text or "The trainer's process exited unexpectedly. Resume continues from the last checkpoint."
+        text = text or "The trainer's process exited unexpectedly. Press Resume to continue from the last checkpoint."
     trace = terminal.traceback if isinstance(terminal, RunFailed) else ""
     return Message("error", text or "The run failed.", "\n\n".join(filter(None, (run.dir.stderr_end(), trace))))

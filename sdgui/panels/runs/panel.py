@@ -1,7 +1,6 @@
 """The Runs panel: a table of the selected experiments' runs; below it curves of ticked runs, events and samples.
 
-Flow: selecting or ticking a row asks the window, which answers with a new ``Selection`` for the header, the table and
-the tabs.
+Flow: selecting or ticking a row -> the window -> a new ``Selection`` -> header, table and tabs.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ _NEXT_STEPS = {  # action -> title, text and button of the empty state
     "study": ("No runs yet", "Start the study to see the curves of its runs here.", "Show the study"),
     "new": (
         "No runs yet",
-        "An experiment is a config; each launch is a run, and its curves are shown here.",
+        "An experiment is a config. Each launch creates a run, and its curves are shown here.",
         "New experiment",
     ),
 }
 
 
 class RunsPanel(Panel):
-    """The controller: ``view`` has the header and the table, ``tabs`` the plots below."""
+    """Connects the header and table (``view``), the tabs below (``tabs``) and the window."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -79,7 +78,7 @@ class RunsPanel(Panel):
         table.failed.connect(lambda sentence: self.message_requested.emit(Message("error", sentence)))
 
     def set_actions(self, actions: Actions) -> None:
-        """Connect the buttons of the headers and the empty state, and the actions of rows."""
+        """Connect the buttons of the headers and of the empty page, and the context menu of rows."""
         self.view.head.set_actions(actions)
         self.tabs.set_actions(actions)
         self.commands.set_actions(actions)
@@ -93,7 +92,7 @@ class RunsPanel(Panel):
         return "study" if self._selection.study_id is not None else "new"
 
     def _show_empty(self) -> None:
-        """Explain why there are no curves yet, and offer the next action."""
+        """Show why there are no curves yet, and offer the next action."""
         if self._actions is not None:
             step = self._next_step()
             self.empty.set_content(*_NEXT_STEPS[step], self._actions[step].shortcut().toString())
@@ -123,7 +122,7 @@ class RunsPanel(Panel):
         self.tabs.group_curves()
 
     def _show_page(self) -> None:
-        """Show the empty state only if there is no run to list."""
+        """Show the table, or the empty page if there are no runs."""
         table, selection = self.view.table, self._selection
         watched = selection.current_run is not None or selection.study_runs
         has_runs = bool(watched or table.model.rows.total() or table.arrangement.filter)

@@ -1,4 +1,4 @@
-"""The state of a remote run in Runs: its connection, and a checkpoint being fetched.
+"""Shows the connection of a remote run, and the progress of fetching a checkpoint.
 
 Flow: ``Hosts.state_changed`` and ``Hosts.fetches`` -> a line of text and a progress strip, hidden for runs of
 this computer.
@@ -20,13 +20,13 @@ _MIB = 1 << 20
 
 
 class RemoteStrip(QWidget):
-    """One run's machine; nothing to see while its line is up and nothing is fetched."""
+    """The strip of one run; hidden while the machine is connected and nothing is fetched."""
 
     def __init__(self, hosts: Hosts, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._hosts = hosts
         self._run: Run | None = None
-        self._of_others: dict[int, str] = {}  # colleagues' runs: why their curves are not shown
+        self._colleague_reasons: dict[int, str] = {}  # colleagues' runs: why their curves are missing
         self.line = PlainLabel(self)
         self.line.setWordWrap(True)
         set_role(self.line, "muted")
@@ -52,7 +52,7 @@ class RemoteStrip(QWidget):
         if run is None or (run.is_local and not run.machine):
             self.line.hide()
         elif not run.is_local:
-            self._say(self._of_others.get(run.id, "Looking for the machine that has the curves of this run…"))
+            self._say(self._colleague_reasons.get(run.id, "Finding the machine that has the curves of this run…"))
         else:
             self._show_state(self._hosts.state(run.machine))
 
@@ -63,14 +63,14 @@ class RemoteStrip(QWidget):
     def _show_state(self, state: ConnectionState) -> None:
         name = self._run.machine if self._run is not None else ""
         texts = {
-            "waiting": f"{state.message} Again in {duration(state.retry or 0)}; no data is lost.",
+            "waiting": f"{state.message} Retrying in {duration(state.retry or 0)}; no data is lost.",
             "connecting": f"Connecting to {name}…",
             "refused": state.message,
         }
         self._say(texts.get(state.kind, ""))
 
     def _on_told(self, run_id: int, sentence: str) -> None:
-        self._of_others[run_id] = sentence
+        self._colleague_reasons[run_id] = sentence
         if self._run is not None and self._run.id == run_id:
             self._say(sentence)
 

@@ -1,5 +1,5 @@
-"""Samples of a run as they come, step by step: the images each network finds for held-out captions, and the captions
-that it generates for held-out images.
+"""Samples of a run at each validation: the images that student and teacher retrieve for held-out captions, and the
+captions that they generate for held-out images.
 
 Flow: ``Sample`` events -> ``show_samples`` -> slider over the validations -> hits or captions.
 """
@@ -27,12 +27,12 @@ from sdgui.widgets.style.theme import SPACE
 
 RETRIEVAL, CAPTIONS, LOGGED = "retrieval", "captions", "logged"
 _KINDS = {RETRIEVAL: "Retrieved images", CAPTIONS: "Generated captions", LOGGED: "Logged samples"}
-_LONGEST = 1000  # characters of a caption
-_MOST = 100  # entries of a sample; the trainer writes eight
+_MAX_CAPTION_LENGTH = 1000
+_MAX_ENTRIES = 100  # entries of a sample; the trainer writes eight
 
 
 class SamplesView(QWidget):
-    """A slider over the validations, and the samples of student and teacher there. ``stepped``: the user moved it."""
+    """A slider over the validations, and the samples of the chosen one. ``stepped``: the user moved the slider."""
 
     stepped = Signal(int)  # step
 
@@ -94,8 +94,8 @@ class SamplesView(QWidget):
         self.stepped.emit(self._shown_step)
 
     def go_to_step(self, step: int) -> None:
-        """Show the samples of ``step``, or the last before it, without ``stepped``."""
-        steps = [sample.step for sample in self._of_kind()]
+        """Show the last samples up to ``step``, without emitting ``stepped``."""
+        steps = [sample.step for sample in self._samples_of_kind()]
         if steps and self._shown_step != (nearest := nearest_step(steps, step)):
             self.slider.blockSignals(True)
             self.slider.setValue(steps.index(nearest))
@@ -104,7 +104,7 @@ class SamplesView(QWidget):
 
     # Display
     def show_samples(self, samples: Sequence[Sample], folder: Path = Path()) -> None:
-        """Show the samples of the run in ``folder``; the newest one, unless an older one is chosen."""
+        """Show the samples of the run in ``folder``: the newest, unless the user chose an older one."""
         self._folder = folder
         displayable = tuple(sample for sample in _joined(samples) if sample.what in _KINDS)
         if displayable == self._samples and displayable:
@@ -120,16 +120,16 @@ class SamplesView(QWidget):
         self._set_range(at_end)
 
     def _kind_chosen(self) -> None:
-        """The same step of the other kind, or the last one before it."""
+        """Show the last samples of the chosen kind up to the same step."""
         step = self._shown_step
         self._set_range(at_end=False)
-        candidates = [number for number, sample in enumerate(self._of_kind()) if sample.step <= step]
+        candidates = [number for number, sample in enumerate(self._samples_of_kind()) if sample.step <= step]
         self.slider.setValue(candidates[-1] if candidates else 0)
 
     _shown_step = 0
 
     def _set_range(self, at_end: bool) -> None:
-        number = len(self._of_kind())
+        number = len(self._samples_of_kind())
         self.slider.blockSignals(True)
         self.slider.setRange(0, max(0, number - 1))
         self.slider.setEnabled(number > 1)
@@ -138,17 +138,17 @@ class SamplesView(QWidget):
         self.slider.blockSignals(False)
         self._show_sample()
 
-    def _of_kind(self) -> list[Sample]:
+    def _samples_of_kind(self) -> list[Sample]:
         return [sample for sample in self._samples if sample.what == self.kind.currentData()]
 
     def _content(self) -> Mapping[str, Any]:
-        samples = self._of_kind()
+        samples = self._samples_of_kind()
         return samples[self.slider.value()].content if samples else {}
 
     def _show_sample(self) -> None:
-        samples = self._of_kind()
+        samples = self._samples_of_kind()
         self._shown_step = samples[self.slider.value()].step if samples else 0
-        self._step.setText(f"Step {count(self._shown_step)}" if samples else "Samples are recorded at validation")
+        self._step.setText(f"Step {count(self._shown_step)}" if samples else "Samples are recorded at each validation")
         if self.kind.currentData() == LOGGED:
             self._pages.setCurrentWidget(self.logged)
             self.logged.show_content(self._content(), self._folder)
@@ -160,7 +160,8 @@ class SamplesView(QWidget):
         self._pages.setCurrentIndex(0)
         row = max(0, self.captions.currentRow())
         captions = [
-            excerpt(str(entry.get("caption", "")), _LONGEST) for entry in entries_of(self._content(), "student")
+            excerpt(str(entry.get("caption", "")), _MAX_CAPTION_LENGTH)
+            for entry in entries_of(self._content(), "student")
         ]
         if captions != [self.captions.item(i).text() for i in range(self.captions.count())]:
             self.captions.clear()
@@ -178,9 +179,9 @@ class SamplesView(QWidget):
 
 
 def _joined(samples: Sequence[Sample]) -> list[Sample]:
-    """All samples that a script logged at one step, as one."""
+    """Merge all samples that a script logged at the same step."""
     merged: list[Sample] = []
-    index_of_step: dict[int, int] = {}  # step -> where its logged sample is
+    index_of_step: dict[int, int] = {}  # step -> index of its merged sample
     for sample in samples:
         if sample.what != LOGGED or sample.step not in index_of_step:
             index_of_step |= {sample.step: len(merged)} if sample.what == LOGGED else {}
@@ -192,13 +193,13 @@ def _joined(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def entries_of(content: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """The list ``name``; an imported run's events may hold anything there."""
+    """The list ``name`` of an event; [] if it is not a list, as in an imported run."""
     raw = content.get(name)
-    return [entry for entry in raw[:_MOST] if isinstance(entry, Mapping)] if isinstance(raw, list) else []
+    return [entry for entry in raw[:_MAX_ENTRIES] if isinstance(entry, Mapping)] if isinstance(raw, list) else []
 
 
 def hit_item(hit: Mapping[str, Any], rank: int) -> GalleryItem:
-    """A found image with its score and rank."""
+    """The gallery item of a retrieved image, with score and rank."""
     score, image = hit.get("score"), hit.get("image")
     numeric_score = score if isinstance(score, float) else None
     return GalleryItem(

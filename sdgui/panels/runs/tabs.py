@@ -1,7 +1,6 @@
-"""The tabs below the table of Runs: curves of the overlaid runs, events and samples of the current one.
+"""The tabs below the run table: curves of the overlaid runs, events and samples of the current run.
 
-Flow: the tailer's signals arrive here; curves go through ``CurveFeed`` to the plots, sentences to the log. What is
-chosen comes from the panel as the selection.
+Flow: the tailer's signals -> ``CurveFeed`` -> plots, and -> event log and samples. The panel passes the selection.
 """
 
 from __future__ import annotations
@@ -45,9 +44,9 @@ class RunTabs(QObject):
         self._services, self._around = services, around
         self._selection = Selection()
         self._run: Run | None = None
-        self._name = ""  # of the run
+        self._name = ""  # name of the current run
         self._shown_end: tuple[int, RunState] | None = None
-        self._grouped = 0  # counts requests for the groups of runs
+        self._grouped = 0  # number of the last request for the runs' groups
         self.view = around.tabs
         self.feed = CurveFeed(services.tailer, self.view.grid, self._labels, self, self._find_run)
         self.view.grid.arrange(Arrangement.from_json(str(services.settings.value(_ARRANGEMENT, "{}"))))
@@ -68,12 +67,12 @@ class RunTabs(QObject):
         self.view.time.moved.connect(self._look_at)
 
     def set_actions(self, actions: Actions) -> None:
-        """The buttons beside the current run."""
+        """Connect the buttons of the current run's header."""
         self.view.header.set_actions(actions)
 
     # Display
     def select(self, selection: Selection) -> None:
-        """Overlay the watched runs; head, events and samples are the current run's."""
+        """Overlay the watched runs, and show header, events and samples of the current run."""
         recolored = bool(self._selection.study_runs) != bool(selection.study_runs)
         self._selection = selection
         self.feed.watch(selection.watched)
@@ -104,11 +103,11 @@ class RunTabs(QObject):
         )
 
     def _show_groups(self, number: int, groups: tuple[Mapping[str, str], Mapping[str, int]]) -> None:
-        if number == self._grouped:  # unless the selection has changed
+        if number == self._grouped:  # otherwise the selection has changed in the meantime
             self.view.grid.grouping.set_groups(*groups)
 
     def refresh(self) -> None:
-        """Names, and the current run's record, may have changed."""
+        """Update names and the current run after a change in the store."""
         self.feed.rename()
         if self._run is not None:
             self._read_run(self._run.id)
@@ -119,12 +118,12 @@ class RunTabs(QObject):
         dialog.show()
 
     def on_enter(self) -> None:
-        """The panel is shown."""
+        """Update when the panel is shown."""
         self._second.start()
         self._show_header()
 
     def on_leave(self) -> None:
-        """Another panel is shown."""
+        """Stop updating while another panel is shown."""
         self._second.stop()
 
     def _find_run(self, folder: Path) -> int | None:
@@ -182,7 +181,7 @@ class RunTabs(QObject):
 
     # Time travel
     def _show_steps(self, history: RunHistory | None) -> None:
-        """Offer the steps that have samples or a checkpoint; select the newest unless the user chose another."""
+        """Offer the steps with samples or a checkpoint; select the newest unless the user chose another step."""
         slider = self.view.time
         steps: set[int] = set()
         if history is not None:
@@ -200,7 +199,7 @@ class RunTabs(QObject):
             self._services.time_travel.go(self._run.folder, step)
 
     def _travelled(self, run: Path, step: int) -> None:
-        """Crosshair and samples follow, whichever panel the step was chosen in."""
+        """Move crosshair and samples to a step that was chosen here or in another panel."""
         if self._run is None or run != self._run.folder:
             return
         slider = self.view.time
@@ -212,7 +211,7 @@ class RunTabs(QObject):
     def _history(self) -> RunHistory | None:
         return self._services.tailer.history(self._run.id) if self._run is not None else None
 
-    # What happens
+    # Events
     def _on_progressed(self, run_id: int, _progress: object) -> None:
         if self._run is not None and run_id == self._run.id and self.view.isVisible():
             self._show_header()
@@ -228,7 +227,7 @@ class RunTabs(QObject):
                 self._show_end()
 
     def _show_end(self) -> None:
-        """Show once why a run failed, was interrupted or lost contact."""
+        """Show once why a run failed, was interrupted or stopped reporting."""
         run = self._run
         if run is None:
             return
@@ -245,7 +244,7 @@ class RunTabs(QObject):
 
 
 def groups_of(store: Store, listing: Listing, run_ids: Sequence[int]) -> tuple[dict[str, str], dict[str, int]]:
-    """The title of each run's group, and the palette index of each title: that of the group's newest run."""
+    """Run key -> group title, and title -> palette index of the group's newest run."""
     query = listing.query
     keys, newest = store.group_keys(query, run_ids), {group.keys: group.first for group in listing.rows.groups or ()}
     labels = store.run_labels([newest[run_key] for run_key in keys.values() if run_key in newest])

@@ -25,7 +25,7 @@ from sdgui.widgets.style.theme import SPACE
 
 
 class RunsView(QWidget):
-    """Built from the outside in: a widget that is given another parent is styled again, with all its children."""
+    """The table with its bar and header; built from the outside in, since reparenting restyles all children."""
 
     def __init__(self, services: Services, parent: QWidget) -> None:
         super().__init__(parent)
@@ -64,11 +64,11 @@ class RunsView(QWidget):
 
 _MIN_ROWS = 3
 _TABLE_SHARE = 0.45
-_TIME_WIDTH = 64 * SPACE  # px at most
+_TIME_WIDTH = 64 * SPACE  # maximum width of the slider, in px
 
 
 class TabsView(QWidget):
-    """Built from the outside in: a widget that is given another parent is styled again, with all its children."""
+    """The tabs; built from the outside in, since reparenting restyles all children."""
 
     def __init__(self, services: Services, table: RunTable, parent: QWidget) -> None:
         super().__init__(parent)
@@ -84,14 +84,14 @@ class TabsView(QWidget):
         self.compare = ComparePart(services.store, table, self.tabs)
         self.board = SamplesBoard(services, self.tabs)
         self._add_tab(self.grid, "&Curves", "Curves of the ticked runs and the current one")
-        self._add_tab(self.scatter, "Scatter", "Any two columns of the listed runs")
-        self._add_tab(self.parallel, "Parallel", "All columns of the listed runs as parallel coordinates, to brush")
+        self._add_tab(self.scatter, "Scatter", "Scatter plot of two columns of the listed runs")
+        self._add_tab(self.parallel, "Parallel", "Parallel coordinates of the listed runs; drag along an axis to brush")
         self._add_tab(self.compare, "Compare", "Settings and metrics of the ticked or selected runs, side by side")
         self._add_tab(self.board, "Side by side", "Results of the overlaid runs for the same captions at one step")
         self._add_tab(self.samples, "&Samples", "Images and captions of student and teacher at each validation")
         self._add_tab(self.log, "E&vents", "Starts, checkpoints, validations and warnings of the current run")
         self.time = StepSlider(self.tabs)
-        self.time.export.hide()  # of the results of a search
+        self.time.export.hide()  # exports search results, which this panel does not have
         self.tabs.setCornerWidget(self.time)
         vbox(
             self.header,
@@ -104,13 +104,13 @@ class TabsView(QWidget):
         )
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Give the slider the room beside the tabs; a tab widget would cut off its overflow."""
+        """Fit the slider next to the tabs; a tab widget would cut off an overflowing corner widget."""
         super().resizeEvent(event)
         free_width = self.width() - self.tabs.tabBar().sizeHint().width() - 2 * SPACE
         self.time.set_room(min(free_width, _TIME_WIDTH))
 
     def show_tab(self, widget: QWidget) -> None:
-        """Bring a tab to the front."""
+        """Switch to a tab."""
         self.tabs.setCurrentWidget(widget)
 
     def _add_tab(self, widget: QWidget, title: str, tip: str) -> None:

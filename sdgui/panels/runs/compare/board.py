@@ -1,6 +1,6 @@
-"""The tab Side by side: retrieval results of several runs for the same captions at one step; one slider moves all.
+"""The tab Side by side: retrieval results of several runs for the same captions, with one slider for all.
 
-Flow: histories of the overlaid runs -> samples of the last validation up to the chosen step -> one column per run.
+Flow: histories of the overlaid runs -> samples of the last validation up to the chosen step -> a column per run.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, theme
 
-MOST = 8  # runs side by side
-_LONGEST = 400  # characters of a caption
+MAX_RUNS = 8
+_MAX_CAPTION_LENGTH = 400
 
 
 @dataclass(frozen=True)
 class RunSamples:
-    """A run's retrieval samples, in order of steps."""
+    """A run's retrieval samples in step order."""
 
     run_id: int
     label: RunLabel
     samples: tuple[Sample, ...]
 
     def at(self, step: int) -> Sample | None:
-        """The last sample up to ``step``."""
+        """The last sample up to ``step``; None if there is none."""
         number = bisect_right([sample.step for sample in self.samples], step)
         return self.samples[number - 1] if number else None
 
 
 class _Column(QWidget):
-    """A run's name, its step and its retrieved images."""
+    """A run's name, the step and the retrieved images."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -67,16 +67,16 @@ class _Column(QWidget):
         self.name.setStyleSheet(
             f"border-left: 4px solid {theme().run_color(run.label.color).name()}; padding-left: 6px;"
         )
-        self.step.setText("No samples by then" if sample is None else f"Step {count(sample.step)}")
+        self.step.setText("No samples up to this step" if sample is None else f"Step {count(sample.step)}")
         entries = entries_of(sample.content, network) if sample is not None else []
         match = next((entry for entry in entries if str(entry.get("caption", "")) == caption), None)
         hits = entries_of(match, "hits") if match is not None else []
         self.gallery.set_items([hit_item(hit, rank) for rank, hit in enumerate(hits, start=1)])
-        self.gallery.setAccessibleName(f"Images found by {run.label.name}")
+        self.gallery.setAccessibleName(f"Images retrieved by {run.label.name}")
 
 
 class SamplesBoard(QWidget):
-    """Compares the overlaid runs; reads their histories from the tailer."""
+    """Compares the overlaid runs; the tailer provides their histories."""
 
     def __init__(self, services: Services, parent: QWidget) -> None:
         super().__init__(parent)
@@ -92,9 +92,9 @@ class SamplesBoard(QWidget):
             self.network.addItem(network.capitalize(), network)
         self.slider = QSlider(Qt.Orientation.Horizontal, self)
         self.slider.setAccessibleName("Step")
-        self.slider.setToolTip("The step that every run is shown at; its last validation by then")
+        self.slider.setToolTip("Shows each run's last validation up to this step")
         self.slider.setPageStep(1)
-        self.slider.setRange(0, 0)  # at its end, so that the newest step is shown first
+        self.slider.setRange(0, 0)  # the slider starts at its end, the newest step
         self.step = PlainLabel("", self, role="muted")
         self.captions = QListWidget()
         self.captions.setAccessibleName("Captions used as queries")
@@ -131,8 +131,8 @@ class SamplesBoard(QWidget):
         layout.addWidget(split, 1)
 
     def show_runs(self, run_ids: Sequence[int]) -> None:
-        """Compare the first ``MOST`` of these."""
-        self._ids = tuple(run_ids[:MOST])
+        """Compare the first ``MAX_RUNS`` of these runs."""
+        self._ids = tuple(run_ids[:MAX_RUNS])
         if self.isVisible():
             self._read_samples()
 
@@ -149,7 +149,7 @@ class SamplesBoard(QWidget):
         try:
             labels, runs = store.run_labels(self._ids), store.some_runs(self._ids)
         except StoreError:
-            return  # the table reports it in the message bar
+            return  # the table reports the error in the message bar
         self._runs = []
         for run_id in self._ids:
             history = tailer.history(run_id)
@@ -183,15 +183,15 @@ class SamplesBoard(QWidget):
             self.captions.blockSignals(True)
             self.captions.clear()
             for text in texts:
-                self.captions.addItem(excerpt(text, _LONGEST))
+                self.captions.addItem(excerpt(text, _MAX_CAPTION_LENGTH))
                 self.captions.item(self.captions.count() - 1).setData(Qt.ItemDataRole.UserRole, text)
             self.captions.setCurrentRow(0)
             self.captions.blockSignals(False)
 
     def _show_step(self) -> None:
         step = self._steps[self.slider.value()] if self._steps else 0
-        texts = "Samples are recorded at validation; tick runs to compare their results"
-        self.step.setText(f"Step {count(step)}" if self._steps else texts)
+        hint = "Samples are recorded at each validation. Tick runs to compare their results."
+        self.step.setText(f"Step {count(step)}" if self._steps else hint)
         item = self.captions.currentItem()
         caption = str(item.data(Qt.ItemDataRole.UserRole)) if item is not None else ""
         while len(self._columns) < len(self._runs):

@@ -1,6 +1,6 @@
-"""The tab Compare: settings and metrics of the selected runs, one column per run; all, or only those that differ.
+"""The tab Compare: settings and metrics of runs, one column per run, optionally only the differing ones.
 
-Flow: the ticked runs, else the selected ones -> the store's cells in a thread -> rows -> table.
+Flow: ticked (or selected) runs -> the store's cells, read in a thread -> rows -> table.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from sdgui.store.store import Store
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
-MOST = 20  # runs side by side
+MAX_RUNS = 20
 _FACTS = ("state", "metric", "duration", "tag", "machine", "created")
 Index = QModelIndex | QPersistentModelIndex
 
 
 @dataclass(frozen=True)
-class Line:
-    """One field of all runs. ``best``: the columns with the best value; empty for unranked fields and ties of all."""
+class FieldRow:
+    """A row: one field of all runs. ``best``: columns with the best value; empty if unranked or all are equal."""
 
     title: str
     texts: tuple[str, ...]
@@ -47,11 +47,11 @@ class Line:
 @dataclass(frozen=True)
 class Comparison:
     names: tuple[str, ...] = ()
-    lines: tuple[Line, ...] = ()
+    lines: tuple[FieldRow, ...] = ()
 
 
 def compare(store: Store, run_ids: Sequence[int]) -> Comparison:
-    """Facts, metrics and settings of these runs; for a thread."""
+    """Read facts, metrics and settings of runs; called in a thread."""
     catalogue = store.catalogue()
     fields: list[Field] = [fact(name) for name in _FACTS]
     fields += [catalogue.field(name) for name in catalogue.metrics]
@@ -66,42 +66,42 @@ def compare(store: Store, run_ids: Sequence[int]) -> Comparison:
         style = style_of(field, values)
         texts = tuple(text_of(field, value, style) for value in values)
         differs = any(value != values[0] for value in values)
-        lines.append(Line(title_of(field), texts, differs, _best(field, values)))
+        lines.append(FieldRow(title_of(field), texts, differs, _best(field, values)))
     lines += _other_lines([store.run(run_id) for run_id in listed_ids])
     return Comparison(tuple(cells[run_id].name for run_id in listed_ids), tuple(lines))
 
 
-def _other_lines(runs: Sequence[Run]) -> list[Line]:
-    """What only the run folders say: configs of logged runs, code, packages, machines and data."""
-    rows = [_facts_of(run) for run in runs]
+def _other_lines(runs: Sequence[Run]) -> list[FieldRow]:
+    """Rows read from the run folders: configs of logged runs, code, packages, machines and data."""
+    rows = [_recorded_facts(run) for run in runs]
     recorded = [row for row in rows if row]  # a run without a recorded value does not differ
     lines = []
     for name in dict.fromkeys(name for row in rows for name in row if name not in settings()):
         values = [row.get(name) for row in rows]
         texts = tuple("" if value is None else excerpt(str(value), 200) for value in values)
-        lines.append(Line(name, texts, any(row.get(name) != recorded[0].get(name) for row in recorded)))
+        lines.append(FieldRow(name, texts, any(row.get(name) != recorded[0].get(name) for row in recorded)))
     return lines
 
 
-def _facts_of(run: Run) -> dict[str, object]:
+def _recorded_facts(run: Run) -> dict[str, object]:
     if not run.is_local:
         return {}
-    found: dict[str, object] = {}
+    facts_of_run: dict[str, object] = {}
     if run.is_logged:
         with suppress(ConfigError):
-            found |= settings_of(read_any_config(run.dir.config))
-    return found | facts(read_provenance(run.dir))
+            facts_of_run |= settings_of(read_any_config(run.dir.config))
+    return facts_of_run | facts(read_provenance(run.dir))
 
 
 def _best(field: Field, values: Sequence[object]) -> frozenset[int]:
     is_metric = field.source is Source.METRIC or field.key == "metric"
-    if field.source is Source.METRIC and field.metrics[0].startswith("diag/"):  # neither direction is better
+    if field.source is Source.METRIC and field.metrics[0].startswith("diag/"):  # neither higher nor lower is better
         return frozenset()
     numbers = [value for value in values if isinstance(value, (int, float))]
     if not is_metric or len(set(numbers)) < 2 or field.kind is not Kind.NUMBER:
         return frozenset()
-    greatest = field.key == "metric" or higher_is_better(field.metrics[0])
-    best = max(numbers) if greatest else min(numbers)
+    higher_better = field.key == "metric" or higher_is_better(field.metrics[0])
+    best = max(numbers) if higher_better else min(numbers)
     return frozenset(column for column, value in enumerate(values) if value == best)
 
 
@@ -110,10 +110,10 @@ class CompareModel(HeadedModel):
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._comparison, self._lines = Comparison(), tuple[Line, ...]()
+        self._comparison, self._lines = Comparison(), tuple[FieldRow, ...]()
 
     def show_comparison(self, comparison: Comparison, only_differing: bool) -> None:
-        """Show all lines, or only those that differ."""
+        """Show all rows, or only rows with differing values."""
         self.beginResetModel()
         self._comparison = comparison
         self._lines = tuple(line for line in comparison.lines if line.differs or not only_differing)
@@ -150,7 +150,7 @@ class CompareModel(HeadedModel):
 
 
 class ComparePart(QWidget):
-    """Compares the overlaid runs, or the selected ones if fewer than two are overlaid."""
+    """Compares the overlaid runs, or the selected runs if fewer than two are overlaid."""
 
     def __init__(self, store: Store, table: RunTable, parent: QWidget) -> None:
         super().__init__(parent)
@@ -170,7 +170,7 @@ class ComparePart(QWidget):
         header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         self.only = QCheckBox("Only differences", self)
         self.only.setChecked(True)
-        self.only.setToolTip("Hide settings and metrics that are the same for all of these runs")
+        self.only.setToolTip("Hide settings and metrics with the same value in all runs")
         self.only.toggled.connect(lambda _on: self._show())
         self.note = PlainLabel("", self, role="muted")
         row = QHBoxLayout()
@@ -184,7 +184,7 @@ class ComparePart(QWidget):
         table.listed.connect(lambda _listing: self.refresh())
 
     def show_runs(self, run_ids: tuple[int, ...]) -> None:
-        """Compare these, in the order of their curves."""
+        """Compare these runs, in the order of their curves."""
         self._overlaid = run_ids
         self.refresh()
 
@@ -194,7 +194,7 @@ class ComparePart(QWidget):
             return
         run_ids = self._overlaid if len(self._overlaid) > 1 else tuple(self._table.chosen_runs())
         self._requested_ids = run_ids
-        self._table.reader.run(lambda: (run_ids, compare(self._store, run_ids[:MOST])), self._show_result)
+        self._table.reader.run(lambda: (run_ids, compare(self._store, run_ids[:MAX_RUNS])), self._show_result)
 
     def _show_result(self, result: tuple[tuple[int, ...], Comparison]) -> None:
         if result[0] == self._requested_ids:
@@ -209,7 +209,7 @@ class ComparePart(QWidget):
             text = "Tick or select two or more runs to see how they differ."
         else:
             text = f"{number} runs" + (
-                f", the first of {len(self._requested_ids)}" if len(self._requested_ids) > MOST else ""
+                f", the first of {len(self._requested_ids)}" if len(self._requested_ids) > MAX_RUNS else ""
             )
         self.note.setText(text)
 

@@ -1,1 +1,1 @@
-"""Figures and tables for a paper, from the curves on screen."""
+"""Figures and tables for a paper from the shown curves."""

@@ -1,4 +1,4 @@
-"""The curves of a plot grid as plain data, and the last value of each run: the input of figures and tables."""
+"""The curves of a plot grid and the last value of each run as plain data, for figures and tables."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Curve:
-    """``entry``: key of the run or group in the legend. ``raw``: the values behind a smoothed curve."""
+    """A curve. ``entry``: the legend key of the run or group; ``raw``: the values before smoothing."""
 
     entry: str
-    metric: str  # its title; plots that were combined have several
+    metric: str  # title of the metric; combined plots have several metrics
     color: str  # ``#rrggbb``
     dashed: bool
     x: Floats
@@ -35,7 +35,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class LastValues:
-    """A column of a table: the last finite value of each run, by key of the legend."""
+    """A column of the table: the last finite value of each run, by legend key."""
 
     title: str
     is_share: bool
@@ -45,7 +45,7 @@ class LastValues:
 
 @dataclass(frozen=True)
 class MetricPlot:
-    """``x_range``, ``y_range``: the current view; None where nothing was shown yet."""
+    """One plot. ``x_range``, ``y_range``: the current view; None if the plot was not visible yet."""
 
     id: str
     title: str
@@ -59,7 +59,7 @@ class MetricPlot:
 
 @dataclass(frozen=True)
 class PlotData:
-    """``entries``: names of the shown runs or groups by key, in the order of the legend."""
+    """The plots with their legend. ``entries``: key -> name of the shown runs or groups, in legend order."""
 
     plots: Sequence[MetricPlot]
     entries: Mapping[str, str]
@@ -68,12 +68,13 @@ class PlotData:
 
 
 def plot_data(grid: PlotGrid) -> PlotData:
-    """What the grid shows: visible runs, or means while runs are grouped, smoothed as on screen."""
+    """The visible curves (means if runs are grouped), smoothed as on screen."""
     on_screen = grid.page.visible_cards()
     cards = grid.drawn_cards()
     for canvas in (card.canvas for card in cards if card.canvas is not None):
         canvas.redraw()
-    x_range = next((card.canvas.view_range()[0] for card in cards if card.canvas is not None), None)  # all are linked
+    # the x axes are linked
+    x_range = next((card.canvas.view_range()[0] for card in cards if card.canvas is not None), None)
     return PlotData(
         [_plot(grid, card, x_range, len(cards) == 1 or card in on_screen) for card in cards],
         grid.legend.shown_names(),

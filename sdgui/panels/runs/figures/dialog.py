@@ -1,4 +1,4 @@
-"""The dialog of *Figure for a paper*: metrics and runs at the left; a live preview of the figure, and the table.
+"""The dialog *Figure for a paper*: metrics and runs on the left, a live preview of figure and table on the right.
 
 Flow: ``PlotData`` of the grid -> the chosen metrics and runs -> ``render`` in a thread -> preview or saved file.
 """
@@ -44,19 +44,19 @@ _SETTING = "runs/figure"
 _OTHER_FONTS = ("Arial", "Helvetica", "Times New Roman", "Liberation Sans", "Liberation Serif", "TeX Gyre Termes")
 _KINDS: Mapping[str, str] = {"pdf": "PDF", "svg": "SVG", "png": "PNG, 300 dpi"}
 _PREVIEW_DPI = 150
-_PREVIEW_DELAY_MS = 150  # after the last change
+_PREVIEW_DELAY_MS = 150  # delay after the last change
 _KEY = Qt.ItemDataRole.UserRole
 
 
 class PaperDialog(QDialog):
-    """Built from the current view each time it is opened; the style of the figure is remembered."""
+    """The dialog, built from the current view each time. The style of the figure is saved."""
 
     def __init__(self, data: PlotData, settings: QSettings, parent: QWidget) -> None:
         super().__init__(parent)
         self.setWindowTitle("Figure for a paper")
         self._data, self._settings = data, settings
         self._tasks = BackgroundTasks(self)
-        self._y_bounds: dict[str, tuple[str, str]] = {}  # as typed, by metric
+        self._y_bounds: dict[str, tuple[str, str]] = {}  # metric -> typed bounds
         self._rendering = self._stale = False
         self._picture = QPixmap()
         self._timer = QTimer(self, singleShot=True, interval=_PREVIEW_DELAY_MS)
@@ -74,13 +74,13 @@ class PaperDialog(QDialog):
         )
         self.runs = _checklist("Runs", [(key, name, True) for key, name in self._data.entries.items()], self)
         self.width_cm = _number("Width", 3, 40, style.width, " cm", self)
-        self.width_cm.setToolTip("8.5 cm: one column; 17.5 cm: two")
-        self.aspect = _number("Width by height", 0.3, 8, style.aspect, "", self)
+        self.width_cm.setToolTip("Typically 8.5 cm for one column, 17.5 cm for two")
+        self.aspect = _number("Aspect ratio (width : height)", 0.3, 8, style.aspect, "", self)
         installed = [font for font in _OTHER_FONTS if font in QFontDatabase.families()]
         self.font_name = _choice("Font", {name: name for name in (*FONTS, *installed)}, style.font, self)
         self.font_size = _number("Font size", 4, 24, style.font_size, " pt", self)
         self.legend = _choice("Legend", {"inside": "Inside", "below": "Below", "none": "None"}, style.legend, self)
-        self.layouts = _choice("Metrics in", {"row": "One row", "panel": "One panel"}, style.layout, self)
+        self.layouts = _choice("Layout", {"row": "Panels in a row", "panel": "One panel"}, style.layout, self)
         self.kind = _choice("Format", _KINDS, style.kind, self)
         self.log = QCheckBox("Logarithmic &y axis", self)
         self.log.setChecked(self._data.log)
@@ -108,10 +108,10 @@ class PaperDialog(QDialog):
     def _arrange(self) -> None:
         form = QFormLayout()
         form.addRow("Width", self.width_cm)
-        form.addRow("Width : height", self.aspect)
+        form.addRow("Aspect ratio", self.aspect)
         form.addRow("Font", hbox((self.font_name, 1), self.font_size))
         form.addRow("Legend", self.legend)
-        form.addRow("Metrics in", self.layouts)
+        form.addRow("Layout", self.layouts)
         form.addRow("", self.log)
         form.addRow("x axis", hbox((self.x_from, 1), PlainLabel("to", self), (self.x_to, 1)))
         form.addRow(self.y_label, hbox((self.y_from, 1), PlainLabel("to", self), (self.y_to, 1)))
@@ -141,7 +141,7 @@ class PaperDialog(QDialog):
 
     # Selection
     def style_of_figure(self) -> FigureStyle:
-        """The chosen style."""
+        """The style set in the dialog."""
         return FigureStyle(
             self.width_cm.value(),
             self.aspect.value(),
@@ -153,7 +153,7 @@ class PaperDialog(QDialog):
         )
 
     def chosen(self) -> PlotData:
-        """The chosen metrics, with their ranges, and the chosen runs."""
+        """The data of the ticked metrics (with their ranges) and runs."""
         metrics, runs = _checked(self.metrics), _checked(self.runs)
         entries = {key: name for key, name in self._data.entries.items() if key in runs}
         plots = [plot for plot in self._data.plots if plot.id in metrics]
@@ -183,10 +183,10 @@ class PaperDialog(QDialog):
         self._changed()
 
     def _show_y(self, *_: object) -> None:
-        """Show the y range of the current row's metric."""
+        """Show the y range of the metric in the current row."""
         plot = self._current()
         self.y_label.setText(f"y axis{', %' if plot is not None and plot.is_share else ''}")
-        tip = "For the metric selected in the list" if plot is None else f"For {plot.title}"
+        tip = "Range of the metric selected in the list" if plot is None else f"Range of {plot.title}"
         self.y_label.setToolTip(plain_tip(tip))
         low, high = self._y_bounds.get(self._y_key(plot), ("", "")) if plot is not None else ("", "")
         self.y_from.setText(low)
@@ -204,13 +204,13 @@ class PaperDialog(QDialog):
         self._timer.start()
 
     def _draw_preview(self) -> None:
-        """Draw the preview in a thread, one at a time; it is drawn again if something changes meanwhile."""
+        """Draw the preview in a thread; draw again if something changes in the meantime."""
         if self._rendering:
             self._stale = True
             return
         data, style = self.chosen(), self.style_of_figure()
         if not data.plots or not data.entries:
-            self.preview.setText("Choose at least one metric and one run.")
+            self.preview.setText("Tick at least one metric and one run.")
             return
         self._rendering = True
         self._tasks.run(lambda: render(data, style, "png", _PREVIEW_DPI), self._rendered, self._failed)
@@ -278,7 +278,7 @@ class PaperDialog(QDialog):
 
     def _copy_table(self) -> None:
         QGuiApplication.clipboard().setText(self.text.toPlainText())
-        self.bar.show_message(info("The table is in the clipboard."))
+        self.bar.show_message(info("Copied the table to the clipboard."))
 
 
 def _checklist(name: str, entries: Sequence[tuple[str, str, bool]], parent: QWidget) -> QListWidget:
@@ -324,7 +324,7 @@ def _bound(name: str, parent: QWidget) -> QLineEdit:
 
 
 def _typed_range(texts: tuple[str, str], shown: Range | None, unit: float) -> Range | None:
-    """Typed bounds, in ``unit``, override those of the plot; an invalid bound is ignored."""
+    """The plot's range, overridden by typed bounds in ``unit``; invalid bounds are ignored."""
     bounds: list[float | None] = []
     for text, bound in zip(texts, shown or (None, None), strict=True):
         try:

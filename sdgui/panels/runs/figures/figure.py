@@ -1,7 +1,7 @@
-"""Figures in the size and font of a paper, drawn by matplotlib as PDF, SVG or PNG.
+"""Draws figures with matplotlib in the size and font of a paper, as PDF, SVG or PNG.
 
-Flow: ``PlotData`` of the chosen metrics and runs with a ``FigureStyle`` -> ``render``, in any one thread -> bytes.
-matplotlib is an extra, and is loaded with the first figure.
+Flow: ``PlotData`` of the chosen metrics and runs, ``FigureStyle`` -> ``render`` (in one thread at a time) -> bytes.
+matplotlib is an optional dependency, loaded with the first figure.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Kind = Literal["pdf", "svg", "png"]
-FONTS = ("DejaVu Sans", "DejaVu Serif", "STIXGeneral")  # which come with matplotlib
+FONTS = ("DejaVu Sans", "DejaVu Serif", "STIXGeneral")  # fonts bundled with matplotlib
 PNG_DPI = 300
 _CM = 2.54
-_SOLID: tuple[Any, ...] = ("-", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))  # of the metrics in one panel
-_DOTS_UP_TO = 40  # points of a curve that are each drawn as a dot, as on screen
+_SOLID: tuple[Any, ...] = ("-", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))  # line styles of the metrics in one panel
+_MAX_DOTS = 40  # curves with more points are drawn without dots, as on screen
 _LIMITS = {"width": (3.0, 40.0), "aspect": (0.3, 8.0), "font_size": (4.0, 24.0)}
 _CHOICES = {"legend": ("inside", "below", "none"), "layout": ("row", "panel"), "kind": ("pdf", "svg", "png")}
 
 
 @dataclass(frozen=True)
 class FigureStyle:
-    """``width`` in cm, ``aspect``: width by height, ``font_size`` in pt. ``layout``: a row of panels, or one panel."""
+    """The style. ``width`` in cm, ``aspect``: width / height, ``font_size`` in pt, ``layout``: row of panels or one."""
 
     width: float = 8.5
     aspect: float = 1.6
@@ -52,7 +52,7 @@ class FigureStyle:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read the output of ``to_json``; values that cannot be used are replaced by the defaults."""
+        """Read the output of ``to_json``; invalid values are replaced by defaults."""
         try:
             raw = json.loads(text)
         except ValueError:
@@ -77,7 +77,7 @@ def x_unit(data: PlotData) -> tuple[str, float]:
 
 
 def render(data: PlotData, style: FigureStyle, kind: Kind, dpi: float = PNG_DPI) -> bytes:
-    """The file's content; NotInstalled without matplotlib."""
+    """The content of the file. Raises NotInstalled if matplotlib is missing."""
     need("figures")
     from matplotlib import rc_context  # noqa: PLC0415  an extra
 
@@ -86,8 +86,8 @@ def render(data: PlotData, style: FigureStyle, kind: Kind, dpi: float = PNG_DPI)
         "font.size": style.font_size,
         **dict.fromkeys(("axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"), style.font_size),
         "axes.linewidth": 0.6,
-        "pdf.fonttype": 42,  # TrueType: journals refuse Type 3
-        "svg.fonttype": "none",  # text stays text
+        "pdf.fonttype": 42,  # TrueType: journals reject Type 3 fonts
+        "svg.fonttype": "none",  # keep text as text
     }
     with rc_context(rc):
         content = io.BytesIO()
@@ -159,13 +159,13 @@ def _add_curve(axes: Axes, curve: Curve, metric: int, log: bool, unit: float, sc
     if curve.raw is not None:
         axes.plot(x, curve.raw * scale, color=curve.color, alpha=0.35, linewidth=0.6)
     line: Any = (0, (4 + 3 * metric, 2)) if curve.dashed else _SOLID[metric % len(_SOLID)]
-    few = len(x) <= _DOTS_UP_TO and curve.band is None
+    few = len(x) <= _MAX_DOTS and curve.band is None
     marker: dict[str, Any] = {"marker": "o", "markersize": 2.2} if few or len(x) == 1 else {}
     axes.plot(x, curve.y * scale, color=curve.color, linestyle=line, linewidth=1.2, **marker)
 
 
 def _reach(plot: MetricPlot, data: PlotData, low: float, high: float) -> Range | None:
-    """The y range of the points between two x, with the same margin as on screen."""
+    """The y range of the points with x in [low, high], with the same margin as on screen."""
     parts: list[Floats] = []
     for curve in _curves([plot], data):
         inside = (curve.x >= low) & (curve.x <= high)
@@ -198,8 +198,8 @@ def _add_legend(
     if style.legend == "none" or not lines:
         return
     handles = [Line2D([], [], color=color, linestyle=line, linewidth=1.2) for _, color, line in lines]
-    letters = style.width / _CM * 72 / (0.6 * style.font_size)  # of a line as wide as the figure
-    room = letters if style.legend == "below" else letters / len(panels) - 6  # beside the axis
+    letters = style.width / _CM * 72 / (0.6 * style.font_size)  # letters that fit into the width of the figure
+    room = letters if style.legend == "below" else letters / len(panels) - 6  # 6 letters less for the axis
     names = [_elided(name, math.floor(room) - 8) for name, _, _ in lines]
     if style.legend == "below":
         columns = max(1, math.floor(letters / (max(map(len, names)) + 8)))
@@ -208,14 +208,14 @@ def _add_legend(
         )
     else:
         legend = axes.legend(handles, names, loc="best", framealpha=0.8, edgecolor="none")
-        legend.set_in_layout(False)  # else a legend wider than its panel leaves no room for the panel
+        legend.set_in_layout(False)  # otherwise a wide legend would shrink its panel
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_parse_math(False)
         text.set_text(name)
 
 
 def _elided(name: str, most: int) -> str:
-    """Shortened in the middle: names agree at their beginning."""
+    """``name`` shortened in the middle to ``most`` characters, since names often share their beginning."""
     most = max(most, 9)
     half = (most - 1) // 2
     return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"

@@ -1,4 +1,4 @@
-"""Tables for a paper: the last values of runs, or means of groups with 95 % half widths, as LaTeX or Markdown."""
+"""Tables for a paper as LaTeX or Markdown: last values of runs, or means of groups with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from statistics import fmean
 from sdgui.panels.runs.figures.curves import LastValues, PlotData
 from sdgui.store.run_table.intervals import Mean, mean_of
 
-_DIGITS = 4  # of a value that is no share
+_DIGITS = 4  # significant digits, except for percentages
 _ABOUT = "Last value of each run"
 _ABOUT_MEANS = "Mean of the runs' last values ± half width of the 95 % confidence interval (Student's t)"
 _LATEX = {
@@ -23,7 +23,7 @@ _LATEX = {
 
 @dataclass(frozen=True)
 class Cell:
-    """``half``: "" for a single run. ``best``: whether no other row of the column is better. No ``mean``: no value."""
+    """A cell. ``mean``: "" without a value; ``half``: half width, "" for one run; ``best``: best of its column."""
 
     mean: str = ""
     half: str = ""
@@ -32,7 +32,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """``rows``: name, number of runs, cells; ``about``: the meaning of the numbers."""
+    """A table. ``rows``: name, number of runs, cells; ``about``: what the numbers are."""
 
     columns: Sequence[str]
     rows: Sequence[tuple[str, int, Sequence[Cell]]]
@@ -40,12 +40,12 @@ class PaperTable:
 
     @property
     def has_means(self) -> bool:
-        """Whether a row is of several runs."""
+        """Whether any row has several runs."""
         return any(count > 1 for _, count, _ in self.rows)
 
 
 def paper_table(data: PlotData) -> PaperTable:
-    """Entries of the legend by metrics; entries without any value are left out."""
+    """The table of legend entries by metrics, without entries that have no value."""
     columns = [column for plot in data.plots for column in plot.columns]
     cells = [_cells(column, list(data.entries)) for column in columns]
     rows = []
@@ -76,7 +76,7 @@ def _cells(column: LastValues, keys: Sequence[str]) -> list[Cell]:
 
 
 def _decimals(largest: float) -> int | None:
-    digits = math.floor(math.log10(largest)) + 1 if largest else 1  # before the point
+    digits = math.floor(math.log10(largest)) + 1 if largest else 1  # digits before the decimal point
     return max(0, _DIGITS - max(1, digits)) if -1 <= digits <= 7 else None
 
 
@@ -85,7 +85,7 @@ def _writer(decimals: int | None) -> Callable[[float], str]:
 
 
 def latex(table: PaperTable) -> str:
-    """A ``tabular`` with the rules of booktabs."""
+    """The table as a LaTeX ``tabular`` with booktabs rules."""
     counts = table.has_means
     head = ["", *(["$n$"] if counts else []), *(escape_latex(title) for title in table.columns)]
     lines = [
@@ -113,7 +113,7 @@ def _latex_number(text: str) -> str:
 
 
 def markdown(table: PaperTable) -> str:
-    """A table with pipes, and the meaning of the numbers below it."""
+    """The table as a Markdown table, followed by what the numbers are."""
     counts = table.has_means
     head = ["", *(["n"] if counts else []), *(escape_markdown(title) for title in table.columns)]
     lines = [_row(head), _row([":--", *["--:"] * (len(head) - 1)])]
@@ -133,10 +133,10 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """``text`` on one line, with everything that TeX would act on written out."""
+    """``text`` on one line with TeX's special characters escaped."""
     return "".join(_LATEX.get(letter, letter) for letter in " ".join(text.split()))
 
 
 def escape_markdown(text: str) -> str:
-    """``text`` on one line, with a backslash before punctuation that Markdown could act on."""
+    """``text`` on one line with Markdown's special characters escaped."""
     return re.sub(r"([\\`*_\[\]<>#|~$&])", r"\\\1", " ".join(text.split()))

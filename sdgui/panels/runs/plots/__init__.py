@@ -1,1 +1,1 @@
-"""Plots of curves: cards in a grid, legend, readout, toolbar, export."""
+"""Plots of curves: a grid of cards, legend, readout, toolbar and export."""

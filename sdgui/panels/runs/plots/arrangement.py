@@ -1,8 +1,6 @@
-"""The arrangement of plots: pinned plots, folded sections, search, combined metrics, ranges. Plain data, no Qt.
+"""The arrangement of plots: pinned plots, folded sections, search, combined metrics and ranges. Plain data, no Qt.
 
-Plain data, no Qt.
-
-The plot of the metric that ranks runs comes first and is large; pinned plots follow, then the sections of `groups`.
+The plot of the metric that ranks runs comes first and is large. Pinned plots follow, then the sections of `groups`.
 """
 
 from __future__ import annotations
@@ -16,13 +14,13 @@ from typing import Any, Self
 from sdgui.panels.runs.plots.groups import SECTIONS, Chart, sort_metrics
 
 SELECTION, PINNED = "Selection metric", "Pinned"
-_MOST = 200  # entries of each kind
-_RANKS = ("val/mean_recall", "val/top1")  # the first that was reported ranks runs
+_MAX_ENTRIES = 200  # saved entries of each kind
+_RANKING_METRICS = ("val/mean_recall", "val/top1")  # the first of these that a run reports ranks the runs
 
 
 @dataclass(frozen=True)
-class Part:
-    """A section: its plots, those of a folded one too, and whether it is folded."""
+class PlotSection:
+    """A section of the page with its plots; a folded section has its plots too, but they are hidden."""
 
     title: str
     charts: tuple[Chart, ...]
@@ -30,15 +28,15 @@ class Part:
 
     @property
     def large(self) -> bool:
-        """Whether its plots get more room."""
+        """Whether the section's plots are shown larger."""
         return self.title == SELECTION
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """``pinned``: ids of plots in the order in which they were pinned; ``folded``: titles of sections.
+    """How the user arranged the plots. ``pinned``: ids of pinned plots, in order; ``folded``: titles of sections.
 
-    ``combined``: the plot in which another one's curves are drawn, by the other's id. ``ranges`` of y, by plot.
+    ``combined``: guest plot -> host plot that draws the guest's curves. ``ranges``: plot -> y range.
     """
 
     pinned: tuple[str, ...] = ()
@@ -47,17 +45,17 @@ class Arrangement:
     combined: Mapping[str, str] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
-    def parts(self, charts: Iterable[Chart]) -> list[Part]:
-        """The sections from top to bottom; while one searches, none is folded."""
+    def sections(self, charts: Iterable[Chart]) -> list[PlotSection]:
+        """The sections from top to bottom; a search unfolds all sections."""
         fitting = [chart for chart in sort_metrics(charts) if self._fits(chart)]
         by_id = {chart.id: chart for chart in fitting}
-        first = next((by_id[metric] for metric in _RANKS if metric in by_id), None)
+        first = next((by_id[metric] for metric in _RANKING_METRICS if metric in by_id), None)
         pinned = [by_id[chart_id] for chart_id in self.pinned if chart_id in by_id and by_id[chart_id] != first]
         others = [chart for chart in fitting if chart != first and chart not in pinned]
         groups = [(SELECTION, [first] if first is not None else []), (PINNED, pinned)]
         groups += [(section, [chart for chart in others if chart.section == section]) for section in SECTIONS]
         return [
-            Part(title, tuple(members), title in self.folded and not self.words.strip())
+            PlotSection(title, tuple(members), title in self.folded and not self.words.strip())
             for title, members in groups
             if members
         ]
@@ -67,53 +65,53 @@ class Arrangement:
         return all(word in text for word in self.words.casefold().split())
 
     def pin(self, chart_id: str) -> Arrangement:
-        """Pin a plot, or release a pinned one."""
+        """Pin or unpin a plot."""
         others = tuple(pinned_id for pinned_id in self.pinned if pinned_id != chart_id)
         return replace(self, pinned=others if len(others) < len(self.pinned) else (*others, chart_id))
 
     def fold(self, title: str) -> Arrangement:
-        """Fold a section, or unfold a folded one."""
+        """Fold or unfold a section."""
         return replace(self, folded=self.folded ^ {title})
 
     def guests(self, chart_id: str) -> list[str]:
-        """The plots whose curves are drawn in this one."""
+        """The plots whose curves are drawn in the plot ``chart_id``."""
         return [guest for guest, host in self.combined.items() if host == chart_id]
 
     def combine(self, guest: str, host: str) -> Arrangement:
-        """Draw the curves of ``guest``, and those drawn in it, in the plot ``host``."""
+        """Draw the curves of ``guest`` and its own guests in the plot ``host``."""
         moved = dict.fromkeys([guest, *self.guests(guest)], host)
         return replace(self, combined={**self.combined, **moved})
 
     def separate(self, host: str) -> Arrangement:
-        """Give each metric of ``host`` a plot again."""
+        """Undo combining: every metric of ``host`` is drawn in its own plot again."""
         return replace(self, combined={guest: other for guest, other in self.combined.items() if other != host})
 
     def with_range(self, chart_id: str, y_range: tuple[float, float] | None) -> Arrangement:
-        """Another range of y; None follows the data."""
+        """Set a fixed y range; None follows the data."""
         ranges = {other: kept for other, kept in self.ranges.items() if other != chart_id}
         return replace(self, ranges=ranges if y_range is None else {**ranges, chart_id: y_range})
 
     def to_json(self) -> str:
-        """Serialise for the settings, without the search."""
+        """Serialise the arrangement for the settings, without the search."""
         lists = {"pinned": self.pinned, "folded": sorted(self.folded)}
         return json.dumps({**lists, "combined": dict(self.combined), "ranges": dict(self.ranges)})
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read the output of ``to_json``; unreadable parts are ignored."""
+        """Read the output of ``to_json``; invalid entries are ignored."""
         try:
             raw = json.loads(text)
         except ValueError:
             return cls()
         raw = raw if isinstance(raw, dict) else {}
         pinned, folded = (
-            [entry for entry in entries if isinstance(entry, str)][:_MOST]
+            [entry for entry in entries if isinstance(entry, str)][:_MAX_ENTRIES]
             if isinstance(entries := raw.get(key), list)
             else []
             for key in ("pinned", "folded")
         )
         combined, ranges = (
-            list(entries.items())[:_MOST] if isinstance(entries := raw.get(key), dict) else []
+            list(entries.items())[:_MAX_ENTRIES] if isinstance(entries := raw.get(key), dict) else []
             for key in ("combined", "ranges")
         )
         hosts = {guest: host for guest, host in combined if isinstance(host, str) and host not in dict(combined)}

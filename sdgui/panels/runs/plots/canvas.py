@@ -1,7 +1,7 @@
 """The drawing area of a plot: curves of ``Series``, following the data until the user zooms, with a hover readout.
 
-Flow: ``PlotGrid`` owns the toolbar and the legend and puts series in here. ``refresh`` may be called
-for every new point: redraws are coalesced to 20 per second, and wait while the canvas is not visible.
+Flow: ``PlotGrid`` owns toolbar and legend and adds series to the canvas. ``refresh`` may be called for every new point:
+redraws are limited to 20 per second, and deferred while the canvas is not visible.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ REDRAW_MS, _MOVE_MS = 50, 8
 
 
 class PlotCanvas(QWidget):
-    """Series by key, drawn. The mouse: wheel zooms x, drag zooms into a rectangle, middle drag pans."""
+    """Draws series. Mouse: wheel zooms x, drag zooms into a rectangle, middle drag pans."""
 
     view_changed = Signal(float, float)  # the user zoomed or panned to this x range
-    hovered = Signal(object)  # x as a float, None when the mouse left
-    zoomed = Signal(bool)  # whether the view is the user's own, not following the data
+    hovered = Signal(object)  # x as a float; None when the mouse leaves
+    zoomed = Signal(bool)  # whether the user zoomed; False: the view follows the data
     reset_requested = Signal()
     menu_requested = Signal(QPoint)
     redrawn = Signal()
@@ -88,12 +88,12 @@ class PlotCanvas(QWidget):
     # --- display
 
     def put(self, series: Series) -> None:
-        """Show a series, in place of any with its key; its points may change later, then ``refresh``."""
+        """Show a series, replacing a series with the same key. Call ``refresh`` after its points change."""
         self._curves.put(series)
         self.refresh()
 
     def replace(self, series: Iterable[Series]) -> None:
-        """Show these series and no others."""
+        """Show exactly these series."""
         self._curves.replace(series)
         self.refresh()
 
@@ -103,59 +103,59 @@ class PlotCanvas(QWidget):
             self.refresh()
 
     def series(self) -> list[Series]:
-        """The series of the plot, in the order they were added."""
+        """The series of the plot in the order of adding."""
         return list(self._curves.series.values())
 
     def set_empty_text(self, text: str) -> None:
-        """The text shown while there are no points."""
+        """Set the text shown if there are no points."""
         self._empty.setText(text)
 
     def set_log(self, log: bool) -> None:
-        """Logarithmic y; values that are not positive leave a gap and are counted in a note."""
+        """Set a logarithmic y axis; values <= 0 leave a gap, and a note shows their number."""
         self._curves.log = log
         self._left.setLogMode(y=log)
         self._auto_y = True
         self.refresh()
 
     def set_y_range(self, y_range: tuple[float, float] | None) -> None:
-        """Show this y range while following, in values of the metric; None: the data's."""
+        """Set the y range (in the metric's unit) for a view that follows the data; None: the range of the data."""
         if y_range != self._y_range:
             self._y_range, self._auto_y = y_range, True
             self.refresh()
 
     def set_smooth(self, smooth: bool) -> None:
-        """Draw the series' averages over their faint raw curves."""
+        """Draw the smoothed curves on top of faint raw curves."""
         self._curves.smooth = smooth
         self.restyle()
 
     def set_x_mode(self, mode: XMode) -> None:
-        """x counts steps or seconds since each curve's first point; the view follows the data again."""
+        """Set the x axis to steps or to seconds since each curve's first point; the view follows the data again."""
         self._curves.x_mode = mode
         self._bottom.set_kind("time" if mode == "time" else "step")
         self.follow()
 
     def set_lifted(self, group: str) -> None:
-        """Draw this group in front and fade the others; "" ends it."""
+        """Draw a group in front and fade the others; "" restores all."""
         if group != self._curves.lifted:
             self._curves.lifted = group
             self.restyle()
 
     def set_shared_extent(self, extent: tuple[float, float] | None) -> None:
-        """The x range while following, for plots with linked axes; None: that of the plot's own data."""
+        """Set the x range of a view that follows the data, for linked plots; None: the range of the plot's data."""
         if extent != self._shared_extent:
             self._shared_extent = extent
             self.refresh()
 
     def set_wheel_needs_ctrl(self, needs: bool) -> None:
-        """Whether the wheel without Ctrl scrolls the page around."""
+        """Set whether zooming needs Ctrl; the wheel alone then scrolls the page."""
         self._wheel_needs_ctrl = needs
 
     def restyle(self) -> None:
-        """Colours, names or order of series changed."""
+        """Update after colours, names or the order of series have changed."""
         self.refresh()
 
     def readings(self, x: float) -> list[Reading]:
-        """The nearest point of every visible curve that is there at ``x``, greatest value first."""
+        """The nearest point of every visible curve that reaches ``x``, largest value first."""
         (low, high), _ = self.view_range()
         return self._curves.readings(x, 0.02 * (high - low))
 
@@ -168,29 +168,29 @@ class PlotCanvas(QWidget):
         self.refresh()
 
     def show_x(self, low: float, high: float) -> None:
-        """Show this x range without telling anyone (a linked plot moved)."""
+        """Show an x range without emitting ``view_changed``, because a linked plot has moved."""
         self._auto_x = False
         self._box.setXRange(low, high, padding=0)
         self.zoomed.emit(True)
         self.refresh()
 
     def show_cross(self, x: float | None) -> None:
-        """A vertical line at ``x`` (a linked plot is hovered)."""
+        """Show a vertical line at ``x``, because the mouse is over a linked plot; None hides the line."""
         self._cross.setVisible(x is not None)
         if x is not None:
             self._cross.setPos(x)
 
     def view_range(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """x and y range; y in log10 while logarithmic."""
+        """The x and y range; on a logarithmic axis, y is log10."""
         (x0, x1), (y0, y1) = self._box.viewRange()
         return (x0, x1), (y0, y1)
 
     # --- export
 
     def area(self) -> QRectF:
-        """What ``draw_onto`` fills, in pixels of the screen; axes have the room that their ticks need."""
+        """The area that ``draw_onto`` draws, in screen pixels, including the axes."""
         self.redraw()
-        self.grab()  # only painting measures the ticks, and lays the axes out
+        self.grab()  # painting measures the ticks and lays out the axes
         self.redraw()
         return QRectF(self._view.viewport().rect())
 
@@ -209,7 +209,7 @@ class PlotCanvas(QWidget):
                 item.setExportMode(False)
 
     def note(self) -> str:
-        """What the plot does not show; "" when it shows all."""
+        """A note on values that the plot cannot show; "" if it shows all."""
         return self._note.text()
 
     # --- drawing
@@ -220,7 +220,7 @@ class PlotCanvas(QWidget):
             self._timer.start(REDRAW_MS)
 
     def wake(self) -> None:
-        """Redraw if that was put off while out of sight (scrolled into view)."""
+        """Redraw if a redraw was deferred while the canvas was not visible."""
         if self._waiting:
             self.refresh()
 
@@ -280,12 +280,12 @@ class PlotCanvas(QWidget):
         for axis in (self._bottom, self._left):
             axis.setStyle(tickTextOffset=SPACE // 2)
             axis.setGrid(40 if style.dark else 60)
-            axis.setZValue(-10)  # its grid is below the curves
+            axis.setZValue(-10)  # the grid lines are below the curves
         self._cross.setPen(pg.mkPen(style.color("strong_border"), style=Qt.PenStyle.DashLine))
         self._readout.restyle()
         self.restyle()
 
-    # --- the user's hand
+    # --- user input
 
     def _user_moved(self, x: bool, y: bool) -> None:
         self._auto_x = self._auto_x and not x
@@ -293,7 +293,7 @@ class PlotCanvas(QWidget):
         if x:
             self.view_changed.emit(*self.view_range()[0])
         self.zoomed.emit(True)
-        self._timer.start(_MOVE_MS)  # sooner than for new points: the hand feels it
+        self._timer.start(_MOVE_MS)  # sooner than for new points, so that moving feels smooth
 
     def _mouse_moved(self, position: QPointF) -> None:
         if not self._box.sceneBoundingRect().contains(position) or not self._curves.shown():
@@ -301,7 +301,7 @@ class PlotCanvas(QWidget):
             return
         x = float(self._box.mapSceneToView(position).x())
         readings = self.readings(x)
-        if readings:  # the line snaps to the nearest point, whose step is shown
+        if readings:  # the line snaps to the nearest point
             x = min((reading.at for reading in readings), key=lambda step: abs(step - x))
         self.show_cross(x)
         self._readout.show_readings(self._curves.x_mode, x, readings, self._kind, position.toPoint())
@@ -314,7 +314,7 @@ class PlotCanvas(QWidget):
             self.hovered.emit(None)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Lets the page scroll under the wheel unless Ctrl asks for zoom, and notices the mouse leaving."""
+        """Let the wheel scroll the page unless Ctrl is pressed, and detect the mouse leaving."""
         if event.type() == QEvent.Type.Leave:
             self._leave()
         zooms = not self._wheel_needs_ctrl

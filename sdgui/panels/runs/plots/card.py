@@ -19,7 +19,7 @@ _GUEST_LINES = (Qt.PenStyle.DotLine, Qt.PenStyle.DashDotLine)
 
 
 class PlotCard(QFrame):
-    """Holds its series itself, so that an unseen card costs no canvas."""
+    """A card with its series; the canvas is created only when the card becomes visible."""
 
     maximize_requested = Signal(str)  # chart id
     pin_requested = Signal(str)
@@ -29,11 +29,11 @@ class PlotCard(QFrame):
         super().__init__(parent)
         self.chart = chart
         self.series: dict[str, Series] = {}
-        self.host: PlotCard | None = None  # the card that draws these series
-        self.guests: list[PlotCard] = []  # the cards whose series are drawn here
-        self._line = Qt.PenStyle.SolidLine  # of all but the teacher's
+        self.host: PlotCard | None = None  # the card that draws this card's series
+        self.guests: list[PlotCard] = []  # the cards whose series this card draws
+        self._line = Qt.PenStyle.SolidLine  # line style of all series except the teacher's
         self._y_range: tuple[float, float] | None = None
-        self._means: list[Series] | None = None  # shown instead, while runs are grouped
+        self._means: list[Series] | None = None  # shown instead of the runs' series while runs are grouped
         self.canvas: PlotCanvas | None = None
         set_role(self, "card")
         self.setMinimumSize(30 * SPACE, 25 * SPACE)
@@ -61,7 +61,7 @@ class PlotCard(QFrame):
             self.canvas.set_wheel_needs_ctrl(not maximized)
 
     def make_canvas(self) -> PlotCanvas:
-        """The canvas, with all series added so far."""
+        """Create the canvas with all series added so far."""
         if self.canvas is None:
             self.canvas = PlotCanvas(self.chart.kind, wheel_needs_ctrl=True)
             self.canvas.menu_requested.connect(lambda point: self.menu_requested.emit(self.chart.id, point))
@@ -73,16 +73,16 @@ class PlotCard(QFrame):
 
     @property
     def title(self) -> str:
-        """Of all metrics that are drawn here."""
+        """The titles of all metrics that the card draws."""
         return " + ".join(card.chart.title for card in (self, *self.guests))
 
     def _curves(self) -> list[Series]:
-        """Those of runs, or their means; also the guests'."""
+        """The series of runs or their means, including guests."""
         own = list(self.series.values()) if self._means is None else self._means
         return [*own, *(curve for guest in self.guests for curve in guest._curves())]
 
     def drawn(self) -> list[Series]:
-        """The visible series that have points: of runs, or their means."""
+        """The visible series that have points."""
         return [curve for curve in self._curves() if curve.visible and len(curve)]
 
     def put(self, series: Series) -> None:
@@ -94,12 +94,12 @@ class PlotCard(QFrame):
             canvas.put(series)
 
     def show_means(self, series: list[Series] | None) -> None:
-        """Show means of groups in place of the runs' curves; None shows these again."""
+        """Show means of groups instead of the runs' curves; None shows the runs' curves again."""
         self._means = series
         self._show()
 
     def set_guests(self, guests: list[PlotCard]) -> None:
-        """Draw the curves of these cards here too, each card with its own line style."""
+        """Draw the curves of these cards too, each card with its own line style."""
         if guests == self.guests:
             return
         former, self.guests = [guest for guest in self.guests if guest not in guests], guests
@@ -127,7 +127,7 @@ class PlotCard(QFrame):
             card.canvas.replace(card._curves())
 
     def set_y_range(self, y_range: tuple[float, float] | None) -> None:
-        """The y range while the user has not zoomed; None follows the data."""
+        """Set the y range that is used until the user zooms; None follows the data."""
         self._y_range = y_range
         if self.canvas is not None:
             self.canvas.set_y_range(y_range)
@@ -136,13 +136,13 @@ class PlotCard(QFrame):
         self._pin.setChecked(pinned)
 
     def remove_group(self, group: str) -> None:
-        """Take a run's series away."""
+        """Remove the series of a run."""
         for key in [key for key, series in self.series.items() if series.group == group]:
             del self.series[key]
             if (canvas := (self.host or self).canvas) is not None:
                 canvas.remove(key)
 
     def refresh(self) -> None:
-        """Redraw soon, if there is anything to redraw."""
+        """Redraw soon, if a canvas exists."""
         if (canvas := (self.host or self).canvas) is not None:
             canvas.refresh()

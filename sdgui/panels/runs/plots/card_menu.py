@@ -1,4 +1,4 @@
-"""A plot's context menu entries: other metrics in the same plot, and its y range."""
+"""The entries of a plot's context menu: combine with other metrics, set the y range."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Arrange = Callable[[Arrangement], object]
 
 
 def apply_arrangement(cards: Mapping[str, PlotCard], arranged: Arrangement) -> None:
-    """Give each card the plots that are combined with it, and its range."""
+    """Set each card's combined plots and y range."""
     for card_id, card in cards.items():
         card.set_guests([cards[guest] for guest in arranged.guests(card_id) if guest in cards])
         card.set_y_range(arranged.ranges.get(card_id))
@@ -25,7 +25,7 @@ def apply_arrangement(cards: Mapping[str, PlotCard], arranged: Arrangement) -> N
 def add_arranging(
     menu: QMenu, chart: Chart, others: Sequence[Chart], arranged: Arrangement, arrange: Arrange, message: MessageBar
 ) -> None:
-    """Combine the plot with one of ``others`` whose values have the same unit, separate it, or set its range of y."""
+    """Add entries to combine the plot with one of ``others`` (same unit), to separate it, and to set its y range."""
     fitting = [other for other in others if other.kind == chart.kind and other.id != chart.id]
     combine = menu.addMenu("Combine with")
     combine.setEnabled(bool(fitting))
@@ -39,11 +39,11 @@ def add_arranging(
 
 
 def _ask_range(chart: Chart, arranged: Arrangement, arrange: Arrange, message: MessageBar) -> None:
-    """Ask for the range of y, in the unit of the axis; nothing typed follows the data again."""
+    """Ask for the y range in the unit of the axis; empty text follows the data again."""
     scale, unit = (100.0, " in %") if chart.kind == "share" else (1.0, "")
     old = arranged.ranges.get(chart.id)
     text = f"{old[0] * scale:g} to {old[1] * scale:g}" if old else ""
-    label = f"Range of the y axis{unit}, such as 0 to 50. Leave it empty to follow the data."
+    label = f"Range of the y axis{unit}, such as 0 to 50. Leave empty to follow the data."
     typed, accepted = QInputDialog.getText(message.window(), "Axis range", label, text=text)
     if not accepted:
         return

@@ -1,7 +1,7 @@
-"""The curves inside a plot's view box: the visible extent of each ``Series``, colours, dots and marks.
+"""Draws the curves inside a plot's view box: lines, bands, dots and marks of ``Series``.
 
-Flow: ``PlotCanvas`` gives the visible x range; ``draw`` looks up what each column of pixels holds, ``paint`` makes one
-image of all lines when the y range is known. Faintness is a mixed colour, not alpha.
+Flow: ``PlotCanvas`` sets the visible x range; ``draw`` looks up the extent of each pixel column; ``paint`` renders all
+lines to one image once the y range is known. Faint curves have a mixed colour, not alpha.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from sdgui.panels.runs.plots.readout import Reading
 from sdgui.panels.runs.plots.series import Series, XMode
 from sdgui.widgets.style.theme import theme
 
-_DOTS_UP_TO = 40  # points of a curve in view that are each drawn as a dot
-_MARKS_UP_TO = 200  # marks of values that are not finite, per curve
-_BAND = 0.18  # opacity of a band
-_FAINT, _FADED = 0.35, 0.22  # opacity of a raw curve with an average, and of curves beside a highlighted one
-_ANCESTRAL = 0.5  # opacity of what a run's ancestors have reported
+_MAX_DOTS = 40  # a curve with more points in view has no dots
+_MAX_MARKS = 200  # marks of non-finite values per curve
+_BAND_OPACITY = 0.18
+_RAW_OPACITY, _FADED_OPACITY = 0.35, 0.22  # raw curves below smoothed ones; curves while another is highlighted
+_ANCESTOR_OPACITY = 0.5  # curves of a run's ancestors
 
 
 class PlotCurves:
-    """Series by key. ``x_mode``, ``log`` and ``smooth`` say how ``draw`` draws them."""
+    """Draws the series of a view box. ``x_mode``, ``log`` and ``smooth`` control ``draw``."""
 
     def __init__(self, box: Any) -> None:
-        """``box``: the pyqtgraph view box that shows them."""
+        """``box``: the pyqtgraph view box to draw in."""
         self.series: dict[str, Series] = {}
         self.x_mode: XMode = "step"
         self.log = False
@@ -45,42 +45,42 @@ class PlotCurves:
         box.addItem(self._dots, ignoreBounds=True)
 
     def put(self, series: Series) -> None:
-        """Add a series, in place of any with its key."""
+        """Add a series, replacing a series with the same key."""
         self.series.pop(series.key, None)
         self.series[series.key] = series
 
     def replace(self, series: Iterable[Series]) -> None:
-        """Show these and no others."""
+        """Show exactly these series."""
         self.series = {curve.key: curve for curve in series}
 
     def remove(self, key: str) -> bool:
-        """Remove a series; False if it was absent."""
+        """Remove a series; returns whether it existed."""
         return self.series.pop(key, None) is not None
 
     def shown(self) -> list[Series]:
-        """The visible ones that have points."""
+        """The visible series that have points."""
         return [series for series in self.series.values() if series.visible and len(series)]
 
     def extent(self) -> tuple[float, float] | None:
-        """The x range of the visible series; None without points."""
+        """The x range of the visible series; None if there are no points."""
         ends = [(x[0], x[-1]) for series in self.shown() if len(x := series.x(self.x_mode))]
         return (float(min(low for low, _ in ends)), float(max(high for _, high in ends))) if ends else None
 
     def draw(self, low: float, high: float, columns: int) -> tuple[float, float] | None:
-        """Look up the lines of an x range in ``columns`` pixels; returns their y range, if any."""
+        """Look up the lines between ``low`` and ``high`` in ``columns`` pixels; returns their y range or None."""
         ground = theme().color("surface")
         self._columns = (low, high, columns)
-        raw: tuple[list[Reach], list[Reach]] = ([], [])  # in the background, and of the highlighted group
+        raw: tuple[list[Reach], list[Reach]] = ([], [])  # background curves, curves of the highlighted group
         smooth: tuple[list[Reach], list[Reach]] = ([], [])
         bands: list[Reach] = []
         bounds: list[tuple[float, float]] = []
         for series in self.shown():
             if (ends := series.band_extents(self.log)) is not None:
                 reach = ends[0].columns(low, high, columns)[0], ends[1].columns(low, high, columns)[1]
-                bands.append(Reach(*reach, _mix(self.color(series), ground, _BAND)))
+                bands.append(Reach(*reach, _mix(self.color(series), ground, _BAND_OPACITY)))
                 bounds += _bounds(*reach)
             front, color = int(series.group == self.lifted), self.color(series)
-            faint = _mix(color, ground, _FAINT) if self.smooth else color
+            faint = _mix(color, ground, _RAW_OPACITY) if self.smooth else color
             for averaged, layers, ink in ((False, raw, faint), (True, smooth, color))[: 1 + self.smooth]:
                 reach = series.extents(self.x_mode, averaged, self.log).columns(low, high, columns)
                 layers[front].append(Reach(*reach, ink, series.style))
@@ -89,11 +89,11 @@ class PlotCurves:
         return (min(b[0] for b in bounds), max(b[1] for b in bounds)) if bounds else None
 
     def paint(self, y_range: tuple[float, float], height: int, ratio: float) -> None:
-        """Paint the lines of the last ``draw``; ``height`` in device pixels, ``ratio`` of them per logical pixel."""
+        """Paint the lines of the last ``draw``. ``height``: in device pixels; ``ratio``: device per logical pixels."""
         self._lines.show_images(draw_layers(self._layers, y_range, height, ratio))
 
     def _paths(self) -> list[Polyline]:
-        """The bands and lines in view as points in the box, from back to front."""
+        """The visible bands and lines as polylines, from back to front."""
         (x0, x1), (y0, y1) = self._box.viewRange()
         width, height = self._box.width() / ((x1 - x0) or 1.0), self._box.height() / ((y1 - y0) or 1.0)
 
@@ -102,7 +102,7 @@ class PlotCurves:
 
         polylines = []
         for series in self.shown():
-            color = _mix(self.color(series), theme().color("surface"), _BAND)
+            color = _mix(self.color(series), theme().color("surface"), _BAND_OPACITY)
             polylines += [Polyline(placed(outline), color, filled=True) for outline in series.band_outlines(self.log)]
         for series in self.shown():
             for averaged in (False, True)[: 1 + self.smooth]:
@@ -110,36 +110,36 @@ class PlotCurves:
                 color = (
                     self.color(series)
                     if averaged or not self.smooth
-                    else _mix(self.color(series), theme().color("surface"), _FAINT)
+                    else _mix(self.color(series), theme().color("surface"), _RAW_OPACITY)
                 )
                 for part in _unbroken(x, y):
                     polylines.append(Polyline(placed(part), color, series.style))
         return polylines
 
     def draw_dots(self, low: float, high: float, top: float) -> None:
-        """Dots where a line does not show a point, triangles at ``top`` where a value is not finite."""
+        """Draw dots for points that lines do not show, and triangles at ``top`` for non-finite values."""
         spots: list[dict[str, Any]] = []
         for series in self.shown():
             x, color = series.x(self.x_mode), self.color(series)
-            for i in series.lone(self.x_mode, low, high, _DOTS_UP_TO):
+            for i in series.lone(self.x_mode, low, high, _MAX_DOTS):
                 y = series.values[i]
                 if not self.log or y > 0:
                     y = np.log10(y) if self.log else y
                     spots.append({"pos": (x[i], y), "size": 5, "brush": color, "pen": None, "symbol": "o"})
-            for i in series.not_finite(self.x_mode, low, high)[:_MARKS_UP_TO]:
+            for i in series.not_finite(self.x_mode, low, high)[:_MAX_MARKS]:
                 spots.append({"pos": (x[i], top), "size": 9, "brush": color, "pen": None, "symbol": "t"})
         self._dots.setData(spots)
 
     def color(self, series: Series) -> QColor:
-        """The colour a series has now."""
+        """The current colour of a series."""
         color = theme().run_color(series.color) if isinstance(series.color, int) else QColor(series.color)
         if series.is_ancestral:
-            color = _mix(color, theme().color("surface"), _ANCESTRAL)
+            color = _mix(color, theme().color("surface"), _ANCESTOR_OPACITY)
         faded = bool(self.lifted) and series.group != self.lifted
-        return _mix(color, theme().color("surface"), _FADED) if faded else color
+        return _mix(color, theme().color("surface"), _FADED_OPACITY) if faded else color
 
     def readings(self, x: float, slack: float) -> list[Reading]:
-        """The nearest point of every shown curve that reaches ``x`` within ``slack``, greatest value first."""
+        """The nearest point of every shown curve that reaches ``x`` within ``slack``, largest value first."""
         readings, shown = [], self.shown()
         several = len({series.metric for series in shown}) > 1
         for series in shown:
@@ -152,7 +152,7 @@ class PlotCurves:
         return sorted(readings, key=lambda reading: np.inf if np.isnan(reading.value) else -reading.value)
 
     def not_positive(self) -> int:
-        """How many shown values a log scale cannot show."""
+        """The number of values that a log scale cannot show."""
         return sum(int((series.values <= 0).sum()) for series in self.shown())
 
 
@@ -162,7 +162,7 @@ def _bounds(low: Floats, high: Floats) -> list[tuple[float, float]]:
 
 
 def _unbroken(x: Floats, y: Floats) -> list[list[tuple[float, float]]]:
-    """The points of each part without a gap."""
+    """The points of the line, split at gaps."""
     parts: list[list[tuple[float, float]]] = [[]]
     for a, b in zip(x.tolist(), y.tolist(), strict=True):
         if b == b:

@@ -1,4 +1,4 @@
-"""Export of plots: figures as PNG, SVG or PDF, and all points as CSV.
+"""Exports plots as PNG, SVG or PDF, and all points as CSV.
 
 Flow: the grid's ``ShownPlots`` -> ``Figure``, which lays out frames and legend -> the same painting for each format.
 """
@@ -28,8 +28,8 @@ from sdgui.widgets.message import error, info
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE, theme
 
-_RATIO = 2.0  # pixels of a PNG for one of the screen
-_SAMPLE = 3 * SPACE  # length of a line in the legend
+_PNG_SCALE = 2.0  # PNG pixels per screen pixel
+_LEGEND_LINE = 3 * SPACE  # length of a line in the legend, in px
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,15 @@ class LegendEntry:
 
 @dataclass(frozen=True)
 class ShownPlots:
-    """The plots that are on screen: the maximised one, or all that have points."""
+    """The shown plots: the maximised plot, or all plots that have points."""
 
-    curves: Sequence[tuple[str, Series]]  # metric and curve, the visible ones
-    frames: Sequence[tuple[str, PlotCanvas]]  # title and plot
+    curves: Sequence[tuple[str, Series]]  # metric, visible curve
+    frames: Sequence[tuple[str, PlotCanvas]]  # title, plot
     legend: Sequence[LegendEntry]
 
 
 def legend_of(runs: Sequence[tuple[str, int]], series: Sequence[Series]) -> list[LegendEntry]:
-    """Each run (name, palette index); if ``series`` has dashed ones, also the meaning of solid and dashed lines."""
+    """One entry per run (name, palette index); with dashed ``series``, also what solid and dashed lines mean."""
     entries = [LegendEntry(name, theme().run_color(color)) for name, color in runs]
     if any(curve.style == Qt.PenStyle.DashLine for curve in series):
         ink = theme().color("muted")
@@ -58,7 +58,7 @@ def legend_of(runs: Sequence[tuple[str, int]], series: Sequence[Series]) -> list
 
 
 class Figure:
-    """Frames in rows, with titles, over one legend; sizes in pixels of the screen."""
+    """The layout: titled plots in rows above one legend. Sizes in screen pixels."""
 
     def __init__(self, plots: ShownPlots) -> None:
         self._legend, self._frames = plots.legend, plots.frames
@@ -79,7 +79,7 @@ class Figure:
         metrics, x, y = QFontMetricsF(self._font), float(SPACE), self._legend_top + SPACE
         placed = []
         for entry in legend:
-            width = min(_SAMPLE + SPACE + metrics.horizontalAdvance(entry.name), self._width - 2 * SPACE)
+            width = min(_LEGEND_LINE + SPACE + metrics.horizontalAdvance(entry.name), self._width - 2 * SPACE)
             if x > SPACE and x + width > self._width - SPACE:
                 x, y = float(SPACE), y + self._line
             placed.append(QRectF(x, y, width, self._line))
@@ -87,7 +87,7 @@ class Figure:
         return placed
 
     def paint(self, painter: QPainter) -> None:
-        """Draw all of it, from (0, 0) to ``size``."""
+        """Draw the figure from (0, 0) to ``size``."""
         style = theme()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.fillRect(QRectF(0, 0, self.size.width(), self.size.height()), style.color("surface"))
@@ -103,10 +103,10 @@ class Figure:
         for entry, rect in zip(self._legend, self._entries, strict=True):
             pen = QPen(entry.color, 2, Qt.PenStyle.DashLine if entry.dashed else Qt.PenStyle.SolidLine)
             painter.setPen(pen)
-            painter.drawLine(QLineF(rect.x(), rect.center().y(), rect.x() + _SAMPLE, rect.center().y()))
+            painter.drawLine(QLineF(rect.x(), rect.center().y(), rect.x() + _LEGEND_LINE, rect.center().y()))
             painter.setFont(self._font)
             painter.setPen(style.color("text"))
-            metrics, room = QFontMetricsF(self._font), rect.adjusted(_SAMPLE + SPACE, 0, SPACE, 0)
+            metrics, room = QFontMetricsF(self._font), rect.adjusted(_LEGEND_LINE + SPACE, 0, SPACE, 0)
             name = metrics.elidedText(entry.name, Qt.TextElideMode.ElideMiddle, room.width())
             painter.drawText(room, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), name)
 
@@ -120,7 +120,7 @@ class Figure:
 
 
 def save_figure(plots: ShownPlots, path: str, kind: Literal["png", "svg", "pdf"]) -> None:
-    """Frames with their titles and a legend; OSError when the file cannot be written."""
+    """Write the plots with titles and a legend. Raises OSError if the file cannot be written."""
     figure, buffer = Figure(plots), QBuffer()
     buffer.open(QBuffer.OpenModeFlag.WriteOnly)
     {"png": _paint_png, "svg": _paint_svg, "pdf": _paint_pdf}[kind](figure, buffer, _resolution(plots))
@@ -128,17 +128,17 @@ def save_figure(plots: ShownPlots, path: str, kind: Literal["png", "svg", "pdf"]
 
 
 def _resolution(plots: ShownPlots) -> int:
-    """Dots per inch of the screen, so that fonts in points match lengths in pixels."""
+    """The screen's dots per inch, so that fonts in points match lengths in pixels."""
     return plots.frames[0][1].logicalDpiX()
 
 
 def _paint_png(figure: Figure, buffer: QBuffer, resolution: int) -> None:
-    image = QImage((figure.size * _RATIO).toSize(), QImage.Format.Format_ARGB32_Premultiplied)
+    image = QImage((figure.size * _PNG_SCALE).toSize(), QImage.Format.Format_ARGB32_Premultiplied)
     if image.isNull():
-        raise OSError("the image would be too large; fold sections, or write an SVG or a PDF instead")
+        raise OSError("the image would be too large; fold some sections, or export as SVG or PDF")
     image.setDotsPerMeterX(round(resolution / 0.0254))
     image.setDotsPerMeterY(round(resolution / 0.0254))
-    image.setDevicePixelRatio(_RATIO)
+    image.setDevicePixelRatio(_PNG_SCALE)
     _paint(figure, image)
     writer = QImageWriter(buffer, QByteArray(b"png"))
     if not writer.write(image):
@@ -174,7 +174,7 @@ def _paint(figure: Figure, device: QImage | QSvgGenerator | QPdfWriter) -> None:
 
 
 def save_csv(series: Iterable[tuple[str, Series]], path: str) -> None:
-    """One row for each point: curve, metric, step, time (seconds since the run started), value, smoothed value."""
+    """Write one row per point: curve, metric, step, time (s since the start), value, smoothed value."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["curve", "metric", "step", "time", "value", "smoothed"])
@@ -191,21 +191,21 @@ def _number(step: float) -> int | float:
 
 
 WritePlots = Callable[[ShownPlots, str], None]
-_WHAT = "The maximised plot, or all of them, with a legend"
+_TIP = "The maximised plot, or all plots, with a legend"
 PLOT_FORMATS: tuple[ExportFormat[WritePlots], ...] = (
     ExportFormat(
-        "png", "Image (PNG)…", _WHAT, lambda plots, path: save_figure(plots, path, "png"), "PNG", ".png", "curves"
+        "png", "Image (PNG)…", _TIP, lambda plots, path: save_figure(plots, path, "png"), "PNG", ".png", "curves"
     ),
     ExportFormat(
-        "svg", "Drawing (SVG)…", _WHAT, lambda plots, path: save_figure(plots, path, "svg"), "SVG", ".svg", "curves"
+        "svg", "Drawing (SVG)…", _TIP, lambda plots, path: save_figure(plots, path, "svg"), "SVG", ".svg", "curves"
     ),
     ExportFormat(
-        "pdf", "Document (PDF)…", _WHAT, lambda plots, path: save_figure(plots, path, "pdf"), "PDF", ".pdf", "curves"
+        "pdf", "Document (PDF)…", _TIP, lambda plots, path: save_figure(plots, path, "pdf"), "PDF", ".pdf", "curves"
     ),
     ExportFormat(
         "csv",
         "All points (CSV)…",
-        "A row for each point of the visible curves",
+        "One row per point of the visible curves",
         lambda plots, path: save_csv(plots.curves, path),
         "CSV",
         ".csv",
@@ -215,7 +215,7 @@ PLOT_FORMATS: tuple[ExportFormat[WritePlots], ...] = (
 
 
 def ask_and_export(export: ExportFormat[WritePlots], plots: ShownPlots, over: QWidget, message: MessageBar) -> None:
-    """Ask for a file and write it; ``message`` shows the outcome."""
+    """Ask for a file and export the plots; ``message`` shows the outcome."""
     target = ask_save(over, "Export", export.file_name, export.filter, export.suffix)
     if target is None:
         return

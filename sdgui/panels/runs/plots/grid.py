@@ -1,7 +1,7 @@
-"""Several small plots, one for each metric, of several runs: one toolbar, one legend of runs, linked x axes.
+"""A grid of plots, one per metric, with the curves of several runs: one toolbar, one legend, linked x axes.
 
-Flow: the Runs panel names runs (``set_run``) and hands over their points; cards are laid out by section in as many
-columns as fit. A canvas is made when its card is first seen, one at a time, so that opening never blocks.
+Flow: the Runs panel adds runs (``set_run``) and their points; cards are laid out by section in as many columns as fit.
+A canvas is created when its card becomes visible, one at a time, so that opening never blocks.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _ABOUT = "Select runs to compare their curves."
 
 
 class PlotGrid(QWidget):
-    """Runs over metrics. Metric names are those of the events (``train/loss``, ``val/student/image_to_text_R@1``).
+    """The grid. Metrics have the names used in events (``train/loss``, ``val/student/image_to_text_R@1``).
 
-    Student and teacher of the same metric share a plot (teacher dashed). Ctrl+wheel zooms all plots' x, L toggles the
-    log scale, R or double click shows everything, Esc leaves a maximised plot.
+    Student and teacher of a metric share a plot (teacher dashed). Ctrl+wheel zooms the x axes, L toggles the log scale,
+    R or double click shows everything, Esc restores a maximised plot.
     """
 
     run_hovered = Signal(str)
@@ -93,14 +93,14 @@ class PlotGrid(QWidget):
             shortcut = QShortcut(QKeySequence(key), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(slot)
-        self._pinned: float | None = None  # the step that is looked at
+        self._pinned: float | None = None  # step of the crosshair
         self._extent_timer = QTimer(self, singleShot=True, interval=0)
         self._extent_timer.timeout.connect(self._share_extent)
 
     # --- data
 
     def set_metrics(self, names: Sequence[str]) -> None:
-        """Set which metrics have a plot; points of a new metric add its plot."""
+        """Set which metrics have a plot; points of a new metric add a plot."""
         charts = {chart_of(name) for name in names}
         for chart_id in set(self._cards) - {chart.id for chart in charts}:
             self._drop(chart_id)
@@ -126,12 +126,12 @@ class PlotGrid(QWidget):
     def set_points(
         self, key: str, metric: str, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None, ancestors: bool = False
     ) -> None:
-        """Replace a run's points of a metric, or its ``ancestors``'; KeyError when ``set_run`` did not name the run."""
+        """Replace the points of a run or of its ``ancestors``. Raises KeyError if ``set_run`` did not add the run."""
         self._series_of(key, metric, ancestors).replace(x, y, times)
         self._changed(metric)
 
     def append(self, key: str, metric: str, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None) -> None:
-        """Add points (scalars or arrays) to a run's metric; KeyError when ``set_run`` did not name the run."""
+        """Append points (scalars or arrays) to a run's metric. Raises KeyError if ``set_run`` did not add the run."""
         self._series_of(key, metric).append(x, y, times)
         self._changed(metric)
 
@@ -150,21 +150,21 @@ class PlotGrid(QWidget):
         self.set_metrics([])
 
     def runs(self) -> list[str]:
-        """Keys of the runs, in the order they came."""
+        """Keys of the runs in the order of adding."""
         return list(self._runs)
 
     def metrics(self) -> list[str]:
-        """Ids of the plots, in their order."""
+        """Ids of the plots in order."""
         return [chart.id for chart in sort_metrics(card.chart for card in self._cards.values())]
 
     def points(self, key: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """Steps and raw values of a run's metric; empty without points."""
+        """Steps and raw values of a run's metric; empty if there are no points."""
         card = self._cards.get(chart_of(metric).id)
         series = card.series.get(curve_key(key, metric)) if card is not None else None
         return (series.steps, series.values) if series is not None else (np.empty(0), np.empty(0))
 
     def set_run_visible(self, key: str, visible: bool) -> None:
-        """Show or hide a run in all plots; the legend keeps it."""
+        """Show or hide a run in all plots; the run stays in the legend."""
         name, color, _ = self._runs[key]
         self._runs[key] = (name, color, visible)
         self.legend.set_shown(key, visible)
@@ -178,15 +178,15 @@ class PlotGrid(QWidget):
     # --- view
 
     def set_log(self, log: bool) -> None:
-        """Logarithmic y axes."""
+        """Set logarithmic y axes."""
         self.toolbar.log.setChecked(log)
 
     def set_smoothing(self, weight: float) -> None:
-        """0 (none) to 0.999, TensorBoard's meaning; raw curves stay, faint, and validations as they are."""
+        """Set the smoothing, 0 (none) to 0.999, as in TensorBoard; validations are not smoothed."""
         self.toolbar.set_smoothing(weight)
 
     def set_x_mode(self, mode: XMode) -> None:
-        """x counts steps, or seconds since each curve's first point."""
+        """Set the x axes to steps or to seconds since each curve's first point."""
         self.toolbar.set_x_mode(mode)
 
     def reset_view(self) -> None:
@@ -198,7 +198,7 @@ class PlotGrid(QWidget):
         self.toolbar.reset.setEnabled(False)
 
     def maximize(self, metric: str | None) -> None:
-        """Show one metric's plot alone; None goes back to the grid."""
+        """Show only one metric's plot; None restores the grid."""
         if self._maximized is not None:
             card = self._cards[self._maximized]
             card.set_maximized(False)
@@ -257,15 +257,15 @@ class PlotGrid(QWidget):
         cards = [card for card in self._cards.values() if card.host is None and card.chart.id != self._maximized]
         charts = [replace(card.chart, title=card.title) for card in cards]
         sections = []
-        for part in self._arranged.parts(charts):
-            cards = [self._cards[chart.id] for chart in part.charts]
-            sections.append(Cards(part.title, cards, part.folded, part.large, len(cards)))
+        for section in self._arranged.sections(charts):
+            cards = [self._cards[chart.id] for chart in section.charts]
+            sections.append(Cards(section.title, cards, section.folded, section.large, len(cards)))
             for card in cards:
                 card.set_pinned(card.chart.id in self._arranged.pinned)
         self.page.set_sections(sections)
 
     def arrange(self, arrangement: Arrangement) -> None:
-        """Pin, fold, search, combine, or set ranges."""
+        """Apply a new arrangement: pinned, folded and combined plots, search, ranges."""
         self._arranged = arrangement
         self._lay_out()
         self.arranged.emit(arrangement)
@@ -306,7 +306,7 @@ class PlotGrid(QWidget):
                 card.canvas.show_cross(self._pinned if x is None else x)
 
     def pin_step(self, step: int | None) -> None:
-        """Show the crosshair at ``step`` while the mouse is elsewhere; None hides it, as does an x axis of time."""
+        """Show the crosshair at ``step`` unless the mouse is over a plot; hidden for None and on a time axis."""
         self._pinned = None if step is None or self._x_mode == "time" else float(step)
         self._hovered(None, None)
 
@@ -382,12 +382,12 @@ class PlotGrid(QWidget):
         menu.popup(point)
 
     def drawn_cards(self) -> list[PlotCard]:
-        """The maximised plot, or all of unfolded sections, if they have points."""
+        """The maximised plot, or all plots in unfolded sections, if they have points."""
         cards = [self._cards[self._maximized]] if self._maximized is not None else self.page.cards()
         return [card for card in cards if card.drawn()]
 
     def shown(self) -> ShownPlots:
-        """What an export writes."""
+        """The plots and curves to export."""
         rows = [(card_id, series) for card_id in self.metrics() for series in self._cards[card_id].series.values()]
         cards = self.drawn_cards()
         for card in cards:

@@ -1,6 +1,6 @@
-"""Means instead of runs: while runs are grouped, cards and legend show groups.
+"""Shows group means instead of runs: while runs are grouped, cards and legend show groups.
 
-Flow: the grid names each run's group; its cards and runs are looked at when means are due.
+Flow: the grid sets each run's group -> means are computed from its cards and runs -> cards and legend.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from sdgui.panels.runs.plots.series import Series, XMode
 from sdgui.panels.runs.plots.toolbar import PlotToolbar
 from sdgui.store.run_table.intervals import student_t
 
-_MS = 250  # between two means of curves that grow
+_UPDATE_MS = 250  # between two updates of the means of growing curves
 
 
 class Grouping(QObject):
-    """``cards`` and ``runs`` are the grid's own: plots by id; name, colour and whether it is shown by run."""
+    """Computes and shows means. ``cards``: plots by id; ``runs``: key -> name, colour, shown; both of the grid."""
 
     def __init__(
         self,
@@ -35,13 +35,13 @@ class Grouping(QObject):
         self._toolbar, self._legend, self._cards, self._runs = toolbar, legend, cards, runs
         self._groups: dict[str, str] = {}
         self._given_colors: Mapping[str, int] = {}
-        self._timer = QTimer(self, singleShot=True, interval=_MS)
+        self._timer = QTimer(self, singleShot=True, interval=_UPDATE_MS)
         self._timer.timeout.connect(self._show_means)
         toolbar.means_changed.connect(lambda _on: self.show())
         toolbar.x_mode_changed.connect(lambda _mode: self.changed())
 
     def set_groups(self, groups: Mapping[str, str], colors: Mapping[str, int] | None = None) -> None:
-        """Key of a run -> title of its group; {} shows runs again. ``colors``: palette indices by title."""
+        """Set run key -> group title; {} shows runs again. ``colors``: title -> palette index."""
         if dict(groups) != self._groups:
             self._groups, self._given_colors = dict(groups), colors or {}
             if bool(groups) != self._toolbar.means.isEnabled():
@@ -50,11 +50,11 @@ class Grouping(QObject):
             self.show()
 
     def members(self, key: str) -> list[str]:
-        """The runs of a group in the legend; of a run, itself."""
+        """The runs of a legend entry: the members of a group, or the run itself."""
         return [run for run, title in self._groups.items() if title == key and run in self._runs] if self.on else [key]
 
     def entry_of(self, run: str) -> str:
-        """The legend key of a run: its group's title, or its own."""
+        """The legend key of a run: its group's title, or the run's own key."""
         return self._groups.get(run, run) if self.on else run
 
     @property
@@ -68,7 +68,7 @@ class Grouping(QObject):
             self._timer.start()
 
     def show(self) -> None:
-        """The legend of groups or of runs, and the curves of either."""
+        """Update legend and curves to groups or runs."""
         self._legend.clear()
         if self.on:
             self._show_means()
@@ -80,7 +80,7 @@ class Grouping(QObject):
             card.show_means(None)
 
     def _colors(self) -> dict[str, int]:
-        """The given colour of each group that has a run here, else that of its first run."""
+        """The colour of each group with a run in the grid; by default the colour of its first run."""
         colors: dict[str, int] = {}
         for run, title in self._groups.items():
             if run in self._runs:
@@ -98,17 +98,17 @@ class Grouping(QObject):
             card.show_means(group_curves(visible_series, self._groups, colors, mode))
 
 
-MOST_POINTS = 2000  # of a mean curve; a band of more is drawn no finer
+MAX_POINTS = 2000  # points of a mean curve; more would not be visible
 
 
 def mean_curve(curves: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats, Floats]:
-    """(K,) steps, means and half widths of the interval; nan where fewer than two runs have values.
+    """Steps, means and half widths of the 95 % interval, (K,) each; nan with fewer than two runs.
 
-    ``curves``: steps and values of each run. A run counts between its first and its last step, by linear interpolation.
+    ``curves``: steps and values of each run. A run counts between its first and last step; values are interpolated.
     """
     steps = np.unique(np.concatenate([x for x, _ in curves])) if curves else np.empty(0)
-    if len(steps) > MOST_POINTS:
-        steps = np.linspace(steps[0], steps[-1], MOST_POINTS)
+    if len(steps) > MAX_POINTS:
+        steps = np.linspace(steps[0], steps[-1], MAX_POINTS)
     if len(steps) == 0:
         return steps, steps, steps
     values = np.stack([np.interp(steps, x, y, left=np.nan, right=np.nan) for x, y in curves if len(x)])
@@ -128,7 +128,7 @@ def mean_curve(curves: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats,
 def group_curves(
     series: Iterable[Series], groups: Mapping[str, str], colors: Mapping[str, int], mode: XMode
 ) -> list[Series]:
-    """A curve with a band for each group and role among ``series``. ``groups``: the group of each run's key."""
+    """A mean curve with a band for each group and role. ``groups``: run key -> group."""
     members: dict[tuple[str, str], list[Series]] = {}
     for member in series:
         if member.group in groups and len(member) and not member.is_ancestral:

@@ -1,6 +1,6 @@
-"""Maps metrics to plots: which share one, its title and its section. Plain data, no Qt.
+"""Maps metrics to plots: which metrics share a plot, its title and its section. Plain data, no Qt.
 
-Metric names are those of the events: ``train/loss``, ``train/lr``, ``diag/teacher_entropy``,
+Metrics have the names used in events: ``train/loss``, ``train/lr``, ``diag/teacher_entropy``,
 ``val/student/image_to_text_R@1``. Student and teacher of the same validation metric share a plot.
 """
 
@@ -27,7 +27,7 @@ _TITLES = {
     "runtime/data_wait": "Share of the time waiting for data",
     "runtime/mfu": "Model FLOPs utilisation (MFU)",
     "runtime/memory_gib": "Memory in use (GiB)",
-}  # every other metric is titled by its name
+}  # other metrics get a title made from their name
 _RATES = ("train/lr", "train/pairs_per_s", "train/grad_norm", "train/momentum")
 _ANCESTORS = "parent\t"  # in the key of a curve
 _WHO = ("student", "teacher")
@@ -36,7 +36,7 @@ _UNITS = {"_percent": "%", "_gib": "GiB", "_mb_per_s": "MB/s", "_w": "W", "_c": 
 
 @dataclass(frozen=True)
 class Chart:
-    """One plot: ``id`` names it, the same for all metrics that share it."""
+    """One plot. ``id``: the same for all metrics that share the plot."""
 
     id: str
     title: str
@@ -50,32 +50,32 @@ class Chart:
 
 
 def chart_of(metric: str) -> Chart:
-    """The plot a metric belongs to; every name gets one."""
+    """The plot that a metric belongs to."""
     prefix, _, name = metric.partition("/")
     network, _, measure = name.partition("/")
     if prefix == "val" and network in _WHO and measure:
-        return Chart(f"val/{measure}", _words(measure), "Validation", "share" if is_share(metric) else "value")
+        return Chart(f"val/{measure}", _readable_name(measure), "Validation", "share" if is_share(metric) else "value")
     if prefix == "val":
-        return Chart(metric, _words(name or metric), "Validation", "share" if is_share(metric) else "value")
+        return Chart(metric, _readable_name(name or metric), "Validation", "share" if is_share(metric) else "value")
     if metric in _RATES or prefix == "runtime":
-        return Chart(metric, _TITLES.get(metric, _words(name)), "Speed and rates")
+        return Chart(metric, _TITLES.get(metric, _readable_name(name)), "Speed and rates")
     if prefix == "train":
-        return Chart(metric, _TITLES.get(metric, _words(name)), "Losses")
+        return Chart(metric, _TITLES.get(metric, _readable_name(name)), "Losses")
     if prefix == "diag":
-        return Chart(metric, _words(name), "Diagnostics")
+        return Chart(metric, _readable_name(name), "Diagnostics")
     if prefix == "system":
         return Chart(metric, _system_title(name), "System")
-    return Chart(metric, _words(name or metric), "Other")
+    return Chart(metric, _readable_name(name or metric), "Other")
 
 
 def role_of(metric: str) -> str:
-    """``student`` or ``teacher`` for metrics of either, else ""."""
+    """``student`` or ``teacher`` if the metric belongs to one of them, otherwise ""."""
     parts = metric.split("/")
     return parts[1] if len(parts) > 2 and parts[0] == "val" and parts[1] in _WHO else ""
 
 
 def curve_key(run: str, metric: str, ancestors: bool = False) -> str:
-    """The key of a run's curve in all plots, or of the curve that its ancestors had before; it ends with the role."""
+    """The key of the curve of a run, or of its ancestors, in all plots; ends with the role."""
     return f"{run}\n{_ANCESTORS if ancestors else ''}{chart_of(metric).id}\n{role_of(metric)}"
 
 
@@ -88,7 +88,7 @@ def curve_name(run: str, curve: str) -> str:
 
 
 def sort_metrics(charts: Iterable[Chart]) -> list[Chart]:
-    """By section; within one, the total loss first and the rest by name, numbers counted (R@5 before R@10)."""
+    """Sort by section, then the total loss first and the others by name, with numbers in order (R@5 before R@10)."""
     return sorted(
         set(charts), key=lambda chart: (SECTIONS.index(chart.section), chart.id != "train/loss", _natural(chart.id))
     )
@@ -107,9 +107,11 @@ def _system_title(name: str) -> str:
             name = f"{name.removesuffix(ending)} ({unit})"
             break
     spaced = re.sub(r"(gpu|rank)(\d+)", r"\1 \2", name)
-    return _words(re.sub(r"(?<![a-z])[cg]pu(?![a-z])", lambda match: match[0].upper(), spaced.replace("_", " ")))
+    return _readable_name(
+        re.sub(r"(?<![a-z])[cg]pu(?![a-z])", lambda match: match[0].upper(), spaced.replace("_", " "))
+    )
 
 
-def _words(name: str) -> str:
+def _readable_name(name: str) -> str:
     words = name.replace("image_to_text", "image → text").replace("text_to_image", "text → image").replace("_", " ")
     return words[:1].upper() + words[1:]

@@ -1,4 +1,4 @@
-"""The legend of the plots: a list that scrolls; hovering a row highlights its curve, clicking toggles it."""
+"""The legend of the plots: hovering a row highlights the curve, clicking shows or hides it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COLOR = Qt.ItemDataRole.UserRole + 1
 
 
 class PlotLegend(QListWidget):
-    """``hovered(key)`` ("" on leaving), ``toggled(key, shown)`` on click or Space, ``soloed(key)`` on double click."""
+    """``hovered(key)``: "" on leaving; ``toggled(key, shown)``: click or Space; ``soloed(key)``: double click."""
 
     hovered = Signal(str)
     toggled = Signal(str, bool)
@@ -36,7 +36,7 @@ class PlotLegend(QListWidget):
         theme().changed.connect(self.viewport().update)
 
     def set_entry(self, key: str, name: str, color: int) -> None:
-        """Add a row, or change it and keep its state; ``color`` is a palette index."""
+        """Add or update a row; an existing row stays checked or unchecked. ``color``: palette index."""
         item = self._rows.get(key)
         if item is None:
             item = QListWidgetItem()
@@ -49,7 +49,7 @@ class PlotLegend(QListWidget):
         item.setData(_COLOR, color)
 
     def set_shown(self, key: str, visible: bool) -> None:
-        """Check or uncheck a row without a signal."""
+        """Check or uncheck a row without emitting a signal."""
         if key in self._rows:
             state = Qt.CheckState.Checked if visible else Qt.CheckState.Unchecked
             self._rows[key].setData(Qt.ItemDataRole.CheckStateRole, state)
@@ -73,7 +73,7 @@ class PlotLegend(QListWidget):
         return [(row.text(), int(row.data(_COLOR))) for row in checked]
 
     def shown_names(self) -> dict[str, str]:
-        """Name by key of each row whose curve is shown."""
+        """Key -> name of each row whose curve is shown."""
         return {key: row.text() for key, row in self._rows.items() if row.checkState() == Qt.CheckState.Checked}
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
@@ -93,7 +93,7 @@ class PlotLegend(QListWidget):
 
 
 class _Row(QStyledItemDelegate):
-    """A piece of the line, grey while the curve is hidden, and the name."""
+    """Paints a short line (grey if the curve is hidden) and the name."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
         return QSize(12 * SPACE, option.fontMetrics.height() + SPACE)

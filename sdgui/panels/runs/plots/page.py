@@ -13,7 +13,7 @@ from sdgui.panels.runs.plots.card import PlotCard
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.style.theme import SPACE
 
-_CARD_WIDTH = 42 * SPACE  # least width a column aims at
+_MIN_CARD_WIDTH = 42 * SPACE  # in px, unless the page is narrower
 _CARD_HEIGHT = 28 * SPACE
 _LARGE_HEIGHT = 40 * SPACE
 _HEAD = 4 * SPACE
@@ -22,7 +22,7 @@ _GAP = SPACE + SPACE // 2
 
 @dataclass(frozen=True)
 class Cards:
-    """A section's cards; of a folded one none is shown, ``number`` counts them."""
+    """A section of cards. ``number``: how many plots it has, also if it is folded and shows none."""
 
     title: str
     cards: Sequence[PlotCard]
@@ -32,10 +32,10 @@ class Cards:
 
 
 class PlotPage(QScrollArea):
-    """``card_seen(card)`` fires when a card scrolled into view, one card per turn of the event loop."""
+    """The page. ``card_seen(card)``: a card became visible; emitted for one card per turn of the event loop."""
 
     card_seen = Signal(object)
-    folded = Signal(str)  # the title of a section whose head was pressed
+    folded = Signal(str)  # title of the section whose header was clicked
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -59,7 +59,7 @@ class PlotPage(QScrollArea):
         self.verticalScrollBar().valueChanged.connect(self._restart_reporting)
 
     def set_sections(self, sections: Sequence[Cards]) -> None:
-        """Show these, from top to bottom."""
+        """Show the sections from top to bottom."""
         self._sections = list(sections)
         cards = [card for section in sections if not section.folded for card in section.cards]
         for section_name in set(self._cards) - set(cards):
@@ -72,7 +72,7 @@ class PlotPage(QScrollArea):
         self._layout_timer.start()
 
     def cards(self) -> list[PlotCard]:
-        """Those of the sections that are not folded, from top to bottom."""
+        """The cards of unfolded sections, from top to bottom."""
         return list(self._cards)
 
     def visible_cards(self) -> list[PlotCard]:
@@ -83,7 +83,7 @@ class PlotPage(QScrollArea):
     def lay_out(self) -> None:
         """Lay the sections out for the current width."""
         width = self.viewport().width()
-        columns = max(1, (width + _GAP) // (_CARD_WIDTH + _GAP))
+        columns = max(1, (width + _GAP) // (_MIN_CARD_WIDTH + _GAP))
         y = 0
         for title in self._heads.keys() - {section.title for section in self._sections}:
             self._heads[title].hide()
@@ -97,7 +97,7 @@ class PlotPage(QScrollArea):
 
     def _place_cards(self, section: Cards, y: int, width: int, columns: int) -> int:
         height = _CARD_HEIGHT
-        if section.large:  # as high as the page has room for
+        if section.large:  # as high as the page allows
             height = max(_CARD_HEIGHT, min(_LARGE_HEIGHT, self.viewport().height() - _HEAD - SPACE))
         card_width = (width - _GAP * (columns - 1)) // columns
         for number, card in enumerate(section.cards):
@@ -126,7 +126,7 @@ class PlotPage(QScrollArea):
         self._report_timer.start()
 
     def _report_seen_card(self) -> None:
-        """Emit ``card_seen`` for one visible card at a time since the page was scrolled."""
+        """Emit ``card_seen`` for one newly visible card, and schedule the next."""
         if not self.isVisible():
             return
         seen = QRect(0, self.verticalScrollBar().value(), self.viewport().width(), self.viewport().height())

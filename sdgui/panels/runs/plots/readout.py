@@ -1,4 +1,4 @@
-"""The readout beside the mouse on a plot: the step, and the value of every curve there."""
+"""The readout next to the mouse on a plot: the step and the value of every curve at this step."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sdgui.widgets import formats
 from sdgui.widgets.plot_axes import AxisKind
 from sdgui.widgets.style.theme import SPACE, theme
 
-_MOST = 14  # rows; the rest is counted
+_MAX_ROWS = 14  # further curves are only counted
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One curve's point: ``at`` its own x, ``value`` raw, ``smooth`` where an average is drawn."""
+    """A point of a curve. ``at``: its x; ``value``: raw; ``smooth``: smoothed value, None if not smoothed."""
 
     name: str
     color: QColor
@@ -30,7 +30,7 @@ class Reading:
 
 
 class Readout(QLabel):
-    """Placed beside its plot if the window has space, else in the corner away from the mouse."""
+    """The box of values, next to its plot if the window has room, otherwise in a corner away from the mouse."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -40,7 +40,7 @@ class Readout(QLabel):
         self.hide()
 
     def restyle(self) -> None:
-        """Take the theme's colours."""
+        """Update the colours to the theme."""
         colors = theme().colors
         self.setFont(theme().font("small"))
         self.setStyleSheet(
@@ -49,33 +49,35 @@ class Readout(QLabel):
         )
 
     def show_readings(self, mode: XMode, x: float, readings: list[Reading], kind: AxisKind, mouse: QPoint) -> None:
-        """Show ``readings`` at ``x`` beside ``mouse``; nothing when there are none."""
+        """Show ``readings`` at ``x`` next to ``mouse``; hide the box if there are none."""
         if not readings:
             self.hide()
             return
         nearest = min(readings, key=lambda reading: abs(reading.at - x)).at
-        rows = "".join(_row(reading, mode, nearest, kind) for reading in readings[:_MOST])
+        rows = "".join(_row(reading, mode, nearest, kind) for reading in readings[:_MAX_ROWS])
         remainder = (
-            f"<tr><td></td><td colspan=3>and {len(readings) - _MOST} more</td></tr>" if len(readings) > _MOST else ""
+            f"<tr><td></td><td colspan=3>and {len(readings) - _MAX_ROWS} more</td></tr>"
+            if len(readings) > _MAX_ROWS
+            else ""
         )
         self.setText(
             f"<b>{position_text(mode, nearest)}</b><table cellspacing=0 cellpadding=1>{rows}{remainder}</table>"
         )
         self.adjustSize()
-        self._place(mouse)
+        self._move_next_to(mouse)
         self.show()
         self.raise_()
 
-    def _place(self, mouse: QPoint) -> None:
+    def _move_next_to(self, mouse: QPoint) -> None:
         window = self._plot.window()
         if self.parent() is not window:
             self.setParent(window)
         plot = QRect(self._plot.mapTo(window, QPoint(0, 0)), self._plot.size())
-        self.move(place_beside(plot, self.size(), window.rect(), plot.topLeft() + mouse))
+        self.move(position_next_to(plot, self.size(), window.rect(), plot.topLeft() + mouse))
 
 
-def place_beside(plot: QRect, size: QSize, room: QRect, mouse: QPoint) -> QPoint:
-    """Where to put a box of ``size``: right, left, above or below ``plot`` within ``room``, else a far corner."""
+def position_next_to(plot: QRect, size: QSize, room: QRect, mouse: QPoint) -> QPoint:
+    """The position of a box: right, left, above or below ``plot`` within ``room``, otherwise a far corner."""
     y = max(room.top(), min(mouse.y() - size.height() // 2, room.bottom() - size.height()))
     x = max(room.left(), min(mouse.x() - size.width() // 2, room.right() - size.width()))
     places = (
@@ -92,7 +94,7 @@ def place_beside(plot: QRect, size: QSize, room: QRect, mouse: QPoint) -> QPoint
 
 
 def position_text(mode: XMode, x: float) -> str:
-    """``step 1 200`` or ``after 1:10``."""
+    """An x value as text, such as ``step 1 200`` or ``after 1:10``."""
     return f"after {formats.clock(x)}" if mode == "time" else f"step {formats.count(x)}"
 
 

@@ -1,7 +1,7 @@
-"""One curve's numbers: growing arrays, their smoothed copy, and the points to draw in a given view.
+"""The numbers of a curve: growing arrays, smoothed values, and the points to draw in a given view.
 
-Flow: ``PlotGrid`` appends points; ``PlotCanvas`` asks ``drawn`` for at most two points per pixel
-column. The column's least and greatest value are among them, so no spike is lost at any zoom. No Qt widget here.
+Flow: ``PlotGrid`` appends points; ``PlotCanvas`` gets at most two points per pixel column from ``drawn``, the column's
+minimum and maximum, so that no spike is lost at any zoom. No Qt widgets.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from sdgui.panels.runs.plots.drawing.extents import Extents, Floats
 
 XMode = Literal["step", "time"]
 
-_DENSE = 4000  # points of a view that are more than its columns
-_NOTHING = 1e-18  # a weight below this no longer changes a double
+_DENSE = 4000  # with more points in view, every pixel column shows points
+_NEGLIGIBLE = 1e-18  # smaller weights do not change a double
 
 
 def decayed_sums(values: Floats, decay: float) -> Floats:
     """``out[t] = sum over j <= t of decay**j * values[t - j]``, in log2(n) vector passes and without overflow."""
     sums = values.copy()
     reach = 1
-    while reach < len(sums) and (factor := decay**reach) > _NOTHING:
+    while reach < len(sums) and (factor := decay**reach) > _NEGLIGIBLE:
         sums[reach:] += factor * sums[:-reach]
         reach *= 2
     return sums
 
 
 class Ema:
-    """Debiased moving average as TensorBoard draws it: values that are not finite are skipped and leave a gap."""
+    """Debiased moving average as in TensorBoard; non-finite values are skipped and leave a gap."""
 
     def __init__(self, weight: float) -> None:
         self.weight = weight
@@ -40,14 +40,14 @@ class Ema:
         self._count = 0
 
     def extend(self, values: Floats) -> Floats:
-        """The average after each of ``values``, which follow those of earlier calls."""
+        """The average after each of ``values``, which continue the values of earlier calls."""
         out = np.full(len(values), np.nan)
         finite = np.isfinite(values)
         new_values = values[finite]
         if len(new_values) == 0:
             return out
-        decay = np.zeros(len(new_values))  # weight to the power 1, 2, …; computed only while it still matters
-        telling = min(len(new_values), 1 + int(np.log(_NOTHING) / np.log(self.weight)) if self.weight > 0 else 1)
+        decay = np.zeros(len(new_values))  # weight ** 1, 2, …; only the non-negligible powers
+        telling = min(len(new_values), 1 + int(np.log(_NEGLIGIBLE) / np.log(self.weight)) if self.weight > 0 else 1)
         decay[:telling] = self.weight ** np.arange(1, telling + 1, dtype=np.float64)
         totals = (1.0 - self.weight) * decayed_sums(new_values, self.weight) + decay * self._total
         out[finite] = totals / (1.0 - self.weight**self._count * decay)
@@ -57,10 +57,10 @@ class Ema:
 
 
 def column_peaks(x: Floats, y: Floats, low: float, high: float, columns: int) -> tuple[Floats, Floats]:
-    """Points that draw ``y`` over ``x`` (ascending) between ``low`` and ``high`` truly on ``columns`` pixels.
+    """The points needed to draw ``y`` over ascending ``x`` between ``low`` and ``high`` exactly on ``columns`` pixels.
 
-    Each column with many points gives its least and its greatest value; one point beyond each end is kept, so that
-    lines leave the view. NaN counts as no value; a column of nothing else stays a gap.
+    Columns with many points keep minimum and maximum; one point beyond each end is kept so that lines leave the view.
+    NaN is no value; a column with only NaN is a gap.
     """
     first = max(0, int(np.searchsorted(x, low, "left")) - 1)
     last = min(len(x), int(np.searchsorted(x, high, "right")) + 1)
@@ -78,7 +78,7 @@ def column_peaks(x: Floats, y: Floats, low: float, high: float, columns: int) ->
 
 
 class Series:
-    """A curve: steps and values, times where known, and the smoothed values. Steps ascend; equal ones may be."""
+    """A curve: ascending steps (equal steps are allowed), values, times if known, and smoothed values."""
 
     def __init__(
         self,
@@ -93,17 +93,19 @@ class Series:
         self.name = name or key
         self.color = color
         self.style = style
-        self.group = group or key  # the legend toggles and highlights a group as one
-        self.metric = metric  # its title, which distinguishes the curves of several metrics
+        self.group = group or key  # the legend shows and highlights a group as a whole
+        self.metric = metric  # title of the metric, for plots of several metrics
         self.visible = True
-        self.is_ancestral = False  # of the runs that its run continues: drawn paler
-        self.band: tuple[Floats, Floats] | None = None  # of a mean: from where to where its interval reaches
+        self.is_ancestral = False  # whether this is a curve of ancestors, which is drawn paler
+        self.band: tuple[Floats, Floats] | None = None  # interval of a mean: lower and upper ends
         self._size = 0
         self._buffers: dict[str, Floats] = {name: np.empty(0) for name in ("x", "y", "t", "finite", "smooth")}
         self._ema = Ema(0.0)
-        self._looked_up: dict[tuple[XMode, bool, bool], Extents] = {}  # of the points that there are now
+        self._looked_up: dict[
+            tuple[XMode, bool, bool], Extents
+        ] = {}  # extents of the current points, by how they are drawn
         self._seconds: Floats | None = None
-        self._all_finite = True  # every value is finite
+        self._all_finite = True  # whether every value is finite
 
     def __len__(self) -> int:
         return self._size
@@ -114,17 +116,17 @@ class Series:
 
     @property
     def values(self) -> Floats:
-        """As they came, nan and inf included."""
+        """The raw values, including nan and inf."""
         return self._buffers["y"][: self._size]
 
     @property
     def times(self) -> Floats:
-        """Seconds since the run started, the same origin for all curves of a run; nan where unknown."""
+        """Seconds since the run started, (N,); nan if unknown."""
         return self._buffers["t"][: self._size]
 
     @property
     def smoothed(self) -> Floats:
-        """The debiased average; equals the values at weight 0, with nan for non-finite values."""
+        """The smoothed values; equal to the values at weight 0, with nan for non-finite values."""
         return self._buffers["smooth"][: self._size] if self._ema.weight > 0 else self._finite
 
     @property
@@ -132,7 +134,7 @@ class Series:
         return self._buffers["finite"][: self._size]
 
     def replace(self, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None) -> None:
-        """Put these points in place of all earlier ones; ValueError when lengths differ."""
+        """Replace all points. Raises ValueError if the lengths differ."""
         self._size = 0
         self._looked_up.clear()
         self._seconds = None
@@ -140,7 +142,7 @@ class Series:
         self.append(x, y, times)
 
     def append(self, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None) -> None:
-        """Add points, scalars or arrays of one length; ValueError when lengths differ."""
+        """Append points, scalars or arrays. Raises ValueError if the lengths differ."""
         steps, values = _column(x), _column(y)
         when = np.full(len(steps), np.nan) if times is None else _column(times)
         if not len(steps) == len(values) == len(when):
@@ -157,21 +159,21 @@ class Series:
         self._derive(start)
 
     def set_weight(self, weight: float) -> None:
-        """Smoothing weight, 0 to below 1."""
+        """Set the smoothing weight, 0 <= weight < 1."""
         if weight != self._ema.weight:
             self._ema = Ema(weight)
             self._derive(0)
 
     def x(self, mode: XMode) -> Floats:
-        """Steps, or seconds since the run started; steps too where no time is known."""
+        """Steps, or seconds since the run started; steps if no times are known."""
         if mode == "step" or self._size == 0 or not np.isfinite(self.times[0]):
             return self.steps
-        if self._seconds is None:  # a clock that was set back must not make the curve run backwards
+        if self._seconds is None:  # keep x ascending even if the system clock was set back
             self._seconds = np.fmax.accumulate(self.times)
         return self._seconds
 
     def extents(self, mode: XMode, smooth: bool, log: bool) -> Extents:
-        """Where the raw or smoothed curve reaches; with ``log`` in log10, with a gap where values are not positive."""
+        """The extents of the raw or smoothed curve; with ``log``, of log10 values with gaps for values <= 0."""
         key = (mode, smooth, log)
         if key not in self._looked_up:
             y = self.smoothed if smooth else self._finite
@@ -183,7 +185,7 @@ class Series:
     def drawn(
         self, mode: XMode, low: float, high: float, columns: int, smooth: bool, log: bool
     ) -> tuple[Floats, Floats]:
-        """What to draw of the raw or smoothed curve; with ``log`` the values are log10, and a gap where <= 0."""
+        """The points to draw of the raw or smoothed curve; with ``log``, log10 values with gaps for values <= 0."""
         y = self.smoothed if smooth else self._finite
         x = self.x(mode)
         if log and len(y) and not bool(np.nanmin(y, initial=np.inf) > 0):
@@ -192,14 +194,14 @@ class Series:
         return (x, np.log10(y)) if log else (x, y)
 
     def band_extents(self, log: bool) -> tuple[Extents, Extents] | None:
-        """Where the lower and the upper end of the band reach; None without one."""
+        """The extents of the lower and the upper end of the band; None if there is no band."""
         if self.band is None:
             return None
         low, high = (np.log10(np.where(edge > 0, edge, np.nan)) if log else edge for edge in self.band)
         return Extents(self.steps, low), Extents(self.steps, high)
 
     def band_outlines(self, log: bool) -> list[list[tuple[float, float]]]:
-        """The band as closed outlines, one for each stretch where both ends are finite."""
+        """The band as closed outlines, one per stretch with finite ends."""
         if self.band is None:
             return []
         low, high = (np.log10(np.where(edge > 0, edge, np.nan)) if log else edge for edge in self.band)
@@ -212,7 +214,7 @@ class Series:
         return outlines
 
     def nearest(self, mode: XMode, x: float, slack: float) -> int | None:
-        """Index of the point nearest to ``x``; None when the curve is further away than ``slack``."""
+        """Index of the point nearest to ``x``; None if the curve is further away than ``slack``."""
         xs = self.x(mode)
         if len(xs) == 0 or x < xs[0] - slack or x > xs[-1] + slack:
             return None
@@ -221,10 +223,10 @@ class Series:
         return before if abs(xs[before] - x) <= abs(xs[after] - x) else after
 
     def lone(self, mode: XMode, low: float, high: float, most: int) -> NDArray[np.int64]:
-        """Points to mark in the view: all if there are few, else those without a finite neighbour."""
+        """Points in view to draw as dots: all if there are few, otherwise points without a finite neighbour."""
         x = self.x(mode)
         first, last = int(np.searchsorted(x, low, "left")), int(np.searchsorted(x, high, "right"))
-        if last - first > _DENSE:  # each column of pixels shows its points anyway
+        if last - first > _DENSE:  # every pixel column shows points anyway
             return np.empty(0, np.int64)
         finite = np.isfinite(self._finite[max(0, first - 1) : last + 1])
         inner = finite[1 if first > 0 else 0 :][: last - first]
@@ -236,7 +238,7 @@ class Series:
         return indices
 
     def not_finite(self, mode: XMode, low: float, high: float) -> NDArray[np.int64]:
-        """Points of the view that are nan or inf."""
+        """Indices of the points in view that are nan or inf."""
         if self._all_finite:
             return np.empty(0, np.int64)
         x = self.x(mode)

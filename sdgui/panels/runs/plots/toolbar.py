@@ -1,4 +1,4 @@
-"""The controls of a plot or a grid of plots: smoothing, log, step or time, reset, export."""
+"""The controls of the plots: smoothing, log scale, x axis, reset, export."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 
 class PlotToolbar(QWidget):
-    """``export_requested`` gives a row of ``PLOT_FORMATS``."""
+    """The toolbar. ``export_requested``: an entry of ``PLOT_FORMATS``."""
 
     smoothing_changed = Signal(float)
     log_changed = Signal(bool)
@@ -37,7 +37,7 @@ class PlotToolbar(QWidget):
         self.smoothing.setPageStep(100)
         self.smoothing.setFixedWidth(14 * SPACE)
         self.smoothing.setAccessibleName("Smoothing")
-        self.smoothing.setToolTip("Smoothing: weight of the moving average. The raw curve stays visible.")
+        self.smoothing.setToolTip("Weight of the moving average; the raw curve stays visible")
         self._weight = PlainLabel("0.00", self)
         self._weight.setMinimumWidth(self._weight.fontMetrics().horizontalAdvance("0.000"))
         set_role(self._weight, "muted")
@@ -64,7 +64,7 @@ class PlotToolbar(QWidget):
         self.search.setToolTip("Show only plots whose name contains these words")
         self.search.setClearButtonEnabled(True)
         self.search.setMaximumWidth(24 * SPACE)
-        about = "Means of the table's groups with their 95 % intervals; group the table first"
+        about = "Show the mean of each group with its 95 % interval; group the table first"
         self.means = IconButton("ph.chart-line-up", about, text="Means", checkable=True, parent=self)
         self.means.setEnabled(False)
         self._arrange()
@@ -97,19 +97,19 @@ class PlotToolbar(QWidget):
 
     @property
     def mode(self) -> XMode:
-        """What x counts."""
+        """The unit of the x axis."""
         return "time" if self.x_mode.currentData() == "time" else "step"
 
     def set_smoothing(self, weight: float) -> None:
-        """Move the slider; emits when it moved."""
+        """Set the smoothing; emits a signal if it changed."""
         self.smoothing.setValue(round(weight * 1000))
 
     def set_x_mode(self, mode: XMode) -> None:
-        """Choose the x axis; emits when it changed."""
+        """Set the x axis; emits a signal if it changed."""
         self.x_mode.setCurrentIndex(self.x_mode.findData(mode))
 
     def export_menu(self) -> QMenu:
-        """The formats in which there is something to write; each emits ``export_requested``."""
+        """The menu of available formats; each entry emits ``export_requested``."""
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
         for export in filter(self.offers, PLOT_FORMATS):
@@ -118,7 +118,7 @@ class PlotToolbar(QWidget):
             action.triggered.connect(lambda _=False, export=export: self.export_requested.emit(export))
         if any(self.offers(export) for export in PLOT_FORMATS if export.name != "csv"):
             figure = menu.addAction("Figure for a paper…")
-            figure.setToolTip("Figure for a paper: size, font and legend; also a LaTeX table of the last values")
+            figure.setToolTip("Set size, font and legend; also a LaTeX table of the last values")
             figure.triggered.connect(self.figure_requested)
         if menu.isEmpty():
             menu.addAction("No points to export yet").setEnabled(False)

@@ -1,4 +1,4 @@
-"""Columns of the table of runs as axes. No Qt.
+"""Axes of the scatter plot and parallel coordinates, made from columns of the run table. No Qt.
 
 Flow: cells of runs -> ``Axis`` -> scatter and parallel coordinates.
 """
@@ -15,8 +15,8 @@ from sdgui.panels.runs.table.cells import Style, shares, style_of, text_of, titl
 from sdgui.store.run_table.fields import Field, Kind, Source
 from sdgui.widgets.relations.axis import Floats, ValueAxis
 
-_LOG_FROM = 100.0  # positive settings that span more than this are drawn on a log scale
-MOST_WORDS = 30
+_MIN_LOG_SPAN = 100.0  # positive settings with a larger ratio of maximum to minimum get a log scale
+MAX_WORDS = 30
 
 
 class Axis(ValueAxis):
@@ -28,24 +28,24 @@ class Axis(ValueAxis):
 
     field: Field
 
-    def text_at(self, place: float) -> str:
-        """The label at a place, as the table has it."""
+    def text_at(self, position: float) -> str:
+        """The label at a position, formatted as in the table."""
         if self.words or self.field.source is Source.SETTING:
-            return super().text_at(place)
-        return text_of(self.field, self.value_at(place), style_of(self.field, self.numbers.tolist()))
+            return super().text_at(position)
+        return text_of(self.field, self.value_at(position), style_of(self.field, self.numbers.tolist()))
 
 
 def axis_of(field: Field, values: Sequence[Any]) -> Axis | None:
-    """The axis of a column; None if it has more than ``MOST_WORDS`` distinct words, or no value."""
+    """The axis of a column; None if it has no value or more than ``MAX_WORDS`` distinct words."""
     plain = [_plain(value) for value in values]
     if all(isinstance(value, float) for value in plain if value is not None):
         numbers = np.array([math.nan if value is None else value for value in plain], dtype=np.float64)
         if np.isnan(numbers).all():
             return None
         spread = field.source is Source.SETTING and np.nanmin(numbers) > 0
-        return Axis(field, numbers, log=bool(spread and np.nanmax(numbers) / np.nanmin(numbers) >= _LOG_FROM))
+        return Axis(field, numbers, log=bool(spread and np.nanmax(numbers) / np.nanmin(numbers) >= _MIN_LOG_SPAN))
     words = tuple(sorted({_word(field, value) for value in values if value not in (None, [])}))
-    if not 0 < len(words) <= MOST_WORDS:
+    if not 0 < len(words) <= MAX_WORDS:
         return None
     places = {word: float(index) for index, word in enumerate(words)}
     return Axis(field, np.array([places.get(_word(field, value), math.nan) for value in values]), words)

@@ -1,7 +1,7 @@
-"""The tabs Scatter and Parallel: the table's columns over its listed runs, read when a tab is first shown.
+"""The tabs Scatter and Parallel: columns of the table over its listed runs, read when a tab is shown.
 
 Flow: ``RunTable.listed`` -> ``Relations.stale`` -> (when seen) the store's cells -> axes -> scatter or lines.
-Brushes go back to the table as a filter, or as ticks.
+Brushed runs become a filter of the table, or ticks.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from sdgui.widgets.relations.parallel import MAX_RUNS, ParallelCoordinates
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
-MOST_POINTS = 20_000
+MAX_POINTS = 20_000
 _RATE = "optim.learning_rate"
-_COLORED = 100  # runs in their own colours while none is ticked
-MOST_AXES = 10
+_MAX_COLORED = 100  # with more runs, only ticked runs have their own colour
+MAX_AXES = 10
 _NO_AXIS = ("name", "note", "failure", "key", "recipe", "state", "progress", "tag")
 
 
@@ -45,7 +45,7 @@ class Columns:
 
 
 def read_columns(store: Store, run_ids: Sequence[int], fields: Sequence[Field]) -> Columns:
-    """The columns of these runs, for a thread."""
+    """Read the columns of runs; called in a thread."""
     cells = cells_of(store, run_ids, fields)
     listed_ids = [run_id for run_id in run_ids if run_id in cells]
     axes = [
@@ -60,7 +60,7 @@ def read_columns(store: Store, run_ids: Sequence[int], fields: Sequence[Field]) 
 
 
 class _Relation(QWidget):
-    """A tab that reads columns when it is seen and something has changed."""
+    """A tab that reads the columns when it is visible and something has changed."""
 
     run_chosen = Signal(int)  # run id
 
@@ -72,7 +72,7 @@ class _Relation(QWidget):
         table.listed.connect(lambda _listing: self.stale())
 
     def stale(self) -> None:
-        """The table lists other runs or columns."""
+        """Read the columns again, because the table lists other runs or columns."""
         self._stale = True
         if self.isVisible():
             self._read()
@@ -112,15 +112,15 @@ class _Relation(QWidget):
 
 
 class ScatterPart(_Relation):
-    """Two combo boxes and the scatter."""
+    """Two combo boxes for the axes, and the scatter plot."""
 
     def __init__(self, store: Store, table: RunTable, parent: QWidget) -> None:
-        super().__init__(store, table, MOST_POINTS, parent)
+        super().__init__(store, table, MAX_POINTS, parent)
         self.across, self.upward = NoWheelComboBox(self), NoWheelComboBox(self)
         row = QHBoxLayout()
         for box, name in ((self.upward, "Y axis"), (self.across, "X axis")):
             box.setAccessibleName(name)
-            box.setToolTip(plain_tip(f"{name}: any column of the table; add one in Columns"))
+            box.setToolTip(plain_tip(f"{name}: a column of the table. Add columns with the Columns button"))
             box.setMinimumWidth(24 * SPACE)
             label: QLabel = PlainLabel("over" if box is self.across else "", self)
             set_role(label, "muted")
@@ -131,11 +131,11 @@ class ScatterPart(_Relation):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, SPACE, 0, 0)
         layout.addLayout(row)
-        layout.addStretch(1)  # until there is something to draw
+        layout.addStretch(1)  # replaced by the plot once there is something to draw
 
     @cached_property
     def scatter(self) -> Scatter:
-        """The plot, created when there is something to draw, since that is slow and seldom needed."""
+        """The plot, created on first use, since creating it is slow."""
         plot, layout = Scatter(self), self.layout()
         assert isinstance(layout, QVBoxLayout)
         layout.insertWidget(1, plot, 1)
@@ -157,7 +157,7 @@ class ScatterPart(_Relation):
         self._draw()
 
     def _default_x(self) -> str:
-        """The learning rate, or the first column in which the runs differ if it is the same for all."""
+        """The learning rate, or if all runs have the same, the first column in which they differ."""
         axes = sorted(self.columns.axes, key=lambda axis: axis.field.name != _RATE)
         names = (axis.field.name for axis in axes if axis.ends()[0] < axis.ends()[1])
         return next((name for name in names if name != "metric"), _RATE)
@@ -167,18 +167,18 @@ class ScatterPart(_Relation):
         x, y = by_name.get(self.across.currentData()), by_name.get(self.upward.currentData())
         if x is not None and y is not None:
             ticks, colors = self.table.model.ticks, zip(self.columns.run_ids, self.columns.colors, strict=True)
-            few = not ticks and len(self.columns.run_ids) <= _COLORED
+            few = not ticks and len(self.columns.run_ids) <= _MAX_COLORED
             shown = [color if few or run in ticks else None for run, color in colors]
             self.scatter.show_axes(x, y, self.columns.names, shown)
 
     def show_ticks(self) -> None:
-        """Other runs are ticked."""
+        """Update the colours after a change of ticks."""
         if self.isVisible():
             self._draw()
 
 
 class ParallelPart(_Relation):
-    """Parallel coordinates of the table's columns, and actions on the brushed runs."""
+    """Parallel coordinates of the table's columns, with actions on the brushed runs."""
 
     filter_requested = Signal(str)
     ticks_requested = Signal(list)  # run ids
@@ -209,10 +209,10 @@ class ParallelPart(_Relation):
         self._on_brushed()
 
     def show_columns(self) -> None:
-        """The metrics last, since the last axis colours the lines."""
+        """Draw the loaded columns, metrics last, since the last axis colours the lines."""
         axes = [axis for axis in self.columns.axes if axis.field.kind is not Kind.TIME and len(set(axis.numbers)) > 1]
         axes.sort(key=lambda axis: (axis.field.kind is not None, axis.field.name == "metric"))
-        self.lines.show_axes(axes[-MOST_AXES:], self.columns.names)
+        self.lines.show_axes(axes[-MAX_AXES:], self.columns.names)
 
     def _on_brushed(self) -> None:
         for button in (self.filter, self.overlay, self.clear):
@@ -220,7 +220,7 @@ class ParallelPart(_Relation):
         self._show_pointed_run()
 
     def _show_pointed_run(self, index: int = -1) -> None:
-        """The name of the run under the pointer; else how many are within the brushes."""
+        """Show the name of the run under the mouse, otherwise the number of brushed runs."""
         if index >= 0:
             self.number.setText(self.columns.names[index])
         elif self.lines.brushes:

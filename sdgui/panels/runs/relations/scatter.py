@@ -1,4 +1,4 @@
-"""A scatter of two columns: one point per run; hovering names it, a click selects it."""
+"""A scatter plot of two columns, one point per run; hovering shows the run, clicking selects it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SIZE, _LARGE = 7, 12
 
 
 class _WordAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
-    """Labels of numbers, categories, or powers of ten, depending on its axis."""
+    """An axis that labels numbers, categories or powers of ten."""
 
     def __init__(self, orientation: str) -> None:
         super().__init__(orientation, maxTickLength=0)
@@ -31,7 +31,7 @@ class _WordAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
         self.axis: Axis | None = None
 
     def show_axis(self, axis: Axis) -> None:
-        """Label by this."""
+        """Set the axis to label."""
         self.axis = axis
         self.setLabel(axis.title)
         ticks = [(float(index), word) for index, word in enumerate(axis.words)]
@@ -46,13 +46,13 @@ class _WordAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
 
 
 class Scatter(QWidget):
-    """``run_clicked``: the position of a run."""
+    """The plot. ``run_clicked``: the position of a run."""
 
     run_clicked = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setAccessibleName("Scatter of two columns")
+        self.setAccessibleName("Scatter plot of two columns")
         self._bottom, self._left = _WordAxis("bottom"), _WordAxis("left")
         self.plot = pg.PlotWidget(self, enableMenu=False, axisItems={"bottom": self._bottom, "left": self._left})
         self.plot.hideButtons()
@@ -71,7 +71,7 @@ class Scatter(QWidget):
         self._restyle()
 
     def show_axes(self, x: Axis, y: Axis, names: Sequence[str], colors: Sequence[int | None]) -> None:
-        """A point for each run that has both; ``colors``: palette index of the ticked ones, which are larger."""
+        """Show a point for each run with both values. ``colors``: palette indices of ticked runs, drawn larger."""
         self._names, self._colors = names, colors
         self._bottom.show_axis(x)
         self._left.show_axis(y)
@@ -109,7 +109,7 @@ class Scatter(QWidget):
         )
 
     def nearest(self, position: QPointF, reach: float = 12.0) -> int | None:
-        """The run within ``reach`` pixels of a point of the scene."""
+        """The run within ``reach`` pixels of a scene position; None if there is none."""
         if not len(self._plotted_runs):
             return None
         box = self.plot.getViewBox()
@@ -128,13 +128,13 @@ class Scatter(QWidget):
         self.plot.setToolTip("" if run is None else plain_tip(self.describe_run(run)))
 
     def describe_run(self, position: int) -> str:
-        """A run and its two values."""
+        """The name of a run and its two values."""
         values = []
         for axis, drawn in ((self._left.axis, self._y), (self._bottom.axis, self._x)):
             if axis is not None:
                 low, high = axis.ends()
-                place = (drawn[position] - low) / (high - low) if high > low else 0.5
-                values.append(f"{axis.title}: {axis.text_at(float(place))}")
+                position_on_axis = (drawn[position] - low) / (high - low) if high > low else 0.5
+                values.append(f"{axis.title}: {axis.text_at(float(position_on_axis))}")
         return " · ".join([self._names[position], *values])
 
     def _on_clicked(self, _item: Any, points: Any, *_: Any) -> None:
@@ -148,7 +148,7 @@ class Scatter(QWidget):
 
 
 def _around(axis: Axis, values: Floats) -> tuple[float, float] | None:
-    """The range if all runs have the same number: half of it on each side, since -0.5 to 0.5 would hide 1e-3."""
+    """The axis range if all runs have the same number: the number plus and minus half of itself."""
     if axis.words or axis.log or not len(values) or values.min() != values.max() or not values[0]:
         return None
     value = float(values[0])

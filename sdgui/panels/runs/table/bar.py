@@ -1,4 +1,4 @@
-"""The row above the table: filter, grouping, columns, views, only differences, and the number of runs."""
+"""The row above the table: filter, grouping, columns, views, *Only differences*, and the number of runs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
 RECIPE = "recipe"
-_LONGEST_REASON = 90  # characters of why a filter is not applied
+_MAX_REASON_LENGTH = 90  # of the reason why a filter is not applied
 _USUAL_GROUPS = (RECIPE, "experiment", "preset", "state", "machine", "tag")
 
 
 class TableBar(QWidget):
-    """Requests another layout by signals; ``show_layout`` shows the current one."""
+    """The controls of the layout. Changes are requested with signals; ``show_layout`` shows the current layout."""
 
-    group_requested = Signal(tuple)  # names of fields
+    group_requested = Signal(tuple)  # field names
     differing_requested = Signal(bool)
     columns_requested = Signal(QPoint)
     views_requested = Signal(QPoint)
@@ -35,7 +35,7 @@ class TableBar(QWidget):
         super().__init__(parent)
         self.filter = FilterBox(self)
         self.group = IconButton(
-            "ph.stack", "Group runs by a setting: means with 95 % intervals", text="Group", parent=self
+            "ph.stack", "Group runs by a setting, with means and 95 % intervals", text="Group", parent=self
         )
         self.differing = IconButton(
             "ph.intersect",
@@ -62,7 +62,7 @@ class TableBar(QWidget):
         self.group.clicked.connect(lambda: self._open(self.group_menu()))
 
     def show_layout(self, layout: TableLayout, catalogue: Catalogue, typed: bool = False) -> None:
-        """Show the current filter and grouping; ``typed``: keep the unsubmitted text of the filter box."""
+        """Show the current filter and grouping; ``typed`` keeps text in the filter box that is not applied yet."""
         self._layout, self._catalogue = layout, catalogue
         self.filter.catalogue = catalogue
         if not typed:
@@ -73,24 +73,24 @@ class TableBar(QWidget):
         self.group.setToolTip(plain_tip(f"Grouped by {', '.join(names)}" if names else "Group runs by a setting"))
 
     def show_number(self, total: int, groups: int | None) -> None:
-        """How many runs fit."""
+        """Show the number of runs that pass the filter."""
         runs = f"{total:,} run{'s' if total != 1 else ''}".replace(",", "\u2009")
         self._runs = runs if groups is None else f"{groups:,} groups, {runs}".replace(",", "\u2009", 1)
         self.show_unread(self._unread)
 
     def show_unread(self, runs: int) -> None:
-        """Of how many runs metrics at a step are still being read from their folders."""
+        """Show for how many runs metrics at a step are still being read."""
         self._unread = runs
         self.number.setText(f"{self._runs} · reading {runs:,}".replace(",", "\u2009") if runs else self._runs)
-        self.number.setToolTip("Metrics at a step are read from the folders of these runs." if runs else "")
+        self.number.setToolTip("Metrics at a step are read from the run folders" if runs else "")
 
     def show_refusal(self, reason: str) -> None:
-        """Why the filter is not applied, in place of how many runs fit; the runs listed before stay."""
-        self.number.setText(excerpt(f"Filter not applied: {reason}", _LONGEST_REASON))
+        """Show why the filter is not applied, instead of the number of runs; the listed runs stay."""
+        self.number.setText(excerpt(f"Filter not applied: {reason}", _MAX_REASON_LENGTH))
         self.number.setToolTip(plain_tip(reason))
 
     def group_menu(self) -> QMenu:
-        """Group by one of the usual fields or the shown settings; several may be ticked."""
+        """The menu of fields to group by: common fields and shown settings; several can be ticked."""
         menu = QMenu(self)
         menu.setToolTipsVisible(True)
         names = dict.fromkeys([*_USUAL_GROUPS, *self._layout.group_by, *self._layout.columns])
@@ -122,19 +122,19 @@ def _below(button: QToolButton) -> QPoint:
     return button.mapToGlobal(QPoint(0, button.height() + 2))
 
 
-_PAUSE = 150  # ms without a key press before the filter is applied
-_WORD = re.compile(r"[^\s()<>=!:~,\"']*$")  # a name or a value of a filter, up to the cursor
+_TYPING_PAUSE_MS = 150  # then the filter is applied
+_WORD = re.compile(r"[^\s()<>=!:~,\"']*$")  # start of a name or value, up to the cursor
 TIP = (
     "Filter by words and comparisons: night optim.learning_rate < 1e-3 and val/R@1 > 40% tag:paper\n"
-    "and, or, not and parentheses join them; “state in (done, failed)” is one of several; “created > 7d” is the last "
-    "week."
+    "Combine conditions with and, or, not and parentheses. “state in (done, failed)” matches either state; "
+    "“created > 7d” matches the last week."
 )
 
 
 class FilterBox(QLineEdit):
-    """``changed``: the filter as it is now; ``leave_requested``: Down was pressed, for the table to take the keys.
+    """``changed``: the current filter; ``leave_requested``: Down was pressed, to move to the table.
 
-    Names of columns, states and tags are completed while they are typed.
+    Names of columns, states and tags are completed while typing.
     """
 
     changed = Signal(str)
@@ -150,7 +150,7 @@ class FilterBox(QLineEdit):
         self.values: Values = {}
         self._error: ExpressionError | None = None
         self._applied_text = ""
-        self._pause = QTimer(self, singleShot=True, interval=_PAUSE)
+        self._pause = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._pause.timeout.connect(self.apply)
         self.textEdited.connect(self._on_edited)
         self.textChanged.connect(lambda _text: self._pause.start())
@@ -169,7 +169,7 @@ class FilterBox(QLineEdit):
             self.changed.emit(self._applied_text)
 
     def show_filter(self, text: str) -> None:
-        """Show a filter without emitting ``changed``."""
+        """Set the text of the filter without emitting ``changed``."""
         self._applied_text = text
         if text != self.text():
             self.setText(text)
@@ -177,7 +177,7 @@ class FilterBox(QLineEdit):
 
     # Errors
     def show_error(self, error: ExpressionError | None) -> None:
-        """Mark the part that is wrong, and say why; None for nothing."""
+        """Mark the invalid part of the filter and show why it is invalid; None removes the mark."""
         self._error = error
         self.setProperty("invalid", "true" if error is not None else "false")
         self.style().unpolish(self)
@@ -194,7 +194,7 @@ class FilterBox(QLineEdit):
         self.initStyleOption(option)
         inside = self.style().subElementRect(QStyle.SubElement.SE_LineEditContents, option, self)
         metrics, text = self.fontMetrics(), self.text()
-        # Only cursorRect knows how far the text is scrolled.
+        # Only cursorRect takes the scrolling of the text into account.
         text_start = self.cursorRect().center().x() - metrics.horizontalAdvance(text[: self.cursorPosition()])
         left = text_start + metrics.horizontalAdvance(text[: self._error.start])
         right = text_start + metrics.horizontalAdvance(text[: self._error.end].ljust(self._error.end))
@@ -218,7 +218,7 @@ class FilterBox(QLineEdit):
             popup.hide()
 
     def _word(self) -> str:
-        """The part of a name or a value before the cursor."""
+        """The start of the name or value before the cursor."""
         match = _WORD.search(self.text()[: self.cursorPosition()])
         return match[0] if match is not None else ""
 

@@ -1,6 +1,6 @@
-"""Values of the table as text: one unit per metric, equal decimals in a column, local time. No Qt.
+"""Formats the table's values: one unit per metric, equal decimals in a column, local time. No Qt.
 
-A share is written in per cent and its unit stands in the head, so that figures align: ``R@1, %`` over ``40.6``.
+Shares are shown in per cent with the unit in the header, so that numbers align: ``R@1, %`` above ``40.6``.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from sdgui.store.run_table.fields import FACTS, SHARES, Field, Kind, Source
 from sdgui.store.run_table.intervals import Mean
 from sdgui.widgets.formats import count, duration
 
-_DIGITS = 4  # of a metric that is no share
+_DIGITS = 4  # significant digits of metrics that are not shares
 _COUNTED = frozenset({"step", "steps", "metric_step"})
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a column's numbers are written: the value times ``scale``, rounded to ``decimals``; None does not round."""
+    """A column's number format: the value times ``scale``, rounded to ``decimals`` unless None."""
 
     scale: float = 1.0
     decimals: int | None = None
 
 
 def title_of(field: Field) -> str:
-    """The column's head, with its unit."""
+    """The title of a column, with its unit."""
     if field.source is Source.RUN:
         title = FACTS[field.key].title
     elif field.source is Source.METRIC:
@@ -42,13 +42,13 @@ def title_of(field: Field) -> str:
 
 
 def short_metric(name: str) -> str:
-    """``student image → text R@1`` for ``val/student/image_to_text_R@1``."""
+    """A short title, such as ``student image → text R@1`` for ``val/student/image_to_text_R@1``."""
     words = name.removeprefix("val/").removeprefix("train/").replace("/", " ")
     return words.replace("image_to_text", "image → text").replace("text_to_image", "text → image").replace("_", " ")
 
 
 def tip_of(field: Field) -> str:
-    """What a column shows, for its tooltip."""
+    """The tooltip of a column: what it shows and its name in filters."""
     if field.source is Source.RUN:
         return f"{FACTS[field.key].tip}\nIn a filter: {field.name}"
     if field.source is Source.SETTING:
@@ -61,21 +61,21 @@ def tip_of(field: Field) -> str:
 
 
 def shares(field: Field) -> bool:
-    """Whether a field is written in per cent."""
+    """Whether a field is shown in per cent."""
     if field.source is Source.METRIC:
         return is_share(field.metrics[0])
     return field.source is Source.RUN and field.key in SHARES
 
 
 def is_numeric(field: Field, value: Any) -> bool:
-    """Whether a cell is written at the right."""
+    """Whether a cell is right-aligned."""
     if field.kind in (Kind.NUMBER, Kind.DURATION, Kind.TIME):
         return True
     return field.kind is None and isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def style_of(field: Field, values: Iterable[Any]) -> Style:
-    """The decimals of a column, by the largest of ``values``."""
+    """The number format of a column, based on the largest of ``values``."""
     if shares(field):
         return Style(100.0, 0 if field.key == "progress" else 1)
     if field.source is not Source.METRIC:
@@ -83,14 +83,14 @@ def style_of(field: Field, values: Iterable[Any]) -> Style:
     sizes = [abs(value) for value in values if isinstance(value, (int, float)) and math.isfinite(value) and value]
     if not sizes:
         return Style()
-    digits = math.floor(math.log10(max(sizes))) + 1  # digits before the point
+    digits = math.floor(math.log10(max(sizes))) + 1  # digits before the decimal point
     if digits < -1 or digits > 7:
         return Style(1.0, None)
     return Style(1.0, max(0, _DIGITS - max(1, digits)))
 
 
 def text_of(field: Field, value: Any, style: Style) -> str:
-    """A cell of one run; "" without a value."""
+    """The text of a run's cell; "" without a value."""
     if value is None or value == [] or value == "":
         return "" if field.key != "machine" or value is None else "this computer"
     if field.kind is Kind.TAGS:
@@ -119,7 +119,7 @@ def _number(field: Field, value: float, style: Style) -> str:
 
 
 def mean_text(field: Field, mean: Mean, style: Style) -> str:
-    """``40.6 ± 1.2`` of a group: the mean and half its 95 % interval, which one run alone does not have."""
+    """The text of a group's mean, such as ``40.6 ± 1.2`` (half of the 95 % interval, if several runs)."""
     if field.kind is Kind.TIME:
         return ""
     if field.kind is Kind.DURATION:
@@ -134,7 +134,7 @@ def mean_text(field: Field, mean: Mean, style: Style) -> str:
 
 
 def band_text(field: Field, value: Any) -> str:
-    """The band of a metric that a value lies in, as ``40 to 45``."""
+    """The band of a metric that contains ``value``, such as ``40 to 45``."""
     if not isinstance(value, (int, float)):
         return "none"
     if not math.isfinite(value):
@@ -146,7 +146,7 @@ def band_text(field: Field, value: Any) -> str:
 
 
 def group_title(fields: Sequence[Field], values: Sequence[Any], run: str) -> str:
-    """What the runs of a group have in common; a recipe is called after the experiment of ``run``, one of them."""
+    """The common values of a group as its title; a recipe is named after the experiment of ``run``, a member."""
     parts = []
     for field, value in zip(fields, values, strict=True):
         if field.source is Source.METRIC:

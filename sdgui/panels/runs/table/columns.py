@@ -1,7 +1,7 @@
-"""The chooser of columns: every fact, setting and metric, searched by words; ticked ones are shown, in their order.
+"""The column chooser: lists all facts, settings and metrics with a search; ticked columns are shown in order.
 
-Flow: ``open`` with the columns -> ``changed`` with their names, at each tick, move or drop. A metric at a step is added
-below the list.
+Flow: ``open`` with the columns -> ``changed`` with the new names after each tick or move. Metrics at a step are
+added below the list.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from sdgui.widgets.style.theme import SPACE
 
 _NAME = int(Qt.ItemDataRole.UserRole)
 _TEXT = _NAME + 1
-_HINT = "Drag or Alt+Up, Alt+Down moves a column"
+_HINT = "Drag to reorder, or press Alt+Up or Alt+Down"
 
 
 class AtStep(QWidget):
-    """A metric and a step; ``column_requested`` has the name of their field."""
+    """Chooses a metric and a step. ``column_requested``: the field's name."""
 
     column_requested = Signal(str)
 
@@ -52,7 +52,7 @@ class AtStep(QWidget):
         self.step.setLineEdit(self.edit)
         self.step.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.step.setAccessibleName("Step")
-        self.step.setToolTip("The last value measured up to this step, for runs that have reached it")
+        self.step.setToolTip("Last value up to this step, for runs that have reached the step")
         self.step.setMinimumContentsLength(6)
         self.add = QPushButton("Add", self)
         self.add.setToolTip("Show this metric at this step as a column")
@@ -62,7 +62,7 @@ class AtStep(QWidget):
         self.step.currentTextChanged.connect(lambda text: self.add.setEnabled(bool(text)))
 
     def fill(self, catalogue: Catalogue, steps: Sequence[str]) -> None:
-        """Offer these metrics and steps; ticked ones stay ticked."""
+        """List the metrics and steps to choose from; the current choice stays."""
         metric, step = self.metrics.currentData(), self.step.currentText()
         self.metrics.clear()
         for name in sorted(
@@ -77,7 +77,7 @@ class AtStep(QWidget):
         self.add.setEnabled(bool(self.step.currentText()))
 
     def choose(self, field: Field) -> None:
-        """Begin with this metric, and its step if it has one."""
+        """Select the metric of ``field``, and its step if it has one."""
         self.metrics.setCurrentIndex(max(0, self.metrics.findData(field.metrics[0])))
         if field.step:
             self.step.setCurrentText(str(field.step))
@@ -90,7 +90,7 @@ class AtStep(QWidget):
 
 
 class ColumnChooser(QFrame):
-    """A popup; the shown columns come first."""
+    """The chooser, a popup that lists the shown columns first."""
 
     changed = Signal(tuple)  # names
 
@@ -116,7 +116,7 @@ class ColumnChooser(QFrame):
         vbox(self.search, self.list, hint, self.at_step, into=self, margins=SPACE)
 
     def open(self, columns: Sequence[str], catalogue: Catalogue, position: QPoint, values: Values) -> None:
-        """Show below the screen's point ``position``; ``values``: the filter's completions, including steps."""
+        """Open at the screen position ``position``. ``values``: the filter's completions, which include the steps."""
         self.fill(columns, catalogue)
         self.at_step.fill(catalogue, values.get(STEPS, ()))
         self.resize(52 * SPACE, 56 * SPACE)
@@ -125,14 +125,14 @@ class ColumnChooser(QFrame):
         self.search.setFocus(Qt.FocusReason.PopupFocusReason)
 
     def add(self, name: str) -> None:
-        """Add a column after the others."""
+        """Append a column."""
         if name not in self.chosen():
             self.fill([*self.chosen(), name], self._catalogue)
             self.list.scrollToItem(self.list.item(len(self.chosen()) - 1))
             self._tell()
 
     def fill(self, columns: Sequence[str], catalogue: Catalogue) -> None:
-        """List everything, the shown ``columns`` first."""
+        """List all fields, starting with the shown ``columns``."""
         self._catalogue = catalogue
         shown_fields = fields_of(columns, catalogue)
         names = {field.name for field in shown_fields}
@@ -147,7 +147,7 @@ class ColumnChooser(QFrame):
         self.search.clear()
 
     def chosen(self) -> tuple[str, ...]:
-        """The ticked names, in order."""
+        """The names of the ticked columns, in order."""
         items = [self.list.item(row) for row in range(self.list.count())]
         return tuple(str(item.data(_NAME)) for item in items if item.checkState() == Qt.CheckState.Checked)
 

@@ -1,6 +1,6 @@
-"""Commands on the selected rows of the table: overlay curves, edit tags and notes, filter, copy, delete.
+"""Commands on the selected rows: overlay curves, edit tags and notes, filter, copy, delete.
 
-Flow: actions and the context menu -> ``TableCommands`` -> the store's writer, or a question to the window by a signal.
+Flow: actions and the context menu -> ``TableCommands`` -> the store's writer, or a signal to the window.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.style.theme import SPACE
 
-MOST_TICKED = 200  # more curves are unreadable and hold gigabytes
-ROWS_MENU = "rows"  # of any selected rows; with RUN_MENU of one run, with MANY_MENU of several
+MAX_TICKED = 200  # more curves are unreadable and use gigabytes of memory
+ROWS_MENU = "rows"  # menu of any selection; RUN_MENU is added for one run, MANY_MENU for several
 MANY_MENU = "many rows"
 
 
 class TableCommands(QObject):
-    """``ticks_requested``: frozenset of runs to be overlaid and no others."""
+    """Runs the commands. ``ticks_requested``: the frozenset of runs to overlay."""
 
     changed = Signal(object)  # Changes
     message_requested = Signal(object)  # Message
@@ -69,13 +69,15 @@ class TableCommands(QObject):
             if on
             else [run_id for run_id in ticked if run_id not in set(run_ids)]
         )
-        if len(after) > MOST_TICKED:
-            text = f"Only the first {MOST_TICKED} of {len(after)} runs are overlaid; group them to see means instead."
+        if len(after) > MAX_TICKED:
+            text = (
+                f"Only the first {MAX_TICKED} of {len(after)} runs are overlaid. Group the runs to see means instead."
+            )
             self.message_requested.emit(Message("info", text))
-        self.ticks_requested.emit(frozenset(after[:MOST_TICKED]))
+        self.ticks_requested.emit(frozenset(after[:MAX_TICKED]))
 
     def toggle(self) -> None:
-        """Overlay the selected runs; hide their curves if all of them are overlaid."""
+        """Overlay the selected runs, or hide their curves if all are overlaid."""
         selected_runs, row = self.table.chosen_runs(), self.table.model.row(self.table.view.currentIndex())
         if not selected_runs and row is not None and row.group is not None:
             self.table.tick_group(row.group)
@@ -87,7 +89,7 @@ class TableCommands(QObject):
 
     # Tags and notes
     def edit_many(self) -> None:
-        """Open the sheet for tags and notes of the selected runs."""
+        """Open the sheet to edit tags and notes of the selected runs."""
         selected_runs = self.table.chosen_runs()
         if not selected_runs:
             return
@@ -147,7 +149,7 @@ class TableCommands(QObject):
         def write() -> str:
             runs = [store.run(run_id) for run_id in run_ids]
             if alive := [run for run in runs if run.state.alive]:
-                raise UserError(f"Run {alive[0].key} is training. Stop it first, then delete it.")
+                raise UserError(f"Run {alive[0].key} is training. Stop the run before you delete it.")
             for run_id in run_ids:
                 store.delete_run(run_id)
             return f"run {runs[0].key}" if len(runs) == 1 else count_with_unit(len(runs), "run")
@@ -196,7 +198,7 @@ _ACTIONS: tuple[Action[TableCommands], ...] = (
         "rows_tick",
         _GROUP,
         "Overlay &curves",
-        "Show or hide the curves of the selected rows (Space in the table)",
+        "Show or hide the curves of the selected runs (Space in the table)",
         TableCommands.toggle,
         "Ctrl+Shift+T",
         enabled=lambda commands: bool(commands.table.view.chosen_rows()),
@@ -216,8 +218,8 @@ _ACTIONS: tuple[Action[TableCommands], ...] = (
     Action(
         "rows_tags",
         _GROUP,
-        "Tags and notes of many…",
-        "Edit tags and notes of all selected rows",
+        "Tags and notes of several runs…",
+        "Edit tags and notes of all selected runs",
         TableCommands.edit_many,
         "Ctrl+Alt+T",
         enabled=_has_runs,
@@ -229,7 +231,7 @@ _ACTIONS: tuple[Action[TableCommands], ...] = (
         "rows_filter",
         _GROUP,
         "&Filter to this value",
-        "Show only runs that have the current cell's value",
+        "Show only runs with the value of the current cell",
         lambda commands: commands.table.filter_to_cell(),
         "Ctrl+Alt+F",
         enabled=_has_cell,

@@ -1,6 +1,6 @@
-"""The layout of a table of runs: filter, columns, order, groups. Plain data, saved in settings and views.
+"""The layout of the run table: filter, columns, order and groups. Plain data, saved in settings and views.
 
-Flow: the table's controls make a new ``TableLayout``; ``query_of`` makes of it what the store is asked.
+Flow: the table's controls -> a new ``TableLayout`` -> ``query_of`` -> the store's query.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from sdgui.store.run_table.expressions import Expression
 from sdgui.store.run_table.fields import Catalogue, Field, UnknownFieldError
 from sdgui.store.run_table.queries import RunQuery, SortKey
 
-NAME = "name"  # the first column, always there
-STEPS = "at"  # among the values: the steps that are offered in ``at(METRIC, STEP)``
-Values = Mapping[str, Sequence[str]]  # field name -> values that runs have: tags
+NAME = "name"  # the first column, always shown
+STEPS = "at"  # key of ``Values`` with the steps to complete in ``at(METRIC, STEP)``
+Values = Mapping[str, Sequence[str]]  # field name -> existing values, such as tags
 DEFAULT_COLUMNS = (
     "state",
     "metric",
@@ -32,12 +32,12 @@ DEFAULT_COLUMNS = (
     "machine",
 )
 SORT_KEYS_KEPT = 3
-MOST_COLUMNS = 100
+MAX_COLUMNS = 100
 
 
 @dataclass(frozen=True)
 class TableLayout:
-    """``columns``: names of fields, without the run's own name. ``sort``: (name, descending), the first decides."""
+    """A layout. ``columns``: field names without the run's name; ``sort``: (name, descending), most important first."""
 
     filter: str = ""
     columns: tuple[str, ...] = DEFAULT_COLUMNS
@@ -52,7 +52,7 @@ class TableLayout:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """What ``to_json`` wrote; of anything else, as much as can be read."""
+        """Read the output of ``to_json``; invalid parts are replaced by defaults."""
         try:
             raw = json.loads(text)
         except ValueError:
@@ -69,7 +69,7 @@ class TableLayout:
         widths = raw.get("widths")
         return cls(
             filter=raw["filter"] if isinstance(raw.get("filter"), str) else "",
-            columns=tuple(_names(raw["columns"])[:MOST_COLUMNS]) if "columns" in raw else DEFAULT_COLUMNS,
+            columns=tuple(_names(raw["columns"])[:MAX_COLUMNS]) if "columns" in raw else DEFAULT_COLUMNS,
             sort=tuple(sort[:SORT_KEYS_KEPT]),
             group_by=tuple(_names(raw.get("group_by"))),
             only_differing=raw.get("only_differing") is True,
@@ -81,18 +81,18 @@ class TableLayout:
         )
 
     def sorted_by(self, name: str) -> TableLayout:
-        """Sort by this column; the other way where it is the first key already. Former keys follow."""
+        """Sort by a column first, or if it already is first, reverse its order."""
         first = self.sort[0] if self.sort else None
         descending = not first[1] if first is not None and first[0] == name else _begins_descending(name)
         others = tuple(key for key in self.sort if key[0] != name)
         return replace(self, sort=((name, descending), *others)[:SORT_KEYS_KEPT])
 
     def with_columns(self, columns: Iterable[str]) -> TableLayout:
-        """Other columns, in this order, each once."""
-        return replace(self, columns=tuple(dict.fromkeys(name for name in columns if name != NAME))[:MOST_COLUMNS])
+        """The layout with these columns, without duplicates."""
+        return replace(self, columns=tuple(dict.fromkeys(name for name in columns if name != NAME))[:MAX_COLUMNS])
 
     def grouped_by(self, *names: str) -> TableLayout:
-        """Group by these fields; none ends it."""
+        """The layout grouped by these fields; without names, ungrouped."""
         return replace(self, group_by=names)
 
 
@@ -107,7 +107,7 @@ def _begins_descending(name: str) -> bool:
 
 
 def fields_of(names: Iterable[str], catalogue: Catalogue) -> list[Field]:
-    """The fields with these names that some run has reported."""
+    """The fields with these names, without metrics that no run has reported."""
     fields = []
     for name in names:
         try:
@@ -120,7 +120,7 @@ def fields_of(names: Iterable[str], catalogue: Catalogue) -> list[Field]:
 def query_of(
     layout: TableLayout, expression: Expression, catalogue: Catalogue, experiments: frozenset[int] | None = None
 ) -> RunQuery:
-    """The store query of a layout, over the runs of these experiments; None: of all."""
+    """The store's query for a layout. ``experiments``: whose runs to list; None: all."""
     sort = []
     for name, descending in layout.sort:
         sort += [SortKey(field, descending) for field in fields_of([name], catalogue)]

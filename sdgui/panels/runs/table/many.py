@@ -1,4 +1,4 @@
-"""A sheet for tags and notes of many runs at once, with a preview of the change and undo.
+"""A sheet to edit tags and notes of several runs together, with a preview and undo.
 
 Flow: ``open`` with the runs' tags -> ``edited`` with a ``ManyEdit`` -> the panel writes it and offers Undo.
 """
@@ -31,7 +31,7 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 @dataclass(frozen=True)
 class ManyEdit:
-    """``note`` is None where notes stay; ``append``: it is added to each run's own."""
+    """The requested changes. ``note``: None keeps the notes; ``append``: add ``note`` to each run's note."""
 
     run_ids: tuple[int, ...]
     add: tuple[str, ...] = ()
@@ -43,14 +43,14 @@ class ManyEdit:
         return bool(self.add or self.remove or self.note is not None)
 
     def note_of(self, before: str) -> str:
-        """A run's note after the edit."""
+        """The note of a run after the edit, given the note before."""
         if self.note is None:
             return before
         return f"{before.rstrip()}\n{self.note}" if self.append and before.strip() else self.note
 
 
 class ManySheet(QFrame):
-    """Ctrl+Enter or *Apply* does it; Escape or a click elsewhere changes nothing."""
+    """The sheet. Ctrl+Enter or *Apply* applies the edit; Escape or a click elsewhere discards it."""
 
     edited = Signal(object)  # ManyEdit
 
@@ -64,7 +64,7 @@ class ManySheet(QFrame):
         self.add = QLineEdit(self)
         self.add.setPlaceholderText("Add tags, separated by commas")
         self.add.setAccessibleName("Tags to add, separated by commas")
-        self.add.setToolTip("These tags are added to every run")
+        self.add.setToolTip("Tags to add to every run")
         self._completions = QStringListModel(self)
         completer = QCompleter(self._completions, self)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
@@ -73,15 +73,15 @@ class ManySheet(QFrame):
         self._tags = QWidget(self)
         FlowLayout(self._tags)
         self.note = QPlainTextEdit(self)
-        self.note.setPlaceholderText("Note for all of them; leave empty to keep their notes")
+        self.note.setPlaceholderText("Note for all runs; leave empty to keep existing notes")
         self.note.setAccessibleName("Note")
-        self.note.setToolTip("Left empty, notes stay as they are")
+        self.note.setToolTip("If empty, existing notes are kept")
         self.note.setTabChangesFocus(True)
         self.append = QCheckBox("Append to existing notes", self)
         self.append.setChecked(True)
-        self.append.setToolTip("Otherwise their notes are replaced")
+        self.append.setToolTip("If not ticked, existing notes are replaced")
         self.apply = QPushButton("Apply", self)
-        self.apply.setToolTip("Change these runs (Ctrl+Enter)")
+        self.apply.setToolTip("Apply to all selected runs (Ctrl+Enter)")
         set_role(self.apply, "primary")
         self.apply.clicked.connect(self._apply)
         self._arrange()
@@ -95,7 +95,7 @@ class ManySheet(QFrame):
         vbox(self.title, self.add, self._has, self._tags, self.note, foot, into=self, margins=SPACE)
 
     def open(self, tags: Mapping[int, Sequence[str]], all_tags: Sequence[str], position: QPoint) -> None:
-        """Show over the screen's point ``position``. ``tags``: of each run; ``all_tags``: tags to choose from."""
+        """Open at a screen position. ``tags``: run id -> tags; ``all_tags``: tags to complete from."""
         self._run_ids = tuple(tags)
         self.title.setText(f"{len(tags)} runs" if len(tags) != 1 else "1 run")
         self._completions.setStringList(list(all_tags))
@@ -117,7 +117,7 @@ class ManySheet(QFrame):
         for tag, number in tag_counts.most_common(30):
             box = QCheckBox(f"{tag} ({number})".replace("&", "&&"), self._tags)
             box.setChecked(True)
-            box.setToolTip(plain_tip(f"Unticked, the tag {tag} is taken from the {number} that have it"))
+            box.setToolTip(plain_tip(f"Untick to remove the tag {tag} from {number} of these runs"))
             layout.addWidget(box)
             self._boxes[tag] = box
         self._has.setVisible(bool(self._boxes))

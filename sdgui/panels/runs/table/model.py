@@ -1,6 +1,6 @@
-"""The table as a Qt model: reads the cells of visible rows, a page at a time.
+"""The table's Qt model, which reads the cells of visible rows page by page.
 
-Flow: a ``Listing`` makes its rows; ``data`` notes which runs have no cells yet, and one question a turn asks for them.
+Flow: ``Listing`` -> rows; ``data`` records which runs have no cells yet, and one request at a time reads their cells.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sdgui.widgets.style.theme import theme
 
 Index = QModelIndex | QPersistentModelIndex
 _PAGE = 64  # rows loaded around a visible one
-_KEPT = 4000  # runs whose cells are held
+_CACHE_SIZE = 4000  # runs with cached cells
 _DISPLAY, _ALIGN, _TIP = Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.TextAlignmentRole, Qt.ItemDataRole.ToolTipRole
 _ACCESSIBLE, _ICON = Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.DecorationRole
 _CHECK = Qt.ItemDataRole.CheckStateRole
@@ -56,7 +56,7 @@ class RunTableModel(QAbstractTableModel):
         self._requested: dict[int, None] = {}
         self.open_groups: set[GroupKeys] = set()  # groups that the user expanded, also while their runs are loading
         self.ticks: frozenset[int] = frozenset()
-        self._ticked_in: Mapping[GroupKeys, int] = {}  # how many runs of a group are ticked
+        self._ticked_in: Mapping[GroupKeys, int] = {}  # group -> number of ticked runs
         self._asking = QTimer(self, singleShot=True, interval=0)
         self._asking.timeout.connect(self._ask)
         reader.cells_read.connect(self._store_cells)
@@ -64,12 +64,12 @@ class RunTableModel(QAbstractTableModel):
 
     # Display
     def show_listing(self, listing: Listing) -> None:
-        """Show other rows or columns; known cells stay, and so do rows of the same run or group."""
+        """Show a new listing; known cells stay, and rows of the same runs and groups keep their state."""
         columns, keys = columns_of(listing), list(listing.query.group_by)
         if keys != self._keys:
             self.open_groups.clear()
         for number, group in enumerate(listing.rows.groups or ()):
-            if listing.rows.is_open(number) and group.keys not in self.open_groups:  # closed since the request
+            if listing.rows.is_open(number) and group.keys not in self.open_groups:  # collapsed in the meantime
                 listing.rows.close_group(number)
         if columns == self.fields and keys == self._keys and listing.rows.same_layout(self.rows):
             self.rows, self.listing = listing.rows, listing
@@ -77,7 +77,7 @@ class RunTableModel(QAbstractTableModel):
             self._cells_changed()
         else:
             self._reset(listing, columns, keys)
-        for number, group in enumerate(self.rows.groups or ()):  # expanded since these rows were requested
+        for number, group in enumerate(self.rows.groups or ()):  # expanded in the meantime
             if group.keys in self.open_groups and not self.rows.is_open(number):
                 self._reader.open_group(self.rows, listing.query, number)
 
@@ -93,7 +93,7 @@ class RunTableModel(QAbstractTableModel):
         self.endResetModel()
 
     def forget(self, run_ids: Iterable[int]) -> None:
-        """These runs have changed: read them again where they are seen."""
+        """Discard the cells of changed runs, so that visible ones are read again."""
         for run_id in run_ids:
             if self._cells.pop(run_id, None) is not None:
                 self._requested[run_id] = None
@@ -101,16 +101,16 @@ class RunTableModel(QAbstractTableModel):
             self._asking.start()
 
     def forget_all(self) -> None:
-        """Every cell may have changed."""
+        """Discard all cells, since any run may have changed."""
         self._cells.clear()
 
     def set_ticks(self, run_ids: Iterable[int]) -> None:
-        """Which runs are ticked."""
+        """Set the ticked runs."""
         self.ticks = frozenset(run_ids)
         self._ticks_changed()
 
     def count_ticks(self, ticked_in: Mapping[GroupKeys, int]) -> None:
-        """How many runs of each group are ticked, those of closed groups too."""
+        """Set the number of ticked runs of each group, including collapsed groups."""
         self._ticked_in = ticked_in
         self._ticks_changed()
 
@@ -119,7 +119,7 @@ class RunTableModel(QAbstractTableModel):
             self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, 0), [_CHECK])
 
     def color(self, index: Index) -> int | None:
-        """The palette index of a run; of a group, that of its newest run. None while it is not read."""
+        """The palette index of a run, or of a group's newest run; None if it is not loaded yet."""
         row = self.rows.at(index.row())
         first = row.run_id if row.run_id is not None else (self.rows.groups or [])[row.group or 0].first
         cells = self._cells.get(first)
@@ -135,18 +135,18 @@ class RunTableModel(QAbstractTableModel):
         return Qt.CheckState.Checked if ticked == group.count else Qt.CheckState.PartiallyChecked
 
     def row(self, index: Index) -> Row | None:
-        """The run or the group at an index."""
+        """The row (run or group) at an index; None if the index is invalid."""
         return self.rows.at(index.row()) if index.isValid() else None
 
     def value(self, index: Index) -> Any:
-        """The value of a run's cell; None for groups and cells that are not loaded yet."""
+        """The value of a run's cell; None for groups and for cells that are not loaded yet."""
         row = self.row(index)
         cells = self._cells.get(row.run_id) if row is not None and row.run_id is not None else None
         return None if cells is None else cells.values[index.column()]
 
     # Groups
     def toggle_group(self, index: Index) -> None:
-        """Open a closed group, close an open one."""
+        """Expand or collapse a group."""
         row = self.row(index)
         if row is None or row.group is None or self.listing is None:
             return
@@ -175,7 +175,7 @@ class RunTableModel(QAbstractTableModel):
     def _head_changed(self, head: int) -> None:
         self.dataChanged.emit(self.index(head, 0), self.index(head, 0))
 
-    # Qt's questions
+    # Overrides of Qt's methods
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
         return 0 if parent.isValid() else len(self.rows)
 
@@ -216,7 +216,7 @@ class RunTableModel(QAbstractTableModel):
         return text_of(self.fields[column], cells.values[column], self._styles[column])
 
     def _head(self, row: Row, column: int) -> str:
-        """A cell of a group: the common value of its runs, or their mean."""
+        """The text of a group's cell: the common value of its runs, or their mean."""
         assert self.rows.groups is not None
         assert row.group is not None
         group, field = self.rows.groups[row.group], self.fields[column]
@@ -232,7 +232,7 @@ class RunTableModel(QAbstractTableModel):
         return "" if mean is None else mean_text(field, mean, self._styles[column])
 
     def group_title(self, group: int) -> str:
-        """What the runs of a group have in common."""
+        """The title of a group: the common values of its runs."""
         assert self.rows.groups is not None
         first = self.rows.groups[group].first
         cells = self._cells.get(first)
@@ -255,7 +255,7 @@ class RunTableModel(QAbstractTableModel):
 
     @property
     def waits(self) -> bool:
-        """Whether requested cells are not loaded yet."""
+        """Whether requested cells are still being loaded."""
         return bool(self._requested) or self._asking.isActive()
 
     # Reading
@@ -265,17 +265,17 @@ class RunTableModel(QAbstractTableModel):
             self._asking.start()
 
     def _ask(self) -> None:
-        """Request a page around the visible rows; the next request waits for the reply: scrolling skips pages."""
+        """Request a page around the visible rows. One request at a time, so that fast scrolling skips pages."""
         if not self._requested or self._reader.reading:
             return
         run_ids = list(self._requested)[-_PAGE:]
         self._requested.clear()
         self._reader.read_cells(
-            list(dict.fromkeys([*run_ids, *self._around(run_ids[-1])])), [*self.fields, *self._keys]
+            list(dict.fromkeys([*run_ids, *self._missing_near(run_ids[-1])])), [*self.fields, *self._keys]
         )
 
-    def _around(self, run_id: int) -> list[int]:
-        """Runs near this one whose cells are not loaded yet."""
+    def _missing_near(self, run_id: int) -> list[int]:
+        """The runs near ``run_id`` whose cells are not loaded yet."""
         row = self.rows.row_of(run_id)
         if row is None:
             return []
@@ -289,7 +289,7 @@ class RunTableModel(QAbstractTableModel):
         if list(fields) != [*self.fields, *self._keys]:
             self._cells.clear()
         else:
-            if len(self._cells) > _KEPT:
+            if len(self._cells) > _CACHE_SIZE:
                 self._cells.clear()
             self._cells |= cells
             self._restyle()
@@ -314,7 +314,7 @@ class RunTableModel(QAbstractTableModel):
 
 
 def columns_of(listing: Listing) -> list[Field]:
-    """The fields of the columns: the name, then those of the layout; on request only differing settings."""
+    """The fields of the columns: the name, then the layout's columns, or if requested, the differing settings."""
     fields = fields_of(listing.layout.columns, listing.catalogue)
     if listing.differing is not None:
         fields = [field for field in fields if field.source is not Source.SETTING]

@@ -1,4 +1,4 @@
-"""The first column of the table: the arrow of a group, a check box in the colour of the curve, and the name."""
+"""The first column of the table: a group's arrow, a check box in the colour of the curve, and the name."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _INDENT = 2 * SPACE + SPACE // 2
 
 
 class NameDelegate(QStyledItemDelegate):
-    """Paints the name column; ``tick_rect`` and ``arrow_rect`` are where its parts are clicked."""
+    """Paints the name column; ``tick_rect`` and ``arrow_rect`` return its clickable areas."""
 
     def __init__(self, model: RunTableModel, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._model = model
 
     def tick_rect(self, cell: QRect, index: Index) -> QRect:
-        """Where the check box of a run or a group is."""
+        """The area of the check box of a run or group."""
         row = self._model.row(index)
         depth = 0 if row is None or row.group is None else 1 if row.is_group else 2
         left = cell.left() + SPACE // 2 + depth * _INDENT
         return QRect(left, cell.center().y() - _BOX // 2 + 1, _BOX, _BOX)
 
     def arrow_rect(self, cell: QRect) -> QRect:
-        """Where a group is opened and closed."""
+        """The area of the arrow that expands and collapses a group."""
         return QRect(cell.left() + SPACE // 2, cell.center().y() - _BOX // 2 + 1, _BOX, _BOX)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
@@ -55,7 +55,7 @@ class NameDelegate(QStyledItemDelegate):
             painter.drawRect(option.rect.adjusted(0, 0, -1, -1))
 
     def _paint_tick(self, painter: QPainter, box: QRect, color: int | None, state: Qt.CheckState) -> None:
-        """A box in the curve's colour; filled with a check, or with a bar where some runs of a group are ticked."""
+        """Paint a box in the curve's colour with a check mark, or a bar if only some runs of a group are ticked."""
         style = theme()
         ink = style.color("strong_border") if color is None else style.run_color(color)
         painter.save()
@@ -64,7 +64,7 @@ class NameDelegate(QStyledItemDelegate):
         painter.setPen(QPen(ink, 2))
         painter.setBrush(style.color("surface") if state == Qt.CheckState.Unchecked else ink)
         painter.drawRoundedRect(inner, 3, 3)
-        painter.setPen(QPen(style.color("surface"), 2))  # every colour of a run holds 3:1 against it
+        painter.setPen(QPen(style.color("surface"), 2))  # run colours have a contrast of at least 3:1 to this colour
         x, y = inner.left(), inner.top()
         if state == Qt.CheckState.Checked:
             painter.drawLine(x + 3, y + 7, x + 6, y + 10)

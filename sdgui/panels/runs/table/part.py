@@ -1,4 +1,4 @@
-"""The table of runs: it holds the layout, queries the store, and emits the current and the ticked runs.
+"""The run table: owns the layout, queries the store, and emits the current and the ticked runs.
 
 Flow: the bar and the view change the layout -> ``TableReader`` -> ``RunTableModel`` -> the view. The panel listens to
 ``run_chosen`` and ``ticked``, and calls ``refresh`` when the store has changed.
@@ -29,19 +29,19 @@ from sdgui.store.store import Store
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.style.theme import SPACE
 
-_LATER = 1000  # ms between two updates of live runs
+_LIVE_UPDATE_MS = 1000  # between two updates of live runs
 _WIDTHS = {"state": 15 * SPACE, "note": 28 * SPACE, "created": 17 * SPACE, "tag": 20 * SPACE, "failure": 28 * SPACE}
 
 
 class RunTable(QWidget):
-    """``run_chosen``: the run of the current row; ``ticked``: runs to be overlaid, or no longer."""
+    """The table with its bar. ``run_chosen``: the run of the current row; ``ticked``: runs to overlay or hide."""
 
     run_chosen = Signal(int)
     selection_changed = Signal(list)  # run ids
     ticked = Signal(list, bool)
     run_opened = Signal(int)
-    menu_requested = Signal(QPoint)  # for the selected runs
-    listed = Signal(object)  # Listing, when its rows are shown
+    menu_requested = Signal(QPoint)  # position on the screen
+    listed = Signal(object)  # Listing whose rows are shown
     failed = Signal(str)
 
     def __init__(self, store: Store, settings: QSettings, parent: QWidget | None = None) -> None:
@@ -56,9 +56,9 @@ class RunTable(QWidget):
         self._current: int | None = None
         self._reported_run: int | None = None
         self._stale: set[int] = set()
-        self._experiments: frozenset[int] | None = None  # whose runs are listed; None: all
+        self._experiments: frozenset[int] | None = None  # experiments whose runs are listed; None: all
         self._started = False
-        self._later = QTimer(self, singleShot=True, interval=_LATER)
+        self._later = QTimer(self, singleShot=True, interval=_LIVE_UPDATE_MS)
         self._later.timeout.connect(self._look_again)
         vbox(self.bar, (self.view, 1), into=self)
         self._connect()
@@ -89,13 +89,13 @@ class RunTable(QWidget):
 
     # The layout
     def start(self) -> None:
-        """Ask for the rows of the last time."""
+        """Request the rows of the last used layout."""
         self._started = True
         self.show_layout(self.arrangement)
         self.reader.fill_configs()
 
     def show_layout(self, layout: TableLayout) -> None:
-        """Show another filter, order, grouping or columns."""
+        """Apply a new layout: filter, order, grouping, columns."""
         self.arrangement = layout
         self._views.keep_current(layout)
         self.bar.show_layout(layout, self.bar.filter.catalogue)
@@ -106,30 +106,30 @@ class RunTable(QWidget):
         self.reader.list_runs(self.arrangement, selected, frozenset(self.model.open_groups), self._experiments)
 
     def list_experiments(self, experiments: frozenset[int] | None) -> None:
-        """List the runs of these experiments; None: of all."""
+        """List the runs of these experiments; None lists all runs."""
         if experiments != self._experiments:
             self._experiments = experiments
             if self._started:
                 self._list_runs()
 
     def refresh(self) -> None:
-        """Any run may have changed in the store."""
+        """Read all rows again, since any run may have changed in the store."""
         self.model.forget_all()
         self._list_runs()
 
     def progressed(self, run_id: int) -> None:
-        """A live run reports: its row, and where it belongs among the others, are read again in a while."""
+        """Schedule an update of the row and position of a live run that has made progress."""
         self._stale.add(run_id)
         if not self._later.isActive():
             self._later.start()
 
     def _look_again(self) -> None:
-        if not self.isVisible():  # it is read again when it is shown
+        if not self.isVisible():  # a hidden table is read again when shown
             return
         stale, self._stale = self._stale, set()
         self.model.forget(stale)
         if self.arrangement.filter or self.arrangement.sort or self.arrangement.group_by:
-            self._list_runs()  # which reads metrics at a step too
+            self._list_runs()  # also reads metrics at a step
         elif self.model.listing is not None:
             self.reader.fill_steps(self.model.listing.fields())
 
@@ -139,7 +139,7 @@ class RunTable(QWidget):
             self._later.start()
 
     def sort_by(self, name: str) -> None:
-        """Sort by this field; the other way if it is the first key already."""
+        """Sort by a field, or reverse the order if the table is already sorted by it."""
         self.show_layout(self.arrangement.sorted_by(name))
 
     def _show(self, listing: Listing) -> None:
@@ -169,7 +169,7 @@ class RunTable(QWidget):
         self.listed.emit(listing)
 
     def _show_columns(self) -> None:
-        """Widths, the arrow of the sort key."""
+        """Set the column widths and the arrow of the sort key."""
         header = self.view.horizontalHeader()
         header.blockSignals(True)
         for column, field in enumerate(self.model.fields):
@@ -187,7 +187,7 @@ class RunTable(QWidget):
         if field.name == NAME:
             return NAME_WIDTH
         title = self.view.fontMetrics().horizontalAdvance(title_of(field)) + 5 * SPACE
-        min_width = 16 * SPACE if field.source is Source.METRIC else 11 * SPACE  # room for a mean with its interval
+        min_width = 16 * SPACE if field.source is Source.METRIC else 11 * SPACE  # fits a mean with its interval
         return _WIDTHS.get(field.name, min(max(title, min_width), 28 * SPACE))
 
     def _on_resized(self, column: int, _old: int, new: int) -> None:
@@ -197,7 +197,7 @@ class RunTable(QWidget):
             self._views.keep_current(self.arrangement)
 
     def _column_moved(self, _logical: int, _from: int, _to: int) -> None:
-        """A column was dragged: its place becomes the layout's, and the header's own order none."""
+        """Transfer the order of dragged columns from the header to the layout."""
         header = self.view.horizontalHeader()
         order = [self.model.fields[header.logicalIndex(index)].name for index in range(len(self.model.fields))]
         QTimer.singleShot(0, self, partial(self._take_order, order))
@@ -212,7 +212,7 @@ class RunTable(QWidget):
         self.show_layout(self.arrangement.with_columns([*order, *hidden]))
 
     def tick_group(self, group: int) -> None:
-        """Tick the runs of a group; where all of them are, no longer."""
+        """Tick the runs of a group, or untick them if all are ticked."""
         listing = self.model.listing
         if listing is None or listing.rows.groups is None:
             return
@@ -225,7 +225,7 @@ class RunTable(QWidget):
 
     # Menus
     def choose_columns(self, position: QPoint, metric: Field | None = None) -> None:
-        """Open the chooser of columns; for a ``metric``, where its step is chosen."""
+        """Open the column chooser; with ``metric``, at the choice of a step for this metric."""
         if self._chooser is None:
             self._chooser = ColumnChooser(self)
             self._chooser.changed.connect(
@@ -247,7 +247,7 @@ class RunTable(QWidget):
         menu = QMenu(self)
         menu.addAction("Sort").triggered.connect(lambda: self.sort_by(field.name))
         group_action = menu.addAction(
-            "Group by this" if field.source is not Source.METRIC else "Group by bands of this"
+            "Group by this column" if field.source is not Source.METRIC else "Group by value ranges"
         )
         group_action.triggered.connect(
             lambda: self.show_layout(layout.grouped_by(*dict.fromkeys((*layout.group_by, field.name))))
@@ -263,15 +263,15 @@ class RunTable(QWidget):
         menu.popup(position)
 
     def filter_to_cell(self) -> None:
-        """Narrow the filter to the current cell's value."""
+        """Add a condition for the current cell's value to the filter."""
         self.add_to_filter(self.filter_text_of_cell())
 
     def add_to_filter(self, text: str) -> None:
-        """Narrow the filter by another condition; "" changes nothing."""
+        """Add a condition to the filter; "" changes nothing."""
         if text:
             before = self.arrangement.filter.strip()
-            either = re.search(r"\bor\b", before, re.IGNORECASE)
-            combined = f"({before}) and {text}" if either else f"{before} {text}".strip()
+            contains_or = re.search(r"\bor\b", before, re.IGNORECASE)
+            combined = f"({before}) and {text}" if contains_or else f"{before} {text}".strip()
             self.show_layout(replace(self.arrangement, filter=combined))
 
     def filter_text_of_cell(self) -> str:
@@ -286,13 +286,13 @@ class RunTable(QWidget):
         if isinstance(cell, bool):
             return f"{field.name} = {'true' if cell else 'false'}"
         if field.kind is Kind.TIME:
-            return f"{field.name} = {_quoted(str(index.data()))}"  # the minute that is shown
+            return f"{field.name} = {_quoted(str(index.data()))}"  # compares the shown minute
         if isinstance(cell, (int, float)):
             return f"{field.name} {'=' if field.source is not Source.METRIC else '>='} {cell!r}"
         return f"{field.name} = {_quoted(str(cell))}"
 
     def copy(self) -> None:
-        """The selected rows, with a head, as tab-separated text."""
+        """Copy the selected rows with a header as tab-separated text."""
         columns = range(len(self.model.fields))
         lines = ["\t".join(title_of(field) for field in self.model.fields)]
         for row in self.view.chosen_rows():
@@ -308,13 +308,13 @@ class RunTable(QWidget):
             self.run_chosen.emit(self._current)
 
     def choose(self, run_id: int | None) -> None:
-        """Make a run the current row, if it is listed; for None, no run. Without a signal."""
+        """Make a run the current row if it is listed (None: no run), without emitting a signal."""
         self._reported_run = self._current = run_id
         row = self.model.row(self.view.currentIndex())
         current = row.run_id if row is not None else None
         if run_id is not None and current != run_id:
             self.view.choose(run_id)
-        elif run_id is None and current is not None:  # so that a click on it chooses it again
+        elif run_id is None and current is not None:  # so that a click selects the same run again
             self.view.selectionModel().clear()
 
     def chosen_runs(self) -> list[int]:
@@ -322,13 +322,13 @@ class RunTable(QWidget):
         return self.view.chosen_runs()
 
     def set_ticks(self, run_ids: Iterable[int]) -> None:
-        """The ticked runs."""
+        """Set the ticked runs."""
         if (ticks := frozenset(run_ids)) != self.model.ticks:
             self.model.set_ticks(ticks)
             self._count_ticks()
 
     def _count_ticks(self) -> None:
-        """Ask how many runs of each group are ticked."""
+        """Request the number of ticked runs of each group."""
         listing, ticks = self.model.listing, tuple(self.model.ticks)
         if listing is not None and listing.rows.groups is not None:
             self.reader.run(

@@ -1,7 +1,7 @@
-"""Runs the table's store queries in a worker thread: the window never waits for one.
+"""Runs the table's store queries in a worker thread, so that the window never waits.
 
-Flow: ``list_runs`` -> ``listed`` with rows, or with what is wrong with the filter; ``read_cells`` -> ``cells_read``.
-Only the answer to the newest question is delivered.
+Flow: ``list_runs`` -> ``listed`` with rows or an error in the filter; ``read_cells`` -> ``cells_read``. Only the answer
+to the newest request is delivered.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from sdgui.store.run_table.step_values import Filled, step_pairs
 from sdgui.store.store import Store
 
 GroupKeys = tuple[Any, ...]
-_FILL_SECONDS = 1.0  # of reading run folders before intermediate results are shown
+_FILL_SECONDS = 1.0  # intermediate results are shown after reading run folders for this time
 
 
 @dataclass(frozen=True)
 class CellsOfRun:
-    """A run as the table shows it: name, values in the order of the requested fields, palette index."""
+    """A run's row: name, values in the order of the requested fields, palette index."""
 
     name: str
     values: tuple[Any, ...]
@@ -39,50 +39,50 @@ class CellsOfRun:
 
 @dataclass(frozen=True)
 class Listing:
-    """The answer to a layout. ``error``: why the filter cannot be used; then there are no rows."""
+    """The rows of a layout. ``error``: why the filter is invalid; the listing then has no rows."""
 
     layout: TableLayout
     catalogue: Catalogue
     query: RunQuery = field(default_factory=RunQuery)
     rows: Rows = field(default_factory=Rows)
     error: ExpressionError | None = None
-    differing: Sequence[str] | None = None  # settings in which the runs differ, if requested
-    values: Mapping[str, Sequence[str]] = field(default_factory=dict)  # completions after a name
+    differing: Sequence[str] | None = None  # differing settings, if requested
+    values: Mapping[str, Sequence[str]] = field(default_factory=dict)  # completions of the filter
 
     def fields(self) -> set[Field]:
-        """Every field that it was made with: columns, sort keys, groups, and those of the filter."""
+        """All fields used by the listing: columns, sort keys, groups and filter."""
         query = self.query
         column_fields = fields_of(self.layout.columns, self.catalogue)
         return {*column_fields, *query.group_by, *(key.field for key in query.sort), *fields_in(query.filter)}
 
 
 class TableReader(QObject):
-    """Lives in the main thread; requests are answered in order."""
+    """Sends requests to the thread and emits the answers in order; lives in the main thread."""
 
     listed = Signal(object)  # Listing
-    group_opened = Signal(object, int, list)  # Rows, position of a group among them, its runs
+    group_opened = Signal(object, int, list)  # Rows, position of the group, run ids of the group
     cells_read = Signal(object, object)  # the requested fields, run id -> CellsOfRun
-    filled = Signal(int)  # number of runs for which configs, or metrics at a step, were read from the folders
-    unread = Signal(int)  # runs whose metrics at a step are still to be read
-    failed = Signal(str)  # a sentence
+    filled = Signal(int)  # number of runs whose config or metrics at a step were read
+    unread = Signal(int)  # number of runs whose metrics at a step are not read yet
+    failed = Signal(str)  # error message
 
     def __init__(self, store: Store, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.store = store
         self._tasks = BackgroundTasks(self)
-        self._ending = threading.Event()  # a window that closes waits for its tasks
+        self._ending = threading.Event()  # set on closing, since the window waits for running tasks
         if (app := QCoreApplication.instance()) is not None:
             app.aboutToQuit.connect(self._ending.set)
-        self._filling = BackgroundTasks(self)  # may take long: ten thousand folders of an older version
+        self._filling = BackgroundTasks(self)  # may take long: thousands of folders of an older version
         self._request = 0
-        self.reading = False  # whether cells are on their way
+        self.reading = False  # whether a request for cells is open
 
     def fill_configs(self) -> None:
         """Read the configs that the store does not have yet, once."""
         self._filling.run(self.store.fill_configs, self.filled.emit, self.failed.emit)
 
     def fill_steps(self, fields: Iterable[Field]) -> None:
-        """Read missing metrics at a step for a moment; ``filled`` then requests more."""
+        """Read missing metrics at a step for ``_FILL_SECONDS``; ``filled`` then leads to the next call."""
         if not (pairs := step_pairs(fields)):
             return
 
@@ -103,9 +103,9 @@ class TableReader(QObject):
         open_groups: Collection[GroupKeys] = (),
         experiments: frozenset[int] | None = None,
     ) -> None:
-        """Request the rows of a layout. ``selected_runs``: those whose differing settings make the columns; else all.
+        """Request the rows of a layout. ``selected_runs``: compared for differing settings, if there are several.
 
-        ``open_groups``: keys of groups whose runs are listed with them. ``experiments``: whose runs; None: all.
+        ``open_groups``: keys of expanded groups. ``experiments``: whose runs to list; None: all.
         """
         self._request += 1
         request = self._request
@@ -119,7 +119,7 @@ class TableReader(QObject):
         )
 
     def open_group(self, rows: Rows, query: RunQuery, group: int) -> None:
-        """Ask for the runs of a group."""
+        """Request the runs of a group."""
         assert rows.groups is not None
         head = rows.groups[group]
 
@@ -129,7 +129,7 @@ class TableReader(QObject):
         self._tasks.run(lambda: self.store.run_ids(query, head), done, self.failed.emit)
 
     def read_cells(self, run_ids: Sequence[int], fields: Sequence[Field]) -> None:
-        """Ask for the cells of these runs."""
+        """Request the cells of runs."""
         ids, requested_fields = list(run_ids), list(fields)
         self.reading = True
 
@@ -148,12 +148,12 @@ class TableReader(QObject):
         self._tasks.run(work, done, self.failed.emit)
 
     def wait(self) -> None:
-        """Wait until every question is answered; answers are delivered later, by the event loop."""
+        """Wait until all requests are processed; the event loop delivers the answers later."""
         self._tasks.wait()
 
 
 def cells_of(store: Store, run_ids: Sequence[int], fields: Sequence[Field]) -> dict[int, CellsOfRun]:
-    """Names and values of runs, without deleted ones."""
+    """Read names and values of the runs that are not deleted."""
     values, labels = store.run_cells(run_ids, fields), store.run_labels(run_ids)
     return {
         run_id: CellsOfRun(labels[run_id].name, cells, labels[run_id].color)
@@ -184,8 +184,8 @@ def _listing(
         rows = Rows(store.run_ids(query))
     differing = None
     if layout.only_differing:
-        among = selected_runs if len(selected_runs) > 1 else store.run_ids(query)
-        differing = [name for name in store.differing_settings(among) if name != "name"]
+        compared_runs = selected_runs if len(selected_runs) > 1 else store.run_ids(query)
+        differing = [name for name in store.differing_settings(compared_runs) if name != "name"]
     return Listing(layout, catalogue, query, rows, None, differing, _values(store))
 
 

@@ -15,7 +15,7 @@ from sdgui.store.run_table.queries import RunGroup
 
 @dataclass(frozen=True)
 class Row:
-    """A run (``run_id``), in a group or not; or the head of a group (``run_id`` is None)."""
+    """A run, or the header of a group (``run_id`` is None)."""
 
     run_id: int | None
     group: int | None = None
@@ -26,7 +26,7 @@ class Row:
 
 
 class Rows:
-    """Without groups a list of one number per row; with groups, the ids of expanded groups."""
+    """The rows; needs one integer per run, and with groups only the runs of expanded groups."""
 
     def __init__(
         self,
@@ -36,8 +36,8 @@ class Rows:
     ) -> None:
         self.groups = None if groups is None else list(groups)
         self._ids = list(run_ids)
-        self._open = dict(open_groups or {})  # the runs of open groups, by the group's position
-        self._starts: list[int] = []  # the row of each group's head
+        self._open = dict(open_groups or {})  # position of an expanded group -> its runs
+        self._starts: list[int] = []  # row of each group's header
         self._rows_of: dict[int, int] = {}  # run id -> row, built on first use
         self._count()
 
@@ -45,7 +45,7 @@ class Rows:
         return self._length
 
     def at(self, row: int) -> Row:
-        """The run or group at a row; IndexError outside."""
+        """The run or group at a row. Raises IndexError if there is no such row."""
         if not 0 <= row < self._length:
             raise IndexError(row)
         if self.groups is None:
@@ -55,13 +55,13 @@ class Rows:
         return Row(None if inside < 0 else self._open[group][inside], group)
 
     def run_ids(self) -> list[int]:
-        """The runs that have a row, in order."""
+        """The runs that have a row, top to bottom."""
         if self.groups is None:
             return self._ids
         return [run_id for group in sorted(self._open) for run_id in self._open[group]]
 
     def same_layout(self, other: Rows) -> bool:
-        """Whether each row has the same run or group; means and counts may differ."""
+        """Whether all rows have the same run or group; means and counts may differ."""
         return self._ids == other._ids and self._open == other._open and self._group_keys() == other._group_keys()
 
     def _group_keys(self) -> list[tuple[Any, ...]] | None:
@@ -84,11 +84,11 @@ class Rows:
         return group in self._open
 
     def head_of(self, group: int) -> int:
-        """The row of a group's head."""
+        """The row of a group's header."""
         return self._starts[group]
 
     def open_group(self, group: int, run_ids: Sequence[int]) -> None:
-        """Show the runs of a group below it."""
+        """Expand a group with these runs."""
         self._open[group] = list(run_ids)
         self._count()
 
@@ -97,7 +97,7 @@ class Rows:
         self._count()
 
     def children(self, group: int) -> int:
-        """How many rows the group has below its head."""
+        """The number of rows below a group's header."""
         return len(self._open.get(group, ()))
 
     def _count(self) -> None:

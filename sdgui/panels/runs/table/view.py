@@ -1,6 +1,6 @@
-"""The table's view: a frozen name column; keys and mouse sort, tick, open and rearrange.
+"""The table's view with a frozen name column; keys and mouse sort, tick, expand and reorder.
 
-Flow: it asks by signals; the table part (``part.py``) changes the layout, the ticks or the selection.
+Flow: keys and mouse -> signals -> ``RunTable``, which changes layout, ticks or selection.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NAME_WIDTH = 25 * SPACE
 
 
 class _Table(QTableView):
-    """What both views have in common."""
+    """The common base of the main and the frozen view."""
 
     def __init__(self, model: RunTableModel, parent: QWidget) -> None:
         super().__init__(parent)
@@ -45,7 +45,7 @@ class _Table(QTableView):
         self.setCornerButtonEnabled(False)
         rows = self.verticalHeader()
         rows.hide()
-        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)  # asks no cell for its height
+        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)  # Qt then does not query cells for their height
         rows.setMinimumSectionSize(_ROW)
         rows.setDefaultSectionSize(_ROW)
         columns = self.horizontalHeader()
@@ -61,14 +61,14 @@ class _Covered(QStyledItemDelegate):
     """Paints nothing: the frozen view covers these cells."""
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
-        """Nothing is seen here."""
+        """Paint nothing."""
 
 
 class RunTableView(_Table):
-    """All columns; a second, frozen view of the first column lies over it and does not scroll sideways."""
+    """The view of all columns, covered by a frozen view of the first column that does not scroll sideways."""
 
     ticked = Signal(list, bool)  # run ids; tick or untick them
-    group_ticked = Signal(int)  # the runs of a closed one are not here
+    group_ticked = Signal(int)  # group; its runs may not be loaded
     sort_requested = Signal(int)  # column
     header_menu_requested = Signal(int, QPoint)
     rows_menu_requested = Signal(QPoint)
@@ -118,37 +118,37 @@ class RunTableView(_Table):
         frozen.show()
 
     def columns_shown(self) -> None:
-        """Other columns: the frozen view shows the first alone."""
+        """Update after a change of columns: the frozen view shows only the first."""
         for column in range(1, self._model.columnCount()):
             self._frozen.setColumnHidden(column, True)
         self._frozen.setColumnWidth(0, self.columnWidth(0))
-        self._place()
+        self._align_frozen()
 
     def _on_resized(self, column: int, _old: int, new: int) -> None:
         if column == 0:
             self._frozen.setColumnWidth(0, new)
-            self._place()
+            self._align_frozen()
 
-    def _place(self) -> None:
+    def _align_frozen(self) -> None:
         frame = self.frameWidth()
         height = self.viewport().height() + self.horizontalHeader().height()
         self._frozen.setGeometry(frame, frame, self.columnWidth(0), height)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self._place()
+        self._align_frozen()
 
     def updateGeometries(self) -> None:
         super().updateGeometries()
         if hasattr(self, "_frozen"):
             self._frozen.horizontalHeader().setFixedHeight(self.horizontalHeader().height())
-            self._place()
+            self._align_frozen()
 
     # The mouse
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Clicks into the frozen column are this view's, and so is the wheel over it."""
+        """Handle clicks and wheel events of the frozen column in this view."""
         if not hasattr(self, "_frozen") or watched is not self._frozen.viewport():
-            return super().eventFilter(watched, event)  # Qt has its scroll bars watched too
+            return super().eventFilter(watched, event)  # Qt filters the events of its scroll bars too
         if isinstance(event, QMouseEvent) and event.type() in (
             QEvent.Type.MouseButtonPress,
             QEvent.Type.MouseButtonDblClick,
@@ -169,7 +169,7 @@ class RunTableView(_Table):
             super().mouseDoubleClickEvent(event)
 
     def _opened(self, event: QMouseEvent) -> bool:
-        """Whether the double click was on a run, which is opened then."""
+        """Open the double-clicked run; returns whether a run was hit."""
         row = self._model.row(self.indexAt(event.position().toPoint()))
         if row is None or row.run_id is None:
             return False
@@ -177,10 +177,10 @@ class RunTableView(_Table):
         return True
 
     def _pressed(self, event: QMouseEvent) -> bool:
-        """Whether the press was on a tick or an arrow."""
+        """Handle a press on a check box or arrow; returns whether one was hit."""
         if event.button() != Qt.MouseButton.LeftButton:
             return False
-        index = self._frozen.indexAt(event.position().toPoint()) if self._over_names(event) else QModelIndex()
+        index = self._frozen.indexAt(event.position().toPoint()) if self._is_over_names(event) else QModelIndex()
         row = self._model.row(index)
         if row is None:
             return False
@@ -202,7 +202,7 @@ class RunTableView(_Table):
         self.ticked.emit(run_ids, row.run_id not in self._model.ticks)
         return True
 
-    def _over_names(self, event: QMouseEvent) -> bool:
+    def _is_over_names(self, event: QMouseEvent) -> bool:
         return event.position().x() < self.columnWidth(0)
 
     def _header_menu(self, header: QHeaderView, point: QPoint) -> None:
@@ -241,13 +241,13 @@ class RunTableView(_Table):
 
     # Selection
     def chosen_rows(self) -> list[int]:
-        """The selected rows, from top to bottom."""
+        """The selected rows, top to bottom."""
         selection = self.selectionModel().selection()
         parts = [selection.at(number) for number in range(selection.size())]
         return sorted({row for part in parts for row in range(part.top(), part.bottom() + 1)})
 
     def chosen_runs(self) -> list[int]:
-        """The selected runs; of an open group that is selected, its runs."""
+        """The selected runs, including the runs of selected expanded groups."""
         run_ids: dict[int, None] = {}
         rows = self._model.rows
         for number in self.chosen_rows():
@@ -260,20 +260,20 @@ class RunTableView(_Table):
         return list(run_ids)
 
     def choose(self, run_id: int) -> bool:
-        """Make a run the current row; whether it has one."""
+        """Make a run the current row; returns whether the run is listed."""
         number = self._model.rows.row_of(run_id)
         if number is None:
             return False
         index = self._model.index(number, 0)
         flags = QItemSelectionModel.SelectionFlag.ClearAndSelect | QItemSelectionModel.SelectionFlag.Rows
-        self.selectionModel().setCurrentIndex(index, flags)  # which scrolls to it
+        self.selectionModel().setCurrentIndex(index, flags)  # also scrolls to the row
         return True
 
     def choose_several(self, run_ids: Iterable[int], current: int | None) -> None:
-        """Select the listed ones among these runs, and make ``current`` the current row."""
+        """Select those of these runs that are listed, and make ``current`` the current row."""
         rows = sorted(row for run_id in run_ids if (row := self._model.rows.row_of(run_id)) is not None)
         selection, last = QItemSelection(), self._model.columnCount() - 1
-        for _, block in groupby(enumerate(rows), lambda pair: pair[1] - pair[0]):  # rows that follow one another
+        for _, block in groupby(enumerate(rows), lambda pair: pair[1] - pair[0]):  # blocks of consecutive rows
             inside = [row for _, row in block]
             selection.select(self._model.index(inside[0], 0), self._model.index(inside[-1], last))
         flags = QItemSelectionModel.SelectionFlag

@@ -1,4 +1,4 @@
-"""Saved views of the table: layouts under names, kept in the settings, and the menu for them."""
+"""Saved views of the table: named layouts in the settings, and their menu."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from sdgui.panels.runs.table.layout import TableLayout
 from sdgui.widgets.plain_text import plain_tip
 
 _VIEWS, _CURRENT = "runs/views", "runs/layout"
-MOST = 50
-LONGEST = 60
+MAX_VIEWS = 50
+MAX_NAME_LENGTH = 60
 
 
 class SavedViews:
-    """The views by name, and the layout that is shown now."""
+    """Reads and writes the saved views and the current layout."""
 
     def __init__(self, settings: QSettings) -> None:
         self._settings = settings
 
     def current(self) -> TableLayout:
-        """The layout of the last time."""
+        """The last used layout."""
         return TableLayout.from_json(str(self._settings.value(_CURRENT, "{}")))
 
     def keep_current(self, layout: TableLayout) -> None:
         self._settings.setValue(_CURRENT, layout.to_json())
 
     def all(self) -> dict[str, TableLayout]:
-        """Every saved view; an unreadable setting is none."""
+        """Name -> layout of all saved views; {} if the setting is unreadable."""
         try:
             raw = json.loads(str(self._settings.value(_VIEWS, "{}")))
         except ValueError:
             return {}
         if not isinstance(raw, dict):
             return {}
-        return {str(name)[:LONGEST]: TableLayout.from_json(json.dumps(layout)) for name, layout in raw.items()}
+        return {str(name)[:MAX_NAME_LENGTH]: TableLayout.from_json(json.dumps(layout)) for name, layout in raw.items()}
 
     def save(self, name: str, layout: TableLayout) -> None:
-        """Keep ``layout`` under ``name``, cut to `LONGEST` characters, in place of any that has it."""
-        name = name[:LONGEST]
+        """Save ``layout`` as ``name`` (cut to `MAX_NAME_LENGTH`), replacing a view of this name."""
+        name = name[:MAX_NAME_LENGTH]
         views = self.all()
         views.pop(name, None)
         self._keep({name: layout, **views})
@@ -52,14 +52,14 @@ class SavedViews:
         self._keep(views)
 
     def _keep(self, views: dict[str, TableLayout]) -> None:
-        raw = {name: json.loads(layout.to_json()) for name, layout in list(views.items())[:MOST]}
+        raw = {name: json.loads(layout.to_json()) for name, layout in list(views.items())[:MAX_VIEWS]}
         self._settings.setValue(_VIEWS, json.dumps(raw))
 
 
 def views_menu(
     views: SavedViews, current: TableLayout, show: Callable[[TableLayout], object], parent: QWidget
 ) -> QMenu:
-    """Open a view, save the shown one, remove one."""
+    """The menu to open, save and remove views."""
     menu = QMenu(parent)
     menu.setToolTipsVisible(True)
     saved = views.all()

@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Qt, Signal
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.runs.compare import settings
-from sdgui.panels.runs.compare.settings import CompareModel, ComparePart, Comparison, Line
+from sdgui.panels.runs.compare.settings import CompareModel, ComparePart, Comparison, FieldRow
 from sdgui.panels.runs.table.cells import title_of
 from sdgui.panels.runs.table.reader import CellsOfRun
 from sdgui.store.run_table.fields import Field, metric
@@ -20,7 +20,7 @@ from sdgui.widgets.style.theme import theme
 from tests.sdgui.store.run_table.listing import STUDENT, TEACHER
 
 Role = Qt.ItemDataRole
-LINES = (Line("State", ("done", "done"), False), Line("loss", ("1.0", "2.0"), True, frozenset({0})))
+LINES = (FieldRow("State", ("done", "done"), False), FieldRow("loss", ("1.0", "2.0"), True, frozenset({0})))
 TWO = Comparison(("one", "two"), LINES)
 
 
@@ -74,7 +74,7 @@ class Table(QObject):
 
 def compared(_store: object, run_ids: Sequence[int]) -> Comparison:
     texts = tuple(map(str, run_ids))
-    return Comparison(texts, (Line("Run", texts, len(texts) > 1), Line("State", ("done",) * len(texts), False)))
+    return Comparison(texts, (FieldRow("Run", texts, len(texts) > 1), FieldRow("State", ("done",) * len(texts), False)))
 
 
 def test_the_overlaid_or_else_the_selected_runs_are_compared(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,7 +164,7 @@ def test_an_unwatched_run_is_removed_with_its_pending_points(watched: Watched) -
 def test_large_updates_are_delivered_in_batches(
     qtbot: QtBot, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(curve_feed, "_AT_ONCE", -1)
+    monkeypatch.setattr(curve_feed, "_TIME_SLICE_MS", -1)
     watched.feed.watch((1,))
     watched.tails.report(1, Metrics(step=1, values={f"train/{number}": 1.0 for number in range(5)}))
     watched.feed._flush()

@@ -99,7 +99,7 @@ def test_the_connection_to_the_runs_machine_is_shown_while_it_is_down(strip: Rem
 def test_missing_curves_of_a_colleagues_run_give_the_reason(strip: RemoteStrip, hosts: Hosts) -> None:
     assert not COLLEAGUES.is_local
     strip.show_run(COLLEAGUES)
-    assert said(strip) == "Looking for the machine that has the curves of this run…"
+    assert said(strip) == "Finding the machine that has the curves of this run…"
     hosts.state_changed.emit("", ConnectionState("refused", "of a machine"))
     hosts.colleagues.status_changed.emit(9, "of another run")
     assert said(strip).startswith("Looking")

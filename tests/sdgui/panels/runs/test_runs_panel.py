@@ -212,7 +212,7 @@ def test_reasons_of_a_bad_end(tmp_path: Path) -> None:
     ] == [
         ("error", "No such data"),
         ("error", "No such data"),
-        ("warning", "No heartbeat from the trainer; its process is still running and may be busy or hung"),
+        ("warning", "The trainer has stopped reporting. Its process is still running; it may be busy or may hang"),
         None,
     ]
     progress = progress_of(run, RunState.FAILED, failure="Killed.")

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.presets import preset_config
 from core.spec.run.events import Sample
 from core.spec.run.status import RunState
-from sdgui.panels.runs.compare.board import MOST, SamplesBoard
+from sdgui.panels.runs.compare.board import MAX_RUNS, SamplesBoard
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.runs.table.layout import TableLayout
 from sdgui.panels.runs.table.many import ManyEdit
@@ -167,7 +167,7 @@ def test_each_run_is_shown_at_its_last_validation_before_the_step(
     qtbot.addWidget(holder)
     holder.show_runs([])
     holder.show()
-    assert holder.step.text() == "Samples are recorded at validation; tick runs to compare their results"
+    assert holder.step.text() == "Samples are recorded at each validation. Tick runs to compare their results."
     assert not holder.slider.isEnabled()
     holder.hide()
     holder.show_runs(runs)
@@ -179,16 +179,17 @@ def test_each_run_is_shown_at_its_last_validation_before_the_step(
 
     assert holder._steps == [10, 20, 30, 40]
     assert shown() == [
-        ("Step 30", ["a-student-30-hat.png"]), ("Step 40", ["b-student-40-hat.png"]), ("No samples by then", []),
+        ("Step 30", ["a-student-30-hat.png"]), ("Step 40", ["b-student-40-hat.png"]),
+        ("No samples up to this step", []),
     ]  # fmt: skip
     assert (holder.slider.isEnabled(), holder.step.text()) == (True, "Step 40")
     first = holder._columns[0]
     assert first.name.text() == first.name.toolTip() == store.run_labels([runs[0]])[runs[0]].name
-    assert first.gallery.accessibleName() == f"Images found by {first.name.text()}"
+    assert first.gallery.accessibleName() == f"Images retrieved by {first.name.text()}"
     assert theme().run_color(0).name() in first.name.styleSheet()
     holder.slider.setValue(0)
     assert holder.step.text() == "Step 10"
-    assert shown()[:2] == [("Step 10", ["a-student-10-hat.png"]), ("No samples by then", [])]
+    assert shown()[:2] == [("Step 10", ["a-student-10-hat.png"]), ("No samples up to this step", [])]
     holder.captions.setCurrentRow(1)
     holder.network.setCurrentIndex(holder.network.findData("teacher"))
     assert shown()[0][1] == ["a-teacher-10-boat.png"]
@@ -218,4 +219,4 @@ def test_each_run_is_shown_at_its_last_validation_before_the_step(
     assert (holder._steps[-1], len(holder.captions.item(0).text()) <= 400) == (70, True)
     assert shown()[0][1] == [f"b-teacher-70-{'x' * 498}.png"], "by the whole caption"
     holder.show_runs(range(20))
-    assert len(holder._ids) == MOST
+    assert len(holder._ids) == MAX_RUNS

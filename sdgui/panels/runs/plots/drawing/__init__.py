@@ -1,1 +1,1 @@
-"""How the lines of a plot become pixels: extremes by column, coverage, images."""
+"""Renders the lines of a plot: extremes per pixel column, coverage, images."""

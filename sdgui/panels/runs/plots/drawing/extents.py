@@ -1,7 +1,7 @@
 """The vertical extent of a curve in each column of pixels, from a pyramid of minima and maxima. No Qt.
 
-Flow: ``Series`` holds an ``Extents`` for what it draws; ``PlotCurves`` asks it for the columns in view and ``raster``
-paints them. A column's extent holds every point in it, so that no spike is lost, however many points share a column.
+Flow: ``Series`` creates ``Extents``; ``PlotCurves`` looks up the columns in view and ``raster`` paints them. A column's
+extent covers every point in the column, so that no spike is lost, however many points share a column.
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-_FACTOR = 16  # points of a level below that make one above
-_ENOUGH = 4  # blocks a column that are looked at
+_FACTOR = 16  # points per block of the next level
+_MIN_BLOCKS = 4  # blocks per column; with fewer, a finer level is used
 
 
 class Extents:
-    """The extents of a curve with ascending ``x``; nan in ``y`` leaves a gap."""
+    """The vertical extents of a curve. ``x`` ascends; nan in ``y`` leaves a gap."""
 
     def __init__(self, x: Floats, y: Floats) -> None:
         self._even = _step(x)
-        self._levels: list[tuple[Floats, Floats, Floats]] = [(x, y, y)]  # x of each block's start, least, greatest
+        # per level: x of each block's start, minimum, maximum
+        self._levels: list[tuple[Floats, Floats, Floats]] = [(x, y, y)]
         while len(self._levels[-1][0]) > 4096:
             above, low, high = self._levels[-1]
             starts = np.arange(0, len(above), _FACTOR)
             self._levels.append((above[starts], np.fmin.reduceat(low, starts), np.fmax.reduceat(high, starts)))
 
     def columns(self, low: float, high: float, columns: int) -> tuple[Floats, Floats]:
-        """(columns,) least and greatest value of the line in each column from ``low`` to ``high``; nan for none.
+        """Minimum and maximum of the line in each column from ``low`` to ``high``, (columns,); nan without a line.
 
-        A line that crosses a column without a point in it is there too.
+        A line that crosses a column without having a point in it counts too.
         """
         level = self._level(low, high, columns)
         x, lowest, highest = self._levels[level]
@@ -38,13 +39,13 @@ class Extents:
             return np.full(columns, np.nan), np.full(columns, np.nan)
         if self._even is not None:
             step = self._even * _FACTOR**level
-            starts, before, share = _even_places(float(x[0]), step, len(x), low, high, columns)
+            starts, before, share = _even_points(float(x[0]), step, len(x), low, high, columns)
             crossing = lowest[before] + share * (lowest[np.minimum(before + 1, len(x) - 1)] - lowest[before])
         else:
             edges = np.linspace(low, high, columns + 1)
             starts = np.searchsorted(x, edges)
             crossing = np.interp(edges, x, lowest, left=np.nan, right=np.nan)
-        if level and starts[0]:  # the block before holds points of the first column
+        if level and starts[0]:  # the previous block has points in the first column
             starts = np.concatenate(([starts[0] - 1], starts[1:]))
         inner_low = _parts(np.fmin, lowest, starts)
         inner_high = inner_low if level == 0 and (starts[1:] - starts[:-1] <= 1).all() else None
@@ -57,22 +58,22 @@ class Extents:
         return reach_low, reach_high
 
     def _level(self, low: float, high: float, columns: int) -> int:
-        """The coarsest level that still has enough blocks in view."""
+        """The coarsest level with enough blocks in view."""
         x = self._levels[0][0]
         points = int(x.searchsorted(high)) - int(x.searchsorted(low))
         level = 0
-        while level + 1 < len(self._levels) and points / _FACTOR ** (level + 1) >= _ENOUGH * columns:
+        while level + 1 < len(self._levels) and points / _FACTOR ** (level + 1) >= _MIN_BLOCKS * columns:
             level += 1
         return level
 
 
 @lru_cache(maxsize=32)  # a hundred runs report at the same steps
-def _even_places(
+def _even_points(
     first: float, step: float, n: int, low: float, high: float, columns: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
-    """(columns + 1,) for n places ``step`` apart: first place of each column, place before each edge, fraction past it.
+    """For n evenly spaced points: first point of each column, point before each edge, fraction past it; (columns + 1,).
 
-    The fraction is nan for edges outside of the places.
+    The fraction is nan for edges outside the range of points.
     """
     places = (np.linspace(low, high, columns + 1) - first) / step
     starts = np.clip(np.ceil(places), 0, n).astype(np.intp)
@@ -82,7 +83,7 @@ def _even_places(
 
 
 def _step(x: Floats) -> float | None:
-    """The distance of places that are evenly apart; None where they are not."""
+    """The distance between evenly spaced points; None if they are not evenly spaced."""
     if len(x) < 3:
         return None
     step = float(x[-1] - x[0]) / (len(x) - 1)
@@ -91,8 +92,8 @@ def _step(x: Floats) -> float | None:
 
 
 def _parts(extreme: np.ufunc, values: Floats, starts: NDArray[np.intp]) -> Floats:
-    """``extreme`` of the values from each start up to the next; nan for an empty part."""
-    if starts[-1] == len(values):  # every start has to be a place
+    """``extreme`` of the values from each start up to the next start; nan if there are none."""
+    if starts[-1] == len(values):  # reduceat needs valid start indices
         values, starts = np.append(values[starts[0] :], np.nan), starts - starts[0]
     extremes: Floats = extreme.reduceat(values[: starts[-1] + 1], starts)[:-1]
     extremes[starts[1:] == starts[:-1]] = np.nan
@@ -100,7 +101,7 @@ def _parts(extreme: np.ufunc, values: Floats, starts: NDArray[np.intp]) -> Float
 
 
 def _joined(low: Floats, high: Floats, crossing: Floats) -> Floats:
-    """Where the lines of neighbouring columns of many points meet: in both, or half-way between the nearer ends."""
+    """Where the lines of neighbouring columns meet: within both extents, or half-way between the nearer ends."""
     lowest, highest = np.fmax(low[:-1], low[1:]), np.fmin(high[:-1], high[1:])
     middle = crossing.copy()
     middle[1:-1] = np.where(lowest > highest, (lowest + highest) / 2, np.clip(crossing[1:-1], lowest, highest))

@@ -1,6 +1,6 @@
-"""The lines of a plot as images over its view box; as paths where it is exported.
+"""The lines of a plot as images over its view box, or as paths in exported files.
 
-Flow: ``PlotCurves`` gives layers of reaches, from back to front -> ``raster`` -> an image each, as it is.
+Flow: layers of ``Reach`` from ``PlotCurves``, from back to front -> ``raster`` -> one image per layer.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from sdgui.panels.runs.plots.drawing.extents import Floats
 from sdgui.panels.runs.plots.drawing.raster import raster
 
 Point = tuple[float, float]
-WIDTH = 1.5  # of a line, in pixels that do not depend on the screen
-# Length of a dash and of a period along a line.
+LINE_WIDTH = 1.5  # in logical pixels
+# Lengths of a dash and of a period along a line.
 _DASHES = {Qt.PenStyle.DashLine: (5.0, 9.0), Qt.PenStyle.DotLine: (2.0, 5.0), Qt.PenStyle.DashDotLine: (12.0, 16.0)}
-_TALL = 6.0  # a dashed line is solid where it rises more than this within a pixel, so that a gap never hides a spike
+_STEEP = 6.0  # steeper parts of a dashed line (px per px) are solid, so that no gap hides a spike
 
 
 @dataclass(frozen=True)
 class Reach:
-    """A line in the columns of the view, in the values of its axis."""
+    """The vertical extent of a line in each pixel column, in axis values."""
 
     low: Floats
     high: Floats
@@ -38,7 +38,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Polyline:
-    """The same line as points on the plot, for vector graphics. ``filled``: the outline of a band."""
+    """A line as points, for vector graphics. ``filled``: the points outline a band."""
 
     points: Sequence[Point]
     color: QColor
@@ -47,7 +47,7 @@ class Polyline:
 
 
 def clip_lines(points: Sequence[Point], width: float, height: float) -> list[list[Point]]:
-    """The parts of a line that are in the rectangle from (0, 0) to (width, height): Qt's SVG knows no clipping."""
+    """The parts of a line within the rectangle (0, 0) to (width, height), since Qt's SVG does not clip."""
     parts: list[list[Point]] = []
     for a, b in pairwise(points):
         if (inside := _inside(a, b, width, height)) is not None:
@@ -59,7 +59,7 @@ def clip_lines(points: Sequence[Point], width: float, height: float) -> list[lis
 
 
 def _inside(a: Point, b: Point, width: float, height: float) -> tuple[Point, Point] | None:
-    """What of the line from ``a`` to ``b`` is in the rectangle, after Liang and Barsky (1984)."""
+    """The part of the segment from ``a`` to ``b`` within the rectangle, after Liang and Barsky (1984)."""
     first, last, dx, dy = 0.0, 1.0, b[0] - a[0], b[1] - a[1]
     for step, room in ((-dx, a[0]), (dx, width - a[0]), (-dy, a[1]), (dy, height - a[1])):
         if step < 0:
@@ -68,26 +68,26 @@ def _inside(a: Point, b: Point, width: float, height: float) -> tuple[Point, Poi
             last = min(last, room / step)
         elif room < 0:
             return None
-    if first >= last:  # equal where it only touches a corner
+    if first >= last:  # equal if the segment only touches a corner
         return None
     return (a[0] + first * dx, a[1] + first * dy), b if last == 1.0 else (a[0] + last * dx, a[1] + last * dy)
 
 
 def dashed(low: Floats, high: Floats, style: Qt.PenStyle, ratio: float) -> tuple[Floats, Floats]:
-    """(columns,) in pixels: with the gaps of a ``style`` that is not solid along the line."""
+    """The extents in pixels, (columns,), with gaps if ``style`` is not solid."""
     dash, period = _DASHES[style]
     rise = high - low
     along = np.cumsum(np.sqrt(1 + np.nan_to_num(rise) ** 2)) / ratio
-    gap = (along % period >= dash) & (rise < _TALL * ratio)
+    gap = (along % period >= dash) & (rise < _STEEP * ratio)
     return np.where(gap, np.nan, low), np.where(gap, np.nan, high)
 
 
 def draw_layers(
     layers: Sequence[Sequence[Reach]], y_range: tuple[float, float], height: int, ratio: float
 ) -> list[QImage]:
-    """An image of each layer that has lines. ``height`` in device pixels, ``ratio`` of them per logical pixel.
+    """An image of each layer that has lines. ``height``: in device pixels; ``ratio``: device per logical pixels.
 
-    They are not painted into one: a QPainter on a new image loses six references to None.
+    One image per layer: painting them into a new image with QPainter leaks references to None.
     """
     bottom, top = y_range
     scale = height / ((top - bottom) or 1.0)
@@ -97,7 +97,7 @@ def draw_layers(
             pixels = _layer(layer, top, scale, height, ratio)
             columns = pixels.shape[1]
             view = QImage(pixels.data, columns, height, 4 * columns, QImage.Format.Format_ARGB32_Premultiplied)
-            image = view.copy()  # which owns its pixels
+            image = view.copy()  # the copy owns its pixels
             image.setDevicePixelRatio(ratio)
             images.append(image)
     return images
@@ -110,11 +110,11 @@ def _layer(layer: Sequence[Reach], top: float, scale: float, height: int, ratio:
         if line.style in _DASHES:
             low[row], high[row] = dashed(low[row], high[row], line.style, ratio)
     colors = np.array([(reach.color.red(), reach.color.green(), reach.color.blue()) for reach in layer])
-    return raster(low, high, colors, height, WIDTH * ratio)
+    return raster(low, high, colors, height, LINE_WIDTH * ratio)
 
 
 class LinesItem(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
-    """Covers the view box. ``paths``: the lines as paths, for exports."""
+    """The item that covers the view box. ``paths``: the lines as paths, for exports."""
 
     def __init__(self, box: Any, paths: Callable[[], Sequence[Polyline]]) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class LinesItem(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untype
         self.setZValue(5)
 
     def show_images(self, images: list[QImage]) -> None:
-        """Paint these from now on, the last in front."""
+        """Set the images to paint, the last in front."""
         self.prepareGeometryChange()
         self._images = images
         self.update()
@@ -154,10 +154,10 @@ class LinesItem(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untype
                 painter.drawPolygon(outline.intersected(QPolygonF(self.boundingRect())))
                 painter.setBrush(Qt.BrushStyle.NoBrush)
                 continue
-            pen = QPen(line.color, WIDTH)
+            pen = QPen(line.color, LINE_WIDTH)
             if line.style in _DASHES:
                 dash, period = _DASHES[line.style]
-                pen.setDashPattern([dash / WIDTH, (period - dash) / WIDTH])
+                pen.setDashPattern([dash / LINE_WIDTH, (period - dash) / LINE_WIDTH])
             painter.setPen(pen)
             for part in clip_lines(line.points, self._box.width(), self._box.height()):
                 painter.drawPolyline([QPointF(x, y) for x, y in part])

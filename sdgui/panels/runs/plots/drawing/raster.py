@@ -1,8 +1,8 @@
-"""Many curves at once as one antialiased image, by sums over columns of pixels instead of a path for each curve.
+"""Renders many curves to one antialiased image, by sums over pixel columns instead of one path per curve.
 
-Painting a hundred antialiased paths of a thousand points takes Qt seconds. Here each curve gives each column a box of
-coverage; boxes are added as differences along y and summed up once, for all curves together. Where curves cross,
-their colours mix by what each covers. No Qt: the result is an array of pixels.
+Qt takes seconds to paint a hundred antialiased paths of a thousand points. Here each curve covers a box in each column;
+boxes are stored as differences along y and summed once for all curves. Where curves cross, their colours are mixed in
+proportion to their coverage. No Qt: the result is an array of pixels.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint32]
 
-_PARTS = 64  # of a pixel that coverage is counted in
-_BITS = 26  # two sums share a double: below 2**26 both, and so exact
+_SUBPIXELS = 64  # coverage is counted in this fraction of a pixel
+_BITS = 26  # two sums share a double; both stay below 2**26 and are therefore exact
 _MASK = (1 << _BITS) - 1
 
 
 def raster(low: Floats, high: Floats, colors: NDArray[np.integer], height: int, thickness: float) -> Pixels:
-    """(height, columns) premultiplied ARGB of N curves.
+    """Premultiplied ARGB of N curves, (height, columns).
 
-    ``low``, ``high`` (N, columns): where each curve reaches in pixels from the top, nan for nowhere; ``colors`` (N, 3):
-    red, green, blue from 0 to 255; ``thickness`` of lines in pixels. At most some thousand curves.
+    ``low``, ``high`` (N, columns): the extent of each curve in pixels from the top, nan if absent; ``colors`` (N, 3):
+    red, green, blue from 0 to 255; ``thickness``: of lines, in pixels. At most a few thousand curves.
     """
     columns = low.shape[1]
     size = columns * (height + 2)
@@ -36,22 +36,22 @@ def raster(low: Floats, high: Floats, colors: NDArray[np.integer], height: int, 
 
 
 def _ends(low: Floats, high: Floats, height: int, thickness: float) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """(2, N, columns): the pixel where each curve's coverage of each column begins and ends, and how far into it."""
-    upper, lower = low.astype(np.float32), high.astype(np.float32)  # finer than a part of a pixel, and half the memory
+    """The pixels where each curve's coverage of each column begins and ends, and subpixel offsets, (2, N, columns)."""
+    upper, lower = low.astype(np.float32), high.astype(np.float32)  # finer than a subpixel, with half the memory
     middle = (upper + lower) * np.float32(0.5)
     half = _half_length(lower - upper, thickness)
     ends = np.stack([middle - half, middle + half])
     np.clip(ends, 0, height, out=ends)
-    ends[np.isnan(ends)] = 0.0  # begins and ends at one place: nothing
-    end_pixels = (ends * np.float32(_PARTS)).astype(np.int32)
-    into = end_pixels & (_PARTS - 1)
-    end_pixels >>= _PARTS.bit_length() - 1
+    ends[np.isnan(ends)] = 0.0  # begin equals end: no coverage
+    end_pixels = (ends * np.float32(_SUBPIXELS)).astype(np.int32)
+    into = end_pixels & (_SUBPIXELS - 1)
+    end_pixels >>= _SUBPIXELS.bit_length() - 1
     end_pixels += np.arange(low.shape[1], dtype=np.int32) * (height + 2)
     return end_pixels, into
 
 
 def _half_length(rise: NDArray[np.float32], thickness: float) -> NDArray[np.float32]:
-    """Half of the height that a line covers in a column; greater for a steeper line."""
+    """Half the height that a line covers in a column; larger for steeper lines."""
     thick = np.float32(thickness)
     length = np.where(rise < 2 * thick, thick * np.sqrt(1 + rise * rise), rise + thick)
     return (length * np.float32(0.5)).astype(np.float32)
@@ -67,16 +67,16 @@ def _runs(end_pixels: NDArray[np.int32], size: int) -> tuple[NDArray[np.intp], N
     starting[1:] |= starting[:-1]
     starting[0] = True
     starts = np.flatnonzero(starting)
-    run_at = np.empty(size, np.intp)  # only where one starts
+    run_at = np.empty(size, np.intp)  # only set where a run starts
     run_at[starts] = np.arange(len(starts))
     return starts, run_at[end_pixels]
 
 
 def _summed(runs: NDArray[np.intp], into: NDArray[np.int32], color: Floats, count: int) -> NDArray[np.int64]:
-    """Coverage in parts of a pixel, times the curves' colours, of each run."""
-    colors = np.stack([color, -color])[:, :, None]  # it begins, it ends
+    """The coverage of each run in subpixels, multiplied by the curves' colours."""
+    colors = np.stack([color, -color])[:, :, None]  # coverage begins, coverage ends
     flat = runs.ravel()
-    sums = np.bincount(flat, np.broadcast_to(_PARTS * colors, into.shape).ravel(), count)
+    sums = np.bincount(flat, np.broadcast_to(_SUBPIXELS * colors, into.shape).ravel(), count)
     next_sums = np.bincount(flat, (into * colors).ravel(), count)  # the share of the next pixel
     sums -= next_sums
     sums[1:] += next_sums[:-1]
@@ -84,9 +84,9 @@ def _summed(runs: NDArray[np.intp], into: NDArray[np.int32], color: Floats, coun
 
 
 def _mixed(first: NDArray[np.int64], second: NDArray[np.int64]) -> Pixels:
-    """Colours weighted by coverage, opaque where a pixel is covered whole."""
+    """Colours weighted by coverage; fully covered pixels are opaque."""
     covered = (second & _MASK).astype(np.float32)
-    alpha = np.minimum(covered * np.float32(255 / _PARTS), np.float32(255))
+    alpha = np.minimum(covered * np.float32(255 / _SUBPIXELS), np.float32(255))
     scale = alpha / (255 * np.maximum(covered, 1))
     mixed: Pixels = alpha.astype(np.uint32) << 24
     mixed |= ((first >> _BITS) * scale).astype(np.uint32) << 16

@@ -12,7 +12,7 @@ from scipy import stats
 
 from sdgui.panels.runs.plots.arrangement import PINNED, SELECTION, Arrangement
 from sdgui.panels.runs.plots.card import PlotCard
-from sdgui.panels.runs.plots.grouping import MOST_POINTS, group_curves, mean_curve
+from sdgui.panels.runs.plots.grouping import MAX_POINTS, group_curves, mean_curve
 from sdgui.panels.runs.plots.groups import Chart, chart_of
 from sdgui.panels.runs.plots.page import Cards, PlotPage
 from sdgui.panels.runs.plots.series import Series
@@ -124,7 +124,7 @@ def test_the_mean_and_its_interval_match_students_t() -> None:
     assert np.isnan(half[[0, 2]]).all(), "no band reaches to infinity"
     many = np.arange(3000.0)
     steps, mean, _ = mean_curve([(many, many), (many, many)])
-    assert (len(steps), steps[0], steps[-1]) == (MOST_POINTS, 0.0, 2999.0)
+    assert (len(steps), steps[0], steps[-1]) == (MAX_POINTS, 0.0, 2999.0)
     assert mean == pytest.approx(steps), "of more points than can be seen, as many"
 
 
@@ -163,21 +163,21 @@ def test_each_role_of_a_group_has_its_curve() -> None:
 def test_the_selection_metric_is_first_then_pinned_ones() -> None:
     charts = [chart_of(name) for name in ("train/loss", "train/lr", "val/student/mean_recall", "val/student/top1")]
     arranged = Arrangement().pin("train/lr").pin("train/loss").pin("val/top1").pin("val/top1")
-    parts = arranged.parts(charts)
-    assert [(part.title, [chart.id for chart in part.charts]) for part in parts] == [
+    sections = arranged.sections(charts)
+    assert [(section.title, [chart.id for chart in section.charts]) for section in sections] == [
         (SELECTION, ["val/mean_recall"]),
         (PINNED, ["train/lr", "train/loss"]),
         ("Validation", ["val/top1"]),
     ]
-    assert [part.large for part in parts] == [True, False, False]
+    assert [section.large for section in sections] == [True, False, False]
 
 
 def test_a_folded_section_opens_for_a_search() -> None:
     charts = [chart_of(name) for name in ("train/loss", "train/lr")]
     folded = Arrangement().fold("Losses")
-    assert [part.folded for part in folded.parts(charts)] == [True, False]
-    parts = Arrangement(folded=folded.folded, words="total LOSS").parts(charts)
-    assert [(part.folded, len(part.charts)) for part in parts] == [(False, 1)]
+    assert [section.folded for section in folded.sections(charts)] == [True, False]
+    sections = Arrangement(folded=folded.folded, words="total LOSS").sections(charts)
+    assert [(section.folded, len(section.charts)) for section in sections] == [(False, 1)]
     restored = Arrangement.from_json(folded.pin("a").to_json())
     assert (restored.folded, restored.pinned) == ({"Losses"}, ("a",))
     combined = folded.combine("a", "b").combine("b", "c").with_range("c", (0.1, 0.5))

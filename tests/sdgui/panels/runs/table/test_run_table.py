@@ -213,7 +213,7 @@ def test_ticking_a_group_ticks_its_runs_and_at_most_200_are_overlaid(
         qtbot.mouseClick(table.view._frozen.viewport(), Qt.MouseButton.LeftButton, pos=box)
         settle(table)
     assert requests == [frozenset(ids[6:9]), frozenset()], "the best group: its other runs too, and then none"
-    monkeypatch.setattr(commanding, "MOST_TICKED", 4)
+    monkeypatch.setattr(commanding, "MAX_TICKED", 4)
     table.set_ticks(ids[:3])
     commands.tick(ids[2:6], True)
     assert requests[-1] == frozenset(ids[:4]), "those that were there stay"

@@ -17,7 +17,7 @@ from sdgui.panels.runs.table.cells import (
     style_of,
     text_of,
 )
-from sdgui.panels.runs.table.layout import DEFAULT_COLUMNS, MOST_COLUMNS, TableLayout, fields_of
+from sdgui.panels.runs.table.layout import DEFAULT_COLUMNS, MAX_COLUMNS, TableLayout, fields_of
 from sdgui.store.run_table.fields import Catalogue, Field, fact, metric, setting
 from sdgui.store.run_table.intervals import Mean
 
@@ -129,7 +129,7 @@ def test_a_saved_layout_is_read_within_bounds() -> None:
     assert read(sort=[["a", 1], ["b", 0], "c", ["d"], ["e", True], ["f", True]]).sort == (
         ("a", True), ("b", False), ("e", True),
     )  # fmt: skip
-    assert read(columns=[*map(str, range(150)), 7]).columns == tuple(map(str, range(MOST_COLUMNS)))
+    assert read(columns=[*map(str, range(150)), 7]).columns == tuple(map(str, range(MAX_COLUMNS)))
     assert read(columns=[]).columns == ()
     assert read().columns == DEFAULT_COLUMNS
     assert (read(only_differing=1).only_differing, read(only_differing=True).only_differing) == (False, True)
@@ -137,7 +137,7 @@ def test_a_saved_layout_is_read_within_bounds() -> None:
     assert TableLayout.from_json("[]") == TableLayout()
     wide = TableLayout().with_columns(["name", "a", "b", "a", *map(str, range(150))])
     assert wide.columns[:2] == ("a", "b")
-    assert len(wide.columns) == MOST_COLUMNS
+    assert len(wide.columns) == MAX_COLUMNS
 
 
 def test_a_sort_keeps_three_keys_and_starts_in_the_useful_direction() -> None:

@@ -137,9 +137,9 @@ def test_the_header_menu_sorts_groups_hides_and_chooses(table: RunTable) -> None
             settle(table)
         return table.arrangement
 
-    assert list(menu(0)) == ["Sort", "Group by this", "Columns…"], "the name stays"
+    assert list(menu(0)) == ["Sort", "Group by this column", "Columns…"], "the name stays"
     popup().close()
-    assert list(menu(1)) == ["Sort", "Group by this", "Hide column", "Columns…"]
+    assert list(menu(1)) == ["Sort", "Group by this column", "Hide column", "Columns…"]
     popup().close()
     assert choose(1, "Sort").sort == (("seed", False),)
     header = table.view.horizontalHeader()
@@ -148,9 +148,9 @@ def test_the_header_menu_sorts_groups_hides_and_chooses(table: RunTable) -> None
     assert arrow == (True, 1, ascending)
     assert choose(1, "Sort").sort == (("seed", True),)
     assert header.sortIndicatorOrder() == descending
-    assert choose(1, "Group by this").group_by == ("seed",)
-    assert choose(2, "Group by bands of this").group_by == ("seed", TEACHER)
-    assert choose(1, "Group by this").group_by == ("seed", TEACHER), "by each once"
+    assert choose(1, "Group by this column").group_by == ("seed",)
+    assert choose(2, "Group by value ranges").group_by == ("seed", TEACHER)
+    assert choose(1, "Group by this column").group_by == ("seed", TEACHER), "by each once"
     assert choose(2, "Hide column").columns == ("seed",)
     assert choose(1, "Hide column").columns == ()
     table.show_layout(TableLayout(columns=columns))

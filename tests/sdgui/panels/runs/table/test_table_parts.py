@@ -14,7 +14,7 @@ from pytestqt.qtbot import QtBot
 from sdgui.panels.runs.table.bar import FilterBox
 from sdgui.panels.runs.table.columns import ColumnChooser
 from sdgui.panels.runs.table.layout import TableLayout
-from sdgui.panels.runs.table.views import LONGEST, MOST, SavedViews, views_menu
+from sdgui.panels.runs.table.views import MAX_NAME_LENGTH, MAX_VIEWS, SavedViews, views_menu
 from sdgui.store.run_table.fields import Catalogue, metric
 
 RECALL = "val/student/mean_recall"
@@ -152,9 +152,9 @@ def test_views_are_saved_opened_and_removed_by_their_menu(
         menu(layout).actions()[-2 if not views.all() else -3].trigger()
     assert list(views.all()) == ["other", "r&d view"]
     for layout in (TableLayout(), mine):
-        views.save("v" * (LONGEST + 9), layout)
-    assert views.all().pop("v" * LONGEST) == mine, "a long name is one view, too"
-    views.remove("v" * LONGEST)
+        views.save("v" * (MAX_NAME_LENGTH + 9), layout)
+    assert views.all().pop("v" * MAX_NAME_LENGTH) == mine, "a long name is one view, too"
+    views.remove("v" * MAX_NAME_LENGTH)
     filled_menu = menu(mine)
     first, second, line, save, default, removal = filled_menu.actions()
     assert [(action.text(), action.isChecked()) for action in (first, second)] == [
@@ -172,10 +172,10 @@ def test_views_are_saved_opened_and_removed_by_their_menu(
     assert list(views.all()) == ["other"]
     assert QKeySequence.mnemonic(save.text()).toString() == "Alt+S"
     views.save("x" * 100, mine)
-    assert max(map(len, views.all())) == LONGEST
+    assert max(map(len, views.all())) == MAX_NAME_LENGTH
     for number in range(60):
         views.save(str(number), mine)
-    assert (len(views.all()), next(iter(views.all()))) == (MOST, "59")
+    assert (len(views.all()), next(iter(views.all()))) == (MAX_VIEWS, "59")
     for broken in ("{", "[1]"):
         settings.setValue("runs/views", broken)
         assert views.all() == {}
