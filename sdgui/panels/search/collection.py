@@ -1,6 +1,6 @@
 """The images to search: a run's validation split, a folder or table, or an index on disk; the same for both models.
 
-Flow: the boxes, a folder that is dropped -> ``changed(side)`` -> `sdgui.panels.search.source` makes the targets of it.
+Flow: the user's choice or a dropped folder -> ``changed(side)`` -> `sdgui.panels.search.source` creates the targets.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _REMEMBERED = 8
 
 
 class CollectionBox(QWidget):
-    """The content of the source's popover. Side 0 is the first model, side 1 the second one."""
+    """The content of the popover *Search in*. Side 0 is the first model, side 1 the second."""
 
     changed = Signal(int)  # side whose collection changed; -1: both
     folder_chosen = Signal()
     sheet_requested = Signal(bool)  # show or hide the index sheet
-    close_requested = Signal()  # a dialog opens, or the choice is made: the popover may close
+    close_requested = Signal()  # close the popover: a dialog opens, or the choice is made
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -42,7 +42,7 @@ class CollectionBox(QWidget):
         self.data = DataPicker(services, images_only=True, parent=self)
         self.indexes = (self._index_box("Index"), self._index_box("Second model's index"))
         self.browse = IconButton("ph.folder-open", "Choose an index on disk", parent=self)
-        self.facts = PlainLabel("Nothing is open yet.", self, wordWrap=True)
+        self.facts = PlainLabel("No images are open yet.", self, wordWrap=True)
         self.folder = QPushButton("Search a folder…", self)
         self.sheet = QPushButton("Index…", self)
         self._build()
@@ -72,8 +72,8 @@ class CollectionBox(QWidget):
         self.kind_box.addItem("A folder or a table", DATA)
         self.kind_box.addItem("An index on disk", INDEX)
         self.kind_box.setAccessibleName("Images to search")
-        self.kind_box.setToolTip("A run's validation split, any table or folder, or an index on disk")
-        self.folder.setToolTip("Choose a folder of images and search in it (Ctrl+Alt+O)")
+        self.kind_box.setToolTip("A run's validation split, a table or folder, or an index on disk")
+        self.folder.setToolTip("Choose and search a folder of images (Ctrl+Alt+O)")
         self.sheet.setCheckable(True)
         self.sheet.setToolTip("Build, refresh or relocate an index")
         set_role(self.facts, "muted")
@@ -92,11 +92,11 @@ class CollectionBox(QWidget):
         return str(self.kind_box.currentData())
 
     def index(self, side: int) -> str:
-        """The folder of this side's index, "" for none."""
+        """The folder of this side's index; "" if none is chosen."""
         return str(self.indexes[side].currentData() or "")
 
     def title(self) -> str:
-        """``Validation split``, or the name of the collection."""
+        """The title of the collection, such as ``Validation split``."""
         if self.kind == DATA:
             return Path(self.data.source()).name or "Choose images"
         if self.kind == INDEX:
@@ -104,17 +104,17 @@ class CollectionBox(QWidget):
         return "Validation split"
 
     def set_kind(self, kind: str) -> None:
-        """Select where to search, without emitting ``changed``."""
+        """Select the kind of collection without emitting ``changed``."""
         self.kind_box.setCurrentIndex(max(0, self.kind_box.findData(kind)))
         self._show()
 
     def set_comparing(self, comparing: bool) -> None:
-        """Show the second model's index, or hide it."""
+        """Show or hide the choice of the second model's index."""
         self._comparing = comparing
         self._show()
 
     def search_folder(self, folder: str) -> None:
-        """Search in a folder of images, or in a table."""
+        """Search a folder of images or a table."""
         same = self.kind == DATA and self.data.source() == folder
         self.data.blockSignals(True)
         self.data.set_source(folder)
@@ -125,7 +125,7 @@ class CollectionBox(QWidget):
         self.folder_chosen.emit()
 
     def show_index(self, side: int, folder: str) -> None:
-        """Choose an index; it is listed among the recent ones."""
+        """Choose an index and add it to the recent ones."""
         older = [recent for recent in self._recent() if recent != folder]
         self._settings.setValue(_INDEXES, json.dumps([folder, *older][:_REMEMBERED]))
         for box in self.indexes:
@@ -150,16 +150,16 @@ class CollectionBox(QWidget):
     def ask_folder(self) -> None:
         """Choose a folder of images in a dialog."""
         self.close_requested.emit()
-        if folder := ask_folder(self, "A folder of images to search in", self.data.source()):
+        if folder := ask_folder(self, "Folder of images to search", self.data.source()):
             self.search_folder(str(folder))
 
     def ask_index(self) -> None:
-        """Choose an index in a dialog, for the first side without one."""
+        """Choose an index in a dialog, for the first side without an index."""
         side = int(self._comparing and bool(self.index(0)) and not self.index(1))
-        if folder := ask_folder(self, "An index: the folder that holds its manifest.json"):
+        if folder := ask_folder(self, "Index folder (contains manifest.json)"):
             self.show_index(side, str(folder))
 
-    # Remembering
+    # Saved choices
     def state(self) -> dict[str, object]:
         """The choices to restore at the next start."""
         return {
@@ -169,7 +169,7 @@ class CollectionBox(QWidget):
         }
 
     def restore(self, state: dict[str, object]) -> None:
-        """Restore what ``state`` returned, without ``changed``; sources that no longer exist are ignored."""
+        """Restore the choices from ``state()`` without emitting ``changed``; missing sources are ignored."""
         data = str(state.get("data") or "")
         if may_be_there(data):
             self.data.blockSignals(True)
@@ -189,6 +189,6 @@ class CollectionBox(QWidget):
 
 
 def short(folder: str) -> str:
-    """``parent/name`` of a folder."""
+    """A folder's short name ``parent/name``."""
     path = Path(folder)
     return f"{path.parent.name}/{path.name}" if path.parent.name else path.name

@@ -17,38 +17,38 @@ from sdgui.shared.services import Services
 from sdgui.store.records import Run, StoreError
 from sdgui.widgets.message import Message
 
-_SETTLE = 250  # ms within which changes of the run are combined
+_BATCH_MS = 250  # changes of the run within this time are combined
 
 
 class RunFollowing(QObject):
-    """``run_id``: the run that was followed last. A source selected by the user stays until ``use``."""
+    """Follows a run. ``run_id``: the last followed run. A source selected by the user stays until ``use``."""
 
     open_requested = Signal()  # open the target in the source bar
-    nothing_to_open = Signal(str)  # why
+    nothing_to_open = Signal(str)  # the reason
     message_requested = Signal(object)  # Message
 
     def __init__(self, services: Services, source: SourceBar, panel: QWidget) -> None:
-        """``panel`` owns this; while it is hidden, nothing is opened."""
+        """``panel``: the parent; while the panel is hidden, nothing is opened."""
         super().__init__(panel)
         self._services, self._source, self._panel = services, source, panel
         self._run: Run | None = None
         self.run_id: int | None = None
-        self._settle = QTimer(self, singleShot=True, interval=_SETTLE)
+        self._settle = QTimer(self, singleShot=True, interval=_BATCH_MS)
         self._settle.timeout.connect(self.follow)
         services.tailer.state_changed.connect(self._run_changed)
         services.tailer.progress_changed.connect(self._run_changed)
 
     def use(self, run_id: int) -> None:
-        """Search with this run in place of the selected source."""
+        """Search with this run instead of the selected source."""
         self._read_run(lambda: self._services.store.run(run_id))
         self.run_id = None
         self.follow()
         if self._run is not None and self.run_id is None and self._source.pickers[0].choice() is not None:
-            text = f"{self._why_nothing()} Until then, Search keeps {self._source.name(0)}."
+            text = f"{self._why_nothing()} Until then, Search uses {self._source.name(0)}."
             self.message_requested.emit(Message("warning", text))
 
     def begin(self) -> None:
-        """Select the newest run if no model was selected before; without runs, a model that comes with the program."""
+        """If no model was selected before, select the newest run, or without runs, the included model."""
         if self.run_id is None and self._source.pickers[0].choice() is None:
             self._read_run(self._services.store.newest_run)
             if self._run is None:
@@ -66,7 +66,7 @@ class RunFollowing(QObject):
         self._settle.stop()
 
     def follow(self) -> None:
-        """Show the run in the source bar if it is new and has a checkpoint; then ask to open it."""
+        """Select a new run in the source bar once it has a checkpoint, and request to open it."""
         run, source = self._run, self._source
         if run is not None and run.id != self.run_id:
             state = self._services.tailer.state(run.id) or run.state
@@ -79,16 +79,16 @@ class RunFollowing(QObject):
 
     def _why_nothing(self) -> str:
         if self._run is None:
-            return (
-                "Launch a run: it can be searched here after its first checkpoint. Or choose a model and images above."
-            )
+            return "Launch a run to search with it after its first checkpoint, or choose a model and images above."
         if self._run.is_local and self._run.launched is not None and not self._run.folder.exists():
             return f"The folder of this run, {self._run.folder}, no longer exists. Choose another model above."
         state = self._services.tailer.state(self._run.id) or self._run.state
         if state == RunState.QUEUED:
-            return "The run is queued. It can be searched here once it has a checkpoint; or choose a model above."
+            return (
+                "The run is queued. It opens here after its first checkpoint. You can also choose another model above."
+            )
         if state.alive:
-            return "The run has not saved a checkpoint yet. It opens here as soon as it has."
+            return "The run has not saved a checkpoint yet. It opens here after its first checkpoint."
         return "This run ended before its first checkpoint. Choose another model above, or resume the run."
 
     def _run_changed(self, run_id: int) -> None:

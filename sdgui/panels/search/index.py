@@ -1,7 +1,7 @@
 """Builds, refreshes and relocates an index on disk, with progress and cancel.
 
-Flow: sheet -> the pool's worker ``search_index`` or ``search_relocate`` -> progress -> ``ended(folder)``. A build that
-is cancelled or fails keeps the images encoded so far; the same button continues it.
+Flow: sheet -> the pool's worker ``search_index`` or ``search_relocate`` -> progress -> ``ended(folder)``. If a build is
+cancelled or fails, the images encoded so far are kept; the same button continues the build.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SEARCH_INDEX, SEARCH_RELOCATE, Verb
 
 _WORKER = "indexing"  # a separate worker, so that searching continues
-_LISTED = 20
+_MAX_LISTED = 20
 
 
 class IndexSheet(QFrame):
-    """Three rows: build, refresh, relocate."""
+    """The form with three rows: build, refresh, relocate."""
 
     working = Signal(str, str, int, int)  # purpose, activity, done, total
-    ended = Signal(str)  # folder of an index that can be opened
+    ended = Signal(str)  # folder of a finished index
     finished = Signal()  # succeeded or failed
     message_requested = Signal(object)  # Message
 
@@ -49,11 +49,11 @@ class IndexSheet(QFrame):
         set_role(self, "card")
         self.setAccessibleName("Indexes on disk")
         self.source = DataPicker(services, images_only=True, parent=self)
-        self.folder = self._line("Index folder", "The folder to write the index to")
-        self.old = self._line("Where the images were", "The folder recorded in the index")
-        self.new = self._line("Where the images are now", "New folder of the images")
+        self.folder = self._line("Index folder", "Folder to write the index to")
+        self.old = self._line("Old folder of the images", "Folder recorded in the index")
+        self.new = self._line("New folder of the images", "Folder that now contains the images")
         self.drop = QCheckBox("Remove missing images", self)
-        self.drop.setToolTip("Also remove images whose folder is not available, such as on an unplugged disk")
+        self.drop.setToolTip("Also remove images whose folder is unavailable, for example on an unplugged disk")
         self.build = QPushButton("&Build", self)
         self.build.setToolTip(
             "Encode the images into the index; an existing index is updated with new and changed images"
@@ -61,7 +61,7 @@ class IndexSheet(QFrame):
         self.refresh = QPushButton("Re&fresh", self)
         self.refresh.setToolTip("Update the index with new, changed and removed images")
         self.move_images = QPushButton("Re&locate", self)
-        self.move_images.setToolTip("Record the folder that unchanged images were moved to")
+        self.move_images.setToolTip("Record that the images have moved to a new folder")
         self._arrange()
         self.build.clicked.connect(self.start)
         self.refresh.clicked.connect(self.start_refresh)
@@ -104,15 +104,15 @@ class IndexSheet(QFrame):
             line.setText(str(folder))
 
     def cancel(self) -> None:
-        """Stop; images encoded so far are kept."""
+        """Stop the current job; images encoded so far are kept."""
         self._calls.cancel("index")
 
-    # The work
+    # Jobs
     def start(self) -> None:
-        """Build the index, or continue it, with the selected model."""
+        """Build the index with the selected model, or continue building."""
         model_choice = self._selected_model()
         if model_choice is None:
-            self.message_requested.emit(warning("First choose a model above."))
+            self.message_requested.emit(warning("Choose a model above first."))
         elif not self.source.source():
             self.message_requested.emit(warning("Choose the images to index."))
         elif self._require_folder():
@@ -125,9 +125,9 @@ class IndexSheet(QFrame):
             self._start(SEARCH_INDEX, drop_missing=self.drop.isChecked())
 
     def start_relocating(self) -> None:
-        """Record where the images of the index were moved to."""
+        """Record the new folder of the index's images."""
         if not self.old.text().strip() or not self.new.text().strip():
-            self.message_requested.emit(warning("Give the old and the new folder of the images."))
+            self.message_requested.emit(warning("Enter the old and the new folder of the images."))
         elif self._require_folder():
             self._start(SEARCH_RELOCATE, old=self.old.text().strip(), new=self.new.text().strip())
 
@@ -151,7 +151,9 @@ class IndexSheet(QFrame):
             self._enable(True)
             self.finished.emit()
             if isinstance(failure, Cancelled):
-                sentence = f"Stopped; encoded images are kept in {folder}; press the button again to continue."
+                sentence = (
+                    f"Stopped. The images encoded so far are saved in {folder}. Press the button again to continue."
+                )
                 self.message_requested.emit(info(sentence))
             else:
                 self.message_requested.emit(error(failure.text, failure.details))
@@ -164,21 +166,20 @@ class IndexSheet(QFrame):
 
 
 def _report(folder: str, result: dict[str, Any]) -> Message:
-    """The report as a sentence."""
+    """A message about the result of a job."""
     if "relocated" in result:
         return info(f"{count(result['relocated'])} images of {folder} were relocated.")
     parts = [f"{count(result[name])} {name}" for name in ("added", "changed", "removed", "unchanged") if result[name]]
-    text = (
-        f"{Path(folder).name}: {count_with_unit(result['images'], 'image')} indexed; {', '.join(parts) or 'no change'}."
-    )
+    changes = ", ".join(parts) or "no changes"
+    text = f"{Path(folder).name}: {count_with_unit(result['images'], 'image')} indexed; {changes}."
     unusable = list(result["bad"])
     if unusable:
         text += f" {count(len(unusable))} cannot be used."
     if result.get("unreachable"):
-        text += f" {count(result['unreachable'])} are not available and are kept."
+        text += f" {count(result['unreachable'])} are unavailable and stay in the index."
     lines = [
         *result["log"],
-        *unusable[:_LISTED],
-        *([f"and {len(unusable) - _LISTED} more"] if len(unusable) > _LISTED else []),
+        *unusable[:_MAX_LISTED],
+        *([f"and {len(unusable) - _MAX_LISTED} more"] if len(unusable) > _MAX_LISTED else []),
     ]
     return (warning if unusable or result.get("unreachable") else info)(text, "\n".join(lines))

@@ -1,4 +1,4 @@
-"""One progress strip for several jobs: it shows the oldest running job, and its button cancels that job."""
+"""One progress strip for several jobs: shows the oldest running job; its button cancels this job."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class _Job:
 
 
 class Jobs(QObject):
-    """Jobs by name."""
+    """The running jobs by name."""
 
     def __init__(self, strip: ProgressStrip, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -29,14 +29,14 @@ class Jobs(QObject):
         strip.cancelled.connect(self._cancel)
 
     def advance(self, name: str, text: str, completed: int, total: int, cancel: Callable[[], None]) -> None:
-        """Start ``name``, or update its progress."""
+        """Start the job ``name``, or update its progress."""
         text = text[:1].upper() + text[1:]
         job = self._jobs.setdefault(name, _Job(text, cancel))
         job.text, job.completed, job.total = text, completed, total
         self._show()
 
     def end(self, name: str) -> None:
-        """The job has ended, successfully or not; an unknown name is ignored."""
+        """Remove a job that succeeded or failed; an unknown name is ignored."""
         if self._jobs.pop(name, None) is not None:
             self._show()
 

@@ -1,7 +1,7 @@
-"""The Search panel's widgets: two rows of controls, and below them the images, the evaluation or the map.
+"""The Search panel's widgets: two rows of controls above images, evaluation or map.
 
-Rare settings are in popovers (*Filters*, *More*, the source); messages and progress overlay the lower edge, so that
-nothing moves. ``SearchPanel`` controls the view; the layout and its saved sizes are here.
+Less common settings are in popovers (*Filters*, *More*, *Search in*); messages and progress overlay the lower edge, so
+that the layout does not move. ``SearchPanel`` controls the view; the view saves its own layout.
 """
 
 from __future__ import annotations
@@ -44,22 +44,22 @@ from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
 
 IMAGES_TAB, EVALUATION, MAP = range(3)
-LATE = ("filters", "sheet", "evaluation", "map")  # parts created after the panel is on screen, or when first used
+LATE = ("filters", "sheet", "evaluation", "map")  # widgets created after the panel is visible, or on first use
 _TABS = (
     ("Ima&ges", "Search images by words and images (Alt+G)"),
-    ("E&valuation", "Rank of every query with a known answer (Alt+V)"),
+    ("E&valuation", "Rank of the correct answer for every known query (Alt+V)"),
     ("&Map", "Images and captions in two dimensions (Alt+M)"),
 )
 
 
 class SearchView(QWidget):
-    """The widgets by name, and the signals of the parts that are created later."""
+    """The widgets, and the signals of widgets that are created later."""
 
     known_chosen = Signal(object)  # Known
     known_activated = Signal(object)  # Known
     compare_requested = Signal(int)  # k
     like_requested = Signal(str, int)  # path, row of an image on the map
-    map_wanted = Signal(bool)  # with captions or not
+    map_wanted = Signal(bool)  # whether to include captions
     map_names_wanted = Signal(list, list)  # rows, numbers of captions
     filters_changed = Signal()
     indexing = Signal(str, str, int, int)  # purpose, activity, finished, total
@@ -69,7 +69,7 @@ class SearchView(QWidget):
         self._services = services
         self._cache = services.store.home / "thumbnails"
         # Outer widgets first: reparenting a widget restyles all its children.
-        self.drop = DropTarget(services.store.home / "pasted", "Search with these images, or in this folder", self)
+        self.drop = DropTarget(services.store.home / "pasted", "Search with these images, or search this folder", self)
         self.drop.folders_apart = True
         self._work = QWidget(self.drop)
         self.drop.set_content(self._work)
@@ -83,7 +83,7 @@ class SearchView(QWidget):
 
     @cached_property
     def filters(self) -> FilterForm:
-        """Created when first used."""
+        """The filter form, created on first use."""
         form = FilterForm(self.filter_popover)
         column = QVBoxLayout(self.filter_popover)
         column.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
@@ -94,7 +94,7 @@ class SearchView(QWidget):
 
     @cached_property
     def sheet(self) -> IndexSheet:
-        """Created when first used."""
+        """The index sheet, created on first use."""
         sheet = IndexSheet(self._services, lambda: self.source.pickers[0].choice(), self.source.popover)
         sheet.hide()
         if (column := self.source.popover.layout()) is not None:
@@ -107,7 +107,7 @@ class SearchView(QWidget):
 
     @cached_property
     def evaluation(self) -> EvaluationPane:
-        """Created when first used."""
+        """The evaluation, created on first use."""
         pane = EvaluationPane(self)
         if (layout := self._evaluation_side.layout()) is not None:
             layout.addWidget(pane)
@@ -119,7 +119,7 @@ class SearchView(QWidget):
 
     @cached_property
     def map(self) -> MapPage:
-        """Created when first used."""
+        """The map, created on first use."""
         page = MapPage(self._cache, self._export, self)
         self._pages.addWidget(page)
         remember_sizes(page.split, self._services.settings, "search/map")
@@ -179,7 +179,7 @@ class SearchView(QWidget):
         self.more_popover.set_first(self.query.find_box)
 
     def _source_row(self) -> QHBoxLayout:
-        """The second row: models, images to search, and the three views of the results."""
+        """The second row: models, images to search, and the tabs."""
         self.source = SourceBar(self._services, self._work)
         self.tabs = QTabBar(self._work)
         for text, tip in _TABS:
@@ -194,7 +194,7 @@ class SearchView(QWidget):
         self._pages.addWidget(self.split)
         self.split.setChildrenCollapsible(False)
         self._evaluation_side = QWidget(self.split)
-        QVBoxLayout(self._evaluation_side).setContentsMargins(0, 0, 0, 0)  # for the evaluation, once it is made
+        QVBoxLayout(self._evaluation_side).setContentsMargins(0, 0, 0, 0)  # filled with the evaluation on first use
         self.pair = QSplitter(Qt.Orientation.Horizontal, self.split)
         self.split.setStretchFactor(1, 1)
         self.split.setSizes([360, 560])
@@ -252,7 +252,7 @@ class SearchView(QWidget):
         self._pages.setCurrentWidget(self.map if tab == MAP else self.split)
 
     def show_filters(self) -> None:
-        """Pass the active filters to the query, and show their number on the button."""
+        """Pass the active filters to the query and show their number on the button."""
         filters, group = self.chosen_filters()
         self.query.set_filters(filters, group)
         self.filter_button.setText(f"Filters ({len(filters)})" if filters else "Filters")
@@ -270,9 +270,9 @@ class SearchView(QWidget):
         """Show ``message`` in the panel's message bar."""
         self.bar.show_message(message)
 
-    # Remembering
+    # Saved layout
     def layout_state(self) -> dict[str, Any]:
-        """Tab, score, filters and the size of thumbnails, as JSON."""
+        """Tab, score, filters and thumbnail size, as JSON-compatible values."""
         filters, group = self.chosen_filters()
         return {
             "tab": self.tabs.currentIndex(),
@@ -284,7 +284,7 @@ class SearchView(QWidget):
         }
 
     def restore_layout(self, state: Mapping[str, Any]) -> None:
-        """Restore what ``layout_state`` returned; invalid values are ignored."""
+        """Restore the layout from ``layout_state()``; invalid values are ignored."""
         self.score.setCurrentIndex(max(0, self.score.findData(state.get("score"))))
         filters = state.get("filters")
         self.choose_filters(filters if isinstance(filters, dict) else {}, bool(state.get("group", True)))

@@ -17,7 +17,7 @@ _FILTERS = ("folders", "labels", "min_size", "max_size", "after", "before")
 
 @dataclass(frozen=True)
 class Part:
-    """Words or an image with a weight. ``row``: the image's row in the searched collection, if it is from there."""
+    """A part of a query: words or an image, with a weight. ``row``: the image's row in the collection, or -1."""
 
     words: str = ""
     image: str = ""
@@ -26,18 +26,18 @@ class Part:
 
     @property
     def title(self) -> str:
-        """``at night``; the file name of an image."""
+        """The words, or the image's file name."""
         return self.words or Path(self.image).name
 
     @property
     def spoken(self) -> str:
-        """For screen readers and for contact sheets: ``without people, weight 0.5``."""
+        """The part for screen readers and contact sheets, such as ``without people, weight 0.5``."""
         sign = "without " if self.weight < 0 else ""
         weight = f", weight {abs(self.weight):g}" if abs(self.weight) != 1 else ""
         return f"{sign}{self.title}{weight}"
 
     def request(self, use_row: bool) -> dict[str, Any]:
-        """The part as the worker takes it."""
+        """The part as an argument of the worker."""
         if self.words:
             content: dict[str, Any] = {"text": self.words}
         elif self.row >= 0 and use_row:
@@ -49,7 +49,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Query:
-    """A search request without the model. ``caption``: number of a caption whose image is known."""
+    """A query. ``caption``: the number of a caption with a known image, or -1."""
 
     words: str = ""
     parts: tuple[Part, ...] = ()
@@ -58,7 +58,7 @@ class Query:
     filters: Mapping[str, Any] = field(default_factory=dict)
     group: bool = True
     caption: int = -1
-    true_path: str = ""  # the image that belongs to the known caption
+    true_path: str = ""  # image of the known caption
     true_row: int = -1
 
     @property
@@ -67,7 +67,7 @@ class Query:
 
     @property
     def title(self) -> str:
-        """``red heart + at night - people``."""
+        """The query as text, such as ``red heart + at night − people``."""
         text = self.words.strip()
         for part in self.parts:
             sign = "− " if part.weight < 0 else "+ " if text else ""
@@ -76,7 +76,7 @@ class Query:
         return text
 
     def request(self, use_rows: bool) -> dict[str, Any]:
-        """The worker's arguments; ``use_rows``: row and caption numbers are valid in the searched collection."""
+        """The worker's arguments. ``use_rows``: whether row and caption numbers are valid in the collection."""
         common: dict[str, Any] = {"find": self.find, "prompts": self.prompts, "group": self.group}
         common["filters"] = dict(self.filters)
         if self.caption >= 0 and use_rows:
@@ -91,7 +91,7 @@ class Query:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """For history and saved searches: without row numbers, which another collection does not share."""
+        """Serialise for history and saved searches, without row numbers, which differ between collections."""
         return {
             "words": self.words.strip(),
             "parts": [{"words": part.words, "image": part.image, "weight": part.weight} for part in self.parts],
@@ -103,7 +103,7 @@ class Query:
 
     @classmethod
     def from_json(cls, raw: object) -> Query | None:
-        """The query of ``to_json``; None for anything else."""
+        """Read the output of ``to_json``; None if it is invalid."""
         if not isinstance(raw, Mapping):
             return None
         try:

@@ -1,4 +1,4 @@
-"""Errors and warnings of opening Search's two models; each side's message is independent of the other's.
+"""Errors and warnings about opening the two models; each side has its own message.
 
 Flow: ``SearchPanel`` -> ``set(side, message)`` -> message bar; both sides' messages are shown as one.
 """
@@ -14,7 +14,7 @@ _BY_WEIGHT = ("error", "warning", "info")
 
 
 class OpeningMessages:
-    """``name`` returns the title of a side."""
+    """The message of each side. ``name`` returns a side's title."""
 
     def __init__(self, bar: MessageBar, name: Callable[[int], str]) -> None:
         self._bar, self._name = bar, name
@@ -22,13 +22,13 @@ class OpeningMessages:
         self._shown_message: Message | None = None
 
     def set(self, side: int, message: Message | None) -> None:
-        """Set this side's message; None when it has opened, is reopening or was closed."""
+        """Set a side's message; None once the side has opened, is reopening or was closed."""
         if message == self._messages[side]:
             return
         self._messages[side] = message
         is_shown = self._shown_message is not None and self._bar.message is self._shown_message
         if message is None and not is_shown:
-            return  # a message that was closed or replaced is not shown again
+            return  # do not show a closed or replaced message again
         if titled := self._titled_messages():
             self._show(titled)
         else:
@@ -39,7 +39,7 @@ class OpeningMessages:
         self._bar.show_message(self._shown_message)
 
     def _join(self, titled: Sequence[tuple[str, Message]]) -> Message:
-        """Both sides' messages as one: both texts, the more severe level, one button."""
+        """Merge both sides' messages: both texts, the more severe level, one button."""
         if len(titled) == 1:
             return titled[0][1]
         texts = list(dict.fromkeys(message.text for _, message in titled))
@@ -50,7 +50,7 @@ class OpeningMessages:
         return Message(ordered[0].level, text, details, Remedy(label, lambda: self._press(label)) if label else None)
 
     def _press(self, label: str) -> None:
-        """Run both sides' remedies with this label; a message with another remedy stays."""
+        """Run the remedies of both sides that have this label; messages with other remedies stay."""
         titled = self._titled_messages()
         for _, message in titled:
             if message.remedy is not None and message.remedy.label == label:

@@ -1,7 +1,7 @@
-"""Search by words, images or both; two models side by side; the evaluation; the map.
+"""Search: searches images and captions by words or images, with one or two models; evaluation and map.
 
 Flow: source bar -> ``SearchSession`` per model -> worker; query bar and filters -> ``SearchQueries`` -> both sides,
-with the changes in rank between them.
+with the changes in rank between the models.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _STATE = "search/state"
 
 
 class SearchPanel(Panel):
-    """Controls ``view``. ``sessions`` are the models being searched; ``view.sides`` show their results."""
+    """Controls ``view``. ``sessions``: the open models; ``view.sides``: their results."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -97,11 +97,11 @@ class SearchPanel(Panel):
 
     # Panel
     def use_run(self, run_id: int) -> None:
-        """Search with this run, as soon as it has a checkpoint."""
+        """Search with this run as soon as it has a checkpoint."""
         self.following.use(run_id)
 
     def show_source(self, source: str, query: str = "") -> None:
-        """Search in ``source`` with the selected models."""
+        """Search ``source`` with the selected models."""
         if query:
             self.view.query.set_query(Query(query))
         self.view.source.collection.search_folder(source)
@@ -120,7 +120,7 @@ class SearchPanel(Panel):
         else:
             self.following.follow()
         focused = QApplication.focusWidget()
-        if focused is None or not self.isAncestorOf(focused):  # typing while the models open enters a query
+        if focused is None or not self.isAncestorOf(focused):  # allows typing a query while the models open
             self.view.query.line.setFocus()
 
     def _begin(self) -> None:
@@ -140,7 +140,7 @@ class SearchPanel(Panel):
             self._services.settings.setValue(_STATE, json.dumps(state))
 
     def refresh(self) -> None:
-        """Runs were added, removed or renamed."""
+        """Update after runs were added, removed or renamed."""
         for picker in self.view.source.pickers:
             picker.refresh()
 
@@ -159,7 +159,7 @@ class SearchPanel(Panel):
 
     # Opening
     def open(self, side: int, reopen: bool = False) -> None:
-        """Open the selected source of ``side`` (-1: both) unless it is already open; ``reopen`` opens it anyway."""
+        """Open the selected source of ``side`` (-1: both) unless already open; ``reopen`` always opens."""
         for index in (0, 1) if side < 0 else (side,):
             target, session = self.view.source.target(index), self.sessions[index]
             self.view.sides[index].setVisible(index == 0 or self.view.source.comparing)
@@ -171,7 +171,7 @@ class SearchPanel(Panel):
             elif reopen or target != session.target or (session.facts is None and not session.opening):
                 self.opening.set(index, None)
                 stepped = target.stepped_from(session.target)
-                if target == session.target or stepped:  # its results stay until the new ones arrive
+                if target == session.target or stepped:  # old results stay until new ones arrive
                     self.queries.forget(index)
                     self._end_jobs(index, *ABOUT_TARGET)
                 else:
@@ -193,7 +193,7 @@ class SearchPanel(Panel):
         self.tab_results.forget(side)
         self._end_jobs(side, *purposes)
         source = self.view.source
-        lacks = "Choose an index of the second model, or build one." if source.kind == INDEX else ""
+        lacks = "Choose an index for the second model, or build one." if source.kind == INDEX else ""
         self.view.sides[side].clear("Opening…" if source.target(side) is not None else lacks)
 
     def _leave_collection(self, side: int, target: Target) -> None:
@@ -216,15 +216,15 @@ class SearchPanel(Panel):
             source.show_facts(None)
             if self._services.demo.making and source.kind != INDEX:
                 self._empty_action = source.collection.ask_folder
-                text = "You can search them as soon as they are drawn, or search a folder of your own now."
-                self.view.show_empty("Drawing the demo images", text, "Search a folder…", "Ctrl+Alt+O")
+                text = "The demo images can be searched when they are finished. Or search a folder of images now."
+                self.view.show_empty("Creating the demo images", text, "Search a folder…", "Ctrl+Alt+O")
             elif source.kind == INDEX:
                 self._empty_action = source.popover.open
                 text = "Choose an index, or build one under Index…"
                 self.view.show_empty("No index is chosen", text, "Search in…")
             elif source.pickers[0].choice() is None:
                 self._show_nothing(
-                    "Choose a run or a pretrained model; then search its validation split or any folder."
+                    "Choose a run or a pretrained model, then search its validation split or any folder of images."
                 )
             elif source.kind == DATA:
                 self._empty_action = source.collection.ask_folder
@@ -233,7 +233,7 @@ class SearchPanel(Panel):
         elif self.sessions[0].facts is None:
             source.show_facts(None)
             self._empty_action = None
-            text = "Every image is encoded once; an index on disk opens at once. Then your query is searched."
+            text = "Every image is encoded once; an index on disk needs no encoding. Then you can search."
             name = "the validation split" if source.kind == HELD_OUT else source.collection.title()
             self.view.show_empty(f"Opening {name}", text)
 
@@ -258,7 +258,7 @@ class SearchPanel(Panel):
         self.view.show_work()
         if side == 0:
             self.view.source.show_facts(facts)
-        if session.partial:  # the whole collection follows
+        if session.partial:  # the complete collection follows
             self.queries.run()
             return
         if side == 0:
@@ -270,7 +270,7 @@ class SearchPanel(Panel):
         self.travel.opened()
 
     def _opening_message(self, side: int, notes: list[str]) -> Message | None:
-        """The worker's notes on a collection, such as a stale index; else why the sides are not comparable."""
+        """The worker's notes on a collection, such as a stale index, or why the sides are not comparable."""
         target = self.sessions[side].target
         if not notes:
             return self._comparison_problem()
@@ -279,19 +279,19 @@ class SearchPanel(Panel):
         return warning(" ".join(notes), remedy=Remedy("Refresh the index", self.view.sheet.start_refresh))
 
     def _comparison_problem(self) -> Message | None:
-        """Why the two sides cannot be compared."""
+        """Why the two sides cannot be compared; None if they can."""
         source = self.view.source
         if not source.comparing:
             return None
         if source.same_model():
             has_both_networks = len(source.pickers[0].networks()) > 1
             remedy = Remedy("Student against teacher", source.student_against_teacher) if has_both_networks else None
-            return warning(f"Both sides are the same model: {source.pickers[0].text()}.", remedy=remedy)
+            return warning(f"Both sides use the same model: {source.pickers[0].text()}.", remedy=remedy)
         first, second = (session.facts for session in self.sessions)
         if first is not None and second is not None and not same_collection(self.sessions):
             return warning(
                 f"The two sides search different data ({first['title']}, {count(first['images'])} images; "
-                f"{second['title']}, {count(second['images'])} images): their ranks and recall are not compared."
+                f"{second['title']}, {count(second['images'])} images), so ranks and recall are not compared."
             )
         return None
 
@@ -305,12 +305,12 @@ class SearchPanel(Panel):
         self.view.jobs.end(f"open{side}")
         self.queries.forget(side)
         if side == 0:
-            self.view.show_empty("Nothing is open", "Choose another model or other images above, or try again.")
+            self.view.show_empty("No model is open", "Choose another model or other images above, or try again.")
         self._empty_action = None
         self.view.sides[side].clear()
         if isinstance(failure, Cancelled):
             remedy = Remedy("Open", lambda: self.open(side, reopen=True))
-            self.opening.set(side, info("Opening was cancelled.", remedy=remedy))
+            self.opening.set(side, info("The model was not opened: you cancelled it.", remedy=remedy))
         else:
             remedy = Remedy("Try again", lambda: self.open(side, reopen=True))
             self.opening.set(side, error(failure.text, failure.details, remedy))
@@ -318,7 +318,8 @@ class SearchPanel(Panel):
     def _retitle(self) -> None:
         for side, widget in enumerate(self.view.sides):
             session, facts = self.sessions[side], self.sessions[side].facts
-            if session.opening and widget.answer is not None:  # of the previous step, until this one is open
+            # results of the previous step stay until this step is open
+            if session.opening and widget.answer is not None:
                 continue
             about = f"{facts['model']}\n{facts['title']}, {facts['how']}" if facts is not None else ""
             widget.set_name(self.view.source.name(side), about)
@@ -351,7 +352,7 @@ class SearchPanel(Panel):
 
     # Other kinds of queries
     def search_again(self, query: Query) -> None:
-        """Search again for a query from the history or the saved searches, with its filters."""
+        """Repeat a query from the history or the saved searches, with its filters."""
         self.view.choose_filters(query.filters, query.group)
         self.view.query.set_query(query)
 
@@ -366,7 +367,7 @@ class SearchPanel(Panel):
         self.view.query.set_query(Query(parts=(Part(image=path, row=row),), find="captions", true_path=path))
 
     def look_up(self, query: Known) -> None:
-        """Search for a query with a known answer: the correct image or caption is marked and its rank is shown."""
+        """Search for a query with a known answer; marks the correct image or caption and shows its rank."""
         if query.text < 0:
             self.search_captions(query.path, query.row)
         else:
@@ -376,7 +377,7 @@ class SearchPanel(Panel):
         for path in paths[:8]:
             self.view.query.add_image(path)
         if len(paths) > 8:
-            self.view.show_message(info(f"{len(paths)} images were dropped; the first 8 are used."))
+            self.view.show_message(info(f"You dropped {len(paths)} images; only the first 8 are used."))
 
     def _show_refused(self, refusals: list[tuple[str, str]]) -> None:
         file, problem = refusals[0]

@@ -1,4 +1,4 @@
-"""The current query: sent to both models while the user types; only results of the newest query are shown.
+"""Sends the current query to both models while the user types; shows only results of the newest query.
 
 Flow: query bar, filters -> ``changed`` -> ``run`` -> ``SearchSession.search`` -> results -> both sides' galleries.
 """
@@ -19,9 +19,9 @@ from sdgui.widgets.message import Message, Remedy, error, warning
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import Results
 
-_TYPING = 30  # ms in which further key presses join a query
-_FIRST, _FURTHER = 50, 4  # number of results, and its factor when the user scrolls to the end
-_MOST = 3200
+_TYPING_PAUSE_MS = 30
+_FIRST_RESULTS, _GROWTH = 50, 4  # number of results; factor each time the user scrolls to the end
+_MAX_RESULTS = 3200
 
 
 class SearchQueries(QObject):
@@ -32,10 +32,10 @@ class SearchQueries(QObject):
         self._view, self._sessions = view, sessions
         self._number = 0
         self._query = Query()
-        self._k = _FIRST
+        self._k = _FIRST_RESULTS
         self._answers: list[Results | None] = [None, None]
-        self._query_message: Message | None = None  # about the current query; the next results clear it
-        self._typing = QTimer(self, singleShot=True, interval=_TYPING)
+        self._query_message: Message | None = None  # message about the current query, cleared by the next results
+        self._typing = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._typing.timeout.connect(self.run)
         view.query.changed.connect(self.changed)
         view.filters_changed.connect(self.changed)
@@ -46,7 +46,7 @@ class SearchQueries(QObject):
             view.sides[side].more_wanted.connect(self._load_more)
 
     def forget(self, side: int) -> None:
-        """Drop the results of a side whose collection is closed or reopened."""
+        """Clear the results of a side whose collection is closed or reopened."""
         self._answers[side] = None
 
     @property
@@ -68,13 +68,13 @@ class SearchQueries(QObject):
         )
 
     def changed(self) -> None:
-        """Run the query once typing pauses."""
-        self._k = _FIRST
+        """Run the query after a pause in typing."""
+        self._k = _FIRST_RESULTS
         self._view.show_filters()
         self._typing.start()
 
     def run(self) -> None:
-        """Search both models for the current query."""
+        """Run the current query with both models."""
         self._typing.stop()
         filters, group = self._view.chosen_filters()
         query = replace(self._view.query.query(), filters=filters, group=group)
@@ -90,11 +90,11 @@ class SearchQueries(QObject):
             self._search(side)
 
     def invite(self) -> None:
-        """Without a query, show in the empty galleries how to make one."""
+        """If there is no query, show in the empty galleries how to enter one."""
         evaluation = self._view.tabs.currentIndex() == EVALUATION
         text = "Choose a query on the left, or type one." if evaluation else "Type a query or drop an image here."
         for widget, session in zip(self._view.sides, self._sessions, strict=True):
-            if self._query.empty and session.facts is not None:  # else it shows why nothing can be searched
+            if self._query.empty and session.facts is not None:  # otherwise the gallery shows why it cannot be searched
                 widget.clear(text)
 
     def _search(self, side: int) -> None:
@@ -103,13 +103,13 @@ class SearchQueries(QObject):
             self._sessions[side].search(self._number, {**request, "k": self._k})
 
     def row_of(self, side: int, row: int) -> int:
-        """The first side's row of an image on ``side``; -1 if the numbering may differ: then its file is used."""
+        """The first side's row of an image on ``side``; -1 if the numbering may differ, so that the file is used."""
         if self._sessions[side].partial:
             return -1
         return row if side == 0 or self._same_rows() else -1
 
     def _same_rows(self) -> bool:
-        """Whether both models number images and captions alike; growing indexes do not."""
+        """Whether images and captions have the same numbers in both collections; not so in growing indexes."""
         targets = [session.target for session in self._sessions]
         if (
             targets[0] is None
@@ -121,8 +121,8 @@ class SearchQueries(QObject):
 
     def _load_more(self) -> None:
         rows = [answer["rows"] for answer in self._answers if answer is not None]
-        if self._k < _MOST and rows and max(map(len, rows)) >= self._k:
-            self._k = min(_MOST, self._k * _FURTHER)
+        if self._k < _MAX_RESULTS and rows and max(map(len, rows)) >= self._k:
+            self._k = min(_MAX_RESULTS, self._k * _GROWTH)
             for side in (0, 1):
                 self._search(side)
 
@@ -137,11 +137,11 @@ class SearchQueries(QObject):
         self._show_missing(side)
 
     def show(self) -> None:
-        """Show the results again, with or without changes in rank."""
+        """Show the results again, after changes in rank were switched on or off."""
         self._show_answers()
 
     def _show_answers(self, answered_side: int = -1) -> None:
-        """Show both sides, since changes in rank depend on both; until both have answered, only ``answered_side``."""
+        """Show both sides with changes in rank; until both have answered, only ``answered_side``."""
         score: Score = self._view.score.currentData()
         all_answered = all(answer is not None for answer in self._answers)
         for side, answer in enumerate(self._answers):
@@ -168,12 +168,12 @@ class SearchQueries(QObject):
         target = self._sessions[side].target
         if not missing:
             return
-        text = f"{count(len(missing))} of the found images are missing, such as {missing[0]}."
+        text = f"{count(len(missing))} image files are missing, such as {missing[0]}."
         if target is None or not target.index:
             self._show_query_message(
-                warning(f"{text} They are shown in grey; reconnect their disk, or search other data.")
+                warning(f"{text} They are shown in grey. Reconnect the disk, or search other images.")
             )
         else:
             folder, index = str(Path(missing[0]).parent), target.index
             remedy = Remedy("Locate…", lambda: self._view.show_relocate(index, folder))
-            self._show_query_message(warning(f"{text} They may have been moved or deleted.", remedy=remedy))
+            self._show_query_message(warning(f"{text} The files may have been moved or deleted.", remedy=remedy))

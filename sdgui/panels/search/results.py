@@ -1,4 +1,4 @@
-"""Search results as gallery items: the selected score, the cut-off, changes in rank between two models.
+"""Search results as gallery items, with the selected score, the cut-off and changes in rank between models.
 
 Flow: worker ``search_query`` -> ``items`` -> gallery; with a second model's results -> badges with the change in rank.
 """
@@ -18,21 +18,21 @@ Score = Literal["cosine", "softmax", "rank"]
 SCORES: dict[Score, tuple[str, str]] = {
     "cosine": (
         "Cosine",
-        "Cosine similarity of query and image: 1 is the same direction, 0 unrelated. Compare it with the cut-off, "
-        "not with another model's.",
+        "Cosine similarity of query and image: 1 is identical, 0 is unrelated. Compare it with the cut-off, "
+        "not with the scores of another model.",
     ),
     "softmax": (
         "Softmax",
-        "Softmax probability over everything that is searched, at the model's temperature: how sure the model is "
-        "that this result is the correct one.",
+        "Softmax probability over all searched images or captions, at the model's temperature: how sure the model is "
+        "that this result is correct.",
     ),
-    "rank": ("Rank", "Position in the list, 1 is nearest. Only ranks can be compared between models."),
+    "rank": ("Rank", "Position in the results; 1 is the best match. Only ranks can be compared between models."),
 }
 Row = Mapping[str, Any]
 
 
 def ranks_of(answer: Mapping[str, Any]) -> dict[str, int]:
-    """Result -> rank, including grouped duplicates."""
+    """Identity of each result -> rank, including grouped duplicates."""
     ranks: dict[str, int] = {}
     for row in answer["rows"]:
         ranks.setdefault(identity(row), int(row["rank"]))
@@ -42,7 +42,7 @@ def ranks_of(answer: Mapping[str, Any]) -> dict[str, int]:
 
 
 def identity(row: Row) -> str:
-    """Identifies a result for both models: the image's path, or the caption with its image."""
+    """The identity of a result in both models: the image's path, or the caption with its image."""
     return f"{row['path']}\n{row['caption']}" if "text" in row else str(row["path"])
 
 
@@ -53,9 +53,9 @@ def items(
     other_ranks: Mapping[str, int] | None = None,
     other_name: str = "",
 ) -> list[GalleryItem]:
-    """The gallery's items; ``other_ranks``: `ranks_of` the other model's results, ``other_name``: its title."""
+    """The gallery's items. ``other_ranks``: `ranks_of` the other model's results; ``other_name``: its title."""
     gallery_items = []
-    previous_above = True  # is the previous row above the cut-off?
+    previous_above = True  # whether the previous row is above the cut-off
     for index, row in enumerate(answer["rows"]):
         above = bool(row["above_cutoff"])
         badge, spoken = _badges(row, other_ranks, other_name)
@@ -112,7 +112,7 @@ def _badges(row: Row, other_ranks: Mapping[str, int] | None, name: str) -> tuple
 
 
 def details(row: Row, answer: Mapping[str, Any]) -> str:
-    """Lines for the tooltip: all scores, size and date, labels, further captions, near-identical ones."""
+    """The tooltip: all scores, size and date, labels, other captions, near-identical images."""
     cutoff = "above" if row["above_cutoff"] else "below"
     lines = [f"cosine {row['cosine']:.3f} ({cutoff} the cut-off {answer['cutoff']['cosine']:.3f})"]
     lines[0] += f" · softmax probability {percent(row['softmax'])} · rank {row['rank']}"
@@ -128,14 +128,14 @@ def _labels(row: Row) -> list[str]:
 
 
 def file_size(size: int) -> str:
-    """``31 KB``."""
+    """A file size as text, such as ``31 KB``."""
     if size < 1 << 20:
         return f"{max(1, round(size / 1024))} KB" if size else "no file"
     return f"{size / (1 << 20):.1f} MB"
 
 
 def file_time(seconds: float) -> str:
-    """``2024-05-31``; "" if unknown."""
+    """A date as text, such as ``2024-05-31``; "" if unknown."""
     try:
         return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d") if seconds > 0 else ""
     except (OverflowError, OSError, ValueError):
@@ -143,7 +143,7 @@ def file_time(seconds: float) -> str:
 
 
 def cutoff_line(answer: Mapping[str, Any], query: Query) -> tuple[str, str]:
-    """A line over the results, and its tooltip: ``12 of 50 above the cut-off 0.243 · 790 searched``."""
+    """The line above the results and its tooltip, such as ``12 above the cut-off 0.243 · 790 images``."""
     rows, cutoff = answer["rows"], answer["cutoff"]
     if not rows:
         return "no image matches the filters", "Change or clear the filters."
@@ -155,14 +155,14 @@ def cutoff_line(answer: Mapping[str, Any], query: Query) -> tuple[str, str]:
 
 
 def true_line(rank: float | None, answer: Mapping[str, Any], query: Query) -> str:
-    """``Correct image: rank 3 of 790``; "" if it is unknown."""
+    """The rank of the correct image as text, such as ``Correct image: rank 3 of 790``; "" if unknown."""
     if query.caption < 0 and not query.true_path:
         return ""
     total_text = f" of {count(answer['searched'])}"
     if rank is None:
         return f"Correct image: not among the first {count(len(answer['rows']))}{total_text}"
     rank_shown = count(rank) if rank == int(rank) else f"{rank:.1f}"
-    position_text = "" if rank <= _last(answer["rows"]) else ", not among these"
+    position_text = "" if rank <= _last(answer["rows"]) else ", not shown"
     return f"Correct image: rank {rank_shown}{total_text}{' ✓' if rank == 1 else position_text}"
 
 

@@ -1,4 +1,4 @@
-"""The results of one model: its name, the rank of the correct image, the cut-off, the images and their menu.
+"""The results of one model: title, rank of the correct image, cut-off, gallery and context menu.
 
 Flow: panel -> ``show_answer`` -> gallery; actions on an image -> signals -> panel.
 """
@@ -26,17 +26,17 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE
 from sdgui.worker.verbs import Results
 
-_MORE_AT = 0.9  # share of the way down at which more results are fetched
+_LOAD_MORE_AT = 0.9  # scroll position from which more results are requested
 
 
 class SearchSide(QWidget):
-    """``answer``: the shown results, or None. Keys on an image: M more like it, W why, Ctrl+Alt+plus and +minus."""
+    """One side. ``answer``: the shown results, or None. Keys: M similar images, W why, Ctrl+Alt+plus and +minus."""
 
     like_requested = Signal(str, int)  # path, row: search for images like this one
-    part_requested = Signal(str, int, float)  # path, row, weight: put it into the query
+    part_requested = Signal(str, int, float)  # path, row, weight: add the image to the query
     captions_requested = Signal(str, int)  # path, row: captions of this image
     why_requested = Signal()  # show or hide why the image matches
-    current_changed = Signal(str)  # identity of the focused result, "" for none
+    current_changed = Signal(str)  # identity of the current result; "" if there is none
     more_wanted = Signal()  # the user is near the end of the results
 
     def __init__(self, cache_dir: Path | None, export: ExportMenu, parent: QWidget | None = None) -> None:
@@ -58,7 +58,7 @@ class SearchSide(QWidget):
 
     @cached_property
     def why(self) -> WhyView:
-        """Below the results; created when first used."""
+        """The explanation below the results, created on first use."""
         view = WhyView(self)
         view.closed.connect(self.why_requested)
         if (column := self.layout()) is not None:
@@ -74,7 +74,7 @@ class SearchSide(QWidget):
         gallery = self.gallery
         gallery.current_changed.connect(self._emit_current)
         gallery.menu_opening.connect(self._fill_menu)
-        gallery.scrolled.connect(lambda share: self.more_wanted.emit() if share > _MORE_AT else None)
+        gallery.scrolled.connect(lambda share: self.more_wanted.emit() if share > _LOAD_MORE_AT else None)
         keys = {
             "M": self._ask_like,
             "Ctrl+Alt++": partial(self._ask_part, 1.0),
@@ -96,7 +96,7 @@ class SearchSide(QWidget):
     def show_answer(
         self, answer: Results, query: Query, score: Score, other_answer: Mapping[str, Any] | None, other_name: str
     ) -> None:
-        """Show results; ``other_answer``: the other model's results of the same query, for changes in rank."""
+        """Show results. ``other_answer``: the other model's results of the query, for changes in rank."""
         new_items = items(
             answer, query, score, ranks_of(other_answer) if other_answer is not None else None, other_name
         )
@@ -122,7 +122,7 @@ class SearchSide(QWidget):
         self.true.setText(true)
         self.true.setVisible(bool(true))
         self.gallery.set_empty_text("" if new_items else "No image matches the filters.")
-        self._update_facts(self.gallery.current())  # without a signal: the other side keeps its selection
+        self._update_facts(self.gallery.current())  # no signal, so that the other side keeps its selection
 
     def clear(self, text: str = "") -> None:
         """Remove the results and show ``text`` in the middle."""
@@ -163,7 +163,7 @@ class SearchSide(QWidget):
         return (str(rows[index]["path"]), int(rows[index]["row"])) if 0 <= index < len(rows) else None
 
     def chosen_path(self) -> str:
-        """The image that has the focus, "" for none."""
+        """The path of the current image; "" if there is none."""
         selected = self._selected()
         return "" if selected is None else selected[0]
 
@@ -184,8 +184,8 @@ class SearchSide(QWidget):
         for text, slot in (
             ("More like this\tM", self._ask_like),
             ("Add to the query\tCtrl+Alt++", partial(self._ask_part, 1.0)),
-            ("Exclude similar\tCtrl+Alt+-", partial(self._ask_part, -1.0)),
-            ("Its nearest captions\tT", self._ask_captions),
+            ("Exclude similar images\tCtrl+Alt+-", partial(self._ask_part, -1.0)),
+            ("Nearest captions\tT", self._ask_captions),
             ("Why this match?\tW", self.why_requested.emit),
         ):
             menu.addAction(text).triggered.connect(lambda _checked=False, slot=slot: slot())

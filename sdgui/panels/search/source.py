@@ -1,4 +1,4 @@
-"""The head's second row: one model or two side by side, and the images to search.
+"""The second row of Search: one or two models, and the images to search.
 
 Flow: chips and ``CollectionBox`` -> ``changed`` -> ``target(side)`` for each session; a new checkpoint of a live run ->
 ``renewed(side)``.
@@ -31,7 +31,7 @@ from sdgui.worker.verbs import SearchOpened
 
 
 class SourceBar(QWidget):
-    """Side 0 is the first model, side 1 the second one."""
+    """The row of pickers. Side 0 is the first model, side 1 the second."""
 
     changed = Signal(int)  # side to open; -1: both
     renewed = Signal(int)  # this side's run has a newer checkpoint
@@ -63,7 +63,7 @@ class SourceBar(QWidget):
         menu.addSeparator()
         self.single = menu.addAction("&One model")
         self.presets.setMenu(menu)
-        self.button.setToolTip("Images to search: the validation split, a folder or table, or an index")
+        self.button.setToolTip("Images to search: a validation split, a folder or table, or an index")
         self.popover.set_first(self.collection.kind_box)
         self.popover.setMinimumWidth(64 * SPACE)
         vbox(self.collection, into=self.popover, margins=2 * SPACE)
@@ -71,7 +71,7 @@ class SourceBar(QWidget):
         row = hbox(*first, self.compare, self.presets, *second, into=self, spacing=SPACE // 2)
         row.addSpacing(SPACE)
         row.addWidget(self.button, 7)
-        row.addStretch()  # a chip has a maximum width; the rest is empty
+        row.addStretch()  # chips have a maximum width
 
     def _connect(self) -> None:
         for side, picker in enumerate(self.pickers):
@@ -99,7 +99,7 @@ class SourceBar(QWidget):
         return self.compare.isChecked()
 
     def target(self, side: int) -> Target | None:
-        """The model and collection of this side; None while either is missing."""
+        """The model and collection of a side; None if either is missing."""
         choice = self.pickers[side].choice()
         if side == 1 and not self.comparing:
             return None
@@ -120,14 +120,14 @@ class SourceBar(QWidget):
         return Target(choice.model, choice.weights, choice.title, data=data, worker=worker)
 
     def run(self) -> Path | None:
-        """The folder of the first model's run, while images other than an index are searched; None otherwise."""
+        """The folder of the first model's run; None if it is not a run or an index is searched."""
         choice = self.pickers[0].choice()
         if self.kind == INDEX or choice is None or not self.pickers[0].steps():
             return None
         return Path(run_and_checkpoint(choice.model)[0])
 
     def go_to_step(self, step: int) -> None:
-        """Move the first model to ``step`` of its run, and the second if it is of the same run."""
+        """Move the first model to ``step`` of its run, and the second model if it is from the same run."""
         run = self.run()
         if run is None:
             return
@@ -140,7 +140,7 @@ class SourceBar(QWidget):
         self.changed.emit(-1)
 
     def name(self, side: int) -> str:
-        """A title that distinguishes this side from the other."""
+        """A title that distinguishes the two sides."""
         choices = [picker.choice() for picker in self.pickers]
         mine, other_choice = choices[side], choices[1 - side]
         if mine is None:
@@ -154,7 +154,7 @@ class SourceBar(QWidget):
         return mine.title
 
     def short_name(self, side: int) -> str:
-        """A shorter ``name``: for different runs, experiment and number, and the network if it differs."""
+        """A shorter ``name``: experiment and run number, and the network if it differs."""
         choices = [picker.choice() for picker in self.pickers]
         mine, other_choice = choices[side], choices[1 - side]
         if (
@@ -208,7 +208,7 @@ class SourceBar(QWidget):
         self.single.setEnabled(self.comparing)
 
     def show_run(self, run_id: int, folder: Path, title: str, alive: bool) -> bool:
-        """Select a run: its best checkpoint, or its newest while it trains; both networks if it has two."""
+        """Select a run's best checkpoint (newest while training); compare both networks if it has two."""
         facts = run_facts(RunDir(folder))
         if not facts.steps:
             return False
@@ -227,7 +227,7 @@ class SourceBar(QWidget):
         return is_selected
 
     def show_included(self) -> None:
-        """Select the included model; it has no validation split, so the user must choose images."""
+        """Select the included model, which has no validation split: the user has to choose images."""
         if not included_models():
             return
         if self.kind == HELD_OUT:
@@ -237,11 +237,11 @@ class SourceBar(QWidget):
             self._pool.client(choice.model, choice.title).warm_up()
 
     def show_index(self, side: int, folder: str) -> None:
-        """Choose an index; it is listed among the recent ones."""
+        """Choose an index and add it to the recent ones."""
         self.collection.show_index(side, folder)
 
     def follow_model(self, side: int, model: str, weights: str) -> None:
-        """Show in the picker the model that made the opened index."""
+        """Show the model that built the opened index in the picker."""
         folder, checkpoint = run_and_checkpoint(model)
         run = f"{folder}@{checkpoint}" if folder else model
         interpolated = parse_interpolated(model)
@@ -254,11 +254,11 @@ class SourceBar(QWidget):
         self._quiet = False
 
     def show_facts(self, facts: SearchOpened | None) -> None:
-        """Show the size of the first side's collection; None while it is being opened."""
+        """Show the size of the first side's collection; None if it is not open yet."""
         title = self.collection.title()
         if facts is None:
             self.button.setText(title)
-            self.collection.facts.setText("Nothing is open yet.")
+            self.collection.facts.setText("No images are open yet.")
             return
         rest = facts.get("rest", 0)
         whole = f" of {count(facts['images'] + rest)}" if rest else ""
@@ -270,7 +270,7 @@ class SourceBar(QWidget):
         )
         self.button.setToolTip(plain_tip(f"{facts['source']}\n{images} · {captions}{facts['how']}"))
 
-    # Remembering
+    # Saved choices
     def state(self) -> dict[str, object]:
         """The choices to restore at the next start."""
         return {
@@ -280,7 +280,7 @@ class SourceBar(QWidget):
         }
 
     def restore(self, state: dict[str, object]) -> None:
-        """Restore what ``state`` returned; sources that no longer exist are ignored."""
+        """Restore the choices from ``state()``; sources that no longer exist are ignored."""
         self._quiet = True
         models = state.get("models")
         for picker, raw in zip(self.pickers, models if isinstance(models, list) else [], strict=False):
@@ -290,9 +290,9 @@ class SourceBar(QWidget):
         self._quiet = False
         self._show()
 
-    # Inside
-    _travelled = ""  # the run whose steps are viewed
-    _picked_for: tuple[int, str] = (-1, "")  # the side and index for which the user selected a model
+    # Internal
+    _travelled = ""  # run whose steps are shown
+    _picked_for: tuple[int, str] = (-1, "")  # side and index for which the user selected a model
 
     def _on_picked(self, side: int) -> None:
         if self._quiet:
@@ -312,7 +312,7 @@ class SourceBar(QWidget):
         if on and self.pickers[1].choice() is None and (choice := self.pickers[0].choice()) is not None:
             networks = [network for network in self.pickers[0].networks() if network != choice.weights]
             other = replace(choice, weights=networks[0] if networks else choice.weights)
-            if tuned_name(choice.model) != choice.model:  # interpolated weights beside the tuned ones
+            if tuned_name(choice.model) != choice.model:  # compares interpolated weights with the fine-tuned ones
                 other = replace(choice, model=tuned_name(choice.model))
             before, self._quiet = self._quiet, True
             self.pickers[1].set_choice(other)
@@ -325,8 +325,9 @@ class SourceBar(QWidget):
         self.pickers[1].setVisible(self.comparing)
         for slider, is_shown in zip(self.interpolations, (True, self.comparing), strict=True):
             slider.set_compact(self.comparing)
-            slider.set_available(is_shown and self.kind != INDEX)  # an index belongs to the weights that made it
+            # an index is only valid for the weights that built it
+            slider.set_available(is_shown and self.kind != INDEX)
         self.collection.set_comparing(self.comparing)
         title = self.collection.title()
-        if not self.button.text().startswith(title):  # else keep the number of images
+        if not self.button.text().startswith(title):  # otherwise keep the shown number of images
             self.button.setText(title)

@@ -1,6 +1,6 @@
-"""The evaluation and the map of Search, computed by the worker when first shown, once per collection.
+"""The evaluation and the map of Search, computed by the worker once per collection, when first shown.
 
-Evaluations are kept in the store: after a restart the last one is shown while its images are still being encoded.
+Evaluations are saved in the store: after a restart, the last one is shown while the images are still being encoded.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from PySide6.QtCore import QObject
 
 from sdgui.panels.search.layout import EVALUATION, SearchView
-from sdgui.panels.search.tabs.map import SHOWN
+from sdgui.panels.search.tabs.map import MAX_POINTS
 from sdgui.panels.search.work import SearchSession, Target, same_collection
 from sdgui.shared.run_texts import when
 from sdgui.shared.services import Services
@@ -24,11 +24,11 @@ from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SEARCH_COMPARE, SEARCH_EVALUATE, Comparison, Evaluation
 
 _PANEL = "search"
-_STORED_QUERIES = 200  # queries each way
+_STORED_QUERIES = 200  # stored queries per direction
 
 
 def _store_keys(target: Target) -> tuple[str, str]:
-    """The store's keys of an evaluation: the model, and the collection."""
+    """The keys of an evaluation in the store: model and collection."""
     return f"{target.model} {target.weights}".strip(), target.index or target.data or "held-out"
 
 
@@ -39,7 +39,7 @@ class TabResults(QObject):
         super().__init__(view)
         self._services, self._view, self._sessions = services, view, sessions
         self._evaluations: list[Mapping[str, Any] | None] = [None, None]
-        self._stored: list[PanelResult | None] = [None, None]  # from the store, until there is a new one
+        self._stored: list[PanelResult | None] = [None, None]  # stored evaluations, until new ones are computed
         view.compare_requested.connect(self.compare)
         view.map_wanted.connect(self._make_map)
         view.map_names_wanted.connect(self._name_points)
@@ -53,14 +53,14 @@ class TabResults(QObject):
             self._view.map.clear()
 
     def opened(self, side: int) -> None:
-        """A side was opened, perhaps at a newer checkpoint."""
+        """Drop outdated results after a side was opened, perhaps at a newer checkpoint."""
         self._evaluations[side] = None
         if side == 0 and is_made(self._view, "map"):
             self._view.map.clear()
         self.changed()
 
     def changed(self) -> None:
-        """Request the evaluation while it is shown; the map requests itself."""
+        """Request the evaluation if it is visible; the map requests its own data."""
         view = self._view
         if view.tabs.currentIndex() == EVALUATION:
             for side, session in enumerate(self._sessions):
@@ -84,7 +84,7 @@ class TabResults(QObject):
         )
 
     def _show(self, choose: bool = False) -> None:
-        """Show the evaluations: the second side's only if it is on the same data."""
+        """Show the evaluations; the second side's only if it searches the same data."""
         view = self._view
         is_stored = self._stored[0] is not None and self._evaluations[0] is None
         answers = (
@@ -104,7 +104,7 @@ class TabResults(QObject):
         if choose and view.query.query().empty and view.evaluation.current() is None:
             view.evaluation.choose_first()
 
-    # Keeping
+    # Stored evaluations
     def _store(self, side: int, answer: Evaluation) -> None:
         if (target := self._sessions[side].target) is not None:
             subject, data = _store_keys(target)
@@ -117,7 +117,7 @@ class TabResults(QObject):
             self._services.writer.submit(lambda: store.keep_result(_PANEL, subject, data, content))
 
     def _load_stored(self, side: int) -> None:
-        """Load the last evaluation of a side that is opening; the second side's only on the first one's data."""
+        """Load the last evaluation of a side that is opening; the second side's only if it has the same data."""
         target, first = self._sessions[side].target, self._sessions[0].target
         if target is None or first is None or self._stored[side] is not None:
             return
@@ -139,7 +139,7 @@ class TabResults(QObject):
         self._services.writer.submit(read, recalled)
 
     def compare(self, k: int) -> None:
-        """Request the pairs that one model finds among its first ``k`` and the other misses."""
+        """Request the pairs that only one model finds within its first ``k`` results."""
         view = self._view
 
         def done(answer: Comparison) -> None:
@@ -172,7 +172,7 @@ class TabResults(QObject):
             done,
             self._failure_handler("map0", partial(self._make_map, captions)),
             view.map.show_map,
-            shown=SHOWN,
+            shown=MAX_POINTS,
             captions=captions,
             packed=True,
         )
@@ -181,7 +181,7 @@ class TabResults(QObject):
         """Request the names of points of a large map."""
         page = self._view.map
         self._sessions[0].ask(
-            "point" if len(rows) == 1 else "points",  # the mouse moves on while a lasso is answered
+            "point" if len(rows) == 1 else "points",  # separate purposes: hovering must not cancel the names of a lasso
             SEARCH_POINTS,
             page.show_names,
             self._failure_handler("points0", lambda: page.names_wanted.emit(rows, texts)),

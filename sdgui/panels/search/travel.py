@@ -1,7 +1,7 @@
-"""Time travel in Search: the same query, and the map, at every saved step of a run, student beside teacher.
+"""Time travel in Search: the current query and the map at every saved step of a run, student next to teacher.
 
 Flow: slider -> ``SourceBar.go_to_step`` -> both sessions open that step (one worker for all steps of a run) -> the
-query runs again; then the neighbouring steps are opened in advance. Another step drops these requests.
+query runs again; then the neighbouring steps are opened in advance. Moving to another step drops these requests.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from sdgui.worker.calls import WorkerCalls
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SEARCH_OPEN, SEARCH_TRAVEL, SearchOpened, TravelSaved
 
-AHEAD = "ahead"  # the purpose of requests that open a step in advance
+AHEAD = "ahead"  # purpose of requests that open a step in advance
 
 
 class SearchTravel(QObject):
-    """Controls the slider of ``view``, which is visible if the first model's run has several checkpoints."""
+    """Controls the slider of ``view``, which is shown if the first model's run has several checkpoints."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class SearchTravel(QObject):
         self._travel.moved.connect(self._follow_other_panel)
 
     def follow(self) -> None:
-        """The chosen model may have changed: offer the steps of its run."""
+        """Offer the steps of the chosen model's run."""
         source, slider = self._view.source, self._view.time
         run, steps = source.run(), source.pickers[0].steps()
         self._run = run if len(steps) > 1 else None
@@ -64,7 +64,7 @@ class SearchTravel(QObject):
             self._open_in_advance([(session, step) for step in self._view.time.neighbours() for session in travelled])
 
     def _open_in_advance(self, pending: list[tuple[SearchSession, int]]) -> None:
-        """Open ``pending`` one after another; stops silently at a failure, which moving there will show."""
+        """Open ``pending`` one after another; stops at a failure, which is reported when the user moves to the step."""
         if not pending or self._run is None:
             return
         (session, step), later = pending[0], pending[1:]
@@ -89,7 +89,7 @@ class SearchTravel(QObject):
             self._travel.go(self._run, step)
 
     def _follow_other_panel(self, run: Path, step: int) -> None:
-        """Another panel looks at a step of this run."""
+        """Go to the step of this run that another panel shows."""
         slider = self._view.time
         if run == self._run and slider.steps and slider.step() != step:
             slider.set_steps(slider.steps, step)
@@ -103,18 +103,18 @@ class SearchTravel(QObject):
 
     # Export
     def ask_where(self) -> None:
-        """Choose a file, and save every step's results as an animated image."""
+        """Choose a file and save the results of every step as an animated image."""
         if self._run is None:
             return
         if self._queries.query.empty:
-            self._view.show_message(info("Run a search first; its results are saved at each step."))
+            self._view.show_message(info("Run a search first. Its results are then saved for each step."))
             return
         start = free_path(self._run.parent / "steps.webp")
         if file := ask_save(self._view, "Save the steps", start, "Animated images (*.webp)", ".webp"):
             self.save(file.path)
 
     def save(self, path: Path) -> None:
-        """Draw the results of the current query at every step, side by side, into ``path``."""
+        """Save the results of the current query at every step, both models side by side, to ``path``."""
         first = self._sessions[0]
         if self._run is None or first.target is None:
             return
@@ -124,7 +124,7 @@ class SearchTravel(QObject):
         query = self._queries.query.request(True)
         if self._saving is not None:
             self._saving.close()
-        # Separate calls: a session drops its own when it opens another step.
+        # Separate calls, since a session drops its calls when it opens another step.
         self._saving = WorkerCalls(self._pool.client(str(self._run)), self)
         self._saving.progress.connect(self._show_progress)
         self._saving.ask(

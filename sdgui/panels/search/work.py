@@ -1,7 +1,7 @@
-"""One model over one collection: opened once, then queried while the user types, one query at a time.
+"""A session of one model and one collection: opened once, then searched while the user types.
 
 Flow: ``open(Target)`` -> worker ``search_open`` -> ``opened``; ``search`` -> worker ``search_query`` -> ``answered``.
-While a query runs, only the newest of the following ones is kept.
+One query runs at a time; of the queries that arrive meanwhile, only the newest is kept.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import SEARCH_OPEN, SEARCH_QUERY, Answer, Results, SearchOpened, Verb
 
 WHY = "why"
-_FIRST = 512  # images of a table that are searched while the others are encoded
+_FIRST_IMAGES = 512  # images of a table that can be searched while the others are encoded
 ABOUT_TARGET = (
     "query",
     "facets",
@@ -30,22 +30,22 @@ ABOUT_TARGET = (
     "point",
     "points",
     WHY,
-)  # requests about the open collection; dropped when another one is opened
+)  # requests about the open collection, dropped when another is opened
 
 
 @dataclass(frozen=True)
 class Target:
-    """A model and a collection: ``index`` or ``data``; both empty: the run's validation split."""
+    """A model and a collection: ``index`` or ``data``, or if both are empty, the run's validation split."""
 
     model: str
     weights: str
-    title: str  # of the model
+    title: str  # title of the model
     data: str = ""
     index: str = ""
-    worker: str = ""  # key of a shared worker, which opens all steps of a run; default: the model's own
+    worker: str = ""  # key of a worker shared by all steps of a run; "": the model's own worker
 
     def stepped_from(self, previous: Target | None) -> bool:
-        """Whether ``previous`` is the same network on the same images at another step of the run, or another alpha."""
+        """Whether ``previous`` differs only in the step of the run or in the interpolation."""
         if previous is None or self.index or self.model == previous.model:
             return False
         if previous.index or (self.weights, self.data) != (previous.weights, previous.data):
@@ -56,12 +56,12 @@ class Target:
 
     @property
     def is_updated_on_open(self) -> bool:
-        """Whether opening it updates its index, as for a folder."""
+        """Whether opening the target updates its index, as for a folder."""
         return not self.index and Path(self.data).is_dir() if self.data else False
 
     @property
     def collection(self) -> tuple[str, str]:
-        """Row numbers are the same for all targets with this collection."""
+        """The identity of the collection; targets with equal collections have equal row numbers."""
         return self.data, self.index
 
 
@@ -74,13 +74,13 @@ def same_collection(sessions: Sequence[SearchSession]) -> bool:
 
 
 class SearchSession(QObject):
-    """``facts``: the answer of ``search_open``, None while nothing is open."""
+    """The session. ``facts``: the answer of ``search_open``; None if no collection is open."""
 
     working = Signal(str, str, int, int)  # purpose, activity, done, total
     collection_opened = Signal(object)  # facts
-    failed = Signal(object)  # opening failed: Failure
-    answered = Signal(int, object)  # the query's number, the results
-    refused = Signal(int, object)  # the query's number, Failure
+    failed = Signal(object)  # Failure; opening failed
+    answered = Signal(int, object)  # number of the query, results
+    refused = Signal(int, object)  # number of the query, Failure
 
     def __init__(self, pool: WorkerPool, cache_dir: Path, parent: QObject | None = None) -> None:
         """``cache_dir``: where the worker keeps its indexes of folders."""
@@ -94,12 +94,12 @@ class SearchSession(QObject):
 
     @property
     def key(self) -> str:
-        """The worker's key of the open collection, "" if none is open."""
+        """The worker's key of the open collection; "" if none is open."""
         return str(self.facts["key"]) if self.facts is not None else ""
 
     @property
     def partial(self) -> bool:
-        """Whether only the first part of the collection is open; its row numbers are not those of the whole."""
+        """Whether only the first part of the collection is open; its row numbers differ from the complete one's."""
         return self.facts is not None and self.facts.get("rest", 0) > 0
 
     @property
@@ -107,7 +107,7 @@ class SearchSession(QObject):
         return self._calls is not None and self._calls.busy("open")
 
     def open(self, target: Target) -> None:
-        """Open ``target`` instead of the current one; the same target is read again while it stays searchable."""
+        """Open ``target``; if it is the current one, read it again while it stays searchable."""
         calls = self._calls_of(target.worker or target.model or target.index, target.title)
         for purpose in ABOUT_TARGET:
             calls.drop(purpose)
@@ -115,18 +115,18 @@ class SearchSession(QObject):
         if self.target != target:
             self.facts = None
         self.target = target
-        first = _FIRST if target.data and not target.is_updated_on_open and self.facts is None else 0
+        first = _FIRST_IMAGES if target.data and not target.is_updated_on_open and self.facts is None else 0
         self._ask_open(calls, target, first)
 
     def _ask_open(self, calls: WorkerCalls, target: Target, first: int) -> None:
-        """``first``: open a part of the collection of about this size, then all of it; 0: all at once."""
+        """``first``: open a part of about this size first, then the complete collection; 0: open it completely."""
 
         part: dict[str, Any] = {"first": first} if first else {}
 
         def on_opened(facts: SearchOpened) -> None:
             self.facts = facts
             self.collection_opened.emit(facts)
-            if self.partial and self.target == target:  # after the query that it has just been asked
+            if self.partial and self.target == target:  # after the query that was just sent
                 self._ask_open(calls, target, 0)
 
         def on_failed(failure: Failure) -> None:
@@ -153,7 +153,7 @@ class SearchSession(QObject):
         self._calls, self._client_key, self.target, self.facts, self._next = None, "", None, None, None
 
     def search(self, number: int, request: dict[str, Any]) -> None:
-        """Send a query; while another one runs, only the newest waits."""
+        """Send a query; while another query runs, only the newest waits."""
         if self._calls is None or self.facts is None or (self.opening and not self.partial):
             return
         self._next = (number, request)
@@ -166,7 +166,7 @@ class SearchSession(QObject):
         (number, request), self._next = self._next, None
 
         def done(answer: Results) -> None:
-            self._send()  # before the answer is shown, to keep the worker busy
+            self._send()  # send the next query before showing the answer, to keep the worker busy
             self.answered.emit(number, answer)
 
         def failed(failure: Failure) -> None:
@@ -174,7 +174,7 @@ class SearchSession(QObject):
             self.refused.emit(number, failure)
 
         opening = self.opening
-        if opening:  # the rest of the collection, which would keep the query waiting: it is asked for again
+        if opening:  # opening the complete collection would block the query; it is requested again afterwards
             self._calls.drop("open")
         self._calls.ask("query", SEARCH_QUERY, done, failed, key=self.key, **request)
         if opening and self.target is not None:
@@ -189,7 +189,7 @@ class SearchSession(QObject):
         partial: Callable[[Any], None] | None = None,
         **arguments: Any,
     ) -> None:
-        """Call another verb; ``key`` defaults to this collection's. Ignored while nothing is open."""
+        """Call another verb with this collection's ``key``. Ignored if no collection is open."""
         if self._calls is not None and self.facts is not None and not self.opening:
             self._calls.ask(purpose, verb, done, failed, partial, **{"key": self.key, **arguments})
 

@@ -1,1 +1,1 @@
-"""The query: words, images, filters and history."""
+"""The query of Search: words, images, filters and history."""

@@ -1,6 +1,6 @@
-"""The query: the search box with its chips and buttons.
+"""The search bar: text box, chips and buttons.
 
-Flow: typing, dropping, choosing -> ``changed(Query)``; Up and Down in the box go through the search history.
+Flow: typing, dropping or choosing -> ``changed(Query)``; Up and Down in the text box go through the search history.
 """
 
 from __future__ import annotations
@@ -28,36 +28,36 @@ from sdgui.widgets.style.theme import SPACE
 
 _IMAGES = "Images (*.png *.jpg *.jpeg *.webp *.gif *.bmp *.tif *.tiff);;All files (*)"
 _PROMPTS = resource_folder("prompts")
-_LISTED = 15  # queries in the menu
+_MAX_RECENT = 15  # recent queries in the menu
 
 
 class SearchBar(QWidget):
-    """``query`` is the query without its filters; ``changed`` is emitted on every change, by the user or by code.
+    """The search bar in one row. ``query()`` returns the query without filters; ``changed``: any change of the query.
 
-    Always one row. ``find_box``, ``prompts``, ``plus`` and ``minus`` are placed by the owner.
+    The owner places ``find_box``, ``prompts``, ``plus`` and ``minus``.
     """
 
     changed = Signal()
     past_chosen = Signal(object)  # Query with filters, from the history or the saved searches
-    paste_requested = Signal()  # the clipboard holds an image or files
-    left_downwards = Signal()  # Down without a newer query: the focus may go to the results
+    paste_requested = Signal()  # the clipboard contains an image or files
+    left_downwards = Signal()  # Down was pressed at the newest query: focus the results
 
     def __init__(self, history: SearchHistory, tools: QWidget, parent: QWidget | None = None) -> None:
-        """``tools``: parent of the widgets that the owner places."""
+        """``tools``: the parent of the widgets that the owner places."""
         super().__init__(parent)
         self._history = history
-        self._history_index = -1  # -1: the text being typed
+        self._history_index = -1  # -1: not in the history
         self._typed = ""
         self._filters: dict[str, Any] = {}
         self._group = True
-        self._evaluation_query = Query()  # the evaluation query that is looked up, if any
+        self._evaluation_query = Query()  # the looked-up query of the evaluation
         self.line = QLineEdit(self)
         self.line.setPlaceholderText("Describe an image, or drop or paste one")
         self.line.setAccessibleName("Search images by words")
         self.line.setClearButtonEnabled(True)
         self.line.setMaxLength(20_000)
         self.chips = ChipRow(self)
-        self.true_image = ImageLabel(4 * SPACE, self)  # of a query with a known answer
+        self.true_image = ImageLabel(4 * SPACE, self)  # image of a query with a known answer
         self.image = IconButton("ph.image", "Search with an image from a file", "Ctrl+Shift+I", parent=self)
         self.plus = QPushButton("Add these words", tools)
         self.minus = QPushButton("Exclude these words", tools)
@@ -67,7 +67,7 @@ class SearchBar(QWidget):
         self.prompts = NoWheelComboBox(tools)
         self._build()
         self._connect()
-        self.show_saved()  # there is nothing to save yet
+        self.show_saved()  # disabled: there is no query to save yet
 
     def _build(self) -> None:
         self.find_box.addItem("Images", "images")
@@ -78,10 +78,10 @@ class SearchBar(QWidget):
         for file in sorted(_PROMPTS.glob("*.txt")):
             self.prompts.addItem(file.stem, file.stem)
         self.prompts.setAccessibleName("Prompts for the words")
-        self.prompts.setToolTip("Average the words' vectors over a set of prompts, as in zero-shot classification")
+        self.prompts.setToolTip("Average the text embeddings over a set of prompts, as in zero-shot classification")
         for box in (self.find_box, self.prompts):
             box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToContents)
-        self.plus.setToolTip("Add the typed words to the query as a part with a separate weight (Alt+Enter)")
+        self.plus.setToolTip("Add the typed words to the query with their own weight (Alt+Enter)")
         self.minus.setToolTip("Search for images unlike the typed words (Shift+Enter)")
         self.line.setMinimumWidth(24 * SPACE)
         hbox(
@@ -131,14 +131,14 @@ class SearchBar(QWidget):
             self._emit_changed()
 
     def show_known(self, path: str, words: str) -> None:
-        """Show the image of a query with a known answer; "" hides it."""
+        """Show the image of a query with a known answer; "" hides the image."""
         self.true_image.setVisible(bool(path))
         if path:
             self.true_image.show_image(Path(path))
             self.true_image.setToolTip(plain_tip(f"{words[:1].upper()}{words[1:]}\n{path}"))
 
     def forget_known(self) -> None:
-        """Drop the numbers of captions and images: another collection is searched."""
+        """Drop the numbers of captions and images, which are invalid in another collection."""
         if self._evaluation_query.caption >= 0 or self._evaluation_query.true_path:
             self.set_query(Query(), emit=False)
 
@@ -153,7 +153,7 @@ class SearchBar(QWidget):
         self._emit_changed()
 
     def _on_cleared(self, text: str) -> None:
-        if not text and self._evaluation_query.caption >= 0:  # by its button
+        if not text and self._evaluation_query.caption >= 0:  # the user cleared the box
             self._evaluation_query = Query()
             self._emit_changed()
 
@@ -181,7 +181,7 @@ class SearchBar(QWidget):
 
     # History
     def set_filters(self, filters: dict[str, Any], group: bool) -> None:
-        """Set the filters that history and saved searches record, and whether near-identical images are grouped."""
+        """Set the filters and the grouping to record in history and saved searches."""
         self._filters, self._group = filters, group
         self.show_saved()
 
@@ -195,7 +195,7 @@ class SearchBar(QWidget):
         self._history.remember(self.filtered_query())
 
     def show_saved(self) -> None:
-        """Update the star: is this search saved?"""
+        """Update the star to whether the query is saved."""
         saved = self._history.is_saved(self.filtered_query())
         self.star.setChecked(saved)
         self.star.setEnabled(not self.query().empty and self.query().caption < 0)
@@ -211,9 +211,9 @@ class SearchBar(QWidget):
         self.show_saved()
 
     def past_menu(self) -> QMenu:
-        """Saved searches, then recent ones."""
+        """The menu of saved and recent searches."""
         menu = QMenu(self)
-        for title, queries in (("Saved", self._history.saved), ("Recent", self._history.recent[:_LISTED])):
+        for title, queries in (("Saved", self._history.saved), ("Recent", self._history.recent[:_MAX_RECENT])):
             head = menu.addAction(title)
             head.setEnabled(False)
             for query in queries:
@@ -232,13 +232,13 @@ class SearchBar(QWidget):
         self.past_chosen.emit(query)
 
     def show_past(self) -> None:
-        """Open the menu."""
+        """Open the menu of saved and recent searches."""
         menu = self.past_menu()
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(self.past.mapToGlobal(self.past.rect().bottomLeft()))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Up, Down, Alt+Enter and Shift+Enter in the box."""
+        """Handle Up, Down, Alt+Enter and Shift+Enter in the text box."""
         if watched is self.line and event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
             enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
             if enter and event.modifiers() & Qt.KeyboardModifier.AltModifier:
@@ -268,7 +268,7 @@ class SearchBar(QWidget):
 
 
 def _marks(query: Query) -> str:
-    """Distinguishes queries with the same words in the menu."""
+    """A suffix that distinguishes queries with the same words in the menu."""
     marks = [mark for mark, on in (("filtered", query.filters), ("ungrouped", not query.group)) if on]
     return f"  ({', '.join(marks)})" if marks else ""
 

@@ -1,4 +1,4 @@
-"""The parts of a query as chips: words and images, each included or excluded, with a weight, removable."""
+"""The parts of a query as chips: words and images with a weight, included or excluded, and removable."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _IMAGE = 3 * SPACE
-_HEIGHT = 28  # px, the height of a line of text
-_LONGEST = 28  # characters of a title that are shown
+_HEIGHT = 28  # px, fits one line of text
+_MAX_TITLE_LENGTH = 28
 
 
 class Chip(QFrame):
-    """One part. Keys: minus and plus change its sign, Delete removes it."""
+    """The chip of one part. Minus and plus change the sign, Delete removes the part."""
 
     changed = Signal(object)  # Part
     removed = Signal()
@@ -35,7 +35,7 @@ class Chip(QFrame):
         self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         self._sign = IconButton("ph.plus", "", parent=self)
         self._sign.clicked.connect(self._toggle_sign)
-        title = part.title if len(part.title) <= _LONGEST else f"{part.title[: _LONGEST - 1]}…"
+        title = part.title if len(part.title) <= _MAX_TITLE_LENGTH else f"{part.title[: _MAX_TITLE_LENGTH - 1]}…"
         self._title = PlainLabel(title, self)
         self._title.setTextFormat(Qt.TextFormat.PlainText)
         self._title.setToolTip(plain_tip(part.image or part.words))
@@ -46,7 +46,7 @@ class Chip(QFrame):
         self._weight.setPrefix("×")
         self._weight.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         self._weight.setFixedWidth(7 * SPACE)
-        self._weight.setToolTip("Weight of this part; the arrow keys change it")
+        self._weight.setToolTip("Weight of this part (arrow keys)")
         self._weight.setAccessibleName(f"Weight of {part.title}")
         self._weight.setValue(abs(part.weight))
         self._weight.valueChanged.connect(self._set_weight)
@@ -83,7 +83,7 @@ class Chip(QFrame):
 
     def _show(self) -> None:
         is_included = self._part.weight >= 0
-        tip = "Included; press to exclude" if is_included else "Excluded; press to include"
+        tip = "Included; click to exclude" if is_included else "Excluded; click to include"
         self._sign.set_icon("ph.plus" if is_included else "ph.minus", tip)
         self._sign.setAccessibleName(f"{self._part.title}: {tip}")
         self.setAccessibleName(f"Query part: {self._part.spoken}")
@@ -98,7 +98,7 @@ class Chip(QFrame):
 
 
 class _Weight(QDoubleSpinBox):
-    """Hide the step buttons; the stylesheet would leave their space, and none for the text."""
+    """The weight without step buttons; the style sheet would reserve their space and leave none for the text."""
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -115,9 +115,9 @@ class _Weight(QDoubleSpinBox):
 
 
 class ChipRow(QScrollArea):
-    """The chips in one row, scrolled when there is no room; hidden while there are none.
+    """The chips in a scrolling row; hidden if there are no parts.
 
-    ``changed`` when a part is changed or removed.
+    ``changed``: a part was changed or removed.
     """
 
     changed = Signal()

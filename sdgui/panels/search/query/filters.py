@@ -1,4 +1,4 @@
-"""Filters: folder, label, file size, date of the last change; near-identical images grouped or not.
+"""The filter form: folder, label, file size, modification date, grouping of near-identical images.
 
 Flow: worker ``search_facets`` -> ``set_facets``; the user's choice -> ``changed`` -> ``filters()`` for the worker.
 """
@@ -17,24 +17,24 @@ from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _FIELDS = {
-    "min_size": ("at least", "Files of this size or larger: 200 KB, 1.5 MB"),
-    "max_size": ("at most", "Files of this size or smaller: 200 KB, 1.5 MB"),
-    "after": ("from", "Changed on this day or later: 2024-05-31"),
-    "before": ("before", "Changed before this day: 2024-06-30"),
+    "min_size": ("at least", "Minimum file size, such as 200 KB or 1.5 MB"),
+    "max_size": ("at most", "Maximum file size, such as 200 KB or 1.5 MB"),
+    "after": ("from", "Modified on this day or later, such as 2024-05-31"),
+    "before": ("before", "Modified before this day, such as 2024-06-30"),
 }
 
 
 class FilterForm(QWidget):
-    """One line per filter; ``changed`` when the user changes one."""
+    """The form with one row per filter. ``changed``: the user changed a filter."""
 
     changed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._labels: Mapping[str, Sequence[str]] = {}
-        self.folder = self._box("Folder", "Only images in this folder, or below it")
+        self.folder = self._box("Folder", "Only images in this folder and its subfolders")
         self.label = self._box("Label", "Only images with this label column")
-        self.value = self._box("Label value", "Only images whose label has this value")
+        self.value = self._box("Label value", "Only images with this value of the label")
         self.fields = {name: self._field(*texts) for name, texts in _FIELDS.items()}
         self.group = QCheckBox("Group near-identical", self)
         self.group.setToolTip("Group near-identical images under the best match, marked +1, +2,…")
@@ -59,7 +59,7 @@ class FilterForm(QWidget):
             ("Folder", [self.folder]),
             ("Label", [self.label, self.value]),
             ("Size", [self.fields[name] for name in size]),
-            ("Changed", [self.fields[name] for name in date]),
+            ("Modified", [self.fields[name] for name in date]),
         )
         for row, (text, widgets) in enumerate(lines):
             title = PlainLabel(text, self, role="muted")
@@ -90,7 +90,7 @@ class FilterForm(QWidget):
 
     # Options
     def set_facets(self, facets: Mapping[str, Any]) -> None:
-        """Offer these folders and labels. The current choice stays, even if it is not among them."""
+        """Set the folders and labels to choose from. The current choice stays, even if it is not listed."""
         filters = self.filters()
         self.folder.clear()
         self.folder.addItem("Any folder", "")
@@ -106,7 +106,7 @@ class FilterForm(QWidget):
 
     # Selection
     def filters(self) -> dict[str, Any]:
-        """The worker's arguments; {} without filters."""
+        """The worker's arguments; {} if no filter is set."""
         filters: dict[str, Any] = {}
         if folder := self.folder.currentData():
             filters["folders"] = [folder]
@@ -138,10 +138,10 @@ class FilterForm(QWidget):
             line.setModified(False)
 
     def _choose(self, box: NoWheelComboBox, data: str, text: str = "") -> None:
-        """Select a value; one that the images do not have is added, since the filter is active."""
+        """Select a value; a value that no image has is added, since its filter is active."""
         if data and box.findData(data) < 0:
             box.addItem(text or data, data)
-            text = f"{data}: no image here has it"
+            text = f"{data} (no images)"
             box.setItemData(box.count() - 1, plain_tip(text), Qt.ItemDataRole.ToolTipRole)
         box.setCurrentIndex(max(0, box.findData(data)))
 
@@ -171,5 +171,5 @@ class FilterForm(QWidget):
 
 
 def _first(values: object) -> str:
-    """The first folder or value of a filter; "" if it has none."""
+    """The first folder or value of a filter; "" if there is none."""
     return values[0] if isinstance(values, (list, tuple)) and values and isinstance(values[0], str) else ""

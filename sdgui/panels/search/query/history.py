@@ -1,6 +1,6 @@
-"""Recent and saved searches, kept between starts.
+"""Recent and saved searches, saved in the settings.
 
-Flow: query bar -> ``SearchHistory`` -> settings. Unreadable settings are an empty history, never an error.
+Flow: query bar -> ``SearchHistory`` -> settings. Unreadable settings give an empty history, not an error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _REMEMBERED = 100
 
 
 class SearchHistory:
-    """``recent`` newest first; ``saved`` in the order of saving. A query is identified by its JSON."""
+    """The searches. ``recent``: newest first; ``saved``: in the order of saving. Queries are compared by their JSON."""
 
     def __init__(self, settings: QSettings) -> None:
         self._settings = settings
@@ -24,7 +24,7 @@ class SearchHistory:
         self.saved = self._read(_SAVED)
 
     def remember(self, query: Query) -> None:
-        """Put ``query`` first among the recent searches; empty queries are skipped."""
+        """Add ``query`` at the top of the recent searches; empty queries are skipped."""
         if query.caption >= 0 or (stored := Query.from_json(query.to_json())) is None:
             return
         self.recent = [stored, *(past for past in self.recent if past != stored)][:_REMEMBERED]

@@ -1,4 +1,4 @@
-"""The evaluation: every query with a known answer and its rank, hardest first, both ways; differences; recall.
+"""The evaluation: queries with known answers by rank, hardest first, in both directions; recall curves.
 
 Flow: worker ``search_evaluate``, ``search_compare`` -> table and curve; ``query_selected`` -> galleries.
 """
@@ -30,12 +30,12 @@ from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
-_WIDEST = 22 * SPACE  # of a model's column
+_MAX_COLUMN_WIDTH = 22 * SPACE  # of a model's column, in px
 TEXTS, IMAGES, PAIRS = "text_to_image", "image_to_text", "pairs"
 
 
 class EvaluationPane(QWidget):
-    """``query_selected``: a ``Known``; ``activated``: Enter or double click. ``compare_requested(k)``: pairs."""
+    """``query_selected``: a ``Known``; ``activated``: Enter or double click; ``compare_requested(k)``: find pairs."""
 
     query_selected = Signal(object)
     activated = Signal(object)
@@ -47,7 +47,7 @@ class EvaluationPane(QWidget):
         self._sides: list[Mapping[str, Any]] = []
         self._names: list[str] = []
         self._pairs: Mapping[str, Any] | None = None
-        self._pairs_chosen = False  # they were shown until one of two models was opened again
+        self._pairs_chosen = False  # pairs were shown before a model was reopened
         self._evaluated_at = ""
         self.model = KnownModel(self)
         self.way = NoWheelComboBox(self)
@@ -65,7 +65,7 @@ class EvaluationPane(QWidget):
         self.way.addItem("Found by one model only", PAIRS)
         self.way.setAccessibleName("Direction")
         self.k_box.setAccessibleName("Found within the first")
-        self.k_box.setToolTip("Number of results that count as found")
+        self.k_box.setToolTip("An answer counts as found within this many results")
         for k in (1, 5, 10):
             self.k_box.addItem(f"in the first {k}", k)
         self.filter_box.setPlaceholderText("Filter")
@@ -76,7 +76,7 @@ class EvaluationPane(QWidget):
         table.setSortingEnabled(True)
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        # Space for the sort arrow, which would cover right-aligned titles.
+        # Room for the sort arrow, which would cover right-aligned titles.
         table.horizontalHeader().setStyleSheet("QHeaderView::section { padding-right: 14px; }")
         set_role(self.count_label, "small")
         ways = hbox((self.way, 1), self.k_box, spacing=SPACE // 2)
@@ -106,7 +106,7 @@ class EvaluationPane(QWidget):
 
     # Display
     def show_sides(self, sides: Sequence[Mapping[str, Any]], names: Sequence[str], evaluated_at: str = "") -> None:
-        """Show answers of ``search_evaluate`` for one or two models; ``evaluated_at``: time of earlier answers."""
+        """Show answers of ``search_evaluate`` for one or two models. ``evaluated_at``: time of stored answers."""
         self._sides, self._names, self._pairs, self._evaluated_at = list(sides), list(names), None, evaluated_at
         lines = []
         for color, (side, name) in enumerate(zip(sides, names, strict=True)):
@@ -155,8 +155,8 @@ class EvaluationPane(QWidget):
         header.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         for column in range(1, self.model.columnCount()):
             names = ("Teacher", str(self.model.heading(column, Qt.ItemDataRole.DisplayRole)))
-            room = max(map(header.fontMetrics().horizontalAdvance, names)) + 3 * SPACE  # with the arrow of the order
-            header.resizeSection(column, min(room, _WIDEST))
+            room = max(map(header.fontMetrics().horizontalAdvance, names)) + 3 * SPACE  # includes the sort arrow
+            header.resizeSection(column, min(room, _MAX_COLUMN_WIDTH))
         if self.model.columnCount():
             header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         if queries:
@@ -179,17 +179,17 @@ class EvaluationPane(QWidget):
         )
         hardest = f" (the {count(total_count)} hardest are listed)" if total_count < total else ""
         count_text = f"{count(shown_count)} of {count(total)}" if shown_count != total else count(total)
-        age_text = f" · as of {self._evaluated_at}; being re-evaluated" if self._evaluated_at else ""
+        age_text = f" · evaluated {self._evaluated_at}; being re-evaluated" if self._evaluated_at else ""
         self.count_label.setText(f"{count_text} queries{hardest}{age_text}")
 
     # Choosing
     def current(self) -> Known | None:
-        """The selected query."""
+        """The selected query; None if there is none."""
         index = self.table.currentIndex()
         return self.model.visible_queries[index.row()] if index.isValid() else None
 
     def choose(self, title: str, path: str) -> bool:
-        """Select a query; False if it is not listed."""
+        """Select a query; returns whether it is listed."""
         for row, query in enumerate(self.model.visible_queries):
             if (query.title, query.path) == (title, path):
                 index = self.model.index(row, 0)
@@ -221,7 +221,7 @@ _TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 @dataclass(frozen=True)
 class RecallLine:
-    """One curve. ``dashed`` distinguishes image→text from text→image without colour."""
+    """A recall curve. ``dashed`` distinguishes image→text from text→image."""
 
     name: str
     k: Sequence[int]
@@ -231,7 +231,7 @@ class RecallLine:
 
 
 class RecallCurve(QWidget):
-    """Hovering shows the values; screen readers get them as the widget's description."""
+    """The plot of recall at k. Hovering shows the values; screen readers get them as the description."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -251,7 +251,7 @@ class RecallCurve(QWidget):
     def set_lines(self, lines: Sequence[RecallLine]) -> None:
         """Show these curves."""
         self._lines = list(lines)
-        rows = 2 if len(lines) > 2 else 1  # a splitter does not ask for the height of wrapped text
+        rows = 2 if len(lines) > 2 else 1  # a splitter ignores the height of wrapped text
         self._readout.setMinimumHeight(rows * self._readout.fontMetrics().lineSpacing())
         self._draw()
 
@@ -259,8 +259,8 @@ class RecallCurve(QWidget):
         return list(self._lines)
 
     def _draw(self) -> None:
-        look = theme()
-        self._plot.setBackground(look.color("surface"))
+        current_theme = theme()
+        self._plot.setBackground(current_theme.color("surface"))
         self._plot.clear()
         dress(self._left_axis, self._bottom_axis)
         self._left_axis.setWidth(6 * SPACE)
@@ -268,9 +268,9 @@ class RecallCurve(QWidget):
         self._bottom_axis.setTicks([[(float(np.log10(k)), str(k)) for k in _TICKS if k <= max_k]])
         for line in self._lines:
             style = Qt.PenStyle.DashLine if line.dashed else Qt.PenStyle.SolidLine
-            pen = pg.mkPen(look.run_color(line.color), width=2, style=style)
+            pen = pg.mkPen(current_theme.run_color(line.color), width=2, style=style)
             self._plot.plot(np.log10(np.asarray(line.k, float)), np.asarray(line.recall, float), pen=pen)
-        self._cross.setPen(pg.mkPen(look.color("muted"), style=Qt.PenStyle.DotLine))
+        self._cross.setPen(pg.mkPen(current_theme.color("muted"), style=Qt.PenStyle.DotLine))
         self._cross.setVisible(False)
         self._plot.addItem(self._cross, ignoreBounds=True)
         self._plot.setXRange(0, float(np.log10(max(2, max_k))), padding=0.02)
@@ -278,10 +278,10 @@ class RecallCurve(QWidget):
         self.setAccessibleDescription(self.text_at(1) + "; " + self.text_at(10))
 
     def text_at(self, k: int) -> str:
-        """``recall at 10: Student 60.9 %,…``."""
+        """The values as text, such as ``recall at 10: Student 60.9 %, …``."""
         parts = []
         if self._lines and len(self._lines[0].k):
-            k = min(self._lines[0].k, key=lambda other_k: abs(other_k - k))  # the curve may end before
+            k = min(self._lines[0].k, key=lambda other_k: abs(other_k - k))  # the curve may end at a smaller k
         for line in self._lines:
             near = int(np.abs(np.asarray(line.k) - k).argmin()) if len(line.k) else -1
             if near >= 0:

@@ -1,4 +1,4 @@
-"""The evaluation table: queries, the rank of their correct answer for one or two models, and the change."""
+"""The evaluation table: queries, the rank of the correct answer by model, and the change in rank."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
 
 _Index = QModelIndex | QPersistentModelIndex
-_LAST = 1e12  # sorts unknown ranks after all others
+_UNKNOWN_RANK = 1e12  # sorts unknown ranks last
 
 
 @dataclass(frozen=True)
 class Known:
-    """A query with a known answer. ``text``: the caption's number, -1 if the query is an image."""
+    """A query with a known answer. ``text``: the caption's number; -1 for an image query."""
 
     title: str
     path: str
@@ -29,23 +29,23 @@ class Known:
 
     @property
     def moved(self) -> float | None:
-        """By how many ranks the second model is better."""
+        """By how many ranks the second model is better; None if unknown."""
         a, b = (*self.ranks, None, None)[:2]
         return None if a is None or b is None else a - b
 
 
 def known_texts(sides: Sequence[Mapping[str, Any]]) -> list[Known]:
-    """Caption queries of ``search_evaluate`` answers, in the first answer's order; matched by caption and image."""
+    """The caption queries of ``search_evaluate`` answers, in the first answer's order, matched by caption and image."""
     return _merge(sides, "text_to_image", lambda query: str(query["caption"]))
 
 
 def known_images(sides: Sequence[Mapping[str, Any]]) -> list[Known]:
-    """Image queries of ``search_evaluate`` answers."""
+    """The image queries of ``search_evaluate`` answers."""
     return _merge(sides, "image_to_text", lambda query: " / ".join(query["captions"]))
 
 
 def known_pairs(answer: Mapping[str, Any]) -> list[Known]:
-    """The pairs of a ``search_compare`` answer: found by one model and missed by the other."""
+    """The pairs of a ``search_compare`` answer, found by only one model."""
     rows = [*answer["only_a"], *answer["only_b"]]
     return [
         Known(str(pair["caption"]), str(pair["path"]), -1, int(pair["text_a"]), (pair["rank_a"], pair["rank_b"]))
@@ -68,10 +68,10 @@ def _merge(sides: Sequence[Mapping[str, Any]], way: str, title: Any) -> list[Kno
 class KnownModel(HeadedModel):
     """Columns: the query, a rank per model, and with two models the change in rank.
 
-    Sorts and filters without a proxy, which would query each cell (0.1 s for 2000 rows).
+    Sorts and filters without a proxy model, which would query each cell (0.1 s for 2000 rows).
     """
 
-    arranged = Signal()  # other rows, or in another order
+    arranged = Signal()  # rows or their order have changed
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -83,7 +83,7 @@ class KnownModel(HeadedModel):
         self._query_title = "Caption"
 
     def set_queries(self, queries: list[Known], query_title: str, names: Sequence[str]) -> None:
-        """Replace all queries; ``names`` of the models."""
+        """Replace all queries. ``names``: titles of the models."""
         self.beginResetModel()
         self.all_queries, self._query_title, self._names = queries, query_title, list(names)
         self._arrange()
@@ -118,9 +118,9 @@ class KnownModel(HeadedModel):
         if column == 0:
             return 0.0, query.title.casefold()
         if column > len(query.ranks):
-            return (-_LAST if query.moved is None else query.moved), ""
+            return (-_UNKNOWN_RANK if query.moved is None else query.moved), ""
         rank = query.ranks[column - 1]
-        return (_LAST if rank is None else rank), ""
+        return (_UNKNOWN_RANK if rank is None else rank), ""
 
     def rowCount(self, parent: _Index | None = None) -> int:
         return 0 if parent is not None and parent.isValid() else len(self.visible_queries)
@@ -137,8 +137,8 @@ class KnownModel(HeadedModel):
         if role == Qt.ItemDataRole.ToolTipRole and column > 0:
             if column <= len(self._names):
                 name = self._names[column - 1]
-                return plain_tip(f"Rank that {name} gives the correct answer; 1 is first")
-            return plain_tip(f"By how many ranks {self._names[1]} is better than {self._names[0]}")
+                return plain_tip(f"Rank of the correct answer with {name}; 1 is best")
+            return plain_tip(f"Number of ranks by which {self._names[1]} is better than {self._names[0]}")
         if role == Qt.ItemDataRole.TextAlignmentRole:
             side = Qt.AlignmentFlag.AlignLeft if column == 0 else Qt.AlignmentFlag.AlignRight
             return side | Qt.AlignmentFlag.AlignVCenter
@@ -176,5 +176,5 @@ class KnownModel(HeadedModel):
 
 
 def rank_text(rank: float) -> str:
-    """``12``; ``1.5`` where equal scores share ranks."""
+    """A rank as text, such as ``12``, or ``1.5`` if equal scores share ranks."""
     return count(rank) if rank == int(rank) else f"{rank:.1f}"

@@ -37,14 +37,14 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
-SHOWN = 100_000  # points per map
-_LASSOED = 2000  # images of a lasso that are shown
-_COLORED = 8  # label values with distinct colours
+MAX_POINTS = 100_000  # points of a map
+_MAX_LASSOED = 2000  # shown images of a lasso
+_MAX_COLORS = 8  # label values with their own colour
 _POPUP = 16 * SPACE
 
 
 class MapPage(QWidget):
-    """``map_requested(captions)``: the page is shown without a map, or captions are toggled."""
+    """The page. ``map_requested(captions)``: compute a map, with or without captions."""
 
     map_requested = Signal(bool)
     like_requested = Signal(str, int)  # path, row
@@ -61,7 +61,7 @@ class MapPage(QWidget):
         self.fit = QPushButton("Show all", self)
         self.status = ElidedLabel("", self)
         self.canvas = MapCanvas(self)
-        self.gallery = Gallery(cache_dir, "Draw a lasso around points to see their images here.", self)
+        self.gallery = Gallery(cache_dir, "Drag a lasso around points to see their images here.", self)
         self._legend = QWidget(self)
         self._popup = _Popup(self)
         self._build()
@@ -69,11 +69,11 @@ class MapPage(QWidget):
 
     def _build(self) -> None:
         self.color.setAccessibleName("Point colour")
-        self.color.setToolTip("Colour by this label; its eight most frequent values are coloured")
+        self.color.setToolTip("Colour points by this label; the 8 most frequent values have their own colour")
         self.color.setMinimumContentsLength(14)
         self.captions.setChecked(True)
-        self.captions.setToolTip("Show captions as triangles next to the images' discs")
-        self.fit.setToolTip("Everything in view (R)")
+        self.captions.setToolTip("Show captions as triangles; images are discs")
+        self.fit.setToolTip("Show all points (R)")
         set_role(self.status, "small")
         self.gallery.set_thumbnail_size(80)
         self.gallery.setAccessibleName("Images within the lasso")
@@ -132,12 +132,12 @@ class MapPage(QWidget):
         self._set_points(points)
         images, captions = len(points.rows), len(points.texts)
         contents = count_with_unit(images, "image") + (f", {count_with_unit(captions, 'caption')}" if captions else "")
-        better = "; a better one is being computed" if points.method == "PCA" else ""
+        better = "; computing a better layout" if points.method == "PCA" else ""
         self.status.setText(f"{contents} · {points.method}{better} · drag: lasso, Shift+drag: pan, wheel: zoom")
 
     def show_names(self, answer: Mapping[str, Any]) -> None:
-        """Add an answer of ``search_points``, and show the images that waited for it."""
-        self._points.know(answer)
+        """Add the names in an answer of ``search_points``, and show the images that waited for them."""
+        self._points.add_names(answer)
         if self._lassoed and not self.gallery.items():
             self._show_lassoed(self._lassoed)
         index, position = self._hover
@@ -154,15 +154,15 @@ class MapPage(QWidget):
             self.color.addItem(name, name)
         row = self.color.findData(previous_label) if previous_label else self.color.count() - 1
         self.color.setCurrentIndex(max(0, row))
-        self.canvas.set_points(points.places, self._groups(), len(points.rows))
+        self.canvas.set_points(points.positions, self._groups(), len(points.rows))
         if not has_same_rows:
             self._show_lassoed([])
 
     # Colours
     def _groups(self) -> list[int]:
-        """A colour per point; names and legend follow."""
+        """The colour group of each point; also updates names and legend."""
         label = str(self.color.currentData() or "")
-        groups, legend = self._points.colors(label, _COLORED, OTHER)
+        groups, legend = self._points.colors(label, _MAX_COLORS, OTHER)
         self._show_legend(legend)
         named = [(text, color) for text, color in legend if label and color != OTHER and self._points.method != "PCA"]
         self.canvas.set_names(self._points.group_spots(groups, named))
@@ -178,9 +178,9 @@ class MapPage(QWidget):
             if item is not None and (widget := item.widget()) is not None:
                 widget.hide()
                 widget.deleteLater()
-        look = theme()
+        current_theme = theme()
         for text, color in legend:
-            ink = look.color("strong_border") if color == OTHER else look.run_color(color)
+            ink = current_theme.color("strong_border") if color == OTHER else current_theme.run_color(color)
             entry = QLabel(self._legend)
             entry.setTextFormat(Qt.TextFormat.RichText)
             safe = text.replace("&", "&amp;").replace("<", "&lt;")
@@ -193,7 +193,7 @@ class MapPage(QWidget):
 
     # Points
     def _request_names(self, indices: Sequence[int]) -> bool:
-        """Request the unknown names of points; True if there are any."""
+        """Request the unknown names of points; returns whether there are any."""
         rows, texts = self._points.unnamed(indices)
         if rows:
             self.names_wanted.emit(rows, texts)
@@ -214,11 +214,11 @@ class MapPage(QWidget):
         self.canvas.mark([index])
 
     def _show_lassoed(self, indices: list[int]) -> None:
-        """Show the images of these points, at most ``_LASSOED``."""
-        self._lassoed = indices[:_LASSOED]
+        """Show the images of these points, at most ``_MAX_LASSOED``."""
+        self._lassoed = indices[:_MAX_LASSOED]
         self.gallery.set_items([])
         if self._request_names(self._lassoed):
-            return  # shown once their names are known
+            return  # the images are shown once their names are known
         images: dict[str, GalleryItem] = {}
         for name in filter(None, map(self._points.name, self._lassoed)):
             if name.path and (name.path not in images or name.caption):
@@ -229,7 +229,7 @@ class MapPage(QWidget):
     def _mark_current(self, index: int) -> None:
         items = self.gallery.items()
         if 0 <= index < len(items):
-            self.canvas.mark(self._points.of_path(str(items[index].path)))
+            self.canvas.mark(self._points.indices_of_path(str(items[index].path)))
 
     def _fill_menu(self, menu: QMenu, selected_rows: list[int]) -> None:
         selected_items = [self.gallery.items()[index] for index in selected_rows]
@@ -243,7 +243,7 @@ class MapPage(QWidget):
 
 
 class _Popup(QFrame):
-    """Show the image under the mouse with its caption, beside the mouse and within the page."""
+    """Shows the image and caption of the point under the mouse, next to the mouse and within the page."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)

@@ -1,7 +1,7 @@
 """A 2-D map of points to pan, zoom, hover and lasso: images as discs, captions as triangles, coloured by group.
 
 Flow: map page -> ``set_points`` -> mouse and keys -> ``hovered(index)``, ``lassoed(indices)``. Left drag draws the
-lasso; middle or right drag, or Shift and left, pans; the wheel zooms.
+lasso; middle, right or Shift+left drag pans; the wheel zooms.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from sdgui.panels.search.tabs.map_dots import MapDots, argb, inside
 from sdgui.widgets.style.theme import theme
 
 Floats = npt.NDArray[np.float64]
-_NEAR = 12.0  # px from the mouse within which a point is picked
+_MAX_DISTANCE = 12.0  # px; points further from the mouse are not hovered
 _SIZE = 8
-MANY = 6_000  # number of points above which they are drawn as one image
-OTHER = -1  # group of points in the default colour
+MANY = 6_000  # more points are drawn as one image
+OTHER = -1  # colour group of points in the default colour
 
 
 class _LassoBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
-    """A view box in which a left drag draws."""
+    """A view box in which a left drag draws a lasso."""
 
     drawn = Signal(object, bool)  # points of the lasso in view coordinates, whether it is finished
     reset_requested = Signal()
@@ -56,15 +56,15 @@ class _LassoBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
 
 
 class MapCanvas(QWidget):
-    """Keys: plus and minus zoom, arrows pan, R shows everything, A selects everything in view."""
+    """The map. Keys: plus and minus zoom, arrows pan, R shows everything, A selects everything in view."""
 
-    hovered = Signal(int, QPoint)  # index of the point under the mouse and where on the screen; -1 for none
+    hovered = Signal(int, QPoint)  # index of the point under the mouse (-1: none), screen position
     clicked = Signal(int)
-    lassoed = Signal(object)  # indices, ascending
+    lassoed = Signal(object)  # ascending indices
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._places: Floats = np.zeros((0, 2))
+        self._positions: Floats = np.zeros((0, 2))
         self._groups: npt.NDArray[np.int64] = np.zeros(0, np.int64)
         self._images = 0
         self._marked: list[int] = []
@@ -95,19 +95,19 @@ class MapCanvas(QWidget):
         self._restyle()
 
     def set_points(self, positions: Floats, groups: Sequence[int], images: int) -> None:
-        """``positions`` (N, 2); the first ``images`` are images, the rest captions. ``groups``: colours, or OTHER.
+        """Show points at ``positions`` (N, 2): first ``images`` images, then captions. ``groups``: colours, or OTHER.
 
         The view stays if only the positions changed.
         """
-        is_new = len(positions) != len(self._places)
-        self._places, self._groups = positions, np.asarray(groups, np.int64)
+        is_new = len(positions) != len(self._positions)
+        self._positions, self._groups = positions, np.asarray(groups, np.int64)
         self._images, self._marked = images, self._marked if not is_new else []
         self._draw()
         self.setAccessibleDescription(f"{images} images and {len(positions) - images} captions")
         self.show_all()
 
     def set_names(self, names: Sequence[tuple[str, Floats]]) -> None:
-        """Write each text above its place (2,), in place of the previous ones."""
+        """Replace the names: each text is drawn above its position (2,)."""
         for item in self._names:
             self._box.removeItem(item)
         ground = QColor(theme().color("surface"))
@@ -128,18 +128,18 @@ class MapCanvas(QWidget):
     def mark(self, indices: Sequence[int]) -> None:
         """Draw rings around these points."""
         self._marked = list(indices)
-        places = self._places[self._marked[:MANY]] if self._marked else np.zeros((0, 2))
+        positions = self._positions[self._marked[:MANY]] if self._marked else np.zeros((0, 2))
         pen = pg.mkPen(theme().color("text"), width=1.5)
-        self._rings.setData(pos=places, size=_SIZE + 5, symbol="o", brush=None, pen=pen)
+        self._rings.setData(pos=positions, size=_SIZE + 5, symbol="o", brush=None, pen=pen)
 
     def show_all(self) -> None:
         """Zoom out until everything is in view."""
-        if len(self._places):
-            low, high = self._places.min(0), self._places.max(0)
+        if len(self._positions):
+            low, high = self._positions.min(0), self._positions.max(0)
             self._box.setRange(xRange=(low[0], high[0]), yRange=(low[1], high[1]), padding=0.04)
 
     def move_view(self, right: float, up: float, zoom: float = 1.0) -> None:
-        """Move the view by shares of its size, zoom it (below 1: closer), and repaint immediately."""
+        """Move the view by fractions of its size, zoom (below 1: closer), and repaint immediately."""
         (x0, x1), (y0, y1) = self._box.viewRange()
         self._box.translateBy(x=right * (x1 - x0), y=up * (y1 - y0))
         self._box.scaleBy((zoom, zoom))
@@ -148,62 +148,67 @@ class MapCanvas(QWidget):
     def in_view(self) -> list[int]:
         """The points in view."""
         (x0, x1), (y0, y1) = self._box.viewRange()
-        x, y = self._places[:, 0], self._places[:, 1]
+        x, y = self._positions[:, 0], self._positions[:, 1]
         indices: list[int] = np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)).tolist()
         return indices
 
     def nearest(self, point: QPointF) -> int:
-        """The nearest point within reach of ``point`` (scene coordinates); -1 for none."""
-        if not len(self._places):
+        """The point nearest to ``point`` (scene coordinates) within ``_MAX_DISTANCE``; -1 if there is none."""
+        if not len(self._positions):
             return -1
         position = self._box.mapSceneToView(point)
         size = self._box.viewPixelSize()
-        away = (self._places - (position.x(), position.y())) / (max(size[0], 1e-12), max(size[1], 1e-12))
+        away = (self._positions - (position.x(), position.y())) / (max(size[0], 1e-12), max(size[1], 1e-12))
         squares = (away**2).sum(1)
         best = int(squares.argmin())
-        return best if squares[best] <= _NEAR**2 else -1
+        return best if squares[best] <= _MAX_DISTANCE**2 else -1
 
     def inside(self, path: Sequence[QPointF]) -> list[int]:
-        """Points within the closed line ``path``."""
+        """The points within the closed line ``path``."""
         if len(path) < 3:
             return []
-        if len(self._places) > MANY:
-            indices: list[int] = inside(self._places, list(path)).tolist()
+        if len(self._positions) > MANY:
+            indices: list[int] = inside(self._positions, list(path)).tolist()
             return indices
         shape = QPainterPath()
         shape.addPolygon(QPolygonF(list(path)))
         shape.closeSubpath()
         corner = np.array([(p.x(), p.y()) for p in path])
         low, high = corner.min(0), corner.max(0)
-        near = np.flatnonzero(((self._places >= low) & (self._places <= high)).all(1))
-        return [int(i) for i in near if shape.contains(QPointF(*self._places[i]))]
+        near = np.flatnonzero(((self._positions >= low) & (self._positions <= high)).all(1))
+        return [int(i) for i in near if shape.contains(QPointF(*self._positions[i]))]
 
-    # Inside
+    # Internal
     def _restyle(self) -> None:
         self._view.setBackground(theme().color("surface"))
         self._lasso.setPen(pg.mkPen(theme().color("accent_text"), width=2))
         self._draw()
 
     def _draw(self) -> None:
-        look = theme()
-        other_color = QColor(look.color("strong_border"))
+        current_theme = theme()
+        other_color = QColor(current_theme.color("strong_border"))
         other_color.setAlpha(110)
-        if len(self._places) > MANY:
+        if len(self._positions) > MANY:
             colors = np.array(
-                [argb(look.run_color(i)) for i in range(len(look.colors.runs))] + [argb(other_color)], np.uint32
+                [argb(current_theme.run_color(i)) for i in range(len(current_theme.colors.runs))] + [argb(other_color)],
+                np.uint32,
             )
-            self._many.set_points(self._places, colors[self._groups], self._images)
+            self._many.set_points(self._positions, colors[self._groups], self._images)
             self._dots.clear()
             self._marks.clear()
             self.mark(self._marked)
             return
         self._many.set_points(np.zeros((0, 2)), np.zeros(0, np.uint32), 0)
-        brushes = [pg.mkBrush(look.run_color(i)) for i in range(len(look.colors.runs))] + [pg.mkBrush(other_color)]
+        brushes = [pg.mkBrush(current_theme.run_color(i)) for i in range(len(current_theme.colors.runs))] + [
+            pg.mkBrush(other_color)
+        ]
         point_brushes = [brushes[group] for group in self._groups.tolist()]  # OTHER is the last one
         count = self._images
-        ground = pg.mkPen(look.color("surface"), width=0.5)
-        self._dots.setData(pos=self._places[:count], brush=point_brushes[:count], size=_SIZE, symbol="o", pen=ground)
-        self._marks.setData(pos=self._places[count:], brush=point_brushes[count:], size=_SIZE, symbol="t1", pen=ground)
+        ground = pg.mkPen(current_theme.color("surface"), width=0.5)
+        self._dots.setData(pos=self._positions[:count], brush=point_brushes[:count], size=_SIZE, symbol="o", pen=ground)
+        self._marks.setData(
+            pos=self._positions[count:], brush=point_brushes[count:], size=_SIZE, symbol="t1", pen=ground
+        )
         self.mark(self._marked)
 
     def _draw_lasso(self, path: list[QPointF], finished: bool) -> None:

@@ -1,6 +1,6 @@
-"""Draws up to a hundred thousand points as one image, since Qt's shapes are too slow for that.
+"""Draws up to a hundred thousand points as one image, since Qt's shapes are too slow for so many.
 
-Flow: ``set_points`` -> (each paint) places in pixels -> an image of discs and triangles -> the view.
+Flow: ``set_points`` -> (each paint) positions in pixels -> an image of discs and triangles -> the view.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from PySide6.QtGui import QColor, QImage, QPainter, QPainterPath, QPolygonF
 Floats = npt.NDArray[np.float64]
 _DISC = [(x, y) for x in range(-2, 3) for y in range(-2, 3) if x * x + y * y <= 5]
 _TRIANGLE = [(x, y) for y in range(-2, 3) for x in range(-2, 3) if abs(x) <= (y + 2) / 2]
-_MASK = 1024  # pixels of the mask that a lasso is read from
+_MASK_SIZE = 1024  # width and height of a lasso's mask, in px
 
 
 class MapDots(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
-    """``places`` (N, 2); the first ``images`` are drawn as discs over the captions' triangles."""
+    """The points as one item: the first ``images`` as discs, drawn over the captions' triangles."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._places: Floats = np.zeros((0, 2))
+        self._positions: Floats = np.zeros((0, 2))
         self._colors: npt.NDArray[np.uint32] = np.zeros(0, np.uint32)
         self._images = 0
         self._bounds = QRectF()
 
-    def set_points(self, places: Floats, colors: npt.NDArray[np.uint32], images: int) -> None:
-        """``colors`` (N,): ARGB."""
+    def set_points(self, positions: Floats, colors: npt.NDArray[np.uint32], images: int) -> None:
+        """Set the points. ``positions``: (N, 2); ``colors``: ARGB, (N,)."""
         self.prepareGeometryChange()
-        self._places, self._colors, self._images = places, colors, images
-        if len(places):
-            low, high = places.min(0), places.max(0)
+        self._positions, self._colors, self._images = positions, colors, images
+        if len(positions):
+            low, high = positions.min(0), positions.max(0)
             self._bounds = QRectF(*low, *(high - low))
         self.update()
 
@@ -42,21 +42,23 @@ class MapDots(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
         return self._bounds
 
     def paint(self, painter: QPainter, *_: Any) -> None:
-        if not len(self._places):
+        if not len(self._positions):
             return
         device, ratio = painter.device(), painter.device().devicePixelRatioF()
         width, height = round(device.width() * ratio), round(device.height() * ratio)
         to_pixels = painter.deviceTransform()
-        image = dots_image(self._in_pixels(to_pixels), self._colors, self._images, width, height, max(1, round(ratio)))
+        image = dots_image(
+            self._pixel_positions(to_pixels), self._colors, self._images, width, height, max(1, round(ratio))
+        )
         painter.save()
         painter.resetTransform()
         image.setDevicePixelRatio(ratio)
         painter.drawImage(QPointF(0, 0), image)
         painter.restore()
 
-    def _in_pixels(self, to_pixels: Any) -> npt.NDArray[np.int32]:
+    def _pixel_positions(self, to_pixels: Any) -> npt.NDArray[np.int32]:
         scale = np.array([[to_pixels.m11(), to_pixels.m12()], [to_pixels.m21(), to_pixels.m22()]])
-        moved = self._places @ scale + (to_pixels.dx(), to_pixels.dy())
+        moved = self._positions @ scale + (to_pixels.dx(), to_pixels.dy())
         pixels: npt.NDArray[np.int32] = np.clip(moved, -9, 1 << 20).astype(np.int32)
         return pixels
 
@@ -64,7 +66,7 @@ class MapDots(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
 def dots_image(
     pixels: npt.NDArray[np.int32], colors: npt.NDArray[np.uint32], images: int, width: int, height: int, size: int = 1
 ) -> QImage:
-    """Discs over triangles, of ``colors`` (N,), around ``pixels`` (N, 2); ``size`` 2 doubles their size."""
+    """An image of discs over triangles with ``colors`` (N,) at ``pixels`` (N, 2). ``size``: scale of the symbols."""
     canvas = np.zeros((height, width), np.uint32)
     edge = 3 * size
     seen = (
@@ -82,27 +84,27 @@ def dots_image(
 
 
 def argb(color: QColor) -> int:
-    """A colour as a premultiplied pixel."""
+    """A colour as a premultiplied ARGB pixel."""
     share = color.alpha() / 255
     red, green, blue = (round(part * share) for part in (color.red(), color.green(), color.blue()))
     return color.alpha() << 24 | red << 16 | green << 8 | blue
 
 
-def inside(places: Floats, path: list[QPointF]) -> npt.NDArray[np.int64]:
-    """Ascending indices of the places within a closed line, to a thousandth of its size."""
+def inside(positions: Floats, path: list[QPointF]) -> npt.NDArray[np.int64]:
+    """Ascending indices of the points within a closed line, accurate to about 1/1000 of its size."""
     corners = np.array([(point.x(), point.y()) for point in path])
     low, high = corners.min(0), corners.max(0)
-    scale = (_MASK - 1) / np.maximum(high - low, 1e-12)
+    scale = (_MASK_SIZE - 1) / np.maximum(high - low, 1e-12)
     shape = QPainterPath()
     shape.addPolygon(QPolygonF([QPointF(*corner) for corner in ((corners - low) * scale).tolist()]))
     shape.closeSubpath()
-    mask = QImage(_MASK, _MASK, QImage.Format.Format_Grayscale8)
+    mask = QImage(_MASK_SIZE, _MASK_SIZE, QImage.Format.Format_Grayscale8)
     mask.fill(0)
     painter = QPainter(mask)
     painter.fillPath(shape, Qt.GlobalColor.white)
     painter.end()
-    near = np.flatnonzero(((places >= low) & (places <= high)).all(1))
-    x, y = ((places[near] - low) * scale).astype(np.int64).T
-    pixels = np.frombuffer(mask.constBits(), np.uint8).reshape(_MASK, mask.bytesPerLine())
+    near = np.flatnonzero(((positions >= low) & (positions <= high)).all(1))
+    x, y = ((positions[near] - low) * scale).astype(np.int64).T
+    pixels = np.frombuffer(mask.constBits(), np.uint8).reshape(_MASK_SIZE, mask.bytesPerLine())
     indices: npt.NDArray[np.int64] = near[pixels[y, x] > 127]
     return indices

@@ -1,6 +1,6 @@
-"""The points of a map as arrays: places, rows, labels; names come with them, or are requested later. No Qt.
+"""The points of a map as arrays: positions, rows, labels; names may be requested later. No Qt.
 
-Flow: an answer of ``search_map`` -> ``MapPoints`` -> canvas and legend; of large maps ``search_points`` adds the names.
+Flow: answer of ``search_map`` -> ``MapPoints`` -> canvas and legend; for large maps, ``search_points`` adds names.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-_GRID = 12  # cells along each side
+_GRID_SIZE = 12  # cells along each side
 
 
 @dataclass(frozen=True)
 class Name:
-    """A point's name: the image's path, its words, its row, and whether the point is a caption."""
+    """The name of a point: image path, words, row, and whether the point is a caption."""
 
     path: str
     words: str
@@ -31,10 +31,10 @@ class Name:
 
 @dataclass
 class MapPoints:
-    """Images, then captions. ``labels``: values and each image's code among them, -1 for none."""
+    """The points: images, then captions. ``labels``: label -> values, and each image's value index (-1: none)."""
 
-    places: Floats = field(default_factory=lambda: np.zeros((0, 2)))
-    rows: Integers = field(default_factory=lambda: np.zeros(0, np.int64))  # of the images
+    positions: Floats = field(default_factory=lambda: np.zeros((0, 2)))
+    rows: Integers = field(default_factory=lambda: np.zeros(0, np.int64))  # rows of the images
     texts: Integers = field(default_factory=lambda: np.zeros(0, np.int64))  # numbers of the captions
     owners: Integers = field(default_factory=lambda: np.zeros(0, np.int64))  # rows of the captions' images
     labels: dict[str, tuple[list[str], Integers]] = field(default_factory=dict)
@@ -44,11 +44,11 @@ class MapPoints:
 
     @classmethod
     def of(cls, answer: Mapping[str, Any]) -> MapPoints:
-        """From an answer of ``search_map``, packed or not."""
+        """Read a packed or plain answer of ``search_map``."""
         return _packed(answer) if "packed" in answer else _plain(answer)
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.positions)
 
     def name(self, index: int) -> Name | None:
         """The name of a point; None until it is known."""
@@ -62,7 +62,7 @@ class MapPoints:
         return None if caption is None or image_name is None else Name(image_name[0], caption, row, True)
 
     def unnamed(self, indices: Iterable[int]) -> tuple[list[int], list[int]]:
-        """Rows of images and numbers of captions whose names are missing for these points."""
+        """The rows of images and numbers of captions whose names are unknown, for these points."""
         rows: dict[int, None] = {}
         texts: dict[int, None] = {}
         for index in indices:
@@ -74,7 +74,7 @@ class MapPoints:
                     texts[int(self.texts[number])] = None
         return list(rows), list(texts)
 
-    def know(self, answer: Mapping[str, Any]) -> None:
+    def add_names(self, answer: Mapping[str, Any]) -> None:
         """Add the names of an answer of ``search_points``."""
         for entry in answer["images"]:
             self._images[int(entry["row"])] = (
@@ -84,26 +84,26 @@ class MapPoints:
         for entry in answer["captions"]:
             self._captions[int(entry["text"])] = str(entry["caption"])
 
-    def of_path(self, path: str) -> list[int]:
-        """Indices of the named images with this path."""
+    def indices_of_path(self, path: str) -> list[int]:
+        """Indices of images with this path, if their names are known."""
         rows = [row for row, (known_path, _) in self._images.items() if known_path == path]
         indices: list[int] = np.flatnonzero(np.isin(self.rows, rows)).tolist()
         return indices
 
     def row_of(self, path: str) -> int:
-        """The row of a named image; -1 if unknown."""
+        """The row of an image with this path; -1 if its name is unknown."""
         return next((row for row, (known_path, _) in self._images.items() if known_path == path), -1)
 
     # Colours
     def telling_labels(self) -> list[str]:
-        """Labels with more than one value, those on the fewest images first."""
+        """Labels with more than one value, rarest first."""
         telling = [name for name, (_, codes) in self.labels.items() if len(np.unique(codes[codes >= 0])) > 1]
         return sorted(telling, key=lambda name: int((self.labels[name][1] >= 0).sum()))
 
     def colors(self, label: str, limit: int, other_color: int) -> tuple[list[int], list[tuple[str, int]]]:
-        """A colour per point, and the legend; the ``limit`` frequent values get a colour each, others ``other_color``.
+        """The colour of each point, and the legend: the ``limit`` most frequent values, others have ``other_color``.
 
-        Without a label, images and captions differ. A caption has the colour of its image.
+        Without a label, images and captions have different colours. With one, a caption has the colour of its image.
         """
         images, captions = len(self.rows), len(self.texts)
         if not label:
@@ -111,7 +111,7 @@ class MapPoints:
             return [0] * images + [1] * captions, legend
         values, codes = self.labels[label]
         common = [code for code, _ in Counter(codes[codes >= 0].tolist()).most_common(limit)]
-        table = np.full(len(values) + 1, other_color, np.int64)  # the last one: of no value
+        table = np.full(len(values) + 1, other_color, np.int64)  # the last entry is for points without a value
         table[common] = np.arange(len(common))
         image_colors = table[codes]
         by_row = dict(zip(self.rows.tolist(), image_colors.tolist(), strict=True)) if captions else {}
@@ -122,20 +122,20 @@ class MapPoints:
         return image_colors.tolist() + [by_row.get(row, other_color) for row in self.owners.tolist()], legend
 
     def group_spots(self, groups: Sequence[int], legend: Iterable[tuple[str, int]]) -> list[tuple[str, Floats]]:
-        """Each text of ``legend`` where the images of its group are densest: (2,)."""
+        """Each text of ``legend`` and the densest position (2,) of its group's images."""
         image_groups = np.asarray(groups[: len(self.rows)])
-        places = self.places[: len(self.rows)]
-        spots = [(text, places[image_groups == group]) for text, group in legend]
+        positions = self.positions[: len(self.rows)]
+        spots = [(text, positions[image_groups == group]) for text, group in legend]
         return [(text, _densest(members)) for text, members in spots if len(members)]
 
 
-def _densest(places: Floats) -> Floats:
-    """The mean of the points in the fullest cell of a grid over ``places`` (N, 2)."""
-    counts, *edges = np.histogram2d(places[:, 0], places[:, 1], bins=_GRID)
+def _densest(positions: Floats) -> Floats:
+    """The mean of the points in the grid cell with the most points; ``positions``: (N, 2)."""
+    counts, *edges = np.histogram2d(positions[:, 0], positions[:, 1], bins=_GRID_SIZE)
     cell = np.unravel_index(int(counts.argmax()), counts.shape)
     low, high = ([ends[number + step] for ends, number in zip(edges, cell, strict=True)] for step in (0, 1))
-    is_inside = ((places >= low) & (places <= high)).all(1)
-    densest: Floats = places[is_inside].mean(0)
+    is_inside = ((positions >= low) & (positions <= high)).all(1)
+    densest: Floats = positions[is_inside].mean(0)
     return densest
 
 
@@ -148,7 +148,7 @@ def _plain(answer: Mapping[str, Any]) -> MapPoints:
         for point in images
     }
     return MapPoints(
-        places=np.array([(point["x"], point["y"]) for point in points], np.float64).reshape(-1, 2),
+        positions=np.array([(point["x"], point["y"]) for point in points], np.float64).reshape(-1, 2),
         rows=np.array([point["row"] for point in images], np.int64),
         texts=np.arange(len(captions)),
         owners=np.array([point["row"] for point in captions], np.int64),
@@ -161,15 +161,15 @@ def _plain(answer: Mapping[str, Any]) -> MapPoints:
 
 def _packed(answer: Mapping[str, Any]) -> MapPoints:
     raw = answer["packed"]
-    places = np.stack([_numbers(raw["x"], "<f4"), _numbers(raw["y"], "<f4")], axis=1).astype(np.float64)
+    positions = np.stack([_numbers(raw["x"], "<f4"), _numbers(raw["y"], "<f4")], axis=1).astype(np.float64)
     rows, texts, owners = (_numbers(raw[name], "<i4").astype(np.int64) for name in ("rows", "texts", "owners"))
     labels = {
         name: (list(label["values"]), _numbers(label["codes"], "<i4").astype(np.int64))
         for name, label in raw["labels"].items()
     }
-    if len(places) != len(rows) + len(texts) or len(owners) != len(texts):
-        raise ValueError("the map's places do not fit its images and captions")
-    return MapPoints(places, rows, texts, owners, labels, str(answer["method"]))
+    if len(positions) != len(rows) + len(texts) or len(owners) != len(texts):
+        raise ValueError("the numbers of positions, images and captions of the map differ")
+    return MapPoints(positions, rows, texts, owners, labels, str(answer["method"]))
 
 
 def _codes(images: Sequence[Mapping[str, Any]]) -> dict[str, tuple[list[str], Integers]]:

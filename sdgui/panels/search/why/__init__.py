@@ -1,1 +1,1 @@
-"""*Why this match?*: requests explanations of a match, and draws them beside the results."""
+"""*Why this match?*: requests explanations of a match and shows them below the results."""

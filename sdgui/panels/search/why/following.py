@@ -1,7 +1,7 @@
 """*Why this match?*: explains the selected image's match with the words, for each open model.
 
-Flow: W on an image, the query, another image, a model that was opened -> ``search_why`` of each session -> the
-sides' ``WhyView``. A newer request for a side cancels the older one.
+Flow: W on an image, a new query, image or model -> ``search_why`` of each session -> the sides' ``WhyView``.
+A newer request for a side cancels the older one.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from sdgui.widgets.late_parts import is_made
 from sdgui.worker.replies import Cancelled, Failure
 from sdgui.worker.verbs import SEARCH_WHY, Why
 
-_TYPING = 60  # ms in which further key presses join a request
+_TYPING_PAUSE_MS = 60
 
 
 class Explained(Protocol):
-    """A side of Search that can show explanations below its results."""
+    """A side of Search that can show an explanation below its results."""
 
     why_requested: Any  # a signal
 
     @property
     def why(self) -> WhyView:
-        """Created when first used."""
+        """The explanation, created on first use."""
         ...
 
     def show_why(self, on: bool) -> None:
-        """Show or hide it."""
+        """Show or hide the explanation."""
         ...
 
 
 class WhyFollowing(QObject):
-    """Shows and fills the ``why`` of ``sides``; ``selected_path`` returns the selected image, "" for none."""
+    """Fills the ``why`` of ``sides``. ``selected_path`` returns the selected image; "" if there is none."""
 
     def __init__(
         self,
@@ -54,10 +54,10 @@ class WhyFollowing(QObject):
         super().__init__(query)
         self._query, self._sides, self._sessions, self._jobs = query, sides, sessions, jobs
         self._selected_path = selected_path
-        self._path = ""  # the explained image, also while words are typed
+        self._path = ""  # the explained image, kept while the user types
         self.on = False
-        self._soon = QTimer(self, singleShot=True, interval=_TYPING)
-        self._soon.timeout.connect(self._ask_all)
+        self._typing_timer = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
+        self._typing_timer.timeout.connect(self._ask_all)
         query.changed.connect(self._changed)
         for number, (side, session) in enumerate(zip(sides, sessions, strict=True)):
             side.why_requested.connect(self.toggle)
@@ -78,21 +78,21 @@ class WhyFollowing(QObject):
         if on:
             self.selected()
         else:
-            self._soon.stop()
+            self._typing_timer.stop()
 
     def selected(self) -> None:
-        """Explain the selected image, which may have changed."""
+        """Explain the newly selected image."""
         self._path = self._selected_path() or self._path
         self._changed()
 
     def forget(self, number: int, other_data: bool) -> None:
-        """Clear a side that opens another model or (``other_data``) another collection."""
+        """Clear a side that opens another model, or with ``other_data`` another collection."""
         if other_data and number == 0:
             self._path = ""
         self._sessions[number].drop(WHY)
         self._jobs.end(f"{WHY}{number}")
         side = self._sides[number]
-        if self.on or (isinstance(side, QWidget) and is_made(side, "why")):  # hidden too: it may be shown again
+        if self.on or (isinstance(side, QWidget) and is_made(side, "why")):  # a hidden view may be shown again
             view = side.why
             if other_data:
                 view.image.show_image(None)
@@ -100,7 +100,7 @@ class WhyFollowing(QObject):
 
     def _changed(self) -> None:
         if self.on:
-            self._soon.start()
+            self._typing_timer.start()
 
     def _ask_all(self) -> None:
         for number in (0, 1):

@@ -1,4 +1,4 @@
-"""An image in grey, cropped to the model's centre square, with the relevance of its patches over it."""
+"""A grey image, cropped to the model's centre square, with the relevance of its patches as an overlay."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
 SIDE = 20 * SPACE
-HEAT = QColor("#f05a00")  # over grey, and under text in both schemes
-_STRONGEST = 0.8  # opacity of the most relevant patch
+HEAT = QColor("#f05a00")  # used on grey, and behind text in the light and the dark theme
+_MAX_OPACITY = 0.8  # opacity of the most relevant patch
 
 
 class HeatImage(QWidget):
-    """Call ``show_image``, then ``show_patches``; the tooltip shows why an image cannot be read."""
+    """The widget: call ``show_image``, then ``show_patches``. The tooltip shows why an image cannot be read."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -31,7 +31,7 @@ class HeatImage(QWidget):
         self._reader.arrived.connect(self._on_arrived)
 
     def show_image(self, path: Path | None) -> None:
-        """Read ``path``, without any patches; None shows nothing."""
+        """Read and show ``path`` without patches; None clears the widget."""
         if path == self.path:
             return
         self.path, self._image, self._heat = path, None, None
@@ -41,7 +41,7 @@ class HeatImage(QWidget):
         self.update()
 
     def show_patches(self, patches: Sequence[Sequence[float]]) -> None:
-        """Lay ``patches`` (rows of columns, 0 or more) over the image, the highest strongest."""
+        """Overlay the relevance of ``patches`` (rows of columns, >= 0); the highest has the highest opacity."""
         self._heat = heat(patches)
         self.update()
 
@@ -63,7 +63,7 @@ class HeatImage(QWidget):
 
 
 def centre_square(image: QImage) -> QImage:
-    """The largest square in the middle of ``image``, in grey, on white where it is transparent."""
+    """The largest centred square of ``image`` in grey, with transparent pixels on white."""
     side = min(image.width(), image.height())
     ground = QImage(side, side, QImage.Format.Format_RGB32)
     ground.fill(Qt.GlobalColor.white)
@@ -84,6 +84,6 @@ def heat(patches: Sequence[Sequence[float]]) -> QImage | None:
     for y, row in enumerate(patches):
         for x, share in enumerate(row):
             color = QColor(HEAT)
-            color.setAlphaF(_STRONGEST * min(1.0, max(0.0, share / highest)))
+            color.setAlphaF(_MAX_OPACITY * min(1.0, max(0.0, share / highest)))
             image.setPixelColor(x, y, color)
     return image

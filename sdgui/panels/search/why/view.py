@@ -1,4 +1,4 @@
-"""Why one model finds an image: the image with its relevant patches, and the words with their shares."""
+"""Why a model retrieves an image: the image with its relevant patches, and each word's share."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from sdgui.widgets.style.theme import SPACE, set_role
 from sdgui.worker.verbs import RelevantWord, Why
 
 _MOST_WORDS = 40
-_STRONGEST = 0.5  # opacity behind the most relevant word: its text stays readable in both schemes
+_MAX_OPACITY = 0.5  # opacity behind the most relevant word; the text stays readable in both themes
 _PLACES = (("upper", "middle", "lower"), ("left", "middle", "right"))
 
 
 class WhyView(QFrame):
-    """``show_waiting``, then ``show_answer`` or ``show_sentence``."""
+    """The view: call ``show_waiting``, then ``show_answer`` or ``show_sentence``."""
 
-    closed = Signal()  # by the user
+    closed = Signal()  # the user closed the view
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -46,7 +46,7 @@ class WhyView(QFrame):
         self.hide()
 
     def show_waiting(self, path: Path) -> None:
-        """Show the image; an earlier answer about it stays until the new one arrives."""
+        """Show the image; an earlier explanation of this image stays until the new one arrives."""
         is_same = self.image.path == path
         self.image.show_image(path)
         if not is_same:
@@ -88,12 +88,12 @@ class WhyView(QFrame):
 
 
 class _Word(PlainLabel):
-    """A word with its share, on a background of matching opacity."""
+    """A word and its share, with a background whose opacity shows the share."""
 
     def __init__(self, text: str, share: float, highest: float, parent: QWidget) -> None:
         super().__init__(f"{text}  {_percent(share)}", parent)
         self._ground = QColor(HEAT)
-        self._ground.setAlphaF(_STRONGEST * min(1.0, max(0.0, share / highest)) if highest > 0 else 0.0)
+        self._ground.setAlphaF(_MAX_OPACITY * min(1.0, max(0.0, share / highest)) if highest > 0 else 0.0)
         self.setContentsMargins(SPACE, SPACE // 2, SPACE, SPACE // 2)
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -111,7 +111,7 @@ def _percent(share: float) -> str:
 
 
 def patch_position(patches: Sequence[Sequence[float]]) -> str:
-    """Position of the most relevant patch, such as ``upper left``; ``none`` if no patch is relevant."""
+    """The position of the most relevant patch, such as ``upper left``; ``none`` if no patch is relevant."""
     share, y, x = max(
         ((share, y, x) for y, row in enumerate(patches) for x, share in enumerate(row)), default=(0.0, 0, 0)
     )

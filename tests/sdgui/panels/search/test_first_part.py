@@ -61,10 +61,10 @@ def test_while_the_demo_is_drawn_no_choice_is_missing(
     panel = SearchPanel(services, host)
     title = panel.view.empty.accessibleName
     panel.on_enter()
-    assert title() == "Drawing the demo images"
+    assert title() == "Creating the demo images"
     panel.view.source.collection.set_kind(DATA)
     assert panel.view.source.pickers[0].set_choice(ONE)
-    assert title() == "Drawing the demo images"
+    assert title() == "Creating the demo images"
     making[0] = False
     services.demo.cancelled.emit()
     assert title() == "No images are chosen"

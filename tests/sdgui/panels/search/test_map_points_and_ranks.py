@@ -39,7 +39,7 @@ def large(**changed: Any) -> MapPoints:
 
 def test_points_of_a_large_map_are_named_on_request() -> None:
     points = large()
-    assert (len(points), points.method, points.places[3].tolist()) == (5, "t-SNE", [3.0, 8.0])
+    assert (len(points), points.method, points.positions[3].tolist()) == (5, "t-SNE", [3.0, 8.0])
     assert [points.name(index) for index in range(5)] == [None] * 5
     assert points.unnamed([0, 3, 4, 3]) == ([7, 9, 4], [2, 5])
     assert points.unnamed([1]) == ([9], [])
@@ -47,13 +47,13 @@ def test_points_of_a_large_map_are_named_on_request() -> None:
         {"row": 9, "path": "/b.png", "caption": "", "labels": {"kind": "dog", "other": ""}},
         {"row": 4, "path": "/c.png", "caption": "a cat", "labels": {}},
     ]
-    points.know({"images": images, "captions": [{"text": 2, "caption": "a dog"}]})
+    points.add_names({"images": images, "captions": [{"text": 2, "caption": "a dog"}]})
     assert points.name(1) == Name("/b.png", "kind: dog", 9, False)
     assert points.name(2) == Name("/c.png", "a cat", 4, False)
     assert points.name(3) == Name("/b.png", "a dog", 9, True)
     assert points.name(4) is None, "its words are not known"
     assert points.unnamed(range(5)) == ([7, 4], [5])
-    assert (points.of_path("/c.png"), points.of_path("/no.png")) == ([2], [])
+    assert (points.indices_of_path("/c.png"), points.indices_of_path("/no.png")) == ([2], [])
     assert (points.row_of("/b.png"), points.row_of("/no.png")) == (9, -1)
 
 
@@ -65,7 +65,7 @@ def test_a_map_with_mismatched_parts_is_refused(changed: dict[str, str]) -> None
 
 def test_a_group_is_named_where_it_is_densest() -> None:
     places = np.array([(0, 0), (0.1, 0), (0, 0.1), (9, 9), (5, 5), (5, 5)], float)
-    points = MapPoints(places=places, rows=np.arange(5), texts=np.arange(1), owners=np.array([4]))
+    points = MapPoints(positions=places, rows=np.arange(5), texts=np.arange(1), owners=np.array([4]))
     groups = [0, 0, 0, 0, 1, 1]
     (cat, cats), (dog, dogs) = points.group_spots(groups, [("cat", 0), ("dog", 1), ("cow", 2)])
     assert (cat, dog, dogs.tolist()) == ("cat", "dog", [5, 5])

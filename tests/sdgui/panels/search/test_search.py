@@ -146,7 +146,7 @@ def test_a_manually_chosen_model_stays_until_another_run_is_opened(qtbot: QtBot,
     again.use_run(store.add_run(run.experiment_id).id)
     assert picker.choice() == choice, "a run without a checkpoint changes nothing ..."
     assert [message.level for message in messages] == ["warning"], "... and that is said"
-    assert f"Search keeps {again.view.source.name(0)}" in messages[0].text
+    assert f"Search uses {again.view.source.name(0)}" in messages[0].text
 
 
 def test_two_sides_scroll_zoom_and_select_together(qtbot: QtBot, open_search: OpenSearch) -> None:

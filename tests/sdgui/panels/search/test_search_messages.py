@@ -60,8 +60,8 @@ def test_two_incomparable_sides_give_the_reason(search: SearchPanel, workers: Wo
     assert bar.message is None
     opened(search, workers, 1, source="/other.csv", images=4, title="other.csv")
     assert bar.text == (
-        "The two sides search different data (val.csv, 3 images; other.csv, 4 images): "
-        "their ranks and recall are not compared."
+        "The two sides search different data (val.csv, 3 images; other.csv, 4 images), "
+        "so ranks and recall are not compared."
     )
     search.open(1, reopen=True)
     assert bar.message is None, "it is being read anew"
@@ -72,7 +72,7 @@ def test_two_incomparable_sides_give_the_reason(search: SearchPanel, workers: Wo
     assert (bar.text, bar._action.isHidden()) == ("It is stale. It is old.", True)
     assert source.pickers[1].set_choice(ONE)
     opened(search, workers, 1)
-    assert bar.text.startswith("Both sides are the same model: ViT-B-32")
+    assert bar.text.startswith("Both sides use the same model: ViT-B-32")
     assert bar._action.isHidden(), "it has one network"
     source.compare.setChecked(False)
     assert bar.message is None
@@ -97,7 +97,7 @@ def test_refused_drops_give_the_reason(search: SearchPanel) -> None:
     assert len(search.view.query.chips.parts()) == 8
     search.view.drop.dropped.emit([f"/p/{number}.png" for number in range(10)])
     assert len(search.view.query.chips.parts()) == 16
-    assert search.view.bar.text == "10 images were dropped; the first 8 are used."
+    assert search.view.bar.text == "You dropped 10 images; only the first 8 are used."
     search.view.drop.folder_dropped.emit("/images")
     assert (search.view.source.kind, search.view.source.collection.data.source()) == (DATA, "/images")
     search.view.source.pickers[0].refused.emit("It is no model.")
@@ -161,7 +161,7 @@ def test_steps_are_saved_only_for_a_search_and_the_outcome_is_reported(
         assert search.view.time.isVisible() is seen, "a single step is no way"
     assert search.view.time.steps == (3, 6)
     travel.ask_where()
-    assert bar.text == "Run a search first; its results are saved at each step."
+    assert bar.text == "Run a search first. Its results are then saved for each step."
     search.view.query.set_query(Query("moon"))
     search.queries.run()
     starts: list[str] = []

@@ -30,7 +30,7 @@ def test_the_report_of_an_index_names_its_problems() -> None:
     fine = _report("/x/made", {**counts, "unreachable": 0, "bad": []})
     assert (fine.level, fine.text) == ("info", "made: 6 images indexed; 4 added, 1 removed, 2 unchanged.")
     away = _report("/x/made", {**counts, "unreachable": 3, "bad": []})
-    assert (away.level, away.text.endswith("3 are not available and are kept.")) == ("warning", True)
+    assert (away.level, away.text.endswith("3 are unavailable and stay in the index.")) == ("warning", True)
     bad = _report("/x/made", {**counts, "unreachable": 0, "bad": [f"{number}.png" for number in range(22)]})
     assert "22 cannot be used." in bad.text
     assert bad.details.splitlines()[-1] == "and 2 more"
@@ -108,7 +108,7 @@ def test_a_lasso_survives_a_better_layout_of_the_same_images(page: MapPage) -> N
     wanted: list[bool] = []
     page.map_requested.connect(wanted.append)
     page.show_map(a_map(method="PCA"))
-    assert "a better one is being computed" in page.status.text()
+    assert "computing a better layout" in page.status.text()
     page.canvas.lassoed.emit([0, 2])
     page.show_map(a_map())
     assert [item.path.name for item in page.gallery.items()] == ["0.png", "2.png"]

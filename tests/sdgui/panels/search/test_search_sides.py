@@ -189,7 +189,7 @@ def test_more_results_are_requested_from_both_until_exhausted(
     assert one.last("search_query")["k"] == 50
     one.answer("search_query", results(50))
     two.answer("search_query", results(50))
-    monkeypatch.setattr(search_queries, "_MOST", 50)
+    monkeypatch.setattr(search_queries, "_MAX_RESULTS", 50)
     count = one.count("search_query")
     search.view.sides[0].more_wanted.emit()
     assert one.count("search_query") == count, "no more are listed"
@@ -202,13 +202,13 @@ def test_reasons_are_requested_from_each_model_while_typing(
     ask(search, workers, Query("moon"), results(), results())
     worker = workers[ONE.model]
     search.why.selected()
-    assert not search.why._soon.isActive(), "nobody wants to know"
+    assert not search.why._typing_timer.isActive(), "nobody wants to know"
     one.why_requested.emit()
     assert (search.why.on, one.why.isVisible(), two.why.isVisible()) == (True, True, True)
     search.why._ask_all()
     assert (one.why.title.text(), worker.count("search_why")) == ("Select an image.", 0)
     one.gallery.view.setCurrentIndex(one.gallery.model.index(2))
-    assert search.why._soon.isActive()
+    assert search.why._typing_timer.isActive()
     search.why._ask_all()
     assert worker.last("search_why")["path"] == "/p/2.png"
     assert worker.last("search_why")["text"] == "moon"
@@ -220,7 +220,7 @@ def test_reasons_are_requested_from_each_model_while_typing(
     workers[TWO.model].fail("search_why", Failure("It has no patches."))
     assert two.why.title.text() == "It has no patches."
     search.view.query.set_query(Query("", (Part("red"), Part("blue", weight=-1.0), Part(image="/x.png"))))
-    assert search.why._soon.isActive()
+    assert search.why._typing_timer.isActive()
     search.why._ask_all()
     assert worker.last("search_why")["text"] == "red", "without what is avoided"
     worker.fail("search_why", Cancelled())
@@ -234,7 +234,7 @@ def test_reasons_are_requested_from_each_model_while_typing(
     one.why.closed.emit()
     assert (search.why.on, one.why.isVisible(), two.why.isVisible()) == (False, False, False)
     assert worker.given_up[-1] == "search_why"
-    assert not search.why._soon.isActive()
+    assert not search.why._typing_timer.isActive()
     search.open(0, reopen=True)
     opened(search, workers, 0)
     assert worker.count("search_why") == count

@@ -145,11 +145,11 @@ def test_an_index_is_built_from_the_selection_and_its_end_is_reported(
     sheet.old.setText(" /old ")
     sheet.move_images.click()
     assert [message.text for message in told] == [
-        "First choose a model above.",
+        "Choose a model above first.",
         "Choose the images to index.",
         "Choose the index folder.",
         "Choose the index folder.",
-        "Give the old and the new folder of the images.",
+        "Enter the old and the new folder of the images.",
         "Choose the index folder.",
     ]
     assert sent == []
@@ -185,7 +185,7 @@ def test_an_index_is_built_from_the_selection_and_its_end_is_reported(
     assert [one.isEnabled() for one in buttons] == [True] * 3
     sheet.refresh.click()
     sent.failed(Cancelled())
-    assert told[-1].text == "Stopped; encoded images are kept in /made; press the button again to continue."
+    assert told[-1].text == "Stopped. The images encoded so far are saved in /made. Press the button again to continue."
     assert (len(ended), len(finished)) == (2, 4)
     for found in ("", "/found"):
         monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_, found=found: found)

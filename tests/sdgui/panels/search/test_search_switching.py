@@ -112,7 +112,7 @@ def test_one_model_on_both_sides_is_reported_with_a_remedy(
     search = open_search()
     source = search.view.source
     source.pickers[0].set_network("teacher")
-    qtbot.waitUntil(lambda: "Both sides are the same model" in search.view.bar.text, timeout=10000)
+    qtbot.waitUntil(lambda: "Both sides use the same model" in search.view.bar.text, timeout=10000)
     with monkeypatch.context() as only:
         only.setattr(source.pickers[0], "networks", lambda: ("student",))
         alone = search._comparison_problem()
