@@ -79,7 +79,7 @@ OPENERS = """
     TableBar.group TableBar.views
 """
 
-HEADINGS = {"Recent", "Saved", "None yet", "Add others in Machines (Ctrl+4)"}  # entries that only say something
+HEADINGS = {"Recent", "Saved", "None yet", "Add machines in Machines (Ctrl+4)"}  # entries that only say something
 
 # What mouse and keys do in lists, tables and tabs, and in lines that are heard for more than one thing.
 EARS = {

@@ -1,1 +1,1 @@
-"""The Study panel: arms over seeds, defined, run and compared."""
+"""The Study panel: defines, runs and compares arms over several seeds."""

@@ -1,6 +1,6 @@
 """The list of possible arms of a study: presets and the store's experiments, with check boxes.
 
-Flow: ``begin`` (a new study) or ``begin_beside`` (one to extend) -> check boxes -> ``ticked`` -> ``StudyEditor``.
+Flow: ``begin`` (a new study) or ``extend`` (an existing study) -> check boxes -> ``ticked`` -> ``StudyEditor``.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
 
 _START = ("clip", "sd-clip")
-_WHAT = Qt.ItemDataRole.UserRole  # a preset's name, an experiment's number, None for an arm that is there
+_SOURCE = Qt.ItemDataRole.UserRole  # preset name, experiment id, or None for an existing arm
 
 
 class ArmsList(QListWidget):
-    """Checked ones are arms; existing arms of a study that is extended stay checked."""
+    """The list. Checked items are arms; existing arms of a study being extended stay checked."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._experiments: dict[int, Experiment] = {}
         self._present_arms: list[Arm] = []
         self.setAccessibleName("Presets and experiments used as arms")
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)  # long names are elided
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)  # long names are shortened
 
     def begin(self, experiments: Sequence[Experiment], ticked: set[int]) -> None:
-        """Start a new study with the experiments ``ticked`` as arms; if none, with the method and its baseline."""
+        """Start a new study with the experiments ``ticked`` as arms, or if there are none, with method and baseline."""
         self._present_arms = []
         self._fill(experiments, ticked, () if ticked else _START)
 
-    def begin_beside(self, arms: Sequence[Arm], experiments: Sequence[Experiment]) -> None:
-        """Start extending a study that has ``arms``."""
+    def extend(self, arms: Sequence[Arm], experiments: Sequence[Experiment]) -> None:
+        """Start extending a study with the existing ``arms``."""
         self._present_arms = list(arms)
         self._fill(experiments, set(), ())
 
     def ticked(self) -> list[tuple[Arm, Experiment | None]]:
-        """The new arms, in the list's order, each with its experiment, or None for a preset."""
+        """The new arms in the list's order, each with its experiment, or None for a preset."""
         arms: list[tuple[Arm, Experiment | None]] = []
         names = {arm.name for arm in self._present_arms}
         for row in range(self.count()):
             item = self.item(row)
-            source = item.data(_WHAT)
+            source = item.data(_SOURCE)
             if source is None or item.checkState() != Qt.CheckState.Checked:
                 continue
             if isinstance(source, str):
@@ -94,7 +94,7 @@ class ArmsList(QListWidget):
 
     def _add(self, title: str, source: str | int | None, ticked: bool) -> QListWidgetItem:
         item = QListWidgetItem(title)
-        item.setData(_WHAT, source)
+        item.setData(_SOURCE, source)
         item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
         item.setCheckState(Qt.CheckState.Checked if ticked else Qt.CheckState.Unchecked)
         self.addItem(item)
@@ -102,19 +102,19 @@ class ArmsList(QListWidget):
 
 
 def arm_name(text: str) -> str:
-    """A name that can be a folder name."""
+    """``text`` as an arm name, which is valid as a folder name."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:50] or "arm"
     return name if NAME.match(name) else "arm"
 
 
 def arm_config(study: Study, arm: Arm) -> RunConfig:
-    """The arm's recipe, without data. Raises ConfigError when a setting is wrong."""
+    """The arm's config without data. Raises ConfigError if a setting is invalid."""
     base = preset_config(arm.preset, study.size) if arm.preset else read_config(Path(arm.config))
     return override(base, [*study.set, *arm.set])
 
 
 def _settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted field -> value."""
+    """Flatten settings to dotted field -> value."""
     fields: dict[str, Any] = {}
     for name, value in values.items():
         fields |= _settings(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
@@ -122,7 +122,7 @@ def _settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def fill_arms(tree: QTreeWidget, study: Study) -> None:
-    """Arms with their preset, and below each its differences from the first arm."""
+    """Fill ``tree`` with the arms, their presets and their differences from the first arm."""
     tree.clear()
     first: dict[str, object] | None = None
     for arm in study.arms:

@@ -1,4 +1,4 @@
-"""Quality against seconds of training: a line per arm, a point per budget, 95 % intervals; values in the tooltip."""
+"""A metric against training time: a line per arm, a point per budget, 95 % intervals, values as tooltips."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from sdgui.widgets.style.theme import SPACE, theme
 
 @dataclass(frozen=True)
 class CostPoint:
-    """One arm at one budget: mean, ends of its interval (None for a single seed)."""
+    """An arm at one budget: mean and ends of its interval (None for a single seed)."""
 
     seconds: float
     mean: float
     low: float | None
     high: float | None
-    text: str  # as the table has it
+    text: str  # formatted as in the table
 
 
 @dataclass(frozen=True)
 class CostCurve:
-    """An arm's points, by budget."""
+    """The points of an arm, in order of budget."""
 
     name: str
     points: tuple[CostPoint, ...]
@@ -38,7 +38,7 @@ class CostCurve:
 
 
 def cost_curves(results: Mapping[str, Any], metric: str, network: str) -> list[CostCurve]:
-    """One curve of ``metric`` per arm; arms without it are omitted."""
+    """One curve of ``metric`` per arm; arms without this metric are omitted."""
     scale = 100.0 if is_share(metric) else 1.0
     points: dict[str, list[CostPoint]] = {}
     for arm in results["arms"].values():
@@ -56,7 +56,7 @@ def cost_curves(results: Mapping[str, Any], metric: str, network: str) -> list[C
 
 
 def crossing_texts(results: Mapping[str, Any], metric: str) -> list[str]:
-    """One sentence per comparison: which arm leads, and the difference at the largest budget with its interval."""
+    """One sentence per comparison: which arm is better, and the difference at the largest budget."""
     texts = []
     for crossing in results.get("crossings", ()):
         if crossing["metric"] != metric:
@@ -66,9 +66,9 @@ def crossing_texts(results: Mapping[str, Any], metric: str) -> list[str]:
         if seconds is not None:
             at_budget, from_budget = f" at about {seconds:.0f} s", f" from {seconds:.0f} s on"
         sentence = {
-            "ahead": f"{arm_name} is ahead of {base}{from_budget or _at_every_budget(results)}",
-            "behind": f"{arm_name} is behind {base}{from_budget or _at_every_budget(results)}",
-            "even": f"{arm_name} and {base} are even{from_budget}",
+            "ahead": f"{arm_name} is better than {base}{from_budget or _at_every_budget(results)}",
+            "behind": f"{arm_name} is worse than {base}{from_budget or _at_every_budget(results)}",
+            "even": f"{arm_name} and {base} are equal{from_budget}",
             "not significant": f"{arm_name} and {base} do not differ significantly{from_budget}",
             "overtakes": f"{arm_name} overtakes {base}{at_budget}",
             "falls behind": f"{arm_name} falls behind {base}{at_budget}",
@@ -83,19 +83,19 @@ def _at_every_budget(results: Mapping[str, Any]) -> str:
 
 
 def _difference(metric: str, last: Mapping[str, Any] | None) -> str:
-    """``(+10.1 [3.5, 16.7] at 80 s)``; "" for results of older files, which lack it."""
+    """The difference as text, such as ``(+10.1 [3.5, 16.7] at 80 s)``; "" for older files without it."""
     return "" if last is None else f" ({interval(metric, last, signed=True)} at {last['seconds']:g} s)"
 
 
 class CostCurves(StudyPlot):
-    """Curves over a logarithmic axis of seconds."""
+    """The plot of curves over a logarithmic axis of seconds."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._curves: list[CostCurve] = []
 
     def set_curves(self, title: str, curves: Sequence[CostCurve]) -> None:
-        """Show these; ``title`` names the metric."""
+        """Show the curves. ``title``: the metric."""
         self._curves = list(curves)
         points = [f"{curve.name} at {point.seconds:g} s {point.text}" for curve in curves for point in curve.points]
         self.show_plot(title, "; ".join(points))

@@ -1,7 +1,7 @@
-"""A new study: name, size, steps, seeds, data, noise, arms from presets or experiments, evaluation; or extending one.
+"""The form for a new study (size, steps, seeds, data, noise, arms, evaluation), or to extend a study.
 
-Flow: fields -> ``study()`` (checked by the same rules as a study's file) -> ``submitted(Study, experiments)``.
-Errors are shown below the fields while typing. A study that is extended offers only seeds and arms to add.
+Flow: fields -> ``study()`` (validated like a study file) -> ``submitted(Study, experiments)``. Errors are shown below
+the fields while typing. To extend a study, only seeds and arms can be added.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ _MEASURES = (
 
 
 class StudyEditor(QWidget):
-    """``submitted``: the study, and the experiments that its new arms were made from; ``cancelled``."""
+    """The form. ``submitted``: the study, and the experiments of its new arms."""
 
     submitted = Signal(object, object)  # Study, dict: arm -> Experiment
     cancelled = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._extended_study: Study | None = None  # the study that grows
+        self._extended_study: Study | None = None  # the study being extended
         self.name, self.about, self.seeds = QLineEdit(self), QLineEdit(self), QLineEdit("0, 1, 2", self)
         self.label, self.budgets = QLineEdit("concept", self), QLineEdit(self, placeholderText="for example 230, 600")
         self.size_box, self.steps, self.noise = StillComboBox(self), StillSpinBox(self), StillDoubleSpinBox(self)
@@ -91,15 +91,19 @@ class StudyEditor(QWidget):
         rows: list[tuple[str, QWidget, str]] = [
             ("&Name", self.name, "Name of the study and of its folder"),
             ("A&bout", self.about, "One-sentence description"),
-            ("Si&ze", self.size_box, "Preset size"),
-            ("S&teps", self.steps, "Optimiser steps of every arm"),
-            ("Bud&gets", self.budgets, "Seconds of training, instead of Steps; each arm is trained once per budget"),
-            ("See&ds", self.seeds, "Each arm is trained once per seed; three or more seeds give intervals"),
-            ("Training data", self.data["train"], "A table or folder of pairs; demo:train.csv is the demo's"),
+            ("Si&ze", self.size_box, "Model size of the presets"),
+            ("S&teps", self.steps, "Optimiser steps per run"),
+            ("Bud&gets", self.budgets, "Training seconds instead of steps; each arm is trained once per budget"),
+            ("See&ds", self.seeds, "Each arm is trained once per seed; use 3 or more seeds for intervals"),
+            (
+                "Training data",
+                self.data["train"],
+                "A table or folder of pairs, such as demo:train.csv for the demo data",
+            ),
             ("Validation data", self.data["val"], "A table or folder of pairs"),
             ("Test data", self.data["test"], "Data for evaluation"),
             ("Shuffled captions", self.noise, "Fraction of training captions to shuffle"),
-            ("Label", self.label, "Column of the test data, for zero-shot"),
+            ("Label", self.label, "Label column of the test data, for zero-shot classification"),
         ]
         for text, widget, tip in rows:
             widget.setToolTip(plain_tip(tip))
@@ -148,7 +152,7 @@ class StudyEditor(QWidget):
         leave.activated.connect(self.cancelled)
 
     def begin(self, experiments: Sequence[Experiment], ticked: set[int], used_names: set[str]) -> None:
-        """Start a new study; offers the store's experiments as arms, with those in ``ticked`` selected."""
+        """Start a new study. ``experiments``: possible arms; ``ticked``: ids of selected experiments."""
         self._show_form_for(None)
         self.presets.begin(experiments, ticked)
         self.name.setText(free_name("study", used_names))
@@ -157,48 +161,48 @@ class StudyEditor(QWidget):
         self.check()
 
     def grow(self, study: Study, experiments: Sequence[Experiment]) -> None:
-        """More seeds and arms for ``study``; everything else is fixed."""
+        """Start adding seeds and arms to ``study``; all other fields are fixed."""
         self._show_form_for(study)
-        self.presets.begin_beside(study.arms, experiments)
+        self.presets.extend(study.arms, experiments)
         self.seeds.setText(", ".join(map(str, study.seeds)))
         self.check()
 
     def _show_form_for(self, study: Study | None) -> None:
         self._extended_study = study
-        self.heading.setText("" if study is None else f"More seeds or arms for “{study.name}”")
+        self.heading.setText("" if study is None else f"Add seeds or arms to “{study.name}”")
         self.heading.setVisible(study is not None)
         for row in range(self.form.rowCount()):
             self.form.setRowVisible(row, study is None or row == self._seeds_row)
         self.make.setText("Create the stud&y" if study is None else "&Add to the study")
         self.make.setToolTip(
-            "Create the study; press Start to run it"
+            "Create the study; press Start to train its runs"
             if study is None
-            else "Finished runs are kept; Start trains the new ones"
+            else "Finished runs are kept; press Start to train the new runs"
         )
 
     # The study
     def ticked(self) -> list[tuple[Arm, Experiment | None]]:
-        """The new arms, in the list's order, each with its experiment, or None for a preset."""
+        """The new arms in the list's order, each with its experiment, or None for a preset."""
         return self.presets.ticked()
 
     def study(self) -> Study:
-        """The study as typed; ValueError with a sentence that names the field."""
+        """The typed study. Raises ValueError with a message that starts with the field."""
         arms = [arm for arm, _ in self.ticked()]
         try:
             seeds = [int(part) for part in re.split(r"[,\s]+", self.seeds.text().strip()) if part]
         except ValueError:
             raise ValueError(f"Seeds: {self.seeds.text()!r} must be whole numbers such as 0, 1, 2.") from None
         if self._extended_study is not None:
-            return _grown(self._extended_study, arms, seeds)
+            return _extended(self._extended_study, arms, seeds)
         budgets = _budgets(self.budgets.text())
         if len(arms) < 2:
-            raise ValueError("Arms: select at least two presets or experiments; a study compares them.")
+            raise ValueError("Arms: select at least two presets or experiments to compare.")
         data = {name: line.text().strip() for name, line in self.data.items()}
         for name, path in data.items():
             if not path:
                 raise ValueError(f"{self.data[name].accessibleName()}: enter a table or folder.")
             if not path.startswith("demo:") and existing_path(path) is None:
-                raise ValueError(f"{self.data[name].accessibleName()}: there is no {path}.")
+                raise ValueError(f"{self.data[name].accessibleName()}: {path} does not exist.")
         noise = NoiseSpec(of="train", share=self.noise.value() / 100) if self.noise.value() else None
         measures = [measure for box, (_, measure) in zip(self.measures, _MEASURES, strict=True) if box.isChecked()]
         measures = [
@@ -206,9 +210,11 @@ class StudyEditor(QWidget):
             for measure in measures
         ]
         if noise is None and any(measure.task == "noise" for measure in measures):
-            raise ValueError("Evaluation: detecting shuffled captions needs shuffled captions in the data.")
+            raise ValueError(
+                "Evaluation: to evaluate the detection of shuffled captions, set Shuffled captions above 0."
+            )
         if not measures:
-            raise ValueError("Evaluation: select at least one.")
+            raise ValueError("Evaluation: select at least one task.")
         fields = {
             "name": self.name.text().strip(),
             "about": self.about.text().strip(),
@@ -225,21 +231,21 @@ class StudyEditor(QWidget):
         return _checked(fields)
 
     def check(self) -> bool:
-        """Show errors and the differences of the arms; True if the study can be made."""
+        """Show errors and the differences of the arms; returns whether the study can be created."""
         try:
             study, problem = self.study(), ""
         except ValueError as error:
             study, problem = None, str(error)
         self.steps.setEnabled(not self.budgets.text().strip())
         if study is not None and len(study.seeds) == 1:
-            problem = "One seed gives neither interval nor test; use three or more."
+            problem = "With one seed there are no intervals and no tests; use three or more seeds."
         set_role(self.wrong, "error" if study is None else "muted")
         self.wrong.setText(problem)
         self.make.setEnabled(study is not None)
         if study is not None:
             edited_arms = {arm.name for arm, experiment in self.ticked() if experiment is not None}
             presets = [arm for arm in study.arms if arm.name not in edited_arms]
-            self.arms.clear()  # it stays in place, so that the list above does not grow under the pointer
+            self.arms.clear()  # stays visible, so that the list above does not move under the mouse
             if presets:
                 fill_arms(self.arms, study.model_copy(update={"arms": presets}))
         return study is not None
@@ -252,20 +258,20 @@ class StudyEditor(QWidget):
 
 
 def _budgets(typed: str) -> list[float]:
-    """Seconds as they are typed; ValueError where one is no number."""
+    """Parse typed seconds. Raises ValueError for invalid numbers."""
     try:
         return [float(part) for part in re.split(r"[,;\s]+", typed.strip()) if part]
     except ValueError:
         raise ValueError(f"Budgets: {typed!r} must be seconds such as 230, 600.") from None
 
 
-def _grown(existing: Study, arms: list[Arm], seeds: list[int]) -> Study:
-    """``existing`` with new arms, each compared with the first, and with ``seeds``."""
+def _extended(existing: Study, arms: list[Arm], seeds: list[int]) -> Study:
+    """``existing`` with new ``arms``, each compared with the first arm, and new ``seeds``."""
     if not set(existing.seeds) <= set(seeds):
         used_seed = next(seed for seed in existing.seeds if seed not in seeds)
-        raise ValueError(f"Seeds: {used_seed} is already in the study; add others after it.")
+        raise ValueError(f"Seeds: {used_seed} is already in the study. Enter other seeds after it.")
     if not arms and set(seeds) == set(existing.seeds):
-        raise ValueError("Add a seed or select another arm.")
+        raise ValueError("Add a seed, or select another arm.")
     pairs = [*existing.compare, *((arm.name, existing.arms[0].name) for arm in arms)] if existing.compare else []
     return _checked(dict(existing) | {"seeds": seeds, "arms": [*existing.arms, *arms], "compare": pairs})
 

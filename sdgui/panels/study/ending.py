@@ -1,4 +1,4 @@
-"""Pauses, stops and kills studies; a study can be killed if it is still running some time after the request.
+"""Pauses, stops and kills studies; a study that is still running some time after a request can be killed.
 
 Flow: Study's buttons -> ``ask`` -> a thread -> ``StudyPrograms.request_end``; the buttons show the possible next step.
 """
@@ -15,23 +15,23 @@ from sdgui.runs.study_programs import StudyPrograms
 
 EndRequest = Literal["pause", "stop", "kill"]
 
-KILL_AFTER = 20.0  # seconds that the runs have to save and end
+KILL_AFTER = 20.0  # seconds in which the runs should save and exit
 
 
 class StudyEnding(QObject):
-    """Sends the requests, and remembers when."""
+    """Sends the requests, and records when a study may be killed."""
 
-    refused = Signal(str)  # a study could not be asked, with the reason; another attempt is possible
-    became_overdue = Signal()  # a study that was asked may be killed now, if it is still running
+    refused = Signal(str)  # why a request failed; the user can try again
+    became_overdue = Signal()  # a study that is still running may be killed now
 
     def __init__(self, programs: StudyPrograms, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._programs = programs
         self._tasks = BackgroundTasks(self)
-        self._kill_timers: dict[int, QTimer] = {}  # study id -> timer after which it is overdue
+        self._kill_timers: dict[int, QTimer] = {}  # study id -> timer until the study is overdue
 
     def ask(self, study_id: int, request: EndRequest) -> None:
-        """Pause, stop or kill the study's program."""
+        """Request to pause, stop or kill a study."""
         if request != "kill":
             self.forget(study_id)
             timer = self._kill_timers[study_id] = QTimer(self, singleShot=True)
@@ -41,16 +41,16 @@ class StudyEnding(QObject):
         self._tasks.run(lambda: programs.request_end(study_id, request), None, partial(self._refused, study_id))
 
     def is_ending(self, study_id: int | None) -> bool:
-        """Whether the study has been asked to stop, and not ``forget`` since."""
+        """Whether a request to end the study is pending."""
         return study_id in self._kill_timers
 
     def overdue(self, study_id: int | None) -> bool:
-        """Whether the request is old enough for a kill to be offered."""
+        """Whether the request is old enough to offer killing the study."""
         timer = self._kill_timers.get(study_id or 0)
         return timer is not None and not timer.isActive()
 
     def forget(self, study_id: int | None) -> None:
-        """The study has ended, or the request was withdrawn."""
+        """Discard the request, because the study has ended or was resumed."""
         timer = self._kill_timers.pop(study_id or 0, None)
         if timer is not None:
             timer.stop()

@@ -1,4 +1,4 @@
-"""Means of arms as points with their 95 % intervals, and pale dots for single seeds; values in the tooltip."""
+"""A plot of the arms' means with 95 % intervals and pale dots for single seeds; values as tooltips."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from sdgui.widgets.style.theme import theme
 
 @dataclass(frozen=True)
 class Bar:
-    """One arm: mean, ends of its interval (None for a single seed), values of the seeds."""
+    """An arm: mean, ends of its interval (None for a single seed), and value per seed."""
 
     name: str
     mean: float
     low: float | None
     high: float | None
     values: tuple[float, ...]
-    text: str  # as the table has it
+    text: str  # formatted as in the table
     color: int = 0  # palette index
 
 
 class ErrorBars(StudyPlot):
-    """Points with error bars, side by side in the order given."""
+    """The plot: points with error bars, in the given order."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._bars: list[Bar] = []
 
     def set_bars(self, title: str, bars: Sequence[Bar]) -> None:
-        """Show these; ``title`` names the metric."""
+        """Show the bars. ``title``: the metric."""
         self._bars = list(bars)
         self.show_plot(title, "; ".join(f"{bar.name} {bar.text}" for bar in bars))
 

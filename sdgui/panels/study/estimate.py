@@ -1,4 +1,4 @@
-"""Time and memory that a study will take before it starts, from earlier runs with the same settings. No Qt.
+"""Estimates time and memory of a study before it starts, from earlier runs with the same settings. No Qt.
 
 Flow: the study and the store's finished runs -> ``estimate`` (reads files; call it in a thread) -> ``text``.
 """
@@ -14,33 +14,33 @@ from core.spec.study import Study
 from sdgui.store.records import Run
 from sdgui.widgets.formats import count, duration
 
-RUNS_READ = 40  # the newest
-_LAST = 1 << 18  # bytes of a run's events that are searched for its memory
+MAX_RUNS = 40  # newest finished runs that are read
+_MAX_BYTES = 1 << 18  # end of a run's events that is searched for its memory
 _MEMORY = "runtime/memory_gib"
 _COSTS = {"views", "towers", "fusion", "teacher", "objectives"}  # sections that determine the cost of a step
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """``seconds`` of training, one run after another, and ``memory_gib`` of the largest; None where unknown."""
+    """``seconds``: total training time; ``memory_gib``: of the largest run; None if unknown."""
 
     runs: int
     seconds: float | None
     memory_gib: float | None
-    unknown: tuple[str, ...] = ()  # arms whose settings no earlier run has
+    unknown: tuple[str, ...] = ()  # arms without an earlier run with the same settings
 
     def text(self) -> str:
-        """``Estimate: 6 runs, 12 min of training one after another, up to 0.9 GiB each.``"""
+        """The estimate as text, such as ``Estimate: 6 runs, 12 min of training in total, up to 0.9 GiB each.``"""
         runs = "1 run" if self.runs == 1 else f"{count(self.runs)} runs"
         if self.seconds is None:
-            arms = ", ".join(self.unknown[:3]) + (",…" if len(self.unknown) > 3 else "")
-            return f"{runs}. Time and memory are unknown: no finished run has the settings of {arms}."
+            arms = ", ".join(self.unknown[:3]) + (", …" if len(self.unknown) > 3 else "")
+            return f"{runs}. Time and memory are unknown: no finished run has the same settings as {arms}."
         memory = f", up to {self.memory_gib:.1f} GiB each" if self.memory_gib else ""
-        return f"Estimate: {runs}, {duration(self.seconds)} of training one after another{memory}."
+        return f"Estimate: {runs}, {duration(self.seconds)} of training in total{memory}."
 
 
 def estimate(study: Study, finished: Sequence[Run]) -> Estimate:
-    """Of ``study``, from ``finished`` runs on this computer, newest first."""
+    """Estimate ``study`` from ``finished`` runs on this computer, newest first."""
     runs = len(study.trained) * len(study.seeds)
     known = _costs(finished)
     seconds, memory, unknown = 0.0, 0.0, []
@@ -64,9 +64,9 @@ def _recipe(config: RunConfig) -> str:
 
 
 def _costs(finished: Sequence[Run]) -> dict[str, tuple[float, float]]:
-    """Recipe -> seconds per step, GiB, of its newest run."""
+    """Recipe -> seconds per step and GiB of its newest run."""
     costs: dict[str, tuple[float, float]] = {}
-    for run in finished[:RUNS_READ]:
+    for run in finished[:MAX_RUNS]:
         if not run.is_local or run.started is None or run.finished is None or not run.step:
             continue
         try:
@@ -79,9 +79,9 @@ def _costs(finished: Sequence[Run]) -> dict[str, tuple[float, float]]:
 
 
 def _memory(run: Run) -> float:
-    """The most memory that the run reported of late, in GiB; 0 where it did not."""
+    """The maximum memory that the run reported recently, in GiB; 0 if it reported none."""
     try:
-        start = max(0, run.dir.events.stat().st_size - _LAST)
+        start = max(0, run.dir.events.stat().st_size - _MAX_BYTES)
         events = EventReader(run.dir.events, start).read()
     except (EventError, OSError):
         return 0.0

@@ -1,4 +1,4 @@
-"""Export of a study's results: Markdown, CSV, JSON."""
+"""Exports a study's results as Markdown, CSV or JSON."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sdgui.widgets.file_dialogs import ask_save
 from sdgui.widgets.message import ShowMessage, info
 from sdgui.widgets.plain_text import plain_tip
 
-WriteResults = Callable[[StudyDir, Sequence[Table], Path], None]  # study, the tables that are shown, where
+WriteResults = Callable[[StudyDir, Sequence[Table], Path], None]  # study, shown tables, target file
 
 RESULT_FORMATS: tuple[ExportFormat[WriteResults], ...] = (
     ExportFormat(
         "markdown",
         "&Markdown…",
-        "The study's report: every table, with notes",
+        "Full report with all tables and notes",
         lambda study, _tables, path: write_whole(path, study.table.read_bytes()),
         "Markdown",
         ".md",
@@ -33,7 +33,7 @@ RESULT_FORMATS: tuple[ExportFormat[WriteResults], ...] = (
     ExportFormat(
         "csv",
         "&CSV…",
-        "The tables that are shown",
+        "The tables shown on the page",
         lambda _study, tables, path: write_whole(path, to_csv(tables).encode()),
         "Tables",
         ".csv",
@@ -42,7 +42,7 @@ RESULT_FORMATS: tuple[ExportFormat[WriteResults], ...] = (
     ExportFormat(
         "json",
         "&JSON…",
-        "Every value, interval and test",
+        "All values, intervals and tests",
         lambda study, _tables, path: write_whole(path, study.results.read_bytes()),
         "JSON",
         ".json",
@@ -52,9 +52,9 @@ RESULT_FORMATS: tuple[ExportFormat[WriteResults], ...] = (
 
 
 class ExportMenu(QMenu):
-    """``view()`` has the tables, ``folder()`` is the study that is shown.
+    """The export menu. ``view()`` returns the view with the tables, ``folder()`` the shown study.
 
-    ``show_message`` shows the written file, ``failed`` gets the reason of a failure.
+    ``show_message`` reports the written file, ``failed`` the reason of a failure.
     """
 
     def __init__(

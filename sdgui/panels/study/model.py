@@ -1,4 +1,4 @@
-"""A study's results as tables: means with intervals, paired differences, CSV. No Qt."""
+"""The tables of a study's results: means with intervals, and paired differences; also as CSV. No Qt."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from core.spec.cells import escape_cell, marked_row
 from core.spec.study.holm import holm
 from sdgui.widgets.formats import duration
 
-_NO_SHARE = ("CIDEr", "length", "vocabulary", "distinct")  # counts and scores that are no share of 1
+_NO_SHARE = ("CIDEr", "length", "vocabulary", "distinct")  # metrics that are not shares
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A text, its sort key, and its tooltip."""
+    """A cell: text, sort key and tooltip."""
 
     text: str
     value: float | str = math.nan
     tip: str = ""
-    role: str = ""  # a colour of the theme
+    role: str = ""  # colour role of the theme
     right: bool = True
 
 
 @dataclass(frozen=True)
 class Table:
-    """``metrics``: which metric a column is of, or, for rows, the metric of each."""
+    """A table. ``metrics``: the metric of each column, or of each row."""
 
     columns: Sequence[str]
     tips: Sequence[str]
@@ -38,11 +38,11 @@ class Table:
     by_column: bool = False
 
 
-_EQUAL = {  # the budget that both arms share: title, tip
+_EQUAL = {  # budget that both arms share -> title, tooltip
     "steps": ("Equal steps", "Both arms trained for the same number of steps."),
     "budget": ("Equal budget", "Both arms trained for the same budget in seconds."),
 }
-_DIFFERENT = ("Difference", "The arms of some comparisons differ in steps and time of training.")
+_DIFFERENT = ("Difference", "In some comparisons, the arms differ in training steps and time.")
 
 
 def is_share(metric: str) -> bool:
@@ -51,18 +51,18 @@ def is_share(metric: str) -> bool:
 
 
 def number(metric: str, value: float, signed: bool = False) -> str:
-    """``40.6`` (per cent), ``0.812``; with its sign for differences."""
+    """A value as text, such as ``40.6`` (per cent) or ``0.812``; ``signed`` for differences."""
     text = f"{100 * value:+.1f}" if is_share(metric) else f"{value:+.3f}"
     return text if signed else text.lstrip("+")
 
 
 def probability(p: float) -> str:
-    """``0.062``, ``< 0.001``."""
+    """A p value as text, such as ``0.062`` or ``< 0.001``."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def interval(metric: str, mean: Mapping[str, Any], signed: bool = False) -> str:
-    """``40.6 [38.1, 43.1]``; a single seed gives only the mean."""
+    """A mean with its interval, such as ``40.6 [38.1, 43.1]``; only the mean for a single seed."""
     centre = number(metric, mean["mean"], signed)
     low, high = mean["low"], mean["high"]
     if low is None or high is None:
@@ -84,7 +84,9 @@ def means_table(results: Mapping[str, Any], network: str) -> Table:
         for metric in metrics:
             mean = values.get(metric)
             if mean is None:
-                cells.append(Cell("–", tip="No finished run" if not seeds else f"Not evaluated for its {network}"))
+                cells.append(
+                    Cell("–", tip="No finished run" if not seeds else f"Not evaluated for the {network} network")
+                )
             else:
                 by_seed = ", ".join(number(metric, value) for value in mean["values"])
                 cells.append(Cell(interval(metric, mean), mean["mean"], f"{metric} by seed: {by_seed}"))
@@ -93,7 +95,7 @@ def means_table(results: Mapping[str, Any], network: str) -> Table:
     tips = ["", "Finished seeds", *(f"Mean of {metric} with its 95 % interval" for metric in metrics)]
     return Table(
         ["Arm", "Seeds", *units, "Step", "Training", "Cost"],
-        [*tips, "Mean time per step", "Mean training time", "Step time relative to the first arm"],
+        [*tips, "Mean time per step", "Mean training time", "Time per step relative to the first arm"],
         rows,
         ["", "", *metrics, "", "", ""],
         by_column=True,
@@ -109,7 +111,7 @@ def _cost(cost: Mapping[str, Any]) -> list[Cell]:
 
 
 def differences_table(results: Mapping[str, Any], network: str) -> Table:
-    """One row per comparison and metric."""
+    """One row per comparison and metric: paired difference, intervals and tests."""
     rows, metrics = [], []
     adjusted = _holm(results, network)
     for comparison in results["compare"]:
@@ -144,20 +146,20 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
     columns += ["Step cost"]
     tips = [
         "",
-        "The baseline",
+        "Baseline of the comparison",
         "",
-        f"Mean paired difference over seeds, with its 95 % interval; shares in points. {equal[1]}",
+        f"Mean paired difference over seeds, with its 95 % interval; shares in percentage points. {equal[1]}",
         "Paired t test, two-sided",
-        "Whether p (t) is below 0.05, and so the interval excludes zero",
+        "Whether p (t) is below 0.05, that is, the interval excludes zero",
         "Whether p (t), adjusted for all comparisons of final networks in this study (Holm 1979), is below 0.05",
-        "Permutation test over all signs, two-sided; with n seeds it is at least 2 / 2^n, which is 0.062 for 5",
-        "Step time relative to the baseline",
+        "Exact sign-flip permutation test, two-sided. With n seeds p is at least 2 / 2^n: 0.062 for 5 seeds",
+        "Time per step relative to the baseline",
     ]
     return Table(columns, tips, rows, metrics)
 
 
 def _holm(results: Mapping[str, Any], network: str) -> dict[tuple[str, str, str], float]:
-    """Holm's p of each comparison of final networks, by arm, baseline and metric; {} for other networks."""
+    """(arm, baseline, metric) -> Holm-adjusted p of final networks; {} for other networks."""
     values = {
         (comparison["arm"], comparison["baseline"], metric): networks["final"]["p_t"]
         for comparison in results["compare"]
@@ -189,13 +191,13 @@ def _probability(p: float | None) -> Cell:
 
 
 def to_csv(tables: Sequence[Table]) -> str:
-    """Tables one below another, an empty line between them."""
+    """The tables as CSV, separated by empty lines."""
     text = io.StringIO()
     writer = csv.writer(text)
     for index, table in enumerate(tables):
         if index:
             writer.writerow([])
         writer.writerow(marked_row(table.columns))
-        # names on the left; our own numbers on the right, differences with their sign
+        # text left-aligned, numbers right-aligned
         writer.writerows([[cell.text if cell.right else escape_cell(cell.text) for cell in row] for row in table.rows])
     return text.getvalue()

@@ -15,7 +15,7 @@ SHIPPED = resource_folder("studies")
 
 
 class OpenMenu(QMenu):
-    """The menu of the Open button."""
+    """The menu; emits the chosen path."""
 
     path_chosen = Signal(Path)
 

@@ -1,7 +1,7 @@
-"""Study: recipes trained with several seeds, evaluated in the same way, and compared with their spread.
+"""Study: trains several recipes with several seeds, evaluates them identically, and compares them with intervals.
 
-Flow: a file, a folder or the form -> ``StudyPrograms.add`` -> Start -> a program that outlives the window; its folder
-is read in a thread (``StudySnapshot``) and shown; the tree lists its runs below the study.
+Flow: a file, a folder or the form -> ``StudyPrograms.add`` -> Start -> a process that outlives the window; its folder
+is read in a thread (``StudySnapshot``) and shown. The tree lists the runs below the study.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from core.spec.run.status import RunState
 from core.spec.study import MAX_ITEMS, Study, StudyDir
 from sdgui.panels.study.editor import StudyEditor
 from sdgui.panels.study.ending import EndRequest, StudyEnding
-from sdgui.panels.study.estimate import RUNS_READ, estimate
+from sdgui.panels.study.estimate import MAX_RUNS, estimate
 from sdgui.panels.study.export import ExportMenu
 from sdgui.panels.study.open_menu import OpenMenu
 from sdgui.panels.study.sweep.confirm import Confirming
@@ -46,22 +46,22 @@ from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
 
 _ABOUT = (
-    "A study trains several recipes with the same seeds and compares them, with confidence intervals. "
+    "A study trains several recipes with the same seeds and compares them with confidence intervals. "
     "It keeps running when the window is closed."
 )
 
 
 class StudyPanel(Panel):
-    """Toolbar, message bar, and one of three pages: the empty state, a study, the form of a new one."""
+    """Toolbar, message bar, and one of the pages: empty page, study, sweep, form."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._services, self._programs = services, services.studies
         self._study: StudyRecord | None = None
         self._ticked: set[int] = set()
-        self._followed: int | None = None  # the selection in the tree
-        self._estimated: Study | None = None  # whose time and memory are shown, or being estimated
-        self._grows: int | None = None  # the study that the editor adds to
+        self._followed: int | None = None  # study that is selected in the tree
+        self._estimated: Study | None = None  # study with a shown or pending estimate
+        self._grows: int | None = None  # study that the form extends
         self.ending = StudyEnding(self._programs, self)
         self.confirming = Confirming(self._programs, self)
         self._tasks = BackgroundTasks(self)
@@ -88,7 +88,7 @@ class StudyPanel(Panel):
         view = SweepView(self.stack)
         self.stack.addWidget(view)
         view.run_requested.connect(self._watch)
-        view.confirm_requested.connect(lambda: self.confirming.ask(self._id(), self._look()))
+        view.confirm_requested.connect(lambda: self.confirming.ask(self._id(), self._snapshot()))
         return view
 
     @property
@@ -121,7 +121,7 @@ class StudyPanel(Panel):
         self.ending.refused.connect(self._not_ended)
         self.confirming.made.connect(self._confirmed)
         self.confirming.failed.connect(self._failed)
-        self.ending.became_overdue.connect(lambda: self._enable(self._look()))
+        self.ending.became_overdue.connect(lambda: self._enable(self._snapshot()))
         self.toolbar.more.clicked.connect(lambda: self.grow())
         self.toolbar.folder.clicked.connect(self._show_folder)
         self.toolbar.bin.clicked.connect(self._delete)
@@ -132,13 +132,13 @@ class StudyPanel(Panel):
     # The panel
     def select(self, selection: Selection) -> None:
         """Show the selected study, or the study that the selected experiment is an arm of."""
-        if selection.study_id not in (None, self._followed, self._id()):  # not again when the tree is reloaded
+        if selection.study_id not in (None, self._followed, self._id()):  # unchanged when the tree is reloaded
             self.show_study(selection.study_id)
         self._followed = selection.study_id
         self._ticked = set(selection.ticked_experiments)
 
     def show_source(self, source: str, query: str = "") -> None:
-        """Another panel has made the study in this folder."""
+        """Show the study in this folder, which another panel has created."""
         self.open_study(Path(source))
 
     def on_enter(self) -> None:
@@ -149,7 +149,7 @@ class StudyPanel(Panel):
         self._services.settings.setValue("study/shown", self._id() or 0)
 
     def refresh(self) -> None:
-        """The list of studies may have changed."""
+        """Update the list of studies."""
         try:
             studies = self._services.store.studies()
         except StoreError as error:
@@ -164,7 +164,7 @@ class StudyPanel(Panel):
             self._show()
 
     def show_study(self, study_id: int) -> None:
-        """Show this study; while a form is being filled in, once it is left."""
+        """Show a study; if a form is open, after the form is closed."""
         try:
             self._study = self._services.store.study(int(study_id))
         except StoreError as error:
@@ -178,7 +178,7 @@ class StudyPanel(Panel):
     def _id(self) -> int | None:
         return self._study.id if self._study is not None else None
 
-    def _look(self) -> StudySnapshot | None:
+    def _snapshot(self) -> StudySnapshot | None:
         return self._programs.snapshot(self._study.id) if self._study is not None else None
 
     def _changed(self, study_id: int) -> None:
@@ -186,49 +186,49 @@ class StudyPanel(Panel):
             self._show()
 
     def _show(self) -> None:
-        look = self._look()
+        snapshot = self._snapshot()
         if self._study is None:
             self.stack.setCurrentWidget(self.empty)
-        elif look is not None and look.is_sweep:
-            self.sweep_view.show_look(look)
+        elif snapshot is not None and snapshot.is_sweep:
+            self.sweep_view.show_snapshot(snapshot)
             self.stack.setCurrentWidget(self.sweep_view)
-            self._show_problem(look)
-        elif look is not None:
-            self.view.show_look(look, self._services.store.arm_colors(self._study.id))
+            self._show_problem(snapshot)
+        elif snapshot is not None:
+            self.view.show_snapshot(snapshot, self._services.store.arm_colors(self._study.id))
             self.stack.setCurrentWidget(self.view)
-            self._show_problem(look)
-            self._estimate_costs(look)
-        self._enable(look)
+            self._show_problem(snapshot)
+            self._estimate_costs(snapshot)
+        self._enable(snapshot)
 
-    def _estimate_costs(self, look: StudySnapshot) -> None:
-        """Show time and memory of a study that has not started; read in the thread, once for each study."""
-        study, store = look.study, self._services.store
-        if look.state != "not started" or study is None or study == self._estimated:
+    def _estimate_costs(self, snapshot: StudySnapshot) -> None:
+        """Show the estimated time and memory of a study that has not started; estimated once, in a thread."""
+        study, store = snapshot.study, self._services.store
+        if snapshot.state != "not started" or study is None or study == self._estimated:
             return
         self._estimated = study
         self.view.show_estimate("")
 
         def read() -> str:
-            return estimate(study, store.latest_runs(RUNS_READ, (RunState.DONE,))).text()
+            return estimate(study, store.latest_runs(MAX_RUNS, (RunState.DONE,))).text()
 
         self._tasks.run(read, lambda text: self.view.show_estimate(text) if self._estimated is study else None)
 
-    def _show_problem(self, look: StudySnapshot) -> None:
-        if look.state == "gone":
-            self.show_message(Message("error", look.problem, remedy=Remedy("Locate folder…", self._find)))
-        elif look.problem:
-            self.show_message(Message("error", look.problem.splitlines()[0], look.problem))
-        elif look.state == "interrupted" and look.stderr:
-            text = f"The study ended unexpectedly: {look.stderr.splitlines()[-1]}"
-            self.show_message(Message("error", text, look.stderr))
+    def _show_problem(self, snapshot: StudySnapshot) -> None:
+        if snapshot.state == "gone":
+            self.show_message(Message("error", snapshot.problem, remedy=Remedy("Locate folder…", self._find)))
+        elif snapshot.problem:
+            self.show_message(Message("error", snapshot.problem.splitlines()[0], snapshot.problem))
+        elif snapshot.state == "interrupted" and snapshot.stderr:
+            text = f"The study ended unexpectedly: {snapshot.stderr.splitlines()[-1]}"
+            self.show_message(Message("error", text, snapshot.stderr))
 
-    def _enable(self, look: StudySnapshot | None) -> None:
-        if look is None or not look.alive:
+    def _enable(self, snapshot: StudySnapshot | None) -> None:
+        if snapshot is None or not snapshot.alive:
             self.ending.forget(self._id())
-        self.toolbar.show_state(self._study, look, self._editing, self.ending)
+        self.toolbar.show_state(self._study, snapshot, self._editing, self.ending)
 
     def show_message(self, message: Message) -> None:
-        """Show ``message``; the same one again leaves its details as they are folded."""
+        """Show ``message``; an equal message keeps the expanded or collapsed details."""
         if self.bar.message != message:
             self.bar.show_message(message)
 
@@ -236,9 +236,9 @@ class StudyPanel(Panel):
         first, _, details = sentence.partition("\n")
         self.show_message(Message("error", first, details))
 
-    # Making and opening
+    # Creating and opening
     def edit(self) -> None:
-        """The form of a new study; ticked experiments are its arms."""
+        """Open the form for a new study, with the ticked experiments as arms."""
         store = self._services.store
         try:
             self.editor.begin(store.experiments(), self._ticked, {study.name for study in store.studies()})
@@ -249,17 +249,17 @@ class StudyPanel(Panel):
         self._show_editor(self.editor.name)
 
     def grow(self) -> None:
-        """The form for more seeds and arms of the study that is shown, or the number of trials of a sweep."""
-        look, store = self._look(), self._services.store
-        if look is not None and look.is_sweep:
-            self._extend(look)
+        """Open the form to add seeds and arms to the shown study, or ask for more trials of a sweep."""
+        snapshot, store = self._snapshot(), self._services.store
+        if snapshot is not None and snapshot.is_sweep:
+            self._extend(snapshot)
             return
-        if self._study is None or look is None or look.study is None:
+        if self._study is None or snapshot is None or snapshot.study is None:
             return
         try:
             arm_ids = store.study(self._study.id).arms
             self.editor.grow(
-                look.study, [experiment for experiment in store.experiments() if experiment.id not in arm_ids]
+                snapshot.study, [experiment for experiment in store.experiments() if experiment.id not in arm_ids]
             )
         except StoreError as error:
             self._failed(str(error))
@@ -267,17 +267,17 @@ class StudyPanel(Panel):
         self._grows = self._id()
         self._show_editor(self.editor.seeds)
 
-    def _extend(self, look: StudySnapshot) -> None:
-        trial_count = look.sweep.wanted if look.sweep is not None else 1
+    def _extend(self, snapshot: StudySnapshot) -> None:
+        trial_count = snapshot.sweep.wanted if snapshot.sweep is not None else 1
         trials, accepted = QInputDialog.getInt(
-            self, "Extend the sweep", "Trials in all", trial_count + 10, 1, MAX_ITEMS - 1
+            self, "Extend the sweep", "Total number of trials", trial_count + 10, 1, MAX_ITEMS - 1
         )
         if accepted and (study_id := self._id()) is not None:
             self._tasks.run(lambda: self._programs.extend_sweep(study_id, trials), None, self._failed)
 
     def _confirmed(self, study: StudyRecord) -> None:
         self._on_added(study)
-        text = f"Made “{study.name}”; Start trains it."
+        text = f"Created “{study.name}”. Press Start to train its runs."
         self.show_message(Message("info", text, remedy=Remedy("Undo", self._delete)))
 
     def _show_editor(self, first: QLineEdit) -> None:
@@ -305,30 +305,31 @@ class StudyPanel(Panel):
         self.stack.setCurrentWidget(self.view)
         self._services.settings.setValue("study/shown", study.id)
         self.refresh()
-        self.changed.emit(Changes(frozenset(study.arms), studies=frozenset((study.id,))))  # restored with it
+        # the study's experiments are restored too
+        self.changed.emit(Changes(frozenset(study.arms), studies=frozenset((study.id,))))
         self._programs.poll()
 
     def open_study(self, path: Path) -> None:
-        """Open a study's file or folder; an error names its field."""
+        """Open a study file or folder; an error message contains the invalid field."""
         self.bar.clear()
         self._tasks.run(lambda: self._programs.open(path), self._on_added, self._failed)
 
     def _find(self) -> None:
-        if folder := ask_folder(self, "Where is the study's folder now?"):
+        if folder := ask_folder(self, "Locate the folder of the study"):
             self.move_to(folder)
 
     def move_to(self, folder: Path) -> None:
-        """The study's folder has moved to ``folder``."""
+        """Record that the study's folder has moved to ``folder``."""
         study_id, store = self._id(), self._services.store
         if study_id is None:
             return
         if not StudyDir(folder).study.is_file():
-            text = f"{folder} contains no study.json; choose the study's own folder."
+            text = f"{folder} contains no study.json. Choose the folder of the study."
             self.show_message(Message("error", text, remedy=Remedy("Locate folder…", self._find)))
             return
         self._tasks.run(lambda: store.move_study(study_id, folder), self._on_added, self._failed)
 
-    # The program
+    # The study's process
     def _start(self) -> None:
         if (study_id := self._id()) is not None:
             self.bar.clear()
@@ -344,12 +345,12 @@ class StudyPanel(Panel):
         if (study_id := self._id()) is None:
             return
         if request != "kill":
-            self.show_message(Message("info", "Active runs are saving their checkpoints; this takes a moment."))
+            self.show_message(Message("info", "Active runs are saving checkpoints before they end."))
         self.ending.ask(study_id, request)
-        self._enable(self._look())
+        self._enable(self._snapshot())
 
     def _not_ended(self, sentence: str) -> None:
-        self._enable(self._look())
+        self._enable(self._snapshot())
         self.bar.clear()
         self._failed(sentence)
 
@@ -375,7 +376,7 @@ class StudyPanel(Panel):
 
         def delete() -> StudyRecord:
             store.delete_study(study.id)
-            return store.study(study.id)  # with the arms that it has by now
+            return store.study(study.id)  # with the current arms
 
         def restore() -> StudyRecord:
             store.restore_study(study.id)
@@ -387,7 +388,7 @@ class StudyPanel(Panel):
             self.refresh()
             self.changed.emit(
                 Changes(frozenset(study.arms), studies=frozenset((study.id,)))
-            )  # they are in the bin with it
+            )  # moved to the bin with the study
             text = f"Moved “{study.name}” to the bin; its folder is kept."
             self.show_message(Message("info", text, remedy=Remedy("Undo", back)))
 

@@ -1,4 +1,4 @@
-"""A static plot under a title; shared by the plots of a study."""
+"""The base class of a study's plots: a static plot below a title."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdgui.widgets.style.theme import SPACE, theme
 
 
 class StudyPlot(QWidget):
-    """Subclasses draw into the empty plot that ``fill`` is given, when they have something new and in a new theme."""
+    """A plot. Subclasses implement ``fill``, which draws into an empty plot after new data or a new theme."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -24,11 +24,11 @@ class StudyPlot(QWidget):
         theme().changed.connect(self._draw)
 
     def fill(self, plot: pg.PlotWidget, bottom: pg.AxisItem) -> None:
-        """Draw the data into ``plot``; ``bottom`` is its axis of names or times."""
+        """Draw the data into ``plot``. ``bottom``: its x axis."""
         raise NotImplementedError
 
     def show_plot(self, title: str, description: str) -> None:
-        """Redraw under ``title``; ``description``: the accessible description."""
+        """Redraw with a new title. ``description``: text for screen readers."""
         self.title.setText(title)
         self.setAccessibleName(title)
         self.setAccessibleDescription(description)

@@ -1,7 +1,7 @@
-"""A study's results as tables: means of every arm, and paired differences with their intervals; and as CSV.
+"""A study's results as Qt models: means of every arm, and paired differences with intervals.
 
 Flow: ``results.json`` -> ``means_table``, ``differences_table`` -> ``ResultsModel`` -> view, clipboard, file. Shares
-are in per cent, as ``results.md`` has them. Negative and failed results stay.
+are in per cent, as in ``results.md``. Negative and failed results are listed too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ METRIC = int(Qt.ItemDataRole.UserRole) + 1
 
 
 def bars_of(results: Mapping[str, Any], metric: str, network: str, colors: Mapping[str, int]) -> list[Bar]:
-    """What the plot shows of ``metric``; arms without it are left out. ``colors``: arm -> palette index of its runs."""
+    """The bars of ``metric``, without arms that lack it. ``colors``: arm -> palette index of its runs."""
     scale = 100.0 if is_share(metric) else 1.0
     bars = []
     for index, (name, arm) in enumerate(results["arms"].items()):
@@ -37,23 +37,23 @@ def bars_of(results: Mapping[str, Any], metric: str, network: str, colors: Mappi
     return bars
 
 
-def what_of(bars: Sequence[Bar]) -> str:
-    """What the bars show, for the plot's title; mentions intervals if there are any."""
+def bars_title(bars: Sequence[Bar]) -> str:
+    """What the bars show, as the end of the plot's title."""
     if not any(len(bar.values) > 1 for bar in bars):
-        return ": one seed an arm"
+        return ": one seed per arm"
     between = any(bar.low is not None for bar in bars)
     return ": means of seeds with 95 % intervals" if between else ": means of seeds"
 
 
 class ResultsModel(HeadedModel):
-    """A ``Table`` for a view."""
+    """A ``Table`` as a Qt model."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.table = Table((), (), (), ())
 
     def show_table(self, table: Table) -> None:
-        """Replace everything."""
+        """Replace the table."""
         self.beginResetModel()
         self.table = table
         self.endResetModel()

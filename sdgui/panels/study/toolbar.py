@@ -1,6 +1,6 @@
-"""The Study panel's toolbar: which study is shown, and the buttons that act on it.
+"""The Study panel's toolbar: the choice of a study, and buttons for actions on the study.
 
-Flow: ``StudyPanel`` connects the buttons; ``show_state`` enables those that fit the study's state.
+Flow: ``StudyPanel`` connects the buttons; ``show_state`` enables the buttons that apply in the study's state.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sdgui.widgets.style.theme import set_role, theme
 
 
 class StudyToolbar(QWidget):
-    """One row."""
+    """The toolbar in one row."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -36,7 +36,7 @@ class StudyToolbar(QWidget):
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.setMinimumContentsLength(8)
         keeps = self.box.sizePolicy()
-        keeps.setRetainSizeWhenHidden(True)  # the buttons stay where they are
+        keeps.setRetainSizeWhenHidden(True)  # the other buttons do not move
         self.box.setSizePolicy(keeps)
         self.new, self.open_button = QPushButton("New…", self), QPushButton("&Open…", self)
         self.begin, self.pause, self.stop = (QPushButton(text, self) for text in ("&Start", "Pa&use", "Sto&p"))
@@ -53,9 +53,9 @@ class StudyToolbar(QWidget):
             (self.new, "Create a study from presets and experiments (Ctrl+Shift+N)"),
             (self.open_button, "Open a bundled study, a study file, or a study folder"),
             (self.begin, "Start or continue the study; failed runs are retried"),
-            (self.pause, "Active runs save a checkpoint and end; Resume continues from it"),
-            (self.stop, "Like Pause; if the study has not ended after a while, Kill ends it at once"),
-            (self.export, "Results as Markdown, CSV or JSON, and the plot; Ctrl+C copies the table"),
+            (self.pause, "Save a checkpoint of each active run and end it; Resume continues from the checkpoint"),
+            (self.stop, "Like Pause, but if the study does not end, it can be killed after a while"),
+            (self.export, "Export the results (Markdown, CSV or JSON) and the plot"),
         ):
             button.setToolTip(plain_tip(tip))
         self.new.setShortcut("Ctrl+Shift+N")
@@ -74,55 +74,55 @@ class StudyToolbar(QWidget):
             row.addWidget(widget)
 
     def show_studies(self, studies: Sequence[StudyRecord]) -> None:
-        """List these, the newest first."""
+        """List the studies, newest first."""
         self.box.clear()
         for study in reversed(studies):
             self.box.addItem(study.name, study.id)
             self.box.setItemData(self.box.count() - 1, plain_tip(str(study.folder)), Qt.ItemDataRole.ToolTipRole)
 
     def choose(self, study_id: int | None) -> None:
-        """Select a study in the box; no signal is emitted."""
+        """Select a study in the box without emitting a signal."""
         self.box.setCurrentIndex(self.box.findData(study_id))
 
     def show_state(
-        self, study: StudyRecord | None, look: StudySnapshot | None, editing: bool, ending: StudyEnding
+        self, study: StudyRecord | None, snapshot: StudySnapshot | None, editing: bool, ending: StudyEnding
     ) -> None:
-        """Enable the buttons that apply to ``study``; none without a study, or while a form is filled in."""
+        """Enable the buttons that apply to ``study``; none if there is no study or a form is open."""
         actions = (self.machines, self.begin, self.pause, self.stop, self.export)
         for widget in (*actions, self.more, self.folder, self.bin):
             widget.setVisible(study is not None and not editing)
         self.box.setVisible(study is not None)
         self.new.setVisible(not editing)
         self.open_button.setVisible(not editing)
-        state = look.state if look is not None else "gone"
-        is_ready = look is not None and look.study is not None and not editing
-        alive = look is not None and look.alive
+        state = snapshot.state if snapshot is not None else "gone"
+        is_ready = snapshot is not None and snapshot.study is not None and not editing
+        alive = snapshot is not None and snapshot.alive
         study_id = study.id if study is not None else None
         is_ending, kills = ending.is_ending(study_id), ending.overdue(study_id)
         self.box.setEnabled(not editing)
         self.begin.setText("&Start" if state in ("not started", "gone", "grown") else "Re&sume")
         self.begin.setEnabled(is_ready and not alive and state != "done")
-        if self.begin.isVisibleTo(self):  # one takes the other's place, so that the row fits beside the tree
+        if self.begin.isVisibleTo(self):  # only one of the two is shown, so that the row fits next to the tree
             self.begin.setVisible(not alive)
             self.pause.setVisible(alive)
         self.machines.setEnabled(is_ready and not alive)
-        self.machines.show_chosen(look.on if look is not None else ())
+        self.machines.show_chosen(snapshot.on if snapshot is not None else ())
         self.pause.setEnabled(is_ready and alive and not is_ending)
         self.stop.setEnabled(is_ready and alive and (kills or not is_ending))
         self.stop.setText("&Kill" if kills else "Sto&p")
-        self.export.setEnabled(is_ready and look is not None and look.results is not None)
+        self.export.setEnabled(is_ready and snapshot is not None and snapshot.results is not None)
         self.folder.setEnabled(study is not None and not editing)
         self.bin.setEnabled(self.folder.isEnabled() and not alive)
-        is_sweep = look is not None and look.is_sweep
+        is_sweep = snapshot is not None and snapshot.is_sweep
         self.more.set_tip("Extend the sweep" if is_sweep else "Add seeds or arms to this study; finished runs are kept")
         self.more.setEnabled(is_ready and (is_sweep or not alive))
 
 
-_LONGEST = 20  # characters of a machine's name
+_MAX_NAME_LENGTH = 20  # of a machine's name
 
 
 class MachinesButton(QPushButton):
-    """``This computer``, ``gpu``, ``3 machines``, ``Any machine``."""
+    """A button that chooses the machines; its text is, for example, ``This computer`` or ``3 machines``."""
 
     machines_chosen = Signal(object)  # list[str]: names of machines, HERE and ANY
 
@@ -138,17 +138,17 @@ class MachinesButton(QPushButton):
         self._show()
 
     def set_hosts(self, hosts: Hosts) -> None:
-        """Who knows the machines."""
+        """Set the object that lists the machines."""
         self._hosts = hosts
 
     def show_chosen(self, on: Sequence[str]) -> None:
-        """Name these machines; none is this computer."""
+        """Show the chosen machines; [] stands for this computer."""
         if list(on or [HERE]) != self._on:
             self._on = list(on or [HERE])
             self._show()
 
     def fill(self) -> None:
-        """This computer, each machine of the list, and all of them."""
+        """Fill the menu: this computer, each listed machine, and any free machine."""
         self.machines.clear()
         names: list[str] = []
         try:
@@ -164,7 +164,7 @@ class MachinesButton(QPushButton):
         self.machines.addSeparator()
         self._add("Any free machine", ANY)
         if not names:
-            self.machines.addAction("Add others in Machines (Ctrl+4)").setEnabled(False)
+            self.machines.addAction("Add machines in Machines (Ctrl+4)").setEnabled(False)
 
     def _add(self, title: str, name: str) -> None:
         action = QAction(title.replace("&", "&&"), self.machines)
@@ -175,7 +175,7 @@ class MachinesButton(QPushButton):
         self.machines.addAction(action)
 
     def _tick(self, name: str, checked: bool) -> None:
-        """*Any* excludes the others; with nothing ticked it is this computer."""
+        """Handle a tick: *Any free machine* excludes the others; without ticks, this computer is chosen."""
         if name == ANY:
             on = [ANY] if checked else [HERE]
         else:
@@ -189,15 +189,15 @@ class MachinesButton(QPushButton):
     def _show(self) -> None:
         names = ", ".join(_title(name) for name in self._on)
         text = _title(self._on[0]) if len(self._on) == 1 else f"{count(len(self._on))} machines"
-        text = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+        text = text if len(text) <= _MAX_NAME_LENGTH else text[: _MAX_NAME_LENGTH - 1] + "…"
         self.setText(text.replace("&", "&&"))
         self.setIcon(theme().icon("ph.laptop" if self._on == [HERE] else "ph.hard-drives", "accent_text"))
-        self.setToolTip(plain_tip(f"The study's runs train on: {names}; each gets the first device that is free"))
-        self.setAccessibleName(f"Where the study is trained: {names}")
+        self.setToolTip(plain_tip(f"The study's runs train on: {names}. Each run uses the first free device"))
+        self.setAccessibleName(f"Machines of the study: {names}")
 
 
 class _StaysOpen(QMenu):
-    """Several machines are ticked one after another."""
+    """A menu that stays open, so that several machines can be ticked."""
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         action = self.activeAction()

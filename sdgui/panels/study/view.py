@@ -1,6 +1,6 @@
-"""The view of one study: its progress, its results with a plot, its runs, its arms.
+"""The view of one study: progress, results with a plot, runs and arms.
 
-Flow: ``StudySnapshot`` -> ``show_look``; what has not changed is not redrawn.
+Flow: ``StudySnapshot`` -> ``show_snapshot``; unchanged parts are not redrawn.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sdgui.panels.study.arms import fill_arms
 from sdgui.panels.study.cost_curves import CostCurves, cost_curves, crossing_texts
 from sdgui.panels.study.error_bars import ErrorBars
 from sdgui.panels.study.model import Table, differences_table, is_share, means_table
-from sdgui.panels.study.results import METRIC, SORT, ResultsModel, bars_of, what_of
+from sdgui.panels.study.results import METRIC, SORT, ResultsModel, bars_of, bars_title
 from sdgui.runs.study_status import StudyRunSnapshot, StudySnapshot
 from sdgui.shared.tables import CopyingTable
 from sdgui.widgets.elided_label import ElidedLabel
@@ -35,8 +35,8 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
-NETWORKS = (("Final network (teacher if there is one)", "final"), ("Student", "student"), ("Teacher", "teacher"))
-_NUMBERS = (1, 4, 5)  # columns of numbers in the list of runs
+NETWORKS = (("Final network (teacher, if any)", "final"), ("Student", "student"), ("Teacher", "teacher"))
+_NUMBER_COLUMNS = (1, 4, 5)  # right-aligned columns of the list of runs
 _ICONS = {
     "waiting": ("queued", "queued"),
     "training": ("running", "training"),
@@ -48,27 +48,27 @@ _STATES = {
     "not started": "Not started yet.",
     "starting": "Starting: preparing data.",
     "running": "Running.",
-    "paused": "Paused; all runs are saved.",
-    "stopped": "Stopped; it can be resumed.",
-    "interrupted": "Interrupted: the process exited unexpectedly. Resume continues from the last checkpoints.",
-    "grown": "Extended: Start trains the new runs.",
+    "paused": "Paused. All runs are saved; press Resume to continue.",
+    "stopped": "Stopped. Press Resume to continue.",
+    "interrupted": "Interrupted: the process exited unexpectedly. Press Resume to continue from the last checkpoints.",
+    "grown": "Extended. Press Start to train the new runs.",
     "done": "Done.",
-    "failed": "Finished with failed runs. Resume retries them.",
-    "gone": "Its folder is missing.",
+    "failed": "Finished with failed runs. Press Resume to retry them.",
+    "gone": "The folder of the study is missing.",
 }
 
 
 class StudyView(QWidget):
-    """``run_requested``: the folder of a run that the user wants to watch."""
+    """The view. ``run_requested``: the folder of a run to show."""
 
     run_requested = Signal(object)  # Path
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._look: StudySnapshot | None = None
+        self._snapshot: StudySnapshot | None = None
         self._colors: Mapping[str, int] = {}
         self._metric = ""
-        self._estimate = ""  # of time and memory, before the study starts
+        self._estimate = ""  # estimate of time and memory, until the study starts
         self.about, self.state = ElidedLabel("", self), ElidedLabel("", self)
         set_role(self.about, "muted")
         self.progress = QProgressBar(self)
@@ -88,12 +88,12 @@ class StudyView(QWidget):
         proxy.setSortRole(int(SORT))
         view.setSortingEnabled(True)
         view.setModel(proxy)
-        view.sortByColumn(-1, Qt.SortOrder.AscendingOrder)  # as the study has them
+        view.sortByColumn(-1, Qt.SortOrder.AscendingOrder)  # in the order of the study
         view.selectionModel().currentChanged.connect(self._cell_chosen)
         return model
 
     def _results(self, parent: QWidget) -> QWidget:
-        """Built from the outside in: a widget that is given another parent is styled again, with all its children."""
+        """The page of results; built from the outside in, since reparenting restyles all children."""
         results = QWidget(parent)
         self.note = PlainLabel(results, wordWrap=True, role="small")
         self.split = QSplitter(Qt.Orientation.Vertical, results)
@@ -120,13 +120,13 @@ class StudyView(QWidget):
     def _build(self) -> None:
         self.runs.setHeaderLabels(["Arm", "Seed", "State", "Where", "Progress", "Time", "Message"])
         self.runs.setAccessibleName("Runs of the study, in order")
-        self.runs.setToolTip("Press Enter to watch the run")
+        self.runs.setToolTip("Press Enter to show the run")
         self.arms.setHeaderLabels(["Arm and its differences", "First arm", "This arm"])
         self.arms.setAccessibleName("Arms of the study and their differences")
         for tree in (self.runs, self.arms):
             tree.setUniformRowHeights(True)
         self.runs.setRootIsDecorated(False)
-        for column in _NUMBERS:
+        for column in _NUMBER_COLUMNS:
             self.runs.headerItem().setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.runs.itemActivated.connect(
             lambda item, _c: self.run_requested.emit(item.data(0, Qt.ItemDataRole.UserRole))
@@ -136,21 +136,21 @@ class StudyView(QWidget):
         self.network.activated.connect(lambda _row: self._show_results())
 
     # Display
-    def show_look(self, look: StudySnapshot, colors: Mapping[str, int]) -> None:
-        """Show the study as it is now; ``colors``: arm -> palette index of its runs, wherever they are drawn."""
-        before, self._look = self._look, look
+    def show_snapshot(self, snapshot: StudySnapshot, colors: Mapping[str, int]) -> None:
+        """Show the current state of the study. ``colors``: arm -> palette index of its runs."""
+        before, self._snapshot = self._snapshot, snapshot
         self._colors = colors
-        study = look.study
-        self.about.setText("" if study is None else study.about or _in_words(study))
-        self.state.setText(state_text(look))
-        self.progress.setMaximum(max(1, len(look.runs)))
-        self.progress.setValue(look.done)
-        self.progress.setVisible(look.done < len(look.runs))
-        if before is None or before.runs != look.runs or before.folder != look.folder:
-            self._show_runs(look.runs)
+        study = snapshot.study
+        self.about.setText("" if study is None else study.about or _summary(study))
+        self.state.setText(state_text(snapshot))
+        self.progress.setMaximum(max(1, len(snapshot.runs)))
+        self.progress.setValue(snapshot.done)
+        self.progress.setVisible(snapshot.done < len(snapshot.runs))
+        if before is None or before.runs != snapshot.runs or before.folder != snapshot.folder:
+            self._show_runs(snapshot.runs)
         if study is not None and (before is None or before.study != study):
             self._show_arms(study)
-        if before is None or before.folder != look.folder or before.results_stamp != look.results_stamp:
+        if before is None or before.folder != snapshot.folder or before.results_stamp != snapshot.results_stamp:
             self._show_results()
         self._show_note()
 
@@ -160,26 +160,26 @@ class StudyView(QWidget):
         self._show_note()
 
     def tables_now(self) -> list[Table]:
-        """Both tables, as they are written to a file."""
+        """The two tables to export."""
         return [model.table for model in self._models]
 
     def _show_note(self) -> None:
-        look = self._look
-        if look is None:
+        snapshot = self._snapshot
+        if snapshot is None:
             return
-        notes = [self._estimate] if self._estimate and look.state == "not started" else []
-        notes += [look.results_problem] if look.results_problem else []
-        if look.study is not None and len(look.study.seeds) == 1:
+        notes = [self._estimate] if self._estimate and snapshot.state == "not started" else []
+        notes += [snapshot.results_problem] if snapshot.results_problem else []
+        if snapshot.study is not None and len(snapshot.study.seeds) == 1:
             notes.append("Only one seed: intervals and tests need at least two. Add seeds.")
-        if look.results is None and not look.results_problem:
-            notes.append("No run has finished yet; the tables fill as runs finish.")
-        notes += look.trouble.splitlines() if look.alive else []
-        notes += [f"{run.arm}, seed {run.seed}, failed: {run.message}" for run in look.failures[:3]]
+        if snapshot.results is None and not snapshot.results_problem:
+            notes.append("No run has finished yet. The tables are filled as runs finish.")
+        notes += snapshot.trouble.splitlines() if snapshot.alive else []
+        notes += [f"{run.arm}, seed {run.seed}, failed: {run.message}" for run in snapshot.failures[:3]]
         self.note.setText("\n".join(notes))
         self.note.setVisible(bool(notes))
 
     def _show_results(self) -> None:
-        results = self._look.results if self._look is not None else None
+        results = self._snapshot.results if self._snapshot is not None else None
         network = str(self.network.currentData())
         for model, view, make in zip(
             self._models, (self.means, self.differences), (means_table, differences_table), strict=True
@@ -193,7 +193,7 @@ class StudyView(QWidget):
 
     def _show_plot(self) -> None:
         """Show the arms side by side, or curves if they were trained for several budgets."""
-        results = self._look.results if self._look is not None else None
+        results = self._snapshot.results if self._snapshot is not None else None
         has_metric = results is not None and bool(self._metric)
         by_budget = results is not None and len(results.get("budgets", ())) > 1
         self.bars.setVisible(has_metric and not by_budget)
@@ -206,12 +206,14 @@ class StudyView(QWidget):
         elif results is not None and has_metric:
             unit = ", %" if is_share(self._metric) else ""
             bars = bars_of(results, self._metric, str(self.network.currentData()), self._colors)
-            self.bars.set_bars(f"{self._metric}{unit}{what_of(bars)}", bars)
+            self.bars.set_bars(f"{self._metric}{unit}{bars_title(bars)}", bars)
 
     def _cell_chosen(self, index: QModelIndex, _before: QModelIndex) -> None:
         metric = index.data(METRIC) if index.isValid() else ""
         is_metric = (
-            self._look is not None and self._look.results is not None and metric in self._look.results["metrics"]
+            self._snapshot is not None
+            and self._snapshot.results is not None
+            and metric in self._snapshot.results["metrics"]
         )
         if is_metric and metric != self._metric:
             self._metric = metric
@@ -229,7 +231,7 @@ class StudyView(QWidget):
             item.setIcon(2, theme().state_icon(icon))
             item.setToolTip(6, plain_tip(run.message))
             item.setData(0, Qt.ItemDataRole.UserRole, Path(run.folder))
-            for column in _NUMBERS:
+            for column in _NUMBER_COLUMNS:
                 item.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             self.runs.addTopLevelItem(item)
         if 0 <= current_row < self.runs.topLevelItemCount():
@@ -241,27 +243,27 @@ class StudyView(QWidget):
 
 
 def where_text(run: StudyRunSnapshot) -> str:
-    """``gpu, GPU 2``; "" for a run on this computer without an assigned GPU."""
+    """Machine and GPU as text, such as ``gpu, GPU 2``; "" for this computer without an assigned GPU."""
     return ", ".join(part for part in (run.machine, f"GPU {run.device}" if run.device else "") if part)
 
 
-def state_text(look: StudySnapshot) -> str:
-    """``Running. 5 of 12 runs are done, about 8 min left.``"""
-    parts = [status_words(look)]
-    if look.runs:
-        time_left = f", about {duration(look.seconds_left)} left" if look.seconds_left is not None else ""
-        failed = f", {len(look.failures)} failed" if look.failures else ""
-        parts.append(f"{look.done} of {len(look.runs)} runs finished{failed}{time_left}.")
+def state_text(snapshot: StudySnapshot) -> str:
+    """The state as text, such as ``Running. 5 of 12 runs finished, about 8 min left.``"""
+    parts = [status_text(snapshot)]
+    if snapshot.runs:
+        time_left = f", about {duration(snapshot.seconds_left)} left" if snapshot.seconds_left is not None else ""
+        failed = f", {len(snapshot.failures)} failed" if snapshot.failures else ""
+        parts.append(f"{snapshot.done} of {len(snapshot.runs)} runs finished{failed}{time_left}.")
     return " ".join(parts)
 
 
-def status_words(look: StudySnapshot) -> str:
-    """``Running.``, or the problem with the folder."""
-    return look.problem.splitlines()[0] if look.problem else _STATES[look.state]
+def status_text(snapshot: StudySnapshot) -> str:
+    """The status as text, such as ``Running.``, or the problem with the folder."""
+    return snapshot.problem.splitlines()[0] if snapshot.problem else _STATES[snapshot.state]
 
 
-def _in_words(study: Study) -> str:
-    """``4 arms, 230, 600 s, seeds 0, 1, 2``."""
+def _summary(study: Study) -> str:
+    """A summary, such as ``4 arms, 230, 600 s, seeds 0, 1, 2``."""
     arms = f"{len(study.arms)} arm{'s' if len(study.arms) != 1 else ''}"
     budgets = ", ".join(f"{seconds:g}" for seconds in study.budgets)
     return ", ".join([arms, *([f"{budgets} s"] if budgets else []), f"seeds {', '.join(map(str, study.seeds))}"])

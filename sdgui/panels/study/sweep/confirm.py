@@ -1,6 +1,6 @@
-"""*Confirm*: the best trials of a sweep again with fresh seeds, as a study.
+"""*Confirm*: creates a study that trains the best trials of a sweep again with new seeds.
 
-Flow: ``Confirming.ask`` -> the suggested seconds, read in a thread -> `ConfirmDialog` -> ``confirm_sweep`` -> ``made``.
+Flow: ``Confirming.ask`` -> suggested training time (in a thread) -> `ConfirmDialog` -> ``confirm_sweep`` -> ``made``.
 """
 
 from __future__ import annotations
@@ -19,34 +19,38 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillDoubleSpinBox, StillSpinBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_BEST, _SEEDS = 3, 3  # to start from
+_DEFAULT_TRIALS, _DEFAULT_SEEDS = 3, 3
 _ABOUT = (
-    "The best of many trials is partly luck. A study trains the best ones again with fresh seeds, beside the default "
-    "config and for the same time."
+    "The best of many trials is partly luck. This creates a study that trains the best trials and the default config "
+    "with new seeds, all for the same time."
 )
 
 
 class ConfirmDialog(QDialog):
-    """Accepted, it is read from ``best``, ``seeds`` and ``seconds``."""
+    """The dialog; the choices are in ``best``, ``seeds`` and ``seconds``."""
 
     def __init__(self, trials: int, seconds: float, parent: QWidget) -> None:
-        """``trials``: complete feasible ones; ``seconds``: a suggestion."""
+        """``trials``: number of complete feasible trials; ``seconds``: suggested training time."""
         super().__init__(parent)
         self.setWindowTitle("Confirm the best trials")
         self.best, self.seeds, self.seconds = StillSpinBox(self), StillSpinBox(self), StillDoubleSpinBox(self)
         self.best.setRange(1, min(trials, MAX_ITEMS - 1))
-        self.best.setValue(_BEST)
+        self.best.setValue(_DEFAULT_TRIALS)
         self.seeds.setRange(1, MAX_ITEMS)
-        self.seeds.setValue(_SEEDS)
+        self.seeds.setValue(_DEFAULT_SEEDS)
         self.seconds.setRange(0.1, MAX_BUDGET_SECONDS)
         self.seconds.setDecimals(1)
         self.seconds.setSuffix(" s")
         self.seconds.setValue(seconds)
         form = QFormLayout()
         for title, box, tip in (
-            ("Best trials", self.best, "Complete trials that break no constraint, the best first"),
-            ("Seeds", self.seeds, "Seeds that the sweep did not use; 3 or more for intervals"),
-            ("Training of each run", self.seconds, "Equal compute: more steps for a config whose steps are cheaper"),
+            ("Best trials", self.best, "How many of the best complete trials within all constraints to train again"),
+            ("Seeds", self.seeds, "Number of new seeds per config; use 3 or more for intervals"),
+            (
+                "Training time per run",
+                self.seconds,
+                "Equal compute: configs with cheaper steps are trained for more steps",
+            ),
         ):
             box.setAccessibleName(title)
             box.setToolTip(plain_tip(tip))
@@ -70,11 +74,11 @@ class ConfirmDialog(QDialog):
     def _show_cost(self) -> None:
         runs = (self.best.value() + 1) * self.seeds.value()
         total = duration(runs * self.seconds.value())
-        self.cost.setText(f"{count(runs)} runs, {total} of training one after another.")
+        self.cost.setText(f"{count(runs)} runs, {total} of training in total.")
 
 
 class Confirming(QObject):
-    """Asks, and makes the study. ``made``: its record; ``failed``: the reason of a failure."""
+    """Shows the dialog and creates the study. ``made``: the study's record; ``failed``: the reason."""
 
     made = Signal(object)  # StudyRecord
     failed = Signal(str)
@@ -83,9 +87,9 @@ class Confirming(QObject):
         super().__init__(parent)
         self._programs, self._window, self._tasks = programs, parent, BackgroundTasks(self)
 
-    def ask(self, study_id: int | None, look: StudySnapshot | None) -> None:
-        """Ask about the sweep ``study_id``; nothing happens without a trial to confirm."""
-        trials = len(confirmable_trials(look.sweep)) if look is not None else 0
+    def ask(self, study_id: int | None, snapshot: StudySnapshot | None) -> None:
+        """Ask how to confirm the sweep ``study_id``; does nothing if there is no trial to confirm."""
+        trials = len(confirmable_trials(snapshot.sweep)) if snapshot is not None else 0
         if study_id is None or not trials:
             return
 

@@ -1,4 +1,4 @@
-"""A sweep's trials as a table and as plot axes. Does not import Qt.
+"""A sweep's trials as a table and as plot axes. No Qt.
 
 Flow: `SweepReport` -> ``trials_table``, ``axes_of`` -> the tabs of `sdgui.panels.study.sweep.view`.
 """
@@ -17,7 +17,7 @@ from sdgui.widgets.formats import duration
 from sdgui.widgets.relations.axis import Floats, ValueAxis
 
 COSTS = {"step_seconds": "s", "train_seconds": "s", "memory_gib": "GiB"}
-_LOG_FROM = 100.0  # positive values whose max/min exceeds this get a log scale
+_MIN_LOG_SPAN = 100.0  # positive values with a larger max/min get a log scale
 
 
 def is_cost(metric: str) -> bool:
@@ -26,7 +26,7 @@ def is_cost(metric: str) -> bool:
 
 
 def value_text(metric: str, value: float) -> str:
-    """A metric's value as text: ``0.058 s``, ``40.6``."""
+    """A metric's value as text, such as ``0.058 s`` or ``40.6``."""
     return f"{value:.3g} {COSTS[metric]}" if is_cost(metric) else number(metric, value)
 
 
@@ -36,7 +36,7 @@ def metric_title(metric: str) -> str:
 
 
 def factor(metric: str) -> float:
-    """The factor from a metric's value to the plotted one: 100 for shares."""
+    """The factor from a metric's value to the plotted value: 100 for shares."""
     return 100.0 if is_share(metric) and not is_cost(metric) else 1.0
 
 
@@ -46,7 +46,7 @@ def setting_text(value: Value) -> str:
 
 
 def setting_names(report: SweepReport) -> list[str]:
-    """The settings of the space, then settings that only earlier trials have."""
+    """The settings of the search space, then other settings of earlier trials."""
     return list(dict.fromkeys([*report.space, *(name for trial in report.trials for name in trial.params)]))
 
 
@@ -56,12 +56,12 @@ def trials_table(report: SweepReport) -> Table:
     rows = []
     for trial in report.trials:
         best = "best" if trial.number in report.best else ""
-        state = trial.state if trial.feasible else "breaks a constraint"
+        state = trial.state if trial.feasible else "violates a constraint"
         cells = [
             Cell(
                 f"trial-{trial.number}",
                 trial.number,
-                best and "The best trial, or one of the Pareto front",
+                best and "Best trial, or on the Pareto front",
                 right=False,
             ),
             Cell(
@@ -83,17 +83,21 @@ def trials_table(report: SweepReport) -> Table:
         rows.append([*cells, Cell("" if math.isnan(seconds) else duration(seconds), seconds)])
     metrics = [metric_title(objective.metric) for objective in report.objectives]
     columns = ["Trial", "State", *metrics, *names, "Time"]
-    tips = ["Press Enter to watch its run", "", *(f"To {objective.direction}" for objective in report.objectives)]
-    return Table(columns, [*tips, *("" for _ in names), "From the proposal to the result"], rows, [""] * len(columns))
+    tips = [
+        "Press Enter to show the run of the trial",
+        "",
+        *(f"To {objective.direction}" for objective in report.objectives),
+    ]
+    return Table(columns, [*tips, *("" for _ in names), "Time from proposal to result"], rows, [""] * len(columns))
 
 
 def complete_trials(report: SweepReport) -> list[TrialRecord]:
-    """Complete trials."""
+    """The complete trials."""
     return [trial for trial in report.trials if trial.values]
 
 
 def axes_of(report: SweepReport) -> list[ValueAxis]:
-    """One axis per setting, then per objective, over the complete trials."""
+    """One axis per setting and one per objective, over the complete trials."""
     trials = complete_trials(report)
     axes = [setting_axis(report, name, trials) for name in setting_names(report)]
     return axes + [objective_axis(report, index, trials) for index in range(len(report.objectives))]
@@ -111,7 +115,7 @@ def setting_axis(report: SweepReport, name: str, trials: Sequence[TrialRecord]) 
     is_log = (
         space.log
         if space is not None
-        else bool(numbers and min(numbers) > 0 and max(numbers) / min(numbers) > _LOG_FROM)
+        else bool(numbers and min(numbers) > 0 and max(numbers) / min(numbers) > _MIN_LOG_SPAN)
     )
     return ValueAxis(name, name, column, log=is_log)
 
@@ -124,12 +128,12 @@ def objective_axis(report: SweepReport, index: int, trials: Sequence[TrialRecord
 
 
 def best_so_far(values: Floats, direction: str) -> Floats:
-    """(N,) running maximum, or minimum, of ``values``."""
+    """Running maximum or minimum of ``values``, (N,)."""
     return np.maximum.accumulate(values) if direction == "maximize" else np.minimum.accumulate(values)
 
 
 def surface(x: Floats, y: Floats, values: Floats, cells: int = 40) -> Floats:
-    """(cells, cells) values on a grid over the unit square, by inverse-distance weighting of points in [0, 1]²."""
+    """Values on a grid over the unit square, (cells, cells), by inverse-distance weighting of points in [0, 1]²."""
     centres = (np.arange(cells) + 0.5) / cells
     distance = (centres[:, None, None] - x) ** 2 + (centres[None, :, None] - y) ** 2  # (cells, cells, N)
     weights = 1.0 / (distance + 1e-3) ** 2

@@ -34,7 +34,7 @@ from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, theme
 
 Draw = Callable[[pg.PlotWidget, SweepReport, Sequence[str]], str]
-"""Draws the names selected in the boxes, and returns the title."""
+"""Draws a plot for the names selected in the boxes, and returns its title."""
 
 _SIZE = 9
 
@@ -66,7 +66,7 @@ class SweepPlot(StudyPlot):
         self._column.insertLayout(1, row)  # between the title and the plot
 
     def show_report(self, report: SweepReport) -> None:
-        """Show these trials and keep the selection in the boxes."""
+        """Show the trials; the selection in the boxes stays."""
         self.report = report
         for index, (box, items) in enumerate(zip(self.boxes, self._item_lists, strict=True)):
             names, selected, position = items(report), box.currentText(), self._item_lists[:index].count(items)
@@ -94,17 +94,17 @@ class SweepPlot(StudyPlot):
 
 
 def settings_of(report: SweepReport) -> list[str]:
-    """Items of a box that selects a setting."""
+    """The items of a box that selects a setting."""
     return setting_names(report)
 
 
 def objectives_of(report: SweepReport) -> list[str]:
-    """Items of a box that selects an objective."""
+    """The items of a box that selects an objective."""
     return [objective.metric for objective in report.objectives]
 
 
 def history(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
-    """The objective of each trial, and the best value so far."""
+    """Draw the objective of each trial, and the best value so far."""
     index = objectives_of(report).index(settings[0])
     trials, objective = complete_trials(report), report.objectives[index]
     values = np.array([trial.values[index] for trial in trials]) * factor(objective.metric)
@@ -122,7 +122,7 @@ def history(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -
 
 
 def slices(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
-    """An objective over one setting; later trials are lighter."""
+    """Draw an objective over one setting; later trials are lighter."""
     trials, index = complete_trials(report), objectives_of(report).index(settings[1])
     x, y = setting_axis(report, settings[0], trials), objective_axis(report, index, trials)
     shade = [trial.number / max(1, report.trials[-1].number) for trial in trials]
@@ -132,7 +132,7 @@ def slices(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) ->
 
 
 def contour(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
-    """An objective over two settings: the trials, and an inverse-distance interpolation between them."""
+    """Draw an objective over two settings: the trials, and an inverse-distance interpolation."""
     trials, index = complete_trials(report), objectives_of(report).index(settings[2])
     x, y = (setting_axis(report, name, trials) for name in settings[:2])
     values = objective_axis(report, index, trials)
@@ -153,7 +153,7 @@ def contour(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -
 
 
 def importance(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
-    """The PED-ANOVA importance of each setting."""
+    """Draw the PED-ANOVA importance of each setting."""
     shares = report.importance.get(settings[0], {})
     if not shares:
         return "Importance needs at least 4 finished trials."
@@ -165,12 +165,12 @@ def importance(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]
     plot.addItem(bars)
     plot.getAxis("left").setTicks([[(position, name) for position, name in enumerate(names)]])
     plot.getAxis("left").setWidth(26 * SPACE)
-    plot.getAxis("bottom").setLabel("Share of importance, %")
+    plot.getAxis("bottom").setLabel("Importance, %")
     return f"Importance of each setting for {settings[0]} (PED-ANOVA)"
 
 
 def timeline(plot: pg.PlotWidget, report: SweepReport, _settings: Sequence[str]) -> str:
-    """A bar per trial, from its start to its end."""
+    """Draw a bar per trial, from its start to its end."""
     started = [trial for trial in report.trials if trial.started]
     if not started:
         return "No trial has started yet."
@@ -190,7 +190,7 @@ def timeline(plot: pg.PlotWidget, report: SweepReport, _settings: Sequence[str])
 
 
 def intermediate(plot: pg.PlotWidget, report: SweepReport, _settings: Sequence[str]) -> str:
-    """The intermediate values that early stopping uses."""
+    """Draw the intermediate values that early stopping uses."""
     trials = [trial for trial in report.trials if trial.intermediate]
     for trial in trials:
         share = trial.number / max(1, report.trials[-1].number)
@@ -214,7 +214,7 @@ def intermediate(plot: pg.PlotWidget, report: SweepReport, _settings: Sequence[s
 
 
 def pareto(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
-    """Two objectives; trials on the Pareto front are yellow."""
+    """Draw two objectives; trials on the Pareto front are yellow."""
     trials = complete_trials(report)
     x, y = (objective_axis(report, objectives_of(report).index(name), trials) for name in settings)
     shade = [1.0 if trial.number in report.best else 0.0 for trial in trials]
@@ -256,7 +256,7 @@ def _tip(report: SweepReport, trial: TrialRecord) -> str:
 
 
 def parallel_axes(report: SweepReport) -> tuple[list[ValueAxis], list[str]]:
-    """Axes that have more than one value, and the names of the complete trials (the lines)."""
+    """The axes with more than one value, and the names of the complete trials (the lines)."""
     axes = [axis for axis in axes_of(report) if len(set(axis.numbers)) > 1]
     main_metric = report.objectives[0].metric
     axes.sort(key=lambda axis: axis.name == main_metric)  # the last axis colours the lines

@@ -1,6 +1,6 @@
 """The view of one sweep: its progress, its trials as a table, and plots in tabs.
 
-Flow: `StudySnapshot` with a `SweepReport` -> ``show_look`` -> only the visible tab is drawn.
+Flow: `StudySnapshot` with a `SweepReport` -> ``show_snapshot`` -> only the visible tab is drawn.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sdgui.panels.study.results import SORT, ResultsModel
 from sdgui.panels.study.sweep import plots
 from sdgui.panels.study.sweep.model import trials_table, value_text
 from sdgui.panels.study.sweep.plots import SweepPlot, objectives_of, settings_of
-from sdgui.panels.study.view import status_words
+from sdgui.panels.study.view import status_text
 from sdgui.runs.study_status import StudySnapshot
 from sdgui.shared.tables import CopyingTable
 from sdgui.widgets.elided_label import ElidedLabel
@@ -22,19 +22,19 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.relations.parallel import ParallelCoordinates
 from sdgui.widgets.style.theme import SPACE, set_role
 
-_CONFIRM = "Train the best trials again with fresh seeds, beside the default config (Ctrl+Alt+M)"
-_NOTHING_TO_CONFIRM = "No trial is complete yet and within all constraints"
+_CONFIRM = "Create a study of the best trials and the default config with new seeds (Ctrl+Alt+M)"
+_NOTHING_TO_CONFIRM = "There is no complete trial within all constraints yet"
 
 
 class SweepView(QWidget):
-    """Progress, trials and plots of a sweep. ``run_requested`` carries the run folder of a trial's first seed."""
+    """Progress, trials and plots of a sweep. ``run_requested``: the run folder of a trial's first seed."""
 
     run_requested = Signal(object)  # Path
     confirm_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._look: StudySnapshot | None = None
+        self._snapshot: StudySnapshot | None = None
         self.about, self.state, self.note = (
             ElidedLabel("", self),
             ElidedLabel("", self),
@@ -90,18 +90,18 @@ class SweepView(QWidget):
         column.addWidget(self.note)
         column.addWidget(self.tabs, 1)
 
-    def show_look(self, look: StudySnapshot) -> None:
+    def show_snapshot(self, snapshot: StudySnapshot) -> None:
         """Show the current state of the sweep."""
-        previous, self._look = self._look, look
-        report = look.sweep
-        self.about.setText(look.study.about if look.study is not None else "")
+        previous, self._snapshot = self._snapshot, snapshot
+        report = snapshot.sweep
+        self.about.setText(snapshot.study.about if snapshot.study is not None else "")
         self.about.setVisible(bool(self.about.text()))
-        self.state.setText(state_text(look))
+        self.state.setText(state_text(snapshot))
         self.progress.setMaximum(max(1, report.wanted if report else 1))
         self.progress.setValue(report.done if report else 0)
         self.confirm.setEnabled(bool(confirmable_trials(report)))
         self.confirm.setToolTip(plain_tip(_CONFIRM if self.confirm.isEnabled() else _NOTHING_TO_CONFIRM))
-        notes = [look.results_problem, *(look.trouble.splitlines() if look.alive else [])]
+        notes = [snapshot.results_problem, *(snapshot.trouble.splitlines() if snapshot.alive else [])]
         notes += [
             f"trial-{trial.number} failed: {trial.message}"
             for trial in (report.trials if report else [])[-20:]
@@ -109,14 +109,14 @@ class SweepView(QWidget):
         ]
         self.note.setText("\n".join([note for note in notes if note][:4]))
         self.note.setVisible(bool(self.note.text()))
-        if report is not None and (previous is None or previous.sweep != report or previous.folder != look.folder):
+        if report is not None and (previous is None or previous.sweep != report or previous.folder != snapshot.folder):
             self.tabs.setTabVisible(self.tabs.count() - 1, len(report.objectives) > 1)
             self._model.show_table(trials_table(report))
             self.trials.resizeColumnsToContents()
             self._show_tab()
 
     def _show_tab(self) -> None:
-        report, page = self._look.sweep if self._look else None, self.tabs.currentWidget()
+        report, page = self._snapshot.sweep if self._snapshot else None, self.tabs.currentWidget()
         if report is None:
             return
         if page is self.parallel:
@@ -126,14 +126,14 @@ class SweepView(QWidget):
 
     def _open_run(self, index: QModelIndex) -> None:
         number = index.siblingAtColumn(0).data(SORT)
-        if self._look is not None and self._look.study is not None and isinstance(number, int):
-            seed = self._look.study.seeds[0]
-            self.run_requested.emit(self._look.folder / "runs" / f"{trial_name(number)}-s{seed}")
+        if self._snapshot is not None and self._snapshot.study is not None and isinstance(number, int):
+            seed = self._snapshot.study.seeds[0]
+            self.run_requested.emit(self._snapshot.folder / "runs" / f"{trial_name(number)}-s{seed}")
 
 
-def state_text(look: StudySnapshot) -> str:
-    """``Running. 5 of 30 trials finished, best val/R@1 50.0 (trial-2).``"""
-    parts, report = [status_words(look)], look.sweep
+def state_text(snapshot: StudySnapshot) -> str:
+    """The state as text, such as ``Running. 5 of 30 trials finished, best val/R@1 50.0 (trial-2).``"""
+    parts, report = [status_text(snapshot)], snapshot.sweep
     if report is not None:
         parts.append(f"{report.done} of {report.wanted} trials finished{_best(report)}.")
     return " ".join(parts)

@@ -38,10 +38,12 @@ def with_study(qtbot: QtBot, window: MainWindow, study: Study) -> StudyPanel:
     file = window.services.store.home / "a-study.json"
     file.write_text(study.to_json(), encoding="utf-8")
     panel.open_study(file)
-    qtbot.waitUntil(lambda: panel._look() is not None and panel.toolbar.begin.isEnabled(), timeout=10000)
+    qtbot.waitUntil(lambda: panel._snapshot() is not None and panel.toolbar.begin.isEnabled(), timeout=10000)
     return panel
 
 
 def until(qtbot: QtBot, panel: StudyPanel, state: str) -> None:
-    qtbot.waitUntil(lambda: getattr(panel._look(), "state", "") == state, timeout=20000)
-    qtbot.waitUntil(lambda: panel.view._look is panel._look() or panel.view._look == panel._look(), timeout=5000)
+    qtbot.waitUntil(lambda: getattr(panel._snapshot(), "state", "") == state, timeout=20000)
+    qtbot.waitUntil(
+        lambda: panel.view._snapshot is panel._snapshot() or panel.view._snapshot == panel._snapshot(), timeout=5000
+    )

@@ -40,8 +40,8 @@ def test_several_budgets_are_curves_and_one_is_points(qtbot: QtBot) -> None:
     qtbot.addWidget(view)
     view.show()
     study = a_study(steps=0, budgets=[230, 600])
-    look = StudySnapshot(Path("/s"), "done", study, results=results(230, 600), results_stamp=1.0)
-    view.show_look(look, {})
+    snapshot = StudySnapshot(Path("/s"), "done", study, results=results(230, 600), results_stamp=1.0)
+    view.show_snapshot(snapshot, {})
     assert view.about.text() == "2 arms, 230, 600 s, seeds 0, 1"
     assert view.costs.isVisibleTo(view)
     assert not view.bars.isVisibleTo(view)
@@ -72,7 +72,7 @@ def test_several_budgets_are_curves_and_one_is_points(qtbot: QtBot) -> None:
         theme().set_scheme(scheme)
         assert plot.backgroundBrush().color().name() == theme().color("surface").name()
     theme().set_scheme("system")
-    view.show_look(replace(look, results=results(80), results_stamp=1.5), {})
+    view.show_snapshot(replace(snapshot, results=results(80), results_stamp=1.5), {})
     assert view.bars.isVisibleTo(view)
     assert not view.costs.isVisibleTo(view)
     assert [bar.name for bar in view.bars.bars()] == ["clip-80s", "sd-clip-80s"]

@@ -30,11 +30,11 @@ def test_a_study_is_created_from_presets_and_ticked_experiments(qtbot: QtBot, op
     assert "Seeds" in editor.wrong.text()
     assert not editor.make.isEnabled()
     editor.seeds.setText("0")
-    assert "neither interval nor test" in editor.wrong.text()
+    assert "no intervals and no tests" in editor.wrong.text()
     editor.data["train"].setText("/nowhere/train.csv")
-    assert editor.wrong.text() == "Training data: there is no /nowhere/train.csv."
+    assert editor.wrong.text() == "Training data: /nowhere/train.csv does not exist."
     editor.data["train"].setText("~nobody-here/train.csv")
-    assert editor.wrong.text() == "Training data: there is no ~nobody-here/train.csv."
+    assert editor.wrong.text() == "Training data: ~nobody-here/train.csv does not exist."
     editor.data["train"].setText("demo:train.csv")
     editor.noise.setValue(30)
     editor.name.setText("mine")
@@ -89,9 +89,9 @@ def test_extending_adds_seeds_and_arms_and_keeps_trained_runs(qtbot: QtBot, open
     editor = panel.editor
     assert panel.stack.currentWidget() is editor
     assert not editor.steps.isVisible()
-    assert editor.wrong.text() == "Add a seed or select another arm."
+    assert editor.wrong.text() == "Add a seed, or select another arm."
     editor.seeds.setText("1, 2")
-    assert editor.wrong.text() == "Seeds: 0 is already in the study; add others after it."
+    assert editor.wrong.text() == "Seeds: 0 is already in the study. Enter other seeds after it."
     editor.seeds.setText("0, 1, 2")
     present_arms = [editor.presets.item(row) for row in range(2)]
     assert [item.text().endswith("(in the study)") for item in present_arms] == [True, True]
@@ -106,7 +106,7 @@ def test_extending_adds_seeds_and_arms_and_keeps_trained_runs(qtbot: QtBot, open
     assert [arm.name for arm in grown.arms] == ["clip", "sd-clip", "my-own-coca"]
     assert Path(grown.arms[2].config).is_file()
     assert grown.compare == [("sd-clip", "clip"), ("my-own-coca", "clip")]
-    assert "Extended:" in panel.view.state.text()
+    assert "Extended." in panel.view.state.text()
     assert (panel.toolbar.begin.text(), panel.toolbar.begin.isEnabled()) == ("&Start", True)
     panel.toolbar.begin.click()
     until(qtbot, panel, "done")

@@ -94,20 +94,23 @@ def test_data_must_exist_and_measures_be_chosen(editor: StudyEditor) -> None:
     assert editor.wrong.text() == "Validation data: enter a table or folder."
     editor.data["val"].setText("demo:val.csv")
     editor.data["test"].setText("/nowhere.csv")
-    assert editor.wrong.text() == "Test data: there is no /nowhere.csv."
+    assert editor.wrong.text() == "Test data: /nowhere.csv does not exist."
     editor.data["test"].setText("demo:test.csv")
     editor.measures[2].setChecked(True)
-    assert editor.wrong.text() == "Evaluation: detecting shuffled captions needs shuffled captions in the data."
+    assert (
+        editor.wrong.text()
+        == "Evaluation: to evaluate the detection of shuffled captions, set Shuffled captions above 0."
+    )
     editor.noise.setValue(1)
     assert editor.make.isEnabled()
     for box in editor.measures:
         box.setChecked(False)
-    assert editor.wrong.text() == "Evaluation: select at least one."
+    assert editor.wrong.text() == "Evaluation: select at least one task."
     editor.measures[0].setChecked(True)
     assert editor.make.isEnabled()
     tick(editor, PRESETS["clip"].title, UNCHECKED)
     tick(editor, PRESETS["sd-clip"].title, UNCHECKED)
-    assert editor.wrong.text() == "Arms: select at least two presets or experiments; a study compares them."
+    assert editor.wrong.text() == "Arms: select at least two presets or experiments to compare."
 
 
 def test_a_study_needs_two_arms_and_escape_closes_its_form(qtbot: QtBot, editor: StudyEditor) -> None:
@@ -156,10 +159,10 @@ def test_extending_a_study_offers_only_seeds_and_arms(editor: StudyEditor) -> No
     assert (editor.seeds.text(), editor.make.text()) == ("0, 1", "&Add to the study")
     assert "two arms" in editor.heading.text()
     assert not editor.make.isEnabled()
-    assert editor.wrong.text() == "Add a seed or select another arm."
+    assert editor.wrong.text() == "Add a seed, or select another arm."
     assert editor.ticked() == [], "arms that are there are not added again"
     editor.seeds.setText("1, 2")
-    assert editor.wrong.text() == "Seeds: 0 is already in the study; add others after it."
+    assert editor.wrong.text() == "Seeds: 0 is already in the study. Enter other seeds after it."
     editor.seeds.setText("0, 1, 5")
     editor.budgets.setText("abc")
     study = editor.study()

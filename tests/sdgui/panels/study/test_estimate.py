@@ -35,9 +35,7 @@ def test_time_is_that_of_the_newest_run_of_each_arm_and_memory_of_the_largest(tm
         finished(tmp_path / "sd", "sd-clip", 20, 1.5),
     ]
     assert estimate(STUDY, runs) == Estimate(4, pytest.approx(2 * 300 * (0.1 + 0.2)), 1.5)
-    assert estimate(STUDY, runs).text() == (
-        "Estimate: 4 runs, 3 min of training one after another, up to 1.5 GiB each."
-    )
+    assert estimate(STUDY, runs).text() == ("Estimate: 4 runs, 3 min of training in total, up to 1.5 GiB each.")
     other = a_study(steps=300, set=["optim.batch_size=12"])
     assert estimate(other, runs).seconds is None, "a step of another batch size costs something else"
     assert estimate(STUDY, runs[:2]).unknown == ("sd-clip",)
@@ -50,7 +48,7 @@ def test_budgets_are_the_time_and_need_no_earlier_run() -> None:
 
 def test_the_panel_shows_it_until_the_study_starts(qtbot: QtBot, open_study: Open) -> None:
     panel = with_study(qtbot, open_study(), a_study())
-    text = "4 runs. Time and memory are unknown: no finished run has the settings of clip, sd-clip."
+    text = "4 runs. Time and memory are unknown: no finished run has the same settings as clip, sd-clip."
     qtbot.waitUntil(lambda: text in panel.view.note.text())
     panel.toolbar.begin.click()
     qtbot.waitUntil(lambda: text not in panel.view.note.text(), timeout=20_000)

@@ -132,7 +132,7 @@ def test_machines_are_ticked_and_saved_with_the_study(qtbot: QtBot, open_study: 
         actions[name].trigger()
     assert button.text() == "2 machines"
     assert [name for name, action in actions.items() if action.isChecked()] == ["gpu", "cluster"]
-    qtbot.waitUntil(lambda: getattr(panel._look(), "on", ()) == ("gpu", "cluster"), timeout=10000)
+    qtbot.waitUntil(lambda: getattr(panel._snapshot(), "on", ()) == ("gpu", "cluster"), timeout=10000)
     panel.toolbar.begin.click()
     until(qtbot, panel, "done")
     home = window.services.store.home

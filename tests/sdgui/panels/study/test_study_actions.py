@@ -21,7 +21,7 @@ from sdgui.store.studies import StudyRecord
 from sdgui.widgets.message import error
 from tests.sdgui.panels.scripted_workers import services_in
 from tests.sdgui.panels.study.studying import a_study
-from tests.sdgui.panels.study.test_study_parts import a_look
+from tests.sdgui.panels.study.test_study_parts import a_snapshot
 
 
 @pytest.fixture
@@ -38,16 +38,16 @@ def panel(qtbot: QtBot, services: Services) -> StudyPanel:
     return panel
 
 
-def listed(panel: StudyPanel, name: str, look: StudySnapshot | None = None) -> StudyRecord:
-    """A study in the store that is shown as ``look``."""
+def listed(panel: StudyPanel, name: str, snapshot: StudySnapshot | None = None) -> StudyRecord:
+    """A study in the store that is shown as ``snapshot``."""
     services = panel._services
     folder = services.store.studies_folder / name
     StudyDir(folder).runs.mkdir(parents=True)
     StudyDir(folder).study.write_text(a_study(name=name).to_json(), encoding="utf-8")
     study = services.store.add_study(folder, name)
     panel.refresh()
-    if look is not None:
-        services.studies._snapshots = {**services.studies._snapshots, study.id: look}
+    if snapshot is not None:
+        services.studies._snapshots = {**services.studies._snapshots, study.id: snapshot}
         services.studies.changed.emit(study.id)
     return study
 
@@ -67,7 +67,7 @@ def test_an_empty_panel_offers_to_create_a_study(panel: StudyPanel) -> None:
 def test_a_study_is_selected_in_the_box_and_restored_the_next_time(
     qtbot: QtBot, panel: StudyPanel, services: Services
 ) -> None:
-    first, second = listed(panel, "one", a_look("done")), listed(panel, "two", a_look("done"))
+    first, second = listed(panel, "one", a_snapshot("done")), listed(panel, "two", a_snapshot("done"))
     panel.show_study(second.id)
     row = panel.toolbar.box.findData(first.id)
     panel.toolbar.box.setCurrentIndex(row)
@@ -90,16 +90,16 @@ def test_a_study_is_selected_in_the_box_and_restored_the_next_time(
 def test_pause_and_stop_signal_the_program_and_kill_comes_last(
     qtbot: QtBot, panel: StudyPanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = listed(panel, "mine", a_look("running"))
+    study = listed(panel, "mine", a_snapshot("running"))
     requests: list[tuple[int, str]] = []
     monkeypatch.setattr(services.studies, "request_end", lambda *args: requests.append(args))
     panel.toolbar.pause.click()
     qtbot.waitUntil(lambda: requests == [(study.id, "pause")])
-    assert panel.bar.text == "Active runs are saving their checkpoints; this takes a moment."
+    assert panel.bar.text == "Active runs are saving checkpoints before they end."
     assert (panel.toolbar.pause.isEnabled(), panel.toolbar.stop.isEnabled()) == (False, False)
     panel.ending.forget(study.id)
     monkeypatch.setattr(ending, "KILL_AFTER", 0.01)
-    panel._enable(panel._look())
+    panel._enable(panel._snapshot())
     panel.toolbar.stop.click()
     qtbot.waitUntil(lambda: panel.toolbar.stop.isEnabled() and panel.toolbar.stop.text() == "&Kill")
     panel.bar.clear()
@@ -122,7 +122,7 @@ def test_the_folder_is_shown_and_a_moved_one_is_found(
     panel.bar.press_remedy()
     assert panel.bar.message is None, "none was chosen"
     panel._find()
-    assert panel.bar.text == f"{tmp_path / 'wrong'} contains no study.json; choose the study's own folder."
+    assert panel.bar.text == f"{tmp_path / 'wrong'} contains no study.json. Choose the folder of the study."
     study.folder.rename(tmp_path / "moved")
     panel.bar.press_remedy()
     qtbot.waitUntil(lambda: services.store.study(study.id).folder == tmp_path / "moved")
@@ -140,7 +140,7 @@ def test_unreadable_studies_are_reported(
     def locked(*_: object) -> None:
         raise StoreError("The database is locked.")
 
-    study = listed(panel, "mine", a_look("done"))
+    study = listed(panel, "mine", a_snapshot("done"))
     calls = (
         ("studies", panel.refresh),
         ("experiments", panel.edit),

@@ -19,7 +19,7 @@ from sdgui.store.changes import Changes
 from sdgui.store.studies import StudyRecord
 from tests.sdgui.panels.scripted_workers import services_in
 from tests.sdgui.panels.study.studying import a_study
-from tests.sdgui.panels.study.test_study_parts import a_look, a_run
+from tests.sdgui.panels.study.test_study_parts import a_run, a_snapshot
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def listed(services: Services, name: str) -> StudyRecord:
     return services.store.add_study(folder, name)
 
 
-def becomes(services: Services, study: StudyRecord, look: StudySnapshot) -> None:
+def becomes(services: Services, study: StudyRecord, snapshot: StudySnapshot) -> None:
     """What the thread does when it has read a study's folder."""
-    services.studies._snapshots = {**services.studies._snapshots, study.id: look}
+    services.studies._snapshots = {**services.studies._snapshots, study.id: snapshot}
     services.studies.changed.emit(study.id)
 
 
@@ -59,7 +59,7 @@ def test_a_restarted_study_asks_before_it_is_killed(
     study = listed(services, "one")
     panel.refresh()
     for state in ("running", "stopped", "running"):
-        becomes(services, study, a_look(state))
+        becomes(services, study, a_snapshot(state))
         if state == "running":
             assert panel.toolbar.stop.text() == "Sto&p"
             panel.toolbar.stop.click()
@@ -70,10 +70,10 @@ def test_a_restarted_study_asks_before_it_is_killed(
 def test_an_unexpected_end_or_unreadable_study_gives_the_reason(panel: StudyPanel, services: Services) -> None:
     study = listed(services, "mine")
     panel.refresh()
-    becomes(services, study, a_look("interrupted", stderr="Traceback\nout of memory"))
+    becomes(services, study, a_snapshot("interrupted", stderr="Traceback\nout of memory"))
     assert panel.bar.text == "The study ended unexpectedly: out of memory"
     panel.bar.clear()
-    becomes(services, study, a_look("paused", stderr="Traceback\nold"))
+    becomes(services, study, a_snapshot("paused", stderr="Traceback\nold"))
     assert panel.bar.text == ""
     becomes(services, study, StudySnapshot(study.folder, problem="steps: too few\nmore"))
     assert panel.bar.text == "steps: too few"
@@ -85,7 +85,7 @@ def test_start_is_pressed_once_and_a_refusal_is_reported(
 ) -> None:
     study = listed(services, "mine")
     panel.refresh()
-    becomes(services, study, a_look("not started"))
+    becomes(services, study, a_snapshot("not started"))
     started = list[int]()
 
     def start(study_id: int) -> None:
@@ -105,7 +105,7 @@ def test_a_run_that_has_not_started_cannot_be_watched(
 ) -> None:
     study = listed(services, "mine")
     panel.refresh()
-    becomes(services, study, a_look("running", runs=(a_run("clip"),)))
+    becomes(services, study, a_snapshot("running", runs=(a_run("clip"),)))
     with qtbot.assertNotEmitted(panel.run_requested):
         panel.view.run_requested.emit(tmp_path / "nothing")
     assert panel.bar.text == "This run has not started yet."
@@ -121,7 +121,7 @@ def test_deleting_and_restoring_a_study_updates_the_tree(qtbot: QtBot, panel: St
     experiment = services.store.add_experiment(preset_config("clip", "tiny"), "clip")
     services.store.link_arm(study.id, "clip", experiment.id)
     panel.refresh()
-    becomes(services, study, a_look("done"))
+    becomes(services, study, a_snapshot("done"))
     received = list[Changes]()
     panel.changed.connect(received.append)
     panel.toolbar.bin.click()
@@ -143,7 +143,7 @@ def test_extending_a_study_offers_no_experiment_that_is_its_arm(panel: StudyPane
     services.store.add_experiment(preset_config("coca", "tiny"), "another")
     services.store.link_arm(study.id, "clip", experiment.id)
     panel.refresh()
-    becomes(services, study, a_look("done"))
+    becomes(services, study, a_snapshot("done"))
     panel.toolbar.more.click()
     texts = [panel.editor.presets.item(row).text() for row in range(panel.editor.presets.count())]
     assert "another (experiment)" in texts

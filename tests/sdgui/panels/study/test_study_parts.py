@@ -46,7 +46,7 @@ def a_run(arm: str, seed: int = 0, state: str = "done", **more: Any) -> StudyRun
     return StudyRunSnapshot(arm, seed, state, more.pop("message", ""), Path(f"/{arm}/{seed}"), **more)
 
 
-def a_look(state: Any = "done", study: Study | None = None, **more: Any) -> StudySnapshot:
+def a_snapshot(state: Any = "done", study: Study | None = None, **more: Any) -> StudySnapshot:
     return StudySnapshot(Path("/a"), state, study or a_study(), **more)
 
 
@@ -55,26 +55,26 @@ def test_actions_depend_on_the_state(qtbot: QtBot, tmp_path: Path) -> None:
     qtbot.addWidget(toolbar)
     record = a_record(tmp_path)
 
-    def enabled(look: StudySnapshot | None, editing: bool = False, study: StudyRecord | None = record) -> str:
-        toolbar.show_state(study, look, editing, ending)
+    def enabled(snapshot: StudySnapshot | None, editing: bool = False, study: StudyRecord | None = record) -> str:
+        toolbar.show_state(study, snapshot, editing, ending)
         names = ("begin", "pause", "stop", "export", "more", "folder", "bin", "box")
         return " ".join(name for name in names if getattr(toolbar, name).isEnabled())
 
     full: dict[str, Any] = {"results": {}}
-    assert enabled(a_look("not started")) == "begin more folder bin box"
+    assert enabled(a_snapshot("not started")) == "begin more folder bin box"
     assert toolbar.begin.text() == "&Start"
-    assert enabled(a_look("running")) == "pause stop folder box"
-    assert enabled(a_look("starting")) == "pause stop folder box"
-    assert enabled(a_look("paused", **full)) == "begin export more folder bin box"
+    assert enabled(a_snapshot("running")) == "pause stop folder box"
+    assert enabled(a_snapshot("starting")) == "pause stop folder box"
+    assert enabled(a_snapshot("paused", **full)) == "begin export more folder bin box"
     assert toolbar.begin.text() == "Re&sume"
-    assert enabled(a_look("done", **full)) == "export more folder bin box"
-    assert enabled(a_look("failed")) == "begin more folder bin box"
+    assert enabled(a_snapshot("done", **full)) == "export more folder bin box"
+    assert enabled(a_snapshot("failed")) == "begin more folder bin box"
     assert toolbar.begin.text() == "Re&sume"
-    assert enabled(a_look("grown", **full)) == "begin export more folder bin box"
+    assert enabled(a_snapshot("grown", **full)) == "begin export more folder bin box"
     assert toolbar.begin.text() == "&Start"
     assert enabled(StudySnapshot(Path("/a"), "gone", problem="gone")) == "folder bin box"
     assert enabled(None, editing=True) == ""
-    assert enabled(a_look("not started"), editing=True) == ""
+    assert enabled(a_snapshot("not started"), editing=True) == ""
     assert enabled(None, study=None) == "box"
 
 
@@ -87,23 +87,25 @@ def view(qtbot: QtBot) -> StudyView:
 
 
 def test_the_page_of_a_study_shows_what_its_numbers_lack(view: StudyView) -> None:
-    view.show_look(a_look("running", a_study(seeds=[4])), {})
+    view.show_snapshot(a_snapshot("running", a_study(seeds=[4])), {})
     assert view.note.text().splitlines() == [
         "Only one seed: intervals and tests need at least two. Add seeds.",
-        "No run has finished yet; the tables fill as runs finish.",
+        "No run has finished yet. The tables are filled as runs finish.",
     ]
     assert not view.bars.isVisibleTo(view)
     assert view.about.text() == "2 arms, seeds 4"
     failed = tuple(a_run("sd", seed, "failed", message="no memory") for seed in range(4))
-    view.show_look(a_look("failed", runs=failed, results_problem="It has version 7.", results_stamp=1.0), {})
+    view.show_snapshot(a_snapshot("failed", runs=failed, results_problem="It has version 7.", results_stamp=1.0), {})
     assert view.note.text().splitlines() == [
         "It has version 7.",
         *(f"sd, seed {seed}, failed: no memory" for seed in range(3)),
     ]
     assert view.note.isVisibleTo(view)
     for state, expected in (("running", ["far cannot be reached.", "It is tried again."]), ("paused", [])):
-        look = a_look(state, results=RESULTS, results_stamp=2.0, trouble="far cannot be reached.\nIt is tried again.")
-        view.show_look(look, {})
+        snapshot = a_snapshot(
+            state, results=RESULTS, results_stamp=2.0, trouble="far cannot be reached.\nIt is tried again."
+        )
+        view.show_snapshot(snapshot, {})
         assert view.note.text().splitlines() == expected
 
 
@@ -123,13 +125,13 @@ RESULTS = {
 
 
 def test_the_plot_follows_the_selected_cell_and_the_network(view: StudyView) -> None:
-    view.show_look(a_look(results=RESULTS, results_stamp=1.0), {"clip": 3})
+    view.show_snapshot(a_snapshot(results=RESULTS, results_stamp=1.0), {"clip": 3})
     assert view.note.isHidden()
     assert view.bars.title.text() == "test/R@1, %: means of seeds with 95 % intervals"
     assert [(bar.mean, bar.color) for bar in view.bars.bars()] == [(40.0, 3)]
     model = view.means.model()
     view.means.setCurrentIndex(model.index(0, 3))
-    assert view.bars.title.text() == "caption/CIDEr: one seed an arm", "no interval with one seed"
+    assert view.bars.title.text() == "caption/CIDEr: one seed per arm", "no interval with one seed"
     view.means.setCurrentIndex(model.index(0, 0))
     assert view.bars.title.text().startswith("caption/CIDEr"), "a name is of no metric"
     assert view.bars.isVisibleTo(view)
@@ -147,7 +149,7 @@ def test_arms_keep_the_order_of_the_study_until_sorted(view: StudyView) -> None:
         name: an_arm([0], {"final": {} if value is None else {"test/R@1": a_mean(value, None, value)}})
         for name, value in values.items()
     }
-    view.show_look(a_look(results=RESULTS | {"arms": arms, "metrics": ["test/R@1"]}, results_stamp=1.0), {})
+    view.show_snapshot(a_snapshot(results=RESULTS | {"arms": arms, "metrics": ["test/R@1"]}, results_stamp=1.0), {})
     model = view.means.model()
 
     def order() -> list[str]:
@@ -174,7 +176,7 @@ def test_arms_are_listed_with_their_differences(view: StudyView) -> None:
         {"name": "long", "preset": "clip", "set": ["optim.clip_norm=7"], "train": "val"},
         {"name": "lost", "config": "/nowhere/arm.json"},
     ]
-    view.show_look(a_look(study=a_study(arms=arms)), {})
+    view.show_snapshot(a_snapshot(study=a_study(arms=arms)), {})
     first, hot, long, lost = (view.arms.topLevelItem(row) for row in range(4))
     assert (first.childCount(), first.text(1)) == (0, "")
     assert (hot.childCount(), hot.text(1)) == (1, "1 difference")
@@ -184,5 +186,5 @@ def test_arms_are_listed_with_their_differences(view: StudyView) -> None:
     assert (change.text(0), change.text(2)) == ("Optimiser · Gradient clipping", "7")
     assert change.text(1) not in ("", "7")
     assert "/nowhere/arm.json" in lost.text(2)
-    view.show_look(a_look(study=a_study()), {})
+    view.show_snapshot(a_snapshot(study=a_study()), {})
     assert view.arms.topLevelItemCount() == 2

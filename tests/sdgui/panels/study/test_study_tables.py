@@ -97,7 +97,7 @@ def test_a_mean_has_its_seeds_unit_and_cost() -> None:
     rows = table.rows
     assert (rows[0][1].role, rows[1][1].role, rows[1][1].tip) == ("", "error", "seed 2: no memory")
     assert rows[0][2].tip == "test/R@1 by seed: 39.0, 41.0"
-    assert (rows[1][3].tip, rows[2][3].tip) == ("Not evaluated for its final", "No finished run")
+    assert (rows[1][3].tip, rows[2][3].tip) == ("Not evaluated for the final network", "No finished run")
     assert (rows[0][0].value, rows[0][1].value, rows[0][2].value, rows[0][4].value) == ("clip", 2, 0.4, 0.25)
 
 

@@ -57,7 +57,7 @@ def a_report(objectives: int = 2) -> SweepReport:
     return SweepReport.model_validate_json(json.dumps({**raw, "trials": [*trials, failed], "best": [3]}))
 
 
-def a_look(report: SweepReport | None, folder: Path = Path("sweep")) -> StudySnapshot:
+def a_snapshot(report: SweepReport | None, folder: Path = Path("sweep")) -> StudySnapshot:
     study = Sweep.model_validate(sweep_dict(space=SPACE)).study([])
     return StudySnapshot(folder, "running", study, is_sweep=True, sweep=report)
 
@@ -101,8 +101,8 @@ def test_every_tab_draws_the_trials(qtbot: QtBot) -> None:
     qtbot.addWidget(view)
     view.resize(900, 600)
     view.show()
-    view.show_look(a_look(None))
-    view.show_look(a_look(a_report()))
+    view.show_snapshot(a_snapshot(None))
+    view.show_snapshot(a_snapshot(a_report()))
     assert view.state.text() == "Running. 5 of 8 trials finished, 1 on the Pareto front."
     assert view.note.text() == "trial-5 failed: out of memory"
     titles = {}
@@ -124,7 +124,7 @@ def test_every_tab_draws_the_trials(qtbot: QtBot) -> None:
     }
     assert titles["Pareto"][0] == "step_seconds, s over val/R@1, %; yellow: the Pareto front"
     assert [axis.name for axis in view.parallel.axes][-1] == "val/R@1", "which colours the lines"
-    view.show_look(a_look(a_report(objectives=1)))
+    view.show_snapshot(a_snapshot(a_report(objectives=1)))
     assert not view.tabs.isTabVisible(view.tabs.count() - 1), "one objective has no front"
     assert view.state.text() == "Running. 5 of 8 trials finished, best val/R@1 30.0 (trial-3)."
 
@@ -139,9 +139,9 @@ def test_a_sweep_file_is_opened_shown_and_extended(
     panel = StudyPanel(services)
     qtbot.addWidget(panel)
     panel.show()
-    look = read_study_folder(record.folder)
-    assert (look.state, look.is_sweep, look.runs) == ("not started", True, ())
-    services.studies._snapshots = {record.id: look}
+    snapshot = read_study_folder(record.folder)
+    assert (snapshot.state, snapshot.is_sweep, snapshot.runs) == ("not started", True, ())
+    services.studies._snapshots = {record.id: snapshot}
     services.studies.changed.emit(record.id)
     assert panel.stack.currentWidget() is panel.sweep_view
     monkeypatch.setattr(QInputDialog, "getInt", lambda *_: (25, True))
@@ -178,7 +178,7 @@ def test_the_best_trials_are_confirmed_as_a_study_and_taken_back(
         suggested.append((dialog.best.maximum(), dialog.seconds.value(), dialog.cost.text()))
         dialog.best.setValue(2)
         dialog.seconds.setValue(90.0)
-        assert dialog.cost.text() == "9 runs, 13 min 30 s of training one after another.", "with the default config's"
+        assert dialog.cost.text() == "9 runs, 13 min 30 s of training in total.", "with the default config's"
         return 1
 
     cancelled: list[ConfirmDialog] = []
@@ -191,7 +191,7 @@ def test_the_best_trials_are_confirmed_as_a_study_and_taken_back(
     qtbot.waitUntil(lambda: panel.bar.message is not None)
     assert suggested[0][:2] == (4, 60.0)
     assert panel.bar.message is not None
-    assert panel.bar.message.text == "Made “rates confirmed”; Start trains it."
+    assert panel.bar.message.text == "Created “rates confirmed”. Press Start to train its runs."
     (made,) = (study for study in services.store.studies() if study.id != record.id)
     study = read_study(StudyDir(made.folder).study)
     assert [arm.name for arm in study.arms] == ["default", "trial-3", "trial-2"]
