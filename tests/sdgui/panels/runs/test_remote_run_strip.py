@@ -83,7 +83,7 @@ def test_the_connection_to_the_runs_machine_is_shown_while_it_is_down(strip: Rem
     assert said(strip) == "Connecting to far…"
     hosts.state_changed.emit("other", ConnectionState("refused", "of another"))
     hosts.state_changed.emit("far", ConnectionState("waiting", "It is cut.", 61.0))
-    assert said(strip) == "It is cut. Again in 1 min 1 s; no data is lost."
+    assert said(strip) == "It is cut. Retrying in 1 min 1 s; no data is lost."
     hosts.state_changed.emit("far", ConnectionState("refused", "Set up a key."))
     assert said(strip) == "Set up a key."
     hosts.state_changed.emit("far", ConnectionState("ready"))
@@ -102,7 +102,7 @@ def test_missing_curves_of_a_colleagues_run_give_the_reason(strip: RemoteStrip, 
     assert said(strip) == "Finding the machine that has the curves of this run…"
     hosts.state_changed.emit("", ConnectionState("refused", "of a machine"))
     hosts.colleagues.status_changed.emit(9, "of another run")
-    assert said(strip).startswith("Looking")
+    assert said(strip).startswith("Finding")
     hosts.colleagues.status_changed.emit(3, "Ask bob for his machine.")
     assert said(strip) == "Ask bob for his machine."
     strip.show_run(HERE)
@@ -169,7 +169,7 @@ def test_a_remote_run_is_watched_paused_resumed_and_its_checkpoint_fetched(
     assert runs_panel.tabs.view.remote_strip.line.isHidden()
 
     hosts.state_changed.emit("far", ConnectionState("waiting", "far cannot be reached: gone.", 4.0))
-    assert "cannot be reached: gone. Again in 4 s" in runs_panel.tabs.view.remote_strip.line.text()
+    assert "cannot be reached: gone. Retrying in 4 s" in runs_panel.tabs.view.remote_strip.line.text()
     hosts.state_changed.emit("far", ConnectionState("ready"))
     assert runs_panel.tabs.view.remote_strip.line.isHidden()
 

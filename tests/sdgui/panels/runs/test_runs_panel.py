@@ -212,7 +212,7 @@ def test_reasons_of_a_bad_end(tmp_path: Path) -> None:
     ] == [
         ("error", "No such data"),
         ("error", "No such data"),
-        ("warning", "The trainer has stopped reporting. Its process is still running; it may be busy or may hang"),
+        ("warning", "The trainer has stopped reporting"),
         None,
     ]
     progress = progress_of(run, RunState.FAILED, failure="Killed.")

@@ -59,7 +59,7 @@ def test_points_of_a_large_map_are_named_on_request() -> None:
 
 @pytest.mark.parametrize("changed", [{"rows": packed([7, 9], "<i4")}, {"owners": packed([9], "<i4")}])
 def test_a_map_with_mismatched_parts_is_refused(changed: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="of the map differ"):
         large(**changed)
 
 

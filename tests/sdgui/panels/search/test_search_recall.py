@@ -25,7 +25,7 @@ def test_the_evaluation_counts_filters_and_links_onwards(qtbot: QtBot) -> None:
     pane.choose_first()
     assert (pane.current(), pane.k_box.isVisible(), pane.current_way) == (None, False, TEXTS)
     pane.show_sides([side_of({"a": 6, "b": 1, "c": 2})], ["Best"], "yesterday")
-    assert pane.count_label.text() == "3 queries · as of yesterday; being re-evaluated"
+    assert pane.count_label.text() == "3 queries · evaluated yesterday; being re-evaluated"
     assert [pane.way.itemData(row) for row in range(pane.way.count())] == [TEXTS, "image_to_text"]
     assert [line.name for line in pane.curve.lines()] == ["text→image", "image→text"]
     assert [(line.dashed, line.color) for line in pane.curve.lines()] == [(False, 0), (True, 0)]

@@ -281,6 +281,6 @@ def test_an_evaluation_is_shown_beside_the_other_and_restored_at_the_next_start(
     assert workers[ONE.model].count("search_evaluate") == count + 1, "of what is open now"
     assert search.view.source.pickers[0].set_choice(TWO)
     assert pane.model.visible_queries == []
-    qtbot.waitUntil(lambda: "as of" in pane.count_label.text())
+    qtbot.waitUntil(lambda: "being re-evaluated" in pane.count_label.text())
     assert [query.title for query in pane.model.visible_queries] == ["a", "b"], "what was found of it before"
     assert pane.isVisible()

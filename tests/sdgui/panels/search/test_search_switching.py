@@ -99,11 +99,11 @@ def test_a_cached_evaluation_is_shown_after_a_restart_before_encoding(
     again = open_search(wait=False)
     assert again.sessions[0].opening
     pane = again.view.evaluation
-    qtbot.waitUntil(lambda: "as of" in pane.count_label.text(), timeout=10000)
+    qtbot.waitUntil(lambda: "being re-evaluated" in pane.count_label.text(), timeout=10000)
     assert again.sessions[0].opening, "nothing is encoded yet"
     assert [query.title for query in pane.model.visible_queries] == before
     assert pane.isVisible()
-    qtbot.waitUntil(lambda: "as of" not in pane.count_label.text() and pane.model.columnCount() == 4, timeout=10000)
+    qtbot.waitUntil(lambda: "being re-evaluated" not in pane.count_label.text() and pane.model.columnCount() == 4, timeout=10000)
 
 
 def test_one_model_on_both_sides_is_reported_with_a_remedy(
