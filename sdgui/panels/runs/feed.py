@@ -1,8 +1,8 @@
 """Passes run histories to the plots: requests the curves of watched runs and delivers new points.
 
 Flow: tailer -> ``curves_changed`` -> (batched for some ms) -> ``PlotGrid``. New points are appended; after a resume,
-which voids earlier points, the whole curve is replaced. A run that continues or forks another run also gets the curves of
-its ancestors, up to the step at which the run started.
+which voids earlier points, the whole curve is replaced. A run that continues or forks another run also gets the curves
+of its ancestors, up to the step at which the run started.
 """
 
 from __future__ import annotations

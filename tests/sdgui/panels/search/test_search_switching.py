@@ -103,7 +103,9 @@ def test_a_cached_evaluation_is_shown_after_a_restart_before_encoding(
     assert again.sessions[0].opening, "nothing is encoded yet"
     assert [query.title for query in pane.model.visible_queries] == before
     assert pane.isVisible()
-    qtbot.waitUntil(lambda: "being re-evaluated" not in pane.count_label.text() and pane.model.columnCount() == 4, timeout=10000)
+    qtbot.waitUntil(
+        lambda: "being re-evaluated" not in pane.count_label.text() and pane.model.columnCount() == 4, timeout=10000
+    )
 
 
 def test_one_model_on_both_sides_is_reported_with_a_remedy(
