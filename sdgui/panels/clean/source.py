@@ -46,7 +46,7 @@ class CleanSource(QWidget):
         self.rank.setShortcut("Ctrl+Shift+R")
         set_role(self.rank, "primary")
         self.networks.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
-        label = PlainLabel("Ranked &by", self, role="muted")
+        label = PlainLabel("Ran&ked by", self, role="muted")
         label.setBuddy(self.networks)
         first = hbox((self.model, 1), (self.data, 1))
         vbox(first, hbox(label, self.networks, None, self.rank), into=self)

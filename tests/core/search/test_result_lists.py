@@ -85,4 +85,4 @@ def test_negative_queries_may_be_any_words(tmp_path: Path, words: str, capsys: p
     command = ["search", str(tmp_path / "index"), "--text", "red", "--minus", words]
     assert main([*command, "--weight", "0.5"]) == 0
     assert main([*command, "--weight", "nan"]) == 1
-    assert "--weight nan is not a finite number; give one such as 0.5" in capsys.readouterr().err
+    assert "--weight nan is not a finite number; use a number such as 0.5" in capsys.readouterr().err

@@ -59,8 +59,8 @@ def test_a_failure_shows_its_message_and_the_end_of_stderr(qtbot: QtBot, open_wi
     qtbot.waitUntil(lambda: states(window) == [RunState.FAILED], timeout=15000)
     runs_panel = window.panels["runs"]
     assert isinstance(runs_panel, RunsPanel)
-    qtbot.waitUntil(lambda: "It broke at step 5." in runs_panel.view.bar.text)
-    details = runs_panel.view.bar.findChild(QPlainTextEdit)
+    qtbot.waitUntil(lambda: "It broke at step 5." in runs_panel.tabs.view.bar.text)
+    details = runs_panel.tabs.view.bar.findChild(QPlainTextEdit)
     assert details is not None
     assert "Traceback: it broke" in details.toPlainText()
     qtbot.waitUntil(window.window_actions["resume"].isEnabled)

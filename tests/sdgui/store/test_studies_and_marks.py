@@ -75,7 +75,7 @@ def test_the_bin_takes_the_arms_too_and_restores_them(store: Store) -> None:
     store.restore_study(study_id)
     assert len(store.studies()) == 1
     assert [one.name for one in store.experiments()] == ["clip"]
-    with pytest.raises(StoreError, match="no study 77"):
+    with pytest.raises(StoreError, match="Study 77 does not exist"):
         store.study(77)
 
 

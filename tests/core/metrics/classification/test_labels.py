@@ -126,7 +126,7 @@ def test_a_file_that_names_classes(tmp_path: Path) -> None:
         ('{"templates": ["{}"], "classes": {"a": "b"}}', "list"),
         ('{"templates": ["{}"], "names": {}}', "names"),
         ('{"templates": ["{}"', "mine.json"),
-        ('{"templates": ["{}"], "classes": {"a": ["' + 1001 * "b" + '"]}}', "shorter"),
+        ('{"templates": ["{}"], "classes": {"a": ["' + 1001 * "b" + '"]}}', "too long names"),
     ):
         file.write_text(text)
         with pytest.raises(EvaluationError) as told:
@@ -147,7 +147,7 @@ def test_bad_prompt_files_raise_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="no prompt template"):
         load_templates(file)
     file.write_bytes(b"caf\xe9 {}\n")
-    with pytest.raises(EvaluationError, match=r"not text in UTF-8 \(byte 3\)"):
+    with pytest.raises(EvaluationError, match=r"not UTF-8 text \(byte 3\)"):
         load_templates(file)
     with pytest.raises(EvaluationError, match=r"neither a file nor one of the bundled prompt sets: .*photo"):
         load_templates("fotos")

@@ -254,7 +254,7 @@ def test_bad_input_raises_a_user_error() -> None:
         linear_probe(data(broken[:900], y[:900]), test, val)
     with pytest.raises(EvaluationError, match="at least one draw and one image"):
         few_shot(train, test, val, shots=[4, 0])
-    with pytest.raises(EvaluationError, match="the class '0', which the data lack"):
+    with pytest.raises(EvaluationError, match="the probe has the class '0', but the data does not"):
         classify_with(linear_probe(train, test, val).probe, data(x[:3], np.array([0, 1, 1]), ("a", "b")))
 
 

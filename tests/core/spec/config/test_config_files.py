@@ -149,7 +149,7 @@ def test_an_architecture_and_weights_that_do_not_exist(tmp_path: Path) -> None:
     assert len(str(refused.value)) < 1000
     passwords = tmp_path / "passwd"
     passwords.write_text("root:x:0:0:root:/root:/bin/bash\n")
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError, match="cannot read the weights"):
         read_weights(passwords)
     deep = tmp_path / "deep.json"
     deep.write_text("[" * 200_000 + "]" * 200_000)

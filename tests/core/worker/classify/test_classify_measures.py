@@ -134,7 +134,7 @@ def test_images_are_fused_with_text_that_reveals_no_label(run: str, val: str, te
     source_images = torch.stack([centre_view(data.image(row), network.image_size) for row in range(4)])
     made = joining(source_images)
     others = (replace(joining, templates=("the {}",)), replace(joining, classes=names[::-1]))
-    assert len({one.facts for one in (joining, *others)}) == 3, "what is kept of one is not taken for another"
+    assert len({one.cache_key for one in (joining, *others)}) == 3, "what is kept of one is not taken for another"
     for source_image, row in zip(source_images, made, strict=True):
         with torch.no_grad():
             each = [network.fuse(source_image[None], network.towers.tokenize([f"a {name}"]))[0] for name in names]

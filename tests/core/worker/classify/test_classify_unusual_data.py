@@ -113,7 +113,7 @@ def test_images_much_smaller_than_the_model_are_reported(desk: Desk, val: str, t
             "cannot generate captions; choose 'predicted'",
         ),
         ("few_shot", {"opened": "OPENED", "shots": []}, "choose at least one number of images per class"),
-        ("open", {"model": "RUN", "data": "VAL", "label": "colour", "layer": "top"}, "there is no layer 'top'"),
+        ("open", {"model": "RUN", "data": "VAL", "label": "colour", "layer": "top"}, "the model has no layer 'top'"),
         ("open", {"model": "RUN", "data": "VAL"}, "several label columns"),
         (
             "apply",

@@ -63,7 +63,7 @@ def test_images_without_captions_are_accepted_only_where_captions_are_optional(t
     for name in ("a.png", "deep.PNG", ".b.png", "deep/c.jpg", "deep/.hidden/d.jpg"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "deep" / "c.jpg").rename(tmp_path / "c.jpg")
-    with pytest.raises(DataError, match="neither"):
+    with pytest.raises(DataError, match="have no captions"):
         describe_source(str(tmp_path), Heard())
     facts = describe_source(str(tmp_path), Heard(), images_only=True)
     assert (facts["images"], facts["pairs"], facts["format"]) == (3, 0, PLAIN)

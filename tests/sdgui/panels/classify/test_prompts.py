@@ -35,7 +35,7 @@ def test_templates_and_names_share_one_undo_history() -> None:
     assert json.loads(draft.source) == {"templates": ["an icon of a {}."], "classes": {"cat": ["kitten", "tom"]}}
     assert not draft.begin(draft.source), "blank lines stay while one types"
     assert draft.put_templates("an icon\n")
-    assert "has no {}" in draft.problem
+    assert "has no placeholder {}" in draft.problem
     for _ in range(3):
         assert draft.undo()
     assert draft.typed == first
@@ -93,7 +93,7 @@ def test_edits_are_previewed_in_the_matrix_and_kept(
     editor.templates.setPlainText("an icon")
     editor.apply()
     assert not editor._pause.isActive(), "it is tried once"
-    assert "has no {}" in editor.state.text()
+    assert "has no placeholder {}" in editor.state.text()
     editor.templates.setFocus()
     qtbot.keyClick(editor.templates, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert editor.templates.toPlainText() == "an icon of a {}.\n"
@@ -157,7 +157,7 @@ def test_controls_have_names_and_edits_are_undone_by_keys_and_buttons(
     editor.apply()
     count = len(edited)
     editor.save.click()
-    assert "has no {}" in told[-1].text
+    assert "has no placeholder {}" in told[-1].text
     assert told[-1].level == "error"
     assert len(edited) == count, "what cannot be tried is not"
     editor.show_problem("No text tower.")

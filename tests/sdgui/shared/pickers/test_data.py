@@ -253,5 +253,5 @@ def test_every_source_is_requested_from_a_worker(qtbot: QtBot, tmp_path: Path) -
     qtbot.waitUntil(lambda: len(said) > 1)
     pool.close()
     assert len(said) == 2
-    assert "is empty" in said[1]["data.train"]
+    assert "contains no images" in said[1]["data.train"]
     assert "no data at" in said[1]["data.val"]
