@@ -306,6 +306,7 @@ def test_incremental_updates_match_a_full_reload_of_the_tree(open_window: OpenWi
         window.experiment_commands.add(trainable(), name)
         settle(window)
     store, model = window.services.store, window.experiments.model
+    window.services.tailer.close()  # it would record states between the two readings
     one, two = (each.id for each in store.experiments())
     runs = [store.add_run(experiment).id for experiment in (one, one, two, one)]
 
