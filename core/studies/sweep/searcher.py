@@ -23,6 +23,7 @@ from optuna.distributions import (
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from pydantic import BaseModel, ConfigDict
 
 from core.spec.reading import MEGABYTE, excerpt, read_bytes
 from core.spec.study.sweep import (
@@ -47,6 +48,16 @@ _DECIDED = "early_stopping"  # attribute of a trial: the last step at which the 
 INVALID_CONFIG = "untrained"  # attribute of a trial that was not trained because its config contradicts itself
 
 
+class _Decision(BaseModel):
+    """Early stopping of a trial: the last step at which the rule was applied, and the rungs that it has passed."""
+
+    model_config = ConfigDict(strict=True)
+
+    step: int = -1
+    stop: bool = False
+    rungs: dict[str, float] = {}
+
+
 class Searcher:
     """The trials of one sweep. Only the process that holds the folder's lock may create one."""
 
@@ -66,7 +77,8 @@ class Searcher:
                 storage=self._storage, study_name=_STUDY, sampler=optuna.samplers.RandomSampler(0)
             )
             recorded = [direction.name.lower() for direction in self._study.directions]
-            self.trials()
+            for trial in self.trials():
+                _decision(trial)  # Optuna does not check attributes
         if recorded != directions:
             raise StudyError(
                 f"{journal} was recorded for the objectives {', '.join(recorded)}, but the sweep now has "
@@ -99,12 +111,12 @@ class Searcher:
         line of the journal, so that a killed sweep neither loses a decision nor makes it again among later trials.
         """
         trial = self.trials()[number]
-        decided = {"step": -1, "stop": False, "rungs": {}, **trial.user_attrs.get(_DECIDED, {})}
+        decision = _decision(trial)
         if step not in trial.intermediate_values:
             self._open_trial(number).report(value, step)
         rule = self.sweep.early_stopping
-        if rule is None or decided["stop"] or step <= decided["step"]:
-            return bool(decided["stop"])
+        if rule is None or decision.stop or step <= decision.step:
+            return decision.stop
         scratch = optuna.create_study(directions=self._study.directions)
         scratch.add_trials([_with_rungs(trial) for trial in self.trials()])
         with _warnings_off():
@@ -233,6 +245,10 @@ def _fit_to_space(trial: FrozenTrial, sweep: Sweep, spaces: Mapping[str, BaseDis
     )
 
 
+def _decision(trial: FrozenTrial) -> _Decision:
+    return _Decision.model_validate(trial.user_attrs.get(_DECIDED, {}))
+
+
 def _with_rungs(trial: FrozenTrial) -> FrozenTrial:
     """A copy of ``trial`` for the pruner: its values, and the rungs of ASHA that it has passed."""
     return create_trial(
@@ -240,7 +256,7 @@ def _with_rungs(trial: FrozenTrial) -> FrozenTrial:
         values=trial.values,
         intermediate_values=trial.intermediate_values,
         constraints=trial.constraints,
-        system_attrs=trial.user_attrs.get(_DECIDED, {}).get("rungs", {}),
+        system_attrs=dict(_decision(trial).rungs),
     )
 
 

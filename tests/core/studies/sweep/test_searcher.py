@@ -95,6 +95,17 @@ def test_a_kill_changes_no_decision_of_early_stopping(
     assert decide(tmp_path / "killed", killed=True) == whole
 
 
+@pytest.mark.parametrize("decision", ["x", {"step": "1"}, {"rungs": [1]}, {"rungs": {"a": {}}}])
+def test_a_journal_with_a_malformed_decision_is_refused(decision: object, tmp_path: Path) -> None:
+    sweep = sweep_of(early_stopping={"kind": "asha", "first_step": 1, "reduction": 2})
+    searcher = Searcher(sweep, tmp_path / "journal")
+    number = searcher.propose()
+    assert number is not None
+    searcher._open_trial(number).set_user_attr("early_stopping", decision)
+    with pytest.raises(StudyError, match="damaged"):
+        Searcher(sweep, tmp_path / "journal")
+
+
 def _interrupt(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
