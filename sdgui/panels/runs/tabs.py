@@ -127,7 +127,10 @@ class RunTabs(QObject):
         self._second.stop()
 
     def _find_run(self, folder: Path) -> int | None:
-        run = self._services.store.run_in(folder)
+        try:
+            run = self._services.store.run_in(folder)
+        except (StoreError, ValueError):  # out of reach for now, or no name that a folder can have
+            return None
         return None if run is None else run.id
 
     def _labels(self, run_ids: Sequence[int]) -> Mapping[int, RunLabel]:

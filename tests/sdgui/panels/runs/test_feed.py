@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,8 +20,10 @@ from sdgui.panels.runs.feed import CurveFeed
 from sdgui.panels.runs.model import Line, event_lines
 from sdgui.panels.runs.plots.grid import PlotGrid
 from sdgui.panels.runs.plots.groups import curve_key
+from sdgui.panels.runs.tabs import RunTabs
 from sdgui.runs.history import RunHistory
 from sdgui.store.records import RunLabel
+from sdgui.store.store import Store
 
 LOSS, OTHER = "train/loss", "train/other"
 
@@ -254,3 +257,13 @@ def test_other_runs_have_no_ancestral_curve(watched: Watched, start: Event) -> N
     assert watched.steps(2) == [5, 6]
     assert list(watched.grid._cards[LOSS].series) == [curve_key("2", LOSS)]
     assert list(watched.tails.histories) == [2]
+
+
+@pytest.mark.parametrize("name", ["a\ud800b", "a\0b", "a closed database"])
+def test_a_parent_that_cannot_be_looked_up_is_left_out(name: str, tmp_path: Path) -> None:
+    store = Store.open(tmp_path)
+    if name == "a closed database":
+        store.close()
+    tabs = SimpleNamespace(_services=SimpleNamespace(store=store))
+    assert RunTabs._find_run(tabs, Path("/", name)) is None  # type: ignore[arg-type]
+    store.close()
