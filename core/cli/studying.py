@@ -91,17 +91,18 @@ def _add_noise(subparsers: Subparsers) -> None:
 
 def _study(arguments: argparse.Namespace) -> int:
     from core.spec.study import StudyDir, read_study
-    from core.studies.study.published import published_report
+    from core.studies.study.published import published_results
     from core.studies.study.queue import explaining_write_errors, run_study
     from core.studies.study.results import write_results
     from core.studies.study.selection import RunSelection
+    from core.studies.study.table import markdown
 
     path: Path = arguments.study
     built_in = BUILT_IN / f"{path}.json"
     if not path.is_file() and built_in.is_file():
         path = built_in
     if arguments.published:
-        print(published_report(path.stem), end="")
+        print(markdown(published_results(path.stem)), end="")
         return 0
     if arguments.out is None:
         raise UserError("specify a folder OUT for the study, or --published to print its published results.")

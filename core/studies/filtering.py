@@ -26,6 +26,7 @@ from core.spec.presets import preset_config
 from core.spec.resources import resource_folder
 from core.spec.study.config import NoiseKind
 from core.studies.study.statistics import mean_of
+from core.studies.study.table import markdown_table
 
 DRAWS = (10, 11, 12, 13, 14)
 GROUP = "group"  # label column within which "in-group" noise shuffles captions
@@ -49,9 +50,7 @@ def evaluate_draw(
     mismatched = torch.tensor([new != old for new, old in zip(changed, originals, strict=True)])
     dropped = clean_probability(descriptors, [caption for (caption,) in changed], torch.arange(len(captions))) < 0.5
     dropped_mismatched, mismatched_count, dropped_count = (
-        int((mismatched & dropped).sum()),
-        int(mismatched.sum()),
-        int(dropped.sum()),
+        int(rows.sum()) for rows in (mismatched & dropped, mismatched, dropped)
     )
     return {
         "kind": kind,
@@ -73,10 +72,7 @@ def read_rows(path: Path = PUBLISHED) -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """``rows`` as Markdown: means over draws with Student's 95 % intervals, one line per data set, kind and rate."""
-    lines = [
-        "| data | captions | draws | dropped | precision | found | mismatched among the rest |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    lines = []
     for data, kind, rate in dict.fromkeys((row["data"], row["kind"], row["rate"]) for row in rows):
         draws = [row for row in rows if (row["data"], row["kind"], row["rate"]) == (data, kind, rate)]
         dropped = [100 * row["dropped"] / row["pairs"] for row in draws]
@@ -85,8 +81,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         ]
         columns = [dropped, [row["precision"] for row in draws], [row["found"] for row in draws], remaining]
         title = f"{100 * rate:g} % {kind}" if rate else "all clean"
-        lines.append(f"| {data} | {title} | {len(draws)} | " + " | ".join(map(_cell, columns)) + " |")
-    return "\n".join(lines) + "\n"
+        lines.append([data, title, str(len(draws)), *map(_cell, columns)])
+    head = ["data", "captions", "draws", "dropped", "precision", "found", "mismatched among the rest"]
+    return markdown_table(head, lines) + "\n"
 
 
 def _cell(values: list[float | None]) -> str:

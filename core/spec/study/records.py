@@ -54,7 +54,7 @@ class StepTimeFile(_Record):
 
     clock: Literal["cpu", "wall"]
     step_seconds: Annotated[float, Field(ge=MIN_STEP_SECONDS, le=1e9, allow_inf_nan=False)]
-    reference_seconds: Annotated[float, Field(ge=MIN_STEP_SECONDS, le=1e9, allow_inf_nan=False)]  # see `StepTime`
+    reference_seconds: Annotated[float, Field(ge=MIN_STEP_SECONDS, le=1e9, allow_inf_nan=False)]  # of the first arm
     step_flops: Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)] = 0.0
     machine: str = ""
     device: str = ""

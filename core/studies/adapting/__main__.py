@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections import defaultdict
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from typing import Any
 from core.checkpoint.opening import open_network
 from core.model.runtime import set_up
 from core.spec.config import RuntimeConfig
-from core.spec.failures import say_error, sentence
 from core.spec.files import write_whole
 from core.spec.resources import resource_folder
 from core.spec.run.folder import RunDir
@@ -26,6 +26,7 @@ from core.studies.adapting.cell import CPU, Evaluation, run_cell, train_base
 from core.studies.adapting.config import AdaptStudy, Arm, Condition, Hands, read_adapt_study
 from core.studies.adapting.data import held_out_pairs, training_pairs
 from core.studies.adapting.results import Cell, is_tuned, markdown, round_numbers, select_arms, summary
+from core.studies.study.job import run_reporting_errors
 from core.training.memory import keep_freed_memory
 
 CONFIG = resource_folder("studies") / "adapting" / "adapt-time.json"
@@ -116,19 +117,15 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of packaging/icon_sets.py, with demo/ in it")
     parser.add_argument("--study", type=Path, default=CONFIG, help="config (default: adapt-time)")
     parser.add_argument("--results", action="store_true", help="only write the results of finished cells")
-    arguments = parser.parse_args()
-    try:
-        runner = Runner(read_adapt_study(arguments.study), arguments.data.absolute(), arguments.out.absolute())
-        if not arguments.results:
-            keep_freed_memory()
-            runner.run()
-        runner.write()
-    except Exception as error:
-        text = sentence(error)
-        if text is None:
-            raise
-        say_error(f"error: {text}")
-        return 1
+    return run_reporting_errors(partial(_run, parser.parse_args()))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    runner = Runner(read_adapt_study(arguments.study), arguments.data.absolute(), arguments.out.absolute())
+    if not arguments.results:
+        keep_freed_memory()
+        runner.run()
+    runner.write()
     return 0
 
 

@@ -27,6 +27,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import RunNetwork, locate, names
 from core.studies.adapting.config import AdaptStudy, Arm
 from core.studies.adapting.data import read_rows
+from core.studies.study.job import ignore_progress
 from core.training.train import train
 
 CPU = torch.device("cpu")
@@ -98,7 +99,7 @@ class Evaluation:
         return [PathPoint(0.0, self._initial[base.path]), *points]
 
     def _measure_set(self, network: Network, dataset: PairDataset) -> dict[str, float]:
-        features = encode_dataset(network, dataset, self._runtime, BATCH_SIZE, _ignore_progress)
+        features = encode_dataset(network, dataset, self._runtime, BATCH_SIZE, ignore_progress)
         metrics = retrieval_metrics(features.images, features.texts, features.text_to_image)
         concepts = [dataset.labels(row)["concept"] for row in features.rows.tolist()]
         classes = sorted(set(concepts))
@@ -146,7 +147,3 @@ def curve_of(points: Sequence[PathPoint]) -> Curve:
         for name in points[0].metrics
         for metric in points[0].metrics[name]
     }
-
-
-def _ignore_progress(activity: str, done: int, total: int) -> None:
-    pass

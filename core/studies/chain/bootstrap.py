@@ -37,7 +37,7 @@ def caption_and_filter(run: RunDir, source: str, manifest: Path, progress: Progr
 
     A caption matches when the head's probability is at least 0.5; without a matching head, when its cosine is at least
     the median of the original pairs'. An image without a match keeps its best caption, so that the number of images
-    and steps stays. Returns the numbers {"images", "given", "made"} in the manifest.
+    and steps is kept. Returns the numbers {"images", "given", "made"} in the manifest.
     """
     model = open_model(f"{run.path}@last")
     towers = model.network.towers

@@ -16,7 +16,7 @@ from core.spec.run.folder import RunDir
 from core.training.errors import Interrupt
 from core.training.progress import Heartbeat
 from core.training.team.recording import open_events, prepare_run, record_failure
-from core.training.team.signals import Requests, signals_as_requests
+from core.training.team.signals import signals_as_requests
 
 Progress = Callable[[str, int, int], None]
 
@@ -35,16 +35,12 @@ def prepare_stage(config: RunConfig, run: RunDir, progress: Progress, work: Call
             def show(activity: str, done: int, total: int) -> None:
                 heartbeat.update_substep(activity, done, total)
                 progress(activity, done, total)
-                if action := _requested_action(run, signals):
+                if action := run.pending_request() or (signals.request if signals.is_set() else None):
                     raise Interrupt("paused" if action == "pause" else "stopped")
 
             return _run_recorded(run, lambda: work(show))
     finally:
         lock.release()
-
-
-def _requested_action(run: RunDir, signals: Requests) -> str | None:
-    return run.pending_request() or (signals.request if signals.is_set() else None)
 
 
 def _run_recorded(run: RunDir, work: Callable[[], None]) -> Outcome:

@@ -12,7 +12,7 @@ import filelock
 
 from core.spec.chain import Chain, ChainDir, read_chain, stage_config
 from core.spec.config import with_absolute_paths
-from core.spec.errors import UserError
+from core.spec.errors import UserError, writing
 from core.spec.files import check_inside, write_whole
 from core.spec.run.events import Outcome
 from core.studies.chain.bootstrap import caption_and_filter
@@ -34,20 +34,16 @@ def run_chain(
     ``stage_logs``: write this process's output to the logs of the current stage. Raises ChainError if the folder
     contains another chain or is in use; UserError as ``train`` does.
     """
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ChainError(f"cannot write {folder.path}: {error.strerror}; choose another folder.") from error
-    check_inside(folder.path, folder.written(chain), ChainError)
     lock = filelock.FileLock(folder.lock, timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise ChainError(
-            f"the chain folder {folder.path} is in use by another process; wait until that process has ended."
-        ) from error
-    except OSError as error:
-        raise ChainError(f"cannot write {folder.path}: {error.strerror}; choose another folder.") from error
+    with writing(folder.path, ChainError):
+        folder.path.mkdir(parents=True, exist_ok=True)
+        check_inside(folder.path, folder.written(chain), ChainError)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise ChainError(
+                f"the chain folder {folder.path} is in use by another process; wait until that process has ended."
+            ) from error
     try:
         _write_or_check_chain(chain, folder)
         for position in range(len(chain.stages)):

@@ -35,12 +35,12 @@ def measure_arms(
     stop: threading.Event,
     log: Callable[[str], None],
     wait: Callable[[], None],
-    measure: Measuring | None = None,
+    measure: Measuring,
 ) -> Mapping[str, str]:
     """Measure the step time of each arm that has none yet. Returns an error message per failed arm.
 
-    ``wait`` is called about twice a second. ``measure`` measures one arm once; by default `measure_locally`. Returns
-    early when ``stop`` is set.
+    ``wait`` is called about twice a second. ``measure`` measures one arm once, such as `measure_locally`. Returns early
+    when ``stop`` is set.
     """
     problems: dict[str, str] = {}
     out.times.mkdir(exist_ok=True)
@@ -50,7 +50,7 @@ def measure_arms(
             continue
         if part == 0 or position == 0:
             log(f"measuring the step time of {arm}")
-        if problem := (measure or measure_locally)(out, arm, part, stop, wait):
+        if problem := measure(out, arm, part, stop, wait):
             problems[arm] = problem
             log(f"failed: {arm}: {problem}")
     return problems

@@ -37,11 +37,11 @@ def draw_costs(results: Mapping[str, Any]) -> str:
     return image(width, height, f"{results['name']}: means over seeds with 95 % intervals, by seconds", parts)
 
 
-def curve(results: Mapping[str, Any], arm: str, metric: str, network: str = "final") -> list[Point]:
+def curve(results: Mapping[str, Any], arm: str, metric: str) -> list[Point]:
     """The mean of ``metric`` at each budget of ``arm``, by increasing budget."""
     points = []
     for arm_results in results["arms"].values():
-        mean = arm_results["networks"].get(network, {}).get(metric)
+        mean = arm_results["networks"].get("final", {}).get(metric)
         if arm_results["of"] == arm and mean is not None:
             points.append((float(arm_results["cost"]["budget"]), mean))
     return sorted(points, key=lambda point: point[0])

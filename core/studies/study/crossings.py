@@ -15,7 +15,7 @@ Kind = Literal["ahead", "behind", "overtakes", "falls behind", "not significant"
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean paired difference of two arms at a budget with its interval; None without an interval."""
+    """The mean paired difference of two arms at a budget with its interval; None if there is none."""
 
     seconds: float
     mean: float

@@ -27,9 +27,8 @@ from core.data.sources.rows import Row
 from core.evaluation.evaluate import Request, evaluate
 from core.evaluation.noise import rank_pairs
 from core.spec.config import RunConfig, override, read_config, teaching, with_absolute_paths
-from core.spec.config.teaching import Teaching
 from core.spec.errors import UserError
-from core.spec.failures import displayed, sentence
+from core.spec.failures import say_error, sentence
 from core.spec.files import write_whole
 from core.spec.run.events import EventReader, Metrics, RunStarted
 from core.spec.run.folder import RunDir
@@ -80,7 +79,7 @@ def run_reporting_errors(action: Callable[[], int]) -> int:
         text = sentence(error)
         if text is None:
             raise
-        _log(f"error: {displayed(text)}")
+        say_error(f"error: {text}")
     return 1
 
 
@@ -147,14 +146,14 @@ def _log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _ignore_progress(activity: str, done: int, total: int) -> None:
+def ignore_progress(activity: str, done: int, total: int) -> None:
     """Ignore the progress of an evaluation."""
 
 
 def _measure_one(out: StudyDir, study: Study, run: RunDir, seed: int, weights: str, item: Measure) -> dict[str, float]:
     data = str(data_path(out, study, item.data, seed))
     if item.task == "noise":
-        ranking = rank_pairs(run, data, _ignore_progress, weights=weights)
+        ranking = rank_pairs(run, data, ignore_progress, weights=weights)
         figures = {"precision": ranking.precision(), "recall": ranking.recall(), "AUC": ranking.auc()}
         return {f"{item.name}/{key}": value for key, value in figures.items() if value is not None}
     request = Request(
@@ -166,7 +165,7 @@ def _measure_one(out: StudyDir, study: Study, run: RunDir, seed: int, weights: s
         shots=tuple(item.shots),
         draws=item.draws,
     )
-    report = evaluate(open_model(f"{run.path}@last", weights), request, _ignore_progress, _log)
+    report = evaluate(open_model(f"{run.path}@last", weights), request, ignore_progress, _log)
     values = with_mean_recall(dict(report.outcome.metrics))
     selected = {key: value for key, value in values.items() if not item.keep or key in item.keep}
     return {f"{item.name}/{key}": float(value) for key, value in selected.items()}
@@ -206,25 +205,22 @@ def timing(run: RunDir) -> dict[str, Any]:
         durations = np.interp(range(1, steps + 1), logged_steps, [seconds[step] for step in logged_steps])
     return {
         "steps": steps,
-        "step_seconds": typical_step_seconds(durations, teaching(config)),
+        "step_seconds": typical_step_seconds(durations, teaching(config).every),
         "train_seconds": float(durations.sum()),
         **facts,
     }
 
 
-def typical_step_seconds(durations: Floats, plan: Teaching) -> float:
-    """Typical seconds of a step, given the ``durations`` (steps,) of all; 0.0 without steps.
+def typical_step_seconds(durations: Floats, every: int) -> float:
+    """Typical seconds of a step, given the ``durations`` (steps,) of all; 0.0 if there are none.
 
-    Steps with a teacher take longer, and come in cycles by ``plan``. The result is the mean of the median cycle, so
-    that single slow steps do not count.
+    Steps with a teacher take longer, and come in cycles of ``every`` steps. The result is the mean of the median cycle,
+    so that single slow steps do not count; without a full cycle, it is the mean of all steps.
     """
-    return _median_cycle(durations, plan.every) if len(durations) else 0.0
-
-
-def _median_cycle(durations: Floats, every: int) -> float:
-    """Mean seconds of a step in the median cycle of ``every`` steps; of all steps if there is no full cycle."""
+    if len(durations) < every:
+        return float(durations.mean()) if len(durations) else 0.0
     in_cycles = len(durations) // every * every
-    return float(np.median(durations[:in_cycles].reshape(-1, every).mean(axis=1)) if in_cycles else durations.mean())
+    return float(np.median(durations[:in_cycles].reshape(-1, every).mean(axis=1)))
 
 
 if __name__ == "__main__":

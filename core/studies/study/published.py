@@ -1,7 +1,7 @@
 """Reads the published results of the built-in studies, with every value by seed.
 
 Flow: a study is run -> its ``results.json`` is committed as ``resources/studies/results/NAME.json`` ->
-`published_report` prints it. Running the study with ``--only ARM --seeds N`` reproduces a row.
+``study NAME --published`` prints it. Running the study with ``--only ARM --seeds N`` reproduces a row.
 """
 
 from __future__ import annotations
@@ -12,18 +12,12 @@ from core.spec.errors import UserError
 from core.spec.reading import read_json
 from core.spec.resources import resource_folder
 from core.spec.study.records import MAX_RESULTS_BYTES, results_problem
-from core.studies.study.table import markdown
 
 FOLDER = resource_folder("studies") / "results"
 
 
-def published_report(name: str) -> str:
-    """The report of the built-in study ``name`` as Markdown. Raises UserError if it has no published results."""
-    return markdown(published_results(name))
-
-
 def published_results(name: str) -> dict[str, Any]:
-    """The published results as plain data. Raises UserError if the file is missing or damaged."""
+    """The results of the built-in study ``name`` as plain data. Raises UserError if they are missing or damaged."""
     path = FOLDER / f"{name}.json"
     available = sorted(file.stem for file in FOLDER.glob("*.json"))
     if path.stem not in available:

@@ -288,7 +288,7 @@ class StudyQueue:
 
 
 def steps_of(out: StudyDir, study: Study, arm: Arm) -> int:
-    """The steps of a run: the study's, or as many as fit the budget. StudyError if the step time is not measured."""
+    """The steps of a run: the study's, or as many as fit the budget. Raises StudyError without a step time."""
     return steps_within(out, study, arm.name, arm.budget) if arm.budget else study.steps
 
 

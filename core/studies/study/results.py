@@ -30,6 +30,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
@@ -37,7 +38,6 @@ from typing import Any
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.study import Arm, Study, StudyDir, budget_name
-from core.spec.study.records import StepTimeFile
 from core.studies.study.budgets import step_time, steps_within
 from core.studies.study.claiming import StudyError
 from core.studies.study.cost_plot import draw_costs
@@ -113,21 +113,17 @@ def collect(out: StudyDir, study: Study) -> dict[str, Any]:
 
 def _machine(out: StudyDir, study: Study) -> str:
     """The processor, the versions, and the machines that trained runs or measured step times."""
-    times = [record for arm in study.arms if (record := _read_time(out, arm.name)) is not None]
-    timed_on = sorted({f"{record.device} of {record.machine}" for record in times})
+    timed_on = set[str]()
+    for arm in study.arms:
+        with suppress(UserError):
+            if (record := out.read_step_time(arm.name, 0)) is not None:
+                timed_on.add(f"{record.device} of {record.machine}")
     versions = f"Python {platform.python_version()}, torch {version('torch')}"
     cores = f"{platform.machine()}, {os.cpu_count()} cores"
     machines = (trained_on(out.run(arm.name, seed)) for arm in study.trained for seed in study.seeds)
     names = sorted({name for name in machines if name is not None})
     trained_on_text = [f"trained on {', '.join(name or 'this computer' for name in names)}"] if any(names) else []
-    return "; ".join([cores, versions, *trained_on_text, *(f"step times: {record}" for record in timed_on)])
-
-
-def _read_time(out: StudyDir, arm: str) -> StepTimeFile | None:
-    try:
-        return out.read_step_time(arm, 0)
-    except UserError:
-        return None
+    return "; ".join([cores, versions, *trained_on_text, *(f"step times: {name}" for name in sorted(timed_on))])
 
 
 def _budget(out: StudyDir, study: Study, arm: Arm, first: str) -> dict[str, Any]:

@@ -7,16 +7,15 @@ permutation test of pairs.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
+from core.metrics.statistics import student_interval
 from core.spec.study.holm import holm as holm
 
-LEVEL = 0.95
 MAX_EXACT_PAIRS = 16  # with more pairs, sign patterns are sampled instead of enumerated
 ROUNDING = 1e-12  # relative tolerance within which differences are equal
 
@@ -36,7 +35,7 @@ class Paired:
     """Differences of two arms, seed by seed."""
 
     difference: Mean
-    p_t: float | None  # two-sided, paired t; None without a spread
+    p_t: float | None  # two-sided, paired t; None if there is no spread
     p_exact: float | None  # two-sided, all signs of the differences
 
     @property
@@ -46,14 +45,13 @@ class Paired:
         return low is not None and high is not None and (low > 0 or high < 0)
 
 
-def mean_of(values: Sequence[float], level: float = LEVEL) -> Mean:
-    """The mean and Student's t interval."""
+def mean_of(values: Sequence[float]) -> Mean:
+    """The mean and Student's 95 % interval."""
     x = np.array(values, dtype=np.float64)
-    centre = float(x.mean())
     if len(x) < 2:
-        return Mean(centre, None, None, tuple(values))
-    half = float(stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / math.sqrt(len(x)))
-    return Mean(centre, centre - half, centre + half, tuple(values))
+        return Mean(float(x.mean()), None, None, tuple(values))
+    ends = student_interval(x)
+    return Mean(float(x.mean()), ends.low, ends.high, tuple(values))
 
 
 def paired_mean(a: Sequence[float], b: Sequence[float]) -> Paired:

@@ -2,13 +2,12 @@
 
 Flow: ``core.studies.study.budgets`` starts ``python -m core.studies.study.step_time OUT ARM PART`` several times for
 each arm of a study with budgets -> ``times/ARM-PART.json``. A short run with the full schedule is trained and
-discarded. Its steps alternate with steps of the study's first arm: other load slows both alike, and the ratio stays.
+discarded. Its steps alternate with steps of the study's first arm: other load slows both alike, and the ratio is kept.
 Batches, the teacher and the optimiser count; validation and saving do not.
 """
 
 from __future__ import annotations
 
-import json
 import platform
 import statistics
 import sys
@@ -17,19 +16,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from core.spec.config import RunConfig, override
-from core.spec.errors import UserError
-from core.spec.failures import say_error, sentence
 from core.spec.files import write_whole
 from core.spec.run.events import EventWriter
 from core.spec.run.folder import RunDir
 from core.spec.study import StudyDir, absolute, read_study
-from core.studies.study.job import run_config
+from core.spec.study.records import StepTimeFile
+from core.studies.study.job import run_config, run_reporting_errors
 from core.training.loop import Loop
 from core.training.memory import keep_freed_memory
 from core.training.progress import Heartbeat
@@ -41,23 +37,15 @@ COUNTED_STEPS = 12  # steps whose FLOPs are counted, which makes a step several 
 WARM_UP = 2  # first steps, which still allocate memory
 
 
-@dataclass(frozen=True)
-class StepTime:
-    """The mean cost of a step over a run's schedule."""
-
-    clock: Literal["cpu", "wall"]
-    seconds: float  # CPU seconds of all threads on a CPU, otherwise elapsed seconds
-    reference_seconds: float  # seconds of a step of the reference, measured in alternation
-    flops: float  # FLOPs of matrix products, convolutions and attention
-    device: str
-
-
 Config = Callable[[int], RunConfig]
 """The config of a run with the given number of steps."""
 
 
-def measure_step(config: Config, reference: Config | None = None) -> StepTime:
-    """The step time of a run, and the step time of ``reference`` (default: the same run), measured in alternation."""
+def measure_step(config: Config, reference: Config | None = None) -> StepTimeFile:
+    """The step time of a run, and the step time of ``reference`` (default: the same run), measured in alternation.
+
+    Means over the run's schedule: CPU seconds of all threads on a CPU, otherwise elapsed seconds.
+    """
     configs = [config] if reference is None else [config, reference]
     with tempfile.TemporaryDirectory(prefix="step-time-") as folder, ExitStack() as stack:
         runs = [
@@ -66,14 +54,19 @@ def measure_step(config: Config, reference: Config | None = None) -> StepTime:
         ]
         runtime = runs[0].loop.parts.runtime
         if runtime.device.type == "cpu":
-            clock: Literal["cpu", "wall"] = "cpu"
             seconds = step_seconds(runs, time.process_time)
         else:  # one run after the other, since loader processes of two runs would compete for cores
-            clock = "wall"
             seconds = [step_seconds([make_config], time.perf_counter)[0] for make_config in runs]
         stack.close()
         with _short_run(config(COUNTED_STEPS), Path(folder) / "counted", COUNTED_STEPS) as counted_run:
-            return StepTime(clock, seconds[0], seconds[-1], counted_run.flops(), runtime.describe())
+            return StepTimeFile(
+                clock="cpu" if runtime.device.type == "cpu" else "wall",
+                step_seconds=seconds[0],
+                reference_seconds=seconds[-1],
+                step_flops=counted_run.flops(),
+                machine=platform.node(),
+                device=runtime.describe(),
+            )
 
 
 @contextmanager
@@ -127,28 +120,16 @@ def main(arguments: list[str]) -> int:
     """Measure one arm and write its step time. After an error, print the message on stderr and return 1."""
     folder, name, part = arguments
     keep_freed_memory()
-    out = StudyDir(Path(folder))
-    try:
-        study = absolute(read_study(out.study), out.path)
-        arm = study.arm(name)
-        first, seed = study.arms[0], study.seeds[0]
-        reference = None if arm == first else lambda steps: run_config(out, study, first, seed, steps)
-        step_time = measure_step(lambda steps: run_config(out, study, arm, seed, steps), reference)
-        record = {
-            "clock": step_time.clock,
-            "step_seconds": step_time.seconds,
-            "reference_seconds": step_time.reference_seconds,
-            "step_flops": step_time.flops,
-            "machine": platform.node(),
-            "device": step_time.device,
-        }
-        write_whole(out.step_time(name, int(part)), (json.dumps(record, indent=1) + "\n").encode())
-    except (UserError, OSError, RuntimeError, MemoryError) as error:
-        text = sentence(error)
-        if text is None:
-            raise
-        say_error(f"error: {text}")
-        return 1
+    return run_reporting_errors(lambda: measure_arm(StudyDir(Path(folder)), name, int(part)))
+
+
+def measure_arm(out: StudyDir, name: str, part: int) -> int:
+    """Measure the arm ``name`` for the ``part``-th time, and write its step time. Returns 0."""
+    study = absolute(read_study(out.study), out.path)
+    arm, first, seed = study.arm(name), study.arms[0], study.seeds[0]
+    reference = None if arm == first else lambda steps: run_config(out, study, first, seed, steps)
+    record = measure_step(lambda steps: run_config(out, study, arm, seed, steps), reference)
+    write_whole(out.step_time(name, part), (record.model_dump_json(indent=1) + "\n").encode())
     return 0
 
 

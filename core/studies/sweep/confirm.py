@@ -14,7 +14,7 @@ from core.spec.study.confirming import confirming_study
 from core.spec.study.machines import trains_here
 from core.spec.study.sweep import DEFAULT, Sweep, read_sweep
 from core.spec.study.sweep_report import SweepDir
-from core.studies.study.budgets import measure_arms, step_time
+from core.studies.study.budgets import measure_arms, measure_locally, step_time
 from core.studies.study.claiming import StudyError
 from core.studies.study.data import prepare
 from core.studies.study.queue import Log
@@ -51,7 +51,7 @@ def _measure_default_seconds(sweep: Sweep, log: Log) -> float:
         default_only = sweep.study([])
         write_whole(scratch.study, default_only.to_json().encode())
         prepare(scratch, default_only, log)
-        problems = measure_arms(scratch, [DEFAULT], threading.Event(), log, lambda: None)
+        problems = measure_arms(scratch, [DEFAULT], threading.Event(), log, lambda: None, measure_locally)
         if DEFAULT in problems:
             raise StudyError(f"cannot measure the step time of the default config: {problems[DEFAULT]}")
         seconds = sweep.steps * step_time(scratch, default_only, DEFAULT).step_seconds

@@ -17,7 +17,7 @@ from core.data.derived.cleaned import save_without
 from core.data.derived.noisy import write_noisy
 from core.data.sources.opening import open_source
 from core.evaluation.noise import rank_pairs
-from core.spec.chain import Chain, ChainDir, preset_chain, read_chain
+from core.spec.chain import ChainDir, preset_chain, read_chain
 from core.spec.config import ConfigError, override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
@@ -66,6 +66,12 @@ def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
     assert {(pair.path, pair.caption): pair.shuffled for pair in found.pairs} == true
     assert found.precision() == sum(true[pair.path, pair.caption] for pair in found.pairs[:11]) / 11
 
+    several = data[0].with_name("several.jsonl")
+    pairs = [{"filepath": row.image.name, "captions": [row.captions[0], f"a {row.captions[0]}"]}
+             for row in open_source(data[0]).rows]  # fmt: skip
+    several.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    assert len(rank_pairs(run, str(several), quiet).pairs) == 2 * len(pairs), "each caption of an image is ranked"
+
     command = ["noise", str(run.path), "--json", "--csv", str(tmp_path / "ranked.csv")]
     (tmp_path / "ranked.csv").write_text("a user's")
     assert main(command) == 1
@@ -96,17 +102,6 @@ def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
         save_without(str(noisy), excluded, cleaned)
     with pytest.raises(UserError, match="above"):
         save_without(str(noisy), excluded, tmp_path / "elsewhere.csv")
-
-
-def test_captions_of_one_image_are_ranked_separately(data: tuple[Path, Path], tmp_path: Path) -> None:
-    several = data[0].with_name("several.jsonl")
-    pairs = [{"filepath": row.image.name, "captions": [row.captions[0], f"a {row.captions[0]}"]}
-             for row in open_source(data[0]).rows]  # fmt: skip
-    several.write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
-    run = RunDir(tmp_path / "run")
-    train(override(preset_config("clip", "tiny"), settings((several, data[1]))), run, quiet=True)
-    found = rank_pairs(run, "", quiet)
-    assert len(found.pairs) == 2 * len(pairs)
 
 
 def last_weights(run: RunDir) -> dict[str, torch.Tensor]:
@@ -187,4 +182,3 @@ def test_chains_of_presets_and_their_errors(tmp_path: Path) -> None:
     path.write_text(json.dumps(raw))
     with pytest.raises(ConfigError, match="not an earlier stage"):
         read_chain(path)
-    assert Chain.model_validate(json.loads(vlmo.to_json())) == vlmo

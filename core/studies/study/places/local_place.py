@@ -49,9 +49,6 @@ class LocalPlace:
     def extend(self, study: Study) -> None:
         """Does nothing, since each process reads the study itself."""
 
-    def close(self) -> None:
-        """Does nothing, since there is nothing to close."""
-
     def finish(self, run: StudyRun, device: str, status: int) -> Ended:
         """Free the device of a process that exited with ``status``, and determine the outcome of the run."""
         self._free.append(device)

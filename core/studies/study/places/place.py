@@ -14,13 +14,11 @@ THIS_COMPUTER = ""  # the name of this computer among places
 
 @dataclass(frozen=True)
 class Ended:
-    """The outcome of a run. ``problem``: why it has no measures, "" on success; ``again``: queue the run again;
-    ``killed``: by a signal.
-    """
+    """The outcome of a run."""
 
-    problem: str = ""
-    again: bool = False
-    killed: bool = False
+    problem: str = ""  # why it has no measures; "" on success
+    again: bool = False  # queue the run again
+    killed: bool = False  # by a signal
 
 
 class Training(Protocol):
@@ -57,9 +55,6 @@ class Place(Protocol):
 
     def extend(self, study: Study) -> None:
         """Replace the study by ``study``, which has new arms."""
-
-    def close(self) -> None:
-        """Stop using the place. Runs on other machines continue."""
 
 
 def trained_on(run: RunDir) -> str | None:

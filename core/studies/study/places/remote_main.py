@@ -34,11 +34,10 @@ def _work(out: StudyDir, kind: str, arm: str, numbers: list[int]) -> int:
         seed, steps = numbers
         return job.work(out, arm, seed, steps)
     (part,) = numbers
-    status = step_time.main([str(out.path), arm, str(part)])
-    if status == 0:
-        exports = RunDir(out.times / f"{arm}-{part}").exports
-        write_whole(exports / "step.json", out.step_time(arm, part).read_bytes())
-    return status
+    step_time.measure_arm(out, arm, part)
+    exports = RunDir(out.times / f"{arm}-{part}").exports
+    write_whole(exports / "step.json", out.step_time(arm, part).read_bytes())
+    return 0
 
 
 if __name__ == "__main__":

@@ -101,9 +101,6 @@ class RemotePlace:
         """Replace the study; the new arms are sent with the next run."""
         self._study, self._files = study, frozen_files(study)
 
-    def close(self) -> None:
-        """Does nothing, since `RemoteRuns` closes the connection."""
-
     def _receive(self) -> None:
         seconds = time.monotonic()
         if self._pending is None and seconds >= self._retry_at:
@@ -163,7 +160,7 @@ def local_data(study: Study) -> KnownData:
 
 
 def frozen_files(study: Study) -> Mapping[str, str]:
-    """``study.json`` and ``arms/DIGEST.json`` for each recipe. ConfigError for an invalid arm."""
+    """``study.json`` and ``arms/DIGEST.json`` for each recipe. Raises ConfigError for an invalid arm."""
     files: dict[str, str] = {}
     arms = []
     for arm in study.arms:

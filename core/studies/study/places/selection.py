@@ -44,7 +44,7 @@ def open_places(
 ) -> Iterator[list[Place]]:
     """The places to train on, this computer first.
 
-    StudyError for several machines when the study needs one; UserError for a machine that is not listed.
+    Raises StudyError for several machines when the study needs one, and UserError for a machine that is not listed.
     """
     before = read_machines(out, study)
     chosen_machines = StudyMachines(on=list(options.machines) or before.on, folder=before.folder)

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from core.checkpoint.opening import Subject
-from core.data.sources.rows import Row
 from core.evaluation.noise import RankedPair, Ranking
 from core.evaluation.report import Report
 from core.evaluation.work import Request
@@ -24,7 +23,7 @@ from core.spec.presets import preset_config
 from core.spec.run.events import EventWriter, Metrics, RunStarted
 from core.spec.study import Study, StudyDir
 from core.studies.study import job
-from core.studies.study.job import main, measure, run_config, steps_per_epoch, timing
+from core.studies.study.job import main, measure, run_config, timing
 from tests.core.images import write_pairs
 
 
@@ -86,9 +85,9 @@ def test_a_run_has_its_own_data_seed_name_and_steps(tmp_path: Path) -> None:
         assert Path(config.data.train).name == ("train.csv", "val.csv")[rows == 12]
         assert (config.seed, config.name) == (4, f"small {arm.name} s4")
         assert config.optim.epochs == 6 / (rows // 9)
+    assert run_config(out, study.model_copy(update={"set": ["optim.batch_size=12"]}), study.arms[1], 0, 6)
     with pytest.raises(UserError, match=r"val\.csv has only 12 pairs; a batch has 13"):
         run_config(out, study.model_copy(update={"set": ["optim.batch_size=13"]}), study.arms[1], 0, 6)
-    assert run_config(out, study.model_copy(update={"set": ["optim.batch_size=12"]}), study.arms[1], 0, 6)
 
 
 def test_measures_are_requested_with_the_studys_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,17 +221,3 @@ def test_a_job_ends_with_its_study(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job, "time", SimpleNamespace(sleep=lambda seconds: None))
     job._end_with_parent(7)
     assert sent == [(os.getpid(), signal.SIGTERM)]
-
-
-def test_an_epoch_counts_all_or_only_unlabelled_rows() -> None:
-    rows = [Row(f"/{number}.png", ("x",), {"kind": kind}) for number, kind in enumerate("aaaabbc" + " " * 13)]
-    rows = [Row(one.file, one.captions, {}) if one.labels["kind"] == " " else one for one in rows]
-
-    def steps(*settings: str) -> int:
-        return steps_per_epoch(override(preset_config("clip", "tiny"), ["optim.batch_size=4", *settings]), rows)
-
-    assert steps() == steps("data.label=kind", "data.unlabelled_ratio=0") == 5
-    label = ("data.label=kind", "data.unlabelled_ratio=1")
-    assert steps(*label) == 3, "13 without a label"
-    assert steps(*label, "data.labels_per_class=1") == 4, "and 4 whose label is not used"
-    assert steps("data.label=kind", "data.unlabelled_ratio=5") == 1, "at least one"

@@ -119,7 +119,6 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Parts:
     [
         (RunState.PAUSED, "", "it was paused on far; resume the study to continue it."),
         (RunState.STOPPED, "x", "it was stopped on far; resume the study to continue it."),
-        (RunState.FAILED, "error: no room", "error: no room"),
         (RunState.INTERRUPTED, "error: no room", "error: no room"),
     ],
 )
@@ -163,7 +162,7 @@ def test_a_refusing_machine_is_skipped(parts: Parts, refusal: UserError, ended: 
     assert parts.record is None
 
 
-@pytest.mark.parametrize("state", [RunState.INTERRUPTED, RunState.PAUSED, RunState.FAILED])
+@pytest.mark.parametrize("state", [RunState.PAUSED, RunState.FAILED])
 def test_a_run_that_ended_meanwhile_is_resubmitted_once(parts: Parts, state: RunState) -> None:
     parts.found_again()
     assert parts.stands(state) is None

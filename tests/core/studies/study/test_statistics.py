@@ -20,10 +20,8 @@ def test_intervals_and_p_values_match_students_t() -> None:
     low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
     found = mean_of(values)
     assert (found.low, found.high) == pytest.approx((low, high))
-    assert mean_of([0.4]).low is None
     a, b = [0.5, 0.6, 0.75], [0.4, 0.45, 0.5]
     assert paired_mean(a, b).p_t == pytest.approx(stats.ttest_rel(a, b).pvalue)
-    assert not paired_mean([0.5, 0.4], [0.4, 0.5]).significant
 
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=7))
@@ -45,21 +43,11 @@ def test_an_equal_gain_of_every_seed_is_not_certainty(seeds: int) -> None:
     assert (same.p_t, same.p_exact, same.significant) == (None, 1.0, False)
 
 
-def test_two_seeds_have_an_interval_and_one_has_none() -> None:
-    found = mean_of([0.1, 0.3])
-    assert found.values == (0.1, 0.3)
-    half = 12.7062 * 0.1  # Student's t of one degree of freedom, times the standard error
-    assert [found.low, found.high] == pytest.approx([0.2 - half, 0.2 + half], abs=1e-4)
-    narrow = mean_of([0.1, 0.3], level=0.5)
-    assert narrow.low is not None
-    assert narrow.low == pytest.approx(0.1)
+def test_one_seed_has_no_interval() -> None:
     one = paired_mean([0.7], [0.4])
     assert one.difference.mean == pytest.approx(0.3)
     assert (one.difference.low, one.p_t, one.p_exact) == (None, None, None)
     assert not one.significant
-    two = paired_mean([0.7, 0.6], [0.4, 0.5])
-    assert two.p_t == pytest.approx(stats.ttest_rel([0.7, 0.6], [0.4, 0.5]).pvalue)
-    assert two.p_exact == 0.5
 
 
 def test_significance_is_two_sided() -> None:

@@ -10,18 +10,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from core.spec.chain import Chain, ChainStage, preset_chain
+from core.spec.chain import Chain, ChainStage
 from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from core.spec.study import Study, StudyDir, StudyRun, StudyStatus, absolute
 from core.spec.study.records import MIN_STEP_SECONDS, MeasuresFile
-from core.studies.study import statistics
 from core.studies.study.claiming import StudyError, claim
-from core.studies.study.data import data_path
 from core.studies.study.places.place import Ended
 from core.studies.study.queue import StudyQueue
 from core.studies.study.results import collect
-from core.studies.study.statistics import permutation_p
 from tests.core.studies.study.test_study import study_dict
 
 BASE = {"name": "base", "preset": "clip"}
@@ -30,30 +27,20 @@ BASE = {"name": "base", "preset": "clip"}
 @pytest.mark.parametrize(
     ("good", "bad", "said"),
     [
-        ({"steps": 10**9}, {"steps": 10**9 + 1}, "steps"),
-        ({"seeds": [2**31 - 1]}, {"seeds": [2**31]}, "seeds"),
         ({"arms": [BASE | {"name": "x" * 61}]}, {"arms": [BASE | {"name": "x" * 62}]}, "letters, digits"),
-        ({"name": "x" * 60}, {"name": "x" * 61}, "name"),
         ({"steps": 0, "budgets": [1e9]}, {"steps": 0, "budgets": [1.01e9]}, "not a valid training time"),
-        (
-            {"steps": 0, "budgets": list(range(1, 251))},
-            {"steps": 0, "budgets": list(range(1, 252))},
-            "251 budgets x 2 arms are more than 500 combinations",
-        ),
+        ({"steps": 0, "budgets": [*range(1, 251)]}, {"steps": 0, "budgets": [*range(1, 252)]},
+         "251 budgets x 2 arms are more than 500 combinations"),
         ({"steps": 0, "arms": [BASE | {"budget": 5.0}]}, {"steps": 0}, "needs steps, or budgets"),
-        ({"noise": {"share": 0.999}}, {"noise": {"share": 1.0}}, "share"),
         ({"noise": {"kind": "in-group", "within": "kind"}}, {"noise": {"kind": "in-group"}}, "to a label column"),
         ({"noise": {"kind": "word"}}, {"noise": {"kind": "word", "within": "kind"}}, "leave it empty for other kinds"),
         ({"noise": {"name": "a", "kept": "b"}}, {"noise": {"name": "a", "kept": "A"}}, "both called 'a'"),
         ({"noise": {"name": "n"}, "train": "n"}, {"noise": {"name": "n"}, "train": "m"}, "no data set 'm'"),
-        (
-            {"arms": [BASE | {"config": "", "train": "val"}]},
-            {"arms": [BASE | {"config": "a.json"}]},
-            "either a preset or a config",
-        ),
+        ({"arms": [BASE | {"config": "", "train": "val"}]}, {"arms": [BASE | {"config": "a.json"}]},
+         "either a preset or a config"),
         ({"compare": [["better", "base"]]}, {"compare": [["better", "bse"]]}, "'bse' is not an arm"),
     ],
-)
+)  # fmt: skip
 def test_the_last_allowed_and_the_first_refused_value(good: dict[str, Any], bad: dict[str, Any], said: str) -> None:
     Study.model_validate(study_dict() | good)
     with pytest.raises(ValidationError, match=said):
@@ -64,10 +51,8 @@ def test_the_last_allowed_and_the_first_refused_value(good: dict[str, Any], bad:
     ("change", "goes_on"),
     [
         ({}, True),
-        ({"about": "other words"}, True),
         ({"compare": [["better", "base"]]}, True),
         ({"measures": [{"name": "other", "task": "retrieval", "data": "val"}]}, True),
-        ({"data": {"train": "train.csv", "val": "val.csv", "more": "more.csv"}}, True),
         ({"data": {"train": "other.csv", "val": "val.csv"}}, False),
         ({"seeds": [0, 1, 2, 3]}, True),
         ({"seeds": [0, 1]}, False),
@@ -75,17 +60,15 @@ def test_the_last_allowed_and_the_first_refused_value(good: dict[str, Any], bad:
         ({"arms": study_dict()["arms"][:1]}, False),
         ({"arms": [BASE | {"set": ["seed=1"]}, study_dict()["arms"][1]]}, False),
         ({"set": ["optim.beta1=0.8"]}, False),
-        ({"size": "demo"}, False),
         ({"name": "other"}, False),
-        ({"train": "val"}, False),
-        ({"steps": 11}, False),
         ({"steps": 0, "budgets": [5]}, False),
     ],
 )
 def test_changes_a_study_may_make_and_resume(change: dict[str, Any], goes_on: bool) -> None:
     before, after = Study.model_validate(study_dict()), Study.model_validate(study_dict() | change)
     assert after.can_continue(before) == goes_on
-    assert (after.digest() == before.digest()) == (not change or "about" in change)
+    assert (after.digest() == before.digest()) == (not change)
+    assert Study.model_validate(study_dict() | change | {"about": "other words"}).digest() == after.digest()
 
 
 def test_budgets_may_be_added_and_not_removed() -> None:
@@ -95,16 +78,6 @@ def test_budgets_may_be_added_and_not_removed() -> None:
     assert of(10, 80).can_continue(of(10))
     assert not of(10).can_continue(of(10, 80))
     assert not of(10).can_continue(of(80))
-
-
-def test_a_budget_of_weeks_names_its_runs() -> None:
-    for seconds, name in (
-        (2.5, "base-2.5s"),
-        (999999, "base-999999s"),
-        (1e6, "base-1000000s"),
-        (1e9, "base-1000000000s"),
-    ):
-        assert Study.model_validate(study_dict(BASE, budgets=[seconds], steps=0)).trained[0].name == name
 
 
 def test_arm_settings_override_study_settings() -> None:
@@ -122,33 +95,18 @@ def test_paths_are_relative_to_the_file_and_demo_data_stay(tmp_path: Path) -> No
     assert [arm.config for arm in study.arms] == [str(tmp_path / "own.json"), ""]
 
 
-def test_locations_of_data_copies(tmp_path: Path) -> None:
-    data = {"train": "demo:train.csv", "val": "/own/val.csv"}
-    out = StudyDir(tmp_path)
-    for of, folder in (("train", out.data / "openmoji"), ("val", out.data)):
-        study = Study.model_validate(study_dict(data=data, noise={"of": of}))
-        assert data_path(out, study, "noisy", 0) == folder / "noisy-s0.csv"
-        assert data_path(out, study, "kept", 0) == folder / "kept-s0.csv"
-        assert data_path(out, study, "train", 0) == out.data / "openmoji" / "train.csv"
-        assert data_path(out, study, "val", 0) == Path("/own/val.csv")
-
-
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
         ("optim.beta1=0.5", r"base-s0 was trained with optim\.beta1=0\.5, but the arm base now has 0\.9, "),
-        ("name=other", None),
-        ("seed=9", None),
-        ("optim.epochs=3", None),
-        ("data.train=other.csv", None),
-        ("data.val=other.csv", None),
+        ("name=other seed=9 optim.epochs=3 data.train=other.csv data.val=other.csv", None),
     ],
 )
 def test_per_run_settings_are_no_other_recipe(tmp_path: Path, setting: str, said: str | None) -> None:
     study, out = Study.model_validate(study_dict(BASE, seeds=[0])), StudyDir(tmp_path)
     claim(out, study)
     out.run("base", 0).create()
-    trained = override(preset_config("clip", "tiny"), ["data.train=a.csv", "optim.beta1=0.9", setting])
+    trained = override(preset_config("clip", "tiny"), ["data.train=a.csv", "optim.beta1=0.9", *setting.split()])
     study = study.model_copy(update={"set": ["optim.beta1=0.9"]})
     out.study.write_text(study.to_json())
     out.run("base", 0).config.write_text(trained.to_json())
@@ -189,9 +147,6 @@ class Pretended:
         self.free.remove(device)
         self.begun.append((run.arm, steps, device))
         return SimpleNamespace(state="measuring", trouble="slowly", poll=lambda: self.ends)
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 def queue_of(tmp_path: Path, *places: Pretended, seeds: tuple[int, ...] = (0,)) -> StudyQueue:
@@ -280,15 +235,6 @@ def test_only_metrics_of_both_arms_are_compared(tmp_path: Path) -> None:
     assert compared["metrics"]["val/R@1"]["final"]["difference"]["values"] == (0.25,)
 
 
-def test_all_sign_flips_are_tried_up_to_sixteen_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert permutation_p([0.1] * 16) == 2 / 2**16
-    drawn = permutation_p([0.1] * 17)
-    assert 1 / (2**16 + 1) <= drawn < 1e-3
-    monkeypatch.setattr(statistics, "MAX_EXACT_PAIRS", 2)
-    assert permutation_p([0.3, 0.1]) == 0.5
-    assert permutation_p([0.3, 0.2, 0.1]) != permutation_p([0.3, 0.2])
-
-
 def test_the_shortest_step() -> None:
     assert MeasuresFile.model_validate({"step_seconds": MIN_STEP_SECONDS}).step_seconds == MIN_STEP_SECONDS
     assert MeasuresFile.model_validate({"step_seconds": 0.0}).step_seconds == 0
@@ -314,10 +260,3 @@ def test_an_invalid_chain_names_the_stage(stages: list[ChainStage], said: str) -
     with pytest.raises(ValidationError, match=said):
         Chain(name="c", stages=stages)
     Chain(name="c", stages=[stage(f"s{number}") for number in range(100)])
-
-
-def test_the_maximum_number_of_generations() -> None:
-    assert len(preset_chain("born-again", "tiny", 1).stages) == 1
-    first = preset_chain("born-again", "tiny", 2).stages[0].config
-    assert (first.teacher.kind, first.objectives.distill_logits.weight) == ("none", 0.0)
-    assert preset_chain("blip", "tiny").changed([]) == preset_chain("blip", "tiny")

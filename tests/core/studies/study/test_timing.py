@@ -25,15 +25,6 @@ def write_run(run: RunDir, log_every: int, lasted: list[float]) -> None:
     events.close()
 
 
-@pytest.mark.parametrize("log_every", [1, 3, 4, 20])
-def test_time_includes_unlogged_steps(tmp_path: Path, log_every: int) -> None:
-    """By hand: ten steps of 2 s."""
-    write_run(RunDir(tmp_path), log_every, [2.0] * 10)
-    found = timing(RunDir(tmp_path))
-    assert found["train_seconds"] == pytest.approx(20.0)
-    assert found["step_seconds"] == pytest.approx(2.0)
-
-
 def test_step_time_with_an_occasional_teacher_is_the_mean_of_its_cycle(tmp_path: Path) -> None:
     """By hand: 1 s, and 4 s in each third step that is taught; one step took an hour. (1 + 1 + 4) / 3 = 2."""
     run = RunDir(tmp_path)

