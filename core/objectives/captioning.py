@@ -6,7 +6,6 @@ Legend: B batch, T tokens of the longest caption, N words to predict (of all cap
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal, Self
 
 import torch
@@ -21,7 +20,7 @@ from core.model.towers.image import ImageFeatures
 from core.model.towers.text import TextFeatures
 from core.objectives.objective import Objective, Report, require, require_head, require_same_length
 from core.objectives.parts.vocabulary import hard_words, soft_words
-from core.objectives.parts.words import positions
+from core.objectives.parts.words import WordLogits, positions
 from core.objectives.weighting.self_confidence import weighted_mean
 from core.ranks.collectives import overall_mean
 from core.spec.config import CaptioningConfig, DistillCaptionsConfig, ObjectiveConfig, ObjectivesConfig
@@ -29,18 +28,9 @@ from core.spec.config import CaptioningConfig, DistillCaptionsConfig, ObjectiveC
 Through = Literal["decoder", "fusion"]
 
 
-@dataclass(frozen=True)
-class NextWords:
-    """The next-word predictions of one network."""
-
-    logits: Tensor  # (N, V)
-    labels: Tensor  # (N,) int64
-    pairs: Tensor  # (N,) int64, the batch row of each word
-
-
 def next_words(
     network: Network, tokens: Tensor, image: ImageFeatures, text: TextFeatures, through: Through = "decoder"
-) -> NextWords:
+) -> WordLogits:
     """The network's next-word logits for the captions ``tokens`` (B, T), from the features of images and captions.
 
     ``tokens`` must be in host memory, so that the number of words is known without synchronising. Raises ModelError if
@@ -56,7 +46,7 @@ def next_words(
         fused = network.join(image, text, every_word=True, causal=True).words
         assert fused is not None
         logits = network.heads[Captioning.name](words.select(fused[:, : tokens.shape[1] - 1]))
-    return NextWords(logits, words.labels, words.pairs)
+    return WordLogits(logits, words.labels, words.pairs)
 
 
 def _clean_features(output: Output) -> tuple[ImageFeatures, TextFeatures]:
@@ -98,11 +88,11 @@ class Captioning(Objective):
             )
         return WordHead(network.fused_width, network.towers.vocabulary)
 
-    def head_outputs(self, network: Network, batch: Batch, output: Output) -> NextWords:
+    def head_outputs(self, network: Network, batch: Batch, output: Output) -> WordLogits:
         return next_words(network, batch.on_host.texts, *_clean_features(output), self.through)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
-        predicted: NextWords = student.extra[self.name]
+        predicted: WordLogits = student.extra[self.name]
         with torch.autocast(predicted.logits.device.type, enabled=False):
             losses, is_correct = hard_words(predicted.logits, predicted.labels, self.label_smoothing)
             weights = None if student.pair_weights is None else student.pair_weights[predicted.pairs]
@@ -152,15 +142,15 @@ class DistillCaptions(Objective):
         except ModelError as error:
             raise ModelError(f"the teacher cannot caption: {error}") from error
 
-    def head_outputs(self, network: Network, batch: Batch, output: Output) -> NextWords | None:
+    def head_outputs(self, network: Network, batch: Batch, output: Output) -> WordLogits | None:
         return next_words(network, batch.on_host.texts, *_clean_features(output)) if self._source == self.name else None
 
-    def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> NextWords:
+    def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> WordLogits:
         return next_words(network, batch.on_host.texts, *_clean_features(output), self.through)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
-        predicted: NextWords = student.extra[self._source]
-        target: NextWords = require(teacher, self.name).extra[self.name]
+        predicted: WordLogits = student.extra[self._source]
+        target: WordLogits = require(teacher, self.name).extra[self.name]
         with torch.autocast(predicted.logits.device.type, enabled=False):
             kl, entropy = soft_words(predicted.logits, target.logits, self.temperature)
         mean, vocabulary = overall_mean(kl), predicted.logits.shape[-1]

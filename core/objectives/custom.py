@@ -42,10 +42,10 @@ class CustomObjective(Objective):
         target = code.load(reference)
         loss = _build_loss(reference, target, config)
         function = loss.forward if isinstance(loss, nn.Module) else loss
-        self._takes = accepted_parameters(reference, function, ("student",), ("teacher", "batch"))
+        self._argument_names = accepted_parameters(reference, function, ("student",), ("teacher", "batch"))
         self._file = file_of(target)
         self.learns_from_teacher = is_required(function, "teacher")
-        self.needs_teacher = "teacher" in self._takes
+        self.needs_teacher = "teacher" in self._argument_names
         for flag in FLAGS:
             setattr(self, flag, bool(getattr(loss, flag, getattr(self, flag))))
         self.needs_views |= self.learns_from_teacher
@@ -60,11 +60,11 @@ class CustomObjective(Objective):
         return loss if self._is_head and isinstance(loss, nn.Module) else None
 
     def build_buffers(self, network: Network) -> None:
-        if self._is_head:
+        if self._is_head:  # the network may have copied or wrapped the head
             self._loss = [network.heads[self.name]]
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> Any:
-        """Store the batch for losses with this argument; adds no outputs."""
+        """Store the batch for losses that take the argument ``batch``; adds no outputs."""
         self._batch = batch
         return None
 
@@ -73,7 +73,7 @@ class CustomObjective(Objective):
             teacher = require(teacher, self.name)
         values = {"student": student, "teacher": teacher, "batch": self._batch}
         with user_code(self._reference, self._file):
-            result = self._loss[0](**{name: values[name] for name in self._takes})
+            result = self._loss[0](**{name: values[name] for name in self._argument_names})
         loss, report = result if isinstance(result, tuple) and len(result) == 2 else (result, {})
         self._check(loss, report)
         return loss, {f"diag/{self.name}_{name}": torch.as_tensor(value).detach() for name, value in report.items()}

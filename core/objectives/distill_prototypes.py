@@ -51,11 +51,6 @@ class DistillPrototypes(Objective):
         self.targets = Centring(config.prototypes, config.centering)
         self.image_targets = Centring(config.prototypes, config.centering) if config.on == "fused+image" else None
 
-    @property
-    def centre(self) -> Tensor:
-        """The moving mean of the teacher's logits, (K,)."""
-        return self.targets.centre
-
     def build_shared_head(self, network: Network) -> None:
         """The network's prototypes; masked patches may share them."""
         on: PrototypesOn = "fused" if self.on == "fused+image" else self.on
@@ -95,8 +90,7 @@ class DistillPrototypes(Objective):
         images = torch.cat([features.before_projection for features in output.distilled_features])
         return tuple(network.heads[self.name](images).chunk(len(output.distilled)))
 
-    def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> tuple[Tensor, ...] | None:
-        return self.head_outputs(network, batch, output)
+    teacher_head_outputs = head_outputs
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         teacher = require(teacher, self.name)

@@ -63,10 +63,7 @@ class DistillSimilarity(Objective):
         teacher = require(teacher, self.name)
         with torch.autocast(student.text.device.type, enabled=False):
             taught = [(logits / self.temperature).softmax(dim=-1) for logits in self._logits(teacher, 0, teacher)]
-            targets = (
-                self._blend_with_true_pairs(taught[0]),
-                self._blend_with_true_pairs(taught[1]),
-            )
+            targets = self._blend_with_true_pairs(taught[0]), self._blend_with_true_pairs(taught[1])
             losses = [self._view_loss(student, view, teacher, targets) for view in range(len(student.distilled))]
             loss = torch.stack(losses).mean()
             sharpness = (entropy(taught[0]) + entropy(taught[1])) / 2 / math.log(max(2, taught[0].shape[1]))

@@ -87,12 +87,6 @@ class MaskedPatches(Objective):
         require_head(self.name, student, teacher)
 
     def head_outputs(self, network: Network, batch: Batch, output: Output) -> HiddenPatches:
-        return self._hidden_logits(network, batch, output)
-
-    def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> HiddenPatches:
-        return self._hidden_logits(network, batch, output)
-
-    def _hidden_logits(self, network: Network, batch: Batch, output: Output) -> HiddenPatches:
         """The logits of ``network`` for the patches that are hidden from the student."""
         features = {view.number: part for view, part in zip(output.distilled, output.distilled_features, strict=True)}
         head = network.heads[self.name]
@@ -110,6 +104,8 @@ class MaskedPatches(Objective):
             share = 1.0 / mask.sum(dim=1, keepdim=True).clamp(min=1)  # (B, 1)
             weights.append(to_device(share.expand_as(mask)[mask], patches.device))
         return HiddenPatches(tuple(logits), tuple(weights))
+
+    teacher_head_outputs = head_outputs
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         ours: HiddenPatches = student.extra[self.name]

@@ -17,7 +17,7 @@ from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require, require_head, require_same_length
 from core.objectives.parts.schedule import ObjectiveValues
 from core.objectives.parts.vocabulary import hard_words, soft_words
-from core.objectives.parts.words import WordPositions
+from core.objectives.parts.words import WordLogits, WordPositions
 from core.objectives.weighting.self_confidence import weighted_mean
 from core.ranks.collectives import first_row, overall_mean, size
 from core.ranks.draws import shared
@@ -40,15 +40,6 @@ class Masking:
         return Masking(
             to_device(self.tokens, device), to_device(self.hidden, device), masked, self.words.to_device(device)
         )
-
-
-@dataclass(frozen=True)
-class MaskedWordLogits:
-    """The predictions of one network for the masked words."""
-
-    logits: Tensor  # (N, V)
-    labels: Tensor  # (N,) int64
-    pairs: Tensor  # (N,) int64, the batch row of each word
 
 
 def mask_words(tokens: Tensor, special: Tensor, vocabulary: int, rate: float) -> Masking:
@@ -90,9 +81,9 @@ class MaskedWords(Objective):
 
         loss = - 1/N sum_n log p(word_n | image, other words)
 
-    With alpha a above 0, the target is a times the teacher's softmax plus 1 - a times the word itself (ALBEF, equation
-    7); the teacher reads the same masked caption. In a fusion without attention between words, a word sees only the
-    words that the text tower attends to; with a causal tower, these are the earlier words.
+    If ``alpha`` > 0, the target is ``alpha * teacher_softmax + (1 - alpha) * one_hot(word)`` (ALBEF, equation 7); the
+    teacher reads the same masked caption. In a fusion without attention between words, a word sees only the words that
+    the text tower attends to; with a causal tower, these are the earlier words.
     """
 
     name = "masked_words"
@@ -116,14 +107,14 @@ class MaskedWords(Objective):
         super().begin_step(network, values)
         self._masking = None
 
-    def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> MaskedWordLogits | None:
+    def teacher_head_outputs(self, network: Network, batch: Batch, output: Output) -> WordLogits | None:
         if self.alpha == 0:
             return None
         if self._masking is None:  # several teachers read the same masked caption
             self._masking = self._mask(network, batch)
         return self._predict(network, batch, output, self._masking)
 
-    def head_outputs(self, network: Network, batch: Batch, output: Output) -> MaskedWordLogits:
+    def head_outputs(self, network: Network, batch: Batch, output: Output) -> WordLogits:
         masking, self._masking = self._masking, None
         return self._predict(network, batch, output, masking or self._mask(network, batch))
 
@@ -132,17 +123,17 @@ class MaskedWords(Objective):
         masking = mask_words(batch.on_host.texts, special, towers.vocabulary, self.rate)
         return masking.to_device(batch.texts.device)
 
-    def _predict(self, network: Network, batch: Batch, output: Output, masking: Masking) -> MaskedWordLogits:
+    def _predict(self, network: Network, batch: Batch, output: Output, masking: Masking) -> WordLogits:
         head = network.heads[self.name]
         assert isinstance(head, MaskedWordHead)
         text = network.towers.encode_text(masking.tokens, True, masking.hidden, head.mask_token)
         words = network.join(output.image_features[0], text, every_word=True).words
         assert words is not None
         logits = head(masking.words.select(words[:, : masking.tokens.shape[1]]))
-        return MaskedWordLogits(logits, masking.words.labels, masking.words.pairs)
+        return WordLogits(logits, masking.words.labels, masking.words.pairs)
 
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
-        predicted: MaskedWordLogits = student.extra[self.name]
+        predicted: WordLogits = student.extra[self.name]
         count = torch.tensor(float(size() * len(predicted.labels)))
         if not len(predicted.labels) and size() == 1:  # short captions may have no masked word
             return predicted.logits.sum(), {"diag/masked_words": count}

@@ -53,7 +53,7 @@ def negative_probabilities(similarities: Tensor, never: Tensor) -> Tensor:
 def draw_columns(weights: Tensor) -> Tensor:
     """A column (B,) int64 for each row of ``weights`` (B, B), drawn with these weights; no row may be all 0.
 
-    The column is the argmax of weights / exponential noise, like in torch's multinomial. The noise is drawn on the
+    The column is the argmax of weights / exponential noise, as in torch's multinomial. The noise is drawn on the
     weights' device, from a seed that all ranks share: B x B draws on the host take a second for B = 4,096.
     """
     seed = int(torch.randint(1 << 62, (), generator=shared))
@@ -93,9 +93,8 @@ class Matching(Objective):
         if size() == 1:
             pair_text, pair_images = text.rows(captions[0]), image.tokens[own_images]
         else:
-            row_numbers = torch.stack(
-                [*captions, *images]
-            ).cpu()  # the only synchronisation of the step, since row numbers are needed on the host
+            # The only synchronisation of the step, since row numbers are needed on the host.
+            row_numbers = torch.stack([*captions, *images]).cpu()
             caption_rows, image_rows = row_numbers.unbind()[: size()], row_numbers.unbind()[size() :]
             pair_text = replace(text, words=None).map(lambda values: fetch_rows(values, caption_rows))
             pair_images = fetch_rows(image.tokens, image_rows)

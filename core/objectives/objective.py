@@ -54,11 +54,11 @@ class Objective(nn.Module, ABC):
 
     @classmethod
     def build(cls, config: ObjectiveConfig, all_objectives: ObjectivesConfig) -> Self:
-        """Build the objective of ``config``; ``all_objectives``: for objectives that depend on others' settings."""
+        """Build the objective of ``config``; ``all_objectives`` is for those that depend on others' settings."""
         return cls(config)
 
     def build_shared_head(self, network: Network) -> None:
-        """Add heads that several objectives read to ``network.heads``; called before all ``build_head``."""
+        """Add to ``network.heads`` the heads that several objectives share; called before any ``build_head``."""
 
     def build_head(self, network: Network) -> nn.Module | None:
         """The head for ``network.heads[name]``; None by default."""
@@ -72,7 +72,7 @@ class Objective(nn.Module, ABC):
 
     @property
     def vector_comparison_setting(self) -> str:
-        """The setting because of which the student's and the teacher's vectors are compared; "" if they are not.
+        """The setting that makes this objective compare the student's vectors with the teacher's; "" if it does not.
 
         If they are compared, both need the same width, and the teacher must be a single network.
         """
@@ -102,12 +102,11 @@ def require(teacher: Output | None, name: str) -> Output:
     return teacher
 
 
-def require_head(name: str, student: Network, teacher: Network, objective: str = "") -> None:
-    """Raise ModelError if the student has the head ``name`` of ``objective``, but the teacher does not."""
+def require_head(name: str, student: Network, teacher: Network) -> None:
+    """Raise ModelError if the student has the head of the objective ``name``, but the teacher does not."""
     if name in student.heads and name not in teacher.heads:
-        trained = objective or name
         raise ModelError(
-            f"the teacher was not trained with objectives.{trained} as in this config; choose another teacher, or set "
+            f"the teacher was not trained with objectives.{name} as in this config; choose another teacher, or set "
             "the objective's weight to 0."
         )
 

@@ -1,7 +1,8 @@
 """MixMatch: labelled and pseudo-labelled images are interpolated with each other and classified.
 
 Flow: predictions for the clean and additional views -> pseudo-labels -> ``interpolate`` -> predictions for the
-interpolated images. ``Classification`` computes the loss of labelled rows, ``MixMatch`` of unlabelled rows.
+interpolated images. ``Classification`` computes the loss for the labelled rows, and ``MixMatch`` computes it for the
+unlabelled rows.
 
 Legend: B batch, C classes, L labelled rows, U unlabelled rows, K weak views, S side.
 """
@@ -33,7 +34,7 @@ MIX_ALPHA = 0.75  # parameter of the Beta distribution of shares (section 4.2.1)
 
 @dataclass(frozen=True)
 class MixedBatch:
-    """InterpolatedRows images and their target distributions: L labelled rows, then K U unlabelled rows."""
+    """Interpolated images and their target distributions: L labelled rows, then K U unlabelled rows."""
 
     images: Tensor  # (L + K U, 3, S, S) normalised
     targets: Tensor  # (L + K U, C)
@@ -104,7 +105,7 @@ class MixMatch(Objective):
 def interpolate(batch: Batch, views: Sequence[Tensor], pseudo_labels: Tensor, alpha: float) -> MixedBatch:
     """Interpolate each of the ``views`` (B, 3, S, S) of ``batch`` with a partner drawn from all images.
 
-    ``pseudo_labels`` (U, C): of the unlabelled rows. Random draws depend on the row numbers only.
+    ``pseudo_labels`` (U, C) belong to the unlabelled rows. The random draws depend only on the row numbers.
     """
     assert batch.labels is not None
     labelled, unlabelled = _rows_by_label(batch, labelled=True), _rows_by_label(batch, labelled=False)
@@ -132,7 +133,7 @@ def interpolate(batch: Batch, views: Sequence[Tensor], pseudo_labels: Tensor, al
 def _global_positions(has_label: Tensor, views: int) -> list[Tensor]:
     """For each rank, the global positions of its labelled rows and of ``views`` copies of its unlabelled rows.
 
-    All labelled rows come first, then each view of all unlabelled rows, like in a single process. ``has_label`` (B,)
+    All labelled rows come first, then each view of all unlabelled rows, as in a single process. ``has_label`` (B,)
     bool covers all ranks.
     """
     by_rank = has_label.chunk(size())

@@ -2,7 +2,7 @@
 
 Flow: ``Captioning`` predicts the next word at every position, ``MaskedWords`` the word at masked positions.
 
-Legend: B batch, T tokens of the longest caption, N words, W width.
+Legend: B batch, T tokens of the longest caption, N words, V vocabulary, W width.
 """
 
 from __future__ import annotations
@@ -34,15 +34,17 @@ class WordPositions:
         return states.flatten(0, 1).index_select(0, self.places)
 
 
+@dataclass(frozen=True)
+class WordLogits:
+    """A network's predictions of words, and the words."""
+
+    logits: Tensor  # (N, V)
+    labels: Tensor  # (N,) int64
+    pairs: Tensor  # (N,) int64, the batch row of each word
+
+
 def positions(tokens: Tensor, pad_id: int) -> WordPositions:
-    """The positions of ``tokens`` (B, T), which are in host memory, that predict a word."""
-    is_target, labels = next_word_targets(tokens, pad_id)
-    places = is_target.flatten().nonzero()[:, 0]
-    return WordPositions(places, labels, places // max(1, is_target.shape[1]))
-
-
-def next_word_targets(tokens: Tensor, pad_id: int) -> tuple[Tensor, Tensor]:
-    """Which positions of ``tokens`` (B, T) predict a word, (B, T - 1) bool, and the target words, (N,).
+    """The positions of ``tokens`` (B, T), which are in host memory, that predict the next word; out of B (T - 1).
 
     Position t reads words 0 to t and predicts word t + 1; the last position and padding predict nothing:
 
@@ -51,4 +53,5 @@ def next_word_targets(tokens: Tensor, pad_id: int) -> tuple[Tensor, Tensor]:
     """
     labels = tokens[:, 1:]
     is_target = labels != pad_id
-    return is_target, labels[is_target]
+    places = is_target.flatten().nonzero()[:, 0]
+    return WordPositions(places, labels[is_target], places // max(1, labels.shape[1]))

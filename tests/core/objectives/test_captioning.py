@@ -19,8 +19,8 @@ from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
-from core.objectives.captioning import Captioning, DistillCaptions, NextWords
-from core.objectives.parts.words import next_word_targets, positions
+from core.objectives.captioning import Captioning, DistillCaptions
+from core.objectives.parts.words import WordLogits, positions
 from core.spec.config import CaptioningConfig, DistillCaptionsConfig, RunConfig, override
 from core.spec.generation import GenerationSettings
 from core.spec.presets import preset_config
@@ -57,14 +57,11 @@ def loss_of(network: Network, config: RunConfig, pairs: Batch, name: str = "capt
 def test_each_position_predicts_the_next_word() -> None:
     #                      start a  red end pad   start dog end pad pad
     tokens = torch.tensor([[7, 3, 4, 8, 0], [7, 5, 8, 0, 0]])
-    keep, labels = next_word_targets(tokens, pad_id=0)
-    assert keep.tolist() == [[True, True, True, False], [True, True, False, False]]
-    assert labels.tolist() == [3, 4, 8, 5, 8]
     words = positions(tokens, pad_id=0)
-    assert words.labels.tolist() == labels.tolist()
+    assert words.labels.tolist() == [3, 4, 8, 5, 8]
     assert words.pairs.tolist() == [0, 0, 0, 1, 1]
-    states = torch.arange(16.0).view(2, 4, 2)
-    assert torch.equal(words.select(states), states[keep])
+    states = torch.arange(8.0).view(2, 4, 1)
+    assert words.select(states)[:, 0].tolist() == [0, 1, 2, 4, 5]
 
 
 @pytest.mark.parametrize("architecture", [None, UNPOOLED])
@@ -111,8 +108,8 @@ def test_soft_targets_match_a_plain_loop(words: int, vocabulary: int, temperatur
         DistillCaptionsConfig(weight=1.0, temperature=temperature), CaptioningConfig(weight=1.0)
     )
     outputs = (
-        said("captioning", NextWords(student, labels, torch.zeros(words).long())),
-        said("distill_captions", NextWords(teacher, labels, torch.zeros(words).long())),
+        said("captioning", WordLogits(student, labels, torch.zeros(words).long())),
+        said("distill_captions", WordLogits(teacher, labels, torch.zeros(words).long())),
     )
     loss, report = objective(*outputs)
     assert float(loss) == pytest.approx(temperature**2 * total / words, abs=1e-5)
@@ -122,7 +119,7 @@ def test_soft_targets_match_a_plain_loop(words: int, vocabulary: int, temperatur
     assert float(hard) == pytest.approx(sum(plain) / words, abs=1e-5)
 
 
-def said(name: str, words: NextWords) -> Output:
+def said(name: str, words: WordLogits) -> Output:
     nothing = torch.zeros(1, 1)
     return Output(nothing, torch.tensor(1.0), ViewOutput(nothing), extra={name: words})
 
@@ -201,7 +198,7 @@ def test_captions_are_weighted_by_their_clean_probability() -> None:
     generator = torch.Generator().manual_seed(0)
     logits, labels = torch.randn(5, 4, generator=generator), torch.tensor([0, 1, 2, 3, 1])
     pairs, weights = torch.tensor([0, 0, 1, 1, 2]), torch.tensor([1.0, 0.5, 0.0])
-    output = replace(said("captioning", NextWords(logits, labels, pairs)), pair_weights=weights)
+    output = replace(said("captioning", WordLogits(logits, labels, pairs)), pair_weights=weights)
     loss, _ = Captioning(CaptioningConfig(weight=1.0))(output, None)
     each = [float(logits[n].exp().sum().log() - logits[n, labels[n]]) for n in range(5)]
     assert float(loss) == pytest.approx((each[0] + each[1] + 0.5 * (each[2] + each[3])) / 3, abs=1e-5)

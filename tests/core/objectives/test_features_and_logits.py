@@ -29,7 +29,7 @@ from tests.core.objectives.fake_outputs import (
     unit,
 )
 
-SIZES = [(2, 3), (3, 8), (5, 4), (8, 16)]
+SIZES = [(2, 3), (5, 4)]
 SHARES: list[tuple[float | None, ...]] = [(None,), (0.7, None)]
 On = Literal["image", "text", "both", "fused"]
 

@@ -6,15 +6,12 @@ import math
 from typing import Any
 
 import pytest
-import torch
 
 from core.model.errors import ModelError
-from core.model.heads import PrototypeHead
 from core.objectives.build import Objectives, build_network, build_objectives
 from core.objectives.contrastive import Contrastive
 from core.objectives.objective import require_same_length
-from core.spec.config import ContrastiveConfig, ObjectivesConfig, RunConfig, override
-from core.training.schedules import build_schedules
+from core.spec.config import ContrastiveConfig, ObjectivesConfig, RunConfig
 from tests.core.objectives.fake_outputs import output_of
 from tests.core.teacher.test_teacher_kinds import network, small
 from tests.core.variants import variant_config
@@ -33,6 +30,9 @@ def with_objectives(**objectives: Any) -> RunConfig:
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_requirements_of_objectives_add_up(turned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = build_network(with_objectives(contrastive={}), small())
+    assert not plain.text_tokens
+    assert not plain.patch_tokens
     config = with_objectives(contrastive={}, captioning={}, masked_patches={"prototypes": 8}, distill_similarity={})
     every = list(build_objectives(config))
     if turned:
@@ -42,27 +42,9 @@ def test_requirements_of_objectives_add_up(turned: bool, monkeypatch: pytest.Mon
     assert found.patch_tokens
 
 
-def test_unused_outputs_are_not_kept() -> None:
-    plain = build_network(with_objectives(contrastive={}), small())
-    assert not plain.text_tokens
-    assert not plain.patch_tokens
-
-
 def test_class_heads_exist_only_where_an_objective_trains_them() -> None:
     assert build_network(with_objectives(contrastive={}), small(), ("a", "b")).classes == ()
     assert build_network(with_objectives(classification={}), small(), ("a", "b")).classes == ("a", "b")
-
-
-def test_image_and_pair_prototypes_are_frozen_together() -> None:
-    on = {"on": "fused+image", "prototypes": 8, "freeze_last": 0.5}
-    config = with_objectives(distill_prototypes=on)
-    found = build_network(config, small())
-    objectives, schedules = build_objectives(config, found), build_schedules(config, 10)
-    heads = [head for head in found.heads.values() if isinstance(head, PrototypeHead)]
-    assert len(heads) == 2
-    for step, frozen in ((1, True), (5, True), (6, False), (10, False)):
-        objectives.begin_step(found, schedules.at(step))
-        assert [head.frozen for head in heads] == [frozen] * 2
 
 
 def test_captioning_through_the_fusion_needs_a_causal_tower() -> None:
@@ -88,11 +70,3 @@ def test_the_contrastive_diagnostic_is_1_at_chance(batch: int) -> None:
     loss, report = Contrastive(ContrastiveConfig())(student, None)
     assert float(report["diag/contrastive_over_ln_batch"]) == pytest.approx(1.0, abs=1e-4)
     assert float(loss) == pytest.approx(math.log(batch), abs=1e-4)
-
-
-def test_overridden_settings_reach_the_objectives() -> None:
-    config = override(with_objectives(contrastive={}), ["objectives.contrastive.label_smoothing=0.2"])
-    (contrastive,) = build_objectives(config)
-    assert isinstance(contrastive, Contrastive)
-    assert contrastive.label_smoothing == 0.2
-    assert torch.equal(torch.tensor(contrastive.step_values.weight), torch.tensor(1.0))

