@@ -29,7 +29,7 @@ from core.inference.extraction import Encode, Extracted, class_embedder, extract
 from core.metrics.classification.prompts import prompts
 from core.metrics.inputs import full_precision, unit_rows
 from core.model.network import Network
-from core.model.towers.decoder_state import decoder_patches, decoder_state
+from core.model.towers.decoder import decoder_patches, decoder_state
 from core.model.towers.text import TextFeatures
 from core.spec.errors import UserError
 from core.spec.generation import GenerationError, GenerationSettings

@@ -261,11 +261,9 @@ def _fill_defaults(config: RunConfig, model_cfg: dict[str, Any]) -> dict[str, An
 
 
 def _build_fusion(config: RunConfig, towers: Towers) -> Fusion | None:
-    if config.fusion.kind == "none":
-        return None
-    if towers.image_token_width is None:
+    if towers.image_token_width is None and config.fusion.kind != "none":
         raise ModelError(
             f"{config.towers.architecture} has no patches for a fusion (a ResNet pools them by attention); choose a "
             "ViT, or set fusion.kind to none."
         )
-    return build_fusion(config.fusion, towers.text_width, towers.image_token_width)
+    return build_fusion(config.fusion, towers.text_width, towers.image_token_width or 0)

@@ -1,15 +1,14 @@
 """Cross-attention: words attend to patches.
 
-Legend: B batch, P patches, L sequence of the text tower, F fused width, H heads, d width of a
-head.
+Legend: B batch, P patches, L sequence of the text tower, F fused width.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from core.model.attention import attend
 from core.model.fusion.base import Fused, Fusion
+from core.model.fusion.blocks import CrossAttention, FeedForward
 from core.model.towers.text import TextFeatures
 
 
@@ -18,21 +17,12 @@ class CrossAttentionBlock(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
-        self.norm_query = nn.LayerNorm(width)
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
-        self.norm_mlp = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.cross = CrossAttention(width, heads)
+        self.feed_forward = FeedForward(width)
 
     def forward(self, words: Tensor, patches: Tensor) -> Tensor:
         """``words`` (B, L, F) attend to ``patches`` (B, P, F). (B, L, F)"""
-        query = self.query(self.norm_query(words)).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H, L, d)
-        key_value = self.key_value(patches).unflatten(-1, (2, self.heads, -1))  # (B, P, 2, H, d)
-        key, value = key_value.permute(2, 0, 3, 1, 4)  # (B, H, P, d) each
-        words = words + self.out(attend(query, key, value).transpose(1, 2).flatten(2))
-        out: Tensor = words + self.mlp(self.norm_mlp(words))
+        out: Tensor = self.feed_forward(self.cross(words, patches))
         return out
 
 

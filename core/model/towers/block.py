@@ -39,7 +39,7 @@ DEFAULT_KERNELS = Kernels()
 
 
 class Norm:
-    """A layer norm, computed in the precision of its weights, like in open_clip."""
+    """A layer norm, computed in the precision of its weights, as in open_clip."""
 
     def __init__(self, module: nn.Module) -> None:
         if not isinstance(module, nn.LayerNorm):

@@ -1,7 +1,8 @@
 """CoCa's multimodal decoder: from image tokens and word states to next-word logits, with an optional cache.
 
 Flow: in training, ``core.model.towers.towers.Towers.decode`` runs the decoder on whole captions, calling each block as
-a module; ``core.inference.generation.coca`` runs it on one token per row, with a cache of keys and values.
+a module; ``core.inference.generation.coca`` runs it on one token per row, with a cache of keys and values;
+``core.inference.fusing`` uses its states as joint representations for probes.
 
 CoCa (Yu et al. 2022, arXiv 2205.01917): alternating causal self-attention over the words and cross-attention to the
 image, then a projection onto the vocabulary.
@@ -132,3 +133,24 @@ def word_logits(clip: nn.Module, states: Tensor) -> Tensor:
     decoder = decoder_of(clip)
     logits: Tensor = torch.matmul(Norm(decoder.ln_final)(states), decoder.text_projection)
     return logits
+
+
+@torch.no_grad()
+def decoder_patches(clip: Any, images: Tensor) -> Tensor:
+    """The image tokens (B, P, width) that CoCa's decoder attends to, from normalised ``images`` (B, 3, S, S)."""
+    patches: Tensor = clip._encode_image(images)[1]
+    return patches
+
+
+@torch.no_grad()
+def decoder_state(clip: Any, patches: Tensor, tokens: Tensor, pad_id: int) -> Tensor:
+    """The state (B, width) of the last token in CoCa's multimodal decoder (Yu et al. 2022, arXiv 2205.01917).
+
+    The decoder attends from ``tokens`` (B, T) to the images' ``patches`` (B, P, width).
+    """
+    words = clip._encode_text(tokens)[1]  # (B, T, width of the text tower)
+    decoder = MultimodalDecoder(decoder_of(clip))
+    states = decoder.norm(decoder.states(words, decoder.image_pairs(patches)))  # (B, T, width)
+    positions = torch.arange(states.shape[1], device=states.device)
+    last = ((tokens[:, : len(positions)] != pad_id) * positions).amax(dim=1)  # (B,)
+    return states[torch.arange(len(states), device=states.device), last]

@@ -32,7 +32,7 @@ class ImageFeatures:
 
     pooled: Tensor  # (B, D) projected, not normalised
     before_projection: Tensor  # (B, Wi), the input of a linear probe; equals pooled in a ResNet
-    tokens: Tensor | None  # (B, P, width of tokens), for the fusion; None without patches (ResNet)
+    tokens: Tensor | None  # (B, P, width of tokens), for the fusion; None if there are no patches (ResNet)
     patches: Tensor | None = None  # (B, P, Wi) after the last block and norm, if requested
 
     def chunk(self, count: int) -> list[ImageFeatures]:
@@ -55,7 +55,7 @@ class ImageFeatures:
 
 @torch.no_grad()
 def image_widths(visual: Any, image_size: int) -> tuple[int, int | None]:
-    """Widths of ``before_projection`` and of ``tokens`` (None without tokens)."""
+    """Widths of ``before_projection`` and of ``tokens`` (None if there are none)."""
     if isinstance(visual, VisionTransformer):
         width = int(visual.transformer.width if visual.attn_pool is None else visual.output_dim)
         return width, width
@@ -78,11 +78,6 @@ def patch_side(visual: Any) -> int:
         return math.lcm(*size) if isinstance(size, (tuple, list)) else int(size)
     side = visual.image_size if isinstance(visual.image_size, int) else visual.image_size[0]
     return max(1, int(side) // 16)
-
-
-def takes_any_size(visual: Any) -> bool:
-    """Whether images may be smaller than the tower's input, since positions are interpolated."""
-    return isinstance(visual, VisionTransformer)
 
 
 def image_features(
@@ -141,10 +136,7 @@ def _vit(visual: Any, x: Tensor, keep_patches: bool) -> ImageFeatures:
     elif by_class_token and not visual.output_tokens:
         x = run_blocks(blocks[:-1], x, AttentionMask())
         x, tokens = blocks[-1](x, mask=AttentionMask(), keep_normed=True)
-        x, tokens = (
-            visual.ln_post(x),
-            tokens[:, 1:],
-        )  # the same tokens with and without ``keep_patches``
+        x, tokens = visual.ln_post(x), tokens[:, 1:]  # the same tokens with and without ``keep_patches``
         pooled, patch_states = x[:, 0], x[:, 1:]
     else:
         states = run_blocks(blocks, x, AttentionMask())

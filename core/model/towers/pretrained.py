@@ -43,11 +43,11 @@ MAX_PICKLE_BYTES = 16 * MEGABYTE  # names and shapes take 0.3 MB for a ViT-L wit
 POSITION_KEYS = ("visual.positional_embedding", "positional_embedding", "text.positional_embedding")
 _HUB = "hf-hub:"  # open_clip's prefix for repositories of the Hugging Face Hub
 RUN_PREFIX = "towers.clip."  # precedes open_clip's names in a Network's state dict
-_COCO_COCA = "was fine-tuned on COCO for captions: {}"
-# (architecture, tag) -> known weakness; figures are open_clip's published results.
+# (architecture, tag) -> known weakness; the figure is open_clip's published result.
 KNOWN_PROBLEMS = {
-    ("coca_ViT-B-32", "mscoco_finetuned_laion2b_s13b_b90k"): _COCO_COCA.format(
-        "captions, but cannot search or classify (0.8 % zero-shot on ImageNet); for these, use laion2b_s13b_b90k."
+    ("coca_ViT-B-32", "mscoco_finetuned_laion2b_s13b_b90k"): (
+        "was fine-tuned on COCO for captions: it captions, but cannot search or classify (0.8 % zero-shot on "
+        "ImageNet); for these, use laion2b_s13b_b90k."
     ),
 }
 
@@ -213,7 +213,7 @@ def fit_weights(clip: nn.Module, state: dict[str, Tensor], origin: Path) -> None
             else f"{missing[0]} is missing"
         )
         raise ModelError(
-            f"the weights {origin} do not fit the architecture: {problem}"
+            f"the weights {origin} do not match the architecture: {problem}"
             f" ({len(missing)} missing, {len(mismatched)} mismatched); choose the architecture that was trained."
         )
     clip.load_state_dict({key: state[key] for key in expected})

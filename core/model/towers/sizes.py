@@ -24,7 +24,6 @@ def _sizes(model_cfg: str) -> tuple[int, int]:
     config = json.loads(model_cfg)
     images = {name: config[name] for name in ("embed_dim", "vision_cfg", "quick_gelu") if name in config}
     with torch.device("meta"):
-        towers = build_towers(
-            {**images, "text_cfg": {"layers": 1}}
-        )  # a placeholder, as the real text tower may need a model that is not downloaded
+        # A placeholder, as the real text tower may need a model that is not downloaded.
+        towers = build_towers({**images, "text_cfg": {"layers": 1}})
     return towers.image_size, towers.patch_side

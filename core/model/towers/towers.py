@@ -19,6 +19,7 @@ from open_clip.hf_model import HFTextEncoder
 from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.pretrained import get_pretrained_cfg
 from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from core.model.errors import ModelError
@@ -28,13 +29,7 @@ from core.model.towers.decoder import adopt_decoder, decode, decoder_blocks, dec
 from core.model.towers.downloading import downloaded_text_model
 from core.model.towers.formats.description import check_description
 from core.model.towers.freezing import frozen_modules
-from core.model.towers.image import (
-    ImageFeatures,
-    image_features,
-    image_widths,
-    patch_side,
-    takes_any_size,
-)
+from core.model.towers.image import ImageFeatures, image_features, image_widths, patch_side
 from core.model.towers.pretrained import find_weights, fit_weights, read_weights
 from core.model.towers.text import TextFeatures, TextTower
 from core.model.towers.tokenizer import Tokenizer
@@ -76,7 +71,7 @@ class Towers(nn.Module):
         self.quick_gelu = bool(model_cfg.get("quick_gelu", False))
         self.image_size = _square(self.clip.visual.image_size)
         self.patch_side = patch_side(self.clip.visual)
-        self.any_size = takes_any_size(self.clip.visual)
+        self.any_size = isinstance(clip.visual, VisionTransformer)  # smaller images: positions are interpolated
         # Widths of before_projection and of patches (None: no patches for a fusion).
         self.image_width, self.image_token_width = image_widths(clip.visual, self.image_size)
         self._text = TextTower(self.clip, model_cfg["text_cfg"])
@@ -111,9 +106,8 @@ class Towers(nn.Module):
     def logit_bias(self) -> Tensor | None:
         """The term added to similarities (SigLIP); a scalar."""
         bias: Tensor | None = self.clip.logit_bias
-        return (
-            None if bias is None else full_tensor(bias).reshape(()).clone()
-        )  # a sharded parameter is only valid during one pass
+        # A copy, since a sharded parameter is only valid during one pass.
+        return None if bias is None else full_tensor(bias).reshape(()).clone()
 
     @property
     def tokenizer_digest(self) -> str:

@@ -167,7 +167,7 @@ def _vocabulary(words: Any) -> tuple[dict[str, int], list[str]]:
 def tokenizer_json(words: Any, context_length: int) -> dict[str, str]:
     """Files (name -> content) of open_clip's tokenizer ``words`` for the package tokenizers, without transformers.
 
-    Captions are truncated and padded to ``context_length`` like in open_clip: CLIP pads with 0, which a CoCa masks. In
+    Captions are truncated and padded to ``context_length`` as in open_clip: CLIP pads with 0, which a CoCa masks. In
     contrast to open_clip, broken encodings and HTML entities are not repaired.
     """
     if not isinstance(words, SimpleTokenizer):

@@ -101,14 +101,9 @@ def test_texts_match_open_clip_trimmed_or_not(name: str) -> None:
         assert features.before_projection.shape == (4, towers.text_width)
     assert tokens.shape == (4, towers.context_length)
     assert trimmed(tokens).shape[1] < tokens.shape[1]
-
-
-@pytest.mark.parametrize("name", CONFIGS)
-def test_a_caption_of_full_context_length(name: str) -> None:
-    towers = build(CONFIGS[name])
-    tokens = padded(towers, ["a " * 30, "tree"])
-    expected = towers.clip.encode_text(tokens, normalize=False)
-    torch.testing.assert_close(towers.encode_text(tokens).pooled, expected, atol=2e-6, rtol=1e-5)
+    full = padded(towers, ["a " * 30, "tree"])
+    expected = towers.clip.encode_text(full, normalize=False)
+    torch.testing.assert_close(towers.encode_text(full).pooled, expected, atol=2e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["clip", "custom text", "coca", "custom blocks"])
@@ -228,24 +223,6 @@ def test_logit_scale_and_bias() -> None:
     assert build(CONFIGS["clip"]).logit_bias is None
 
 
-def test_same_seed_same_weights() -> None:
-    one, two = build(CONFIGS["coca"]), build(CONFIGS["coca"])
-    for (key, a), b in zip(one.state_dict().items(), two.state_dict().values(), strict=True):
-        assert torch.equal(a, b), key
-
-
-def test_deep_copies_are_independent() -> None:
-    towers = build(CONFIGS["clip"])
-    twin = copy.deepcopy(towers)
-    tokens = towers.tokenize(CAPTIONS)
-    before = towers.encode_text(tokens).pooled
-    with torch.no_grad():
-        for parameter in twin.parameters():
-            parameter.zero_()
-    torch.testing.assert_close(towers.encode_text(tokens).pooled, before)
-    assert twin.encode_text(tokens).pooled.abs().max() == 0
-
-
 def test_our_architectures_build_and_are_listed() -> None:
     names = list_architectures()
     ours = ["sd-coca-demo", "sd-coca-tiny", "sd-demo", "sd-demo-resnet", "sd-digits", "sd-tiny", "sd-tiny-resnet"]
@@ -264,7 +241,7 @@ def test_open_clips_configuration_is_a_copy() -> None:
     assert resolve_architecture("ViT-B-32")["vision_cfg"]["width"] == 768
 
 
-@pytest.mark.parametrize(("wrong", "near"), [("vit-b-23", "ViT-B-32"), ("sd-dmeo", "sd-demo"), ("RN55", "RN50")])
+@pytest.mark.parametrize(("wrong", "near"), [("vit-b-23", "ViT-B-32"), ("sd-dmeo", "sd-demo")])
 def test_unknown_names_are_answered_with_near_ones(wrong: str, near: str) -> None:
     with pytest.raises(ModelError, match=f"no architecture '{wrong}'; did you mean .*{near}"):
         resolve_architecture(wrong)
@@ -306,10 +283,9 @@ def test_architectures_that_cannot_be_built(model_cfg: dict[str, Any], message: 
         build_towers(model_cfg)
 
 
-@pytest.mark.parametrize("length", [300, 5000, 10_000_000])
-def test_an_overlong_architecture_name_raises_a_user_error(length: int) -> None:
+def test_an_overlong_architecture_name_raises_a_user_error() -> None:
     with pytest.raises(ModelError, match="there is no architecture 'xxx") as caught:
-        resolve_architecture("x" * length)
+        resolve_architecture("x" * 10_000_000)
     assert len(str(caught.value)) < 500
 
 
