@@ -180,26 +180,15 @@ def _summary(comparison: BeforeAfter) -> str:
 
 
 def _metrics_table(comparison: BeforeAfter) -> str:
-    before, after = (intervals(report.outcome.per_query) for report in (comparison.before, comparison.after))
+    reports = [(report.outcome.metrics, intervals(report.outcome.per_query))
+               for report in (comparison.before, comparison.after)]  # fmt: skip
     rows = []
     for name in METRICS:
-        change = comparison.differences.get(name)
-        if change is None:
-            continue
-        verdict = "better" if change.interval.low > 0 else "worse" if change.interval.high < 0 else "open"
-        cells = [escape(name.replace("_", " "))]
-        for report, report_intervals in ((comparison.before, before), (comparison.after, after)):
-            low, high = (
-                format_metric(name, report_intervals[name].low),
-                format_metric(name, report_intervals[name].high),
-            )
-            cells.append(f"{format_metric(name, report.outcome.metrics[name])} <small>{low} to {high}</small>")
-        points = [f"{100 * value:+.1f}" for value in (change.value, change.interval.low, change.interval.high)]
-        cells.append(f"{points[0]} <small>{points[1]} to {points[2]}</small>")
-        rows.append(f'<tr class="{verdict}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        if (change := comparison.differences.get(name)) is not None:
+            before, after = ((metrics[name], ends[name].low, ends[name].high) for metrics, ends in reports)
+            rows.append(_row(name, before, after, change.value, change.interval))
     return (
-        "<h2>Retrieval</h2><table><thead><tr><th>metric</th><th>before</th><th>after</th>"
-        f"<th>difference, points</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        f"<h2>Retrieval</h2>{_table(rows)}"
         '<p class="note">95 % intervals over the evaluated images; paired for the difference. They do not include the '
         "variation between seeds.</p>"
     )
@@ -208,23 +197,38 @@ def _metrics_table(comparison: BeforeAfter) -> str:
 def _seeds_table(comparison: BeforeAfter) -> str:
     rows = []
     for name, metric in over_seeds(comparison).items():
-        verdict = "better" if metric.change.low > 0 else "worse" if metric.change.high < 0 else "open"
-        cells = [escape(name.replace("_", " "))]
-        for values in (metric.before, metric.after):
-            low, high = format_metric(name, float(values.min())), format_metric(name, float(values.max()))
-            cells.append(f"{format_metric(name, float(values.mean()))} <small>{low} to {high}</small>")
-        points = [f"{100 * value:+.1f}" for value in (metric.mean, metric.change.low, metric.change.high)]
-        cells.append(f"{points[0]} <small>{points[1]} to {points[2]}</small>")
-        rows.append(f'<tr class="{verdict}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        before, after = (
+            (float(values.mean()), float(values.min()), float(values.max())) for values in (metric.before, metric.after)
+        )
+        rows.append(_row(name, before, after, metric.mean, metric.change))
     if not rows:
         return ""
     seeds = ", ".join(str(pair.seed) for pair in comparison.seeds)
     return (
-        f"<h2>Over {len(comparison.seeds)} seeds</h2><table><thead><tr><th>metric</th><th>before</th><th>after</th>"
-        f"<th>difference, points</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        f"<h2>Over {len(comparison.seeds)} seeds</h2>{_table(rows)}"
         f'<p class="note">Trained with the seeds {seeds}: means with minimum and maximum. The 95 % interval of the '
         "difference is from a paired t test. The table above is of the first seed.</p>"
     )
+
+
+_Ranged = tuple[float, float, float]  # a value, and the ends of its range
+
+
+def _row(name: str, before: _Ranged, after: _Ranged, change: float, interval: Interval) -> str:
+    """A metric's row: values with their ranges, and after minus before in points."""
+    cells = [escape(name.replace("_", " "))]
+    for values in (before, after):
+        value, low, high = (format_metric(name, number) for number in values)
+        cells.append(f"{value} <small>{low} to {high}</small>")
+    difference, low, high = (f"{100 * number:+.1f}" for number in (change, interval.low, interval.high))
+    cells.append(f"{difference} <small>{low} to {high}</small>")
+    verdict = "better" if interval.low > 0 else "worse" if interval.high < 0 else "open"
+    return f'<tr class="{verdict}">' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _table(rows: Sequence[str]) -> str:
+    head = "<th>metric</th><th>before</th><th>after</th><th>difference, points</th>"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 def _settings_warning(comparison: BeforeAfter) -> str:

@@ -9,22 +9,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from core.evaluation.work import DATA_DIGEST, Splits, Work
+from core.evaluation.work import DATA_DIGEST, ProbeSplits, Work
 from core.inference.encoder import PROJECTED
 from core.inference.extraction import class_embedder
-from core.inference.fusing import (
-    TEXT_KINDS,
-    FusedEncoder,
-    build_fused_encoder,
-    can_caption,
-    check_fusing,
-    fused_features,
-)
+from core.inference.fusing import FusedEncoder, build_fused_encoder, can_caption, check_fusing, fused_features
 from core.inference.labelled import LabelledFeatures, unreadable
 from core.metrics.classification.few_shot import few_shot, few_shot_outcome
 from core.metrics.classification.knn import knn
-from core.metrics.classification.linear_probe import ProbeResult, linear_probe
-from core.metrics.classification.logistic import ProbeData, ProbeSettings
+from core.metrics.classification.linear_probe import linear_probe
+from core.metrics.classification.logistic import ProbeData
 from core.metrics.classification.prompts import load_prompts, load_templates, unknown_names
 from core.metrics.classification.zero_shot import zero_shot
 from core.metrics.inputs import Progress, part_of
@@ -55,10 +48,8 @@ def plain_probe(work: Work) -> Outcome:
     """The linear probe of image features; with shots, the few-shot curve."""
     layer = work.layer()
     splits = work.splits([layer])
-    data = _data(splits, layer)
-    if work.request.shots:
-        return work.annotate(_few_shot(work, data, work.settings(layer), work.share), splits, {"layer": layer})
-    return work.annotate(_fit(data, work.settings(layer), work.share).outcome(), splits)
+    details = {"layer": layer} if work.request.shots else None
+    return work.annotate(_probe(work, splits.data(layer), layer, work.share), splits, details)
 
 
 def nearest_neighbours(work: Work) -> Outcome:
@@ -86,22 +77,14 @@ def fused_probe(work: Work) -> Outcome:
     splits = work.splits([layer])
     classes = splits.train.labels.classes
     embed = class_embedder(model, templates).embed
-    outcomes = {IMAGE_ONLY: _probe_outcome(work, _data(splits, layer), layer, 0, len(texts))}
+    outcomes = {IMAGE_ONLY: _probe(work, splits.data(layer), layer, part_of(work.share, 0, 1 / (len(texts) + 1)))}
     for position, text in enumerate(texts, start=1):
         fused_encoder = build_fused_encoder(model, text, classes, templates, embed)
-        data = tuple(
-            None if split is None else _joined_data(work, fused_encoder, split)
-            for split in (splits.train, splits.test, splits.val)
-        )
-        outcomes[text] = _probe_outcome(work, data, fused_encoder.layer, position, len(texts))
+        train, test = (_joined_data(work, fused_encoder, split) for split in (splits.train, splits.test))
+        val = _joined_data(work, fused_encoder, splits.val) if splits.val else None
+        progress = part_of(work.share, position / (len(texts) + 1), (position + 1) / (len(texts) + 1))
+        outcomes[text] = _probe(work, (train, test, val), fused_encoder.layer, progress)
     return work.annotate(_combine(outcomes, texts), splits, {"templates": list(templates), "texts": list(texts)})
-
-
-_Data = tuple[ProbeData | None, ...]  # training, test, validation
-
-
-def _data(splits: Splits, layer: str) -> _Data:
-    return splits.train.data(layer), splits.test.data(layer), splits.val.data(layer) if splits.val else None
 
 
 def _joined_data(work: Work, fused_encoder: FusedEncoder, split: LabelledFeatures) -> ProbeData:
@@ -111,25 +94,12 @@ def _joined_data(work: Work, fused_encoder: FusedEncoder, split: LabelledFeature
     )
 
 
-def _probe_outcome(work: Work, data: _Data, layer: str, position: int, text_count: int) -> Outcome:
-    progress = part_of(work.share, position / (text_count + 1), (position + 1) / (text_count + 1))
+def _probe(work: Work, data: ProbeSplits, layer: str, progress: Progress) -> Outcome:
+    """The outcome of a linear probe; with shots, the few-shot curve."""
+    train, test, val = data
     settings = work.settings(layer)
-    if work.request.shots:
-        return _few_shot(work, data, settings, progress)
-    return _fit(data, settings, progress).outcome()
-
-
-def _fit(data: _Data, settings: ProbeSettings, progress: Progress) -> ProbeResult:
-    train, test, val = data
-    assert train is not None
-    assert test is not None
-    return linear_probe(train, test, val, settings=settings, progress=progress)
-
-
-def _few_shot(work: Work, data: _Data, settings: ProbeSettings, progress: Progress) -> Outcome:
-    train, test, val = data
-    assert train is not None
-    assert test is not None
+    if not work.request.shots:
+        return linear_probe(train, test, val, settings=settings, progress=progress).outcome()
     points = few_shot(train, test, val, work.request.shots, work.request.draws, settings, progress)
     return few_shot_outcome(points, len(test.labels.rows))
 
@@ -144,12 +114,9 @@ def _combine(outcomes: Mapping[str, Outcome], texts: tuple[str, ...]) -> Outcome
         metrics |= {f"{name}_{metric}": value for metric, value in outcomes[name].metrics.items()}
         per_query |= {f"{name}_{metric}": value for metric, value in outcomes[name].per_query.items()}
         bounds |= {f"{name}_{metric}": value for metric, value in outcomes[name].intervals.items()}
-    notes = list(main.notes)
-    notes.append(f"the image is fused with: {', '.join(_TEXT_MEANINGS[text] for text in texts)}.")
-    details: dict[str, Any] = {
-        **main.details,
-        "others": {name: dict(outcome.details) for name, outcome in outcomes.items()},
-    }
+    note = f"the image is fused with: {', '.join(_TEXT_MEANINGS[text] for text in texts)}."
+    others = {name: dict(outcome.details) for name, outcome in outcomes.items()}
+    details: dict[str, Any] = {**main.details, "others": others}
     if "acc1" in image.per_query:
         gain = paired_difference(main.per_query["acc1"], image.per_query["acc1"])
         metrics["gain_acc1"] = gain.value
@@ -161,19 +128,13 @@ def _combine(outcomes: Mapping[str, Outcome], texts: tuple[str, ...]) -> Outcome
         metrics=metrics,
         per_query=per_query,
         intervals=bounds,
-        notes=tuple(notes),
+        notes=(*main.notes, note),
         details=details,
     )
 
 
-_TEXT_MEANINGS = dict(
-    zip(
-        TEXT_KINDS,
-        (
-            "the prompt of the class that the model predicts zero-shot",
-            "the prompt of every class, averaged",
-            "the model's own caption",
-        ),
-        strict=True,
-    )
-)
+_TEXT_MEANINGS = {  # by `core.inference.fusing.TEXT_KINDS`
+    "predicted": "the prompt of the class that the model predicts zero-shot",
+    "classes": "the prompt of every class, averaged",
+    "caption": "the model's own caption",
+}

@@ -2,9 +2,9 @@
 
 Flow: ``core.evaluation.noise`` ranks the pairs -> **groups** decides whether any pairs are called likely mismatched.
 
-Belief is a mean of ranks. If mismatched pairs are not separated, its distribution does not depend on their number, and
-a mixture of two components would cut clean data in the middle. Therefore, one normal component is compared with two, on
-``probit(belief)``. There are two groups if
+Belief is a mean of ranks, so unless the mismatched pairs form a separate group, its distribution says nothing about how
+many there are, and a mixture of two components would split clean data down the middle. Therefore, one normal component
+is compared with two, on ``probit(belief)``. There are two groups if
 
 - the Bayesian information criterion prefers two components by more than `MIN_BIC_GAIN` ("very strong", Kass and Raftery
   1995);
@@ -13,14 +13,21 @@ a mixture of two components would cut clean data in the middle. Therefore, one n
   hard pairs have a long tail: two components fit better, with separations up to 2.9, but without a valley.)
 - at most half of the pairs are in the lower group.
 
-The thresholds were set on random features: 100 to 2,500 pairs, weakly to strongly aligned, image quality log-spread 0
-to 0.8. Eight of 144 clean sets had two groups, with at most 2.5 % of the pairs in the lower group. Well-aligned sets
-with 2 to 40 % mismatched captions had two groups in all 72 cases of 400 pairs or more and in 22 of 36 cases of 100
-pairs; the lower group had a precision of 99 % and a recall of 93 to 96 %. Weakly aligned sets had two groups in 35 of
-36 and none of 18 such cases. Overlapping groups yield only a ranking. On the demo data with 30 % mismatched captions,
-runs of clip and sd-coca have one group, and four of five runs of sd-clip and sd-clip-lean have two groups, with 262 to
-468 pairs in the lower group and a precision of 84 to 96 %. On clean demo data, three of four runs had one group, and
-one run had 16 of 2,555 pairs in the lower group.
+The thresholds were set on random features with 100 to 2,500 pairs, weak to strong alignment, and image quality with a
+log-normal spread of 0 to 0.8. Sets with two groups:
+
+=========================  ==============  =================  ==========================================
+pairs                      400 or more     100                the lower group
+=========================  ==============  =================  ==========================================
+clean                      8 of 144, at any number            at most 2.5 % of the pairs
+2 to 40 % mismatched:
+- strong alignment         72 of 72        22 of 36           precision 99 %, recall 93 to 96 %
+- weak alignment           35 of 36        0 of 18            (if the groups overlap, there is only a ranking)
+=========================  ==============  =================  ==========================================
+
+On the demo data with 30 % mismatched captions, runs of clip and sd-coca have one group. Four of five runs of sd-clip
+and sd-clip-lean have two; 262 to 468 pairs are in the lower group, with a precision of 84 to 96 %. On clean demo data,
+three of four runs had one group; the fourth had 16 of 2,555 pairs in the lower group.
 """
 
 from __future__ import annotations
@@ -69,9 +76,8 @@ class TwoGroups:
         x = _probit(belief)
         low, high = self._parts(x)
         probability = high / np.maximum(low + high, 1e-300)
-        probability = np.where(
-            x >= self.means[1], np.maximum(probability, 0.5), probability
-        )  # a wide lower group ends at the middle of the upper group
+        # Above the upper mean a pair is never called mismatched, even if the lower component is wide.
+        probability = np.where(x >= self.means[1], np.maximum(probability, 0.5), probability)
         order = np.argsort(x, kind="stable")
         monotonic = np.empty_like(probability)
         monotonic[order] = np.maximum.accumulate(probability[order])

@@ -15,13 +15,14 @@ from core.inference.encoder import UNPROJECTED, check_layer
 from core.inference.labelled import LabelledFeatures, open_labelled, size_notes, unreadable
 from core.metrics.classification.few_shot import DRAWS
 from core.metrics.classification.knn import NEIGHBOURS
-from core.metrics.classification.logistic import ProbeSettings
+from core.metrics.classification.logistic import ProbeData, ProbeSettings
 from core.metrics.classification.prompts import DEFAULT_TEMPLATES
 from core.metrics.outcome import Outcome
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
 
 DATA_DIGEST = "data_digest"
+ProbeSplits = tuple[ProbeData, ProbeData, ProbeData | None]  # training, test, validation
 _PER_MILLE = 1000  # the unit of evaluators' progress
 
 
@@ -59,6 +60,10 @@ class Splits:
     def all(self) -> list[LabelledFeatures]:
         """The specified splits."""
         return [self.train, self.test, *([self.val] if self.val else [])]
+
+    def data(self, layer: str) -> ProbeSplits:
+        """Training, test and validation data with the features of ``layer``."""
+        return self.train.data(layer), self.test.data(layer), self.val.data(layer) if self.val else None
 
 
 @dataclass(frozen=True)

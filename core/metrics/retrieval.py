@@ -26,9 +26,8 @@ from torch import Tensor
 from core.metrics.inputs import EvaluationError, Progress, check_features, full_precision, no_progress, unit_rows
 from core.metrics.outcome import Outcome, Queries
 
-FLOAT32_TOLERANCE = (
-    2e-6  # cosine; float32 products of unit vectors differ by less than this with the order of their sums
-)
+# Cosines: float32 products of unit vectors differ by less than this with the order of their sums.
+FLOAT32_TOLERANCE = 2e-6
 FLOAT64_TOLERANCE = 2e-8  # the same for float64 products of features that were stored in float32
 MAX_RECOMPARED = 8192  # pairs of a block that are compared again
 BLOCK_PAIRS = 1 << 24  # scores per block; 64 MiB
@@ -122,15 +121,13 @@ def retrieval_metrics(
     text_features: Tensor,
     text_to_image: Tensor,
     block: int | None = None,
-    progress: Progress = no_progress,
 ) -> dict[str, float]:
     """R@1/5/10, mean and median rank and MRR in both directions, and ``mean_recall``, the mean of the six recalls.
 
     ``image_features`` (N, D), ``text_features`` (M, D); ``text_to_image`` (M,): the row of each caption's image.
     Recalls and MRR are from 0 to 1, ranks start at 1. For ``block`` and errors, see `ranks`.
     """
-    image_to_text, of_texts = ranks(image_features, text_features, text_to_image, block, progress)
-    return summarise(image_to_text, of_texts)
+    return summarise(*ranks(image_features, text_features, text_to_image, block))
 
 
 def summarise(image_to_text: Ranks, text_to_image: Ranks) -> dict[str, float]:

@@ -57,33 +57,33 @@ class Difference:
         return self.interval.low > 0 or self.interval.high < 0
 
 
-def wilson(successes: float, trials: int, level: float = LEVEL) -> Interval:
+def wilson(successes: float, trials: int) -> Interval:
     """Wilson's score interval for ``successes`` in ``trials``; unlike the normal interval, valid for small counts.
 
     ``successes`` may be fractional, since ties count with their expectation.
     With p the share, n the trials and z the normal quantile: (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n).
     """
     if trials <= 0 or not 0 <= successes <= trials:
-        raise EvaluationError(f"no interval for {successes} successes of {trials} trials.")
-    z = float(ndtri((1 + level) / 2))
+        raise EvaluationError(f"cannot compute an interval for {successes} successes in {trials} trials.")
+    z = float(ndtri((1 + LEVEL) / 2))
     share = successes / trials
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     half = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials**2))
     # In these cases the ends are exactly 0 and 1, but rounding would leave 1e-17.
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == trials else min(1.0, centre + half)
-    return Interval(low, high, level)
+    return Interval(low, high)
 
 
-def student_interval(values: Floats, level: float = LEVEL) -> Interval:
+def student_interval(values: Floats) -> Interval:
     """Student's t interval for the mean of ``values`` (R,): R >= 2 independent draws, such as few-shot runs."""
     if len(values) < 2:
         raise EvaluationError("an interval over draws needs at least two draws; raise their number.")
-    half = float(stdtrit(len(values) - 1, (1 + level) / 2) * values.std(ddof=1) / math.sqrt(len(values)))
-    return Interval(float(values.mean()) - half, float(values.mean()) + half, level)
+    half = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2) * values.std(ddof=1) / math.sqrt(len(values)))
+    return Interval(float(values.mean()) - half, float(values.mean()) + half)
 
 
-def interval(queries: Queries, level: float = LEVEL, draws: int = DRAWS, seed: int = SEED) -> Interval:
+def interval(queries: Queries, draws: int = DRAWS, seed: int = SEED) -> Interval:
     """The interval of the mean of ``queries``: Wilson's for independent hits and misses, otherwise by the bootstrap.
 
     ``draws``: number of resamples, drawn with ``seed``; whole groups, or each stratum, are resampled if ``queries`` has
@@ -91,11 +91,11 @@ def interval(queries: Queries, level: float = LEVEL, draws: int = DRAWS, seed: i
     """
     values = _checked(queries.values)
     if queries.groups is None and queries.strata is None and bool(np.isin(values, (0.0, 1.0)).all()):
-        return wilson(int(values.sum()), len(values), level)
-    return _percentiles(_bootstrap_means(queries, draws, seed), level)
+        return wilson(int(values.sum()), len(values))
+    return _percentiles(_bootstrap_means(queries, draws, seed))
 
 
-def paired_difference(a: Queries, b: Queries, level: float = LEVEL, draws: int = DRAWS, seed: int = SEED) -> Difference:
+def paired_difference(a: Queries, b: Queries, draws: int = DRAWS, seed: int = SEED) -> Difference:
     """The mean of A minus the mean of B on the same queries in the same order, by the paired bootstrap (Koehn 2004).
 
     Raises EvaluationError if the numbers of queries differ.
@@ -110,7 +110,7 @@ def paired_difference(a: Queries, b: Queries, level: float = LEVEL, draws: int =
     tail = min(int((means <= 0).sum()), int((means >= 0).sum()))
     return Difference(
         value=float(gain.mean()),
-        interval=_percentiles(means, level),
+        interval=_percentiles(means),
         p=min(1.0, 2 * (tail + 1) / (draws + 1)),
         better=int((gain > 0).sum()),
         worse=int((gain < 0).sum()),
@@ -118,19 +118,19 @@ def paired_difference(a: Queries, b: Queries, level: float = LEVEL, draws: int =
     )
 
 
-def compare(a: Outcome, b: Outcome, level: float = LEVEL, draws: int = DRAWS) -> dict[str, Difference]:
+def compare(a: Outcome, b: Outcome) -> dict[str, Difference]:
     """`paired_difference` of each metric that has values per query in both outcomes."""
     shared = [name for name in a.per_query if name in b.per_query]
     if a.task != b.task or not shared:
         raise EvaluationError(
             f"cannot compare {a.task} with {b.task}: they have no common metric that is computed per query."
         )
-    return {name: paired_difference(a.per_query[name], b.per_query[name], level, draws) for name in shared}
+    return {name: paired_difference(a.per_query[name], b.per_query[name]) for name in shared}
 
 
-def intervals(per_query: Mapping[str, Queries], level: float = LEVEL) -> dict[str, Interval]:
+def intervals(per_query: Mapping[str, Queries]) -> dict[str, Interval]:
     """The interval of each metric; see `interval`."""
-    return {name: interval(queries, level) for name, queries in per_query.items()}
+    return {name: interval(queries) for name, queries in per_query.items()}
 
 
 def _checked(values: Floats) -> Floats:
@@ -139,9 +139,9 @@ def _checked(values: Floats) -> Floats:
     return values
 
 
-def _percentiles(means: Floats, level: float) -> Interval:
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high), level)
+def _percentiles(means: Floats) -> Interval:
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high))
 
 
 def _bootstrap_means(queries: Queries, draws: int, seed: int) -> Floats:

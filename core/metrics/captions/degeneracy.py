@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from core.metrics.inputs import EvaluationError
 
@@ -48,16 +47,6 @@ class Degeneracy:
         if self.looping:
             notes.append(f"{len(self.looping)} of {self.captions} captions repeat themselves in a loop.")
         return tuple(notes)
-
-    def plain(self) -> dict[str, Any]:
-        """The result as plain data, for reports."""
-        return {
-            "empty": list(self.empty),
-            "looping": list(self.looping),
-            "same": list(self.same),
-            "same_caption": self.same_caption,
-            "distinct": self.distinct,
-        }
 
 
 def degeneracy(captions: Sequence[Sequence[str]]) -> Degeneracy:

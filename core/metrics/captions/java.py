@@ -45,13 +45,11 @@ def available() -> dict[str, str]:
         reason = f"the package {PACKAGE} is not installed"
         return {"METEOR": reason, "SPICE": reason}
     folder = Path(next(iter(spec.submodule_search_locations)))
-    meteor = (folder / "meteor" / "meteor-1.5.jar").exists()
-    spice = (folder / "spice" / "lib" / _SPICE_MODELS).exists()
+    no_meteor = f"the METEOR program of {PACKAGE} is missing"
+    no_spice = f"Stanford's language models are missing in {PACKAGE}; run its SPICE once yourself to download them"
     return {
-        "METEOR": "" if meteor else f"the METEOR program of {PACKAGE} is missing",
-        "SPICE": ""
-        if spice
-        else f"Stanford's language models are missing in {PACKAGE}; run its SPICE once yourself to download them",
+        "METEOR": "" if (folder / "meteor" / "meteor-1.5.jar").exists() else no_meteor,
+        "SPICE": "" if (folder / "spice" / "lib" / _SPICE_MODELS).exists() else no_spice,
     }
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -62,7 +62,7 @@ class CaptionScores:
             metrics=self.metrics() | (java.values if java else {}),
             per_query={name: Queries(scores) for name, scores in scores_per_caption.items()},
             notes=self.notes + self.degenerate.notes() + (java.notes if java else ()),
-            details={"degenerate": self.degenerate.plain()},
+            details={"degenerate": asdict(self.degenerate)},
         )
 
     def _each(self) -> dict[str, Floats]:

@@ -50,7 +50,7 @@ _PUNCTUATION = re.compile(r"""''?|``?|"|\.+|-+|[?!,:;]""")
 
 
 def tokens(caption: str) -> list[str]:
-    """The words of ``caption`` in lower case, split like in COCO's evaluation; [] if there are none."""
+    """The words of ``caption`` in lower case, split as in COCO's evaluation; [] if there are none."""
     words: list[str] = []
     for token in _TOKEN.findall(caption.lower().translate(_SIGNS)):
         if not _PUNCTUATION.fullmatch(token):

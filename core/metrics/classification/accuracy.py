@@ -27,9 +27,8 @@ from core.metrics.outcome import Outcome, Queries, Task
 from core.metrics.statistics import wilson
 
 TOP_K = 5  # acc5
-RELATIVE_TOLERANCE = (
-    4 * torch.finfo(torch.float32).eps
-)  # scores this close, relative to a row's largest score, are equal
+# Scores this close, relative to a row's largest score, are equal.
+RELATIVE_TOLERANCE = 4 * torch.finfo(torch.float32).eps
 
 
 @dataclass(frozen=True)
@@ -176,14 +175,15 @@ def classify(labels: Labels, blocks: Iterable[Tensor]) -> Classification:
     """Predictions from ``blocks`` of logits (n, K), in the order of ``labels.rows``.
 
     The probability of a prediction is the softmax of its row. A class with a logit of -inf (no votes, not trained) is
-    never predicted. Raises EvaluationError if the blocks do not fit the labels.
+    never predicted. Raises EvaluationError if the blocks do not match the labels.
     """
     count = len(labels.classes)
     predictions, probabilities, correct, in_first, tied, start = [], [], [], [], [], 0
     for logits in blocks:
         if logits.ndim != 2 or logits.shape[1] != count or start + len(logits) > len(labels.targets):
             raise EvaluationError(
-                f"scores of shape {tuple(logits.shape)} do not fit {len(labels.targets)} rows of {count} classes."
+                f"expected scores of shape ({len(labels.targets)}, {count}), but got a block of rows of shape "
+                f"{tuple(logits.shape)}."
             )
         logits = logits.float().cpu()
         targets = labels.targets[start : start + len(logits)]
@@ -198,14 +198,8 @@ def classify(labels: Labels, blocks: Iterable[Tensor]) -> Classification:
         start += len(logits)
     if start != len(labels.targets):
         raise EvaluationError(f"there are scores for {start} rows, but labels for {len(labels.targets)}.")
-    return Classification(
-        labels,
-        torch.cat(predictions),
-        torch.cat(probabilities),
-        torch.cat(correct),
-        torch.cat(in_first),
-        torch.cat(tied),
-    )
+    columns = (predictions, probabilities, correct, in_first, tied)
+    return Classification(labels, *map(torch.cat, columns))
 
 
 def check_rows(features: Tensor, labels: Labels, subject: str) -> Tensor:

@@ -59,7 +59,7 @@ class FewShotPoint:
         if len(self.accuracies) < 2:
             return None
         ends = student_interval(self.accuracies)
-        return Interval(max(0.0, ends.low), min(1.0, ends.high), ends.level)
+        return Interval(max(0.0, ends.low), min(1.0, ends.high))
 
 
 def few_shot(

@@ -9,7 +9,8 @@ Legend: N rows, D features, K classes.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -17,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from core.metrics.classification.labels import check_classes
-from core.metrics.classification.tensor_file import TensorHeader, read_tensors
+from core.metrics.classification.tensor_file import read_tensors
 from core.metrics.inputs import EvaluationError, check_features, full_precision
 from core.spec.files import write_whole
 from core.spec.reading import MEGABYTE, excerpt, read_json, validate
@@ -79,19 +80,9 @@ def save_probe(probe: Probe, path: Path, replace: bool = False) -> Path:
     existing = [file for file in (path, path.with_suffix(".json")) if file.exists()]
     if existing and not replace:
         raise EvaluationError(f"{existing[0]} already exists; choose another name.")
-    record = {
-        "version": PROBE_VERSION,
-        "classes": list(probe.classes),
-        "C": probe.C,
-        "layer": probe.layer,
-        "model_digest": probe.model_digest,
-        "standardised": probe.standardised,
-        "features": probe.weight.shape[1],
-        "text": probe.text,
-        "candidates": list(probe.candidates),
-        "templates": list(probe.templates),
-    }
     tensors = {"weight": probe.weight.contiguous(), "bias": probe.bias.contiguous()}
+    record = {"version": PROBE_VERSION, "features": probe.weight.shape[1]}
+    record |= {field.name: getattr(probe, field.name) for field in fields(probe) if field.name not in tensors}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, save(tensors))
@@ -136,7 +127,7 @@ def load_probe(path: Path) -> Probe:
     try:
         record = _read_record(file.with_suffix(".json"))
         tensors = read_tensors(
-            file, _MAX_TENSOR_BYTES, lambda header: _check_shapes(header, record, source), EvaluationError
+            file, _MAX_TENSOR_BYTES, lambda shapes, _: _check_shapes(shapes, record, source), EvaluationError
         )
     except FileNotFoundError as error:
         missing = excerpt(str(error.filename))
@@ -146,18 +137,9 @@ def load_probe(path: Path) -> Probe:
     weight, bias = tensors["weight"].float(), tensors["bias"].float()
     if not (weight.isfinite().all() and bias.isfinite().all()):
         raise EvaluationError(f"the probe {source} has weights that are NaN or infinite; train a new probe.")
-    return Probe(
-        weight=weight,
-        bias=bias,
-        classes=tuple(record.classes),
-        C=record.C,
-        layer=record.layer,
-        model_digest=record.model_digest,
-        standardised=record.standardised,
-        text=record.text,
-        candidates=tuple(record.candidates),
-        templates=tuple(record.templates),
-    )
+    content = record.model_dump(exclude={"version", "features"})
+    content |= {name: tuple(content[name]) for name in ("classes", "candidates", "templates")}
+    return Probe(weight=weight, bias=bias, **content)
 
 
 def _tensors_of(path: Path) -> Path:
@@ -175,9 +157,9 @@ def _read_record(file: Path) -> _ProbeRecord:
     return validate(_ProbeRecord, raw, str(file), error=EvaluationError, remedy="Save the probe again.")
 
 
-def _check_shapes(header: TensorHeader, record: _ProbeRecord, source: str) -> None:
+def _check_shapes(shapes: Mapping[str, tuple[int, ...]], record: _ProbeRecord, source: str) -> None:
     """Raise EvaluationError unless declared weight (K, D) and bias (K,) match the JSON; called before reading them."""
-    weight, bias = header.shapes.get("weight", ()), header.shapes.get("bias", ())
+    weight, bias = shapes.get("weight", ()), shapes.get("bias", ())
     classes, widths = len(record.classes), {weight[-1:], (record.features or (weight or (0,))[-1],)}
     if len(weight) != 2 or weight[0] != classes or bias != (classes,) or len(widths) != 1 or weight[1] < 1:
         raise EvaluationError(f"the probe {source} and its JSON do not belong together; save it again.")

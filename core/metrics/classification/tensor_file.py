@@ -7,7 +7,6 @@ caller checks the shapes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -16,28 +15,21 @@ from torch import Tensor
 from core.spec.errors import UserError
 from core.spec.reading import check_tensor_file, excerpt
 
-
-@dataclass(frozen=True)
-class TensorHeader:
-    """The shapes and metadata that a file declares."""
-
-    shapes: Mapping[str, tuple[int, ...]]
-    metadata: Mapping[str, str]
+CheckHeader = Callable[[Mapping[str, tuple[int, ...]], Mapping[str, str]], None]
+"""Called with the shapes and the metadata that a file declares."""
 
 
-def read_tensors(
-    path: Path, limit: int, check: Callable[[TensorHeader], None], error: type[UserError]
-) -> dict[str, Tensor]:
+def read_tensors(path: Path, limit: int, check: CheckHeader, error: type[UserError]) -> dict[str, Tensor]:
     """The tensors of a safetensors file of at most ``limit`` bytes.
 
-    ``check`` is called with the header before any tensor is read, and may raise. Raises ``error`` for a damaged file or
+    ``check`` is called before any tensor is read, and may raise. Raises ``error`` for a damaged file or
     another format, FileNotFoundError for a missing file.
     """
     check_tensor_file(path, error=error, limit=limit)
     try:
         with safe_open(path, framework="pt") as tensors:
             shapes = {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118  (safe_open does not iterate)
-            check(TensorHeader(shapes, tensors.metadata() or {}))
+            check(shapes, tensors.metadata() or {})
             return {name: tensors.get_tensor(name) for name in shapes}
     except (SafetensorError, OSError, RuntimeError, TypeError, ValueError) as problem:
         raise error(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -25,7 +25,7 @@ from torch import Tensor
 from core.metrics.classification.accuracy import Classification, check_rows, classify
 from core.metrics.classification.labels import Labels, prompt_name
 from core.metrics.classification.prompts import prompts
-from core.metrics.classification.tensor_file import TensorHeader, read_tensors
+from core.metrics.classification.tensor_file import read_tensors
 from core.metrics.inputs import EvaluationError, Progress, check_features, full_precision, no_progress, unit_rows
 from core.spec.errors import UserError
 from core.spec.files import write_whole
@@ -109,13 +109,13 @@ class ClassEmbedder:
             return {}
         names: list[str] = []
 
-        def check(header: TensorHeader) -> None:
-            text = header.metadata.get("classes", "")
+        def check(shapes: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str]) -> None:
+            text = metadata.get("classes", "")
             stored = validate_as(_NAMES, parse_json(text, "class names"), "class names")
             names.extend(stored)
-            shape = header.shapes.get("embeddings", ())
+            shape = shapes.get("embeddings", ())
             if len(shape) != 2 or len(names) != shape[0]:
-                raise EvaluationError("the embeddings do not fit the class names.")
+                raise EvaluationError("the embeddings do not match the class names.")
 
         try:
             tensors = read_tensors(self._file, _MAX_CACHE_BYTES, check, EvaluationError)

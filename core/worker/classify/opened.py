@@ -109,9 +109,7 @@ class Opened:
 
     def image(self) -> tuple[ProbeData, ProbeData, ProbeData | None]:
         """Training, test and validation data with image features."""
-        splits = self.trainable()
-        val = splits.val.data(self.layer) if splits.val else None
-        return splits.train.data(self.layer), splits.test.data(self.layer), val
+        return self.trainable().data(self.layer)
 
     def build_fused_encoder(self, text: str, templates: str) -> FusedEncoder:
         """The encoder that fuses images with ``text``. Raises UserError if the model has no fusion."""

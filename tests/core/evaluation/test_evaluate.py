@@ -17,9 +17,7 @@ from safetensors.torch import save_file
 from core.__main__ import main
 from core.checkpoint.opening import Model, open_model
 from core.data.dataset import open_dataset
-from core.data.errors import DataError
 from core.data.views.making import centre_view
-from core.evaluation.evaluate import Request, evaluate
 from core.inference.encoder import UNPROJECTED, encode_dataset_images, encode_layers
 from core.metrics.classification.labels import index_labels
 from core.metrics.classification.linear_probe import linear_probe
@@ -191,26 +189,20 @@ def test_an_open_clip_model_from_scratch_is_reported(val: str, capsys: pytest.Ca
     assert report(capsys, *arguments) == first
 
 
-def test_an_open_clip_model_with_the_weights_of_a_run_equals_the_run(
-    run: RunDir, val: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    request = ["--data", val, "--task", "retrieval", "--json"]
-    ours = report(capsys, str(run.path), *request)
-    theirs = report(capsys, f"open_clip:sd-tiny,{run.path}", *request)
-    assert theirs["metrics"] == pytest.approx(ours["metrics"])
-    assert theirs["notes"] == ours["notes"]
-
-
-def test_a_folder_saved_by_open_clip(
+def test_a_run_in_open_clips_formats_equals_the_run(
     run: RunDir, loaded: dict[str, Model], val: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """As the weights of an architecture, and as a folder saved by open_clip."""
     architecture = {"model_cfg": resolve_architecture("sd-tiny"), "preprocess_cfg": {}}
     (tmp_path / "open_clip_config.json").write_text(json.dumps(architecture), encoding="utf-8")
     save_file(loaded["student"].network.towers.clip.state_dict(), tmp_path / "open_clip_model.safetensors")
     request = ["--data", val, "--task", "retrieval", "--json"]
-    ours = report(capsys, f"{run.path}@last", "--weights", "student", *request)
-    theirs = report(capsys, str(tmp_path), *request)
-    assert theirs["metrics"] == pytest.approx(ours["metrics"])
+    best = report(capsys, str(run.path), *request)
+    last = report(capsys, f"{run.path}@last", "--weights", "student", *request)
+    for name, ours in ((f"open_clip:sd-tiny,{run.path}", best), (str(tmp_path), last)):
+        theirs = report(capsys, name, *request)
+        assert theirs["metrics"] == pytest.approx(ours["metrics"])
+        assert theirs["notes"] == ours["notes"]
     assert theirs["subject"]["model"] == str(tmp_path)
 
 
@@ -231,17 +223,6 @@ def test_compare_gives_paired_differences(
     assert "text_to_image_R@1" in both["differences"]
     assert main(["evaluate", "--compare", *map(str, files)]) == 0
     assert "A minus B" in capsys.readouterr().out
-
-
-def test_reports_of_different_data_are_not_compared(
-    run: RunDir, val: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    files = []
-    for name, label_column in (("a", "colour"), ("b", "shape")):
-        request = [str(run.path), "--data", val, "--task", "zero-shot", "--label", label_column, "--json"]
-        files.append(tmp_path / f"{name}.json")
-        files[-1].write_text(json.dumps(report(capsys, *request)), encoding="utf-8")
-    assert "which has other images or labels" in refusal(capsys, "--compare", *map(str, files))
 
 
 def test_rows_without_a_label_or_an_image_are_skipped_and_reported(
@@ -274,12 +255,18 @@ def test_rows_without_a_label_or_an_image_are_skipped_and_reported(
         ([*ZERO_SHOT, "shape", "--templates", "songs"], "bundled prompt sets: art,"),
         (["RUN", "--task", "retrieval"], "specify a MODEL, --data SOURCE and --task TASK"),
         (["--compare", "/gone.json", "/gone.json"], "cannot read the report"),
+        (
+            ["RUN", "--data", "BARE", "--task", "zero-shot"],
+            "has no labels; add a column with the class of each",
+        ),
+        (["RUN", "--data", "VAL", "--task", "linear-probe", "--shots", "1,few"], "'few' is not a number of images"),
     ],
 )
 def test_failed_measurements_are_user_errors(
     run: RunDir, val: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    filled = [argument.replace("RUN", str(run.path)).replace("VAL", val) for argument in arguments]
+    named = {"RUN": str(run.path), "VAL": val, "BARE": str(Path(val).with_name("val.csv"))}
+    filled = [re.sub("RUN|VAL|BARE", lambda found: named[found[0]], argument) for argument in arguments]
     assert message in refusal(capsys, *filled)
 
 
@@ -300,23 +287,3 @@ def test_unusable_labels(
     task = "zero-shot" if column == "kind" else "knn"
     said = refusal(capsys, str(run.path), "--data", str(other), "--task", task, "--label", column)
     assert message in said
-
-
-def test_data_without_labels_say_how_to_add_them(run: RunDir, val: str, capsys: pytest.CaptureFixture[str]) -> None:
-    bare = Path(val).with_name("val.csv")
-    said = refusal(capsys, str(run.path), "--data", str(bare), "--task", "zero-shot")
-    assert said == f"{bare} has no labels; add a column with the class of each image, or use class folders."
-
-
-def test_retrieval_on_mostly_unreadable_data_is_refused(loaded: dict[str, Model], val: str, tmp_path: Path) -> None:
-    """The same share that training would not have accepted."""
-    rows = list(csv.reader(Path(val).read_text(encoding="utf-8").splitlines()))
-    for number in range(len(rows)):
-        (tmp_path / f"{number}.png").write_bytes(b"no image")
-    good = Path(val).parent / rows[1][0]
-    (tmp_path / "good.png").write_bytes(good.read_bytes())
-    table = [["filepath", "title"], ["good.png", "a red circle"], *([f"{n}.png", "nothing"] for n in range(len(rows)))]
-    holes = write(tmp_path / "holes.csv", table)
-    request = Request(data=str(holes), task="retrieval")
-    with pytest.raises(DataError, match="rows of"):
-        evaluate(loaded["student"], request, lambda *_: None, lambda _line: None)

@@ -171,9 +171,19 @@ def test_reranking_by_a_matching_head_equals_scoring_every_pair(fusing: Model, d
     assert any("reranked_..." in note for note in found.notes)
 
 
-def test_captions_of_a_coca_are_scored(data: tuple[str, str]) -> None:
+def test_captions_of_a_coca_are_scored(data: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[GenerationSettings] = []
+    whole = CaptionModel.captions
+
+    def captions(model: CaptionModel, source_images: Any, settings: GenerationSettings, *more: Any) -> Any:
+        said.append(settings)
+        return whole(model, source_images, settings, *more)
+
+    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))  # where none are kept yet
+    monkeypatch.setattr(CaptionModel, "captions", captions)
     model = replace(open_model("open_clip:sd-coca-tiny"), batch=6)
     found = measure(model, task="captioning", data=data[1]).outcome
+    assert {settings.min_tokens for settings in said} == {0}, "what is learnt may be a single word"
     pairs = open_images(model, data[1], quiet, quiet)
     made = generated_captions(model, pairs, quiet)
     expected = caption_scores([made[row] for row in range(12)], [list(pairs.captions_of(row)) for row in range(12)])
@@ -187,24 +197,6 @@ def test_captions_of_a_coca_are_scored(data: tuple[str, str]) -> None:
     )
 
 
-def test_captions_of_one_word_are_scored(
-    data: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is learnt may be a single word; no shortest length may forbid it."""
-    said: list[GenerationSettings] = []
-    whole = CaptionModel.captions
-
-    def captions(model: CaptionModel, source_images: Any, settings: GenerationSettings, *more: Any) -> Any:
-        said.append(settings)
-        return whole(model, source_images, settings, *more)
-
-    monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))  # where none are kept yet
-    monkeypatch.setattr(CaptionModel, "captions", captions)
-    measure(replace(open_model("open_clip:sd-coca-tiny"), batch=6), task="captioning", data=data[1])
-    assert said
-    assert {settings.min_tokens for settings in said} == {0}
-
-
 def test_a_coca_fuses_images_with_text_by_its_decoder_and_its_own_captions(data: tuple[str, str]) -> None:
     model = replace(open_model("open_clip:sd-coca-tiny"), batch=16)
     found = measure(model, task="fused-probe", data=data[1], train=data[1], label="colour").outcome
@@ -212,7 +204,7 @@ def test_a_coca_fuses_images_with_text_by_its_decoder_and_its_own_captions(data:
     assert found.details["texts"] == ["predicted", "caption"]
 
 
-def test_zero_shot_encodes_a_thousand_classes_by_eighty_templates_once(
+def test_zero_shot_encodes_each_class_in_each_template_once(
     data: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[int] = []
@@ -225,12 +217,12 @@ def test_zero_shot_encodes_a_thousand_classes_by_eighty_templates_once(
     monkeypatch.setattr(extraction, "encode_texts", count)
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))
     model = open_model("open_clip:sd-tiny")
-    templates = [f"image {number} of {{}}" for number in range(80)]
-    classes = [f"class {number}" for number in range(1000)]
+    templates = [f"image {number} of {{}}" for number in range(8)]
+    classes = [f"class {number}" for number in range(50)]
     first = extraction.class_embedder(model, templates).embed(classes)
-    assert sum(encoded) == 80_000
+    assert sum(encoded) == 400
     again = extraction.class_embedder(model, templates).embed(classes)
-    assert sum(encoded) == 80_000, "nothing is encoded again, by another process either"
+    assert sum(encoded) == 400, "nothing is encoded again, by another process either"
     assert torch.equal(first, again)
 
 
@@ -251,11 +243,6 @@ def test_unsupported_tasks(data: tuple[str, str], request_: dict[str, Any], mess
     with pytest.raises(UserError) as said:
         measure(open_model("open_clip:sd-tiny"), data=data[1], label="colour", **filled)
     assert message in str(said.value)
-
-
-def test_shots_that_are_not_numbers(data: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "open_clip:sd-tiny", "--data", data[1], "--task", "linear-probe", "--shots", "1,few"]) == 1
-    assert "'few' is not a number of images" in capsys.readouterr().err
 
 
 def test_all_splits_use_the_classes_of_the_training_data(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ def plain(cosine: Tensor, opinion: Tensor, own: Tensor, top: int) -> int:
     return 1 + min(place for place, i in enumerate(order) if own[i])
 
 
-@pytest.mark.parametrize(("top", "at_once"), [(1, 4096), (4, 4096), (10, 4096), (10, 35), (4, 1), (1000, 4096)])
+@pytest.mark.parametrize(("top", "at_once"), [(1, 4096), (10, 35), (4, 1), (1000, 4096)])
 def test_matches_a_plain_loop(top: int, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.metrics.rerank.PAIRS_PER_CALL", at_once)
     images, texts, owner, opinion = example()

@@ -38,8 +38,9 @@ def example(image_count: int, captions: int, width: int = 6, seed: int = 0) -> t
     return images, texts, owner
 
 
-@pytest.mark.parametrize(("image_count", "captions"), [(1, 1), (7, 7), (23, 60), (40, 11), (31, 155), (90, 400)])
-@pytest.mark.parametrize("block", [None, 1, 8, 1000])
+@pytest.mark.parametrize(
+    ("image_count", "captions", "block"), [(1, 1, None), (7, 7, 1), (23, 60, 8), (40, 11, 1000), (90, 400, None)]
+)
 def test_matches_a_plain_loop(image_count: int, captions: int, block: int | None) -> None:
     images, texts, owner = example(image_count, captions)
     of_images, of_texts = plain_ranks(images.double().numpy(), texts.double().numpy(), owner.tolist())
@@ -143,12 +144,6 @@ def test_scores_are_exact_under_autocast_and_low_precision() -> None:
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
-
-
-def test_half_precision_features_with_gradient_are_accepted() -> None:
-    images, texts, owner = example(9, 12)
-    got = retrieval_metrics(images.bfloat16().requires_grad_(), texts.bfloat16(), owner)
-    assert got == retrieval_metrics(images.bfloat16().float(), texts.bfloat16().float(), owner)
 
 
 def test_progress_is_reported_and_may_cancel() -> None:

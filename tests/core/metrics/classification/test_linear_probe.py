@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from core.metrics.classification.few_shot import FewShotPoint, draw_shots, few_shot, few_shot_outcome
-from core.metrics.classification.labels import Labels, index_labels
+from core.metrics.classification.labels import Labels
 from core.metrics.classification.linear_probe import C_GRID, classify_with, linear_probe, search_C, stratified_split
 from core.metrics.classification.logistic import ProbeData, ProbeSettings
 from core.metrics.classification.probe import Probe, load_probe, save_probe
@@ -256,12 +256,3 @@ def test_bad_input_raises_a_user_error() -> None:
         few_shot(train, test, val, shots=[4, 0])
     with pytest.raises(EvaluationError, match="the probe has the class '0', but the data does not"):
         classify_with(linear_probe(train, test, val).probe, data(x[:3], np.array([0, 1, 1]), ("a", "b")))
-
-
-def test_half_of_the_rows_are_unlabelled() -> None:
-    x, y = digits()
-    labels = [str(one) if row % 2 else None for row, one in enumerate(y[:900])]
-    train = ProbeData(torch.from_numpy(x[:900]).float(), index_labels(labels, DIGITS))
-    test = data(x[1200:], y[1200:])
-    assert linear_probe(train, test).test.metrics()["acc1"] > 0.88
-    assert train.labels.notes == ("450 of 900 rows have no label and were skipped.",)
