@@ -35,7 +35,7 @@ class CustomTeacher(EmaTeacher):
         self._rule = construct(config.kind, kind, {}) if isinstance(kind, type) else kind
         if not callable(getattr(self._rule, "update", None)):
             raise CodeError(f"{config.kind} has no method update(teacher, student, momentum); add one.")
-        self._takes = accepted_parameters(
+        self._argument_names = accepted_parameters(
             f"{config.kind}.update", self._rule.update, ("teacher", "student"), ("momentum",)
         )
 
@@ -54,7 +54,7 @@ class CustomTeacher(EmaTeacher):
             "momentum": momentum,
         }
         with user_code(self.config.kind, self._file):
-            self._rule.update(**{name: values[name] for name in self._takes})
+            self._rule.update(**{name: values[name] for name in self._argument_names})
         self._update_buffers(student, 1.0 - momentum, None)
 
     def rule_state(self) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -42,9 +42,7 @@ class EmaTeacher(Teacher):
 
     @torch.no_grad()
     def update(self, student: Network, momentum: float, skipped: Tensor | None = None) -> None:
-        reshard: Callable[[], object] | None = getattr(
-            self.network, "reshard", None
-        )  # exists if weights are split over ranks
+        reshard: Any = getattr(self.network, "reshard", None)  # exists if weights are split over ranks
         if reshard is not None:
             reshard()
         current, target = dict(self.network.named_parameters()), dict(student.named_parameters())
@@ -89,7 +87,5 @@ def _lerp(averages: list[Tensor], students: list[Tensor], share: float | Tensor)
         torch._foreach_mul_(steps, share)
         torch._foreach_add_(averages, steps)
         return
-    weight: Any = (
-        [share] * len(averages) if isinstance(share, Tensor) else share
-    )  # torch's type stubs allow only numbers
+    weight: Any = [share] * len(averages) if isinstance(share, Tensor) else share  # type stubs allow only numbers
     torch._foreach_lerp_(averages, students, weight)

@@ -80,12 +80,8 @@ def _chunked_call(call: Callable[..., Any], norms: Sequence[nn.Module], rows: in
     def chunked(*arguments: Any, **options: Any) -> Any:
         everything = (arguments, options)
         B = _batch_rows(everything)
-        if rows >= B:
-            starts: Sequence[int] = (0,)
-        else:
-            starts = range(0, B, rows)
         parts = []
-        for start in starts:
+        for start in range(0, max(B, 1), rows):
             part, named_tensors = _map_tensors(_slice_rows(start, rows, B), everything)
             if torch.is_grad_enabled():
                 parts.append(checkpoint(call, *part, use_reentrant=False, context_fn=contexts, **named_tensors))

@@ -186,16 +186,8 @@ def _loader_place(team: Team, runtime: Runtime) -> Place:
 
 
 def _open_shards(config: RunConfig, network: Network, progress: Progress, log: Log) -> ShardPairs:
-    towers = network.towers
-    return open_shards(
-        config.data.train,
-        config.data,
-        network.image_size,
-        towers.tokenize,
-        pad_id=towers.pad_id,
-        progress=progress,
-        log=log,
-    )
+    data, towers, size = config.data, network.towers, network.image_size
+    return open_shards(data.train, data, size, towers.tokenize, pad_id=towers.pad_id, progress=progress, log=log)
 
 
 def _build_teacher(
@@ -207,8 +199,10 @@ def _build_teacher(
     progress: Progress,
     code: CustomCode,
 ) -> Teacher | None:
-    teacher = build_teacher(config.teacher, network, _trained_teachers(config, runtime.device), objectives, code)
-    if teacher is not None and config.teacher.targets == "stored":
+    kind = config.teacher
+    trained = open_teachers(kind.checkpoint, kind.weights, runtime.device) if kind.traits.trained else []
+    teacher = build_teacher(kind, network, trained, objectives, code)
+    if teacher is not None and kind.targets == "stored":
         return _store_targets(config, teacher.networks, train, runtime, progress)
     return teacher
 
@@ -242,11 +236,3 @@ def _store_targets(
     first = torch.tensor([span.start for span in spans])
     features = StoredFeatures(images, texts, train.tokens.long(), first, max(map(len, spans)), train.pad_id)
     return StoredTeacher(config.teacher, features.to(runtime.device), network)
-
-
-def _trained_teachers(config: RunConfig, device: torch.device) -> list[Network]:
-    """The networks in ``teacher.checkpoint`` if the teacher is frozen; otherwise empty."""
-    teacher = config.teacher
-    if not teacher.traits.trained:
-        return []
-    return open_teachers(teacher.checkpoint, teacher.weights, device)

@@ -98,13 +98,13 @@ class Checkpointing:
         buffers = {f"objectives.{key}": value for key, value in parts.objectives.state_dict().items()}
         if isinstance(parts.teacher, CustomTeacher):
             buffers |= {f"rule.{key}": value for key, value in parts.teacher.rule_state().items()}
-        host = partial(on_host, keep=self._team.leads, copy=self.background)
+        host = partial(on_host, keep=self._team.is_leader, copy=self.background)
         tensors = checkpoint.CheckpointState(
             student=host(parts.network.state_dict()),
             teacher=host(parts.teacher.state_dict()) if parts.teacher is not None else {},
             state=host({**optimizer_tensors(self._optimizer, parts.network), **buffers, **rng_tensors()}),
         )
-        if not self._team.leads:
+        if not self._team.is_leader:
             return PendingSave(progress, lambda: ("", False), background=False)
         info = checkpoint.CheckpointInfo(
             step=progress.step,
@@ -142,7 +142,7 @@ class Checkpointing:
         if isinstance(parts.teacher, CustomTeacher):
             checkpoint.fill(parts.teacher.load_rule_state, tensors.under("rule."), origin)
         restore_rng(tensors.state)
-        if self._team.leads and info.config.get("data") != self._config.model_dump(mode="json")["data"]:
+        if self._team.is_leader and info.config.get("data") != self._config.model_dump(mode="json")["data"]:
             with writing(self._run.config, RunDirError):  # records the current location of the data
                 write_whole(self._run.config, self._config.to_json().encode())
         return RunProgress(info.step, info.score, info.network, info.best_score)

@@ -1,8 +1,9 @@
 """The training loop: steps, validations and checkpoints.
 
-Flow: ``core.training.train`` opens the run folder and records the outcome; **loop** trains. In a step the teacher
-computes targets, the student its outputs and the objectives their losses (``core.training.train_step``); the optimiser
-updates the student, then the teacher.
+Flow: ``core.training.train`` opens the run folder and records the outcome; **loop** trains. In each step,
+the teacher computes the targets, the student computes its outputs, and the objectives compute their losses
+(``core.training.train_step``). The optimiser then updates the student, and the teacher is updated as a moving average
+of it.
 """
 
 from __future__ import annotations
@@ -69,13 +70,8 @@ class Loop:
     ) -> None:
         self.team = team
         self._in_lockstep = False  # whether all ranks call ``check_control`` at the same points
-        self.config, self.run_dir, self.events, self.heartbeat, self._requests = (
-            config,
-            run,
-            events,
-            heartbeat,
-            requests,
-        )
+        self.config, self.run_dir, self.events = config, run, events
+        self.heartbeat, self._requests = heartbeat, requests
         self.parts: Assembly = team.on_all_ranks(lambda: assemble(config, self._progress, self._log, team, code))
         if team.size > 1:
             team.require_same("copy of the training data", self.parts.train.digest())
@@ -124,13 +120,12 @@ class Loop:
             for batch in batches:
                 pace.batch_arrived()
                 self.check_control()
-                report = self._step_with_count(batch)
+                report = self._train_and_count_flops(batch)
                 self.callbacks.on_step(self.step, report, self.network)
                 pace.step(len(batch.rows) * self.team.size)
                 if self._is_reported(self.step) or self.step == self.total_steps:
-                    speed = pace.report(self._operations, self._peak_flops) | {
-                        "runtime/memory_gib": memory_gib(self.device)
-                    }
+                    speed = pace.report(self._operations, self._peak_flops)
+                    speed["runtime/memory_gib"] = memory_gib(self.device)
                     self._reports.add(self.step, self.team.report(report), speed, self._guard.take_numbers())
                 self._write_reports()
                 self.heartbeat.update("training", self.step, self.total_steps, self._terminal_note)
@@ -149,10 +144,9 @@ class Loop:
         """Mean operations (FLOPs) per step, over the counted steps; 0 before any is counted."""
         return fmean(self._operation_counts) if self._operation_counts else 0.0
 
-    def _step_with_count(self, batch: Batch) -> dict[str, Tensor]:
-        """A training step, which also counts operations in the first ``teacher.every`` steps if the peak is known.
-
-        One of these steps includes the teacher's forward pass.
+    def _train_and_count_flops(self, batch: Batch) -> dict[str, Tensor]:
+        """Run a training step. If the device's peak FLOPS are known, also count the operations of the first
+        ``teacher.every`` steps, so that one counted step includes the teacher's forward pass.
         """
         if self._peak_flops is None or len(self._operation_counts) == self.schedules.teaching.every:
             return self.train_step(batch)
@@ -163,8 +157,9 @@ class Loop:
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """One optimiser step on ``batch``; returns its report, still on the device."""
         self.progress.begin_step()
-        rate, decay, momentum = (float(values[self.step]) for values in self.schedules.rates)
-        set_rates(self.optimizer, rate, decay)
+        rates = self.schedules
+        rate, momentum = float(rates.learning_rate[self.step]), float(rates.momentum[self.step])
+        set_rates(self.optimizer, rate, float(rates.weight_decay[self.step]))
         try:
             batch = self.parts.to_device(batch)
             total, report, norm, skipped = self._compute_gradient(batch)
@@ -229,7 +224,7 @@ class Loop:
 
     def check_control(self) -> None:
         """Raise Interrupt if the file ``control`` or a signal requests a stop or a pause."""
-        request = self.run_dir.pending_request() if self.team.leads else None
+        request = self.run_dir.pending_request() if self.team.is_leader else None
         if request is None and self._requests.is_set():
             request = self._requests.request if isinstance(self._requests, Requests) else "stop"
         if self._in_lockstep:
@@ -241,7 +236,7 @@ class Loop:
         improved = False
         if self.validator.due(self.step):
             self._write_reports(wait=True)
-            progress = self.schedules.progress(self.step)
+            progress = self.step / self.total_steps
             score, network = self._on_first_rank(lambda: self.validator.validate(self.step, progress))
             improved = self.progress.record_score(score, network)
             self.callbacks.on_validation(self.step, self.validator.values)
@@ -249,14 +244,15 @@ class Loop:
             self.save()
 
     def _on_first_rank(self, call: Callable[[], T]) -> T:
-        """Run ``call`` with unsharded weights, and return rank 0's result.
+        """Run ``call`` on rank 0, and return its result on every rank.
 
-        With sharded weights, every rank runs ``call``.
+        Sharded weights are gathered first; in that case every rank runs ``call``, and only rank 0's result is used.
         """
         if self.team.size == 1:
             return call()
-        with_blocks = not self.team.sharded or self.config.objectives.captioning.weight > 0
-        with unsharded_parts(self.parts.student, self.teacher, with_blocks):
+        # Cached caption decoding reads parts of blocks.
+        gather_blocks = not self.team.sharded or self.config.objectives.captioning.weight > 0
+        with unsharded_parts(self.parts.student, self.teacher, gather_blocks):
             if self.team.sharded:
                 result = call()
                 return self.team.on_first_rank(lambda: result)
@@ -268,7 +264,7 @@ class Loop:
 
     def _report_start(self) -> None:
         runtime, provenance = self.parts.runtime, dict[str, Any]()
-        if self.team.leads:
+        if self.team.is_leader:
             code, data = self.config.runtime.record_code, self.checkpointing.contents()
             provenance = collect(self.run_dir, trainer_folder(), data=data, seed=self.config.seed, code=code)
             write_provenance(self.run_dir, provenance)
@@ -301,9 +297,10 @@ class Loop:
             if skipped.in_a_row >= MAX_SKIPPED_IN_A_ROW:
                 rate, precision = self.config.optim.learning_rate, self.parts.runtime.precision
                 raise TrainingError(
-                    f"{message}, for {skipped.in_a_row} steps in a row. Suspects: learning rate {rate:g} (try a "
-                    f"third), no gradient clipping (set optim.clip_norm to 1), precision {precision} (try fp32), or "
-                    "bad images. Copy the config, change it and start a new run; the last checkpoint is intact."
+                    f"{message}, for {skipped.in_a_row} steps in a row. Likely causes: the learning rate, {rate:g} "
+                    "(try a third of it); no gradient clipping (set optim.clip_norm to 1); the precision, "
+                    f"{precision} (try fp32); or bad images. Copy the config, change it and start a new run; the last "
+                    "checkpoint is intact."
                 )
 
     def _out_of_memory(self, batch: Batch) -> TrainingError:

@@ -41,17 +41,8 @@ from core.training.team.watch import Watch
 
 _FAILURE_REPORT_TIMEOUT_S = 3.0
 # Fragments of the RuntimeErrors that torch's backends raise when another process does not respond.
-_LOST_RANK_MESSAGES = (
-    "gloo",
-    "nccl",
-    "connection",
-    "peer",
-    "socket",
-    "timed out",
-    "timeout",
-    "broken pipe",
-    "processgroup",
-)
+_LOST_RANK_MESSAGES = ("gloo", "nccl", "connection", "peer", "socket", "timed out", "timeout", "broken pipe",
+                       "processgroup")  # fmt: skip
 
 
 class _NoEvents(EventWriter):
@@ -91,7 +82,7 @@ def train_over_ranks(
             team.on_all_ranks(lambda: check_mesh(launch.size, config.runtime.shard))
             device = team.on_all_ranks(lambda: device_of(launch, config.runtime.device))
         except (LaunchError, TrainingError) as error:
-            if team.leads:
+            if team.is_leader:
                 record_refusal(config, run, error)
             raise
         with ExitStack() as stack:
@@ -123,7 +114,7 @@ def _train_and_record(
 ) -> Outcome:
     """Train on this rank; rank 0 records the outcome."""
     assert team.messages is not None
-    events = open_events(run) if team.leads else _NoEvents()
+    events = open_events(run) if team.is_leader else _NoEvents()
     leave = _exit_function(events, team)
     local_peers = [(rank, pid, started) for rank, host, pid, started in peers
             if host == team.launch.host and rank != team.launch.rank]  # fmt: skip
@@ -131,7 +122,7 @@ def _train_and_record(
     try:
         with (
             signals_as_requests(launched=True) as requests,
-            Heartbeat(run, quiet or not team.leads, writes=team.leads) as heartbeat,
+            Heartbeat(run, quiet or not team.is_leader, writes=team.is_leader) as heartbeat,
             Watch(team.messages, local_peers, leave) as watch,
         ):
             try:
@@ -150,11 +141,11 @@ def _train_and_record(
             except Exception as error:
                 raise _final_error(error, team, watch) from error
     except Exception as error:
-        if team.leads and not isinstance(error, RankLost):
+        if team.is_leader and not isinstance(error, RankLost):
             record_failure(events, loop.step if loop else 0, error)
         raise
     finally:
-        if team.leads:
+        if team.is_leader:
             run.clear_control()
         events.close()
 
@@ -196,9 +187,9 @@ def _exit_function(events: EventWriter, team: Team) -> Callable[[str, Failure | 
     """A function that ends this process from the watching thread."""
 
     def leave(reason: str, failure: Failure | None) -> None:
-        if team.leads and failure is not None:
+        if team.is_leader and failure is not None:
             events.write(RunFailed(step=0, error=failure.error, message=failure.message, traceback=failure.traceback))
-        if team.leads:
+        if team.is_leader:
             say_error(
                 failure.message if failure is not None else f"{reason}; the run is interrupted and can be resumed."
             )

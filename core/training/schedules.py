@@ -25,13 +25,7 @@ from core.objectives.parts.schedule import (
     ramp,
     step_numbers,
 )
-from core.spec.config import (
-    OptimConfig,
-    RunConfig,
-    TeacherConfig,
-    Teaching,
-    teaching,
-)
+from core.spec.config import OptimConfig, RunConfig, TeacherConfig, Teaching, teaching
 
 
 @dataclass(frozen=True)
@@ -46,18 +40,9 @@ class Schedules:
     update_momentum: Values  # the share kept since the last update, for a teacher updated every few steps
     objectives: Mapping[str, ObjectiveSchedule]
 
-    @property
-    def rates(self) -> tuple[Values, Values, Values]:
-        """Learning rate, weight decay and the teacher's momentum."""
-        return self.learning_rate, self.weight_decay, self.momentum
-
     def updates_teacher(self, step: int) -> bool:
         """Whether the teacher is updated after ``step``: before each step in which it is active, and at the last."""
         return (step + 1) % self.teaching.every == 0 or step == self.total_steps
-
-    def progress(self, step: int) -> float:
-        """The completed share of training after ``step``, 0 to 1."""
-        return step / self.total_steps
 
     def at(self, step: int) -> dict[str, ObjectiveValues]:
         """The values of each objective in ``step`` (from 1)."""

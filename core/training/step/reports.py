@@ -52,26 +52,16 @@ class Reports:
         """Queue the scalars of ``step``, values that are already on the host, and numbers of the guard."""
         device_values = {name: value for name, value in report.items() if value.device.type != "cpu"}
         cpu_values = {name: float(value) for name, value in report.items() if name not in device_values}
-        stacked = (
-            torch.stack([value.detach().float() for value in device_values.values()])
-            if device_values
-            else torch.empty(0)
-        )
+        scalars = [value.detach().float() for value in device_values.values()]
+        stacked = torch.stack(scalars) if scalars else torch.empty(0)
         numbers, guard_numbers = _to_host(stacked), _to_host(guard.numbers)
         event = None
         if stacked.is_cuda or guard.numbers.is_cuda:
             event = torch.cuda.Event()
             event.record()
-        self._pending.append(
-            _Pending(
-                step,
-                {**cpu_values, **host_values},
-                tuple(device_values),
-                numbers,
-                StepNumbers(guard.steps, guard_numbers),
-                event,
-            )
-        )
+        on_host = {**cpu_values, **host_values}
+        on_its_way = StepNumbers(guard.steps, guard_numbers)
+        self._pending.append(_Pending(step, on_host, tuple(device_values), numbers, on_its_way, event))
 
     def arrived(self, wait: bool = False) -> Iterator[Report]:
         """Yield the reports that have arrived, in order; with ``wait`` waits for all of them."""

@@ -39,7 +39,7 @@ class Team:
     sharded: bool = False  # whether weights are split, so that computing needs all ranks
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether this is rank 0."""
         return self.launch.rank == 0
 
@@ -63,7 +63,7 @@ class Team:
         """Run ``call`` on rank 0, and return its result (plain data) or raise its error on all ranks."""
         if self.messages is None:
             return call()
-        value, error = _attempt(call) if self.leads else (None, None)
+        value, error = _attempt(call) if self.is_leader else (None, None)
         self._raise_first(error)
         answers: list[Any] = self._exchange("value", value)
         first: T = answers[0]
@@ -137,7 +137,9 @@ class Team:
         )
         received = {}
         for name, shape, dtype in described:
-            tensor = tensors[name].cpu().contiguous() if self.leads else torch.empty(shape, dtype=getattr(torch, dtype))
+            tensor = (
+                tensors[name].cpu().contiguous() if self.is_leader else torch.empty(shape, dtype=getattr(torch, dtype))
+            )
             dist.broadcast(tensor.view(torch.uint8) if tensor.ndim else tensor, 0)
             received[name] = tensor
         return received

@@ -71,10 +71,10 @@ def _rank(rank: int, size: int, port: int, call: Callable[[Team], Any], pipe: Co
 def opened(config: RunConfig, folder: Path, team: Team = ALONE) -> Iterator[Loop]:
     """A run in training, as this rank has it."""
     run = RunDir(folder)
-    if team.leads:
+    if team.is_leader:
         run.create()
-    events = EventWriter(run.events) if team.leads else _NoEvents()
-    heartbeat = Heartbeat(run, quiet=True, writes=team.leads)
+    events = EventWriter(run.events) if team.is_leader else _NoEvents()
+    heartbeat = Heartbeat(run, quiet=True, writes=team.is_leader)
     try:
         yield Loop(config, run, events, heartbeat, threading.Event(), team)
     finally:

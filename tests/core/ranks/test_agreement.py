@@ -58,7 +58,7 @@ def test_ranks_with_different_data_are_reported(tmp_path: Path) -> None:
     def begin(team: Team) -> list[str]:
         said = []
         for here in (second, other):
-            config = config_of("clip", first if team.leads else here, tmp_path)
+            config = config_of("clip", first if team.is_leader else here, tmp_path)
             try:
                 with opened(config, tmp_path / "run", team) as loop:
                     said.append(f"{len(loop.parts.train)} pairs")
@@ -178,7 +178,7 @@ def test_an_exception_on_one_rank_is_raised_on_all() -> None:
         found = []
         for run in (
             lambda: team.on_all_ranks(call),
-            lambda: team.on_all_ranks(_interrupted if team.leads else _nothing),
+            lambda: team.on_all_ranks(_interrupted if team.is_leader else _nothing),
         ):
             try:
                 run()
@@ -208,7 +208,9 @@ def test_captions_are_padded_to_the_longest_of_all_ranks(data: Path, tmp_path: P
         with opened(config, tmp_path / "run", team) as loop:
             batch = next(loop.parts.loader.batches(0, 1))
             short = (
-                LoadedBatch(batch.with_text_length(0, 0)) if team.leads else LoadedBatch(batch.with_text_length(30, 0))
+                LoadedBatch(batch.with_text_length(0, 0))
+                if team.is_leader
+                else LoadedBatch(batch.with_text_length(30, 0))
             )
             agreed = team.loaded(short, 0).batch
             assert agreed is not None

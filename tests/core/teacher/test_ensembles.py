@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.data.batch import Batch, Mix, View
-from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output, ViewOutput
 from core.model.towers.towers import Towers
@@ -109,13 +108,6 @@ def test_a_trained_teacher_is_in_eval_mode_and_keeps_what_the_objectives_read() 
 
     teacher.targets(batch(side=48), heads)
     assert asked[0].clean.images.shape[-1] == 32, "a head sees the batch as its network did"
-    with pytest.raises(ModelError, match="needs weights"):
-        FrozenTeacher(frozen_config().teacher, student, [])
-    other = small()
-    other["text_cfg"]["vocab_size"] = 120
-    words = network("clip", 2, other)
-    with pytest.raises(ModelError, match="have different tokenizers"):
-        FrozenTeacher(frozen_config().teacher, student, [words])
 
 
 def test_a_moving_average_answers_in_eval_mode_without_gradients() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 
 import pytest
@@ -14,7 +13,7 @@ from core.data.batch import Batch, View
 from core.model.network import Network
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network
-from core.spec.config import RunConfig, TeacherConfig
+from core.spec.config import TeacherConfig
 from core.spec.presets import preset_config
 from core.teacher.build import build_teacher
 from core.teacher.ema import EmaTeacher
@@ -88,40 +87,6 @@ def test_the_teacher_starts_as_the_student_in_eval_mode_without_gradients() -> N
     assert student.training
     assert all(parameter.requires_grad for parameter in student.parameters())
     assert not any(parameter.requires_grad for parameter in teacher.network.parameters())
-
-
-def test_buffers_are_copied_from_the_student() -> None:
-    settings = preset_config("clip", "tiny")
-    resnet = copy.deepcopy(resolve_architecture("sd-tiny"))
-    resnet["vision_cfg"] = {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8, "head_width": 16}
-    student = build_network(settings, resnet).train()
-    teacher = EmaTeacher(TeacherConfig(kind="ema", momentum=0.99), student)
-    student.encode_images(torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8))
-    statistics = student.towers.clip.visual.bn1.running_mean
-    assert not torch.equal(teacher.network.towers.clip.visual.bn1.running_mean, statistics)
-    teacher.update(student, 0.5)
-    assert torch.equal(teacher.network.towers.clip.visual.bn1.running_mean, statistics)
-
-
-def test_the_state_is_that_of_a_network_and_training_continues_after_loading() -> None:
-    settings = RunConfig.model_validate(variant_config("sd-clip-every-step").model_dump())
-    student = student_network()
-    teacher = build_teacher(settings.teacher, student)
-    assert teacher is not None
-    with torch.no_grad():
-        for parameter in student.parameters():
-            parameter.mul_(1.5)
-    teacher.update(student, 0.75)
-    saved = {key: value.clone() for key, value in teacher.state_dict().items()}
-    plain = student_network()
-    plain.load_state_dict(saved)
-    resumed = build_teacher(settings.teacher, student)
-    assert resumed is not None
-    resumed.load_state_dict(saved)
-    for one in (teacher, resumed):
-        one.update(student, 0.8)
-    for key, value in resumed.state_dict().items():
-        assert torch.equal(value, teacher.state_dict()[key]), key
 
 
 def test_no_teacher_unless_asked_for() -> None:

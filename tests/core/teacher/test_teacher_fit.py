@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,16 +17,9 @@ from core.spec.config import RunConfig, override
 from core.spec.presets import preset_config
 from core.teacher.frozen import _truncate
 from tests.core.teacher.frozen_teacher import frozen_teacher
+from tests.core.teacher.test_teacher_kinds import small
 
 FROZEN = ("teacher.kind=frozen", "teacher.checkpoint=somewhere")
-
-
-def small(embed_dim: int = 64, **vision: Any) -> dict[str, Any]:
-    model = copy.deepcopy(resolve_architecture("sd-tiny"))
-    model["embed_dim"] = embed_dim
-    model["text_cfg"]["vocab_size"] = 100
-    model["vision_cfg"].update(vision)
-    return model
 
 
 def network(config: RunConfig, model: dict[str, Any]) -> Network:
@@ -40,13 +32,14 @@ def test_a_queue_needs_a_single_teacher_of_the_same_width() -> None:
     queued = ["objectives.distill_similarity.weight=1", "objectives.distill_similarity.queue=8"]
     config = override(preset_config("clip", "tiny"), [*FROZEN, *queued])
     student, alike = network(config, small()), Network(build_towers(small()))
+    narrow = Network(build_towers(small() | {"embed_dim": 32}))
     frozen_teacher(config, student, [alike])
     with pytest.raises(ModelError, match=rf"objectives\.{field} compares vectors.* 32, .* 64; set .* to 0"):
-        frozen_teacher(config, student, [Network(build_towers(small(32)))])
+        frozen_teacher(config, student, [narrow])
     with pytest.raises(ModelError, match=rf"objectives\.{field} needs a single teacher, not an .*teacher\.checkpoint"):
         frozen_teacher(config, student, [alike, Network(build_towers(small()))])
     without = override(config, [f"objectives.{field}=0"])
-    frozen_teacher(without, student, [alike, Network(build_towers(small(32)))])  # similarities alone are shared
+    frozen_teacher(without, student, [alike, narrow])  # similarities alone are shared
 
 
 MASKED = (

@@ -18,7 +18,7 @@ from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.towers.towers import Towers, build_towers, resolve_architecture
 from core.objectives.build import build_network, build_objectives
-from core.spec.config import RunConfig, TeacherConfig, override, problems
+from core.spec.config import RunConfig, TeacherConfig, override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
@@ -124,7 +124,7 @@ def test_a_frozen_teacher_of_another_architecture_gives_similarities(monkeypatch
     torch.testing.assert_close(target.text, trained.encode_texts(cut))
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 3])
 def test_generations_teach_the_mean_of_their_similarities(count: int) -> None:
     student = network("clip")
     trained = [network("clip", seed) for seed in range(count)]
@@ -203,20 +203,6 @@ def test_a_teacher_without_the_required_outputs_is_refused() -> None:
     frozen_teacher(classes, student, [same])
     with pytest.raises(ModelError, match=r"\(c, d\) differ from data.label \(a, b\)"):
         frozen_teacher(classes, student, [other])
-
-
-@pytest.mark.parametrize(
-    ("settings", "field"),
-    [
-        ({"kind": "frozen"}, "teacher.checkpoint"),
-        ({"kind": "ema", "checkpoint": "x"}, "teacher.checkpoint"),
-    ],
-)
-def test_contradictions_about_the_teacher(settings: dict[str, Any], field: str) -> None:
-    teacher = TeacherConfig.model_validate(settings)
-    config = variant_config("sd-clip-every-step").model_copy(update={"teacher": teacher})
-    config = config.model_copy(update={"data": config.data.model_copy(update={"train": "pairs.csv"})})
-    assert field in problems(config)
 
 
 @pytest.fixture(scope="module")

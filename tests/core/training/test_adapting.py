@@ -89,8 +89,8 @@ def test_stored_images_match_evaluation_preprocessing(data: Path, base: Path, tm
         assert torch.equal(ours.logit_scale, theirs.logit_scale)
 
 
-@pytest.mark.parametrize("b", [0.2, 3.0])
-def test_a_trajectory_is_averaged_with_a_beta_density(b: float, data: Path, base: Path, tmp_path: Path) -> None:
+def test_a_trajectory_is_averaged_with_a_beta_density(data: Path, base: Path, tmp_path: Path) -> None:
+    b = 0.2
     settings = ("teacher.kind=ema", "teacher.momentum_schedule=beta", f"teacher.momentum_beta={b}")
     config = tuning(data, base, *settings, preset="clip")
     with opened(config, tmp_path / "run") as loop:

@@ -14,7 +14,6 @@ from core.data.loader import evaluation_batches, evaluation_texts
 from core.inference.generation.captions import generate
 from core.inference.generation.coca import CocaDecoder
 from core.inference.generation.fusion import FusionDecoder, caption_decoder
-from core.model.network import Network
 from core.model.runtime import Runtime
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network
@@ -91,7 +90,7 @@ def test_a_run_reports_caption_scores_and_its_checkpoint_reproduces_them(
     assert [len(one) for one in captions] == [1, 1]
 
 
-@pytest.mark.parametrize("kind", ["cross-attention", "merged", "queries"])
+@pytest.mark.parametrize("kind", ["cross-attention", "queries"])
 def test_a_fusion_captions_by_its_own_next_word_probabilities(kind: str) -> None:
     fusion = [f"fusion.kind={kind}", "fusion.width=32", "fusion.heads=2", "fusion.layers=2"]
     config = override(
@@ -123,14 +122,11 @@ def test_a_fusion_captions_by_its_own_next_word_probabilities(kind: str) -> None
 
 
 def test_each_network_gets_its_own_decoder() -> None:
-    torch.manual_seed(0)
     coca = build_network(preset_config("coca", "tiny"), little("sd-coca-tiny"))
     assert isinstance(caption_decoder(coca), CocaDecoder)
-    clip: Network = build_network(preset_config("clip", "tiny"), little("sd-tiny"))
+    clip = build_network(preset_config("clip", "tiny"), little("sd-tiny"))
     with pytest.raises(GenerationError):
         caption_decoder(clip)
-    with pytest.raises(GenerationError, match="does not caption through its fusion"):
-        FusionDecoder(clip)
 
 
 def test_samples_are_evenly_spaced_and_decoded(data: tuple[Path, Path]) -> None:

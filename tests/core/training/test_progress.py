@@ -31,9 +31,8 @@ def test_time_left_is_estimated_from_the_last_steps() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min 0 s"), (70, "1 min 10 s"), (3599, "59 min 59 s"),
-     (3600, "1 h 0 min"), (7500, "2 h 5 min"), (90061, "25 h 1 min")],
-)  # fmt: skip
+    [(59.4, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (90061, "25 h 1 min")],
+)
 def test_durations_as_text(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
@@ -101,7 +100,7 @@ def test_stderr_has_few_lines_including_the_last_step(
     assert capsys.readouterr().err.startswith("validating: step 4/4")
 
 
-@pytest.mark.parametrize(("fits", "wanted"), [(100, 24), (12, 12), (11, 6), (1, 1), (0, 0)])
+@pytest.mark.parametrize(("fits", "wanted"), [(100, 24), (11, 6), (0, 0)])
 def test_the_largest_half_that_fits(fits: int, wanted: int) -> None:
     tried: list[int] = []
 

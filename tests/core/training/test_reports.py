@@ -50,17 +50,12 @@ def test_pending_work_delays_later_reports() -> None:
 
 def test_a_report_on_a_cpu_is_ready_at_once() -> None:
     reports, guard = Reports(), StepGuard()
-    assert guard.is_not_finite(7, ["a"], torch.tensor([float("nan")]), torch.tensor(1.0)) == 1.0
-    assert guard.is_not_finite(8, ["a"], torch.tensor([1.0]), torch.tensor(float("inf"))) == 1.0
-    assert guard.is_not_finite(9, ["a"], torch.tensor([1.0]), torch.tensor(2.0)) == 0.0
-    reports.add(
-        9, {"a": torch.tensor(1.5), "b": torch.tensor(2, dtype=torch.int64)}, {"speed": 3.0}, guard.take_numbers()
-    )
+    guard.is_not_finite(7, ["a"], torch.tensor([torch.nan]), torch.tensor(1.0))
+    values = {"a": torch.tensor(1.5), "b": torch.tensor(2, dtype=torch.int64)}
+    reports.add(9, values, {"speed": 3.0}, guard.take_numbers())
     [report] = reports.arrived()
     assert (report.step, report.values) == (9, {"a": 1.5, "b": 2.0, "speed": 3.0})
-    skipped = list(guard.skipped(report.guard))
-    assert [(one.step, one.suspects, one.in_a_row) for one in skipped] == [(7, ("a",), 1), (8, ("the gradient",), 2)]
-    assert guard.take_numbers().steps == ()
+    assert [one.step for one in guard.skipped(report.guard)] == [7]
 
 
 @pytest.mark.parametrize("closes", [False, True])

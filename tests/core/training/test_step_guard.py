@@ -42,7 +42,7 @@ class Reads(TorchDispatchMode):
         return function(*arguments, **(options or {}))
 
 
-@pytest.mark.parametrize("preset", ["clip", "sd-clip-every-step", "dino", "silc"])
+@pytest.mark.parametrize("preset", ["sd-clip-every-step", "silc"])
 def test_a_step_never_reads_a_value_from_the_device(preset: str, data: Path, tmp_path: Path) -> None:
     with opened(config_for(data, preset), tmp_path / "run") as loop:
         for batch in loop.parts.loader.batches(0, 3):

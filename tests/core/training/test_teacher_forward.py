@@ -22,10 +22,8 @@ LABELLED = ("data.label=group", "data.labels_per_class=2", "data.unlabelled_rati
 @pytest.mark.parametrize(
     ("preset", "settings", "asked"),
     [
-        ("clip", [*AVERAGED], False),
         ("clip", [*AVERAGED, "noise.self_confidence=0.5"], False),
         ("sd-clip-every-step", [], True),
-        ("mean-teacher", LABELLED, True),
         ("fixmatch", [*LABELLED, "teacher.kind=ema", "objectives.consistency.guess=student"], False),
         ("fixmatch", [*LABELLED, "teacher.kind=ema", "objectives.consistency.guess=teacher"], True),
         ("albef", ["objectives.distill_similarity.weight=0"], True),  # masked words

@@ -106,31 +106,21 @@ class StopAt:
         monkeypatch.setattr(Loop, "train_step", train_step)
 
 
-@pytest.mark.parametrize("step", [6, pytest.param(1, marks=pytest.mark.slow)])
 def test_paused_and_resumed_equals_uninterrupted_bit_for_bit(
-    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: RunDir, step: int
+    data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uninterrupted: RunDir
 ) -> None:
     run = RunDir(tmp_path / "run")
     with monkeypatch.context() as patch:
-        StopAt(patch, step, "pause")
+        StopAt(patch, 6, "pause")
         assert train(config_for(data), run, quiet=True) == "paused"
     paused = read(run)[-1]
     assert isinstance(paused, RunFinished)
-    assert (paused.step, paused.outcome) == (step, "paused")
+    assert (paused.step, paused.outcome) == (6, "paused")
     torch.manual_seed(987)  # what happened in between must not matter
     assert train(config_for(data), run, quiet=True) == "done"
     assert losses(run) == losses(uninterrupted)
     assert equal(weights(run), weights(uninterrupted))
     assert validations(run) == validations(uninterrupted)  # none skipped (step 6 is stopped in the midst of the second)
-
-
-@pytest.mark.slow
-def test_killed_and_resumed_equals_uninterrupted_bit_for_bit(
-    data: tuple[Path, Path], tmp_path: Path, uninterrupted: RunDir
-) -> None:
-    kill_and_resume(config_for(data), RunDir(tmp_path / "run"), kills=1)
-    assert losses(RunDir(tmp_path / "run")) == losses(uninterrupted)
-    assert equal(weights(RunDir(tmp_path / "run")), weights(uninterrupted))
 
 
 @pytest.mark.slow

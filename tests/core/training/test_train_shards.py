@@ -64,27 +64,6 @@ def test_resumed_equals_uninterrupted_bit_for_bit(
     assert equal(weights(resumed), weights(run))
 
 
-def test_a_run_whose_shards_grew_is_not_resumed(
-    shards: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "train"
-    folder.mkdir()
-    for path in Path(shards[0]).parent.glob("0000[0-2].tar"):
-        (folder / path.name).write_bytes(path.read_bytes())
-    run = RunDir(tmp_path / "run")
-    with monkeypatch.context() as patch:
-        StopAt(patch, 3, "pause")
-        assert train(config_for((str(folder), shards[1])), run, quiet=True) == "paused"
-    last = Path(shards[0]).parent / "00003.tar"
-    (folder / last.name).write_bytes(last.read_bytes())
-    config = tmp_path / "config.json"
-    config.write_text(run.config.read_text())
-    assert main(["train", str(config), str(run.path)]) == 1
-    said = capsys.readouterr().err
-    assert f"{folder} (data.train) differs from the data that {run.path} was trained on: " in said
-    assert "number of images (was 30" in said
-
-
 def test_every_verb_takes_shards(
     shards: tuple[str, str], run: RunDir, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
