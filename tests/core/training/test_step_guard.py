@@ -63,39 +63,6 @@ def read(run: RunDir) -> list[Event]:
     return EventReader(run.events).read_all()
 
 
-def weights(run: RunDir) -> dict[str, torch.Tensor]:
-    name, device = resolve(run, "last"), torch.device("cpu")
-    parts = (checkpoint.load_weights(run, name, part, device) for part in ("student", "teacher", "state"))
-    return {f"{number}.{key}": value for number, part in enumerate(parts) for key, value in part.items()}
-
-
-def test_resuming_between_two_reports_changes_nothing(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn = "objectives.matching.weight=0.1"  # by the generator, which stands elsewhere after a pause
-    config = config_for(data, "sd-clip-every-step", "runtime.log_every=3", "optim.epochs=2", drawn)
-    whole, run = RunDir(tmp_path / "whole"), RunDir(tmp_path / "run")
-    assert train(config, whole, quiet=True) == "done"
-    original = Loop.train_step
-
-    def pausing(loop: Loop, batch: Batch) -> dict[str, torch.Tensor]:
-        report = original(loop, batch)
-        if loop.step == 4:
-            loop.run_dir.ask("pause")
-        return report
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Loop, "train_step", pausing)
-        assert train(config, run, quiet=True) == "paused"
-    torch.manual_seed(987)
-    assert train(config, run, quiet=True) == "done"
-    assert list(reported(run)) == [3, 6]
-    assert reported(run) == reported(whole)
-    ours, theirs = weights(run), weights(whole)
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-
-
 @contextmanager
 def broken_from(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> Iterator[None]:
     """Losses that are no numbers in ``steps``."""
