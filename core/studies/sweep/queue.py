@@ -71,7 +71,7 @@ class SweepQueue(StudyQueue):
         while not stop.is_set() and not is_exhausted and self._can_start_trial():
             is_exhausted = not self._propose_trial(stop)
         self.write_results()
-        if not any(not place.problem for place in self.places):
+        if all(place.problem for place in self.places):
             return False
         return len(self.searcher.trials()) < self.sweep.trials and not is_exhausted
 

@@ -69,8 +69,13 @@ def gradients(data: Path, folder: Path, config: RunConfig, rows: int) -> tuple[f
     return float(total.detach()), found
 
 
+SIMILAR = ("blip", "born-again", "mean-teacher", "sd-clip-adapt", "siglip", "slip", "vlmo")  # others have their parts
+
+
 # EMAN's network normalises over the batch, so that each chunk has statistics of its own, as tested below.
-@pytest.mark.parametrize("preset", each_preset("eman"))
+@pytest.mark.parametrize(
+    "preset", [*each_preset("eman", *SIMILAR), *(pytest.param(name, marks=pytest.mark.slow) for name in SIMILAR)]
+)
 def test_the_gradient_of_chunks_equals_that_of_the_large_batch(
     preset: str, data: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
