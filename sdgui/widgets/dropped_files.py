@@ -12,18 +12,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.spec.config import expand_user
+from sdgui.widgets.formats import count
 
 # the same as in ``core.data.sources.folders``, which the window does not load
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
     | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".ico"}
 )
+IMAGE_FILTER = f"Images ({' '.join(f'*{suffix}' for suffix in sorted(IMAGE_SUFFIXES))});;All files (*)"  # for dialogs
 _VIDEOS = frozenset((".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"))
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
 BATCH_SIZE = 500  # images that are reported together
 _MAX_REFUSED = 200  # listed refusals; others are counted
 
 Refusal = tuple[str, str]  # file, reason
+
+
+def not_added_text(refusals: Sequence[Refusal]) -> str:
+    """``Not added: words.doc: it is not an image. And 2 more.``; "" if everything was added."""
+    if not refusals:
+        return ""
+    (file, reason), remainder = refusals[0], len(refusals) - 1
+    return f"Not added: {file}: {reason}." + (f" And {count(remainder)} more." if remainder else "")
+
+
+def refusal_lines(refusals: Sequence[Refusal]) -> str:
+    """The details of a message: the first refusals, one per line."""
+    return "\n".join(f"{file}: {reason}" for file, reason in refusals[:_MAX_REFUSED])
 
 
 @dataclass

@@ -9,15 +9,18 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtGui import Qt  # QtGui's Qt has the text functions
-from PySide6.QtWidgets import QLabel, QMessageBox
+from PySide6.QtWidgets import QLabel, QMessageBox, QWidget
 
 from sdgui.widgets.style.theme import Role, set_role
 
 
 class PlainLabel(QLabel):
-    """A label that never renders HTML, with the constructor of QLabel. ``role``: a role of the stylesheet."""
+    """A label that never renders HTML, with the constructor of QLabel.
 
-    def __init__(self, *args: Any, role: Role = "", **properties: Any) -> None:
+    ``role``: a role of the stylesheet; ``buddy``: the widget that the mnemonic of the text focuses.
+    """
+
+    def __init__(self, *args: Any, role: Role = "", buddy: QWidget | None = None, **properties: Any) -> None:
         super().__init__(*(arg for arg in args if not isinstance(arg, str)), **properties)
         self.setTextFormat(Qt.TextFormat.PlainText)  # before the text is set
         for text in args:
@@ -25,6 +28,8 @@ class PlainLabel(QLabel):
                 self.setText(text)
         if role:
             set_role(self, role)
+        if buddy is not None:
+            self.setBuddy(buddy)
 
 
 def plain_tip(text: str) -> str:

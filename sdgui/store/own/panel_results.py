@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,15 +63,21 @@ class ResultRecords(Sessions):
         with self._write_own() as session:
             session.execute(delete(row).where(*this))
 
-    def last_result(self, panel: str, subject: str = "", data: str = "") -> PanelResult | None:
-        """The newest result of ``panel``, for this run and data if given; None if there is none."""
+    def last_result(
+        self, panel: str, subject: str = "", data: str = "", problem: Callable[[Any], str] = lambda _: ""
+    ) -> PanelResult | None:
+        """The newest result of ``panel``, for this run and data if given; None if there is none.
+
+        ``problem`` returns what is wrong with a result's content, such as one of another version; it counts as none.
+        """
         row = PanelResultRow
         query = select(row).where(row.panel == panel).order_by(row.made.desc())
         query = query.where(row.subject == os.fsencode(subject)) if subject else query
         query = query.where(row.data == os.fsencode(data)) if data else query
         with self._read_own() as session:
             newest = session.scalars(query.limit(1)).first()
-            return _record(newest) if newest is not None else None
+            result = _record(newest) if newest is not None else None
+        return result if result is not None and not problem(result.content) else None
 
 
 def _make_room(session: Session, panel: str) -> None:

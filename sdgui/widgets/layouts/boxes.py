@@ -25,6 +25,14 @@ def vbox(*parts: Part, into: QWidget | None = None, spacing: int = SPACE, margin
     return _filled(QVBoxLayout() if into is None else QVBoxLayout(into), parts, spacing, margins)
 
 
+def clear_layout(layout: QLayout) -> None:
+    """Remove and delete all widgets of ``layout``; they disappear immediately."""
+    while (item := layout.takeAt(0)) is not None:
+        if (widget := item.widget()) is not None:
+            widget.hide()
+            widget.deleteLater()
+
+
 def _filled(box: _Box, parts: tuple[Part, ...], spacing: int, margins: Margins) -> _Box:
     box.setContentsMargins(*((margins,) * 4 if isinstance(margins, int) else margins))
     box.setSpacing(spacing)
