@@ -170,7 +170,7 @@ NOT_NEEDED = {
 }
 # Offered to whoever takes the part elsewhere, and to tests.
 NOBODYS = {
-    "ChainWatch.found", "ConfusionMatrix.view_changed", "EvaluationPane.way_changed", "KnownModel.arranged",
+    "ChainWatch.found",
     "Launcher.ended", "ParallelCoordinates.run_clicked", "PlotCanvas.redrawn", "PlotGrid.run_hovered",
     "PlotGrid.run_visibility_changed", "ViewsPreview.drawn",
 }  # fmt: skip
@@ -191,13 +191,13 @@ NEWS = {
     "tailer.state_changed": (
         (HomePanel, "_schedule_update"), (Status, "_schedule_update"), (MachinesPanel, "_schedule_update"),
         (MainWindow, "_state_changed"), (RunsPanel, "_on_progressed"), (RunTabs, "_state_changed"),
-        (ModelChip, "_schedule_refresh"), (RunFollowing, "_run_changed"), (FixingDialog, "_read_pairs"),
+        (ModelChip, "_schedule_refresh"), (RunFollowing, "_on_run_changed"), (FixingDialog, "_read_pairs"),
         (ExperimentModel, "refresh_run"),
     ),
     "tailer.progress_changed": (
         (HomePanel, "_on_progressed"), (Status, "_schedule_update"), (MachinesPanel, "_schedule_update"),
         (RunsPanel, "_on_progressed"), (RunTabs, "_on_progressed"), (ModelChip, "_schedule_refresh"),
-        (RunFollowing, "_run_changed"), (ExperimentModel, "update_run"),
+        (RunFollowing, "_on_run_changed"), (ExperimentModel, "update_run"),
     ),
     "tailer.curves_loaded": ((CurveFeed, "_loaded"), (RunTabs, "_history_changed"), (SamplesBoard, "_reload_if_shown")),
     "tailer.curves_changed": ((CurveFeed, "_changed"), (RunTabs, "_history_changed")),

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSizePolicy, QWidget
+from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtWidgets import QComboBox, QPushButton, QSizePolicy, QWidget
 
 from core.spec.shards import may_be_there
 from sdgui.shared.pickers.data import DataPicker
@@ -19,7 +19,7 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.still_boxes import NoWheelComboBox
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import set_role
 
 HELD_OUT, DATA, INDEX = "held-out", "data", "index"
 _INDEXES = "search/indexes"
@@ -77,13 +77,8 @@ class CollectionBox(QWidget):
         self.sheet.setCheckable(True)
         self.sheet.setToolTip("Build, refresh or relocate an index")
         set_role(self.facts, "muted")
-        indexes = QHBoxLayout()
-        indexes.setSpacing(SPACE)
-        for box in self.indexes:
-            indexes.addWidget(box, 1)
-        indexes.addWidget(self.browse)
-        buttons = hbox(self.folder, self.sheet, None)
-        vbox(self.kind_box, self.data, indexes, self.facts, buttons, into=self)
+        indexes = hbox(*((box, 1) for box in self.indexes), self.browse)
+        vbox(self.kind_box, self.data, indexes, self.facts, hbox(self.folder, self.sheet, None), into=self)
 
     # Selection
     @property
@@ -116,9 +111,7 @@ class CollectionBox(QWidget):
     def search_folder(self, folder: str) -> None:
         """Search a folder of images or a table."""
         same = self.kind == DATA and self.data.source() == folder
-        self.data.blockSignals(True)
-        self.data.set_source(folder)
-        self.data.blockSignals(False)
+        self._set_data(folder)
         self.set_kind(DATA)
         if not same:
             self.changed.emit(-1)
@@ -135,6 +128,10 @@ class CollectionBox(QWidget):
         changes_both = self.kind != INDEX  # the other side changes too
         self.set_kind(INDEX)
         self.changed.emit(-1 if changes_both else side)
+
+    def _set_data(self, source: str) -> None:
+        with QSignalBlocker(self.data):
+            self.data.set_source(source)
 
     def _emit_changed(self, side: int = -1) -> None:
         self._show()
@@ -172,9 +169,7 @@ class CollectionBox(QWidget):
         """Restore the choices from ``state()`` without emitting ``changed``; missing sources are ignored."""
         data = str(state.get("data") or "")
         if may_be_there(data):
-            self.data.blockSignals(True)
-            self.data.set_source(data)
-            self.data.blockSignals(False)
+            self._set_data(data)
         indexes = state.get("indexes")
         for box, folder in zip(self.indexes, indexes if isinstance(indexes, list) else [], strict=False):
             box.setCurrentIndex(box.findData(str(folder)) if folder else -1)

@@ -35,8 +35,8 @@ class RunFollowing(QObject):
         self.run_id: int | None = None
         self._settle = QTimer(self, singleShot=True, interval=_BATCH_MS)
         self._settle.timeout.connect(self.follow)
-        services.tailer.state_changed.connect(self._run_changed)
-        services.tailer.progress_changed.connect(self._run_changed)
+        services.tailer.state_changed.connect(self._on_run_changed)
+        services.tailer.progress_changed.connect(self._on_run_changed)
 
     def use(self, run_id: int) -> None:
         """Search with this run instead of the selected source."""
@@ -91,7 +91,7 @@ class RunFollowing(QObject):
             return "The run has not saved a checkpoint yet. It opens here after its first checkpoint."
         return "This run ended before its first checkpoint. Choose another model above, or resume the run."
 
-    def _run_changed(self, run_id: int) -> None:
+    def _on_run_changed(self, run_id: int) -> None:
         waits = self._run is not None and run_id == self._run.id and run_id != self.run_id
         if waits and self._panel.isVisible() and not self._settle.isActive():
             self._settle.start()

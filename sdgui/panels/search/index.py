@@ -13,17 +13,18 @@ from typing import Any
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QCheckBox, QFrame, QGridLayout, QLineEdit, QPushButton, QWidget
 
+from sdgui.shared.failures import failure_message
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.services import Services
 from sdgui.widgets.file_dialogs import ask_folder
 from sdgui.widgets.formats import count, count_with_unit
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.message import Message, error, info, warning
+from sdgui.widgets.message import Message, info, warning
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 from sdgui.worker.calls import WorkerCalls
-from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import SEARCH_INDEX, SEARCH_RELOCATE, Verb
 
 _WORKER = "indexing"  # a separate worker, so that searching continues
@@ -68,8 +69,7 @@ class IndexSheet(QFrame):
         self.move_images.clicked.connect(self.start_relocating)
 
     def _line(self, name: str, tip: str) -> QLineEdit:
-        line = QLineEdit(self)
-        line.setPlaceholderText(name)
+        line = QLineEdit(self, placeholderText=name)
         line.setAccessibleName(name)
         line.setToolTip(plain_tip(tip))
         return line
@@ -78,19 +78,17 @@ class IndexSheet(QFrame):
         grid = QGridLayout(self)
         grid.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
         grid.setSpacing(SPACE)
-        texts = ("Images", "Index", "Moved images")
-        for row, text in enumerate(texts):
+        for row, text in enumerate(("Images", "Index", "Moved images")):
             grid.addWidget(PlainLabel(text, self), row, 0)
         grid.addWidget(self.source, 0, 1, 1, 3)
         grid.addWidget(self.build, 0, 4)
-        grid.addWidget(self.folder, 1, 1)
-        grid.addWidget(self._browse(self.folder, "Choose the index's folder"), 1, 2)
-        grid.addWidget(self.drop, 1, 3)
-        grid.addWidget(self.refresh, 1, 4)
-        grid.addWidget(self.old, 2, 1)
-        grid.addWidget(self._browse(self.new, "Choose the new folder of the images"), 2, 2)
-        grid.addWidget(self.new, 2, 3)
-        grid.addWidget(self.move_images, 2, 4)
+        rows = (
+            (self.folder, self._browse(self.folder, "Choose the index's folder"), self.drop, self.refresh),
+            (self.old, self._browse(self.new, "Choose the new folder of the images"), self.new, self.move_images),
+        )
+        for row, widgets in enumerate(rows, start=1):
+            for column, widget in enumerate(widgets, start=1):
+                grid.addWidget(widget, row, column)
         grid.setColumnStretch(1, 1)
         grid.setColumnStretch(3, 1)
 
@@ -150,13 +148,8 @@ class IndexSheet(QFrame):
         def failed(failure: Failure) -> None:
             self._enable(True)
             self.finished.emit()
-            if isinstance(failure, Cancelled):
-                sentence = (
-                    f"Stopped. The images encoded so far are saved in {folder}. Press the button again to continue."
-                )
-                self.message_requested.emit(info(sentence))
-            else:
-                self.message_requested.emit(error(failure.text, failure.details))
+            stopped = f"Stopped. The images encoded so far are saved in {folder}. Press the button again to continue."
+            self.message_requested.emit(failure_message(failure, stopped))
 
         self._calls.ask("index", verb, done, failed, None, folder=folder, **arguments)
 

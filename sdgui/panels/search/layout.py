@@ -12,7 +12,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QSplitter, QStackedWidget, QTabBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QSplitter, QStackedWidget, QTabBar, QWidget
 
 from sdgui.panels.search.index import IndexSheet
 from sdgui.panels.search.jobs import Jobs
@@ -85,9 +85,7 @@ class SearchView(QWidget):
     def filters(self) -> FilterForm:
         """The filter form, created on first use."""
         form = FilterForm(self.filter_popover)
-        column = QVBoxLayout(self.filter_popover)
-        column.setContentsMargins(2 * SPACE, 2 * SPACE, 2 * SPACE, 2 * SPACE)
-        column.addWidget(form)
+        vbox(form, into=self.filter_popover, margins=2 * SPACE)
         self.filter_popover.set_first(form.folder)
         form.changed.connect(self.filters_changed)
         return form
@@ -102,7 +100,7 @@ class SearchView(QWidget):
         sheet.working.connect(self.indexing)
         sheet.finished.connect(lambda: self.jobs.end("index"))
         sheet.message_requested.connect(self.show_message)
-        sheet.ended.connect(lambda folder: self.source.show_index(0, folder))
+        sheet.ended.connect(lambda folder: self.source.collection.show_index(0, folder))
         return sheet
 
     @cached_property
@@ -129,12 +127,8 @@ class SearchView(QWidget):
         return page
 
     def _arrange(self, history: SearchHistory) -> None:
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(self.drop)
-        column = QVBoxLayout()
-        column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE // 2)
-        column.setSpacing(SPACE)
+        vbox(self.drop, into=self)
+        column = vbox(margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE // 2))
         lay_over(self._work, column, self.strip, self.export_strip, self.bar)
         column.addLayout(self._query_row(history))
         column.addLayout(self._source_row())
@@ -190,15 +184,13 @@ class SearchView(QWidget):
         return hbox((self.source, 1), self.tabs)
 
     def _arrange_results(self) -> None:
-        self.split = QSplitter(Qt.Orientation.Horizontal, self._pages)
+        self.split = QSplitter(Qt.Orientation.Horizontal, self._pages, childrenCollapsible=False)
         self._pages.addWidget(self.split)
-        self.split.setChildrenCollapsible(False)
         self._evaluation_side = QWidget(self.split)
-        QVBoxLayout(self._evaluation_side).setContentsMargins(0, 0, 0, 0)  # filled with the evaluation on first use
-        self.pair = QSplitter(Qt.Orientation.Horizontal, self.split)
+        vbox(into=self._evaluation_side)  # filled with the evaluation on first use
+        self.pair = QSplitter(Qt.Orientation.Horizontal, self.split, childrenCollapsible=False)
         self.split.setStretchFactor(1, 1)
         self.split.setSizes([360, 560])
-        self.pair.setChildrenCollapsible(False)
         first_side, second_side = (SearchSide(self._cache, self._export, self.pair) for _ in range(2))
         self.sides = (first_side, second_side)
         remember_sizes(self.split, self._services.settings, "search/split")

@@ -50,7 +50,7 @@ class OpeningMessages:
         return Message(ordered[0].level, text, details, Remedy(label, lambda: self._press(label)) if label else None)
 
     def _press(self, label: str) -> None:
-        """Run the remedies of both sides that have this label; messages with other remedies stay."""
+        """Run the remedies of both sides that have this label; messages with other remedies are kept."""
         titled = self._titled_messages()
         for _, message in titled:
             if message.remedy is not None and message.remedy.label == label:

@@ -25,12 +25,14 @@ from sdgui.panels.search.tabs.known_queries import Known
 from sdgui.panels.search.travel import AHEAD, SearchTravel
 from sdgui.panels.search.why.following import WhyFollowing
 from sdgui.panels.search.work import ABOUT_TARGET, WHY, SearchSession, Target, same_collection
+from sdgui.shared.failures import failure_message
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
+from sdgui.widgets.dropped_files import not_added_text, refusal_lines
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import make_in_turns
-from sdgui.widgets.message import Message, Remedy, error, info, warning
-from sdgui.worker.replies import Cancelled, Failure
+from sdgui.widgets.message import Message, Remedy, info, warning
+from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import SEARCH_FACETS, SearchOpened
 
 _STATE = "search/state"
@@ -79,7 +81,7 @@ class SearchPanel(Panel):
         self.view.query.past_chosen.connect(self.search_again)
         self.view.query.left_downwards.connect(self._focus_results)
         self.view.query.paste_requested.connect(self.view.drop.paste)
-        self.view.tabs.currentChanged.connect(self._tab_changed)
+        self.view.tabs.currentChanged.connect(self._on_tab_changed)
         self.view.drop.dropped.connect(self._add_images)
         self.view.drop.folder_dropped.connect(self.view.source.collection.search_folder)
         self.view.drop.refused.connect(self._show_refused)
@@ -93,7 +95,7 @@ class SearchPanel(Panel):
         self.following.message_requested.connect(self.message_requested)
         demo = self._services.demo
         for signal in (demo.progress, demo.ready, demo.failed, demo.cancelled):
-            signal.connect(self._demo_changed)
+            signal.connect(self._on_demo_changed)
 
     # Panel
     def use_run(self, run_id: int) -> None:
@@ -114,7 +116,7 @@ class SearchPanel(Panel):
             self._entered = True
             self._restore()
             if self._services.demo.making:
-                self._demo_changed()
+                self._on_demo_changed()
             make_in_turns(self.view, LATE)
             QTimer.singleShot(0, self, self._begin)  # after the new panel is painted
         else:
@@ -237,7 +239,7 @@ class SearchPanel(Panel):
             name = "the validation split" if source.kind == HELD_OUT else source.collection.title()
             self.view.show_empty(f"Opening {name}", text)
 
-    def _demo_changed(self, *_: object) -> None:
+    def _on_demo_changed(self, *_: object) -> None:
         if self.view.source.target(0) is None and self.sessions[0].facts is None:
             self._show_hint()
 
@@ -308,12 +310,8 @@ class SearchPanel(Panel):
             self.view.show_empty("No model is open", "Choose another model or other images above, or try again.")
         self._empty_action = None
         self.view.sides[side].clear()
-        if isinstance(failure, Cancelled):
-            remedy = Remedy("Open", lambda: self.open(side, reopen=True))
-            self.opening.set(side, info("The model was not opened: you cancelled it.", remedy=remedy))
-        else:
-            remedy = Remedy("Try again", lambda: self.open(side, reopen=True))
-            self.opening.set(side, error(failure.text, failure.details, remedy))
+        cancelled, retry = "The model was not opened: you cancelled it.", partial(self.open, side, reopen=True)
+        self.opening.set(side, failure_message(failure, cancelled, retry, "Open"))
 
     def _retitle(self) -> None:
         for side, widget in enumerate(self.view.sides):
@@ -380,9 +378,7 @@ class SearchPanel(Panel):
             self.view.show_message(info(f"You dropped {len(paths)} images; only the first 8 are used."))
 
     def _show_refused(self, refusals: list[tuple[str, str]]) -> None:
-        file, problem = refusals[0]
-        details = "\n".join(f"{name}: {reason}" for name, reason in refusals)
-        self.view.show_message(warning(f"{file} was not added: {problem}.", details))
+        self.view.show_message(warning(not_added_text(refusals), refusal_lines(refusals)))
 
     def _focus_results(self) -> None:
         gallery = self.view.sides[0].gallery
@@ -390,7 +386,7 @@ class SearchPanel(Panel):
         if gallery.current() < 0 and gallery.items():
             gallery.view.setCurrentIndex(gallery.model.index(0))
 
-    def _tab_changed(self, tab: int) -> None:
+    def _on_tab_changed(self, tab: int) -> None:
         self.view.show_tab(tab)
         self.queries.invite()
         self.tab_results.changed()

@@ -25,13 +25,13 @@ _MAX_RESULTS = 3200
 
 
 class SearchQueries(QObject):
-    """Runs the query of ``view`` in both ``sessions``."""
+    """Runs the query of ``view`` in both ``sessions``. ``query``, ``number``: the last query and its number."""
 
     def __init__(self, view: SearchView, sessions: tuple[SearchSession, SearchSession]) -> None:
         super().__init__(view)
         self._view, self._sessions = view, sessions
-        self._number = 0
-        self._query = Query()
+        self.number = 0
+        self.query = Query()
         self._k = _FIRST_RESULTS
         self._answers: list[Results | None] = [None, None]
         self._query_message: Message | None = None  # message about the current query, cleared by the next results
@@ -39,7 +39,7 @@ class SearchQueries(QObject):
         self._typing.timeout.connect(self.run)
         view.query.changed.connect(self.changed)
         view.filters_changed.connect(self.changed)
-        view.score.activated.connect(lambda _row: self._show_answers())
+        view.score.activated.connect(lambda _row: self.show())
         for side, session in enumerate(sessions):
             session.answered.connect(lambda number, answer, side=side: self._take_answer(side, number, answer))
             session.refused.connect(lambda number, failure, side=side: self._show_failure(side, number, failure))
@@ -48,16 +48,6 @@ class SearchQueries(QObject):
     def forget(self, side: int) -> None:
         """Clear the results of a side whose collection is closed or reopened."""
         self._answers[side] = None
-
-    @property
-    def query(self) -> Query:
-        """The last query."""
-        return self._query
-
-    @property
-    def number(self) -> int:
-        """The number of the last query."""
-        return self._number
 
     @property
     def answered(self) -> bool:
@@ -78,8 +68,8 @@ class SearchQueries(QObject):
         self._typing.stop()
         filters, group = self._view.chosen_filters()
         query = replace(self._view.query.query(), filters=filters, group=group)
-        self._number += 1
-        self._query, self._answers = query, [None, None]
+        self.number += 1
+        self.query, self._answers = query, [None, None]
         if query.empty:
             self.invite()
             self._view.query.show_known("", "")
@@ -94,13 +84,13 @@ class SearchQueries(QObject):
         evaluation = self._view.tabs.currentIndex() == EVALUATION
         text = "Choose a query on the left, or type one." if evaluation else "Type a query or drop an image here."
         for widget, session in zip(self._view.sides, self._sessions, strict=True):
-            if self._query.empty and session.facts is not None:  # otherwise the gallery shows why it cannot be searched
+            if self.query.empty and session.facts is not None:  # otherwise the gallery shows why it cannot be searched
                 widget.clear(text)
 
     def _search(self, side: int) -> None:
         if self._sessions[side].facts is not None:
-            request = self._query.request(side == 0 or self._same_rows())
-            self._sessions[side].search(self._number, {**request, "k": self._k})
+            request = self.query.request(side == 0 or self._same_rows())
+            self._sessions[side].search(self.number, {**request, "k": self._k})
 
     def row_of(self, side: int, row: int) -> int:
         """The first side's row of an image on ``side``; -1 if the numbering may differ, so that the file is used."""
@@ -110,14 +100,10 @@ class SearchQueries(QObject):
 
     def _same_rows(self) -> bool:
         """Whether images and captions have the same numbers in both collections; not so in growing indexes."""
-        targets = [session.target for session in self._sessions]
-        if (
-            targets[0] is None
-            or targets[1] is None
-            or any(target is not None and target.is_updated_on_open for target in targets)
-        ):
+        first, second = (session.target for session in self._sessions)
+        if first is None or second is None or first.is_updated_on_open or second.is_updated_on_open:
             return False
-        return targets[0].index == targets[1].index and same_collection(self._sessions)
+        return first.index == second.index and same_collection(self._sessions)
 
     def _load_more(self) -> None:
         rows = [answer["rows"] for answer in self._answers if answer is not None]
@@ -128,19 +114,15 @@ class SearchQueries(QObject):
 
     def _take_answer(self, side: int, number: int, answer: Results) -> None:
         self._view.jobs.end(f"query{side}")
-        if number != self._number:
+        if number != self.number:
             return
         self._answers[side] = answer
         if self._query_message is not None and self._view.bar.message is self._query_message:
             self._view.bar.clear()
-        self._show_answers(side)
+        self.show(side)
         self._show_missing(side)
 
-    def show(self) -> None:
-        """Show the results again, after changes in rank were switched on or off."""
-        self._show_answers()
-
-    def _show_answers(self, answered_side: int = -1) -> None:
+    def show(self, answered_side: int = -1) -> None:
         """Show both sides with changes in rank; until both have answered, only ``answered_side``."""
         score: Score = self._view.score.currentData()
         all_answered = all(answer is not None for answer in self._answers)
@@ -149,12 +131,12 @@ class SearchQueries(QObject):
                 is_comparable = self._view.source.comparing and same_collection(self._sessions)
                 other_answer = self._answers[1 - side] if is_comparable else None
                 self._view.sides[side].show_answer(
-                    answer, self._query, score, other_answer, self._view.source.name(1 - side)
+                    answer, self.query, score, other_answer, self._view.source.name(1 - side)
                 )
 
     def _show_failure(self, side: int, number: int, failure: Failure) -> None:
         self._view.jobs.end(f"query{side}")
-        if number == self._number and not isinstance(failure, Cancelled):
+        if number == self.number and not isinstance(failure, Cancelled):
             try_again = Remedy("Try again", self.run)
             self._show_query_message((error if failure.details else warning)(failure.text, failure.details, try_again))
 
@@ -168,10 +150,11 @@ class SearchQueries(QObject):
         target = self._sessions[side].target
         if not missing:
             return
-        text = f"{count(len(missing))} image files are missing, such as {missing[0]}."
+        several = f"{count(len(missing))} image files are missing, such as {missing[0]}."
+        text = several if len(missing) > 1 else f"1 image file is missing: {missing[0]}."
         if target is None or not target.index:
             self._show_query_message(
-                warning(f"{text} They are shown in grey. Reconnect the disk, or search other images.")
+                warning(f"{text} Missing images are shown in grey. Reconnect the disk, or search other images.")
             )
         else:
             folder, index = str(Path(missing[0]).parent), target.index

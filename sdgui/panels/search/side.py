@@ -5,12 +5,12 @@ Flow: panel -> ``show_answer`` -> gallery; actions on an image -> signals -> pan
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, Signal, SignalInstance
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QMenu, QWidget
 
@@ -75,12 +75,14 @@ class SearchSide(QWidget):
         gallery.current_changed.connect(self._emit_current)
         gallery.menu_opening.connect(self._fill_menu)
         gallery.scrolled.connect(lambda share: self.more_wanted.emit() if share > _LOAD_MORE_AT else None)
-        keys = {
-            "M": self._ask_like,
-            "Ctrl+Alt++": partial(self._ask_part, 1.0),
-            "Ctrl+Alt+-": partial(self._ask_part, -1.0),
-        }
-        for key, slot in {**keys, "T": self._ask_captions, "W": self.why_requested.emit}.items():
+        self._commands: tuple[tuple[str, str, Callable[[], object]], ...] = (  # title, key, effect
+            ("More like this", "M", partial(self._emit_with_selected, self.like_requested)),
+            ("Add to the query", "Ctrl+Alt++", partial(self._emit_with_selected, self.part_requested, 1.0)),
+            ("Exclude similar images", "Ctrl+Alt+-", partial(self._emit_with_selected, self.part_requested, -1.0)),
+            ("Nearest captions", "T", partial(self._emit_with_selected, self.captions_requested)),
+            ("Why this match?", "W", self.why_requested.emit),
+        )
+        for _, key, slot in self._commands:
             shortcut = QShortcut(QKeySequence(key), gallery)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(slot)
@@ -167,27 +169,13 @@ class SearchSide(QWidget):
         selected = self._selected()
         return "" if selected is None else selected[0]
 
-    def _ask_like(self) -> None:
+    def _emit_with_selected(self, signal: SignalInstance, *arguments: object) -> None:
         if (selected := self._selected()) is not None:
-            self.like_requested.emit(*selected)
-
-    def _ask_part(self, weight: float) -> None:
-        if (selected := self._selected()) is not None:
-            self.part_requested.emit(*selected, weight)
-
-    def _ask_captions(self) -> None:
-        if (selected := self._selected()) is not None:
-            self.captions_requested.emit(*selected)
+            signal.emit(*selected, *arguments)
 
     def _fill_menu(self, menu: QMenu, selected_rows: list[int]) -> None:
         menu.addSeparator()
-        for text, slot in (
-            ("More like this\tM", self._ask_like),
-            ("Add to the query\tCtrl+Alt++", partial(self._ask_part, 1.0)),
-            ("Exclude similar images\tCtrl+Alt+-", partial(self._ask_part, -1.0)),
-            ("Nearest captions\tT", self._ask_captions),
-            ("Why this match?\tW", self.why_requested.emit),
-        ):
-            menu.addAction(text).triggered.connect(lambda _checked=False, slot=slot: slot())
+        for title, key, slot in self._commands:
+            menu.addAction(f"{title}\t{key}").triggered.connect(lambda _checked=False, slot=slot: slot())
         menu.addSeparator()
         self._export.fill(menu, [self.gallery.items()[index] for index in selected_rows])

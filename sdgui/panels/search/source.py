@@ -78,14 +78,14 @@ class SourceBar(QWidget):
             picker.changed.connect(lambda _choice, side=side: self._on_picked(side))
             picker.renewed.connect(lambda _choice, side=side: self.renewed.emit(side))
             picker.refused.connect(self.refused)
-        self.compare.toggled.connect(self._compare_toggled)
+        self.compare.toggled.connect(self._on_compare_toggled)
         self.presets.menu().aboutToShow.connect(self._enable)
         self.versus.triggered.connect(self.student_against_teacher)
         self.swap.triggered.connect(self.swap_models)
         self.against_another.triggered.connect(self._ask_second_model)
         self.single.triggered.connect(lambda: self.compare.setChecked(False))
         self.button.clicked.connect(self.popover.toggle)
-        self.collection.changed.connect(self._collection_changed)
+        self.collection.changed.connect(self._on_collection_changed)
         self.collection.close_requested.connect(self.popover.close_popover)
 
     # Selection
@@ -236,10 +236,6 @@ class SourceBar(QWidget):
         if (choice := self.pickers[0].choice()) is not None:
             self._pool.client(choice.model, choice.title).warm_up()
 
-    def show_index(self, side: int, folder: str) -> None:
-        """Choose an index and add it to the recent ones."""
-        self.collection.show_index(side, folder)
-
     def follow_model(self, side: int, model: str, weights: str) -> None:
         """Show the model that built the opened index in the picker."""
         folder, checkpoint = run_and_checkpoint(model)
@@ -301,14 +297,14 @@ class SourceBar(QWidget):
             self._picked_for = (side, self.collection.index(side))
         self.changed.emit(side)
 
-    def _collection_changed(self, side: int) -> None:
+    def _on_collection_changed(self, side: int) -> None:
         self._picked_for = (-1, "")
         self._show()
         self.popover.fit()
         if not self._quiet:
             self.changed.emit(side)
 
-    def _compare_toggled(self, on: bool) -> None:
+    def _on_compare_toggled(self, on: bool) -> None:
         if on and self.pickers[1].choice() is None and (choice := self.pickers[0].choice()) is not None:
             networks = [network for network in self.pickers[0].networks() if network != choice.weights]
             other = replace(choice, weights=networks[0] if networks else choice.weights)

@@ -108,11 +108,9 @@ class TabResults(QObject):
     def _store(self, side: int, answer: Evaluation) -> None:
         if (target := self._sessions[side].target) is not None:
             subject, data = _store_keys(target)
-            hardest = {
-                "text_to_image": answer["text_to_image"][:_STORED_QUERIES],
-                "image_to_text": answer["image_to_text"][:_STORED_QUERIES],
-            }
-            content = {**answer, **hardest}
+            content: dict[str, Any] = {**answer}
+            for way in ("text_to_image", "image_to_text"):
+                content[way] = content[way][:_STORED_QUERIES]
             store = self._services.store
             self._services.writer.submit(lambda: store.keep_result(_PANEL, subject, data, content))
 
@@ -126,17 +124,14 @@ class TabResults(QObject):
         subject, data = _store_keys(target)
         store = self._services.store
 
-        def read() -> PanelResult | None:
-            result = store.last_result(_PANEL, subject, data)
-            return result if result is not None and not SEARCH_EVALUATE.problem(result.content) else None
-
         def recalled(result: PanelResult | None) -> None:
             session = self._sessions[side]
             if result is not None and session.target == target and session.facts is None:
                 self._stored[side] = result
                 self._show()
 
-        self._services.writer.submit(read, recalled)
+        problem = SEARCH_EVALUATE.problem
+        self._services.writer.submit(lambda: store.last_result(_PANEL, subject, data, problem), recalled)
 
     def compare(self, k: int) -> None:
         """Request the pairs that only one model finds within its first ``k`` results."""

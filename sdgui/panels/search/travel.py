@@ -15,12 +15,13 @@ from sdgui.panels.search.layout import SearchView
 from sdgui.panels.search.queries import SearchQueries
 from sdgui.panels.search.work import SearchSession
 from sdgui.shared.export.formats import free_path
+from sdgui.shared.failures import failure_message
 from sdgui.shared.services import Services
 from sdgui.widgets.file_dialogs import ask_save
-from sdgui.widgets.message import error, info
+from sdgui.widgets.message import info
 from sdgui.worker.calls import WorkerCalls
-from sdgui.worker.replies import Cancelled, Failure
-from sdgui.worker.verbs import SEARCH_OPEN, SEARCH_TRAVEL, SearchOpened, TravelSaved
+from sdgui.worker.replies import Failure
+from sdgui.worker.verbs import SEARCH_OPEN, SEARCH_TRAVEL, TravelSaved
 
 AHEAD = "ahead"  # purpose of requests that open a step in advance
 
@@ -68,20 +69,17 @@ class SearchTravel(QObject):
         if not pending or self._run is None:
             return
         (session, step), later = pending[0], pending[1:]
-        target = session.target
-        if target is None:
-            return
-
-        def done(_facts: SearchOpened) -> None:
-            self._open_in_advance(later)
-
-        def failed(_failure: Failure) -> None:
-            return
-
-        model = f"{self._run}@{step}"
-        session.ask_plain(
-            AHEAD, SEARCH_OPEN, done, failed, model=model, weights=target.weights, data=target.data, index=""
-        )
+        if (target := session.target) is not None:
+            session.ask_plain(
+                AHEAD,
+                SEARCH_OPEN,
+                lambda _facts: self._open_in_advance(later),
+                lambda _failure: None,
+                model=f"{self._run}@{step}",
+                weights=target.weights,
+                data=target.data,
+                index="",
+            )
 
     def _follow_slider(self, step: int) -> None:
         if self._run is not None:
@@ -153,7 +151,4 @@ class SearchTravel(QObject):
 
     def _show_failure(self, failure: Failure) -> None:
         self._view.jobs.end("travel0")
-        message = (
-            info("Saving was cancelled.") if isinstance(failure, Cancelled) else error(failure.text, failure.details)
-        )
-        self._view.show_message(message)
+        self._view.show_message(failure_message(failure, "Saving was cancelled."))

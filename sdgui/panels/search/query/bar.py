@@ -6,7 +6,6 @@ Flow: typing, dropping or choosing -> ``changed(Query)``; Up and Down in the tex
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from core.spec.resources import resource_folder
 from sdgui.panels.search.model import RAW, Part, Query
 from sdgui.panels.search.query.chips import ChipRow
 from sdgui.panels.search.query.history import SearchHistory
+from sdgui.widgets.dropped_files import IMAGE_FILTER
 from sdgui.widgets.file_dialogs import ask_open_several
 from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.icon_button import IconButton
@@ -26,7 +26,6 @@ from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
 
-_IMAGES = "Images (*.png *.jpg *.jpeg *.webp *.gif *.bmp *.tif *.tiff);;All files (*)"
 _PROMPTS = resource_folder("prompts")
 _MAX_RECENT = 15  # recent queries in the menu
 
@@ -51,11 +50,9 @@ class SearchBar(QWidget):
         self._filters: dict[str, Any] = {}
         self._group = True
         self._evaluation_query = Query()  # the looked-up query of the evaluation
-        self.line = QLineEdit(self)
-        self.line.setPlaceholderText("Describe an image, or drop or paste one")
+        hint = "Describe an image, or drop or paste one"
+        self.line = QLineEdit(self, placeholderText=hint, clearButtonEnabled=True, maxLength=20_000)
         self.line.setAccessibleName("Search images by words")
-        self.line.setClearButtonEnabled(True)
-        self.line.setMaxLength(20_000)
         self.chips = ChipRow(self)
         self.true_image = ImageLabel(4 * SPACE, self)  # image of a query with a known answer
         self.image = IconButton("ph.image", "Search with an image from a file", "Ctrl+Shift+I", parent=self)
@@ -94,7 +91,7 @@ class SearchBar(QWidget):
         self.line.textChanged.connect(self._on_cleared)
         self.line.returnPressed.connect(self.remember)
         self.line.installEventFilter(self)
-        self.chips.changed.connect(self._parts_changed)
+        self.chips.changed.connect(self._on_parts_changed)
         self.image.clicked.connect(self._choose_files)
         self.plus.clicked.connect(lambda: self._add_typed_part(1.0))
         self.minus.clicked.connect(lambda: self._add_typed_part(-1.0))
@@ -157,7 +154,7 @@ class SearchBar(QWidget):
             self._evaluation_query = Query()
             self._emit_changed()
 
-    def _parts_changed(self) -> None:
+    def _on_parts_changed(self) -> None:
         self._evaluation_query = Query()
         self._emit_changed()
 
@@ -176,7 +173,7 @@ class SearchBar(QWidget):
         return True
 
     def _choose_files(self) -> None:
-        for path in ask_open_several(self, "Images to search with", _IMAGES):
+        for path in ask_open_several(self, "Images to search with", IMAGE_FILTER):
             self.add_image(str(path))
 
     # History
@@ -214,12 +211,11 @@ class SearchBar(QWidget):
         """The menu of saved and recent searches."""
         menu = QMenu(self)
         for title, queries in (("Saved", self._history.saved), ("Recent", self._history.recent[:_MAX_RECENT])):
-            head = menu.addAction(title)
-            head.setEnabled(False)
+            menu.addAction(title).setEnabled(False)
             for query in queries:
                 text = query.title if len(query.title) < 60 else f"{query.title[:59]}…"
                 action = menu.addAction(text.replace("&", "&&") + _marks(query))
-                action.triggered.connect(partial(self._on_chosen, query))
+                action.triggered.connect(lambda _checked=False, query=query: self.past_chosen.emit(query))
             if not queries:
                 menu.addAction("    None yet").setEnabled(False)
         menu.addSeparator()
@@ -227,9 +223,6 @@ class SearchBar(QWidget):
         forget.setEnabled(bool(self._history.recent))
         forget.triggered.connect(self._history.clear_recent)
         return menu
-
-    def _on_chosen(self, query: Query, _checked: bool = False) -> None:
-        self.past_chosen.emit(query)
 
     def show_past(self) -> None:
         """Open the menu of saved and recent searches."""

@@ -37,13 +37,8 @@ class Chip(QFrame):
         self._sign.clicked.connect(self._toggle_sign)
         title = part.title if len(part.title) <= _MAX_TITLE_LENGTH else f"{part.title[: _MAX_TITLE_LENGTH - 1]}…"
         self._title = PlainLabel(title, self)
-        self._title.setTextFormat(Qt.TextFormat.PlainText)
         self._title.setToolTip(plain_tip(part.image or part.words))
-        self._weight = _Weight(self)
-        self._weight.setRange(0.1, 9.9)
-        self._weight.setSingleStep(0.1)
-        self._weight.setDecimals(1)
-        self._weight.setPrefix("×")
+        self._weight = _Weight(self, minimum=0.1, maximum=9.9, singleStep=0.1, decimals=1, prefix="×")
         self._weight.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
         self._weight.setFixedWidth(7 * SPACE)
         self._weight.setToolTip("Weight of this part (arrow keys)")
@@ -52,14 +47,12 @@ class Chip(QFrame):
         self._weight.valueChanged.connect(self._set_weight)
         remove = IconButton("ph.x", f"Remove {part.title} from the query", parent=self)
         remove.clicked.connect(self.removed)
-        row = hbox(self._sign, into=self, spacing=SPACE // 2, margins=(SPACE // 2, 0, SPACE // 2, 0))
+        widgets: list[QWidget] = [self._sign, self._title, self._weight, remove]
         if part.image:
             image = ImageLabel(_IMAGE, self)
             image.show_image(Path(part.image))
-            row.addWidget(image)
-        row.addWidget(self._title)
-        row.addWidget(self._weight)
-        row.addWidget(remove)
+            widgets.insert(1, image)
+        hbox(*widgets, into=self, spacing=SPACE // 2, margins=(SPACE // 2, 0, SPACE // 2, 0))
         for button in (self._sign, remove):
             button.setFixedHeight(_IMAGE)
         self.setFixedHeight(_HEIGHT)
@@ -126,9 +119,7 @@ class ChipRow(QScrollArea):
         super().__init__(parent)
         self._chips: list[Chip] = []
         self._content = QWidget(self.viewport())
-        self._row = QHBoxLayout(self._content)
-        self._row.setContentsMargins(0, 0, 0, 0)
-        self._row.setSpacing(SPACE // 2)
+        self._row = hbox(into=self._content, spacing=SPACE // 2)
         self._row.setSizeConstraint(QHBoxLayout.SizeConstraint.SetFixedSize)
         self.setWidget(self._content)
         self.setFrameShape(QFrame.Shape.NoFrame)

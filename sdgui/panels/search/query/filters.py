@@ -62,9 +62,7 @@ class FilterForm(QWidget):
             ("Modified", [self.fields[name] for name in date]),
         )
         for row, (text, widgets) in enumerate(lines):
-            title = PlainLabel(text, self, role="muted")
-            title.setBuddy(widgets[0])
-            grid.addWidget(title, row, 0)
+            grid.addWidget(PlainLabel(text, self, role="muted", buddy=widgets[0]), row, 0)
             for column, widget in enumerate(widgets, start=1):
                 grid.addWidget(widget, row, column, 1, 3 - len(widgets))
         grid.addWidget(self.group, len(lines), 1)
@@ -81,8 +79,7 @@ class FilterForm(QWidget):
         return box
 
     def _field(self, hint: str, tip: str) -> QLineEdit:
-        line = QLineEdit(self)
-        line.setPlaceholderText(hint)
+        line = QLineEdit(self, placeholderText=hint)
         line.setAccessibleName(tip.partition(":")[0])
         line.setToolTip(plain_tip(tip))
         line.editingFinished.connect(self._on_edited)
@@ -90,7 +87,7 @@ class FilterForm(QWidget):
 
     # Options
     def set_facets(self, facets: Mapping[str, Any]) -> None:
-        """Set the folders and labels to choose from. The current choice stays, even if it is not listed."""
+        """Set the folders and labels to choose from. The current choice is kept, even if it is not listed."""
         filters = self.filters()
         self.folder.clear()
         self.folder.addItem("Any folder", "")

@@ -12,14 +12,7 @@ from typing import Any
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, Qt, Signal
-from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QHeaderView,
-    QLineEdit,
-    QSplitter,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QSplitter, QWidget
 
 from sdgui.panels.search.tabs.known_queries import Known, KnownModel, known_images, known_pairs, known_texts
 from sdgui.shared.tables import CopyingTable
@@ -28,7 +21,7 @@ from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
 from sdgui.widgets.still_boxes import NoWheelComboBox
-from sdgui.widgets.style.theme import SPACE, set_role, theme
+from sdgui.widgets.style.theme import SPACE, theme
 
 _MAX_COLUMN_WIDTH = 22 * SPACE  # of a model's column, in px
 TEXTS, IMAGES, PAIRS = "text_to_image", "image_to_text", "pairs"
@@ -40,7 +33,6 @@ class EvaluationPane(QWidget):
     query_selected = Signal(object)
     activated = Signal(object)
     compare_requested = Signal(int)
-    way_changed = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -52,9 +44,9 @@ class EvaluationPane(QWidget):
         self.model = KnownModel(self)
         self.way = NoWheelComboBox(self)
         self.k_box = NoWheelComboBox(self)
-        self.filter_box = QLineEdit(self)
+        self.filter_box = QLineEdit(self, placeholderText="Filter", clearButtonEnabled=True)
         self.table = CopyingTable("Queries with known answers, and their ranks", self)
-        self.count_label = PlainLabel(self, wordWrap=True)
+        self.count_label = PlainLabel(self, wordWrap=True, role="small")
         self.curve = RecallCurve(self)
         self._build()
         self._connect()
@@ -68,9 +60,7 @@ class EvaluationPane(QWidget):
         self.k_box.setToolTip("An answer counts as found within this many results")
         for k in (1, 5, 10):
             self.k_box.addItem(f"in the first {k}", k)
-        self.filter_box.setPlaceholderText("Filter")
         self.filter_box.setAccessibleName("Filter the queries")
-        self.filter_box.setClearButtonEnabled(True)
         table = self.table
         table.setModel(self.model)
         table.setSortingEnabled(True)
@@ -78,7 +68,6 @@ class EvaluationPane(QWidget):
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         # Room for the sort arrow, which would cover right-aligned titles.
         table.horizontalHeader().setStyleSheet("QHeaderView::section { padding-right: 14px; }")
-        set_role(self.count_label, "small")
         ways = hbox((self.way, 1), self.k_box, spacing=SPACE // 2)
         upper = QWidget(self)
         vbox(ways, self.filter_box, (table, 1), self.count_label, into=upper, spacing=SPACE // 2)
@@ -87,16 +76,14 @@ class EvaluationPane(QWidget):
         self.split.addWidget(self.curve)
         self.split.setStretchFactor(0, 1)
         self.split.setSizes([400, 160])
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, SPACE, 0)
-        layout.addWidget(self.split)
+        vbox(self.split, into=self, margins=(0, 0, SPACE, 0))
         self.k_box.hide()
 
     def _connect(self) -> None:
         self.way.activated.connect(self._way_chosen)
         self.k_box.activated.connect(lambda _row: self.compare_requested.emit(int(self.k_box.currentData())))
         self.filter_box.textChanged.connect(self._filter)
-        self.table.selectionModel().currentRowChanged.connect(self._current_changed)
+        self.table.selectionModel().currentRowChanged.connect(self._on_current_changed)
         self.table.activated.connect(self._on_activated)
 
     @property
@@ -139,7 +126,6 @@ class EvaluationPane(QWidget):
         if self.current_way == PAIRS and self._pairs is None:
             self.compare_requested.emit(int(self.k_box.currentData()))
         self._fill()
-        self.way_changed.emit(self.current_way)
 
     def _fill(self) -> None:
         selected = self.current()
@@ -172,11 +158,8 @@ class EvaluationPane(QWidget):
             text = f"only {a} {count(counts['only_a'])} · only {b} {count(counts['only_b'])} · "
             self.count_label.setText(f"{text}both {count(counts['both'])} · neither {count(counts['neither'])}")
             return
-        way = self.current_way
-        total = max(
-            total_count,
-            int(self._sides[0]["queries"].get(way, total_count)) if self._sides and way != PAIRS else total_count,
-        )
+        evaluated = self._sides[0]["queries"] if self._sides else {}
+        total = max(total_count, evaluated.get(self.current_way, 0))
         hardest = f" (the {count(total_count)} hardest are listed)" if total_count < total else ""
         count_text = f"{count(shown_count)} of {count(total)}" if shown_count != total else count(total)
         age_text = f" · evaluated {self._evaluated_at}; being re-evaluated" if self._evaluated_at else ""
@@ -208,7 +191,7 @@ class EvaluationPane(QWidget):
         self.model.set_filter(text)
         self._show_count()
 
-    def _current_changed(self, current: QModelIndex, _previous: QModelIndex) -> None:
+    def _on_current_changed(self, current: QModelIndex, _previous: QModelIndex) -> None:
         if current.isValid():
             self.query_selected.emit(self.model.visible_queries[current.row()])
 

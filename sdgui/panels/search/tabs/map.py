@@ -6,23 +6,14 @@ Flow: worker ``search_map`` (a quick layout, then a better one) -> canvas -> las
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import (
-    QCheckBox,
-    QFrame,
-    QHBoxLayout,
-    QLabel,
-    QMenu,
-    QPushButton,
-    QSplitter,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QCheckBox, QFrame, QLabel, QMenu, QPushButton, QSplitter, QWidget
 
 from sdgui.panels.search.tabs.map_canvas import OTHER, MapCanvas
 from sdgui.panels.search.tabs.map_points import MapPoints
@@ -31,7 +22,7 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.gallery.image_label import ImageLabel
-from sdgui.widgets.layouts.boxes import vbox
+from sdgui.widgets.layouts.boxes import clear_layout, hbox, vbox
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.still_boxes import NoWheelComboBox
@@ -77,14 +68,10 @@ class MapPage(QWidget):
         set_role(self.status, "small")
         self.gallery.set_thumbnail_size(80)
         self.gallery.setAccessibleName("Images within the lasso")
-        top = QHBoxLayout()
-        top.setSpacing(SPACE)
-        label = PlainLabel("&Colour", self)
-        label.setBuddy(self.color)
-        for widget in (label, self.color, self.captions, self.fit):
-            top.addWidget(widget)
-        top.addWidget(self.status, 1)
-        FlowLayout(self._legend).setSpacing(SPACE)
+        label = PlainLabel("&Colour", self, buddy=self.color)
+        top = hbox(label, self.color, self.captions, self.fit, (self.status, 1))
+        self._legend_row = FlowLayout(self._legend)
+        self._legend_row.setSpacing(SPACE)
         policy = self._legend.sizePolicy()
         policy.setHeightForWidth(True)
         self._legend.setSizePolicy(policy)
@@ -95,9 +82,7 @@ class MapPage(QWidget):
         self.split.addWidget(self.gallery)
         self.split.setStretchFactor(0, 1)
         self.split.setSizes([600, 280])
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.split)
+        vbox(self.split, into=self)
 
     def _connect(self) -> None:
         self.color.activated.connect(lambda _row: self._recolor())
@@ -172,22 +157,14 @@ class MapPage(QWidget):
         self.canvas.set_groups(self._groups())
 
     def _show_legend(self, legend: list[tuple[str, int]]) -> None:
-        layout = self._legend.layout()
-        while layout is not None and layout.count():
-            item = layout.takeAt(0)
-            if item is not None and (widget := item.widget()) is not None:
-                widget.hide()
-                widget.deleteLater()
+        clear_layout(self._legend_row)
         current_theme = theme()
         for text, color in legend:
             ink = current_theme.color("strong_border") if color == OTHER else current_theme.run_color(color)
-            entry = QLabel(self._legend)
+            entry = QLabel(f'<span style="color:{ink.name()}">●</span> {escape(text)}', self._legend)
             entry.setTextFormat(Qt.TextFormat.RichText)
-            safe = text.replace("&", "&amp;").replace("<", "&lt;")
-            entry.setText(f'<span style="color:{ink.name()}">●</span> {safe}')
             set_role(entry, "small")
-            if layout is not None:
-                layout.addWidget(entry)
+            self._legend_row.addWidget(entry)
             entry.show()
         self._legend.setVisible(bool(legend))
 
@@ -251,12 +228,8 @@ class _Popup(QFrame):
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self._image = ImageLabel(_POPUP, self)
         self._words = PlainLabel(self, wordWrap=True)
-        self._words.setTextFormat(Qt.TextFormat.PlainText)
         self._words.setFixedWidth(_POPUP)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
-        column.addWidget(self._image)
-        column.addWidget(self._words)
+        vbox(self._image, self._words, into=self, margins=SPACE)
         self.hide()
 
     def show_at(self, position: QPoint, path: str, words: str) -> None:

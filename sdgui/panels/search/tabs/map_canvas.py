@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt, Signal
-from PySide6.QtGui import QColor, QKeyEvent, QPainterPath, QPolygonF
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtGui import QColor, QKeyEvent
+from PySide6.QtWidgets import QWidget
 
 from sdgui.panels.search.tabs.map_dots import MapDots, argb, inside
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.style.theme import theme
 
 Floats = npt.NDArray[np.float64]
@@ -84,20 +85,18 @@ class MapCanvas(QWidget):
             self._box.addItem(item, ignoreBounds=True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Map of images and captions")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self._view)
+        vbox(self._view, into=self)
         self._box.drawn.connect(self._draw_lasso)
         self._box.reset_requested.connect(self.show_all)
-        self._view.scene().sigMouseMoved.connect(self._mouse_moved)
-        self._view.scene().sigMouseClicked.connect(self._mouse_clicked)
+        self._view.scene().sigMouseMoved.connect(self._on_mouse_moved)
+        self._view.scene().sigMouseClicked.connect(self._on_mouse_clicked)
         theme().changed.connect(self._restyle)
         self._restyle()
 
     def set_points(self, positions: Floats, groups: Sequence[int], images: int) -> None:
         """Show points at ``positions`` (N, 2): first ``images`` images, then captions. ``groups``: colours, or OTHER.
 
-        The view stays if only the positions changed.
+        The view is unchanged if only the positions changed.
         """
         is_new = len(positions) != len(self._positions)
         self._positions, self._groups = positions, np.asarray(groups, np.int64)
@@ -165,18 +164,8 @@ class MapCanvas(QWidget):
 
     def inside(self, path: Sequence[QPointF]) -> list[int]:
         """The points within the closed line ``path``."""
-        if len(path) < 3:
-            return []
-        if len(self._positions) > MANY:
-            indices: list[int] = inside(self._positions, list(path)).tolist()
-            return indices
-        shape = QPainterPath()
-        shape.addPolygon(QPolygonF(list(path)))
-        shape.closeSubpath()
-        corner = np.array([(p.x(), p.y()) for p in path])
-        low, high = corner.min(0), corner.max(0)
-        near = np.flatnonzero(((self._positions >= low) & (self._positions <= high)).all(1))
-        return [int(i) for i in near if shape.contains(QPointF(*self._positions[i]))]
+        indices: list[int] = inside(self._positions, list(path)).tolist() if len(path) > 2 else []
+        return indices
 
     # Internal
     def _restyle(self) -> None:
@@ -220,14 +209,14 @@ class MapCanvas(QWidget):
             self.mark(indices)
             self.lassoed.emit(indices)
 
-    def _mouse_moved(self, point: QPointF) -> None:
+    def _on_mouse_moved(self, point: QPointF) -> None:
         under = self.nearest(point)
         if under != self._under:
             self._under = under
             position = self._view.mapToGlobal(self._view.mapFromScene(point))
             self.hovered.emit(under, position)
 
-    def _mouse_clicked(self, event: Any) -> None:
+    def _on_mouse_clicked(self, event: Any) -> None:
         under = self.nearest(event.scenePos())
         if under >= 0 and not event.double():
             self.clicked.emit(under)
@@ -238,20 +227,17 @@ class MapCanvas(QWidget):
         self.hovered.emit(-1, QPoint())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        (x0, x1), (y0, y1) = self._box.viewRange()
-        steps = {
-            Qt.Key.Key_Left: (-0.1, 0.0),
-            Qt.Key.Key_Right: (0.1, 0.0),
-            Qt.Key.Key_Up: (0.0, 0.1),
-            Qt.Key.Key_Down: (0.0, -0.1),
+        moves = {  # right, up, zoom
+            Qt.Key.Key_Left: (-0.1, 0.0, 1.0),
+            Qt.Key.Key_Right: (0.1, 0.0, 1.0),
+            Qt.Key.Key_Up: (0.0, 0.1, 1.0),
+            Qt.Key.Key_Down: (0.0, -0.1, 1.0),
+            Qt.Key.Key_Plus: (0.0, 0.0, 0.8),
+            Qt.Key.Key_Equal: (0.0, 0.0, 0.8),
+            Qt.Key.Key_Minus: (0.0, 0.0, 1.25),
         }
-        if event.key() in steps:
-            dx, dy = steps[Qt.Key(event.key())]
-            self._box.translateBy(x=dx * (x1 - x0), y=dy * (y1 - y0))
-        elif event.key() in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
-            self._box.scaleBy((0.8, 0.8))
-        elif event.key() == Qt.Key.Key_Minus:
-            self._box.scaleBy((1.25, 1.25))
+        if event.key() in moves:
+            self.move_view(*moves[Qt.Key(event.key())])
         elif event.key() == Qt.Key.Key_R:
             self.show_all()
         elif event.key() == Qt.Key.Key_A:

@@ -58,7 +58,7 @@ class WhyFollowing(QObject):
         self.on = False
         self._typing_timer = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._typing_timer.timeout.connect(self._ask_all)
-        query.changed.connect(self._changed)
+        query.changed.connect(self._on_changed)
         for number, (side, session) in enumerate(zip(sides, sessions, strict=True)):
             side.why_requested.connect(self.toggle)
             session.collection_opened.connect(lambda _facts, number=number: self._ask(number))
@@ -83,7 +83,7 @@ class WhyFollowing(QObject):
     def selected(self) -> None:
         """Explain the newly selected image."""
         self._path = self._selected_path() or self._path
-        self._changed()
+        self._on_changed()
 
     def forget(self, number: int, other_data: bool) -> None:
         """Clear a side that opens another model, or with ``other_data`` another collection."""
@@ -98,7 +98,7 @@ class WhyFollowing(QObject):
                 view.image.show_image(None)
             view.show_sentence("Opening the model…")
 
-    def _changed(self) -> None:
+    def _on_changed(self) -> None:
         if self.on:
             self._typing_timer.start()
 

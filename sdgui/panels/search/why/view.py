@@ -7,11 +7,11 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QWidget
 
 from sdgui.panels.search.why.image import HEAT, HeatImage
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.layouts.boxes import hbox, vbox
+from sdgui.widgets.layouts.boxes import clear_layout, hbox, vbox
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -36,11 +36,9 @@ class WhyView(QFrame):
         self._flow = FlowLayout(self._words)
         off = IconButton("ph.x", "Close “Why this match?” (W)", parent=self)
         off.clicked.connect(self.closed)
-        head = QHBoxLayout()
-        head.addWidget(self.title, 1)
-        head.addWidget(off, 0, Qt.AlignmentFlag.AlignTop)
-        right = vbox(head, (self._words, 1))
-        hbox((self.image, 0, Qt.AlignmentFlag.AlignTop), (right, 1), into=self, spacing=2 * SPACE, margins=SPACE)
+        top = Qt.AlignmentFlag.AlignTop
+        right = vbox(hbox((self.title, 1), (off, 0, top), spacing=-1), (self._words, 1))
+        hbox((self.image, 0, top), (right, 1), into=self, spacing=2 * SPACE, margins=SPACE)
         self.setFixedHeight(self.image.height() + 2 * SPACE + 2)
         self.setAccessibleName("Why this match")
         self.hide()
@@ -76,10 +74,7 @@ class WhyView(QFrame):
         self.setAccessibleDescription(sentence)
 
     def _set_words(self, words: Sequence[RelevantWord]) -> None:
-        while (item := self._flow.takeAt(0)) is not None:
-            if (widget := item.widget()) is not None:
-                widget.hide()
-                widget.deleteLater()
+        clear_layout(self._flow)
         highest = max((word["relevance"] for word in words), default=0.0)
         for word in words[:_MOST_WORDS]:
             label = _Word(word["text"], word["relevance"], highest, self._words)

@@ -54,3 +54,12 @@ def side_of(ranks: dict[str, float], **more: Any) -> dict[str, Any]:
     curve = {"k": [1, 5], "text_to_image": [0.25, 1.0], "image_to_text": [0.5, 1.0]}
     queries = {"text_to_image": len(texts), "image_to_text": len(images)}
     return {"text_to_image": texts, "image_to_text": images, "curve": curve, "queries": queries, **more}
+
+
+def a_map(labels: tuple[str, ...] = ("warm", "cold", "warm"), method: str = "t-SNE") -> dict[str, Any]:
+    images = [
+        {"x": float(i), "y": float(i % 2), "row": 10 + i, "path": f"/{i}.png", "labels": {"tone": label}}
+        for i, label in enumerate(labels)
+    ]
+    captions = [{"x": 0.5, "y": 0.5, "row": 11, "text": 0, "caption": "a cold one"}]
+    return {"images": images, "captions": captions, "method": method}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from sdgui.panels.search.tabs.map_canvas import OTHER, MapCanvas
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import theme
-from tests.sdgui.panels.search.test_search_parts import a_map
+from sdgui.worker.map_verbs import SEARCH_MAP
+from tests.sdgui.panels.search.scripted_answers import a_map
 
 PLACES = np.array([(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (0.5, 0.5)])
 
@@ -91,7 +93,7 @@ class Click:
         self.accepted = True
 
 
-def test_a_left_drag_draws_a_lasso_and_other_drags_pan(canvas: MapCanvas) -> None:
+def test_a_left_drag_draws_a_lasso_and_other_drags_pan(qtbot: QtBot, canvas: MapCanvas) -> None:
     found: list[list[int]] = []
     canvas.lassoed.connect(found.append)
     before = view(canvas)
@@ -122,14 +124,19 @@ def test_a_left_drag_draws_a_lasso_and_other_drags_pan(canvas: MapCanvas) -> Non
     box.mouseClickEvent(double)
     assert double.accepted
     assert view(canvas)[0] == pytest.approx(before[0], abs=0.01), "a double click shows everything"
-
-
-def test_a_lasso_of_a_large_map_selects_the_points_inside(canvas: MapCanvas, monkeypatch: pytest.MonkeyPatch) -> None:
     around = [QPointF(-0.2, -0.2), QPointF(1.2, -0.2), QPointF(1.2, 0.7), QPointF(-0.2, 0.7)]
-    for many in (4, 5):
-        monkeypatch.setattr(map_canvas, "MANY", many)
-        assert canvas.inside(around) == [0, 1, 4]
-        assert canvas.inside(around[:2]) == [], "a line holds nothing"
+    assert (canvas.inside(around), canvas.inside(around[:2])) == ([0, 1, 4], []), "a line holds nothing"
+    qtbot.keyClick(canvas, Qt.Key.Key_A)
+    assert found[-1] == [0, 1, 2, 3, 4]
+    for key, opposite in ((Qt.Key.Key_Left, Qt.Key.Key_Right), (Qt.Key.Key_Up, Qt.Key.Key_Down)):
+        before = view(canvas)
+        qtbot.keyClick(canvas, key)
+        assert view(canvas) != before
+        qtbot.keyClick(canvas, opposite)
+        assert view(canvas)[0] == pytest.approx(before[0], abs=0.01)
+    qtbot.keyClick(canvas, Qt.Key.Key_Plus)
+    qtbot.keyClick(canvas, Qt.Key.Key_Minus)
+    assert view(canvas)[0] == pytest.approx(before[0], abs=0.01)
 
 
 def test_points_of_a_large_map_are_placed_correctly_in_any_view(
@@ -189,7 +196,7 @@ def test_a_map_is_requested_when_visible_and_named_on_hover(qtbot: QtBot, page: 
     page.show_map(a_map(("<b>", "cold", "<b>")))
     legend = [child.text() for child in page._legend.findChildren(QLabel) if child.isVisible()]
     assert len(legend) == 2
-    assert "&lt;b>" in legend[0]
+    assert "&lt;b&gt;" in legend[0]
     popup = page._popup
     page.canvas.hovered.emit(0, page.mapToGlobal(QPoint(20, 30)))
     assert (popup.isVisible(), popup._words.text()) == (True, "tone: <b>")
@@ -207,14 +214,16 @@ def test_a_map_is_requested_when_visible_and_named_on_hover(qtbot: QtBot, page: 
     assert [text.rpartition("> ")[2] for text in legend] == ["images", "captions"]
     answer = a_map()
     page.show_map({**answer, "captions": []})
-    assert page.color.currentData() == "tone" or page.color.currentData() == ""
     assert page.status.text().startswith("3 images · ")
-    assert not page._legend.isHidden() or page.color.currentData() == ""
+    page.captions.setChecked(False)
+    page.clear()
+    assert wanted == [True, False, False], "switched off, and asked for anew without captions"
 
 
 def test_lassoed_images_are_shown_once_each_and_marked_when_selected(page: MapPage) -> None:
-    page.show_map(a_map())
+    page.show_map(a_map(method="PCA"))
     page.canvas.lassoed.emit([1, 3])
+    page.show_map(a_map())  # a better layout of the same images
     assert [(item.path.name, item.caption, item.detail) for item in page.gallery.items()] == [
         ("1.png", "a cold one", "row 11"),
     ]  # fmt: skip
@@ -224,6 +233,9 @@ def test_lassoed_images_are_shown_once_each_and_marked_when_selected(page: MapPa
     next(action for action in menu.actions() if action.text() == "More like this").trigger()
     assert [(Path(path).name, row) for path, row in liked] == [("1.png", 11)]
     page.canvas.lassoed.emit([0, 2])
+    several = QMenu(page)
+    page.gallery.menu_opening.emit(several, [0, 1])
+    assert not next(action for action in several.actions() if action.text() == "More like this").isEnabled()
     page.gallery.view.setCurrentIndex(page.gallery.model.index(1))
     assert page.canvas._marked == [2]
     page.show_names({"images": [], "captions": []})
@@ -247,3 +259,64 @@ def test_groups_are_named_on_the_final_layout(page: MapPage) -> None:
     page.color.setCurrentIndex(page.color.findData(""))
     page.color.activated.emit(0)
     assert page.canvas._names == []
+
+
+def packed_map(answer: dict[str, Any]) -> dict[str, Any]:
+    """The same answer as of a very large map."""
+
+    def pack(values: Any, kind: str = "<i4") -> str:
+        return base64.b64encode(np.asarray(values, kind).tobytes()).decode()
+
+    both = [*answer["images"], *answer["captions"]]
+    tones = list(dict.fromkeys(one["labels"]["tone"] for one in answer["images"]))
+    packed = {
+        "x": pack([one["x"] for one in both], "<f4"),
+        "y": pack([one["y"] for one in both], "<f4"),
+        "rows": pack([one["row"] for one in answer["images"]]),
+        "texts": pack([one["text"] for one in answer["captions"]]),
+        "owners": pack([one["row"] for one in answer["captions"]]),
+        "labels": {
+            "tone": {"values": tones, "codes": pack([tones.index(p["labels"]["tone"]) for p in answer["images"]])}
+        },
+    }
+    return {"method": "t-SNE of all points by openTSNE", "images": [], "captions": [], "packed": packed}
+
+
+def test_a_large_map_is_coloured_consistently_and_queries_its_lasso(
+    page: MapPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = page.parentWidget()
+    assert host is not None
+    host.show()
+    page.show_map(a_map())
+    alike = page.canvas._groups.tolist()
+    monkeypatch.setattr(map_canvas, "MANY", 3)
+    answer = packed_map(a_map())
+    assert SEARCH_MAP.problem(answer) == ""
+    page.show_map(answer)
+    assert page.canvas._groups.tolist() == alike
+    assert "openTSNE" in page.status.text()
+    image = page.canvas.grab().toImage()
+    at = page.canvas._view.mapFromScene(page.canvas._box.mapViewToScene(QPointF(0.0, 0.0)))
+    assert image.pixelColor(at) == theme().run_color(0), "drawn where it is"
+    asked: list[tuple[list[int], list[int]]] = []
+    page.names_wanted.connect(lambda rows, texts: asked.append((rows, texts)))
+    page.canvas.lassoed.emit([0, len(a_map()["images"])])
+    assert asked == [([10, 11], [0])]
+    assert page.gallery.items() == []
+    names = [{"row": row, "path": f"/{row - 10}.png", "caption": f"words {row}", "labels": {}} for row in (10, 11)]
+    page.show_names({"images": names, "captions": [{"text": 0, "caption": "a cold one", "row": 11}]})
+    assert [(item.path.name, item.caption) for item in page.gallery.items()] == [
+        ("0.png", "words 10"),
+        ("1.png", "a cold one"),
+    ]
+    page.gallery.set_current(1)
+    page.canvas.hovered.emit(0, QPoint(0, 0))
+    assert page._popup.isVisible()
+    page.canvas.hovered.emit(2, QPoint(0, 0))
+    assert asked[-1] == ([12], [])
+    assert page._popup.isHidden(), "the words of the point before are not this one's"
+    third = {"row": 12, "path": "/2.png", "caption": "words 12", "labels": {}}
+    page.show_names({"images": [third], "captions": []})
+    assert page.gallery.current() == 1, "what is chosen stays"
+    assert (page._popup.isVisible(), page._popup._words.text()) == (True, "words 12")

@@ -21,7 +21,7 @@ from sdgui.store.records import Progress
 from sdgui.widgets.message import Message
 from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.scripted_workers import Workers
-from tests.sdgui.panels.search.scripted_answers import ONE, TWO, opened
+from tests.sdgui.panels.search.scripted_answers import ONE, TWO, opened, results
 
 
 @pytest.fixture
@@ -52,7 +52,9 @@ def choose(panel: SearchPanel, one: ModelChoice = ONE, two: ModelChoice | None =
         panel.view.source.compare.setChecked(True)
 
 
-def test_two_incomparable_sides_give_the_reason(search: SearchPanel, workers: Workers) -> None:
+def test_two_incomparable_sides_give_the_reason(
+    search: SearchPanel, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bar, source = search.view.bar, search.view.source
     choose(search, ONE, TWO)
     assert [side.isHidden() for side in search.view.sides] == [False, False]
@@ -74,10 +76,15 @@ def test_two_incomparable_sides_give_the_reason(search: SearchPanel, workers: Wo
     opened(search, workers, 1)
     assert bar.text.startswith("Both sides use the same model: ViT-B-32")
     assert bar._action.isHidden(), "it has one network"
+    monkeypatch.setattr(source.pickers[0], "networks", lambda: ("student", "teacher"))
+    problem = search._comparison_problem()
+    assert problem is not None
+    assert problem.remedy is not None
+    assert problem.remedy.do == source.student_against_teacher
     source.compare.setChecked(False)
     assert bar.message is None
     assert search.view.sides[1].isHidden()
-    source.show_index(0, "/made/here")
+    source.collection.show_index(0, "/made/here")
     opened(search, workers, 0, notes=["1 of 3 segments are damaged."], model="open_clip:RN50,openai", source="/pics")
     assert (bar.text, bar._action.text()) == ("1 of 3 segments are damaged.", "Refresh the index")
     assert (search.view.sheet.folder.text(), search.view.sheet.source.source()) == ("/made/here", "/pics")
@@ -90,10 +97,10 @@ def test_two_incomparable_sides_give_the_reason(search: SearchPanel, workers: Wo
 
 def test_refused_drops_give_the_reason(search: SearchPanel) -> None:
     search.view.drop.refused.emit([("a.doc", "it is no image"), ("b.doc", "it is empty")])
-    assert search.view.bar.text == "a.doc was not added: it is no image."
+    assert search.view.bar.text == "Not added: a.doc: it is no image. And 1 more."
     assert search.view.bar._details.toPlainText() == "a.doc: it is no image\nb.doc: it is empty"
     search.view.drop.dropped.emit([f"/p/{number}.png" for number in range(8)])
-    assert search.view.bar.text == "a.doc was not added: it is no image.", "all eight are used"
+    assert search.view.bar.text.startswith("Not added"), "all eight are used"
     assert len(search.view.query.chips.parts()) == 8
     search.view.drop.dropped.emit([f"/p/{number}.png" for number in range(10)])
     assert len(search.view.query.chips.parts()) == 16
@@ -123,11 +130,16 @@ def test_a_run_is_searched_once_it_has_a_checkpoint_and_gives_the_reason_until_t
         search.use_run(run.id)
         assert why().startswith(text)
         assert empty(search) == ("No model to search with yet", "Choose a model…")
+    assert len(told) == 1
     following = search.following
     following._run, following.run_id = None, None
     choose(search)
     following.begin()
     assert following._run is None, "a model was chosen"
+    search.use_run(run.id)
+    assert [message.level for message in told] == ["error", "warning"]
+    assert f"Search uses {search.view.source.name(0)}" in told[1].text
+    following._run, following.run_id = None, None
     search.view.source.pickers[0]._entry = None
     following.begin()
     assert following._run is not None
@@ -180,6 +192,7 @@ def test_steps_are_saved_only_for_a_search_and_the_outcome_is_reported(
     worker = workers[str(tmp_path / "run")]
     asked = worker.last("search_travel")
     assert (asked["title"], asked["query"]["texts"]) == ("moon", [{"text": "moon", "weight": 1.0}])
+    assert (asked["steps"], asked["to"]) == ([3, 6], str(tmp_path / "found.webp"))
     worker.progress.emit(worker.number("search_travel"), "drawing", 1, 4)
     assert search.view.strip.text.startswith("Drawing · 25 %")
     search.view.strip.cancelled.emit()
@@ -192,3 +205,32 @@ def test_steps_are_saved_only_for_a_search_and_the_outcome_is_reported(
     real(tmp_path / "found.webp")
     worker.answer("search_travel", {"path": "/found.webp", "frames": 3})
     assert (bar.text, search.view.jobs.running()) == ("3 steps saved as /found.webp.", [])
+
+
+def test_missing_images_can_be_relocated(search: SearchPanel, workers: Workers) -> None:
+    search.view.query.set_query(Query("moon"))
+    search.view.source.collection.show_index(0, "/made/here")
+    worker = opened(search, workers)
+    worker.answer("search_query", results())
+    assert [item.missing for item in search.view.sides[0].gallery.items()] == [False, True, False]
+    assert search.view.bar.text.startswith("1 image file is missing: /p/1.png.")
+    search.view.bar.press_remedy()
+    assert (search.view.sheet.folder.text(), search.view.sheet.old.text()) == ("/made/here", "/p")
+    assert not search.view.sheet.isHidden()
+
+
+def test_an_invalid_answer_is_reported_and_can_be_requested_again(search: SearchPanel, workers: Workers) -> None:
+    choose(search)
+    workers[ONE.model].answer("search_open", {"key": 5})
+    assert "answer cannot be read" in search.view.bar.text
+    assert (search.view.strip.isHidden(), search.view.bar._action.text()) == (True, "Try again")
+    search.view.bar.press_remedy()
+    worker = opened(search, workers)
+    assert search.view.bar.message is None
+    search.view.query.set_query(Query("moon"))
+    search.queries.run()
+    worker.answer("search_query", {"rows": 5})
+    assert "answer cannot be read" in search.view.bar.text
+    search.view.bar.press_remedy()
+    worker.answer("search_query", results(1))
+    assert search.view.bar.message is None

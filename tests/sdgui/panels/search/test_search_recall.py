@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
-from sdgui.panels.search.tabs.evaluation import PAIRS, TEXTS, EvaluationPane
+from sdgui.panels.search.tabs.evaluation import IMAGES, PAIRS, TEXTS, EvaluationPane
 from sdgui.widgets.style.theme import SPACE
 from tests.sdgui.panels.search.scripted_answers import side_of
 
 
-def test_the_evaluation_counts_filters_and_links_onwards(qtbot: QtBot) -> None:
+@pytest.fixture
+def pane(qtbot: QtBot) -> EvaluationPane:
     make_application()
-    pane = EvaluationPane()
-    qtbot.addWidget(pane)
-    pane.resize(500, 500)
-    pane.show()
-    chosen, activated, compared, ways = list[str](), list[str](), list[int](), list[str]()
+    made = EvaluationPane()
+    qtbot.addWidget(made)
+    made.resize(500, 500)
+    made.show()
+    return made
+
+
+def test_the_evaluation_counts_filters_and_links_onwards(qtbot: QtBot, pane: EvaluationPane) -> None:
+    chosen, activated, compared = list[str](), list[str](), list[int]()
     pane.query_selected.connect(lambda one: chosen.append(one.title))
     pane.activated.connect(lambda one: activated.append(one.title))
     pane.compare_requested.connect(compared.append)
-    pane.way_changed.connect(ways.append)
     pane.choose_first()
     assert (pane.current(), pane.k_box.isVisible(), pane.current_way) == (None, False, TEXTS)
     pane.show_sides([side_of({"a": 6, "b": 1, "c": 2})], ["Best"], "yesterday")
@@ -46,9 +51,10 @@ def test_the_evaluation_counts_filters_and_links_onwards(qtbot: QtBot) -> None:
     pane.show_sides([side_of({"a": 6, "b": 1}), side_of({"a": 1, "b": 2})], ["Student", "Teacher"])
     assert [pane.way.itemData(row) for row in range(pane.way.count())] == [TEXTS, "image_to_text", PAIRS]
     assert [line.color for line in pane.curve.lines()] == [0, 0, 1, 1]
+    assert pane.curve.text_at(1).startswith("recall at 1: Student text→image 25.0 %")
     pane.way.setCurrentIndex(2)
     pane.way.activated.emit(2)
-    assert (pane.k_box.isVisible(), compared, ways[-1], pane.model.rowCount()) == (True, [1], PAIRS, 0)
+    assert (pane.k_box.isVisible(), compared, pane.current_way, pane.model.rowCount()) == (True, [1], PAIRS, 0)
     assert pane.count_label.text() == "0 queries"
     row = {"caption": "a", "path": "/a", "rank_a": 5.0, "rank_b": 1.0, "text_a": 8, "text_b": 2}
     counts = {"only_a": 0, "only_b": 1, "both": 1000, "neither": 0}
@@ -73,3 +79,26 @@ def test_the_evaluation_counts_filters_and_links_onwards(qtbot: QtBot) -> None:
     assert not pane.k_box.isVisible()
     pane.show_sides([], [])
     assert (pane.count_label.text(), pane.model.rowCount(), pane.curve.lines()) == ("0 queries", 0, [])
+
+
+def test_another_evaluation_keeps_the_selected_query(pane: EvaluationPane) -> None:
+    pane.show_sides([side_of({"a": 6, "b": 1, "c": 2}), side_of({"b": 4, "a": 1})], ["Student", "Teacher"])
+    assert [query.title for query in pane.model.visible_queries] == ["a", "c", "b"], "the hardest first"
+    pane.model.sort(2, Qt.SortOrder.AscendingOrder)
+    assert [query.title for query in pane.model.visible_queries] == ["a", "b", "c"], "what is not known comes last"
+    assert pane.choose("b", "/b")
+    pane.show_sides([side_of({"a": 1, "b": 1, "c": 9}), side_of({"b": 4, "a": 1})], ["Student", "Teacher"])
+    current = pane.current()
+    assert current is not None
+    assert current.title == "b"
+    many = {f"{number:03}": float(number) for number in range(80)}
+    pane.show_sides([side_of(many), side_of(many)], ["Student", "Teacher"])
+    assert pane.choose("000", "/000")
+    row = pane.table.visualRect(pane.table.currentIndex())
+    assert pane.table.viewport().rect().contains(row), "it is scrolled to"
+    assert not pane.choose("none", "/none")
+    pane.show_sides([side_of({"a": 1}, queries={"text_to_image": 7, "image_to_text": 7})], ["Student"])
+    assert pane.count_label.text() == "1 of 7 queries (the 1 hardest are listed)"
+    pane.way.setCurrentIndex(pane.way.findData(IMAGES))
+    pane.way.activated.emit(pane.way.currentIndex())
+    assert pane.model.headerData(0, Qt.Orientation.Horizontal) == "Image with the caption"

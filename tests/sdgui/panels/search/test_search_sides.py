@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.search import queries as search_queries
-from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB
+from sdgui.panels.search.layout import EVALUATION, IMAGES_TAB, MAP
 from sdgui.panels.search.model import Part, Query
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.panels.search.tabs.known_queries import Known
@@ -20,7 +20,7 @@ from sdgui.panels.search.work import same_collection
 from sdgui.shared.services import Services
 from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.scripted_workers import Worker, Workers
-from tests.sdgui.panels.search.scripted_answers import ONE, TWO, opened, results, side_of
+from tests.sdgui.panels.search.scripted_answers import ONE, TWO, a_map, opened, results, side_of
 
 
 @pytest.fixture
@@ -73,6 +73,11 @@ def test_both_sides_show_rank_changes_and_select_the_same_image(
     assert two.gallery.current() == 2
     two.gallery.view.setCurrentIndex(two.gallery.model.index(1))
     assert one.gallery.current() == 1
+    one.gallery._slider.setValue(200)
+    assert two.gallery.thumbnail_size() == 200
+    one.gallery.scrolled.emit(1.0)
+    scroll = two.gallery.view.verticalScrollBar()
+    assert scroll.value() == scroll.maximum()
     one.gallery.set_current(-1)
     search.view.query.left_downwards.emit()
     assert (one.gallery.current(), one.gallery.view.hasFocus()) == (0, True), "Down goes into the results"
@@ -160,16 +165,21 @@ def test_a_side_that_cannot_be_reopened_gets_no_query_and_the_other_stays(
     assert search.view.source.pickers[1].set_choice(replace(TWO, model="open_clip:RN101,openai", title="RN101"))
     assert two.given_up[-1] == "search_open", "nobody waits for the model that was left"
     assert search.view.sides[1].title.text() == "RN101 · openai", "while it is being opened"
+    count = one.count("search_open")
+    search.view.source.renewed.emit(0)
+    assert one.count("search_open") == count + 1, "a newer checkpoint is opened"
+    assert search.view.source.pickers[0].set_choice(TWO)
+    assert search.view.sides[0].gallery.items() == [], "those were another model's"
 
 
 def test_an_index_of_the_second_model_leaves_lookups_to_the_first(search: SearchPanel, workers: Workers) -> None:
     for side, index in ((0, "/made/one"), (1, "/made/two")):
-        search.view.source.show_index(side, index)
+        search.view.source.collection.show_index(side, index)
         opened(search, workers, side)
     search.view.known_chosen.emit(Known("a hat", "/p/2.png", 12, 4, (3.0,)))
-    search.view.source.show_index(1, "/made/three")
+    search.view.source.collection.show_index(1, "/made/three")
     assert search.view.query.query().caption == 4
-    search.view.source.show_index(0, "/made/three")
+    search.view.source.collection.show_index(0, "/made/three")
     assert search.view.query.query() == Query()
 
 
@@ -242,6 +252,10 @@ def test_reasons_are_requested_from_each_model_while_typing(
     search.open(0, reopen=True)
     opened(search, workers, 0)
     assert worker.count("search_why") == count + 1, "of the model that is open now"
+    one.why.image._heat = one.grab().toImage()
+    search.view.source.collection.search_folder("/other")
+    assert (one.why.image.path, one.why.image._heat) == (None, None), "nothing of other data stays"
+    assert one.why.accessibleDescription() == "Opening the model…"
 
 
 def test_an_evaluation_is_shown_beside_the_other_and_restored_at_the_next_start(
@@ -264,6 +278,12 @@ def test_an_evaluation_is_shown_beside_the_other_and_restored_at_the_next_start(
     current = pane.current()
     assert current is not None
     assert (current.title, view.query.query().caption) == ("a", 0), "the hardest is looked up"
+    search.queries.run()
+    two.answer("search_query", results(true_rank=1.0, true_row=10))
+    workers[ONE.model].answer("search_query", results(true_rank=3.0, true_row=12))
+    assert [side.true.text() for side in view.sides] == ["Correct image: rank 3 of 9", "Correct image: rank 1 of 9 ✓"]
+    assert view.sides[0].gallery.items()[2].correct is True
+    assert not view.query.true_image.isHidden()
     search._services.writer.wait()
     for model in (ONE.model, TWO.model):
         kept = store.last_result("search", model, "held-out")
@@ -284,3 +304,39 @@ def test_an_evaluation_is_shown_beside_the_other_and_restored_at_the_next_start(
     qtbot.waitUntil(lambda: "being re-evaluated" in pane.count_label.text())
     assert [query.title for query in pane.model.visible_queries] == ["a", "b"], "what was found of it before"
     assert pane.isVisible()
+    view.source.collection.show_index(0, "/made/one")
+    assert (view.query.query().caption, pane.model.visible_queries, pane.curve.lines()) == (-1, [], [])
+
+
+def test_the_map_shows_a_quick_layout_then_a_better_one(search: SearchPanel, workers: Workers) -> None:
+    view, worker = search.view, workers[ONE.model]
+    view.tabs.setCurrentIndex(MAP)
+    quick = a_map(method="PCA")
+    worker.say("search_map", **quick)
+    assert "computing a better layout" in view.map.status.text()
+    worker.answer("search_map", a_map())
+    assert view.map.status.text().startswith("3 images, 1 caption · t-SNE")
+    search.focus_search()
+    assert view.tabs.currentIndex() == IMAGES_TAB
+    view.map.gallery.close_threads()
+
+
+def test_tab_score_and_collection_are_restored(
+    qtbot: QtBot, search: SearchPanel, workers: Workers, services: Services
+) -> None:
+    search._entered = True
+    search.view.tabs.setCurrentIndex(EVALUATION)
+    search.view.score.setCurrentIndex(2)
+    search.view.filters.set_filters({"min_size": "2 KB"}, False)
+    search.view.source.collection.show_index(0, "/made/one")
+    search.on_leave()
+    again = SearchPanel(services)
+    qtbot.addWidget(again)
+    again.on_enter()
+    assert again.view.layout_state() == search.view.layout_state()
+    assert again.view.source.state() == search.view.source.state()
+    services.settings.setValue("search/state", "{")
+    again._restore()
+    again.view.drop.close_threads()
+    for side in again.view.sides:
+        side.gallery.close_threads()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from pytestqt.qtbot import QtBot
 
@@ -122,6 +124,10 @@ def test_steps_of_one_run_are_distinguished_and_moved_together(bar: SourceBar, r
     assert chosen(bar)[0] == (f"{run.folder.name}@9", "student")
     bar.go_to_step(3)
     assert chosen(bar) == [(f"{run.folder.name}@3", "student"), (f"{run.folder.name}@9", "teacher")]
+    assert bar.pickers[1].set_choice(OTHER)
+    bar.compare.setChecked(True)
+    bar.go_to_step(9)
+    assert chosen(bar) == [(f"{run.folder.name}@9", "student"), (OTHER.model, "")], "another model stays"
     bar.collection.set_kind(INDEX)
     assert bar.run() is None, "an index is of one step"
     bar.follow_model(0, f"{run.folder}@step-00000003", "teacher")
@@ -129,3 +135,13 @@ def test_steps_of_one_run_are_distinguished_and_moved_together(bar: SourceBar, r
     count = len(opened)
     bar.follow_model(0, f"{run.folder}@3", "teacher")
     assert len(opened) == count, "it is chosen already"
+
+
+def test_models_and_comparison_are_restored(qtbot: QtBot, services: Services, bar: SourceBar, run: Run) -> None:
+    assert bar.show_run(run.id, run.folder, "shapes", alive=False)
+    assert bar.pickers[1].set_choice(OTHER)
+    again, opened = SourceBar(services), list[int]()
+    qtbot.addWidget(again)
+    again.changed.connect(opened.append)
+    again.restore(json.loads(json.dumps(bar.state())))
+    assert (chosen(again), again.comparing, opened) == (chosen(bar), True, [])

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtWidgets import QFileDialog, QWidget
+from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
-from sdgui.app.start import make_application
 from sdgui.panels.search.collection import DATA, HELD_OUT, INDEX, CollectionBox, short
-from sdgui.panels.search.index import IndexSheet
-from sdgui.panels.search.side import SearchSide
-from sdgui.shared.export.menu import ExportMenu
+from sdgui.panels.search.index import IndexSheet, _report
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.services import Services
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.message import Message
-from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.replies import Cancelled, Failure
 
 
@@ -195,15 +190,13 @@ def test_an_index_is_built_from_the_selection_and_its_end_is_reported(
         assert (sheet.folder.text(), sheet.new.text()) == ((" /made ", "/new") if not found else (found, found))
 
 
-@pytest.fixture
-def side(qtbot: QtBot) -> Iterator[SearchSide]:
-    make_application()
-    host = QWidget()
-    qtbot.addWidget(host)
-    made = SearchSide(None, ExportMenu(ProgressStrip(host), lambda _message: None, host), host)
-    host.resize(700, 500)
-    made.resize(700, 500)
-    host.show()
-    host.activateWindow()
-    yield made
-    made.gallery.close_threads()
+def test_the_report_of_an_index_names_its_problems() -> None:
+    counts = {"added": 4, "changed": 0, "removed": 1, "unchanged": 2, "images": 6, "log": []}
+    fine = _report("/x/made", {**counts, "unreachable": 0, "bad": []})
+    assert (fine.level, fine.text) == ("info", "made: 6 images indexed; 4 added, 1 removed, 2 unchanged.")
+    away = _report("/x/made", {**counts, "unreachable": 3, "bad": []})
+    assert (away.level, away.text.endswith("3 are unavailable and stay in the index.")) == ("warning", True)
+    bad = _report("/x/made", {**counts, "unreachable": 0, "bad": [f"{number}.png" for number in range(22)]})
+    assert "22 cannot be used." in bad.text
+    assert bad.details.splitlines()[-1] == "and 2 more"
+    assert _report("/x", {"relocated": 5}).text == "5 images of /x were relocated."

@@ -9,7 +9,6 @@ from PySide6.QtCore import QProcess
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.search.panel import SearchPanel
-from sdgui.shared.pickers.entries import ModelChoice
 from tests.sdgui.panels.search.conftest import OpenSearch, add_checkpoint, requests, type_words
 
 
@@ -57,47 +56,8 @@ def test_one_worker_opens_both_networks_of_a_step_and_prefetches_its_neighbours(
     assert search._services.pool.findChildren(QProcess)
     search._services.time_travel.go(home / "another run", 6)
     assert slider.step() == 9, "that is not this run's step"
-
-
-def test_results_of_the_previous_step_stay_until_the_new_ones_arrive(
-    qtbot: QtBot, open_search: OpenSearch, home: Path
-) -> None:
-    search = open_with_steps(qtbot, open_search, home)
-    shown = [side.gallery.items() for side in search.view.sides]
+    qtbot.waitUntil(lambda: search.queries.answered)
+    results = [side.gallery.items() for side in search.view.sides]
     search.view.source.go_to_step(3)
     assert all(session.facts is None for session in search.sessions)
-    assert [side.gallery.items() for side in search.view.sides] == shown
-    search.view.source.compare.setChecked(False)
-    qtbot.waitUntil(lambda: search.queries.answered)
-    assert search.view.sides[0].gallery.items()
-
-
-def test_every_step_is_saved_as_an_image(
-    qtbot: QtBot, open_search: OpenSearch, home: Path, folder: Path, tmp_path: Path
-) -> None:
-    search = open_with_steps(qtbot, open_search, home)
-    search.view.time.slider.setValue(0)
-    qtbot.waitUntil(lambda: search.sessions[0].facts is not None and search.queries.answered)
-    search.travel.save(tmp_path / "steps.webp")
-    qtbot.waitUntil(lambda: "steps saved as" in search.view.bar.text)
-    (asked,) = requests(folder, "search_travel")
-    assert (asked["steps"], asked["weights"], asked["to"]) == (
-        [3, 6, 9],
-        ["student", "teacher"],
-        str(tmp_path / "steps.webp"),
-    )
-    assert asked["query"]["texts"] == [{"text": "a star", "weight": 1.0}]
-
-
-def test_a_model_of_another_run_stays_at_its_own_checkpoint(
-    qtbot: QtBot, open_search: OpenSearch, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    search = open_with_steps(qtbot, open_search, home)
-    pickers, moved = search.view.source.pickers, list[tuple[int, int]]()
-    for side, picker in enumerate(pickers):
-        monkeypatch.setattr(picker, "set_checkpoint", lambda step, side=side: moved.append((side, step)))
-    search.view.source.go_to_step(6)
-    assert moved == [(0, 6), (1, 6)], "both are of the run"
-    assert pickers[1].set_choice(ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32"))
-    search.view.source.go_to_step(9)
-    assert moved[2:] == [(0, 9)]
+    assert [side.gallery.items() for side in search.view.sides] == results, "until the new ones arrive"

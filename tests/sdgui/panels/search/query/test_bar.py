@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from PySide6.QtCore import QMimeData, Qt, QUrl
+from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -83,3 +85,40 @@ def test_an_image_query_is_no_longer_a_known_one_once_edited(bar: SearchBar) -> 
     assert bar.query().true_path == "/a.png"
     bar.chips.chips()[0]._sign.click()
     assert (bar.query().true_path, bar.query().parts[0].weight) == ("", -1.0)
+
+
+def test_keys_of_the_search_box(qtbot: QtBot, bar: SearchBar) -> None:
+    host = bar.parentWidget()
+    assert host is not None
+    host.activateWindow()
+    bar.past_chosen.connect(bar.set_query)
+    bar.line.setFocus()
+    qtbot.keyClicks(bar.line, "moon")
+    qtbot.keyClick(bar.line, Qt.Key.Key_Return)
+    qtbot.keyClicks(bar.line, "light")
+    qtbot.keyClick(bar.line, Qt.Key.Key_Up)
+    assert bar.line.text() == "moon"
+    qtbot.keyClick(bar.line, Qt.Key.Key_Down)
+    assert bar.line.text() == "moonlight", "what was being typed comes back"
+    with qtbot.waitSignal(bar.left_downwards):
+        qtbot.keyClick(bar.line, Qt.Key.Key_Down)
+    qtbot.keyClick(bar.line, Qt.Key.Key_Return, Qt.KeyboardModifier.AltModifier)
+    qtbot.keyClicks(bar.line, "sun")
+    qtbot.keyClick(bar.line, Qt.Key.Key_Return, Qt.KeyboardModifier.ShiftModifier)
+    assert [(part.words, part.weight) for part in bar.chips.parts()] == [("moonlight", 1), ("sun", -1)]
+    assert bar.chips.chips()[1].accessibleName() == "Query part: without sun"
+    bar.line.setText("x")
+    bar.plus.click()
+    assert bar.chips.parts()[2].weight == 1
+    image, file = QMimeData(), QMimeData()
+    image.setImageData(bar.grab().toImage())
+    file.setUrls([QUrl.fromLocalFile("/p/a.png")])
+    file.setText("/p/a.png")
+    for data in (image, file):
+        with qtbot.waitSignal(bar.paste_requested):
+            QGuiApplication.clipboard().setMimeData(data)
+            qtbot.keyClick(bar.line, Qt.Key.Key_V, Qt.KeyboardModifier.ControlModifier)
+    assert bar.line.text() == "", "a file is no word"
+    QGuiApplication.clipboard().clear()
+    bar.set_query(Query("sun", prompts="/mine/own.txt"))
+    assert bar.query().prompts == "/mine/own.txt"
