@@ -6,7 +6,7 @@ differences in the view. One request runs at a time; the message bar shows failu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from PySide6.QtCore import QObject
@@ -15,8 +15,9 @@ from core.spec.run.model_names import tuned_name
 from sdgui.panels.classify.model import Measure, Measured, method_title
 from sdgui.panels.classify.view import ClassifyView
 from sdgui.panels.classify.work import ClassifySession
+from sdgui.shared.failures import failure_message
 from sdgui.shared.pickers.entries import ModelChoice
-from sdgui.widgets.message import Message, Remedy, ShowMessage
+from sdgui.widgets.message import Message, ShowMessage
 from sdgui.worker.replies import Cancelled, Failure
 
 _LONG = ("measure", "interpolated", "compare", "few-shot", "apply")  # requests with a progress strip
@@ -76,7 +77,7 @@ class Evaluations(QObject):
             results.replace(previous, result)
 
         self._show_start(measure)
-        self._session.measure_interpolated(measure, done, self.failed)
+        self._session.measure(measure, done, self.failed, "interpolated")
 
     def _evaluate_next(self) -> None:
         if not self._queue:
@@ -101,14 +102,12 @@ class Evaluations(QObject):
     def _handle_failure(self, measure: Measure, failure: Failure, several: bool) -> None:
         if isinstance(failure, Cancelled):
             self._queue = []
-            self._view.set_busy("")
-            self._show_message(Message("info", CANCELLED, remedy=Remedy("Continue", self.run)))
+            self.failed(failure, self.run)
         elif several:  # one method may not fit the model; the others continue
             self._refusals.append(f"{method_title(measure)}: {failure.text}")
             self._evaluate_next()
         else:
-            self._view.set_busy("")
-            self._show_message(Message("error", failure.text, failure.details, Remedy("Try again", self.run)))
+            self.failed(failure, self.run)
 
     def _show_progress(self, purpose: str, activity: str, completed: int, total: int) -> None:
         if purpose in _LONG and not self._view.strip.isHidden():
@@ -118,13 +117,10 @@ class Evaluations(QObject):
         for purpose in _LONG:
             self._session.cancel(purpose)
 
-    def failed(self, failure: Failure) -> None:
-        """Report that a long request has failed or was cancelled."""
+    def failed(self, failure: Failure, retry: Callable[[], object] | None = None) -> None:
+        """Report that a long request has failed or was cancelled; ``retry`` repeats the request."""
         self._view.set_busy("")
-        if isinstance(failure, Cancelled):
-            self._show_message(Message("info", CANCELLED))
-        else:
-            self._show_message(Message("error", failure.text, failure.details))
+        self._show_message(failure_message(failure, CANCELLED, retry, "Continue"))
 
     # Curves
     def _few_shot(self, kind: str, draws: int) -> None:

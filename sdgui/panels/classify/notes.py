@@ -7,7 +7,7 @@ from typing import Any
 
 from PySide6.QtWidgets import QPlainTextEdit, QPushButton, QWidget
 
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, count_with_unit
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -21,8 +21,7 @@ class Notes(QWidget):
         self.button = QPushButton(parent)
         self.button.setCheckable(True)
         set_role(self.button, "flat")
-        self.list = QPlainTextEdit(self)
-        self.list.setReadOnly(True)
+        self.list = QPlainTextEdit(self, readOnly=True)
         self.list.setAccessibleName("Notes")
         self.list.setMaximumHeight(16 * SPACE)
         vbox(self.list, into=self)
@@ -33,9 +32,9 @@ class Notes(QWidget):
     def show_notes(self, notes: Sequence[str], skipped: Sequence[str] = (), unlisted: int = 0) -> None:
         """Show ``notes`` and the ``skipped`` rows with reasons; ``unlisted``: number of other skipped rows."""
         left_out = len(skipped) + unlisted
-        parts = [f"{count(len(notes))} {'note' if len(notes) == 1 else 'notes'}"] if notes else []
+        parts = [count_with_unit(len(notes), "note")] if notes else []
         if left_out:
-            parts.append(f"{count(left_out)} {'row' if left_out == 1 else 'rows'} skipped")
+            parts.append(f"{count_with_unit(left_out, 'row')} skipped")
         text = ", ".join(parts)
         self.button.setText(text)
         self.button.setAccessibleName(text)

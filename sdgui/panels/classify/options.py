@@ -16,7 +16,7 @@ from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import NoWheelComboBox, StillSpinBox
-from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
+from sdgui.widgets.style.theme import SPACE, hide_steps
 
 _PROMPTS = resource_folder("prompts")
 _FILE = "from a file…"
@@ -62,17 +62,13 @@ class OptionsRow(QWidget):
 
     def add_choice(self, text: str, box: QWidget) -> None:
         """Add ``box`` with the label ``text`` to the row."""
-        label = PlainLabel(text, self)
-        label.setBuddy(box)
-        set_role(label, "muted")
-        pair = QWidget(self)
+        pair, label = QWidget(self), PlainLabel(text, self, role="muted", buddy=box)
         hbox(label, box, into=pair, spacing=SPACE // 2, margins=(0, 0, SPACE, 0))
         self._row.addWidget(pair)
 
     def show_choice(self, box: QWidget, visible: bool) -> None:
         """Show or hide an added ``box`` with its label."""
-        pair = box.parentWidget()
-        if pair is not None:
+        if (pair := box.parentWidget()) is not None:
             pair.setVisible(visible)
 
     # Selection
@@ -90,7 +86,7 @@ class OptionsRow(QWidget):
         )
 
     def set_layers(self, layers: Sequence[str]) -> None:
-        """List the layers of the opened model; the selected layer stays if the model has it."""
+        """List the layers of the opened model; the selected layer is kept if the model has it."""
         previous = self.layer()
         self._layer.clear()
         for layer in layers:
@@ -100,11 +96,9 @@ class OptionsRow(QWidget):
     def set_prompts(self, source: str) -> None:
         """Select a bundled set by name, a file, or edited prompts, which replace earlier edited prompts."""
         if is_inline(source):
-            inline_row = next(
-                (row for row in range(self._prompts.count()) if is_inline(self._prompts.itemData(row))), -1
-            )
-            if inline_row >= 0:
-                self._prompts.setItemData(inline_row, source)
+            for row in range(self._prompts.count()):
+                if is_inline(self._prompts.itemData(row)):
+                    self._prompts.setItemData(row, source)
         if self._prompts.findData(source) < 0:
             self._prompts.insertItem(0, "edited" if is_inline(source) else Path(source).name, source)
         self._prompts.setCurrentIndex(self._prompts.findData(source))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from core.spec.data.prompt_sets import is_inline
 from sdgui.panels.classify.demo import LABEL, PURPOSE, DemoStep, next_step
@@ -24,7 +24,6 @@ from sdgui.panels.classify.probes import Probes
 from sdgui.panels.classify.tabs.compare import result_title
 from sdgui.panels.classify.tabs.confusion import PAGE
 from sdgui.panels.classify.tabs.mistakes import PAGE as MISTAKES
-from sdgui.panels.classify.tabs.try_it import refused_text
 from sdgui.panels.classify.travel import ClassifyTravel
 from sdgui.panels.classify.view import PARTS, ClassifyView
 from sdgui.panels.classify.work import ClassifySession
@@ -33,8 +32,9 @@ from sdgui.shared.export.menu import ExportMenu
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.widgets.actions import Actions
+from sdgui.widgets.dropped_files import not_added_text, refusal_lines
 from sdgui.widgets.late_parts import is_made, make_in_turns
-from sdgui.widgets.message import Message
+from sdgui.widgets.message import Message, warning
 from sdgui.worker.calls import Done
 from sdgui.worker.replies import Cancelled, Failure
 
@@ -52,9 +52,7 @@ class ClassifyPanel(Panel):
         self._loaded: Measure | None = None  # the saved probe that classifies the images of Try it
         self._tasks = BackgroundTasks(self)
         self.view = ClassifyView(services, self)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.view)
+        self.set_view(self.view)
         self.session = ClassifySession(services.pool, self)
         self.evaluations = Evaluations(self.view, self.session, self.show_message)
         self.export = ExportMenu(self.view.export_strip, self.show_message, self)
@@ -66,10 +64,10 @@ class ClassifyPanel(Panel):
     def _connect(self) -> None:
         view = self.view
         view.source.refused.connect(lambda sentence: self.show_message(Message("error", sentence)))
-        view.source.model_changed.connect(self._probe_changed)
+        view.source.model_changed.connect(self._on_probe_changed)
         view.source.model.interpolated.connect(self.evaluations.follow_interpolation)
         view.source.interpolation.save_requested.connect(self.export_requested)
-        self.session.data_opened.connect(self._data_opened)
+        self.session.data_opened.connect(self._on_data_opened)
         view.empty.activated.connect(self._do_next_step)
         view.results.result_selected.connect(self._show_result)
         view.results.added.connect(self._keep)
@@ -82,7 +80,9 @@ class ClassifyPanel(Panel):
         view.mistakes_requested.connect(self._ask_mistakes)
         view.prompts_edited.connect(self._try_prompts)
         view.try_requested.connect(self._try)
-        view.try_refused.connect(lambda refusals: self.show_message(Message("warning", *refused_text(refusals))))
+        view.try_refused.connect(
+            lambda refusals: self.show_message(warning(not_added_text(refusals), refusal_lines(refusals)))
+        )
         view.menu_opening.connect(lambda menu, gallery: self.export.fill(menu, gallery.selected_items()))
 
     # The panel
@@ -150,7 +150,7 @@ class ClassifyPanel(Panel):
             self.evaluations.run()
 
     # Results
-    def _data_opened(self, target: Target, answer: Mapping[str, Any]) -> None:
+    def _on_data_opened(self, target: Target, answer: Mapping[str, Any]) -> None:
         self._opened_answers[target] = answer
         self.view.source.options.set_layers(answer["model"]["layers"])
 
@@ -161,7 +161,7 @@ class ClassifyPanel(Panel):
         results.apply.setEnabled(probe is not None)
         self.view.show_result(result)
         self.travel.follow(result)
-        self._probe_changed()
+        self._on_probe_changed()
         if result is not None:
             self._show_notes(result)
 
@@ -242,7 +242,7 @@ class ClassifyPanel(Panel):
                 matrix.editor.show_problem(failure.text)
 
         measure = Measure(current.measure.target, "zero-shot", settings)
-        self.session.try_prompts(measure, done, matrix.show_trial, failed)
+        self.session.measure(measure, done, failed, "prompts", partial=matrix.show_trial)
 
     # Probes and images
     def probe(self) -> Measure | None:
@@ -277,7 +277,7 @@ class ClassifyPanel(Panel):
         self.view.set_busy("Reading the probe")
         self.session.load(loaded, done, self.evaluations.failed)
 
-    def _probe_changed(self) -> None:
+    def _on_probe_changed(self) -> None:
         probe = self.probe()
         if probe is None and not is_made(self.view, "trying"):
             return

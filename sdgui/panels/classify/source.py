@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QComboBox, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QComboBox, QPushButton, QWidget
 
 from core.spec.shards import may_be_there
 from sdgui.panels.classify.model import METHODS, SPLIT, Measure, Method, Target
@@ -68,11 +68,7 @@ class ClassifySource(QWidget):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
             box.setMinimumWidth(10 * SPACE)
         self.label.setPlaceholderText("No labels")
-        for text, key in (
-            ("Its own training data", _OWN),
-            ("80 % of this data", SPLIT),
-            ("Other data", _OTHER),
-        ):
+        for text, key in (("Its own training data", _OWN), ("80 % of this data", SPLIT), ("Other data", _OTHER)):
             self.train.addItem(text, key)
         for method, text in METHODS.items():
             self.method.addItem(text, method)
@@ -89,7 +85,9 @@ class ClassifySource(QWidget):
         model.setAlignment(Qt.AlignmentFlag.AlignTop)
         top = hbox((model, 1), (self.data, 1))
         named_boxes = (("&Label", self.label), ("Meth&od", self.method), ("Trai&n on", self.train))
-        choices = [widget for text, box in named_boxes for widget in (_named(text, box, self), box)]
+        choices = [
+            widget for text, box in named_boxes for widget in (PlainLabel(text, self, role="muted", buddy=box), box)
+        ]
         self._gap = QWidget(self)  # in place of the training data
         below = hbox(*choices, (self.train_data, 1), (self._gap, 1), self.more, self.button)
         vbox(top, below, self.options, into=self, spacing=SPACE)
@@ -110,7 +108,8 @@ class ClassifySource(QWidget):
     def restore(self) -> None:
         """Restore the last choices."""
         value = self._settings.value
-        self._restore_model()
+        if not self.model.restore_state(value("classify/model")):  # this panel's last model, otherwise any panel's
+            self.model.restore()
         data = str(value("classify/data") or "")
         if may_be_there(data):
             self.data.set_source(data)
@@ -120,11 +119,6 @@ class ClassifySource(QWidget):
         if may_be_there(train_data):
             self.train_data.set_source(train_data)
         self.more.setChecked(str(value("classify/more")) == "true")
-
-    def _restore_model(self) -> None:
-        """Restore this panel's last model, or the model last used in any panel."""
-        if not self.model.restore_state(self._settings.value("classify/model")):
-            self.model.restore()
 
     def save(self) -> None:
         """Save the choices."""
@@ -235,10 +229,3 @@ def _fill_labels(box: QComboBox, facts: Mapping[str, Any], selected: str) -> Non
     for name, classes in facts["labels"].items():
         box.addItem(f"{name} ({count(classes)} classes)", name)
     box.setCurrentIndex(max(0, box.findData(selected)) if box.count() else -1)
-
-
-def _named(text: str, buddy: QWidget, parent: QWidget) -> QLabel:
-    label = PlainLabel(text, parent)
-    label.setBuddy(buddy)
-    set_role(label, "muted")
-    return label

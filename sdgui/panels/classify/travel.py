@@ -96,7 +96,7 @@ class ClassifyTravel(QObject):
             if not isinstance(failure, Cancelled):
                 self._view.bar.show_message(error(failure.text, failure.details))
 
-        self._session.measure_step(measure, str(self._run), done, failed)
+        self._session.measure(measure, done, failed, "step", worker=str(self._run))
 
     def _show_result(self, result: Measured, step: int) -> None:
         self.shown_result = result

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabWidget, QWidget
 
 from sdgui.panels.classify.model import Measured
 from sdgui.panels.classify.notes import Notes
@@ -23,6 +23,7 @@ from sdgui.widgets.drop_target import FileDrop
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.widgets.late_parts import home_of, is_made, replace_page
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message_bar import MessageBar
@@ -146,13 +147,9 @@ class ClassifyView(QWidget):
         self.split.setStretchFactor(1, 1)
         self.split.setSizes([200, 720])
         remember_sizes(self.split, self._settings, "classify/split")
-        layout = QVBoxLayout()
-        layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
-        layout.setSpacing(SPACE // 2)
-        lay_over(self, layout, self.strip, self.export_strip, self.bar)
-        for widget in (self.source, self.notes):
-            layout.addWidget(widget)
-        layout.addWidget(self.split, 1)
+        margins = (2 * SPACE, SPACE, 2 * SPACE, SPACE)
+        column = vbox(self.source, self.notes, (self.split, 1), spacing=SPACE // 2, margins=margins)
+        lay_over(self, column, self.strip, self.export_strip, self.bar)
 
     def focus_search(self) -> None:
         """Focus the search box of the current tab."""

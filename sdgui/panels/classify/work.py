@@ -20,6 +20,7 @@ from sdgui.worker.calls import Done, Failed, WorkerCalls
 from sdgui.worker.pool import WorkerPool
 
 KeyDone = Callable[[str], None]
+MeasuredDone = Callable[[Measured], None]
 
 
 class ClassifySession(QObject):
@@ -49,37 +50,23 @@ class ClassifySession(QObject):
         return self.calls(self._homes.get(measure, measure.target.model))
 
     def measure(
-        self, measure: Measure, done: Callable[[Measured], None], failed: Failed, beside: Measure | None = None
+        self,
+        measure: Measure,
+        done: MeasuredDone,
+        failed: Failed,
+        purpose: str = "measure",
+        beside: Measure | None = None,
+        worker: str = "",
+        partial: MeasuredDone | None = None,
     ) -> None:
-        """Evaluate in the model's worker, or in the worker of ``beside`` to compare both results later."""
-        self._homes[measure] = self._homes.get(beside, beside.target.model) if beside else measure.target.model
-        self._measure("measure", measure, lambda answer: done(read_measured(measure, answer)), failed)
+        """Evaluate; an open request of the same ``purpose`` is dropped.
 
-    def try_prompts(
-        self, measure: Measure, done: Callable[[Measured], None], partial: Callable[[Measured], None], failed: Failed
-    ) -> None:
-        """Evaluate edited prompts; answers to earlier edits are dropped.
-
-        ``partial`` receives preliminary results from the first templates.
+        It runs in the model's worker, in ``worker``, or in the worker of ``beside`` to compare both results later.
+        ``partial`` receives preliminary results.
         """
-        self._homes[measure] = measure.target.model
-        self._measure(
-            "prompts",
-            measure,
-            lambda answer: done(read_measured(measure, answer)),
-            failed,
-            lambda answer: partial(read_measured(measure, answer)),
-        )
-
-    def measure_step(self, measure: Measure, worker: str, done: Callable[[Measured], None], failed: Failed) -> None:
-        """Evaluate another step of a run; all steps share one ``worker``."""
-        self._homes[measure] = worker
-        self._measure("step", measure, lambda answer: done(read_measured(measure, answer)), failed)
-
-    def measure_interpolated(self, measure: Measure, done: Callable[[Measured], None], failed: Failed) -> None:
-        """Evaluate interpolated weights; an open request for earlier interpolated weights is dropped."""
-        self._homes[measure] = measure.target.model
-        self._measure("interpolated", measure, lambda answer: done(read_measured(measure, answer)), failed)
+        beside_worker = self._homes.get(beside, beside.target.model) if beside is not None else ""
+        self._homes[measure] = beside_worker or worker or measure.target.model
+        self._measure(purpose, measure, done, failed, partial)
 
     def drop(self, purpose: str) -> None:
         """Drop the open requests of a purpose without calling their callbacks."""
@@ -97,7 +84,14 @@ class ClassifySession(QObject):
 
         calls.ask(purpose, CLASSIFY["classify_open"], on_opened, failed, **target.request())
 
-    def _measure(self, purpose: str, measure: Measure, done: Done, failed: Failed, partial: Done | None = None) -> None:
+    def _measure(
+        self,
+        purpose: str,
+        measure: Measure,
+        done: MeasuredDone,
+        failed: Failed,
+        partial: MeasuredDone | None = None,
+    ) -> None:
         calls = self.calls_for(measure)
 
         def answered(answer: dict[str, Any]) -> None:
@@ -105,11 +99,15 @@ class ClassifySession(QObject):
                 self._probes[measure] = str(answer["probe"])
                 answer = answer["result"]
             self._results[measure] = str(answer["result"])
-            done(answer)
+            done(read_measured(measure, answer))
+
+        def preliminary(answer: dict[str, Any]) -> None:
+            if partial is not None:
+                partial(read_measured(measure, answer))
 
         def opened(key: str) -> None:
             verb, arguments = measure.request()
-            calls.ask(purpose, CLASSIFY[verb], answered, failed, partial, opened=key, **arguments)
+            calls.ask(purpose, CLASSIFY[verb], answered, failed, preliminary, opened=key, **arguments)
 
         self._open(purpose, calls, measure.target, opened, failed)
 
@@ -118,7 +116,7 @@ class ClassifySession(QObject):
         if measure in self._results:
             done(self._results[measure])
         else:
-            self._measure(purpose, measure, lambda answer: done(str(answer["result"])), failed)
+            self._measure(purpose, measure, lambda _result: done(self._results[measure]), failed)
 
     def _probe(self, purpose: str, measure: Measure, done: KeyDone, failed: Failed) -> None:
         """Pass the key of the probe to ``done``; without data, only read the probe from its file."""

@@ -5,6 +5,7 @@ Flow: the editor's texts -> ``PromptDraft`` -> ``source``, the prompts as JSON f
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -60,7 +61,10 @@ class PromptDraft:
         return ""
 
     def begin(self, source: str) -> bool:
-        """Edit another set: a bundled name, a file or JSON. True if the set differs; UserError if it is unreadable."""
+        """Edit another set: a bundled name, a file or JSON. Return True if the set differs.
+
+        Raises UserError if it cannot be read.
+        """
         prompts = read_prompts(source)
         self.base = self.base if is_inline(source) else source
         if not self.problem and self.typed.prompts() == prompts:
@@ -119,23 +123,15 @@ class PromptDraft:
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """Split comma-separated names; commas within double quotes belong to a name."""
-    names, name, quoted = [], "", False
-    for char in text:
-        if char == '"':
-            quoted = not quoted
-        elif char == "," and not quoted:
-            names.append(name)
-            name = ""
-        else:
-            name += char
-    return tuple(dict.fromkeys(clean for part in [*names, name] if (clean := " ".join(part.split()))))
+    """Split a line of comma-separated names; a name in double quotes may contain commas."""
+    (names,) = csv.reader([" ".join(text.split()) or ","], skipinitialspace=True)
+    return tuple(dict.fromkeys(clean for name in names if (clean := name.strip())))
 
 
 def join_names(names: Sequence[str]) -> str:
-    """The text from which ``split_names`` returns ``names``; double quotes within a name are lost."""
-    clean = [name.replace('"', "") for name in names]
-    return ", ".join(f'"{name}"' if "," in name else name for name in clean)
+    """The text from which ``split_names`` returns ``names``."""
+    doubled = (name.replace('"', '""') for name in names)
+    return ", ".join(f'"{name}"' if "," in name or '"' in name else name for name in doubled)
 
 
 def _read(source: str) -> PromptSet:

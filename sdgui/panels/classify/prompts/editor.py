@@ -8,15 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, QTimer, Signal
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSignalBlocker, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent, QKeySequence
-from PySide6.QtWidgets import (
-    QHeaderView,
-    QPlainTextEdit,
-    QSplitter,
-    QTableView,
-    QWidget,
-)
+from PySide6.QtWidgets import QHeaderView, QPlainTextEdit, QSplitter, QTableView, QWidget
 
 from core.spec.errors import UserError
 from core.spec.files import write_whole
@@ -27,7 +21,7 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.message import Message, error, info
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 _Index = QModelIndex | QPersistentModelIndex
 _TYPING_PAUSE_MS = 250  # then the prompts are evaluated
@@ -114,10 +108,10 @@ class PromptEditor(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.draft = PromptDraft()
-        self.templates = _Templates(self)
+        self.templates = _Templates(self, undoRedoEnabled=False, tabChangesFocus=True)
         self.names = NamesModel(self.draft, self)
         self.table = QTableView(self)
-        self.state = PlainLabel("", self, wordWrap=True)
+        self.state = PlainLabel("", self, wordWrap=True, role="small")
         self._initial_accuracy: float | None = None  # accuracy before the first edit
         self._tasks = BackgroundTasks(self)
         self._pause = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
@@ -130,10 +124,8 @@ class PromptEditor(QWidget):
     def _build(self) -> None:
         self.templates.setAccessibleName("Prompt templates")
         self.templates.setToolTip("One template per line, with {} in place of the class name")
-        self.templates.setUndoRedoEnabled(False)
         self.templates.undo_requested.connect(self.take_back)
         self.templates.redo_requested.connect(self.make_again)
-        self.templates.setTabChangesFocus(True)
         self.templates.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.table.setModel(self.names)
         self.table.setAccessibleName("Class names")
@@ -141,7 +133,6 @@ class PromptEditor(QWidget):
         self.table.verticalHeader().hide()
         self.table.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         self.table.setTabKeyNavigation(False)
-        set_role(self.state, "small")
         title = PlainLabel("Prompts", self, role="title")
         self.undo = IconButton("ph.arrow-counter-clockwise", "Undo (Ctrl+Z)", parent=self)
         self.redo = IconButton("ph.arrow-clockwise", "Redo (Ctrl+Shift+Z)", parent=self)
@@ -158,10 +149,9 @@ class PromptEditor(QWidget):
         ):
             button.clicked.connect(act)
             row.addWidget(button)
-        self.split = QSplitter(Qt.Orientation.Vertical, self)
+        self.split = QSplitter(Qt.Orientation.Vertical, self, childrenCollapsible=False)
         self.split.addWidget(self.templates)
         self.split.addWidget(self.table)
-        self.split.setChildrenCollapsible(False)
         vbox(row, (self.split, 1), self.state, into=self, spacing=SPACE // 2, margins=(0, 0, SPACE, 0))
 
     # Display
@@ -193,9 +183,8 @@ class PromptEditor(QWidget):
     def _show_draft(self) -> None:
         """Show the draft in the fields."""
         if self.templates.toPlainText() != self.draft.typed.templates:
-            self.templates.blockSignals(True)
-            self.templates.setPlainText(self.draft.typed.templates)
-            self.templates.blockSignals(False)
+            with QSignalBlocker(self.templates):
+                self.templates.setPlainText(self.draft.typed.templates)
         self.names.renew()
         self.undo.setEnabled(self.draft.can_undo)
         self.redo.setEnabled(self.draft.can_redo)

@@ -8,15 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from sdgui.panels.classify.model import METRICS, Measured, interval_text
 from sdgui.panels.classify.tabs.share_bar import Share
 from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.widgets.formats import count, percent, value
-from sdgui.widgets.layouts.boxes import vbox
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.style.theme import SPACE, set_role, theme
+from sdgui.widgets.style.theme import SPACE, theme
 
 
 def class_columns() -> list[Column]:
@@ -43,21 +43,14 @@ class AccuracyTab(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.figure = PlainLabel(self)
-        self.interval = PlainLabel(self)
-        self.further = PlainLabel(self, wordWrap=True)
-        set_role(self.interval, "muted")
-        set_role(self.further, "muted")
+        self.figure, self.interval = PlainLabel(self), PlainLabel(self, role="muted")
+        self.further = PlainLabel(self, wordWrap=True, role="muted")
         for label in (self.figure, self.interval, self.further):
-            label.setTextFormat(Qt.TextFormat.PlainText)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.table = ClassTable("Accuracy of each class", class_columns(), "Filter classes", self)
         self.table.setToolTip("Press Enter to show the class in the confusion matrix")
-        large = QHBoxLayout()
-        large.setSpacing(2 * SPACE)
-        large.addWidget(self.figure)
-        large.addWidget(self.interval, 0, Qt.AlignmentFlag.AlignVCenter)
-        large.addWidget(self.further, 1, Qt.AlignmentFlag.AlignVCenter)
+        middle = Qt.AlignmentFlag.AlignVCenter
+        large = hbox(self.figure, (self.interval, 0, middle), (self.further, 1, middle), spacing=2 * SPACE)
         vbox(large, (self.table, 1), into=self, margins=(SPACE, SPACE, 0, 0))
         self.table.row_activated.connect(lambda row: self.class_chosen.emit(int(self.table.rows()[row]["index"])))
         self.table.sort_by(2)

@@ -12,7 +12,7 @@ from typing import Any
 
 from PySide6.QtCore import QSettings, Qt, Signal
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QPushButton, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QPushButton, QSplitter, QWidget
 
 from sdgui.panels.classify.model import METRICS, Measure, Measured, method_title
 from sdgui.panels.classify.tabs.share_bar import Share
@@ -21,10 +21,11 @@ from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import NoWheelComboBox
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 _OTHER_NETWORK = {"student": "teacher", "teacher": "student"}
 
@@ -41,15 +42,16 @@ class CompareTab(QWidget):
         self._results: list[Measured] = []
         self._compared: tuple[object, object] | None = None  # what ``compare_requested`` last asked for
         self.a, self.b = NoWheelComboBox(self), NoWheelComboBox(self)
-        self.sentence = PlainLabel(self, wordWrap=True)
-        self.further = PlainLabel(self, wordWrap=True)
+        self.sentence = PlainLabel(self, wordWrap=True, role="title")
+        self.further = PlainLabel(self, wordWrap=True, role="muted")
         self.probe, self.network = QPushButton(self), QPushButton(self)
         self.other_model = ModelChip(services, parent=self)
         self.measure_other = QPushButton("Evaluate", self)
         self.table = ClassTable("Difference by class", _columns(), "Filter classes", self)
         self.only_a = Gallery(services.store.home / "thumbnails", "No images.", self)
         self.only_b = Gallery(services.store.home / "thumbnails", "No images.", self)
-        self.titles = PlainLabel(self), PlainLabel(self)
+        first_title, second_title = (PlainLabel(self, wordWrap=True, role="muted") for _ in range(2))
+        self.titles = first_title, second_title
         self._arrange()
         self._connect()
         self._update_buttons()
@@ -60,45 +62,22 @@ class CompareTab(QWidget):
             box.setToolTip(plain_tip(f"{name}. Differences are first minus second"))
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             box.setMinimumContentsLength(12)
-        set_role(self.sentence, "title")
-        set_role(self.further, "muted")
-        selection_row, evaluation_row = QHBoxLayout(), QHBoxLayout()
-        for row in (selection_row, evaluation_row):
-            row.setSpacing(SPACE)
-        selection_row.addWidget(self.a, 1)
-        selection_row.addWidget(PlainLabel("vs.", self))
-        selection_row.addWidget(self.b, 1)
-        evaluation_row.addWidget(self.probe)
-        evaluation_row.addWidget(self.network)
-        evaluation_row.addWidget(PlainLabel("or", self))
-        evaluation_row.addWidget(self.other_model, 1)
-        evaluation_row.addWidget(self.measure_other)
+        selection_row = hbox((self.a, 1), PlainLabel("vs.", self), (self.b, 1))
+        other = ((self.other_model, 1), self.measure_other)
+        evaluation_row = hbox(self.probe, self.network, PlainLabel("or", self), *other)
         self.measure_other.setToolTip("Evaluate the other model in the same way and compare")
         images = QSplitter(Qt.Orientation.Horizontal, self)
         for title, gallery in zip(self.titles, (self.only_a, self.only_b), strict=True):
             side = QWidget(self)
-            column = QVBoxLayout(side)
-            column.setContentsMargins(0, 0, 0, 0)
-            column.setSpacing(SPACE // 2)
-            set_role(title, "muted")
-            title.setWordWrap(True)
             gallery.set_thumbnail_size(72)
-            column.addWidget(title)
-            column.addWidget(gallery, 1)
+            vbox(title, (gallery, 1), into=side, spacing=SPACE // 2)
             images.addWidget(side)
-        self.split = QSplitter(Qt.Orientation.Vertical, self)
+        self.split = QSplitter(Qt.Orientation.Vertical, self, childrenCollapsible=False)
         self.split.addWidget(self.table)
         self.split.addWidget(images)
-        self.split.setChildrenCollapsible(False)
         remember_sizes(self.split, self._settings, "classify/compare")
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(SPACE, SPACE, 0, 0)
-        outer.setSpacing(SPACE)
-        outer.addLayout(selection_row)
-        outer.addLayout(evaluation_row)
-        outer.addWidget(self.sentence)
-        outer.addWidget(self.further)
-        outer.addWidget(self.split, 1)
+        texts = (self.sentence, self.further)
+        vbox(selection_row, evaluation_row, *texts, (self.split, 1), into=self, margins=(SPACE, SPACE, 0, 0))
         self.table.sort_by(4)
 
     def _connect(self) -> None:

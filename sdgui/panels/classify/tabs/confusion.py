@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from PySide6.QtCore import QSettings, Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLineEdit, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSplitter, QWidget
 
 from sdgui.panels.classify.model import Integers, Measured
 from sdgui.panels.classify.prompts.editor import PromptEditor
@@ -26,11 +26,12 @@ from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.late_parts import is_made
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message import Message
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillComboBox
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 PAGE = 200  # images of a cell per request
 _MAX_PAIRS = 500  # listed pairs; the matrix shows all
@@ -54,8 +55,8 @@ class MatrixTab(QWidget):
         self._total = 0
         self._requested = 0  # images requested so far
         self.matrix = ConfusionMatrix(self)
-        self.readout = ElidedLabel("", self)
-        self.find_box = QLineEdit(self)
+        self.readout = ElidedLabel("", self, role="small")
+        self.find_box = QLineEdit(self, placeholderText="Find…", clearButtonEnabled=True)
         self.order = StillComboBox(self)
         self.mistakes_only = QCheckBox("Mista&kes only", self)
         self.time = StepSlider(self)
@@ -69,10 +70,8 @@ class MatrixTab(QWidget):
         self._connect()
 
     def _tools(self) -> None:
-        self.find_box.setPlaceholderText("Find…")
         self.find_box.setAccessibleName("Find a class")
         self.find_box.setToolTip("Press Enter to go to the next class with a matching name")
-        self.find_box.setClearButtonEnabled(True)
         self.order.setAccessibleName("Class order")
         self.order.setToolTip("Class order")
         self.order.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
@@ -84,59 +83,32 @@ class MatrixTab(QWidget):
         self.larger = IconButton("ph.magnifying-glass-plus", "Zoom in", parent=self)
         self.smaller = IconButton("ph.magnifying-glass-minus", "Zoom out", parent=self)
         self.fit_button = IconButton("ph.corners-out", "Show the whole matrix", parent=self)
-        self.prompts = IconButton(
-            "ph.text-aa",
-            "Edit the zero-shot prompts; the matrix updates as you type",
-            text="Prompts",
-            checkable=True,
-            parent=self,
-        )
+        tip = "Edit the zero-shot prompts; the matrix updates as you type"
+        self.prompts = IconButton("ph.text-aa", tip, text="Prompts", checkable=True, parent=self)
         self.following = IconButton("ph.caret-right", "Next mistake", parent=self)
         for button, key in ((self.larger, "+"), (self.smaller, "−"), (self.fit_button, "0"), (self.following, "N")):
             button.setToolTip(plain_tip(f"{button.accessibleName()} ({key} in the matrix)"))
-        set_role(self.readout, "small")
 
     def _arrange(self) -> None:
-        tools = QHBoxLayout()
-        tools.setSpacing(SPACE // 2)
-        tools.addWidget(self.find_box, 1)
-        for tool in (
-            self.prompts,
-            self.order,
-            self.mistakes_only,
-            self.following,
-            self.smaller,
-            self.larger,
-            self.fit_button,
-        ):
-            tools.addWidget(tool)
+        buttons = (self.following, self.smaller, self.larger, self.fit_button)
+        choices = (self.prompts, self.order, self.mistakes_only)
+        tools = hbox((self.find_box, 1), *choices, *buttons, spacing=SPACE // 2)
         matrix_side, image_side = QWidget(self), QWidget(self)
-        first, second = QVBoxLayout(matrix_side), QVBoxLayout(image_side)
-        for column in (first, second):
-            column.setContentsMargins(0, 0, 0, 0)
-            column.setSpacing(SPACE // 2)
-        first.addLayout(tools)
-        first.addWidget(self.matrix, 1)
-        first.addWidget(self.readout)
-        first.addWidget(self.time)
-        second.addWidget(self.title)
-        second.addWidget(self.gallery, 1)
+        vbox(tools, (self.matrix, 1), self.readout, self.time, into=matrix_side, spacing=SPACE // 2)
+        vbox(self.title, (self.gallery, 1), into=image_side, spacing=SPACE // 2)
         self.gallery.set_thumbnail_size(72)
         self.beside = QSplitter(Qt.Orientation.Vertical, self)
         self.beside.addWidget(self.pairs)
         self.beside.addWidget(image_side)
-        self.split = QSplitter(Qt.Orientation.Horizontal, self)
+        self.split = QSplitter(Qt.Orientation.Horizontal, self, childrenCollapsible=False)
         self.split.addWidget(matrix_side)
         self.split.addWidget(self.beside)
         self.split.setStretchFactor(0, 1)
         self.split.setSizes([430, 320])
         self.beside.setMinimumWidth(40 * SPACE)  # fits the headers of the table
-        self.split.setChildrenCollapsible(False)
         remember_sizes(self.split, self._settings, "classify/matrix")
         remember_sizes(self.beside, self._settings, "classify/beside")
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(SPACE, SPACE, 0, 0)
-        outer.addWidget(self.split)
+        vbox(self.split, into=self, margins=(SPACE, SPACE, 0, 0))
 
     def _connect(self) -> None:
         self.matrix.cell_chosen.connect(self.ask_cell)

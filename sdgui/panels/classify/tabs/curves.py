@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QPushButton, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QPushButton, QSplitter, QWidget
 
 from sdgui.panels.classify.model import Measured, Target
 from sdgui.panels.classify.tabs.point_plot import PointLine, PointPlot
@@ -18,7 +18,7 @@ from sdgui.widgets.formats import count, value
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.still_boxes import StillSpinBox
-from sdgui.widgets.style.theme import SPACE, hide_steps, set_role
+from sdgui.widgets.style.theme import SPACE, hide_steps
 
 _SHOTS = (1, 2, 4, 8, 16, 32)
 _KINDS = {"image": ("image-only probe", 0), "fused": ("fused probe", 1)}
@@ -47,9 +47,7 @@ class CurvesTab(QWidget):
         self.image = QPushButton("Evaluate the ima&ge-only probe", self)
         self.fused = QPushButton("Evaluate the fused &probe", self)
         self.notes = PlainLabel(self, wordWrap=True, role="small")
-        label = PlainLabel("Dra&ws", self)
-        label.setBuddy(self.draws)
-        set_role(label, "muted")
+        label = PlainLabel("Dra&ws", self, role="muted", buddy=self.draws)
         row = hbox(self.image, self.fused, label, self.draws, None)
         below = QWidget(self)
         vbox((self.shots, 1), row, self.notes, into=below, spacing=SPACE // 2, margins=(0, SPACE, 0, 0))
@@ -57,9 +55,7 @@ class CurvesTab(QWidget):
         split.addWidget(self.c_curve)
         split.addWidget(below)
         split.setSizes([200, 260])
-        column = QVBoxLayout(self)
-        column.setContentsMargins(SPACE, SPACE, 0, 0)
-        column.addWidget(split)
+        vbox(split, into=self, margins=(SPACE, SPACE, 0, 0))
         for kind, button in (("image", self.image), ("fused", self.fused)):
             button.setToolTip("Fit probes on a few images per class and test them; results appear as they finish")
             button.clicked.connect(

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, Qt
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from sdgui.widgets.formats import tick, value
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import PlotAxis, dress, still_plot
-from sdgui.widgets.style.theme import SPACE, set_role, theme
+from sdgui.widgets.style.theme import SPACE, theme
 
 # Lines differ in symbol as well as in colour.
 _SYMBOLS = ("o", "s", "t", "d")
@@ -26,7 +27,7 @@ _LEGEND_SYMBOLS = ("●", "■", "▼", "◆")
 
 @dataclass(frozen=True)
 class PointLine:
-    """A line: ``x`` > 0, ``y`` from 0 to 1; ``low`` and ``high``: bounds of the intervals, None without interval."""
+    """A line: ``x`` > 0, ``y`` from 0 to 1; ``low`` and ``high``: bounds of the intervals, None if there are none."""
 
     name: str
     x: Sequence[float]
@@ -54,16 +55,9 @@ class PointPlot(QWidget):
         self._lines: list[PointLine] = []
         self._left_axis, self._bottom_axis = PlotAxis("left", "share"), PlotAxis("bottom", "value")
         self._plot = still_plot(self, self._left_axis, self._bottom_axis)
-        self.readout = PlainLabel(self, wordWrap=True)
-        self.readout.setTextFormat(Qt.TextFormat.PlainText)
-        set_role(self.readout, "small")
+        self.readout = PlainLabel(self, wordWrap=True, role="small")
         title = PlainLabel(name, self, role="title")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE // 2)
-        for widget in (title, self.readout, self._plot):
-            column.addWidget(widget, 1 if widget is self._plot else 0)
-        column.addStretch(0)
+        vbox(title, self.readout, (self._plot, 1), into=self, spacing=SPACE // 2).addStretch(0)
         self.setAccessibleName(name)
         self._plot.scene().sigMouseMoved.connect(self._show_nearest)
         theme().changed.connect(self._draw)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QRectF, QSize, Qt
+from PySide6.QtCore import QLineF, QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt
 from PySide6.QtGui import QPainter, QPen
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
@@ -31,9 +31,6 @@ class Share:
 
 class ShareDelegate(QStyledItemDelegate):
     """Paints the bar on the left and the number on the right."""
-
-    def __init__(self, parent: QObject | None = None) -> None:
-        super().__init__(parent)
 
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex | QPersistentModelIndex) -> QSize:
         metrics = option.fontMetrics
@@ -77,13 +74,9 @@ def _bar(painter: QPainter, room: QRectF, share: Share) -> None:
     painter.setPen(QPen(style.color("text"), 1))
     if share.low is not None and share.high is not None:
         middle = room.center().y()
-        painter.drawLine(
-            QRectF(x_of(share.low), middle, 0, 0).topLeft(), QRectF(x_of(share.high), middle, 0, 0).topLeft()
-        )
+        painter.drawLine(QLineF(x_of(share.low), middle, x_of(share.high), middle))
         for value in (share.low, share.high):
-            painter.drawLine(
-                QRectF(x_of(value), middle - 3, 0, 0).topLeft(), QRectF(x_of(value), middle + 3, 0, 0).topLeft()
-            )
+            painter.drawLine(QLineF(x_of(value), middle - 3, x_of(value), middle + 3))
     if share.signed:
         painter.setPen(QPen(style.color("strong_border"), 1))
-        painter.drawLine(QRectF(zero, room.y() - 2, 0, 0).topLeft(), QRectF(zero, room.bottom() + 2, 0, 0).topLeft())
+        painter.drawLine(QLineF(zero, room.y() - 2, zero, room.bottom() + 2))

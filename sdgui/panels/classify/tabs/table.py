@@ -10,19 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import (
-    QModelIndex,
-    QObject,
-    QPersistentModelIndex,
-    Qt,
-    Signal,
-)
+from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QLineEdit, QWidget
 
 from sdgui.panels.classify.tabs.share_bar import SHARE_ROLE, Share, ShareDelegate
 from sdgui.shared.tables import CopyingTable, HeadedModel
 from sdgui.widgets.formats import count
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE
 
@@ -122,19 +117,13 @@ class ClassTable(QWidget):
     def __init__(self, name: str, columns: Sequence[Column], filter_hint: str = "", parent: QWidget | None = None):
         super().__init__(parent)
         self.model = RowsModel(columns, self)
-        self.filter_box = QLineEdit(self)
-        self.filter_box.setPlaceholderText(filter_hint)
+        self.filter_box = QLineEdit(self, placeholderText=filter_hint, clearButtonEnabled=True)
         self.filter_box.setAccessibleName(filter_hint)
-        self.filter_box.setClearButtonEnabled(True)
         self.filter_box.setVisible(bool(filter_hint))
         self.view = CopyingTable(name, self)
         self.count_label = PlainLabel(self, role="small")
         self._build()
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE // 2)
-        for widget in (self.filter_box, self.view, self.count_label):
-            column.addWidget(widget, 1 if widget is self.view else 0)
+        vbox(self.filter_box, (self.view, 1), self.count_label, into=self, spacing=SPACE // 2)
         self.filter_box.textChanged.connect(self._filter)
         self.filter_box.returnPressed.connect(self.view.setFocus)
         self.view.selectionModel().currentRowChanged.connect(lambda *_: self.current_changed.emit(self.current()))
@@ -177,7 +166,7 @@ class ClassTable(QWidget):
 
     # Rows
     def set_rows(self, rows: Sequence[Row]) -> None:
-        """Show ``rows`` without a current row; sorting and filter stay."""
+        """Show ``rows`` without a current row; sorting and filter are kept."""
         self.view.setCurrentIndex(QModelIndex())
         self.model.set_rows(rows)
         self._show_count()

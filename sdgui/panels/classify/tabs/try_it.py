@@ -11,32 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QSettings, Qt, QTimer, Signal
-from PySide6.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QPlainTextEdit,
-    QPushButton,
-    QSplitter,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QPlainTextEdit, QPushButton, QSplitter, QWidget
 
 from sdgui.panels.classify.tabs.share_bar import Share
 from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.widgets.drop_target import DropTarget
+from sdgui.widgets.dropped_files import IMAGE_FILTER
 from sdgui.widgets.file_dialogs import ask_open_several
-from sdgui.widgets.formats import count, percent
+from sdgui.widgets.formats import percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
-from sdgui.widgets.layouts.boxes import vbox
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.splits import remember_sizes
-from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _TYPING_PAUSE_MS = 60
 _IMAGES_PER_REQUEST = 16  # the current image has a request of its own
 _MAX_NAMES = 200
 _NAMES = "classify/names"
-_FILES = "Images (*.png *.jpg *.jpeg *.webp *.gif *.bmp *.tif *.tiff);;All files (*)"
 
 
 def _columns() -> list[Column]:
@@ -71,8 +63,9 @@ class TryTab(QWidget):
         self.names = QPlainTextEdit(self)
         self.by_probe = ClassTable("Probe predictions", _columns(), "", self)
         self.by_names = ClassTable("Zero-shot predictions", _columns(), "", self)
-        self.probe_title = PlainLabel(self, wordWrap=True)
-        self.line = PlainLabel(self, wordWrap=True)
+        self.probe_title = PlainLabel(self, wordWrap=True, role="title")
+        self.line = PlainLabel(self, wordWrap=True, role="error")
+        self.data_names = QPushButton("From the data", self)
         self.choose = QPushButton("Choose ima&ges…", self)
         self.clear = QPushButton("Remove all", self)
         self._build()
@@ -87,69 +80,39 @@ class TryTab(QWidget):
         self.names.setTabChangesFocus(True)
         self.names.setFixedHeight(9 * SPACE)
         self.names.setPlainText(str(self._settings.value(_NAMES) or ""))
-        set_role(self.line, "error")
         self.line.hide()
-        left = QWidget(self)
-        column = vbox((self.gallery, 1), into=left, spacing=SPACE // 2)
-        row = QHBoxLayout()
-        for button, tip in ((self.choose, "Choose image files"), (self.clear, "Remove all images")):
-            button.setToolTip(plain_tip(tip))
-            row.addWidget(button)
-        row.addStretch(1)
-        column.addLayout(row)
+        left, right = QWidget(self), QWidget(self)
+        self.choose.setToolTip("Choose image files")
+        self.clear.setToolTip("Remove all images")
+        vbox((self.gallery, 1), hbox(self.choose, self.clear, None), into=left, spacing=SPACE // 2)
         self.drop.set_content(left)
-        right = QWidget(self)
-        inner = QVBoxLayout(right)
-        inner.setContentsMargins(SPACE, 0, 0, 0)
-        inner.setSpacing(SPACE // 2)
-        for widget, stretch in (
-            (self.line, 0),
-            (self._titled(self.probe_title), 0),
-            (self.by_probe, 1),
-            (self._names_head(), 0),
-            (self.names, 0),
-            (self.by_names, 1),
-        ):
-            inner.addWidget(widget, stretch)
-        self.split = QSplitter(Qt.Orientation.Horizontal, self)
-        self.split.addWidget(self.drop)
-        self.split.addWidget(right)
-        self.split.setSizes([380, 380])
-        self.split.setChildrenCollapsible(False)
-        remember_sizes(self.split, self._settings, "classify/try")
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(SPACE, SPACE, 0, 0)
-        outer.addWidget(self.split)
-        for table in (self.by_probe, self.by_names):
-            table.sort_by(1, descending=True)
-        self.show_probe("")
-
-    def _names_head(self) -> QWidget:
-        head = QWidget(self)
-        row = QHBoxLayout(head)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self._titled(PlainLabel("Zero-shot with typed class names", head)), 1)
-        self.data_names = QPushButton("From the data", head)
         self.data_names.setToolTip("Use the class names of the current result")
         self.data_names.setEnabled(False)
         set_role(self.data_names, "flat")
-        row.addWidget(self.data_names)
-        self.data_names.clicked.connect(lambda: self.names.setPlainText("\n".join(self._class_names)))
-        return head
+        names = hbox((PlainLabel("Zero-shot with typed class names", self, role="title"), 1), self.data_names)
+        probe = (self.line, self.probe_title, (self.by_probe, 1))
+        margins = (SPACE, 0, 0, 0)
+        vbox(*probe, names, self.names, (self.by_names, 1), into=right, spacing=SPACE // 2, margins=margins)
+        self.split = QSplitter(Qt.Orientation.Horizontal, self, childrenCollapsible=False)
+        self.split.addWidget(self.drop)
+        self.split.addWidget(right)
+        self.split.setSizes([380, 380])
+        remember_sizes(self.split, self._settings, "classify/try")
+        vbox(self.split, into=self, margins=(SPACE, SPACE, 0, 0))
+        for table in (self.by_probe, self.by_names):
+            table.sort_by(1, descending=True)
+        self.show_probe("")
 
     def set_class_names(self, names: Sequence[str]) -> None:
         """Set the names that *From the data* fills in, at most ``_MAX_NAMES``."""
         self._class_names = list(names)[:_MAX_NAMES]
         self.data_names.setEnabled(bool(names))
 
-    def _titled(self, label: QLabel) -> QLabel:
-        set_role(label, "title")
-        return label
-
     def _connect(self) -> None:
         self.drop.dropped.connect(self.add)
         self.drop.refused.connect(self.refused)
         self.choose.clicked.connect(self._choose_files)
+        self.data_names.clicked.connect(lambda: self.names.setPlainText("\n".join(self._class_names)))
         self.clear.clicked.connect(lambda: self._remove(list(range(self.gallery.model.rowCount()))))
         self.gallery.current_changed.connect(lambda _row: self._show_current())
         self.gallery.remove_requested.connect(self._remove)
@@ -258,7 +221,7 @@ class TryTab(QWidget):
             self._show_classes("", None)
 
     def _choose_files(self) -> None:
-        if paths := ask_open_several(self, "Images to classify", _FILES):
+        if paths := ask_open_several(self, "Images to classify", IMAGE_FILTER):
             self.drop.take_paths(paths)
 
 
@@ -269,10 +232,3 @@ def _item(answer: Mapping[str, Any]) -> GalleryItem:
         return GalleryItem(Path(answer["image"]), detail=str(answer["error"]))
     lines = [f"{guess['class']} {percent(guess['probability'])}" for guess in (answer["probe"] or answer["zero_shot"])]
     return GalleryItem(Path(answer["image"]), str(best["class"]), float(best["probability"]), detail="\n".join(lines))
-
-
-def refused_text(refusals: Sequence[tuple[str, str]]) -> tuple[str, str]:
-    """A message about refused files, and its details."""
-    first, problem = refusals[0]
-    remainder = f" {count(len(refusals) - 1)} more were skipped." if len(refusals) > 1 else ""
-    return f"{Path(first).name}: {problem}.{remainder}", "\n".join(f"{file}: {reason}" for file, reason in refusals)

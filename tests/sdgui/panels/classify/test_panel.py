@@ -18,24 +18,10 @@ from core.spec.presets import preset_config
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.classify.demo import DemoStep
 from sdgui.shared.export.images import export_table
-from tests.sdgui.panels.classify.classifying import OpenClassify, asked, choose, classify, make_run
+from tests.sdgui.panels.classify.classifying import OpenClassify, asked, choose, make_run
 
 
-def test_a_restarted_worker_answers_by_the_key_of_the_result(
-    qtbot: QtBot, open_classify: OpenClassify, folder: Path
-) -> None:
-    panel = open_classify()
-    classify(qtbot, panel)
-    client = panel._services.pool.client(panel.view.results.results()[0].measure.target.model)
-    client.shutdown()
-    qtbot.waitUntil(lambda: client.state == "off", timeout=20000)
-    panel.view.matrix.ask_cell(0, 1)
-    qtbot.waitUntil(lambda: panel.view.matrix.gallery.model.rowCount() == 1, timeout=20000)
-    assert len(asked(folder, "classify_open")) == 1
-    assert len(asked(folder, "classify_probe")) == 1
-
-
-def test_unsupported_data_are_reported_in_the_panels_message_bar(
+def test_unsupported_data_invalid_answers_and_cancelling_are_reported(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path
 ) -> None:
     panel = open_classify("")
@@ -50,20 +36,16 @@ def test_unsupported_data_are_reported_in_the_panels_message_bar(
     assert panel.view.source.button.isEnabled()
     assert panel.view.empty.isVisible()
 
-
-def test_an_invalid_answer_is_reported_and_can_be_requested_again(
-    qtbot: QtBot, open_classify: OpenClassify, folder: Path
-) -> None:
-    panel = open_classify("garbage")
+    # An invalid answer
+    choose(qtbot, panel, folder / "garbage.csv")
     panel.view.source.button.click()
     qtbot.waitUntil(lambda: "answer cannot be read" in panel.view.bar.text)
     assert panel.view.strip.isHidden()
     assert panel.view.source.button.isEnabled()
     assert panel.view.bar._action.text() == "Try again"
 
-
-def test_opening_is_cancelled_and_resumed(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
-    panel = open_classify("slow")
+    # Opening is cancelled.
+    choose(qtbot, panel, folder / "slow.csv")
     panel.view.source.button.click()
     qtbot.waitUntil(lambda: "Encoding images" in panel.view.strip.text, timeout=20000)
     assert not panel.view.source.button.isEnabled()
@@ -118,9 +100,7 @@ def test_without_a_model_or_a_checkpoint_the_panel_offers_the_demo(
     assert source.problem().startswith("Choose a model first")
     assert source.measures() == []
     panel.view.try_refused.emit([("/a/film.mp4", "it is a video")])
-    assert (panel.view.bar.text, panel.view.bar._details.toPlainText()) == (
-        "film.mp4: it is a video.", "/a/film.mp4: it is a video"
-    )  # fmt: skip
+    assert panel.view.bar.text == "Not added: /a/film.mp4: it is a video."
     services.settings.setValue("classify/model", json.dumps({"model": "/gone@best"}))
     monkeypatch.setattr(source.model, "restore", lambda: done.append("last"))
     source.restore()

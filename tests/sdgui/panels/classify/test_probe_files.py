@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from PySide6.QtCore import Qt, QUrl
+from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
+from PySide6.QtWidgets import QFileDialog, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.model import method_title
 from sdgui.panels.classify.probes import Probes
 from sdgui.widgets.message import Message
-from tests.sdgui.panels.classify.classifying import OpenClassify, a_measure, a_result, asked, classify
+from tests.sdgui.panels.classify.classifying import OpenClassify, a_measure, asked, classify
 
 
 class Session:
@@ -72,9 +71,16 @@ PROBE = a_measure(model="/runs/mine@best")
 
 
 def test_a_probe_is_saved_with_its_suffix(parts: Parts, typed: Typed, tmp_path: Path) -> None:
-    typed[0].extend(["", str(tmp_path / "a"), str(tmp_path / "b.safetensors")])
-    for _ in range(3):
+    for name in ("b.safetensors", "b.json", "c.json", "d.safetensors"):
+        (tmp_path / name).touch()
+    typed[0].extend(["", *(str(tmp_path / name) for name in ("a", "b.safetensors", "c", "c.safetensors", "d"))])
+    for _ in range(6):
         parts.probes.ask_save(PROBE)
+    refused = [message.text for message in parts.messages]
+    assert refused == [f"{tmp_path / name} already exists; choose another name." for name in (
+        "c.json", "c.json", "d.safetensors"
+    )], "the dialog asked about another file"  # fmt: skip
+    parts.messages.clear()
     assert typed[1][0][1] == "probe-mine.safetensors"
     assert [given[:2] for given in parts.session.calls] == [
         (PROBE, str(tmp_path / "a.safetensors")), (PROBE, str(tmp_path / "b.safetensors"))
@@ -83,35 +89,6 @@ def test_a_probe_is_saved_with_its_suffix(parts: Parts, typed: Typed, tmp_path: 
     assert parts.messages[0].text == (
         f"Saved the probe as {tmp_path}/a.safetensors and its description as a.json in the same folder."
     )
-
-
-def test_a_file_is_replaced_only_after_confirmation(
-    qtbot: QtBot, parts: Parts, window: QWidget, typed: Typed, tmp_path: Path
-) -> None:
-    for name in ("a.safetensors", "a.json"):
-        (tmp_path / name).touch()
-
-    def box() -> QMessageBox:
-        found = [child for child in window.findChildren(QMessageBox, "replace") if child.isVisible()]
-        assert len(found) == 1
-        return found[0]
-
-    answers: list[tuple[str, Callable[[QMessageBox], object], int]] = [
-        ("a.safetensors and a.json already exist.", lambda shown: shown.reject(), 0),
-        ("a.json already exists.", lambda shown: next(b for b in shown.buttons() if "Replace" in b.text()).click(), 1),
-    ]
-    for question, answer, saved in answers:
-        typed[0].append(str(tmp_path / "a"))
-        parts.probes.ask_save(PROBE)
-        shown = box()
-        assert shown.text() == question
-        assert shown.informativeText() == f"In {tmp_path}"
-        assert shown.textFormat() == Qt.TextFormat.PlainText, "a name may hold anything"
-        assert shown.defaultButton().text().replace("&", "") == "Cancel"
-        answer(shown)
-        assert len(parts.session.calls) == saved
-        qtbot.waitUntil(lambda: not window.findChildren(QMessageBox, "replace"))
-        (tmp_path / "a.safetensors").unlink(missing_ok=True)
 
 
 def test_a_probe_is_loaded_by_either_of_its_files(parts: Parts, typed: Typed) -> None:
@@ -127,8 +104,11 @@ def test_a_folder_is_classified_into_a_table_beside_it(
 ) -> None:
     folder = tmp_path / "images"
     typed[0].extend(["", str(folder), "", str(folder), str(tmp_path / "out"), str(folder), str(tmp_path / "out.tsv")])
-    for _ in range(4):
+    typed[0].extend([str(folder), str(tmp_path / "mine")])
+    (tmp_path / "mine.csv").touch()
+    for _ in range(5):
         parts.probes.ask_apply(PROBE)
+    assert parts.messages.pop().text == f"{tmp_path / 'mine.csv'} already exists; choose another name."
     assert typed[1][2][1] == str(tmp_path / "images-classes.csv")
     assert [given[1:3] for given in parts.session.calls] == [
         ([str(folder)], str(tmp_path / "out.csv")), ([str(folder)], str(tmp_path / "out.tsv"))
@@ -159,10 +139,17 @@ def test_a_folder_is_classified_into_a_table_beside_it(
     assert opened == [QUrl.fromLocalFile(str(tmp_path))]
 
 
-def test_images_are_classified_by_the_probe_and_by_typed_names(
+def test_images_are_classified_by_typed_names_and_by_a_probe_that_is_saved_loaded_and_applied(
     qtbot: QtBot, open_classify: OpenClassify, folder: Path
 ) -> None:
     panel = open_classify()
+    panel.view.tabs.setCurrentWidget(panel.view.trying)
+    panel.view.trying.names.setPlainText("cat\nSmith, John")
+    panel.view.trying.drop.take_paths([folder / "images" / "0-1.png"])
+    names = panel.view.trying.by_names
+    qtbot.waitUntil(lambda: [row["class"] for row in names.rows()] == ["cat", "Smith, John"], timeout=20000)
+    panel.view.trying.clear.click()
+    panel.view.trying.names.clear()
     classify(qtbot, panel)
     panel.view.tabs.setCurrentWidget(panel.view.trying)
     panel.view.trying.drop.take_paths([folder / "images" / "0-1.png", folder / "images" / "2-1.png"])
@@ -173,61 +160,20 @@ def test_images_are_classified_by_the_probe_and_by_typed_names(
     panel.view.trying.names.setFocus()
     qtbot.keyClicks(panel.view.trying.names, "cat, ")
     panel.view.trying.names.insertPlainText("Große Katze, 🐯")  # which QTest cannot type
-    names = panel.view.trying.by_names
     qtbot.waitUntil(lambda: [row["class"] for row in names.rows()] == ["cat", "Große Katze", "🐯"], timeout=20000)
     last = asked(folder, "classify_try")[-1]
     assert last["classes"] == ["cat", "Große Katze", "🐯"]
     assert last["probe"]
 
-
-def test_typed_names_classify_an_image_without_a_result(
-    qtbot: QtBot, open_classify: OpenClassify, folder: Path
-) -> None:
-    panel = open_classify("")
-    panel.view.tabs.setCurrentWidget(panel.view.trying)
-    panel.view.trying.names.setPlainText("cat\nSmith, John")
-    panel.view.trying.drop.take_paths([folder / "images" / "0-1.png"])
-    names = panel.view.trying.by_names
-    qtbot.waitUntil(lambda: [row["class"] for row in names.rows()] == ["cat", "Smith, John"], timeout=20000)
-
-
-def test_a_probe_is_saved_after_confirmation_loaded_and_applied(
-    qtbot: QtBot, open_classify: OpenClassify, folder: Path
-) -> None:
-    panel = open_classify()
-    classify(qtbot, panel)
     probe = panel.probe()
     assert probe is not None
     file = folder / "colours.safetensors"
     panel.probes.save(probe, file)
     qtbot.waitUntil(lambda: "Saved the probe as" in panel.view.bar.text, timeout=20000)
     assert file.exists()
-    done: list[bool] = []
-    panel.probes.confirm_replacing([file], lambda: done.append(True))
-    box = panel.findChild(QMessageBox, "replace")
-    assert "colours.safetensors already exists" in box.text()
-    box.button(QMessageBox.StandardButton.Cancel).click()
-    assert not done
     panel.load_probe(file)
     qtbot.waitUntil(lambda: len(panel.view.results.results()) == 2, timeout=20000)
     assert method_title(panel.view.results.results()[0].measure) == "Probe colours"
     panel.probes.apply(probe, folder / "images", folder / "out.csv")
     qtbot.waitUntil(lambda: "23 images classified" in panel.view.bar.text, timeout=20000)
     assert "1 file could not be read" in panel.view.bar.text
-
-
-def test_the_current_image_is_classified_again_by_another_probe(
-    qtbot: QtBot, open_classify: OpenClassify, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    panel = open_classify("")
-    tried: list[object] = []
-    monkeypatch.setattr(panel.session, "try_images", lambda *given: tried.append(given[2].method))
-    panel.view.results.add(a_result())
-    panel._probe_changed()
-    qtbot.wait(10)
-    assert tried == [], "there is no image"
-    panel.view.trying.add([str(folder / "images" / "0-1.png")])
-    qtbot.waitUntil(lambda: tried[:1] == ["image"])
-    tried.clear()
-    panel.view.results.add(a_result(a_measure("fused")))
-    qtbot.waitUntil(lambda: "fused" in tried)

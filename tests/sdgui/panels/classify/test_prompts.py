@@ -23,7 +23,8 @@ SHIFT_CTRL = Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModi
 
 def test_class_names_round_trip() -> None:
     assert split_names(' cat, "tom, the cat",, kitten , cat') == ("cat", "tom, the cat", "kitten")
-    assert split_names(join_names(("a, b", "c"))) == ("a, b", "c")
+    assert split_names("") == split_names(" , ") == ()
+    assert split_names(join_names(("a, b", "c", 'the "big" cat'))) == ("a, b", "c", 'the "big" cat')
 
 
 def test_templates_and_names_share_one_undo_history() -> None:

@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.main_window import MainWindow
+from sdgui.panels.classify.kept import kept_results
 from sdgui.panels.classify.panel import ClassifyPanel
 from sdgui.widgets.gallery.items import describe_item
 from tests.sdgui.conftest import leave
@@ -36,10 +37,7 @@ def test_one_button_evaluates_for_every_tab(qtbot: QtBot, open_classify: OpenCla
     panel.view.notes.button.click()
     assert panel.view.notes.list.isVisible()
 
-
-def test_a_cell_and_a_pair_show_their_images(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
-    panel = open_classify()
-    classify(qtbot, panel)
+    # A cell and a pair show their images.
     panel.view.tabs.setCurrentWidget(panel.view.matrix)
     panel.view.matrix.matrix.setFocus()
     qtbot.keyClick(panel.view.matrix.matrix, Qt.Key.Key_Return)
@@ -54,6 +52,45 @@ def test_a_cell_and_a_pair_show_their_images(qtbot: QtBot, open_classify: OpenCl
     request = asked(folder, "classify_cell")[-1]
     assert (request["true"], request["predicted"], request["offset"]) == (1, 2, 0)
 
+    # The layers of the model and other training data are offered.
+    source = panel.view.source
+    layers = source.options._layer
+    assert [layers.itemText(row) for row in range(layers.count())] == ["before the projection", "embedding", "block 1"]
+    layers.setCurrentIndex(2)
+    source.options._k.setValue(7)
+    source.set_training(str(folder / "other.csv"))
+    qtbot.waitUntil(lambda: source.train_label.count() == 2)
+    source.train_label.setCurrentIndex(1)
+    assert source.train_data.isVisibleTo(source)
+    classify(qtbot, panel, "knn")
+    request = asked(folder, "classify_open")[-1]
+    assert (request["layer"], request["train"], request["train_label"]) == (
+        "block 1",
+        str(folder / "other.csv"),
+        "tone",
+    )
+    assert asked(folder, "classify_knn")[-1]["k"] == 7
+
+    # A chosen label is kept for training data and for new data.
+    source.label.setCurrentIndex(source.label.findData("tone"))
+    source.train_label.setCurrentIndex(0)
+    source.label.activated.emit(source.label.currentIndex())
+    assert source.train_label.currentData() == "tone"
+    source.data.set_source(str(folder / "other.csv"))
+    assert source.chosen_label() == "", "of data that are not read yet nothing is known"
+    qtbot.waitUntil(lambda: source.label.count() == 2)
+    assert source.chosen_label() == "tone"
+    source.set_training("")
+    assert not source.train_data.isVisibleTo(source)
+    target = source.target()
+    assert target is not None
+    assert (target.train, target.train_label) == ("", "")
+    source.train.setCurrentIndex(source.train.findData("other"))
+    source.train_data.set_source("")
+    source.button.click()
+    assert panel.view.bar.text == "Choose training data, or train on the model's training data."
+    assert not panel.session.busy("measure")
+
 
 def test_all_four_methods_and_a_class_of_the_table_opens_the_matrix(qtbot: QtBot, open_classify: OpenClassify) -> None:
     panel = open_classify()
@@ -66,43 +103,6 @@ def test_all_four_methods_and_a_class_of_the_table_opens_the_matrix(qtbot: QtBot
     assert panel.view.tabs.currentWidget() is panel.view.matrix
     assert panel.view.matrix.matrix.current() == (2, 2)
     assert "Only linear and fused probes" in panel.view.curves.c_curve.readout.text()
-
-
-def test_a_thousand_classes_do_not_block_the_window(qtbot: QtBot, open_classify: OpenClassify) -> None:
-    panel = open_classify("many")
-    classify(qtbot, panel)
-    assert len(panel.view.accuracy.table.rows()) == 1000
-    assert panel.view.matrix.matrix.cells.size == 1000
-    panel.view.accuracy.table.filter_box.setText("99")
-    assert len(panel.view.accuracy.table.visible_rows()) == 19
-    panel.view.matrix.find_box.setText("class 512")
-    panel.view.matrix.find_box.returnPressed.emit()
-    assert panel.view.matrix.matrix.current() == (512, 512)
-    panel.view.matrix.order.setCurrentIndex(1)
-    panel.view.matrix.order.activated.emit(1)
-    assert panel.view.matrix.matrix.current() == (512, 512)
-
-
-def test_student_and_teacher_are_compared_in_words_by_class_and_by_image(
-    qtbot: QtBot, open_classify: OpenClassify, folder: Path
-) -> None:
-    panel = open_classify()
-    classify(qtbot, panel)
-    panel.view.tabs.setCurrentWidget(panel.view.compare)
-    assert panel.view.compare.network.text() == "With the student"
-    panel.view.compare.network.click()
-    qtbot.waitUntil(lambda: "is better than" in panel.view.compare.sentence.text(), timeout=20000)
-    assert "+33.3 points (95 %: +28.3 to +38.3, paired)" in panel.view.compare.sentence.text()
-    assert len(panel.view.compare.table.rows()) == 4
-    assert len(panel.view.compare.only_a.model.items()) == 1
-    assert len(panel.view.compare.only_b.model.items()) == 0
-    assert panel.view.results.current() is not None
-    assert panel.view.results.current().measure.target.weights == "teacher"  # type: ignore[union-attr]
-    opened = asked(folder, "classify_open")
-    assert [request["weights"] for request in opened] == ["teacher", "student"]
-    panel.view.compare.probe.click()
-    qtbot.waitUntil(lambda: len(panel.view.results.results()) == 3, timeout=20000)
-    qtbot.waitUntil(lambda: "Fused probe" in panel.view.compare.sentence.text(), timeout=20000)
 
 
 def test_results_survive_a_restart_until_removed(qtbot: QtBot, open_classify: OpenClassify, folder: Path) -> None:
@@ -122,9 +122,8 @@ def test_results_survive_a_restart_until_removed(qtbot: QtBot, open_classify: Op
     qtbot.waitUntil(lambda: again.view.matrix.gallery.model.rowCount() == 5, timeout=20000)
     assert len(asked(folder, "classify_probe")) == measured, "its key says all that is asked about it"
     again.view.results.remove_current()
-    leave_panel(again, qtbot)
-    last = open_classify(data="")
-    qtbot.waitUntil(lambda: [found.measure for found in last.view.results.results()] == shown[:1], timeout=20000)
+    again._services.writer.wait()
+    assert [found.measure for found in kept_results(again._services.store)] == shown[:1]
 
 
 def leave_panel(panel: ClassifyPanel, qtbot: QtBot) -> None:

@@ -17,14 +17,14 @@ from sdgui.panels.classify.model import Measure
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.store.store import Store
 from sdgui.worker.replies import Cancelled, Failure
-from tests.sdgui.panels.classify.classifying import OpenClassify, a_measure, a_result, asked, classify, make_run
+from tests.sdgui.panels.classify.classifying import OpenClassify, a_measure, a_result, make_run
 
 Done = Callable[[dict[str, Any]], None]
 Failed = Callable[[Failure], None]
 
 
 def test_an_older_answer_about_the_same_cell_is_dropped(
-    open_classify: OpenClassify, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, open_classify: OpenClassify, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two models, and the same cell of both: only the one that is shown may fill the gallery."""
     panel = open_classify("")
@@ -52,61 +52,18 @@ def test_an_older_answer_about_the_same_cell_is_dropped(
     pending["other@best"][0](answer | {"images": [{"image": "/new.png", "probability": 0.5}]})
     assert [item.path.name for item in gallery.items()] == ["new.png"]
 
+    # The current image of Try it is classified again by another probe.
+    tried: list[object] = []
+    monkeypatch.setattr(panel.session, "try_images", lambda *given: tried.append(given[2].method))
+    panel.view.trying.add(["/0.png"])
+    qtbot.waitUntil(lambda: tried[:1] == ["image"])
+    panel.view.results.add(a_result(a_measure("fused")))
+    qtbot.waitUntil(lambda: "fused" in tried)
 
-def test_the_layers_of_the_model_are_offered_and_requested(
-    qtbot: QtBot, open_classify: OpenClassify, folder: Path
+
+def test_selecting_in_the_tree_changes_no_model_and_dropping_changes_the_data(
+    open_classify: OpenClassify, folder: Path
 ) -> None:
-    panel = open_classify()
-    classify(qtbot, panel)
-    layers = panel.view.source.options._layer
-    assert [layers.itemText(row) for row in range(layers.count())] == ["before the projection", "embedding", "block 1"]
-    layers.setCurrentIndex(2)
-    panel.view.source.options._k.setValue(7)
-    panel.view.source.set_training(str(folder / "other.csv"))
-    qtbot.waitUntil(lambda: panel.view.source.train_label.count() == 2)
-    panel.view.source.train_label.setCurrentIndex(1)
-    assert panel.view.source.train_data.isVisibleTo(panel.view.source)
-    classify(qtbot, panel, "knn")
-    request = asked(folder, "classify_open")[-1]
-    assert (request["layer"], request["train"], request["train_label"]) == (
-        "block 1",
-        str(folder / "other.csv"),
-        "tone",
-    )
-    assert asked(folder, "classify_knn")[-1]["k"] == 7
-    panel.view.source.set_training("")
-    assert not panel.view.source.train_data.isVisibleTo(panel.view.source)
-    target = panel.view.source.target()
-    assert target is not None
-    assert (target.train, target.train_label) == ("", "")
-
-
-def test_other_training_data_must_be_chosen(qtbot: QtBot, open_classify: OpenClassify) -> None:
-    panel = open_classify()
-    source = panel.view.source
-    source.train.setCurrentIndex(source.train.findData("other"))
-    source.button.click()
-    assert panel.view.bar.text == "Choose training data, or train on the model's training data."
-    assert not panel.session.busy("measure")
-
-
-def test_a_chosen_label_is_kept_for_training_data_and_new_data(
-    qtbot: QtBot, open_classify: OpenClassify, folder: Path
-) -> None:
-    panel = open_classify()
-    source = panel.view.source
-    source.set_training(str(folder / "other.csv"))
-    qtbot.waitUntil(lambda: source.train_label.count() == 2)
-    source.label.setCurrentIndex(source.label.findData("tone"))
-    source.label.activated.emit(source.label.currentIndex())
-    assert source.train_label.currentData() == "tone"
-    source.data.set_source(str(folder / "other.csv"))
-    assert source.chosen_label() == "", "of data that are not read yet nothing is known"
-    qtbot.waitUntil(lambda: source.label.count() == 2)
-    assert source.chosen_label() == "tone"
-
-
-def test_selecting_in_the_tree_changes_no_model(open_classify: OpenClassify) -> None:
     panel = open_classify("")
     picker = panel.view.source.model
     assert picker.set_choice(ModelChoice("open_clip:ViT-B-32,openai", "", "ViT-B-32"))
@@ -122,9 +79,7 @@ def test_selecting_in_the_tree_changes_no_model(open_classify: OpenClassify) -> 
     assert choice is not None
     assert choice.run_id == newest
 
-
-def test_a_folder_dropped_on_the_panel_is_data(open_classify: OpenClassify, folder: Path) -> None:
-    panel = open_classify("")
+    # A folder dropped on the panel is its data.
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(folder / "images"))])
     action, button, keys = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier

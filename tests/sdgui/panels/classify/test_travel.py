@@ -95,8 +95,8 @@ class Session:
     def drop(self, purpose: str) -> None:
         self.dropped.append(purpose)
 
-    def measure_step(self, *what: Any) -> None:
-        self.calls.append(what)
+    def measure(self, measure: Measure, done: Any, failed: Any, _purpose: str, worker: str) -> None:
+        self.calls.append((measure, worker, done, failed))
 
 
 class Parts:

@@ -45,7 +45,6 @@ class ConfusionMatrix(QWidget):
 
     cell_chosen = Signal(int, int)  # true class, predicted class
     current_changed = Signal(int, int)
-    view_changed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -91,10 +90,6 @@ class ConfusionMatrix(QWidget):
         """Hide or show the diagonal."""
         self._mistakes_only = only
         self._redraw()
-
-    @property
-    def mistakes_only(self) -> bool:
-        return self._mistakes_only
 
     def current(self) -> tuple[int, int] | None:
         """The true and predicted class of the current cell; None if there is none."""
@@ -202,7 +197,6 @@ class ConfusionMatrix(QWidget):
     def _redraw(self) -> None:
         self._image = None
         self.update()
-        self.view_changed.emit()
 
     def _restyle(self) -> None:
         self._colours = Colours()

@@ -10,7 +10,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.model import Measure
-from sdgui.panels.classify.tabs.compare import CompareTab
+from sdgui.panels.classify.tabs.compare import CompareTab, difference_sentence, result_title
 from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.services import Services
 from tests.sdgui.panels.classify.classifying import a_measure, a_result
@@ -87,3 +87,33 @@ def test_results_comparable_with_the_first_are_offered_and_requested(tab: Compar
     assert "only one network" in tab.network.toolTip()
     tab.set_results([], None)
     assert (tab.first(), tab.measure_other.isEnabled()) == (None, False)
+
+
+def test_the_difference_is_shown_in_words_by_class_and_by_image(tab: CompareTab) -> None:
+    image, fused = a_measure(), a_measure("fused")
+    first, second = result_title(image), result_title(fused)
+    difference = {"value": 0.033, "interval": {"low": 0.01, "high": 0.056}, "significant": True}
+    only = {"image": "/a.png", "true": "cat", "a": "cat", "b": "dog"}
+    answer: dict[str, Any] = {
+        "differences": {"acc1": difference, "acc5": difference | {"value": -0.01}},
+        "per_class": [
+            {"class": "cat", "rows": 9, "a": 0.5, "b": 0.25}, {"class": "dog", "rows": 1, "a": 0.0, "b": 1.0}
+        ],
+        "only_a": [only], "only_b": [], "both_right": 1200, "both_wrong": 3,
+    }  # fmt: skip
+    tab.show_difference(image, fused, answer)
+    gap = "the first minus the second is +3.3 points (95 %: +1.0 to +5.6, paired)."
+    assert tab.sentence.text() == f"{first} is better than {second}: {gap}"
+    assert tab.further.text() == (
+        "top-5 accuracy −1.0 points (95 %: +1.0 to +5.6) · both correct 1\u2009200, both wrong 3"
+    )
+    assert tab.table.visible_rows() == [1, 0], "the largest loss first"
+    assert tab.table.model.index(0, 4).data() == "−100.0"
+    assert [item.caption for item in tab.only_a.items()] == ["cat (other result: dog)"]
+    assert (tab.only_b.items(), tab.titles[1].text()) == ([], f"Only {second} is correct")
+    worse = difference_sentence(difference | {"value": -0.033}, "A", "B")
+    assert worse.startswith("B is better than A: the first minus the second is −3.3 points")
+    even = difference_sentence(difference | {"significant": False}, "A", "B")
+    assert even.startswith("No significant difference: A minus B is +3.3 points")
+    tab.show_failure()
+    assert tab.sentence.text() == "These results could not be compared."

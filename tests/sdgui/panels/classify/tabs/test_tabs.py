@@ -131,8 +131,7 @@ def test_draft_prompts_are_shown_in_the_matrix_and_the_theme_is_followed(
     assert list(tab.matrix.cells.order) == [1, 0, 2], "in the order asked for"
     assert "62.5 %" in tab.editor.state.text()
     assert "some templates are still being encoded" in tab.editor.state.text()
-    before, seen = tab.matrix.image(), list[None]()
-    tab.matrix.view_changed.connect(lambda: seen.append(None))
+    before = tab.matrix.image()
     ground = theme().color
 
     def other(name: str) -> QColor:
@@ -140,7 +139,6 @@ def test_draft_prompts_are_shown_in_the_matrix_and_the_theme_is_followed(
 
     monkeypatch.setattr(theme(), "color", other)
     tab.matrix._restyle()
-    assert len(seen) == 1
     assert tab.matrix.image() != before
 
 
