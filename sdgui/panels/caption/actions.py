@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from PySide6.QtGui import QAction, QUndoStack
 from PySide6.QtWidgets import QWidget
@@ -47,19 +48,22 @@ _ADD = MenuItem("captions_add", Section.OPEN)  # menu of the Add button
 _AGAIN = MenuItem("captions_again", Section.OPEN)  # menu of the Caption button
 
 
-def _undo_title(commands: Commands) -> str:
-    return f"Undo: {commands.undo.undoText()}" if commands.undo.undoText() else "Undo"
-
-
-def _redo_title(commands: Commands) -> str:
-    return f"Redo: {commands.undo.redoText()}" if commands.undo.redoText() else "Redo"
+def _action(
+    name: str,
+    title: str,
+    tip: str,
+    run: Callable[[Commands], object],
+    shortcuts: str | tuple[str, ...] = (),
+    menu: MenuItem | None = None,
+    **more: Any,
+) -> Action[Commands]:
+    menus = () if menu is None else (menu,)
+    return Action(f"captions_{name}", _GROUP, title, tip, run, shortcuts, menus=menus, **more)
 
 
 def _candidate(number: int) -> Action[Commands]:
     tip = f"Use candidate {number} as the caption"
-    return Action(
-        f"captions_candidate_{number}", _GROUP, tip, tip, lambda c: c.view.detail.accept(number - 1), f"Alt+{number}"
-    )
+    return _action(f"candidate_{number}", tip, tip, lambda c: c.view.detail.accept(number - 1), f"Alt+{number}")
 
 
 def _recaptioned(commands: Commands) -> Finding | None:
@@ -70,145 +74,95 @@ def _recaptioned(commands: Commands) -> Finding | None:
 
 
 _ACTIONS: tuple[Action[Commands], ...] = (
-    Action(
-        "captions_files",
-        _GROUP,
-        "Add &images…",
-        "Choose images to caption",
-        lambda c: c.view.ask_files(),
-        "Ctrl+Shift+A",
-        menus=(_ADD,),
+    _action(
+        "files", "Add &images…", "Choose images to caption", lambda c: c.view.ask_files(), "Ctrl+Shift+A", menu=_ADD
     ),
-    Action(
-        "captions_folder",
-        _GROUP,
+    _action(
+        "folder",
         "Add a &folder…",
         "Caption all images of a folder",
         lambda c: c.view.ask_folder(),
         "Ctrl+Alt+A",
-        menus=(_ADD,),
+        menu=_ADD,
     ),
-    Action(
-        "captions_paste",
-        _GROUP,
-        "P&aste",
-        "Caption images from the clipboard (Ctrl+V)",
-        lambda c: c.view.target.paste(),
-        menus=(_ADD,),
+    _action(
+        "paste", "P&aste", "Caption images from the clipboard (Ctrl+V)", lambda c: c.view.target.paste(), menu=_ADD
     ),
-    Action(
-        "captions_waiting",
-        _GROUP,
+    _action(
+        "waiting",
         "U&ncaptioned",
         "Caption all images without a caption",
         lambda c: c.caption_uncaptioned(),
         "Ctrl+Shift+G",
-        menus=(_AGAIN,),
+        menu=_AGAIN,
     ),
-    Action(
-        "captions_chosen",
-        _GROUP,
+    _action(
+        "chosen",
         "Re-caption &selected",
         "Caption the selected images again",
         lambda c: c.caption_selected(),
         "Ctrl+G",
-        menus=(_AGAIN,),
+        menu=_AGAIN,
     ),
-    Action(
-        "captions_all",
-        _GROUP,
+    _action(
+        "all",
         "Re-caption &all shown",
         "Caption all images in the current view again",
         lambda c: c.caption_shown(),
-        menus=(_AGAIN,),
+        menu=_AGAIN,
     ),
-    Action(
-        "captions_how",
-        _GROUP,
+    _action(
+        "how",
         "&Generation settings…",
         "Search method, beams, sampling, lengths",
         lambda c: c.view.open_settings(),
         "Ctrl+,",
-        menus=(_AGAIN,),
+        menu=_AGAIN,
     ),
-    Action(
-        "captions_compare",
-        _GROUP,
-        "Com&pare models",
-        "Compare with a second model",
-        lambda c: c.view.tools.compare.toggle(),
-        "Ctrl+M",
+    _action(
+        "compare", "Com&pare models", "Compare with a second model", lambda c: c.view.tools.compare.toggle(), "Ctrl+M"
     ),
-    Action(
-        "captions_undo",
-        _GROUP,
+    _action(
+        "undo",
         "&Undo",
         "Undo the last caption edit",
         lambda c: c.undo.undo(),
         "Ctrl+Z",
         enabled=lambda c: c.undo.canUndo(),
-        current_title=_undo_title,
+        current_title=lambda c: f"Undo: {c.undo.undoText()}".rstrip(": "),
     ),
-    Action(
-        "captions_redo",
-        _GROUP,
+    _action(
+        "redo",
         "&Redo",
         "Redo the last undone edit",
         lambda c: c.undo.redo(),
         ("Ctrl+Shift+Z", "Ctrl+Y"),
         enabled=lambda c: c.undo.canRedo(),
-        current_title=_redo_title,
+        current_title=lambda c: f"Redo: {c.undo.redoText()}".rstrip(": "),
     ),
-    Action(
-        "captions_edit",
-        _GROUP,
-        "&Edit the caption",
-        "Edit the caption in place (F2)",
-        lambda c: c.view.list.edit_current(),
-    ),
-    Action(
-        "captions_take_a",
-        _GROUP,
+    _action("edit", "&Edit the caption", "Edit the caption in place (F2)", lambda c: c.view.list.edit_current()),
+    _action(
+        "take_a",
         "Accept the &best candidate",
         "Use the first model's best candidate as the caption",
-        lambda c: c.edits.accept_first_model(),
+        lambda c: c.edits.accept_best("a"),
         "Ctrl+B",
     ),
-    Action(
-        "captions_take_b",
-        _GROUP,
+    _action(
+        "take_b",
         "Accept the s&econd model's caption",
         "Use the second model's best candidate as the caption",
-        lambda c: c.edits.accept_second_model(),
+        lambda c: c.edits.accept_best("b"),
         "Ctrl+U",
     ),
-    Action(
-        "captions_replace",
-        _GROUP,
-        "Find and &replace…",
-        "Find and replace in captions",
-        lambda c: c.view.replace.open(),
-        "Ctrl+H",
+    _action("replace", "Find and &replace…", "Find and replace in captions", lambda c: c.view.replace.open(), "Ctrl+H"),
+    _action("copy", "&Copy", "Copy captions and files (Ctrl+C)", lambda c: c.view.list.copy()),
+    _action("show", "En&large the image", "Show a large preview (Space)", lambda c: c.view.list.preview_current()),
+    _action(
+        "remove", "Re&move from the list", "Remove the selected images from the list", lambda c: c.edits.remove(), "Del"
     ),
-    Action("captions_copy", _GROUP, "&Copy", "Copy captions and files (Ctrl+C)", lambda c: c.view.list.copy()),
-    Action(
-        "captions_show",
-        _GROUP,
-        "En&large the image",
-        "Show a large preview (Space)",
-        lambda c: c.view.list.preview_current(),
-    ),
-    Action(
-        "captions_remove",
-        _GROUP,
-        "Re&move from the list",
-        "Remove the selected images from the list",
-        lambda c: c.edits.remove(),
-        "Del",
-    ),
-    Action(
-        "captions_source",
-        _GROUP,
+    _action(
+        "source",
         "Save as &training data",
         "Save captions as training data for an experiment",
         lambda c: c.files.save_training_data(),
@@ -218,7 +172,7 @@ _ACTIONS: tuple[Action[Commands], ...] = (
         "captions_basket",
         _GROUP,
         "Add to the basket of data fixes: replaces the captions in the data set",
-        lambda c: _recaptioned(c),
+        _recaptioned,
         lambda c: c.basket,
     ),
     *map(_candidate, range(1, 10)),
@@ -244,7 +198,7 @@ def add_actions(actions: Actions, scope: QWidget, commands: Commands) -> Caption
 
 
 def _export(kind: CaptionFormat, slot: Callable[[], object]) -> Action[Commands]:
-    return Action(f"captions_export_{kind.name}", _GROUP, kind.title, kind.tip, lambda _: slot())
+    return _action(f"export_{kind.name}", kind.title, kind.tip, lambda _: slot())
 
 
 def _connect_buttons(tools: CaptionsBar, actions: Actions) -> None:

@@ -8,22 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import (
-    QHBoxLayout,
-    QLineEdit,
-    QMenu,
-    QSizePolicy,
-    QStackedWidget,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QLineEdit, QMenu, QSizePolicy, QStackedWidget, QToolButton, QWidget
 
 from sdgui.panels.caption.model import SIDES, Entry, Side
 from sdgui.shared.pickers.interpolation import InterpolationSlider
 from sdgui.shared.pickers.model_chip import ModelChip
 from sdgui.shared.services import Services
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE
 
@@ -57,10 +49,8 @@ class CaptionsBar(QWidget):
         self.again = IconButton("ph.arrows-clockwise", "Caption images", text="Caption", parent=self)
         self.undo = IconButton("ph.arrow-counter-clockwise", "Undo", parent=self)
         self.redo = IconButton("ph.arrow-clockwise", "Redo", parent=self)
-        self.words = QLineEdit(self)
-        self.words.setPlaceholderText("Filter captions and names")
-        self.words.setAccessibleName("Filter captions and names")
-        self.words.setClearButtonEnabled(True)
+        self.words = QLineEdit(self, placeholderText="Filter captions and names", clearButtonEnabled=True)
+        self.words.setAccessibleName(self.words.placeholderText())
         self.state = StillComboBox(self)
         self.state.setAccessibleName("Which images are shown")
         self.state.addItems([title for title, _ in STATES])
@@ -83,34 +73,18 @@ class CaptionsBar(QWidget):
         self.interpolations["b"].set_available(False)
 
     def _arrange(self) -> None:
-        top, tools = QHBoxLayout(), QHBoxLayout(self.tools)
         for button in (self.how, self.add, self.again, self.export):
             button.setToolButtonStyle(_BESIDE)
             button.setProperty("hasText", True)
-        top.addWidget(self.pickers["a"], 3)
-        top.addWidget(self.interpolations["a"])
-        top.addWidget(self.compare)
-        top.addWidget(self.pickers["b"], 3)
-        top.addWidget(self.interpolations["b"])
-        top.addWidget(self.how)
-        top.addStretch(1)
-        for button in (self.add, self.again, self.export):
-            top.addWidget(button)
-        tools.addWidget(self.words, 1)
-        tools.addWidget(self.state)
-        for button in (self.replace, self.undo, self.redo):
-            tools.addWidget(button)
-        tools.setContentsMargins(0, 0, 0, 0)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE)
-        for row in (top, tools):
-            row.setSpacing(SPACE // 2)
-        column.addLayout(top)
+        first = ((self.pickers["a"], 3), self.interpolations["a"], self.compare)
+        second = ((self.pickers["b"], 3), self.interpolations["b"], self.how)
+        top = hbox(*first, *second, None, self.add, self.again, self.export, spacing=SPACE // 2)
+        edits = (self.replace, self.undo, self.redo)
+        hbox((self.words, 1), self.state, *edits, into=self.tools, spacing=SPACE // 2)
         self._second = QStackedWidget(self)
         self._second.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self._second.addWidget(self.tools)
-        column.addWidget(self._second)
+        vbox(top, self._second, into=self)
 
     def share_second_row(self, widget: QWidget) -> None:
         """Let ``widget`` replace the second row while it is open."""

@@ -19,7 +19,6 @@ from PySide6.QtWidgets import (
     QSizePolicy,
     QStyledItemDelegate,
     QStyleOptionViewItem,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -28,8 +27,9 @@ from sdgui.panels.caption.model import SIDES, STATE_TEXTS, Entry, Side
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, fixed
 from sdgui.widgets.gallery.image_label import ImageLabel
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role, theme
+from sdgui.widgets.style.theme import SPACE, theme
 
 _IMAGE = 26 * SPACE
 _CANDIDATE = Qt.ItemDataRole.UserRole
@@ -62,20 +62,14 @@ class CaptionsDetail(QWidget):
         self.candidates.setIconSize(QSize(16, 16))
         self.candidates.setResizeMode(QListView.ResizeMode.Adjust)
         self.candidates.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.origin = PlainLabel(self, wordWrap=True)
+        self.origin = PlainLabel(self, wordWrap=True, role="small")
         self.origin.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
         )
         self.origin.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        set_role(self.origin, "small")
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(SPACE, 0, 0, 0)
-        layout.setSpacing(SPACE // 2)
-        layout.addWidget(self.image, 0, Qt.AlignmentFlag.AlignHCenter)
-        layout.addWidget(self.name)
-        layout.addWidget(self.state)
-        layout.addWidget(self.candidates, 1)
-        layout.addWidget(self.origin)
+        image = (self.image, 0, Qt.AlignmentFlag.AlignHCenter)
+        texts = (self.name, self.state, (self.candidates, 1), self.origin)
+        vbox(image, *texts, into=self, spacing=SPACE // 2, margins=(SPACE, 0, 0, 0))
         self.candidates.itemActivated.connect(self._accept)
         self.candidates.setMinimumHeight(12 * SPACE)
         self.setMinimumWidth(_IMAGE + 2 * SPACE)

@@ -11,7 +11,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,12 @@ _MAX_PROVENANCE_BYTES = 256 * MEGABYTE  # 1 kB for each of 250,000 images
 WriteCaptions = Callable[[Sequence[CaptionedImage], Path, Progress, bool], Exported]  # images, path, progress, force
 
 
+def _with_progress(images: Sequence[CaptionedImage], progress: Progress) -> Iterator[CaptionedImage]:
+    for number, image in enumerate(images):
+        progress(number, len(images))
+        yield image
+
+
 def existing_sidecars(images: Sequence[CaptionedImage]) -> int:
     """Count the images that already have a ``.txt`` file."""
     return sum(sidecar_of(image.path).exists() for image in images)
@@ -47,8 +53,7 @@ def existing_sidecars(images: Sequence[CaptionedImage]) -> int:
 def export_sidecars(images: Sequence[CaptionedImage], progress: Progress, force: bool = False) -> Exported:
     """Write ``NAME.txt`` next to each image; existing files are overwritten only with ``force``."""
     sidecars, exported, skipped = Sidecars(force), list[CaptionedImage](), list[tuple[str, str]]()
-    for number, image in enumerate(images):
-        progress(number, len(images))
+    for image in _with_progress(images, progress):
         try:
             sidecars.write(image)
             exported.append(image)
@@ -95,8 +100,7 @@ def export_table(images: Sequence[CaptionedImage], path: Path, progress: Progres
     """Write a CSV table with one row per caption, including its provenance; written completely or not at all."""
     text = io.StringIO(newline="")
     table = CaptionTable(None, text, root=path.absolute().parent)
-    for number, image in enumerate(images):
-        progress(number, len(images))
+    for image in _with_progress(images, progress):
         table.write(image)
     _write(path, text.getvalue(), force)
     return Exported(path, len(images))
@@ -106,11 +110,7 @@ def export_json_lines(
     images: Sequence[CaptionedImage], path: Path, progress: Progress, force: bool = False
 ) -> Exported:
     """Write one line of JSON per image."""
-    lines = []
-    for number, image in enumerate(images):
-        progress(number, len(images))
-        lines.append(json_line(image) + "\n")
-    _write(path, "".join(lines), force)
+    _write(path, "".join(f"{json_line(image)}\n" for image in _with_progress(images, progress)), force)
     return Exported(path, len(images))
 
 
@@ -121,8 +121,8 @@ def export_coco(images: Sequence[CaptionedImage], path: Path, progress: Progress
     return Exported(path, len(images))
 
 
-def save_source(images: Sequence[CaptionedImage], folder: Path, progress: Progress, copy: bool = False) -> Exported:
-    """Write a data source for ``data.train``: ``train.csv``, the images as links (or copies), ``provenance.json``.
+def save_source(images: Sequence[CaptionedImage], folder: Path, progress: Progress, _force: bool = False) -> Exported:
+    """Write a data source for ``data.train``: ``train.csv``, links to the images, ``provenance.json``.
 
     The manifest's paths are inside the folder, as data sources require. A cancelled or failed export leaves no folder.
     Raises CaptionFileError if the folder is not empty or cannot be written.
@@ -137,13 +137,13 @@ def save_source(images: Sequence[CaptionedImage], folder: Path, progress: Progre
             f"{folder} cannot be created: {error.strerror or error}; choose another folder."
         ) from error
     try:
-        return _fill(folder, images, progress, copy)
+        return _fill(folder, images, progress)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def _fill(folder: Path, images: Sequence[CaptionedImage], progress: Progress, copy: bool) -> Exported:
+def _fill(folder: Path, images: Sequence[CaptionedImage], progress: Progress) -> Exported:
     """Write the source's files into an existing folder. Raises CaptionFileError if no image exists."""
     rows, sources, skipped = [], list[dict[str, Any]](), list[tuple[str, str]]()
     origins = list[Mapping[str, Any]]()
@@ -154,7 +154,7 @@ def _fill(folder: Path, images: Sequence[CaptionedImage], progress: Progress, co
         try:
             if not source.is_file():
                 raise FileNotFoundError(2, "the file no longer exists")
-            _link_or_copy(source, folder / name, copy)
+            _link(source, folder / name)
         except OSError as error:
             skipped.append((image.path, error.strerror or str(error)))
             continue
@@ -172,15 +172,12 @@ def _fill(folder: Path, images: Sequence[CaptionedImage], progress: Progress, co
     return Exported(folder / TABLE, len(rows), skipped)
 
 
-def _link_or_copy(source: Path, target: Path, copy: bool) -> None:
-    """Link or copy a file; copy it if the system does not allow links."""
-    if not copy:
-        try:
-            target.symlink_to(source.resolve())
-            return
-        except (OSError, NotImplementedError):
-            pass  # Windows without the permission to create links
-    shutil.copyfile(source, target)
+def _link(source: Path, target: Path) -> None:
+    """Link a file; copy it if the system does not allow links (Windows without the permission to create them)."""
+    try:
+        target.symlink_to(source.resolve())
+    except (OSError, NotImplementedError):
+        shutil.copyfile(source, target)
 
 
 def _safe(name: str) -> str:
@@ -209,7 +206,7 @@ TRAINING_DATA: ExportFormat[WriteCaptions] = ExportFormat(
     "data",
     "As training data in a &folder…",
     "Save captions and images as training data in a folder of your choice",
-    lambda images, folder, progress, _force: save_source(images, folder, progress),
+    save_source,
     stem="captions",
     target="folder",
 )

@@ -17,11 +17,12 @@ from sdgui.panels.caption.export import CAPTION_FORMATS, TRAINING_DATA, WriteCap
 from sdgui.shared.export.formats import Exported, ExportFormat, Progress, free_path
 from sdgui.shared.export.message import exported_message
 from sdgui.shared.export.task import ExportTask, Work
+from sdgui.shared.failures import failure_message
 from sdgui.widgets.file_dialogs import ask_folder, ask_save
-from sdgui.widgets.formats import count, count_with_unit
-from sdgui.widgets.message import Remedy, ShowMessage, error, info, warning
+from sdgui.widgets.formats import count_with_unit
+from sdgui.widgets.message import Remedy, ShowMessage, info, warning
 from sdgui.widgets.progress_strip import ProgressStrip
-from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.replies import Failure
 
 Images = Callable[[], Sequence[CaptionedImage]]
 CaptionFormat = ExportFormat[WriteCaptions]
@@ -72,8 +73,8 @@ class CaptionFiles(QObject):
         box.setObjectName("overwrite")
         box.setIcon(QMessageBox.Icon.Question)
         box.setWindowTitle("Export captions")
-        existing_text = "1 text file already exists" if existing == 1 else f"{count(existing)} text files already exist"
-        box.setText(f"{existing_text} next to the images.")
+        verb = "exists" if existing == 1 else "exist"
+        box.setText(f"{count_with_unit(existing, 'text file')} already {verb} next to the images.")
         box.setInformativeText("If you overwrite them, their current content is lost.")
         keep = box.addButton("&Keep them", QMessageBox.ButtonRole.AcceptRole)
         overwrite = box.addButton("&Overwrite", QMessageBox.ButtonRole.DestructiveRole)
@@ -120,7 +121,7 @@ class CaptionFiles(QObject):
 
     def _show_saved(self, report: Exported) -> None:
         """Report the saved training data and offer to train on it."""
-        text = f"{_captions(report.written)} saved as training data: {report.path}."
+        text = f"{count_with_unit(report.written, 'caption')} saved as training data: {report.path}."
         use = Remedy("Use in a new experiment", lambda: self.use_requested.emit(str(report.path), report.written))
         self._show_message(exported_message(report, text, use))
 
@@ -137,10 +138,8 @@ class CaptionFiles(QObject):
             self.task.start(title, len(images), work)
 
     def _show_failure(self, failure: Failure) -> None:
-        if isinstance(failure, Cancelled):
-            self._show_message(info("The export was cancelled. Text files that are already written are kept."))
-        else:
-            self._show_message(error(failure.text, failure.details))
+        cancelled = "The export was cancelled. Text files that are already written are kept."
+        self._show_message(failure_message(failure, cancelled))
 
     def _show_report(self, report: Exported) -> None:
         if not report.written:
@@ -148,8 +147,5 @@ class CaptionFiles(QObject):
             self._show_message(warning(text, report.reasons()))
             return
         self._folder = report.folder
-        self._show_message(exported_message(report, f"{_captions(report.written)} exported to {report.path}."))
-
-
-def _captions(number: int) -> str:
-    return "1 caption" if number == 1 else f"{count(number)} captions"
+        text = f"{count_with_unit(report.written, 'caption')} exported to {report.path}."
+        self._show_message(exported_message(report, text))

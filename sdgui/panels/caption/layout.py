@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QPoint, QSettings, Qt
-from PySide6.QtWidgets import QApplication, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QSplitter, QStackedWidget, QWidget
 
 from sdgui.panels.caption.bar import CaptionsBar
 from sdgui.panels.caption.detail import CaptionsDetail
@@ -19,10 +19,11 @@ from sdgui.panels.caption.next_step import ADD, TRAIN
 from sdgui.panels.caption.settings import CaptionSettings, read_settings, settings_text
 from sdgui.shared.services import Services
 from sdgui.widgets.drop_target import DropTarget
-from sdgui.widgets.dropped_files import IMAGE_SUFFIXES
+from sdgui.widgets.dropped_files import IMAGE_FILTER
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.file_dialogs import ask_folder, ask_open_several
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, count_with_unit
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message import Message
@@ -30,8 +31,6 @@ from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import SPACE
-
-_FILES = f"Images ({' '.join(f'*{suffix}' for suffix in sorted(IMAGE_SUFFIXES))});;All files (*)"
 
 
 class CaptionView(QWidget):
@@ -53,7 +52,7 @@ class CaptionView(QWidget):
         self.strip, self.export_strip = (ProgressStrip(inside) for _ in range(2))  # captioning, exporting
         self.bar = MessageBar(inside)
         self.stack = QStackedWidget(inside)
-        self.split = QSplitter(Qt.Orientation.Horizontal, self.stack)
+        self.split = QSplitter(Qt.Orientation.Horizontal, self.stack, childrenCollapsible=False)
         self.list = CaptionsList(model, home / "thumbnails", self.split)
         self.replace = ReplaceBar(texts, inside)
         self.detail = CaptionsDetail(self.split)
@@ -69,22 +68,15 @@ class CaptionView(QWidget):
         self.split.setStretchFactor(0, 3)
         self.split.setStretchFactor(1, 1)
         self.split.setSizes([640, 280])
-        self.split.setChildrenCollapsible(False)
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.split)
-        column = QVBoxLayout()
-        column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE // 2)
-        column.setSpacing(SPACE)
+        margins = (2 * SPACE, SPACE, 2 * SPACE, SPACE // 2)
+        column = vbox(self.tools, (self.stack, 1), self.counts, margins=margins)
         lay_over(inside, column, self.strip, self.export_strip, self.bar)
-        column.addWidget(self.tools)
-        column.addWidget(self.stack, 1)
         self.tools.share_second_row(self.replace)
         self.replace.open_changed.connect(lambda on: self.tools.show_in_second_row(self.replace if on else None))
         self.replace.open_changed.connect(lambda on: None if on else self.list.setFocus())
-        column.addWidget(self.counts)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(self.target)
+        vbox(self.target, into=self)
 
     # --- settings
 
@@ -122,7 +114,7 @@ class CaptionView(QWidget):
     def show_counts(self) -> None:
         """Show the counts, such as ``12 images · 3 shown · 10 captioned · 2 selected``."""
         number, states = len(self._model), self._model.states()
-        parts = ["1 image" if number == 1 else f"{count(number)} images"]
+        parts = [count_with_unit(number, "image")]
         if self._model.rowCount() != number:
             parts.append(f"{count(self._model.rowCount())} shown")
         parts += [f"{count(states[state])} {text}" for state, text in STATE_TEXTS.items() if states[state]]
@@ -144,7 +136,7 @@ class CaptionView(QWidget):
 
     def ask_files(self) -> None:
         """Add images chosen in a dialog."""
-        self.target.take_paths(ask_open_several(self, "Images to caption", _FILES))
+        self.target.take_paths(ask_open_several(self, "Images to caption", IMAGE_FILTER))
 
     def ask_folder(self) -> None:
         """Add a folder of images chosen in a dialog."""

@@ -77,13 +77,13 @@ class Entry:
         return replace(self, text=text, origin=origin)
 
     def with_captions(self, side: Side, captions: ModelCaptions) -> Entry:
-        """The entry with a model's captions: text written by hand stays, otherwise the first model's best is used."""
+        """The entry with a model's captions: text written by hand is kept, otherwise the first model's best is used."""
         entry = replace(self, captions={**self.captions, side: captions}, refused="")
         free = entry.origin in ("", side) or (side == "a" and entry.origin == "b" and "a" not in self.captions)
         return entry.with_text(captions.best.text, side) if free and captions.best is not None else entry
 
     def with_refusal(self, reason: str) -> Entry:
-        """The entry with the reason why captioning failed; the caption stays."""
+        """The entry with the reason why captioning failed; the caption is kept."""
         return replace(self, refused=reason)
 
     def differs(self) -> bool:

@@ -35,7 +35,7 @@ from sdgui.shared.pickers.entries import ModelChoice
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.actions import Actions
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.message import Message, Remedy, error, warning
 
 _COUNT_MS = 150
@@ -61,16 +61,9 @@ class CaptionsPanel(Panel):
         view = self.view
         self.edits = CaptionEdits(self.model, view.list, self.undo, view.show_message, self)
         self.files = CaptionFiles(self._to_export, view.export_strip, view.show_message, services.store.home, self)
-        self.work = CaptionsWork(
-            services.pool,
-            self.model,
-            self.undo,
-            lambda side: view.tools.pickers[side].choice(),
-            lambda: view.settings.settings,
-            view.strip,
-            view.show_message,
-            self,
-        )
+        choice, settings = (lambda side: view.tools.pickers[side].choice()), (lambda: view.settings.settings)
+        answers = (view.strip, view.show_message, self)
+        self.work = CaptionsWork(services.pool, self.model, self.undo, choice, settings, *answers)
         show_refused = partial(view.tools.show_state, "Refused")
         self.refusals = CaptionsRefusals(view.target, view.bar, view.show_message, show_refused, self)
         self._count_later = QTimer(self, singleShot=True, interval=_COUNT_MS)
@@ -84,7 +77,7 @@ class CaptionsPanel(Panel):
         self.model.counted.connect(self._on_counted)
         self.model.dataChanged.connect(lambda *_: self.view.show_current())
         self.persistence.restored.connect(lambda entries: self.model.add(entries, emit=False))
-        self.persistence.ready.connect(self._restored)
+        self.persistence.ready.connect(self._on_restored)
         self.persistence.unreadable.connect(self._cannot_read)
         self.persistence.settled.connect(self.saved)
         self.persistence.failed.connect(lambda sentence: self.view.show_message(error(sentence)))
@@ -100,7 +93,7 @@ class CaptionsPanel(Panel):
         self.view.tools.how.clicked.connect(self.view.open_settings)
         self.view.tools.replace.clicked.connect(self.view.replace.open)
         self.view.replace.replace_requested.connect(self._replace)
-        self.view.settings.changed.connect(self._settings_changed)
+        self.view.settings.changed.connect(self._on_settings_changed)
         self.view.strip.cancelled.connect(self.work.cancel)
         self.view.empty.activated.connect(self._next_step)
         self.view.examples.chosen.connect(lambda path: self.view.target.take_paths([path]))
@@ -178,16 +171,14 @@ class CaptionsPanel(Panel):
 
     def _show_unreadable(self) -> None:
         held_count = len(self._held_paths or ())
-        waiting = (
-            f" {'1 new image is' if held_count == 1 else f'{count(held_count)} new images are'} added afterwards."
-            if held_count
-            else ""
-        )
-        text = f"{self._unreadable} Reading the list of captions is retried automatically.{waiting}"
+        text = f"{self._unreadable} Reading the list of captions is retried automatically."
+        if held_count:
+            verb = "is" if held_count == 1 else "are"
+            text += f" {count_with_unit(held_count, 'new image')} {verb} added afterwards."
         self._unreadable_message = error(text, remedy=Remedy("Try again now", self.persistence.restore))
         self.view.show_message(self._unreadable_message)
 
-    def _restored(self, origins: Mapping[str, Mapping[str, Any]]) -> None:
+    def _on_restored(self, origins: Mapping[str, Mapping[str, Any]]) -> None:
         self._origins = {**origins, **self._origins}
         self.view.detail.set_origins(self._origins)
         held_paths, self._held_paths = self._held_paths, None
@@ -286,7 +277,7 @@ class CaptionsPanel(Panel):
         self.edits.replace_all(finder)
         self.view.replace.recount()
 
-    def _settings_changed(self, settings: object) -> None:
+    def _on_settings_changed(self, settings: object) -> None:
         self._services.settings.setValue("captions/settings", self.view.settings.settings.model_dump_json())
         self.view.show_settings()
 

@@ -54,7 +54,7 @@ class CaptionPersistence(QObject):
             app.aboutToQuit.connect(self.close)
 
     def restore(self) -> None:
-        """Read the list in parts; after a failure, continue where reading stopped, so that later edits stay."""
+        """Read the list in parts; after a failure, continue where reading stopped, so that later edits are kept."""
         self._read_again.stop()
         self._tasks.run(self._read, failed=self.unreadable.emit)
 

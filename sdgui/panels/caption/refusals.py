@@ -10,12 +10,10 @@ from collections.abc import Callable, Sequence
 from PySide6.QtCore import QObject
 
 from sdgui.widgets.drop_target import DropTarget
-from sdgui.widgets.formats import count
+from sdgui.widgets.dropped_files import Refusal, not_added_text, refusal_lines
+from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.message import Message, Remedy, ShowMessage, warning
 from sdgui.widgets.message_bar import MessageBar
-
-_MAX_DETAILS = 50
-_Refused = tuple[str, str]  # file, reason
 
 
 class CaptionsRefusals(QObject):
@@ -31,12 +29,12 @@ class CaptionsRefusals(QObject):
     ) -> None:
         super().__init__(parent)
         self._target, self._bar, self._show_message, self._show = target, bar, show_message, show
-        self._refused_files: list[_Refused] = []
-        self._not_added: list[_Refused] = []
+        self._refused_files: list[Refusal] = []
+        self._not_added: list[Refusal] = []
         self._uncaptioned_count = 0
         self._message: Message | None = None
         target.refused.connect(self._collect)
-        target.finished.connect(self._drop_checked)
+        target.finished.connect(self._on_drop_checked)
 
     def report_uncaptioned(self, number: int) -> None:
         """Report the number of images that could not be captioned."""
@@ -44,12 +42,12 @@ class CaptionsRefusals(QObject):
         self._uncaptioned_count = number
         self._show_refusals()
 
-    def _collect(self, refusals: Sequence[_Refused]) -> None:
+    def _collect(self, refusals: Sequence[Refusal]) -> None:
         self._refused_files += refusals
         if not self._target.busy:
-            self._drop_checked()
+            self._on_drop_checked()
 
-    def _drop_checked(self) -> None:
+    def _on_drop_checked(self) -> None:
         """Show the message once all dropped files have been checked."""
         refusals, self._refused_files = self._refused_files, []
         if refusals:
@@ -63,23 +61,9 @@ class CaptionsRefusals(QObject):
             self._not_added, self._uncaptioned_count = [], 0
 
     def _show_refusals(self) -> None:
-        parts = [text for text in (not_added_text(self._not_added), refused_text(self._uncaptioned_count)) if text]
-        details = "\n".join(f"{file}: {reason}" for file, reason in self._not_added[:_MAX_DETAILS])
-        remedy = Remedy("Show these images", self._show) if self._uncaptioned_count else None
-        self._message = warning(" ".join(parts), details, remedy)
+        text, remedy = not_added_text(self._not_added), None
+        if self._uncaptioned_count:
+            text = f"{text} {count_with_unit(self._uncaptioned_count, 'image')} could not be captioned.".lstrip()
+            remedy = Remedy("Show these images", self._show)
+        self._message = warning(text, refusal_lines(self._not_added), remedy)
         self._show_message(self._message)
-
-
-def not_added_text(refusals: Sequence[_Refused]) -> str:
-    """``Not added: words.doc: it is not an image. And 2 more.``; "" if everything was added."""
-    if not refusals:
-        return ""
-    (file, reason), remainder = refusals[0], len(refusals) - 1
-    return f"Not added: {file}: {reason}." + (f" And {count(remainder)} more." if remainder else "")
-
-
-def refused_text(refused_count: int) -> str:
-    """``3 images could not be captioned.``; "" if all could."""
-    if not refused_count:
-        return ""
-    return f"{'1 image' if refused_count == 1 else f'{count(refused_count)} images'} could not be captioned."

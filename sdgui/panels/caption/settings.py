@@ -12,12 +12,14 @@ from typing import Any
 
 from pydantic import ValidationError
 from PySide6.QtCore import QPoint, Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QPushButton, QScrollArea, QWidget
 
 from core.spec.config import field_errors
 from core.spec.generation import GenerationSettings
 from sdgui.shared.form.fields import groups_of, parse, text_of
 from sdgui.shared.form.row import FormRow
+from sdgui.widgets.formats import count_with_unit
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 DEFAULTS = GenerationSettings(captions=3)
@@ -61,13 +63,9 @@ class CaptionSettings(QFrame):
         self._more.setToolTip("Show advanced settings")
         self._more.toggled.connect(lambda _on: self._update_visible())
         set_role(self._more, "flat")
-        column = QVBoxLayout(page)
-        column.setContentsMargins(0, 0, SPACE, 0)
-        column.setSpacing(SPACE // 2)
-        for spec in sorted(specs, key=lambda spec: spec.advanced):
-            column.addWidget(self._rows[spec.path])
-        column.addWidget(self._more, 0, Qt.AlignmentFlag.AlignLeft)
-        column.addStretch(1)
+        rows = (self._rows[spec.path] for spec in sorted(specs, key=lambda spec: spec.advanced))
+        more = (self._more, 0, Qt.AlignmentFlag.AlignLeft)
+        vbox(*rows, more, None, into=page, spacing=SPACE // 2, margins=(0, 0, SPACE, 0))
         area.setWidget(page)
         area.setWidgetResizable(True)
         area.setFrameShape(QFrame.Shape.NoFrame)
@@ -77,14 +75,7 @@ class CaptionSettings(QFrame):
         reset.clicked.connect(lambda: self.set_settings(DEFAULTS, emit=True))
         close = QPushButton("&Close", self)
         close.clicked.connect(self.hide)
-        foot = QHBoxLayout()
-        foot.addWidget(reset)
-        foot.addStretch(1)
-        foot.addWidget(close)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(SPACE, SPACE, SPACE, SPACE)
-        layout.addWidget(area, 1)
-        layout.addLayout(foot)
+        vbox((area, 1), hbox(reset, None, close), into=self, spacing=-1, margins=SPACE)
         for row in self._rows.values():
             row.edited.connect(lambda _path: self._read_rows())
         self.set_settings(self.settings)
@@ -155,8 +146,7 @@ class CaptionSettings(QFrame):
 def settings_text(settings: GenerationSettings) -> str:
     """The settings as a button's text, such as ``beam 6 · 3 captions``."""
     decoding = {"beam": f"beam {settings.beams}", "greedy": "greedy", "sample": f"sample, seed {settings.seed}"}
-    count = "1 caption" if settings.captions == 1 else f"{settings.captions} captions"
-    return f"{decoding[settings.search]} · {count}"
+    return f"{decoding[settings.search]} · {count_with_unit(settings.captions, 'caption')}"
 
 
 def read_settings(text: object) -> GenerationSettings:

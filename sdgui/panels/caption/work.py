@@ -17,11 +17,12 @@ from sdgui.panels.caption.list.commands import CaptionedAgain
 from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.maker import Answer, CaptionMaker
 from sdgui.panels.caption.model import SIDES, Entry, Side
+from sdgui.shared.failures import failure_message
 from sdgui.shared.pickers.entries import ModelChoice
-from sdgui.widgets.message import Remedy, ShowMessage, error, info, warning
+from sdgui.widgets.message import ShowMessage, info, warning
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.pool import WorkerPool
-from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.replies import Failure
 
 
 class CaptionsWork(QObject):
@@ -154,11 +155,8 @@ class CaptionsWork(QObject):
     def _fail_side(self, side: Side, failure: Failure) -> None:
         self._end_side(side)
         self._remaining[side] = self.makers[side].remaining
-        if isinstance(failure, Cancelled):
-            remedy = Remedy("Continue", self.resume)
-            self._show_message(info("Captioning was stopped. Finished captions are kept.", remedy=remedy))
-        else:
-            self._show_message(error(failure.text, failure.details, Remedy("Try again", self.resume)))
+        stopped = "Captioning was stopped. Finished captions are kept."
+        self._show_message(failure_message(failure, stopped, self.resume, "Continue"))
 
     def _end_side(self, side: Side) -> None:
         recaptioned, self._before_recaptioning[side] = self._before_recaptioning[side], {}

@@ -12,6 +12,7 @@ from PySide6.QtGui import QUndoCommand
 
 from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.model import HAND, SIDES, Entry
+from sdgui.widgets.formats import count_with_unit
 
 Text = tuple[str, str]  # caption, author
 
@@ -41,11 +42,11 @@ class WriteTexts(QUndoCommand):
 class RemoveImages(QUndoCommand):
     """Remove images from the list; undo restores them in place.
 
-    If an image was added again in the meantime, its new entry stays, unless only the removed one was written by hand.
+    If an image was added again in the meantime, its new entry is kept, unless only the removed one was written by hand.
     """
 
     def __init__(self, model: CaptionsModel, paths: Sequence[str]) -> None:
-        super().__init__("Remove 1 image" if len(paths) == 1 else f"Remove {len(paths)} images")
+        super().__init__(f"Remove {count_with_unit(len(paths), 'image')}")
         self._model = model
         self._paths = list(paths)
         self._entries: list[Entry] = []
@@ -69,8 +70,7 @@ class CaptionedAgain(QUndoCommand):
     """Replace candidates by new ones; push this when the list already shows the new ones."""
 
     def __init__(self, model: CaptionsModel, before: Sequence[Entry]) -> None:
-        count = len(before)
-        super().__init__("Re-caption 1 image" if count == 1 else f"Re-caption {count} images")
+        super().__init__(f"Re-caption {count_with_unit(len(before), 'image')}")
         self._model = model
         self._before = list(before)
         self._after = [entry for old_entry in before if (entry := model.entry(old_entry.path)) is not None]

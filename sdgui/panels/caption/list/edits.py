@@ -12,7 +12,7 @@ from sdgui.panels.caption.list.replace import Finder
 from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.list.table import CaptionsList
 from sdgui.panels.caption.model import Entry, Side
-from sdgui.widgets.formats import count
+from sdgui.widgets.formats import count, count_with_unit
 from sdgui.widgets.message import Message, Remedy, ShowMessage, info
 
 
@@ -38,7 +38,7 @@ class CaptionEdits(QObject):
         if texts:
             self._undo.push(WriteTexts(self._model, texts, title))
 
-    def _accept_best(self, side: Side) -> None:
+    def accept_best(self, side: Side) -> None:
         """Use the model's best candidate as the caption of each selected image."""
         texts: dict[str, Text] = {}
         for entry in self._list.selected():
@@ -46,14 +46,6 @@ class CaptionEdits(QObject):
             if best is not None and (best.text, side) != (entry.text, entry.origin):
                 texts[entry.path] = (best.text, side)
         self.write(texts, "Accept the model's caption")
-
-    def accept_first_model(self) -> None:
-        """Use the first model's best candidates as the captions of the selected images."""
-        self._accept_best("a")
-
-    def accept_second_model(self) -> None:
-        """Use the second model's best candidates as the captions of the selected images."""
-        self._accept_best("b")
 
     def entries_to_edit(self) -> list[Entry]:
         """The entries that replacing changes: the selected ones if several are selected, otherwise all shown."""
@@ -76,10 +68,8 @@ class CaptionEdits(QObject):
                 texts[entry.path] = typed(entry, text)
         self.write(texts, f"Replace in {count(len(texts))} captions")
         if texts:
-            captions_text = "1 caption" if len(texts) == 1 else f"{count(len(texts))} captions"
-            self.replace_message = info(
-                f"Replaced {count(match_count)} in {captions_text}.", remedy=Remedy("Undo", self._undo.undo)
-            )
+            text = f"Replaced {count(match_count)} in {count_with_unit(len(texts), 'caption')}."
+            self.replace_message = info(text, remedy=Remedy("Undo", self._undo.undo))
             self._show_message(self.replace_message)
 
     def remove(self) -> None:

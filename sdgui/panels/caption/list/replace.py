@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPushButton, QWidget
+from PySide6.QtWidgets import QCheckBox, QLineEdit, QPushButton, QWidget
 
 from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.style.theme import SPACE
 
 _TYPING_PAUSE_MS = 120
 
@@ -58,13 +58,12 @@ class ReplaceBar(QWidget):
         """``texts`` returns the captions that would be changed."""
         super().__init__(parent)
         self._texts = texts
-        self.words, self.replacement = QLineEdit(self), QLineEdit(self)
-        for line, name in ((self.words, "Find in captions"), (self.replacement, "Replace with")):
-            line.setPlaceholderText(name)
-            line.setAccessibleName(name)
-        self.case = QCheckBox("&Case", self)
+        self.words = QLineEdit(self, placeholderText="Find in captions")
+        self.replacement = QLineEdit(self, placeholderText="Replace with")
+        for line in (self.words, self.replacement):
+            line.setAccessibleName(line.placeholderText())
+        self.case, self.whole_words = QCheckBox("&Case", self), QCheckBox("&Words", self)
         self.case.setToolTip("Match case")
-        self.whole_words = QCheckBox("&Words", self)
         self.whole_words.setToolTip("Match whole words")
         self.regular = QCheckBox("&Pattern", self)
         self.regular.setToolTip(r"Use a regular expression; in the replacement, \1 is the first group")
@@ -75,13 +74,8 @@ class ReplaceBar(QWidget):
         self.button = QPushButton("Replace &all", self)
         self.button.setToolTip("Replaces in the selected captions if several are selected, otherwise in all (Enter)")
         close = IconButton("ph.x", "Close find and replace", parent=self)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(SPACE)
-        row.addWidget(self.words, 2)
-        row.addWidget(self.replacement, 2)
-        for part in (self.case, self.whole_words, self.regular, self.count_label, self.button, close):
-            row.addWidget(part)
+        options = (self.case, self.whole_words, self.regular)
+        hbox((self.words, 2), (self.replacement, 2), *options, self.count_label, self.button, close, into=self)
         self._typing = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._typing.timeout.connect(self.recount)
         self.words.textChanged.connect(lambda _text: self._typing.start())

@@ -70,7 +70,7 @@ class CaptionsModel(HeadedModel):
         return self._entries.get(path)
 
     def at(self, row: int) -> Entry:
-        """The entry of a row; IndexError if there is none."""
+        """The entry of a row. Raises IndexError if there is none."""
         return self._entries[self._visible_paths[row]]
 
     def row(self, path: str) -> int:

@@ -65,9 +65,9 @@ class CaptionsList(QTableView):
         self._gather.timeout.connect(self._paint_arrived)
         self._tidy = QTimer(self, singleShot=True, interval=100)
         self._tidy.timeout.connect(self._drop_stale)
-        self.thumbnails.ready.connect(self._thumbnail_arrived)
+        self.thumbnails.ready.connect(self._on_thumbnail_arrived)
         self.verticalScrollBar().valueChanged.connect(lambda _value: self._tidy.start())
-        self.selectionModel().currentChanged.connect(self._current_changed)
+        self.selectionModel().currentChanged.connect(self._on_current_changed)
         self.selectionModel().selectionChanged.connect(lambda *_: self.selection_reported.emit())
         model.modelReset.connect(self._reset)
         theme().changed.connect(self.restyle)
@@ -165,7 +165,7 @@ class CaptionsList(QTableView):
         if entries:
             QGuiApplication.clipboard().setMimeData(data)
 
-    def _current_changed(self, current: QModelIndex, _before: QModelIndex) -> None:
+    def _on_current_changed(self, current: QModelIndex, _before: QModelIndex) -> None:
         self.current_changed.emit(self.captions.at(current.row()).path if current.isValid() else "")
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
@@ -186,7 +186,7 @@ class CaptionsList(QTableView):
 
     # --- thumbnails
 
-    def _thumbnail_arrived(self, path: str) -> None:
+    def _on_thumbnail_arrived(self, path: str) -> None:
         self._arrived_paths.add(path)
         if not self._gather.isActive():
             self._gather.start()

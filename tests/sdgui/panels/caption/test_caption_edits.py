@@ -6,21 +6,21 @@ from pathlib import Path
 
 from PySide6.QtCore import QItemSelectionModel, Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.caption.model import HAND
+from core.spec.caption_files import Candidate
+from sdgui.panels.caption.maker import Answer
+from sdgui.panels.caption.model import HAND, ModelCaptions
 from sdgui.panels.caption.panel import CaptionsPanel
 from tests.sdgui.panels.caption.conftest import CTRL, SHIFT, drop, images, texts
 
 
 def test_a_caption_is_edited_in_place_by_keys_and_undone(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    drop(qtbot, panel, images(tmp_path, "a.png", "b.png"))
+    paths = images(tmp_path, "a.png", "b.png")
+    drop(qtbot, panel, paths)
     panel.view.list.setFocus()
     panel.view.list.choose(panel.model.at(1).path)
     qtbot.keyClicks(panel.view.list, "m")
-    editor = panel.view.list.findChild(QWidget, "") or panel.view.list.viewport().focusWidget()
-    assert editor is not None
     editor = panel.window().focusWidget()
     qtbot.keyClicks(editor, "y words")
     qtbot.keyClick(editor, Qt.Key.Key_Return)
@@ -33,16 +33,52 @@ def test_a_caption_is_edited_in_place_by_keys_and_undone(qtbot: QtBot, panel: Ca
     panel.edits.type(panel.model.at(1).path, "a b hardly")
     assert panel.model.at(1).origin == "a", "typing what the model said is the model's caption again"
 
-
-def test_a_candidate_is_chosen_by_its_number(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    drop(qtbot, panel, images(tmp_path, "a.png"))
-    panel.view.list.setFocus()
+    # A candidate is chosen by its number.
+    panel.view.list.choose(paths[0])
     qtbot.keyClick(panel.view.list, Qt.Key.Key_2, Qt.KeyboardModifier.AltModifier)
-    assert texts(panel) == ["a a perhaps"]
+    assert texts(panel) == ["a a perhaps", "a b hardly"]
     assert panel.model.data(panel.model.index(0, 2)) == "−0.500"
     assert "mean log-prob per token −0.500 · log p −2.000" in panel.view.detail.candidates.item(1).text()
     panel.undo.undo()
-    assert texts(panel) == ["a a indeed"]
+    assert texts(panel)[0] == "a a indeed"
+
+    # An offer to undo disappears with the next edit. The detail shows the current image.
+    assert panel.view.detail.name.text() == "a.png"
+    qtbot.keyClick(panel.view.list, Qt.Key.Key_Down)
+    assert panel.view.detail.name.text() == "b.png"
+    panel.view.replace.open()
+    panel.view.replace.words.setText("a")
+    panel.view.replace.replacement.setText("the")
+    qtbot.keyClick(panel.view.replace.replacement, Qt.Key.Key_Return)
+    assert panel.view.bar.text == "Replaced 4 in 2 captions."
+    panel.edits.write({paths[1]: ("my words", HAND)}, "Edit")
+    assert panel.view.bar.message is None, "undoing it would undo the edit since"
+
+    # A removed image returns to its place; an answer for an image that is gone is dropped.
+    panel.view.list.setFocus()
+    panel.view.list.choose(paths[0])
+    qtbot.keyClick(panel.view.list, Qt.Key.Key_Delete)
+    assert texts(panel) == ["my words"]
+    assert panel.view.list.current_path() == paths[1]
+    panel.work._update_entries("a", [Answer(paths[0], ModelCaptions("origin", (Candidate("a ghost"),)))])
+    assert texts(panel) == ["my words"]
+    panel.undo.undo()
+    assert [entry.path for entry in panel.model.entries()] == paths
+
+    # Selected captions go to the basket, and all of them become training data.
+    panel.view.list.choose(paths[1])
+    qtbot.keyClick(panel.view.list, Qt.Key.Key_B, CTRL | Qt.KeyboardModifier.AltModifier)
+    qtbot.waitUntil(lambda: panel._services.basket.count == 1)
+    (entry,) = panel._services.store.fixes()
+    assert (entry.source, entry.fix.kind, entry.fix.path, entry.fix.value) == ("", "recaptioned", paths[1], "my words")
+    panel.files.save_training_data()
+    qtbot.waitUntil(lambda: "2 captions saved as training data" in panel.view.bar.text)
+    with qtbot.waitSignal(panel.define_requested) as defined:
+        panel.view.bar.press_remedy()
+    (config,) = defined.args or [None]
+    assert config is not None
+    assert Path(config.data.train).is_file()
+    assert Path(config.data.train).parent.name == "captions"
 
 
 def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
@@ -66,6 +102,10 @@ def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPa
     qtbot.keyClick(panel.view.replace.replacement, Qt.Key.Key_Return)
     assert texts(panel) == ["a!", "ab!", "a c indeed"]
     assert panel.view.bar.text == "Replaced 2 in 2 captions."
+    panel.undo.undo()
+    assert panel.view.bar.message is None, "there is nothing to undo any more"
+    assert texts(panel)[0] == "a a indeed"
+    qtbot.keyClick(panel.view.replace.replacement, Qt.Key.Key_Return)
     assert (panel.view.replace.count_label.text(), panel.view.replace.button.isEnabled()) == ("none", False)
     panel.view.bar.press_remedy()
     assert texts(panel) == ["a a indeed", "a ab indeed", "a c indeed"]
@@ -82,48 +122,13 @@ def test_find_and_replace_counts_and_is_one_step(qtbot: QtBot, panel: CaptionsPa
         panel.view.replace.recount()
         assert panel.view.replace.count_label.text() == found, "in those that are selected, if there are several"
     panel.view.replace.replacement.setText("perhaps")
+    panel.view.replace.words.setText("dog")
+    panel.view.replace.button.click()
+    assert (panel.view.replace.count_label.text(), panel.undo.canUndo()) == ("none", False), "counted once more before"
+    panel.view.replace.words.setText("indeed")
+    panel.view.replace.recount()
     panel.view.replace.button.click()
     assert texts(panel) == ["a a indeed", "a ab perhaps", "a c perhaps"]
-
-
-def test_the_filter_shows_matches_and_copying_takes_the_selection(
-    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
-) -> None:
-    paths = images(tmp_path, "cat.png", "dog.png", "cow.png")
-    drop(qtbot, panel, paths)
-    panel.focus_search()
-    qtbot.keyClicks(panel.view.tools.words, "INDEED co")
-    qtbot.waitUntil(lambda: [entry.name for entry in panel.model.shown()] == ["cow.png"])
-    panel.view.tools.words.clear()
-    qtbot.waitUntil(lambda: panel.model.rowCount() == 3)
-    panel.view.list.selectAll()
-    panel.view.list.copy()
-    clipboard = QGuiApplication.clipboard()
-    assert clipboard.text().splitlines() == texts(panel)
-    urls = clipboard.mimeData().urls()
-    assert [url.toLocalFile() for url in urls] == [entry.path for entry in panel.model.entries()]
-    clipboard.clear()  # offscreen, what it holds outlives the application
-
-
-def test_words_search_within_the_filter(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    drop(qtbot, panel, images(tmp_path, "cat.png", "bad cat.png", "bad dog.png"))
-    panel.view.tools.show_state("Refused")
-    assert [entry.name for entry in panel.model.shown()] == ["bad cat.png", "bad dog.png"]
-    qtbot.keyClicks(panel.view.tools.words, "cat")
-    qtbot.waitUntil(lambda: [entry.name for entry in panel.model.shown()] == ["bad cat.png"])
-    panel.view.tools.show_state("All images")
-    assert [entry.name for entry in panel.model.shown()] == ["cat.png", "bad cat.png"]
-
-
-def test_a_removed_image_comes_back_in_its_place(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    drop(qtbot, panel, images(tmp_path, "a.png", "b.png", "c.png"))
-    panel.view.list.setFocus()
-    panel.view.list.choose(panel.model.at(1).path)
-    qtbot.keyClick(panel.view.list, Qt.Key.Key_Delete)
-    assert texts(panel) == ["a a indeed", "a c indeed"]
-    assert panel.view.list.current_path().endswith("c.png")
-    panel.undo.undo()
-    assert texts(panel) == ["a a indeed", "a b indeed", "a c indeed"]
 
 
 def test_undoing_a_removal_leaves_images_added_again(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
@@ -172,33 +177,42 @@ def test_undoing_captioning_again_keeps_text_typed_meanwhile(
     assert texts(panel)[0] == "see a a indeed", "typing was the step before"
 
 
-def test_selected_captions_go_to_the_basket(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    paths = images(tmp_path, "a.png", "b.png")
-    drop(qtbot, panel, paths)
-    panel.view.list.setFocus()
-    panel.edits.type(paths[1], "my words")
-    panel.view.list.choose(paths[1])
-    qtbot.keyClick(panel.view.list, Qt.Key.Key_B, CTRL | Qt.KeyboardModifier.AltModifier)
-    basket = panel._services.basket
-    qtbot.waitUntil(lambda: basket.count == 1)
-    (entry,) = panel._services.store.fixes()
-    assert (entry.source, entry.fix.kind, entry.fix.path, entry.fix.value) == ("", "recaptioned", paths[1], "my words")
-
-
-def test_the_detail_shows_the_current_image_and_an_undo_offer_ends_with_the_next_edit(
+def test_the_filter_has_states_and_words_and_copying_takes_the_selection(
     qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path
 ) -> None:
-    first, second = paths = images(tmp_path, "a.png", "b.png")
-    drop(qtbot, panel, paths)
-    panel.view.list.choose(first)
-    assert panel.view.detail.name.text() == "a.png"
-    panel.view.list.setFocus()
-    qtbot.keyClick(panel.view.list, Qt.Key.Key_Down)
-    assert panel.view.detail.name.text() == "b.png"
+    drop(qtbot, panel, images(tmp_path, "a.png", "bad.png", "c.png", "d.png"))
+    panel.edits.type(panel.model.at(2).path, "mine")
+    panel.edits.type(panel.model.at(3).path, "")
+    panel.model.update([panel.model.at(0).with_captions("b", ModelCaptions("b", (Candidate("another"),)))])
+    shown = lambda: "".join(entry.name[0] for entry in panel.model.shown())  # noqa: E731
+    found = {}
+    for title in ("All images", "Without a caption", "Captioned", "Edited by hand", "Refused", "Models differ"):
+        panel.view.tools.show_state(title)
+        found[title] = shown()
+    assert found == {
+        "All images": "abcd", "Without a caption": "d", "Captioned": "ac", "Edited by hand": "c", "Refused": "b",
+        "Models differ": "a",
+    }  # fmt: skip
+    panel.view.tools.show_state("Captioned")
+    panel.view.list.selectAll()
+    panel.view.show_counts()
+    assert panel.view.counts.text().endswith("2 selected")
     panel.view.replace.open()
     panel.view.replace.words.setText("indeed")
-    panel.view.replace.replacement.setText("hat")
-    qtbot.keyClick(panel.view.replace.replacement, Qt.Key.Key_Return)
-    assert panel.view.bar.text == "Replaced 2 in 2 captions."
-    panel.edits.write({second: ("mine", HAND)}, "Edit")
-    assert panel.view.bar.message is None, "undoing it would undo the edit since"
+    panel.view.replace.recount()
+    assert panel.view.replace.count_label.text() == "1 in 1 captions", "in what is shown"
+    qtbot.keyClick(panel.view.replace, Qt.Key.Key_Escape)
+    panel.focus_search()
+    qtbot.keyClicks(panel.view.tools.words, "A INDEED")
+    qtbot.waitUntil(lambda: shown() == "a")
+    panel.view.tools.show_state("Edited by hand")
+    assert shown() == "", "words search within the state"
+    panel.view.tools.show_state("All images")
+    panel.view.tools.words.clear()
+    qtbot.waitUntil(lambda: shown() == "abcd")
+    panel.view.list.selectAll()
+    panel.view.list.copy()
+    clipboard = QGuiApplication.clipboard()
+    assert clipboard.text().split("\n") == texts(panel)
+    assert [url.toLocalFile() for url in clipboard.mimeData().urls()] == [one.path for one in panel.model.entries()]
+    clipboard.clear()  # offscreen, what it holds outlives the application

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QCoreApplication, Qt
-from PySide6.QtWidgets import QFileDialog
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.caption import persistence as caption_persistence
@@ -16,10 +15,11 @@ from sdgui.panels.caption.list.rows import CAPTION
 from sdgui.panels.caption.model import HAND, Entry
 from sdgui.panels.caption.panel import CaptionsPanel
 from sdgui.panels.caption.persistence import CaptionPersistence
+from sdgui.shared.pickers.entries import ModelChoice, remember
 from sdgui.store.captions import KeptCaption
 from sdgui.store.records import StoreError
 from sdgui.store.store import Store
-from tests.sdgui.panels.caption.conftest import OpenPanel, drop, images, texts
+from tests.sdgui.panels.caption.conftest import MODEL, OpenPanel, drop, images, texts
 from tests.sdgui.signal_receivers import receivers
 
 
@@ -185,7 +185,9 @@ def test_the_list_survives_an_unclean_exit(
     qtbot.waitUntil(lambda: texts(again)[-1] == "a e indeed")
 
 
-def test_unusable_settings_show_the_reason_at_their_field(panel: CaptionsPanel, open_panel: OpenPanel) -> None:
+def test_unusable_settings_show_the_reason_and_usable_ones_and_the_model_are_restored(
+    panel: CaptionsPanel, open_panel: OpenPanel
+) -> None:
     sheet = panel.view.settings
     sheet.rows["captions"].set_text("9")
     sheet.rows["captions"].edited.emit("captions")
@@ -202,25 +204,15 @@ def test_unusable_settings_show_the_reason_at_their_field(panel: CaptionsPanel, 
     sheet.rows["top_p"].edited.emit("top_p")
     assert "top_p" in sheet.errors()
     assert panel.view.tools.how.text() == "sample, seed 0 · 9 captions"
-    assert open_panel().view.settings.settings.captions == 9
-
-
-def test_a_file_not_confirmed_in_the_dialog_is_not_overwritten(
-    qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drop(qtbot, panel, images(tmp_path / "p", "a.png"))
-    there = tmp_path / "mine.csv"
-    there.write_text("precious")
-    export = next(slot for kind, slot in panel.files.slots() if kind.name == "csv")
-    answers = iter([str(tmp_path / "mine"), str(there)])
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_args, **_more: (next(answers), ""))
-    export()  # typed without its ending: the dialog looked for another file
-    qtbot.waitUntil(lambda: not panel.files.task.running)
-    assert there.read_text() == "precious"
-    assert panel.view.bar.text == f"{there} already exists; choose another name."
-    export()  # named whole: the dialog has asked
-    qtbot.waitUntil(lambda: not panel.files.task.running)
-    assert "a a indeed" in there.read_text()
+    panel.on_leave()
+    remember(
+        panel._services.settings, ModelChoice("open_clip:coca_ViT-L-14,laion2b_s13b_b90k", "", "used elsewhere since")
+    )
+    again = open_panel()
+    assert again.view.settings.settings.captions == 9
+    found = again.view.tools.pickers["a"].choice()
+    assert found is not None
+    assert found.model == MODEL.model
 
 
 def test_ten_thousand_images_read_only_visible_thumbnails(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
@@ -234,18 +226,3 @@ def test_ten_thousand_images_read_only_visible_thumbnails(qtbot: QtBot, panel: C
     assert Path("/nowhere/9999.png") in asked
     assert len(set(asked)) < 40
     assert panel.model.index(9_999, CAPTION).data(Qt.ItemDataRole.AccessibleTextRole) == "9999.png: without a caption"
-
-
-def test_captions_become_training_data_and_a_config(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
-    drop(qtbot, panel, images(tmp_path, "a.png"))
-    panel.files.save_training_data()
-    qtbot.waitUntil(lambda: "1 caption saved as training data" in panel.view.bar.text)
-    assert panel.view.bar.message is not None
-    remedy = panel.view.bar.message.remedy
-    assert remedy is not None
-    with qtbot.waitSignal(panel.define_requested) as defined:
-        remedy.do()
-    (config,) = defined.args or [None]
-    assert config is not None
-    assert Path(config.data.train).is_file()
-    assert Path(config.data.train).parent.name == "captions"

@@ -108,20 +108,3 @@ def test_images_take_seventy_percent_of_the_window_and_never_move(
     assert panel.view.list.hasFocus()
     panel.view.tools.compare.setChecked(False)
     assert area() == before
-
-
-def test_an_undone_replacement_offers_no_undo(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
-    window.show_panel("caption")
-    panel = shown(window)
-    panel.view.target.take(photo(tmp_path, "a.png"))
-    qtbot.waitUntil(lambda: len(panel.model) == 1 and bool(panel.model.at(0).text), timeout=20000)
-    qtbot.waitUntil(lambda: not panel.work.busy, timeout=20000)
-    before = panel.model.at(0).text
-    panel.view.replace.open()
-    panel.view.replace.words.setText("indeed")
-    panel.view.replace.replacement.setText("certainly")
-    qtbot.keyClick(panel.view.replace.words, Qt.Key.Key_Return)
-    assert panel.view.bar.text == "Replaced 1 in 1 caption."
-    panel.undo.undo()
-    assert panel.model.at(0).text == before
-    assert not panel.view.bar.isVisible()
