@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QLabel, QWidget
 
 from sdgui.widgets.formats import count
@@ -32,22 +32,16 @@ class BeliefHistogram(QWidget):
         self._bins: NDArray[np.int64] = np.zeros(BINS, dtype=np.int64)
         self._shuffled: NDArray[np.int64] | None = None
         self._line = pg.InfiniteLine(pos=0.0, angle=90, movable=True, bounds=(0.0, 1.0))
-        self._line.sigPositionChanged.connect(self._dragged)
-        self.box = StillDoubleSpinBox(self)
-        self.box.setRange(0.0, 1.0)
-        self.box.setDecimals(3)
-        self.box.setSingleStep(0.01)
+        self._line.sigPositionChanged.connect(self._on_dragged)
+        self.box = StillDoubleSpinBox(self, minimum=0.0, maximum=1.0, decimals=3, singleStep=0.01)
         self.box.setFixedWidth(12 * SPACE)
         hide_steps(self.box)
         self.box.setAccessibleName("Match score threshold")
         self.box.setToolTip("Pairs with a lower match score are below the threshold; drag the line or type a value")
-        self.box.valueChanged.connect(self._typed)
+        self.box.valueChanged.connect(self._on_typed)
         self.legend = QLabel(self)
         set_role(self.legend, "small")
-        label = PlainLabel("&Threshold", self)
-        label.setBuddy(self.box)
-        set_role(label, "muted")
-        foot = hbox((self.legend, 1), label, self.box)
+        foot = hbox((self.legend, 1), PlainLabel("&Threshold", self, role="muted", buddy=self.box), self.box)
         self._left, self._bottom = PlotAxis("left", "value"), PlotAxis("bottom", "value")
         self._plot = still_plot(self, self._left, self._bottom)
         self._plot.setXRange(0, 1, padding=0.01)
@@ -64,9 +58,8 @@ class BeliefHistogram(QWidget):
 
     def set_threshold(self, threshold: int) -> None:
         """Set the threshold in thousandths without emitting a signal."""
-        self.box.blockSignals(True)
-        self.box.setValue(threshold / BINS)
-        self.box.blockSignals(False)
+        with QSignalBlocker(self.box):
+            self.box.setValue(threshold / BINS)
         self._line.setValue(threshold / BINS)  # no new value: the box shows it
         self._describe()
 
@@ -74,16 +67,13 @@ class BeliefHistogram(QWidget):
         """The threshold in thousandths."""
         return round(self.box.value() * BINS)
 
-    def _dragged(self) -> None:
+    def _on_dragged(self) -> None:
         threshold = round(float(self._line.value()) * BINS)
         if threshold != self.threshold():
-            self.box.blockSignals(True)
-            self.box.setValue(threshold / BINS)
-            self.box.blockSignals(False)
-            self._describe()
+            self.set_threshold(threshold)
             self.threshold_moved.emit(threshold)
 
-    def _typed(self, value: float) -> None:
+    def _on_typed(self, value: float) -> None:
         self.set_threshold(round(value * BINS))
         self.threshold_moved.emit(self.threshold())
 
@@ -91,12 +81,10 @@ class BeliefHistogram(QWidget):
         self._draw_bars()
         current_theme = theme()
         accent, warning = current_theme.colors.accent, current_theme.colors.warning
-        shuffled_legend = (
-            f' <span style="color:{warning}">■</span> marked as shuffled in the data'
-            if self._shuffled is not None
-            else ""
-        )
-        self.legend.setText(f'<span style="color:{accent}">■</span> pairs{shuffled_legend}')
+        text = f'<span style="color:{accent}">■</span> pairs'
+        if self._shuffled is not None:
+            text += f' <span style="color:{warning}">■</span> marked as shuffled in the data'
+        self.legend.setText(text)
         self._describe()
 
     def _draw_bars(self) -> None:

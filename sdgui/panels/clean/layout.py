@@ -8,16 +8,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QAction, QKeyEvent, QKeySequence
-from PySide6.QtWidgets import (
-    QCheckBox,
-    QHBoxLayout,
-    QLineEdit,
-    QPushButton,
-    QSplitter,
-    QStackedWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLineEdit, QPushButton, QSplitter, QStackedWidget, QWidget
 
 from sdgui.panels.clean.histogram import BINS, BeliefHistogram
 from sdgui.panels.clean.model import Pair, RankedPairs, Shown, Sorting
@@ -36,7 +27,7 @@ from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.still_boxes import StillComboBox
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 _FILTERS: tuple[tuple[str, Shown], ...] = (
     ("All, lowest match score first", "all"),
@@ -76,12 +67,8 @@ class CleanView(QWidget):
         self.body = self._body()
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.body)
-        column = QVBoxLayout()
-        column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
-        column.setSpacing(SPACE)
+        column = vbox(self.source, (self.stack, 1), margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE))
         lay_over(self, column, self.strip, self.bar, lift=FOOT + _TOOLS_HEIGHT)
-        column.addWidget(self.source)
-        column.addWidget(self.stack, 1)
         for view in (self.gallery.view, self.table):
             view.installEventFilter(self)
         self._restore_layout()
@@ -89,11 +76,10 @@ class CleanView(QWidget):
     def _body(self) -> QWidget:
         """Build the panel from the outside in: reparenting a widget restyles all its children."""
         body = QWidget(self.stack)
-        self.split = QSplitter(Qt.Orientation.Horizontal, body)
+        self.split = QSplitter(Qt.Orientation.Horizontal, body, childrenCollapsible=False)
         self._images()
         self._figures()
         self.split.setSizes([450, 440])
-        self.split.setChildrenCollapsible(False)
         vbox((self.split, 1), self._foot(body), into=body)
         return body
 
@@ -104,10 +90,8 @@ class CleanView(QWidget):
         self.filters.setToolTip("Which pairs are shown")
         for text, key in _FILTERS:
             self.filters.addItem(text, key)
-        self.words = QLineEdit(image_side)
-        self.words.setPlaceholderText("Filter captions")
-        self.words.setAccessibleName("Filter captions")
-        self.words.setClearButtonEnabled(True)
+        self.words = QLineEdit(image_side, placeholderText="Filter captions", clearButtonEnabled=True)
+        self.words.setAccessibleName(self.words.placeholderText())
         self.gallery = Gallery(self._services.store.home / "thumbnails", "No pair matches the filter.", image_side)
         self.gallery.view.setAccessibleName("Ranked pairs as images")
         self.gallery.view.setToolTip(plain_tip(_HINT))
@@ -117,8 +101,8 @@ class CleanView(QWidget):
 
     def _figures(self) -> None:
         right = QWidget(self.split)
-        self.facts, self.threshold_text = PlainLabel(right, wordWrap=True), PlainLabel(right, wordWrap=True)
-        set_role(self.facts, "small")
+        self.facts = PlainLabel(right, wordWrap=True, role="small")
+        self.threshold_text = PlainLabel(right, wordWrap=True)
         self.sides = QSplitter(Qt.Orientation.Vertical, right)
         self.histogram = BeliefHistogram(self.sides)
         self.table = PairsTable(self.sides)
@@ -193,15 +177,6 @@ class CleanView(QWidget):
         """The item with or without the threshold line above."""
         return item if item.line == line else replace(item, line=line)
 
-    @staticmethod
-    def line_row(ranked_pairs: RankedPairs | None, indices: list[int]) -> int:
-        """The first row at or above the threshold; -1 if all are below."""
-        if ranked_pairs is None:
-            return -1
-        return next(
-            (row for row, index in enumerate(indices) if ranked_pairs.pairs[index].bin >= ranked_pairs.threshold), -1
-        )
-
     # Texts
     def show_counts(self, ranked_pairs: RankedPairs | None, shown_count: int, other_source: str = "") -> None:
         """Show the numbers of pairs ranked, below the threshold, marked and excluded.
@@ -210,15 +185,13 @@ class CleanView(QWidget):
         """
         out = 0 if ranked_pairs is None else ranked_pairs.excluded_count()
         self.save_button.setEnabled(out > 0)
-        corrected = 0 if ranked_pairs is None else len(ranked_pairs.corrections)
-        self.basket_button.setEnabled(out > corrected)  # corrections are already in the basket
         if ranked_pairs is None:
+            self.basket_button.setEnabled(False)
             return
-        facts = (
-            f"This ranking is by {other_source}. Press Rank the pairs to rank with the current choice.\n"
-            if other_source
-            else ""
-        )
+        self.basket_button.setEnabled(out > len(ranked_pairs.corrections))  # corrections are already in the basket
+        facts = ""
+        if other_source:
+            facts = f"This ranking is by {other_source}. Press Rank the pairs to rank with the current choice.\n"
         facts += f"{count_with_unit(ranked_pairs.total, 'pair')} ranked: {_verdict(ranked_pairs)}"
         if len(ranked_pairs.pairs) < ranked_pairs.total:
             facts += f" The {count(len(ranked_pairs.pairs))} pairs with the lowest match scores are listed."

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QWidget
@@ -22,15 +21,16 @@ from sdgui.panels.clean.table import CAPTION
 from sdgui.panels.clean.work import CLEANED, CleanWork, source_key
 from sdgui.shared.basket import Finding
 from sdgui.shared.export.formats import free_path
+from sdgui.shared.failures import failure_message
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
 from sdgui.store.records import StoreError
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.drop_target import FileDrop
 from sdgui.widgets.file_dialogs import ask_save
-from sdgui.widgets.formats import count
-from sdgui.widgets.message import Remedy, error, info, warning
-from sdgui.worker.replies import Cancelled, Failure
+from sdgui.widgets.formats import count, count_with_unit
+from sdgui.widgets.message import error, info, warning
+from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import SavedPairs
 
 _UNDO = 100
@@ -39,7 +39,7 @@ _SETTLE_MS = 120
 
 
 class CleanPanel(Panel):
-    """Controls ``view``. ``ranked``: the shown ranking, None before the first; stays if a later ranking fails."""
+    """Controls ``view``. ``ranked``: the shown ranking, None before the first; kept if a later ranking fails."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -58,14 +58,14 @@ class CleanPanel(Panel):
         self._later = QTimer(self, singleShot=True, interval=0)
         self._later.timeout.connect(self._show_some)
         self._settle = QTimer(self, singleShot=True, interval=_SETTLE_MS)
-        self._settle.timeout.connect(self._threshold_settled)
+        self._settle.timeout.connect(self._on_threshold_settled)
         self._connect()
         self._update()
 
     def _connect(self) -> None:
         FileDrop(self, "Rank the pairs of this folder or table").dropped.connect(self.view.source.data.set_source)
         self.view.source.rank_requested.connect(self.rank)
-        self.view.source.changed.connect(self._source_changed)
+        self.view.source.changed.connect(self._on_source_changed)
         self.view.source.refused.connect(self._show_refused)
         self.view.empty.activated.connect(self.rank)
         self.view.strip.cancelled.connect(self.work.cancel)
@@ -73,11 +73,11 @@ class CleanPanel(Panel):
             lambda activity, done, total: self.view.strip.advance(done, total, activity[:1].upper() + activity[1:])
         )
         self.work.ranked.connect(self._show)
-        self.work.rank_failed.connect(self._rank_failed)
-        self.work.saved.connect(self._was_saved)
-        self.work.save_failed.connect(self._not_saved)
+        self.work.rank_failed.connect(self._on_rank_failed)
+        self.work.saved.connect(self._on_saved)
+        self.work.save_failed.connect(self._on_save_failed)
         self.work.not_kept.connect(lambda sentence: self.message_requested.emit(error(sentence)))
-        self.view.histogram.threshold_moved.connect(self._threshold_moved)
+        self.view.histogram.threshold_moved.connect(self._on_threshold_moved)
         self.view.filters.activated.connect(lambda _row: self.show_pairs())
         self.view.words.textChanged.connect(lambda _text: self.show_pairs())
         self.view.table.sort_requested.connect(lambda *_order: self.show_pairs())
@@ -134,7 +134,7 @@ class CleanPanel(Panel):
         self.view.words.setFocus()
         self.view.words.selectAll()
 
-    def _source_changed(self) -> None:
+    def _on_source_changed(self) -> None:
         """Show the last ranking by the chosen run on the chosen data."""
         request, choice = self.view.source.request(), self.view.source.model.choice()
         key = (request["run"], request["data"]) if request is not None else None
@@ -158,12 +158,10 @@ class CleanPanel(Panel):
         self.work.rank(choice, request)
         self._update()
 
-    def _rank_failed(self, failure: Failure) -> None:
+    def _on_rank_failed(self, failure: Failure) -> None:
         self.view.strip.finish()
-        if isinstance(failure, Cancelled):
-            self.view.bar.show_message(info("Ranking was cancelled.", remedy=Remedy("Rank the pairs", self.rank)))
-        else:
-            self.view.bar.show_message(error(failure.text, failure.details, Remedy("Try again", self.rank)))
+        message = failure_message(failure, "Ranking was cancelled.", self.rank, "Rank the pairs")
+        self.view.bar.show_message(message)
         self._update()
 
     def _show(self, ranked_pairs: RankedPairs) -> None:
@@ -187,15 +185,15 @@ class CleanPanel(Panel):
             return
         before = self.chosen_rows()
         current = self.visible_indices[before[0]] if before else -1
-        sorting, descending = self.view.sorting()
-        self.visible_indices = self.ranked.filtered(
-            self.view.pair_filter(), self.view.words.text(), sorting, descending
-        )
+        words, sorting = self.view.words.text(), self.view.sorting()
+        self.visible_indices = self.ranked.filtered(self.view.pair_filter(), words, *sorting)
         self._stale.clear()
         self.view.table.pairs.show_pairs(self.ranked, self.visible_indices)
-        self.view.gallery.set_items(
-            self._mark_threshold([self.view.item(self.ranked, index) for index in self.visible_indices])
-        )
+        self._line_row = self._threshold_row()
+        items = [self.view.item(self.ranked, index) for index in self.visible_indices]
+        if self._line_row > 0:
+            items[self._line_row] = self.view.with_line(items[self._line_row], True)
+        self.view.gallery.set_items(items)
         if self.visible_indices:
             self._choose(self.visible_indices.index(current) if current in self.visible_indices else 0)
         self._update()
@@ -205,14 +203,13 @@ class CleanPanel(Panel):
         self.view.gallery.set_current(row)
         self.view.table.set_chosen([row], row)
 
-    def _mark_threshold(self, items: list[Any]) -> list[Any]:
-        """Draw a line above the first pair at or above the threshold."""
-        self._line_row = (
-            self.view.line_row(self.ranked, self.visible_indices) if self.view.sorting() == ("rank", False) else -1
-        )
-        if self._line_row > 0:
-            items[self._line_row] = self.view.with_line(items[self._line_row], True)
-        return items
+    def _threshold_row(self) -> int:
+        """The row above which the threshold line is drawn: the first at or above the threshold; -1 for no line."""
+        if self.ranked is None or self.view.sorting() != ("rank", False):
+            return -1
+        pairs, threshold = self.ranked.pairs, self.ranked.threshold
+        rows = (row for row, index in enumerate(self.visible_indices) if pairs[index].bin >= threshold)
+        return next(rows, -1)
 
     def _follow_rows(self, rows: list[int], current: int) -> None:
         if rows:
@@ -241,20 +238,18 @@ class CleanPanel(Panel):
             self.view.gallery.replace(row, self.view.with_line(item, row == self._line_row))
 
     # The threshold
-    def _threshold_moved(self, threshold: int) -> None:
+    def _on_threshold_moved(self, threshold: int) -> None:
         if self.ranked is not None:
             self.ranked.threshold = threshold
             self._update()
             self._settle.start()
 
-    def _threshold_settled(self) -> None:
+    def _on_threshold_settled(self) -> None:
         """Update the images once dragging has stopped."""
         if self.view.pair_filter() == "below" or (self.ranked is not None and self.ranked.exclude_below):
             self.show_pairs()
         elif self.ranked is not None:
-            before, self._line_row = self._line_row, self.view.line_row(self.ranked, self.visible_indices)
-            if self.view.sorting() != ("rank", False):
-                self._line_row = -1
+            before, self._line_row = self._line_row, self._threshold_row()
             self._redraw([row for row in {before, self._line_row} if 0 <= row < len(self.visible_indices)])
 
     def _exclude_below(self, on: bool) -> None:
@@ -333,7 +328,7 @@ class CleanPanel(Panel):
         if ranked_pairs is None or not pairs:
             return
         self._services.basket.add(Finding(ranked_pairs.data, tuple(self.work.fix(pair) for pair in pairs)))
-        text = f"{count(len(pairs))} {'pair is' if len(pairs) == 1 else 'pairs are'} in the basket."
+        text = f"{count_with_unit(len(pairs), 'pair')} {'is' if len(pairs) == 1 else 'are'} in the basket."
         if (unlisted_count := ranked_pairs.excluded_count() - len(pairs) - len(ranked_pairs.corrections)) > 0:
             text += f" {count(unlisted_count)} excluded pairs are not listed; only “Save as new data” excludes them."
         self.view.bar.show_message(info(text))
@@ -356,19 +351,16 @@ class CleanPanel(Panel):
         self.view.strip.start("Saving the pairs")
         self.work.save(self.ranked, path, replace)
 
-    def _was_saved(self, answer: SavedPairs) -> None:
+    def _on_saved(self, answer: SavedPairs) -> None:
         self.view.strip.finish()
         self._saved = str(answer["path"])
         text = f"{count(answer['captions'])} pairs saved as {self._saved}. You can use them in a new experiment."
         self.view.bar.show_message(info(text))
         self._update()
 
-    def _not_saved(self, failure: Failure) -> None:
+    def _on_save_failed(self, failure: Failure) -> None:
         self.view.strip.finish()
-        if isinstance(failure, Cancelled):
-            self.view.bar.show_message(info("Saving was cancelled."))
-        else:
-            self.view.bar.show_message(error(failure.text, failure.details))
+        self.view.bar.show_message(failure_message(failure, "Saving was cancelled."))
 
     def use(self) -> None:
         """Define an experiment like the ranking run's that trains on the saved data."""

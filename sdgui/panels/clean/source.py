@@ -27,7 +27,10 @@ _SELECTED_NETWORK = "Selected network only"
 
 
 class CleanSource(QWidget):
-    """The pickers and the button. ``rank_requested``: the button was pressed; ``changed``: of run or data."""
+    """The pickers and the button.
+
+    ``rank_requested``: the button was pressed; ``changed``: another run or other data was chosen.
+    """
 
     changed = Signal()
     rank_requested = Signal()
@@ -46,10 +49,8 @@ class CleanSource(QWidget):
         self.rank.setShortcut("Ctrl+Shift+R")
         set_role(self.rank, "primary")
         self.networks.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
-        label = PlainLabel("Ran&ked by", self, role="muted")
-        label.setBuddy(self.networks)
-        first = hbox((self.model, 1), (self.data, 1))
-        vbox(first, hbox(label, self.networks, None, self.rank), into=self)
+        label = PlainLabel("Ran&ked by", self, role="muted", buddy=self.networks)
+        vbox(hbox((self.model, 1), (self.data, 1)), hbox(label, self.networks, None, self.rank), into=self)
         self.model.changed.connect(self._on_model_changed)
         self.model.refused.connect(self.refused)
         self.data.changed.connect(lambda _source: self._choice_changed())
@@ -65,15 +66,14 @@ class CleanSource(QWidget):
         self.data.offer(
             [(f"{Path(source).name} · {_SPLITS[split]} data of this run", source) for split, source in sources.items()]
         )
-        if self._run_data and self.data.source() in ("", previous):  # data chosen by the user stays
+        if self._run_data and self.data.source() in ("", previous):  # data chosen by the user is kept
             self.data.set_source(self._run_data)
         if choice.model.startswith(OPEN_CLIP) or self.run() is None:
             self.refused.emit(NO_RUN)
         self._choice_changed()
 
     def _choice_changed(self) -> None:
-        is_ready = self.run() is not None and bool(self.data.source())
-        self.rank.setEnabled(is_ready)
+        self.rank.setEnabled(self.request() is not None)
         self.changed.emit()
 
     def run(self) -> Path | None:
@@ -90,8 +90,7 @@ class CleanSource(QWidget):
         if choice is None or run is None or not data:
             return None
         weights = "" if self.networks.currentData() else choice.weights
-        checkpoint = choice.model.rpartition("@")[2]
-        return {"run": str(run), "checkpoint": checkpoint, "data": data, "weights": weights}
+        return {"run": str(run), "checkpoint": choice.model.rpartition("@")[2], "data": data, "weights": weights}
 
     def show_run(self, run_id: int, folder: Path) -> bool:
         """Choose a run and its training data. Returns False and changes nothing if the run has no checkpoint yet."""

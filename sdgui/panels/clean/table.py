@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import (
-    QItemSelection,
-    QItemSelectionModel,
-    QModelIndex,
-    QObject,
-    QPersistentModelIndex,
-    Qt,
-    Signal,
-)
+from PySide6.QtCore import QItemSelection, QItemSelectionModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QWidget
 
 from sdgui.panels.clean.model import Pair, RankedPairs, Sorting
@@ -150,7 +142,7 @@ class PairsTable(CopyingTable):
         head.setSortIndicator(0, Qt.SortOrder.AscendingOrder)
         head.sortIndicatorChanged.connect(self._sort)
         self._quiet = False
-        self.selectionModel().selectionChanged.connect(self._selection_changed)
+        self.selectionModel().selectionChanged.connect(self._on_selection_changed)
         self.pairs.modelReset.connect(self._fit)
 
     def _fit(self) -> None:
@@ -188,6 +180,6 @@ class PairsTable(CopyingTable):
             self.scrollTo(self.pairs.index(current, 0))
         self._quiet = False
 
-    def _selection_changed(self, *_: object) -> None:
+    def _on_selection_changed(self, *_: object) -> None:
         if not self._quiet:
             self.chosen.emit(sorted({index.row() for index in self.selectionModel().selectedRows()}))

@@ -82,7 +82,7 @@ class CleanWork(QObject):
         calls.ask("rank", NOISE_OPEN, handle_answer, self.rank_failed.emit, partial=None, most=MAX_LISTED, **request)
 
     def _drop_request(self) -> None:
-        """Drop the last request because a new one replaces it; the session of the shown ranking stays."""
+        """Drop the last request because a new one replaces it; the session of the shown ranking is kept."""
         if self._requested is not None and self._requested is not self._current:
             self._requested.calls.close()
 
@@ -113,10 +113,8 @@ class CleanWork(QObject):
         key, store = source_key(data), self._store
 
         def read() -> RankedPairs | None:
-            result = store.last_result(PANEL, run, key)
-            if result is None or NOISE_OPEN.problem(result.content):  # no stored ranking, or one of another version
-                return None
-            return RankedPairs(result.content, store.pair_marks(key), result.made)
+            result = store.last_result(PANEL, run, key, NOISE_OPEN.problem)
+            return None if result is None else RankedPairs(result.content, store.pair_marks(key), result.made)
 
         self.background.run(read, partial(self._recalled, run, title))
 

@@ -14,10 +14,12 @@ from pytestqt.qtbot import QtBot
 from core.spec.config import RunConfig
 from sdgui.panels.clean.model import RankedPairs
 from sdgui.shared.pickers.entries import ModelChoice
+from sdgui.widgets.message import info
+from tests.sdgui.layout_checks import covered
 from tests.sdgui.panels.clean.cleaning import Open, close, make_run, press, ranked
 
 
-def test_the_selected_run_ranks_its_training_data_with_the_most_suspect_first(
+def test_a_run_ranks_its_data_which_are_filtered_sorted_cut_at_a_threshold_saved_and_used(
     qtbot: QtBot, open_noise: Open, tmp_path: Path
 ) -> None:
     place = open_noise()
@@ -34,9 +36,49 @@ def test_the_selected_run_ranks_its_training_data_with_the_most_suspect_first(
     assert text in place.view.threshold_text.text()
     assert [item.line for item in place.view.gallery.items()].index(True) == 3
     assert place.view.facts.geometry().bottom() < place.view.threshold_text.geometry().top()
+    place.view.bar.show_message(info("The pairs were saved."))
+    qtbot.waitUntil(lambda: place.view.bar.width() > place.width() // 2)
+    assert covered(place.view.bar) == []
+
+    # Filters and sorting apply to the images and to the table.
+    place.view.words.setText("A")
+    place.view.words.setText("old boat")
+    assert [item.rank for item in place.view.gallery.items()] == [5]
+    place.view.words.clear()
+    place.view.filters.setCurrentIndex(place.view.filters.findData("shuffled"))
+    place.show_pairs()
+    head = place.view.table.horizontalHeader()
+    head.setSortIndicator(1, Qt.SortOrder.DescendingOrder)
+    captions = [item.caption for item in place.view.gallery.items()]
+    assert captions == ["an old boat", "a dog", "a cat"]
+    assert [place.view.table.pairs.index(row, 1).data() for row in range(3)] == captions
+    place.view.filters.setCurrentIndex(place.view.filters.findData("all"))
+    head.setSortIndicator(0, Qt.SortOrder.AscendingOrder)
+    place.show_pairs()
+    place._choose(0)
+
+    # The threshold excludes the pairs below it, except those marked as correct.
+    assert not place.view.save_button.isEnabled()
+    assert not place.view.use_button.isEnabled()
+    place.view.histogram.box.setValue(0.4)
+    assert pairs.below() == 4
+    place.view.exclude_below.setChecked(True)
+    press(qtbot, place, Qt.Key.Key_Space)
+    assert pairs.excluded_count() == 3
+    assert [item.faint for item in place.view.gallery.items()] == [False, True, True, True, False, False, False, False]
+    place.save(tmp_path / "clean.csv")
+    qtbot.waitUntil(lambda: "saved as" in place.view.bar.text, timeout=10000)
+    saved: dict[str, Any] = json.loads((tmp_path / "clean.asked.json").read_text(encoding="utf-8"))
+    assert sorted(caption for _, caption in saved["pairs"]) == ["a dog", "a hat", "a red kite"]
+    assert saved["replace"] is False
+    with qtbot.waitSignal(place.define_requested) as signal:
+        place.view.use_button.click()
+    config = signal.args[0]
+    assert isinstance(config, RunConfig)
+    assert config.data.train == str(tmp_path / "clean.csv")
 
 
-def test_keys_mark_pairs_and_marks_survive_a_restart(
+def test_keys_mark_pairs_and_a_ranking_and_its_marks_survive_a_restart(
     qtbot: QtBot, open_noise: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = open_noise()
@@ -49,32 +91,27 @@ def test_keys_mark_pairs_and_marks_survive_a_restart(
     assert "1 of 8 excluded · 1 marked mismatched, 1 correct" in place.view.counts.text()
     close(place, qtbot)
     again = open_noise()
+    qtbot.waitUntil(lambda: again.ranked is not None)
+    assert again.ranked is not None
+    assert "8 pairs ranked: 3 likely mislabelled." in again.view.facts.text()
+    assert "Ranked 20" in again.view.facts.text()
+    assert not again.work.ranking, "no model was loaded for it"
+    again.view.basket_button.click()
+    qtbot.waitUntil(lambda: again._services.basket.count == 1)
+    (entry,) = again._services.store.fixes()
+    assert (entry.source, entry.fix.caption, entry.fix.run) == (again.ranked.data, "a cat", again.work.run)
     pairs = ranked(qtbot, again)
     assert {key[1]: wrong for key, wrong in pairs.marks.items()} == {"a cat": True, "a dog": False}
     again.view.table.setFocus()
     again.view.table.selectRow(0)
     qtbot.keyClick(again.view.table, Qt.Key.Key_X)
     assert again.view.table.pairs.index(0, 5).data() == "", "the same mark again takes it back"
+    assert not again.view.basket_button.isEnabled()
     visible: list[int] = []
     monkeypatch.setattr(again.view.gallery, "preview", visible.append)
     again.view.table.selectRow(1)
     qtbot.keyClick(again.view.table, Qt.Key.Key_Return)
     assert visible == [1]
-
-
-def test_filters_and_sorting_apply_to_images_and_table(qtbot: QtBot, open_noise: Open) -> None:
-    place = open_noise()
-    ranked(qtbot, place)
-    place.view.words.setText("A")
-    place.view.words.setText("old boat")
-    assert [item.rank for item in place.view.gallery.items()] == [5]
-    place.view.words.clear()
-    place.view.filters.setCurrentIndex(place.view.filters.findData("shuffled"))
-    place.show_pairs()
-    place.view.table.horizontalHeader().setSortIndicator(1, Qt.SortOrder.DescendingOrder)
-    captions = [item.caption for item in place.view.gallery.items()]
-    assert captions == ["an old boat", "a dog", "a cat"]
-    assert [place.view.table.pairs.index(row, 1).data() for row in range(3)] == captions
 
 
 def test_large_selections_are_marked_visible_first_and_the_rest_in_batches(
@@ -111,39 +148,6 @@ def test_large_selections_are_marked_visible_first_and_the_rest_in_batches(
     assert [item.badge for item in place.view.gallery.items()] == ["mismatched"] * 19
 
 
-def test_the_threshold_excludes_pairs_below_it_except_those_marked_correct(
-    qtbot: QtBot, open_noise: Open, tmp_path: Path
-) -> None:
-    place = open_noise()
-    pairs = ranked(qtbot, place)
-    assert not place.view.save_button.isEnabled()
-    place.view.histogram.box.setValue(0.4)
-    assert pairs.below() == 4
-    place.view.exclude_below.setChecked(True)
-    press(qtbot, place, Qt.Key.Key_Space)
-    assert pairs.excluded_count() == 3
-    assert [item.faint for item in place.view.gallery.items()] == [False, True, True, True, False, False, False, False]
-    place.save(tmp_path / "clean.csv")
-    qtbot.waitUntil(lambda: "saved as" in place.view.bar.text, timeout=10000)
-    request: dict[str, Any] = json.loads((tmp_path / "clean.asked.json").read_text(encoding="utf-8"))
-    assert sorted(caption for _, caption in request["pairs"]) == ["a dog", "a hat", "a red kite"]
-    assert request["replace"] is False
-
-
-def test_saved_data_become_a_new_experiment(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
-    place = open_noise()
-    ranked(qtbot, place)
-    press(qtbot, place, Qt.Key.Key_X)
-    assert not place.view.use_button.isEnabled()
-    place.save(tmp_path / "clean.csv")
-    qtbot.waitUntil(lambda: place.view.use_button.isEnabled(), timeout=10000)
-    with qtbot.waitSignal(place.define_requested) as signal:
-        place.view.use_button.click()
-    config = signal.args[0]
-    assert isinstance(config, RunConfig)
-    assert config.data.train == str(tmp_path / "clean.csv")
-
-
 def test_a_failed_ranking_keeps_the_shown_one_and_its_saved_data(
     qtbot: QtBot, open_noise: Open, tmp_path: Path
 ) -> None:
@@ -167,16 +171,6 @@ def test_a_failed_ranking_keeps_the_shown_one_and_its_saved_data(
     qtbot.waitUntil(lambda: "again.csv" in place.view.bar.text)
     saved = json.loads((tmp_path / "again.asked.json").read_text())
     assert saved["ranked"] == [str(tmp_path / "run")], "asked of the worker that knows this ranking"
-
-
-def test_a_run_without_a_checkpoint_keeps_the_chosen_data(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
-    place = open_noise()
-    place.view.source.data.set_source(str(tmp_path / "chosen.csv"))
-    before = place.view.source.request()
-    fresh = make_run(place._services, tmp_path / "fresh", tmp_path / "fresh.csv", checkpoint=False)
-    place.use_run(fresh)
-    assert place.view.source.data.source() == str(tmp_path / "chosen.csv")
-    assert place.view.source.request() == before
 
 
 def test_ranking_can_be_cancelled_and_unreadable_data_give_the_reason(qtbot: QtBot, open_noise: Open) -> None:
@@ -204,36 +198,6 @@ def test_without_a_run_the_panel_explains_itself(qtbot: QtBot, open_noise: Open)
         empty.activated.emit()
 
 
-def test_marking_a_partly_marked_selection_marks_all(qtbot: QtBot, open_noise: Open) -> None:
-    panel = open_noise()
-    ranked(qtbot, panel)
-    press(qtbot, panel, Qt.Key.Key_X)
-    panel.view.gallery.set_selected([0, 1, 2])
-    panel.mark(True)
-    assert [item.badge for item in panel.view.gallery.items()[:4]] == ["mismatched", "mismatched", "mismatched", ""]
-    panel.view.gallery.set_selected([0, 1, 2])
-    panel.mark(True)
-    assert [item.badge for item in panel.view.gallery.items()[:4]] == ["", "", "", ""], "the same again takes it back"
-
-
-def test_a_ranking_survives_a_restart_and_goes_to_the_basket(qtbot: QtBot, open_noise: Open) -> None:
-    place = open_noise()
-    ranked(qtbot, place)
-    close(place, qtbot)
-    again = open_noise()
-    qtbot.waitUntil(lambda: again.ranked is not None)
-    assert "8 pairs ranked: 3 likely mislabelled." in again.view.facts.text()
-    assert "Ranked 20" in again.view.facts.text()
-    assert not again.work.ranking, "no model was loaded for it"
-    assert not again.view.basket_button.isEnabled()
-    press(qtbot, again, Qt.Key.Key_X)
-    again.view.basket_button.click()
-    basket = again._services.basket
-    qtbot.waitUntil(lambda: basket.count == 1)
-    (entry,) = again._services.store.fixes()
-    assert (entry.source, entry.fix.caption, entry.fix.run) == (again.ranked.data, "a cat", again.work.run)
-
-
 def test_data_follow_the_run_unless_others_were_chosen(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
     place = open_noise()
     ranked(qtbot, place)
@@ -248,7 +212,10 @@ def test_data_follow_the_run_unless_others_were_chosen(qtbot: QtBot, open_noise:
     source.data.set_source(str(tmp_path / "chosen.csv"))
     first = next(run.id for run in place._services.store.runs() if run.id != other_run)
     assert source.model.show_run(first)
-    assert source.data.source() == str(tmp_path / "chosen.csv"), "the user's own choice stays"
+    assert source.data.source() == str(tmp_path / "chosen.csv"), "the user's own choice is kept"
+    before = source.request()
+    place.use_run(make_run(place._services, tmp_path / "fresh", tmp_path / "fresh.csv", checkpoint=False))
+    assert source.request() == before, "a run without a checkpoint cannot rank"
     qtbot.waitUntil(lambda: source.data._listed)
     listed = {source.data.box.itemData(row): source.data.box.itemText(row) for row in range(source.data.box.count())}
     assert listed[str(tmp_path / "pairs.csv")] == "pairs.csv · training data of this run"

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication
-from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit
+from PySide6.QtWidgets import QApplication, QLineEdit
 from pytestqt.qtbot import QtBot
 
 from core.spec.config import RunConfig
 from sdgui.panels.clean.model import RankedPairs
 from sdgui.panels.clean.panel import CleanPanel
-from sdgui.widgets.message import info
 from sdgui.worker.replies import Cancelled
-from tests.sdgui.layout_checks import covered
 from tests.sdgui.panels.clean.cleaning import Open, make_run, press, ranked, some_pairs
 from tests.sdgui.panels.clean.test_clean_parts import place
 
 
-def test_keys_unmark_and_copy_rows(qtbot: QtBot, open_noise: Open) -> None:
+def test_keys_unmark_and_copy_rows_and_a_partly_marked_selection_is_marked_whole(
+    qtbot: QtBot, open_noise: Open
+) -> None:
     panel = open_noise()
     pairs = ranked(qtbot, panel)
     press(qtbot, panel, Qt.Key.Key_X)
@@ -42,6 +41,14 @@ def test_keys_unmark_and_copy_rows(qtbot: QtBot, open_noise: Open) -> None:
     assert QGuiApplication.clipboard().text().splitlines()[1].split("\t")[1] == "a dog"
     QGuiApplication.clipboard().clear()
     assert panel.view.gallery.current() == 1, "the gallery follows the table"
+    panel.undo()
+    assert pairs.marks == {}
+    panel._choose(0)
+    press(qtbot, panel, Qt.Key.Key_X)
+    for badge in ("mismatched", ""):  # the same mark again takes it back
+        panel.view.gallery.set_selected([0, 1, 2])
+        panel.mark(True)
+        assert [item.badge for item in panel.view.gallery.items()[:4]] == [badge, badge, badge, ""]
 
 
 def test_a_caption_is_corrected_in_place_and_its_fix_is_in_the_basket(qtbot: QtBot, open_noise: Open) -> None:
@@ -74,14 +81,6 @@ def test_a_caption_is_corrected_in_place_and_its_fix_is_in_the_basket(qtbot: QtB
     assert (table.pairs.index(1, 1).data(), pairs.marks.get(pairs.pairs[1].key)) == ("a dog", None)
 
 
-def test_a_message_covers_no_control(qtbot: QtBot, open_noise: Open) -> None:
-    panel = open_noise()
-    ranked(qtbot, panel)
-    panel.view.bar.show_message(info("The pairs were saved."))
-    qtbot.waitUntil(lambda: panel.view.bar.width() > panel.width() // 2)
-    assert covered(panel.view.bar) == []
-
-
 def test_another_ranking_starts_over(qtbot: QtBot, open_noise: Open, tmp_path: Path) -> None:
     panel = open_noise()
     ranked(qtbot, panel)
@@ -89,42 +88,20 @@ def test_another_ranking_starts_over(qtbot: QtBot, open_noise: Open, tmp_path: P
     panel.save(tmp_path / "clean.csv")
     qtbot.waitUntil(lambda: panel.view.use_button.isEnabled())
     assert panel.view.strip.isHidden()
-    first_ranking = panel.ranked
+    first_ranking, session = panel.ranked, panel.work._requested
+    assert first_ranking is not None
+    assert session is not None
     panel.rank()
     assert not panel.view.source.rank.isEnabled(), "one ranking at a time"
+    panel.work._complete(session, first_ranking)
+    assert not panel.view.strip.isHidden(), "the later one is still computed"
     qtbot.waitUntil(lambda: panel.ranked is not first_ranking)
     assert not panel.view.use_button.isEnabled(), "what was saved is not of this ranking"
     panel.undo()
     assert panel.ranked is not None
     assert panel.ranked.marked(wrong=True) == 1, "a mark of the ranking before is not undone by chance"
-    panel._not_saved(Cancelled())
+    panel._on_save_failed(Cancelled())
     assert panel.view.bar.text == "Saving was cancelled."
-
-
-def test_a_file_not_confirmed_in_the_dialog_is_not_replaced(
-    qtbot: QtBot, open_noise: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    panel = open_noise()
-    ranked(qtbot, panel)
-    (tmp_path / "mine.csv").write_text("precious")
-    saved: list[tuple[str, bool]] = []
-    monkeypatch.setattr(panel, "save", lambda path, replace: saved.append((path.name, replace)))
-    for typed in ("mine", "mine.csv", "other"):
-        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, typed=typed: (str(tmp_path / typed), ""))
-        panel.ask_where()
-    assert saved == [("mine.csv", False), ("mine.csv", True), ("other.csv", False)]
-
-
-def test_an_outdated_ranking_is_not_shown(qtbot: QtBot, open_noise: Open) -> None:
-    panel = open_noise()
-    first = ranked(qtbot, panel)
-    session = panel.work._requested
-    assert session is not None
-    panel.rank()
-    panel.work._complete(session, first)
-    assert panel.ranked is first
-    assert not panel.view.strip.isHidden(), "the later one is still computed"
-    qtbot.waitUntil(lambda: panel.ranked is not first)
 
 
 __all__ = ["place"]
@@ -135,7 +112,7 @@ def test_the_copy_of_an_experiment_with_the_longest_name_is_valid(
 ) -> None:
     make_run(place._services, tmp_path / "run", tmp_path / "pairs.csv", "n" * 120)
     place.work._recalled(str(tmp_path / "run"), "run", RankedPairs(some_pairs(), {}))
-    place._was_saved({"path": "/clean.csv", "kept": 1, "captions": 1})
+    place._on_saved({"path": "/clean.csv", "kept": 1, "captions": 1})
     with qtbot.waitSignal(place.define_requested) as signal:
         place.use()
     RunConfig.model_validate(signal.args[0].model_dump())

@@ -9,32 +9,10 @@ import pytest
 from sdgui.panels.clean.model import BINS, Key, Pair, RankedPairs
 from tests.sdgui.panels.clean.cleaning import some_pairs
 
-BELIEFS = (0.1, 0.2, 0.4, 0.8)
 
-
-def ranked(marks: dict[Key, bool] | None = None, total: int = 4, doubted: int = 2, **more: Any) -> RankedPairs:
-    """Four listed pairs, "a" to "d" from the lowest belief on, of ``total``."""
-    bins = [0] * BINS
-    for belief in BELIEFS:
-        bins[int(belief * BINS)] += 1
-    bins[990] += total - len(BELIEFS)
-    pairs = [
-        {"path": f"/{name}.png", "caption": name, "belief": belief, "right": 1 - belief, "rank": rank}
-        for rank, (name, belief) in enumerate(zip("abcd", BELIEFS, strict=True), start=1)
-    ]
-    answer = {
-        "list": pairs,
-        "key": "k",
-        "model": "m",
-        "data": "d.csv",
-        "pairs": total,
-        "doubted": doubted,
-        "groups": 2,
-        "shuffled": None,
-        "precision": None,
-        "bins": bins,
-    }
-    return RankedPairs(answer | more, marks or {})
+def ranked(marks: dict[Key, bool] | None = None, **more: Any) -> RankedPairs:
+    """Four listed pairs, "a" to "d" from the lowest belief on."""
+    return RankedPairs(some_pairs(**more), marks or {})
 
 
 def key(name: str) -> Key:
@@ -98,10 +76,9 @@ def test_the_excluded_pairs_are_the_listed_ones_and_unlisted_ones_marked_mismatc
     assert [pair.caption for pair in pairs.excluded_pairs()] == ["b", "c", "d", "gone"]
 
 
-def test_known_shuffled_pairs_sort_first_and_missing_scores_lowest() -> None:
+def test_known_shuffled_pairs_sort_first() -> None:
     pairs = RankedPairs(some_pairs(shuffled=1), {})
     assert [names(pairs, "all", "", "shuffled", descending) for descending in (False, True)] == ["bcda", "abcd"]
-    assert names(pairs, "all", "", "right", False) == "dcba", "of the last nothing is known"
 
 
 def test_a_caption_must_contain_every_word_of_a_filter_in_any_order() -> None:

@@ -45,14 +45,14 @@ def test_the_line_is_hidden_in_another_order_and_exclusions_follow(qtbot: QtBot,
     place.view.histogram.box.setValue(0.5)
     assert (pairs.threshold, place._settle.isActive()) == (500, True)
     assert place.view.threshold_text.text() == "3 below 0.500"
-    place._threshold_settled()
+    place._on_threshold_settled()
     assert lines() == [False] * 4
     head.setSortIndicator(0, Qt.SortOrder.AscendingOrder)
     assert lines() == [False, False, False, True]
     place.view.exclude_below.setChecked(True)
     assert [item.faint for item in place.view.gallery.items()] == [True, True, True, False]
     place.view.histogram.box.setValue(0.2)
-    place._threshold_settled()
+    place._on_threshold_settled()
     assert [item.faint for item in place.view.gallery.items()] == [True, False, False, False]
     place.view.filters.setCurrentIndex(place.view.filters.findData("below"))
     place.view.filters.activated.emit(place.view.filters.currentIndex())
@@ -90,7 +90,7 @@ def test_pairs_sent_to_the_basket_are_counted(qtbot: QtBot, place: CleanPanel) -
     assert {entry.fix.panel for entry in place._services.store.fixes()} == {"Clean"}
 
 
-def test_a_missing_config_is_reported_when_the_saved_data_are_used(
+def test_a_path_for_saved_data_is_asked_and_a_missing_config_is_reported_when_they_are_used(
     qtbot: QtBot, place: CleanPanel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run(place._services, tmp_path / "run", tmp_path / "pairs.csv")
@@ -108,7 +108,14 @@ def test_a_missing_config_is_reported_when_the_saved_data_are_used(
     place._show(RankedPairs(some_pairs(data=str(tmp_path / "run")), {}))
     place.ask_where()
     assert Path(starts[-1]) == tmp_path / "run" / "run-cleaned.csv", "inside of a folder that is the data"
-    place._was_saved({"path": "/clean.csv", "captions": 1234, "kept": 1, "excluded": 1})  # type: ignore[typeddict-unknown-key]
+    (tmp_path / "mine.csv").touch()
+    saved: list[tuple[str, bool]] = []
+    monkeypatch.setattr(place, "save", lambda path, replace: saved.append((path.name, replace)))
+    for typed in ("mine", "mine.csv", "other"):
+        monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, typed=typed: (str(tmp_path / typed), ""))
+        place.ask_where()
+    assert saved == [("mine.csv", False), ("mine.csv", True), ("other.csv", False)], "only what the dialog asked about"
+    place._on_saved({"path": "/clean.csv", "captions": 1234, "kept": 1, "excluded": 1})  # type: ignore[typeddict-unknown-key]
     assert place.view.bar.text == "1\u2009234 pairs saved as /clean.csv. You can use them in a new experiment."
     assert place.view.use_button.isEnabled()
     (tmp_path / "run" / "config.json").write_text("{")
