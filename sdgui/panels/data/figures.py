@@ -10,24 +10,14 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, QPoint, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QHelpEvent, QPainter, QPaintEvent
-from PySide6.QtWidgets import (
-    QComboBox,
-    QHBoxLayout,
-    QHeaderView,
-    QSizePolicy,
-    QToolTip,
-    QTreeWidget,
-    QTreeWidgetItem,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QComboBox, QHeaderView, QSizePolicy, QToolTip, QTreeWidget, QTreeWidgetItem, QWidget
 
 from sdgui.panels.data.model import NONE
 from sdgui.widgets.formats import count, percent
-from sdgui.widgets.layouts.boxes import hbox
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillComboBox
-from sdgui.widgets.style.theme import SPACE, set_role, theme
+from sdgui.widgets.style.theme import SPACE, theme
 from sdgui.worker.data_verbs import RowsOpened
 
 
@@ -46,21 +36,18 @@ class FiguresPage(QWidget):
         self.label.setAccessibleName("Label")
         self.label.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.values = QTreeWidget(self)
+        self.values.setRootIsDecorated(False)
+        self.values.setUniformRowHeights(True)
         self.values.setAccessibleName("Label values")
         self.values.setHeaderLabels(["Value", "Images", "Share"])
         for number in (1, 2):
             self.values.headerItem().setTextAlignment(number, Qt.AlignmentFlag.AlignRight)
-        self.values.setRootIsDecorated(False)
-        self.values.setUniformRowHeights(True)
         header = self.values.header()
         header.setStretchLastSection(False)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         self.values.setToolTip("Press Enter or double-click to show the images with this value")
         self._no_label = PlainLabel("This data has no labels.", self, role="muted")
-        left, right = QVBoxLayout(), QVBoxLayout()
-        for column in (left, right):
-            column.setSpacing(SPACE)
-        left.addWidget(self.summary)
+        left = vbox(self.summary)
         for text, bars in (("Words per caption", self.words), ("Captions per image", self.captions)):
             heading = PlainLabel(text, self, role="title")
             left.addSpacing(SPACE)
@@ -68,16 +55,8 @@ class FiguresPage(QWidget):
             left.addWidget(bars)
         self._several = heading
         left.addStretch(1)
-        head = QHBoxLayout()
-        title = PlainLabel("&Label", self)
-        title.setBuddy(self.label)
-        set_role(title, "title")
-        head.addWidget(title)
-        head.addWidget(self.label)
-        head.addStretch(1)
-        right.addLayout(head)
-        right.addWidget(self._no_label)
-        right.addWidget(self.values, 1)
+        head = hbox(PlainLabel("&Label", self, role="title", buddy=self.label), self.label, None, spacing=-1)
+        right = vbox(head, self._no_label, (self.values, 1))
         hbox((left, 3), (right, 2), into=self, spacing=3 * SPACE, margins=(0, SPACE, 0, 0))
         self.label.currentTextChanged.connect(self._show_values)
         self.values.itemActivated.connect(self._choose)

@@ -10,14 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import (
-    QListWidget,
-    QListWidgetItem,
-    QPushButton,
-    QSplitter,
-    QStackedWidget,
-    QWidget,
-)
+from PySide6.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QSplitter, QStackedWidget, QWidget
 
 from sdgui.panels.data.model import SourceRows
 from sdgui.widgets.elided_label import ElidedLabel
@@ -26,7 +19,7 @@ from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 from sdgui.worker.data_verbs import Checked
 
 _MAX_LISTED = 500  # groups of each kind
@@ -80,7 +73,7 @@ class GroupsPage(QWidget):
         self._checked: Checked | None = None
         self._rows = SourceRows()
         self._groups: list[Group] = []
-        self.summary = ElidedLabel("", self)
+        self.summary = ElidedLabel("", self, role="small")
         self.other_copies = QPushButton("C&ompare with another split…", self)
         self.other_copies.setToolTip("Choose another split of this data to find images that are in both")
         self.check = QPushButton("&Check again", self)
@@ -103,13 +96,11 @@ class GroupsPage(QWidget):
         self.leaks.clicked.connect(self._exclude_leaks)
 
     def _build(self) -> None:
-        set_role(self.summary, "small")
         head = hbox((self.summary, 1), self.other_copies, self.check, self.copies, self.leaks)
-        split = QSplitter(Qt.Orientation.Horizontal, self)
+        split = QSplitter(Qt.Orientation.Horizontal, self, childrenCollapsible=False)
         split.addWidget(self.list)
         split.addWidget(self.gallery)
         split.setSizes([34 * SPACE, 90 * SPACE])
-        split.setChildrenCollapsible(False)
         self._stack = QStackedWidget(self)
         self._stack.addWidget(self.empty)
         self._stack.addWidget(split)

@@ -6,16 +6,7 @@ from functools import cached_property, partial
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QKeySequence
-from PySide6.QtWidgets import (
-    QHBoxLayout,
-    QLineEdit,
-    QMenu,
-    QPushButton,
-    QSizePolicy,
-    QStackedWidget,
-    QTabWidget,
-    QWidget,
-)
+from PySide6.QtWidgets import QLineEdit, QMenu, QPushButton, QSizePolicy, QStackedWidget, QTabWidget, QWidget
 
 from sdgui.panels.data.broken import BrokenPage
 from sdgui.panels.data.figures import FiguresPage
@@ -29,7 +20,7 @@ from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery
 from sdgui.widgets.late_parts import home_of, replace_page
-from sdgui.widgets.layouts.boxes import vbox
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message_bar import MessageBar
@@ -74,10 +65,8 @@ class DataView(QWidget):
         set_role(self.save, "primary")
         self.more = QPushButton("&More", self)
         self.more.setToolTip("Search these images, train on them, split off a validation set, save the selection")
-        self.words = QLineEdit(self)
-        self.words.setPlaceholderText("Search the captions")
-        self.words.setAccessibleName("Search the captions")
-        self.words.setClearButtonEnabled(True)
+        self.words = QLineEdit(self, placeholderText="Search the captions", clearButtonEnabled=True)
+        self.words.setAccessibleName(self.words.placeholderText())
         self.label, self.value, self.subset = (NoWheelComboBox(self) for _ in range(3))
         self.label.setPlaceholderText("Any label")  # shown until data is chosen
         self.value.setPlaceholderText("Any value")
@@ -130,18 +119,10 @@ class DataView(QWidget):
             box.setMinimumContentsLength(12)
         for text, key in _SUBSETS:
             self.subset.addItem(text, key)
-        first, second = QHBoxLayout(), QHBoxLayout()
-        for row in (first, second):
-            row.setSpacing(SPACE)
-        first.addWidget(self.source, 1)
-        for button in (self.more, self.save):
-            first.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
+        top = Qt.AlignmentFlag.AlignTop
+        first = hbox((self.source, 1), (self.more, 0, top), (self.save, 0, top))
         self.words.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        second.addWidget(self.words, 2)
-        for box in (self.label, self.value, self.subset):
-            second.addWidget(box)
-        second.addWidget(self.counts, 1)
-        self._filters = second
+        second = hbox((self.words, 2), self.label, self.value, self.subset, (self.counts, 1))
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.tabs)
         column = vbox(first, second, (self.stack, 1), margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -26,6 +27,7 @@ from sdgui.panels.data.shown import ShownRows
 from sdgui.panels.data.views_page import ViewsPage
 from sdgui.panels.data.work import DataWork
 from sdgui.shared.basket import Finding
+from sdgui.shared.failures import failure_message
 from sdgui.shared.panel import Panel
 from sdgui.shared.pickers.splits import splits_beside
 from sdgui.shared.services import Services
@@ -37,7 +39,7 @@ from sdgui.widgets.formats import count, count_with_unit
 from sdgui.widgets.late_parts import is_made
 from sdgui.widgets.message import Remedy, error, info
 from sdgui.worker.data_verbs import Checked, RowsOpened, RowsPart, SavedSource
-from sdgui.worker.replies import Cancelled, Failure
+from sdgui.worker.replies import Failure
 
 _TITLE = "Data"
 _TYPING_PAUSE_MS = 150
@@ -72,12 +74,12 @@ class DataPanel(Panel):
         view, work = self.view, self.work
         FileDrop(self, "Open this folder or table").dropped.connect(self.show_source)
         view.source.changed.connect(self.open)
-        view.source.held_out.connect(self._held_out)
+        view.source.held_out.connect(self._on_held_out)
         view.empty.activated.connect(self._choose)
         view.filtered.connect(self._settle.start)
         view.label.activated.connect(self._label_chosen)
         view.asked.connect(self._run_action)
-        view.tabs.currentChanged.connect(self._tab_changed)
+        view.tabs.currentChanged.connect(self._on_tab_changed)
         view.gallery.remove_requested.connect(lambda _rows: self.exclude(self.visible_rows.chosen()))
         view.gallery.selection_changed.connect(lambda _rows: self._show_views())
         view.figures.value_chosen.connect(self._value_chosen)
@@ -89,11 +91,11 @@ class DataPanel(Panel):
         work.progress.connect(self._working)
         work.part.connect(self._came)
         work.opened.connect(self._came)
-        work.open_failed.connect(self._open_failed)
-        work.checked.connect(self._checked)
-        work.check_failed.connect(self._failed)
-        work.saved.connect(self._saved)
-        work.save_failed.connect(self._failed)
+        work.open_failed.connect(self._on_open_failed)
+        work.checked.connect(self._on_checked)
+        work.check_failed.connect(self._on_failed)
+        work.saved.connect(self._on_saved)
+        work.save_failed.connect(self._on_failed)
         work.not_kept.connect(lambda sentence: self.message_requested.emit(error(sentence)))
 
     # Panel
@@ -222,22 +224,14 @@ class DataPanel(Panel):
             self.rows.excluded.update(rows)
             self._redraw(rows)
 
-    def _open_failed(self, failure: Failure) -> None:
-        if isinstance(failure, Cancelled) and len(self.rows):
-            self.view.strip.finish()
-            self.view.bar.show_message(
-                info(f"Reading was cancelled. The first {count(len(self.rows))} images are shown.")
-            )
-            return
-        self._failed(failure)
+    def _on_open_failed(self, failure: Failure) -> None:
+        some = f"Reading was cancelled. The first {count(len(self.rows))} images are shown."
+        self._on_failed(failure, some if len(self.rows) else "Cancelled.")
 
-    def _failed(self, failure: Failure) -> None:
+    def _on_failed(self, failure: Failure, cancelled: str = "Cancelled.") -> None:
         self.view.strip.finish()
-        if isinstance(failure, Cancelled):
-            self.view.bar.show_message(info("Cancelled."))
-        else:
-            try_again = Remedy("Try again", lambda: self.open(self.rows.source)) if self.facts is None else None
-            self.view.bar.show_message(error(failure.text, failure.details, try_again))
+        retry = partial(self.open, self.rows.source) if self.facts is None else None
+        self.view.bar.show_message(failure_message(failure, cancelled, retry))
 
     def _working(self, purpose: str, activity: str, done: int, total: int) -> None:
         if self.view.strip.isHidden():
@@ -261,7 +255,7 @@ class DataPanel(Panel):
         self.view.tabs.setCurrentIndex(IMAGES)
         self.show_rows()
 
-    def _tab_changed(self, tab: int) -> None:
+    def _on_tab_changed(self, tab: int) -> None:
         if tab == VIEWS:
             self._show_views()
 
@@ -291,7 +285,7 @@ class DataPanel(Panel):
             label = "" if self._other_splits else self.facts["split"]
             self.work.check(self.facts["source"], self._other_splits, label)
 
-    def _checked(self, checked: Checked) -> None:
+    def _on_checked(self, checked: Checked) -> None:
         self.view.strip.finish()
         if checked["source"] != self.rows.source:
             return
@@ -352,7 +346,8 @@ class DataPanel(Panel):
         if paths:
             fixes = tuple(Fix(kind="excluded", path=path, panel=_TITLE) for path in paths)
             self._services.basket.add(Finding(self.rows.source, fixes))
-            text = f"{count(len(paths))} {'image is' if len(paths) == 1 else 'images are'} in the basket as excluded."
+            verb = "is" if len(paths) == 1 else "are"
+            text = f"{count_with_unit(len(paths), 'image')} {verb} in the basket as excluded."
             self.view.bar.show_message(info(text))
 
     def ask_where(self, selection: bool = False) -> None:
@@ -370,14 +365,14 @@ class DataPanel(Panel):
         only = [self.rows.paths[row] for row in self.visible_rows.chosen()] if selection else []
         self.work.save(self.rows.source, path, self.rows.excluded_paths(), only, replace)
 
-    def _saved(self, saved: SavedSource) -> None:
+    def _on_saved(self, saved: SavedSource) -> None:
         self.view.strip.finish()
         path = saved["path"]
         images, captions = (count_with_unit(saved[name], name.rstrip("s")) for name in ("images", "captions"))
         text = f"{images} with {captions} saved as {path}."
         self.view.bar.show_message(info(text, remedy=Remedy("Train on this data", lambda: self.use(path))))
 
-    def _held_out(self, train: str, held_out: str) -> None:
+    def _on_held_out(self, train: str, held_out: str) -> None:
         text = f"Saved {train} for training and {held_out} for validation."
         self.view.bar.show_message(info(text, remedy=Remedy("Train on this data", lambda: self.use(train, held_out))))
 

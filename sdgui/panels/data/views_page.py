@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QPushButton, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QPushButton, QSplitter, QWidget
 
 from core.spec.config import RunConfig
 from core.spec.presets import PRESETS, preset_config
 from sdgui.shared.form.form import ConfigForm
 from sdgui.shared.services import Services
 from sdgui.shared.views.preview import ViewsPreview
-from sdgui.widgets.layouts.boxes import hbox
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
 
@@ -41,24 +41,17 @@ class ViewsPage(QWidget):
         self.use.setToolTip("Define an experiment with these views on this data")
         self.preview = ViewsPreview(services.pool, self)
         settings = QWidget(self)
-        column = QVBoxLayout(settings)
-        column.setContentsMargins(0, 0, SPACE, 0)
-        column.setSpacing(SPACE)
         row = hbox((self.configs, 1), self.use)
-        column.addLayout(row)
-        column.addWidget(self.form, 1)
-        self.split = QSplitter(Qt.Orientation.Horizontal, self)
+        vbox(row, (self.form, 1), into=settings, margins=(0, 0, SPACE, 0))
+        self.split = QSplitter(Qt.Orientation.Horizontal, self, childrenCollapsible=False)
         self.split.addWidget(settings)
         self.split.addWidget(self.preview)
         settings.setMinimumWidth(60 * SPACE)  # wide enough for the labels next to the fields
         self.split.setSizes([60 * SPACE, 90 * SPACE])
-        self.split.setChildrenCollapsible(False)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, SPACE, 0, 0)
-        layout.addWidget(self.split)
+        vbox(self.split, into=self, margins=(0, SPACE, 0, 0))
         self.offer([])
         self.configs.activated.connect(lambda _row: self._load())
-        self.form.changed.connect(self._changed)
+        self.form.changed.connect(self._on_changed)
         self.use.clicked.connect(self._use)
         self._load()
 
@@ -91,7 +84,7 @@ class ViewsPage(QWidget):
     def show_source(self, source: str, rows: Sequence[int] = ()) -> None:
         """Show views of these images of ``source``; without ``rows``, of the first batch."""
         self._source, self._rows = source, list(rows)
-        self._changed()
+        self._on_changed()
 
     def run_config(self) -> RunConfig | None:
         """The config with the form's views, on the shown data; None if the form has errors."""
@@ -104,9 +97,9 @@ class ViewsPage(QWidget):
         key = self.configs.currentData()
         config = self._offered[key] if isinstance(key, int) else preset_config(str(key or _DEFAULT_PRESET), "base")
         self.form.set_config(config)
-        self._changed()
+        self._on_changed()
 
-    def _changed(self) -> None:
+    def _on_changed(self) -> None:
         self.use.setEnabled(self.form.config() is not None and bool(self._source))
         if self.isVisible():
             self.preview.show_config(self.run_config() if self._source else None, self._rows)

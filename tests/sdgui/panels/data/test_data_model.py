@@ -71,8 +71,13 @@ def test_the_first_kept_duplicate_stays() -> None:
     assert source_rows.copies([[0, 1, 2], [3]]) == [2]
 
 
-def test_exclusions_survive_a_restart(tmp_path: Path) -> None:
+def test_exclusions_of_each_source_are_stored_in_their_own_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert exclusions.file_of(tmp_path, "a.csv") == exclusions.file_of(tmp_path, str(tmp_path / "a.csv"))
     tmp_path = tmp_path / "home" / "that is new"
+    exclusions.write(tmp_path, "/pairs.csv", [])  # nothing was there
     exclusions.write(tmp_path, "/pairs.csv", ["/a", "/b\udc80"])
     assert exclusions.read(tmp_path, "/pairs.csv") == ["/a", "/b\udc80"]
     assert exclusions.read(tmp_path, "/other.csv") == []
@@ -80,8 +85,9 @@ def test_exclusions_survive_a_restart(tmp_path: Path) -> None:
     assert exclusion_file == Path("exclusions/254087f22f0fca736cf06af946d920d0.json"), (
         "where every version looks for them"
     )
-    exclusions.file_of(tmp_path, "/pairs.csv").write_text('{"excluded": 3}')
-    assert exclusions.read(tmp_path, "/pairs.csv") == []
+    for unusable in ('{"excluded": 3}', "[1]", "{"):
+        exclusions.file_of(tmp_path, "/pairs.csv").write_text(unusable)
+        assert exclusions.read(tmp_path, "/pairs.csv") == []
     exclusions.write(tmp_path, "/pairs.csv", [])
     assert not exclusions.file_of(tmp_path, "/pairs.csv").exists()
 

@@ -12,7 +12,6 @@ from PySide6.QtGui import QGuiApplication, QShortcut
 from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
-from sdgui.panels.data import exclusions
 from sdgui.panels.data.broken import BrokenPage
 from sdgui.panels.data.figures import FiguresPage
 from sdgui.panels.data.groups import GroupsPage
@@ -173,19 +172,3 @@ def test_a_new_source_is_saved_beside_the_old_one(tmp_path: Path) -> None:
     assert saving_start(str(tmp_path / "pairs.csv"), "kept") == tmp_path / "pairs-kept-2.csv"
     assert saving_start(str(tmp_path / "pairs.csv"), "selection") == tmp_path / "pairs-selection.csv"
     assert saving_start(str(tmp_path / "{00..09}.tar"), "kept").parent == tmp_path
-
-
-def test_exclusions_of_each_source_have_their_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert exclusions.file_of(tmp_path, "a.csv") == exclusions.file_of(tmp_path, str(tmp_path / "a.csv"))
-    assert exclusions.file_of(tmp_path, "a.csv") != exclusions.file_of(tmp_path, "b.csv")
-    exclusions.write(tmp_path, "never.csv", [])  # nothing was there
-    exclusions.write(tmp_path, "a.csv", ["/1"])
-    exclusions.write(tmp_path, "b.csv", ["/2"])
-    exclusions.file_of(tmp_path, "a.csv").write_text('{"excluded": ["/1", "/3"]}')
-    assert exclusions.read(tmp_path, "a.csv") == ["/1", "/3"]
-    exclusions.file_of(tmp_path, "a.csv").write_text("[1]")
-    assert exclusions.read(tmp_path, "a.csv") == []
-    exclusions.file_of(tmp_path, "a.csv").write_text("{")
-    assert exclusions.read(tmp_path, "a.csv") == []
-    assert exclusions.read(tmp_path, "b.csv") == ["/2"]

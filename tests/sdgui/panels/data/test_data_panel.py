@@ -139,9 +139,8 @@ def views_follow_the_form_the_step_and_the_selection(panel: DataPanel, qtbot: Qt
     assert preview.canvas._stale
 
 
-@pytest.mark.parametrize("by", ["mouse", "keys"])
-def test_a_folder_is_searched_from_data(
-    open_window: OpenWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+def test_a_folder_is_searched_from_data_by_keys(
+    open_window: OpenWindow, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_image(tmp_path / "mine" / "a.png", 1)
     window = open_window()
@@ -152,10 +151,7 @@ def test_a_folder_is_searched_from_data(
     button = data.view.empty._button
     assert [widget.isVisible() for widget in (button, data.view.save, data.view.subset)] == [True, False, False]
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path / "mine"))
-    if by == "mouse":
-        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
-    else:
-        qtbot.keyClick(button, Qt.Key.Key_Space)
+    qtbot.keyClick(button, Qt.Key.Key_Space)
     opening = QApplication.activePopupWidget()
     assert isinstance(opening, QMenu)
     assert [action.text() for action in opening.actions() if action.text()][-1].endswith("demo images")
@@ -163,18 +159,11 @@ def test_a_folder_is_searched_from_data(
     assert data.view.source.source() == str(tmp_path / "mine")
     assert data.view.save.isVisible()
     data.view.show_controls(True)
-    if by == "mouse":
-        qtbot.mouseClick(data.view.more, Qt.MouseButton.LeftButton)
-    else:
-        qtbot.keyClick(data.view.more, Qt.Key.Key_Space)
+    qtbot.keyClick(data.view.more, Qt.Key.Key_Space)
     menu = QApplication.activePopupWidget()
     assert isinstance(menu, QMenu)
-    first = menu.actions()[0]
-    assert first.text() == "Search &these images"
-    if by == "mouse":
-        qtbot.mouseClick(menu, Qt.MouseButton.LeftButton, pos=menu.actionGeometry(first).center())
-    else:
-        qtbot.keyClick(menu, Qt.Key.Key_T)
+    assert menu.actions()[0].text() == "Search &these images"
+    qtbot.keyClick(menu, Qt.Key.Key_T)
     qtbot.waitUntil(lambda: window.panel == "search")
     search = window.panels["search"]
     assert isinstance(search, SearchPanel)

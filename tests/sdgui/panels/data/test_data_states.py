@@ -118,36 +118,29 @@ def test_exclusions_apply_at_once_and_to_the_saved_data(
     assert panel.rows.excluded == {2}, "what an earlier window excluded is no step of this one"
 
 
-def test_the_compared_split_becomes_validation_data_if_there_is_none(
-    qtbot: QtBot, panel: DataPanel, requests: Asked
-) -> None:
-    defined: list[RunConfig] = []
-    panel.define_requested.connect(defined.append)
-    opened(qtbot, panel, "/one.csv", "a")
-    panel.compare_with({"val": "/held.csv"})
-    panel.use()
-    assert [(config.data.train, config.data.val) for config in defined] == [("/one.csv", "/held.csv")]
-
-
-def test_an_experiment_on_the_data_keeps_matching_validation_data(
+def test_new_experiments_validate_on_what_the_data_were_compared_with_or_are_trained_with(
     qtbot: QtBot, panel: DataPanel, tmp_path: Path
 ) -> None:
+    configs: list[RunConfig] = []
+    panel.define_requested.connect(configs.append)
+    opened(qtbot, panel, "/alone.csv", "a")
+    panel.compare_with({"val": "/held.csv"})
+    panel.use()
     mine = preset_config("clip", "tiny").model_copy(update={"name": "mine"})
     data = mine.data.model_copy(update={"train": "/one.csv", "val": "/val.csv"})
     panel._services.store.add_experiment(mine.model_copy(update={"data": data}), "mine")
     panel.refresh()
-    configs: list[RunConfig] = []
-    panel.define_requested.connect(configs.append)
     opened(qtbot, panel, "/one.csv", "a")
     panel._run_action("use")
-    panel._saved({"path": "/kept.csv", "images": 1, "captions": 1})
+    panel._on_saved({"path": "/kept.csv", "images": 1, "captions": 1})
     panel.view.bar.press_remedy()
-    panel._held_out("/one-train.csv", "/one-held-out.csv")
+    panel._on_held_out("/one-train.csv", "/one-held-out.csv")
     panel.view.bar.press_remedy()
     assert [(config.data.train, config.data.val) for config in configs] == [
-        ("/one.csv", "/val.csv"), ("/kept.csv", "/val.csv"), ("/one-train.csv", "/one-held-out.csv"),
+        ("/alone.csv", "/held.csv"), ("/one.csv", "/val.csv"), ("/kept.csv", "/val.csv"),
+        ("/one-train.csv", "/one-held-out.csv"),
     ]  # fmt: skip
-    assert configs[1].name.endswith("on kept")
+    assert configs[2].name.endswith("on kept")
 
 
 def test_each_listed_config_shows_its_own_views(panel: DataPanel) -> None:
