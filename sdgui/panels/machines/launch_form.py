@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QFont
 from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QPlainTextEdit, QSpinBox, QWidget
 
 from core.spec.machines.answers import Partition
@@ -116,9 +117,7 @@ class LaunchForm(QWidget):
         error.hide()
         box = QWidget(self)
         vbox(field, error, into=box, spacing=SPACE // 2)
-        title = PlainLabel(label, self, role="muted")
-        title.setBuddy(field)
-        self._form.addRow(title, box)
+        self._form.addRow(PlainLabel(label, self, role="muted", buddy=field), box)
         self.fields[name], self._errors[name], self._boxes[name] = field, error, box
 
     def _make(self, name: str) -> QWidget:
@@ -144,7 +143,7 @@ class LaunchForm(QWidget):
             spin.valueChanged.connect(lambda _: self._save())
             return spin
         if name in ("setup", "sbatch"):
-            lines = _Lines(self)
+            lines = LinesEdit(3, self)
             lines.focus_lost.connect(self._save)
             return lines
         edit = QLineEdit(self)
@@ -204,15 +203,16 @@ class LaunchForm(QWidget):
             self._form.setRowVisible(self._boxes[name], is_visible)
 
 
-class _Lines(QPlainTextEdit):
-    """A text field of a few lines that emits ``focus_lost``."""
+class LinesEdit(QPlainTextEdit):
+    """A text field that is ``lines`` high and emits ``focus_lost``. ``font``: default: the font of the window."""
 
     focus_lost = Signal()
 
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        self.setTabChangesFocus(True)
-        self.setFixedHeight(3 * self.fontMetrics().lineSpacing() + 2 * SPACE)
+    def __init__(self, lines: int, parent: QWidget, font: QFont | None = None) -> None:
+        super().__init__(parent, tabChangesFocus=True)
+        if font is not None:
+            self.setFont(font)
+        self.setFixedHeight(lines * self.fontMetrics().lineSpacing() + 2 * SPACE)
 
     def focusOutEvent(self, event: Any) -> None:
         super().focusOutEvent(event)

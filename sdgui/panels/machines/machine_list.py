@@ -49,7 +49,7 @@ class MachineList(QListWidget):
         self.setItemDelegate(_Delegate(self))
         self.setUniformItemSizes(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.currentItemChanged.connect(self._moved)
+        self.currentItemChanged.connect(self._on_moved)
         self._quiet = False
         theme().changed.connect(self.viewport().update)
 
@@ -87,7 +87,7 @@ class MachineList(QListWidget):
         rows = [row for row in range(self.count()) if self.item(row).data(_KEY) == key]
         self.setCurrentRow(rows[0] if rows else 0)
 
-    def _moved(self, item: QListWidgetItem | None, _before: QListWidgetItem | None) -> None:
+    def _on_moved(self, item: QListWidgetItem | None, _before: QListWidgetItem | None) -> None:
         if item is not None and not self._quiet:
             self.entry_chosen.emit(str(item.data(_KEY)))
 
@@ -116,11 +116,11 @@ class _Delegate(QStyledItemDelegate):
         text_left, height = band.left() + 2 * SPACE + _IMAGE, option.fontMetrics.height()
         width = band.right() - text_left - SPACE // 2
         for text, role, font, y in (
-            (index.data(), "text", "text", band.top() + SPACE - 1),
-            (index.data(_LINE), "muted", "small", band.top() + SPACE - 1 + height),
+            (index.data(), "text", colors.font(), band.top() + SPACE - 1),
+            (index.data(_LINE), "muted", colors.font("small"), band.top() + SPACE - 1 + height),
         ):
             painter.setPen(colors.color(role))
-            painter.setFont(colors.font("small" if font == "small" else "text"))
+            painter.setFont(font)
             elided = painter.fontMetrics().elidedText(str(text), Qt.TextElideMode.ElideRight, width)
             painter.drawText(QRect(text_left, y, width, height), int(Qt.AlignmentFlag.AlignVCenter), elided)
         painter.restore()

@@ -14,7 +14,6 @@ from PySide6.QtWidgets import (
     QScrollArea,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -25,7 +24,7 @@ from sdgui.panels.machines.launch_form import LaunchForm
 from sdgui.panels.machines.model import fact_rows, gpu_row, state_line
 from sdgui.panels.machines.script_editor import ScriptEditor
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.layouts.boxes import hbox, vbox
+from sdgui.widgets.layouts.boxes import clear_layout, hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
@@ -47,7 +46,7 @@ class MachinePage(QScrollArea):
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._rows: list[tuple[str, str]] = []
-        self.title, self.line = PlainLabel(self), PlainLabel(self, wordWrap=True)
+        self.title, self.line = PlainLabel(self, role="heading"), PlainLabel(self, wordWrap=True, role="muted")
         self.check, self.install = QPushButton("Chec&k", self), QPushButton("Install", self)
         self.remove = IconButton(
             "ph.trash", "Remove this machine from the list; its runs stay on the machine", parent=self
@@ -58,8 +57,8 @@ class MachinePage(QScrollArea):
         self.gpus = QTableWidget(0, len(_GPU_COLUMNS), self)
         self.form = LaunchForm(self)
         self.script = ScriptEditor(self)
-        self.output = QPlainTextEdit(self)
-        self.waiting = PlainLabel(self)
+        self.output = QPlainTextEdit(self, readOnly=True, maximumBlockCount=_MAX_LINES)
+        self.waiting = PlainLabel(self, role="muted")
         self._style()
         self._arrange()
         self.check.clicked.connect(self.check_requested)
@@ -69,16 +68,9 @@ class MachinePage(QScrollArea):
         self.script.changed.connect(self.changed)
 
     def _style(self) -> None:
-        set_role(self.title, "heading")
-        set_role(self.line, "muted")
-        set_role(self.waiting, "muted")
-        self.check.setToolTip(plain_tip("Check everything that a run needs on this machine, and suggest fixes"))
-        self.install.setToolTip(
-            plain_tip("Install sdgui on this machine, in an environment of its own (with uv or venv)")
-        )
-        self.output.setReadOnly(True)
+        self.check.setToolTip("Check everything that a run needs on this machine, and suggest fixes")
+        self.install.setToolTip("Install sdgui on this machine, in an environment of its own (with uv or venv)")
         self.output.setAccessibleName("Installation output")
-        self.output.setMaximumBlockCount(_MAX_LINES)
         self.output.setFixedHeight(24 * SPACE)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(2 * SPACE)
@@ -102,10 +94,8 @@ class MachinePage(QScrollArea):
             head.setSectionResizeMode(column, mode)
 
     def _arrange(self) -> None:
-        texts = vbox(self.title, self.line, spacing=0)
-        top = hbox((texts, 1))
-        for button in (self.remove, self.install, self.check):
-            top.addWidget(button, 0, Qt.AlignmentFlag.AlignTop)
+        buttons = ((button, 0, Qt.AlignmentFlag.AlignTop) for button in (self.remove, self.install, self.check))
+        top = hbox((vbox(self.title, self.line, spacing=0), 1), *buttons)
         page = QWidget(self)
         page.setProperty("role", "page")
         column = vbox(top, into=page, spacing=2 * SPACE, margins=(2 * SPACE, SPACE, 2 * SPACE, 2 * SPACE))
@@ -145,13 +135,10 @@ class MachinePage(QScrollArea):
 
     def _show_rows(self, rows: list[tuple[str, str]]) -> None:
         if [label for label, _ in rows] != [label for label, _ in self._rows]:
-            while (item := self._grid.takeAt(0)) is not None:
-                if (widget := item.widget()) is not None:
-                    widget.hide()
-                    widget.deleteLater()
+            clear_layout(self._grid)
             for row, (label, _) in enumerate(rows):
-                title, value = PlainLabel(label, self.facts), PlainLabel(self.facts, wordWrap=True)
-                set_role(title, "muted")
+                title = PlainLabel(label, self.facts, role="muted")
+                value = PlainLabel(self.facts, wordWrap=True)
                 value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
                 self._grid.addWidget(title, row, 0, Qt.AlignmentFlag.AlignTop)
                 self._grid.addWidget(value, row, 1)
@@ -201,13 +188,7 @@ class MachinePage(QScrollArea):
 def _card(title: str, *parts: QWidget) -> QFrame:
     card = QFrame()
     set_role(card, "card")
-    column = QVBoxLayout(card)
-    column.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, 2 * SPACE)
-    column.setSpacing(SPACE)
-    heading = PlainLabel(title, card, role="title")
-    column.addWidget(heading)
-    for part in parts:
-        column.addWidget(part)
+    vbox(PlainLabel(title, card, role="title"), *parts, into=card, margins=(2 * SPACE, SPACE, 2 * SPACE, 2 * SPACE))
     return card
 
 
@@ -231,10 +212,7 @@ class FindingList(QWidget):
     def show_findings(self, findings: Sequence[Finding]) -> None:
         """Replace the findings."""
         self._findings = findings
-        while (item := self._grid.takeAt(0)) is not None:
-            if (widget := item.widget()) is not None:
-                widget.hide()
-                widget.deleteLater()
+        clear_layout(self._grid)
         row = 0
         for finding in findings:
             row = self._add(finding, row)
@@ -250,8 +228,8 @@ class FindingList(QWidget):
         image = PlainLabel(self)
         image.setPixmap(theme().icon(name, role).pixmap(_ICON, _ICON))
         image.setAccessibleName("works" if finding.works else "does not work")
-        subject, outcome = PlainLabel(finding.name, self), PlainLabel(finding.detail, self, wordWrap=True)
-        set_role(outcome, "muted")
+        subject = PlainLabel(finding.name, self)
+        outcome = PlainLabel(finding.detail, self, wordWrap=True, role="muted")
         top = Qt.AlignmentFlag.AlignTop
         self._grid.addWidget(image, row, 0, top)
         self._grid.addWidget(subject, row, 1, top)

@@ -9,13 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import QStringListModel, Qt, QTimer
-from PySide6.QtWidgets import (
-    QCompleter,
-    QLineEdit,
-    QSplitter,
-    QStackedWidget,
-    QWidget,
-)
+from PySide6.QtWidgets import QCompleter, QLineEdit, QSplitter, QStackedWidget, QWidget
 
 from core.spec.errors import UserError
 from core.spec.machines.answers import Facts, Finding
@@ -36,7 +30,7 @@ from sdgui.widgets.actions import Actions
 from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox, vbox
-from sdgui.widgets.message import Message, Remedy
+from sdgui.widgets.message import Remedy, error, info
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import SPACE
 
@@ -44,9 +38,6 @@ _PROBE_MS = 3000  # interval of probes of the shown machine
 _BATCH_MS = 250
 _STATES = {
     "ready": ("ph.desktop-tower", "good"),
-    "connecting": ("ph.desktop-tower", "muted"),
-    "off": ("ph.desktop-tower", "muted"),
-    "closed": ("ph.desktop-tower", "muted"),
     "waiting": ("ph.wifi-slash", "warning"),
     "refused": ("ph.warning-circle", "error"),
 }
@@ -65,7 +56,7 @@ class MachinesPanel(Panel):
         self._tasks = BackgroundTasks(self)
         self.installation = Installation(self)
         self.list = MachineList(self)
-        self.name = QLineEdit(self)
+        self.name = QLineEdit(self, placeholderText="Add a host…")
         self.add = IconButton("ph.plus", "Add this host (Enter)", parent=self)
         self.queue = QueuePage(self)
         self.pages = QStackedWidget(self)
@@ -79,7 +70,6 @@ class MachinesPanel(Panel):
         self._relist()
 
     def _build(self) -> None:
-        self.name.setPlaceholderText("Add a host…")
         self.name.setToolTip(plain_tip("An alias in ~/.ssh/config, or USER@HOST; press Enter to add"))
         self.name.setAccessibleName("Host to add: an alias in your ssh config, or USER@HOST")
         completer = QCompleter(self._names, self)
@@ -91,12 +81,11 @@ class MachinesPanel(Panel):
         vbox((self.list, 1), row, into=side, margins=(2 * SPACE, SPACE, SPACE, 2 * SPACE))
         self.pages.addWidget(self.queue)
         self.pages.addWidget(self.page)
-        split = QSplitter(Qt.Orientation.Horizontal, self)
+        split = QSplitter(Qt.Orientation.Horizontal, self, childrenCollapsible=False)
         split.addWidget(side)
         split.addWidget(self.pages)
         split.setStretchFactor(1, 1)
         split.setSizes([32 * SPACE, 80 * SPACE])
-        split.setChildrenCollapsible(False)
         self.set_view(split)
 
     def _connect(self) -> None:
@@ -122,8 +111,8 @@ class MachinesPanel(Panel):
         hosts.listed.connect(self._relist)
         hosts.state_changed.connect(lambda _name, _state: self._schedule_update())
         hosts.probed.connect(lambda _name, _facts: self._schedule_update())
-        hosts.checked.connect(self._checked)
-        hosts.refused.connect(self._refused)
+        hosts.checked.connect(self._on_checked)
+        hosts.refused.connect(self._on_refused)
         services.launcher.queue_changed.connect(self._schedule_update)
         services.tailer.state_changed.connect(self._schedule_update)
         services.tailer.progress_changed.connect(self._schedule_update)
@@ -168,7 +157,7 @@ class MachinesPanel(Panel):
         self.queue.show_machines([("" if machine.is_local else machine.name, _title(machine)) for machine in machines])
 
     def _failed(self, sentence: str) -> None:
-        self.message_requested.emit(Message("error", sentence))
+        self.message_requested.emit(error(sentence))
 
     # Display
     def _machine(self) -> Machine | None:
@@ -212,7 +201,9 @@ class MachinesPanel(Panel):
         entries = [Entry(QUEUE, "Queue", f"{waiting} waiting" if waiting else "No queued runs", "ph.queue")]
         for machine in self._machines:
             state, facts = self._hosts.state(machine.name), self._hosts.facts(machine.name)
-            icon, role = ("ph.laptop", "text") if machine.is_local else _STATES.get(state.kind, _STATES["off"])
+            icon, role = (
+                ("ph.laptop", "text") if machine.is_local else _STATES.get(state.kind, ("ph.desktop-tower", "muted"))
+            )
             entries.append(Entry(machine.name, _title(machine), summary(facts, state, machine.is_local), icon, role))
         return entries
 
@@ -221,8 +212,8 @@ class MachinesPanel(Panel):
         try:
             alive, waiting = store.alive_runs(), store.queue()
             labels = store.run_labels([run.id for run in (*alive, *waiting)])
-        except StoreError as error:
-            self._failed(str(error))
+        except StoreError as problem:
+            self._failed(str(problem))
             return
         progress = {run.id: run_progress for run in alive if (run_progress := tailer.progress(run.id)) is not None}
         names = {run_id: label.name for run_id, label in labels.items()}
@@ -239,8 +230,8 @@ class MachinesPanel(Panel):
             return
         try:
             machine = validate(Machine, {"name": host, "host": host}, f"the host {host}")
-        except UnreadableError as error:
-            self._failed(str(error))
+        except UnreadableError as problem:
+            self._failed(str(problem))
             return
 
         def done(_: object) -> None:
@@ -250,8 +241,7 @@ class MachinesPanel(Panel):
             self._show()
             self.list.choose(host)
 
-        is_listed = any(existing.name == host for existing in self._machines)
-        if is_listed:
+        if any(existing.name == host for existing in self._machines):
             self.list.choose(host)
         else:
             self._tasks.run(lambda: self._hosts.put(machine), done, self._failed)
@@ -272,7 +262,7 @@ class MachinesPanel(Panel):
         def done(_: object) -> None:
             back = Remedy("Undo", lambda: self._tasks.run(lambda: self._hosts.put(machine), None, self._failed))
             text = f"{machine.name} was removed from the list. Its runs and folders stay on the machine."
-            self.message_requested.emit(Message("info", text, remedy=back))
+            self.message_requested.emit(info(text, remedy=back))
 
         self._tasks.run(lambda: self._hosts.remove(machine.name), done, self._failed)
 
@@ -282,16 +272,16 @@ class MachinesPanel(Panel):
             self._hosts.check(machine.name)
             self._show()
 
-    def _checked(self, name: str, findings: list[Finding]) -> None:
+    def _on_checked(self, name: str, findings: list[Finding]) -> None:
         self._checking.discard(name)
         self._findings[name] = findings
         if name == self.list.key():
             self.page.show_findings(findings)
         self._schedule_update()
 
-    def _refused(self, name: str, sentence: str) -> None:
+    def _on_refused(self, name: str, sentence: str) -> None:
         if name in self._checking:
-            self._checked(name, [Finding(name="Connection", works=False, detail="not reachable", remedy=sentence)])
+            self._on_checked(name, [Finding(name="Connection", works=False, detail="not reachable", remedy=sentence)])
         self._schedule_update()
 
     def _install(self) -> None:
@@ -305,8 +295,7 @@ class MachinesPanel(Panel):
             self.page.add_output(line)
 
     def _on_installed(self, name: str, reason: str) -> None:
-        level, text = ("error", reason) if reason else ("info", f"sdgui is installed on {name}.")
-        self.message_requested.emit(Message("error" if level == "error" else "info", text))
+        self.message_requested.emit(error(reason) if reason else info(f"sdgui is installed on {name}."))
         if not reason:
             self._tasks.run(lambda: self._use_installed(name), None, self._failed)
         self._hosts.probe(name)
@@ -337,7 +326,7 @@ class MachinesPanel(Panel):
 
         def done(_: object) -> None:
             self.changed.emit(Changes(runs=frozenset(ids)))
-            self.message_requested.emit(Message("info", f"Removed {count_with_unit(len(ids), 'run')} from the queue."))
+            self.message_requested.emit(info(f"Removed {count_with_unit(len(ids), 'run')} from the queue."))
 
         if ids:
             self._services.writer.submit(work, done, self._not_written)
@@ -351,8 +340,8 @@ class MachinesPanel(Panel):
 
         self._services.writer.submit(work, lambda _: self._schedule_update(), self._not_written)
 
-    def _not_written(self, error: UserError) -> None:
-        self._failed(str(error))
+    def _not_written(self, problem: UserError) -> None:
+        self._failed(str(problem))
         self._show()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from PySide6.QtCore import (
     QAbstractTableModel,
@@ -11,10 +12,11 @@ from PySide6.QtCore import (
     QObject,
     QPersistentModelIndex,
     QPoint,
+    QSignalBlocker,
     Qt,
     Signal,
 )
-from PySide6.QtGui import QAction, QKeyEvent
+from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QStackedWidget, QTreeView, QWidget
 
 from sdgui.panels.machines.model import QueueRow, move_entries
@@ -23,7 +25,7 @@ from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillSpinBox
-from sdgui.widgets.style.theme import SPACE, hide_steps, set_role, theme
+from sdgui.widgets.style.theme import SPACE, hide_steps, theme
 
 _ABOUT = (
     "Queued runs start automatically: one on each free GPU, or without a GPU, as many as the limit allows. "
@@ -42,9 +44,10 @@ class QueuePage(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._machines: Sequence[tuple[str, str]] = ()
-        self.title, self.line = PlainLabel("Queue", self), PlainLabel(self)
-        self.limit = StillSpinBox(self)
-        self._limit_label = PlainLabel("&Parallel runs on this computer", self)
+        self.title, self.line = PlainLabel("Queue", self, role="heading"), PlainLabel(self, role="muted")
+        self.limit = StillSpinBox(self, minimum=1, maximum=1000)
+        text = "&Parallel runs on this computer"
+        self._limit_label = PlainLabel(text, self, role="muted", buddy=self.limit)
         self.table = QueueTable(self)
         self.up = IconButton("ph.arrow-up", "Move up the queue (Alt+Up)", parent=self)
         self.down = IconButton("ph.arrow-down", "Move down the queue (Alt+Down)", parent=self)
@@ -62,14 +65,9 @@ class QueuePage(QWidget):
         self.table.customContextMenuRequested.connect(self._menu)
 
     def _build(self) -> None:
-        set_role(self.title, "heading")
-        set_role(self.line, "muted")
-        set_role(self._limit_label, "muted")
-        self.limit.setRange(1, 1000)
         self.limit.setFixedWidth(8 * SPACE)
         hide_steps(self.limit)
         self.limit.setToolTip(plain_tip("Number of queued runs that train at the same time; with GPUs, one per GPU"))
-        self._limit_label.setBuddy(self.limit)
         texts = vbox(self.title, self.line, spacing=0)
         row = hbox((texts, 1), self._limit_label, self.limit, self.top, self.up, self.down, self.leave)
         self.stack.addWidget(self.empty)
@@ -93,9 +91,8 @@ class QueuePage(QWidget):
 
     def show_limit(self, limit: int, gpus: int) -> None:
         """Show the limit of parallel local runs; hidden with GPUs, since each GPU has one run."""
-        self.limit.blockSignals(True)
-        self.limit.setValue(limit)
-        self.limit.blockSignals(False)
+        with QSignalBlocker(self.limit):
+            self.limit.setValue(limit)
         for widget in (self.limit, self._limit_label):
             widget.setVisible(not gpus)
 
@@ -122,18 +119,13 @@ class QueuePage(QWidget):
         menu.addAction("Move to the end of the queue", lambda: self.table.shift(_LAST))
         machine_menu = menu.addMenu("Train on")
         for name, title in self._machines:
-            machine_menu.addAction(self._send_action(menu, selected, name, title))
+            machine_menu.addAction(title.replace("&", "&&"), partial(self.place_requested.emit, selected, name))
         menu.addSeparator()
         leave = menu.addAction("Remove from the queue", lambda: self.table.leave_requested.emit(selected))
         for action in (machine_menu.menuAction(), leave):
             action.setEnabled(not refusal)
             action.setToolTip(plain_tip(refusal))
         menu.popup(self.table.viewport().mapToGlobal(position))
-
-    def _send_action(self, menu: QMenu, run_ids: list[int], name: str, title: str) -> QAction:
-        action = QAction(title.replace("&", "&&"), menu)
-        action.triggered.connect(lambda: self.place_requested.emit(run_ids, name))
-        return action
 
 
 Index = QModelIndex | QPersistentModelIndex
@@ -151,7 +143,7 @@ class QueueModel(QAbstractTableModel):
         self.rows: list[QueueRow] = []
 
     def show_rows(self, rows: Sequence[QueueRow]) -> None:
-        """Show ``rows``; selection and scroll position stay if the runs and their order did not change."""
+        """Show ``rows``; selection and scroll position are kept if the runs and their order did not change."""
         if [row.run_id for row in rows] == [row.run_id for row in self.rows]:
             if list(rows) != self.rows:
                 self.rows = list(rows)
@@ -288,7 +280,7 @@ class QueueTable(QTreeView):
                 model.setCurrentIndex(index, flags.NoUpdate)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        steps = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_Home: -(10**9), Qt.Key.Key_End: 10**9}
+        steps = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_Home: _FIRST, Qt.Key.Key_End: _LAST}
         key = Qt.Key(event.key())
         if event.modifiers() & Qt.KeyboardModifier.AltModifier and key in steps:
             self.shift(steps[key])

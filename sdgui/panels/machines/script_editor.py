@@ -6,17 +6,15 @@ with the machine and sent unchanged with each run; the script identifies the run
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import ValidationError
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QFontDatabase
-from PySide6.QtWidgets import QHBoxLayout, QPlainTextEdit, QPushButton, QWidget
+from PySide6.QtWidgets import QPushButton, QWidget
 
 from core.spec.machines.machine import Machine
-from sdgui.widgets.layouts.boxes import vbox
+from sdgui.panels.machines.launch_form import LinesEdit
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE
 
 _MADE = "Generated from the settings above. Edit the text to send a different script."
 _OWN = "Your own script, sent unchanged for each run: $SLURM_JOB_NAME and %x are the run's folder."
@@ -36,15 +34,14 @@ class ScriptEditor(QWidget):
         self.note = PlainLabel(_MADE, self, wordWrap=True, role="muted")
         self.error = PlainLabel(self, wordWrap=True, role="error")
         self.error.hide()
-        self.text = _Script(self)
+        self.text = LinesEdit(_LINES, self, QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        self.text.setAccessibleName("Script for sbatch")
+        self.text.setLineWrapMode(LinesEdit.LineWrapMode.NoWrap)
         self.text.focus_lost.connect(self._save)
         self.reset = QPushButton("Reset script", self)
         self.reset.setToolTip(plain_tip("Discard the edits and send the script generated from the settings"))
         self.reset.clicked.connect(self._forget)
-        row = QHBoxLayout()
-        row.addWidget(self.note, 1)
-        row.addWidget(self.reset)
-        vbox(row, self.text, self.error, into=self)
+        vbox(hbox((self.note, 1), self.reset, spacing=-1), self.text, self.error, into=self)
 
     def show_machine(self, machine: Machine) -> None:
         """Show the script of this machine, unless it is being edited."""
@@ -98,21 +95,3 @@ class ScriptEditor(QWidget):
             self._machine = self._machine.model_copy(update={"script": ""})
             self.changed.emit(self._machine)
         self._show()
-
-
-class _Script(QPlainTextEdit):
-    """A text field that emits ``focus_lost``."""
-
-    focus_lost = Signal()
-
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        self.setAccessibleName("Script for sbatch")
-        self.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
-        self.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
-        self.setTabChangesFocus(True)
-        self.setFixedHeight(_LINES * self.fontMetrics().lineSpacing() + 2 * SPACE)
-
-    def focusOutEvent(self, event: Any) -> None:
-        super().focusOutEvent(event)
-        self.focus_lost.emit()

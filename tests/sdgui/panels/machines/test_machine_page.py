@@ -112,7 +112,9 @@ def test_each_field_is_saved_on_leaving_it(form: LaunchForm) -> None:
     assert python.placeholderText() == "Default: installed environment"
     form._save()
     assert received == [], "no machine is shown"
+    form.show_machine(SLURM)
     form.show_machine(FAR)
+    assert received == [], "showing a machine changes nothing"
     expected: dict[str, object] = {"host": "b", "python": "/p", "runs": "/r", "time": "1:00:00"}
     for name, text in expected.items():
         field = form.fields[name]

@@ -19,7 +19,6 @@ from core.spec.machines.machine import LOCAL, Machine
 from core.spec.presets import preset_config
 from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
-from sdgui.panels.machines.launch_form import LaunchForm
 from sdgui.panels.machines.machine_list import QUEUE
 from sdgui.panels.machines.panel import MachinesPanel
 from sdgui.runs.machines.hosts import Hosts
@@ -58,8 +57,13 @@ def queue_three(window: MainWindow, panel: MachinesPanel, qtbot: QtBot) -> list[
     return ids
 
 
-def test_waiting_runs_are_dragged_and_moved_by_keys(window: MainWindow, panel: MachinesPanel, qtbot: QtBot) -> None:
+def test_waiting_runs_are_counted_dragged_moved_by_keys_and_removed(
+    window: MainWindow, panel: MachinesPanel, qtbot: QtBot
+) -> None:
     first, second, third = queue_three(window, panel, qtbot)
+    said, changed = list[str](), list[Changes]()
+    panel.message_requested.connect(lambda message: said.append(message.text))
+    assert panel.list.item(0).data(Qt.ItemDataRole.AccessibleTextRole) == "Queue, 3 waiting"
     store, table = window.services.store, panel.queue.table
     data = table.rows.mimeData([table.rows.index(2, 0)])
     table.rows.dropMimeData(data, Qt.DropAction.MoveAction, 0, 0, QModelIndex())
@@ -80,6 +84,23 @@ def test_waiting_runs_are_dragged_and_moved_by_keys(window: MainWindow, panel: M
     panel.queue.place_requested.emit([second], "far")
     settle(window)
     assert [run.machine for run in store.queue()] == ["", "far"]
+    assert said == ["Removed 1 run from the queue."]
+    panel.changed.connect(changed.append)
+    table.leave_requested.emit([])
+    table.leave_requested.emit([first])
+    settle(window)
+    assert said[1:] == ["Removed 1 run from the queue."]
+    assert [set(change.runs) for change in changed] == [{first}]
+    qtbot.waitUntil(lambda: panel.list.item(0).data(Qt.ItemDataRole.AccessibleTextRole) == "Queue, 1 waiting")
+    with pytest.MonkeyPatch.context() as broken:
+        for name in ("reorder_queue", "alive_runs"):
+            broken.setattr(store, name, locked)
+        table.rows.reordered.emit([second])
+        settle(window)
+    assert set(said[2:]) == {"The database is locked."}
+    assert len(said) > 3, "of what was not written, and of what cannot be read"
+    table.run_opened.emit(second)
+    assert window.panel == "runs"
 
 
 def test_the_limit_of_concurrent_runs_is_saved(window: MainWindow, panel: MachinesPanel) -> None:
@@ -97,7 +118,12 @@ def test_the_limit_of_concurrent_runs_is_saved(window: MainWindow, panel: Machin
 
 
 def test_a_host_is_added_changed_and_removed(window: MainWindow, panel: MachinesPanel, qtbot: QtBot) -> None:
-    hosts = window.services.hosts
+    hosts, said = window.services.hosts, list[str]()
+    panel.message_requested.connect(lambda message: said.append(message.text))
+    panel.name.setText("-oProxyCommand=x")
+    panel.add.click()
+    assert "not a valid ssh name" in said.pop()
+    assert panel.name.text(), "what was typed is kept"
     panel.name.setText("gpu-box")
     qtbot.keyClick(panel.name, Qt.Key.Key_Return)
     qtbot.waitUntil(lambda: panel.list.key() == "gpu-box")
@@ -120,24 +146,11 @@ def test_a_host_is_added_changed_and_removed(window: MainWindow, panel: Machines
     qtbot.waitUntil(lambda: hosts.listing()[1:] == [expected])
     assert form._errors["sbatch"].isHidden()
     hosts.set_place(Place("gpu-box"))
-    said: list[str] = []
-    panel.message_requested.connect(lambda message: said.append(message.text))
     panel.page.remove.click()
     qtbot.waitUntil(lambda: len(hosts.listing()) == 1 and hosts.place == HERE)
     qtbot.waitUntil(lambda: len(panel._machines) == 1 and bool(said))
     window.bar.press_remedy()
     qtbot.waitUntil(lambda: hosts.listing()[1:] == [expected])
-
-
-def test_a_name_that_ssh_would_parse_as_an_option_is_refused(
-    window: MainWindow, panel: MachinesPanel, qtbot: QtBot
-) -> None:
-    said: list[str] = []
-    panel.message_requested.connect(lambda message: said.append(message.text))
-    panel.name.setText("-oProxyCommand=x")
-    panel.add.click()
-    assert "not a valid ssh name" in said[0]
-    assert panel.name.text(), "what was typed stays"
 
 
 def test_a_run_trains_on_another_machine_and_missing_parts_are_reported_before(
@@ -167,17 +180,6 @@ def test_a_run_trains_on_another_machine_and_missing_parts_are_reported_before(
     (run,) = store.runs()
     assert run.machine == "far"
     assert (far_home / run.folder.name / "events.jsonl").read_bytes() == run.dir.events.read_bytes()
-
-
-def test_showing_a_machine_changes_nothing(qtbot: QtBot) -> None:
-    form = LaunchForm()
-    qtbot.addWidget(form)
-    received: list[object] = []
-    form.changed.connect(received.append)
-    machine = Machine(name="one", launcher="slurm", partition="short", gpus=4)
-    form.show_machine(Machine(name="two", launcher="torchrun", python="/opt/python", gpus=1))
-    form.show_machine(machine)
-    assert received == []
 
 
 def test_a_known_host_is_selected_and_an_empty_one_is_not_contacted(
@@ -254,7 +256,7 @@ def test_a_machine_is_polled_while_the_panel_is_shown(
     assert (requests, panel._gather.isActive()) == ([], False)
 
 
-def test_an_installation_is_followed_reported_and_used(
+def test_an_installation_is_followed_reported_and_used_and_a_machine_is_checked_once(
     panel: MachinesPanel, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hosts, begun, probed = panel._hosts, list[str](), list[str]()
@@ -285,51 +287,19 @@ def test_an_installation_is_followed_reported_and_used(
     panel.list.choose("far")
     assert panel.page.output.toPlainText() == "Collecting torch"
 
-
-def test_a_check_runs_once_and_its_results_are_kept_per_machine(
-    panel: MachinesPanel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    requests: list[str] = []
-    monkeypatch.setattr(panel._hosts, "check", requests.append)
-    panel._machines = [*panel._machines, Machine(name="far", host="far")]
-    panel._show()
-    panel.list.choose("far")
+    # A check runs once, and its results are kept per machine.
+    checks: list[str] = []
+    monkeypatch.setattr(hosts, "check", checks.append)
     panel.page.check.click()
-    assert (requests, panel.page.check.isEnabled()) == (["far"], False)
+    assert (checks, panel.page.check.isEnabled()) == (["far"], False)
     panel.list.choose(LOCAL)
-    panel._hosts.checked.emit("far", [Finding(name="Disk", works=True)])
+    hosts.checked.emit("far", [Finding(name="Disk", works=True)])
     assert not panel.page.findings.isVisible(), "of another machine"
-    panel._hosts.refused.emit(LOCAL, "It does not answer.")
+    hosts.refused.emit(LOCAL, "It does not answer.")
     assert LOCAL not in panel._findings, "nobody asked"
     panel.list.choose("far")
     assert panel.page.findings.isVisible()
     assert panel.page.check.isEnabled()
-
-
-def test_waiting_runs_are_counted_and_removed_with_a_message(
-    window: MainWindow, panel: MachinesPanel, qtbot: QtBot
-) -> None:
-    first, second, _ = queue_three(window, panel, qtbot)
-    assert panel.list.item(0).data(Qt.ItemDataRole.AccessibleTextRole) == "Queue, 3 waiting"
-    said, changed = list[str](), list[Changes]()
-    panel.message_requested.connect(lambda message: said.append(message.text))
-    panel.changed.connect(changed.append)
-    panel.queue.table.leave_requested.emit([])
-    panel.queue.table.leave_requested.emit([first, second])
-    settle(window)
-    assert said == ["Removed 2 runs from the queue."]
-    assert [set(change.runs) for change in changed] == [{first, second}]
-    qtbot.waitUntil(lambda: panel.list.item(0).data(Qt.ItemDataRole.AccessibleTextRole) == "Queue, 1 waiting")
-    (queued,) = window.services.store.queue()
-    with pytest.MonkeyPatch.context() as broken:
-        for name in ("reorder_queue", "alive_runs"):
-            broken.setattr(window.services.store, name, locked)
-        panel.queue.table.rows.reordered.emit([queued.id])
-        settle(window)
-    assert set(said[1:]) == {"The database is locked."}
-    assert len(said) > 2, "of what was not written, and of what cannot be read"
-    panel.queue.table.run_opened.emit(queued.id)
-    assert window.panel == "runs"
 
 
 def locked(*_: object) -> None:
