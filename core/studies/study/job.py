@@ -35,6 +35,7 @@ from core.spec.run.folder import RunDir
 from core.spec.run.model_names import resolve
 from core.spec.study import Arm, Measure, Study, StudyDir, absolute, read_study
 from core.studies.study.data import data_path
+from core.studies.study.statistics import with_mean_recall
 from core.training.memory import keep_freed_memory
 from core.training.train import train
 
@@ -166,17 +167,9 @@ def _measure_one(out: StudyDir, study: Study, run: RunDir, seed: int, weights: s
         draws=item.draws,
     )
     report = evaluate(open_model(f"{run.path}@last", weights), request, ignore_progress, _log)
-    values = with_mean_recall(dict(report.outcome.metrics))
+    values = with_mean_recall(report.outcome.metrics)
     selected = {key: value for key, value in values.items() if not item.keep or key in item.keep}
     return {f"{item.name}/{key}": float(value) for key, value in selected.items()}
-
-
-def with_mean_recall(metrics: dict[str, float]) -> dict[str, float]:
-    """Retrieval ``metrics`` with ``R@k`` added: the mean of image-to-text and text-to-image recall, from 0 to 1."""
-    for key in [key for key in metrics if key.startswith("image_to_text_R@")]:
-        name = key.removeprefix("image_to_text_")
-        metrics[name] = (metrics[key] + metrics[f"text_to_image_{name}"]) / 2
-    return metrics
 
 
 def timing(run: RunDir) -> dict[str, Any]:

@@ -7,7 +7,7 @@ permutation test of pairs.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -81,3 +81,13 @@ def permutation_p(gains: Sequence[float]) -> float:
         return float((np.abs(patterns @ x) >= threshold).mean())
     signs = np.random.default_rng(0).choice((1.0, -1.0), size=(1 << MAX_EXACT_PAIRS, len(x)))
     return float(((np.abs(signs @ x) >= threshold).sum() + 1) / (len(signs) + 1))
+
+
+def with_mean_recall(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Retrieval ``metrics`` with ``R@k`` added: the mean of image-to-text and text-to-image recall, from 0 to 1."""
+    means = {}
+    for name, value in metrics.items():
+        direction, _, k = name.partition("_R@")
+        if direction == "image_to_text" and (other := f"text_to_image_R@{k}") in metrics:
+            means[f"R@{k}"] = (value + metrics[other]) / 2
+    return {**metrics, **means}

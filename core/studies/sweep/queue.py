@@ -25,6 +25,7 @@ from core.spec.study.sweep_report import SweepDir, trial_name
 from core.studies.study.claiming import StudyError
 from core.studies.study.places.place import Ended, Place
 from core.studies.study.queue import Log, StudyQueue
+from core.studies.study.statistics import with_mean_recall
 from core.studies.sweep.report import write_report
 from core.studies.sweep.searcher import INVALID_CONFIG, Searcher
 
@@ -296,16 +297,8 @@ def validation_value(values: Mapping[str, float], metric: str) -> float | None:
     """``metric`` of a validation: an entry of ``values``, or val/R@k of the final network; None if absent."""
     if metric in values:
         return values[metric]
-    both_ways, name = _mean_recalls(values), metric.removeprefix("val/")
-    return both_ways.get(f"teacher/{name}", both_ways.get(f"student/{name}"))
-
-
-def _mean_recalls(values: Mapping[str, float]) -> dict[str, float]:
-    """``student/R@1`` and so on of a validation: the mean of both directions."""
-    recalls: dict[str, float] = {}
-    for weights in ("student", "teacher"):
-        for k in (1, 10):
-            pair = [values.get(f"val/{weights}/{way}_R@{k}") for way in ("image_to_text", "text_to_image")]
-            if None not in pair:
-                recalls[f"{weights}/R@{k}"] = sum(value for value in pair if value is not None) / 2
-    return recalls
+    for prefix in ("val/teacher/", "val/student/"):
+        own = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+        if (value := with_mean_recall(own).get(metric.removeprefix("val/"))) is not None:
+            return value
+    return None
