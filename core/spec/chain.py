@@ -1,9 +1,8 @@
-"""A chain of runs: its folder, config and status. No torch, since the window reads it.
+"""A chain of runs: its folder and config. No torch, since the window reads it.
 
 A chain folder:
 
     chain.json            the config at the start
-    status.json           the running stage; replaced atomically
     data/                 manifests that one stage wrote for a later one
     stage-1-NAME/ ...     a run folder per stage, created when the stage starts
 """
@@ -14,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from core.spec.config import (
     ConfigError,
@@ -29,9 +28,9 @@ from core.spec.config import (
 from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.presets import PRESETS, SIZES, Size, preset_config
-from core.spec.presets.preset import settings_size
+from core.spec.presets.preset import merge, settings_size
 from core.spec.presets.stages import STAGES
-from core.spec.reading import KILOBYTE, MEGABYTE, excerpt, parse_json, read_json, validate
+from core.spec.reading import MEGABYTE, excerpt, parse_json, read_json
 from core.spec.run.folder import RunDir
 
 CHAIN_VERSION: Literal[1] = 1
@@ -39,7 +38,6 @@ GENERATIONS = 3  # default number of stages of a born-again chain
 MAX_STAGES = 100
 BORN_AGAIN = "born-again"
 MAX_CHAIN_BYTES = 4 * MEGABYTE  # a stage's config has 10 kB
-MAX_STATUS_BYTES = 64 * KILOBYTE
 
 
 class ChainStage(Section):
@@ -108,7 +106,6 @@ class ChainDir:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.chain = self.path / "chain.json"
-        self.status = self.path / "status.json"
         self.data = self.path / "data"
         self.lock = self.path / ".lock"
 
@@ -119,22 +116,6 @@ class ChainDir:
     def manifest(self, stage: ChainStage) -> Path:
         """The training manifest that is written before ``stage``."""
         return self.data / f"{stage.name}.csv"
-
-    def write_status(self, chain: Chain, index: int, activity: str) -> None:
-        """Record that stage ``index`` is running: {"stages": [{"name", "folder", "state"}], "at", "doing"}."""
-        stages = []
-        for position, stage in enumerate(chain.stages):
-            state = "done" if position < index else activity if position == index else "waiting"
-            stages.append({"name": stage.name, "folder": self.stage(chain, position).path.name, "state": state})
-        write_whole(self.status, json.dumps({"version": 1, "stages": stages, "at": index, "doing": activity}).encode())
-
-    def read_status(self) -> dict[str, Any] | None:
-        """The last status; None if it is missing or unreadable."""
-        try:
-            raw = read_json(self.status, MAX_STATUS_BYTES)
-            return validate(ChainStatus, raw, str(self.status)).model_dump()
-        except (FileNotFoundError, UserError):
-            return None
 
     def current(self) -> RunDir | None:
         """The run folder of the stage that started last; None before the first."""
@@ -149,25 +130,6 @@ class ChainDir:
         """The folders and files that a chain writes to."""
         stages = [self.stage(chain, index) for index in range(len(chain.stages))]
         return [self.data, self.lock, *(path for run in stages for path in (run.path, run.checkpoints, run.exports))]
-
-
-class StageStatus(BaseModel):
-    """One stage in ``status.json``."""
-
-    model_config = ConfigDict(strict=True, defer_build=True)
-    name: str
-    folder: str
-    state: str
-
-
-class ChainStatus(BaseModel):
-    """``status.json``: the progress of the chain."""
-
-    model_config = ConfigDict(strict=True, defer_build=True)
-    version: int
-    stages: list[StageStatus]
-    at: int = Field(ge=0, le=MAX_STAGES)
-    doing: str
 
 
 def chain_file(run_folder: Path) -> Path | None:
@@ -247,27 +209,19 @@ def preset_chain(name: str, size: Size = "base", generations: int = GENERATIONS)
         return _born_again(size, generations)
     stages: list[ChainStage] = []
     for stage in STAGES[name]:
-        raw = _merged(preset_config(name, size).model_dump(mode="json"), stage.settings(settings_size(size)))
+        raw = merge(preset_config(name, size).model_dump(mode="json"), stage.settings(settings_size(size)))
         raw["name"] = f"{name} {stage.name}"
         # A bootstrapped model is trained from scratch on the better captions; other stages continue the previous one.
         taken_fields = {"towers.pretrained": stages[-1].name} if stages and not stage.before else {}
-        config = RunConfig.model_validate(raw)
-        stages.append(
-            ChainStage(
-                name=stage.name,
-                about=stage.description,
-                config=config,
-                takes=taken_fields,
-                before=stage.before,
-            )
-        )
+        config, about = RunConfig.model_validate(raw), stage.description
+        stages.append(ChainStage(name=stage.name, about=about, config=config, takes=taken_fields, before=stage.before))
     return Chain(name=name, stages=stages)
 
 
 def _born_again(size: Size, generations: int) -> Chain:
     """Generation 1 learns the labels, each later one also the predictions of the previous one (Furlanello 2018)."""
     later_config = preset_config(BORN_AGAIN, size)
-    first = _merged(
+    first = merge(
         later_config.model_dump(mode="json"),
         {"teacher": {"kind": "none"}, "objectives": {"distill_logits": {"weight": 0.0}}},
     )
@@ -280,11 +234,3 @@ def _born_again(size: Size, generations: int) -> Chain:
             ChainStage(name=name, config=config, takes={"teacher.checkpoint": previous_name} if number > 1 else {})
         )
     return Chain(name=BORN_AGAIN, stages=stages)
-
-
-def _merged(raw: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """``raw`` with nested ``changes``."""
-    merged = dict(raw)
-    for key, value in changes.items():
-        merged[key] = _merged(raw[key], value) if isinstance(value, dict) else value
-    return merged

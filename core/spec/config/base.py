@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticUndefined
 
 from core.spec.errors import UserError
 
@@ -36,27 +37,28 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, defer_build=True)
 
 
-def form_metadata(unit: str, advanced: bool = False, widget: str = "", choices: Iterable[str] = ()) -> dict[str, Any]:
-    """Metadata for the form: the unit shown after the value, whether the field is shown under *More*, the editor, and
-    suggested values for a text field.
-    """
-    extra: dict[str, Any] = {"unit": unit}
-    if choices:
-        extra["choices"] = list(choices)
-    if advanced:
-        extra["advanced"] = True
-    if widget:
-        extra["widget"] = widget
-    return extra
-
-
 def setting(
-    default: Any, title: str, description: str, *, unit: str = "", advanced: bool = False, widget: str = "",
+    default: Any, title: str, description: str | None, *, unit: str = "", advanced: bool = False, widget: str = "",
     choices: Iterable[str] = (), **limits: Any,
 ) -> Any:  # fmt: skip
-    """A field with its default, title, description and metadata for the form; ``limits``: such as pydantic's ``ge``."""
-    extra = form_metadata(unit, advanced, widget, choices)
+    """A field with its default, title, description and metadata for the form.
+
+    ``unit``: shown after the value. ``advanced``: show the field under *More*. ``widget``: the editor. ``choices``:
+    suggested values for a text field. ``limits``: such as pydantic's ``ge``.
+    """
+    optional = {"choices": list(choices), "advanced": advanced, "widget": widget}
+    extra: dict[str, Any] = {"unit": unit, **{name: value for name, value in optional.items() if value}}
     return Field(default, title=title, description=description, json_schema_extra=extra, **limits)
+
+
+def shared_setting(title: str, description: str | None = None, **metadata: Any) -> Any:
+    """What several settings have in common, for ``Annotated``; each setting has its own default. See `setting`."""
+    return setting(PydanticUndefined, title, description, **metadata)
+
+
+def section(kind: type[Section], title: str, description: str) -> Any:
+    """A field with a section, by default with the section's defaults."""
+    return Field(default_factory=kind, title=title, description=description)
 
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

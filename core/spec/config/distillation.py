@@ -80,7 +80,8 @@ class DistillPrototypesConfig(DistillationConfig):
     on: Literal["fused", "image", "text", "fused+image"] = setting(
         "fused",
         "Representation",
-        "Representation to distil. fused needs a fusion; fused+image distils both, each with its own prototypes.",
+        "Representation to distil. A fused representation needs a fusion. With fused+image, both are distilled, each "
+        "with its own prototypes.",
     )
     prototypes: Prototypes = Field(
         1024,
@@ -140,7 +141,12 @@ class DistillCaptionsConfig(DistillationConfig):
     """Match the teacher's distribution over each next word (word-level distillation, Kim and Rush 2016)."""
 
     temperature: float = setting(
-        1.0, "Temperature", "Divisor of both networks' logits; softer above 1.", gt=0.0, le=100.0, advanced=True
+        1.0,
+        "Temperature",
+        "Divisor of both networks' logits. Values above 1 soften the distributions.",
+        gt=0.0,
+        le=100.0,
+        advanced=True,
     )
 
     def needs_decoder(self) -> bool:
@@ -158,7 +164,8 @@ class DistillFeaturesConfig(DistillationConfig):
     on: Literal["image", "text", "both", "fused"] = setting(
         "image",
         "Representation",
-        "Representation to distil. both distils image and text separately; fused needs a fusion.",
+        "Representation to distil. With both, image and text are distilled separately. A fused representation needs a "
+        "fusion.",
     )
     cross: bool = setting(
         False,

@@ -11,38 +11,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, NamedTuple, TypeVar
 
-from pydantic import Field
-
 from core.spec.config.axes import FusionConfig, TeacherConfig
-from core.spec.config.base import Section, Share, form_metadata, setting
+from core.spec.config.base import Section, Share, shared_setting
 from core.spec.config.training import DataConfig
 from core.spec.config.views import ViewsConfig
 
 # Settings shared by several objectives: range, title and unit. Each objective sets its own default and description.
+Weight = Annotated[float, shared_setting("Weight", "Factor of this loss; 0 disables it.", ge=0.0, le=1000.0)]
 RampShare = Annotated[
     Share,
-    Field(
-        title="Ramp",
-        description="Share of training over which the weight rises from 0 to its value.",
-        json_schema_extra=form_metadata("share of steps"),
-    ),
+    shared_setting("Ramp", "Share of training over which the weight rises from 0 to its value.", unit="share of steps"),
 ]
 AlphaRamp = Annotated[
     Share,
-    Field(
-        title="Alpha ramp",
-        description="Share of training over which alpha rises linearly from 0 (ALBEF: the first epoch).",
-        json_schema_extra=form_metadata("share of steps", advanced=True),
+    shared_setting(
+        "Alpha ramp",
+        "Share of training over which alpha rises linearly from 0 (ALBEF: the first epoch).",
+        unit="share of steps",
+        advanced=True,
     ),
 ]
-LabelSmoothing = Annotated[
-    float, Field(ge=0.0, lt=1.0, title="Label smoothing", json_schema_extra=form_metadata("share", advanced=True))
-]
-Prototypes = Annotated[int, Field(ge=2, le=262144, title="Prototypes", json_schema_extra=form_metadata(""))]
-Queue = Annotated[int, Field(ge=0, le=1048576, title="Queue", json_schema_extra=form_metadata("pairs", advanced=True))]
-Temperature = Annotated[
-    float, Field(gt=0.0, le=10.0, title="Temperature", json_schema_extra=form_metadata("", advanced=True))
-]
+LabelSmoothing = Annotated[float, shared_setting("Label smoothing", unit="share", advanced=True, ge=0.0, lt=1.0)]
+Prototypes = Annotated[int, shared_setting("Prototypes", ge=2, le=262144)]
+Queue = Annotated[int, shared_setting("Queue", unit="pairs", advanced=True, ge=0, le=1048576)]
+Temperature = Annotated[float, shared_setting("Temperature", advanced=True, gt=0.0, le=10.0)]
 Problems = Iterator[tuple[str, str]]
 """Pairs of a dotted field of the config and a sentence with the remedy."""
 
@@ -80,7 +72,7 @@ class ObjectiveConfig(Section):
     learns_unlabelled: ClassVar[bool] = False
     """Whether the objective learns these classes from rows without a label."""
 
-    weight: float = setting(0.0, "Weight", "Factor of this loss; 0 disables it.", ge=0.0, le=1000.0)
+    weight: Weight = 0.0
 
     def needs_teacher(self) -> list[Need]:
         """The settings that need a teacher."""
@@ -118,7 +110,7 @@ class ObjectiveConfig(Section):
         return False
 
     def prototype_count(self) -> int:
-        """The number of learnt prototypes (the field ``prototypes``); 0 without prototypes."""
+        """The number of learnt prototypes (the field ``prototypes``); 0 if there are none."""
         return 0
 
     def tower_defaults(self) -> dict[str, float]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, JsonValue, field_validator
 
-from core.spec.config.base import Section, Text, form_metadata, setting
+from core.spec.config.base import Section, Text, section, setting
 from core.spec.config.distillation import (
     DistillCaptionsConfig,
     DistillFeaturesConfig,
@@ -18,7 +18,7 @@ from core.spec.config.distillation import (
     MaskedPatchesConfig,
 )
 from core.spec.config.labelled import ClassificationConfig, ConsistencyConfig
-from core.spec.config.objective import ObjectiveConfig, RampShare, WeightRamp
+from core.spec.config.objective import ObjectiveConfig, RampShare, Weight, WeightRamp
 from core.spec.config.pairs import CaptioningConfig, ContrastiveConfig, MaskedWordsConfig, MatchingConfig
 from core.spec.extending.references import FORM, parse_reference
 from core.spec.reading import excerpt
@@ -28,7 +28,7 @@ class CustomObjectiveConfig(ObjectiveConfig):
     """Settings of a custom loss: its weight, and the arguments of its constructor."""
 
     model_config = ConfigDict(extra="allow")
-    weight: float = setting(1.0, "Weight", "Factor of this loss; 0 disables it.", ge=0.0, le=1000.0)
+    weight: Weight = 1.0
     ramp: RampShare = 0.0
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)  # pydantic reads its type off this field
 
@@ -44,76 +44,57 @@ class CustomObjectiveConfig(ObjectiveConfig):
 class ObjectivesConfig(Section):
     """The student's objectives; the loss is their weighted sum."""
 
-    contrastive: ContrastiveConfig = Field(
-        default_factory=ContrastiveConfig,
-        title="Contrastive",
-        description="Pull matching pairs together, others apart.",
+    contrastive: ContrastiveConfig = section(
+        ContrastiveConfig, "Contrastive", "Pull matching pairs together, others apart."
     )
-    captioning: CaptioningConfig = Field(
-        default_factory=CaptioningConfig,
-        title="Captioning",
-        description="Predict the caption word by word. Needs a CoCa architecture.",
+    captioning: CaptioningConfig = section(
+        CaptioningConfig, "Captioning", "Predict the caption word by word. Needs a CoCa architecture."
     )
-    matching: MatchingConfig = Field(
-        default_factory=MatchingConfig,
-        title="Matching",
-        description="Classify pairs as matching or not, with hard negatives. Needs a fusion.",
+    matching: MatchingConfig = section(
+        MatchingConfig, "Matching", "Classify pairs as matching or not, with hard negatives. Needs a fusion."
     )
-    masked_words: MaskedWordsConfig = Field(
-        default_factory=MaskedWordsConfig,
-        title="Masked words",
-        description="Predict masked words. Needs a fusion.",
+    masked_words: MaskedWordsConfig = section(
+        MaskedWordsConfig, "Masked words", "Predict masked words. Needs a fusion."
     )
-    distill_similarity: DistillSimilarityConfig = Field(
-        default_factory=DistillSimilarityConfig,
-        title="Distil similarities",
-        description="Match the teacher's similarities between the batch's images and texts. Needs a teacher.",
+    distill_similarity: DistillSimilarityConfig = section(
+        DistillSimilarityConfig,
+        "Distil similarities",
+        "Match the teacher's similarities between the batch's images and texts. Needs a teacher.",
     )
-    distill_prototypes: DistillPrototypesConfig = Field(
-        default_factory=DistillPrototypesConfig,
-        title="Distil prototypes",
-        description="Match the teacher's softmax over learnt prototypes. Needs a teacher.",
+    distill_prototypes: DistillPrototypesConfig = section(
+        DistillPrototypesConfig,
+        "Distil prototypes",
+        "Match the teacher's softmax over learnt prototypes. Needs a teacher.",
     )
-    masked_patches: MaskedPatchesConfig = Field(
-        default_factory=MaskedPatchesConfig,
-        title="Masked patches",
-        description="Match the teacher's prototypes of masked patches. Needs a teacher.",
+    masked_patches: MaskedPatchesConfig = section(
+        MaskedPatchesConfig, "Masked patches", "Match the teacher's prototypes of masked patches. Needs a teacher."
     )
-    distill_captions: DistillCaptionsConfig = Field(
-        default_factory=DistillCaptionsConfig,
-        title="Distil captions",
-        description="Match the teacher's distribution over each next word. Needs a teacher and a CoCa architecture.",
+    distill_captions: DistillCaptionsConfig = section(
+        DistillCaptionsConfig,
+        "Distil captions",
+        "Match the teacher's distribution over each next word. Needs a teacher and a CoCa architecture.",
     )
-    distill_features: DistillFeaturesConfig = Field(
-        default_factory=DistillFeaturesConfig,
-        title="Distil features",
-        description="Match the teacher's feature of the same pair. Needs a teacher.",
+    distill_features: DistillFeaturesConfig = section(
+        DistillFeaturesConfig, "Distil features", "Match the teacher's feature of the same pair. Needs a teacher."
     )
-    distill_logits: DistillLogitsConfig = Field(
-        default_factory=DistillLogitsConfig,
-        title="Distil logits",
-        description="Match the teacher's softened logits. Needs a teacher.",
+    distill_logits: DistillLogitsConfig = section(
+        DistillLogitsConfig, "Distil logits", "Match the teacher's softened logits. Needs a teacher."
     )
-    image_contrastive: ImageContrastiveConfig = Field(
-        default_factory=ImageContrastiveConfig,
-        title="Image contrast",
-        description="Pull two additional views of an image together. Needs two additional views of the student.",
+    image_contrastive: ImageContrastiveConfig = section(
+        ImageContrastiveConfig,
+        "Image contrast",
+        "Pull two additional views of an image together. Needs two additional views of the student.",
     )
-    classification: ClassificationConfig = Field(
-        default_factory=ClassificationConfig,
-        title="Classification",
-        description="Classify labelled rows. Needs data.label.",
+    classification: ClassificationConfig = section(
+        ClassificationConfig, "Classification", "Classify labelled rows. Needs data.label."
     )
-    consistency: ConsistencyConfig = Field(
-        default_factory=ConsistencyConfig,
-        title="Consistency",
-        description="Predict the same class for every view of an unlabelled row. Needs data.label.",
+    consistency: ConsistencyConfig = section(
+        ConsistencyConfig,
+        "Consistency",
+        "Predict the same class for every view of an unlabelled row. Needs data.label.",
     )
-    custom: dict[Text, CustomObjectiveConfig] = Field(
-        default_factory=dict,
-        title="Custom objectives",
-        description='Custom losses: {"FILE.py:NAME": {"weight": 1, "another argument": 2}}.',
-        json_schema_extra=form_metadata(""),
+    custom: dict[Text, CustomObjectiveConfig] = setting(
+        {}, "Custom objectives", 'Custom losses: {"FILE.py:NAME": {"weight": 1, "another argument": 2}}.'
     )
 
     @field_validator("custom")

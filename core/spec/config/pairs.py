@@ -16,6 +16,7 @@ from core.spec.config.objective import (
     ObjectiveConfig,
     Problems,
     Ramp,
+    Weight,
 )
 
 NO_FUSION = "This objective needs a fusion: set fusion.kind, or set this weight to 0."
@@ -24,7 +25,7 @@ NO_FUSION = "This objective needs a fusion: set fusion.kind, or set this weight 
 class ContrastiveConfig(ObjectiveConfig):
     """Pull matching pairs together, others apart: InfoNCE over the batch (CLIP), or a sigmoid per pair (SigLIP)."""
 
-    weight: float = setting(1.0, "Weight", "Factor of this loss; 0 disables it.", ge=0.0, le=1000.0)
+    weight: Weight = 1.0
     kind: Literal["softmax", "sigmoid"] = setting(
         "softmax",
         "Kind",

@@ -1,4 +1,4 @@
-"""Renamed settings, verbs, options and functions: the current name, and the version that drops the old name.
+"""Renamed settings, commands, options and functions: the current name, and the version that drops the old name.
 
 Flow: configs and ``--set`` (`core.spec.config.run`), the command line (`core.__main__`), ``import core`` and
 checkpoints pass the names they read to ``current_name``. An old name that a user types gives an ``OldName`` warning,
@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["setting", "verb", "option", "python", "state"]
+Kind = Literal["setting", "command", "option", "python", "state"]
 _PHRASES: dict[Kind, str] = {
     "setting": "the setting {}",
-    "verb": "the verb {}",
+    "command": "the command {}",
     "option": "the option {}",
     "python": "core.{}",
     "state": "{}",
@@ -28,7 +28,7 @@ _PHRASES: dict[Kind, str] = {
 class Renamed:
     """``old`` is now called ``new``.
 
-    A setting is a dotted path (``optim.epochs``), an option is a verb and the option (``train --set``), and a
+    A setting is a dotted path (``optim.epochs``), an option is a command and the option (``train --set``), and a
     checkpoint's state is an objective's buffer (``distill_prototypes.targets.centre``). ``gone``: the version that no
     longer accepts the old name; "" if files with the old name stay readable permanently.
     """
@@ -94,15 +94,15 @@ def _section(raw: Any, path: Sequence[str]) -> dict[str, Any] | None:
 
 
 def present_arguments(arguments: Sequence[str]) -> list[str]:
-    """A command line with current names of the verb and its options (``--old``, ``--old=VALUE``)."""
+    """A command line with current names of the command and its options (``--old``, ``--old=VALUE``)."""
     if not arguments:
         return []
-    verb = current_name("verb", arguments[0])
-    return [verb, *(_option(verb, argument) for argument in arguments[1:])]
+    command = current_name("command", arguments[0])
+    return [command, *(_option(command, argument) for argument in arguments[1:])]
 
 
-def _option(verb: str, argument: str) -> str:
+def _option(command: str, argument: str) -> str:
     if not argument.startswith("--"):
         return argument
     option, equals, value = argument.partition("=")
-    return current_name("option", f"{verb} {option}").removeprefix(f"{verb} ") + equals + value
+    return current_name("option", f"{command} {option}").removeprefix(f"{command} ") + equals + value

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +227,4 @@ def differences(ours: RunConfig, theirs: RunConfig) -> dict[str, tuple[Any, Any]
 
 def get_field(config: RunConfig, name: str) -> Any:
     """The value of a dotted field."""
-    value: Any = config
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value
+    return attrgetter(name)(config)

@@ -228,8 +228,8 @@ class RuntimeConfig(Section):
     tf32: bool = setting(
         False,
         "TF32",
-        "Compute float32 matrix products on the tensor cores of an NVIDIA GPU with 10 bits of mantissa: faster, but "
-        "less exact. Used only with precision fp32.",
+        "Compute float32 matrix products in TF32 (10 bits of mantissa) on the tensor cores of an NVIDIA GPU: faster, "
+        "but less exact. Used only with precision fp32.",
         advanced=True,
     )
     threads: int = setting(

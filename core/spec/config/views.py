@@ -4,86 +4,73 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from core.spec.config.base import Section, Share, section, setting, shared_setting
 
-from core.spec.config.base import Section, Share, form_metadata, setting
-
-Count = Annotated[
-    int,
-    Field(
-        ge=0, le=16, title="Views", description="Number of these views per image.", json_schema_extra=form_metadata("")
-    ),
-]
+Count = Annotated[int, shared_setting("Views", "Number of these views per image.", ge=0, le=16)]
 CropMin = Annotated[
     float,
-    Field(
-        gt=0.0,
-        le=1.0,
-        title="Smallest crop",
-        description="Smallest share of the image's area in a random crop.",
-        json_schema_extra=form_metadata("share of area"),
+    shared_setting(
+        "Smallest crop", "Smallest share of the image's area in a random crop.", unit="share of area", gt=0.0, le=1.0
     ),
 ]
 CropMax = Annotated[
     float,
-    Field(
-        gt=0.0,
-        le=1.0,
-        title="Largest crop",
-        description="Largest share of the image's area in a random crop.",
-        json_schema_extra=form_metadata("share of area"),
+    shared_setting(
+        "Largest crop", "Largest share of the image's area in a random crop.", unit="share of area", gt=0.0, le=1.0
     ),
 ]
 Flip = Annotated[
     bool,
-    Field(
-        title="Horizontal flip",
-        description="Flip half of the views horizontally. Leave this off if captions mention left and right.",
-        json_schema_extra=form_metadata("", advanced=True),
+    shared_setting(
+        "Horizontal flip",
+        "Flip half of the views horizontally. Leave this off if captions mention left and right.",
+        advanced=True,
     ),
 ]
 RandAugmentOps = Annotated[
     int,
-    Field(
+    shared_setting(
+        "RandAugment operations",
+        "Number of random distortions applied in sequence (Cubuk et al. 2020). 0 applies none.",
         ge=0,
         le=8,
-        title="RandAugment operations",
-        description="Number of random distortions applied in sequence (Cubuk et al. 2020). 0 applies none.",
-        json_schema_extra=form_metadata(""),
     ),
 ]
 RandAugmentMagnitude = Annotated[
     int,
-    Field(
+    shared_setting(
+        "RandAugment magnitude",
+        "Strength of each distortion, from 0 to 30.",
+        unit="of 30",
+        advanced=True,
         ge=0,
         le=30,
-        title="RandAugment magnitude",
-        description="Strength of each distortion, from 0 to 30.",
-        json_schema_extra=form_metadata("of 30", advanced=True),
     ),
 ]
 Jitter = Annotated[
     Share,
-    Field(
-        title="Colour jitter",
-        description="Probability that brightness, contrast, saturation and hue are changed at random (DINO: 0.8).",
-        json_schema_extra=form_metadata("probability"),
+    shared_setting(
+        "Colour jitter",
+        "Probability that brightness, contrast, saturation and hue are changed at random (DINO: 0.8).",
+        unit="probability",
     ),
 ]
 Greyscale = Annotated[
     Share,
-    Field(
-        title="Greyscale",
-        description="Probability that a view is converted to greyscale (DINO: 0.2).",
-        json_schema_extra=form_metadata("probability", advanced=True),
+    shared_setting(
+        "Greyscale",
+        "Probability that a view is converted to greyscale (DINO: 0.2).",
+        unit="probability",
+        advanced=True,
     ),
 ]
 Blur = Annotated[
     Share,
-    Field(
-        title="Blur",
-        description="Probability that a view is blurred, by up to 2 pixels of 224 (DINO: 1 and 0.1; small crops 0.5).",
-        json_schema_extra=form_metadata("probability", advanced=True),
+    shared_setting(
+        "Blur",
+        "Probability that a view is blurred, by up to 2 pixels of 224 (DINO: 1 and 0.1; small crops 0.5).",
+        unit="probability",
+        advanced=True,
     ),
 ]
 
@@ -195,29 +182,25 @@ class TeacherViewConfig(Section):
 class ViewsConfig(Section):
     """The views of an image for student and teacher."""
 
-    clean: CleanViewConfig = Field(
-        default_factory=CleanViewConfig,
-        title="Clean view",
-        description="The student's view for the contrastive loss.",
+    clean: CleanViewConfig = section(CleanViewConfig, "Clean view", "The student's view for the contrastive loss.")
+    student: StudentViewConfig = section(
+        StudentViewConfig,
+        "Additional student views",
+        "Views for distillation only. Without additional views, the clean view is distilled.",
     )
-    student: StudentViewConfig = Field(
-        default_factory=StudentViewConfig,
-        title="Additional student views",
-        description="Views for distillation only. Without additional views, the clean view is distilled.",
+    local: LocalViewConfig = section(
+        LocalViewConfig,
+        "Student's local views",
+        "Small crops at a lower resolution, for distillation too (DINO's multi-crop).",
     )
-    local: LocalViewConfig = Field(
-        default_factory=LocalViewConfig,
-        title="Student's local views",
-        description="Small crops at a lower resolution, for distillation too (DINO's multi-crop).",
-    )
-    teacher: TeacherViewConfig = Field(
-        default_factory=TeacherViewConfig,
-        title="Teacher's views",
-        description="The teacher's own views for its targets. With 0 views, the teacher sees the clean view.",
+    teacher: TeacherViewConfig = section(
+        TeacherViewConfig,
+        "Teacher's views",
+        "The teacher's own views for its targets. With 0 views, the teacher sees the clean view.",
     )
     shared: bool = setting(
         False,
         "Share the student's views",
         "Show the teacher the student's additional views, neither masked nor interpolated, instead of its own (DINO, "
-        "iBOT). Prototypes are distilled between different crops.",
+        "iBOT). Prototype distillation then compares only views of different crops.",
     )

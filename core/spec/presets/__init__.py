@@ -14,10 +14,9 @@ from core.spec.presets.baselines import BASELINES
 from core.spec.presets.beyond import BEYOND
 from core.spec.presets.images import IMAGES
 from core.spec.presets.labels import LABELS
-from core.spec.presets.large import large
 from core.spec.presets.method import METHOD
 from core.spec.presets.pairs import PAIRS
-from core.spec.presets.preset import SIZES, Preset, Size, settings_size
+from core.spec.presets.preset import SIZES, Preset, Size, merge, settings_size
 from core.spec.reading import MAX_EXCERPT_LENGTH
 
 __all__ = ["PRESETS", "SIZES", "Preset", "Size", "preset_config", "preset_names"]
@@ -25,6 +24,9 @@ __all__ = ["PRESETS", "SIZES", "Preset", "Size", "preset_config", "preset_names"
 PRESETS: dict[str, Preset] = {
     preset.name: preset for preset in (*BASELINES, *PAIRS, *LABELS, *IMAGES, *METHOD, *ADAPTING, *BEYOND)
 }
+# Towers at ``base`` -> towers at ``large``; other towers stay the same (EMAN and MixMatch use a ResNet-50).
+_LARGE_TOWERS = {"ViT-B-32": "ViT-L-14", "ViT-B-16": "ViT-L-14", "coca_ViT-B-32": "coca_ViT-L-14"}
+_LARGE_WIDTH, _LARGE_HEADS = 768, 12  # minimum for a fusion: the width of the text tower
 
 
 def _size_settings(size: Size) -> dict[str, Any]:
@@ -67,14 +69,17 @@ def preset_config(name: str, size: Size = "base") -> RunConfig:
     if size not in SIZES:
         raise ConfigError(f"there is no size '{size}'; choose {', '.join(SIZES)}.")
     below = {"data": {"decoding": "fast"}, **_size_settings(size)}
-    settings = _merged(below, PRESETS[name].settings(settings_size(size)))
-    settings = large(settings) if size == "large" else settings
+    settings = merge(below, PRESETS[name].settings(settings_size(size)))
+    settings = _enlarged(settings) if size == "large" else settings
     return RunConfig.model_validate({"name": name, "preset": name, **settings})
 
 
-def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Merge ``above`` into ``below``, section by section; ``above`` takes precedence."""
-    common = {
-        key: _merged(below[key], above[key]) for key in below.keys() & above.keys() if isinstance(above[key], dict)
-    }
-    return below | above | common
+def _enlarged(settings: dict[str, Any]) -> dict[str, Any]:
+    """``settings`` at ``base`` with ViT-L/14 towers, and a fusion that is wide enough for them."""
+    architecture, fusion = settings["towers"]["architecture"], settings.get("fusion", {})
+    towers = {"architecture": _LARGE_TOWERS.get(architecture, architecture)}
+    if architecture == "ViT-L-14-quickgelu":  # BLIP-2 was published with this tower and with EVA-CLIP's ViT-g/14
+        towers = {"architecture": "EVA01-g-14", "pretrained": "laion400m_s11b_b41k"}
+    wider = fusion.get("width", _LARGE_WIDTH) < _LARGE_WIDTH
+    changes = {"towers": towers, **({"fusion": {"width": _LARGE_WIDTH, "heads": _LARGE_HEADS}} if wider else {})}
+    return merge(settings, changes)

@@ -39,6 +39,12 @@ def _momentum_teacher(size: Size) -> dict[str, Any]:
     return {"kind": "ema", "momentum": {"tiny": 0.9, "demo": 0.98, "base": 0.995}[size]}
 
 
+def _distorted_views(magnitude: int) -> dict[str, Any]:
+    """ALBEF's views: student and teacher see the same distorted crop."""
+    clean = {"crop_min": 0.5, "randaugment_ops": 2, "randaugment_magnitude": magnitude}
+    return {"clean": clean, "teacher": {"count": 0}}
+
+
 def _soft_contrast(size: Size, epochs: int, queue: int = 65536) -> dict[str, Any]:
     """ALBEF's contrastive loss: the teacher's share of the target rises to 0.4 in the first epoch; with a queue."""
     return {
@@ -74,10 +80,7 @@ def _uniter(size: Size) -> dict[str, Any]:
 def _albef(size: Size) -> dict[str, Any]:
     epochs = 30
     return {
-        "views": {
-            "clean": {"crop_min": 0.5, "randaugment_ops": 2, "randaugment_magnitude": 7},
-            "teacher": {"count": 0},
-        },
+        "views": _distorted_views(7),
         "fusion": _fusion(size, "cross-attention", 6, text_attention=True),
         "teacher": _momentum_teacher(size),
         "objectives": {
@@ -92,10 +95,7 @@ def _albef(size: Size) -> dict[str, Any]:
 def _mplug(size: Size) -> dict[str, Any]:
     epochs = 30
     return {
-        "views": {
-            "clean": {"crop_min": 0.5, "randaugment_ops": 2, "randaugment_magnitude": 7},
-            "teacher": {"count": 0},
-        },
+        "views": _distorted_views(7),
         "fusion": _fusion(size, "skip", 6, merge_every=2 if size == "tiny" else 3),
         "teacher": _momentum_teacher(size),
         "objectives": {
@@ -123,10 +123,7 @@ def _vlmo(size: Size) -> dict[str, Any]:
 def _blip(size: Size) -> dict[str, Any]:
     epochs = 20
     return {
-        "views": {
-            "clean": {"crop_min": 0.5, "randaugment_ops": 2, "randaugment_magnitude": 5},
-            "teacher": {"count": 0},
-        },
+        "views": _distorted_views(5),
         "fusion": _fusion(size, "cross-attention", 12, text_attention=True),
         "teacher": _momentum_teacher(size),
         "objectives": {

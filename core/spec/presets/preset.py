@@ -15,6 +15,12 @@ def settings_size(size: Size) -> Size:
     return "base" if size == "large" else size
 
 
+def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """``below`` with the values of ``above``, section by section."""
+    common = {key: merge(below[key], above[key]) for key in below.keys() & above.keys() if isinstance(above[key], dict)}
+    return below | above | common
+
+
 @dataclass(frozen=True)
 class Preset:
     """A named system: description, publication, and settings that differ from the defaults."""

@@ -49,9 +49,7 @@ def run_chain(
         for position in range(len(chain.stages)):
             outcome = _train_stage(chain, folder, position, progress, quiet, stage_logs)
             if outcome != "done":
-                folder.write_status(chain, position, outcome)
                 return outcome
-        folder.write_status(chain, len(chain.stages), "done")
         return "done"
     finally:
         lock.release()
@@ -74,11 +72,9 @@ def _train_stage(
     if stage_logs:
         write_logs_to(run)
     if stage.before == "caption-filter" and not folder.manifest(stage).exists():
-        folder.write_status(chain, position, "captioning")
         outcome = prepare_stage(config, run, progress, lambda show: _caption(chain, folder, position, show))
         if outcome != "done":
             return outcome
-    folder.write_status(chain, position, "training")
     return train(config, run, quiet)
 
 

@@ -133,9 +133,6 @@ def test_generations_learn_from_the_previous_one_and_resume_midway(
 
     monkeypatch.setattr(Loop, "train_step", stopped_after_one)
     assert run_chain(chain, broken, quiet, quiet=True) == "stopped"
-    status = broken.read_status()
-    assert status is not None
-    assert [one["state"] for one in status["stages"]] == ["done", "stopped"]
     assert run_chain(chain, broken, quiet, quiet=True) == "done"
     assert (starts(broken.stage(chain, 0)), starts(stage)) == (1, 2)
     expected = last_weights(whole.stage(chain, 1))

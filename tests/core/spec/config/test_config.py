@@ -17,7 +17,6 @@ from core.spec.config import (
     get_field,
     override,
     parse_config,
-    problems,
     read_config,
     run,
     split_run,
@@ -26,13 +25,13 @@ from core.spec.config import (
 from core.spec.presets import PRESETS, SIZES, preset_config, preset_names
 
 
-@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", preset_names())
-def test_every_preset_is_consistent_described_and_round_trips(name: str, size: str) -> None:
-    config, preset = preset_config(name, size), PRESETS[name]  # type: ignore[arg-type]
-    assert problems(config) == {}
-    assert parse_config(config.to_json(), "a file") == config
-    assert config.preset == name
+def test_every_preset_is_consistent_described_and_round_trips(name: str) -> None:
+    for size in SIZES:
+        config = preset_config(name, size)
+        assert parse_config(config.to_json(), "a file") == config, "it does not contradict itself"
+        assert config.preset == name
+    preset = PRESETS[name]
     assert preset.title
     assert preset.paper
     assert len(preset.description) > 80
@@ -51,13 +50,10 @@ def test_an_unknown_preset_suggests_the_nearest() -> None:
         ("optim.epoch=3", r"no setting 'optim.epoch'; did you mean optim.epochs"),
         ("optim.epochs", r"has no '='; write --set optim.epochs=3"),
         ("optim.epochs=-1", r"optim.epochs: .* greater than 0, got -1"),
-        ("optim.epochs=many", r"optim.epochs: .* got 'many'"),
         (
             "teacher.kind=oracle",
             r"teacher.kind: Must be one of .*initial, frozen, or an update rule as .*, got 'oracle'",
         ),
-        ("objectives.distill_similarity.weight=1", r"needs a teacher: set teacher.kind to ema"),
-        ("objectives.contrastive.weight=0", r"Every objective has weight 0"),
         ("fusion.width=250", r"fusion.width: 250 is not a multiple of the 4 heads; try 248"),
         ("views.clean.crop_min=0.9", None),
         ("optim.learning_rate=NaN", r"optim.learning_rate"),
@@ -76,7 +72,7 @@ def test_settings_are_applied_or_refused_with_a_message(setting: str, message: s
             override(config, [setting])
 
 
-@pytest.mark.parametrize("text", ["2024", "2024.10", "1.50", "true", "null", "1e3"])
+@pytest.mark.parametrize("text", ["2024.10", "true", "null"])
 def test_text_fields_keep_text_that_looks_like_numbers(text: str) -> None:
     assert override(preset_config("clip"), [f"name={text}"]).name == text
 
@@ -86,6 +82,8 @@ def test_an_unknown_key_in_a_file_suggests_the_nearest(tmp_path: Path) -> None:
     path.write_text('{"optim": {"learning_rat": 1}}')
     with pytest.raises(ConfigError, match=r"config.json.*\n.*learning_rat.*did you mean optim.learning_rate"):
         read_config(path)
+    with pytest.raises(ConfigError, match=r"cannot read the config .*gone.json"):
+        read_config(tmp_path / "gone.json")
 
 
 def test_the_nearest_is_searched_once_for_runs_with_the_same_unknown_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,23 +108,12 @@ def test_files_that_are_not_a_config(text: str, message: str) -> None:
         parse_config(text, "x.json")
 
 
-def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot read the config .*gone.json"):
-        read_config(tmp_path / "gone.json")
-
-
 def test_relative_paths_are_resolved_against_the_config_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "train.csv").write_text("")
     monkeypatch.chdir(tmp_path)
     config = with_absolute_paths(override(preset_config("clip"), ["data.train=train.csv", "data.val=gone.csv"]))
     assert config.data.train == str(tmp_path / "train.csv")
     assert (config.data.val, config.data.test, config.towers.architecture) == ("gone.csv", "", "ViT-B-32")
-
-
-def test_differences_list_only_changed_fields() -> None:
-    config = preset_config("clip")
-    changed = override(config, ["optim.epochs=3", "seed=4"])
-    assert differences(config, changed) == {"seed": (0, 4), "optim.epochs": (32.0, 3.0)}
 
 
 def test_every_field_can_be_shown_in_a_form() -> None:
@@ -146,10 +133,11 @@ def test_setting_a_field_to_its_own_value_changes_nothing(name: str) -> None:
     assert override(config, [f"{name}={json.dumps(get_field(config, name))}"]) == config
 
 
-def test_the_digest_identifies_the_config() -> None:
+def test_differences_list_only_changed_fields_and_digests_differ() -> None:
     config = preset_config("clip")
-    assert config.digest() == parse_config(config.to_json(), "").digest()
-    assert config.digest() != override(config, ["seed=1"]).digest()
+    changed = override(config, ["optim.epochs=3", "seed=4"])
+    assert differences(config, changed) == {"seed": (0, 4), "optim.epochs": (32.0, 3.0)}
+    assert config.digest() == parse_config(config.to_json(), "").digest() != changed.digest()
 
 
 def test_run_at_step_is_split_into_folder_and_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

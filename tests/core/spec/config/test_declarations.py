@@ -37,10 +37,12 @@ def alone(name: str, **settings: Any) -> RunConfig:
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_objectives_with_a_teacher_require_one(name: str) -> None:
+def test_objectives_declare_their_teacher_and_prototypes(name: str) -> None:
     found = problems(alone(name, **({"on": "image"} if name == "distill_prototypes" else {})))
     assert (found.get(f"objectives.{name}.weight", "").startswith("This objective needs a teacher")) == (name in TAUGHT)
-    assert getattr(alone(name).objectives, name).learns_from_teacher == (name in TAUGHT)
+    settings = getattr(alone(name).objectives, name)
+    assert settings.learns_from_teacher == (name in TAUGHT)
+    assert settings.prototype_count() == getattr(settings, "prototypes", 0)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +60,3 @@ def test_objectives_with_a_teacher_require_one(name: str) -> None:
 )
 def test_a_requirement_is_reported_at_its_setting(name: str, settings: dict[str, Any], field: str) -> None:
     assert f"objectives.{field}" in problems(alone(name, **settings))
-
-
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_objectives_with_prototypes_declare_their_number(name: str) -> None:
-    settings = getattr(alone(name).objectives, name)
-    assert settings.prototype_count() == getattr(settings, "prototypes", 0)

@@ -26,7 +26,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = (
         Renamed("setting", "optim.passes", "optim.epochs", gone="0.4"),
         Renamed("setting", "average.momentum", "teacher.momentum"),
-        Renamed("verb", "list-presets", "presets", gone="0.4"),
+        Renamed("command", "list-presets", "presets", gone="0.4"),
         Renamed("option", "presets --scale", "presets --size", gone="0.4"),
         Renamed("state", "distill_prototypes.centre", "distill_prototypes.targets.centre"),
         Renamed("python", "load", "open_model", gone="0.4"),
@@ -34,15 +34,15 @@ def table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(renamed, "RENAMED", changed)
 
 
-def _arguments(parser: argparse.ArgumentParser, verb: str = "") -> Iterator[tuple[str, str]]:
+def _arguments(parser: argparse.ArgumentParser, command: str = "") -> Iterator[tuple[str, str]]:
     """What a command line knows, as (kind, name)."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for name, below in action.choices.items():
-                whole = f"{verb} {name}".strip()
-                yield "verb", whole
+                whole = f"{command} {name}".strip()
+                yield "command", whole
                 yield from _arguments(below, whole)
-        yield from (("option", f"{verb} {option}") for option in action.option_strings)
+        yield from (("option", f"{command} {option}") for option in action.option_strings)
 
 
 def _known() -> set[tuple[str, str]]:
@@ -70,40 +70,30 @@ def test_a_config_with_older_names_is_read_without_a_warning() -> None:
         warnings.simplefilter("error")
         read = parse_config(json.dumps(raw), "a.json")
     assert (read.optim.epochs, read.teacher.momentum) == (RunConfig().optim.epochs + 4, 0.5)
-
-
-@pytest.mark.usefixtures("table")
-def test_a_setting_under_both_names_is_refused() -> None:
-    raw = json.loads(RunConfig().model_dump_json())
-    raw["optim"]["passes"] = 3
+    raw["optim"] |= {"epochs": 3, "passes": 3}
     with pytest.raises(ConfigError, match=r"optim\.passes"):
         parse_config(json.dumps(raw), "a.json")
 
 
 @pytest.mark.usefixtures("table")
-def test_an_older_name_on_the_command_line_works_and_names_the_new_one() -> None:
+def test_an_older_command_and_option_work_and_warn_once(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.warns(OldName, match=r"optim\.passes is now called optim\.epochs.*until version 0\.4"):
         assert override(RunConfig(), ["optim.passes=7"]).optim.epochs == 7
-
-
-@pytest.mark.usefixtures("table")
-def test_an_older_verb_and_option_work_and_warn_once(capsys: pytest.CaptureFixture[str]) -> None:
+    new_state = "distill_prototypes.targets.centre"
+    for name in ("distill_prototypes.centre", new_state):
+        assert current_name("state", name, warn=False) == new_state
     assert main(["list-presets", "clip", "--scale=tiny"]) == 0
     old = capsys.readouterr()
     assert main(["presets", "clip", "--size", "tiny"]) == 0
     new = capsys.readouterr()
     assert (old.out, new.err) == (new.out, "")
     assert old.err.splitlines() == [
-        "warning: the verb list-presets is now called presets; the old name works until version 0.4.",
+        "warning: the command list-presets is now called presets; the old name works until version 0.4.",
         "warning: the option presets --scale is now called presets --size; the old name works until version 0.4.",
     ]
-
-
-@pytest.mark.usefixtures("table")
-def test_values_are_never_renamed() -> None:
     assert present_arguments([]) == []
     asked = ["train", "--scale", "list-presets", "--set=optim.passes=3"]
-    assert present_arguments(asked) == asked, "an option of another verb, and values"
+    assert present_arguments(asked) == asked, "an option of another command, and values"
 
 
 @pytest.mark.usefixtures("table")
@@ -112,11 +102,3 @@ def test_an_older_name_of_the_python_api_works_and_warns() -> None:
         assert core.load is core.open_model  # type: ignore[attr-defined]
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         core.lode  # type: ignore[attr-defined]  # noqa: B018
-
-
-@pytest.mark.usefixtures("table")
-def test_a_renamed_buffer_is_loaded_under_both_names() -> None:
-    new = "distill_prototypes.targets.centre"
-    assert (
-        current_name("state", "distill_prototypes.centre", warn=False) == current_name("state", new, warn=False) == new
-    )

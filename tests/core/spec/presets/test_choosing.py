@@ -12,7 +12,7 @@ from core.spec.presets.choosing import KNOWN, SMOOTHING, better, choose
 
 @pytest.mark.parametrize(
     ("passes", "wrong", "preset"),
-    [(33, False, "clip"), (KNOWN, False, "clip"), (300, False, "clip"), (33, True, "clip-filtered")],
+    [(KNOWN, False, "clip"), (300, False, "clip"), (33, True, "clip-filtered")],
 )
 def test_recommendations_depend_on_mismatched_captions(passes: float, wrong: bool, preset: str) -> None:
     choice = choose(40_000, passes, wrong)
@@ -22,13 +22,18 @@ def test_recommendations_depend_on_mismatched_captions(passes: float, wrong: boo
     assert ("Longer training was not measured" in choice.reason) is (passes > KNOWN)
 
 
-def test_a_pretrained_model_is_adapted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pretrained_model_is_adapted_and_a_budget_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["presets", "--pairs", "2000", "--pretrained"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("sd-clip-adapt: ")
     assert "mismatched" not in said
     assert main(["presets", "--pairs", "2000", "--pretrained", "--mismatched"]) == 0
     assert "with 40 % mismatched captions" in capsys.readouterr().out
+    for arguments in (["--pairs", "0"], ["--pairs", "5", "--epochs", "nan"]):
+        assert main(["presets", *arguments]) == 1
+        assert "must be above 0" in capsys.readouterr().err
+    assert main(["presets", "--pairs", "2555", "--mismatched"]) == 0
+    assert capsys.readouterr().out.startswith("clip-filtered: ")
     assert preset_config("sd-clip-adapt", "base").objectives.contrastive.label_smoothing == 0
     assert preset_config("sd-clip-adapt", "demo").objectives.contrastive.label_smoothing == 0.1
 
@@ -49,13 +54,3 @@ def test_too_little_compute_is_reported_where_known() -> None:
     assert better(override(config, ["optim.epochs=166"]), 2555) == ""
     assert better(preset_config("clip", "demo"), 2555) == ""
     assert better(preset_config("sd-coca", "demo"), 2555) == ""  # of which nothing was measured
-
-
-def test_the_verb_names_a_preset_and_needs_a_budget(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["presets", "--pairs", "2555", "--epochs", "33"]) == 0
-    assert capsys.readouterr().out.startswith("clip: With objectives.contrastive.label_smoothing=0.3, ")
-    assert main(["presets", "--pairs", "2555", "--mismatched"]) == 0
-    assert capsys.readouterr().out.startswith("clip-filtered: ")
-    for arguments in (["--pairs", "0"], ["--pairs", "5", "--epochs", "nan"]):
-        assert main(["presets", *arguments]) == 1
-        assert "must be above 0" in capsys.readouterr().err

@@ -155,7 +155,7 @@ def test_silcs_local_view_predicts_the_teachers_global_view(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("pairs", "prototypes"),
-    [(100, 1024), (20_000, 1024), (20_001, 2048), (50_000, 2048), (100_000, 4096), (200_000, 16384), (10**7, 65536)],
+    [(20_000, 1024), (20_001, 2048), (10**7, 65536)],
 )
 def test_the_number_of_prototypes_grows_with_the_data(pairs: int, prototypes: int) -> None:
     assert prototypes_for(pairs) == prototypes

@@ -15,9 +15,9 @@ from core.model.fusion.merged import MergedBlock
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.build import Objectives, build_network, build_objectives
-from core.spec.config import RunConfig, problems
-from core.spec.presets import PRESETS, SIZES, Size, preset_config
-from core.spec.presets.preset import settings_size
+from core.spec.chain import preset_chain
+from core.spec.config import RunConfig, get_field, problems
+from core.spec.presets import SIZES, Size, preset_config
 from core.spec.presets.stages import STAGES
 from tests.core.objectives.little_pairs import flat_pairs, little
 
@@ -40,13 +40,7 @@ def seen(network: Network, objectives: Objectives, pairs: Batch) -> Output:
 
 def test_published_hyperparameters_at_full_size() -> None:
     def read(name: str, *fields: str) -> list[Any]:
-        values = []
-        for field in fields:
-            value: Any = preset_config(name, "base")
-            for part in field.split("."):
-                value = getattr(value, part)
-            values.append(value)
-        return values
+        return [get_field(preset_config(name, "base"), field) for field in fields]
 
     assert read("coca", "objectives.captioning.weight", "objectives.contrastive.weight") == [2.0, 1.0]
     assert read("uniter", "objectives.masked_words.rate", "objectives.matching.negatives") == [0.15, "random"]
@@ -230,20 +224,13 @@ def test_beit3_masks_40_percent_of_the_patches_and_half_of_the_words() -> None:
     assert {one.name for one in objectives} == {"masked_words", "masked_patches"}
 
 
-def test_stages_end_with_the_preset_itself() -> None:
+def test_stages_are_consistent_and_end_with_the_preset_itself() -> None:
     assert [stage.name for stage in STAGES["vlmo"]] == ["image", "text", "pairs"]
-    for name, stages in STAGES.items():
-        assert name in PRESETS
+    for name in STAGES:
         for size in SIZES:
-            assert stages[-1].settings(settings_size(size)) == {}
-            for stage in stages:
-                raw = preset_config(name, size).model_dump(mode="json")
-                for section, values in stage.settings(settings_size(size)).items():
-                    for field, value in values.items():
-                        both = raw[section][field] | value if isinstance(value, dict) else value
-                        raw[section][field] = both
-                config = RunConfig.model_validate(raw)
-                assert problems(config) == {}
-    image, text, _ = STAGES["vlmo"]
-    assert image.settings("base")["objectives"]["masked_words"]["weight"] == 0.0
-    assert text.settings("base")["towers"]["freeze"] == "image"
+            configs = [stage.config for stage in preset_chain(name, size).stages]
+            assert [problems(config) for config in configs] == [{}] * len(configs)
+            assert configs[-1].model_copy(update={"name": name}) == preset_config(name, size)
+    image, text, _ = (stage.config for stage in preset_chain("vlmo").stages)
+    assert image.objectives.masked_words.weight == 0.0
+    assert text.towers.freeze == "image"
