@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,8 +11,9 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.cli.terminal import Subparsers, periodic_progress, say
+from core.cli.terminal import Subparsers, add_weights, one_line, periodic_progress, say
 from core.spec.caption_files import (
+    HEADER,
     Candidate,
     CaptionedImage,
     CaptionFileError,
@@ -19,8 +21,10 @@ from core.spec.caption_files import (
     CaptionTableError,
     Sidecars,
     json_line,
+    table_rows,
 )
 from core.spec.errors import UserError
+from core.spec.generation import GenerationSettings
 from core.training.progress import duration
 
 if TYPE_CHECKING:
@@ -28,15 +32,7 @@ if TYPE_CHECKING:
     from core.inference.images import ImageInput
 
 _STDOUT = Path("-")
-# option -> field of GenerationSettings
-_FIELD_OF_OPTION = {
-    "beams": "beams", "top_k": "top_k",
-    "top_p": "top_p", "temperature": "temperature", "min_length": "min_tokens", "max_length": "max_tokens",
-    "repetition_penalty": "repetition_penalty", "no_repeat_ngram": "no_repeat_ngram",
-    "length_penalty": "length_penalty", "prompt": "prompt", "seed": "seed",
-}  # fmt: skip
 _SAMPLING_FIELDS = ("top_k", "top_p", "temperature", "seed")
-_BEAM_FIELDS = ("beams",)
 
 
 def add(subparsers: Subparsers) -> None:
@@ -50,16 +46,11 @@ def add(subparsers: Subparsers) -> None:
         "model", metavar="MODEL", help="run folder, RUN@STEP, open_clip:NAME[,PRETRAINED], or a saved open_clip folder"
     )
     caption.add_argument("images", nargs="+", metavar="IMAGE-or-FOLDER")
-    caption.add_argument(
-        "--weights",
-        default="",
-        choices=("student", "teacher"),
-        help="network to use (default: the better validated one)",
-    )
+    add_weights(caption)
     _add_settings(caption.add_argument_group("generation settings (default: beam search with 6 beams)"))
     form = caption.add_mutually_exclusive_group()
     form.add_argument(
-        "--json", action="store_true", help="one JSON object per image and line, with the model and settings"
+        "--json", action="store_true", help="JSON lines: one object per image, with the model and settings"
     )
     form.add_argument(
         "--csv",
@@ -85,9 +76,11 @@ def _add_settings(group: Any) -> None:
         "--temperature", type=float, metavar="T", help="sampling temperature; values below 1 favour likely tokens"
     )
     group.add_argument("--seed", type=int, metavar="N", help="sampling seed; the same seed gives the same captions")
-    group.add_argument("--n", type=int, metavar="N", help="captions per image, best first (default: 1)")
-    group.add_argument("--min-length", type=int, metavar="N", help="minimum number of tokens")
-    group.add_argument("--max-length", type=int, metavar="N", help="maximum number of tokens")
+    group.add_argument(
+        "--n", dest="captions", type=int, metavar="N", help="captions per image, best first (default: 1)"
+    )
+    group.add_argument("--min-length", dest="min_tokens", type=int, metavar="N", help="minimum number of tokens")
+    group.add_argument("--max-length", dest="max_tokens", type=int, metavar="N", help="maximum number of tokens")
     group.add_argument("--repetition-penalty", type=float, metavar="X", help="values above 1 discourage repetition")
     group.add_argument("--no-repeat-ngram", type=int, metavar="N", help="prevent N-grams of tokens from repeating")
     group.add_argument(
@@ -102,15 +95,14 @@ def _add_settings(group: Any) -> None:
 
 def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """The specified fields of GenerationSettings, and the search that they imply."""
-    names = {name for name in _FIELD_OF_OPTION if getattr(arguments, name) is not None}
-    sampling, beam = sorted(names.intersection(_SAMPLING_FIELDS)), sorted(names.intersection(_BEAM_FIELDS))
-    searches = [bool(sampling), bool(beam), arguments.greedy]
-    if sum(searches) > 1:
-        conflicting = [*sampling, *beam, *(["greedy"] if arguments.greedy else [])]
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in conflicting)
+    values = {name: getattr(arguments, name, None) for name in GenerationSettings.model_fields}
+    fields = {name: value for name, value in values.items() if value is not None}
+    sampling = [name for name in _SAMPLING_FIELDS if name in fields]
+    beam, greedy = ["beams"] if "beams" in fields else [], ["greedy"] if arguments.greedy else []
+    if sum(map(bool, (sampling, beam, greedy))) > 1:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in (*sampling, *beam, *greedy))
         raise UserError(f"{options} belong to different searches; choose sampling, beam search or --greedy.")
-    fields = {_FIELD_OF_OPTION[name]: getattr(arguments, name) for name in names}
-    return {**fields, "search": "sample" if sampling else "greedy" if arguments.greedy else "beam"}
+    return {**fields, "search": "sample" if sampling else "greedy" if greedy else "beam"}
 
 
 def _caption(arguments: argparse.Namespace) -> int:
@@ -130,11 +122,11 @@ def _caption(arguments: argparse.Namespace) -> int:
     model = open_caption_model(arguments.model, arguments.weights, show)
     for note in model.notes:
         say(f"note: {note}")
-    settings = model.settings(fields, arguments.n)
+    settings = model.settings(fields)
     settings_json = settings.model_dump(mode="json")
     image_files = find_images(arguments.images, show)
     if arguments.csv not in (None, _STDOUT):
-        _warn_outside(arguments.csv, image_files.inputs, say)
+        _warn_outside(arguments.csv, image_files.inputs)
     started = time.monotonic()
     with ExitStack() as stack:
         write = _writer(arguments, stack)
@@ -144,14 +136,14 @@ def _caption(arguments: argparse.Namespace) -> int:
             provenance = {**model.provenance(), "settings": settings_json} if arguments.json or arguments.csv else {}
             reason = item.error or _write(write, item, provenance)
             if reason:
-                say(f"{_line(item.path)}: {reason}")
+                say(one_line(f"{item.path}: {reason}"))
             captioned, failures = captioned + (not reason), failures + bool(reason)
     skipped = f", {image_files.skipped} other files skipped" if image_files.skipped else ""
     say(f"{captioned} captioned, {failures} failed{skipped}, {duration(time.monotonic() - started)}")
     return 1 if failures else 0
 
 
-def _warn_outside(table: Path, images: Sequence[ImageInput], report: Callable[[str], None]) -> None:
+def _warn_outside(table: Path, images: Sequence[ImageInput]) -> None:
     """Report if the table cannot be used as training data because an image is outside its folder."""
     from core.data.sources.rows import confine, roots_of
 
@@ -160,8 +152,8 @@ def _warn_outside(table: Path, images: Sequence[ImageInput], report: Callable[[s
         try:
             confine(item.path, roots)
         except ValueError:
-            report(
-                f"note: {_line(item.path)} is not inside the folder of {table}, so the table cannot be used as "
+            say(
+                f"note: {one_line(item.path)} is not inside the folder of {table}, so the table cannot be used as "
                 "training data; write the table to a folder above the images."
             )
             return
@@ -187,7 +179,9 @@ def _writer(arguments: argparse.Namespace, stack: ExitStack) -> Writer:
     if arguments.sidecars:
         return Sidecars(arguments.force).write
     if arguments.csv == _STDOUT:
-        return CaptionTable(None, sys.stdout).write
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(HEADER)
+        return lambda image: writer.writerows(table_rows(image, None))
     if arguments.csv is not None:
         table = CaptionTable(arguments.csv, force=arguments.force)
         stack.callback(_report_partial_table, table)  # runs after the table is closed
@@ -198,18 +192,13 @@ def _writer(arguments: argparse.Namespace, stack: ExitStack) -> Writer:
 
 
 def _report_partial_table(table: CaptionTable) -> None:
-    if table.partial is not None:
-        say(f"the existing table has not been changed; the captions are in {table.partial}")
+    if table.partial.exists():
+        say(f"the table is not complete; the captions so far are in {table.partial}")
 
 
 def _print(image: CaptionedImage) -> None:
     for caption in image.captions:
-        print(f"{_line(image.path)}\t{caption.text}", flush=True)
-
-
-def _line(path: str) -> str:
-    """``path`` on one line, with control characters escaped."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in path)
+        print(f"{one_line(image.path)}\t{caption.text}", flush=True)
 
 
 def _sort_by_index(items: Iterator[Captioned]) -> Iterator[Captioned]:

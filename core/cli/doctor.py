@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import importlib.metadata
 import json
 import os
 import platform
@@ -25,7 +24,7 @@ from typing import Literal
 from core.cli.homes import add_home, home_folder
 from core.cli.terminal import Subparsers
 from core.spec.children import SOURCE, environment
-from core.spec.installed import Extra, add_command, missing
+from core.spec.installed import Extra, add_command, installed_version, missing
 
 State = Literal["ok", "optional", "missing"]
 
@@ -140,16 +139,9 @@ def lines(checks: Sequence[Check]) -> list[str]:
     return text
 
 
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
 def _program() -> Check:
     location = f"checkout {SOURCE}" if (SOURCE / "pyproject.toml").is_file() else str(SOURCE)
-    return Check("sdgui", "ok", f"{_version('sdgui') or 'not installed'}, {location}")
+    return Check("sdgui", "ok", f"{installed_version('sdgui') or 'not installed'}, {location}")
 
 
 def _python() -> Check:
@@ -157,15 +149,15 @@ def _python() -> Check:
 
 
 def _window() -> Check:
-    missing_packages = [name for name in _WINDOW_PACKAGES if not _version(name)]
+    missing_packages = [name for name in _WINDOW_PACKAGES if not installed_version(name)]
     if missing_packages:
         detail = f"no {', '.join(missing_packages)}: the window cannot open"
         return Check("Window", "missing", detail, add_command())
-    return Check("Window", "ok", ", ".join(f"{name} {_version(name)}" for name in _WINDOW_PACKAGES[:3]))
+    return Check("Window", "ok", ", ".join(f"{name} {installed_version(name)}" for name in _WINDOW_PACKAGES[:3]))
 
 
 def _qt() -> list[Check]:
-    if not _version("PySide6-Essentials"):
+    if not installed_version("PySide6-Essentials"):
         return []  # already reported by _window
     spec = find_spec("PySide6")
     if spec is None or not spec.submodule_search_locations:
@@ -230,7 +222,7 @@ def _trainer() -> Check:
     if error:
         return Check("Trainer", "missing", f"torch does not work: {error}", add_command("train"))
     version, _, device = output.partition(" ")
-    return Check("Trainer", "ok", f"torch {version} on {device}, open_clip {_version('open_clip_torch')}")
+    return Check("Trainer", "ok", f"torch {version} on {device}, open_clip {installed_version('open_clip_torch')}")
 
 
 def _optional(extra: Extra, name: str, use: str) -> Check:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from core.cli.terminal import Subparsers, periodic_progress, say
+from core.cli.terminal import Subparsers, add_weights, comma_separated, periodic_progress, say
 from core.spec.errors import UserError
 
 DEFAULT_KEEP = 0.95  # share of the initial model's recall
@@ -23,12 +24,7 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--task", default="", metavar="TASK", help="zero-shot, linear-probe, fused-probe, knn, retrieval or captioning"
     )
-    parser.add_argument(
-        "--weights",
-        default="",
-        choices=("student", "teacher"),
-        help="network to use (default: the better validated one)",
-    )
+    add_weights(parser)
     parser.add_argument("--label", default="", metavar="NAME", help="label column (default: the only one)")
     parser.add_argument(
         "--train", default="", metavar="SOURCE", help="training data of probes and knn (default: the run's)"
@@ -49,12 +45,17 @@ def add(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--k", type=int, default=20, help="number of neighbours for knn (default: 20)")
     parser.add_argument(
-        "--shots", default="", metavar="1,2,4", help="few-shot probes: numbers of training images per class"
+        "--shots",
+        type=comma_separated,
+        default=[],
+        metavar="1,2,4",
+        help="few-shot probes: numbers of training images per class",
     )
     parser.add_argument("--draws", type=int, default=3, help="random subsets per number of shots (default: 3)")
     parser.add_argument(
         "--texts",
-        default="",
+        type=comma_separated,
+        default=[],
         metavar="A,B",
         help="text inputs of fused-probe: predicted, classes, caption (default: predicted, and caption if possible)",
     )
@@ -88,7 +89,7 @@ def _add_interpolate(subparsers: Subparsers) -> None:
         help=f"minimum share of recall to retain (default: {DEFAULT_KEEP})",
     )
     parser.add_argument("--steps", type=int, default=10, help="number of steps on the path (default: 10)")
-    parser.add_argument("--weights", default="", choices=("student", "teacher"), help="network to use")
+    add_weights(parser)
     parser.add_argument("--json", action="store_true", help="print all points as JSON")
     parser.set_defaults(handler=_interpolate)
 
@@ -99,8 +100,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from core.evaluation.report import table, to_json
 
     if arguments.compare:
-        first, second = arguments.compare
-        return _compare(first, second, arguments.json)
+        return _compare(arguments.compare, arguments.json)
     if not (arguments.model and arguments.data and arguments.task):
         raise UserError(
             "specify a MODEL, --data SOURCE and --task TASK, or compare two saved reports with --compare A.json B.json."
@@ -116,7 +116,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         k=arguments.k,
         shots=_numbers(arguments.shots),
         draws=arguments.draws,
-        texts=tuple(filter(None, map(str.strip, arguments.texts.split(",")))),
+        texts=tuple(arguments.texts),
         rerank=arguments.rerank,
     )
     show = periodic_progress()
@@ -129,19 +129,18 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    invalid = [part for part in parts if not part.isdecimal()]
-    if invalid:
-        raise UserError(f"--shots {text}: {invalid[0]!r} is not a number of images; use numbers such as 1,2,4.")
-    return tuple(int(part) for part in parts)
+def _numbers(shots: list[str]) -> tuple[int, ...]:
+    invalid = next((part for part in shots if not part.isdecimal()), None)
+    if invalid is not None:
+        raise UserError(f"--shots: {invalid!r} is not a number of images; use numbers such as 1,2,4.")
+    return tuple(map(int, shots))
 
 
-def _compare(first: Path, second: Path, as_json: bool) -> int:
+def _compare(reports: Sequence[Path], as_json: bool) -> int:
     from core.evaluation.evaluate import compare_reports
     from core.evaluation.report import comparison_json, comparison_table, read_report
 
-    a, b = read_report(first), read_report(second)
+    a, b = map(read_report, reports)
     comparison = compare_reports(a, b)
     if as_json:
         print(json.dumps(comparison_json(a.subject, b.subject, comparison)))

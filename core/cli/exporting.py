@@ -7,7 +7,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from core.cli.terminal import Subparsers, periodic_progress, say
+from core.cli.terminal import Subparsers, add_weights, periodic_progress, say
 from core.spec.run.export_forms import EXPORT_PRECISIONS, Form, check_form
 
 FORMS: dict[str, Form] = {"open_clip": "open_clip", "huggingface": "huggingface", "hf": "huggingface", "onnx": "onnx"}
@@ -26,12 +26,7 @@ def add(subparsers: Subparsers) -> None:
     )
     export.add_argument("out", type=Path, metavar="OUT", help="a new folder")
     export.add_argument("--format", default="open_clip", choices=list(FORMS), help="default: open_clip")
-    export.add_argument(
-        "--weights",
-        default="",
-        choices=("student", "teacher"),
-        help="network to use (default: the better validated one)",
-    )
+    add_weights(export)
     export.add_argument(
         "--precision", default="fp32", choices=EXPORT_PRECISIONS, help="precision of the weights (default: fp32)"
     )

@@ -45,11 +45,12 @@ def add(subparsers: Subparsers) -> None:
 
 def _data(arguments: argparse.Namespace) -> int:
     from core.worker.data.checking import check_source
+    from core.worker.data.rows import open_rows
     from core.worker.data.session import hold_out_split
 
     progress = _StderrReporter()
     other_splits = dict(map(_split, arguments.against))
-    data = _read_data(arguments.source, progress)
+    data = open_rows(arguments.source, progress, images_only=True)
     if arguments.check or other_splits:
         split = "" if other_splits else data["split"]
         data |= check_source(arguments.source, progress, other_splits, split)
@@ -83,16 +84,11 @@ def _split(text: str) -> tuple[str, str]:
     return name, source
 
 
-def _read_data(source: str, progress: _StderrReporter) -> dict[str, Any]:
-    from core.worker.data.rows import open_rows
-
-    return open_rows(source, progress, images_only=True)
-
-
 def _report_lines(data: Mapping[str, Any], source: str) -> Iterator[str]:
     """The report as text."""
     yield f"{source} ({data['format']})"
-    yield f"images      {data['images']:,}" + _listed_note(data)
+    listed = f" (statistics of the first {data['listed']:,})" if data["listed"] < data["images"] else ""
+    yield f"images      {data['images']:,}{listed}"
     yield f"captions      {data['pairs']:,}, {data['distinct']:,} different, {data['median_words']:g} words (median)"
     yield "an image     " + ", ".join(f"{images:,} with {number}" for number, images in data["captions"])
     for name, values in data["labels"].items():
@@ -106,10 +102,6 @@ def _report_lines(data: Mapping[str, Any], source: str) -> Iterator[str]:
     for part in ("train", "held"):
         if part in data:
             yield f"{part:<14}{data[part]['path']}: {data[part]['images']:,} images"
-
-
-def _listed_note(data: Mapping[str, Any]) -> str:
-    return f" (statistics of the first {data['listed']:,})" if data["listed"] < data["images"] else ""
 
 
 def _check_lines(data: Mapping[str, Any]) -> Iterator[str]:

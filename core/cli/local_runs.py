@@ -9,7 +9,7 @@ import threading
 import time
 from codecs import getincrementaldecoder
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -189,11 +189,8 @@ def catch_up(home: Path, local_runs: Sequence[RunDir]) -> None:
     """Update the local copies of remote runs, and report machines that could not be reached."""
     if not any(record_file(run.path).exists() and is_remote(run.path) for run in local_runs):
         return
-    remote = RemoteRuns(Machines(home), lambda folder, sentence: say(sentence))
-    try:
+    with closing(RemoteRuns(Machines(home), lambda folder, sentence: say(sentence))) as remote:
         missing = remote.catch_up([run.path for run in local_runs])
-    finally:
-        remote.close()
     for machine, reason in missing.items():
         say(f"{machine} could not be reached, so its runs are shown in their last known state: {reason}")
 
@@ -206,8 +203,7 @@ def follow_logs(home: Path, run: RunDir, follow: bool, events: bool) -> int:
         for name in names:
             _print_from(run, name, 0)
         return 0
-    remote = RemoteRuns(Machines(home), lambda folder, sentence: say(sentence))
-    try:
+    with closing(RemoteRuns(Machines(home), lambda folder, sentence: say(sentence))) as remote:
         if is_remote(run.path):
             remote.attach(run)
         state = _follow(run, names)
@@ -216,8 +212,6 @@ def follow_logs(home: Path, run: RunDir, follow: bool, events: bool) -> int:
             say(run_label(run.path))
             state = _follow(run, names)
         return 0 if state is RunState.DONE else 3
-    finally:
-        remote.close()
 
 
 def _follow(run: RunDir, names: Sequence[str]) -> RunState:

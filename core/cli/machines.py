@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from contextlib import closing
 from typing import Any
 
 from core.cli.homes import add_home, home_folder
@@ -107,11 +108,8 @@ def _remove(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     from core.spec.machines.machines import Machines
 
-    machines = Machines(home_folder(arguments.home))
-    try:
+    with closing(Machines(home_folder(arguments.home))) as machines:
         facts = machines.host(arguments.name).probe().result()
-    finally:
-        machines.close()
     if arguments.json:
         print(facts.model_dump_json(indent=1))
         return 0
@@ -136,11 +134,8 @@ def _show(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from core.spec.machines.machines import Machines
 
-    machines = Machines(home_folder(arguments.home))
-    try:
+    with closing(Machines(home_folder(arguments.home))) as machines:
         findings = machines.host(arguments.name).check().result()
-    finally:
-        machines.close()
     if arguments.json:
         print(json.dumps([finding.model_dump() for finding in findings], indent=1))
     else:

@@ -18,14 +18,16 @@ from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.machines.record import NAME as RECORD
 from core.spec.machines.record import read_record
-from core.spec.run.events import Evaluated, EventReader, Metrics, RunFailed, RunFinished, RunStarted
+from core.spec.report.content import read_curves
+from core.spec.run.events import Evaluated, RunFailed, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
-from core.spec.run.logged import experiment_name, read_any_config, settings_of
+from core.spec.run.logged import differing_values, experiment_name, read_any_config, settings_of
 from core.spec.run.metric_names import higher_is_better, ranks_runs
 from core.spec.run.provenance import differing, read_provenance
-from core.spec.run.status import RunState, derive_state
+from core.spec.run.status import RunState
 
 _BRIEF_EVENTS = (RunStarted.kind, Evaluated.kind, RunFinished.kind, RunFailed.kind)
+_UNFINISHED = (RunState.STARTING, RunState.RUNNING, RunState.LOST_CONTACT, RunState.INTERRUPTED)
 _SAVE_EVERY = 500  # rows between two writes of the cache
 UNREADABLE = "unreadable"  # state of a run whose folder cannot be read
 
@@ -143,51 +145,25 @@ def row_or_problem(run: RunDir, brief: bool = False) -> RunRow:
 
 def read_row(run: RunDir, brief: bool = False) -> RunRow:
     """Read a run folder; ``brief``: without config, and with the best metric only. Raises UserError if it fails."""
-    row = RunRow(run_label(run.path), str(run.path))
+    record, events = read_record(run), read_curves(run, _BRIEF_EVENTS if brief else ())
+    row = RunRow(events.name, str(run.path), machine=record.machine if record else "", started=events.started)
     try:
         row.experiment = "" if brief else experiment_name(read_any_config(run.config))
     except ConfigError as error:
         row.note = str(error)
-    record = read_record(run)
-    row.machine = record.machine if record else ""
-    terminal = _read_events(run, row, _BRIEF_EVENTS if brief else ())
+    row.metrics = {name: _metric(name, curve) for name, curve in events.curves.items() if curve}
     if brief:
         row.metrics = dict([row.best]) if row.best else {}
-    status = run.read_status()
-    if terminal is not None and status is not None and not status.verdict and status.started > terminal.time:
-        terminal = None
-    row.ended = terminal is not None
-    state = derive_state(status, terminal)
-    row.state = (RunState.INTERRUPTED if state is RunState.STARTING and status is None else state).value
-    if status is not None:
+    row.state, row.step, row.total_steps = events.state, events.step, events.total_steps
+    if (status := events.status) is not None:
         row.step, row.total_steps = max(row.step, status.step), row.total_steps or status.total_steps
         row.note = row.note or status.note
-    if isinstance(terminal, RunFailed):
-        row.note = terminal.message
+    elif row.state == RunState.STARTING:
+        row.state = RunState.INTERRUPTED.value
+    row.ended = events.ending is not None and RunState(row.state) not in _UNFINISHED
+    if row.ended and isinstance(events.ending, RunFailed):
+        row.note = events.ending.message
     return row
-
-
-def _read_events(run: RunDir, row: RunRow, naming: Sequence[str] = ()) -> RunFinished | RunFailed | None:
-    """Read the events into ``row``; returns the event that ended the run, unless the run was resumed afterwards."""
-    reader, terminal, last_offset = EventReader(run.events, naming=naming), None, -1
-    points: dict[str, dict[int, float]] = {}
-    while reader.offset != last_offset:
-        last_offset = reader.offset
-        for event in reader.read():
-            if isinstance(event, (Metrics, Evaluated)):
-                row.step = max(row.step, event.step)
-                for name, value in event.values.items():
-                    points.setdefault(name, {})[event.step] = value
-            elif isinstance(event, RunStarted):
-                row.started = row.started or event.time
-                row.step, row.total_steps, terminal = event.step, event.total_steps, None
-                for series in points.values():  # a resumed run repeats the steps after its checkpoint
-                    for step in [step for step in series if step > event.step]:
-                        del series[step]
-            elif isinstance(event, (RunFinished, RunFailed)):
-                row.step, terminal = max(row.step, event.step), event
-    row.metrics = {name: _metric(name, series) for name, series in points.items() if series}
-    return terminal
 
 
 def _metric(name: str, series: Mapping[int, float]) -> Metric:
@@ -202,10 +178,7 @@ def changed_fields(runs: Sequence[RunDir]) -> dict[str, list[Any]]:
     """Fields in which the configs differ: dotted field -> one value per run. Raises UserError if unreadable."""
     if len(runs) < 2:
         raise UserError("a comparison needs at least two runs; specify two or more.")
-    settings = [settings_of(read_any_config(run.config)) for run in runs]
-    names = dict.fromkeys(name for values in settings for name in values)
-    columns = {name: [values.get(name) for values in settings] for name in names}
-    return {name: values for name, values in columns.items() if any(value != values[0] for value in values)}
+    return differing_values([settings_of(read_any_config(run.config)) for run in runs])
 
 
 def comparison(runs: Sequence[RunDir]) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli.homes import add_home, find_run, home_folder, runs, runs_folder
 from core.cli.runs import foreign, reporting, watching
-from core.cli.terminal import Subparsers, one_line, say
+from core.cli.terminal import Subparsers, comma_separated, one_line, say
 from core.spec.errors import UserError
 from core.spec.machines.record import MAX_SCRIPT_LENGTH
 from core.spec.reading import read_text
@@ -55,7 +56,7 @@ def add(subparsers: Subparsers) -> None:
     for name, text in (("pause", "pause a run: save its state and exit"), ("stop", "stop a run and save its state")):
         command = subparsers.add_parser(name, help=text)
         command.add_argument("run", metavar="RUN")
-        command.set_defaults(handler=_ask, what=name)
+        command.set_defaults(handler=_ask, what=name, kill=False)
         if name == "stop":
             command.add_argument("--kill", action="store_true", help="kill the run without saving (scancel on Slurm)")
     resume = subparsers.add_parser("resume", help="resume a run from its last checkpoint")
@@ -95,7 +96,9 @@ def _add_launching(subparsers: Subparsers) -> None:
         launch.add_argument(
             "--on", default="", metavar="MACHINE", help="a machine of `machines list` (default: this computer)"
         )
-        launch.add_argument("--devices", default="", metavar="0,1", help="GPUs to use (default: all)")
+        launch.add_argument(
+            "--devices", type=comma_separated, default=[], metavar="0,1", help="GPUs to use (default: all)"
+        )
         launch.add_argument(
             "--script", type=Path, metavar="FILE", help="sbatch script to use instead of the generated one"
         )
@@ -205,10 +208,10 @@ def _launch_config(arguments: argparse.Namespace, config: RunConfig, chain: Chai
     from core.spec.config import with_absolute_paths
     from core.spec.run.folder import RunDir, new_name
 
-    home, devices = home_folder(arguments.home), [device for device in arguments.devices.split(",") if device]
-    folder = runs_folder(home) / new_name(chain.name if chain else config.name)
+    devices = arguments.devices
+    folder = runs_folder(home_folder(arguments.home)) / new_name(chain.name if chain else config.name)
     if arguments.on:
-        return _launch_remote(arguments, folder, config, chain, devices)
+        return _launch_remote(arguments, folder, config, chain)
     if arguments.script or arguments.print_script:
         raise UserError("a script is for Slurm; choose a machine with --on.")
     if chain is not None:
@@ -219,9 +222,7 @@ def _launch_config(arguments: argparse.Namespace, config: RunConfig, chain: Chai
     return 0
 
 
-def _launch_remote(
-    arguments: argparse.Namespace, folder: Path, config: RunConfig, chain: Chain | None, devices: Sequence[str]
-) -> int:
+def _launch_remote(arguments: argparse.Namespace, folder: Path, config: RunConfig, chain: Chain | None) -> int:
     from core.spec.chain import ChainDir, write_chain
     from core.spec.errors import writing
     from core.spec.machines.machines import Machines
@@ -230,21 +231,18 @@ def _launch_remote(
 
     run = ChainDir(folder).stage(chain, 0) if chain else RunDir(folder)
     script = _script(arguments.script) if arguments.script else ""
-    remote = RemoteRuns(Machines(home_folder(arguments.home)))
-    try:
+    with closing(RemoteRuns(Machines(home_folder(arguments.home)))) as remote:
         host = remote.machines.host(arguments.on)
         if arguments.print_script:
             stage = run.path.name if chain else ""
-            print(host.script(folder.name, devices, stage=stage).result(), end="")
+            print(host.script(folder.name, arguments.devices, stage=stage).result(), end="")
             return 0
         if not arguments.unchecked:
             _check_findings(host.check_data(config.to_json()).result())
         if chain is not None:
             with writing(folder, UserError):
                 write_chain(folder, chain)
-        remote.launch(run, arguments.on, config.to_json(), devices, script)
-    finally:
-        remote.close()
+        remote.launch(run, arguments.on, config.to_json(), arguments.devices, script)
     print(folder)
     return _report_delivery(run)
 
@@ -285,35 +283,21 @@ def _ask(arguments: argparse.Namespace) -> int:
 
     home = home_folder(arguments.home)
     run = find_run(home, arguments.run)
-    record, kill = read_record(run), bool(getattr(arguments, "kill", False))
+    record, kill = read_record(run), arguments.kill
+    # The trainer first saves its state, which takes a while.
+    state = "killed" if kill else "pausing" if arguments.what == "pause" else "stopping"
     if record is None:
         end_local_run(run, arguments.what, kill)
-        say(one_line(f"{run.path.name}: {_ending_state(arguments.what, kill)}"))
-        return 0
-    machines = Machines(home)
-    try:
-        host = machines.host(record.machine)
-        folder = _remote_folder(run)
-        answer = host.end(folder, "kill") if kill else host.control(folder, arguments.what)
-        state = answer.result().state
-        say(one_line(f"{run.path.name}: {_ending_state(arguments.what, kill) if state.alive else state.value}"))
-    finally:
-        machines.close()
-    return 0
-
-
-def _ending_state(request: str, kill: bool) -> str:
-    """A description of the state after ``request``; the trainer first saves its state, which takes a while."""
-    return "killed" if kill else "pausing" if request == "pause" else "stopping"
-
-
-def _remote_folder(run: RunDir) -> str:
-    from core.spec.machines.record import read_record
-
-    record = read_record(run)
-    if record is None or not record.folder:
+    elif not record.folder:
         raise UserError(f"{run.path.name} has not reached its machine yet; open the window, or launch it again.")
-    return record.folder
+    else:
+        with closing(Machines(home)) as machines:
+            host = machines.host(record.machine)
+            answer = host.end(record.folder, "kill") if kill else host.control(record.folder, arguments.what)
+            remote_state = answer.result().state
+        state = state if remote_state.alive else remote_state.value
+    say(one_line(f"{run.path.name}: {state}"))
+    return 0
 
 
 def _resume(arguments: argparse.Namespace) -> int:
@@ -328,13 +312,11 @@ def _resume(arguments: argparse.Namespace) -> int:
     if read_record(run) is None:
         resume_local_run(run)
         return 0
-    remote = RemoteRuns(Machines(home))
-    try:
-        remote.resume(run)
-    except InUse:  # the window already follows the run
-        remote.resume_unfollowed(run)
-    finally:
-        remote.close()
+    with closing(RemoteRuns(Machines(home))) as remote:
+        try:
+            remote.resume(run)
+        except InUse:  # the window already follows the run
+            remote.resume_unfollowed(run)
     return _report_delivery(run)
 
 
@@ -362,15 +344,12 @@ def _fetch(arguments: argparse.Namespace) -> int:
     record = read_record(run)
     if record is None:
         raise UserError(no_record(run))
-    machines = Machines(home)
     terminal = sys.stderr.isatty()
 
     def show(done: int, total: int) -> None:
         if terminal:
             print(f"\r{done / 2**20:.0f} of {total / 2**20:.0f} MB", end="", file=sys.stderr, flush=True)
 
-    try:
+    with closing(Machines(home)) as machines:
         print(fetch_checkpoint(machines.host(record.machine), run, arguments.checkpoint, show))
-    finally:
-        machines.close()
     return 0

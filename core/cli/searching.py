@@ -7,7 +7,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from core.cli.terminal import Subparsers, one_line, periodic_progress, say
+from core.cli.terminal import Subparsers, add_weights, one_line, periodic_progress, say
 from core.spec.config import expand_user
 from core.spec.errors import UserError
 from core.spec.paths import is_file
@@ -41,12 +41,7 @@ def add(subparsers: Subparsers) -> None:
     index.add_argument("model", nargs="?", default="", help="run folder, RUN@STEP, or open_clip:NAME[,PRETRAINED]")
     index.add_argument("source", nargs="?", default="", help="a manifest or a folder of images")
     index.add_argument("index_dir", nargs="?", default="", metavar="INDEX_DIR")
-    index.add_argument(
-        "--weights",
-        default="",
-        choices=("student", "teacher"),
-        help="network to use (default: the better validated one)",
-    )
+    add_weights(index)
     index.add_argument("--drop-missing", action="store_true", help="remove images whose folder cannot be reached")
     index.add_argument(
         "--relocate",
@@ -86,7 +81,6 @@ def add(subparsers: Subparsers) -> None:
     search.add_argument("--before", metavar="DATE", help="only files modified before")
     search.add_argument("--no-groups", action="store_true", help="list near-duplicates separately")
     search.add_argument("--model", default="", help="path of the model, if it has moved")
-    search.add_argument("--weights", default="", choices=("student", "teacher"), help=argparse.SUPPRESS)
     search.add_argument("--json", action="store_true", help="print the full results as JSON")
     search.set_defaults(handler=_search)
 
@@ -144,14 +138,11 @@ def _search(arguments: argparse.Namespace) -> int:
     from core.search.queries import Query
     from core.search.results import Options, Searcher
 
-    def quiet(doing: str, done: int, total: int) -> None:
-        """Report no progress, since opening is fast."""
-
     terms = tuple(_term(term) for term in getattr(arguments, "terms", None) or [])
     options = Options(
         arguments.k, "captions" if arguments.captions else "images", _filter(arguments), not arguments.no_groups
     )
-    collection = open_index(arguments.index_dir, quiet, arguments.model, arguments.weights)
+    collection = open_index(arguments.index_dir, lambda *_: None, arguments.model)  # fast: no progress
     answer = Searcher(collection).search(Query(terms, arguments.prompts), options)
     for note in (*collection.notes, *answer["notes"]):
         say(f"note: {note}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli.homes import add_home, home_folder
-from core.cli.terminal import Subparsers, one_line, periodic_progress, say
+from core.cli.terminal import Subparsers, add_weights, comma_separated, one_line, periodic_progress, say
 from core.spec.caption_files import CaptionFileExistsError, write_new
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, read_text
@@ -42,7 +42,8 @@ def add(subparsers: Subparsers) -> None:
     study.add_argument("--jobs", type=int, default=1, help="parallel runs (default: 1, needed for fair timing)")
     study.add_argument(
         "--devices",
-        default="",
+        type=comma_separated,
+        default=[],
         metavar="0,1,...",
         help="GPUs by index or UUID, one per parallel run, instead of --jobs",
     )
@@ -77,12 +78,7 @@ def _add_noise(subparsers: Subparsers) -> None:
     noise.add_argument("run_dir", type=Path, metavar="RUN_DIR")
     noise.add_argument("--data", default="", metavar="SOURCE", help="pairs to rank (default: the run's training data)")
     noise.add_argument("--checkpoint", default="last", help="best, last, a step or a checkpoint's name (default: last)")
-    noise.add_argument(
-        "--weights",
-        default="",
-        choices=("student", "teacher"),
-        help="default: the mean of both networks",
-    )
+    add_weights(noise, default="the mean of both networks")
     noise.add_argument("--json", action="store_true", help="print the summary and all pairs as one JSON object")
     noise.add_argument("--csv", type=Path, metavar="OUT", help="write all pairs as CSV, lowest clean probability first")
     noise.add_argument("--force", action="store_true", help="overwrite the file of --csv")
@@ -112,10 +108,9 @@ def _study(arguments: argparse.Namespace) -> int:
             write_results(out, read_study(out.study))
         say(f"{out.results}")
         return 0
-    devices = [device for device in arguments.devices.split(",") if device]
     selection = RunSelection(tuple(arguments.only), tuple(arguments.seeds))
     status = run_study(
-        study, path.parent, out, arguments.jobs, say, arguments.openclipart, devices, selection, arguments.on,
+        study, path.parent, out, arguments.jobs, say, arguments.openclipart, arguments.devices, selection, arguments.on,
         home_folder(arguments.home),
     )  # fmt: skip
     return report_study(out, status)

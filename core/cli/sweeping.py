@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.cli.homes import add_home, home_folder
-from core.cli.terminal import Subparsers, one_line, say
+from core.cli.terminal import Subparsers, comma_separated, one_line, say
 from core.spec.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ def add(subparsers: Subparsers) -> None:
 
 def _add_machines(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=1, help="parallel runs on this computer (default: 1)")
-    parser.add_argument("--devices", default="", metavar="0,1,...", help="GPUs, one for each parallel run")
+    parser.add_argument(
+        "--devices", type=comma_separated, default=[], metavar="0,1,...", help="GPUs, one for each parallel run"
+    )
     parser.add_argument("--on", nargs="+", default=[], metavar="MACHINE", help="machines, see `study --on`")
     add_home(parser)
 
@@ -74,8 +76,7 @@ def _run(arguments: argparse.Namespace) -> int:
     sweep = read_sweep(file)
     if arguments.trials is not None:
         sweep = parse_sweep({**sweep.model_dump(), "trials": arguments.trials}, f"{file} with --trials")
-    devices = [device for device in arguments.devices.split(",") if device]
-    options = PlaceOptions(arguments.on, home_folder(arguments.home), arguments.jobs, devices)
+    options = PlaceOptions(arguments.on, home_folder(arguments.home), arguments.jobs, arguments.devices)
     report = run_sweep(sweep, file.parent, SweepDir(out.absolute()), say, options)
     _print(report)
     return 1 if report.trials and not report.best else 0
@@ -126,18 +127,10 @@ def _confirm(arguments: argparse.Namespace) -> int:
     out = SweepDir(arguments.out.absolute())
     folder = StudyDir(arguments.study.absolute() if arguments.study else out.confirm)
     study = confirm_study(out, folder, arguments.best, arguments.seeds, arguments.budget, say)
-    devices = [device for device in arguments.devices.split(",") if device]
     status = run_study(
-        study,
-        out.path,
-        folder,
-        arguments.jobs,
-        say,
-        None,
-        devices,
-        machines=arguments.on,
+        study, out.path, folder, arguments.jobs, say, None, arguments.devices, machines=arguments.on,
         home=home_folder(arguments.home),
-    )
+    )  # fmt: skip
     return report_study(folder, status)
 
 

@@ -68,19 +68,20 @@ def plain_output() -> Iterator[None]:
         sys.stdout, sys.stderr = streams
 
 
+def add_weights(parser: argparse.ArgumentParser, default: str = "the better validated one") -> None:
+    """Add the option ``--weights``; ``default`` describes what is used without the option."""
+    text = f"network to use (default: {default})"
+    parser.add_argument("--weights", default="", choices=("student", "teacher"), help=text)
+
+
+def comma_separated(text: str) -> list[str]:
+    """The values of an option such as ``--devices 0,1``."""
+    return [value.strip() for value in text.split(",") if value.strip()]
+
+
 def say(text: str) -> None:
     """Print a message on stderr, unbuffered."""
     print(text, file=sys.stderr, flush=True)
-
-
-def every(step: int) -> Callable[[int, int], None]:
-    """A progress function that prints a line on stderr after every ``step`` images, and after the last."""
-
-    def show(done: int, total: int) -> None:
-        if done % step == 0 or done == total:
-            say(f"{done}/{total} images")
-
-    return show
 
 
 def periodic_progress(seconds: float = 5.0) -> Callable[[str, int, int], None]:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from core.cli.terminal import Subparsers, every, periodic_progress, say
+from core.cli.terminal import Subparsers, periodic_progress, say
 from core.spec.config import RunConfig, override, read_config, with_absolute_paths
 from core.spec.errors import UserError
 from core.spec.failures import say_error
@@ -164,7 +164,8 @@ def _demo_data(arguments: argparse.Namespace) -> int:
     share, kind = arguments.mismatched, arguments.mismatch_kind
     if share is not None and not 0 < share < 1:
         raise UserError(f"--mismatched is {share:g}; use a share between 0 and 1, such as 0.3.")
-    counts = write_demo_data(arguments.folder, progress=every(100))
+    show = periodic_progress()
+    counts = write_demo_data(arguments.folder, progress=lambda done, total: show("rendering images", done, total))
     for split, count in counts.items():
         say(f"{split}: {count} pairs")
     if share is not None:

@@ -1,7 +1,7 @@
 """Writes captions with provenance; never overwrites an existing file unless forced. No torch.
 
-Flow: the verb ``caption`` and the window's export -> ``.txt`` sidecars, a CSV for ``data.train``, JSON lines, or COCO
-JSON. Provenance is plain data: model, step, digest of the weights, settings and seed; sidecars do not contain it.
+Flow: the command ``caption`` and the window's export -> ``.txt`` sidecars, a CSV for ``data.train``, JSON lines, or
+COCO JSON. Provenance is plain data: model, step, digest of the weights, settings and seed; sidecars do not contain it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, TextIO
+from typing import Any
 
 from core.spec.cells import marked_row
-from core.spec.errors import UserError, is_full
+from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 
 Provenance = Mapping[str, Any]  # model, pretrained, weights, step, digest, precision, settings
-COLUMNS = ("filepath", "title", "rank", "log_prob", "score", "model", "pretrained", "weights", "step", "digest")
-_SETTINGS = ("seed", "settings")
+_ORIGIN = ("model", "pretrained", "weights", "step", "digest")
+HEADER = ("filepath", "title", "rank", "log_prob", "score", *_ORIGIN, "seed", "settings")
 
 
 class CaptionFileError(UserError):
@@ -68,7 +68,7 @@ class Sidecars:
         self._written: dict[str, str] = {}
 
     def write(self, image: CaptionedImage) -> Path:
-        """Write the sidecar of ``image``. CaptionFileError if it exists (unless forced) or cannot be written."""
+        """Write the sidecar of ``image``. Raises CaptionFileError if it exists (unless forced) or cannot be written."""
         path = sidecar_of(image.path)
         first_image = self._written.get(str(path))
         if first_image is not None and first_image != image.path:
@@ -91,15 +91,12 @@ def write_new(path: Path, text: str, force: bool = False) -> None:
 
     Raises CaptionFileExistsError if the file exists without ``force``, CaptionFileError if it cannot be written.
     """
-    try:
-        if force:
-            write_whole(path, text.encode("utf-8", "surrogateescape"))
-        else:
-            _write_once(path, text.encode("utf-8", "surrogateescape"))
-    except FileExistsError as error:
-        raise CaptionFileExistsError(path) from error
-    except OSError as error:
-        raise _not_written(path, error) from error
+    content = text.encode("utf-8", "surrogateescape")
+    with writing(path, CaptionFileError):
+        try:
+            write_whole(path, content) if force else _write_once(path, content)
+        except FileExistsError as error:
+            raise CaptionFileExistsError(path) from error
 
 
 def _write_once(path: Path, content: bytes) -> None:
@@ -113,51 +110,30 @@ def _write_once(path: Path, content: bytes) -> None:
             raise
 
 
-def _not_written(path: Path, error: OSError) -> CaptionFileError:
-    reason = error.strerror or str(error)
-    remedy = "free some space and try again" if is_full(error) else "choose a folder that you may write to"
-    return CaptionFileError(f"{path} cannot be written: {reason}; {remedy}.")
-
-
 class CaptionTable:
-    """A CSV with one line per caption, ``filepath,title`` first, written incrementally.
+    """A CSV with one line per caption, ``filepath,title`` first.
 
-    An existing table is replaced when the new table is complete. After an error or interrupt, the existing table stays,
-    and ``partial`` is a file next to it with the captions written so far.
+    Lines are written to ``partial``, a file next to the table, which becomes the table when it is complete. After an
+    error or interrupt, ``partial`` has the captions so far, and an existing table is unchanged.
     """
 
-    def __init__(
-        self, path: Path | None, stream: TextIO | None = None, force: bool = False, root: Path | None = None
-    ) -> None:
-        """Write to ``path``, or to ``stream`` with paths relative to ``root``. Raises the errors of ``write_new``."""
-        self._root = root if path is None else path.absolute().parent
-        self._path, self._written = path, path
-        self._file: BinaryIO | None = None
-        self._rows = 0
-        self.partial: Path | None = None
-        if path is not None:
-            try:
-                self._file = _opened(path, "xb")
-            except FileExistsError as error:
-                if not force:
-                    raise CaptionFileExistsError(path) from error
-                if not path.is_file():
-                    raise CaptionFileError(f"{path} cannot be overwritten; choose another name.") from error
-                self._written = path.with_name(f"{path.stem}.partial-{os.getpid()}{path.suffix}")
-                try:
-                    self._file = _opened(self._written, "wb")
-                except OSError as denied:
-                    raise _not_written(path, denied) from denied
-            except OSError as error:
-                raise _not_written(path, error) from error
-        self._stream = stream
+    def __init__(self, path: Path, force: bool = False) -> None:
+        """``force``: replace an existing table. Raises the errors of ``write_new``."""
+        if path.exists() and not force:
+            raise CaptionFileExistsError(path)
+        if path.exists() and not path.is_file():
+            raise CaptionFileError(f"{path} cannot be overwritten; choose another name.")
+        self._path, self._rows = path, 0
+        self.partial = path.with_name(f"{path.stem}.partial-{os.getpid()}{path.suffix}")
         self._complete = 0  # bytes of complete lines
-        try:
-            self._add([(*COLUMNS, *_SETTINGS)])
-        except OSError as error:
-            assert path is not None
-            self._abandon()
-            raise _not_written(path, error) from error
+        with writing(path, CaptionFileError):
+            self._file = self.partial.open("wb", buffering=0)  # unbuffered, so that a failed write raises immediately
+            try:
+                self._add([HEADER])
+            except OSError:
+                self._file.close()
+                self.partial.unlink(missing_ok=True)
+                raise
 
     def __enter__(self) -> CaptionTable:
         return self
@@ -165,35 +141,17 @@ class CaptionTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is None or self._path is None or self._written is None:
-            return
         self._file.close()
-        if kind is not None and not self._rows:
-            self._written.unlink(missing_ok=True)  # nothing was captioned
-        elif self._written != self._path:
-            self.partial = self._written
-            if kind is None:
-                try:
-                    self._written.replace(self._path)
-                except OSError as denied:
-                    raise _not_written(self._path, denied) from denied
-                self.partial = None
+        if kind is None:
+            with writing(self._path, CaptionFileError):
+                self.partial.replace(self._path)
+        elif not self._rows:
+            self.partial.unlink(missing_ok=True)
 
-    def _abandon(self) -> None:
-        """Remove the unfinished file."""
-        if self._file is not None and self._written is not None:
-            self._file.close()
-            self._file = None
-            self._written.unlink(missing_ok=True)
-
-    def _add(self, rows: Iterable[Iterable[Any]]) -> None:
+    def _add(self, rows: Iterable[Iterable[object]]) -> None:
         """Append ``rows``; on an OSError the file is truncated to its previous end."""
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
-        if self._file is None:
-            assert self._stream is not None
-            self._stream.write(text.getvalue())
-            return
         content = memoryview(text.getvalue().encode("utf-8", "surrogateescape"))
         try:
             while content:  # a nearly full disk may write only a part
@@ -205,34 +163,24 @@ class CaptionTable:
         self._complete = self._file.tell()
 
     def write(self, image: CaptionedImage) -> None:
-        """Write one row per caption; paths under the table's folder are relative.
-
-        Raises CaptionTableError if the disk is full; earlier rows stay complete.
-        """
-        provenance = image.provenance
-        settings = provenance.get("settings", {})
-        model = [provenance.get(name) for name in COLUMNS[5:]]
-        rows = []
-        for rank, caption in enumerate(image.captions, start=1):
-            numbers = [rank, *(("" if x is None else round(x, 4)) for x in (caption.log_prob, caption.score))]
-            settings_cells = [settings.get("seed"), json.dumps(dict(settings), ensure_ascii=False)]
-            rows.append(marked_row([self._relative(image.path), caption.text, *numbers, *model, *settings_cells]))
-        try:
+        """Write the rows of ``image``. Raises CaptionTableError if the disk is full; earlier rows stay complete."""
+        rows = table_rows(image, self._path.absolute().parent)
+        with writing(self._path, CaptionTableError):
             self._add(rows)
-        except OSError as error:
-            if self._path is None:
-                raise  # the stream's reader may have closed it
-            raise CaptionTableError(str(_not_written(self._path, error))) from error
         self._rows += len(rows)
 
-    def _relative(self, path: str) -> str:
-        if self._root is not None and Path(path).is_relative_to(self._root):
-            return str(Path(path).relative_to(self._root))
-        return path
 
-
-def _opened(path: Path, mode: Literal["wb", "xb"]) -> BinaryIO:
-    return path.open(mode, buffering=0)  # unbuffered, so that a failed write raises immediately
+def table_rows(image: CaptionedImage, root: Path | None) -> list[list[object]]:
+    """One row with the columns of `HEADER` per caption; the path is relative for an image under ``root``."""
+    path, provenance = Path(image.path), image.provenance
+    shown_path = str(path.relative_to(root)) if root is not None and path.is_relative_to(root) else image.path
+    settings = provenance.get("settings", {})
+    origin = [*map(provenance.get, _ORIGIN), settings.get("seed"), json.dumps(dict(settings), ensure_ascii=False)]
+    rows = []
+    for rank, caption in enumerate(image.captions, start=1):
+        numbers = [rank, *(("" if x is None else round(x, 4)) for x in (caption.log_prob, caption.score))]
+        rows.append(marked_row([shown_path, caption.text, *numbers, *origin]))
+    return rows
 
 
 def json_line(image: CaptionedImage) -> str:

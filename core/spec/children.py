@@ -52,8 +52,7 @@ def start_program(
         stdout=stdout,
         stderr=stderr,
         env=environment() | dict(variables or {}),
-        start_new_session=detached and sys.platform != "win32",
-        creationflags=_creation_flags() if detached else 0,
+        **(process_group() if detached else {}),
     )
 
 
@@ -63,14 +62,10 @@ def device_variables(devices: str) -> Mapping[str, str]:
 
 
 def process_group() -> dict[str, Any]:
-    """Options of Popen that keep the terminal's Ctrl+C from a child process."""
+    """Options of Popen that keep the terminal's Ctrl+C from a child process.
+
+    On Windows, the child has no console window, but a console that the data loader's processes can share.
+    """
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}
-
-
-def _creation_flags() -> int:
-    """On Windows: no console window, but a console that the data loader's processes can share."""
-    if sys.platform == "win32":
-        return subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-    return 0

@@ -90,6 +90,16 @@ def has_trainer() -> bool:
     return not missing("train")
 
 
+def installed_version(package: str) -> str:
+    """The version of an installed package; "" if it is not installed."""
+    import importlib.metadata  # noqa: PLC0415  (slow to import, and rarely needed)
+
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
 def need(extra: Extra) -> None:
     """Raise NotInstalled unless ``extra`` is completely installed."""
     missing_modules = missing(extra)

@@ -25,7 +25,7 @@ def is_folder(path: str | Path) -> bool:
 
 
 def split_run(name: str) -> tuple[Path, str] | None:
-    """The run folder in ``name``, and the checkpoint after the @ ("" without an @).
+    """The run folder in ``name``, and the checkpoint after the @ ("" if there is no @).
 
     The name of a folder may contain an @, so an existing folder is never split. None if there is no such folder.
     """

@@ -1,6 +1,6 @@
 """Callbacks for progress and partial results of long tasks.
 
-Flow: worker or verb -> **reporter** <- classify, captions, search, noise. Any call may raise to cancel the task.
+Flow: worker or command -> **reporter** <- classify, captions, search, noise. Any call may raise to cancel the task.
 """
 
 from __future__ import annotations

@@ -84,7 +84,9 @@ def expand_pattern(pattern: str, error: type[UserError] = UnreadableError) -> li
     """
     paths: list[str] = []
     for part in pattern.split(SEPARATOR):
-        for name in _without_braces(part, error):
+        if problem := brace_problem(part):
+            raise error(problem)
+        for name in _expanded(part):
             path = expand_user(name)
             if is_folder(path):
                 paths += _matching(path, "*" + SUFFIX, error)
@@ -159,13 +161,6 @@ def brace_problem(text: str) -> str:
     return ""
 
 
-def _without_braces(text: str, error: type[UserError]) -> list[str]:
-    """``text`` for each choice in its braces; the last brace varies fastest."""
-    if problem := brace_problem(text):
-        raise error(problem)
-    return _expanded(text)
-
-
 def _count(text: str) -> int:
     """The length of the result of `_expanded`."""
     start = text.find("{")
@@ -178,6 +173,7 @@ def _count(text: str) -> int:
 
 
 def _expanded(text: str) -> list[str]:
+    """``text`` for each choice in its braces; the last brace varies fastest."""
     start = text.find("{")
     parts, end = _alternatives(text, start) if start >= 0 else ([], 0)
     if not end:

@@ -1,6 +1,6 @@
 """The command ``mcp``: a server for agents, with the Model Context Protocol over stdin and stdout.
 
-Flow: an agent's program starts ``sdgui-core mcp`` -> `serve` -> a tool of `Tools` -> the functions behind the other
+Flow: an agent's program starts ``sdgui-core mcp`` -> a tool of `Tools` -> the functions behind the other
 commands -> JSON. The server reads only the runs in the home folder; only `Tools.launch` writes, and only with
 ``--allow-launch``.
 """
@@ -53,7 +53,8 @@ def _mcp(arguments: argparse.Namespace) -> int:
     if arguments.allow_launch < 0:
         raise UserError(f"--allow-launch is {arguments.allow_launch}; use 0 or more.")
     need("mcp")
-    serve(home_folder(arguments.home), arguments.allow_launch)
+    tools = Tools(home_folder(arguments.home), arguments.allow_launch)
+    _server(tools, launching=arguments.allow_launch > 0).run("stdio")  # until the agent closes stdin
     return 0
 
 
@@ -61,6 +62,7 @@ class Tools:
     """The tools of the server: each public method is a tool, and returns JSON data."""
 
     def __init__(self, home: Path, most_training: int) -> None:
+        """``most_training``: see ``--allow-launch``."""
         self._home, self._most_training = home, most_training
 
     def list_runs(
@@ -177,11 +179,6 @@ def _trains(run: RunDir) -> bool:
 
     status = run.read_status()
     return status is not None and status.is_local and process_alive(status)
-
-
-def serve(home: Path, most_training: int) -> None:
-    """Answer an agent until it closes stdin. ``most_training``: see ``--allow-launch``; 0: without `Tools.launch`."""
-    _server(Tools(home, most_training), launching=most_training > 0).run("stdio")
 
 
 def _server(tools: Tools, launching: bool) -> MCPServer[Any]:

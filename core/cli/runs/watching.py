@@ -6,7 +6,7 @@ import argparse
 import json
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,12 +50,9 @@ def _watch(arguments: argparse.Namespace) -> int:
             _print(alert, arguments.json)
         return 0
     watcher = Watcher(home, arguments.rules)
-    remote = RemoteRuns(Machines(home), lambda _folder, sentence: say(one_line(sentence)))
-    try:
+    with closing(RemoteRuns(Machines(home), lambda _folder, sentence: say(one_line(sentence)))) as remote:
         remote.attach_unsettled([run.path for run in named or runs(home)])
         _follow(watcher, home, named, arguments.json)
-    finally:
-        remote.close()
     return 0
 
 

@@ -16,11 +16,11 @@ from core.spec.alerts.log import AlertLog
 from core.spec.alerts.rules import FILE, AlertRules, Rules
 from core.spec.chain import run_label
 from core.spec.errors import UserError
-from core.spec.reading import MEGABYTE, excerpt
+from core.spec.reading import excerpt
 from core.spec.run.events import EventReader, Lifecycle, RunStarted
 from core.spec.run.folder import RunDir
 from core.spec.run.logged import experiment_name, read_any_config
-from core.spec.run.status import RunState, RunStatus, derive_state
+from core.spec.run.status import RunState, derive_state
 
 POLL_SECONDS = 2.0
 _TAIL_BYTES = 256 << 10  # size of the earlier events that the usual interval is learned from
@@ -63,10 +63,10 @@ class WatchedRun:
         """Alerts since the last call. Raises EventError, OSError if the folder cannot be read."""
         status = self.run.read_status()
         alerts = self._read_events(now)
-        state = _state(status, self.evaluator, now)
+        state = derive_state(status, self.evaluator.terminal, now)
         if state is RunState.INTERRUPTED:  # its last events were perhaps written after the file was read
             alerts += self._read_events(now)
-            state = _state(status, self.evaluator, now)
+            state = derive_state(status, self.evaluator.terminal, now)
         if self.evaluator.terminal is None:  # the run was resumed after the endings among the earlier events
             alerts = [alert for alert in alerts if not alert.attempt]
         if status is not None and (status.step, status.doing) != self._activity:
@@ -83,20 +83,11 @@ class WatchedRun:
         return alerts
 
     def _read_events(self, now: float) -> list[Alert]:
-        alerts, before = list[Alert](), -1
-        while before != self._reader.offset:
-            before = self._reader.offset
-            for event in self._reader.read(MEGABYTE):
-                alerts += self.evaluator.apply(event)
-                self._progressed = now if self._polled else self._progressed
+        alerts = list[Alert]()
+        for event in self._reader:
+            alerts += self.evaluator.apply(event)
+            self._progressed = now if self._polled else self._progressed
         return alerts
-
-
-def _state(status: RunStatus | None, evaluator: Evaluator, now: float) -> RunState:
-    terminal = evaluator.terminal
-    if terminal is not None and status is not None and not status.verdict and status.started > terminal.time:
-        terminal = None  # resumed
-    return derive_state(status, terminal, now)
 
 
 class Watcher:
@@ -175,12 +166,8 @@ def replay(runs: Iterable[RunDir], rules: Rules | AlertRules) -> list[RunAlert]:
 
 
 def _replay(run: RunDir, rules: AlertRules) -> list[Alert]:
-    evaluator, reader, alerts, before = Evaluator(rules, recorded=True), EventReader(run.events), list[Alert](), -1
-    status = run.read_status()
-    while before != reader.offset:
-        before = reader.offset
-        for event in reader.read():
-            alerts += evaluator.apply(event)
-    if status is not None and _state(status, evaluator, time.time()) is RunState.INTERRUPTED:
+    evaluator, status = Evaluator(rules, recorded=True), run.read_status()
+    alerts = [alert for event in EventReader(run.events) for alert in evaluator.apply(event)]
+    if status is not None and derive_state(status, evaluator.terminal) is RunState.INTERRUPTED:
         alerts += evaluator.interrupted(status.heartbeat, status.note)
     return alerts

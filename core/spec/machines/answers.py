@@ -126,7 +126,7 @@ class Facts(Answer):
     runs: _Text = ""  # the runs folder, ~ expanded
     disk_free: _Bytes = 0
     partitions: Annotated[list[Partition], Field(max_length=_MAX_ITEMS)] = []
-    slurm: _Text = ""  # Slurm's version; "" without Slurm
+    slurm: _Text = ""  # Slurm's version; "" if there is no Slurm
     time: Time = 0.0  # the host's clock
 
 
@@ -159,8 +159,8 @@ class Submitted(Answer):
 class RemoteStatus(Answer):
     """The state of a run as reported by its machine.
 
-    ``age``: seconds since the heartbeat by the machine's clock; None without a status. ``note``: why the run waits or
-    ended. ``job``: the Slurm job. ``expected``: seconds until the run should start.
+    ``age``: seconds since the heartbeat by the machine's clock; None if there is no status. ``note``: why the run waits
+    or ended. ``job``: the Slurm job. ``expected``: seconds until the run should start.
     """
 
     folder: _Text

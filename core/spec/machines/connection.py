@@ -1,6 +1,6 @@
 """A persistent connection to a machine: ``ssh HOST sdgui-core remote``, usable from any thread.
 
-Flow: window or verb -> ``call`` -> a line of JSON -> the remote program -> a ``Future``. Its notifications (new bytes
+Flow: window or command -> ``call`` -> a line of JSON -> the remote program -> a ``Future``. Notifications (new bytes
 of followed files, states of runs) go to the ``Sink`` of each followed run. No Qt: futures and sinks are called in a
 thread of the connection.
 

@@ -12,13 +12,14 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 from core.spec.machines.answers import CheckpointFacts, Chunk, FileFacts
 from core.spec.machines.host import Host
-from core.spec.machines.record import no_record, read_record
+from core.spec.machines.record import find_checkpoint, no_record, read_record
 from core.spec.reading import KILOBYTE, UnreadableError, read_json
 from core.spec.run.folder import RunDir
 
@@ -35,14 +36,9 @@ class FetchCancelled(UserError):
 
 
 def choose(checkpoints: Sequence[CheckpointFacts], wanted_name: str) -> CheckpointFacts:
-    """The checkpoint called ``wanted_name``: best, last, a step or a name. Raises UserError if it does not exist."""
-    wanted_step = (wanted_name.lstrip("0") or "0") if wanted_name.isdecimal() else ""
-    for checkpoint in checkpoints:
-        step = checkpoint.name.rpartition("-")[2].lstrip("0") or "0"
-        if wanted_name in (checkpoint.name, *checkpoint.pointers) or wanted_step == step:
-            return checkpoint
-    if wanted_name == "last" and checkpoints:
-        return checkpoints[-1]
+    """The checkpoint called ``wanted_name``, see `find_checkpoint`. Raises UserError if it does not exist."""
+    if (checkpoint := find_checkpoint(checkpoints, wanted_name)) is not None:
+        return checkpoint
     names = ", ".join(checkpoint.name for checkpoint in checkpoints) or "none yet"
     raise UserError(f"the run has no checkpoint {wanted_name} on its machine; available: {names}.")
 
@@ -95,26 +91,21 @@ def _write_pointers(run: RunDir, checkpoint: CheckpointFacts) -> None:
             write_whole(run.checkpoints / "last", checkpoint.name.encode())
 
 
+@dataclass
 class _Fetch:
-    def __init__(
-        self,
-        host: Host,
-        remote: str,
-        checkpoint: CheckpointFacts,
-        folder: Path,
-        progress: Progress,
-        cancelled: Callable[[], bool],
-    ) -> None:
-        self._host, self._remote, self._checkpoint, self._folder = host, remote, checkpoint, folder
-        self._progress, self._cancelled = progress, cancelled
-        self._total = sum(file.size for file in checkpoint.files)
-        self._done = 0
+    _host: Host
+    _remote: str
+    _checkpoint: CheckpointFacts
+    _folder: Path
+    _progress: Progress
+    _cancelled: Callable[[], bool]
+    _done: int = 0
 
     def work(self) -> None:
         """Fetch every file, continuing partial ones."""
         stamps = self._stamps()
         for file in self._checkpoint.files:
-            path = self._path(file)
+            path = self._folder / file.name
             if stamps.get(file.name) != file.stamp or (path.exists() and path.stat().st_size > file.size):
                 path.unlink(missing_ok=True)  # part of another version
         current_stamps = {file.name: file.stamp for file in self._checkpoint.files}
@@ -129,11 +120,8 @@ class _Fetch:
             return {}
         return stamps if isinstance(stamps, dict) else {}
 
-    def _path(self, file: FileFacts) -> Path:
-        return self._folder / file.name
-
     def _fetch_file(self, file: FileFacts) -> None:
-        path = self._path(file)
+        path = self._folder / file.name
         with path.open("ab", buffering=0) as out:
             written = requested = out.seek(0, os.SEEK_END)
             self._report(written)
@@ -167,6 +155,6 @@ class _Fetch:
 
     def _report(self, count: int) -> None:
         self._done += count
-        self._progress(self._done, self._total)
+        self._progress(self._done, sum(file.size for file in self._checkpoint.files))
         if self._cancelled():
             raise FetchCancelled(f"Fetching {self._checkpoint.name} was cancelled; the next fetch continues from here.")

@@ -1,6 +1,6 @@
 """Typed requests to a machine: each returns a ``Future`` of a validated answer, from any thread.
 
-Flow: panel, launcher or verb -> ``Host.probe()`` -> ``Connection.call`` -> the remote program -> ``Facts``. A failed
+Flow: panel, launcher or command -> ``Host.probe()`` -> ``Connection.call`` -> the remote program -> ``Facts``. A failed
 future has a UserError, or a ConnectionLost if trying again later may help.
 """
 
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
 from core.spec.errors import UserError
+from core.spec.installed import installed_version
 from core.spec.machines.answers import (
     CheckpointFacts,
     Chunk,
@@ -52,7 +52,7 @@ class Host(Connection):
         """A finding on whether a remote machine has the same version of sdgui."""
         if self.machine.is_local:
             return []
-        local_version, remote_version = own_version(), self.hello.version if self.hello is not None else ""
+        local_version, remote_version = installed_version("sdgui"), self.hello.version if self.hello is not None else ""
         detail = f"{remote_version or 'a checkout'} there, {local_version or 'a checkout'} here"
         if local_version == remote_version or not local_version or not remote_version:
             return [Finding(name="sdgui", works=True, detail=detail)]
@@ -189,14 +189,6 @@ class Host(Connection):
 
         reply.add_done_callback(settle)
         return answer
-
-
-def own_version() -> str:
-    """The local version of sdgui; "" for a checkout that is not installed."""
-    try:
-        return version("sdgui")
-    except PackageNotFoundError:
-        return ""
 
 
 def when_done(

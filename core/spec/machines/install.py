@@ -18,6 +18,7 @@ from pathlib import Path
 
 from core.spec.children import SOURCE, environment, process_group
 from core.spec.errors import UserError
+from core.spec.installed import add_command, installed_version
 from core.spec.machines import ssh
 from core.spec.machines.machine import Machine
 from core.spec.resources import resources_root
@@ -73,23 +74,13 @@ def dependencies() -> list[str]:
     """The trainer's requirements from this program's metadata, without the window's requirements."""
     try:
         lines = importlib.metadata.requires("sdgui") or []
-    except importlib.metadata.PackageNotFoundError:
-        lines = _declared(SOURCE / "pyproject.toml")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise InstallError(f"sdgui itself is not installed here; install it first: {add_command()}") from error
     requirements = [line for line in lines if "extra ==" not in line]
     requirements += [line.partition(";")[0].strip() for line in lines if re.search(r"extra == ['\"]train['\"]", line)]
     return [
         line for line in requirements if not re.split(r"[^A-Za-z0-9]", line, maxsplit=1)[0].lower().startswith(_WINDOW)
     ]
-
-
-def _declared(path: Path) -> list[str]:
-    import tomllib  # noqa: PLC0415  (a checkout that was never installed)
-
-    try:
-        project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
-        return [*project["dependencies"], *project["optional-dependencies"]["train"]]
-    except (OSError, KeyError, ValueError) as error:
-        raise InstallError(f"cannot read sdgui's dependencies from {path}: {error}; reinstall sdgui.") from error
 
 
 def packed_program() -> bytes:
@@ -101,19 +92,12 @@ def packed_program() -> bytes:
         resources = resources_root(SOURCE)
         if not resources.is_relative_to(SOURCE / "sdgui"):  # a checkout: move them to their place in a wheel
             tar.add(resources, arcname="sdgui/resources", filter=_anonymous)
-        version = _version()
+        version = installed_version("sdgui")
         info = f"Metadata-Version: 2.1\nName: sdgui\nVersion: {version}\n".encode()
         entry = tarfile.TarInfo(f"sdgui-{version}.dist-info/METADATA")
         entry.size = len(info)
         tar.addfile(entry, io.BytesIO(info))
     return buffer.getvalue()
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("sdgui")
-    except importlib.metadata.PackageNotFoundError:
-        return "0"
 
 
 def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:

@@ -1,4 +1,4 @@
-"""The list of machines: ``machines.json`` in the home folder of window and verbs."""
+"""The list of machines: ``machines.json`` in the home folder, which the window and the command line share."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ class MachineList:
         self._lock = home / ".machines.lock"
 
     def machines(self) -> list[Machine]:
-        """All machines in the order added, without this computer. Raises MachineError if the file cannot be read."""
+        """All machines except this computer, in the order in which they were added.
+
+        Raises MachineError if the file cannot be read.
+        """
         try:
             raw = read_json(self.path, MEGABYTE, error=MachineError)
         except FileNotFoundError:
@@ -64,7 +67,10 @@ class MachineList:
         )
 
     def put(self, machine: Machine) -> None:
-        """Add ``machine``, or replace the machine with its name. Raises MachineError if the file cannot be written."""
+        """Add ``machine``, or replace the machine that has the same name.
+
+        Raises MachineError if the file cannot be written.
+        """
         if machine.name == LOCAL:
             raise MachineError(f"{LOCAL} is always listed; choose another name for the machine.")
         with self._locked():
@@ -77,7 +83,7 @@ class MachineList:
             self._write(machines)
 
     def remove(self, name: str) -> None:
-        """Remove a machine from the list; its runs and folders stay."""
+        """Remove a machine from the list; its runs and folders are kept."""
         with self._locked():
             self.find(name)
             self._write(machine for machine in self.machines() if machine.name != name)

@@ -15,6 +15,7 @@ import hmac
 import json
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -157,12 +158,16 @@ def read_checkpoints(run: RunDir) -> list[CheckpointFacts]:
         return []
 
 
-def remote_checkpoint(run: RunDir, name: str) -> str:
-    """The name of the listed checkpoint ``name``, which may be "best", "last", a step or a name; "" if unknown."""
-    checkpoints = read_checkpoints(run)
+def find_checkpoint(checkpoints: Sequence[CheckpointFacts], name: str) -> CheckpointFacts | None:
+    """The checkpoint called ``name``: "best", "last" (by default the newest), a step or a name; None if missing."""
+    step_name = f"step-{name.lstrip('0'):0>8}" if name.isdecimal() else name
     for checkpoint in checkpoints:
-        if name in (checkpoint.name, *checkpoint.pointers) or (
-            name.isdecimal() and checkpoint.name == f"step-{int(name):08d}"
-        ):
-            return checkpoint.name
-    return checkpoints[-1].name if checkpoints and name in ("", "best", "last") else ""
+        if checkpoint.name == step_name or name in checkpoint.pointers:
+            return checkpoint
+    return checkpoints[-1] if checkpoints and name in ("", "best", "last") else None
+
+
+def remote_checkpoint(run: RunDir, name: str) -> str:
+    """The name of the listed checkpoint ``name`` of ``run``, see `find_checkpoint`; "" if unknown."""
+    checkpoint = find_checkpoint(read_checkpoints(run), name)
+    return checkpoint.name if checkpoint is not None else ""

@@ -32,15 +32,15 @@ def submit(host: Host, run: RunDir, record: RemoteRecord, config: str, seconds: 
     if chain is None:
         code = pack_code(run) if config else {}
         return host.submit(run.path.name, record.token, config, devices, script, seconds, code)
-    run_config = ""
+    chain_text = ""
     if config:
         if run.path != ChainDir(chain.parent).stage(read_chain(chain), 0).path:
             raise UserError(
                 f"The stages before {run.path.name} are on this computer, so this stage cannot be resumed on "
                 f"{record.machine}; resume it on this computer."
             )
-        run_config = read_text(chain, MAX_CHAIN_BYTES)
-    return host.submit_chain(chain.parent.name, run.path.name, record.token, run_config, devices, script, seconds)
+        chain_text = read_text(chain, MAX_CHAIN_BYTES)
+    return host.submit_chain(chain.parent.name, run.path.name, record.token, chain_text, devices, script, seconds)
 
 
 def next_stage(run: RunDir) -> RunDir | None:

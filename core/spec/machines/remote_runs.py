@@ -1,6 +1,6 @@
 """Launches, mirrors, stops and ends remote runs.
 
-Flow: launcher or verb -> ``launch`` -> the machine; from then on the local run folder is a mirror (``Mirror``), and
+Flow: launcher or command -> ``launch`` -> the machine; from then on the local run folder is a mirror (``Mirror``), and
 requests in its ``control`` file are forwarded. While the connection is down, everything is deferred.
 """
 

@@ -18,15 +18,14 @@ from core.spec.reading import MEGABYTE, excerpt, read_text
 from core.spec.run.events import Evaluated, Event, EventReader, Metrics, RunFailed, RunFinished, RunStarted, Sample
 from core.spec.run.folder import RunDir
 from core.spec.run.lineage import parent_text
-from core.spec.run.logged import read_any_config, settings_of
+from core.spec.run.logged import differing_values, read_any_config, settings_of
 from core.spec.run.metric_names import ranks_runs
-from core.spec.run.status import derive_state
+from core.spec.run.status import RunStatus, derive_state
 from core.spec.study import StudyDir
 
 MAX_PLOTS = 8
 MAX_SAMPLES = 8
 _MAX_POINTS = 400  # points per curve, approximately
-_OWN_SETTINGS = frozenset({"name"})
 
 Curve = Sequence[tuple[int, float]]  # step, value
 
@@ -37,9 +36,12 @@ class ReportedRun:
 
     name: str
     folder: Path
+    status: RunStatus | None = None
     state: str = ""
     step: int = 0
     total_steps: int = 0
+    started: float | None = None  # first start, in seconds since the epoch
+    ending: RunFinished | RunFailed | None = None  # the last event, if it ended the run
     parent: str = ""
     curves: dict[str, dict[int, float]] = field(default_factory=dict)
     samples: tuple[tuple[str, str], ...] = ()  # (caption or image name, the student's answer)
@@ -61,13 +63,14 @@ class ReportedRun:
             for name, value in event.values.items():
                 self.curves.setdefault(name, {})[event.step] = value
         elif isinstance(event, RunStarted):
-            self.step, self.total_steps = event.step, event.total_steps
+            self.step, self.total_steps, self.ending = event.step, event.total_steps, None
+            self.started = self.started or event.time
             self.parent = parent_text(event.parent) or self.parent
             for curve in self.curves.values():  # a resumed run repeats these steps
                 for step in [step for step in curve if step > event.step]:
                     del curve[step]
         elif isinstance(event, (RunFinished, RunFailed)):
-            self.step = max(self.step, event.step)
+            self.step, self.ending = max(self.step, event.step), event
         elif isinstance(event, Sample):
             self.samples = _samples(event) or self.samples
 
@@ -94,13 +97,14 @@ def collect(title: str, runs: Iterable[RunDir], note: str = "", study: StudyDir 
     """Collect a report on ``runs``, skipping unreadable parts. ``study``: include its table of results."""
     reported, settings = list[ReportedRun](), list[dict[str, Any]]()
     for run in runs:
-        reported.append(read_curves(run))
+        try:
+            reported.append(read_curves(run))
+        except UserError:
+            reported.append(ReportedRun(run_label(run.path), run.path))
         with suppress(UserError, OSError):
             settings.append(settings_of(read_any_config(run.config)))
-    names = dict.fromkeys(name for values in settings for name in values if name not in _OWN_SETTINGS)
-    columns = {name: [values.get(name) for values in settings] for name in names}
-    complete = len(settings) == len(reported)
-    differing = {name: values for name, values in columns.items() if complete and any(v != values[0] for v in values)}
+    differing = differing_values(settings) if len(settings) == len(reported) else {}
+    differing.pop("name", None)
     results = ""
     if study is not None:
         with suppress(UserError, OSError):
@@ -108,17 +112,12 @@ def collect(title: str, runs: Iterable[RunDir], note: str = "", study: StudyDir 
     return Report(title, note, results, reported, differing)
 
 
-def read_curves(run: RunDir) -> ReportedRun:
-    """The content of the events of ``run``, up to the first event that cannot be read."""
-    reported, reader, before, terminal = ReportedRun(run_label(run.path), run.path), EventReader(run.events), -1, None
-    with suppress(UserError):
-        while before != reader.offset:
-            before = reader.offset
-            for event in reader.read():
-                reported.add(event)
-                if isinstance(event, (RunStarted, RunFinished, RunFailed)):
-                    terminal = event if not isinstance(event, RunStarted) else None
-    reported.state = derive_state(run.read_status(), terminal).value
+def read_curves(run: RunDir, naming: Iterable[str] = ()) -> ReportedRun:
+    """The content of the events of ``run``; ``naming``: of these kinds only. Raises UserError if it cannot be read."""
+    reported = ReportedRun(run_label(run.path), run.path, run.read_status())
+    for event in EventReader(run.events, naming=naming):
+        reported.add(event)
+    reported.state = derive_state(reported.status, reported.ending).value
     return reported
 
 

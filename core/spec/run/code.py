@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from itertools import chain
@@ -46,12 +47,15 @@ class CodeNotAllowed(CodeError):
         self.files = files
 
 
+_FILE_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}"
+
+
 class KeptFile(BaseModel):
     """A copied file in ``code/``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}$")]
+    file: Annotated[str, Field(pattern=rf"^{_FILE_PATTERN}$")]
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -66,7 +70,7 @@ def references(config: RunConfig) -> list[Reference]:
 
 
 def kept_files(run: RunDir) -> dict[str, KeptFile]:
-    """Place -> copy. Raises CodeError if the index cannot be read."""
+    """The copies, by path or module name. Raises CodeError if the index cannot be read."""
     try:
         raw = read_json(_index(run), 64 * KILOBYTE, root=run.path, error=CodeError)
     except FileNotFoundError:
@@ -119,8 +123,9 @@ def keep_code(config: RunConfig, run: RunDir, use: CodeUse = "check") -> None:
 
 
 def check_allowed(run: RunDir, places: Iterable[str], started: bool = False) -> dict[str, KeptFile]:
-    """The copies of ``places``. CodeError if one is missing; CodeNotAllowed if this user has neither ``started``
-    the run nor run them before.
+    """The copies of the paths or modules ``places``. ``started``: this user started the run.
+
+    Raises CodeError if one is missing, and CodeNotAllowed if this user has not run the code before, unless ``started``.
     """
     index = kept_files(run)
     for place in places:
@@ -140,7 +145,7 @@ def check_allowed(run: RunDir, places: Iterable[str], started: bool = False) -> 
 
 
 def source_of(reference: Reference) -> bytes | None:
-    """The source of the file or module; None without one. Finding a module imports its parent packages."""
+    """The source of the file or module; None if there is none. Finding a module imports its parent packages."""
     path: Path | None = reference.path
     if not reference.is_file:
         try:
@@ -162,7 +167,7 @@ def digest_of(content: bytes) -> str:
 
 
 def check_resumed(config: RunConfig, run: RunDir) -> None:
-    """CodeError if ``run``, being resumed, would use code that has changed since it began or is not allowed."""
+    """Raise CodeError if resuming ``run`` would use code that is not allowed, or has changed since the run began."""
     copies = check_allowed(run, [reference.place for reference in references(config)])
     for reference in references(config):
         content = source_of(reference) if reference.is_file else None
@@ -171,7 +176,7 @@ def check_resumed(config: RunConfig, run: RunDir) -> None:
 
 
 def check_known(configs: Iterable[RunConfig]) -> None:
-    """CodeError for code that this user has not run before: of a chain that is resumed, or of a config by an agent."""
+    """Raise CodeError if ``configs`` (a resumed chain's, or an agent's) use code that this user has not run before."""
     allowed_digests = read_allowed_digests()
     for reference in chain.from_iterable(map(references, configs)):
         content = source_of(reference) if reference.is_file else None
@@ -187,13 +192,13 @@ def code_option(config: RunConfig) -> list[str]:
 def changed_message(place: str, run: RunDir) -> str:
     """The message for a file that changed since ``run`` began."""
     return (
-        f"{place} changed since {run.path} began; restore it, or go on with sdgui-core train and the copy in the run "
-        "folder (--code kept) or the changed file (--code changed)."
+        f"{place} changed since {run.path} began; restore it, or continue with sdgui-core train --code kept (uses the "
+        "copy in the run folder) or --code changed (uses the changed file)."
     )
 
 
 def pack_code(run: RunDir) -> dict[str, str]:
-    """The copies in ``run`` and their index, for sending to another machine; {} without custom code."""
+    """The copies in ``run`` and their index, for sending to another machine; {} if there is no custom code."""
     index = kept_files(run)
     packed = {
         copied_file.file: read_kept(run, copied_file).decode("utf-8", "surrogateescape")
@@ -203,7 +208,10 @@ def pack_code(run: RunDir) -> dict[str, str]:
 
 
 def unpack_code(run: RunDir, files: Mapping[str, str]) -> None:
-    """Write the result of ``pack_code`` into ``run``, which its sender starts here. CodeError if it is malformed."""
+    """Write the result of ``pack_code`` into ``run``; its sender is starting the run on this machine.
+
+    Raises CodeError if it is malformed.
+    """
     if not files:
         return
     raw = parse_json(files.get(_INDEX_NAME, "{}"), "the code of the run", error=CodeError)
@@ -237,7 +245,7 @@ def read_allowed_digests() -> frozenset[str]:
 
 
 def allow(digests: Iterable[str]) -> None:
-    """Record that this user allows the code with ``digests``. CodeError if that cannot be written."""
+    """Record that this user allows the code with ``digests``. Raises CodeError if the record cannot be written."""
     allowed_digests = read_allowed_digests()
     new = sorted(set(digests) - allowed_digests)
     path = _allowed_file()
@@ -266,14 +274,10 @@ def _index_text(index: Mapping[str, KeptFile]) -> str:
 def _file_name(reference: Reference, digest: str, index: dict[str, KeptFile]) -> str:
     """A unique file name in ``code/``."""
     plain = reference.path.name if reference.is_file else f"{reference.place}.py"
-    if not _fits(plain):
+    if not re.fullmatch(_FILE_PATTERN, plain):
         plain = f"{digest[:12]}.py"
     other_files = {copied_file.file for place, copied_file in index.items() if place != reference.place}
-    return plain if plain not in other_files else f"{digest[:12]}-{plain}"
-
-
-def _fits(name: str) -> bool:
-    return name.isascii() and all(char.isalnum() or char in "_.-" for char in name) and name[0] not in ".-"
+    return plain if plain not in other_files else f"{digest[:12]}-{plain[-180:]}"
 
 
 def _write(run: RunDir, path: Path, content: bytes) -> None:

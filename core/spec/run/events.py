@@ -16,11 +16,11 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, ClassVar, Literal
+from typing import Annotated, Any, BinaryIO, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, TypeAdapter, ValidationError
 
@@ -151,12 +151,8 @@ class RunFailed(Event):
     traceback: str = ""
 
 
-KINDS: dict[str, type[Event]] = {
-    cls.kind: cls
-    for cls in (RunStarted, Metrics, Evaluated, CheckpointSaved, Sample, Log, RunFinished, RunFailed)
-}  # fmt: skip
-
 _AnyEvent = RunStarted | Metrics | Evaluated | CheckpointSaved | Sample | Log | RunFinished | RunFailed
+KINDS: dict[str, type[Event]] = {cls.kind: cls for cls in get_args(_AnyEvent)}
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -333,14 +329,16 @@ class EventReader:
             if error.errno == errno.ENXIO:  # no data up to the end
                 self.offset = max(self.offset, size)
 
-    def read_all(self) -> list[Event]:
+    def __iter__(self) -> Iterator[Event]:
         """Every event up to the current end of the file."""
-        events: list[Event] = []
         before = -1
         while self.offset != before:
             before = self.offset
-            events.extend(self.read())
-        return events
+            yield from self.read()
+
+    def read_all(self) -> list[Event]:
+        """Every event up to the current end of the file."""
+        return list(self)
 
 
 _BLOCK_BYTES = MEGABYTE  # an events file is searched from its end in blocks of this size

@@ -15,7 +15,7 @@ _ALWAYS_DIFFERENT = ("name", "towers.pretrained", "towers.weights", "towers.star
 
 
 def parent_of(config: RunConfig) -> dict[str, Any]:
-    """The ``run``, ``folder``, ``step`` and ``kind`` of the parent in ``config``; {} without a parent.
+    """The ``run``, ``folder``, ``step`` and ``kind`` of the parent in ``config``; {} if there is no parent.
 
     ``kind``: "continue" (state, same settings), "fork" (state, changed settings) or "fine-tune" (weights only). Raises
     UserError if the parent has no such checkpoint.
@@ -45,7 +45,7 @@ def started_from(config: RunConfig, run: RunDir, checkpoint: str, kind: str) -> 
 
 
 def parent_text(parent: Mapping[str, Any]) -> str:
-    """A short description of the parent in an untrusted event: "fork of NAME at step 400"; "" without a parent."""
+    """A short description of the parent in an untrusted event: "fork of NAME at step 400"; "" if there is none."""
     run, step, kind = parent.get("run"), parent.get("step"), parent.get("kind")
     if not (isinstance(run, str) and type(step) is int and kind in ("continue", "fork", "fine-tune")):
         return ""

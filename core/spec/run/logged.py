@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,6 +55,12 @@ def experiment_name(config: RunConfig | LoggedConfig) -> str:
 def settings_of(config: RunConfig | LoggedConfig) -> dict[str, Any]:
     """Dotted name -> value, for everything in the config."""
     return dict(flatten_config(config.config if isinstance(config, LoggedConfig) else config.model_dump(mode="json")))
+
+
+def differing_values(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Name -> one value per run (or None), for the values in which ``runs`` differ."""
+    columns = {name: [run.get(name) for run in runs] for name in dict.fromkeys(chain.from_iterable(runs))}
+    return {name: values for name, values in columns.items() if any(value != values[0] for value in values)}
 
 
 def logged_text(config: LoggedConfig) -> str:

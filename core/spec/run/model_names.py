@@ -1,7 +1,7 @@
 """Resolves the name of a model to the network that it currently denotes, from files alone. No torch.
 
-Flow: verbs and panels -> ``locate`` -> ``core.checkpoint.opening``. An index calls ``exact_name``, since loading torch
-and open_clip would take longer than updating an unchanged index.
+Flow: commands and panels -> ``locate`` -> ``core.checkpoint.opening``. An index calls ``exact_name``, since loading
+torch and open_clip would take longer than updating an unchanged index.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def tuned_name(name: str) -> str:
 
 
 def run_and_checkpoint(name: str) -> tuple[str, str]:
-    """Split ``FOLDER@CHECKPOINT`` (also in interpolated models) into FOLDER, "" without an @, and CHECKPOINT.
+    """Split ``FOLDER@CHECKPOINT`` (also in interpolated models) into FOLDER ("" if there is no @) and CHECKPOINT.
 
     A checkpoint's full name, such as ``step-00000030``, is shortened to the step, ``30``.
     """

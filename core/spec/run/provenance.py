@@ -18,7 +18,7 @@ from core.spec.files import write_whole
 from core.spec.reading import MEGABYTE, UnreadableError, read_json
 from core.spec.run.events import EventReader, RunStarted
 from core.spec.run.folder import RunDir
-from core.spec.run.logged import flatten_config
+from core.spec.run.logged import differing_values, flatten_config
 
 MAX_PROVENANCE_BYTES = 2 * MEGABYTE
 _TITLES = {
@@ -68,10 +68,5 @@ def differing(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     Runs without any recorded provenance do not count as different.
     """
     all_facts = [facts(run) for run in runs]
-    recorded = [values for values in all_facts if values]
-    names = dict.fromkeys(name for values in recorded for name in values)
-    return {
-        name: [values.get(name) for values in all_facts]
-        for name in names
-        if any(values.get(name) != recorded[0].get(name) for values in recorded)
-    }
+    names = differing_values([values for values in all_facts if values])
+    return {name: [values.get(name) for values in all_facts] for name in names}

@@ -89,16 +89,18 @@ def derive_state(status: RunStatus | None, terminal: Event | None, now: float | 
     """The state of a launched run.
 
     ``terminal``: the last lifecycle event if it is a RunFinished or RunFailed, None after a RunStarted.
-    A terminal event takes precedence. Without one, a missing process means interrupted, and a stale heartbeat of a
-    running process means lost contact, never failed. The launcher writes the first status, so that a trainer that exits
-    early is detected. For a trainer on another machine, the heartbeat or the ``verdict`` of the machine decides.
+    A terminal event takes precedence, unless a process that started later resumes the run. Without one, a missing
+    process means interrupted, and a stale heartbeat of a running process means lost contact, never failed. The launcher
+    writes the first status, so that a trainer that exits early is detected. For a trainer on another machine, the
+    heartbeat or the ``verdict`` of the machine decides.
     """
     if status is not None and status.verdict:
         return _judge_remote(status, terminal, time.time() if now is None else now)
-    if isinstance(terminal, RunFinished):
-        return {"done": RunState.DONE, "stopped": RunState.STOPPED, "paused": RunState.PAUSED}[terminal.outcome]
-    if isinstance(terminal, RunFailed):
-        return RunState.FAILED
+    if terminal is None or status is None or status.started <= terminal.time:
+        if isinstance(terminal, RunFinished):
+            return RunState(terminal.outcome)
+        if isinstance(terminal, RunFailed):
+            return RunState.FAILED
     if status is None:
         return RunState.STARTING
     if status.is_local and not process_alive(status):

@@ -1,4 +1,4 @@
-"""The machines of a study: ``machines.json`` in its folder, shared by window and verb.
+"""The machines of a study: ``machines.json`` in its folder, shared by the window and the command line.
 
 Flow: the machines selected in the window, or ``--on`` -> **machines** -> ``core.studies.study.places``; a resumed study
 uses the same machines unless others are selected.
@@ -39,7 +39,7 @@ class StudyMachines(BaseModel):
 
 
 def read_machines(out: StudyDir, study: Study) -> StudyMachines:
-    """The machines of the study (default: this computer, and a new remote name). UserError for an invalid file."""
+    """The machines of the study; by default, this computer and a new remote name. Raises UserError for a bad file."""
     path = out.path / FILE
     try:
         raw = read_json(path, 256 * KILOBYTE, root=out.path)

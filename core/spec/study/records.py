@@ -131,7 +131,7 @@ class CrossingRecord(_Record):
     arm: str
     baseline: str
     metric: str
-    kind: Literal["ahead", "behind", "overtakes", "falls behind", "not significant", "even"]  # even: of older files
+    kind: Literal["ahead", "behind", "overtakes", "falls behind", "not significant"]
     seconds: Seconds | None = None
     last: DifferenceRecord | None = None
 

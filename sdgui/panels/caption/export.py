@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from core.spec.caption_files import (
+    HEADER,
     CaptionedImage,
     CaptionFileError,
     CaptionFileExistsError,
-    CaptionTable,
     Sidecars,
     coco_json,
     json_line,
     sidecar_of,
+    table_rows,
     write_new,
 )
 from core.spec.cells import marked_row
@@ -99,9 +100,10 @@ def _read(path: Path) -> dict[str, Any]:
 def export_table(images: Sequence[CaptionedImage], path: Path, progress: Progress, force: bool = False) -> Exported:
     """Write a CSV table with one row per caption, including its provenance; written completely or not at all."""
     text = io.StringIO(newline="")
-    table = CaptionTable(None, text, root=path.absolute().parent)
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(HEADER)
     for image in _with_progress(images, progress):
-        table.write(image)
+        table.writerows(table_rows(image, path.absolute().parent))
     _write(path, text.getvalue(), force)
     return Exported(path, len(images))
 

@@ -68,7 +68,6 @@ def crossing_texts(results: Mapping[str, Any], metric: str) -> list[str]:
         sentence = {
             "ahead": f"{arm_name} is better than {base}{from_budget or _at_every_budget(results)}",
             "behind": f"{arm_name} is worse than {base}{from_budget or _at_every_budget(results)}",
-            "even": f"{arm_name} and {base} are equal{from_budget}",
             "not significant": f"{arm_name} and {base} do not differ significantly{from_budget}",
             "overtakes": f"{arm_name} overtakes {base}{at_budget}",
             "falls behind": f"{arm_name} falls behind {base}{at_budget}",

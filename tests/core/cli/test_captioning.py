@@ -5,9 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +46,18 @@ def shapes(tmp_path: Path) -> Path:
 Printed = pytest.CaptureFixture[str]
 
 
-def test_text(coca: str, shapes: Path, capsys: Printed) -> None:
+def test_captions_are_printed_as_text_or_as_a_table(coca: str, shapes: Path, capsys: Printed) -> None:
     assert main(["caption", coca, str(shapes), "--greedy"]) == 0
     out, err = capsys.readouterr()
     lines = [line.split("\t") for line in out.splitlines()]
     assert [path for path, _ in lines] == [
-        f"{shapes}/a.png", f"{shapes}/b.jpg", f"{shapes}/c\\nd \N{CAT}.png",
+        f"{shapes}/a.png", f"{shapes}/b.jpg", f"{shapes}/c\\u000ad \N{CAT}.png",
     ]  # fmt: skip
     assert all(caption for _, caption in lines)
     assert "3 captioned, 0 failed, 1 other files skipped" in err
+    assert main(["caption", coca, str(shapes), "--greedy", "--csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["filepath"], row["title"]) for row in rows][:2] == [tuple(line) for line in lines[:2]]
 
 
 def test_json_lines_name_model_and_settings(coca: str, shapes: Path, capsys: Printed) -> None:
@@ -143,21 +143,14 @@ def test_an_interrupt_keeps_the_table_and_finished_captions(
     table = shapes / "captions.csv"
     command = ["caption", coca, str(shapes), "--greedy", "--csv", str(table)]
     assert main(command) == 130
-    first = table.read_text(encoding="utf-8")
-    assert first.count("a.png") == 1  # there was none before: it holds them itself
+    (partial,) = shapes.glob("captions.partial-*.csv")
+    first = partial.read_text(encoding="utf-8")
+    assert (first.count("a.png"), table.exists()) == (1, False)
     table.write_text("mine", encoding="utf-8")
     assert main([*command, "--force"]) == 130
     assert table.read_text(encoding="utf-8") == "mine"
-    (kept,) = shapes.glob("captions.partial-*.csv")
-    assert kept.read_text(encoding="utf-8") == first
-    assert f"the existing table has not been changed; the captions are in {kept}" in capsys.readouterr().err
-
-
-def test_a_table_on_stdout(coca: str, shapes: Path, capsys: Printed) -> None:
-    assert main(["caption", coca, str(shapes), "--greedy", "--csv"]) == 0
-    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert rows[0]["filepath"] == f"{shapes}/a.png"
-    assert len(rows) == 3
+    assert partial.read_text(encoding="utf-8") == first
+    assert f"the table is not complete; the captions so far are in {partial}" in capsys.readouterr().err
 
 
 def test_sidecars_never_replace_existing_files(coca: str, shapes: Path, capsys: Printed) -> None:
@@ -187,7 +180,6 @@ def test_sidecars_never_replace_existing_files(coca: str, shapes: Path, capsys: 
         (["--beams", "0"], "beams: Input should be greater than or equal to 1"),
         (["--max-length", "99"], "max_tokens 99 exceeds the model's context; set it to 14 or less"),
         (["--batch", "0"], "--batch 0 is not a batch size; use 1 or more"),
-        (["--batch", "-1"], "--batch -1 is not a batch size"),
         (["--csv", "image.png"], "--csv image.png does not end in .csv"),
         (["--weights", "teacher"], "has only one network; leave out --weights teacher"),
     ],
@@ -214,28 +206,18 @@ def image(path: Path, *captions: str) -> CaptionedImage:
 
 def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = tmp_path / "gone"
-    with pytest.raises(CaptionFileError, match=r"gone/a.txt cannot be written: No such file .*; choose a folder that"):
+    with pytest.raises(CaptionFileError, match=r"cannot write .*gone/a.txt: No such file .*; choose a folder that"):
         Sidecars().write(image(gone / "a.png", "x"))
-    with pytest.raises(CaptionFileError, match="cannot be written"):
+    with pytest.raises(CaptionFileError, match="cannot write"):
         CaptionTable(gone / "a.csv")
 
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", denied)
-    with pytest.raises(CaptionFileError, match=r"a.txt cannot be written: Permission denied; choose a folder"):
+    with pytest.raises(CaptionFileError, match=r"cannot write .*a.txt: Permission denied; choose a folder"):
         Sidecars().write(image(tmp_path / "a.png", "x"))
     assert not (tmp_path / "a.txt").exists()
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is forbidden here")
-def test_a_folder_without_permission(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    try:
-        with pytest.raises(CaptionFileError, match="Permission denied"):
-            Sidecars(force=True).write(image(tmp_path / "a.png", "x"))
-    finally:
-        tmp_path.chmod(0o700)
 
 
 def test_replacing_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,8 +273,3 @@ def test_json_and_coco(tmp_path: Path) -> None:
     (tmp_path / "captions.json").write_text(json.dumps(coco), encoding="utf-8")
     source = open_source(str(tmp_path / "captions.json"))
     assert [row.captions for row in source.rows] == [("one", "two"), ("three",)]
-
-
-def test_the_files_module_loads_no_torch() -> None:
-    code = "import sys, core.spec.caption_files; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

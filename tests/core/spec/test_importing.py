@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 CODE = """
 import json, sys
-import core.spec.config, core.spec.presets, core.spec.run.folder, core.spec.study
+import core.spec.caption_files, core.spec.config, core.spec.presets, core.spec.run.folder, core.spec.study
 from pydantic import BaseModel
 
 def below(model):
@@ -19,7 +19,8 @@ def below(model):
         yield from below(child)
 
 built = [m.__name__ for m in below(BaseModel) if m.__module__.startswith("core") and m.__pydantic_complete__]
-unneeded = {"psutil", "filelock", "asyncio", "importlib.metadata", "difflib", "core.spec.study.records", "numpy"}
+unneeded = {"psutil", "filelock", "asyncio", "importlib.metadata", "difflib", "numpy", "torch"}
+unneeded.add("core.spec.study.records")
 print(json.dumps([sorted(unneeded & set(sys.modules)), built]))
 """
 

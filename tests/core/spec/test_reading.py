@@ -24,21 +24,16 @@ class Fact(BaseModel):
     name: str = ""
 
 
-def test_a_regular_file_is_read(tmp_path: Path) -> None:
+def test_a_regular_file_is_read_and_a_missing_one_is_not_found(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"step": 3, "name": "ü"}', encoding="utf-8")
     raw = read_json(tmp_path / "a.json", 1000)
     assert validate(Fact, raw, "a.json") == Fact(step=3, name="ü")
     assert read_text(tmp_path / "a.json", 1000).startswith("{")
     with open_regular(tmp_path / "a.json") as file:
         assert file.read(1) == b"{"
-
-
-def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        read_bytes(tmp_path / "none", 10)
-    (tmp_path / "file").touch()
-    with pytest.raises(FileNotFoundError):
-        read_bytes(tmp_path / "file" / "inside", 10)
+    for missing in (tmp_path / "none", tmp_path / "a.json" / "inside"):
+        with pytest.raises(FileNotFoundError):
+            read_bytes(missing, 10)
 
 
 def test_a_pipe_a_folder_and_a_device_are_refused_at_once(tmp_path: Path) -> None:
@@ -75,12 +70,10 @@ def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:
         ("[" * 65 + "]" * 65, "nested more than 64"),
         ("9" * 5000, "beyond 64 bits"),
         (str(1 << 63), "beyond 64 bits"),
-        (str(-(1 << 63) - 1), "beyond 64 bits"),
         (f'[1, "a", {{"b": [null, {-(1 << 63) - 1}]}}]', "beyond 64 bits"),
         ("1e999", "not finite"),
         ("[NaN]", "not finite"),
         ('{"a":\n nonsense}', "line 2: not JSON"),
-        ("", "line 1: not JSON"),
     ],
 )
 def test_unsafe_json_is_a_user_error(text: str, says: str) -> None:
@@ -95,9 +88,6 @@ def test_bytes_that_are_not_text_are_a_user_error(tmp_path: Path) -> None:
     for read in (read_json, read_text):
         with pytest.raises(UserError, match="UTF-8"):
             read(tmp_path / "a", 10)
-
-
-def test_values_within_bounds_are_accepted() -> None:
     assert parse_json("[" * 64 + "]" * 64, "") is not None
     assert parse_json(f"[{(1 << 63) - 1}, {-(1 << 63)}, 1.5, true, null]", "") == [2**63 - 1, -(2**63), 1.5, True, None]
 

@@ -101,9 +101,6 @@ def test_latex_special_characters_are_escaped(runs: list[RunDir]) -> None:
     assert r"\section*{50 \% of \{a\_b\} \& \textbackslash{}input\{/etc/passwd\}}" in text
     assert r"\addplot+[no marks] coordinates {(1,4) (2,2) (3,1)};" in text
     assert text.count(r"\begin{") == text.count(r"\end{")
-
-
-def test_latex_has_no_row_that_reads_as_options_and_no_character_that_pdflatex_lacks(runs: list[RunDir]) -> None:
     report = collect("Größe → 图\x1b", runs)
     report.runs[1].name = "[2ex] first"
     text = to_latex(report)

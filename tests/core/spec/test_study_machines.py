@@ -16,11 +16,7 @@ KNOWN = ["gpu", "far"]
     ("on", "names"),
     [
         ([], [""]),
-        ([HERE], [""]),
-        (["far"], ["far"]),
-        (["gpu", "far"], ["gpu", "far"]),
         (["far", "gpu", HERE, "far"], ["", "far", "gpu"]),  # this computer first, then in the order given
-        ([ANY], ["", "far", "gpu"]),
         (["gpu", ANY], ["", "gpu", "far"]),
         (["new"], ["new"]),  # it is said later that there is none
     ],
@@ -30,12 +26,7 @@ def test_names_resolve_to_machines_once_each(on: list[str], names: list[str]) ->
 
 
 @pytest.mark.parametrize(
-    ("budgets", "arms", "one"),
-    [
-        ([], [{}], False),
-        ([60.0], [{}], True),
-        ([], [{}, {"budget": 60.0}], True),
-    ],
+    ("budgets", "arms", "one"), [([], [{}], False), ([60.0], [{}], True), ([], [{}, {"budget": 60.0}], True)]
 )
 def test_arms_at_equal_compute_train_on_one_machine(budgets: list[float], arms: list[Any], one: bool) -> None:
     study: Any = SimpleNamespace(budgets=budgets, arms=[SimpleNamespace(**{"budget": 0.0} | arm) for arm in arms])

@@ -128,7 +128,9 @@ def test_rules_and_commands_in_a_run_folder_are_ignored(tmp_path: Path, process:
 ALERT = Alert("failed", 'failed at step 3: "; touch planted"', 3, NOW)
 
 
-def test_a_command_gets_the_message_as_one_argument_and_json_on_stdin(tmp_path: Path) -> None:
+def test_a_command_gets_the_message_as_one_argument_and_json_on_stdin_and_its_failure_is_reported(
+    tmp_path: Path,
+) -> None:
     program = f"import sys; open({str(tmp_path / 'said')!r}, 'w').write(sys.argv[1] + '\\n' + sys.stdin.read())"
     rules = AlertRules(command=(sys.executable, "-c", program))
     run = RunDir(tmp_path / "--evil")
@@ -137,10 +139,6 @@ def test_a_command_gets_the_message_as_one_argument_and_json_on_stdin(tmp_path: 
     assert sentence == 'Run --evil failed at step 3: "; touch planted".'
     assert json.loads(content)["text"] == sentence
     assert json.loads(content)["cause"] == "failed"
-
-
-def test_a_failing_command_is_reported(tmp_path: Path) -> None:
-    run = RunDir(tmp_path / "one")
     [missing] = send(RunAlert(run, ALERT, AlertRules(command=("no-such-program",))))
     assert missing.startswith("The alert command no-such-program cannot be run: ")
     program = (sys.executable, "-c", "import sys; sys.exit('no such channel')")

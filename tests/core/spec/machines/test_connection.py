@@ -138,7 +138,6 @@ def test_unanswered_requests_are_repeated(lines: type[Spoken], connection: Conne
         ([None], (127, "sh: python: not found"), "Python or sdgui was not found on user@far: sh: python: not found."),
         ([{"event": "hello"}, None], (0, ""), "the program on far does not use sdgui's protocol"),
         ([HELLO | {"protocol": 999}], (0, ""), "far runs sdgui 1 (protocol 999), but this computer uses protocol"),
-        ([HELLO | {"protocol": 999, "version": ""}], (0, ""), "far runs sdgui of another version (protocol 999)"),
     ],
 )
 def test_a_refusal_is_reported_at_once_and_the_next_call_retries(

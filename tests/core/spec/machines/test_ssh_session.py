@@ -29,7 +29,7 @@ def start() -> Iterator[Start]:
         one.end()
 
 
-def test_replies_are_json_objects_and_other_lines_are_skipped(start: Start) -> None:
+def test_replies_are_json_objects_and_other_lines_are_skipped(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     line = start(
         "for one in ('Welcome!', '[1]', '{', '{\"a\": 1}', ' {\"b\": 2}', '{\"c\": 3}'): print(one)\n"
         "sys.stdout.write('{\"cut\": 4}')"
@@ -39,6 +39,9 @@ def test_replies_are_json_objects_and_other_lines_are_skipped(start: Start) -> N
     assert line.heard > before
     assert line.read() is None, "a line that is cut is the end"
     assert line.end(PATIENCE) == (0, "")
+    monkeypatch.setattr(remote_process, "MAX_LINE_BYTES", 10)
+    line = start("print('{}'); print('{' + ' ' * 20 + '}'); print('{}')")
+    assert [line.read(), line.read()] == [{}, None], "an endless line is the end too"
 
 
 def test_requests_arrive_in_order_with_any_content(start: Start) -> None:
@@ -72,15 +75,3 @@ def test_a_session_that_does_not_end_is_killed(start: Start) -> None:
     other.kill()
     assert other.read() is None
     assert other.end()[0] == -9
-
-
-def test_an_endless_line_ends_the_session(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_process, "MAX_LINE_BYTES", 10)
-    line = start("print('{}'); print('{' + ' ' * 20 + '}'); print('{}')")
-    assert line.read() == {}
-    assert line.read() is None
-
-
-def test_a_missing_program() -> None:
-    with pytest.raises(FileNotFoundError):
-        RemoteProcess(["/none/such"])

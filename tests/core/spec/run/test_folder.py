@@ -12,9 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.spec.files import write_whole
-from core.spec.run.events import RunFailed, RunFinished
 from core.spec.run.folder import RunDir, RunDirError
-from core.spec.run.status import RunState, RunStatus, derive_state, own_status, process_alive
 
 
 @pytest.fixture
@@ -22,13 +20,6 @@ def run(tmp_path: Path) -> RunDir:
     run = RunDir(tmp_path / "run")
     run.create()
     return run
-
-
-def test_a_status_round_trips(run: RunDir) -> None:
-    status = own_status(step=3, total_steps=9, doing="training", seconds_left=1.5)
-    run.write_status(status)
-    assert run.read_status() == status
-    assert process_alive(status)
 
 
 def test_readers_never_see_a_partial_file(tmp_path: Path) -> None:
@@ -104,19 +95,3 @@ def test_stderr_end_returns_the_last_lines_unchanged(run: RunDir) -> None:
     assert run.stderr_end() == ""
     run.stderr.write_bytes(b"first\r\nstep 1\rstep 2\rstep 3\n\xff broken\nlast\n")
     assert run.stderr_end(lines=4) == "step 3\n\ufffd broken\nlast"
-
-
-class TestJudge:
-    """The one place that decides what the window says of a run."""
-
-    here = own_status()
-
-    def test_terminal_events_decide_the_state(self) -> None:
-        dead = RunStatus(pid=2**22 + 1, started=0.0, heartbeat=0.0)
-        assert derive_state(dead, RunFinished(step=1)) is RunState.DONE
-        assert derive_state(dead, RunFinished(step=1, outcome="paused")) is RunState.PAUSED
-        assert derive_state(self.here, RunFinished(step=1, outcome="stopped")) is RunState.STOPPED
-        assert derive_state(self.here, RunFailed(step=1, error="E", message="m")) is RunState.FAILED
-
-    def test_a_run_without_a_status_is_starting(self) -> None:
-        assert derive_state(None, None) is RunState.STARTING

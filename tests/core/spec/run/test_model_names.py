@@ -171,7 +171,7 @@ def test_open_clip_and_saved_models(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert exact_name("saved") == (str(folder), "")
 
 
-@pytest.mark.parametrize("name", ["~a\0b", "~\ud800", "~a\0b@best"])
-def test_a_name_that_no_user_can_have_is_refused(name: str) -> None:
-    with pytest.raises(UserError, match="there is no model"):
-        locate(name)
+def test_a_name_that_no_user_can_have_is_refused() -> None:
+    for name in ("~a\0b", "~\ud800", "~a\0b@best"):
+        with pytest.raises(UserError, match="there is no model"):
+            locate(name)

@@ -12,8 +12,9 @@ from dataclasses import replace
 import psutil
 import pytest
 
+from core.spec.run.events import RunFailed, RunFinished
 from core.spec.run.processes import is_running, own_start_time
-from core.spec.run.status import LOST_AFTER_SECONDS, RunState, derive_state, own_status, process_alive
+from core.spec.run.status import LOST_AFTER_SECONDS, RunState, RunStatus, derive_state, own_status, process_alive
 
 
 def test_a_reused_process_id_is_not_running() -> None:
@@ -44,6 +45,7 @@ def test_an_inaccessible_process_counts_as_running(monkeypatch: pytest.MonkeyPat
 def test_a_status_names_its_owner() -> None:
     status = own_status(step=3)
     assert (status.pid, status.host) == (os.getpid(), platform.node())
+    assert process_alive(status)
     assert status.is_local
     assert replace(status, host="").is_local, "of before hosts were noted"
     other = replace(status, host="elsewhere")
@@ -61,7 +63,12 @@ def test_contact_is_lost_after_half_a_minute_locally_and_remotely(age: float, st
     assert derive_state(gone, None) == (RunState.INTERRUPTED if gone.is_local else state)
 
 
-def test_states_with_a_live_trainer() -> None:
-    assert {state for state in RunState if state.alive} == {
-        RunState.STARTING, RunState.RUNNING, RunState.LOST_CONTACT,
-    }  # fmt: skip
+def test_the_last_event_decides_the_state_unless_a_later_process_resumes_the_run() -> None:
+    dead = RunStatus(pid=2**22 + 1, started=1.0, heartbeat=1.0)
+    here = own_status()
+    assert derive_state(dead, RunFinished(step=1)) is RunState.DONE
+    assert derive_state(here, RunFinished(step=1, outcome="stopped")) is RunState.STOPPED
+    assert derive_state(here, RunFailed(step=1, error="E", message="m")) is RunState.FAILED
+    assert derive_state(here, RunFinished(step=1, outcome="paused", time=here.started - 1)) is RunState.RUNNING
+    assert derive_state(dead, RunFinished(step=1, outcome="paused", time=0.5)) is RunState.INTERRUPTED
+    assert derive_state(None, None) is RunState.STARTING
