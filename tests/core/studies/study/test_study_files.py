@@ -57,7 +57,7 @@ STATUS: dict[str, Any] = {
     "finished": False,
     "runs": [{"arm": "base", "seed": 0, "folder": "runs/base-s0", "state": "failed", "message": "it broke"}],
 }
-FILES = ["study", "measures", "status", "results", "chain", "chain status"]
+FILES = ["study", "measures", "status", "results", "chain"]
 
 
 @pytest.mark.parametrize(
@@ -227,14 +227,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> StudyDir:
 def use(out: StudyDir, name: str, content: bytes) -> None:
     """Put ``content`` in the place of one file, read it as the study and the window do, and put the file back."""
     study = read_study(out.study)
-    chain = ChainDir(out.path)
     paths = {
         "study": out.study,
         "measures": out.measures("better", 0),
         "status": out.status,
         "results": out.results,
-        "chain": chain.chain,
-        "chain status": chain.status,
+        "chain": ChainDir(out.path).chain,
     }
     path = paths[name]
     before = path.read_bytes() if path.exists() else None
@@ -250,8 +248,6 @@ def use(out: StudyDir, name: str, content: bytes) -> None:
             survives(lambda: collect(out, study))
         elif name == "chain":
             survives(lambda: read_chain(path))
-        elif name == "chain status":
-            survives(chain.read_status)
         survives(lambda: read_study_folder(out.path))
     finally:
         if before is None:
@@ -263,8 +259,6 @@ def use(out: StudyDir, name: str, content: bytes) -> None:
 def sample(out: StudyDir, name: str) -> Any:
     chain = preset_chain("born-again", "tiny", 2)
     written = {"study": STUDY, "measures": MEASURES, "status": STATUS, "chain": json.loads(chain.to_json())}
-    stages = [{"name": "generation-1", "folder": "stage-1-generation-1", "state": "done"}]
-    written["chain status"] = {"version": 1, "stages": stages, "at": 0, "doing": "training"}
     return written[name] if name in written else json.loads(out.results.read_bytes())
 
 
