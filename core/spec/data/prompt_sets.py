@@ -41,7 +41,7 @@ class _File(BaseModel):
 
 @dataclass(frozen=True)
 class PromptSet:
-    """Templates and class names. ``names``: at least one name for each class that is not named by its label."""
+    """Templates and class names. ``names`` has at least one name for each class that is not named by its label."""
 
     templates: tuple[str, ...]
     names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

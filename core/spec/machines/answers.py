@@ -99,7 +99,7 @@ class Gpu(Answer):
 
 
 class Partition(Answer):
-    """A Slurm partition. ``gpus``: as sinfo writes them ("gpu:a100:4"). ``time``: the maximum length of a job."""
+    """A Slurm partition. ``gpus`` is in sinfo's format ("gpu:a100:4"). ``time``: the maximum length of a job."""
 
     name: _Text
     default: bool = False

@@ -71,7 +71,7 @@ class InstallError(UserError):
 
 
 def dependencies() -> list[str]:
-    """The trainer's requirements from this program's metadata, without the window's requirements."""
+    """The trainer's requirements (all except the window's), from this program's metadata."""
     try:
         lines = importlib.metadata.requires("sdgui") or []
     except importlib.metadata.PackageNotFoundError as error:

@@ -51,7 +51,7 @@ class Mirror:
     """A mirrored run. Its methods are called in the connection's thread, ``close`` in any thread."""
 
     def __init__(self, run: RunDir, record: RemoteRecord) -> None:
-        """Raises InUse if another program mirrors the run, RunDirError if the folder cannot be written."""
+        """Raises InUse if another program mirrors the run, RunDirError if the folder is not writable."""
         import filelock  # noqa: PLC0415  (not needed for reading)
 
         self.run, self.record = run, record

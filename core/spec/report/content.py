@@ -113,7 +113,7 @@ def collect(title: str, runs: Iterable[RunDir], note: str = "", study: StudyDir 
 
 
 def read_curves(run: RunDir, naming: Iterable[str] = ()) -> ReportedRun:
-    """The content of the events of ``run``; ``naming``: of these kinds only. Raises UserError if it cannot be read."""
+    """The content of the events of ``run`` (only of the kinds ``naming``). Raises UserError if it cannot be read."""
     reported = ReportedRun(run_label(run.path), run.path, run.read_status())
     for event in EventReader(run.events, naming=naming):
         reported.add(event)

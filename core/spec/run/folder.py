@@ -76,7 +76,7 @@ class RunDir:
         self.check()
 
     def unwritable(self, error: OSError) -> RunDirError:
-        """The error to raise if the folder cannot be written."""
+        """The error to raise if the folder is not writable."""
         return RunDirError(f"cannot write the run folder {self.path}: {error.strerror or error}; choose another.")
 
     def check(self) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from base64 import b64decode
 from contextlib import closing
 from html.parser import HTMLParser
@@ -13,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from core.__main__ import main
 from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.report.content import collect
@@ -112,13 +111,13 @@ def test_latex_special_characters_are_escaped(runs: list[RunDir]) -> None:
     assert text.isascii() or all(character == "\n" or character.isprintable() for character in text)
 
 
-def test_the_verb_writes_the_format_of_the_suffix(runs: list[RunDir], tmp_path: Path) -> None:
-    command = [sys.executable, "-P", "-m", "core", "runs", "report", "--home", str(tmp_path)]
-    note = tmp_path / "note.md"
+@pytest.mark.usefixtures("runs")
+def test_the_command_writes_the_format_of_the_suffix(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["runs", "report", "--home", str(tmp_path)]
+    note, page = tmp_path / "note.md", tmp_path / "page.html"
     note.write_text("All of it.")
-    page = tmp_path / "page.html"
-    asked = [*command, "one", "two", "--note", str(note), "--output", str(page)]
-    assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout == f"{page}\n"
+    assert main([*command, "one", "two", "--note", str(note), "--output", str(page)]) == 0
+    assert capsys.readouterr().out == f"{page}\n"
     assert "All of it." in page.read_text()
-    wrong = subprocess.run([*command, "one", "--output", "a.pdf"], capture_output=True, text=True, check=False)
-    assert (wrong.returncode, wrong.stderr) == (1, "error: a.pdf has no supported extension; use .html, .md, .tex.\n")
+    assert main([*command, "one", "--output", "a.pdf"]) == 1
+    assert capsys.readouterr().err == "error: a.pdf has no supported extension; use .html, .md, .tex.\n"
