@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from core.cli.homes import add_home, home_folder
+from core.cli.homes import add_home
 from core.cli.terminal import Subparsers
 from core.spec.children import SOURCE, environment
 from core.spec.installed import Extra, add_command, installed_version, missing
@@ -101,7 +101,7 @@ def add(subparsers: Subparsers) -> None:
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    checks = examine(home_folder(arguments.home))
+    checks = examine(arguments.home)
     is_ok = all(check.state != "missing" for check in checks)
     if arguments.json:
         print(json.dumps({"ok": is_ok, "checks": [asdict(check) for check in checks]}, indent=1))

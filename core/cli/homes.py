@@ -16,13 +16,15 @@ from core.spec.run.folder import RunDir
 
 def add_home(parser: argparse.ArgumentParser) -> None:
     """Add the option ``--home``."""
-    parser.add_argument("--home", type=Path, metavar="DIR", help="folder for runs (default: the window's)")
+    parser.add_argument(
+        "--home", type=home_folder, default="", metavar="DIR", help="folder for runs (default: the window's)"
+    )
 
 
-def home_folder(home: Path | None) -> Path:
-    """``home``, or by default the window's folder."""
-    if home is not None:
-        return expand_user(home).absolute()
+def home_folder(name: str = "") -> Path:
+    """The home folder ``name``, or by default the window's folder."""
+    if name:
+        return expand_user(name).absolute()
     import platformdirs
 
     return Path(platformdirs.user_data_path("sdgui", appauthor=False))

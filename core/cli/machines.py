@@ -7,7 +7,7 @@ import json
 from contextlib import closing
 from typing import Any
 
-from core.cli.homes import add_home, home_folder
+from core.cli.homes import add_home
 from core.cli.terminal import Subparsers, one_line, say
 
 _LAUNCHERS = ("direct", "torchrun", "slurm")
@@ -69,7 +69,7 @@ def _remote(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     from core.spec.machines.machine_list import MachineList
 
-    machines = MachineList(home_folder(arguments.home)).machines()
+    machines = MachineList(arguments.home).machines()
     if arguments.json:
         print(json.dumps([machine.model_dump() for machine in machines], indent=1))
         return 0
@@ -85,7 +85,7 @@ def _add(arguments: argparse.Namespace) -> int:
     from core.spec.machines.machine_list import MachineError, MachineList
     from core.spec.reading import validate
 
-    machines = MachineList(home_folder(arguments.home))
+    machines = MachineList(arguments.home)
     existing = next((machine for machine in machines.machines() if machine.name == arguments.name), None)
     raw: dict[str, Any] = existing.model_dump() if existing else {"name": arguments.name, "host": arguments.name}
     for name in [*(setting[0].replace("-", "_") for setting in _SETTINGS), "launcher"]:
@@ -101,14 +101,14 @@ def _add(arguments: argparse.Namespace) -> int:
 def _remove(arguments: argparse.Namespace) -> int:
     from core.spec.machines.machine_list import MachineList
 
-    MachineList(home_folder(arguments.home)).remove(arguments.name)
+    MachineList(arguments.home).remove(arguments.name)
     return 0
 
 
 def _show(arguments: argparse.Namespace) -> int:
     from core.spec.machines.machines import Machines
 
-    with closing(Machines(home_folder(arguments.home))) as machines:
+    with closing(Machines(arguments.home)) as machines:
         facts = machines.host(arguments.name).probe().result()
     if arguments.json:
         print(facts.model_dump_json(indent=1))
@@ -134,7 +134,7 @@ def _show(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from core.spec.machines.machines import Machines
 
-    with closing(Machines(home_folder(arguments.home))) as machines:
+    with closing(Machines(arguments.home)) as machines:
         findings = machines.host(arguments.name).check().result()
     if arguments.json:
         print(json.dumps([finding.model_dump() for finding in findings], indent=1))
@@ -149,7 +149,7 @@ def _install(arguments: argparse.Namespace) -> int:
     from core.spec.machines.install import install, installed_machine
     from core.spec.machines.machine_list import MachineList
 
-    machines = MachineList(home_folder(arguments.home))
+    machines = MachineList(arguments.home)
     machine = machines.find(arguments.name)
     install(machine, print)
     if machine.python:

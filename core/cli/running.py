@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.cli.homes import add_home, find_run, home_folder, runs, runs_folder
+from core.cli.homes import add_home, find_run, runs, runs_folder
 from core.cli.runs import foreign, reporting, watching
 from core.cli.terminal import Subparsers, comma_separated, one_line, say
 from core.spec.errors import UserError
@@ -109,13 +109,12 @@ def _add_launching(subparsers: Subparsers) -> None:
 def _list(arguments: argparse.Namespace) -> int:
     from core.cli.run_tables import UNREADABLE, listed_rows, row_or_problem, table
 
-    home = home_folder(arguments.home)
-    listed_runs = runs(home)
-    _catch_up(arguments, home, listed_runs)
+    listed_runs = runs(arguments.home)
+    _catch_up(arguments, listed_runs)
     if arguments.json:
         print(json.dumps([row_or_problem(run).plain() for run in listed_runs], indent=1))
         return 0
-    rows = listed_rows(home, listed_runs)
+    rows = listed_rows(arguments.home, listed_runs)
     lines = [("run", "state", "step", "best", "machine")]
     for row in rows:
         best = f"{row.best[1].best:.4f} @{row.best[1].best_step}" if row.best else ""
@@ -126,23 +125,22 @@ def _list(arguments: argparse.Namespace) -> int:
             if row.state == UNREADABLE:
                 say(one_line(row.note))
     else:
-        say(f"no runs yet in {runs_folder(home)}; start one with sdgui-core launch CONFIG.json")
+        say(f"no runs yet in {runs_folder(arguments.home)}; start one with sdgui-core launch CONFIG.json")
     return 0
 
 
-def _catch_up(arguments: argparse.Namespace, home: Path, listed_runs: Sequence[RunDir]) -> None:
+def _catch_up(arguments: argparse.Namespace, listed_runs: Sequence[RunDir]) -> None:
     from core.cli.local_runs import catch_up
 
     if not arguments.cached:
-        catch_up(home, listed_runs)
+        catch_up(arguments.home, listed_runs)
 
 
 def _show(arguments: argparse.Namespace) -> int:
     from core.cli.run_tables import read_row, table
 
-    home = home_folder(arguments.home)
-    run = find_run(home, arguments.run)
-    _catch_up(arguments, home, [run])
+    run = find_run(arguments.home, arguments.run)
+    _catch_up(arguments, [run])
     row = read_row(run)
     if arguments.json:
         print(json.dumps(row.plain(), indent=1))
@@ -164,9 +162,8 @@ def _show(arguments: argparse.Namespace) -> int:
 def _compare(arguments: argparse.Namespace) -> int:
     from core.cli.run_tables import comparison, table
 
-    home = home_folder(arguments.home)
-    folders = [find_run(home, name) for name in arguments.runs]
-    _catch_up(arguments, home, folders)
+    folders = [find_run(arguments.home, name) for name in arguments.runs]
+    _catch_up(arguments, folders)
     differing = comparison(folders)
     if arguments.json:
         print(json.dumps(differing, indent=1))
@@ -198,7 +195,7 @@ def _start_from(arguments: argparse.Namespace) -> int:
     from core.spec.run.model_names import resolve
 
     name, _, step = arguments.run.rpartition("@") if "@" in arguments.run else (arguments.run, "", "last")
-    run = find_run(home_folder(arguments.home), name)
+    run = find_run(arguments.home, name)
     config = started_from(read_config(run.config), run, resolve(run, step), arguments.kind)
     return _launch_config(arguments, override(config, arguments.set))
 
@@ -209,7 +206,7 @@ def _launch_config(arguments: argparse.Namespace, config: RunConfig, chain: Chai
     from core.spec.run.folder import RunDir, new_name
 
     devices = arguments.devices
-    folder = runs_folder(home_folder(arguments.home)) / new_name(chain.name if chain else config.name)
+    folder = runs_folder(arguments.home) / new_name(chain.name if chain else config.name)
     if arguments.on:
         return _launch_remote(arguments, folder, config, chain)
     if arguments.script or arguments.print_script:
@@ -231,7 +228,7 @@ def _launch_remote(arguments: argparse.Namespace, folder: Path, config: RunConfi
 
     run = ChainDir(folder).stage(chain, 0) if chain else RunDir(folder)
     script = _script(arguments.script) if arguments.script else ""
-    with closing(RemoteRuns(Machines(home_folder(arguments.home)))) as remote:
+    with closing(RemoteRuns(Machines(arguments.home))) as remote:
         host = remote.machines.host(arguments.on)
         if arguments.print_script:
             stage = run.path.name if chain else ""
@@ -281,8 +278,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     from core.spec.machines.machines import Machines
     from core.spec.machines.record import read_record
 
-    home = home_folder(arguments.home)
-    run = find_run(home, arguments.run)
+    run = find_run(arguments.home, arguments.run)
     record, kill = read_record(run), arguments.kill
     # The trainer first saves its state, which takes a while.
     state = "killed" if kill else "pausing" if arguments.what == "pause" else "stopping"
@@ -291,7 +287,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     elif not record.folder:
         raise UserError(f"{run.path.name} has not reached its machine yet; open the window, or launch it again.")
     else:
-        with closing(Machines(home)) as machines:
+        with closing(Machines(arguments.home)) as machines:
             host = machines.host(record.machine)
             answer = host.end(record.folder, "kill") if kill else host.control(record.folder, arguments.what)
             remote_state = answer.result().state
@@ -307,12 +303,11 @@ def _resume(arguments: argparse.Namespace) -> int:
     from core.spec.machines.record import read_record
     from core.spec.machines.remote_runs import RemoteRuns
 
-    home = home_folder(arguments.home)
-    run = find_run(home, arguments.run)
+    run = find_run(arguments.home, arguments.run)
     if read_record(run) is None:
         resume_local_run(run)
         return 0
-    with closing(RemoteRuns(Machines(home))) as remote:
+    with closing(RemoteRuns(Machines(arguments.home))) as remote:
         try:
             remote.resume(run)
         except InUse:  # the window already follows the run
@@ -323,15 +318,15 @@ def _resume(arguments: argparse.Namespace) -> int:
 def _reproduce(arguments: argparse.Namespace) -> int:
     from core.cli.local_runs import reproduce
 
-    home = home_folder(arguments.home)
-    return reproduce(home, find_run(home, arguments.run), arguments.output, arguments.launch, arguments.json)
+    run = find_run(arguments.home, arguments.run)
+    return reproduce(arguments.home, run, arguments.output, arguments.launch, arguments.json)
 
 
 def _logs(arguments: argparse.Namespace) -> int:
     from core.cli.local_runs import follow_logs
 
-    home = home_folder(arguments.home)
-    return follow_logs(home, find_run(home, arguments.run), arguments.follow, arguments.events)
+    run = find_run(arguments.home, arguments.run)
+    return follow_logs(arguments.home, run, arguments.follow, arguments.events)
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
@@ -339,8 +334,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
     from core.spec.machines.machines import Machines
     from core.spec.machines.record import no_record, read_record
 
-    home = home_folder(arguments.home)
-    run = find_run(home, arguments.run)
+    run = find_run(arguments.home, arguments.run)
     record = read_record(run)
     if record is None:
         raise UserError(no_record(run))
@@ -350,6 +344,6 @@ def _fetch(arguments: argparse.Namespace) -> int:
         if terminal:
             print(f"\r{done / 2**20:.0f} of {total / 2**20:.0f} MB", end="", file=sys.stderr, flush=True)
 
-    with closing(Machines(home)) as machines:
+    with closing(Machines(arguments.home)) as machines:
         print(fetch_checkpoint(machines.host(record.machine), run, arguments.checkpoint, show))
     return 0

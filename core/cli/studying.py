@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.cli.homes import add_home, home_folder
+from core.cli.homes import add_home
 from core.cli.terminal import Subparsers, add_weights, comma_separated, one_line, periodic_progress, say
 from core.spec.caption_files import CaptionFileExistsError, write_new
 from core.spec.errors import UserError
@@ -111,7 +111,7 @@ def _study(arguments: argparse.Namespace) -> int:
     selection = RunSelection(tuple(arguments.only), tuple(arguments.seeds))
     status = run_study(
         study, path.parent, out, arguments.jobs, say, arguments.openclipart, arguments.devices, selection, arguments.on,
-        home_folder(arguments.home),
+        arguments.home,
     )  # fmt: skip
     return report_study(out, status)
 

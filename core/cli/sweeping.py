@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.cli.homes import add_home, home_folder
+from core.cli.homes import add_home
 from core.cli.terminal import Subparsers, comma_separated, one_line, say
 from core.spec.errors import UserError
 
@@ -76,7 +76,7 @@ def _run(arguments: argparse.Namespace) -> int:
     sweep = read_sweep(file)
     if arguments.trials is not None:
         sweep = parse_sweep({**sweep.model_dump(), "trials": arguments.trials}, f"{file} with --trials")
-    options = PlaceOptions(arguments.on, home_folder(arguments.home), arguments.jobs, arguments.devices)
+    options = PlaceOptions(arguments.on, arguments.home, arguments.jobs, arguments.devices)
     report = run_sweep(sweep, file.parent, SweepDir(out.absolute()), say, options)
     _print(report)
     return 1 if report.trials and not report.best else 0
@@ -129,7 +129,7 @@ def _confirm(arguments: argparse.Namespace) -> int:
     study = confirm_study(out, folder, arguments.best, arguments.seeds, arguments.budget, say)
     status = run_study(
         study, out.path, folder, arguments.jobs, say, None, arguments.devices, machines=arguments.on,
-        home=home_folder(arguments.home),
+        home=arguments.home,
     )  # fmt: skip
     return report_study(folder, status)
 

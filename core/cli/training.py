@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from core.cli.homes import add_home
 from core.cli.terminal import Subparsers, periodic_progress, say
 from core.spec.config import RunConfig, override, read_config, with_absolute_paths
 from core.spec.errors import UserError
@@ -75,7 +76,7 @@ def add(subparsers: Subparsers) -> None:
 
     worker = subparsers.add_parser("worker", help="serve the window: JSON requests on stdin, replies on stdout")
     worker.add_argument("--on", default="", metavar="MACHINE", help="use the worker of this machine, over ssh")
-    worker.add_argument("--home", type=Path, metavar="DIR", help="folder with the list of machines")
+    add_home(worker)
     worker.set_defaults(handler=_worker)
 
     bench = subparsers.add_parser("bench", help="benchmark against other implementations")
@@ -178,12 +179,10 @@ def _demo_data(arguments: argparse.Namespace) -> int:
 
 def _worker(arguments: argparse.Namespace) -> int:
     if arguments.on:
-        from core.cli.homes import home_folder
         from core.remote.relay import relay
         from core.spec.machines.machine_list import MachineList
 
-        home = home_folder(arguments.home)
-        return relay(MachineList(home).find(arguments.on), home)
+        return relay(MachineList(arguments.home).find(arguments.on), arguments.home)
     from core.worker.server import serve
 
     return serve()

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.cli.homes import add_home, find_run, home_folder, runs_folder
+from core.cli.homes import add_home, find_run, runs_folder
 from core.cli.terminal import Subparsers, one_line, say
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ def _import(arguments: argparse.Namespace) -> int:
         for what, count in importer.problems.items():
             say(one_line(f"{importer.run.name}: skipped {what}: {count}"))
 
-    import_runs(arguments.source, runs_folder(home_folder(arguments.home)), arguments.follow, report)
+    import_runs(arguments.source, runs_folder(arguments.home), arguments.follow, report)
     return 1 if failed else 0
 
 
 def _export(arguments: argparse.Namespace) -> int:
     from core.tracking.foreign.mirrors import export_run
 
-    run = find_run(home_folder(arguments.home), arguments.run)
+    run = find_run(arguments.home, arguments.run)
     print(export_run(run, arguments.to, arguments.output, arguments.follow))
     return 0

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from core.cli.homes import add_home, find_run, home_folder, runs, runs_folder
+from core.cli.homes import add_home, find_run, runs, runs_folder
 from core.cli.terminal import Subparsers
 from core.spec.config import RunConfig, differences, override, read_config, with_absolute_paths
 from core.spec.errors import UserError
@@ -53,7 +53,7 @@ def _mcp(arguments: argparse.Namespace) -> int:
     if arguments.allow_launch < 0:
         raise UserError(f"--allow-launch is {arguments.allow_launch}; use 0 or more.")
     need("mcp")
-    tools = Tools(home_folder(arguments.home), arguments.allow_launch)
+    tools = Tools(arguments.home, arguments.allow_launch)
     _server(tools, launching=arguments.allow_launch > 0).run("stdio")  # until the agent closes stdin
     return 0
 

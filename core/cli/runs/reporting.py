@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from core.cli.homes import add_home, find_run, home_folder, runs
+from core.cli.homes import add_home, find_run, runs
 from core.cli.terminal import Subparsers
 from core.spec.errors import UserError
 
@@ -36,7 +36,7 @@ def _report(arguments: argparse.Namespace) -> int:
     write = FORMATS.get(arguments.output.suffix.lower())
     if write is None:
         raise UserError(f"{arguments.output} has no supported extension; use {', '.join(FORMATS)}.")
-    home, study = home_folder(arguments.home), StudyDir(arguments.study) if arguments.study else None
+    home, study = arguments.home, StudyDir(arguments.study) if arguments.study else None
     chosen = [find_run(home, name) for name in arguments.runs]
     if arguments.experiment:
         chosen += [run for run in runs(home) if experiment_name(read_any_config(run.config)) == arguments.experiment]

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.cli.homes import add_home, find_run, home_folder, runs
+from core.cli.homes import add_home, find_run, runs
 from core.cli.terminal import Subparsers, one_line, say
 from core.spec.run.folder import RunDir
 from core.spec.run.status import LOST_AFTER_SECONDS
@@ -41,7 +41,7 @@ def _watch(arguments: argparse.Namespace) -> int:
     from core.spec.machines.machines import Machines
     from core.spec.machines.remote_runs import RemoteRuns
 
-    home = home_folder(arguments.home)
+    home = arguments.home
     if arguments.rules is not None and not arguments.rules.is_file():
         raise AlertError(f"the file {arguments.rules} does not exist; create it, or omit --rules.")
     named = [find_run(home, name) for name in arguments.runs]

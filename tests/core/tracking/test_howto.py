@@ -21,7 +21,7 @@ def test_each_example_of_the_page_logs_as_described(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(f"import sys; sys.path.insert(0, {str(ROOT)!r})\n" + "\n".join(blocks), encoding="utf-8")
     subprocess.run([sys.executable, str(script)], check=True, timeout=120)
-    rows = {row.name.rsplit("-", 2)[0]: row for row in map(read_row, runs(home_folder(None)))}
+    rows = {row.name.rsplit("-", 2)[0]: row for row in map(read_row, runs(home_folder()))}
     assert {name: (row.state, row.step) for name, row in rows.items()} == {
         "baseline": ("done", 99), "with-samples": ("done", 1), "long": ("done", 11)
     }  # fmt: skip
