@@ -151,20 +151,7 @@ def test_names_on_both_machines(tmp_path: Path) -> None:
 
 
 def test_a_local_image_name_encodes_its_machine(tmp_path: Path) -> None:
-    found = {
-        name: remote_image(tmp_path, tmp_path / name)
-        for name in (
-            "remote-images/far/a.png",
-            "remote-images/far/b/c.png",
-            "remote-images/far",
-            "remote-images/far/../x.png",
-            "far/a.png",
-        )
-    }
-    assert found == {
-        "remote-images/far/a.png": ("far", "/a.png"),
-        "remote-images/far/b/c.png": ("far", "/b/c.png"),
-        "remote-images/far": None,
-        "remote-images/far/../x.png": None,
-        "far/a.png": None,
-    }
+    images = tmp_path / "remote-images" / "far"
+    assert remote_image(tmp_path, images / "b" / "c.png") == ("far", "/b/c.png")
+    for other in (images, images / ".." / "x.png", tmp_path / "far" / "a.png"):
+        assert remote_image(tmp_path, other) is None
