@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -58,14 +59,6 @@ def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
     write_noisy(data[0], 0.3, 0, noisy, data[0].with_name("kept.csv"))
     run = RunDir(tmp_path / "run")
     train(override(preset_config("clip", "tiny"), settings((noisy, data[1]))), run, quiet=True)
-    found = rank_pairs(run, "", quiet)
-    assert found.shuffled == 11
-    assert [pair.rank for pair in found.pairs] == list(range(1, 37))
-    assert all(a.belief <= b.belief for a, b in zip(found.pairs, found.pairs[1:], strict=False))
-    true = {(row.file, row.captions[0]): row.labels["shuffled"] == "1" for row in open_source(noisy).rows}
-    assert {(pair.path, pair.caption): pair.shuffled for pair in found.pairs} == true
-    assert found.precision() == sum(true[pair.path, pair.caption] for pair in found.pairs[:11]) / 11
-
     several = data[0].with_name("several.jsonl")
     pairs = [{"filepath": row.image.name, "captions": [row.captions[0], f"a {row.captions[0]}"]}
              for row in open_source(data[0]).rows]  # fmt: skip
@@ -78,12 +71,18 @@ def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
     assert "ranked.csv already exists; overwrite it with --force" in capsys.readouterr().err
     assert (tmp_path / "ranked.csv").read_text() == "a user's"
     assert main([*command, "--force"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["precision"] == found.precision()
+    found = json.loads(capsys.readouterr().out)
+    ranked = found["list"]
+    assert found["shuffled"] == 11
+    assert [pair["rank"] for pair in ranked] == list(range(1, 37))
+    assert all(a["belief"] <= b["belief"] for a, b in pairwise(ranked))
+    true = {(row.file, row.captions[0]): row.labels["shuffled"] == "1" for row in open_source(noisy).rows}
+    assert {(pair["path"], pair["caption"]): pair["shuffled"] for pair in ranked} == true
+    assert found["precision"] == sum(true[pair["path"], pair["caption"]] for pair in ranked[:11]) / 11
     with (tmp_path / "ranked.csv").open(newline="") as file:
-        assert [row["filepath"] for row in csv.DictReader(file)] == [pair["path"] for pair in told["list"]]
+        assert [row["filepath"] for row in csv.DictReader(file)] == [pair["path"] for pair in ranked]
 
-    weights = run.path / "checkpoints" / found.model.partition("@")[2] / "student.safetensors"
+    weights = run.path / "checkpoints" / found["model"].partition("@")[2] / "student.safetensors"
     whole = weights.read_bytes()
     tensors = {name: torch.full_like(value, torch.nan) if value.is_floating_point() else value
                for name, value in load_file(weights).items()}  # fmt: skip
@@ -92,7 +91,7 @@ def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
     assert "produces NaN or infinite embeddings: its weights are damaged" in capsys.readouterr().err
     weights.write_bytes(whole)
 
-    excluded = [pair.path for pair in found.pairs[:5]]
+    excluded = [pair["path"] for pair in ranked[:5]]
     cleaned = noisy.with_name("cleaned.csv")
     assert save_without(str(noisy), excluded, cleaned)["kept"] == 31
     assert {row.file for row in open_source(cleaned).rows} == {row.file for row in open_source(noisy).rows} - {
