@@ -17,7 +17,10 @@ from safetensors.torch import save_file
 from core.__main__ import main
 from core.checkpoint.opening import Model, open_model
 from core.data.dataset import open_dataset
+from core.data.errors import DataError
 from core.data.views.making import centre_view
+from core.evaluation.evaluate import Request, evaluate
+from core.evaluation.work import DATA_DIGEST
 from core.inference.encoder import UNPROJECTED, encode_dataset_images, encode_layers
 from core.metrics.classification.labels import index_labels
 from core.metrics.classification.linear_probe import linear_probe
@@ -223,6 +226,9 @@ def test_compare_gives_paired_differences(
     assert "text_to_image_R@1" in both["differences"]
     assert main(["evaluate", "--compare", *map(str, files)]) == 0
     assert "A minus B" in capsys.readouterr().out
+    other = json.loads(files[1].read_text(encoding="utf-8"))
+    files[1].write_text(json.dumps(other | {"details": other["details"] | {DATA_DIGEST: "other"}}), encoding="utf-8")
+    assert "which has other images or labels" in refusal(capsys, "--compare", *map(str, files))
 
 
 def test_rows_without_a_label_or_an_image_are_skipped_and_reported(
@@ -287,3 +293,17 @@ def test_unusable_labels(
     task = "zero-shot" if column == "kind" else "knn"
     said = refusal(capsys, str(run.path), "--data", str(other), "--task", task, "--label", column)
     assert message in said
+
+
+def test_retrieval_on_mostly_unreadable_data_is_refused(loaded: dict[str, Model], val: str, tmp_path: Path) -> None:
+    """The same share that training would not have accepted."""
+    rows = list(csv.reader(Path(val).read_text(encoding="utf-8").splitlines()))
+    for number in range(len(rows)):
+        (tmp_path / f"{number}.png").write_bytes(b"no image")
+    good = Path(val).parent / rows[1][0]
+    (tmp_path / "good.png").write_bytes(good.read_bytes())
+    table = [["filepath", "title"], ["good.png", "a red circle"], *([f"{n}.png", "nothing"] for n in range(len(rows)))]
+    holes = write(tmp_path / "holes.csv", table)
+    request = Request(data=str(holes), task="retrieval")
+    with pytest.raises(DataError, match="rows of"):
+        evaluate(loaded["student"], request, lambda *_: None, lambda _line: None)

@@ -97,6 +97,7 @@ def test_settings_that_may_differ_on_resume(run: RunDir, settings: list[str], sa
             TrainingError,
             r"the disk with .*/run is full; the last checkpoint is intact\. Free some",
         ),
+        (errno.EDQUOT, TrainingError, "is full"),
         (errno.EACCES, RunDirError, "cannot write the run folder .*/run: Permission denied; choose another"),
     ],
 )
