@@ -22,10 +22,6 @@ def _new_from_folder(window: Window) -> None:
         window.experiment_commands.new_from_data(path)
 
 
-def _try_pretrained(window: Window) -> None:
-    window.show_panel("search").ask_model()
-
-
 def _import_run(window: Window) -> None:
     if path := ask_folder(window.dialogs.window, "Import a run folder"):
         window.experiment_commands.import_run(path)
@@ -78,20 +74,12 @@ def _report(window: Window) -> None:
         window.dialogs.report.open_for(study.name, tuple(study.arms), study.folder)
 
 
-def _can_report(window: Window) -> bool:
-    return window.target.experiment_id is not None or window.target.study_id is not None
-
-
 def _delete(window: Window) -> None:
     experiment_id, study_id = window.experiments.row()
     if experiment_id is not None:
         window.experiment_commands.delete(experiment_id)
     elif study_id is not None:
         window.experiment_commands.delete_study(study_id)
-
-
-def _can_delete(window: Window) -> bool:
-    return window.experiments.row() != (None, None)
 
 
 EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
@@ -162,7 +150,7 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "describe",
         "Experiment",
         "&Tags and note…",
-        "Edit tags and note of the experiment or run",
+        "Edit the tags and the note of the experiment or run",
         _describe,
         "Ctrl+T",
         enabled=has_experiment,
@@ -187,7 +175,7 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "Show and export a report: note, runs, curves and samples of the experiment or study",
         _report,
         "Ctrl+Alt+Y",
-        enabled=_can_report,
+        enabled=lambda window: window.target.experiment_id is not None or window.target.study_id is not None,
         icon="ph.article",
         menus=(MenuItem(EXPERIMENT_MENU, Section.EDIT, 5), MenuItem(STUDY_MENU, Section.EDIT)),
     ),
@@ -209,7 +197,7 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "Move the experiment or study to the bin (can be undone)",
         _delete,
         "Del",
-        enabled=_can_delete,
+        enabled=lambda window: window.experiments.row() != (None, None),
         icon="ph.trash",
         menus=(MenuItem(EXPERIMENT_MENU, Section.REMOVE), MenuItem(STUDY_MENU, Section.REMOVE)),
         scope=lambda window: window.experiments,
@@ -243,7 +231,7 @@ EXPERIMENT_ACTIONS: tuple[Action[Window], ...] = (
         "Experiment",
         "Try a &pretrained model",
         "Search your images with a published model, without training",
-        _try_pretrained,
+        lambda window: window.show_panel("search").ask_model(),
         "Ctrl+Alt+P",
     ),
     Action(

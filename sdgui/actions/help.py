@@ -30,7 +30,7 @@ HELP_ACTIONS: tuple[Action[Window], ...] = (
         "Help",
         "&Help on this panel",
         "Show the help page of this panel",
-        lambda window: window.dialogs.open_help(f"panels/{window.panel}.md"),
+        lambda window: window.dialogs.open_help(f"panels/{window.panel_name}.md"),
         "F1",
         icon="ph.question",
     ),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, QModelIndex, QObject, QPersistentModelIndex, QPoint, QSize, Qt
-from PySide6.QtGui import QIcon, QKeyEvent, QPainter, QPixmap
+from PySide6.QtGui import QIcon, QPainter, QPixmap
 from PySide6.QtWidgets import (
     QFrame,
     QLineEdit,
@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from sdgui.widgets.popovers.list_keys import is_enter, moved_through
 from sdgui.widgets.style.theme import SPACE, theme
 
 _SHOWN = 60
@@ -60,7 +61,7 @@ def match(words: str, text: str) -> float | None:
 
 
 def score(words: str, entry: Entry) -> float | None:
-    """The title's ``match``; otherwise a lower score if the description has every word. None without a match."""
+    """The title's ``match``; otherwise a lower score if the description has every word; None if nothing matches."""
     seen = match(words, f"{entry.title} {entry.hint}")
     if seen is not None:
         return seen
@@ -180,14 +181,7 @@ class CommandPalette(QFrame):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Move through the list with the arrow keys while typing; run the selected entry with Enter."""
-        if watched is self.line and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
-            steps = {Qt.Key.Key_Down: 1, Qt.Key.Key_Up: -1, Qt.Key.Key_PageDown: 8, Qt.Key.Key_PageUp: -8}
-            step = steps.get(Qt.Key(event.key()))
-            if step is not None:
-                row = min(max(self.list.currentRow() + step, 0), self.list.count() - 1)
-                self.list.setCurrentRow(row)
-                return True
-            if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-                self._choose(self.list.currentItem())
-                return True
-        return super().eventFilter(watched, event)
+        if is_enter(event):
+            self._choose(self.list.currentItem())
+            return True
+        return moved_through(self.list, event)

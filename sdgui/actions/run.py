@@ -10,7 +10,7 @@ from PySide6.QtGui import QDesktopServices
 from core.spec.config import RunConfig
 from core.spec.run.status import RunState
 from sdgui.actions.window import Window, has_experiment, has_run
-from sdgui.experiments.run_commands import RESUMABLE, RunCommands
+from sdgui.experiments.run_commands import RESUMABLE
 from sdgui.panels.registry import PANELS
 from sdgui.runs.stopping import StopStage
 from sdgui.shared.menus import EXPERIMENT_MENU, RUN_MENU
@@ -20,14 +20,6 @@ from sdgui.store.records import Run
 from sdgui.widgets.actions import Action, MenuItem, Section
 
 _LAUNCHING = {spec.name for spec in PANELS if spec.launches}
-
-
-def _launch(window: Window) -> None:
-    _begin(window, window.run_commands.launch)
-
-
-def _queue(window: Window) -> None:
-    _begin(window, window.run_commands.queue)
 
 
 def _begin(window: Window, begin: Callable[[int, RunConfig | None], object]) -> None:
@@ -40,14 +32,21 @@ def _begin(window: Window, begin: Callable[[int, RunConfig | None], object]) -> 
         begin(experiment_id, define.config(experiment_id) if isinstance(define, DefiningPanel) else None)
 
 
-def _on_current_run(act: Callable[[RunCommands, Run], object]) -> Callable[[Window], None]:
-    """Make an action that calls ``act`` with the window's current run."""
+def _on_current_run(act: Callable[[Window, Run], object]) -> Callable[[Window], None]:
+    """Make an action that calls ``act`` with the window and its current run."""
 
     def run(window: Window) -> None:
         if window.target.run is not None:
-            act(window.run_commands, window.target.run)
+            act(window, window.target.run)
 
     return run
+
+
+def _start_from(kind: str) -> Callable[[Window], None]:
+    return _on_current_run(lambda window, run: window.experiment_commands.start_from(run, kind))
+
+
+_STOP = _on_current_run(lambda window, run: window.run_commands.stop(run))
 
 
 def _refusal(window: Window) -> str:
@@ -72,33 +71,6 @@ def _pause_refusal(window: Window) -> str:
     return _refusal(window)
 
 
-def _resume_refusal(window: Window) -> str:
-    return _pause_refusal(window) or _folder_refusal(window)
-
-
-def _open_folder(window: Window) -> None:
-    if window.target.run is not None:
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(window.target.run.folder)))
-
-
-def _export(window: Window) -> None:
-    if (run := window.target.run) is not None:
-        window.dialogs.open_export(run.dir, window.experiments.model.name(run.id))
-
-
-def _reproduce(window: Window) -> None:
-    if (run := window.target.run) is not None:
-        window.experiment_commands.reproduce(run)
-
-
-def _start_from(kind: str) -> Callable[[Window], None]:
-    def start(window: Window) -> None:
-        if (run := window.target.run) is not None:
-            window.experiment_commands.start_from(run, kind)
-
-    return start
-
-
 def _start_refusal(window: Window) -> str:
     run = window.target.run
     if run is not None and run.is_logged:
@@ -108,19 +80,11 @@ def _start_refusal(window: Window) -> str:
 
 def _launches(window: Window) -> bool:
     """Whether an experiment is selected and visible in the current panel."""
-    return has_experiment(window) and window.panel in _LAUNCHING
-
-
-def _can_launch(window: Window) -> bool:
-    return _launches(window) and not window.target.waiting_for_data
+    return has_experiment(window) and window.panel_name in _LAUNCHING
 
 
 def _can_pause(window: Window) -> bool:
     return window.target.state in (RunState.STARTING, RunState.RUNNING) and window.target.stopping is None
-
-
-def _can_resume(window: Window) -> bool:
-    return window.target.state in RESUMABLE
 
 
 def _can_stop(window: Window) -> bool:
@@ -136,19 +100,13 @@ def _can_end(window: Window) -> bool:
     return stopping.stage not in (StopStage.PAUSING, StopStage.ENDED)
 
 
-def _fetch(window: Window) -> None:
-    run, fetches = window.target.run, window.services.hosts.fetches
-    if run is None:
-        return
+def _fetch(window: Window, run: Run) -> None:
+    fetches = window.services.hosts.fetches
     if fetches.active(run.id):
         fetches.cancel(run.id)
     else:
         fetches.start(run.id, run.folder)
         window.show_panel("runs")
-
-
-def _can_fetch(window: Window) -> bool:
-    return window.target.run is not None and bool(window.target.run.machine)
 
 
 def _fetch_title(window: Window) -> str:
@@ -157,28 +115,16 @@ def _fetch_title(window: Window) -> str:
     return "Cancel &fetching" if active else "F&etch checkpoint"
 
 
-def _launch_title(window: Window) -> str:
-    return "Waiting for data" if window.target.waiting_for_data else "&Launch"
-
-
-def _stop_title(window: Window) -> str:
-    return "Remove from queue" if window.target.state == RunState.QUEUED else "&Stop"
-
-
-def _end_title(window: Window) -> str:
-    return stop_text(window.target.stopping)[0] if _can_end(window) else "End now"
-
-
 RUN_ACTIONS: tuple[Action[Window], ...] = (
     Action(
         "launch",
         "Run",
         "&Launch",
         "Start training the current experiment",
-        _launch,
+        lambda window: _begin(window, window.run_commands.launch),
         ("Ctrl+Return", "Ctrl+Enter"),
-        enabled=_can_launch,
-        current_title=_launch_title,
+        enabled=lambda window: _launches(window) and not window.target.waiting_for_data,
+        current_title=lambda window: "Waiting for data" if window.target.waiting_for_data else "&Launch",
         icon="ph.play-fill",
         icon_color="on_accent",
         menus=(MenuItem(EXPERIMENT_MENU, Section.CONTROL),),
@@ -188,7 +134,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "Run",
         "&Queue",
         "Start training when a device is free",
-        _queue,
+        lambda window: _begin(window, window.run_commands.queue),
         ("Ctrl+Shift+Return", "Ctrl+Shift+Enter"),
         enabled=_launches,
         icon="ph.clock",
@@ -199,7 +145,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "Run",
         "&Pause",
         "Save a checkpoint and end the trainer; Resume continues from it",
-        _on_current_run(RunCommands.pause),
+        _on_current_run(lambda window, run: window.run_commands.pause(run)),
         "Ctrl+P",
         enabled=_can_pause,
         refusal=_pause_refusal,
@@ -211,10 +157,10 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "Run",
         "&Resume",
         "Continue the run from its last checkpoint",
-        _on_current_run(RunCommands.resume),
+        _on_current_run(lambda window, run: window.run_commands.resume(run)),
         "Ctrl+R",
-        enabled=_can_resume,
-        refusal=_resume_refusal,
+        enabled=lambda window: window.target.state in RESUMABLE,
+        refusal=lambda window: _pause_refusal(window) or _folder_refusal(window),
         icon="ph.play",
         menus=(MenuItem(RUN_MENU, Section.CONTROL),),
     ),
@@ -223,11 +169,11 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "Run",
         "&Stop",
         "Ask the trainer to save a checkpoint and stop",
-        _on_current_run(RunCommands.stop),
+        _STOP,
         "Ctrl+.",
         enabled=_can_stop,
         refusal=_refusal,
-        current_title=_stop_title,
+        current_title=lambda window: "Remove from queue" if window.target.state == RunState.QUEUED else "&Stop",
         icon="ph.stop",
         menus=(MenuItem(RUN_MENU, Section.CONTROL),),
     ),
@@ -236,11 +182,11 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "Run",
         "End now",
         "End a run that is stopping without waiting for its checkpoint",
-        _on_current_run(RunCommands.stop),
+        _STOP,
         "Ctrl+Alt+.",
         enabled=_can_end,
         refusal=_refusal,
-        current_title=_end_title,
+        current_title=lambda window: stop_text(window.target.stopping)[0] if _can_end(window) else "End now",
         icon="ph.x-circle",
         menus=(MenuItem(RUN_MENU, Section.CONTROL),),
     ),
@@ -249,9 +195,9 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "Run",
         "F&etch checkpoint",
         "Copy the last checkpoint from the run's machine to this computer",
-        _fetch,
+        _on_current_run(_fetch),
         "Ctrl+Shift+E",
-        enabled=_can_fetch,
+        enabled=lambda window: window.target.run is not None and bool(window.target.run.machine),
         refusal=_folder_refusal,
         current_title=_fetch_title,
         icon="ph.download-simple",
@@ -262,7 +208,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "Run",
         "E&xport model…",
         "Write the run's model for other programs: open_clip, Hugging Face, ONNX",
-        _export,
+        _on_current_run(lambda window, run: window.dialogs.open_export(run.dir, window.experiments.model.name(run.id))),
         "Ctrl+Shift+X",
         enabled=has_run,
         refusal=_folder_refusal,
@@ -310,7 +256,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "Run",
         "Reprod&uce",
         "Prepare the same run again, and show differences in code, packages, machine and data",
-        _reproduce,
+        _on_current_run(lambda window, run: window.experiment_commands.reproduce(run)),
         "Ctrl+Alt+E",
         enabled=has_run,
         refusal=_folder_refusal,
@@ -322,7 +268,7 @@ RUN_ACTIONS: tuple[Action[Window], ...] = (
         "Run",
         "Open the run's &folder",
         "Open the run's folder in the file manager",
-        _open_folder,
+        _on_current_run(lambda _window, run: QDesktopServices.openUrl(QUrl.fromLocalFile(str(run.folder)))),
         "Ctrl+Shift+O",
         enabled=has_run,
         refusal=_folder_refusal,

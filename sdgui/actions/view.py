@@ -15,24 +15,24 @@ _SCHEMES: dict[Scheme, str] = {"system": "follows the system", "light": "light",
 
 
 def _find(window: Window) -> None:
-    panel = window.panels.get(window.panel)
+    panel = window.panels.get(window.panel_name)
     if panel is not None:
         panel.focus_search()
 
 
 def _filter(window: Window) -> None:
-    window.show_tree()
+    window.ensure_tree()
     window.experiments.filter_box.setFocus()
     window.experiments.filter_box.selectAll()
 
 
 def _go_to_tree(window: Window) -> None:
-    window.show_tree()
+    window.ensure_tree()
     window.experiments.tree.setFocus()
 
 
 def _open_palette(window: Window) -> None:
-    launches = any(spec.launches for spec in PANELS if spec.name == window.panel)
+    launches = any(spec.launches for spec in PANELS if spec.name == window.panel_name)
     window.dialogs.open_palette("Run" if launches else "View")
 
 

@@ -1,6 +1,7 @@
 """Alerts: a thread watches active runs; alerts appear in the message bar and as desktop notifications.
 
-Flow: active runs of store and tailer -> ``core.spec.alerts`` reads the folders -> ``Alerts.alerted`` -> ``Alerting``.
+Flow: the active runs of the store and the tailer -> ``core.spec.alerts`` reads their folders -> ``Alerts.alerted`` ->
+``Alerting``.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Alerts(QObject):
         self._ids: dict[Path, int] = {}
         self._attached = False
         self._poller = Poller("alerts", "The runs' alerts", self._poll, self.trouble.emit)
-        tailer.state_changed.connect(self._state_changed)
+        tailer.state_changed.connect(self._on_state_changed)
 
     def start(self) -> None:
         """Start watching active runs, including runs that start later."""
@@ -53,7 +54,7 @@ class Alerts(QObject):
     def close(self) -> None:
         self._poller.stop()
 
-    def _state_changed(self, run_id: int, state: RunState) -> None:
+    def _on_state_changed(self, run_id: int, state: RunState) -> None:
         if state is not RunState.QUEUED:
             self._started.put(run_id)
 
@@ -96,7 +97,7 @@ class Alerting(QObject):
         self._show, self._name, self._open_run, self._window = show, name, open_run, window
         self.alerts = Alerts(services.store, services.tailer, self)
         self._tray: QSystemTrayIcon | None = None
-        self.alerts.alerted.connect(self._alerted, Qt.ConnectionType.QueuedConnection)
+        self.alerts.alerted.connect(self._on_alerted, Qt.ConnectionType.QueuedConnection)
         self.alerts.trouble.connect(self._warn, Qt.ConnectionType.QueuedConnection)
         QTimer.singleShot(_START_MS, self, self.alerts.start)
 
@@ -108,7 +109,7 @@ class Alerting(QObject):
     def _warn(self, sentence: str) -> None:
         self._show(Message("warning", sentence))
 
-    def _alerted(self, run_id: int, alert: RunAlert) -> None:
+    def _on_alerted(self, run_id: int, alert: RunAlert) -> None:
         text = f"{self._name(run_id)} {alert.alert.text}."
         if alert.alert.cause != "ended":  # finished runs are always reported by the window
             self._show(Message("warning", text, remedy=Remedy("Show run", lambda: self._open_run(run_id))))

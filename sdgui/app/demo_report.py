@@ -26,7 +26,7 @@ def show_demo(window: Window, experiment_id: int, panel: str) -> None:
 
 def search_demo(window: Window) -> None:
     """Search the demo's images and offer the tour, unless the user has switched to another panel."""
-    if window.panel == "search" and _is_new(window):
+    if window.panel_name == "search" and _is_new(window):
         window.panels["search"].show_source(str(window.services.demo.images), DEMO_QUERY)
         offer_tour(window)
 
@@ -46,14 +46,14 @@ class DemoReport(QObject):
         strip.cancelled.connect(self._cancel)
         demo.progress.connect(self._progress)
         demo.ready.connect(strip.finish)
-        demo.failed.connect(self._failed)
+        demo.failed.connect(self._on_failed)
 
     def _progress(self, finished: int, total: int, activity: str) -> None:
         if self._strip.isHidden():
             self._strip.start(activity, total, "images")
         self._strip.advance(finished, total, activity)
 
-    def _failed(self, sentence: str, details: str) -> None:
+    def _on_failed(self, sentence: str, details: str) -> None:
         self._strip.finish()
         self.message_requested.emit(Message("error", sentence, details, Remedy("Try again", self._demo.make)))
 

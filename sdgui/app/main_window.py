@@ -84,7 +84,7 @@ class MainWindow(QMainWindow):
         self.status = Status(services, self.experiments.model, self)
         self.colleagues = Colleagues(services.store, self)
         self._problem_reports = ProblemReports(services, self.colleagues, self.bar, self)
-        self._alerting = Alerting(services, self.show_message, self.experiments.model.name, self._started, self)
+        self._alerting = Alerting(services, self.show_message, self.experiments.model.name, self._on_started, self)
         self._arrange()
         self._connect_parts()
         self._connect_services()
@@ -109,17 +109,17 @@ class MainWindow(QMainWindow):
 
     def _connect_parts(self) -> None:
         self._first_panel_imported.connect(self._show_first_panel, Qt.ConnectionType.QueuedConnection)
-        self.stack.built.connect(self._panel_built)
+        self.stack.built.connect(self._on_panel_built)
         self.experiments.selected.connect(self._on_selected)
         self.experiments.opened.connect(lambda: self.show_panel("runs"))
         self.experiments.model.rename_requested.connect(self.experiment_commands.rename)
         self.experiments.import_requested.connect(self.experiment_commands.import_run)
         for changed in (self.run_commands.changed, self.experiment_commands.changed, self.dialogs.changed):
-            changed.connect(self._changed)
+            changed.connect(self._on_changed)
         for source in (self.run_commands, self.experiment_commands, self.demo_report):
             source.message_requested.connect(self.show_message)
-        self.run_commands.started.connect(self._started)
-        self.run_commands.data_refused.connect(self._data_refused)
+        self.run_commands.started.connect(self._on_started)
+        self.run_commands.data_refused.connect(self._on_data_refused)
         self.experiment_commands.rebuilt.connect(self.reload)
         self.experiment_commands.added.connect(self._on_added)
         self.experiment_commands.demo_added.connect(partial(show_demo, self))
@@ -130,17 +130,17 @@ class MainWindow(QMainWindow):
         self.run_commands.code_refused.connect(partial(ask_to_run, self))
         self.services.demo.ready.connect(partial(search_demo, self))
         tailer = self.services.tailer
-        tailer.state_changed.connect(self._state_changed)
+        tailer.state_changed.connect(self._on_state_changed)
         tailer.progress_changed.connect(self._on_progressed)
-        tailer.run_added.connect(self._run_added)
-        tailer.run_removed.connect(self._run_removed)
+        tailer.run_added.connect(self._on_run_added)
+        tailer.run_removed.connect(self._on_run_removed)
         tailer.state_changed.connect(self.services.launcher.check_queue)
         fetches = self.services.hosts.fetches
         fetches.fetched.connect(lambda _run, folder: self.show_message(Message("info", f"Fetched: {folder}")))
         fetches.fetched.connect(lambda _run, folder: self.services.pool.fetched(folder.parent.parent))
         fetches.failed.connect(lambda _run, reason: self.show_message(Message("error", reason)) if reason else None)
-        self.colleagues.changed.connect(self._changed)
-        self.services.studies.runs_added.connect(self._study_runs_added)
+        self.colleagues.changed.connect(self._on_changed)
+        self.services.studies.runs_added.connect(self._on_study_runs_added)
 
     # Panels
     def show_panel(self, name: str) -> Panel:
@@ -153,20 +153,20 @@ class MainWindow(QMainWindow):
         return panel
 
     def use_run(self, name: str, run_id: int) -> None:
-        """Show a panel with a run as its model; the selection in the tree stays."""
+        """Show a panel with a run as its model; the selection in the tree is kept."""
         self.show_panel(name).use_run(run_id)
 
-    def show_tree(self) -> None:
+    def ensure_tree(self) -> None:
         """Switch to Runs if the current panel hides the tree."""
         if not self.stack.spec.tree:
             self.show_panel("runs")
 
-    def _panel_built(self, name: str) -> None:
+    def _on_panel_built(self, name: str) -> None:
         panel = self.panels[name]
         panel.set_actions(self.window_actions)
         panel.message_requested.connect(self.show_message)
         panel.define_requested.connect(self.experiment_commands.add)
-        panel.run_requested.connect(self._started)
+        panel.run_requested.connect(self._on_started)
         panel.resume_requested.connect(self.run_commands.resume)
         panel.use_requested.connect(self.use_run)
         panel.experiment_requested.connect(self._show_experiment)
@@ -174,13 +174,13 @@ class MainWindow(QMainWindow):
         panel.ticks_requested.connect(self.experiments.set_ticked)
         panel.source_requested.connect(lambda name, source: self.show_panel(name).show_source(source))
         panel.export_requested.connect(self.dialogs.export_choice)
-        panel.changed.connect(self._changed)
+        panel.changed.connect(self._on_changed)
         panel.saved.connect(self._last_writes.on_saved)
         if isinstance(panel, DefiningPanel):
-            panel.edited.connect(lambda experiment: self._changed(Changes.of(experiment=experiment)))
+            panel.edited.connect(lambda experiment: self._on_changed(Changes.of(experiment=experiment)))
 
     @property
-    def panel(self) -> str:
+    def panel_name(self) -> str:
         """The name of the current panel."""
         return self.stack.current
 
@@ -213,21 +213,21 @@ class MainWindow(QMainWindow):
         self._changes = Changes()
         self._refresh_panels()
 
-    def _changed(self, changes: Changes) -> None:
-        """Refresh the changed records soon, together with other changes until then."""
+    def _on_changed(self, changes: Changes) -> None:
+        """Schedule a refresh of the changed records; changes that arrive before it are refreshed together."""
         if changes:
             self._changes |= changes
             self._refresh_timer.start()
         else:
             self.update_actions()
 
-    def _run_added(self, run_id: int) -> None:
+    def _on_run_added(self, run_id: int) -> None:
         if self.experiments.model.run(run_id) is None:  # another window added it
-            self._changed(Changes.of(run=run_id))
+            self._on_changed(Changes.of(run=run_id))
 
-    def _run_removed(self, run_id: int) -> None:
+    def _on_run_removed(self, run_id: int) -> None:
         if self.experiments.model.run(run_id) is not None:  # another window deleted it
-            self._changed(Changes.of(run=run_id))
+            self._on_changed(Changes.of(run=run_id))
 
     def _refresh_panels(self) -> None:
         self.stack.refresh()
@@ -245,7 +245,7 @@ class MainWindow(QMainWindow):
         self.setWindowTitle(" – ".join(part for part in (about, spec.title, "sdgui") if part))
 
     def current_run(self) -> Run | None:
-        """The run that Runs shows."""
+        """The run shown in the Runs panel."""
         run_id = self.selection.current_run
         return self.experiments.model.run(run_id) if run_id is not None else None
 
@@ -267,14 +267,14 @@ class MainWindow(QMainWindow):
         self.experiments.select_experiment(experiment_id)
         self.show_panel("define")
 
-    def _data_refused(self, experiment_id: int, problems: dict[str, str]) -> None:
+    def _on_data_refused(self, experiment_id: int, problems: dict[str, str]) -> None:
         """Show in the form, at their fields, the errors that prevent a launch."""
         self._show_experiment(experiment_id)
         define = self.panels["define"]
         if isinstance(define, DefiningPanel):
             define.refuse(problems)
 
-    def _started(self, run_id: int) -> None:
+    def _on_started(self, run_id: int) -> None:
         self.bar.clear()
         if self.experiments.model.run(run_id) is None:
             self._changes |= Changes.of(run=run_id)
@@ -288,7 +288,7 @@ class MainWindow(QMainWindow):
         if run is not None and run.id == run_id and progress.missing != self.target.missing:
             self.update_actions()
 
-    def _state_changed(self, run_id: int, state: RunState) -> None:
+    def _on_state_changed(self, run_id: int, state: RunState) -> None:
         self.update_actions()
         run = self.experiments.model.run(run_id)
         if state == RunState.DONE and run is not None and run.launched is not None:  # imported runs are not announced
@@ -296,9 +296,9 @@ class MainWindow(QMainWindow):
             search = Remedy("Search with this run", lambda: self.use_run("search", run_id))
             self.show_message(Message("info", text, remedy=search))
 
-    def _study_runs_added(self, run_ids: frozenset[int]) -> None:
+    def _on_study_runs_added(self, run_ids: frozenset[int]) -> None:
         self.services.tailer.follow(0)
-        self._changed(Changes(runs=run_ids))
+        self._on_changed(Changes(runs=run_ids))
 
     def start_demo(self, panel: str = "search") -> None:
         """Create missing demo data and experiments; then ``show_demo`` shows ``panel``."""
@@ -314,7 +314,7 @@ class MainWindow(QMainWindow):
         self.experiments.reload()
         self.experiments.restore()
         self.stack.restore(str(settings.value("window/place", FIRST)))
-        self.window_actions[self.panel].setChecked(True)
+        self.window_actions[self.panel_name].setChecked(True)
         self.experiments.setVisible(self.stack.spec.tree)
 
     def _follow_remote_runs(self) -> None:
@@ -347,7 +347,7 @@ class MainWindow(QMainWindow):
 
     def _show_first_panel(self) -> None:
         if not self.panels:
-            self.show_panel(self.panel)
+            self.show_panel(self.panel_name)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -384,7 +384,7 @@ class MainWindow(QMainWindow):
         self.stack.leave()
         settings = self.services.settings
         settings.setValue("window/geometry", self.saveGeometry())
-        settings.setValue("window/place", self.panel)
+        settings.setValue("window/place", self.panel_name)
         self.experiments.save()
         settings.sync()
 

@@ -13,7 +13,7 @@ from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 _BASKET = "Data fixes"
 _MAX_LISTED = 4  # active runs that are listed by name
@@ -28,11 +28,10 @@ class Status(QStatusBar):
         super().__init__(parent)
         self._services, self._model = services, model
         self.runs = ElidedLabel("", self)
-        self.worker = PlainLabel(self)
+        self.worker = PlainLabel(self, role="small")
         self.setSizeGripEnabled(False)
         self.setContentsMargins(SPACE, 0, SPACE, 0)
         self.addWidget(self.runs, 1)
-        set_role(self.worker, "small")
         self.addPermanentWidget(self.worker)
         self.basket = IconButton("ph.shopping-bag", _BASKET, "", "Basket", parent=self)
         self.basket.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # not a Tab stop; it has a shortcut

@@ -219,8 +219,8 @@ class ExperimentCommands(QObject):
     ) -> None:
         """Replace tags and note of a run, or of an experiment.
 
-        ``before``: tags and note at the start of the edit. Tags that others have set since then stay; a note that they
-        have written since then is replaced only if the user asks for it.
+        ``before``: tags and note at the start of the edit. Tags that others have set since then are kept; a note that
+        they have written since then is replaced only if the user asks for it.
         """
         store, changes = self._services.store, _about(experiment_id, run_id)
         had, replaced = before or (None, None)

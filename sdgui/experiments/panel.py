@@ -53,12 +53,12 @@ class ExperimentsPanel(QWidget):
         self.tree.customContextMenuRequested.connect(self._menu)
         self.tree.activated.connect(self._on_activated)
         self.tree.clicked.connect(lambda _index: self._choose_run(None))  # the experiment itself, not one of its runs
-        self.tree.selectionModel().currentChanged.connect(self._current_changed)
+        self.tree.selectionModel().currentChanged.connect(self._on_current_changed)
         self.filter_box = QLineEdit(self)
         self.filter_box.setPlaceholderText("Filter by name, tag, note or state")
         self.filter_box.setAccessibleName("Filter experiments")
         self.filter_box.setClearButtonEnabled(True)
-        self.filter_box.textChanged.connect(self._filter_typed)
+        self.filter_box.textChanged.connect(self._on_filter_typed)
         self._title = PlainLabel("Experiments", self, role="title")
         self._top = QHBoxLayout()
         self._top.addWidget(self._title, 1)
@@ -178,7 +178,7 @@ class ExperimentsPanel(QWidget):
         self.select_any()
         self._changed()
 
-    def _current_changed(self, current: QModelIndex, _before: QModelIndex) -> None:
+    def _on_current_changed(self, current: QModelIndex, _before: QModelIndex) -> None:
         if not self._filtering:
             self._selected_row = QPersistentModelIndex(self._filter.mapToSource(current))
             self._choose_run(self._next_run)
@@ -190,8 +190,8 @@ class ExperimentsPanel(QWidget):
             self._emitted = selection
             self.selected.emit(selection)
 
-    def _filter_typed(self, text: str) -> None:
-        """Show matching rows; the selection stays, visible or not."""
+    def _on_filter_typed(self, text: str) -> None:
+        """Show matching rows; the selection is kept, visible or not."""
         self._filtering = True
         self._filter.set_text(text)
         self.tree.empty_text = "No matches" if text else NO_EXPERIMENTS

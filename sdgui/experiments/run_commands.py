@@ -49,11 +49,11 @@ class RunCommands(QObject):
         self._waiting: list[tuple[int, bool]] = []  # experiments that wait for the demo data, whether to queue
         self._checks: list[tuple[int, DataCheck]] = []  # data checks of launches, by experiment
         services.launcher.launched.connect(self._on_launched)
-        services.launcher.launch_failed.connect(self._launch_failed)
+        services.launcher.launch_failed.connect(self._on_launch_failed)
         services.launcher.stopping.connect(lambda _run, _stopping: self.changed.emit(Changes()))
         services.demo.ready.connect(self._data_ready)
-        services.demo.failed.connect(self._data_failed)
-        self._answered.connect(self._data_checked, Qt.ConnectionType.QueuedConnection)
+        services.demo.failed.connect(self._on_data_failed)
+        self._answered.connect(self._on_data_checked, Qt.ConnectionType.QueuedConnection)
 
     def launch(self, experiment_id: int, typed: RunConfig | None = None) -> None:
         """Start a run of the experiment now, or as soon as its demo data is complete.
@@ -149,7 +149,7 @@ class RunCommands(QObject):
         hosts = self._services.hosts
         hosts.check_data(place.host, config.to_json(), on_checked, lambda error: emit_answer(start, error))
 
-    def _data_checked(self, start: Callable[[], None], error: UserError | None) -> None:
+    def _on_data_checked(self, start: Callable[[], None], error: UserError | None) -> None:
         if error is None:
             start()
         else:
@@ -179,7 +179,7 @@ class RunCommands(QObject):
             self._begin(experiment_id, queue, None)
         self.changed.emit(Changes())
 
-    def _data_failed(self, sentence: str, details: str) -> None:
+    def _on_data_failed(self, sentence: str, details: str) -> None:
         self._waiting.clear()
         self.message_requested.emit(Message("error", sentence, details))
         self.changed.emit(Changes())
@@ -192,7 +192,7 @@ class RunCommands(QObject):
         self._services.tailer.follow(run_id)
         self.changed.emit(Changes.of(run=run_id))
 
-    def _launch_failed(self, run_id: int, sentence: str) -> None:
+    def _on_launch_failed(self, run_id: int, sentence: str) -> None:
         self.message_requested.emit(Message("error", sentence))
         self.changed.emit(Changes.of(run=run_id))
 

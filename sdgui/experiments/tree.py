@@ -77,10 +77,8 @@ class ExperimentDelegate(QStyledItemDelegate):
     """Paints the rows of experiments and studies."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
-        lines = theme().font("title").pointSizeF() and (
-            option.fontMetrics.height() + int(option.fontMetrics.height() * 0.95)
-        )
-        return QSize(20 * SPACE, int(lines) + SPACE + SPACE // 2)
+        height = option.fontMetrics.height()
+        return QSize(20 * SPACE, height + int(0.95 * height) + SPACE + SPACE // 2)
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         painter.save()

@@ -1,8 +1,8 @@
 """The tree of experiments and studies as a Qt model, fed by the store and kept live by the tailer.
 
 Flow: ``reload`` fills the model once; ``refresh`` reads changed records again; ``update_run`` shows a run's progress in
-the row of its experiment. Only differing data is changed, so that selection and expanded studies stay. The first row
-represents all runs; the newest experiments follow. Runs have no rows here: they are listed in the table of runs.
+the row of its experiment. Only differing data is changed, so that the selection and expanded studies are kept. The
+first row represents all runs; the newest experiments follow. Runs have no rows here: the table of runs lists them.
 """
 
 from __future__ import annotations

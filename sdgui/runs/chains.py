@@ -132,7 +132,7 @@ class ChainWatch(QObject):
         """Add the new stages of one chain whose first run is ``first``; returns whether more may follow."""
         try:
             chain, chain_dir = read_chain(folder / "chain.json"), ChainDir(folder)
-        except ConfigError:  # damaged or being removed; stages in the list stay
+        except ConfigError:  # damaged or being removed; stages in the list are kept
             return False
         stages = [chain_dir.stage(chain, index) for index in range(len(chain.stages))]
         # read before the stages, because the program may create another one before it ends

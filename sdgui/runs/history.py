@@ -6,7 +6,6 @@ needed: a returned snapshot never changes, and each series is published by one a
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,9 +26,7 @@ from core.spec.run.events import (
     RunStarted,
     Sample,
 )
-from core.spec.run.status import RunState, RunStatus
-from sdgui.store.records import BestPoint, MetricSummary, higher_is_better, ranks_runs
-from sdgui.store.summary import MAX_METRICS, run_state
+from sdgui.store.summary import MAX_METRICS
 
 _FIRST_CAPACITY = 256
 TOTAL = "train/loss"
@@ -229,32 +226,6 @@ class RunHistory:
         points = np.empty((3, 0)) if series is None else series.points()
         return Curve(points[0], points[1], points[2])
 
-    def summary(self, name: str) -> MetricSummary | None:
-        """The last and best value of ``name``; None if it has no points."""
-        curve = self.curve(name)
-        if not curve.steps.size:
-            return None
-        best, best_step = math.nan, 0
-        finite = np.isfinite(curve.values)
-        if finite.any():
-            worst = -math.inf if higher_is_better(name) else math.inf
-            values = np.where(finite, curve.values, worst)
-            index = int(values.argmax() if higher_is_better(name) else values.argmin())
-            best, best_step = float(values[index]), int(curve.steps[index])
-        return MetricSummary(float(curve.values[-1]), int(curve.steps[-1]), best, best_step)
-
-    @property
-    def best(self) -> BestPoint | None:
-        """The highest mean recall on validation data, of student or teacher; the earliest among equals."""
-        winner: BestPoint | None = None
-        for name in self.names:
-            summary = self.summary(name) if ranks_runs(name) else None
-            if summary is None or math.isnan(summary.best):
-                continue
-            if winner is None or (summary.best, -summary.best_step) > (winner.value, -winner.step):
-                winner = BestPoint(name, summary.best, summary.best_step)
-        return winner
-
     @property
     def step(self) -> int:
         """The last reported step."""
@@ -299,10 +270,6 @@ class RunHistory:
     def terminal(self) -> RunFinished | RunFailed | None:
         """The terminal event; None if there is none, or if the run was resumed after it."""
         return self._terminal
-
-    def state(self, status: RunStatus | None, launched: float | None = None) -> RunState:
-        """Derive the state from the events and ``status`` (``status.json``); ``launched``: the time in the store."""
-        return run_state(self._terminal, status, launched, time.time())
 
 
 def _is_retrieval(content: Mapping[str, Any]) -> bool:

@@ -395,5 +395,5 @@ def _alive(run: Run) -> bool:
 def _unwritable(folder: RunDir, error: OSError) -> LaunchError:
     reason = error.strerror or str(error)
     return LaunchError(
-        f"The run folder {folder.path} cannot be written: {reason}. Free some space or fix its permissions."
+        f"Cannot write to the run folder {folder.path}: {reason}. Free some space or fix its permissions."
     )

@@ -10,7 +10,7 @@ import ast
 import functools
 import importlib.util
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,10 +127,9 @@ def run_facts(run: RunDir) -> RunFacts:
     try:
         if is_remote(run.path):
             return _facts_elsewhere(run)
-        names = [path.parent.name for path in run.checkpoints.glob(f"{_STEP}*/checkpoint.json")]
+        steps = _steps(path.parent.name for path in run.checkpoints.glob(f"{_STEP}*/checkpoint.json"))
     except (OSError, RecordError):
-        names = []
-    steps = sorted((int(name.removeprefix(_STEP)) for name in names if name[len(_STEP) :].isdecimal()), reverse=True)
+        steps = []
     if not steps:
         return RunFacts((), None, None, (), _architecture_captions(run))
     newest = run.checkpoints / f"{_STEP}{steps[0]:08d}"
@@ -142,17 +141,17 @@ def run_facts(run: RunDir) -> RunFacts:
 
 def resume_step(run: RunDir) -> int | None:
     """The step of the newest checkpoint from which a run can be resumed; None if it would restart at step 0."""
-    names = [path.parent.name.removeprefix(_STEP) for path in run.checkpoints.glob(f"{_STEP}*/state.safetensors")]
-    return max((int(name) for name in names if name.isdecimal()), default=None)
+    return next(iter(_steps(path.parent.name for path in run.checkpoints.glob(f"{_STEP}*/state.safetensors"))), None)
+
+
+def _steps(names: Iterable[str]) -> list[int]:
+    """The steps of checkpoint folders such as "step-00000100", newest first."""
+    return sorted((int(step) for name in names if (step := name.removeprefix(_STEP)).isdecimal()), reverse=True)
 
 
 def _facts_elsewhere(run: RunDir) -> RunFacts:
     checkpoints = read_checkpoints(run)
-    steps = [
-        int(checkpoint.name.removeprefix(_STEP))
-        for checkpoint in checkpoints
-        if checkpoint.name.removeprefix(_STEP).isdecimal()
-    ]
+    steps = _steps(checkpoint.name for checkpoint in checkpoints)
     captions = _architecture_captions(run)
     if not steps:
         return RunFacts((), None, None, (), captions)
@@ -161,7 +160,7 @@ def _facts_elsewhere(run: RunDir) -> RunFacts:
         for checkpoint in checkpoints
         for pointer in checkpoint.pointers
     }
-    newest = max(steps)
+    newest = steps[0]
     files = {
         file.name
         for checkpoint in checkpoints
@@ -169,8 +168,7 @@ def _facts_elsewhere(run: RunDir) -> RunFacts:
         for file in checkpoint.files
     }
     networks = tuple(name for name in ("teacher", "student") if f"{name}.safetensors" in files)
-    order = tuple(sorted(steps, reverse=True))
-    return RunFacts(order, pointers.get("best", newest), pointers.get("last", newest), networks, captions)
+    return RunFacts(tuple(steps), pointers.get("best", newest), pointers.get("last", newest), networks, captions)
 
 
 def _step_of_alias(run: RunDir, pointer: str, steps: list[int]) -> int:

@@ -6,12 +6,15 @@ Flow: the launcher starts trainers, and study programs start studies, with the c
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import psutil
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment
 
 from core.spec.children import environment, python_command
 from core.spec.run.starting import start_trainer  # re-exported
 from core.spec.run.status import RunStatus
+from core.spec.study import StudyStatus
 
 __all__ = ["core_command", "end_process", "qt_process", "start_trainer", "torchrun_command"]
 
@@ -37,7 +40,7 @@ def qt_process(parent: QObject) -> QProcess:
     return process
 
 
-def end_process(status: RunStatus, kill: bool) -> None:
+def end_process(status: RunStatus | StudyStatus, kill: bool) -> None:
     """End the process in ``status``; with ``kill``, its children too. Does nothing if the process has ended."""
     try:
         process = psutil.Process(status.pid)
@@ -46,14 +49,8 @@ def end_process(status: RunStatus, kill: bool) -> None:
         if not kill:
             process.terminate()
             return
-        for child in (*process.children(recursive=True), process):
-            _kill(child)
-    except psutil.NoSuchProcess:
-        return
-
-
-def _kill(process: psutil.Process) -> None:
-    try:
-        process.kill()
+        for member in (*process.children(recursive=True), process):
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
     except psutil.NoSuchProcess:
         return

@@ -33,7 +33,7 @@ def flat(config: RunConfig) -> dict[str, Any]:
     return values_by_field
 
 
-def origin(config: RunConfig) -> tuple[RunConfig, str] | None:
+def origin(config: RunConfig) -> tuple[RunConfig, Size] | None:
     """The preset's config that ``config`` started from, and its size: the size with the fewest differences.
 
     Name, data and seed are copied from ``config``, so that they do not count as differences. None if the preset is
@@ -87,5 +87,4 @@ def staged_chain(experiment: Experiment, settings: QSettings) -> Chain | None:
     preset_origin = origin(config) if config is not None else None
     if config is None or preset_origin is None or not wants_stages(config, experiment.id, settings):
         return None
-    size: Size = next(size for size in SIZES if size == preset_origin[1])
-    return chain_of(config, size)
+    return chain_of(config, preset_origin[1])

@@ -30,7 +30,7 @@ from core.spec.study.sweep import DEFAULT, Sweep, is_sweep_file, read_sweep
 from core.spec.study.sweep_report import SweepDir, trial_name
 from sdgui.runs.machines.slots import UNKNOWN, Reserved
 from sdgui.runs.poller import Poller
-from sdgui.runs.program import core_command
+from sdgui.runs.program import core_command, end_process
 from sdgui.runs.study_status import (
     StudyRunSnapshot,
     StudySnapshot,
@@ -76,7 +76,7 @@ class StudyPrograms(QObject):
         self._jobs: dict[int, int] = {}  # study id -> parallel runs, as started by this window
         self._import_errors: dict[Path, str] = {}  # folder -> reported error
         self.poller = Poller("studies", "The studies", self._work, self.trouble.emit)
-        self._notified.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
+        self._notified.connect(self.changed, Qt.ConnectionType.QueuedConnection)
 
     # State
     def snapshot(self, study_id: int) -> StudySnapshot | None:
@@ -266,14 +266,7 @@ class StudyPrograms(QObject):
             raise StudyProgramError(f"The study is running on {status.host}; end it on that computer.")
         try:
             note_request(folder, "stop" if request == "kill" else request)
-            process = psutil.Process(status.pid)
-            if request != "kill":
-                process.terminate()
-                return
-            for member in (*process.children(recursive=True), process):
-                member.kill()
-        except psutil.NoSuchProcess:
-            return
+            end_process(status, kill=request == "kill")
         except psutil.AccessDenied as error:
             raise StudyProgramError(f"The study in {folder} is another user's program; end it as that user.") from error
         except OSError as error:
@@ -343,9 +336,6 @@ class StudyPrograms(QObject):
         run = self._store.import_run(folder, experiment, [f"seed {seed}"])
         self._known_folders.add(folder)
         return run.id
-
-    def _deliver(self, study_id: int) -> None:
-        self.changed.emit(study_id)
 
 
 def _machines(out: StudyDir) -> StudyMachines:

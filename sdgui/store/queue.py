@@ -164,7 +164,7 @@ class QueueRecords(RunRecords):
 
 @dataclass
 class _Free:
-    """The remaining capacity of a machine while iterating over the queue. ``devices``: None without GPUs."""
+    """The remaining capacity of a machine while iterating over the queue. ``devices``: None if it has no GPUs."""
 
     devices: list[str] | None
     room: int

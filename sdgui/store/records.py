@@ -76,7 +76,7 @@ class BestPoint:
 
 @dataclass(frozen=True)
 class Place:
-    """Requested machine and devices. ``host``: "" for this computer; ``devices``: such as "0,1"; "": any."""
+    """Requested machine and devices. ``host`` is "" for this computer; ``devices`` is "" for any, or such as "0,1"."""
 
     host: str = ""
     devices: str = ""

@@ -34,7 +34,7 @@ from sdgui.store.sessions import ON_HOST, Sessions, check_unedited, merged_tags,
 from sdgui.store.tables import ExperimentRow, RunRow, StepValueRow, StudyArmRow, SummaryRow
 
 _BATCH_SIZE = 500  # SQLite limits the number of ids in one statement
-_CHANGING = (
+_PROGRESS_COLUMNS = (
     RunRow.folder,
     RunRow.state,
     RunRow.launched,
@@ -83,7 +83,7 @@ class RunRecords(Sessions):
 
         Used to find changed runs among thousands; much faster than reading complete records.
         """
-        query = select(RunRow.id, *_CHANGING).where(RunRow.deleted.is_(None))
+        query = select(RunRow.id, *_PROGRESS_COLUMNS).where(RunRow.deleted.is_(None))
         with self._read() as session:
             return {run_id: tuple(stamp) for run_id, *stamp in session.execute(query)}
 
@@ -111,7 +111,10 @@ class RunRecords(Sessions):
         return next(iter(self.latest_runs(1)), None)
 
     def latest_runs(self, limit: int, states: Collection[RunState] | None = None) -> list[Run]:
-        """At most ``limit`` runs outside the bin, latest end (or creation) first, in these ``states`` if given."""
+        """At most ``limit`` runs outside the bin, optionally only those in ``states``.
+
+        The most recently finished run comes first; a run that has not finished counts from its creation.
+        """
         query = (
             select(RunRow)
             .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)
@@ -162,7 +165,7 @@ class RunRecords(Sessions):
             row.launched = None if queued else time.time()
             row.queue_position = queue_end(session) if queued else None
             row.folder = self._folder_text(self.runs_folder / row.folder) if self.shared else row.folder
-            row.machine, row.devices_asked, row.owner = place.host, place.devices, self.who
+            row.machine, row.devices_asked, row.owner = place.host, place.devices, self.user
             session.add(row)
             session.flush()
             note_activity(session, "queued" if queued else "launched", row.key, experiment=experiment_id, run=row.id)
@@ -177,11 +180,11 @@ class RunRecords(Sessions):
         with self._write() as session:
             same_folder_or_key = or_(RunRow.folder == folder, RunRow.key == key)
             rows = session.execute(select(RunRow.folder, RunRow.id).where(same_folder_or_key))
-            ids_by_folder = {name: run_id for name, run_id in rows}  # noqa: C416  rows, not tuples, to mypy
+            ids_by_folder = {name: run_id for name, run_id in rows}  # noqa: C416  mypy sees rows here, not tuples
             if folder in ids_by_folder:  # another window has added it
                 return ids_by_folder[folder]
             row = _row_from_config(session, experiment_id, config, folder)
-            row.owner, row.created = self.who, progress.started or row.created
+            row.owner, row.created = self.user, progress.started or row.created
             row.tags = tag_rows(session, tags)
             if like is not None:
                 other = run_row(session, like)
@@ -218,7 +221,7 @@ class RunRecords(Sessions):
                 in_batch = SummaryRow.run_id.in_(run_ids[start : start + 500])
                 for row in session.scalars(select(SummaryRow).where(in_batch).order_by(SummaryRow.metric)):
                     by_run[row.run_id][row.metric] = MetricSummary(
-                        _number(row.last), row.last_step, _number(row.best), row.best_step
+                        _nan_if_null(row.last), row.last_step, _nan_if_null(row.best), row.best_step
                     )
         return by_run
 
@@ -260,14 +263,14 @@ class RunRecords(Sessions):
             return self._run_record(row)
 
     def _is_own(self, row: RunRow) -> bool:
-        """Whether this home launched or imported the run, on this computer."""
+        """Whether the run was launched or imported from this home, and its folder is on this computer."""
         if not self.shared:
             return True
-        launched_by_us = row.owner == self.who or self._folder_path(row.folder).is_relative_to(self.home)
+        launched_by_us = row.owner == self.user or self._folder_path(row.folder).is_relative_to(self.home)
         return launched_by_us and row.folder.startswith(self._local_prefix)
 
     def _run_record(self, row: RunRow) -> Run:
-        best = BestPoint(row.best_metric, _number(row.best_value), row.best_step) if row.best_metric else None
+        best = BestPoint(row.best_metric, _nan_if_null(row.best_value), row.best_step) if row.best_metric else None
         return Run(
             id=row.id,
             experiment_id=row.experiment_id,
@@ -388,7 +391,7 @@ def _summary_rows(run_id: int, summaries: Mapping[str, MetricSummary]) -> list[d
     ]
 
 
-def _number(value: float | None) -> float:
+def _nan_if_null(value: float | None) -> float:
     return math.nan if value is None else value
 
 

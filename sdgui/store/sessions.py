@@ -36,7 +36,7 @@ class Sessions:
         """``own``: with a shared registry, the local database of per-user tables, such as caption lists and marks."""
         self.home = home
         self.runs_folder = home / "runs"
-        self.who = f"{_user()}@{platform.node()}"
+        self.user = f"{_user()}@{platform.node()}"
         self._database, self._own = database, own or database
         self._sessions, self._open_sessions, self._closed = threading.Condition(), 0, False
         self._known_folders: set[str] = set()  # run folders that ``import_logged`` can skip
@@ -89,7 +89,7 @@ class Sessions:
     @contextmanager
     def _write(self) -> Iterator[Session]:
         with self._session(self._database, self._database.writer) as session, session.begin():
-            session.info["who"] = self.who
+            session.info["who"] = self.user
             yield session
 
     @contextmanager

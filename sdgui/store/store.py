@@ -85,7 +85,7 @@ class Store(
             (home / "runs").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(
-                f"The folder {home} cannot be written: {error.strerror}; choose another folder with --home."
+                f"Cannot write to the folder {home}: {error.strerror}; choose another folder with --home."
             ) from error
         own_database = open_database(home / DATABASE)
         return (
@@ -137,8 +137,8 @@ class Store(
     def import_folders(self, report: Callable[[int, int], object] | None = None, only_new: bool = False) -> list[str]:
         """Read every run folder in ``runs`` again, oldest first, and add missing runs; returns error messages.
 
-        Unreadable folders are skipped. Names, tags and notes stay. ``report`` receives the number of folders read, and
-        their total. ``only_new`` skips folders whose events have already been read.
+        Unreadable folders are skipped. Names, tags and notes are kept. ``report`` receives the number of folders read,
+        and their total. ``only_new`` skips folders whose events have already been read.
         """
         problems, folders, fitting = [], _run_folders(self.runs_folder), self._fitting_experiments()
         listed = self._listed()

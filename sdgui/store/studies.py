@@ -122,7 +122,7 @@ class StudyRecords(Sessions):
         return self.study(study_id)
 
     def delete_study(self, study_id: int) -> None:
-        """Move a study and its experiments to the bin; the folder stays."""
+        """Move a study and its experiments to the bin; the folder is kept."""
         self._set_deleted(study_id, time.time())
 
     def restore_study(self, study_id: int) -> None:

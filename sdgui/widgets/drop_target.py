@@ -79,7 +79,7 @@ class DropTarget(QWidget):
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._expanded.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
-        self._ended.connect(self._one_ended, Qt.ConnectionType.QueuedConnection)
+        self._ended.connect(self._on_one_ended, Qt.ConnectionType.QueuedConnection)
         paste = QShortcut(QKeySequence(QKeySequence.StandardKey.Paste), self)
         paste.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         paste.activated.connect(self.paste)
@@ -165,7 +165,7 @@ class DropTarget(QWidget):
             self.refused.emit([(str(name), str(reason)) for name, reason in refusals])
         QTimer.singleShot(0, self, self._turn.release)
 
-    def _one_ended(self) -> None:
+    def _on_one_ended(self) -> None:
         self._open -= 1
         if not self._open:
             self.finished.emit()

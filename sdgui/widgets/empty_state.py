@@ -32,14 +32,12 @@ class EmptyState(QWidget):
         super().__init__(parent)
         self._icon_name = icon
         self._image = PlainLabel(self, alignment=Qt.AlignmentFlag.AlignCenter)
-        self._title = PlainLabel(title, self, alignment=Qt.AlignmentFlag.AlignCenter)
-        self._text = PlainLabel(text, self, alignment=Qt.AlignmentFlag.AlignCenter, wordWrap=True)
+        self._title = PlainLabel(title, self, alignment=Qt.AlignmentFlag.AlignCenter, role="heading")
+        self._text = PlainLabel(text, self, alignment=Qt.AlignmentFlag.AlignCenter, wordWrap=True, role="muted")
         self._text.setMaximumWidth(60 * SPACE)
         self._text.setMinimumWidth(30 * SPACE)
         self._button = QPushButton(self)
         self._button.clicked.connect(self.activated)
-        set_role(self._title, "heading")
-        set_role(self._text, "muted")
         if primary:
             set_role(self._button, "primary")
         layout = QVBoxLayout(self)

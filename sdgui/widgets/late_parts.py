@@ -41,7 +41,7 @@ def home_of(tabs: QTabWidget) -> QWidget:
 
 
 def replace_page(tabs: QTabWidget, number: int, page: QWidget) -> None:
-    """Replace the placeholder of ``page``; text, tooltip and current tab stay."""
+    """Replace the placeholder of ``page``; text, tooltip and current tab are kept."""
     empty, current, quiet = tabs.widget(number), tabs.currentIndex(), tabs.blockSignals(True)
     tabs.insertTab(number, page, tabs.tabText(number))
     tabs.setTabToolTip(number, tabs.tabToolTip(number + 1))

@@ -38,10 +38,10 @@ class WorkerCalls(QObject):
         super().__init__(parent)
         self._client = client
         self._calls: dict[int, _Call] = {}
-        client.progress.connect(self._progress)
-        client.partial.connect(self._partial)
-        client.done.connect(self._done)
-        client.failed.connect(self._failed)
+        client.progress.connect(self._on_progress)
+        client.partial.connect(self._on_partial)
+        client.done.connect(self._on_done)
+        client.failed.connect(self._on_failed)
 
     def ask(
         self,
@@ -77,18 +77,18 @@ class WorkerCalls(QObject):
         """Drop all requests and disconnect from the client."""
         for purpose in {call.purpose for call in self._calls.values()}:
             self.drop(purpose)
-        self._client.progress.disconnect(self._progress)
-        self._client.partial.disconnect(self._partial)
-        self._client.done.disconnect(self._done)
-        self._client.failed.disconnect(self._failed)
+        self._client.progress.disconnect(self._on_progress)
+        self._client.partial.disconnect(self._on_partial)
+        self._client.done.disconnect(self._on_done)
+        self._client.failed.disconnect(self._on_failed)
         self.deleteLater()
 
-    def _progress(self, number: int, activity: str, done: int, total: int) -> None:
+    def _on_progress(self, number: int, activity: str, done: int, total: int) -> None:
         call = self._calls.get(number)
         if call is not None:
             self.progress.emit(call.purpose, activity, done, total)
 
-    def _partial(self, number: int, result: dict[str, Any]) -> None:
+    def _on_partial(self, number: int, result: dict[str, Any]) -> None:
         call = self._calls.get(number)
         if call is None or call.partial is None:
             return
@@ -99,7 +99,7 @@ class WorkerCalls(QObject):
         else:
             call.partial(result)
 
-    def _done(self, number: int, result: dict[str, Any]) -> None:
+    def _on_done(self, number: int, result: dict[str, Any]) -> None:
         call = self._calls.pop(number, None)
         if call is None:
             return
@@ -108,7 +108,7 @@ class WorkerCalls(QObject):
         else:
             call.done(result)
 
-    def _failed(self, number: int, failure: Failure) -> None:
+    def _on_failed(self, number: int, failure: Failure) -> None:
         call = self._calls.pop(number, None)
         if call is not None:
             call.failed(failure)

@@ -32,7 +32,7 @@ def test_define_launch_watch_search(qtbot: QtBot, tmp_path: Path, monkeypatch: p
         window.activateWindow()
         qtbot.waitUntil(lambda: window.isActiveWindow() and bool(window.panels))
         window.experiment_commands.add(override(preset_config("sd-clip", "tiny"), settings), "shapes")
-        qtbot.waitUntil(lambda: window.panel == "define")
+        qtbot.waitUntil(lambda: window.panel_name == "define")
         qtbot.keyClick(QApplication.focusWidget() or window, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
         store = window.services.store
         qtbot.waitUntil(lambda: [run.state for run in store.runs()] == [RunState.DONE], timeout=90000)

@@ -7,11 +7,7 @@ from collections.abc import Iterable
 from PySide6.QtCore import QObject, QPoint, QRect
 from PySide6.QtWidgets import QAbstractButton, QLayout, QSlider, QSplitter, QStackedWidget, QTabWidget, QWidget
 
-from sdgui.widgets.style.theme import SPACE
 from tests.sdgui.signal_receivers import where
-
-_OF_QT = ((9, 9, 9, 9), (11, 11, 11, 11))  # margins of a layout that nobody gave any
-_BESIDE_OF_QT = (-1, 6)
 
 
 def covered(notice: QWidget) -> list[QWidget]:
@@ -66,20 +62,3 @@ def _holds(layout: QLayout, each: QWidget) -> bool:
         if item.widget() is each or (inner is not None and _holds(inner, each)):
             return True
     return False
-
-
-def off_the_grid(found: Iterable[QObject]) -> set[str]:
-    """Parts of the window whose margins or gaps are no multiples of half a space: not in line with what is beside."""
-    off = set()
-    for each in found:
-        owner = each.parentWidget() if isinstance(each, QLayout) else None
-        if not isinstance(each, QLayout) or owner is None:
-            continue
-        margins = each.contentsMargins()
-        sides = (margins.left(), margins.top(), margins.right(), margins.bottom())
-        own = type(owner) is QWidget or type(owner).__module__.startswith("sdgui")
-        if own and sides not in _OF_QT and any(side % (SPACE // 2) for side in sides):
-            off.add(f"{where(owner)}: margins of {sides}")
-        if own and each.spacing() not in _BESIDE_OF_QT and each.spacing() % (SPACE // 2):
-            off.add(f"{where(owner)}: {each.spacing()} between parts")
-    return off

@@ -80,14 +80,14 @@ def unheard_controls(found: Iterable[QObject]) -> set[str]:
     return deaf
 
 
-def unheard_signals(found: Iterable[QObject]) -> dict[str, set[str]]:
-    """Signals that classes of the window declare and that have no receiver: by ``Class.signal``, of which objects."""
-    silent: dict[str, set[str]] = {}
+def unheard_signals(found: Iterable[QObject]) -> set[str]:
+    """Signals that classes of the window declare and that have no receiver at any object, as ``Class.signal``."""
+    declared, heard = set(), set()
     for each in found:
         for name in _declared(type(each)):
-            if not receivers(each, name):
-                silent.setdefault(f"{type(each).__name__}.{name}", set()).add(where(each))
-    return silent
+            signal = f"{type(each).__name__}.{name}"
+            (heard if receivers(each, name) else declared).add(signal)
+    return declared - heard
 
 
 def deaf_to(found: Iterable[QObject], wanted: Mapping[str, str]) -> set[str]:

@@ -31,16 +31,13 @@ def whole(open_window: OpenWindow) -> MainWindow:
     return window
 
 
-@pytest.mark.parametrize(("begin", "stop"), [("&Start", "Sto&p"), ("Re&sume", "&Kill")])
-def test_no_two_shortcuts_collide_in_any_panel(whole: MainWindow, begin: str, stop: str) -> None:
+def test_no_two_shortcuts_or_mnemonics_collide_in_any_panel_or_menu(whole: MainWindow) -> None:
     study = whole.panels["study"]
     assert isinstance(study, StudyPanel)
-    study.toolbar.begin.setText(begin)
-    study.toolbar.stop.setText(stop)
-    assert collisions(whole) == []
-
-
-def test_no_two_entries_of_a_menu_share_a_mnemonic(whole: MainWindow) -> None:
+    for begin, stop in (("&Start", "Sto&p"), ("Re&sume", "&Kill")):
+        study.toolbar.begin.setText(begin)
+        study.toolbar.stop.setText(stop)
+        assert collisions(whole) == []
     menus = [menu for action in whole.menuBar().actions() if isinstance(menu := action.menu(), QMenu)]
     assert len(menus) == 4
     for menu in menus:

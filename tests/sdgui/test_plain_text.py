@@ -159,7 +159,7 @@ def source_image(folder: Path) -> Path:
     return path
 
 
-def test_tree_header_and_messages(qtbot: QtBot, window: MainWindow, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tree_header_messages_and_runs(qtbot: QtBot, window: MainWindow) -> None:
     window.show_message(Message("error", HOSTILE, HOSTILE))
     window.strip.start(HOSTILE)
     run = window.current_run()
@@ -173,8 +173,6 @@ def test_tree_header_and_messages(qtbot: QtBot, window: MainWindow, monkeypatch:
     assert HOSTILE in box.informativeText()
     box.button(QMessageBox.StandardButton.Cancel).click()
 
-
-def test_watch(qtbot: QtBot, window: MainWindow) -> None:
     runs_panel = window.show_panel("runs")
     assert isinstance(runs_panel, RunsPanel)
     window.services.tailer.start()

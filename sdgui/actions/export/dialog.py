@@ -173,10 +173,10 @@ class ExportDialog(QDialog):
         layout.setSizeConstraint(QLayout.SizeConstraint.SetFixedSize)  # fits the current content
 
     def _connect_parts(self) -> None:
-        self.form.currentIndexChanged.connect(self._form_changed)
-        self.checkpoint.currentIndexChanged.connect(self._checkpoint_changed)
+        self.form.currentIndexChanged.connect(self._on_form_changed)
+        self.checkpoint.currentIndexChanged.connect(self._on_checkpoint_changed)
         self.network.currentIndexChanged.connect(self._suggest)
-        self.folder.textEdited.connect(self._folder_typed)
+        self.folder.textEdited.connect(self._on_folder_typed)
         self.browse.clicked.connect(self._browse)
         self.start.clicked.connect(self._start)
         self.stop.clicked.connect(self.program.cancel)
@@ -185,7 +185,7 @@ class ExportDialog(QDialog):
         self.show_folder.clicked.connect(lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(self.folder.text())))
         self.program.stepped.connect(self._on_stepped)
         self.program.done.connect(self._done)
-        self.program.failed.connect(self._failed)
+        self.program.failed.connect(self._on_failed)
 
     def open_for(self, run: RunDir, name: str, choice: ModelChoice | None = None) -> None:
         """Show the options for exporting a run; during an export, its progress.
@@ -198,7 +198,7 @@ class ExportDialog(QDialog):
             self.bar.clear()
             self._show_result(None)
             self._fill([])
-            self._form_changed()
+            self._on_form_changed()
             self._tasks.run(lambda: checkpoints(run), lambda choices: self._read(run, choices), self._refuse)
         self.show()
         self.raise_()
@@ -237,7 +237,7 @@ class ExportDialog(QDialog):
         data = self.checkpoint.currentData()
         return data if isinstance(data, Checkpoint) else None
 
-    def _form_changed(self) -> None:
+    def _on_form_changed(self) -> None:
         form = EXPORT_FORMS[self.form.currentData()]
         self.description.setText(form.description)
         previous = self.precision.currentData()
@@ -247,7 +247,7 @@ class ExportDialog(QDialog):
         self.precision.setCurrentIndex(max(self.precision.findData(previous), 0))
         self._suggest()
 
-    def _checkpoint_changed(self) -> None:
+    def _on_checkpoint_changed(self) -> None:
         checkpoint = self._selected()
         self.network.clear()
         if checkpoint is not None:
@@ -266,14 +266,14 @@ class ExportDialog(QDialog):
             self.folder.setText(str(self._run.path / "exports" / name))
         self._enable()
 
-    def _folder_typed(self) -> None:
+    def _on_folder_typed(self) -> None:
         self._typed = True
         self._enable()
 
     def _browse(self) -> None:
         if target := ask_save(self, "Export to a new folder", self.folder.text(), "", confirm=False):
             self.folder.setText(str(target.path))
-            self._folder_typed()
+            self._on_folder_typed()
 
     def _enable(self) -> None:
         active, text = self.program.active, self.folder.text().strip()
@@ -318,7 +318,7 @@ class ExportDialog(QDialog):
         self.folder.setText(str(folder))
         self._show_result(folder)
 
-    def _failed(self, sentence: str, details: str) -> None:
+    def _on_failed(self, sentence: str, details: str) -> None:
         self._enable()
         if sentence:
             self.bar.show_message(error(sentence, details))

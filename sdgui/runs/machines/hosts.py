@@ -70,7 +70,7 @@ class Hosts(QObject):
 
     # The list
     def listing(self) -> list[Machine]:
-        """This computer and the other machines, in the order added. Raises UserError if the list cannot be read."""
+        """This computer and the other machines, in the order added. Raises UserError if their list cannot be read."""
         return [self.machines.list.find(LOCAL), *self.machines.list.machines()]
 
     def put(self, machine: Machine) -> None:
@@ -79,7 +79,7 @@ class Hosts(QObject):
         self.listed.emit()
 
     def remove(self, name: str) -> None:
-        """Remove a machine from the list; its runs stay. Raises UserError."""
+        """Remove a machine from the list; its runs are kept. Raises UserError."""
         self.machines.list.remove(name)
         self._facts.pop(name, None)
         if self.place.host == name:

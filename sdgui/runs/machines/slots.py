@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
+from core.spec.machines.answers import Gpu
 from sdgui.store.queue import Slots
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -18,31 +18,8 @@ UNKNOWN = "The GPUs of this computer have not answered yet, so nothing is starte
 UNLIMITED = 10_000  # parallel runs on a machine whose scheduler has its own queue
 
 
-class Gpu(Protocol):
-    """A GPU as reported by a probe."""
-
-    @property
-    def index(self) -> int: ...
-    @property
-    def uuid(self) -> str: ...
-    @property
-    def device(self) -> str: ...
-    @property
-    def free(self) -> bool: ...
-
-
 Probe = Callable[[], Sequence[Gpu] | None]  # None until the GPUs have answered
 RemoteSlots = Callable[[str], Slots | None]  # machine name -> its capacity; None while it is unreachable
-
-
-def no_gpus() -> Sequence[Gpu]:
-    """The probe of a computer without GPUs."""
-    return ()
-
-
-def no_remote_slots(name: str) -> Slots | None:
-    """The capacity of other machines if there are none: always None."""
-    return None
 
 
 @dataclass(frozen=True)
@@ -60,7 +37,7 @@ class MachineSlots:
 
     reserved: Callable[[], Reserved] = Reserved
 
-    def __init__(self, probe: Probe = no_gpus, at_once: int = 1, remote: RemoteSlots = no_remote_slots) -> None:
+    def __init__(self, probe: Probe = lambda: (), at_once: int = 1, remote: RemoteSlots = lambda machine: None) -> None:
         self.at_once = at_once
         self._probe, self._remote = probe, remote
 

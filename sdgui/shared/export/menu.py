@@ -35,7 +35,7 @@ class ExportMenu(QObject):
         self._folder = Path.home()
         self.task = ExportTask(strip, self)
         self.task.done.connect(self._done)
-        self.task.failed.connect(self._failed)
+        self.task.failed.connect(self._on_failed)
 
     def fill(self, menu: QMenu, items: Sequence[GalleryItem]) -> QMenu:
         """Add an "Export" submenu for these images to ``menu``."""
@@ -69,7 +69,7 @@ class ExportMenu(QObject):
         images = "1 image" if report.written == 1 else f"{count(report.written)} images"
         self._show_message(exported_message(report, f"{images} exported to {report.path}."))
 
-    def _failed(self, failure: Failure) -> None:
+    def _on_failed(self, failure: Failure) -> None:
         if isinstance(failure, Cancelled):
             self._show_message(info("The export was cancelled; complete files are kept."))
         else:

@@ -69,10 +69,10 @@ class FixingDialog(QDialog):
         self.work.progress.connect(
             lambda activity, done, total: view.strip.advance(done, total, activity[:1].upper() + activity[1:])
         )
-        self.work.saved.connect(self._saved)
+        self.work.saved.connect(self._on_saved)
         self.work.retrained.connect(self._on_retrained)
         self.work.page_saved.connect(self._on_page_saved)
-        self.work.failed.connect(self._failed)
+        self.work.failed.connect(self._on_failed)
         self._services.tailer.state_changed.connect(self._read_pairs)
 
     # Display
@@ -196,7 +196,7 @@ class FixingDialog(QDialog):
         self.work.save(self.source(), [entry for entry in self.visible_entries if not entry.later], target, replace)
         self._show_buttons()
 
-    def _saved(self, fixed_data: FixedData) -> None:
+    def _on_saved(self, fixed_data: FixedData) -> None:
         self.view.strip.finish()
         then, self._then = self._then, None
         if then is not None:
@@ -237,7 +237,7 @@ class FixingDialog(QDialog):
         self.view.bar.show_message(info(f"The comparison is in {page['path']}.", remedy=open_page))
         self._show_buttons()
 
-    def _failed(self, failure: Failure) -> None:
+    def _on_failed(self, failure: Failure) -> None:
         self.view.strip.finish()
         self._then = None
         message = info("Cancelled.") if isinstance(failure, Cancelled) else error(failure.text, failure.details)

@@ -84,11 +84,10 @@ def _box(name: str, parent: QWidget) -> NoWheelComboBox:
 
 
 def _label(text: str, box: QWidget) -> PlainLabel:
-    label = PlainLabel(text, box.parentWidget())
+    label = PlainLabel(text, box.parentWidget(), role="muted")
     label.setBuddy(box)
     label.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
     label.setFixedWidth(9 * SPACE)
-    set_role(label, "muted")
     return label
 
 

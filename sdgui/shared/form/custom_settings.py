@@ -18,7 +18,7 @@ from core.spec.extending.signatures import Setting, settings_of
 from core.spec.reading import UnreadableError, parse_json
 from sdgui.shared.form.row import FormRow
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 FIELD = "objectives.custom"
 _WEIGHT = Setting("weight", "float", 1.0)
@@ -59,15 +59,13 @@ class CustomSettings(QWidget):
         reference = parse_reference(key)
         if reference is None:
             return
-        title = PlainLabel(reference.name, self)
+        title = PlainLabel(reference.name, self, role="title")
         title.setToolTip(plain_tip(key))
-        set_role(title, "title")
         self._form.addRow(title)
         try:
             settings = [_WEIGHT, *settings_of(reference)[:_MAX_SETTINGS]]
         except UserError as error:
-            problem = PlainLabel(str(error), self, role="error")
-            self._form.addRow(problem)
+            self._form.addRow(PlainLabel(str(error), self, role="error"))
             return
         for setting in settings:
             line = QLineEdit(self)
@@ -97,15 +95,9 @@ class CustomSettings(QWidget):
 
 def _objectives(text: str) -> dict[str, dict[str, Any]]:
     """The objectives in the row's JSON; {} if it is invalid."""
-    try:
-        value = parse_json(text, "it") if text.strip() else {}
-    except UnreadableError:
-        return {}
-    return (
-        {key: settings for key, settings in value.items() if isinstance(settings, dict)}
-        if isinstance(value, dict)
-        else {}
-    )
+    value = _value(text)
+    objectives = value.items() if isinstance(value, dict) else ()
+    return {key: settings for key, settings in objectives if isinstance(settings, dict)}
 
 
 def _text(value: Any) -> str:
@@ -113,6 +105,7 @@ def _text(value: Any) -> str:
 
 
 def _value(text: str) -> Any:
+    """``text`` as JSON; the text itself if it is not JSON."""
     try:
         return parse_json(text, "it")
     except UnreadableError:

@@ -73,7 +73,7 @@ class ConfigForm(QWidget):
         self._problems = QPushButton(self)
         self._differences = QPushButton(self)
         self._list = QListWidget(self)
-        self._nothing = PlainLabel("No matching setting.", self._page)
+        self._nothing = PlainLabel("No matching setting.", self._page, role="muted")
         self._help = ElidedLabel("", self)
         self._making = QTimer(self, singleShot=True, interval=_PAUSE)
         self._build()
@@ -95,7 +95,6 @@ class ConfigForm(QWidget):
         self._list.setFixedWidth(18 * SPACE)
         for section in self._sections:
             self._list.addItem(QListWidgetItem(section.group.title))
-        set_role(self._nothing, "muted")
         set_role(self._help, "small")
         self._list.setIconSize(QSize(12, 12))
         self._nothing.hide()
@@ -148,11 +147,11 @@ class ConfigForm(QWidget):
 
     def changes(self) -> dict[str, tuple[Any, Any]]:
         """Valid fields that differ, by dotted name: (value of the base, value in the form)."""
-        return self._state.changes()
+        return dict(self._state.changes)
 
     def differences(self) -> dict[str, tuple[Any, Any]]:
         """``changes`` without the name: the differences that are counted and listed."""
-        return {path: pair for path, pair in self._state.changes().items() if path != _NAME}
+        return {path: pair for path, pair in self._state.changes.items() if path != _NAME}
 
     def draft(self) -> dict[str, str]:
         """Every field's text as typed, valid or not, to survive a restart."""
@@ -163,11 +162,11 @@ class ConfigForm(QWidget):
         self._set_texts({path: text for path, text in draft.items() if path in self._homes})
 
     def set_value(self, field: str, value: Any) -> None:
-        """Set one field, as if typed; KeyError for an unknown one."""
+        """Set one field, as if typed. Raises KeyError for an unknown one."""
         self.set_values({field: value})
 
     def set_values(self, values: Mapping[str, Any]) -> None:
-        """Set fields, as if typed; KeyError for an unknown one."""
+        """Set fields, as if typed. Raises KeyError for an unknown one."""
         for field in values:
             self._homes[field]
         self._set_texts({field: text_of(value) for field, value in values.items()})
@@ -214,7 +213,7 @@ class ConfigForm(QWidget):
             make()
 
     def focus_field(self, field: str) -> None:
-        """Scroll to a field, unfold its group, and focus it; KeyError for an unknown field."""
+        """Scroll to a field, unfold its group, and focus it. Raises KeyError for an unknown field."""
         home = self._homes[field]
         self._search.clear()
         self._differences.setChecked(False)

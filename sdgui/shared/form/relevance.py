@@ -63,6 +63,13 @@ _TEACHER: dict[str, Rule] = {
     "targets": _has_value("teacher.kind", "initial", "frozen"),
     "momentum_beta": _has_value("teacher.momentum_schedule", "beta"),
 }
+_VIEW_SWITCHES = {  # field of the views -> the field that enables it
+    "mask_share": "mask",
+    "mask_kind": "mask",
+    "mix_alpha": "mix",
+    "randaugment_magnitude": "randaugment_ops",
+    "saturation": "jitter",
+}
 
 # advanced fields that are shown directly once a related choice is made
 _PROMOTED = frozenset(
@@ -83,15 +90,8 @@ def matters(path: str, values: Values) -> bool:
     section, _, name = path.rpartition(".")
     if section == "teacher" and name != "kind":
         return values["teacher.kind"] != "none" and _TEACHER.get(name, _always)(values)
-    if section.startswith("views.") and name in ("mask_share", "mask_kind"):
-        return bool(values[f"{section}.mask"])
-    if section.startswith("views.") and name == "mix_alpha":
-        return bool(values[f"{section}.mix"] != "none")
-    if section.startswith("views.") and name == "randaugment_magnitude":
-        return bool(values[f"{section}.randaugment_ops"])
-    if section.startswith("views.") and name == "saturation":
-        return bool(values[f"{section}.jitter"])
-    return True
+    switch = _VIEW_SWITCHES.get(name) if section.startswith("views.") else None
+    return switch is None or values[f"{section}.{switch}"] not in (0, "none")
 
 
 def is_shown_directly(path: str, advanced: bool, values: Values) -> bool:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, Signal
 from PySide6.QtGui import QContextMenuEvent
 from PySide6.QtWidgets import QGridLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
@@ -125,10 +125,7 @@ class FormRow(QWidget):
         self.error = sentence
         self.editor.set_invalid(bool(sentence))
         if self._sentence is None:
-            self._sentence = PlainLabel(self)
-            self._sentence.setWordWrap(True)
-            self._sentence.setTextFormat(Qt.TextFormat.PlainText)
-            set_role(self._sentence, "error")
+            self._sentence = PlainLabel(self, role="error", wordWrap=True)
             self._grid.addWidget(self._sentence, 1, 2, 1, 3)
         self._sentence.setText(sentence)
         self._sentence.setVisible(bool(sentence))

@@ -208,12 +208,6 @@ class FormSection(QWidget):
         if path != self._switch and not self._is_shown_directly(spec):
             self._unfolded = True
 
-    def fold_all(self) -> None:
-        """Fold everything, as in a new form."""
-        self._unfolded = False
-        for section in self.inner:
-            section.fold_all()
-
     def _fold(self) -> None:
         self._folded = not self._folded
         self._changed()

@@ -21,7 +21,8 @@ class FormState:
         self.base_texts: dict[str, str] = {}
         self.values: dict[str, Any] = {}  # values of all fields; the base's value if a text is invalid
         self.errors: dict[str, str] = {}
-        self.differing: frozenset[str] = frozenset()
+        self.changes: dict[str, tuple[Any, Any]] = {}  # valid fields that differ: value of the base, typed value
+        self.differing: frozenset[str] = frozenset()  # also fields with invalid text
         self.config: RunConfig | None = None
         self.read_only = False
         self._base: dict[str, Any] = {}
@@ -45,35 +46,24 @@ class FormState:
             if self.texts[path] == text:
                 self.errors.setdefault(path, reason)
         self.values = self._base | self._hidden_values
-        differing = set()
+        self.changes, invalid = {}, set()
         for path, spec in self.specs.items():
             if self.texts[path] == self.base_texts[path]:
                 continue
             try:
                 value = parse(spec, self.texts[path])
             except ValueError:
-                differing.add(path)
+                invalid.add(path)  # the error is shown at the field
                 continue
             self.values[path] = value
             if value != self._base[path]:
-                differing.add(path)
-        self.differing = frozenset(differing)
+                self.changes[path] = (self._base[path], value)
+        self.differing = frozenset(self.changes.keys() | invalid)
 
     def refuse(self, problems: Mapping[str, str]) -> None:
         """Set problems of valid values, such as missing data; they count as errors until the fields are edited."""
         self._refused = {path: (self.texts[path], reason) for path, reason in problems.items() if path in self.texts}
         self.validate()
-
-    def changes(self) -> dict[str, tuple[Any, Any]]:
-        """Valid fields that differ, by dotted name: (value of the base, typed value)."""
-        changes = {}
-        for path, spec in self.specs.items():
-            if path in self.differing:
-                try:
-                    changes[path] = (self._base[path], parse(spec, self.texts[path]))
-                except ValueError:
-                    continue  # the error is shown at the field
-        return changes
 
     def off(self, switch: str) -> bool:
         """Whether the number in a group's switch is 0; False for text that is not a number."""

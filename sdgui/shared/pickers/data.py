@@ -97,7 +97,7 @@ class DataPicker(QWidget):
         self._show_card.setEnabled(False)
         self._about.progress.connect(self._progress)
         self._about.described.connect(self._done)
-        self._about.refused.connect(self._failed)
+        self._about.refused.connect(self._on_failed)
         self._about.held_out.connect(self._use_held_out)
 
     # Selection
@@ -196,7 +196,7 @@ class DataPicker(QWidget):
         self._show_text(figures_text(result), reasons_text(result), "small")
         self.described.emit(result)
 
-    def _failed(self, failure: Failure) -> None:
+    def _on_failed(self, failure: Failure) -> None:
         if isinstance(failure, Cancelled):
             self._show_text("Counting was cancelled.")
             return

@@ -67,8 +67,8 @@ class InterpolationSlider(QWidget):
             label.setText(title[:_MAX_LENGTH] if self._chip.interpolates_with_another() else text)
             label.setToolTip(plain_tip(title))
         tip = (
-            f"Interpolates the weights: 0 is {ends[0]}, 1 is {ends[1]}. Arrow keys move by 0.05, a double click sets "
-            "1. Images are encoded again for each value."
+            f"Interpolates the weights: 0 is {ends[0]}, 1 is {ends[1]}. The arrow keys change the value by 0.05; "
+            "a double-click sets it to 1. Images are encoded again for each value."
         )
         self.slider.setToolTip(plain_tip(tip))
         if not self._settle.isActive() and not self.slider.isSliderDown():

@@ -59,15 +59,10 @@ class ModelLines(QAbstractListModel):
         line = self._lines[row] if 0 <= row < len(self._lines) else ""
         return line if isinstance(line, ModelEntry) else None
 
-    def next_row(self, row: int, step: int) -> int:
-        """The next selectable row after ``row``; ``row`` itself if there is none."""
-        candidate = row + step
-        while 0 <= candidate < len(self._lines):
-            entry = self.entry(candidate)
-            if entry is not None and not entry.reason:
-                return candidate
-            candidate += 1 if step > 0 else -1
-        return row
+    def first_row(self) -> int:
+        """The first selectable row; -1 if there is none."""
+        lines = enumerate(self._lines)
+        return next((row for row, line in lines if isinstance(line, ModelEntry) and not line.reason), -1)
 
     def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008  # Qt's own signature
         return 0 if parent.isValid() else len(self._lines)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Final
 
 from PySide6.QtCore import QEvent, QModelIndex, QObject, QPoint, Qt, Signal
-from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLineEdit, QListView, QPushButton, QWidget
 
 from sdgui.runs.models import RunFacts
@@ -19,13 +18,13 @@ from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
+from sdgui.widgets.popovers.list_keys import is_enter, moved_through
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 UNTRAINED: Final = "Random weights"
 _WIDTH, _HEIGHT = 66 * SPACE, 62 * SPACE
 _SEARCH = "Search runs and pretrained models, or paste a folder"
-_STEPS = {Qt.Key.Key_Down: (1, 1), Qt.Key.Key_Up: (-1, 1), Qt.Key.Key_PageDown: (1, 6), Qt.Key.Key_PageUp: (-1, 6)}
 
 
 class ModelPopover(QFrame):
@@ -104,7 +103,7 @@ class ModelPopover(QFrame):
         self.line.setFocus(Qt.FocusReason.PopupFocusReason)
 
     def show_groups(self, groups: Groups) -> None:
-        """List these models; the typed text and the current line stay."""
+        """List these models; the typed text and the current line are kept."""
         self._groups = groups
         self._find(self.line.text())
 
@@ -144,7 +143,7 @@ class ModelPopover(QFrame):
         self.lines.replace(self._add_typed_folder(words), words, (UNTRAINED,))
         rows = range(self.lines.rowCount())
         same_row = next((row for row in rows if before is not None and self.lines.entry(row) == before), -1)
-        self._choose_row(same_row if same_row >= 0 else self.lines.next_row(-1, 1))
+        self._choose_row(same_row if same_row >= 0 else self.lines.first_row())
         self.list.scrollToTop() if same_row < 0 else None
         self.note.setText(self._nothing(words))
         self.note.setVisible(bool(self.note.text()))
@@ -184,17 +183,10 @@ class ModelPopover(QFrame):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Move through the list with the arrow keys while typing; choose the current line with Enter."""
-        if watched is self.line and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
-            if step := _STEPS.get(Qt.Key(event.key())):
-                row = self.list.currentIndex().row()
-                for _ in range(step[1]):
-                    row = self.lines.next_row(row, step[0])
-                self._choose_row(row)
-                return True
-            if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-                self._pick(self.lines.entry(self.list.currentIndex().row()))
-                return True
-        return super().eventFilter(watched, event)
+        if is_enter(event):
+            self._pick(self.lines.entry(self.list.currentIndex().row()))
+            return True
+        return moved_through(self.list, event)
 
 
 def _found_as(entry: ModelEntry, words: str) -> ModelEntry:

@@ -25,6 +25,7 @@ from core.spec.presets import PRESETS, SIZES, Size
 from sdgui.shared.pickers.preset_facts import FAMILIES, ICONS, matches, preset_needs
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.popovers.list_keys import is_enter, moved_through
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 SIZE_TEXTS: dict[Size, str] = {
@@ -50,9 +51,9 @@ class PresetChooser(QFrame):
         self.setFrameShape(QFrame.Shape.StyledPanel)
         self.line = QLineEdit(self)
         self.list = QListWidget(self)
-        self.title = PlainLabel(self, wordWrap=True)
+        self.title = PlainLabel(self, wordWrap=True, role="heading")
         self.about = PlainLabel(self, wordWrap=True)
-        self.paper = PlainLabel(self, wordWrap=True)
+        self.paper = PlainLabel(self, wordWrap=True, role="small")
         self.marks = PlainLabel(self, wordWrap=True)
         self.sizes = QButtonGroup(self)
         self.button = QPushButton(button, self)
@@ -73,8 +74,6 @@ class PresetChooser(QFrame):
         self.list.setAccessibleName("Presets")
         self.list.setFixedWidth(38 * SPACE)
         self.list.setIconSize(QSize(16, 16))
-        set_role(self.title, "heading")
-        set_role(self.paper, "small")
         set_role(self.button, "primary")
         self.button.setToolTip("Use this preset (Enter)")
         text = QWidget(self)
@@ -198,28 +197,12 @@ class PresetChooser(QFrame):
             self.hide()
             self.chosen.emit(name, self.size_chosen())
 
-    def _step(self, step: int) -> None:
-        """Move the selection by ``step`` presets, skipping headings and hidden presets."""
-        rows = [
-            row
-            for row in range(self.list.count())
-            if self.list.item(row).data(_NAME) and not self.list.item(row).isHidden()
-        ]
-        if rows:
-            position = rows.index(self.list.currentRow()) if self.list.currentRow() in rows else 0
-            self.list.setCurrentRow(rows[min(max(position + step, 0), len(rows) - 1)])
-
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Move through the list with the arrow keys while the search box keeps the focus."""
-        if watched is self.line and isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
-            steps = {Qt.Key.Key_Down: 1, Qt.Key.Key_Up: -1, Qt.Key.Key_PageDown: 8, Qt.Key.Key_PageUp: -8}
-            if Qt.Key(event.key()) in steps:
-                self._step(steps[Qt.Key(event.key())])
-                return True
-        return super().eventFilter(watched, event)
+        return moved_through(self.list, event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+        if is_enter(event):
             self._choose()
         else:
             super().keyPressEvent(event)

@@ -75,7 +75,7 @@ class ViewsPreview(QWidget):
     def show_config(self, config: RunConfig | None, rows: Sequence[int] = ()) -> None:
         """Draw the views that ``config`` makes of ``rows`` of its training data, or of a batch if ``rows`` is empty.
 
-        ``config`` is None if it has errors: the last views stay, faded.
+        ``config`` is None if it has errors: the last views are kept, faded.
         """
         if config is not None and self._defined != config.seed:
             self._defined = config.seed

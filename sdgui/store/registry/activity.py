@@ -79,15 +79,10 @@ class ActivityRecords(Sessions):
 
     def activity_of_others(self, after: int) -> list[Activity]:
         """Changes by others after the row ``after``, oldest first."""
-        mine = or_(ActivityRow.who != self.who, ActivityRow.who == "")
+        mine = or_(ActivityRow.who != self.user, ActivityRow.who == "")
         query = select(ActivityRow).where(ActivityRow.id > after, mine).order_by(ActivityRow.id).limit(_MAX_ROWS)
         with self._read() as session:
             return [_record(row) for row in session.scalars(query)]
-
-    def did(self, action: str, run_id: int, name: str, experiment_id: int | None = None) -> None:
-        """Record an action that does not change the database, such as pausing or stopping a run."""
-        with self._write() as session:
-            note_activity(session, action, name, run=run_id, experiment=experiment_id)
 
 
 def _record(row: ActivityRow) -> Activity:

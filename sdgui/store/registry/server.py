@@ -74,7 +74,7 @@ def upgrade_registry(address: RegistryAddress, scripts: Path, newest: str = SCHE
 
 
 def make_engine(address: RegistryAddress) -> Engine:
-    """An engine whose connections time out in seconds if the server is gone. StoreError without psycopg."""
+    """An engine whose connections time out in seconds if the server is gone. Raises StoreError without psycopg."""
     try:
         engine = create_engine(
             address.url,

@@ -103,7 +103,7 @@ class Field:
 
 
 def fact(key: str) -> Field:
-    """The field of a fact of the run; KeyError for an unknown name."""
+    """The field of a fact of the run. Raises KeyError for an unknown name."""
     if key not in FACTS:
         raise KeyError(key)
     return Field(Source.RUN, key)

@@ -199,7 +199,7 @@ def read_value(field: Field, operator: str, text: str, quoted: bool, now: float)
     if operator == ":":
         raise ValueError(f"{title} is a number; compare it with <, <=, =, >= or >.")
     if field.kind is Kind.TIME:
-        return _period(title, text, now)[0]
+        return read_period(field, text, now)[0]
     if field.kind is Kind.DURATION:
         return _span(title, text)
     if (number := _number(text)) is None:
@@ -241,15 +241,11 @@ def _span(title: str, text: str) -> float:
 
 
 def read_period(field: Field, text: str, now: float) -> tuple[float, float]:
-    """The start and end of the period that ``text`` describes; "2026-01-31" is a whole day.
+    """The start and end of the period that ``text`` describes: "2026-01-31" is a day, "3d" the second three days ago.
 
     Raises ValueError with a message if ``text`` is neither a date nor an age.
     """
-    return _period(_title(field), text, now)
-
-
-def _period(title: str, text: str, now: float) -> tuple[float, float]:
-    """The bounds of a local date, or of an age: ``3d`` is the second three days ago."""
+    title = _title(field)
     for form, part in _DATES.items():
         try:
             first = time.strptime(text, form)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import and_, delete, func, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import aliased
 
 from core.spec.run.events import Evaluated, EventError, EventReader, Metrics, RunStarted
 from core.spec.run.folder import RunDir
@@ -84,7 +84,25 @@ class StepValueRecords(Sessions):
     def keep_step_values(self, values_by_run: Mapping[int, Mapping[Pair, tuple[StepValue, int]]]) -> None:
         """Store the values of these runs, with the offset up to which events were read."""
         with self._write() as session:
-            _store_values(session, values_by_run)
+            existing = set(session.scalars(select(RunRow.id).where(RunRow.id.in_(list(values_by_run)))))
+            rows = [
+                {
+                    "metric": metric,
+                    "at_step": step,
+                    "run_id": run_id,
+                    "value": value.value if math.isfinite(value.value) else None,
+                    "measured": value.measured,
+                    "offset": offset,
+                }
+                for run_id, values in values_by_run.items()
+                if run_id in existing
+                for (metric, step), (value, offset) in values.items()
+            ]
+            if rows:
+                statement = insert(session, StepValueRow)
+                newer: dict[str, Any] = {name: statement.excluded[name] for name in ("value", "measured", "offset")}
+                key = ["metric", "at_step", "run_id"]
+                session.execute(statement.on_conflict_do_update(index_elements=key, set_=newer), rows)
 
     def steps_of_evaluations(self, most: int = 12) -> list[int]:
         """The most frequent steps of best values, in ascending order, as suggestions."""
@@ -187,25 +205,3 @@ def _add(
             for step in steps:
                 if event.step <= step:
                     points[metric, step].append(StepValue(event.values[metric], event.step))
-
-
-def _store_values(session: Session, values_by_run: Mapping[int, Mapping[Pair, tuple[StepValue, int]]]) -> None:
-    existing = set(session.scalars(select(RunRow.id).where(RunRow.id.in_(list(values_by_run)))))
-    rows = [
-        {
-            "metric": metric,
-            "at_step": step,
-            "run_id": run_id,
-            "value": value.value if math.isfinite(value.value) else None,
-            "measured": value.measured,
-            "offset": offset,
-        }
-        for run_id, values in values_by_run.items()
-        if run_id in existing
-        for (metric, step), (value, offset) in values.items()
-    ]
-    if rows:
-        statement = insert(session, StepValueRow)
-        newer: dict[str, Any] = {name: statement.excluded[name] for name in ("value", "measured", "offset")}
-        key = ["metric", "at_step", "run_id"]
-        session.execute(statement.on_conflict_do_update(index_elements=key, set_=newer), rows)

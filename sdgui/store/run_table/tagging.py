@@ -29,7 +29,7 @@ class TaggingRecords(Sessions):
     def change_tags(self, changes: Mapping[int, TagChange]) -> dict[int, TagChange]:
         """Add and remove tags of runs; returns the inverse changes of the runs that did change.
 
-        Tags that others have added in the meantime stay. Deleted runs are skipped.
+        Tags that others have added in the meantime are kept. Deleted runs are skipped.
         """
         undo: dict[int, TagChange] = {}
         with self._write() as session:

@@ -34,7 +34,7 @@ from sdgui.widgets.gallery.preview import ImagePreview
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.style.theme import SPACE, set_role, theme
+from sdgui.widgets.style.theme import SPACE, theme
 
 __all__ = ["Gallery", "GalleryItem"]
 
@@ -76,8 +76,8 @@ class Gallery(QWidget):
         self.view = _Grid(self)
         self._delegate = GalleryDelegate(self.model, self)
         self._slider = QSlider(Qt.Orientation.Horizontal, self)
-        self._count = PlainLabel(self)
-        self._empty = PlainLabel(empty_text, self.view)
+        self._count = PlainLabel(self, role="small")
+        self._empty = PlainLabel(empty_text, self.view, role="muted")
         self._tidy = QTimer(self)
         self._tidy.setSingleShot(True)
         self._tidy.setInterval(100)
@@ -104,11 +104,9 @@ class Gallery(QWidget):
         view.setItemDelegate(self._delegate)
         view.setModel(self.model)
         view.setAccessibleName("Images")
-        set_role(self._empty, "muted")
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._empty.setWordWrap(True)
         self._empty.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        set_role(self._count, "small")
         self._slider.setRange(_MIN_SIDE, _MAX_SIDE)
         self._slider.setSingleStep(16)
         self._slider.setFixedWidth(14 * SPACE)
@@ -126,8 +124,8 @@ class Gallery(QWidget):
 
     def _connect(self) -> None:
         selection = self.view.selectionModel()
-        selection.currentChanged.connect(self._current_changed)
-        selection.selectionChanged.connect(self._selection_changed)
+        selection.currentChanged.connect(self._on_current_changed)
+        selection.selectionChanged.connect(self._on_selection_changed)
         self.view.doubleClicked.connect(lambda index: self.preview(index.row()))
         self.view.customContextMenuRequested.connect(self.open_menu)
         self.view.verticalScrollBar().valueChanged.connect(self._on_scrolled)
@@ -150,7 +148,7 @@ class Gallery(QWidget):
         self.selection_changed.emit([])
 
     def append(self, items: Sequence[GalleryItem]) -> None:
-        """Append items; selection and scroll position stay."""
+        """Append items, keeping the selection and the scroll position."""
         self.model.append(items)
 
     def replace(self, index: int, item: GalleryItem) -> None:
@@ -267,11 +265,11 @@ class Gallery(QWidget):
         self.view.setCurrentIndex(self.model.index(index))
         self.preview(index)
 
-    def _current_changed(self, current: QModelIndex, _before: QModelIndex) -> None:
+    def _on_current_changed(self, current: QModelIndex, _before: QModelIndex) -> None:
         if not self._quiet:
             self.current_changed.emit(current.row())
 
-    def _selection_changed(self, *_: object) -> None:
+    def _on_selection_changed(self, *_: object) -> None:
         self._show_count()
         if not self._quiet:
             self.selection_changed.emit(self.selected())

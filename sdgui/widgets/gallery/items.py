@@ -68,7 +68,7 @@ class GalleryModel(QAbstractListModel):
         self.endResetModel()
 
     def append(self, items: Sequence[GalleryItem]) -> None:
-        """Append items; the selection stays."""
+        """Append items, keeping the selection."""
         if items:
             count = len(self._items)
             self.beginInsertRows(QModelIndex(), count, count + len(items) - 1)
@@ -76,7 +76,7 @@ class GalleryModel(QAbstractListModel):
             self.endInsertRows()
 
     def replace(self, row: int, item: GalleryItem) -> None:
-        """Replace the item of ``row``; IndexError if there is no such row."""
+        """Replace the item of ``row``. Raises IndexError if there is no such row."""
         self._items[row] = item
         self.dataChanged.emit(self.index(row), self.index(row))
 
@@ -93,7 +93,7 @@ class GalleryModel(QAbstractListModel):
         return list(self._items)
 
     def item(self, row: int) -> GalleryItem:
-        """The item of ``row``; IndexError if there is no such row."""
+        """The item of ``row``. Raises IndexError if there is no such row."""
         return self._items[row]
 
     def thumbnail(self, row: int) -> Thumbnail | None:

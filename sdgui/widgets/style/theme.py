@@ -53,7 +53,7 @@ class Theme(QObject):
         self._text_points = max(app.font().pointSizeF(), 9.0)
         self.colors: Colors = LIGHT
         self._icons: dict[tuple[str, str], QIcon] = {}  # cached for the current scheme
-        app.styleHints().colorSchemeChanged.connect(self._system_changed)
+        app.styleHints().colorSchemeChanged.connect(self._on_system_changed)
         self._apply()
 
     @property
@@ -77,7 +77,7 @@ class Theme(QObject):
         self._apply()
 
     def color(self, role: str) -> QColor:
-        """A field of ``Colors`` as QColor; AttributeError for an unknown one."""
+        """A field of ``Colors`` as QColor. Raises AttributeError for an unknown one."""
         return QColor(getattr(self.colors, role))
 
     def run_color(self, index: int) -> QColor:
@@ -114,7 +114,7 @@ class Theme(QObject):
         font.setFeature(QFont.Tag("tnum"), 1)
         return font
 
-    def _system_changed(self, _scheme: Qt.ColorScheme) -> None:
+    def _on_system_changed(self, _scheme: Qt.ColorScheme) -> None:
         if self._scheme == "system":
             self._apply()
 

@@ -64,7 +64,7 @@ def do(told: list[Any], action: str, target: Target | None = None, **parts: Any)
     """What the action calls of a window with these parts."""
     told.clear()
     target = target or Target()
-    made = {"panels": {}, "panel": "define", "selection": Selection(), "target": target} | parts
+    made = {"panels": {}, "panel_name": "define", "selection": Selection(), "target": target} | parts
     RECORDS[action].run(cast(Window, Noted(told, **made)))
     return list(told)
 
@@ -72,7 +72,7 @@ def do(told: list[Any], action: str, target: Target | None = None, **parts: Any)
 def state_of(action: str, target: Target, **parts: Any) -> tuple[bool, str]:
     """Whether it is enabled, and its title."""
     record: Action[Window] = RECORDS[action]
-    window = cast(Window, Noted([], **({"target": target, "panel": "define"} | parts)))
+    window = cast(Window, Noted([], **({"target": target, "panel_name": "define"} | parts)))
     assert record.enabled is not None
     return record.enabled(window), record.title if record.current_title is None else record.current_title(window)
 
@@ -98,8 +98,8 @@ def test_places_where_an_experiment_can_be_launched() -> None:
     assert launching
     for panel in PANELS:
         for action in ("launch", "queue"):
-            assert state_of(action, Target(7), panel=panel.name)[0] is (panel.name in launching)
-            assert not state_of(action, Target(), panel=panel.name)[0]
+            assert state_of(action, Target(7), panel_name=panel.name)[0] is (panel.name in launching)
+            assert not state_of(action, Target(), panel_name=panel.name)[0]
     waiting = Target(7, waiting_for_data=True)
     assert (state_of("launch", waiting)[0], state_of("queue", waiting)[0]) == (False, True)
 
@@ -116,8 +116,7 @@ def test_actions_on_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
         if panel.use:
             assert do(told, f"use_{panel.name}", target) == [("use_run", panel.name, 3)]
             assert do(told, f"use_{panel.name}") == []
-    (paused, _) = do(told, "pause", target)
-    assert paused == ("run_commands._services.launcher.pause", 3)
+    assert do(told, "pause", target) == [("run_commands.pause", HERE)]
     for action in ("pause", "resume", "stop", "export_model", "open_folder", "fetch"):
         assert do(told, action) == [], "without a run nothing is done"
     assert len(opened) == 1

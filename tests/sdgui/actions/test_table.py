@@ -22,12 +22,7 @@ def window(qtbot: QtBot, target: Target) -> Window:
     tree = QWidget()
     tree.row = lambda: (target.experiment_id, target.study_id)  # type: ignore[attr-defined]
     qtbot.addWidget(tree)
-    return cast(Window, SimpleNamespace(target=target, experiments=tree, panel="define"))
-
-
-def test_ids_are_unique() -> None:
-    ids = [record.id for record in WINDOW_ACTIONS]
-    assert len(ids) == len(set(ids))
+    return cast(Window, SimpleNamespace(target=target, experiments=tree, panel_name="define"))
 
 
 def test_records_name_menus_that_exist() -> None:
@@ -42,7 +37,6 @@ def test_records_name_menus_that_exist() -> None:
         (RunState.STARTING, None, {"pause", "stop"}),
         (RunState.RUNNING, None, {"pause", "stop"}),
         (RunState.RUNNING, Stopping(1, StopStage.PAUSING, None), {"stop"}),
-        (RunState.RUNNING, Stopping(1, StopStage.ASKED, None), {"end_now"}),
         (RunState.PAUSED, None, {"resume"}),
         (RunState.FAILED, None, {"resume"}),
         (RunState.INTERRUPTED, None, {"resume"}),

@@ -52,7 +52,7 @@ def test_the_help_menu_starts_it_and_the_window_goes_on(qtbot: QtBot, open_windo
     assert shown(window) == [], "only the demo offers it"
     window.window_actions["tour"].trigger()
     qtbot.mouseClick(button(window, "machines"), Qt.MouseButton.LeftButton)
-    assert (window.panel, len(shown(window))) == ("machines", 1)
+    assert (window.panel_name, len(shown(window))) == ("machines", 1)
     window.window_actions["tour"].trigger()
     assert len(shown(window)) == 1
     before = QApplication.focusWidget()

@@ -14,38 +14,20 @@ from PySide6.QtWidgets import (
 )
 from pytestqt.qtbot import QtBot
 
-from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.runs.models import included_models
+from sdgui.store.records import Progress
 from tests.sdgui.conftest import settle
-from tests.sdgui.driving import CTRL, SHIFT, OpenWindow, add, press, states
+from tests.sdgui.driving import CTRL, SHIFT, OpenWindow, add, press
 
 
 def shown_experiment(window: MainWindow) -> str:
     define = window.panels["define"]
     assert isinstance(define, DefinePanel)
     return define.head.title.text()
-
-
-def test_the_database_is_rebuilt_from_the_run_folders(open_window: OpenWindow, qtbot: QtBot, home: Path) -> None:
-    window = open_window()
-    experiment = window.services.store.experiment(add(window))
-    assert experiment.config is not None
-    for name in ("good", "bad"):
-        folder = RunDir(window.services.store.runs_folder / name)
-        folder.create()
-        folder.config.write_text(experiment.config.to_json())
-    folder.events.mkdir()
-    window.window_actions["rebuild"].trigger()
-    assert "Reading every run folder" in window.bar.text
-    qtbot.waitUntil(lambda: "could not be read" in window.bar.text)
-    assert "The database lists 1 run; 1 run folder could not be read" in window.bar.text
-    assert "bad/events.jsonl is a folder" in window.bar.text
-    assert [run.folder.name for run in window.services.store.runs()] == ["good"]
-    assert [run.folder.name for run in window.experiments.model.runs()] == ["good"]
 
 
 def test_the_demo_opens_on_a_search_with_the_included_model(qtbot: QtBot, open_window: OpenWindow) -> None:
@@ -68,51 +50,31 @@ def test_the_demo_opens_on_a_search_with_the_included_model(qtbot: QtBot, open_w
     assert len(window.services.store.experiments()) == 2
 
 
-def test_an_invalid_field_prevents_a_launch(qtbot: QtBot, open_window: OpenWindow) -> None:
+def test_an_invalid_field_prevents_a_launch_and_is_kept(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window()
     experiment = add(window)
     define = window.panels["define"]
     assert isinstance(define, DefinePanel)
-    draft = define.form.draft()
-    define.form.set_draft(draft | {"optim.batch_size": "none"})
+    define.form.set_draft(define.form.draft() | {"optim.batch_size": "25x"})
     press(qtbot, window, Qt.Key.Key_Return)
     assert window.services.store.runs() == []
     assert "Batch size" in define.bar.text
-    define.form.set_draft(draft | {"optim.batch_size": "24"})
+    window.close()
+    again = open_window()
+    define = again.panels["define"]
+    assert isinstance(define, DefinePanel)
+    assert define.form.draft()["optim.batch_size"] == "25x", "an invalid draft survives a restart"
+    define.form.set_draft(define.form.draft() | {"optim.batch_size": "24"})
     assert define.save()
-    settle(window)
-    stored = window.services.store.experiment(experiment).config
+    settle(again)
+    stored = again.services.store.experiment(experiment).config
     assert stored is not None
     assert stored.optim.batch_size == 24
 
 
-def test_invalid_drafts_survive_a_restart(qtbot: QtBot, open_window: OpenWindow) -> None:
-    window = open_window()
-    add(window)
-    define = window.panels["define"]
-    assert isinstance(define, DefinePanel)
-    define.form.set_draft(define.form.draft() | {"optim.batch_size": "25x"})
-    window.close()
-    again = open_window().panels["define"]
-    assert isinstance(again, DefinePanel)
-    assert again.form.draft()["optim.batch_size"] == "25x"
-
-
-def test_deleting_can_be_undone(qtbot: QtBot, open_window: OpenWindow) -> None:
+def test_shortcuts_find_settings_errors_and_the_tree(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window()
     experiment = add(window)
-    window.experiments.tree.setFocus()
-    press(qtbot, window, Qt.Key.Key_Delete, Qt.KeyboardModifier.NoModifier)
-    settle(window)
-    assert window.services.store.experiments() == []
-    window.bar.press_remedy()
-    settle(window)
-    assert [each.id for each in window.services.store.experiments()] == [experiment]
-
-
-def test_shortcuts_find_settings_and_errors_from_a_field(qtbot: QtBot, open_window: OpenWindow) -> None:
-    window = open_window()
-    add(window)
     define = window.panels["define"]
     assert isinstance(define, DefinePanel)
     form = define.form
@@ -129,6 +91,12 @@ def test_shortcuts_find_settings_and_errors_from_a_field(qtbot: QtBot, open_wind
     assert in_field("seed")
     press(qtbot, window, Qt.Key.Key_E)
     assert window.experiments.tree.hasFocus()
+    press(qtbot, window, Qt.Key.Key_Delete, Qt.KeyboardModifier.NoModifier)
+    settle(window)
+    assert window.services.store.experiments() == []
+    window.bar.press_remedy()
+    settle(window)
+    assert [each.id for each in window.services.store.experiments()] == [experiment]
 
 
 def test_the_palette_finds_actions_experiments_and_panels(qtbot: QtBot, open_window: OpenWindow) -> None:
@@ -151,7 +119,7 @@ def test_the_palette_finds_actions_experiments_and_panels(qtbot: QtBot, open_win
     assert "first one copy" in [each.name for each in window.services.store.experiments()]
 
 
-def test_every_action_has_its_own_keys_and_a_description(open_window: OpenWindow) -> None:
+def test_every_action_and_button_is_described(open_window: OpenWindow) -> None:
     window = open_window()
     keys = [key.toString() for action in window.window_actions for key in action.shortcuts()]
     assert len(keys) == len(set(keys))
@@ -159,10 +127,6 @@ def test_every_action_has_its_own_keys_and_a_description(open_window: OpenWindow
         assert not action.shortcut().isEmpty(), action.text()
         assert action.statusTip(), action.text()
         assert action.toolTip().startswith(action.statusTip())
-
-
-def test_every_button_has_an_accessible_name(open_window: OpenWindow) -> None:
-    window = open_window()
     add(window)
     qts_own = (QLineEdit, QTabBar, QAbstractItemView)  # clear buttons, arrows of tabs, corners of tables
     own: set[QAbstractButton] = set()
@@ -196,11 +160,10 @@ def _path(widget: QWidget | None) -> str:
 
 
 def test_the_window_remembers_selection_ticks_and_panel(qtbot: QtBot, open_window: OpenWindow) -> None:
-    window = open_window("--steps", "2")
-    add(window, "a")
-    press(qtbot, window, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: states(window) == [RunState.DONE], timeout=15000)
-    run = window.services.store.runs()[0].id
+    window = open_window()
+    run = window.services.store.add_run(add(window, "a")).id
+    window.services.store.record(run, Progress(RunState.DONE, 0, ending="done"))
+    window.reload()
     window.experiments.set_ticked((run,))
     add(window, "b")
     window.show_panel("search")

@@ -88,11 +88,6 @@ def test_a_built_panel_is_frozen_for_the_garbage_collector(open_window: OpenWind
         gc.unfreeze()
 
 
-def test_the_demo_has_its_own_home() -> None:
-    assert home_folder(None, demo=True) != home_folder(None, demo=False)
-    assert home_folder(Path("x"), demo=True) == Path("x").absolute()
-
-
 def test_the_window_opens_every_panel_without_torch(home: Path) -> None:
     program = textwrap.dedent("""
         import sys, threading

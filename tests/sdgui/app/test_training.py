@@ -14,14 +14,12 @@ from PySide6.QtWidgets import (
 from pytestqt.qtbot import QtBot
 
 from core.spec.presets import preset_config
-from core.spec.run.status import RunState, process_alive
+from core.spec.run.status import RunState
 from sdgui.experiments.tree_model import Role
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.runs.panel import RunsPanel
-from sdgui.store.records import Run
-from sdgui.store.store import Store
 from tests.sdgui.conftest import settle
-from tests.sdgui.driving import CTRL, SHIFT, OpenWindow, add, click, hurry, press, question, states
+from tests.sdgui.driving import OpenWindow, add, click, hurry, press, question, states
 
 
 def test_ctrl_enter_trains_and_the_curve_arrives(qtbot: QtBot, open_window: OpenWindow) -> None:
@@ -84,19 +82,6 @@ def test_pause_and_resume_continue_the_same_curve(qtbot: QtBot, open_window: Ope
     qtbot.waitUntil(lambda: list(runs_panel.tabs.view.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 61)))
 
 
-def test_a_queued_run_starts_when_the_other_ends(qtbot: QtBot, open_window: OpenWindow) -> None:
-    window = open_window("--steps", "60", "--delay", "0.03")
-    add(window)
-    press(qtbot, window, Qt.Key.Key_Return)
-    press(qtbot, window, Qt.Key.Key_Return, CTRL | SHIFT)
-    settle(window)
-    qtbot.waitUntil(lambda: "Queued" in window.bar.text)
-    assert states(window)[1] == RunState.QUEUED
-    assert "1 queued" in window.status.runs.text()
-    hurry(window)
-    qtbot.waitUntil(lambda: states(window) == [RunState.DONE, RunState.DONE], timeout=20000)
-
-
 def test_stopping_escalates_in_view(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window("--steps", "2000", "--delay", "0.02", "--deaf")
     add(window)
@@ -117,7 +102,7 @@ def test_stopping_escalates_in_view(qtbot: QtBot, open_window: OpenWindow) -> No
     qtbot.waitUntil(lambda: not states(window)[0].alive, timeout=15000)
 
 
-def test_closing_asks_once_and_a_kept_run_is_found_again(qtbot: QtBot, open_window: OpenWindow) -> None:
+def test_closing_asks_and_keeps_or_stops_the_run(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window("--steps", "600", "--delay", "0.1")
     add(window)
     press(qtbot, window, Qt.Key.Key_Return)
@@ -135,47 +120,13 @@ def test_closing_asks_once_and_a_kept_run_is_found_again(qtbot: QtBot, open_wind
     qtbot.waitUntil(lambda: not window.isVisible())
     again = open_window("--steps", "600", "--delay", "0.1")
     assert again.selection.run_id == run.id
-    assert again.panel == "runs"
+    assert again.panel_name == "runs"
     qtbot.waitUntil(lambda: again.services.tailer.state(run.id) == RunState.RUNNING, timeout=10000)
-    hurry(again)
-    qtbot.waitUntil(lambda: states(again) == [RunState.DONE], timeout=20000)
-    runs_panel = again.panels["runs"]
-    assert isinstance(runs_panel, RunsPanel)
-    qtbot.waitUntil(lambda: list(runs_panel.tabs.view.grid.points(str(run.id), "train/loss")[0]) == list(range(1, 601)))
-
-
-def _ended(run: Run) -> bool:
-    status = run.dir.read_status()
-    return status is not None and not process_alive(status)
-
-
-def test_closing_may_stop_the_run(qtbot: QtBot, open_window: OpenWindow) -> None:
-    window = open_window("--steps", "2000", "--delay", "0.02")
-    add(window)
-    press(qtbot, window, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: states(window) == [RunState.RUNNING], timeout=15000)
-    window.close()
-    click(qtbot, question(window), "Stop and close")
-    qtbot.waitUntil(lambda: not window.isVisible())
-    again = open_window()
-    qtbot.waitUntil(lambda: states(again) == [RunState.STOPPED], timeout=15000)
-
-
-def test_a_run_deleted_in_another_window_leaves_the_tree(qtbot: QtBot, open_window: OpenWindow) -> None:
-    window = open_window("--steps", "2")
-    add(window)
-    press(qtbot, window, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: states(window) == [RunState.DONE], timeout=15000)
-    run = window.services.store.runs()[0]
-    qtbot.waitUntil(lambda: window.experiments.model.run(run.id) is not None)
-    other = Store.open(window.services.store.home)
-    qtbot.waitUntil(lambda: _ended(run))
-    other.delete_run(run.id)
-    qtbot.waitUntil(lambda: window.experiments.model.run(run.id) is None)
-    assert window.selection.run_id is None
-    other.restore_run(run.id)
-    qtbot.waitUntil(lambda: window.experiments.model.run(run.id) is not None)
-    other.close()
+    again.close()
+    click(qtbot, question(again), "Stop and close")
+    qtbot.waitUntil(lambda: not again.isVisible())
+    third = open_window()
+    qtbot.waitUntil(lambda: states(third) == [RunState.STOPPED], timeout=15000)
 
 
 def test_a_launch_waits_for_the_demo_data(qtbot: QtBot, open_window: OpenWindow, tmp_path: Path) -> None:
@@ -193,51 +144,6 @@ def test_a_launch_waits_for_the_demo_data(qtbot: QtBot, open_window: OpenWindow,
     assert window.services.demo.complete
 
 
-def test_two_launches_waiting_for_the_demo_data_are_one(qtbot: QtBot, open_window: OpenWindow, tmp_path: Path) -> None:
-    window = open_window("--steps", "3", demo_options=("--until", str(tmp_path / "go")))
-    window.start_demo()
-    settle(window)
-    window.show_panel("define")
-    experiment = window.selection.experiment_id
-    assert experiment is not None
-    window.run_commands.launch(experiment)
-    window.run_commands.launch(experiment)  # before the first has come to wait
-    settle(window)
-    (tmp_path / "go").touch()
-    qtbot.waitUntil(lambda: RunState.DONE in states(window), timeout=15000)
-    settle(window)
-    assert states(window) == [RunState.DONE]
-
-
-def test_an_experiment_deleted_while_its_launch_waits_is_not_trained(
-    qtbot: QtBot, open_window: OpenWindow, tmp_path: Path
-) -> None:
-    window = open_window("--steps", "3", demo_options=("--until", str(tmp_path / "go")))
-    window.start_demo()
-    settle(window)
-    window.show_panel("define")
-    press(qtbot, window, Qt.Key.Key_Return)
-    settle(window)
-    with qtbot.waitSignal(window.services.demo.ready):
-        window.window_actions["delete"].trigger()
-        settle(window)
-        (tmp_path / "go").touch()
-    settle(window)
-    assert window.services.store.runs() == []
-
-
-def test_failed_demo_data_show_the_reason(qtbot: QtBot, open_window: OpenWindow) -> None:
-    window = open_window(demo_options=("--fail",))
-    window.start_demo()
-    settle(window)
-    window.show_panel("define")
-    press(qtbot, window, Qt.Key.Key_Return)
-    settle(window)
-    qtbot.waitUntil(lambda: "the disk is full; free some space." in window.bar.text, timeout=10000)
-    assert window.services.store.runs() == []
-    assert window.window_actions["launch"].isEnabled()
-
-
 def test_a_launch_without_usable_data_is_refused_at_the_field_and_makes_no_run(
     qtbot: QtBot, open_window: OpenWindow
 ) -> None:
@@ -250,7 +156,7 @@ def test_a_launch_without_usable_data_is_refused_at_the_field_and_makes_no_run(
     qtbot.waitUntil(lambda: "No training data is set" in define.bar.text)
     window.show_panel("runs")
     press(qtbot, window, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: window.panel == "define")
+    qtbot.waitUntil(lambda: window.panel_name == "define")
     assert list(define.form.errors()) == ["data.train"]
     define.form.set_value("data.train", "pairs.csv")
     define.form.set_value("optim.batch_size", 401)  # the worker in miniature knows of 400 images

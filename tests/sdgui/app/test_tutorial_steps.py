@@ -80,7 +80,7 @@ def test_every_button_of_the_tutorial_exists_and_works_as_described(
 
 
 def _shown(window: MainWindow, panel: str) -> bool:
-    return window.panel == panel and window.panels[panel].isVisible()
+    return window.panel_name == panel and window.panels[panel].isVisible()
 
 
 def _reached(window: MainWindow, state: RunState) -> bool:

@@ -36,7 +36,7 @@ def test_background_errors_are_shown_in_the_message_bar(window: MainWindow) -> N
         (lambda: window.run_commands.message_requested.emit(Message("info", "one")), "info", "one"),
         (lambda: window.experiment_commands.message_requested.emit(Message("info", "two")), "info", "two"),
         (lambda: window.demo_report.message_requested.emit(Message("info", "three")), "info", "three"),
-        (lambda: window.panels[window.panel].message_requested.emit(Message("info", "four")), "info", "four"),
+        (lambda: window.panels[window.panel_name].message_requested.emit(Message("info", "four")), "info", "four"),
     )
     for tell, level, text in tells:
         bar.clear()
@@ -62,7 +62,7 @@ def test_a_finished_run_is_announced_with_a_link_to_search(window: MainWindow) -
     tell.emit(run.id, RunState.DONE)
     assert window.bar.text == "mine · run 1 finished. Not validated yet."
     window.bar.press_remedy()
-    assert window.panel == "search"
+    assert window.panel_name == "search"
     assert window.bar.message is None
     tell.emit(run.id, RunState.RUNNING)
     tell.emit(99, RunState.DONE)
@@ -96,7 +96,7 @@ def test_unusable_data_are_shown_at_their_field(window: MainWindow) -> None:
     window.run_commands.data_refused.emit(first, {"data.train": "It is empty."})
     define = window.panels["define"]
     assert isinstance(define, DefinePanel)
-    assert (window.panel, window.selection.experiment_id) == ("define", first)
+    assert (window.panel_name, window.selection.experiment_id) == ("define", first)
     assert "It is empty." in define.bar.text
 
 
@@ -125,22 +125,6 @@ def test_the_window_closes_on_the_second_request_though_every_write_fails(
         window.close()
     qtbot.waitUntil(lambda: not window.isVisible())
     assert '"seed": "99"' in str(window.services.settings.value(f"drafts/{experiment}")), "it is there the next time"
-
-
-def test_the_window_closes_after_the_last_write_unless_one_failed(qtbot: QtBot, window: MainWindow) -> None:
-    writer = window.services.writer
-    writer.pending = 1
-    assert not window.close()
-    assert window.bar.text == "Saving the last changes; then the window closes."
-    writer.failures, writer.pending = writer.failures + 1, 0
-    writer.idle.emit()
-    qtbot.wait(20)
-    assert window.isVisible(), "what failed can be tried again"
-    writer.pending = 1
-    assert not window.close()
-    writer.pending = 0
-    writer.idle.emit()
-    qtbot.waitUntil(lambda: not window.isVisible())
 
 
 def test_the_window_closes_after_captions_are_written_and_reports_a_failure(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,9 +18,7 @@ from sdgui.store.records import HERE, Progress, StoreError
 from sdgui.store.registry.address import parse_address
 from sdgui.store.store import Store
 from tests.postgres import PostgresServer
-from tests.sdgui.conftest import leave, program, settle
-
-OpenWindow = Callable[..., MainWindow]
+from tests.sdgui.conftest import leave, program
 
 
 @pytest.fixture
@@ -30,7 +28,7 @@ def shared(qtbot: QtBot, tmp_path: Path, postgres: PostgresServer) -> Iterator[t
     make_application()
     services = make_services(tmp_path / "ann", program("fake_trainer.py"), registry=address)
     bob = Store.open(tmp_path / "bob", address)
-    bob.who = "bob@lab"
+    bob.user = "bob@lab"
     window = MainWindow(services)
     window.show()
     services.tailer.start()
@@ -41,8 +39,8 @@ def shared(qtbot: QtBot, tmp_path: Path, postgres: PostgresServer) -> Iterator[t
     services.store.close()
 
 
-def test_changes_by_a_colleague_arrive(
-    shared: tuple[MainWindow, Store], qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+def test_a_colleagues_changes_arrive_and_their_runs_are_not_acted_on(
+    shared: tuple[MainWindow, Store], qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window, bob = shared
     model = window.experiments.model
@@ -57,19 +55,15 @@ def test_changes_by_a_colleague_arrive(
     bob.rename_experiment(experiment.id, "bob's best")
     qtbot.waitUntil(lambda: model.experiment_name(experiment.id) == "bob's best")
 
-
-def test_a_colleagues_run_is_not_acted_on_though_its_path_exists_locally(
-    shared: tuple[MainWindow, Store], qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    window, bob = shared
-    experiment = bob.add_experiment(preset_config("clip", "tiny"), "bob's")
+    # A colleague's run is not acted on, although its path exists on this computer too.
+    monkeypatch.undo()
     beside = bob.add_run(experiment.id, queued=True)  # on this computer, in Bob's own home
     monkeypatch.setattr(bob, "_folder_text", lambda _folder: f"elsewhere::{tmp_path / 'theirs'}")
     run = bob.add_run(experiment.id)
     bob.record(run.id, Progress(RunState.RUNNING, 1, step=3, total_steps=10))
     RunDir(tmp_path / "theirs").create()
     before = sorted((tmp_path / "theirs").rglob("*"))
-    model, launcher, store = window.experiments.model, window.services.launcher, window.services.store
+    launcher, store = window.services.launcher, window.services.store
     qtbot.waitUntil(lambda: model.run(run.id) is not None and model.run(beside.id) is not None)
 
     for act in (launcher.stop, launcher.pause, launcher.resume):
@@ -87,41 +81,3 @@ def test_a_colleagues_run_is_not_acted_on_though_its_path_exists_locally(
     for name, reason in (("stop", "Only bob@lab"), ("pause", "Only bob@lab"), ("open_folder", "is on elsewhere")):
         assert not window.window_actions[name].isEnabled()
         assert reason in window.window_actions[name].toolTip()
-
-
-def test_a_conflicting_note_asks_what_to_keep(open_window: OpenWindow, qtbot: QtBot) -> None:
-    window = open_window()
-    store, commands = window.services.store, window.experiment_commands
-    experiment = store.add_experiment(preset_config("clip", "tiny"))
-    before: tuple[list[str], str] = ([], "")
-    store.tag_experiment(experiment.id, ["theirs"])
-    store.note_experiment(experiment.id, "their line")
-    commands.describe(experiment.id, None, ["mine"], "my line", before)
-    settle(window)
-    found = store.experiment(experiment.id)
-    assert (found.note, set(found.tags)) == ("their line", {"theirs", "mine"})
-    message = window.bar.message
-    assert message is not None
-    assert "their line" in message.details
-    assert "my line" in message.details
-    window.bar.press_second_remedy()
-    settle(window)
-    assert store.experiment(experiment.id).note == "my line"
-
-
-def test_the_author_of_a_change_is_shown(open_window: OpenWindow, qtbot: QtBot) -> None:
-    window = open_window()
-    store = window.services.store
-    experiment = store.add_experiment(preset_config("clip", "tiny"))
-    store.note_experiment(experiment.id, "first")
-    store.note_experiment(experiment.id, "second")
-    window.reload()
-    window.experiments.select_experiment(experiment.id)
-    window.window_actions["changes"].trigger()
-    dialog = window.dialogs.activity
-    qtbot.waitUntil(lambda: dialog.list.topLevelItemCount() == 3)
-    top = dialog.list.topLevelItem(0)
-    assert top is not None
-    assert (top.text(1), top.text(2)) == (store.who, "wrote the note of")
-    assert dialog.detail.toPlainText() == "first", "the note that was replaced"
-    dialog.close()

@@ -12,15 +12,13 @@ from PySide6.QtWidgets import QMessageBox
 from pytestqt.qtbot import QtBot
 
 import core
-from core.spec.config import override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.spec.run.provenance import write_provenance
-from sdgui.experiments.reproducing import message_of, read_report
+from sdgui.experiments.reproducing import Report, message_of, read_report
 from sdgui.runs.demo import DEMO_EXPERIMENTS, SHOWN_FIRST
 from sdgui.store.changes import Changes
-from tests.core.images import write_pairs
 from tests.sdgui.experiments.commanding import Parts
 
 
@@ -82,6 +80,10 @@ def test_an_imported_run_is_followed_and_its_experiment_selected(
     assert said(parts) == [("info", f"Imported run {run.key}.")]
     assert (parts.tailer.followed, parts.added) == ([run.id], [run.experiment_id])
     assert parts.changes == [Changes.of(experiment=run.experiment_id, run=run.id)]
+    monkeypatch.undo()
+    parts.experiments.import_run(Path("/far/none"))
+    qtbot.waitUntil(lambda: len(parts.messages) == 2)
+    assert "is not a readable run folder" in parts.messages[1].text
 
 
 def test_missing_demo_experiments_are_added_and_the_main_one_is_shown(
@@ -121,7 +123,7 @@ def test_a_note_changed_in_another_window_is_reloaded_or_replaced(qtbot: QtBot, 
 
 
 def test_the_bin_is_emptied_after_confirmation_and_once_at_a_time(
-    qtbot: QtBot, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
     yes, cancel = QMessageBox.StandardButton.Yes, QMessageBox.StandardButton.Cancel
@@ -170,21 +172,24 @@ def test_the_bin_is_emptied_after_confirmation_and_once_at_a_time(
     assert (parts.store.runs(deleted=True), parts.store.experiments(deleted=True)) == ([], [])
     assert [run.folder.exists() for run in runs] == [False, False]
     assert [one.id for one in parts.store.experiments()] == [kept]
+    far = RunDir(tmp_path / "colleague" / "run")
+    far.create()
+    far.config.write_text(preset_config("coca", "tiny").to_json(), encoding="utf-8")
+    parts.store.delete_experiment(parts.store.import_run(far.path).experiment_id)
+    answers.append(yes)
+    parts.experiments.empty_bin(over)
+    assert asked[-1] == "Permanently delete 1 experiment? Folders of studies and of imported runs are kept."
+    qtbot.waitUntil(lambda: len(parts.messages) == 2)
+    assert far.config.is_file()
 
 
-def test_reproducing_a_run_names_what_has_changed(tmp_path: Path) -> None:
-    data = write_pairs(tmp_path / "pairs")
-    run = RunDir(tmp_path / "run")
-    run.create()
-    config = override(preset_config("clip", "tiny"), [f"data.train={data[0]}"])
-    run.config.write_text(config.to_json(), encoding="utf-8")
-    write_provenance(run, {"packages": {"numpy": "0.1"}, "data": {"train": {"number of images": "7"}}})
-    report = read_report(run.path)
-    assert report.config == config
-    message = message_of(report)
+def test_reproducing_a_run_names_what_has_changed() -> None:
+    changes = {"data.train.number of images": ("7", "9"), "packages.numpy": ("0.1", None)}
+    message = message_of(Report(preset_config("clip", "tiny"), changes, ()))
     assert message.level == "warning"
-    assert "such as data.train.number of images: 7 then," in message.text
-    assert "packages.numpy: 0.1 then" in message.details
+    assert "2 things differ now, such as data.train.number of images: 7 then, 9 now." in message.text
+    assert "packages.numpy: 0.1 then, none now" in message.details
+    assert message_of(Report(preset_config("clip", "tiny"), {}, ())).level == "info"
 
 
 def test_a_logged_run_shows_how_to_repeat_its_script(tmp_path: Path) -> None:
@@ -192,8 +197,10 @@ def test_a_logged_run_shows_how_to_repeat_its_script(tmp_path: Path) -> None:
     logged.finish()
     provenance = json.loads((tmp_path / "run" / "provenance.json").read_text(encoding="utf-8"))
     provenance |= {"command": ["python", "train.py"], "code": {"commit": "abc", "diff": "source/working-tree.diff"}}
+    provenance["packages"] = {"numpy": "0.1"}
     write_provenance(RunDir(tmp_path / "run"), provenance)
     report = read_report(tmp_path / "run")
+    assert "packages.numpy" in report.differing
     assert report.steps == (
         "git checkout abc",
         f"git apply {tmp_path / 'run'}/source/working-tree.diff",

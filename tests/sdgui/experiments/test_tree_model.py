@@ -7,16 +7,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from PySide6.QtCore import QRect, Qt
-from PySide6.QtGui import QImage, QPainter, QStandardItem, QStandardItemModel
-from PySide6.QtWidgets import QStyleOptionViewItem, QWidget
-from pytestqt.qtbot import QtBot
 
 from core.spec.presets import PRESETS, preset_config
 from core.spec.run.status import RunState
-from sdgui.app.start import make_application
 from sdgui.experiments.filter import ExperimentFilter
-from sdgui.experiments.tree import ExperimentDelegate
 from sdgui.experiments.tree_model import ExperimentModel, Role
 from sdgui.store.changes import Changes
 from sdgui.store.records import BestPoint, Progress, Run
@@ -197,34 +191,37 @@ def test_rows_are_found_by_words_of_name_tag_note_and_state(model: ExperimentMod
     assert found("draft hot") == []
 
 
-WIDTH, HEIGHT = 300, 48
+def test_incremental_updates_match_a_full_reload(model: ExperimentModel, store: Store) -> None:
+    one, two = an_experiment(store, "one"), an_experiment(store, "two")
+    model.reload()
+    runs = [store.add_run(experiment).id for experiment in (one, one, two, one)]
 
+    def contents(tree: ExperimentModel) -> list[Any]:
+        roles = (0, int(Role.DETAIL), int(Role.STATE), int(Role.STATES), int(Role.TAGS), int(Role.SEARCH))
+        return [[tree.index(row, 0).data(role) for role in roles] for row in range(tree.rowCount())]
 
-class Row:
-    """Paints one row with what it is told to hold."""
+    def reloaded() -> list[Any]:
+        fresh = ExperimentModel(store, cast(Any, Tailer()))
+        fresh.reload()
+        return contents(fresh)
 
-    def __init__(self, parent: QWidget) -> None:
-        self._parent, self.delegate = parent, ExperimentDelegate(parent)
-
-    def image(self, text: str = "name", **data: Any) -> QImage:
-        model, item = QStandardItemModel(), QStandardItem(text)
-        model.appendRow(item)
-        for name, value in data.items():
-            item.setData(value, Role[name])
-        option = QStyleOptionViewItem()
-        option.rect = QRect(0, 0, WIDTH, HEIGHT)  # type: ignore[attr-defined]
-        option.widget = self._parent  # type: ignore[attr-defined]
-        made = QImage(WIDTH, HEIGHT, QImage.Format.Format_RGB32)
-        made.fill(Qt.GlobalColor.white)
-        painter = QPainter(made)
-        self.delegate.paint(painter, option, model.index(0, 0))
-        painter.end()
-        return made
-
-
-@pytest.fixture
-def row(qtbot: QtBot) -> Row:
-    make_application()
-    parent = QWidget()
-    qtbot.addWidget(parent)
-    return Row(parent)
+    model.refresh(Changes(runs=frozenset(runs[2:])))
+    model.refresh(Changes(runs=frozenset(runs[:2])))
+    assert contents(model) == reloaded()
+    store.record(runs[0], Progress(RunState.DONE, 1))
+    store.delete_run(runs[0])
+    model.refresh(Changes(runs=frozenset(runs[:1])))
+    assert contents(model) == reloaded()
+    store.restore_run(runs[0])
+    store.tag_run(runs[1], ["new"])
+    model.refresh(Changes(runs=frozenset(runs[:2])))
+    assert contents(model) == reloaded()
+    for run in runs:
+        store.record(run, Progress(RunState.DONE, 1))
+    store.delete_experiment(one)
+    model.refresh(Changes.of(experiment=one))
+    assert model.experiment_ids() == [two]
+    store.restore_experiment(one)
+    store.rename_experiment(two, "zwei")
+    model.refresh(Changes(frozenset((one, two)), frozenset(runs)))
+    assert sorted(map(str, contents(model))) == sorted(map(str, reloaded()))

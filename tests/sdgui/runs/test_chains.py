@@ -66,86 +66,59 @@ def test_a_contradictory_stage_is_named() -> None:
         chain_of(config, "tiny")
 
 
-def test_a_chain_is_launched_as_one_and_its_stages_are_listed(qtbot: QtBot, store: Store, command: Command) -> None:
-    experiment = store.add_experiment(preset_config("vlmo", "tiny"), "three stages")
-    launcher = Launcher(store, command("--steps", "10"))
-    tailer = Tailer(store)
-    tailer.start()
-    try:
-        assert experiment.config is not None
-        first = launcher.launch(experiment.id, chain_of(experiment.config, "tiny"))
-        assert first.folder.name == "stage-1-image"
-        assert chain_file(first.folder) is not None
-
-        def all_done() -> bool:
-            return [run.state for run in store.runs(experiment.id)] == [RunState.DONE] * 3
-
-        qtbot.waitUntil(all_done, timeout=20_000)
-        tags = [("stage-1-image",), ("stage-2-text",), ("stage-3-pairs",)]
-        qtbot.waitUntil(lambda: [run.tags for run in store.runs(experiment.id)] == tags, timeout=5000)
-        qtbot.waitUntil(lambda: not launcher.chains.busy, timeout=5000)
-    finally:
-        tailer.close()
-        launcher.close()
-
-
-def test_a_paused_stage_resumes_as_the_chain(qtbot: QtBot, store: Store, command: Command) -> None:
+def test_a_chain_is_launched_as_one_and_its_paused_stage_resumes_as_the_chain(
+    qtbot: QtBot, store: Store, command: Command, tailer: Tailer
+) -> None:
     experiment = store.add_experiment(preset_config("blip", "tiny"), "two stages")
     launcher = Launcher(store, command("--steps", "60", "--delay", "0.05"))  # time to be seen running
-    tailer = Tailer(store)
     tailer.start()
-    try:
-        assert experiment.config is not None
-        first = launcher.launch(experiment.id, chain_of(experiment.config, "tiny"))
-        qtbot.waitUntil(lambda: store.run(first.id).state == RunState.RUNNING, timeout=20_000)
-        launcher.pause(first.id)
-        with qtbot.waitSignal(launcher.ended, timeout=20_000):
-            qtbot.waitUntil(lambda: store.run(first.id).state == RunState.PAUSED, timeout=20_000)
-        assert len(store.runs(experiment.id)) == 1
-        (first.folder.parent / "hurry").touch()
-        launcher.resume(first.id)
-        qtbot.waitUntil(lambda: [run.state for run in store.runs(experiment.id)] == [RunState.DONE] * 2, timeout=20_000)
-    finally:
-        tailer.close()
-        launcher.close()
+    assert experiment.config is not None
+    first = launcher.launch(experiment.id, chain_of(experiment.config, "tiny"))
+    assert first.folder.name == "stage-1-first"
+    assert chain_file(first.folder) is not None
+    qtbot.waitUntil(lambda: store.run(first.id).state == RunState.RUNNING, timeout=20_000)
+    launcher.pause(first.id)
+    with qtbot.waitSignal(launcher.ended, timeout=20_000):
+        qtbot.waitUntil(lambda: store.run(first.id).state == RunState.PAUSED, timeout=20_000)
+    assert len(store.runs(experiment.id)) == 1
+    (first.folder.parent / "hurry").touch()
+    launcher.resume(first.id)
+    qtbot.waitUntil(lambda: [run.state for run in store.runs(experiment.id)] == [RunState.DONE] * 2, timeout=20_000)
+    tags = [("stage-1-first",), ("stage-2-again",)]
+    qtbot.waitUntil(lambda: [run.tags for run in store.runs(experiment.id)] == tags, timeout=5000)
+    qtbot.waitUntil(lambda: not launcher.chains.busy, timeout=5000)
 
 
 def test_a_stage_leaving_the_queue_keeps_trained_stages(store: Store, command: Command) -> None:
     experiment = store.add_experiment(preset_config("blip", "tiny"), "half trained")
     launcher = Launcher(store, command())
-    try:
-        store.add_run(experiment.id)  # takes the only place
-        assert experiment.config is not None
-        chain = chain_of(experiment.config, "tiny")
-        first = launcher.enqueue(experiment.id, chain)
-        (first.dir.checkpoints / "step-00000009").mkdir()
-        second = ChainDir(first.folder.parent).stage(chain, 1)
-        second.create()
-        second.config.write_text(chain.stages[1].config.to_json(), encoding="utf-8")
-        run = store.import_run(second.path, experiment.id)
-        store.record(run.id, Progress(state=RunState.INTERRUPTED, offset=0))
-        launcher.enqueue_run(run.id)
-        launcher.unqueue(run.id)
-        assert (first.dir.checkpoints / "step-00000009").is_dir()
-    finally:
-        launcher.close()
+    store.add_run(experiment.id)  # takes the only place
+    assert experiment.config is not None
+    chain = chain_of(experiment.config, "tiny")
+    first = launcher.enqueue(experiment.id, chain)
+    (first.dir.checkpoints / "step-00000009").mkdir()
+    second = ChainDir(first.folder.parent).stage(chain, 1)
+    second.create()
+    second.config.write_text(chain.stages[1].config.to_json(), encoding="utf-8")
+    run = store.import_run(second.path, experiment.id)
+    store.record(run.id, Progress(state=RunState.INTERRUPTED, offset=0))
+    launcher.enqueue_run(run.id)
+    launcher.unqueue(run.id)
+    assert (first.dir.checkpoints / "step-00000009").is_dir()
 
 
 def test_a_chain_leaving_the_queue_leaves_nothing(store: Store, qtbot: QtBot, command: Command) -> None:
     experiment = store.add_experiment(preset_config("blip", "tiny"), "waits")
     launcher = Launcher(store, command())
-    try:
-        launcher.set_limit(1)
-        store.add_run(experiment.id)  # takes the only place
-        assert experiment.config is not None
-        run = launcher.enqueue(experiment.id, chain_of(experiment.config, "tiny"))
-        assert run.state == RunState.QUEUED
-        folder = run.folder.parent
-        assert len(read_chain(ChainDir(folder).chain).stages) == 2
-        launcher.unqueue(run.id)
-        assert not folder.exists()
-    finally:
-        launcher.close()
+    launcher.set_limit(1)
+    store.add_run(experiment.id)  # takes the only place
+    assert experiment.config is not None
+    run = launcher.enqueue(experiment.id, chain_of(experiment.config, "tiny"))
+    assert run.state == RunState.QUEUED
+    folder = run.folder.parent
+    assert len(read_chain(ChainDir(folder).chain).stages) == 2
+    launcher.unqueue(run.id)
+    assert not folder.exists()
 
 
 def test_paths_of_a_chain_are_absolute_locally_and_unchanged_remotely(
@@ -156,12 +129,9 @@ def test_paths_of_a_chain_are_absolute_locally_and_unchanged_remotely(
     config = override(preset_config("blip", "tiny"), ["data.train=pairs.csv"])
     experiment = store.add_experiment(config)
     launcher = Launcher(store, command())
-    try:
-        store.add_run(experiment.id)  # takes the only place
-        runs = [launcher.enqueue(experiment.id, chain_of(config, "tiny"), Place(host)) for host in ("", "near")]
-        chains = [read_chain(run.folder.parent / "chain.json") for run in runs]
-    finally:
-        launcher.close()
+    store.add_run(experiment.id)  # takes the only place
+    runs = [launcher.enqueue(experiment.id, chain_of(config, "tiny"), Place(host)) for host in ("", "near")]
+    chains = [read_chain(run.folder.parent / "chain.json") for run in runs]
     assert [chain.stages[0].config.data.train for chain in chains] == [str(tmp_path / "pairs.csv"), "pairs.csv"]
 
 

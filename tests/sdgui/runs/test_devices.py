@@ -6,13 +6,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import psutil
 import pytest
 from pytestqt.qtbot import QtBot
 
-from core.spec.children import device_variables
+from core.spec.machines.answers import Gpu
 from core.spec.presets import preset_config
 from core.spec.run.events import EventReader, RunFinished
 from core.spec.run.status import RunState
@@ -26,19 +25,12 @@ from sdgui.store.store import Store
 from tests.sdgui.runs.conftest import Command
 
 
-@dataclass(frozen=True)
-class Gpu:
-    index: int
-    free: bool = True
-    uuid: str = ""
-
-    @property
-    def device(self) -> str:
-        return self.uuid if self.uuid.startswith("MIG-") else str(self.index)
+def a_gpu(index: int, free: bool = True, uuid: str = "") -> Gpu:
+    return Gpu(index=index, uuid=uuid, users=[] if free else ["python (7)"])
 
 
 def four() -> list[Gpu]:
-    return [Gpu(index) for index in range(4)]
+    return [a_gpu(index) for index in range(4)]
 
 
 @pytest.fixture
@@ -62,64 +54,37 @@ def finished_at(run: Run) -> float:
 
 def test_a_trainer_sees_only_its_devices(store: Store, experiment: Experiment, command: Command, qtbot: QtBot) -> None:
     launcher = Launcher(store, command("--steps", "500"), slots=MachineSlots(four))
-    try:
-        runs = [launcher.launch(experiment.id), launcher.launch(experiment.id, place=Place(devices="2,3"))]
-        assert [run.devices for run in runs] == ["0", "2,3"]
-        for run in runs:
-            seen = environment_of(run)
-            assert seen["CUDA_VISIBLE_DEVICES"] == run.devices
-            assert seen["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
-        queued = launcher.enqueue(experiment.id)
-        qtbot.waitUntil(lambda: store.run(queued.id).devices == "1")
-    finally:
-        launcher.close()
+    runs = [launcher.launch(experiment.id), launcher.launch(experiment.id, place=Place(devices="2,3"))]
+    assert [run.devices for run in runs] == ["0", "2,3"]
+    for run in runs:
+        seen = environment_of(run)
+        assert seen["CUDA_VISIBLE_DEVICES"] == run.devices
+        assert seen["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    queued = launcher.enqueue(experiment.id)
+    qtbot.waitUntil(lambda: store.run(queued.id).devices == "1")
 
 
-def test_several_local_gpus_have_a_process_each(
+def test_several_local_gpus_have_a_process_each_and_a_chain_has_one(
     store: Store, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[tuple[list[str], dict[str, str]]] = []
 
     def start(command: list[str], _folder: object, variables: dict[str, str]) -> subprocess.Popen[bytes]:
         started.append((command, variables))
-        return subprocess.Popen([sys.executable, "-c", ""])
-
-    monkeypatch.setattr("sdgui.runs.launcher.start_trainer", start)
-    launcher = Launcher(store, slots=MachineSlots(four))
-    try:
-        launcher.launch(experiment.id, place=Place(devices="1,3"))
-        launcher.launch(experiment.id)
-    finally:
-        launcher.close()
-    assert "--nproc-per-node=2" in started[0][0]
-    assert started[0][1]["CUDA_VISIBLE_DEVICES"] == "1,3"
-    assert not any("nproc" in word for word in started[1][0])
-
-
-def test_stages_write_their_own_logs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    commands: list[list[str]] = []
-
-    def start(command: list[str], *_: object) -> subprocess.Popen[bytes]:
-        commands.append(command)
-        return subprocess.Popen([sys.executable, "-c", ""])
+        return subprocess.Popen([sys.executable, "-S", "-c", ""])
 
     monkeypatch.setattr("sdgui.runs.launcher.start_trainer", start)
     staged = store.add_experiment(preset_config("blip", "tiny"))
     assert staged.config is not None
     launcher = Launcher(store, slots=MachineSlots(four))
-    try:
-        launcher.launch(staged.id, chain_of(staged.config, "tiny"), Place(devices="1,3"))
-        launcher.launch(staged.id, place=Place(devices="1,3"))
-    finally:
-        launcher.close()
-    assert ["--stage-logs" in command for command in commands] == [True, False]
-    several = ["--nproc-per-node=2" in command for command in commands]
-    assert several == [False, True], "a chain is one process, whatever it was given"
-    assert commands[0][-3].endswith("chain.json")
-
-
-def test_a_run_without_gpus_sees_the_environment_of_the_window() -> None:
-    assert device_variables("") == {}
+    launcher.launch(experiment.id, place=Place(devices="1,3"))
+    launcher.launch(experiment.id)
+    launcher.launch(staged.id, chain_of(staged.config, "tiny"), Place(devices="1,3"))
+    launcher.launch(staged.id, place=Place(devices="1,3"))
+    assert started[0][1]["CUDA_VISIBLE_DEVICES"] == "1,3"
+    assert ["--nproc-per-node=2" in command for command, _ in started] == [True, False, False, True]
+    assert ["--stage-logs" in command for command, _ in started] == [False, False, True, False]
+    assert started[2][0][-3].endswith("chain.json")
 
 
 @pytest.mark.parametrize("runs", [5, pytest.param(40, marks=pytest.mark.slow)])
@@ -147,41 +112,32 @@ def test_each_gpu_runs_one_run_and_none_is_idle(
 def test_a_run_dragged_to_the_front_starts_first(
     store: Store, experiment: Experiment, command: Command, qtbot: QtBot
 ) -> None:
-    launcher = Launcher(store, command("--steps", "3"), slots=MachineSlots(lambda: [Gpu(0, free=False)]))
-    try:
-        first, second, third = (launcher.enqueue(experiment.id).id for _ in range(3))
-        store.reorder_queue([third, first])
-        qtbot.wait(300)
-        assert [run.id for run in store.queue()] == [third, first, second], "another program uses the only GPU"
-    finally:
-        launcher.close()
+    launcher = Launcher(store, command("--steps", "3"), slots=MachineSlots(lambda: [a_gpu(0, free=False)]))
+    first, second, third = (launcher.enqueue(experiment.id).id for _ in range(3))
+    store.reorder_queue([third, first])
+    qtbot.wait(300)
+    assert [run.id for run in store.queue()] == [third, first, second], "another program uses the only GPU"
     begun: list[int] = []
-    again = Launcher(store, command("--steps", "3"), slots=MachineSlots(lambda: [Gpu(0)]))
-    try:
-        again.launched.connect(begun.append)
-        qtbot.waitUntil(lambda: begun == [third])
-    finally:
-        again.close()
+    again = Launcher(store, command("--steps", "3"), slots=MachineSlots(lambda: [a_gpu(0)]))
+    again.launched.connect(begun.append)
+    qtbot.waitUntil(lambda: begun == [third])
 
 
 def test_an_unreachable_machine_delays_nothing_else(
     store: Store, experiment: Experiment, command: Command, qtbot: QtBot
 ) -> None:
     launcher = Launcher(store, command("--steps", "3"))
-    try:
-        far = launcher.enqueue(experiment.id, place=Place("cluster"))
-        near = launcher.enqueue(experiment.id)
-        qtbot.waitUntil(lambda: store.run(near.id).launched is not None)
-        assert [run.id for run in store.queue()] == [far.id]
-    finally:
-        launcher.close()
+    far = launcher.enqueue(experiment.id, place=Place("cluster"))
+    near = launcher.enqueue(experiment.id)
+    qtbot.waitUntil(lambda: store.run(near.id).launched is not None)
+    assert [run.id for run in store.queue()] == [far.id]
 
 
 def test_slots_follow_from_gpus() -> None:
-    gpus = [Gpu(0), Gpu(1, free=False), Gpu(2, uuid="GPU-abc")]
+    gpus = [a_gpu(0), a_gpu(1, free=False), a_gpu(2, uuid="GPU-abc")]
     assert slots_of(gpus, 3, 2) == Slots(("0", "1", "2"), 3, frozenset({"1"}), 2)
     assert [gpu.index for gpu in visible(gpus, "0, GPU-abc")] == [0, 2]
-    parts = [Gpu(0, uuid="MIG-1"), Gpu(0, free=False, uuid="MIG-2")]
+    parts = [a_gpu(0, uuid="MIG-1"), a_gpu(0, free=False, uuid="MIG-2")]
     assert slots_of(parts, 1) == Slots(("MIG-1", "MIG-2"), 1, frozenset({"MIG-2"}), 1)
     assert visible(parts, "MIG-2") == parts[1:]
     assert visible(gpus, None) == gpus
@@ -193,16 +149,13 @@ def test_nothing_starts_on_the_cpu_before_the_gpus_have_answered(
 ) -> None:
     gpus: list[list[Gpu] | None] = [None]
     launcher = Launcher(store, command("--steps", "2"), slots=MachineSlots(lambda: gpus[0]))
-    try:
-        with pytest.raises(LaunchError, match="have not answered yet"):
-            launcher.launch(experiment.id)
-        assert store.runs() == []
-        queued = launcher.enqueue(experiment.id)
-        launcher._start_waiting()
-        assert [run.id for run in store.queue()] == [queued.id]
-        gpus[0] = [Gpu(0)]
-        launcher.check_queue()
-        qtbot.waitUntil(lambda: store.run(queued.id).devices == "0")
-        qtbot.waitUntil(lambda: RunFinished in map(type, EventReader(store.run(queued.id).dir.events).read_all()))
-    finally:
-        launcher.close()
+    with pytest.raises(LaunchError, match="have not answered yet"):
+        launcher.launch(experiment.id)
+    assert store.runs() == []
+    queued = launcher.enqueue(experiment.id)
+    launcher._start_waiting()
+    assert [run.id for run in store.queue()] == [queued.id]
+    gpus[0] = [a_gpu(0)]
+    launcher.check_queue()
+    qtbot.waitUntil(lambda: store.run(queued.id).devices == "0")
+    qtbot.waitUntil(lambda: RunFinished in map(type, EventReader(store.run(queued.id).dir.events).read_all()))

@@ -104,7 +104,14 @@ class Far:
 CHUNK = Chunk(data=pack_bytes(b"jpeg"), size=4, stamp=1)
 
 
-@pytest.mark.parametrize("kind", ["ready", "off", "connecting", ""])
+@pytest.mark.parametrize("kind", ["waiting", "refused"])
+def test_an_unreachable_machine_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    far: Any = Far({"/data/a.png": CHUNK}, kind)
+    RemoteImages(tmp_path, far).fetch(tmp_path / "remote-images" / "far" / "data" / "a.png")
+    assert far.asked == []
+
+
+@pytest.mark.parametrize("kind", ["ready", ""])
 def test_an_image_is_stored_once(tmp_path: Path, kind: str) -> None:
     far: Any = Far({"/data/a.png": CHUNK}, kind)
     path = tmp_path / "remote-images" / "far" / "data" / "a.png"

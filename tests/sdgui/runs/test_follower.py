@@ -114,28 +114,31 @@ def test_event_logs_that_are_no_files_are_reported_once_and_stop_nothing(
     assert {sentence for _, sentence in troubles[1:]} <= {""}, "said once"
 
 
-def test_a_bug_with_one_run_stops_no_other(
-    store: Store,
-    experiment: Experiment,
-    tailer: Tailer,
-    troubles: list[tuple[int, str]],
-    qtbot: QtBot,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ZeroDivisionError("by nothing"), "The run in {} cannot be followed: ZeroDivisionError: by nothing."),
+        (OSError(5, "Input/output error"), "The run folder {} cannot be read: Input/output error."),
+    ],
+)
+def test_an_error_with_one_run_stops_no_other(
+    store: Store, experiment: Experiment, tailer: Tailer, troubles: list[tuple[int, str]], qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch, error: Exception, said: str,
+) -> None:  # fmt: skip
     good, bad = make(store, experiment), make(store, experiment)
     begin(good)
     poll = LiveRun.poll
 
     def broken(live: LiveRun) -> object:
         if live.run_id == bad.id:
-            raise ZeroDivisionError("by nothing")
+            raise error
         return poll(live)
 
     monkeypatch.setattr(LiveRun, "poll", broken)
     tailer.start()
     all_followed(store, tailer, [good], qtbot)
     qtbot.waitUntil(lambda: bool(troubles))
-    sentence = f"The run in {bad.folder} cannot be followed: ZeroDivisionError: by nothing."
+    sentence = said.format(bad.folder)
     assert troubles == [(bad.id, sentence)]
     progress = tailer.progress(bad.id)
     assert progress is not None

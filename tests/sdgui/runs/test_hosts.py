@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +18,6 @@ from core.spec.machines.record import RemoteRecord, write_record
 from core.spec.run.folder import RunDir
 from sdgui.runs.machines import hosts as hosts_module
 from sdgui.runs.machines.hosts import Hosts
-from sdgui.runs.machines.remote_access import RemoteImages
 from sdgui.runs.machines.slots import UNLIMITED, MachineSlots
 from sdgui.store.queue import Slots
 from sdgui.store.records import HERE, Place
@@ -66,17 +64,13 @@ class Pretended:
             self.asked.append(name)
             return answered(self.facts)
 
-        def images(there: Sequence[str], side: int) -> Future[Any]:
-            self.asked.append(f"{name}:{there[0]}")
-            return answered(self.sent)
-
         def answer(*asked: Any, **more: Any) -> Future[Any]:
             self.asked.append(f"{name}{asked}{more}")
             return answered(self.sent)
 
         if name == "nobody":
             raise UserError("there is no machine nobody")
-        return SimpleNamespace(probe=probe, images=images, check=answer, check_data=answer, script=answer)
+        return SimpleNamespace(probe=probe, check=answer, check_data=answer, script=answer)
 
 
 @pytest.fixture
@@ -172,34 +166,6 @@ def test_a_removed_machine_is_no_place_any_longer(hosts: Hosts) -> None:
     assert hosts.place == HERE
     assert places == [(Place("near", "1"),), (HERE,)]
     assert hosts.facts("near") is None
-
-
-@pytest.mark.parametrize(
-    ("before", "asked", "written"),
-    [
-        (lambda machines, path: None, 1, b"small"),
-        (lambda machines, path: machines.kinds.update(near=ConnectionState("waiting")), 0, None),
-        (lambda machines, path: machines.kinds.update(near=ConnectionState("refused")), 0, None),
-        (lambda machines, path: machines.sent.clear(), 1, None),
-        (lambda machines, path: (path.parent.mkdir(parents=True), path.write_bytes(b"there")), 0, b"there"),
-    ],
-)
-def test_an_image_of_another_machine_is_fetched_once_and_never_waited_for(
-    tmp_path: Path,
-    machines: Pretended,
-    before: Callable[[Pretended, Path], object],
-    asked: int,
-    written: bytes | None,
-) -> None:
-    path = tmp_path / "remote-images" / "near" / "data" / "a.png"
-    machines.sent["/data/a.png"] = SimpleNamespace(data=b"small")
-    before(machines, path)
-    images = RemoteImages(tmp_path, machines)  # type: ignore[arg-type]
-    images.fetch(path)
-    assert machines.asked == ["near:/data/a.png"] * asked
-    assert (path.read_bytes() if path.exists() else None) == written
-    images.fetch(tmp_path / "mine.png")
-    assert len(machines.asked) == asked
 
 
 def test_every_request_is_answered_or_refused_with_its_machine(hosts: Hosts, machines: Pretended) -> None:

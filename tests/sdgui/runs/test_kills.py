@@ -19,7 +19,7 @@ from core.spec.run.status import RunState
 from sdgui.runs.history import RunHistory
 from sdgui.runs.program import start_trainer
 from sdgui.runs.tailer import Tailer
-from sdgui.store.records import MetricSummary, Run
+from sdgui.store.records import Experiment, MetricSummary, Run
 from sdgui.store.store import Store
 from sdgui.store.summary import RunSummary
 
@@ -30,10 +30,13 @@ WINDOW = textwrap.dedent(
     import sys
     from pathlib import Path
     from PySide6.QtCore import QCoreApplication
+    from sdgui.runs.launcher import Launcher
     from sdgui.runs.tailer import Tailer
     from sdgui.store.store import Store
     application = QCoreApplication([])
     store = Store.open(Path(sys.argv[1]))
+    if command := sys.argv[2:]:
+        Launcher(store, command=command).launch(store.experiments()[0].id)
     tailer = Tailer(store)
     tailer.curves_changed.connect(lambda run_id, names: print(tailer.history(run_id).step, flush=True))
     tailer.start()
@@ -45,18 +48,23 @@ WINDOW = textwrap.dedent(
 )
 
 
-def kill_windows(store: Store, run: Run, times: int, seed: int) -> None:
-    """Open a window ``times`` times and kill it at a random moment; what it left in the store is exact each time."""
+def kill_windows(store: Store, command: list[str], times: int, seed: int) -> Run:
+    """Open a window ``times`` times and kill it at a random moment; what it left in the store is exact each time.
+
+    The first window launches the run.
+    """
     moments = random.Random(seed)
-    for _ in range(times):
+    for number in range(times):
+        told = command if number == 0 else []
         window = subprocess.Popen(
-            [sys.executable, "-c", WINDOW, str(store.home)], stdout=subprocess.PIPE, env=environment()
+            [sys.executable, "-c", WINDOW, str(store.home), *told], stdout=subprocess.PIPE, env=environment()
         )
         assert window.stdout is not None
         assert window.stdout.readline().strip().isdigit(), "it follows"
         time.sleep(moments.random() * 0.6)
         window.kill()
         window.communicate()
+        (run,) = store.runs()
         found = store.run(run.id)
         part = run.folder / "prefix.jsonl"  # exactly the recorded bytes
         part.write_bytes(run.dir.events.read_bytes()[: found.offset])
@@ -65,18 +73,17 @@ def kill_windows(store: Store, run: Run, times: int, seed: int) -> None:
         assert prefix.offset == found.offset
         assert (found.step, found.best) == (expected.step, expected.best)
         assert dict(store.summaries([run.id])[run.id]) == expected.metrics
+    return run
 
 
 def check_killed_windows(
-    store: Store, run: Run, command: list[str], trainer: ModuleType, qtbot: QtBot, times: int, seed: int
+    store: Store, command: list[str], trainer: ModuleType, qtbot: QtBot, times: int, seed: int
 ) -> None:
-    process = start_trainer([*command, "train", str(run.dir.config), str(run.folder)], run.dir)
-    kill_windows(store, run, times, seed)
+    run = kill_windows(store, command, times, seed)
     tailer = Tailer(store)
     tailer.start()
     history: RunHistory = tailer.show(run.id)
-    assert process.wait(120) == 0, "the run is unharmed"
-    qtbot.waitUntil(lambda: store.run(run.id).state is RunState.DONE and history.terminal is not None, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: store.run(run.id).state is RunState.DONE and history.terminal is not None, timeout=120_000)
     tailer.close()
     curve = history.curve("train/loss")
     assert len(history.starts) == 1
@@ -90,17 +97,17 @@ def check_killed_windows(
     assert (best.step, best.value) == (total, trainer.recall_at(total))
 
 
-def test_a_killed_window_loses_and_duplicates_nothing(
-    store: Store, run: Run, command: Command, trainer: ModuleType, qtbot: QtBot
+def test_a_killed_window_loses_and_duplicates_nothing_and_its_trainer_goes_on(
+    store: Store, experiment: Experiment, command: Command, trainer: ModuleType, qtbot: QtBot
 ) -> None:
-    check_killed_windows(store, run, command("--steps", "250", "--delay", "0.01"), trainer, qtbot, times=1, seed=5)
+    check_killed_windows(store, command("--steps", "250", "--delay", "0.01"), trainer, qtbot, times=1, seed=5)
 
 
 @pytest.mark.slow
 def test_twenty_killed_windows_lose_and_duplicate_nothing(
-    store: Store, run: Run, command: Command, trainer: ModuleType, qtbot: QtBot
+    store: Store, experiment: Experiment, command: Command, trainer: ModuleType, qtbot: QtBot
 ) -> None:
-    check_killed_windows(store, run, command("--steps", "2500", "--delay", "0.01"), trainer, qtbot, times=20, seed=20)
+    check_killed_windows(store, command("--steps", "2500", "--delay", "0.01"), trainer, qtbot, times=20, seed=20)
 
 
 def test_a_killed_trainer_resumed_leaves_one_curve(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import shiboken6
@@ -104,19 +103,15 @@ def test_writes_are_done_and_delivered_in_order(qtbot: QtBot, writer: StoreWrite
     assert threading.main_thread() not in threads
 
 
-@pytest.mark.parametrize(("write", "text"), [(refuse, "It is locked."), (lambda: 1 // 0, "ZeroDivisionError: ")])
-def test_a_failure_reaches_its_caller_or_else_everybody(
-    qtbot: QtBot, writer: StoreWriter, write: Any, text: str
-) -> None:
+def test_a_failure_reaches_its_caller_or_else_everybody(qtbot: QtBot, writer: StoreWriter) -> None:
     told, done, failed = list[str](), list[object](), list[UserError]()
     writer.trouble.connect(told.append)
-    writer.submit(write, done.append, failed.append)
-    writer.submit(write, done.append)
+    writer.submit(refuse, done.append, failed.append)
+    writer.submit(refuse, done.append)
     writer.submit(lambda: 7, done.append)
     with qtbot.waitSignal(writer.idle):
         pass
-    assert [str(error).startswith(text) for error in failed] == [True]
-    assert [sentence.startswith(text) for sentence in told] == [True]
+    assert [str(error) for error in failed] == told == ["It is locked."]
     assert done == [7]
     assert writer.failures == 2
 
@@ -129,16 +124,6 @@ def test_an_exception_in_a_callback_leaves_the_writer_idle(qtbot: QtBot, writer:
         writer.submit(lambda: None, wrong)
     assert len(faults) == 1
     assert writer.pending == 0
-
-
-def test_tasks_run_in_order_and_results_arrive_in_the_main_thread(qtbot) -> None:
-    tasks = BackgroundTasks()
-    results: list[object] = []
-    for number in range(5):
-        tasks.run(lambda number=number: (number, threading.get_ident()), results.append)
-    qtbot.waitUntil(lambda: len(results) == 5)
-    assert [number for number, _ in results] == [0, 1, 2, 3, 4]
-    assert all(thread != threading.get_ident() for _, thread in results)
 
 
 def test_a_failure_is_a_message(qtbot, tmp_path: Path) -> None:

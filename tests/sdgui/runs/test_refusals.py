@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from pytestqt.qtbot import QtBot
 
@@ -19,14 +15,11 @@ from core.spec.installed import NotInstalled
 from core.spec.presets import preset_config
 from core.spec.run.code import CodeError, CodeNotAllowed, allow, kept_files
 from core.spec.run.folder import RunDir
-from core.spec.run.status import RunState, RunStatus, own_status
+from core.spec.run.status import RunState, own_status
 from sdgui.runs import launcher as launcher_module
 from sdgui.runs import launcher as launching
-from sdgui.runs import stopping
 from sdgui.runs.chains import chain_of
 from sdgui.runs.launcher import Launcher, LaunchError
-from sdgui.runs.program import end_process
-from sdgui.runs.stopping import StopPlan, StopStage
 from sdgui.store.records import Experiment, Place, Progress, Run, StoreError
 from sdgui.store.store import Store
 from tests.sdgui.runs.conftest import MakeLauncher
@@ -75,21 +68,6 @@ def test_a_live_run_is_neither_resumed_nor_counted_as_paused(
     assert store.run(run.id).state is RunState.PAUSED
 
 
-@pytest.mark.parametrize("what", ["pause", "stop"])
-def test_an_unwritable_folder_is_reported_on_a_request(
-    make_launcher: MakeLauncher, store: Store, experiment: Experiment, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
-    run, launcher = paused(store, experiment), make_launcher()
-
-    def full(_folder: RunDir, _what: str) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(RunDir, "ask", full)
-    with pytest.raises(LaunchError, match=r"cannot be written: No space left on device\. Free some space"):
-        getattr(launcher, what)(run.id)
-    assert launcher.stops() == {}
-
-
 def test_a_config_changed_meanwhile_is_not_launched(
     make_launcher: MakeLauncher, store: Store, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +89,7 @@ def test_a_config_changed_meanwhile_is_not_launched(
     assert list(store.runs_folder.iterdir()) == []
 
 
-@pytest.mark.parametrize("failing", ["nothing", "write", "import_run", "place"])
+@pytest.mark.parametrize("failing", ["write", "place"])
 def test_a_chain_that_cannot_be_listed_leaves_no_folder(
     store: Store, monkeypatch: pytest.MonkeyPatch, command: Any, failing: str
 ) -> None:
@@ -123,15 +101,14 @@ def test_a_chain_that_cannot_be_listed_leaves_no_folder(
         raise StoreError("The database is locked by another program.")
 
     def half(folder: Path, chain: Any) -> Path:
-        if failing == "write":
-            write(folder, chain)
+        write(folder, chain)
         raise OSError(28, "No space left on device")
 
-    if failing in ("nothing", "write"):
+    if failing == "write":
         monkeypatch.setattr(launcher_module, "write_chain", half)
     else:
         monkeypatch.setattr(store, failing, refuse)
-    text = "No space left" if failing in ("nothing", "write") else "locked by another"
+    text = "No space left" if failing == "write" else "locked by another"
     with pytest.raises(LaunchError, match=text):
         launcher.launch(experiment.id, chain_of(experiment.config, "tiny"))
     assert list(store.runs_folder.glob("*")) == []
@@ -156,91 +133,29 @@ def test_the_queue_announces_moves_and_the_limit_is_at_least_one(
     store.record(busy.id, Progress(state=RunState.DONE, offset=0))
 
 
-def test_a_stop_waits_for_a_trainer_that_is_still_starting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = RunDir(tmp_path)
-    folder.create()
-    plan = StopPlan(1, folder, asked_seconds=0.0, terminated_seconds=0.0)
-    assert folder.pending_request() == "stop"
-    assert not plan.advance(hurry=True)
-    assert plan.now.stage is StopStage.ASKED
-    begun = time.time()
-    monkeypatch.setattr(time, "time", lambda: begun + 120.0)
-    assert plan.advance()
-    assert plan.now.stage is StopStage.ENDED
-
-
-def test_a_trainer_that_never_finishes_saving_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = list[bool]()
-    monkeypatch.setattr(stopping, "end_process", lambda _status, kill: ended.append(kill))
-    folder = RunDir(tmp_path)
-    folder.create()
-    process, now = psutil.Process(), time.time()
-    started = process.create_time()
-
-    def saving(at: float) -> None:
-        monkeypatch.setattr(time, "time", lambda: at)
-        folder.write_status(RunStatus(process.pid, started, at, doing="saving"))
-
-    plan = StopPlan(1, folder, asked_seconds=5.0, terminated_seconds=7.0)
-    saving(now + 290.0)
-    assert not plan.advance()
-    saving(now + 310.0)
-    assert plan.advance()
-    assert (plan.now.stage, plan.now.deadline, ended) == (StopStage.TERMINATED, now + 317.0, [False])
-    folder.write_status(RunStatus(process.pid, started, now + 310.0))
-    assert not plan.advance(), "it has time to end"
-    saving(now + 318.0)
-    assert plan.advance()
-    assert (plan.now.stage, plan.now.deadline, ended) == (StopStage.KILLED, None, [False, True])
-    assert not plan.advance(hurry=True), "there is nothing more to do"
-
-
-def test_a_killed_trainer_takes_its_children_with_it(tmp_path: Path) -> None:
-    code = (
-        "import subprocess, sys, time;"
-        "p = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(60)']);"
-        "print(p.pid, flush=True); time.sleep(60)"
-    )
-    with subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE) as trainer:
-        assert trainer.stdout is not None
-        child = psutil.Process(int(trainer.stdout.readline()))
-        started = psutil.Process(trainer.pid).create_time()
-        end_process(RunStatus(trainer.pid, started, time.time()), kill=True)
-        assert trainer.wait(120) != 0
-        gone, alive = psutil.wait_procs([child], 20)
-    assert (len(gone), alive) == (1, [])
-
-
-@pytest.mark.parametrize("own", [False, True])
 def test_without_the_trainer_nothing_trains_locally(
     qtbot: QtBot,
     store: Store,
     experiment: Experiment,
     monkeypatch: pytest.MonkeyPatch,
-    command: Any,
-    own: bool,
 ) -> None:
     def need(extra: str) -> None:
         raise NotInstalled(f"There is no {extra}.")
 
     monkeypatch.setattr(launcher_module, "need", need)
     remote = Reached()
-    launcher = Launcher(store, command("--steps", "1") if own else None, remote=remote)
+    launcher = Launcher(store, remote=remote)
     launcher.launch(experiment.id, place=Place("far"))
     qtbot.waitUntil(lambda: len(remote.started) == 1)
     run = paused(store, experiment)
     for way in (launcher.launch, launcher.enqueue, lambda _: launcher.resume(run.id)):
-        if own:  # another program trains
-            way(experiment.id)
-            continue
         with pytest.raises(LaunchError, match=r"Or choose another machine with the button next to Launch\."):
             way(experiment.id)
-    if not own:
-        assert store.run(run.id).state is RunState.PAUSED
-        assert len(store.runs()) == 2
-        with qtbot.waitSignal(launcher.launch_failed) as failed:  # that other window did not know
-            launcher.enqueue_run(run.id)
-        assert failed.args == [run.id, "There is no train. Or choose another machine with the button next to Launch."]
+    assert store.run(run.id).state is RunState.PAUSED
+    assert len(store.runs()) == 2
+    with qtbot.waitSignal(launcher.launch_failed) as failed:  # that other window did not know
+        launcher.enqueue_run(run.id)
+    assert failed.args == [run.id, "There is no train. Or choose another machine with the button next to Launch."]
 
 
 class Reached:

@@ -47,21 +47,6 @@ def folder_of(path: Path, doing: str = "training", silent: float = 0.0, host: st
     return folder
 
 
-def test_a_saving_trainer_gets_longer(tmp_path: Path, ended: list[bool]) -> None:
-    plan = StopPlan(1, folder_of(tmp_path, "saving"), asked_seconds=0.0, terminated_seconds=0.0)
-    assert not plan.advance()
-    assert (plan.now.stage, ended) == (StopStage.ASKED, [])
-    folder_of(tmp_path, "training")
-    assert plan.advance()
-    assert (plan.now.stage, ended) == (StopStage.TERMINATED, [False])
-
-
-def test_a_trainer_that_hangs_while_saving_gets_no_longer(tmp_path: Path, ended: list[bool]) -> None:
-    plan = StopPlan(1, folder_of(tmp_path, "saving", silent=20.0), asked_seconds=0.0, terminated_seconds=0.0)
-    assert plan.advance()
-    assert ended == [False]
-
-
 def test_a_remote_trainer_is_asked_and_nothing_else_is_claimed(tmp_path: Path, ended: list[bool]) -> None:
     folder = folder_of(tmp_path, host="far-away")
     plan = StopPlan(1, folder, asked_seconds=0.0, terminated_seconds=0.0)
@@ -138,6 +123,8 @@ def test_stages_of_stopping_over_time(
         status = folder.read_status()
         assert status is not None
         folder.write_status(replace(status, heartbeat=now[0] - silent))
+    if (silent, stage) == (None, StopStage.ASKED):
+        assert not plan.advance(hurry=True), "a trainer that is starting cannot be signalled yet"
     assert plan.advance() == (stage is not StopStage.ASKED)
     assert plan.now.stage is stage
     if stage is not StopStage.TERMINATED:
@@ -171,6 +158,8 @@ def test_an_unwritable_folder_is_reported_at_the_first_and_second_request(
     monkeypatch.setattr(RunDir, "ask", full)
     with pytest.raises(LaunchError, match="cannot be written: No space left"):
         launcher.stop(run.id)
+    with pytest.raises(LaunchError, match=r"cannot be written: No space left on device\. Free some space"):
+        launcher.pause(run.id)
     assert launcher.stops() == {}
     monkeypatch.setattr(RunDir, "ask", ask)
     folder_of(run.folder, host="far-away")
@@ -189,12 +178,15 @@ def test_stopping_a_run_again_starts_with_a_request(
     make_launcher: MakeLauncher, experiment: Experiment, qtbot: QtBot
 ) -> None:
     launcher = make_launcher("--steps", "5000")
+    stages: list[StopStage] = []
+    launcher.stopping.connect(lambda run_id, stopping: stages.append(stopping.stage))
     run = launcher.launch(experiment.id)
     for attempt in (1, 2):
         qtbot.waitUntil(lambda wanted=attempt: starts(run) == wanted, timeout=WAIT_MS)
         assert launcher.stop(run.id).stage is StopStage.ASKED
         qtbot.waitUntil(lambda: not launcher.stops(), timeout=WAIT_MS)
         assert outcomes(run) == ["stopped"] * attempt
+        assert stages == [StopStage.ASKED, StopStage.ENDED] * attempt
         if attempt == 1:
             launcher.resume(run.id)
 
@@ -207,14 +199,10 @@ def stranger() -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.parametrize("kill", [False, True])
-def test_an_unrelated_program_with_the_same_id_is_left_alone(stranger: subprocess.Popen[bytes], kill: bool) -> None:
+def test_only_the_right_process_is_ended(stranger: subprocess.Popen[bytes], kill: bool) -> None:
     end_process(RunStatus(pid=stranger.pid, started=time.time() - 5000, heartbeat=time.time()), kill)
-    with pytest.raises(subprocess.TimeoutExpired):
+    with pytest.raises(subprocess.TimeoutExpired):  # another program has the same process id
         stranger.wait(0.3)
-
-
-@pytest.mark.parametrize("kill", [False, True])
-def test_the_right_process_is_ended(stranger: subprocess.Popen[bytes], kill: bool) -> None:
     started = psutil.Process(stranger.pid).create_time()
     end_process(RunStatus(pid=stranger.pid, started=started, heartbeat=time.time()), kill)
     assert stranger.wait(60) == -(signal.SIGKILL if kill else signal.SIGTERM), "no harder than it is asked"

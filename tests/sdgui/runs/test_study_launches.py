@@ -207,9 +207,14 @@ def test_a_program_of_another_user_is_not_ended(
     record = store.add_study(out.path, "mine")
     out.write_status(StudyStatus(finished=False).touched())
 
+    started = start_time(os.getpid())
+
     class Theirs:
         def __init__(self, pid: int) -> None:
             self.pid = pid
+
+        def create_time(self) -> float:
+            return started
 
         def terminate(self) -> None:
             raise psutil.AccessDenied(self.pid)

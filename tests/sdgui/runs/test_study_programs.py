@@ -16,7 +16,7 @@ import pytest
 
 from core.spec.presets import preset_config
 from core.spec.study import Study, StudyDir, StudyStatus, read_study
-from sdgui.runs import poller, study_programs
+from sdgui.runs import study_programs
 from sdgui.runs.study_programs import StudyProgramError, StudyPrograms
 from sdgui.runs.study_status import last_request
 from sdgui.store.records import StoreError
@@ -40,32 +40,6 @@ def a_study(folder: Path, seeds: int) -> StudyDir:
         out.run("clip", seed).config.write_text(preset_config("clip", "tiny").to_json(), encoding="utf-8")
     out.study.write_text(study.to_json(), encoding="utf-8")
     return out
-
-
-def test_an_unreadable_database_is_reported_and_followed_again(
-    qapp: object, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    programs, told = StudyPrograms(store), list[str]()
-    programs.trouble.connect(told.append)
-    monkeypatch.setattr(poller, "_RETRY_SECONDS", 0.0)
-    asked = list[None]()
-
-    def held() -> list[Any]:
-        asked.append(None)
-        if len(asked) < 3:
-            raise StoreError("The database is locked by another program.")
-        programs.poller.ending.set()
-        return []
-
-    monkeypatch.setattr(store, "studies", held)
-    programs.poller.run()
-    assert told == ["The database is locked by another program."], "once"
-
-
-def test_studies_with_the_same_name_have_separate_folders(qapp: object, store: Store, tmp_path: Path) -> None:
-    study = read_study(a_study(tmp_path / "study", seeds=1).study)
-    programs = StudyPrograms(store)
-    assert [programs.add(study).folder.name for _ in range(4)] == ["one-arm", "one-arm-2", "one-arm-3", "one-arm-4"]
 
 
 def test_a_run_that_could_not_be_listed_is_retried_and_blocks_no_other(

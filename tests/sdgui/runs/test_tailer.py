@@ -13,7 +13,7 @@ from core.spec.run.events import EventWriter, Log, Metrics, RunFinished, RunStar
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, RunStatus, own_status
 from sdgui.runs import follower
-from sdgui.runs.live import LiveRun, RunProgress
+from sdgui.runs.live import RunProgress
 from sdgui.runs.tailer import Tailer
 from sdgui.store.records import Experiment, MetricSummary, Progress, Run, StoreError
 from sdgui.store.store import Store
@@ -130,15 +130,6 @@ def test_a_resume_by_another_program_is_noticed(
     qtbot.waitUntil(lambda: store.run(run.id).state is RunState.RUNNING, timeout=WAIT_MS)
 
 
-def test_a_resume_voids_summarised_points(store: Store, tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot) -> None:
-    tailer.start()
-    write(run, started(), metrics(1, 5.0), metrics(2, 4.0), metrics(3, 0.1))
-    qtbot.waitUntil(lambda: store.run(run.id).step == 3, timeout=WAIT_MS)
-    write(run, started(2), metrics(3, 6.0), RunFinished(step=3))
-    qtbot.waitUntil(lambda: store.run(run.id).state is RunState.DONE, timeout=WAIT_MS)
-    assert store.summaries([run.id])[run.id]["train/loss"] == MetricSummary(6.0, 3, 4.0, 2)
-
-
 def test_a_run_of_a_moved_study_is_followed_in_its_new_folder(
     store: Store, experiment: Experiment, tailer: Tailer, heard: Heard, tmp_path: Path, qtbot: QtBot
 ) -> None:
@@ -161,21 +152,6 @@ def test_a_run_of_a_moved_study_is_followed_in_its_new_folder(
     qtbot.waitUntil(lambda: history.curve("train/loss").steps.tolist() == [1.0, 2.0], timeout=WAIT_MS)
     assert store.run(run.id).state is RunState.DONE
     assert heard.added == []
-
-
-def test_a_run_of_another_window_appears(
-    store: Store, experiment: Experiment, tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot
-) -> None:
-    tailer.start()
-    qtbot.waitUntil(lambda: tailer.progress(run.id) is not None, timeout=WAIT_MS)
-    other = Store.open(store.home)
-    added = other.add_run(experiment.id, queued=True)
-    other.close()
-    qtbot.waitUntil(lambda: heard.added == [added.id], timeout=WAIT_MS)
-    assert tailer.state(added.id) is RunState.QUEUED
-    store.delete_run(added.id)
-    tailer.follow(added.id)
-    qtbot.waitUntil(lambda: tailer.progress(added.id) is None, timeout=WAIT_MS)
 
 
 def test_news_for_a_busy_window_is_collected(tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot) -> None:
@@ -215,23 +191,6 @@ def test_a_locked_database_is_reported_once_and_written_later(
     held = False
     qtbot.waitUntil(lambda: heard.states == [(run.id, RunState.DONE)], timeout=WAIT_MS)
     assert store.run(run.id).step == 1
-
-
-def test_an_unreadable_folder_is_reported_once(
-    tailer: Tailer, heard: Heard, run: Run, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[int] = []
-
-    def refuse(live: LiveRun) -> RunProgress:
-        asked.append(live.run_id)
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(LiveRun, "poll", refuse)
-    tailer.start()
-    qtbot.waitUntil(lambda: len(asked) > 2, timeout=WAIT_MS)
-    qtbot.waitUntil(lambda: bool(heard.troubles), timeout=WAIT_MS)
-    qtbot.wait(100)
-    assert heard.troubles == [f"The run folder {run.folder} cannot be read: Input/output error."]
 
 
 def test_a_script_that_starts_to_log_is_followed_to_its_end(store: Store, tailer: Tailer, qtbot: QtBot) -> None:

@@ -56,7 +56,7 @@ def test_activity_of_an_experiment(store: Store) -> None:
         ("deleted permanently", "two", made, None, ""),
     ]
     assert told(store.activity(copy)) == [("made", "two copy", copy, None, "")]
-    assert {one.who for one in store.activity()} == {store.who}
+    assert {one.who for one in store.activity()} == {store.user}
     assert len(store.activity()) == 10
     assert store.last_activity() == store.activity()[0].id
 
@@ -75,14 +75,13 @@ def test_activity_of_a_run(store: Store, tmp_path: Path) -> None:
     store.note_run(run.id, "mine")
     store.change_tags({run.id: TagChange(add=("a", "b"), remove=("c",)), other.id: TagChange(remove=("a",))})
     store.change_notes({run.id: "ours", other.id: ""})
-    store.did("paused", run.id, run.key, made)
     store.delete_run(run.id)
     store.restore_run(run.id)
     store.delete_run(run.id, for_good=True)
     about = (run.key, made, run.id)
     wanted = [
         ("launched", ""), ("queued", ""), ("removed from the queue", ""), ("tagged", ""), ("wrote the note of", ""),
-        ("tagged", ""), ("wrote the note of", "mine"), ("paused", ""), ("deleted", ""), ("restored", ""),
+        ("tagged", ""), ("wrote the note of", "mine"), ("deleted", ""), ("restored", ""),
         ("deleted permanently", ""),
     ]  # fmt: skip
     assert told(store.activity(run_id=run.id)) == [(what, *about, detail) for what, detail in wanted]
@@ -97,7 +96,7 @@ def test_activity_of_a_run(store: Store, tmp_path: Path) -> None:
     store.reorder_queue([])
     assert len(store.activity()) == count + 1, "an empty queue was put in no order"
     assert store.activity_of_others(seen) == []
-    store.who = "bob@lab"
+    store.user = "bob@lab"
     assert [one.id for one in store.activity_of_others(seen)] == [
         one.id for one in reversed(store.activity()) if one.id > seen
     ]
@@ -122,7 +121,7 @@ def test_one_editing_session_is_one_row_and_changes_by_others_are_kept(
 
     def edit(seconds: float, who: str, seed: int) -> None:
         now[0] += seconds
-        store.who = who
+        store.user = who
         texts.append(store.edit_experiment(made, override(CONFIG, ["name=one", f"seed={seed}"])).config_json)
 
     def edits() -> list[tuple[str, str]]:

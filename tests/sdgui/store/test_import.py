@@ -19,17 +19,6 @@ from tests.core.spec.run.hostile_events import HOSTILE_LINES
 from tests.sdgui.store.folders import make_folder
 
 
-def test_a_moved_home_finds_its_runs(file_store: Store, tmp_path: Path) -> None:
-    store = file_store
-    run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
-    make_folder(run, store)
-    store.close()
-    moved = store.home.rename(tmp_path / "elsewhere")
-    again = Store.open(moved)
-    assert again.run(run.id).dir.config.is_file()
-    again.close()
-
-
 def test_importing_reads_a_foreign_folder_once(store: Store, tmp_path: Path) -> None:
     folder = RunDir(tmp_path / "cluster" / "job-7")
     folder.create()
@@ -51,10 +40,10 @@ def test_importing_reads_a_foreign_folder_once(store: Store, tmp_path: Path) -> 
     assert experiment.name == "clip"
 
 
-def test_importing_a_folder_without_a_run_is_reported(store: Store, tmp_path: Path) -> None:
+def test_importing_a_folder_without_a_run_is_reported(file_store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is not a readable run folder"):
-        store.import_run(tmp_path)
-    assert store.experiments() == []
+        file_store.import_run(tmp_path)
+    assert file_store.experiments() == []
 
 
 def test_a_lost_database_is_rebuilt_from_the_run_folders(file_store: Store) -> None:
@@ -150,22 +139,22 @@ def test_malformed_events_prevent_no_import(file_store: Store, tmp_path: Path) -
     assert file_store.summaries([run.id])[run.id] == {"train/loss": MetricSummary(0.5, 4, 0.5, 4)}
 
 
-def test_importing_garbage_gives_the_reason(store: Store, tmp_path: Path) -> None:
+def test_importing_garbage_gives_the_reason(file_store: Store, tmp_path: Path) -> None:
     folder = foreign(tmp_path / "elsewhere")
     folder.events.write_bytes(b"\n".join([*HOSTILE_LINES, b""]))
-    run = store.import_run(folder.path)
+    run = file_store.import_run(folder.path)
     assert run.state is RunState.INTERRUPTED
     assert run.failure.startswith(f"None of its events can be read: {folder.events}, at byte 0: ")
 
 
-def test_a_rebuild_skips_unreadable_folders_and_continues(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rebuild_skips_unreadable_folders_and_continues(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is wrong with a folder; a chain's stages are found too."""
     names = ("a-good", "b-pipe", "c-fault", "d-link", "e-good", f"f-bin{DELETED}")
-    good, pipe, fault, link, last, _ = (foreign(store.runs_folder / name) for name in names)
+    good, pipe, fault, link, last, _ = (foreign(file_store.runs_folder / name) for name in names)
     os.mkfifo(pipe.events)
     link.config.unlink()
-    link.config.symlink_to(store.runs_folder / "nothing")
-    stage = foreign(store.runs_folder / "g-chain" / "stage-1-first")
+    link.config.symlink_to(file_store.runs_folder / "nothing")
+    stage = foreign(file_store.runs_folder / "g-chain" / "stage-1-first")
     progress = store_module.folder_progress
 
     def failing(folder: RunDir, launched: float | None, now: float) -> Progress:
@@ -174,11 +163,11 @@ def test_a_rebuild_skips_unreadable_folders_and_continues(store: Store, monkeypa
         return progress(folder, launched, now)
 
     monkeypatch.setattr(store_module, "folder_progress", failing)
-    kept = store.import_run(good.path)
-    store.note_run(kept.id, "mine")
-    problems = store.import_folders()
-    assert {run.folder for run in store.runs()} == {good.path, last.path, stage.path}
-    assert store.run(kept.id).note == "mine"
+    kept = file_store.import_run(good.path)
+    file_store.note_run(kept.id, "mine")
+    problems = file_store.import_folders()
+    assert {run.folder for run in file_store.runs()} == {good.path, last.path, stage.path}
+    assert file_store.run(kept.id).note == "mine"
     assert len(problems) == 2
     assert "b-pipe/events.jsonl is a named pipe" in problems[0]
     assert problems[1] == f"{fault.path} could not be read: RuntimeError: nobody thought of it."

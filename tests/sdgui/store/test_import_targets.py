@@ -55,7 +55,7 @@ def test_a_run_joins_the_experiment_of_its_config_or_name_or_a_new_one(store: St
 
 def test_an_imported_run_has_the_age_of_its_training(store: Store, tmp_path: Path) -> None:
     run = store.import_run(a_run(tmp_path / "job-abc7", began=1.7e9))
-    assert (run.created, run.started, run.step, run.key, run.owner) == (1.7e9, 1.7e9, 2, "abc7", store.who)
+    assert (run.created, run.started, run.step, run.key, run.owner) == (1.7e9, 1.7e9, 2, "abc7", store.user)
     young = store.import_run(a_run(tmp_path / "young"))
     assert young.created > 1.7e9
     store.tag_run(run.id, ["mine"])

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import core
 from core.spec.run.status import RunState
 from sdgui.panels.runs.compare.settings import compare
 from sdgui.store.store import Store
+
+
+@pytest.fixture
+def store(file_store: Store) -> Store:
+    return file_store
 
 
 def log(home: Path, name: str, rate: float, folder: Path | None = None) -> Path:

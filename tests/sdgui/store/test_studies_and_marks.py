@@ -14,6 +14,11 @@ from sdgui.store.store import Store
 from tests.sdgui.store.conftest import OpenStore
 
 
+@pytest.fixture
+def store(file_store: Store) -> Store:
+    return file_store
+
+
 def trained(folder: Path) -> Path:
     """A run folder as a study leaves it."""
     run = RunDir(folder)
@@ -46,12 +51,13 @@ def test_a_study_is_listed_once_with_its_arms(store: Store) -> None:
 def test_a_moved_home_keeps_its_studies_and_their_runs(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "before")
     with_a_study(store)
+    trained(store.add_run(store.experiments()[0].id).folder)
     store.close()
     (tmp_path / "before").rename(tmp_path / "after")
     store = Store.open(tmp_path / "after")
     assert store.studies()[0].folder == tmp_path / "after" / "studies" / "noisy"
     assert store.runs()[0].folder == tmp_path / "after" / "studies" / "noisy" / "runs" / "clip-s0"
-    assert store.runs()[0].dir.config.is_file()
+    assert [run.dir.config.is_file() for run in store.runs()] == [True, True]
 
 
 def test_a_moved_study_is_found_again_with_its_runs(store: Store, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def as_text(summary: RunSummary) -> str:
     return repr((sorted(summary.metrics.items()), summary.step, summary.best, summary.ending, summary.finished))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(events=logs())
 def test_a_summary_matches_a_plain_loop(tmp_path_factory: pytest.TempPathFactory, events: list[Event]) -> None:
     path = tmp_path_factory.mktemp("log") / "events.jsonl"
@@ -87,7 +87,7 @@ def test_a_summary_matches_a_plain_loop(tmp_path_factory: pytest.TempPathFactory
     assert (summary.best.value if summary.best else None) == max((value for _, value in recalls), default=None)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(events=logs(), cuts=st.lists(st.integers(0, 60), max_size=6))
 def test_incremental_summaries_agree_or_report_that_they_are_stale(
     tmp_path_factory: pytest.TempPathFactory, events: list[Event], cuts: list[int]

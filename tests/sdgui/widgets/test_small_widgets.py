@@ -154,13 +154,6 @@ def test_notices_float_over_the_content_and_move_nothing(qtbot) -> None:
     assert area.children().index(bar) > area.children().index(content), "on top"
 
 
-def test_a_message_is_never_parsed_as_markup(qtbot) -> None:
-    bar = MessageBar()
-    qtbot.addWidget(bar)
-    bar.show_message(Message("error", "<b>no tags</b>"))
-    assert bar._text.textFormat() == Qt.TextFormat.PlainText
-
-
 def test_the_empty_state_offers_one_step(qtbot) -> None:
     place = EmptyState("ph.flask", "No runs", "Start one.", "Try the demo", "Ctrl+D")
     qtbot.addWidget(place)

@@ -145,7 +145,7 @@ def test_a_folder_is_searched_from_data_by_keys(
     write_image(tmp_path / "mine" / "a.png", 1)
     window = open_window()
     qtbot.keyClick(window, Qt.Key.Key_5, Qt.KeyboardModifier.ControlModifier)
-    qtbot.waitUntil(lambda: window.panel == "data")
+    qtbot.waitUntil(lambda: window.panel_name == "data")
     data = window.panels["data"]
     assert isinstance(data, DataPanel)
     button = data.view.empty._button
@@ -164,7 +164,7 @@ def test_a_folder_is_searched_from_data_by_keys(
     assert isinstance(menu, QMenu)
     assert menu.actions()[0].text() == "Search &these images"
     qtbot.keyClick(menu, Qt.Key.Key_T)
-    qtbot.waitUntil(lambda: window.panel == "search")
+    qtbot.waitUntil(lambda: window.panel_name == "search")
     search = window.panels["search"]
     assert isinstance(search, SearchPanel)
     assert search.view.source.kind == "data"

@@ -41,7 +41,7 @@ def test_from_an_empty_home_to_the_first_curve_in_two_clicks(qtbot: QtBot, open_
     start = home_of(window).view.empty.buttons["train_demo"]
     qtbot.waitUntil(start.isVisible)
     qtbot.mouseClick(start, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: window.panel == "define" and bool(window.services.store.experiments()))
+    qtbot.waitUntil(lambda: window.panel_name == "define" and bool(window.services.store.experiments()))
     settle(window)
     launch = window.panels["define"].findChild(QPushButton, "do_launch")
     assert isinstance(launch, QPushButton)
@@ -55,7 +55,7 @@ def test_from_an_empty_home_to_the_first_curve_with_keys(qtbot: QtBot, open_wind
     qtbot.waitUntil(lambda: QApplication.focusWidget() is home_of(window).view.empty.buttons["demo"])
     for key in (Qt.Key.Key_Tab, Qt.Key.Key_Tab, Qt.Key.Key_Space):
         press(qtbot, window, key, Qt.KeyboardModifier.NoModifier)
-    qtbot.waitUntil(lambda: window.panel == "define" and bool(window.services.store.experiments()))
+    qtbot.waitUntil(lambda: window.panel_name == "define" and bool(window.services.store.experiments()))
     settle(window)
     press(qtbot, window, Qt.Key.Key_Return, CTRL)
     qtbot.waitUntil(lambda: curve(window) == 5)
@@ -112,16 +112,16 @@ def test_cards_open_the_run_its_settings_and_search(qtbot: QtBot, open_window: O
     view.failed[failed.id].edit_requested.emit(broken_experiment)
     define = window.panels["define"]
     assert isinstance(define, DefinePanel)
-    assert (window.panel, define.head.title.text()) == ("define", "broken")
+    assert (window.panel_name, define.head.title.text()) == ("define", "broken")
     window.show_panel("home")
     qtbot.keyClick(view.done[done_run.id], Qt.Key.Key_Return)
-    assert (window.panel, window.selection.run_id) == ("runs", done_run.id)
+    assert (window.panel_name, window.selection.run_id) == ("runs", done_run.id)
     window.show_panel("home")
     view.failed[failed.id].dismissed.emit(failed.id)
     qtbot.waitUntil(lambda: not view.failed)
     window.experiments.select_experiment(broken_experiment)
     view.done[done_run.id].search_requested.emit(done_run.id)
-    assert window.panel == "search"
+    assert window.panel_name == "search"
     assert window.selection.experiment_id == broken_experiment, "what is selected in the tree stays"
     window.show_panel("home")
     window.refresh()

@@ -100,7 +100,7 @@ def test_waiting_runs_are_counted_dragged_moved_by_keys_and_removed(
     assert set(said[2:]) == {"The database is locked."}
     assert len(said) > 3, "of what was not written, and of what cannot be read"
     table.run_opened.emit(second)
-    assert window.panel == "runs"
+    assert window.panel_name == "runs"
 
 
 def test_the_limit_of_concurrent_runs_is_saved(window: MainWindow, panel: MachinesPanel) -> None:

@@ -72,7 +72,7 @@ def test_a_started_study_fills_queue_tables_plot_and_tree(
 
     panel.view.runs.setCurrentItem(panel.view.runs.topLevelItem(0))
     panel.view.runs.itemActivated.emit(panel.view.runs.topLevelItem(0), 0)
-    assert window.panel == "runs"
+    assert window.panel_name == "runs"
     assert window.selection.study_id == panel._id()
 
 

@@ -16,7 +16,7 @@ from core.spec.data.fixes import Fix
 from sdgui.runs.background_tasks import StoreWriter
 from sdgui.shared.basket import Basket, Finding
 from sdgui.shared.fixing.items import counts_line, entries_for, item, sources_of
-from sdgui.store.own.fixes import Exchange, StoredFix
+from sdgui.store.own.fixes import StoredFix
 from sdgui.store.store import Store
 from sdgui.store.tables import FixRow
 
@@ -117,11 +117,6 @@ def test_an_entry_of_a_later_version_is_named_and_kept(store: Store) -> None:
     assert (entry.later, item(entry, 1).badge) == ("cropped", "of a later version")
     assert "cropped" in item(entry, 1).detail
     assert counts_line([entry]) == "1 change: 1 of a later version"
-    store.exchange_fixes(store.take_fixes([entry.id]))
-    assert store.fixes() == ()
-    store.exchange_fixes(Exchange(put=(entry,)))
-    (back,) = store.fixes()
-    assert back.later == "cropped"
 
 
 def test_entries_without_data_count_for_every_source() -> None:

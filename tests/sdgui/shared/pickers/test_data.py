@@ -22,7 +22,6 @@ from sdgui.shared.pickers.data_check import DataCheck
 from sdgui.shared.pickers.data_facts import DataFacts
 from sdgui.shared.pickers.refusals import refusals
 from sdgui.shared.services import Services
-from sdgui.worker.pool import WorkerPool
 from sdgui.worker.replies import Cancelled, Failure, Lost
 from sdgui.worker.verbs import SourceFacts
 from tests.sdgui.panels.scripted_workers import services_in
@@ -240,18 +239,13 @@ def test_a_failing_worker_gives_no_verdict_on_the_data(known: Failure) -> None:
     assert refusals(config(), {"/t.csv": known}) == {}
 
 
-def test_every_source_is_requested_from_a_worker(qtbot: QtBot, tmp_path: Path) -> None:
-    """With the worker itself: an empty table, one that is not there, and none named at all."""
-    pool = WorkerPool()
-    check, said = DataCheck(pool), list[dict[str, str]]()
+def test_every_source_is_requested_from_a_worker(qtbot: QtBot, services: Services) -> None:
+    check, said = DataCheck(services.pool), list[dict[str, str]]()
     check.check(config("data.train="), said.append)
     assert list(said[0]) == ["data.train"]
-    (tmp_path / "empty.csv").write_text("filepath,title\n")
-    named = config(f"data.train={tmp_path}/empty.csv", f"data.val={tmp_path}/gone.csv")
     check.check(config(), said.append)  # superseded, and never heard of
-    check.check(named, said.append)
+    check.check(config("data.train=/a/broken.csv", "data.val=/b/broken.csv", "data.test=/t.csv"), said.append)
     qtbot.waitUntil(lambda: len(said) > 1)
-    pool.close()
     assert len(said) == 2
-    assert "contains no images" in said[1]["data.train"]
-    assert "no data at" in said[1]["data.val"]
+    assert said[1].keys() == {"data.train", "data.val"}
+    assert "It has no column title." in said[1]["data.train"]

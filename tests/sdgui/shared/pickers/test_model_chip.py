@@ -215,22 +215,6 @@ def test_models_are_found_by_typing_and_by_keys(chip: ModelChip, qtbot: QtBot) -
     assert "ViT-S-32 · no weights" not in opened(qtbot, chip), "random ones are seldom wanted"
 
 
-def test_a_downloaded_model_is_marked_and_comes_first(
-    chip: ModelChip, qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hub = tmp_path / "hub"
-    snapshot = hub / "models--timm--vit_base_patch32_clip_224.openai" / "snapshots" / "abc"
-    snapshot.mkdir(parents=True)
-    (snapshot / "open_clip_model.safetensors").write_bytes(bytes(2_000_000))
-    monkeypatch.setenv("HF_HUB_CACHE", str(hub))
-    opened(qtbot, chip)
-    pretrained = [entry for entry in chip.popover.lines.entries() if entry.kind == "open_clip"]
-    assert (pretrained[0].name, pretrained[0].about) == ("ViT-B-32,openai", "downloaded · 2 MB · search, classify")
-    about = {entry.name: entry.about for entry in pretrained}
-    assert about["ViT-B-32,laion2b_s34b_b79k"] == "downloads about 605 MB · search, classify"
-    assert "poor for search" in about["coca_ViT-B-32,mscoco_finetuned_laion2b_s13b_b90k"]
-
-
 def test_the_size_of_every_pretrained_model_is_known() -> None:
     assert [model.name for model in pretrained_models() if not model.size] == []
 

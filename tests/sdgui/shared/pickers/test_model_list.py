@@ -7,14 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import QEvent, Qt
+from PySide6.QtGui import QKeyEvent
+from PySide6.QtWidgets import QListView, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.runs.models import RunFacts
 from sdgui.shared.pickers.entries import ModelEntry
 from sdgui.shared.pickers.model_list import ModelLines
 from sdgui.shared.pickers.model_popover import UNTRAINED, ModelPopover
+from sdgui.widgets.popovers.list_keys import moved_through
 
 ONE = ModelEntry("run", "/r/1", "clip · run 1", metric="mean recall 50.0 %", about="today · search")
 TWO = ModelEntry("run", "/r/2", "coca · run 1", "This run has not saved a checkpoint yet.")
@@ -49,18 +51,30 @@ def test_entries_are_grouped_and_found_by_every_word(qapp: object) -> None:
     assert shown(lines)[-2:] == [UNTRAINED, BARE.title]
 
 
-def test_keys_skip_headings_and_disabled_entries(qapp: object) -> None:
-    lines = ModelLines()
+def test_keys_skip_headings_and_disabled_entries(qtbot: QtBot) -> None:
+    lines, view = ModelLines(), QListView()
+    qtbot.addWidget(view)
     lines.replace(GROUPS)
-    assert [lines.next_row(row, 1) for row in (-1, 1, 4, 6)] == [1, 4, 6, 6]
-    assert [lines.next_row(row, -1) for row in (6, 4, 1)] == [4, 1, 1]
+    view.setModel(lines)
+    view.show()
+
+    def press(key: Qt.Key) -> int:
+        pressed = QKeyEvent(QEvent.Type.KeyPress, key, Qt.KeyboardModifier.NoModifier)
+        assert moved_through(view, pressed)
+        return view.currentIndex().row()
+
+    assert lines.first_row() == 1
+    view.setCurrentIndex(lines.index(1))
+    assert [press(Qt.Key.Key_Down) for _ in range(3)] == [4, 6, 6]
+    assert [press(Qt.Key.Key_Up) for _ in range(3)] == [4, 1, 1]
+    assert not moved_through(view, QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_A, Qt.KeyboardModifier.NoModifier))
     assert [lines.entry(row) for row in (-1, 0, 1, 99)] == [None, None, ONE, None]
     flags = [lines.flags(lines.index(row)) for row in range(3)]
     assert flags == [
         Qt.ItemFlag.NoItemFlags, Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsEnabled, Qt.ItemFlag.ItemIsSelectable
     ]  # fmt: skip
     empty = ModelLines()
-    assert (empty.next_row(-1, 1), empty.rowCount(), empty.rowCount(lines.index(0))) == (-1, 0, 0)
+    assert (empty.first_row(), empty.rowCount(), empty.rowCount(lines.index(0))) == (-1, 0, 0)
 
 
 @pytest.fixture

@@ -178,11 +178,11 @@ def test_tags_and_notes_of_many_runs_are_changed_and_undone(store: Store) -> Non
     assert {one: (store.run(one).tags, store.run(one).note) for one in ids} == before
 
 
-def test_runs_in_the_bin_are_not_listed(store: Store) -> None:
-    ids = fill(store)
-    store.delete_run(ids[0])
-    store.delete_experiment(store.run(ids[4]).experiment_id)
-    assert len(store.run_ids(RunQuery())) == 7
+def test_runs_in_the_bin_are_not_listed(file_store: Store) -> None:
+    ids = fill(file_store)
+    file_store.delete_run(ids[0])
+    file_store.delete_experiment(file_store.run(ids[4]).experiment_id)
+    assert len(file_store.run_ids(RunQuery())) == 7
 
 
 def test_a_run_without_a_known_config_has_no_settings(store: Store) -> None:

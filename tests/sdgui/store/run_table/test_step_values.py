@@ -11,10 +11,11 @@ from core.spec.presets import preset_config
 from core.spec.run.events import Evaluated, Event, EventReader, EventWriter, Metrics, RunStarted
 from core.spec.run.status import RunState
 from sdgui.store.records import BestPoint, Progress, Run
+from sdgui.store.run_table import step_values
 from sdgui.store.run_table.fields import fact
 from sdgui.store.run_table.parser import parse
 from sdgui.store.run_table.queries import RunQuery, SortKey
-from sdgui.store.run_table.step_values import MAX_PAIRS, Filled
+from sdgui.store.run_table.step_values import Filled
 from sdgui.store.store import Store
 from sdgui.store.summary import summarise
 
@@ -100,44 +101,45 @@ def test_a_resumed_run_is_read_further(store: Store, monkeypatch: pytest.MonkeyP
     assert at(store, f"at({RECALL}, 20)", run) == [0.55], "the points after the step that it was resumed from are void"
 
 
-def test_unreadable_runs_are_skipped(store: Store) -> None:
-    gone, kept = grown(store, 0.3, 0.4), grown(store, 0.5, 0.6)
+def test_unreadable_runs_are_skipped(file_store: Store) -> None:
+    gone, kept = grown(file_store, 0.3, 0.4), grown(file_store, 0.5, 0.6)
     shutil.rmtree(gone.folder)
-    assert store.fill_step_values({(RECALL, 10)}) == Filled(1, 0)
-    assert at(store, f"at({RECALL}, 10)", gone, kept) == [None, 0.5]
+    assert file_store.fill_step_values({(RECALL, 10)}) == Filled(1, 0)
+    assert at(file_store, f"at({RECALL}, 10)", gone, kept) == [None, 0.5]
     until = time.monotonic() - 1
-    assert store.fill_step_values({(RECALL, 20)}, lambda: time.monotonic() < until) == Filled(0, 2)
+    assert file_store.fill_step_values({(RECALL, 20)}, lambda: time.monotonic() < until) == Filled(0, 2)
     kept.dir.events.unlink()
-    append(store, kept, START, evaluated(10, 0.9), rewritten=True)
-    store.fill_step_values({(RECALL, 10)})
-    assert at(store, f"at({RECALL}, 10)", kept) == [0.9], "the events file was replaced"
+    append(file_store, kept, START, evaluated(10, 0.9), rewritten=True)
+    file_store.fill_step_values({(RECALL, 10)})
+    assert at(file_store, f"at({RECALL}, 10)", kept) == [0.9], "the events file was replaced"
 
 
-def test_a_run_deleted_while_others_are_read_is_skipped(store: Store) -> None:
-    gone, kept = grown(store, 0.3), grown(store, 0.5)
+def test_a_run_deleted_while_others_are_read_is_skipped(file_store: Store) -> None:
+    gone, kept = grown(file_store, 0.3), grown(file_store, 0.5)
 
     def deleted() -> bool:
-        store.delete_run(gone.id, for_good=True)
+        file_store.delete_run(gone.id, for_good=True)
         return True
 
-    assert store.fill_step_values({(RECALL, 10)}, deleted).unread == 0
-    assert at(store, f"at({RECALL}, 10)", kept) == [0.5]
+    assert file_store.fill_step_values({(RECALL, 10)}, deleted).unread == 0
+    assert at(file_store, f"at({RECALL}, 10)", kept) == [0.5]
 
 
-def test_the_steps_at_which_most_runs_were_best_are_offered(store: Store) -> None:
-    experiment = store.add_experiment(preset_config("sd-clip", "tiny")).id
+def test_the_steps_at_which_most_runs_were_best_are_offered(file_store: Store) -> None:
+    experiment = file_store.add_experiment(preset_config("sd-clip", "tiny")).id
     for step in (40, 30, 10, 20, 0, 30, 0, 0, 40):
         best = BestPoint("val/teacher/mean_recall", 0.5, step)
-        store.record(store.add_run(experiment).id, Progress(RunState.RUNNING, 1, best=best))
-    assert store.steps_of_evaluations() == [10, 20, 30, 40]
-    assert store.steps_of_evaluations(most=3) == [10, 30, 40]
+        file_store.record(file_store.add_run(experiment).id, Progress(RunState.RUNNING, 1, best=best))
+    assert file_store.steps_of_evaluations() == [10, 20, 30, 40]
+    assert file_store.steps_of_evaluations(most=3) == [10, 30, 40]
 
 
-def test_old_steps_are_evicted(store: Store) -> None:
-    run = grown(store, 0.5, 0.6)
-    store.fill_step_values({("train/loss", step) for step in range(1, MAX_PAIRS + 1)})
-    assert at(store, "at(train/loss, 4)", run) == [0.25]
-    store.fill_step_values({(RECALL, 10)})
-    assert at(store, f"at({RECALL}, 10)", run) == [0.5]
-    assert at(store, "at(train/loss, 4)", run) == [None]
-    assert store.steps_of_evaluations() == []
+def test_old_steps_are_evicted(file_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step_values, "MAX_PAIRS", 10)
+    run = grown(file_store, 0.5, 0.6)
+    file_store.fill_step_values({("train/loss", step) for step in range(1, 11)})
+    assert at(file_store, "at(train/loss, 4)", run) == [0.25]
+    file_store.fill_step_values({(RECALL, 10)})
+    assert at(file_store, f"at({RECALL}, 10)", run) == [0.5]
+    assert at(file_store, "at(train/loss, 4)", run) == [None]
+    assert file_store.steps_of_evaluations() == []
