@@ -6,7 +6,7 @@ Pressing a remedy clears the bar and calls the message's callback, so the bar ne
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QGuiApplication, QShowEvent
 from PySide6.QtWidgets import (
     QFrame,
@@ -29,9 +29,7 @@ _COLORS = {"info": "accent_text", "warning": "warning", "error": "error"}
 
 
 class MessageBar(QFrame):
-    """Shows a message; hidden if there is none. ``dismissed`` is emitted when the user closes it."""
-
-    dismissed = Signal()
+    """Shows a message; hidden if there is none."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -53,7 +51,7 @@ class MessageBar(QFrame):
         self._close = IconButton("ph.x", "Dismiss message", parent=self)
         self._fold.toggled.connect(self._unfold)
         self._copy.clicked.connect(self._copy_all)
-        self._close.clicked.connect(self._dismiss)
+        self._close.clicked.connect(self.clear)
         row = QHBoxLayout()
         row.setSpacing(SPACE)
         self._icon.setContentsMargins(0, SPACE // 2, 0, 0)  # in line with the buttons' text
@@ -138,10 +136,6 @@ class MessageBar(QFrame):
         QGuiApplication.clipboard().setText("\n\n".join(part for part in parts if part))
         self._copy.set_icon("ph.check")
         QTimer.singleShot(1500, self._copy, lambda: self._copy.set_icon("ph.copy"))
-
-    def _dismiss(self) -> None:
-        self.clear()
-        self.dismissed.emit()
 
     def _restyle(self) -> None:
         colors = theme().colors

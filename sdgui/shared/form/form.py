@@ -50,7 +50,6 @@ class ConfigForm(QWidget):
     changed = Signal()  # a field was edited by the user
     row_menu_requested = Signal(str, object)  # a field was right-clicked: its path, position on the screen
     updated = Signal()  # the shown values or rows have changed
-    validity_changed = Signal(bool)  # ``config()`` became available or not
 
     def __init__(self, parent: QWidget | None = None, sections: Collection[str] = ()) -> None:
         """``sections``: the top sections that are shown (``views``); none means all."""
@@ -78,7 +77,7 @@ class ConfigForm(QWidget):
         self._making = QTimer(self, singleShot=True, interval=_PAUSE)
         self._build()
         self._connect()
-        self._show(was_valid=False)
+        self._show()
         self._list.setCurrentRow(0)
 
     def _build(self) -> None:
@@ -135,11 +134,10 @@ class ConfigForm(QWidget):
 
     def set_config(self, config: RunConfig, base: RunConfig | None = None) -> None:
         """Show ``config``; fields that differ from ``base`` (the preset; default: ``config`` itself) are marked."""
-        was_valid = self._state.config is not None
         self._state.put(config, base or config)
         for section in self._sections:
             section.reset_fold()
-        self._show(was_valid)
+        self._show()
 
     def errors(self) -> dict[str, str]:
         """The errors that prevent ``config()``, by dotted field name, in the form's order."""
@@ -265,16 +263,13 @@ class ConfigForm(QWidget):
         self.changed.emit()
 
     def _set_texts(self, texts: Mapping[str, str]) -> None:
-        was_valid = self._state.config is not None
         self._state.texts.update(texts)
         self._state.validate()
-        self._show(was_valid)
+        self._show()
 
-    def _show(self, was_valid: bool) -> None:
+    def _show(self) -> None:
         self._update()
         self._show_counts()
-        if (self._state.config is not None) != was_valid:
-            self.validity_changed.emit(self._state.config is not None)
 
     def _update(self) -> None:
         """Show the visible rows; missing ones are created between other events."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QEvent, QPoint, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QBrush, QColor, QHelpEvent, QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QResizeEvent
+from PySide6.QtCore import QEvent, QPoint, QRect, QSize, Qt
+from PySide6.QtGui import QBrush, QColor, QHelpEvent, QImage, QPainter, QPaintEvent, QPen, QResizeEvent
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from sdgui.shared.views.drawing import Row, Views
@@ -23,9 +23,7 @@ _GAP = SPACE // 2
 
 
 class ViewsCanvas(QWidget):
-    """The grid of views. ``opened``: an image was double-clicked."""
-
-    opened = Signal(str)
+    """The grid of views."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -170,11 +168,6 @@ class ViewsCanvas(QWidget):
             QToolTip.showText(event.globalPos(), plain_tip(self.text_at(event.pos())), self)
             return True
         return super().event(event)
-
-    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        column = self._column(event.position().toPoint())
-        if self.views is not None and column >= 0:
-            self.opened.emit(self.views.images[column]["path"])
 
     def _column(self, point: QPoint) -> int:
         column = (point.x() - _TITLE) // (self._side + _GAP) if point.x() >= _TITLE else -1

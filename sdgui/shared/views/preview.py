@@ -27,10 +27,9 @@ _MAX_STEP = 10_000_000
 
 
 class ViewsPreview(QWidget):
-    """The live preview. ``drawn``: new views are shown; ``opened``: an image was double-clicked."""
+    """The live preview. ``drawn``: new views are shown."""
 
     drawn = Signal()
-    opened = Signal(str)
 
     def __init__(self, pool: WorkerPool, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -55,7 +54,6 @@ class ViewsPreview(QWidget):
         self._draw_timer.timeout.connect(self._draw)
         self.work.drawn.connect(self._show)
         self.work.failed.connect(self._show_refusal)
-        self.canvas.opened.connect(self.opened)
         self.step.valueChanged.connect(lambda _value: self._draw_timer.start())
         self.seed.valueChanged.connect(lambda _value: self._draw_timer.start())
         self.again.clicked.connect(self.draw_again)

@@ -6,7 +6,7 @@ widget, not a separate window, so dialogs, combo boxes and drops work as in a pa
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QObject, QPoint, QRect, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, QPoint, QRect, Qt
 from PySide6.QtGui import QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import QAbstractButton, QApplication, QFrame, QWidget
 
@@ -15,9 +15,6 @@ from sdgui.widgets.style.theme import SPACE, set_role
 
 class Popover(QFrame):
     """A popover: fill its layout, then call ``toggle`` or ``open``. ``anchor``: the button below which it opens."""
-
-    opened = Signal()
-    closed = Signal()
 
     def __init__(self, name: str, anchor: QAbstractButton, parent: QWidget) -> None:
         """``name`` is for screen readers; ``parent`` styles it until it is first opened."""
@@ -52,7 +49,6 @@ class Popover(QFrame):
             app.installEventFilter(self)
         if self._first is not None:
             self._first.setFocus(Qt.FocusReason.PopupFocusReason)
-        self.opened.emit()
 
     def close_popover(self) -> None:
         """Hide the popover and return the focus to the button."""
@@ -66,7 +62,6 @@ class Popover(QFrame):
         """Also called when its panel is left."""
         if (app := QApplication.instance()) is not None:
             app.removeEventFilter(self)
-        self.closed.emit()
 
     def _place(self) -> None:
         window = self._anchor.window()

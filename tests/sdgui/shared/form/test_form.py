@@ -118,10 +118,8 @@ def test_typing_scientific_notation(form: ConfigForm, qtbot) -> None:
         ("name", "x" * 121, "at most 120"),
     ],
 )
-def test_invalid_text_stays_with_its_error(form: ConfigForm, qtbot, field: str, text: str, words: str) -> None:
-    with qtbot.waitSignal(form.validity_changed) as validity:
-        type_into(form, field, text) if text else (line(form, field).clear(), line(form, field).textEdited.emit(""))
-    assert validity.args == [False]
+def test_invalid_text_stays_with_its_error(form: ConfigForm, field: str, text: str, words: str) -> None:
+    type_into(form, field, text) if text else (line(form, field).clear(), line(form, field).textEdited.emit(""))
     assert form.config() is None
     assert line(form, field).text() == text
     assert words in form.errors()[field]
@@ -130,9 +128,8 @@ def test_invalid_text_stays_with_its_error(form: ConfigForm, qtbot, field: str, 
     assert row._sentence.isVisible()
     assert words in row.editor.control.accessibleDescription()
     assert form._problems.text() == "1 problem"
-    with qtbot.waitSignal(form.validity_changed) as validity:
-        form.set_value(field, RunConfig().model_dump()[field] if "." not in field else 5)
-    assert validity.args == [True]
+    form.set_value(field, RunConfig().model_dump()[field] if "." not in field else 5)
+    assert form.config() is not None
     assert form.errors() == {}
     assert not form._problems.isVisible()
 

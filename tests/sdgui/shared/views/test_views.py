@@ -191,10 +191,6 @@ def test_drawing_again_advances_by_an_epoch_or_a_batch(preview: ViewsPreview, vi
     preview.show_config(CONFIG)
     preview.draw_again()
     assert preview.step.value() == 23
-    paths: list[str] = []
-    preview.opened.connect(paths.append)
-    preview.canvas.opened.emit("/p/a.png")
-    assert paths == ["/p/a.png"]
 
 
 def test_files_drawn_by_a_worker_are_read_and_removed_and_a_refusal_is_reported(qapp: object, tmp_path: Path) -> None:
