@@ -200,7 +200,7 @@ def test_a_queued_run_that_cannot_start_is_reported_and_the_next_one_starts(
     bad.dir.stdout.mkdir()
     qtbot.waitUntil(lambda: finished(good) == "done", timeout=WAIT_MS)
     assert [run_id for run_id, _ in said] == [bad.id]
-    assert "Cannot write to the run folder" in said[0][1]
+    assert "cannot be written" in said[0][1]
     assert store.run(bad.id).state is RunState.FAILED
     assert store.run(bad.id).failure == said[0][1]
 
