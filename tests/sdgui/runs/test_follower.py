@@ -153,7 +153,7 @@ def test_a_bug_with_the_store_does_not_end_the_thread(
     good = make(store, experiment)
     begin(good)
     stamps = store.change_markers
-    broken = [1, 2, 3]
+    broken = [1, 2]
 
     def failing() -> dict[int, tuple[object, ...]]:
         if broken:

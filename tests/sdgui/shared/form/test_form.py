@@ -119,7 +119,11 @@ def test_typing_scientific_notation(form: ConfigForm, qtbot) -> None:
     ],
 )
 def test_invalid_text_stays_with_its_error(form: ConfigForm, field: str, text: str, words: str) -> None:
-    type_into(form, field, text) if text else (line(form, field).clear(), line(form, field).textEdited.emit(""))
+    if 0 < len(text) < 20:
+        type_into(form, field, text)
+    else:
+        line(form, field).setText(text)
+        line(form, field).textEdited.emit(text)
     assert form.config() is None
     assert line(form, field).text() == text
     assert words in form.errors()[field]
