@@ -14,12 +14,10 @@ from PySide6.QtWidgets import (
 )
 from pytestqt.qtbot import QtBot
 
-from core.spec.run.status import RunState
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.runs.models import included_models
-from sdgui.store.records import Progress
 from tests.sdgui.conftest import settle
 from tests.sdgui.driving import CTRL, SHIFT, OpenWindow, add, press
 
@@ -34,7 +32,7 @@ def test_the_demo_opens_on_a_search_with_the_included_model(qtbot: QtBot, open_w
     window = open_window()
     assert not window.window_actions["launch"].isEnabled()
     press(qtbot, window, Qt.Key.Key_D, CTRL | SHIFT)
-    qtbot.waitUntil(lambda: window.services.demo.complete and window.panel == "search")
+    qtbot.waitUntil(lambda: window.services.demo.complete and window.panel_name == "search")
     search = window.panels["search"]
     assert isinstance(search, SearchPanel)
     qtbot.waitUntil(lambda: search.view.source.target(0) is not None)
@@ -111,7 +109,7 @@ def test_the_palette_finds_actions_experiments_and_panels(qtbot: QtBot, open_win
     press(qtbot, window, Qt.Key.Key_K)
     qtbot.keyClicks(palette.line, "search")
     qtbot.keyClick(palette.line, Qt.Key.Key_Return)
-    assert window.panel == "search"
+    assert window.panel_name == "search"
     press(qtbot, window, Qt.Key.Key_K)
     qtbot.keyClicks(palette.line, "duplicate")
     qtbot.keyClick(palette.line, Qt.Key.Key_Return)
@@ -162,7 +160,7 @@ def _path(widget: QWidget | None) -> str:
 def test_the_window_remembers_selection_ticks_and_panel(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window()
     run = window.services.store.add_run(add(window, "a")).id
-    window.services.store.record(run, Progress(RunState.DONE, 0, ending="done"))
+    window.services.store.mark_failed(run, "It ended.")
     window.reload()
     window.experiments.set_ticked((run,))
     add(window, "b")
@@ -170,7 +168,7 @@ def test_the_window_remembers_selection_ticks_and_panel(qtbot: QtBot, open_windo
     window.close()
     again = open_window()
     assert again.selection.ticked == (run,)
-    assert again.panel == "search"
+    assert again.panel_name == "search"
     assert not again.experiments.isVisible(), "the tree has no say there"
     again.show_panel("define")
     assert again.experiments.isVisible()
