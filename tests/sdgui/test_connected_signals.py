@@ -116,7 +116,7 @@ EARS = {
 # Offered to whoever takes the part elsewhere, and to tests.
 NOBODYS = {
     "ChainWatch.found",
-    "Launcher.ended", "ParallelCoordinates.run_clicked", "PlotCanvas.redrawn", "PlotGrid.run_hovered",
+    "Launcher.ended", "PlotCanvas.redrawn", "PlotGrid.run_hovered",
     "PlotGrid.run_visibility_changed", "ViewsPreview.drawn",
 }  # fmt: skip
 

@@ -154,15 +154,15 @@ def test_an_unreadable_field_does_not_hide_other_errors(form: ConfigForm) -> Non
     assert set(form.errors()) == {"optim.epochs", "optim.batch_size"}
 
 
-def test_the_problems_button_cycles_through_the_errors(form: ConfigForm, qapp: QApplication) -> None:
+def test_the_problems_button_cycles_through_the_errors(form: ConfigForm, qtbot) -> None:
     form.set_value("optim.eps", "x")  # under More
     form.set_value("seed", "-1")
     form.activateWindow()
+    qtbot.waitUntil(form.isActiveWindow)
     for field in ("seed", "optim.eps", "seed"):
         form._problems.click()
-        QTest.qWait(20)
+        qtbot.waitUntil(lambda field=field: form.row(field).editor.control.hasFocus())
         assert form.row(field).isVisible()
-        assert form.row(field).editor.control.hasFocus(), field
 
 
 def test_differences_are_marked_and_reset(form: ConfigForm) -> None:
