@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import subprocess
@@ -22,7 +23,7 @@ from core.spec.run.folder import RunDir
 from core.training.train import train
 from sdgui.runs.history import RunHistory
 from sdgui.runs.program import core_command, environment, start_trainer
-from sdgui.store.records import Run
+from sdgui.store.records import BestPoint, MetricSummary, Run, higher_is_better, ranks_runs
 from sdgui.store.store import Store
 from sdgui.store.summary import RunSummary, folder_progress
 from tests.core.images import write_pairs
@@ -84,9 +85,21 @@ def check_store(store: Store, run: Run) -> None:
     history.apply(events)  # cuts what a resume made void
     expected.apply(events[last:])
     assert found.step == expected.step
-    kept = {name: summary for name in history.names if (summary := history.summary(name)) is not None}
+    kept = {name: summary_of(history, name) for name in history.names if history.curve(name).steps.size}
     assert dict(store.summaries([run.id])[run.id]) == kept
-    assert found.best == history.best
+    ranking = [one for one in kept.items() if ranks_runs(one[0]) and not math.isnan(one[1].best)]
+    first = max(ranking, key=lambda one: (one[1].best, -one[1].best_step), default=None)
+    assert found.best == (first and BestPoint(first[0], first[1].best, first[1].best_step))
+
+
+def summary_of(history: RunHistory, name: str) -> MetricSummary:
+    """The last and the best point of a curve."""
+    curve, sign = history.curve(name), 1.0 if higher_is_better(name) else -1.0
+    points_of = list(zip(curve.values.tolist(), curve.steps.tolist(), strict=True))
+    last, step = points_of[-1]
+    finite = [(value, at) for value, at in points_of if math.isfinite(value)]
+    best, best_step = max(finite, key=lambda point: (sign * point[0], -point[1]), default=(math.nan, 0))
+    return MetricSummary(last, int(step), best, int(best_step))
 
 
 def kill_both(store: Store, run: Run, moments: random.Random) -> bool:
@@ -148,4 +161,4 @@ def finish(store: Store, run: Run, wanted: dict[int, dict[str, float]]) -> None:
     assert curve.steps.tolist() == list(wanted)
     assert curve.values.tolist() == [values["train/loss"] for values in wanted.values()]
     store.record(run.id, folder_progress(run.dir, None, time.time()))
-    assert store.summaries([run.id])[run.id]["train/loss"] == history.summary("train/loss")
+    assert store.summaries([run.id])[run.id]["train/loss"] == summary_of(history, "train/loss")
