@@ -25,7 +25,7 @@ from typing import Any
 import emoji
 import resvg_py
 
-from core.data.demo.emoji_names import label
+from core.data.demo.emoji_names import parse_name
 
 SETS = ("openmoji", "twemoji", "fluent-emoji-flat", "fluent-emoji", "emojione", "fxemoji", "icon-park", "game-icons")
 SIZE = 64  # pixels a side
@@ -125,7 +125,7 @@ def write_set(out: Path, name: str, icons: dict[str, Any], titles: dict[str, str
         file = folder / f"{icon}.png"
         if not file.exists():
             file.write_bytes(_render(icons, drawing))
-        about = label(_code(title), title)
+        about = parse_name(_code(title), title)
         rows[title] = (f"images/{name}/{icon}.png", title, about.concept, about.group)
     with (out / f"{name}.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")

@@ -173,18 +173,20 @@ def read_info(run: RunDir, name: str) -> CheckpointInfo:
 
 def load_weights(run: RunDir, name: str, weights: str, device: torch.device) -> dict[str, Tensor]:
     """The tensors of ``weights`` ("student", "teacher" or "state"). Raises CheckpointError if missing or damaged."""
-    path = run.checkpoints / name / f"{weights}.safetensors"
-    if not path.exists():
-        raise CheckpointError(f"the checkpoint {path.parent} has no {weights}; it was trained without one.")
-    return from_saved(read_tensors(path, run.path, device))
+    return from_saved(read_tensors(_existing_file(run, name, weights), run.path, device))
 
 
 def shapes(run: RunDir, name: str, weights: str) -> dict[str, tuple[int, ...]]:
     """The names and shapes of the tensors of ``weights``; raises CheckpointError like `load_weights`."""
+    stored = tensor_shapes(_existing_file(run, name, weights), run.path)
+    return {tensor: shape_in_memory(tensor, shape) for tensor, shape in stored.items()}
+
+
+def _existing_file(run: RunDir, name: str, weights: str) -> Path:
     path = run.checkpoints / name / f"{weights}.safetensors"
     if not path.exists():
         raise CheckpointError(f"the checkpoint {path.parent} has no {weights}; it was trained without one.")
-    return {name: shape_in_memory(name, shape) for name, shape in tensor_shapes(path, run.path).items()}
+    return path
 
 
 def newest_complete(run: RunDir, device: torch.device) -> tuple[CheckpointInfo, CheckpointState] | None:
@@ -238,6 +240,6 @@ def fill(load: Callable[[Mapping[str, Tensor]], Any], tensors: Mapping[str, Tens
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"{origin} does not fit the network of its config ({reason}). Use the version of sdgui that wrote it, or "
+            f"{origin} does not match the network of its config ({reason}). Use the version of sdgui that wrote it, or "
             "choose another checkpoint."
         ) from error

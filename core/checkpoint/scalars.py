@@ -1,4 +1,4 @@
-"""Converts scalar parameters: shape () in checkpoints, like in open_clip, and (1,) in memory, as FSDP requires.
+"""Converts scalar parameters: shape () in checkpoints, as in open_clip, and (1,) in memory, as FSDP requires.
 
 Flow: ``core.checkpoint.files`` calls ``to_saved`` before it writes tensors, and ``from_saved`` after it reads them.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +24,21 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> d
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """The inverse of ``optimizer_tensors``. Raises CheckpointError if the moments belong to other parameters."""
-    state = _moments(_ordered_parameters(optimizer, network), tensors)
-    if state is None:
-        raise CheckpointError(
-            "the optimiser state in the checkpoint does not match the parameters of this config; resume with the "
-            "version of sdgui that wrote it, or start a new run."
-        )
+    parameters = _ordered_parameters(optimizer, network)
+    positions = {name: position for position, (name, _) in enumerate(parameters)}
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if not key.startswith("optimizer."):
+            continue
+        name, _, moment = key.removeprefix("optimizer.").rpartition(".")
+        position = positions.get(name)
+        if position is None or (value.ndim > 0 and value.shape != parameters[position][1].shape):
+            raise CheckpointError(
+                "the optimiser state in the checkpoint does not match the parameters of this config; resume with the "
+                "version of sdgui that wrote it, or start a new run."
+            )
+        split_value = value if moment == "step" else sharded_like(value, parameters[position][1])
+        state.setdefault(position, {})[moment] = split_value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
@@ -38,26 +47,6 @@ def _ordered_parameters(optimizer: torch.optim.Optimizer, network: nn.Module) ->
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     every = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     return [(names[id(parameter)], parameter) for parameter in every]
-
-
-def _moments(
-    parameters: Sequence[tuple[str, Tensor]], tensors: Mapping[str, Tensor]
-) -> dict[int, dict[str, Tensor]] | None:
-    """Position of a parameter -> its moments; None if a moment has no parameter, or a different shape."""
-    positions = {name: position for position, (name, _) in enumerate(parameters)}
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        owner, _, rest = key.partition(".")
-        if owner != "optimizer":
-            continue
-        name, _, moment = rest.rpartition(".")
-        position = positions.get(name)
-        if position is None or (value.ndim > 0 and value.shape != parameters[position][1].shape):
-            return None
-        state.setdefault(position, {})[moment] = (
-            value if moment == "step" else sharded_like(value, parameters[position][1])
-        )
-    return state
 
 
 def rng_tensors() -> dict[str, Tensor]:

@@ -109,7 +109,7 @@ def check_claims(
     stored_values = sum(math.prod(shape) for shape in shapes.values())
     if claimed > 2 * stored_values + 1000:
         raise CheckpointError(
-            f"{origin} does not fit its config: the network has {claimed} parameters, but the weights have "
+            f"{origin} does not match its config: the network has {claimed} parameters, but the weights have "
             f"{stored_values}; choose another checkpoint."
         )
 

@@ -34,16 +34,15 @@ class Callbacks(Callback):
         self._all = tuple(callbacks)
 
     def on_step(self, step: int, metrics: Mapping[str, Tensor], network: nn.Module) -> None:
-        for callback in self._all:
-            with user_code(f"{type(callback).__name__}.on_step", file_of(callback)):
-                callback.on_step(step, metrics, network)
+        self._call("on_step", step, metrics, network)
 
     def on_validation(self, step: int, metrics: Mapping[str, float]) -> None:
-        for callback in self._all:
-            with user_code(f"{type(callback).__name__}.on_validation", file_of(callback)):
-                callback.on_validation(step, metrics)
+        self._call("on_validation", step, metrics)
 
     def on_end(self, outcome: Outcome) -> None:
+        self._call("on_end", outcome)
+
+    def _call(self, method: str, *arguments: object) -> None:
         for callback in self._all:
-            with user_code(f"{type(callback).__name__}.on_end", file_of(callback)):
-                callback.on_end(outcome)
+            with user_code(f"{type(callback).__name__}.{method}", file_of(callback)):
+                getattr(callback, method)(*arguments)

@@ -37,7 +37,7 @@ class CustomCode:
     def load(self, text: str) -> Any:
         """The object of the reference ``text``; a copy if it is a module that was passed to ``core.train``.
 
-        Raises CodeError if it does not exist or its file fails; CodeNotAllowed if this user has not allowed the code.
+        Raises CodeError if it does not exist or its file fails, and CodeNotAllowed if this user has not allowed it.
         """
         reference = parse_reference(text)
         if reference is None:

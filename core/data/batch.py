@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from core.data.views.distortion import Distortion
 from core.ranks.collectives import fetch_rows, first_row, size
 from core.ranks.transfer import to_device
 
@@ -68,19 +68,6 @@ class Mix:
         return mixed
 
 
-class Distorts(Protocol):
-    """A distortion still to be applied to the images of a view (``core.data.views.distortion``)."""
-
-    def apply(self, images: Tensor) -> Tensor:
-        """``images`` (B, 3, H, W) uint8 distorted, on their device."""
-
-    def rows(self, start: int, stop: int) -> Self:
-        """The distortion of images ``start`` to ``stop - 1``."""
-
-    def joined(self, *following: Any) -> Self:
-        """The distortion of these images followed by the images of ``following``."""
-
-
 @dataclass(frozen=True)
 class View:
     """One view of each image of a batch. The model applies ``mix`` after normalisation.
@@ -93,7 +80,7 @@ class View:
     mask: Tensor | None = None  # (B, P) bool, the patches that are hidden from the student
     number: int = 0
     local: bool = False  # a small crop, which may have a smaller side
-    distortion: Distorts | None = None  # applied once the images are on the device
+    distortion: Distortion | None = None  # applied once the images are on the device
     visible: Tensor | None = None  # (B, k) int64, the patches that the student reads; None: all
 
     def without_masks(self) -> View:

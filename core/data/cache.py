@@ -25,7 +25,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated
+from typing import IO, Annotated, TypeVar
 from weakref import WeakSet
 
 import numpy as np
@@ -51,6 +51,7 @@ STALE_AFTER_S = 24 * 3600.0  # an older temporary file is left over from a kille
 SIZE_SAMPLE = 256  # number of headers that are read to estimate the total size
 IMAGES_AHEAD = 4  # images in flight per decoding thread
 
+T = TypeVar("T")
 Progress = Callable[[int, int], None]  # (finished, total); may raise to cancel
 Log = Callable[[str], None]
 
@@ -111,7 +112,7 @@ class ImageCache:
         shape = np.array(index.shapes, dtype=np.int64).reshape(-1, 2)
         sizes = 3 * shape[:, 0] * shape[:, 1]
         if int(sizes.sum()) != pixels:
-            raise ValueError(f"{path} has an index that does not fit its pixels")
+            raise ValueError(f"{path} has an index that does not match its pixel data")
         self._shapes = shape
         self._starts = np.cumsum(sizes) - sizes
         self._pixels: npt.NDArray[np.uint8] = (
@@ -158,7 +159,7 @@ def open_cache(
             f"({budget / 2**20:,.0f}); they are decoded on the fly."
         )
         return None
-    path = cache_folder() / (_key(files, decoding) + SUFFIX)
+    path = cache_folder() / (files_digest(files, f"{VERSION} {decoding}") + SUFFIX)
     with contextlib.suppress(OSError, ValueError):  # a missing or truncated cache is built below
         cache = ImageCache(path)
         if len(cache) == len(files) and (not build or _still_unread(cache, files, decoding)):
@@ -205,11 +206,6 @@ def _estimate(files: Sequence[str], decoding: Decoding) -> int:
     return round(sum(sizes) / len(sizes) * len(files)) if sizes else 0
 
 
-def _key(files: Sequence[str], decoding: Decoding) -> str:
-    """A name that changes with the files (path, size, modification time) and the decoding."""
-    return files_digest(files, f"{VERSION} {decoding}")
-
-
 def files_digest(files: Sequence[str], context: str = "") -> str:
     """A digest (32 hex digits) of ``context`` and of each file's path, size and modification time, in order."""
     digest = hashlib.sha256(context.encode())
@@ -245,7 +241,7 @@ def _write(file: IO[bytes], files: Sequence[str], decoding: Decoding) -> Iterato
     bad_files: dict[str, str] = {}
     unread: list[int] = []
     pixels = 0
-    for count, image in enumerate(_decode_all(files, decoding), 1):
+    for count, image in enumerate(read_in_threads(decoding.read, files), 1):
         if isinstance(image, ImageError):
             bad_files[str(count - 1)] = str(image)
             unread += [count - 1] * image.transient
@@ -260,19 +256,19 @@ def _write(file: IO[bytes], files: Sequence[str], decoding: Decoding) -> Iterato
     file.write(FOOTER.pack(MAGIC, pixels, len(index), zlib.crc32(index)))
 
 
-def _decode_all(files: Sequence[str], decoding: Decoding) -> Iterator[Pixels | ImageError]:
-    """The images in order, decoded by one thread per core (decoders release the GIL)."""
+def read_in_threads(read: Callable[[str], T], files: Sequence[str]) -> Generator[T | ImageError, None, None]:
+    """The result of ``read``, or its ImageError, for each file in order; uses one thread per core."""
 
-    def attempt(path: str) -> Pixels | ImageError:
+    def attempt(path: str) -> T | ImageError:
         try:
-            return decoding.read(path)
+            return read(path)
         except ImageError as error:
             return error
 
     threads = min(16, os.cpu_count() or 1)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
     try:
-        waiting: deque[Future[Pixels | ImageError]] = deque()
+        waiting: deque[Future[T | ImageError]] = deque()
         for path in files:
             waiting.append(pool.submit(attempt, path))
             if len(waiting) >= IMAGES_AHEAD * threads:

@@ -55,10 +55,6 @@ class PairDataset(Pairs):
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
-    def streamed(self) -> bool:
-        return self._cache is None
-
     def image(self, row: int) -> Tensor:
         if row in self.broken:
             raise ImageError(self.broken[row])

@@ -108,7 +108,7 @@ def _plain(
 
 def decoded_size(path: str | Path, shorter_side: int, max_megapixels: int, fast: bool = False) -> int:
     """Bytes of the array that ``decode`` returns, from the header alone. Raises ImageError."""
-    size, format = _header(path, max_megapixels)
+    size, format = image_header(path, max_megapixels)
     short, long = sorted(size)
     strip = min(long / short, MAX_ASPECT_RATIO)
     if fast:
@@ -123,16 +123,6 @@ def decoded_size(path: str | Path, shorter_side: int, max_megapixels: int, fast:
     return 3 * shorter_side * round(strip * shorter_side)
 
 
-def image_file_size(path: str | Path, max_megapixels: int) -> tuple[int, int]:
-    """Width and height in pixels, from the header alone. Raises ImageError."""
-    return _header(path, max_megapixels)[0]
-
-
-def image_kind(content: bytes, max_megapixels: int) -> str | None:
-    """Pillow's name of the format of an image in bytes. Raises ImageError."""
-    return _header(content, max_megapixels)[1]
-
-
 def image_bytes(path: str | Path) -> bytes:
     """The bytes of an image in a file or a tar. Raises ImageError if the image cannot be read or is too large."""
     try:
@@ -145,8 +135,8 @@ def image_bytes(path: str | Path) -> bytes:
     return content
 
 
-def _header(path: str | Path | bytes, max_megapixels: int) -> tuple[tuple[int, int], str | None]:
-    """Width and height, and the format. Raises ImageError."""
+def image_header(path: str | Path | bytes, max_megapixels: int) -> tuple[tuple[int, int], str | None]:
+    """Width and height in pixels, and Pillow's name of the format, from the header alone. Raises ImageError."""
     try:
         with _regular(path) as file:
             image = _open(file, max_megapixels)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -28,7 +28,7 @@ from core.data.errors import DataError, ImageError
 from core.data.labelling import Labels
 from core.data.orders import StreamOrder, batch_order
 from core.data.pairs import Pairs
-from core.data.parts import PART_ROWS, Joiner, LoadedPart, PartMaker, Span
+from core.data.parts import PART_ROWS, Joiner, LoadedBatch, PartMaker, Span
 from core.data.views.making import centre_view
 from core.ranks.environment import check_shares
 from core.spec.config import RunConfig, teaching
@@ -39,14 +39,6 @@ AUTOMATIC_WORKERS = -1  # value of data.workers: as many as the cores allow
 MAX_WORKERS = 32  # upper limit of automatic workers
 
 T = TypeVar("T")
-
-
-@dataclass
-class LoadedBatch:
-    """A batch (None if no image is readable), and the images that turned out to be unreadable."""
-
-    batch: Batch | None
-    broken: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,7 +52,7 @@ class Place:
     distorts: bool = False  # whether the device distorts the views, while the loader only crops them
 
     def workers(self, requested: int) -> int:
-        """The number of loader processes: ``requested``, or automatically one per spare core with a GPU, 0 without."""
+        """The number of loader processes: ``requested``, or if automatic, one per spare core with a GPU, else 0."""
         if requested != AUTOMATIC_WORKERS:
             return requested
         if not self.on_gpu:
@@ -139,7 +131,7 @@ class Loader:
         spans = [self._spans(step) for step in steps[:1]]
         parts = len(spans[0]) * len(steps) if spans else 0
         workers = min(self._place.workers(self._config.data.workers), parts)
-        loaded = iter(self._processes(steps, workers)) if workers else self._load_in_thread(steps)
+        loaded = self._processes(steps, workers) if workers else (self._maker[span] for span in self._spans_of(steps))
         with closing(
             ahead((partial(self._next, step, loaded) for step in steps), 1 if workers else BATCHES_AHEAD)
         ) as batches:
@@ -150,22 +142,23 @@ class Loader:
         first, last = self._mine
         return [(step, start, min(start + PART_ROWS, last)) for start in range(first, last, PART_ROWS)]
 
-    def _load_in_thread(self, steps: range) -> Iterator[LoadedPart]:
-        return (self._maker[span] for step in steps for span in self._spans(step))
+    def _spans_of(self, steps: range) -> Iterator[Span]:
+        return (span for step in steps for span in self._spans(step))
 
-    def _processes(self, steps: range, workers: int) -> DataLoader[LoadedPart]:
-        rows_per_batch = len(self._spans(0))
-        return DataLoader(
+    def _processes(self, steps: range, workers: int) -> Iterator[LoadedBatch]:
+        parts_per_batch = len(self._spans(0))
+        loader: DataLoader[LoadedBatch] = DataLoader(
             self._maker,
             batch_size=None,
-            sampler=_Spans(self._spans, steps),
+            sampler=self._spans_of(steps),
             num_workers=workers,
-            prefetch_factor=max(2, -(-BATCHES_AHEAD * rows_per_batch // workers)),
+            prefetch_factor=max(2, -(-BATCHES_AHEAD * parts_per_batch // workers)),
             collate_fn=_identity,
             generator=torch.Generator().manual_seed(self._config.seed),  # keeps the global generator unchanged
         )
+        return iter(loader)
 
-    def _next(self, step: int, loaded_parts: Iterator[LoadedPart]) -> LoadedBatch:
+    def _next(self, step: int, loaded_parts: Iterator[LoadedBatch]) -> LoadedBatch:
         """Batch ``step``, joined from the next parts."""
         try:
             parts = [next(loaded_parts) for _ in self._spans(step)]
@@ -189,19 +182,6 @@ class Loader:
                 self._dataset.check(self._config.data.max_bad_share)
             if item.batch is not None:
                 yield item.batch
-
-
-class _Spans:
-    """A sampler that yields the parts of ``steps`` in order, lazily."""
-
-    def __init__(self, of_step: Callable[[int], list[Span]], steps: range) -> None:
-        self._of_step, self._steps = of_step, steps
-
-    def __iter__(self) -> Iterator[Span]:
-        return (span for step in self._steps for span in self._of_step(step))
-
-    def __len__(self) -> int:
-        return sum(len(self._of_step(step)) for step in self._steps[:1]) * len(self._steps)
 
 
 def _check_world(world: int, batch_size: int, streams: int) -> None:

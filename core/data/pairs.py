@@ -29,7 +29,6 @@ class Pairs(ABC):
     an image cache.
     """
 
-    sharded = False  # whether rows are drawn by streams, for data too large to shuffle as a list
     shard_rows = 0  # average rows per shard; 0 for data that is shuffled as a list
 
     def __init__(self, origin: str, label_names: tuple[str, ...], decoding: Decoding, pad_id: int) -> None:
@@ -39,11 +38,6 @@ class Pairs(ABC):
 
     @abstractmethod
     def __len__(self) -> int: ...
-
-    @property
-    @abstractmethod
-    def streamed(self) -> bool:
-        """Whether images are decoded on every access."""
 
     @abstractmethod
     def image(self, row: int) -> Tensor:

@@ -25,7 +25,7 @@ from core.data.labelling import Labels
 from core.data.orders import Order, Rows
 from core.data.pairs import Pairs
 from core.data.views.distortion import draw_distortion
-from core.data.views.making import cut_view, draw_mix, view_side
+from core.data.views.making import cut_view, view_side
 from core.data.views.masks import draw_masks, draw_visible
 from core.data.views.recipe import ViewRecipe
 from core.spec.config import RunConfig, Teaching
@@ -39,14 +39,14 @@ Span: TypeAlias = tuple[int, int, int]  # step, first row, row after the last
 
 
 @dataclass
-class LoadedPart:
-    """Some rows of a batch (None if no image is readable), and the images that turned out to be unreadable."""
+class LoadedBatch:
+    """A batch or a part of one (None if no image is readable), and the images that turned out to be unreadable."""
 
     batch: Batch | None
     broken: dict[int, str] = field(default_factory=dict)
 
 
-class PartMaker(Dataset[LoadedPart]):
+class PartMaker(Dataset[LoadedBatch]):
     """Makes rows ``first`` to ``last - 1`` of batch ``step``. Contains only what a loader process needs."""
 
     def __init__(
@@ -68,22 +68,22 @@ class PartMaker(Dataset[LoadedPart]):
         self.dataset, self.config, self.order, self.labels = dataset, config, order, labels
         self.size, self.multiple, self.by_device, self._plan = image_size, multiple, by_device, plan
 
-    def __getitem__(self, span: Span) -> LoadedPart:
+    def __getitem__(self, span: Span) -> LoadedBatch:
         return self.make(*self.order.take(*span), step=span[0] + 1)
 
-    def make(self, batch_rows: Rows, epochs: Integers, step: int) -> LoadedPart:
+    def make(self, batch_rows: Rows, epochs: Integers, step: int) -> LoadedBatch:
         """The part with ``batch_rows`` (b,) in ``step`` (from 1); ``epochs``: one number, or one per row."""
         broken_before = set(self.dataset.broken)
         decoded, rows = [], []
         for row in batch_rows.tolist():
             readable = self.readable(row)
             if readable is None:
-                return LoadedPart(None, self.dataset.broken)
+                return LoadedBatch(None, self.dataset.broken)
             rows.append(readable[0])
             decoded.append(readable[1])
         batch = self._batch(step, epochs, np.array(rows), decoded)
         broken = {row: reason for row, reason in self.dataset.broken.items() if row not in broken_before}
-        return LoadedPart(batch, broken)
+        return LoadedBatch(batch, broken)
 
     def readable(self, row: int) -> tuple[int, Tensor] | None:
         """``row``, or the next row with a readable image; and its image. None if no row is readable."""
@@ -168,6 +168,28 @@ def mix_of(spec: ViewSpec, side: int, seed: int, step: int, batch_size: int) -> 
     """The interpolation of a view with ``side`` pixels a side in batch ``step``; None if ``spec`` has none."""
     generator = np.random.default_rng(seed_of(seed, step, spec.number, MIX))
     return draw_mix(spec.recipe, generator, batch_size, side)
+
+
+def draw_mix(recipe: ViewRecipe, generator: np.random.Generator, batch: int, size: int) -> Mix | None:
+    """A random interpolation of a batch's view with itself; None if ``recipe`` has none. ``size``: side in pixels.
+
+    mixup: Zhang et al. 2018. cutmix: Yun et al. 2019, with the share recomputed from the clipped box. "either": one of
+    the two, with equal probability. A share s below one half is replaced by 1 - s (MixMatch, Berthelot et al. 2019).
+    """
+    if recipe.mix == "none":
+        return None
+    blended = recipe.mix == "mixup" or (recipe.mix == "either" and generator.random() < 0.5)
+    share = float(generator.beta(recipe.mix_alpha, recipe.mix_alpha))
+    share = max(share, 1.0 - share)
+    partner = torch.from_numpy(generator.permutation(batch))  # (B,)
+    if blended:
+        return Mix(partner, share)
+    side = size * np.sqrt(1.0 - share)
+    y, x = generator.uniform(0, size, 2)
+    top, bottom = (int(np.clip(round(y + sign * side / 2), 0, size)) for sign in (-1, 1))
+    left, right = (int(np.clip(round(x + sign * side / 2), 0, size)) for sign in (-1, 1))
+    share = 1.0 - (bottom - top) * (right - left) / (size * size)
+    return Mix(partner, share, (top, left, bottom, right))
 
 
 class Joiner:

@@ -31,7 +31,7 @@ class PublishedData(DataConfig):
 def decoding_for(image_size: int, config: DataConfig) -> Decoding:
     """The decoding for a model with ``image_size`` pixels a side: images are larger, so that views can be cut.
 
-    For `PublishedData`, images are resized and cropped like in open_clip.
+    For `PublishedData`, images are resized and cropped as in open_clip.
     """
     if isinstance(config, PublishedData):
         return Decoding(image_size, config.max_megapixels, resizing=config.resizing)

@@ -1,7 +1,7 @@
 """Pairs in shards, for training: rows are read, tokenised and decoded on demand.
 
 Flow: ``core.training.assembly`` opens ``data.train`` with `open_shards` if the path is a pattern of shards; evaluation,
-an index and the noise ranking read all rows with ``core.data.sources.shards.source``.
+an index and the noise ranking read all rows with ``core.data.sources.shards.collection``.
 
 A process's memory does not grow with the number of rows: the index is memory-mapped, and captions are tokenised when a
 batch is made.
@@ -30,8 +30,6 @@ Tokenize = Callable[[Sequence[str]], Tensor]  # n captions -> (n, T) int64; must
 class ShardPairs(Pairs):
     """Rows of shards, by number."""
 
-    sharded = True
-
     def __init__(self, shards: Shards, tokenize: Tokenize, decoding: Decoding, pad_id: int) -> None:
         super().__init__(shards.origin, shards.label_names(), decoding, pad_id)
         self.shards, self._tokenize = shards, tokenize
@@ -39,10 +37,6 @@ class ShardPairs(Pairs):
 
     def __len__(self) -> int:
         return len(self.shards)
-
-    @property
-    def streamed(self) -> bool:
-        return True
 
     def image(self, row: int) -> Tensor:
         if row in self.broken:

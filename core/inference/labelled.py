@@ -19,7 +19,7 @@ from torch import Tensor
 from core.checkpoint.opening import Model
 from core.data.dataset import Log, PairDataset, open_dataset
 from core.data.errors import ImageError
-from core.data.images import image_file_size
+from core.data.images import image_header
 from core.inference.extraction import extract_layers
 from core.metrics.classification.labels import Labels, index_labels
 from core.metrics.classification.logistic import ProbeData
@@ -139,7 +139,7 @@ def size_notes(dataset: PairDataset, image_size: int) -> tuple[str, ...]:
     sides = []
     for row in range(0, len(dataset), step):
         try:
-            sides.append(min(image_file_size(dataset.rows[row].file, dataset.decoding.max_megapixels)))
+            sides.append(min(image_header(dataset.rows[row].file, dataset.decoding.max_megapixels)[0]))
         except ImageError:
             continue  # already reported with the unreadable rows
     if not sides or (typical := round(statistics.median(sides))) * 2 > image_size:

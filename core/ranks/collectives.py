@@ -140,7 +140,7 @@ def logsumexp_of_rows(x: Tensor) -> Tensor:
 def fetch_rows(x: Tensor, requested: Sequence[Tensor], counts: Sequence[int] | None = None) -> Tensor:
     """Global rows (m, ...) of the ``x`` (b, ...) of all ranks, with gradient.
 
-    ``requested``: for each rank the global row indices (m,) that it needs, on the CPU; every rank passes those of all,
+    ``requested`` lists the global row indices (m,) that each rank needs, on the CPU; every rank passes the whole list,
     so that only rows are sent. ``counts``: the number of rows of each rank, if they differ.
     """
     if size() == 1:

@@ -47,7 +47,6 @@ class WorkingTree:
     branch: str  # "" for a detached head
     dirty: bool
     diff: bytes
-    diff_size: str = ""  # a phrase, if the diff is omitted for its size
 
 
 def working_tree(folder: Path) -> WorkingTree | None:
@@ -65,14 +64,12 @@ def working_tree(folder: Path) -> WorkingTree | None:
     base = commit or "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # the empty tree, before the first commit
     options = ["--no-ext-diff", "--no-textconv", "--no-color", "--binary", "--ignore-submodules=all"]
     diff = _run_git(git, Path(top), ["diff", *options, base, "--"], overrides, limit=MAX_DIFF_BYTES + 1)
-    is_large = len(diff) > MAX_DIFF_BYTES
     return WorkingTree(
         folder=top,
         commit=commit,
         branch=branch.decode("utf-8", "replace").strip(),
         dirty=bool(diff),
-        diff=b"" if is_large else diff,
-        diff_size=f"larger than {MAX_DIFF_BYTES >> 20} MB" if is_large else "",
+        diff=diff if len(diff) <= MAX_DIFF_BYTES else b"",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Nvml:
-    """An NVML session, open until ``close``. ``Nvml.open`` returns None without a driver or the package."""
+    """An NVML session, open until ``close``. ``Nvml.open`` returns None if the driver or the package is missing."""
 
     def __init__(self, nvml: Any) -> None:
         self._nvml = nvml
@@ -36,19 +36,21 @@ class Nvml:
     def values(self) -> dict[str, float]:
         """Utilisation, memory, power and temperature of each GPU, without unreported values."""
         nvml, values = self._nvml, dict[str, float]()
+        queries: dict[str, Callable[[Any], float]] = {
+            "percent": lambda handle: nvml.nvmlDeviceGetUtilizationRates(handle).gpu,
+            "memory_gib": lambda handle: nvml.nvmlDeviceGetMemoryInfo(handle).used / 2**30,
+            "power_w": lambda handle: nvml.nvmlDeviceGetPowerUsage(handle) / 1000,
+            "temperature_c": lambda handle: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU),
+        }
         for index, handle in enumerate(self.handles):
-            for name, query in (
-                ("percent", lambda h: nvml.nvmlDeviceGetUtilizationRates(h).gpu),
-                ("memory_gib", lambda h: nvml.nvmlDeviceGetMemoryInfo(h).used / 2**30),
-                ("power_w", lambda h: nvml.nvmlDeviceGetPowerUsage(h) / 1000),
-                ("temperature_c", lambda h: nvml.nvmlDeviceGetTemperature(h, nvml.NVML_TEMPERATURE_GPU)),
-            ):
-                _read(values, f"gpu{index}_{name}", query, handle)
+            for name, query in queries.items():
+                with suppress(Exception):  # a value that this GPU does not report
+                    values[f"gpu{index}_{name}"] = float(query(handle))
         return values
 
 
 def gpu_facts() -> dict[str, Any]:
-    """``gpus`` and ``driver`` of this machine; {} without NVML or a GPU."""
+    """``gpus`` and ``driver`` of this machine; {} if there is no GPU or no NVML."""
     nvml = Nvml.open()
     if nvml is None:
         return {}
@@ -58,11 +60,6 @@ def gpu_facts() -> dict[str, Any]:
         return {}
     finally:
         nvml.close()
-
-
-def _read(values: dict[str, float], name: str, query: Callable[[Any], float], handle: Any) -> None:
-    with suppress(Exception):  # a value that this GPU does not report
-        values[name] = float(query(handle))
 
 
 def _text(value: str | bytes) -> str:

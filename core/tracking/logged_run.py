@@ -13,6 +13,7 @@ value that cannot be recorded causes one warning, and the script continues.
 from __future__ import annotations
 
 import _thread
+import atexit
 import json
 import math
 import os
@@ -25,8 +26,9 @@ import weakref
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from core.spec.errors import UserError
 from core.spec.reading import excerpt
@@ -50,7 +52,6 @@ from core.spec.run.events import (
 from core.spec.run.folder import RunDir
 from core.spec.run.logged import LoggedConfig
 from core.spec.run.status import own_status
-from core.tracking import exits
 from core.tracking.media import is_sample, sample_content
 from core.tracking.system import SystemMonitor
 
@@ -92,7 +93,7 @@ class LoggedRun:
         self._monitor = SystemMonitor(system_seconds, run.path, report=self._report_system).__enter__()
         _open_runs.add(self)
         _hear_stops()
-        exits.watch(self)
+        _watch_exit()
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
         """Record ``values`` by name at ``step`` (0 or more; default: the last call's step + 1).
@@ -257,7 +258,6 @@ class LoggedRun:
         self._thread.join()
         self._monitor.__exit__(None, None, None)
         _open_runs.discard(self)
-        exits.unwatch(self)
         self._rows.append(self._terminal_event(outcome))
         self._write_rows()
         with suppress(OSError):
@@ -280,10 +280,6 @@ class LoggedRun:
         message = str(outcome) if isinstance(outcome, UserError) else f"{type(outcome).__name__}: {outcome}"
         trace = "".join(traceback.format_exception(outcome)) if outcome.__traceback__ else ""
         return RunFailed(step=self._step, error=type(outcome).__name__, message=message, traceback=trace)
-
-    def end_with_process(self, error: BaseException | None) -> None:
-        """Called when the process ends without ``finish``; ``error``: the exception that ended it, if any."""
-        self._end(error if error is not None else "done")
 
     def leave_to_parent(self) -> None:
         """Called in a forked process: discard the buffered rows, which the parent writes."""
@@ -318,6 +314,35 @@ def _interrupt() -> None:
 
 
 _open_runs: weakref.WeakSet[LoggedRun] = weakref.WeakSet()
+_exit_error: BaseException | None = None  # the exception or exit status that ends the process, if any
+
+
+@cache
+def _watch_exit() -> None:
+    """End open runs when the process ends: after an unhandled exception, ``sys.exit`` or the end of the script.
+
+    ``sys.excepthook`` gets the exception and ``atexit`` runs at every regular exit, but neither gets the exit status,
+    so ``sys.exit`` is wrapped too. Each hook calls the previously installed one.
+    """
+    previous_hook, previous_exit = sys.excepthook, sys.exit
+
+    def hook_with_record(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        global _exit_error
+        _exit_error = error
+        previous_hook(kind, error, trace)
+
+    def exit_with_record(status: object = None, /) -> NoReturn:
+        global _exit_error
+        _exit_error = SystemExit(status)
+        previous_exit(status)  # type: ignore[arg-type]
+
+    sys.excepthook, sys.exit = hook_with_record, exit_with_record
+    atexit.register(_end_all)
+
+
+def _end_all() -> None:
+    for run in list(_open_runs):
+        run._end(_exit_error if _exit_error is not None else "done")
 
 
 def _after_fork() -> None:

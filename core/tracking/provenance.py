@@ -24,7 +24,7 @@ import psutil
 from core.spec.children import SOURCE
 from core.spec.files import write_whole
 from core.spec.run.folder import RunDir
-from core.tracking.git import GitError, digest, working_tree
+from core.tracking.git import MAX_DIFF_BYTES, GitError, digest, working_tree
 from core.tracking.gpus import gpu_facts
 
 _VARIABLES = (
@@ -152,8 +152,8 @@ def _code(run: RunDir | None, folder: Path) -> dict[str, Any]:
         run.source.mkdir(exist_ok=True)
         write_whole(run.source / "working-tree.diff", tree.diff)
         code["diff"] = "source/working-tree.diff"
-    elif tree.diff_size:
-        code["problem"] = f"the uncommitted changes are {tree.diff_size} and were not kept"
+    elif tree.dirty and not tree.diff:
+        code["problem"] = f"the uncommitted changes are larger than {MAX_DIFF_BYTES >> 20} MB and were not kept"
     return code
 
 

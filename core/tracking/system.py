@@ -101,7 +101,7 @@ class SystemMonitor:
         self._thread = threading.Thread(target=self._sample_periodically, name="system-metrics", daemon=True)
 
     def take(self) -> Mapping[str, float]:
-        """The latest sample since the last call; {} without a new sample."""
+        """The latest sample since the last call; {} if there is no new one."""
         latest, self._latest = self._latest, {}
         return latest
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from core.data.derived.cleaned import save_without
+from core.data.derived.subset import save_subset
 from core.evaluation.noise import Ranking, rank_pairs
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
@@ -89,8 +89,8 @@ class NoiseSession(Session):
 
         ``pairs`` ([path, caption]) are removed too; other captions of their images stay. ``below`` also removes all
         pairs below this many thousandths in the ranking ``key``, except those ``kept``. Nothing is overwritten unless
-        ``replace``, and never the data. Images must be below the folder of ``to``. Raises UserError otherwise, when the
-        file exists, or when it cannot be written.
+        ``replace``, and never the data. Returns the path, and the number of images and captions kept. Raises UserError
+        like `save_subset`.
         """
         progress("reading the data", 0, 0)
         left_out = {(path, caption) for path, caption in pairs}
@@ -99,7 +99,8 @@ class NoiseSession(Session):
             spared = {(path, caption) for path, caption in kept}
             doubted = {(pair.path, pair.caption) for pair in ranking.pairs if bin_of(pair.belief) < below}
             left_out |= doubted - spared
-        return save_without(data, excluded, Path(to), left_out, replace)
+        saved = save_subset(data, Path(to), progress, excluded, replace=replace, pairs=left_out)
+        return {"path": str(saved.path), "kept": saved.images, "captions": saved.captions}
 
     def _ranking(self, key: str, data: str, progress: Progress) -> Ranking:
         ranking_key: RankingKey = read_key(RankingKey, key, "the pairs are not ranked; rank them, then save.")

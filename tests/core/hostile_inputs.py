@@ -27,9 +27,8 @@ from hypothesis import strategies as st
 from core.cli.run_tables import read_row
 from core.data.errors import ImageError
 from core.data.sources.opening import open_source
-from core.data.sources.shards.collection import Shards
+from core.data.sources.shards.collection import Shards, read_shards
 from core.data.sources.shards.index import HEAD, MAGIC, PARTS, make_index, path_beside
-from core.data.sources.shards.source import read_shards
 from core.spec.alerts.rules import AlertRules
 from core.spec.alerts.watching import Watcher, replay
 from core.spec.machines.machine import Machine

@@ -21,7 +21,7 @@ import pytest
 
 from core.__main__ import main
 from core.checkpoint.opening import open_model
-from core.data.derived.cleaned import save_without
+from core.data.derived.subset import save_subset
 from core.evaluation import noise
 from core.evaluation.noise import Ranking, rank_pairs
 from core.search.collection import open_index
@@ -319,7 +319,9 @@ def test_a_cleaned_manifest(size: int, small: Small) -> None:
     before = files(disk)
     used = sum(-(-path.stat().st_size // 4096) * 4 for path in disk.rglob("*") if path.is_file())
     small(used + 16)
-    if refused("manifest without noise", lambda: save_without(str(pairs), [], disk / "pairs" / "clean.csv")):
+    if refused(
+        "manifest without noise", lambda: save_subset(str(pairs), disk / "pairs" / "clean.csv", lambda *_: None)
+    ):
         assert files(disk) == before
     assert leftovers(disk) == []
 

@@ -1,6 +1,6 @@
 """Labels parsed from an emoji's name: concept, skin tone, gender and group.
 
-Flow: ``openmoji`` takes the name of each image from the ``emoji`` package and calls ``label`` for the demo data.
+Flow: ``openmoji`` takes the name of each image from the ``emoji`` package and calls ``parse_name`` for the demo data.
 
 "woman firefighter medium-dark skin tone" has the concept firefighter, the gender woman and the tone medium-dark. Two
 people have two tones ("handshake light skin tone dark skin tone"). Gender words come first ("women wrestling"), last
@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+IMAGES = "images"  # folder of the rendered images
 _TONE = re.compile(r" ?\b(medium-light|medium-dark|light|medium|dark) skin tone\b")
 _DIRECTION = re.compile(r" facing right$")
 _GENDERS = {
@@ -84,17 +85,24 @@ _GROUP_OF = {code: group for group, text in _GROUPS.items() for span in _ranges(
 
 
 @dataclass(frozen=True)
-class Label:
-    """Labels of an emoji; "" if the name does not contain them."""
+class Emoji:
+    """An emoji to render: code points ("1F469-200D-1F692"), name in words, labels ("" if the name has none)."""
 
+    code: str
+    title: str
     concept: str
     tone: str
     gender: str
     group: str
 
+    @property
+    def filepath(self) -> str:
+        """The path of the image, relative to the demo folder."""
+        return f"{IMAGES}/{self.code}.png"
 
-def label(code: str, name: str) -> Label:
-    """Labels of the emoji with code points ``code`` ("1F469-200D-1F692") and ``name`` in words."""
+
+def parse_name(code: str, name: str) -> Emoji:
+    """The emoji with code points ``code`` ("1F469-200D-1F692") and ``name`` in words."""
     tones = _TONE.findall(name)
     base_name = _DIRECTION.sub("", _TONE.sub("", name).strip())
     concept, gender = (
@@ -102,7 +110,7 @@ def label(code: str, name: str) -> Label:
     )  # a name without a concept is a swatch of a skin tone
     if not concept:
         concept, gender = _split_gender(base_name)
-    return Label(concept.lower(), " + ".join(tones), gender, group_of(code))
+    return Emoji(code, name, concept.lower(), " + ".join(tones), gender, group_of(code))
 
 
 def _split_gender(name: str) -> tuple[str, str]:

@@ -14,7 +14,6 @@ Images: https://openclipart.org, public domain.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import json
@@ -26,12 +25,13 @@ from pathlib import Path
 
 from PIL import Image
 
+from core.data.demo.emoji_names import IMAGES
 from core.data.demo.openmoji import SIZE
+from core.data.derived.manifest import manifest
 from core.data.errors import BadRow, ImageError
 from core.data.images import Pixels, decode
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Row
-from core.spec.cells import marked_row
 from core.spec.config import DataConfig
 from core.spec.errors import UserError
 from core.spec.files import write_whole
@@ -40,7 +40,6 @@ DEFAULT_SOURCE = Path("/usr/share/openclipart/png")  # where Debian's package in
 MIN_CATEGORY_IMAGES = 60
 NO_CATEGORY = ("unsorted",)
 COUNTS_FILE = "openclipart.json"  # written last: the data set is complete when it exists
-IMAGES = "images"
 MAX_THREADS = 2  # a thread may need more than a gigabyte for the largest images
 
 Log = Callable[[str], None]
@@ -69,7 +68,8 @@ def write_openclipart(source: Path, folder: Path, log: Log) -> None:
         )
     train, test = _split_in_half(categories)
     for name, half in (("train", train), ("test", test)):
-        write_whole(folder / f"{name}.csv", _table(half))
+        table = [(small, category.replace("_", " "), (category, original)) for small, category, original in half]
+        write_whole(folder / f"{name}.csv", manifest(table, ("category", "original")))
     counts = {
         "source": str(source),
         "files": len(rows),
@@ -155,12 +155,3 @@ def _split_in_half(categories: Categories) -> tuple[list[ClipartImage], list[Cli
             half = train if index < len(names) // 2 else test
             half.append((images[name], category, name))
     return train, test
-
-
-def _table(half: Sequence[ClipartImage]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["filepath", "title", "category", "original"])
-    rows = ([small, category.replace("_", " "), category, name] for small, category, name in half)
-    writer.writerows(map(marked_row, rows))
-    return text.getvalue().encode("utf-8", "surrogateescape")

@@ -11,27 +11,19 @@ Images: OpenMoji (https://openmoji.org), CC BY-SA 4.0.
 
 from __future__ import annotations
 
-import contextlib
-import csv
-import io
 import json
-import multiprocessing
 import os
 import random
 import re
-import threading
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from core.data.demo.emoji_names import label
+from core.data.demo.emoji_names import IMAGES, Emoji, parse_name
+from core.data.derived.manifest import manifest
 from core.data.errors import DataError
 from core.spec.files import write_whole
 from core.spec.installed import missing_message
@@ -49,8 +41,7 @@ else:
 LAYOUT = 1  # version of the written files; raised when names, labels or splits change
 SIZE = 80  # pixels a side: the demo's model sees 64, and decoded images are a quarter larger
 SPLITS = ("train", "val", "test", "unseen")
-COLUMNS = ("filepath", "title", "concept", "tone", "gender", "group")
-IMAGES = "images"
+LABELS = ("concept", "tone", "gender", "group")
 VERSION_FILE = "demo.json"
 MAX_COMPARED_BYTES = 16 * MEGABYTE  # largest existing file that is compared before it is overwritten
 _RENDERED = re.compile(r"[0-9A-F]{4,6}(-[0-9A-F]{4,6})*\.png")  # names of images of any version
@@ -58,27 +49,8 @@ UNSEEN, VAL, TEST = 300, 790, 400  # target sizes in pairs; the rest is for trai
 MAX_UNSEEN_VARIANTS = 30  # a concept with more variants is too large a part of the training data to be held out
 MIN_TRAIN_SHARE = 0.4  # at least this share of a concept's variants stays in training
 SEED = 20
-MIN_PARALLEL_IMAGES = 500  # fewer images are rendered before processes would have started
-MAX_PROCESSES = 8
 
 Progress = Callable[[int, int], None]  # (done, total); may raise to cancel
-
-
-@dataclass(frozen=True)
-class Emoji:
-    """An emoji to render: code points ("1F469-200D-1F692"), name in words, labels."""
-
-    code: str
-    title: str
-    concept: str
-    tone: str
-    gender: str
-    group: str
-
-    @property
-    def filepath(self) -> str:
-        """The path of the image, relative to the demo folder."""
-        return f"{IMAGES}/{self.code}.png"
 
 
 def write_demo_data(folder: Path, size: int = SIZE, progress: Progress | None = None) -> dict[str, int]:
@@ -94,7 +66,8 @@ def write_demo_data(folder: Path, size: int = SIZE, progress: Progress | None = 
         _prepare(folder, size)
         _render_missing(folder, [entry for rows in splits.values() for entry in rows], size, progress)
         for name, rows in splits.items():
-            _write_changed(folder / f"{name}.csv", _table(rows))
+            table = [(entry.filepath, entry.title, [getattr(entry, label) for label in LABELS]) for entry in rows]
+            _write_changed(folder / f"{name}.csv", manifest(table, LABELS))
     except OSError as error:
         raise DataError(
             f"The demo data cannot be written to {folder}: {error.strerror or error}; choose a writable folder."
@@ -112,8 +85,7 @@ def named_emoji() -> list[Emoji]:
         title = names.get(_plain(code), "").strip(":").replace("_", " ") or _character_name(code)
         if title and title not in used_titles:
             used_titles.add(title)
-            about = label(code, title)
-            all_emoji.append(Emoji(code, title, about.concept, about.tone, about.gender, about.group))
+            all_emoji.append(parse_name(code, title))
     return _add_neutral_gender(all_emoji)
 
 
@@ -121,9 +93,7 @@ def _add_neutral_gender(all_emoji: Sequence[Emoji]) -> list[Emoji]:
     """Set the gender "person" for names without a gender ("firefighter") if the concept also has women or men."""
     gendered = {entry.concept for entry in all_emoji if entry.gender in ("woman", "man")}
     return [
-        Emoji(entry.code, entry.title, entry.concept, entry.tone, "person", entry.group)
-        if not entry.gender and entry.concept in gendered
-        else entry
+        replace(entry, gender="person") if not entry.gender and entry.concept in gendered else entry
         for entry in all_emoji
     ]
 
@@ -228,45 +198,10 @@ def _render_missing(folder: Path, entries: Sequence[Emoji], size: int, progress:
     with os.scandir(folder / IMAGES) as rendered_entries:
         rendered = {entry.name for entry in rendered_entries}
     missing = sorted((entry for entry in entries if f"{entry.code}.png" not in rendered), key=lambda entry: entry.code)
-    for done, _ in enumerate(_rendered(folder, size, missing), 1):
+    for done, entry in enumerate(missing, 1):
+        _render(folder, size, entry)
         if progress is not None:
             progress(done, len(missing))
-
-
-def _rendered(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator[None]:
-    """Render ``missing``, in several processes if there are many; yields after each image."""
-    finished = 0
-    if len(missing) >= MIN_PARALLEL_IMAGES and (os.cpu_count() or 1) > 1:
-        with contextlib.suppress(BrokenProcessPool):  # if no process can be started, images are rendered below
-            for _ in _render_in_processes(folder, size, missing):
-                finished += 1
-                yield
-    for entry in missing[finished:]:
-        _render(folder, size, entry)
-        yield
-
-
-def _render_in_processes(folder: Path, size: int, missing: Sequence[Emoji]) -> Iterator[None]:
-    """Render ``missing`` in processes, since the renderer holds the GIL."""
-    context = multiprocessing.get_context("spawn")
-    workers = min(MAX_PROCESSES, os.cpu_count() or 1)
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
-    try:
-        yield from pool.map(partial(_render, folder, size), missing, chunksize=32)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """Exit if the parent is killed; otherwise a worker would wait for its next image forever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch(process: BaseProcess) -> None:
-        process.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, args=(parent,), name="parent", daemon=True).start()
 
 
 def _render(folder: Path, size: int, entry: Emoji) -> None:
@@ -276,14 +211,6 @@ def _render(folder: Path, size: int, entry: Emoji) -> None:
         svg_string=drawing, width=size, height=size, background="#ffffff", skip_system_fonts=True
     )
     write_whole(folder / entry.filepath, bytes(content), durable=False)  # a lost image is rendered again
-
-
-def _table(rows: Sequence[Emoji]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([getattr(entry, column) for column in COLUMNS] for entry in rows)
-    return text.getvalue().encode()
 
 
 def _content(path: Path) -> bytes | None:

@@ -1,14 +1,15 @@
-"""Saves part of a source as a new source: a selection, or a part held out for validation.
+"""Saves part of a source as a new source: a selection, clean pairs, or a part held out for validation.
 
-Flow: Data panel, data card or ``python -m core data`` -> ``save_subset`` or ``hold_out`` -> a CSV and, next to it, its
-provenance (``NAME.provenance.json``).
+Flow: Data panel, Clean panel, data card or ``python -m core data`` -> ``save_subset`` or ``hold_out`` -> a CSV, and its
+provenance next to it (``NAME.provenance.json``).
 
-Images are not copied. A manifest may only refer to files below its own folder, so for a manifest in another folder, a
-symbolic link to the images is created there.
+Images are not copied. A manifest may only refer to files below its own folder, so a manifest in another folder gets a
+symbolic link to the images.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -52,21 +53,28 @@ def save_subset(
     excluded: Collection[str] = (),
     only: Collection[str] = (),
     replace: bool = False,
+    pairs: Collection[tuple[str, str]] = (),
 ) -> Saved:
-    """Write the rows of ``data`` as the manifest ``to``: without the images ``excluded``, or ``only`` these (paths).
+    """Write the rows of ``data`` to the manifest ``to``.
 
-    Raises UserError if no row would be left, if ``data`` does not have one of the images, or if ``to`` cannot be
-    written, exists (unless ``replace``), is ``data`` itself, or does not end with .csv.
+    The images ``excluded`` are left out, or only the images ``only`` are kept (both are paths). ``pairs`` (path,
+    caption) are left out too; other captions of their images are kept. Raises UserError if no row would be left, if
+    any of the images is not in ``data``, or if ``to`` cannot be written, exists (unless ``replace``), is ``data``
+    itself, or does not end with .csv.
     """
     check_target(to, data, replace)
     source = open_source(data, progress=progress)
-    left_out, selected = frozenset(excluded), frozenset(only)
+    left_out, selected, mismatched = frozenset(excluded), frozenset(only), frozenset(pairs)
     unknown = (left_out | selected) - {row.file for row in source.rows}
     if unknown:
         raise UserError(f"{data} has no image {min(unknown)}; open the data again, and repeat the selection.")
-    rows = [row for row in source.rows if row.file not in left_out and (not selected or row.file in selected)]
+    rows = []
+    for row in source.rows:
+        captions = tuple(caption for caption in row.captions if (row.file, caption) not in mismatched)
+        if captions and row.file not in left_out and (not selected or row.file in selected):
+            rows.append(dataclasses.replace(row, captions=captions))
     if not rows:
-        raise UserError(f"no image of {data} would be left; exclude fewer images.")
+        raise UserError(f"no pair of {data} would be left; exclude fewer pairs.")
     return write_rows(source, rows, to, {"how": "selection", "left out": len(source.rows) - len(rows)})
 
 
@@ -74,8 +82,8 @@ def hold_out(data: str, share: float, seed: int, progress: Progress, folder: Pat
     """Write ``data`` as two manifests: a training part, and a held-out ``share`` of its images, drawn with ``seed``.
 
     Copies of an image (the same bytes) stay in one part, so that nothing leaks. The manifests are written to
-    ``folder``, by default the common folder of images and source; a number is added to names that exist. Raises
-    UserError if a part would be empty or cannot be written.
+    ``folder``, by default the folder that contains both the images and the source; a number is
+    added to names that exist. Raises UserError if a part would be empty or cannot be written.
     """
     if not 0.0 < share < 1.0:
         raise UserError(f"the share to hold out must be between 0 and 1, not {share}.")
@@ -88,7 +96,7 @@ def hold_out(data: str, share: float, seed: int, progress: Progress, folder: Pat
     ]
     if not all(parts):
         raise UserError(
-            f"{data} has {len(source.rows)} images, of which too few differ to hold out {share:.0%}; use more data."
+            f"too few of the {len(source.rows)} images of {data} are distinct to hold out {share:.0%}; use more data."
         )
     home, stem = folder or folder_above(source, data), stem_of(data)
     train_path, held_out_path = free_names(home, (f"{stem}-train", f"{stem}-held-out"))
@@ -119,10 +127,13 @@ def write_rows(source: Source, rows: Sequence[Row], to: Path, details: Mapping[s
     }
     provenance_file = to.with_name(to.stem + PROVENANCE)
     with writing(to):
-        write_whole(to, content)
-        write_whole(
-            provenance_file, json.dumps(provenance, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace")
-        )
+        try:
+            text = json.dumps(provenance, indent=2, ensure_ascii=False)
+            write_whole(provenance_file, text.encode("utf-8", "backslashreplace"))
+            write_whole(to, content)
+        except OSError:
+            provenance_file.unlink(missing_ok=True)
+            raise
     return Saved(to, len(rows), captions)
 
 
@@ -152,7 +163,7 @@ def same_bytes(files: Sequence[str], progress: Progress) -> list[int]:
 
 
 def folder_above(source: Source, data: str) -> Path:
-    """The common folder of images and source: a manifest there needs no link."""
+    """The folder that contains both the images and the source: a manifest there needs no link."""
     base = Path(source.rows[0].file) if is_shards(data) else expand_user(data).absolute()
     base_folder = str(base) if base.is_dir() else str(base.parent)
     if is_shards(data):

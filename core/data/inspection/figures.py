@@ -1,10 +1,12 @@
-"""Statistics of a source's captions and labels, from its rows alone: no image is opened.
+"""Statistics and a digest of a source's captions and labels, from its rows alone: no image is opened.
 
-Flow: rows -> ``figures`` -> ``python -m core data``, the Data panel.
+Flow: rows -> ``figures`` -> ``python -m core data``, the Data panel. A study on several machines compares the machines'
+``fingerprint``.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +34,7 @@ class Figures:
 
     @property
     def median_words(self) -> float:
-        """Median caption length in words; 0 without captions."""
+        """Median caption length in words; 0 if there are no captions."""
         lengths = [length for length, count in enumerate(self.words) for _ in range(count)]
         return float(median(lengths)) if lengths else 0.0
 
@@ -58,3 +60,12 @@ def figures(rows: Iterable[Row], label_names: Sequence[str]) -> Figures:
             label_counts[row.labels.get(name, "")] += 1
     result.captions, result.distinct = dict(sorted(captions.items())), len(texts)
     return result
+
+
+def fingerprint(rows: Iterable[Row]) -> str:
+    """The first 16 hex digits of the SHA-256 of file names, captions and labels, in order; independent of folders."""
+    digest = hashlib.sha256()
+    for row in rows:
+        parts = (row.image.name, *row.captions, *(f"{name}={value}" for name, value in sorted(row.labels.items())))
+        digest.update("\0".join(parts).encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()[:16]

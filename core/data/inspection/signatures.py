@@ -13,17 +13,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import imagehash
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from core.data.cache import SIGNATURES_SUFFIX, cache_folder, files_digest, prune
+from core.data.cache import SIGNATURES_SUFFIX, cache_folder, files_digest, prune, read_in_threads
 from core.data.errors import ImageError
 from core.data.images import decode, image_bytes
 from core.spec.files import whole_file
@@ -33,7 +32,6 @@ VERSION = 1
 TINY_SIDE = 8  # pixels a side of the tiny copy
 HASH_SIDE = 32  # pixels a side of the image that pHash reads
 MAX_MEGAPIXELS = 200
-IMAGES_AHEAD = 4  # images in flight per thread
 REPORT_EVERY = 50  # images between two progress reports
 
 ENTRY = np.dtype([("digest", "u1", 16), ("hash", "<u8"), ("tiny", "u1", (TINY_SIDE, TINY_SIDE, 3)), ("readable", "?")])
@@ -65,7 +63,7 @@ def read_signatures(files: Sequence[str], progress: Progress, max_megapixels: in
             os.utime(path)
             return Signatures(cached, _retry_unreadable(files, cached, max_megapixels))
     signatures = Signatures(np.zeros(len(files), ENTRY))
-    with contextlib.closing(_compute_signatures(files, max_megapixels)) as signed:
+    with contextlib.closing(read_in_threads(partial(signature, max_megapixels=max_megapixels), files)) as signed:
         for position, entry in enumerate(signed):
             if isinstance(entry, ImageError):
                 signatures.broken[position] = str(entry)
@@ -81,8 +79,9 @@ def read_signatures(files: Sequence[str], progress: Progress, max_megapixels: in
     return signatures
 
 
-def signature(content: bytes, max_megapixels: int = MAX_MEGAPIXELS) -> Entries:
-    """The `ENTRY` of an image's bytes. Raises ImageError."""
+def signature(file: str, max_megapixels: int = MAX_MEGAPIXELS) -> Entries:
+    """The `ENTRY` of an image. Raises ImageError."""
+    content = image_bytes(file)
     image = Image.fromarray(decode(content, HASH_SIDE, max_megapixels))
     entry = np.zeros((), ENTRY)
     entry["digest"] = np.frombuffer(hashlib.blake2b(content, digest_size=16).digest(), np.uint8)
@@ -93,40 +92,12 @@ def signature(content: bytes, max_megapixels: int = MAX_MEGAPIXELS) -> Entries:
     return entry
 
 
-def _attempt(path: str, max_megapixels: int) -> Entries | ImageError:
-    try:
-        return signature(image_bytes(path), max_megapixels)
-    except ImageError as error:
-        return error
-
-
-def _compute_signatures(files: Sequence[str], max_megapixels: int) -> Generator[Entries | ImageError, None, None]:
-    """The signatures in order, computed by one thread per core (decoders release the GIL)."""
-    threads = min(16, os.cpu_count() or 1)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="signatures")
-    try:
-        waiting: deque[Future[Entries | ImageError]] = deque()
-        for path in files:
-            waiting.append(pool.submit(_attempt, path, max_megapixels))
-            if len(waiting) >= IMAGES_AHEAD * threads:
-                yield waiting.popleft().result()
-        yield from _drain(waiting)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _drain(waiting: deque[Future[Entries | ImageError]]) -> Iterator[Entries | ImageError]:
-    while waiting:
-        yield waiting.popleft().result()
-
-
 def _retry_unreadable(files: Sequence[str], entries: Entries, max_megapixels: int) -> dict[int, str]:
     """Read the unreadable images again: their reasons; fills in ``entries`` of images that can now be read."""
     reasons = {}
     for position in np.flatnonzero(~entries["readable"]).tolist():
-        entry = _attempt(files[position], max_megapixels)
-        if isinstance(entry, ImageError):
-            reasons[position] = str(entry)
-        else:
-            entries[position] = entry
+        try:
+            entries[position] = signature(files[position], max_megapixels)
+        except ImageError as error:
+            reasons[position] = str(error)
     return reasons

@@ -75,17 +75,10 @@ def read_coco(path: Path, images: Sequence[Any], annotations: Sequence[Any]) -> 
         elif image not in captions:
             builder.reject(0, f"{excerpt(name)} has no caption", location)
         else:
-            _add(builder, name, captions[image], location)
+            builder.add(name, captions[image], {}, 0, location)
     for image in unknown:
         builder.reject(0, f"a caption refers to the unlisted image {excerpt(image)!r}", f"{path}, annotations")
     return builder.finish("COCO captions")
-
-
-def _add(builder: RowBuilder, name: str, captions: Sequence[str], location: str) -> None:
-    before = len(builder.bad)
-    builder.add(name, captions, {}, 0)
-    for index in range(before, len(builder.bad)):
-        builder.bad[index] = type(builder.bad[index])(location, builder.bad[index].reason)
 
 
 def _files(images: Sequence[Any]) -> dict[Any, str | None]:

@@ -17,8 +17,7 @@ from core.data.sources.coco import read_json
 from core.data.sources.folders import read_folder
 from core.data.sources.manifests import read_json_lines, read_table
 from core.data.sources.rows import Row, Source
-from core.data.sources.shards.collection import Progress, check_shards_exist
-from core.data.sources.shards.source import read_shards
+from core.data.sources.shards.collection import Progress, check_shards_exist, read_shards
 from core.spec.config import expand_user
 from core.spec.reading import excerpt
 from core.spec.shards import is_shards, may_be_there

@@ -110,16 +110,16 @@ class RowBuilder:
         """Record a bad row with its reason."""
         self.bad.append(BadRow(location or self.location(line), reason))
 
-    def add(self, name: str, captions: Sequence[str], labels: Mapping[str, str], line: int) -> None:
+    def add(self, name: str, captions: Sequence[str], labels: Mapping[str, str], line: int, location: str = "") -> None:
         """Add a row of a manifest. If the image was added before, its captions are joined; its labels do not change."""
         try:
             file = confine(name, self.roots)
         except ValueError as error:
-            self.reject(line, str(error))
+            self.reject(line, str(error), location)
             return
         cleaned = tuple(dict.fromkeys(filter(None, map(clean_caption, captions))))
         if not cleaned:
-            self.reject(line, f"{excerpt(name)} has no caption")
+            self.reject(line, f"{excerpt(name)} has no caption", location)
             return
         existing = self.rows.get(file)
         if existing is None:

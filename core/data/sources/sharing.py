@@ -53,7 +53,7 @@ class _Record:
     origins: list[str]
     file: str  # all arrays are mapped from this file
     arrays: dict[str, tuple[str, tuple[int, ...], int]]  # dtype, shape, offset in bytes
-    images: str  # the cache file of decoded images; "" without a cache
+    images: str  # the cache file of decoded images; "" if there is none
 
 
 _RECORD = TypeAdapter(_Record)

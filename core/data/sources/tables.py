@@ -61,7 +61,7 @@ class Texts(Sequence[str]):
         return part.tobytes().decode("utf-8", "surrogatepass")
 
 
-class RowTable(Sequence[Row]):
+class RowTable:
     """A sequence of rows; each `Row` is built when it is accessed."""
 
     def __init__(
@@ -76,13 +76,7 @@ class RowTable(Sequence[Row]):
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Row]: ...
-    def __getitem__(self, index: int | slice) -> Row | list[Row]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def __getitem__(self, index: int) -> Row:
         return Row(
             self.files[index],
             self.captions_of(index),

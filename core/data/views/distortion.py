@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.data.draws import Floats, Integers, uniforms
+from core.data.draws import AUGMENT, COLOUR, ERASE, FLIP, Floats, Integers, uniforms
 from core.data.views.colours import DRAWS, distort_colours, is_distorted
-from core.data.views.purposes import AUGMENT, COLOUR, ERASE, FLIP
 from core.data.views.randaugment import randaugment
 from core.data.views.recipe import ViewRecipe
 from core.ranks.transfer import to_device

@@ -1,7 +1,7 @@
 """Views of images, cut from decoded uint8 images according to a ``ViewRecipe``.
 
-Flow: the loader makes the clean view and the additional views of student and teacher; ``draw_mix`` draws an
-interpolation, which the model applies after normalisation. ``centre_view`` is the view for evaluation.
+Flow: the loader makes the clean view and the additional views of student and teacher; ``centre_view`` is the view for
+evaluation.
 
 Random draws are functions of (seed, epoch, row, view) alone; see ``core.data.draws``.
 
@@ -18,10 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.data.batch import Mix
-from core.data.draws import Floats, Integers, uniforms
-from core.data.views.distortion import draw_distortion
-from core.data.views.purposes import CROP
+from core.data.draws import CROP, Floats, Integers, uniforms
 from core.data.views.recipe import ViewRecipe
 
 CROP_RATIO = (3 / 4, 4 / 3)  # range of a crop's width / height
@@ -30,25 +27,13 @@ CROP_ATTEMPTS = 10  # attempts at a crop that fits, before the central one is us
 Boxes = npt.NDArray[np.int64]
 
 
-def make_view(
-    images: Sequence[Tensor], recipe: ViewRecipe, size: int, seed: int, epoch: Integers, rows: Integers, view: int
-) -> Tensor:
-    """One view (B, 3, S, S) uint8 of ``images``, each (3, h, w) uint8, which are the ``rows`` (B,) of the data.
-
-    ``view``: number of the view. ``epoch``: a single number, or one per row (B,).
-    """
-    crops = cut_view(images, recipe, size, seed, epoch, rows, view).contiguous()
-    distortion = draw_distortion(recipe, seed, epoch, rows, view)
-    return crops if distortion is None else distortion.apply(crops)
-
-
 def cut_view(
     images: Sequence[Tensor], recipe: ViewRecipe, size: int, seed: int, epoch: Integers, rows: Integers, view: int
 ) -> Tensor:
-    """The crops of ``make_view``, without distortion.
+    """Random crops (B, 3, S, S) uint8 of ``images``, each (3, h, w) uint8, which are the ``rows`` (B,) of the data.
 
-    In channels-last layout, like decoded images: a transposition would take a third of the time of a crop, and GPUs do
-    not need it.
+    ``view``: number of the view. ``epoch``: a single number, or one per row (B,). The result is channels-last, like
+    decoded images: a transposition would take a third of the time of a crop, and GPUs do not need it.
     """
     shapes = np.array([image.shape[1:] for image in images], dtype=np.int64)
     draws = uniforms(2 * CROP_ATTEMPTS + 2, seed, epoch, rows, view, CROP)
@@ -106,28 +91,6 @@ def resize_images(images: Tensor, size: int) -> Tensor:
         return F.interpolate(images, (size, size), mode="bicubic", antialias=True)
     smooth = F.interpolate(images.float(), (size, size), mode="bicubic", antialias=True)
     return smooth.round_().clamp_(0, 255).to(torch.uint8)
-
-
-def draw_mix(recipe: ViewRecipe, generator: np.random.Generator, batch: int, size: int) -> Mix | None:
-    """A random interpolation of a batch's view with itself; None if ``recipe`` has none. ``size``: side in pixels.
-
-    mixup: Zhang et al. 2018. cutmix: Yun et al. 2019, with the share recomputed from the clipped box. "either": one of
-    the two, with equal probability. A share s below one half is replaced by 1 - s (MixMatch, Berthelot et al. 2019).
-    """
-    if recipe.mix == "none":
-        return None
-    blended = recipe.mix == "mixup" or (recipe.mix == "either" and generator.random() < 0.5)
-    share = float(generator.beta(recipe.mix_alpha, recipe.mix_alpha))
-    share = max(share, 1.0 - share)
-    partner = torch.from_numpy(generator.permutation(batch))  # (B,)
-    if blended:
-        return Mix(partner, share)
-    side = size * np.sqrt(1.0 - share)
-    y, x = generator.uniform(0, size, 2)
-    top, bottom = (int(np.clip(round(y + sign * side / 2), 0, size)) for sign in (-1, 1))
-    left, right = (int(np.clip(round(x + sign * side / 2), 0, size)) for sign in (-1, 1))
-    share = 1.0 - (bottom - top) * (right - left) / (size * size)
-    return Mix(partner, share, (top, left, bottom, right))
 
 
 def centre_view(image: Tensor, size: int) -> Tensor:

@@ -13,8 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from core.data.draws import Floats, Integers, uniforms
-from core.data.views.purposes import KEEP, MASK
+from core.data.draws import KEEP, MASK, Floats, Integers, uniforms
 from core.data.views.recipe import ViewRecipe
 
 BLOCK_ATTEMPTS = 32  # attempts to place a block, before single patches complete the mask
@@ -25,7 +24,7 @@ Grid = npt.NDArray[np.bool_]
 
 
 def draw_masks(recipe: ViewRecipe, side: int, seed: int, epoch: Integers, rows: Integers, view: int) -> Tensor | None:
-    """Mask (B, P) bool of views with ``side`` patches a side, True for masked patches; None without masking.
+    """Mask (B, P) bool of views with ``side`` patches a side, True for masked patches; None if none is masked.
 
     A view is masked with probability ``recipe.mask``. A masked view has ``mask_share * P`` masked patches, rounded, but
     at least one masked and one visible patch.

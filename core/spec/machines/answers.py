@@ -140,7 +140,7 @@ class Finding(Answer):
 
 
 class DataFacts(Answer):
-    """Data on the machine. ``digest``: see `core.data.inspection.fingerprint`. ``problem``: why it cannot be read."""
+    """Data on the machine. ``digest``: see `core.data.inspection.figures`. ``problem``: why it cannot be read."""
 
     name: _Text
     pairs: _Bytes = 0

@@ -96,7 +96,7 @@ def _first_line(path: Path, root: Path) -> str:
 
 
 def _step_column(header: str) -> str:
-    """The name of the step column; "{" for JSON lines, in which each row has names; "" without a step."""
+    """The name of the step column; "{" for JSON lines, in which each row has names; "" if there is no step."""
     return header if header in ("", "{") else _named(dict.fromkeys(_names(header)), STEPS)
 
 

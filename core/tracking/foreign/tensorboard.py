@@ -37,8 +37,7 @@ TOOL = "tensorboard"
 _MAX_READ_BYTES = 16 * MEGABYTE  # larger records contain images or graphs and are skipped without reading
 _MAX_RECORD_BYTES = 1 << 32  # TensorBoard does not write larger records
 _MAX_CHECKED_BYTES = 64 << 10  # checksums of larger records are not compared; scalars are far smaller
-_HEADER = struct.Struct("<QI")
-_ENOUGH_FOR_NUMPY = 32  # records of one length, whose checksums are then computed together
+_HEADER, _CHECKSUM = struct.Struct("<QI"), struct.Struct("<I")
 _DOUBLE, _FLOAT = struct.Struct("<d"), struct.Struct("<f")
 # An event with one scalar, as TensorBoard's and PyTorch's writers encode it: time, step, summary {value {tag, number}}.
 _SCALAR = re.compile(
@@ -114,33 +113,15 @@ def _read_part(file: BinaryIO, offset: int, size: int, part: Part, problem: str)
             chunk += file.read(end - len(chunk))
         payloads.append((cursor + 12, length))
         cursor = end
-    broken = _broken(chunk, payloads)
     for start, length in payloads:
+        data = chunk[start : start + length]
         try:
-            if start in broken:
+            if length <= _MAX_CHECKED_BYTES and masked_crc(data) != _CHECKSUM.unpack_from(chunk, start + length)[0]:
                 raise WireError
-            _add_event(chunk[start : start + length], part)
+            _add_event(data, part)
         except WireError:
             part.problems[problem] += 1
     return offset + cursor
-
-
-def _broken(chunk: bytes, payloads: list[tuple[int, int]]) -> set[int]:
-    """The start positions of payloads with a wrong checksum."""
-    by_length: dict[int, list[int]] = {}
-    for start, length in payloads:
-        if length <= _MAX_CHECKED_BYTES:
-            by_length.setdefault(length, []).append(start)
-    broken: set[int] = set()
-    for length, starts in by_length.items():
-        ends = np.array(starts)[:, None] + length
-        stored = np.frombuffer(chunk, np.uint8)[ends + np.arange(4)].view("<u4")[:, 0]
-        if len(starts) >= _ENOUGH_FOR_NUMPY:
-            sums = _masked_crcs(chunk, starts, length)
-        else:
-            sums = np.array([masked_crc(chunk[start : start + length]) for start in starts], np.uint32)
-        broken.update(start for start, good in zip(starts, sums == stored, strict=True) if not good)
-    return broken
 
 
 def _next_header(chunk: bytes, start: int) -> int:
@@ -178,32 +159,13 @@ def masked_crc(data: bytes) -> int:
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def _masked_crcs(chunk: bytes, starts: list[int], length: int) -> Any:
-    """``masked_crc`` of many records of one length, as an array."""
-    table = _crc_array()
-    crc = np.full(len(starts), 0xFFFFFFFF, np.uint32)
-    data, first = np.frombuffer(chunk, np.uint8), np.array(starts)
-    for column in range(0, length - 1, 2):
-        pair = data[first + column] | data[first + (column + 1)].astype(np.uint32) << 8
-        crc = table[(crc ^ pair) & 0xFFFF] ^ (crc >> 16)
-    if length & 1:
-        crc = table[((crc ^ data[first + (length - 1)]) & 0xFF) << 8] ^ (crc >> 8)
-    crc = ~crc
-    return ((crc >> 15) | (crc << 17)) + np.uint32(0xA282EAD8)
-
-
 @cache
-def _crc_array() -> Any:
+def _crc_table() -> list[int]:
     """The CRC-32C of each pair of bytes (polynomial 0x1EDC6F41, reflected)."""
     crc = np.arange(1 << 16, dtype=np.uint32)
     for _ in range(16):
         crc = np.where(crc & 1, (crc >> 1) ^ np.uint32(0x82F63B78), crc >> 1)
-    return crc
-
-
-@cache
-def _crc_table() -> list[int]:
-    return [int(value) for value in _crc_array()]
+    return [int(value) for value in crc]
 
 
 def _add_event(data: bytes, part: Part) -> None:

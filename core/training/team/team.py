@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from core.data.loader import LoadedBatch
+from core.data.parts import LoadedBatch
 from core.ranks.collectives import mean_over_ranks
 from core.ranks.environment import Launch
 from core.ranks.messages import Messages, RankFailed

@@ -13,8 +13,8 @@ from typing import Any
 
 from core.data.sources.folders import IMAGE_SUFFIXES
 from core.data.sources.opening import BadRow, DataError, Source, check_bad_share, open_source
+from core.data.sources.shards.collection import FORMAT as SHARDS
 from core.data.sources.shards.collection import Shards
-from core.data.sources.shards.source import FORMAT as SHARDS
 from core.spec.config import expand_user
 from core.spec.reporter import Reporter
 from core.spec.shards import is_shards

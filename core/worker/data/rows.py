@@ -13,8 +13,7 @@ from core.data.errors import DataError
 from core.data.inspection.figures import Figures, figures
 from core.data.sources.opening import open_source
 from core.data.sources.rows import Row, Source
-from core.data.sources.shards.collection import Shards
-from core.data.sources.shards.source import rows_of_shards
+from core.data.sources.shards.collection import Shards, rows_of_shards
 from core.spec.config import expand_user
 from core.spec.reporter import Reporter
 from core.spec.shards import is_shards

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import CheckpointError, CheckpointInfo
+from core.checkpoint.scalars import shape_in_memory
 from core.checkpoint.state import optimizer_tensors, restore_optimizer
 from core.model.network import Network
 from core.model.towers.towers import resolve_architecture
@@ -41,22 +41,6 @@ def moved(student: Network) -> torch.optim.Optimizer:
     return optimizer
 
 
-def moments(optimizer: torch.optim.Optimizer, student: Network) -> dict[str, Tensor]:
-    """First moments by the parameter's name, straight from the optimiser."""
-    return {name: optimizer.state[parameter]["exp_avg"] for name, parameter in student.named_parameters()}
-
-
-def test_moments_find_their_parameters() -> None:
-    student = network()
-    optimizer = moved(student)
-    other = network()
-    restored = build_optimizer(CONFIG.optim, other)
-    restore_optimizer(restored, other, optimizer_tensors(optimizer, student))
-    wanted, found = moments(optimizer, student), moments(restored, other)
-    assert wanted.keys() == found.keys()
-    assert all(torch.equal(wanted[name], found[name]) for name in wanted)
-
-
 def test_moments_of_other_parameters_are_refused() -> None:
     student = network()
     tensors = optimizer_tensors(moved(student), student)
@@ -69,7 +53,7 @@ def test_another_network_or_config_is_refused_with_a_message() -> None:
     student = network()
     state = dict(student.state_dict())
     del state["fusion.norm.weight"]
-    with pytest.raises(CheckpointError, match=r"run does not fit the network .*fusion.norm.weight.*Use the version"):
+    with pytest.raises(CheckpointError, match=r"run does not match the network .*fusion.norm.weight.*Use the version"):
         checkpoint.fill(student.load_state_dict, state, "run")
     info = CheckpointInfo(1, 2, CONFIG.model_dump(mode="json"), {})
     assert checkpoint.run_config(info, "run") == CONFIG
@@ -98,7 +82,7 @@ def test_resaving_a_step_never_leaves_it_missing(tmp_path: Path, monkeypatch: py
     assert sorted(path.name for path in run.checkpoints.iterdir()) == ["last", "step-00000003"]
 
 
-def test_scalars_keep_their_shape_in_files(tmp_path: Path) -> None:
+def test_scalars_keep_their_shape_in_files_and_moments_find_their_parameters(tmp_path: Path) -> None:
     """The logit scale and its moments are (1,) here, since a parameter without a dimension cannot be sharded."""
     student = network()
     run = RunDir(tmp_path)
@@ -114,3 +98,10 @@ def test_scalars_keep_their_shape_in_files(tmp_path: Path) -> None:
         found = checkpoint.load_weights(run, name, part, torch.device("cpu"))
         assert [key for key, value in given.items() if not torch.equal(found[key], value)] == []
     assert all(parameter.ndim > 0 for parameter in student.parameters())
+    assert checkpoint.shapes(run, name, "student") == {key: value.shape for key, value in student.state_dict().items()}
+    assert shape_in_memory("towers.bn1.num_batches_tracked", ()) == (), "a count, and no parameter"
+    assert shape_in_memory("logit_scale", (2,)) == (2,), "another file's, which is refused for it"
+    other = network()
+    restored = build_optimizer(CONFIG.optim, other)
+    restore_optimizer(restored, other, state)
+    assert all(torch.equal(value, state[key]) for key, value in optimizer_tensors(restored, other).items())

@@ -260,10 +260,10 @@ def test_hostile_models_run_no_code_contact_no_network_and_are_opened_or_refused
         (("text_cfg", "hf_model_name"), "evil", "evil is not on this machine"),
         (("text_cfg", "tokenizer_kwargs"), {"trust_remote_code": True}, "trust_remote_code is not an allowed setting"),
         (("text_cfg", "tokenizer_kwargs"), {"bpe_path": "FOLDER/pipe"}, "bpe_path is not an allowed setting"),
-        (("text_cfg", "vocab_size"), 49407, "does not fit|mismatched"),
+        (("text_cfg", "vocab_size"), 49407, "does not (fit|match)|mismatched"),
         (("vision_cfg", "timm_model_name"), "hf-hub:stranger/model", "not the name of a published model"),
         (("vision_cfg", "layers"), 200, "vision_cfg has 200 layers, but there are"),
-        (("vision_cfg", "width"), 30_000, "cannot be|does not fit"),
+        (("vision_cfg", "width"), 30_000, "cannot be|does not (fit|match)"),
         (("text_cfg", "vocab_size"), 4_000_000, "network has .* parameters, but the weights"),
     ],
 )  # fmt: skip

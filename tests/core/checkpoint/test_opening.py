@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,12 +18,11 @@ from core.checkpoint import tensor_files
 from core.checkpoint.files import CheckpointError, CheckpointInfo, CheckpointState
 from core.checkpoint.opening import Model, model_key, open_model, open_teachers
 from core.model import runtime
-from core.model.runtime import Runtime
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
-from tests.core.checkpoint.test_tensor_files import CPU, files, rewrite, run, tiny
+from tests.core.checkpoint.test_tensor_files import CPU, files, kept_run, rewrite, run, tiny
 
-__all__ = ["run"]  # the fixture
+__all__ = ["kept_run", "run"]  # fixtures
 
 
 def test_published_models_compute_in_full_precision_and_draw_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,11 +37,6 @@ def test_published_models_compute_in_full_precision_and_draw_nothing(monkeypatch
     torch.manual_seed(6)
     again = open_model("open_clip:sd-tiny")
     assert again.digest == model.digest, "the same weights each time"
-    other = replace(model, runtime=Runtime(CPU, "bf16"))
-    assert other.digest != model.digest
-    with torch.no_grad():
-        list(again.network.state_dict().values())[-1].add_(1)
-    assert replace(again).digest != model.digest
 
 
 def test_a_run_is_opened_with_its_data_and_batches(run: RunDir, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,8 +104,10 @@ def test_a_run_with_only_damaged_checkpoints_is_not_restarted(run: RunDir) -> No
         checkpoint.load_weights(run, "step-00000001", "teacher", CPU)
 
 
-@pytest.mark.parametrize("version", [2, None, "1"])
+@pytest.mark.parametrize("version", [2, None])
 def test_a_checkpoint_of_another_version_is_reported(run: RunDir, version: object) -> None:
+    rewrite(run, lambda raw: raw.update(a_later_field=1))
+    assert checkpoint.read_info(run, "step-00000001").step == 1, "an unknown field is no damage"
     rewrite(run, lambda raw: raw.update(version=version))
     with pytest.raises(CheckpointError, match=r"checkpoint\.json has version .*, but this program reads 1"):
         open_model(str(run.path))

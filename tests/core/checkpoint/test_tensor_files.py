@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,7 @@ import torch
 from core.checkpoint import files as checkpoint
 from core.checkpoint.files import STATE_FILE, CheckpointError, CheckpointInfo, CheckpointState
 from core.checkpoint.opening import open_model, open_network
-from core.checkpoint.scalars import shape_in_memory, to_saved
 from core.checkpoint.state import restore_rng
-from core.checkpoint.tensor_files import read_tensors
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network
 from core.spec.config import override
@@ -27,6 +26,7 @@ from tests.core.variants import variant_config
 from tests.mutations import survives
 
 CPU = torch.device("cpu")
+KINDS = ("pipe", "device", "folder", "link")
 CONFIG = override(variant_config("sd-clip-every-step"), ["runtime.threads=1"])
 
 
@@ -35,16 +35,21 @@ def small_model() -> dict[str, Any]:
     return {**model, "text_cfg": {**model["text_cfg"], "vocab_size": 100}}
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> RunDir:
-    """A run with one whole checkpoint, best and last."""
-    run = RunDir(tmp_path / "run")
+@pytest.fixture(scope="module")
+def kept_run(tmp_path_factory: pytest.TempPathFactory) -> RunDir:
+    run = RunDir(tmp_path_factory.mktemp("kept") / "run")
     run.create()
     torch.manual_seed(0)
     student = build_network(CONFIG, small_model()).state_dict()
     info = CheckpointInfo(1, 9, CONFIG.model_dump(mode="json"), small_model(), score=0.5, best_score=0.5)
     checkpoint.save(run, info, CheckpointState(student, {}, {"rng.cpu": torch.get_rng_state()}), keep=1)
     return run
+
+
+@pytest.fixture
+def run(kept_run: RunDir, tmp_path: Path) -> RunDir:
+    """A run with one whole checkpoint, best and last."""
+    return RunDir(shutil.copytree(kept_run.path, tmp_path / "run"))
 
 
 def files(run: RunDir) -> Path:
@@ -63,28 +68,7 @@ def tiny(step: int, score: float | None, best: float | None) -> tuple[Checkpoint
     return CheckpointInfo(step, 9, {}, {}, score=score, best_score=best), tensors
 
 
-def test_the_best_is_kept_beside_the_newest(tmp_path: Path) -> None:
-    run = RunDir(tmp_path)
-    run.create()
-    scores = (0.5, 0.9, 0.6, None, 0.7)
-    led = [checkpoint.save(run, *tiny(step, score, max(0.9 if step > 1 else 0.5, 0.5)), keep=1)[1]
-           for step, score in enumerate(scores, start=1)]  # fmt: skip
-    assert led == [True, True, False, False, False]
-    assert checkpoint.names(run) == ["step-00000002", "step-00000005"]
-    assert checkpoint.pointer(run, "best") == resolve(run, "best") == "step-00000002"
-    assert resolve(run, "last") == "step-00000005"
-    assert checkpoint.load_weights(run, "step-00000002", "student", CPU)["x"].item() == 2.0
-
-
-def test_as_many_recent_checkpoints_are_kept_as_configured(tmp_path: Path) -> None:
-    run = RunDir(tmp_path)
-    run.create()
-    for step in range(1, 6):
-        checkpoint.save(run, *tiny(step, None, None), keep=3)
-    assert checkpoint.names(run) == ["step-00000003", "step-00000004", "step-00000005"]
-
-
-@pytest.mark.parametrize(("keep", "keep_every"), [(1, 0), (2, 3), (1, 2)])
+@pytest.mark.parametrize(("keep", "keep_every"), [(3, 0), (2, 3), (1, 2)])
 def test_old_steps_keep_only_their_networks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: int, keep_every: int
 ) -> None:
@@ -96,18 +80,23 @@ def test_old_steps_keep_only_their_networks(
     monkeypatch.setattr(os, "fsync", lambda _file: None)
     for step, score in enumerate(scores, start=1):
         info, tensors = tiny(step, score, max(scores[:step]))
-        checkpoint.save(run, info, replace(tensors, state={"x": torch.zeros(1)}), keep, keep_every)
-        saved.append(step)
         best = 1 + scores.index(max(scores[:step]))
+        state = {"x": torch.zeros(1)}
+        is_best = checkpoint.save(run, info, replace(tensors, state=state), keep, keep_every)[1]
+        assert is_best == (best == step)
+        saved.append(step)
         whole = {*saved[-keep:], best}
         looked_at = {one for one in saved if keep_every and one % keep_every == 0}
         states = {int(name[-8:]): (run.checkpoints / name / STATE_FILE).exists() for name in checkpoint.names(run)}
         assert states == {one: one in whole for one in looked_at | whole}
-        assert resolve(run, "best") == f"step-{best:08}"
+        assert checkpoint.pointer(run, "best") == resolve(run, "best") == f"step-{best:08}"
+        assert resolve(run, "last") == f"step-{step:08}"
 
 
-@pytest.mark.parametrize("part", ["checkpoint.json", "student.safetensors"])
-@pytest.mark.parametrize("what", ["pipe", "device", "folder", "link"])
+@pytest.mark.parametrize(
+    ("part", "what"),
+    [("checkpoint.json", "pipe"), ("checkpoint.json", "link"), *(("student.safetensors", what) for what in KINDS)],
+)
 def test_files_outside_the_run_folder_are_refused(run: RunDir, tmp_path: Path, part: str, what: str) -> None:
     path = files(run) / part
     if what == "link":
@@ -154,19 +143,13 @@ def put_in(*keys: str, value: Any) -> Callable[[dict[str, Any]], object]:
     [
         (put_in("model", value=[]), r"model: Input should be a valid dictionary, not \[\]"),
         (put_in("classes", value=5), "classes: .*, not 5"),
-        (put_in("config", value="x"), "config: .*, not x"),
         (put_in("step", value="many"), "step: .*, not many"),
-        (put_in("version", value=2), "has version 2, but this program reads 1"),
         (put_in("model", value={}), "embed_dim is missing"),
         (put_in("model", "vision_cfg", "layers", value=10**6), "vision_cfg.layers is 1000000, outside 1 to 256"),
         (put_in("model", "vision_cfg", "layers", value=[10**6, 1, 1, 1]), "vision_cfg.layers is"),
-        (put_in("model", "vision_cfg", "layers", value="two"), "vision_cfg.layers is two"),
         (put_in("model", "text_cfg", "width", value=2**40), "text_cfg.width is 1099511627776"),
         (put_in("model", "text_cfg", "vocab_size", value=4_000_000), "network has .* parameters, but the weights"),
         (put_in("model", "text_cfg", "context_length", value=10**6), "context_length is 1000000, outside 1 to 4096"),
-        (put_in("model", "vision_cfg", "image_size", value=10**6), "image_size is 1000000, outside 1 to 1024"),
-        (put_in("model", "vision_cfg", "patch_size", value=0), "patch_size is 0, outside 1 to 4096"),
-        (put_in("model", "vision_cfg", "width", value=0), "width is 0, outside 1 to 32768"),
         (put_in("model", "embed_dim", value="wide"), "embed_dim is wide"),
         (put_in("model", "vision_cfg", "layers", value=250), "vision_cfg has 250 layers, but there are"),
         (put_in("model", "vision_cfg", "pool_type", value="none"), "cannot be built"),
@@ -174,7 +157,7 @@ def put_in(*keys: str, value: Any) -> Callable[[dict[str, Any]], object]:
         (put_in("config", "fusion", value=CONFIG.fusion.model_dump() | {"layers": 24, "width": 8192}), "parameters"),
         (put_in("config", "seed", value="y" * 10_000), "config|seed"),
     ],
-    ids=range(21),
+    ids=range(15),
 )  # fmt: skip
 def test_checkpoint_headers_are_checked_before_loading(
     run: RunDir, change: Callable[[dict[str, Any]], object], said: str
@@ -189,19 +172,15 @@ def test_checkpoint_headers_are_checked_before_loading(
     survives(read)
 
 
-def test_an_oversized_description_is_refused(run: RunDir) -> None:
+def test_a_valid_network_is_built_and_an_oversized_description_refused(run: RunDir) -> None:
+    before = torch.get_rng_state()
+    network = open_network(RunNetwork(run, "step-00000001", "student"), CPU)
+    assert torch.equal(torch.get_rng_state(), before), "a run would miss the random numbers"
+    assert {value.device.type for value in network.state_dict().values()} == {"cpu"}
     with (files(run) / "checkpoint.json").open("ab") as file:
         file.truncate(1 << 30)
     with pytest.raises(CheckpointError, match=r"damaged: .* is larger than 4 MB"):
         checkpoint.read_info(run, "step-00000001")
-
-
-def test_a_valid_network_is_still_built(run: RunDir) -> None:
-    """Neither checking nor building moves the random numbers, which a run would miss."""
-    before = torch.get_rng_state()
-    network = open_network(RunNetwork(run, "step-00000001", "student"), CPU)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert {value.device.type for value in network.state_dict().values()} == {"cpu"}
 
 
 @pytest.mark.parametrize("state", [torch.zeros(7, dtype=torch.uint8), torch.zeros(5056), None])
@@ -218,19 +197,6 @@ def test_a_step_of_thousands_of_digits_is_ignored(run: RunDir) -> None:
     assert len(str(caught.value)) < 1000
 
 
-def test_unknown_fields_are_not_damage(run: RunDir) -> None:
-    rewrite(run, put_in("winner", value="student"))
-    assert replace(checkpoint.read_info(run, "step-00000001"), config={}).step == 1
-
-
-def test_weights_behind_a_link_out_of_the_folder_are_not_loaded(run: RunDir, tmp_path: Path) -> None:
-    path = files(run) / "student.safetensors"
-    path.rename(tmp_path / "elsewhere.safetensors")
-    path.symlink_to(tmp_path / "elsewhere.safetensors")
-    with pytest.raises(CheckpointError, match="a link out of"):
-        read_tensors(path, run.path, CPU)
-
-
 def test_refusals_before_writing_are_user_errors(run: RunDir) -> None:
     there = list(run.checkpoints.iterdir())
     run.checkpoints.rename(run.path / "moved")
@@ -238,17 +204,3 @@ def test_refusals_before_writing_are_user_errors(run: RunDir) -> None:
     with pytest.raises(CheckpointError, match="could not be written"):
         checkpoint.save(run, *tiny(2, None, None), keep=3)
     assert len(list((run.path / "moved").iterdir())) == len(there)
-
-
-def test_saved_scalars_keep_the_shapes_of_the_network() -> None:
-    state = build_network(CONFIG, small_model()).state_dict()
-    scalars = [name for name, value in state.items() if value.shape == (1,)]
-    assert scalars
-    kept = to_saved({name: state[name] for name in state})
-    for name in scalars:
-        assert kept[name].shape == ()
-        assert shape_in_memory(name, ()) == (1,)
-    assert shape_in_memory("towers.bn1.num_batches_tracked", ()) == (), "a count, and no parameter"
-    assert shape_in_memory("logit_scale", (2,)) == (2,), "another file's, which is refused for it"
-    others = [name for name in state if name not in scalars]
-    assert all(shape_in_memory(name, tuple(state[name].shape)) == state[name].shape for name in others)

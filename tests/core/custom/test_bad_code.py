@@ -27,11 +27,6 @@ CASES: dict[str, tuple[str, str, str]] = {
     "no such name": (LOSS, objective("Lost"), r"mine\.py has no Lost; available: Loss\."),
     "an error while it is loaded": ("x = 1 / 0\n", objective("Loss"), r"code/mine\.py, line 3: ZeroDivisionError"),
     "no Python": ("def f(:\n", objective("Loss"), r"code/mine\.py, line 3: SyntaxError"),
-    "an unknown argument": (
-        "class Loss(nn.Module):\n    def __init__(self, width=3): pass\n",
-        objective("Loss", heat=1),
-        r"mine\.py:Loss: .*'heat'; its parameters are width\.",
-    ),
     "no module": ("class Loss: pass\n", objective("Loss"), r"mine\.py:Loss is not a torch\.nn\.Module"),
     "another signature": (
         LOSS.replace("student", "images, texts"),

@@ -14,7 +14,7 @@ from core.spec.run.events import EventReader, Metrics
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import names
 from core.training.train import train
-from tests.core.custom.written import HEAD, objective, run_of, train_with
+from tests.core.custom.written import HEAD, keep_trained, objective, put_back, run_of, train_with
 
 LOSS = """
 class Loss(nn.Module):
@@ -22,17 +22,24 @@ class Loss(nn.Module):
 """
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def train_half(work: Path) -> None:
+        more = ("checkpoint.every_steps=2", "checkpoint.keep=9")
+        assert train_with(work, LOSS.format(1), objective("Loss"), *more) == 0
+        run = run_of(work)
+        shutil.rmtree(run.checkpoints / names(run)[-1])
+        lines = [line for line in run.events.read_text().splitlines(keepends=True) if "run_finished" not in line]
+        run.events.write_text("".join(lines))
+
+    return keep_trained(tmp_path_factory.mktemp("copies"), train_half)
+
+
 @pytest.fixture
-def half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
-    """A run whose last checkpoint and ending are gone, so that it goes on when it is trained again."""
-    monkeypatch.chdir(tmp_path)
-    more = ("checkpoint.every_steps=2", "checkpoint.keep=9")
-    assert train_with(tmp_path, LOSS.format(1), objective("Loss"), *more) == 0
-    run = run_of(tmp_path)
-    shutil.rmtree(run.checkpoints / names(run)[-1])
-    lines = [line for line in run.events.read_text().splitlines(keepends=True) if "run_finished" not in line]
-    run.events.write_text("".join(lines))
-    return run
+def half(kept: Path, user_folders: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
+    """A run of this user whose last checkpoint and ending are gone, so that it goes on when it is trained again."""
+    shutil.copytree(kept / "user", user_folders, dirs_exist_ok=True)
+    return put_back(kept, monkeypatch)
 
 
 def losses(run: RunDir) -> list[float]:
@@ -72,21 +79,18 @@ def test_the_copy_trains_where_the_original_file_is_missing(half: RunDir) -> Non
     assert train(read_config(half.config), sent, quiet=True) == "done"
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda files: {**files, "mine.py": files["mine.py"] + "#"},
-        lambda files: {"index.json": files["index.json"]},
-        lambda files: {**files, "index.json": files["index.json"].replace('"mine.py"', '"../mine.py"')},
-        lambda files: {**files, "index.json": "[]"},
-    ],
-)
-def test_incomplete_code_is_refused(change, half: RunDir, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    sent = RunDir(tmp_path / "machine" / "run")
+def test_incomplete_code_is_refused(half: RunDir, tmp_path: Path) -> None:
+    sent, files = RunDir(tmp_path / "machine" / "run"), pack_code(half)
     sent.create()
-    with pytest.raises(CodeError):
-        unpack_code(sent, change(pack_code(half)))
-    assert kept_files(sent) == {}
+    for change in (
+        {"mine.py": files["mine.py"] + "#"},
+        {"mine.py": None},
+        {"index.json": files["index.json"].replace('"mine.py"', '"../mine.py"')},
+        {"index.json": "[]"},
+    ):
+        with pytest.raises(CodeError):
+            unpack_code(sent, {name: text for name, text in {**files, **change}.items() if text is not None})
+        assert kept_files(sent) == {}
     assert not list(tmp_path.glob("machine/*.py"))
 
 

@@ -19,13 +19,8 @@ from tests.core.images import write_pairs
 PAGE = (Path(__file__).parents[3] / "docs" / "howto" / "extend.md").read_text(encoding="utf-8")
 FILES = {name: code for code, name in re.findall(r"^```python\n(# (\w+\.py)\n.*?)^```", PAGE, re.MULTILINE | re.DOTALL)}
 COMMANDS = re.findall(r"^sdgui-core presets (\S+) .*\nsdgui-core train (.*)$", PAGE, re.MULTILINE)
-SHORT = [
-    "optim.epochs=1",
-    "optim.batch_size=9",
-    "checkpoint.every_steps=1",
-    "checkpoint.keep=99",
-    "runtime.log_every=1",
-]
+assert len(FILES) == len(COMMANDS) == 4
+SHORT = ["optim.epochs=1", "optim.batch_size=9", "runtime.log_every=1", "checkpoint.every_steps=1", "checkpoint.keep=9"]
 
 
 @pytest.fixture
@@ -37,11 +32,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).write_text(code, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def test_the_page_has_four_short_files_and_a_command_for_each() -> None:
-    assert len(FILES) == len(COMMANDS) == 4
-    assert all(code.count("\n") < 30 for code in FILES.values())
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,7 @@ from core.spec.run.code import CodeError, CodeNotAllowed, allow, digest_of
 from core.spec.run.folder import RunDir
 from core.training.train import train
 from core.worker.server import Worker
-from tests.core.custom.written import objective, run_of, train_with
+from tests.core.custom.written import keep_trained, objective, put_back, run_of, train_with
 
 PLANTED = """
 from pathlib import Path
@@ -45,29 +44,29 @@ def build(model):
 """
 
 
-@pytest.fixture
-def trace(tmp_path: Path) -> Path:
-    """Is there once the planted code has run."""
-    return tmp_path / "trace"
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("foreign")
+
+    def train_planted(work: Path) -> None:
+        settings = ("towers.build=mine.py:build", "teacher.kind=mine.py:Rule", objective("Loss"))
+        assert train_with(work, PLANTED.format(trace=str(work / "trace")), *settings) == 0
+        (work / "mine.py").unlink()
+        (work / "trace").unlink()
+
+    return keep_trained(folder, train_planted)
 
 
 @pytest.fixture
-def foreign(tmp_path: Path, trace: Path, user_folders: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
+def foreign(kept: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
     """A stranger's run: this user has started none of its code, and has not the file that it was copied from."""
-    monkeypatch.chdir(tmp_path)
-    settings = ("towers.build=mine.py:build", "teacher.kind=mine.py:Rule", objective("Loss"))
-    assert train_with(tmp_path, PLANTED.format(trace=str(trace)), *settings) == 0
-    (tmp_path / "mine.py").unlink()
-    trace.unlink()
-    shutil.rmtree(user_folders / "sdgui")
-    run = run_of(tmp_path)
-    run.status.unlink()  # of this very process
-    return run
+    return put_back(kept, monkeypatch)
 
 
-def _index(run: RunDir, change: Callable[[str], str]) -> None:
-    path = run.path / "code" / "index.json"
-    path.write_text(change(path.read_text()))
+@pytest.fixture
+def trace(kept: Path) -> Path:
+    """Is there once the planted code has run."""
+    return kept / "work" / "trace"
 
 
 def test_foreign_code_never_runs_on_open_evaluate_or_resume(
@@ -121,10 +120,11 @@ def test_foreign_code_runs_once_allowed(
 
 
 def test_opening_a_network_without_custom_towers_needs_no_code(
-    tmp_path: Path, trace: Path, user_folders: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, user_folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The head of a loss is left out: only training needs it."""
     monkeypatch.chdir(tmp_path)
+    trace = tmp_path / "trace"
     assert train_with(tmp_path, PLANTED.format(trace=str(trace)), objective("Loss")) == 0
     (tmp_path / "mine.py").unlink()
     trace.unlink()
@@ -133,16 +133,16 @@ def test_opening_a_network_without_custom_towers_needs_no_code(
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("place", ["../planted.py", "/planted.py", "sub/planted.py", "..", "", "con\0.py"])
-def test_a_copy_must_be_a_file_in_the_code_folder(place: str, foreign: RunDir, trace: Path) -> None:
+def test_a_copy_must_be_a_file_in_the_code_folder(foreign: RunDir, trace: Path) -> None:
     outside = foreign.path / "planted.py"
     shutil.copyfile(foreign.path / "code" / "mine.py", outside)
     allow([digest_of(outside.read_bytes())])
-    if place.startswith("/"):
-        place = str(outside)
-    _index(foreign, lambda text: text.replace('"mine.py"', json.dumps(place)))
-    with pytest.raises(UserError, match=r"index\.json"):
-        open_model(str(foreign.path))
+    index = foreign.path / "code" / "index.json"
+    text = index.read_text()
+    for place in ("../planted.py", str(outside), "sub/planted.py", "..", "", "con\0.py"):
+        index.write_text(text.replace('"mine.py"', json.dumps(place)))
+        with pytest.raises(UserError, match=r"index\.json"):
+            open_model(str(foreign.path))
     assert not trace.exists()
 
 
@@ -183,9 +183,9 @@ def test_a_module_that_a_foreign_config_names_is_not_imported(
     assert not trace.exists()
 
 
-def test_a_foreign_chain_runs_no_file_that_its_stages_name(tmp_path: Path, trace: Path) -> None:
+def test_a_foreign_chain_runs_no_file_that_its_stages_name(tmp_path: Path) -> None:
     """Also one that is there: the stranger may have guessed where it lies."""
-    planted = tmp_path / "planted.py"
+    planted, trace = tmp_path / "planted.py", tmp_path / "trace"
     planted.write_text(f"from pathlib import Path\nPath({str(trace)!r}).touch()\ndef build(model): return model\n")
     config = core.preset("clip", "tiny", {"towers.build": f"{planted}:build", "data.train": "x.csv"})
     stage = ChainStage(name="first", config=config)

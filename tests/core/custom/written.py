@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 import core
 from core.__main__ import main
@@ -34,3 +38,26 @@ def objective(name: str, **settings: object) -> str:
 def run_of(folder: Path) -> RunDir:
     """The run that ``train_with`` trains."""
     return RunDir(folder / "run")
+
+
+def keep_trained(folder: Path, train: Callable[[Path], object]) -> Path:
+    """``folder``/work as ``train`` leaves it, to be put back by `put_back` for each test of a module."""
+    work = folder / "work"
+    work.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(work)
+        for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+            patch.setenv(name, str(folder / "user"))
+        train(work)
+    run_of(work).status.unlink(missing_ok=True)  # of this very process
+    shutil.copytree(work, folder / "kept")
+    return folder
+
+
+def put_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
+    """The run in ``folder``/work as it was trained; work is the working folder."""
+    work = folder / "work"
+    shutil.rmtree(work)
+    shutil.copytree(folder / "kept", work)
+    monkeypatch.chdir(work)
+    return run_of(work)

@@ -11,6 +11,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from core.data.draws import Integers
+from core.data.views.distortion import draw_distortion
+from core.data.views.making import cut_view
+from core.data.views.recipe import ViewRecipe
+
 CONTEXT = 12
 
 
@@ -46,3 +51,12 @@ def tokenize(texts: Sequence[str]) -> Tensor:
         ids = [1 + sum(word.encode()) % 1000 for word in text.split()][:CONTEXT]
         tokens[i, : len(ids)] = torch.tensor(ids)
     return tokens
+
+
+def make_view(
+    images: Sequence[Tensor], recipe: ViewRecipe, size: int, seed: int, epoch: Integers, rows: Integers, view: int
+) -> Tensor:
+    """One view (B, 3, S, S) uint8 of ``images``, as the loader makes it."""
+    crops = cut_view(images, recipe, size, seed, epoch, rows, view).contiguous()
+    distortion = draw_distortion(recipe, seed, epoch, rows, view)
+    return crops if distortion is None else distortion.apply(crops)

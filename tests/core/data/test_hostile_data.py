@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from core.data.cache import Decoding, ImageCache, open_cache
 from core.data.demo.openmoji import write_demo_data
 from core.data.errors import DataError, ImageError
-from core.data.images import decode, image_file_size
+from core.data.images import decode, image_header
 from core.data.sources import coco, manifests
 from core.data.sources.opening import open_source
 from core.search.index.source_changes import scan
@@ -23,15 +23,6 @@ from tests.core.data.samples import write_image
 from tests.mutations import feed, few_or_many, mutated, survives
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of lists a thousand times as long
-
-
-def test_an_image_that_is_a_pipe_or_a_device(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.png")
-    (tmp_path / "device.png").symlink_to("/dev/zero")
-    for name in ("pipe.png", "device.png"):
-        for read in (lambda path: decode(path, 16, 10), lambda path: image_file_size(path, 10)):
-            with pytest.raises(ImageError, match="cannot be opened: it is a folder, a pipe or a device"):
-                read(tmp_path / name)
 
 
 def test_a_class_folder_with_a_pipe_and_a_device(tmp_path: Path) -> None:
@@ -45,6 +36,10 @@ def test_a_class_folder_with_a_pipe_and_a_device(tmp_path: Path) -> None:
     assert cache is not None
     assert {Path(files[row]).name for row in cache.bad} == {"pipe.png", "zero.png"}
     assert [Path(one.path).name for one in scan(str(tmp_path / "data")).images] == ["0.png", "1.png", "2.png"]
+    for row in cache.bad:
+        for read in (lambda path: decode(path, 16, 10), lambda path: image_header(path, 10)):
+            with pytest.raises(ImageError, match="cannot be opened: it is a folder, a pipe or a device"):
+                read(files[row])
 
 
 @pytest.mark.parametrize("sort", ["pipe", "device", "folder", "huge", "binary"])
@@ -74,8 +69,7 @@ def test_a_sidecar_that_is_not_text(tmp_path: Path, sort: str) -> None:
     assert len(scanned.bad) == (0 if sort == "folder" and not scanned.bad else 1)
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.json"])
-@pytest.mark.parametrize("sort", ["pipe", "device"])
+@pytest.mark.parametrize(("name", "sort"), [("a.csv", "pipe"), ("a.jsonl", "device"), ("a.json", "pipe")])
 def test_a_manifest_that_is_a_pipe_or_a_device(tmp_path: Path, name: str, sort: str) -> None:
     """Also where it becomes one after it was seen to be a file."""
     path = tmp_path / name
@@ -132,12 +126,11 @@ def test_names_of_thousands_of_characters_are_shortened(tmp_path: Path) -> None:
         assert len(str(caught.value)) < 4000
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.json"])
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.json"])
 def test_thousands_of_labels_are_refused(tmp_path: Path, name: str) -> None:
     keys = ["filepath", "title", *(f"k{number}" for number in range(5000))]
-    if name.endswith("sv"):
-        mark = "," if name == "a.csv" else "\t"
-        content = "\n".join([mark.join(keys), *(mark.join((f"{i}.png", "x", str(i))) for i in range(100))])
+    if name == "a.csv":
+        content = "\n".join([",".join(keys), *(f"{i}.png,x,{i}" for i in range(100))])
     else:
         records = [dict.fromkeys(keys[i : i + 3] + keys[:2], f"{i}.png") for i in range(2, 3500, 3)]
         content = json.dumps(records) if name == "a.json" else "\n".join(map(json.dumps, records))

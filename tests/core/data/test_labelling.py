@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -59,22 +58,15 @@ def test_classes_are_the_sorted_values(tmp_path: Path) -> None:
     assert [labels.classes[i] for i in labels.of_rows.tolist()] == [dataset.labels(row)["kind"] for row in range(24)]
     assert label_rows(dataset, DataConfig(), 0) is None
     assert label_numbers(dataset, "kind", ("c3", "c1")).tolist()[:4] == [NO_CLASS, 1, NO_CLASS, 0]
-
-
-def test_empty_cells_are_unlabelled(tmp_path: Path) -> None:
-    path = write_pairs(tmp_path, 6)
-    rows = list(csv.reader(path.read_text().splitlines()))
-    column = rows[0].index("kind")
-    rows[1][column] = ""
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows(rows)
+    path = tmp_path / "pairs.csv"
+    path.write_text(path.read_text().replace(",c0\n", ",\n"))
     labels = label_rows(open_dataset(path, DataConfig(), SIZE, tokenize), DataConfig(label="kind"), 0)
     assert labels is not None
-    assert labels.of_rows.tolist().count(NO_CLASS) == 1
-    assert "" not in labels.classes
+    assert labels.classes == ("c1", "c2", "c3"), "an empty cell is no class"
+    assert labels.of_rows.tolist()[:5] == [NO_CLASS, 0, 1, 2, NO_CLASS]
 
 
-@pytest.mark.parametrize("kept", [1, 3, 100])
+@pytest.mark.parametrize("kept", [1, 100])
 def test_labels_per_class_are_drawn_with_the_seed(tmp_path: Path, kept: int) -> None:
     dataset = opened(tmp_path)
     config = DataConfig(label="kind", labels_per_class=kept)
@@ -101,15 +93,11 @@ def test_labels_per_class_are_drawn_with_the_seed(tmp_path: Path, kept: int) -> 
 def test_unusable_labels_are_reported(tmp_path: Path, data: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         label_rows(opened(tmp_path), DataConfig(**data), 0)
-
-
-def test_a_single_class_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"has only 1 distinct value.*needs at least two"):
-        label_rows(opened(tmp_path, 1), DataConfig(label="kind"), 0)
+        label_rows(opened(tmp_path / "single", 1), DataConfig(label="kind"), 0)
 
 
-@pytest.mark.parametrize("ratio", [1, 3])
-@pytest.mark.parametrize("batch_size", [2, 5])
+@pytest.mark.parametrize(("batch_size", "ratio"), [(2, 3), (8, 1)])
 def test_batches_hold_labelled_then_unlabelled_rows(tmp_path: Path, ratio: int, batch_size: int) -> None:
     dataset = opened(tmp_path)
     config = run_config(batch_size, labels_per_class=1, unlabelled_ratio=ratio)
@@ -117,38 +105,29 @@ def test_batches_hold_labelled_then_unlabelled_rows(tmp_path: Path, ratio: int, 
     assert ours.steps_per_epoch == max(1, 20 // (batch_size * ratio))
     seen: Counter[int] = Counter()
     for batch in ours.batches(0, 12):
+        rows = batch.rows.tolist()
+        for again in (i for i, row in enumerate(rows) if rows.index(row) < i):
+            first = rows.index(rows[again])
+            assert not torch.equal(batch.clean.images[first], batch.clean.images[again]), "repeated in one batch"
         assert batch.labels is not None
         assert batch.labels.shape == (batch_size * (1 + ratio),)
         assert (batch.labels[:batch_size] != NO_CLASS).all()
         assert (batch.labels[batch_size:] == NO_CLASS).all()
         kinds = [dataset.labels(row)["kind"] for row in batch.rows[:batch_size].tolist()]
         assert kinds == [f"c{number}" for number in batch.labels[:batch_size].tolist()]
-        seen.update(batch.rows.tolist())
-    labelled = [count for row, count in seen.items() if row in set(first_rows(dataset, config))]
+        seen.update(rows)
+    labels = label_rows(dataset, config.data, config.seed)
+    assert labels is not None
+    labelled = [seen[row] for row in (labels.of_rows != NO_CLASS).nonzero()[:, 0].tolist()]
     assert sum(labelled) == 12 * batch_size
     assert max(labelled) - min(labelled) <= 1  # each is seen as often as any other
 
 
-def first_rows(dataset: PairDataset, config: RunConfig) -> list[int]:
-    labels = label_rows(dataset, config.data, config.seed)
-    assert labels is not None
-    return (labels.of_rows != NO_CLASS).nonzero()[:, 0].tolist()
-
-
-def test_a_repeated_row_is_augmented_differently(tmp_path: Path) -> None:
-    dataset = opened(tmp_path)
-    batch = next(loader(dataset, run_config(8, labels_per_class=1, unlabelled_ratio=1)).batches(0, 1))
-    rows = batch.rows.tolist()
-    first, second = (i for i, row in enumerate(rows) if row == rows[0])
-    assert not torch.equal(batch.clean.images[first], batch.clean.images[second])
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_resumed_loader_continues_where_it_stopped(tmp_path: Path, workers: int) -> None:
+def test_a_resumed_loader_continues_where_it_stopped(tmp_path: Path) -> None:
     dataset = opened(tmp_path)
     settings: dict[str, Any] = {"labels_per_class": 2, "unlabelled_ratio": 2}
     whole = list(loader(dataset, run_config(**settings)).batches(0, 6))
-    resumed = list(loader(dataset, run_config(workers=workers, **settings)).batches(3, 6))
+    resumed = list(loader(dataset, run_config(workers=2, **settings)).batches(3, 6))
     for one, other in zip(whole[3:], resumed, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
 

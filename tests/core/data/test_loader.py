@@ -15,7 +15,7 @@ from core.data.dataset import PairDataset, open_dataset
 from core.data.errors import DataError, ImageError
 from core.data.loader import Loader, Place, evaluation_batches, evaluation_texts
 from core.ranks.environment import LaunchError
-from core.spec.config import DataConfig, RunConfig
+from core.spec.config import DataConfig, RunConfig, override
 from tests.core.data.samples import CONTEXT, tokenize, write_pairs
 
 SIZE = 16
@@ -71,7 +71,6 @@ def test_images_captions_and_labels_stay_aligned(
         bad.unlink()
     said: list[str] = []
     dataset = open_dataset(path, DataConfig(cache_mib=cache_mib, max_bad_share=0.5), SIZE, tokenize, log=said.append)
-    assert dataset.streamed == (cache_mib == 0)
     # An image that is not there is no row; one that cannot be read is, and is not shown.
     shown = [row for row in range(len(dataset)) if row not in dataset.broken]
     assert [dataset.path(row).stem for row in shown] == ["000", "001", "003", "004", "005"]
@@ -100,13 +99,19 @@ def test_cached_and_streamed_images_are_the_same(tmp_path: Path) -> None:
     assert cached.digest() != opened(write_pairs(tmp_path / "elsewhere", 4, captions=2)).digest()
 
 
-def test_too_many_bad_rows_stop_with_the_list(tmp_path: Path) -> None:
-    path = write_pairs(tmp_path, 10)
+def test_bad_rows_are_skipped_and_too_many_of_them_stop_with_the_list(tmp_path: Path) -> None:
+    path, said = write_pairs(tmp_path, 10), list[str]()
     (tmp_path / "images" / "003.png").write_bytes(b"broken")
-    with pytest.raises(DataError, match=r"1 of the 10 rows") as caught:
-        opened(path)
+    (tmp_path / "images" / "005.png").unlink()
+    with pytest.raises(
+        DataError, match=r"2 of the 10 rows of .* cannot be used, more than the 15.0% allowed"
+    ) as caught:
+        opened(path, max_bad_share=0.15)
     assert f"{path}, line 5: 003.png: it is not an image" in str(caught.value)
-    assert list(opened(path, max_bad_share=0.1).broken) == [3]
+    dataset = open_dataset(path, DataConfig(max_bad_share=0.2), SIZE, tokenize, log=said.append)
+    assert (len(dataset), list(dataset.broken)) == (9, [3]), "a missing image is no row, a broken one keeps its number"
+    assert len(said) == 1
+    assert said[0].startswith(f"2 of the 10 rows of {path} are skipped: ")
 
 
 def test_progress_is_reported_and_may_cancel(tmp_path: Path) -> None:
@@ -129,7 +134,10 @@ def test_a_batch_follows_the_config(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 10, captions=2))
     loader = Loader(dataset, run_config(), SIZE)
     assert (loader.steps_per_epoch, loader.total_steps) == (2, 5)
+    short = override(run_config(), ["optim.epochs=0.01", "seed=4"])
+    assert Loader(dataset, short, SIZE).total_steps == 1
     batch = next(loader.batches(0, 1))
+    assert not same(batch, next(Loader(dataset, short, SIZE).batches(0, 1))), "another seed"
     assert batch.clean.images.shape == (4, 3, SIZE, SIZE)
     assert batch.clean.mix is None
     assert len(batch.student) == 2
@@ -140,18 +148,12 @@ def test_a_batch_follows_the_config(tmp_path: Path) -> None:
     for row, tokens in zip(batch.rows.tolist(), batch.texts, strict=True):
         own = tokenize(dataset.captions_of(row))[:, : batch.texts.shape[1]]
         assert (own == tokens).all(1).any()
+    for none in ("views.teacher.count=0", "teacher.kind=none"):
+        assert next(Loader(dataset, override(run_config(), [none]), SIZE).batches(0, 1)).teacher == ()
     assert batch.texts.dtype == torch.int64
     assert (batch.texts[:, -1] != 0).any()
-
-
-def test_no_teacher_view_without_a_teacher_or_for_clean_views(tmp_path: Path) -> None:
-    dataset = opened(write_pairs(tmp_path, 4))
-    shared = run_config(teacher={"count": 0})
-    none = shared.model_copy(
-        update={"teacher": shared.teacher.model_copy(update={"kind": "none"}), "views": run_config().views}
-    )
-    for config in (shared, none):
-        assert next(Loader(dataset, config, SIZE).batches(0, 1)).teacher == ()
+    with pytest.raises(DataError, match=r"batch size 11 .* 10 pairs"):
+        Loader(dataset, run_config(batch_size=11), SIZE)
 
 
 def test_an_epoch_visits_each_row_once_in_its_own_order(tmp_path: Path) -> None:
@@ -163,8 +165,16 @@ def test_an_epoch_visits_each_row_once_in_its_own_order(tmp_path: Path) -> None:
     assert len({tuple(epoch) for epoch in epochs}) == 3
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("cache_mib", [0, 64])
+def test_captions_and_interpolations_are_drawn_for_each_step_and_view(tmp_path: Path) -> None:
+    batches = list(Loader(opened(write_pairs(tmp_path, 4, captions=3)), run_config(), SIZE).batches(0, 30))
+    assert len({tuple(tokens.tolist()) for batch in batches for tokens in batch.texts[:, :4]}) == 12
+    mixes = [view.mix for batch in batches[:8] for view in batch.student]
+    assert None not in mixes
+    assert len({(tuple(mix.partner.tolist()), mix.share, mix.box) for mix in mixes if mix}) > 8
+    assert len({tuple(mix.partner.tolist()) for mix in mixes if mix}) > 4
+
+
+@pytest.mark.parametrize(("workers", "cache_mib"), [(0, 64), (2, 0)])
 def test_the_stream_is_the_same_from_any_step_with_any_workers(tmp_path: Path, workers: int, cache_mib: int) -> None:
     dataset = opened(write_pairs(tmp_path, 9, captions=2), cache_mib=cache_mib)
     whole = list(Loader(dataset, run_config(), SIZE).batches(0, 5))
@@ -176,35 +186,29 @@ def test_the_stream_is_the_same_from_any_step_with_any_workers(tmp_path: Path, w
     assert all(same(one, other) for one, other in zip(whole[3:], resumed, strict=True))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_batch_made_in_parts_equals_one_made_at_once(
-    tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_made_in_parts_equals_one_made_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is drawn for a row, or for the whole batch, and of whatever length captions are."""
     dataset = opened(write_pairs(tmp_path, 11, captions=2))
     distorted = {"jitter": 0.8, "greyscale": 0.2, "blur": 0.8, "solarize": 0.2, "erase": 0.5, "flip": True, "mask": 0.5}
     views = {"student": {"count": 2, "randaugment_ops": 2, "mix": "either", **distorted}, "local": {"count": 1}}
-    configs = [run_config(8, number, **views) for number in (0, workers)]
+    configs = [run_config(8, workers, **views) for workers in (0, 2)]
     whole = list(Loader(dataset, configs[0], SIZE, multiple=4).batches(0, 3))
     monkeypatch.setattr("core.data.loader.PART_ROWS", 3)
     parts = list(Loader(dataset, configs[1], SIZE, multiple=4).batches(0, 3))
     assert all(same(a, b) for a, b in zip(whole, parts, strict=True))
-    shared = run_config(8, workers, shared=True, student={"count": 2})
+    shared = run_config(8, shared=True, student={"count": 2})
     batch = next(Loader(dataset, shared, SIZE).batches(0, 1))
     assert all(a.images is b.images for a, b in zip(batch.student, batch.teacher, strict=True))
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_views_augmented_on_the_device_are_the_same(
-    tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_views_augmented_on_the_device_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.data.loader.PART_ROWS", 3)  # parts of four rows are joined
     dataset, device = opened(write_pairs(tmp_path, 9)), torch.device("cpu")
     every = {"flip": True, "jitter": 0.8, "greyscale": 0.3, "blur": 0.5}
     further = {"crop_min": 0.5, "randaugment_ops": 2, "solarize": 0.3, "erase": 0.5, "mix": "mixup", **every}
     views = {"clean": {"flip": True}, "student": {"count": 2, **further}, "local": {"count": 1, "size": 0.5, **every}}
     for shared in (False, True):
-        config = run_config(workers=workers, **views, teacher={"count": 1}, shared=shared)
+        config = run_config(workers=int(shared), **views, teacher={"count": 1}, shared=shared)
         plain = list(Loader(dataset, config, SIZE, multiple=8).batches(0, 3))
         cropped = list(Loader(dataset, config, SIZE, multiple=8, place=Place(distorts=True)).batches(0, 3))
         assert not any(same(a, b) for a, b in zip(plain, cropped, strict=True))
@@ -219,9 +223,8 @@ def test_views_augmented_on_the_device_are_the_same(
             assert made[0].teacher[0].images is made[0].student[0].images
 
 
-@pytest.mark.parametrize("world", [2, 4])
-def test_ranks_share_the_same_batch(tmp_path: Path, world: int) -> None:
-    dataset = opened(write_pairs(tmp_path, 11))
+def test_ranks_share_the_same_batch(tmp_path: Path) -> None:
+    dataset, world = opened(write_pairs(tmp_path, 11)), 4
     whole = list(Loader(dataset, run_config(8), SIZE).batches(0, 2))
     shares = [
         list(Loader(dataset, run_config(8), SIZE, place=Place(rank, world)).batches(0, 2)) for rank in range(world)
@@ -248,48 +251,13 @@ def test_the_number_of_loader_processes_follows_the_cores(monkeypatch: pytest.Mo
     assert [Place(on_gpu=True).workers(number) for number in (0, 3)] == [0, 3]
 
 
-def test_each_batch_is_mixed_differently(tmp_path: Path) -> None:
-    """The partners, the boxes and the shares are drawn anew for each step, and for each view."""
-    loader = Loader(opened(write_pairs(tmp_path, 9)), run_config(), SIZE)
-    mixes = [view.mix for batch in loader.batches(0, 8) for view in batch.student]
-    assert None not in mixes
-    assert len({(tuple(mix.partner.tolist()), mix.share, mix.box) for mix in mixes if mix}) > 8
-    assert len({tuple(mix.partner.tolist()) for mix in mixes if mix}) > 4
-
-
-def test_another_seed_gives_other_batches(tmp_path: Path) -> None:
-    dataset = opened(write_pairs(tmp_path, 8))
-    one = next(Loader(dataset, run_config(), SIZE).batches(0, 1))
-    other = next(Loader(dataset, run_config().model_copy(update={"seed": 4}), SIZE).batches(0, 1))
-    assert not same(one, other)
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_closing_early_ends_cleanly(tmp_path: Path, workers: int) -> None:
+def test_closing_early_ends_cleanly(tmp_path: Path) -> None:
     dataset = opened(write_pairs(tmp_path, 9))
-    stream = Loader(dataset, run_config(workers=workers), SIZE).batches(0, 5)
-    next(stream)
-    stream.close()
-    assert list(Loader(dataset, run_config(workers=workers), SIZE).batches(5, 5)) == []
-
-
-def test_captions_of_an_image_take_turns(tmp_path: Path) -> None:
-    dataset = opened(write_pairs(tmp_path, 4, captions=3))
-    loader = Loader(dataset, run_config(), SIZE)
-    drawn = {tuple(tokens.tolist()) for batch in loader.batches(0, 30) for tokens in batch.texts[:, :4]}
-    assert len(drawn) == 12
-
-
-def test_a_batch_larger_than_the_data_names_both(tmp_path: Path) -> None:
-    dataset = opened(write_pairs(tmp_path, 4))
-    with pytest.raises(DataError, match=r"batch size 5 .* 4 pairs"):
-        Loader(dataset, run_config(batch_size=5), SIZE)
-
-
-def test_a_run_has_at_least_one_step(tmp_path: Path) -> None:
-    config = run_config()
-    short = config.model_copy(update={"optim": config.optim.model_copy(update={"epochs": 0.01})})
-    assert Loader(opened(write_pairs(tmp_path, 4)), short, SIZE).total_steps == 1
+    for workers in (0, 2):
+        stream = Loader(dataset, run_config(workers=workers), SIZE).batches(0, 5)
+        next(stream)
+        stream.close()
+        assert list(Loader(dataset, run_config(workers=workers), SIZE).batches(5, 5)) == []
 
 
 # Streaming over images that prove broken
@@ -299,14 +267,15 @@ def test_a_run_has_at_least_one_step(tmp_path: Path) -> None:
 def test_an_unreadable_streamed_image_is_replaced_by_another_pair(tmp_path: Path, workers: int) -> None:
     path = write_pairs(tmp_path, 8)
     dataset = opened(path, cache_mib=0)
-    (tmp_path / "images" / "003.png").write_bytes(b"broken")
+    for name in ("003", "007"):
+        (tmp_path / "images" / f"{name}.png").write_bytes(b"broken")
     said: list[str] = []
     loader = Loader(dataset, run_config(workers=workers), SIZE, said.append)
     rows = [row for batch in loader.batches(0, 4) for row in batch.rows.tolist()]
-    assert sorted(rows[:8]) == [0, 1, 2, 4, 4, 5, 6, 7]
-    assert len(said) == 1
-    assert "003.png" in said[0]
-    assert [row.location for row in dataset.all_bad()] == [f"{path}, line 5"]
+    assert sorted(rows[:8]) == [0, 0, 1, 2, 4, 4, 5, 6], "by the next row; the last row by the first"
+    assert len(said) == 2
+    assert all(any(f"{name}.png is replaced by another pair" in line for line in said) for name in ("003", "007"))
+    assert [row.location for row in dataset.all_bad()] == [f"{path}, line 5", f"{path}, line 9"]
     fresh = opened(path, cache_mib=0)
     again = [row for batch in Loader(fresh, run_config(), SIZE).batches(2, 4) for row in batch.rows.tolist()]
     assert again == rows[8:]
@@ -318,7 +287,6 @@ def test_a_run_is_the_same_whether_images_are_cached_or_streamed(tmp_path: Path)
     for row in (0, 4):
         (tmp_path / "images" / f"{row:03}.png").write_bytes(b"broken")
     sets = [opened(path, cache_mib=mib, max_bad_share=0.5) for mib in (64, 0)]
-    assert [one.streamed for one in sets] == [False, True]
     cached, streamed = (Loader(one, run_config(), SIZE) for one in sets)
     assert cached.total_steps == streamed.total_steps
     steps = cached.total_steps
@@ -327,8 +295,7 @@ def test_a_run_is_the_same_whether_images_are_cached_or_streamed(tmp_path: Path)
     assert all(same(*both) for both in pairs)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("broken", [3, 8])
+@pytest.mark.parametrize(("workers", "broken"), [(0, 8), (2, 3)])
 def test_too_many_unreadable_images_while_streaming_stop_with_the_list(
     tmp_path: Path, workers: int, broken: int
 ) -> None:
@@ -342,14 +309,17 @@ def test_too_many_unreadable_images_while_streaming_stop_with_the_list(
 # Evaluation
 
 
-def test_evaluation_sees_every_image_once_in_order(tmp_path: Path) -> None:
-    dataset = opened(write_pairs(tmp_path, 7, captions=2))
+def test_evaluation_sees_every_readable_image_once_in_order(tmp_path: Path) -> None:
+    dataset = opened(write_pairs(tmp_path, 7, captions=2), cache_mib=0)
+    (tmp_path / "images" / "001.png").write_bytes(b"broken")
     batches = list(evaluation_batches(dataset, SIZE, 3))
-    assert [rows.tolist() for rows, _ in batches] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [rows.tolist() for rows, _ in batches] == [[0, 2], [3, 4, 5], [6]]
     assert all(images.shape == (len(rows), 3, SIZE, SIZE) and images.dtype == torch.uint8 for rows, images in batches)
     tokens, targets = evaluation_texts(dataset, torch.cat([rows for rows, _ in batches]))
-    assert torch.equal(targets, dataset.caption_rows)
-    assert torch.equal(tokens, dataset.tokens.long())
+    assert targets.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert torch.equal(tokens, torch.cat([dataset.tokens[:2], dataset.tokens[4:]]).long())
+    with pytest.raises(ImageError):
+        dataset.image(1)
 
 
 def test_evaluation_decodes_several_images_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,15 +334,3 @@ def test_evaluation_decodes_several_images_at_once(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(dataset, "image", image)
     rows = torch.cat([rows for rows, _ in evaluation_batches(dataset, SIZE, 2)])
     assert rows.tolist() == [0, 1, 2, 3]
-
-
-def test_evaluation_skips_unreadable_images(tmp_path: Path) -> None:
-    dataset = opened(write_pairs(tmp_path, 5, captions=2), cache_mib=0)
-    (tmp_path / "images" / "001.png").write_bytes(b"broken")
-    with pytest.raises(ImageError):
-        dataset.image(1)
-    rows = torch.cat([rows for rows, _ in evaluation_batches(dataset, SIZE, 2)])
-    assert rows.tolist() == [0, 2, 3, 4]
-    tokens, targets = evaluation_texts(dataset, rows)
-    assert targets.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
-    assert torch.equal(tokens[2:4], dataset.tokens[4:6].long())

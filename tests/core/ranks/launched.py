@@ -25,7 +25,11 @@ PATIENCE = 600.0  # seconds; the start of several programs on a busy machine
 
 
 class Followed:
-    """A run over ranks, by what it writes into its folder; ``output`` is what its processes print."""
+    """A run over ranks, by what it writes into its folder; ``output`` is what its processes print.
+
+    Subclasses have ``ended``, ``ranks`` (the processes, in their order), ``terminate`` (SIGTERM to torchrun) and
+    ``wait`` (the exit status, and the seconds until the end).
+    """
 
     def __init__(self, folder: Path) -> None:
         self.run = RunDir(folder)
@@ -35,22 +39,6 @@ class Followed:
     @property
     def output(self) -> str:
         return self._output.read_text()
-
-    def ended(self) -> bool:
-        """Whether all of its processes have."""
-        raise NotImplementedError
-
-    def ranks(self) -> list[int]:
-        """The processes of the ranks, in their order."""
-        raise NotImplementedError
-
-    def terminate(self) -> None:
-        """Send SIGTERM to torchrun."""
-        raise NotImplementedError
-
-    def wait(self, seconds: float = PATIENCE) -> tuple[int, float]:
-        """Its exit status, and how long it took to end from now on."""
-        raise NotImplementedError
 
     def events(self) -> list[Event]:
         return EventReader(self.run.events).read_all() if self.run.events.exists() else []

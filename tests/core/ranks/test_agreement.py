@@ -10,7 +10,7 @@ import torch
 
 from core.data.batch import Batch
 from core.data.errors import DataError
-from core.data.loader import LoadedBatch
+from core.data.parts import LoadedBatch
 from core.ranks.environment import LaunchError, check_mesh
 from core.ranks.messages import Failure, RankFailed
 from core.spec.errors import UserError
@@ -135,13 +135,17 @@ def test_too_many_unreadable_images_on_one_rank_end_all(tmp_path: Path) -> None:
     assert "6 of the 36 rows" in one
 
 
-def test_a_non_finite_loss_on_one_rank_skips_the_step_on_all(data: Path, tmp_path: Path) -> None:
+def test_a_long_caption_pads_all_and_a_non_finite_loss_skips_the_step_on_all(data: Path, tmp_path: Path) -> None:
     config = config_of("clip", data, tmp_path)
 
     def train(team: Team) -> tuple[list[float], list[bool]]:
         with opened(config, tmp_path / "run", team) as loop:
             plain, moved, losses = loop.compute_losses, [], []
             for step, batch in enumerate(loop.parts.loader.batches(0, 3)):
+                own_length = 0 if team.is_leader else 30  # captions are padded to the longest of all ranks
+                agreed = team.loaded(LoadedBatch(batch.with_text_length(own_length, 0)), 0).batch
+                assert agreed is not None
+                assert agreed.texts.shape[1] == 30
                 spoilt = step == 1 and team.launch.rank == 1
                 loop.compute_losses = lambda *given, bad=spoilt: _spoilt(plain(*given), bad)  # type: ignore[assignment]
                 before = [parameter.detach().clone() for parameter in loop.network.parameters()]
@@ -161,81 +165,42 @@ def _spoilt(result: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]], bad
     return {name: loss * float("nan") if bad else loss for name, loss in losses.items()}, report
 
 
-def test_a_request_to_one_rank_reaches_all() -> None:
-    def ask(team: Team) -> list[str | None]:
-        asked = [None, "pause" if team.launch.rank == 2 else None, ("pause", "stop", None)[team.launch.rank]]
-        return [team.agree_on_request(one) for one in asked]  # type: ignore[arg-type]
+def test_requests_and_failures_of_one_rank_reach_all() -> None:
+    def fail() -> None:
+        raise UserError("the data are not there.")
 
-    assert over_ranks(3, ask) == [[None, "pause", "stop"]] * 3
+    def interrupt() -> None:
+        raise Interrupt("paused")
 
-
-def test_an_exception_on_one_rank_is_raised_on_all() -> None:
-    def fail(team: Team) -> list[str]:
-        def call() -> None:
-            if team.launch.rank == 1:
-                raise UserError("the data are not there.")
-
-        found = []
-        for run in (
-            lambda: team.on_all_ranks(call),
-            lambda: team.on_all_ranks(_interrupted if team.is_leader else _nothing),
-        ):
+    def agree(team: Team) -> list[str | None]:
+        rank, found = team.launch.rank, list[str | None]()
+        for request in (None, "pause" if rank == 2 else None, ("pause", "stop", None)[rank]):
+            found.append(team.agree_on_request(request))  # type: ignore[arg-type]
+        for call in (fail if rank == 1 else None, interrupt if team.is_leader else None):
             try:
-                run()
+                team.on_all_ranks(call or (lambda: None))
             except (TrainingError, UserError, Interrupt) as error:
                 found.append(f"{type(error).__name__} {error}")
-        return found
-
-    first, second = over_ranks(2, fail)
-    assert first[0].startswith("TrainingError rank 1 on ")
-    assert first[0].endswith("the data are not there.")
-    assert second[0] == "UserError the data are not there."
-    assert first[1] == second[1] == "Interrupt paused"
-
-
-def _interrupted() -> None:
-    raise Interrupt("paused")
-
-
-def _nothing() -> None:
-    return None
-
-
-def test_captions_are_padded_to_the_longest_of_all_ranks(data: Path, tmp_path: Path) -> None:
-    config = config_of("clip", data, tmp_path)
-
-    def lengths(team: Team) -> list[tuple[int, int]]:
-        with opened(config, tmp_path / "run", team) as loop:
-            batch = next(loop.parts.loader.batches(0, 1))
-            short = (
-                LoadedBatch(batch.with_text_length(0, 0))
-                if team.is_leader
-                else LoadedBatch(batch.with_text_length(30, 0))
-            )
-            agreed = team.loaded(short, 0).batch
-            assert agreed is not None
-            return [(batch.texts.shape[1], agreed.texts.shape[1])]
-
-    every = over_ranks(2, lengths)
-    assert {padded for [(_, padded)] in every} == {30}
-    assert len({own for [(own, _)] in every}) == 1
-
-
-def test_messages_describe_the_failure() -> None:
-    def wait(team: Team) -> str:
         assert team.messages is not None
-        team.highest(1)  # both are connected before one of them leaves
-        if team.launch.rank == 1:
+        team.highest(1)  # all are connected before one of them leaves
+        if rank == 1:
             team.messages.report_failure(Failure(1, "elsewhere", "KeyError", "it broke"))
-            return ""
+            return found
         try:
             team.messages.exchange("never", 1)
         except RankFailed:
             word = team.messages.failure(5.0)
-            return "" if word is None else f"{word.rank} {word.message}"
-        return "exchanged"
+            found.append(None if word is None else f"{word.rank} {word.message}")
+        return found
 
-    assert over_ranks(2, wait)[0] == "1 it broke"
+    answers = over_ranks(3, agree)
+    assert [found[5:] for found in answers] == [["1 it broke"], [], ["1 it broke"]]
+    for rank, (*requests, failure, interruption) in enumerate(found[:5] for found in answers):
+        assert requests == [None, "pause", "stop"]
+        assert failure is not None
+        assert failure.endswith("the data are not there.")
+        assert failure.startswith("UserError" if rank == 1 else "TrainingError rank 1 on ")
+        assert interruption == "Interrupt paused"
 
 
 def test_a_mesh_must_match_the_number_of_ranks() -> None:

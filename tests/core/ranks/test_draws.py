@@ -33,11 +33,8 @@ def test_dropout_differs_by_rank_and_other_draws_agree(tmp_path: Path) -> None:
                 loop.save_if_needed()
         return own, shared
 
-    (own_0, shared_0), (own_1, shared_1) = over_ranks(2, lambda team: drawn(team, 0, 2))
-    assert len({*own_0, *own_1}) == 4
-    assert len(set(shared_0)) == 2
-    assert shared_0 == shared_1 == drawn(ALONE, 0, 2)[1]
-    resumed = over_ranks(2, lambda team: drawn(team, 2, 4))
-    assert not {*own_0, *own_1} & {*resumed[0][0], *resumed[1][0]}
-    assert len({*resumed[0][0], *resumed[1][0]}) == 4
-    assert resumed[0][1] == resumed[1][1]
+    (begun_0, resumed_0), (begun_1, resumed_1) = over_ranks(2, lambda team: (drawn(team, 0, 2), drawn(team, 2, 4)))
+    assert len({*begun_0[0], *begun_1[0], *resumed_0[0], *resumed_1[0]}) == 8
+    assert begun_0[1] == begun_1[1] == drawn(ALONE, 0, 2)[1]
+    assert resumed_0[1] == resumed_1[1]
+    assert len({*begun_0[1], *resumed_0[1]}) == 4

@@ -34,6 +34,7 @@ SECOND = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE":
 )
 def test_rank_and_world_size_come_from_the_environment(given: dict[str, str], expected: Launch | None) -> None:
     assert from_environment(given) == expected
+    assert expected is None or expected.one_host == (expected.local_size == 4)
 
 
 @pytest.mark.parametrize(
@@ -50,11 +51,6 @@ def test_rank_and_world_size_come_from_the_environment(given: dict[str, str], ex
 def test_an_impossible_environment_is_reported(given: dict[str, str], told: str) -> None:
     with pytest.raises(LaunchError, match=told):
         from_environment(SECOND | given)
-
-
-def test_ranks_on_one_host_are_recognised() -> None:
-    assert Launch(1, 2, 1, 2).one_host
-    assert not Launch(1, 4, 1, 2).one_host
 
 
 def test_nccl_without_gpus_is_reported_by_all(monkeypatch: pytest.MonkeyPatch) -> None:

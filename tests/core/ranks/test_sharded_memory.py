@@ -49,31 +49,6 @@ class LiveElements:
         self.now -= count
 
 
-def test_saving_gathers_one_tensor_at_a_time(
-    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    live = LiveElements()
-    monkeypatch.setattr(tensors, "full_tensor", live.gather)
-
-    def saved(team: Team) -> tuple[int, int, int, int]:
-        with opened(config, tmp_path / f"of-{team.size}", team) as loop:
-            steps_of(loop, 1)
-            live.highest = live.largest = live.total = 0
-            loop.save()
-            loop.save_if_needed()
-            return live.now, live.highest, live.largest, live.total
-
-    saved(ALONE)
-    _, (left, highest, largest, total) = over_ranks(2, saved)
-    assert (left, highest) == (0, largest), "on the rank that keeps nothing"
-    assert total > 3 * largest
-    for part in ("student", "teacher", "state"):
-        alone, ranks = state(tmp_path / "of-1", part), state(tmp_path / "of-2", part)
-        assert alone.keys() == ranks.keys()
-        for name in alone:
-            torch.testing.assert_close(ranks[name], alone[name], atol=2e-5, rtol=1e-4, msg=name)
-
-
 def state(folder: Path, part: str) -> dict[str, Tensor]:
     run = RunDir(folder)
     saved = checkpoint.load_weights(run, resolve(run, "last"), part, torch.device("cpu"))
@@ -103,21 +78,35 @@ def validated(loop: Loop) -> tuple[list[int], dict[str, float]]:
     return whole, found
 
 
-def test_validation_gathers_one_block_at_a_time_even_before_the_first_step(config: RunConfig, tmp_path: Path) -> None:
+def test_validating_and_saving_gather_one_block_or_tensor_at_a_time(
+    config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A run that was stopped between a step and its validation begins with it."""
+    live = LiveElements()
+    monkeypatch.setattr(tensors, "full_tensor", live.gather)
 
-    def run(team: Team) -> tuple[list[int], dict[str, float], list[dict[str, float]]]:
+    def run(team: Team) -> tuple[list[int], dict[str, float], float, tuple[int, int, int, int]]:
         with opened(config, tmp_path / f"of-{team.size}", team) as loop:
             whole, values = validated(loop)
-            return whole, values, steps_of(loop, 1)
+            (report,) = steps_of(loop, 1)
+            live.highest = live.largest = live.total = 0
+            loop.save()
+            loop.save_if_needed()
+            return whole, values, report["train/loss"], (live.now, live.highest, live.largest, live.total)
 
-    (_, alone, steps), *ranks = run(ALONE), *over_ranks(2, run)
-    for whole, values, reports in ranks:
+    (_, alone, loss, _), *ranks = run(ALONE), *over_ranks(2, run)
+    for whole, values, own_loss, _ in ranks:
         assert max(whole) == 1
         assert values == pytest.approx(alone, abs=1e-4)
-        assert [report["train/loss"] for report in reports] == pytest.approx(
-            [report["train/loss"] for report in steps], abs=1e-4
-        )
+        assert own_loss == pytest.approx(loss, abs=1e-4)
+    left, highest, largest, total = ranks[1][-1]
+    assert (left, highest) == (0, largest), "on the rank that keeps nothing"
+    assert total > 3 * largest
+    for part in ("student", "teacher", "state"):
+        single, together = state(tmp_path / "of-1", part), state(tmp_path / "of-2", part)
+        assert single.keys() == together.keys()
+        for name in single:
+            torch.testing.assert_close(together[name], single[name], atol=2e-5, rtol=1e-4, msg=name)
 
 
 @pytest.mark.slow

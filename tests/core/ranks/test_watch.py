@@ -80,20 +80,14 @@ def test_the_watch_reacts_to_a_signal_between_polls(monkeypatch: pytest.MonkeyPa
     assert len(left) == 1
 
 
-def test_the_watch_continues_while_all_ranks_may_still_agree() -> None:
+def test_the_watch_exits_when_ranks_do_not_agree_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     word = Word()
-    watch, left, _ = watched(word, (1, os.getpid(), own_start_time()))
+    watch, left, ended = watched(word, (1, os.getpid(), own_start_time()))
     with watch:
         signal.raise_signal(signal.SIGTERM)
         word.wait(3)
-    assert not left
-
-
-def test_the_watch_exits_when_ranks_do_not_agree_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "SIGNAL_GRACE_S", 0.0)
-    watch, left, ended = watched(Word(), (1, os.getpid(), own_start_time()))
-    with watch:
-        signal.raise_signal(signal.SIGTERM)
+        assert not left, "all ranks may still agree"
+        monkeypatch.setattr(watching, "SIGNAL_GRACE_S", 0.0)
         assert ended.wait(PATIENCE)
     assert left == [("the other ranks do not respond", None)]
 

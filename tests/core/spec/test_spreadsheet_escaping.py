@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.data.derived.cleaned import save_without
 from core.data.derived.noisy import write_noisy
+from core.data.derived.subset import save_subset
 from core.data.sources.opening import open_source
 from core.evaluation.noise import RankedPair, to_csv
 from core.spec.caption_files import Candidate, CaptionedImage, CaptionTable
@@ -56,7 +56,7 @@ def test_other_tables_of_pairs_contain_no_formula(tmp_path: Path) -> None:
     cells = [f'{line.split(",")[0]},"{quoted} {place}",@home' for place, line in enumerate(lines[1:])]
     train.write_text("\n".join(["filepath,title,+kind", *cells]) + "\n")
     given_ = open_source(train).rows
-    save_without(str(train), [given_[0].file], tmp_path / "less.csv")
+    save_subset(str(train), tmp_path / "less.csv", lambda *_: None, [given_[0].file])
     write_noisy(train, 0.2, 0, tmp_path / "noisy.csv", tmp_path / "kept.csv")
     for name in ("less", "noisy", "kept"):
         with (tmp_path / f"{name}.csv").open(newline="") as file:

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from core.__main__ import main
 from core.checkpoint import files as checkpoint
 from core.data.batch import Batch
-from core.data.derived.cleaned import save_without
 from core.data.derived.noisy import write_noisy
+from core.data.derived.subset import save_subset
 from core.data.sources.opening import open_source
 from core.evaluation.noise import rank_pairs
 from core.spec.chain import ChainDir, preset_chain, read_chain
@@ -93,14 +93,12 @@ def test_pairs_are_ranked_and_a_cleaned_manifest_is_saved(
 
     excluded = [pair["path"] for pair in ranked[:5]]
     cleaned = noisy.with_name("cleaned.csv")
-    assert save_without(str(noisy), excluded, cleaned)["kept"] == 31
+    assert save_subset(str(noisy), cleaned, quiet, excluded).images == 31
     assert {row.file for row in open_source(cleaned).rows} == {row.file for row in open_source(noisy).rows} - {
         *excluded
     }
     with pytest.raises(UserError, match="not overwritten"):
-        save_without(str(noisy), excluded, cleaned)
-    with pytest.raises(UserError, match="above"):
-        save_without(str(noisy), excluded, tmp_path / "elsewhere.csv")
+        save_subset(str(noisy), cleaned, quiet, excluded)
 
 
 def last_weights(run: RunDir) -> dict[str, torch.Tensor]:

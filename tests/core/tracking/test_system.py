@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from core.tracking.gpus import Nvml
-from core.tracking.system import SECONDS, SystemMonitor, SystemSampler
+from core.tracking.system import SystemMonitor, SystemSampler
 
 
 def test_a_sample_covers_machine_and_process(tmp_path: Path) -> None:
@@ -21,15 +21,6 @@ def test_a_sample_covers_machine_and_process(tmp_path: Path) -> None:
     assert values["disk_free_gib"] > 0
     assert 0 < values["process_memory_gib"] < 1000
     assert all(value >= 0 for value in values.values())
-
-
-def test_sampling_takes_less_than_half_a_percent_of_a_core() -> None:
-    sampler = SystemSampler()
-    before = time.thread_time()
-    for _ in range(20):
-        sampler.sample()
-    assert (time.thread_time() - before) / 20 / SECONDS < 0.005
-    sampler.close()
 
 
 def test_each_sample_is_taken_once_and_ranks_are_named(tmp_path: Path) -> None:

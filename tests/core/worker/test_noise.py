@@ -69,7 +69,7 @@ def test_pairs_below_the_threshold_are_excluded_except_kept_ones(data: Path) -> 
     out = [[str(data.with_name("c.png")), "caption 5"]]
     answer = desk.save(str(data), [], str(to), quiet, pairs=out, below=200, kept=kept, key=opened["key"])
     assert captions(to) == ["caption 1", "caption 3", "caption 4"]
-    assert (answer["kept"], answer["excluded"], answer["captions"]) == (3, 0, 3)
+    assert (answer["kept"], answer["captions"]) == (3, 3)
     with to.open(newline="") as file:
         assert {row["kind"] for row in csv.DictReader(file)} == {"k"}
     with pytest.raises(UserError, match="already exists and is not overwritten"):
@@ -90,7 +90,7 @@ def test_failed_saves_are_reported(data: Path) -> None:
         desk.save(str(data), [str(data.with_name(f"{name}.png")) for name in "abc"], to, quiet)
     with pytest.raises(UserError, match="is the data set itself, which is not overwritten"):
         desk.save(str(data), [], str(data), quiet, replace=True)
-    with pytest.raises(UserError, match=r"cannot leave out .*d\.png: .* has no such image"):
+    with pytest.raises(UserError, match=r"has no image .*d\.png"):
         desk.save(str(data), [str(data.with_name("d.png"))], to, quiet)
     assert not Path(to).exists()
 

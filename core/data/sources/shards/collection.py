@@ -1,7 +1,8 @@
 """All shards of a pattern as one sequence of rows.
 
-Flow: a pattern -> ``Shards.open`` -> rows, numbered in the order of the shards. A row's identity,
-``shard << 20 | position``, does not depend on the content of other shards.
+Flow: a pattern -> ``Shards.open`` -> rows, numbered in the order of the shards; training reads them on demand.
+``read_shards`` reads all rows as a ``Source``, for evaluation, an index or the noise ranking; a row's file is the
+location of its image in the tar, which `core.spec.shards.read_member` reads.
 
 Legend: N rows.
 """
@@ -21,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from core.data.errors import BadRow, DataError, ImageError
+from core.data.sources.rows import Row, Source
 from core.data.sources.shards.index import ShardIndex, missing_shard, open_index
 from core.data.sources.shards.samples import MAX_BYTES, captions_in, labels_in, read_meta
 from core.data.sources.shards.tar import BLOCK, header_name
@@ -32,6 +34,8 @@ HAS_PREAD = hasattr(os, "pread")  # not on Windows
 MAX_OPEN_SHARDS = 128  # a process keeps files and tables of at most this many shards open
 LABEL_SAMPLE = 16  # number of rows from which label names are collected
 MAX_LISTED = 50
+FORMAT = "WebDataset shards"
+_REPORT_EVERY = 500  # rows between two progress reports
 
 Progress = Callable[[str, int, int], None]  # (doing, done, total); may raise to cancel
 Rows = npt.NDArray[np.int64]
@@ -221,3 +225,28 @@ def _names(pattern: str) -> list[str]:
             )
         seen.add(real)
     return names
+
+
+def read_shards(pattern: str, progress: Progress | None = None) -> Source:
+    """The rows of the shards that match ``pattern``, with captions and labels. Raises DataError like `Shards.open`."""
+    return rows_of_shards(pattern, Shards.open(pattern, progress), progress)
+
+
+def rows_of_shards(pattern: str, shards: Shards, progress: Progress | None = None, limit: int | None = None) -> Source:
+    """The rows of ``shards``, or the first ``limit`` rows; ``pattern`` is the name of the source."""
+    rows: list[Row] = []
+    bad_rows = shards.all_bad_rows()
+    names: dict[str, None] = {}
+    count = len(shards) if limit is None else min(limit, len(shards))
+    for number in range(count):
+        if progress is not None and number % _REPORT_EVERY == 0:
+            progress("reading captions", number, count)
+        path = shards.path(number)
+        try:
+            texts = shards.texts(number)
+        except ImageError as error:
+            bad_rows.append(BadRow(path, str(error)))
+            continue
+        names.update(dict.fromkeys(texts.labels))
+        rows.append(Row(path, texts.captions, texts.labels))
+    return Source(pattern, FORMAT, rows, bad_rows, tuple(names))

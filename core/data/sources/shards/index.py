@@ -38,8 +38,7 @@ MAGIC = b"sdgui-shard-v1\0\0"
 HEAD = struct.Struct("<16sII")  # magic, bytes of the metadata, CRC-32 of the metadata
 MAX_METADATA_BYTES = 256 << 10
 SUFFIX = ".index"
-POSITION_BITS = 20  # a row's identity is shard << 20 \
-MAX_ROWS = 1 << POSITION_BITS
+MAX_ROWS = 1 << 20
 MAX_LISTED = 50  # bad members whose reason is stored
 
 PARTS = ("image", "text", "meta", "cls")
@@ -89,7 +88,7 @@ class ShardIndex:
         return [BadRow(f"{self.shard}/{name}", reason) for name, reason in self.metadata.listed]
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | ({"held": None} if self.file is not None else {})
+        return self.__dict__ | ({"loaded_table": None} if self.file is not None else {})
 
 
 def open_index(shard: Path) -> ShardIndex:

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from core.data.errors import BadRow, DataError, ImageError, check_bad_share
-from core.data.images import decode, image_bytes, image_kind
+from core.data.images import decode, image_bytes, image_header
 from core.data.permutation import permute_positions
 from core.data.sources.rows import Row, Source
 from core.data.sources.shards.index import MAX_ROWS, open_index
@@ -140,7 +140,7 @@ class _ShardWriter:
 def _image(file: str, max_megapixels: int) -> tuple[str, bytes]:
     """The extension and the bytes of an image. Raises ImageError if the image cannot be decoded."""
     content = image_bytes(file)
-    kind = image_kind(content, max_megapixels)
+    kind = image_header(content, max_megapixels)[1]
     if kind in EXTENSIONS:
         decode(content, PROBE_SIDE, max_megapixels, fast=True)  # detects truncated files; decodes a JPEG at 1/8
         return EXTENSIONS[kind], content

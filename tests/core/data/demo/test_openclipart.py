@@ -81,15 +81,11 @@ def test_categories_are_split_without_duplicates(tmp_path: Path) -> None:
     assert facts["in several categories"] == 1
     assert [Path(one.partition(": ")[0]).name for one in facts["unreadable"]] == ["broken.png"]
     assert "1 images cannot be read" in said[-1]
-
-
-def test_a_folder_without_categories_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no images at .*nowhere; install Debian's package openclipart-png"):
-        write_openclipart(tmp_path / "nowhere", tmp_path / "out", lambda text: None)
-    top = write_categories(tmp_path / "art")
+        write_openclipart(tmp_path / "nowhere", out, said.append)
     shutil.rmtree(top / "tools")
     with pytest.raises(UserError, match="art has fewer than two category folders with 60 images"):
-        write_openclipart(top, tmp_path / "out", lambda text: None)
+        write_openclipart(top, out, said.append)
 
 
 @pytest.mark.slow

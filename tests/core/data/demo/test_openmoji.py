@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import csv
-import os
-import time
 from collections import Counter
 from pathlib import Path
 
-import psutil
 import pytest
 from PIL import Image
 
 from core.data.demo import openmoji
-from core.data.demo.emoji_names import Label, group_of, label
-from core.data.demo.openmoji import Emoji, named_emoji, split, write_demo_data
+from core.data.demo.emoji_names import Emoji, group_of, parse_name
+from core.data.demo.openmoji import named_emoji, split, write_demo_data
 from core.data.errors import DataError
 from core.data.sources.opening import open_source
-from core.spec.children import python_command, start_program
 
 NAMES = {
     "woman firefighter medium-dark skin tone": ("firefighter", "medium-dark", "woman"),
@@ -41,30 +37,20 @@ NAMES = {
     "light skin tone": ("skin tone", "light", ""),
     "dark chocolate": ("dark chocolate", "", ""),
 }
+GROUPS = {
+    "1F469-1F3FE-200D-1F692": "people",
+    "1F1E9-1F1EA": "flags",
+    "0031-FE0F-20E3": "symbols",
+    "1F98A": "animals",
+    "2764-FE0F": "smileys",
+    "2654": "symbols",
+}
 
 
-@pytest.mark.parametrize(("name", "expected"), NAMES.items())
-def test_names_are_parsed(name: str, expected: tuple[str, str, str]) -> None:
-    assert label("1F600", name) == Label(*expected, "smileys")
-
-
-@pytest.mark.parametrize(
-    ("code", "group"),
-    [
-        ("1F469-1F3FE-200D-1F692", "people"),
-        ("1F1E9-1F1EA", "flags"),
-        ("0031-FE0F-20E3", "symbols"),
-        ("1F98A", "animals"),
-        ("1F355", "food"),
-        ("1F680", "travel"),
-        ("26BD", "activities"),
-        ("1F511", "objects"),
-        ("2764-FE0F", "smileys"),
-        ("2654", "symbols"),
-    ],
-)
-def test_groups(code: str, group: str) -> None:
-    assert group_of(code) == group
+def test_names_and_groups_are_parsed() -> None:
+    for name, (concept, tone, gender) in NAMES.items():
+        assert parse_name("1F600", name) == Emoji("1F600", name, concept, tone, gender, "smileys")
+    assert {code: group_of(code) for code in GROUPS} == GROUPS
 
 
 @pytest.fixture(scope="module")
@@ -72,46 +58,34 @@ def splits() -> dict[str, list[Emoji]]:
     return split(named_emoji())
 
 
-def test_there_are_enough_images_and_no_duplicates(splits: dict[str, list[Emoji]]) -> None:
+def test_splits_are_distinct_and_hold_out_variants_and_concepts(splits: dict[str, list[Emoji]]) -> None:
     everything = [one for rows in splits.values() for one in rows]
     assert len(everything) >= 3900
-    assert len({one.code for one in everything}) == len(everything)
-    assert len({one.title for one in everything}) == len(everything)
+    assert len({one.code for one in everything}) == len({one.title for one in everything}) == len(everything)
     assert all(one.title and one.concept and one.group for one in everything)
     assert len(splits["train"]) >= 2400
-    assert len(splits["val"]) == 790
-    assert len(splits["test"]) == 400
+    assert (len(splits["val"]), len(splits["test"])) == (790, 400)
     assert 250 <= len(splits["unseen"]) <= 350
+    by_title = {one.title: one.gender for one in everything}
+    assert (by_title["firefighter"], by_title["thumbs up"]) == ("person", ""), "a person where women and men exist"
 
-
-def test_val_and_test_are_compositional_and_held_out_concepts_stay_held_out(splits: dict[str, list[Emoji]]) -> None:
     concepts = {name: Counter(one.concept for one in rows) for name, rows in splits.items()}
     assert set(concepts["val"]) | set(concepts["test"]) <= set(concepts["train"])
     assert not set(concepts["unseen"]) & (set(concepts["train"]) | set(concepts["val"]) | set(concepts["test"]))
     whole = sum(concepts.values(), Counter())
-    for concept in concepts["val"]:
-        assert concepts["train"][concept] >= 0.4 * whole[concept]
+    assert all(concepts["train"][concept] >= 0.4 * whole[concept] for concept in concepts["val"])
     for fact in ("tone", "gender", "group"):
         trained = {getattr(one, fact) for one in splits["train"]}
         assert {getattr(one, fact) for name in ("val", "test") for one in splits[name]} <= trained
-
-
-def test_held_out_concepts_come_from_all_groups(splits: dict[str, list[Emoji]]) -> None:
-    groups = Counter(one.group for one in splits["unseen"])
-    assert set(groups) == {one.group for one in splits["train"]}
-    assert len({one.concept for one in splits["unseen"]}) > 80
-
-
-def test_a_neutral_name_means_a_person_where_women_and_men_exist() -> None:
-    by_title = {one.title: one for one in named_emoji()}
-    assert by_title["firefighter"].gender == "person"
-    assert by_title["thumbs up"].gender == ""
+    assert {one.group for one in splits["unseen"]} == {one.group for one in splits["train"]}
+    assert len(concepts["unseen"]) > 80
 
 
 @pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> list[Emoji]:
+def few(splits: dict[str, list[Emoji]], monkeypatch: pytest.MonkeyPatch) -> list[Emoji]:
     """A small part of the names, for tests that render."""
-    chosen = [one for one in named_emoji() if one.concept in ("firefighter", "running", "thumbs up", "fox", "pizza")]
+    every = [one for rows in splits.values() for one in rows]
+    chosen = [one for one in every if one.concept in ("firefighter", "running", "thumbs up", "fox", "pizza")]
     monkeypatch.setattr(openmoji, "named_emoji", lambda: chosen)
     return chosen
 
@@ -144,78 +118,49 @@ def test_the_written_set_opens_and_is_deterministic(tmp_path: Path, few: list[Em
         assert len(image.convert("RGB").getcolors(10_000) or []) > 10
 
 
-def test_a_complete_set_is_kept_and_a_partial_one_finished(tmp_path: Path, few: list[Emoji]) -> None:
-    write_demo_data(tmp_path, 24)
+def test_a_complete_set_is_kept_and_a_partial_or_cancelled_one_finished(tmp_path: Path, few: list[Emoji]) -> None:
+    def stop(done: int, total: int) -> None:
+        if done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_demo_data(tmp_path, 24, stop)
+    assert not (tmp_path / "train.csv").exists()
+    rendered: list[int] = []
+    write_demo_data(tmp_path, 24, lambda done, total: rendered.append(done))
+    assert len(rendered) == len(few) - 5
     before = content(tmp_path)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     write_demo_data(tmp_path, 24, lambda done, total: pytest.fail("nothing is to be rendered"))
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == times
     (tmp_path / "images" / "1F98A.png").unlink()
     (tmp_path / "train.csv").write_text("torn")
-    rendered: list[int] = []
-    write_demo_data(tmp_path, 24, lambda done, total: rendered.append(done))
-    assert rendered == [1]
-    assert content(tmp_path) == before
-
-
-def test_a_cancelled_set_is_finished_next_time(tmp_path: Path, few: list[Emoji]) -> None:
-    def stop(done: int, total: int) -> None:
-        if done == 5:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_demo_data(tmp_path / "a", 24, stop)
-    assert not (tmp_path / "a" / "train.csv").exists()
-    write_demo_data(tmp_path / "a", 24)
-    write_demo_data(tmp_path / "b", 24)
-    assert content(tmp_path / "a") == content(tmp_path / "b")
-
-
-def test_another_size_is_rendered_again(tmp_path: Path, few: list[Emoji]) -> None:
     write_demo_data(tmp_path, 24)
-    write_demo_data(tmp_path, 16)
-    with Image.open(tmp_path / "images" / "1F98A.png") as image:
-        assert image.size == (16, 16)
-
-
-def test_rendering_in_processes_gives_the_same_images(
-    tmp_path: Path, few: list[Emoji], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_demo_data(tmp_path / "a", 24)
-    monkeypatch.setattr(openmoji, "MIN_PARALLEL_IMAGES", 1)
-    write_demo_data(tmp_path / "b", 24)
-    assert content(tmp_path / "a") == content(tmp_path / "b")
-
-
-def test_other_data_of_the_same_name_is_not_overwritten(tmp_path: Path, few: list[Emoji]) -> None:
-    (tmp_path / "train.csv").write_text("filepath,title\n")
-    with pytest.raises(DataError, match=r"already contains train\.csv"):
-        write_demo_data(tmp_path)
-    assert (tmp_path / "train.csv").read_text() == "filepath,title\n"
-
-
-@pytest.mark.parametrize(
-    ("mine", "said"),
-    [("images/1F98A.png", "images in images/"), ("demo.json", r"a file demo\.json")],
-)
-def test_a_folder_of_other_images_is_left_alone(tmp_path: Path, few: list[Emoji], mine: str, said: str) -> None:
-    for name in ("images/1F600.png", "train.csv", mine):
-        if name != "train.csv" or mine == "demo.json":
-            (tmp_path / name).parent.mkdir(exist_ok=True)
-            (tmp_path / name).write_text('{"layout": "portrait"}')
-    before = content(tmp_path)
-    with pytest.raises(DataError, match=f"already contains {said}, which is not demo data; choose an empty folder"):
-        write_demo_data(tmp_path)
     assert content(tmp_path) == before
 
 
-def test_only_our_own_images_are_rendered_again(tmp_path: Path, few: list[Emoji]) -> None:
+def test_another_size_replaces_only_rendered_images(tmp_path: Path, few: list[Emoji]) -> None:
     write_demo_data(tmp_path, 24)
     for name in ("holiday.png", "0BAD.png"):  # the second might be another version's
         (tmp_path / "images" / name).write_text("mine")
     write_demo_data(tmp_path, 16)
     assert (tmp_path / "images" / "holiday.png").read_text() == "mine"
     assert not (tmp_path / "images" / "0BAD.png").exists()
+    with Image.open(tmp_path / "images" / "1F98A.png") as image:
+        assert image.size == (16, 16)
+
+
+@pytest.mark.parametrize(
+    ("mine", "said"),
+    [("images/1F98A.png", "images in images/"), ("demo.json", r"a file demo\.json"), ("train.csv", r"train\.csv")],
+)
+def test_a_folder_of_other_images_is_left_alone(tmp_path: Path, few: list[Emoji], mine: str, said: str) -> None:
+    (tmp_path / mine).parent.mkdir(exist_ok=True)
+    (tmp_path / mine).write_text('{"layout": "portrait"}')
+    before = content(tmp_path)
+    with pytest.raises(DataError, match=f"already contains {said}, which is not demo data; choose an empty folder"):
+        write_demo_data(tmp_path)
+    assert content(tmp_path) == before
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, few: list[Emoji]) -> None:
@@ -224,34 +169,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, few: list[Emoji]) -> No
         write_demo_data(tmp_path / "file")
 
 
-@pytest.mark.skipif(os.name == "nt" or (hasattr(os, "geteuid") and os.geteuid() == 0), reason="rights do not bind here")
-def test_a_folder_without_the_right_to_write(tmp_path: Path, few: list[Emoji]) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(DataError, match="cannot be written"):
-        write_demo_data(tmp_path / "demo")
-    tmp_path.chmod(0o700)
-
-
 def test_missing_packages_name_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openmoji, "_missing", ImportError("No module named 'resvg_py'", name="resvg_py"))
     with pytest.raises(DataError, match=r"no module resvg_py\).* install .*\[demo\]"):
         write_demo_data(tmp_path)
-
-
-@pytest.mark.slow
-def test_no_render_process_outlives_a_killed_program(tmp_path: Path) -> None:
-    with (tmp_path / "log").open("wb") as log:
-        command = [*python_command("core"), "demo-data", str(tmp_path / "data")]
-        started = start_program(command, log, log)
-    program = psutil.Process(started.pid)
-    while not list((tmp_path / "data").glob("images/*.png")):
-        assert started.poll() is None, (tmp_path / "log").read_text()
-        time.sleep(0.05)
-    workers = program.children(recursive=True)
-    assert workers, "it renders in processes"
-    started.kill()
-    started.wait()
-    gone, alive = psutil.wait_procs(workers, timeout=60)
-    for one in alive:
-        one.kill()
-    assert (len(gone), alive) == (len(workers), [])

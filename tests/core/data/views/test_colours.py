@@ -12,8 +12,8 @@ from torchvision.transforms.v2 import functional as F
 
 from core.data.draws import uniforms
 from core.data.views.colours import DRAWS, SIDE, SIGMA, distort_colours, is_distorted
-from core.data.views.making import make_view
 from core.data.views.recipe import ViewRecipe
+from tests.core.data.samples import make_view
 
 ALWAYS = ViewRecipe(jitter=1.0)
 JITTER, GREY, BLUR, SOLARIZE = range(4)

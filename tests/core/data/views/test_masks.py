@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from core.data.dataset import PairDataset, open_dataset
 from core.data.loader import Loader
-from core.data.views.making import make_view, view_side
+from core.data.views.making import view_side
 from core.data.views.masks import draw_masks, draw_visible
 from core.data.views.recipe import ViewRecipe
 from core.spec.config import DataConfig, RunConfig, problems
 from core.spec.presets import preset_config
-from tests.core.data.samples import tokenize, write_pairs
+from tests.core.data.samples import make_view, tokenize, write_pairs
 from tests.core.variants import variant_config
 
 
@@ -69,15 +69,12 @@ def test_kept_patches_have_the_requested_number_and_depend_only_on_their_keys() 
     assert draw_visible(ViewRecipe(), 6, 0, 0, 0, 0) is None
 
 
-def test_masks_depend_only_on_their_keys() -> None:
+def test_masks_depend_only_on_their_keys_and_leave_some_views_unmasked() -> None:
     config = ViewRecipe(mask=1.0)
     base = masks(config)
     assert torch.equal(base[[7, 3]], masks(config, rows=[7, 3]))
     for other in (masks(config, seed=1), masks(config, epoch=1), masks(config, view=3)):
         assert not torch.equal(base, other)
-
-
-def test_the_mask_probability_leaves_some_views_unmasked() -> None:
     share = (masks(ViewRecipe(mask=0.5), rows=400).sum(dim=1) > 0).float().mean()
     assert 0.4 < float(share) < 0.6
     assert draw_masks(ViewRecipe(), 4, 0, 0, np.arange(3), 0) is None
@@ -125,27 +122,9 @@ def test_local_and_shared_views_reach_the_batch(tmp_path: Path) -> None:
         assert theirs.mix is None
         assert theirs.mask is None
     assert len(batch.teacher) == 2
-    halved = batch.first(2)
-    assert halved.student[0].mask is not None
-    assert len(halved.student[0].mask) == len(halved.teacher[1].images) == 2
-
-
-def test_the_teacher_may_have_several_views_of_its_own(tmp_path: Path) -> None:
-    batch = next(Loader(opened(write_pairs(tmp_path, 8)), run_config(teacher={"count": 3}), 32).batches(0, 1))
-    assert len({view.number for view in (batch.clean, *batch.student, *batch.teacher)}) == 1 + 2 + 3
-    assert not torch.equal(batch.teacher[0].images, batch.teacher[1].images)
-
-
-@pytest.mark.parametrize(
-    ("views", "field"),
-    [
-        ({"local": {"count": 1, "crop_min": 0.5, "crop_max": 0.3}}, "views.local.crop_min"),
-        ({"student": {"count": 0}, "shared": True}, "views.shared"),
-    ],
-)
-def test_contradictions_about_views(views: dict[str, Any], field: str) -> None:
-    assert field in problems(run_config(**views))
-    assert problems(run_config()) == {}
+    own = next(Loader(dataset, run_config(teacher={"count": 3}), 32).batches(0, 1))
+    assert len({view.number for view in (own.clean, *own.student, *own.teacher)}) == 1 + 2 + 3
+    assert not torch.equal(own.teacher[0].images, own.teacher[1].images)
 
 
 @pytest.mark.parametrize(
@@ -154,9 +133,12 @@ def test_contradictions_about_views(views: dict[str, Any], field: str) -> None:
         ({"shared": False}, "views.shared"),
         ({"student": {"count": 1}}, "views.student.mask"),
         ({"student": {"count": 1, "mask": 1.0, "mix": "mixup"}}, "views.student.mix"),
+        ({"local": {"count": 1, "crop_min": 0.5, "crop_max": 0.3}}, "views.local.crop_min"),
+        ({"student": {"count": 0}}, "views.shared"),
     ],
 )
-def test_contradictions_about_masked_patches(change: dict[str, Any], field: str) -> None:
+def test_contradictory_views_are_reported(change: dict[str, Any], field: str) -> None:
     raw = preset_config("maskclip", "tiny").model_dump()
+    assert problems(RunConfig.model_validate(raw)) == {}
     raw["views"].update(change)
     assert field in problems(RunConfig.model_validate(raw))

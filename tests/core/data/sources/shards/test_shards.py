@@ -18,7 +18,7 @@ from core.data.errors import DataError, ImageError
 from core.data.images import decode
 from core.data.sources.opening import open_source
 from core.data.sources.shards import collection
-from core.data.sources.shards.collection import Shards
+from core.data.sources.shards.collection import Shards, read_shards
 from core.data.sources.shards.index import (
     make_index,
     open_index,
@@ -28,7 +28,6 @@ from core.data.sources.shards.index import (
     write_index,
 )
 from core.data.sources.shards.samples import captions_in, group_members, labels_in
-from core.data.sources.shards.source import read_shards
 from core.data.sources.shards.tar import TarMember
 from core.spec.config import ConfigError, override
 from core.spec.presets import preset_config
@@ -39,7 +38,9 @@ from tests.mutations import survives
 # Names
 
 
-def test_braces_wildcards_and_lists_name_shards(tmp_path: Path) -> None:
+def test_braces_wildcards_and_lists_name_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute_pattern("a/{0..3}.tar::/b.tar") == f"{tmp_path}/a/{{0..3}}.tar::/b.tar"
     for name in ("a-000.tar", "a-001.tar", "b.tar", "c.png"):
         (tmp_path / name).touch()
     base = str(tmp_path)
@@ -67,11 +68,6 @@ def test_braces_wildcards_and_lists_name_shards(tmp_path: Path) -> None:
         assert is_shards(text) is sharded
 
 
-def test_a_relative_pattern_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert absolute_pattern("a/{0..3}.tar::/b.tar") == f"{tmp_path}/a/{{0..3}}.tar::/b.tar"
-
-
 @pytest.mark.parametrize("pattern", ["/a/{0..99999999}.tar", "{0..999}{0..999}{0..9}.tar", "{,}" * 40 + ".tar"])
 def test_a_pattern_with_too_many_shards_is_refused_at_once(pattern: str) -> None:
     def read() -> None:
@@ -88,7 +84,7 @@ def test_mixing_shards_with_other_sources_is_reported_at_its_field() -> None:
         override(preset_config("clip", "tiny"), ["data.val=/a/{0..3}.tar::/b.csv"])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(st.sampled_from("{},.01*?[]:/a~\\"), max_size=30))
 def test_any_pattern_is_expanded_or_refused(text: str) -> None:
     survives(lambda: (is_shards(text), split_member(text), open_source("/nowhere/" + text + ".tar")))
@@ -134,11 +130,6 @@ def test_img2dataset_download_records_are_not_labels() -> None:
     assert labels_in({"width": 256, "key": "c", "kind": "cat"}, b"") == {"width": "256", "key": "c", "kind": "cat"}
 
 
-def test_labels_are_known_even_if_the_first_row_is_unreadable(tmp_path: Path) -> None:
-    rows = {"0": {"png": image(0), "txt": b" "}, "1": row(1, json={"kind": "cat"})}
-    assert Shards.open(str(write_shard(tmp_path / "a.tar", rows))).label_names() == ("kind",)
-
-
 def test_a_repeated_key_is_two_samples() -> None:
     names = ("a.png", "a.txt", "a.png", "a.txt", "b.png")
     found = list(group_members(TarMember(name, offset, 9, "") for offset, name in enumerate(names)))
@@ -154,11 +145,10 @@ def test_the_class_replaces_a_blank_caption() -> None:
 
 
 def test_broken_members_are_counted_and_listed(tmp_path: Path) -> None:
-    rows = {f"{i}": row(i) for i in range(20)}
+    rows = {"blank": {"png": image(2), "txt": b" \n"}, **{f"{i}": row(i, json={"kind": "cat"}) for i in range(20)}}
     rows["no-caption"] = {"png": image(1)}
     rows["no-image"] = {"txt": b"a dog"}
     rows["empty"] = {"png": b"", "txt": b"a dog"}
-    rows["blank"] = {"png": image(2), "txt": b" \n"}
     rows["json"] = {"png": image(2), "json": b"["}
     rows["bytes"] = {"png": image(2), "txt": b"\xff\xfe"}
     source = open_source(write_shard(tmp_path / "a.tar", rows))
@@ -170,6 +160,7 @@ def test_broken_members_are_counted_and_listed(tmp_path: Path) -> None:
     assert reasons["blank"].startswith("no caption")
     assert reasons["json"].startswith("the .json, line 1: not JSON")
     assert reasons["bytes"] == ".txt is not UTF-8 text"
+    assert Shards.open(str(tmp_path / "a.tar")).label_names() == ("kind",), "although the first row is unreadable"
 
 
 def test_rows_are_numbered_across_shards(tmp_path: Path) -> None:
@@ -178,8 +169,9 @@ def test_rows_are_numbered_across_shards(tmp_path: Path) -> None:
     assert len(shards) == 8
     assert [shards.texts(i).captions[0].split()[1] for i in range(8)] == [str(i) for i in range(8)]
     assert [shards.locate(i) for i in (0, 3, 4, 7)] == [(0, 0), (1, 0), (2, 0), (2, 3)]
-    again = pickle.loads(pickle.dumps(shards))  # as a loader process gets it
-    assert again.image(5) == image(5)
+    sent = pickle.dumps(shards)  # as a loader process gets it: the tables of open shards stay behind
+    assert pickle.loads(sent).image(5) == image(5)
+    assert all(shard.loaded_table is None for shard in pickle.loads(sent).shards)
 
 
 def test_few_files_are_open_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +220,7 @@ def test_a_copy_with_another_time_is_the_same_shard(tmp_path: Path) -> None:
     assert read_metadata(path_beside(path)).time == 1_000_000_000
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.data())
 def test_a_damaged_index_is_rebuilt_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.getbasetemp() / "damaged-index"
@@ -259,7 +251,7 @@ def test_a_damaged_index_is_rebuilt_or_refused(tmp_path_factory: pytest.TempPath
     survives(read)
 
 
-@pytest.mark.parametrize("metadata", [{"bad": 2**32 - 1}, {"bad": 2**20 + 1}, {"rows": 2**20 + 1}, {"rows": 2**62}])
+@pytest.mark.parametrize("metadata", [{"bad": 2**20 + 1}, {"rows": 2**62}])
 def test_an_index_larger_than_its_shard_allows_is_rebuilt(tmp_path: Path, metadata: dict[str, int]) -> None:
     path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
     index = make_index(path)
@@ -269,8 +261,9 @@ def test_an_index_larger_than_its_shard_allows_is_rebuilt(tmp_path: Path, metada
     assert read_metadata(path_beside(path)) == index.metadata
 
 
-@pytest.mark.parametrize(("offset", "size"), [(2**64 - 1, 2), (2**63, 1), (2**64 - 1, 2**32 - 1), (10_000, 100_000)])
-@pytest.mark.parametrize("part", ["image", "text"])
+@pytest.mark.parametrize(
+    ("part", "offset", "size"), [("image", 2**64 - 1, 2**32 - 1), ("image", 2**63, 1), ("text", 10_000, 100_000)]
+)
 def test_an_index_with_offsets_beyond_its_shard_gives_bad_rows(
     tmp_path: Path, part: str, offset: int, size: int
 ) -> None:
@@ -288,43 +281,30 @@ def test_an_index_with_offsets_beyond_its_shard_gives_bad_rows(
 # What is wrong with shards
 
 
-def test_a_missing_shard_is_named(tmp_path: Path) -> None:
-    write_shards(tmp_path, [1, 1])
-    with pytest.raises(DataError, match=r"00002\.tar does not exist; copy it again, or change the pattern"):
-        Shards.open(f"{tmp_path}/{{00000..00004}}.tar")
-    with pytest.raises(DataError, match=r"No shard matches .*/x\*\.tar"):
-        Shards.open(f"{tmp_path}/x*.tar")
-
-
-def test_a_truncated_shard_is_named(tmp_path: Path) -> None:
-    path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
-    with path.open("r+b") as file:
-        file.truncate(4000)
-    with pytest.raises(DataError, match=r"a\.tar is truncated in the member at byte"):
-        Shards.open(str(path))
-
-
-def test_a_shard_that_changed_after_indexing_is_named(tmp_path: Path) -> None:
+def test_a_shard_that_was_changed_or_truncated_is_named(tmp_path: Path) -> None:
     path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
     open_index(path)
     write_shard(path, {str(i): row(i) for i in range(4)})
     with pytest.raises(DataError, match=r"a\.tar has changed since it was indexed: it had 3 rows and .*a\.tar\.index"):
         Shards.open(str(path))
     path_beside(path).unlink()
-    assert len(Shards.open(str(path))) == 4
-
-
-def test_a_shard_truncated_while_it_is_read(tmp_path: Path) -> None:
-    path = write_shard(tmp_path / "a.tar", {str(i): row(i) for i in range(3)})
     shards = Shards.open(str(path))
+    assert len(shards) == 4
     with path.open("r+b") as file:
         file.truncate(4000)
     with pytest.raises(ImageError, match=r"a\.tar was truncated"):
         shards.image(2)
+    path_beside(path).unlink()
+    with pytest.raises(DataError, match=r"a\.tar is truncated in the member at byte"):
+        Shards.open(str(path))
 
 
-def test_a_duplicated_shard_is_named(tmp_path: Path) -> None:
+def test_a_missing_or_duplicated_shard_is_named(tmp_path: Path) -> None:
     pattern = write_shards(tmp_path, [2])
+    with pytest.raises(DataError, match=r"00001\.tar does not exist; copy it again, or change the pattern"):
+        Shards.open(f"{tmp_path}/{{00000..00004}}.tar")
+    with pytest.raises(DataError, match=r"No shard matches .*/x\*\.tar"):
+        Shards.open(f"{tmp_path}/x*.tar")
     with pytest.raises(DataError, match=r"00000\.tar occurs twice"):
         Shards.open(f"{pattern}::{tmp_path}/00000.tar")
     (tmp_path / "copy.tar").write_bytes((tmp_path / "00000.tar").read_bytes())

@@ -35,7 +35,7 @@ def found(content: bytes) -> list[TarMember]:
 
 @example(entries=[("a\n", b"")], format=tarfile.PAX_FORMAT)
 @example(entries=[("\x80\n", b"")], format=tarfile.PAX_FORMAT)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -152,7 +152,7 @@ SAMPLE = written(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_damaged_tars_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     content = bytearray(

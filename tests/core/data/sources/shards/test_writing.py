@@ -19,8 +19,8 @@ from PIL import Image
 from core.__main__ import main
 from core.data import preprocessing
 from core.data.dataset import open_dataset
-from core.data.derived.cleaned import save_without
 from core.data.derived.noisy import write_noisy
+from core.data.derived.subset import save_subset
 from core.data.errors import DataError
 from core.data.images import decode
 from core.data.shard_pairs import open_shards
@@ -140,8 +140,8 @@ def test_manifests_made_from_shards_name_the_images_in_them(tmp_path: Path, plac
     assert len(after) == 36
     assert sum(a.captions != b.captions for a, b in zip(before, after, strict=True)) == 9
     assert all(decode(row.file, None, 10).shape == (40, 40, 3) for row in after)
-    said = save_without(pattern, [before[0].file], tmp_path / "in" / "cleaned.csv")
-    assert (said["kept"], said["excluded"]) == (35, 1)
+    saved = save_subset(pattern, tmp_path / "in" / "cleaned.csv", lambda *_: None, [before[0].file])
+    assert saved.images == 35
     assert [row.file for row in open_source(tmp_path / "in" / "cleaned.csv").rows] == [row.file for row in before[1:]]
 
 
