@@ -28,7 +28,7 @@ def test_a_pretrained_model_is_adapted_and_a_budget_is_needed(capsys: pytest.Cap
     assert said.startswith("sd-clip-adapt: ")
     assert "mismatched" not in said
     assert main(["presets", "--pairs", "2000", "--pretrained", "--mismatched"]) == 0
-    assert "with 40 % mismatched captions" in capsys.readouterr().out
+    assert "With 40 % mismatched captions" in capsys.readouterr().out
     for arguments in (["--pairs", "0"], ["--pairs", "5", "--epochs", "nan"]):
         assert main(["presets", *arguments]) == 1
         assert "must be above 0" in capsys.readouterr().err
