@@ -159,6 +159,7 @@ def test_the_problems_button_cycles_through_the_errors(form: ConfigForm, qtbot) 
     form.set_value("seed", "-1")
     form.activateWindow()
     qtbot.waitUntil(form.isActiveWindow)
+    line(form, "name").setFocus()
     for field in ("seed", "optim.eps", "seed"):
         form._problems.click()
         qtbot.waitUntil(lambda field=field: form.row(field).editor.control.hasFocus())
