@@ -215,4 +215,8 @@ def test_the_filter_has_states_and_words_and_copying_takes_the_selection(
     clipboard = QGuiApplication.clipboard()
     assert clipboard.text().split("\n") == texts(panel)
     assert [url.toLocalFile() for url in clipboard.mimeData().urls()] == [one.path for one in panel.model.entries()]
+    panel.view.list.clearSelection()
+    clipboard.setText("mine")
+    panel.view.list.copy()
+    assert clipboard.text() == "mine", "nothing is selected"
     clipboard.clear()  # offscreen, what it holds outlives the application

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QEvent, QModelIndex, QPoint, Qt
-from PySide6.QtGui import QGuiApplication, QKeyEvent
+from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QPlainTextEdit
 from pytestqt.qtbot import QtBot
 
@@ -117,19 +117,6 @@ def test_keys_preview_edit_open_the_menu_and_type(qtbot: QtBot, view: CaptionsLi
     assert view.current_path() == "/p/differing.png", "nor after the last"
     assert preview is view._preview
     preview.close()
-
-
-def test_copying_gives_captions_and_files(qtbot: QtBot, view: CaptionsList) -> None:
-    clipboard = QGuiApplication.clipboard()
-    clipboard.setText("mine")
-    view.clearSelection()
-    view.copy()
-    assert clipboard.text() == "mine", "nothing is chosen"
-    view.choose("/p/captioned.png")
-    view.copy()
-    assert (clipboard.text(), clipboard.mimeData().urls()[0].toLocalFile()) == ("a says so", "/p/captioned.png")
-    clipboard.clear()
-    assert view.captions.mimeTypes() == ["text/uri-list", "text/plain"]
 
 
 def test_loaded_images_are_painted_and_those_out_of_view_are_released(

@@ -129,14 +129,6 @@ def test_a_model_is_preloaded_unless_it_cannot_be(made: Made) -> None:
     )  # fmt: skip
 
 
-def test_another_model_runs_in_its_own_worker(made: Made) -> None:
-    one = made.make("a")
-    one.answer("caption_open", FACTS)
-    one.answer("caption", {})
-    two = made.make("b", choice=TWO)
-    assert two.asked == [("caption_open", {"model": "two", "weights": "teacher"})]
-
-
 def test_after_a_failure_all_unanswered_images_remain(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caption_maker, "_IMAGES_PER_REQUEST", 2)
     worker = made.make("a", "b", "c")

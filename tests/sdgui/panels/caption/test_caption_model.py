@@ -163,14 +163,6 @@ def test_captions_of_a_person_are_never_overwritten_in_any_order() -> None:
     assert [typed(both, text) for text in ("b next", "mine", "")] == [("b next", "b"), ("mine", "hand"), ("", "")]
 
 
-def test_restored_entries_return_to_their_places() -> None:
-    model = CaptionsModel()
-    model.add([Entry("/p/b.png", 1), Entry("/p/d.png", 3)])
-    model.add([Entry("/p/a.png", 0), Entry("/p/c.png", 2), Entry("/p/e.png", 4)])
-    assert [model.at(row).name for row in range(model.rowCount())] == ["a.png", "b.png", "c.png", "d.png", "e.png"]
-    assert [entry.position for entry in model.entries()] == [0, 1, 2, 3, 4]
-
-
 def test_a_captioned_image_is_no_longer_refused() -> None:
     made = ModelCaptions("k", (Candidate("a best"),))
     entry = Entry("/p/x.png", 0).with_refusal("it is torn").with_captions("a", made)

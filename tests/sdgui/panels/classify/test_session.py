@@ -138,17 +138,6 @@ def test_known_results_are_not_measured_again(session: ClassifySession) -> None:
     assert [purpose for _, purpose, _, _ in Calls.asked] == ["about"] * 4
 
 
-def test_images_are_classified_by_a_probe_or_by_names(session: ClassifySession) -> None:
-    answers: list[dict[str, Any]] = []
-    session.try_images("try", ("b", "teacher"), None, ["/1.png"], ["cat"], answers.append, never)
-    given = {"model": "b", "weights": "teacher", "images": ["/1.png"], "classes": ["cat"], "top": 10}
-    assert Calls.asked == [("b", "try", "classify_try", {**given, "probe": ""})]
-    session.try_images("try", ("b", "teacher"), evaluation("a"), ["/1.png"], ["cat"], answers.append, never)
-    assert verbs()[1:] == [("a", "classify_open"), ("a", "classify_probe"), ("a", "classify_try")]
-    assert Calls.asked[-1][3] == {**given, "probe": "classify_probe by a"}
-    assert len(answers) == 2
-
-
 def test_few_shot_draws_match_the_probe_they_are_compared_with(session: ClassifySession) -> None:
     answers: list[dict[str, Any]] = []
     points: list[dict[str, Any]] = []

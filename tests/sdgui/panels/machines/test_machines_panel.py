@@ -99,11 +99,6 @@ def test_waiting_runs_are_counted_dragged_moved_by_keys_and_removed(
         settle(window)
     assert set(said[2:]) == {"The database is locked."}
     assert len(said) > 3, "of what was not written, and of what cannot be read"
-    table.run_opened.emit(second)
-    assert window.panel_name == "runs"
-
-
-def test_the_limit_of_concurrent_runs_is_saved(window: MainWindow, panel: MachinesPanel) -> None:
     panel.queue.limit.setValue(3)
     assert window.services.launcher.limit == 3
     assert str(window.services.settings.value("queue/at_once")) == "3"
@@ -114,7 +109,9 @@ def test_the_limit_of_concurrent_runs_is_saved(window: MainWindow, panel: Machin
     field.setValue(5)
     assert (window.services.launcher.limit, len(window.services.hosts.listing())) == (5, 1)
     panel.page.remove_requested.emit()
-    assert len(window.services.hosts.listing()) == 1, "this computer stays"
+    assert len(window.services.hosts.listing()) == 1, "this computer cannot be removed"
+    table.run_opened.emit(second)
+    assert window.panel_name == "runs"
 
 
 def test_a_host_is_added_changed_and_removed(window: MainWindow, panel: MachinesPanel, qtbot: QtBot) -> None:

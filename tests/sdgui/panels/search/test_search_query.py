@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PySide6.QtCore import QSettings
 
@@ -20,14 +20,12 @@ _WORDS = st.text(_LETTERS, min_size=1).map(str.strip).filter(bool)
 _PARTS = st.builds(Part, words=_WORDS, weight=st.floats(-5, 5).filter(bool))
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.builds(Query, words=_WORDS, parts=st.lists(_PARTS, max_size=3).map(tuple), group=st.booleans()))
 def test_a_query_round_trips(query: Query) -> None:
     assert Query.from_json(json.loads(json.dumps(query.to_json()))) == query
     assert Query.from_json({"words": "moon", "parts": [{"weight": 2.0}]}) == Query("moon")
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(_LETTERS),
