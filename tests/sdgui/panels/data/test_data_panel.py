@@ -51,6 +51,7 @@ def panel(qtbot: QtBot, tmp_path: Path) -> Iterator[DataPanel]:
     services.launcher.close()
 
 
+@pytest.mark.slow
 def test_a_source_is_inspected_and_saved_again(panel: DataPanel, qtbot: QtBot, tmp_path: Path) -> None:
     view, saved = panel.view, tmp_path / "train" / "kept.csv"
     assert (len(panel.rows), panel.facts is not None and panel.facts["bad"]) == (10, 1)
