@@ -6,7 +6,6 @@ selected search does not use are hidden.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +17,7 @@ from core.spec.config import field_errors
 from core.spec.generation import GenerationSettings
 from sdgui.shared.form.fields import groups_of, parse, text_of
 from sdgui.shared.form.row import FormRow
+from sdgui.shared.stored_json import parse_stored
 from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.style.theme import SPACE, set_role
@@ -152,7 +152,6 @@ def settings_text(settings: GenerationSettings) -> str:
 def read_settings(text: object) -> GenerationSettings:
     """The stored settings; the defaults if they are invalid."""
     try:
-        raw = json.loads(str(text or "{}"))
-        return GenerationSettings.model_validate({**DEFAULTS.model_dump(), **raw} if isinstance(raw, dict) else {})
-    except (ValueError, ValidationError):
+        return GenerationSettings.model_validate({**DEFAULTS.model_dump(), **parse_stored(text, dict)})
+    except ValidationError:
         return DEFAULTS

@@ -15,6 +15,7 @@ from sdgui.runs.models import OPEN_CLIP
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
 from sdgui.shared.services import Services
+from sdgui.shared.stored_json import parse_stored
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.still_boxes import StillComboBox
@@ -108,15 +109,12 @@ class CleanSource(QWidget):
 
     def restore(self, text: str) -> None:
         """Restore the choices from the text of ``state``; sources that no longer exist are ignored."""
-        try:
-            raw = json.loads(text or "{}")
-            self.networks.setCurrentIndex(0 if raw.get("both", True) else 1)
-            data = str(raw.get("data") or "")
-            if may_be_there(data):
-                self.data.set_source(data)
-            self.model.restore_state(raw.get("model"))
-        except (ValueError, TypeError, AttributeError, RecursionError):
-            return
+        raw = parse_stored(text, dict)
+        self.networks.setCurrentIndex(0 if raw.get("both", True) else 1)
+        data = str(raw.get("data") or "")
+        if may_be_there(data):
+            self.data.set_source(data)
+        self.model.restore_state(raw.get("model"))
 
 
 def run_data(run: Path | None) -> dict[str, str]:

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QComboBox, QPushButton, QSizePolicy, QWidget
 from core.spec.shards import may_be_there
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.services import Services
+from sdgui.shared.stored_json import parse_stored
 from sdgui.widgets.file_dialogs import ask_folder
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox, vbox
@@ -176,11 +177,7 @@ class CollectionBox(QWidget):
         self.set_kind(str(state.get("where")))
 
     def _recent(self) -> list[str]:
-        try:
-            raw = json.loads(str(self._settings.value(_INDEXES) or "[]"))
-        except ValueError:
-            return []
-        return [folder for folder in raw if isinstance(folder, str)] if isinstance(raw, list) else []
+        return [folder for folder in parse_stored(self._settings.value(_INDEXES), list) if isinstance(folder, str)]
 
 
 def short(folder: str) -> str:

@@ -28,6 +28,7 @@ from sdgui.panels.search.work import ABOUT_TARGET, WHY, SearchSession, Target, s
 from sdgui.shared.failures import failure_message
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
+from sdgui.shared.stored_json import parse_stored
 from sdgui.widgets.dropped_files import not_added_text, refusal_lines
 from sdgui.widgets.formats import count
 from sdgui.widgets.late_parts import make_in_turns
@@ -147,11 +148,8 @@ class SearchPanel(Panel):
             picker.refresh()
 
     def _restore(self) -> None:
-        try:
-            state = json.loads(str(self._services.settings.value(_STATE) or "{}"))
-        except ValueError:
-            state = {}
-        if not isinstance(state, dict) or not state:
+        state = parse_stored(self._services.settings.value(_STATE), dict)
+        if not state:
             return
         self.view.restore_layout(state)
         source = state.get("source")

@@ -10,6 +10,7 @@ import json
 from PySide6.QtCore import QSettings
 
 from sdgui.panels.search.model import Query
+from sdgui.shared.stored_json import parse_stored
 
 _RECENT, _SAVED = "search/recent", "search/saved"
 _REMEMBERED = 100
@@ -51,11 +52,7 @@ class SearchHistory:
         self._write(_RECENT, [])
 
     def _read(self, name: str) -> list[Query]:
-        try:
-            raw = json.loads(str(self._settings.value(name) or "[]"))
-        except (ValueError, RecursionError):
-            return []
-        queries = [Query.from_json(entry) for entry in raw] if isinstance(raw, list) else []
+        queries = [Query.from_json(entry) for entry in parse_stored(self._settings.value(name), list)]
         return [query for query in queries if query is not None]
 
     def _write(self, name: str, queries: list[Query]) -> None:

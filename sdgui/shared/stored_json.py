@@ -1,0 +1,17 @@
+"""JSON values that the GUI keeps in its settings."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+_Kind = TypeVar("_Kind", list[Any], dict[str, Any])
+
+
+def parse_stored(value: object, kind: type[_Kind]) -> _Kind:
+    """The list or object in a stored text; empty if the text is missing, invalid or of another kind."""
+    try:
+        raw = json.loads(str(value or "null"))
+    except (ValueError, RecursionError):
+        return kind()
+    return raw if isinstance(raw, kind) else kind()
