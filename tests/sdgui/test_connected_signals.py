@@ -116,8 +116,8 @@ EARS = {
 # Offered to whoever takes the part elsewhere, and to tests.
 NOBODYS = {
     "ChainWatch.found",
-    "Launcher.ended", "PlotCanvas.redrawn", "PlotGrid.run_hovered",
-    "PlotGrid.run_visibility_changed", "ViewsPreview.drawn",
+    "Launcher.ended", "PlotCanvas.redrawn",
+    "ViewsPreview.drawn",
 }  # fmt: skip
 
 # Parts over others, popovers, and stand-ins: who made them moves them.
@@ -144,18 +144,20 @@ NEWS = {
         (RunsPanel, "_on_progressed"), (RunTabs, "_on_progressed"), (ModelChip, "_schedule_refresh"),
         (RunFollowing, "_on_run_changed"), (ExperimentModel, "update_run"),
     ),
-    "tailer.curves_loaded": ((CurveFeed, "_loaded"), (RunTabs, "_history_changed"), (SamplesBoard, "_reload_if_shown")),
-    "tailer.curves_changed": ((CurveFeed, "_changed"), (RunTabs, "_history_changed")),
+    "tailer.curves_loaded": (
+        (CurveFeed, "_on_loaded"), (RunTabs, "_history_changed"), (SamplesBoard, "_reload_if_shown"),
+    ),
+    "tailer.curves_changed": ((CurveFeed, "_on_changed"), (RunTabs, "_history_changed")),
     "launcher.queue_changed": (
         (HomePanel, "_schedule_update"), (Status, "_schedule_update"), (MachinesPanel, "_schedule_update"),
     ),
     "launcher.stopping": ((RunTabs, "_show_header"),),
-    "studies.changed": ((Status, "_schedule_update"), (StudyPanel, "_changed")),
+    "studies.changed": ((Status, "_schedule_update"), (StudyPanel, "_on_changed")),
     "time_travel.moved": (
-        (RunTabs, "_travelled"), (SearchTravel, "_follow_other_panel"), (ClassifyTravel, "_follow_other_panel"),
+        (RunTabs, "_on_travelled"), (SearchTravel, "_follow_other_panel"), (ClassifyTravel, "_follow_other_panel"),
     ),
     "basket.changed": ((Status, "_show_basket"), (FixingDialog, "refresh")),
-    "hosts.state_changed": ((RemoteStrip, "_state_changed"), (MachinesPanel, "_schedule_update")),
+    "hosts.state_changed": ((RemoteStrip, "_on_state_changed"), (MachinesPanel, "_schedule_update")),
     "hosts.place_changed": ((PlaceButton, "_show"),),
 }  # fmt: skip
 

@@ -6,18 +6,21 @@ label columns for the form, and ``recommendations`` with their reasons above the
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QWidget
+from collections.abc import Sequence
 
-from core.spec.config import RunConfig
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QFrame, QPushButton, QWidget
+
+from core.spec.config import RunConfig, get_field
 from core.spec.presets.choosing import better
 from core.spec.presets.recommended import Advice, recommendations
 from core.spec.shards import names_shards
-from sdgui.panels.define.model import advice_lines
+from sdgui.shared.form.texts import field_title, value_text
 from sdgui.shared.pickers.data import figures_text
 from sdgui.shared.services import Services
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count
+from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE, Role, set_role
 from sdgui.worker.calls import WorkerCalls
@@ -39,23 +42,20 @@ class AdviceBar(QFrame):
         set_role(self, "card")
         self._calls = WorkerCalls(services.pool.client(DATA, "define"), self)
         self._source = ""
-        self._facts: SourceFacts | None = None
+        self._facts: SourceFacts | None = None  # about the training data; None until the data has been read
         self._facts_of_source: dict[tuple[str, int], SourceFacts] = {}  # by path and modification time
         self._config: RunConfig | None = None
         self._advice: list[Advice] = []
         self._read_only = False
         self.text = PlainLabel(self, wordWrap=True)
-        self.text.setTextFormat(Qt.TextFormat.PlainText)
         self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.apply = QPushButton("&Apply", self)
         self.apply.setToolTip("Apply the recommended values to the form")
         self.apply.setAccessibleName("Apply the recommendations for this data")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(SPACE * 3 // 2, SPACE // 2, SPACE, SPACE // 2)
-        row.addWidget(self.text, 1)
-        row.addWidget(self.apply, 0, Qt.AlignmentFlag.AlignTop)
+        apply = (self.apply, 0, Qt.AlignmentFlag.AlignTop)
+        hbox((self.text, 1), apply, into=self, margins=(SPACE * 3 // 2, SPACE // 2, SPACE, SPACE // 2))
         self._timer = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
-        self._timer.timeout.connect(self._ask)
+        self._timer.timeout.connect(self._request_facts)
         self.apply.clicked.connect(self._apply)
         self.hide()
 
@@ -74,21 +74,17 @@ class AdviceBar(QFrame):
         elif self._facts is not None:
             self._show_advice()
 
-    def facts(self) -> SourceFacts | None:
-        """Facts about the training data; None until the data has been read."""
-        return self._facts
-
-    def _ask(self) -> None:
-        key = self._key()
+    def _request_facts(self) -> None:
+        key = self._source_key()
         if key is None:
             return
         if key in self._facts_of_source:
-            self._learn(self._facts_of_source[key])
+            self._use_facts(self._facts_of_source[key])
         else:
             arguments = {"source": self._source, "images_only": False}
-            self._calls.ask("describe", DESCRIBE_SOURCE, self._done, self._failed, None, **arguments)
+            self._calls.ask("describe", DESCRIBE_SOURCE, self._on_described, self._on_failed, None, **arguments)
 
-    def _key(self) -> tuple[str, int] | None:
+    def _source_key(self) -> tuple[str, int] | None:
         """The source and its modification time; None if the source is missing, which the trainer reports."""
         if names_shards(self._source):
             return self._source, 0
@@ -98,18 +94,18 @@ class AdviceBar(QFrame):
         except OSError:  # deleted in the meantime
             return None
 
-    def _done(self, result: SourceFacts) -> None:
-        if (key := self._key()) is not None:
+    def _on_described(self, result: SourceFacts) -> None:
+        if (key := self._source_key()) is not None:
             self._facts_of_source[key] = result
-        self._learn(result)
+        self._use_facts(result)
 
-    def _failed(self, failure: Failure) -> None:
+    def _on_failed(self, failure: Failure) -> None:
         if isinstance(failure, Cancelled):
             return
         role: Role = "muted" if isinstance(failure, Lost) else "error"  # a lost worker says nothing about the data
         self._set_text(role, f"Training data: {failure.text}")
 
-    def _learn(self, facts: SourceFacts) -> None:
+    def _use_facts(self, facts: SourceFacts) -> None:
         self._facts = facts
         self.described.emit(facts)
         self._show_advice()
@@ -120,7 +116,7 @@ class AdviceBar(QFrame):
             return
         self._advice = recommendations(config, int(facts["pairs"]))
         heading = f"For {count(int(facts['pairs']))} pairs:" if self._advice else figures_text(facts)
-        lines = [heading, *advice_lines(config, self._advice, list(facts["labels"]))]
+        lines = [heading, *_advice_lines(config, self._advice, list(facts["labels"]))]
         if hint := better(config, int(facts["pairs"])):
             lines.append(f"• {hint}")
         self._set_text("muted" if len(lines) == 1 else "", "\n".join(lines))
@@ -134,3 +130,18 @@ class AdviceBar(QFrame):
 
     def _apply(self) -> None:
         self.applied.emit({advice.field: advice.value for advice in self._advice})
+
+
+def _advice_lines(config: RunConfig, advice: Sequence[Advice], labels: Sequence[str]) -> list[str]:
+    """One line per recommendation, and one if the label column is missing from the data."""
+    lines = []
+    label = config.data.label
+    if label and label not in labels:
+        columns = ", ".join(labels) or "no label columns"
+        lines.append(f"The training data has no column “{label}” for the label; available: {columns}.")
+    for suggestion in advice:
+        current = value_text(get_field(config, suggestion.field))
+        lines.append(
+            f"• {field_title(suggestion.field)} {value_text(suggestion.value)} (now {current}). {suggestion.reason}"
+        )
+    return lines

@@ -37,12 +37,12 @@ class DataCards(QObject):
         super().__init__(parent)
         self._form, self._services = form, services
         self.cards: dict[str, _Card] = {}
-        self._typing = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
-        self._typing.timeout.connect(self._follow)
-        form.set_companions(FIELDS, self._make)
-        form.updated.connect(self._typing.start)
+        self._typing_timer = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
+        self._typing_timer.timeout.connect(self._update_cards)
+        form.set_companions(FIELDS, self._make_card)
+        form.updated.connect(self._typing_timer.start)
 
-    def _make(self, row: FormRow) -> QWidget:
+    def _make_card(self, row: FormRow) -> QWidget:
         """Create the card below ``row``."""
         facts = DataFacts(self._services, parent=self)
         card = DataCard(facts, row, look=True)
@@ -50,10 +50,10 @@ class DataCards(QObject):
         facts.held_out.connect(lambda train, held_out: self.held_out.emit({_TRAIN: train, _VAL: held_out}))
         self.cards[row.spec.path] = _Card(facts, card)
         card.hide()
-        self._typing.start()
+        self._typing_timer.start()
         return card
 
-    def _follow(self) -> None:
+    def _update_cards(self) -> None:
         """Update the cards to the sources in the data fields."""
         texts = self._form.draft()
         sources = {field: texts[field].strip() for field in FIELDS}

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSplitter, QWidget
 from shiboken6 import isValid
 
 from core.spec.config import ConfigError, RunConfig, read_config
@@ -21,7 +21,6 @@ from core.spec.run.status import RunState
 from sdgui.panels.define.advice import AdviceBar
 from sdgui.panels.define.data_cards import DataCards
 from sdgui.panels.define.differences import Differences
-from sdgui.panels.define.model import runs_hint
 from sdgui.panels.define.preset_bar import PresetBar
 from sdgui.panels.define.saving import ConfigSaver
 from sdgui.panels.define.sweep_bar import SweepBar
@@ -35,6 +34,8 @@ from sdgui.shared.services import Selection, Services
 from sdgui.store.records import ChangedElsewhereError, Experiment
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.formats import count
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
@@ -82,17 +83,10 @@ class DefinePanel(DefiningPanel):
         self.split.setSizes([640, 264])
         self.split.setChildrenCollapsible(True)
         self._empty = EmptyState("ph.sliders-horizontal", *_EMPTY, parent=self)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(2 * SPACE, SPACE, 2 * SPACE, SPACE)
-        layout.setSpacing(SPACE)
-        layout.addWidget(self.head)
-        layout.addWidget(self.preset_bar)
-        layout.addWidget(self.hint)
-        layout.addWidget(self.advice)
-        layout.addWidget(self.sweep_bar)
-        layout.addWidget(self.bar)  # above the form, not over it: the note on read-only settings stays visible
-        layout.addWidget(self.split, 1)
-        layout.addWidget(self._empty, 1)
+        bars = (self.head, self.preset_bar, self.hint, self.advice, self.sweep_bar)
+        # The message bar is above the form, not over it, so that the note on read-only settings is always visible.
+        parts = (*bars, self.bar, (self.split, 1), (self._empty, 1))
+        vbox(*parts, into=self, margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE))
         self._timer = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._timer.timeout.connect(self.save)
         self.form.changed.connect(self._form_changed)
@@ -395,3 +389,11 @@ class DefinePanel(DefiningPanel):
 
         self._undoable = Message("info", text, remedy=Remedy("Undo", undo) if before is not None else None)
         self.bar.show_message(self._undoable)
+
+
+def runs_hint(runs: int) -> str:
+    """Says that an edit does not affect the experiment's existing ``runs``; "" if there are none."""
+    if not runs:
+        return ""
+    runs_keep = "its run keeps its" if runs == 1 else f"its {count(runs)} runs keep their"
+    return f"Changes apply to the next run; {runs_keep} own config."

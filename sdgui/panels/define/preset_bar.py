@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QCheckBox, QFrame, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QFrame, QPushButton, QWidget
 
 from core.spec.presets import PRESETS, SIZES
 from sdgui.shared.pickers.preset_facts import preset_needs, stage_count, stages
 from sdgui.shared.pickers.presets import PresetChooser
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.layouts.boxes import hbox
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -37,16 +37,11 @@ class PresetBar(QFrame):
         self._paper = PlainLabel(self, wordWrap=True, role="small")
         for text in (self._description, self._paper):
             text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        label = PlainLabel("&Preset", self)
+        label = PlainLabel("&Preset", self, role="muted")
         label.setBuddy(self.preset)
-        set_role(label, "muted")
         row = hbox(label, self.preset, self.apply, self.in_stages, None, self.about)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(SPACE * 3 // 2, SPACE, SPACE * 3 // 2, SPACE)
-        layout.setSpacing(SPACE // 2)
-        layout.addLayout(row)
-        layout.addWidget(self._description)
-        layout.addWidget(self._paper)
+        margins = (SPACE * 3 // 2, SPACE, SPACE * 3 // 2, SPACE)
+        vbox(row, self._description, self._paper, into=self, spacing=SPACE // 2, margins=margins)
         self._origin = ("", "")
         self._differences = 0
         self._read_only = self._was_shown = False
@@ -71,7 +66,7 @@ class PresetBar(QFrame):
         self.chooser.open(*self._origin)
 
     def show_origin(self, preset: str, size: str, read_only: bool, staged: bool = False) -> None:
-        """Show the config's preset. ``read_only``: for a launched run; ``staged``: the config is trained in stages."""
+        """Show the config's preset. ``read_only``: it was launched; ``staged``: it is trained in stages."""
         self._origin = (preset, size)
         self._read_only = read_only
         self.in_stages.setChecked(staged)

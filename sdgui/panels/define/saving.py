@@ -80,19 +80,19 @@ class ConfigSaver:
             return stored
 
         def written(stored: Experiment) -> None:
-            if self._settled(coming):
+            if self._settle(coming):
                 self.drop_draft(stored.id)
             done(coming, stored)
 
         def refused(error: UserError) -> None:
-            self._settled(coming)
+            self._settle(coming)
             failed(coming, error)
 
         self._services.writer.submit(write, written, refused)
         return coming
 
-    def _settled(self, coming: Experiment) -> bool:
-        """Whether this was the last pending edit of the experiment."""
+    def _settle(self, coming: Experiment) -> bool:
+        """Forget ``coming`` if it is the last pending edit of the experiment; returns whether it was."""
         last = self.unsaved.get(coming.id) is coming
         if last:
             del self.unsaved[coming.id]

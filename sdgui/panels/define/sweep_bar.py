@@ -14,7 +14,6 @@ from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
     QFrame,
-    QHBoxLayout,
     QLineEdit,
     QMenu,
     QPushButton,
@@ -33,6 +32,7 @@ from sdgui.shared.form.form import ConfigForm
 from sdgui.shared.form.texts import field_title
 from sdgui.shared.services import Services
 from sdgui.store.studies import StudyRecord
+from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillSpinBox
@@ -53,8 +53,7 @@ class ValuesDialog(QDialog):
         )
         self.line = QLineEdit(text, self)
         self.line.setAccessibleName("Values")
-        self.wrong = PlainLabel(self, wordWrap=True)
-        set_role(self.wrong, "error")
+        self.wrong = PlainLabel(self, wordWrap=True, role="error")
         self.buttons = QDialogButtonBox(
             QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel, self
         )
@@ -107,17 +106,11 @@ class SweepBar(QFrame):
         self.trials.setToolTip("Number of trials; a sweep can be extended later")
         self.make = QPushButton("Create sweep", self)
         self.make.setToolTip("Create a sweep over these settings; start the sweep in Study")
-        self.wrong = PlainLabel(self, wordWrap=True)
-        set_role(self.wrong, "error")
+        self.wrong = PlainLabel(self, wordWrap=True, role="error")
         self._chips = FlowLayout()
-        row = QHBoxLayout()
-        row.setSpacing(SPACE)
-        row.addWidget(PlainLabel("Search over", self))
-        row.addLayout(self._chips, 1)
-        for name, box in (("Steps", self.steps), ("Trials", self.trials)):
-            row.addWidget(PlainLabel(name, self))
-            row.addWidget(box)
-        row.addWidget(self.make)
+        steps, trials = (PlainLabel(name, self) for name in ("Steps", "Trials"))
+        parts = (steps, self.steps, trials, self.trials, self.make)
+        row = hbox(PlainLabel("Search over", self), (self._chips, 1), *parts)
         column = QVBoxLayout(self)
         column.addLayout(row)
         column.addWidget(self.wrong)

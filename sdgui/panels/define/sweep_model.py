@@ -35,7 +35,7 @@ def suggested_values(spec: FieldSpec, text: str) -> str:
 
 
 def parse_values(spec: FieldSpec, text: str, config: RunConfig) -> SearchRange:
-    """Parse typed values. Raises ValueError if ``text`` is invalid, UserError if ``config`` cannot have a value."""
+    """Parse typed values. Raises ValueError if ``text`` is invalid, UserError if a value makes ``config`` invalid."""
     matched = _RANGE.fullmatch(text.strip()) if spec.kind in ("number", "whole") else None
     if matched is not None:
         low, high, step, log = matched.groups()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QPointF, QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QPushButton, QWidget
+from PySide6.QtWidgets import QFrame, QProgressBar, QPushButton, QWidget
 
 from sdgui.panels.home.model import IMAGES, Glimpse
 from sdgui.runs.live import RunProgress
@@ -29,17 +29,21 @@ class RunCard(QFrame):
     """A card with the state's icon, the name and a line of text; subclasses add their content to ``body``."""
 
     opened = Signal(int)  # run id
+    search_requested = Signal(int)  # run id
+    resume_requested = Signal(object)  # Run
+    edit_requested = Signal(int)  # experiment id
+    dismissed = Signal(int)  # run id
 
     def __init__(self, run: Run, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.run, self._name, self._state = run, name, ""
         set_role(self, "card")
+        self.setMinimumWidth(WIDTH)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self._icon = PlainLabel(self)
-        self.title, self.line = ElidedLabel(name, self, Qt.TextElideMode.ElideMiddle), ElidedLabel("", self)
-        set_role(self.title, "title")
-        set_role(self.line, "muted")
+        self.title = ElidedLabel(name, self, Qt.TextElideMode.ElideMiddle, role="title")
+        self.line = ElidedLabel("", self, role="muted")
         self.head = hbox(self._icon, (self.title, 1))
         self.body = vbox(
             self.head, self.line, into=self, spacing=SPACE // 2, margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE)
@@ -76,7 +80,6 @@ class LiveCard(RunCard):
 
     def __init__(self, run: Run, name: str, parent: QWidget | None = None) -> None:
         super().__init__(run, name, parent)
-        self.setMinimumWidth(WIDTH)
         self.curve = Sparkline(self)
         self.bar = QProgressBar(self)
         self.bar.setTextVisible(False)
@@ -104,11 +107,8 @@ class LiveCard(RunCard):
 class PausedCard(RunCard):
     """A paused run: progress and *Resume*."""
 
-    resume_requested = Signal(object)  # Run
-
     def __init__(self, run: Run, name: str, parent: QWidget | None = None) -> None:
         super().__init__(run, name, parent)
-        self.setMinimumWidth(WIDTH)
         if can_resume(run):
             self.head.addWidget(_resume_button(self))
         self.show_line(state_line(run, None))
@@ -117,11 +117,8 @@ class PausedCard(RunCard):
 class DoneCard(RunCard):
     """A finished run: metric, curve, retrieved images for some captions, and *Search*."""
 
-    search_requested = Signal(int)  # run id
-
     def __init__(self, run: Run, name: str, parent: QWidget | None = None) -> None:
         super().__init__(run, name, parent)
-        self.setMinimumWidth(WIDTH)
         self.curve = Sparkline(self)
         self.curve.hide()
         search = QPushButton("Search", self)
@@ -130,13 +127,10 @@ class DoneCard(RunCard):
         search.setAccessibleName(f"Search with {name}")
         search.clicked.connect(lambda: self.search_requested.emit(run.id))
         self.head.addWidget(search)
-        row = QHBoxLayout()
-        row.setSpacing(SPACE // 2)
         self.images = [ImageLabel(_IMAGE, self) for _ in range(IMAGES)]
         for image in self.images:
             image.hide()
-            row.addWidget(image)
-        row.addWidget(self.curve, 1)
+        row = hbox(*self.images, (self.curve, 1), spacing=SPACE // 2)
         row.addStretch(0)
         self.body.addLayout(row)
         parts = (_metric(run), time_text(run, None), when(run.finished or run.created))
@@ -156,10 +150,6 @@ class DoneCard(RunCard):
 
 class FailedCard(RunCard):
     """A failed run: the reason and what to do."""
-
-    resume_requested = Signal(object)  # Run
-    edit_requested = Signal(int)  # experiment id
-    dismissed = Signal(int)  # run id
 
     def __init__(self, run: Run, name: str, parent: QWidget | None = None) -> None:
         super().__init__(run, name, parent)
@@ -186,7 +176,7 @@ def can_resume(run: Run) -> bool:
     return run.is_own and not run.is_logged and run.step > 0
 
 
-def _resume_button(card: PausedCard | FailedCard) -> QPushButton:
+def _resume_button(card: RunCard) -> QPushButton:
     button = QPushButton("Resume", card)
     set_role(button, "flat")
     button.setToolTip("Continue the run from its last checkpoint")

@@ -14,7 +14,7 @@ from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QWidget
 
 from core.spec.errors import UserError
-from sdgui.panels.home.cards import DoneCard, FailedCard, LiveCard, PausedCard
+from sdgui.panels.home.cards import RunCard
 from sdgui.panels.home.model import Glimpse, HomeRuns, list_runs, spans
 from sdgui.panels.home.view import HomeView
 from sdgui.runs.background_tasks import BackgroundTasks
@@ -42,19 +42,16 @@ class HomePanel(Panel):
         self._services = services
         self._tasks = BackgroundTasks(self)
         self._listed = HomeRuns()
-        self._listing = self._stale = self._reading = False
+        self._listing = self._list_again = self._reading = False
         self._glimpses: dict[int, Glimpse] = {}
-        FileDrop(self, "Train on this folder or table").dropped.connect(self._define_on)
+        FileDrop(self, "Train on this folder or table").dropped.connect(self._define_from_data)
         self.view = HomeView(self)
         self.set_view(self.view)
-        self._gather = QTimer(self, singleShot=True, interval=_BATCH_MS)
-        self._gather.timeout.connect(self._list)
-        self._read_on = QTimer(self, interval=_READ_INTERVAL_MS)
-        self._read_on.timeout.connect(lambda: self._read(self._listed.live))
-        self.view.live_made.connect(self._live_made)
-        self.view.paused_made.connect(self._paused_made)
-        self.view.done_made.connect(self._done_made)
-        self.view.failed_made.connect(self._failed_made)
+        self._update_timer = QTimer(self, singleShot=True, interval=_BATCH_MS)
+        self._update_timer.timeout.connect(self._list)
+        self._read_timer = QTimer(self, interval=_READ_INTERVAL_MS)
+        self._read_timer.timeout.connect(lambda: self._read(self._listed.live))
+        self.view.card_made.connect(self._connect_card)
         tailer = services.tailer
         tailer.state_changed.connect(self._schedule_update)
         tailer.progress_changed.connect(self._on_progressed)
@@ -65,16 +62,16 @@ class HomePanel(Panel):
         self.view.set_actions(actions)
 
     def on_enter(self) -> None:
-        self._read_on.start()
+        self._read_timer.start()
         self._list()
 
     def on_leave(self) -> None:
-        self._read_on.stop()
+        self._read_timer.stop()
 
     def refresh(self) -> None:
         self._schedule_update()
 
-    def _define_on(self, path: str) -> None:
+    def _define_from_data(self, path: str) -> None:
         """Create an experiment that trains on a folder or table of pairs."""
         try:
             self.define_requested.emit(own_data_config(Path(path)))
@@ -83,19 +80,19 @@ class HomePanel(Panel):
 
     # Listing
     def _schedule_update(self) -> None:
-        if self.isVisible() and not self._gather.isActive():
-            self._gather.start()
+        if self.isVisible() and not self._update_timer.isActive():
+            self._update_timer.start()
 
     def _list(self) -> None:
         """Read the store in a thread, and once more if something changes in the meantime."""
-        self._stale = self._listing
+        self._list_again = self._listing
         if self._listing:
             return
         self._listing = True
         store, dismissed = self._services.store, self._dismissed()
-        self._tasks.run(lambda: list_runs(store, dismissed), self._show, self._not_listed)
+        self._tasks.run(lambda: list_runs(store, dismissed), self._show, self._on_list_failed)
 
-    def _not_listed(self, sentence: str) -> None:
+    def _on_list_failed(self, sentence: str) -> None:
         self._listing = False
         self.message_requested.emit(error(sentence))
 
@@ -109,7 +106,7 @@ class HomePanel(Panel):
         self._glimpses = {run_id: glimpse for run_id, glimpse in self._glimpses.items() if run_id in run_ids}
         self._show_glimpses()
         self._read((*runs.live, *runs.done))
-        if self._stale:
+        if self._list_again:
             self._list()
 
     def _on_progressed(self, run_id: int, progress: RunProgress) -> None:
@@ -117,19 +114,9 @@ class HomePanel(Panel):
         if card is not None and self.isVisible():
             card.show_progress(progress)
 
-    def _live_made(self, card: LiveCard) -> None:
-        card.opened.connect(self.run_requested)
-
-    def _paused_made(self, card: PausedCard) -> None:
-        card.opened.connect(self.run_requested)
-        card.resume_requested.connect(self.resume_requested)
-
-    def _done_made(self, card: DoneCard) -> None:
+    def _connect_card(self, card: RunCard) -> None:
         card.opened.connect(self.run_requested)
         card.search_requested.connect(lambda run_id: self.use_requested.emit("search", run_id))
-
-    def _failed_made(self, card: FailedCard) -> None:
-        card.opened.connect(self.run_requested)
         card.resume_requested.connect(self.resume_requested)
         card.edit_requested.connect(self.experiment_requested)
         card.dismissed.connect(self._dismiss)
@@ -148,13 +135,13 @@ class HomePanel(Panel):
         def read() -> dict[int, Glimpse]:
             return {run_id: glimpse for run_id, glimpse in glimpses.items() if glimpse.read()}
 
-        self._tasks.run(read, lambda changed: self._was_read(glimpses, changed), lambda _: self._was_read({}, {}))
+        self._tasks.run(read, lambda changed: self._on_read(glimpses, changed), lambda _: self._on_read({}, {}))
 
     def _glimpse(self, run: Run) -> Glimpse:
         home = self._services.store.home
         return Glimpse(run, lambda sample: shown_samples(home, run.dir, (sample,))[0])
 
-    def _was_read(self, glimpses: dict[int, Glimpse], changed: dict[int, Glimpse]) -> None:
+    def _on_read(self, glimpses: dict[int, Glimpse], changed: dict[int, Glimpse]) -> None:
         self._reading = False
         self._glimpses |= glimpses
         self._show_glimpses(changed)

@@ -50,10 +50,7 @@ class HomeView(QStackedWidget):
     A card is kept while its run is listed.
     """
 
-    live_made = Signal(object)  # LiveCard
-    paused_made = Signal(object)  # PausedCard
-    done_made = Signal(object)  # DoneCard
-    failed_made = Signal(object)  # FailedCard
+    card_made = Signal(object)  # RunCard
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -99,20 +96,16 @@ class HomeView(QStackedWidget):
             self.empty.buttons["demo"].setFocus()
         self.queued.setText(f"{runs.queued} queued" if runs.queued else "")
         self.nothing.setVisible(not (runs.live or runs.paused or runs.done or runs.failed))
-        for live in self._follow(self.live, runs.live, LiveCard, self._live, runs):
-            self.live_made.emit(live)
-        for paused in self._follow(self.paused, runs.paused, PausedCard, self._paused, runs):
-            self.paused_made.emit(paused)
-        for card in self._follow(self.done, runs.done, DoneCard, self._done, runs):
-            self.done_made.emit(card)
-        for failed in self._follow(self.failed, runs.failed, FailedCard, self._failed, runs):
-            self.failed_made.emit(failed)
+        self._follow(self.live, runs.live, LiveCard, self._live, runs)
+        self._follow(self.paused, runs.paused, PausedCard, self._paused, runs)
+        self._follow(self.done, runs.done, DoneCard, self._done, runs)
+        self._follow(self.failed, runs.failed, FailedCard, self._failed, runs)
 
     def _follow(
         self, cards: dict[int, C], runs: Sequence[Run], kind: type[C], section: _Section, home_runs: HomeRuns
-    ) -> list[C]:
-        """Create and remove cards to match ``runs``, in order; returns the new ones."""
-        layout, new_cards = section.row, list[C]()
+    ) -> None:
+        """Create and remove cards to match ``runs``, in order."""
+        layout = section.row
         for run_id in set(cards) - {run.id for run in runs}:
             card = cards.pop(run_id)
             layout.removeWidget(card)
@@ -120,11 +113,10 @@ class HomeView(QStackedWidget):
         for run in runs:
             if run.id not in cards:
                 cards[run.id] = kind(run, home_runs.name(run), section.cards)
-                new_cards.append(cards[run.id])
+                self.card_made.emit(cards[run.id])
             layout.removeWidget(cards[run.id])
             layout.addWidget(cards[run.id])
         section.setVisible(bool(runs))
-        return new_cards
 
 
 STARTS = {  # action -> icon, title, description

@@ -58,7 +58,8 @@ class EventLog(QListView):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAccessibleName("Event log")
-        self.setModel(EventLogModel(self))
+        self._events = EventLogModel(self)
+        self.setModel(self._events)
         self.setSelectionMode(QListView.SelectionMode.ExtendedSelection)
         self.setUniformItemSizes(True)
         self.setIconSize(QSize(14, 14))
@@ -69,16 +70,13 @@ class EventLog(QListView):
         """Show the events of a history; None clears the list."""
         bar = self.verticalScrollBar()
         at_end = bar.value() >= bar.maximum() - 4
-        model = self.model()
-        if isinstance(model, EventLogModel):
-            model.set_lines(event_lines(history) if history is not None else [])
+        self._events.set_lines(event_lines(history) if history is not None else [])
         if at_end:
             self.scrollToBottom()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.matches(QKeySequence.StandardKey.Copy):
-            rows = sorted(index.row() for index in self.selectedIndexes())
-            model = self.model()
-            QGuiApplication.clipboard().setText("\n".join(str(model.index(row, 0).data()) for row in rows))
+            selected = sorted(self.selectedIndexes(), key=QModelIndex.row)
+            QGuiApplication.clipboard().setText("\n".join(str(index.data()) for index in selected))
             return
         super().keyPressEvent(event)

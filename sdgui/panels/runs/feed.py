@@ -58,8 +58,8 @@ class CurveFeed(QObject):
         self._has_obsolete_plots = False  # plots of a run that is no longer shown may remain
         self._timer = QTimer(self, singleShot=True, interval=_BATCH_MS)
         self._timer.timeout.connect(self._flush)
-        tailer.curves_changed.connect(self._changed)
-        tailer.curves_loaded.connect(self._loaded)
+        tailer.curves_changed.connect(self._on_changed)
+        tailer.curves_loaded.connect(self._on_loaded)
 
     def watch(self, run_ids: tuple[int, ...]) -> None:
         """Overlay exactly these runs."""
@@ -73,33 +73,29 @@ class CurveFeed(QObject):
         added = [run_id for run_id in run_ids if run_id not in self._plotted_runs]
         for run_id in added:
             self._plotted_runs[run_id] = _PlottedRun()
-        self._call(added)
+        self._update_labels(added)
         for run_id in added:
             self._tailer.show(run_id)
-            self._loaded(run_id)
+            self._on_loaded(run_id)
         self._find_ancestors()
         self._remove_obsolete_plots()
 
     def rename(self) -> None:
         """Update the names of runs after an experiment was renamed."""
-        self._call(list(self._plotted_runs))
+        self._update_labels(list(self._plotted_runs))
 
-    def _call(self, run_ids: list[int]) -> None:
+    def _update_labels(self, run_ids: list[int]) -> None:
         labels = self._labels(run_ids) if run_ids else {}
         for run_id in run_ids:
             label = labels.get(run_id) or RunLabel(f"run {run_id}", 0)
             self._grid.set_run(str(run_id), label.name, label.color)
 
-    def close(self) -> None:
-        """Stop following all curves."""
-        self.watch(())
-
-    def _loaded(self, run_id: int) -> None:
+    def _on_loaded(self, run_id: int) -> None:
         history = self._tailer.history(run_id)
         if history is not None:
-            self._changed(run_id, frozenset({*history.names, "lifecycle"}))
+            self._on_changed(run_id, frozenset({*history.names, "lifecycle"}))
 
-    def _changed(self, run_id: int, changed: frozenset[str]) -> None:
+    def _on_changed(self, run_id: int, changed: frozenset[str]) -> None:
         if "lifecycle" in changed:
             self._find_ancestors()
         for child, plotted in self._plotted_runs.items():
@@ -167,7 +163,7 @@ class CurveFeed(QObject):
             self._tailer.hide(ancestor)
         for ancestor in added:
             self._tailer.show(ancestor)
-            self._loaded(ancestor)  # its own parent
+            self._on_loaded(ancestor)  # its own parent
         if self._waiting and not self._timer.isActive():
             self._timer.start()
 

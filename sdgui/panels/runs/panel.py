@@ -1,4 +1,5 @@
-"""The Runs panel: a table of the selected experiments' runs; below it curves of ticked runs, events and samples.
+"""The Runs panel: a table of the selected experiments' runs; below it, the curves of the ticked runs, and the events
+and samples of the current run.
 
 Flow: selecting or ticking a row -> the window -> a new ``Selection`` -> header, table and tabs.
 """
@@ -6,7 +7,7 @@ Flow: selecting or ticking a row -> the window -> a new ``Selection`` -> header,
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QStackedWidget, QWidget
 
 from sdgui.panels.runs.table.commands import TableCommands
 from sdgui.panels.runs.table.reader import Listing
@@ -16,6 +17,7 @@ from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection, Services
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.empty_state import EmptyState
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message import Message
 
@@ -40,16 +42,14 @@ class RunsPanel(Panel):
         self._selection = Selection()
         self._actions: Actions | None = None
         self._has_started = False
-        self._listed_runs: frozenset[int] | None = None  # experiments whose runs the table was fitted to
+        self._fitted_experiments: frozenset[int] | None = None  # the table was fitted to their runs
         self._must_fit = True
         self._stack = QStackedWidget(self)
         self.empty = EmptyState("ph.chart-line", *_EMPTY, parent=self._stack)
         self.view = RunsView(services, self._stack)
         self._stack.addWidget(self.empty)
         self._stack.addWidget(self.view)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._stack)
+        vbox(self._stack, into=self)
         self.commands = TableCommands(self.view.table, services, self)
         self.tabs = RunTabs(services, self.view, self)
         services.tailer.progress_changed.connect(self._on_progressed)
@@ -74,13 +74,13 @@ class RunsPanel(Panel):
         commands.ticks_requested.connect(self.ticks_requested)
         table.run_chosen.connect(self.select_requested)
         table.listed.connect(self._listed)
-        table.run_opened.connect(lambda _run: self.tabs.view.show_tab(self.tabs.view.grid))
+        table.run_opened.connect(lambda _run: self.tabs.view.tabs.setCurrentWidget(self.tabs.view.grid))
         table.failed.connect(lambda sentence: self.message_requested.emit(Message("error", sentence)))
 
     def set_actions(self, actions: Actions) -> None:
         """Connect the buttons of the headers and of the empty page, and the context menu of rows."""
         self.view.head.set_actions(actions)
-        self.tabs.set_actions(actions)
+        self.tabs.view.header.set_actions(actions)
         self.commands.set_actions(actions)
         self._actions = actions
         self._show_empty()
@@ -107,8 +107,8 @@ class RunsPanel(Panel):
         self.view.head.show_selection(selection)
         self._show_empty()
         self._show_page()
-        self._must_fit |= selection.listed != self._listed_runs
-        self._listed_runs = selection.listed
+        self._must_fit |= selection.listed != self._fitted_experiments
+        self._fitted_experiments = selection.listed
         self.view.table.list_experiments(selection.listed)
         self.view.table.set_ticks(selection.ticked)
         self.view.table.choose(selection.run_id)
@@ -125,7 +125,7 @@ class RunsPanel(Panel):
         """Show the table, or the empty page if there are no runs."""
         table, selection = self.view.table, self._selection
         watched = selection.current_run is not None or selection.study_runs
-        has_runs = bool(watched or table.model.rows.total() or table.arrangement.filter)
+        has_runs = bool(watched or table.model.rows.total() or table.current_layout.filter)
         self._stack.setCurrentWidget(self.view if has_runs else self.empty)
 
     def refresh(self) -> None:

@@ -6,15 +6,15 @@ this computer.
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from core.spec.machines.connection import ConnectionState
 from sdgui.runs.machines.hosts import Hosts
 from sdgui.store.records import Run
 from sdgui.widgets.formats import duration
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.progress_strip import ProgressStrip
-from sdgui.widgets.style.theme import set_role
 
 _MIB = 1 << 20
 
@@ -27,20 +27,15 @@ class RemoteStrip(QWidget):
         self._hosts = hosts
         self._run: Run | None = None
         self._colleague_reasons: dict[int, str] = {}  # colleagues' runs: why their curves are missing
-        self.line = PlainLabel(self)
-        self.line.setWordWrap(True)
-        set_role(self.line, "muted")
+        self.line = PlainLabel(self, role="muted", wordWrap=True)
         self.line.hide()
         self.strip = ProgressStrip(self)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.line)
-        layout.addWidget(self.strip)
-        hosts.state_changed.connect(self._state_changed)
-        hosts.colleagues.status_changed.connect(self._on_told)
+        vbox(self.line, self.strip, into=self)
+        hosts.state_changed.connect(self._on_state_changed)
+        hosts.colleagues.status_changed.connect(self._on_status_changed)
         hosts.fetches.progressed.connect(self._on_progressed)
-        hosts.fetches.fetched.connect(lambda run_id, _folder: self._ended(run_id))
-        hosts.fetches.failed.connect(lambda run_id, _sentence: self._ended(run_id))
+        hosts.fetches.fetched.connect(lambda run_id, _folder: self._on_fetch_ended(run_id))
+        hosts.fetches.failed.connect(lambda run_id, _sentence: self._on_fetch_ended(run_id))
         self.strip.cancelled.connect(self._cancel)
 
     def show_run(self, run: Run | None) -> None:
@@ -52,11 +47,11 @@ class RemoteStrip(QWidget):
         if run is None or (run.is_local and not run.machine):
             self.line.hide()
         elif not run.is_local:
-            self._say(self._colleague_reasons.get(run.id, "Finding the machine that has the curves of this run…"))
+            self._show_text(self._colleague_reasons.get(run.id, "Finding the machine that has the curves of this run…"))
         else:
             self._show_state(self._hosts.state(run.machine))
 
-    def _state_changed(self, name: str, state: ConnectionState) -> None:
+    def _on_state_changed(self, name: str, state: ConnectionState) -> None:
         if self._run is not None and self._run.is_local and self._run.machine == name:
             self._show_state(state)
 
@@ -67,14 +62,14 @@ class RemoteStrip(QWidget):
             "connecting": f"Connecting to {name}…",
             "refused": state.message,
         }
-        self._say(texts.get(state.kind, ""))
+        self._show_text(texts.get(state.kind, ""))
 
-    def _on_told(self, run_id: int, sentence: str) -> None:
+    def _on_status_changed(self, run_id: int, sentence: str) -> None:
         self._colleague_reasons[run_id] = sentence
         if self._run is not None and self._run.id == run_id:
-            self._say(sentence)
+            self._show_text(sentence)
 
-    def _say(self, text: str) -> None:
+    def _show_text(self, text: str) -> None:
         self.line.setText(text)
         self.line.setVisible(bool(text))
 
@@ -85,7 +80,7 @@ class RemoteStrip(QWidget):
             self.strip.start("Fetching a checkpoint", total_bytes / _MIB, "MB")
         self.strip.advance(fetched_bytes / _MIB, total_bytes / _MIB)
 
-    def _ended(self, run_id: int) -> None:
+    def _on_fetch_ended(self, run_id: int) -> None:
         if self._run is not None and self._run.id == run_id:
             self.strip.finish()
 

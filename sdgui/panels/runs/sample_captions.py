@@ -7,7 +7,6 @@ run may contain anything; entries that the trainer does not write are skipped.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,33 +18,26 @@ from sdgui.widgets.gallery.image_label import ImageLabel
 from sdgui.widgets.style.theme import SPACE
 
 NETWORKS = ("student", "teacher")
-_MAX_ROWS = 50  # the trainer writes eight
+MAX_ENTRIES = 50  # entries of a sample; the trainer writes eight
 _MAX_CAPTION_LENGTH = 1000
 _SIDE = 8 * SPACE
 _IMAGE, _TRUTH = range(2)
 
 
-@dataclass(frozen=True)
-class WrittenCaption:
-    """One image: its true caption, and the caption of each network."""
-
-    image: str
-    truth: str
-    by: Mapping[str, str] = field(default_factory=dict)  # network -> caption
+def entries_of(content: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """The list ``name`` of an event; [] if it is not a list, as in an imported run."""
+    raw = content.get(name)
+    return [entry for entry in raw[:MAX_ENTRIES] if isinstance(entry, Mapping)] if isinstance(raw, list) else []
 
 
-def written_captions(content: Mapping[str, Any]) -> list[WrittenCaption]:
-    """The images of an event in order, with each network's caption."""
-    by_image: dict[str, WrittenCaption] = {}
+def written_captions(content: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Image -> its true caption ("truth") and the caption of each network, in the order of the event."""
+    captions: dict[str, dict[str, str]] = {}
     for network in NETWORKS:
-        entries = content.get(network)
-        for entry in entries[:_MAX_ROWS] if isinstance(entries, list) else ():
-            if isinstance(entry, Mapping) and isinstance(image := entry.get("image"), str):
-                previous = by_image.get(image, WrittenCaption(image, _text(entry, "truth")))
-                by_image[image] = WrittenCaption(
-                    image, previous.truth, {**previous.by, network: _text(entry, "caption")}
-                )
-    return list(by_image.values())
+        for entry in entries_of(content, network):
+            if isinstance(image := entry.get("image"), str):
+                captions.setdefault(image, {"truth": _text(entry, "truth")})[network] = _text(entry, "caption")
+    return captions
 
 
 def _text(entry: Mapping[str, Any], name: str) -> str:
@@ -69,9 +61,9 @@ class CaptionTable(QTableWidget):
         self.verticalHeader().setDefaultSectionSize(_SIDE + SPACE)
         self.horizontalHeader().setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
 
-    def show_captions(self, captions: list[WrittenCaption]) -> None:
-        """Replace the captions; images that stay in their row are not read again."""
-        networks = [network for network in NETWORKS if any(network in caption.by for caption in captions)]
+    def show_captions(self, captions: Mapping[str, Mapping[str, str]]) -> None:
+        """Replace the captions (see `written_captions`); images that stay in their row are not read again."""
+        networks = [network for network in NETWORKS if any(network in texts for texts in captions.values())]
         self.setColumnCount(2 + len(networks))
         self.setHorizontalHeaderLabels(["Image", "True caption", *(network.capitalize() for network in networks)])
         self.setRowCount(len(captions))
@@ -79,22 +71,21 @@ class CaptionTable(QTableWidget):
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(_IMAGE, QHeaderView.ResizeMode.Fixed)
         self.setColumnWidth(_IMAGE, _SIDE + 2 * SPACE)
-        for row, written in enumerate(captions):
-            self._show_image(row, written)
-            texts = (written.truth, *(written.by.get(network, "") for network in networks))
-            for column, text in enumerate(texts, _TRUTH):
-                self.setItem(row, column, QTableWidgetItem(text))
+        for row, (image, texts) in enumerate(captions.items()):
+            self._show_image(row, image)
+            for column, name in enumerate(("truth", *networks), _TRUTH):
+                self.setItem(row, column, QTableWidgetItem(texts.get(name, "")))
 
-    def _show_image(self, row: int, caption: WrittenCaption) -> None:
+    def _show_image(self, row: int, path: str) -> None:
         before = self.item(row, _IMAGE)
-        if before is not None and before.data(Qt.ItemDataRole.UserRole) == caption.image:
+        if before is not None and before.data(Qt.ItemDataRole.UserRole) == path:
             return
         item = QTableWidgetItem()
-        item.setData(Qt.ItemDataRole.UserRole, caption.image)
-        item.setData(Qt.ItemDataRole.AccessibleTextRole, Path(caption.image).name)
+        item.setData(Qt.ItemDataRole.UserRole, path)
+        item.setData(Qt.ItemDataRole.AccessibleTextRole, Path(path).name)
         self.setItem(row, _IMAGE, item)
-        image = self.cellWidget(row, _IMAGE)
-        if not isinstance(image, ImageLabel):
-            image = ImageLabel(_SIDE)
-            self.setCellWidget(row, _IMAGE, image)
-        image.show_image(Path(caption.image))
+        label = self.cellWidget(row, _IMAGE)
+        if not isinstance(label, ImageLabel):
+            label = ImageLabel(_SIDE)
+            self.setCellWidget(row, _IMAGE, label)
+        label.show_image(Path(path))

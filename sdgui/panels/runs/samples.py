@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QListWidget, QSlider, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QListWidget, QSlider, QSplitter, QStackedWidget, QWidget
 
 from core.spec.reading import excerpt
 from core.spec.run.events import Sample
 from sdgui.panels.runs.logged_samples import LoggedSamples
-from sdgui.panels.runs.sample_captions import NETWORKS, CaptionTable, written_captions
+from sdgui.panels.runs.sample_captions import NETWORKS, CaptionTable, entries_of, written_captions
 from sdgui.shared.time_travel import nearest_step
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
@@ -28,7 +29,6 @@ from sdgui.widgets.style.theme import SPACE
 RETRIEVAL, CAPTIONS, LOGGED = "retrieval", "captions", "logged"
 _KINDS = {RETRIEVAL: "Retrieved images", CAPTIONS: "Generated captions", LOGGED: "Logged samples"}
 _MAX_CAPTION_LENGTH = 1000
-_MAX_ENTRIES = 100  # entries of a sample; the trainer writes eight
 
 
 class SamplesView(QWidget):
@@ -54,15 +54,9 @@ class SamplesView(QWidget):
         self._pages.addWidget(self.written)
         self.logged = LoggedSamples(self._pages)
         self._pages.addWidget(self.logged)
-        row = QHBoxLayout()
-        row.addWidget(self.kind)
-        row.addWidget(self._step)
-        row.addWidget(self.slider, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, SPACE, 0, 0)
-        layout.addLayout(row)
-        layout.addWidget(self._pages, 1)
-        self.slider.valueChanged.connect(self._slid)
+        row = hbox(self.kind, self._step, (self.slider, 1))
+        vbox(row, (self._pages, 1), into=self, margins=(0, SPACE, 0, 0))
+        self.slider.valueChanged.connect(self._on_slider_moved)
         self.kind.currentIndexChanged.connect(self._kind_chosen)
         self.captions.currentRowChanged.connect(self._show_hits)
         self.show_samples(())
@@ -81,15 +75,11 @@ class SamplesView(QWidget):
         side = QWidget(split)
         gallery = self.galleries[network] = Gallery(empty_text="", parent=side)
         gallery.set_thumbnail_size(64)
-        layout = QVBoxLayout(side)
-        layout.setContentsMargins(SPACE, 0, 0, 0)
-        layout.setSpacing(SPACE // 2)
         title = PlainLabel(network.capitalize(), side, role="muted")
-        layout.addWidget(title)
-        layout.addWidget(gallery, 1)
+        vbox(title, (gallery, 1), into=side, spacing=SPACE // 2, margins=(SPACE, 0, 0, 0))
         return side
 
-    def _slid(self) -> None:
+    def _on_slider_moved(self) -> None:
         self._show_sample()
         self.stepped.emit(self._shown_step)
 
@@ -106,7 +96,7 @@ class SamplesView(QWidget):
     def show_samples(self, samples: Sequence[Sample], folder: Path = Path()) -> None:
         """Show the samples of the run in ``folder``: the newest, unless the user chose an older one."""
         self._folder = folder
-        displayable = tuple(sample for sample in _joined(samples) if sample.what in _KINDS)
+        displayable = tuple(sample for sample in _merge_logged(samples) if sample.what in _KINDS)
         if displayable == self._samples and displayable:
             return
         at_end = self.slider.value() >= self.slider.maximum()
@@ -146,18 +136,18 @@ class SamplesView(QWidget):
         return samples[self.slider.value()].content if samples else {}
 
     def _show_sample(self) -> None:
-        samples = self._samples_of_kind()
+        samples, kind = self._samples_of_kind(), self.kind.currentData()
         self._shown_step = samples[self.slider.value()].step if samples else 0
         self._step.setText(f"Step {count(self._shown_step)}" if samples else "Samples are recorded at each validation")
-        if self.kind.currentData() == LOGGED:
-            self._pages.setCurrentWidget(self.logged)
+        self._pages.setCurrentIndex(list(_KINDS).index(kind))
+        if kind == LOGGED:
             self.logged.show_content(self._content(), self._folder)
-            return
-        if self.kind.currentData() == CAPTIONS:
-            self._pages.setCurrentIndex(1)
+        elif kind == CAPTIONS:
             self.written.show_captions(written_captions(self._content()))
-            return
-        self._pages.setCurrentIndex(0)
+        else:
+            self._show_retrieved()
+
+    def _show_retrieved(self) -> None:
         row = max(0, self.captions.currentRow())
         captions = [
             excerpt(str(entry.get("caption", "")), _MAX_CAPTION_LENGTH)
@@ -178,7 +168,7 @@ class SamplesView(QWidget):
             gallery.set_items([hit_item(hit, rank) for rank, hit in enumerate(hits, start=1)])
 
 
-def _joined(samples: Sequence[Sample]) -> list[Sample]:
+def _merge_logged(samples: Sequence[Sample]) -> list[Sample]:
     """Merge all samples that a script logged at the same step."""
     merged: list[Sample] = []
     index_of_step: dict[int, int] = {}  # step -> index of its merged sample
@@ -190,12 +180,6 @@ def _joined(samples: Sequence[Sample]) -> list[Sample]:
             before = merged[index_of_step[sample.step]]
             merged[index_of_step[sample.step]] = replace(before, content={**before.content, **sample.content})
     return merged
-
-
-def entries_of(content: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """The list ``name`` of an event; [] if it is not a list, as in an imported run."""
-    raw = content.get(name)
-    return [entry for entry in raw[:_MAX_ENTRIES] if isinstance(entry, Mapping)] if isinstance(raw, list) else []
 
 
 def hit_item(hit: Mapping[str, Any], rank: int) -> GalleryItem:

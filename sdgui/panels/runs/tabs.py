@@ -25,9 +25,8 @@ from sdgui.runs.history import RunHistory
 from sdgui.runs.machines.colleagues import colleague_dir
 from sdgui.runs.machines.remote_access import shown_samples
 from sdgui.shared.services import Selection, Services
-from sdgui.store.records import Run, RunLabel, StoreError
+from sdgui.store.records import Run, StoreError
 from sdgui.store.store import Store
-from sdgui.widgets.actions import Actions
 from sdgui.widgets.message import Message
 
 _ARRANGEMENT = "runs/plots"
@@ -35,40 +34,36 @@ _SHOWN = {"log", "samples", "checkpoints", "evaluated", "lifecycle"}
 
 
 class RunTabs(QObject):
-    """The controller of the tabs below the table of ``around``."""
+    """The controller of the tabs below the table of ``runs_view``."""
 
     message_requested = Signal(Message)
 
-    def __init__(self, services: Services, around: RunsView, parent: QObject) -> None:
+    def __init__(self, services: Services, runs_view: RunsView, parent: QObject) -> None:
         super().__init__(parent)
-        self._services, self._around = services, around
+        self._services, self._runs_view = services, runs_view
         self._selection = Selection()
         self._run: Run | None = None
         self._name = ""  # name of the current run
         self._shown_end: tuple[int, RunState] | None = None
-        self._grouped = 0  # number of the last request for the runs' groups
-        self.view = around.tabs
-        self.feed = CurveFeed(services.tailer, self.view.grid, self._labels, self, self._find_run)
+        self._group_request = 0  # number of the last request for the runs' groups
+        self.view = runs_view.tabs
+        self.feed = CurveFeed(services.tailer, self.view.grid, services.store.run_labels, self, self._find_run)
         self.view.grid.arrange(Arrangement.from_json(str(services.settings.value(_ARRANGEMENT, "{}"))))
         self.view.grid.arranged.connect(
             lambda arrangement: services.settings.setValue(_ARRANGEMENT, arrangement.to_json())
         )
-        self.view.grid.toolbar.figure_requested.connect(self._ask_figure)
-        self._second = QTimer(self, interval=1000)
-        self._second.timeout.connect(self._show_header)
+        self.view.grid.toolbar.figure_requested.connect(self._open_figure_dialog)
+        self._header_timer = QTimer(self, interval=1000)
+        self._header_timer.timeout.connect(self._show_header)
         tailer = services.tailer
         tailer.progress_changed.connect(self._on_progressed)
         tailer.state_changed.connect(self._state_changed)
         tailer.curves_changed.connect(self._history_changed)
         tailer.curves_loaded.connect(lambda run_id: self._history_changed(run_id, frozenset({"log", "samples"})))
-        services.time_travel.moved.connect(self._travelled)
+        services.time_travel.moved.connect(self._on_travelled)
         services.launcher.stopping.connect(lambda _run, _stopping: self._show_header())
-        self.view.samples.stepped.connect(self._look_at)
-        self.view.time.moved.connect(self._look_at)
-
-    def set_actions(self, actions: Actions) -> None:
-        """Connect the buttons of the current run's header."""
-        self.view.header.set_actions(actions)
+        self.view.samples.stepped.connect(self._go_to_step)
+        self.view.time.moved.connect(self._go_to_step)
 
     # Display
     def select(self, selection: Selection) -> None:
@@ -93,17 +88,17 @@ class RunTabs(QObject):
 
     def group_curves(self) -> None:
         """Draw each group of the table as one curve: the mean with its interval."""
-        listing, watched = self._around.table.model.listing, self._selection.watched
-        self._grouped += 1
+        listing, watched = self._runs_view.table.model.listing, self._selection.watched
+        self._group_request += 1
         if listing is None or not listing.query.group_by or len(watched) < 2:
             self.view.grid.grouping.set_groups({})
             return
-        self._around.table.reader.run(
-            lambda: groups_of(self._services.store, listing, watched), partial(self._show_groups, self._grouped)
+        self._runs_view.table.reader.run(
+            lambda: groups_of(self._services.store, listing, watched), partial(self._show_groups, self._group_request)
         )
 
     def _show_groups(self, number: int, groups: tuple[Mapping[str, str], Mapping[str, int]]) -> None:
-        if number == self._grouped:  # otherwise the selection has changed in the meantime
+        if number == self._group_request:  # otherwise the selection has changed in the meantime
             self.view.grid.grouping.set_groups(*groups)
 
     def refresh(self) -> None:
@@ -112,19 +107,19 @@ class RunTabs(QObject):
         if self._run is not None:
             self._read_run(self._run.id)
 
-    def _ask_figure(self) -> None:
+    def _open_figure_dialog(self) -> None:
         dialog = PaperDialog(plot_data(self.view.grid), self._services.settings, self.view.grid)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.show()
 
     def on_enter(self) -> None:
         """Update when the panel is shown."""
-        self._second.start()
+        self._header_timer.start()
         self._show_header()
 
     def on_leave(self) -> None:
         """Stop updating while another panel is shown."""
-        self._second.stop()
+        self._header_timer.stop()
 
     def _find_run(self, folder: Path) -> int | None:
         try:
@@ -132,9 +127,6 @@ class RunTabs(QObject):
         except (StoreError, ValueError):  # out of reach for now, or no name that a folder can have
             return None
         return None if run is None else run.id
-
-    def _labels(self, run_ids: Sequence[int]) -> Mapping[int, RunLabel]:
-        return self._services.store.run_labels(run_ids)
 
     def _read_run(self, run_id: int) -> None:
         try:
@@ -197,11 +189,11 @@ class RunTabs(QObject):
         slider.set_steps(sorted(steps), max(steps) if chosen_step is None else chosen_step)
         self.view.grid.pin_step(chosen_step)
 
-    def _look_at(self, step: int) -> None:
+    def _go_to_step(self, step: int) -> None:
         if self._run is not None:
             self._services.time_travel.go(self._run.folder, step)
 
-    def _travelled(self, run: Path, step: int) -> None:
+    def _on_travelled(self, run: Path, step: int) -> None:
         """Move crosshair and samples to a step that was chosen here or in another panel."""
         if self._run is None or run != self._run.folder:
             return

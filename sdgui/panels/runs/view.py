@@ -109,9 +109,5 @@ class TabsView(QWidget):
         free_width = self.width() - self.tabs.tabBar().sizeHint().width() - 2 * SPACE
         self.time.set_room(min(free_width, _TIME_WIDTH))
 
-    def show_tab(self, widget: QWidget) -> None:
-        """Switch to a tab."""
-        self.tabs.setCurrentWidget(widget)
-
     def _add_tab(self, widget: QWidget, title: str, tip: str) -> None:
         self.tabs.setTabToolTip(self.tabs.addTab(widget, title), plain_tip(tip))

@@ -16,12 +16,10 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QCheckBox,
     QFormLayout,
-    QHBoxLayout,
     QLineEdit,
     QPushButton,
     QScrollArea,
     QTreeWidget,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -31,7 +29,7 @@ from sdgui.panels.study.arms import ArmsList, fill_arms
 from sdgui.store.records import Experiment
 from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import free_name
-from sdgui.widgets.layouts.boxes import hbox
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.form_labels import level_labels
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillComboBox, StillDoubleSpinBox, StillSpinBox
@@ -73,9 +71,7 @@ class StudyEditor(QWidget):
         self.presets = ArmsList(self)
         self.arms = QTreeWidget(self)
         self.measures = [QCheckBox(text, self) for text, _ in _MEASURES]
-        self.heading, self.wrong = PlainLabel(self), PlainLabel(self, wordWrap=True)
-        set_role(self.heading, "title")
-        set_role(self.wrong, "error")
+        self.heading, self.wrong = PlainLabel(self, role="title"), PlainLabel(self, wordWrap=True, role="error")
         self.make = QPushButton("Create the stud&y", self)
         set_role(self.make, "primary")
         self.back = QPushButton("&Cancel", self)
@@ -110,41 +106,28 @@ class StudyEditor(QWidget):
             widget.setAccessibleName(text.replace("&", ""))
             form.addRow(text, widget)
         self._seeds_row = next(row for row, (_, widget, _) in enumerate(rows) if widget is self.seeds)
-        boxes = QVBoxLayout()
-        for index, box in enumerate(self.measures):
-            box.setChecked(index < 2)
-            boxes.addWidget(box)
-        form.addRow("Evaluation", boxes)
+        for box in self.measures[:2]:
+            box.setChecked(True)
+        form.addRow("Evaluation", vbox(*self.measures))
         level_labels(form)
         self.arms.setHeaderLabels(["Arm and its differences", "First arm", "This arm"])
         self.arms.setAccessibleName("Arms and their differences")
-        right = QVBoxLayout()
+        right = vbox()
         scroll.setWidget(form_side)
         scroll.setMinimumWidth(44 * SPACE)
         for text, widget in (("Arms: select presets and experiments", self.presets), ("Differences", self.arms)):
-            head = PlainLabel(text, self, role="title")
-            right.addWidget(head)
+            right.addWidget(PlainLabel(text, self, role="title"))
             right.addWidget(widget, 1)
         body = hbox((scroll, 1), (right, 1), spacing=2 * SPACE)
-        foot = QHBoxLayout()
-        foot.addWidget(self.wrong, 1)
-        foot.addWidget(self.back)
-        foot.addWidget(self.make)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.heading)
-        column.addLayout(body, 1)
-        column.addLayout(foot)
+        foot = hbox((self.wrong, 1), self.back, self.make)
+        vbox(self.heading, (body, 1), foot, into=self)
 
     def _connect(self) -> None:
-        for line in (self.name, self.about, self.seeds, self.label, self.budgets, *self.data.values()):
-            line.textChanged.connect(lambda _text: self.check())
-        self.size_box.currentIndexChanged.connect(lambda _row: self.check())
-        self.steps.valueChanged.connect(lambda _value: self.check())
-        self.noise.valueChanged.connect(lambda _value: self.check())
-        self.presets.itemChanged.connect(lambda _item: self.check())
-        for box in self.measures:
-            box.toggled.connect(lambda _on: self.check())
+        lines = (self.name, self.about, self.seeds, self.label, self.budgets, *self.data.values())
+        edits = [*(line.textChanged for line in lines), *(box.toggled for box in self.measures)]
+        edits += [self.size_box.currentIndexChanged, self.presets.itemChanged]
+        for edit in (*edits, self.steps.valueChanged, self.noise.valueChanged):
+            edit.connect(lambda _value: self.check())
         self.back.clicked.connect(self.cancelled)
         self.make.clicked.connect(self._make)
         leave = QShortcut(QKeySequence("Esc"), self)
@@ -181,13 +164,9 @@ class StudyEditor(QWidget):
         )
 
     # The study
-    def ticked(self) -> list[tuple[Arm, Experiment | None]]:
-        """The new arms in the list's order, each with its experiment, or None for a preset."""
-        return self.presets.ticked()
-
     def study(self) -> Study:
         """The typed study. Raises ValueError with a message that starts with the field."""
-        arms = [arm for arm, _ in self.ticked()]
+        arms = [arm for arm, _ in self.presets.ticked()]
         try:
             seeds = [int(part) for part in re.split(r"[,\s]+", self.seeds.text().strip()) if part]
         except ValueError:
@@ -200,7 +179,7 @@ class StudyEditor(QWidget):
         data = {name: line.text().strip() for name, line in self.data.items()}
         for name, path in data.items():
             if not path:
-                raise ValueError(f"{self.data[name].accessibleName()}: enter a table or folder.")
+                raise ValueError(f"{self.data[name].accessibleName()}: enter the path of a table or folder.")
             if not path.startswith("demo:") and existing_path(path) is None:
                 raise ValueError(f"{self.data[name].accessibleName()}: {path} does not exist.")
         noise = NoiseSpec(of="train", share=self.noise.value() / 100) if self.noise.value() else None
@@ -243,7 +222,7 @@ class StudyEditor(QWidget):
         self.wrong.setText(problem)
         self.make.setEnabled(study is not None)
         if study is not None:
-            edited_arms = {arm.name for arm, experiment in self.ticked() if experiment is not None}
+            edited_arms = {arm.name for arm, experiment in self.presets.ticked() if experiment is not None}
             presets = [arm for arm in study.arms if arm.name not in edited_arms]
             self.arms.clear()  # stays visible, so that the list above does not move under the mouse
             if presets:
@@ -252,9 +231,9 @@ class StudyEditor(QWidget):
 
     def _make(self) -> None:
         if self.check():
-            self.submitted.emit(
-                self.study(), {arm.name: experiment for arm, experiment in self.ticked() if experiment is not None}
-            )
+            ticked = self.presets.ticked()
+            experiments = {arm.name: experiment for arm, experiment in ticked if experiment is not None}
+            self.submitted.emit(self.study(), experiments)
 
 
 def _budgets(typed: str) -> list[float]:

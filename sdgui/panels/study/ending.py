@@ -38,7 +38,7 @@ class StudyEnding(QObject):
             timer.timeout.connect(self.became_overdue)
             timer.start(round(1000 * KILL_AFTER))
         programs = self._programs
-        self._tasks.run(lambda: programs.request_end(study_id, request), None, partial(self._refused, study_id))
+        self._tasks.run(lambda: programs.request_end(study_id, request), None, partial(self._on_refused, study_id))
 
     def is_ending(self, study_id: int | None) -> bool:
         """Whether a request to end the study is pending."""
@@ -56,6 +56,6 @@ class StudyEnding(QObject):
             timer.stop()
             timer.deleteLater()
 
-    def _refused(self, study_id: int, sentence: str) -> None:
+    def _on_refused(self, study_id: int, sentence: str) -> None:
         self.forget(study_id)
         self.refused.emit(sentence)

@@ -22,7 +22,7 @@ _COSTS = {"views", "towers", "fusion", "teacher", "objectives"}  # sections that
 
 @dataclass(frozen=True)
 class Estimate:
-    """``seconds``: total training time; ``memory_gib``: of the largest run; None if unknown."""
+    """``seconds``: total training time; ``memory_gib``: memory of the largest run; None if unknown."""
 
     runs: int
     seconds: float | None

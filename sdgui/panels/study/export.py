@@ -52,14 +52,14 @@ RESULT_FORMATS: tuple[ExportFormat[WriteResults], ...] = (
 
 
 class ExportMenu(QMenu):
-    """The export menu. ``view()`` returns the view with the tables, ``folder()`` the shown study.
+    """The export menu. ``view`` has the tables; ``folder()`` returns the folder of the shown study.
 
     ``show_message`` reports the written file, ``failed`` the reason of a failure.
     """
 
     def __init__(
         self,
-        view: Callable[[], StudyView],
+        view: StudyView,
         folder: Callable[[], Path | None],
         show_message: ShowMessage,
         failed: Callable[[str], object],
@@ -85,7 +85,7 @@ class ExportMenu(QMenu):
         if target.problem:
             self._failed(target.problem)
             return
-        message, tables = info(f"Results written to {target.path}."), self._view().tables_now()
+        message, tables = info(f"Results written to {target.path}."), self._view.tables_now()
         self._tasks.run(
             lambda: export.write(StudyDir(folder), tables, target.path),
             lambda _: self._show_message(message),

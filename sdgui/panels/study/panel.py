@@ -24,7 +24,7 @@ from sdgui.panels.study.editor import StudyEditor
 from sdgui.panels.study.ending import EndRequest, StudyEnding
 from sdgui.panels.study.estimate import MAX_RUNS, estimate
 from sdgui.panels.study.export import ExportMenu
-from sdgui.panels.study.open_menu import OpenMenu
+from sdgui.panels.study.open_menu import open_menu
 from sdgui.panels.study.sweep.confirm import Confirming
 from sdgui.panels.study.sweep.view import SweepView
 from sdgui.panels.study.toolbar import StudyToolbar
@@ -59,9 +59,9 @@ class StudyPanel(Panel):
         self._services, self._programs = services, services.studies
         self._study: StudyRecord | None = None
         self._ticked: set[int] = set()
-        self._followed: int | None = None  # study that is selected in the tree
+        self._selected_id: int | None = None  # study that is selected in the tree
         self._estimated: Study | None = None  # study with a shown or pending estimate
-        self._grows: int | None = None  # study that the form extends
+        self._extended_id: int | None = None  # study that the form extends
         self.ending = StudyEnding(self._programs, self)
         self.confirming = Confirming(self._programs, self)
         self._tasks = BackgroundTasks(self)
@@ -87,7 +87,7 @@ class StudyPanel(Panel):
         """The view of the current sweep, created on first use."""
         view = SweepView(self.stack)
         self.stack.addWidget(view)
-        view.run_requested.connect(self._watch)
+        view.run_requested.connect(self._show_run)
         view.confirm_requested.connect(lambda: self.confirming.ask(self._id(), self._snapshot()))
         return view
 
@@ -96,11 +96,9 @@ class StudyPanel(Panel):
         return self.stack.currentWidget() is self.editor
 
     def _fill_menus(self) -> None:
-        menu = OpenMenu(self)
-        menu.path_chosen.connect(self.open_study)
-        self.toolbar.open_button.setMenu(menu)
+        self.toolbar.open_button.setMenu(open_menu(self, self.open_study))
         self.exports = ExportMenu(
-            lambda: self.view,
+            self.view,
             lambda: self._study.folder if self._study is not None else None,
             self.show_message,
             self._failed,
@@ -112,14 +110,14 @@ class StudyPanel(Panel):
         self.toolbar.box.activated.connect(lambda row: self.show_study(self.toolbar.box.itemData(row)))
         self.toolbar.new.clicked.connect(lambda: self.edit())
         self.empty.activated.connect(lambda: self.edit())
-        self.view.run_requested.connect(self._watch)
-        self.editor.submitted.connect(self._made)
+        self.view.run_requested.connect(self._show_run)
+        self.editor.submitted.connect(self._on_submitted)
         self.editor.cancelled.connect(self._show)
         self.toolbar.begin.clicked.connect(self._start)
         self.toolbar.pause.clicked.connect(lambda: self._end("pause"))
         self.toolbar.stop.clicked.connect(lambda: self._end("kill" if self.ending.overdue(self._id()) else "stop"))
-        self.ending.refused.connect(self._not_ended)
-        self.confirming.made.connect(self._confirmed)
+        self.ending.refused.connect(self._on_end_refused)
+        self.confirming.made.connect(self._on_confirmed)
         self.confirming.failed.connect(self._failed)
         self.ending.became_overdue.connect(lambda: self._enable(self._snapshot()))
         self.toolbar.more.clicked.connect(lambda: self.grow())
@@ -127,14 +125,14 @@ class StudyPanel(Panel):
         self.toolbar.bin.clicked.connect(self._delete)
         self.toolbar.machines.set_hosts(self._services.hosts)
         self.toolbar.machines.machines_chosen.connect(self._choose_machines)
-        self._programs.changed.connect(self._changed)
+        self._programs.changed.connect(self._on_changed)
 
     # The panel
     def select(self, selection: Selection) -> None:
         """Show the selected study, or the study that the selected experiment is an arm of."""
-        if selection.study_id not in (None, self._followed, self._id()):  # unchanged when the tree is reloaded
+        if selection.study_id not in (None, self._selected_id, self._id()):  # unchanged when the tree is reloaded
             self.show_study(selection.study_id)
-        self._followed = selection.study_id
+        self._selected_id = selection.study_id
         self._ticked = set(selection.ticked_experiments)
 
     def show_source(self, source: str, query: str = "") -> None:
@@ -153,7 +151,7 @@ class StudyPanel(Panel):
         try:
             studies = self._services.store.studies()
         except StoreError as error:
-            self.show_message(Message("error", str(error)))
+            self._failed(str(error))
             return
         self.toolbar.show_studies(studies)
         stored = str(self._services.settings.value("study/shown") or "")
@@ -168,7 +166,7 @@ class StudyPanel(Panel):
         try:
             self._study = self._services.store.study(int(study_id))
         except StoreError as error:
-            self.show_message(Message("error", str(error)))
+            self._failed(str(error))
             return
         self.toolbar.choose(study_id)
         if not self._editing:
@@ -181,7 +179,7 @@ class StudyPanel(Panel):
     def _snapshot(self) -> StudySnapshot | None:
         return self._programs.snapshot(self._study.id) if self._study is not None else None
 
-    def _changed(self, study_id: int) -> None:
+    def _on_changed(self, study_id: int) -> None:
         if study_id == self._id() and not self._editing:
             self._show()
 
@@ -215,7 +213,7 @@ class StudyPanel(Panel):
 
     def _show_problem(self, snapshot: StudySnapshot) -> None:
         if snapshot.state == "gone":
-            self.show_message(Message("error", snapshot.problem, remedy=Remedy("Locate folder…", self._find)))
+            self.show_message(Message("error", snapshot.problem, remedy=Remedy("Locate folder…", self._locate_folder)))
         elif snapshot.problem:
             self.show_message(Message("error", snapshot.problem.splitlines()[0], snapshot.problem))
         elif snapshot.state == "interrupted" and snapshot.stderr:
@@ -245,7 +243,7 @@ class StudyPanel(Panel):
         except StoreError as error:
             self._failed(str(error))
             return
-        self._grows = None
+        self._extended_id = None
         self._show_editor(self.editor.name)
 
     def grow(self) -> None:
@@ -264,7 +262,7 @@ class StudyPanel(Panel):
         except StoreError as error:
             self._failed(str(error))
             return
-        self._grows = self._id()
+        self._extended_id = self._id()
         self._show_editor(self.editor.seeds)
 
     def _extend(self, snapshot: StudySnapshot) -> None:
@@ -275,7 +273,7 @@ class StudyPanel(Panel):
         if accepted and (study_id := self._id()) is not None:
             self._tasks.run(lambda: self._programs.extend_sweep(study_id, trials), None, self._failed)
 
-    def _confirmed(self, study: StudyRecord) -> None:
+    def _on_confirmed(self, study: StudyRecord) -> None:
         self._on_added(study)
         text = f"Created “{study.name}”. Press Start to train its runs."
         self.show_message(Message("info", text, remedy=Remedy("Undo", self._delete)))
@@ -287,13 +285,13 @@ class StudyPanel(Panel):
         first.selectAll()
         self._enable(None)
 
-    def _made(self, study: Study, experiments: dict[str, Experiment]) -> None:
+    def _on_submitted(self, study: Study, experiments: dict[str, Experiment]) -> None:
         configs = {
             name: experiment.config.to_json()
             for name, experiment in experiments.items()
             if experiment.config is not None
         }
-        grows, programs = self._grows, self._programs
+        grows, programs = self._extended_id, self._programs
 
         def write() -> StudyRecord:
             return programs.add(study, configs) if grows is None else programs.grow(grows, study, configs)
@@ -314,7 +312,7 @@ class StudyPanel(Panel):
         self.bar.clear()
         self._tasks.run(lambda: self._programs.open(path), self._on_added, self._failed)
 
-    def _find(self) -> None:
+    def _locate_folder(self) -> None:
         if folder := ask_folder(self, "Locate the folder of the study"):
             self.move_to(folder)
 
@@ -325,7 +323,7 @@ class StudyPanel(Panel):
             return
         if not StudyDir(folder).study.is_file():
             text = f"{folder} contains no study.json. Choose the folder of the study."
-            self.show_message(Message("error", text, remedy=Remedy("Locate folder…", self._find)))
+            self.show_message(Message("error", text, remedy=Remedy("Locate folder…", self._locate_folder)))
             return
         self._tasks.run(lambda: store.move_study(study_id, folder), self._on_added, self._failed)
 
@@ -349,12 +347,12 @@ class StudyPanel(Panel):
         self.ending.ask(study_id, request)
         self._enable(self._snapshot())
 
-    def _not_ended(self, sentence: str) -> None:
+    def _on_end_refused(self, sentence: str) -> None:
         self._enable(self._snapshot())
         self.bar.clear()
         self._failed(sentence)
 
-    def _watch(self, folder: Path) -> None:
+    def _show_run(self, folder: Path) -> None:
         try:
             run = self._services.store.run_in(folder)
         except StoreError as error:

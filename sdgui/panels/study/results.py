@@ -10,7 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, Qt
+from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, QSortFilterProxyModel, Qt
+from PySide6.QtWidgets import QTableView
 
 from sdgui.panels.study.error_bars import Bar
 from sdgui.panels.study.model import Cell, Table, interval, is_share
@@ -88,6 +89,17 @@ class ResultsModel(HeadedModel):
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _alignment(cell)
         return None
+
+
+def sortable(view: QTableView) -> ResultsModel:
+    """Give ``view`` a model whose columns can be sorted; at first, its rows are in the order of the study."""
+    model, proxy = ResultsModel(view), QSortFilterProxyModel(view)
+    proxy.setSourceModel(model)
+    proxy.setSortRole(int(SORT))
+    view.setSortingEnabled(True)
+    view.setModel(proxy)
+    view.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
+    return model
 
 
 def _alignment(cell: Cell) -> Qt.AlignmentFlag:

@@ -59,19 +59,8 @@ class StudyToolbar(QWidget):
         ):
             button.setToolTip(plain_tip(tip))
         self.new.setShortcut("Ctrl+Shift+N")
-        row = hbox((self.box, 1), into=self)
-        small = (self.more, self.folder, self.bin)
-        for widget in (
-            self.machines,
-            self.begin,
-            self.pause,
-            self.stop,
-            self.export,
-            *small,
-            self.new,
-            self.open_button,
-        ):
-            row.addWidget(widget)
+        actions = (self.machines, self.begin, self.pause, self.stop, self.export, self.more, self.folder, self.bin)
+        hbox((self.box, 1), *actions, self.new, self.open_button, into=self)
 
     def show_studies(self, studies: Sequence[StudyRecord]) -> None:
         """List the studies, newest first."""
@@ -152,11 +141,8 @@ class MachinesButton(QPushButton):
         self.machines.clear()
         names: list[str] = []
         try:
-            names = (
-                [machine.name for machine in self._hosts.listing() if not machine.is_local]
-                if self._hosts is not None
-                else []
-            )
+            listed = self._hosts.listing() if self._hosts is not None else ()
+            names = [machine.name for machine in listed if not machine.is_local]
         except UserError as error:
             self.machines.addAction(str(error)).setEnabled(False)
         for title, name in ((_title(HERE), HERE), *((name, name) for name in names)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from PySide6.QtCore import QModelIndex, QSortFilterProxyModel, Qt, Signal
+from PySide6.QtCore import QModelIndex, Qt, Signal
 from PySide6.QtWidgets import (
     QHeaderView,
     QProgressBar,
@@ -16,7 +16,6 @@ from PySide6.QtWidgets import (
     QTabWidget,
     QTreeWidget,
     QTreeWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -25,7 +24,7 @@ from sdgui.panels.study.arms import fill_arms
 from sdgui.panels.study.cost_curves import CostCurves, cost_curves, crossing_texts
 from sdgui.panels.study.error_bars import ErrorBars
 from sdgui.panels.study.model import Table, differences_table, is_share, means_table
-from sdgui.panels.study.results import METRIC, SORT, ResultsModel, bars_of, bars_title
+from sdgui.panels.study.results import METRIC, bars_of, bars_title, sortable
 from sdgui.runs.study_status import StudyRunSnapshot, StudySnapshot
 from sdgui.shared.tables import CopyingTable
 from sdgui.widgets.elided_label import ElidedLabel
@@ -33,7 +32,7 @@ from sdgui.widgets.formats import count, duration
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillComboBox
-from sdgui.widgets.style.theme import SPACE, set_role, theme
+from sdgui.widgets.style.theme import SPACE, theme
 
 NETWORKS = (("Final network (teacher, if any)", "final"), ("Student", "student"), ("Teacher", "teacher"))
 _NUMBER_COLUMNS = (1, 4, 5)  # right-aligned columns of the list of runs
@@ -69,8 +68,7 @@ class StudyView(QWidget):
         self._colors: Mapping[str, int] = {}
         self._metric = ""
         self._estimate = ""  # estimate of time and memory, until the study starts
-        self.about, self.state = ElidedLabel("", self), ElidedLabel("", self)
-        set_role(self.about, "muted")
+        self.about, self.state = ElidedLabel("", self, role="muted"), ElidedLabel("", self)
         self.progress = QProgressBar(self)
         self.progress.setTextVisible(False)
         self.progress.setAccessibleName("Finished runs")
@@ -79,18 +77,10 @@ class StudyView(QWidget):
         self.runs, self.arms = QTreeWidget(self.tabs), QTreeWidget(self.tabs)
         for widget, title in ((results, "Resu&lts"), (self.runs, "Ru&ns"), (self.arms, "&Arms")):
             self.tabs.addTab(widget, title)
-        self._models = [self._fill(view) for view in (self.means, self.differences)]
+        self._models = [sortable(view) for view in (self.means, self.differences)]
+        for view in (self.means, self.differences):
+            view.selectionModel().currentChanged.connect(self._cell_chosen)
         self._build()
-
-    def _fill(self, view: CopyingTable) -> ResultsModel:
-        model, proxy = ResultsModel(self), QSortFilterProxyModel(self)
-        proxy.setSourceModel(model)
-        proxy.setSortRole(int(SORT))
-        view.setSortingEnabled(True)
-        view.setModel(proxy)
-        view.sortByColumn(-1, Qt.SortOrder.AscendingOrder)  # in the order of the study
-        view.selectionModel().currentChanged.connect(self._cell_chosen)
-        return model
 
     def _results(self, parent: QWidget) -> QWidget:
         """The page of results; built from the outside in, since reparenting restyles all children."""
@@ -111,10 +101,7 @@ class StudyView(QWidget):
         self.bars, self.costs = ErrorBars(self.split), CostCurves(self.split)
         self.costs.hide()
         self.split.setSizes([280, 220, 220])
-        inner = QVBoxLayout(results)
-        inner.setContentsMargins(0, SPACE, 0, 0)
-        inner.addWidget(self.note)
-        inner.addWidget(self.split, 1)
+        vbox(self.note, (self.split, 1), into=results, margins=(0, SPACE, 0, 0))
         return results
 
     def _build(self) -> None:
@@ -149,7 +136,7 @@ class StudyView(QWidget):
         if before is None or before.runs != snapshot.runs or before.folder != snapshot.folder:
             self._show_runs(snapshot.runs)
         if study is not None and (before is None or before.study != study):
-            self._show_arms(study)
+            fill_arms(self.arms, study)
         if before is None or before.folder != snapshot.folder or before.results_stamp != snapshot.results_stamp:
             self._show_results()
         self._show_note()
@@ -194,19 +181,20 @@ class StudyView(QWidget):
     def _show_plot(self) -> None:
         """Show the arms side by side, or curves if they were trained for several budgets."""
         results = self._snapshot.results if self._snapshot is not None else None
-        has_metric = results is not None and bool(self._metric)
+        metric, network = self._metric, str(self.network.currentData())
         by_budget = results is not None and len(results.get("budgets", ())) > 1
-        self.bars.setVisible(has_metric and not by_budget)
-        self.costs.setVisible(has_metric and by_budget)
-        if results is not None and has_metric and by_budget:
-            unit = ", %" if is_share(self._metric) else ""
-            crossings = "; ".join(crossing_texts(results, self._metric))
-            title = f"{self._metric}{unit} by seconds of training{crossings and f'. {crossings}.'}"
-            self.costs.set_curves(title, cost_curves(results, self._metric, str(self.network.currentData())))
-        elif results is not None and has_metric:
-            unit = ", %" if is_share(self._metric) else ""
-            bars = bars_of(results, self._metric, str(self.network.currentData()), self._colors)
-            self.bars.set_bars(f"{self._metric}{unit}{bars_title(bars)}", bars)
+        self.bars.setVisible(bool(metric) and not by_budget)
+        self.costs.setVisible(bool(metric) and by_budget)
+        if results is None or not metric:
+            return
+        title = f"{metric}{', %' if is_share(metric) else ''}"
+        if by_budget:
+            crossings = "; ".join(crossing_texts(results, metric))
+            title += f" by seconds of training{crossings and f'. {crossings}.'}"
+            self.costs.set_curves(title, cost_curves(results, metric, network))
+        else:
+            bars = bars_of(results, metric, network, self._colors)
+            self.bars.set_bars(title + bars_title(bars), bars)
 
     def _cell_chosen(self, index: QModelIndex, _before: QModelIndex) -> None:
         metric = index.data(METRIC) if index.isValid() else ""
@@ -237,9 +225,6 @@ class StudyView(QWidget):
         if 0 <= current_row < self.runs.topLevelItemCount():
             self.runs.setCurrentIndex(self.runs.model().index(current_row, 0))
         self.runs.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-
-    def _show_arms(self, study: Study) -> None:
-        fill_arms(self.arms, study)
 
 
 def where_text(run: StudyRunSnapshot) -> str:

@@ -88,7 +88,7 @@ def measure_table(app: QApplication, home: Path) -> TableFigures:
     app.processEvents()
     turns = [0.0]
     opened = _answer(app, table, turns, table.start)
-    plain = table.arrangement
+    plain = table.current_layout
     filtered = _answer(app, table, turns, lambda: table.bar.filter.setText(_FILTER), lambda: table.bar.filter.apply())
     _answer(app, table, turns, lambda: table.show_layout(plain))
     grouped = _answer(app, table, turns, lambda: table.show_layout(plain.grouped_by("optim.weight_decay", "preset")))

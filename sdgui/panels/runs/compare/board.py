@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QListWidget, QScrollArea, QSlider, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QListWidget, QScrollArea, QSlider, QSplitter, QWidget
 
 from core.spec.reading import excerpt
 from core.spec.run.events import Sample
-from sdgui.panels.runs.sample_captions import NETWORKS
-from sdgui.panels.runs.samples import RETRIEVAL, entries_of, hit_item
+from sdgui.panels.runs.sample_captions import NETWORKS, entries_of
+from sdgui.panels.runs.samples import RETRIEVAL, hit_item
 from sdgui.runs.machines.remote_access import shown_samples
 from sdgui.shared.services import Services
 from sdgui.shared.time_travel import nearest_step
@@ -24,7 +24,7 @@ from sdgui.store.records import RunLabel, StoreError
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.gallery import Gallery
-from sdgui.widgets.layouts.boxes import vbox
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, theme
@@ -110,14 +110,9 @@ class SamplesBoard(QWidget):
         )
 
     def _arrange(self) -> None:
-        row = QHBoxLayout()
-        row.addWidget(self.network)
-        row.addWidget(self.step)
-        row.addWidget(self.slider, 1)
         self._inner = QWidget()
         self._inner.setProperty("role", "page")
-        self._row = QHBoxLayout(self._inner)
-        self._row.setContentsMargins(0, 0, 0, 0)
+        self._row = hbox(into=self._inner)
         area = QScrollArea()
         area.setWidgetResizable(True)
         area.setWidget(self._inner)
@@ -125,10 +120,8 @@ class SamplesBoard(QWidget):
         split.addWidget(self.captions)
         split.addWidget(area)
         split.setSizes([200, 800])
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, SPACE, 0, 0)
-        layout.addLayout(row)
-        layout.addWidget(split, 1)
+        row = hbox(self.network, self.step, (self.slider, 1))
+        vbox(row, (split, 1), into=self, margins=(0, SPACE, 0, 0))
 
     def show_runs(self, run_ids: Sequence[int]) -> None:
         """Compare the first ``MAX_RUNS`` of these runs."""

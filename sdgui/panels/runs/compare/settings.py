@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, Qt
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QHeaderView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QHeaderView, QWidget
 
 from core.spec.config import ConfigError
 from core.spec.reading import excerpt
@@ -26,6 +26,7 @@ from sdgui.store.records import Run
 from sdgui.store.run_table.fields import Field, Kind, Source, fact, settings
 from sdgui.store.run_table.fields import setting as setting_field
 from sdgui.store.store import Store
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
@@ -125,23 +126,17 @@ class CompareModel(HeadedModel):
     def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008
         return 0 if parent.isValid() else 1 + len(self._comparison.names)
 
-    def headerData(
-        self, section: int, orientation: Qt.Orientation, role: int = int(Qt.ItemDataRole.DisplayRole)
-    ) -> object:
-        if orientation != Qt.Orientation.Horizontal or role not in (
-            Qt.ItemDataRole.DisplayRole,
-            Qt.ItemDataRole.ToolTipRole,
-        ):
-            return None
-        name = "" if section == 0 else self._comparison.names[section - 1]
-        return plain_tip(name) if role == Qt.ItemDataRole.ToolTipRole else name
+    def heading(self, column: int, role: int) -> object:
+        name = "" if column == 0 else self._comparison.names[column - 1]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain_tip(name)
+        return name if role == Qt.ItemDataRole.DisplayRole else None
 
     def data(self, index: Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
         line, column = self._lines[index.row()], index.column()
-        if role == Qt.ItemDataRole.DisplayRole:
-            return line.title if column == 0 else line.texts[column - 1]
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return plain_tip(line.title if column == 0 else line.texts[column - 1])
+        if role in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
+            text = line.title if column == 0 else line.texts[column - 1]
+            return plain_tip(text) if role == Qt.ItemDataRole.ToolTipRole else text
         if role == Qt.ItemDataRole.FontRole and column - 1 in line.best:
             return theme().font("title")
         if role == Qt.ItemDataRole.ForegroundRole and (column == 0 or not line.differs):
@@ -173,13 +168,7 @@ class ComparePart(QWidget):
         self.only.setToolTip("Hide settings and metrics with the same value in all runs")
         self.only.toggled.connect(lambda _on: self._show())
         self.note = PlainLabel("", self, role="muted")
-        row = QHBoxLayout()
-        row.addWidget(self.only)
-        row.addWidget(self.note, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, SPACE, 0, 0)
-        layout.addLayout(row)
-        layout.addWidget(self.view, 1)
+        vbox(hbox(self.only, (self.note, 1)), (self.view, 1), into=self, margins=(0, SPACE, 0, 0))
         table.selection_changed.connect(lambda _runs: self.refresh())
         table.listed.connect(lambda _listing: self.refresh())
 

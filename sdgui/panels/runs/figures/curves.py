@@ -77,7 +77,7 @@ def plot_data(grid: PlotGrid) -> PlotData:
     x_range = next((card.canvas.view_range()[0] for card in cards if card.canvas is not None), None)
     return PlotData(
         [_plot(grid, card, x_range, len(cards) == 1 or card in on_screen) for card in cards],
-        grid.legend.shown_names(),
+        {key: name for key, (name, _) in grid.legend.shown_entries().items()},
         grid.toolbar.mode,
         grid.toolbar.log.isChecked(),
     )
@@ -88,7 +88,7 @@ def _plot(grid: PlotGrid, card: PlotCard, x_range: Range | None, is_on_screen: b
     if card.canvas is not None:
         _, (low, high) = card.canvas.view_range()
         y_range = (10.0**low, 10.0**high) if grid.toolbar.log.isChecked() else (low, high)
-    smoothed = grid.toolbar.smoothing.value() > 0 and card.chart.smoothable
+    smoothed = grid.toolbar.weight > 0 and card.chart.smoothable
     curves = [_curve(series, grid.toolbar.mode, smoothed) for series in card.drawn()]
     return MetricPlot(
         card.chart.id,

@@ -5,10 +5,8 @@ Flow: ``PlotData`` of the grid -> the chosen metrics and runs -> ``render`` in a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Literal
 
 from PySide6.QtCore import QLocale, QSettings, Qt, QTimer
 from PySide6.QtGui import QDoubleValidator, QFontDatabase, QGuiApplication, QPixmap, QResizeEvent
@@ -247,34 +245,23 @@ class PaperDialog(QDialog):
     # Files
     def _save_figure(self) -> None:
         kind: Kind = self.kind.currentData()
-        path = self._ask(f"figure.{kind}", f"{kind.upper()} (*.{kind})", f".{kind}")
-        if path is not None:
-            data, style = self.chosen(), self.style_of_figure()
-            self._tasks.run(
-                lambda: write_whole(path, render(data, style, kind)),
-                lambda _: self.bar.show_message(info(f"Saved to {path}")),
-                lambda sentence: self.bar.show_message(error(f"The figure was not saved. {sentence}")),
-            )
+        data, style = self.chosen(), self.style_of_figure()
+        self._ask_and_write("figure", kind.upper(), f".{kind}", lambda: render(data, style, kind))
 
     def _save_table(self) -> None:
-        suffix: Literal["tex", "md"] = self.markup.currentData()
-        path = self._ask(f"table.{suffix}", f"{self.markup.currentText()} (*.{suffix})", f".{suffix}")
-        if path is not None:
-            text = self.text.toPlainText()
-            self._tasks.run(
-                lambda: write_whole(path, text.encode()),
-                lambda _: self.bar.show_message(info(f"Saved to {path}")),
-                lambda sentence: self.bar.show_message(error(f"The table was not saved. {sentence}")),
-            )
+        text = self.text.toPlainText()
+        self._ask_and_write("table", self.markup.currentText(), f".{self.markup.currentData()}", text.encode)
 
-    def _ask(self, name: str, kinds: str, suffix: str) -> Path | None:
-        target = ask_save(self, "Save", name, kinds, suffix)
-        if target is None:
-            return None
-        if target.problem:
+    def _ask_and_write(self, what: str, file_type: str, suffix: str, content: Callable[[], bytes]) -> None:
+        target = ask_save(self, "Save", what + suffix, f"{file_type} (*{suffix})", suffix)
+        if target is not None and target.problem:
             self.bar.show_message(error(target.problem))
-            return None
-        return target.path
+        elif target is not None:
+            self._tasks.run(
+                lambda: write_whole(target.path, content()),
+                lambda _: self.bar.show_message(info(f"Saved to {target.path}")),
+                lambda sentence: self.bar.show_message(error(f"The {what} was not saved. {sentence}")),
+            )
 
     def _copy_table(self) -> None:
         QGuiApplication.clipboard().setText(self.text.toPlainText())

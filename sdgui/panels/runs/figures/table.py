@@ -23,7 +23,7 @@ _LATEX = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell. ``mean``: "" without a value; ``half``: half width, "" for one run; ``best``: best of its column."""
+    """A cell. ``mean``: "" if there is no value; ``half``: half width, "" for one run; ``best``: best of its column."""
 
     mean: str = ""
     half: str = ""

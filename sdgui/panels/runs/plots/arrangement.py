@@ -41,7 +41,7 @@ class Arrangement:
 
     pinned: tuple[str, ...] = ()
     folded: frozenset[str] = frozenset()
-    words: str = ""
+    search: str = ""
     combined: Mapping[str, str] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -55,14 +55,14 @@ class Arrangement:
         groups = [(SELECTION, [first] if first is not None else []), (PINNED, pinned)]
         groups += [(section, [chart for chart in others if chart.section == section]) for section in SECTIONS]
         return [
-            PlotSection(title, tuple(members), title in self.folded and not self.words.strip())
+            PlotSection(title, tuple(members), title in self.folded and not self.search.strip())
             for title, members in groups
             if members
         ]
 
     def _fits(self, chart: Chart) -> bool:
         text = f"{chart.title} {chart.id} {chart.section}".casefold()
-        return all(word in text for word in self.words.casefold().split())
+        return all(word in text for word in self.search.casefold().split())
 
     def pin(self, chart_id: str) -> Arrangement:
         """Pin or unpin a plot."""
@@ -92,7 +92,7 @@ class Arrangement:
         return replace(self, ranges=ranges if y_range is None else {**ranges, chart_id: y_range})
 
     def to_json(self) -> str:
-        """Serialise the arrangement for the settings, without the search."""
+        """Serialise the arrangement for the settings, except for the search."""
         lists = {"pinned": self.pinned, "folded": sorted(self.folded)}
         return json.dumps({**lists, "combined": dict(self.combined), "ranges": dict(self.ranges)})
 

@@ -12,15 +12,16 @@ import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QPainter, QResizeEvent, QShowEvent, QWheelEvent
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from sdgui.panels.runs.plots.curves import PlotCurves
 from sdgui.panels.runs.plots.readout import Reading, Readout
 from sdgui.panels.runs.plots.series import Series, XMode
 from sdgui.widgets import formats
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.plot_axes import AxisKind, PlotAxis, ZoomBox, dress
-from sdgui.widgets.style.theme import SPACE, set_role, theme
+from sdgui.widgets.style.theme import SPACE, theme
 
 REDRAW_MS, _MOVE_MS = 50, 8
 
@@ -38,15 +39,13 @@ class PlotCanvas(QWidget):
     def __init__(self, kind: AxisKind = "value", wheel_needs_ctrl: bool = False, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._kind: AxisKind = kind
-        self._wheel_needs_ctrl = wheel_needs_ctrl
+        self.wheel_needs_ctrl = wheel_needs_ctrl  # to zoom; the wheel alone then scrolls the page
         self._shared_extent: tuple[float, float] | None = None
         self._y_range: tuple[float, float] | None = None
         self._auto_x = self._auto_y = True
         self._waiting = False
         self._build()
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(REDRAW_MS)
+        self._timer = QTimer(self, singleShot=True, interval=REDRAW_MS)
         self._timer.timeout.connect(self._redraw_if_seen)
         self._connect()
         self._restyle()
@@ -63,15 +62,10 @@ class PlotCanvas(QWidget):
         self._cross = pg.InfiniteLine(angle=90, movable=False)
         self._cross.setVisible(False)
         self._box.addItem(self._cross, ignoreBounds=True)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._view)
-        self._empty = PlainLabel("No points yet", self)
+        vbox(self._view, into=self)
+        self._empty = PlainLabel("No points yet", self, role="muted", wordWrap=True)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._empty.setWordWrap(True)
-        self._note = PlainLabel("", self)
-        set_role(self._empty, "muted")
-        set_role(self._note, "small")
+        self._note = PlainLabel(self, role="small")
         for label in (self._empty, self._note):
             label.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
         self._readout = Readout(self)
@@ -99,16 +93,12 @@ class PlotCanvas(QWidget):
 
     def remove(self, key: str) -> None:
         """Remove a series, if present."""
-        if self._curves.remove(key):
+        if self._curves.series.pop(key, None) is not None:
             self.refresh()
 
     def series(self) -> list[Series]:
         """The series of the plot in the order of adding."""
         return list(self._curves.series.values())
-
-    def set_empty_text(self, text: str) -> None:
-        """Set the text shown if there are no points."""
-        self._empty.setText(text)
 
     def set_log(self, log: bool) -> None:
         """Set a logarithmic y axis; values <= 0 leave a gap, and a note shows their number."""
@@ -126,7 +116,7 @@ class PlotCanvas(QWidget):
     def set_smooth(self, smooth: bool) -> None:
         """Draw the smoothed curves on top of faint raw curves."""
         self._curves.smooth = smooth
-        self.restyle()
+        self.refresh()
 
     def set_x_mode(self, mode: XMode) -> None:
         """Set the x axis to steps or to seconds since each curve's first point; the view follows the data again."""
@@ -138,21 +128,13 @@ class PlotCanvas(QWidget):
         """Draw a group in front and fade the others; "" restores all."""
         if group != self._curves.lifted:
             self._curves.lifted = group
-            self.restyle()
+            self.refresh()
 
     def set_shared_extent(self, extent: tuple[float, float] | None) -> None:
         """Set the x range of a view that follows the data, for linked plots; None: the range of the plot's data."""
         if extent != self._shared_extent:
             self._shared_extent = extent
             self.refresh()
-
-    def set_wheel_needs_ctrl(self, needs: bool) -> None:
-        """Set whether zooming needs Ctrl; the wheel alone then scrolls the page."""
-        self._wheel_needs_ctrl = needs
-
-    def restyle(self) -> None:
-        """Update after colours, names or the order of series have changed."""
-        self.refresh()
 
     def readings(self, x: float) -> list[Reading]:
         """The nearest point of every visible curve that reaches ``x``, largest value first."""
@@ -283,7 +265,7 @@ class PlotCanvas(QWidget):
             axis.setZValue(-10)  # the grid lines are below the curves
         self._cross.setPen(pg.mkPen(style.color("strong_border"), style=Qt.PenStyle.DashLine))
         self._readout.restyle()
-        self.restyle()
+        self.refresh()
 
     # --- user input
 
@@ -317,8 +299,8 @@ class PlotCanvas(QWidget):
         """Let the wheel scroll the page unless Ctrl is pressed, and detect the mouse leaving."""
         if event.type() == QEvent.Type.Leave:
             self._leave()
-        zooms = not self._wheel_needs_ctrl
-        if isinstance(event, QWheelEvent) and not (zooms or event.modifiers() & Qt.KeyboardModifier.ControlModifier):
+        ctrl = Qt.KeyboardModifier.ControlModifier
+        if isinstance(event, QWheelEvent) and self.wheel_needs_ctrl and not event.modifiers() & ctrl:
             event.ignore()
             return True
         return super().eventFilter(watched, event)

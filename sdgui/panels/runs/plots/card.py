@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from PySide6.QtCore import QPoint, Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QWidget
 
 from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.plots.groups import Chart
 from sdgui.panels.runs.plots.series import Series
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.layouts.boxes import vbox
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.style.theme import SPACE, set_role
 
 _GUEST_LINES = (Qt.PenStyle.DotLine, Qt.PenStyle.DashDotLine)
@@ -43,13 +43,8 @@ class PlotCard(QFrame):
         self._button.clicked.connect(lambda: self.maximize_requested.emit(chart.id))
         self._pin = IconButton("ph.push-pin", f"Pin {chart.title} to the top", checkable=True, parent=self)
         self._pin.clicked.connect(lambda: self.pin_requested.emit(chart.id))
-        top = QHBoxLayout()
-        top.addWidget(self._title, 1)
-        top.addWidget(self._pin)
-        top.addWidget(self._button)
-        self._layout = vbox(
-            top, None, into=self, spacing=0, margins=(SPACE + SPACE // 2, SPACE // 2, SPACE // 2, SPACE // 2)
-        )
+        top, half = hbox((self._title, 1), self._pin, self._button), SPACE // 2
+        self._layout = vbox(top, None, into=self, spacing=0, margins=(SPACE + half, half, half, half))
 
     def set_maximized(self, maximized: bool) -> None:
         """Switch the button between maximise and restore."""
@@ -58,7 +53,7 @@ class PlotCard(QFrame):
         else:
             self._button.set_icon("ph.arrows-out-simple", f"Maximise {self.chart.title}")
         if self.canvas is not None:
-            self.canvas.set_wheel_needs_ctrl(not maximized)
+            self.canvas.wheel_needs_ctrl = not maximized
 
     def make_canvas(self) -> PlotCanvas:
         """Create the canvas with all series added so far."""

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from PySide6.QtWidgets import QInputDialog, QMenu
 
 from sdgui.panels.runs.plots.arrangement import Arrangement
-from sdgui.panels.runs.plots.card import PlotCard
 from sdgui.panels.runs.plots.groups import Chart
 from sdgui.widgets.message import error
 from sdgui.widgets.message_bar import MessageBar
 
 Arrange = Callable[[Arrangement], object]
-
-
-def apply_arrangement(cards: Mapping[str, PlotCard], arranged: Arrangement) -> None:
-    """Set each card's combined plots and y range."""
-    for card_id, card in cards.items():
-        card.set_guests([cards[guest] for guest in arranged.guests(card_id) if guest in cards])
-        card.set_y_range(arranged.ranges.get(card_id))
 
 
 def add_arranging(

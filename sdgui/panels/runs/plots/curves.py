@@ -37,7 +37,7 @@ class PlotCurves:
         self.smooth = False
         self.lifted = ""
         self._box = box
-        self._columns = (0.0, 1.0, 1)  # x range and number of columns in the last ``draw``
+        self._columns = 1  # number of columns in the last ``draw``
         self._layers: list[list[Reach]] = []
         self._lines = LinesItem(box, self._paths)
         self._dots = pg.ScatterPlotItem(pxMode=True, antialias=True)
@@ -53,10 +53,6 @@ class PlotCurves:
         """Show exactly these series."""
         self.series = {curve.key: curve for curve in series}
 
-    def remove(self, key: str) -> bool:
-        """Remove a series; returns whether it existed."""
-        return self.series.pop(key, None) is not None
-
     def shown(self) -> list[Series]:
         """The visible series that have points."""
         return [series for series in self.series.values() if series.visible and len(series)]
@@ -69,7 +65,7 @@ class PlotCurves:
     def draw(self, low: float, high: float, columns: int) -> tuple[float, float] | None:
         """Look up the lines between ``low`` and ``high`` in ``columns`` pixels; returns their y range or None."""
         ground = theme().color("surface")
-        self._columns = (low, high, columns)
+        self._columns = columns
         raw: tuple[list[Reach], list[Reach]] = ([], [])  # background curves, curves of the highlighted group
         smooth: tuple[list[Reach], list[Reach]] = ([], [])
         bands: list[Reach] = []
@@ -89,7 +85,7 @@ class PlotCurves:
         return (min(b[0] for b in bounds), max(b[1] for b in bounds)) if bounds else None
 
     def paint(self, y_range: tuple[float, float], height: int, ratio: float) -> None:
-        """Paint the lines of the last ``draw``. ``height``: in device pixels; ``ratio``: device per logical pixels."""
+        """Paint the lines of the last ``draw``; sizes as in `draw_layers`."""
         self._lines.show_images(draw_layers(self._layers, y_range, height, ratio))
 
     def _paths(self) -> list[Polyline]:
@@ -106,14 +102,11 @@ class PlotCurves:
             polylines += [Polyline(placed(outline), color, filled=True) for outline in series.band_outlines(self.log)]
         for series in self.shown():
             for averaged in (False, True)[: 1 + self.smooth]:
-                x, y = series.drawn(self.x_mode, x0, x1, self._columns[2], averaged, self.log)
-                color = (
-                    self.color(series)
-                    if averaged or not self.smooth
-                    else _mix(self.color(series), theme().color("surface"), _RAW_OPACITY)
-                )
-                for part in _unbroken(x, y):
-                    polylines.append(Polyline(placed(part), color, series.style))
+                x, y = series.drawn(self.x_mode, x0, x1, self._columns, averaged, self.log)
+                color = self.color(series)
+                if self.smooth and not averaged:
+                    color = _mix(color, theme().color("surface"), _RAW_OPACITY)
+                polylines += [Polyline(placed(part), color, series.style) for part in _unbroken(x, y)]
         return polylines
 
     def draw_dots(self, low: float, high: float, top: float) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from PySide6.QtCore import QBuffer, QByteArray, QLineF, QMarginsF, QRectF, QSizeF, Qt
+from PySide6.QtCore import QBuffer, QByteArray, QLineF, QMarginsF, QPointF, QRectF, QSizeF, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QImage, QImageWriter, QPageSize, QPainter, QPdfWriter, QPen
 from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QWidget
@@ -48,7 +48,7 @@ class ShownPlots:
     legend: Sequence[LegendEntry]
 
 
-def legend_of(runs: Sequence[tuple[str, int]], series: Sequence[Series]) -> list[LegendEntry]:
+def legend_of(runs: Iterable[tuple[str, int]], series: Sequence[Series]) -> list[LegendEntry]:
     """One entry per run (name, palette index); with dashed ``series``, also what solid and dashed lines mean."""
     entries = [LegendEntry(name, theme().run_color(color)) for name, color in runs]
     if any(curve.style == Qt.PenStyle.DashLine for curve in series):
@@ -65,7 +65,7 @@ class Figure:
         self._font, self._title = theme().font(), theme().font("title")
         self._line = QFontMetricsF(self._font).height() + SPACE / 2
         self._head = QFontMetricsF(self._title).height() + SPACE
-        areas = [canvas.area().size() for _, canvas in plots.frames]
+        areas = self._areas = [canvas.area().size() for _, canvas in plots.frames]
         self._columns = math.ceil(math.sqrt(len(areas)))
         self._cell = QSizeF(max(area.width() for area in areas), self._head + max(area.height() for area in areas))
         self._width = 2 * SPACE + self._columns * self._cell.width()
@@ -96,9 +96,8 @@ class Figure:
             cell = QRectF(SPACE + column * self._cell.width(), SPACE + row * self._cell.height(), 0, 0)
             cell.setSize(self._cell)
             self._write(painter, title, QRectF(cell.x() + SPACE, cell.y(), cell.width() - SPACE, self._head), canvas)
-            area = canvas.area()
             painter.save()
-            canvas.draw_onto(painter, QRectF(cell.x(), cell.y() + self._head, area.width(), area.height()))
+            canvas.draw_onto(painter, QRectF(QPointF(cell.x(), cell.y() + self._head), self._areas[number]))
             painter.restore()
         for entry, rect in zip(self._legend, self._entries, strict=True):
             pen = QPen(entry.color, 2, Qt.PenStyle.DashLine if entry.dashed else Qt.PenStyle.SolidLine)
@@ -123,13 +122,9 @@ def save_figure(plots: ShownPlots, path: str, kind: Literal["png", "svg", "pdf"]
     """Write the plots with titles and a legend. Raises OSError if the file cannot be written."""
     figure, buffer = Figure(plots), QBuffer()
     buffer.open(QBuffer.OpenModeFlag.WriteOnly)
-    {"png": _paint_png, "svg": _paint_svg, "pdf": _paint_pdf}[kind](figure, buffer, _resolution(plots))
+    resolution = plots.frames[0][1].logicalDpiX()  # the screen's, so that fonts in points match lengths in pixels
+    {"png": _paint_png, "svg": _paint_svg, "pdf": _paint_pdf}[kind](figure, buffer, resolution)
     write_whole(Path(path), bytes(buffer.data().data()))
-
-
-def _resolution(plots: ShownPlots) -> int:
-    """The screen's dots per inch, so that fonts in points match lengths in pixels."""
-    return plots.frames[0][1].logicalDpiX()
 
 
 def _paint_png(figure: Figure, buffer: QBuffer, resolution: int) -> None:

@@ -13,17 +13,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PySide6.QtCore import QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSplitter, QStackedWidget, QWidget
 
 from sdgui.panels.runs.plots.arrangement import Arrangement
+from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.plots.card import PlotCard
-from sdgui.panels.runs.plots.card_menu import add_arranging, apply_arrangement
+from sdgui.panels.runs.plots.card_menu import add_arranging
 from sdgui.panels.runs.plots.export import ShownPlots, ask_and_export, legend_of
 from sdgui.panels.runs.plots.grouping import Grouping
 from sdgui.panels.runs.plots.groups import chart_of, curve_key, curve_name, role_of, sort_metrics
 from sdgui.panels.runs.plots.legend import PlotLegend
 from sdgui.panels.runs.plots.page import Cards, PlotPage
-from sdgui.panels.runs.plots.series import Series, XMode
+from sdgui.panels.runs.plots.series import Series
 from sdgui.panels.runs.plots.toolbar import PlotToolbar
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.layouts.boxes import vbox
@@ -40,8 +41,6 @@ class PlotGrid(QWidget):
     R or double click shows everything, Esc restores a maximised plot.
     """
 
-    run_hovered = Signal(str)
-    run_visibility_changed = Signal(str, bool)
     arranged = Signal(object)  # Arrangement
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -49,7 +48,6 @@ class PlotGrid(QWidget):
         self._runs: dict[str, tuple[str, int, bool]] = {}  # key -> name, palette index, shown
         self._cards: dict[str, PlotCard] = {}
         self._maximized: str | None = None
-        self._weight, self._log, self._x_mode = 0.0, False, "step"
         self._view: tuple[float, float] | None = None
         self._arranged = Arrangement()
         self.toolbar = PlotToolbar(self)
@@ -61,7 +59,7 @@ class PlotGrid(QWidget):
         self.page = PlotPage(self._stack)
         self.empty = EmptyState("ph.chart-line", "Nothing to plot yet", _ABOUT, parent=self._stack)
         self._single = QWidget(self._stack)
-        QVBoxLayout(self._single).setContentsMargins(0, 0, 0, 0)
+        self._single_layout = vbox(into=self._single)
         self._arrange()
         self._connect()
 
@@ -70,12 +68,10 @@ class PlotGrid(QWidget):
             self._stack.addWidget(widget)
         self._split.setStretchFactor(0, 1)
         self._split.setSizes([120 * SPACE, 26 * SPACE])
-        row = QHBoxLayout()
-        row.addWidget(self.toolbar)
-        vbox(row, self.message, (self._split, 1), into=self)
+        vbox(self.toolbar, self.message, (self._split, 1), into=self)
 
     def _connect(self) -> None:
-        self.toolbar.smoothing_changed.connect(self._smooth)
+        self.toolbar.smoothing_changed.connect(self._set_smoothing)
         self.toolbar.log_changed.connect(self._set_log)
         self.toolbar.x_mode_changed.connect(self._set_x_mode)
         self.toolbar.reset_requested.connect(self.reset_view)
@@ -83,12 +79,12 @@ class PlotGrid(QWidget):
             any(card.drawn() for card in self._cards.values()) if export.name == "csv" else bool(self.drawn_cards())
         )
         self.toolbar.export_requested.connect(lambda export: ask_and_export(export, self.shown(), self, self.message))
-        self.legend.hovered.connect(self._lift)
+        self.legend.hovered.connect(self._highlight)
         self.legend.toggled.connect(self._on_toggled)
-        self.legend.soloed.connect(self._solo)
-        self.page.card_seen.connect(self._seen)
+        self.legend.soloed.connect(self._show_only)
+        self.page.card_seen.connect(self._prepare_canvas)
         self.page.folded.connect(lambda title: self.arrange(self._arranged.fold(title)))
-        self.toolbar.searched.connect(lambda words: self.arrange(replace(self._arranged, words=words)))
+        self.toolbar.searched.connect(lambda text: self.arrange(replace(self._arranged, search=text)))
         for key, slot in (("L", self.toolbar.log.toggle), ("R", self.reset_view), ("Esc", lambda: self.maximize(None))):
             shortcut = QShortcut(QKeySequence(key), self)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -103,7 +99,7 @@ class PlotGrid(QWidget):
         """Set which metrics have a plot; points of a new metric add a plot."""
         charts = {chart_of(name) for name in names}
         for chart_id in set(self._cards) - {chart.id for chart in charts}:
-            self._drop(chart_id)
+            self._remove_card(chart_id)
         for name in names:
             self._card(name)
         self._show_panel()
@@ -121,19 +117,19 @@ class PlotGrid(QWidget):
                 if series.group == key:
                     series.color, series.name = color, curve_name(name, series.key)
             if card.canvas is not None:
-                card.canvas.restyle()
+                card.canvas.refresh()
 
     def set_points(
         self, key: str, metric: str, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None, ancestors: bool = False
     ) -> None:
         """Replace the points of a run or of its ``ancestors``. Raises KeyError if ``set_run`` did not add the run."""
         self._series_of(key, metric, ancestors).replace(x, y, times)
-        self._changed(metric)
+        self._on_points_changed(metric)
 
     def append(self, key: str, metric: str, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None) -> None:
         """Append points (scalars or arrays) to a run's metric. Raises KeyError if ``set_run`` did not add the run."""
         self._series_of(key, metric).append(x, y, times)
-        self._changed(metric)
+        self._on_points_changed(metric)
 
     def remove_run(self, key: str) -> None:
         """Remove a run and its points, if present."""
@@ -142,12 +138,6 @@ class PlotGrid(QWidget):
             for card in self._cards.values():
                 card.remove_group(key)
             self._extent_timer.start()
-
-    def clear(self) -> None:
-        """Remove all runs and plots."""
-        for key in list(self._runs):
-            self.remove_run(key)
-        self.set_metrics([])
 
     def runs(self) -> list[str]:
         """Keys of the runs in the order of adding."""
@@ -177,24 +167,11 @@ class PlotGrid(QWidget):
 
     # --- view
 
-    def set_log(self, log: bool) -> None:
-        """Set logarithmic y axes."""
-        self.toolbar.log.setChecked(log)
-
-    def set_smoothing(self, weight: float) -> None:
-        """Set the smoothing, 0 (none) to 0.999, as in TensorBoard; validations are not smoothed."""
-        self.toolbar.set_smoothing(weight)
-
-    def set_x_mode(self, mode: XMode) -> None:
-        """Set the x axes to steps or to seconds since each curve's first point."""
-        self.toolbar.set_x_mode(mode)
-
     def reset_view(self) -> None:
         """Show everything and follow new points."""
         self._view = None
-        for card in self._cards.values():
-            if card.canvas is not None:
-                card.canvas.follow()
+        for canvas in self._canvases():
+            canvas.follow()
         self.toolbar.reset.setEnabled(False)
 
     def maximize(self, metric: str | None) -> None:
@@ -207,15 +184,16 @@ class PlotGrid(QWidget):
         if metric is not None and (card_id := chart_of(metric).id) in self._cards:
             self._maximized = card_id
             card = self._cards[card_id]
-            self._seen(card)
+            self._prepare_canvas(card)
             card.set_maximized(True)
-            layout = self._single.layout()
-            assert layout is not None
-            layout.addWidget(card)
+            self._single_layout.addWidget(card)
             card.show()
         self._show_panel()
 
     # --- inside
+
+    def _canvases(self) -> list[PlotCanvas]:
+        return [card.canvas for card in self._cards.values() if card.canvas is not None]
 
     def _series_of(self, key: str, metric: str, ancestors: bool = False) -> Series:
         name, color, visible = self._runs[key]
@@ -224,7 +202,7 @@ class PlotGrid(QWidget):
         if curve not in card.series:
             dash = Qt.PenStyle.DashLine if role_of(metric) == "teacher" else Qt.PenStyle.SolidLine
             series = Series(curve, curve_name(name, curve), color, dash, key, card.chart.title)
-            series.set_weight(self._weight if card.chart.smoothable else 0.0)
+            series.set_weight(self.toolbar.weight if card.chart.smoothable else 0.0)
             series.visible, series.is_ancestral = visible, ancestors
             card.put(series)
         return card.series[curve]
@@ -243,7 +221,7 @@ class PlotGrid(QWidget):
             self._show_panel()
         return self._cards[chart.id]
 
-    def _drop(self, card_id: str) -> None:
+    def _remove_card(self, card_id: str) -> None:
         if self._maximized == card_id:
             self.maximize(None)
         card = self._cards.pop(card_id)
@@ -253,13 +231,16 @@ class PlotGrid(QWidget):
         card.deleteLater()
 
     def _lay_out(self) -> None:
-        apply_arrangement(self._cards, self._arranged)
+        for card_id, card in self._cards.items():
+            guests = [self._cards[guest] for guest in self._arranged.guests(card_id) if guest in self._cards]
+            card.set_guests(guests)
+            card.set_y_range(self._arranged.ranges.get(card_id))
         cards = [card for card in self._cards.values() if card.host is None and card.chart.id != self._maximized]
         charts = [replace(card.chart, title=card.title) for card in cards]
         sections = []
         for section in self._arranged.sections(charts):
             cards = [self._cards[chart.id] for chart in section.charts]
-            sections.append(Cards(section.title, cards, section.folded, section.large, len(cards)))
+            sections.append(Cards(section.title, cards, section.folded, section.large))
             for card in cards:
                 card.set_pinned(card.chart.id in self._arranged.pinned)
         self.page.set_sections(sections)
@@ -274,16 +255,16 @@ class PlotGrid(QWidget):
         page = self._single if self._maximized is not None else self.page if self._cards else self.empty
         self._stack.setCurrentWidget(page)
 
-    def _seen(self, card: PlotCard) -> None:
+    def _prepare_canvas(self, card: PlotCard) -> None:
         if card.canvas is not None:
             card.canvas.wake()
             return
         canvas = card.make_canvas()
-        canvas.set_log(self._log)
-        canvas.set_smooth(self._weight > 0 and card.chart.smoothable)
-        canvas.set_x_mode("time" if self._x_mode == "time" else "step")
+        canvas.set_log(self.toolbar.log.isChecked())
+        canvas.set_smooth(self.toolbar.weight > 0 and card.chart.smoothable)
+        canvas.set_x_mode(self.toolbar.mode)
         canvas.view_changed.connect(lambda low, high: self._on_linked(canvas, low, high))
-        canvas.hovered.connect(lambda x: self._hovered(canvas, x))
+        canvas.hovered.connect(lambda x: self._on_hovered(canvas, x))
         canvas.reset_requested.connect(self.reset_view)
         canvas.zoomed.connect(self._on_zoomed)
         if self._view is not None:
@@ -296,41 +277,38 @@ class PlotGrid(QWidget):
 
     def _on_linked(self, source: object, low: float, high: float) -> None:
         self._view = (low, high)
-        for card in self._cards.values():
-            if card.canvas is not None and card.canvas is not source:
-                card.canvas.show_x(low, high)
+        for canvas in self._canvases():
+            if canvas is not source:
+                canvas.show_x(low, high)
 
-    def _hovered(self, source: object, x: float | None) -> None:
-        for card in self._cards.values():
-            if card.canvas is not None and (x is None or card.canvas is not source):
-                card.canvas.show_cross(self._pinned if x is None else x)
+    def _on_hovered(self, source: object, x: float | None) -> None:
+        for canvas in self._canvases():
+            if x is None or canvas is not source:
+                canvas.show_cross(self._pinned if x is None else x)
 
     def pin_step(self, step: int | None) -> None:
         """Show the crosshair at ``step`` unless the mouse is over a plot; hidden for None and on a time axis."""
-        self._pinned = None if step is None or self._x_mode == "time" else float(step)
-        self._hovered(None, None)
+        self._pinned = None if step is None or self.toolbar.mode == "time" else float(step)
+        self._on_hovered(None, None)
 
-    def _changed(self, metric: str) -> None:
+    def _on_points_changed(self, metric: str) -> None:
         self.grouping.changed()
         self._cards[chart_of(metric).id].refresh()
         if not self._extent_timer.isActive():
             self._extent_timer.start()
 
     def _share_extent(self) -> None:
-        mode: XMode = "time" if self._x_mode == "time" else "step"
         ends = [
             (x[0], x[-1])
             for card in self._cards.values()
             for series in card.series.values()
-            if series.visible and len(x := series.x(mode))
+            if series.visible and len(x := series.x(self.toolbar.mode))
         ]
         extent = (float(np.min([e[0] for e in ends])), float(np.max([e[1] for e in ends]))) if ends else None
-        for card in self._cards.values():
-            if card.canvas is not None:
-                card.canvas.set_shared_extent(extent)
+        for canvas in self._canvases():
+            canvas.set_shared_extent(extent)
 
-    def _smooth(self, weight: float) -> None:
-        self._weight = weight
+    def _set_smoothing(self, weight: float) -> None:
         for card in self._cards.values():
             if not card.chart.smoothable:
                 continue
@@ -340,36 +318,28 @@ class PlotGrid(QWidget):
                 card.canvas.set_smooth(weight > 0)
 
     def _set_log(self, log: bool) -> None:
-        self._log = log
-        for card in self._cards.values():
-            if card.canvas is not None:
-                card.canvas.set_log(log)
+        for canvas in self._canvases():
+            canvas.set_log(log)
 
-    def _set_x_mode(self, mode: str) -> None:
-        self._x_mode = mode
+    def _set_x_mode(self) -> None:
         self._view = None
-        for card in self._cards.values():
-            if card.canvas is not None:
-                card.canvas.set_x_mode("time" if mode == "time" else "step")
+        for canvas in self._canvases():
+            canvas.set_x_mode(self.toolbar.mode)
         self._share_extent()
 
-    def _lift(self, key: str) -> None:
-        for card in self._cards.values():
-            if card.canvas is not None:
-                card.canvas.set_lifted(key)
-        self.run_hovered.emit(key)
+    def _highlight(self, key: str) -> None:
+        for canvas in self._canvases():
+            canvas.set_lifted(key)
 
     def _on_toggled(self, key: str, visible: bool) -> None:
         for run in self.grouping.members(key):
             self.set_run_visible(run, visible)
-            self.run_visibility_changed.emit(run, visible)
 
-    def _solo(self, key: str) -> None:
+    def _show_only(self, key: str) -> None:
         soloed = set(self.grouping.members(key))
         alone = all(visible == (run in soloed) for run, (_, _, visible) in self._runs.items())
         for run in self.runs():
             self.set_run_visible(run, alone or run in soloed)
-            self.run_visibility_changed.emit(run, alone or run in soloed)
 
     def _menu(self, card_id: str, point: QPoint) -> None:
         menu, chart, arranged = self.toolbar.export_menu(), self._cards[card_id].chart, self._arranged
@@ -391,8 +361,8 @@ class PlotGrid(QWidget):
         rows = [(card_id, series) for card_id in self.metrics() for series in self._cards[card_id].series.values()]
         cards = self.drawn_cards()
         for card in cards:
-            self._seen(card)
+            self._prepare_canvas(card)
         self._share_extent()
         frames = [(card.title, card.make_canvas()) for card in cards]
-        legend = legend_of(self.legend.shown_entries(), [series for card in cards for series in card.drawn()])
+        legend = legend_of(self.legend.shown_entries().values(), [series for card in cards for series in card.drawn()])
         return ShownPlots([(card_id, series) for card_id, series in rows if series.visible], frames, legend)

@@ -38,7 +38,7 @@ class Grouping(QObject):
         self._timer = QTimer(self, singleShot=True, interval=_UPDATE_MS)
         self._timer.timeout.connect(self._show_means)
         toolbar.means_changed.connect(lambda _on: self.show())
-        toolbar.x_mode_changed.connect(lambda _mode: self.changed())
+        toolbar.x_mode_changed.connect(self.changed)
 
     def set_groups(self, groups: Mapping[str, str], colors: Mapping[str, int] | None = None) -> None:
         """Set run key -> group title; {} shows runs again. ``colors``: title -> palette index."""

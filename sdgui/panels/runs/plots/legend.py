@@ -64,17 +64,10 @@ class PlotLegend(QListWidget):
         self._rows.clear()
         super().clear()
 
-    def keys(self) -> list[str]:
-        return list(self._rows)
-
-    def shown_entries(self) -> list[tuple[str, int]]:
-        """Name and palette index of each row whose curve is shown."""
-        checked = [row for row in self._rows.values() if row.checkState() == Qt.CheckState.Checked]
-        return [(row.text(), int(row.data(_COLOR))) for row in checked]
-
-    def shown_names(self) -> dict[str, str]:
-        """Key -> name of each row whose curve is shown."""
-        return {key: row.text() for key, row in self._rows.items() if row.checkState() == Qt.CheckState.Checked}
+    def shown_entries(self) -> dict[str, tuple[str, int]]:
+        """Key -> name and palette index of each row whose curve is shown."""
+        checked = {key: row for key, row in self._rows.items() if row.checkState() == Qt.CheckState.Checked}
+        return {key: (row.text(), int(row.data(_COLOR))) for key, row in checked.items()}
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Space and self.currentItem() is not None:

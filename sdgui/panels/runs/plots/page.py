@@ -22,13 +22,12 @@ _GAP = SPACE + SPACE // 2
 
 @dataclass(frozen=True)
 class Cards:
-    """A section of cards. ``number``: how many plots it has, also if it is folded and shows none."""
+    """A section of cards, which are hidden if it is folded."""
 
     title: str
     cards: Sequence[PlotCard]
     folded: bool = False
     large: bool = False
-    number: int = 0
 
 
 class PlotPage(QScrollArea):
@@ -47,13 +46,9 @@ class PlotPage(QScrollArea):
         self._sections: list[Cards] = []
         self._cards: list[PlotCard] = []
         self._heads: dict[str, IconButton] = {}
-        self._report_timer = QTimer(self)
-        self._report_timer.setSingleShot(True)
-        self._report_timer.setInterval(0)
+        self._report_timer = QTimer(self, singleShot=True, interval=0)
         self._report_timer.timeout.connect(self._report_seen_card)
-        self._layout_timer = QTimer(self)
-        self._layout_timer.setSingleShot(True)
-        self._layout_timer.setInterval(0)
+        self._layout_timer = QTimer(self, singleShot=True, interval=0)
         self._layout_timer.timeout.connect(self.lay_out)
         self._reported_cards: set[PlotCard] = set()
         self.verticalScrollBar().valueChanged.connect(self._restart_reporting)
@@ -62,8 +57,8 @@ class PlotPage(QScrollArea):
         """Show the sections from top to bottom."""
         self._sections = list(sections)
         cards = [card for section in sections if not section.folded for card in section.cards]
-        for section_name in set(self._cards) - set(cards):
-            section_name.hide()
+        for hidden in set(self._cards) - set(cards):
+            hidden.hide()
         self._cards = cards
         for card in cards:
             if card.parent() is not self.content:
@@ -77,8 +72,11 @@ class PlotPage(QScrollArea):
 
     def visible_cards(self) -> list[PlotCard]:
         """The cards that are at least half visible."""
-        seen = QRect(0, self.verticalScrollBar().value(), self.viewport().width(), self.viewport().height())
+        seen = self._visible_area()
         return [card for card in self._cards if 2 * card.geometry().intersected(seen).height() >= card.height()]
+
+    def _visible_area(self) -> QRect:
+        return QRect(0, self.verticalScrollBar().value(), self.viewport().width(), self.viewport().height())
 
     def lay_out(self) -> None:
         """Lay the sections out for the current width."""
@@ -112,11 +110,11 @@ class PlotPage(QScrollArea):
             head.setFont(self.font())
             head.clicked.connect(lambda: self.folded.emit(section.title))
             self._heads[section.title] = head
-        folded = section.folded
-        head.set_icon(
-            "ph.caret-right" if folded else "ph.caret-down", f"{'Unfold' if folded else 'Fold'} {section.title}"
-        )
-        head.setText(f"{section.title} ({section.number})" if folded else section.title)
+        if section.folded:
+            head.set_icon("ph.caret-right", f"Unfold {section.title}")
+        else:
+            head.set_icon("ph.caret-down", f"Fold {section.title}")
+        head.setText(f"{section.title} ({len(section.cards)})" if section.folded else section.title)
         head.setGeometry(0, y, min(head.sizeHint().width(), width), _HEAD)
         head.show()
         return y + _HEAD
@@ -129,9 +127,8 @@ class PlotPage(QScrollArea):
         """Emit ``card_seen`` for one newly visible card, and schedule the next."""
         if not self.isVisible():
             return
-        seen = QRect(0, self.verticalScrollBar().value(), self.viewport().width(), self.viewport().height())
         for card in self._cards:
-            if card not in self._reported_cards and card.geometry().intersects(seen):
+            if card not in self._reported_cards and card.geometry().intersects(self._visible_area()):
                 self._reported_cards.add(card)
                 self.card_seen.emit(card)
                 self._report_timer.start()

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import QPoint, Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QMenu, QSlider, QToolButton, QWidget
+from PySide6.QtWidgets import QLineEdit, QMenu, QSlider, QToolButton, QWidget
 
 from sdgui.panels.runs.plots.export import PLOT_FORMATS, WritePlots
 from sdgui.panels.runs.plots.series import XMode
 from sdgui.shared.export.formats import ExportFormat
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillComboBox
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 
 class PlotToolbar(QWidget):
@@ -21,7 +22,7 @@ class PlotToolbar(QWidget):
 
     smoothing_changed = Signal(float)
     log_changed = Signal(bool)
-    x_mode_changed = Signal(str)
+    x_mode_changed = Signal()
     reset_requested = Signal()
     export_requested = Signal(object)  # ExportFormat
     searched = Signal(str)
@@ -38,9 +39,8 @@ class PlotToolbar(QWidget):
         self.smoothing.setFixedWidth(14 * SPACE)
         self.smoothing.setAccessibleName("Smoothing")
         self.smoothing.setToolTip("Weight of the moving average; the raw curve stays visible")
-        self._weight = PlainLabel("0.00", self)
+        self._weight = PlainLabel("0.00", self, role="muted")
         self._weight.setMinimumWidth(self._weight.fontMetrics().horizontalAdvance("0.000"))
-        set_role(self._weight, "muted")
         self.log = QToolButton(self)
         self.log.setText("Log")
         self.log.setCheckable(True)
@@ -54,8 +54,6 @@ class PlotToolbar(QWidget):
         self.x_mode.setAccessibleName("X axis")
         tip = "Show all data and follow new points (double-click)"
         self.reset = IconButton("ph.arrow-counter-clockwise", tip, text="Reset", parent=self)
-        self.reset.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.reset.setProperty("hasText", "true")
         self.reset.setEnabled(False)
         self.export = IconButton("ph.download-simple", "Export", parent=self)
         self.search = QLineEdit(self)
@@ -71,25 +69,14 @@ class PlotToolbar(QWidget):
         self._connect()
 
     def _arrange(self) -> None:
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(SPACE)
         caption = PlainLabel("Smoothing", self, role="muted")
-        layout.addWidget(caption)
-        layout.addWidget(self.smoothing)
-        layout.addWidget(self._weight)
-        layout.addWidget(self.log)
-        layout.addWidget(self.x_mode)
-        layout.addWidget(self.means)
-        layout.addWidget(self.search, 1)
-        layout.addStretch(1)
-        layout.addWidget(self.reset)
-        layout.addWidget(self.export)
+        left = (caption, self.smoothing, self._weight, self.log, self.x_mode, self.means, (self.search, 1))
+        hbox(*left, None, self.reset, self.export, into=self)
 
     def _connect(self) -> None:
-        self.smoothing.valueChanged.connect(self._slid)
+        self.smoothing.valueChanged.connect(self._on_slider_moved)
         self.log.toggled.connect(self.log_changed)
-        self.x_mode.currentIndexChanged.connect(lambda _: self.x_mode_changed.emit(self.x_mode.currentData()))
+        self.x_mode.currentIndexChanged.connect(lambda _: self.x_mode_changed.emit())
         self.reset.clicked.connect(self.reset_requested)
         self.export.clicked.connect(self._ask_export)
         self.search.textChanged.connect(self.searched)
@@ -100,13 +87,10 @@ class PlotToolbar(QWidget):
         """The unit of the x axis."""
         return "time" if self.x_mode.currentData() == "time" else "step"
 
-    def set_smoothing(self, weight: float) -> None:
-        """Set the smoothing; emits a signal if it changed."""
-        self.smoothing.setValue(round(weight * 1000))
-
-    def set_x_mode(self, mode: XMode) -> None:
-        """Set the x axis; emits a signal if it changed."""
-        self.x_mode.setCurrentIndex(self.x_mode.findData(mode))
+    @property
+    def weight(self) -> float:
+        """The smoothing, 0 (none) to 0.999, as in TensorBoard; validations are not smoothed."""
+        return self.smoothing.value() / 1000
 
     def export_menu(self) -> QMenu:
         """The menu of available formats; each entry emits ``export_requested``."""
@@ -129,7 +113,6 @@ class PlotToolbar(QWidget):
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(self.export.mapToGlobal(QPoint(0, self.export.height())))
 
-    def _slid(self, position: int) -> None:
-        weight = position / 1000
-        self._weight.setText(f"{weight:.3f}" if weight > 0.99 else f"{weight:.2f}")
-        self.smoothing_changed.emit(weight)
+    def _on_slider_moved(self) -> None:
+        self._weight.setText(f"{self.weight:.3f}" if self.weight > 0.99 else f"{self.weight:.2f}")
+        self.smoothing_changed.emit(self.weight)

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from sdgui.panels.runs.relations.axes import Axis, axis_of
 from sdgui.panels.runs.relations.scatter import Scatter
@@ -22,10 +22,11 @@ from sdgui.store.run_table.fields import Field, Kind, fact
 from sdgui.store.store import Store
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.relations.parallel import MAX_RUNS, ParallelCoordinates
 from sdgui.widgets.still_boxes import NoWheelComboBox
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 MAX_POINTS = 20_000
 _RATE = "optim.learning_rate"
@@ -117,21 +118,16 @@ class ScatterPart(_Relation):
     def __init__(self, store: Store, table: RunTable, parent: QWidget) -> None:
         super().__init__(store, table, MAX_POINTS, parent)
         self.across, self.upward = NoWheelComboBox(self), NoWheelComboBox(self)
-        row = QHBoxLayout()
+        row = hbox()
         for box, name in ((self.upward, "Y axis"), (self.across, "X axis")):
             box.setAccessibleName(name)
             box.setToolTip(plain_tip(f"{name}: a column of the table. Add columns with the Columns button"))
             box.setMinimumWidth(24 * SPACE)
-            label: QLabel = PlainLabel("over" if box is self.across else "", self)
-            set_role(label, "muted")
-            row.addWidget(label)
+            row.addWidget(PlainLabel("over" if box is self.across else "", self, role="muted"))
             row.addWidget(box)
             box.currentIndexChanged.connect(lambda _index: self._draw())
         row.addStretch(1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, SPACE, 0, 0)
-        layout.addLayout(row)
-        layout.addStretch(1)  # replaced by the plot once there is something to draw
+        vbox(row, None, into=self, margins=(0, SPACE, 0, 0))  # the plot replaces the space on first use
 
     @cached_property
     def scatter(self) -> Scatter:
@@ -192,14 +188,8 @@ class ParallelPart(_Relation):
             "ph.chart-line", "Overlay the curves of the brushed runs", text="Overlay", parent=self
         )
         self.clear = IconButton("ph.x", "Clear all brushes", text="Clear", parent=self)
-        row = QHBoxLayout()
-        row.addWidget(self.number, 1)
-        for button in (self.filter, self.overlay, self.clear):
-            row.addWidget(button)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, SPACE, 0, 0)
-        layout.addLayout(row)
-        layout.addWidget(self.lines, 1)
+        row = hbox((self.number, 1), self.filter, self.overlay, self.clear)
+        vbox(row, (self.lines, 1), into=self, margins=(0, SPACE, 0, 0))
         self.lines.brushed.connect(lambda _runs: self._on_brushed())
         self.lines.run_clicked.connect(self.choose)
         self.lines.run_pointed.connect(self._show_pointed_run)

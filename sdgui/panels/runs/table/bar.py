@@ -6,7 +6,7 @@ import re
 
 from PySide6.QtCore import QPoint, QStringListModel, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QCompleter, QHBoxLayout, QLineEdit, QMenu, QStyle, QStyleOptionFrame, QToolButton, QWidget
+from PySide6.QtWidgets import QCompleter, QLineEdit, QMenu, QStyle, QStyleOptionFrame, QToolButton, QWidget
 
 from core.spec.reading import excerpt
 from core.spec.run.status import RunState
@@ -15,6 +15,7 @@ from sdgui.panels.runs.table.layout import TableLayout, Values, fields_of
 from sdgui.store.run_table.expressions import ExpressionError
 from sdgui.store.run_table.fields import Catalogue
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE, theme
 
@@ -50,12 +51,8 @@ class TableBar(QWidget):
         self._layout = TableLayout()
         self._catalogue = Catalogue()
         self._runs, self._unread = "", 0
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(SPACE // 2)
-        row.addWidget(self.filter, 1)
-        for widget in (self.number, self.group, self.differing, self.columns, self.views):
-            row.addWidget(widget)
+        buttons = (self.group, self.differing, self.columns, self.views)
+        hbox((self.filter, 1), self.number, *buttons, into=self, spacing=SPACE // 2)
         self.differing.clicked.connect(self.differing_requested)
         self.columns.clicked.connect(lambda: self.columns_requested.emit(_below(self.columns)))
         self.views.clicked.connect(lambda: self.views_requested.emit(_below(self.views)))
@@ -85,7 +82,7 @@ class TableBar(QWidget):
         self.number.setToolTip("Metrics at a step are read from the run folders" if runs else "")
 
     def show_refusal(self, reason: str) -> None:
-        """Show why the filter is not applied, instead of the number of runs; the listed runs stay."""
+        """Show why the filter is not applied, instead of the number of runs; the rows do not change."""
         self.number.setText(excerpt(f"Filter not applied: {reason}", _MAX_REASON_LENGTH))
         self.number.setToolTip(plain_tip(reason))
 

@@ -90,7 +90,7 @@ def style_of(field: Field, values: Iterable[Any]) -> Style:
 
 
 def text_of(field: Field, value: Any, style: Style) -> str:
-    """The text of a run's cell; "" without a value."""
+    """The text of a run's cell; "" if there is no value."""
     if value is None or value == [] or value == "":
         return "" if field.key != "machine" or value is None else "this computer"
     if field.kind is Kind.TAGS:

@@ -30,8 +30,8 @@ from sdgui.widgets.popovers.placing import move_within
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE
 
-_NAME = int(Qt.ItemDataRole.UserRole)
-_TEXT = _NAME + 1
+_FIELD_NAME = int(Qt.ItemDataRole.UserRole)
+_SEARCH_TEXT = _FIELD_NAME + 1
 _HINT = "Drag to reorder, or press Alt+Up or Alt+Down"
 
 
@@ -57,12 +57,12 @@ class AtStep(QWidget):
         self.add = QPushButton("Add", self)
         self.add.setToolTip("Show this metric at this step as a column")
         hbox((self.metrics, 1), PlainLabel("at step", self), self.step, self.add, into=self)
-        self.add.clicked.connect(self._ask)
-        self.edit.returnPressed.connect(self._ask)
+        self.add.clicked.connect(self._request_column)
+        self.edit.returnPressed.connect(self._request_column)
         self.step.currentTextChanged.connect(lambda text: self.add.setEnabled(bool(text)))
 
     def fill(self, catalogue: Catalogue, steps: Sequence[str]) -> None:
-        """List the metrics and steps to choose from; the current choice stays."""
+        """List the metrics and steps to choose from; the current choice is kept."""
         metric, step = self.metrics.currentData(), self.step.currentText()
         self.metrics.clear()
         for name in sorted(
@@ -84,7 +84,7 @@ class AtStep(QWidget):
         self.edit.selectAll()
         self.step.setFocus(Qt.FocusReason.OtherFocusReason)
 
-    def _ask(self) -> None:
+    def _request_column(self) -> None:
         if self.step.currentText() and self.metrics.currentData():
             self.column_requested.emit(f"at({self.metrics.currentData()}, {int(self.step.currentText())})")
 
@@ -108,8 +108,8 @@ class ColumnChooser(QFrame):
         self.list.setAccessibleName("Columns; ticked ones are shown")
         self.list.setDragDropMode(QAbstractItemView.DragDropMode.InternalMove)
         self.list.setUniformItemSizes(True)
-        self.list.itemChanged.connect(lambda _item: self._tell())
-        self.list.model().rowsMoved.connect(lambda *_: self._tell())
+        self.list.itemChanged.connect(lambda _item: self._emit_changed())
+        self.list.model().rowsMoved.connect(lambda *_: self._emit_changed())
         self.at_step = AtStep(self)
         self.at_step.column_requested.connect(self.add)
         hint = PlainLabel(_HINT, self, role="small")
@@ -129,7 +129,7 @@ class ColumnChooser(QFrame):
         if name not in self.chosen():
             self.fill([*self.chosen(), name], self._catalogue)
             self.list.scrollToItem(self.list.item(len(self.chosen()) - 1))
-            self._tell()
+            self._emit_changed()
 
     def fill(self, columns: Sequence[str], catalogue: Catalogue) -> None:
         """List all fields, starting with the shown ``columns``."""
@@ -149,15 +149,15 @@ class ColumnChooser(QFrame):
     def chosen(self) -> tuple[str, ...]:
         """The names of the ticked columns, in order."""
         items = [self.list.item(row) for row in range(self.list.count())]
-        return tuple(str(item.data(_NAME)) for item in items if item.checkState() == Qt.CheckState.Checked)
+        return tuple(str(item.data(_FIELD_NAME)) for item in items if item.checkState() == Qt.CheckState.Checked)
 
     def _search(self, text: str) -> None:
         words = text.casefold().split()
         for row in range(self.list.count()):
             item = self.list.item(row)
-            item.setHidden(not all(word in str(item.data(_TEXT)) for word in words))
+            item.setHidden(not all(word in str(item.data(_SEARCH_TEXT)) for word in words))
 
-    def _tell(self) -> None:
+    def _emit_changed(self) -> None:
         self.changed.emit(self.chosen())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
@@ -170,7 +170,7 @@ class ColumnChooser(QFrame):
             item = self.list.takeItem(row)
             self.list.insertItem(row + offset, item)
             self.list.setCurrentRow(row + offset)
-            self._tell()
+            self._emit_changed()
         elif offset == 1 and self.search.hasFocus():
             self.list.setFocus(Qt.FocusReason.OtherFocusReason)
         else:
@@ -180,8 +180,8 @@ class ColumnChooser(QFrame):
 def _item(field: Field, is_shown: bool) -> QListWidgetItem:
     title = title_of(field)
     item = QListWidgetItem(title)
-    item.setData(_NAME, field.name)
-    item.setData(_TEXT, f"{title} {field.name}".casefold())
+    item.setData(_FIELD_NAME, field.name)
+    item.setData(_SEARCH_TEXT, f"{title} {field.name}".casefold())
     item.setToolTip(plain_tip(tip_of(field)))
     item.setCheckState(Qt.CheckState.Checked if is_shown else Qt.CheckState.Unchecked)
     return item

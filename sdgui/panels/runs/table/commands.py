@@ -76,17 +76,6 @@ class TableCommands(QObject):
             self.message_requested.emit(Message("info", text))
         self.ticks_requested.emit(frozenset(after[:MAX_TICKED]))
 
-    def toggle(self) -> None:
-        """Overlay the selected runs, or hide their curves if all are overlaid."""
-        selected_runs, row = self.table.chosen_runs(), self.table.model.row(self.table.view.currentIndex())
-        if not selected_runs and row is not None and row.group is not None:
-            self.table.tick_group(row.group)
-        else:
-            self.tick(selected_runs, not all(run_id in self.table.model.ticks for run_id in selected_runs))
-
-    def untick_all(self) -> None:
-        self.ticks_requested.emit(frozenset())
-
     # Tags and notes
     def edit_many(self) -> None:
         """Open the sheet to edit tags and notes of the selected runs."""
@@ -124,13 +113,13 @@ class TableCommands(QObject):
         def done(undo: tuple[Mapping[int, TagChange], Mapping[int, str]]) -> None:
             touched = undo[0].keys() | undo[1].keys()
             self.changed.emit(Changes(runs=frozenset(touched)))
-            remedy = Remedy("Undo", partial(self._take_back, *undo)) if touched else None
+            remedy = Remedy("Undo", partial(self._undo_edit, *undo)) if touched else None
             runs = "1 run" if len(touched) == 1 else f"{len(touched)} runs"
             self.message_requested.emit(Message("info", f"Changed {runs}.", remedy=remedy))
 
         self._services.writer.submit(write, done)
 
-    def _take_back(self, tags: Mapping[int, TagChange], notes: Mapping[int, str]) -> None:
+    def _undo_edit(self, tags: Mapping[int, TagChange], notes: Mapping[int, str]) -> None:
         store = self._services.store
 
         def write() -> None:
@@ -173,10 +162,6 @@ def _has_runs(commands: TableCommands) -> bool:
     return bool(commands.table.chosen_runs())
 
 
-def _has_cell(commands: TableCommands) -> bool:
-    return bool(commands.table.filter_text_of_cell())
-
-
 def _tick_title(commands: TableCommands) -> str:
     selected_runs = commands.table.chosen_runs()
     all_overlaid = bool(selected_runs) and all(run_id in commands.table.model.ticks for run_id in selected_runs)
@@ -199,7 +184,7 @@ _ACTIONS: tuple[Action[TableCommands], ...] = (
         _GROUP,
         "Overlay &curves",
         "Show or hide the curves of the selected runs (Space in the table)",
-        TableCommands.toggle,
+        lambda commands: commands.table.view.tick_chosen(),
         "Ctrl+Shift+T",
         enabled=lambda commands: bool(commands.table.view.chosen_rows()),
         current_title=_tick_title,
@@ -211,7 +196,7 @@ _ACTIONS: tuple[Action[TableCommands], ...] = (
         _GROUP,
         "Hide all curves",
         "Hide all curves",
-        TableCommands.untick_all,
+        lambda commands: commands.ticks_requested.emit(frozenset()),
         enabled=lambda commands: bool(commands.table.model.ticks),
         menus=_item(Section.OPEN, 1),
     ),
@@ -234,7 +219,7 @@ _ACTIONS: tuple[Action[TableCommands], ...] = (
         "Show only runs with the value of the current cell",
         lambda commands: commands.table.filter_to_cell(),
         "Ctrl+Alt+F",
-        enabled=_has_cell,
+        enabled=lambda commands: bool(commands.table.filter_text_of_cell()),
         icon="ph.funnel",
         menus=_item(Section.CONTROL),
     ),

@@ -15,14 +15,13 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QCompleter,
     QFrame,
-    QHBoxLayout,
     QLineEdit,
     QPlainTextEdit,
     QPushButton,
     QWidget,
 )
 
-from sdgui.widgets.layouts.boxes import vbox
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.popovers.placing import move_within
@@ -84,15 +83,10 @@ class ManySheet(QFrame):
         self.apply.setToolTip("Apply to all selected runs (Ctrl+Enter)")
         set_role(self.apply, "primary")
         self.apply.clicked.connect(self._apply)
-        self._arrange()
+        foot = hbox((self.append, 1), self.apply)
+        vbox(self.title, self.add, self._has, self._tags, self.note, foot, into=self, margins=SPACE)
         for keys in ("Ctrl+Return", "Ctrl+Enter"):
             QShortcut(QKeySequence(keys), self).activated.connect(self._apply)
-
-    def _arrange(self) -> None:
-        foot = QHBoxLayout()
-        foot.addWidget(self.append, 1)
-        foot.addWidget(self.apply)
-        vbox(self.title, self.add, self._has, self._tags, self.note, foot, into=self, margins=SPACE)
 
     def open(self, tags: Mapping[int, Sequence[str]], all_tags: Sequence[str], position: QPoint) -> None:
         """Open at a screen position. ``tags``: run id -> tags; ``all_tags``: tags to complete from."""

@@ -57,14 +57,14 @@ class RunTableModel(QAbstractTableModel):
         self.open_groups: set[GroupKeys] = set()  # groups that the user expanded, also while their runs are loading
         self.ticks: frozenset[int] = frozenset()
         self._ticked_in: Mapping[GroupKeys, int] = {}  # group -> number of ticked runs
-        self._asking = QTimer(self, singleShot=True, interval=0)
-        self._asking.timeout.connect(self._ask)
+        self._request_timer = QTimer(self, singleShot=True, interval=0)
+        self._request_timer.timeout.connect(self._read_requested)
         reader.cells_read.connect(self._store_cells)
-        reader.group_opened.connect(self._opened)
+        reader.group_opened.connect(self._on_group_opened)
 
     # Display
     def show_listing(self, listing: Listing) -> None:
-        """Show a new listing; known cells stay, and rows of the same runs and groups keep their state."""
+        """Show a new listing; known cells are kept, and rows of the same runs and groups keep their state."""
         columns, keys = columns_of(listing), list(listing.query.group_by)
         if keys != self._keys:
             self.open_groups.clear()
@@ -98,7 +98,7 @@ class RunTableModel(QAbstractTableModel):
             if self._cells.pop(run_id, None) is not None:
                 self._requested[run_id] = None
         if self._requested:
-            self._asking.start()
+            self._request_timer.start()
 
     def forget_all(self) -> None:
         """Discard all cells, since any run may have changed."""
@@ -163,7 +163,7 @@ class RunTableModel(QAbstractTableModel):
         self.endRemoveRows()
         self._head_changed(head)
 
-    def _opened(self, rows: Rows, group: int, run_ids: list[int]) -> None:
+    def _on_group_opened(self, rows: Rows, group: int, run_ids: list[int]) -> None:
         if rows is not self.rows or rows.is_open(group) or not run_ids:
             return
         head = self.rows.head_of(group)
@@ -194,28 +194,29 @@ class RunTableModel(QAbstractTableModel):
     def data(self, index: Index, role: int = int(_DISPLAY)) -> object:
         if role not in (_DISPLAY, _ALIGN, _TIP, _ACCESSIBLE, _ICON, _CHECK):
             return None
-        row, field = self.rows.at(index.row()), self.fields[index.column()]
+        row, column = self.rows.at(index.row()), index.column()
+        field = self.fields[column]
         if role == _CHECK:
-            return self._check_state(row) if index.column() == 0 else None
+            return self._check_state(row) if column == 0 else None
         if role == _ALIGN:
-            return self._alignment(row, index.column())
+            return self._alignment(row, column)
         if role == _ICON:
-            return self._icon(row, index.column()) if field is _STATE or field == _STATE else None
-        text = self._head(row, index.column()) if row.run_id is None else self._cell(row.run_id, index.column())
+            return self._icon(row, column) if field is _STATE or field == _STATE else None
+        text = self._group_cell(row, column) if row.run_id is None else self._run_cell(row.run_id, column)
         if role == _TIP:
-            return plain_tip(text) if len(text) > 12 or index.column() == 0 else None
+            return plain_tip(text) if len(text) > 12 or column == 0 else None
         return f"{title_of(field)}: {text}" if role == _ACCESSIBLE else text
 
-    def _cell(self, run_id: int, column: int) -> str:
+    def _run_cell(self, run_id: int, column: int) -> str:
         cells = self._cells.get(run_id)
         if cells is None:
-            self._want(run_id)
+            self._request_cells(run_id)
             return WAITING
         if column == 0:
             return cells.name
         return text_of(self.fields[column], cells.values[column], self._styles[column])
 
-    def _head(self, row: Row, column: int) -> str:
+    def _group_cell(self, row: Row, column: int) -> str:
         """The text of a group's cell: the common value of its runs, or their mean."""
         assert self.rows.groups is not None
         assert row.group is not None
@@ -237,7 +238,7 @@ class RunTableModel(QAbstractTableModel):
         first = self.rows.groups[group].first
         cells = self._cells.get(first)
         if cells is None:
-            self._want(first)
+            self._request_cells(first)
             return WAITING
         values = cells.values[len(self.fields) :]
         return group_title(self._keys, values, cells.name)
@@ -256,15 +257,15 @@ class RunTableModel(QAbstractTableModel):
     @property
     def waits(self) -> bool:
         """Whether requested cells are still being loaded."""
-        return bool(self._requested) or self._asking.isActive()
+        return bool(self._requested) or self._request_timer.isActive()
 
     # Reading
-    def _want(self, run_id: int) -> None:
+    def _request_cells(self, run_id: int) -> None:
         self._requested[run_id] = None
-        if not self._asking.isActive():
-            self._asking.start()
+        if not self._request_timer.isActive():
+            self._request_timer.start()
 
-    def _ask(self) -> None:
+    def _read_requested(self) -> None:
         """Request a page around the visible rows. One request at a time, so that fast scrolling skips pages."""
         if not self._requested or self._reader.reading:
             return
@@ -295,7 +296,7 @@ class RunTableModel(QAbstractTableModel):
             self._restyle()
         self._cells_changed()
         if self._requested:
-            self._asking.start()
+            self._request_timer.start()
 
     def _cells_changed(self) -> None:
         if len(self.rows):

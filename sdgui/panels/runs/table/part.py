@@ -47,7 +47,7 @@ class RunTable(QWidget):
     def __init__(self, store: Store, settings: QSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._views = SavedViews(settings)
-        self.arrangement = self._views.current()
+        self.current_layout = self._views.current()
         self.reader = TableReader(store, self)
         self.model = RunTableModel(self.reader, self)
         self.bar = TableBar(self)
@@ -58,17 +58,17 @@ class RunTable(QWidget):
         self._stale: set[int] = set()
         self._experiments: frozenset[int] | None = None  # experiments whose runs are listed; None: all
         self._started = False
-        self._later = QTimer(self, singleShot=True, interval=_LIVE_UPDATE_MS)
-        self._later.timeout.connect(self._look_again)
+        self._live_timer = QTimer(self, singleShot=True, interval=_LIVE_UPDATE_MS)
+        self._live_timer.timeout.connect(self._update_live_rows)
         vbox(self.bar, (self.view, 1), into=self)
         self._connect()
 
     def _connect(self) -> None:
         bar, view, reader = self.bar, self.view, self.reader
-        bar.filter.changed.connect(lambda text: self.show_layout(replace(self.arrangement, filter=text)))
+        bar.filter.changed.connect(lambda text: self.show_layout(replace(self.current_layout, filter=text)))
         bar.filter.leave_requested.connect(lambda: view.setFocus(Qt.FocusReason.OtherFocusReason))
-        bar.group_requested.connect(lambda names: self.show_layout(self.arrangement.grouped_by(*names)))
-        bar.differing_requested.connect(lambda on: self.show_layout(replace(self.arrangement, only_differing=on)))
+        bar.group_requested.connect(lambda names: self.show_layout(self.current_layout.grouped_by(*names)))
+        bar.differing_requested.connect(lambda on: self.show_layout(replace(self.current_layout, only_differing=on)))
         bar.columns_requested.connect(lambda position: self.choose_columns(position))
         bar.views_requested.connect(self._show_views)
         view.sort_requested.connect(lambda column: self.sort_by(self.model.fields[column].name))
@@ -78,11 +78,11 @@ class RunTable(QWidget):
         view.ticked.connect(self.ticked)
         view.group_ticked.connect(self.tick_group)
         view.copy_requested.connect(self.copy)
-        view.selectionModel().currentRowChanged.connect(self._row_changed)
+        view.selectionModel().currentRowChanged.connect(self._on_row_changed)
         view.selectionModel().selectionChanged.connect(lambda *_: self.selection_changed.emit(view.chosen_runs()))
         view.horizontalHeader().sectionResized.connect(self._on_resized)
-        view.horizontalHeader().sectionMoved.connect(self._column_moved)
-        reader.listed.connect(self._show)
+        view.horizontalHeader().sectionMoved.connect(self._on_column_moved)
+        reader.listed.connect(self._show_listing)
         reader.failed.connect(self.failed)
         reader.filled.connect(lambda number: self.refresh() if number else None)
         reader.unread.connect(bar.show_unread)
@@ -91,19 +91,19 @@ class RunTable(QWidget):
     def start(self) -> None:
         """Request the rows of the last used layout."""
         self._started = True
-        self.show_layout(self.arrangement)
+        self.show_layout(self.current_layout)
         self.reader.fill_configs()
 
     def show_layout(self, layout: TableLayout) -> None:
         """Apply a new layout: filter, order, grouping, columns."""
-        self.arrangement = layout
+        self.current_layout = layout
         self._views.keep_current(layout)
         self.bar.show_layout(layout, self.bar.filter.catalogue)
         self._list_runs()
 
     def _list_runs(self) -> None:
-        selected = self.view.chosen_runs() if self.arrangement.only_differing else ()
-        self.reader.list_runs(self.arrangement, selected, frozenset(self.model.open_groups), self._experiments)
+        selected = self.view.chosen_runs() if self.current_layout.only_differing else ()
+        self.reader.list_runs(self.current_layout, selected, frozenset(self.model.open_groups), self._experiments)
 
     def list_experiments(self, experiments: frozenset[int] | None) -> None:
         """List the runs of these experiments; None lists all runs."""
@@ -120,15 +120,15 @@ class RunTable(QWidget):
     def progressed(self, run_id: int) -> None:
         """Schedule an update of the row and position of a live run that has made progress."""
         self._stale.add(run_id)
-        if not self._later.isActive():
-            self._later.start()
+        if not self._live_timer.isActive():
+            self._live_timer.start()
 
-    def _look_again(self) -> None:
+    def _update_live_rows(self) -> None:
         if not self.isVisible():  # a hidden table is read again when shown
             return
         stale, self._stale = self._stale, set()
         self.model.forget(stale)
-        if self.arrangement.filter or self.arrangement.sort or self.arrangement.group_by:
+        if self.current_layout.filter or self.current_layout.sort or self.current_layout.group_by:
             self._list_runs()  # also reads metrics at a step
         elif self.model.listing is not None:
             self.reader.fill_steps(self.model.listing.fields())
@@ -136,13 +136,13 @@ class RunTable(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         if self._stale:
-            self._later.start()
+            self._live_timer.start()
 
     def sort_by(self, name: str) -> None:
         """Sort by a field, or reverse the order if the table is already sorted by it."""
-        self.show_layout(self.arrangement.sorted_by(name))
+        self.show_layout(self.current_layout.sorted_by(name))
 
-    def _show(self, listing: Listing) -> None:
+    def _show_listing(self, listing: Listing) -> None:
         if listing.error is not None:
             self.bar.filter.catalogue = listing.catalogue
             self.bar.filter.show_error(listing.error)
@@ -152,7 +152,9 @@ class RunTable(QWidget):
         scroll_position = self.view.verticalScrollBar().value()
         self.bar.filter.show_error(None)
         self.bar.filter.values = listing.values
-        self.bar.show_layout(self.arrangement, listing.catalogue, self.bar.filter.text() != self.arrangement.filter)
+        self.bar.show_layout(
+            self.current_layout, listing.catalogue, self.bar.filter.text() != self.current_layout.filter
+        )
         self.view.selectionModel().blockSignals(True)
         self.model.show_listing(listing)
         self.view.selectionModel().blockSignals(False)
@@ -173,8 +175,8 @@ class RunTable(QWidget):
         header = self.view.horizontalHeader()
         header.blockSignals(True)
         for column, field in enumerate(self.model.fields):
-            self.view.setColumnWidth(column, self.arrangement.widths.get(field.name, self._width(field)))
-        first = self.arrangement.sort[0] if self.arrangement.sort else None
+            self.view.setColumnWidth(column, self.current_layout.widths.get(field.name, self._width(field)))
+        first = self.current_layout.sort[0] if self.current_layout.sort else None
         sorted_by = [number for number, field in enumerate(self.model.fields) if first and field.name == first[0]]
         header.setSortIndicatorShown(bool(sorted_by))
         if sorted_by and first is not None:
@@ -193,23 +195,23 @@ class RunTable(QWidget):
     def _on_resized(self, column: int, _old: int, new: int) -> None:
         if column < len(self.model.fields):
             name = self.model.fields[column].name
-            self.arrangement = replace(self.arrangement, widths={**self.arrangement.widths, name: new})
-            self._views.keep_current(self.arrangement)
+            self.current_layout = replace(self.current_layout, widths={**self.current_layout.widths, name: new})
+            self._views.keep_current(self.current_layout)
 
-    def _column_moved(self, _logical: int, _from: int, _to: int) -> None:
+    def _on_column_moved(self, _logical: int, _from: int, _to: int) -> None:
         """Transfer the order of dragged columns from the header to the layout."""
         header = self.view.horizontalHeader()
         order = [self.model.fields[header.logicalIndex(index)].name for index in range(len(self.model.fields))]
-        QTimer.singleShot(0, self, partial(self._take_order, order))
+        QTimer.singleShot(0, self, partial(self._apply_order, order))
 
-    def _take_order(self, order: Sequence[str]) -> None:
+    def _apply_order(self, order: Sequence[str]) -> None:
         header = self.view.horizontalHeader()
         header.blockSignals(True)
         for index in range(header.count()):
             header.moveSection(header.visualIndex(index), index)
         header.blockSignals(False)
-        hidden = [name for name in self.arrangement.columns if name not in order]
-        self.show_layout(self.arrangement.with_columns([*order, *hidden]))
+        hidden = [name for name in self.current_layout.columns if name not in order]
+        self.show_layout(self.current_layout.with_columns([*order, *hidden]))
 
     def tick_group(self, group: int) -> None:
         """Tick the runs of a group, or untick them if all are ticked."""
@@ -229,21 +231,22 @@ class RunTable(QWidget):
         if self._chooser is None:
             self._chooser = ColumnChooser(self)
             self._chooser.changed.connect(
-                lambda names: self.show_layout(self.arrangement.with_columns(names)), Qt.ConnectionType.QueuedConnection
+                lambda names: self.show_layout(self.current_layout.with_columns(names)),
+                Qt.ConnectionType.QueuedConnection,
             )
-        self._chooser.open(self.arrangement.columns, self.bar.filter.catalogue, position, self.bar.filter.values)
+        self._chooser.open(self.current_layout.columns, self.bar.filter.catalogue, position, self.bar.filter.values)
         if metric is not None:
             self._chooser.at_step.choose(metric)
 
     def _show_views(self, position: QPoint) -> None:
-        menu = views_menu(self._views, self.arrangement, self.show_layout, self)
+        menu = views_menu(self._views, self.current_layout, self.show_layout, self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(position)
 
     def _header_menu(self, column: int, position: QPoint) -> None:
         if not 0 <= column < len(self.model.fields):
             return
-        field, layout = self.model.fields[column], self.arrangement
+        field, layout = self.model.fields[column], self.current_layout
         menu = QMenu(self)
         menu.addAction("Sort").triggered.connect(lambda: self.sort_by(field.name))
         group_action = menu.addAction(
@@ -269,10 +272,10 @@ class RunTable(QWidget):
     def add_to_filter(self, text: str) -> None:
         """Add a condition to the filter; "" changes nothing."""
         if text:
-            before = self.arrangement.filter.strip()
+            before = self.current_layout.filter.strip()
             contains_or = re.search(r"\bor\b", before, re.IGNORECASE)
             combined = f"({before}) and {text}" if contains_or else f"{before} {text}".strip()
-            self.show_layout(replace(self.arrangement, filter=combined))
+            self.show_layout(replace(self.current_layout, filter=combined))
 
     def filter_text_of_cell(self) -> str:
         """The filter that matches runs with the current cell's value; "" for an empty cell."""
@@ -300,7 +303,7 @@ class RunTable(QWidget):
         QGuiApplication.clipboard().setText("\n".join(lines))
 
     # Selection
-    def _row_changed(self, *_: object) -> None:
+    def _on_row_changed(self, *_: object) -> None:
         row = self.model.row(self.view.currentIndex())
         self._current = row.run_id if row is not None else None
         if self._current is not None and self._current != self._reported_run:

@@ -213,7 +213,7 @@ class RunTableView(_Table):
         index = self.currentIndex()
         row = self._model.row(index)
         if event.key() == Qt.Key.Key_Space and row is not None:
-            self._tick_chosen()
+            self.tick_chosen()
         elif row is not None and row.is_group and self._opens(event, row.group or 0):
             self._model.toggle_group(index)
         elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and row is not None and row.run_id is not None:
@@ -232,7 +232,8 @@ class RunTableView(_Table):
             return True
         return (key == Qt.Key.Key_Right and not is_open) or (key == Qt.Key.Key_Left and is_open)
 
-    def _tick_chosen(self) -> None:
+    def tick_chosen(self) -> None:
+        """Tick the selected runs or the current group, or untick them if all are ticked."""
         selected, row = self.chosen_runs(), self._model.row(self.currentIndex())
         if selected:
             self.ticked.emit(selected, not all(run_id in self._model.ticks for run_id in selected))

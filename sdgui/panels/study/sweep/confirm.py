@@ -6,7 +6,7 @@ Flow: ``Confirming.ask`` -> suggested training time (in a thread) -> `ConfirmDia
 from __future__ import annotations
 
 from PySide6.QtCore import QObject, Signal
-from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFormLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QFormLayout, QWidget
 
 from core.spec.study import MAX_ITEMS
 from core.spec.study.config import MAX_BUDGET_SECONDS
@@ -15,9 +15,10 @@ from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.runs.study_programs import StudyPrograms
 from sdgui.runs.study_status import StudySnapshot
 from sdgui.widgets.formats import count, duration
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.still_boxes import StillDoubleSpinBox, StillSpinBox
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 _DEFAULT_TRIALS, _DEFAULT_SEEDS = 3, 3
 _ABOUT = (
@@ -56,18 +57,13 @@ class ConfirmDialog(QDialog):
             box.setToolTip(plain_tip(tip))
             box.valueChanged.connect(self._show_cost)
             form.addRow(title, box)
-        self.cost = PlainLabel(self, wordWrap=True)
-        set_role(self.cost, "small")
+        self.cost = PlainLabel(self, wordWrap=True, role="small")
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Cancel, self)
         self.buttons.addButton("Create study", QDialogButtonBox.ButtonRole.AcceptRole)
         self.buttons.accepted.connect(self.accept)
         self.buttons.rejected.connect(self.reject)
-        column = QVBoxLayout(self)
-        column.setSpacing(SPACE)
-        column.addWidget(PlainLabel(_ABOUT, self, wordWrap=True))
-        column.addLayout(form)
-        column.addWidget(self.cost)
-        column.addWidget(self.buttons)
+        about = PlainLabel(_ABOUT, self, wordWrap=True)
+        vbox(about, form, self.cost, self.buttons, into=self, margins=2 * SPACE)
         self.setMinimumWidth(52 * SPACE)
         self._show_cost()
 

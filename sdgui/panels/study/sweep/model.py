@@ -16,28 +16,23 @@ from sdgui.panels.study.model import Cell, Table, is_share, number
 from sdgui.widgets.formats import duration
 from sdgui.widgets.relations.axis import Floats, ValueAxis
 
-COSTS = {"step_seconds": "s", "train_seconds": "s", "memory_gib": "GiB"}
+COSTS = {"step_seconds": "s", "train_seconds": "s", "memory_gib": "GiB"}  # metrics that are shown with their unit
 _MIN_LOG_SPAN = 100.0  # positive values with a larger max/min get a log scale
-
-
-def is_cost(metric: str) -> bool:
-    """Whether a metric is a time or a memory size, shown with its unit."""
-    return metric in COSTS
 
 
 def value_text(metric: str, value: float) -> str:
     """A metric's value as text, such as ``0.058 s`` or ``40.6``."""
-    return f"{value:.3g} {COSTS[metric]}" if is_cost(metric) else number(metric, value)
+    return f"{value:.3g} {COSTS[metric]}" if metric in COSTS else number(metric, value)
 
 
 def metric_title(metric: str) -> str:
     """A metric's name with its unit."""
-    return f"{metric}, {COSTS[metric]}" if is_cost(metric) else f"{metric}, %" if is_share(metric) else metric
+    return f"{metric}, {COSTS[metric]}" if metric in COSTS else f"{metric}, %" if is_share(metric) else metric
 
 
 def factor(metric: str) -> float:
     """The factor from a metric's value to the plotted value: 100 for shares."""
-    return 100.0 if is_share(metric) and not is_cost(metric) else 1.0
+    return 100.0 if is_share(metric) and metric not in COSTS else 1.0
 
 
 def setting_text(value: Value) -> str:

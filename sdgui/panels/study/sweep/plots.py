@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtWidgets import QHBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from core.spec.study.sweep_report import SweepReport, TrialRecord
 from sdgui.panels.study.plot import StudyPlot
@@ -22,11 +22,11 @@ from sdgui.panels.study.sweep.model import (
     metric_title,
     objective_axis,
     setting_axis,
-    setting_names,
     setting_text,
     surface,
     value_text,
 )
+from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.relations.axis import Floats, ValueAxis
 from sdgui.widgets.relations.parallel import scale_color
@@ -55,18 +55,15 @@ class SweepPlot(StudyPlot):
         self._draw_report, self._item_lists = draw, [items for _, items in boxes]
         self.report: SweepReport | None = None
         self.boxes = [StillComboBox(self) for _ in boxes]
-        row = QHBoxLayout()
         for box, (name, _) in zip(self.boxes, boxes, strict=True):
             box.setAccessibleName(name)
             box.setToolTip(plain_tip(name))
             box.setMinimumWidth(24 * SPACE)
             box.activated.connect(lambda _index: self._redraw())
-            row.addWidget(box)
-        row.addStretch(1)
-        self._column.insertLayout(1, row)  # between the title and the plot
+        self._column.insertLayout(1, hbox(*self.boxes, None))  # between the title and the plot
 
     def show_report(self, report: SweepReport) -> None:
-        """Show the trials; the selection in the boxes stays."""
+        """Show the trials; the selection in the boxes is kept."""
         self.report = report
         for index, (box, items) in enumerate(zip(self.boxes, self._item_lists, strict=True)):
             names, selected, position = items(report), box.currentText(), self._item_lists[:index].count(items)
@@ -91,11 +88,6 @@ class SweepPlot(StudyPlot):
         plot.enableAutoRange()
         self.title.setText(self._draw_report(plot, self.report, [box.currentText() for box in self.boxes]))
         self.setAccessibleName(self.title.text())
-
-
-def settings_of(report: SweepReport) -> list[str]:
-    """The items of a box that selects a setting."""
-    return setting_names(report)
 
 
 def objectives_of(report: SweepReport) -> list[str]:

@@ -5,22 +5,23 @@ Flow: `StudySnapshot` with a `SweepReport` -> ``show_snapshot`` -> only the visi
 
 from __future__ import annotations
 
-from PySide6.QtCore import QModelIndex, QSortFilterProxyModel, Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QPushButton, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtCore import QModelIndex, Signal
+from PySide6.QtWidgets import QProgressBar, QPushButton, QTabWidget, QWidget
 
 from core.spec.study.confirming import confirmable_trials
 from core.spec.study.sweep_report import SweepReport, trial_name
-from sdgui.panels.study.results import SORT, ResultsModel
+from sdgui.panels.study.results import SORT, sortable
 from sdgui.panels.study.sweep import plots
-from sdgui.panels.study.sweep.model import trials_table, value_text
-from sdgui.panels.study.sweep.plots import SweepPlot, objectives_of, settings_of
+from sdgui.panels.study.sweep.model import setting_names, trials_table, value_text
+from sdgui.panels.study.sweep.plots import SweepPlot, objectives_of
 from sdgui.panels.study.view import status_text
 from sdgui.runs.study_status import StudySnapshot
 from sdgui.shared.tables import CopyingTable
 from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.relations.parallel import ParallelCoordinates
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 _CONFIRM = "Create a study of the best trials and the default config with new seeds (Ctrl+Alt+M)"
 _NOTHING_TO_CONFIRM = "There is no complete trial within all constraints yet"
@@ -35,13 +36,8 @@ class SweepView(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._snapshot: StudySnapshot | None = None
-        self.about, self.state, self.note = (
-            ElidedLabel("", self),
-            ElidedLabel("", self),
-            PlainLabel(self, wordWrap=True),
-        )
-        set_role(self.about, "muted")
-        set_role(self.note, "small")
+        self.about, self.state = ElidedLabel("", self, role="muted"), ElidedLabel("", self)
+        self.note = PlainLabel(self, wordWrap=True, role="small")
         self.progress = QProgressBar(self)
         self.progress.setTextVisible(False)
         self.progress.setAccessibleName("Finished trials")
@@ -50,15 +46,10 @@ class SweepView(QWidget):
         self.confirm.clicked.connect(self.confirm_requested)
         self.tabs = QTabWidget(self)
         self.trials = CopyingTable("Sweep trials", self.tabs)
-        self._model, proxy = ResultsModel(self), QSortFilterProxyModel(self)
-        proxy.setSourceModel(self._model)
-        proxy.setSortRole(int(SORT))
-        self.trials.setSortingEnabled(True)
-        self.trials.setModel(proxy)
-        self.trials.sortByColumn(-1, Qt.SortOrder.AscendingOrder)
+        self._model = sortable(self.trials)
         self.trials.activated.connect(self._open_run)
         self.parallel = ParallelCoordinates(self.tabs)
-        setting, second_setting = ("Setting", settings_of), ("Second setting", settings_of)
+        setting, second_setting = ("Setting", setting_names), ("Second setting", setting_names)
         objective, second_objective = ("Objective", objectives_of), ("Second objective", objectives_of)
         self.plots = {
             "&History": SweepPlot(plots.history, [objective], self.tabs),
@@ -74,21 +65,8 @@ class SweepView(QWidget):
         for title, plot in self.plots.items():
             self.tabs.addTab(plot, title)
         self.tabs.currentChanged.connect(lambda _index: self._show_tab())
-        self._build()
-
-    def _build(self) -> None:
-        top = QHBoxLayout()
-        top.setSpacing(SPACE)
-        top.addWidget(self.state, 2)
-        top.addWidget(self.progress, 1)
-        top.addWidget(self.confirm)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(SPACE // 2)
-        column.addWidget(self.about)
-        column.addLayout(top)
-        column.addWidget(self.note)
-        column.addWidget(self.tabs, 1)
+        top = hbox((self.state, 2), (self.progress, 1), self.confirm)
+        vbox(self.about, top, self.note, (self.tabs, 1), into=self, spacing=SPACE // 2)
 
     def show_snapshot(self, snapshot: StudySnapshot) -> None:
         """Show the current state of the sweep."""

@@ -47,7 +47,7 @@ class Harness:
         """As if nothing were typed for a while."""
         assert self.bar._timer.isActive()
         self.bar._timer.stop()
-        self.bar._ask()
+        self.bar._request_facts()
 
     def answer(self, facts: SourceFacts | Failure) -> None:
         done, failed = self._answers.pop(0)
@@ -73,15 +73,15 @@ def test_data_are_requested_once_until_they_change(harness: Harness, source: Pat
     bar.described.connect(described.append)
     harness.show(source)
     harness.wait()
-    assert (harness.sources, bar.isHidden(), bar.facts()) == ([str(source)], True, None)
+    assert (harness.sources, bar.isHidden(), bar._facts) == ([str(source)], True, None)
     harness.answer(FACTS)
-    assert (described, bar.isHidden(), bar.facts()) == ([FACTS], False, FACTS)
+    assert (described, bar.isHidden(), bar._facts) == ([FACTS], False, FACTS)
     harness.show(source, "optim.epochs=3")
     assert not bar._timer.isActive(), "the data are the same"
     second_source = tmp_path / "other.csv"
     second_source.touch()
     harness.show(second_source)
-    assert (bar.isHidden(), bar.facts()) == (True, None)
+    assert (bar.isHidden(), bar._facts) == (True, None)
     harness.wait()
     harness.answer({**FACTS, "pairs": 7})
     harness.show(source)
@@ -158,33 +158,25 @@ def cards(define: DefinePanel, services: Services, tmp_path: Path) -> DataCards:
     for field in (TRAIN, VAL, TEST):
         define.form.row(field)
     assert {card.widget.isHidden() for card in define.cards.cards.values()} == {True}, "nothing is known of them yet"
-    assert define.cards._typing.isActive()
-    define.cards._typing.stop()
-    define.cards._follow()
+    assert define.cards._typing_timer.isActive()
+    define.cards._typing_timer.stop()
+    define.cards._update_cards()
     return define.cards
 
 
-def test_only_training_data_are_split_and_not_in_a_read_only_form(
+def test_training_data_are_inspected_and_split_unless_read_only(
     define: DefinePanel, cards: DataCards, tmp_path: Path
 ) -> None:
-    define.form.set_value(VAL, str(tmp_path / "val.csv"))
-    cards._follow()
-    assert [cards.cards[field].widget._writable for field in (TRAIN, VAL)] == [True, False]
-    define.form.set_read_only(True)
-    cards._follow()
-    assert [cards.cards[field].widget._writable for field in (TRAIN, VAL)] == [False, False]
-
-
-def test_data_are_inspected_and_a_held_out_split_is_filled_in(
-    qtbot: QtBot, define: DefinePanel, cards: DataCards, tmp_path: Path
-) -> None:
     requests: list[tuple[str, str]] = []
-    held: list[object] = []
     define.source_requested.connect(lambda *args: requests.append(args))
-    cards.held_out.connect(held.append)
     cards.cards[TRAIN].widget.look.click()
     assert requests == [("data", str(tmp_path / "train.csv"))]
     cards.cards[TRAIN].facts.held_out.emit("/kept.csv", "/held.csv")
-    assert held == [{TRAIN: "/kept.csv", VAL: "/held.csv"}]
     texts = define.form.draft()
     assert (texts[TRAIN], texts[VAL]) == ("/kept.csv", "/held.csv")
+    define.form.set_value(VAL, str(tmp_path / "val.csv"))
+    cards._update_cards()
+    assert [cards.cards[field].widget._writable for field in (TRAIN, VAL)] == [True, False]
+    define.form.set_read_only(True)
+    cards._update_cards()
+    assert [cards.cards[field].widget._writable for field in (TRAIN, VAL)] == [False, False]

@@ -11,10 +11,13 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.config import override
 from core.spec.presets import PRESETS, SIZES, preset_config
-from sdgui.panels.define.panel import DefinePanel
+from sdgui.app.start import make_application
+from sdgui.panels.define.panel import DefinePanel, runs_hint
+from sdgui.panels.define.preset_bar import PresetBar
 from sdgui.runs.chains import PREVIOUS_GENERATION
 from sdgui.runs.stages import staged_chain, wants_stages
 from sdgui.shared.form.editors import ColumnEditor
+from sdgui.shared.form.texts import field_title, value_text
 from sdgui.shared.pickers.preset_facts import preset_needs
 from sdgui.shared.pickers.presets import PresetChooser
 from sdgui.shared.services import Selection, Services
@@ -60,11 +63,11 @@ def test_presets_are_found_by_words_and_chosen_by_keyboard(qtbot: QtBot, define:
 
 
 def test_choosing_fills_the_form_and_can_be_undone(define: DefinePanel, services: Services) -> None:
-    experiment = show(define, services, "clip", "data.val=/v.csv")
+    experiment = show(define, services, "clip", "data.val=/v.csv", "seed=5")
     define.preset_bar.preset_chosen.emit("sd-clip", "tiny")
     config = stored(services, experiment).config
     assert config is not None
-    assert (config.preset, config.data.val, config.name) == ("sd-clip", "/v.csv", "clip")
+    assert (config.preset, config.data.val, config.name, config.seed) == ("sd-clip", "/v.csv", "clip", 5)
     assert config.towers == preset_config("sd-clip", "tiny").towers
     define.bar.press_remedy()
     config = stored(services, experiment).config
@@ -130,12 +133,9 @@ def test_a_staged_preset_trains_in_stages_unless_disabled(define: DefinePanel, s
     assert config is not None
     assert not wants_stages(config, experiment, services.settings)
     assert staged_chain(stored(services, experiment), services.settings) is None
-
-
-def test_other_presets_have_no_stages(define: DefinePanel, services: Services) -> None:
-    experiment = show(define, services, "clip")
-    assert not define.preset_bar.in_stages.isVisible()
-    assert staged_chain(stored(services, experiment), services.settings) is None
+    other = show(define, services, "clip")
+    assert not bar.in_stages.isVisible()
+    assert staged_chain(stored(services, other), services.settings) is None
 
 
 def test_an_unedited_form_follows_the_store_and_never_overwrites_it(define: DefinePanel, services: Services) -> None:
@@ -151,6 +151,13 @@ def test_an_unedited_form_follows_the_store_and_never_overwrites_it(define: Defi
     config = stored(services, experiment).config
     assert config is not None
     assert config.seed == 778
+    assert define.hint.isHidden()
+    services.store.add_run(experiment)
+    services.store.rename_experiment(experiment, "other")
+    define.form.set_value("seed", 5)
+    define.refresh()
+    assert define.hint.text() == runs_hint(1)
+    assert (define.form.draft()["name"], define.form.draft()["seed"]) == ("other", "5")
 
 
 @pytest.mark.parametrize("keep", [False, True])
@@ -261,6 +268,8 @@ def test_without_an_experiment_the_page_creates_one_and_an_external_fix_is_shown
     define.select(Selection(broken.id))
     define.refresh()
     assert define.bar.message is not None
+    assert ("epochs" in define.bar.text, define.bar.message.details) == (True, broken.config_json)
+    assert (define.split.isVisible(), define.save()) == (False, False)
     services.store.edit_experiment(broken.id, preset_config("clip", "demo"))
     define.refresh()
     assert (define.bar.message, define.split.isVisible(), define.form.draft()["name"]) == (
@@ -268,3 +277,48 @@ def test_without_an_experiment_the_page_creates_one_and_an_external_fix_is_shown
     )  # fmt: skip
     assert not define._empty.isVisible()
     assert [widget.isVisible() for widget in (define.head, define.preset_bar)] == [True, True]
+
+
+def test_fields_and_values_use_the_titles_of_the_form() -> None:
+    assert field_title("optim.batch_size") == "Optimiser · Batch size"
+    assert field_title("seed") == "Seed"
+    assert field_title("views.student.mix").startswith("Additional student views"), "the last two titles of the way"
+    assert field_title("views.student.mix").count(" · ") == 1
+    assert field_title("no.such") == "no.such"
+    assert [value_text(value) for value in (True, 0.001, "", 8)] == ["on", "0.001", "–", "8"]
+
+
+def test_the_bar_names_and_describes_its_preset_and_opens_the_others(qtbot: QtBot) -> None:
+    make_application()
+    bar = PresetBar()
+    qtbot.addWidget(bar)
+    bar.show()
+    assert (bar.preset.text(), bar.preset.accessibleName()) == ("No preset  ▾", "Preset: No preset")
+    assert (bar.in_stages.isVisible(), bar._paper.isVisible()) == (False, False)
+    bar.show_origin("born-again", "tiny", read_only=False)
+    title = PRESETS["born-again"].title
+    assert (bar.preset.text(), bar.preset.accessibleName()) == (f"{title} · tiny  ▾", f"Preset: {title} · tiny")
+    assert (bar.in_stages.text(), bar.in_stages.isChecked()) == ("Train in 3 stages", False)
+    assert bar.in_stages.toolTip() != ""
+    requirements = [need.sentence for need in preset_needs("born-again", "tiny")]
+    assert bar._paper.text().splitlines() == [*PRESETS["born-again"].paper.splitlines(), *requirements]
+    assert (bar._description.isVisible(), bar._paper.isVisible()) == (False, False), "the window is low"
+    bar.about.click()
+    assert (bar._description.isVisible(), bar._paper.isVisible()) == (True, True)
+    received: list[object] = []
+    bar.staged.connect(received.append)
+    bar.preset_chosen.connect(lambda *args: received.append(args))
+    bar.in_stages.click()
+    bar.preset.click()
+    chooser = bar.chooser
+    assert chooser is not None
+    assert (chooser.isVisible(), chooser.preset_chosen(), chooser.size_chosen()) == (True, "born-again", "tiny")
+    chooser.chosen.emit("clip", "demo")
+    chooser.hide()
+    bar.preset.click()
+    assert bar.chooser is chooser, "it is made once"
+    chooser.hide()
+    assert received == [True, ("clip", "demo")]
+    bar.show_origin("clip", "", read_only=False)
+    assert bar._paper.text().startswith(PRESETS["clip"].paper), "of a size that is not known what the demo needs"
+    assert (bar.in_stages.isVisible(), bar.in_stages.toolTip()) == (False, "")

@@ -13,9 +13,9 @@ from shiboken6 import delete
 
 from core.spec.config import override
 from core.spec.presets import preset_config
+from core.spec.run.status import RunState
 from sdgui.panels.define.differences import Differences
-from sdgui.panels.define.model import runs_hint
-from sdgui.panels.define.panel import DefinePanel
+from sdgui.panels.define.panel import DefinePanel, runs_hint
 from sdgui.shared.services import Selection, Services
 from sdgui.store.records import Run
 from tests.sdgui.panels.define.defining import refuse_once, show, stored
@@ -50,7 +50,9 @@ def test_differences_name_the_presets_value_first(qtbot: QtBot) -> None:
     assert (differences.list.topLevelItemCount(), differences.isHidden()) == (0, True)
 
 
-def test_a_run_shows_its_launched_config(qtbot: QtBot, define: DefinePanel, services: Services) -> None:
+def test_a_run_shows_its_launched_config_until_it_fails(
+    qtbot: QtBot, define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
     experiment = show(define, services, "clip")
     run = a_run(services, experiment, "seed=41")
     define.select(Selection(experiment, run.id))
@@ -61,7 +63,8 @@ def test_a_run_shows_its_launched_config(qtbot: QtBot, define: DefinePanel, serv
     assert not define.save()
     assert define.ready_to_launch()
     define.refresh()
-    assert define.form.draft()["seed"] == "41"
+    define.on_enter()
+    assert (define.form.draft()["seed"], define.hint.isHidden()) == ("41", True)
     with qtbot.waitSignal(define.define_requested) as signal:
         define.bar.press_remedy()
     assert signal.args[0].seed == 41
@@ -74,6 +77,9 @@ def test_a_run_shows_its_launched_config(qtbot: QtBot, define: DefinePanel, serv
     define.select(Selection(experiment, run.id))
     assert define.bar.text.startswith("This run's config cannot be shown: ")
     assert not define.split.isVisible()
+    monkeypatch.setattr(services.tailer, "state", lambda _run: RunState.FAILED)
+    define.on_enter()
+    assert define.form.draft()["seed"] == "0", "before the store knows that it failed"
 
 
 def test_a_failed_run_shows_the_experiments_settings_to_fix(define: DefinePanel, services: Services) -> None:
@@ -97,38 +103,6 @@ def test_a_failed_run_shows_the_experiments_settings_to_fix(define: DefinePanel,
     assert define.form.draft()["seed"] == "41", "what it was launched with"
 
 
-def test_an_invalid_config_shows_its_problem(define: DefinePanel, services: Services) -> None:
-    show(define, services, "clip")
-    broken = services.store.add_experiment('{"name": "x", "optim": {"epochs": -1}}')
-    define.select(Selection(broken.id))
-    assert define.bar.message is not None
-    assert "epochs" in define.bar.message.text
-    assert define.bar.message.details == broken.config_json
-    assert not define.split.isVisible()
-    assert not define.save()
-    define.select(Selection())
-    assert define.bar.text == ""
-    assert define._empty.isVisible()
-
-
-def test_a_new_run_or_name_from_another_window_is_shown(define: DefinePanel, services: Services) -> None:
-    experiment = show(define, services, "clip")
-    assert define.hint.isHidden()
-    services.store.add_run(experiment)
-    services.store.rename_experiment(experiment, "other")
-    define.form.set_value("seed", 5)
-    define.refresh()
-    assert define.hint.text() == runs_hint(1)
-    assert (define.form.draft()["name"], define.form.draft()["seed"]) == ("other", "5")
-
-
-def test_edits_are_saved_when_the_panel_is_left(define: DefinePanel, services: Services) -> None:
-    experiment = show(define, services, "clip")
-    define.form.set_value("seed", 5)
-    define.on_leave()
-    assert stored(services, experiment).config == override(preset_config("clip", "demo"), ["seed=5"])
-
-
 def test_a_draft_is_kept_until_it_is_valid_and_stored(qtbot: QtBot, define: DefinePanel, services: Services) -> None:
     experiment, key = show(define, services, "clip"), "drafts/1"
     define.form.set_value("seed", "five")
@@ -136,7 +110,7 @@ def test_a_draft_is_kept_until_it_is_valid_and_stored(qtbot: QtBot, define: Defi
     assert services.settings.value(key)
     define.form.set_value("seed", 6)
     with qtbot.waitSignal(define.edited) as edited:
-        assert define.save()
+        define.on_leave()
         assert services.settings.value(key), "until the store has it"
     assert edited.args == [experiment]
     assert not services.settings.value(key)
@@ -147,26 +121,23 @@ def test_a_draft_is_kept_until_it_is_valid_and_stored(qtbot: QtBot, define: Defi
     assert not services.settings.value(key), "it is what the store has"
 
 
-@pytest.mark.parametrize("by_its_button", [True, False])
-def test_a_failed_save_is_retried(
-    qtbot: QtBot, define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch, by_its_button: bool
+def test_a_failed_save_is_retried_by_its_button_and_by_the_next_save(
+    qtbot: QtBot, define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = show(define, services, "clip")
-    refuse_once(services, monkeypatch)
-    define.form.set_value("seed", 5)
-    define.save()
-    qtbot.waitUntil(lambda: "locked by another" in define.bar.text)
-    assert define.form.draft()["seed"] == "5"
-    assert define.saver.unsaved == {}
-    if by_its_button:
-        define.bar.press_remedy()
-    else:
+    for seed, again in ((5, define.bar.press_remedy), (6, define.save)):
+        refuse_once(services, monkeypatch)
+        define.form.set_value("seed", seed)
         define.save()
-    qtbot.waitUntil(lambda: define.bar.text == "" and not services.writer.pending)
-    config = stored(services, experiment).config
-    assert config is not None
-    assert config.seed == 5
-    assert not services.settings.value(f"drafts/{experiment}")
+        qtbot.waitUntil(lambda: "locked by another" in define.bar.text)
+        assert define.form.draft()["seed"] == str(seed)
+        assert define.saver.unsaved == {}
+        again()
+        qtbot.waitUntil(lambda: define.bar.text == "" and not services.writer.pending)
+        config = stored(services, experiment).config
+        assert config is not None
+        assert config.seed == seed
+        assert not services.settings.value(f"drafts/{experiment}")
 
 
 def test_a_save_that_fails_after_the_panel_is_gone_stays_a_draft(
@@ -235,3 +206,67 @@ def test_an_invalid_field_is_focused_before_a_launch(
     assert define.bar.text.endswith(" And 1 more.")
     define.bar.press_remedy()
     assert gone == [next(iter(define.form.errors()))] * 2
+
+
+def test_a_finished_save_leaves_newer_edits_to_the_next(
+    define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment, coming = show(define, services, "clip"), list[tuple[Any, ...]]()
+    monkeypatch.setattr(services.writer, "submit", lambda *args: coming.append(args))
+    for seed in (5, 6):
+        define.form.set_value("seed", seed)
+        assert define.save()
+    for write, written, _refused in coming:
+        assert '"seed": "6"' in str(services.settings.value(f"drafts/{experiment}")), "a window that is killed now"
+        written(write())
+    assert services.settings.value(f"drafts/{experiment}") is None
+    assert services.store.experiment(experiment).config.seed == 6  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_save_that_ends_after_a_switch_leaves_the_other_experiment_alone(
+    qtbot: QtBot, define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    second = services.store.add_experiment(preset_config("clip", "demo"), "other").id
+    first = show(define, services, "clip")
+    if refused:
+        refuse_once(services, monkeypatch)
+    define.form.set_value("seed", 5)
+    define.select(Selection(second))
+    qtbot.waitUntil(lambda: define.saver.unsaved == {})
+    assert define.config(second) is not None
+    if refused:
+        assert define.bar.message is not None
+        assert define.bar.message.remedy is None, "the form that is shown is another one's"
+    define.form.set_value("seed", 9)
+    assert define.save()
+    config = stored(services, second).config
+    assert config is not None
+    assert config.seed == 9
+    config = stored(services, first).config
+    assert config is not None
+    assert config.seed == (0 if refused else 5)
+
+
+def test_a_failed_save_does_not_affect_a_newer_one(
+    qtbot: QtBot, define: DefinePanel, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = show(define, services, "clip")
+    refuse_once(services, monkeypatch)
+    for seed in (5, 6):
+        define.form.set_value("seed", seed)
+        assert define.save()
+    qtbot.waitUntil(lambda: not services.writer.pending and define.saver.unsaved == {} and define.bar.message is None)
+    config = stored(services, experiment).config
+    assert config is not None
+    assert config.seed == 6
+    assert not services.settings.value(f"drafts/{experiment}")
+
+
+def test_an_unreadable_draft_is_ignored(define: DefinePanel, services: Services) -> None:
+    experiment = services.store.add_experiment(preset_config("clip", "demo"), "clip")
+    for draft in ("[1, 2]", "{", "5"):
+        services.settings.setValue(f"drafts/{experiment.id}", draft)
+        define.select(Selection())
+        define.select(Selection(experiment.id))
+        assert define.form.config() == experiment.config

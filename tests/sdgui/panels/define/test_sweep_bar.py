@@ -24,53 +24,37 @@ from tests.sdgui.panels.define.defining import show
 RATE = SearchRange(low=1e-5, high=1e-2, log=True)
 
 
-@pytest.mark.parametrize(
-    ("path", "typed", "values"),
-    [
-        ("optim.learning_rate", "1e-5 to 1e-2 log", RATE),
-        ("optim.weight_decay", "0, 0.1, 0.2", SearchRange(choices=[0.0, 0.1, 0.2])),
-        ("optim.batch_size", "16 to 64 step 16", SearchRange(low=16, high=64, step=16)),
-        ("runtime.precision", "fp32, bf16", SearchRange(choices=["fp32", "bf16"])),
-    ],
+VALID = (
+    ("optim.learning_rate", "1e-5 to 1e-2 log", RATE),
+    ("optim.weight_decay", "0, 0.1, 0.2", SearchRange(choices=[0.0, 0.1, 0.2])),
+    ("optim.batch_size", "16 to 64 step 16", SearchRange(low=16, high=64, step=16)),
+    ("runtime.precision", "fp32, bf16", SearchRange(choices=["fp32", "bf16"])),
 )
-def test_values_are_formatted_as_typed(
-    define: DefinePanel, services: Services, path: str, typed: str, values: SearchRange
-) -> None:
-    show(define, services, "clip")
-    spec, config = define.form.row(path).spec, preset_config("clip", "demo")
-    assert parse_values(spec, typed, config) == values
-    assert parse_values(spec, values_text(values), config) == values
-
-
-@pytest.mark.parametrize(
-    ("path", "typed", "said"),
-    [
-        ("optim.learning_rate", "1e-5", "Enter a range such as"),
-        ("optim.learning_rate", "1 to 0.1", "Low 1 is not below high 0.1"),
-        ("optim.learning_rate", "0 to 1 log", "A logarithmic range cannot start at 0"),
-        ("optim.learning_rate", "-1 to 1", r"optim\.learning_rate cannot be -1\.0"),
-        ("optim.batch_size", "1.5 to 4", "is not a whole number"),
-        ("runtime.precision", "fp32, fp33", 'runtime.precision cannot be "fp33"'),
-    ],
+INVALID = (
+    ("optim.learning_rate", "1e-5", "Enter a range such as"),
+    ("optim.learning_rate", "1 to 0.1", "Low 1 is not below high 0.1"),
+    ("optim.learning_rate", "0 to 1 log", "A logarithmic range cannot start at 0"),
+    ("optim.learning_rate", "-1 to 1", r"optim\.learning_rate cannot be -1\.0"),
+    ("optim.batch_size", "1.5 to 4", "is not a whole number"),
+    ("runtime.precision", "fp32, fp33", 'runtime.precision cannot be "fp33"'),
 )
-def test_invalid_values_are_user_errors(
-    define: DefinePanel, services: Services, path: str, typed: str, said: str
-) -> None:
-    show(define, services, "clip")
-    spec = define.form.row(path).spec
-    with pytest.raises((ValueError, UserError), match=said):
-        parse_values(spec, typed, preset_config("clip", "demo"))
-    dialog = ValuesDialog(spec, typed, preset_config("clip", "demo"), define)
-    assert not dialog.buttons.button(QDialogButtonBox.StandardButton.Ok).isEnabled()
-    assert dialog.wrong.text()
 
 
-def test_the_suggested_sweep_is_valid(define: DefinePanel, services: Services) -> None:
+def test_typed_values_are_parsed_and_invalid_ones_refused(define: DefinePanel, services: Services) -> None:
     show(define, services, "sd-clip")
     config = preset_config("sd-clip", "demo")
-    for path in ("optim.learning_rate", "optim.weight_decay", "optim.batch_size", "runtime.precision"):
+    for path, typed, values in VALID:
         row = define.form.row(path)
+        assert parse_values(row.spec, typed, config) == values
+        assert parse_values(row.spec, values_text(values), config) == values
         assert parse_values(row.spec, suggested_values(row.spec, row.text()), config)
+    for path, typed, said in INVALID:
+        spec = define.form.row(path).spec
+        with pytest.raises((ValueError, UserError), match=said):
+            parse_values(spec, typed, config)
+        dialog = ValuesDialog(spec, typed, config, define)
+        assert not dialog.buttons.button(QDialogButtonBox.StandardButton.Ok).isEnabled()
+        assert dialog.wrong.text()
 
 
 def test_marked_settings_become_a_sweep(qtbot: QtBot, define: DefinePanel, services: Services, tmp_path: Path) -> None:

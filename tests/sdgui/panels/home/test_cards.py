@@ -150,8 +150,7 @@ def test_sections_depend_on_existing_runs(qtbot: QtBot) -> None:
     assert view.currentWidget() is view._area
     assert (view.nothing.isVisible(), view.queued.text(), view._live.isVisible()) == (True, "", False)
     cards: list[object] = []
-    for signal in (view.live_made, view.done_made, view.failed_made):
-        signal.connect(cards.append)
+    view.card_made.connect(cards.append)
     second_done = replace(DONE, id=3, key="k3")
     listed = HomeRuns((RUN,), (second_done, replace(DONE, id=4)), (FAILED,), queued=2, any=True)
     view.show_runs(listed)
@@ -210,10 +209,10 @@ def test_active_runs_are_followed_while_home_is_shown(qtbot: QtBot, panel: HomeP
     panel.hide()
     signals.progress_changed.emit(run.id, progress(step=60))
     panel.refresh()
-    assert (view.live[run.id].bar.value(), panel._gather.isActive()) == (25, False), "nobody sees it"
-    assert panel._read_on.isActive()
+    assert (view.live[run.id].bar.value(), panel._update_timer.isActive()) == (25, False), "nobody sees it"
+    assert panel._read_timer.isActive()
     panel.on_leave()
-    assert not panel._read_on.isActive()
+    assert not panel._read_timer.isActive()
     panel.show()
     store.record(run.id, Progress(RunState.DONE, 2, step=10, total_steps=10, ending="done"))
     signals.queue_changed.emit()
@@ -241,14 +240,14 @@ def test_curves_update_while_a_run_trains_and_home_is_visible(
     qtbot.waitUntil(lambda: curve() == "Total loss, 2 points, last 0.5")
     told(4)
     panel.hide()
-    panel._read_on.timeout.emit()
+    panel._read_timer.timeout.emit()
     assert not panel._reading, "nobody sees it"
     panel.show()
     with monkeypatch.context() as broken:
         broken.setattr(Glimpse, "read", lambda _: 1 / 0)
-        panel._read_on.timeout.emit()
+        panel._read_timer.timeout.emit()
         qtbot.waitUntil(lambda: not panel._reading)
-    panel._read_on.timeout.emit()
+    panel._read_timer.timeout.emit()
     qtbot.waitUntil(lambda: curve() == "Total loss, 3 points, last 0.25")
     store.record(run.id, Progress(RunState.DONE, 2, step=10, total_steps=10, ending="done"))
     panel._list()

@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from core.spec.errors import UserError
 from core.spec.presets import preset_config
 from core.spec.run.events import Evaluated, Event, EventWriter, Metrics, RunFinished, RunStarted, Sample
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
 from sdgui.panels.home.model import MAX_FAILED, MAX_POINTS, Glimpse, list_runs, spans
-from sdgui.shared.own_data import own_data_config
 from sdgui.store.records import Progress, Run
 from sdgui.store.store import Store
 
@@ -77,17 +75,6 @@ def test_a_long_curve_is_thinned_evenly_without_non_finite_values(store: Store, 
     apart = {later - earlier for earlier, later in pairwise(glimpse.curve)}
     assert (apart, glimpse.curve[-1]) == ({8.0}, 1000.0)
     assert MAX_POINTS // 2 <= len(glimpse.curve) <= MAX_POINTS
-
-
-def test_a_run_resumed_from_an_earlier_step_has_no_later_points(store: Store, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    recalls = [Evaluated(step=step, values={"val/student/mean_recall": step / 10}) for step in range(1, 7)]
-    glimpse = Glimpse(make_run(store, folder, *losses(*range(1, 9)), *recalls))
-    glimpse.read()
-    assert glimpse.curve == (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-    write(folder, replace(START, step=3))
-    glimpse.read()
-    assert (glimpse.metric, glimpse.curve) == ("train/loss", (1.0, 2.0, 3.0))
 
 
 def test_sparklines_of_one_metric_share_a_scale(store: Store, tmp_path: Path) -> None:
@@ -151,23 +138,3 @@ def test_the_newest_unseen_failures_are_listed(store: Store) -> None:
     assert [run.id for run in list_runs(store, ()).failed] == newest[:MAX_FAILED]
     assert [run.id for run in list_runs(store, [9998, 9999]).failed] == newest[:MAX_FAILED], "of runs of long ago"
     assert [run.id for run in list_runs(store, newest[:2]).failed] == newest[2 : 2 + MAX_FAILED]
-
-
-def test_own_data_are_split_by_file_name(tmp_path: Path) -> None:
-    folder = tmp_path / "2024"  # a name, not a number
-    folder.mkdir()
-    config = own_data_config(folder)
-    assert (config.name, config.data.train, config.data.val) == ("2024", str(folder), "")
-    (folder / "captions.csv").write_text("image,caption\n")
-    assert own_data_config(folder).data.train == str(folder / "captions.csv"), "its only table"
-    for name in ("train.csv", "valid.csv"):
-        (folder / name).write_text("image,caption\n")
-    (folder / "test").mkdir()
-    data = own_data_config(folder).data
-    assert (data.train, data.val, data.test) == tuple(str(folder / name) for name in ("train.csv", "valid.csv", "test"))
-    assert own_data_config(folder / "captions.csv").name == "captions"
-    with pytest.raises(UserError, match="does not exist"):
-        own_data_config(tmp_path / "nowhere")
-    (tmp_path / "notes.txt").write_text("words")
-    with pytest.raises(UserError, match="is not a table of pairs"):
-        own_data_config(tmp_path / "notes.txt")

@@ -19,7 +19,7 @@ from sdgui.panels.home.panel import HomePanel
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.runs import models
 from tests.sdgui.conftest import settle
-from tests.sdgui.driving import CTRL, OpenWindow, press
+from tests.sdgui.driving import OpenWindow, press
 
 
 def home_of(window: MainWindow) -> HomePanel:
@@ -36,28 +36,17 @@ def curve(window: MainWindow) -> int:
     return len(panel.tabs.view.grid.points(str(runs[0].id), "train/loss")[0])
 
 
-def test_from_an_empty_home_to_the_first_curve_in_two_clicks(qtbot: QtBot, open_window: OpenWindow) -> None:
-    window = open_window("--steps", "5")
-    start = home_of(window).view.empty.buttons["train_demo"]
-    qtbot.waitUntil(start.isVisible)
-    qtbot.mouseClick(start, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: window.panel_name == "define" and bool(window.services.store.experiments()))
-    settle(window)
-    launch = window.panels["define"].findChild(QPushButton, "do_launch")
-    assert isinstance(launch, QPushButton)
-    assert launch.isVisible()
-    qtbot.mouseClick(launch, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: curve(window) == 5)
-
-
-def test_from_an_empty_home_to_the_first_curve_with_keys(qtbot: QtBot, open_window: OpenWindow) -> None:
+def test_from_an_empty_home_to_the_first_curve_by_keys_and_one_click(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window("--steps", "5")
     qtbot.waitUntil(lambda: QApplication.focusWidget() is home_of(window).view.empty.buttons["demo"])
     for key in (Qt.Key.Key_Tab, Qt.Key.Key_Tab, Qt.Key.Key_Space):
         press(qtbot, window, key, Qt.KeyboardModifier.NoModifier)
     qtbot.waitUntil(lambda: window.panel_name == "define" and bool(window.services.store.experiments()))
     settle(window)
-    press(qtbot, window, Qt.Key.Key_Return, CTRL)
+    launch = window.panels["define"].findChild(QPushButton, "do_launch")
+    assert isinstance(launch, QPushButton)
+    assert launch.isVisible()
+    qtbot.mouseClick(launch, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: curve(window) == 5)
 
 

@@ -36,8 +36,9 @@ def panel(qtbot: QtBot, services: Services) -> RunsPanel:
     return panel
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, list[int]]]:
+    """Nine runs, which no test changes."""
     store = Store.open(tmp_path_factory.mktemp("home"))
     yield store, fill(store)
     store.close()

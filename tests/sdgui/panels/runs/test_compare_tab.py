@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from types import SimpleNamespace
-from typing import Any, cast
+from collections.abc import Sequence
 
 import pytest
-from PySide6.QtCore import QObject, Qt, Signal
-from pytestqt.qtbot import QtBot
+from PySide6.QtCore import Qt
 
 from sdgui.panels.runs.compare import settings
-from sdgui.panels.runs.compare.settings import CompareModel, ComparePart, Comparison, FieldRow
+from sdgui.panels.runs.compare.settings import CompareModel, Comparison, FieldRow
 from sdgui.panels.runs.table.cells import title_of
 from sdgui.panels.runs.table.reader import CellsOfRun
 from sdgui.store.run_table.fields import Field, metric
@@ -50,82 +47,6 @@ def test_a_comparison_has_a_row_per_field_and_a_column_per_run(model: CompareMod
     assert each(model, Role.ForegroundRole) == [[muted] * 3, [muted, None, None]], "what all agree in is pale"
     model.show_comparison(TWO, only_differing=True)
     assert [model.index(row, 0).data() for row in range(model.rowCount())] == ["loss"]
-
-
-class Table(QObject):
-    """As much of the table of runs as is asked; ``late`` are questions to the store and where their answers go."""
-
-    selection_changed = Signal(list)
-    listed = Signal(object)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.selected = list[int]()
-        self.late: list[tuple[Callable[[], Any], Callable[[Any], object]]] = []
-        self.reader = SimpleNamespace(run=lambda work, done: self.late.append((work, done)))
-
-    def chosen_runs(self) -> list[int]:
-        return self.selected
-
-    def answer(self, number: int = -1) -> None:
-        work, done = self.late[number]
-        done(work())
-
-
-def compared(_store: object, run_ids: Sequence[int]) -> Comparison:
-    texts = tuple(map(str, run_ids))
-    return Comparison(texts, (FieldRow("Run", texts, len(texts) > 1), FieldRow("State", ("done",) * len(texts), False)))
-
-
-def test_the_overlaid_or_else_the_selected_runs_are_compared(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "compare", compared)
-    table = Table()
-    part = ComparePart(cast(Any, None), cast(Any, table), cast(Any, None))
-    qtbot.addWidget(part)
-
-    def shown() -> tuple[list[str], int, str]:
-        names = [
-            str(part.model.headerData(column, Qt.Orientation.Horizontal))
-            for column in range(1, part.model.columnCount())
-        ]
-        return names, part.model.rowCount(), part.note.text()
-
-    table.selected = [1, 2]
-    table.selection_changed.emit([1, 2])
-    table.listed.emit(None)
-    assert table.late == [], "nobody sees it"
-    part.show()
-    assert len(table.late) == 1
-    table.answer()
-    assert shown() == (["1", "2"], 1, "2 runs")
-    part.only.setChecked(False)
-    assert shown() == (["1", "2"], 2, "2 runs")
-    part.only.setChecked(True)
-    assert shown()[1] == 1
-    part.show_runs((5,))
-    table.answer()
-    assert shown()[0] == ["1", "2"], "one curve makes no comparison"
-    part.show_runs((6, 5, 9))
-    table.answer()
-    assert shown()[0] == ["6", "5", "9"]
-    table.selected = [3]
-    part.show_runs(())
-    table.answer()
-    sentence = "Tick or select two or more runs to see how they differ."
-    assert shown() == (["3"], 2, sentence), "a single run shows all fields"
-    table.selected = list(range(25))
-    table.selection_changed.emit([])
-    table.selected = []
-    table.selection_changed.emit([])
-    table.answer()
-    assert shown() == ([], 0, sentence)
-    table.answer(-2)
-    assert shown() == ([], 0, sentence), "the answer to a question that was replaced by another"
-    table.selected = list(range(25))
-    table.selection_changed.emit([])
-    table.answer()
-    assert shown()[1:] == (1, "20 runs, the first of 25")
-    assert part.view.columnWidth(0) > part.view.columnWidth(1)
 
 
 def test_only_metrics_missing_in_all_runs_are_omitted(

@@ -10,8 +10,16 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services
+from sdgui.shared.services import Services
 from tests.sdgui.conftest import leave, program
+from tests.sdgui.panels.scripted_workers import services_in
 from tests.sdgui.panels.study.studying import Open
+
+
+@pytest.fixture
+def services(qapp: object, tmp_path: Path) -> Iterator[Services]:
+    with services_in(tmp_path / "home") as services:
+        yield services
 
 
 @pytest.fixture

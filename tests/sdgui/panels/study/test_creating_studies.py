@@ -1,4 +1,4 @@
-"""Studies are made, opened, extended, refused, binned and restored."""
+"""Studies are created, opened and moved; a filled form is kept; unusable studies give the reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from core.spec.presets import preset_config
 from core.spec.study import StudyDir, read_study
 from sdgui.panels.study.open_menu import SHIPPED
 from tests.sdgui.conftest import settle
-from tests.sdgui.panels.study.studying import Open, a_study, panel_of, until, with_study
+from tests.sdgui.panels.study.studying import Open, a_study, panel_of, with_study
 
 
 def test_a_study_is_created_from_presets_and_ticked_experiments(qtbot: QtBot, open_study: Open) -> None:
@@ -24,7 +24,7 @@ def test_a_study_is_created_from_presets_and_ticked_experiments(qtbot: QtBot, op
     panel._ticked = {window.services.store.experiments()[0].id}
     panel.empty.activated.emit()
     editor = panel.editor
-    assert [arm.name for arm, _ in editor.ticked()] == ["my-own-coca"]
+    assert [arm.name for arm, _ in editor.presets.ticked()] == ["my-own-coca"]
     editor.presets.item(1).setCheckState(Qt.CheckState.Checked)
     editor.seeds.setText("0, one")
     assert "Seeds" in editor.wrong.text()
@@ -45,6 +45,12 @@ def test_a_study_is_created_from_presets_and_ticked_experiments(qtbot: QtBot, op
     assert written["train"] == "noisy"
     assert Path(written["arms"][0]["config"]).is_file(), "the experiment's config is frozen beside the study"
 
+    arms = len(read_study(SHIPPED / "noisy.json").arms)
+    shipped = next(action for action in panel.toolbar.open_button.menu().actions() if action.text() == "Bundled: noisy")
+    shipped.trigger()
+    qtbot.waitUntil(lambda: panel.view.arms.topLevelItemCount() == arms, timeout=10000)
+    assert panel.view.arms.topLevelItem(1).childCount() > 3
+
 
 def test_a_filled_form_survives_a_selection_in_the_tree(qtbot: QtBot, open_study: Open) -> None:
     window = open_study()
@@ -55,6 +61,7 @@ def test_a_filled_form_survives_a_selection_in_the_tree(qtbot: QtBot, open_study
     window.experiments.select(window.experiments.model.study_index(second))
     panel.toolbar.new.click()
     panel.editor.name.setText("my careful study")
+    window.services.studies.changed.emit(second)
     window.experiments.select(window.experiments.model.study_index(first))
     assert window.selection.study_id == first
     assert panel.stack.currentWidget() is panel.editor
@@ -62,74 +69,6 @@ def test_a_filled_form_survives_a_selection_in_the_tree(qtbot: QtBot, open_study
     panel.editor.cancelled.emit()
     assert panel.stack.currentWidget() is panel.view
     assert (panel._id(), panel.toolbar.box.currentText(), panel.toolbar.box.isEnabled()) == (first, "first", True)
-
-
-def test_a_filled_form_survives_updates_of_the_study(qtbot: QtBot, open_study: Open) -> None:
-    window = open_study()
-    panel = with_study(qtbot, window, a_study())
-    panel.toolbar.new.click()
-    assert panel.stack.currentWidget() is panel.editor
-    panel.editor.name.setText("half typed")
-    window.services.studies.changed.emit(panel._id())
-    assert panel.stack.currentWidget() is panel.editor
-    panel.editor.cancelled.emit()
-    assert panel.stack.currentWidget() is panel.view
-
-
-def test_extending_adds_seeds_and_arms_and_keeps_trained_runs(qtbot: QtBot, open_study: Open) -> None:
-    window = open_study()
-    window.experiment_commands.add(preset_config("coca", "tiny"), "my own coca")
-    settle(window)
-    panel = with_study(qtbot, window, a_study(compare=[["sd-clip", "clip"]]))
-    panel.toolbar.begin.click()
-    until(qtbot, panel, "done")
-    out = StudyDir(window.services.store.studies()[0].folder)
-    before = out.run("clip", 0).events.stat().st_mtime_ns
-    panel.toolbar.more.click()
-    editor = panel.editor
-    assert panel.stack.currentWidget() is editor
-    assert not editor.steps.isVisible()
-    assert editor.wrong.text() == "Add a seed, or select another arm."
-    editor.seeds.setText("1, 2")
-    assert editor.wrong.text() == "Seeds: 0 is already in the study. Enter other seeds after it."
-    editor.seeds.setText("0, 1, 2")
-    present_arms = [editor.presets.item(row) for row in range(2)]
-    assert [item.text().endswith("(in the study)") for item in present_arms] == [True, True]
-    assert not present_arms[0].flags() & Qt.ItemFlag.ItemIsEnabled
-    assert not editor.presets.findItems("sd-clip (experiment)", Qt.MatchFlag.MatchExactly), "it is in the study"
-    mine = editor.presets.findItems("my own coca (experiment)", Qt.MatchFlag.MatchExactly)[0]
-    mine.setCheckState(Qt.CheckState.Checked)
-    editor.make.click()
-    until(qtbot, panel, "grown")
-    grown = read_study(out.study)
-    assert (grown.seeds, grown.steps) == ([0, 1, 2], 3)
-    assert [arm.name for arm in grown.arms] == ["clip", "sd-clip", "my-own-coca"]
-    assert Path(grown.arms[2].config).is_file()
-    assert grown.compare == [("sd-clip", "clip"), ("my-own-coca", "clip")]
-    assert "Extended." in panel.view.state.text()
-    assert (panel.toolbar.begin.text(), panel.toolbar.begin.isEnabled()) == ("&Start", True)
-    panel.toolbar.begin.click()
-    until(qtbot, panel, "done")
-    assert "9 of 9 runs finished" in panel.view.state.text()
-    assert out.run("clip", 0).events.stat().st_mtime_ns == before
-
-    panel.toolbar.new.click()
-    assert editor.steps.isVisible()
-    assert (editor.make.text(), editor.seeds.text()) == ("Create the stud&y", "0, 1, 2")
-
-
-def test_a_running_study_cannot_be_extended(qtbot: QtBot, open_study: Open) -> None:
-    window = open_study("--delay", "0.2")
-    panel = with_study(qtbot, window, a_study(steps=20))
-    panel.toolbar.more.click()
-    window.services.studies.start(window.services.store.studies()[0].id)  # as another window might
-    qtbot.waitUntil(lambda: bool(window.services.studies.alive()), timeout=10000)
-    panel.editor.seeds.setText("0, 1, 2")
-    panel.editor.make.click()
-    qtbot.waitUntil(lambda: "pause it before adding to it" in panel.bar.text, timeout=5000)
-    assert read_study(StudyDir(window.services.store.studies()[0].folder).study).seeds == [0, 1]
-    panel._show()
-    assert not panel.toolbar.more.isEnabled()
 
 
 def test_unusable_studies_give_the_reason(qtbot: QtBot, open_study: Open, tmp_path: Path) -> None:
@@ -159,13 +98,3 @@ def test_unusable_studies_give_the_reason(qtbot: QtBot, open_study: Open, tmp_pa
     qtbot.waitUntil(
         lambda: window.services.store.studies()[0].folder == moved and panel.toolbar.begin.isEnabled(), timeout=5000
     )
-
-
-def test_the_shipped_studies_can_be_opened(qtbot: QtBot, open_study: Open) -> None:
-    window = open_study()
-    panel = panel_of(window)
-    arms = len(read_study(SHIPPED / "noisy.json").arms)
-    shipped = next(action for action in panel.toolbar.open_button.menu().actions() if action.text() == "Bundled: noisy")
-    shipped.trigger()
-    qtbot.waitUntil(lambda: panel.view.arms.topLevelItemCount() == arms, timeout=10000)
-    assert panel.view.arms.topLevelItem(1).childCount() > 3

@@ -71,6 +71,10 @@ def test_the_study_has_the_typed_values(editor: StudyEditor) -> None:
     assert study.noise is not None
     assert (study.noise.share, study.train) == (0.2, "noisy")
     assert study.data["test"] == "demo:test.csv"
+    editor.budgets.setText("230, 600")
+    assert (editor.study().budgets, editor.study().steps, editor.steps.isEnabled()) == ([230, 600], 0, False)
+    editor.budgets.clear()
+    assert (editor.study().steps, editor.steps.isEnabled()) == (7, True)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +84,8 @@ def test_the_study_has_the_typed_values(editor: StudyEditor) -> None:
         ("seeds", "", "seeds"),
         ("seeds", "1, 1", "study: the seed 1 is listed twice."),
         ("name", "", "name"),
+        ("budgets", "230, soon", "Budgets: '230, soon' must be seconds such as 230, 600."),
+        ("budgets", "230, 230", "study: budgets: a time is listed twice."),
     ],
 )
 def test_an_invalid_field_is_named(editor: StudyEditor, field: str, text: str, sentence: str) -> None:
@@ -91,7 +97,7 @@ def test_an_invalid_field_is_named(editor: StudyEditor, field: str, text: str, s
 
 def test_data_must_exist_and_measures_be_chosen(editor: StudyEditor) -> None:
     editor.data["val"].setText(" ")
-    assert editor.wrong.text() == "Validation data: enter a table or folder."
+    assert editor.wrong.text() == "Validation data: enter the path of a table or folder."
     editor.data["val"].setText("demo:val.csv")
     editor.data["test"].setText("/nowhere.csv")
     assert editor.wrong.text() == "Test data: /nowhere.csv does not exist."
@@ -111,12 +117,10 @@ def test_data_must_exist_and_measures_be_chosen(editor: StudyEditor) -> None:
     tick(editor, PRESETS["clip"].title, UNCHECKED)
     tick(editor, PRESETS["sd-clip"].title, UNCHECKED)
     assert editor.wrong.text() == "Arms: select at least two presets or experiments to compare."
-
-
-def test_a_study_needs_two_arms_and_escape_closes_its_form(qtbot: QtBot, editor: StudyEditor) -> None:
-    tick(editor, PRESETS["clip"].title, UNCHECKED)
-    assert "select at least two" in editor.wrong.text()
     assert not editor.make.isEnabled()
+
+
+def test_escape_closes_the_form(qtbot: QtBot, editor: StudyEditor) -> None:
     editor.show()
     editor.activateWindow()
     qtbot.waitUntil(editor.isActiveWindow)
@@ -131,7 +135,7 @@ def test_ticked_experiments_become_the_arms_of_a_new_study(qtbot: QtBot, editor:
     assert editor.name.text() == "study 3"
     texts = [editor.presets.item(row).text() for row in range(editor.presets.count())]
     assert "broken (experiment)" not in texts
-    arms = editor.ticked()
+    arms = editor.presets.ticked()
     assert [(arm.name, arm.config) for arm, _ in arms] == [
         ("my-own", "arms/my-own.json"),
         ("my-own-2", "arms/my-own-2.json"),
@@ -144,7 +148,7 @@ def test_ticked_experiments_become_the_arms_of_a_new_study(qtbot: QtBot, editor:
     assert [arm.name for arm in study.arms] == ["my-own", "my-own-2", "clip"]
     assert {name: experiment.id for name, experiment in experiments.items()} == {"my-own": 1, "my-own-2": 3}
     editor.begin([mine], set(), set())
-    assert [arm.name for arm, _ in editor.ticked()] == ["clip", "sd-clip"], "nothing is left of the former form"
+    assert [arm.name for arm, _ in editor.presets.ticked()] == ["clip", "sd-clip"], "nothing is left of the former form"
 
 
 def grown(editor: StudyEditor, **changes: object) -> Study:
@@ -160,7 +164,10 @@ def test_extending_a_study_offers_only_seeds_and_arms(editor: StudyEditor) -> No
     assert "two arms" in editor.heading.text()
     assert not editor.make.isEnabled()
     assert editor.wrong.text() == "Add a seed, or select another arm."
-    assert editor.ticked() == [], "arms that are there are not added again"
+    assert editor.presets.ticked() == [], "arms that are there are not added again"
+    present = [editor.presets.item(row) for row in range(2)]
+    assert [item.text().endswith("(in the study)") for item in present] == [True, True]
+    assert not present[0].flags() & Qt.ItemFlag.ItemIsEnabled
     editor.seeds.setText("1, 2")
     assert editor.wrong.text() == "Seeds: 0 is already in the study. Enter other seeds after it."
     editor.seeds.setText("0, 1, 5")

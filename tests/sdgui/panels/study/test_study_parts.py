@@ -3,43 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QFileDialog, QWidget
 from pytestqt.qtbot import QtBot
 
+from core.spec.machines.machine import Machine, this_computer
 from core.spec.study import Study
+from core.spec.study.machines import ANY, HERE
 from sdgui.panels.study.ending import StudyEnding
-from sdgui.panels.study.toolbar import StudyToolbar
+from sdgui.panels.study.open_menu import SHIPPED, open_menu
+from sdgui.panels.study.toolbar import MachinesButton, StudyToolbar
 from sdgui.panels.study.view import StudyView
-from sdgui.runs.study_programs import StudyProgramError
 from sdgui.runs.study_status import StudyRunSnapshot, StudySnapshot
 from sdgui.store.studies import StudyRecord
 from tests.sdgui.panels.study.studying import a_study
 from tests.sdgui.panels.study.test_study_tables import a_mean, an_arm
-
-
-class Programs:
-    """Takes requests; refuses those in ``refused``."""
-
-    def __init__(self) -> None:
-        self.requests: list[tuple[int, str]] = []
-        self.refused: set[str] = set()
-
-    def request_end(self, study_id: int, request: str) -> None:
-        if request in self.refused:
-            raise StudyProgramError("It runs elsewhere.")
-        self.requests.append((study_id, request))
-
-
-def an_ending() -> tuple[StudyEnding, Programs]:
-    programs = Programs()
-    return StudyEnding(cast(Any, programs)), programs
-
-
-def a_record(tmp_path: Path, study_id: int = 1, name: str = "mine") -> StudyRecord:
-    return StudyRecord(id=study_id, name=name, folder=tmp_path / name, created=0.0, arms={})
 
 
 def a_run(arm: str, seed: int = 0, state: str = "done", **more: Any) -> StudyRunSnapshot:
@@ -51,9 +34,9 @@ def a_snapshot(state: Any = "done", study: Study | None = None, **more: Any) -> 
 
 
 def test_actions_depend_on_the_state(qtbot: QtBot, tmp_path: Path) -> None:
-    toolbar, (ending, _) = StudyToolbar(), an_ending()
+    toolbar, ending = StudyToolbar(), StudyEnding(cast(Any, None))
     qtbot.addWidget(toolbar)
-    record = a_record(tmp_path)
+    record = StudyRecord(id=1, name="mine", folder=tmp_path, created=0.0, arms={})
 
     def enabled(snapshot: StudySnapshot | None, editing: bool = False, study: StudyRecord | None = record) -> str:
         toolbar.show_state(study, snapshot, editing, ending)
@@ -160,13 +143,6 @@ def test_arms_keep_the_order_of_the_study_until_sorted(view: StudyView) -> None:
     assert order() == ["ant", "zebra", "bee"], "by what the numbers are, not by their words"
     view.means.sortByColumn(0, Qt.SortOrder.AscendingOrder)
     assert order() == ["ant", "bee", "zebra"]
-    assert view.tables.cornerWidget() is view.network
-    heads = [view.runs.headerItem().text(column) for column in range(7)]
-    assert heads == ["Arm", "Seed", "State", "Where", "Progress", "Time", "Message"]
-    heads = [view.arms.headerItem().text(column) for column in range(3)]
-    assert heads == ["Arm and its differences", "First arm", "This arm"]
-    assert [view.network.itemText(row).split()[0] for row in range(3)] == ["Final", "Student", "Teacher"]
-    assert view.note.wordWrap()
 
 
 def test_arms_are_listed_with_their_differences(view: StudyView) -> None:
@@ -188,3 +164,62 @@ def test_arms_are_listed_with_their_differences(view: StudyView) -> None:
     assert "/nowhere/arm.json" in lost.text(2)
     view.show_snapshot(a_snapshot(study=a_study()), {})
     assert view.arms.topLevelItemCount() == 2
+
+
+def listing(*names: str) -> Any:
+    return SimpleNamespace(listing=lambda: [this_computer(), *(Machine(name=name, host="x") for name in names)])
+
+
+@pytest.fixture
+def button(qtbot: QtBot) -> MachinesButton:
+    button = MachinesButton()
+    qtbot.addWidget(button)
+    button.set_hosts(listing("r&d", "far"))
+    return button
+
+
+def choices(button: MachinesButton) -> dict[str, QAction]:
+    return {str(action.data()): action for action in button.machines.actions() if action.isCheckable()}
+
+
+def ticked(button: MachinesButton) -> list[str]:
+    return [name for name, action in choices(button).items() if action.isChecked()]
+
+
+def test_several_machines_can_be_ticked_and_exclusive_ones_stand_alone(button: MachinesButton) -> None:
+    received: list[list[str]] = []
+    button.machines_chosen.connect(received.append)
+    button.machines.aboutToShow.emit()
+    texts = [action.text() for action in button.machines.actions() if not action.isSeparator()]
+    assert texts == ["This computer", "r&&d", "far", "Any free machine"]
+    assert ticked(button) == [HERE]
+    steps = (
+        ("r&d", [HERE, "r&d"], "2 machines"),
+        (HERE, ["r&d"], "r&&d"),
+        (ANY, [ANY], "Any machine"),
+        ("far", ["far"], "far"),
+        ("far", [HERE], "This computer"),
+        (ANY, [ANY], "Any machine"),
+        (ANY, [HERE], "This computer"),
+    )
+    for name, on, text in steps:
+        choices(button)[name].trigger()
+        assert (received[-1], ticked(button), button.text()) == (on, on, text), name
+    assert len(received) == len(steps)
+
+
+def test_shipped_studies_files_and_folders_are_opened(qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent, paths = QWidget(), list[Path]()
+    qtbot.addWidget(parent)
+    menu = open_menu(parent, paths.append)
+    bundled = sorted(SHIPPED.glob("*.json"))
+    actions = [action for action in menu.actions() if not action.isSeparator()]
+    assert [action.text() for action in actions[:-2]] == [f"Bundled: {path.stem}" for path in bundled]
+    actions[0].trigger()
+    assert paths == bundled[:1]
+    answers = ["", "/a/study.json", "", "/a"]
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (answers.pop(0), ""))
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: answers.pop(0))
+    for action in (actions[-2], actions[-2], actions[-1], actions[-1]):
+        action.trigger()
+    assert paths[1:] == [Path("/a/study.json"), Path("/a")], "nothing is opened where nothing was chosen"

@@ -85,7 +85,7 @@ def dashed(low: Floats, high: Floats, style: Qt.PenStyle, ratio: float) -> tuple
 def draw_layers(
     layers: Sequence[Sequence[Reach]], y_range: tuple[float, float], height: int, ratio: float
 ) -> list[QImage]:
-    """An image of each layer that has lines. ``height``: in device pixels; ``ratio``: device per logical pixels.
+    """An image of each layer that has lines. ``height`` is in device pixels, of which a logical pixel has ``ratio``.
 
     One image per layer: painting them into a new image with QPainter leaks references to None.
     """

@@ -72,7 +72,7 @@ def test_the_dialog_takes_the_plots_as_shown(grid: PlotGrid) -> None:
     assert (recall.x_range, recall.y_range) == canvas.view_range()
     assert [column.title for column in recall.columns] == ["Mean recall (student)", "Mean recall (teacher)"]
     assert recall.columns[0].values == {"r1": [1 / 17], "r2": [2 / 17]}
-    grid.set_smoothing(0.9)
+    grid.toolbar.smoothing.setValue(900)
     loss = plot_data(grid).plots[1].curves[0]
     assert loss.raw is not None
     assert loss.raw[-1] == pytest.approx(1 / 17) != loss.y[-1]

@@ -64,7 +64,7 @@ def test_the_latex_table_has_equal_rows_and_escapes_names(data: PlotData) -> Non
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
 
 
-@given(st.text())
+@given(st.text(st.sampled_from("ab é\\{}$&#^_~%<>|→±·…\"'`-\n\t")))
 def test_no_name_can_inject_latex(name: str) -> None:
     commands = (
         r"\\(textbackslash|textasciicircum|textasciitilde|textless|textgreater|textbar|textperiodcentered|ldots)\{\}"

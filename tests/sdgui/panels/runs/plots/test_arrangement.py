@@ -63,7 +63,7 @@ def test_plots_are_pinned_folded_and_searched(qtbot: QtBot, grid: PlotGrid) -> N
     head.click()
     assert sections(grid) == before
     last = received[-1]
-    assert (last.pinned, last.folded, last.words, len(received)) == ((), frozenset(), "", 6)
+    assert (last.pinned, last.folded, last.search, len(received)) == ((), frozenset(), "", 6)
 
 
 def test_shortcuts_of_the_grid(qtbot: QtBot, grid: PlotGrid) -> None:
@@ -84,9 +84,12 @@ def test_shortcuts_of_the_grid(qtbot: QtBot, grid: PlotGrid) -> None:
     assert grid.toolbar.reset.isEnabled()
     press(Qt.Key.Key_R)
     assert not grid.toolbar.reset.isEnabled()
+    button = grid._cards[LOSS]._button
     grid.maximize(LOSS)
+    assert (loss.wheel_needs_ctrl, "Restore (Esc)" in button.toolTip()) == (False, True)
     press(Qt.Key.Key_Escape)
     assert grid._maximized is None
+    assert (loss.wheel_needs_ctrl, "Maximise Total loss" in button.toolTip()) == (True, True)
 
 
 def test_metrics_are_combined_in_one_plot_and_separated_again(grid: PlotGrid) -> None:
@@ -139,18 +142,9 @@ def test_only_metrics_of_one_unit_are_combined_and_a_typed_range_is_shown(
         recall.redraw()
         assert recall.view_range()[1] == pytest.approx(shown), typed
         assert grid.message.isVisible() == (typed != "10 to 60"), typed
-    grid.set_log(True)
+    grid.toolbar.log.setChecked(True)
     recall.redraw()
     assert recall.view_range()[1] == pytest.approx(np.log10([0.1, 0.6]))
     monkeypatch.setattr(QInputDialog, "getText", lambda *_, **__: ("", True))
     action(menu_of("val/mean_recall"), "Axis range…").trigger()
     assert grid._arranged.ranges == {}
-
-
-def test_the_wheel_zooms_a_maximised_plot_and_scrolls_otherwise(grid: PlotGrid) -> None:
-    card = grid._cards[LOSS]
-    assert card.canvas is not None
-    for maximised, needs, tip in ((LOSS, False, "Restore (Esc)"), (None, True, "Maximise Total loss")):
-        grid.maximize(maximised)
-        assert card.canvas._wheel_needs_ctrl is needs
-        assert tip in card._button.toolTip()

@@ -66,19 +66,6 @@ def test_a_gap_splits_a_line_and_a_lone_point_is_a_dot(curves: PlotCurves) -> No
     assert len([point for point in lone if point[0] == 8.0]) == 1, "a log scale cannot show the other"
 
 
-def test_an_exported_drawing_matches_the_plot(curves: PlotCurves) -> None:
-    box = curves._box
-    box.setRange(xRange=(10.0, 20.0), yRange=(5.0, 9.0), padding=0)
-    timed = series("a", [5.0, 7.0, 9.0])
-    timed.replace([10.0, 15.0, 20.0], [5.0, 7.0, 9.0])
-    curves.put(timed)
-    curves.draw(10.0, 20.0, 100)
-    (path,) = curves._paths()
-    corners = ((0.0, box.height()), (box.width() / 2, box.height() / 2), (box.width(), 0.0))
-    for point, corner in zip(path.points, corners, strict=True):
-        assert point == pytest.approx(corner, abs=1e-6)
-
-
 def test_readings_are_the_nearest_points_greatest_first(curves: PlotCurves) -> None:
     curves.put(series("a", [1.0, 2.0, 3.0], name="first", group="one"))
     curves.put(series("b", [7.0, 8.0], group="two"))

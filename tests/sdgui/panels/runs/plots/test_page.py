@@ -10,30 +10,13 @@ from PySide6.QtCore import QPoint, QRect, QSize, Qt
 from pytestqt.qtbot import QtBot
 from scipy import stats
 
-from sdgui.panels.runs.plots.arrangement import PINNED, SELECTION, Arrangement
+from sdgui.panels.runs.plots.arrangement import Arrangement
 from sdgui.panels.runs.plots.card import PlotCard
 from sdgui.panels.runs.plots.grouping import MAX_POINTS, group_curves, mean_curve
 from sdgui.panels.runs.plots.groups import Chart, chart_of
 from sdgui.panels.runs.plots.page import Cards, PlotPage
 from sdgui.panels.runs.plots.series import Series
 from sdgui.widgets.style.theme import SPACE
-
-
-def test_an_unfolded_section_shows_its_plots_again(qtbot: QtBot) -> None:
-    page = PlotPage()
-    assert page.widget() is page.content, "what does not fit is scrolled"
-    qtbot.addWidget(page)
-    page.resize(700, 500)
-    page.show()
-    loss, recall = (PlotCard(Chart(name, name, name)) for name in ("Losses", "Validation"))
-    sections = [Cards("Losses", [loss], number=1), Cards("Validation", [recall], number=1)]
-    page.set_sections(sections)
-    assert loss.isVisible()
-    assert recall.isVisible()
-    page.set_sections([Cards("Losses", [loss], folded=True, number=1), sections[1]])
-    assert (loss.isVisible(), recall.isVisible()) == (False, True)
-    page.set_sections(sections)
-    assert loss.isVisible()
 
 
 def test_means_stay_in_a_lazily_drawn_plot(qtbot: QtBot) -> None:
@@ -56,10 +39,10 @@ def test_plots_are_laid_out_below_headings_in_as_many_columns_as_fit(qtbot: QtBo
     page.show()
     cards = [PlotCard(Chart(str(number), str(number), "Losses")) for number in range(5)]
     page.set_sections([
-        Cards("First", cards[:1], large=True, number=1),
-        Cards("Folded", (), folded=True, number=7),
-        Cards("Losses", cards[1:4], number=3),
-        Cards("Other", cards[4:], number=1),
+        Cards("First", cards[:1], large=True),
+        Cards("Folded", cards[:3], folded=True),
+        Cards("Losses", cards[1:4]),
+        Cards("Other", cards[4:]),
     ])  # fmt: skip
     gap, low = SPACE + SPACE // 2, 28 * SPACE
 
@@ -83,7 +66,7 @@ def test_plots_are_laid_out_below_headings_in_as_many_columns_as_fit(qtbot: QtBo
         assert page.content.size() == QSize(room, last.bottom() + 1 + gap + SPACE)
     assert laid(750, 200)[0].height() == low, "of a low page the first is as high as the others"
     assert laid(750, 320)[0].height() == page.viewport().height() - 5 * SPACE
-    assert [page._heads[title].text() for title in ("First", "Folded")] == ["First", "Folded (7)"]
+    assert [page._heads[title].text() for title in ("First", "Folded")] == ["First", "Folded (3)"]
     page._heads["Folded"].click()
     assert folded == ["Folded"]
 
@@ -93,7 +76,7 @@ def test_plots_are_created_when_scrolled_into_view(qtbot: QtBot) -> None:
     qtbot.addWidget(page)
     page.card_seen.connect(seen.append)
     cards = [PlotCard(Chart(str(number), str(number), "Losses")) for number in range(6)]
-    page.set_sections([Cards("Losses", cards, number=6)])
+    page.set_sections([Cards("Losses", cards)])
     page.resize(750, 28 * SPACE + 4 * SPACE)
     page.lay_out()
     page._report_seen_card()
@@ -160,23 +143,11 @@ def test_each_role_of_a_group_has_its_curve() -> None:
     assert (only.name, only.color, np.isnan(only.band or ()).all()) == ("c (mean of 1)", 5, True)
 
 
-def test_the_selection_metric_is_first_then_pinned_ones() -> None:
-    charts = [chart_of(name) for name in ("train/loss", "train/lr", "val/student/mean_recall", "val/student/top1")]
-    arranged = Arrangement().pin("train/lr").pin("train/loss").pin("val/top1").pin("val/top1")
-    sections = arranged.sections(charts)
-    assert [(section.title, [chart.id for chart in section.charts]) for section in sections] == [
-        (SELECTION, ["val/mean_recall"]),
-        (PINNED, ["train/lr", "train/loss"]),
-        ("Validation", ["val/top1"]),
-    ]
-    assert [section.large for section in sections] == [True, False, False]
-
-
 def test_a_folded_section_opens_for_a_search() -> None:
     charts = [chart_of(name) for name in ("train/loss", "train/lr")]
     folded = Arrangement().fold("Losses")
     assert [section.folded for section in folded.sections(charts)] == [True, False]
-    sections = Arrangement(folded=folded.folded, words="total LOSS").sections(charts)
+    sections = Arrangement(folded=folded.folded, search="total LOSS").sections(charts)
     assert [(section.folded, len(section.charts)) for section in sections] == [(False, 1)]
     restored = Arrangement.from_json(folded.pin("a").to_json())
     assert (restored.folded, restored.pinned) == ({"Losses"}, ("a",))
@@ -187,8 +158,3 @@ def test_a_folded_section_opens_for_a_search() -> None:
     hostile = '{"combined": {"a": "b", "b": "a", "c": 1}, "ranges": {"a": [2, 1], "b": [0, NaN], "c": "01", "d": null}}'
     assert Arrangement.from_json(hostile) == Arrangement()
     assert Arrangement.from_json("[1]") == Arrangement.from_json("{") == Arrangement()
-
-
-@pytest.mark.parametrize("metric", ["val/student/mean_recall", "val/teacher/image_to_text_R@1", "val/student/top1"])
-def test_recall_is_in_percent_in_every_plot(metric: str) -> None:
-    assert chart_of(metric).kind == "share"

@@ -12,7 +12,7 @@ from PySide6.QtGui import QColor, QMouseEvent
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.runs.compare.settings import ComparePart
+from sdgui.panels.runs.compare.settings import ComparePart, Comparison
 from sdgui.panels.runs.relations.axes import axis_of
 from sdgui.panels.runs.relations.part import ParallelPart, ScatterPart
 from sdgui.panels.runs.relations.scatter import Scatter
@@ -64,7 +64,7 @@ def test_a_scatter_of_one_value_shows_its_surroundings(qtbot: QtBot) -> None:
 def table(qtbot: QtBot, filled: tuple[Store, list[int]], tmp_path: Path) -> RunTable:
     table = RunTable(filled[0], QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat))
     qtbot.addWidget(table)
-    table.show_layout(table.arrangement.with_columns([RATE.key, "seed", TEACHER]))
+    table.show_layout(table.current_layout.with_columns([RATE.key, "seed", TEACHER]))
     settle(table)
     return table
 
@@ -103,21 +103,6 @@ def test_a_brush_finds_the_runs_of_its_filter(qtbot: QtBot, table: RunTable, fil
     part.clear.click()
     assert len(lines.brushed_runs()) == len(part.columns.run_ids)
     assert not part.clear.isEnabled()
-
-
-def test_brushes_by_keys(qtbot: QtBot) -> None:
-    lines = ParallelCoordinates()
-    qtbot.addWidget(lines)
-    rate, recall = axis_of(RATE, [1.0, 2.0, 3.0]), axis_of(RECALL, [0.1, 0.2, 0.3])
-    assert rate is not None
-    assert recall is not None
-    lines.show_axes([rate, recall], ["a", "b", "c"])
-    qtbot.keyClick(lines, Qt.Key.Key_Right)
-    for _ in range(11):
-        qtbot.keyClick(lines, Qt.Key.Key_Up)
-    assert lines.brushed_runs().tolist() == [2]
-    qtbot.keyClick(lines, Qt.Key.Key_Delete)
-    assert lines.brushed_runs().tolist() == [0, 1, 2]
 
 
 def move(widget: QWidget, to: QPoint) -> None:
@@ -222,10 +207,10 @@ def test_columns_are_chosen_saved_and_ticked_runs_are_larger(
     assert not {"name", "state", "tag", "note"} & set(names)
     assert names.count("duration") == 1
     part.across.setCurrentIndex(part.across.findData("seed"))
-    table.show_layout(table.arrangement.with_columns(["seed"]))
+    table.show_layout(table.current_layout.with_columns(["seed"]))
     settle(table)
     assert part.across.currentData() == "seed", "what was chosen stays"
-    table.show_layout(table.arrangement.with_columns([TEACHER]))
+    table.show_layout(table.current_layout.with_columns([TEACHER]))
     settle(table)
     assert part.across.currentData() == part.columns.axes[0].field.name, "else the first"
     points = part.scatter._points.data
@@ -247,7 +232,7 @@ def test_columns_are_chosen_saved_and_ticked_runs_are_larger(
 
 def test_runs_of_closed_groups_are_drawn_up_to_the_limit(table: RunTable, filled: tuple[Store, list[int]]) -> None:
     part = ParallelPart(filled[0], table, table)
-    table.show_layout(table.arrangement.grouped_by(RATE.key))
+    table.show_layout(table.current_layout.grouped_by(RATE.key))
     settle(table)
     shown(part, table)
     assert sorted(part.columns.run_ids) == sorted(filled[1])
@@ -257,7 +242,7 @@ def test_runs_of_closed_groups_are_drawn_up_to_the_limit(table: RunTable, filled
     assert not any(button.isEnabled() for button in (part.filter, part.overlay, part.clear))
     part.lines.set_brush(0, (0.0, 0.5))
     assert all(button.isEnabled() for button in (part.filter, part.overlay, part.clear))
-    table.show_layout(table.arrangement.grouped_by())
+    table.show_layout(table.current_layout.grouped_by())
     settle(table)
     part._most = 4
     part.stale()
@@ -285,6 +270,9 @@ def test_keys_and_a_drag_fade_the_others_at_once(qtbot: QtBot) -> None:
     full_ink = ink(0.0)
     qtbot.keyClick(lines, Qt.Key.Key_Up)
     faded = ink(0.0)
+    for _ in range(10):
+        qtbot.keyClick(lines, Qt.Key.Key_Up)
+    assert lines.brushed_runs().tolist() == [2]
     blue, grey = (max(QColor(name).hsvSaturationF() for name in names) for names in (full_ink, faded))
     assert blue > 2 * grey, "it has lost its colour"
     qtbot.keyClick(lines, Qt.Key.Key_Delete)
@@ -311,7 +299,7 @@ def test_keys_and_a_drag_fade_the_others_at_once(qtbot: QtBot) -> None:
     assert lines.grab().toImage() != first
 
 
-def test_only_differing_columns_are_compared(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> None:
+def test_ticked_or_selected_runs_are_compared(table: RunTable, filled: tuple[Store, list[int]]) -> None:
     part = ComparePart(filled[0], table, table)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(table.reader, "run", lambda *_: pytest.fail("nobody sees it"))
@@ -330,9 +318,19 @@ def test_only_differing_columns_are_compared(qtbot: QtBot, table: RunTable, fill
     assert lines()["teacher image → text R@1, %"] == ["30.5", "42.0"]
     assert "optim.weight_decay" not in lines()
     row = list(lines()).index("teacher image → text R@1, %")
-    bold = part.model.index(row, 2).data(Qt.ItemDataRole.FontRole)
-    assert bold is not None
-    assert bold.bold() or bold.weight() > 500
+    assert part.model.index(row, 2).data(Qt.ItemDataRole.FontRole) == theme().font("title"), "the best"
     part.only.setChecked(False)
     assert lines()["optim.weight_decay"][0] == lines()["optim.weight_decay"][1]
-    assert np.all([len(line) == 2 for line in lines().values()])
+    part._show_result(((1, 2), Comparison()))
+    assert part.note.text() == "2 runs", "an answer to an earlier request is not shown"
+    part.only.setChecked(True)
+    part.show_runs((filled[1][0],))
+    table.view.selectAll()
+    settle(table)
+    assert (part.note.text(), part.model.columnCount()) == ("9 runs", 10), "one curve makes no comparison"
+    table.view.clearSelection()
+    settle(table)
+    assert part.note.text() == "Tick or select two or more runs to see how they differ."
+    part.show_runs(tuple(filled[1] * 3))
+    settle(table)
+    assert part.note.text().endswith(", the first of 27")

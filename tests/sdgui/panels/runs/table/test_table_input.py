@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
-import pytest
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtWidgets import QApplication, QMenu, QWidget
+from PySide6.QtWidgets import QApplication, QMenu
 from pytestqt.qtbot import QtBot
 
-from sdgui.panels.runs.table.commands import TableCommands
 from sdgui.panels.runs.table.layout import TableLayout
 from sdgui.panels.runs.table.part import RunTable
-from sdgui.shared.menus import RUN_MENU
 from sdgui.store.store import Store
-from sdgui.widgets.actions import Action, Actions, MenuItem, Section
 from sdgui.widgets.style.theme import SPACE
 from tests.sdgui.panels.runs.table.tabling import settle
 from tests.sdgui.store.run_table.listing import TEACHER
@@ -31,7 +26,7 @@ def popup() -> QMenu:
 
 
 def test_a_group_opens_by_its_arrow_and_by_keys(qtbot: QtBot, table: RunTable) -> None:
-    table.show_layout(table.arrangement.grouped_by(RATE))
+    table.show_layout(table.current_layout.grouped_by(RATE))
     settle(table)
     view, names = table.view, table.view._frozen
     head = table.model.index(0, 0)
@@ -85,7 +80,7 @@ def test_a_run_opens_by_double_click_and_by_enter(
     for key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
         qtbot.keyClick(table.view, key)
     assert opened_runs[2:] == [newest[0]] * 2
-    table.show_layout(table.arrangement.grouped_by(RATE))
+    table.show_layout(table.current_layout.grouped_by(RATE))
     settle(table)
     qtbot.mouseDClick(table.view.viewport(), LEFT, pos=place)
     assert len(opened_runs) == 4, "a group is no run"
@@ -135,7 +130,7 @@ def test_the_header_menu_sorts_groups_hides_and_chooses(table: RunTable) -> None
             still.close()
         if title in ("Sort", "Hide column"):
             settle(table)
-        return table.arrangement
+        return table.current_layout
 
     assert list(menu(0)) == ["Sort", "Group by this column", "Columns…"], "the name stays"
     popup().close()
@@ -166,21 +161,3 @@ def test_the_header_menu_sorts_groups_hides_and_chooses(table: RunTable) -> None
     choose(2, "At a step…")
     assert table._chooser.at_step.metrics.currentData() == TEACHER
     table._chooser.hide()
-
-
-@pytest.fixture
-def commands(qtbot: QtBot, table: RunTable, filled: tuple[Store, list[int]]) -> TableCommands:
-    """With the window's actions, one of them for a single run."""
-    host = QWidget()
-    qtbot.addWidget(host)
-    services = SimpleNamespace(store=filled[0])
-    commands = TableCommands(table, services, table)  # type: ignore[arg-type]  # what writes is not asked
-    actions = Actions(host)
-    actions.register(
-        [Action("one", "Run", "Of one", "x", lambda _: None, menus=(MenuItem(RUN_MENU, Section.OPEN),))], host
-    )
-    table.view.customContextMenuRequested.emit(QPoint(5, 5))
-    assert QApplication.activePopupWidget() is None, "there are no actions yet"
-    commands.set_actions(actions)
-    commands.host_kept = host  # type: ignore[attr-defined]
-    return commands

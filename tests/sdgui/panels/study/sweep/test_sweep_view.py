@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,6 @@ from sdgui.panels.study.sweep.view import SweepView
 from sdgui.runs.study_status import StudySnapshot, first_status, read_study_folder
 from sdgui.shared.services import Services
 from tests.core.studies.sweep.test_sweep_files import RATE, sweep_dict
-from tests.sdgui.panels.scripted_workers import services_in
 
 SPACE = {"optim.learning_rate": RATE, "runtime.precision": {"choices": ["fp32", "bf16"]}}
 OBJECTIVES = [{"metric": "val/R@1", "direction": "maximize"}, {"metric": "step_seconds", "direction": "minimize"}]
@@ -60,12 +58,6 @@ def a_report(objectives: int = 2) -> SweepReport:
 def a_snapshot(report: SweepReport | None, folder: Path = Path("sweep")) -> StudySnapshot:
     study = Sweep.model_validate(sweep_dict(space=SPACE)).study([])
     return StudySnapshot(folder, "running", study, is_sweep=True, sweep=report)
-
-
-@pytest.fixture
-def services(qapp: object, tmp_path: Path) -> Iterator[Services]:
-    with services_in(tmp_path / "home") as services:
-        yield services
 
 
 def test_trials_are_rows_and_axes() -> None:
