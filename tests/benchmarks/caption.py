@@ -1,26 +1,21 @@
-"""``python -m tests.benchmarks caption [--peer DIR]``: our captions against open_clip's own generate, in turn.
+"""``python -m tests.benchmarks caption``: our captions against uncached decoding, as open_clip's own generate does it.
 
-With ``--peer DIR``, a folder into which ``pip install --target DIR transformers==4.51.3`` was run, the peer is
-open_clip's ``CoCa.generate`` in a process of its own (it does not run with a later transformers). Without it, the peer
-is our search on an uncached decoder that does the same work: the image encoded once for each beam, the whole prefix
-for each token.
-
-All models are randomly initialised: speed does not depend on what was learnt.
+The peer is our search on an uncached decoder that does the work of open_clip's: it encodes the image once for each
+beam, and runs the whole prefix for each token. Models are randomly initialised: speed does not depend on training.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import open_clip
 import psutil
 import torch
 from torch import Tensor, nn
@@ -29,20 +24,35 @@ from core.bench.results import BenchResult, alternate, result
 from core.inference.generation.caption import SpecialTokens
 from core.inference.generation.captions import generate
 from core.inference.generation.coca import CocaDecoder
-from core.spec.children import python_command
-from core.spec.errors import UserError
 from core.spec.generation import GenerationSettings
-from tests.benchmarks.caption_peer import BEAMS, LENGTH, MIN_LENGTH, random_coca, random_images
 from tests.benchmarks.jpeg import jpeg_rows
 from tests.benchmarks.uncached import UncachedDecoder
 
+ARCHITECTURE = "coca_ViT-B-32"
+LENGTH, MIN_LENGTH = 30, 5  # tokens, start and end included
+BEAMS = 6
 IMAGES = 4
 IDS = SpecialTokens()
 _LENGTHS = {"max_tokens": LENGTH - 2, "min_tokens": MIN_LENGTH - 1}
 GREEDY = GenerationSettings.model_validate({"search": "greedy", **_LENGTHS})
 BEAM = GenerationSettings.model_validate({"search": "beam", "beams": BEAMS, **_LENGTHS})
 
-Peer = Callable[[str], tuple[float, list[list[int]]]]  # a search: seconds, and each image's tokens
+
+def random_coca(seed: int) -> nn.Module:
+    """A randomly initialised CoCa, in evaluation; open_clip leaves the vocabulary's projection unset."""
+    torch.manual_seed(seed)
+    model: nn.Module = open_clip.create_model(ARCHITECTURE)
+    projection = model.get_parameter("text_decoder.text_projection")
+    nn.init.normal_(projection, std=projection.shape[0] ** -0.5)
+    return model.eval()
+
+
+def random_images(count: int, seed: int) -> Tensor:
+    """Random colour patches with noise, as the model takes them: (count, 3, 224, 224)."""
+    generator = torch.Generator().manual_seed(seed)
+    patches = torch.randn(count, 3, 7, 7, generator=generator) * 1.5
+    smooth = nn.functional.interpolate(patches, size=224, mode="bilinear")
+    return smooth + 0.3 * torch.randn(count, 3, 224, 224, generator=generator)
 
 
 def run(peer: Path | None = None) -> list[BenchResult]:
@@ -50,35 +60,26 @@ def run(peer: Path | None = None) -> list[BenchResult]:
     model = random_coca(0)
     images = random_images(IMAGES, 0)
     memory = _memory(model, images)  # before the rest: what earlier work has freed would hide some of it
-    if peer is None:
-        rows = _speed(model, images, _uncached(model, images), "uncached")
-    else:
-        with _OpenClip(peer) as theirs:
-            rows = _speed(model, images, theirs, "open_clip")
-            rows.append(_same_as_open_clip(model, images, theirs))
-    rows.append(_against_floor(model, images))
+    rows = [*_speed(model, images), _against_floor(model, images)]
     _say("JPEG")
     return [*rows, *_alone(model, images), memory, *jpeg_rows()]
 
 
-def _speed(model: nn.Module, images: Tensor, peer: Peer, name: str) -> list[BenchResult]:
-    """Greedy and beam search against ``peer``; ratios pair by pair."""
-    peer("greedy")  # warm up
+def _speed(model: nn.Module, images: Tensor) -> list[BenchResult]:
+    """Greedy and beam search against uncached decoding; ratios pair by pair."""
+    decoder = UncachedDecoder(model)
+
+    _seconds(decoder, images, GREEDY)  # warm up
     rows = []
-    for search, rounds, sorts in (
-        ("greedy", 3, [(f"greedy, {IMAGES} images x {LENGTH} tokens, {name}", GREEDY, 12.0)]),
-        ("beam", 2, [(f"{BEAMS} beams, {name}", BEAM, 15.0)]),
+    for title, rounds, settings, at_least in (
+        (f"greedy, {IMAGES} images x {LENGTH} tokens, uncached", 3, GREEDY, 12.0),
+        (f"{BEAMS} beams, uncached", 2, BEAM, 15.0),
     ):
-        ours: list[list[float]] = [[] for _ in sorts]
-        theirs = []
-        for round_ in range(rounds):
-            _say(f"{search} search, round {round_ + 1} of {rounds}")
-            for times, (_, settings, _) in zip(ours, sorts, strict=True):
-                times.append(_seconds(model, images, settings))
-            theirs.append(peer(search)[0])
-        for times, (title, _, at_least) in zip(ours, sorts, strict=True):
-            ratio = statistics.median(other / mine for mine, other in zip(times, theirs, strict=True))
-            rows.append(result(title, statistics.median(times), statistics.median(theirs), "s", ratio, at_least))
+        _say(title)
+        ours, theirs, ratio = alternate(
+            partial(_seconds, model, images, settings), partial(_seconds, decoder, images, settings), rounds
+        )
+        rows.append(result(title, ours, theirs, "s", 1 / ratio, at_least))
     return rows
 
 
@@ -114,20 +115,9 @@ def _alone(model: nn.Module, images: Tensor) -> list[BenchResult]:
     return [*rows, _batches(model)]
 
 
-def _uncached(model: nn.Module, images: Tensor) -> Peer:
-    decoder = UncachedDecoder(model)
-
-    def peer(search: str) -> tuple[float, list[list[int]]]:
-        started = time.perf_counter()
-        made = generate(decoder, images, GREEDY if search == "greedy" else BEAM, ids=IDS)
-        return time.perf_counter() - started, [list(captions[0].tokens) for captions in made]
-
-    return peer
-
-
-def _seconds(model: nn.Module, images: Tensor, settings: GenerationSettings) -> float:
+def _seconds(model: nn.Module | UncachedDecoder, images: Tensor, settings: GenerationSettings) -> float:
     started = time.perf_counter()
-    generate(model, images, settings)
+    generate(model, images, settings, ids=IDS)
     return time.perf_counter() - started
 
 
@@ -137,23 +127,6 @@ def share_of_same(model: nn.Module, images: Tensor, settings: GenerationSettings
     plain = generate(UncachedDecoder(model), images, settings, ids=IDS)
     same = [[c.tokens for c in mine] == [c.tokens for c in other] for mine, other in zip(ours, plain, strict=True)]
     return statistics.mean(same)
-
-
-def _same_as_open_clip(model: nn.Module, images: Tensor, peer: Peer) -> BenchResult:
-    _say("greedy: the same tokens as open_clip's")
-    ours = [_as_open_clip(captions[0].tokens) for captions in generate(model, images, GREEDY)]
-    theirs = [_until_end(tokens) for tokens in peer("greedy")[1]]
-    same = statistics.mean(mine == other for mine, other in zip(ours, theirs, strict=True))
-    return result("greedy: tokens as open_clip's", same, 1.0, "share", same, 1.0)
-
-
-def _as_open_clip(tokens: Sequence[int]) -> list[int]:
-    return [IDS.start, *tokens, IDS.end]
-
-
-def _until_end(tokens: list[int]) -> list[int]:
-    """Without the padding after the end."""
-    return tokens[: tokens.index(IDS.end) + 1] if IDS.end in tokens else tokens
 
 
 def _batches(model: nn.Module, count: int = 64, singles: int = 6) -> BenchResult:
@@ -200,42 +173,6 @@ def _peak_rise(work: Callable[[], Any]) -> float:
         over.set()
         watcher.join()
     return peak - before
-
-
-class _OpenClip:
-    """open_clip's generate in a process whose path begins with ``folder``."""
-
-    def __init__(self, folder: Path) -> None:
-        if not (folder / "transformers").is_dir():
-            raise UserError(
-                f"{folder} holds no transformers; fill it with: pip install --target {folder} transformers==4.51.3"
-            )
-        root = Path(__file__).resolve().parents[2]
-        path = os.pathsep.join([str(folder.resolve()), str(root), os.environ.get("PYTHONPATH", "")])
-        self._process = subprocess.Popen(
-            python_command("tests.benchmarks.caption_peer"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)},
-            text=True,
-        )
-
-    def __enter__(self) -> _OpenClip:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()  # closes its input, which ends it
-
-    def __call__(self, search: str) -> tuple[float, list[list[int]]]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"seed": 0, "images": IMAGES, "search": search}) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise UserError("open_clip's generate ended early; its messages are above. It needs transformers 4.51.")
-        answer = json.loads(line)
-        return answer["seconds"], answer["tokens"]
 
 
 def _say(text: str) -> None:

@@ -29,7 +29,7 @@ def generate(
 
     ``model`` is an open_clip CoCa, or a ``CocaDecoder`` for it, which saves some milliseconds per call. Under autocast,
     the text side runs in autocast's precision, otherwise in the model's precision. ``prompt``: the tokens of
-    ``settings.prompt``, without the start token. ``ids``: by default CLIP's tokens and the model's padding. Beam search
+    ``settings.prompt``, without the start token. ``ids`` defaults to CLIP's tokens and the model's padding. Beam search
     returns distinct captions, so there may be fewer than requested. Raises GenerationError for an incompatible model or
     incompatible settings.
     """

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.inference.generation.decoding import Decoding
-from core.inference.generation.linear import FEW_ROWS
 from core.model.towers.block import Block, Norm
 from core.model.towers.cache import CachePosition, KeyValueCache
 from core.model.towers.decoder import MultimodalDecoder
@@ -47,11 +46,9 @@ class CocaDecoder:
         pad = getattr(text, "pad_id", 0)
         self._pad_id = pad if isinstance(pad, int) else 0
         with torch.no_grad():  # blocks keep references to the weights
-            self._text = [
-                Block(block, dtype, FEW_ROWS) for block in text.get_submodule("transformer.resblocks").children()
-            ]
+            self._text = [Block(block, dtype) for block in text.get_submodule("transformer.resblocks").children()]
             self._text_norm = None if self._class_token else Norm(text.get_submodule("ln_final"))
-            self._decoder = MultimodalDecoder(decoder, dtype, FEW_ROWS)
+            self._decoder = MultimodalDecoder(decoder, dtype)
         self.dtype = self._decoder.projection.dtype
         self.vocabulary = min(self._decoder.projection.shape[1], self._embedding.shape[0])
         room = self._positions.shape[0] - self._class_token
@@ -124,7 +121,7 @@ class CocaDecoder:
         return KeyValueCache(len(blocks), entries, heads, positions, width, self.dtype, self.device)
 
     def _hidden_keys(self, tokens: Tensor, room: int) -> Tensor | None:
-        """The keys of the text tower, (1, room), that padding in a prompt (1, L) hides; None without padding.
+        """A mask (1, room) of the text tower's keys that padding in the prompt (1, L) hides; None if it has no padding.
 
         A tower with a class token masks padding. open_clip's published weights were trained with this mask shifted by
         one (the token after the padding is hidden), unless ``correct_cls_mask`` is set.
@@ -153,7 +150,7 @@ class CocaDecoder:
 
 
 def _exclude_hidden(mask: AttentionMask, hidden: Tensor | None, length: int, end: int) -> AttentionMask:
-    """``mask`` for ``length`` new tokens without the keys that are ``hidden`` (1, T)."""
+    """``mask`` for ``length`` new tokens, which also excludes the ``hidden`` keys (1, room)."""
     if hidden is None:
         return mask
     allowed = ~hidden[:, None, :end]  # (1, 1, end)

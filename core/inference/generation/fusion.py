@@ -27,15 +27,15 @@ HEAD_NAME = "captioning"
 class FusionDecoder:
     """Generates tokens with a network that has a word head on its fusion."""
 
-    def __init__(self, network: Network, ids: SpecialTokens | None = None) -> None:
+    def __init__(self, network: Network) -> None:
         """Raises GenerationError if the network was not trained to caption through its fusion."""
         if network.fusion is None or HEAD_NAME not in network.heads:
             raise GenerationError(
-                "this network does not caption through its fusion; train a network that does, such as the preset blip."
+                "this network cannot generate captions with its fusion; train one that can, such as the preset blip."
             )
         self.network = network
         self.pad_id = network.towers.pad_id
-        self._end = (ids or SpecialTokens(pad=self.pad_id)).end
+        self._end = SpecialTokens().end
 
     @property
     def context(self) -> int:
@@ -77,13 +77,11 @@ class FusionRows(PrefixRows):
         return self._decoder.next_word(self._image.rows(owners), self.prefixes)
 
 
-def caption_decoder(
-    network: Network, dtype: torch.dtype | None = None, ids: SpecialTokens | None = None
-) -> TokenDecoder:
+def caption_decoder(network: Network, dtype: torch.dtype | None = None) -> TokenDecoder:
     """The decoder of ``network`` for searches: its fusion if it was trained to caption, otherwise CoCa's decoder.
 
     ``dtype`` applies to CoCa's text side. Raises GenerationError if the network has neither.
     """
     if HEAD_NAME in network.heads:
-        return FusionDecoder(network, ids)
+        return FusionDecoder(network)
     return CocaDecoder(network.towers.clip, dtype)

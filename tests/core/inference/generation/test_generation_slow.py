@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from core.inference.generation.captions import generate
 from core.spec.generation import GenerationSettings
-from tests.benchmarks.caption import BEAM, GREEDY, IDS, share_of_same
-from tests.benchmarks.caption_peer import random_coca, random_images
+from tests.benchmarks.caption import BEAM, GREEDY, IDS, random_coca, random_images, share_of_same
 
 NEAR_TIE = 1e-4  # logits are of the order of 1; two computations of the same sum differ by about 1e-6
 
