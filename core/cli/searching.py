@@ -127,8 +127,6 @@ def _print_report(report: Report, as_json: bool) -> None:
     print(f"searched by: {report.search_method}")
     if report.unreachable:
         print(f"{report.unreachable} images in unreachable folders were kept; remove them with --drop-missing")
-    for old, new in report.moved[:_MAX_LISTED]:
-        print(one_line(f"moved: {old} to {new}"))
     for row in report.bad[:_MAX_LISTED]:
         print(one_line(f"skipped: {row}"))
 

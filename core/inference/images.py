@@ -8,7 +8,6 @@ Legend: S side of the model's images.
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,10 +21,10 @@ from torch import Tensor
 from core.data.errors import ImageError
 from core.data.loader import ahead
 from core.data.preprocessing import model_input
-from core.data.sources.folders import IMAGE_SUFFIXES, leads_to_folder
+from core.data.sources.folders import has_image_suffix, walk_folders
 from core.model.runtime import is_out_of_memory
 from core.spec.config import DataConfig
-from core.spec.paths import expand_user
+from core.spec.paths import expand_user, is_folder
 from core.spec.shards import is_member
 
 _WEB_SCHEMES = ("http", "https", "ftp", "data", "blob")
@@ -69,10 +68,17 @@ def find_images(names: Sequence[str], progress: Callable[[str, int, int], None])
 
     for text in names:
         path, error = _local_path(text)
-        if not error and _is_folder(path):
-            skipped += _walk(path, set(), add)
-        else:
+        if error or not is_folder(path):
             add(ImageInput(path, error or _file_error(path)))
+            continue
+        for folder, files in walk_folders(path):
+            if isinstance(files, OSError):
+                add(ImageInput(folder, f"the folder cannot be read: {files.strerror or files}"))
+                continue
+            images = [file.path for file in files if has_image_suffix(file.name)]
+            skipped += len(files) - len(images)
+            for image in images:
+                add(ImageInput(image))
     return FoundImages(inputs, skipped)
 
 
@@ -90,13 +96,6 @@ def _local_path(text: str) -> tuple[str, str]:
     return str(expand_user(text).absolute()), ""
 
 
-def _is_folder(path: str) -> bool:
-    try:
-        return stat.S_ISDIR(Path(path).stat().st_mode)
-    except (OSError, ValueError):
-        return False
-
-
 def _file_error(path: str) -> str:
     """The reason why ``path`` cannot be read as a file; "" if it can. Reading pipes and devices might never end."""
     if is_member(path):
@@ -108,44 +107,6 @@ def _file_error(path: str) -> str:
     except (OSError, ValueError) as error:
         return f"it cannot be opened: {getattr(error, 'strerror', None) or error}"
     return "" if stat.S_ISREG(mode) else "it is a pipe or a device, not a file"
-
-
-def _walk(path: str, seen: set[tuple[int, int]], add: Callable[[ImageInput], None]) -> int:
-    """Add the images under ``path``; returns the number of other files."""
-    other_files = 0
-    pending = [path]  # a list instead of recursion, since folders may be nested a thousand levels deep
-    while pending:
-        folder = pending.pop()
-        try:
-            status = Path(folder).stat()
-            if status.st_ino and (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            files, folders, other_count = _list_folder(folder)
-        except OSError as error:
-            add(ImageInput(folder, f"the folder cannot be read: {error.strerror or error}"))
-            continue
-        other_files += other_count
-        for name in files:
-            add(ImageInput(f"{folder}{os.sep}{name}"))
-        pending += [f"{folder}{os.sep}{name}" for name in reversed(folders)]
-    return other_files
-
-
-def _list_folder(folder: str) -> tuple[list[str], list[str], int]:
-    """The sorted names of images and of folders in ``folder``, and the number of other files."""
-    files, folders, other_count = [], [], 0
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith((".", "__MACOSX")):
-                continue
-            if leads_to_folder(entry):
-                folders.append(entry.name)
-            elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
-                files.append(entry.name)
-            else:
-                other_count += 1
-    return sorted(files), sorted(folders), other_count
 
 
 def read_image(item: ImageInput, side: int, data: DataConfig) -> LoadedImage:

@@ -40,8 +40,6 @@ class Cutoff:
     cosine: float
     rate: float
     pairs: int  # number of unrelated pairs in the calibration; 0 if normal scores are assumed
-    median: float  # median of the query's scores over the index
-    spread: float
 
     @property
     def meaning(self) -> str:
@@ -63,10 +61,10 @@ class Calibration:
         images = _sample_rows(collection.alive, SAMPLE, random)
         texts = _sample_rows(collection.text_alive, SAMPLE, random)
         owner_of_texts = collection.owner[texts]
-        self._sampled: Rows = texts if captions else images
+        self.rows: Rows = texts if captions else images  # (n,) the sampled rows
         count = int((collection.text_alive if captions else collection.alive).sum())
         self.rate = min(RATES[1], max(RATES[0], EXPECTED / max(1, count)))
-        self._sample = _vectors(collection.texts if captions else collection.images, self._sampled)  # (n, D)
+        self._sample = _vectors(collection.texts if captions else collection.images, self.rows)  # (n, D)
         owners = owner_of_texts if captions else images
         self._z = {
             "text": _reference(_vectors(collection.texts, texts[:REFERENCES]), owner_of_texts, self._sample, owners),
@@ -74,11 +72,6 @@ class Calibration:
         }
         self._thresholds: dict[tuple[str, float], tuple[float, int]] = {}
         self.spread_of_pairs = _median_pair(self._sample)
-
-    @property
-    def rows(self) -> Rows:
-        """The sampled rows: (n,) int64."""
-        return self._sampled
 
     def scores(self, query: Floats) -> Floats:
         """The cosines (n,) of the unit vector ``query`` (D,) with the sampled rows."""
@@ -95,7 +88,7 @@ class Calibration:
         z, pairs = self._threshold(kind, rate)
         # Related images can only raise this quantile of the query's scores, so the cut-off need not be higher.
         highest = float(np.quantile(scores, 1 - rate))
-        return Cutoff(min(highest, median + z * spread), rate, pairs, median, spread)
+        return Cutoff(min(highest, median + z * spread), rate, pairs)
 
     def _threshold(self, kind: str, rate: float) -> tuple[float, int]:
         """The z that a share ``rate`` of unrelated pairs exceeds, and the number of pairs measured."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,11 @@ from core.search.index.acceleration import Part, describe, layout
 from core.search.index.build import check_identity
 from core.search.index.encoding import Encoder, open_encoder
 from core.search.index.nearest import Exact, Nearest, Rows, Scanned
+from core.search.index.source_changes import size_and_time
 from core.search.index.storage import GOOD, IndexReader, Mask, Record, release_pages
 from core.spec.config import expand_user
+from core.spec.reporter import Progress
 from core.spec.run.model_names import exact_name
-
-Progress = Callable[[str, int, int], None]
 
 MAX_CHECKED_BYTES = 256 << 20  # size of vectors above which checksums are not verified when opening an index
 
@@ -42,7 +43,7 @@ class Collection:
     encoder: Encoder
     images: Nearest
     alive: Mask  # (N,) rows that can be found
-    texts: Nearest | None  # caption vectors; None without captions
+    texts: Nearest | None  # caption vectors; None if there are no captions
     owner: Rows  # (M,) the image of each caption
     records: Callable[[Iterable[int]], list[Record]]
     sizes: npt.NDArray[np.int64]  # (N,) bytes of the files
@@ -66,13 +67,10 @@ class Collection:
     def captions(self, texts: Sequence[int]) -> list[str]:
         """The caption texts with the numbers ``texts``."""
         rows = [int(self.owner[text]) for text in texts]
-        captions = []
-        for text, row, record in zip(texts, rows, self.records(rows), strict=True):
-            captions.append(record.captions[text - self._first_text(row)])
-        return captions
-
-    def _first_text(self, row: int) -> int:
-        return int(self._first_texts[row])
+        return [
+            record.captions[text - int(self._first_texts[row])]
+            for text, row, record in zip(texts, rows, self.records(rows), strict=True)
+        ]
 
     @cached_property
     def _first_texts(self) -> Rows:
@@ -170,11 +168,8 @@ def _bank(reader: IndexReader, bank: str) -> Nearest:
     parts = layout(len(vectors), manifest.identity.dim)
     if not parts:
         return Exact(vectors)
-    encoded_parts: list[Part] = []
-    for part in parts:  # in a growing index, parts without a file are searched in memory
-        if part.name(manifest.generation, bank) not in files:
-            break
-        encoded_parts.append(part)
+    # in a growing index, parts without a file are searched in memory
+    encoded_parts = list(takewhile(lambda part: part.name(manifest.generation, bank) in files, parts))
     covered = encoded_parts[-1].stop if encoded_parts else 0
     memory = [Part("memory", covered, len(vectors))] if covered < len(vectors) else []
     names = [reader.folder / part.name(manifest.generation, bank) for part in encoded_parts]
@@ -185,7 +180,7 @@ def encode_source(model: Model, name: str, source: str, progress: Progress, firs
     """A collection with the pairs of ``source`` encoded in memory in float32, such as a run's held-out data.
 
     The features are cached on disk: if ``progress`` raises to cancel, the next call continues. ``first``: encode only
-    about this many rows of a larger source, evenly spread; ``rest`` of the collection is the number of the others.
+    about this many rows of a larger source, evenly spread; `Collection.remaining` is the number of the others.
     Raises DataError if ``source`` cannot be read.
     """
     encoder = Encoder(model, name)
@@ -200,11 +195,9 @@ def encode_source(model: Model, name: str, source: str, progress: Progress, firs
     features = extract_pairs(model, dataset, progress)
     for vectors in (features.images, features.texts):
         check_finite(vectors, name)
-    records = []
-    for row in features.rows.tolist():
-        pair = dataset.rows[row]
-        records.append(Record(pair.file, pair.captions, pair.labels))
-    facts = [_facts(record.path) for record in records]
+    pairs = [dataset.rows[row] for row in features.rows.tolist()]
+    records = [Record(pair.file, pair.captions, pair.labels) for pair in pairs]
+    facts = [size_and_time(record.path) for record in records]
     bad_rows = dataset.all_bad()
     return Collection(
         title=source,
@@ -214,17 +207,9 @@ def encode_source(model: Model, name: str, source: str, progress: Progress, firs
         texts=Exact(features.texts.numpy()) if len(features.texts) else None,
         owner=features.text_to_image.numpy(),
         records=lambda rows: [records[row] for row in rows],
-        sizes=np.array([size for size, _ in facts], np.int64),
+        sizes=np.array([max(size, 0) for size, _ in facts], np.int64),
         times=np.array([time for _, time in facts], np.int64),
         search_method="exact, in memory",
         notes=(f"{len(bad_rows)} rows cannot be used and were skipped, such as {bad_rows[0]}.",) if bad_rows else (),
         remaining=len(opened.rows) - len(some.rows),
     )
-
-
-def _facts(path: str) -> tuple[int, int]:
-    try:
-        status = Path(path).stat()
-    except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns

@@ -8,7 +8,6 @@ Legend: N images, M captions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +19,7 @@ from core.metrics.retrieval import Ranks, ranks, summarise
 from core.search.collection import Collection
 from core.search.index.nearest import Floats, Rows
 from core.spec.errors import UserError
-
-Progress = Callable[[str, int, int], None]
+from core.spec.reporter import Progress
 
 CURVE = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000)
 MAX_PAIRS = 4_000_000_000  # with more pairs, captions are subsampled evenly

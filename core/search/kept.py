@@ -10,10 +10,10 @@ import re
 import shutil
 from pathlib import Path
 
-from core.search.collection import Progress
 from core.search.errors import IndexFolderError
 from core.search.index.build import build_index
 from core.spec.config import expand_user
+from core.spec.reporter import Progress
 
 MAX_INDEXES = 16  # with more, the least recently searched indexes are removed
 _MAX_NAME_LENGTH = 40  # length of the part of an index's name that comes from the folder's name

@@ -46,7 +46,7 @@ def load_layout(digest: str, points: int) -> npt.NDArray[np.float64] | None:
 
 
 def save_layout(digest: str, layout: npt.NDArray[np.float64]) -> None:
-    """Saves a layout; errors are ignored, since it can be recomputed."""
+    """Save a layout; errors are ignored, since it can be recomputed."""
     path, content = _path(digest), io.BytesIO()
     np.save(content, layout.astype(np.float32), allow_pickle=False)
     try:

@@ -15,7 +15,6 @@ Legend: N points, F fitted points, D embed.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +27,11 @@ from core.search.index.neighbours import neighbours
 from core.search.layouts import layout_digest, load_layout, save_layout
 from core.spec.errors import UserError
 from core.spec.installed import add_command, missing
+from core.spec.reporter import Progress
 
 if TYPE_CHECKING:
     from sklearn.decomposition import PCA
 
-Progress = Callable[[str, int, int], None]
 Layout = npt.NDArray[np.float64]  # (N, 2)
 
 SHOWN = 100_000  # maximum number of points on a map
@@ -160,18 +159,11 @@ def fit_tsne(points: Points, progress: Progress) -> Layout:
 
 def _interpolate(reduced: npt.NDArray[Any], fitted: Rows, layout: Layout) -> Layout:
     """The coordinates of all points: fitted points keep theirs, others get a weighted mean of their neighbours."""
-    coordinates = np.zeros((len(reduced), 2))
+    from sklearn.neighbors import KNeighborsRegressor  # noqa: PLC0415
+
+    neighbours = KNeighborsRegressor(min(NEIGHBOURS, len(fitted)), weights=lambda away: 1 / (away**2 + 1e-6))
+    coordinates: Layout = neighbours.fit(reduced[fitted], layout).predict(reduced)
     coordinates[fitted] = layout
-    others = np.setdiff1d(np.arange(len(reduced)), fitted)
-    for start in range(0, len(others), 4096):
-        rows = others[start : start + 4096]
-        squares = ((reduced[rows, None] - reduced[None, fitted]) ** 2).sum(-1) if len(fitted) < 64 else None
-        if squares is None:
-            a, b = reduced[rows], reduced[fitted]
-            squares = (a**2).sum(1)[:, None] - 2 * a @ b.T + (b**2).sum(1)
-        nearest = np.argpartition(squares, min(NEIGHBOURS, len(fitted)) - 1, axis=1)[:, :NEIGHBOURS]
-        weights = 1 / (np.take_along_axis(squares, nearest, 1).clip(0) + 1e-6)
-        coordinates[rows] = (weights[..., None] * layout[nearest]).sum(1) / weights.sum(1, keepdims=True)
     return coordinates
 
 
@@ -187,7 +179,7 @@ def as_json(
 ) -> dict[str, Any]:
     """The map as JSON: for each image x, y, row, path, labels; for each caption x, y, text, caption, row.
 
-    ``packed``: with more than `PLAIN` points only arrays (`pack_points`).
+    ``packed``: write arrays (`pack_points`) if there are more than `PLAIN` points.
     """
     if packed and len(layout) > PLAIN:
         return {"method": method, "images": [], "captions": [], "packed": pack_points(collection, points, layout)}

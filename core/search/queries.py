@@ -87,8 +87,6 @@ def read_terms(raw: Any, sign: float = 1.0) -> list[Term]:
             )
         except (TypeError, ValueError) as error:
             raise QueryError(f"invalid term in the query: {raw_term!r}.") from error
-        if not np.isfinite(term.weight):
-            raise QueryError(f"the weight {fields.get('weight')!r} is not a number.")
         if term.text.strip() or term.image or term.row >= 0:
             terms.append(term)
     return terms

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -48,6 +49,10 @@ class Recent(Generic[Key, Value]):
         if key not in self._values:
             self._evict()
             self._values[key] = make()
+        return self[key]
+
+    def __getitem__(self, key: Key) -> Value:
+        """The stored value of ``key``, which becomes the most recently used."""
         self._values.move_to_end(key)
         return self._values[key]
 
@@ -86,6 +91,14 @@ class Recent(Generic[Key, Value]):
             self._values.popitem(last=False)
         if excess:
             self._freed()
+
+
+def modified_at(path: str | Path) -> int:
+    """The modification time of ``path`` in nanoseconds; 0 if it cannot be found."""
+    try:
+        return Path(path).stat().st_mtime_ns
+    except (OSError, ValueError):
+        return 0
 
 
 def write_key(request: Any) -> str:

@@ -45,7 +45,7 @@ def _stem(name: str) -> str:
 def read_folder(root: Path) -> Source:
     """Read the rows of a folder. Raises DataError if layouts are mixed, or images have neither captions nor classes."""
     top = str(root.absolute())
-    folders = [folder for folder in _walk(top, set()) if folder.images or folder.manifests]
+    folders = [folder for folder in _list_folders(top) if folder.images or folder.manifests]
     with_images = [folder for folder in folders if folder.images]
     if not with_images:
         raise DataError(f"The folder {root} contains no images{_manifest_hint(folders)}.")
@@ -71,39 +71,60 @@ def _manifest_hint(folders: list[_Folder]) -> str:
     return f"; or choose one of the folder's manifests: {', '.join(names[:5])}" if names else ""
 
 
-def _walk(path: str, seen: set[tuple[int, int]]) -> Iterator[_Folder]:
-    """``path`` and all folders below it, sorted by name; skips hidden folders and cycles of links."""
-    status = Path(path).stat()
-    if status.st_ino and (status.st_dev, status.st_ino) in seen:
-        return
-    seen.add((status.st_dev, status.st_ino))
-    folder, inner = _Folder(path), []
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if entry.name.startswith((".", "__MACOSX")):
-                continue
-            stem, dot, extension = entry.name.rpartition(".")
+def _list_folders(top: str) -> Iterator[_Folder]:
+    """``top`` and all folders below it. Raises OSError if one of them cannot be listed."""
+    for path, files in walk_folders(top):
+        if isinstance(files, OSError):
+            raise files
+        folder = _Folder(path)
+        for file in files:
+            stem, dot, extension = file.name.rpartition(".")
             suffix = dot + extension.lower()
-            if leads_to_folder(entry):
-                inner.append(entry.path)
-            elif suffix in IMAGE_SUFFIXES:
-                folder.images.append(entry.name)
+            if suffix in IMAGE_SUFFIXES:
+                folder.images.append(file.name)
             elif suffix == ".txt":
                 folder.texts.add(stem)
             elif suffix in MANIFEST_SUFFIXES:
-                folder.manifests.append(entry.name)
-    folder.images.sort()
-    yield folder
-    for path in sorted(inner):
-        yield from _walk(path, seen)
+                folder.manifests.append(file.name)
+        yield folder
 
 
-def leads_to_folder(entry: os.DirEntry[str]) -> bool:
+def walk_folders(top: str) -> Iterator[tuple[str, list[os.DirEntry[str]] | OSError]]:
+    """``top`` and all folders below it, each with its files sorted by name, or with the error of listing it.
+
+    Hidden files and folders are skipped; a loop of links is followed once.
+    """
+    seen: set[tuple[int, int]] = set()
+    pending = [top]  # a list instead of recursion, since folders may be nested a thousand levels deep
+    while pending:
+        path = pending.pop()
+        try:
+            status = Path(path).stat()
+            if status.st_ino and (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(path) as entries:
+                visible = [entry for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
+        except OSError as error:
+            yield path, error
+            continue
+        visible.sort(key=lambda entry: entry.name)
+        folders = [entry.path for entry in visible if _leads_to_folder(entry)]
+        yield path, [entry for entry in visible if not _leads_to_folder(entry)]
+        pending += reversed(folders)
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
     """Whether ``entry`` is a folder or a link to a folder; False for a link to itself."""
     try:
         return entry.is_dir()
     except OSError:
         return False
+
+
+def has_image_suffix(name: str) -> bool:
+    """Whether the suffix of the file name ``name`` is an image format's."""
+    return name[name.rfind(".") :].lower() in IMAGE_SUFFIXES
 
 
 def _read_classes(root: Path, top: str, folders: list[_Folder]) -> Source:

@@ -19,8 +19,8 @@ Legend: N rows, D embed.
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,13 +30,13 @@ import numpy as np
 import numpy.typing as npt
 
 from core.search.errors import IndexFolderError
+from core.search.index.files import checksum_of
 from core.search.index.manifest import Manifest
 from core.search.index.part_files import Kind, empty_ivf, empty_scan, open_part
 from core.search.index.storage import IndexReader, Vectors
 from core.spec.errors import writing
 from core.spec.reading import open_regular
-
-Progress = Callable[[str, int, int], None]
+from core.spec.reporter import Progress
 
 SMALL = 64 << 20  # up to this many values are kept in memory as float32 (256 MiB)
 CHUNK = 65_536  # number of vectors that are converted to float32 at a time
@@ -67,8 +67,7 @@ class Part:
         """The name of the part's file; "" if the part needs no file."""
         if self.kind == "memory":
             return ""
-        bits = ".4bit" if self.kind == "ivf" else ""  # files without this suffix have 8-bit codes and are rebuilt
-        return f"{self.kind}-{generation:04d}-{bank}-{self.start:010d}{bits}.faiss"
+        return f"{self.kind}-{generation:04d}-{bank}-{self.start:010d}.faiss"
 
 
 def layout(rows: int, dim: int, sizes: Sizes = Sizes()) -> list[Part]:
@@ -138,15 +137,12 @@ def _summary(parts: list[Part], sizes: Sizes) -> str:
 
 def _fingerprint(path: Path) -> list[int]:
     """Size and CRC-32 of a file; zeros if it is missing."""
-    checksum, size = 0, 0
     try:
-        file_opened = open_regular(path, root=path.parent, error=IndexFolderError)
+        with open_regular(path, root=path.parent, error=IndexFolderError) as file:
+            size = os.fstat(file.fileno()).st_size
+            return [size, checksum_of(file, 0, size)]
     except (FileNotFoundError, IndexFolderError):
         return [0, 0]
-    with file_opened as file:
-        while block := file.read(1 << 22):
-            checksum, size = zlib.crc32(block, checksum), size + len(block)
-    return [size, checksum]
 
 
 def make_part(path: Path, part: Part, vectors: Vectors, trained: Any, sizes: Sizes) -> Any:

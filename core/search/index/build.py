@@ -19,23 +19,24 @@ import numpy as np
 from core.data.errors import BadRow
 from core.search.errors import IndexFolderError
 from core.search.index.acceleration import describe, layout, update_acceleration
+from core.search.index.files import sizes_of, truncate_to_files
 from core.search.index.manifest import BLOCK, MAX_REMOVED_RUNS, Identity, Manifest, read_manifest
 from core.search.index.source_changes import Changes, Scan, SourceImage, compare, scan
 from core.search.index.storage import GOOD, UNREADABLE, Entry, IndexReader, IndexWriter
 from core.spec.config import expand_user
 from core.spec.paths import is_folder
 from core.spec.reading import excerpt
+from core.spec.reporter import Progress
 from core.spec.run.model_names import exact_name
 from core.spec.shards import absolute_pattern, file_of, is_shards
 
 if TYPE_CHECKING:
     from core.search.index.encoding import Encoder
 
-Progress = Callable[[str, int, int], None]  # (activity, done, total); may raise to cancel
 Log = Callable[[str], None]
 
 COMPACT_FROM = 0.2  # share of removed rows above which the files are rewritten
-MAX_LISTED = 100  # unreadable or moved images that a report lists
+MAX_LISTED = 100  # unreadable images that a report lists
 
 
 @dataclass
@@ -51,7 +52,6 @@ class Report:
     images: int = 0  # searchable images afterwards
     captions: int = 0
     bad: list[BadRow] = field(default_factory=list)  # at most `MAX_LISTED`
-    moved: list[tuple[str, str]] = field(default_factory=list)
     search_method: str = ""
     seconds: float = 0.0
 
@@ -117,7 +117,7 @@ class _Build:
 
     def repair(self, manifest: Manifest) -> Manifest:
         """Truncate uncommitted data, and remove rows with wrong checksums so that they are encoded again."""
-        claimed, manifest = manifest, self.writer.truncate_to_files(manifest)
+        claimed, manifest = manifest, truncate_to_files(manifest, sizes_of(self.writer.folder, manifest))
         self.writer.prepare(manifest)
         if manifest is not claimed:  # the files lack rows at the end
             self.writer.commit(manifest)
@@ -127,9 +127,8 @@ class _Build:
         if not wrong and not lost_segments:
             return manifest
         invalid = ~self.reader.valid_rows()
-        self.report.rebuilt = (
-            int(invalid.sum() - manifest.removed_rows().sum()) + _live_rows(claimed) - _live_rows(manifest)
-        )
+        lost = claimed.rows - manifest.rows - sum(count for _, count in claimed.removed)
+        self.report.rebuilt = int(invalid.sum()) + lost
         segments = list(manifest.segments)
         for number, checksums in wrong.items():
             segments[number] = replace(segments[number], checksums=checksums)
@@ -204,11 +203,7 @@ class _Build:
         """Fill in the report and log notes."""
         report, reader = self.report, IndexReader(self.writer.folder)
         report.added, report.changed, report.removed = changes.added, changes.changed, changes.removed
-        report.unchanged, report.unreachable, report.moved = (
-            changes.unchanged,
-            changes.unreachable,
-            changes.moved[:MAX_LISTED],
-        )
+        report.unchanged, report.unreachable = changes.unchanged, changes.unreachable
         valid = reader.valid_rows()
         alive = reader.alive()
         report.images = int(alive.sum())
@@ -219,14 +214,6 @@ class _Build:
         report.search_method = describe(manifest)
         for folder in scanned.unreachable:
             self.log(f"{folder} is unreachable; its images stay in the index.")
-        if changes.moved:
-            old, new = changes.moved[0]
-            self.log(f"{len(changes.moved)} images seem to have moved, such as {old} to {new}.")
-
-
-def _live_rows(manifest: Manifest) -> int:
-    """The number of rows that are not removed."""
-    return manifest.rows - sum(count for _, count in manifest.removed)
 
 
 def relocate(folder: Path | str, old: str, new: str, progress: Progress) -> int:

@@ -93,7 +93,8 @@ class Manifest:
     complete: bool = False  # whether the last update finished
     segments: Annotated[tuple[Segment, ...], FailFast()] = ()
     removed: Annotated[tuple[tuple[Count, Positive], ...], FailFast()] = ()  # runs of removed rows: first row, count
-    nearest: Annotated[Mapping[str, Any], AfterValidator(_check_nearest)] = field(default_factory=dict)  # see `scan`
+    # written by `core.search.index.acceleration`
+    nearest: Annotated[Mapping[str, Any], AfterValidator(_check_nearest)] = field(default_factory=dict)
     version: Count = VERSION
 
     @property

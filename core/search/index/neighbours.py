@@ -6,15 +6,14 @@ Legend: N points, D width, K neighbours.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
 from core.search.index.nearest import Floats
+from core.spec.reporter import Progress
 
-Progress = Callable[[str, int, int], None]
 _EXACT = 20_000  # up to this many points, all pairs are compared
 _PROBED = 32  # lists that are visited with more points, which finds nearly every true neighbour
 _CHUNK = 2048  # points between two progress reports, at which the search can be cancelled

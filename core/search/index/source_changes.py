@@ -6,19 +6,18 @@ Flow: source (a manifest, or any folder of images) -> ``scan`` -> ``compare`` wi
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from core.data.errors import BadRow
-from core.data.sources.folders import IMAGE_SUFFIXES, MAX_SIDECAR_BYTES, leads_to_folder
+from core.data.sources.folders import MAX_SIDECAR_BYTES, has_image_suffix, walk_folders
 from core.data.sources.manifests import is_text
 from core.data.sources.opening import open_source
-from core.data.sources.rows import MIN_SCANNED_ROWS, NO_LABELS, clean_caption
+from core.data.sources.rows import NO_LABELS, clean_caption
 from core.search.errors import IndexFolderError
 from core.search.index.storage import UNREADABLE, IndexReader, Mask
 from core.spec.config import expand_user
@@ -63,7 +62,6 @@ class Changes:
     removed: int = 0
     unchanged: int = 0  # images that stay in the index
     unreachable: int = 0  # kept although their folder is unreachable
-    moved: list[tuple[str, str]] = field(default_factory=list)  # removed and added with equal name, size and time
 
 
 def scan(source: str) -> Scan:
@@ -80,34 +78,12 @@ def scan(source: str) -> Scan:
             "index is unchanged."
         )
     rows = open_source(source)
-    facts = _stat_all([row.file for row in rows.rows])
-    images = [SourceImage(row.file, *facts[row.file], row.captions, row.labels) for row in rows.rows]
+    images = [SourceImage(row.file, *size_and_time(row.file), row.captions, row.labels) for row in rows.rows]
     return Scan(str(path), images, list(rows.bad))
 
 
-def _stat_all(files: list[str]) -> dict[str, tuple[int, int]]:
-    """Size and time of each file; folders with many files are listed once."""
-    folders: dict[str, list[str]] = {}
-    for file in files:
-        folders.setdefault(file.rpartition(os.sep)[0], []).append(file)
-    facts: dict[str, tuple[int, int]] = {}
-    for folder, members in folders.items():
-        member_set = set(members)
-        if len(members) >= MIN_SCANNED_ROWS:
-            with contextlib.suppress(OSError), os.scandir(folder or os.sep) as entries:
-                for entry in entries:
-                    file = f"{folder}{os.sep}{entry.name}"
-                    if file in member_set:
-                        with contextlib.suppress(OSError):
-                            status = entry.stat()
-                            facts[file] = status.st_size, status.st_mtime_ns
-        for file in members:
-            if file not in facts:
-                facts[file] = _stat(file)
-    return facts
-
-
-def _stat(file: str) -> tuple[int, int]:
+def size_and_time(file: str) -> tuple[int, int]:
+    """The size of an image in bytes (`MISSING` if the file cannot be found) and its modification time in ns."""
     member = split_member(file)
     try:
         status = os.stat(member.tar if member else file)  # noqa: PTH116  (faster; perhaps a million calls)
@@ -119,63 +95,36 @@ def _stat(file: str) -> tuple[int, int]:
 def _scan_folder(root: Path) -> Scan:
     top = str(root.absolute())
     scanned = Scan(str(root), [], is_folder=True)
-    for folder in _walk(top, scanned, set()):
+    for folder, files in walk_folders(top):
         inside = folder[len(top) :].strip(os.sep).partition(os.sep)[0]
-        labels = {"folder": inside} if inside else NO_LABELS
-        _scan_files(folder, labels, scanned)
+        try:
+            if isinstance(files, OSError):
+                raise files
+            _add_images(files, {"folder": inside} if inside else NO_LABELS, scanned)
+        except OSError:
+            scanned.unreachable.append(folder)
     return scanned
 
 
-def _walk(path: str, scanned: Scan, seen: set[tuple[int, int]]) -> Iterator[str]:
-    """``path`` and its subfolders, sorted by name, without hidden folders; cycles of links are followed once."""
+def _is_image(file: os.DirEntry[str]) -> bool:
     try:
-        status = Path(path).stat()
-        if status.st_ino and (status.st_dev, status.st_ino) in seen:
-            return
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(path) as entries:
-            inner = sorted(entry.path for entry in entries if entry.name[0] != "." and leads_to_folder(entry))
-    except OSError:
-        scanned.unreachable.append(path)
-        return
-    yield path
-    for subfolder in inner:
-        yield from _walk(subfolder, scanned, seen)
-
-
-def _leads_to_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
+        return has_image_suffix(file.name) and file.is_file()
     except OSError:  # a link to itself
         return False
 
 
-def _scan_files(folder: str, labels: Mapping[str, str], scanned: Scan) -> None:
-    """Add the images directly in ``folder``."""
-    texts: set[str] = set()
-    images: list[tuple[str, int, int]] = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                stem, dot, extension = entry.name.rpartition(".")
-                suffix = dot + extension.lower()
-                if suffix == ".txt":
-                    texts.add(stem)
-                elif suffix in IMAGE_SUFFIXES and entry.name[0] != "." and _leads_to_file(entry):
-                    status = entry.stat()
-                    images.append((entry.name, status.st_size, status.st_mtime_ns))
-    except OSError:
-        scanned.unreachable.append(folder)
-        return
-    for name, size, time in sorted(images):
-        file = f"{folder}{os.sep}{name}"
-        if not is_text(file):
-            printable = file.encode("utf-8", "replace").decode()
+def _add_images(files: list[os.DirEntry[str]], labels: Mapping[str, str], scanned: Scan) -> None:
+    """Add the images among the files of a folder."""
+    texts = {file.path for file in files if file.name.endswith(".txt")}
+    images = [(file.path, file.stat()) for file in files if _is_image(file)]
+    for path, status in images:
+        if not is_text(path):
+            printable = path.encode("utf-8", "replace").decode()
             scanned.bad.append(BadRow(printable, "its name is not valid text; rename it"))
             continue
-        stem = name.rpartition(".")[0]
-        captions = _sidecar(f"{folder}{os.sep}{stem}.txt", scanned) if stem in texts else ()
-        scanned.images.append(SourceImage(file, size, time, captions, labels))
+        sidecar = f"{path.rpartition('.')[0]}.txt"
+        captions = _sidecar(sidecar, scanned) if sidecar in texts else ()
+        scanned.images.append(SourceImage(path, status.st_size, status.st_mtime_ns, captions, labels))
 
 
 def _sidecar(path: str, scanned: Scan) -> tuple[str, ...]:
@@ -248,11 +197,10 @@ def _indexed_rows(reader: IndexReader) -> dict[str, _IndexedRow]:
 
 def _remove_missing(changes: Changes, before: Mapping[str, _IndexedRow], scanned: Scan, drop_missing: bool) -> None:
     """Mark rows that the source no longer contains as removed, except in unreachable folders."""
-    new = {(image.path.rpartition(os.sep)[2], image.size, image.time): image.path for image in changes.pending}
     unreachable = tuple(folder + os.sep for folder in scanned.unreachable)
     is_reachable: dict[str, bool] = {}
     for path, old in before.items():
-        folder, _, name = path.rpartition(os.sep)
+        folder = path.rpartition(os.sep)[0]
         is_unreachable = path.startswith(unreachable) if unreachable else False
         if not scanned.is_folder:
             if folder not in is_reachable:
@@ -265,6 +213,3 @@ def _remove_missing(changes: Changes, before: Mapping[str, _IndexedRow], scanned
             continue
         changes.removed += 1
         changes.outdated[old.row] = True
-        moved_to = new.get((name, old.size, old.time))
-        if moved_to is not None:
-            changes.moved.append((path, moved_to))

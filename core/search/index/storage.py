@@ -39,7 +39,7 @@ Mask = npt.NDArray[np.bool_]
 GOOD, BROKEN, UNREADABLE = 0, 1, 2  # states of a row: has a vector; not an image; could not be opened, retried later
 _OWN_FILES = re.compile(  # data files, acceleration files, and leftovers of killed builds
     r"(images|facts|records|texts)-\d{4,}\.bin(\.\d+-[0-9a-f]{12}\.tmp)?"
-    r"|(scan|ivf)-\d{4,}-(images|texts)-\d{10,}(\.4bit)?\.(faiss|tmp)"
+    r"|(scan|ivf)-\d{4,}-(images|texts)-\d{10,}\.(faiss|tmp)"
 )
 MAX_RECORD_BYTES = 64 << 20
 
@@ -262,10 +262,6 @@ class IndexWriter:
                 f"{self.folder} contains {min(foreign)} but is not an index; choose an empty folder."
             )
 
-    def truncate_to_files(self, manifest: Manifest) -> Manifest:
-        """``manifest`` up to the end of the data files. Raises the errors of `data_file`."""
-        return truncate_to_files(manifest, sizes_of(self.folder, manifest))
-
     def prepare(self, manifest: Manifest) -> None:
         """Truncate the files to the length of the manifest, and remove files of earlier generations.
 
@@ -297,21 +293,25 @@ class IndexWriter:
 
         On a full disk, undoes its writes and raises IndexFolderError.
         """
-        content, texts = _content(manifest, entries)
         before = ends(manifest)
         try:
-            with self._writing():
-                for kind in KINDS:
-                    with manifest.file(self.folder, kind).open("ab") as file:
-                        file.write(content[kind])
-                        file.flush()
-                        os.fsync(file.fileno())
-            checksums = as_checksums(zlib.crc32(content[kind]) for kind in KINDS)
-            segment = Segment(len(entries), texts, len(content["records"]), checksums)
-            return self.commit(replace(manifest, segments=(*manifest.segments, segment)))
+            return self.commit(self._write_segment(manifest, entries))
         except IndexFolderError:
             self._undo_append(manifest, before)
             raise
+
+    def _write_segment(self, manifest: Manifest, entries: Sequence[Entry]) -> Manifest:
+        """Append a segment to the data files, and return the manifest that includes it."""
+        content, texts = _content(manifest, entries)
+        with self._writing():
+            for kind in KINDS:
+                with manifest.file(self.folder, kind).open("ab") as file:
+                    file.write(content[kind])
+                    file.flush()
+                    os.fsync(file.fileno())
+        checksums = as_checksums(zlib.crc32(content[kind]) for kind in KINDS)
+        segment = Segment(len(entries), texts, len(content["records"]), checksums)
+        return replace(manifest, segments=(*manifest.segments, segment))
 
     def _undo_append(self, manifest: Manifest, before: Mapping[str, int]) -> None:
         """Truncate appended data, unless the manifest already includes it."""
@@ -332,31 +332,19 @@ class IndexWriter:
         """
         rows = np.flatnonzero(reader.valid_rows())
         new = replace(manifest, generation=manifest.generation + 1, segments=(), removed=(), nearest={})
-        uncommitted = _Uncommitted(self.folder)
         try:
             with self._writing():
                 for kind in KINDS:
                     write_whole(new.file(self.folder, kind), b"")
             for start in range(0, len(rows), BLOCK):
-                new = uncommitted.append(
-                    new, list(_entries(reader, rows[start : start + BLOCK].tolist(), rename or {}))
-                )
+                entries = list(_entries(reader, rows[start : start + BLOCK].tolist(), rename or {}))
+                new = self._write_segment(new, entries)
             return self.commit(new)
         except IndexFolderError:
             current = read_manifest(self.folder)
             if current is not None and current.generation == manifest.generation:  # otherwise the new one is committed
                 self.prepare(current)
             raise
-
-
-class _Uncommitted(IndexWriter):
-    """Append bytes to a data file without committing."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def commit(self, manifest: Manifest) -> Manifest:
-        return manifest
 
 
 def _content(manifest: Manifest, entries: Sequence[Entry]) -> tuple[dict[str, bytes], int]:

@@ -5,13 +5,11 @@ Flow: data card -> worker ``describe_source`` -> **describing** -> ``open_source
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from core.data.sources.folders import IMAGE_SUFFIXES
+from core.data.sources.folders import has_image_suffix, walk_folders
 from core.data.sources.opening import BadRow, DataError, Source, check_bad_share, open_source
 from core.data.sources.shards.collection import FORMAT as SHARDS
 from core.data.sources.shards.collection import Shards
@@ -40,10 +38,10 @@ def describe_source(source: str, progress: Reporter, images_only: bool = False) 
         source_rows = open_source(source, progress=progress)
     except DataError:
         folder = expand_user(source)
-        images, first = _count_images(folder, progress) if images_only and folder.is_dir() else (0, [])
+        images = plain_images(folder, progress) if images_only and folder.is_dir() else []
         if not images:
             raise
-        return {**_base_answer(source, PLAIN, [], []), "images": images, "samples": first}
+        return {**_base_answer(source, PLAIN, [], images[:SAMPLES]), "images": len(images)}
     counts = [0] * MAX_CAPTIONS
     for row in source_rows.rows:
         counts[min(len(row.captions), MAX_CAPTIONS) - 1] += 1
@@ -103,21 +101,12 @@ def _class_counts(source: Source) -> dict[str, int]:
     return {name: len(distinct) for name, distinct in values.items()}
 
 
-def _count_images(folder: Path, progress: Reporter) -> tuple[int, list[str]]:
-    """The number of images in the folder tree, without hidden folders, and the first images."""
-    paths = plain_images(folder, progress)
-    first = list(islice(paths, SAMPLES))
-    return len(first) + sum(1 for _ in paths), first
-
-
-def plain_images(folder: Path, progress: Reporter) -> Iterator[str]:
+def plain_images(folder: Path, progress: Reporter) -> list[str]:
     """The paths of all images in the folder tree, sorted within each folder, without hidden folders."""
-    count = 0
-    for number, (path, inner, names) in enumerate(os.walk(folder)):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
+    images: list[str] = []
+    for number, (_, files) in enumerate(walk_folders(str(folder))):
         if number % _REPORT_EVERY == 0:
-            progress("counting images", count, 0)
-        for name in sorted(names):
-            if not name.startswith(".") and name[name.rfind(".") :].lower() in IMAGE_SUFFIXES:
-                count += 1
-                yield f"{path}{os.sep}{name}"
+            progress("counting images", len(images), 0)
+        if not isinstance(files, OSError):
+            images += [file.path for file in files if has_image_suffix(file.name)]
+    return images

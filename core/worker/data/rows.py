@@ -60,7 +60,7 @@ def rows_of(source: str, progress: Reporter, images_only: bool = False) -> tuple
         source_rows = open_source(source, progress=progress)
     except DataError:
         folder = expand_user(source)
-        image_paths = list(plain_images(folder, progress)) if images_only and folder.is_dir() else []
+        image_paths = plain_images(folder, progress) if images_only and folder.is_dir() else []
         if not image_paths:
             raise
         source_rows = Source(source, PLAIN, [Row(path, ()) for path in image_paths], [])

@@ -18,7 +18,7 @@ from core.data.pairs import Pairs
 from core.data.preprocessing import decoding_for
 from core.data.sources.shards.collection import Shards
 from core.model.towers.sizes import input_sizes
-from core.spec.config import DataConfig, RunConfig, expand_user, validate
+from core.spec.config import RunConfig, expand_user, validate
 from core.spec.errors import writing
 from core.spec.files import whole_file
 from core.spec.reporter import Reporter
@@ -27,7 +27,7 @@ from core.worker.data.checking import check_source, overlap
 from core.worker.data.describing import describe_source
 from core.worker.data.rows import open_rows, rows_of
 from core.worker.data.views import CachedImages, CachedPairs, CachedShards, DrawnViews, ShownView, ViewMaker
-from core.worker.session import Recent, Session, Verb
+from core.worker.session import Recent, Session, Verb, modified_at
 
 MAX_DATASETS = 2  # data sets with rows and decoded images in memory
 
@@ -93,7 +93,13 @@ class DataSession(Session):
         """The rows of ``data.train``, read in the same way as in training, without tokenised captions."""
         data = config.data
         decoding = decoding_for(size, data)
-        key = (data.train, _modified_at(data), decoding.shorter_side, decoding.max_megapixels, data.decoding)
+        key = (
+            data.train,
+            modified_at(expand_user(data.train)),
+            decoding.shorter_side,
+            decoding.max_megapixels,
+            data.decoding,
+        )
 
         def open_pairs() -> CachedImages:
             if is_shards(data.train):
@@ -118,14 +124,6 @@ def _one_thread() -> Iterator[None]:
 
 def _empty_tokens(captions: Sequence[str]) -> torch.Tensor:
     return torch.zeros(len(captions), 1, dtype=torch.int64)
-
-
-def _modified_at(data: DataConfig) -> int:
-    """The modification time of the source's file or folder."""
-    try:
-        return expand_user(data.train).stat().st_mtime_ns
-    except OSError:
-        return 0
 
 
 def _images_as_json(drawn: DrawnViews, dataset: Pairs) -> list[dict[str, Any]]:

@@ -220,7 +220,7 @@ class ViewMaker:
         """A view of each of ``images`` (row, epoch). Only missing views are drawn."""
         cache = self.dataset.views
         keys = {image: (view_config, side, self.patch, self.config.seed, *image) for image in images}
-        cached = {image: cache.get(key, _never) for image, key in keys.items() if key in cache}
+        cached = {image: cache[key] for image, key in keys.items() if key in cache}
         missing = [image for image in keys if image not in cached]
         decoded = {row: self.dataset.image(row) for row, _ in missing}
 
@@ -256,10 +256,6 @@ class _PlannedView:
     who: str
     wanted: ViewSpec
     as_whole: bool = False
-
-
-def _never() -> ImageView:
-    raise KeyError  # only called for cached values
 
 
 def _numbered(name: str, number: int, group: Sequence[ViewSpec], every: int) -> str:

@@ -1,4 +1,4 @@
-"""The untrained model is made once for all tests of an index; images and their index, once a module."""
+"""The untrained model, images and their index are made once for all tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def one_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "open_model", _once)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Images, and the index of them; neither is to be changed."""
     folder = tmp_path_factory.mktemp("made")
@@ -38,12 +38,10 @@ def own(made: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
     return images, copy(index, tmp_path / "index")
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("searched")
-    write_images(folder / "images")
-    build(folder / "images", folder / "index")
-    return folder
+@pytest.fixture
+def images(made: tuple[Path, Path]) -> Path:
+    """The folder of both."""
+    return made[0].parent
 
 
 @pytest.fixture

@@ -14,9 +14,7 @@ from core.search.calibration import Calibration
 from core.search.collection import Collection
 from core.search.index import neighbours as neighbouring
 from core.search.index.nearest import Exact, Floats, Rows
-from core.search.index.storage import Record
 from core.search.results import Searcher
-from core.spec.errors import UserError
 from tests.core.search.samples import DIM, quiet, vectors
 
 
@@ -59,18 +57,6 @@ def test_the_median_of_two_images_needs_two(count: int, spread: float) -> None:
     assert calibration.spread_of_pairs == pytest.approx(spread)
 
 
-def test_own_images_are_not_counted_as_unrelated() -> None:
-    """Ten images without captions answer the query, so that its own scores do not hold the cut-off down."""
-    captioned, query = vectors(400), vectors(1, seed=1)[0]
-    answers = query + 0.05 * vectors(10, seed=2)
-    images = np.concatenate([captioned, answers / np.linalg.norm(answers, axis=1, keepdims=True)])
-    calibration = Calibration(Fake(images, captioned, np.arange(400)))
-    cutoff = calibration.cutoff(query, "text", rate=1e-3)
-    assert cutoff.pairs == 256 * 409, "each caption with all images but its own"
-    assert cutoff.cosine < 0.75, "about three standard deviations of 1 / sqrt(32) above the median"
-    assert set(np.flatnonzero(images @ query > cutoff.cosine)) >= set(range(400, 410))
-
-
 def test_ranks_match_the_evaluators_and_curves_rise(searching: Searcher) -> None:
     collection = searching.collection
     told: list[tuple[str, int, int]] = []
@@ -90,24 +76,6 @@ def test_ranks_match_the_evaluators_and_curves_rise(searching: Searcher) -> None
             assert value == pytest.approx(np.mean(found), abs=0.05)
     for row in answer["text_to_image"]:
         assert evaluation.true_rank(ranked, row["text"]) == row["rank"]
-
-
-def test_comparing_finds_what_one_model_misses() -> None:
-    """Two fake models: A is right but for the last caption, B but for the first two."""
-    images = np.eye(6, DIM, dtype=np.float32)
-    a, b = images.copy(), images.copy()
-    a[5], b[0], b[1] = images[0], images[3], images[4]
-    collections = [Fake(images, texts, np.arange(6)) for texts in (a, b)]
-    for one in collections:
-        one.records = lambda rows: [Record(f"/{row}.png", (f"caption {row}",)) for row in rows]
-    ranked = [evaluation.rank_all(one, quiet) for one in collections]
-    answer = evaluation.compare(collections[0], ranked[0], collections[1], ranked[1])
-    assert {row["caption"] for row in answer["only_a"]} == {"caption 0", "caption 1"}
-    assert {row["caption"] for row in answer["only_b"]} == {"caption 5"}
-    assert answer["counts"] == {"only_a": 2, "only_b": 1, "both": 3, "neither": 0}
-    collections[1].records = lambda rows: [Record(f"/other/{row}.png", ("a cat",)) for row in rows]
-    with pytest.raises(UserError, match="fake and fake have no pair in common; open both with the same data"):
-        evaluation.compare(collections[0], ranked[0], collections[1], ranked[1])
 
 
 def test_identical_projections_lie_on_the_diagonal() -> None:
@@ -212,11 +180,3 @@ def test_large_maps_are_laid_out_once_and_kept(tmp_path: Path, monkeypatch: pyte
     _, how = projection.lay_out(points, quiet)
     assert "50 points" in how
     assert "sdgui[map]" in how or "[map]" in how
-
-
-def test_too_few_images_for_a_map_or_an_evaluation() -> None:
-    collection = Fake(vectors(2), vectors(0), np.zeros(0, np.int64))
-    with pytest.raises(UserError, match="too few images; a map needs"):
-        projection.choose_points(collection)
-    with pytest.raises(UserError, match="has no captions"):
-        evaluation.rank_all(collection, quiet)

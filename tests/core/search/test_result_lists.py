@@ -9,30 +9,12 @@ from typing import Any
 
 import pytest
 
-from core.__main__ import main
 from core.search.collection import open_index
 from core.search.errors import IndexFolderError
 from core.search.index.source_changes import scan
 from core.search.queries import Query, Term
 from core.search.results import Options, Searcher
-from tests.core.search.samples import build, write_images
-
-
-def quiet(doing: str, done: int, total: int) -> None:
-    """Nobody watches."""
-
-
-def test_near_duplicates_are_folded(tmp_path: Path) -> None:
-    paths = write_images(tmp_path / "images", captions=False)
-    twin = paths[3].with_name("twin.png")
-    twin.write_bytes(paths[3].read_bytes())
-    build(tmp_path / "images", tmp_path / "index")
-    searching = Searcher(open_index(tmp_path / "index", quiet))
-    first = searching.search(Query((Term(image=str(twin)),)), Options(k=5))["rows"][0]
-    together = {first["path"], *(other["path"] for other in first["duplicates"])}
-    assert {str(twin), str(paths[3])} <= together
-    apart = searching.search(Query((Term(image=str(twin)),)), Options(k=5, group=False))["rows"]
-    assert all(not row["duplicates"] for row in apart)
+from tests.core.search.samples import build, quiet, write_images
 
 
 def test_as_many_results_as_requested_beside_near_duplicates(tmp_path: Path) -> None:
@@ -50,19 +32,14 @@ def test_as_many_results_as_requested_beside_near_duplicates(tmp_path: Path) -> 
     assert found["above"] == sum(row["above_cutoff"] for row in found["rows"])
 
 
-def test_a_missing_image_is_reported(tmp_path: Path) -> None:
-    paths = write_images(tmp_path / "images", captions=False)
-    build(tmp_path / "images", tmp_path / "index")
-    paths[0].unlink()
-    rows = Searcher(open_index(tmp_path / "index", quiet)).search(Query((Term(row=1),)), Options(k=48, group=False))
-    assert {row["path"] for row in rows["rows"] if not row["there"]} == {str(paths[0])}
-
-
-def test_an_unresponsive_folder_ends_no_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_that_are_gone_or_do_not_answer_end_no_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = tmp_path / "images"
-    write_images(images, captions=False)
+    paths = write_images(images, captions=False)
     build(images, tmp_path / "index")
+    paths[0].unlink()
     searching = Searcher(open_index(tmp_path / "index", quiet))
+    rows = searching.search(Query((Term(row=1),)), Options(k=48, group=False))["rows"]
+    assert {row["path"] for row in rows if not row["there"]} == {str(paths[0])}
     look = os.stat
 
     def stat(path: Any, *rest: Any, **more: Any) -> os.stat_result:
@@ -76,13 +53,3 @@ def test_an_unresponsive_folder_ends_no_search(tmp_path: Path, monkeypatch: pyte
     assert not any(row["there"] for row in rows)
     with pytest.raises(IndexFolderError, match="does not exist; if it is on a network drive, connect"):
         scan(str(images))
-
-
-@pytest.mark.parametrize("words", ["~nobody-has-this-name/a.png", "many words " * 40])
-def test_negative_queries_may_be_any_words(tmp_path: Path, words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    write_images(tmp_path / "images", captions=False)
-    build(tmp_path / "images", tmp_path / "index")
-    command = ["search", str(tmp_path / "index"), "--text", "red", "--minus", words]
-    assert main([*command, "--weight", "0.5"]) == 0
-    assert main([*command, "--weight", "nan"]) == 1
-    assert "--weight nan is not a finite number; use a number such as 0.5" in capsys.readouterr().err

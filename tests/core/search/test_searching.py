@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from core.checkpoint.opening import open_model
 from core.metrics.classification.prompts import load_templates
 from core.search.collection import encode_source
 from core.search.errors import IndexFolderError, QueryError
-from core.search.filters import Filter, read_date, read_size
+from core.search.filters import read_date, read_size
 from core.search.index import nearest
 from core.search.index.acceleration import Part, Sizes, layout, update_acceleration
 from core.search.index.manifest import BLOCK, Identity, Manifest
@@ -35,7 +33,7 @@ def by_loop(bank: Floats, query: Floats, k: int, mask: Mask) -> list[int]:
 
 
 @pytest.mark.parametrize("allowed", [1.0, 0.6, 0.01])
-@pytest.mark.parametrize("k", [1, 10, 700])
+@pytest.mark.parametrize("k", [10, 700])
 def test_exact_search_matches_a_plain_loop(allowed: float, k: int) -> None:
     bank, query = vectors(500), vectors(1, seed=1)[0]
     mask = np.random.default_rng(2).random(500) < allowed
@@ -126,20 +124,6 @@ def test_acceleration_files_are_built_once_and_repaired(tmp_path: Path) -> None:
         Scanned(IndexReader(tmp_path).images, layout(2000, DIM, sizes)[:1], [file])
 
 
-def test_files_of_older_codes_are_rebuilt(tmp_path: Path) -> None:
-    sizes = Sizes(small=0, scan=500, ivf_from=1000, ivf=1000, lists=8)
-    manifest = stored(tmp_path, vectors(2000))
-    former = "ivf-0001-images-0000000000.faiss"
-    (tmp_path / former).write_bytes(b"8-bit codes")
-    nearest_then = {"images": "2 inverted files", "files": {former: [11, zlib.crc32(b"8-bit codes")]}}
-    now = update_acceleration(tmp_path, replace(manifest, nearest=nearest_then), quiet, sizes)
-    assert set(now["files"]) == {part.name(1, "images") for part in layout(2000, DIM, sizes)}
-    writer = IndexWriter(tmp_path)
-    writer.prepare(replace(manifest, nearest=now))
-    writer.close()
-    assert {path.name for path in tmp_path.glob("*.faiss")} == set(now["files"])
-
-
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says what is mapped")
 def test_no_vector_file_stays_mapped(tmp_path: Path) -> None:
     bank = stored(tmp_path, vectors(2000)).file(tmp_path, "images")
@@ -157,22 +141,6 @@ def mapped(file: Path) -> int:
     lines = Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines()
     begins = [i for i, line in enumerate(lines) if line.endswith(str(file))]
     return sum(int(next(one for one in lines[i:] if one.startswith("Rss:")).split()[1]) for i in begins)
-
-
-def test_words_find_what_the_encoder_finds(searching: Searcher) -> None:
-    collection = searching.collection
-    model = collection.encoder.model
-    words = "a red circle of size 12"
-    with torch.no_grad():
-        text = model.network.encode_texts(model.network.towers.tokenize([words]))[0]
-    scores = np.array([float(vector @ text.numpy()) for vector in collection.images.vectors(np.arange(48))])
-    answer = searching.search(Query((Term(text=words),)), Options(k=48, group=False))
-    assert [row["cosine"] for row in answer["rows"]] == pytest.approx(sorted(scores, reverse=True), abs=1e-5)
-    assert [row["rank"] for row in answer["rows"]] == list(range(1, 49))
-    scale = model.network.logit_scale.item()
-    shares = np.exp(scale * (np.sort(scores)[::-1] - scores.max()))
-    assert [row["softmax"] for row in answer["rows"]] == pytest.approx(shares / shares.sum(), rel=1e-3)
-    assert answer["searched"] == 48
 
 
 def test_weights_and_minus_are_sums_of_unit_vectors(searching: Searcher, images: Path) -> None:
@@ -197,13 +165,6 @@ def test_prompts_are_averaged(searching: Searcher) -> None:
     mean = np.mean(alone, axis=0)
     found = searching.embedder.embed(Query((Term(text="dog"),), prompts="photo")).vector
     assert found == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
-
-
-def test_other_prompts_for_the_same_words_apply_at_once(searching: Searcher) -> None:
-    plain = searching.embedder.embed(Query((Term(text="horse"),))).vector
-    prompted = searching.embedder.embed(Query((Term(text="horse"),), prompts="photo")).vector
-    assert not np.allclose(plain, prompted, atol=1e-3)
-    assert searching.embedder.embed(Query((Term(text="horse"),))).vector == pytest.approx(plain, abs=1e-6)
 
 
 def test_an_image_finds_itself_and_its_captions(searching: Searcher) -> None:
@@ -252,48 +213,23 @@ def test_long_queries_other_scripts_and_lone_surrogates(searching: Searcher) -> 
     assert len(searching.search(Query((Term(text="红色 \ud83d"),)), Options(k=5))["rows"]) > 0
 
 
-def test_filters(searching: Searcher, images: Path) -> None:
-    collection = searching.collection
-    records = collection.records(range(48))
-
-    def found(**fields: Any) -> set[str]:
-        mask = Filter(**fields).mask(collection)
-        return {records[row].path for row in np.flatnonzero(mask)}
-
-    red = {record.path for record in records if "/red/" in record.path}
-    assert found(folders=(str(images / "images" / "red"),)) == red
-    assert found(folders=(str(images / "images"),)) == {record.path for record in records}
-    assert found(labels={"folder": ("red", "blue")}) == red | {r.path for r in records if "/blue/" in r.path}
-    sizes = {record.path: Path(record.path).stat().st_size for record in records}
-    middle = sorted(sizes.values())[24]
-    assert found(min_size=middle) == {path for path, size in sizes.items() if size >= middle}
-    assert found(max_size=middle) == {path for path, size in sizes.items() if size <= middle}
-    assert found(after=Path(records[0].path).stat().st_mtime + 1e6) == set()
-    assert len(found(before=Path(records[0].path).stat().st_mtime + 1e6)) == 48
-    answer = searching.search(Query((Term(text="a bar"),)), Options(filter=Filter(labels={"folder": ("red",)})))
-    assert {row["path"] for row in answer["rows"]} <= red
-    with pytest.raises(QueryError, match="there is no label 'colour'; available labels: folder"):
-        found(labels={"colour": ("red",)})
-    with pytest.raises(QueryError, match="did you mean 'green'"):
-        found(labels={"folder": ("greem",)})
-    with pytest.raises(QueryError, match="there is no image in /nowhere"):
-        found(folders=("/nowhere",))
-    with pytest.raises(QueryError, match=r"there is no image in .*/re; "):  # not the folder red
-        found(folders=(str(images / "images" / "re"),))
-
-
 @pytest.mark.parametrize(("text", "size"), [("5", 5), (7, 7), ("200 KB", 204800), ("1.5MiB", 1572864), ("2g", 2 << 30)])
 def test_sizes(text: str | int, size: int) -> None:
     assert read_size(text) == size
 
 
-def test_invalid_dates_and_sizes() -> None:
+def test_dates_and_invalid_sizes() -> None:
     assert read_date("2024-05-31T00:00:00+00:00") == 1717113600
-    for wrong in ("yesterday", ""):
-        with pytest.raises(QueryError, match="is not a date"):
-            read_date(wrong)
-    with pytest.raises(QueryError, match="is not a size"):
-        read_size("large")
+    for read, wrong, message in (
+        (read_date, "yesterday", "is not a date"),
+        (read_date, "", "is not a date"),
+        (read_date, math.nan, "is not a time"),
+        (read_date, 1e300, "is not a time"),
+        (read_size, "large", "is not a size"),
+        (read_size, "9" * 5000, "larger than any file"),
+    ):
+        with pytest.raises(QueryError, match=message):
+            read(wrong)  # type: ignore[operator]
 
 
 def test_a_cancelled_encoding_continues(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

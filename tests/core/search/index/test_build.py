@@ -29,11 +29,7 @@ from core.search.index.storage import IndexReader, IndexWriter
 from core.search.queries import Query, Term
 from core.search.results import Options, Searcher
 from core.spec.shards import member_path
-from tests.core.search.samples import MODEL, alive, build, files_of, write_images
-
-
-def quiet(doing: str, done: int, total: int) -> None:
-    """Nobody watches."""
+from tests.core.search.samples import MODEL, alive, build, files_of, quiet, write_images
 
 
 def test_vectors_match_the_encoder(made: tuple[Path, Path]) -> None:
@@ -90,28 +86,23 @@ def test_only_changes_are_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert found[str(paths[3])].captions == ("another caption",)
 
 
-def test_many_changes_rewrite_the_files(tmp_path: Path) -> None:
-    paths = write_images(tmp_path / "images")
-    build(tmp_path / "images", tmp_path / "index")
-    for path in paths[:20]:
-        path.unlink()
-    reader = IndexReader(tmp_path / "index")  # goes on with what it opened
-    report = build(tmp_path / "images", tmp_path / "index")
-    assert (report.removed, report.images) == (20, 28)
-    manifest = IndexReader(tmp_path / "index").manifest
-    assert (manifest.rows, manifest.removed, manifest.generation) == (28, (), 2)
-    assert set(alive(tmp_path / "index")) == set(map(str, paths[20:]))
-    assert np.array(reader.images[47]).any()
-
-
-def test_rewritten_files_keep_unreadable_images(tmp_path: Path) -> None:
+def test_non_images_are_listed_and_not_tried_again_even_in_rewritten_files(tmp_path: Path) -> None:
     paths = write_images(tmp_path / "images", captions=False)
     paths[47].write_bytes(b"no image")
-    build(tmp_path / "images", tmp_path / "index")
+    report = build(tmp_path / "images", tmp_path / "index")
+    assert report.images == 47
+    assert [row.location for row in report.bad] == [str(paths[47])]
+    reader = IndexReader(tmp_path / "index")  # goes on with what it opened
+    (note,) = open_index(tmp_path / "index", quiet).notes
+    assert note.startswith(f"1 of 48 images cannot be read and are not searched, such as {paths[47]}: ")
     for path in paths[:20]:
         path.unlink()
-    assert build(tmp_path / "images", tmp_path / "index").images == 27
-    assert IndexReader(tmp_path / "index").manifest.generation == 2
+    report = build(tmp_path / "images", tmp_path / "index")
+    assert (report.removed, report.unchanged, report.images) == (20, 28, 27)
+    manifest = IndexReader(tmp_path / "index").manifest
+    assert (manifest.rows, manifest.removed, manifest.generation) == (28, (), 2)
+    assert set(alive(tmp_path / "index")) == set(map(str, paths[20:47]))
+    assert np.array(reader.images[46]).any()
     again = build(tmp_path / "images", tmp_path / "index")
     assert (again.unchanged, again.added) == (28, 0), "it is not tried again"
     assert [row.location for row in again.bad] == [str(paths[47])]
@@ -122,7 +113,8 @@ def test_captions_of_removed_images_are_neither_found_nor_ranked(tmp_path: Path)
     build(tmp_path / "images", tmp_path / "index")
     gone = f"a {paths[5].parent.name} {paths[5].stem.replace('-', ' of size ')}"
     paths[5].unlink()
-    build(tmp_path / "images", tmp_path / "index")
+    report = build(tmp_path / "images", tmp_path / "index")
+    assert (report.images, report.captions) == (47, 47)
     collection = open_index(tmp_path / "index", quiet)
     assert len(collection.owner) == 48, "its row is still in the files"
     found = Searcher(collection).search(Query((Term(text=gone),)), Options(k=48, find="captions"))
@@ -132,17 +124,6 @@ def test_captions_of_removed_images_are_neither_found_nor_ranked(tmp_path: Path)
     ranked = evaluation.rank_all(collection, quiet)
     assert len(ranked.texts) == 47
     assert evaluation.evaluate(collection, ranked)["queries"]["text_to_image"] == 47
-
-
-def test_non_images_are_listed_and_only_unopened_files_are_tried_again(tmp_path: Path) -> None:
-    paths = write_images(tmp_path / "images", captions=False)
-    paths[0].write_bytes(b"no image")
-    report = build(tmp_path / "images", tmp_path / "index")
-    assert report.images == 47
-    assert [row.location for row in report.bad] == [str(paths[0])]
-    (note,) = open_index(tmp_path / "index", quiet).notes
-    assert note.startswith(f"1 of 48 images cannot be read and are not searched, such as {paths[0]}: ")
-    assert build(tmp_path / "images", tmp_path / "index").unchanged == 48
 
 
 @pytest.mark.parametrize("kind", ["images", "facts", "records", "texts"])
@@ -239,7 +220,13 @@ def test_the_number_of_threads_changes_no_bit(
     made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(encoding.os, "cpu_count", lambda: 7)
-    build(made[0], tmp_path / "index")
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        build(made[0], tmp_path / "index")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
     assert files_of(tmp_path / "index") == files_of(made[1])
 
 

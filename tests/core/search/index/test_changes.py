@@ -109,19 +109,6 @@ def test_images_of_an_unresponsive_folder_are_kept(tmp_path: Path, away: set[str
     assert (report.unreachable, report.removed, report.images) == (0, 12, 36)
 
 
-def test_an_image_moved_within_the_source_is_reported(tmp_path: Path) -> None:
-    paths = write_images(tmp_path / "images", captions=False)
-    paths[0].write_bytes(paths[0].read_bytes() + b"\0" * 77)  # of a size of its own
-    build(tmp_path / "images", tmp_path / "index")
-    elsewhere = tmp_path / "images" / "elsewhere" / paths[0].name
-    elsewhere.parent.mkdir()
-    paths[0].rename(elsewhere)
-    log: list[str] = []
-    report = build(tmp_path / "images", tmp_path / "index", log)
-    assert report.moved == [(str(paths[0]), str(elsewhere))]
-    assert log == [f"1 images seem to have moved, such as {paths[0]} to {elsewhere}."]
-
-
 def test_files_that_could_not_be_opened_are_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = write_images(tmp_path / "images")
     plain = encoding.Encoder.image
@@ -190,14 +177,6 @@ def test_captions_stay_with_their_image_when_files_are_rewritten(tmp_path: Path)
     assert (report.changed, report.unchanged) == (0, 36), "sizes and times were kept"
 
 
-def test_only_searchable_captions_are_counted(tmp_path: Path) -> None:
-    paths = write_images(tmp_path / "images")
-    build(tmp_path / "images", tmp_path / "index")
-    paths[0].unlink()
-    report = build(tmp_path / "images", tmp_path / "index")
-    assert (report.images, report.captions) == (47, 47)
-
-
 def test_damage_beside_removed_rows_counts_the_encoded_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_module, "BLOCK", 16)
     monkeypatch.setattr(encoding, "BATCH", 16)
@@ -214,14 +193,6 @@ def test_damage_beside_removed_rows_counts_the_encoded_images(tmp_path: Path, mo
     report = build(tmp_path / "images", tmp_path / "index", log)
     assert (report.rebuilt, report.added, report.images) == (15, 15, 46)
     assert "their 15 images are encoded again" in log[0]
-
-
-def test_relocating_a_folder_above_the_source_moves_the_source_with_it(tmp_path: Path) -> None:
-    write_images(tmp_path / "disk" / "images", captions=False)
-    build(tmp_path / "disk" / "images", tmp_path / "index")
-    (tmp_path / "disk").rename(tmp_path / "mounted")
-    assert relocate(tmp_path / "index", str(tmp_path / "disk"), str(tmp_path / "mounted"), quiet) == 48
-    assert build(tmp_path / "mounted" / "images", tmp_path / "index").unchanged == 48
 
 
 def test_captions_of_an_unreadable_image_are_not_given_to_the_next(tmp_path: Path) -> None:
@@ -242,19 +213,18 @@ def test_captions_of_an_unreadable_image_are_not_given_to_the_next(tmp_path: Pat
     assert not np.allclose(first.texts, last.texts, atol=2e-2)
 
 
-def test_relocating_moves_only_what_is_below(tmp_path: Path) -> None:
-    source = tmp_path / "all"
+def test_relocating_moves_only_what_is_below_and_the_source_with_a_folder_above_it(tmp_path: Path) -> None:
+    source, moved = tmp_path / "disk" / "all", tmp_path / "mounted" / "all"
     write_images(source / "old", captions=False)
     write_images(source / "older", captions=False)
     build(source, tmp_path / "index")
     (source / "old").rename(source / "new")
     assert relocate(tmp_path / "index", str(source / "old"), str(source / "new"), quiet) == 48
-    found = set(alive(tmp_path / "index"))
-    assert found == {str(path) for path in source.rglob("*.png")}
+    assert set(alive(tmp_path / "index")) == {str(path) for path in source.rglob("*.png")}
     assert IndexReader(tmp_path / "index").manifest.source == str(source)
-    source.rename(tmp_path / "elsewhere")
-    assert relocate(tmp_path / "index", str(source), str(tmp_path / "elsewhere"), quiet) == 96
-    assert IndexReader(tmp_path / "index").manifest.source == str(tmp_path / "elsewhere")
+    source.parent.rename(moved.parent)
+    assert relocate(tmp_path / "index", str(source.parent), str(moved.parent), quiet) == 96
+    assert build(moved, tmp_path / "index").unchanged == 96
 
 
 def test_a_reader_overtaken_by_a_rewrite_reads_again(own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,13 +246,3 @@ def test_an_unfinished_index_is_reported(own: tuple[Path, Path]) -> None:
     assert "is being built, or its build was interrupted; only its existing part is searched" in note
     assert build(*own).unchanged == 48
     assert open_index(own[1], quiet).notes == ()
-
-
-def test_the_number_of_threads_is_restored(own: tuple[Path, Path], tmp_path: Path) -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        build(own[0], tmp_path / "other")
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)

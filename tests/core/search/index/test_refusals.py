@@ -13,11 +13,7 @@ from core.search.collection import open_index
 from core.search.errors import IndexFolderError
 from core.search.index import encoding
 from core.search.index.build import build_index, relocate
-from tests.core.search.samples import MODEL, build, files_of, write_images
-
-
-def quiet(doing: str, done: int, total: int) -> None:
-    """Nobody watches."""
+from tests.core.search.samples import MODEL, build, files_of, quiet, write_images
 
 
 @pytest.mark.parametrize(
@@ -95,7 +91,10 @@ def test_another_model_is_refused_with_both_names(own: tuple[Path, Path]) -> Non
         open_index(own[1], quiet, "open_clip:sd-demo")
 
 
-def test_another_preprocessing_is_refused(own: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_preprocessing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tmp_path / "images", tmp_path / "index"
+    write_images(own[0])
+    build(*own)
     original = encoding.preprocessing
     monkeypatch.setattr(encoding, "preprocessing", lambda model: {**original(model), "crop": "none"})
     with pytest.raises(IndexFolderError, match=r"images with crop centre, but .* uses crop none"):

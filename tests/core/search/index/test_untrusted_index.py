@@ -28,15 +28,11 @@ from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import exact_name
 from tests.core.search.index.hostile import claim, manifest_of, write_signed
-from tests.core.search.samples import MODEL, alive, build, copy, files_of, write_images
+from tests.core.search.samples import MODEL, alive, build, copy, files_of, quiet, write_images
 from tests.mutations import feed, few_or_many, mutated, survives
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of lists a thousand times as long
 KINDS = ("images", "facts", "records", "texts")
-
-
-def quiet(doing: str, done: int, total: int) -> None:
-    """Nobody watches."""
 
 
 def segment(**fields: Any) -> Callable[[dict[str, Any]], object]:
@@ -55,28 +51,15 @@ def whole(**fields: Any) -> Callable[[dict[str, Any]], object]:
     "change",
     [
         segment(rows=-5),
-        segment(texts=-1),
         segment(record_bytes=2**70),
         segment(checksums=[1, 2, 3]),
-        segment(rows="48"),
-        identity(dim=0),
-        identity(dim=-16),
         identity(dim=1 << 40),
-        identity(preprocessing=[]),
-        identity(model={"a": 1}),
-        whole(removed=5),
-        whole(removed=[[0, -1]]),
         whole(removed=[[-3, 2]]),
         whole(removed=[[40, 2], [0, 1]]),
         whole(removed=[[0, 49]]),
-        whole(generation=-1),
         whole(generation="../../x"),
-        whole(nearest=7),
         whole(nearest={"files": {"a": "b"}}),
-        whole(nearest={"files": 3}),
         whole(nearest={"images": []}),
-        whole(complete="x"),
-        whole(segments={}),
     ],
 )
 def test_a_manifest_with_wrong_types_is_damaged(
@@ -162,11 +145,9 @@ def test_files_that_are_pipes_or_link_outside(own: tuple[Path, Path], tmp_path: 
             (own[1] / name).symlink_to(outside)
         case _:
             (own[1] / name).mkdir()
-    words = {"pipe": "is a named pipe, not a file", "link": "is a link out of", "folder": "is a folder, not a file"}[
-        sort
-    ]
+    words = {"pipe": "is a named pipe, not a file", "link": "is a link out of", "folder": "is a folder, not a file"}
     for read in (lambda: open_index(own[1], quiet), lambda: build(*own)):
-        with pytest.raises(IndexFolderError, match=words):
+        with pytest.raises(IndexFolderError, match=words[sort]):
             read()
     assert outside.read_bytes() == content
 
@@ -281,11 +262,8 @@ def test_non_finite_vectors_are_refused(own: tuple[Path, Path], where: str) -> N
 @pytest.mark.parametrize(
     "line",
     [
-        b"", b"{", b"[]", b"5", b'{"path": 5}', b'{"path": ""}', b'{"path": "a\\u0000b"}',
-        b'{"path": "a", "captions": "x"}',
-        b'{"path": "a", "captions": [5]}', b'{"path": "a", "labels": {"b": 1}}', b'{"path": "a", "reason": []}',
-        b"[" * 100_000, b'{"path": ' + b"9" * 5000 + b"}", b'{"path": "a", "labels": []}', b'{"path": "\\ud800"}',
-        b"\xff",
+        b"", b"[]", b'{"path": ""}', b'{"path": "a\\u0000b"}', b'{"path": "a", "captions": [5]}', b"[" * 100_000,
+        b'{"path": ' + b"9" * 5000 + b"}", b'{"path": "\\ud800"}', b"\xff",
     ],
 )  # fmt: skip
 def test_a_line_that_is_not_a_record(line: bytes) -> None:
