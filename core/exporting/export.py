@@ -77,8 +77,8 @@ def export_model(
     ``weights``: student, teacher or "" (the better validated network). ``precision``: to which weights are rounded.
     ``progress`` is called for three steps, and may raise to cancel.
 
-    Raises ExportError if ``out`` exists (``force`` replaces an earlier export) or cannot be written; UserError for an
-    unknown model, or if the format does not support its architecture.
+    Raises ExportError if ``out`` exists (``force`` replaces an earlier export) or cannot be written, and UserError for
+    an unknown model, or if the format does not support its architecture.
     """
     check_form(name, weights, form, precision)
     located = locate(name, weights)

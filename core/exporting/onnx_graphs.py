@@ -19,7 +19,6 @@ from core.model.errors import ModelError
 from core.model.towers.towers import Towers
 from core.spec.installed import need
 
-IMAGE_FILE, TEXT_FILE = "image.onnx", "text.onnx"
 OPSET = 18
 _SAMPLE_ROWS = 2  # rows of the example that is traced
 
@@ -35,7 +34,7 @@ class _Stream(nn.Module):
         return F.normalize(self._encode(values), dim=-1)
 
 
-def write_onnx(towers: Towers, folder: Path) -> list[Path]:
+def write_onnx(towers: Towers, folder: Path) -> None:
     """Write both towers to ``folder``.
 
     One graph maps ``pixel_values`` (B, 3, S, S) float32, normalised, to ``image_embeds`` (B, D); the other maps
@@ -48,12 +47,11 @@ def write_onnx(towers: Towers, folder: Path) -> list[Path]:
     images = torch.zeros(_SAMPLE_ROWS, 3, side, side, device=towers.pixel_mean.device)
     tokens = towers.tokenize(["a"] * _SAMPLE_ROWS).to(images.device)
     streams = (
-        (IMAGE_FILE, _Stream(clip.encode_image, clip), images, "pixel_values", "image_embeds"),
-        (TEXT_FILE, _Stream(clip.encode_text, clip), tokens, "input_ids", "text_embeds"),
+        ("image.onnx", _Stream(clip.encode_image, clip), images, "pixel_values", "image_embeds"),
+        ("text.onnx", _Stream(clip.encode_text, clip), tokens, "input_ids", "text_embeds"),
     )
     for file, stream, sample, input_name, output_name in streams:
         _write(stream.eval(), sample, folder / file, input_name, output_name)
-    return [folder / IMAGE_FILE, folder / TEXT_FILE]
 
 
 def _write(stream: nn.Module, sample: Tensor, path: Path, input_name: str, output_name: str) -> None:

@@ -20,6 +20,7 @@ from core.inference.captioning import CaptionModel, free_memory
 from core.inference.images import ImageInput, LoadedImage, read_ahead
 from core.model.runtime import is_out_of_memory
 from core.spec.generation import GenerationSettings
+from core.spec.reporter import Progress
 
 FIRST_BATCH = 1  # images in the first batch; each batch is GROWTH times the previous one
 GROWTH = 4
@@ -27,7 +28,6 @@ MAX_ROWS = 256  # concurrent captions: beams or candidates of all images
 MAX_BATCH = 64
 REPORT_INTERVAL_S = 0.05  # interval between progress reports within a batch; each may cancel
 
-Progress = Callable[[str, int, int], None]
 Log = Callable[[str], None]
 
 

@@ -63,8 +63,26 @@ def encode_with_each(
     progress: Progress,
     on_images: OnImages | None = None,
 ) -> dict[str, Features]:
-    """Encode a data set with several ``networks`` of the same image size; each image is decoded once."""
-    rows, images = encode_dataset_images(networks, dataset, runtime, batch, progress, on_images)
+    """Encode a data set with several ``networks`` of the same image size; each image is decoded once.
+
+    Raises DataError if no image is readable. `core.inference.extraction` encodes any layer, and has a cache.
+    """
+    row_parts, encoded = [], 0
+    vectors: dict[str, list[Tensor]] = {name: [] for name in networks}
+    (size,) = {network.image_size for network in networks.values()}
+    with ExitStack() as stack:
+        for network in networks.values():
+            stack.enter_context(evaluating(network))
+        for chunk, pixels in evaluation_batches(dataset, size, batch):
+            row_parts.append(chunk)
+            for name, network in networks.items():
+                vectors[name].append(encode_images(network, pixels, runtime))
+            if on_images is not None:
+                on_images(pixels)
+            encoded += len(chunk)
+            progress("encoding images", encoded, len(dataset))
+    dataset.check(1.0)
+    rows = torch.cat(row_parts)
     tokens, owner = evaluation_texts(dataset, rows)
     features = {}
     for name, network in networks.items():
@@ -73,39 +91,8 @@ def encode_with_each(
             for start in range(0, len(tokens), batch):
                 texts.append(encode_tokens(network, tokens[start : start + batch], runtime))
                 progress("encoding captions", min(start + batch, len(tokens)), len(tokens))
-        features[name] = Features(images[name], torch.cat(texts), owner, rows)
+        features[name] = Features(torch.cat(vectors[name]), torch.cat(texts), owner, rows)
     return features
-
-
-def encode_dataset_images(
-    networks: Mapping[str, Network],
-    dataset: PairDataset,
-    runtime: Runtime,
-    batch: int,
-    progress: Progress,
-    on_images: OnImages | None = None,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The rows of all readable images (N,) int64, and their unit vectors (N, D) from each network, on the CPU.
-
-    ``on_images`` is called with the batches in order. Raises DataError if no image is readable.
-    `core.inference.extraction` encodes any layer, and has a cache.
-    """
-    rows, encoded = [], 0
-    vectors: dict[str, list[Tensor]] = {name: [] for name in networks}
-    (size,) = {network.image_size for network in networks.values()}
-    with ExitStack() as stack:
-        for network in networks.values():
-            stack.enter_context(evaluating(network))
-        for chunk, pixels in evaluation_batches(dataset, size, batch):
-            rows.append(chunk)
-            for name, network in networks.items():
-                vectors[name].append(encode_images(network, pixels, runtime))
-            if on_images is not None:
-                on_images(pixels)
-            encoded += len(chunk)
-            progress("encoding images", encoded, len(dataset))
-    dataset.check(1.0)
-    return torch.cat(rows), {name: torch.cat(parts) for name, parts in vectors.items()}
 
 
 @torch.no_grad()

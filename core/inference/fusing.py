@@ -74,7 +74,7 @@ class FusedEncoder:
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor, captions: Sequence[str] = ()) -> Tensor:
-        """Features (B, F) float32 on the CPU of images (B, 3, S, S) uint8; ``captions``: for the text "caption"."""
+        """Features (B, F) float32 on the CPU of images (B, 3, S, S) uint8, with ``captions`` for the text "caption"."""
         network, runtime = self.model.network, self.model.runtime
         with runtime.autocast():
             images = network.towers.normalise(pixels.to(runtime.device))

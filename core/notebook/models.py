@@ -58,7 +58,7 @@ def encode(
     """Unit vectors (N, D) of ``images`` (files or folders) or of ``texts``, in order.
 
     ``a @ b.T`` of two such arrays gives cosine similarities. Raises UserError naming the first image that cannot be
-    read; ValueError unless exactly one of ``images`` and ``texts`` is given.
+    read, and ValueError unless exactly one of ``images`` and ``texts`` is given.
     """
     if (images is None) == (texts is None):
         raise ValueError("pass either images or texts")

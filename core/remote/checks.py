@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from core.data.errors import DataError
@@ -31,17 +31,11 @@ _REQUIRED = ("torch", "open_clip_torch", "torchvision", "safetensors", "faiss-cp
 
 def check(machine: Machine, runs: Path, slurm: Slurm, config: str = "") -> list[Finding]:
     """Check everything that a run on this machine needs; with a config, also its data and weights."""
-    findings = [_check_python(), _check_packages(), _check_runs_folder(runs), _check_disk(runs), _check_gpus(machine)]
-    if machine.launcher == "torchrun":
-        findings.append(_check_torchrun())
+    python = Finding(name="Python", works=True, detail=f"{sys.version.split()[0]} in {sys.prefix}")
+    findings = [python, _check_packages(), _check_runs_folder(runs), _check_disk(runs), _check_gpus(machine)]
     if machine.launcher == "slurm":
         findings += _check_slurm(machine, slurm)
     return findings + (check_data(config) if config else [])
-
-
-def _check_python() -> Finding:
-    found_text = f"{sys.version.split()[0]} in {sys.prefix}"
-    return Finding(name="Python", works=True, detail=found_text)
 
 
 def _check_packages() -> Finding:
@@ -89,12 +83,6 @@ def _check_gpus(machine: Machine) -> Finding:
     return Finding(name="GPUs", works=True, detail=found_text)
 
 
-def _check_torchrun() -> Finding:
-    if version("torch"):
-        return Finding(name="torchrun", works=True, detail=f"torch {version('torch')}")
-    return Finding(name="torchrun", works=False, remedy="torch is missing. Press Install on the machine's page.")
-
-
 def _check_slurm(machine: Machine, slurm: Slurm) -> list[Finding]:
     if not slurm.is_installed:
         remedy = (
@@ -113,14 +101,10 @@ def _check_slurm(machine: Machine, slurm: Slurm) -> list[Finding]:
         remedy = f"Choose one of {', '.join(names)}."
         findings.append(Finding(name="Partition", works=False, detail=f"no {machine.partition}", remedy=remedy))
     else:
-        selected = [
-            partition
-            for partition in partitions
-            if partition.name == machine.partition or (not machine.partition and partition.default)
-        ]
         found_text = ", ".join(
             f"{partition.name}: {partition.idle} of {partition.nodes} nodes idle, at most {partition.time}"
-            for partition in selected
+            for partition in partitions
+            if partition.name == machine.partition or (not machine.partition and partition.default)
         )
         findings.append(Finding(name="Partition", works=True, detail=found_text or "the default"))
     scontrol = shutil.which("scontrol") is not None
@@ -133,13 +117,13 @@ def check_data(config: str) -> list[Finding]:
     """Check whether the data and weights of a config exist on this machine. Raises UserError for an invalid config."""
     parsed = parse_config(config, "the config")
     findings = [_check_source(title, path) for title, path in _sources(parsed) if path]
-    weights: tuple[tuple[str, Callable[[RunConfig], str]], ...] = (
-        ("Architecture", lambda config: config.towers.architecture),
-        ("Weights", lambda config: config.towers.pretrained),
-        ("Teacher", lambda config: config.teacher.checkpoint),
-    )
-    for title, get in weights:
-        findings += [_check_path(title, part.strip()) for part in get(parsed).split(";") if _is_path(part.strip())]
+    weights = {
+        "Architecture": parsed.towers.architecture,
+        "Weights": parsed.towers.pretrained,
+        "Teacher": parsed.teacher.checkpoint,
+    }
+    for title, names in weights.items():
+        findings += [_check_path(title, name.strip()) for name in names.split(";") if _is_path(name.strip())]
     return findings
 
 

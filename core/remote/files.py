@@ -1,6 +1,6 @@
 """Serves files of runs on this machine: checkpoints, chunks of files, thumbnails.
 
-Only files inside the run's folder are served, and thumbnails of the images that its events name.
+Serves only files inside the run's folder, and thumbnails of the images named in its events.
 """
 
 from __future__ import annotations

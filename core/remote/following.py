@@ -89,7 +89,7 @@ class Follower:
     def follow(self, folder: str, files: Any) -> None:
         """Send the parts of the files in ``folder`` that the client lacks. ``files``: the client's sizes and digests.
 
-        UserError for invalid ``files``.
+        Raises UserError if ``files`` is invalid.
         """
         known_parts = validate_as(_FILES, files, "the files to follow")
         followed_run = _FollowedRun(WatchedRun(RunDir(folder), self._slurm), known_parts)
@@ -163,13 +163,12 @@ class Follower:
             if not data:
                 break
             part = {
-                "event": "bytes",
-                "folder": followed_run.folder,
                 "file": name,
                 "offset": offset,
                 "data": pack_bytes(data),
+                "restart": name in followed_run.from_start,
             }
-            self._send(part | {"restart": name in followed_run.from_start})
+            self._send({"event": "bytes", "folder": followed_run.folder, **part})
             followed_run.from_start.discard(name)
             followed_run.last_growth = time.monotonic()
             offset += len(data)
@@ -179,10 +178,8 @@ class Follower:
 
     def _send_progress(self, followed_run: _FollowedRun, monotonic_now: float) -> None:
         progress = followed_run.watched.progress()
-        if (
-            _without_times(progress) == _without_times(followed_run.last_progress)
-            and monotonic_now < followed_run.next_renewal
-        ):
+        is_new = _without_times(progress) != _without_times(followed_run.last_progress)
+        if not is_new and monotonic_now < followed_run.next_renewal:
             return
         followed_run.last_progress, followed_run.next_renewal = progress, monotonic_now + _RENEWAL_SECONDS
         self._send({"event": "run_status", **progress.model_dump(mode="json")})

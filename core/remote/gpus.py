@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import psutil
@@ -17,7 +16,6 @@ import psutil
 from core.spec.machines.answers import Gpu
 
 _MIB = 1 << 20
-_PROCESSES = ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetComputeRunningProcesses_v2")
 
 
 def gpus() -> tuple[list[Gpu], str]:
@@ -87,15 +85,8 @@ def _query(nvml: Any, query: Callable[[], Any], default: Any) -> Any:
 
 
 def _users(nvml: Any, handle: Any) -> list[str]:
-    for name in _PROCESSES:
-        processes = _query(nvml, partial(_call, nvml, name, handle), None)
-        if processes is not None:
-            return [_user(pid) for pid in sorted({process.pid for process in processes})]
-    return []
-
-
-def _call(nvml: Any, name: str, handle: Any) -> Any:
-    return getattr(nvml, name)(handle)
+    processes = _query(nvml, lambda: nvml.nvmlDeviceGetComputeRunningProcesses(handle), [])
+    return [_user(pid) for pid in sorted({process.pid for process in processes})]
 
 
 def _text(value: str | bytes) -> str:

@@ -22,7 +22,7 @@ def end_processes(run: Path, job: Job | None, status: RunStatus | None, kill: bo
     """Terminate the trainer, or kill it with its child processes and session.
 
     Anyone may have written ``job`` and ``status``, so a process whose command line does not name the folder ``run`` is
-    left alone: UserError, as for a process of another user.
+    left alone. Raises UserError for such a process, and for a process of another user.
     """
     try:
         _end(run, job, status, kill)

@@ -161,12 +161,10 @@ class WatchedRun:
 
     def _why_requeued(self) -> str:
         try:
-            lines = read_text(self.run.path / REQUEUES, 256 * KILOBYTE, root=self.run.path, error=RunDirError).split(
-                "\n"
-            )
+            text = read_text(self.run.path / REQUEUES, 256 * KILOBYTE, root=self.run.path, error=RunDirError)
         except (FileNotFoundError, UserError):
             return ""
-        return next((line.partition(" ")[2] for line in reversed(lines) if line.strip()), "")
+        return next((line.partition(" ")[2] for line in reversed(text.split("\n")) if line.strip()), "")
 
     def request(self, action: str) -> None:
         """Request the trainer to stop or pause; a job that waits in Slurm's queue is cancelled."""

@@ -71,20 +71,17 @@ def chain_command(run: RunDir) -> list[str]:
     return [*program(), "train", str(chain / "chain.json"), str(chain), "--stage-logs"]
 
 
-def study_program() -> list[str]:
-    """The command of a study's job, without its arguments."""
-    return [sys.executable, "-m", "core.studies.study.places.remote_main"]
-
-
 def study_command(arguments: Sequence[str]) -> list[str]:
     """The command of a study's job."""
-    return [*study_program(), *arguments]
+    return [sys.executable, "-m", "core.studies.study.places.remote_main", *arguments]
 
 
 def sbatch_script(machine: Machine, run: RunDir, devices: Sequence[str] = ()) -> str:
     """The sbatch script for a run whose folder has the name of the job and contains the config."""
     logs, run_folder = f"{_sbatch_path(run.path.parent)}/%x", f'{shlex.quote(str(run.path.parent))}/"$SLURM_JOB_NAME"'
-    command = _one_process() if _ranks(machine, devices) * machine.nodes == 1 else _torchrun(machine, devices)
+    command = f'srun --unbuffered {shlex.join(program())} train "$RUN/config.json" "$RUN"'
+    if _ranks(machine, devices) * machine.nodes > 1:
+        command = _torchrun(machine, devices)
     return _script(machine, logs, run_folder, command, devices)
 
 
@@ -114,15 +111,15 @@ def _script(
     machine: Machine, logs: str, run_folder: str, command: str, devices: Sequence[str], run: str = "$RUN"
 ) -> str:
     """``logs``: the run folder in sbatch's syntax; ``run_folder`` and ``run``: the run folder in the shell's syntax."""
-    body = _body(machine, command, run)
+    body = _WAIT.replace("{command}", command).replace("{requeues}", REQUEUES).replace("{run}", run)
+    body = body.replace("{soon}", str(machine.warning + 60))
     return "\n".join([*_header(machine, logs, devices), "", *_setup(machine, run_folder), body])
 
 
 def _header(machine: Machine, logs: str, devices: Sequence[str]) -> list[str]:
     gpus = len(devices) or machine.gpus
-    cpus = (machine.cpus or (CPUS_PER_GPU if gpus else 0)) * _ranks(
-        machine, devices
-    )  # one task has all ranks of a node
+    cpus_per_rank = machine.cpus or (CPUS_PER_GPU if gpus else 0)
+    cpus = cpus_per_rank * _ranks(machine, devices)  # one task has all ranks of a node
     options = [
         f"--output={logs}/stdout.log",
         f"--error={logs}/stderr.log",
@@ -150,15 +147,6 @@ def _setup(machine: Machine, run_folder: str) -> list[str]:
     if SOURCE.name not in ("site-packages", "dist-packages"):  # not installed: a checkout
         lines.append(f"export PYTHONPATH={shlex.quote(str(SOURCE))}${{PYTHONPATH:+:$PYTHONPATH}}")
     return [*machine.setup.strip().splitlines(), *lines]
-
-
-def _body(machine: Machine, command: str, run: str) -> str:
-    text = _WAIT.replace("{command}", command).replace("{requeues}", REQUEUES).replace("{run}", run)
-    return text.replace("{soon}", str(machine.warning + 60))
-
-
-def _one_process() -> str:
-    return f'srun --unbuffered {shlex.join(program())} train "$RUN/config.json" "$RUN"'
 
 
 def _torchrun(machine: Machine, devices: Sequence[str]) -> str:

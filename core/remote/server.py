@@ -32,6 +32,7 @@ from core.remote.starting import Starter
 from core.spec.chain import chain_file
 from core.spec.errors import UserError
 from core.spec.failures import sentence
+from core.spec.machines.answers import Submitted
 from core.spec.machines.machine import Machine
 from core.spec.machines.ssh import PROTOCOL
 from core.spec.paths import expand_user
@@ -91,15 +92,8 @@ class Remote:
 
     def serve(self) -> None:
         """Serve until the requests end or the replies cannot be written."""
-        self._send(
-            {
-                "event": "hello",
-                "protocol": PROTOCOL,
-                "version": version("sdgui"),
-                "python": platform.python_version(),
-                "host": platform.node(),
-            }
-        )
+        about = {"version": version("sdgui"), "python": platform.python_version(), "host": platform.node()}
+        self._send({"event": "hello", "protocol": PROTOCOL, **about})
         threading.Thread(target=self._send_heartbeats, name="alive", daemon=True).start()
         while not self._closed.is_set() and (line := self._requests.readline(_MAX_LINE_BYTES)):
             self._last_heard = time.monotonic()
@@ -176,7 +170,7 @@ class Remote:
         return {"findings": [finding.model_dump() for finding in findings]}
 
     def _script(self, request: Request) -> dict[str, Any]:
-        machine, devices = self._machine(request), [str(device) for device in request["devices"]]
+        machine, devices = self._machine(request), _devices(request)
         name, stage = str(request["name"]), str(request.get("stage", ""))
         if stage:
             return {"script": chain_script(machine, self._starter.stage(name, stage), devices)}
@@ -188,12 +182,11 @@ class Remote:
             str(request["name"]),
             str(request["token"]),
             str(request["config"]),
-            [str(device) for device in request["devices"]],
+            _devices(request),
             str(request["script"]),
-            {str(name): str(text) for name, text in dict(request.get("code", {})).items()},
+            _files(request.get("code", {})),
         )
-        self._follower.poll_now(submitted.folder)
-        return submitted.model_dump()
+        return self._poll_started(submitted)
 
     def _submit_chain(self, request: Request) -> dict[str, Any]:
         submitted = self._starter.submit_chain(
@@ -202,21 +195,23 @@ class Remote:
             str(request["stage"]),
             str(request["token"]),
             str(request["chain"]),
-            [str(device) for device in request["devices"]],
+            _devices(request),
             str(request["script"]),
         )
-        self._follower.poll_now(submitted.folder)
-        return submitted.model_dump()
+        return self._poll_started(submitted)
 
     def _submit_study(self, request: Request) -> dict[str, Any]:
         submitted = self._starter.submit_study(
             self._machine(request),
             str(request["study"]),
-            {str(name): str(text) for name, text in dict(request["files"]).items()},
+            _files(request["files"]),
             [str(argument) for argument in request["what"]],
             str(request["token"]),
-            [str(device) for device in request["devices"]],
+            _devices(request),
         )
+        return self._poll_started(submitted)
+
+    def _poll_started(self, submitted: Submitted) -> dict[str, Any]:
         self._follower.poll_now(submitted.folder)
         return submitted.model_dump()
 
@@ -229,20 +224,25 @@ class Remote:
         return {}
 
     def _control(self, request: Request) -> dict[str, Any]:
-        self._folder(request)
-        watched = self._watched(request)
-        watched.request(str(request["what"]))
-        return self._progress_of(watched)
+        return self._change(request, lambda watched: watched.request(str(request["what"])))
 
     def _end(self, request: Request) -> dict[str, Any]:
+        return self._change(request, lambda watched: watched.end(kill=request["how"] == "kill"))
+
+    def _change(self, request: Request, change: Callable[[WatchedRun], None]) -> dict[str, Any]:
         self._folder(request)
         watched = self._watched(request)
-        watched.end(kill=request["how"] == "kill")
-        return self._progress_of(watched)
-
-    def _progress_of(self, watched: WatchedRun) -> dict[str, Any]:
+        change(watched)
         self._follower.poll_now(str(watched.run.path))
         return watched.progress().model_dump(mode="json")
+
+
+def _devices(request: Request) -> list[str]:
+    return [str(device) for device in request["devices"]]
+
+
+def _files(texts: Any) -> dict[str, str]:
+    return {str(name): str(text) for name, text in dict(texts).items()}
 
 
 def serve(runs: str) -> int:

@@ -67,9 +67,8 @@ class Slurm:
         self._lock = threading.Lock()
         self._queued: dict[str, SlurmJob] = {}
         self._queue_time = float("-inf")
-        self._details: dict[
-            str, tuple[str, SlurmJob | None]
-        ] = {}  # job -> state in squeue, and the result of scontrol for this state
+        # job -> state in squeue, and the result of scontrol for this state
+        self._details: dict[str, tuple[str, SlurmJob | None]] = {}
         self._details_time: dict[str, float] = {}
 
     @property
@@ -169,15 +168,8 @@ class Slurm:
                 return None
             raise SlurmError(f"scontrol cannot show job {job}: {_message(process)}")
         fields = dict(re.findall(r"(\w+)=(\S*)", process.stdout))
-        state = fields.get("JobState", "")
-        restarts = int(fields.get("Restarts", "0") or 0)
-        return _job(
-            state,
-            fields.get("Reason", ""),
-            parse_time(fields.get("StartTime", "")),
-            fields.get("NodeList", ""),
-            restarts,
-        )
+        state, reason, start, nodes = (fields.get(name, "") for name in ("JobState", "Reason", "StartTime", "NodeList"))
+        return _job(state, reason, parse_time(start), nodes, int(fields.get("Restarts", "0") or 0))
 
     def _output_of(self, *command: str) -> str:
         process = self._execute(command)

@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from core.remote.job import Job, read_job, write_job
@@ -23,7 +24,7 @@ from core.remote.script import (
     study_script,
 )
 from core.remote.slurm import Slurm
-from core.remote.study_jobs import StudyTask, parse_study_task, write_study
+from core.remote.study_jobs import parse_study_task, write_study
 from core.spec.chain import ChainDir, chain_file, parse_chain, read_chain
 from core.spec.children import device_variables
 from core.spec.config import parse_config, with_absolute_paths
@@ -67,7 +68,7 @@ class Starter:
     ) -> Submitted:
         """Start the run ``name``, or resume the run if there is no ``config``.
 
-        ``code``: its custom code, which is written into the run folder. UserError if it cannot be started;
+        ``code``: its custom code, which is written into the run folder. Raises UserError if it cannot be started, and
         RunDirError if a trainer is running in the folder, or it belongs to another run.
         """
         run = self.run(name)
@@ -78,9 +79,7 @@ class Starter:
             return self._start(run, job, direct_command(machine, run, devices), devices)
 
         job = Job(token=token, launcher=machine.launcher)
-        return self._start_once(
-            run, job, devices, lambda existing: self._prepare(run, config, code or {}, existing), begin
-        )
+        return self._start_once(run, job, devices, partial(self._prepare, run, config, code or {}), begin)
 
     def stage(self, name: str, stage: str) -> RunDir:
         """The folder of a stage of the chain ``name``. Raises UserError for an invalid folder name."""
@@ -98,7 +97,7 @@ class Starter:
     ) -> Submitted:
         """Start or resume the chain ``name`` at ``stage``, as one process.
 
-        Without ``chain`` (its config) the existing chain is resumed. UserError and RunDirError as in `submit`.
+        Without ``chain`` (its config) the existing chain is resumed. Raises the errors of `submit`.
         """
         custom_script = script or (machine.script if machine.launcher == "slurm" else "")
         if custom_script and "chain.json" not in custom_script:
@@ -115,7 +114,7 @@ class Starter:
                 return self._sbatch(run, job, custom_script or chain_script(machine, run, devices))
             return self._start(run, job, chain_command(run), devices)
 
-        return self._start_once(run, job, devices, lambda existing: self._prepare_chain(run, chain, existing), begin)
+        return self._start_once(run, job, devices, partial(self._prepare_chain, run, chain), begin)
 
     def submit_study(
         self,
@@ -128,7 +127,7 @@ class Starter:
     ) -> Submitted:
         """Write the ``files`` of ``study``, and start or resume one of its jobs (see `parse_study_task`).
 
-        UserError if it cannot be started; RunDirError if it is already running.
+        Raises UserError if it cannot be started, and RunDirError if it is already running.
         """
         if machine.launcher == "slurm" and machine.script:
             raise UserError(
@@ -144,7 +143,11 @@ class Starter:
                 return self._sbatch(task.run, job, study_script(machine, task.run, task.arguments, devices))
             return self._start(task.run, job, study_command(task.arguments), devices)
 
-        return self._start_once(task.run, job, devices, lambda existing: self._prepare_study(task, study, files), begin)
+        def prepare(_existing: Job | None) -> None:
+            write_study(self._runs, study, files)
+            task.run.create()
+
+        return self._start_once(task.run, job, devices, prepare, begin)
 
     def _start_once(
         self,
@@ -159,11 +162,8 @@ class Starter:
             raise UserError(f"{excerpt(invalid[0])} is not a device; use indices or UUIDs of GPUs.")
         with self._lock:
             existing = read_job(run)
-            if (
-                existing is not None
-                and existing.token == job.token
-                and (submitted := self._find_started(run, existing))
-            ):
+            is_repeated = existing is not None and existing.token == job.token
+            if existing is not None and is_repeated and (submitted := self._find_started(run, existing)):
                 return submitted
             self._require_ended(run, existing)
             prepare(existing)
@@ -197,10 +197,8 @@ class Starter:
         status = run.read_status()
         if status is not None and status.is_local and is_running(status.pid, status.started):
             return True
-        if (
-            job is not None and chain_file(run.path) and is_running(job.pid, job.started)
-        ):  # another stage of the chain is training
-            return True
+        if job is not None and chain_file(run.path) and is_running(job.pid, job.started):
+            return True  # another stage of the chain is training
         slurm_job = self._slurm.job(job.job) if job is not None and job.job else None
         return slurm_job is not None and (slurm_job.waiting or slurm_job.running)
 
@@ -235,10 +233,6 @@ class Starter:
         if config:
             with writing(folder.chain, UserError):
                 write_whole(folder.chain, chain.to_json().encode())
-
-    def _prepare_study(self, task: StudyTask, study: str, files: Mapping[str, str]) -> None:
-        write_study(self._runs, study, files)
-        task.run.create()
 
     def _start(self, run: RunDir, job: Job, command: Sequence[str], devices: Sequence[str]) -> Submitted:
         with writing(run.path, UserError):

@@ -35,7 +35,7 @@ class StudyTask:
 def parse_study_task(runs: Path, study: str, request: Sequence[str]) -> StudyTask:
     """The task ``request`` of the study called ``study``: ``run ARM SEED STEPS`` or ``step ARM PART``.
 
-    UserError for anything else, and for an invalid folder name.
+    Raises UserError for anything else, and for an invalid folder name.
     """
     kind, arm, *numbers = [*request, "", ""]
     numbers = [number for number in numbers if number]

@@ -11,25 +11,22 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
+from core.checkpoint.opening import model_key
 from core.inference.caption_stream import caption_images
 from core.inference.captioning import CaptionModel, free_memory, open_caption_model
 from core.inference.images import find_images
-from core.spec.config import split_run
 from core.spec.errors import UserError
 from core.spec.reporter import Reporter
-from core.spec.run.model_names import tuned_name
 from core.worker.session import Recent, Session, Verb
 
 MAX_MODELS = 2  # models in memory
-
-_Key = tuple[str, str, tuple[tuple[str, int], ...]]
 
 
 class CaptionSession(Session):
     """Handles requests about captions."""
 
     def __init__(self, capacity: int = MAX_MODELS) -> None:
-        self._models: Recent[_Key, CaptionModel] = Recent(capacity, freed=free_memory)
+        self._models: Recent[tuple[str, ...], CaptionModel] = Recent(capacity, freed=free_memory)
 
     @property
     def verbs(self) -> Mapping[str, Verb]:
@@ -103,35 +100,14 @@ class CaptionSession(Session):
         return {"closed": closed}
 
     def _model(self, name: str, weights: str, progress: Reporter) -> CaptionModel:
-        key = (name, weights, _checkpoint_times(name))
-
         def load() -> CaptionModel:
             progress("loading the model", 0, 0)
             return open_caption_model(name, weights, progress)
 
-        self._models.drop(
-            lambda stored_key: stored_key[:2] == key[:2] and stored_key != key
-        )  # older weights of the same model
-        return self._models.get(key, load)
+        return self._models.get(model_key(name, weights), load)
 
 
 def _check_paths(paths: Any) -> list[str]:
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         raise UserError("paths must be a list of files and folders.")
     return paths
-
-
-def _checkpoint_times(name: str) -> tuple[tuple[str, int], ...]:
-    """A stamp that changes when the run ``name`` writes a checkpoint, or a folder's weights are replaced."""
-    run_part = split_run(tuned_name(name))
-    if run_part is None:
-        return ()
-    folder, _ = run_part
-    saved = folder / "checkpoints"  # not the run folder, which changes with each heartbeat
-    marks = []
-    for path in (saved, saved / "best", saved / "last") if saved.is_dir() else (folder,):
-        try:
-            marks.append((path.name, path.stat().st_mtime_ns))
-        except (OSError, ValueError):
-            continue
-    return tuple(marks)

@@ -87,7 +87,7 @@ class NoiseSession(Session):
     ) -> dict[str, Any]:
         """Write ``data`` without the ``excluded`` images (paths) as the new manifest ``to``.
 
-        ``pairs`` ([path, caption]) are removed too; other captions of their images stay. ``below`` also removes all
+        ``pairs`` ([path, caption]) are removed too; other captions of their images are kept. ``below`` also removes all
         pairs below this many thousandths in the ranking ``key``, except those ``kept``. Nothing is overwritten unless
         ``replace``, and never the data. Returns the path, and the number of images and captions kept. Raises UserError
         like `save_subset`.

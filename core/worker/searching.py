@@ -106,7 +106,6 @@ class SearchSession(Session):
         """
         if index:
             request = CollectionRequest(index=index, model=model, weights=weights, data=data)
-            self._open.drop(lambda key: key == write_key(request))  # the index may have grown
         elif model:
             exact, exact_weights = exact_name(model, weights)
             kept_folder = _cached_index(keep, exact, exact_weights, data, progress)
@@ -117,12 +116,13 @@ class SearchSession(Session):
                 data="" if kept_folder else data,
                 first=int(first) if data and not kept_folder else 0,
             )
-            self._open.drop(lambda key: bool(kept_folder) and key == write_key(request))  # it may have grown
             if _is_interpolated(exact):
                 self._drop_interpolated(exact)
         else:
             raise UserError("choose an index, or a model, to search with.")
         key = write_key(request)
+        if request.index:  # which may have grown
+            self._open.drop(lambda open_key: open_key == key)
         loaded = self._get(key, progress)
         collection, identity = loaded.collection, loaded.collection.encoder.identity
         return {
@@ -249,7 +249,7 @@ class SearchSession(Session):
     ) -> dict[str, Any]:
         """Images and captions in two dimensions: PCA as a partial answer, then t-SNE.
 
-        ``packed``: for very many points only coordinates; details are requested with ``points``.
+        ``packed``: write only coordinates of very many points; details are requested with ``points``.
         """
         collection = self._get(key, progress).collection
         points = projection.choose_points(collection, int(shown), captions)
@@ -347,7 +347,7 @@ def _manifest(folder: str) -> Manifest:
 
 
 def _open_collection(request: CollectionRequest, model: Model | None, progress: Reporter) -> Collection:
-    """``model``: of ``request``, if it is loaded already."""
+    """Open the collection of ``request``. ``model``: its model if it is already loaded."""
     if request.index:
         return open_index(request.index, progress, request.model, request.weights)
     if model is None:

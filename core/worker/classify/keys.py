@@ -14,7 +14,6 @@ from pydantic import ConfigDict
 from core.inference.encoder import UNPROJECTED
 from core.metrics.classification.knn import NEIGHBOURS
 from core.metrics.classification.prompts import DEFAULT_TEMPLATES
-from core.worker.session import write_key
 
 Method = Literal["zero-shot", "probe", "knn", "saved probe"]
 _EXACT = ConfigDict(extra="forbid", strict=True)
@@ -39,11 +38,6 @@ class DataRequest:
     layer: str = UNPROJECTED
     packed: bool = False
 
-    @property
-    def key(self) -> str:
-        """The key of the opened data."""
-        return write_key(self)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
@@ -60,11 +54,6 @@ class Measurement:
     k: int = NEIGHBOURS
     path: str = ""  # path of a saved probe
 
-    @property
-    def key(self) -> str:
-        """The key of the result."""
-        return write_key(self)
-
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeFile:
@@ -73,8 +62,3 @@ class ProbeFile:
     __pydantic_config__ = _EXACT
 
     path: str
-
-    @property
-    def key(self) -> str:
-        """The key of the probe."""
-        return write_key(self)

@@ -21,6 +21,7 @@ from core.metrics.classification.logistic import ProbeData, ProbeSettings
 from core.metrics.classification.probe import Probe
 from core.metrics.classification.prompts import load_prompts, unknown_names
 from core.metrics.classification.zero_shot import zero_shot
+from core.metrics.outcome import Task
 from core.spec.data.prompt_sets import is_inline
 from core.spec.errors import UserError
 from core.spec.reporter import Reporter
@@ -79,29 +80,14 @@ def fit_probe(data: Opened, kind: str, text: str, templates: str, standardise: b
     (train, test, val), layer, fused_encoder = probe_data(data, kind, text, templates, progress)
     settings = ProbeSettings(standardise=standardise, layer=layer, model_digest=data.model.digest)
     fitted = linear_probe(train, test, val, settings, report_shares(progress))
-    classification, curve, notes = fitted.test, fitted.curve, fitted.notes
-    if fused_encoder is None:
-        title = f"image-only probe, {data.title}"
-        return Result(
-            "",
-            data.key,
-            "linear-probe",
-            title,
-            data.test,
-            classification,
-            layer,
-            fitted.probe,
-            fused_encoder,
-            curve,
-            notes,
-        )
-    probe = replace(
-        fitted.probe, text=fused_encoder.text, candidates=fused_encoder.classes, templates=fused_encoder.templates
-    )
-    title = f"fused probe ({fused_encoder.text}), {data.title}"
-    return Result(
-        "", data.key, "fused-probe", title, data.test, classification, layer, probe, fused_encoder, curve, notes
-    )
+    probe, title = fitted.probe, f"image-only probe, {data.title}"
+    task: Task = "linear-probe"
+    if fused_encoder is not None:
+        text, classes, templates_used = fused_encoder.text, fused_encoder.classes, fused_encoder.templates
+        probe = replace(probe, text=text, candidates=classes, templates=templates_used)
+        task, title = "fused-probe", f"fused probe ({text}), {data.title}"
+    curve, notes = fitted.curve, fitted.notes
+    return Result("", data.key, task, title, data.test, fitted.test, layer, probe, fused_encoder, curve, notes)
 
 
 def evaluate_knn(data: Opened, k: int, progress: Reporter) -> Result:
@@ -122,18 +108,8 @@ def evaluate_saved(probe: Probe, data: Opened, name: str, progress: Reporter) ->
     else:
         raise UserError(f"the probe needs the features {layer!r}; open the data with that layer.")
     classification = classify_with(probe, ProbeData(features, test.labels))
-    title = f"{name}, {data.title}"
-    return Result(
-        "",
-        data.key,
-        "fused-probe" if probe.text else "linear-probe",
-        title,
-        test,
-        classification,
-        layer,
-        probe,
-        fused_encoder,
-    )
+    task: Task = "fused-probe" if probe.text else "linear-probe"
+    return Result("", data.key, task, f"{name}, {data.title}", test, classification, layer, probe, fused_encoder)
 
 
 def few_shot_curve(

@@ -32,6 +32,7 @@ from core.spec.errors import UserError
 from core.spec.reporter import Progress
 from core.worker.classify.keys import DataRequest
 from core.worker.classify.trying import TriedImages
+from core.worker.session import write_key
 
 SPLIT = "split"  # as training data: splits the data
 MAX_LISTED = 100  # skipped rows listed with their reasons
@@ -86,7 +87,7 @@ class Opened:
     key: str  # see ``keys``
     loaded: LoadedModel
     layer: str
-    splits: Splits | None  # None without training data
+    splits: Splits | None  # None if there is no training data
     test: LabelledFeatures
     notes: tuple[str, ...]
     _fused: dict[tuple[str, tuple[str, ...]], list[Tensor]] = field(default_factory=dict)
@@ -195,9 +196,8 @@ def open_data(loaded: LoadedModel, request: DataRequest, progress: Progress) -> 
     if splits and request.val:
         splits = replace(splits, val=labelled(request.val, request.label, test.labels.classes))
     sized = size_notes(test.dataset, model.network.image_size)
-    return Opened(
-        request.key, loaded, layer, splits, test, (*sized, *unreadable(test.dataset), *test.labels.notes, *notes)
-    )
+    notes = [*sized, *unreadable(test.dataset), *test.labels.notes, *notes]
+    return Opened(write_key(request), loaded, layer, splits, test, tuple(notes))
 
 
 def _ignore(message: str) -> None:

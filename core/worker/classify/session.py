@@ -12,6 +12,7 @@ from typing import Any
 
 from core.checkpoint.opening import model_key, open_model
 from core.inference.encoder import PROJECTED, UNPROJECTED
+from core.inference.images import find_images
 from core.metrics.classification.few_shot import DRAWS, SHOTS
 from core.metrics.classification.knn import NEIGHBOURS
 from core.metrics.classification.probe import Probe, load_probe, save_probe
@@ -25,8 +26,8 @@ from core.worker.classify.keys import DataRequest, Measurement, ProbeFile
 from core.worker.classify.measuring import few_shot_curve, measure, probe_features
 from core.worker.classify.opened import MAX_LISTED, LoadedModel, Opened, open_data
 from core.worker.classify.results import Result, difference
-from core.worker.classify.trying import clean_names, top_by_names, top_by_probe
-from core.worker.session import Recent, Session, Verb, read_key
+from core.worker.classify.trying import clean_names, top_by_names, top_classes
+from core.worker.session import Recent, Session, Verb, read_key, write_key
 
 MODELS, OPENED, RESULTS = 3, 6, 48  # maximum numbers in memory
 
@@ -164,7 +165,7 @@ class ClassifySession(Session):
         """
         loaded = self._load(model, weights, progress)
         tried = loaded.tried
-        files = tried.find_images(images, progress)
+        files = find_images(images, progress).inputs
         names = clean_names(classes)
         by_names, by_probe = {}, {}
         errors: dict[str, str] = {}
@@ -177,7 +178,10 @@ class ClassifySession(Session):
             fitted = self._probe(probe, progress)
             layer, fused_encoder = probe_features(fitted, loaded)
             values, errors = tried.features(files, layer, fused_encoder, progress)
-            by_probe = {path: top_by_probe(fitted, features, top) for path, features in values.items()}
+            by_probe = {
+                path: top_classes(fitted.probabilities(features[None])[0], fitted.classes, top)
+                for path, features in values.items()
+            }
         return {
             "images": [
                 {
@@ -203,13 +207,13 @@ class ClassifySession(Session):
 
         With ``opened`` data, the probe is also evaluated, and ``result`` is `Result.as_json` instead of None.
         """
-        probe_file = ProbeFile(path=path)
-        probe = self._probes.put(probe_file.key, load_probe(expand_user(path)))
+        key = write_key(ProbeFile(path=path))
+        probe = self._probes.put(key, load_probe(expand_user(path)))
         result = None
         if opened:
             result = self._measure(Measurement(opened=_data(opened), method="saved probe", path=path), progress)
         return {
-            "probe": probe_file.key,
+            "probe": key,
             "classes": list(probe.classes),
             "C": probe.C,
             "layer": probe.layer,
@@ -248,7 +252,7 @@ class ClassifySession(Session):
         """The opened data, from memory or from the feature cache."""
         load = self._load
         return self._data.get(
-            request.key, lambda: open_data(load(request.model, request.weights, progress), request, progress)
+            write_key(request), lambda: open_data(load(request.model, request.weights, progress), request, progress)
         )
 
     def _load(self, name: str, weights: str, progress: Reporter) -> LoadedModel:
@@ -260,21 +264,20 @@ class ClassifySession(Session):
 
     def _measure(self, measurement: Measurement, progress: Reporter) -> dict[str, Any]:
         """Evaluate, even if a result exists. The answer is `Result.as_json`."""
-        return self._results.put(measurement.key, self._compute_result(measurement, progress)).as_json(
-            measurement.opened.packed
-        )
+        result = self._results.put(write_key(measurement), self._compute_result(measurement, progress))
+        return result.as_json(measurement.opened.packed)
 
     def _compute_result(self, measurement: Measurement, progress: Reporter) -> Result:
         data = self._open(measurement.opened, progress)
         saved = self._load_saved(measurement.path) if measurement.method == "saved probe" else None
-        return replace(measure(data, measurement, saved, progress), key=measurement.key)
+        return replace(measure(data, measurement, saved, progress), key=write_key(measurement))
 
     def _result(self, key: str, progress: Reporter) -> Result:
         measurement: Measurement = read_key(Measurement, key, "there is no such result; evaluate first.")
-        return self._results.get(measurement.key, lambda: self._compute_result(measurement, progress))
+        return self._results.get(write_key(measurement), lambda: self._compute_result(measurement, progress))
 
     def _load_saved(self, path: str) -> Probe:
-        return self._probes.get(ProbeFile(path=path).key, lambda: load_probe(expand_user(path)))
+        return self._probes.get(write_key(ProbeFile(path=path)), lambda: load_probe(expand_user(path)))
 
     def _probe(self, key: str, progress: Reporter) -> Probe:
         """The probe with this key, from a result or a file."""

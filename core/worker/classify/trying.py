@@ -8,9 +8,7 @@ Legend: B images, D width of the features, K classes.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -19,15 +17,14 @@ from core.checkpoint.opening import Model
 from core.inference.captioning import CaptionModel
 from core.inference.encoder import encode_layers
 from core.inference.fusing import FusedEncoder, caption_batch
-from core.inference.images import ImageInput, find_images, read_image
+from core.inference.images import ImageInput, read_image
 from core.metrics.classification.labels import prompt_name
-from core.metrics.classification.probe import Probe
 from core.metrics.inputs import full_precision, unit_rows
 from core.model.eval_mode import evaluating
 from core.spec.reporter import Progress
+from core.worker.session import Recent, modified_at
 
 MAX_CACHED = 512  # images with cached features
-_Key = tuple[str, int, str]  # path, modification time, name of the features
 
 
 class TriedImages:
@@ -35,11 +32,8 @@ class TriedImages:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._features: OrderedDict[_Key, Tensor] = OrderedDict()
-
-    def find_images(self, paths: Sequence[str], progress: Progress) -> list[ImageInput]:
-        """The images of files and folders in ``paths``; other files have an ``error``."""
-        return find_images(paths, progress).inputs
+        # path, modification time and name of the features -> features
+        self._features: Recent[tuple[str, int, str], Tensor] = Recent(MAX_CACHED)
 
     def features(
         self, files: Sequence[ImageInput], layer: str, encoder: FusedEncoder | None, progress: Progress
@@ -49,18 +43,15 @@ class TriedImages:
         errors: dict[str, str] = {}
         with evaluating(self.model.network):
             for number, item in enumerate(files, start=1):
-                key = (item.path, _modified_at(item.path), layer if encoder is None else encoder.cache_key)
+                key = (item.path, modified_at(item.path), layer if encoder is None else encoder.cache_key)
                 if key not in self._features:
                     loaded = read_image(item, self.model.network.image_size, self.model.data)
                     if loaded.image is None:
                         errors[item.path] = loaded.error
                         continue
-                    self._features[key] = self._encode(loaded.image[None], layer, encoder)
+                    self._features.put(key, self._encode(loaded.image[None], layer, encoder))
                     progress("encoding images", number, len(files))
-                self._features.move_to_end(key)
                 values[item.path] = self._features[key]
-        while len(self._features) > MAX_CACHED:
-            self._features.popitem(last=False)
         return values, errors
 
     def _encode(self, image: Tensor, layer: str, encoder: FusedEncoder | None) -> Tensor:
@@ -72,11 +63,6 @@ class TriedImages:
             else []
         )
         return encoder(image, captions)[0]
-
-
-def top_by_probe(probe: Probe, features: Tensor, top: int) -> list[dict[str, Any]]:
-    """The most likely classes of one image's ``features`` (D,)."""
-    return top_classes(probe.probabilities(features[None])[0], probe.classes, top)
 
 
 def top_by_names(
@@ -100,10 +86,3 @@ def top_classes(probabilities: Tensor, names: Sequence[str], top: int) -> list[d
 def clean_names(classes: Sequence[str]) -> list[str]:
     """The typed names, stripped and without duplicates."""
     return list(dict.fromkeys(name.strip() for name in classes if prompt_name(name)))
-
-
-def _modified_at(path: str) -> int:
-    try:
-        return Path(path).stat().st_mtime_ns
-    except (OSError, ValueError):
-        return 0

@@ -88,8 +88,9 @@ def test_captions_through_a_fusion(run: RunDir) -> None:
     check(model, model.network, "fusion", run.path.parent / "pairs")
 
 
-@pytest.mark.parametrize("fields", [{"search": "beam", "beams": 4}, {"search": "sample", "top_k": 5}])
-@pytest.mark.parametrize("kind", ["coca", "blip"])
+@pytest.mark.parametrize(
+    ("kind", "fields"), [("coca", {"search": "beam", "beams": 4}), ("blip", {"search": "sample", "top_k": 5})]
+)
 def test_every_search_with_any_batch(run: RunDir, kind: str, fields: dict[str, Any]) -> None:
     model = blip() if kind == "blip" else open_caption_model(str(run.path))
     found = find_images([str(run.path.parent / "pairs")], quiet).inputs[:5]

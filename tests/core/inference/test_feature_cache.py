@@ -24,13 +24,6 @@ def part(name: str, folder: Path, bad: bytes | str) -> None:
     (folder / name).write_bytes(content)
 
 
-def test_appended_features_are_read(tmp_path: Path) -> None:
-    folder = FeatureFolder("key", tmp_path)
-    folder.append(Part(0, 4, torch.tensor([0, 2]), torch.ones(2, 4), {1: "it is broken", 3: "it is empty"}))
-    (found,) = folder.read()
-    assert (found.stop, found.rows.tolist(), found.bad) == (4, [0, 2], {1: "it is broken", 3: "it is empty"})
-
-
 def test_if_the_longest_part_is_damaged_a_shorter_one_is_read(tmp_path: Path) -> None:
     folder = FeatureFolder("key", tmp_path)
     for stop in (2, 3, 5):

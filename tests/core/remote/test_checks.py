@@ -64,8 +64,6 @@ def test_a_complete_machine_needs_no_remedy(tmp_path: Path) -> None:
         "3.0 GB free",
         "none: no driver; runs train on the CPU",
     ]
-    torchrun = checks.check(NEAR.model_copy(update={"launcher": "torchrun"}), tmp_path, Cluster())
-    assert (torchrun[-1].name, torchrun[-1].works, torchrun[-1].detail) == ("torchrun", True, "torch 2")
     cluster = checks.check(NEAR.model_copy(update={"launcher": "slurm"}), tmp_path, Cluster())
     assert [(one.name, one.works, one.detail) for one in cluster[4:]] == [
         ("GPUs", True, "assigned by Slurm"),
@@ -84,13 +82,12 @@ def test_each_missing_part_is_named_with_its_remedy(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(
         checks, "gpus", lambda: ([Gpu(index=0, name="A"), Gpu(index=1, name="B", users=["x"])], "nvml; GPU 2: is lost")
     )
-    found = checks.check(NEAR.model_copy(update={"launcher": "torchrun"}), tmp_path / "file", Cluster())
+    found = checks.check(NEAR, tmp_path / "file", Cluster())
     wrong = {one.name: (one.detail, one.remedy) for one in found if not one.works}
     assert wrong["Packages"] == ("a checkout", "Missing: torch, faiss-cpu. Press Install on the machine's page.")
     assert wrong["Runs folder"] == (f"{tmp_path / 'file'}: File exists", "Choose another runs folder.")
     assert wrong["Disk"][1].startswith("Checkpoints may not fit")
     assert wrong["GPUs"][0] == "2, 1 free: A, B; GPU 2: is lost"
-    assert wrong["torchrun"] == ("", "torch is missing. Press Install on the machine's page.")
     monkeypatch.setattr(checks, "disk_free", lambda runs: 2 << 30)
     monkeypatch.setattr(checks, "gpus", lambda: ([Gpu(index=0, name="A")], "nvml"))
     assert checks._check_disk(tmp_path).works

@@ -116,7 +116,8 @@ def test_a_mirror_reports_what_it_has_and_what_is_missing(run: RunDir) -> None:
     assert offsets["stderr.log"] == {"offset": 0, "digest": ""}
     assert not mirror.gap, "following begins again from there"
     mirror.saved = False
-    mirror.append(part(3, b"def"))
+    mirror.append(part(0, b"abcde"))  # what is here already is not written again
+    mirror.append(part(2, b"cdef"))
     assert (run.events.read_bytes(), mirror.gap, mirror.saved) == (b"abcdef", False, False)
     mirror.append(part(6, b'{"kind":"checkpoint_saved"}\n'))
     assert mirror.saved, "there is a checkpoint to list"

@@ -119,9 +119,6 @@ class Driver:
             row.pid = pid
         return 0
 
-    def nvmlDeviceGetComputeRunningProcesses_v2(self, handle: Any, count: Any, place: Any) -> int:
-        return self.nvmlDeviceGetComputeRunningProcesses_v3(handle, count, place)
-
 
 @pytest.fixture
 def nvml(monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -175,12 +172,9 @@ def test_unavailable_gpu_values_are_omitted(driver: Callable[..., Driver], nvml:
     driver(Device(memory=nvml.NVML_ERROR_NOT_SUPPORTED, load=None, pids=nvml.NVML_ERROR_NO_PERMISSION))
     [gpu], _ = gpus()
     assert (gpu.memory, gpu.load, gpu.users, gpu.free) == (0, None, [], True)
-    old = driver(Device(pids=[os.getpid()]), lacks=("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetMigMode"))
+    driver(Device(pids=[os.getpid()]), lacks=("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetMigMode"))
     [gpu], _ = gpus()
-    assert len(gpu.users) == 1, "an older driver than the package is for"
-    old.lacks += ("nvmlDeviceGetComputeRunningProcesses_v2",)
-    [gpu], _ = gpus()
-    assert gpu.users == []
+    assert gpu.users == [], "an older driver than the package is for"
 
 
 def test_a_broken_gpu_hides_no_other_and_is_reported(driver: Callable[..., Driver], nvml: Any, tmp_path: Path) -> None:

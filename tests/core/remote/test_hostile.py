@@ -79,13 +79,10 @@ def test_remote_names_never_lead_out_of_the_run_folder(tmp_path: Path, run: RunD
     [
         {"event": "done"},
         {"event": "done", "result": 7},
-        {"event": "done", "result": {"cores": "many", "host": "x"}},
         {"event": "done", "result": {"host": "x", "gpus": [{"index": "first"}]}},
-        {"event": "done", "result": {"host": "x", "cores": -5}},
         {"event": "done", "result": {"host": "x" * 5000}},
         {"event": "done", "result": {"host": "x", "gpus": [{"index": 0}] * 20_000}},
         {"event": "done", "id": [1]},
-        {"event": "done", "id": None},
         {"event": "failed", "id": {}},
         {"event": "failed"},
         {"event": "failed", "message": "x" * 100_000},

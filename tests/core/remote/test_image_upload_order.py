@@ -136,18 +136,6 @@ def test_failed_uploads_are_reported_with_the_remedy(
     wait_for(lambda: parts.told(3))
     (message,) = parts.told(3)
     assert message.startswith("the 0 MB of images exceed the 0 MB that can still be uploaded to the worker on gpu;")
-    real = Path.stat
-
-    def denied(path: Path, **more: Any) -> Any:
-        if path == three and threading.current_thread().name == "requests" and not more:
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path, **more)
-
-    monkeypatch.setattr(Path, "stat", denied)
-    monkeypatch.setattr(image_uploads, "local_images", lambda value, names: [str(three)])
-    parts.ask(4, three)
-    wait_for(lambda: parts.told(4))
-    assert parts.told(4) == [f"{three} cannot be read: Permission denied; check the file."]
 
 
 def test_paths_of_local_images_are_recognised(tmp_path: Path) -> None:

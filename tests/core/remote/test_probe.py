@@ -60,7 +60,7 @@ def test_without_slurm_there_are_no_partitions(
     assert (facts.slurm, facts.partitions) == ("", [])
 
 
-def test_free_disk_is_measured_at_the_first_existing_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_free_disk_and_installed_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Path] = []
 
     def usage(folder: Path) -> Any:
@@ -73,8 +73,4 @@ def test_free_disk_is_measured_at_the_first_existing_folder(tmp_path: Path, monk
     assert disk_free(tmp_path / "a" / "b") == 77
     assert asked == [tmp_path / "a" / "b", tmp_path / "a", tmp_path]
     assert disk_free(Path("/none")) == 0
-
-
-def test_installed_versions_are_listed() -> None:
-    assert version("pytest") == pytest.__version__
-    assert version("no-such-package-of-anyone") == ""
+    assert (version("pytest"), version("no-such-package-of-anyone")) == (pytest.__version__, "")

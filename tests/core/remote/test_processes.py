@@ -84,25 +84,20 @@ def test_only_a_local_trainer_is_terminated(start: Callable[..., Started]) -> No
     assert child.is_running(), "only the trainer is asked"
 
 
-def test_a_trainer_is_killed_with_its_children(start: Callable[..., Started]) -> None:
+def test_a_trainer_or_a_jobs_session_is_killed_with_its_children(start: Callable[..., Started]) -> None:
     process, child = start()
-    status = status_of(process)
+    status, job = status_of(process), job_of(process)
     end_processes(RUN, None, None, kill=True)
     end_processes(RUN, None, replace(status, host="another"), kill=True)
     end_processes(RUN, None, replace(status, started=status.started - 50), kill=True)
-    assert alive(process, child)
-    end_processes(RUN, None, status, kill=True)
-    assert process.wait(20) == -signal.SIGKILL
-    assert gone(child)
-
-
-def test_a_jobs_session_is_killed_even_without_a_known_trainer(start: Callable[..., Started]) -> None:
-    process, child = start()
-    job = job_of(process)
     end_processes(RUN, job.model_copy(update={"started": job.started - 50}), None, kill=True)
     end_processes(RUN, job.model_copy(update={"pid": 0}), None, kill=True)
     assert alive(process, child), "another process has its number by now"
-    end_processes(RUN, job, None, kill=True)
+    end_processes(RUN, None, status, kill=True)
+    assert process.wait(20) == -signal.SIGKILL
+    assert gone(child)
+    process, child = start()
+    end_processes(RUN, job_of(process), None, kill=True)
     assert process.wait(20) == -signal.SIGKILL
     assert gone(child)
 

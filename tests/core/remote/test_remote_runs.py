@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from core.spec.machines.answers import Bytes, pack_bytes
 from core.spec.machines.connection import BACK_OFF
 from core.spec.machines.fetching import fetch_checkpoint
 from core.spec.machines.host import Host
@@ -182,28 +181,6 @@ def mirror_of(run: RunDir) -> Mirror:
     record = RemoteRecord(machine="near", folder="/there")
     write_record(run, record)
     return Mirror(run, record)
-
-
-def part(at: int, data: bytes, restart: bool = False) -> Bytes:
-    return Bytes.model_validate(
-        {"folder": "/there", "file": "events.jsonl", "offset": at, "data": pack_bytes(data), "restart": restart}
-    )
-
-
-def test_duplicate_and_missing_chunks(run: RunDir) -> None:
-    mirror = mirror_of(run)
-    mirror.append(part(0, b"abc"))
-    mirror.append(part(0, b"abcdef"))  # what is here already is not written again
-    mirror.append(part(2, b"cd"))
-    assert run.events.read_bytes() == b"abcdef"
-    mirror.append(part(9, b"later"))
-    assert run.events.read_bytes() == b"abcdef"
-    assert mirror.gap
-    assert mirror.offsets()["files"]["events.jsonl"]["offset"] == 6
-    assert not mirror.gap
-    mirror.append(part(0, b"another file", restart=True))
-    assert run.events.read_bytes() == b"another file"
-    mirror.close()
 
 
 def test_a_replaced_remote_file_is_copied_again(host: Host, run: RunDir, trainer: Trainer) -> None:

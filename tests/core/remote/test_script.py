@@ -43,6 +43,14 @@ def test_torchrun_starts_a_process_per_device() -> None:
     assert command[1:5] == ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     assert command[-4:] == ["core", "train", str(RUN.config), str(RUN.path)]
     assert "torch.distributed.run" not in direct_command(Machine(name="a"), RUN, ["0"])
+    for settings, devices, ranks in (
+        ({"processes": 4, "gpus": 2}, ["0"], 4),
+        ({"gpus": 2}, ["0", "1", "2"], 3),
+        ({"gpus": 2}, [], 2),
+        ({}, [], 1),
+    ):
+        machine = Machine.model_validate({"name": "a", "launcher": "torchrun", **settings})
+        assert f"--nproc-per-node={ranks}" in direct_command(machine, RUN, devices)
 
 
 def head_of(script: str) -> list[str]:
@@ -118,17 +126,6 @@ def test_a_script_signals_before_its_time_limit_and_starts_its_program() -> None
     assert '"$(stage)/control"' in chain_script(machine, RunDir(RUN.path / "stage-1-a"))
 
 
-def test_as_many_processes_as_configured_or_as_devices() -> None:
-    for settings, devices, ranks in (
-        ({"processes": 4, "gpus": 2}, ["0"], 4),
-        ({"gpus": 2}, ["0", "1", "2"], 3),
-        ({"gpus": 2}, [], 2),
-        ({}, [], 1),
-    ):
-        machine = Machine.model_validate({"name": "a", "launcher": "torchrun", **settings})
-        assert f"--nproc-per-node={ranks}" in direct_command(machine, RUN, devices)
-
-
 class Commands:
     """Slurm's commands, as a table of what they say."""
 
@@ -180,15 +177,6 @@ def test_squeue_is_called_rarely_for_any_number_of_runs(monkeypatch: pytest.Monk
     slurm.cancel(jobs[0])
     slurm.job(jobs[0])
     assert commands.asked.count("squeue") == asked + 1, "what was done here is seen at once"
-
-
-def test_a_finished_job_is_queried_by_its_id() -> None:
-    ended = "JobId=9 JobState=TIMEOUT Reason=TimeLimit Restarts=0 StartTime=2026-01-02T03:04:05 NodeList=n1"
-    found = Slurm(Commands(squeue="", scontrol=ended)).job("9")
-    assert found is not None
-    assert found.state == "TIMEOUT"
-    assert not found.waiting
-    assert not found.running
 
 
 def test_a_job_that_ends_between_polls_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

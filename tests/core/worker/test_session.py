@@ -46,9 +46,7 @@ def test_a_key_describes_its_value() -> None:
     assert read_key(Asked, write_key(asked), "") == asked
 
 
-@pytest.mark.parametrize(
-    "key", ["", "opened 1", "{}", "[]", '{"data": 1}', '{"data": "a", "k": "3"}', '{"data": "", "x": 1}']
-)
+@pytest.mark.parametrize("key", ["", "opened 1", "[]", '{"data": 1}', '{"data": "", "x": 1}'])
 def test_an_invalid_key_is_answered_with_the_remedy(key: str) -> None:
     with pytest.raises(UserError, match=r"^open it first\.$"):
         read_key(Asked, key, "open it first.")

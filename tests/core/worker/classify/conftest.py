@@ -15,25 +15,25 @@ from tests.core.variants import variant_config
 from tests.core.worker.classify.desk_helpers import Answer, Desk
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with pairs/, a run trained on them and a cache."""
     folder = tmp_path_factory.mktemp("classify")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SDGUI_CACHE_DIR", str(folder / "cache"))
         train_data, val_data = write_labelled(folder / "pairs")
-        config = override(
-            variant_config("sd-clip-every-step"),
-            [
-                f"data.train={train_data}",
-                f"data.val={val_data}",
-                "optim.batch_size=12",
-                "optim.epochs=2",
-                "validation.batch_size=12",
-            ],
-        )
-        train(config, RunDir(folder / "run"), quiet=True)
-        yield folder
+        data = [f"data.train={train_data}", f"data.val={val_data}"]
+        settings = ["optim.batch_size=12", "optim.epochs=2", "validation.batch_size=12"]
+        train(override(variant_config("sd-clip-every-step"), [*data, *settings]), RunDir(folder / "run"), quiet=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(trained: Path) -> Iterator[Path]:
+    """The same folder, whose cache is used."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SDGUI_CACHE_DIR", str(trained / "cache"))
+        yield trained
 
 
 @pytest.fixture(scope="module")
