@@ -10,10 +10,7 @@ from pathlib import Path
 from core.bench.results import to_json, to_table
 from core.spec.errors import UserError
 
-BENCHMARKS = {
-    "train": "core.bench.train",
-    "gpu": "core.bench.gpu",
-}  # others are in tests/benchmarks
+BENCHMARKS = {"train": "core.bench.train", "gpu": "core.bench.gpu"}  # others are in tests/benchmarks
 SIZES = ("small", "full")
 BENCHMARKS_WITH_SIZES = ("gpu", "search", "classify")
 

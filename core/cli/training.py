@@ -82,7 +82,6 @@ def add(subparsers: Subparsers) -> None:
     bench = subparsers.add_parser("bench", help="benchmark against other implementations")
     bench.add_argument("name", help="train or gpu")
     bench.add_argument("--json", action="store_true", help="print the results as JSON")
-    bench.add_argument("--peer", type=Path, metavar="DIR", help="folder with the other implementation's packages")
     bench.add_argument("--size", default="small", choices=("small", "full"), help="size of gpu (default: small)")
     bench.set_defaults(handler=_bench)
 
@@ -191,4 +190,4 @@ def _worker(arguments: argparse.Namespace) -> int:
 def _bench(arguments: argparse.Namespace) -> int:
     from core.bench.run import run
 
-    return run(arguments.name, arguments.json, arguments.peer, arguments.size)
+    return run(arguments.name, arguments.json, None, arguments.size)

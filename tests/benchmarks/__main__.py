@@ -12,7 +12,7 @@ from pathlib import Path
 from core.bench.run import SIZES, run
 from core.spec.errors import UserError
 
-NAMES = ("syncs", "loader", "shards", "caption", "search", "classify", "noise")
+NAMES = ("syncs", "loader", "shards", "caption", "search", "classify")
 
 
 def main() -> int:

@@ -14,7 +14,6 @@ import importlib
 import math
 import resource
 import sys
-import tempfile
 import time
 import warnings
 from dataclasses import dataclass
@@ -23,18 +22,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from core.bench.results import BenchResult, result
-from core.checkpoint.opening import open_model
-from core.inference.encoder import UNPROJECTED, encode_layers, encode_texts
 from core.metrics.classification.labels import Labels
 from core.metrics.classification.linear_probe import C_GRID, HELD_OUT_SHARE, linear_probe, search_C, stratified_split
 from core.metrics.classification.logistic import ProbeData, ProbeSettings
-from core.metrics.classification.zero_shot import ClassEmbedder, class_logits, zero_shot
+from core.metrics.classification.zero_shot import class_logits, zero_shot
 from core.metrics.outcome import Floats, Integers
 from core.metrics.retrieval import ranks, retrieval_metrics
 from core.spec.errors import UserError
@@ -51,15 +47,12 @@ class Size:
     rows: int
     width: int
     classes: int
-    named: int  # classes of the zero-shot cache
 
 
 SIZES = {
-    "small": Size(captions=5000, images=1000, rows=3000, width=128, classes=20, named=50),
-    "full": Size(captions=25_000, images=5000, rows=50_000, width=512, classes=100, named=1000),
+    "small": Size(captions=5000, images=1000, rows=3000, width=128, classes=20),
+    "full": Size(captions=25_000, images=5000, rows=50_000, width=512, classes=100),
 }
-TEMPLATES = 80
-SPLITS = 10  # of the digits: which C a sweep takes is chance, within a point of accuracy
 DECIDED = 4.0  # times our own seconds after which the plain sweep is broken off
 
 
@@ -71,7 +64,7 @@ def run(peer: Path | None = None, size: str = "small") -> list[BenchResult]:
     if peer is not None:
         sys.path.insert(0, str(peer))
     chosen = SIZES[size]
-    return [*_clip_benchmark(), *_digits(), *_retrieval_pace(chosen), _sweep(chosen), _cached_classes(chosen)]
+    return [*_clip_benchmark(), *_retrieval_pace(chosen), _sweep(chosen)]
 
 
 def _theirs(module: str) -> Any:
@@ -134,45 +127,6 @@ def _their_recalls(finding: Any, generator: torch.Generator) -> list[BenchResult
     return rows
 
 
-def _digits() -> list[BenchResult]:
-    """scikit-learn's digits: raw pixels, and features of a ViT with random weights."""
-    digits = load_digits()
-    images, y = digits.images.astype(np.float64), digits.target.astype(np.int64)
-    model = open_model("open_clip:sd-tiny")
-    side = model.network.image_size
-    grey = torch.from_numpy(images / 16 * 255).float()[:, None]  # (N, 1, 8, 8)
-    enlarged = torch.nn.functional.interpolate(grey, (side, side), mode="bilinear").round().byte().expand(-1, 3, -1, -1)
-    states = [
-        encode_layers(model.network, part, model.runtime, [UNPROJECTED])[UNPROJECTED] for part in enlarged.split(256)
-    ]
-    features = {"raw pixels": images.reshape(len(y), -1), "random ViT": torch.cat(states).double().numpy()}
-    rows = []
-    for name, x in features.items():
-        means = np.array([_split_accuracies(x, y, seed) for seed in range(SPLITS)]).mean(axis=0).tolist()
-        what = f"digits, {name}, {SPLITS} splits"
-        rows.append(_agreement(f"{what}, scikit-learn at the same C", means[0], means[1], 1e-6))
-        rows.append(_agreement(f"{what}, scikit-learn's own sweep", means[0], means[2], 0.005))
-    return rows
-
-
-def _split_accuracies(x: Floats, y: Integers, seed: int) -> tuple[float, float, float]:
-    """Test accuracy on one split: of our probe, of scikit-learn alone at our C, and of its own sweep."""
-    kept, held = stratified_split(y, HELD_OUT_SHARE, seed + 1)
-    train, test = (
-        ProbeData(torch.from_numpy(x[part]), _labels(torch.from_numpy(y[part]), 10)) for part in (kept, held)
-    )
-    fitted = linear_probe(train, test)
-    alone = LogisticRegression(C=fitted.probe.C, max_iter=1000).fit(x[kept], y[kept]).score(x[held], y[held])
-    return fitted.test.metrics()["acc1"], float(alone), _plain_accuracy(x[kept], y[kept], x[held], y[held])
-
-
-def _plain_accuracy(x: Floats, y: Integers, test_x: Floats, test_y: Integers) -> float:
-    """scikit-learn alone: the best of all C on a held-out fifth, then fitted on all."""
-    kept, held = stratified_split(y, HELD_OUT_SHARE, 0)
-    best, _ = _plain_sweep(x[kept], y[kept], x[held], y[held])
-    return float(LogisticRegression(C=best, max_iter=1000).fit(x, y).score(test_x, test_y))
-
-
 def _plain_sweep(
     x: Floats, y: Integers, val_x: Floats, val_y: Integers, seconds: float = math.inf
 ) -> tuple[float, int]:
@@ -224,24 +178,3 @@ def _sweep(size: Size) -> BenchResult:
     if tried < len(C_GRID):
         name += f" (peer: {tried} of {len(C_GRID)})"
     return result(name, ours, theirs, "s", theirs / ours, 3.0)
-
-
-def _cached_classes(size: Size) -> BenchResult:
-    """Prompts encoded for classes that are in the cache already, where all of them would be without it."""
-    model = open_model("open_clip:sd-tiny")
-    templates = [f"image {number} of a {{}}" for number in range(TEMPLATES)]
-    names = [f"thing {number}" for number in range(size.named)]
-    with tempfile.TemporaryDirectory(prefix="sdgui-bench-") as folder:
-
-        def embedder() -> ClassEmbedder:
-            return ClassEmbedder(
-                lambda texts: encode_texts(model.network, texts, model.runtime), templates, model.digest, Path(folder)
-            )
-
-        embedder().embed(names)
-        again = embedder()
-        again.embed(names)
-    every = len(names) * TEMPLATES
-    return result(
-        "prompts encoded after caching", again.encoded, every, "prompts", every / max(1, again.encoded), every
-    )

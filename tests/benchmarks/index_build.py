@@ -1,10 +1,8 @@
-"""Rows of ``bench search`` about making an index: its speed, bringing it up to date, kills, and search as one types."""
+"""Rows of ``bench search`` about making an index: its speed, an update, and search as you type."""
 
 from __future__ import annotations
 
 import json
-import random
-import shutil
 import statistics
 import subprocess
 import time
@@ -20,13 +18,11 @@ from core.checkpoint.opening import open_model
 from core.inference.encoder import encode_images
 from core.search.index.build import build_index
 from core.search.index.encoding import BATCH
-from core.search.index.manifest import read_manifest
 from core.spec.children import python_command
 
 BIG = "open_clip:ViT-B-32"  # random weights: speed does not depend on what was learnt
 LITTLE = "open_clip:sd-tiny"
 DEMO = "open_clip:sd-demo"
-KILLED = 8_000  # images of the build that is killed
 TWO_MEGAPIXELS = (1632, 1224)
 
 
@@ -35,7 +31,6 @@ def build_rows(folder: Path, full: bool) -> list[BenchResult]:
     return [
         _speed(folder / "speed", 512 if full else 96, 3 if full else 1),
         *_unchanged(folder / "unchanged", 100_000 if full else 5_000),
-        _kills(folder / "kills", 10 if full else 3),
         _typing(folder / "typing", 4_050 if full else 500),
     ]
 
@@ -89,66 +84,6 @@ def _unchanged(folder: Path, count: int) -> list[BenchResult]:
         result(f"{count:,} unchanged files, the work itself", report.seconds, limit, "s", limit / report.seconds, 1.0),
         result(f"{count:,} unchanged files, with the program's start", whole, limit, "s", limit / whole, 1.0),
     ]
-
-
-def _kills(folder: Path, kills: int) -> BenchResult:
-    """A build killed so often, each time at a random moment of what it still has to do; 1 when its bytes are the same.
-
-    One that ended before its kill is compared, too, and another is begun.
-    """
-    write_images(folder / "images", 1000, (40, 40), "png", links=KILLED)
-    whole, killed = folder / "whole", folder / "killed"
-    starts, lasts = _times(_command(LITTLE, folder / "images", whole))
-    command = _command(LITTLE, folder / "images", killed)
-    draw = random.Random(0)
-    done, same = 0, True
-    for _ in range(5 * kills):
-        if done == kills:
-            break
-        if _killed(command, draw.random() * (starts + _left(killed) * (lasts - starts))):
-            done += 1
-        else:
-            same = same and _bytes(whole) == _bytes(killed)
-            shutil.rmtree(killed)
-    subprocess.run(command, check=True, capture_output=True)
-    same = same and done == kills and _bytes(whole) == _bytes(killed)
-    return result(f"killed {done} times of {kills}: bytes as if never", float(same), 1, "", float(same), 1.0)
-
-
-def _times(command: list[str]) -> tuple[float, float]:
-    """Seconds until a build begins to encode, and until it ends."""
-    began = time.monotonic()
-    starts = 0.0
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, encoding="utf-8") as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if not starts and line.startswith("encoding images"):
-                starts = time.monotonic() - began
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed.")
-    return starts, time.monotonic() - began
-
-
-def _left(index: Path) -> float:
-    """The share of the images that a build which was killed has still to encode."""
-    manifest = read_manifest(index)
-    return 1.0 if manifest is None else 1 - manifest.rows / KILLED
-
-
-def _killed(command: list[str], after: float) -> bool:
-    """Run ``command`` and kill it ``after`` so many seconds; False when it ended by then."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        if process.wait(after):
-            raise RuntimeError(f"{' '.join(command)} failed.")
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait() != 0  # it may have come to its end in between
-    return False
-
-
-def _bytes(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".bin", ".json", ".faiss")}
 
 
 def _typing(folder: Path, count: int) -> BenchResult:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from core.bench.photographs import photograph
 from core.bench.results import BenchResult, result
 from core.data.preprocessing import decoding_for
 from core.data.views.making import centre_view
@@ -31,7 +32,6 @@ AT_MOST = 40.0  # milliseconds
 MEAN_TOLERANCE = 3.0  # of 255 levels: by how much pixels may differ from the plain path's on average, letters included
 TOLERANCE = 32.0  # of 255 levels, any pixel
 ROUNDS = 9
-_LAYERS = ((6, 70.0), (24, 35.0), (96, 20.0), (400, 12.0), (1500, 6.0))  # waves across the image, their height
 
 Pixels = npt.NDArray[np.int64]
 
@@ -52,18 +52,6 @@ def jpeg_rows() -> list[BenchResult]:
         result("  against decoding all of it", mine, other, "ms", other / mine, None),
         result("  pixels' mean difference, tolerance", mean, MEAN_TOLERANCE, "of 255", MEAN_TOLERANCE / mean, 1.0),
     ]
-
-
-def photograph(width: int, height: int, seed: int) -> Image.Image:
-    """An image with structure of every size, as photographs have."""
-    generator = np.random.default_rng(seed)
-    pixels = np.full((height, width, 3), 128, np.float32)
-    for waves, strength in _LAYERS:
-        coarse = generator.normal(0, strength, (max(2, waves * height // width), waves, 3)).astype(np.float32)
-        for colour in range(3):
-            layer = Image.fromarray(coarse[..., colour]).resize((width, height), Image.Resampling.BICUBIC)
-            pixels[..., colour] += np.asarray(layer)
-    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
 def scaled(path: Path, side: int) -> Pixels:

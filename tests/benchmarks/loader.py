@@ -21,12 +21,12 @@ from typing import Any
 import open_clip
 import torch
 
+from core.bench.photographs import photograph
 from core.bench.results import BenchResult, result
 from core.data.dataset import open_dataset
 from core.data.loader import Loader, Place
 from core.spec.config import RunConfig, override
 from core.spec.errors import UserError
-from tests.benchmarks.jpeg import photograph
 from tests.core.variants import variant_config
 
 SIDE, PATCH = 224, 32

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
+from core.bench.photographs import photograph
 from core.bench.results import BenchResult, result
 from core.data.sources.shards.index import ShardMetadata, make_index, path_beside, write_index
 from core.spec.errors import UserError
-from tests.benchmarks.jpeg import photograph
 
 SHARDS, ROWS = 1_000, 10_000
 MOST_MEMORY, MOST_SECONDS = 2.0, 5.0  # GB a process, seconds to the first batch

@@ -22,12 +22,12 @@ import torch
 
 from core.bench.gpu import peer as open_clip_training
 from core.bench.gpu.step_time import StepTiming, open_run, synchronize, time_steps
+from core.bench.photographs import photograph
 from core.bench.results import BenchResult, result
 from core.model.runtime import has_bf16
 from core.spec.config import RunConfig, override
 from core.spec.errors import UserError
 from core.spec.presets import preset_config
-from tests.benchmarks.jpeg import photograph
 
 JPEG_SIZE = (512, 384)
 COMPARED_LOSSES = 20  # number of losses that are compared
@@ -69,11 +69,8 @@ def run(peer: Path | None = None, size: str = "small") -> list[BenchResult]:
         return [*rows, *(measure(work, scale) for measure in row_functions)]
 
 
-EVERY_STEP_SETTINGS = (
-    "teacher.every=1",
-    "views.student.count=2",
-    "views.teacher.count=1",
-)  # settings of the most expensive sd-clip steps
+# settings of the most expensive sd-clip steps
+EVERY_STEP_SETTINGS = ("teacher.every=1", "views.student.count=2", "views.teacher.count=1")
 
 
 def _config(work: Path, scale: Scale, preset: str, towers: str, *settings: str) -> RunConfig:
@@ -106,7 +103,7 @@ def _measure(work: Path, scale: Scale, name: str, config: RunConfig, from_loader
 def _against_open_clip(work: Path, scale: Scale, towers: str) -> list[BenchResult]:
     config = _config(work, scale, "clip", towers)
     ours = _measure(work, scale, f"clip {towers}", config)
-    precision = "bf16" if scale.is_gpu or _has_bf16(scale) else "fp32"
+    precision = "bf16" if scale.is_gpu or has_bf16(torch.device(scale.device)) else "fp32"
     device = torch.device(scale.device)
     theirs = open_clip_training.pairs_per_s(
         towers, scale.batch_size, precision, device, scale.compile, scale.warm_up, scale.steps
@@ -177,10 +174,6 @@ def _precision_row(work: Path, scale: Scale) -> BenchResult:
 
 def _required(scale: Scale, at_least: float) -> float | None:
     return at_least if scale.is_gpu else None
-
-
-def _has_bf16(scale: Scale) -> bool:
-    return has_bf16(torch.device(scale.device))
 
 
 def write_images(folder: Path, count: int) -> None:

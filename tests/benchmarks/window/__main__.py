@@ -36,9 +36,6 @@ from tests.benchmarks.window import panels as bench_panels
 from tests.benchmarks.window import run_table as bench_table
 from tests.benchmarks.window import runs as bench_runs
 from tests.benchmarks.window import search as bench_search
-from tests.benchmarks.window import views as bench_views
-from tests.benchmarks.window.captions import BLOCK_LIMIT, FIRST_LIMIT
-from tests.benchmarks.window.captions import measure as measure_captions
 from tests.benchmarks.window.gallery import FIRST_PAINT_LIMIT, FRAME_LIMIT, measure
 from tests.benchmarks.window.windows import opened
 
@@ -71,10 +68,8 @@ def run() -> list[BenchResult]:
         event = event_to_curve(app, Path(folder) / "live")
         ours, plain = redraw(app)
         gallery = measure(app, Path(folder) / "gallery")
-        captions = measure_captions(app, Path(folder) / "captions")
         search = bench_search.measure(app, Path(folder) / "search")
         confusion = bench_confusion.measure(app)
-        views = bench_views.measure(app, Path(folder) / "views")
         panels = bench_panels.measure(app, Path(folder) / "panels")
         still, busy = bench_runs.measure(app, Path(folder) / "runs")
         table = bench_table.measure_table(app, Path(folder) / "table")
@@ -88,8 +83,6 @@ def run() -> list[BenchResult]:
         _within("first paint of 100k images", gallery.first_paint, FIRST_PAINT_LIMIT),
         _within("longest frame of a scroll, thumbnails loading", gallery.slowest_frame, FRAME_LIMIT),
         _within("all of 100k images selected", gallery.select_all, FIRST_PAINT_LIMIT),
-        _within("1,000 images dropped to the first caption", captions.first, FIRST_LIMIT),
-        _within("longest block of the window's thread meanwhile", captions.block, BLOCK_LIMIT),
         _within("confusion matrix of 1,000 classes drawn", confusion.drawn, bench_confusion.DRAWN_LIMIT),
         _within("  the same with every cell filled", confusion.filled, bench_confusion.DRAWN_LIMIT),
         _within("  longest frame of zooming into it", confusion.slowest_zoom, bench_confusion.FRAME_LIMIT),
@@ -97,8 +90,6 @@ def run() -> list[BenchResult]:
         _within("  the same of two models side by side", search.two, bench_search.KEY_LIMIT),
         _within("  longest turn of the event loop meanwhile", search.slowest_turn, bench_search.TURN_LIMIT),
         _within("slowest frame of a map of 100k points, panned and zoomed", dots, bench_search.MAP_LIMIT),
-        _within(f"12 images' views after a setting moved, {views.preset}", views.redrawn, bench_views.REDRAW_LIMIT),
-        _within("  longest turn of the window's thread meanwhile", views.slowest_turn, bench_views.TURN_LIMIT),
         _within("200 live runs: longest turn of the window's thread", still.turn, bench_runs.TURN_LIMIT),
         _share("  its share of a core when nothing changes", still.share, bench_runs.SHARE_LIMIT),
         _within("  longest turn, a step of each every 2 s", busy.turn, bench_runs.TURN_LIMIT),

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from core.bench.photographs import photograph
 from core.checkpoint.opening import open_model
 from core.data.dataset import open_dataset
 from core.data.images import Resizing, decode_square
@@ -20,7 +21,6 @@ from core.inference.encoder import encode_images
 from core.inference.images import ImageInput, read_image
 from core.model.towers.architectures import resolve_architecture
 from core.search.index.encoding import open_encoder
-from tests.benchmarks.jpeg import photograph
 from tests.core.caption_models import CLIP, save_model
 from tests.core.data.samples import tokenize
 

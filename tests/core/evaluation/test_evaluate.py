@@ -21,7 +21,7 @@ from core.data.errors import DataError
 from core.data.views.making import centre_view
 from core.evaluation.evaluate import Request, evaluate
 from core.evaluation.work import DATA_DIGEST
-from core.inference.encoder import UNPROJECTED, encode_dataset_images, encode_layers
+from core.inference.encoder import UNPROJECTED, encode_dataset, encode_layers
 from core.metrics.classification.labels import index_labels
 from core.metrics.classification.linear_probe import linear_probe
 from core.metrics.classification.logistic import ProbeData
@@ -83,8 +83,8 @@ def features(loaded: dict[str, Model], source: str, weights: str) -> tuple[list[
     model = loaded[weights]
     network = model.network
     data = open_dataset(source, model.data, network.image_size, network.towers.tokenize)
-    rows, vectors = encode_dataset_images({"": network}, data, model.runtime, 1, lambda *_: None)
-    embeddings = vectors[""]
+    encoded = encode_dataset(network, data, model.runtime, 1, lambda *_: None)
+    rows, embeddings = encoded.rows, encoded.images
     images = [centre_view(data.image(row), network.image_size)[None] for row in rows.tolist()]
     states = torch.cat([encode_layers(network, one, model.runtime, [UNPROJECTED])[UNPROJECTED] for one in images])
     return [data.labels(row)["colour"] for row in rows.tolist()], embeddings, states
