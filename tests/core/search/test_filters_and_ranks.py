@@ -74,7 +74,7 @@ def test_filters_at_their_boundaries(given: dict[str, Any], rows: list[int]) -> 
     ("given", "message"),
     [
         ({"labels": {"colour": ("red",)}}, "there is no label 'colour'; available labels: kind"),
-        ({"labels": {"kind": ("ab",)}}, "did you mean 'a'"),
+        ({"labels": {"kind": ("aa",)}}, "did you mean 'a'"),
         ({"folders": ("/f",)}, "there is no image in /f; choose another folder, such as /f0"),
     ],
 )
