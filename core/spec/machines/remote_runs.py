@@ -41,10 +41,10 @@ StageStarted = Callable[[Path], object]
 
 
 class _Attached:
-    def __init__(self, mirror: Mirror) -> None:
+    def __init__(self, mirror: Mirror, is_submitting: bool) -> None:
         self.mirror = mirror
         self.host: Host | None = None  # the connection that follows the run
-        self.is_submitting = False
+        self.is_submitting = is_submitting
         self.last_request: tuple[str, int] | None = None  # the last forwarded request, and its file's stamp
         self.stops = 0  # number of stop requests
         self.is_finished = False  # whether the run is done and its next stage is attached
@@ -119,12 +119,11 @@ class RemoteRuns:
 
     def _deliver(self, run: RunDir, record: RemoteRecord, config: str) -> None:
         self.detach(run)
-        run.clear_control()
-        write_record(run, record)
-        attached = self._attach(run, record)
-        _show_waiting(attached.mirror, f"sending to {record.machine}")
-        attached.is_submitting = True
+        attached = self._attach(run, record, is_submitting=True)  # InUse is raised before the run changes
         try:
+            run.clear_control()
+            write_record(run, record)
+            _show_waiting(attached.mirror, f"sending to {record.machine}")
             submitted = self._submit(run, record, config, _FIRST_SECONDS).result(2 * _FIRST_SECONDS)
         except (ConnectionLost, TimeoutError) as error:
             _show_waiting(attached.mirror, f"waiting for {record.machine}: {error}")
@@ -232,8 +231,8 @@ class RemoteRuns:
         for entry in attached:
             entry.mirror.close()
 
-    def _attach(self, run: RunDir, record: RemoteRecord) -> _Attached:
-        attached = _Attached(Mirror(run, record))
+    def _attach(self, run: RunDir, record: RemoteRecord, is_submitting: bool = False) -> _Attached:
+        attached = _Attached(Mirror(run, record), is_submitting)
         with self._lock:
             self._attached[run.path] = attached
             if self._thread is None:

@@ -252,8 +252,9 @@ def test_a_run_followed_by_another_program_can_be_resumed(
     run.ask("pause")
     wait_for(lambda: state(run) is RunState.PAUSED)
     (there(run).path.parent / "hurry").touch()
-    another = RemoteRuns(machines)
+    another, before = RemoteRuns(machines), read_record(run)
     with pytest.raises(InUse):
         another.resume(run)
+    assert read_record(run) == before
     another.resume_unfollowed(run)
     wait_for(lambda: state(run) is RunState.DONE and same(run))
