@@ -2,44 +2,49 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QTimer, QUrl
-from PySide6.QtGui import QDesktopServices, QHideEvent
+from PySide6.QtCore import QSize, QTimer, QUrl
+from PySide6.QtGui import QDesktopServices, QHideEvent, QImage
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QPushButton, QTextBrowser, QVBoxLayout, QWidget
 
 from core.spec.errors import writing
 from core.spec.files import write_whole
 from core.spec.report.content import Report, collect
+from core.spec.report.logged import LoggedImage
 from core.spec.report.render import FORMATS, to_html
 from core.spec.run.folder import RunDir
 from core.spec.study import StudyDir
 from sdgui.runs.background_tasks import BackgroundTasks
 from sdgui.store.store import Store
 from sdgui.widgets.file_dialogs import ask_save
+from sdgui.widgets.gallery.images import decode_image
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.style.theme import SPACE
 
 _RENEW_MS = 5000
+_ROOM = QSize(240, 240)  # px, for a logged image
 _KINDS = "HTML (*.html);;Markdown (*.md);;LaTeX (*.tex)"
 
 
 class ReportView(QTextBrowser):
-    """Shows HTML with embedded images. Loads no file and no URL; links open in the browser."""
+    """Shows HTML with embedded plots, and ``images`` by URL. Loads no file and no URL; links open in the browser."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.images: dict[str, QImage] = {}
         self.setAccessibleName("Report")
         self.setOpenLinks(False)
         self.anchorClicked.connect(self._open)
 
     def loadResource(self, kind: int, name: QUrl | str) -> Any:
         url = QUrl(name)
-        return super().loadResource(kind, url) if url.scheme() == "data" else None
+        return super().loadResource(kind, url) if url.scheme() == "data" else self.images.get(url.toString())
 
     def _open(self, url: QUrl) -> None:
         if url.scheme() in ("http", "https"):
@@ -53,6 +58,15 @@ class _Subject:
     title: str
     experiments: Sequence[int]
     study: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Page:
+    """A report as HTML. ``images``: the logged images by the URLs in ``html``."""
+
+    report: Report
+    html: str
+    images: dict[str, QImage]
 
 
 class ReportDialog(QDialog):
@@ -103,15 +117,16 @@ class ReportDialog(QDialog):
         if self._reading:
             return
         self._reading, subject = True, self._subject
-        self._tasks.run(lambda: (subject, _collected(self._store, subject)), self._show, self._failed)
+        self._tasks.run(lambda: (subject, _page(_collected(self._store, subject))), self._show, self._failed)
 
-    def _show(self, read: tuple[_Subject, Report]) -> None:
+    def _show(self, read: tuple[_Subject, _Page]) -> None:
         self._reading = False
-        subject, self.report = read
-        text = to_html(self.report)
-        if subject is self._subject and text != self._shown:
-            self._shown, position = text, self.view.verticalScrollBar().value()
-            self.view.setHtml(text)
+        subject, page = read
+        self.report = page.report
+        if subject is self._subject and page.html != self._shown:
+            self._shown, position = page.html, self.view.verticalScrollBar().value()
+            self.view.images = page.images
+            self.view.setHtml(page.html)
             self.view.verticalScrollBar().setValue(position)
 
     def _failed(self, why: str) -> None:
@@ -145,3 +160,16 @@ def _collected(store: Store, subject: _Subject) -> Report:
         runs += [run.dir for run in store.runs(experiment) if run.is_local]
     note = "\n\n".join(note for one in subject.experiments if (note := store.experiment(one).note))
     return collect(subject.title, runs, note, StudyDir(subject.study) if subject.study is not None else None)
+
+
+def _page(report: Report) -> _Page:
+    """Decode the logged images, which takes too long for the main thread."""
+    images: dict[str, QImage] = {}
+
+    def url(image: LoggedImage) -> str:
+        name = f"logged:{hashlib.sha256(image.data).hexdigest()}"
+        if name not in images:
+            images[name] = decode_image(image.data, image.file, _ROOM)[0] or QImage()
+        return name
+
+    return _Page(report, to_html(report, url), images)

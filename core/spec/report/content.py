@@ -15,6 +15,7 @@ from typing import Any
 from core.spec.chain import run_label
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, excerpt, read_text
+from core.spec.report.logged import MAX_LOGGED, MAX_TOTAL_BYTES, LoggedSample, parse_samples, with_images
 from core.spec.run.events import Evaluated, Event, EventReader, Metrics, RunFailed, RunFinished, RunStarted, Sample
 from core.spec.run.folder import RunDir
 from core.spec.run.lineage import parent_text
@@ -45,6 +46,7 @@ class ReportedRun:
     parent: str = ""
     curves: dict[str, dict[int, float]] = field(default_factory=dict)
     samples: tuple[tuple[str, str], ...] = ()  # (caption or image name, the student's answer)
+    logged: dict[str, LoggedSample] = field(default_factory=dict)  # by name; the last of each, the latest name last
 
     def best(self) -> tuple[str, float, int] | None:
         """The metric, value and step of the best mean recall on the validation data."""
@@ -69,8 +71,15 @@ class ReportedRun:
             for curve in self.curves.values():  # a resumed run repeats these steps
                 for step in [step for step in curve if step > event.step]:
                     del curve[step]
+            self.logged = {name: sample for name, sample in self.logged.items() if sample.step <= event.step}
         elif isinstance(event, (RunFinished, RunFailed)):
             self.step, self.ending = max(self.step, event.step), event
+        elif isinstance(event, Sample) and event.what == "logged":
+            for sample in parse_samples(event):
+                self.logged.pop(sample.name, None)
+                self.logged[sample.name] = sample
+            for name in list(self.logged)[:-MAX_LOGGED]:
+                del self.logged[name]
         elif isinstance(event, Sample):
             self.samples = _samples(event) or self.samples
 
@@ -95,12 +104,14 @@ class Report:
 
 def collect(title: str, runs: Iterable[RunDir], note: str = "", study: StudyDir | None = None) -> Report:
     """Collect a report on ``runs``, skipping unreadable parts. ``study``: include its table of results."""
-    reported, settings = list[ReportedRun](), list[dict[str, Any]]()
+    reported, settings, budget = list[ReportedRun](), list[dict[str, Any]](), MAX_TOTAL_BYTES
     for run in runs:
         try:
             reported.append(read_curves(run))
         except UserError:
             reported.append(ReportedRun(run_label(run.path), run.path))
+        logged, budget = with_images(reported[-1].logged.values(), run.path, budget)
+        reported[-1].logged = {sample.name: sample for sample in logged}
         with suppress(UserError, OSError):
             settings.append(settings_of(read_any_config(run.config)))
     differing = differing_values(settings) if len(settings) == len(reported) else {}

@@ -6,15 +6,17 @@ import html
 import math
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from core.spec.report.content import Curve, Report, ReportedRun
+from core.spec.report.logged import LoggedImage, LoggedSample
 from core.spec.run.metric_names import is_share
 
 COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d", "#bab0ac")
 _WIDTH, _HEIGHT, _LEFT, _TOP = 640, 260, 64, 28
 _STYLE = """body{font:15px/1.5 sans-serif;margin:2em auto;max-width:60em;padding:0 1em} table{border-collapse:collapse}
-td,th{border:1px solid #999;padding:2px 8px;text-align:left;vertical-align:top} img{max-width:100%}"""
+td,th{border:1px solid #999;padding:2px 8px;text-align:left;vertical-align:top} img{max-width:100%}
+figure{display:inline-block;margin:0 1em 0 0} figure img{max-height:16em} pre{white-space:pre-wrap}"""
 # Forbids scripts and external resources, in case some text is interpreted as markup.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _TEX = {
@@ -55,8 +57,22 @@ def value_text(metric: str, value: float) -> str:
     return f"{100 * value:.1f} %" if is_share(metric) else f"{value:.4g}"
 
 
-def to_html(report: Report) -> str:
-    """The report as one HTML file without scripts, links to files or remote images."""
+def _logged(report: Report) -> Iterator[tuple[str, LoggedSample]]:
+    """The logged samples of all runs, each with its heading."""
+    for run in report.runs:
+        for sample in run.logged.values():
+            yield f"{run.name}: {sample.name}, step {sample.step}", sample
+
+
+def data_uri(image: LoggedImage) -> str:
+    return f"data:{image.media_type};base64,{b64encode(image.data).decode()}"
+
+
+def to_html(report: Report, image_url: Callable[[LoggedImage], str] = data_uri) -> str:
+    """The report as one HTML file without scripts, links to files or remote images.
+
+    ``image_url``: the URL of a logged image; by default the file contains the images.
+    """
     parts = [f"<h1>{html.escape(report.title)}</h1>", markdown_html(report.note)]
     for heading, rows in tables(report).items():
         parts += [f"<h2>{heading}</h2>", _html_table(rows)]
@@ -66,6 +82,9 @@ def to_html(report: Report) -> str:
             for metric, curves in report.plots().items():
                 data = b64encode(svg(metric, curves).encode()).decode()
                 parts.append(f'<p><img alt="{html.escape(metric)}" src="data:image/svg+xml;base64,{data}"></p>')
+    parts += ["<h2>Logged samples</h2>"] if any(_logged(report)) else []
+    for heading, sample in _logged(report):
+        parts += [f"<h3>{html.escape(heading)}</h3>", *_html_sample(sample, image_url)]
     folders = "".join(f"<li>{html.escape(run.name)}: {html.escape(str(run.folder))}</li>" for run in report.runs)
     body = "\n".join([*parts, "<h2>Run folders</h2>", f"<ul>{folders}</ul>"])
     return (
@@ -80,6 +99,17 @@ def markdown_html(text: str) -> str:
     from markdown_it import MarkdownIt  # noqa: PLC0415  (only needed for a report)
 
     return str(MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(text))
+
+
+def _html_sample(sample: LoggedSample, image_url: Callable[[LoggedImage], str]) -> Iterator[str]:
+    if sample.table:
+        yield _html_table(sample.table)
+    if sample.text:
+        yield f"<pre>{html.escape(sample.text)}</pre>"
+    for image in sample.images:
+        shown = html.escape(image.text)
+        source = f'<img alt="{shown}" src="{html.escape(image_url(image))}"><br>' if image.data else ""
+        yield f"<figure><p>{source}{shown}</p></figure>"
 
 
 def _html_table(rows: Sequence[Sequence[str]]) -> str:
@@ -128,13 +158,23 @@ def to_markdown(report: Report) -> str:
     note = report.note.replace("<", "&lt;").replace("![", r"!\[")
     parts = [f"# {_markdown(report.title)}", note, report.results]
     for heading, rows in tables(report).items():
-        header, *others = [[_markdown(cell) for cell in row] for row in rows]
-        lines = [header, ["---"] * len(header), *others]
-        parts += [f"## {heading}", "\n".join(f"| {' | '.join(row)} |" for row in lines)]
+        parts += [f"## {heading}", _markdown_table(rows)]
     for metric, curves in report.plots().items():
         data = b64encode(svg(metric, curves).encode()).decode()
         parts.append(f"![{_markdown(metric)}](data:image/svg+xml;base64,{data})")
+    parts += ["## Logged samples"] if any(_logged(report)) else []
+    for heading, sample in _logged(report):
+        parts += [f"### {_markdown(heading)}", _markdown_table(sample.table) if sample.table else ""]
+        parts.append("\n".join(f"    {line}" for line in sample.text.splitlines()))  # code, in which nothing is markup
+        for image in sample.images:
+            shown = _markdown(image.text)
+            parts.append(f"![{shown}]({data_uri(image)})\n{shown}" if image.data else shown)
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    header, *others = [[_markdown(cell) for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *others])
 
 
 def _markdown(text: str) -> str:
@@ -142,18 +182,14 @@ def _markdown(text: str) -> str:
 
 
 def to_latex(report: Report) -> str:
-    """The report as a LaTeX article; pgfplots draws the plots from the points."""
+    """The report as a LaTeX article; pgfplots draws the plots. Logged images are named, not included."""
     parts = [
         r"\documentclass{article}", r"\usepackage[margin=2cm]{geometry}", r"\usepackage{longtable,pgfplots}",
         r"\pgfplotsset{compat=1.16}", r"\begin{document}", rf"\section*{{{_tex(report.title)}}}",
         *(_tex(line) for line in report.note.splitlines()),
     ]  # fmt: skip
     for heading, rows in tables(report).items():
-        width = 0.9 / len(rows[0])
-        columns = rf"p{{{width:.2f}\linewidth}}" * len(rows[0])
-        parts += [rf"\subsection*{{{heading}}}", rf"\begin{{longtable}}{{{columns}}}"]
-        parts += [" & ".join(map(_tex, row)) + r" \\" + (r" \hline" if row is rows[0] else "") for row in rows]
-        parts.append(r"\end{longtable}")
+        parts += [rf"\subsection*{{{heading}}}", *_tex_table(rows)]
     for metric, curves in report.plots().items():
         options = rf"width=\linewidth,height=7cm,title={{{_tex(metric)}}},xlabel=step,legend pos=outer north east"
         parts += [r"\begin{tikzpicture}", rf"\begin{{axis}}[{options}]"]
@@ -161,8 +197,19 @@ def to_latex(report: Report) -> str:
             points = " ".join(f"({x},{y:.6g})" for x, y in curve if math.isfinite(y))
             parts += [rf"\addplot+[no marks] coordinates {{{points}}};", rf"\addlegendentry{{{_tex(run)}}}"]
         parts += [r"\end{axis}", r"\end{tikzpicture}", ""]
+    parts += [r"\subsection*{Logged samples}"] if any(_logged(report)) else []
+    for heading, sample in _logged(report):
+        parts += [rf"\subsubsection*{{{_tex(heading)}}}", *(_tex_table(sample.table) if sample.table else [])]
+        lines = [*sample.text.splitlines(), *(f"{image.file}: {image.caption}" for image in sample.images)]
+        parts += [f"{_tex(line)}\n" for line in lines]
     text = "\n".join([*parts, r"\end{document}", ""])
     return text.replace(r"\begin{document}", _unicode_fallback(text) + r"\begin{document}", 1)
+
+
+def _tex_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    columns = rf"p{{{0.9 / len(rows[0]):.2f}\linewidth}}" * len(rows[0])
+    lines = [" & ".join(map(_tex, row)) + r" \\" + (r" \hline" if row is rows[0] else "") for row in rows]
+    return [rf"\begin{{longtable}}{{{columns}}}", *lines, r"\end{longtable}"]
 
 
 def _unicode_fallback(text: str) -> str:

@@ -97,7 +97,7 @@ def read_image(path: Path, room: QSize | None = None) -> tuple[QImage | None, st
     member = split_member(path)
     try:
         if member is not None:
-            return _read_bytes(read_member(member), path, room)
+            return decode_image(read_member(member), path.name, room)
         with open_regular(path) as regular_file:
             number = os.dup(regular_file.fileno())
     except FileNotFoundError as error:
@@ -113,13 +113,13 @@ def read_image(path: Path, room: QSize | None = None) -> tuple[QImage | None, st
     return image, f"{path.name}{reason}" if image is None else ""
 
 
-def _read_bytes(content: bytes, path: Path, room: QSize | None) -> tuple[QImage | None, str]:
-    """Decode an image from a tar."""
+def decode_image(content: bytes, name: str, room: QSize | None) -> tuple[QImage | None, str]:
+    """Decode the bytes of an image, scaled to fit ``room`` (px); returns (None, reason) on failure."""
     buffer = QBuffer()
     buffer.setData(content)
     buffer.open(QIODevice.OpenModeFlag.ReadOnly)
     image, reason = _decode(buffer, room)
-    return image, f"{path.name}{reason}" if image is None else ""
+    return image, f"{name}{reason}" if image is None else ""
 
 
 def _format(head: bytes) -> str:

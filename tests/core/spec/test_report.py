@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
+import os
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,11 +17,13 @@ from core.__main__ import main
 from core.spec.config import override
 from core.spec.presets import preset_config
 from core.spec.report.content import collect
+from core.spec.report.logged import MAX_IMAGE_BYTES, MAX_TOTAL_BYTES
 from core.spec.report.render import to_html, to_latex, to_markdown
 from core.spec.run.events import Evaluated, EventWriter, Metrics, RunFinished, RunStarted, Sample
 from core.spec.run.folder import RunDir
 
 RECALL = "val/student/mean_recall"
+PNG = b"\x89PNG\r\n\x1a\n"
 FOREIGN = "<img src=http://example.org/a.png onerror=alert(1)>"
 NOTE = f"# Why\n\n*Warmer* is better. {FOREIGN}\n\n![remote](http://example.org/b.png) [run](javascript:alert(1))\n"
 
@@ -109,6 +113,81 @@ def test_latex_special_characters_are_escaped(runs: list[RunDir]) -> None:
     declared = set(re.findall(r"DeclareUnicodeCharacter\{([0-9A-F]+)\}", before))
     assert declared == {f"{ord(character):04X}" for character in document if ord(character) > 0x17F} == {"2192", "56FE"}
     assert text.isascii() or all(character == "\n" or character.isprintable() for character in text)
+
+
+def _log(run: RunDir, step: int, **content: object) -> None:
+    with closing(EventWriter(run.events)) as writer:
+        writer.write(Sample(step=step, what="logged", content=content))
+
+
+def _images(*files: str) -> dict[str, object]:
+    return {"type": "images", "images": [{"image": file, "caption": f"caption of {file}"} for file in files]}
+
+
+def test_a_report_shows_the_last_logged_images_tables_and_texts(runs: list[RunDir]) -> None:
+    (runs[0].path / "samples").mkdir()
+    for name in ("old", "new"):
+        (runs[0].path / "samples" / f"{name}.png").write_bytes(PNG + name.encode())
+    table = {"type": "table", "columns": ["image", "loss"], "rows": [[f"{FOREIGN}{row}", row] for row in range(30)]}
+    _log(runs[0], 1, seen=_images("samples/old.png"))
+    _log(runs[0], 3, seen=_images("samples/new.png"), worst=table, said={"type": "text", "text": f"one\n{FOREIGN}"})
+    report = collect("Samples", runs)
+    new = f"data:image/png;base64,{b64encode(PNG + b'new').decode()}"
+    page, text, latex = to_html(report), to_markdown(report), to_latex(report)
+    parser = Tags()
+    parser.feed(page)
+    logged = [attributes for tag, attributes in parser.found if tag == "img" and "svg" not in attributes["src"]]
+    assert logged == [{"alt": "caption of samples/new.png", "src": new}]
+    assert f"![caption of samples/new.png]({new})" in text
+    assert "samples/new.png: caption of samples/new.png" in latex
+    for written in (page, text, latex):
+        assert "one: seen, step 3" in written
+        assert "old.png" not in written
+        assert "a.png onerror=alert(1)" in written
+    assert f"<pre>one\n{html.escape(FOREIGN)}</pre>" in page
+    assert f"    one\n    {FOREIGN}\n" in text, "code, in which HTML is text"
+    assert [len(sample.table) for sample in report.runs[0].logged.values()] == [0, 21, 0]
+    _log(runs[0], 2, late=_images("samples/new.png"))
+    with closing(EventWriter(runs[0].events)) as writer:
+        writer.write(RunStarted(step=2, total_steps=4, config_digest="d"))
+    assert list(collect("Samples", runs).runs[0].logged) == ["late"], "a resumed run repeats step 3"
+
+
+def test_a_report_contains_no_file_that_a_run_points_to_outside_its_folder(runs: list[RunDir], tmp_path: Path) -> None:
+    secret, samples = tmp_path / "secret.png", runs[0].path / "samples"
+    samples.mkdir()
+    secret.write_bytes(PNG + b"secret")
+    (samples / "link.png").symlink_to(secret)
+    (samples / "folder").symlink_to(tmp_path)
+    (samples / "text.png").write_bytes(b"secret")
+    (samples / "large.png").write_bytes(PNG + b"secret" * MAX_IMAGE_BYTES)
+    os.mkfifo(samples / "pipe.png")
+    planted = [
+        str(secret), "../../secret.png", "samples/../../../secret.png", "samples/link.png", "samples/folder/secret.png",
+        "samples/pipe.png", "samples/text.png", "samples/large.png", "\\\\host\\a.png", "", "\0",
+    ]  # fmt: skip
+    for step, file in enumerate(planted):
+        _log(runs[0], step, planted=_images(file, "samples/gone.png"))
+        report = collect("Planted", runs[:1])
+        assert [image.data for image in report.runs[0].logged["planted"].images] == [b"", b""], file
+        for write in (to_html, to_markdown, to_latex):
+            assert b64encode(PNG).decode()[:8] not in write(report), file
+    _log(runs[0], 99, seen="none", other={"type": "images", "images": [3, {"image": 4}, {}]}, bad={"type": "table"})
+    assert list(collect("Planted", runs[:1]).runs[0].logged) == ["planted"]
+
+
+def test_the_images_of_a_report_are_bounded_in_number_and_size(runs: list[RunDir]) -> None:
+    files = [f"{number}.png" for number in range(10)]
+    size = MAX_TOTAL_BYTES // 28
+    assert size < MAX_IMAGE_BYTES
+    for run in runs * 2:
+        for file in files:
+            (run.path / file).write_bytes(PNG.ljust(size))
+        _log(run, 5, **{file: _images(file) for file in files})
+    report = collect("Large", runs * 2)
+    included = [[len(sample.images[0].data) for sample in run.logged.values()] for run in report.runs]
+    assert [len(sizes) for sizes in included] == [8, 8, 8, 8]
+    assert [sum(sizes) // size for sizes in included] == [8, 8, 8, 4]
 
 
 @pytest.mark.usefixtures("runs")

@@ -6,10 +6,10 @@ from contextlib import closing
 from pathlib import Path
 
 from PySide6.QtCore import QUrl
-from PySide6.QtGui import QTextDocument
+from PySide6.QtGui import QImage, QTextDocument
 from pytestqt.qtbot import QtBot
 
-from core.spec.run.events import EventWriter, Metrics, RunStarted
+from core.spec.run.events import EventWriter, Metrics, RunStarted, Sample
 from tests.sdgui.driving import OpenWindow, add, settle, trainable
 
 IMAGE = QTextDocument.ResourceType.ImageResource
@@ -37,7 +37,14 @@ def test_the_report_shows_note_and_runs_is_refreshed_and_exported(
     assert dialog.view.loadResource(IMAGE, QUrl.fromLocalFile("/etc/hostname")) is None
     with closing(EventWriter(run.dir.events)) as writer:
         writer.write(Metrics(step=4, values={"train/loss": 1.0}))
-    qtbot.waitUntil(lambda: "4/9" in dialog.view.toPlainText())
+        QImage(480, 120, QImage.Format.Format_RGB32).save(str(run.dir.path / "a.png"))
+        images = [{"image": "a.png", "caption": "a logged image"}]
+        writer.write(Sample(step=4, what="logged", content={"seen": {"type": "images", "images": images}}))
+    qtbot.waitUntil(lambda: "4/9" in dialog.view.toPlainText() and "a logged image" in dialog.view.toPlainText())
+    (url,) = dialog.view.images
+    assert url in dialog.view.toHtml()
+    shown = dialog.view.loadResource(IMAGE, QUrl(url))
+    assert (shown.width(), shown.height()) == (240, 60)
     dialog.export_to(tmp_path / "mine.tex")
     qtbot.waitUntil(lambda: "Report written" in dialog.bar.text)
     assert r"\section*{mine}" in (tmp_path / "mine.tex").read_text()
