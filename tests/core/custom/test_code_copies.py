@@ -54,7 +54,7 @@ def test_a_changed_file_is_refused_unless_the_user_chooses(half: RunDir, capsys:
     file.write_text(HEAD + LOSS.format(100))
     command = ["train", str(half.config), str(half.path)]
     assert main(command) == 1
-    assert f"error: {file} changed since {half.path} began; restore it, or go on" in capsys.readouterr().err
+    assert f"error: {file} changed since {half.path} began; restore it, or continue" in capsys.readouterr().err
     other = RunDir(shutil.copytree(half.path, half.path.parent / "other"))
     assert main([*command, "--code", "kept"]) == 0
     assert losses(half) == before
