@@ -40,7 +40,8 @@ ARMS: tuple[dict[str, Any], ...] = (
 THERE = f"""
 import runpy, sys
 from core.remote import script
-script.study_program = lambda: [sys.executable, {str(Path(__file__).with_name("fake_remote_main.py"))!r}]
+fake = {str(Path(__file__).with_name("fake_remote_main.py"))!r}
+script.study_command = lambda arguments: [sys.executable, fake, *arguments]
 sys.argv[0] = {str(FAKE)!r}
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
