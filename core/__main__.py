@@ -114,6 +114,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         message = sentence(error)
         if message is None:
             raise
+        error.__traceback__ = error.__context__ = None  # frees what their frames hold: printing needs memory
         drop_output()
         say_error(f"error: {message}")
         return 1

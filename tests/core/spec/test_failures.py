@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,21 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sentence(ZeroDivisionError()) is None
     with pytest.raises(ZeroDivisionError):
         program.main(["presets"])
+
+
+def test_a_failed_command_frees_its_memory_before_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[weakref.ref[set[int]]] = []
+    printed: list[tuple[str, object]] = []
+
+    def broken(*_: object) -> int:
+        large = {1}
+        held.append(weakref.ref(large))
+        raise MemoryError
+
+    monkeypatch.setattr(program.training, "_presets", broken)
+    monkeypatch.setattr(program, "say_error", lambda text: printed.append((text[:24], held[0]())))
+    assert program.main(["presets"]) == 1
+    assert printed == [("error: not enough memory", None)]
 
 
 def test_child_programs_import_nothing_from_the_current_folder(tmp_path: Path) -> None:
