@@ -68,7 +68,7 @@ def _draw(frame: Frame, total: int, title: str) -> Image.Image:
     sheet = Image.new("RGB", size, _BACK)
     draw = ImageDraw.Draw(sheet)
     draw.text((GAP, GAP), _shorten(title), fill=_TEXT, font=_font(18))
-    draw.text((GAP, GAP + 24), f"step {frame.step:,} of {total:,}".replace(",", " "), fill=_MUTED, font=_font(15))
+    draw.text((GAP, GAP + 24), f"step {frame.step:,} of {total:,}", fill=_MUTED, font=_font(15))
     draw.rectangle((0, HEAD - 4, size[0] * frame.step // max(1, total), HEAD - 2), fill=_ACCENT)
     for column, (name, hits) in enumerate(frame.networks):
         left = column * wide

@@ -10,7 +10,7 @@ from core.spec.run.status import RunState
 from sdgui.runs.live import RunProgress
 from sdgui.runs.stopping import Stopping, StopStage
 from sdgui.store.records import BestPoint, Experiment, Run
-from sdgui.widgets.formats import count, duration, value
+from sdgui.widgets.formats import count, count_with_unit, duration, value
 
 
 def share(step: int, total: int) -> int:
@@ -77,12 +77,12 @@ def experiment_line(experiment: Experiment, runs: int) -> str:
     """The second line of an experiment."""
     if experiment.config is None:
         return (
-            _join("Logged by scripts", f"{runs} run{'s' * (runs != 1)}")
+            _join("Logged by scripts", count_with_unit(runs, "run"))
             if experiment.logged_project
             else ("Config cannot be used")
         )
     preset = PRESETS.get(experiment.config.preset)
-    runs_text = {0: "no run yet", 1: "1 run"}.get(runs, f"{runs} runs")
+    runs_text = count_with_unit(runs, "run") if runs else "no run yet"
     return _join(preset.title if preset else experiment.config.preset, runs_text)
 
 
@@ -90,7 +90,7 @@ def study_line(arms: int, runs: int) -> str:
     """The second line of a study."""
     if not arms:
         return "Study · no runs yet"
-    return _join("Study", f"{arms} arm{'s' * (arms != 1)}", f"{runs} run{'s' * (runs != 1)}")
+    return _join("Study", count_with_unit(arms, "arm"), count_with_unit(runs, "run"))
 
 
 def tags_text(tags: tuple[str, ...]) -> str:

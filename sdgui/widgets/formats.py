@@ -1,4 +1,4 @@
-"""Formats numbers for display: durations, SI prefixes, values, ticks. Independent of the locale."""
+"""Formats numbers and metric names for display: durations, SI prefixes, values, ticks. Independent of the locale."""
 
 from __future__ import annotations
 
@@ -28,17 +28,24 @@ def clock(seconds: float) -> str:
 
 
 def count(number: float) -> str:
-    """Format a whole number with thin spaces, ``12 345``; from ten million on, ``12.3 M``."""
+    """Format a whole number with commas, ``12,345``; from ten million on, ``12.3 M``."""
     if abs(number) >= 1e7:
         for size, prefix in _PREFIXES:
             if abs(number) >= size:
                 return f"{number / size:.3g} {prefix}"
-    return f"{round(number):,}".replace(",", "\u2009")
+    return f"{round(number):,}"
 
 
 def count_with_unit(number: int, noun: str) -> str:
-    """Format a count with its noun: ``1 GPU``, ``2 GPUs``, ``1 200 images``."""
+    """Format a count with its noun: ``1 GPU``, ``2 GPUs``, ``1,200 images``."""
     return f"{count(number)} {noun}" + "s" * (number != 1)
+
+
+def metric_title(name: str) -> str:
+    """The title of a metric: ``Student image → text R@1`` for ``val/student/image_to_text_R@1``."""
+    words = name.removeprefix("val/").removeprefix("train/").replace("/", " ")
+    words = words.replace("image_to_text", "image → text").replace("text_to_image", "text → image").replace("_", " ")
+    return words[:1].upper() + words[1:]
 
 
 def free_name(name: str, used_names: Collection[str], separator: str = " ") -> str:

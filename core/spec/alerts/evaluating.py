@@ -80,11 +80,11 @@ class Evaluator:
             self.terminal = event
             if self.rules.ended and event.outcome != "paused":
                 text = "finished" if event.outcome == "done" else "stopped"
-                alerts += self._fire("ended", f"{text} at step {event.step}", event.time, event.time)
+                alerts += self._fire("ended", f"{text} at step {event.step:,}", event.time, event.time)
         elif isinstance(event, RunFailed):
             self.terminal = event
             if self.rules.failed:
-                text = f"failed at step {event.step}: {excerpt(event.message, 500)}"
+                text = f"failed at step {event.step:,}: {excerpt(event.message, 500)}"
                 alerts += self._fire("failed", text, event.time, event.time)
         self.last = event
         return alerts
@@ -92,7 +92,7 @@ class Evaluator:
     def interrupted(self, time: float, note: str = "") -> list[Alert]:
         """The alert for a process that exited without a last event."""
         why = f": {excerpt(note, 500)}" if note else ""
-        text = f"exited unexpectedly after step {self.step}{why}"
+        text = f"exited unexpectedly after step {self.step:,}{why}"
         return self._fire("failed", text, time, self.started) if self.rules.failed else []
 
     @property
@@ -107,7 +107,7 @@ class Evaluator:
         """The alert for a run that has shown no progress for ``seconds``."""
         if not self.rules.stalled or self.terminal is not None or seconds <= self.patience:
             return []
-        text = f"stalled after step {self.step}: no progress for {seconds / 60:.0f} min"
+        text = f"stalled after step {self.step:,}: no progress for {seconds / 60:.0f} min"
         return self._fire("stalled", text, now)
 
     def _interval(self, event: Event) -> list[Alert]:
@@ -130,13 +130,15 @@ class Evaluator:
             if condition.holds(value):
                 alerts += self._fire(
                     condition.text,
-                    f"{excerpt(name)} is {value:.4g} at step {event.step} ({condition.text})",
+                    f"{excerpt(name)} is {value:.4g} at step {event.step:,} ({condition.text})",
                     event.time,
                 )
         if name == FEATURE_STD and event.step > COLLAPSED_FROM * self.total_steps:
             self._low_reports = self._low_reports + 1 if value < self.rules.collapsed else 0
             if self._low_reports >= COLLAPSED_REPORTS:
-                alerts += self._fire("collapsed", f"collapsed: {name} is {value:.2g} at step {event.step}", event.time)
+                alerts += self._fire(
+                    "collapsed", f"collapsed: {name} is {value:.2g} at step {event.step:,}", event.time
+                )
         return alerts
 
     def _fire(self, cause: str, text: str, time: float, attempt: float | None = None) -> list[Alert]:

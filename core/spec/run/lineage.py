@@ -50,4 +50,4 @@ def parent_text(parent: Mapping[str, Any]) -> str:
     if not (isinstance(run, str) and type(step) is int and kind in ("continue", "fork", "fine-tune")):
         return ""
     relation = {"continue": "continues", "fork": "fork of", "fine-tune": "fine-tuned from"}[str(kind)]
-    return f"{relation} {run[:200]} at step {step}"
+    return f"{relation} {run[:200]} at step {step:,}"

@@ -123,7 +123,7 @@ STARTS = {  # action -> icon, title, description
     "demo": (
         "ph.magnifying-glass",
         "Search images",
-        "Describe an image. The included model searches 2\u2009555 pictograms, which are created in a few seconds.",
+        "Describe an image. The included model searches 2,555 pictograms, which are created in a few seconds.",
     ),
     "caption": (
         "ph.closed-captioning",

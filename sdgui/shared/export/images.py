@@ -21,6 +21,7 @@ from core.spec.errors import UserError
 from core.spec.reading import UnreadableError
 from core.spec.shards import is_member, read_member, split_member
 from sdgui.shared.export.formats import Exported, ExportFormat, Progress, free_path
+from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.items import GalleryItem
 
 _REPORT_ROWS = 50  # between two progress reports
@@ -128,7 +129,7 @@ def _new_file(file: Path) -> Iterator[TextIO]:
 
 def _refusal(path: Path, error: BaseException, written_count: int = 0) -> ExportError:
     code = getattr(error, "errno", None)
-    written_text = f" {written_count} images had been written." if written_count else ""
+    written_text = f" {count(written_count)} images had been written." if written_count else ""
     if isinstance(error, FileExistsError):
         return ExportError(f"{path} already exists and was not overwritten; choose another name.{written_text}")
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):

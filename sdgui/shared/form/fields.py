@@ -7,6 +7,7 @@ Flow: ``ConfigForm`` walks ``groups_of(RunConfig)`` once, keeps the typed text o
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin
@@ -153,7 +154,9 @@ def parse(spec: FieldSpec, text: str) -> Any:
         return text
     if spec.kind == "json":
         return _object(text)
-    typed = text.strip().replace("_", "").replace("\u2009", "")
+    typed = text.strip().replace("_", "")
+    if spec.kind == "whole":
+        typed = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", typed)  # as numbers are shown
     if not typed:
         raise ValueError("Enter a number.")
     if "," in typed:

@@ -292,7 +292,7 @@ class ModelChip(ChipButton):
         if choice is None or current is None:
             return entry
         checkpoint = run_and_checkpoint(choice.model)[1]
-        checkpoint = f"step {checkpoint}" if checkpoint.isdecimal() else checkpoint
+        checkpoint = f"step {count(int(checkpoint))}" if checkpoint.isdecimal() else checkpoint
         title = " · ".join(filter(None, (current.title, choice.weights, checkpoint)))
         return replace(entry, title=title, metric=current.metric, about=current.about)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from core.spec.run.metric_names import is_share
+from sdgui.widgets.formats import metric_title
 from sdgui.widgets.plot_axes import AxisKind
 
 SECTIONS = ("Losses", "Validation", "Diagnostics", "Speed and rates", "System", "Other")
@@ -54,18 +55,18 @@ def chart_of(metric: str) -> Chart:
     prefix, _, name = metric.partition("/")
     network, _, measure = name.partition("/")
     if prefix == "val" and network in _WHO and measure:
-        return Chart(f"val/{measure}", _readable_name(measure), "Validation", "share" if is_share(metric) else "value")
+        return Chart(f"val/{measure}", metric_title(measure), "Validation", "share" if is_share(metric) else "value")
     if prefix == "val":
-        return Chart(metric, _readable_name(name or metric), "Validation", "share" if is_share(metric) else "value")
+        return Chart(metric, metric_title(name or metric), "Validation", "share" if is_share(metric) else "value")
     if metric in _RATES or prefix == "runtime":
-        return Chart(metric, _TITLES.get(metric, _readable_name(name)), "Speed and rates")
+        return Chart(metric, _TITLES.get(metric, metric_title(name)), "Speed and rates")
     if prefix == "train":
-        return Chart(metric, _TITLES.get(metric, _readable_name(name)), "Losses")
+        return Chart(metric, _TITLES.get(metric, metric_title(name)), "Losses")
     if prefix == "diag":
-        return Chart(metric, _readable_name(name), "Diagnostics")
+        return Chart(metric, metric_title(name), "Diagnostics")
     if prefix == "system":
         return Chart(metric, _system_title(name), "System")
-    return Chart(metric, _readable_name(name or metric), "Other")
+    return Chart(metric, metric_title(name or metric), "Other")
 
 
 def role_of(metric: str) -> str:
@@ -101,17 +102,7 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 def _system_title(name: str) -> str:
     """``gpu0_memory_gib`` as "GPU 0 memory (GiB)", ``rank1/process_cpu_percent`` as "Rank 1 process CPU (%)"."""
-    name = name.replace("/", " ")
-    for ending, unit in _UNITS.items():
-        if name.endswith(ending):
-            name = f"{name.removesuffix(ending)} ({unit})"
-            break
-    spaced = re.sub(r"(gpu|rank)(\d+)", r"\1 \2", name)
-    return _readable_name(
-        re.sub(r"(?<![a-z])[cg]pu(?![a-z])", lambda match: match[0].upper(), spaced.replace("_", " "))
-    )
-
-
-def _readable_name(name: str) -> str:
-    words = name.replace("image_to_text", "image → text").replace("text_to_image", "text → image").replace("_", " ")
-    return words[:1].upper() + words[1:]
+    ending = next((ending for ending in _UNITS if name.endswith(ending)), "")
+    unit = f" ({_UNITS[ending]})" if ending else ""
+    spaced = re.sub(r"(gpu|rank)(\d+)", r"\1 \2", metric_title(name.removesuffix(ending)), flags=re.IGNORECASE)
+    return re.sub(r"(?<![a-z])[cg]pu(?![a-z])", lambda match: match[0].upper(), spaced, flags=re.IGNORECASE) + unit

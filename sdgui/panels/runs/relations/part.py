@@ -21,6 +21,7 @@ from sdgui.panels.runs.table.reader import cells_of
 from sdgui.store.run_table.fields import Field, Kind, fact
 from sdgui.store.store import Store
 from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.formats import count
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -214,7 +215,7 @@ class ParallelPart(_Relation):
         if index >= 0:
             self.number.setText(self.columns.names[index])
         elif self.lines.brushes:
-            self.number.setText(f"{len(self.lines.brushed_runs())} of {len(self.columns.run_ids)} runs")
+            self.number.setText(f"{count(len(self.lines.brushed_runs()))} of {count(len(self.columns.run_ids))} runs")
         else:
             self.number.setText("Drag along an axis to brush")
 

@@ -14,6 +14,7 @@ from sdgui.panels.runs.table.cells import title_of
 from sdgui.panels.runs.table.layout import TableLayout, Values, fields_of
 from sdgui.store.run_table.expressions import ExpressionError
 from sdgui.store.run_table.fields import Catalogue
+from sdgui.widgets.formats import count, count_with_unit
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -71,14 +72,14 @@ class TableBar(QWidget):
 
     def show_number(self, total: int, groups: int | None) -> None:
         """Show the number of runs that pass the filter."""
-        runs = f"{total:,} run{'s' if total != 1 else ''}".replace(",", "\u2009")
-        self._runs = runs if groups is None else f"{groups:,} groups, {runs}".replace(",", "\u2009", 1)
+        runs = count_with_unit(total, "run")
+        self._runs = runs if groups is None else f"{count(groups)} groups, {runs}"
         self.show_unread(self._unread)
 
     def show_unread(self, runs: int) -> None:
         """Show for how many runs metrics at a step are still being read."""
         self._unread = runs
-        self.number.setText(f"{self._runs} · reading {runs:,}".replace(",", "\u2009") if runs else self._runs)
+        self.number.setText(f"{self._runs} · reading {count(runs)}" if runs else self._runs)
         self.number.setToolTip("Metrics at a step are read from the run folders" if runs else "")
 
     def show_refusal(self, reason: str) -> None:

@@ -16,7 +16,7 @@ from core.spec.run.metric_names import is_share
 from sdgui.store.run_table.columns import band_width
 from sdgui.store.run_table.fields import FACTS, SHARES, Field, Kind, Source
 from sdgui.store.run_table.intervals import Mean
-from sdgui.widgets.formats import count, duration
+from sdgui.widgets.formats import count, duration, metric_title
 
 _DIGITS = 4  # significant digits of metrics that are not shares
 _COUNTED = frozenset({"step", "steps", "metric_step"})
@@ -35,16 +35,10 @@ def title_of(field: Field) -> str:
     if field.source is Source.RUN:
         title = FACTS[field.key].title
     elif field.source is Source.METRIC:
-        title = short_metric(field.key) + {"last": " (last)", "at": f" at {count(field.step)}"}.get(field.aggregate, "")
+        title = metric_title(field.key) + {"last": " (last)", "at": f" at {count(field.step)}"}.get(field.aggregate, "")
     else:
         title = field.key
     return f"{title}, %" if shares(field) else title
-
-
-def short_metric(name: str) -> str:
-    """A short title, such as ``student image → text R@1`` for ``val/student/image_to_text_R@1``."""
-    words = name.removeprefix("val/").removeprefix("train/").replace("/", " ")
-    return words.replace("image_to_text", "image → text").replace("text_to_image", "text → image").replace("_", " ")
 
 
 def tip_of(field: Field) -> str:

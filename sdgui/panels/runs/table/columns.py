@@ -21,9 +21,10 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from sdgui.panels.runs.table.cells import short_metric, tip_of, title_of
+from sdgui.panels.runs.table.cells import tip_of, title_of
 from sdgui.panels.runs.table.layout import NAME, STEPS, Values, fields_of
 from sdgui.store.run_table.fields import Catalogue, Field
+from sdgui.widgets.formats import metric_title
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.popovers.placing import move_within
@@ -68,7 +69,7 @@ class AtStep(QWidget):
         for name in sorted(
             catalogue.metrics, key=lambda metric_name: (not metric_name.startswith("val/"), metric_name)
         ):
-            self.metrics.addItem(short_metric(name), name)
+            self.metrics.addItem(metric_title(name), name)
         self.metrics.setCurrentIndex(max(0, self.metrics.findData(metric)))
         self.step.clear()
         self.step.addItems(list(steps))

@@ -20,7 +20,7 @@ from sdgui.store.changes import Changes
 from sdgui.store.run_table.fields import fact
 from sdgui.store.run_table.tagging import TagChange
 from sdgui.widgets.actions import Action, Actions, MenuItem, Section
-from sdgui.widgets.formats import count_with_unit
+from sdgui.widgets.formats import count, count_with_unit
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.style.theme import SPACE
 
@@ -70,9 +70,8 @@ class TableCommands(QObject):
             else [run_id for run_id in ticked if run_id not in set(run_ids)]
         )
         if len(after) > MAX_TICKED:
-            text = (
-                f"Only the first {MAX_TICKED} of {len(after)} runs are overlaid. Group the runs to see means instead."
-            )
+            overlaid = f"Only the first {MAX_TICKED} of {count(len(after))} runs are overlaid."
+            text = f"{overlaid} Group the runs to see means instead."
             self.message_requested.emit(Message("info", text))
         self.ticks_requested.emit(frozenset(after[:MAX_TICKED]))
 
@@ -114,7 +113,7 @@ class TableCommands(QObject):
             touched = undo[0].keys() | undo[1].keys()
             self.changed.emit(Changes(runs=frozenset(touched)))
             remedy = Remedy("Undo", partial(self._undo_edit, *undo)) if touched else None
-            runs = "1 run" if len(touched) == 1 else f"{len(touched)} runs"
+            runs = count_with_unit(len(touched), "run")
             self.message_requested.emit(Message("info", f"Changed {runs}.", remedy=remedy))
 
         self._services.writer.submit(write, done)
@@ -170,7 +169,7 @@ def _tick_title(commands: TableCommands) -> str:
 
 def _edit_title(commands: TableCommands) -> str:
     number = len(commands.table.chosen_runs())
-    return f"Tags and notes of {number} runs…" if number > 1 else "Add or remove tags…"
+    return f"Tags and notes of {count(number)} runs…" if number > 1 else "Add or remove tags…"
 
 
 def _item(section: Section, order: int = 0, menu: str = ROWS_MENU) -> tuple[MenuItem, ...]:

@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.layouts.flow_layout import FlowLayout
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -91,7 +92,7 @@ class ManySheet(QFrame):
     def open(self, tags: Mapping[int, Sequence[str]], all_tags: Sequence[str], position: QPoint) -> None:
         """Open at a screen position. ``tags``: run id -> tags; ``all_tags``: tags to complete from."""
         self._run_ids = tuple(tags)
-        self.title.setText(f"{len(tags)} runs" if len(tags) != 1 else "1 run")
+        self.title.setText(count_with_unit(len(tags), "run"))
         self._completions.setStringList(list(all_tags))
         self.add.clear()
         self.note.clear()

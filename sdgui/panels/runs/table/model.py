@@ -25,6 +25,7 @@ from sdgui.panels.runs.table.layout import fields_of
 from sdgui.panels.runs.table.reader import CellsOfRun, GroupKeys, Listing, TableReader
 from sdgui.panels.runs.table.rows import Row, Rows
 from sdgui.store.run_table.fields import Field, Source, fact
+from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.plain_text import plain_tip
 from sdgui.widgets.style.theme import theme
 
@@ -222,7 +223,7 @@ class RunTableModel(QAbstractTableModel):
         assert row.group is not None
         group, field = self.rows.groups[row.group], self.fields[column]
         if column == 0:
-            return f"{self.group_title(row.group)} · {group.count} run{'s' if group.count != 1 else ''}"
+            return f"{self.group_title(row.group)} · {count_with_unit(group.count, 'run')}"
         if field in self._keys:
             cells = self._cells.get(group.first)
             if cells is None:

@@ -124,13 +124,13 @@ def test_a_folder_is_classified_into_a_table_beside_it(
     done(answer | bad)
     fine, some = parts.messages
     assert (fine.level, fine.text) == (
-        "info", f"1\u2009200 images classified; the results are in {tmp_path}/out.csv."
+        "info", f"1,200 images classified; the results are in {tmp_path}/out.csv."
     )  # fmt: skip
-    assert fine.details == "cat: 1\u2009200"
+    assert fine.details == "cat: 1,200"
     assert (some.level, some.text.removeprefix(fine.text)) == (
         "warning", " 2 files could not be read; see the details."
     )  # fmt: skip
-    assert some.details == "cat: 1\u2009200\na.png: cut off"
+    assert some.details == "cat: 1,200\na.png: cut off"
     assert parts.busy[2:] == ["", ""]
     opened: list[QUrl] = []
     monkeypatch.setattr(QDesktopServices, "openUrl", opened.append)

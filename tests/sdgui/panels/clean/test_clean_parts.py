@@ -116,7 +116,7 @@ def test_a_path_for_saved_data_is_asked_and_a_missing_config_is_reported_when_th
         place.ask_where()
     assert saved == [("mine.csv", False), ("mine.csv", True), ("other.csv", False)], "only what the dialog asked about"
     place._on_saved({"path": "/clean.csv", "captions": 1234, "kept": 1, "excluded": 1})  # type: ignore[typeddict-unknown-key]
-    assert place.view.bar.text == "1\u2009234 pairs saved as /clean.csv. You can use them in a new experiment."
+    assert place.view.bar.text == "1,234 pairs saved as /clean.csv. You can use them in a new experiment."
     assert place.view.use_button.isEnabled()
     (tmp_path / "run" / "config.json").write_text("{")
     place.use()

@@ -107,7 +107,7 @@ def test_advice_is_applied_unless_the_form_has_errors_or_is_read_only(harness: H
     harness.wait()
     harness.answer(FACTS)
     lines = bar.text.text().splitlines()
-    assert lines[0] == "For 2\u2009555 pairs:"
+    assert lines[0] == "For 2,555 pairs:"
     assert lines[-1].startswith("• With the same compute"), "and what else would pay"
     assert (bar.text.property("role"), bar.apply.isHidden(), bar.apply.isEnabled()) == ("", False, True)
     bar.show_config(None, read_only=False)

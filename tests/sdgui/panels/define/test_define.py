@@ -85,7 +85,7 @@ def test_advice_arrives_with_the_data_and_is_applied(
     assert not define.advice.isVisible()
     define.form.set_value("data.train", str(data))
     qtbot.waitUntil(define.advice.isVisible, timeout=10_000)
-    assert "2\u2009555 pairs" in define.advice.text.text()
+    assert "2,555 pairs" in define.advice.text.text()
     assert "Prototypes 1024 (now 64). About 1,024 prototypes suit 2,555 images." in define.advice.text.text()
     define.advice.apply.click()
     config = stored(services, experiment).config

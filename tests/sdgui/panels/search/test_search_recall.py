@@ -59,7 +59,7 @@ def test_the_evaluation_counts_filters_and_links_onwards(qtbot: QtBot, pane: Eva
     row = {"caption": "a", "path": "/a", "rank_a": 5.0, "rank_b": 1.0, "text_a": 8, "text_b": 2}
     counts = {"only_a": 0, "only_b": 1, "both": 1000, "neither": 0}
     pane.show_pairs({"only_a": [], "only_b": [row], "counts": counts})
-    assert pane.count_label.text() == "only Student 0 · only Teacher 1 · both 1\u2009000 · neither 0"
+    assert pane.count_label.text() == "only Student 0 · only Teacher 1 · both 1,000 · neither 0"
     assert [pane.model.index(0, column).data() for column in range(4)] == ["a", "5", "1", "▲ 4"]
     assert pane.table.horizontalHeader().sortIndicatorSection() == 3
     pane.k_box.setCurrentIndex(2)

@@ -103,6 +103,10 @@ def test_typing_scientific_notation(form: ConfigForm, qtbot) -> None:
     config = form.config()
     assert config is not None
     assert config.optim.batch_size == 1000
+    type_into(form, "optim.batch_size", "2,560")  # as the window shows it
+    config = form.config()
+    assert config is not None
+    assert config.optim.batch_size == 2560
 
 
 @pytest.mark.parametrize(
@@ -114,6 +118,7 @@ def test_typing_scientific_notation(form: ConfigForm, qtbot) -> None:
         ("optim.learning_rate", "nan", "finite"),
         ("optim.learning_rate", "0,5", "decimal point"),
         ("optim.batch_size", "2.5", "not a whole number"),
+        ("optim.batch_size", "2,5", "no thousands separators"),
         ("name", "", "Must not be empty"),
         ("name", "x" * 121, "at most 120"),
     ],

@@ -122,7 +122,7 @@ def test_a_choice_is_announced_and_counted(services: Services, picker: DataPicke
     assert facts[0]["pairs"] == 4100
     assert facts[0]["only"] is False
     assert picker.facts() == facts[0]
-    assert picker.figures.text() == "4\u2009100 pairs · 1 image · concept: 55 classes · 3 bad rows · CSV"
+    assert picker.figures.text() == "4,100 pairs · 1 image · concept: 55 classes · 3 bad rows · CSV"
     assert "line 2: gone\nand 2 more" in picker.figures.toolTip()
     picker.set_source("/data/pairs.csv")
     assert len(sources) == 1
@@ -132,7 +132,7 @@ def test_an_older_request_is_cancelled(picker: DataPicker, qtbot: QtBot) -> None
     facts: list[dict[str, Any]] = []
     picker.described.connect(facts.append)
     picker.set_source("/data/slow")
-    qtbot.waitUntil(lambda: "1\u2009234" in picker.figures.text(), timeout=10000)
+    qtbot.waitUntil(lambda: "1,234" in picker.figures.text(), timeout=10000)
     picker.set_source("/data/pairs.csv")
     qtbot.waitUntil(lambda: len(facts) == 1)
     assert facts[0]["source"] == "/data/pairs.csv"

@@ -104,9 +104,7 @@ def test_the_difference_is_shown_in_words_by_class_and_by_image(tab: CompareTab)
     tab.show_difference(image, fused, answer)
     gap = "the first minus the second is +3.3 points (95 %: +1.0 to +5.6, paired)."
     assert tab.sentence.text() == f"{first} is better than {second}: {gap}"
-    assert tab.further.text() == (
-        "top-5 accuracy −1.0 points (95 %: +1.0 to +5.6) · both correct 1\u2009200, both wrong 3"
-    )
+    assert tab.further.text() == ("top-5 accuracy −1.0 points (95 %: +1.0 to +5.6) · both correct 1,200, both wrong 3")
     assert tab.table.visible_rows() == [1, 0], "the largest loss first"
     assert tab.table.model.index(0, 4).data() == "−100.0"
     assert [item.caption for item in tab.only_a.items()] == ["cat (other result: dog)"]

@@ -181,7 +181,7 @@ def test_the_scatter_names_and_selects_runs(qtbot: QtBot, table: RunTable, fille
     box = scatter.plot.getViewBox()
     place = box.mapViewToScene(box.mapToView(box.rect().center()).__class__(scatter._x[newest], scatter._y[newest]))
     assert scatter.nearest(place) == newest
-    assert scatter.describe_run(newest) == "rate 0.002 · run 1 · teacher image → text R@1, %: 42.0 · seed: 2"
+    assert scatter.describe_run(newest) == "rate 0.002 · run 1 · Teacher image → text R@1, %: 42.0 · seed: 2"
     all_of_them = scatter.note.text()
     scatter._mouse_moved(place)
     assert scatter.note.text() == scatter.describe_run(newest)
@@ -315,9 +315,9 @@ def test_ticked_or_selected_runs_are_compared(table: RunTable, filled: tuple[Sto
         return {row[0]: row[1:] for row in rows}
 
     assert lines()[RATE.key] == ["0.0001", "0.002"]
-    assert lines()["teacher image → text R@1, %"] == ["30.5", "42.0"]
+    assert lines()["Teacher image → text R@1, %"] == ["30.5", "42.0"]
     assert "optim.weight_decay" not in lines()
-    row = list(lines()).index("teacher image → text R@1, %")
+    row = list(lines()).index("Teacher image → text R@1, %")
     assert part.model.index(row, 2).data(Qt.ItemDataRole.FontRole) == theme().font("title"), "the best"
     part.only.setChecked(False)
     assert lines()["optim.weight_decay"][0] == lines()["optim.weight_decay"][1]

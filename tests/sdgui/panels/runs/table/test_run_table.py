@@ -104,8 +104,8 @@ def test_a_metric_at_a_step_is_read_from_the_folders_and_filters(qtbot: QtBot, t
     settle(table)
     titles = {str(table.model.index(row, 0).data()) for row in range(table.model.rowCount())}
     assert titles == {
-        "teacher image → text R@1 at 20, %: 60 to 65 · 1 run",
-        "teacher image → text R@1 at 20, %: 40 to 45 · 1 run",
+        "Teacher image → text R@1 at 20, %: 60 to 65 · 1 run",
+        "Teacher image → text R@1 at 20, %: 40 to 45 · 1 run",
     }
     store.close()
 
