@@ -35,6 +35,15 @@ class CopyingTable(QTableView):
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + SPACE)
         self.horizontalHeader().setHighlightSections(False)
 
+    def fit_columns(self) -> None:
+        """Make each column as wide as its texts; Qt's headers would add a third."""
+        model, metrics = self.model(), self.fontMetrics()
+        for column in range(model.columnCount()):
+            texts = (str(model.index(row, column).data()) for row in range(model.rowCount()))
+            head = metrics.horizontalAdvance(str(model.headerData(column, Qt.Orientation.Horizontal)))
+            cells = max(map(metrics.horizontalAdvance, texts), default=0)
+            self.setColumnWidth(column, max(head + 4 * SPACE, cells + 2 * SPACE))  # the heading with its sort arrow
+
     def copy(self) -> None:
         """Copy cells as text with tabs."""
         model = self.model()

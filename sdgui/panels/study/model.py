@@ -11,7 +11,7 @@ from typing import Any
 
 from core.spec.cells import escape_cell, marked_row
 from core.spec.study.holm import holm
-from sdgui.widgets.formats import duration
+from sdgui.widgets.formats import count, duration, metric_title
 
 _NO_SHARE = ("CIDEr", "length", "vocabulary", "distinct")  # metrics that are not shares
 
@@ -70,6 +70,18 @@ def interval(metric: str, mean: Mapping[str, Any], signed: bool = False) -> str:
     return f"{centre} [{number(metric, low, signed)}, {number(metric, high, signed)}]"
 
 
+def mean_text(metric: str, mean: Mapping[str, Any]) -> str:
+    """A mean with half of its interval, such as ``40.6 ± 2.5``; only the mean for a single seed."""
+    low, high = mean["low"], mean["high"]
+    centre = number(metric, mean["mean"])
+    return centre if low is None or high is None else f"{centre} ± {number(metric, (high - low) / 2)}"
+
+
+def metric_heading(metric: str) -> str:
+    """A metric's title with its unit."""
+    return f"{metric_title(metric)}, %" if is_share(metric) else metric_title(metric)
+
+
 def means_table(results: Mapping[str, Any], network: str) -> Table:
     """One row per arm, one column per metric: mean and 95 % interval of ``network`` (final, student or teacher)."""
     metrics = list(results["metrics"])
@@ -89,12 +101,12 @@ def means_table(results: Mapping[str, Any], network: str) -> Table:
                 )
             else:
                 by_seed = ", ".join(number(metric, value) for value in mean["values"])
-                cells.append(Cell(interval(metric, mean), mean["mean"], f"{metric} by seed: {by_seed}"))
+                tip = f"{metric_title(metric)}: {interval(metric, mean)}\nBy seed: {by_seed}"
+                cells.append(Cell(mean_text(metric, mean), mean["mean"], tip))
         rows.append([*cells, *_cost(arm.get("cost") or {})])
-    units = [f"{metric} %" if is_share(metric) else metric for metric in metrics]
-    tips = ["", "Finished seeds", *(f"Mean of {metric} with its 95 % interval" for metric in metrics)]
+    tips = ["", "Finished seeds", *(f"Mean of {metric} ± half of its 95 % interval" for metric in metrics)]
     return Table(
-        ["Arm", "Seeds", *units, "Step", "Training", "Cost"],
+        ["Arm", "Seeds", *map(metric_heading, metrics), "Step", "Training", "Cost"],
         [*tips, "Mean time per step", "Mean training time", "Time per step relative to the first arm"],
         rows,
         ["", "", *metrics, "", "", ""],
@@ -107,7 +119,7 @@ def _cost(cost: Mapping[str, Any]) -> list[Cell]:
         return [Cell("–")] * 3
     step, train, ratio = cost["step_seconds"]["mean"], cost["train_seconds"]["mean"], cost.get("ratio")
     last = Cell(f"{ratio['mean']:.2f} x", ratio["mean"]) if ratio else Cell("–")
-    return [Cell(f"{1000 * step:.0f} ms", step), Cell(duration(train), train), last]
+    return [Cell(f"{count(1000 * step)} ms", step), Cell(duration(train), train), last]
 
 
 def differences_table(results: Mapping[str, Any], network: str) -> Table:
@@ -124,7 +136,7 @@ def differences_table(results: Mapping[str, Any], network: str) -> Table:
                 [
                     Cell(comparison["arm"], comparison["arm"], right=False),
                     Cell(comparison["baseline"], comparison["baseline"], right=False),
-                    Cell(metric, metric, right=False),
+                    Cell(metric_title(metric), metric, right=False),
                     *_paired(metric, paired),
                     _adjusted(adjusted.get((comparison["arm"], comparison["baseline"], metric))),
                     _probability(paired["p_exact"]),

@@ -77,7 +77,7 @@ class StudyPanel(Panel):
     def _build(self) -> None:
         for widget in (self.empty, self.view, self.editor):
             self.stack.addWidget(widget)
-        remember_sizes(self.view.split, self._services.settings, "study/split")
+        self.view.fits_table = not remember_sizes(self.view.split, self._services.settings, "study/split")
         column = vbox(self.toolbar, (self.stack, 1), margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE))
         lay_over(self, column, self.bar)
         self._fill_menus()

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from PySide6.QtCore import QModelIndex, Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QHeaderView,
     QProgressBar,
@@ -23,7 +24,7 @@ from core.spec.study import Study
 from sdgui.panels.study.arms import fill_arms
 from sdgui.panels.study.cost_curves import CostCurves, cost_curves, crossing_texts
 from sdgui.panels.study.error_bars import ErrorBars
-from sdgui.panels.study.model import Table, differences_table, is_share, means_table
+from sdgui.panels.study.model import Table, differences_table, means_table, metric_heading
 from sdgui.panels.study.results import METRIC, bars_of, bars_title, sortable
 from sdgui.runs.study_status import StudyRunSnapshot, StudySnapshot
 from sdgui.shared.tables import CopyingTable
@@ -35,6 +36,7 @@ from sdgui.widgets.still_boxes import StillComboBox
 from sdgui.widgets.style.theme import SPACE, theme
 
 NETWORKS = (("Final network (teacher, if any)", "final"), ("Student", "student"), ("Teacher", "teacher"))
+_MIN_ROWS = 5
 _NUMBER_COLUMNS = (1, 4, 5)  # right-aligned columns of the list of runs
 _ICONS = {
     "waiting": ("queued", "queued"),
@@ -58,13 +60,17 @@ _STATES = {
 
 
 class StudyView(QWidget):
-    """The view. ``run_requested``: the folder of a run to show."""
+    """The view. ``run_requested``: the folder of a run to show.
+
+    The table is as high as its rows while ``fits_table``, that is, until the user moves the handle below it.
+    """
 
     run_requested = Signal(object)  # Path
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._snapshot: StudySnapshot | None = None
+        self.fits_table = True
         self._colors: Mapping[str, int] = {}
         self._metric = ""
         self._estimate = ""  # estimate of time and memory, until the study starts
@@ -100,7 +106,7 @@ class StudyView(QWidget):
         self.tables.setCornerWidget(self.network)
         self.bars, self.costs = ErrorBars(self.split), CostCurves(self.split)
         self.costs.hide()
-        self.split.setSizes([280, 220, 220])
+        self.split.splitterMoved.connect(self._on_split_moved)
         vbox(self.note, (self.split, 1), into=results, margins=(0, SPACE, 0, 0))
         return results
 
@@ -121,6 +127,20 @@ class StudyView(QWidget):
         top = hbox((self.state, 2), (self.progress, 1))
         vbox(self.about, top, (self.tabs, 1), into=self, spacing=SPACE // 2)
         self.network.activated.connect(lambda _row: self._show_results())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit_table()
+
+    def _on_split_moved(self) -> None:
+        self.fits_table = False
+
+    def _fit_table(self) -> None:
+        if self.fits_table:
+            rows = max(_MIN_ROWS, self.means.model().rowCount()) + 2  # with the headings and a scroll bar
+            height = self.tables.tabBar().height() + rows * self.means.verticalHeader().defaultSectionSize()
+            rest = max(1, self.split.height() - height)
+            self.split.setSizes([height, rest, rest])
 
     # Display
     def show_snapshot(self, snapshot: StudySnapshot, colors: Mapping[str, int]) -> None:
@@ -172,11 +192,12 @@ class StudyView(QWidget):
             self._models, (self.means, self.differences), (means_table, differences_table), strict=True
         ):
             model.show_table(Table((), (), (), ()) if results is None else make(results, network))
-            view.resizeColumnsToContents()
+            view.fit_columns()
         metrics = [] if results is None else list(results["metrics"])
         if self._metric not in metrics:
             self._metric = metrics[0] if metrics else ""
         self._show_plot()
+        self._fit_table()
 
     def _show_plot(self) -> None:
         """Show the arms side by side, or curves if they were trained for several budgets."""
@@ -187,7 +208,7 @@ class StudyView(QWidget):
         self.costs.setVisible(bool(metric) and by_budget)
         if results is None or not metric:
             return
-        title = f"{metric}{', %' if is_share(metric) else ''}"
+        title = metric_heading(metric)
         if by_budget:
             crossings = "; ".join(crossing_texts(results, metric))
             title += f" by seconds of training{crossings and f'. {crossings}.'}"

@@ -6,10 +6,10 @@ from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QSplitter
 
 
-def remember_sizes(split: QSplitter, settings: QSettings, key: str) -> None:
+def remember_sizes(split: QSplitter, settings: QSettings, key: str) -> bool:
     """Restore the sizes under ``key``, and store them when the user moves a handle.
 
-    Sizes are not stored while an additional part, added later, is present.
+    Returns whether there were stored sizes. Sizes are not stored while an additional part, added later, is present.
     """
     count = split.count()
     if (state := settings.value(key)) is not None:
@@ -20,3 +20,4 @@ def remember_sizes(split: QSplitter, settings: QSettings, key: str) -> None:
             settings.setValue(key, split.saveState())
 
     split.splitterMoved.connect(store)
+    return state is not None

@@ -12,22 +12,26 @@ import numpy as np
 
 from core.spec.study.sweep import Value
 from core.spec.study.sweep_report import SweepReport, TrialRecord
-from sdgui.panels.study.model import Cell, Table, is_share, number
+from sdgui.panels.study.model import Cell, Table, is_share, metric_heading, number
 from sdgui.widgets.formats import duration
 from sdgui.widgets.relations.axis import Floats, ValueAxis
 
-COSTS = {"step_seconds": "s", "train_seconds": "s", "memory_gib": "GiB"}  # metrics that are shown with their unit
+COSTS = {  # metric -> title, unit
+    "step_seconds": ("Time per step", "s"),
+    "train_seconds": ("Training time", "s"),
+    "memory_gib": ("Memory", "GiB"),
+}
 _MIN_LOG_SPAN = 100.0  # positive values with a larger max/min get a log scale
 
 
 def value_text(metric: str, value: float) -> str:
     """A metric's value as text, such as ``0.058 s`` or ``40.6``."""
-    return f"{value:.3g} {COSTS[metric]}" if metric in COSTS else number(metric, value)
+    return f"{value:.3g} {COSTS[metric][1]}" if metric in COSTS else number(metric, value)
 
 
-def metric_title(metric: str) -> str:
-    """A metric's name with its unit."""
-    return f"{metric}, {COSTS[metric]}" if metric in COSTS else f"{metric}, %" if is_share(metric) else metric
+def objective_heading(metric: str) -> str:
+    """A metric's title with its unit."""
+    return ", ".join(COSTS[metric]) if metric in COSTS else metric_heading(metric)
 
 
 def factor(metric: str) -> float:
@@ -76,7 +80,7 @@ def trials_table(report: SweepReport) -> Table:
             cells.append(Cell(setting_text(setting), float(setting) if is_number else setting_text(setting)))  # type: ignore[arg-type]
         seconds = trial.ended - trial.started if trial.ended else math.nan
         rows.append([*cells, Cell("" if math.isnan(seconds) else duration(seconds), seconds)])
-    metrics = [metric_title(objective.metric) for objective in report.objectives]
+    metrics = [objective_heading(objective.metric) for objective in report.objectives]
     columns = ["Trial", "State", *metrics, *names, "Time"]
     tips = [
         "Press Enter to show the run of the trial",
@@ -119,7 +123,7 @@ def objective_axis(report: SweepReport, index: int, trials: Sequence[TrialRecord
     """The axis of an objective."""
     metric = report.objectives[index].metric
     values = np.array([trial.values[index] for trial in trials], float)
-    return ValueAxis(metric, metric_title(metric), values, factor=factor(metric))
+    return ValueAxis(metric, objective_heading(metric), values, factor=factor(metric))
 
 
 def best_so_far(values: Floats, direction: str) -> Floats:

@@ -19,8 +19,8 @@ from sdgui.panels.study.sweep.model import (
     best_so_far,
     complete_trials,
     factor,
-    metric_title,
     objective_axis,
+    objective_heading,
     setting_axis,
     setting_text,
     surface,
@@ -110,7 +110,7 @@ def history(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -
             stepMode="right",
         )
     plot.getAxis("bottom").setLabel("Trial")
-    return f"{metric_title(objective.metric)} of each trial; line: best so far"
+    return f"{objective_heading(objective.metric)} of each trial; line: best so far"
 
 
 def slices(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) -> str:
@@ -240,7 +240,7 @@ def _label(plot: pg.PlotWidget, side: str, axis: ValueAxis) -> None:
 
 def _tip(report: SweepReport, trial: TrialRecord) -> str:
     scores = [
-        f"{objective.metric} {value_text(objective.metric, value)}"
+        f"{objective_heading(objective.metric).partition(', ')[0]} {value_text(objective.metric, value)}"
         for objective, value in zip(report.objectives, trial.values, strict=False)
     ]
     settings = [f"{name} {setting_text(value)}" for name, value in trial.params.items()]

@@ -18,6 +18,7 @@ from sdgui.panels.study.view import status_text
 from sdgui.runs.study_status import StudySnapshot
 from sdgui.shared.tables import CopyingTable
 from sdgui.widgets.elided_label import ElidedLabel
+from sdgui.widgets.formats import metric_title
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.relations.parallel import ParallelCoordinates
@@ -123,4 +124,4 @@ def _best(report: SweepReport) -> str:
     if not report.best:
         return ""
     trial, metric = report.trials[report.best[0]], report.objectives[0].metric
-    return f", best {metric} {value_text(metric, trial.values[0])} ({trial_name(trial.number)})"
+    return f", best {metric_title(metric)} {value_text(metric, trial.values[0])} ({trial_name(trial.number)})"

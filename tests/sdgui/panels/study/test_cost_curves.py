@@ -49,7 +49,7 @@ def test_several_budgets_are_curves_and_one_is_points(qtbot: QtBot) -> None:
     assert (clip.name, [(p.seconds, p.mean) for p in clip.points]) == ("clip", [(230, 40.0), (600, 40.0)])
     assert (ours.name, [(p.seconds, p.mean) for p in ours.points]) == ("sd-clip", [(230, 30.0), (600, 40.0)])
     assert (ours.points[0].low, ours.points[0].high) == pytest.approx((25.0, 35.0))
-    assert view.costs.title.text() == "test/R@1, % by seconds of training. sd-clip overtakes clip at about 410 s."
+    assert view.costs.title.text() == "Test R@1, % by seconds of training. sd-clip overtakes clip at about 410 s."
     drawn = view.costs._plot.plotItem.listDataItems()
     assert [item.name() for item in drawn] == ["clip", "sd-clip"]
     assert drawn[1].yData.tolist() == pytest.approx([30.0, 40.0])

@@ -110,19 +110,19 @@ RESULTS = {
 def test_the_plot_follows_the_selected_cell_and_the_network(view: StudyView) -> None:
     view.show_snapshot(a_snapshot(results=RESULTS, results_stamp=1.0), {"clip": 3})
     assert view.note.isHidden()
-    assert view.bars.title.text() == "test/R@1, %: means of seeds with 95 % intervals"
+    assert view.bars.title.text() == "Test R@1, %: means of seeds with 95 % intervals"
     assert [(bar.mean, bar.color) for bar in view.bars.bars()] == [(40.0, 3)]
     model = view.means.model()
     view.means.setCurrentIndex(model.index(0, 3))
-    assert view.bars.title.text() == "caption/CIDEr: one seed per arm", "no interval with one seed"
+    assert view.bars.title.text() == "Caption CIDEr: one seed per arm", "no interval with one seed"
     view.means.setCurrentIndex(model.index(0, 0))
-    assert view.bars.title.text().startswith("caption/CIDEr"), "a name is of no metric"
+    assert view.bars.title.text().startswith("Caption CIDEr"), "a name is of no metric"
     assert view.bars.isVisibleTo(view)
     view.means.setCurrentIndex(model.index(0, 2))
     view.network.setCurrentIndex(2)
     view.network.activated.emit(2)
     assert [bar.mean for bar in view.bars.bars()] == [50.0]
-    assert view.means.model().index(0, 2).data() == "50.0 [48.0, 52.0]"
+    assert view.means.model().index(0, 2).data() == "50.0 ± 2.0"
 
 
 def test_arms_keep_the_order_of_the_study_until_sorted(view: StudyView) -> None:

@@ -93,24 +93,24 @@ def test_proportions_are_in_percent_and_other_scores_are_not() -> None:
 
 def test_a_mean_has_its_seeds_unit_and_cost() -> None:
     table = means_table(results(), "final")
-    assert list(table.columns) == ["Arm", "Seeds", "test/R@1 %", "caption/CIDEr", "Step", "Training", "Cost"]
+    assert list(table.columns) == ["Arm", "Seeds", "Test R@1, %", "Caption CIDEr", "Step", "Training", "Cost"]
     assert list(table.metrics) == ["", "", *METRICS, "", "", ""]
     assert len(table.tips) == len(table.columns)
     clip, sd, none = texts(table)
-    assert clip == ["clip", "2", "40.0 [38.0, 42.0]", "0.800", "250 ms", "1 min 30 s", "–"]
-    assert sd[1:4] == ["2, 1 failed", "50.0 [49.0, 51.0]", "–"]
+    assert clip == ["clip", "2", "40.0 ± 2.0", "0.800", "250 ms", "1 min 30 s", "–"]
+    assert sd[1:4] == ["2, 1 failed", "50.0 ± 1.0", "–"]
     assert sd[-1] == "1.50 x"
     assert none == ["none", "0, 2 failed", "–", "–", "–", "–", "–"]
     rows = table.rows
     assert (rows[0][1].role, rows[1][1].role, rows[1][1].tip) == ("", "error", "seed 2: no memory")
-    assert rows[0][2].tip == "test/R@1 by seed: 39.0, 41.0"
+    assert rows[0][2].tip == "Test R@1: 40.0 [38.0, 42.0]\nBy seed: 39.0, 41.0"
     assert (rows[1][3].tip, rows[2][3].tip) == ("Not evaluated for the final network", "No finished run")
     assert (rows[0][0].value, rows[0][1].value, rows[0][2].value, rows[0][4].value) == ("clip", 2, 0.4, 0.25)
 
 
 def test_means_are_of_the_selected_network() -> None:
-    assert [row[2] for row in texts(means_table(results(), "teacher"))] == ["–", "50.0 [49.0, 51.0]", "–"]
-    assert [row[2] for row in texts(means_table(results(), "student"))][:2] == ["40.0 [38.0, 42.0]", "–"]
+    assert [row[2] for row in texts(means_table(results(), "teacher"))] == ["–", "50.0 ± 1.0", "–"]
+    assert [row[2] for row in texts(means_table(results(), "student"))][:2] == ["40.0 ± 2.0", "–"]
 
 
 def compared(**changes: Any) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def test_a_difference_shows_significance_and_direction() -> None:
     assert steps == [
         "sd",
         "clip",
-        "test/R@1",
+        "Test R@1",
         "+10.0 [+8.0, +12.0]",
         "0.012",
         "yes",
@@ -207,7 +207,7 @@ def test_copying_takes_the_selected_cells_or_everything(qtbot: QtBot) -> None:
         view.copy()
         return QApplication.clipboard().text().splitlines()
 
-    assert copied()[0] == "Arm\tSeeds\ttest/R@1 %\tcaption/CIDEr\tStep\tTraining\tCost"
+    assert copied()[0] == "Arm\tSeeds\tTest R@1, %\tCaption CIDEr\tStep\tTraining\tCost"
     assert len(copied()) == 4
     choose = view.selectionModel()
     choose.select(model.index(0, 0), choose.SelectionFlag.Select)

@@ -64,7 +64,7 @@ def test_trials_are_rows_and_axes() -> None:
     report = a_report()
     table = trials_table(report)
     assert list(table.columns) == [
-        "Trial", "State", "val/R@1, %", "step_seconds, s", "optim.learning_rate", "runtime.precision", "Time",
+        "Trial", "State", "R@1, %", "Time per step, s", "optim.learning_rate", "runtime.precision", "Time",
     ]  # fmt: skip
     assert [cell.text for cell in table.rows[3]] == [
         "trial-3", "complete, best", "30.0", "0.4 s", "0.01", "bf16", "1 min",
@@ -114,11 +114,11 @@ def test_every_tab_draws_the_trials(qtbot: QtBot) -> None:
         "Intermediate values": 4,
         "Pareto": 1,
     }
-    assert titles["Pareto"][0] == "step_seconds, s over val/R@1, %; yellow: the Pareto front"
+    assert titles["Pareto"][0] == "Time per step, s over R@1, %; yellow: the Pareto front"
     assert [axis.name for axis in view.parallel.axes][-1] == "val/R@1", "which colours the lines"
     view.show_snapshot(a_snapshot(a_report(objectives=1)))
     assert not view.tabs.isTabVisible(view.tabs.count() - 1), "one objective has no front"
-    assert view.state.text() == "Running. 5 of 8 trials finished, best val/R@1 30.0 (trial-3)."
+    assert view.state.text() == "Running. 5 of 8 trials finished, best R@1 30.0 (trial-3)."
 
 
 def test_a_sweep_file_is_opened_shown_and_extended(
