@@ -83,6 +83,7 @@ class Place:
 
 
 HERE = Place()
+HUES = 20  # run colours; palette index + HUES is the next shade of the same colour
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import delete, func, or_, select
 from sqlalchemy import insert as plain_insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from core.spec.config import RunConfig
 from core.spec.run.logged import LoggedConfig
@@ -18,6 +18,7 @@ from core.spec.run.status import RunState
 from sdgui.store.experiments import experiment_record, experiment_row
 from sdgui.store.records import (
     HERE,
+    HUES,
     BestPoint,
     Ending,
     MetricSummary,
@@ -334,12 +335,12 @@ def _row_from_config(session: Session, experiment_id: int, config: RunConfig | L
 
 
 def _next_color(session: Session, experiment_id: int) -> int:
-    """The palette index of a new run: the next unused one; runs of the same study arm share a colour."""
+    """The palette index of a new run: the next unused one. Runs of a study arm have shades of one colour."""
     arm = select(StudyArmRow.experiment_id).where(StudyArmRow.experiment_id == experiment_id)
-    color_of_arm = select(RunRow.color).where(RunRow.experiment_id.in_(arm)).order_by(RunRow.id).limit(1)
-    new_color = select(func.coalesce(func.max(RunRow.color), -1) + 1)
-    color = select(func.coalesce(color_of_arm.scalar_subquery(), new_color.scalar_subquery()))
-    return int(session.execute(color).scalar_one())
+    next_shade = select(func.max(RunRow.color) + HUES).where(RunRow.experiment_id.in_(arm))
+    used = select(aliased(RunRow).color)
+    unused = select(func.coalesce(func.min(RunRow.color) + 1, 0)).where((RunRow.color + 1).not_in(used))
+    return int(session.scalars(select(func.coalesce(next_shade.scalar_subquery(), unused.scalar_subquery()))).one())
 
 
 def run_row(session: Session, run_id: int) -> RunRow:

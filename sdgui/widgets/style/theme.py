@@ -40,6 +40,9 @@ _STATES: dict[str, tuple[str, str, str]] = {
     "interrupted": ("ph.lightning-slash-fill", "error", "interrupted, process no longer running"),
 }
 
+# Shades of a run's colour: a field of Colors to mix it with, and the share of the run's colour.
+_SHADES = (("surface", 1.0), ("text", 0.45), ("surface", 0.6), ("text", 0.72), ("surface", 0.8))
+
 
 class Theme(QObject):
     """The current theme. ``changed`` fires after palette, stylesheet and ``colors`` have switched."""
@@ -81,8 +84,10 @@ class Theme(QObject):
         return QColor(getattr(self.colors, role))
 
     def run_color(self, index: int) -> QColor:
-        """The colour of a run with this palette index; colours repeat after twenty."""
-        return QColor(self.colors.runs[index % len(self.colors.runs)])
+        """The colour of a run with this palette index; after twenty, the colours repeat in other shades."""
+        repeat, hue = divmod(index, len(self.colors.runs))
+        ground, share = _SHADES[repeat % len(_SHADES)]
+        return mix(QColor(self.colors.runs[hue]), self.color(ground), share)
 
     def state_icon(self, state: str) -> QIcon:
         """Icon of a run state: both shape and colour show it."""
@@ -156,6 +161,15 @@ def theme() -> Theme:
 def run_color(index: int) -> QColor:
     """``theme().run_color``."""
     return theme().run_color(index)
+
+
+def mix(color: QColor, ground: QColor, share: float) -> QColor:
+    """``share`` (0 to 1) of ``color``, the rest of ``ground``."""
+    return QColor.fromRgbF(
+        share * color.redF() + (1 - share) * ground.redF(),
+        share * color.greenF() + (1 - share) * ground.greenF(),
+        share * color.blueF() + (1 - share) * ground.blueF(),
+    )
 
 
 def state_icon(state: str) -> QIcon:

@@ -146,7 +146,7 @@ def test_runs_are_numbered_within_their_experiment_outside_the_bin(store: Store)
     assert store.run_labels([]) == {}
 
 
-def test_a_run_keeps_its_colour_and_runs_of_an_arm_share_one(store: Store) -> None:
+def test_a_run_keeps_its_colour_and_runs_of_an_arm_have_shades_of_one(store: Store) -> None:
     apart, *arms = (store.add_experiment(preset_config("clip", "tiny"), name) for name in ("apart", "one", "other"))
     studies = [store.add_study(store.studies_folder / name, name) for name in ("before", "this")]
     store.link_arm(studies[0].id, "elsewhere", apart.id)
@@ -154,15 +154,15 @@ def test_a_run_keeps_its_colour_and_runs_of_an_arm_share_one(store: Store) -> No
         store.link_arm(studies[1].id, arm.name, arm.id)
     seeds = [store.add_run(arm.id) for _ in range(2) for arm in arms]  # seed by seed, as a study trains
     labels = store.run_labels([run.id for run in seeds])
-    assert [labels[run.id].color for run in seeds] == [0, 1, 0, 1]
+    assert [labels[run.id].color for run in seeds] == [0, 1, 20, 21], "shades of two colours"
     assert store.arm_colors(studies[1].id) == {"one": 0, "other": 1}
     single = [store.add_run(apart.id).id for _ in range(2)]
-    assert [store.run_labels(single)[run].color for run in single] == [2, 2], "an arm too, of another study"
+    assert [store.run_labels(single)[run].color for run in single] == [2, 22], "an arm too, of another study"
     for run in seeds:
         store.mark_failed(run.id, "It ended.")
     store.delete_experiment(arms[0].id, for_good=True)
     remaining = store.run_labels([seeds[1].id, *single])
-    assert [remaining[run].color for run in (seeds[1].id, *single)] == [1, 2, 2], "whatever is deleted"
+    assert [remaining[run].color for run in (seeds[1].id, *single)] == [1, 2, 22], "whatever is deleted"
     store.link_arm(studies[0].id, "joined", store.add_experiment(preset_config("clip", "tiny"), "joined").id)
     assert store.run_labels(single)[single[0]].color == 2
 

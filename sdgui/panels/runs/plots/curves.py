@@ -17,7 +17,7 @@ from sdgui.panels.runs.plots.drawing.extents import Floats
 from sdgui.panels.runs.plots.drawing.lines import LinesItem, Polyline, Reach, draw_layers
 from sdgui.panels.runs.plots.readout import Reading
 from sdgui.panels.runs.plots.series import Series, XMode
-from sdgui.widgets.style.theme import theme
+from sdgui.widgets.style.theme import mix, theme
 
 _MAX_DOTS = 40  # a curve with more points in view has no dots
 _MAX_MARKS = 200  # marks of non-finite values per curve
@@ -73,10 +73,10 @@ class PlotCurves:
         for series in self.shown():
             if (ends := series.band_extents(self.log)) is not None:
                 reach = ends[0].columns(low, high, columns)[0], ends[1].columns(low, high, columns)[1]
-                bands.append(Reach(*reach, _mix(self.color(series), ground, _BAND_OPACITY)))
+                bands.append(Reach(*reach, mix(self.color(series), ground, _BAND_OPACITY)))
                 bounds += _bounds(*reach)
             front, color = int(series.group == self.lifted), self.color(series)
-            faint = _mix(color, ground, _RAW_OPACITY) if self.smooth else color
+            faint = mix(color, ground, _RAW_OPACITY) if self.smooth else color
             for averaged, layers, ink in ((False, raw, faint), (True, smooth, color))[: 1 + self.smooth]:
                 reach = series.extents(self.x_mode, averaged, self.log).columns(low, high, columns)
                 layers[front].append(Reach(*reach, ink, series.style))
@@ -98,14 +98,14 @@ class PlotCurves:
 
         polylines = []
         for series in self.shown():
-            color = _mix(self.color(series), theme().color("surface"), _BAND_OPACITY)
+            color = mix(self.color(series), theme().color("surface"), _BAND_OPACITY)
             polylines += [Polyline(placed(outline), color, filled=True) for outline in series.band_outlines(self.log)]
         for series in self.shown():
             for averaged in (False, True)[: 1 + self.smooth]:
                 x, y = series.drawn(self.x_mode, x0, x1, self._columns, averaged, self.log)
                 color = self.color(series)
                 if self.smooth and not averaged:
-                    color = _mix(color, theme().color("surface"), _RAW_OPACITY)
+                    color = mix(color, theme().color("surface"), _RAW_OPACITY)
                 polylines += [Polyline(placed(part), color, series.style) for part in _unbroken(x, y)]
         return polylines
 
@@ -127,9 +127,9 @@ class PlotCurves:
         """The current colour of a series."""
         color = theme().run_color(series.color) if isinstance(series.color, int) else QColor(series.color)
         if series.is_ancestral:
-            color = _mix(color, theme().color("surface"), _ANCESTOR_OPACITY)
+            color = mix(color, theme().color("surface"), _ANCESTOR_OPACITY)
         faded = bool(self.lifted) and series.group != self.lifted
-        return _mix(color, theme().color("surface"), _FADED_OPACITY) if faded else color
+        return mix(color, theme().color("surface"), _FADED_OPACITY) if faded else color
 
     def readings(self, x: float, slack: float) -> list[Reading]:
         """The nearest point of every shown curve that reaches ``x`` within ``slack``, largest value first."""
@@ -163,11 +163,3 @@ def _unbroken(x: Floats, y: Floats) -> list[list[tuple[float, float]]]:
         elif parts[-1]:
             parts.append([])
     return [part for part in parts if part]
-
-
-def _mix(color: QColor, ground: QColor, share: float) -> QColor:
-    return QColor.fromRgbF(
-        share * color.redF() + (1 - share) * ground.redF(),
-        share * color.greenF() + (1 - share) * ground.greenF(),
-        share * color.blueF() + (1 - share) * ground.blueF(),
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from PySide6.QtWidgets import QApplication, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 
 from core.spec.run.status import RunState
+from sdgui.store.records import HUES
 from sdgui.widgets.style.colors import DARK, LIGHT, Colors
-from sdgui.widgets.style.theme import Theme, state_icon
+from sdgui.widgets.style.theme import Theme, state_icon, theme
 
 # Viénot, Brettel, Mollon 1999: linear RGB as a deuteranope and a protanope see it
 _BLINDNESS = {
@@ -52,6 +54,21 @@ def test_text_and_lines_have_contrast(colors: Colors) -> None:
     assert _contrast(colors.on_accent, colors.accent) >= 4.5
     for run in colors.runs:
         assert _contrast(run, colors.surface) >= 3.0, run
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_shades_of_a_run_colour_are_distinguishable(qapp: QApplication, scheme: Literal["light", "dark"]) -> None:
+    look = theme()
+    look.set_scheme(scheme)
+    try:
+        assert len(look.colors.runs) == HUES, "as the store numbers them"
+        for hue in range(7):
+            shades = [look.run_color(hue + HUES * repeat) for repeat in range(5)]
+            assert shades[0].name() == look.colors.runs[hue]
+            seen = [_lab(_linear(shade.name())) for shade in shades]
+            assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > 6.5, hue
+    finally:
+        look.set_scheme("system")
 
 
 @pytest.mark.parametrize("colors", [LIGHT, DARK], ids=["light", "dark"])
