@@ -193,6 +193,8 @@ class SearchView(QWidget):
         self.split.setSizes([360, 560])
         first_side, second_side = (SearchSide(self._cache, self._export, self.pair) for _ in range(2))
         self.sides = (first_side, second_side)
+        if (layout := second_side.layout()) is not None:
+            layout.setContentsMargins(SPACE, 0, 0, 0)  # away from the handle
         remember_sizes(self.split, self._services.settings, "search/split")
         remember_sizes(self.pair, self._services.settings, "search/pair")
 

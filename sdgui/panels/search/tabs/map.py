@@ -1,6 +1,7 @@
 """The map: images and captions laid out by their embeddings, coloured by label; a lasso fills a gallery.
 
-Flow: worker ``search_map`` (a quick layout, then a better one) -> canvas -> lasso -> gallery; hovering shows an image.
+Flow: worker ``search_map`` (a quick layout, then a better one) -> canvas -> lasso -> gallery; hovering shows an image,
+and zooming in shows thumbnails.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from PySide6.QtWidgets import QCheckBox, QFrame, QLabel, QMenu, QPushButton, QSp
 
 from sdgui.panels.search.tabs.map_canvas import OTHER, MapCanvas
 from sdgui.panels.search.tabs.map_points import MapPoints
+from sdgui.panels.search.tabs.map_thumbnails import MapThumbnails
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count_with_unit
@@ -32,6 +34,7 @@ MAX_POINTS = 100_000  # points of a map
 _MAX_LASSOED = 2000  # shown images of a lasso
 _MAX_COLORS = 8  # label values with their own colour
 _POPUP = 16 * SPACE
+_HELP = "Drag a lasso around points to see their images here. Shift+drag moves the map, the wheel zooms."
 
 
 class MapPage(QWidget):
@@ -52,9 +55,10 @@ class MapPage(QWidget):
         self.fit = QPushButton("Show all", self)
         self.status = ElidedLabel("", self)
         self.canvas = MapCanvas(self)
-        self.gallery = Gallery(cache_dir, "Drag a lasso around points to see their images here.", self)
+        self.gallery = Gallery(cache_dir, _HELP, self)
         self._legend = QWidget(self)
         self._popup = _Popup(self)
+        self.images = MapThumbnails(self.canvas, cache_dir, self._path_of, self._request_names)
         self._build()
         self._connect()
 
@@ -118,13 +122,14 @@ class MapPage(QWidget):
         images, captions = len(points.rows), len(points.texts)
         contents = count_with_unit(images, "image") + (f", {count_with_unit(captions, 'caption')}" if captions else "")
         better = "; computing a better layout" if points.method == "PCA" else ""
-        self.status.setText(f"{contents} · {points.method}{better} · drag: lasso, Shift+drag: pan, wheel: zoom")
+        self.status.setText(f"{contents} · {points.method}{better}")
 
     def show_names(self, answer: Mapping[str, Any]) -> None:
         """Add the names in an answer of ``search_points``, and show the images that waited for them."""
         self._points.add_names(answer)
         if self._lassoed and not self.gallery.items():
             self._show_lassoed(self._lassoed)
+        self.images.update()
         index, position = self._hover
         if index >= 0 and self._points.name(index) is not None:
             self._show_popup(index, position)
@@ -140,6 +145,8 @@ class MapPage(QWidget):
         row = self.color.findData(previous_label) if previous_label else self.color.count() - 1
         self.color.setCurrentIndex(max(0, row))
         self.canvas.set_points(points.positions, self._groups(), len(points.rows))
+        self.canvas.show_images({})
+        self.images.update()
         if not has_same_rows:
             self._show_lassoed([])
 
@@ -155,6 +162,7 @@ class MapPage(QWidget):
 
     def _recolor(self) -> None:
         self.canvas.set_groups(self._groups())
+        self.images.update()
 
     def _show_legend(self, legend: list[tuple[str, int]]) -> None:
         clear_layout(self._legend_row)
@@ -169,6 +177,10 @@ class MapPage(QWidget):
         self._legend.setVisible(bool(legend))
 
     # Points
+    def _path_of(self, index: int) -> str:
+        name = self._points.name(index)
+        return "" if name is None else name.path
+
     def _request_names(self, indices: Sequence[int]) -> bool:
         """Request the unknown names of points; returns whether there are any."""
         rows, texts = self._points.unnamed(indices)

@@ -6,17 +6,18 @@ lasso; middle, right or Shift+left drag pans; the wheel zooms.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt, Signal
-from PySide6.QtGui import QColor, QKeyEvent
-from PySide6.QtWidgets import QWidget
+from PySide6.QtGui import QColor, QKeyEvent, QPixmap
+from PySide6.QtWidgets import QGraphicsPixmapItem, QWidget
 
 from sdgui.panels.search.tabs.map_dots import MapDots, argb, inside
+from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.style.theme import theme
 
@@ -62,6 +63,7 @@ class MapCanvas(QWidget):
     hovered = Signal(int, QPoint)  # index of the point under the mouse (-1: none), screen position
     clicked = Signal(int)
     lassoed = Signal(object)  # ascending indices
+    view_changed = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -70,6 +72,7 @@ class MapCanvas(QWidget):
         self._images = 0
         self._marked: list[int] = []
         self._names: list[pg.TextItem] = []
+        self._pictures: list[QGraphicsPixmapItem] = []
         self._under = -1
         self._box = _LassoBox()
         self._view = pg.PlotWidget(viewBox=self._box)
@@ -88,6 +91,7 @@ class MapCanvas(QWidget):
         vbox(self._view, into=self)
         self._box.drawn.connect(self._draw_lasso)
         self._box.reset_requested.connect(self.show_all)
+        self._box.sigRangeChanged.connect(lambda *_: self.view_changed.emit())
         self._view.scene().sigMouseMoved.connect(self._on_mouse_moved)
         self._view.scene().sigMouseClicked.connect(self._on_mouse_clicked)
         theme().changed.connect(self._restyle)
@@ -102,7 +106,8 @@ class MapCanvas(QWidget):
         self._positions, self._groups = positions, np.asarray(groups, np.int64)
         self._images, self._marked = images, self._marked if not is_new else []
         self._draw()
-        self.setAccessibleDescription(f"{images} images and {len(positions) - images} captions")
+        captions = count_with_unit(len(positions) - images, "caption")
+        self.setAccessibleDescription(f"{count_with_unit(images, 'image')}, {captions}")
         self.show_all()
 
     def set_names(self, names: Sequence[tuple[str, Floats]]) -> None:
@@ -150,6 +155,48 @@ class MapCanvas(QWidget):
         x, y = self._positions[:, 0], self._positions[:, 1]
         indices: list[int] = np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)).tolist()
         return indices
+
+    def zoom(self) -> float:
+        """How many times closer the view is than ``show_all``."""
+        if not len(self._positions):
+            return 1.0
+        (x0, x1), (y0, y1) = self._box.viewRange()
+        width, height = np.ptp(self._positions, axis=0)
+        return float(max(width / (x1 - x0), height / (y1 - y0)))
+
+    def images_in_view(self) -> list[int]:
+        """The images in view."""
+        return [index for index in self.in_view() if index < self._images]
+
+    def apart(self, indices: Sequence[int], distance: float) -> list[int]:
+        """Those of ``indices``, from the first on, that are at least ``distance`` pixels apart in x or y."""
+        places = self._positions[list(indices)] / np.maximum(self._box.viewPixelSize(), 1e-12)
+        chosen: list[int] = []
+        for number in range(len(indices)):
+            away = np.abs(places[chosen] - places[number]).max(axis=1, initial=0.0)
+            if (away >= distance).all():
+                chosen.append(number)
+        return [indices[number] for number in chosen]
+
+    def color_of(self, index: int) -> QColor:
+        """The colour of a point."""
+        group = int(self._groups[index])
+        return theme().color("strong_border") if group == OTHER else theme().run_color(group)
+
+    def show_images(self, images: Mapping[int, QPixmap]) -> None:
+        """Draw these images, and no others, over their points."""
+        for item in self._pictures:
+            self._box.removeItem(item)
+        self._pictures = []
+        for index, pixmap in images.items():
+            item = QGraphicsPixmapItem(pixmap)
+            size = pixmap.deviceIndependentSize()
+            item.setOffset(-size.width() / 2, -size.height() / 2)
+            item.setFlag(QGraphicsPixmapItem.GraphicsItemFlag.ItemIgnoresTransformations)
+            item.setPos(*self._positions[index].tolist())
+            item.setZValue(1)
+            self._box.addItem(item, ignoreBounds=True)
+            self._pictures.append(item)
 
     def nearest(self, point: QPointF) -> int:
         """The point nearest to ``point`` (scene coordinates) within ``_MAX_DISTANCE``; -1 if there is none."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QPixmap
 from PySide6.QtWidgets import QLabel, QMenu, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -187,7 +188,7 @@ def test_a_map_is_requested_when_visible_and_named_on_hover(qtbot: QtBot, page: 
     host.hide()
     host.show()
     assert wanted == [True], "there is one"
-    assert page.status.text().startswith("3 images, 1 caption · t-SNE · drag: lasso")
+    assert page.status.text() == "3 images, 1 caption · t-SNE"
     legend = [child.text() for child in page._legend.findChildren(QLabel) if child.isVisible()]
     assert [text.rpartition("> ")[2] for text in legend] == ["warm", "cold"]
     assert theme().run_color(0).name() in legend[0]
@@ -259,6 +260,27 @@ def test_groups_are_named_on_the_final_layout(page: MapPage) -> None:
     page.color.setCurrentIndex(page.color.findData(""))
     page.color.activated.emit(0)
     assert page.canvas._names == []
+
+
+def test_thumbnails_that_do_not_overlap_are_shown_when_zoomed_in(qtbot: QtBot, page: MapPage, tmp_path: Path) -> None:
+    host = page.parentWidget()
+    assert host is not None
+    host.show()
+    answer = a_map()
+    for number, image in enumerate(answer["images"]):
+        image["path"] = str(tmp_path / f"{number}.png")
+        QPixmap(8, 8).save(image["path"])
+    answer["images"].append({**answer["images"][0], "row": 13})  # at the same place as the first
+    page.show_map(answer)
+    canvas = page.canvas
+    assert canvas.apart([0, 3], 1.0) == [0]
+    qtbot.wait(200)
+    assert canvas._pictures == [], "everything is in view"
+    canvas._box.setRange(xRange=(-0.2, 0.2), yRange=(-0.2, 0.2), padding=0)
+    qtbot.waitUntil(lambda: len(canvas._pictures) == 1, timeout=10000)
+    assert (canvas._pictures[0].pos().x(), canvas._pictures[0].pos().y()) == (0.0, 0.0)
+    canvas.show_all()
+    qtbot.waitUntil(lambda: canvas._pictures == [], timeout=10000)
 
 
 def packed_map(answer: dict[str, Any]) -> dict[str, Any]:

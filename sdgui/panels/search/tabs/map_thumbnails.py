@@ -1,0 +1,92 @@
+"""Thumbnails over the points of a map, once the user has zoomed in.
+
+Flow: the view changes -> ``MapThumbnails`` chooses images that do not overlap -> names are requested, files are read ->
+the thumbnails are drawn over their points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Qt, QTimer
+from PySide6.QtGui import QColor, QImage, QPainter, QPixmap
+
+from sdgui.panels.search.tabs.map_canvas import MapCanvas
+from sdgui.widgets.gallery.thumbnails import Thumbnails
+from sdgui.widgets.style.theme import SPACE
+
+SIDE = 5 * SPACE  # of a thumbnail, with its frame
+_FRAME = 2
+_MAX_IN_VIEW = 400  # with more images in view, thumbnails would hide the map
+_MAX_FRAMED = 2000  # thumbnails that are kept in memory
+_MIN_ZOOM = 2.0
+_DELAY_MS = 80  # from the last change of the view
+
+
+class MapThumbnails(QObject):
+    """Draws thumbnails on ``canvas``. ``path_of``: index of an image -> its path, "" if unknown.
+
+    ``request_names(indices)``: requests unknown names and returns whether there are any; ``update`` follows.
+    """
+
+    def __init__(
+        self,
+        canvas: MapCanvas,
+        cache_dir: Path | None,
+        path_of: Callable[[int], str],
+        request_names: Callable[[Sequence[int]], bool],
+    ) -> None:
+        super().__init__(canvas)
+        self._canvas, self._path_of, self._request_names = canvas, path_of, request_names
+        self.thumbnails = Thumbnails(cache_dir, self)
+        self._framed: dict[tuple[int, int, float], QPixmap] = {}
+        self._timer = QTimer(self, singleShot=True, interval=_DELAY_MS)
+        self._timer.timeout.connect(self._show)
+        canvas.view_changed.connect(self.update)
+        self.thumbnails.ready.connect(lambda _path: self.update())
+
+    def update(self) -> None:
+        """Choose and draw the thumbnails anew, soon."""
+        self._timer.start()
+
+    def _show(self) -> None:
+        indices = self._canvas.images_in_view() if self._canvas.zoom() >= _MIN_ZOOM else []
+        indices = self._canvas.apart(indices, SIDE) if len(indices) <= _MAX_IN_VIEW else []
+        if self._request_names(indices):
+            return
+        paths = {index: Path(name) for index in indices if (name := self._path_of(index))}
+        self.thumbnails.set_side(SIDE * self._canvas.devicePixelRatioF())
+        self.thumbnails.keep_only(paths.values())
+        images: dict[int, QPixmap] = {}
+        for index, path in paths.items():
+            thumbnail = self.thumbnails.get(path)
+            if thumbnail is not None and thumbnail.image is not None:
+                images[index] = self._frame(thumbnail.image, self._canvas.color_of(index))
+        self._canvas.show_images(images)
+
+    def _frame(self, image: QImage, color: QColor) -> QPixmap:
+        ratio = self._canvas.devicePixelRatioF()
+        key = (image.cacheKey(), color.rgb(), ratio)
+        if key not in self._framed:
+            if len(self._framed) > _MAX_FRAMED:
+                self._framed.clear()
+            self._framed[key] = framed(QPixmap.fromImage(image), color, ratio)
+        return self._framed[key]
+
+
+def framed(pixmap: QPixmap, color: QColor, ratio: float) -> QPixmap:
+    """``pixmap`` on white in a frame, ``SIDE`` logical pixels wide. ``ratio``: device per logical pixels."""
+    side, frame = round(SIDE * ratio), round(_FRAME * ratio)
+    out = QPixmap(side, side)
+    out.fill(color)
+    painter = QPainter(out)
+    inside = out.rect().adjusted(frame, frame, -frame, -frame)
+    painter.fillRect(inside, Qt.GlobalColor.white)  # the model sees transparent pixels as white
+    ways = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation
+    scaled = pixmap.scaled(inside.size(), *ways)
+    corner = inside.center() - scaled.rect().center()
+    painter.drawPixmap(corner, scaled)
+    painter.end()
+    out.setDevicePixelRatio(ratio)
+    return out
