@@ -178,10 +178,11 @@ class _Wrapped(QStyledItemDelegate):
 
 
 def _two_lines(candidate: Candidate) -> str:
-    """The caption with its scores below."""
+    """The caption with its scores, if any, below."""
     score = f"mean log-prob per token {fixed(candidate.score)}" if candidate.score is not None else ""
     log_prob = f"log p {fixed(candidate.log_prob)}" if candidate.log_prob is not None else ""
-    return f"{candidate.text or '(empty)'}\n{' · '.join(part for part in (score, log_prob) if part)}"
+    scores = " · ".join(part for part in (score, log_prob) if part)
+    return "\n".join(filter(None, (candidate.text or "(empty)", scores)))
 
 
 def about_text(content: Mapping[str, Any]) -> str:

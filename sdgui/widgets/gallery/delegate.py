@@ -63,10 +63,11 @@ class GalleryDelegate(QStyledItemDelegate):
         self._plates: dict[tuple[int, float], QPixmap] = {}
 
     def cell(self) -> QSize:
-        """Size of a cell in px: thumbnail, a line for rank and score, two lines of caption, and padding."""
+        """Size of a cell in px: thumbnail, a line for rank and score if any, two lines of caption, and padding."""
         narrowest = self.side + 2 * SPACE
         width = self.room // max(1, self.room // narrowest) if self.room else narrowest
-        return QSize(max(width, narrowest), self.side + 2 * SPACE + 3 * self._metrics.height() + SPACE // 2)
+        lines = 2 + self._model.has_figures()
+        return QSize(max(width, narrowest), self.side + 2 * SPACE + lines * self._metrics.height() + SPACE // 2)
 
     def sizeHint(self, option: QStyleOptionViewItem, index: _Index) -> QSize:
         return self.cell()

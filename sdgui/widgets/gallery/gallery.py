@@ -141,6 +141,7 @@ class Gallery(QWidget):
     def set_items(self, items: list[GalleryItem]) -> None:
         """Replace all items, clear the selection and scroll to the top."""
         self.model.set_items(items)
+        self._fill_rows()
         self.view.scrollToTop()
         self._tidy.start()
         self._show_count()
@@ -150,6 +151,7 @@ class Gallery(QWidget):
     def append(self, items: Sequence[GalleryItem]) -> None:
         """Append items, keeping the selection and the scroll position."""
         self.model.append(items)
+        self._fill_rows()
 
     def replace(self, index: int, item: GalleryItem) -> None:
         """Replace the item at this index."""

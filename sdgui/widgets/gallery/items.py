@@ -96,6 +96,10 @@ class GalleryModel(QAbstractListModel):
         """The item of ``row``. Raises IndexError if there is no such row."""
         return self._items[row]
 
+    def has_figures(self) -> bool:
+        """Whether items have ranks or scores; all of them do, or none."""
+        return bool(self._items) and (self._items[0].rank is not None or self._items[0].score is not None)
+
     def thumbnail(self, row: int) -> Thumbnail | None:
         """The thumbnail of a row; None while it is being read."""
         if self._items[row].missing:

@@ -166,7 +166,7 @@ def test_selecting_copying_and_counting_use_ranges(gallery: Gallery, images: lis
     QTest.keyClick(gallery.view, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
     assert heard == [list(range(1200))]
     assert gallery.selected() == list(range(1200))
-    assert gallery._count.text() == "1\u2009200 images, 1\u2009200 selected"
+    assert gallery._count.text() == "1,200 images, 1,200 selected"
     QTest.keyClick(gallery.view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
     assert QGuiApplication.clipboard().text().splitlines()[1199] == "image 1199"
 
@@ -183,6 +183,17 @@ def test_items_change_while_the_selection_stays(gallery: Gallery, images: list[P
     gallery.replace(0, GalleryItem(images[1], "another"))
     assert gallery.model.data(gallery.model.index(0)) == "another"
     assert gallery.selected() == [1, 6]
+
+
+def test_a_line_for_ranks_and_scores_is_reserved_only_for_items_that_have_them(
+    gallery: Gallery, images: list[Path]
+) -> None:
+    filled(gallery, images)
+    with_scores = gallery.view.gridSize().height()
+    gallery.set_items([GalleryItem(path, "a caption") for path in images])
+    assert gallery.view.gridSize().height() < with_scores
+    filled(gallery, images)
+    assert gallery.view.gridSize().height() == with_scores
 
 
 def test_a_missing_file_is_grey_and_reported(gallery: Gallery, tmp_path: Path, qtbot) -> None:
