@@ -41,7 +41,9 @@ class FiguresPage(QWidget):
         self.values.setAccessibleName("Label values")
         self.values.setHeaderLabels(["Value", "Images", "Share"])
         for number in (1, 2):
-            self.values.headerItem().setTextAlignment(number, Qt.AlignmentFlag.AlignRight)
+            self.values.headerItem().setTextAlignment(
+                number, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            )
         header = self.values.header()
         header.setStretchLastSection(False)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)

@@ -46,6 +46,8 @@ class ViewsPage(QWidget):
         self.split = QSplitter(Qt.Orientation.Horizontal, self, childrenCollapsible=False)
         self.split.addWidget(settings)
         self.split.addWidget(self.preview)
+        if (layout := self.preview.layout()) is not None:
+            layout.setContentsMargins(SPACE, 0, 0, 0)  # away from the handle
         settings.setMinimumWidth(60 * SPACE)  # wide enough for the labels next to the fields
         self.split.setSizes([60 * SPACE, 90 * SPACE])
         vbox(self.split, into=self, margins=(0, SPACE, 0, 0))

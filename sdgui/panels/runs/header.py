@@ -23,6 +23,7 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import theme
 
 _ICON = 20
+_RELATIONS = {"continue": "continued from", "fork": "forked at", "fine-tune": "fine-tuned from"}
 
 
 class RunHeader(QWidget):
@@ -77,6 +78,17 @@ class RunHeader(QWidget):
         self.stopping.setVisible(bool(sentence))
         self.setAccessibleName(f"{name}: {self.line.text()}")
 
+    def show_none(self) -> None:
+        """Show that no run is selected."""
+        self._state = ""
+        self.icon.clear()
+        self.icon.setToolTip("")
+        self.title.setText("No run selected")
+        self.line.setText("Select a run to see its state.")
+        self.line.setToolTip("")
+        self.stopping.hide()
+        self.setAccessibleName(self.title.text())
+
     def _restyle(self) -> None:
         if self._state:
             self.icon.setPixmap(theme().state_icon(self._state).pixmap(QSize(_ICON, _ICON)))
@@ -94,6 +106,9 @@ def status_line(run: Run, progress: RunProgress | None, start: RunStarted | None
     if state == RunState.QUEUED and run.queue_position is not None:
         parts.append("queued after other runs")
     if start is not None:
+        kind, step = start.parent.get("kind"), start.parent.get("step")
+        if kind in _RELATIONS and type(step) is int:
+            parts.append(f"{_RELATIONS[kind]} step {count(step)}")
         parts += [start.device, start.precision]
         parts.append(f"{count(start.parameters)} parameters" if start.parameters else "")
         parts.append(f"{count(start.pairs)} pairs" if start.pairs else "")

@@ -80,11 +80,20 @@ class RunTabs(QObject):
         self.view.compare.show_runs(selection.watched)
         run_id = selection.current_run if selection.current_run is not None else next(iter(selection.watched), None)
         if run_id is None:
-            self._run = None
+            self._show_none()
             return
         if self._run is None or self._run.id != run_id:
             self._read_run(run_id)
             self._show_history()
+
+    def _show_none(self) -> None:
+        """Show that no run is selected, and nothing of the run before."""
+        self._run = self._shown_end = None
+        self.view.bar.clear()
+        self.view.header.show_none()
+        self.view.remote_strip.show_run(None)
+        self.view.grid.empty.set_content("No curves", "Select a run, or tick several to compare their curves.")
+        self._show_history()
 
     def group_curves(self) -> None:
         """Draw each group of the table as one curve: the mean with its interval."""

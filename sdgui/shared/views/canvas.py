@@ -155,7 +155,8 @@ class ViewsCanvas(QWidget):
 
     def _words(self, painter: QPainter, box: QRect, text: str) -> None:
         painter.setPen(theme().color("muted"))
-        painter.drawText(box, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), text)
+        alignment = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        painter.drawText(box, int(alignment) | int(Qt.TextFlag.TextWordWrap), text)
 
     def _small(self, painter: QPainter, box: QRect, text: str) -> None:
         painter.setPen(theme().color("muted"))

@@ -116,12 +116,13 @@ class SamplesBoard(QWidget):
         area = QScrollArea()
         area.setWidgetResizable(True)
         area.setWidget(self._inner)
-        split = QSplitter(Qt.Orientation.Horizontal, self)
-        split.addWidget(self.captions)
-        split.addWidget(area)
-        split.setSizes([200, 800])
+        self._split = QSplitter(Qt.Orientation.Horizontal, self)
+        self._split.addWidget(self.captions)
+        self._split.addWidget(area)
+        self._split.setSizes([200, 800])
         row = hbox(self.network, self.step, (self.slider, 1))
-        vbox(row, (split, 1), into=self, margins=(0, SPACE, 0, 0))
+        column = vbox(row, (self._split, 1), into=self, margins=(0, SPACE, 0, 0))
+        column.addStretch()  # below the hint, while there is no run
 
     def show_runs(self, run_ids: Sequence[int]) -> None:
         """Compare the first ``MAX_RUNS`` of these runs."""
@@ -185,6 +186,7 @@ class SamplesBoard(QWidget):
         step = self._steps[self.slider.value()] if self._steps else 0
         hint = "Samples are recorded at each validation. Tick runs to compare their results."
         self.step.setText(f"Step {count(step)}" if self._steps else hint)
+        self._split.setVisible(bool(self._runs))
         item = self.captions.currentItem()
         caption = str(item.data(Qt.ItemDataRole.UserRole)) if item is not None else ""
         while len(self._columns) < len(self._runs):

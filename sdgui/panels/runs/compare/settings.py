@@ -168,7 +168,9 @@ class ComparePart(QWidget):
         self.only.setToolTip("Hide settings and metrics with the same value in all runs")
         self.only.toggled.connect(lambda _on: self._show())
         self.note = PlainLabel("", self, role="muted")
-        vbox(hbox(self.only, (self.note, 1)), (self.view, 1), into=self, margins=(0, SPACE, 0, 0))
+        row = hbox(self.only, (self.note, 1))
+        column = vbox(row, (self.view, 1), into=self, margins=(0, SPACE, 0, 0))
+        column.addStretch()  # below the note, while the table is hidden
         table.selection_changed.connect(lambda _runs: self.refresh())
         table.listed.connect(lambda _listing: self.refresh())
 
@@ -201,6 +203,7 @@ class ComparePart(QWidget):
                 f", the first of {len(self._requested_ids)}" if len(self._requested_ids) > MAX_RUNS else ""
             )
         self.note.setText(text)
+        self.view.setVisible(number > 0)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

@@ -118,6 +118,7 @@ class PlotGrid(QWidget):
                     series.color, series.name = color, curve_name(name, series.key)
             if card.canvas is not None:
                 card.canvas.refresh()
+        self._show_panel()
 
     def set_points(
         self, key: str, metric: str, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None, ancestors: bool = False
@@ -138,6 +139,7 @@ class PlotGrid(QWidget):
             for card in self._cards.values():
                 card.remove_group(key)
             self._extent_timer.start()
+            self._show_panel()
 
     def runs(self) -> list[str]:
         """Keys of the runs in the order of adding."""
@@ -252,7 +254,7 @@ class PlotGrid(QWidget):
         self.arranged.emit(arrangement)
 
     def _show_panel(self) -> None:
-        page = self._single if self._maximized is not None else self.page if self._cards else self.empty
+        page = self._single if self._maximized is not None else self.page if self._cards and self._runs else self.empty
         self._stack.setCurrentWidget(page)
 
     def _prepare_canvas(self, card: PlotCard) -> None:

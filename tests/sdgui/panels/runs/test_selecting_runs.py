@@ -131,6 +131,21 @@ def test_groups_of_the_table_are_groups_of_the_plots(panel: RunsPanel, services:
     assert not grouping.on, "one run is no group"
 
 
+def test_nothing_of_a_run_is_shown_once_no_run_is_selected(panel: RunsPanel, services: Services) -> None:
+    run, tabs = make_run(services, "a"), panel.tabs
+    watch(panel, run)
+    read(panel)
+    grid = tabs.view.grid
+    grid.set_points(str(run.id), "train/loss", [1, 2], [2.0, 1.0])
+    assert grid._stack.currentWidget() is grid.page
+    panel.select(Selection())
+    assert tabs.view.header.title.text() == "No run selected"
+    assert grid._stack.currentWidget() is grid.empty, "not empty plots"
+    watch(panel, run)
+    read(panel)
+    assert tabs.view.header.title.text() == "a · run 1"
+
+
 def found(run: str, step: int, captions: tuple[str, ...] = ("a hat", "a boat")) -> Sample:
     def entries(network: str) -> list[dict[str, object]]:
         image = f"/{run}-{network}-{step}"
