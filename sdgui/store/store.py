@@ -48,6 +48,7 @@ from sdgui.store.tables import RunRow
 
 DATABASE = "sdgui.db"
 _CREATION_SECONDS = 60.0  # a run folder without a config may be this old
+_LISTING_SECONDS = 0.5  # live runs are followed between two calls of ``import_logged``
 DELETED = ".deleted"  # suffix of a run folder whose deletion was interrupted
 
 
@@ -227,7 +228,7 @@ class Store(
     def import_logged(self) -> list[str]:
         """Add runs that scripts have started to log in the runs folder since the last call; returns error messages.
 
-        Cheap if nothing was added to the folder.
+        Cheap if nothing was added to the folder. If many were added, the next call continues after `_LISTING_SECONDS`.
         """
         try:
             stamp = self.runs_folder.stat().st_mtime_ns
@@ -238,8 +239,10 @@ class Store(
             return []
         with self._read() as session:
             listed_names = {Path(self._folder_path(text)).name for text in session.scalars(select(RunRow.folder))}
-        problems, unfinished = [], False
-        for name in sorted(names - listed_names):
+        problems, unfinished, deadline = [], False, time.monotonic() + _LISTING_SECONDS
+        new_names = sorted(names - listed_names)
+        fitting = self._fitting_experiments() if new_names else {}
+        for name in new_names:
             folder = self.runs_folder / name
             try:
                 if not (folder / "config.json").exists():  # still being created, or not a run folder
@@ -247,9 +250,12 @@ class Store(
                     continue
                 self._known_folders.add(name)
                 if not name.endswith(DELETED) and read_logged(folder / "config.json") is not None:
-                    self._import(folder, None, self._fitting_experiments(), {})
+                    self._import(folder, None, fitting, {})
             except (UserError, OSError) as error:
                 problems.append(str(error))
+            if time.monotonic() > deadline:
+                unfinished = True
+                break
         self._known_folders |= listed_names
         if not unfinished:
             self._logged_stamp = stamp
