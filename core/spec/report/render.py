@@ -13,10 +13,11 @@ from core.spec.report.logged import LoggedImage, LoggedSample
 from core.spec.run.metric_names import is_share
 
 COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d", "#bab0ac")
+_IMAGES_PER_ROW = 3
 _WIDTH, _HEIGHT, _LEFT, _TOP = 640, 260, 64, 28
 _STYLE = """body{font:15px/1.5 sans-serif;margin:2em auto;max-width:60em;padding:0 1em} table{border-collapse:collapse}
 td,th{border:1px solid #999;padding:2px 8px;text-align:left;vertical-align:top} img{max-width:100%}
-figure{display:inline-block;margin:0 1em 0 0} figure img{max-height:16em} pre{white-space:pre-wrap}"""
+td img{max-height:16em} pre{white-space:pre-wrap}"""
 # Forbids scripts and external resources, in case some text is interpreted as markup.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _TEX = {
@@ -45,7 +46,8 @@ def tables(report: Report) -> dict[str, list[list[str]]]:
 def _row(run: ReportedRun) -> list[str]:
     best = run.best()
     shown = "" if best is None else f"{value_text(best[0], best[1])} ({best[0]}, step {best[2]})"
-    return [run.name, run.state, f"{run.step}/{run.total_steps}", shown, run.parent]
+    step = f"{run.step}/{run.total_steps}" if run.total_steps else str(run.step)
+    return [run.name, run.state, step, shown, run.parent]
 
 
 def _text(value: object) -> str:
@@ -106,10 +108,15 @@ def _html_sample(sample: LoggedSample, image_url: Callable[[LoggedImage], str]) 
         yield _html_table(sample.table)
     if sample.text:
         yield f"<pre>{html.escape(sample.text)}</pre>"
-    for image in sample.images:
-        shown = html.escape(image.text)
-        source = f'<img alt="{shown}" src="{html.escape(image_url(image))}"><br>' if image.data else ""
-        yield f"<figure><p>{source}{shown}</p></figure>"
+    cells = [_html_image(image, image_url) for image in sample.images]
+    rows = [cells[start : start + _IMAGES_PER_ROW] for start in range(0, len(cells), _IMAGES_PER_ROW)]
+    if rows:
+        yield "\n".join(["<table>", *(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in rows), "</table>"])
+
+
+def _html_image(image: LoggedImage, image_url: Callable[[LoggedImage], str]) -> str:
+    shown = html.escape(image.text)
+    return f'<img alt="{shown}" src="{html.escape(image_url(image))}"><br>{shown}' if image.data else shown
 
 
 def _html_table(rows: Sequence[Sequence[str]]) -> str:
