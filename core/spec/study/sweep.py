@@ -6,7 +6,6 @@ an arm of an ordinary study in the same folder.
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +36,6 @@ DEFAULT = "default"  # the arm with the base config, which is not trained: budge
 SET_BY_SWEEP = ("name", "seed", "optim.epochs", "data.train", "data.val")
 COSTS = ("step_seconds", "train_seconds", "memory_gib")  # metrics that every trial reports
 WILCOXON_P = 0.1
-_MAX_GRID = 100_000  # values of a setting, which are listed in memory
 
 Value = bool | int | float | str | None
 Params = Mapping[str, Value]
@@ -200,7 +198,7 @@ class Sweep(Section):
                 raise ValueError(f"space: {name} is a whole number; use whole numbers for low, high and step")
         elif not values.choices and not _accepts(name, float):
             raise ValueError(f"space: {name} is not a number; list its choices")
-        if self.sampler == "grid" and count(name, values) > _MAX_GRID:
+        if self.sampler == "grid" and count(name, values) == math.inf:
             raise ValueError(f"space: a grid needs choices or a larger step for {name}")
 
     def study(self, trials: Sequence[tuple[str, Params]]) -> Study:
@@ -269,24 +267,27 @@ def _accepts(name: str, kind: type) -> bool:
     return kind in kinds
 
 
-def values_of(name: str, values: SearchRange) -> list[Value]:
+def values_of(name: str, values: SearchRange) -> Iterator[Value]:
     """All values of a setting in order. The range must be finite, see `count`."""
     if values.choices:
-        return list(values.choices)
+        yield from values.choices
+        return
     low, _high = values.bounds
-    step = values.step or 1
-    numbers = (low + index * step for index in range(int(count(name, values))))
-    return [int(number) if is_integer(name) else float(f"{number:.12g}") for number in numbers]
+    step, whole = values.step or 1, is_integer(name)
+    for index in range(int(count(name, values))):
+        number = low + index * step
+        yield int(number) if whole else float(f"{number:.12g}")
 
 
 def count(name: str, values: SearchRange) -> float:
-    """Number of values of a setting; infinity for a continuous range."""
+    """Number of values of a setting; infinity for a continuous range, and for more than a float can count."""
     if values.choices:
         return len(values.choices)
     if values.step is None and not is_integer(name):
         return math.inf
     low, high = values.bounds
-    return math.floor((high - low) / (values.step or 1) + 1e-9) + 1
+    steps = (high - low) / (values.step or 1)
+    return math.floor(steps + 1e-9) + 1 if steps < math.inf else math.inf
 
 
 def key(params: Params) -> str:
@@ -297,13 +298,22 @@ def key(params: Params) -> str:
 
 def combinations(sweep: Sweep) -> float:
     """Number of different trials in the space; infinity with a continuous range."""
-    return math.prod(count(name, values) for name, values in sweep.space.items())
+    counts = [count(name, values) for name, values in sweep.space.items()]
+    return math.inf if math.inf in counts else math.prod(counts)
 
 
 def grid(sweep: Sweep) -> Iterator[dict[str, Value]]:
-    """All combinations of a finite space; the last setting varies fastest."""
-    axes = [values_of(name, values) for name, values in sweep.space.items()]
-    return (dict(zip(sweep.space, values, strict=True)) for values in itertools.product(*axes))
+    """All combinations of a finite space, one at a time; the last setting varies fastest."""
+    return _combine(list(sweep.space.items()))
+
+
+def _combine(space: Sequence[tuple[str, SearchRange]]) -> Iterator[dict[str, Value]]:
+    if not space:
+        yield {}
+        return
+    (name, values), *others = space
+    for value in values_of(name, values):
+        yield from ({name: value, **params} for params in _combine(others))
 
 
 def parse_sweep(raw: Any, origin: str) -> Sweep:

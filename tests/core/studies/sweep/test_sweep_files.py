@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.__main__ import main
-from core.spec.config import ConfigError
+from core.spec.config import ConfigError, field_names
 from core.spec.errors import UserError
-from core.spec.study.sweep import SearchRange, Sweep, combinations, grid, read_sweep, settings
+from core.spec.study.sweep import (
+    SET_BY_SWEEP,
+    SearchRange,
+    Sweep,
+    combinations,
+    grid,
+    is_integer,
+    parse_sweep,
+    read_sweep,
+    settings,
+)
 from core.spec.study.sweep_report import SweepDir
 
 RATE = {"low": 1e-5, "high": 1e-1, "log": True}
@@ -92,6 +104,33 @@ def test_a_grid_has_every_combination_once() -> None:
     assert settings(points[-1]) == ["optim.batch_size=12", "optim.weight_decay=0.3", "runtime.precision=bf16"]
     assert SearchRange(choices=[1, True]).has(True)
     assert not SearchRange(choices=[1]).has(True)
+
+
+@pytest.mark.parametrize(
+    "values", [{"low": -1e308, "high": 1e308, "step": 0.1}, {"low": 0.0, "high": 0.5, "step": 5e-324}]
+)
+def test_a_grid_with_more_values_than_a_float_can_count_is_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="a grid needs choices or a larger step"):
+        parse_sweep(sweep_dict(space={"optim.weight_decay": values}, sampler="grid"), "it")
+
+
+def test_combinations_are_counted_beyond_the_largest_float() -> None:
+    large = {name: {"low": 1, "high": 2**62} for name in field_names() if is_integer(name) and name not in SET_BY_SWEEP}
+    assert len(large) > 20
+    assert 1e308 < combinations(Sweep.model_validate(sweep_dict(space=large))) < math.inf
+    space = {**large, "optim.weight_decay": {"low": 0.0, "high": 0.5}}
+    assert combinations(Sweep.model_validate(sweep_dict(space=space))) == math.inf
+
+
+def test_a_huge_grid_is_not_listed_in_memory() -> None:
+    space = {name: {"low": 1, "high": 90_000} for name in ("optim.batch_size", "checkpoint.keep", "runtime.threads")}
+    tracemalloc.start()
+    try:
+        first = next(grid(Sweep.model_validate(sweep_dict(space=space, sampler="grid"))))
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    assert set(first.values()) == {1}
 
 
 def test_a_sweep_is_an_ordinary_study_of_its_trials(tmp_path: Path) -> None:
