@@ -65,6 +65,12 @@ class LoggedSample:
     text: str = ""
 
 
+def leaves_folder(name: str) -> bool:
+    """Whether a file name leads out of its folder; does not access the file, which may be on a network."""
+    path = Path(name)
+    return path.is_absolute() or bool(path.drive) or ".." in path.parts
+
+
 def parse_samples(event: Sample) -> list[LoggedSample]:
     """The samples in an event "logged". Skips content that `core.tracking.media` does not write."""
     samples = [_parsed(excerpt(name), event.step, value) for name, value in event.content.items()]
@@ -113,11 +119,10 @@ def _table(columns: list[Any], rows: list[Any]) -> list[list[str]]:
 
 def _read(image: LoggedImage, folder: Path, budget: int) -> LoggedImage:
     """``image`` with its bytes, or with the reason why it is left out."""
-    path = Path(image.file)
-    if path.is_absolute() or path.drive or ".." in path.parts:  # checked before any access: it may be a network path
+    if leaves_folder(image.file):
         return replace(image, problem="outside the run folder")
     try:
-        data = read_bytes(folder / path, min(MAX_IMAGE_BYTES, budget), root=folder, error=UserError)
+        data = read_bytes(folder / image.file, min(MAX_IMAGE_BYTES, budget), root=folder, error=UserError)
     except FileNotFoundError:
         return replace(image, problem="missing")
     except UserError:

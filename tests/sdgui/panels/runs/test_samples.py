@@ -169,7 +169,9 @@ def test_any_event_is_shown_or_skipped(view: SamplesView, kind: str, content: di
 
 
 def test_logged_samples_are_shown_by_name_and_step(view: SamplesView, tmp_path: Path) -> None:
-    image = {"type": "images", "images": [{"image": "samples/a.png", "caption": "a cat"}, "no image", {"image": 3}]}
+    outside = [{"image": "../b.png"}, {"image": str(tmp_path.parent / "b.png")}]
+    listed = [*outside, {"image": "samples/a.png", "caption": "a cat"}, "no image", {"image": 3}]
+    image = {"type": "images", "images": listed}
     table = {"type": "table", "columns": ["n", "word"], "rows": [[1, "one"], "no row", [2, None, "too many"]]}
     samples = [
         Sample(step=1, what="logged", content={"pictures": image}),
