@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,7 @@ from core.spec.run.folder import RunDir
 from sdgui.app.main_window import MainWindow
 from sdgui.app.start import make_application, make_services
 from sdgui.runs.demo import DemoData
+from sdgui.runs.poller import Poller
 from sdgui.store import database
 from sdgui.store import engine as sqlite_engine
 from sdgui.store.migration import upgrade
@@ -48,6 +50,16 @@ POLLS = {  # a test need not wait as long as a user would not notice
 def no_other_thread_collects() -> None:
     """As in the window, whose ``Collector`` a test of a part may be without."""
     gc.disable()
+
+
+@pytest.fixture(autouse=True)
+def no_poller_outlives_its_test() -> Iterator[None]:
+    """A test of a part does not close what a window closes; a poller of a closed store would poll in vain for ever."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        if isinstance(thread, Poller):
+            thread.stop()
 
 
 @pytest.fixture(scope="session")
