@@ -198,7 +198,8 @@ def _report_partial_table(table: CaptionTable) -> None:
 
 def _print(image: CaptionedImage) -> None:
     for caption in image.captions:
-        print(f"{one_line(image.path)}\t{caption.text}", flush=True)
+        path = one_line(image.path).replace("\t", "\\t")  # the tab separates path and caption
+        print(f"{path}\t{caption.text}", flush=True)
 
 
 def _sort_by_index(items: Iterator[Captioned]) -> Iterator[Captioned]:

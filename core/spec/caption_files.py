@@ -123,7 +123,7 @@ class CaptionTable:
             raise CaptionFileExistsError(path)
         if path.exists() and not path.is_file():
             raise CaptionFileError(f"{path} cannot be overwritten; choose another name.")
-        self._path, self._rows = path, 0
+        self._path, self._force, self._rows = path, force, 0
         self.partial = path.with_name(f"{path.stem}.partial-{os.getpid()}{path.suffix}")
         self._complete = 0  # bytes of complete lines
         with writing(path, CaptionFileError):
@@ -144,14 +144,23 @@ class CaptionTable:
         self._file.close()
         if kind is None:
             with writing(self._path, CaptionFileError):
+                if not self._force:
+                    self._claim()
                 self.partial.replace(self._path)
         elif not self._rows:
             self.partial.unlink(missing_ok=True)
 
+    def _claim(self) -> None:
+        """Create the table's file, which another program may have created since this one began."""
+        try:
+            self._path.open("xb").close()
+        except FileExistsError as error:
+            raise CaptionFileExistsError(self._path) from error
+
     def _add(self, rows: Iterable[Iterable[object]]) -> None:
         """Append ``rows``; on an OSError the file is truncated to its previous end."""
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
+        csv.writer(text).writerows(rows)  # ends lines with CR LF: otherwise a name with a CR would not be quoted
         content = memoryview(text.getvalue().encode("utf-8", "surrogateescape"))
         try:
             while content:  # a nearly full disk may write only a part

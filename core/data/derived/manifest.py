@@ -24,7 +24,7 @@ Pair = tuple[str, str, Sequence[object]]  # image path relative to the manifest,
 def manifest(pairs: Iterable[Pair], columns: Sequence[str]) -> bytes:
     """``pairs`` as a CSV with one line per pair; ``columns``: the names of the additional cells."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text)  # ends lines with CR LF: otherwise a cell that contains a CR would not be quoted
     writer.writerow(["filepath", "title", *marked_row(columns)])
     writer.writerows(marked_row([name, caption, *cells]) for name, caption, cells in pairs)
     return text.getvalue().encode("utf-8", "surrogateescape")

@@ -127,12 +127,16 @@ def write_rows(source: Source, rows: Sequence[Row], to: Path, details: Mapping[s
     }
     provenance_file = to.with_name(to.stem + PROVENANCE)
     with writing(to):
+        before = provenance_file.read_bytes() if provenance_file.is_file() else None
         try:
             text = json.dumps(provenance, indent=2, ensure_ascii=False)
             write_whole(provenance_file, text.encode("utf-8", "backslashreplace"))
             write_whole(to, content)
-        except OSError:
-            provenance_file.unlink(missing_ok=True)
+        except OSError:  # the manifest is as it was, and so is its provenance
+            if before is None:
+                provenance_file.unlink(missing_ok=True)
+            elif provenance_file.read_bytes() != before:
+                write_whole(provenance_file, before)
             raise
     return Saved(to, len(rows), captions)
 

@@ -127,6 +127,9 @@ class RemoteRuns:
             submitted = self._submit(run, record, config, _FIRST_SECONDS).result(2 * _FIRST_SECONDS)
         except (ConnectionLost, TimeoutError) as error:
             _show_waiting(attached.mirror, f"waiting for {record.machine}: {error}")
+        except OSError:
+            self.detach(run)
+            raise
         except UserError:
             self.detach(run)
             write_record(run, record.model_copy(update={"waiting": False}))

@@ -17,6 +17,7 @@ from core.spec.caption_files import (
     Candidate,
     CaptionedImage,
     CaptionFileError,
+    CaptionFileExistsError,
     CaptionTable,
     Sidecars,
     coco_json,
@@ -246,6 +247,16 @@ def test_sidecars_are_read_as_captions(tmp_path: Path) -> None:
     assert sidecar_of("x.y.png") == Path("x.y.txt")
     source = open_source(str(tmp_path))
     assert [row.captions for row in source.rows] == [("one line", "two")]
+
+
+def test_a_table_created_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    table = CaptionTable(tmp_path / "a.csv")
+    table.write(image(tmp_path / "a.png", "x"))
+    (tmp_path / "a.csv").write_text("theirs", encoding="utf-8")
+    with pytest.raises(CaptionFileExistsError):
+        table.__exit__(None, None, None)
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8") == "theirs"
+    assert "a.png" in table.partial.read_text(encoding="utf-8")
 
 
 def test_a_table_has_absolute_paths_for_images_in_other_folders(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.data.derived.manifest import manifest
 from core.data.derived.noisy import write_noisy
 from core.data.derived.subset import save_subset
 from core.data.sources.opening import open_source
@@ -47,6 +48,15 @@ def test_a_caption_table_contains_no_formula_and_round_trips(caption: str, tmp_p
     assert again.captions == (caption,)
     assert again.file == image
     assert again.labels["model"] == "=model"
+
+
+def test_a_carriage_return_begins_no_row(tmp_path: Path) -> None:
+    content = manifest([("a.png", "cat", ["x\rb.png,a dog"])], ["note"])
+    assert list(csv.reader(io.StringIO(content.decode(), newline="")))[1:] == [["a.png", "cat", "x\rb.png,a dog"]]
+    with CaptionTable(tmp_path / "table.csv") as table:
+        table.write(CaptionedImage(str(tmp_path / "a\rb.png"), [Candidate("a cat")], {}))
+    with (tmp_path / "table.csv").open(newline="") as file:
+        assert [row[:2] for row in csv.reader(file)][1:] == [["a\rb.png", "a cat"]]
 
 
 def test_other_tables_of_pairs_contain_no_formula(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from core.data.derived import subset
 from core.data.derived.subset import hold_out, save_subset
 from core.data.sources.opening import open_source
 from core.spec.errors import UserError
@@ -65,6 +66,27 @@ def test_selections_that_cannot_be_saved_are_refused(tmp_path: Path) -> None:
     save_subset(str(path), tmp_path / "there.csv", heard)
     with pytest.raises(UserError, match="already exists"):
         save_subset(str(path), tmp_path / "there.csv", heard)
+
+
+def test_a_failed_replacement_keeps_the_manifest_and_its_provenance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = write_pairs(tmp_path, 3)
+    files = [row.file for row in open_source(train).rows]
+    save_subset(str(train), tmp_path / "less.csv", lambda *_: None, files[:1])
+    written = [tmp_path / "less.csv", tmp_path / "less.provenance.json"]
+    before = [path.read_bytes() for path in written]
+    write = subset.write_whole
+
+    def full(path: Path, content: bytes) -> None:
+        if path.suffix == ".csv":
+            raise OSError(28, "No space left on device")
+        write(path, content)
+
+    monkeypatch.setattr(subset, "write_whole", full)
+    with pytest.raises(UserError, match="No space left"):
+        save_subset(str(train), tmp_path / "less.csv", lambda *_: None, files[:2], replace=True)
+    assert [path.read_bytes() for path in written] == before
 
 
 def test_a_split_keeps_duplicates_together(tmp_path: Path) -> None:
