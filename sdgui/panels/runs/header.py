@@ -107,7 +107,7 @@ def status_line(run: Run, progress: RunProgress | None, start: RunStarted | None
         parts.append("queued after other runs")
     if start is not None:
         kind, step = start.parent.get("kind"), start.parent.get("step")
-        if kind in _RELATIONS and type(step) is int:
+        if isinstance(kind, str) and kind in _RELATIONS and type(step) is int:
             parts.append(f"{_RELATIONS[kind]} step {count(step)}")
         parts += [start.device, start.precision]
         parts.append(f"{count(start.parameters)} parameters" if start.parameters else "")

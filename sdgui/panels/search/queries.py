@@ -159,4 +159,5 @@ class SearchQueries(QObject):
         else:
             folder, index = str(Path(missing[0]).parent), target.index
             remedy = Remedy("Locate…", lambda: self._view.show_relocate(index, folder))
-            self._show_query_message(warning(f"{text} The files may have been moved or deleted.", remedy=remedy))
+            files = "files" if len(missing) > 1 else "file"
+            self._show_query_message(warning(f"{text} The {files} may have been moved or deleted.", remedy=remedy))

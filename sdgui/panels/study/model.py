@@ -25,6 +25,7 @@ class Cell:
     tip: str = ""
     role: str = ""  # colour role of the theme
     right: bool = True
+    exported: str = ""  # the text in CSV files, if it differs
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def means_table(results: Mapping[str, Any], network: str) -> Table:
             else:
                 by_seed = ", ".join(number(metric, value) for value in mean["values"])
                 tip = f"{metric_title(metric)}: {interval(metric, mean)}\nBy seed: {by_seed}"
-                cells.append(Cell(mean_text(metric, mean), mean["mean"], tip))
+                cells.append(Cell(mean_text(metric, mean), mean["mean"], tip, exported=interval(metric, mean)))
         rows.append([*cells, *_cost(arm.get("cost") or {})])
     tips = ["", "Finished seeds", *(f"Mean of {metric} ± half of its 95 % interval" for metric in metrics)]
     return Table(
@@ -211,5 +212,10 @@ def to_csv(tables: Sequence[Table]) -> str:
             writer.writerow([])
         writer.writerow(marked_row(table.columns))
         # text left-aligned, numbers right-aligned
-        writer.writerows([[cell.text if cell.right else escape_cell(cell.text) for cell in row] for row in table.rows])
+        writer.writerows(
+            [
+                [(cell.exported or cell.text) if cell.right else escape_cell(cell.text) for cell in row]
+                for row in table.rows
+            ]
+        )
     return text.getvalue()

@@ -156,11 +156,12 @@ def parse(spec: FieldSpec, text: str) -> Any:
         return _object(text)
     typed = text.strip().replace("_", "")
     if spec.kind == "whole":
-        typed = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", typed)  # as numbers are shown
+        typed = typed.replace(",", "") if re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+", typed) else typed  # as shown
     if not typed:
         raise ValueError("Enter a number.")
     if "," in typed:
-        raise ValueError(f"{text.strip()!r} is not a number; use a decimal point and no thousands separators.")
+        remedy = "write 1,234 or 1234" if spec.kind == "whole" else "use a decimal point and no thousands separators"
+        raise ValueError(f"{text.strip()!r} is not a number; {remedy}.")
     try:
         return _whole(typed) if spec.kind == "whole" else float(typed)
     except (ValueError, OverflowError):

@@ -232,7 +232,8 @@ class GalleryDelegate(QStyledItemDelegate):
             base += down
         if not is_missing:
             painter.setPen(self._colors["text"])
-        for text in self._caption(item.caption, rect.width()):
+        lines = 1 if is_missing and not self._model.has_figures() else 2  # as many as the cell has room for
+        for text in self._caption(item.caption, rect.width())[:lines]:
             painter.drawText(base, text)
             base += down
 

@@ -134,6 +134,7 @@ class Gallery(QWidget):
         self._slider.valueChanged.connect(self._on_slid)
         theme().changed.connect(self._restyle)
         self.model.rowsInserted.connect(self._show_count)
+        self.model.rowsInserted.connect(self._fill_rows)  # the first items decide whether cells have a line for scores
         self.model.rowsRemoved.connect(self._show_count)
 
     # --- items
@@ -151,7 +152,6 @@ class Gallery(QWidget):
     def append(self, items: Sequence[GalleryItem]) -> None:
         """Append items, keeping the selection and the scroll position."""
         self.model.append(items)
-        self._fill_rows()
 
     def replace(self, index: int, item: GalleryItem) -> None:
         """Replace the item at this index."""

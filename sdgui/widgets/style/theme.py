@@ -85,9 +85,7 @@ class Theme(QObject):
 
     def run_color(self, index: int) -> QColor:
         """The colour of a run with this palette index; after twenty, the colours repeat in other shades."""
-        repeat, hue = divmod(index, len(self.colors.runs))
-        ground, share = _SHADES[repeat % len(_SHADES)]
-        return mix(QColor(self.colors.runs[hue]), self.color(ground), share)
+        return shade(self.colors, index)
 
     def state_icon(self, state: str) -> QIcon:
         """Icon of a run state: both shape and colour show it."""
@@ -156,6 +154,13 @@ def theme() -> Theme:
     if not isinstance(app, QApplication):
         raise RuntimeError("theme() needs a QApplication")
     return apply_theme(app)
+
+
+def shade(colors: Colors, index: int) -> QColor:
+    """See `Theme.run_color`."""
+    repeat, hue = divmod(index, len(colors.runs))
+    ground, share = _SHADES[repeat % len(_SHADES)]
+    return mix(QColor(colors.runs[hue]), QColor(getattr(colors, ground)), share)
 
 
 def run_color(index: int) -> QColor:

@@ -15,6 +15,7 @@ from sdgui.panels.runs.plots.drawing.extents import Floats
 from sdgui.panels.runs.plots.grid import PlotGrid
 from sdgui.panels.runs.plots.series import Series, XMode
 from sdgui.widgets.style.colors import LIGHT
+from sdgui.widgets.style.theme import shade
 
 Range = tuple[float, float]
 
@@ -105,7 +106,7 @@ def _plot(grid: PlotGrid, card: PlotCard, x_range: Range | None, is_on_screen: b
 def _curve(series: Series, mode: XMode, smoothed: bool) -> Curve:
     finite = np.where(np.isfinite(series.values), series.values, np.nan)
     smoothed = smoothed and series.band is None  # means are computed from smoothed curves
-    color = LIGHT.runs[series.color % len(LIGHT.runs)] if isinstance(series.color, int) else QColor(series.color).name()
+    color = (shade(LIGHT, series.color) if isinstance(series.color, int) else QColor(series.color)).name()
     return Curve(
         series.group,
         series.metric,

@@ -44,7 +44,11 @@ class MapThumbnails(QObject):
         self._timer = QTimer(self, singleShot=True, interval=_DELAY_MS)
         self._timer.timeout.connect(self._show)
         canvas.view_changed.connect(self.update)
-        self.thumbnails.ready.connect(lambda _path: self.update())
+        self.thumbnails.ready.connect(self._on_ready)
+
+    def _on_ready(self, _path: object) -> None:
+        if not self._timer.isActive():  # restarting it would wait for the last of many
+            self._timer.start()
 
     def update(self) -> None:
         """Choose and draw the thumbnails anew, soon."""

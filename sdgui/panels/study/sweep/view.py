@@ -12,13 +12,12 @@ from core.spec.study.confirming import confirmable_trials
 from core.spec.study.sweep_report import SweepReport, trial_name
 from sdgui.panels.study.results import SORT, sortable
 from sdgui.panels.study.sweep import plots
-from sdgui.panels.study.sweep.model import setting_names, trials_table, value_text
+from sdgui.panels.study.sweep.model import objective_heading, setting_names, trials_table, value_text
 from sdgui.panels.study.sweep.plots import SweepPlot, objectives_of
 from sdgui.panels.study.view import status_text
 from sdgui.runs.study_status import StudySnapshot
 from sdgui.shared.tables import CopyingTable
 from sdgui.widgets.elided_label import ElidedLabel
-from sdgui.widgets.formats import metric_title
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.relations.parallel import ParallelCoordinates
@@ -124,4 +123,5 @@ def _best(report: SweepReport) -> str:
     if not report.best:
         return ""
     trial, metric = report.trials[report.best[0]], report.objectives[0].metric
-    return f", best {metric_title(metric)} {value_text(metric, trial.values[0])} ({trial_name(trial.number)})"
+    title = objective_heading(metric).partition(", ")[0]  # without the unit
+    return f", best {title} {value_text(metric, trial.values[0])} ({trial_name(trial.number)})"

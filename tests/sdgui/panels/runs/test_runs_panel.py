@@ -28,7 +28,7 @@ from core.spec.run.status import RunState
 from sdgui.app.start import make_application
 from sdgui.panels.runs import tabs
 from sdgui.panels.runs.event_log import EventLog
-from sdgui.panels.runs.header import RunHeader
+from sdgui.panels.runs.header import RunHeader, status_line
 from sdgui.panels.runs.model import end_message
 from sdgui.panels.runs.panel import RunsPanel
 from sdgui.panels.runs.plots.arrangement import Arrangement
@@ -207,6 +207,15 @@ def test_header_buttons_are_shown_while_they_apply(qtbot: QtBot) -> None:
     QApplication.processEvents()
     assert [button.isVisible() for button in buttons] == [True, False, False, True, True]
     assert (buttons[3].geometry(), buttons[3].isEnabled()) == (place, False), "a second click there ends nothing"
+
+
+@pytest.mark.parametrize(("kind", "shown"), [("fork", True), ([], False), ({"fork": 1}, False), ("x", False)])
+def test_the_header_names_the_relation_to_a_parent_whatever_it_says(
+    filled: tuple[Store, list[int]], kind: object, shown: bool
+) -> None:
+    store, runs = filled
+    start = RunStarted(step=3, total_steps=9, config_digest="d", parent={"kind": kind, "step": 3})
+    assert ("forked at step 3" in status_line(store.run(runs[0]), None, start, None)) is shown
 
 
 def test_reasons_of_a_bad_end(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_a_started_study_fills_queue_tables_plot_and_tree(
         action.trigger()
     qtbot.waitUntil(lambda: all((tmp_path / f"out.{suffix}").exists() for suffix in ("csv", "json", "md")))
     with (tmp_path / "out.csv").open(newline="") as file:
-        assert list(csv.reader(file))[1][:3] == ["clip", "2", "10.5 ± 5.0"]
+        assert list(csv.reader(file))[1][:3] == ["clip", "2", "10.5 [5.5, 15.5]"]
     assert json.loads((tmp_path / "out.json").read_text())["name"] == "two arms"
     assert (tmp_path / "out.md").read_text() == "# results\n"
     panel.exports.actions()[0].trigger()

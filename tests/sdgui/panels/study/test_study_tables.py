@@ -186,9 +186,10 @@ def test_a_comparison_without_runs_names_what_is_missing() -> None:
 
 
 def test_the_csv_guards_names_and_keeps_numbers() -> None:
-    first = Table(["Arm", "R@1"], ["", ""], [[Cell("=cmd()", right=False), Cell("-1.0", -0.01)]], ["", ""])
+    cells = [Cell("=cmd()", right=False), Cell("-1.0", -0.01, exported="-1.0 [-2.0, 0.0]")]
+    first = Table(["Arm", "R@1"], ["", ""], [cells], ["", ""])
     second = Table(["=x"], [""], [], [""])
-    assert to_csv([first, second]).splitlines() == ["Arm,R@1", "'=cmd(),-1.0", "", "'=x"]
+    assert to_csv([first, second]).splitlines() == ["Arm,R@1", '\'=cmd(),"-1.0 [-2.0, 0.0]"', "", "'=x"]
 
 
 def model_of(table: Table) -> ResultsModel:

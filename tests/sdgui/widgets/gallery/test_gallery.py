@@ -26,6 +26,13 @@ def test_an_empty_gallery_explains_itself(gallery: Gallery, images: list[Path]) 
     assert gallery._count.text() == "12 images"
 
 
+def test_cells_have_a_line_for_scores_once_items_have_them(gallery: Gallery, images: list[Path]) -> None:
+    gallery.set_items([])
+    low = gallery.view.gridSize().height()
+    gallery.model.append([GalleryItem(images[0], score=0.5)])
+    assert gallery.view.gridSize().height() > low
+
+
 def test_thumbnails_load_on_their_own(gallery: Gallery, images: list[Path], qtbot) -> None:
     filled(gallery, images)
     qtbot.waitUntil(lambda: gallery.thumbnails.pending() == 0 and gallery.model.thumbnail(11) is not None, timeout=5000)
