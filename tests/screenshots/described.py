@@ -38,6 +38,7 @@ from PySide6.QtWidgets import (
 
 from core.spec.resources import resource_folder
 from sdgui.app.main_window import MainWindow
+from sdgui.panels.runs.plots.canvas import PlotCanvas
 from sdgui.panels.runs.plots.card import PlotCard
 from tests.screenshots.waiting import settle
 
@@ -88,7 +89,7 @@ def _action(action: QAction, depth: int) -> Iterator[str]:
 def _widget(widget: QWidget, depth: int) -> Iterator[str]:
     if not widget.isVisible() or isinstance(widget, (QMenuBar, QScrollBar)):
         return
-    if isinstance(widget, PlotCard) and widget.visibleRegion().isEmpty():  # drawn when it is scrolled to
+    if isinstance(widget, (PlotCard, PlotCanvas)) and _is_out_of_view(widget):  # drawn when it is scrolled to
         return
     told = [*_words(widget), *_state(widget)]
     inner = depth
@@ -104,6 +105,13 @@ def _widget(widget: QWidget, depth: int) -> Iterator[str]:
     inside = [child for child in widget.children() if isinstance(child, QWidget) and not child.isWindow()]
     for child in sorted(inside, key=lambda one: (one.y(), one.x())):  # as they are read
         yield from _widget(child, inner)
+
+
+def _is_out_of_view(widget: QWidget) -> bool:
+    rect, inner = widget.rect(), widget
+    while (outer := inner.parentWidget()) is not None and not inner.isWindow():
+        rect, inner = rect.translated(inner.pos()) & outer.rect(), outer
+    return rect.isEmpty()
 
 
 def _words(widget: QWidget) -> Iterator[str]:
