@@ -146,7 +146,12 @@ class CaptionTable:
             with writing(self._path, CaptionFileError):
                 if not self._force:
                     self._claim()
-                self.partial.replace(self._path)
+                try:
+                    self.partial.replace(self._path)
+                except OSError:
+                    if not self._force:
+                        self._path.unlink(missing_ok=True)  # the empty file of the claim
+                    raise
         elif not self._rows:
             self.partial.unlink(missing_ok=True)
 
