@@ -74,7 +74,7 @@ def same_draws_in_any_order() -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """The long checks draw four times as many examples as the quick ones (hypothesis' own default, 100)."""
-    hypothesis.settings.load_profile("quick" if config.option.markexpr == "not slow" else "thorough")
+    hypothesis.settings.load_profile("quick" if config.option.markexpr in ("not slow and not ci", "ci") else "thorough")
 
 
 def pytest_collection_finish() -> None:

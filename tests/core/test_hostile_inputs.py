@@ -12,7 +12,7 @@ import pytest
 MOST_MIB = 300
 
 
-@pytest.mark.parametrize("each", [20, pytest.param(450, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("each", [5, pytest.param(20, marks=pytest.mark.ci), pytest.param(450, marks=pytest.mark.slow)])
 def test_hostile_inputs_are_read_or_refused_and_have_no_effect(tmp_path: Path, each: int) -> None:
     command = [sys.executable, "-W", "ignore", "-m", "tests.core.hostile_inputs", str(tmp_path), str(each)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -5,6 +5,7 @@ Checks that compute a whole step of each preset leave these to ``-m slow``.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,15 @@ def variant_config(name: str, size: Size = "tiny") -> RunConfig:
     return override(preset_config(preset, size), list(EVERY_STEP) if preset != name else [])
 
 
-def each_preset(*without: str) -> list[object]:
-    """For ``parametrize``: every preset but those ``without``; the contained ones are slow checks."""
+def each_preset(*without: str, quick: Collection[str] = ()) -> list[object]:
+    """For ``parametrize``: every preset but those ``without``; the contained ones are slow checks.
+
+    If presets are ``quick``, only CI runs the others.
+    """
+    marks = {name: pytest.mark.ci for name in preset_names() if quick and name not in quick}
+    marks |= dict.fromkeys(CONTAINED, pytest.mark.slow)
     return [
-        pytest.param(name, marks=pytest.mark.slow) if name in CONTAINED else name
+        pytest.param(name, marks=marks[name]) if name in marks else name
         for name in preset_names()
         if name not in without
     ]

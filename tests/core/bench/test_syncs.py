@@ -22,7 +22,7 @@ def former(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return former_run(source, tmp_path_factory.mktemp("former") / "run")
 
 
-@pytest.mark.parametrize("name", each_preset())
+@pytest.mark.parametrize("name", each_preset(quick=("sd-coca", "mixmatch", "silc", "dino", "albef", "slip")))
 def test_a_training_step_never_synchronises(name: str, source: Path, former: Path, tmp_path: Path) -> None:
     """Views on the device, networks, losses, backward, clipping, optimiser and average, with shapes alone."""
     counter = SyncCounter()

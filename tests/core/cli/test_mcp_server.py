@@ -152,6 +152,7 @@ def test_an_unknown_tool_with_many_arguments_is_refused_quickly(tmp_path: Path) 
     survives(call)
 
 
+@pytest.mark.ci
 def test_launches_stay_within_the_limit_and_outlive_the_server(tmp_path: Path) -> None:
     home = tmp_path / "home"
     train, _ = write_pairs(tmp_path / "pairs")

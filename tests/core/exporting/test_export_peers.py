@@ -75,7 +75,7 @@ def by_the_cards(codes: list[str], folder: Path) -> list[list[Any]]:
     "names",
     [
         ["clip-open_clip", "clip-transformers", "coca-open_clip"],
-        ["clip-onnx"],
+        pytest.param(["clip-onnx"], marks=pytest.mark.ci),
         pytest.param(["coca-onnx"], marks=pytest.mark.slow),
     ],
     ids=["torch", "clip-onnx", "coca-onnx"],

@@ -24,6 +24,7 @@ print(faults(), given_back)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no mallopt")
+@pytest.mark.ci
 def test_freed_memory_is_reused_without_page_faults() -> None:
     """The system's pages are counted, not seconds: eight tensors of 64 MiB, with and without keeping what is freed."""
     done = subprocess.run([sys.executable, "-c", COUNTED], check=True, capture_output=True, text=True)

@@ -28,6 +28,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return labelled_pairs(tmp_path_factory.mktemp("pairs"))
 
 
+@pytest.mark.ci
 def test_an_image_unreadable_on_one_rank_is_replaced_on_all(tmp_path: Path) -> None:
     data = labelled_pairs(tmp_path / "pairs")
     config = config_of("clip", data, tmp_path, "data.cache_mib=0", "optim.epochs=1")
@@ -135,6 +136,7 @@ def test_too_many_unreadable_images_on_one_rank_end_all(tmp_path: Path) -> None:
     assert "6 of the 36 rows" in one
 
 
+@pytest.mark.ci
 def test_a_long_caption_pads_all_and_a_non_finite_loss_skips_the_step_on_all(data: Path, tmp_path: Path) -> None:
     config = config_of("clip", data, tmp_path)
 

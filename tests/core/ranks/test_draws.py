@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from core.ranks import draws
@@ -12,6 +13,7 @@ from tests.core.ranks.forked import opened, over_ranks
 from tests.core.ranks.settings import config_of, labelled_pairs
 
 
+@pytest.mark.ci
 def test_dropout_differs_by_rank_and_other_draws_agree(tmp_path: Path) -> None:
     config = config_of("clip", labelled_pairs(tmp_path / "pairs"), tmp_path)
 

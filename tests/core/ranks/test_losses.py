@@ -61,7 +61,7 @@ def check(preset: str, data: Path, former: Path, folder: Path, ranks: int, steps
         assert sum(reports[step]["rows"] for reports in every) == report["rows"], "another batch"
 
 
-@pytest.mark.parametrize("preset", QUICK)
+@pytest.mark.parametrize("preset", [QUICK[0], *(pytest.param(name, marks=pytest.mark.ci) for name in QUICK[1:])])
 def test_two_ranks_match_one_process(preset: str, data: Path, former: Path, tmp_path: Path) -> None:
     check(preset, data, former, tmp_path, 2, 2)
 

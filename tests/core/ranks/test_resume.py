@@ -50,6 +50,7 @@ def saved_and_resumed(folder: Path, wholes: tuple[int, ...], before: int, after:
             assert sum(reports[step]["rows"] for reports, _ in ranks) == whole_rows[step]
 
 
+@pytest.mark.ci
 def test_a_run_saved_on_two_ranks_resumes_on_one(tmp_path: Path) -> None:
     saved_and_resumed(tmp_path, (1,), 2, 1)
 

@@ -78,6 +78,7 @@ def validated(loop: Loop) -> tuple[list[int], dict[str, float]]:
     return whole, found
 
 
+@pytest.mark.ci
 def test_validating_and_saving_gather_one_block_or_tensor_at_a_time(
     config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

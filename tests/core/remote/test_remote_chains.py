@@ -51,6 +51,7 @@ def state(run: RunDir) -> RunState:
     return folder_progress(run, 0.0, 0.0).state if run.config.exists() else RunState.QUEUED
 
 
+@pytest.mark.ci
 def test_each_stage_is_mirrored_and_a_paused_one_resumes_as_the_chain(
     remote: RemoteRuns, stages: list[RunDir], trainer: Trainer, tmp_path: Path
 ) -> None:

@@ -133,6 +133,7 @@ def test_a_reopened_window_catches_up(machines: Machines, run: RunDir, trainer: 
     second.close()
 
 
+@pytest.mark.ci
 def test_repeated_disconnects_neither_lose_nor_duplicate_events(
     remote: RemoteRuns, machines: Machines, run: RunDir, trainer: Trainer
 ) -> None:

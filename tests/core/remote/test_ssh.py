@@ -118,6 +118,7 @@ def test_an_unreachable_host_may_come_back(
     assert "cannot be reached" in str(error)
 
 
+@pytest.mark.ci
 def test_a_machine_without_python_cannot_be_installed(ssh_machine: Machine) -> None:
     bare = ssh_machine.model_copy(update={"setup": "PATH=/nowhere; HOME=/nowhere", "python": ""})
     lines: list[str] = []

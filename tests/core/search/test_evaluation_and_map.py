@@ -142,6 +142,7 @@ def test_neighbours_exclude_the_point_itself(monkeypatch: pytest.MonkeyPatch) ->
     assert grouped.min() >= 0
 
 
+@pytest.mark.ci
 def test_large_maps_are_laid_out_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr(projection, "FITTED", 50)

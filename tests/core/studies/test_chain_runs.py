@@ -138,6 +138,7 @@ def test_generations_learn_from_the_previous_one_and_resume_midway(
         run_chain(chain.changed(["optim.learning_rate=0.1"]), broken, quiet)
 
 
+@pytest.mark.ci
 def test_captions_are_generated_and_filtered_for_the_next_stage(data: tuple[Path, Path], tmp_path: Path) -> None:
     chain = preset_chain("blip", "tiny").changed(settings(data))
     run = RunDir(tmp_path / "first")

@@ -65,6 +65,7 @@ def test_recomputed_activations_are_identical(
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
+@pytest.mark.ci
 def test_compiled_blocks_compute_the_same(
     plain: tuple[list[float], dict[str, torch.Tensor], int], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,7 @@ def check_killed_windows(
     assert (best.step, best.value) == (total, trainer.recall_at(total))
 
 
+@pytest.mark.ci
 def test_a_killed_window_loses_and_duplicates_nothing_and_its_trainer_goes_on(
     store: Store, experiment: Experiment, command: Command, trainer: ModuleType, qtbot: QtBot
 ) -> None:

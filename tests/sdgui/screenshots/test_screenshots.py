@@ -104,6 +104,7 @@ def test_the_check_names_each_differing_image_and_keeps_the_new_one(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="menus and texts differ by platform")
+@pytest.mark.ci
 def test_every_panel_matches_its_description() -> None:
     """Words, states, colours, keys and curves of all panels with a recorded study, as lines of text."""
     line = [sys.executable, "-m", "tests.screenshots", "--describe", str(DESCRIBED), "--check"]

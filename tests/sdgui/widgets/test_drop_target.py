@@ -108,6 +108,7 @@ def test_many_files_arrive_in_batches_and_can_be_cancelled(tmp_path: Path) -> No
     assert [len(part.images) for part in expand([str(tmp_path)], lambda: next(answers))] == [BATCH_SIZE]
 
 
+@pytest.mark.ci
 def test_many_files_keep_the_window_responsive(target: DropTarget, heard: Heard, tmp_path: Path, qtbot: QtBot) -> None:
     for number in range(4 * BATCH_SIZE):
         (tmp_path / f"{number:04}.png").touch()

@@ -99,6 +99,7 @@ def test_kept_rows_take_turns() -> None:
     assert list(order.take(7, 2, 5)[0]) == list(rows[7][0][2:5])
 
 
+@pytest.mark.ci
 def test_every_rank_filters_the_same_pairs(coloured: Path, tmp_path: Path) -> None:
     """Two processes take the two halves of each batch that one alone would have."""
     fields = ["optim.batch_size=12", "runtime.threads=1", "noise.caption_filter=true"]

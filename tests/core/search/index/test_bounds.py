@@ -30,6 +30,7 @@ HUNDRED_MILLION = Manifest(
 )
 
 
+@pytest.mark.ci
 def test_a_hundred_million_images_are_accepted_or_refused_quickly(tmp_path: Path) -> None:
     """As many as are promised, with as many runs of removed rows as a build leaves: what takes longest to check."""
     write_manifest(tmp_path, HUNDRED_MILLION)

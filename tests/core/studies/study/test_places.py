@@ -194,6 +194,7 @@ def test_each_run_is_a_slurm_job(far: Far, slurm: dict[str, str], monkeypatch: p
     assert job["job"].isdigit()
 
 
+@pytest.mark.ci
 def test_incompatible_places_are_refused_and_connections_close(far: Far, monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[RemoteRuns] = []
     close = RemoteRuns.close

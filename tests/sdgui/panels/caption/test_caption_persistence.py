@@ -215,6 +215,7 @@ def test_unusable_settings_show_the_reason_and_usable_ones_and_the_model_are_res
     assert found.model == MODEL.model
 
 
+@pytest.mark.ci
 def test_ten_thousand_images_read_only_visible_thumbnails(qtbot: QtBot, panel: CaptionsPanel, tmp_path: Path) -> None:
     panel.view.tools.pickers["a"]._entry = None  # nothing captions them
     panel.add_paths([f"/nowhere/{number}.png" for number in range(10_000)])
