@@ -5,6 +5,9 @@
 needs npm, and writes for each set ``OUT/SET.csv`` (filepath, title, concept, group) and its images below
 ``OUT/images/SET``. ``OUT/sources.json`` has versions, authors and licenses. Users of the program do not need it.
 
+``OUT/concepts-*.csv`` are a split by concept instead of by artist, for the study ``adapt-concepts``: flags and symbols
+(``new``) against everything else (``pretraining``, and ``retain``, which is held out).
+
 A caption is the Unicode name of the emoji. Sets spell it differently ("koreaflag", "flag-for-south-korea"); an icon
 that matches no Unicode name is captioned by the words of its identifier. Noto sets are refused: they are test data.
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import random
 import re
 import subprocess
 import sys
@@ -28,6 +32,9 @@ import resvg_py
 from core.data.demo.emoji_names import parse_name
 
 SETS = ("openmoji", "twemoji", "fluent-emoji-flat", "fluent-emoji", "emojione", "fxemoji", "icon-park", "game-icons")
+CONCEPT_SETS = ("openmoji", "twemoji", "fluent-emoji-flat", "emojione")
+NEW_GROUPS = ("flags", "symbols")
+CONCEPTS_HELD_OUT = 1000
 SIZE = 64  # pixels a side
 COLUMNS = ("filepath", "title", "concept", "group")
 _TONES = re.compile(r"-(medium-light|medium-dark|light|medium|dark)$")  # Fluent leaves out "skin tone"
@@ -53,7 +60,27 @@ def main() -> int:
         for name, (_, info, _) in packages.items()
     }
     (arguments.out / "sources.json").write_text(json.dumps(sources, indent=1, ensure_ascii=False) + "\n")
+    if set(CONCEPT_SETS) <= set(packages):
+        split_by_concept(arguments.out)
     return 0
+
+
+def split_by_concept(out: Path) -> None:
+    """Write ``OUT/concepts-*.csv`` from those of `CONCEPT_SETS`."""
+    rows: dict[str, list[dict[str, str]]] = {"new.csv": [], "known": []}
+    for name in CONCEPT_SETS:
+        with (out / f"{name}.csv").open(encoding="utf-8", newline="") as stream:
+            for row in csv.DictReader(stream):
+                rows["new.csv" if row["group"] in NEW_GROUPS else "known"].append(row)
+    known = rows.pop("known")
+    random.Random(0).shuffle(known)
+    rows |= {"retain.csv": known[:CONCEPTS_HELD_OUT], "pretraining.csv": known[CONCEPTS_HELD_OUT:]}
+    for name, selected in rows.items():
+        # A manifest must be in a folder above its images.
+        with (out / f"concepts-{name}").open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(selected)
 
 
 def _package(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
