@@ -24,7 +24,8 @@ from core.spec.files import write_whole
 from core.spec.run.events import EventWriter
 from core.spec.run.folder import RunDir
 from core.spec.study import StudyDir, absolute, read_study
-from core.spec.study.records import StepTimeFile
+from core.spec.study.records import MIN_STEP_SECONDS, StepTimeFile
+from core.studies.study.claiming import StudyError
 from core.studies.study.job import run_config, run_reporting_errors
 from core.training.loop import Loop
 from core.training.memory import keep_freed_memory
@@ -101,7 +102,7 @@ class _ShortRun:
 
 
 def step_seconds(runs: Sequence[_ShortRun], clock: Callable[[], float]) -> list[float]:
-    """Mean seconds of a step for each of ``runs``; their steps alternate."""
+    """Mean seconds of a step for each of ``runs``; their steps alternate. Raises StudyError if they take no time."""
     for run in runs:
         run.read_images()
     plain: list[list[float]] = [[] for _ in runs]
@@ -113,7 +114,13 @@ def step_seconds(runs: Sequence[_ShortRun], clock: Callable[[], float]) -> list[
                 numbers(run.loop.train_step(next(run_batches)))
                 if run.loop.step > WARM_UP:
                     times.append(clock() - start_time)
-    return [statistics.fmean(times) for times in plain]
+    means = [statistics.fmean(times) for times in plain]
+    if min(means) < MIN_STEP_SECONDS:
+        raise StudyError(
+            f"the clock of {platform.node()} measures {min(means):g} s per step, which gives no number of steps for a "
+            "budget; set `steps` instead of `budgets`, or run the study on another machine."
+        )
+    return means
 
 
 def main(arguments: list[str]) -> int:

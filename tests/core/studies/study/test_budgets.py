@@ -19,6 +19,7 @@ from core.spec.presets import preset_config
 from core.spec.study import Study, StudyDir, read_study
 from core.spec.study.records import results_problem
 from core.studies.study import budgets, queue, step_time
+from core.studies.study.claiming import StudyError
 from core.studies.study.crossings import Difference, crossing
 from core.studies.study.places import local_place
 from core.studies.study.queue import run_study
@@ -261,3 +262,5 @@ def test_step_cost_is_the_mean_over_its_cycle() -> None:
     runs = [step_time._ShortRun(Steps(), 6) for _ in range(2)]  # type: ignore[arg-type]
     assert step_time.step_seconds(runs, lambda: clock[0]) == pytest.approx([(3 + 4 + 5 + 6) / 4] * 2)
     assert step_time._ShortRun(Steps(), 6).flops() == 2 * 21 / 6  # type: ignore[arg-type]
+    with pytest.raises(StudyError, match=r"measures 0 s per step.*set `steps` instead of `budgets`"):
+        step_time.step_seconds(runs[:1], lambda: 1.0)  # a clock that stands still
