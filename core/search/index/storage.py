@@ -39,7 +39,7 @@ Mask = npt.NDArray[np.bool_]
 GOOD, BROKEN, UNREADABLE = 0, 1, 2  # states of a row: has a vector; not an image; could not be opened, retried later
 _OWN_FILES = re.compile(  # data files, acceleration files, and leftovers of killed builds
     r"(images|facts|records|texts)-\d{4,}\.bin(\.\d+-[0-9a-f]{12}\.tmp)?"
-    r"|(scan|ivf)-\d{4,}-(images|texts)-\d{10,}\.(faiss|tmp)"
+    r"|(scan|ivf)-\d{4,}-(images|texts)-\d{10,}(\.4bit)?\.(faiss|tmp)"  # .4bit: the former name of ivf files
 )
 MAX_RECORD_BYTES = 64 << 20
 

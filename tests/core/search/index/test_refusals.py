@@ -37,7 +37,8 @@ def test_a_folder_with_other_files_is_left_alone(
 
 def test_only_index_files_are_cleared(own: tuple[Path, Path]) -> None:
     expected = files_of(own[1])
-    for name in ("images-holiday.bin", "images-0009.bin", "texts-0002.bin.77-0123456789ab.tmp", "scan-mine.bin"):
+    of_index = ("images-0009.bin", "texts-0002.bin.77-0123456789ab.tmp", "ivf-0001-images-0001048576.4bit.faiss")
+    for name in ("images-holiday.bin", "scan-mine.bin", *of_index):
         (own[1] / name).write_bytes(b"x")
     build(*own)
     assert set(files_of(own[1])) == {*expected, "images-holiday.bin", "scan-mine.bin"}
