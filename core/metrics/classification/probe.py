@@ -74,19 +74,23 @@ class Probe:
 def save_probe(probe: Probe, path: Path, replace: bool = False) -> Path:
     """Write ``path``, with the suffix .safetensors, and a JSON file next to it; returns the first path.
 
-    Raises EvaluationError if one of the files exists (unless ``replace``), or the folder cannot be written.
+    Raises EvaluationError if one of the files exists, or the folder cannot be written. With ``replace`` both may exist,
+    but the JSON file must describe a probe.
     """
     path = _tensors_of(path)
-    existing = [file for file in (path, path.with_suffix(".json")) if file.exists()]
+    description = path.with_suffix(".json")
+    existing = [file for file in (path, description) if file.exists()]
     if existing and not replace:
         raise EvaluationError(f"{existing[0]} already exists; choose another name.")
+    if description in existing and not _describes_probe(description):
+        raise EvaluationError(f"{description} exists and does not describe a probe; choose another name.")
     tensors = {"weight": probe.weight.contiguous(), "bias": probe.bias.contiguous()}
     record = {"version": PROBE_VERSION, "features": probe.weight.shape[1]}
     record |= {field.name: getattr(probe, field.name) for field in fields(probe) if field.name not in tensors}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, save(tensors))
-        write_whole(path.with_suffix(".json"), json.dumps(record, ensure_ascii=False, indent=2).encode())
+        write_whole(description, json.dumps(record, ensure_ascii=False, indent=2).encode())
     except OSError as error:
         raise EvaluationError(f"cannot write the probe {path}: {error.strerror}; choose another folder.") from error
     return path
@@ -155,6 +159,14 @@ def _read_record(file: Path) -> _ProbeRecord:
     if isinstance(version, int) and version > PROBE_VERSION:
         raise EvaluationError(f"the probe {file} was saved by a later version of sdgui; update sdgui.")
     return validate(_ProbeRecord, raw, str(file), error=EvaluationError, remedy="Save the probe again.")
+
+
+def _describes_probe(file: Path) -> bool:
+    try:
+        _read_record(file)
+    except (EvaluationError, OSError):
+        return False
+    return True
 
 
 def _check_shapes(shapes: Mapping[str, tuple[int, ...]], record: _ProbeRecord, source: str) -> None:

@@ -197,7 +197,7 @@ class ClassifySession(Session):
     def save_probe(self, progress: Reporter, result: str, path: str, replace: bool = False) -> dict[str, Any]:
         """Write a result's probe as safetensors with a JSON description. The answer has both paths.
 
-        Raises UserError if the file exists, unless ``replace``.
+        Raises UserError if a file exists; with ``replace``, only if the JSON file does not describe a probe.
         """
         file = save_probe(self._probe(result, progress), expand_user(path), replace)
         return {"path": str(file), "json": str(file.with_suffix(".json"))}

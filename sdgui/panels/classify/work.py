@@ -195,7 +195,7 @@ class ClassifySession(QObject):
         self._probe("probe", probe, done, failed)
 
     def save(self, probe: Measure, path: str, done: Done, failed: Failed) -> None:
-        """Write a probe; replaces an existing file without asking."""
+        """Write a probe; replaces the files of an existing probe without asking."""
         self._with_probe("probe", probe, "classify_save_probe", "result", done, failed, path=path, replace=True)
 
     def apply(self, probe: Measure, images: Sequence[str], out: str, done: Done, failed: Failed) -> None:

@@ -7,6 +7,7 @@ import os
 import struct
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,17 @@ def test_names_of_missing_files_are_refused(name: str) -> None:
         load_probe(Path(name))
     with pytest.raises(EvaluationError, match="is not the name of a file"):
         save_probe(_PROBE, Path(name))
+
+
+def test_a_replaced_probe_keeps_a_json_file_that_is_not_its_own(file: Path) -> None:
+    save_probe(_PROBE, file, replace=True)
+    other = file.with_suffix(".json")
+    other.write_text('{"mine": 1}')
+    before = file.read_bytes()
+    changed = replace(_PROBE, weight=torch.ones(2, 3))
+    with pytest.raises(EvaluationError, match=r"probe\.json exists and does not describe a probe; choose another name"):
+        save_probe(changed, file, replace=True)
+    assert (other.read_text(), file.read_bytes()) == ('{"mine": 1}', before)
 
 
 def _read_facts(content: bytes) -> None:
