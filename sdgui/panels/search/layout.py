@@ -60,7 +60,7 @@ class SearchView(QWidget):
     compare_requested = Signal(int)  # k
     like_requested = Signal(str, int)  # path, row of an image on the map
     map_wanted = Signal(bool)  # whether to include captions
-    map_names_wanted = Signal(list, list)  # rows, numbers of captions
+    map_names_wanted = Signal(str, list, list)  # purpose, rows, numbers of captions
     filters_changed = Signal()
     indexing = Signal(str, str, int, int)  # purpose, activity, finished, total
 

@@ -172,14 +172,19 @@ class TabResults(QObject):
             packed=True,
         )
 
-    def _name_points(self, rows: list[int], texts: list[int]) -> None:
+    def _name_points(self, purpose: str, rows: list[int], texts: list[int]) -> None:
         """Request the names of points of a large map."""
-        page = self._view.map
+        view = self._view
+
+        def done(answer: Mapping[str, Any]) -> None:
+            view.jobs.end(f"{purpose}0")
+            view.map.show_names(answer)
+
         self._sessions[0].ask(
-            "point" if len(rows) == 1 else "points",  # separate purposes: hovering must not cancel the names of a lasso
+            purpose,
             SEARCH_POINTS,
-            page.show_names,
-            self._failure_handler("points0", lambda: page.names_wanted.emit(rows, texts)),
+            done,
+            self._failure_handler(f"{purpose}0", partial(self._name_points, purpose, rows, texts)),
             rows=rows,
             texts=texts,
         )

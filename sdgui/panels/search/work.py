@@ -20,6 +20,7 @@ from sdgui.worker.replies import Failure
 from sdgui.worker.verbs import SEARCH_OPEN, SEARCH_QUERY, Answer, Results, SearchOpened, Verb
 
 WHY = "why"
+HOVER, LASSO, THUMBNAILS = "hover", "lasso", "thumbnails"  # names of points of the map, requested independently
 _FIRST_IMAGES = 512  # images of a table that can be searched while the others are encoded
 ABOUT_TARGET = (
     "query",
@@ -27,8 +28,9 @@ ABOUT_TARGET = (
     "evaluate",
     "compare",
     "map",
-    "point",
-    "points",
+    HOVER,
+    LASSO,
+    THUMBNAILS,
     WHY,
 )  # requests about the open collection, dropped when another is opened
 

@@ -7,6 +7,7 @@ and zooming in shows thumbnails.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from PySide6.QtWidgets import QCheckBox, QFrame, QLabel, QMenu, QPushButton, QSp
 from sdgui.panels.search.tabs.map_canvas import OTHER, MapCanvas
 from sdgui.panels.search.tabs.map_points import MapPoints
 from sdgui.panels.search.tabs.map_thumbnails import MapThumbnails
+from sdgui.panels.search.work import HOVER, LASSO, THUMBNAILS
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count_with_unit
@@ -42,7 +44,7 @@ class MapPage(QWidget):
 
     map_requested = Signal(bool)
     like_requested = Signal(str, int)  # path, row
-    names_wanted = Signal(list, list)  # rows of images and numbers of captions
+    names_wanted = Signal(str, list, list)  # purpose, rows of images, numbers of captions
 
     def __init__(self, cache_dir: Path | None, export: ExportMenu, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -58,7 +60,7 @@ class MapPage(QWidget):
         self.gallery = Gallery(cache_dir, _HELP, self)
         self._legend = QWidget(self)
         self._popup = _Popup(self)
-        self.images = MapThumbnails(self.canvas, cache_dir, self._path_of, self._request_names)
+        self.images = MapThumbnails(self.canvas, cache_dir, self._path_of, partial(self._request_names, THUMBNAILS))
         self._build()
         self._connect()
 
@@ -181,16 +183,16 @@ class MapPage(QWidget):
         name = self._points.name(index)
         return "" if name is None else name.path
 
-    def _request_names(self, indices: Sequence[int]) -> bool:
+    def _request_names(self, purpose: str, indices: Sequence[int]) -> bool:
         """Request the unknown names of points; returns whether there are any."""
         rows, texts = self._points.unnamed(indices)
         if rows:
-            self.names_wanted.emit(rows, texts)
+            self.names_wanted.emit(purpose, rows, texts)
         return bool(rows)
 
     def _show_popup(self, index: int, position: QPoint) -> None:
         self._hover = index, position
-        if index < 0 or self._request_names([index]):
+        if index < 0 or self._request_names(HOVER, [index]):
             self._popup.hide()
             return
         name = self._points.name(index)
@@ -206,7 +208,7 @@ class MapPage(QWidget):
         """Show the images of these points, at most ``_MAX_LASSOED``."""
         self._lassoed = indices[:_MAX_LASSOED]
         self.gallery.set_items([])
-        if self._request_names(self._lassoed):
+        if self._request_names(LASSO, self._lassoed):
             return  # the images are shown once their names are known
         images: dict[str, GalleryItem] = {}
         for name in filter(None, map(self._points.name, self._lassoed)):

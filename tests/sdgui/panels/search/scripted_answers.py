@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
+
+import numpy as np
 
 from sdgui.panels.search.panel import SearchPanel
 from sdgui.shared.pickers.entries import ModelChoice
@@ -63,3 +66,24 @@ def a_map(labels: tuple[str, ...] = ("warm", "cold", "warm"), method: str = "t-S
     ]
     captions = [{"x": 0.5, "y": 0.5, "row": 11, "text": 0, "caption": "a cold one"}]
     return {"images": images, "captions": captions, "method": method}
+
+
+def packed_map(answer: dict[str, Any]) -> dict[str, Any]:
+    """The same answer as of a very large map."""
+
+    def pack(values: Any, kind: str = "<i4") -> str:
+        return base64.b64encode(np.asarray(values, kind).tobytes()).decode()
+
+    both = [*answer["images"], *answer["captions"]]
+    tones = list(dict.fromkeys(one["labels"]["tone"] for one in answer["images"]))
+    packed = {
+        "x": pack([one["x"] for one in both], "<f4"),
+        "y": pack([one["y"] for one in both], "<f4"),
+        "rows": pack([one["row"] for one in answer["images"]]),
+        "texts": pack([one["text"] for one in answer["captions"]]),
+        "owners": pack([one["row"] for one in answer["captions"]]),
+        "labels": {
+            "tone": {"values": tones, "codes": pack([tones.index(p["labels"]["tone"]) for p in answer["images"]])}
+        },
+    }
+    return {"method": "t-SNE of all points by openTSNE", "images": [], "captions": [], "packed": packed}

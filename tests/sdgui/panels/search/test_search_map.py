@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from sdgui.shared.export.menu import ExportMenu
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import theme
 from sdgui.worker.map_verbs import SEARCH_MAP
-from tests.sdgui.panels.search.scripted_answers import a_map
+from tests.sdgui.panels.search.scripted_answers import a_map, packed_map
 
 PLACES = np.array([(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (0.5, 0.5)])
 
@@ -283,27 +282,6 @@ def test_thumbnails_that_do_not_overlap_are_shown_when_zoomed_in(qtbot: QtBot, p
     qtbot.waitUntil(lambda: canvas._pictures == [], timeout=10000)
 
 
-def packed_map(answer: dict[str, Any]) -> dict[str, Any]:
-    """The same answer as of a very large map."""
-
-    def pack(values: Any, kind: str = "<i4") -> str:
-        return base64.b64encode(np.asarray(values, kind).tobytes()).decode()
-
-    both = [*answer["images"], *answer["captions"]]
-    tones = list(dict.fromkeys(one["labels"]["tone"] for one in answer["images"]))
-    packed = {
-        "x": pack([one["x"] for one in both], "<f4"),
-        "y": pack([one["y"] for one in both], "<f4"),
-        "rows": pack([one["row"] for one in answer["images"]]),
-        "texts": pack([one["text"] for one in answer["captions"]]),
-        "owners": pack([one["row"] for one in answer["captions"]]),
-        "labels": {
-            "tone": {"values": tones, "codes": pack([tones.index(p["labels"]["tone"]) for p in answer["images"]])}
-        },
-    }
-    return {"method": "t-SNE of all points by openTSNE", "images": [], "captions": [], "packed": packed}
-
-
 def test_a_large_map_is_coloured_consistently_and_queries_its_lasso(
     page: MapPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,7 +300,7 @@ def test_a_large_map_is_coloured_consistently_and_queries_its_lasso(
     at = page.canvas._view.mapFromScene(page.canvas._box.mapViewToScene(QPointF(0.0, 0.0)))
     assert image.pixelColor(at) == theme().run_color(0), "drawn where it is"
     asked: list[tuple[list[int], list[int]]] = []
-    page.names_wanted.connect(lambda rows, texts: asked.append((rows, texts)))
+    page.names_wanted.connect(lambda _purpose, rows, texts: asked.append((rows, texts)))
     page.canvas.lassoed.emit([0, len(a_map()["images"])])
     assert asked == [([10, 11], [0])]
     assert page.gallery.items() == []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PySide6.QtCore import QPoint
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
@@ -20,7 +21,7 @@ from sdgui.panels.search.work import same_collection
 from sdgui.shared.services import Services
 from sdgui.worker.replies import Cancelled, Failure
 from tests.sdgui.panels.scripted_workers import Worker, Workers
-from tests.sdgui.panels.search.scripted_answers import ONE, TWO, a_map, opened, results, side_of
+from tests.sdgui.panels.search.scripted_answers import ONE, TWO, a_map, opened, packed_map, results, side_of
 
 
 @pytest.fixture
@@ -318,6 +319,27 @@ def test_the_map_shows_a_quick_layout_then_a_better_one(search: SearchPanel, wor
     assert view.map.status.text().startswith("3 images, 1 caption · t-SNE")
     search.focus_search()
     assert view.tabs.currentIndex() == IMAGES_TAB
+    view.map.gallery.close_threads()
+
+
+def test_names_for_the_lasso_the_mouse_and_thumbnails_do_not_cancel_each_other(
+    search: SearchPanel, workers: Workers
+) -> None:
+    view, worker = search.view, workers[ONE.model]
+    view.tabs.setCurrentIndex(MAP)
+    worker.answer("search_map", packed_map(a_map()))
+    view.map.canvas.lassoed.emit([0, 1])
+    view.map.images._request_names([0, 1])
+    view.map.images._request_names([2])
+    view.map.canvas.hovered.emit(2, QPoint())
+    assert [arguments["rows"] for name, arguments in worker.asked if name == "search_points"] == [
+        [10, 11], [10, 11], [12], [12],
+    ]  # fmt: skip
+    assert worker.given_up == ["search_points"], "of the thumbnails, whose view has changed"
+    worker.progress.emit(worker.number("search_points"), "starting", 0, 0)
+    assert view.jobs.running() == ["hover0"]
+    worker.answer("search_points", {"images": [], "captions": []})
+    assert view.jobs.running() == []
     view.map.gallery.close_threads()
 
 
