@@ -1,6 +1,6 @@
 """The window's entry: ``sdgui [--demo] [--home DIR] [--rebuild]``. Builds the parts and connects them.
 
-Flow: arguments -> home folder -> store, launcher, tailer, worker pool -> main window. What keeps it from opening is
+Flow: arguments -> home folder -> store, launcher, follower, worker pool -> main window. What keeps it from opening is
 one sentence with the remedy, on stderr and in a message, and exit status 1.
 """
 

@@ -173,7 +173,7 @@ def _steps(run: RunDir) -> int:
 
 
 def _close(services: Services) -> None:
-    for service in (services.tailer, services.studies, services.launcher, services.hosts, services.store):
+    for service in (services.follower, services.studies, services.launcher, services.hosts, services.store):
         service.close()
 
 

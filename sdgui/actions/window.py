@@ -35,11 +35,11 @@ class Target:
     def of(cls, selection: Selection, run: Run | None, services: Services, commands: RunCommands) -> Target:
         """The state of the selection, without reading the disk."""
         experiment_id = selection.experiment_id
-        progress = services.tailer.progress(run.id) if run is not None else None
+        progress = services.follower.progress(run.id) if run is not None else None
         return cls(
             experiment_id,
             run,
-            (services.tailer.state(run.id) or run.state) if run is not None else None,
+            (services.follower.state(run.id) or run.state) if run is not None else None,
             services.launcher.stops().get(run.id) if run is not None else None,
             experiment_id is not None and commands.waits(experiment_id),
             selection.study_id if experiment_id is None else None,

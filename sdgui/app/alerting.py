@@ -1,6 +1,6 @@
 """Alerts: a thread watches active runs; alerts appear in the message bar and as desktop notifications.
 
-Flow: the active runs of the store and the tailer -> ``core.spec.alerts`` reads their folders -> ``Alerts.alerted`` ->
+Flow: the active runs of the store and the follower -> ``core.spec.alerts`` reads their folders -> ``Alerts.alerted`` ->
 ``Alerting``.
 """
 
@@ -21,8 +21,8 @@ from PySide6.QtWidgets import QApplication, QSystemTrayIcon, QWidget
 from core.spec.alerts.sending import send
 from core.spec.alerts.watching import POLL_SECONDS, RunAlert, Watcher
 from core.spec.run.status import RunState
+from sdgui.runs.follower import Follower
 from sdgui.runs.poller import Poller
-from sdgui.runs.tailer import Tailer
 from sdgui.shared.services import Services
 from sdgui.store.records import Run, StoreError
 from sdgui.store.store import Store
@@ -38,14 +38,14 @@ class Alerts(QObject):
     alerted = Signal(int, object)  # run id, RunAlert
     trouble = Signal(str)  # a run cannot be watched, or an alert cannot be sent
 
-    def __init__(self, store: Store, tailer: Tailer, parent: QObject | None = None) -> None:
+    def __init__(self, store: Store, follower: Follower, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._store, self._watcher = store, Watcher(store.home)
         self._started: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._ids: dict[Path, int] = {}
         self._attached = False
         self._poller = Poller("alerts", "The runs' alerts", self._poll, self.trouble.emit)
-        tailer.state_changed.connect(self._on_state_changed)
+        follower.state_changed.connect(self._on_state_changed)
 
     def start(self) -> None:
         """Start watching active runs, including runs that start later."""
@@ -95,7 +95,7 @@ class Alerting(QObject):
         """``name``: returns the name of a run as shown in the tree."""
         super().__init__(window)
         self._show, self._name, self._open_run, self._window = show, name, open_run, window
-        self.alerts = Alerts(services.store, services.tailer, self)
+        self.alerts = Alerts(services.store, services.follower, self)
         self._tray: QSystemTrayIcon | None = None
         self.alerts.alerted.connect(self._on_alerted, Qt.ConnectionType.QueuedConnection)
         self.alerts.trouble.connect(self._warn, Qt.ConnectionType.QueuedConnection)

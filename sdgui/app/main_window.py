@@ -1,7 +1,7 @@
 """The main window: experiments on the left, a panel in the middle, status below. It connects these parts.
 
 Flow: the tree's selection goes to every panel that has been built; actions go to the commands; messages of the
-commands, the tailer and the demo go to the message bar.
+commands, the follower and the demo go to the message bar.
 """
 
 from __future__ import annotations
@@ -129,12 +129,12 @@ class MainWindow(QMainWindow):
         self.services.pool.ask_code = partial(ask_to_run, self)
         self.run_commands.code_refused.connect(partial(ask_to_run, self))
         self.services.demo.ready.connect(partial(search_demo, self))
-        tailer = self.services.tailer
-        tailer.state_changed.connect(self._on_state_changed)
-        tailer.progress_changed.connect(self._on_progressed)
-        tailer.run_added.connect(self._on_run_added)
-        tailer.run_removed.connect(self._on_run_removed)
-        tailer.state_changed.connect(self.services.launcher.check_queue)
+        follower = self.services.follower
+        follower.state_changed.connect(self._on_state_changed)
+        follower.progress_changed.connect(self._on_progressed)
+        follower.run_added.connect(self._on_run_added)
+        follower.run_removed.connect(self._on_run_removed)
+        follower.state_changed.connect(self.services.launcher.check_queue)
         fetches = self.services.hosts.fetches
         fetches.fetched.connect(lambda _run, folder: self.show_message(Message("info", f"Fetched: {folder}")))
         fetches.fetched.connect(lambda _run, folder: self.services.pool.fetched(folder.parent.parent))
@@ -297,7 +297,7 @@ class MainWindow(QMainWindow):
             self.show_message(Message("info", text, remedy=search))
 
     def _on_study_runs_added(self, run_ids: frozenset[int]) -> None:
-        self.services.tailer.follow(0)
+        self.services.follower.poll_now()
         self._on_changed(Changes(runs=run_ids))
 
     def start_demo(self, panel: str = "search") -> None:
@@ -369,7 +369,7 @@ class MainWindow(QMainWindow):
         self.colleagues.close()
         self._alerting.close()
         self.services.studies.close()
-        self.services.tailer.close()
+        self.services.follower.close()
         self.services.launcher.close()
         self.services.hosts.close()
         self.services.pool.end()

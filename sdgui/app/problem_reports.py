@@ -19,8 +19,8 @@ class ProblemReports(QObject):
     def __init__(self, services: Services, colleagues: Colleagues, bar: MessageBar, parent: QObject) -> None:
         super().__init__(parent)
         self._bar = bar
-        self._last_trouble: tuple[int, Message] | None = None  # the tailer's last message, with its run
-        services.tailer.trouble.connect(self._on_followed)
+        self._last_trouble: tuple[int, Message] | None = None  # the follower's last message, with its run
+        services.follower.trouble.connect(self._on_followed)
         services.writer.trouble.connect(lambda sentence: bar.show_message(Message("error", sentence)))
         for poller in (services.hosts, services.studies, services.launcher.chains, colleagues):
             poller.trouble.connect(self._warn)

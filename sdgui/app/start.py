@@ -25,12 +25,12 @@ from sdgui.app.failures import Failures
 from sdgui.app.main_window import MainWindow
 from sdgui.runs.background_tasks import StoreWriter
 from sdgui.runs.demo import DemoData
+from sdgui.runs.follower import Follower
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.machines.hosts import Hosts
 from sdgui.runs.machines.remote_access import RemoteImages, worker_command
 from sdgui.runs.machines.slots import MachineSlots
 from sdgui.runs.study_programs import StudyPrograms
-from sdgui.runs.tailer import Tailer
 from sdgui.shared.basket import Basket
 from sdgui.shared.services import Services
 from sdgui.store.database import MIGRATIONS
@@ -160,7 +160,7 @@ def make_services(
     hosts.stage_begun.connect(launcher.chains.start)
     writer = StoreWriter()
     basket = Basket(store, writer)
-    return Services(store, launcher, Tailer(store), data, settings, pool, studies, writer, basket, hosts)
+    return Services(store, launcher, Follower(store), data, settings, pool, studies, writer, basket, hosts)
 
 
 def keep_place(hosts: Hosts, settings: QSettings) -> None:
@@ -189,7 +189,7 @@ def open_window(home: Path, demo: bool, registry: RegistryAddress | None = None)
     theme().set_scheme(_SCHEMES.get(str(services.settings.value("window/scheme")), "system"))
     window = MainWindow(services)
     window.show()
-    services.tailer.start()
+    services.follower.start()
     if not has_trainer():
         QTimer.singleShot(0, window, lambda: window.show_message(window_alone()))
     if demo:

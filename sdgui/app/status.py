@@ -39,8 +39,8 @@ class Status(QStatusBar):
         self.addPermanentWidget(self.basket)
         services.basket.changed.connect(self._show_basket)
         services.basket.read_count()
-        services.tailer.progress_changed.connect(self._schedule_update)
-        services.tailer.state_changed.connect(self._schedule_update)
+        services.follower.progress_changed.connect(self._schedule_update)
+        services.follower.state_changed.connect(self._schedule_update)
         services.launcher.queue_changed.connect(self._schedule_update)
         services.studies.changed.connect(self._schedule_update)
         services.pool.state_changed.connect(self._show_workers)
@@ -57,7 +57,7 @@ class Status(QStatusBar):
         """Show active runs, such as ``1 running · sd-clip demo 62 % · 1 min 10 s left``."""
         parts, queued, running = [], 0, 0
         for run in self._model.runs():
-            progress = self._services.tailer.progress(run.id)
+            progress = self._services.follower.progress(run.id)
             state = progress.state if progress is not None else run.state
             queued += state == RunState.QUEUED
             if not state.alive or progress is None:

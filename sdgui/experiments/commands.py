@@ -102,7 +102,7 @@ class ExperimentCommands(QObject):
         self._tasks.run(lambda: self._services.store.import_run(folder), self._on_imported, self._failed)
 
     def _on_imported(self, run: Run) -> None:
-        self._services.tailer.follow(run.id)
+        self._services.follower.poll_now(run.id)
         self.changed.emit(Changes.of(experiment=run.experiment_id, run=run.id))
         self.added.emit(run.experiment_id)
         self.message_requested.emit(Message("info", f"Imported run {run.key}."))
@@ -118,7 +118,7 @@ class ExperimentCommands(QObject):
         count = bytes(process.readAllStandardOutput().data()).count(b"\n")
         problems = bytes(process.readAllStandardError().data()).decode("utf-8", "replace").strip()
         process.deleteLater()
-        self._services.tailer.follow(0)
+        self._services.follower.poll_now()
         if count:
             level: Level = "warning" if problems else "info"
             text = f"Imported {count_with_unit(count, 'run')} from {source}."
@@ -164,7 +164,7 @@ class ExperimentCommands(QObject):
     def _rebuilt(self, result: tuple[list[str], int]) -> None:
         problems, runs = result
         self._rebuilding = False
-        self._services.tailer.follow(0)
+        self._services.follower.poll_now()
         self.rebuilt.emit()
         if not problems:
             self.message_requested.emit(

@@ -45,7 +45,7 @@ class ExperimentsPanel(QWidget):
         self._next_run: int | None = None  # run to choose once the row is selected
         self._ticked: frozenset[int] = frozenset()
         self._filtering = False
-        self.model = ExperimentModel(services.store, services.tailer, self)
+        self.model = ExperimentModel(services.store, services.follower, self)
         self._filter = ExperimentFilter(self)
         self._filter.setSourceModel(self.model)
         self.tree = ExperimentTree(self)
@@ -63,9 +63,9 @@ class ExperimentsPanel(QWidget):
         self._top = QHBoxLayout()
         self._top.addWidget(self._title, 1)
         vbox(self._top, self.filter_box, (self.tree, 1), into=self, margins=SPACE)
-        tailer = services.tailer
-        tailer.progress_changed.connect(self.model.update_run)
-        tailer.state_changed.connect(self.model.refresh_run)
+        follower = services.follower
+        follower.progress_changed.connect(self.model.update_run)
+        follower.state_changed.connect(self.model.refresh_run)
 
     def set_actions(self, actions: Actions) -> None:
         """Set the actions of the context menus and of the New button."""

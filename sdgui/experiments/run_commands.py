@@ -1,6 +1,6 @@
 """Commands on runs: launch, queue, pause, stop, resume.
 
-Flow: an action passes an experiment or a run; the launcher acts on it; the tailer polls the run; errors go to the
+Flow: an action passes an experiment or a run; the launcher acts on it; the follower polls the run; errors go to the
 message bar. A launch on demo data that is still being created waits for it and shows a message.
 """
 
@@ -156,7 +156,7 @@ class RunCommands(QObject):
             self._show_refusal(error)
 
     def _begun(self, queue: bool, run: Run) -> None:
-        self._services.tailer.follow(run.id)
+        self._services.follower.poll_now(run.id)
         self.changed.emit(Changes.of(run=run.id))
         if queue and run.queue_position is not None:
             on_machine = f" on {run.machine}" if run.machine else ""
@@ -189,7 +189,7 @@ class RunCommands(QObject):
         self.changed.emit(Changes())
 
     def _on_launched(self, run_id: int) -> None:
-        self._services.tailer.follow(run_id)
+        self._services.follower.poll_now(run_id)
         self.changed.emit(Changes.of(run=run_id))
 
     def _on_launch_failed(self, run_id: int, sentence: str) -> None:
@@ -220,7 +220,7 @@ class RunCommands(QObject):
         self.changed.emit(Changes())
 
     def _on_unqueued(self, run_id: int) -> None:
-        self._services.tailer.follow(run_id)
+        self._services.follower.poll_now(run_id)
         self.changed.emit(Changes.of(run=run_id))
 
     def resume(self, run: Run, patience: int = 40) -> None:
@@ -257,9 +257,9 @@ class RunCommands(QObject):
 
     def alive(self) -> list[Run]:
         """Runs of this home that are known to have a live trainer."""
-        tailer = self._services.tailer
+        follower = self._services.follower
         runs = [run for run in self._services.store.alive_runs() if run.is_own]
-        return [run for run in runs if (tailer.state(run.id) or run.state).alive]
+        return [run for run in runs if (follower.state(run.id) or run.state).alive]
 
 
 def _missing(host: str, first: Finding, number: int) -> str:

@@ -1,4 +1,4 @@
-"""The tree of experiments and studies as a Qt model, fed by the store and kept live by the tailer.
+"""The tree of experiments and studies as a Qt model, fed by the store and kept live by the follower.
 
 Flow: ``reload`` fills the model once; ``refresh`` reads changed records again; ``update_run`` shows a run's progress in
 the row of its experiment. Only differing data is changed, so that the selection and expanded studies are kept. The
@@ -17,8 +17,8 @@ from PySide6.QtGui import QStandardItem, QStandardItemModel
 
 from core.spec.run.status import RunState
 from sdgui.experiments.filter import Role
+from sdgui.runs.follower import Follower
 from sdgui.runs.live import RunProgress
-from sdgui.runs.tailer import Tailer
 from sdgui.shared.run_texts import best_text, experiment_line, mean_text, study_line, tags_text, when
 from sdgui.store.changes import Changes
 from sdgui.store.records import BestPoint, Experiment, Run, StoreError
@@ -40,9 +40,9 @@ class ExperimentModel(QStandardItemModel):
 
     rename_requested = Signal(int, str)
 
-    def __init__(self, store: Store, tailer: Tailer, parent: QObject | None = None) -> None:
+    def __init__(self, store: Store, follower: Follower, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._store, self._tailer = store, tailer
+        self._store, self._follower = store, follower
         self._experiments: dict[int, QStandardItem] = {}
         self._studies: dict[int, QStandardItem] = {}
         self._all: QStandardItem | None = None
@@ -115,7 +115,7 @@ class ExperimentModel(QStandardItemModel):
             self._runs, self._states, self._best = {}, {}, {}
             for run in self._records.values():
                 self._runs.setdefault(run.experiment_id, []).append(run.id)
-                self._note_progress(run, self._tailer.progress(run.id))
+                self._note_progress(run, self._follower.progress(run.id))
             for experiment_id in set(self._experiments) - listed_ids:
                 self._drop_experiment(experiment_id)
             arms = self._put_studies()
@@ -169,7 +169,7 @@ class ExperimentModel(QStandardItemModel):
         if run_id not in self._records:
             insort(self._runs.setdefault(run.experiment_id, []), run_id)
         self._records[run_id] = run
-        self._note_progress(run, self._tailer.progress(run_id))
+        self._note_progress(run, self._follower.progress(run_id))
 
     def _drop_experiment(self, experiment_id: int) -> None:
         item = self._experiments.pop(experiment_id, None)
@@ -234,7 +234,7 @@ class ExperimentModel(QStandardItemModel):
     def update_run(self, run_id: int, progress: RunProgress | None = None) -> None:
         """Show the current progress of a run; for a change of state, ``refresh_run`` reads the store too."""
         run = self._records.get(run_id)
-        if run is not None and self._note_progress(run, progress or self._tailer.progress(run_id)):
+        if run is not None and self._note_progress(run, progress or self._follower.progress(run_id)):
             self._sum_up(run.experiment_id)
             study = self._experiments[run.experiment_id].parent()
             if study is not None:

@@ -1,6 +1,6 @@
 """RunHistory: everything a run has reported, as arrays for the plots and lists for the panels. No Qt.
 
-Flow: the tailer's thread applies events as they arrive; the window's thread takes snapshots at any time. No lock is
+Flow: the follower's thread applies events as they arrive; the window's thread takes snapshots at any time. No lock is
 needed: a returned snapshot never changes, and each series is published by one assignment.
 """
 

@@ -369,7 +369,7 @@ class Launcher(QObject):
                 self._start(run)
         except UserError as error:
             self.launch_failed.emit(run.id, str(error))
-            with suppress(StoreError):  # the tailer will call it interrupted
+            with suppress(StoreError):  # the follower will call it interrupted
                 self._store.mark_failed(run.id, str(error))
 
 

@@ -1,6 +1,6 @@
 """LiveRun: the current state of one run folder, from new events and the status file. No Qt.
 
-Flow: the tailer's thread polls one LiveRun per run, passes its progress to the window and records ``to_record``.
+Flow: the follower's thread polls one LiveRun per run, passes its progress to the window and records ``to_record``.
 """
 
 from __future__ import annotations

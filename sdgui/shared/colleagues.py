@@ -41,7 +41,7 @@ class Colleagues(QObject):
             if self._last < 0:
                 self._last = self._store.last_activity()
             rows = self._store.activity_of_others(self._last)
-        except StoreError:  # temporarily unreachable, which the tailer reports
+        except StoreError:  # temporarily unreachable, which the follower reports
             return _POLL_SECONDS
         if rows:
             self._last = rows[-1].id

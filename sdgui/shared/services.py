@@ -8,10 +8,10 @@ from PySide6.QtCore import QSettings
 
 from sdgui.runs.background_tasks import StoreWriter
 from sdgui.runs.demo import DemoData
+from sdgui.runs.follower import Follower
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.machines.hosts import Hosts
 from sdgui.runs.study_programs import StudyPrograms
-from sdgui.runs.tailer import Tailer
 from sdgui.shared.basket import Basket
 from sdgui.shared.time_travel import TimeTravel
 from sdgui.store.store import Store
@@ -24,7 +24,7 @@ class Services:
 
     store: Store
     launcher: Launcher
-    tailer: Tailer
+    follower: Follower
     demo: DemoData
     settings: QSettings
     pool: WorkerPool  # one worker per model

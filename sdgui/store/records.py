@@ -1,6 +1,6 @@
 """Records of the store: frozen plain data, never database objects.
 
-Flow: ``Store`` reads rows and returns records; panels show them; the tailer and ``Store.import_run`` pass a
+Flow: ``Store`` reads rows and returns records; panels show them; the follower and ``Store.import_run`` pass a
 ``Progress`` to the store. Records can be kept, compared and passed between threads.
 """
 

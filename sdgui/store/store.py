@@ -1,6 +1,6 @@
 """Store: experiments, runs, summaries, tags, notes and the queue, in SQLite or PostgreSQL; the only owner of sessions.
 
-Flow: opened once by the window. Panels read and change configs here; the tailer records what runs report; the
+Flow: opened once by the window. Panels read and change configs here; the follower records what runs report; the
 launcher adds and queues runs. The store returns frozen records, never rows. Everything except names, tags and notes
 can be rebuilt from the run folders.
 """

@@ -1,6 +1,6 @@
 """RunSummary: a run's events, summarised incrementally. The result is exact and independent of chunk boundaries.
 
-Flow: the tailer adds new events and passes ``progress`` to the store together with the offset. The stored summary is
+Flow: the follower adds new events and passes ``progress`` to the store together with the offset. The stored summary is
 therefore always a function of the first ``offset`` bytes of ``events.jsonl``, and a window killed between reading and
 recording neither loses nor duplicates anything. Reading continues from a stored offset with ``RunSummary.of``.
 """

@@ -39,15 +39,15 @@ WINDOW = textwrap.dedent(
     import sys
     from pathlib import Path
     from PySide6.QtCore import QCoreApplication
-    from sdgui.runs.tailer import Tailer
+    from sdgui.runs.follower import Follower
     from sdgui.store.store import Store
     application = QCoreApplication([])
     store = Store.open(Path(sys.argv[1]))
-    tailer = Tailer(store)
-    tailer.curves_changed.connect(lambda run_id, names: print(tailer.history(run_id).step, flush=True))
-    tailer.start()
+    follower = Follower(store)
+    follower.curves_changed.connect(lambda run_id, names: print(follower.history(run_id).step, flush=True))
+    follower.start()
     for run in store.runs():
-        tailer.show(run.id)
+        follower.show(run.id)
     application.exec()
     """
 )

@@ -85,13 +85,13 @@ WINDOW = textwrap.dedent(
     from pathlib import Path
     from PySide6.QtCore import QCoreApplication
     from sdgui.runs.study_programs import StudyPrograms
-    from sdgui.runs.tailer import Tailer
+    from sdgui.runs.follower import Follower
     from sdgui.store.store import Store
     application = QCoreApplication([])
     store = Store.open(Path(sys.argv[1]))
-    tailer, programs = Tailer(store), StudyPrograms(store)
-    programs.runs_added.connect(lambda _: [tailer.show(run.id) for run in store.runs()])
-    tailer.start()
+    follower, programs = Follower(store), StudyPrograms(store)
+    programs.runs_added.connect(lambda _: [follower.show(run.id) for run in store.runs()])
+    follower.start()
     programs.follow()
     application.exec()
     """

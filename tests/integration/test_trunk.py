@@ -27,7 +27,7 @@ def test_define_launch_watch_search(qtbot: QtBot, tmp_path: Path, monkeypatch: p
     make_application()
     window = MainWindow(make_services(tmp_path / "home"))
     window.show()
-    window.services.tailer.start()
+    window.services.follower.start()
     try:
         window.activateWindow()
         qtbot.waitUntil(lambda: window.isActiveWindow() and bool(window.panels))

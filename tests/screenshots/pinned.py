@@ -57,7 +57,7 @@ def pinned_window(home: Path, worker: Sequence[str] | None) -> MainWindow:
     window.status.worker.hide()
     window.resize(*SIZE)
     window.show()
-    services.tailer.start()
+    services.follower.start()
     return window
 
 

@@ -38,7 +38,7 @@ PATIENCE = 120_000  # milliseconds; a worker loads torch first
 POLLS = {  # a test need not wait as long as a user would not notice
     "sdgui.actions.report._RENEW_MS": 50,
     "sdgui.runs.chains._POLL_SECONDS": 0.05,
-    "sdgui.runs.follower._IDLE_INTERVAL": 4,
+    "sdgui.runs.follower_thread._IDLE_INTERVAL": 4,
     "sdgui.runs.launcher._TICK_MS": 20,
     "sdgui.runs.live._JUDGE_SECONDS": 0.05,
     "sdgui.runs.study_programs.POLL_SECONDS": 0.05,
@@ -138,7 +138,7 @@ def qtbot(qapp: QApplication, request: pytest.FixtureRequest) -> Iterator[QtBot]
     yield PatientBot(request)
     for window in qapp.topLevelWidgets():
         if isinstance(window, MainWindow):
-            window.services.tailer.close()
+            window.services.follower.close()
             qapp.sendPostedEvents()  # what it told last is heard while the window is there
             window.deleteLater()
     qapp.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
@@ -169,7 +169,7 @@ def open_window(qtbot: QtBot, home: Path) -> Iterator[OpenWindow]:
         window = MainWindow(services)
         opened.append(window)
         window.show()
-        services.tailer.start()
+        services.follower.start()
         window.activateWindow()
         qtbot.waitUntil(lambda: window.isActiveWindow() and bool(window.panels))
         return window

@@ -133,21 +133,21 @@ _HOVERED = (PlotCanvas, Scatter, PointPlot, RecallCurve, MapCanvas)  # say what 
 
 # What services tell, by ``service.signal``, and whose methods are told.
 NEWS = {
-    "tailer.state_changed": (
+    "follower.state_changed": (
         (HomePanel, "_schedule_update"), (Status, "_schedule_update"), (MachinesPanel, "_schedule_update"),
         (MainWindow, "_on_state_changed"), (RunsPanel, "_on_progressed"), (RunTabs, "_state_changed"),
         (ModelChip, "_schedule_refresh"), (RunFollowing, "_on_run_changed"), (FixingDialog, "_read_pairs"),
         (ExperimentModel, "refresh_run"),
     ),
-    "tailer.progress_changed": (
+    "follower.progress_changed": (
         (HomePanel, "_on_progressed"), (Status, "_schedule_update"), (MachinesPanel, "_schedule_update"),
         (RunsPanel, "_on_progressed"), (RunTabs, "_on_progressed"), (ModelChip, "_schedule_refresh"),
         (RunFollowing, "_on_run_changed"), (ExperimentModel, "update_run"),
     ),
-    "tailer.curves_loaded": (
+    "follower.curves_loaded": (
         (CurveFeed, "_on_loaded"), (RunTabs, "_history_changed"), (SamplesBoard, "_reload_if_shown"),
     ),
-    "tailer.curves_changed": ((CurveFeed, "_on_changed"), (RunTabs, "_history_changed")),
+    "follower.curves_changed": ((CurveFeed, "_on_changed"), (RunTabs, "_history_changed")),
     "launcher.queue_changed": (
         (HomePanel, "_schedule_update"), (Status, "_schedule_update"), (MachinesPanel, "_schedule_update"),
     ),
@@ -186,7 +186,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 def whole(qtbot: QtBot, told: set[str], open_window: OpenWindow) -> tuple[QObject, ...]:
     """The window with every panel and dialog open, over runs that train, ended and failed, one with curves."""
     window = open_window()
-    store, tailer = window.services.store, window.services.tailer
+    store, follower = window.services.store, window.services.follower
     window.experiment_commands.add(trainable("sd-clip"), "one")
     settle(window)
     for state in (RunState.RUNNING, RunState.FAILED, RunState.DONE):
@@ -203,7 +203,7 @@ def whole(qtbot: QtBot, told: set[str], open_window: OpenWindow) -> tuple[QObjec
     window.experiments.select_run(run.id)
     assert runs.tabs.view.grid is not None  # made now, not a turn later
     points = [Metrics(step=step, values={"train/loss": 1.0, "val/top1": 1.0}) for step in range(3)]
-    tailer.curves_changed.emit(run.id, tailer.show(run.id).apply(points))
+    follower.curves_changed.emit(run.id, follower.show(run.id).apply(points))
     define.form.finish()
     define.preset_bar.open_chooser()
     runs.view.table.choose_columns(QPoint())
@@ -226,8 +226,8 @@ def untold(window: MainWindow, run: Run, told: set[str]) -> dict[str, set[str]]:
     progress = RunProgress(run.id, run.state, 3, 9, "", None, None, "")
     host = next(iter(window.services.hosts.listing())).name
     news: dict[str, tuple[object, ...]] = {
-        "tailer.state_changed": (run.id, run.state), "tailer.progress_changed": (run.id, progress),
-        "tailer.curves_loaded": (run.id,), "tailer.curves_changed": (run.id, frozenset({"log"})),
+        "follower.state_changed": (run.id, run.state), "follower.progress_changed": (run.id, progress),
+        "follower.curves_loaded": (run.id,), "follower.curves_changed": (run.id, frozenset({"log"})),
         "launcher.queue_changed": (), "launcher.stopping": (run.id, Stopping(run.id, StopStage.ASKED, None)),
         "studies.changed": (1,),
         "time_travel.moved": (run.folder, 1), "basket.changed": (0,), "hosts.state_changed": (host, ConnectionState()),

@@ -175,7 +175,7 @@ def test_tree_header_messages_and_runs(qtbot: QtBot, window: MainWindow) -> None
 
     runs_panel = window.show_panel("runs")
     assert isinstance(runs_panel, RunsPanel)
-    window.services.tailer.start()
+    window.services.follower.start()
     qtbot.waitUntil(lambda: runs_panel.tabs.view.log.model().rowCount() > 0)
     names = {name for name, _ in hostile_texts(window)}
     assert {"EventLog", "ExperimentTree", "PlainLabel"} <= names

@@ -162,7 +162,7 @@ def test_the_window_stays_responsive_while_another_locks_the_database(
     assert len(model.runs()) == 40
     for place in ("runs", "search", "define"):
         window.show_panel(place)
-    qtbot.waitUntil(lambda: all(window.services.tailer.progress(run.id) for run in model.runs()))
+    qtbot.waitUntil(lambda: all(window.services.follower.progress(run.id) for run in model.runs()))
     settle(window)
     reads.clear()
     slowest, began = 0.0, time.perf_counter()  # work of a turn in seconds, waiting for a processor left out

@@ -1,7 +1,7 @@
 """Events of a run: an append-only file with one line of JSON per event.
 
-Flow: the trainer's ``EventWriter`` appends to ``events.jsonl``; the window's tailer and the tests read the file through
-``EventReader``, from any offset. A run's history is only in this file.
+Flow: the trainer's ``EventWriter`` appends to ``events.jsonl``; the window's follower and the tests read the file
+through ``EventReader``, from any offset. A run's history is only in this file.
 
 Each line is an object with ``v`` (version), ``kind``, ``time`` (seconds since the epoch) and the fields of its kind.
 Non-finite numbers are the strings "nan", "inf" and "-inf". An incomplete last line is not read yet. The file may be

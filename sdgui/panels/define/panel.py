@@ -132,7 +132,7 @@ class DefinePanel(DefiningPanel):
             self._show_run(experiment_id, run_id)
 
     def _failed(self, run_id: int) -> bool:
-        return (self._services.tailer.state(run_id) or self._services.store.run(run_id).state) in _FAILED
+        return (self._services.follower.state(run_id) or self._services.store.run(run_id).state) in _FAILED
 
     def _show_failed(self, experiment_id: int, run_id: int) -> None:
         """Show the experiment of a failed run, with the reason and a link to the run's frozen config."""

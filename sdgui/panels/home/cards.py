@@ -88,7 +88,7 @@ class LiveCard(RunCard):
         self.body.addWidget(self.bar)
 
     def show_progress(self, progress: RunProgress | None) -> None:
-        """Show state, step and time left, as reported by the tailer."""
+        """Show state, step and time left, as reported by the follower."""
         self.show_state(str(progress.state if progress is not None else self.run.state))
         parts = (state_line(self.run, progress), time_text(self.run, progress))
         self.show_line(" · ".join(part for part in parts if part))

@@ -1,6 +1,6 @@
 """Home: active, paused, finished and failed runs, and three ways to start.
 
-Flow: store (in a thread) -> ``list_runs`` -> cards; the tailer's progress -> the live cards; each run's events (in a
+Flow: store (in a thread) -> ``list_runs`` -> cards; the follower's progress -> the live cards; each run's events (in a
 thread, every few seconds during training) -> ``Glimpse`` -> curve and images.
 """
 
@@ -35,7 +35,7 @@ _MAX_DISMISSED = 200  # dismissed failures that are remembered
 
 
 class HomePanel(Panel):
-    """Connects the cards with the store, the tailer and the window."""
+    """Connects the cards with the store, the follower and the window."""
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -52,9 +52,9 @@ class HomePanel(Panel):
         self._read_timer = QTimer(self, interval=_READ_INTERVAL_MS)
         self._read_timer.timeout.connect(lambda: self._read(self._listed.live))
         self.view.card_made.connect(self._connect_card)
-        tailer = services.tailer
-        tailer.state_changed.connect(self._schedule_update)
-        tailer.progress_changed.connect(self._on_progressed)
+        follower = services.follower
+        follower.state_changed.connect(self._schedule_update)
+        follower.progress_changed.connect(self._on_progressed)
         services.launcher.queue_changed.connect(self._schedule_update)
 
     # The panel
@@ -101,7 +101,7 @@ class HomePanel(Panel):
         self._listed = runs
         self.view.show_runs(runs)
         for run in runs.live:
-            self.view.live[run.id].show_progress(self._services.tailer.progress(run.id))
+            self.view.live[run.id].show_progress(self._services.follower.progress(run.id))
         run_ids = {run.id for run in (*runs.live, *runs.done)}
         self._glimpses = {run_id: glimpse for run_id, glimpse in self._glimpses.items() if run_id in run_ids}
         self._show_glimpses()

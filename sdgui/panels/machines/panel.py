@@ -114,8 +114,8 @@ class MachinesPanel(Panel):
         hosts.checked.connect(self._on_checked)
         hosts.refused.connect(self._on_refused)
         services.launcher.queue_changed.connect(self._schedule_update)
-        services.tailer.state_changed.connect(self._schedule_update)
-        services.tailer.progress_changed.connect(self._schedule_update)
+        services.follower.state_changed.connect(self._schedule_update)
+        services.follower.progress_changed.connect(self._schedule_update)
 
     # The panel
     def set_actions(self, actions: Actions) -> None:
@@ -208,14 +208,14 @@ class MachinesPanel(Panel):
         return entries
 
     def _show_queue(self) -> None:
-        store, tailer = self._services.store, self._services.tailer
+        store, follower = self._services.store, self._services.follower
         try:
             alive, waiting = store.alive_runs(), store.queue()
             labels = store.run_labels([run.id for run in (*alive, *waiting)])
         except StoreError as problem:
             self._failed(str(problem))
             return
-        progress = {run.id: run_progress for run in alive if (run_progress := tailer.progress(run.id)) is not None}
+        progress = {run.id: run_progress for run in alive if (run_progress := follower.progress(run.id)) is not None}
         names = {run_id: label.name for run_id, label in labels.items()}
         self.queue.show_rows(queue_rows(alive, waiting, names, progress, _HERE))
         facts: Facts | None = self._hosts.facts(LOCAL)

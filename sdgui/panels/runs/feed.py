@@ -1,6 +1,6 @@
 """Passes run histories to the plots: requests the curves of watched runs and delivers new points.
 
-Flow: tailer -> ``curves_changed`` -> (batched for some ms) -> ``PlotGrid``. New points are appended; after a resume,
+Flow: follower -> ``curves_changed`` -> (batched for some ms) -> ``PlotGrid``. New points are appended; after a resume,
 which voids earlier points, the whole curve is replaced. A run that continues or forks another run also gets the curves
 of its ancestors, up to the step at which the run started.
 """
@@ -16,7 +16,7 @@ from PySide6.QtCore import QElapsedTimer, QObject, QTimer
 
 from core.spec.run.events import MAX_STEP
 from sdgui.panels.runs.plots.grid import PlotGrid
-from sdgui.runs.tailer import Tailer
+from sdgui.runs.follower import Follower
 from sdgui.store.records import RunLabel
 
 _BATCH_MS = 30  # changes within this time cause one redraw
@@ -44,22 +44,22 @@ class CurveFeed(QObject):
 
     def __init__(
         self,
-        tailer: Tailer,
+        follower: Follower,
         grid: PlotGrid,
         labels: Labels,
         parent: QObject | None = None,
         find_run: FindRun = lambda folder: None,
     ) -> None:
         super().__init__(parent)
-        self._tailer, self._grid, self._labels, self._find_run = tailer, grid, labels, find_run
+        self._follower, self._grid, self._labels, self._find_run = follower, grid, labels, find_run
         self._plotted_runs: dict[int, _PlottedRun] = {}
         self._held_ancestors: set[int] = set()  # unwatched runs whose histories are kept for their descendants
         self._waiting: dict[tuple[int, str, bool], None] = {}  # run, metric, whether of ancestors; in order of change
         self._has_obsolete_plots = False  # plots of a run that is no longer shown may remain
         self._timer = QTimer(self, singleShot=True, interval=_BATCH_MS)
         self._timer.timeout.connect(self._flush)
-        tailer.curves_changed.connect(self._on_changed)
-        tailer.curves_loaded.connect(self._on_loaded)
+        follower.curves_changed.connect(self._on_changed)
+        follower.curves_loaded.connect(self._on_loaded)
 
     def watch(self, run_ids: tuple[int, ...]) -> None:
         """Overlay exactly these runs."""
@@ -75,7 +75,7 @@ class CurveFeed(QObject):
             self._plotted_runs[run_id] = _PlottedRun()
         self._update_labels(added)
         for run_id in added:
-            self._tailer.show(run_id)
+            self._follower.show(run_id)
             self._on_loaded(run_id)
         self._find_ancestors()
         self._remove_obsolete_plots()
@@ -91,7 +91,7 @@ class CurveFeed(QObject):
             self._grid.set_run(str(run_id), label.name, label.color)
 
     def _on_loaded(self, run_id: int) -> None:
-        history = self._tailer.history(run_id)
+        history = self._follower.history(run_id)
         if history is not None:
             self._on_changed(run_id, frozenset({*history.names, "lifecycle"}))
 
@@ -127,7 +127,7 @@ class CurveFeed(QObject):
             self._grid.set_metrics(sorted(metrics))
 
     def _plot_curve(self, run_id: int, metric: str) -> None:
-        history = self._tailer.history(run_id)
+        history = self._follower.history(run_id)
         if history is None:
             return
         plotted, curve, starts = self._plotted_runs[run_id], history.curve(metric), len(history.starts)
@@ -160,9 +160,9 @@ class CurveFeed(QObject):
         released = self._held_ancestors - needed - self._plotted_runs.keys()
         added, self._held_ancestors = needed - self._held_ancestors, needed
         for ancestor in released:
-            self._tailer.hide(ancestor)
+            self._follower.hide(ancestor)
         for ancestor in added:
-            self._tailer.show(ancestor)
+            self._follower.show(ancestor)
             self._on_loaded(ancestor)  # its own parent
         if self._waiting and not self._timer.isActive():
             self._timer.start()
@@ -172,7 +172,7 @@ class CurveFeed(QObject):
         ancestors: list[tuple[int, int]] = []
         limit, known = MAX_STEP, set(self._plotted_runs)
         while len(ancestors) < _MAX_ANCESTORS:
-            history = self._tailer.history(run_id)
+            history = self._follower.history(run_id)
             parent = history.starts[0].parent if history is not None and history.starts else {}
             folder, step = parent.get("folder"), parent.get("step")
             if parent.get("kind") not in ("continue", "fork") or not isinstance(folder, str) or type(step) is not int:
@@ -190,7 +190,7 @@ class CurveFeed(QObject):
         plotted = self._plotted_runs[run_id]
         parts, start = [np.empty((3, 0))], 0.0
         for ancestor, last_step in plotted.ancestors if metric in plotted.points else ():
-            history = self._tailer.history(ancestor)
+            history = self._follower.history(ancestor)
             curve = history.curve(metric) if history is not None else None
             count = int(np.searchsorted(curve.steps, last_step, "right")) if curve is not None else 0
             if curve is not None and count:

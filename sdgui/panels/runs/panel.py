@@ -52,8 +52,8 @@ class RunsPanel(Panel):
         vbox(self._stack, into=self)
         self.commands = TableCommands(self.view.table, services, self)
         self.tabs = RunTabs(services, self.view, self)
-        services.tailer.progress_changed.connect(self._on_progressed)
-        services.tailer.state_changed.connect(self._on_progressed)
+        services.follower.progress_changed.connect(self._on_progressed)
+        services.follower.state_changed.connect(self._on_progressed)
         self._connect_table()
         self._connect_tabs()
         self.view.fits_table = services.settings.value("runs/halves") is None

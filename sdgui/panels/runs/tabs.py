@@ -1,6 +1,6 @@
 """The tabs below the run table: curves of the overlaid runs, events and samples of the current run.
 
-Flow: the tailer's signals -> ``CurveFeed`` -> plots, and -> event log and samples. The panel passes the selection.
+Flow: the follower's signals -> ``CurveFeed`` -> plots, and -> event log and samples. The panel passes the selection.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class RunTabs(QObject):
         self._shown_end: tuple[int, RunState] | None = None
         self._group_request = 0  # number of the last request for the runs' groups
         self.view = runs_view.tabs
-        self.feed = CurveFeed(services.tailer, self.view.grid, services.store.run_labels, self, self._find_run)
+        self.feed = CurveFeed(services.follower, self.view.grid, services.store.run_labels, self, self._find_run)
         self.view.grid.arrange(Arrangement.from_json(str(services.settings.value(_ARRANGEMENT, "{}"))))
         self.view.grid.arranged.connect(
             lambda arrangement: services.settings.setValue(_ARRANGEMENT, arrangement.to_json())
@@ -55,11 +55,11 @@ class RunTabs(QObject):
         self.view.grid.toolbar.figure_requested.connect(self._open_figure_dialog)
         self._header_timer = QTimer(self, interval=1000)
         self._header_timer.timeout.connect(self._show_header)
-        tailer = services.tailer
-        tailer.progress_changed.connect(self._on_progressed)
-        tailer.state_changed.connect(self._state_changed)
-        tailer.curves_changed.connect(self._history_changed)
-        tailer.curves_loaded.connect(lambda run_id: self._history_changed(run_id, frozenset({"log", "samples"})))
+        follower = services.follower
+        follower.progress_changed.connect(self._on_progressed)
+        follower.state_changed.connect(self._state_changed)
+        follower.curves_changed.connect(self._history_changed)
+        follower.curves_loaded.connect(lambda run_id: self._history_changed(run_id, frozenset({"log", "samples"})))
         services.time_travel.moved.connect(self._on_travelled)
         services.launcher.stopping.connect(lambda _run, _stopping: self._show_header())
         self.view.samples.stepped.connect(self._go_to_step)
@@ -151,9 +151,9 @@ class RunTabs(QObject):
     def _show_header(self) -> None:
         if self._run is None:
             return
-        history = self._services.tailer.history(self._run.id)
+        history = self._services.follower.history(self._run.id)
         start = history.starts[-1] if history is not None and history.starts else None
-        progress = self._services.tailer.progress(self._run.id)
+        progress = self._services.follower.progress(self._run.id)
         stopping = self._services.launcher.stops().get(self._run.id)
         if progress is not None and progress.state.alive:
             self.view.grid.empty.set_content("No steps yet", f"{progress.doing or 'starting'}…".capitalize())
@@ -213,7 +213,7 @@ class RunTabs(QObject):
         self.view.grid.pin_step(step)
 
     def _history(self) -> RunHistory | None:
-        return self._services.tailer.history(self._run.id) if self._run is not None else None
+        return self._services.follower.history(self._run.id) if self._run is not None else None
 
     # Events
     def _on_progressed(self, run_id: int, _progress: object) -> None:
@@ -235,12 +235,12 @@ class RunTabs(QObject):
         run = self._run
         if run is None:
             return
-        state = self._services.tailer.state(run.id) or run.state
+        state = self._services.follower.state(run.id) or run.state
         if self._shown_end == (run.id, state):
             return
         self._shown_end = (run.id, state)
         terminal = history.terminal if (history := self._history()) is not None else None
-        message = end_message(run, state, self._services.tailer.progress(run.id), terminal)
+        message = end_message(run, state, self._services.follower.progress(run.id), terminal)
         if message is not None:
             self.view.bar.show_message(message)
         else:

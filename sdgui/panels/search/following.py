@@ -35,8 +35,8 @@ class RunFollowing(QObject):
         self.run_id: int | None = None
         self._settle = QTimer(self, singleShot=True, interval=_BATCH_MS)
         self._settle.timeout.connect(self.follow)
-        services.tailer.state_changed.connect(self._on_run_changed)
-        services.tailer.progress_changed.connect(self._on_run_changed)
+        services.follower.state_changed.connect(self._on_run_changed)
+        services.follower.progress_changed.connect(self._on_run_changed)
 
     def use(self, run_id: int) -> None:
         """Search with this run instead of the selected source."""
@@ -69,7 +69,7 @@ class RunFollowing(QObject):
         """Select a new run in the source bar once it has a checkpoint, and request to open it."""
         run, source = self._run, self._source
         if run is not None and run.id != self.run_id:
-            state = self._services.tailer.state(run.id) or run.state
+            state = self._services.follower.state(run.id) or run.state
             title = self._services.store.experiment(run.experiment_id).name
             if source.show_run(run.id, Path(run.folder), title, state.alive):
                 self.run_id = run.id
@@ -82,7 +82,7 @@ class RunFollowing(QObject):
             return "Launch a run to search with it after its first checkpoint, or choose a model and images above."
         if self._run.is_local and self._run.launched is not None and not self._run.folder.exists():
             return f"The folder of this run, {self._run.folder}, no longer exists. Choose another model above."
-        state = self._services.tailer.state(self._run.id) or self._run.state
+        state = self._services.follower.state(self._run.id) or self._run.state
         if state == RunState.QUEUED:
             return (
                 "The run is queued. It opens here after its first checkpoint. You can also choose another model above."

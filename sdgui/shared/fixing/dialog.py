@@ -73,7 +73,7 @@ class FixingDialog(QDialog):
         self.work.retrained.connect(self._on_retrained)
         self.work.page_saved.connect(self._on_page_saved)
         self.work.failed.connect(self._on_failed)
-        self._services.tailer.state_changed.connect(self._read_pairs)
+        self._services.follower.state_changed.connect(self._read_pairs)
 
     # Display
     def open_up(self) -> None:

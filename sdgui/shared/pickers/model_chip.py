@@ -84,8 +84,8 @@ class ModelChip(ChipButton):
         self._refresh_timer = QTimer(self, singleShot=True, interval=_SETTLE_MS)
         self._refresh_timer.timeout.connect(self.refresh)
         self.clicked.connect(lambda: self.open())
-        services.tailer.state_changed.connect(self._schedule_refresh)
-        services.tailer.progress_changed.connect(self._schedule_refresh)
+        services.follower.state_changed.connect(self._schedule_refresh)
+        services.follower.progress_changed.connect(self._schedule_refresh)
         self._show()
 
     @cached_property

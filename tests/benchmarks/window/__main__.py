@@ -53,7 +53,7 @@ while not window.windowHandle().isExposed():
 app.processEvents()
 seconds = time.time() - psutil.Process().create_time()
 assert "torch" not in sys.modules, "the window loaded torch"
-window.services.tailer.close()
+window.services.follower.close()
 window.services.store.close()
 print(seconds, flush=True)
 import os; os._exit(0)

@@ -22,7 +22,7 @@ def opened(app: QApplication, home: Path) -> Iterator[MainWindow]:
         yield window
     finally:
         services = window.services
-        for service in (services.tailer, services.launcher, services.hosts, services.pool, services.store):
+        for service in (services.follower, services.launcher, services.hosts, services.pool, services.store):
             service.close()
         window.hide()
         window.deleteLater()

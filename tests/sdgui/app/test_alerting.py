@@ -48,7 +48,7 @@ def test_an_alert_is_shown_with_its_run_and_as_a_desktop_notification(
     run = dead_run(window, add(window, "mine"))
     window.reload()
     window._alerting.alerts.start()
-    window.services.tailer.state_changed.emit(run.id, RunState.RUNNING)
+    window.services.follower.state_changed.emit(run.id, RunState.RUNNING)
     qtbot.waitUntil(lambda: len(shown) == 2)
     name = window.experiments.model.name(run.id)
     assert shown == [

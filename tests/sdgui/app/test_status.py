@@ -87,7 +87,7 @@ class Model:
 
 @pytest.fixture
 def bar(qtbot: QtBot, tmp_path: Path) -> Status:
-    services = SimpleNamespace(tailer=News(), launcher=News(), pool=Pool(), studies=Studies(), basket=Fixes())
+    services = SimpleNamespace(follower=News(), launcher=News(), pool=Pool(), studies=Studies(), basket=Fixes())
     bar = Status(cast(Any, services), cast(Any, Model(tmp_path)))
     qtbot.addWidget(bar)
     return bar
@@ -107,7 +107,7 @@ def going(run: int, state: RunState = RunState.RUNNING, **more: Any) -> RunProgr
 
 def test_active_runs_are_listed_and_queued_ones_counted(qtbot: QtBot, bar: Status) -> None:
     assert bar.runs.text() == "No active runs · 4 queued"
-    news = cast(News, bar._services.tailer)
+    news = cast(News, bar._services.follower)
     news.known = {
         0: going(0, step=31, total_steps=50, seconds_left=70.0),
         1: going(1, RunState.STARTING),

@@ -121,7 +121,7 @@ def test_closing_asks_and_keeps_or_stops_the_run(qtbot: QtBot, open_window: Open
     again = open_window("--steps", "600", "--delay", "0.1")
     assert again.selection.run_id == run.id
     assert again.panel_name == "runs"
-    qtbot.waitUntil(lambda: again.services.tailer.state(run.id) == RunState.RUNNING, timeout=10000)
+    qtbot.waitUntil(lambda: again.services.follower.state(run.id) == RunState.RUNNING, timeout=10000)
     again.close()
     click(qtbot, question(again), "Stop and close")
     qtbot.waitUntil(lambda: not again.isVisible())

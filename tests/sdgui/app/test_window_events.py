@@ -27,7 +27,7 @@ def window(open_window: OpenWindow) -> MainWindow:
 def test_background_errors_are_shown_in_the_message_bar(window: MainWindow) -> None:
     services, bar = window.services, window.bar
     tells = (
-        (lambda: services.tailer.trouble.emit(0, "The database is locked."), "warning", "The database is locked."),
+        (lambda: services.follower.trouble.emit(0, "The database is locked."), "warning", "The database is locked."),
         (lambda: services.writer.trouble.emit("It is full."), "error", "It is full."),
         (lambda: services.hosts.trouble.emit("far is gone."), "warning", "far is gone."),
         (lambda: services.studies.trouble.emit("It cannot be read."), "warning", "It cannot be read."),
@@ -56,7 +56,7 @@ def test_a_finished_run_is_announced_with_a_link_to_search(window: MainWindow) -
         store.record(one.id, Progress(RunState.DONE, 1, step=5, total_steps=5, ending="done"))
     window.reload()
     window.bar.clear()
-    tell = window.services.tailer.state_changed
+    tell = window.services.follower.state_changed
     tell.emit(imported.id, RunState.DONE)
     assert window.bar.message is None, "it was never launched here"
     tell.emit(run.id, RunState.DONE)
@@ -70,22 +70,22 @@ def test_a_finished_run_is_announced_with_a_link_to_search(window: MainWindow) -
 
 
 def test_runs_added_or_removed_elsewhere_are_read(window: MainWindow) -> None:
-    store, tailer, model = window.services.store, window.services.tailer, window.experiments.model
+    store, follower, model = window.services.store, window.services.follower, window.experiments.model
     run = store.add_run(add(window, "mine"))
-    tailer.run_added.emit(run.id)
+    follower.run_added.emit(run.id)
     settle(window)
     assert model.run(run.id) is not None
     store.delete_run(run.id)
-    tailer.run_removed.emit(run.id)
+    follower.run_removed.emit(run.id)
     settle(window)
     assert model.run(run.id) is None
-    tailer.run_removed.emit(run.id)
+    follower.run_removed.emit(run.id)
     assert not window._refresh_timer.isActive(), "it is known"
     store.restore_run(run.id)
     window.services.studies.runs_added.emit(frozenset((run.id,)))
     settle(window)
     assert model.run(run.id) is not None
-    tailer.run_added.emit(run.id)
+    follower.run_added.emit(run.id)
     assert not window._refresh_timer.isActive()
 
 

@@ -73,12 +73,12 @@ class Demo(QObject):
         self.made += 1
 
 
-class Tailer:
+class Follower:
     def __init__(self) -> None:
-        self.followed, self.states = list[int](), dict[int, RunState]()
+        self.polled, self.states = list[int](), dict[int, RunState]()
 
-    def follow(self, run: int) -> None:
-        self.followed.append(run)
+    def poll_now(self, run: int = 0) -> None:
+        self.polled.append(run)
 
     def state(self, run: int) -> RunState | None:
         return self.states.get(run)
@@ -99,7 +99,7 @@ class Parts:
 
     def __init__(self, home: Path) -> None:
         self.store = Store.open(home)
-        self.launcher, self.demo, self.tailer, self.writer = Launcher(self.store), Demo(), Tailer(), StoreWriter()
+        self.launcher, self.demo, self.follower, self.writer = Launcher(self.store), Demo(), Follower(), StoreWriter()
         self.studies = list[int]()  # those that run
         self.hosts, self.pool, self.time_travel = Hosts(), object(), TimeTravel()
         services = SimpleNamespace(

@@ -31,7 +31,7 @@ def shared(qtbot: QtBot, tmp_path: Path, postgres: PostgresServer) -> Iterator[t
     bob.user = "bob@lab"
     window = MainWindow(services)
     window.show()
-    services.tailer.start()
+    services.follower.start()
     qtbot.waitUntil(lambda: bool(window.panels))
     yield window, bob
     leave(window, qtbot)
@@ -49,9 +49,9 @@ def test_a_colleagues_changes_arrive_and_their_runs_are_not_acted_on(
     monkeypatch.setattr(bob, "_folder_text", lambda folder: f"elsewhere::{folder}")
     run = bob.add_run(experiment.id)
     bob.record(run.id, Progress(RunState.RUNNING, 1, step=3, total_steps=10))
-    tailer = window.services.tailer
-    qtbot.waitUntil(lambda: (found := tailer.progress(run.id)) is not None and found.step == 3)
-    assert tailer.state(run.id) is RunState.RUNNING, "as the registry says; its folder is on another computer"
+    follower = window.services.follower
+    qtbot.waitUntil(lambda: (found := follower.progress(run.id)) is not None and found.step == 3)
+    assert follower.state(run.id) is RunState.RUNNING, "as the registry says; its folder is on another computer"
     bob.rename_experiment(experiment.id, "bob's best")
     qtbot.waitUntil(lambda: model.experiment_name(experiment.id) == "bob's best")
 

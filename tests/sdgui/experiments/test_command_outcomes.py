@@ -51,7 +51,7 @@ def test_run_folders_are_read_again_one_scan_at_a_time_and_failures_are_reported
     gate.set()
     qtbot.waitUntil(lambda: bool(parts.messages))
     assert said(parts) == [("info", "Read the run folders; the database lists 1 run.")]
-    assert (parts.tailer.followed, len(rebuilt)) == ([0], 1)
+    assert (parts.follower.polled, len(rebuilt)) == ([0], 1)
     for level, text, details in (
         (
             "warning",
@@ -78,7 +78,7 @@ def test_an_imported_run_is_followed_and_its_experiment_selected(
     assert said(parts) == [("info", "Reading the run in /far/run…")]
     qtbot.waitUntil(lambda: bool(parts.messages))
     assert said(parts) == [("info", f"Imported run {run.key}.")]
-    assert (parts.tailer.followed, parts.added) == ([run.id], [run.experiment_id])
+    assert (parts.follower.polled, parts.added) == ([run.id], [run.experiment_id])
     assert parts.changes == [Changes.of(experiment=run.experiment_id, run=run.id)]
     monkeypatch.undo()
     parts.experiments.import_run(Path("/far/none"))

@@ -117,11 +117,11 @@ def test_a_launch_starts_and_a_queued_run_is_announced(qtbot: QtBot, parts: Part
     number = parts.new()
     parts.runs.launch(number)
     parts.wait(qtbot)
-    assert (parts.launcher.done, parts.started, parts.tailer.followed) == ([("launch", number)], [1], [1])
+    assert (parts.launcher.done, parts.started, parts.follower.polled) == ([("launch", number)], [1], [1])
     assert parts.messages == []
     parts.runs.queue(number)
     parts.wait(qtbot)
-    assert (parts.launcher.done[1], parts.started, parts.tailer.followed) == (("enqueue", number), [1], [1, 2])
+    assert (parts.launcher.done[1], parts.started, parts.follower.polled) == (("enqueue", number), [1], [1, 2])
     assert parts.messages[0].text == "Queued: starts as soon as a device is free."
     assert [set(change.runs) for change in parts.changes] == [{1}, {2}]
 
@@ -188,7 +188,7 @@ def test_pause_and_stop_signal_the_trainer_and_a_queued_run_leaves_the_queue(qtb
     parts.runs.stop(waits)
     parts.wait(qtbot)
     assert parts.launcher.done == [("pause", live.id), ("stop", live.id), ("unqueue", waits.id)]
-    assert parts.tailer.followed == [waits.id]
+    assert parts.follower.polled == [waits.id]
     assert set(parts.changes[-1].runs) == {waits.id}
     parts.launcher.refuses = True
     parts.runs.pause(live)

@@ -17,7 +17,7 @@ from sdgui.store.records import BestPoint, Progress, Run
 from sdgui.store.store import Store
 
 
-class Tailer:
+class Follower:
     """Knows of no progress that the store does not have."""
 
     def progress(self, run_id: int) -> None:
@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def model(qapp: object, store: Store) -> ExperimentModel:
-    return ExperimentModel(store, cast(Any, Tailer()))
+    return ExperimentModel(store, cast(Any, Follower()))
 
 
 def an_experiment(store: Store, name: str) -> int:
@@ -201,7 +201,7 @@ def test_incremental_updates_match_a_full_reload(model: ExperimentModel, store: 
         return [[tree.index(row, 0).data(role) for role in roles] for row in range(tree.rowCount())]
 
     def reloaded() -> list[Any]:
-        fresh = ExperimentModel(store, cast(Any, Tailer()))
+        fresh = ExperimentModel(store, cast(Any, Follower()))
         fresh.reload()
         return contents(fresh)
 

@@ -22,7 +22,7 @@ from sdgui.store.records import Progress
 from sdgui.store.store import Store
 
 
-class Tailer(QObject):
+class Follower(QObject):
     progress_changed = Signal(int, object)
     state_changed = Signal(int, object)
 
@@ -34,7 +34,7 @@ class Tree:
     """A panel over a store with the experiments *first* and *second*, of two runs each, and what it told."""
 
     def __init__(self, home: Path) -> None:
-        self.store, self.tailer = Store.open(home), Tailer()
+        self.store, self.follower = Store.open(home), Follower()
         self.settings = QSettings(str(home / "settings.ini"), QSettings.Format.IniFormat)
         self.first, self.second = (
             self.store.add_experiment(preset_config("clip", "tiny"), name).id for name in ("first", "second")
@@ -47,7 +47,7 @@ class Tree:
 
     def another(self) -> ExperimentsPanel:
         """A panel as after a restart."""
-        services = SimpleNamespace(store=self.store, tailer=self.tailer, settings=self.settings)
+        services = SimpleNamespace(store=self.store, follower=self.follower, settings=self.settings)
         panel = ExperimentsPanel(cast(Any, services))
         panel.reload()
         return panel

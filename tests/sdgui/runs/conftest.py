@@ -17,8 +17,8 @@ from shiboken6 import isValid
 
 from core.spec.presets import preset_config
 from core.spec.run.folder import RunDir
+from sdgui.runs.follower import Follower
 from sdgui.runs.launcher import Launcher
-from sdgui.runs.tailer import Tailer
 from sdgui.store.records import Experiment, Run
 from sdgui.store.store import Store
 
@@ -101,10 +101,10 @@ def end(folder: RunDir) -> None:
 
 
 @pytest.fixture
-def tailer(store: Store, qtbot: QtBot) -> Iterator[Tailer]:
-    tailer = Tailer(store, poll_seconds=0.02)
-    yield tailer
-    tailer.close()
+def follower(store: Store, qtbot: QtBot) -> Iterator[Follower]:
+    follower = Follower(store, poll_seconds=0.02)
+    yield follower
+    follower.close()
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, own_status
 from sdgui.runs import chains, poller
 from sdgui.runs.chains import ChainWatch, chain_of
+from sdgui.runs.follower import Follower
 from sdgui.runs.launcher import Launcher
 from sdgui.runs.machines.hosts import Hosts
 from sdgui.runs.machines.slots import MachineSlots
 from sdgui.runs.stages import PREVIOUS_GENERATION, origin, with_previous_generation
-from sdgui.runs.tailer import Tailer
 from sdgui.store.records import Experiment, Place, Progress, Run, StoreError
 from sdgui.store.store import Store
 from tests.core.remote.conftest import command as program_there
@@ -67,11 +67,11 @@ def test_a_contradictory_stage_is_named() -> None:
 
 
 def test_a_chain_is_launched_as_one_and_its_paused_stage_resumes_as_the_chain(
-    qtbot: QtBot, store: Store, command: Command, tailer: Tailer
+    qtbot: QtBot, store: Store, command: Command, follower: Follower
 ) -> None:
     experiment = store.add_experiment(preset_config("blip", "tiny"), "two stages")
     launcher = Launcher(store, command("--steps", "60", "--delay", "0.05"))  # time to be seen running
-    tailer.start()
+    follower.start()
     assert experiment.config is not None
     first = launcher.launch(experiment.id, chain_of(experiment.config, "tiny"))
     assert first.folder.name == "stage-1-first"
@@ -143,8 +143,8 @@ def test_a_remote_chain_is_listed_stage_by_stage(
     hosts.put(Machine(name="near", runs=str(tmp_path / "there")))
     launcher = Launcher(store, slots=MachineSlots(remote=hosts.slots), remote=hosts)
     hosts.stage_begun.connect(launcher.chains.start)
-    tailer = Tailer(store)
-    tailer.start()
+    follower = Follower(store)
+    follower.start()
     try:
         experiment = store.add_experiment(override(preset_config("blip", "tiny"), ["data.train=there.csv"]))
         assert experiment.config is not None
@@ -160,7 +160,7 @@ def test_a_remote_chain_is_listed_stage_by_stage(
         chain = tmp_path / "there" / store.runs(experiment.id)[0].folder.parent.name
         assert second.data.train == str(chain / "data" / "again.csv")
     finally:
-        tailer.close()
+        follower.close()
         launcher.close()
         hosts.close()
 

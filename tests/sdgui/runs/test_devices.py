@@ -16,9 +16,9 @@ from core.spec.presets import preset_config
 from core.spec.run.events import EventReader, RunFinished
 from core.spec.run.status import RunState
 from sdgui.runs.chains import chain_of
+from sdgui.runs.follower import Follower
 from sdgui.runs.launcher import Launcher, LaunchError
 from sdgui.runs.machines.slots import MachineSlots, slots_of, visible
-from sdgui.runs.tailer import Tailer
 from sdgui.store.queue import Slots
 from sdgui.store.records import Experiment, Place, Run
 from sdgui.store.store import Store
@@ -34,10 +34,10 @@ def four() -> list[Gpu]:
 
 
 @pytest.fixture
-def launcher(store: Store, command: Command, tailer: Tailer) -> Iterator[Launcher]:
+def launcher(store: Store, command: Command, follower: Follower) -> Iterator[Launcher]:
     launcher = Launcher(store, command("--steps", "6", "--delay", "0.05"), slots=MachineSlots(four))
-    tailer.state_changed.connect(launcher.check_queue)
-    tailer.start()
+    follower.state_changed.connect(launcher.check_queue)
+    follower.start()
     yield launcher
     launcher.close()
 

@@ -1,221 +1,210 @@
-"""One run that is nothing but garbage beside many good ones: all the good ones are followed, the bad one says why."""
+"""Following runs: reattached, told in order, recorded so that a killed window loses and doubles nothing."""
 
 from __future__ import annotations
 
-import os
-import random
-from dataclasses import replace
+import time
+from pathlib import Path
 
 import pytest
 from pytestqt.qtbot import QtBot
 
-from core.spec.run.events import EventWriter, Metrics, RunFinished, RunStarted
+import core
+from core.spec.run.events import EventWriter, Log, Metrics, RunFinished, RunStarted
 from core.spec.run.folder import RunDir
-from core.spec.run.status import RunState, RunStatus
-from sdgui.panels.runs.model import event_lines
-from sdgui.runs.follower import Follower, Outbox
-from sdgui.runs.live import LiveRun
-from sdgui.runs.tailer import Tailer
-from sdgui.store.records import Experiment, Run
+from core.spec.run.status import RunState, RunStatus, own_status
+from sdgui.runs import follower_thread
+from sdgui.runs.follower import Follower
+from sdgui.runs.live import RunProgress
+from sdgui.store.records import Experiment, MetricSummary, Progress, Run, StoreError
 from sdgui.store.store import Store
-from tests.core.spec.run.hostile_events import HOSTILE_LINES
 
+WAIT_MS = 20000
 GONE = RunStatus(pid=2**22 + 4321, started=1.0, heartbeat=1.0)
-GARBAGE = b"\n".join([*HOSTILE_LINES, random.Random(0).randbytes(100_000), b""])
+
+
+class Heard:
+    """What a follower's signals said."""
+
+    def __init__(self, follower: Follower) -> None:
+        self.states: list[tuple[int, RunState]] = []
+        self.progress: list[RunProgress] = []
+        self.curves: list[tuple[int, frozenset[str]]] = []
+        self.loaded: list[int] = []
+        self.added: list[int] = []
+        self.troubles: list[str] = []
+        follower.state_changed.connect(lambda run_id, state: self.states.append((run_id, state)))
+        follower.progress_changed.connect(lambda run_id, progress: self.progress.append(progress))
+        follower.curves_changed.connect(lambda run_id, names: self.curves.append((run_id, names)))
+        follower.curves_loaded.connect(self.loaded.append)
+        follower.run_added.connect(self.added.append)
+        follower.trouble.connect(lambda run_id, message: self.troubles.append(message))
 
 
 @pytest.fixture
-def troubles(tailer: Tailer) -> list[tuple[int, str]]:
-    heard: list[tuple[int, str]] = []
-    tailer.trouble.connect(lambda run_id, sentence: heard.append((run_id, sentence)))
-    return heard
+def heard(follower: Follower) -> Heard:
+    return Heard(follower)
 
 
-def make(store: Store, experiment: Experiment) -> Run:
-    """A run whose trainer is gone, with no events."""
-    run = store.add_run(experiment.id)
-    run.dir.create()
-    assert experiment.config is not None
-    run.dir.config.write_text(experiment.config.to_json())
-    run.dir.write_status(GONE)
-    return run
-
-
-def begin(run: Run) -> None:
-    with_events(run, RunStarted(step=0, total_steps=9, config_digest="d"), Metrics(step=1, values={"train/loss": 1.0}))
-
-
-def with_events(run: Run, *events: RunStarted | Metrics | RunFinished) -> None:
+def write(run: Run, *events: object) -> None:
     writer = EventWriter(run.dir.events)
     for event in events:
         writer.write(event)
     writer.close()
 
 
-def all_followed(store: Store, tailer: Tailer, good: list[Run], qtbot: QtBot) -> None:
-    """Each goes on, and it is seen: in its curve, in what is shown, and in the store."""
-    histories = [tailer.show(run.id) for run in good]
-    for run in good:
-        with_events(run, Metrics(step=2, values={"train/loss": 0.5}), RunFinished(step=2))
-    qtbot.waitUntil(lambda: all(store.run(run.id).state is RunState.DONE for run in good))
-    qtbot.waitUntil(lambda: all(history.curve("train/loss").values.tolist() == [1.0, 0.5] for history in histories))
-    assert all(tailer.state(run.id) is RunState.DONE for run in good)
+def started(step: int = 0) -> RunStarted:
+    return RunStarted(step=step, total_steps=100, config_digest="d")
 
 
-def test_invalid_folders_beside_valid_runs(
-    store: Store, experiment: Experiment, tailer: Tailer, troubles: list[tuple[int, str]], qtbot: QtBot
+def metrics(step: int, value: float = 1.0) -> Metrics:
+    return Metrics(step=step, values={"train/loss": value})
+
+
+def test_a_run_is_followed_from_its_launch_to_its_end(
+    store: Store, follower: Follower, heard: Heard, run: Run, qtbot: QtBot
 ) -> None:
-    runs = [make(store, experiment) for _ in range(7)]
-    bad = runs.pop(3)
-    bad.dir.events.write_bytes(GARBAGE)
-    for run in runs:
-        begin(run)
-    tailer.start()
-    history = tailer.show(bad.id)
-    all_followed(store, tailer, runs, qtbot)
-    qtbot.waitUntil(lambda: store.run(bad.id).state is RunState.INTERRUPTED)
-    why = (
-        f"None of its events can be read: {bad.dir.events}, at byte 0: metrics.values.train/loss: Input should be a "
-        "valid number, not None."
-    )
-    assert store.run(bad.id).failure == why  # in its row, and over Runs
-    progress = tailer.progress(bad.id)
-    assert progress is not None
-    assert progress.failure == why
-    qtbot.waitUntil(lambda: bool(history.logs))
-    assert any("were unreadable and skipped. The first: " in line for _, _, line in event_lines(history))
-    assert troubles == []
+    follower.start()
+    run.dir.write_status(own_status(doing="training", seconds_left=9.0))
+    write(run, started(), metrics(1, 3.0))
+    qtbot.waitUntil(lambda: (run.id, RunState.RUNNING) in heard.states, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: bool(heard.progress) and heard.progress[-1].step == 1, timeout=WAIT_MS)
+    assert (heard.progress[-1].doing, heard.progress[-1].seconds_left) == ("training", 9.0)
+    write(run, metrics(2, 2.0), RunFinished(step=2))
+    qtbot.waitUntil(lambda: (run.id, RunState.DONE) in heard.states, timeout=WAIT_MS)
+    found = store.run(run.id)
+    assert (found.state, found.step, found.offset) == (RunState.DONE, 2, run.dir.events.stat().st_size)
+    assert store.summaries([run.id])[run.id] == {"train/loss": MetricSummary(2.0, 2, 2.0, 2)}
+    assert follower.state(run.id) is RunState.DONE
+    assert heard.troubles == []
 
 
-@pytest.mark.parametrize("what", ["pipe", "endless"])
-def test_event_logs_that_are_no_files_are_reported_once_and_stop_nothing(
-    store: Store, experiment: Experiment, tailer: Tailer, troubles: list[tuple[int, str]], qtbot: QtBot, what: str
+def test_a_run_deleted_in_another_window_is_reported_once_and_again_when_restored(
+    store: Store, follower: Follower, heard: Heard, run: Run, qtbot: QtBot
 ) -> None:
-    good, bad = make(store, experiment), make(store, experiment)
-    begin(good)
-    if what == "pipe":
-        os.mkfifo(bad.dir.events)
-    else:
-        bad.dir.events.touch()
-        os.truncate(bad.dir.events, 1 << 30)
-    tailer.start()
-    tailer.show(bad.id)
-    all_followed(store, tailer, [good], qtbot)
-    qtbot.waitUntil(lambda: store.run(bad.id).state is RunState.INTERRUPTED)
-    failure = store.run(bad.id).failure
-    if what == "endless":
-        assert "a line longer than 4 MB" in failure
-        return
-    assert f"{bad.dir.events} is a named pipe" in failure
-    bad.dir.events.unlink()
-    begin(bad)  # fixed: it is followed again
-    all_followed(store, tailer, [bad], qtbot)
-    assert troubles[0] == (bad.id, failure)
-    assert {sentence for _, sentence in troubles[1:]} <= {""}, "said once"
+    removed: list[int] = []
+    follower.run_removed.connect(removed.append)
+    follower.start()
+    qtbot.waitUntil(lambda: follower.progress(run.id) is not None, timeout=WAIT_MS)
+    other = Store.open(store.home)  # as another window has it
+    other.delete_run(run.id)
+    qtbot.waitUntil(lambda: removed == [run.id], timeout=WAIT_MS)
+    assert follower.progress(run.id) is None
+    assert heard.added == []
+    other.restore_run(run.id)
+    qtbot.waitUntil(lambda: heard.added == [run.id], timeout=WAIT_MS)
+    assert removed == [run.id]
+    other.close()
 
 
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (ZeroDivisionError("by nothing"), "The run in {} cannot be followed: ZeroDivisionError: by nothing."),
-        (OSError(5, "Input/output error"), "The run folder {} cannot be read: Input/output error."),
-    ],
-)
-def test_an_error_with_one_run_stops_no_other(
-    store: Store, experiment: Experiment, tailer: Tailer, troubles: list[tuple[int, str]], qtbot: QtBot,
-    monkeypatch: pytest.MonkeyPatch, error: Exception, said: str,
-) -> None:  # fmt: skip
-    good, bad = make(store, experiment), make(store, experiment)
-    begin(good)
-    poll = LiveRun.poll
-
-    def broken(live: LiveRun) -> object:
-        if live.run_id == bad.id:
-            raise error
-        return poll(live)
-
-    monkeypatch.setattr(LiveRun, "poll", broken)
-    tailer.start()
-    all_followed(store, tailer, [good], qtbot)
-    qtbot.waitUntil(lambda: bool(troubles))
-    sentence = said.format(bad.folder)
-    assert troubles == [(bad.id, sentence)]
-    if not isinstance(error, OSError):
-        progress = tailer.progress(bad.id)
-        assert progress is not None
-        assert progress.failure == sentence
-
-
-def test_a_bug_with_the_store_does_not_end_the_thread(
-    store: Store, experiment: Experiment, tailer: Tailer, troubles: list[tuple[int, str]], qtbot: QtBot,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    good = make(store, experiment)
-    begin(good)
-    stamps = store.change_markers
-    broken = [1, 2]
-
-    def failing() -> dict[int, tuple[object, ...]]:
-        if broken:
-            broken.pop()
-            raise KeyError("nobody thought of it")
-        return stamps()
-
-    monkeypatch.setattr(store, "change_markers", failing)
-    tailer.start()
-    qtbot.waitUntil(lambda: tailer.state(good.id) is RunState.INTERRUPTED)
-    said = [(0, "The runs cannot be followed: KeyError: 'nobody thought of it'."), (0, "")]
-    qtbot.waitUntil(lambda: troubles == said)  # once, and that it is over
-
-
-def test_the_reason_for_missing_events_survives_a_restart(store: Store, experiment: Experiment, qtbot: QtBot) -> None:
-    bad = make(store, experiment)
-    bad.dir.events.write_bytes(GARBAGE)
-    failures = []
-    for _ in range(2):
-        tailer = Tailer(store, poll_seconds=0.02)
-        tailer.start()
-        qtbot.waitUntil(lambda tailer=tailer: tailer.state(bad.id) is RunState.INTERRUPTED)
-        tailer.close()
-        failures.append(store.run(bad.id).failure)
-        assert store.run(bad.id).offset == len(GARBAGE)
-    assert failures[0] == failures[1]
-    assert "Input should be a valid number, not None" in failures[0]
-
-
-def test_a_replaced_events_file_replaces_all_curves(
-    store: Store, experiment: Experiment, tailer: Tailer, qtbot: QtBot
+def test_curves_of_a_shown_run_are_complete_and_continue(
+    follower: Follower, heard: Heard, run: Run, store: Store, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where the new one begins without a start, which would cut what is later than it."""
-    run = make(store, experiment)
-    losses = [Metrics(step=step, values={"train/loss": 1.0, "train/former": 1.0}) for step in range(1, 30)]
-    with_events(run, RunStarted(step=0, total_steps=40, config_digest="d"), *losses)
-    tailer.start()
-    history = tailer.show(run.id)
-    qtbot.waitUntil(lambda: history.step == 29 and store.run(run.id).step == 29)
-    other = RunDir(run.folder / "exports")
-    writer = EventWriter(other.events)
-    writer.write(Metrics(step=3, values={"train/loss": 8.0}))
-    writer.close()
-    other.events.replace(run.dir.events)
-    qtbot.waitUntil(lambda: history.step == 3)
-    qtbot.waitUntil(lambda: store.run(run.id).step == 3)
-    assert history.curve("train/loss").steps.tolist() == [3.0]
-    assert history.names == ("train/loss",)
-    assert history.starts == ()
-    assert set(store.summaries([run.id])[run.id]) == {"train/loss"}
+    monkeypatch.setattr(follower_thread, "_CHUNK", 4 << 10)
+    write(run, started(), *(metrics(step) for step in range(1, 401)), RunFinished(step=400))
+    assert run.dir.events.stat().st_size > 4 * (4 << 10), "several chunks"
+    store.record(run.id, Progress(state=RunState.DONE, offset=run.dir.events.stat().st_size, step=400, ending="done"))
+    follower.start()
+    history = follower.show(run.id)
+    assert follower.show(run.id) is history is follower.history(run.id)
+    qtbot.waitUntil(lambda: heard.loaded == [run.id], timeout=WAIT_MS)
+    assert history.curve("train/loss").steps.tolist() == list(range(1, 401))
+    count = len(heard.curves)
+    write(run, started(10), metrics(11))
+    qtbot.waitUntil(lambda: history.step == 11, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: len(heard.curves) > count, timeout=WAIT_MS)
+    assert history.curve("train/loss").steps.tolist() == list(range(1, 12))
+    follower.hide(run.id)
+    assert follower.history(run.id) is None
 
 
-def test_the_state_of_a_remote_run_is_reported_on_change(store: Store, experiment: Experiment) -> None:
-    outbox = Outbox()
-    follower = Follower(store, outbox, lambda: None, 60.0)
-    run = replace(store.add_run(experiment.id), owner_host="another computer", state=RunState.RUNNING)
-    assert not run.is_local
-    for state, told in (
-        (RunState.RUNNING, {run.id: RunState.RUNNING}),
-        (RunState.RUNNING, {}),
-        (RunState.DONE, {run.id: RunState.DONE}),
-    ):
-        follower._publish_record(replace(run, state=state))
-        assert follower.progress[run.id].state is state
-        assert dict(outbox.take().states) == told
+def test_a_resume_by_another_program_is_noticed(
+    store: Store, follower: Follower, heard: Heard, run: Run, qtbot: QtBot
+) -> None:
+    write(run, started(), metrics(1), RunFinished(step=1, outcome="paused", time=time.time() + 1))
+    run.dir.write_status(GONE)
+    follower.start()
+    qtbot.waitUntil(lambda: follower.state(run.id) is RunState.PAUSED, timeout=WAIT_MS)
+    run.dir.write_status(own_status(1, 100, "training"))
+    write(run, started(1), metrics(2))
+    qtbot.waitUntil(lambda: follower.state(run.id) is RunState.RUNNING, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: store.run(run.id).state is RunState.RUNNING, timeout=WAIT_MS)
+
+
+def test_a_run_of_a_moved_study_is_followed_in_its_new_folder(
+    store: Store, experiment: Experiment, follower: Follower, heard: Heard, tmp_path: Path, qtbot: QtBot
+) -> None:
+    assert experiment.config is not None
+    study = store.add_study(tmp_path / "before", "study")
+    store.link_arm(study.id, "clip", experiment.id)
+    there = RunDir(tmp_path / "before" / "runs" / "clip-s0")
+    there.create()
+    there.config.write_text(experiment.config.to_json())
+    run = store.import_run(there.path, experiment.id)
+    write(run, started(), metrics(1))
+    follower.start()
+    history = follower.show(run.id)
+    qtbot.waitUntil(lambda: history.step == 1, timeout=WAIT_MS)
+    assert follower.state(run.id) is RunState.INTERRUPTED
+    (tmp_path / "before").rename(tmp_path / "after")
+    store.move_study(study.id, tmp_path / "after")
+    write(store.run(run.id), metrics(2), RunFinished(step=2))
+    qtbot.waitUntil(lambda: (run.id, RunState.DONE) in heard.states, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: history.curve("train/loss").steps.tolist() == [1.0, 2.0], timeout=WAIT_MS)
+    assert store.run(run.id).state is RunState.DONE
+    assert heard.added == []
+
+
+def test_news_for_a_busy_window_is_collected(follower: Follower, heard: Heard, run: Run, qtbot: QtBot) -> None:
+    follower.start()
+    history = follower.show(run.id)
+    write(run, started())
+    qtbot.waitUntil(lambda: len(history.starts) == 1, timeout=WAIT_MS)
+    heard.curves.clear()
+    for step in range(1, 31):  # the window is busy: its event loop does not turn
+        write(run, metrics(step), Log(level="info", message=str(step)))
+        time.sleep(0.01)
+    while history.step < 30:
+        time.sleep(0.01)
+    qtbot.waitUntil(lambda: bool(heard.curves), timeout=WAIT_MS)
+    qtbot.wait(100)
+    assert len(heard.curves) <= 3
+    assert {"train/loss", "log"} <= set().union(*(names for _, names in heard.curves))
+
+
+def test_a_locked_database_is_reported_once_and_written_later(
+    store: Store, follower: Follower, heard: Heard, run: Run, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, held = store.record, True
+
+    def refuse(run_id: int, progress: Progress, rewritten: bool = False) -> None:
+        if held:
+            raise StoreError("The database is locked by another program.")
+        record(run_id, progress, rewritten)
+
+    monkeypatch.setattr(store, "record", refuse)
+    write(run, started(), metrics(1), RunFinished(step=1))
+    follower.start()
+    qtbot.waitUntil(lambda: bool(heard.troubles), timeout=WAIT_MS)
+    qtbot.wait(150)
+    assert heard.troubles == ["The database is locked by another program."]
+    assert heard.states == [], "what the store does not have is not announced"
+    held = False
+    qtbot.waitUntil(lambda: heard.states == [(run.id, RunState.DONE)], timeout=WAIT_MS)
+    assert store.run(run.id).step == 1
+
+
+def test_a_script_that_starts_to_log_is_followed_to_its_end(store: Store, follower: Follower, qtbot: QtBot) -> None:
+    added = list[int]()
+    follower.run_added.connect(added.append)
+    follower.start()
+    run = core.start_run("x", home=store.home, project="cifar", system_seconds=0, record_code=False, total_steps=4)
+    run.log({"train/loss": 1.0}, step=1)
+    qtbot.waitUntil(lambda: bool(added), timeout=60_000)
+    (run_id,) = added
+    history = follower.show(run_id)
+    qtbot.waitUntil(lambda: follower.state(run_id) is RunState.RUNNING, timeout=60_000)
+    qtbot.waitUntil(lambda: history.curve("train/loss").values.tolist() == [1.0], timeout=60_000)
+    run.finish(failed="diverged")
+    qtbot.waitUntil(lambda: store.run(run_id).state is RunState.FAILED, timeout=60_000)
+    stored = store.run(run_id)
+    assert (stored.failure, stored.total_steps, stored.is_logged) == ("diverged", 4, True)

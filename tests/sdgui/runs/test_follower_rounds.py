@@ -11,8 +11,8 @@ import pytest
 from core.spec.machines.record import RemoteRecord, record_file, write_record
 from core.spec.run.events import EventError, EventReader, EventWriter, Log, Metrics, RunFinished, RunStarted, encode
 from core.spec.run.status import RunState, RunStatus, own_status
-from sdgui.runs import follower as follower_module
-from sdgui.runs.follower import Follower, Outbox, ShownRun
+from sdgui.runs import follower_thread as follower_module
+from sdgui.runs.follower_thread import FollowerThread, Outbox, ShownRun
 from sdgui.runs.live import LiveRun
 from sdgui.store.records import Experiment, Place, Progress, Run, StoreError
 from sdgui.store.store import Store
@@ -30,8 +30,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture
-def follower(store: Store, clock: list[float]) -> Follower:
-    return Follower(store, Outbox(), lambda: None, POLL)
+def follower(store: Store, clock: list[float]) -> FollowerThread:
+    return FollowerThread(store, Outbox(), lambda: None, POLL)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def another(store: Store, experiment: Experiment) -> Run:
 
 
 def test_active_runs_are_polled_each_round_and_the_rest_seldom(
-    follower: Follower, store: Store, experiment: Experiment, run: Run, clock: list[float], polled: list[int]
+    follower: FollowerThread, store: Store, experiment: Experiment, run: Run, clock: list[float], polled: list[int]
 ) -> None:
     run.dir.write_status(own_status())
     dead = another(store, experiment)
@@ -94,7 +94,7 @@ def test_active_runs_are_polled_each_round_and_the_rest_seldom(
 
 
 def test_progress_is_recorded_twice_a_second_and_a_state_change_at_once(
-    follower: Follower, store: Store, run: Run, clock: list[float], monkeypatch: pytest.MonkeyPatch
+    follower: FollowerThread, store: Store, run: Run, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorded: list[tuple[float, int]] = []
     record = store.record
@@ -126,7 +126,7 @@ def test_progress_is_recorded_twice_a_second_and_a_state_change_at_once(
 
 
 def test_a_problem_is_reported_once_and_again_when_it_returns(
-    follower: Follower, run: Run, clock: list[float], polled: list[int], monkeypatch: pytest.MonkeyPatch
+    follower: FollowerThread, run: Run, clock: list[float], polled: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     follower._poll_runs()
 
@@ -154,7 +154,7 @@ def test_a_problem_is_reported_once_and_again_when_it_returns(
 
 
 def test_an_unresponsive_store_is_reported_once_and_followed_runs_stay(
-    follower: Follower, store: Store, run: Run, clock: list[float], monkeypatch: pytest.MonkeyPatch
+    follower: FollowerThread, store: Store, run: Run, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run.dir.write_status(own_status())
     follower._poll_runs()
@@ -180,7 +180,7 @@ def test_an_unresponsive_store_is_reported_once_and_followed_runs_stay(
 
 
 def test_unreadable_lines_of_a_shown_run_are_counted_in_its_log(
-    follower: Follower, run: Run, clock: list[float]
+    follower: FollowerThread, run: Run, clock: list[float]
 ) -> None:
     shown = follower.shown[run.id] = ShownRun()
     run.dir.write_status(own_status())
@@ -205,7 +205,7 @@ def test_unreadable_lines_of_a_shown_run_are_counted_in_its_log(
     ],
 )
 def test_missing_curves_of_a_shown_run_are_reported_once(
-    follower: Follower, run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str | None
+    follower: FollowerThread, run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str | None
 ) -> None:
     class Refused(EventReader):
         def read(self, limit: int = 0) -> Any:
@@ -227,7 +227,7 @@ def test_missing_curves_of_a_shown_run_are_reported_once(
 def test_unrecorded_progress_is_recorded_at_the_end(
     store: Store, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    follower = Follower(store, Outbox(), lambda: None, 60.0)
+    follower = FollowerThread(store, Outbox(), lambda: None, 60.0)
     run.dir.write_status(own_status())
     write(run, started())
     follower._poll_runs()
@@ -240,7 +240,7 @@ def test_unrecorded_progress_is_recorded_at_the_end(
 
 
 def test_an_unreadable_remote_record_is_reported_for_its_run_only(
-    follower: Follower, store: Store, experiment: Experiment, run: Run, clock: list[float],
+    follower: FollowerThread, store: Store, experiment: Experiment, run: Run, clock: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(Store, "shared", True)

@@ -16,9 +16,9 @@ from pytestqt.qtbot import QtBot
 from core.spec.children import environment
 from core.spec.run.events import EventReader
 from core.spec.run.status import RunState
+from sdgui.runs.follower import Follower
 from sdgui.runs.history import RunHistory
 from sdgui.runs.program import start_trainer
-from sdgui.runs.tailer import Tailer
 from sdgui.store.records import Experiment, MetricSummary, Run
 from sdgui.store.store import Store
 from sdgui.store.summary import RunSummary
@@ -31,17 +31,17 @@ WINDOW = textwrap.dedent(
     from pathlib import Path
     from PySide6.QtCore import QCoreApplication
     from sdgui.runs.launcher import Launcher
-    from sdgui.runs.tailer import Tailer
+    from sdgui.runs.follower import Follower
     from sdgui.store.store import Store
     application = QCoreApplication([])
     store = Store.open(Path(sys.argv[1]))
     if command := sys.argv[2:]:
         Launcher(store, command=command).launch(store.experiments()[0].id)
-    tailer = Tailer(store)
-    tailer.curves_changed.connect(lambda run_id, names: print(tailer.history(run_id).step, flush=True))
-    tailer.start()
+    follower = Follower(store)
+    follower.curves_changed.connect(lambda run_id, names: print(follower.history(run_id).step, flush=True))
+    follower.start()
     for run in store.runs():
-        tailer.show(run.id)
+        follower.show(run.id)
     assert "torch" not in sys.modules
     application.exec()
     """
@@ -80,11 +80,11 @@ def check_killed_windows(
     store: Store, command: list[str], trainer: ModuleType, qtbot: QtBot, times: int, seed: int
 ) -> None:
     run = kill_windows(store, command, times, seed)
-    tailer = Tailer(store)
-    tailer.start()
-    history: RunHistory = tailer.show(run.id)
+    follower = Follower(store)
+    follower.start()
+    history: RunHistory = follower.show(run.id)
     qtbot.waitUntil(lambda: store.run(run.id).state is RunState.DONE and history.terminal is not None, timeout=120_000)
-    tailer.close()
+    follower.close()
     curve = history.curve("train/loss")
     assert len(history.starts) == 1
     total = history.total_steps
@@ -112,16 +112,16 @@ def test_twenty_killed_windows_lose_and_duplicate_nothing(
 
 
 def test_a_killed_trainer_resumed_leaves_one_curve(
-    store: Store, run: Run, command: Command, tailer: Tailer, trainer: ModuleType, qtbot: QtBot
+    store: Store, run: Run, command: Command, follower: Follower, trainer: ModuleType, qtbot: QtBot
 ) -> None:
-    tailer.start()
-    history = tailer.show(run.id)
+    follower.start()
+    history = follower.show(run.id)
     order = [*command("--steps", "40", "--delay", "0.01"), "train", str(run.dir.config), str(run.folder)]
     process = start_trainer(order, run.dir)
     qtbot.waitUntil(lambda: history.step >= 14, timeout=WAIT_MS)
     process.kill()
     process.wait()
-    qtbot.waitUntil(lambda: tailer.state(run.id) is RunState.INTERRUPTED, timeout=WAIT_MS)
+    qtbot.waitUntil(lambda: follower.state(run.id) is RunState.INTERRUPTED, timeout=WAIT_MS)
     process = start_trainer(order, run.dir)
     process.wait()
     qtbot.waitUntil(lambda: store.run(run.id).state is RunState.DONE, timeout=WAIT_MS)

@@ -13,10 +13,10 @@ from pytestqt.qtbot import QtBot
 
 from core.spec.errors import UserError
 from core.spec.run.status import RunState
-from sdgui.runs import tailer as tailer_module
+from sdgui.runs import follower as follower_module
 from sdgui.runs.background_tasks import BackgroundTasks, StoreWriter
-from sdgui.runs.follower import Outbox
-from sdgui.runs.tailer import Tailer
+from sdgui.runs.follower import Follower
+from sdgui.runs.follower_thread import Outbox
 
 
 def test_curves_changed_while_the_window_was_busy_are_all_delivered() -> None:
@@ -33,33 +33,33 @@ def test_curves_changed_while_the_window_was_busy_are_all_delivered() -> None:
 
 
 def test_news_is_delivered_in_short_slices_over_several_turns(
-    tailer: Tailer, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
+    follower: Follower, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, told = [0.0], list[int]()
-    monkeypatch.setattr(tailer_module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(follower_module, "time", SimpleNamespace(perf_counter=lambda: now[0]))
 
     def tell(number: int, takes: float) -> None:
         told.append(number)
         now[0] += takes
 
-    tailer._pending.extend(lambda number=number: tell(number, 0.0) for number in range(40))  # type: ignore[misc]
-    tailer._hand_out()
+    follower._pending.extend(lambda number=number: tell(number, 0.0) for number in range(40))  # type: ignore[misc]
+    follower._hand_out()
     assert told == list(range(40)), "what takes no time waits for no turn"
     told.clear()
-    tailer._pending.extend(lambda number=number: tell(number, 0.006) for number in range(5))  # type: ignore[misc]
-    tailer._hand_out()
+    follower._pending.extend(lambda number=number: tell(number, 0.006) for number in range(5))  # type: ignore[misc]
+    follower._hand_out()
     assert told == [0, 1], "then the window has its turn"
     qtbot.waitUntil(lambda: len(told) == 5)
     assert told == [0, 1, 2, 3, 4]
-    assert not tailer._pending
+    assert not follower._pending
 
 
-def test_every_kind_of_news_has_its_signal_and_curves_reach_only_their_viewers(tailer: Tailer) -> None:
+def test_every_kind_of_news_has_its_signal_and_curves_reach_only_their_viewers(follower: Follower) -> None:
     heard: list[tuple[object, ...]] = []
     for name in ("run_added", "run_removed", "state_changed", "curves_changed", "curves_loaded", "trouble"):
-        getattr(tailer, name).connect(lambda *what, name=name: heard.append((name, *what)))
-    tailer.show(1)
-    outbox = tailer._outbox
+        getattr(follower, name).connect(lambda *what, name=name: heard.append((name, *what)))
+    follower.show(1)
+    outbox = follower._outbox
     outbox.trouble(0, "It is locked.")
     for run in (1, 2):
         outbox.added(run)
@@ -67,14 +67,14 @@ def test_every_kind_of_news_has_its_signal_and_curves_reach_only_their_viewers(t
         outbox.loaded(run)
         outbox.state(run, RunState.DONE)
     outbox.removed(3)
-    tailer._deliver()
+    follower._deliver()
     assert heard == [
         ("run_added", 1), ("run_added", 2), ("run_removed", 3), ("curves_changed", 1, frozenset({"log"})),
         ("curves_loaded", 1), ("state_changed", 1, RunState.DONE), ("state_changed", 2, RunState.DONE),
         ("trouble", 0, "It is locked."),
     ]  # fmt: skip
-    tailer.hide(1)
-    assert tailer.history(1) is None
+    follower.hide(1)
+    assert follower.history(1) is None
 
 
 @pytest.fixture

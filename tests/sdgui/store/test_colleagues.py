@@ -14,9 +14,9 @@ from core.spec.machines.machine import Machine
 from core.spec.presets import preset_config
 from core.spec.run.events import EventWriter, Metrics, RunStarted
 from core.spec.run.folder import RunDir
+from sdgui.runs.follower import Follower
 from sdgui.runs.machines.colleagues import colleague_dir
 from sdgui.runs.machines.hosts import Hosts
-from sdgui.runs.tailer import Tailer
 from sdgui.store.records import Place, Run
 from sdgui.store.registry.address import RegistryAddress, parse_address
 from sdgui.store.store import Store
@@ -67,10 +67,10 @@ def test_a_colleagues_curves_come_from_the_training_machine(
     writer = EventWriter(there.events)
     writer.write(RunStarted(step=0, total_steps=9, config_digest="d"))
     own = Store.open(tmp_path / "own", address)
-    tailer = Tailer(own, poll_seconds=0.05)
-    tailer.start()
-    with qtbot.waitSignal(tailer.curves_loaded, timeout=60_000) as loaded:
-        history = tailer.show(run.id)
+    follower = Follower(own, poll_seconds=0.05)
+    follower.start()
+    with qtbot.waitSignal(follower.curves_loaded, timeout=60_000) as loaded:
+        history = follower.show(run.id)
     assert loaded.args == [run.id], "nothing has come here yet, and that is all there is"
     with qtbot.waitSignal(hosts.colleagues.status_changed, timeout=60_000) as told:
         hosts.colleagues.watch([run])
@@ -83,7 +83,7 @@ def test_a_colleagues_curves_come_from_the_training_machine(
     hosts.colleagues.watch([])
     qtbot.waitUntil(lambda: mirror.path not in hosts.runs._attached, timeout=60_000)
     writer.close()
-    tailer.close()
+    follower.close()
     own.close()
 
     far = replace(run, remote_folder=("another", "/there"))

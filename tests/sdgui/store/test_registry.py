@@ -140,7 +140,7 @@ def _restart(postgres: PostgresServer, store: Store) -> None:
             store.experiments()  # in the window's thread it is not waited for again
     finally:
         postgres.start()
-    other = threading.Thread(target=store.experiments)  # as the tailer asks again and again
+    other = threading.Thread(target=store.experiments)  # as the follower asks again and again
     other.start()
     other.join()
     assert [one.name for one in store.experiments()] == ["clip"]

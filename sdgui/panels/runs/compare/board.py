@@ -76,7 +76,7 @@ class _Column(QWidget):
 
 
 class SamplesBoard(QWidget):
-    """Compares the overlaid runs; the tailer provides their histories."""
+    """Compares the overlaid runs; the follower provides their histories."""
 
     def __init__(self, services: Services, parent: QWidget) -> None:
         super().__init__(parent)
@@ -104,8 +104,8 @@ class SamplesBoard(QWidget):
         self.network.currentIndexChanged.connect(lambda _index: self._show_step())
         self.slider.valueChanged.connect(lambda _index: self._show_step())
         self.captions.currentRowChanged.connect(lambda _row: self._show_step())
-        services.tailer.curves_loaded.connect(self._reload_if_shown)
-        services.tailer.curves_changed.connect(
+        services.follower.curves_loaded.connect(self._reload_if_shown)
+        services.follower.curves_changed.connect(
             lambda run_id, changed: self._reload_if_shown(run_id) if "samples" in changed else None
         )
 
@@ -139,14 +139,14 @@ class SamplesBoard(QWidget):
             self._read_samples()
 
     def _read_samples(self) -> None:
-        store, tailer = self._services.store, self._services.tailer
+        store, follower = self._services.store, self._services.follower
         try:
             labels, runs = store.run_labels(self._ids), store.some_runs(self._ids)
         except StoreError:
             return  # the table reports the error in the message bar
         self._runs = []
         for run_id in self._ids:
-            history = tailer.history(run_id)
+            history = follower.history(run_id)
             if history is None or run_id not in runs or run_id not in labels:
                 continue
             samples = tuple(sample for sample in history.samples if sample.what == RETRIEVAL)

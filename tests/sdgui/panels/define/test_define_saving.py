@@ -77,7 +77,7 @@ def test_a_run_shows_its_launched_config_until_it_fails(
     define.select(Selection(experiment, run.id))
     assert define.bar.text.startswith("This run's config cannot be shown: ")
     assert not define.split.isVisible()
-    monkeypatch.setattr(services.tailer, "state", lambda _run: RunState.FAILED)
+    monkeypatch.setattr(services.follower, "state", lambda _run: RunState.FAILED)
     define.on_enter()
     assert define.form.draft()["seed"] == "0", "before the store knows that it failed"
 

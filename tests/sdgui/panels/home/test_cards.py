@@ -184,7 +184,7 @@ def panel(qtbot: QtBot, tmp_path: Path) -> Iterator[HomePanel]:
     """Over an empty store, and shown."""
     signals, store = Signals(), Store.open(tmp_path / "home")
     settings = QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat)
-    services = SimpleNamespace(store=store, tailer=signals, launcher=signals, settings=settings)
+    services = SimpleNamespace(store=store, follower=signals, launcher=signals, settings=settings)
     panel = HomePanel(cast(Any, services))
     qtbot.addWidget(panel)
     panel.set_actions(starts(panel))
@@ -197,7 +197,7 @@ def panel(qtbot: QtBot, tmp_path: Path) -> Iterator[HomePanel]:
 
 
 def test_active_runs_are_followed_while_home_is_shown(qtbot: QtBot, panel: HomePanel) -> None:
-    store, signals, view = panel._services.store, cast(Signals, panel._services.tailer), panel.view
+    store, signals, view = panel._services.store, cast(Signals, panel._services.follower), panel.view
     run = store.add_run(store.add_experiment(preset_config("clip", "tiny")).id)
     store.record(run.id, Progress(RunState.RUNNING, 1, step=5, total_steps=10))
     signals.known[run.id] = progress(step=12)

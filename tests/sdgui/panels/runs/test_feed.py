@@ -29,7 +29,7 @@ LOSS, OTHER = "train/loss", "train/other"
 
 
 class Tails(QObject):
-    """A tailer in miniature: histories that the test fills."""
+    """A follower in miniature: histories that the test fills."""
 
     curves_changed = Signal(int, object)
     curves_loaded = Signal(int)

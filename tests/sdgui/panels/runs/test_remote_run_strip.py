@@ -153,7 +153,9 @@ def launched_elsewhere(window: MainWindow, folder: Path, monkeypatch: pytest.Mon
     config = preset_config("clip", "tiny")
     config = config.model_copy(update={"data": config.data.model_copy(update={"train": str(folder / "pairs.csv")})})
     window.run_commands.launch(store.add_experiment(config, "there").id)
-    qtbot.waitUntil(lambda: bool(store.runs()) and window.services.tailer.state(store.runs()[0].id) is RunState.RUNNING)
+    qtbot.waitUntil(
+        lambda: bool(store.runs()) and window.services.follower.state(store.runs()[0].id) is RunState.RUNNING
+    )
     return store.runs()[0]
 
 
@@ -162,10 +164,10 @@ def test_a_remote_run_is_watched_paused_resumed_and_its_checkpoint_fetched(
 ) -> None:
     window = open_window()
     run = launched_elsewhere(window, tmp_path, monkeypatch, qtbot)
-    tailer, hosts = window.services.tailer, window.services.hosts
+    follower, hosts = window.services.follower, window.services.hosts
     runs_panel = window.show_panel("runs")
     assert isinstance(runs_panel, RunsPanel)
-    qtbot.waitUntil(lambda: (history := tailer.history(run.id)) is not None and history.step > 2)
+    qtbot.waitUntil(lambda: (history := follower.history(run.id)) is not None and history.step > 2)
     assert runs_panel.tabs.view.remote_strip.line.isHidden()
 
     hosts.state_changed.emit("far", ConnectionState("waiting", "far cannot be reached: gone.", 4.0))
@@ -174,10 +176,10 @@ def test_a_remote_run_is_watched_paused_resumed_and_its_checkpoint_fetched(
     assert runs_panel.tabs.view.remote_strip.line.isHidden()
 
     window.run_commands.pause(run)
-    qtbot.waitUntil(lambda: tailer.state(run.id) is RunState.PAUSED)
-    steps = tailer.history(run.id).step  # type: ignore[union-attr]
+    qtbot.waitUntil(lambda: follower.state(run.id) is RunState.PAUSED)
+    steps = follower.history(run.id).step  # type: ignore[union-attr]
     window.run_commands.resume(window.services.store.run(run.id))
-    qtbot.waitUntil(lambda: tailer.state(run.id) is RunState.RUNNING and tailer.history(run.id).step > steps)  # type: ignore[union-attr]
+    qtbot.waitUntil(lambda: follower.state(run.id) is RunState.RUNNING and follower.history(run.id).step > steps)  # type: ignore[union-attr]
 
     record = read_record(run.dir)
     assert record is not None
@@ -192,6 +194,6 @@ def test_a_remote_run_is_watched_paused_resumed_and_its_checkpoint_fetched(
     assert (run.dir.checkpoints / step.name / "student.safetensors").stat().st_size == 1_500_000
 
     window.run_commands.stop(window.services.store.run(run.id))
-    qtbot.waitUntil(lambda: tailer.state(run.id) is RunState.STOPPED)
+    qtbot.waitUntil(lambda: follower.state(run.id) is RunState.STOPPED)
     remote_events = Path(record.folder) / "events.jsonl"
     qtbot.waitUntil(lambda: run.dir.events.read_bytes() == remote_events.read_bytes())

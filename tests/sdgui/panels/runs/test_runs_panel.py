@@ -74,8 +74,8 @@ def select(panel: RunsPanel, run: Run, *ticked: int) -> None:
 
 
 def report(services: Services, run: Run, *events: Event) -> None:
-    tailer = services.tailer
-    tailer.curves_changed.emit(run.id, tailer.show(run.id).apply(events))
+    follower = services.follower
+    follower.curves_changed.emit(run.id, follower.show(run.id).apply(events))
 
 
 def progress_of(run: Run, state: RunState, **fields: object) -> RunProgress:
@@ -109,8 +109,8 @@ def test_header_events_and_samples_show_the_current_run(panel: RunsPanel, servic
     first, second = make_run(services, "first"), make_run(services, "second")
     panel.select(Selection())
     assert panel._stack.currentWidget() is panel.empty
-    services.tailer.show(first.id).apply([START, Log(level="info", message="of the first", time=2.0)])
-    services.tailer.show(second.id).apply([START, Log(level="info", message="of the second", time=2.0)])
+    services.follower.show(first.id).apply([START, Log(level="info", message="of the first", time=2.0)])
+    services.follower.show(second.id).apply([START, Log(level="info", message="of the second", time=2.0)])
     select(panel, second, first.id)
     assert panel._stack.currentWidget() is not panel.empty
     assert set(panel.tabs.view.grid.runs()) == {str(first.id), str(second.id)}
@@ -131,7 +131,7 @@ def test_header_events_and_samples_show_the_current_run(panel: RunsPanel, servic
     assert panel.tabs.view.header.title.text() == "renamed · run 1"
     panel.select(Selection())
     assert panel.tabs._run is None
-    services.tailer.state_changed.emit(first.id, RunState.FAILED)
+    services.follower.state_changed.emit(first.id, RunState.FAILED)
     assert panel.tabs._run is None
 
 
@@ -140,7 +140,7 @@ def test_one_step_moves_samples_crosshair_and_other_panels(qtbot: QtBot, panel: 
     content = {"student": [{"image": "/a.png", "caption": "a cat", "truth": "a dog"}]}
     samples = [Sample(step=step, what="captions", content=content) for step in (2, 4, 8)]
     points = [Metrics(step=step, values={"train/loss": 1.0 / step}, time=float(step)) for step in range(1, 10)]
-    services.tailer.show(run.id).apply([START, *points, *samples, CheckpointSaved(step=6, name="step-00000006")])
+    services.follower.show(run.id).apply([START, *points, *samples, CheckpointSaved(step=6, name="step-00000006")])
     select(panel, run)
     assert panel.tabs.view.time.steps == (2, 4, 6, 8)
     received: list[int] = []
@@ -165,17 +165,19 @@ def test_one_step_moves_samples_crosshair_and_other_panels(qtbot: QtBot, panel: 
 def test_a_bad_end_is_reported_once_per_run_and_cleared_on_resume(panel: RunsPanel, services: Services) -> None:
     first, second = make_run(services, state=RunState.FAILED), make_run(services, state=RunState.FAILED)
     first.dir.stderr.write_text("CUDA is tired\n")
-    services.tailer.show(first.id).apply([START, RunFailed(step=2, error="E", message="It broke.", traceback="line 5")])
+    services.follower.show(first.id).apply(
+        [START, RunFailed(step=2, error="E", message="It broke.", traceback="line 5")]
+    )
     select(panel, first)
     assert panel.tabs.view.bar.text == "The run failed."
     assert panel.tabs.view.bar._details.toPlainText() == "CUDA is tired\n\nline 5"
     panel.tabs.view.bar.clear()
-    services.tailer.state_changed.emit(first.id, RunState.FAILED)
+    services.follower.state_changed.emit(first.id, RunState.FAILED)
     assert panel.tabs.view.bar.text == "", "closed by the user, it stays closed"
     select(panel, second)
     assert panel.tabs.view.bar.text == "The run failed.", "of another run it is news"
     services.store.record(second.id, Progress(state=RunState.RUNNING, offset=2))
-    services.tailer.state_changed.emit(second.id, RunState.RUNNING)
+    services.follower.state_changed.emit(second.id, RunState.RUNNING)
     assert panel.tabs.view.bar.text == ""
     services.store.record(second.id, Progress(state=RunState.INTERRUPTED, offset=3))
     panel.tabs._run = services.store.run(second.id)
@@ -319,7 +321,7 @@ def test_images_of_a_run_are_looked_up_on_its_machine(
     )
     folders = [mine.folder, colleague_dir(services.store.home, theirs).path]
     for run, folder in zip((mine, theirs), folders, strict=True):
-        services.tailer.show(run.id).apply([START, Sample(step=4, what="retrieval", content={})])
+        services.follower.show(run.id).apply([START, Sample(step=4, what="retrieval", content={})])
         select(panel, run)
         assert panel.tabs.view.samples.captions.item(0).text() == folder.name
     assert requests == folders

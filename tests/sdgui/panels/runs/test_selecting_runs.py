@@ -162,11 +162,11 @@ def locked(*_: object) -> None:
 def test_each_run_is_shown_at_its_last_validation_before_the_step(
     qtbot: QtBot, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, tailer = services.store, services.tailer
+    store, follower = services.store, services.follower
     experiment = store.add_experiment(preset_config("clip", "tiny"))
     runs = [store.add_run(experiment.id).id for _ in range(3)]
     for run_id, name, steps in zip(runs, "abc", ((10, 30), (20, 40), ()), strict=True):
-        tailer.show(run_id).apply([found(name, step) for step in steps])
+        follower.show(run_id).apply([found(name, step) for step in steps])
     holder = SamplesBoard(services, None)  # type: ignore[arg-type]
     qtbot.addWidget(holder)
     holder.show_runs([])
@@ -196,15 +196,15 @@ def test_each_run_is_shown_at_its_last_validation_before_the_step(
     holder.captions.setCurrentRow(1)
     holder.network.setCurrentIndex(holder.network.findData("teacher"))
     assert shown()[0][1] == ["a-teacher-10-boat.png"]
-    tailer.curves_changed.emit(runs[0], tailer.show(runs[0]).apply([found("a", 50)]))
+    follower.curves_changed.emit(runs[0], follower.show(runs[0]).apply([found("a", 50)]))
     assert holder._steps[-1] == 50
     assert shown()[0][0] == "Step 10", "who looks back stays there"
-    tailer.curves_changed.emit(runs[1], tailer.show(runs[1]).apply([found("b", 5)]))
+    follower.curves_changed.emit(runs[1], follower.show(runs[1]).apply([found("b", 5)]))
     assert holder._steps[0] == 5
     assert shown()[0][0] == "Step 10", "the step stays, whichever place it has now"
     assert holder.captions.currentRow() == 1
     holder.slider.setValue(holder.slider.maximum())
-    tailer.curves_changed.emit(runs[1], tailer.show(runs[1]).apply([found("b", 60)]))
+    follower.curves_changed.emit(runs[1], follower.show(runs[1]).apply([found("b", 60)]))
     assert shown()[1][0] == "Step 60", "who looks at the newest goes on with it"
     holder.show_runs(runs[1:])
     assert [column.isVisible() for column in holder._columns] == [True, True, False]
@@ -214,9 +214,9 @@ def test_each_run_is_shown_at_its_last_validation_before_the_step(
         holder._reload_if_shown(runs[1])
     assert shown()[0][0] == "Step 60", "what cannot be read leaves what is there"
     holder._reload_if_shown(runs[0])
-    tailer.curves_changed.emit(runs[1], frozenset({"train/loss"}))
+    follower.curves_changed.emit(runs[1], frozenset({"train/loss"}))
     holder.hide()
-    tailer.curves_changed.emit(runs[1], tailer.show(runs[1]).apply([found("b", 70, ("x" * 500,))]))
+    follower.curves_changed.emit(runs[1], follower.show(runs[1]).apply([found("b", 70, ("x" * 500,))]))
     assert holder._steps[-1] == 60, "nobody sees it"
     holder.show()
     assert (holder._steps[-1], len(holder.captions.item(0).text()) <= 400) == (70, True)

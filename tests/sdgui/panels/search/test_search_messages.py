@@ -144,14 +144,14 @@ def test_a_run_is_searched_once_it_has_a_checkpoint_and_gives_the_reason_until_t
     following.begin()
     assert following._run is not None
     assert following._run.id == run.id, "the newest run"
-    search._services.tailer.state_changed.emit(run.id + 1, RunState.DONE)
+    search._services.follower.state_changed.emit(run.id + 1, RunState.DONE)
     assert not following._settle.isActive(), "another run's matter"
-    search._services.tailer.state_changed.emit(run.id, RunState.DONE)
+    search._services.follower.state_changed.emit(run.id, RunState.DONE)
     assert following._settle.isActive()
     search.on_leave()
     assert not following._settle.isActive()
     search.hide()
-    search._services.tailer.state_changed.emit(run.id, RunState.DONE)
+    search._services.follower.state_changed.emit(run.id, RunState.DONE)
     assert not following._settle.isActive(), "nobody looks"
 
 

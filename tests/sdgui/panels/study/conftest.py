@@ -34,7 +34,7 @@ def open_study(qtbot: QtBot, tmp_path: Path) -> Iterator[Open]:
         window = MainWindow(services)
         windows.append(window)
         window.show()
-        services.tailer.start()
+        services.follower.start()
         qtbot.waitUntil(lambda: bool(window.panels))
         return window
 
