@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -124,10 +124,10 @@ class CaptionTable:
         if path.exists() and not path.is_file():
             raise CaptionFileError(f"{path} cannot be overwritten; choose another name.")
         self._path, self._force, self._rows = path, force, 0
-        self.partial = path.with_name(f"{path.stem}.partial-{os.getpid()}{path.suffix}")
+        self.partial = path.with_name(f"{path.stem}.partial-{secrets.token_hex(4)}{path.suffix}")
         self._complete = 0  # bytes of complete lines
         with writing(path, CaptionFileError):
-            self._file = self.partial.open("wb", buffering=0)  # unbuffered, so that a failed write raises immediately
+            self._file = self.partial.open("xb", buffering=0)  # unbuffered, so that a failed write raises immediately
             try:
                 self._add([HEADER])
             except OSError:

@@ -259,6 +259,17 @@ def test_a_table_created_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     assert "a.png" in table.partial.read_text(encoding="utf-8")
 
 
+def test_captions_so_far_are_written_to_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not to a file that a killed program left, nor through a link that somebody put in its place."""
+    monkeypatch.setattr("secrets.token_hex", lambda _count: "0")
+    (tmp_path / "outside").write_text("theirs", encoding="utf-8")
+    (tmp_path / "a.partial-0.csv").symlink_to(tmp_path / "outside")
+    with pytest.raises(CaptionFileError, match=r"cannot write .*a\.csv: File exists"):
+        CaptionTable(tmp_path / "a.csv")
+    assert (tmp_path / "outside").read_text(encoding="utf-8") == "theirs"
+    assert (tmp_path / "a.partial-0.csv").is_symlink()
+
+
 def test_a_table_has_absolute_paths_for_images_in_other_folders(tmp_path: Path) -> None:
     (tmp_path / "t").mkdir()
     with CaptionTable(tmp_path / "t" / "a.csv") as table:
