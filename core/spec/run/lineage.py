@@ -8,6 +8,7 @@ from typing import Any
 
 from core.spec.config import RunConfig, differences, override, read_config
 from core.spec.errors import UserError
+from core.spec.reading import excerpt
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import locate_run
 
@@ -50,4 +51,4 @@ def parent_text(parent: Mapping[str, Any]) -> str:
     if not (isinstance(run, str) and type(step) is int and kind in ("continue", "fork", "fine-tune")):
         return ""
     relation = {"continue": "continues", "fork": "fork of", "fine-tune": "fine-tuned from"}[str(kind)]
-    return f"{relation} {run[:200]} at step {step:,}"
+    return f"{relation} {excerpt(run)} at step {step:,}"

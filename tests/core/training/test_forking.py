@@ -81,3 +81,7 @@ def test_a_foreign_parent_is_shown_only_if_valid() -> None:
     for wrong in ({}, {"run": 3, "step": 1, "kind": "fork"}, {"run": "a", "step": "1", "kind": "fork"},
                   {"run": "a", "step": 1, "kind": "<b>"}):  # fmt: skip
         assert parent_text(wrong) == ""
+    assert (
+        parent_text({"run": "a\x1b[2J\n\u202eb", "step": 1, "kind": "fork"})
+        == "fork of a\ufffd[2J\ufffd\ufffdb at step 1"
+    )
