@@ -16,7 +16,7 @@ from core.spec.errors import writing
 from core.spec.files import write_whole
 from core.spec.report.content import Report, collect
 from core.spec.report.logged import LoggedImage
-from core.spec.report.render import FORMATS, to_html
+from core.spec.report.render import FORMATS, to_bytes, to_html
 from core.spec.run.folder import RunDir
 from core.spec.study import StudyDir
 from sdgui.runs.background_tasks import BackgroundTasks
@@ -29,6 +29,7 @@ from sdgui.widgets.style.theme import SPACE
 
 _RENEW_MS = 5000
 _ROOM = QSize(240, 240)  # px, for a logged image
+_MAX_PIXELS = 25_000_000  # a file of 300 kB may contain 300 million pixels
 _KINDS = "HTML (*.html);;Markdown (*.md);;LaTeX (*.tex)"
 
 
@@ -148,7 +149,7 @@ class ReportDialog(QDialog):
         def write() -> None:
             content = FORMATS.get(path.suffix.lower(), to_html)(_collected(self._store, subject))
             with writing(path):
-                write_whole(path, content.encode())
+                write_whole(path, to_bytes(content))
 
         done = Message("info", f"Report written to {path}.")
         self._tasks.run(write, lambda _: self.bar.show_message(done), self._failed)
@@ -169,7 +170,7 @@ def _page(report: Report) -> _Page:
     def url(image: LoggedImage) -> str:
         name = f"logged:{hashlib.sha256(image.data).hexdigest()}"
         if name not in images:
-            images[name] = decode_image(image.data, image.file, _ROOM)[0] or QImage()
+            images[name] = decode_image(image.data, image.file, _ROOM, _MAX_PIXELS)[0] or QImage()
         return name
 
     return _Page(report, to_html(report, url), images)

@@ -28,7 +28,7 @@ def _report(arguments: argparse.Namespace) -> int:
     from core.spec.files import write_whole
     from core.spec.reading import MEGABYTE, read_text
     from core.spec.report.content import collect
-    from core.spec.report.render import FORMATS
+    from core.spec.report.render import FORMATS, to_bytes
     from core.spec.run.folder import RunDir
     from core.spec.run.logged import experiment_name, read_any_config
     from core.spec.study import StudyDir
@@ -47,6 +47,6 @@ def _report(arguments: argparse.Namespace) -> int:
     note = read_text(arguments.note, MEGABYTE, error=UserError) if arguments.note else ""
     title = arguments.title or arguments.experiment or (study.path.name if study else chosen[0].path.name)
     with writing(arguments.output, UserError):
-        write_whole(arguments.output, write(collect(title, chosen, note, study)).encode())
+        write_whole(arguments.output, to_bytes(write(collect(title, chosen, note, study))))
     print(arguments.output)
     return 0

@@ -82,8 +82,7 @@ def to_html(report: Report, image_url: Callable[[LoggedImage], str] = data_uri) 
             parts += ["<h2>Results</h2>", markdown_html(report.results)] if report.results else []
             parts += ["<h2>Curves</h2>"] if report.plots() else []
             for metric, curves in report.plots().items():
-                data = b64encode(svg(metric, curves).encode()).decode()
-                parts.append(f'<p><img alt="{html.escape(metric)}" src="data:image/svg+xml;base64,{data}"></p>')
+                parts.append(f'<p><img alt="{html.escape(metric)}" src="{_plot_uri(metric, curves)}"></p>')
     parts += ["<h2>Logged samples</h2>"] if any(_logged(report)) else []
     for heading, sample in _logged(report):
         parts += [f"<h3>{html.escape(heading)}</h3>", *_html_sample(sample, image_url)]
@@ -124,6 +123,10 @@ def _html_table(rows: Sequence[Sequence[str]]) -> str:
         return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>"
 
     return "\n".join(["<table>", line(rows[0], "th"), *(line(row, "td") for row in rows[1:]), "</table>"])
+
+
+def _plot_uri(metric: str, curves: Mapping[str, Curve]) -> str:
+    return f"data:image/svg+xml;base64,{b64encode(to_bytes(svg(metric, curves))).decode()}"
 
 
 def svg(metric: str, curves: Mapping[str, Curve]) -> str:
@@ -167,8 +170,7 @@ def to_markdown(report: Report) -> str:
     for heading, rows in tables(report).items():
         parts += [f"## {heading}", _markdown_table(rows)]
     for metric, curves in report.plots().items():
-        data = b64encode(svg(metric, curves).encode()).decode()
-        parts.append(f"![{_markdown(metric)}](data:image/svg+xml;base64,{data})")
+        parts.append(f"![{_markdown(metric)}]({_plot_uri(metric, curves)})")
     parts += ["## Logged samples"] if any(_logged(report)) else []
     for heading, sample in _logged(report):
         parts += [f"### {_markdown(heading)}", _markdown_table(sample.table) if sample.table else ""]
@@ -228,6 +230,11 @@ def _unicode_fallback(text: str) -> str:
 
 def _tex(text: str) -> str:
     return "".join(_TEX.get(character, character if character.isprintable() else " ") for character in text)
+
+
+def to_bytes(text: str) -> bytes:
+    """``text`` as UTF-8; a lone surrogate, of an undecodable file name or a foreign setting, becomes "?"."""
+    return text.encode("utf-8", "replace")
 
 
 FORMATS = {".html": to_html, ".md": to_markdown, ".tex": to_latex}

@@ -37,7 +37,7 @@ _SIGNATURES = {  # first bytes of a file -> Qt's name of the format
     b"\x00\x00\x01\x00": "ico",
     b"\x00\x00\x00\x0cjP": "jp2",
 }
-_PIXELS_AT_MOST = 400_000_000
+MAX_PIXELS = 400_000_000
 _ALLOCATION_MIB = 2048
 
 
@@ -113,12 +113,14 @@ def read_image(path: Path, room: QSize | None = None) -> tuple[QImage | None, st
     return image, f"{path.name}{reason}" if image is None else ""
 
 
-def decode_image(content: bytes, name: str, room: QSize | None) -> tuple[QImage | None, str]:
+def decode_image(
+    content: bytes, name: str, room: QSize | None, max_pixels: int = MAX_PIXELS
+) -> tuple[QImage | None, str]:
     """Decode the bytes of an image, scaled to fit ``room`` (px); returns (None, reason) on failure."""
     buffer = QBuffer()
     buffer.setData(content)
     buffer.open(QIODevice.OpenModeFlag.ReadOnly)
-    image, reason = _decode(buffer, room)
+    image, reason = _decode(buffer, room, max_pixels)
     return image, f"{name}{reason}" if image is None else ""
 
 
@@ -131,7 +133,7 @@ def _format(head: bytes) -> str:
     return next((name for beginning, name in _SIGNATURES.items() if head.startswith(beginning)), "")
 
 
-def _decode(file: QIODevice, room: QSize | None) -> tuple[QImage | None, str]:
+def _decode(file: QIODevice, room: QSize | None, max_pixels: int = MAX_PIXELS) -> tuple[QImage | None, str]:
     """Decode with an explicit format, so that Qt does not detect it.
 
     Detection asks every plugin, and SVG's waits to connect a signal while this thread holds the GIL. The window, which
@@ -145,8 +147,9 @@ def _decode(file: QIODevice, room: QSize | None) -> tuple[QImage | None, str]:
     reader.setAutoTransform(True)
     reader.setAllocationLimit(_ALLOCATION_MIB)
     size = reader.size()
-    if size.isValid() and size.width() * size.height() > _PIXELS_AT_MOST:
-        return None, f" has {size.width()} × {size.height()} pixels; at most 400 million are supported"
+    if size.isValid() and size.width() * size.height() > max_pixels:
+        most = max_pixels // 1_000_000
+        return None, f" has {size.width()} × {size.height()} pixels; at most {most} million are supported"
     if room is not None and size.isValid() and (size.width() > room.width() or size.height() > room.height()):
         reader.setScaledSize(size.scaled(room, Qt.AspectRatioMode.KeepAspectRatio).expandedTo(QSize(1, 1)))
     image = reader.read()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import os
 import re
 from base64 import b64decode, b64encode
@@ -188,6 +189,23 @@ def test_the_images_of_a_report_are_bounded_in_number_and_size(runs: list[RunDir
     included = [[len(sample.images[0].data) for sample in run.logged.values()] for run in report.runs]
     assert [len(sizes) for sizes in included] == [8, 8, 8, 8]
     assert [sum(sizes) // size for sizes in included] == [8, 8, 8, 4]
+
+
+def test_a_setting_that_is_no_text_can_be_written(tmp_path: Path) -> None:
+    """JSON may contain a lone surrogate, and a file name bytes that are not UTF-8."""
+    for name in ("one", "two\udcff"):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        setting = {"kind": "logged", "name": "x", "config": {"\ud800": f"\ud800 {name == 'one'}"}}
+        (folder / "config.json").write_text(json.dumps(setting))
+        with closing(EventWriter(folder / "events.jsonl")) as writer:
+            writer.write(RunStarted(step=0, total_steps=4, config_digest="d"))
+            writer.write(Metrics(step=1, values={"train/loss": 1.0}))
+    for suffix in ("html", "md", "tex"):
+        page = tmp_path / f"page.{suffix}"
+        runs = ["one", "two\udcff"]
+        assert main(["runs", "report", *runs, "--home", str(tmp_path), "--output", str(page)]) == 0
+        assert "? True" in page.read_text() or "  True" in page.read_text()
 
 
 @pytest.mark.usefixtures("runs")

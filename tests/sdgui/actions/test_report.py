@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from contextlib import closing
 from pathlib import Path
 
@@ -9,7 +11,11 @@ from PySide6.QtCore import QUrl
 from PySide6.QtGui import QImage, QTextDocument
 from pytestqt.qtbot import QtBot
 
+from core.spec.report.content import Report, ReportedRun
+from core.spec.report.logged import LoggedImage, LoggedSample
 from core.spec.run.events import EventWriter, Metrics, RunStarted, Sample
+from sdgui.actions.report import _page
+from sdgui.widgets.gallery.images import decode_image
 from tests.sdgui.driving import OpenWindow, add, settle, trainable
 
 IMAGE = QTextDocument.ResourceType.ImageResource
@@ -48,3 +54,20 @@ def test_the_report_shows_note_and_runs_is_refreshed_and_exported(
     dialog.export_to(tmp_path / "mine.tex")
     qtbot.waitUntil(lambda: "Report written" in dialog.bar.text)
     assert r"\section*{mine}" in (tmp_path / "mine.tex").read_text()
+
+
+def test_a_small_file_with_hundreds_of_millions_of_pixels_is_not_decoded() -> None:
+    """300 kB are enough for them, and a gigabyte of memory."""
+    lines = zlib.compress(bytes(6251) * 6000, 9)
+    head = struct.pack(">IIBBBBB", 50_000, 6000, 1, 0, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", lines), (b"IEND", b"")]
+    parts = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    ]
+    bomb = LoggedImage("a.png", "", b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    sample = LoggedSample("seen", 1, images=[bomb])
+    page = _page(Report("r", "", "", [ReportedRun("one", Path("one"), logged={"seen": sample})], {}))
+    assert [image.isNull() for image in page.images.values()] == [True]
+    assert decode_image(bomb.data, "a.png", None, 299_999_999)[1] == (
+        "a.png has 50000 × 6000 pixels; at most 299 million are supported"
+    )
