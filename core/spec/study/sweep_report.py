@@ -67,6 +67,8 @@ class SweepReport(_Record):
                 raise ValueError(f"trials: trial {position} has {len(trial.values)} values, not one per objective")
         if any(number >= len(self.trials) or not self.trials[number].values for number in self.best):
             raise ValueError("best: it names a trial that is missing or has no values")
+        if len(set(self.best)) < len(self.best):
+            raise ValueError("best: it names a trial twice")
         return self
 
     @property

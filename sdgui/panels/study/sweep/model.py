@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from core.spec.reading import excerpt
 from core.spec.study.sweep import Value
 from core.spec.study.sweep_report import SweepReport, TrialRecord
 from sdgui.panels.study.model import Cell, Table, is_share, metric_heading, number
@@ -40,8 +41,8 @@ def factor(metric: str) -> float:
 
 
 def setting_text(value: Value) -> str:
-    """The value of a setting as text; floats to 4 significant digits."""
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+    """The value of a setting as text of one line; floats to 4 significant digits."""
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else excerpt(str(value))
 
 
 def setting_names(report: SweepReport) -> list[str]:
@@ -51,10 +52,10 @@ def setting_names(report: SweepReport) -> list[str]:
 
 def trials_table(report: SweepReport) -> Table:
     """A table with one row per trial: state, objectives, settings, duration."""
-    names = setting_names(report)
+    names, best_trials = setting_names(report), frozenset(report.best)
     rows = []
     for trial in report.trials:
-        best = "best" if trial.number in report.best else ""
+        best = "best" if trial.number in best_trials else ""
         state = trial.state if trial.feasible else "violates a constraint"
         cells = [
             Cell(
@@ -108,8 +109,9 @@ def setting_axis(report: SweepReport, name: str, trials: Sequence[TrialRecord]) 
     space = report.space.get(name)
     numbers = [value for value in values if isinstance(value, (int, float)) and not isinstance(value, bool)]
     if len(numbers) < len([value for value in values if value is not None]) or (space is not None and space.choices):
-        words = tuple(dict.fromkeys(setting_text(value) for value in [*(space.choices if space else []), *values]))
-        return ValueAxis(name, name, np.array([words.index(setting_text(value)) for value in values], float), words)
+        words = dict.fromkeys(setting_text(value) for value in [*(space.choices if space else []), *values])
+        position = {word: index for index, word in enumerate(words)}
+        return ValueAxis(name, name, np.array([position[setting_text(value)] for value in values], float), tuple(words))
     column = np.array([math.nan if value is None else float(value) for value in values])
     is_log = (
         space.log

@@ -209,7 +209,8 @@ def pareto(plot: pg.PlotWidget, report: SweepReport, settings: Sequence[str]) ->
     """Draw two objectives; trials on the Pareto front are yellow."""
     trials = complete_trials(report)
     x, y = (objective_axis(report, objectives_of(report).index(name), trials) for name in settings)
-    shade = [1.0 if trial.number in report.best else 0.0 for trial in trials]
+    front = frozenset(report.best)
+    shade = [1.0 if trial.number in front else 0.0 for trial in trials]
     _points(plot, x.scaled(), y.scaled(), [_tip(report, trial) for trial in trials], shade)
     plot.getAxis("bottom").setLabel(x.title)
     plot.getAxis("left").setLabel(y.title)

@@ -13,12 +13,13 @@ from PySide6.QtWidgets import QInputDialog
 from pytestqt.qtbot import QtBot
 
 from core.spec.errors import UserError
+from core.spec.reading import MAX_EXCERPT_LENGTH
 from core.spec.study import StudyDir, read_study
 from core.spec.study.sweep import Sweep, read_sweep
 from core.spec.study.sweep_report import SweepDir, SweepReport
 from sdgui.panels.study.panel import StudyPanel
 from sdgui.panels.study.sweep.confirm import ConfirmDialog
-from sdgui.panels.study.sweep.model import axes_of, best_so_far, surface, trials_table
+from sdgui.panels.study.sweep.model import axes_of, best_so_far, setting_text, surface, trials_table
 from sdgui.panels.study.sweep.view import SweepView
 from sdgui.runs.study_status import StudySnapshot, first_status, read_study_folder
 from sdgui.shared.services import Services
@@ -75,6 +76,11 @@ def test_trials_are_rows_and_axes() -> None:
     np.testing.assert_allclose(rate.places(), [0, 1 / 3, 2 / 3, 1])
     np.testing.assert_allclose(recall.scaled(), [0, 10, 20, 30])
     np.testing.assert_allclose(seconds.scaled(), [0.5, 0.4, 0.5, 0.4])
+
+
+def test_a_long_setting_is_cut_to_one_line() -> None:
+    """Laying out 9,000 characters in a cell or at an axis takes seconds."""
+    assert setting_text("\n" + "x" * 9000) == "\ufffd" + "x" * (MAX_EXCERPT_LENGTH - 2) + "…"
 
 
 def test_the_running_optimum_and_the_surface_match_hand_computed_values() -> None:
