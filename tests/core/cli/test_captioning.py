@@ -270,6 +270,25 @@ def test_captions_so_far_are_written_to_a_new_file(tmp_path: Path, monkeypatch: 
     assert (tmp_path / "a.partial-0.csv").is_symlink()
 
 
+def test_a_table_that_cannot_be_moved_into_place_changes_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tmp_path / "before.csv"
+    before.write_text("before", encoding="utf-8")
+    tables = [CaptionTable(tmp_path / "new.csv"), CaptionTable(before, force=True)]
+
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "replace", denied)
+    for table in tables:
+        table.write(image(tmp_path / "a.png", "x"))
+        with pytest.raises(CaptionFileError, match=r"cannot write .*csv: Permission denied"):
+            table.__exit__(None, None, None)
+    assert set(tmp_path.iterdir()) == {before, *(table.partial for table in tables)}
+    assert before.read_text(encoding="utf-8") == "before"
+
+
 def test_a_table_has_absolute_paths_for_images_in_other_folders(tmp_path: Path) -> None:
     (tmp_path / "t").mkdir()
     with CaptionTable(tmp_path / "t" / "a.csv") as table:
