@@ -19,6 +19,7 @@ from sdgui.experiments.tree import NO_EXPERIMENTS, ExperimentTree
 from sdgui.experiments.tree_model import ExperimentModel
 from sdgui.shared.menus import EXPERIMENT_MENU, STUDY_MENU
 from sdgui.shared.services import Selection, Services
+from sdgui.shared.stored_json import parse_stored
 from sdgui.store.changes import Changes
 from sdgui.widgets.actions import ActionButton, Actions
 from sdgui.widgets.drop_target import FileDrop
@@ -256,7 +257,7 @@ class ExperimentsPanel(QWidget):
 def _row(text: object) -> tuple[str, int]:
     """Parse the kind and id of the selected row from the settings."""
     try:
-        kind, number = json.loads(str(text))
+        kind, number = parse_stored(text, list)
         return str(kind), int(number)
     except (TypeError, ValueError):
         return "", 0
@@ -264,8 +265,4 @@ def _row(text: object) -> tuple[str, int]:
 
 def _numbers(text: object) -> list[int]:
     """Parse a list of numbers from the settings; an unreadable entry counts as empty."""
-    try:
-        raw = json.loads(str(text))
-    except json.JSONDecodeError:
-        return []
-    return [int(number) for number in raw if isinstance(number, int)] if isinstance(raw, list) else []
+    return [int(number) for number in parse_stored(text, list) if isinstance(number, int)]

@@ -12,6 +12,7 @@ from dataclasses import replace
 from core.spec.config import RunConfig
 from core.spec.errors import UserError
 from sdgui.shared.services import Services
+from sdgui.shared.stored_json import parse_stored
 from sdgui.store.records import Experiment
 
 
@@ -44,12 +45,8 @@ class ConfigSaver:
         self._edited_from[experiment_id] = config_json
 
     def _draft(self, experiment_id: int) -> dict[str, str]:
-        text = self._services.settings.value(f"drafts/{experiment_id}")
-        try:
-            fields = json.loads(str(text)) if text else {}
-        except json.JSONDecodeError:
-            return {}
-        return {str(name): str(typed) for name, typed in fields.items()} if isinstance(fields, dict) else {}
+        fields = parse_stored(self._services.settings.value(f"drafts/{experiment_id}"), dict)
+        return {str(name): str(typed) for name, typed in fields.items()}
 
     def keep_draft(self, experiment_id: int, fields: Mapping[str, str]) -> None:
         """Save invalid edits as a draft, until ``drop_draft``."""

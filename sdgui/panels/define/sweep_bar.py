@@ -31,6 +31,7 @@ from sdgui.shared.form.fields import FieldSpec
 from sdgui.shared.form.form import ConfigForm
 from sdgui.shared.form.texts import field_title
 from sdgui.shared.services import Services
+from sdgui.shared.stored_json import parse_stored
 from sdgui.store.studies import StudyRecord
 from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.layouts.flow_layout import FlowLayout
@@ -124,8 +125,8 @@ class SweepBar(QFrame):
         if experiment_id == self._experiment:
             return
         self._experiment = experiment_id
+        raw = parse_stored(self._services.settings.value(self._key()), dict)
         try:
-            raw = json.loads(str(self._services.settings.value(self._key()) or "{}"))
             self.space = {name: SearchRange.model_validate(values) for name, values in raw.items()}
         except ValueError:
             self.space = {}

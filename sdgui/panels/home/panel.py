@@ -23,6 +23,7 @@ from sdgui.runs.machines.remote_access import shown_samples
 from sdgui.shared.own_data import own_data_config
 from sdgui.shared.panel import Panel
 from sdgui.shared.services import Services
+from sdgui.shared.stored_json import parse_stored
 from sdgui.store.records import Run
 from sdgui.widgets.actions import Actions
 from sdgui.widgets.drop_target import FileDrop
@@ -159,11 +160,8 @@ class HomePanel(Panel):
 
     # Dismissed failures
     def _dismissed(self) -> list[int]:
-        try:
-            run_ids = json.loads(str(self._services.settings.value(_DISMISSED) or "[]"))
-        except ValueError:
-            return []
-        return [run_id for run_id in run_ids if isinstance(run_id, int)] if isinstance(run_ids, list) else []
+        run_ids = parse_stored(self._services.settings.value(_DISMISSED), list)
+        return [run_id for run_id in run_ids if isinstance(run_id, int)]
 
     def _dismiss(self, run_id: int) -> None:
         run_ids = [*self._dismissed(), run_id][-_MAX_DISMISSED:]

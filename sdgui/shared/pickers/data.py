@@ -27,6 +27,7 @@ from sdgui.shared.pickers.data_card import DataCard, figures_text, reasons_text
 from sdgui.shared.pickers.data_facts import DataFacts, failure_lines
 from sdgui.shared.pickers.splits import splits_beside
 from sdgui.shared.services import Services
+from sdgui.shared.stored_json import parse_stored
 from sdgui.store.records import StoreError
 from sdgui.widgets.drop_target import accept_file, dropped_file
 from sdgui.widgets.elided_label import ElidedLabel
@@ -164,15 +165,8 @@ class DataPicker(QWidget):
         return [(title, source) for source, title in titles.items()]
 
     def _recent(self) -> list[str]:
-        try:
-            raw = json.loads(str(self._services.settings.value(_RECENT) or "[]"))
-        except ValueError:
-            return []
-        return (
-            [source for source in raw if isinstance(source, str) and may_be_there(source)]
-            if isinstance(raw, list)
-            else []
-        )
+        raw = parse_stored(self._services.settings.value(_RECENT), list)
+        return [source for source in raw if isinstance(source, str) and may_be_there(source)]
 
     def _remember(self, source: str) -> None:
         other_sources = [recent for recent in self._recent() if recent != source]

@@ -26,6 +26,7 @@ from sdgui.runs.models import (
 )
 from sdgui.shared.pickers.pretrained import Pretrained, pretrained_models, size_text
 from sdgui.shared.run_texts import when
+from sdgui.shared.stored_json import parse_stored
 from sdgui.store.records import BestPoint, Run, StoreError
 from sdgui.store.store import Store
 from sdgui.widgets.dropped_files import existing_path
@@ -227,21 +228,14 @@ def _architecture(entry: ModelEntry) -> str:
 # Recent ones
 def recent_choices(settings: QSettings) -> list[ModelChoice]:
     """The most recently used models, newest first; invalid settings are skipped."""
-    try:
-        raw = json.loads(str(settings.value(_RECENT) or "[]"))
-    except ValueError:
-        return []
-    choices = [choice_of(raw_choice) for raw_choice in raw] if isinstance(raw, list) else []
+    choices = [choice_of(raw_choice) for raw_choice in parse_stored(settings.value(_RECENT), list)]
     return [choice for choice in choices if choice is not None]
 
 
 def choice_of(raw: object) -> ModelChoice | None:
     """Parse a choice from the result of ``asdict`` or its JSON; None for anything else."""
     if isinstance(raw, str):
-        try:
-            raw = json.loads(raw)
-        except (ValueError, RecursionError):
-            return None
+        raw = parse_stored(raw, dict)
     if not isinstance(raw, Mapping):
         return None
     texts = [raw.get(name) for name in ("model", "weights", "title")]

@@ -53,6 +53,12 @@ def test_names_may_be_anything(store: Store, name: str) -> None:
     assert renamed.config is not None
 
 
+def test_a_deeply_nested_config_is_listed_and_renamed(store: Store) -> None:
+    made = store.add_experiment("[" * 10**5)
+    assert made.config is None
+    assert store.rename_experiment(made.id, "nested").name == "nested"
+
+
 def test_a_config_that_no_longer_validates_is_listed_with_its_problem(file_store: Store) -> None:
     text = json.dumps({"name": "old", "optim": {"epoch": 3}})
     made = file_store.add_experiment(text)

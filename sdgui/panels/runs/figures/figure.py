@@ -18,6 +18,7 @@ import numpy as np
 from core.spec.installed import need
 from sdgui.panels.runs.figures.curves import Curve, MetricPlot, PlotData, Range
 from sdgui.panels.runs.plots.drawing.extents import Floats
+from sdgui.shared.stored_json import parse_stored
 from sdgui.widgets.formats import tick
 
 if TYPE_CHECKING:
@@ -53,11 +54,7 @@ class FigureStyle:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read the output of ``to_json``; invalid values are replaced by defaults."""
-        try:
-            raw = json.loads(text)
-        except ValueError:
-            return cls()
-        raw = raw if isinstance(raw, dict) else {}
+        raw = parse_stored(text, dict)
         return cls(**{entry.name: raw[entry.name] for entry in fields(cls) if _usable(entry.name, raw.get(entry.name))})
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from sdgui.panels.runs.plots.groups import SECTIONS, Chart, sort_metrics
+from sdgui.shared.stored_json import parse_stored
 
 SELECTION, PINNED = "Selection metric", "Pinned"
 _MAX_ENTRIES = 200  # saved entries of each kind
@@ -99,11 +100,7 @@ class Arrangement:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read the output of ``to_json``; invalid entries are ignored."""
-        try:
-            raw = json.loads(text)
-        except ValueError:
-            return cls()
-        raw = raw if isinstance(raw, dict) else {}
+        raw = parse_stored(text, dict)
         pinned, folded = (
             [entry for entry in entries if isinstance(entry, str)][:_MAX_ENTRIES]
             if isinstance(entries := raw.get(key), list)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
+from sdgui.shared.stored_json import parse_stored
 from sdgui.store.run_table.expressions import Expression
 from sdgui.store.run_table.fields import Catalogue, Field, UnknownFieldError
 from sdgui.store.run_table.queries import RunQuery, SortKey
@@ -53,14 +54,7 @@ class TableLayout:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read the output of ``to_json``; invalid parts are replaced by defaults."""
-        try:
-            raw = json.loads(text)
-        except ValueError:
-            return cls()
-        return cls._of(raw) if isinstance(raw, dict) else cls()
-
-    @classmethod
-    def _of(cls, raw: dict[str, Any]) -> Self:
+        raw = parse_stored(text, dict)
         sort = [
             (pair[0], bool(pair[1]))
             for pair in _list(raw.get("sort"))

@@ -9,6 +9,7 @@ from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QInputDialog, QMenu, QWidget
 
 from sdgui.panels.runs.table.layout import TableLayout
+from sdgui.shared.stored_json import parse_stored
 from sdgui.widgets.plain_text import plain_tip
 
 _VIEWS, _CURRENT = "runs/views", "runs/layout"
@@ -31,12 +32,7 @@ class SavedViews:
 
     def all(self) -> dict[str, TableLayout]:
         """Name -> layout of all saved views; {} if the setting is unreadable."""
-        try:
-            raw = json.loads(str(self._settings.value(_VIEWS, "{}")))
-        except ValueError:
-            return {}
-        if not isinstance(raw, dict):
-            return {}
+        raw = parse_stored(self._settings.value(_VIEWS), dict)
         return {str(name)[:MAX_NAME_LENGTH]: TableLayout.from_json(json.dumps(layout)) for name, layout in raw.items()}
 
     def save(self, name: str, layout: TableLayout) -> None:

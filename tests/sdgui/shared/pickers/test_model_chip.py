@@ -259,8 +259,9 @@ def test_recent_models_come_first_and_missing_ones_do_not(
     assert chip.restore()
     assert [choice.model for choice in heard.changed] == [f"{run.folder}@last"]
     assert chip.text() == "clip · run 1 · student · last"
-    services.settings.setValue("models/recent", '[1, {"model": 3}, {')
-    assert recent_choices(services.settings) == []
+    for unusable in ('[1, {"model": 3}, {', "[" * 10**5):
+        services.settings.setValue("models/recent", unusable)
+        assert recent_choices(services.settings) == []
 
 
 def test_the_wheel_and_a_reload_change_no_selection(services: Services, chip: ModelChip, qtbot: QtBot) -> None:

@@ -178,7 +178,7 @@ def test_views_are_saved_opened_and_removed_by_their_menu(
     for number in range(60):
         views.save(str(number), mine)
     assert (len(views.all()), next(iter(views.all()))) == (MAX_VIEWS, "59")
-    for broken in ("{", "[1]"):
+    for broken in ("{", "[1]", "[" * 10**5):
         settings.setValue("runs/views", broken)
         assert views.all() == {}
     settings.setValue("runs/views", json.dumps({"a": 3}))
