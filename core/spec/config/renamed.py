@@ -51,11 +51,6 @@ class OldName(DeprecationWarning):
 RENAMED: tuple[Renamed, ...] = ()
 
 
-def names(kind: Kind) -> dict[str, str]:
-    """Old name -> current name for this ``kind``."""
-    return {renamed.old: renamed.new for renamed in RENAMED if renamed.kind == kind}
-
-
 def current_name(kind: Kind, name: str, warn: bool = True) -> str:
     """The current name of ``name``: the same name if it was never renamed. ``warn``: warn about an old name."""
     for renamed in RENAMED:
@@ -71,12 +66,12 @@ def present_settings(raw: dict[str, Any]) -> dict[str, Any]:
 
     There are no warnings, since the configs of run folders are frozen and stay readable permanently.
     """
-    for old, new in names("setting").items():
-        *above, name = old.split(".")
-        section = _section(raw, above)
+    for renamed in RENAMED:
+        *above, name = renamed.old.split(".")
+        section = _section(raw, above) if renamed.kind == "setting" else None
         if section is None or name not in section:
             continue
-        *above_new, name_new = new.split(".")
+        *above_new, name_new = renamed.new.split(".")
         target = raw
         for part in above_new:
             target = target.setdefault(part, {})
