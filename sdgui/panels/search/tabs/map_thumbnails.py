@@ -51,7 +51,7 @@ class MapThumbnails(QObject):
             self._timer.start()
 
     def update(self) -> None:
-        """Choose and draw the thumbnails anew, soon."""
+        """Choose and draw the thumbnails again, after a short delay."""
         self._timer.start()
 
     def _show(self) -> None:
