@@ -92,7 +92,7 @@ def _list_folders(top: str) -> Iterator[_Folder]:
 def walk_folders(top: str) -> Iterator[tuple[str, list[os.DirEntry[str]] | OSError]]:
     """``top`` and all folders below it, each with its files sorted by name, or with the error of listing it.
 
-    Hidden files and folders are skipped; a loop of links is followed once.
+    Hidden files and folders are skipped. Links to folders are followed, as by torchvision's ImageFolder; a loop once.
     """
     seen: set[tuple[int, int]] = set()
     pending = [top]  # a list instead of recursion, since folders may be nested a thousand levels deep
