@@ -22,7 +22,8 @@ from core.data.labelling import Labels, SplitOrder
 from core.data.permutation import permute_positions
 from core.spec.config import RunConfig
 
-ORDER, WINDOWS, SHIFT = 1001, 1004, 1005  # stream ids that keep random draws independent
+# Stream ids that keep random draws independent; `labelling` also has 1004 and 1005, but as the last of three keys.
+ORDER, WINDOWS, SHIFT = 1001, 1004, 1005
 MIXED_SHARDS = 64  # number of shards whose rows are mixed: the windows of all streams together
 
 Rows = npt.NDArray[np.int64]
