@@ -9,7 +9,6 @@ from __future__ import annotations
 import queue
 import secrets
 import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Sequence
@@ -32,9 +31,9 @@ from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import process_alive
 from sdgui.runs.background_tasks import StoreWriter
 from sdgui.runs.chains import ChainWatch
-from sdgui.runs.machines.slots import UNKNOWN, MachineSlots
+from sdgui.runs.machines.slots import GPUS_NOT_ANSWERED, MachineSlots
 from sdgui.runs.program import core_command, start_trainer, torchrun_command
-from sdgui.runs.stopping import Stopping, StopPlan, StopStage
+from sdgui.runs.stopping import Stopping, StopPlan, StopStage, finish_stops
 from sdgui.store.queue import Slots
 from sdgui.store.records import HERE, Place, Run, StoreError
 from sdgui.store.sessions import slug
@@ -66,7 +65,7 @@ class Launcher(QObject):
     stopping = Signal(int, object)  # run id, Stopping
     ended = Signal(int, int)  # run id, exit code of a trainer that this window started
     queue_changed = Signal()
-    _moved = Signal()
+    _queue_check_requested = Signal()
 
     def __init__(
         self,
@@ -79,7 +78,8 @@ class Launcher(QObject):
         slots: MachineSlots | None = None,
         remote: RemoteLauncher | None = None,
     ) -> None:
-        """``limit``: concurrent local runs without a GPU; ``slots``: the devices of each machine."""
+        """``limit``: see the property. A run that does not stop when asked is terminated after ``asked_seconds``, and
+        killed ``terminated_seconds`` later."""
         super().__init__(parent)
         self._store = store
         self._command = list(command or core_command())
@@ -95,7 +95,7 @@ class Launcher(QObject):
         self._timer.setInterval(_TICK_MS)
         self._timer.timeout.connect(self._tick)
         self._timer.start()
-        self._moved.connect(self._check_queue, Qt.ConnectionType.QueuedConnection)
+        self._queue_check_requested.connect(self._check_queue, Qt.ConnectionType.QueuedConnection)
         self.chains = ChainWatch(store, self)
         self.chains.start()
 
@@ -193,22 +193,24 @@ class Launcher(QObject):
         self.check_queue()
 
     def set_limit(self, limit: int) -> None:
-        """Set the maximum number of parallel queued runs on this computer without a GPU."""
+        """Set ``limit``."""
         self._slots.at_once = max(1, limit)
         self.check_queue()
 
     @property
     def limit(self) -> int:
-        """The maximum number of parallel queued runs on this computer without a GPU."""
+        """The maximum number of runs that the queue starts in parallel on this computer if it has no GPU."""
         return self._slots.at_once
 
     def check_queue(self) -> None:
         """Start queued runs that fit the free devices; called when either may have changed, from any thread."""
-        self._moved.emit()
+        self._queue_check_requested.emit()
 
     def close(self) -> None:
-        """Detach from the trainers: they keep training, and requested stops continue. Queued runs are not started."""
-        self._closed = True  # an earlier request may still be delivered
+        """Detach from the trainers, which keep training; a thread stays alive to complete the requested stops."""
+        if self._stops and not self._closed:
+            threading.Thread(target=finish_stops, args=(list(self._stops.values()),), name="stops").start()
+        self._closed = True  # a signal that is still queued must not check the queue
         self._timer.stop()
         self.chains.stop()
         self._starter.wait()
@@ -239,7 +241,7 @@ class Launcher(QObject):
         """Mark the run as launched on devices of its machine."""
         slots = self._slots.of(run.machine)
         if slots is None and not run.machine:
-            raise LaunchError(UNKNOWN)
+            raise LaunchError(GPUS_NOT_ANSWERED)
         return self._store.assign_devices(run.id, slots or Slots())
 
     def _add_chain(self, experiment_id: int, chain: Chain, place: Place) -> Run:
@@ -284,9 +286,9 @@ class Launcher(QObject):
         self._refuse_without_trainer(run.machine)
         chain = chain_file(folder.path)  # a stage is trained by its chain, which continues with the next stage
         paths = (chain, chain.parent) if chain else (folder.config, folder.path)
-        several = 0 if chain else run.devices.count(",") + 1
-        begin = torchrun_command(several) if several > 1 and self._command == core_command() else self._command
-        command = [*begin, "train", *map(str, paths), *_options(folder, chain)]
+        processes = 1 if chain else run.devices.count(",") + 1
+        program = torchrun_command(processes) if processes > 1 and self._command == core_command() else self._command
+        command = [*program, "train", *map(str, paths), *_options(folder, chain)]
         try:
             process = start_trainer(command, folder, device_variables(run.devices))
         except FileNotFoundError as error:
@@ -296,8 +298,9 @@ class Launcher(QObject):
         except OSError as error:
             raise _unwritable(folder, error) from error
         if chain:
-            self.chains.start()  # after its status names a live process
-        threading.Thread(target=self._reap, args=(run.id, process), name="reaper", daemon=True).start()
+            self.chains.start()  # only now: the watch needs a status that names a live process
+        # waits in a daemon thread, so that the child leaves no zombie and the window does not block
+        threading.Thread(target=lambda: self._ended.put((run.id, process.wait())), name="reaper", daemon=True).start()
         self.launched.emit(run.id)
 
     def _start_remotely(self, run: Run) -> None:
@@ -314,10 +317,6 @@ class Launcher(QObject):
             with suppress(StoreError):
                 self._store.mark_failed(run.id, str(error))
             self.launch_failed.emit(run.id, str(error))
-
-    def _reap(self, run_id: int, process: subprocess.Popen[bytes]) -> None:
-        """Wait for the child in a daemon thread, so that it leaves no zombie and the window does not block."""
-        self._ended.put((run_id, process.wait()))
 
     def _discard(self, run: Run) -> None:
         """Delete a run that never started."""
@@ -369,7 +368,7 @@ class Launcher(QObject):
                 self._start(run)
         except UserError as error:
             self.launch_failed.emit(run.id, str(error))
-            with suppress(StoreError):  # the follower will call it interrupted
+            with suppress(StoreError):  # if this fails too, the run will be shown as interrupted
                 self._store.mark_failed(run.id, str(error))
 
 
@@ -379,7 +378,7 @@ def _trained(folder: RunDir) -> bool:
 
 
 def _options(folder: RunDir, chain: Path | None) -> list[str]:
-    """Options to run only the copies of custom code made at launch. Raises LaunchError for a chain, which has none."""
+    """Options of ``train``. Raises LaunchError for a chain with custom code, since only runs keep copies of it."""
     if chain is None:
         return code_option(read_config(folder.config))
     if any(references(stage.config) for stage in read_chain(chain).stages):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -82,12 +83,25 @@ class StopPlan:
             return self._enter(StopStage.KILLED, None)
         return self._enter(StopStage.TERMINATED, now + self._terminated_seconds)
 
+    @property
+    def may_advance(self) -> bool:
+        """Whether a later stage may follow; not if the run ended, was killed or can only be asked."""
+        return self.now.stage in (StopStage.ASKED, StopStage.TERMINATED) and not self.now.host
+
     def _only_ask(self, host: str, hurry: bool) -> bool:
         if hurry:  # the trainer may have cleared the request before it resumed
             self._folder.ask("stop")
-        before, self.now = self.now, Stopping(self.now.run_id, StopStage.ASKED, None, host)
-        return self.now != before
+        previous, self.now = self.now, Stopping(self.now.run_id, StopStage.ASKED, None, host)
+        return self.now != previous
 
     def _enter(self, stage: StopStage, deadline: float | None) -> bool:
         self.now = Stopping(self.now.run_id, stage, deadline)
         return True
+
+
+def finish_stops(plans: Sequence[StopPlan], interval: float = 0.2) -> None:
+    """Advance ``plans`` until none may advance. Blocks for up to minutes."""
+    while plans := [plan for plan in plans if plan.may_advance]:
+        time.sleep(interval)
+        for plan in plans:
+            plan.advance()

@@ -28,7 +28,7 @@ from core.spec.study.confirming import confirmable_trials, confirming_study
 from core.spec.study.machines import StudyMachines, needs_one_machine, read_machines, trains_here, write_machines
 from core.spec.study.sweep import DEFAULT, Sweep, is_sweep_file, read_sweep
 from core.spec.study.sweep_report import SweepDir, trial_name
-from sdgui.runs.machines.slots import UNKNOWN, Reserved
+from sdgui.runs.machines.slots import GPUS_NOT_ANSWERED, Reserved
 from sdgui.runs.poller import Poller
 from sdgui.runs.program import core_command, end_process
 from sdgui.runs.study_status import (
@@ -232,7 +232,7 @@ class StudyPrograms(QObject):
             return []
         slots, reserved = self._slots(), self.reserved(study_id)
         if slots is None:
-            raise StudyProgramError(UNKNOWN)
+            raise StudyProgramError(GPUS_NOT_ANSWERED)
         if slots.devices:
             free = self._store.free_devices("", replace(slots, in_use=slots.in_use | reserved.devices)) or slots.devices
             return ["--devices", ",".join(free)]

@@ -14,7 +14,9 @@ from core.spec.machines.answers import Gpu
 from sdgui.store.queue import Slots
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
-UNKNOWN = "The GPUs of this computer have not answered yet, so nothing is started on its CPU; try again in a moment."
+GPUS_NOT_ANSWERED = (
+    "The GPUs of this computer have not answered yet, so nothing is started on its CPU; try again in a moment."
+)
 UNLIMITED = 10_000  # parallel runs on a machine whose scheduler has its own queue
 
 
@@ -31,9 +33,10 @@ class Reserved:
 
 
 class MachineSlots:
-    """The capacity of all machines. ``at_once``: parallel runs on this computer if it has no GPU.
+    """The capacity of all machines. ``at_once``: maximum number of parallel runs on this computer if it has no GPU.
 
-    ``reserved``: the capacity of this computer that studies use."""
+    ``reserved``: the capacity of this computer that studies use.
+    """
 
     reserved: Callable[[], Reserved] = Reserved
 

@@ -220,3 +220,15 @@ def test_children_of_a_killed_program_end_with_it() -> None:
         assert process.wait(60) == -signal.SIGKILL
         assert process.stdout.read() == b"", "nobody is left who would say something"
     end_process(status, kill=True)  # it is gone, and that is well
+
+
+def test_a_run_that_ignores_its_request_is_terminated_after_the_window_closes(
+    make_launcher: MakeLauncher, experiment: Experiment, stranger: subprocess.Popen[bytes]
+) -> None:
+    launcher = make_launcher(asked_seconds=0.3, terminated_seconds=0.3)
+    run = launcher.enqueue(experiment.id)
+    started = psutil.Process(stranger.pid).create_time()
+    run.dir.write_status(RunStatus(stranger.pid, started, time.time(), doing="training"))
+    launcher.stop(run.id)
+    launcher.close()
+    assert stranger.wait(10) == -signal.SIGTERM
