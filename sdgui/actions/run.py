@@ -57,7 +57,7 @@ def _refusal(window: Window) -> str:
 def _folder_refusal(window: Window) -> str:
     """Why the run folder cannot be read (it is on another computer, or deleted); "" if it can."""
     run = window.target.run
-    if run is None or (run.is_local and not window.target.missing):
+    if run is None or (run.is_local and not window.target.folder_missing):
         return ""
     if run.is_local:
         return f"The folder {run.folder} no longer exists."

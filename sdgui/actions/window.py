@@ -29,7 +29,7 @@ class Target:
     stopping: Stopping | None = None  # progress of stopping the run
     waiting_for_data: bool = False  # a launch of the experiment waits for the demo data
     study_id: int | None = None  # id of the selected study
-    missing: bool = False  # the run's folder no longer exists
+    folder_missing: bool = False
 
     @classmethod
     def of(cls, selection: Selection, run: Run | None, services: Services, commands: RunCommands) -> Target:
@@ -43,7 +43,7 @@ class Target:
             services.launcher.stops().get(run.id) if run is not None else None,
             experiment_id is not None and commands.waits(experiment_id),
             selection.study_id if experiment_id is None else None,
-            progress is not None and progress.missing,
+            progress is not None and progress.folder_missing,
         )
 
 

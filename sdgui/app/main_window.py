@@ -63,7 +63,7 @@ class MainWindow(QMainWindow):
         self.services = services
         self.selection = Selection()
         self.target = Target()
-        self._keeps_runs = False  # whether the user chose to keep active runs when closing
+        self._closes_without_asking = False  # although runs are active
         self._last_writes = LastWrites(services.writer, self)
         self._changes = Changes()  # accumulated since the last refresh
         self._refresh_timer = QTimer(self, singleShot=True, interval=0)  # one refresh for simultaneous changes
@@ -137,7 +137,7 @@ class MainWindow(QMainWindow):
         follower.state_changed.connect(self.services.launcher.check_queue)
         fetches = self.services.hosts.fetches
         fetches.fetched.connect(lambda _run, folder: self.show_message(Message("info", f"Fetched: {folder}")))
-        fetches.fetched.connect(lambda _run, folder: self.services.pool.fetched(folder.parent.parent))
+        fetches.fetched.connect(lambda _run, checkpoint: self.services.pool.fetched(checkpoint.parent.parent))
         fetches.failed.connect(lambda _run, reason: self.show_message(Message("error", reason)) if reason else None)
         self.colleagues.changed.connect(self._on_changed)
         self.services.studies.runs_added.connect(self._on_study_runs_added)
@@ -285,7 +285,7 @@ class MainWindow(QMainWindow):
 
     def _on_progressed(self, run_id: int, progress: RunProgress) -> None:
         run = self.target.run
-        if run is not None and run.id == run_id and progress.missing != self.target.missing:
+        if run is not None and run.id == run_id and progress.folder_missing != self.target.folder_missing:
             self.update_actions()
 
     def _on_state_changed(self, run_id: int, state: RunState) -> None:
@@ -354,7 +354,7 @@ class MainWindow(QMainWindow):
         QTimer.singleShot(_FIRST_PAINT_MS, self, self._start_background_work)
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        alive = [] if self._keeps_runs else self.run_commands.alive()
+        alive = [] if self._closes_without_asking else self.run_commands.alive()
         if alive:
             event.ignore()
             self._ask_before_closing(alive)
@@ -375,9 +375,9 @@ class MainWindow(QMainWindow):
         self.services.pool.end()
         super().closeEvent(event)
 
-    def close_and_keep_training(self) -> None:
-        """Close the window without asking; active runs keep training."""
-        self._keeps_runs = True
+    def close_without_asking(self) -> None:
+        """Close the window even if runs are active; they keep training unless they were asked to stop."""
+        self._closes_without_asking = True
         self.close()
 
     def _remember(self) -> None:
@@ -393,8 +393,7 @@ class MainWindow(QMainWindow):
             self.services.studies.stop_all()
             for run in alive:
                 self.run_commands.stop(run)
-            self.close_and_keep_training()
+            self.close_without_asking()
 
-        ask_about_training(
-            [self.experiments.model.name(run.id) for run in alive], self.close_and_keep_training, stop, self
-        )
+        names = [self.experiments.model.name(run.id) for run in alive]
+        ask_about_training(names, self.close_without_asking, stop, self)

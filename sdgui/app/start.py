@@ -178,7 +178,7 @@ def keep_place(hosts: Hosts, settings: QSettings) -> None:
 
 
 def _parallel_runs(settings: QSettings) -> int:
-    """The saved maximum number of parallel local runs without a GPU."""
+    """The saved maximum number of runs that the queue starts in parallel if this computer has no GPU."""
     saved = str(settings.value("queue/at_once", "1"))
     return max(1, int(saved)) if saved.isdecimal() else 1
 

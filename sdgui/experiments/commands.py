@@ -168,7 +168,7 @@ class ExperimentCommands(QObject):
         self.rebuilt.emit()
         if not problems:
             self.message_requested.emit(
-                Message("info", f"Read the run folders; the database lists {count_with_unit(runs, 'run')}.")
+                Message("info", f"All run folders were read; the database lists {count_with_unit(runs, 'run')}.")
             )
             return
         count = count_with_unit(len(problems), "run folder")

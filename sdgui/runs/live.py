@@ -33,7 +33,7 @@ class RunProgress:
     seconds_left: float | None
     best: BestPoint | None
     failure: str
-    missing: bool = False  # the folder was moved, deleted or is unreachable; other values are the last known ones
+    folder_missing: bool = False  # moved, deleted or unreachable; other values are the last known ones
 
 
 class LiveRun:
@@ -59,7 +59,7 @@ class LiveRun:
         self._status_stamp: int | None = None
         self._judged = 0.0
         self._seen = False  # whether the folder has existed
-        self._missing = False  # whether it has disappeared
+        self._folder_missing = False
         self._recorded: tuple[int, RunState, str] = (run.offset, run.state, run.failure)
 
     @property
@@ -93,12 +93,12 @@ class LiveRun:
         return self._progress()
 
     def _read_events(self) -> bool:
-        self._missing = False
+        self._folder_missing = False
         try:
             info = self.dir.events.stat()
         except FileNotFoundError:  # not created yet or temporarily unreachable: keep the last state
             has_begun = self._seen or self._reader.offset > 0
-            self._missing = has_begun and not self.queued and not self.dir.path.exists()
+            self._folder_missing = has_begun and not self.queued and not self.dir.path.exists()
             return False
         if not stat.S_ISREG(info.st_mode):
             self._reader.read()  # raises an error that names the kind of file
@@ -170,7 +170,7 @@ class LiveRun:
             seconds_left=status.seconds_left if status else None,
             best=self._summary.best,
             failure=self._failure,
-            missing=self._missing,
+            folder_missing=self._folder_missing,
         )
 
     def failed(self, sentence: str) -> RunProgress:

@@ -36,7 +36,7 @@ def state_line(run: Run, progress: RunProgress | None) -> str:
     state = str(progress.state).capitalize()
     if progress.state == RunState.RUNNING and progress.doing and progress.doing != "training":
         state = progress.doing.capitalize()
-    missing = "folder missing" if progress.missing else ""
+    missing = "folder missing" if progress.folder_missing else ""
     return _join(state, missing, step_text(progress.step, progress.total_steps))
 
 

@@ -47,8 +47,8 @@ from sdgui.store.summary import folder_progress
 from sdgui.store.tables import RunRow
 
 DATABASE = "sdgui.db"
-_CREATION_SECONDS = 60.0  # a run folder without a config may be this old
-_LISTING_SECONDS = 0.5  # live runs are followed between two calls of ``import_logged``
+_CREATION_SECONDS = 60.0  # a younger folder without config.json may be a run folder that is being created
+_LISTING_SECONDS = 0.5  # time limit of one call of ``import_logged``, so that live runs are followed in between
 DELETED = ".deleted"  # suffix of a run folder whose deletion was interrupted
 
 
@@ -104,12 +104,12 @@ class Store(
         If a call is killed, the next one continues. ``report`` receives the number of folders read, and their total.
         """
         home = (home or Path(platformdirs.user_data_dir("sdgui", appauthor=False))).absolute()
-        aside, unfinished = f".damaged-{time.strftime('%Y%m%d-%H%M%S')}", home / f"{DATABASE}.rebuilding"
+        suffix, unfinished = f".damaged-{time.strftime('%Y%m%d-%H%M%S')}", home / f"{DATABASE}.rebuilding"
         try:
             files = [] if unfinished.exists() else [home / (DATABASE + ending) for ending in ("", "-wal", "-shm")]
             for file in files:
                 if file.exists():
-                    file.rename(file.with_name(file.name + aside))
+                    file.rename(file.with_name(file.name + suffix))
             home.mkdir(parents=True, exist_ok=True)
             unfinished.touch()
             store = cls.open(home)
@@ -141,14 +141,14 @@ class Store(
         Unreadable folders are skipped. Names, tags and notes are kept. ``report`` receives the number of folders read,
         and their total. ``only_new`` skips folders whose events have already been read.
         """
-        problems, folders, fitting = [], _run_folders(self.runs_folder), self._fitting_experiments()
+        problems, folders, experiments_by_key = [], _run_folders(self.runs_folder), self._experiments_by_key()
         listed = self._listed()
         for number, folder in enumerate(folders, 1):
             if report is not None:
                 report(number, len(folders))
             try:
                 if not (only_new and (row := listed.get(self._folder_text(folder))) and row.offset):
-                    self._import(folder, None, fitting, listed)
+                    self._import(folder, None, experiments_by_key, listed)
             except UserError as error:
                 problems.append(str(error))
             except Exception as error:  # noqa: BLE001  the other folders are still read
@@ -165,19 +165,19 @@ class Store(
         """
         if experiment_id is not None:
             self.experiment(experiment_id)  # raises StoreError if it was deleted
-        fitting, listed = self._fitting_experiments(), self._listed(folder)
-        return self.run(self._import(folder, experiment_id, fitting, listed, tags, like))
+        experiments_by_key, listed = self._experiments_by_key(), self._listed(folder)
+        return self.run(self._import(folder, experiment_id, experiments_by_key, listed, tags, like))
 
     def _import(
         self,
         folder: Path,
         experiment_id: int | None,
-        fitting: dict[str, int],
+        experiments_by_key: dict[str, int],
         listed: Mapping[str, _Listed],
         tags: Iterable[str] = (),
         like: int | None = None,
     ) -> int:
-        """Import a run; returns its id. ``fitting``: the result of ``_fitting_experiments``; it is updated."""
+        """Import a run; returns its id. ``experiments_by_key``: from ``_experiments_by_key``; updated by this call."""
         run_dir = RunDir(folder.absolute())
         try:
             config = read_any_config(run_dir.config)
@@ -193,28 +193,28 @@ class Store(
             self.record(existing.id, progress, rewritten=True)
             return existing.id
         if experiment_id is None:
-            experiment_id = self._experiment_for(config, fitting)
+            experiment_id = self._experiment_for(config, experiments_by_key)
         if isinstance(config, LoggedConfig):
             tags = (*config.tags, *tags)
         return self.add_imported(experiment_id, text, config, progress, tags, like)
 
-    def _experiment_for(self, config: RunConfig | LoggedConfig, fitting: dict[str, int]) -> int:
-        """The experiment with the same config, otherwise with the same name, otherwise a new one, added to ``fitting``.
+    def _experiment_for(self, config: RunConfig | LoggedConfig, experiments_by_key: dict[str, int]) -> int:
+        """The experiment with the same config, otherwise with the same name; for a logged run, that of its project.
 
-        For a logged run, the experiment of its project.
+        Without a match, a new experiment, which is added to ``experiments_by_key``.
         """
         if isinstance(config, LoggedConfig):
             keys: tuple[str, ...] = (f"project {config.project}",)
             template: RunConfig | LoggedConfig = LoggedConfig(name=config.project, project=config.project)
         else:
             keys, template = (f"digest {config.digest()}", f"name {clean_line(config.name)}"), config
-        experiment_id = next((fitting[key] for key in keys if key in fitting), None)
+        experiment_id = next((experiments_by_key[key] for key in keys if key in experiments_by_key), None)
         if experiment_id is None:
             experiment_id = self.add_experiment(template.to_json()).id
-            fitting |= dict.fromkeys(keys, experiment_id)
+            experiments_by_key |= dict.fromkeys(keys, experiment_id)
         return experiment_id
 
-    def _fitting_experiments(self) -> dict[str, int]:
+    def _experiments_by_key(self) -> dict[str, int]:
         """Ids of experiments by config digest and by name; for duplicates, the oldest experiment."""
         ids: dict[str, int] = {}
         for experiment in self.experiments():
@@ -228,7 +228,7 @@ class Store(
     def import_logged(self) -> list[str]:
         """Add runs that scripts have started to log in the runs folder since the last call; returns error messages.
 
-        Cheap if nothing was added to the folder. If many were added, the next call continues after `_LISTING_SECONDS`.
+        Cheap if nothing was added to the folder. A call stops after `_LISTING_SECONDS`; the next one continues.
         """
         try:
             stamp = self.runs_folder.stat().st_mtime_ns
@@ -241,7 +241,7 @@ class Store(
             listed_names = {Path(self._folder_path(text)).name for text in session.scalars(select(RunRow.folder))}
         problems, unfinished, deadline = [], False, time.monotonic() + _LISTING_SECONDS
         new_names = sorted(names - listed_names)
-        fitting = self._fitting_experiments() if new_names else {}
+        experiments_by_key = self._experiments_by_key() if new_names else {}
         for name in new_names:
             folder = self.runs_folder / name
             try:
@@ -250,7 +250,7 @@ class Store(
                     continue
                 self._known_folders.add(name)
                 if not name.endswith(DELETED) and read_logged(folder / "config.json") is not None:
-                    self._import(folder, None, fitting, {})
+                    self._import(folder, None, experiments_by_key, {})
             except (UserError, OSError) as error:
                 problems.append(str(error))
             if time.monotonic() > deadline:
@@ -280,7 +280,7 @@ class Store(
 
         Raises StoreError if one of its runs is alive, or if ``folders`` is set and the experiment is not in the bin.
         """
-        with _removed() as remove, self._write() as session:
+        with _deleting_folders() as remove, self._write() as session:
             row = experiment_row(session, experiment_id)
             rows = session.scalars(select(RunRow).where(RunRow.experiment_id == experiment_id))
             runs = [self._run_record(run) for run in rows]
@@ -301,7 +301,7 @@ class Store(
 
         Raises StoreError if the trainer is alive, or if ``folder`` is set and the run is not in the bin.
         """
-        with _removed() as remove, self._write() as session:
+        with _deleting_folders() as remove, self._write() as session:
             row = run_row(session, run_id)
             run = self._run_record(row)
             _refuse_alive(run)
@@ -345,38 +345,37 @@ def _refuse_restored(subject: str, deleted: float | None) -> None:
 
 
 @contextmanager
-def _removed() -> Iterator[Callable[[Sequence[Path]], None]]:
+def _deleting_folders() -> Iterator[Callable[[Sequence[Path]], None]]:
     """Yield a function that renames run folders; they are deleted after the block, or renamed back if it fails."""
-    aside: dict[Path, Path] = {}
+    new_paths: dict[Path, Path] = {}
 
     def remove(folders: Sequence[Path]) -> None:
         for folder in folders:
             if folder.exists():
-                aside[folder] = _put_aside(folder)
+                new_paths[folder] = _mark_as_deleted(folder)
 
     try:
         yield remove
     except BaseException:
-        for folder, moved in aside.items():
+        for folder, new_path in new_paths.items():
             with suppress(OSError):  # the first error is reported
-                moved.rename(folder)
+                new_path.rename(folder)
         raise
-    for moved in aside.values():
-        _remove(moved)
+    for new_path in new_paths.values():
+        _delete_folder(new_path)
 
 
-def _put_aside(folder: Path) -> Path:
-    """Rename a run's folder, atomically."""
+def _mark_as_deleted(folder: Path) -> Path:
+    """Rename a run's folder, atomically; returns the new path."""
     if not (folder / "config.json").is_file():
         raise StoreError(f"{folder} is not a run folder, so it was not deleted; move it elsewhere first.")
-    aside = folder.with_name(folder.name + DELETED)
     try:
-        return folder.rename(aside)
+        return folder.rename(folder.with_name(folder.name + DELETED))
     except OSError as error:
         raise StoreError(f"{folder} cannot be deleted: {error.strerror}; close the programs that use it.") from error
 
 
-def _remove(folder: Path) -> None:
+def _delete_folder(folder: Path) -> None:
     try:
         shutil.rmtree(folder)
     except OSError as error:

@@ -62,6 +62,6 @@ def test_define_launch_watch_search(qtbot: QtBot, tmp_path: Path, monkeypatch: p
             assert [item.correct for item in items].count(True) == 1
             assert all(Path(item.path).is_file() for item in items)
     finally:
-        window.close_and_keep_training()
+        window.close_without_asking()
         pool = window.services.pool
         qtbot.waitUntil(lambda: not pool.findChildren(QProcess), timeout=10000)

@@ -62,5 +62,5 @@ def _search_in_the_window(qtbot: QtBot, home: Path, run: Path, words: str) -> No
         qtbot.waitUntil(lambda: panel.queries.answered and bool(panel.view.sides[0].gallery.items()), timeout=120_000)
         assert all(Path(item.path).is_file() for item in panel.view.sides[0].gallery.items())
     finally:
-        window.close_and_keep_training()
+        window.close_without_asking()
         qtbot.waitUntil(lambda: not window.services.pool.findChildren(QProcess), timeout=60_000)

@@ -71,7 +71,7 @@ def fit_axes(window: MainWindow) -> None:
 
 def close(window: MainWindow) -> None:
     """Close it with its workers and its database."""
-    window.close_and_keep_training()
+    window.close_without_asking()
     window.services.pool.close()
     window.services.store.close()
 

@@ -59,7 +59,7 @@ class Stage:
 
 def choose_included(picker: ModelChip) -> None:
     """Choose the included model."""
-    picker.show_included()
+    picker.choose_included()
     until(lambda: picker.choice() is not None, "the included model")
 
 
@@ -157,7 +157,7 @@ def clean(stage: Stage) -> None:
     panel = stage.window.show_panel("clean")
     assert isinstance(panel, CleanPanel)
     source = panel.view.source
-    source.model.show_run(stage.run("sd-clip"))
+    source.model.choose_run(stage.run("sd-clip"))
     until(lambda: source.model.choice() is not None, "the run")
     source.model.set_network("teacher")
     source.data.set_source(str(stage.study.data("noisy")))

@@ -196,7 +196,7 @@ def leave(window: MainWindow, qtbot: QtBot) -> None:
     """Close a window whose question about live runs is not the test's matter."""
     if not window.isVisible():
         return
-    window.close_and_keep_training()
+    window.close_without_asking()
     qtbot.waitUntil(lambda: not window.isVisible(), timeout=5000)
     qtbot.waitUntil(lambda: not window.services.pool.findChildren(QProcess), timeout=5000)
 

@@ -227,7 +227,7 @@ class ExportDialog(QDialog):
         name = CHECKPOINT.format(int(checkpoint)) if checkpoint.isdecimal() else checkpoint
         rows = range(self.checkpoint.count())
         self.checkpoint.setCurrentIndex(next((row for row in rows if self.checkpoint.itemData(row).name == name), 0))
-        self.network.setCurrentIndex(max(self.network.findData(choice.weights), 0))
+        self.network.setCurrentIndex(max(self.network.findData(choice.network), 0))
 
     def _interpolation(self) -> InterpolatedName | None:
         return parse_interpolated(self._choice.model) if self._choice is not None else None

@@ -83,7 +83,7 @@ class CaptionMaker(QObject):
         """Load the model in advance, before images are added."""
         if not self.busy:
             self._connect(choice).ask(
-                "open", CAPTION_OPEN, self._on_opened, self._on_open_failed, model=choice.model, weights=choice.weights
+                "open", CAPTION_OPEN, self._on_opened, self._on_open_failed, model=choice.model, weights=choice.network
             )
 
     def make(self, choice: ModelChoice, paths: Sequence[str], settings: GenerationSettings) -> None:
@@ -152,7 +152,7 @@ class CaptionMaker(QObject):
         self._first, self._reported = True, self._captioned + self._refused
         self.progress.emit("Opening the model", self._reported, self._total)
         self._connect(job.choice).ask(
-            "open", CAPTION_OPEN, self._send_job, self._fail_job, model=job.choice.model, weights=job.choice.weights
+            "open", CAPTION_OPEN, self._send_job, self._fail_job, model=job.choice.model, weights=job.choice.network
         )
 
     def _on_opened(self, facts: Captioner) -> None:
@@ -185,7 +185,7 @@ class CaptionMaker(QObject):
             self._fail_job,
             partial,
             model=job.choice.model,
-            weights=job.choice.weights,
+            weights=job.choice.network,
             paths=list(job.paths),
             settings=fields,
         )

@@ -123,7 +123,7 @@ class CaptionsPanel(Panel):
         self.actions_added = add_actions(actions, self, commands)
 
     def use_run(self, run_id: int) -> None:
-        if not self.view.tools.pickers["a"].show_run(run_id):
+        if not self.view.tools.pickers["a"].choose_run(run_id):
             self.view.show_message(warning("This run cannot caption: it has no checkpoint yet, or no text decoder."))
 
     def ask_model(self) -> None:
@@ -158,7 +158,7 @@ class CaptionsPanel(Panel):
         for side, picker in self.view.tools.pickers.items():
             restored = picker.restore_state(settings.value(f"captions/model_{side}"))
             if not restored and side == "a" and not picker.restore():
-                picker.show_default()
+                picker.choose_default()
         self.view.bar.clear()
         self.view.tools.compare.setChecked(settings.value("captions/compare") in (True, "true"))
         self.view.show_empty()

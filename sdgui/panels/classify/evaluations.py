@@ -62,7 +62,7 @@ class Evaluations(QObject):
         if shown is None or shown.measure.method == "saved" or self._session.busy("measure"):
             return
         target = shown.measure.target
-        if (tuned_name(target.model), target.weights) != (tuned_name(choice.model), choice.weights):
+        if (tuned_name(target.model), target.weights) != (tuned_name(choice.model), choice.network):
             return
         measure = shown.measure.other(model=choice.model, title=choice.title)
         previous = shown if tuned_name(target.model) != target.model else None

@@ -90,7 +90,7 @@ class ClassifyPanel(Panel):
         self._actions = actions
 
     def use_run(self, run_id: int) -> None:
-        if not self.view.source.model.show_run(run_id):
+        if not self.view.source.model.choose_run(run_id):
             self.show_message(Message("warning", "This run has no checkpoint to classify with yet."))
 
     def ask_model(self) -> None:
@@ -104,7 +104,7 @@ class ClassifyPanel(Panel):
             store = self._services.store
             self._services.writer.submit(lambda: kept_results(store), self._restore_results)
             if self.view.source.model.choice() is None:
-                self.view.source.model.show_default()
+                self.view.source.model.choose_default()
         self._find_step()
 
     def on_leave(self) -> None:
@@ -142,7 +142,7 @@ class ClassifyPanel(Panel):
         if self._demo.make:
             if self._actions is not None:
                 self._actions["demo"].trigger()
-        elif self._demo.run_id is not None and source.model.show_run(self._demo.run_id):
+        elif self._demo.run_id is not None and source.model.choose_run(self._demo.run_id):
             source.set_label(LABEL)
             source.set_training("")
             source.set_method("image")
@@ -260,7 +260,7 @@ class ClassifyPanel(Panel):
         if choice is None:
             self.show_message(Message("error", "Choose the model that the probe was fitted on first."))
             return
-        target_without_data = Target(model=choice.model, weights=choice.weights, title=choice.title, data="")
+        target_without_data = Target(model=choice.model, weights=choice.network, title=choice.title, data="")
         loaded = Measure(target_without_data, "saved", Settings(), str(path))
 
         def done(_number: str) -> None:
@@ -289,7 +289,7 @@ class ClassifyPanel(Panel):
     def _classifier(self) -> Measure | tuple[str, str] | None:
         """The classifier of Try it: a probe, or a model's name and weights."""
         choice = self.view.source.model.choice()
-        return self.probe() or ((choice.model, choice.weights) if choice is not None else None)
+        return self.probe() or ((choice.model, choice.network) if choice is not None else None)
 
     def _try(self, images: list[str], names: list[str], current: bool) -> None:
         trying = self.view.trying

@@ -181,7 +181,7 @@ class ClassifySource(QWidget):
         uses_other_data = train == _OTHER
         return Target(
             model=choice.model,
-            weights=choice.weights,
+            weights=choice.network,
             title=choice.title,
             data=self.data.source(),
             label=self.chosen_label() or self._wanted_label,

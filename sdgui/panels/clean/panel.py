@@ -116,7 +116,7 @@ class CleanPanel(Panel):
             settings = self._services.settings
             self.view.source.restore(str(settings.value("clean/source") or ""))
             if self.view.source.model.choice() is None:
-                self.view.source.model.show_default()
+                self.view.source.model.choose_default()
         self._update()
 
     def on_leave(self) -> None:

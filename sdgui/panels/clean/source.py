@@ -90,12 +90,12 @@ class CleanSource(QWidget):
         choice, run, data = self.model.choice(), self.run(), self.data.source()
         if choice is None or run is None or not data:
             return None
-        weights = "" if self.networks.currentData() else choice.weights
+        weights = "" if self.networks.currentData() else choice.network
         return {"run": str(run), "checkpoint": choice.model.rpartition("@")[2], "data": data, "weights": weights}
 
     def show_run(self, run_id: int, folder: Path) -> bool:
         """Choose a run and its training data. Returns False and changes nothing if the run has no checkpoint yet."""
-        if not self.model.show_run(run_id):
+        if not self.model.choose_run(run_id):
             return False
         if data := run_data(folder).get("train"):
             self.data.set_source(data)

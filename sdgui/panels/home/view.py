@@ -123,7 +123,7 @@ STARTS = {  # action -> icon, title, description
     "demo": (
         "ph.magnifying-glass",
         "Search images",
-        "Describe an image. The included model searches 2,555 pictograms, which are created in a few seconds.",
+        "Describe an image. The included model searches 2,555 emoji; rendering them takes half a minute, once.",
     ),
     "caption": (
         "ph.closed-captioning",

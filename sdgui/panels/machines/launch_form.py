@@ -40,14 +40,15 @@ _FIELDS: tuple[tuple[str, str, str, str], ...] = (  # field, label, tip, launche
     (
         "at_once",
         "Parallel runs",
-        "Number of queued runs that train at the same time on a machine without a GPU",
+        "Number of queued runs that train at the same time if the machine has no GPU",
         "direct",
     ),
     ("gpus", "GPUs per node", "GPUs on each node; 0 for none", "torchrun slurm"),
     (
         "cpus",
         "CPU cores per GPU",
-        "For the trainer and its data loader processes. 0: 8 cores per GPU, or without a GPU the cluster's default",
+        "For the trainer and its data loader processes. 0 means 8 cores per GPU; for jobs without a GPU, the cluster's "
+        "default",
         "slurm",
     ),
     ("nodes", "Nodes", "Number of nodes per job; several nodes use torchrun", "slurm"),

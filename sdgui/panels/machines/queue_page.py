@@ -1,4 +1,4 @@
-"""The queue: training and queued runs in order, and the limit of parallel runs without a GPU."""
+"""The queue: training and queued runs in order, and the limit of parallel runs on machines that have no GPU."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sdgui.widgets.still_boxes import StillSpinBox
 from sdgui.widgets.style.theme import SPACE, hide_steps, theme
 
 _ABOUT = (
-    "Queued runs start automatically: one on each free GPU, or without a GPU, as many as the limit allows. "
+    "Queued runs start automatically: one per free GPU; on a computer that has no GPU, as many as the limit allows. "
     "Press Ctrl+Shift+Enter to queue a run."
 )
 _FIRST, _LAST = -(10**9), 10**9

@@ -111,7 +111,7 @@ class RunsPanel(Panel):
         self._fitted_experiments = selection.listed
         self.view.table.list_experiments(selection.listed)
         self.view.table.set_ticks(selection.ticked)
-        self.view.table.choose(selection.run_id)
+        self.view.table.select_run(selection.run_id)
         self.tabs.select(selection)
 
     def _listed(self, _listing: Listing) -> None:

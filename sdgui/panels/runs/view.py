@@ -85,7 +85,9 @@ class TabsView(QWidget):
         self.board = SamplesBoard(services, self.tabs)
         self._add_tab(self.grid, "&Curves", "Curves of the ticked runs and the current one")
         self._add_tab(self.scatter, "Scatter", "Scatter plot of two columns of the listed runs")
-        self._add_tab(self.parallel, "Parallel", "Parallel coordinates of the listed runs; drag along an axis to brush")
+        self._add_tab(
+            self.parallel, "Parallel", "Parallel coordinates of the listed runs; drag along an axis to choose a range"
+        )
         self._add_tab(self.compare, "Compare", "Settings and metrics of the ticked or selected runs, side by side")
         self._add_tab(self.board, "Side by side", "Results of the overlaid runs for the same captions at one step")
         self._add_tab(self.samples, "&Samples", "Images and captions of student and teacher at each validation")

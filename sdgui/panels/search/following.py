@@ -52,7 +52,7 @@ class RunFollowing(QObject):
         if self.run_id is None and self._source.pickers[0].choice() is None:
             self._read_run(self._services.store.newest_run)
             if self._run is None:
-                self._source.show_included()
+                self._source.choose_included()
 
     def _read_run(self, read_run: Callable[[], Run | None]) -> None:
         try:

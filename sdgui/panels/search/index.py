@@ -114,7 +114,7 @@ class IndexSheet(QFrame):
         elif not self.source.source():
             self.message_requested.emit(warning("Choose the images to index."))
         elif self._require_folder():
-            model = {"model": model_choice.model, "weights": model_choice.weights}
+            model = {"model": model_choice.model, "weights": model_choice.network}
             self._start(SEARCH_INDEX, source=self.source.source(), drop_missing=self.drop.isChecked(), **model)
 
     def start_refresh(self) -> None:

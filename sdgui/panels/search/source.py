@@ -110,14 +110,14 @@ class SourceBar(QWidget):
                 return None
             if picked_model is None:
                 return Target("", "", short(index), index=index)
-            return Target(picked_model.model, picked_model.weights, picked_model.title, index=index)
+            return Target(picked_model.model, picked_model.network, picked_model.title, index=index)
         if choice is None:
             return None
         data = self.collection.data.source() if self.kind == DATA else ""
         if self.kind == DATA and not data:
             return None
         worker = self._travelled if run_and_checkpoint(choice.model)[0] == self._travelled else ""
-        return Target(choice.model, choice.weights, choice.title, data=data, worker=worker)
+        return Target(choice.model, choice.network, choice.title, data=data, worker=worker)
 
     def run(self) -> Path | None:
         """The folder of the first model's run; None if it is not a run or an index is searched."""
@@ -146,8 +146,8 @@ class SourceBar(QWidget):
         if mine is None:
             return f"model {side + 1}"
         if self.comparing and other_choice is not None:
-            if mine.model == other_choice.model and mine.weights != other_choice.weights:
-                return mine.weights.capitalize() or mine.title
+            if mine.model == other_choice.model and mine.network != other_choice.network:
+                return mine.network.capitalize() or mine.title
             folders = [run_and_checkpoint(choice.model)[0] for choice in (mine, other_choice)]
             if folders[0] == folders[1] != "":
                 return mine.title.partition(" · ")[2].rpartition(" · ")[0] or mine.title
@@ -166,7 +166,7 @@ class SourceBar(QWidget):
         ):
             return self.name(side)
         run = " · ".join(mine.title.split(" · ")[:2])
-        return run if mine.weights == other_choice.weights else f"{run} · {mine.weights}"
+        return run if mine.network == other_choice.network else f"{run} · {mine.network}"
 
     def same_model(self) -> bool:
         """Whether both sides are the same model on the same collection."""
@@ -226,27 +226,27 @@ class SourceBar(QWidget):
         self._show()
         return is_selected
 
-    def show_included(self) -> None:
+    def choose_included(self) -> None:
         """Select the included model, which has no validation split: the user has to choose images."""
         if not included_models():
             return
         if self.kind == HELD_OUT:
             self.collection.set_kind(DATA)
-        self.pickers[0].show_included()
+        self.pickers[0].choose_included()
         if (choice := self.pickers[0].choice()) is not None:
             self._pool.client(choice.model, choice.title).warm_up()
 
-    def follow_model(self, side: int, model: str, weights: str) -> None:
+    def follow_model(self, side: int, model: str, network: str) -> None:
         """Show the model that built the opened index in the picker."""
         folder, checkpoint = run_and_checkpoint(model)
         run = f"{folder}@{checkpoint}" if folder else model
         interpolated = parse_interpolated(model)
         model = run if interpolated is None else str(interpolated._replace(tuned=run))
         choice = self.pickers[side].choice()
-        if choice is not None and (choice.model, choice.weights) == (model, weights):
+        if choice is not None and (choice.model, choice.network) == (model, network):
             return
         self._quiet = True
-        self.pickers[side].set_choice(ModelChoice(model, weights, Path(model).name))
+        self.pickers[side].set_choice(ModelChoice(model, network, Path(model).name))
         self._quiet = False
 
     def show_facts(self, facts: SearchOpened | None) -> None:
@@ -306,13 +306,13 @@ class SourceBar(QWidget):
 
     def _on_compare_toggled(self, on: bool) -> None:
         if on and self.pickers[1].choice() is None and (choice := self.pickers[0].choice()) is not None:
-            networks = [network for network in self.pickers[0].networks() if network != choice.weights]
-            other = replace(choice, weights=networks[0] if networks else choice.weights)
+            networks = [network for network in self.pickers[0].networks() if network != choice.network]
+            other = replace(choice, network=networks[0] if networks else choice.network)
             if tuned_name(choice.model) != choice.model:  # compares interpolated weights with the fine-tuned ones
                 other = replace(choice, model=tuned_name(choice.model))
-            before, self._quiet = self._quiet, True
+            was_quiet, self._quiet = self._quiet, True
             self.pickers[1].set_choice(other)
-            self._quiet = before
+            self._quiet = was_quiet
         self._show()
         if not self._quiet:
             self.compared.emit(on)

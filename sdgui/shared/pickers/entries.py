@@ -46,10 +46,10 @@ _SEARCHES, _CAPTIONS = "search, classify", "search, classify, caption"
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A model for a worker: ``model`` and ``weights`` are arguments of ``core.checkpoint.opening.open_model``."""
+    """A model for a worker: the arguments ``model`` and ``weights`` of ``core.checkpoint.opening.open_model``."""
 
     model: str
-    weights: str  # "student", "teacher", or "" if there is only one network
+    network: str  # "student", "teacher", or "" if there is only one network
     title: str
     run_id: int | None = None
 
@@ -238,12 +238,12 @@ def choice_of(raw: object) -> ModelChoice | None:
         raw = parse_stored(raw, dict)
     if not isinstance(raw, Mapping):
         return None
-    texts = [raw.get(name) for name in ("model", "weights", "title")]
+    texts = [raw.get(name) for name in ("model", "network", "title")]
     run_id = raw.get("run_id")
     if not all(isinstance(text, str) for text in texts) or not texts[0]:
         return None
-    model, weights, title = map(str, texts)
-    return ModelChoice(model, weights, title, run_id if isinstance(run_id, int) else None)
+    model, network, title = map(str, texts)
+    return ModelChoice(model, network, title, run_id if isinstance(run_id, int) else None)
 
 
 def remember(settings: QSettings, choice: ModelChoice) -> None:
@@ -251,6 +251,6 @@ def remember(settings: QSettings, choice: ModelChoice) -> None:
     other_choices = [
         recent
         for recent in recent_choices(settings)
-        if (recent.model, recent.weights) != (choice.model, choice.weights)
+        if (recent.model, recent.network) != (choice.model, choice.network)
     ]
     settings.setValue(_RECENT, json.dumps([asdict(recent) for recent in [choice, *other_choices][:_REMEMBERED]]))

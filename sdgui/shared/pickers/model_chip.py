@@ -47,7 +47,7 @@ from sdgui.widgets.popovers.chip_button import ChipButton
 
 __all__ = ["ModelChip", "ModelChoice"]
 
-_SETTLE_MS = 500  # delay of reading a live run's folder after its last news
+_REFRESH_MS = 500  # delay between a live run's report and reading its folder; reports in between are combined
 _NOTHING = "Choose a model"
 _MAX_RECENT = 4  # recent models that are listed
 
@@ -63,7 +63,7 @@ class ModelChip(ChipButton):
     changed = Signal(object)  # ModelChoice
     renewed = Signal(object)  # ModelChoice
     interpolated = Signal(object)  # ModelChoice with another alpha or initial model; after ``changed``
-    shown = Signal()  # the shown run has been read again
+    shown = Signal()  # the chip shows its choice again, which may have changed
     refused = Signal(str)  # message: the dropped file is not a model, or this panel cannot use it
 
     def __init__(self, services: Services, needs: Needs = "search", parent: QWidget | None = None) -> None:
@@ -81,7 +81,7 @@ class ModelChip(ChipButton):
         self._filling = 0  # number of lists being read
         self._tasks = BackgroundTasks(self)
         self.setAcceptDrops(True)
-        self._refresh_timer = QTimer(self, singleShot=True, interval=_SETTLE_MS)
+        self._refresh_timer = QTimer(self, singleShot=True, interval=_REFRESH_MS)
         self._refresh_timer.timeout.connect(self.refresh)
         self.clicked.connect(lambda: self.open())
         services.follower.state_changed.connect(self._schedule_refresh)
@@ -204,7 +204,7 @@ class ModelChip(ChipButton):
             return ""
         return f"alpha {self.alpha:g}" + (f" with {self._initial_title}" if self._initial else "")
 
-    def show_run(self, run_id: int) -> bool:
+    def choose_run(self, run_id: int) -> bool:
         """Choose a run of the store at its best checkpoint; False if it cannot be used."""
         store = self._services.store
         try:
@@ -213,7 +213,7 @@ class ModelChip(ChipButton):
             return False
         return entry is not None and not entry.reason and self._use_entry(entry)
 
-    def show_default(self) -> None:
+    def choose_default(self) -> None:
         """Choose the newest usable run, otherwise an included model, unless the user has chosen a model in the
         meantime."""
         store, needs = self._services.store, self._needs
@@ -225,7 +225,7 @@ class ModelChip(ChipButton):
 
         self._tasks.run(lambda: [*run_entries(store, needs), *included_entries(needs)], found)
 
-    def show_included(self) -> None:
+    def choose_included(self) -> None:
         """Choose an included model, if this panel can use one."""
         entry = next((entry for entry in included_entries(self._needs) if not entry.reason), None)
         if entry is not None:
@@ -293,7 +293,7 @@ class ModelChip(ChipButton):
             return entry
         checkpoint = run_and_checkpoint(choice.model)[1]
         checkpoint = f"step {count(int(checkpoint))}" if checkpoint.isdecimal() else checkpoint
-        title = " · ".join(filter(None, (current.title, choice.weights, checkpoint)))
+        title = " · ".join(filter(None, (current.title, choice.network, checkpoint)))
         return replace(entry, title=title, metric=current.metric, about=current.about)
 
     def _listed_entry(self, entry: ModelEntry) -> ModelEntry | None:
@@ -308,24 +308,28 @@ class ModelChip(ChipButton):
 
     # Choosing
     def _use_entry(self, entry: ModelEntry) -> bool:
+        """Choose ``entry`` with its current title; False if it cannot be used.
+
+        A recent choice also sets the checkpoint, network and interpolation; otherwise these have their defaults.
+        """
         if entry.reason:
             self.refused.emit(f"{entry.title} cannot be used here. {entry.reason}")
             return False
-        before, current = entry.recent, self._listed_entry(entry) if entry.run_id is None or entry.recent else None
+        recent = entry.recent
+        current = self._listed_entry(entry) if entry.run_id is None or recent is not None else None
         title, run_id = (current.title, current.run_id) if current is not None else (entry.title, entry.run_id)
-        if current is None and before is not None and entry.kind != "open_clip":
+        if current is None and recent is not None and entry.kind != "open_clip":
             title = Path(entry.name).name
-        used = ModelEntry(entry.kind, entry.name, title, "", run_id)
-        name = parse_interpolated(before.model) if before is not None and self.interpolates else None
+        chosen = ModelEntry(entry.kind, entry.name, title, "", run_id)
+        name = parse_interpolated(recent.model) if recent is not None and self.interpolates else None
         self._set_initial(name.initial if name is not None else "", name.alpha if name is not None else 1.0)
-        if used.kind == "run":
-            checkpoint = run_and_checkpoint(before.model)[1] if before is not None else "best"
-            self._set_run(
-                used, int(checkpoint) if checkpoint.isdecimal() else checkpoint, before.weights if before else ""
-            )
+        if chosen.kind == "run":
+            checkpoint = run_and_checkpoint(recent.model)[1] if recent is not None else "best"
+            step_or_name = int(checkpoint) if checkpoint.isdecimal() else checkpoint
+            self._set_run(chosen, step_or_name, recent.network if recent is not None else "")
         else:
             self._checkpoint, self._network, self._facts = "", "", None
-        self._entry = used
+        self._entry = chosen
         self._emit_choice()
         return True
 
@@ -348,14 +352,14 @@ class ModelChip(ChipButton):
         if choice is None:
             return
         step = self.step() if self._entry and self._entry.kind == "run" else None
-        before, self._emitted = self._emitted, choice
-        newer = step != self._step
+        last_emitted, self._emitted = self._emitted, choice
+        is_newer = step != self._step
         self._step = step
-        if before is None or (before.model, before.weights) != (choice.model, choice.weights):
+        if last_emitted is None or (last_emitted.model, last_emitted.network) != (choice.model, choice.network):
             if self.alpha == 1.0:
                 remember(self._services.settings, choice)
             self.changed.emit(choice)
-        elif newer:
+        elif is_newer:
             self.renewed.emit(choice)
 
     def _show(self) -> None:

@@ -65,19 +65,19 @@ def preset_needs(name: str, size: Size = "demo") -> tuple[Need, ...]:
     marks: list[Need] = []
     objectives = [objective for _, objective in config.objectives if objective.weight]
     if any(objective.needs_decoder() for objective in objectives):
-        marks.append(Need("captions", "CoCa", "Uses a CoCa architecture, set by the preset; it can caption."))
+        marks.append(Need("captions", "CoCa", "The preset's architecture is a CoCa, which can caption."))
     if any(objective.learns_classes for objective in objectives):
         few = " A few labelled rows are enough." if any(objective.learns_unlabelled for objective in objectives) else ""
-        marks.append(Need("labels", "labels", f"Data with a class column, set as data.label.{few}"))
+        marks.append(Need("labels", "labels", f"Needs data with a class column, named in data.label.{few}"))
     elif not any(objective.uses_captions() for objective in objectives):
         marks.append(Need("images", "images only", "Captions are not used: the text tower is not trained."))
     if stage_count(name):
         words = f"Trained in stages, one after another: {stages(name)}"
         marks.append(Need("chain", f"{stage_count(name)} stages", words))
     elif config.teacher.traits.trained and not config.teacher.checkpoint:
-        marks.append(Need("run", "a trained model", "A run or model to use as teacher, set as teacher.checkpoint."))
+        marks.append(Need("run", "a trained model", "Needs a trained model as teacher, named in teacher.checkpoint."))
     if (config.towers.freeze != "none" or config.teacher.kind == "initial") and not config.towers.pretrained:
-        marks.append(Need("run", "trained towers", "A trained model to start from, set as towers.pretrained."))
+        marks.append(Need("run", "trained towers", "Needs a trained model to start from, named in towers.pretrained."))
     return tuple(marks)
 
 

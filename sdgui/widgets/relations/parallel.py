@@ -97,7 +97,7 @@ class ParallelCoordinates(QWidget):
     def _report_brushed(self) -> None:
         brushed_runs = self.brushed_runs()
         number = self._places.shape[1] if len(self._places) else 0
-        self.setAccessibleDescription(f"{len(self.axes)} axes; {len(brushed_runs)} of {number} runs within the brushes")
+        self.setAccessibleDescription(f"{len(self.axes)} axes; {len(brushed_runs)} of {number} runs within the ranges")
         self.brushed.emit(brushed_runs)
 
     # --- drawing
@@ -263,7 +263,11 @@ class ParallelCoordinates(QWidget):
         axis_index = self._axis_at(point.x())
         if axis_index is None:
             run = self._line_at(point)
-            return "Drag along an axis to brush; click it to remove the brush" if run is None else self._names[run]
+            return (
+                "Drag along an axis to choose a range; click the axis to clear its range"
+                if run is None
+                else self._names[run]
+            )
         place = self._place(point.y())
         runs = self.brushed_runs()
         if not len(runs):

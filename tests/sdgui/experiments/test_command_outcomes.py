@@ -50,7 +50,7 @@ def test_run_folders_are_read_again_one_scan_at_a_time_and_failures_are_reported
     assert said(parts) == [("info", "Reading every run folder…"), ("info", "The run folders are already being read.")]
     gate.set()
     qtbot.waitUntil(lambda: bool(parts.messages))
-    assert said(parts) == [("info", "Read the run folders; the database lists 1 run.")]
+    assert said(parts) == [("info", "All run folders were read; the database lists 1 run.")]
     assert (parts.follower.polled, len(rebuilt)) == ([0], 1)
     for level, text, details in (
         (
@@ -60,7 +60,7 @@ def test_run_folders_are_read_again_one_scan_at_a_time_and_failures_are_reported
         ),
         ("warning", "The database lists 1 run; 1 run folder could not be read: c is broken.", "c is broken."),
         ("error", "The disk is gone.", ""),
-        ("info", "Read the run folders; the database lists 1 run.", ""),
+        ("info", "All run folders were read; the database lists 1 run.", ""),
     ):
         parts.experiments.rebuild()
         qtbot.waitUntil(lambda: len(parts.messages) == 2)

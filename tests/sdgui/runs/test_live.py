@@ -175,13 +175,13 @@ def test_a_finished_run_with_a_missing_folder_is_reported_until_it_is_back(tmp_p
     run = record(tmp_path / "run", state=RunState.DONE)
     live = new(run.folder, state=RunState.DONE)
     write(live, started(), metrics(50), RunFinished(step=50, time=NOW + 1))
-    assert (live.poll().state, live.poll().missing) == (RunState.DONE, False)
+    assert (live.poll().state, live.poll().folder_missing) == (RunState.DONE, False)
     aside = run.folder.rename(tmp_path / "aside")
     gone = live.poll()
-    assert (gone.state, gone.missing, gone.step) == (RunState.DONE, True, 50)
+    assert (gone.state, gone.folder_missing, gone.step) == (RunState.DONE, True, 50)
     assert state_line(run, gone) == "Done · folder missing · 50 steps"
     aside.rename(run.folder)
-    assert not live.poll().missing
+    assert not live.poll().folder_missing
     again = LiveRun(replace(run, offset=99, started=NOW, ending="done"), {})
     shutil.rmtree(run.folder)
-    assert again.poll().missing, "it went while no window was open"
+    assert again.poll().folder_missing, "it went while no window was open"

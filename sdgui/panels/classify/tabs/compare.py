@@ -162,7 +162,7 @@ class CompareTab(QWidget):
         first = self.first()
         if first is None or choice is None:
             return None
-        return first.other(model=choice.model, weights=choice.weights, title=choice.title)
+        return first.other(model=choice.model, weights=choice.network, title=choice.title)
 
     def _compare_with(self, measure: Measure | None) -> None:
         first = self.first()

@@ -87,7 +87,7 @@ class SamplesBoard(QWidget):
         self._columns: list[_Column] = []
         self.network = NoWheelComboBox(self)
         self.network.setAccessibleName("Network")
-        self.network.setToolTip("Network whose images are shown")
+        self.network.setToolTip("Show the images retrieved by the student or by the teacher")
         for network in NETWORKS:
             self.network.addItem(network.capitalize(), network)
         self.slider = QSlider(Qt.Orientation.Horizontal, self)

@@ -184,11 +184,13 @@ class ParallelPart(_Relation):
         super().__init__(store, table, MAX_RUNS, parent)
         self.lines = ParallelCoordinates(self)
         self.number = ElidedLabel("", self, role="muted")
-        self.filter = IconButton("ph.funnel", "Filter the table to the brushed runs", text="To filter", parent=self)
-        self.overlay = IconButton(
-            "ph.chart-line", "Overlay the curves of the brushed runs", text="Overlay", parent=self
+        self.filter = IconButton(
+            "ph.funnel", "Filter the table to the runs within the ranges", text="To filter", parent=self
         )
-        self.clear = IconButton("ph.x", "Clear all brushes", text="Clear", parent=self)
+        self.overlay = IconButton(
+            "ph.chart-line", "Overlay the curves of the runs within the ranges", text="Overlay", parent=self
+        )
+        self.clear = IconButton("ph.x", "Clear all ranges", text="Clear", parent=self)
         row = hbox((self.number, 1), self.filter, self.overlay, self.clear)
         vbox(row, (self.lines, 1), into=self, margins=(0, SPACE, 0, 0))
         self.lines.brushed.connect(lambda _runs: self._on_brushed())
@@ -217,7 +219,7 @@ class ParallelPart(_Relation):
         elif self.lines.brushes:
             self.number.setText(f"{count(len(self.lines.brushed_runs()))} of {count(len(self.columns.run_ids))} runs")
         else:
-            self.number.setText("Drag along an axis to brush")
+            self.number.setText("Drag along an axis to choose a range")
 
     def _overlay(self) -> None:
         self.ticks_requested.emit([self.columns.run_ids[index] for index in self.lines.brushed_runs()])

@@ -57,7 +57,7 @@ class TableCommands(QObject):
         self._actions.update(self)
         menu = QMenu(self.table)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self._actions.fill_menu(menu, ROWS_MENU, RUN_MENU if len(self.table.chosen_runs()) == 1 else MANY_MENU)
+        self._actions.fill_menu(menu, ROWS_MENU, RUN_MENU if len(self.table.selected_runs()) == 1 else MANY_MENU)
         menu.popup(position)
 
     # Ticks
@@ -78,7 +78,7 @@ class TableCommands(QObject):
     # Tags and notes
     def edit_many(self) -> None:
         """Open the sheet to edit tags and notes of the selected runs."""
-        selected_runs = self.table.chosen_runs()
+        selected_runs = self.table.selected_runs()
         if not selected_runs:
             return
         store = self._services.store
@@ -131,7 +131,7 @@ class TableCommands(QObject):
     # Deletion
     def delete(self) -> None:
         """Move the selected runs to the bin, with undo; none of them may train."""
-        store, run_ids = self._services.store, self.table.chosen_runs()
+        store, run_ids = self._services.store, self.table.selected_runs()
         changes = Changes(runs=frozenset(run_ids))
 
         def write() -> str:
@@ -158,17 +158,17 @@ class TableCommands(QObject):
 
 
 def _has_runs(commands: TableCommands) -> bool:
-    return bool(commands.table.chosen_runs())
+    return bool(commands.table.selected_runs())
 
 
 def _tick_title(commands: TableCommands) -> str:
-    selected_runs = commands.table.chosen_runs()
+    selected_runs = commands.table.selected_runs()
     all_overlaid = bool(selected_runs) and all(run_id in commands.table.model.ticks for run_id in selected_runs)
     return "&Hide curves" if all_overlaid else "Overlay &curves"
 
 
 def _edit_title(commands: TableCommands) -> str:
-    number = len(commands.table.chosen_runs())
+    number = len(commands.table.selected_runs())
     return f"Tags and notes of {count(number)} runs…" if number > 1 else "Add or remove tags…"
 
 
@@ -183,9 +183,9 @@ _ACTIONS: tuple[Action[TableCommands], ...] = (
         _GROUP,
         "Overlay &curves",
         "Show or hide the curves of the selected runs (Space in the table)",
-        lambda commands: commands.table.view.tick_chosen(),
+        lambda commands: commands.table.view.tick_selected(),
         "Ctrl+Shift+T",
-        enabled=lambda commands: bool(commands.table.view.chosen_rows()),
+        enabled=lambda commands: bool(commands.table.view.selected_rows()),
         current_title=_tick_title,
         icon="ph.chart-line",
         menus=_item(Section.OPEN),
@@ -228,7 +228,7 @@ _ACTIONS: tuple[Action[TableCommands], ...] = (
         "&Copy rows",
         "Copy the selected rows as tab-separated text",
         lambda commands: commands.table.copy(),
-        enabled=lambda commands: bool(commands.table.view.chosen_rows()),
+        enabled=lambda commands: bool(commands.table.view.selected_rows()),
         icon="ph.copy",
         menus=_item(Section.EDIT, 1),
     ),

@@ -79,7 +79,7 @@ class RunTable(QWidget):
         view.group_ticked.connect(self.tick_group)
         view.copy_requested.connect(self.copy)
         view.selectionModel().currentRowChanged.connect(self._on_row_changed)
-        view.selectionModel().selectionChanged.connect(lambda *_: self.selection_changed.emit(view.chosen_runs()))
+        view.selectionModel().selectionChanged.connect(lambda *_: self.selection_changed.emit(view.selected_runs()))
         view.horizontalHeader().sectionResized.connect(self._on_resized)
         view.horizontalHeader().sectionMoved.connect(self._on_column_moved)
         reader.listed.connect(self._show_listing)
@@ -102,7 +102,7 @@ class RunTable(QWidget):
         self._list_runs()
 
     def _list_runs(self) -> None:
-        selected = self.view.chosen_runs() if self.current_layout.only_differing else ()
+        selected = self.view.selected_runs() if self.current_layout.only_differing else ()
         self.reader.list_runs(self.current_layout, selected, frozenset(self.model.open_groups), self._experiments)
 
     def list_experiments(self, experiments: frozenset[int] | None) -> None:
@@ -148,7 +148,7 @@ class RunTable(QWidget):
             self.bar.filter.show_error(listing.error)
             self.bar.show_refusal(str(listing.error))
             return
-        current, selected = self._current, set(self.view.chosen_runs())
+        current, selected = self._current, set(self.view.selected_runs())
         scroll_position = self.view.verticalScrollBar().value()
         self.bar.filter.show_error(None)
         self.bar.filter.values = listing.values
@@ -162,9 +162,9 @@ class RunTable(QWidget):
         self.bar.show_number(rows.total(), None if rows.groups is None else len(rows.groups))
         self._show_columns()
         if len(selected) > 1:
-            self.view.choose_several(selected, current)
+            self.view.select_runs(selected, current)
         elif current is not None:
-            self.choose(current)
+            self.select_run(current)
         self.view.verticalScrollBar().setValue(scroll_position)
         self.reader.fill_steps(listing.fields())
         self._count_ticks()
@@ -183,7 +183,7 @@ class RunTable(QWidget):
             order = Qt.SortOrder.DescendingOrder if first[1] else Qt.SortOrder.AscendingOrder
             header.setSortIndicator(sorted_by[0], order)
         header.blockSignals(False)
-        self.view.columns_shown()
+        self.view.update_frozen_columns()
 
     def _width(self, field: Field) -> int:
         if field.name == NAME:
@@ -298,7 +298,7 @@ class RunTable(QWidget):
         """Copy the selected rows with a header as tab-separated text."""
         columns = range(len(self.model.fields))
         lines = ["\t".join(title_of(field) for field in self.model.fields)]
-        for row in self.view.chosen_rows():
+        for row in self.view.selected_rows():
             lines.append("\t".join(str(self.model.index(row, column).data()) for column in columns))
         QGuiApplication.clipboard().setText("\n".join(lines))
 
@@ -310,19 +310,19 @@ class RunTable(QWidget):
             self._reported_run = self._current
             self.run_chosen.emit(self._current)
 
-    def choose(self, run_id: int | None) -> None:
+    def select_run(self, run_id: int | None) -> None:
         """Make a run the current row if it is listed (None: no run), without emitting a signal."""
         self._reported_run = self._current = run_id
         row = self.model.row(self.view.currentIndex())
         current = row.run_id if row is not None else None
         if run_id is not None and current != run_id:
-            self.view.choose(run_id)
+            self.view.select_run(run_id)
         elif run_id is None and current is not None:  # so that a click selects the same run again
             self.view.selectionModel().clear()
 
-    def chosen_runs(self) -> list[int]:
+    def selected_runs(self) -> list[int]:
         """The selected runs."""
-        return self.view.chosen_runs()
+        return self.view.selected_runs()
 
     def set_ticks(self, run_ids: Iterable[int]) -> None:
         """Set the ticked runs."""

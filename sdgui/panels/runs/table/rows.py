@@ -26,7 +26,7 @@ class Row:
 
 
 class Rows:
-    """The rows; needs one integer per run, and with groups only the runs of expanded groups."""
+    """The rows; stores one integer per run, or with groups, per run of an expanded group."""
 
     def __init__(
         self,

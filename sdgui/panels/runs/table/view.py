@@ -73,6 +73,7 @@ class RunTableView(_Table):
     header_menu_requested = Signal(int, QPoint)
     rows_menu_requested = Signal(QPoint)
     run_opened = Signal(int)
+    copy_requested = Signal()
 
     def __init__(self, model: RunTableModel, parent: QWidget) -> None:
         super().__init__(model, parent)
@@ -113,12 +114,12 @@ class RunTableView(_Table):
         self.verticalScrollBar().valueChanged.connect(frozen.verticalScrollBar().setValue)
         frozen.verticalScrollBar().valueChanged.connect(self.verticalScrollBar().setValue)
         self.horizontalHeader().sectionResized.connect(self._on_resized)
-        self._model.modelReset.connect(self.columns_shown)
-        self.columns_shown()
+        self._model.modelReset.connect(self.update_frozen_columns)
+        self.update_frozen_columns()
         frozen.show()
 
-    def columns_shown(self) -> None:
-        """Update after a change of columns: the frozen view shows only the first."""
+    def update_frozen_columns(self) -> None:
+        """Show only the first column in the frozen view; needed after each change of columns."""
         for column in range(1, self._model.columnCount()):
             self._frozen.setColumnHidden(column, True)
         self._frozen.setColumnWidth(0, self.columnWidth(0))
@@ -148,27 +149,28 @@ class RunTableView(_Table):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Handle clicks and wheel events of the frozen column in this view."""
         if not hasattr(self, "_frozen") or watched is not self._frozen.viewport():
-            return super().eventFilter(watched, event)  # Qt filters the events of its scroll bars too
+            return super().eventFilter(watched, event)  # Qt also passes the events of its scroll bars to this filter
         if isinstance(event, QMouseEvent) and event.type() in (
             QEvent.Type.MouseButtonPress,
             QEvent.Type.MouseButtonDblClick,
         ):
             self.setFocus(Qt.FocusReason.MouseFocusReason)
-            if self._pressed(event) or (event.type() == QEvent.Type.MouseButtonDblClick and self._opened(event)):
+            is_double = event.type() == QEvent.Type.MouseButtonDblClick
+            if self._handle_press(event) or (is_double and self._open_run_at(event)):
                 return True
         if event.type() == QEvent.Type.Wheel:
             return self.viewportEvent(event)
         return False
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        if not self._pressed(event):
+        if not self._handle_press(event):
             super().mousePressEvent(event)
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
-        if not self._opened(event):
+        if not self._open_run_at(event):
             super().mouseDoubleClickEvent(event)
 
-    def _opened(self, event: QMouseEvent) -> bool:
+    def _open_run_at(self, event: QMouseEvent) -> bool:
         """Open the double-clicked run; returns whether a run was hit."""
         row = self._model.row(self.indexAt(event.position().toPoint()))
         if row is None or row.run_id is None:
@@ -176,7 +178,7 @@ class RunTableView(_Table):
         self.run_opened.emit(row.run_id)
         return True
 
-    def _pressed(self, event: QMouseEvent) -> bool:
+    def _handle_press(self, event: QMouseEvent) -> bool:
         """Handle a press on a check box or arrow; returns whether one was hit."""
         if event.button() != Qt.MouseButton.LeftButton:
             return False
@@ -197,7 +199,7 @@ class RunTableView(_Table):
             return True
         if not on_tick:
             return False
-        selected = self.chosen_runs()
+        selected = self.selected_runs()
         run_ids = selected if row.run_id in selected else [row.run_id]
         self.ticked.emit(run_ids, row.run_id not in self._model.ticks)
         return True
@@ -213,8 +215,8 @@ class RunTableView(_Table):
         index = self.currentIndex()
         row = self._model.row(index)
         if event.key() == Qt.Key.Key_Space and row is not None:
-            self.tick_chosen()
-        elif row is not None and row.is_group and self._opens(event, row.group or 0):
+            self.tick_selected()
+        elif row is not None and row.is_group and self._toggles_group(event, row.group or 0):
             self._model.toggle_group(index)
         elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and row is not None and row.run_id is not None:
             self.run_opened.emit(row.run_id)
@@ -223,35 +225,34 @@ class RunTableView(_Table):
         else:
             super().keyPressEvent(event)
 
-    copy_requested = Signal()
-
-    def _opens(self, event: QKeyEvent, group: int) -> bool:
+    def _toggles_group(self, event: QKeyEvent, group: int) -> bool:
+        """Whether the key expands or collapses a group."""
         is_open = self._model.rows.is_open(group)
         key = event.key()
         if key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             return True
         return (key == Qt.Key.Key_Right and not is_open) or (key == Qt.Key.Key_Left and is_open)
 
-    def tick_chosen(self) -> None:
+    def tick_selected(self) -> None:
         """Tick the selected runs or the current group, or untick them if all are ticked."""
-        selected, row = self.chosen_runs(), self._model.row(self.currentIndex())
+        selected, row = self.selected_runs(), self._model.row(self.currentIndex())
         if selected:
             self.ticked.emit(selected, not all(run_id in self._model.ticks for run_id in selected))
         elif row is not None and row.group is not None:
             self.group_ticked.emit(row.group)
 
     # Selection
-    def chosen_rows(self) -> list[int]:
+    def selected_rows(self) -> list[int]:
         """The selected rows, top to bottom."""
         selection = self.selectionModel().selection()
         parts = [selection.at(number) for number in range(selection.size())]
         return sorted({row for part in parts for row in range(part.top(), part.bottom() + 1)})
 
-    def chosen_runs(self) -> list[int]:
+    def selected_runs(self) -> list[int]:
         """The selected runs, including the runs of selected expanded groups."""
         run_ids: dict[int, None] = {}
         rows = self._model.rows
-        for number in self.chosen_rows():
+        for number in self.selected_rows():
             row = rows.at(number)
             if row.run_id is not None:
                 run_ids[row.run_id] = None
@@ -260,7 +261,7 @@ class RunTableView(_Table):
                 run_ids |= {run_id: None for row_index in inside if (run_id := rows.at(row_index).run_id) is not None}
         return list(run_ids)
 
-    def choose(self, run_id: int) -> bool:
+    def select_run(self, run_id: int) -> bool:
         """Make a run the current row; returns whether the run is listed."""
         number = self._model.rows.row_of(run_id)
         if number is None:
@@ -270,7 +271,7 @@ class RunTableView(_Table):
         self.selectionModel().setCurrentIndex(index, flags)  # also scrolls to the row
         return True
 
-    def choose_several(self, run_ids: Iterable[int], current: int | None) -> None:
+    def select_runs(self, run_ids: Iterable[int], current: int | None) -> None:
         """Select those of these runs that are listed, and make ``current`` the current row."""
         rows = sorted(row for run_id in run_ids if (row := self._model.rows.row_of(run_id)) is not None)
         selection, last = QItemSelection(), self._model.columnCount() - 1

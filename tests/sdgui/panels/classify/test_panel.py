@@ -104,7 +104,7 @@ def test_without_a_model_or_a_checkpoint_the_panel_offers_the_demo(
     services.settings.setValue("classify/model", json.dumps({"model": "/gone@best"}))
     monkeypatch.setattr(source.model, "restore", lambda: done.append("last"))
     source.restore()
-    kept = {"model": "/gone@best", "weights": "", "title": "gone", "run_id": None}
+    kept = {"model": "/gone@best", "network": "", "title": "gone", "run_id": None}
     services.settings.setValue("classify/model", json.dumps(kept))
     monkeypatch.setattr(source.model, "set_choice", lambda _choice: False)
     source.restore()

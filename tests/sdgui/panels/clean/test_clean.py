@@ -203,7 +203,7 @@ def test_data_follow_the_run_unless_others_were_chosen(qtbot: QtBot, open_noise:
     ranked(qtbot, place)
     source = place.view.source
     other_run = make_run(place._services, tmp_path / "other", tmp_path / "other.csv", "other")
-    assert source.model.show_run(other_run), "as the list of models does"
+    assert source.model.choose_run(other_run), "as the list of models does"
     assert source.data.source() == str(tmp_path / "other.csv"), "not what the former run was trained on"
     assert place.view.facts.text().startswith("This ranking is by clip · run 1")
     assert str(tmp_path / "pairs.csv") in place.view.facts.text()
@@ -211,7 +211,7 @@ def test_data_follow_the_run_unless_others_were_chosen(qtbot: QtBot, open_noise:
     qtbot.waitUntil(lambda: "This ranking is by" not in place.view.facts.text())
     source.data.set_source(str(tmp_path / "chosen.csv"))
     first = next(run.id for run in place._services.store.runs() if run.id != other_run)
-    assert source.model.show_run(first)
+    assert source.model.choose_run(first)
     assert source.data.source() == str(tmp_path / "chosen.csv"), "the user's own choice is kept"
     before = source.request()
     place.use_run(make_run(place._services, tmp_path / "fresh", tmp_path / "fresh.csv", checkpoint=False))

@@ -118,4 +118,4 @@ def answered(qtbot: QtBot, search: SearchPanel, words: str = "") -> None:
 def leave_place(search: SearchPanel) -> None:
     window = search.window()
     assert isinstance(window, MainWindow)
-    window.close_and_keep_training()
+    window.close_without_asking()

@@ -43,7 +43,7 @@ def run(services: Services) -> Run:
 
 def chosen(bar: SourceBar) -> list[tuple[str, str] | None]:
     choices = [picker.choice() for picker in bar.pickers]
-    return [None if one is None else (one.model.rpartition("/")[2], one.weights) for one in choices]
+    return [None if one is None else (one.model.rpartition("/")[2], one.network) for one in choices]
 
 
 def test_a_run_is_compared_with_its_teacher_and_the_two_can_be_swapped(

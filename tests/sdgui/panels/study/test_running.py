@@ -82,7 +82,7 @@ def test_a_study_outlives_the_window_and_is_paused_and_resumed(qtbot: QtBot, ope
     panel = with_study(qtbot, window, a_study(steps=20))
     panel.toolbar.begin.click()
     until(qtbot, panel, "running")
-    window.close_and_keep_training()
+    window.close_without_asking()
     again = open_study("--delay", "0.0")
     panel = panel_of(again)
     until(qtbot, panel, "running")

@@ -70,9 +70,9 @@ def test_the_slider_is_shown_for_a_fine_tuned_run_alone_and_moves_by_keys(
     save(scratch.dir, 3)
     names: list[str] = []
     chip.interpolated.connect(lambda choice: names.append(choice.model))
-    assert chip.show_run(scratch.id)
+    assert chip.choose_run(scratch.id)
     assert not slider.isVisible()
-    assert chip.show_run(run.id)
+    assert chip.choose_run(run.id)
     assert slider.isVisible()
     assert slider.value.text() == "1.00"
     assert "base" in slider.slider.toolTip()
@@ -97,7 +97,7 @@ def test_a_second_model_is_chosen_in_the_list_and_both_are_restored(
     first, second = (run_of(services, name) for name in ("mint", "plum"))
     for run in (first, second):
         save(run.dir, 3)
-    assert chip.show_run(first.id)
+    assert chip.choose_run(first.id)
     chip.show()
     chip.open()
     qtbot.waitUntil(lambda: chip.popover.lines.rowCount() > 0, timeout=20000)
@@ -111,7 +111,7 @@ def test_a_second_model_is_chosen_in_the_list_and_both_are_restored(
     assert slider.isVisible()
     assert slider.initial.text() == "plum · run 1"
     state = json.dumps(chip.state())
-    assert chip.show_run(second.id)
+    assert chip.choose_run(second.id)
     assert not slider.isVisible()
     assert chip.restore_state(state)
     assert (chip.alpha, slider.value.text(), slider.isVisible()) == (0.5, "0.50", True)
@@ -127,7 +127,7 @@ def test_a_model_of_another_architecture_is_refused(
     save(other.dir, 3)
     refused: list[str] = []
     chip.refused.connect(refused.append)
-    assert chip.show_run(run.id)
+    assert chip.choose_run(run.id)
     before = chip.choice()
     entry = run_entry(services.store, services.store.run(other.id), "search")
     assert entry is not None

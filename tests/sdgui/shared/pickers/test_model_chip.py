@@ -128,10 +128,10 @@ def test_a_run_is_named_by_checkpoint_and_network(
     popover.checkpoints.activated.emit(2)
     choice = chip.choice()
     assert choice is not None
-    assert (choice.model, choice.weights) == (f"{run.folder}@200", "student")
+    assert (choice.model, choice.network) == (f"{run.folder}@200", "student")
     assert chip.text() == "clip · run 1 · student · step 200"
     assert len(heard.changed) == 3
-    assert not chip.show_run(young.id)
+    assert not chip.choose_run(young.id)
     assert chip.choice() == choice
 
 
@@ -142,10 +142,10 @@ def test_the_best_checkpoint_is_offered_with_its_network(services: Services, chi
     (run.dir.checkpoints / "best").write_text("step-00000100")
     record = run.dir.checkpoints / "step-00000100" / "checkpoint.json"
     record.write_text(json.dumps({**json.loads(record.read_text()), "network": "student"}))
-    assert chip.show_run(run.id)
+    assert chip.choose_run(run.id)
     choice = chip.choice()
     assert choice is not None
-    assert (choice.weights, choice.title) == ("student", "clip · run 1 · best, step 100 · student")
+    assert (choice.network, choice.title) == ("student", "clip · run 1 · best, step 100 · student")
 
 
 def test_new_checkpoints_of_the_selected_run_are_announced_and_the_selection_stays(
@@ -154,7 +154,7 @@ def test_new_checkpoints_of_the_selected_run_are_announced_and_the_selection_sta
     run = run_of(services)
     save(run.dir, 100)
     heard = Heard(chip)
-    assert chip.show_run(run.id)
+    assert chip.choose_run(run.id)
     save(run.dir, 200)
     chip.refresh()
     assert [choice.title for choice in heard.renewed] == ["clip · run 1 · best, step 200 · student"]
@@ -268,7 +268,7 @@ def test_the_wheel_and_a_reload_change_no_selection(services: Services, chip: Mo
     runs = [run_of(services, name) for name in ("one", "two")]
     for run in runs:
         save(run.dir, 10)
-    assert chip.show_run(runs[0].id)
+    assert chip.choose_run(runs[0].id)
     opened(qtbot, chip)
     popover = chip.popover
     qtbot.keyClick(popover.line, Qt.Key.Key_Down)

@@ -33,11 +33,11 @@ def test_the_newest_usable_run_is_selected_by_default(qtbot: QtBot, services: Se
     runs = [run_of(services, name) for name in ("old", "new", "without")]
     for run in runs[:2]:
         save(run.dir, 10)
-    chip.show_default()
+    chip.choose_default()
     qtbot.waitUntil(lambda: chip.choice() is not None)
     assert chip.short_title() == "new · run 1 · student · best"
-    assert chip.show_run(runs[0].id)
-    chip.show_default()
+    assert chip.choose_run(runs[0].id)
+    chip.choose_default()
     chip._tasks.wait()
     QApplication.processEvents()
     assert chip.short_title() == "old · run 1 · student · best"
@@ -62,7 +62,7 @@ def test_missing_and_unreachable_models_are_not_selectable(
 ) -> None:
     run = run_of(services)
     save(run.dir, 10)
-    assert not chip.show_run(99)
+    assert not chip.choose_run(99)
     assert not chip.restore(), "nothing was used yet"
 
     def gone(*_: object) -> None:
@@ -70,9 +70,9 @@ def test_missing_and_unreachable_models_are_not_selectable(
 
     with monkeypatch.context() as patch:
         patch.setattr(services.store, "some_runs", gone)
-        assert not chip.show_run(run.id)
+        assert not chip.choose_run(run.id)
     services.store.delete_run(run.id)
-    assert not chip.show_run(run.id), "it is in the bin"
+    assert not chip.choose_run(run.id), "it is in the bin"
     assert chip.choice() is None
 
 

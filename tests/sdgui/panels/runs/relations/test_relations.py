@@ -131,7 +131,7 @@ def test_clicking_a_line_selects_its_run(qtbot: QtBot, table: RunTable, filled: 
     beside = QPoint(on_line.x(), 2)
     move(lines, beside)
     assert lines.cursor().shape() is Qt.CursorShape.ArrowCursor
-    assert part.number.text() == "Drag along an axis to brush"
+    assert part.number.text() == "Drag along an axis to choose a range"
     assert lines.grab().toImage() != pointed, "the line is thick only under the pointer"
     with qtbot.assertNotEmitted(part.run_chosen):
         qtbot.mouseClick(lines, Qt.MouseButton.LeftButton, pos=beside)

@@ -80,7 +80,7 @@ def test_groups_show_means_and_open_by_keys(qtbot: QtBot, table: RunTable) -> No
     qtbot.keyClick(table.view, Qt.Key.Key_Right)
     settle(table)
     assert shown(table, "seed")[:4] == ["1", "2", "1", "0"]
-    assert len(table.chosen_runs()) == 3, "the runs of the group that is selected"
+    assert len(table.selected_runs()) == 3, "the runs of the group that is selected"
     qtbot.keyClick(table.view, Qt.Key.Key_Left)
     assert table.model.rowCount() == 3
 

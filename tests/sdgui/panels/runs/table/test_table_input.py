@@ -42,7 +42,7 @@ def test_a_group_opens_by_its_arrow_and_by_keys(qtbot: QtBot, table: RunTable) -
 
     beside = QPoint(view.columnWidth(0) - 2 * SPACE, arrow.y())
     assert [rows_after(click(arrow, RIGHT)), rows_after(click(beside))] == [3, 3]
-    assert view.chosen_rows() == [0]
+    assert view.selected_rows() == [0]
     assert rows_after(click(arrow)) == 6
     view.clearSelection()
     run = table.model.index(1, 0)
