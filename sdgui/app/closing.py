@@ -75,10 +75,10 @@ class LastWrites(QObject):
 
     def on_saved(self, is_written: bool = True) -> None:
         """Close the waiting window when the writer or a panel has finished, or report that a write failed."""
-        before, self._failures = self._failures, None
-        if before is None:  # the user did not ask to close
+        failures_before, self._failures = self._failures, None
+        if failures_before is None:  # the user did not ask to close
             self._warned = False
-        elif is_written and before == self._writer.failures:
+        elif is_written and failures_before == self._writer.failures:
             QTimer.singleShot(0, self, self._window.close)
         elif self._warned:
             QTimer.singleShot(0, self, self._abandon)

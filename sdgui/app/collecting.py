@@ -14,8 +14,8 @@ from PySide6.QtCore import QCoreApplication, QObject, QTimer
 from sdgui.app.main_window import MainWindow
 
 _INTERVAL_MS = 100  # objects allocated in this time are traversed in a few ms
-_FULL_SECONDS = 60.0  # between full collections, which traverse everything that is not frozen
-_BULK_OBJECTS = 30_000  # this many in one round are loaded data without cycles, which would take 40 ms
+_FULL_SECONDS = 60.0  # minimum time between full collections, which traverse everything that is not frozen
+_BULK_OBJECTS = 30_000  # more in one round are taken for loaded data without cycles; traversing them takes 40 ms
 
 
 class Collector(QObject):
@@ -33,7 +33,7 @@ class Collector(QObject):
     def collect_due(self) -> None:
         """Collect the oldest generation that is due; bulk data is skipped until the next full collection."""
         if gc.get_count()[0] > _BULK_OBJECTS:
-            gc.collect(1)  # existing garbage must not be frozen too
+            gc.collect(1)  # removes young garbage, which would otherwise be frozen too
             gc.freeze()
             self._loaded = True
             return

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import QApplication
 from core.spec.errors import UserError
 from sdgui.actions.failure_dialog import FailureDialog
 
-_MAX_LOG_BYTES = 2 << 20  # then the log is renamed; one older log is kept
+_MAX_LOG_BYTES = 2 << 20  # size at which the log is renamed; one older log is kept
 
 
 class Failures(QObject):

@@ -36,10 +36,10 @@ class _Above(QObject):
         """Update the height when a message is shown, hidden or resized, which requests a new layout."""
         of_layout = event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize)
         if of_layout and any(not notice.isHidden() for notice in self._notices):
-            set_lift(self._column, max(_LIFT, self._taken()))
+            set_lift(self._column, max(_LIFT, self._covered_height()))
         return False
 
-    def _taken(self) -> int:
+    def _covered_height(self) -> int:
         """The height of the panel's messages and progress above the margin at the lower edge."""
         panel = self._panels.currentWidget()
         if panel is None:
@@ -67,7 +67,7 @@ def show_tree(tree: QWidget, page: QWidget, visible: bool) -> None:
     Qt passes the minimum size of a new panel on in later turns of the event loop. Until then the window would grow to
     hold the tree and the former panel, beyond a small screen.
     """
-    page.setMinimumWidth(1)  # in place of the former panel's
+    page.setMinimumWidth(1)  # instead of the former panel's minimum width
     tree.setVisible(visible)
     QTimer.singleShot(0, page, lambda: page.setMinimumWidth(0))
 

@@ -49,7 +49,7 @@ from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import set_role
 
-_FIRST_PAINT_MS = 10  # delay of background loading
+_FIRST_PAINT_MS = 10  # delay between showing the window and background loading
 
 
 class MainWindow(QMainWindow):

@@ -20,7 +20,7 @@ class ProblemReports(QObject):
         super().__init__(parent)
         self._bar = bar
         self._last_trouble: tuple[int, Message] | None = None  # the follower's last message, with its run
-        services.follower.trouble.connect(self._on_followed)
+        services.follower.trouble.connect(self._show_trouble)
         services.writer.trouble.connect(lambda sentence: bar.show_message(Message("error", sentence)))
         for poller in (services.hosts, services.studies, services.launcher.chains, colleagues):
             poller.trouble.connect(self._warn)
@@ -28,7 +28,7 @@ class ProblemReports(QObject):
     def _warn(self, sentence: str) -> None:
         self._bar.show_message(Message("warning", sentence))
 
-    def _on_followed(self, run_id: int, sentence: str) -> None:
+    def _show_trouble(self, run_id: int, sentence: str) -> None:
         """Show why a run (0: the store) cannot be read; "" removes the message."""
         if sentence:
             self._last_trouble = run_id, Message("warning", sentence)

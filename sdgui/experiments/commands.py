@@ -110,11 +110,11 @@ class ExperimentCommands(QObject):
     def _import_logs(self, source: Path) -> None:
         """Start a program that writes run folders. If it is killed, importing again continues."""
         process = qt_process(self)
-        process.finished.connect(lambda: self._logs_imported(process, source))
+        process.finished.connect(lambda: self._on_logs_imported(process, source))
         command = [*core_command(), "runs", "import", str(source), "--home", str(self._services.store.home)]
         process.start(command[0], command[1:])
 
-    def _logs_imported(self, process: QProcess, source: Path) -> None:
+    def _on_logs_imported(self, process: QProcess, source: Path) -> None:
         count = bytes(process.readAllStandardOutput().data()).count(b"\n")
         problems = bytes(process.readAllStandardError().data()).decode("utf-8", "replace").strip()
         process.deleteLater()
@@ -159,9 +159,9 @@ class ExperimentCommands(QObject):
         self._rebuilding = True
         self.message_requested.emit(Message("info", "Reading every run folder…"))
         store = self._services.store
-        self._tasks.run(lambda: (store.import_folders(), len(store.runs())), self._rebuilt, self._not_rebuilt)
+        self._tasks.run(lambda: (store.import_folders(), len(store.runs())), self._on_rebuilt, self._on_rebuild_failed)
 
-    def _rebuilt(self, result: tuple[list[str], int]) -> None:
+    def _on_rebuilt(self, result: tuple[list[str], int]) -> None:
         problems, runs = result
         self._rebuilding = False
         self._services.follower.poll_now()
@@ -175,7 +175,7 @@ class ExperimentCommands(QObject):
         sentence = f"The database lists {count_with_unit(runs, 'run')}; {count} could not be read: {problems[0]}"
         self.message_requested.emit(Message("warning", sentence, "\n\n".join(problems)))
 
-    def _not_rebuilt(self, sentence: str) -> None:
+    def _on_rebuild_failed(self, sentence: str) -> None:
         self._rebuilding = False
         self._failed(sentence)
 
@@ -318,10 +318,10 @@ class ExperimentCommands(QObject):
         def remove() -> list[str]:
             problems: list[str] = []
             for run in runs:
-                with _collected(problems):
+                with _collecting(problems):
                     store.delete_run(run.id, for_good=True, folder=True)
             for experiment in experiments:
-                with _collected(problems):
+                with _collecting(problems):
                     store.delete_experiment(experiment.id, for_good=True, folders=True)
             return problems
 
@@ -356,7 +356,7 @@ class _TrainingError(UserError):
 
 
 @contextmanager
-def _collected(problems: list[str]) -> Iterator[None]:
+def _collecting(problems: list[str]) -> Iterator[None]:
     """Append error messages to ``problems`` and continue."""
     try:
         yield

@@ -118,7 +118,7 @@ class ExperimentsPanel(QWidget):
         """Select an experiment without choosing a run."""
         self._run = None
         self.select(self.model.experiment_index(experiment_id))
-        self._changed()
+        self._emit_if_changed()
 
     def select_run(self, run_id: int) -> None:
         """Choose a run; its experiment is selected unless the selected row lists the run."""
@@ -134,12 +134,12 @@ class ExperimentsPanel(QWidget):
 
     def _choose_run(self, run_id: int | None) -> None:
         self._run = run_id
-        self._changed()
+        self._emit_if_changed()
 
     def set_ticked(self, run_ids: Iterable[int]) -> None:
         """Overlay these runs and no others."""
         self._ticked = frozenset(run_ids)
-        self._changed()
+        self._emit_if_changed()
 
     def select(self, source: QModelIndex) -> None:
         """Select a row of the model, expanding its parent."""
@@ -177,14 +177,14 @@ class ExperimentsPanel(QWidget):
         if first:
             self.tree.expandAll()
         self.select_any()
-        self._changed()
+        self._emit_if_changed()
 
     def _on_current_changed(self, current: QModelIndex, _before: QModelIndex) -> None:
         if not self._filtering:
             self._selected_row = QPersistentModelIndex(self._filter.mapToSource(current))
             self._choose_run(self._next_run)
 
-    def _changed(self) -> None:
+    def _emit_if_changed(self) -> None:
         """Emit the selection only if it has changed: every panel follows it."""
         selection = self.selection()
         if selection != self._emitted:
@@ -240,21 +240,21 @@ class ExperimentsPanel(QWidget):
     def restore(self) -> None:
         """Restore what ``save`` wrote; studies with active runs are expanded, so that the user sees them."""
         settings, model = self._services.settings, self.model
-        self._ticked = frozenset(_numbers(settings.value("tree/ticked", "[]")))
+        self._ticked = frozenset(_parse_numbers(settings.value("tree/ticked", "[]")))
         alive = {run.experiment_id for run in model.runs() if RunState(run.state).alive}
-        for study_id in _numbers(settings.value("tree/folded", "[]")):
+        for study_id in _parse_numbers(settings.value("tree/folded", "[]")):
             index = model.study_index(study_id)
             if index.isValid() and not alive.intersection(model.experiments_of(index) or ()):
                 self.tree.collapse(self._filter.mapFromSource(index))
-        kind, number = _row(settings.value("tree/row", "[]"))
+        kind, number = _parse_row(settings.value("tree/row", "[]"))
         index = model.study_index(number) if kind == "study" else model.experiment_index(number)
         self.select(model.all_index() if kind == "all" else index)
         self.select_run(int(str(settings.value("tree/run", 0)) or 0))
         self.select_any()
-        self._changed()
+        self._emit_if_changed()
 
 
-def _row(text: object) -> tuple[str, int]:
+def _parse_row(text: object) -> tuple[str, int]:
     """Parse the kind and id of the selected row from the settings."""
     try:
         kind, number = parse_stored(text, list)
@@ -263,6 +263,6 @@ def _row(text: object) -> tuple[str, int]:
         return "", 0
 
 
-def _numbers(text: object) -> list[int]:
+def _parse_numbers(text: object) -> list[int]:
     """Parse a list of numbers from the settings; an unreadable entry counts as empty."""
     return [int(number) for number in parse_stored(text, list) if isinstance(number, int)]

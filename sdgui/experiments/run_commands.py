@@ -26,8 +26,8 @@ from sdgui.store.changes import Changes
 from sdgui.store.records import Experiment, Place, Run, StoreError
 from sdgui.widgets.message import Message
 
-_DATA_CHECK_MS = 8000  # then a launch no longer waits for the check of its data
-_EXIT_POLL_MS = 250  # between checks of a trainer that is exiting
+_DATA_CHECK_MS = 8000  # maximum time that a launch waits for the check of its data
+_EXIT_POLL_MS = 250  # interval of checks whether a trainer has exited
 RESUMABLE = (RunState.PAUSED, RunState.STOPPED, RunState.FAILED, RunState.INTERRUPTED)
 
 
@@ -39,21 +39,21 @@ class RunCommands(QObject):
     changed = Signal(object)  # Changes: changed runs; empty if only the enabled actions may differ
     code_refused = Signal(object, object)  # files of custom code by digest, callback for the user's answer
     data_refused = Signal(int, object)  # experiment id, {dotted field: problem with the data}; no run was created
-    _answered = Signal(object, object)  # the run to start, and the error that prevents it, from a machine's thread
+    _data_checked = Signal(object, object)  # callback that starts the run, error that prevents the start
 
     def __init__(self, services: Services, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._services = services
         self._writer = services.writer
-        self._ending = False  # a resume waits for the previous trainer to exit
-        self._waiting: list[tuple[int, bool]] = []  # experiments that wait for the demo data, whether to queue
+        self._waits_for_exit = False  # a resume waits for the previous trainer to exit
+        self._waiting: list[tuple[int, bool]] = []  # launches that wait for the demo data: experiment, whether to queue
         self._checks: list[tuple[int, DataCheck]] = []  # data checks of launches, by experiment
         services.launcher.launched.connect(self._on_launched)
         services.launcher.launch_failed.connect(self._on_launch_failed)
         services.launcher.stopping.connect(lambda _run, _stopping: self.changed.emit(Changes()))
-        services.demo.ready.connect(self._data_ready)
-        services.demo.failed.connect(self._on_data_failed)
-        self._answered.connect(self._on_data_checked, Qt.ConnectionType.QueuedConnection)
+        services.demo.ready.connect(self._on_demo_ready)
+        services.demo.failed.connect(self._on_demo_failed)
+        self._data_checked.connect(self._on_data_checked, Qt.ConnectionType.QueuedConnection)
 
     def launch(self, experiment_id: int, typed: RunConfig | None = None) -> None:
         """Start a run of the experiment now, or as soon as its demo data is complete.
@@ -92,7 +92,7 @@ class RunCommands(QObject):
             self.message_requested.emit(Message("error", text))
             return
         if demo.covers(config) and not demo.complete:
-            self._wait(experiment.id, queue)
+            self._wait_for_demo(experiment.id, queue)
             return
         try:
             chain = staged_chain(experiment, self._services.settings)
@@ -103,24 +103,24 @@ class RunCommands(QObject):
 
         def start() -> None:
             self._writer.submit(
-                lambda: begin(experiment.id, chain, place), partial(self._begun, queue), self._show_refusal
+                lambda: begin(experiment.id, chain, place), partial(self._on_begun, queue), self._show_refusal
             )
 
         if not place.host:
-            self._check_here(experiment.id, config, start)
+            self._check_local_data(experiment.id, config, start)
         else:
-            self._check_data(place, config, start)
+            self._check_remote_data(place, config, start)
 
-    def _check_here(self, experiment_id: int, config: RunConfig, start: Callable[[], None]) -> None:
-        """Start if the data can be trained on, or if checking takes too long: the trainer then reports problems."""
+    def _check_local_data(self, experiment_id: int, config: RunConfig, start: Callable[[], None]) -> None:
+        """Start if the data can be trained on, or if the check takes too long; the trainer also reports problems."""
         if self._services.demo.covers(config):
             start()
             return
 
         check = DataCheck(self._services.pool, self)
 
-        def judged(problems: dict[str, str]) -> None:
-            if (experiment_id, check) not in self._checks:  # it has been started in the meantime
+        def on_checked(problems: dict[str, str]) -> None:
+            if (experiment_id, check) not in self._checks:  # the time limit has passed, and the run has been started
                 return
             self._checks.remove((experiment_id, check))
             check.cancel()
@@ -133,18 +133,18 @@ class RunCommands(QObject):
 
         self._checks.append((experiment_id, check))
         self.changed.emit(Changes())
-        check.check(config, judged)
-        QTimer.singleShot(_DATA_CHECK_MS, self, lambda: judged({}))
+        check.check(config, on_checked)
+        QTimer.singleShot(_DATA_CHECK_MS, self, lambda: on_checked({}))
 
-    def _check_data(self, place: Place, config: RunConfig, start: Callable[[], None]) -> None:
+    def _check_remote_data(self, place: Place, config: RunConfig, start: Callable[[], None]) -> None:
         """Start if the machine has the data in the config; otherwise report what is missing, and queue nothing."""
         self.message_requested.emit(Message("info", f"Checking the data on {place.host}…"))
-        emit_answer = self._answered.emit
+        emit_answer = self._data_checked.emit
 
         def on_checked(findings: list[Finding]) -> None:
-            wrong = [finding for finding in findings if not finding.works]
-            first = wrong[0] if wrong else None
-            emit_answer(start, UserError(_missing(place.host, first, len(wrong))) if first is not None else None)
+            problems = [finding for finding in findings if not finding.works]
+            error = UserError(_missing_data_text(place.host, problems[0], len(problems))) if problems else None
+            emit_answer(start, error)
 
         hosts = self._services.hosts
         hosts.check_data(place.host, config.to_json(), on_checked, lambda error: emit_answer(start, error))
@@ -155,7 +155,7 @@ class RunCommands(QObject):
         else:
             self._show_refusal(error)
 
-    def _begun(self, queue: bool, run: Run) -> None:
+    def _on_begun(self, queue: bool, run: Run) -> None:
         self._services.follower.poll_now(run.id)
         self.changed.emit(Changes.of(run=run.id))
         if queue and run.queue_position is not None:
@@ -164,7 +164,7 @@ class RunCommands(QObject):
         else:
             self.started.emit(run.id)
 
-    def _wait(self, experiment_id: int, queue: bool) -> None:
+    def _wait_for_demo(self, experiment_id: int, queue: bool) -> None:
         if not self.waits(experiment_id):
             self._waiting.append((experiment_id, queue))
         self._services.demo.make()
@@ -173,13 +173,13 @@ class RunCommands(QObject):
         )
         self.changed.emit(Changes())
 
-    def _data_ready(self) -> None:
+    def _on_demo_ready(self) -> None:
         waiting, self._waiting = self._waiting, []
         for experiment_id, queue in waiting:
             self._begin(experiment_id, queue, None)
         self.changed.emit(Changes())
 
-    def _on_data_failed(self, sentence: str, details: str) -> None:
+    def _on_demo_failed(self, sentence: str, details: str) -> None:
         self._waiting.clear()
         self.message_requested.emit(Message("error", sentence, details))
         self.changed.emit(Changes())
@@ -230,28 +230,28 @@ class RunCommands(QObject):
         """
         status = run.dir.read_status()
         if patience and not run.state.alive and status is not None and process_alive(status):
-            if not self._ending:
+            if not self._waits_for_exit:
                 self.message_requested.emit(
                     Message("info", "The previous trainer is still shutting down; the run resumes in a moment.")
                 )
-            self._ending = True
+            self._waits_for_exit = True
             QTimer.singleShot(_EXIT_POLL_MS, self, lambda: self.resume(run, patience - 1))
             return
-        self._ending = False
+        self._waits_for_exit = False
         launcher = self._services.launcher
 
-        def refused(error: UserError) -> None:
+        def on_refused(error: UserError) -> None:
             if isinstance(error, CodeNotAllowed):
                 self.code_refused.emit(error.files, lambda allowed: self.resume(run) if allowed else None)
             else:
                 self._show_refusal(error)
 
-        self._writer.submit(lambda: (resume_step(run.dir), launcher.resume(run.id)), self._resumed, refused)
+        self._writer.submit(lambda: (resume_step(run.dir), launcher.resume(run.id)), self._on_resumed, on_refused)
 
-    def _resumed(self, begun: tuple[int | None, Run]) -> None:
+    def _on_resumed(self, result: tuple[int | None, Run]) -> None:
         """Show the run and the step that it resumes from, which is unknown for a remote checkpoint."""
-        step, run = begun
-        self._begun(False, run)
+        step, run = result
+        self._on_begun(False, run)
         if not run.machine:
             self.message_requested.emit(Message("info" if step is not None else "warning", resume_text(step)))
 
@@ -262,7 +262,7 @@ class RunCommands(QObject):
         return [run for run in runs if (follower.state(run.id) or run.state).alive]
 
 
-def _missing(host: str, first: Finding, number: int) -> str:
+def _missing_data_text(host: str, first: Finding, number: int) -> str:
     """A message about data that is missing on a machine, with the remedy."""
     remainder = f" {number - 1} more {'path is' if number == 2 else 'paths are'} wrong." if number > 1 else ""
     problem = f"{first.name}: {first.detail.rstrip('.')}. {first.remedy}"

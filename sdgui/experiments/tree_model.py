@@ -108,7 +108,7 @@ class ExperimentModel(QStandardItemModel):
     # Updates
     def reload(self) -> None:
         """Read the whole store again; slow with thousands of runs."""
-        with self._reading():
+        with self._updating_rows():
             experiments = self._store.experiments()
             listed_ids = {experiment.id for experiment in experiments}  # runs of experiments in the bin are left out
             self._records = {run.id: run for run in self._store.runs() if run.experiment_id in listed_ids}
@@ -124,7 +124,7 @@ class ExperimentModel(QStandardItemModel):
 
     def refresh(self, changes: Changes) -> None:
         """Read records again that this window or another one has changed."""
-        with self._reading():
+        with self._updating_rows():
             runs, times = self._store.some_runs(changes.runs), self._store.changed_times()
             edited = {key for key, _ in times.items() ^ {(row.id, row.changed) for row in self._configs.values()}}
             touched = {run.experiment_id for run_id in changes.runs if (run := self._records.get(run_id)) is not None}
@@ -136,7 +136,7 @@ class ExperimentModel(QStandardItemModel):
                 self._refresh_experiment(experiment_id, arms)
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def _updating_rows(self) -> Iterator[None]:
         """Suspend reactions to name edits while rows are written; afterwards update the summaries."""
         self._loading = True
         try:
@@ -253,7 +253,7 @@ class ExperimentModel(QStandardItemModel):
             self.update_run(run_id)
 
     def _note_progress(self, run: Run, progress: RunProgress | None) -> bool:
-        """Whether the state or the best value of a run has changed."""
+        """Record the state and best value of a run; returns whether one of them has changed."""
         state = str(progress.state if progress else run.state)
         best = progress.best if progress and progress.best else run.best
         changed = (self._states.get(run.id), self._best.get(run.id)) != (state, best)
@@ -269,14 +269,14 @@ class ExperimentModel(QStandardItemModel):
         states = dict.fromkeys(self._states[run] for run in reversed(runs))
         _set(item, Role.STATE, next((state for state in states if RunState(state).alive), ""))
         _set(item, Role.STATES, " ".join(states))
-        _speak(item)
+        _set_accessible_text(item)
 
     def _sum_up_study(self, item: QStandardItem) -> None:
         arms = [item.child(row) for row in range(item.rowCount())]
         runs = sum(len(self._runs.get(int(arm.data(Role.EXPERIMENT)), ())) for arm in arms)
         _set(item, Role.DETAIL, study_line(len(arms), runs))
         _set(item, Role.STATE, next((arm.data(Role.STATE) for arm in arms if arm.data(Role.STATE)), ""))
-        _speak(item)
+        _set_accessible_text(item)
 
     def _sum_up_all(self) -> None:
         """Update the row of all runs, if there is an experiment."""
@@ -292,7 +292,7 @@ class ExperimentModel(QStandardItemModel):
             running = sum(RunState(self._states[run_id]).alive for run_id in self._records)
             parts = [count_with_unit(len(self._records), "run"), f"{running} running" if running else ""]
             _set(self._all, Role.DETAIL, " · ".join(part for part in parts if part))
-            _speak(self._all)
+            _set_accessible_text(self._all)
 
     # What the user does in the tree itself
     def setData(
@@ -319,7 +319,7 @@ def _set(item: QStandardItem, role: int, content: Any) -> None:
         item.setData(content, role)
 
 
-def _speak(item: QStandardItem) -> None:
-    """The accessible description of a row."""
+def _set_accessible_text(item: QStandardItem) -> None:
+    """Set the text of a row for screen readers."""
     spoken = [item.text(), *(item.data(role) for role in (Role.DETAIL, Role.BEST, Role.STATE, Role.TAGS))]
     _set(item, Qt.ItemDataRole.AccessibleTextRole, ", ".join(part for part in spoken if part))

@@ -82,7 +82,8 @@ class DemoData(QObject):
                 need("train")
                 need("demo")
             except NotInstalled as error:
-                text = str(error)  # emitted after the caller has shown that it waits
+                text = str(error)
+                # delayed, so that the error replaces the caller's message about waiting
                 QTimer.singleShot(0, self, lambda: self.failed.emit(text, ""))
                 return
         process = qt_process(self)

@@ -31,7 +31,7 @@ from sdgui.store.store import Store
 _IDLE_INTERVAL = 20  # the store and idle runs are polled in every 20th round
 _RECORD_SECONDS = 0.5  # minimum time between two records of a run with an unchanged state
 _IDLE_PER_ROUND = 500  # idle runs that are polled in one round
-_CHUNK = 256 << 10  # bytes of events per step; the window's thread may have to wait for one step
+_CHUNK = 256 << 10  # bytes of events per step; the window's thread may have to wait until a step is complete
 
 
 @dataclass
@@ -127,7 +127,7 @@ class FollowerThread(Poller):
         self._stamps: dict[int, tuple[object, ...]] = {}  # change markers of all records, as last read
         self._requested: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._recorded_at: dict[int, float] = {}
-        self._reported: dict[int, RunState] = {}  # states that the window has been told
+        self._reported: dict[int, RunState] = {}  # states reported to the window
         self._problems: dict[tuple[int, str], str] = {}  # run (0: the store) and aspect -> reported message
         self._idle_poll_at = 0.0
         self._attached = False

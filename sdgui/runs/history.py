@@ -31,7 +31,7 @@ from sdgui.store.summary import MAX_METRICS
 _FIRST_CAPACITY = 256
 TOTAL = "train/loss"
 _TERMS = frozenset(f"train/{name}" for name in ObjectivesConfig.model_fields)
-_MAX_FEWER = 1000  # reports without the teacher's terms until the total is drawn without them (teacher.every)
+_MAX_SHORTER_REPORTS = 1000  # consecutive reports with fewer terms until the total of the fewer terms is drawn
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class RunHistory:
         self._terminal: RunFinished | RunFailed | None = None
         self._step = 0
         self._terms: frozenset[str] = frozenset()  # terms of the total loss at the last step with all terms
-        self._fewer = 0  # later reports with fewer terms
+        self._shorter_reports = 0  # number of later reports with fewer terms
         self._seconds_before = 0.0  # training time of earlier segments, up to the start of this one
         self._segment_start: float | None = None  # start time of this segment
         self._last: float | None = None  # time of the last event
@@ -120,7 +120,7 @@ class RunHistory:
         self._logs, self._samples, self._checkpoints, self._evaluated, self._starts = [], [], [], [], []
         self._terminal = None
         self._step, self._seconds_before, self._segment_start = 0, 0.0, None
-        self._terms, self._fewer = frozenset(), 0
+        self._terms, self._shorter_reports = frozenset(), 0
         self._last, self._worked_before = None, 0.0
 
     def apply(self, events: Iterable[Event]) -> frozenset[str]:
@@ -184,10 +184,10 @@ class RunHistory:
         Totals with fewer terms would draw a sawtooth; the terms themselves have separate curves.
         """
         terms = _TERMS & values.keys()
-        if terms < self._terms and self._fewer < _MAX_FEWER:
-            self._fewer += 1
+        if terms < self._terms and self._shorter_reports < _MAX_SHORTER_REPORTS:
+            self._shorter_reports += 1
             return False
-        self._terms, self._fewer = terms, 0
+        self._terms, self._shorter_reports = terms, 0
         return True
 
     def _start(self, event: RunStarted, changed: set[str]) -> None:
@@ -204,7 +204,7 @@ class RunHistory:
         self._worked_before = self.worked
         self._segment_start = self._last = event.time
         self._starts.append(event)
-        self._terms, self._fewer = frozenset(), 0
+        self._terms, self._shorter_reports = frozenset(), 0
         self._terminal = None
         self._step = event.step
 

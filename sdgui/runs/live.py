@@ -18,7 +18,7 @@ from sdgui.store.records import BestPoint, MetricSummary, Progress, Run
 from sdgui.store.summary import RunSummary, run_state, summarise
 
 _CHUNK = 1 << 20  # bytes of events per poll
-_JUDGE_SECONDS = 0.5  # between checks of the process table
+_JUDGE_SECONDS = 0.5  # minimum time between two checks of the process table
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ class LiveRun:
         self.rewritten = False  # whether the events file was replaced
         self.trouble = ""  # why its events cannot be read now
         self._summary = RunSummary.of(run, metrics)
-        # an unreadable file is read again from the start, to report its problem
+        # from the start if no event could be read, so that the problem is reported again
         self._reader = EventReader(self.dir.events, 0 if self._summary.empty else run.offset)
-        self._grew = False  # whether the last poll read events
+        self._last_poll_read_events = False  # whether the last poll read events
         self._failure = run.failure
         self._status: RunStatus | None = None
         self._status_stamp: int | None = None
         self._judged = 0.0
-        self._seen = False  # whether the folder has existed
+        self._folder_existed = False  # at an earlier poll
         self._folder_missing = False
         self._recorded: tuple[int, RunState, str] = (run.offset, run.state, run.failure)
 
@@ -83,7 +83,7 @@ class LiveRun:
             grew, self.trouble = self._read_events(), ""
         except EventError as error:
             grew, self.trouble = self.trouble != str(error), str(error)
-        self._grew = grew and not self.trouble
+        self._last_poll_read_events = grew and not self.trouble
         renewed = self._read_status()
         now = time.time()
         is_due = self._judged == 0 or (self.state.alive and abs(now - self._judged) > _JUDGE_SECONDS)
@@ -97,7 +97,7 @@ class LiveRun:
         try:
             info = self.dir.events.stat()
         except FileNotFoundError:  # not created yet or temporarily unreachable: keep the last state
-            has_begun = self._seen or self._reader.offset > 0
+            has_begun = self._folder_existed or self._reader.offset > 0
             self._folder_missing = has_begun and not self.queued and not self.dir.path.exists()
             return False
         if not stat.S_ISREG(info.st_mode):
@@ -139,9 +139,9 @@ class LiveRun:
             return
         exists = self.dir.path.exists()
         self.state = run_state(self._summary.terminal, self._status, self.launched, now)
-        if self.state is RunState.STARTING and self._seen and not exists:
+        if self.state is RunState.STARTING and self._folder_existed and not exists:
             self.state = RunState.INTERRUPTED
-        self._seen = self._seen or exists
+        self._folder_existed = self._folder_existed or exists
         self._failure = self._summary.failure
         if self.state is RunState.INTERRUPTED:
             self._failure = self._interruption()
@@ -192,7 +192,7 @@ class LiveRun:
     @property
     def has_backlog(self) -> bool:
         """Whether the last poll read a chunk and more than one further chunk is left."""
-        if not self._grew:
+        if not self._last_poll_read_events:
             return False
         try:
             return self.dir.events.stat().st_size - self._reader.offset > _CHUNK

@@ -76,7 +76,7 @@ def _read_tags() -> Mapping[str, Mapping[str, str]]:
         entries = tables.get(value.id, {}) if isinstance(value, ast.Name) else _entries(value)
         tags[name] = {tag: _hub(entry) for tag, entry in entries.items()}
         quick = {tag: tags[name][tag] for tag, entry in entries.items() if _has_quickgelu(entry)}
-        if quick:  # open_clip offers these under a second name, as it does at import
+        if quick:  # open_clip also lists these weights under this name
             tags.setdefault(f"{name}-quickgelu", quick)
     return tags
 
@@ -126,7 +126,7 @@ def run_facts(run: RunDir) -> RunFacts:
     """Read the models of a run folder; empty without checkpoints. For a remote run, uses its machine's list."""
     try:
         if is_remote(run.path):
-            return _facts_elsewhere(run)
+            return _remote_facts(run)
         steps = _steps(path.parent.name for path in run.checkpoints.glob(f"{_STEP}*/checkpoint.json"))
     except (OSError, RecordError):
         steps = []
@@ -149,7 +149,7 @@ def _steps(names: Iterable[str]) -> list[int]:
     return sorted((int(step) for name in names if (step := name.removeprefix(_STEP)).isdecimal()), reverse=True)
 
 
-def _facts_elsewhere(run: RunDir) -> RunFacts:
+def _remote_facts(run: RunDir) -> RunFacts:
     checkpoints = read_checkpoints(run)
     steps = _steps(checkpoint.name for checkpoint in checkpoints)
     captions = _architecture_captions(run)

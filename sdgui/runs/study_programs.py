@@ -53,7 +53,7 @@ class StudyProgramError(UserError):
 
 
 class StudyPrograms(QObject):
-    """The studies of the store; ``snapshot(study_id)`` is the last known status of one."""
+    """The studies of the store; ``snapshot(study_id)`` is the last known status of a study."""
 
     changed = Signal(int)  # id of a study with a new snapshot
     runs_added = Signal(object)  # frozenset[int]: runs of a study that are new in the store

@@ -195,7 +195,7 @@ def _runs(out: SweepDir, study: Study, status: StudyStatus | None, alive: bool) 
                     progress.step if progress else 0,
                     progress.total_steps if progress else 0,
                     progress.seconds_left if progress else None,
-                    _took(folder, measures) if state == "done" else None,
+                    _duration(folder, measures) if state == "done" else None,
                     reported.device if reported else "",
                     reported.machine if reported else "",
                 )
@@ -203,7 +203,7 @@ def _runs(out: SweepDir, study: Study, status: StudyStatus | None, alive: bool) 
     return snapshots
 
 
-def _took(folder: RunDir, measures: Path) -> float | None:
+def _duration(folder: RunDir, measures: Path) -> float | None:
     """Seconds of training and evaluation; pauses are not counted."""
     try:
         trained = validate(MeasuresFile, read_json(measures, MAX_MEASURES_BYTES), str(measures)).train_seconds

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sdgui.store.records import StoreError, StoreUnavailableError
 
 BUSY_SECONDS = 10.0
-_OUTAGE_SECONDS = 10.0  # background threads retry every few seconds
+_OUTAGE_SECONDS = 10.0  # time after a failed request in which the main thread does not try the server
 
 WRITE = {"sqlite_begin": "IMMEDIATE"}  # execution option: take the write lock at BEGIN, and wait for it
 
@@ -34,8 +34,8 @@ class Outage:
 
     def refuse(self) -> None:
         """Raise StoreUnavailableError in the main thread for a while after an outage."""
-        lately = time.monotonic() - self._noted < _OUTAGE_SECONDS
-        if self._sentence and lately and threading.current_thread() is threading.main_thread():
+        is_recent = time.monotonic() - self._noted < _OUTAGE_SECONDS
+        if self._sentence and is_recent and threading.current_thread() is threading.main_thread():
             raise ServerGoneError(self._sentence)
 
     def note(self, error: StoreError | None) -> None:

@@ -26,7 +26,7 @@ from sdgui.worker.replies import Alive, Cancelled, CodeNeeded, Done, Failure, Lo
 _STDERR_KEPT = 64 << 10
 _STDERR_LINES = 30
 _SHUTDOWN_MS = 3000
-_CANCEL_MS = 10_000  # then a worker that ignores a cancellation is stopped
+_CANCEL_MS = 10_000  # time after which a worker that ignores a cancellation is stopped
 _MAX_LINE_BYTES = 256 << 20  # far above any answer
 _MAX_UNREADABLE = 1000  # consecutive invalid lines while answers are awaited
 
@@ -215,12 +215,12 @@ class WorkerClient(QObject):
             del self._open_requests[reply.number]
             self.done.emit(reply.number, reply.result)
         elif isinstance(reply.failure, CodeNeeded) and self._ask_code is not None and not self._remote_command():
-            self._ask_code(reply.failure.files, partial(self._code_answered, reply.number, reply.failure))
+            self._ask_code(reply.failure.files, partial(self._on_code_answered, reply.number, reply.failure))
         else:
             del self._open_requests[reply.number]
             self.failed.emit(reply.number, reply.failure)
 
-    def _code_answered(self, number: int, failure: Failure, allowed: bool) -> None:
+    def _on_code_answered(self, number: int, failure: Failure, allowed: bool) -> None:
         """Send a request again if the user allowed its code; fail it otherwise."""
         if number not in self._open_requests or not isValid(self):
             return

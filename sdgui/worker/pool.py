@@ -1,7 +1,7 @@
 """WorkerPool: one worker process per model, a few at a time; idle ones are ended.
 
-Flow: panel -> ``client(key)`` -> ``WorkerClient`` -> process. Clients are kept, so that panels connect only once;
-its process starts with the first request and ends when another model needs the memory, or after some idle minutes.
+Flow: panel -> ``client(key)`` -> ``WorkerClient`` -> process. Clients are kept, so that panels connect only once. A
+client's process starts with the first request, and ends when another model needs the memory or after some idle minutes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Member:
     used: float  # time on the pool's clock
     trouble: str = ""  # why its last process exited; cleared when it is used again
     details: str = ""
-    moved: bool = False  # the model is now local: the process ends after its answers
+    is_replaced: bool = False  # the model is local now, so the process on the other machine ends after its answers
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class WorkerPool(QObject):
             may_start, remote_command = partial(self._may_start, key), partial(self._remote_command, key)
             client = WorkerClient(self._command, self, may_start, remote_command, self._asks_code)
             member = self._members[key] = _Member(client, title or short_title(key), self._clock())
-            client.state_changed.connect(partial(self._changed, key))
+            client.state_changed.connect(partial(self._on_state_changed, key))
             client.lost.connect(partial(self._on_lost, key))
         elif title:
             member.title = title
@@ -117,12 +117,12 @@ class WorkerPool(QObject):
         """Answer later requests on this computer, because a checkpoint of this run has been fetched."""
         for key, member in self._members.items():
             if key.startswith(f"{run}@") and member.client.state != "off":
-                member.moved = True
-                self._end_moved(member)
+                member.is_replaced = True
+                self._end_replaced(member)
 
-    def _end_moved(self, member: _Member) -> None:
-        if member.moved and member.client.state == "ready":
-            member.moved = False
+    def _end_replaced(self, member: _Member) -> None:
+        if member.is_replaced and member.client.state == "ready":
+            member.is_replaced = False
             member.client.shutdown()
 
     def free_idle(self) -> None:
@@ -169,24 +169,24 @@ class WorkerPool(QObject):
         alive = self._alive()
         if len(alive) < self._most:
             return True
-        resting = [member for member in alive.values() if member.client.state == "ready"]
-        if not resting:
+        idle = [member for member in alive.values() if member.client.state == "ready"]
+        if not idle:
             return False
-        min(resting, key=lambda member: member.used).client.shutdown()
+        min(idle, key=lambda member: member.used).client.shutdown()
         return True
 
-    def _changed(self, key: str, state: str) -> None:
+    def _on_state_changed(self, key: str, state: str) -> None:
         member = self._members[key]
         if state != "off":
             member.used = self._clock()
             member.trouble = member.details = ""
         if state in ("off", "ready"):
             QTimer.singleShot(0, self, self._admit)
-            QTimer.singleShot(0, self, partial(self._end_moved, member))
-        resting = any(member.client.state == "ready" for member in self._members.values())
-        if resting and not self._timer.isActive():
+            QTimer.singleShot(0, self, partial(self._end_replaced, member))
+        has_idle = any(member.client.state == "ready" for member in self._members.values())
+        if has_idle and not self._timer.isActive():
             self._timer.start()
-        elif not resting:
+        elif not has_idle:
             self._timer.stop()
         self.state_changed.emit()
 

@@ -32,12 +32,12 @@ from sdgui.store.tables import ConfigRow, ExperimentRow, RunRow, StepValueRow, S
 Sql = SQLColumnExpression[Any]
 
 _ALIVE = [state.value for state in RunState if state.alive]
-# Rounded after this was taken off, a number of bands is rounded down, in the functions that every SQLite has; a little
-# less than a half, since 0.15 lies in the band that begins there though 0.15 / 0.05 is less than 3.
-_BELOW = 0.5 - 1e-9
+# round(x - _ALMOST_HALF) rounds x down; older SQLite libraries have no floor(). A little less than 0.5, so that 0.15 is
+# in the band from 0.15, although 0.15 / 0.05 is slightly less than 3 in floating point.
+_ALMOST_HALF = 0.5 - 1e-9
 _TEXTS = ARRAY(Text())  # PostgreSQL's text[], a path into JSON
 _FACTS: dict[str, Sql] = {
-    "name": ExperimentRow.name,  # runs of one experiment follow by their ids, which every order ends with
+    "name": ExperimentRow.name,  # runs with equal names are ordered by id, the last key of every order
     "experiment": ExperimentRow.name,
     "state": RunRow.state,
     "note": RunRow.note,
@@ -77,7 +77,7 @@ class Columns:
     def group_key(self, field: Field) -> Sql:
         """The value shared by the runs of a group, which can be bound again; for a metric, the number of the band."""
         if field.source is Source.METRIC:
-            return cast(func.round(self.number(field) / band_width(field) - _BELOW), Integer)
+            return cast(func.round(self.number(field) / band_width(field) - _ALMOST_HALF), Integer)
         return self.text(field) if field.source is Source.SETTING else self.sort_key(field)
 
     def shown(self, field: Field) -> Sql:

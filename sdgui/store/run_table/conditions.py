@@ -21,9 +21,9 @@ def condition(expression: Expression, columns: Columns) -> Sql:
             return _word(text, columns)
         case Comparison(field, operator, value):
             lacking = operator in ("=", "!=") and (operator == "=") == (value is None)
-            return _fits(field, _comparison(expression, columns), lacking)
+            return _per_config(field, _comparison(expression, columns), lacking)
         case OneOf(field, values):
-            return _fits(field, or_(*(_equal(field, value, columns) for value in values)), None in values)
+            return _per_config(field, or_(*(_equal(field, value, columns) for value in values)), None in values)
         case Not(part):
             return not_(condition(part, columns))
         case And(parts):
@@ -32,7 +32,7 @@ def condition(expression: Expression, columns: Columns) -> Sql:
             return or_(*(condition(part, columns) for part in parts))
 
 
-def _fits(field: Field, comparison: Sql, lacking: bool) -> Sql:
+def _per_config(field: Field, comparison: Sql, lacking: bool) -> Sql:
     """Compares a setting once per config instead of once per run, since many runs share a config.
 
     ``lacking``: whether runs without a config match.

@@ -249,8 +249,8 @@ def read_period(field: Field, text: str, now: float) -> tuple[float, float]:
     for form, part in _DATES.items():
         try:
             first = time.strptime(text, form)
-            after = [number + (index == part) for index, number in enumerate(first)]
-            return time.mktime(first), time.mktime(time.struct_time([*after[:8], -1]))  # right across time changes
+            end = [number + (index == part) for index, number in enumerate(first)]
+            return time.mktime(first), time.mktime(time.struct_time([*end[:8], -1]))  # -1: DST is determined anew
         except (ValueError, OverflowError):
             continue
     try:

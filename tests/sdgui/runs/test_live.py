@@ -66,7 +66,7 @@ def test_a_long_file_is_read_one_chunk_per_poll(tmp_path: Path, monkeypatch: pyt
     for _ in range(30):
         steps.append(live.poll().step)
         behind.append(live.has_backlog)
-        assert behind[-1] == (live._grew and size - live._reader.offset > chunk)
+        assert behind[-1] == (live._last_poll_read_events and size - live._reader.offset > chunk)
     assert steps[0] < 13 < steps[-1] == 30
     assert behind[0]
     assert not behind[-1]
