@@ -118,7 +118,7 @@ class ReportDialog(QDialog):
         if self._reading:
             return
         self._reading, subject = True, self._subject
-        self._tasks.run(lambda: (subject, _page(_collected(self._store, subject))), self._show, self._failed)
+        self._tasks.run(lambda: (subject, _page(_collect(self._store, subject))), self._show, self._failed)
 
     def _show(self, read: tuple[_Subject, _Page]) -> None:
         self._reading = False
@@ -147,7 +147,7 @@ class ReportDialog(QDialog):
         subject = self._subject
 
         def write() -> None:
-            content = FORMATS.get(path.suffix.lower(), to_html)(_collected(self._store, subject))
+            content = FORMATS.get(path.suffix.lower(), to_html)(_collect(self._store, subject))
             with writing(path):
                 write_whole(path, to_bytes(content))
 
@@ -155,7 +155,7 @@ class ReportDialog(QDialog):
         self._tasks.run(write, lambda _: self.bar.show_message(done), self._failed)
 
 
-def _collected(store: Store, subject: _Subject) -> Report:
+def _collect(store: Store, subject: _Subject) -> Report:
     runs: list[RunDir] = []
     for experiment in subject.experiments:
         runs += [run.dir for run in store.runs(experiment) if run.is_local]

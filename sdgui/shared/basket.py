@@ -63,7 +63,7 @@ class Basket(QObject):
         found_at = time.time()
         fixes = [fix if fix.found else fix.model_copy(update={"found": found_at}) for fix in finding.fixes]
         if fixes:
-            self._change(lambda: self._store.put_fixes(_spelled(finding.source), fixes))
+            self._change(lambda: self._store.put_fixes(_normalised(finding.source), fixes))
 
     def remove(self, ids: list[int]) -> None:
         """Remove entries."""
@@ -89,9 +89,9 @@ class Basket(QObject):
         self._writer.submit(self._store.fixes, done)
 
     def _change(self, write: Callable[[], Exchange]) -> None:
-        self._writer.submit(lambda: (write(), self._store.fix_count()), self._was_changed)
+        self._writer.submit(lambda: (write(), self._store.fix_count()), self._on_changed)
 
-    def _was_changed(self, outcome: tuple[Exchange, int]) -> None:
+    def _on_changed(self, outcome: tuple[Exchange, int]) -> None:
         exchange, number = outcome
         self._undo.append(exchange)
         del self._undo[:-_UNDO]
@@ -102,7 +102,7 @@ class Basket(QObject):
         self.changed.emit(number)
 
 
-def _spelled(source: str) -> str:
+def _normalised(source: str) -> str:
     """Normalise a source, so that all panels use the same spelling."""
     if not source or names_shards(source):
         return source

@@ -24,7 +24,7 @@ from sdgui.shared.export.formats import Exported, ExportFormat, Progress, free_p
 from sdgui.widgets.formats import count
 from sdgui.widgets.gallery.items import GalleryItem
 
-_REPORT_ROWS = 50  # between two progress reports
+_REPORT_ROWS = 50  # rows between two progress reports
 COLUMNS = ("filepath", "title", "rank", "score", "true", "note")
 
 WriteImages = Callable[[Sequence[GalleryItem], Path, Progress], Exported]  # images, where, progress

@@ -14,7 +14,7 @@ from sdgui.shared.export.formats import Exported, Progress
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.worker.replies import Cancelled, Failure
 
-_REPORT_SECONDS = 0.03  # between two progress reports
+_REPORT_SECONDS = 0.03  # minimum time between two progress reports
 Work = Callable[[Progress], Exported]
 
 

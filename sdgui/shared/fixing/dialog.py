@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from PySide6.QtCore import QUrl, Signal
+from PySide6.QtCore import Qt, QUrl, Signal
 from PySide6.QtGui import QCloseEvent, QDesktopServices
 from PySide6.QtWidgets import QDialog, QVBoxLayout, QWidget
 
@@ -43,7 +43,7 @@ class FixingDialog(QDialog):
         self.work = Retraining(services, self)
         self.entries: list[StoredFix] = []  # all entries
         self.visible_entries: list[StoredFix] = []  # entries of the selected data, as shown in the gallery
-        self._then: Trained | None = None  # run to repeat once the data is saved
+        self._run_to_repeat: Trained | None = None  # once the data is saved
         self._runs_request = 0  # number of the last request; answers to earlier requests are dropped
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -54,7 +54,7 @@ class FixingDialog(QDialog):
     def _connect(self) -> None:
         view = self.view
         self._basket.changed.connect(lambda _count: self.refresh())
-        view.sources.activated.connect(lambda _row: self._source_chosen())
+        view.sources.activated.connect(lambda _row: self._on_source_chosen())
         view.gallery.selection_changed.connect(lambda _rows: self._show_buttons())
         view.gallery.remove_requested.connect(self.take_out)
         view.take_out.clicked.connect(lambda: self.take_out(view.gallery.selected()))
@@ -94,17 +94,17 @@ class FixingDialog(QDialog):
         box.clear()
         for source, number in sources_of(self.entries):
             box.addItem(f"{Path(source).name or ANY_DATA} ({count(number)})", source)
-            box.setItemData(box.count() - 1, plain_tip(source or ANY_DATA), 3)  # the tool tip's role
+            box.setItemData(box.count() - 1, plain_tip(source or ANY_DATA), Qt.ItemDataRole.ToolTipRole)
         if box.count() and not box.itemData(0):  # images of an unknown source
             box.addItem("Choose the data…", None)
         box.setCurrentIndex(max(0, box.findData(source_before)) if box.count() else -1)
-        self._source_chosen(keep=source_before == self.source())
+        self._on_source_chosen(keep=source_before == self.source())
 
     def source(self) -> str:
         """The data whose entries are shown; "" if none are selected."""
         return str(self.view.sources.currentData() or "")
 
-    def _source_chosen(self, keep: bool = False) -> None:
+    def _on_source_chosen(self, keep: bool = False) -> None:
         if self.view.sources.currentIndex() >= 0 and self.view.sources.currentData() is None:
             self._ask_source()
         self.visible_entries = entries_for(self.entries, self.source())
@@ -186,7 +186,7 @@ class FixingDialog(QDialog):
 
     def retrain(self) -> None:
         """Save the fixed data in a new folder of the home, then queue the pair of runs."""
-        self._then = self.view.runs.currentData()
+        self._run_to_repeat = self.view.runs.currentData()
         name = f"{Path(self.source()).stem}-fixed"
         self._save(free_path(self._services.store.home / "data" / name) / f"{name}.csv", replace=False)
 
@@ -198,7 +198,7 @@ class FixingDialog(QDialog):
 
     def _on_saved(self, fixed_data: FixedData) -> None:
         self.view.strip.finish()
-        then, self._then = self._then, None
+        then, self._run_to_repeat = self._run_to_repeat, None
         if then is not None:
             self.work.retrain(then, fixed_data["path"], self.view.seeds.value())
         else:
@@ -239,7 +239,7 @@ class FixingDialog(QDialog):
 
     def _on_failed(self, failure: Failure) -> None:
         self.view.strip.finish()
-        self._then = None
+        self._run_to_repeat = None
         message = info("Cancelled.") if isinstance(failure, Cancelled) else error(failure.text, failure.details)
         self.view.bar.show_message(message)
         self._show_buttons()

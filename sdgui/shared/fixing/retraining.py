@@ -136,7 +136,7 @@ class Retraining(QObject):
     def retrain(self, trained: Trained, fixed: str, seeds: int = 1) -> None:
         """Queue the config of ``trained`` twice in a new experiment: on its data, and on the data ``fixed``.
 
-        Repeated for ``seeds`` consecutive seeds, starting with its seed.
+        Repeats this for ``seeds`` consecutive seeds, starting with the seed of ``trained``.
         """
         store, launcher = self._services.store, self._services.launcher
 

@@ -40,19 +40,19 @@ class FieldEditor(QWidget):
         self.row.setContentsMargins(0, 0, 0, 0)
         self.row.setSpacing(SPACE)
 
-    def own(self, control: QWidget, stretch: int = 0) -> None:
+    def register_control(self, control: QWidget, stretch: int = 0) -> None:
         """Register the control that takes the focus, and describe it to screen readers."""
         self.control = control
-        control.setAccessibleName(f"{self.spec.title} ({unit})" if (unit := self.spec.told_unit) else self.spec.title)
+        control.setAccessibleName(f"{self.spec.title} ({unit})" if (unit := self.spec.shown_unit) else self.spec.title)
         control.setAccessibleDescription(self.spec.help)
         control.setToolTip(plain_tip(self.spec.help))
         self.row.addWidget(control, stretch)
         self.setFocusProxy(control)
 
-    def tell_unit(self) -> None:
+    def show_unit(self) -> None:
         """Show the unit next to the control."""
-        if self.spec.told_unit:
-            unit = PlainLabel(self.spec.told_unit, self, role="muted")
+        if self.spec.shown_unit:
+            unit = PlainLabel(self.spec.shown_unit, self, role="muted")
             self.row.addWidget(unit)
 
     def text(self) -> str:
@@ -85,7 +85,7 @@ class FlagEditor(FieldEditor):
         super().__init__(spec, parent)
         self._box = QCheckBox(self)
         self._box.clicked.connect(self.edited)
-        self.own(self._box)
+        self.register_control(self._box)
         self.row.addStretch(1)
 
     def text(self) -> str:
@@ -107,12 +107,12 @@ class ChoiceEditor(FieldEditor):
         self._box.setMinimumWidth(20 * SPACE)
         self._box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._box.activated.connect(lambda _: self.edited.emit())
-        if spec.open:
+        if spec.allows_text:
             line = QLineEdit(self._box)
             self._box.setLineEdit(line)
             self._box.setInsertPolicy(StillComboBox.InsertPolicy.NoInsert)
             line.textEdited.connect(lambda _: self.edited.emit())
-        self.own(self._box)
+        self.register_control(self._box)
         self.row.addStretch(1)
 
     def text(self) -> str:
@@ -121,7 +121,7 @@ class ChoiceEditor(FieldEditor):
     def set_text(self, text: str) -> None:
         if text == self._box.currentText():
             return
-        if self._box.findText(text) < 0 and not self.spec.open:
+        if self._box.findText(text) < 0 and not self.spec.allows_text:
             self._box.addItem(text)
         self._box.setCurrentText(text)
 
@@ -135,8 +135,8 @@ class TextEditor(FieldEditor):
         super().__init__(spec, parent)
         self.line = self.line_class(self)
         self.line.textEdited.connect(lambda _: self.edited.emit())
-        self.own(self.line, 1)
-        self.tell_unit()
+        self.register_control(self.line, 1)
+        self.show_unit()
 
     def text(self) -> str:
         return self.line.text()

@@ -36,10 +36,10 @@ class FieldSpec:
     bounds: str
     advanced: bool
     widget: str
-    open: bool = False  # whether text that is not a choice is allowed
+    allows_text: bool = False  # whether text that is not a choice is allowed
 
     @property
-    def told_unit(self) -> str:
+    def shown_unit(self) -> str:
         """The unit; "" if the title contains it, as in "Beams"."""
         return "" if self.title.casefold().endswith(self.unit.casefold()) else self.unit
 
@@ -97,7 +97,7 @@ def _spec(path: str, title: str, info: FieldInfo) -> FieldSpec:
         unit=str(extra.get("unit", "")),
         kind="choice" if suggested else kind,
         choices=suggested or choices,
-        open=bool(suggested),
+        allows_text=bool(suggested),
         bounds=_bounds(info),
         advanced=bool(extra.get("advanced", False)),
         widget=str(extra.get("widget", "")),

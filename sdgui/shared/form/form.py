@@ -61,7 +61,7 @@ class ConfigForm(QWidget):
         self._area = QScrollArea(self)
         # each widget is created in its final parent: reparenting would style it again with all its children
         self._page = FormPage(self._area.viewport())
-        self._sections = [FormSection(group, self._state, self._row_made, self._page) for group in groups]
+        self._sections = [FormSection(group, self._state, self._on_row_created, self._page) for group in groups]
         self._homes: dict[str, FormSection] = {
             spec.path: section
             for part in self._sections
@@ -115,7 +115,7 @@ class ConfigForm(QWidget):
         vbox(top, (body, 1), self._help, into=self)
 
     def _connect(self) -> None:
-        self._making.timeout.connect(self._make_some)
+        self._making.timeout.connect(self._create_some_rows)
         self._search.textChanged.connect(self._filter)
         self._differences.toggled.connect(self._filter)
         self._problems.clicked.connect(self.focus_next_error)
@@ -244,7 +244,7 @@ class ConfigForm(QWidget):
     def _all(self) -> list[FormSection]:
         return [inner for section in self._sections for inner in section.all_sections()]
 
-    def _row_made(self, row: FormRow) -> None:
+    def _on_row_created(self, row: FormRow) -> None:
         if row.spec.path in self._companions:
             row.add_below(self._companions[row.spec.path](row))
         if row.spec.path == custom_settings.FIELD:
@@ -284,7 +284,7 @@ class ConfigForm(QWidget):
     def _pending(self) -> list[Any]:
         return [make for section in self._sections for make in section.pending()]
 
-    def _make_some(self) -> None:
+    def _create_some_rows(self) -> None:
         end = time.perf_counter() + _SLICE
         for make in self._pending():
             make()

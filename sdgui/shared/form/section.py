@@ -38,7 +38,7 @@ class FormSection(QWidget):
         self.rows: dict[str, FormRow] = {}
         self._state, self._row_created, self._top = state, row_created, top
         self._switch = switch_of(group.path)
-        self._switched = False  # whether the switch was on at the last update
+        self._was_on = False  # state of the switch at the last update
         self._folded = False
         self._unfolded = False  # whether the fields under More are shown
         self._words: list[str] = []
@@ -69,8 +69,8 @@ class FormSection(QWidget):
     def reset_fold(self) -> None:
         """Fold the group if its switch is off; called for a new config."""
         if self._switch:
-            self._switched = not self._state.off(self._switch)
-            self._folded = not self._switched
+            self._was_on = not self._state.is_off(self._switch)
+            self._folded = not self._was_on
         for section in self.inner:
             section.reset_fold()
 
@@ -100,12 +100,10 @@ class FormSection(QWidget):
     def _follow_switch(self) -> None:
         if not self._switch:
             return
-        on = not self._state.off(self._switch)
-        if (on and not self._switched) or any(
-            path in self._state.errors for path in self._order if path != self._switch
-        ):
+        on = not self._state.is_off(self._switch)
+        if (on and not self._was_on) or any(path in self._state.errors for path in self._order if path != self._switch):
             self._folded = False  # not while the user types: the 0 of 0.5 would fold the row
-        self._switched = on
+        self._was_on = on
 
     @property
     def _filtering(self) -> bool:
@@ -210,13 +208,13 @@ class FormSection(QWidget):
 
     def _fold(self) -> None:
         self._folded = not self._folded
-        self._changed()
+        self._update_and_create()
 
     def _show_more(self) -> None:
         self._unfolded = not self._unfolded
-        self._changed()
+        self._update_and_create()
 
-    def _changed(self) -> None:
+    def _update_and_create(self) -> None:
         self.update_rows()
         for make in list(self.pending()):
             make()

@@ -65,6 +65,6 @@ class FormState:
         self._refused = {path: (self.texts[path], reason) for path, reason in problems.items() if path in self.texts}
         self.validate()
 
-    def off(self, switch: str) -> bool:
+    def is_off(self, switch: str) -> bool:
         """Whether the number in a group's switch is 0; False for text that is not a number."""
         return switch not in self.errors and not self.values[switch]

@@ -56,8 +56,10 @@ class DataCard(QFrame):
         facts.refused.connect(self._show_refusal)
         facts.progress.connect(self._progress)
         facts.overlapped.connect(lambda _shared: self._show_overlap())
-        facts.held_out.connect(lambda train, held_out: self._say_held(f"Written: {train} and {Path(held_out).name}"))
-        facts.not_held_out.connect(lambda failure: self._say_held(failure.text))
+        facts.held_out.connect(
+            lambda train, held_out: self._show_hold_out(f"Written: {train} and {Path(held_out).name}")
+        )
+        facts.not_held_out.connect(lambda failure: self._show_hold_out(failure.text))
         self.hold_out.clicked.connect(self._hold_out)
         self.look.clicked.connect(lambda: self.look_requested.emit(self.facts.source))
         self.show_facts()
@@ -144,10 +146,10 @@ class DataCard(QFrame):
 
     def _hold_out(self) -> None:
         self.hold_out.setEnabled(False)
-        self._say_held("Splitting off 10 %…", done=False)
+        self._show_hold_out("Splitting off 10 %…", done=False)
         self.facts.hold_out()
 
-    def _say_held(self, text: str, done: bool = True) -> None:
+    def _show_hold_out(self, text: str, done: bool = True) -> None:
         self.hold_out.setEnabled(done)
         self.overlap.setText(text)
         self.overlap.setVisible(True)

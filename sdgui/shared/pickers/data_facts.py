@@ -69,7 +69,7 @@ class DataFacts(QObject):
         unknown = [source for source in sources if source not in self.shared]
         if self.source and unknown and not self._checks.busy(_OVERLAP):
             request = {"source": self.source, "others": unknown}
-            self._checks.ask(_OVERLAP, DATA_OVERLAP, self._overlapped, lambda _failure: None, None, **request)
+            self._checks.ask(_OVERLAP, DATA_OVERLAP, self._on_overlap, lambda _failure: None, None, **request)
 
     def hold_out(self) -> None:
         """Write a tenth of the source, and the rest, as two manifests in a new folder of the home."""
@@ -82,7 +82,7 @@ class DataFacts(QObject):
         self.facts = facts
         self.described.emit(facts)
 
-    def _overlapped(self, answer: Overlap) -> None:
+    def _on_overlap(self, answer: Overlap) -> None:
         self.shared |= answer["shared"]
         self.overlapped.emit(self.shared)
 

@@ -214,16 +214,15 @@ class ModelChip(ChipButton):
         return entry is not None and not entry.reason and self._use_entry(entry)
 
     def choose_default(self) -> None:
-        """Choose the newest usable run, otherwise an included model, unless the user has chosen a model in the
-        meantime."""
+        """Choose the newest usable run, otherwise an included model, unless the user chooses a model first."""
         store, needs = self._services.store, self._needs
 
-        def found(entries: list[ModelEntry]) -> None:
+        def choose(entries: list[ModelEntry]) -> None:
             usable = next((entry for entry in entries if not entry.reason), None)
             if usable is not None and self._entry is None:
                 self._use_entry(usable)
 
-        self._tasks.run(lambda: [*run_entries(store, needs), *included_entries(needs)], found)
+        self._tasks.run(lambda: [*run_entries(store, needs), *included_entries(needs)], choose)
 
     def choose_included(self) -> None:
         """Choose an included model, if this panel can use one."""
@@ -237,7 +236,7 @@ class ModelChip(ChipButton):
         entry = next((entry for entry in entries if not entry.reason), None)
         return entry is not None and self._use_entry(entry)
 
-    def take_folder(self, folder: Path) -> bool:
+    def choose_folder(self, folder: Path) -> bool:
         """Choose the model in ``folder``; False, with the reason emitted by ``refused``, if there is none."""
         entry = folder_entry(folder.absolute(), self._needs)
         if entry is None:
@@ -278,9 +277,9 @@ class ModelChip(ChipButton):
                 (UNTRAINED, untrained_entries(needs)),
             ]
 
-        self._tasks.run(read, self._filled)
+        self._tasks.run(read, self._show_groups)
 
-    def _filled(self, groups: Groups) -> None:
+    def _show_groups(self, groups: Groups) -> None:
         self._filling -= 1
         if not self._filling:  # otherwise a newer list will be shown
             self.popover.show_groups(groups)
@@ -394,11 +393,11 @@ class ModelChip(ChipButton):
 
     def _ask_folder(self) -> None:
         if folder := ask_folder(self, "Choose the folder of a run, or of a model saved by open_clip"):
-            self.take_folder(folder)
+            self.choose_folder(folder)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         accept_file(event)
 
     def dropEvent(self, event: QDropEvent) -> None:
         path = Path(dropped_file(event))
-        self.take_folder(path if path.is_dir() else path.parent)
+        self.choose_folder(path if path.is_dir() else path.parent)

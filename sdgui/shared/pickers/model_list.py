@@ -32,7 +32,7 @@ class ModelLines(QAbstractListModel):
 
         ``typed_only``: long, rarely needed groups that are shown only for a search.
         """
-        self._groups = [(title, list(entries), [_found_by(entry) for entry in entries]) for title, entries in groups]
+        self._groups = [(title, list(entries), [_search_text(entry) for entry in entries]) for title, entries in groups]
         self._typed_only = frozenset(typed_only)
         self.find(words)
 
@@ -92,7 +92,7 @@ class ModelLines(QAbstractListModel):
         return None
 
 
-def _found_by(entry: ModelEntry) -> str:
+def _search_text(entry: ModelEntry) -> str:
     return f"{entry.title} {entry.name} {entry.about} {entry.metric}".casefold()
 
 

@@ -28,7 +28,7 @@ _SEARCH = "Search runs and pretrained models, or paste a folder"
 
 
 class ModelPopover(QFrame):
-    """The popover: ``line``, ``list`` and, for a run, ``checkpoints`` and ``weights`` (student or teacher)."""
+    """The popover: ``line``, ``list`` and, for a run, ``checkpoints`` and ``networks`` (student and teacher)."""
 
     picked = Signal(object)  # ModelEntry
     checkpoint_picked = Signal(object)  # "best", "last" or a step
@@ -55,8 +55,8 @@ class ModelPopover(QFrame):
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.note = PlainLabel(self, wordWrap=True, role="muted")
-        self.checkpoints, self.weights = NoWheelComboBox(self), NoWheelComboBox(self)
-        self._which_title, self._weights_title = PlainLabel("&Checkpoint", self), PlainLabel("&Network", self)
+        self.checkpoints, self.networks = NoWheelComboBox(self), NoWheelComboBox(self)
+        self._which_title, self._networks_title = PlainLabel("&Checkpoint", self), PlainLabel("&Network", self)
         self._folder = QPushButton("&Folder…", self)
         self.interpolate = QPushButton("&Interpolate with…", self)
         self._pairing = False  # whether the next pick is the model to interpolate with
@@ -65,18 +65,18 @@ class ModelPopover(QFrame):
         self.line.installEventFilter(self)
         self.list.clicked.connect(self._on_clicked)
         self.checkpoints.activated.connect(lambda _row: self.checkpoint_picked.emit(self.checkpoints.currentData()))
-        self.weights.activated.connect(lambda _row: self.network_picked.emit(str(self.weights.currentData())))
+        self.networks.activated.connect(lambda _row: self.network_picked.emit(str(self.networks.currentData())))
         self._folder.clicked.connect(self._ask_folder)
         self.interpolate.clicked.connect(lambda: self._set_pairing(True))
 
     def _arrange(self) -> None:
         self.checkpoints.setAccessibleName("Checkpoint")
-        self.weights.setAccessibleName("Student or teacher")
+        self.networks.setAccessibleName("Student or teacher")
         self._folder.setToolTip("Choose the folder of a run, or of a model saved by open_clip or transformers")
         self.interpolate.setToolTip("Choose a second model of the same architecture; a slider moves between the two")
         foot = QHBoxLayout()
         foot.setSpacing(SPACE)
-        for title, box in ((self._which_title, self.checkpoints), (self._weights_title, self.weights)):
+        for title, box in ((self._which_title, self.checkpoints), (self._networks_title, self.networks)):
             title.setBuddy(box)
             set_role(title, "muted")
             box.setSizeAdjustPolicy(NoWheelComboBox.SizeAdjustPolicy.AdjustToContents)
@@ -107,11 +107,11 @@ class ModelPopover(QFrame):
         self._groups = groups
         self._find(self.line.text())
 
-    def show_run(self, facts: RunFacts | None, checkpoint: str | int, weights: str, interpolates: bool = False) -> None:
+    def show_run(self, facts: RunFacts | None, checkpoint: str | int, network: str, interpolates: bool = False) -> None:
         """Offer the checkpoints and networks of the chosen run; None for other models."""
         self._set_pairing(False)
         self.interpolate.setVisible(interpolates and facts is not None)
-        for box in (self.checkpoints, self.weights):
+        for box in (self.checkpoints, self.networks):
             box.clear()
         if facts is not None:
             for name, step in (("best", facts.best), ("last", facts.last)):
@@ -119,15 +119,15 @@ class ModelPopover(QFrame):
                     self.checkpoints.addItem(f"{name} · step {count(step)}", name)
             for step in facts.steps:
                 self.checkpoints.addItem(f"step {count(step)}", step)
-            for network in facts.networks:
-                self.weights.addItem(network, network)
+            for name in facts.networks:
+                self.networks.addItem(name, name)
             self.checkpoints.setCurrentIndex(self.checkpoints.findData(checkpoint))
-            self.weights.setCurrentIndex(self.weights.findData(weights))
+            self.networks.setCurrentIndex(self.networks.findData(network))
         for widget, is_visible in (
             (self._which_title, self.checkpoints.count() > 0),
             (self.checkpoints, self.checkpoints.count() > 0),
-            (self._weights_title, self.weights.count() > 1),
-            (self.weights, self.weights.count() > 1),
+            (self._networks_title, self.networks.count() > 1),
+            (self.networks, self.networks.count() > 1),
         ):
             widget.setVisible(is_visible)
 

@@ -103,11 +103,11 @@ class PresetChooser(QFrame):
         body = hbox(self.list, (side, 1), spacing=2 * SPACE)
         vbox(self.line, (body, 1), into=self, margins=SPACE)
 
-    def size_chosen(self) -> Size:
+    def selected_size(self) -> Size:
         """The selected size."""
         return SIZES[max(0, self.sizes.checkedId())]
 
-    def preset_chosen(self) -> str:
+    def selected_preset(self) -> str:
         """The selected preset; "" for none."""
         item = self.list.currentItem()
         return str(item.data(_NAME)) if item is not None and item.data(_NAME) else ""
@@ -178,7 +178,7 @@ class PresetChooser(QFrame):
         self._describe()
 
     def _describe(self, *_: object) -> None:
-        name = self.preset_chosen()
+        name = self.selected_preset()
         self.button.setEnabled(bool(name))
         if not name:
             self.title.setText("No matching preset")
@@ -189,13 +189,13 @@ class PresetChooser(QFrame):
         self.title.setText(preset.title)
         self.about.setText(preset.description)
         self.paper.setText(preset.paper)
-        self.marks.setText("\n".join(f"• {need.sentence}" for need in preset_needs(name, self.size_chosen())))
+        self.marks.setText("\n".join(f"• {need.sentence}" for need in preset_needs(name, self.selected_size())))
 
     def _choose(self, *_: object) -> None:
-        name = self.preset_chosen()
+        name = self.selected_preset()
         if name:
             self.hide()
-            self.chosen.emit(name, self.size_chosen())
+            self.chosen.emit(name, self.selected_size())
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Move through the list with the arrow keys while the search box keeps the focus."""

@@ -77,7 +77,7 @@ class ViewsWork(QObject):
         self._calls.ask(
             _PURPOSE,
             DATA_VIEWS,
-            lambda answer: self._answered(answer, target),
+            lambda answer: self._on_answer(answer, target),
             self._report_refusal,
             None,
             to=str(target),
@@ -88,7 +88,7 @@ class ViewsWork(QObject):
         """Drop the pending request."""
         self._calls.drop(_PURPOSE)
 
-    def _answered(self, answer: DrawnViews, target: Path) -> None:
+    def _on_answer(self, answer: DrawnViews, target: Path) -> None:
         try:
             content = target.read_bytes()
             target.unlink(missing_ok=True)

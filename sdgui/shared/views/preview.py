@@ -34,7 +34,7 @@ class ViewsPreview(QWidget):
     def __init__(self, pool: WorkerPool, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._config: RunConfig | None = None
-        self._defined = -1  # the seed of the last config without errors
+        self._config_seed = -1  # the seed of the last config without errors
         self._rows: list[int] = []
         self._views: Views | None = None
         self.work = ViewsWork(pool, self)
@@ -75,8 +75,8 @@ class ViewsPreview(QWidget):
 
         ``config`` is None if it has errors: the last views are kept, faded.
         """
-        if config is not None and self._defined != config.seed:
-            self._defined = config.seed
+        if config is not None and self._config_seed != config.seed:
+            self._config_seed = config.seed
             self.seed.blockSignals(True)
             self.seed.setValue(config.seed)
             self.seed.blockSignals(False)

@@ -42,19 +42,19 @@ def test_presets_are_found_by_words_and_chosen_by_keyboard(qtbot: QtBot, define:
     chooser = PresetChooser(define)
     qtbot.addWidget(chooser)
     chooser.open("clip", "demo")
-    assert (chooser.preset_chosen(), chooser.size_chosen()) == ("clip", "demo")
+    assert (chooser.selected_preset(), chooser.selected_size()) == ("clip", "demo")
     QTest.keyClicks(chooser.line, "label strongly")
-    assert chooser.preset_chosen() == "fixmatch"
+    assert chooser.selected_preset() == "fixmatch"
     assert PRESETS["fixmatch"].description == chooser.about.text()
     assert "data.label" in chooser.marks.text()
     chooser.line.setText("furlanello")
-    assert chooser.preset_chosen() == "born-again"
+    assert chooser.selected_preset() == "born-again"
     chooser.line.setText("no such system")
-    assert chooser.preset_chosen() == ""
+    assert chooser.selected_preset() == ""
     assert not chooser.button.isEnabled()
     chooser.line.clear()
     QTest.keyClick(chooser.line, Qt.Key.Key_Down)  # past the heading of the next family
-    assert chooser.preset_chosen() in PRESETS
+    assert chooser.selected_preset() in PRESETS
     chooser.open("silc", "tiny")
     with qtbot.waitSignal(chooser.chosen) as took:
         QTest.keyClick(chooser.line, Qt.Key.Key_Return)
@@ -312,7 +312,7 @@ def test_the_bar_names_and_describes_its_preset_and_opens_the_others(qtbot: QtBo
     bar.preset.click()
     chooser = bar.chooser
     assert chooser is not None
-    assert (chooser.isVisible(), chooser.preset_chosen(), chooser.size_chosen()) == (True, "born-again", "tiny")
+    assert (chooser.isVisible(), chooser.selected_preset(), chooser.selected_size()) == (True, "born-again", "tiny")
     chooser.chosen.emit("clip", "demo")
     chooser.hide()
     bar.preset.click()

@@ -163,7 +163,7 @@ def test_the_overlap_of_splits_is_shown_once_known(qtbot: QtBot, services: Servi
     }  # fmt: skip
     card.set_others({"validation": "/p/val.csv"})
     before = card.overlap.text()
-    facts._overlapped({"shared": {"/p/val.csv": 3}})
+    facts._on_overlap({"shared": {"/p/val.csv": 3}})
     assert "3" not in before
     assert "3" in card.overlap.text()
     assert "validation" in card.overlap.text()

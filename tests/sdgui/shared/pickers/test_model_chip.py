@@ -122,8 +122,8 @@ def test_a_run_is_named_by_checkpoint_and_network(
         200,
         100,
     ]
-    popover.weights.setCurrentIndex(popover.weights.findData("student"))
-    popover.weights.activated.emit(1)
+    popover.networks.setCurrentIndex(popover.networks.findData("student"))
+    popover.networks.activated.emit(1)
     popover.checkpoints.setCurrentIndex(popover.checkpoints.findData(200))
     popover.checkpoints.activated.emit(2)
     choice = chip.choice()

@@ -97,7 +97,7 @@ def test_checkpoints_and_networks_of_a_run_are_offered(popover: ModelPopover) ->
     popover.network_picked.connect(requests.append)
     facts = RunFacts(steps=(200, 100), best=100, last=200, networks=("teacher", "student"), captions=False)
     popover.show_run(facts, 200, "student")
-    checkpoints, weights = popover.checkpoints, popover.weights
+    checkpoints, weights = popover.checkpoints, popover.networks
     assert [checkpoints.itemText(row) for row in range(checkpoints.count())] == [
         "best · step 100", "last · step 200", "step 200", "step 100"
     ]  # fmt: skip
@@ -107,7 +107,7 @@ def test_checkpoints_and_networks_of_a_run_are_offered(popover: ModelPopover) ->
     weights.setCurrentIndex(0)
     weights.activated.emit(0)
     assert requests == ["best", "teacher"]
-    parts = (popover._which_title, checkpoints, popover._weights_title, weights)
+    parts = (popover._which_title, checkpoints, popover._networks_title, weights)
     assert [part.isVisible() for part in parts] == [True] * 4
     popover.show_run(replace(facts, networks=("student",), best=None), "last", "student")
     assert [part.isVisible() for part in parts] == [True, True, False, False]

@@ -31,17 +31,17 @@ def chooser(qtbot: QtBot) -> Iterator[PresetChooser]:
 def test_the_preset_under_the_cursor_is_described_for_the_size(qtbot: QtBot, chooser: PresetChooser) -> None:
     assert [button.text() for button in chooser.sizes.buttons()] == [SIZE_TEXTS[size] for size in SIZES]
     chooser.open("blip2", "demo")
-    assert (chooser.preset_chosen(), chooser.title.text()) == ("blip2", PRESETS["blip2"].title)
+    assert (chooser.selected_preset(), chooser.title.text()) == ("blip2", PRESETS["blip2"].title)
     assert (chooser.about.text(), chooser.paper.text()) == (PRESETS["blip2"].description, PRESETS["blip2"].paper)
     assert chooser.marks.text() == "\n".join(f"• {need.sentence}" for need in preset_needs("blip2", "demo")) != ""
     for size in ("base", "tiny"):
         chooser.sizes.button(SIZES.index(size)).click()  # type: ignore[arg-type]
-        assert chooser.size_chosen() == size
+        assert chooser.selected_size() == size
         assert chooser.marks.text() == "\n".join(f"• {need.sentence}" for need in preset_needs("blip2", size))  # type: ignore[arg-type]
     assert preset_needs("blip2", "base") == ()
     for number, size in enumerate(SIZES):
         qtbot.keyClick(chooser, Qt.Key(Qt.Key.Key_1 + number), ALT)
-        assert chooser.size_chosen() == size
+        assert chooser.selected_size() == size
 
 
 def test_a_preset_is_chosen_by_enter_double_click_or_the_button(qtbot: QtBot, chooser: PresetChooser) -> None:
