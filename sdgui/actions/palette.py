@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from sdgui.widgets.popovers.list_keys import is_enter, moved_through
+from sdgui.widgets.popovers.list_keys import handle_list_key, is_enter
 from sdgui.widgets.style.theme import SPACE, theme
 
 _SHOWN = 60
@@ -184,4 +184,4 @@ class CommandPalette(QFrame):
         if is_enter(event):
             self._choose(self.list.currentItem())
             return True
-        return moved_through(self.list, event)
+        return handle_list_key(self.list, event)

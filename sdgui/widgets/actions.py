@@ -121,7 +121,7 @@ class Actions(QObject):
                 entry.action.setIcon(theme().icon(entry.record.icon, entry.record.icon_color))
 
     def plain_icon(self, action: QAction) -> QIcon:
-        """Its icon in the colour of text, for a list; a button may have another colour."""
+        """The icon of ``action`` in the colour of text, for a list; a button may have another colour."""
         name = self._registered[action.objectName()].record.icon
         return theme().icon(name) if name else QIcon()
 

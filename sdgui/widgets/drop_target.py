@@ -46,7 +46,7 @@ from sdgui.widgets.dropped_files import Refusal, expand
 from sdgui.widgets.style.theme import SPACE, theme
 
 _WEB = "it is a web address; save the image and drop the file instead"
-_POLL_SECONDS = 0.1  # between checks whether the window is closing
+_POLL_SECONDS = 0.1  # interval of checks whether the window is closing
 _TEXT = "it is text; drop images or folders of images"
 
 
@@ -70,16 +70,16 @@ class DropTarget(QWidget):
         self.setAcceptDrops(True)
         self._pasted = pasted
         self.folders_apart = False  # whether a single folder is emitted as a folder instead of its images
-        self._open = 0  # drops that are being searched
+        self._searches = 0  # drops that are being searched
         self._leave = Event()
-        self._turn = Semaphore()  # one batch at a time, so that the window can handle events in between
+        self._turn = Semaphore()  # released when the window has handled a batch; the next one then follows
         self._pool = QThreadPool(self)
         self._pool.setMaxThreadCount(1)  # drops are searched one after another
         self._veil = _Veil(prompt, self)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._expanded.connect(self._deliver, Qt.ConnectionType.QueuedConnection)
-        self._ended.connect(self._on_one_ended, Qt.ConnectionType.QueuedConnection)
+        self._ended.connect(self._on_search_ended, Qt.ConnectionType.QueuedConnection)
         paste = QShortcut(QKeySequence(QKeySequence.StandardKey.Paste), self)
         paste.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         paste.activated.connect(self.paste)
@@ -94,7 +94,7 @@ class DropTarget(QWidget):
     @property
     def busy(self) -> bool:
         """Whether folders are still being searched."""
-        return self._open > 0
+        return self._searches > 0
 
     # Ways in
     def paste(self) -> None:
@@ -121,12 +121,12 @@ class DropTarget(QWidget):
 
     # In the thread
     def _search(self, paths: list[str], refusals: list[Refusal]) -> None:
-        self._open += bool(paths)  # first, so that receivers of refusals know that more may follow
+        self._searches += bool(paths)  # first, so that receivers of refusals know that more may follow
         if refusals:
             self.refused.emit(refusals)
         if paths:
             self._pool.start(lambda: self._expand(paths))
-        elif not self._open:
+        elif not self._searches:
             self.finished.emit()
 
     def _expand(self, paths: list[str]) -> None:
@@ -146,7 +146,7 @@ class DropTarget(QWidget):
         if not isinstance(image, QImage) or image.isNull():
             self._search([], [("The image", "its data could not be read; save the image as a file and drop the file")])
             return
-        self._open += 1
+        self._searches += 1
         self._pool.start(lambda: self._save(image))
 
     def _save(self, image: QImage) -> None:
@@ -165,9 +165,9 @@ class DropTarget(QWidget):
             self.refused.emit([(str(name), str(reason)) for name, reason in refusals])
         QTimer.singleShot(0, self, self._turn.release)
 
-    def _on_one_ended(self) -> None:
-        self._open -= 1
-        if not self._open:
+    def _on_search_ended(self) -> None:
+        self._searches -= 1
+        if not self._searches:
             self.finished.emit()
 
     def close_threads(self) -> None:

@@ -90,7 +90,7 @@ def _all(paths: Sequence[str], folders: set[tuple[int, int]]) -> Iterator[tuple[
         try:
             if path.is_dir():
                 yield from _folder(path, folders)
-            elif images := _described(path):
+            elif images := _described_images(path):
                 yield from ((str(image.absolute()), None) for image in images)
             else:
                 reason = why_not(path)
@@ -99,7 +99,7 @@ def _all(paths: Sequence[str], folders: set[tuple[int, int]]) -> Iterator[tuple[
             yield text, (text, f"it cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
-def _described(path: Path) -> list[Path]:
+def _described_images(path: Path) -> list[Path]:
     """The images next to a sidecar ``NAME.txt`` that it describes; [] for any other file."""
     if path.suffix.lower() != ".txt":
         return []
@@ -135,7 +135,7 @@ def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusa
             if facts.st_ino and (facts.st_dev, facts.st_ino) in seen:
                 continue  # a loop, or a folder dropped twice
             seen.add((facts.st_dev, facts.st_ino))
-            names, inner, unlisted = _listed(folder)
+            names, inner, unlisted = _list_folder(folder)
         except OSError as error:
             closed += 1
             yield folder, (folder, f"the folder cannot be read: {error.strerror or error}")
@@ -153,7 +153,7 @@ def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusa
         yield str(top), (str(top), "the folder has no new images")
 
 
-def _listed(folder: str) -> tuple[list[str], list[str], int]:
+def _list_folder(folder: str) -> tuple[list[str], list[str], int]:
     """Names of images, paths of folders, and the number of other files; skips hidden files and sidecars."""
     names, inner, other_files, texts = [], [], 0, []
     with os.scandir(folder) as entries:

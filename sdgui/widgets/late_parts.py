@@ -1,7 +1,7 @@
 """Parts of a panel that are created after the panel is on screen, each in a separate turn of the event loop.
 
 Flow: expensive parts are cached properties of a widget -> it is shown -> ``make_in_turns`` evaluates each. Code
-that needs one sooner evaluates it by its name.
+that needs a part sooner evaluates its property.
 """
 
 from __future__ import annotations

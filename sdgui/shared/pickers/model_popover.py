@@ -18,7 +18,7 @@ from sdgui.widgets.dropped_files import existing_path
 from sdgui.widgets.formats import count
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.popovers.list_keys import is_enter, moved_through
+from sdgui.widgets.popovers.list_keys import handle_list_key, is_enter
 from sdgui.widgets.still_boxes import NoWheelComboBox
 from sdgui.widgets.style.theme import SPACE, set_role
 
@@ -186,7 +186,7 @@ class ModelPopover(QFrame):
         if is_enter(event):
             self._pick(self.lines.entry(self.list.currentIndex().row()))
             return True
-        return moved_through(self.list, event)
+        return handle_list_key(self.list, event)
 
 
 def _found_as(entry: ModelEntry, words: str) -> ModelEntry:

@@ -25,7 +25,7 @@ from core.spec.presets import PRESETS, SIZES, Size
 from sdgui.shared.pickers.preset_facts import FAMILIES, ICONS, matches, preset_needs
 from sdgui.widgets.layouts.boxes import hbox, vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
-from sdgui.widgets.popovers.list_keys import is_enter, moved_through
+from sdgui.widgets.popovers.list_keys import handle_list_key, is_enter
 from sdgui.widgets.style.theme import SPACE, set_role, theme
 
 SIZE_TEXTS: dict[Size, str] = {
@@ -199,7 +199,7 @@ class PresetChooser(QFrame):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Move through the list with the arrow keys while the search box keeps the focus."""
-        return moved_through(self.list, event)
+        return handle_list_key(self.list, event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if is_enter(event):

@@ -85,7 +85,7 @@ class GalleryDelegate(QStyledItemDelegate):
             self._draw_line(painter, option.rect)
         painter.setOpacity(_FAINT if item.faint else 1.0)
         if thumbnail is None:
-            painter.drawPixmap(rect.topLeft(), self._waiting(painter.device().devicePixelRatioF()))
+            painter.drawPixmap(rect.topLeft(), self._placeholder(painter.device().devicePixelRatioF()))
         elif thumbnail.image is None:
             self._draw_broken(painter, rect, is_missing)
         else:
@@ -116,14 +116,14 @@ class GalleryDelegate(QStyledItemDelegate):
         painter.drawLine(cell.left() + 1, cell.top() + SPACE, cell.left() + 1, cell.bottom() - SPACE)
 
     def _draw_image(self, painter: QPainter, rect: QRect, image: QImage) -> None:
-        pixmap = self._fitting(image, painter.device().devicePixelRatioF())
+        pixmap = self._scaled_thumbnail(image, painter.device().devicePixelRatioF())
         size = pixmap.deviceIndependentSize().toSize()
         corner = QPoint(rect.center().x() - size.width() // 2, rect.center().y() - size.height() // 2)
         if image.hasAlphaChannel():
             painter.fillRect(QRect(corner, size), Qt.GlobalColor.white)  # as in training
         painter.drawPixmap(corner, pixmap)
 
-    def _fitting(self, image: QImage, ratio: float) -> QPixmap:
+    def _scaled_thumbnail(self, image: QImage, ratio: float) -> QPixmap:
         """The thumbnail scaled to its size on the screen."""
         key = (image.cacheKey(), self.side, ratio)
         cached = self._scaled.get(key)
@@ -142,7 +142,7 @@ class GalleryDelegate(QStyledItemDelegate):
             self._scaled_bytes -= 4 * oldest.width() * oldest.height()
         return pixmap
 
-    def _waiting(self, ratio: float) -> QPixmap:
+    def _placeholder(self, ratio: float) -> QPixmap:
         """The placeholder of an image that is being read; drawn once, since many cells may show it."""
         plate = self._plates.get((self.side, ratio))
         if plate is None:

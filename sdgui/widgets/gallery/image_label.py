@@ -21,7 +21,7 @@ class ImageLabel(PlainLabel):
         self.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._path: Path | None = None
         self.thumbnails = Thumbnails(parent=self)
-        self.thumbnails.ready.connect(self._ready)
+        self.thumbnails.ready.connect(self._on_ready)
 
     def show_image(self, path: Path | None) -> None:
         """Load and show ``path``; None shows nothing."""
@@ -34,7 +34,7 @@ class ImageLabel(PlainLabel):
             self.thumbnails.set_side(max(self.width(), self.height()) * self.devicePixelRatioF())
             self._show(path)
 
-    def _ready(self, path: str) -> None:
+    def _on_ready(self, path: str) -> None:
         if self._path is not None and path == str(self._path):  # otherwise another image has been requested
             self._show(self._path)
 
@@ -45,9 +45,9 @@ class ImageLabel(PlainLabel):
         if thumbnail.image is None:
             self.setText("–")
         else:
-            self.setPixmap(self._fitting(thumbnail.image))
+            self.setPixmap(self._scaled(thumbnail.image))
 
-    def _fitting(self, image: QImage) -> QPixmap:
+    def _scaled(self, image: QImage) -> QPixmap:
         ratio = self.devicePixelRatioF()
         room = QSize(int(self.width() * ratio), int(self.height() * ratio))
         ways = Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation

@@ -55,16 +55,16 @@ class GalleryModel(QAbstractListModel):
         self._thumbnails = thumbnails
         self._items: list[GalleryItem] = []
         self._waiting: dict[str, set[int]] = {}  # path -> rows that requested its thumbnail
-        self._came: set[int] = set()
+        self._arrived_rows: set[int] = set()
         self._gather = QTimer(self, singleShot=True, interval=_FRAME_MS)
         self._gather.timeout.connect(self._emit_arrived)
-        thumbnails.ready.connect(self._ready)
+        thumbnails.ready.connect(self._on_ready)
 
     def set_items(self, items: list[GalleryItem]) -> None:
         """Replace all items."""
         self.beginResetModel()
         self._items = list(items)
-        self._waiting, self._came = {}, set()
+        self._waiting, self._arrived_rows = {}, set()
         self.endResetModel()
 
     def append(self, items: Sequence[GalleryItem]) -> None:
@@ -82,7 +82,7 @@ class GalleryModel(QAbstractListModel):
 
     def remove(self, rows: Iterable[int]) -> None:
         """Remove these rows; rows out of range are ignored."""
-        self._waiting, self._came = {}, set()  # rows have moved; visible cells ask again
+        self._waiting, self._arrived_rows = {}, set()  # rows have moved; visible cells ask again
         for first, last in reversed(runs_of(row for row in rows if 0 <= row < len(self._items))):
             self.beginRemoveRows(QModelIndex(), first, last)
             del self._items[first : last + 1]
@@ -143,13 +143,13 @@ class GalleryModel(QAbstractListModel):
         reason = f"Cannot be shown. {thumbnail.reason}" if thumbnail is not None and thumbnail.image is None else ""
         return "\n".join(part for part in (item.caption, facts(item), item.detail, reason, str(item.path)) if part)
 
-    def _ready(self, path: str) -> None:
-        self._came |= self._waiting.pop(path, set())
-        if self._came and not self._gather.isActive():
+    def _on_ready(self, path: str) -> None:
+        self._arrived_rows |= self._waiting.pop(path, set())
+        if self._arrived_rows and not self._gather.isActive():
             self._gather.start()
 
     def _emit_arrived(self) -> None:
-        arrived, self._came = self._came, set()
+        arrived, self._arrived_rows = self._arrived_rows, set()
         for first, last in runs_of(row for row in arrived if row < len(self._items)):
             self.dataChanged.emit(self.index(first), self.index(last), [Qt.ItemDataRole.DecorationRole])
 

@@ -13,7 +13,7 @@ from sdgui.widgets.gallery.images import ImageReader
 from sdgui.widgets.style.theme import SPACE, theme
 
 _MAX_SIZE = QSize(4096, 4096)  # larger images are scaled while decoding
-_FOR_A_WHILE = (  # reasons for a temporary loss of focus
+_TEMPORARY_FOCUS_LOSS = (  # reasons for a temporary loss of focus
     Qt.FocusReason.ActiveWindowFocusReason,
     Qt.FocusReason.PopupFocusReason,
     Qt.FocusReason.MenuBarFocusReason,
@@ -108,7 +108,7 @@ class ImagePreview(QWidget):
 
     def focusOutEvent(self, event: QFocusEvent) -> None:
         super().focusOutEvent(event)
-        if event.reason() not in _FOR_A_WHILE:
+        if event.reason() not in _TEMPORARY_FOCUS_LOSS:
             self.hide()  # a key moved the focus, such as to the tree: the focused widget must be visible
 
     def focusNextPrevChild(self, following: bool) -> bool:

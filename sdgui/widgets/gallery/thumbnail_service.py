@@ -145,7 +145,7 @@ class ThumbnailService(QObject):
 
     def _work(self) -> None:
         """Serve the most urgent request, in a thread of the pool."""
-        _step_back()
+        _lower_priority()
         with self._lock:
             if self.closed or not self._queued:
                 return  # it has been dropped
@@ -168,7 +168,7 @@ class ThumbnailService(QObject):
         self.arrived.emit(key, frozenset(request.clients))
 
 
-def _step_back() -> None:
+def _lower_priority() -> None:
     """Lower the priority of the calling thread below the window's, on systems with thread priorities.
 
     Only slightly: a thread that is suspended for long while it holds the GIL blocks the window.

@@ -17,12 +17,12 @@ _Box = TypeVar("_Box", bound=QBoxLayout)
 
 def hbox(*parts: Part, into: QWidget | None = None, spacing: int = SPACE, margins: Margins = 0) -> QHBoxLayout:
     """Lay out parts from left to right; ``into``: the widget that gets this layout."""
-    return _filled(QHBoxLayout() if into is None else QHBoxLayout(into), parts, spacing, margins)
+    return _fill(QHBoxLayout() if into is None else QHBoxLayout(into), parts, spacing, margins)
 
 
 def vbox(*parts: Part, into: QWidget | None = None, spacing: int = SPACE, margins: Margins = 0) -> QVBoxLayout:
     """Lay out parts from top to bottom; ``into``: the widget that gets this layout."""
-    return _filled(QVBoxLayout() if into is None else QVBoxLayout(into), parts, spacing, margins)
+    return _fill(QVBoxLayout() if into is None else QVBoxLayout(into), parts, spacing, margins)
 
 
 def clear_layout(layout: QLayout) -> None:
@@ -33,7 +33,7 @@ def clear_layout(layout: QLayout) -> None:
             widget.deleteLater()
 
 
-def _filled(box: _Box, parts: tuple[Part, ...], spacing: int, margins: Margins) -> _Box:
+def _fill(box: _Box, parts: tuple[Part, ...], spacing: int, margins: Margins) -> _Box:
     box.setContentsMargins(*((margins,) * 4 if isinstance(margins, int) else margins))
     box.setSpacing(spacing)
     for part in parts:

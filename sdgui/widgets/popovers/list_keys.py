@@ -9,8 +9,8 @@ from PySide6.QtWidgets import QApplication, QListView
 _MOVES = (Qt.Key.Key_Down, Qt.Key.Key_Up, Qt.Key.Key_PageDown, Qt.Key.Key_PageUp)
 
 
-def moved_through(view: QListView, event: QEvent) -> bool:
-    """Whether ``event`` is an arrow or page key; if so, it has moved to another selectable row of ``view``."""
+def handle_list_key(view: QListView, event: QEvent) -> bool:
+    """Move to another selectable row of ``view`` if ``event`` is an arrow or page key; returns whether it is."""
     is_move = isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress and event.key() in _MOVES
     if is_move:
         QApplication.sendEvent(view, event)

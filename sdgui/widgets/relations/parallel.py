@@ -46,7 +46,7 @@ class ParallelCoordinates(QWidget):
         self.brushes: dict[int, Range] = {}
         self._current = 0
         self._drag: tuple[int, float] | None = None  # axis, start position
-        self._under: int | None = None  # position of the run whose line is under the pointer
+        self._pointed_run: int | None = None  # position of the run whose line is under the pointer
         self._all: QPixmap | None = None
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMouseTracking(True)
@@ -64,7 +64,7 @@ class ParallelCoordinates(QWidget):
             index: brush_of_field[axis.name] for index, axis in enumerate(axes) if axis.name in brush_of_field
         }
         self._current = min(self._current, max(0, len(axes) - 1))
-        self._under = None
+        self._pointed_run = None
         self._restyle()
         self._report_brushed()
 
@@ -133,8 +133,8 @@ class ParallelCoordinates(QWidget):
         painter.drawPixmap(0, 0, self._all)
         if self.brushes:
             self._paint_lines(painter, self.brushed_runs(), faint=False)
-        if self._under is not None:
-            self._paint_lines(painter, np.array([self._under]), faint=False, width=3)
+        if self._pointed_run is not None:
+            self._paint_lines(painter, np.array([self._pointed_run]), faint=False, width=3)
         self._paint_axes(painter)
 
     def _paint_all(self) -> QPixmap:
@@ -156,7 +156,7 @@ class ParallelCoordinates(QWidget):
         for step in np.unique(groups):
             of_color = runs[groups == step]
             y = self._ys(of_color)
-            path = pg.arrayToQPath(*_broken(x, y), connect="finite")
+            path = pg.arrayToQPath(*_join_with_nan(x, y), connect="finite")
             pen = QPen(theme().color("border") if faint else scale_color(step / (_COLORS - 1)), width)
             painter.setPen(pen)
             painter.drawPath(path)
@@ -213,8 +213,8 @@ class ParallelCoordinates(QWidget):
         return int(runs[away.argmin()]) if len(runs) and away.min() <= _LINE_PX else None
 
     def _point_to(self, run: int | None) -> None:
-        if run != self._under:
-            self._under = run
+        if run != self._pointed_run:
+            self._pointed_run = run
             self.run_pointed.emit(-1 if run is None else run)
             self.update()
 
@@ -296,7 +296,7 @@ class ParallelCoordinates(QWidget):
             super().keyPressEvent(event)
 
 
-def _broken(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _join_with_nan(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Concatenate lines (runs, axes), separated by nan."""
     gap = np.full((len(y), 1), np.nan)
     return np.tile(np.append(x, np.nan), len(y)), np.hstack([y, gap]).ravel()

@@ -16,7 +16,7 @@ from sdgui.runs.models import RunFacts
 from sdgui.shared.pickers.entries import ModelEntry
 from sdgui.shared.pickers.model_list import ModelLines
 from sdgui.shared.pickers.model_popover import UNTRAINED, ModelPopover
-from sdgui.widgets.popovers.list_keys import moved_through
+from sdgui.widgets.popovers.list_keys import handle_list_key
 
 ONE = ModelEntry("run", "/r/1", "clip · run 1", metric="mean recall 50.0 %", about="today · search")
 TWO = ModelEntry("run", "/r/2", "coca · run 1", "This run has not saved a checkpoint yet.")
@@ -60,14 +60,14 @@ def test_keys_skip_headings_and_disabled_entries(qtbot: QtBot) -> None:
 
     def press(key: Qt.Key) -> int:
         pressed = QKeyEvent(QEvent.Type.KeyPress, key, Qt.KeyboardModifier.NoModifier)
-        assert moved_through(view, pressed)
+        assert handle_list_key(view, pressed)
         return view.currentIndex().row()
 
     assert lines.first_row() == 1
     view.setCurrentIndex(lines.index(1))
     assert [press(Qt.Key.Key_Down) for _ in range(3)] == [4, 6, 6]
     assert [press(Qt.Key.Key_Up) for _ in range(3)] == [4, 1, 1]
-    assert not moved_through(view, QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_A, Qt.KeyboardModifier.NoModifier))
+    assert not handle_list_key(view, QKeyEvent(QEvent.Type.KeyPress, Qt.Key.Key_A, Qt.KeyboardModifier.NoModifier))
     assert [lines.entry(row) for row in (-1, 0, 1, 99)] == [None, None, ONE, None]
     flags = [lines.flags(lines.index(row)) for row in range(3)]
     assert flags == [
