@@ -164,9 +164,9 @@ def svg(metric: str, curves: Mapping[str, Curve]) -> str:
 
 
 def to_markdown(report: Report) -> str:
-    """The report as Markdown, with plots as data URIs. HTML and images in the note are shown as text."""
-    note = report.note.replace("<", "&lt;").replace("![", r"!\[")
-    parts = [f"# {_markdown(report.title)}", note, report.results]
+    """The report as Markdown, with plots as data URIs. HTML and images in note and results are shown as text."""
+    foreign = [text.replace("<", "&lt;").replace("![", r"!\[") for text in (report.note, report.results)]
+    parts = [f"# {_markdown(report.title)}", *foreign]
     for heading, rows in tables(report).items():
         parts += [f"## {heading}", _markdown_table(rows)]
     for metric, curves in report.plots().items():
