@@ -160,21 +160,22 @@ def _mlflow(run: RunDir, config: RunConfig | LoggedConfig, output: Path) -> tupl
     experiment = client.get_experiment_by_name(name)
     experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)
     created = client.create_run(experiment_id, start_time=round(_started(run) * 1000), run_name=config.name)
-    params = iter(settings_of(config).items())
-    entities = import_module("mlflow.entities")
+    values = {_mlflow_name(name): excerpt(str(value), 6000) for name, value in settings_of(config).items()}
+    params, param = iter(values.items()), import_module("mlflow.entities").Param
     while chunk := list(islice(params, _PARAMS_PER_CALL)):
-        client.log_batch(
-            created.info.run_id,
-            params=[entities.Param(_mlflow_name(key), excerpt(str(value), 6000)) for key, value in chunk],
-        )
+        client.log_batch(created.info.run_id, params=[param(key, value) for key, value in chunk])
     for tag in config.tags if isinstance(config, LoggedConfig) else ():
         client.set_tag(created.info.run_id, _mlflow_name(tag), "")
     return _MLflow(client, created.info.run_id), f"{output} (run {created.info.run_id})"
 
 
 def _mlflow_name(name: str) -> str:
-    """A name with the characters that MLflow allows (letters, digits and ``_-. :/``): "R@1" becomes "R_1"."""
-    return re.sub(r"[^\w\-. :/]", "_", name)[:250]
+    """A name that MLflow accepts: letters, digits and ``_-. :``, and ``/`` between parts of a path that stays inside.
+
+    "R@1" becomes "R_1", and "../x" becomes "_/x".
+    """
+    allowed = re.sub(r"[^\w\-. :/]", "_", name)[:250]
+    return "/".join("_" if part in ("", ".", "..") else part for part in allowed.split("/"))
 
 
 class _WandB:

@@ -1,3 +1,4 @@
+import posixpath
 import struct
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import core
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
 from core.tracking.foreign import wandb
-from core.tracking.foreign.mirrors import export_run
+from core.tracking.foreign.mirrors import _mlflow_name, export_run
 from core.tracking.foreign.runs import ForeignRun
 
 POINTS = {"train/loss": [(1, 0.1), (2, 0.2)], "val/R@1": [(2, 0.5), (3, float("inf"))]}
@@ -57,6 +58,15 @@ def test_mlflow_reads_every_point(tmp_path: Path, store: str) -> None:
         assert [(one.step, one.value) for one in history] == [
             (step, min(value, 1.7976931348623157e308) if store.endswith(".db") else value) for step, value in line
         ]
+
+
+def test_names_for_mlflow_are_paths_that_it_accepts() -> None:
+    """Its file store writes a file for each name, and refuses a path that is not normal or leads outside."""
+    names = ["R@1", "a/b", "../../x", "/etc/x", "a//b", "./a", "a/", "a/..", ""]
+    assert [_mlflow_name(name) for name in names] == [
+        "R_1", "a/b", "_/_/x", "_/etc/x", "a/_/b", "_/a", "a/_", "a/_", "_",
+    ]  # fmt: skip
+    assert all(posixpath.normpath(_mlflow_name(name)) == _mlflow_name(name) for name in names)
 
 
 @pytest.mark.filterwarnings("ignore")
