@@ -11,17 +11,21 @@ from core.cli.homes import add_home
 from core.cli.terminal import Subparsers, one_line, say
 
 _LAUNCHERS = ("direct", "torchrun", "slurm")
+_PYTHON_HELP = (
+    "path of Python on the machine (default: the one that `machines install` set up, otherwise that of the sdgui-core "
+    "found there)"
+)
 # Options of ``machines add``: name, help, type.
 _SETTINGS: tuple[tuple[str, str, type], ...] = (
     ("host", "ssh name (default: NAME)", str),
-    ("python", "path of Python there (default: of the installed sdgui, or of the sdgui-core found there)", str),
+    ("python", _PYTHON_HELP, str),
     ("setup", "shell commands to run first, such as 'module load cuda'", str),
     ("runs", "runs folder (default: ~/sdgui-runs)", str),
-    ("at-once", "number of parallel runs without a GPU", int),
+    ("at-once", "maximum number of parallel runs if the machine has no GPU", int),
     ("nodes", "nodes of a Slurm job", int),
     ("processes", "torchrun processes per node (default: one per GPU)", int),
     ("gpus", "GPUs per node of a Slurm job", int),
-    ("cpus", "CPU cores per process of a Slurm job; 0: 8 with a GPU, otherwise the cluster's default", int),
+    ("cpus", "CPU cores per process of a Slurm job (default: 8 with a GPU, otherwise the cluster's default)", int),
     ("partition", "Slurm partition", str),
     ("time", "time limit of a Slurm job, such as 2-00:00:00", str),
     ("warning", "seconds before the time limit at which a Slurm job saves and requeues itself", int),

@@ -3,7 +3,7 @@
 Flow: ``open_dataset`` opens the source, tokenises the captions, and caches the images if they fit the budget; the
 loader cuts batches of views from the ``PairDataset``.
 
-Legend: N rows (images), C captions, T tokens.
+Legend: C captions, T tokens.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Flow: ``label_rows`` reads the column in ``data.label`` and hides labels beyond ``labels_per_class``; the loader puts
 labels into batches, in which ``SplitOrder`` keeps the ratio of unlabelled to labelled rows constant.
 
-Legend: N rows, C classes, B labelled rows of a batch.
+Legend: N rows, B labelled rows of a batch.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Flow: the loader requests parts of ``PART_ROWS`` rows of each batch from process
 is a function of (data, config, step, rows) alone: views are drawn row by row; random draws for the whole batch (the
 interpolation) are made when its parts are joined.
 
-Legend: B batch, b rows of a part, T tokens, S side of a view.
+Legend: B batch, b rows of a part, S side of a view.
 """
 
 from __future__ import annotations

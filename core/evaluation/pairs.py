@@ -2,7 +2,7 @@
 
 Flow: `Work` -> features of pairs, or generated captions -> an evaluator -> `Outcome`.
 
-Legend: N images, M captions, P pairs, F fused width.
+Legend: P pairs, F fused width.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Flow: checkpoint -> **encoder** -> index -> panel. The trainer's validation and the worker both use this module, so that
 numbers in the window equal the numbers in the log.
 
-Legend: B batch, N images, M captions, D embed, S side of the images, Wi width of the image tower.
+Legend: B batch, N images, M captions, D embed, S side of the images, T tokens.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def encode_with_each(
                 on_images(pixels)
             encoded += len(chunk)
             progress("encoding images", encoded, len(dataset))
-    dataset.check(1.0)
+    dataset.check(max_share=1.0)
     rows = torch.cat(row_parts)
     tokens, owner = evaluation_texts(dataset, rows)
     features = {}

@@ -195,7 +195,7 @@ class _Work:
             (row, why) for parts in self.parts.values() for part in parts for row, why in part.bad.items()
         ):
             self.dataset.mark_broken(row, reason)
-        self.dataset.check(1.0)
+        self.dataset.check(max_share=1.0)
         rows = torch.tensor([row for row in range(len(self.dataset)) if row not in self.dataset.broken])  # (N,)
         values = {}
         for name, parts in self.parts.items():

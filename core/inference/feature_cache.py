@@ -6,8 +6,6 @@ rows and appends them.
 A folder contains parts ``START-STOP.safetensors``: the readable rows of START .. STOP - 1 and their values, with
 unreadable rows and reasons in the metadata. Parts are renamed once they are complete; damaged parts and parts after a
 gap are ignored. If the total size exceeds a limit, the least recently used folders are removed.
-
-Legend: N rows.
 """
 
 from __future__ import annotations

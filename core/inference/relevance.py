@@ -12,7 +12,7 @@ A CoCa's attention pool is treated as a decoder with cross-attention only. Equat
 where each row of R - I is normalised to sum to 1. Without this normalisation, a token would count much more than the
 tokens that it attended to, and a few heavily attended tokens would mask the patches that contribute through them.
 
-Legend: P patches, L tokens, S side of the images, D embed, H heads, Q queries.
+Legend: L tokens, S side of the images, D embed, Q queries.
 """
 
 from __future__ import annotations

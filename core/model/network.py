@@ -3,7 +3,7 @@
 Flow: the trainer builds a network as the student; ``core.teacher.teacher`` keeps its moving average. A step calls
 ``forward_student`` and ``forward_teacher``; evaluation calls ``encode_images``, ``encode_texts`` and ``fuse``.
 
-Legend: B batch, V distilled views, D embed, P patches, T tokens, F fused width, K prototypes.
+Legend: B batch, V distilled views, D embed, T tokens, F fused width.
 """
 
 from __future__ import annotations

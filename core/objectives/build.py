@@ -45,11 +45,11 @@ class Objectives(nn.Module):
         """Load the buffers in ``state``, the result of ``state_dict``; also buffers under older names."""
         self.load_state_dict({current_name("state", name, warn=False): value for name, value in state.items()})
 
-    def active(self, with_teacher: bool) -> Objectives:
-        """The objectives of a step: all, or without a teacher only those that do not learn from one."""
-        if with_teacher:
-            return self
-        return Objectives([objective for objective in self if not objective.learns_from_teacher])
+    def active(self, skips_teacher: bool) -> Objectives:
+        """The objectives of a step: all, or, in a step that skips the teacher, those that do not learn from it."""
+        if skips_teacher:
+            return Objectives([objective for objective in self if not objective.learns_from_teacher])
+        return self
 
     @property
     def need_teacher(self) -> bool:

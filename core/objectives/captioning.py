@@ -1,6 +1,6 @@
 """Captioning: predict each next word from the image and the previous words; optionally distil a teacher's predictions.
 
-Legend: B batch, T tokens of the longest caption, N words to predict (of all captions), V vocabulary.
+Legend: B batch, T tokens of the longest caption, N words to predict (of all captions).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Flow: the loader provides the class of each row, or ``NO_CLASS``; ``Classification`` stores the logits of each view in
 ``extra["classification"]``, which consistency and class distillation also read.
 
-Legend: B batch, C classes, Wi width of the image tower.
+Legend: B batch, C classes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Contrastive learning of images and texts.
 
-Legend: B batch, D embed.
+Legend: B batch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Distillation of softened logits, from a moving average, a frozen network or a previous run.
-
-Legend: B batch, C classes.
-"""
+"""Distillation of softened logits, from a moving average, a frozen network or a previous run."""
 
 from __future__ import annotations
 

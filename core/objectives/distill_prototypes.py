@@ -1,6 +1,6 @@
 """Self-distillation of prototypes: the student matches the teacher's softmax over learnt prototypes.
 
-Legend: B batch, K prototypes, D width of a representation.
+Legend: B batch, K prototypes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Self-distillation of similarities: the student matches the teacher's softmax over the batch.
 
-Legend: B batch, D embed, Q queued pairs.
+Legend: B batch, Q queued pairs.
 """
 
 from __future__ import annotations

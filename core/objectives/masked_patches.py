@@ -1,6 +1,6 @@
 """Masked patches: the student predicts the teacher's prototypes for patches that are hidden from the student.
 
-Legend: B batch, P patches, M hidden patches of all images of a view, K prototypes, Wi width of the image tower.
+Legend: B batch, M hidden patches of all images of a view, K prototypes.
 """
 
 from __future__ import annotations

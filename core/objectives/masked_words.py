@@ -1,6 +1,6 @@
 """Masked words: predict masked words from the image and the other words.
 
-Legend: B batch, T tokens, N masked words, F fused width, V vocabulary, Wt width of the text tower.
+Legend: B batch, T tokens, N masked words, F fused width, V vocabulary.
 """
 
 from __future__ import annotations

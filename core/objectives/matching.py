@@ -1,6 +1,6 @@
 """Image-text matching with hard negatives from the batch.
 
-Legend: B batch, D embed, F fused width, M pairs that are classified.
+Legend: B batch, F fused width, M pairs that are classified.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Flow: ``open_index`` or ``encode_source`` -> ``Collection`` -> results, evaluation, projection.
 
-Legend: N images, M captions, D embed.
+Legend: N images, M captions.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Flow: collection with captions -> `evaluate` -> panel; two collections of the same pairs -> `compare`. Ranks come from
 `core.metrics.retrieval`, so that they agree with ``python -m core evaluate --task retrieval``.
-
-Legend: N images, M captions.
 """
 
 from __future__ import annotations

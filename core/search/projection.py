@@ -9,7 +9,7 @@ are placed between their nearest neighbours in it.
 Images and captions of a two-stream model have different means (the modality gap, Liang et al. 2022); the means are
 subtracted, so that a caption can be close to its image.
 
-Legend: N points, F fitted points, D embed.
+Legend: N points, D embed.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Flow: query -> embedder -> **results** -> terminal, panel. Each result has its cosine, its share of the softmax over the
 index with the model's temperature, its rank, whether it is above the calibrated cut-off, and its near-duplicates.
 
-Legend: N images, M captions, D embed, k results.
+Legend: D embed, k results.
 """
 
 from __future__ import annotations

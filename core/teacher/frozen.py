@@ -4,7 +4,7 @@ Flow: ``core.checkpoint`` opens the networks; ``build_teacher`` builds the teach
 architectures from the student: images are resized to the input size of each network, and only outputs that both have
 are compared.
 
-Legend: B batch, D embed, S side, T tokens, N networks.
+Legend: B batch, T tokens, N networks.
 """
 
 from __future__ import annotations

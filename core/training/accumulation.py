@@ -11,7 +11,7 @@ and autocast, and costs one more forward pass.
 The exception is batch norm: its statistics are computed per chunk, as on several GPUs without synchronisation, and the
 running statistics are updated once per chunk. The loop logs the warning of ``micro_batch_warning``.
 
-Legend: B rows of a call (pairs, or views times pairs), C rows of a chunk.
+Legend: B rows of a call (pairs, or views times pairs).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Flow: if captioning has a weight, the validator calls both functions; it writes losses to ``evaluated`` events and
 captions to ``sample`` events.
 
-Legend: B images of a batch, C captions of a batch, N words.
+Legend: B images of a batch, C captions of a batch.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class Loop:
         self._in_lockstep = False  # whether all ranks call ``check_control`` at the same points
         self.config, self.run_dir, self.events = config, run, events
         self.heartbeat, self._requests = heartbeat, requests
-        self.parts: Assembly = team.on_all_ranks(lambda: assemble(config, self._progress, self._log, team, code))
+        self.parts: Assembly = team.on_all_ranks(lambda: assemble(config, self._report_progress, self._log, team, code))
         if team.size > 1:
             team.require_same("copy of the training data", self.parts.train.digest())
         shard_parts(self.parts.student, self.parts.teacher, team, config.runtime.shard)
@@ -82,10 +82,10 @@ class Loop:
         self.optimizer = build_optimizer(config.optim, self.network, depths(self.network))
         self.anchor = Anchor(self.network, config.optim.anchor)
         self.compute_losses = TrainStep(config, self.parts, self.schedules)
-        self.validator = Validator(config, self.parts, events, self._progress)
+        self.validator = Validator(config, self.parts, events, self._report_progress)
         self.checkpointing = Checkpointing(config, run, self.parts, self.optimizer, team, self._log)
         self.callbacks, self.device = callbacks or Callback(), self.parts.runtime.device
-        self._guard, self._reports, self._terminal_note = StepGuard(), Reports(), ""
+        self._guard, self._reports, self._status_note = StepGuard(), Reports(), ""
         self._statistics = RunningStatistics(self.network)
         self._system = SystemMonitor(config.runtime.system_every, run.path, team.launch.rank, team.launch.local_rank)
         self._peak_flops, self._operation_counts = device_peak(self.parts.runtime), list[int]()
@@ -128,7 +128,7 @@ class Loop:
                     speed["runtime/memory_gib"] = memory_gib(self.device)
                     self._reports.add(self.step, self.team.report(report), speed, self._guard.take_numbers())
                 self._write_reports()
-                self.heartbeat.update("training", self.step, self.total_steps, self._terminal_note)
+                self.heartbeat.update("training", self.step, self.total_steps, self._status_note)
                 self._validate_and_save()
                 self._report_saved()
                 pace.begin()
@@ -137,6 +137,7 @@ class Loop:
         self._on_first_rank(lambda: self.validator.test(self.step))
 
     def _is_reported(self, step: int) -> bool:
+        """Whether ``step`` is logged: once in ``log_every`` steps, in a step that uses the teacher."""
         return self.schedules.teaching.reported(step, self.config.runtime.log_every)
 
     @property
@@ -158,7 +159,7 @@ class Loop:
         """One optimiser step on ``batch``; returns its report, still on the device."""
         self.progress.begin_step()
         rates = self.schedules
-        rate, momentum = float(rates.learning_rate[self.step]), float(rates.momentum[self.step])
+        rate = float(rates.learning_rate[self.step])
         set_rates(self.optimizer, rate, float(rates.weight_decay[self.step]))
         try:
             batch = self.parts.to_device(batch)
@@ -173,8 +174,8 @@ class Loop:
         self.network.clamp_logit_scale()
         if self.teacher is not None:
             if self.schedules.updates_teacher(self.step):
-                self.teacher.update(self.network, float(self.schedules.update_momentum[self.step]), skipped)
-            report["diag/teacher_momentum"] = torch.tensor(momentum)
+                self.teacher.update(self.network, float(rates.update_momentum[self.step]), skipped)
+            report["diag/teacher_momentum"] = torch.tensor(float(rates.momentum[self.step]))  # per step
         self.optimizer.zero_grad(set_to_none=True)
         lr = torch.tensor(rate, dtype=torch.float64)
         return {"train/loss": total, **report, "train/lr": lr, "train/grad_norm": norm}
@@ -208,7 +209,7 @@ class Loop:
         self._log_skipped(self._guard.take_numbers())
         self.heartbeat.update("saving", self.step, self.total_steps)
         self.events.sync()
-        self._report_saved(wait=True)  # one at a time
+        self._report_saved(wait=True)  # finish the previous save first
         self._pending_save = self.checkpointing.save(self.progress)
         self._saved_step = self.step
         self._report_saved()
@@ -236,8 +237,8 @@ class Loop:
         improved = False
         if self.validator.due(self.step):
             self._write_reports(wait=True)
-            progress = self.step / self.total_steps
-            score, network = self._on_first_rank(lambda: self.validator.validate(self.step, progress))
+            share_done = self.step / self.total_steps
+            score, network = self._on_first_rank(lambda: self.validator.validate(self.step, share_done))
             improved = self.progress.record_score(score, network)
             self.callbacks.on_validation(self.step, self.validator.values)
         if improved or self.step == self.total_steps or any(self.step % steps == 0 for steps in self._save_intervals):
@@ -250,7 +251,7 @@ class Loop:
         """
         if self.team.size == 1:
             return call()
-        # Cached caption decoding reads parts of blocks.
+        # Caption decoding with a cache calls parts of a block, which does not gather the block's sharded weights.
         gather_blocks = not self.team.sharded or self.config.objectives.captioning.weight > 0
         with unsharded_parts(self.parts.student, self.teacher, gather_blocks):
             if self.team.sharded:
@@ -287,7 +288,7 @@ class Loop:
         for report in self._reports.arrived(wait):
             self._log_skipped(report.guard)
             self.events.write(Metrics(step=report.step, values={**report.values, **self._system.take()}))
-            self._terminal_note = f"loss {report.values['train/loss']:.3f}"
+            self._status_note = f"loss {report.values['train/loss']:.3f}"
 
     def _log_skipped(self, numbers: StepNumbers) -> None:
         """Log skipped steps; too many in a row end the run."""
@@ -313,15 +314,17 @@ class Loop:
                 "(optim.batch_size can stay as it is), start more processes, or choose a smaller architecture."
             )
 
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        without_state = [p for p in parameters if "exp_avg_sq" not in self.optimizer.state.get(p, {})]
+
         def attempt(size: int) -> None:
-            moments = [torch.empty_like(p) for p in without_state for _ in range(2)]  # as the optimiser's step would
+            # The optimiser's first step will allocate two moments for each of these.
+            moments = [torch.empty_like(p) for p in without_state for _ in range(2)]
             losses, _ = self.compute_losses(batch.first(size), self.step)
             torch.stack(list(losses.values())).sum().backward()
             self.optimizer.zero_grad(set_to_none=True)
             del moments
 
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        without_state = [p for p in parameters if "exp_avg_sq" not in self.optimizer.state.get(p, {})]
         size = largest_fitting(attempt, len(batch.rows))
         remedy = f"{size} fits: set optim.batch_size to {size}" if size else "not even one pair fits"
         if size and not self.config.optim.micro_batch:
@@ -331,8 +334,8 @@ class Loop:
             f"{len(batch.rows)}; {remedy}, or choose a smaller architecture."
         )
 
-    def _progress(self, activity: str, finished: int, total: int) -> None:
-        """Report the progress of long work, which can be interrupted like a step."""
+    def _report_progress(self, activity: str, finished: int, total: int) -> None:
+        """Report the progress of long work, and raise Interrupt if a stop or a pause is requested."""
         self.heartbeat.update_substep(activity, finished, total)
         self.check_control()
 

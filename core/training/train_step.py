@@ -26,7 +26,7 @@ from core.training.accumulation import in_chunks
 from core.training.assembly import Assembly
 from core.training.schedules import Schedules
 
-STEP = 1010  # stream id that keeps the random draws of a step independent of all others
+STEP_STREAM = 1010  # stream id that keeps the random draws of a step independent of all others
 
 Losses = dict[str, Tensor]
 """The weighted loss of each objective, by name."""
@@ -56,9 +56,11 @@ class TrainStep:
     def __call__(self, batch: Batch, step: int) -> tuple[Losses, Report]:
         """The weighted losses of ``batch`` in ``step`` (from 1), and unweighted losses and diagnostics to report."""
         teacher = self._teacher if self._schedules.teaching.is_active(step) else None
-        objectives = self._objectives.active(with_teacher=teacher is not None or self._teacher is None)
+        skips_teacher = self._teacher is not None and teacher is None
+        objectives = self._objectives.active(skips_teacher)
         objectives.begin_step(self._network, self._schedules.at(step))
-        seed_step(seed_of(self._seed, step, STEP), seed_of(self._seed, step, STEP, 1 + rank()))
+        common, own = seed_of(self._seed, step, STEP_STREAM), seed_of(self._seed, step, STEP_STREAM, 1 + rank())
+        seed_step(common, own)
 
         with in_chunks(self._network, self._micro), self._teacher_in_chunks():
             target = self._target(teacher, objectives, batch)
@@ -78,11 +80,15 @@ class TrainStep:
         if teacher is None or not objectives.need_teacher:
             return None
         self._unshard_teacher()
-        with self._autocast():  # its own context: a student that shares weights must not reuse casts without gradient
+        # A separate context: the autocast cache would otherwise give a student that shares weights the teacher's casts,
+        # which have no gradient.
+        with self._autocast():
             return teacher.targets(batch, objectives.teacher_head_outputs)
 
     def _unshard_teacher(self) -> None:
-        """Gather sharded weights that the teacher, or towers shared with it, read outside a wrapped ``forward``."""
+        """Gather the teacher's sharded weights, and the student's if both share towers: the teacher reads them without
+        calling the wrapped ``forward``, which would gather them.
+        """
         networks = self._teacher.networks if self._teacher is not None else ()
         shared = any(network.towers is self._network.towers for network in networks)
         for module in (*networks, *((self._student,) if shared else ())):

@@ -7,8 +7,6 @@ Two images are near duplicates if their hashes differ in at most `MAX_HASH_DISTA
 tiny copies by at most `MAX_PIXEL_DISTANCE`. Such hashes agree in one of ``MAX_HASH_DISTANCE + 1`` bands (pigeonhole
 principle; Norouzi et al. 2012), so comparing images that share a band finds every pair. In a band with more than
 `MAX_COMPARISONS` images (flat images), each image is compared only with the next `MAX_COMPARISONS` in order of hash.
-
-Legend: N images, G groups.
 """
 
 from __future__ import annotations

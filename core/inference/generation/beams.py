@@ -1,6 +1,6 @@
 """Beam search with one decoder row per beam.
 
-Legend: R rows, V vocabulary.
+Legend: R rows.
 """
 
 from __future__ import annotations

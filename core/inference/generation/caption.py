@@ -1,7 +1,4 @@
-"""The results of a search: captions with scores, and progress.
-
-Legend: B images.
-"""
+"""The results of a search: captions with scores, and progress."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """CocaDecoder: token-by-token generation with an open_clip CoCa and key-value caches.
 
 Flow: ``start`` encodes the images, computes their keys and values for each cross-attention, and runs the prompt; each
-``Decoding.step`` runs one token per row; ``Decoding.keep`` selects the rows that continue. Only the logits of the last
-position are computed. They equal the logits of the module's own forward pass on the full prefix.
+``CachedRows.step`` runs one token per row; ``CachedRows.keep`` selects the rows that continue. Only the logits of the
+last position are computed. They equal the logits of the module's own forward pass on the full prefix.
 
 CoCa (Yu et al. 2022, arXiv 2205.01917): a causal text tower (its class token is skipped, since no other token attends
 to it), then a decoder of alternating self- and cross-attention blocks and a projection onto the vocabulary.
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.inference.generation.decoding import Decoding
+from core.inference.generation.decoding import CachedRows
 from core.model.towers.block import Block, Norm
 from core.model.towers.cache import CachePosition, KeyValueCache
 from core.model.towers.decoder import MultimodalDecoder
@@ -60,7 +60,9 @@ class CocaDecoder:
         return self._decoder.projection.device
 
     @torch.inference_mode()
-    def start(self, images: Tensor, prefix: Sequence[int], rows_per_image: int, length: int) -> tuple[Decoding, Tensor]:
+    def start(
+        self, images: Tensor, prefix: Sequence[int], rows_per_image: int, length: int
+    ) -> tuple[CachedRows, Tensor]:
         """Start with one row per image; returns the state and logits (B, V).
 
         ``images`` (B, 3, height, width) are normalised. Each row begins with ``prefix``, whose first token is the start
@@ -70,16 +72,16 @@ class CocaDecoder:
         text, decoder = (
             self._cache(blocks, len(images) * rows_per_image, length) for blocks in (self._text, self._decoder.blocks)
         )
-        state = Decoding(text, decoder, memory, len(images), len(prefix), self._step)
+        state = CachedRows(text, decoder, memory, len(images), len(prefix), self._step)
         tokens = torch.tensor([list(prefix)], device=self.device)  # (1, L)
-        state.hidden = self._hidden_keys(tokens, state.text.store.shape[4])
+        state.masked_keys = self._masked_keys(tokens, state.text.store.shape[4])
         x = F.embedding(tokens, self._embedding) + self._positions[: state.length]  # (1, L, D)
         x = x.repeat(len(images), 1, 1)
         x = self._run(x, state, CachePosition(state.length), AttentionMask(causal=state.length > 1))
         return state, self._logits(x[:, -1])
 
     @torch.inference_mode()
-    def _step(self, state: Decoding, tokens: Sequence[int]) -> Tensor:
+    def _step(self, state: CachedRows, tokens: Sequence[int]) -> Tensor:
         """Append ``tokens``, one per row; returns the next logits (R, V)."""
         x = F.embedding(torch.tensor(tokens, device=self.device), self._embedding) + self._positions[state.length]
         state.length += 1
@@ -120,11 +122,11 @@ class CocaDecoder:
         heads, width = blocks[0].heads, blocks[0].head_width
         return KeyValueCache(len(blocks), entries, heads, positions, width, self.dtype, self.device)
 
-    def _hidden_keys(self, tokens: Tensor, room: int) -> Tensor | None:
-        """A mask (1, room) of the text tower's keys that padding in the prompt (1, L) hides; None if it has no padding.
+    def _masked_keys(self, tokens: Tensor, room: int) -> Tensor | None:
+        """A mask (1, room) of the text tower's keys that padding in the prompt (1, L) masks; None if it has no padding.
 
         A tower with a class token masks padding. open_clip's published weights were trained with this mask shifted by
-        one (the token after the padding is hidden), unless ``correct_cls_mask`` is set.
+        one (the token after the padding is masked), unless ``correct_cls_mask`` is set.
         """
         padding = tokens == self._pad_id
         if not self._class_token or not bool(padding.any()):
@@ -132,9 +134,9 @@ class CocaDecoder:
         shift = int(self._shifted_mask)
         return F.pad(padding, (shift, room - padding.shape[1]), value=False)[:, :room]
 
-    def _run(self, x: Tensor, state: Decoding, position: CachePosition, mask: AttentionMask) -> Tensor:
+    def _run(self, x: Tensor, state: CachedRows, position: CachePosition, mask: AttentionMask) -> Tensor:
         """The states (R, L, D) of new tokens ``x`` (R, L, D) after the text tower and the decoder."""
-        text_mask = _exclude_hidden(mask, state.hidden, x.shape[1], position.end)
+        text_mask = _exclude_masked(mask, state.masked_keys, x.shape[1], position.end)
         x = x.to(self.dtype)
         with torch.autocast(self.device.type, enabled=False):
             for block, cache in zip(self._text, state.text.layers, strict=True):
@@ -149,11 +151,11 @@ class CocaDecoder:
             return self._decoder.logits(x)[:, : self.vocabulary].float()
 
 
-def _exclude_hidden(mask: AttentionMask, hidden: Tensor | None, length: int, end: int) -> AttentionMask:
-    """``mask`` for ``length`` new tokens, which also excludes the ``hidden`` keys (1, room)."""
-    if hidden is None:
+def _exclude_masked(mask: AttentionMask, masked_keys: Tensor | None, length: int, end: int) -> AttentionMask:
+    """``mask`` for ``length`` new tokens, which also excludes ``masked_keys`` (1, room)."""
+    if masked_keys is None:
         return mask
-    allowed = ~hidden[:, None, :end]  # (1, 1, end)
+    allowed = ~masked_keys[:, None, :end]  # (1, 1, end)
     if mask.causal:
         allowed = allowed & torch.ones(length, end, dtype=torch.bool, device=allowed.device).tril()
     return AttentionMask(allowed=allowed)

@@ -1,4 +1,6 @@
-"""The rows of a batch during decoding, and the interface that searches use.
+"""The rows of a batch during decoding, and the interface that the search algorithms use (greedy, beam, sampling).
+
+A row is one partial caption: an image has one row in greedy search, and several in beam search.
 
 Flow: a ``TokenDecoder`` starts a batch; the search then alternates ``step``, with one token per row, and ``keep``, with
 the rows that continue.
@@ -20,7 +22,7 @@ from core.spec.generation import GenerationError
 
 
 def check_finite(normaliser: Tensor) -> None:
-    """Raise GenerationError unless the logits' ``normaliser`` is finite; after divergence it is not."""
+    """Raise GenerationError if the logits' ``normaliser`` is not finite, as after training that diverged."""
     if not bool(normaliser.isfinite().all()):
         raise GenerationError("the model's scores are not finite: its training diverged; choose an earlier checkpoint.")
 
@@ -36,7 +38,7 @@ class Rows(Protocol):
 
 
 class TokenDecoder(Protocol):
-    """The interface of a model for searches; see ``core.inference.generation.coca.CocaDecoder``."""
+    """The interface of a model for the search algorithms; see ``core.inference.generation.coca.CocaDecoder``."""
 
     @property
     def context(self) -> int:
@@ -54,7 +56,9 @@ class TokenDecoder(Protocol):
 
 
 class PrefixRows(ABC):
-    """Rows of a decoder without a cache, which runs whole prefixes for each token. All rows have equal length."""
+    """Rows of a decoder without a cache, which runs the model on the whole prefixes again for each token. All rows have
+    equal length.
+    """
 
     def __init__(self, prefix: Sequence[int], images: int) -> None:
         """One row per image."""
@@ -78,8 +82,8 @@ class PrefixRows(ABC):
         self.owners = [self.owners[row] for row in rows]
 
 
-class Decoding:
-    """The rows of a batch, all of equal length: their caches, and the keys and values of the images."""
+class CachedRows:
+    """Rows of a decoder with a cache, all of equal length: their caches, and the keys and values of the images."""
 
     def __init__(
         self,
@@ -88,12 +92,12 @@ class Decoding:
         images: KeyValueCache,
         rows: int,
         length: int,
-        step: Callable[[Decoding, Sequence[int]], Tensor],
+        step: Callable[[CachedRows, Sequence[int]], Tensor],
     ) -> None:
         self._step = step
         self.text, self.decoder, self.images = text, decoder, images
         self.length = length  # number of cached tokens per row
-        self.hidden: Tensor | None = None  # (1, T) True for masked keys in the text tower, due to padding in a prompt
+        self.masked_keys: Tensor | None = None  # (1, T) True for keys of the text tower that a prompt's padding masks
         self.layout = RowLayout(range(rows), rows, text.store.device)
         for cache in (text, decoder):
             cache.resize(rows)
@@ -120,7 +124,8 @@ class Decoding:
         count = len(alive)
         if count < self.layout.images:  # the last images move into the gaps
             sources = [alive[index] for index in stable_order(alive)]
-            self.images.move(sources, self.images.store.shape[4])
+            tokens_per_image = self.images.store.shape[4]
+            self.images.move(sources, tokens_per_image)
             position_of = {image: position for position, image in enumerate(sources)}
             owners = [position_of[owner] for owner in owners]
         if owners != self.layout.owners or count != self.layout.images:

@@ -1,10 +1,10 @@
 """FusionDecoder: captions from networks whose fusion is the language model (BLIP, mPLUG, BLIP-2).
 
-Flow: ``caption_decoder(network)`` returns the decoder of a network for searches. The image is encoded once. Whole
-prefixes are run for each token, since a fusion with queries or merged layers has little to cache, and captions are
-short.
+Flow: ``caption_decoder(network)`` returns the decoder of a network for the search algorithms. The image is encoded
+once. The whole prefix is run again for each token, since a fusion with queries or merged layers has little to cache,
+and captions are short.
 
-Legend: B images, R rows, P patches, T tokens of the longest row, V vocabulary.
+Legend: B images, R rows, V vocabulary.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class FusionRows(PrefixRows):
 
 
 def caption_decoder(network: Network, dtype: torch.dtype | None = None) -> TokenDecoder:
-    """The decoder of ``network`` for searches: its fusion if it was trained to caption, otherwise CoCa's decoder.
+    """The decoder of ``network``: its fusion if it was trained to caption, otherwise CoCa's decoder.
 
     ``dtype`` applies to CoCa's text side. Raises GenerationError if the network has neither.
     """

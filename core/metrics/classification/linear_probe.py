@@ -9,7 +9,7 @@ At most 15 fits and the final fit replace a sweep of 97 fits; each result equals
 
 Flow: features and labels -> `linear_probe` -> `ProbeResult` (probe, C curve, test predictions) -> panel, report.
 
-Legend: N rows, D features, K classes.
+Legend: N rows, D features.
 """
 
 from __future__ import annotations

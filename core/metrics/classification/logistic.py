@@ -5,7 +5,7 @@ In single precision, the line search would stall for minutes at strong regularis
 Flow: `core.metrics.classification.linear_probe` and `core.metrics.classification.few_shot` prepare arrays, search C
 and fit with these functions.
 
-Legend: N rows, D features, K classes.
+Legend: N rows, D features.
 """
 
 from __future__ import annotations

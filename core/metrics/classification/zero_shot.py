@@ -7,7 +7,7 @@ The embedding of a class is the mean of its prompts' unit embeddings, scaled to 
 Transferable Visual Models From Natural Language Supervision", 2021, section 3.1.4). A class with several names gets the
 mean of the names' embeddings, also scaled.
 
-Legend: N images, K classes, P templates, D embed.
+Legend: N images, K classes, D embed.
 """
 
 from __future__ import annotations

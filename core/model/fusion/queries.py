@@ -1,6 +1,6 @@
 """Learned queries that attend to the image and to the words (BLIP-2's Q-Former).
 
-Legend: B batch, P patches, L sequence of the text tower, N queries, F fused width.
+Legend: B batch, L sequence of the text tower, N queries, F fused width.
 """
 
 from __future__ import annotations

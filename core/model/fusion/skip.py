@@ -1,6 +1,6 @@
 """Layers in which words attend to patches, with merged layers in between (mPLUG) or without (ALBEF).
 
-Legend: B batch, P patches, L sequence of the text tower, F fused width.
+Legend: B batch, L sequence of the text tower, F fused width.
 """
 
 from __future__ import annotations

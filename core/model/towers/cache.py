@@ -3,7 +3,7 @@
 Flow: ``core.inference.generation`` allocates caches for a batch; ``core.model.towers.block`` writes and reads them.
 Removing or reordering rows and images moves only entries whose position changes; the tensors are allocated once.
 
-Legend: R rows, B images, H heads, L new tokens per row, T positions, S tokens of an image, E width of a head.
+Legend: R rows, B images, H heads, L new tokens per row, T positions, E width of a head.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Flow: ``resolve_architecture`` -> ``build_towers`` -> (``load_pretrained``) -> ``core.model.network``.
 
-Legend: B batch, D embed, H W image height and width, P patches, T tokens, Wi Wt widths of the towers.
+Legend: B batch, H W image height and width, P patches, T tokens, Wi Wt widths of the towers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""FixMatch: confident predictions on a weak view are the pseudo-labels of the strong views.
-
-Legend: B batch, C classes.
-"""
+"""FixMatch: confident predictions on a weak view are the pseudo-labels of the strong views."""
 
 from __future__ import annotations
 

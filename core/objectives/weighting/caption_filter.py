@@ -26,7 +26,7 @@ _IMAGE_SIDE = 96  # pixels a side of the images that are described
 def mismatched_rows(config: RunConfig, dataset: Pairs, progress: Progress | None, log: Log | None) -> Tensor | None:
     """Which rows of the training data are likely mismatched, (N,) bool; None if ``noise.caption_filter`` is false.
 
-    The result is the same whenever a run starts, and on all ranks. Raises UserError for shards, for unlabelled rows,
+    The result is the same at every start of a run, and on all ranks. Raises UserError for shards, for unlabelled rows,
     and if fewer pairs than a batch remain.
     """
     if not config.noise.caption_filter:
@@ -61,11 +61,10 @@ def clean_row_probabilities(dataset: PairDataset, progress: Progress | None) -> 
     position = torch.full((len(dataset),), -1)
     position[rows] = torch.arange(len(rows))
     image_position = position[dataset.caption_rows]  # (C,) position of the image of each caption
-    captions = (image_position >= 0).nonzero().squeeze(1).tolist()
-    image_position = image_position[captions]
-    clean = clean_probability(
-        descriptors[image_position], [dataset.captions[i] for i in captions], rows[image_position], progress
-    )
+    caption_indices = (image_position >= 0).nonzero().squeeze(1).tolist()
+    image_position = image_position[caption_indices]
+    captions = [dataset.captions[index] for index in caption_indices]
+    clean = clean_probability(descriptors[image_position], captions, rows[image_position], progress)
     total = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, image_position, clean)
     probability[rows] = (total / torch.bincount(image_position, minlength=len(rows)).clamp(min=1)).float()
     return probability

@@ -11,7 +11,7 @@ have little effect):
 - *overlap*: the probability that the image and the caption, each drawing a similar pair, draw the same pair;
 - *agreement*: the cosine of these two distributions over pairs.
 
-Legend: N pairs, R reference pairs, D embed, K neighbours.
+Legend: N pairs, R reference pairs, D embed.
 """
 
 from __future__ import annotations

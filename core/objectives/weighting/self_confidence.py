@@ -3,7 +3,7 @@
 Flow: in each step ``core.training.train_step`` calls ``with_pair_weights`` with the student's output; objectives read
 the weights from ``output.pair_weights``, and average their losses by ``weighted_mean``.
 
-Legend: B batch, D embed.
+Legend: B batch.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Flow: build -> ``Encoder`` -> entries for the writer. On a CPU each core has a t
 batch, without barriers between cores; the result does not depend on the number of cores. On other devices threads
 decode, and the device encodes batch after batch.
 
-Legend: B batch, D embed, S side of the images.
+Legend: S side of the images.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Flow: manifest and folder -> ``data_file``, ``sizes_of`` -> ``truncate_to_files`` -> ``core.search.index.storage``. A
 manifest is not trusted: nothing is allocated, truncated or extended for rows that the files do not contain.
-
-Legend: N rows, M captions, D embed.
 """
 
 from __future__ import annotations

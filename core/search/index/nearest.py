@@ -3,7 +3,7 @@
 Flow: collection -> ``Exact`` or ``Scanned`` -> rows and scores. ``Exact`` computes every score; ``Scanned`` re-ranks
 the best of each part with the vectors, so that its scores are exact too.
 
-Legend: N rows, D embed, Q queries, k results.
+Legend: N rows, D embed, k results.
 """
 
 from __future__ import annotations

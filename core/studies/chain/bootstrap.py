@@ -3,7 +3,7 @@ matching head filters original and generated captions.
 
 Flow: a finished stage and its training data -> **bootstrap** -> the manifest that the next stage trains on.
 
-Legend: P pairs, F fused width.
+Legend: P pairs.
 """
 
 from __future__ import annotations

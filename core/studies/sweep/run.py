@@ -41,9 +41,9 @@ def run_sweep(sweep: Sweep, origin: Path, out: SweepDir, log: Log, options: Plac
                 return _run(sweep, out, log, options)
         except FolderInUse:
             report = out.read_report()
-            if report is None or not out.sweep.exists() or (before := read_sweep(out.sweep)) == sweep:
+            if report is None or not out.sweep.exists() or (running_sweep := read_sweep(out.sweep)) == sweep:
                 raise
-            check_edit(before, sweep, bool(report.best))
+            check_edit(running_sweep, sweep, settled=bool(report.best))
             write_whole(out.sweep, sweep.to_json().encode())
             log(f"the sweep in {out.path} is running; it takes over the change before its next trial")
             return report

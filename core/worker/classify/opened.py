@@ -2,8 +2,6 @@
 
 Flow: ``session`` -> **opened** -> zero-shot, probes. Features come from the disk cache of `core.inference.extraction`,
 so that they are encoded only once.
-
-Legend: N images, D width of the features.
 """
 
 from __future__ import annotations

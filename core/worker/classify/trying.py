@@ -3,7 +3,7 @@
 Flow: images dropped on the panel, names typed there -> ``session`` -> **trying**. Images and names are encoded only
 once, so that answers to key presses are immediate.
 
-Legend: B images, D width of the features, K classes.
+Legend: D width of the features, K classes.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ pixels as input of the towers, with mixes and their partners, masks and captions
 Each image is in one batch per epoch. Its views at a step are the views of its batch in that step's epoch, with the same
 partners. No model is loaded: the architecture determines input and patch size.
 
-Legend: n images, B batch, S side of a view, P patches.
+Legend: n images, S side of a view, P patches.
 """
 
 from __future__ import annotations

@@ -156,13 +156,13 @@ def test_a_stop_is_handled_while_images_are_read(
 ) -> None:
     run = RunDir(tmp_path / "run")
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path / "empty-cache"))
-    original = Loop._progress
+    original = Loop._report_progress
 
     def part(loop: Loop, doing: str, done: int, total: int) -> None:
         loop.run_dir.ask("stop")
         original(loop, doing, done, total)
 
-    monkeypatch.setattr(Loop, "_progress", part)
+    monkeypatch.setattr(Loop, "_report_progress", part)
     assert train(config_for(data), run, quiet=True) == "stopped"
     assert isinstance(read(run)[-1], RunFinished)
 

@@ -3,8 +3,6 @@
 Flow: a pattern -> ``Shards.open`` -> rows, numbered in the order of the shards; training reads them on demand.
 ``read_shards`` reads all rows as a ``Source``, for evaluation, an index or the noise ranking; a row's file is the
 location of its image in the tar, which `core.spec.shards.read_member` reads.
-
-Legend: N rows.
 """
 
 from __future__ import annotations

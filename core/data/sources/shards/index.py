@@ -84,7 +84,7 @@ class ShardIndex:
             self.loaded_table = None
 
     def bad_rows(self) -> list[BadRow]:
-        """The first members that are not rows."""
+        """The first members that do not form a row, with the reasons."""
         return [BadRow(f"{self.shard}/{name}", reason) for name, reason in self.metadata.listed]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -202,7 +202,7 @@ def _read_stored(shard: Path) -> ShardIndex | None:
 
 
 def read_metadata(path: Path) -> ShardMetadata:
-    """The metadata of an index file, checked against its size. Raises DataError for an incomplete or other file."""
+    """The metadata of an index file, checked against its size. Raises DataError if it is incomplete or not an index."""
     invalid = DataError(f"{path} is not an index of a shard, or is truncated; remove it.")
     with open_regular(path, error=DataError) as file:
         head = file.read(HEAD.size)
