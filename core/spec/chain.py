@@ -47,7 +47,9 @@ class ChainStage(Section):
     about: Text = ""
     config: RunConfig
     takes: dict[str, str] = Field({}, description="Config field -> earlier stage whose run folder is its value.")
-    before: Literal["", "caption-filter"] = Field("", description="Step between the previous stage and this one.")
+    before: Literal["", "caption-filter"] = Field(
+        "", description="What to do before this stage: nothing, or filter the captions."
+    )
 
 
 class Chain(Section):

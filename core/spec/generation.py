@@ -28,7 +28,7 @@ class GenerationSettings(Section):
     search: Search = setting(
         "beam",
         "Search",
-        "greedy takes the most likely token at each step. beam is beam search. sample draws tokens at random.",
+        "greedy takes the most likely token at each step. beam is beam search. sample draws tokens at random (sampling).",
     )
     captions: int = setting(1, "Captions", "Number of candidates per image, best first.", unit="captions", ge=1, le=64)
     prompt: Text = setting("", "Prompt", 'Start of every caption, such as "an image of". Optional.')
@@ -64,21 +64,21 @@ class GenerationSettings(Section):
     temperature: float = setting(
         1.0,
         "Temperature",
-        "Below 1, likely tokens are favoured; above 1, captions vary more. Used only by sample.",
+        "Below 1, likely tokens are favoured; above 1, captions vary more. Used only for sampling.",
         gt=0.0,
         le=100.0,
     )
     top_k: int = setting(
         0,
         "Top k",
-        "Number of most likely tokens to sample from; 0 uses all. Used only by sample.",
+        "Number of most likely tokens to sample from; 0 uses all. Used only for sampling.",
         unit="tokens",
         ge=0,
     )
     top_p: float = setting(
         1.0,
         "Top p",
-        "Total probability of the most likely tokens to sample from. Used only by sample.",
+        "Total probability of the most likely tokens to sample from. Used only for sampling.",
         unit="probability",
         gt=0.0,
         le=1.0,
@@ -102,7 +102,7 @@ class GenerationSettings(Section):
     seed: int = setting(
         0,
         "Seed",
-        "With the same seed, an image gets the same captions. Used only by sample.",
+        "With the same seed, an image gets the same captions. Used only for sampling.",
         ge=0,
         lt=2**63,
         advanced=True,

@@ -66,8 +66,8 @@ class FusionConfig(Section):
     kind: Literal["none", "cross-attention", "merged", "skip", "queries"] = setting(
         "none",
         "Fusion",
-        "In cross-attention, words attend to patches (ALBEF). merged processes words and patches as one sequence "
-        "(UNITER, VLMo). skip is cross-attention with a merged layer at intervals (mPLUG). In queries, learnt "
+        'With "cross-attention", words attend to patches (ALBEF). "merged" processes words and patches as one sequence '
+        '(UNITER, VLMo). "skip" is cross-attention with a merged layer at intervals (mPLUG). With "queries", learnt '
         "queries attend to the patches (BLIP-2).",
     )
     layers: int = setting(1, "Layers", "Number of transformer blocks.", ge=1, le=24)
@@ -78,22 +78,22 @@ class FusionConfig(Section):
     text_attention: bool = setting(
         False,
         "Text self-attention",
-        "In each block, let words attend to each other before they attend to the patches (ALBEF, BLIP). Used only by "
-        "cross-attention.",
+        "In each block, let words attend to each other before they attend to the patches (ALBEF, BLIP). Used only if "
+        'Fusion is "cross-attention".',
         advanced=True,
     )
     feed_forward: Literal["shared", "per-modality"] = setting(
         "shared",
         "Feed-forward",
-        "Use one feed-forward network for words and patches (UNITER), or one per modality (VLMo, BEiT-3). Used only by "
-        "merged.",
+        "Use one feed-forward network for words and patches (UNITER), or one per modality (VLMo, BEiT-3). Used only if "
+        'Fusion is "merged".',
         advanced=True,
     )
     joint_layers: int = setting(
         0,
         "Joint layers",
-        "Number of layers at the end that share one feed-forward network (VLMo). Used only by merged with a "
-        "feed-forward per modality.",
+        "Number of last layers in which both modalities use the same feed-forward network (VLMo). Used only if Fusion "
+        'is "merged" and Feed-forward is "per-modality".',
         ge=0,
         le=24,
         advanced=True,
@@ -101,15 +101,20 @@ class FusionConfig(Section):
     merge_every: int = setting(
         3,
         "Merge every",
-        "Interval of the layers that merge both modalities. Patches skip the other layers (mPLUG: 3). Used only by "
-        "skip.",
+        "Interval of the layers that merge both modalities. Patches skip the other layers (mPLUG: 3). Used only if "
+        'Fusion is "skip".',
         unit="layers",
         ge=1,
         le=24,
         advanced=True,
     )
     queries: int = setting(
-        32, "Queries", "Number of learnt queries (BLIP-2: 32). Used only by queries.", ge=1, le=1024, advanced=True
+        32,
+        "Queries",
+        'Number of learnt queries (BLIP-2: 32). Used only if Fusion is "queries".',
+        ge=1,
+        le=1024,
+        advanced=True,
     )
 
 

@@ -94,7 +94,8 @@ class MaskedWordsConfig(ObjectiveConfig):
     alpha: Share = setting(
         0.0,
         "Alpha",
-        "Share of the teacher's softmax over words in the target (ALBEF: 0.4). A value above 0 needs a teacher.",
+        "Share of the target that comes from the teacher's softmax over words; the remainder is the correct word "
+        "(ALBEF: 0.4). A value above 0 needs a teacher.",
         unit="share",
     )
     alpha_ramp: AlphaRamp = 0.0

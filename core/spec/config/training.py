@@ -56,8 +56,8 @@ class DataConfig(Section):
     unlabelled_ratio: int = setting(
         0,
         "Unlabelled ratio",
-        "Number of unlabelled rows per labelled row in a batch (FixMatch: 7), in addition to the batch "
-        "size. 0 draws labelled and unlabelled rows together.",
+        "The batch size counts labelled rows only; this many unlabelled rows are added for each of them (FixMatch: 7). "
+        "0 draws labelled and unlabelled rows together.",
         unit="rows per labelled row",
         ge=0,
         le=64,

@@ -107,16 +107,18 @@ class EarlyStopping(Section):
     )
     metric: Text = Field(
         "val/R@1",
-        description="Metric to compare after each validation: val/R@1, val/R@10, or a metric in events.jsonl. Not used "
-        "by wilcoxon.",
+        description="Metric to compare after each validation: val/R@1, val/R@10, or a metric in events.jsonl. Not used if "
+        "kind is wilcoxon.",
     )
     first_trials: int = Field(
-        5, ge=1, le=MAX_ITEMS, description="Number of first trials that are never stopped. Used only by median."
+        5, ge=1, le=MAX_ITEMS, description="Number of first trials that are never stopped. Used only if kind is median."
     )
     first_step: int = Field(
-        0, ge=0, le=10**9, description="No trial is stopped before this step. Used only by median and asha."
+        0, ge=0, le=10**9, description="No trial is stopped before this step. Used only if kind is median or asha."
     )
-    reduction: int = Field(4, ge=2, le=100, description="One in this many trials passes a rung. Used only by asha.")
+    reduction: int = Field(
+        4, ge=2, le=100, description="One in this many trials passes a rung. Used only if kind is asha."
+    )
 
 
 class Sweep(Section):
