@@ -107,8 +107,8 @@ class EarlyStopping(Section):
     )
     metric: Text = Field(
         "val/R@1",
-        description="Metric to compare after each validation: val/R@1, val/R@10, or a metric in events.jsonl. Not used if "
-        "kind is wilcoxon.",
+        description="Metric to compare after each validation: val/R@1, val/R@10, or a metric in events.jsonl. Not used "
+        "if kind is wilcoxon.",
     )
     first_trials: int = Field(
         5, ge=1, le=MAX_ITEMS, description="Number of first trials that are never stopped. Used only if kind is median."
