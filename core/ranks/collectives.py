@@ -23,7 +23,7 @@ from torch import Tensor
 
 from core.ranks.transfer import to_device
 
-# Names from torch 2.13 on, and before.
+# The collectives under their names since torch 2.13, otherwise under their older names.
 _all_gather: Any = getattr(dist, "all_gather_single", None) or getattr(dist, "all_gather_into_tensor", None)
 _reduce_scatter: Any = getattr(dist, "reduce_scatter_single", None) or getattr(dist, "reduce_scatter_tensor", None)
 
@@ -101,7 +101,8 @@ def _all_reduce(x: Tensor, operation: Any) -> Tensor:
 
 
 def global_count_per_rank(count: Tensor, minimum: float = 1.0) -> Tensor:
-    """The global count divided by the number of ranks, with which the mean of local sums over ranks is the global mean.
+    """The global count divided by the number of ranks: if each rank divides its local sum by this number, the mean over
+    ranks is the global mean.
 
     ``count``: the local count, a scalar. The global count is clamped to at least ``minimum``.
     """
@@ -120,7 +121,7 @@ def global_count_per_rank_of(count: int, device: torch.device) -> Tensor | float
 def overall_mean(values: Tensor) -> Tensor:
     """A local mean of ``values`` (n,) whose mean over ranks is the mean of all values, even if n differs between ranks.
 
-    Without values it is 0 on several ranks, and NaN in one process, like torch's.
+    Without values the result is 0 on several ranks, and NaN in one process, like torch's mean.
     """
     if size() == 1:
         return values.mean()

@@ -23,8 +23,8 @@ class CustomTeacher(EmaTeacher):
 
     ``teacher`` and ``student`` map names to parameters (to this rank's shards if weights are split over ranks).
     ``update`` changes the teacher's parameters in place, without gradient. ``momentum`` is the scheduled value of the
-    step. Buffers are copied from the student. If the rule is a module, its state is saved in checkpoints. Each step
-    waits for the device.
+    step. Buffers are copied from the student. If the rule is a module, its state is saved in checkpoints. Calling the
+    rule makes each step wait for the device.
     """
 
     def __init__(self, config: TeacherConfig, student: Network, code: CustomCode) -> None:

@@ -79,8 +79,9 @@ class EmaTeacher(Teacher):
 def _lerp(averages: list[Tensor], students: list[Tensor], share: float | Tensor) -> None:
     """Move ``averages`` in place towards ``students`` by ``share``.
 
-    A tensor ``share`` is 0 after a skipped step, without synchronisation. On a GPU the fused lerp accepts only numbers,
-    so a tensor is applied by a difference, a product and a sum, each with one kernel for many parameters.
+    ``share`` can be a tensor, so that it is 0 after a skipped step without synchronisation. On a GPU the fused lerp
+    accepts only numbers, so a tensor is applied by a difference, a product and a sum, each with one kernel for many
+    parameters.
     """
     if isinstance(share, Tensor) and share.device.type == "cuda":
         steps: Any = torch._foreach_sub(students, averages)

@@ -45,7 +45,7 @@ class StoredFeatures:
         """The positions (B,) of the captions ``tokens`` (B, T) of ``rows`` (B,), found without synchronisation."""
         C, length = self.tokens.shape
         padding = (0, max(0, length - tokens.shape[1]))
-        padded = F.pad(tokens, padding, value=self.pad_id)[:, :length]  # tokens beyond are padding
+        padded = F.pad(tokens, padding, value=self.pad_id)[:, :length]  # tokens after ``length`` are padding
         last = torch.cat([self.first[1:], self.first.new_tensor([C])])[rows]
         position = self.first[rows]
         for step in range(1, self.max_captions):

@@ -55,7 +55,7 @@ def caption_losses(
 
 @torch.no_grad()
 def _losses(network: Network, pixels: Tensor, tokens: Tensor, owner: Tensor, runtime: Runtime, through: Any) -> Tensor:
-    """The summed loss over the words of ``tokens`` (C, T), and the number of words. (2,) float64"""
+    """The summed loss over the words of ``tokens`` (C, T), and the number of words; (2,) float64."""
     total = torch.zeros(2, dtype=torch.float64)
     device = runtime.device
     with evaluating(network), runtime.autocast():

@@ -93,11 +93,11 @@ class Loop:
         self._save_intervals = (every or self.parts.loader.steps_per_epoch, *((keep_every,) if keep_every else ()))
         if warning := micro_batch_warning(self.network, config.optim.micro_batch, config.optim.batch_size):
             self._log(warning)
-        if self.parts.retain:  # before loading a checkpoint
+        if self.parts.retain:  # needs the initial weights, which a checkpoint would replace
             self._on_first_rank(self.validator.measure_initial)
         self.progress = self.checkpointing.resume()
         self._saved_step = self.progress.step or None
-        self._pending_save: PendingSave | None = None  # cleared once its event is written
+        self._pending_save: PendingSave | None = None  # None once the checkpoint's event is written
 
     @property
     def step(self) -> int:
@@ -113,7 +113,8 @@ class Loop:
         if self.step == 0:
             self.validator.report_initial()
         self._in_lockstep = True
-        if self.step and self.progress.score is None and self.validator.due(self.step):  # interrupted before validating
+        if self.step and self.progress.score is None and self.validator.due(self.step):
+            # The run was interrupted between this step and its validation.
             self._validate_and_save()
         pace = Pace()
         with self._system, closing(self.parts.batches(self.step, self.total_steps)) as batches:
@@ -284,7 +285,7 @@ class Loop:
         )
 
     def _write_reports(self, wait: bool = False) -> None:
-        """Write the reports that have arrived from the device; with ``wait`` waits for all of them."""
+        """Write the reports that have arrived from the device; ``wait``: wait for all of them."""
         for report in self._reports.arrived(wait):
             self._log_skipped(report.guard)
             self.events.write(Metrics(step=report.step, values={**report.values, **self._system.take()}))
@@ -305,7 +306,9 @@ class Loop:
                 )
 
     def _out_of_memory(self, batch: Batch) -> TrainingError:
-        """The error to raise, with the size that did not fit and the largest size, found by halving, that fits."""
+        """The error to raise. Its message states the batch size that did not fit, and the largest that fits, found by
+        halving.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         if self.team.size > 1:  # other ranks are waiting, so sizes cannot be tried
             return TrainingError(

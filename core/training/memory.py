@@ -15,8 +15,8 @@ def keep_freed_memory() -> bool:
     """Make the C library keep large freed blocks for the next step; returns whether the library supports this.
 
     By default glibc returns each block to the system, which zeroes its pages again in every step: a quarter of the time
-    of a captioning step on a CPU. In return, the memory use of the process stays at its peak. For programs that only
-    train; see mallopt(3). Has no effect with other C libraries.
+    of a captioning step on a CPU. In return, the memory use of the process stays at its peak, so this suits only
+    programs that do nothing but train. See mallopt(3). Has no effect with other C libraries.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:

@@ -46,7 +46,7 @@ _LOST_RANK_MESSAGES = ("gloo", "nccl", "connection", "peer", "socket", "timed ou
 
 
 class _NoEvents(EventWriter):
-    """Discards events on all ranks but rank 0, which writes the run's events."""
+    """Discards events; used on all ranks except rank 0, which writes the run's events."""
 
     def __init__(self) -> None:
         """Opens nothing."""

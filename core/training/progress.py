@@ -53,7 +53,7 @@ class Pace:
         self._waited += time.perf_counter() - self._began
 
     def step(self, pairs: int) -> None:
-        """Counts a step with ``pairs`` pairs, finished or queued on the device."""
+        """Count a step with ``pairs`` pairs, which is finished or queued on the device."""
         self._pairs += pairs
         self._steps += 1
         self._seconds += time.perf_counter() - self._began
@@ -61,8 +61,8 @@ class Pace:
     def report(self, operations: float = 0.0, peak: float | None = None) -> dict[str, float]:
         """Pairs per second and the share of time spent waiting for batches, since the last report.
 
-        Includes the model FLOPs utilisation if the ``operations`` of a step and the device's ``peak`` per second are
-        known.
+        Includes the model FLOPs utilisation if the ``operations`` of a step and the device's ``peak`` operations per
+        second are known.
         """
         seconds = max(self._seconds, 1e-9)
         values = {"train/pairs_per_s": self._pairs / seconds, "runtime/data_wait": self._waited / seconds}

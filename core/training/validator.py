@@ -27,7 +27,7 @@ class Validator:
 
     def __init__(self, config: RunConfig, parts: Assembly, events: EventWriter, progress: Progress) -> None:
         self._config, self._parts, self._events, self._progress = config, parts, events, progress
-        # Validates in fp32, like `evaluate`; but sharded blocks compute in the run's precision.
+        # Validation computes in fp32, like the command `evaluate`; but sharded blocks compute in the run's precision.
         self._is_sharded = config.runtime.shard > 1
         self._runtime = parts.runtime if self._is_sharded else Runtime(parts.runtime.device, "fp32")
         self._every = config.validation.every_steps or parts.loader.steps_per_epoch
@@ -83,7 +83,7 @@ class Validator:
     def evaluate(self, dataset: PairDataset, split: str, step: int) -> tuple[dict[str, float], dict[str, Features]]:
         """The metrics of student and teacher on ``dataset``, named after ``split``; and the features of both."""
         networks, runtime, batch = self._networks(), self._runtime, self._config.validation.batch_size
-        with nullcontext() if self._is_sharded else full_precision(runtime.device):  # no TF32 either
+        with nullcontext() if self._is_sharded else full_precision(runtime.device):  # without TF32
             values, features = validate(
                 networks, dataset, runtime, split, batch, self._progress, self._config.data.label
             )

@@ -63,8 +63,8 @@ class MergedFusion(Fusion):
     """Patches and words attend to each other as one sequence (UNITER, Chen et al. 2020).
 
     With one feed-forward per modality, layers are the multiway blocks of VLMo (Bao et al. 2022) and BEiT-3 (Wang et al.
-    2023); in the last ``joint`` layers both modalities share one, like VLMo's vision-language experts. The pooled word
-    represents the pair.
+    2023); in the last ``joint`` layers both modalities share one feed-forward, like VLMo's vision-language experts. The
+    pooled word represents the pair.
     """
 
     def __init__(

@@ -192,8 +192,9 @@ def _timm(visual: Any, images: Tensor) -> ImageFeatures:
     features = trunk.forward_features(images)
     state = trunk.forward_head(features)
     pooled = visual.head(state)
-    before = state if state.ndim == 2 else pooled  # if the head has an attention pool, the state is a feature map
-    return ImageFeatures(pooled, before, _timm_tokens(trunk, features))
+    # If the head has an attention pool, the state is a feature map.
+    before_projection = state if state.ndim == 2 else pooled
+    return ImageFeatures(pooled, before_projection, _timm_tokens(trunk, features))
 
 
 def _timm_tokens(trunk: Any, features: Tensor) -> Tensor:

@@ -110,7 +110,7 @@ class TextTower:
         return TextFeatures(self._project(pooled), pooled, last, padding, states, words[:, :length])
 
     def _pad(self, tokens: Tensor) -> Tensor:
-        """``tokens`` with as much padding as affects the result.
+        """``tokens`` (B, T) with the padding that affects the result, if any.
 
         CoCa's published mask is shifted by one: unless the caption fills the context, the class token attends to the
         first padding token instead of to itself. One column of padding reproduces this behaviour.
@@ -185,7 +185,7 @@ class TextTower:
 
 
 def _hide(embedded: Tensor, hidden: Tensor | None, mask_token: Tensor | None) -> Tensor:
-    """``embedded`` (B, L, Wt) with ``mask_token`` (1, 1, Wt) where ``hidden`` (B, T), T at most L."""
+    """``embedded`` (B, L, Wt) with ``mask_token`` (1, 1, Wt) where ``hidden`` (B, T) is True; T is at most L."""
     if hidden is None or mask_token is None:
         return embedded
     hidden = F.pad(hidden, (0, embedded.shape[1] - hidden.shape[1]), value=False)

@@ -23,7 +23,7 @@ class Tokenizer:
 
     def __init__(self, text_cfg: Mapping[str, Any], context_length: int) -> None:
         self._text_cfg, self._context_length = dict(text_cfg), context_length
-        self._built: SimpleTokenizer | HFTokenizer | None = None
+        self._tokenizer: SimpleTokenizer | HFTokenizer | None = None
 
     def __reduce__(self) -> tuple[type[Tokenizer], tuple[dict[str, Any], int]]:
         return Tokenizer, (self._text_cfg, self._context_length)
@@ -40,9 +40,9 @@ class Tokenizer:
 
     def words(self) -> SimpleTokenizer | HFTokenizer:
         """open_clip's tokenizer. Raises ModelError if its files or packages are missing."""
-        if self._built is None:
-            self._built = _build(self._text_cfg, self._context_length)
-        return self._built
+        if self._tokenizer is None:
+            self._tokenizer = _build(self._text_cfg, self._context_length)
+        return self._tokenizer
 
 
 def _build(text_cfg: dict[str, Any], context_length: int) -> SimpleTokenizer | HFTokenizer:

@@ -71,7 +71,7 @@ class Towers(nn.Module):
         self.quick_gelu = bool(model_cfg.get("quick_gelu", False))
         self.image_size = _square(self.clip.visual.image_size)
         self.patch_side = patch_side(self.clip.visual)
-        self.any_size = isinstance(clip.visual, VisionTransformer)  # smaller images: positions are interpolated
+        self.any_size = isinstance(clip.visual, VisionTransformer)  # other sizes of images: positions are interpolated
         # Widths of before_projection and of patches (None: no patches for a fusion).
         self.image_width, self.image_token_width = image_widths(clip.visual, self.image_size)
         self._text = TextTower(self.clip, model_cfg["text_cfg"])

@@ -20,7 +20,7 @@ from core.spec.config import RunConfig
 from core.spec.errors import UserError
 
 _BATCH_SIZE = 64
-_IMAGE_SIDE = 96  # pixels a side of the images that are described
+_IMAGE_SIDE = 96  # side in pixels of the images that are described
 
 
 def mismatched_rows(config: RunConfig, dataset: Pairs, progress: Progress | None, log: Log | None) -> Tensor | None:

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-REDUCED_SIDE = 32  # pixels a side of the reduced image
-TINY_SIDE = 8  # pixels a side of the tiny image
+REDUCED_SIDE = 32  # side in pixels of the reduced image
+TINY_SIDE = 8  # side in pixels of the tiny image
 COLOUR_LEVELS = 5  # levels of each colour in the histogram
 CELLS, DIRECTIONS = 8, 4  # cells per side; opposite gradients share a direction
 WIDTHS = (3 * TINY_SIDE**2, COLOUR_LEVELS**3, DIRECTIONS * CELLS**2)

@@ -24,7 +24,7 @@ with randomly drawn captions. Its odds are a ratio of two densities (Sugiyama et
 machine learning), calibrated per pair: a measure has more weight if image and caption are more informative.
 
 Legend: P pairs, D features, K landmarks, V words, O occurrences of words in captions, B images of a block, U pairs of
-these images, A captions that are compared with each image.
+these images, A captions that are compared with each image, M measures, T terms of the logistic regression.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from core.objectives.weighting.evidence import below, ranks, to_double
 FOLDS = 5  # folds of the logistic regression
 MAX_LANDMARKS = 1000
 RIDGE = 0.5  # for a kernel that is 1 on the diagonal
-MIN_COUNT = 3  # rarer words are ignored; number of captions that contain the word
+MIN_COUNT = 3  # minimum number of captions that contain a word; rarer words are ignored
 MAX_WORDS = 8192  # only the most frequent words are used
 MAX_FITTED_PAIRS = 16384  # regressions are fitted to at most this many pairs
 WORD_WEIGHT = 0.7  # weight of words relative to the evidence; chosen on validation data

@@ -33,7 +33,7 @@ def _send_on_stream(batches: Iterable[Batch], send: Send, device: torch.device) 
 
         def record_use(tensor: Tensor, stream: torch.cuda.Stream = computing) -> Tensor:
             if tensor.is_cuda:
-                tensor.record_stream(stream)  # keeps its memory until the step has used it
+                tensor.record_stream(stream)  # keeps the tensor's memory until the step has used it
             return tensor
 
         on_device.map(record_use)

@@ -64,7 +64,7 @@ class Reports:
         self._pending.append(_Pending(step, on_host, tuple(device_values), numbers, on_its_way, event))
 
     def arrived(self, wait: bool = False) -> Iterator[Report]:
-        """Yield the reports that have arrived, in order; with ``wait`` waits for all of them."""
+        """Yield the reports that have arrived, in order; ``wait``: wait for all of them."""
         while self._pending:
             copied = self._pending[0].copied
             if copied is not None:

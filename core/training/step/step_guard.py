@@ -1,9 +1,9 @@
 """Steps with non-finite losses or gradients: skipped on the device, reported with the next metrics.
 
-Flow: in each step the loop passes losses and gradient norm to the guard, and its flag to optimiser and teacher, without
-synchronisation. With each report the loop takes the collected numbers, ``core.training.step.reports`` copies them, and
-``skipped`` yields the skipped steps. The optimiser protects parameters; ``RunningStatistics`` restores running
-statistics, which the forward pass has already changed.
+Flow: in each step the loop passes losses and gradient norm to the guard, and the guard's flag to optimiser and teacher,
+without synchronisation. With each report the loop takes the collected numbers, ``core.training.step.reports`` copies
+them, and ``skipped`` yields the skipped steps. The optimiser protects parameters; ``RunningStatistics`` restores
+running statistics, which the forward pass has already changed.
 
 Legend: L objectives.
 """
@@ -62,7 +62,7 @@ class StepGuard:
         return StepNumbers(tuple(steps), torch.cat(numbers) if numbers else torch.empty(0))
 
     def skipped(self, numbers: StepNumbers) -> Iterator[SkippedStep]:
-        """The skipped steps among ``numbers``, which are in host memory, in order."""
+        """Yield the skipped steps among ``numbers``, in order; ``numbers`` must be in host memory."""
         finite = iter(numbers.numbers.isfinite().tolist())
         for step, names in numbers.steps:
             finite_losses = [next(finite) for _ in names]
@@ -85,18 +85,18 @@ class RunningStatistics:
         self._buffers: dict[torch.dtype, list[Tensor]] = {}
         for buffer in dict.fromkeys(buffer for norm in norms for buffer in norm.buffers(recurse=False)):
             self._buffers.setdefault(buffer.dtype, []).append(buffer)
-        self._before: list[Tensor] = []
+        self._saved: list[Tensor] = []
 
     @torch.no_grad()
     def remember(self) -> None:
         """Copy the statistics; to be called before the forward pass."""
-        self._before = [_flat(buffers) for buffers in self._buffers.values()]
+        self._saved = [_flat(buffers) for buffers in self._buffers.values()]
 
     @torch.no_grad()
     def restore(self, skipped: Tensor) -> None:
         """Restore the statistics if ``skipped``, a scalar on the device, is 1.0."""
-        for buffers, before in zip(self._buffers.values(), self._before, strict=True):
-            sound = torch.where(skipped > 0, before, _flat(buffers))
+        for buffers, saved in zip(self._buffers.values(), self._saved, strict=True):
+            sound = torch.where(skipped > 0, saved, _flat(buffers))
             parts = sound.split([buffer.numel() for buffer in buffers])
             torch._foreach_copy_(buffers, [part.view_as(buffer) for part, buffer in zip(parts, buffers, strict=True)])
 

@@ -58,7 +58,7 @@ def peak(name: str, precision: str) -> float | None:
     matches = [model for model in _PEAKS if f" {model} " in f" {name.replace('-', ' ')} "]
     if not matches:
         return None
-    bf16, fp32 = _PEAKS[max(matches, key=len)]  # "H100 PCIe" is not "H100"
+    bf16, fp32 = _PEAKS[max(matches, key=len)]  # "H100" is also a part of "H100 PCIe"
     return 1e12 * {"bf16": bf16, "tf32": bf16 / 2, "fp32": fp32}[precision]
 
 
@@ -77,7 +77,7 @@ def count_operations(work: Callable[[], T]) -> tuple[T, int]:
     """
     counter = FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION)
     fastpath_was_enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # its fused attention kernel has no formula
+    torch.backends.mha.set_fastpath_enabled(False)  # the fused attention kernel has no formula
     try:
         with torch.compiler.set_stance("force_eager"), counter:
             result = work()

@@ -36,8 +36,8 @@ def shard_parts(student: StudentStep, teacher: Teacher | None, team: Team, shard
 def unsharded_parts(student: StudentStep, teacher: Teacher | None, with_blocks: bool) -> Iterator[None]:
     """Context in which student and teacher are unsharded; their transformer blocks only if ``with_blocks``.
 
-    Blocks that stay sharded are gathered when they are called. Caption decoding with a cache reads parts of blocks, so
-    it needs them unsharded.
+    Blocks that stay sharded are gathered when they are called. Caption decoding with a cache calls parts of blocks, so
+    it needs the blocks unsharded.
     """
     from core.ranks.sharding import unsharded  # noqa: PLC0415  (needless in one process)
 

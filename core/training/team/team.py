@@ -160,7 +160,7 @@ class Team:
         host_names = sorted(name for name, value in values.items() if value.device != device)
         names = [*host_names, *sorted(values.keys() - set(host_names))]
         stacked = torch.stack([values[name].detach().double() for name in names[len(host_names) :]])
-        if host_names:  # a single copy
+        if host_names:  # one copy for all of them
             host_values = torch.stack([values[name].detach().double() for name in host_names])
             stacked = torch.cat([to_device(host_values, device), stacked])
         return dict(zip(names, mean_over_ranks(stacked).unbind(), strict=True))

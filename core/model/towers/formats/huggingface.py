@@ -315,8 +315,8 @@ def from_clip_model(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for ours, theirs in _STREAMS.items():
         for layer in sorted({name.removeprefix(theirs).split(".")[0] for name in state if name.startswith(theirs)}):
             for kind in ("weight", "bias"):
-                for mine, their in _BLOCK_WEIGHTS.items():
-                    converted[f"{ours}{layer}.{mine}{kind}"] = require(f"{theirs}{layer}.{their}{kind}")
+                for our_part, their_part in _BLOCK_WEIGHTS.items():
+                    converted[f"{ours}{layer}.{our_part}{kind}"] = require(f"{theirs}{layer}.{their_part}{kind}")
                 parts = [require(f"{theirs}{layer}.self_attn.{letter}_proj.{kind}") for letter in "qkv"]
                 converted[f"{ours}{layer}.attn.in_proj_{kind}"] = torch.cat(parts)
     return converted
