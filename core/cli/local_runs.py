@@ -96,7 +96,7 @@ def reproduce(home: Path, run: RunDir, output: Path | None, launch: bool, as_jso
             table(
                 [
                     ("difference", "then", "now"),
-                    *((name, *map(_shown, values)) for name, values in differing.items()),
+                    *((name, *map(_text_of, values)) for name, values in differing.items()),
                 ]
             )
         )
@@ -114,7 +114,7 @@ def reproduce(home: Path, run: RunDir, output: Path | None, launch: bool, as_jso
     return 0
 
 
-def _shown(value: object) -> str:
+def _text_of(value: object) -> str:
     return "" if value is None else str(value)
 
 

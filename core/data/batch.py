@@ -129,7 +129,7 @@ class Batch:
                 on_device[id(view.images)] = view.distortion.apply(to_device(view.images, device).contiguous())
             return replace(view.map(move), distortion=None)
 
-        return replace(self._changed(move, distorted), source=self)
+        return replace(self._with_changes(move, distorted), source=self)
 
     def first(self, size: int) -> Batch:
         """The first ``size`` pairs without interpolation, to probe memory with a smaller batch."""
@@ -139,7 +139,7 @@ class Batch:
             return replace(full_view, mix=None, distortion=distortion).map(lambda tensor: tensor[:size])
 
         source = None if self.source is None else self.source.first(size)
-        return replace(self._changed(lambda tensor: tensor[:size], view), source=source)
+        return replace(self._with_changes(lambda tensor: tensor[:size], view), source=source)
 
     def with_text_length(self, count: int, pad_id: int) -> Batch:
         """The batch with its captions padded to at least ``count`` tokens."""
@@ -148,9 +148,9 @@ class Batch:
 
     def map(self, move: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with ``move`` applied to every tensor."""
-        return self._changed(move, lambda view: view.map(move))
+        return self._with_changes(move, lambda view: view.map(move))
 
-    def _changed(self, move: Callable[[Tensor], Tensor], convert: Callable[[View], View]) -> Batch:
+    def _with_changes(self, move: Callable[[Tensor], Tensor], convert: Callable[[View], View]) -> Batch:
         return Batch(
             rows=move(self.rows),
             texts=move(self.texts),

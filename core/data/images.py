@@ -70,7 +70,7 @@ def decode(path: str | Path | bytes, shorter_side: int | None, max_megapixels: i
     one to two times ``shorter_side`` are not resized, and other images are resized by torch's antialiased uint8 resize,
     in a seventh of Pillow's time. Raises ImageError.
     """
-    plain, turn = _plain(path, max_megapixels, shorter_side, 1 if fast else MIN_DRAFT_SCALE)
+    plain, turn = _read_plain(path, max_megapixels, shorter_side, 1 if fast else MIN_DRAFT_SCALE)
     if shorter_side is not None and not fast:
         plain = _resize(plain, shorter_side)
     if turn is not None:
@@ -84,18 +84,18 @@ def decode_square(path: str | Path | bytes, side: int, max_megapixels: int, resi
 
     In contrast to open_clip, EXIF rotation is applied, and transparency is shown on white. Raises ImageError.
     """
-    image, turn = _plain(path, max_megapixels)
+    image, turn = _read_plain(path, max_megapixels)
     if turn is not None:
         image = image.transpose(turn)
-    return _array(_on_white(_squared(image, side, resizing)))
+    return _array(_on_white(_to_square(image, side, resizing)))
 
 
-def _plain(
+def _read_plain(
     path: str | Path | bytes, max_megapixels: int, shorter_side: int | None = None, times: int = 1
 ) -> tuple[Image.Image, Image.Transpose | None]:
     """The image as RGB or RGBA, and its pending rotation; a JPEG is decoded at ``times`` ``shorter_side`` or more."""
     try:
-        with _regular(path) as file:
+        with _open_regular(path) as file:
             image = _open(file, max_megapixels)
             _check_size(image.size, max_megapixels)
             if shorter_side is not None:
@@ -126,7 +126,7 @@ def decoded_size(path: str | Path, shorter_side: int, max_megapixels: int, fast:
 def image_bytes(path: str | Path) -> bytes:
     """The bytes of an image in a file or a tar. Raises ImageError if the image cannot be read or is too large."""
     try:
-        with _regular(path) as file:
+        with _open_regular(path) as file:
             content = file.read(MAX_MEMBER_BYTES + 1)
     except OSError as error:
         raise ImageError(_reason(error)) from error
@@ -138,7 +138,7 @@ def image_bytes(path: str | Path) -> bytes:
 def image_header(path: str | Path | bytes, max_megapixels: int) -> tuple[tuple[int, int], str | None]:
     """Width and height in pixels, and Pillow's name of the format, from the header alone. Raises ImageError."""
     try:
-        with _regular(path) as file:
+        with _open_regular(path) as file:
             image = _open(file, max_megapixels)
             _check_size(image.size, max_megapixels)
     except _BROKEN as error:
@@ -146,7 +146,7 @@ def image_header(path: str | Path | bytes, max_megapixels: int) -> tuple[tuple[i
     return image.size, image.format
 
 
-def _regular(path: str | Path | bytes) -> BinaryIO:
+def _open_regular(path: str | Path | bytes) -> BinaryIO:
     """Open ``path``. Raises ImageError for a missing file, or one that is not regular: a pipe could block forever."""
     if isinstance(path, bytes):
         return io.BytesIO(path)
@@ -265,7 +265,7 @@ def _resize(image: Image.Image, shorter_side: int) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=REDUCING_GAP)
 
 
-def _squared(image: Image.Image, side: int, resizing: Resizing) -> Image.Image:
+def _to_square(image: Image.Image, side: int, resizing: Resizing) -> Image.Image:
     """The image as (S, S), by open_clip's arithmetic; cropping a long strip first does not change the result."""
     resample = Image.Resampling.BILINEAR if resizing.interpolation == "bilinear" else Image.Resampling.BICUBIC
     width, height = image.size

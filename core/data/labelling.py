@@ -52,7 +52,7 @@ def label_rows(dataset: Pairs, config: DataConfig, seed: int) -> Labels | None:
         )
     of_rows = _numbers(values, classes)
     if config.labels_per_class > 0:
-        of_rows = _hidden(of_rows, len(classes), config.labels_per_class, seed)
+        of_rows = _hide_labels(of_rows, len(classes), config.labels_per_class, seed)
     unlabelled = int((of_rows == NO_CLASS).sum())
     if config.unlabelled_ratio > 0 and unlabelled == 0:
         raise DataError(
@@ -84,7 +84,7 @@ def _numbers(values: Sequence[str], classes: Sequence[str]) -> Tensor:
     return torch.tensor([number.get(value, NO_CLASS) for value in values], dtype=torch.int64)
 
 
-def _hidden(of_rows: Tensor, classes: int, per_class: int, seed: int) -> Tensor:
+def _hide_labels(of_rows: Tensor, classes: int, per_class: int, seed: int) -> Tensor:
     """``of_rows`` with all but ``per_class`` labels of each class hidden, drawn with ``seed``."""
     visible = torch.full_like(of_rows, NO_CLASS)
     for number in range(classes):

@@ -133,9 +133,9 @@ class Loader:
         workers = min(self._place.workers(self._config.data.workers), parts)
         loaded = self._processes(steps, workers) if workers else (self._maker[span] for span in self._spans_of(steps))
         with closing(
-            ahead((partial(self._next, step, loaded) for step in steps), 1 if workers else BATCHES_AHEAD)
+            compute_ahead((partial(self._next_batch, step, loaded) for step in steps), 1 if workers else BATCHES_AHEAD)
         ) as batches:
-            yield from self._checked(batches)
+            yield from self._check_batches(batches)
 
     def _spans(self, step: int) -> list[Span]:
         """The parts of this process's share of batch ``step``."""
@@ -158,7 +158,7 @@ class Loader:
         )
         return iter(loader)
 
-    def _next(self, step: int, loaded_parts: Iterator[LoadedBatch]) -> LoadedBatch:
+    def _next_batch(self, step: int, loaded_parts: Iterator[LoadedBatch]) -> LoadedBatch:
         """Batch ``step``, joined from the next parts."""
         try:
             parts = [next(loaded_parts) for _ in self._spans(step)]
@@ -168,7 +168,7 @@ class Loader:
         batches = [part.batch for part in parts if part.batch is not None]
         return LoadedBatch(self._join(step, batches) if len(batches) == len(parts) else None, broken)
 
-    def _checked(self, loaded: Iterator[LoadedBatch]) -> Iterator[Batch]:
+    def _check_batches(self, loaded: Iterator[LoadedBatch]) -> Iterator[Batch]:
         """The batches; logs and counts unreadable images. Raises DataError if there are too many."""
         logged: set[int] = set()
         for loaded_batch in loaded:
@@ -198,7 +198,7 @@ def _identity(item: T) -> T:
     return item
 
 
-def ahead(jobs: Iterable[Callable[[], T]], depth: int | Callable[[], int]) -> Generator[T, None, None]:
+def compute_ahead(jobs: Iterable[Callable[[], T]], depth: int | Callable[[], int]) -> Generator[T, None, None]:
     """Results of ``jobs`` in order, computed in a thread up to ``depth`` ahead; closing the generator ends the thread.
 
     A callable ``depth`` is called before each result. The thread computes on one core: otherwise OpenMP would count
@@ -251,7 +251,7 @@ def evaluation_batches(
 
     jobs = (partial(make, start) for start in range(first, len(dataset), batch_size))
     decoders = ThreadPoolExecutor(min(MAX_WORKERS, usable_cores()), thread_name_prefix="decode")
-    with decoders, closing(ahead(jobs, BATCHES_AHEAD)) as batches:
+    with decoders, closing(compute_ahead(jobs, BATCHES_AHEAD)) as batches:
         for item in batches:
             if item is not None:
                 yield item

@@ -211,14 +211,14 @@ class Joiner:
         if self._config.teacher.traits.exists and views.shared:
             teacher = tuple(view.without_masks() for view in student if not view.local)
         return Batch(
-            rows=self._joined([part.rows for part in parts]),
-            texts=self._joined(self._padded([part.texts for part in parts])),
+            rows=self._join([part.rows for part in parts]),
+            texts=self._join(self._pad_texts([part.texts for part in parts])),
             clean=self._view([part.clean for part in parts]),
             student=student,
             teacher=teacher,
             labels=None
             if first.labels is None
-            else self._joined([x for part in parts if (x := part.labels) is not None]),
+            else self._join([x for part in parts if (x := part.labels) is not None]),
         )
 
     def _mix(self, step: int, view: View) -> Mix | None:
@@ -229,22 +229,22 @@ class Joiner:
     def _view(self, parts: Sequence[View], mix: Mix | None = None) -> View:
         masks = [part.mask for part in parts if part.mask is not None]
         visible = [part.visible for part in parts if part.visible is not None]
-        images = self._joined([part.images for part in parts])
+        images = self._join([part.images for part in parts])
         distortions = [part.distortion for part in parts if part.distortion is not None]
         return replace(
             parts[0],
             images=images,
             mix=mix,
-            mask=self._joined(masks) if masks else None,
-            visible=self._joined(visible) if visible else None,
-            distortion=distortions[0].joined(*distortions[1:]) if distortions else None,
+            mask=self._join(masks) if masks else None,
+            visible=self._join(visible) if visible else None,
+            distortion=distortions[0].join(*distortions[1:]) if distortions else None,
         )
 
-    def _padded(self, texts: Sequence[Tensor]) -> list[Tensor]:
+    def _pad_texts(self, texts: Sequence[Tensor]) -> list[Tensor]:
         longest = max(part.shape[1] for part in texts)
         return [torch.nn.functional.pad(part, (0, longest - part.shape[1]), value=self._pad_id) for part in texts]
 
-    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
+    def _join(self, parts: Sequence[Tensor]) -> Tensor:
         """One tensor of all ``parts``."""
         if len(parts) == 1 and not self._pinned:
             return parts[0]

@@ -184,12 +184,12 @@ def _write(
     elif form == "huggingface":
         config, tensors = to_clip_model(model_cfg, state)
         config["torch_dtype"] = str(_DTYPES[precision]).removeprefix("torch.")
-        save_tensors(_rounded(tensors, precision), folder / WEIGHTS_FILES[form])
+        save_tensors(_to_precision(tensors, precision), folder / WEIGHTS_FILES[form])
         files = {"config.json": json.dumps(config, indent=2) + "\n"}
         files |= tokenizer_files(towers.context_length)
         files |= image_files(model_cfg, towers.image_mean, towers.image_std, resizing.mode, resizing.interpolation)
     else:
-        save_tensors(_rounded(state, precision), folder / WEIGHTS_FILES[form])
+        save_tensors(_to_precision(state, precision), folder / WEIGHTS_FILES[form])
         cfg = {name: value for name, value in model_cfg.items() if name != "preprocess_cfg"}
         colours = {"mean": list(towers.image_mean), "std": list(towers.image_std)}
         if "multimodal_cfg" in cfg:  # open_clip's CoCa reads the tokens of both towers
@@ -202,7 +202,7 @@ def _write(
         (folder / file).write_text(text, encoding="utf-8")
 
 
-def _rounded(tensors: dict[str, Tensor], precision: ExportPrecision) -> dict[str, Tensor]:
+def _to_precision(tensors: dict[str, Tensor], precision: ExportPrecision) -> dict[str, Tensor]:
     """``tensors`` with floating-point values in ``precision``. Raises ExportError if a value overflows."""
     rounded = {
         name: value.to(_DTYPES[precision]) if value.is_floating_point() else value for name, value in tensors.items()

@@ -19,7 +19,7 @@ from urllib.request import url2pathname
 from torch import Tensor
 
 from core.data.errors import ImageError
-from core.data.loader import ahead
+from core.data.loader import compute_ahead
 from core.data.preprocessing import model_input
 from core.data.sources.folders import has_image_suffix, walk_folders
 from core.model.runtime import is_out_of_memory
@@ -129,4 +129,4 @@ def read_ahead(
 ) -> Generator[LoadedImage, None, None]:
     """Read all images in order; a thread reads up to ``depth`` images ahead. Close the generator to end the thread."""
     jobs: Iterator[Callable[[], LoadedImage]] = (partial(read_image, item, side, data) for item in inputs)
-    return ahead(jobs, depth)
+    return compute_ahead(jobs, depth)

@@ -91,7 +91,7 @@ def _reorder(
         block = candidates[start : start + step]  # (q, k)
         rows = torch.arange(start, start + len(block), device=block.device).repeat_interleave(k)
         is_correct = matches(rows, block.flatten()).view_as(block)
-        scores = _checked(score(rows, block.flatten()), len(rows)).to(block.device).view_as(block)
+        scores = _check_scores(score(rows, block.flatten()), len(rows)).to(block.device).view_as(block)
         best = scores.masked_fill(~is_correct, -torch.inf).amax(dim=1, keepdim=True)  # (q, 1)
         contains_correct = is_correct.any(dim=1).cpu()
         part = slice(start, start + len(block))
@@ -103,7 +103,7 @@ def _reorder(
     return Ranks(plain.queries, better, tied, correct)
 
 
-def _checked(scores: Tensor, pairs: int) -> Tensor:
+def _check_scores(scores: Tensor, pairs: int) -> Tensor:
     if scores.shape != (pairs,):
         raise EvaluationError(f"the matching head gave scores of shape {tuple(scores.shape)} for {pairs} pairs.")
     if not torch.isfinite(scores).all():

@@ -89,7 +89,7 @@ def interval(queries: Queries, draws: int = DRAWS, seed: int = SEED) -> Interval
     ``draws``: number of resamples, drawn with ``seed``; whole groups, or each stratum, are resampled if ``queries`` has
     groups or strata.
     """
-    values = _checked(queries.values)
+    values = _check_values(queries.values)
     if queries.groups is None and queries.strata is None and bool(np.isin(values, (0.0, 1.0)).all()):
         return wilson(int(values.sum()), len(values))
     return _percentiles(_bootstrap_means(queries, draws, seed))
@@ -104,7 +104,7 @@ def paired_difference(a: Queries, b: Queries, draws: int = DRAWS, seed: int = SE
         raise EvaluationError(
             f"A has {len(a.values)} queries, but B has {len(b.values)}; a paired comparison needs the same data."
         )
-    gain = _checked(a.values) - _checked(b.values)
+    gain = _check_values(a.values) - _check_values(b.values)
     means = _bootstrap_means(Queries(gain, a.groups, a.strata), draws, seed)
     # One is added to both counts, so that a bootstrap p-value is never zero.
     tail = min(int((means <= 0).sum()), int((means >= 0).sum()))
@@ -133,7 +133,7 @@ def intervals(per_query: Mapping[str, Queries]) -> dict[str, Interval]:
     return {name: interval(queries) for name, queries in per_query.items()}
 
 
-def _checked(values: Floats) -> Floats:
+def _check_values(values: Floats) -> Floats:
     if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
         raise EvaluationError("an interval needs at least one query, and a finite value for each.")
     return values
@@ -147,7 +147,7 @@ def _percentiles(means: Floats) -> Interval:
 def _bootstrap_means(queries: Queries, draws: int, seed: int) -> Floats:
     """The means (draws,) of ``draws`` samples with replacement, of queries or of whole groups of queries."""
     random = np.random.default_rng(seed)
-    values = _checked(queries.values)
+    values = _check_values(queries.values)
     if queries.groups is not None:
         _, position = np.unique(queries.groups, return_inverse=True)
         sums, counts = np.bincount(position, values), np.bincount(position)

@@ -76,15 +76,15 @@ def encode(
                 batch = []
         if batch:
             vectors.append(encode_images(model.network, torch.stack(batch), model.runtime))
-    return _joined(vectors, model)
+    return _to_array(vectors, model)
 
 
 def _encode_texts(model: Model, texts: Sequence[str]) -> NDArray[np.float32]:
     parts = [texts[start : start + model.batch] for start in range(0, len(texts), model.batch)]
-    return _joined([encode_texts(model.network, part, model.runtime) for part in parts], model)
+    return _to_array([encode_texts(model.network, part, model.runtime) for part in parts], model)
 
 
-def _joined(parts: Sequence[torch.Tensor], model: Model) -> NDArray[np.float32]:
+def _to_array(parts: Sequence[torch.Tensor], model: Model) -> NDArray[np.float32]:
     if not parts:
         return np.zeros((0, model.network.towers.embed_dim), np.float32)
     return np.asarray(torch.cat(list(parts)).numpy(), np.float32)

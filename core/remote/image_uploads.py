@@ -73,7 +73,7 @@ class Sender:
         self._folder = folder
         self._ready.set()
 
-    def answered(self, number: Any, failed: bool) -> None:
+    def record_answer(self, number: Any, failed: bool) -> None:
         """Record that the worker has answered a request, which may be pending if the images could not be stored."""
         with self._lock:
             uploads = self._uploads_by_request.pop(number, [])

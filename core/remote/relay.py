@@ -76,7 +76,7 @@ def _pass_replies(names: PathTranslator, replies: IO[bytes], sender: Sender) -> 
                 if value.get("event") == "ready":
                     sender.ready(str(value.get("receives", "")))
                 elif value.get("event") in ("done", "failed") and isinstance(value.get("id"), (int, str)):
-                    sender.answered(value.get("id"), value["event"] == "failed")
+                    sender.record_answer(value.get("id"), value["event"] == "failed")
                 line = as_line(names.to_local(value))
             if not _write(line):  # the window has closed; the worker's stdin ends together with our stdin
                 return has_answered

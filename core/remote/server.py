@@ -76,7 +76,7 @@ class Remote:
             },
             "follow": self._follow,
             "unfollow": self._unfollow,
-            "run_status": lambda request: self._watched(request).progress().model_dump(mode="json"),
+            "run_status": lambda request: self._watched_run(request).progress().model_dump(mode="json"),
             "control": self._control,
             "end": self._end,
             "checkpoints": lambda request: {
@@ -157,7 +157,7 @@ class Remote:
             raise RunDirError(f"the run folder {run.path} does not exist on this machine; it was moved or deleted.")
         return run
 
-    def _watched(self, request: Request) -> WatchedRun:
+    def _watched_run(self, request: Request) -> WatchedRun:
         return self._follower.watched(str(request["folder"]))
 
     def _machine(self, request: Request) -> Machine:
@@ -231,7 +231,7 @@ class Remote:
 
     def _change(self, request: Request, change: Callable[[WatchedRun], None]) -> dict[str, Any]:
         self._folder(request)
-        watched = self._watched(request)
+        watched = self._watched_run(request)
         change(watched)
         self._follower.poll_now(str(watched.run.path))
         return watched.progress().model_dump(mode="json")

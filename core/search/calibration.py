@@ -84,7 +84,7 @@ class Calibration:
         """
         rate = self.rate if rate is None else rate
         scores = self.scores(query)
-        median, spread = (float(value) for value in _robust(scores[None])[:, 0])
+        median, spread = (float(value) for value in _median_and_spread(scores[None])[:, 0])
         z, pairs = self._threshold(kind, rate)
         # Related images can only raise this quantile of the query's scores, so the cut-off need not be higher.
         highest = float(np.quantile(scores, 1 - rate))
@@ -118,7 +118,7 @@ def _vectors(bank: Nearest | None, rows: Rows) -> Floats:
     return vectors
 
 
-def _robust(scores: Floats) -> npt.NDArray[np.float64]:
+def _median_and_spread(scores: Floats) -> npt.NDArray[np.float64]:
     """Median and upper spread of each row of ``scores`` (r, n): (2, r)."""
     median, upper = np.quantile(scores.astype(np.float64), [0.5, UPPER_QUANTILE], axis=1)
     return np.stack([median, np.maximum(upper - median, 1e-6)])
@@ -129,7 +129,7 @@ def _reference(queries: Floats, query_owner: Rows, sample: Floats, owner: Rows) 
     if not len(queries) or not len(sample):
         return np.zeros(0)
     scores = product(queries, sample.T)  # (r, n)
-    median, spread = _robust(scores)
+    median, spread = _median_and_spread(scores)
     z = (scores - median[:, None]) / spread[:, None]
     unrelated: npt.NDArray[np.float64] = z[query_owner[: len(queries), None] != owner[None, :]]
     return unrelated

@@ -179,17 +179,17 @@ def read_chain(path: Path) -> Chain:
     """The chain in a file. Raises ConfigError if the file is missing or invalid."""
     subject = f"the chain {path}"
     try:
-        return _validated(read_json(path, MAX_CHAIN_BYTES, error=ConfigError), subject)
+        return _validate(read_json(path, MAX_CHAIN_BYTES, error=ConfigError), subject)
     except FileNotFoundError as error:
         raise ConfigError(f"cannot read {subject}: {error.strerror}; check the path.") from error
 
 
 def parse_chain(text: str, subject: str) -> Chain:
     """The chain in JSON text. Raises ConfigError, naming ``subject``, if it is invalid."""
-    return _validated(parse_json(text, subject, error=ConfigError), subject)
+    return _validate(parse_json(text, subject, error=ConfigError), subject)
 
 
-def _validated(raw: Any, subject: str) -> Chain:
+def _validate(raw: Any, subject: str) -> Chain:
     try:
         return Chain.model_validate(raw)
     except ValidationError as error:

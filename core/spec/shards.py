@@ -86,7 +86,7 @@ def expand_pattern(pattern: str, error: type[UserError] = UnreadableError) -> li
     for part in pattern.split(SEPARATOR):
         if problem := brace_problem(part):
             raise error(problem)
-        for name in _expanded(part):
+        for name in _expand(part):
             path = expand_user(name)
             if is_folder(path):
                 paths += _matching(path, "*" + SUFFIX, error)
@@ -162,7 +162,7 @@ def brace_problem(text: str) -> str:
 
 
 def _count(text: str) -> int:
-    """The length of the result of `_expanded`."""
+    """The length of the result of `_expand`."""
     start = text.find("{")
     parts, end = _alternatives(text, start) if start >= 0 else ([], 0)
     if not end:
@@ -172,19 +172,19 @@ def _count(text: str) -> int:
     return choices * _count(text[end:])
 
 
-def _expanded(text: str) -> list[str]:
+def _expand(text: str) -> list[str]:
     """``text`` for each choice in its braces; the last brace varies fastest."""
     start = text.find("{")
     parts, end = _alternatives(text, start) if start >= 0 else ([], 0)
     if not end:
         return [text]
     if len(parts) > 1:
-        heads = [head_part for part in parts for head_part in _expanded(part)]
+        heads = [head_part for part in parts for head_part in _expand(part)]
     elif match := _RANGE.fullmatch(parts[0]):
         heads = _range(match[1], match[2])
     else:
         heads = ["{" + parts[0] + "}"]  # neither a range nor a list of choices
-    return [text[:start] + head + tail for head in heads for tail in _expanded(text[end:])]
+    return [text[:start] + head + tail for head in heads for tail in _expand(text[end:])]
 
 
 def _alternatives(text: str, start: int) -> tuple[list[str], int]:

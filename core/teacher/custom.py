@@ -50,7 +50,7 @@ class CustomTeacher(EmaTeacher):
         changed = {name: value for name, value in ours.items() if value is not theirs[name]}
         values = {
             "teacher": {name: local(value) for name, value in changed.items()},
-            "student": {name: _fitting(theirs[name], value) for name, value in changed.items()},
+            "student": {name: _in_layout_of(theirs[name], value) for name, value in changed.items()},
             "momentum": momentum,
         }
         with user_code(self.config.kind, self._file):
@@ -67,7 +67,7 @@ class CustomTeacher(EmaTeacher):
             self._rule.load_state_dict(state)
 
 
-def _fitting(value: Tensor, current: Tensor) -> Tensor:
+def _in_layout_of(value: Tensor, current: Tensor) -> Tensor:
     """The student's ``value`` in the layout of the teacher's ``current``: this rank's shard, or the full tensor."""
     if not is_split(value):
         return value

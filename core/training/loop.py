@@ -37,7 +37,7 @@ from core.training.accumulation import micro_batch_warning
 from core.training.assembly import Assembly, assemble
 from core.training.checkpointing import Checkpointing, PendingSave
 from core.training.errors import Interrupt, TrainingError
-from core.training.memory import largest_fitting
+from core.training.memory import largest_that_fits
 from core.training.progress import Heartbeat, Pace
 from core.training.schedules import build_optimizer, build_schedules, set_rates
 from core.training.step.anchor import Anchor
@@ -113,7 +113,7 @@ class Loop:
         if self.step == 0:
             self.validator.report_initial()
         self._in_lockstep = True
-        if self.step and self.progress.score is None and self.validator.due(self.step):
+        if self.step and self.progress.score is None and self.validator.is_due(self.step):
             # The run was interrupted between this step and its validation.
             self._validate_and_save()
         pace = Pace()
@@ -139,7 +139,7 @@ class Loop:
 
     def _is_reported(self, step: int) -> bool:
         """Whether ``step`` is logged: once in ``log_every`` steps, in a step that uses the teacher."""
-        return self.schedules.teaching.reported(step, self.config.runtime.log_every)
+        return self.schedules.teaching.is_reported(step, self.config.runtime.log_every)
 
     @property
     def _operations(self) -> float:
@@ -236,7 +236,7 @@ class Loop:
 
     def _validate_and_save(self) -> None:
         improved = False
-        if self.validator.due(self.step):
+        if self.validator.is_due(self.step):
             self._write_reports(wait=True)
             share_done = self.step / self.total_steps
             score, network = self._on_first_rank(lambda: self.validator.validate(self.step, share_done))
@@ -328,7 +328,7 @@ class Loop:
             self.optimizer.zero_grad(set_to_none=True)
             del moments
 
-        size = largest_fitting(attempt, len(batch.rows))
+        size = largest_that_fits(attempt, len(batch.rows))
         remedy = f"{size} fits: set optim.batch_size to {size}" if size else "not even one pair fits"
         if size and not self.config.optim.micro_batch:
             remedy += f", or set optim.micro_batch to {size} and leave optim.batch_size unchanged"

@@ -25,7 +25,7 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(mmap_max, 0) and mallopt(trim_threshold, 2**31 - 1) and mallopt(top_pad, 2**26))
 
 
-def largest_fitting(attempt: Callable[[int], None], batch_size: int) -> int:
+def largest_that_fits(attempt: Callable[[int], None], batch_size: int) -> int:
     """The largest of ``batch_size`` / 2, / 4, ... for which ``attempt`` does not run out of memory; 0 if none fits."""
     size = batch_size // 2
     while size >= 1:

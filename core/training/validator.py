@@ -34,14 +34,16 @@ class Validator:
         self.values: dict[str, float] = {}  # the metrics of the last validation
         self._initial: dict[str, float] = {}  # metrics of the initial network on validation and retained data
 
-    def due(self, step: int) -> bool:
+    def is_due(self, step: int) -> bool:
         """Whether the networks are validated after ``step``."""
         last = step == self._parts.loader.total_steps
         return self._parts.val is not None and (last or step % self._every == 0)
 
     def measure_initial(self) -> dict[str, float]:
         """Evaluate the student before the first step, as the reference for retention."""
-        self._initial = self._retained(0) | (self.evaluate(self._parts.val, "val", 0)[0] if self._parts.val else {})
+        self._initial = self._retention_metrics(0) | (
+            self.evaluate(self._parts.val, "val", 0)[0] if self._parts.val else {}
+        )
         return self._initial
 
     def report_initial(self) -> None:
@@ -49,7 +51,7 @@ class Validator:
         if self._initial:
             self._events.write(Evaluated(step=0, values=self._initial))
 
-    def _retained(self, step: int) -> dict[str, float]:
+    def _retention_metrics(self, step: int) -> dict[str, float]:
         """Metrics named ``retain/<name>/<student|teacher>/...`` of each retained data set."""
         values: dict[str, float] = {}
         for name, dataset in self._parts.retain.items():
@@ -64,7 +66,7 @@ class Validator:
         dataset = self._parts.val
         assert dataset is not None
         values, features = self.evaluate(dataset, "val", step)
-        values |= self._retained(step)
+        values |= self._retention_metrics(step)
         self.values = values
         self._events.write(Evaluated(step=step, values=values))
         self._events.write(Sample(step=step, what="retrieval", content=retrieval_sample(dataset, features)))

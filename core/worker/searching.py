@@ -209,7 +209,7 @@ class SearchSession(Session):
             raise QueryError(f"there is no caption {caption}; use a number from 0 to {len(collection.text_alive) - 1}.")
         vector = collection.texts.vectors(np.array([caption]))[0]
         answer = loaded.searcher.search_vector(vector, "text", options)
-        rank = evaluation.true_rank(self._ranked(loaded, progress), caption)
+        rank = evaluation.true_rank(self._rank_once(loaded, progress), caption)
         true_row = int(collection.owner[caption])
         return {**answer, "notes": list(collection.notes), "true_rank": rank, "true_row": true_row}
 
@@ -222,7 +222,7 @@ class SearchSession(Session):
     def captions(self, progress: Reporter, key: str = "", contains: str = "", k: int = 200) -> dict[str, Any]:
         """The first ``k`` captions that contain the words ``contains``: text (number), caption, row, path, rank."""
         loaded = self._get(key, progress)
-        ranked_pairs = self._ranked(loaded, progress)
+        ranked_pairs = self._rank_once(loaded, progress)
         rows = evaluation.listed_captions(loaded.collection, ranked_pairs, contains, int(k))
         return {"captions": rows, "total": len(ranked_pairs.texts)}
 
@@ -230,13 +230,13 @@ class SearchSession(Session):
         """Ranks of all queries in both directions, hardest first, recall and its curve; see
         `core.search.evaluation.evaluate`."""
         loaded = self._get(key, progress)
-        return evaluation.evaluate(loaded.collection, self._ranked(loaded, progress), int(listed))
+        return evaluation.evaluate(loaded.collection, self._rank_once(loaded, progress), int(listed))
 
     def compare(self, progress: Reporter, a: str = "", b: str = "", k: int = 1) -> dict[str, Any]:
         """The pairs that only one of two models retrieves within the top ``k``. ``a`` and ``b`` are keys."""
         first = self._get(a, progress)
         second = self._get(b, progress)
-        ranked_pairs = self._ranked(first, progress), self._ranked(second, progress)
+        ranked_pairs = self._rank_once(first, progress), self._rank_once(second, progress)
         return evaluation.compare(first.collection, ranked_pairs[0], second.collection, ranked_pairs[1], int(k))
 
     def map(
@@ -312,7 +312,7 @@ class SearchSession(Session):
         """Change the paths of an index's images from ``old`` to ``new``."""
         return {"relocated": relocate(folder, old, new, progress)}
 
-    def _ranked(self, loaded: _OpenCollection, progress: Reporter) -> evaluation.RankedPairs:
+    def _rank_once(self, loaded: _OpenCollection, progress: Reporter) -> evaluation.RankedPairs:
         if loaded.ranked is None:
             loaded.ranked = evaluation.rank_all(loaded.collection, progress)
         return loaded.ranked

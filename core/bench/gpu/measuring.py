@@ -109,8 +109,8 @@ def _against_open_clip(work: Path, scale: Scale, towers: str) -> list[BenchResul
         towers, scale.batch_size, precision, device, scale.compile, scale.warm_up, scale.steps
     )
     rows = [result(f"clip {towers} against open_clip, {precision}", ours.pairs_per_s, theirs, "pairs/s",
-                   ours.pairs_per_s / theirs, _required(scale, 1.0))]  # fmt: skip
-    required = _required(scale, 1.0) if towers == scale.towers[-1] and ours.peak else None
+                   ours.pairs_per_s / theirs, _required_ratio(scale, 1.0))]  # fmt: skip
+    required = _required_ratio(scale, 1.0) if towers == scale.towers[-1] and ours.peak else None
     return [
         *rows,
         result("  its share of the device's peak", ours.utilisation, 0.4, "MFU", ours.utilisation / 0.4, required),
@@ -131,7 +131,7 @@ def _distilling_step_row(work: Path, scale: Scale) -> BenchResult:
         operations_ratio,
         "steps",
         operations_ratio / time_ratio,
-        _required(scale, 1 / 1.1),
+        _required_ratio(scale, 1 / 1.1),
     )
 
 
@@ -140,7 +140,7 @@ def _real_images_row(work: Path, scale: Scale) -> BenchResult:
     config = _config(work, scale, "clip", scale.towers[-1])
     real, synthetic = (_measure(work, scale, f"images {real}", config, real) for real in (True, False))
     return result("real JPEGs against synthetic images", real.pairs_per_s, synthetic.pairs_per_s, "pairs/s",
-                  real.pairs_per_s / synthetic.pairs_per_s, _required(scale, 0.95))  # fmt: skip
+                  real.pairs_per_s / synthetic.pairs_per_s, _required_ratio(scale, 0.95))  # fmt: skip
 
 
 def _saving_row(work: Path, scale: Scale) -> BenchResult:
@@ -154,7 +154,7 @@ def _saving_row(work: Path, scale: Scale) -> BenchResult:
             loop.save()
             seconds.append(time.perf_counter() - start_time)
     return result(
-        "delay of training by a save, at most", seconds[-1], 0.5, "s", 0.5 / seconds[-1], _required(scale, 1.0)
+        "delay of training by a save, at most", seconds[-1], 0.5, "s", 0.5 / seconds[-1], _required_ratio(scale, 1.0)
     )
 
 
@@ -169,10 +169,10 @@ def _precision_row(work: Path, scale: Scale) -> BenchResult:
         _log(f"{precision}: loss {losses[precision]:.4f} after {scale.loss_steps} steps")
     difference = abs(losses["bf16"] / losses["fp32"] - 1.0)
     return result("relative difference of bf16 and fp32 loss", difference, 0.01, "share", 0.01 / max(difference, 1e-9),
-                  _required(scale, 1.0))  # fmt: skip
+                  _required_ratio(scale, 1.0))  # fmt: skip
 
 
-def _required(scale: Scale, at_least: float) -> float | None:
+def _required_ratio(scale: Scale, at_least: float) -> float | None:
     return at_least if scale.is_gpu else None
 
 

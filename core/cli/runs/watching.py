@@ -79,12 +79,12 @@ def _follow(watcher: Watcher, home: Path, named: Sequence[RunDir], as_json: bool
 
 def _training(listed: Sequence[RunDir], known: set[Path]) -> list[RunDir]:
     """New runs, and runs whose status was recently renewed."""
-    training = [run for run in listed if run.path not in known or _renewed(run)]
+    training = [run for run in listed if run.path not in known or _has_heartbeat(run)]
     known.update(run.path for run in listed)
     return training
 
 
-def _renewed(run: RunDir) -> bool:
+def _has_heartbeat(run: RunDir) -> bool:
     with suppress(OSError):
         return time.time() - run.status.stat().st_mtime < LOST_AFTER_SECONDS
     return False

@@ -62,19 +62,21 @@ def near_pairs(entries: Entries) -> tuple[Positions, Positions]:
         order = np.lexsort((hashes, band))
         ends = np.flatnonzero(np.diff(band[order])) + 1
         for bucket in np.split(order, ends):
-            pairs.append(_close(bucket, hashes, tiny))
+            pairs.append(_near_in_bucket(bucket, hashes, tiny))
     return np.concatenate([firsts for firsts, _ in pairs]), np.concatenate([seconds for _, seconds in pairs])
 
 
-def _close(bucket: Positions, hashes: Entries, tiny: Entries) -> tuple[Positions, Positions]:
+def _near_in_bucket(bucket: Positions, hashes: Entries, tiny: Entries) -> tuple[Positions, Positions]:
     """The near duplicates among the positions in ``bucket``, which share a band."""
     lefts, rights = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for start in range(len(bucket) - 1):
         current, nearby = bucket[start], bucket[start + 1 : start + 1 + MAX_COMPARISONS]
         nearby = nearby[bit_counts(hashes[nearby] ^ hashes[current]) <= MAX_HASH_DISTANCE]
         if len(nearby):
-            apart = np.abs(tiny[nearby].astype(np.int16) - tiny[current].astype(np.int16)).mean(-1)  # (m, SIDE, SIDE)
-            nearby = nearby[apart.max((1, 2)) <= MAX_PIXEL_DISTANCE]
+            differences = np.abs(tiny[nearby].astype(np.int16) - tiny[current].astype(np.int16)).mean(
+                -1
+            )  # (m, SIDE, SIDE)
+            nearby = nearby[differences.max((1, 2)) <= MAX_PIXEL_DISTANCE]
             lefts.append(np.full(len(nearby), current, np.int64))
             rights.append(nearby)
     return np.concatenate(lefts), np.concatenate(rights)

@@ -44,13 +44,13 @@ def leaks(files: Sequence[str], splits: Sequence[str], duplicates: Duplicates) -
         Leak(left, right, kind)
         for kind, groups in kinds
         for group in groups
-        for left, right in _across(group, splits)
+        for left, right in _pairs_across_splits(group, splits)
         if (files[left], files[right]) not in same_file_pairs
     ]
     return [*by_file, *near_leaks]
 
 
-def _across(group: Sequence[int], splits: Sequence[str]) -> list[tuple[int, int]]:
+def _pairs_across_splits(group: Sequence[int], splits: Sequence[str]) -> list[tuple[int, int]]:
     """Pairs of members of ``group`` in different splits; removing the first image of each pair removes all leaks."""
     inside = [position for position in group if splits[position]]
     elsewhere = [position for position in inside if splits[position] != splits[inside[0]]]

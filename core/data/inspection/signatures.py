@@ -48,7 +48,7 @@ class Signatures:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def joined(self, following: Signatures) -> Signatures:
+    def join(self, following: Signatures) -> Signatures:
         """These signatures followed by the signatures of ``following``."""
         shifted = {position + len(self): reason for position, reason in following.broken.items()}
         return Signatures(np.concatenate([self.entries, following.entries]), self.broken | shifted)

@@ -49,7 +49,7 @@ def open_source(path: str | Path, progress: Progress | None = None) -> Source:
     if not str(path).strip():
         raise DataError(f"No data was specified; use {FORMATS}.")
     if is_shards(path):
-        return _checked(read_shards(str(path), progress))
+        return _check_source(read_shards(str(path), progress))
     path = expand_user(path)
     try:
         source = _read(path)
@@ -57,7 +57,7 @@ def open_source(path: str | Path, progress: Progress | None = None) -> Source:
         raise DataError(
             f"Cannot read the data {excerpt(str(error.filename or path))}: {error.strerror or error}."
         ) from error
-    return _checked(source)
+    return _check_source(source)
 
 
 def check_exists(path: str | Path) -> None:
@@ -72,7 +72,7 @@ def _nothing_at(path: Path) -> DataError:
     return DataError(f"There is no data at {path}; check the path, or use {FORMATS}.")
 
 
-def _checked(source: Source) -> Source:
+def _check_source(source: Source) -> Source:
     if not source.rows and not source.bad:
         raise DataError(f"{source.origin} ({source.format}) contains no images; use {FORMATS}.")
     check_bad_share(source.origin, source.bad, len(source.rows) + len(source.bad), 1.0)

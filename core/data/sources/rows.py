@@ -123,11 +123,11 @@ class RowBuilder:
             return
         existing = self.rows.get(file)
         if existing is None:
-            self.rows[file] = Row(file, cleaned, self._shared(labels), self.origin, line)
+            self.rows[file] = Row(file, cleaned, self._share_labels(labels), self.origin, line)
         else:
             self._joined.setdefault(file, dict.fromkeys(existing.captions)).update(dict.fromkeys(cleaned))
 
-    def _shared(self, labels: Mapping[str, str]) -> Mapping[str, str]:
+    def _share_labels(self, labels: Mapping[str, str]) -> Mapping[str, str]:
         """One mapping for all rows with the same labels, to save memory."""
         if not labels:
             return NO_LABELS
@@ -155,14 +155,14 @@ def missing_files(files: Sequence[str]) -> dict[str, None]:
         folders.setdefault(file.rpartition(os.sep)[0], []).append(file)
     missing: set[str] = set()
     for folder, members in folders.items():
-        folder_listing = _listed(folder or os.sep) if len(members) >= MIN_SCANNED_ROWS else None
+        folder_listing = _list_names(folder or os.sep) if len(members) >= MIN_SCANNED_ROWS else None
         doubtful = (
             members if folder_listing is None else [file for file in members if _name(file) not in folder_listing]
         )
         # On file systems that ignore case or Unicode composition, an unlisted name may still exist.
-        folded_names = {_folded(name) for name in folder_listing or ()} if doubtful else set()
+        folded_names = {_fold_case(name) for name in folder_listing or ()} if doubtful else set()
         for file in doubtful:
-            if (folder_listing is not None and _folded(_name(file)) not in folded_names) or not is_file(file):
+            if (folder_listing is not None and _fold_case(_name(file)) not in folded_names) or not is_file(file):
                 missing.add(file)
     return {file: None for file in files if file in missing} if missing else {}
 
@@ -183,11 +183,11 @@ def _name(file: str) -> str:
     return file.rpartition(os.sep)[2]
 
 
-def _folded(name: str) -> str:
+def _fold_case(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _listed(folder: str) -> frozenset[str] | None:
+def _list_names(folder: str) -> frozenset[str] | None:
     """The names of the files in ``folder``; None if the folder does not exist or cannot be listed."""
     try:
         with os.scandir(folder) as entries:

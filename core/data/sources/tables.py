@@ -37,7 +37,7 @@ class Texts(Sequence[str]):
         self.content, self.starts = content, starts
 
     @classmethod
-    def packed(cls, texts: Sequence[str]) -> Texts:
+    def pack(cls, texts: Sequence[str]) -> Texts:
         encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
         starts = np.zeros(len(encoded) + 1, np.int64)
         np.cumsum([len(text) for text in encoded], out=starts[1:])
@@ -99,8 +99,8 @@ class RowTable:
 
 def pack(rows: Sequence[Row]) -> tuple[dict[str, Array], list[Mapping[str, str]], list[str]]:
     """The arguments of `RowTable`: arrays, the distinct labels, the distinct origins."""
-    files = Texts.packed([row.file for row in rows])
-    captions = Texts.packed([caption for row in rows for caption in row.captions])
+    files = Texts.pack([row.file for row in rows])
+    captions = Texts.pack([caption for row in rows for caption in row.captions])
     starts = np.zeros(len(rows) + 1, np.int64)
     np.cumsum([len(row.captions) for row in rows], out=starts[1:])
     labels: dict[int, tuple[int, Mapping[str, str]]] = {}

@@ -52,7 +52,7 @@ class Distortion:
         """The draws for the images ``start`` to ``stop - 1``."""
         return Distortion(self.recipe, **{name: draws[start:stop] for name, draws in self._draws().items()})
 
-    def joined(self, *others: Distortion) -> Distortion:
+    def join(self, *others: Distortion) -> Distortion:
         """The draws for these images, then for the images of ``others``, of the same view."""
         parts = [distortion._draws() for distortion in (self, *others)]
         return Distortion(self.recipe, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
@@ -84,12 +84,12 @@ def _erase(images: Tensor, probability: float, draws: Floats) -> None:
     shape = np.exp(np.log(ERASED_RATIO[0]) + np.log(ERASED_RATIO[1] / ERASED_RATIO[0]) * ratio)
     height = np.clip(np.round(np.sqrt(pixels * shape)), 1, size) * (chance < probability)  # 0: nothing
     width = np.clip(np.round(np.sqrt(pixels / shape)), 1, size)
-    rows = _between(np.floor(top * (size - height + 1)), height, images)
-    columns = _between(np.floor(left * (size - width + 1)), width, images)
+    rows = _pixels_between(np.floor(top * (size - height + 1)), height, images)
+    columns = _pixels_between(np.floor(left * (size - width + 1)), width, images)
     images.masked_fill_(rows[:, None, :, None] & columns[:, None, None, :], GREY)
 
 
-def _between(start: Floats, length: Floats, images: Tensor) -> Tensor:
+def _pixels_between(start: Floats, length: Floats, images: Tensor) -> Tensor:
     """(B, S) bool: the pixels from ``start`` (B,) to ``start + length``."""
     first, after = to_device(torch.from_numpy(np.stack([start, start + length])).float(), images.device)[..., None]
     pixels = torch.arange(images.shape[-1], device=images.device)

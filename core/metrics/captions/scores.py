@@ -47,7 +47,7 @@ class CaptionScores:
     def metrics(self) -> dict[str, float]:
         """All scores under pycocoevalcap's names, from 0 to 1; CIDEr from 0 to 10."""
         values = {f"Bleu_{order + 1}": value for order, value in enumerate(self.bleu)}
-        means = {name: float(scores.mean()) for name, scores in self._each().items()}
+        means = {name: float(scores.mean()) for name, scores in self._scores_per_caption().items()}
         return values | means | {"degenerate_share": self.degenerate.share}
 
     def outcome(self, java: JavaScores | None = None) -> Outcome:
@@ -55,7 +55,7 @@ class CaptionScores:
 
         ``java`` adds METEOR and SPICE of the captions in ``rows``, or notes on why they are missing.
         """
-        scores_per_caption = self._each() | (java.per_caption if java else {})
+        scores_per_caption = self._scores_per_caption() | (java.per_caption if java else {})
         return Outcome(
             task="captioning",
             samples=len(self.rows),
@@ -65,7 +65,7 @@ class CaptionScores:
             details={"degenerate": asdict(self.degenerate)},
         )
 
-    def _each(self) -> dict[str, Floats]:
+    def _scores_per_caption(self) -> dict[str, Floats]:
         return {"ROUGE_L": self.rouge, "CIDEr": self.cider, "exact_match": self.exact}
 
 

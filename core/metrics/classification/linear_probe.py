@@ -193,7 +193,7 @@ def check_splits(train: ProbeData, test: ProbeData, val: ProbeData | None) -> li
                 f"training features have width {tuple(train.features.shape[1:])}, but {split_name} features have "
                 f"{tuple(split.features.shape[1:])}; encode both with the same model and layer."
             )
-    return [*_thin_classes(train.labels), *_untrained(train.labels, test.labels)]
+    return [*_thin_classes(train.labels), *_untrained_notes(train.labels, test.labels)]
 
 
 def _thin_classes(labels: Labels) -> list[str]:
@@ -203,7 +203,7 @@ def _thin_classes(labels: Labels) -> list[str]:
     return [f"{len(single)} classes have only one training image, such as {single[0]!r}; they are hard to learn."]
 
 
-def _untrained(train: Labels, test: Labels) -> list[str]:
+def _untrained_notes(train: Labels, test: Labels) -> list[str]:
     untrained = ((train.counts() == 0) & (test.counts() > 0)).nonzero().flatten().tolist()
     if not untrained:
         return []

@@ -78,15 +78,15 @@ def _text_files(text_cfg: Mapping[str, Any]) -> tuple[tuple[str | None, Sequence
 
 def downloaded_tokenizer(name: str) -> Path:
     """The folder of a downloaded tokenizer. Raises ModelError if it has not been downloaded."""
-    return _downloaded("tokenizer", name, _TOKENIZER_FILES)
+    return _find_downloaded("tokenizer", name, _TOKENIZER_FILES)
 
 
 def downloaded_text_model(name: str) -> Path:
     """The folder of a text model's downloaded configuration. Raises ModelError if it has not been downloaded."""
-    return _downloaded("text model", name, _TEXT_MODEL_FILES)
+    return _find_downloaded("text model", name, _TEXT_MODEL_FILES)
 
 
-def _downloaded(kind: str, name: str, files: Sequence[str]) -> Path:
+def _find_downloaded(kind: str, name: str, files: Sequence[str]) -> Path:
     folder = _local_folder(name, files)
     if folder is None:
         raise ModelError(
@@ -98,7 +98,7 @@ def _downloaded(kind: str, name: str, files: Sequence[str]) -> Path:
 
 def _local_folder(name: str, files: Sequence[str]) -> Path | None:
     """The hub library's cache folder of the repository ``name``; None if it contains none of ``files``."""
-    cached = (_cached(name, file) for file in files)
+    cached = (_find_cached(name, file) for file in files)
     return next((path.parent for path in cached if path is not None), None)
 
 
@@ -157,10 +157,10 @@ def _hub_files(name: str) -> tuple[str, str, str]:
 
 def _cached_from_hub(name: str) -> Path | None:
     repository, safe, file = _hub_files(name)
-    return _cached(repository, safe) or _cached(repository, file)
+    return _find_cached(repository, safe) or _find_cached(repository, file)
 
 
-def _cached(repository: str, file: str) -> Path | None:
+def _find_cached(repository: str, file: str) -> Path | None:
     """The path of a downloaded file; unlike hf_hub_download(local_files_only=True), this never uses the network."""
     try:
         path = try_to_load_from_cache(repository, file)

@@ -73,10 +73,10 @@ def ranks(values: Tensor) -> Tensor:
 
     Equal values share their mean rank, and values within a `SMOOTHING` of each other have nearly equal ranks.
     """
-    return (below(values, values) - 0.5) / max(1, values.shape[-1] - 1)  # each value counts itself as one half
+    return (count_below(values, values) - 0.5) / max(1, values.shape[-1] - 1)  # each value counts itself as one half
 
 
-def below(values: Tensor, reference: Tensor) -> Tensor:
+def count_below(values: Tensor, reference: Tensor) -> Tensor:
     """The number of ``reference`` values (..., R) below each of ``values`` (..., n): (..., n) float64.
 
     A reference value counts 1 if it is more than `SMOOTHING` below, 0 if it is more than `SMOOTHING` above, and

@@ -39,7 +39,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from core.data.dataset import Progress
-from core.objectives.weighting.evidence import below, ranks, to_double
+from core.objectives.weighting.evidence import count_below, ranks, to_double
 
 FOLDS = 5  # folds of the logistic regression
 MAX_LANDMARKS = 1000
@@ -112,7 +112,7 @@ class PairOdds:
         captions. Returns A.
         """
         share = self.share()
-        overall = float((below(self.odds, self.drawn.flatten()) / self.drawn.numel()).mean())
+        overall = float((count_below(self.odds, self.drawn.flatten()) / self.drawn.numel()).mean())
         return (overall - share / 2) / max(1.0 - share, 1e-6)
 
     def clean(self) -> Tensor:

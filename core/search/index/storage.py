@@ -112,9 +112,9 @@ class IndexReader:
             self.lost = len(claimed.segments) - len(manifest.segments)
             self.damaged: list[int] = []  # numbers of segments found by `check`
             dim = manifest.identity.dim
-            self.images: Vectors = _mapped(files["images"], np.dtype("<f2"), (manifest.rows, dim))
-            self.texts: Vectors = _mapped(files["texts"], np.dtype("<f2"), (manifest.texts, dim))
-            self.facts: npt.NDArray[Any] = _mapped(files["facts"], FACTS, (manifest.rows,))
+            self.images: Vectors = _map_array(files["images"], np.dtype("<f2"), (manifest.rows, dim))
+            self.texts: Vectors = _map_array(files["texts"], np.dtype("<f2"), (manifest.texts, dim))
+            self.facts: npt.NDArray[Any] = _map_array(files["facts"], FACTS, (manifest.rows,))
             self._record_bytes = ends(manifest)["records"]
 
     def __len__(self) -> int:
@@ -178,7 +178,7 @@ class IndexReader:
         return records
 
 
-def _mapped(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
+def _map_array(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Any:
     """Map ``file`` as an array of ``shape``."""
     return np.memmap(file, dtype, "r", shape=shape) if shape[0] else np.zeros(shape, dtype)
 

@@ -35,14 +35,14 @@ def _data(config: RunConfig) -> Problems:
         yield "checkpoint.keep_retained", "There is no retained data: set data.retain, or set this to 0."
 
 
-def weighted(config: RunConfig) -> dict[str, ObjectiveConfig]:
+def weighted_objectives(config: RunConfig) -> dict[str, ObjectiveConfig]:
     """The objectives with a weight above 0, by name."""
     return {name: objective for name, objective in config.objectives if objective.weight > 0}
 
 
 def _needs(config: RunConfig) -> Problems:
     """Missing needs of objectives."""
-    for name, objective in weighted(config).items():
+    for name, objective in weighted_objectives(config).items():
         needs = objective.needs_teacher() if not config.teacher.traits.exists else []
         needs += objective.needs_fusion() if config.fusion.kind == "none" else []
         for need in needs:
@@ -58,7 +58,7 @@ def _objectives(config: RunConfig) -> Problems:
     """The contradictions that each objective declares."""
     every = tuple(objective for _, objective in config.objectives)
     context = Context(config.data, config.views, config.teacher, config.fusion, every)
-    for objective in weighted(config).values():
+    for objective in weighted_objectives(config).values():
         yield from objective.problems(context)
 
 
@@ -74,12 +74,12 @@ def _teacher(config: RunConfig) -> Problems:
     if teacher.kind == "initial" and not config.towers.pretrained and config.data.train:
         yield "towers.pretrained", "An initial teacher needs initial weights: choose an earlier run or a model."
     if teacher.targets == "stored":
-        yield from _stored(config)
+        yield from _stored_targets(config)
     if teacher.every > 1:
         yield from _teacher_at_intervals(config)
 
 
-def _stored(config: RunConfig) -> Problems:
+def _stored_targets(config: RunConfig) -> Problems:
     """Settings that contradict stored targets."""
     teacher, views = config.teacher, config.views
     if not teacher.traits.constant:
@@ -90,7 +90,7 @@ def _stored(config: RunConfig) -> Problems:
         yield "views.teacher.count", "A teacher with stored targets sees no views: set this to 0."
     if views.shared:
         yield "views.shared", "A teacher with stored targets sees no views: turn this off."
-    for name, objective in weighted(config).items():
+    for name, objective in weighted_objectives(config).items():
         if not objective.takes_stored():
             remedy = f"{name} needs the teacher's forward pass: choose pass, or set objectives.{name}.weight to 0."
             yield "teacher.targets", remedy
@@ -98,7 +98,7 @@ def _stored(config: RunConfig) -> Problems:
 
 def _teacher_at_intervals(config: RunConfig) -> Problems:
     """Settings that contradict a teacher at intervals."""
-    objectives = weighted(config).values()
+    objectives = weighted_objectives(config).values()
     for part in filter(None, (objective.needs_teacher_in_every_step() for objective in objectives)):
         yield "teacher.every", f"The teacher is needed in every step for {part}: set this to 1."
     if all(objective.learns_from_teacher for objective in objectives):
@@ -115,7 +115,7 @@ def _fusion(config: RunConfig) -> Problems:
 
 
 def _weights(config: RunConfig) -> Problems:
-    if not weighted(config):
+    if not weighted_objectives(config):
         first = next(iter(type(config.objectives).model_fields))
         yield f"objectives.{first}.weight", "Every objective has weight 0; set at least one weight above 0."
 

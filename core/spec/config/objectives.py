@@ -99,7 +99,7 @@ class ObjectivesConfig(Section):
 
     @field_validator("custom")
     @classmethod
-    def _named(cls, custom: dict[str, CustomObjectiveConfig]) -> dict[str, CustomObjectiveConfig]:
+    def _check_names(cls, custom: dict[str, CustomObjectiveConfig]) -> dict[str, CustomObjectiveConfig]:
         taken_names = set(cls.model_fields)
         for key in custom:
             reference = parse_reference(key)

@@ -26,7 +26,7 @@ class Teaching:
         """Whether ``step`` needs the student's additional views."""
         return self.views_without_teacher or self.is_active(step)
 
-    def reported(self, step: int, interval: int) -> bool:
+    def is_reported(self, step: int, interval: int) -> bool:
         """Whether ``step`` is reported, once in ``interval`` steps.
 
         With a teacher at intervals, steps that use it are reported, so that all reports have the same losses, unless

@@ -42,7 +42,7 @@ def teacher_kind(name: str) -> TeacherKind:
     return TEACHER_KINDS.get(name, _CUSTOM)
 
 
-def _known(name: str) -> str:
+def _check_kind(name: str) -> str:
     if name not in TEACHER_KINDS and not is_reference(name):
         kinds = ", ".join(TEACHER_KINDS)
         message = "Must be one of {kinds}, or an update rule as {form}"
@@ -50,4 +50,4 @@ def _known(name: str) -> str:
     return name
 
 
-TeacherKindName = Annotated[str, AfterValidator(_known)]
+TeacherKindName = Annotated[str, AfterValidator(_check_kind)]

@@ -38,7 +38,7 @@ class Host(Connection):
 
     def probe(self) -> Future[Facts]:
         """Query cores, memory, GPUs and their users, versions, disk and Slurm partitions."""
-        return self._typed(self.call("probe"), Facts)
+        return self._read_answer(self.call("probe"), Facts)
 
     def check(self, config: str = "") -> Future[list[Finding]]:
         """Check the machine and list findings with remedies; with a config (JSON), also check its data and weights.
@@ -46,7 +46,7 @@ class Host(Connection):
         Fails immediately if the machine cannot be reached.
         """
         reply = self.call("check", 120.0, machine=self.machine.model_dump(), config=config)
-        return self._typed(reply, list[Finding], "findings", lambda findings: [*self._versions(), *findings])
+        return self._read_answer(reply, list[Finding], "findings", lambda findings: [*self._versions(), *findings])
 
     def _versions(self) -> list[Finding]:
         """A finding on whether a remote machine has the same version of sdgui."""
@@ -64,7 +64,7 @@ class Host(Connection):
 
     def check_data(self, config: str) -> Future[list[Finding]]:
         """Check whether the paths in a config (JSON) exist on the machine and can be read as data."""
-        return self._typed(self.call("check_data", 45.0, config=config), list[Finding], "findings")
+        return self._read_answer(self.call("check_data", 45.0, config=config), list[Finding], "findings")
 
     def script(
         self, name: str, devices: Sequence[str] = (), machine: Machine | None = None, stage: str = ""
@@ -75,7 +75,7 @@ class Host(Connection):
         """
         settings = (machine or self.machine).model_dump()
         reply = self.call("script", machine=settings, name=name, devices=list(devices), stage=stage)
-        return self._typed(reply, str, "script")
+        return self._read_answer(reply, str, "script")
 
     def submit(
         self,
@@ -92,7 +92,7 @@ class Host(Connection):
         Idempotent for one ``token``. ``devices``: indices or UUIDs of GPUs. ``script``: replaces the sbatch script that
         is built from the machine's settings. ``code``: the run's custom code, as returned by ``pack_code``.
         """
-        return self._typed(
+        return self._read_answer(
             self.call(
                 "submit",
                 timeout,
@@ -123,7 +123,9 @@ class Host(Connection):
         """
         arguments = {"name": name, "stage": stage, "token": token, "chain": chain, "devices": list(devices)}
         machine = self.machine.model_dump()
-        return self._typed(self.call("submit_chain", timeout, machine=machine, script=script, **arguments), Submitted)
+        return self._read_answer(
+            self.call("submit_chain", timeout, machine=machine, script=script, **arguments), Submitted
+        )
 
     def submit_study(
         self, study: str, files: Mapping[str, str], work: Sequence[str], token: str, devices: Sequence[str] = ()
@@ -133,38 +135,42 @@ class Host(Connection):
         ``work``: ``run ARM SEED STEPS``, or ``step ARM PART``. Idempotent for one ``token``.
         """
         arguments = {"study": study, "files": dict(files), "what": list(work), "token": token, "devices": list(devices)}
-        return self._typed(self.call("submit_study", 120.0, machine=self.machine.model_dump(), **arguments), Submitted)
+        return self._read_answer(
+            self.call("submit_study", 120.0, machine=self.machine.model_dump(), **arguments), Submitted
+        )
 
     def data_facts(self, paths: Mapping[str, str]) -> Future[list[DataFacts]]:
         """Query the number of pairs and a digest of the data at each of the remote paths."""
-        return self._typed(self.call("data_facts", 300.0, paths=dict(paths)), list[DataFacts], "data")
+        return self._read_answer(self.call("data_facts", 300.0, paths=dict(paths)), list[DataFacts], "data")
 
     def control(self, folder: str, request: Control) -> Future[RemoteStatus]:
         """Request the trainer to stop or pause; a pending Slurm job is removed from the queue."""
-        return self._typed(self.call("control", folder=folder, what=request), RemoteStatus)
+        return self._read_answer(self.call("control", folder=folder, what=request), RemoteStatus)
 
     def end(self, folder: str, how: End) -> Future[RemoteStatus]:
         """End the run forcibly: a signal to its process, or ``scancel``."""
-        return self._typed(self.call("end", folder=folder, how=how), RemoteStatus)
+        return self._read_answer(self.call("end", folder=folder, how=how), RemoteStatus)
 
     def run_status(self, folder: str) -> Future[RemoteStatus]:
         """Query the current state of a run."""
-        return self._typed(self.call("run_status", folder=folder), RemoteStatus)
+        return self._read_answer(self.call("run_status", folder=folder), RemoteStatus)
 
     def checkpoints(self, folder: str) -> Future[list[CheckpointFacts]]:
         """List the checkpoints of a run, oldest first, with their files."""
-        return self._typed(self.call("checkpoints", folder=folder), list[CheckpointFacts], "checkpoints")
+        return self._read_answer(self.call("checkpoints", folder=folder), list[CheckpointFacts], "checkpoints")
 
     def read(self, folder: str, file: str, offset: int, length: int, timeout: float = 60.0) -> Future[Chunk]:
         """Read ``length`` bytes (at most 4 MB) of a file of the run from ``offset`` on."""
-        return self._typed(self.call("read", timeout, folder=folder, file=file, offset=offset, length=length), Chunk)
+        return self._read_answer(
+            self.call("read", timeout, folder=folder, file=file, offset=offset, length=length), Chunk
+        )
 
     def images(self, paths: Sequence[str], side: int = 256) -> Future[Mapping[str, Chunk]]:
         """Read JPEG thumbnails of remote images, by path. Unreadable images are skipped."""
         reply = self.call("images", paths=list(paths), side=side)
-        return self._typed(reply, dict[str, Chunk], "images")
+        return self._read_answer(reply, dict[str, Chunk], "images")
 
-    def _typed(
+    def _read_answer(
         self,
         reply: Future[dict[str, Any]],
         shape: Any,

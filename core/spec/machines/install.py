@@ -159,7 +159,7 @@ def install(machine: Machine, say: Callable[[str], object], cancelled: Callable[
                 raise InstallError("The installation was cancelled; the previous installation is unchanged.")
     code = process.wait()
     if code:
-        raise _failed(machine, code, "\n".join(lines[-40:]))
+        raise _install_error(machine, code, "\n".join(lines[-40:]))
 
 
 def _send(process: subprocess.Popen[bytes], content: bytes) -> None:
@@ -168,7 +168,7 @@ def _send(process: subprocess.Popen[bytes], content: bytes) -> None:
         process.stdin.write(content)
 
 
-def _failed(machine: Machine, code: int, output: str) -> UserError:
+def _install_error(machine: Machine, code: int, output: str) -> UserError:
     if code == 41:
         return InstallError(
             f"{machine.host} has neither Python 3.11 or later nor uv. Install one of them (curl -LsSf "

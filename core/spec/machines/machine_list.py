@@ -73,7 +73,7 @@ class MachineList:
         """
         if machine.name == LOCAL:
             raise MachineError(f"{LOCAL} is always listed; choose another name for the machine.")
-        with self._locked():
+        with self._hold_lock():
             machines = self.machines()
             names = [known_machine.name for known_machine in machines]
             if machine.name in names:
@@ -84,12 +84,12 @@ class MachineList:
 
     def remove(self, name: str) -> None:
         """Remove a machine from the list; its runs and folders are kept."""
-        with self._locked():
+        with self._hold_lock():
             self.find(name)
             self._write(machine for machine in self.machines() if machine.name != name)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _hold_lock(self) -> Iterator[None]:
         import filelock  # noqa: PLC0415  (not needed for reading)
 
         lock = filelock.FileLock(self._lock, timeout=10)

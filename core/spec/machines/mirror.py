@@ -133,7 +133,7 @@ class Mirror:
             heartbeat=self._heartbeat(remote_status),
             step=source.step if source else remote_status.step,
             total_steps=source.total_steps if source else 0,
-            doing=self._doing(remote_status),
+            doing=self._activity(remote_status),
             seconds_left=source.seconds_left if source and state is RunState.RUNNING else None,
         )
         self.show(status, state, remote_status.note)
@@ -144,7 +144,7 @@ class Mirror:
         age = remote_status.age if by_trainer and remote_status.age is not None else 0.0
         return max(0.0, time.time() - max(0.0, age))
 
-    def _doing(self, remote_status: RemoteStatus) -> str:
+    def _activity(self, remote_status: RemoteStatus) -> str:
         if remote_status.state is RunState.STARTING:
             return (remote_status.note or "starting")[:1000]
         return remote_status.status.doing if remote_status.status and remote_status.state.alive else ""

@@ -70,11 +70,11 @@ def preset_config(name: str, size: Size = "base") -> RunConfig:
         raise ConfigError(f"there is no size '{size}'; choose {', '.join(SIZES)}.")
     below = {"data": {"decoding": "fast"}, **_size_settings(size)}
     settings = merge(below, PRESETS[name].settings(settings_size(size)))
-    settings = _enlarged(settings) if size == "large" else settings
+    settings = _enlarge(settings) if size == "large" else settings
     return RunConfig.model_validate({"name": name, "preset": name, **settings})
 
 
-def _enlarged(settings: dict[str, Any]) -> dict[str, Any]:
+def _enlarge(settings: dict[str, Any]) -> dict[str, Any]:
     """``settings`` at ``base`` with ViT-L/14 towers, and a fusion that is wide enough for them."""
     architecture, fusion = settings["towers"]["architecture"], settings.get("fusion", {})
     towers = {"architecture": _LARGE_TOWERS.get(architecture, architecture)}

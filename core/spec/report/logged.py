@@ -73,7 +73,7 @@ def leaves_folder(name: str) -> bool:
 
 def parse_samples(event: Sample) -> list[LoggedSample]:
     """The samples in an event "logged". Skips content that `core.tracking.media` does not write."""
-    samples = [_parsed(excerpt(name), event.step, value) for name, value in event.content.items()]
+    samples = [_parse_sample(excerpt(name), event.step, value) for name, value in event.content.items()]
     return [sample for sample in samples if sample.images or sample.table or sample.text][-MAX_LOGGED:]
 
 
@@ -91,7 +91,7 @@ def with_images(samples: Iterable[LoggedSample], folder: Path, budget: int) -> t
     return result, budget
 
 
-def _parsed(name: str, step: int, value: object) -> LoggedSample:
+def _parse_sample(name: str, step: int, value: object) -> LoggedSample:
     value = value if isinstance(value, dict) else {}
     kind = value.get("type")
     if kind == "table":

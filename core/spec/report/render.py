@@ -59,7 +59,7 @@ def value_text(metric: str, value: float) -> str:
     return f"{100 * value:.1f} %" if is_share(metric) else f"{value:.4g}"
 
 
-def _logged(report: Report) -> Iterator[tuple[str, LoggedSample]]:
+def _logged_samples(report: Report) -> Iterator[tuple[str, LoggedSample]]:
     """The logged samples of all runs, each with its heading."""
     for run in report.runs:
         for sample in run.logged.values():
@@ -83,8 +83,8 @@ def to_html(report: Report, image_url: Callable[[LoggedImage], str] = data_uri) 
             parts += ["<h2>Curves</h2>"] if report.plots() else []
             for metric, curves in report.plots().items():
                 parts.append(f'<p><img alt="{html.escape(metric)}" src="{_plot_uri(metric, curves)}"></p>')
-    parts += ["<h2>Logged samples</h2>"] if any(_logged(report)) else []
-    for heading, sample in _logged(report):
+    parts += ["<h2>Logged samples</h2>"] if any(_logged_samples(report)) else []
+    for heading, sample in _logged_samples(report):
         parts += [f"<h3>{html.escape(heading)}</h3>", *_html_sample(sample, image_url)]
     folders = "".join(f"<li>{html.escape(run.name)}: {html.escape(str(run.folder))}</li>" for run in report.runs)
     body = "\n".join([*parts, "<h2>Run folders</h2>", f"<ul>{folders}</ul>"])
@@ -171,8 +171,8 @@ def to_markdown(report: Report) -> str:
         parts += [f"## {heading}", _markdown_table(rows)]
     for metric, curves in report.plots().items():
         parts.append(f"![{_markdown(metric)}]({_plot_uri(metric, curves)})")
-    parts += ["## Logged samples"] if any(_logged(report)) else []
-    for heading, sample in _logged(report):
+    parts += ["## Logged samples"] if any(_logged_samples(report)) else []
+    for heading, sample in _logged_samples(report):
         parts += [f"### {_markdown(heading)}", _markdown_table(sample.table) if sample.table else ""]
         parts.append("\n".join(f"    {line}" for line in sample.text.splitlines()))  # code, in which nothing is markup
         for image in sample.images:
@@ -206,8 +206,8 @@ def to_latex(report: Report) -> str:
             points = " ".join(f"({x},{y:.6g})" for x, y in curve if math.isfinite(y))
             parts += [rf"\addplot+[no marks] coordinates {{{points}}};", rf"\addlegendentry{{{_tex(run)}}}"]
         parts += [r"\end{axis}", r"\end{tikzpicture}", ""]
-    parts += [r"\subsection*{Logged samples}"] if any(_logged(report)) else []
-    for heading, sample in _logged(report):
+    parts += [r"\subsection*{Logged samples}"] if any(_logged_samples(report)) else []
+    for heading, sample in _logged_samples(report):
         parts += [rf"\subsubsection*{{{_tex(heading)}}}", *(_tex_table(sample.table) if sample.table else [])]
         lines = [*sample.text.splitlines(), *(f"{image.file}: {image.caption}" for image in sample.images)]
         parts += [f"{_tex(line)}\n" for line in lines]

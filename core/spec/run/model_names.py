@@ -204,7 +204,7 @@ def locate(name: str, weights: str = "") -> RunNetwork | OpenClipModel | Interpo
     Raises UserError if there is no such model, checkpoint or network.
     """
     if name.startswith(INTERPOLATED):
-        return _interpolated(name, weights)
+        return _locate_interpolated(name, weights)
     open_clip_model = _open_clip(name)
     if open_clip_model is not None:
         if weights not in _DEFAULT:
@@ -221,7 +221,7 @@ def locate(name: str, weights: str = "") -> RunNetwork | OpenClipModel | Interpo
     return run_network
 
 
-def _interpolated(name: str, weights: str) -> InterpolatedModel:
+def _locate_interpolated(name: str, weights: str) -> InterpolatedModel:
     parsed = parse_interpolated(name)
     if parsed is None:
         raise UserError(f"{excerpt(name)} does not end with a number from 0 to 1; write {INTERPOLATED}RUN@0.7.")
@@ -312,7 +312,7 @@ def _is_checkpoint(folder: Path) -> bool:
 def exact_name(name: str, weights: str = "") -> tuple[str, str]:
     """A model name with the current checkpoint in place of "best", and the network. Raises the errors of ``locate``."""
     if name.startswith(INTERPOLATED):
-        interpolated = _interpolated(name, weights)
+        interpolated = _locate_interpolated(name, weights)
         return interpolated.name, interpolated.tuned.network
     open_clip_model = _open_clip(name)
     if open_clip_model is not None:

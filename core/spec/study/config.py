@@ -139,14 +139,14 @@ class Study(Section):
         copies = (self.noise.name, self.noise.kept) if self.noise else ()
         data_names = {*self.data, *copies}
         arms, seeds = Counter(names), Counter(self.seeds)
-        _each(
+        _check_each(
             names,
             lambda name: bool(NAME.fullmatch(name)),
             "the arm name {!r} is not valid; use only letters, digits, . _ -",
         )
-        _each(names, lambda name: arms[name] == 1, "two arms are called {!r}; rename one")
-        _each(list(self.seeds), lambda seed: seeds[seed] == 1, "the seed {} is listed twice")
-        _each(
+        _check_each(names, lambda name: arms[name] == 1, "two arms are called {!r}; rename one")
+        _check_each(list(self.seeds), lambda seed: seeds[seed] == 1, "the seed {} is listed twice")
+        _check_each(
             list(copies),
             lambda name: name not in self.data,
             "noise: the name {!r} is already used by a data set; rename it",
@@ -154,9 +154,9 @@ class Study(Section):
         rendered = [
             location.partition(":")[2] for location in self.data.values() if location.startswith((DEMO, OPENCLIPART))
         ]
-        _each(rendered, lambda file: bool(NAME.fullmatch(file)), "data: {!r} is not a file of the rendered data")
+        _check_each(rendered, lambda file: bool(NAME.fullmatch(file)), "data: {!r} is not a file of the rendered data")
         reserved = {file.casefold() for file in (*rendered, *RENDERED_FILES)}
-        _each(
+        _check_each(
             list(copies),
             lambda name: f"{name}.csv".casefold() not in reserved,
             "noise: {!r} is a file of the demo data",
@@ -168,9 +168,13 @@ class Study(Section):
                 raise ValueError(f"the arm {arm.name} has an unknown preset: '{excerpt(arm.preset)}'")
         used_names = [self.train, self.val, *(arm.train for arm in self.arms), *(m.data for m in self.measures)]
         used_names += [measure.train for measure in self.measures] + ([self.noise.of] if self.noise else [])
-        _each([w for w in used_names if w], lambda name: name in data_names, "there is no data set {!r}")
-        _each([a for pair in self.compare for a in pair], lambda name: name in arms, "compare: {!r} is not an arm")
-        _each([a for m in self.measures for a in m.arms], lambda name: name in arms, "measures: {!r} is not an arm")
+        _check_each([w for w in used_names if w], lambda name: name in data_names, "there is no data set {!r}")
+        _check_each(
+            [a for pair in self.compare for a in pair], lambda name: name in arms, "compare: {!r} is not an arm"
+        )
+        _check_each(
+            [a for m in self.measures for a in m.arms], lambda name: name in arms, "measures: {!r} is not an arm"
+        )
         return self
 
     @property
@@ -256,14 +260,14 @@ def check_budgets(study: Study) -> None:
         )
     names = [arm.name for arm in study.trained] if study.budgets else []
     counts = Counter(names)
-    _each(names, lambda name: bool(NAME.fullmatch(name)), "budgets: {!r} is not a valid run name; rename the arm")
-    _each(names, lambda name: counts[name] == 1, "budgets: two arms would be called {!r}; rename one")
+    _check_each(names, lambda name: bool(NAME.fullmatch(name)), "budgets: {!r} is not a valid run name; rename the arm")
+    _check_each(names, lambda name: counts[name] == 1, "budgets: two arms would be called {!r}; rename one")
 
 
 def absolute(study: Study, folder: Path) -> Study:
     """The study with absolute paths; relative paths are resolved against ``folder``."""
 
-    def settled(path_text: str) -> str:
+    def to_absolute(path_text: str) -> str:
         path = expand_user(path_text)
         return (
             path_text
@@ -271,12 +275,12 @@ def absolute(study: Study, folder: Path) -> Study:
             else str((folder / path).absolute())
         )
 
-    data = {name: settled(path_text) for name, path_text in study.data.items()}
-    arms = [arm.model_copy(update={"config": settled(arm.config)}) if arm.config else arm for arm in study.arms]
+    data = {name: to_absolute(path_text) for name, path_text in study.data.items()}
+    arms = [arm.model_copy(update={"config": to_absolute(arm.config)}) if arm.config else arm for arm in study.arms]
     return study.model_copy(update={"data": data, "arms": arms})
 
 
-def _each(values: list[Any], holds: Any, complaint: str) -> None:
+def _check_each(values: list[Any], holds: Any, complaint: str) -> None:
     for value in values:
         if not holds(value):
             raise ValueError(excerpt(complaint.format(value)))

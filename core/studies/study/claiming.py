@@ -52,7 +52,7 @@ def _check_trained(out: StudyDir, study: Study) -> None:
     for arm, seed in runs:
         run = out.run(arm.name, seed)
         try:
-            changed = _changed(study, arm, read_config(run.config)) if run.config.exists() else {}
+            changed = _changed_settings(study, arm, read_config(run.config)) if run.config.exists() else {}
         except ConfigError as error:
             raise StudyError(f"cannot read the config that {run.path} was trained with: {error} {_REMEDY}") from error
         if changed:
@@ -64,6 +64,6 @@ def _check_trained(out: StudyDir, study: Study) -> None:
             )
 
 
-def _changed(study: Study, arm: Arm, trained: RunConfig) -> dict[str, tuple[object, object]]:
+def _changed_settings(study: Study, arm: Arm, trained: RunConfig) -> dict[str, tuple[object, object]]:
     changes = differences(with_absolute_paths(study.recipe(arm)), trained)
     return {name: values for name, values in changes.items() if name not in _SET_PER_RUN}

@@ -58,7 +58,7 @@ def query(path: Path, sql: str, values: Sequence[object] = ()) -> list[tuple[Any
     """The rows of a SELECT, up to `_MAX_BYTES`. Raises ForeignError for a damaged, locked or slow file."""
     rows, size = [], 0
     try:
-        with _opened(path) as connection:
+        with _open_database(path) as connection:
             for row in connection.execute(sql, values):
                 rows.append(row)
                 size += 100 + sum(len(value) for value in row if isinstance(value, (str, bytes)))
@@ -70,7 +70,7 @@ def query(path: Path, sql: str, values: Sequence[object] = ()) -> list[tuple[Any
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+def _open_database(path: Path) -> Iterator[sqlite3.Connection]:
     # Without a journal nobody writes, and "immutable" creates no file beside it. With one, its writer has created them.
     mode = "mode=ro" if _has_journal(path) else "mode=ro&immutable=1"
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=1.0)

@@ -120,7 +120,7 @@ class _TensorBoard:
 
 def _tensorboard(run: RunDir, config: RunConfig | LoggedConfig, output: Path) -> tuple[Mirror, str]:
     folder = _new_folder(output, run)
-    return _TensorBoard(folder, settings_of(config), _started(run)), str(folder)
+    return _TensorBoard(folder, settings_of(config), _start_time(run)), str(folder)
 
 
 class _MLflow:
@@ -159,7 +159,7 @@ def _mlflow(run: RunDir, config: RunConfig | LoggedConfig, output: Path) -> tupl
     name = experiment_name(config)
     experiment = client.get_experiment_by_name(name)
     experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)
-    created = client.create_run(experiment_id, start_time=round(_started(run) * 1000), run_name=config.name)
+    created = client.create_run(experiment_id, start_time=round(_start_time(run) * 1000), run_name=config.name)
     values = {_mlflow_name(name): excerpt(str(value), 6000) for name, value in settings_of(config).items()}
     params, param = iter(values.items()), import_module("mlflow.entities").Param
     while chunk := list(islice(params, _PARAMS_PER_CALL)):
@@ -212,7 +212,7 @@ def _wandb_name(name: str) -> str:
     return re.sub(r"[/\\#?%:]", "-", name)[:128]
 
 
-def _started(run: RunDir) -> float:
+def _start_time(run: RunDir) -> float:
     return next((event.time for event in _events(run, RunStarted.kind)), time.time())
 
 

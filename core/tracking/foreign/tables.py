@@ -91,16 +91,16 @@ def _first_line(path: Path, root: Path) -> str:
     if line.startswith("{"):
         first = lenient_json(line)
         is_event = isinstance(first, dict) and {"v", "kind"} <= first.keys()  # of a run of our own
-        return "{" if isinstance(first, dict) and not is_event and _named(first, STEPS) else ""
+        return "{" if isinstance(first, dict) and not is_event and _find_column(first, STEPS) else ""
     return line.strip().removeprefix("\ufeff")
 
 
 def _step_column(header: str) -> str:
     """The name of the step column; "{" for JSON lines, in which each row has names; "" if there is no step."""
-    return header if header in ("", "{") else _named(dict.fromkeys(_names(header)), STEPS)
+    return header if header in ("", "{") else _find_column(dict.fromkeys(_names(header)), STEPS)
 
 
-def _named(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
+def _find_column(row: Mapping[str, Any], names: tuple[str, ...]) -> str:
     """The first of ``names`` in ``row``, compared without case."""
     lower = {key.lower(): key for key in row}
     return next((lower[name] for name in names if name in lower), "")
@@ -137,8 +137,8 @@ def _number(cell: str) -> Any:
 
 
 def _add_row(part: Part, row: Mapping[str, Any], step_column: str, time: float) -> None:
-    step_name = step_column if step_column != "{" else _named(row, STEPS)
-    time_name = _named(row, _TIMES)
+    step_name = step_column if step_column != "{" else _find_column(row, STEPS)
+    time_name = _find_column(row, _TIMES)
     values = {name: value for name, value in row.items() if name not in (step_name, time_name)}
     part.add(row.get(step_name), _time(row.get(time_name), time), values)
 

@@ -54,11 +54,11 @@ def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
             continue
         if is_wandb:
             run_id = name.removesuffix(".wandb").removeprefix("run-")
-            runs.append(_described(ForeignRun(TOOL, folder / name, root, run_id or "run", "wandb")))
+            runs.append(_with_description(ForeignRun(TOOL, folder / name, root, run_id or "run", "wandb")))
     return runs
 
 
-def _described(run: ForeignRun) -> ForeignRun:
+def _with_description(run: ForeignRun) -> ForeignRun:
     """``run`` with the name and project in its first records."""
     part = Part()
     with suppress(WireError, OSError, ForeignError):

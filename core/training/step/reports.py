@@ -63,7 +63,7 @@ class Reports:
         on_its_way = StepNumbers(guard.steps, guard_numbers)
         self._pending.append(_Pending(step, on_host, tuple(device_values), numbers, on_its_way, event))
 
-    def arrived(self, wait: bool = False) -> Iterator[Report]:
+    def take_arrived(self, wait: bool = False) -> Iterator[Report]:
         """Yield the reports that have arrived, in order; ``wait``: wait for all of them."""
         while self._pending:
             copied = self._pending[0].copied

@@ -37,7 +37,7 @@ def prepare_run(config: RunConfig, run: RunDir) -> Outcome | None:
     """Prepare the run folder; returns the outcome if the run is already finished."""
     try:
         _settle_config(config, run)
-        if finished := _finished_before(run):
+        if finished := _earlier_outcome(run):
             return finished
         # Removes requests that an earlier, killed trainer left; newer requests are for this process.
         run.clear_control(older_than=own_start_time())
@@ -95,7 +95,7 @@ def _was_refused(run: RunDir) -> bool:
     return RunFailed in kinds and RunStarted not in kinds
 
 
-def _finished_before(run: RunDir) -> Outcome | None:
+def _earlier_outcome(run: RunDir) -> Outcome | None:
     last = Lifecycle(run.events).read()
     return "done" if isinstance(last, RunFinished) and last.outcome == "done" else None
 

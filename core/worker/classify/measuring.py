@@ -102,7 +102,7 @@ def evaluate_saved(probe: Probe, data: Opened, name: str, progress: Reporter) ->
     layer, fused_encoder = probe_features(probe, data.loaded)
     test = data.test.with_classes(probe.classes)
     if fused_encoder is not None:
-        features = data.fused(fused_encoder, progress)[1].features
+        features = data.fused_data(fused_encoder, progress)[1].features
     elif layer in data.test.features:
         features = data.test.features[layer]
     else:
@@ -142,7 +142,7 @@ def probe_data(
         raise UserError(f"there is no kind of probe {kind!r}; choose image or fused.")
     data.trainable()  # raises before computing features
     fused_encoder = data.build_fused_encoder(text, templates)
-    return data.fused(fused_encoder, progress), fused_encoder.layer, fused_encoder
+    return data.fused_data(fused_encoder, progress), fused_encoder.layer, fused_encoder
 
 
 def probe_features(probe: Probe, loaded: LoadedModel) -> tuple[str, FusedEncoder | None]:

@@ -116,7 +116,7 @@ class Opened:
         embed = self.loaded.embedder(prompts).embed
         return build_fused_encoder(self.model, text, self.test.labels.classes, prompts, embed)
 
-    def fused(self, how: FusedEncoder, progress: Progress) -> tuple[ProbeData, ProbeData, ProbeData | None]:
+    def fused_data(self, how: FusedEncoder, progress: Progress) -> tuple[ProbeData, ProbeData, ProbeData | None]:
         """Training, test and validation data with fused features."""
         splits = self.trainable()
         key = (how.text, how.templates)

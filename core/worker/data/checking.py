@@ -40,7 +40,7 @@ def check_source(
     all_files, splits = list(files), _splits(rows, label, bool(other_rows))
     for name, rows_of_other in other_rows.items():
         paths = [row.file for row in rows_of_other]
-        signatures = signatures.joined(read_signatures(paths, progress))
+        signatures = signatures.join(read_signatures(paths, progress))
         all_files += paths
         splits += [name] * len(paths)
     progress("comparing splits", 0, 0)

@@ -75,13 +75,13 @@ def figures_answer(statistics: Figures) -> dict[str, Any]:
         "words": statistics.words,
         "median_words": statistics.median_words,
         "captions": [[number, images] for number, images in statistics.captions.items()],
-        "labels": {name: _counted(values) for name, values in statistics.labels.items()},
+        "labels": {name: _value_counts(values) for name, values in statistics.labels.items()},
         "values": {name: sum(1 for value in values if value) for name, values in statistics.labels.items()},
         "split": statistics.split_label(),
     }
 
 
-def _counted(values: Counter[str]) -> list[dict[str, Any]]:
+def _value_counts(values: Counter[str]) -> list[dict[str, Any]]:
     return [{"value": value, "images": images} for value, images in values.most_common(MAX_VALUES)]
 
 

@@ -177,17 +177,17 @@ class ViewMaker:
         global_views = [view for view in further if not view.local]
         for title, group in (("Student", global_views), ("Local", local)):
             yield from (
-                _PlannedView(_numbered(title, i, group, often), "student", view) for i, view in enumerate(group, 1)
+                _PlannedView(_title(title, i, group, often), "student", view) for i, view in enumerate(group, 1)
             )
         if sees_clean and not is_shared:
-            yield _PlannedView(_numbered("Clean", 1, [clean], every), "teacher", clean, as_whole=True)
+            yield _PlannedView(_title("Clean", 1, [clean], every), "teacher", clean, as_whole=True)
         yield from (
-            _PlannedView(_numbered("Teacher", i, teacher_only, every), "teacher", view)
+            _PlannedView(_title("Teacher", i, teacher_only, every), "teacher", view)
             for i, view in enumerate(teacher_only, 1)
         )
         if taught and views.shared:
             for i, view in enumerate(global_views, 1):
-                yield _PlannedView(_numbered("Student", i, global_views, every), "teacher", view, as_whole=True)
+                yield _PlannedView(_title("Student", i, global_views, every), "teacher", view, as_whole=True)
 
     def _draw_planned(
         self, plan: _PlannedView, places: Sequence[Place], drawn: Sequence[tuple[int, int]], pool: Executor
@@ -201,11 +201,11 @@ class ViewMaker:
         own_views, partner_views = drawn_views[: len(drawn)], drawn_views[len(drawn) :]
         images, mixed = [image for image, _, _ in own_views], list[Mixed | None]([None] * len(own_views))
         for index, mix in enumerate(mixes):
-            images[index] = _blended(images[index], partner_views[index][0], mix)
+            images[index] = _blend(images[index], partner_views[index][0], mix)
             mixed[index] = Mixed(partners[index][0], mix.share, mix.box)
         mask = left_out = None
         if not plan.as_whole:
-            mask, left_out = _hidden(own_views), _left_out(own_views, (side // self.patch) ** 2)
+            mask, left_out = _masked_patches(own_views), _dropped_patches(own_views, (side // self.patch) ** 2)
         return ShownView(plan.title, plan.who, view.local, torch.stack(images), mask, left_out, tuple(mixed))
 
     def _mixes(self, view: ViewSpec, side: int, places: Sequence[Place]) -> list[Mix]:
@@ -258,19 +258,19 @@ class _PlannedView:
     as_whole: bool = False
 
 
-def _numbered(name: str, number: int, group: Sequence[ViewSpec], every: int) -> str:
+def _title(name: str, number: int, group: Sequence[ViewSpec], every: int) -> str:
     """A title such as "Student 2, every 3 steps", with number and frequency if needed."""
     title = f"{name} {number}" if len(group) > 1 else name
     return f"{title}, every {every} steps" if every > 1 else title
 
 
-def _hidden(drawn_views: Sequence[ImageView]) -> Tensor | None:
+def _masked_patches(drawn_views: Sequence[ImageView]) -> Tensor | None:
     """The masked patches (n, P) bool; None if there are no masks."""
     masks = [mask for _, mask, _ in drawn_views if mask is not None]
     return torch.stack(masks) if masks else None
 
 
-def _left_out(drawn_views: Sequence[ImageView], patches: int) -> Tensor | None:
+def _dropped_patches(drawn_views: Sequence[ImageView], patches: int) -> Tensor | None:
     """The dropped patches (n, P) bool; None if every patch is kept."""
     kept_places = [places for _, _, places in drawn_views if places is not None]
     if not kept_places:
@@ -278,7 +278,7 @@ def _left_out(drawn_views: Sequence[ImageView], patches: int) -> Tensor | None:
     return torch.ones(len(kept_places), patches, dtype=torch.bool).scatter_(1, torch.stack(kept_places), False)
 
 
-def _blended(image: Tensor, partner: Tensor, mix: Mix) -> Tensor:
+def _blend(image: Tensor, partner: Tensor, mix: Mix) -> Tensor:
     """``image`` interpolated like the tower's input, (3, S, S) uint8."""
     pair = replace(mix, partner=torch.tensor([1, 0])).apply(torch.stack([image, partner]).float())
     return pair[0].round().clamp(0, 255).to(torch.uint8)

@@ -8,7 +8,7 @@ from threading import Thread
 import torch
 
 from core.data.batch import Batch, Mix, View
-from core.data.loader import ahead
+from core.data.loader import compute_ahead
 
 
 def view(seed: int, number: int = 0, local: bool = False) -> View:
@@ -73,7 +73,7 @@ def test_the_prefetch_thread_uses_one_core_and_others_keep_theirs() -> None:
     before, elsewhere = torch.get_num_threads(), []
     torch.set_num_threads(2)
     try:
-        assert list(ahead([torch.get_num_threads], 1)) == [1]
+        assert list(compute_ahead([torch.get_num_threads], 1)) == [1]
         late = Thread(target=lambda: elsewhere.append(torch.get_num_threads()))
         late.start()
         late.join()
@@ -89,9 +89,9 @@ def test_prefetched_jobs_come_in_order_and_end_with_the_iterator() -> None:
         ran.append(number)
         return number
 
-    made = ahead([lambda number=number: job(number) for number in range(9)], 2)  # type: ignore[misc]
+    made = compute_ahead([lambda number=number: job(number) for number in range(9)], 2)  # type: ignore[misc]
     assert [next(made), next(made)] == [0, 1]
     made.close()
     assert ran == sorted(ran)
     assert len(ran) < 9
-    assert list(ahead([lambda number=number: number for number in range(3)], 5)) == [0, 1, 2]  # type: ignore[misc]
+    assert list(compute_ahead([lambda number=number: number for number in range(3)], 5)) == [0, 1, 2]  # type: ignore[misc]

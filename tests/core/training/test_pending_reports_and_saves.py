@@ -40,8 +40,8 @@ def config_for(data: tuple[Path, Path], *settings: str) -> RunConfig:
 class Late(Reports):
     """No report is there before it is waited for."""
 
-    def arrived(self, wait: bool = False) -> Iterator[Report]:
-        return super().arrived() if wait else iter(())
+    def take_arrived(self, wait: bool = False) -> Iterator[Report]:
+        return super().take_arrived() if wait else iter(())
 
 
 def test_reports_are_written_before_their_consequences(

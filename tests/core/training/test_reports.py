@@ -36,16 +36,16 @@ def test_pending_work_delays_later_reports() -> None:
     pending(reports, 1, first)
     pending(reports, 2, second)
     pending(reports, 3)
-    assert list(reports.arrived()) == []
+    assert list(reports.take_arrived()) == []
     second.there = True
-    assert list(reports.arrived()) == [], "they come in order"
+    assert list(reports.take_arrived()) == [], "they come in order"
     first.there = True
-    assert [report.step for report in reports.arrived()] == [1, 2, 3]
+    assert [report.step for report in reports.take_arrived()] == [1, 2, 3]
     assert (first.waited, second.waited) == (0, 0)
     pending(reports, 4, third := Copied())
-    [report] = reports.arrived(wait=True)
+    [report] = reports.take_arrived(wait=True)
     assert (report.step, report.values, third.waited) == (4, {"known": 0.5, "a": 3.0}, 1)
-    assert list(reports.arrived(wait=True)) == []
+    assert list(reports.take_arrived(wait=True)) == []
 
 
 def test_a_report_on_a_cpu_is_ready_at_once() -> None:
@@ -53,7 +53,7 @@ def test_a_report_on_a_cpu_is_ready_at_once() -> None:
     guard.is_not_finite(7, ["a"], torch.tensor([torch.nan]), torch.tensor(1.0))
     values = {"a": torch.tensor(1.5), "b": torch.tensor(2, dtype=torch.int64)}
     reports.add(9, values, {"speed": 3.0}, guard.take_numbers())
-    [report] = reports.arrived()
+    [report] = reports.take_arrived()
     assert (report.step, report.values) == (9, {"a": 1.5, "b": 2.0, "speed": 3.0})
     assert [one.step for one in guard.skipped(report.guard)] == [7]
 

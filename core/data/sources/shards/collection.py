@@ -155,13 +155,13 @@ class Shards:
         if not size:
             return b""
         if size > MAX_BYTES[part]:
-            raise self._damaged(shard)
+            raise self._damage_error(shard)
         return self._read(shard, offset, size)
 
     def _read(self, shard: int, offset: int, size: int) -> bytes:
         path = self.shards[shard].shard
         if offset + size > self.shards[shard].metadata.size:
-            raise self._damaged(shard)
+            raise self._damage_error(shard)
         try:
             handle = self._handle(shard)
             content = os.pread(handle.number, size, offset) if HAS_PREAD else _read_at(path, offset, size)
@@ -171,7 +171,7 @@ class Shards:
             raise ImageError(f"{excerpt(path.name)} was truncated")
         return content
 
-    def _damaged(self, shard: int) -> ImageError:
+    def _damage_error(self, shard: int) -> ImageError:
         return ImageError(f"the index of {self.shards[shard].shard.name} is damaged; remove the index")
 
     def _handle(self, shard: int) -> _Handle:

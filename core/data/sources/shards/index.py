@@ -75,7 +75,7 @@ class ShardIndex:
         if self.loaded_table is None:
             if self.file is None:
                 raise DataError(f"The index of {self.shard} was removed while it was in use; start again.")
-            self.loaded_table = _mapped(self.file, self.metadata.rows)
+            self.loaded_table = _map_table(self.file, self.metadata.rows)
         return self.loaded_table
 
     def unmap(self) -> None:
@@ -224,7 +224,7 @@ def read_metadata(path: Path) -> ShardMetadata:
     return metadata
 
 
-def _mapped(path: Path, rows: int) -> Table:
+def _map_table(path: Path, rows: int) -> Table:
     """The table at the end of an index file."""
     try:
         with open_regular(path, error=DataError) as file:

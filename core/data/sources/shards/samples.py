@@ -105,11 +105,11 @@ def captions_in(text: bytes, meta: Mapping[str, Any], cls: bytes) -> tuple[str, 
     caption_list = meta.get("captions")
     texts = [caption for caption in caption_list if isinstance(caption, str)] if isinstance(caption_list, list) else []
     if not texts and text:
-        texts = [_decoded(text, ".txt")]
+        texts = [_decode(text, ".txt")]
     if not texts and isinstance(meta.get("caption"), str):
         texts = [meta["caption"]]
     if not any(map(clean_caption, texts)) and cls:
-        texts = [_decoded(cls, ".cls").replace("_", " ")]
+        texts = [_decode(cls, ".cls").replace("_", " ")]
     captions = tuple(dict.fromkeys(filter(None, map(clean_caption, texts))))
     if not captions:
         raise ImageError("no caption in .txt, .json or .cls")
@@ -136,11 +136,11 @@ def labels_in(meta: Mapping[str, Any], cls: bytes) -> dict[str, str]:
     if len(labels) > MAX_LABELS:
         raise ImageError(f"the .json has {len(labels):,} labels, more than {MAX_LABELS:,}")
     if cls:
-        labels.setdefault("class", clean_caption(_decoded(cls, ".cls"))[:MAX_LABEL_LENGTH])
+        labels.setdefault("class", clean_caption(_decode(cls, ".cls"))[:MAX_LABEL_LENGTH])
     return labels
 
 
-def _decoded(content: bytes, member: str) -> str:
+def _decode(content: bytes, member: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

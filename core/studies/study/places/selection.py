@@ -72,7 +72,7 @@ def open_places(
 def _refuse_mix(study: Study, out: StudyDir, names: Sequence[str], before: Sequence[str]) -> None:
     if not needs_one_machine(study):
         return
-    machines = (_begun(out, arm.name, seed) for arm in study.trained for seed in study.seeds)
+    machines = (_machine_of_started(out, arm.name, seed) for arm in study.trained for seed in study.seeds)
     used_machines = {name for name in machines if name is not None}
     if any(out.times.glob("*.json")):
         used_machines |= set(before)
@@ -89,7 +89,7 @@ def _refuse_mix(study: Study, out: StudyDir, names: Sequence[str], before: Seque
         )
 
 
-def _begun(out: StudyDir, arm: str, seed: int) -> str | None:
+def _machine_of_started(out: StudyDir, arm: str, seed: int) -> str | None:
     try:
         return trained_on(out.run(arm, seed))
     except UserError:
