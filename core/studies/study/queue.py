@@ -157,7 +157,10 @@ class StudyQueue:
         return self.status
 
     def add_runs(self, stop: threading.Event) -> bool:
-        """Called before runs start. Returns whether more runs may follow later, which is never the case for a study."""
+        """Called before runs start; a sweep adds its next trials here.
+
+        Returns whether more runs may follow later: never for a study.
+        """
         return False
 
     def write_results(self) -> None:
@@ -248,7 +251,7 @@ class StudyQueue:
         """Record how a run ended."""
         del self.running[index]
         run = self.status.runs[index]
-        if result.again:  # the machine refused the run
+        if result.requeue:  # the machine refused the run
             run.state, run.message, run.machine, run.device = "waiting", "", THIS_COMPUTER, ""
             place.problem = result.problem
         elif result.problem:

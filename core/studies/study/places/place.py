@@ -17,7 +17,7 @@ class Ended:
     """The outcome of a run."""
 
     problem: str = ""  # why it has no measures; "" on success
-    again: bool = False  # queue the run again
+    requeue: bool = False  # queue the run again
     killed: bool = False  # by a signal
 
 
@@ -58,7 +58,9 @@ class Place(Protocol):
 
 
 def trained_on(run: RunDir) -> str | None:
-    """The name of the machine on which ``run`` was started; None if it was not started. UserError, RecordError."""
+    """The name of the machine on which ``run`` was started; None if it was not started. Raises UserError or
+    RecordError if its record cannot be read.
+    """
     if (record := read_record(run)) is not None:
         return record.machine
     has_begun = run.events.exists() or any(run.checkpoints.glob("*")) or any(run.exports.glob("measures.json"))

@@ -1,8 +1,8 @@
 """A run of a study on another machine: mirrored while it trains, its measures fetched when it is done.
 
-Flow: ``RemoteJob`` submits it -> ``RemoteRuns.attach`` mirrors its folder -> ``config.json`` once it has started -> the
-rest of its events and ``exports/measures.json`` when it is done. The run's ``remote.json`` records the submission, so
-that a restarted study continues with the same run.
+Flow: ``RemoteJob`` submits the run -> ``RemoteRuns.attach`` mirrors its folder -> ``config.json`` once it has started
+-> the rest of its events and ``exports/measures.json`` when it is done. The run's ``remote.json`` records the
+submission, so that a restarted study continues with the same run.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class RemoteTraining:
             self._record_folder()
         except MachineRefused as error:
             self._remove_record_if_unstarted()
-            return self._end(Ended(str(error), again=True))
+            return self._end(Ended(str(error), requeue=True))
         except UserError as error:
             return self._fail(str(error))
         self.trouble = self._job.trouble

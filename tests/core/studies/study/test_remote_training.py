@@ -151,7 +151,7 @@ def test_a_killed_trainer_is_reported_as_killed_and_resumes_on_its_machine(parts
 @pytest.mark.parametrize(
     ("refusal", "ended"),
     [
-        (MachineRefused("It has no Python."), Ended("It has no Python.", again=True)),
+        (MachineRefused("It has no Python."), Ended("It has no Python.", requeue=True)),
         (UserError("There is no room."), Ended("There is no room.")),
     ],
 )

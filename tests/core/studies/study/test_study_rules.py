@@ -165,7 +165,7 @@ def test_runs_go_to_free_devices_and_refused_ones_wait_again(tmp_path: Path) -> 
     ]  # fmt: skip
     queue._collect()
     assert [(run.state, run.message) for run in queue.status.runs[:3]] == [("measuring", "slowly")] * 3
-    near.ends, far.ends = Ended("it broke"), Ended("the line is cut", again=True)
+    near.ends, far.ends = Ended("it broke"), Ended("the line is cut", requeue=True)
     queue._collect()
     assert [(run.state, run.message, run.machine, run.device) for run in queue.status.runs] == [
         ("failed", "it broke", "", "0"), ("waiting", "", "", ""), ("waiting", "", "", ""), ("waiting", "", "", ""),
