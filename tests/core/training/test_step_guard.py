@@ -52,10 +52,10 @@ def test_a_step_never_reads_a_value_from_the_device(preset: str, data: Path, tmp
         reports = Reports()
         with Reads() as reads:
             reports.add(3, report, {"known": 1.0}, StepGuard().take_numbers())
-            (take_arrived,) = reports.take_arrived()
+            (arrived,) = reports.take_arrived()
         assert reads.count == len(report)  # the count does count
-        assert take_arrived.values["train/loss"] > 0
-        assert take_arrived.values["known"] == 1.0
+        assert arrived.values["train/loss"] > 0
+        assert arrived.values["known"] == 1.0
         assert list(reports.take_arrived(wait=True)) == []
 
 
