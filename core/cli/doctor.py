@@ -172,7 +172,7 @@ def _qt() -> list[Check]:
         ]
     output, error = _run(_QT_PROGRAM, {"QT_QPA_PLATFORM": "offscreen"})
     if error:
-        return [Check("Qt", "missing", error, "Install the library in the message, or reinstall sdgui.")]
+        return [Check("Qt", "missing", error, "Install the library that the message names, or reinstall sdgui.")]
     version, families = output.split()
     qt = Check("Qt", "ok", f"{version}, it starts")
     if families == "0":

@@ -103,7 +103,7 @@ def _add_launching(subparsers: Subparsers) -> None:
             "--script", type=Path, metavar="FILE", help="sbatch script to use instead of the generated one"
         )
         launch.add_argument("--print-script", action="store_true", help="only print the sbatch script")
-        launch.add_argument("--unchecked", action="store_true", help="skip the check whether the data exists")
+        launch.add_argument("--unchecked", action="store_true", help="do not check whether the data exists")
 
 
 def _list(arguments: argparse.Namespace) -> int:

@@ -68,7 +68,7 @@ def plain_output() -> Iterator[None]:
         sys.stdout, sys.stderr = streams
 
 
-def add_weights(parser: argparse.ArgumentParser, default: str = "the better validated one") -> None:
+def add_weights(parser: argparse.ArgumentParser, default: str = "the one with the better validation") -> None:
     """Add the option ``--weights``; ``default`` describes what is used without the option."""
     text = f"network to use (default: {default})"
     parser.add_argument("--weights", default="", choices=("student", "teacher"), help=text)

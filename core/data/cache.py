@@ -97,7 +97,8 @@ class _Index:
 
 
 _INDEX = TypeAdapter(_Index)
-_in_use: WeakSet[ImageCache] = WeakSet()  # opening validation data must not prune a run's training images
+# Caches that `prune` must not remove: opening validation data must not remove a run's training images.
+_in_use: WeakSet[ImageCache] = WeakSet()
 
 
 class ImageCache:
@@ -201,7 +202,7 @@ def _estimate(files: Sequence[str], decoding: Decoding) -> int:
     )
     sizes = []
     for file in sample:
-        with contextlib.suppress(ImageError):  # reported when it is decoded
+        with contextlib.suppress(ImageError):  # reported when the image is decoded
             sizes.append(decoding.size(file))
     return round(sum(sizes) / len(sizes) * len(files)) if sizes else 0
 

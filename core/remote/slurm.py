@@ -34,7 +34,7 @@ class SlurmError(UserError):
 
 @dataclass(frozen=True)
 class SlurmJob:
-    """A Slurm job. ``began``: the last start. ``expected``: the expected start. In seconds since the epoch."""
+    """A Slurm job. ``began`` is the last start, ``expected`` the expected start, in seconds since the epoch."""
 
     state: str
     reason: str = ""

@@ -57,7 +57,7 @@ class NoiseSession(Session):
         """The summary, the ``most`` pairs with the lowest clean probability, and the distribution of all pairs.
 
         ``list``: path, caption, belief, right, rank, row, shuffled of each; ``bins``: the number of pairs in each
-        thousandth of belief; ``shuffled_bins``: the shuffled ones among them, None if unknown;
+        thousandth of belief; ``shuffled_bins``: the number of shuffled pairs among them, None if unknown;
         ``key`` names the ranking for ``noise_save``.
         """
         ranking = rank_pairs(RunDir(Path(run)), data, progress, checkpoint, weights)

@@ -86,7 +86,7 @@ def _resolve_paths(fixes: Sequence[Fix], rows_by_file: Mapping[str, Row]) -> lis
     """``fixes`` with each path as the source spells it, since a fix may refer to an image by a link."""
     if all(fix.path in rows_by_file for fix in fixes):
         return list(fixes)
-    # os.path.realpath, since Path.resolve is too slow for a million
+    # os.path.realpath, since Path.resolve is too slow for a million files
     by_real_path = {os.path.realpath(file): file for file in rows_by_file}
 
     def source_path(path: str) -> str:

@@ -132,7 +132,7 @@ def write_rows(source: Source, rows: Sequence[Row], to: Path, details: Mapping[s
             text = json.dumps(provenance, indent=2, ensure_ascii=False)
             write_whole(provenance_file, text.encode("utf-8", "backslashreplace"))
             write_whole(to, content)
-        except OSError:  # the manifest is as it was, and so is its provenance
+        except OSError:  # the old manifest is unchanged, so its provenance must stay
             if before is None:
                 provenance_file.unlink(missing_ok=True)
             elif provenance_file.read_bytes() != before:

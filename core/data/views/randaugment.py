@@ -30,8 +30,8 @@ GREY = 128.0  # fill value outside the image
 
 
 def _affine(images: Tensor, moves: Sequence[tuple[float, float, float, float, float]]) -> Tensor:
-    """``images`` (b, 3, S, S) uint8, each transformed by its own of ``moves``, bilinear, filled with grey. Equals
-    torchvision's ``affine``, without its copies of constants to the GPU, for which the host waits.
+    """``images`` (b, 3, S, S) uint8, image i transformed by ``moves[i]``, bilinear, filled with grey. Equals
+    torchvision's ``affine``, which also copies constants to the GPU, so that the host waits.
     """
     height, width = images.shape[-2:]
     distinct = sorted(set(moves))
@@ -60,7 +60,8 @@ def _sharpness(images: Tensor, factor: float) -> Tensor:
         return images
     sharp = images.float()
     inside = sharp[..., 1:-1, 1:-1]
-    # A kernel of ones with a 5 in its middle, over 13. Sums of integers are exact, and no n / 13 is near a half.
+    # The kernel has a 5 in the middle and 1 elsewhere, divided by 13. Sums of integers are exact, and no n / 13 is near
+    # a half.
     down = sharp[..., :-2, :] + sharp[..., 1:-1, :] + sharp[..., 2:, :]
     around = down[..., :-2] + down[..., 1:-1] + down[..., 2:]
     blurred = around.add_(inside, alpha=4.0).div_(13.0).round_()
@@ -72,7 +73,7 @@ def _shear(strength: float) -> float:
     return float(np.degrees(np.arctan(0.3 * strength)))
 
 
-# By a strength of -1 to 1: the angle in degrees, the shifts in parts of the side, the shears in degrees.
+# Functions of a strength from -1 to 1: the angle in degrees, the shifts as shares of the side, the shears in degrees.
 _MOVES: dict[str, Callable[[float], tuple[float, float, float, float, float]]] = {
     "shear_x": lambda strength: (0.0, 0.0, 0.0, _shear(strength), 0.0),
     "shear_y": lambda strength: (0.0, 0.0, 0.0, 0.0, _shear(strength)),
@@ -80,13 +81,13 @@ _MOVES: dict[str, Callable[[float], tuple[float, float, float, float, float]]] =
     "translate_y": lambda strength: (0.0, 0.0, 150.0 / 331.0 * strength, 0.0, 0.0),
     "rotate": lambda strength: (30.0 * strength, 0.0, 0.0, 0.0, 0.0),
 }
-_ADJUSTMENTS: dict[str, Callable[[Tensor, float], Tensor]] = {  # by a factor of 0.1 to 1.9
+_ADJUSTMENTS: dict[str, Callable[[Tensor, float], Tensor]] = {  # the factor is 0.1 to 1.9
     "brightness": F.adjust_brightness,
     "color": F.adjust_saturation,
     "contrast": F.adjust_contrast,
     "sharpness": _sharpness,
 }
-_UNSIGNED: dict[str, Callable[[Tensor, float], Tensor]] = {  # by a strength of 0 to 1
+_UNSIGNED: dict[str, Callable[[Tensor, float], Tensor]] = {  # the strength is 0 to 1
     "posterize": lambda images, strength: F.posterize(images, 8 - round(4 * strength)),
     "solarize": lambda images, strength: F.solarize(images, 255.0 * (1.0 - strength)),
     "autocontrast": lambda images, strength: F.autocontrast(images),

@@ -1,8 +1,8 @@
 """``manifest.json``: the content of an index, its model, and checksums.
 
 Flow: the writer appends to the data files, then replaces the manifest atomically; a reader uses only what the manifest
-covers, so that it can read while the index grows. ``manifest.copy.json`` is used when the first is damaged. It contains
-no time, so that the same images give the same bytes.
+covers, so that it can read while the index grows. ``manifest.copy.json`` is used when ``manifest.json`` is damaged. A
+manifest contains no time, so that the same images give the same bytes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MAX_CHARACTERS = {b"[": 1 << 19, b"{": 1 << 18, b",": 3 << 19, b":": 1 << 19, b
 MAX_REMOVED_RUNS = 1 << 17  # an index with more runs of removed rows is rewritten
 _MAX_FILES = 1 << 12  # acceleration files
 NAME, COPY = "manifest.json", "manifest.copy.json"
-_KEY, _HEAD = b'"checksum"', 64  # our manifests contain it in their first bytes
+_KEY, _HEAD = b'"checksum"', 64  # our manifests contain this key in their first bytes
 BLOCK = 1024  # images per segment; the last segment of a build may have fewer
 KINDS = ("images", "facts", "records", "texts")  # the data files, in the order of a segment's checksums
 
@@ -141,7 +141,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     """The manifest, or its copy if the manifest is damaged; None if there is no index.
 
     Raises IndexFolderError if both are damaged or unreadable, come from a later version of the program, or
-    ``manifest.json`` is another program's. Its data files are validated when they are opened.
+    ``manifest.json`` is another program's. The data files are validated when they are opened.
     """
     contents: list[bytes] = []
     unreadable: IndexFolderError | None = None

@@ -40,7 +40,7 @@ def neighbours(vectors: Floats, number: int, progress: Progress) -> tuple[npt.ND
         progress("looking for neighbours", start, total)
         chunk = points[start : start + _CHUNK]
         squares, rows = index.search(chunk, number + 1)
-        if (incomplete := (rows < 0).any(axis=1)).any():  # of small lists; these points are compared with all
+        if (incomplete := (rows < 0).any(axis=1)).any():  # points in small lists, which are compared with all others
             squares[incomplete], rows[incomplete] = faiss.knn(chunk[incomplete], points, number + 1)
         self_rows = np.arange(start, start + len(rows))[:, None]
         # moves the point itself last, and drops it

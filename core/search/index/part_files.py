@@ -34,7 +34,7 @@ def empty_scan(dim: int) -> Any:
 
 
 def empty_ivf(quantizer: Any, dim: int, lists: int) -> Any:
-    """An inverted file of 4-bit codes around the centroids of ``quantizer``; takes ownership of it."""
+    """An inverted file of 4-bit codes around the centroids of ``quantizer``; takes ownership of ``quantizer``."""
     index = faiss.IndexIVFScalarQuantizer(
         quantizer, dim, lists, faiss.ScalarQuantizer.QT_4bit, faiss.METRIC_INNER_PRODUCT, False
     )
@@ -62,7 +62,7 @@ def open_part(path: Path, kind: Kind, rows: int, dim: int) -> Any:
 
 
 def _is_scan(file: BinaryIO, size: int, rows: int, dim: int) -> bool:
-    """Header, 2 D floats, number of codes, codes (N, D)."""
+    """Whether ``file`` is a header, 2 D floats, the number of codes, and codes (N, D)."""
     index = empty_scan(dim)
     faiss.copy_array_to_vector(np.zeros(2 * dim, np.float32), index.sq.trained)
     index.is_trained = True
@@ -73,7 +73,9 @@ def _is_scan(file: BinaryIO, size: int, rows: int, dim: int) -> bool:
 
 
 def _is_ivf(file: BinaryIO, size: int, rows: int, dim: int) -> bool:
-    """Header, centroids (L, D) float, header of codes, 2 D floats, sizes of lists, then codes and rows of each list."""
+    """Whether ``file`` is a header, centroids (L, D) float, a header of codes, 2 D floats, the lists' sizes, then codes
+    and rows of each list.
+    """
     head = file.read(_LISTS.stop)
     lists = int.from_bytes(head[_LISTS], "little")
     if not 0 < lists <= rows or 4 * dim * lists > size:
@@ -83,7 +85,7 @@ def _is_ivf(file: BinaryIO, size: int, rows: int, dim: int) -> bool:
     index = empty_ivf(quantizer, dim, lists)
     faiss.copy_array_to_vector(np.zeros(2 * dim, np.float32), index.sq.trained)
     index.is_trained = True
-    expected = faiss.serialize_index(index)[:-12]  # without the sizes of its lists
+    expected = faiss.serialize_index(index)[:-12]  # without the lists' sizes
     expected[_ROWS] = _as_bytes(rows)
     end = len(expected) - 29  # of the 2 D floats
     if not _matches(file, expected, slice(_CENTROIDS, _CENTROIDS + 4 * dim * lists), slice(end - 8 * dim, end)):

@@ -187,8 +187,8 @@ class TeacherConfig(Section):
         1,
         "Teacher interval",
         "Use the teacher only once in this many steps. The other steps are faster: they train only the objectives "
-        "without a teacher, and create no additional views. The moving average is brought up to date before each step "
-        "that uses the teacher.",
+        "that do not learn from the teacher, and create no additional views. The moving average is brought up to date "
+        "before each step that uses the teacher.",
         unit="steps",
         ge=1,
         le=1000,

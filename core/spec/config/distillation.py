@@ -175,7 +175,8 @@ class DistillFeaturesConfig(DistillationConfig):
     )
     temperature: Temperature = Field(
         0.07,
-        description="Divisor of the similarities; the initial value of a learnt scale. Used only by contrast.",
+        description="Divisor of the similarities; the initial value of a learnt scale. Used only if Distance is "
+        '"contrast".',
     )
 
     def needs_fusion(self) -> list[Need]:

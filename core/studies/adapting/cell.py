@@ -37,7 +37,7 @@ Curve = dict[str, list[float]]  # measure -> its value at each alpha
 
 
 def train_base(study: AdaptStudy, data: Path, run: RunDir, seed: int) -> None:
-    """Train the base model of ``seed`` unless it is trained."""
+    """Train the base model of ``seed``, unless it is already trained."""
     if not _is_trained(run):
         config = override(preset_config("clip", "demo"), [*SETTINGS, *study.base, f"seed={seed}"])
         train(_for_steps(config, data / study.base_data, study.base_steps), run, quiet=True)
@@ -80,7 +80,7 @@ class Evaluation:
         """``template``: a network of the architecture to evaluate."""
         data, towers = preset_config("clip", "demo").data, template.towers
         self._runtime = runtime
-        self._initial: dict[Path, Metrics] = {}  # of each base model
+        self._initial: dict[Path, Metrics] = {}  # base model's folder -> its metrics
         self._sets: dict[str, PairDataset] = {
             name: open_dataset(str(path), data, template.image_size, towers.tokenize, pad_id=towers.pad_id)
             for name, path in paths.items()

@@ -34,7 +34,7 @@ class Arm(Section):
 
 
 class Condition(Section):
-    """A number of pairs of the new hand, the share of mismatched captions among them, and draws per seed."""
+    """A number of pairs by the new artist, the share of mismatched captions among them, and draws per seed."""
 
     pairs: int = Field(ge=2)
     mismatched: float = Field(0.0, ge=0.0, lt=1.0)

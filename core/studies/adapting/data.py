@@ -1,4 +1,4 @@
-"""Training and held-out subsets of a hand's pairs, optionally with mismatched captions.
+"""Training and held-out subsets of the pairs by one artist (a "hand"), optionally with mismatched captions.
 
 Manifests are written next to their sources, since a manifest must be in a folder above its images.
 """

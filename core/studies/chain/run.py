@@ -1,7 +1,7 @@
 """Trains the stages of a chain in order; a chain can be interrupted and resumed.
 
 Flow: ``python -m core train CHAIN.json DIR`` -> **run** -> ``core.training.train`` for each stage. Finished stages
-are skipped, an unfinished one resumes from its last checkpoint, and data made between two stages are made once.
+are skipped, an unfinished one resumes from its last checkpoint, and data between two stages is made once.
 """
 
 from __future__ import annotations

@@ -56,7 +56,8 @@ def _home(out: StudyDir, study: Study) -> Path:
 def prepare(out: StudyDir, study: Study, log: Log, openclipart: Path | None = None) -> None:
     """Create the data that does not exist yet. Raises UserError if that fails.
 
-    ``openclipart``: the folder of the clip art, by default the Debian package's; without it, its data are left out.
+    ``openclipart``: the folder of the clip art, by default the Debian package's; if it is missing, the clip art is
+    left out.
     """
     if (
         any(location.startswith(DEMO) for location in study.data.values())

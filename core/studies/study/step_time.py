@@ -33,7 +33,8 @@ from core.training.progress import Heartbeat
 from core.training.step.reports import numbers
 from core.training.step.utilisation import count_operations
 
-TIMED_STEPS = 32  # steps of the timed run; both numbers include the right share of steps with a teacher
+# Both numbers include the right share of steps with a teacher.
+TIMED_STEPS = 32  # steps of the timed run
 COUNTED_STEPS = 12  # steps whose FLOPs are counted, which makes a step several times slower
 WARM_UP = 2  # first steps, which still allocate memory
 

@@ -65,11 +65,11 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _means(results: Mapping[str, Any]) -> str:
     rows = []
     for name, arm in results["arms"].items():
-        for weights in ("student", "teacher"):
-            values = arm["networks"].get(weights)
+        for network in ("student", "teacher"):
+            values = arm["networks"].get(network)
             if values:
                 cells = [_with_interval(m, values[m]) if m in values else "" for m in results["metrics"]]
-                rows.append([f"{name}, {weights}", str(len(arm["seeds"])), *cells])
+                rows.append([f"{name}, {network}", str(len(arm["seeds"])), *cells])
     return (
         "## Means\n\n" + markdown_table(["arm", "seeds", *results["metrics"]], rows)
         if rows
@@ -146,10 +146,10 @@ def _comparison(
     """The section of one comparison. ``cost``: the cost of its arm, with the budget if there is one."""
     rows = []
     for metric, networks in comparison["metrics"].items():
-        for weights, result in networks.items():
-            p = adjusted.get((comparison["arm"], comparison["baseline"], metric)) if weights == "final" else None
+        for network, result in networks.items():
+            p = adjusted.get((comparison["arm"], comparison["baseline"], metric)) if network == "final" else None
             difference = _difference(metric, result)
-            rows.append([metric, weights, *difference[:-1], "" if p is None else f"{p:.3f}", difference[-1]])
+            rows.append([metric, network, *difference[:-1], "" if p is None else f"{p:.3f}", difference[-1]])
     if not rows:
         return ""
     head = ["metric", "network", "difference", "by seed", "p (t)", "p (exact)", "p (Holm)", "interval excludes 0"]

@@ -32,7 +32,7 @@ from core.worker.classify.keys import DataRequest
 from core.worker.classify.trying import TriedImages
 from core.worker.session import write_key
 
-SPLIT = "split"  # as training data: splits the data
+SPLIT = "split"  # named as training data: split the data into training and test images
 MAX_LISTED = 100  # skipped rows listed with their reasons
 
 
@@ -163,8 +163,8 @@ def describe_split(split: LabelledFeatures) -> dict[str, Any]:
 
 
 def open_data(loaded: LoadedModel, request: DataRequest, progress: Progress) -> Opened:
-    """Extracts the features of ``request``. Without named training data it uses the run's own if they have such labels;
-    otherwise a fifth of the data is held out for testing.
+    """Extract the features of ``request``. If it names no training data, the run's training data is used if it has such
+    labels; otherwise a fifth of the data is held out for testing.
 
     Raises UserError for invalid data, labels and layers.
     """

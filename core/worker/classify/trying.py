@@ -1,6 +1,6 @@
 """Classification of single images by a probe or among typed class names.
 
-Flow: images dropped on the panel, names typed there -> ``session`` -> **trying**. Images and names are encoded only
+Flow: images dropped on the panel, names typed in it -> ``session`` -> **trying**. Images and names are encoded only
 once, so that answers to key presses are immediate.
 
 Legend: D width of the features, K classes.

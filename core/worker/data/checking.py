@@ -96,7 +96,7 @@ def _leak_as_json(leak: Leak, files: Sequence[str], splits: Sequence[str]) -> di
 def overlap(source: str, progress: Reporter, others: Sequence[str]) -> dict[str, Any]:
     """Count the images of ``source`` that each of ``others`` also contains, by file or bytes.
 
-    The answer: shared (source -> images). Unreadable ones are skipped. Raises DataError if ``source`` is unreadable.
+    The answer: shared (source -> images). Unreadable sources are skipped. Raises DataError if ``source`` is unreadable.
     """
     progress("reading the data", 0, 0)
     own_files = [row.file for row in rows_of(source, progress, images_only=True)[0].rows]

@@ -88,16 +88,16 @@ class Shards:
         return self.__dict__ | {"_open": OrderedDict()}
 
     def bad_count(self) -> int:
-        """The number of members that are not rows."""
+        """The number of members that do not form a row."""
         return sum(shard.metadata.bad for shard in self.shards)
 
     def bad_rows(self) -> list[BadRow]:
-        """The first members that are not rows."""
+        """The first members that do not form a row, with the reasons."""
         bad_members = (bad_row for shard in self.shards if shard.metadata.bad for bad_row in shard.bad_rows())
         return list(islice(bad_members, MAX_LISTED))
 
     def all_bad_rows(self) -> list[BadRow]:
-        """All members that are not rows; only the first members of a shard have a reason."""
+        """All members that do not form a row; only the first of a shard have a reason."""
         rows = []
         for shard in self.shards:
             shard_rows = shard.bad_rows()

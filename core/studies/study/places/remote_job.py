@@ -1,6 +1,6 @@
 """A job of a study on another machine: submitted once, then polled until its result can be fetched.
 
-Flow: `RemoteJob.poll` -> ``Host.submit_study`` until the machine confirms it, then ``Host.standing`` -> `fetch_file`.
+Flow: `RemoteJob.poll` -> ``Host.submit_study`` until the machine confirms it, then ``Host.progress`` -> `fetch_file`.
 Nothing blocks: requests are futures that the next poll reads; a request lost with the connection is sent again.
 """
 
@@ -85,7 +85,7 @@ class RemoteJob:
 def fetch_file(host: Host, folder: str, file: str, max_bytes: int, is_closed: Callable[[], bool]) -> bytes:
     """Read a small file in the remote run ``folder``. Blocks, and resumes after each lost connection.
 
-    UserError if it is missing or larger than ``max_bytes``; ConnectionLost if ``is_closed()``.
+    Raises UserError if it is missing or larger than ``max_bytes``; ConnectionLost if ``is_closed()``.
     """
     content = b""
     while True:
