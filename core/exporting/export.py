@@ -74,7 +74,7 @@ def export_model(
 ) -> Path:
     """Write the model ``name`` to the folder ``out`` in the format ``form``.
 
-    ``weights``: student, teacher or "" (the network with the better validation). ``precision``: to which weights are rounded.
+    ``weights``: student, teacher or "" (the network with the better validation). ``precision``: that of the weights.
     ``progress`` is called for three steps, and may raise to cancel.
 
     Raises ExportError if ``out`` exists (``force`` replaces an earlier export) or cannot be written, and UserError for

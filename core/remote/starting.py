@@ -68,8 +68,8 @@ class Starter:
     ) -> Submitted:
         """Start the run ``name``, or resume the run if there is no ``config``.
 
-        ``code``: the run's custom code, which is written into the run folder. Raises UserError if it cannot be started, and
-        RunDirError if a trainer is running in the folder, or it belongs to another run.
+        ``code``: the run's custom code, which is written into the run folder. Raises UserError if the run cannot be
+        started, and RunDirError if a trainer is running in the folder or the folder belongs to another run.
         """
         run = self.run(name)
 
