@@ -286,7 +286,7 @@ class Loop:
 
     def _write_reports(self, wait: bool = False) -> None:
         """Write the reports that have arrived from the device; ``wait``: wait for all of them."""
-        for report in self._reports.arrived(wait):
+        for report in self._reports.take_arrived(wait):
             self._log_skipped(report.guard)
             self.events.write(Metrics(step=report.step, values={**report.values, **self._system.take()}))
             self._status_note = f"loss {report.values['train/loss']:.3f}"

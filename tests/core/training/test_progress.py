@@ -14,7 +14,7 @@ import torch
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunStatus
 from core.training import progress
-from core.training.memory import largest_fitting
+from core.training.memory import largest_that_fits
 from core.training.progress import Heartbeat, TimeLeft, duration
 
 
@@ -109,7 +109,7 @@ def test_the_largest_half_that_fits(fits: int, wanted: int) -> None:
         if size > fits:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    assert largest_fitting(attempt, 48) == wanted
+    assert largest_that_fits(attempt, 48) == wanted
     assert max(tried) == 24  # the whole did not fit
 
 
