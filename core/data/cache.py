@@ -212,7 +212,7 @@ def files_digest(files: Sequence[str], context: str = "") -> str:
     digest = hashlib.sha256(context.encode())
     for file in files:
         try:
-            status = os.stat(file_of(file))  # noqa: PTH116  (once for each of perhaps a million)
+            status = os.stat(file_of(file))  # noqa: PTH116  (called for up to a million files)
             entry = f"\n{file}\0{status.st_size}\0{status.st_mtime_ns}"
         except OSError:
             entry = f"\n{file}\0"

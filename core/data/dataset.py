@@ -131,7 +131,7 @@ def _bytes_of(file: str) -> int:
     if member is not None:
         return member.size
     try:
-        return os.stat(file).st_size  # noqa: PTH116  (once for each of perhaps a million)
+        return os.stat(file).st_size  # noqa: PTH116  (called for up to a million files)
     except OSError:
         return -1
 
@@ -148,7 +148,7 @@ def open_dataset(
     build_cache: bool = True,
     shared: str = "",
 ) -> PairDataset:
-    """Open, tokenise and cache (or stream) the pairs at ``path``, for a model with ``image_size`` pixels a side.
+    """Open, tokenise and cache (or stream) the pairs at ``path``, for a model with ``image_size`` pixels per side.
 
     Without ``build_cache``, decoded images come from an existing cache or are streamed, which is faster if each image
     is read only once. ``shared``: a name that only the processes of this launch know; the first process on each host

@@ -165,7 +165,7 @@ def caption_chances(seed: int, epoch: Integers, rows: Rows) -> Floats:
 
 
 def mix_of(spec: ViewSpec, side: int, seed: int, step: int, batch_size: int) -> Mix | None:
-    """The interpolation of a view with ``side`` pixels a side in batch ``step``; None if ``spec`` has none."""
+    """The interpolation of a view with ``side`` pixels per side in batch ``step``; None if ``spec`` has none."""
     generator = np.random.default_rng(seed_of(seed, step, spec.number, MIX))
     return draw_mix(spec.recipe, generator, batch_size, side)
 

@@ -29,7 +29,7 @@ class PublishedData(DataConfig):
 
 
 def decoding_for(image_size: int, config: DataConfig) -> Decoding:
-    """The decoding for a model with ``image_size`` pixels a side: images are larger, so that views can be cut.
+    """The decoding for a model with ``image_size`` pixels per side: images are larger, so that views can be cut.
 
     For `PublishedData`, images are resized and cropped as in open_clip.
     """

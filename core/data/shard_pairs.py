@@ -90,7 +90,7 @@ def open_shards(
     progress: Progress | None = None,
     log: Log | None = None,
 ) -> ShardPairs:
-    """The pairs of the shards that match ``pattern``, for a model with ``image_size`` pixels a side.
+    """The pairs of the shards that match ``pattern``, for a model with ``image_size`` pixels per side.
 
     Raises DataError if the shards cannot be used, or more members are bad than ``config.max_bad_share`` allows.
     """

@@ -156,7 +156,7 @@ class CaptionTable:
             self.partial.unlink(missing_ok=True)
 
     def _claim(self) -> None:
-        """Create the table's file, which another program may have created since this one began."""
+        """Create the table's file, which another program may have created since this program started."""
         try:
             self._path.open("xb").close()
         except FileExistsError as error:

@@ -64,7 +64,7 @@ def open_regular(
         file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         try:
             status = os.fstat(file)
-            if not stat.S_ISREG(status.st_mode):  # replaced in between
+            if not stat.S_ISREG(status.st_mode):  # the file was replaced after the check
                 raise error(f"{excerpt(str(path))} is {_file_kind(status.st_mode)}, not a file; choose a regular file.")
             if limit is not None and status.st_size > limit:
                 raise error(_too_large(path, limit))
@@ -74,7 +74,7 @@ def open_regular(
             raise
     except (FileNotFoundError, NotADirectoryError) as problem:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from problem
-    except ValueError as problem:  # a null character in its name
+    except ValueError as problem:  # a null character in the file name
         raise error(f"{excerpt(str(path))} is not a valid file name; choose another.") from problem
     except OSError as problem:
         reason = problem.strerror or type(problem).__name__

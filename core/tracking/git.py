@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SECONDS = 10.0  # timeout of each command
-MAX_DIFF_BYTES = 1 << 20  # bytes
+MAX_DIFF_BYTES = 1 << 20
 _MIN_VERSION = (2, 31)  # older versions ignore GIT_CONFIG_COUNT and would run filters
 _DISABLED = {
     "core.fsmonitor": "false",

@@ -229,12 +229,12 @@ class LoggedRun:
             try:
                 while self._rows:
                     self._events.append(b"".join(self._encode_rows(min(len(self._rows), _ROWS_PER_WRITE))))
-                self._events.append(b"")  # the rest of a failed attempt
+                self._events.append(b"")  # writes the rest of a failed attempt
                 self._disk_problem = ""
             except OSError as error:
                 if not self._disk_problem:
                     self._disk_problem = f"{self._run.events} cannot be written: {error.strerror}"
-                    print(f"sdgui: {self._disk_problem}; what is logged is kept in memory.", file=sys.stderr)
+                    print(f"sdgui: {self._disk_problem}; logged values are kept in memory.", file=sys.stderr)
 
     def _encode_rows(self, count: int) -> list[bytes]:
         lines = []

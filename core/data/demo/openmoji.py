@@ -39,7 +39,7 @@ else:
     _missing = None
 
 LAYOUT = 1  # version of the written files; raised when names, labels or splits change
-SIZE = 80  # pixels a side: the demo's model sees 64, and decoded images are a quarter larger
+SIZE = 80  # pixels per side: the demo's model sees 64, and decoded images are a quarter larger
 SPLITS = ("train", "val", "test", "unseen")
 LABELS = ("concept", "tone", "gender", "group")
 VERSION_FILE = "demo.json"

@@ -29,8 +29,8 @@ from core.spec.files import whole_file
 from core.spec.reporter import Progress
 
 VERSION = 1
-TINY_SIDE = 8  # pixels a side of the tiny copy
-HASH_SIDE = 32  # pixels a side of the image that pHash reads
+TINY_SIDE = 8  # pixels per side of the tiny copy
+HASH_SIDE = 32  # pixels per side of the image that pHash reads
 MAX_MEGAPIXELS = 200
 REPORT_EVERY = 50  # images between two progress reports
 

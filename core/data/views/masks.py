@@ -24,7 +24,7 @@ Grid = npt.NDArray[np.bool_]
 
 
 def draw_masks(recipe: ViewRecipe, side: int, seed: int, epoch: Integers, rows: Integers, view: int) -> Tensor | None:
-    """Mask (B, P) bool of views with ``side`` patches a side, True for masked patches; None if none is masked.
+    """Mask (B, P) bool of views with ``side`` patches per side, True for masked patches; None if none is masked.
 
     A view is masked with probability ``recipe.mask``. A masked view has ``mask_share * P`` masked patches, rounded, but
     at least one masked and one visible patch.
@@ -47,7 +47,7 @@ def draw_masks(recipe: ViewRecipe, side: int, seed: int, epoch: Integers, rows: 
 
 
 def draw_visible(recipe: ViewRecipe, side: int, seed: int, epoch: Integers, rows: Integers, view: int) -> Tensor | None:
-    """Ascending positions (B, k) int64 of the visible patches of views with ``side`` patches a side.
+    """Ascending positions (B, k) int64 of the visible patches of views with ``side`` patches per side.
 
     Drawn uniformly without replacement. None if all patches are visible.
     """

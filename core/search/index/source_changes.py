@@ -86,7 +86,7 @@ def size_and_time(file: str) -> tuple[int, int]:
     """The size of an image in bytes (`MISSING` if the file cannot be found) and its modification time in ns."""
     member = split_member(file)
     try:
-        status = os.stat(member.tar if member else file)  # noqa: PTH116  (faster; perhaps a million calls)
+        status = os.stat(member.tar if member else file)  # noqa: PTH116  (faster; called for up to a million files)
     except OSError:
         return MISSING, 0
     return member.size if member else status.st_size, status.st_mtime_ns

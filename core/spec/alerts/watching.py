@@ -64,7 +64,7 @@ class WatchedRun:
         status = self.run.read_status()
         alerts = self._read_events(now)
         state = derive_state(status, self.evaluator.terminal, now)
-        if state is RunState.INTERRUPTED:  # its last events were perhaps written after the file was read
+        if state is RunState.INTERRUPTED:  # its last events may have been written after the file was read
             alerts += self._read_events(now)
             state = derive_state(status, self.evaluator.terminal, now)
         if self.evaluator.terminal is None:  # the run was resumed after the endings among the earlier events

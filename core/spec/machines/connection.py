@@ -29,10 +29,10 @@ from core.spec.machines.ssh import ConnectionLost, MachineRefused
 from core.spec.reading import UnreadableError, excerpt, validate
 
 BACK_OFF = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # delays before each attempt, in seconds
-ANSWERED_STEPS = 4  # a machine that answered at all uses only this many of the delays
+ANSWERED_STEPS = 4  # of `BACK_OFF`; only these delays are used for a machine that has answered
 STEADY_SECONDS = 2.0  # a session of this length resets the back-off
 SILENT_SECONDS = 30.0  # a session without output for this long is ended; the remote program writes every 5 s
-REFUSED_SECONDS = 60.0
+REFUSED_SECONDS = 60.0  # delay after the machine has refused
 PING_SECONDS = 10.0
 FAIL_FAST = frozenset({"check"})  # requests that fail as soon as the machine cannot be reached
 HELLO_SECONDS = 60.0  # a cluster's shell may load modules first

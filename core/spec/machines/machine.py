@@ -22,7 +22,7 @@ _TEXT = re.compile(r"[^\x00-\x08\x0b-\x1f]{0,20000}")
 class Machine(BaseModel):
     """A machine. ``host``: a name that ssh accepts (an alias in ``~/.ssh/config``, or USER@HOST).
 
-    ``python``: the interpreter's path; "" uses the environment of `install`, or the ``sdgui-core`` on PATH without one.
+    ``python``: the interpreter's path; "" uses the environment of `install`, or ``sdgui-core`` on PATH without it.
     ``setup``: shell commands to run first (``module load cuda``). ``runs``: the runs folder, which may start with ~.
     """
 
@@ -34,7 +34,7 @@ class Machine(BaseModel):
     setup: str = ""
     runs: str = "~/sdgui-runs"
     launcher: Launcher = "direct"
-    at_once: Annotated[int, Field(ge=1, le=1000)] = 1  # parallel runs without a GPU
+    at_once: Annotated[int, Field(ge=1, le=1000)] = 1  # most parallel runs if the machine has no GPU
     nodes: Annotated[int, Field(ge=1, le=10000)] = 1  # the fields below are for Slurm; ``processes`` also for torchrun
     processes: Annotated[int, Field(ge=0, le=1024)] = 0  # per node; 0: one per GPU, or one
     gpus: Annotated[int, Field(ge=0, le=1024)] = 0  # per node

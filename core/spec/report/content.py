@@ -46,7 +46,7 @@ class ReportedRun:
     parent: str = ""
     curves: dict[str, dict[int, float]] = field(default_factory=dict)
     samples: tuple[tuple[str, str], ...] = ()  # (caption or image name, the student's answer)
-    logged: dict[str, LoggedSample] = field(default_factory=dict)  # by name; the last of each, the latest name last
+    logged: dict[str, LoggedSample] = field(default_factory=dict)  # name -> its latest sample, oldest first
 
     def best(self) -> tuple[str, float, int] | None:
         """The metric, value and step of the best mean recall on the validation data."""

@@ -23,9 +23,9 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _TEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "^": r"\^{}", "~": r"\~{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
-    "[": "{[}", "]": "{]}", "*": "{*}",  # after the end of a row, these would be its options
+    "[": "{[}", "]": "{]}", "*": "{*}",  # unescaped, they would be options of a preceding \\
 }  # fmt: skip
-_LAST_LATIN = 0x17F  # of Latin Extended-A, which every LaTeX shows
+_LAST_LATIN = 0x17F  # the last character of Latin Extended-A; every LaTeX shows the characters up to it
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#!])")
 
 

@@ -71,7 +71,8 @@ def query(path: Path, sql: str, values: Sequence[object] = ()) -> list[tuple[Any
 
 @contextmanager
 def _open_database(path: Path) -> Iterator[sqlite3.Connection]:
-    # Without a journal nobody writes, and "immutable" creates no file beside it. With one, its writer has created them.
+    # Without a journal nobody writes to the file, and "immutable" opens it without creating files beside it. With a
+    # journal, its writer has already created these files.
     mode = "mode=ro" if _has_journal(path) else "mode=ro&immutable=1"
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, timeout=1.0)
     try:

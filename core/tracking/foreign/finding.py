@@ -14,7 +14,7 @@ from core.tracking.foreign.runs import ForeignError, ForeignRun, Reader
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# The first that finds a run in a folder has it.
+# The first of these readers that finds a run in a folder reads it.
 READERS = cast("Sequence[Reader]", (openclip, wandb, mlflow, trackio, huggingface, tensorboard, tables))
 _BELONG_TO_RUN = {openclip.TOOL, wandb.TOOL, mlflow.TOOL}  # subfolders of such a run contain no other runs
 _MAX_FOLDERS = 200_000

@@ -35,7 +35,7 @@ _CHECKPOINT = re.compile(r"checkpoint-\d{1,15}")
 def find(folder: Path, files: set[str], root: Path) -> list[ForeignRun]:
     """The run in ``folder``, if the folder or a checkpoint in it contains a trainer's state."""
     if _CHECKPOINT.fullmatch(folder.name) and folder != root:
-        return []  # its run is the folder above
+        return []  # the run is the folder above
     if _newest(folder, root) is None:
         return []
     return [ForeignRun(TOOL, folder, root, *named_after(folder, root))]

@@ -50,7 +50,7 @@ _MAX_CONFIG_BYTES = MEGABYTE
 
 
 class ImportRecord(BaseModel):
-    """``import.json``. ``size``: bytes of ``events.jsonl``. ``step``: the last. ``state``: reported by the tool."""
+    """``import.json``. ``size``: bytes of ``events.jsonl``. ``step``: the last step. ``state``: the tool's."""
 
     model_config = ConfigDict(strict=True, extra="ignore", defer_build=True)
 
@@ -91,7 +91,7 @@ class Importer:
             self._write_heartbeat()
             return
         with self.dir.claim():
-            self.record = _read_record(self.dir, self.run)  # another program may have continued
+            self.record = _read_record(self.dir, self.run)  # another program may have imported more
             if not _truncate(self.dir.events, self.record.size):
                 self._start_over()
             try:
@@ -129,7 +129,7 @@ class Importer:
 
     def _write_heartbeat(self) -> None:
         if self.record.ended:
-            self.dir.status.unlink(missing_ok=True)  # it names this process, which started after the run ended
+            self.dir.status.unlink(missing_ok=True)  # the status names this process, which started after the run ended
         elif time.monotonic() - self._heartbeat > _HEARTBEAT_SECONDS:
             self._heartbeat = time.monotonic()
             self.dir.write_status(own_status(self.record.step, 0, "importing"))

@@ -1,7 +1,7 @@
 """Exports runs to TensorBoard, MLflow and W&B with each tool's own library, afterwards or during training.
 
 Flow: ``events.jsonl`` -> ``export_run`` replays it into a ``Mirror``; following a run is the same replay, continued
-until the run ends. Each library is an extra of its own. W&B is used offline; nothing is sent.
+until the run ends. Each library is a separate extra. W&B is used offline; nothing is sent.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _replay(run: RunDir, mirror: Mirror, follow: bool) -> bool:
             for event in events:
                 if isinstance(event, RunStarted):
                     seen, ended, failed = seen + 1, False, False
-                    if seen > len(starts):  # it has begun since
+                    if seen > len(starts):  # the run has started again
                         mirror.restart(event.step, event.time)
                 elif isinstance(event, (Metrics, Evaluated)):
                     if event.step <= valid_up_to[min(seen, len(starts))]:

@@ -90,7 +90,7 @@ def _first_line(path: Path, root: Path) -> str:
         return ""
     if line.startswith("{"):
         first = lenient_json(line)
-        is_event = isinstance(first, dict) and {"v", "kind"} <= first.keys()  # of a run of our own
+        is_event = isinstance(first, dict) and {"v", "kind"} <= first.keys()  # an event of sdgui's own format
         return "{" if isinstance(first, dict) and not is_event and _find_column(first, STEPS) else ""
     return line.strip().removeprefix("\ufeff")
 

@@ -142,7 +142,7 @@ def _is_header(data: bytes) -> bool:
     return is_valid
 
 
-_headers: dict[bytes, bool] = {}  # those seen: lengths repeat
+_headers: dict[bytes, bool] = {}  # header -> whether it is valid; cached, since lengths repeat
 
 
 def masked_crc(data: bytes) -> int:

@@ -107,7 +107,7 @@ def _records(path: Path, root: Path, offset: int) -> Iterator[tuple[bytes, int, 
                 crc, length, kind = _HEADER.unpack_from(block, cursor)
                 end = cursor + _HEADER.size + length
                 if end > len(block) and not is_whole:
-                    return  # torn
+                    return  # an incomplete record
                 data = block[cursor + _HEADER.size : end]
                 if end > len(block) or not _FULL <= kind <= _LAST or zlib.crc32(data, _KINDS[kind]) != crc:
                     if not is_whole and not any(block[cursor:]):
@@ -192,12 +192,12 @@ def _add_history(data: bytes, part: Part) -> None:
 
 
 def _plain_numbers(data: bytes) -> tuple[dict[str, float], int]:
-    """The numbers of the first items, and where those end that have one short key and a number: most of all items."""
+    """The numbers of the leading items with one short key and a number (most items), and where these items end."""
     values: dict[str, float] = {}
     cursor, end = 0, len(data)
     while cursor + 7 < end and data[cursor] == 0x0A:  # an item: its key or nested key, then its value
         stop, key = cursor + 2 + data[cursor + 1], cursor + 4
-        start = key + data[cursor + 3] + 3  # of the value, after its field number and length
+        start = key + data[cursor + 3] + 3  # start of the value, after its field number and length
         if data[cursor + 1] > 127 or data[cursor + 2] not in (0x0A, 0x12) or data[cursor + 3] > 127:
             break
         if (

@@ -1,6 +1,6 @@
 """A job of a study on another machine: submitted once, then polled until its result can be fetched.
 
-Flow: `RemoteJob.poll` -> ``Host.submit_study`` until the machine confirms it, then ``Host.progress`` -> `fetch_file`.
+Flow: `RemoteJob.poll` -> ``Host.submit_study`` until the machine confirms it, then ``Host.run_status`` -> `fetch_file`.
 Nothing blocks: requests are futures that the next poll reads; a request lost with the connection is sent again.
 """
 
