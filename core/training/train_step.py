@@ -59,8 +59,8 @@ class TrainStep:
         skips_teacher = self._teacher is not None and teacher is None
         objectives = self._objectives.active(skips_teacher)
         objectives.begin_step(self._network, self._schedules.at(step))
-        common, own = seed_of(self._seed, step, STEP_STREAM), seed_of(self._seed, step, STEP_STREAM, 1 + rank())
-        seed_step(common, own)
+        common, per_rank = seed_of(self._seed, step, STEP_STREAM), seed_of(self._seed, step, STEP_STREAM, 1 + rank())
+        seed_step(common, per_rank)
 
         with in_chunks(self._network, self._micro), self._teacher_in_chunks():
             target = self._target(teacher, objectives, batch)

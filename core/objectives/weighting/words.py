@@ -44,7 +44,7 @@ from core.objectives.weighting.evidence import count_below, ranks, to_double
 FOLDS = 5  # folds of the logistic regression
 MAX_LANDMARKS = 1000
 RIDGE = 0.5  # for a kernel that is 1 on the diagonal
-MIN_COUNT = 3  # minimum number of captions that contain a word; rarer words are ignored
+MIN_COUNT = 3  # words of fewer captions are ignored
 MAX_WORDS = 8192  # only the most frequent words are used
 MAX_FITTED_PAIRS = 16384  # regressions are fitted to at most this many pairs
 WORD_WEIGHT = 0.7  # weight of words relative to the evidence; chosen on validation data
