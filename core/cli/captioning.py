@@ -28,7 +28,7 @@ from core.spec.generation import GenerationSettings
 from core.training.progress import duration
 
 if TYPE_CHECKING:
-    from core.inference.caption_stream import Captioned
+    from core.inference.caption_stream import CaptionResult
     from core.inference.images import ImageInput
 
 _STDOUT = Path("-")
@@ -162,7 +162,7 @@ def _warn_outside(table: Path, images: Sequence[ImageInput]) -> None:
 Writer = Callable[[CaptionedImage], object]
 
 
-def _write(write: Writer, item: Captioned, provenance: dict[str, Any]) -> str:
+def _write(write: Writer, item: CaptionResult, provenance: dict[str, Any]) -> str:
     """Write one image's captions; returns the reason if writing fails, otherwise ""."""
     captions = [Candidate(candidate["text"], candidate["log_prob"], candidate["score"]) for candidate in item.captions]
     try:
@@ -202,9 +202,9 @@ def _print(image: CaptionedImage) -> None:
         print(f"{path}\t{caption.text}", flush=True)
 
 
-def _sort_by_index(items: Iterator[Captioned]) -> Iterator[Captioned]:
+def _sort_by_index(items: Iterator[CaptionResult]) -> Iterator[CaptionResult]:
     """``items`` sorted by ``index``; buffers only a few batches."""
-    waiting: dict[int, Captioned] = {}
+    waiting: dict[int, CaptionResult] = {}
     following = 0
     for item in items:
         waiting[item.index] = item

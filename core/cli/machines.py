@@ -125,7 +125,7 @@ def _show(arguments: argparse.Namespace) -> int:
         load = "" if gpu.load is None else f", {gpu.load:.0%} load"
         print(one_line(f"GPU {gpu.index}: {gpu.name}, {gpu.used} of {gpu.memory} MiB{load}: {users}"))
     if not facts.gpus:
-        print(one_line(f"no GPU: {facts.gpus_by}"))
+        print(one_line(f"no GPU: {facts.gpus_note}"))
     print(one_line(f"sdgui {facts.version}, torch {facts.torch or 'missing'}, Python {facts.python}"))
     print(one_line(f"runs in {facts.runs}, {facts.disk_free / 2**30:.0f} GB free"))
     for partition in facts.partitions:

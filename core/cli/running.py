@@ -183,7 +183,7 @@ def _launch(arguments: argparse.Namespace) -> int:
     from core.spec.chain import is_chain, read_chain
     from core.spec.config import override, read_config
 
-    chain = read_chain(arguments.config).changed(arguments.set) if is_chain(arguments.config) else None
+    chain = read_chain(arguments.config).with_settings(arguments.set) if is_chain(arguments.config) else None
     config = chain.stages[0].config if chain else override(read_config(arguments.config), arguments.set)
     return _launch_config(arguments, config, chain)
 

@@ -98,7 +98,7 @@ def _presets(arguments: argparse.Namespace) -> int:
         from core.spec.chain import preset_chain
 
         chain = preset_chain(arguments.name, arguments.size, arguments.generations)
-        print(chain.changed(arguments.set).to_json(), end="")
+        print(chain.with_settings(arguments.set).to_json(), end="")
     else:
         print(override(preset_config(arguments.name, arguments.size), arguments.set).to_json(), end="")
     return 0
@@ -120,7 +120,7 @@ def _train(arguments: argparse.Namespace) -> int:
     if chained:
         from core.studies.chain.run import run_chain
 
-        chain = read_chain(arguments.config).changed(arguments.set)
+        chain = read_chain(arguments.config).with_settings(arguments.set)
         outcome = run_chain(chain, ChainDir(arguments.run_dir), periodic_progress(), stage_logs=arguments.stage_logs)
         say(f"{outcome}: {arguments.run_dir}")
         return 0 if outcome == "done" else EXIT_STOPPED

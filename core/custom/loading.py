@@ -18,7 +18,7 @@ from torch import nn
 from core.custom.failures import user_code
 from core.spec.errors import nearest
 from core.spec.extending.references import GIVEN, Reference, parse_reference
-from core.spec.run.code import CodeError, check_allowed, copy_path, digest_of, read_kept, source_of
+from core.spec.run.code import CodeError, check_allowed, copy_path, digest_of, read_copy, source_of
 from core.spec.run.folder import RunDir
 
 
@@ -68,7 +68,7 @@ class CustomCode:
             raise CodeError(f"{place} was not loaded: a module of custom code is only run to train a run.")
         copied_file = check_allowed(self._run, [place], self._started)[place]
         if reference.is_file:
-            content, path = read_kept(self._run, copied_file), copy_path(self._run, copied_file)
+            content, path = read_copy(self._run, copied_file), copy_path(self._run, copied_file)
             module = ModuleType(f"sdgui_custom_{copied_file.digest[:16]}")
             module.__file__ = str(path)
             sys.modules[module.__name__] = module  # dataclasses and pickle look modules up there

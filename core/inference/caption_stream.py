@@ -32,7 +32,7 @@ Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Captioned:
+class CaptionResult:
     """The captions of one image, or the ``error``; ``index``: position of the image in the input."""
 
     index: int
@@ -48,7 +48,7 @@ def caption_images(
     progress: Progress,
     log: Log,
     batch: int = 0,
-) -> Generator[Captioned, None, None]:
+) -> Generator[CaptionResult, None, None]:
     """Yield captions, or the error, for each of ``inputs`` as soon as they are known; in any order within a batch.
 
     ``batch``: maximum number of images per batch (0: depends on the beams). ``log`` is called if memory runs out.
@@ -66,7 +66,7 @@ def caption_images(
         for index, loaded in enumerate(reading):
             if loaded.image is None:
                 run.finished += 1
-                yield Captioned(index, loaded.path, error=loaded.error)
+                yield CaptionResult(index, loaded.path, error=loaded.error)
             else:
                 pending.append((index, loaded))
             if len(pending) == batch_size:
@@ -92,7 +92,7 @@ class _CaptionRun:
         self._last_report = 0.0
         self.finished = 0
 
-    def caption_all(self, pending: list[tuple[int, LoadedImage]]) -> Iterator[Captioned]:
+    def caption_all(self, pending: list[tuple[int, LoadedImage]]) -> Iterator[CaptionResult]:
         """Yield captions for all ``pending`` images, in as many parts as memory requires."""
         while pending:
             part = pending[: self._model.max_batch or len(pending)]
@@ -110,14 +110,14 @@ class _CaptionRun:
                 yield from self._handle_out_of_memory(part, finished)
             pending = [item for item in pending if item[0] not in finished]
 
-    def _caption_part(self, part: list[tuple[int, LoadedImage]]) -> Iterator[tuple[int, Captioned]]:
+    def _caption_part(self, part: list[tuple[int, LoadedImage]]) -> Iterator[tuple[int, CaptionResult]]:
         images = torch.stack([loaded.image for _, loaded in part if loaded.image is not None])  # (B, 3, S, S)
         self._progress("captioning", self.finished, self._total)
         steps = self._model.captions(images, self._settings, self._report_token)
         for position, captions in steps:
             index, loaded = part[position]
             self.finished += 1
-            yield index, Captioned(index, loaded.path, captions)
+            yield index, CaptionResult(index, loaded.path, captions)
         self._progress("captioning", self.finished, self._total)
 
     def _report_token(self, *_: int) -> None:
@@ -126,7 +126,7 @@ class _CaptionRun:
             self._last_report = seconds
             self._progress("captioning", self.finished, self._total)
 
-    def _handle_out_of_memory(self, part: list[tuple[int, LoadedImage]], finished: set[int]) -> Iterator[Captioned]:
+    def _handle_out_of_memory(self, part: list[tuple[int, LoadedImage]], finished: set[int]) -> Iterator[CaptionResult]:
         """Halves the batch; for a single image, moves to the CPU; on the CPU, reports the image as failed."""
         free_memory()
         remaining = [item for item in part if item[0] not in finished]
@@ -140,4 +140,4 @@ class _CaptionRun:
             index, loaded = remaining[0]
             finished.add(index)
             self.finished += 1
-            yield Captioned(index, loaded.path, error="not enough memory to caption it")
+            yield CaptionResult(index, loaded.path, error="not enough memory to caption it")

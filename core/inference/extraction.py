@@ -34,14 +34,14 @@ Encode = Callable[[Tensor, Tensor], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
-class Extracted:
+class ExtractedFeatures:
     """Values for all readable images of a data set."""
 
     rows: Tensor  # (N,) int64, the data set row of each image
     values: Mapping[str, Tensor]  # (N, ...)
 
 
-def extract_layers(model: Model, dataset: PairDataset, layers: Sequence[str], progress: Progress) -> Extracted:
+def extract_layers(model: Model, dataset: PairDataset, layers: Sequence[str], progress: Progress) -> ExtractedFeatures:
     """Features (N, width) at each of ``layers`` (see `core.inference.encoder.check_layer`).
 
     Layers that are not cached are encoded in one pass. Raises DataError if no image is readable. ``progress`` may raise
@@ -105,7 +105,7 @@ def extract(
     encode: Callable[[Sequence[str]], Encode],
     progress: Progress,
     activity: str = "encoding images",
-) -> Extracted:
+) -> ExtractedFeatures:
     """The values for each name, from the cache, or from ``encode`` for missing rows.
 
     ``names``: name -> everything that the values depend on, except for model and images.
@@ -189,7 +189,7 @@ class _Work:
         before = self.parts[name]
         return before[-1].values[:0] if before else torch.empty(0, 0)
 
-    def result(self) -> Extracted:
+    def result(self) -> ExtractedFeatures:
         """All parts combined. Raises DataError if no image is readable."""
         for row, reason in (
             (row, why) for parts in self.parts.values() for part in parts for row, why in part.bad.items()
@@ -203,4 +203,4 @@ class _Work:
             encoded_rows = torch.cat([part.rows for part in full])
             # Equal for all names, unless an image became unreadable between two extractions.
             values[name] = torch.cat([part.values for part in full])[torch.isin(encoded_rows, rows)]
-        return Extracted(rows, values)
+        return ExtractedFeatures(rows, values)

@@ -25,7 +25,7 @@ from torch import Tensor
 from core.checkpoint.opening import Model
 from core.data.dataset import PairDataset, longest
 from core.inference.captioning import CaptionModel
-from core.inference.extraction import Encode, Extracted, class_embedder, extract
+from core.inference.extraction import Encode, ExtractedFeatures, class_embedder, extract
 from core.metrics.classification.prompts import prompts
 from core.metrics.inputs import full_precision, unit_rows
 from core.model.network import Network
@@ -156,7 +156,7 @@ def check_fusing(model: Model, text: str) -> None:
         )
 
 
-def fused_features(encoder: FusedEncoder, dataset: PairDataset, progress: Progress) -> Extracted:
+def fused_features(encoder: FusedEncoder, dataset: PairDataset, progress: Progress) -> ExtractedFeatures:
     """The fused features (N, F) of all readable images, under the name of the layer."""
     captions: dict[int, str] = {}
     if encoder.text == "caption":

@@ -32,7 +32,7 @@ def probe(runs: Path, slurm: Slurm) -> Facts:
         memory_free=memory.available // _MIB,
         load=_load_average(),
         gpus=devices,
-        gpus_by=source,
+        gpus_note=source,
         python=platform.python_version(),
         version=version("sdgui") or "a checkout",
         torch=version("torch"),

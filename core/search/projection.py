@@ -1,7 +1,7 @@
 """Computes a map of images and captions: a two-dimensional layout of their vectors.
 
 Flow: collection -> `lay_out` -> panel. First the two principal axes (PCA, immediately), then t-SNE (van der Maaten and
-Hinton, "Visualizing Data using t-SNE", 2008). Up to `FITTED` points use scikit-learn, which the probes need anyway.
+Hinton, "Visualizing Data using t-SNE", 2008). Up to `MAX_FITTED` points use scikit-learn, which the probes need anyway.
 More points use openTSNE (Poličar et al., 2024), in time linear in their number (Linderman et al., "Fast
 interpolation-based t-SNE", 2019); the layout is cached. Without openTSNE an even sample is laid out, and other points
 are placed between their nearest neighbours in it.
@@ -34,10 +34,9 @@ if TYPE_CHECKING:
 
 Layout = npt.NDArray[np.float64]  # (N, 2)
 
-SHOWN = 100_000  # maximum number of points on a map
-# up to this many points the answer names each image; larger maps are packed, and names requested separately
-PLAIN = 6_000
-FITTED = 3_000
+MAX_SHOWN = 100_000  # maximum number of points on a map
+MAX_PLAIN = 6_000  # maximum number of points in an answer that names each image; larger answers are packed arrays
+MAX_FITTED = 3_000  # maximum number of points for scikit-learn's t-SNE; other points are placed between neighbours
 DIMENSIONS = 50  # dimensions of the input of t-SNE
 NEIGHBOURS = 5  # number of neighbours in the sample that place another point
 MAX_LABEL_VALUES = 10_000  # labels with more values cannot colour the map
@@ -45,7 +44,7 @@ SEED = 0
 PERPLEXITY = 30
 ITERATIONS = 500  # iterations of t-SNE, half of them with early exaggeration
 MANY_ITERATIONS = (250, 500)  # iterations of openTSNE with and without early exaggeration
-REPORTED = 10  # iterations between two progress reports, at which the layout can be cancelled
+REPORT_INTERVAL = 10  # iterations between two progress reports, at which the layout can be cancelled
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Points:
     vectors: Floats  # (N, D) images first
 
 
-def choose_points(collection: Collection, shown: int = SHOWN, captions: bool = True) -> Points:
+def choose_points(collection: Collection, shown: int = MAX_SHOWN, captions: bool = True) -> Points:
     """The points of a map: at most ``shown``, evenly sampled. Raises UserError if there are fewer than three."""
     images = np.flatnonzero(collection.alive).astype(np.int64)
     texts = np.flatnonzero(collection.text_alive if captions else np.zeros(0)).astype(np.int64)
@@ -99,11 +98,11 @@ def principal_axes(points: Points) -> Layout:
 def lay_out(points: Points, progress: Progress) -> tuple[Layout, str]:
     """Coordinates by t-SNE (N, 2), and the method. The first time, the largest maps take minutes."""
     number = len(points.vectors)
-    if number <= FITTED:
+    if number <= MAX_FITTED:
         return fit_tsne(points, progress), "t-SNE"
     if missing("map"):
         remedy = f"install openTSNE for all points: {add_command('map')}"
-        method = f"t-SNE of {FITTED:,} points, others between their nearest neighbours ({remedy})"
+        method = f"t-SNE of {MAX_FITTED:,} points, others between their nearest neighbours ({remedy})"
         return fit_tsne(points, progress), method
     settings = f"openTSNE {DIMENSIONS} {SEED} {MANY_ITERATIONS}"
     digest = layout_digest(points.vectors, settings)
@@ -135,18 +134,18 @@ def _fit_opentsne(vectors: Floats, progress: Progress) -> Layout:
     for iterations, exaggeration, momentum in zip(MANY_ITERATIONS, (12, None), (0.5, 0.8), strict=True):
         embedding.optimize(
             iterations, exaggeration=exaggeration, momentum=momentum, inplace=True,
-            callbacks=report, callbacks_every_iters=REPORTED,
+            callbacks=report, callbacks_every_iters=REPORT_INTERVAL,
         )  # fmt: skip
         finished += iterations
     return _scale(np.asarray(embedding))
 
 
 def fit_tsne(points: Points, progress: Progress) -> Layout:
-    """Coordinates by scikit-learn's t-SNE of at most `FITTED` points, others between their neighbours: (N, 2)."""
+    """Coordinates by scikit-learn's t-SNE of at most `MAX_FITTED` points, others between their neighbours: (N, 2)."""
     from sklearn.manifold import TSNE  # noqa: PLC0415
 
     vectors = points.vectors
-    fitted = _sample_evenly(np.arange(len(vectors)), min(1.0, FITTED / len(vectors)))
+    fitted = _sample_evenly(np.arange(len(vectors)), min(1.0, MAX_FITTED / len(vectors)))
     dimensions = min(DIMENSIONS, *vectors.shape, len(fitted))
     reduced = _pca(dimensions).fit(vectors[fitted]).transform(vectors)
     progress("laying out the map", 0, 0)
@@ -179,9 +178,9 @@ def as_json(
 ) -> dict[str, Any]:
     """The map as JSON: for each image x, y, row, path, labels; for each caption x, y, text, caption, row.
 
-    ``packed``: write arrays (`pack_points`) if there are more than `PLAIN` points.
+    ``packed``: write arrays (`pack_points`) if there are more than `MAX_PLAIN` points.
     """
-    if packed and len(layout) > PLAIN:
+    if packed and len(layout) > MAX_PLAIN:
         return {"method": method, "images": [], "captions": [], "packed": pack_points(collection, points, layout)}
     records = collection.records(points.images.tolist())
     count = len(points.images)

@@ -44,7 +44,7 @@ def names_shards(text: str) -> bool:
     return all(part.lower().rstrip("}").endswith(SUFFIX) for part in text.split(SEPARATOR))
 
 
-def may_be_there(source: str) -> bool:
+def may_exist(source: str) -> bool:
     """Whether ``source`` exists; always true for a pattern of shards, which could take long to expand."""
     return bool(source) and (names_shards(source) or is_file(expand_user(source)) or is_folder(expand_user(source)))
 

@@ -128,7 +128,7 @@ def assemble(
         val=open_data(config.data.val) if config.data.val else None,
         test=open_data(config.data.test) if config.data.test else None,
         retain={name: open_data(path) for name, path in retained_sets(config.data.retain).items()},
-        loader=Loader(train, config, network.image_size, log, labels, patch, place, team.loaded, mismatched),
+        loader=Loader(train, config, network.image_size, log, labels, patch, place, team.synchronise_batch, mismatched),
         text_length_multiple=COMPILED_LENGTH_MULTIPLE if config.runtime.compile else 1,
     )
 

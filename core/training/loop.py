@@ -123,7 +123,7 @@ class Loop:
                 self.check_control()
                 report = self._train_and_count_flops(batch)
                 self.callbacks.on_step(self.step, report, self.network)
-                pace.step(len(batch.rows) * self.team.size)
+                pace.count_step(len(batch.rows) * self.team.size)
                 if self._is_reported(self.step) or self.step == self.total_steps:
                     speed = pace.report(self._operations, self._peak_flops)
                     speed["runtime/memory_gib"] = memory_gib(self.device)
@@ -132,7 +132,7 @@ class Loop:
                 self.heartbeat.update("training", self.step, self.total_steps, self._status_note)
                 self._validate_and_save()
                 self._report_saved()
-                pace.begin()
+                pace.start_waiting()
         self._write_reports(wait=True)
         self._report_saved(wait=True)
         self._on_first_rank(lambda: self.validator.test(self.step))
@@ -293,7 +293,7 @@ class Loop:
 
     def _log_skipped(self, numbers: StepNumbers) -> None:
         """Log skipped steps; too many in a row end the run."""
-        for skipped in self._guard.skipped(StepNumbers(numbers.steps, numbers.numbers.cpu())):
+        for skipped in self._guard.find_skipped(StepNumbers(numbers.steps, numbers.numbers.cpu())):
             message = f"step {skipped.step} was skipped: {', '.join(skipped.suspects)} not finite"
             self._log(message)
             if skipped.in_a_row >= MAX_SKIPPED_IN_A_ROW:

@@ -44,7 +44,7 @@ class Pace:
         self._pairs, self._steps, self._seconds, self._waited = 0, 0, 0.0, 0.0
         self.begin()
 
-    def begin(self) -> None:
+    def start_waiting(self) -> None:
         """Start waiting for the next batch."""
         self._began = time.perf_counter()
 
@@ -52,7 +52,7 @@ class Pace:
         """Stop waiting: the next batch has arrived."""
         self._waited += time.perf_counter() - self._began
 
-    def step(self, pairs: int) -> None:
+    def count_step(self, pairs: int) -> None:
         """Count a step with ``pairs`` pairs, which is finished or queued on the device."""
         self._pairs += pairs
         self._steps += 1

@@ -18,12 +18,12 @@ from core.checkpoint.opening import Model, open_model
 from core.data.errors import ImageError
 from core.inference.relevance import relevance
 from core.search import evaluation, projection
+from core.search.cached_indexes import update_folder_index
 from core.search.collection import Collection, encode_source, open_index
 from core.search.errors import IndexFolderError, QueryError
 from core.search.filters import Filter, read_date, read_size
 from core.search.index.build import build_index, relocate
 from core.search.index.manifest import Manifest, read_manifest
-from core.search.kept import update_folder_index
 from core.search.queries import RAW, Query, clean_text, read_terms
 from core.search.results import Options, Searcher
 from core.spec.config import expand_user
@@ -243,7 +243,7 @@ class SearchSession(Session):
         self,
         progress: Reporter,
         key: str = "",
-        shown: int = projection.SHOWN,
+        shown: int = projection.MAX_SHOWN,
         captions: bool = True,
         packed: bool = False,
     ) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def test_search_answers_as_declared(run: tuple[Path, Path], tmp_path: Path, monk
         fits(SEARCH_EVALUATE, verbs["search_evaluate"], key=key)
         fits(SEARCH_WHY, verbs["search_why"], key=key, path=answer["rows"][0]["path"], text="a red circle")
         fits(SEARCH_MAP, verbs["search_map"], key=key, shown=20, captions=True)
-        monkeypatch.setattr(projection, "PLAIN", 3)
+        monkeypatch.setattr(projection, "MAX_PLAIN", 3)
         fits(SEARCH_MAP, verbs["search_map"], key=key, shown=20, captions=True, packed=True)
         fits(SEARCH_POINTS, verbs["search_points"], key=key, rows=[0], texts=[0])
     fits(SEARCH_COMPARE, verbs["search_compare"], a=keys[0], b=keys[1], k=1)

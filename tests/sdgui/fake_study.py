@@ -106,13 +106,13 @@ def main() -> int:
             done[run.arm].append(run.seed)
             continue
         run.state = "training"
-        out.write_status(status.touched())
+        out.write_status(status.touch())
         if run.arm == options.fail:
             run.state, run.message = "failed", "error: there is no image; mend the data."
             failed[run.arm] = run.message
         elif not train(out, run, study, options.delay):
             run.state = "waiting"
-            out.write_status(status.touched())
+            out.write_status(status.touch())
             return 1
         else:
             run.state = "done"
@@ -121,7 +121,7 @@ def main() -> int:
         write_whole(out.table, b"# results\n")
     write_whole(out.results, json.dumps(results(study, done, failed)).encode())
     status.finished = True
-    out.write_status(status.touched())
+    out.write_status(status.touch())
     return 0
 
 

@@ -38,7 +38,7 @@ PROVENANCE = ".provenance.json"
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedManifest:
     """A manifest that was written."""
 
     path: Path
@@ -54,7 +54,7 @@ def save_subset(
     only: Collection[str] = (),
     replace: bool = False,
     pairs: Collection[tuple[str, str]] = (),
-) -> Saved:
+) -> SavedManifest:
     """Write the rows of ``data`` to the manifest ``to``.
 
     The images ``excluded`` are left out, or only the images ``only`` are kept (both are paths). ``pairs`` (path,
@@ -78,7 +78,9 @@ def save_subset(
     return write_rows(source, rows, to, {"how": "selection", "left out": len(source.rows) - len(rows)})
 
 
-def hold_out(data: str, share: float, seed: int, progress: Progress, folder: Path | None = None) -> tuple[Saved, Saved]:
+def hold_out(
+    data: str, share: float, seed: int, progress: Progress, folder: Path | None = None
+) -> tuple[SavedManifest, SavedManifest]:
     """Write ``data`` as two manifests: a training part, and a held-out ``share`` of its images, drawn with ``seed``.
 
     Copies of an image (the same bytes) stay in one part, so that nothing leaks. The manifests are written to
@@ -107,7 +109,7 @@ def hold_out(data: str, share: float, seed: int, progress: Progress, folder: Pat
     )
 
 
-def write_rows(source: Source, rows: Sequence[Row], to: Path, details: Mapping[str, Any]) -> Saved:
+def write_rows(source: Source, rows: Sequence[Row], to: Path, details: Mapping[str, Any]) -> SavedManifest:
     """Write ``rows`` of ``source`` as the manifest ``to``, and next to it their provenance, including ``details``."""
     labels = source.label_names
     with writing(to):
@@ -138,7 +140,7 @@ def write_rows(source: Source, rows: Sequence[Row], to: Path, details: Mapping[s
             elif provenance_file.read_bytes() != before:
                 write_whole(provenance_file, before)
             raise
-    return Saved(to, len(rows), captions)
+    return SavedManifest(to, len(rows), captions)
 
 
 def same_bytes(files: Sequence[str], progress: Progress) -> list[int]:

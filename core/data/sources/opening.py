@@ -20,7 +20,7 @@ from core.data.sources.rows import Row, Source
 from core.data.sources.shards.collection import Progress, check_shards_exist, read_shards
 from core.spec.config import expand_user
 from core.spec.reading import excerpt
-from core.spec.shards import is_shards, may_be_there
+from core.spec.shards import is_shards, may_exist
 
 __all__ = ["BadRow", "DataError", "Row", "Source", "check_bad_share", "listing", "open_source"]
 
@@ -64,7 +64,7 @@ def check_exists(path: str | Path) -> None:
     """Raise DataError if ``path``, or a shard that matches it, does not exist. Nothing is read."""
     if is_shards(path):
         check_shards_exist(str(path))
-    elif not may_be_there(str(path)):
+    elif not may_exist(str(path)):
         raise _nothing_at(expand_user(path))
 
 

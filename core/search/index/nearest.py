@@ -28,10 +28,10 @@ from core.search.index.storage import Mask, Vectors, release_pages
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
-FEW = 20_000  # if a filter leaves at most this many rows, these are compared directly
+DIRECT_ROWS = 20_000  # if a filter leaves at most this many rows, these are compared directly
 CANDIDATES = (8, 512)  # number of re-ranked rows: a multiple of k, and a minimum
-READ = 64  # vectors that are read from a mapped file before its pages are released; each may map 2 MiB
-PROBED = 64  # lists of an inverted file that a query visits
+READ_ROWS = 64  # vectors that are read from a mapped file before its pages are released; each may map 2 MiB
+PROBED_LISTS = 64  # lists of an inverted file that a query visits
 SAMPLE = 4096  # rows in a sample
 
 
@@ -120,8 +120,8 @@ class Scanned:
     def vectors(self, rows: Rows) -> Floats:
         """The vectors of ``rows``: (n, D); releases the pages of the file."""
         vectors = np.empty((len(rows), self.dim), np.float32)
-        for start in range(0, len(rows), READ):
-            vectors[start : start + READ] = self._all[rows[start : start + READ]]
+        for start in range(0, len(rows), READ_ROWS):
+            vectors[start : start + READ_ROWS] = self._all[rows[start : start + READ_ROWS]]
             release_pages(self._all)
         return check_finite(vectors)
 
@@ -131,7 +131,7 @@ class Scanned:
     def search(self, query: Floats, k: int, mask: Mask) -> tuple[Floats, Rows]:
         allowed = int(mask.sum())
         k = min(k, allowed)
-        if allowed <= FEW:
+        if allowed <= DIRECT_ROWS:
             rows = np.flatnonzero(mask)
         else:
             rows = self._candidates(query, max(CANDIDATES[0] * k, CANDIDATES[1]), mask, allowed / len(mask))
@@ -167,7 +167,7 @@ def _search(index: Any, part: Part, query: Floats, count: int, mask: Mask, share
     """The scores (from codes) and the rows of the best ``count`` rows in a part."""
     selector = None if mask.all() else faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
     if part.kind == "ivf":
-        probed = min(index.nlist, math.ceil(PROBED / max(share, 1e-3)))
+        probed = min(index.nlist, math.ceil(PROBED_LISTS / max(share, 1e-3)))
         options = faiss.SearchParametersIVF(nprobe=probed, **({} if selector is None else {"sel": selector}))
     else:
         options = None if selector is None else faiss.SearchParameters(sel=selector)

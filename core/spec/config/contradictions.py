@@ -8,7 +8,7 @@ from __future__ import annotations
 from core.spec.config.experiment import RunConfig
 from core.spec.config.objective import Context, ObjectiveConfig, Problems
 from core.spec.config.retained import retained_sets
-from core.spec.shards import SEPARATOR, brace_problem, may_be_there, names_shards
+from core.spec.shards import SEPARATOR, brace_problem, may_exist, names_shards
 
 
 def problems(config: RunConfig) -> dict[str, str]:
@@ -24,7 +24,7 @@ def _data(config: RunConfig) -> Problems:
     """Malformed lists of shards and of retained data."""
     for name in ("train", "val", "test"):
         text = str(getattr(config.data, name))
-        if SEPARATOR in text and not names_shards(text) and not may_be_there(text):
+        if SEPARATOR in text and not names_shards(text) and not may_exist(text):
             yield f"data.{name}", f"{SEPARATOR} separates shards (.tar); enter any other data set on its own."
         elif names_shards(text) and (problem := brace_problem(text)):
             yield f"data.{name}", problem

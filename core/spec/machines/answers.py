@@ -119,7 +119,7 @@ class Facts(Answer):
     memory_free: _Bytes = 0
     load: _Load | None = None
     gpus: Annotated[list[Gpu], Field(max_length=_MAX_ITEMS)] = []
-    gpus_by: _Text = ""  # source of the list of GPUs: "nvml; GPU 1: is lost", or why no GPU is known
+    gpus_note: _Text = ""  # source of the list of GPUs: "nvml; GPU 1: is lost", or why no GPU is known
     python: _Text = ""
     version: _Text = ""  # sdgui's version
     torch: _Text = ""

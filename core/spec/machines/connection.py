@@ -293,7 +293,7 @@ class Connection:
                 self._fail(
                     number, self._problem or ConnectionLost(f"{self.machine.name} did not answer in time; try again.")
                 )
-            if session is not None and time_now - session.heard > (SILENT_SECONDS if is_ready else HELLO_SECONDS):
+            if session is not None and time_now - session.last_read > (SILENT_SECONDS if is_ready else HELLO_SECONDS):
                 session.kill()
             elif session is not None and is_ready and time_now - pinged > PING_SECONDS:
                 pinged = time_now

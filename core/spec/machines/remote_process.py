@@ -37,7 +37,7 @@ class RemoteProcess:
         self._stderr: Any = self._process.stderr
         self._stderr_tail = bytearray()
         self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()  # so that ``send`` never blocks
-        self.heard = time.monotonic()  # time of the last read
+        self.last_read = time.monotonic()
         self._errors = threading.Thread(target=self._read_errors, name="ssh stderr", daemon=True)
         self._writer = threading.Thread(target=self._write, name="ssh stdin", daemon=True)
         self._errors.start()
@@ -59,7 +59,7 @@ class RemoteProcess:
     def read(self) -> dict[str, Any] | None:
         """The next reply; None after the process has ended. Other output (a shell's greeting) is skipped."""
         while line := self._read_line():
-            self.heard = time.monotonic()
+            self.last_read = time.monotonic()
             try:
                 reply = parse_json(line, "a reply") if line.startswith(b"{") else None
             except UnreadableError:

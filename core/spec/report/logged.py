@@ -65,7 +65,7 @@ class LoggedSample:
     text: str = ""
 
 
-def leaves_folder(name: str) -> bool:
+def is_outside_folder(name: str) -> bool:
     """Whether a file name leads out of its folder; does not access the file, which may be on a network."""
     path = Path(name)
     return path.is_absolute() or bool(path.drive) or ".." in path.parts
@@ -119,7 +119,7 @@ def _table(columns: list[Any], rows: list[Any]) -> list[list[str]]:
 
 def _read(image: LoggedImage, folder: Path, budget: int) -> LoggedImage:
     """``image`` with its bytes, or with the reason why it is left out."""
-    if leaves_folder(image.file):
+    if is_outside_folder(image.file):
         return replace(image, problem="outside the run folder")
     try:
         data = read_bytes(folder / image.file, min(MAX_IMAGE_BYTES, budget), root=folder, error=UserError)

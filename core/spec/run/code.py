@@ -50,7 +50,7 @@ class CodeNotAllowed(CodeError):
 _FILE_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}"
 
 
-class KeptFile(BaseModel):
+class CopiedFile(BaseModel):
     """A copied file in ``code/``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
@@ -59,7 +59,7 @@ class KeptFile(BaseModel):
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-_INDEX = TypeAdapter(dict[str, KeptFile])
+_INDEX = TypeAdapter(dict[str, CopiedFile])
 _INDEX_NAME = "index.json"
 
 
@@ -69,7 +69,7 @@ def references(config: RunConfig) -> list[Reference]:
     return [parsed for text in texts if (parsed := parse_reference(text)) is not None and not parsed.is_given]
 
 
-def kept_files(run: RunDir) -> dict[str, KeptFile]:
+def copied_files(run: RunDir) -> dict[str, CopiedFile]:
     """The copies, by path or module name. Raises CodeError if the index cannot be read."""
     try:
         raw = read_json(_index(run), 64 * KILOBYTE, root=run.path, error=CodeError)
@@ -78,7 +78,7 @@ def kept_files(run: RunDir) -> dict[str, KeptFile]:
     return validate_as(_INDEX, raw, str(_index(run)), error=CodeError, remedy="Choose another run folder.")
 
 
-def read_kept(run: RunDir, copied_file: KeptFile) -> bytes:
+def read_copy(run: RunDir, copied_file: CopiedFile) -> bytes:
     """The content of a copy. Raises CodeError if the copy is missing or its digest differs."""
     path = copy_path(run, copied_file)
     try:
@@ -90,7 +90,7 @@ def read_kept(run: RunDir, copied_file: KeptFile) -> bytes:
     return content
 
 
-def copy_path(run: RunDir, copied_file: KeptFile) -> Path:
+def copy_path(run: RunDir, copied_file: CopiedFile) -> Path:
     """The path of a copy in the run folder."""
     return run.path / "code" / copied_file.file
 
@@ -104,7 +104,7 @@ def keep_code(config: RunConfig, run: RunDir, use: CodeUse = "check") -> None:
     places = {reference.place: reference for reference in references(config)}
     if not places:
         return
-    index = kept_files(run)
+    index = copied_files(run)
     new_index = dict(index)
     for place, reference in places.items():
         indexed = index.get(place)
@@ -115,19 +115,19 @@ def keep_code(config: RunConfig, run: RunDir, use: CodeUse = "check") -> None:
         digest = digest_of(content)
         if indexed is not None and indexed.digest != digest and use == "check" and names(run):
             raise CodeError(changed_message(place, run))
-        new_index[place] = KeptFile(file=_file_name(reference, digest, new_index), digest=digest)
+        new_index[place] = CopiedFile(file=_file_name(reference, digest, new_index), digest=digest)
         _write(run, copy_path(run, new_index[place]), content)
         allow([digest])
     if new_index != index:
         _write(run, _index(run), _index_text(new_index).encode())
 
 
-def check_allowed(run: RunDir, places: Iterable[str], started: bool = False) -> dict[str, KeptFile]:
+def check_allowed(run: RunDir, places: Iterable[str], started: bool = False) -> dict[str, CopiedFile]:
     """The copies of the paths or modules ``places``. ``started``: this user started the run.
 
     Raises CodeError if one is missing, and CodeNotAllowed if this user has not run the code before, unless ``started``.
     """
-    index = kept_files(run)
+    index = copied_files(run)
     for place in places:
         if place not in index:
             kind = "a file" if place.endswith(".py") else "an installed module"
@@ -199,9 +199,9 @@ def changed_message(place: str, run: RunDir) -> str:
 
 def pack_code(run: RunDir) -> dict[str, str]:
     """The copies in ``run`` and their index, for sending to another machine; {} if there is no custom code."""
-    index = kept_files(run)
+    index = copied_files(run)
     packed = {
-        copied_file.file: read_kept(run, copied_file).decode("utf-8", "surrogateescape")
+        copied_file.file: read_copy(run, copied_file).decode("utf-8", "surrogateescape")
         for copied_file in index.values()
     }
     return packed | ({_INDEX_NAME: _index_text(index)} if index else {})
@@ -265,13 +265,13 @@ def _index(run: RunDir) -> Path:
     return run.path / "code" / _INDEX_NAME
 
 
-def _index_text(index: Mapping[str, KeptFile]) -> str:
+def _index_text(index: Mapping[str, CopiedFile]) -> str:
     return json.dumps(
         {place: copied_file.model_dump() for place, copied_file in index.items()}, indent=2, ensure_ascii=False
     )
 
 
-def _file_name(reference: Reference, digest: str, index: dict[str, KeptFile]) -> str:
+def _file_name(reference: Reference, digest: str, index: dict[str, CopiedFile]) -> str:
     """A unique file name in ``code/``."""
     plain = reference.path.name if reference.is_file else f"{reference.place}.py"
     if not re.fullmatch(_FILE_PATTERN, plain):

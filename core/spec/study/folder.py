@@ -62,7 +62,7 @@ class StudyStatus:
     trouble: str = ""  # machines that cannot be reached or used, and why
     runs: list[StudyRun] = field(default_factory=list)
 
-    def touched(self) -> StudyStatus:
+    def touch(self) -> StudyStatus:
         """Set this process and the current time in the status, and return it."""
         self.pid, self.started = os.getpid(), own_start_time()
         self.heartbeat, self.host = time.time(), platform.node()
@@ -141,7 +141,7 @@ class StudyDir:
         validate(records.MeasuresFile, raw, str(path), remedy="Remove the file to evaluate the run again.")
         return {"networks": {}, **raw}
 
-    def missing(self, study: Study, arm: str, seed: int) -> list[Measure]:
+    def missing_measures(self, study: Study, arm: str, seed: int) -> list[Measure]:
         """The measures of a run that are still missing: new, changed and failed measures."""
         measures, existing = study.measures_of(arm), self.read_measures(arm, seed)
         if existing is None:

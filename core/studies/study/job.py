@@ -113,7 +113,7 @@ def measure(out: StudyDir, study: Study, arm: Arm, seed: int) -> dict[str, Any]:
     """
     run = out.run(arm.name, seed)
     previous = out.read_measures(arm.name, seed) or {"networks": {}}
-    missing = out.missing(study, arm.name, seed)
+    missing = out.missing_measures(study, arm.name, seed)
     measured_prefixes = tuple(f"{item.name}/" for item in study.measures_of(arm.name) if item not in missing)
     networks: dict[str, dict[str, float]] = {}
     notes: list[str] = []

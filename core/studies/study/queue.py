@@ -127,7 +127,7 @@ class StudyQueue:
         runs = [StudyRun(arm.name, seed, f"runs/{arm.name}-s{seed}") for seed in study.seeds for arm in study.trained]
         for run in runs:
             try:
-                run.state = "waiting" if out.missing(study, run.arm, run.seed) else "done"
+                run.state = "waiting" if out.missing_measures(study, run.arm, run.seed) else "done"
                 run.machine = trained_on(out.run(run.arm, run.seed)) or THIS_COMPUTER
             except UserError as error:  # damaged measures; the other runs continue
                 run.state, run.message = "failed", str(error)
@@ -267,7 +267,7 @@ class StudyQueue:
         if trouble != self.status.trouble and trouble:
             self.log(trouble)
         self.status.trouble = trouble
-        self.out.write_status(self.status.touched())
+        self.out.write_status(self.status.touch())
 
     def _end_all(self) -> None:
         """Request running trainers to save and stop; the next start resumes them."""

@@ -31,7 +31,7 @@ from core.tracking.foreign.runs import (
     as_text,
     named_after,
 )
-from core.tracking.foreign.wire import WireError, content, fields, signed, text, unpacked
+from core.tracking.foreign.wire import WireError, content, fields, text, to_signed, unpack_fixed
 
 TOOL = "tensorboard"
 _MAX_READ_BYTES = 16 * MEGABYTE  # larger records contain images or graphs and are skipped without reading
@@ -177,14 +177,14 @@ def _add_event(data: bytes, part: Part) -> None:
             step = 0
             for position, byte in enumerate(step_bytes or b""):
                 step |= (byte & 127) << 7 * position
-            part.add(signed(step), _DOUBLE.unpack(time)[0], {_tag(tag): _FLOAT.unpack(number)[0]})
+            part.add(to_signed(step), _DOUBLE.unpack(time)[0], {_tag(tag): _FLOAT.unpack(number)[0]})
             return
     time, step, summary, session = 0.0, 0, b"", b""
     for number, value in fields(data):
         if number == 1:
-            time = unpacked("<d", value)
+            time = unpack_fixed("<d", value)
         elif number == 2:
-            step = signed(value)
+            step = to_signed(value)
         elif number == 5:
             summary = content(value)
         elif number == 7:
@@ -212,7 +212,7 @@ def _add_value(data: bytes, values: dict[str, object], part: Part) -> None:
         if number == 1:
             tag = text(value)
         elif number == 2:
-            scalar = unpacked("<f", value)
+            scalar = unpack_fixed("<f", value)
         elif number == 8:
             scalar = _tensor_scalar(content(value))
         elif number == 9:
@@ -230,7 +230,7 @@ def _tensor_scalar(data: bytes) -> float | None:
     kind = tensor.get(1)
     code = {1: "<f", 2: "<d", 19: "<e"}.get(kind) if isinstance(kind, int) else None
     raw = tensor.get(4) or tensor.get({1: 5, 2: 6}.get(kind, 0) if isinstance(kind, int) else 0, b"")
-    return unpacked(code, raw) if code and len(content(raw)) == struct.calcsize(code) else None
+    return unpack_fixed(code, raw) if code and len(content(raw)) == struct.calcsize(code) else None
 
 
 def _add_hparams(data: bytes, part: Part) -> None:
@@ -249,7 +249,7 @@ def _plain_value(data: bytes) -> Any:
     """A ``google.protobuf.Value``: a number, text, a boolean or None."""
     for number, value in fields(data):
         if number == 2:
-            return unpacked("<d", value)
+            return unpack_fixed("<d", value)
         if number == 3:
             return text(value)
         if number == 4:

@@ -31,7 +31,7 @@ from core.tracking.foreign.runs import (
     flat_numbers,
     lenient_json,
 )
-from core.tracking.foreign.wire import WireError, content, fields, signed, text
+from core.tracking.foreign.wire import WireError, content, fields, text, to_signed
 
 TOOL = "W&B"
 _MAGIC = b":W&B\xe1\xbe\x00"
@@ -172,7 +172,7 @@ def _add_history(data: bytes, part: Part) -> None:
     step: float | None = None
     for number, raw in fields(data[cursor:]):
         if number == 2:
-            step = signed(dict(fields(content(raw))).get(1, 0))
+            step = to_signed(dict(fields(content(raw))).get(1, 0))
         if number != 1:
             continue
         keys, value = _item(content(raw))
@@ -251,4 +251,4 @@ def _config(data: bytes) -> dict[str, Any]:
 def _seconds(data: bytes) -> float:
     """Convert a ``google.protobuf.Timestamp`` to seconds since the epoch."""
     time = dict(fields(data))
-    return signed(time.get(1, 0)) + signed(time.get(2, 0)) / 1e9
+    return to_signed(time.get(1, 0)) + to_signed(time.get(2, 0)) / 1e9

@@ -50,7 +50,7 @@ def _varint(data: bytes, cursor: int) -> tuple[int, int]:
     raise WireError
 
 
-def signed(value: Any) -> int:
+def to_signed(value: Any) -> int:
     """A varint as int64."""
     if not isinstance(value, int):
         raise WireError
@@ -68,7 +68,7 @@ def text(value: Any) -> str:
     return content(value).decode("utf-8", "replace")
 
 
-def unpacked(code: str, value: Any) -> float:
+def unpack_fixed(code: str, value: Any) -> float:
     """A fixed value: ``code`` is "<d" or "<f"."""
     try:
         return float(struct.unpack(code, value)[0])

@@ -61,7 +61,7 @@ class StepGuard:
         self._steps, self._numbers = [], []
         return StepNumbers(tuple(steps), torch.cat(numbers) if numbers else torch.empty(0))
 
-    def skipped(self, numbers: StepNumbers) -> Iterator[SkippedStep]:
+    def find_skipped(self, numbers: StepNumbers) -> Iterator[SkippedStep]:
         """Yield the skipped steps among ``numbers``, in order; ``numbers`` must be in host memory."""
         finite = iter(numbers.numbers.isfinite().tolist())
         for step, names in numbers.steps:

@@ -114,7 +114,7 @@ class Team:
         dist.all_reduce(maxima, op=dist.ReduceOp.MAX)
         return maxima.tolist()
 
-    def loaded(self, item: LoadedBatch, pad_id: int) -> LoadedBatch:
+    def synchronise_batch(self, item: LoadedBatch, pad_id: int) -> LoadedBatch:
         """This rank's rows of a batch, with caption length and unreadable images synchronised over ranks."""
         if self.messages is None:
             return item

@@ -39,7 +39,7 @@ BEST = 5  # otherwise only the most likely ones
 
 
 @dataclass(frozen=True)
-class Applied:
+class AppliedProbe:
     """The probabilities (N, K) of the readable images, and the unreadable images with reasons."""
 
     paths: list[str]
@@ -64,7 +64,7 @@ def image_set(paths: Sequence[str], model: Model, progress: Progress) -> PairDat
 
 def apply_probe(
     probe: Probe, model: Model, layer: str, joining: FusedEncoder | None, paths: Sequence[str], progress: Progress
-) -> Applied:
+) -> AppliedProbe:
     """The probabilities of every image in ``paths``. Raises UserError if no image is readable."""
     dataset = image_set(paths, model, progress)
     if joining is not None:
@@ -74,12 +74,12 @@ def apply_probe(
         extracted = extract_layers(model, dataset, [layer], progress)
         features = extracted.values[layer]
     progress("classifying", 0, 0)
-    return Applied(
+    return AppliedProbe(
         [str(dataset.path(row)) for row in extracted.rows.tolist()], probe.probabilities(features), dataset.all_bad()
     )
 
 
-def write_csv(applied: Applied, probe: Probe, file: Path) -> None:
+def write_csv(applied: AppliedProbe, probe: Probe, file: Path) -> None:
     """Write ``filepath, class, probability``, probabilities of all (or the best) classes, and ``error``.
 
     Raises UserError if the file cannot be written.
@@ -112,7 +112,7 @@ def write_csv(applied: Applied, probe: Probe, file: Path) -> None:
         raise UserError(f"cannot write {file}: {error.strerror}; choose another folder.") from error
 
 
-def summary(applied: Applied, probe: Probe, file: Path, shown: int) -> dict[str, Any]:
+def summary(applied: AppliedProbe, probe: Probe, file: Path, shown: int) -> dict[str, Any]:
     """The answer, as plain data."""
     classes = Counter(probe.classes[index] for index in applied.probabilities.argmax(dim=1).tolist())
     return {

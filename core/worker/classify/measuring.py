@@ -1,6 +1,6 @@
 """Evaluates opened data: zero-shot, probes, kNN, few-shot curves, and saved probes.
 
-Flow: ``session`` -> `Opened` -> **measuring** -> `Result` -> ``session``, which keeps it.
+Flow: ``session`` -> `OpenedData` -> **measuring** -> `Result` -> ``session``, which keeps it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from core.spec.data.prompt_sets import is_inline
 from core.spec.errors import UserError
 from core.spec.reporter import Reporter
 from core.worker.classify.keys import Measurement
-from core.worker.classify.opened import LoadedModel, Opened
+from core.worker.classify.opened_data import LoadedModel, OpenedData
 from core.worker.classify.results import Result
 
 _PER_MILLE = 1000
@@ -34,7 +34,7 @@ _PER_MILLE = 1000
 _Splits = tuple[ProbeData, ProbeData, ProbeData | None]
 
 
-def measure(data: Opened, measurement: Measurement, saved: Probe | None, progress: Reporter) -> Result:
+def measure(data: OpenedData, measurement: Measurement, saved: Probe | None, progress: Reporter) -> Result:
     """Evaluate ``measurement``. ``saved``: the probe in a file, for the method that uses one."""
     if saved is not None:
         return evaluate_saved(saved, data, Path(measurement.path).stem, progress)
@@ -45,7 +45,7 @@ def measure(data: Opened, measurement: Measurement, saved: Probe | None, progres
     return fit_probe(data, measurement.kind, measurement.text, measurement.templates, measurement.standardise, progress)
 
 
-def evaluate_prompts(data: Opened, templates: str, progress: Reporter, packed: bool = False) -> Result:
+def evaluate_prompts(data: OpenedData, templates: str, progress: Reporter, packed: bool = False) -> Result:
     """Evaluate zero-shot. For prompts that are being edited, results of the first templates are partial answers."""
     prompts, classes = load_prompts(templates), data.test.labels.classes
     names = [prompts.names_of(label) for label in classes]
@@ -62,7 +62,7 @@ def evaluate_prompts(data: Opened, templates: str, progress: Reporter, packed: b
     return replace(result, notes=unknown_names(prompts, classes))
 
 
-def _evaluate_embedded(data: Opened, embedded: Tensor, progress: Reporter) -> Result:
+def _evaluate_embedded(data: OpenedData, embedded: Tensor, progress: Reporter) -> Result:
     scale = data.model.network.logit_scale.item()
     classification = zero_shot(
         data.test.features[PROJECTED], data.test.labels, embedded, scale, report_shares(progress)
@@ -75,7 +75,7 @@ def _growing_counts(limit: int) -> list[int]:
     return [number for number in (4**power for power in range(10)) if number < limit] + [limit]
 
 
-def fit_probe(data: Opened, kind: str, text: str, templates: str, standardise: bool, progress: Reporter) -> Result:
+def fit_probe(data: OpenedData, kind: str, text: str, templates: str, standardise: bool, progress: Reporter) -> Result:
     """Fit a linear probe on images ("image") or on images fused with ``text`` ("fused")."""
     (train, test, val), layer, fused_encoder = probe_data(data, kind, text, templates, progress)
     settings = ProbeSettings(standardise=standardise, layer=layer, model_digest=data.model.digest)
@@ -90,14 +90,14 @@ def fit_probe(data: Opened, kind: str, text: str, templates: str, standardise: b
     return Result("", data.key, task, title, data.test, fitted.test, layer, probe, fused_encoder, curve, notes)
 
 
-def evaluate_knn(data: Opened, k: int, progress: Reporter) -> Result:
+def evaluate_knn(data: OpenedData, k: int, progress: Reporter) -> Result:
     """Classify by the nearest neighbours among the training images."""
     train, test, _ = data.image()
     classification = knn(train.features, train.labels, test.features, test.labels, k, progress=report_shares(progress))
     return Result("", data.key, "knn", f"{k} nearest, {data.title}", data.test, classification, data.layer)
 
 
-def evaluate_saved(probe: Probe, data: Opened, name: str, progress: Reporter) -> Result:
+def evaluate_saved(probe: Probe, data: OpenedData, name: str, progress: Reporter) -> Result:
     """Evaluate a saved probe. Raises UserError if it needs other features."""
     layer, fused_encoder = probe_features(probe, data.loaded)
     test = data.test.with_classes(probe.classes)
@@ -113,7 +113,7 @@ def evaluate_saved(probe: Probe, data: Opened, name: str, progress: Reporter) ->
 
 
 def few_shot_curve(
-    data: Opened, kind: str, text: str, templates: str, shots: Sequence[int], draws: int, progress: Reporter
+    data: OpenedData, kind: str, text: str, templates: str, shots: Sequence[int], draws: int, progress: Reporter
 ) -> dict[str, Any]:
     """The few-shot curve: one point per number of shots, each also sent as a partial answer."""
     if not shots:
@@ -133,7 +133,7 @@ def few_shot_curve(
 
 
 def probe_data(
-    data: Opened, kind: str, text: str, templates: str, progress: Reporter
+    data: OpenedData, kind: str, text: str, templates: str, progress: Reporter
 ) -> tuple[_Splits, str, FusedEncoder | None]:
     """The data of a probe, the name of its features, and the fused encoder if there is one."""
     if kind == "image":

@@ -1,7 +1,7 @@
 """The Classify panel's session in a worker: the verbs ``classify_...``.
 
-Flow: panel -> worker -> **session** -> ``opened``, evaluators, ``results``, ``trying``, ``applying`` -> plain data ->
-panel. Opened data, results and probes are named by keys (``keys``); what is not in memory is computed again.
+Flow: panel -> worker -> **session** -> ``opened_data``, evaluators, ``results``, ``trying``, ``applying`` -> plain data
+-> panel. Opened data, results and probes are named by keys (``keys``); what is not in memory is computed again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from core.spec.run.model_names import exact_name
 from core.worker.classify.applying import apply_probe, summary, write_csv
 from core.worker.classify.keys import DataRequest, Measurement, ProbeFile
 from core.worker.classify.measuring import few_shot_curve, measure, probe_features
-from core.worker.classify.opened import MAX_LISTED, LoadedModel, Opened, open_data
+from core.worker.classify.opened_data import MAX_LISTED, LoadedModel, OpenedData, open_data
 from core.worker.classify.results import Result, difference
 from core.worker.classify.trying import clean_names, top_by_names, top_classes
 from core.worker.session import Recent, Session, Verb, read_key, write_key
@@ -37,7 +37,7 @@ class ClassifySession(Session):
 
     def __init__(self) -> None:
         self._models: Recent[tuple[str, ...], LoadedModel] = Recent(MODELS)
-        self._data: Recent[str, Opened] = Recent(OPENED)
+        self._data: Recent[str, OpenedData] = Recent(OPENED)
         self._results: Recent[str, Result] = Recent(RESULTS)
         self._probes: Recent[str, Probe] = Recent(RESULTS)  # probes that were loaded from files
 
@@ -248,7 +248,7 @@ class ClassifySession(Session):
         write_csv(applied, fitted, file)
         return summary(applied, fitted, file, MAX_LISTED)
 
-    def _open(self, request: DataRequest, progress: Reporter) -> Opened:
+    def _open(self, request: DataRequest, progress: Reporter) -> OpenedData:
         """The opened data, from memory or from the feature cache."""
         load = self._load
         return self._data.get(

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from core.data.dataset import pack_source
-from core.data.derived.subset import Saved, hold_out, save_subset
+from core.data.derived.subset import SavedManifest, hold_out, save_subset
 from core.data.pairs import Pairs
 from core.data.preprocessing import decoding_for
 from core.data.sources.shards.collection import Shards
@@ -194,5 +194,5 @@ def hold_out_split(
     return {"train": _saved_as_json(train), "held": _saved_as_json(held_out)}
 
 
-def _saved_as_json(saved: Saved) -> dict[str, Any]:
+def _saved_as_json(saved: SavedManifest) -> dict[str, Any]:
     return {"path": str(saved.path), "images": saved.images, "captions": saved.captions}

@@ -14,7 +14,7 @@ from typing import Any, cast
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QComboBox, QPushButton, QWidget
 
-from core.spec.shards import may_be_there
+from core.spec.shards import may_exist
 from sdgui.panels.classify.model import METHODS, SPLIT, Measure, Method, Target
 from sdgui.panels.classify.options import OptionsRow
 from sdgui.shared.pickers.data import DataPicker
@@ -111,12 +111,12 @@ class ClassifySource(QWidget):
         if not self.model.restore_state(value("classify/model")):  # this panel's last model, otherwise any panel's
             self.model.restore()
         data = str(value("classify/data") or "")
-        if may_be_there(data):
+        if may_exist(data):
             self.data.set_source(data)
         for box, name in ((self.train, "train"), (self.method, "method")):
             box.setCurrentIndex(max(0, box.findData(str(value(f"classify/{name}") or ""))))
         train_data = str(value("classify/train_data") or "")
-        if may_be_there(train_data):
+        if may_exist(train_data):
             self.train_data.set_source(train_data)
         self.more.setChecked(str(value("classify/more")) == "true")
 

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QComboBox, QPushButton, QWidget
 
 from core.spec.config import ConfigError, read_config
 from core.spec.run.folder import RunDir
-from core.spec.shards import may_be_there
+from core.spec.shards import may_exist
 from sdgui.runs.models import OPEN_CLIP
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
@@ -112,7 +112,7 @@ class CleanSource(QWidget):
         raw = parse_stored(text, dict)
         self.networks.setCurrentIndex(0 if raw.get("both", True) else 1)
         data = str(raw.get("data") or "")
-        if may_be_there(data):
+        if may_exist(data):
             self.data.set_source(data)
         self.model.restore_state(raw.get("model"))
 

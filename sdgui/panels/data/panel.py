@@ -18,7 +18,7 @@ from PySide6.QtWidgets import QWidget
 from core.spec.config import ConfigError, read_config
 from core.spec.data.fixes import Fix
 from core.spec.presets import preset_config
-from core.spec.shards import may_be_there
+from core.spec.shards import may_exist
 from sdgui.panels.data.groups import marked_rows
 from sdgui.panels.data.images import saving_start
 from sdgui.panels.data.layout import IMAGES, VIEWS, DataView
@@ -129,7 +129,7 @@ class DataPanel(Panel):
             return
         self._entered = True
         last = str(self._services.settings.value("data/source") or "")
-        if may_be_there(last) and not self.view.source.source():
+        if may_exist(last) and not self.view.source.source():
             self.view.source.set_source(last)
 
     def refresh(self) -> None:

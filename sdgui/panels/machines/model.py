@@ -82,7 +82,7 @@ def fact_rows(facts: Facts) -> list[tuple[str, str]]:
         names = ", ".join(f"{partition.name}{'*' if partition.default else ''}" for partition in facts.partitions)
         rows.append(("Slurm", f"{facts.slurm}; partitions: {names}" if names else facts.slurm))
     if not facts.gpus:
-        rows.append(("GPUs", f"none ({facts.gpus_by})" if facts.gpus_by else "none"))
+        rows.append(("GPUs", f"none ({facts.gpus_note})" if facts.gpus_note else "none"))
     return rows
 
 

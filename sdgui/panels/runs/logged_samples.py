@@ -23,7 +23,7 @@ from PySide6.QtWidgets import (
 )
 
 from core.spec.reading import excerpt
-from core.spec.report.logged import leaves_folder
+from core.spec.report.logged import is_outside_folder
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
 
 _MAX_NAMES, _MAX_IMAGES, _MAX_ROWS, _MAX_COLUMNS, _MAX_TEXT_LENGTH = 200, 100, 1000, 100, 20_000
@@ -81,7 +81,7 @@ class LoggedSamples(QSplitter):
             self._pages.setCurrentWidget(self.text)
         else:
             images = [item for item in _list(sample.get("images"))[:_MAX_IMAGES] if isinstance(item, Mapping)]
-            images = [image for image in images if not leaves_folder(str(image.get("image")))]
+            images = [image for image in images if not is_outside_folder(str(image.get("image")))]
             self.gallery.set_items([self._item(image) for image in images])
             self._pages.setCurrentWidget(self.gallery)
 

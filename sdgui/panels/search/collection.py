@@ -11,7 +11,7 @@ from pathlib import Path
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QComboBox, QPushButton, QSizePolicy, QWidget
 
-from core.spec.shards import may_be_there
+from core.spec.shards import may_exist
 from sdgui.shared.pickers.data import DataPicker
 from sdgui.shared.services import Services
 from sdgui.shared.stored_json import parse_stored
@@ -169,7 +169,7 @@ class CollectionBox(QWidget):
     def restore(self, state: dict[str, object]) -> None:
         """Restore the choices from ``state()`` without emitting ``changed``; missing sources are ignored."""
         data = str(state.get("data") or "")
-        if may_be_there(data):
+        if may_exist(data):
             self._set_data(data)
         indexes = state.get("indexes")
         for box, folder in zip(self.indexes, indexes if isinstance(indexes, list) else [], strict=False):

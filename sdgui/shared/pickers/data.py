@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from core.spec.shards import may_be_there, names_shards
+from core.spec.shards import may_exist, names_shards
 from sdgui.shared.pickers.data_card import DataCard, figures_text, reasons_text
 from sdgui.shared.pickers.data_facts import DataFacts, failure_lines
 from sdgui.shared.pickers.splits import splits_beside
@@ -166,7 +166,7 @@ class DataPicker(QWidget):
 
     def _recent(self) -> list[str]:
         raw = parse_stored(self._services.settings.value(_RECENT), list)
-        return [source for source in raw if isinstance(source, str) and may_be_there(source)]
+        return [source for source in raw if isinstance(source, str) and may_exist(source)]
 
     def _remember(self, source: str) -> None:
         other_sources = [recent for recent in self._recent() if recent != source]

@@ -34,7 +34,7 @@ def test_presets_are_printed_with_the_requested_size_and_fields(capsys: Printed)
     )
     assert main(["presets", "born-again", "--chain", "--size", "tiny", "--generations", "4", "--set", "seed=3"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(
-        preset_chain("born-again", "tiny", 4).changed(["seed=3"]).to_json()
+        preset_chain("born-again", "tiny", 4).with_settings(["seed=3"]).to_json()
     )
 
 

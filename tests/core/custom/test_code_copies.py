@@ -9,7 +9,7 @@ import pytest
 
 from core.__main__ import main
 from core.spec.config import read_config
-from core.spec.run.code import CodeError, keep_code, kept_files, pack_code, read_kept, unpack_code
+from core.spec.run.code import CodeError, copied_files, keep_code, pack_code, read_copy, unpack_code
 from core.spec.run.events import EventReader, Metrics
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import names
@@ -60,8 +60,8 @@ def test_a_changed_file_is_refused_unless_the_user_chooses(half: RunDir, capsys:
     assert losses(half) == before
     assert main(["train", str(other.config), str(other.path), "--code", "changed"]) == 0
     assert losses(other)[0] == pytest.approx(100 * before[0], rel=1e-4)
-    (kept,) = kept_files(other).values()
-    assert read_kept(other, kept) == file.read_bytes()
+    (kept,) = copied_files(other).values()
+    assert read_copy(other, kept) == file.read_bytes()
 
 
 def test_a_run_without_a_checkpoint_takes_the_current_file(half: RunDir) -> None:
@@ -90,7 +90,7 @@ def test_incomplete_code_is_refused(half: RunDir, tmp_path: Path) -> None:
     ):
         with pytest.raises(CodeError):
             unpack_code(sent, {name: text for name, text in {**files, **change}.items() if text is not None})
-        assert kept_files(sent) == {}
+        assert copied_files(sent) == {}
     assert not list(tmp_path.glob("machine/*.py"))
 
 
@@ -103,9 +103,9 @@ def test_files_with_one_name_have_separate_copies(half: RunDir, tmp_path: Path) 
     other = RunDir(tmp_path / "other")
     other.create()
     keep_code(config, other)
-    kept = kept_files(other)
+    kept = copied_files(other)
     assert len({one.file for one in kept.values()}) == 2
-    assert read_kept(other, kept[f"{tmp_path}/sub/mine.py"]) == b"def make(name): pass\n"
+    assert read_copy(other, kept[f"{tmp_path}/sub/mine.py"]) == b"def make(name): pass\n"
 
 
 def test_an_installed_module_is_imported_and_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,6 +116,6 @@ def test_an_installed_module_is_imported_and_copied(tmp_path: Path, monkeypatch:
     monkeypatch.syspath_prepend(tmp_path / "site")
     monkeypatch.chdir(tmp_path)
     assert train_with(tmp_path, "", 'objectives.custom={"their_package.losses:Loss": {}}') == 0
-    (kept,) = kept_files(run_of(tmp_path)).values()
+    (kept,) = copied_files(run_of(tmp_path)).values()
     assert kept.file == "their_package.losses.py"
     assert losses(run_of(tmp_path))

@@ -13,7 +13,7 @@ import torch
 
 from core.checkpoint.opening import open_model
 from core.inference import caption_stream as stream
-from core.inference.caption_stream import Captioned, caption_images, largest_batch
+from core.inference.caption_stream import CaptionResult, caption_images, largest_batch
 from core.inference.captioning import CaptionModel, open_caption_model, words
 from core.inference.generation.captions import generate
 from core.inference.images import ImageInput, find_images
@@ -72,7 +72,7 @@ def found(folder: Path) -> list[ImageInput]:
     return find_images([str(folder / "pairs")], quiet).inputs
 
 
-def texts(made: list[Captioned]) -> dict[str, list[str]]:
+def texts(made: list[CaptionResult]) -> dict[str, list[str]]:
     return {item.path: [caption["text"] for caption in item.captions] for item in made}
 
 

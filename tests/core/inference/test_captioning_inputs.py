@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from core.bench.photographs import photograph
 from core.inference import images
-from core.inference.caption_stream import Captioned, caption_images
+from core.inference.caption_stream import CaptionResult, caption_images
 from core.inference.captioning import CaptionModel, open_caption_model
 from core.inference.images import ImageInput, find_images, read_image
 from core.spec.config import DataConfig
@@ -41,7 +41,7 @@ def photo(seed: int = 0) -> Image.Image:
     return Image.fromarray(small).resize((48, 40), Image.Resampling.BICUBIC)
 
 
-def caption(model: CaptionModel, *given: object) -> dict[str, Captioned]:
+def caption(model: CaptionModel, *given: object) -> dict[str, CaptionResult]:
     """By file name."""
     found = find_images([str(item) for item in given], quiet).inputs
     made = list(caption_images(model, found, GREEDY, quiet, quiet))

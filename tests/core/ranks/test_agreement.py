@@ -145,7 +145,7 @@ def test_a_long_caption_pads_all_and_a_non_finite_loss_skips_the_step_on_all(dat
             plain, moved, losses = loop.compute_losses, [], []
             for step, batch in enumerate(loop.parts.loader.batches(0, 3)):
                 own_length = 0 if team.is_leader else 30  # captions are padded to the longest of all ranks
-                agreed = team.loaded(LoadedBatch(batch.with_text_length(own_length, 0)), 0).batch
+                agreed = team.synchronise_batch(LoadedBatch(batch.with_text_length(own_length, 0)), 0).batch
                 assert agreed is not None
                 assert agreed.texts.shape[1] == 30
                 spoilt = step == 1 and team.launch.rank == 1

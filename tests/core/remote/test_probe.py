@@ -41,7 +41,7 @@ def test_facts_describe_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyP
     slurm: Any = Cluster(found=True)
     facts = probe(tmp_path / "runs", slurm)
     assert (facts.memory, facts.memory_free, facts.load) == (7, 3, 1.5)
-    assert (facts.gpus, facts.gpus_by) == ([Gpu(index=3)], "nvml")
+    assert (facts.gpus, facts.gpus_note) == ([Gpu(index=3)], "nvml")
     assert (facts.version, facts.torch, facts.python) == ("a checkout", "2.9", platform.python_version())
     assert (facts.slurm, facts.partitions) == ("23.11", [Partition(name="low")])
     assert (facts.host, facts.system, facts.runs) == (platform.node(), platform.platform(), str(tmp_path / "runs"))

@@ -108,7 +108,7 @@ def test_the_map_places_similar_images_together() -> None:
 
 
 def test_additional_points_go_between_their_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(projection, "FITTED", 30)
+    monkeypatch.setattr(projection, "MAX_FITTED", 30)
     centres = vectors(3, seed=5)
     images = np.repeat(centres, 40, axis=0) + 0.02 * vectors(120)
     collection = Fake(images, vectors(0), np.zeros(0, np.int64))
@@ -145,7 +145,7 @@ def test_neighbours_exclude_the_point_itself(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.ci
 def test_large_maps_are_laid_out_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(projection, "FITTED", 50)
+    monkeypatch.setattr(projection, "MAX_FITTED", 50)
     monkeypatch.setattr(projection, "MANY_ITERATIONS", (60, 60))
     drawn = np.random.default_rng(0)
     group = np.repeat(np.arange(4), 60)
@@ -168,7 +168,7 @@ def test_large_maps_are_laid_out_once_and_kept(tmp_path: Path, monkeypatch: pyte
     kept.write_bytes(b"torn")
     monkeypatch.undo()
     monkeypatch.setenv("SDGUI_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(projection, "FITTED", 50)
+    monkeypatch.setattr(projection, "MAX_FITTED", 50)
 
     def cancel(doing: str, done: int, _total: int) -> None:
         if doing == "laying out the map" and done:

@@ -318,9 +318,9 @@ def test_positions_of_a_large_map_are_packed_and_named_on_request(monkeypatch: p
     def answer(packed: bool = True) -> dict[str, Any]:
         return projection.as_json(collection, points, places, "PCA", packed)
 
-    monkeypatch.setattr(projection, "PLAIN", 5)
+    monkeypatch.setattr(projection, "MAX_PLAIN", 5)
     assert "packed" not in answer()
-    monkeypatch.setattr(projection, "PLAIN", 4)
+    monkeypatch.setattr(projection, "MAX_PLAIN", 4)
     assert "packed" not in answer(packed=False)
     found = answer()
     assert (found["method"], found["images"], found["captions"]) == ("PCA", [], [])

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.search import animation, kept, layouts
+from core.search import animation, cached_indexes, layouts
 from core.search.animation import GAP, HEAD, SIDE, Frame, Hit
+from core.search.cached_indexes import MAX_INDEXES, update_folder_index
 from core.search.errors import IndexFolderError
-from core.search.kept import MAX_INDEXES, update_folder_index
 from core.search.layouts import layout_digest, load_layout, save_layout
 from core.spec.errors import UserError
 from tests.core.search.samples import quiet
@@ -32,7 +32,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
             raise UserError("There is no such model.")
         path.mkdir(exist_ok=True)
 
-    monkeypatch.setattr(kept, "build_index", build)
+    monkeypatch.setattr(cached_indexes, "build_index", build)
     return found
 
 

@@ -68,7 +68,7 @@ def test_large_indexes_match_brute_force(
     tmp_path: Path, sizes: Sizes, kinds: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also with a filter; with 8 lists all of them are visited, so that inverted files miss nothing here."""
-    monkeypatch.setattr(nearest, "FEW", 10)
+    monkeypatch.setattr(nearest, "DIRECT_ROWS", 10)
     bank = vectors(2700)
     manifest = stored(tmp_path, bank)
     said = update_acceleration(tmp_path, manifest, quiet, sizes)
@@ -92,8 +92,8 @@ def test_large_indexes_match_brute_force(
 def test_a_filter_visits_more_lists_and_keeps_recall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One list of 8 is visited where everything may be found, all of them where a tenth may; k of 900 needs more
     candidates than are compared at least."""
-    monkeypatch.setattr(nearest, "FEW", 10)
-    monkeypatch.setattr(nearest, "PROBED", 1)
+    monkeypatch.setattr(nearest, "DIRECT_ROWS", 10)
+    monkeypatch.setattr(nearest, "PROBED_LISTS", 1)
     bank, sizes = vectors(2000), Sizes(small=0, scan=500, ivf_from=2000, ivf=2000, lists=8)
     update_acceleration(tmp_path, stored(tmp_path, bank), quiet, sizes)
     half = IndexReader(tmp_path).images

@@ -108,7 +108,7 @@ def _lengths(texts: list[str]) -> Tensor:
 
 
 def chain_of(source: Path, *settings: str) -> Chain:
-    return preset_chain("blip", "tiny").changed([f"data.train={source}", "optim.batch_size=2", *settings])
+    return preset_chain("blip", "tiny").with_settings([f"data.train={source}", "optim.batch_size=2", *settings])
 
 
 def test_data_between_stages_are_created_once_by_the_earlier_stage(
@@ -202,7 +202,7 @@ def test_generations_have_their_own_seeds_and_learn_from_the_previous_one() -> N
     assert [stage.takes for stage in chain.stages] == [
         {}, {"teacher.checkpoint": "generation-1"}, {"teacher.checkpoint": "generation-2"},
     ]  # fmt: skip
-    changed = chain.changed(["optim.epochs=2"])
+    changed = chain.with_settings(["optim.epochs=2"])
     assert [stage.config.teacher.checkpoint for stage in changed.stages] == ["", "", ""]
     assert {stage.config.optim.epochs for stage in changed.stages} == {2.0}
     assert [stage.takes for stage in preset_chain("blip", "tiny").stages] == [{}, {}]

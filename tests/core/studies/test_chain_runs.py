@@ -112,7 +112,7 @@ def starts(run: RunDir) -> int:
 def test_generations_learn_from_the_previous_one_and_resume_midway(
     data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chain = preset_chain("born-again", "tiny", generations=2).changed(settings(data, "data.label=shape"))
+    chain = preset_chain("born-again", "tiny", generations=2).with_settings(settings(data, "data.label=shape"))
     whole = ChainDir(tmp_path / "whole")
     assert run_chain(chain, whole, quiet, quiet=True) == "done"
     second = json.loads(whole.stage(chain, 1).config.read_text())
@@ -135,12 +135,12 @@ def test_generations_learn_from_the_previous_one_and_resume_midway(
     expected = last_weights(whole.stage(chain, 1))
     assert all(torch.equal(value, expected[name]) for name, value in last_weights(stage).items())
     with pytest.raises(ChainError, match="a different chain"):
-        run_chain(chain.changed(["optim.learning_rate=0.1"]), broken, quiet)
+        run_chain(chain.with_settings(["optim.learning_rate=0.1"]), broken, quiet)
 
 
 @pytest.mark.ci
 def test_captions_are_generated_and_filtered_for_the_next_stage(data: tuple[Path, Path], tmp_path: Path) -> None:
-    chain = preset_chain("blip", "tiny").changed(settings(data))
+    chain = preset_chain("blip", "tiny").with_settings(settings(data))
     run = RunDir(tmp_path / "first")
     train(chain.stages[0].config, run, quiet=True)
     manifest = tmp_path / "data" / "again.csv"

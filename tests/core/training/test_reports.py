@@ -55,7 +55,7 @@ def test_a_report_on_a_cpu_is_ready_at_once() -> None:
     reports.add(9, values, {"speed": 3.0}, guard.take_numbers())
     [report] = reports.take_arrived()
     assert (report.step, report.values) == (9, {"a": 1.5, "b": 2.0, "speed": 3.0})
-    assert [one.step for one in guard.skipped(report.guard)] == [7]
+    assert [one.step for one in guard.find_skipped(report.guard)] == [7]
 
 
 @pytest.mark.parametrize("closes", [False, True])

@@ -76,17 +76,17 @@ def test_speed_excludes_time_between_steps(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     pace = Pace()
     for waited, computed, between in ((1.0, 3.0, 100.0), (2.0, 2.0, 50.0)):
-        pace.begin()
+        pace.start_waiting()
         now[0] += waited
         pace.batch_arrived()
         now[0] += computed
-        pace.step(16)
+        pace.count_step(16)
         now[0] += between
     assert pace.report(operations=10, peak=100.0) == {
         "train/pairs_per_s": 4.0, "runtime/data_wait": 3 / 8, "runtime/mfu": 10 * 2 / 8 / 100,
     }  # fmt: skip
-    pace.begin()
+    pace.start_waiting()
     now[0] += 1.0
     pace.batch_arrived()
-    pace.step(8)
+    pace.count_step(8)
     assert pace.report() == {"train/pairs_per_s": 8.0, "runtime/data_wait": 1.0}

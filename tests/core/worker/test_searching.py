@@ -11,7 +11,7 @@ import pytest
 
 from core.checkpoint.opening import open_model
 from core.evaluation.evaluate import Request, evaluate
-from core.search import kept
+from core.search import cached_indexes
 from core.search.index.build import build_index
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
@@ -241,7 +241,7 @@ def test_a_searched_folder_is_cached_and_only_new_images_are_encoded(
     assert len(list(keep.iterdir())) == 1
     rows = desk.query(Heard(), key=again["key"], images=str(album / "5.png"), k=5)["rows"]
     assert (rows[0]["path"], len(rows)) == (str(album / "5.png"), 5)
-    monkeypatch.setattr(kept, "MAX_INDEXES", 1)
+    monkeypatch.setattr(cached_indexes, "MAX_INDEXES", 1)
     other = tmp_path / "other"
     shutil.copytree(album, other)
     SearchSession().open(Heard(), model=str(run[0]), data=str(other), keep=str(keep))

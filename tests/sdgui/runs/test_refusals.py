@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from core.spec.config import RunConfig, override
 from core.spec.installed import NotInstalled
 from core.spec.presets import preset_config
-from core.spec.run.code import CodeError, CodeNotAllowed, allow, kept_files
+from core.spec.run.code import CodeError, CodeNotAllowed, allow, copied_files
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState, own_status
 from sdgui.runs import launcher as launcher_module
@@ -233,7 +233,7 @@ def test_a_launch_copies_the_code_and_trains_with_the_copy(
         launching, "start_trainer", lambda command, *rest: started.append(command) or start(command, *rest)
     )
     run = make_launcher("--steps", "2").launch(store.add_experiment(config).id)
-    (kept,) = kept_files(run.dir).values()
+    (kept,) = copied_files(run.dir).values()
     assert (run.folder / "code" / kept.file).read_bytes() == (tmp_path / "losses.py").read_bytes()
     assert started[0][-2:] == ["--code", "kept"]
 

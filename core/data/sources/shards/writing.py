@@ -39,7 +39,7 @@ Progress = Callable[[int, int], None]  # (done, total); may raise to end the wor
 
 
 @dataclass
-class Written:
+class WrittenShards:
     """The result of `write_shards`: written shards and rows, and the rows that were skipped."""
 
     shards: list[Path] = field(default_factory=list)
@@ -56,7 +56,7 @@ def write_shards(
     seed: int | None = None,
     max_megapixels: int = 200,
     max_bad_share: float = 0.05,
-) -> Written:
+) -> WrittenShards:
     """Write ``source`` into ``folder``, with ``rows`` rows per shard; shuffled if ``seed`` is not None.
 
     Images that cannot be read are skipped and listed. Raises DataError if ``folder`` is not empty, too many rows are
@@ -99,7 +99,7 @@ class _ShardWriter:
     ) -> None:
         self._source, self._folder, self._progress = source, folder, progress
         self._max_megapixels, self._max_bad_share = max_megapixels, max_bad_share
-        self.written = Written(bad=list(source.bad))
+        self.written = WrittenShards(bad=list(source.bad))
         self.sizes: dict[str, int] = {}
         self._row_count = 0
 

@@ -171,7 +171,7 @@ class RemoteTraining:
             return None
         if outcome.problem:
             return self._fail(outcome.problem)
-        if self._begun_before and self._out.missing(self._study, self._run.arm, self._run.seed):
+        if self._begun_before and self._out.missing_measures(self._study, self._run.arm, self._run.seed):
             self._hand_over_again()  # sent at the next poll, unless the study is stopping
             return None
         return self._end(outcome)

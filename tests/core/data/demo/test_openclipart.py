@@ -128,7 +128,7 @@ def test_missing_measurements_are_added_without_training(tmp_path: Path, monkeyp
     assert values["val/R@1"] == 0.125
     assert second["notes"] == []
     assert out.run("base", 0).events.read_bytes() == events  # not trained again
-    assert not out.missing(longer, "base", 0)
+    assert not out.missing_measures(longer, "base", 0)
 
     shorter = longer.model_copy(update={"steps": 1})
     with pytest.raises(StudyError, match="the training settings of the study have changed"):

@@ -123,7 +123,7 @@ def test_measures_are_requested_with_the_studys_options(tmp_path: Path, monkeypa
     out.measures("base", 4).write_text(json.dumps(answer))
     changed = [*measures[:1], {**measures[1], "label": "shape"}, measures[3]]
     later = Study.model_validate(study.model_dump() | {"measures": changed})
-    assert [one.name for one in out.missing(later, "base", 4)] == ["p"]
+    assert [one.name for one in out.missing_measures(later, "base", 4)] == ["p"]
     again = measure(out, later, later.arms[0], 4)["networks"]["student"]
     assert again["v/R@1"] == 1.5
     assert again["p/acc1"] != student["p/acc1"], "what was measured otherwise is not taken over"
@@ -149,7 +149,7 @@ def test_older_measures_are_matched_by_name(tmp_path: Path) -> None:
     finished(out, study)
     networks = {"student": {"v/R@1": 0.1, "w/R@1": 0.1}, "teacher": {"v/R@1": 0.1}}
     out.measures("base", 4).write_text(json.dumps({"networks": networks}))
-    assert [one.name for one in out.missing(study, "base", 4)] == ["w"]
+    assert [one.name for one in out.missing_measures(study, "base", 4)] == ["w"]
 
 
 def test_seconds_of_a_run(tmp_path: Path) -> None:

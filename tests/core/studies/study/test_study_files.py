@@ -204,7 +204,7 @@ def study_folder(path: Path) -> StudyDir:
         for seed in (0, 1):
             out.run(arm, seed).create()
             out.measures(arm, seed).write_text(json.dumps(MEASURES))
-    out.write_status(StudyStatus(runs=[StudyRun("longer", 0, "runs/longer-s0", "failed", "it broke")]).touched())
+    out.write_status(StudyStatus(runs=[StudyRun("longer", 0, "runs/longer-s0", "failed", "it broke")]).touch())
     write_results(out, study)
     return out
 

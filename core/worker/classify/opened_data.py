@@ -79,7 +79,7 @@ class LoadedModel:
 
 
 @dataclass
-class Opened:
+class OpenedData:
     """Features of labelled data from one model."""
 
     key: str  # see ``keys``
@@ -162,7 +162,7 @@ def describe_split(split: LabelledFeatures) -> dict[str, Any]:
     }
 
 
-def open_data(loaded: LoadedModel, request: DataRequest, progress: Progress) -> Opened:
+def open_data(loaded: LoadedModel, request: DataRequest, progress: Progress) -> OpenedData:
     """Extract the features of ``request``. If it names no training data, the run's training data is used if it has such
     labels; otherwise a fifth of the data is held out for testing.
 
@@ -195,7 +195,7 @@ def open_data(loaded: LoadedModel, request: DataRequest, progress: Progress) -> 
         splits = replace(splits, val=labelled(request.val, request.label, test.labels.classes))
     sized = size_notes(test.dataset, model.network.image_size)
     notes = [*sized, *unreadable(test.dataset), *test.labels.notes, *notes]
-    return Opened(write_key(request), loaded, layer, splits, test, tuple(notes))
+    return OpenedData(write_key(request), loaded, layer, splits, test, tuple(notes))
 
 
 def _ignore(message: str) -> None:
