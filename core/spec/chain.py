@@ -79,7 +79,7 @@ class Chain(Section):
     def to_json(self) -> str:
         return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
 
-    def changed(self, settings: list[str]) -> Chain:
+    def with_settings(self, settings: list[str]) -> Chain:
         """The chain with ``a.b=value`` settings applied to every stage; ConfigError as for a config."""
         if not settings:
             return self

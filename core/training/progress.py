@@ -42,7 +42,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._pairs, self._steps, self._seconds, self._waited = 0, 0, 0.0, 0.0
-        self.begin()
+        self.start_waiting()
 
     def start_waiting(self) -> None:
         """Start waiting for the next batch."""

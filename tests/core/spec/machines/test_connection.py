@@ -33,7 +33,7 @@ class Spoken:
 
     def __init__(self, command: Any) -> None:
         self.command, self.sent, self.killed = command, list[dict[str, Any]](), False
-        self.heard = time.monotonic()
+        self.last_read = time.monotonic()
         self.arrives: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         for reply in type(self).script.pop(0) if type(self).script else []:
             self.arrives.put(reply)

@@ -174,7 +174,7 @@ def test_damaged_measures_are_listed_and_the_others_are_compared(broken: dict[st
     assert results["arms"]["base"]["seeds"] == [0, 1]
     assert next(iter(broken)) in results["arms"]["better"]["failed"]["1"]
     with pytest.raises(UserError, match=r"measures\.json.*Remove the file"):
-        out.missing(read_study(out.study), "better", 1)
+        out.missing_measures(read_study(out.study), "better", 1)
 
 
 def test_a_run_with_damaged_measures_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +241,7 @@ def use(out: StudyDir, name: str, content: bytes) -> None:
         if name == "study":
             survives(lambda: read_study(out.study))
         elif name == "measures":
-            survives(lambda: out.missing(study, "better", 0))
+            survives(lambda: out.missing_measures(study, "better", 0))
             survives(lambda: collect(out, study))
         elif name == "status":
             survives(out.read_status)
