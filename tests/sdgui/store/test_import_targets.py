@@ -14,7 +14,7 @@ from core.spec.presets import preset_config
 from core.spec.run.events import EventWriter, Metrics, RunStarted
 from core.spec.run.folder import RunDir
 from sdgui.store.records import StoreError
-from sdgui.store.store import DELETED, Store, _removed
+from sdgui.store.store import DELETED, Store, _deleting_folders
 
 CONFIG = preset_config("clip", "tiny")
 
@@ -84,15 +84,15 @@ def test_folders_moved_aside_are_restored_on_failure(tmp_path: Path) -> None:
         names.extend(sorted(path.name for path in tmp_path.iterdir()))
         raise KeyError("the database refused")
 
-    with pytest.raises(KeyError), _removed() as remove:
+    with pytest.raises(KeyError), _deleting_folders() as remove:
         refused(remove)
     assert names == [f"one{DELETED}", f"two{DELETED}"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
     (tmp_path / "thesis").mkdir()
     said = "thesis is not a run folder, so it was not deleted; move it elsewhere"
-    with pytest.raises(StoreError, match=said), _removed() as remove:
+    with pytest.raises(StoreError, match=said), _deleting_folders() as remove:
         remove([one, tmp_path / "thesis"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "thesis", "two"]
-    with _removed() as remove:
+    with _deleting_folders() as remove:
         remove([one, two])
     assert [path.name for path in tmp_path.iterdir()] == ["thesis"]
