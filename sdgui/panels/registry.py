@@ -147,7 +147,7 @@ PANELS = (
         use="Rank pairs with this run",
         icon="ph.eraser",
         shortcut="Ctrl+9",
-        tip="Likely mislabelled pairs: mark them, exclude them, save cleaned data",
+        tip="Likely mismatched pairs: mark them, exclude them, save cleaned data",
         module="sdgui.panels.clean.panel",
         panel="CleanPanel",
     ),

@@ -66,7 +66,7 @@ def _candidate(number: int) -> Action[Commands]:
     return _action(f"candidate_{number}", tip, tip, lambda c: c.view.detail.accept(number - 1), f"Alt+{number}")
 
 
-def _recaptioned(commands: Commands) -> Finding | None:
+def _caption_fixes(commands: Commands) -> Finding | None:
     """Fixes that replace the captions of the selected images in the data."""
     entries = [entry for entry in commands.view.list.selected() if entry.text]
     fixes = [Fix(kind="recaptioned", path=entry.path, value=entry.text, panel="Caption") for entry in entries]
@@ -172,7 +172,7 @@ _ACTIONS: tuple[Action[Commands], ...] = (
         "captions_basket",
         _GROUP,
         "Add to the basket of data fixes: replaces the captions in the data set",
-        _recaptioned,
+        _caption_fixes,
         lambda c: c.basket,
     ),
     *map(_candidate, range(1, 10)),

@@ -58,7 +58,7 @@ class CaptionsDetail(QWidget):
             "Press Enter or double-click to use a candidate as the caption; Alt+1 to 9 from the list"
         )
         self.candidates.setWordWrap(True)
-        self.candidates.setItemDelegate(_Wrapped(self.candidates))
+        self.candidates.setItemDelegate(_WrappingDelegate(self.candidates))
         self.candidates.setIconSize(QSize(16, 16))
         self.candidates.setResizeMode(QListView.ResizeMode.Adjust)
         self.candidates.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -96,7 +96,7 @@ class CaptionsDetail(QWidget):
         self.name.setText(" ".join(entry.name.split()) if entry is not None else "")
         self.name.setToolTip(plain_tip(entry.path if entry is not None else ""))
         self.state.setText(self._state(entry))
-        contents = self._contents(entry)
+        contents = self._provenances(entry)
         self.origin.setText("\n".join(dict.fromkeys(about_text(content) for content in contents)))
         self.origin.setToolTip(plain_tip("\n".join(dict.fromkeys(map(weights_text, contents)))))
         self._fill(entry)
@@ -156,13 +156,13 @@ class CaptionsDetail(QWidget):
         if candidate is not None and self._entry is not None:
             self.candidate_accepted.emit(self._entry.path, *candidate)
 
-    def _contents(self, entry: Entry | None) -> list[Mapping[str, Any]]:
-        """What each model's captions of ``entry`` were made with."""
+    def _provenances(self, entry: Entry | None) -> list[Mapping[str, Any]]:
+        """The provenance of each model's captions of ``entry``."""
         captions = entry.captions.values() if entry is not None else ()
         return [self._origins[made.origin] for made in captions if made.origin in self._origins]
 
 
-class _Wrapped(QStyledItemDelegate):
+class _WrappingDelegate(QStyledItemDelegate):
     """Makes rows as high as their text: Qt ignores the style sheet's padding and would clip the scores."""
 
     def __init__(self, view: QListWidget) -> None:

@@ -63,7 +63,7 @@ class CaptionMaker(QObject):
         self._running_job: _Job | None = None
         self._answers: list[Answer] = []
         self._answered: set[str] = set()  # images of the running job with an answer
-        self._given_up: list[str] = []  # cancelled images; the worker has not stopped yet
+        self._cancelled: list[str] = []  # cancelled images; the worker has not stopped yet
         self.remaining: list[str] = []  # images that were dropped by the last failure
         self._first = True  # the job's first answer is emitted without waiting for a batch
         self._reported = self._captioned = self._refused = self._total = 0
@@ -100,7 +100,7 @@ class CaptionMaker(QObject):
     def cancel(self) -> None:
         """Drop the queue; ``failed`` emits ``Cancelled`` once the worker has stopped."""
         if self._running_job is not None:
-            self._given_up += [path for job in self._jobs for path in job.paths]
+            self._cancelled += [path for job in self._jobs for path in job.paths]
             self._waiting = set(self._running_job.paths)
         self._jobs.clear()
         if self._calls is not None and self._running_job is not None:
@@ -115,7 +115,7 @@ class CaptionMaker(QObject):
         self._answers.clear()
         self._jobs.clear()
         self._waiting.clear()
-        self._given_up.clear()
+        self._cancelled.clear()
         self._running_job = None
         if self._calls is not None:
             self._calls.drop("open")
@@ -141,7 +141,7 @@ class CaptionMaker(QObject):
         return self._calls
 
     def _start_next_job(self) -> None:
-        if self._given_up:  # the worker finished before the cancellation
+        if self._cancelled:  # the worker finished before the cancellation
             self._fail_job(Cancelled())
             return
         if not self._jobs:
@@ -234,8 +234,8 @@ class CaptionMaker(QObject):
         self._emit_answers()
         running_paths = self._running_job.paths if self._running_job is not None else ()
         remaining = [path for job in self._jobs for path in job.paths]
-        self.remaining = [*(path for path in running_paths if path not in self._answered), *self._given_up, *remaining]
-        self._given_up = []
+        self.remaining = [*(path for path in running_paths if path not in self._answered), *self._cancelled, *remaining]
+        self._cancelled = []
         self._jobs.clear()
         self._waiting.clear()
         self._running_job = None

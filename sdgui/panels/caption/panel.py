@@ -78,7 +78,7 @@ class CaptionsPanel(Panel):
         self.model.dataChanged.connect(lambda *_: self.view.show_current())
         self.persistence.restored.connect(lambda entries: self.model.add(entries, emit=False))
         self.persistence.ready.connect(self._on_restored)
-        self.persistence.unreadable.connect(self._cannot_read)
+        self.persistence.unreadable.connect(self._on_unreadable)
         self.persistence.settled.connect(self.saved)
         self.persistence.failed.connect(lambda sentence: self.view.show_message(error(sentence)))
         self.view.list.current_changed.connect(lambda _path: self.view.show_current())
@@ -100,8 +100,8 @@ class CaptionsPanel(Panel):
         self._services.demo.ready.connect(self.refresh)
         self.files.use_requested.connect(self._train_on)
         for side, picker in self.view.tools.pickers.items():
-            picker.changed.connect(partial(self._model_chosen, side))
-            picker.interpolated.connect(partial(self._weights_changed, side))
+            picker.changed.connect(partial(self._on_model_chosen, side))
+            picker.interpolated.connect(partial(self._on_weights_changed, side))
             self.view.tools.interpolations[side].save_requested.connect(self.export_requested)
             picker.refused.connect(lambda sentence: self.view.show_message(warning(sentence)))
         self.work.origin.connect(self._keep_origin)
@@ -163,7 +163,7 @@ class CaptionsPanel(Panel):
         self.view.tools.compare.setChecked(settings.value("captions/compare") in (True, "true"))
         self.view.show_empty()
 
-    def _cannot_read(self, sentence: str) -> None:
+    def _on_unreadable(self, sentence: str) -> None:
         """Report why the stored list cannot be read, and that reading is retried."""
         if sentence != self._unreadable:
             self._unreadable = sentence
@@ -216,7 +216,7 @@ class CaptionsPanel(Panel):
 
     # --- captions
 
-    def _model_chosen(self, side: Side, choice: ModelChoice) -> None:
+    def _on_model_chosen(self, side: Side, choice: ModelChoice) -> None:
         self._services.settings.setValue(f"captions/model_{side}", json.dumps(asdict(choice)))
         self.view.detail.set_titles({name: self._title(name) for name in SIDES})
         self.view.show_empty()
@@ -224,7 +224,7 @@ class CaptionsPanel(Panel):
             self.work.caption_missing(side)
             self.work.open(side)
 
-    def _weights_changed(self, side: Side, _choice: ModelChoice) -> None:
+    def _on_weights_changed(self, side: Side, _choice: ModelChoice) -> None:
         """Caption the selected images again with the side's interpolated weights."""
         if self._held_paths is None and self.isVisible() and side in self.work.sides:
             self.work.caption_again(side, [entry.path for entry in self.view.list.selected()])

@@ -84,18 +84,20 @@ class CaptionPersistence(QObject):
         origins, self._origins = self._origins, {}
         if changed or origins or self._unwritten or self._unwritten_origins:
             self._writing += 1
-            self._tasks.run(lambda: self._write(changed, origins), lambda _: self._task_ended(True), self._not_written)
+            self._tasks.run(
+                lambda: self._write(changed, origins), lambda _: self._on_task_ended(True), self._on_write_failed
+            )
 
     @property
     def pending(self) -> bool:
         """Whether changes still have to be written; False between a failed write and its retry."""
         return bool(self._changed or self._origins or self._writing)
 
-    def _not_written(self, sentence: str) -> None:
+    def _on_write_failed(self, sentence: str) -> None:
         self.failed.emit(sentence)
-        self._task_ended(False)
+        self._on_task_ended(False)
 
-    def _task_ended(self, is_written: bool) -> None:
+    def _on_task_ended(self, is_written: bool) -> None:
         self._writing -= 1
         if not self.pending:
             self.settled.emit(is_written)

@@ -13,7 +13,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QUndoStack
 
 from core.spec.generation import GenerationSettings
-from sdgui.panels.caption.list.commands import CaptionedAgain
+from sdgui.panels.caption.list.commands import ReplaceCandidates
 from sdgui.panels.caption.list.rows import CaptionsModel
 from sdgui.panels.caption.maker import Answer, CaptionMaker
 from sdgui.panels.caption.model import SIDES, Entry, Side
@@ -162,6 +162,6 @@ class CaptionsWork(QObject):
         recaptioned, self._before_recaptioning[side] = self._before_recaptioning[side], {}
         changed = [entry for path, entry in recaptioned.items() if self._model.entry(path) not in (None, entry)]
         if changed:
-            self._undo.push(CaptionedAgain(self._model, changed))
+            self._undo.push(ReplaceCandidates(self._model, changed))
         if not self.busy:
             self._strip.finish()

@@ -12,7 +12,7 @@ from typing import Any
 from PySide6.QtCore import QObject
 
 from core.spec.run.model_names import tuned_name
-from sdgui.panels.classify.model import Measure, Measured, method_title
+from sdgui.panels.classify.model import EvaluationResult, Measure, method_title
 from sdgui.panels.classify.view import ClassifyView
 from sdgui.panels.classify.work import ClassifySession
 from sdgui.shared.failures import failure_message
@@ -72,7 +72,7 @@ class Evaluations(QObject):
             self._view.set_busy("")
             return
 
-        def done(result: Measured) -> None:
+        def done(result: EvaluationResult) -> None:
             self._view.set_busy("")
             results.replace(previous, result)
 
@@ -95,7 +95,7 @@ class Evaluations(QObject):
     def _show_start(self, measure: Measure) -> None:
         self._view.set_busy(f"{method_title(measure)}: opening the model")
 
-    def _add_result(self, result: Measured) -> None:
+    def _add_result(self, result: EvaluationResult) -> None:
         self._view.results.add(result)
         self._evaluate_next()
 
@@ -159,7 +159,7 @@ class Evaluations(QObject):
         if first is None or self._session.busy("measure"):
             return
 
-        def done(result: Measured) -> None:
+        def done(result: EvaluationResult) -> None:
             self._view.set_busy("")
             self._view.results.add(result, show=False)
             self._view.compare.choose(first, measure)

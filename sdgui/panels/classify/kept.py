@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sdgui.panels.classify.model import Measure, Measured, read_measured
+from sdgui.panels.classify.model import EvaluationResult, Measure, read_result
 from sdgui.panels.classify.verbs import Result
 from sdgui.store.store import Store
 from sdgui.worker.verbs import Verb
@@ -22,7 +22,7 @@ _MEASURE = TypeAdapter(Measure)
 _RESULT = Verb("classify_result", Result)
 
 
-def keep(store: Store, result: Measured) -> None:
+def keep(store: Store, result: EvaluationResult) -> None:
     """Store a result, replacing an older result of the same evaluation. Raises StoreError."""
     content = {"measure": asdict(result.measure), "answer": result.answer}
     store.keep_result(PANEL, _subject(result.measure), result.measure.target.data, content)
@@ -33,7 +33,7 @@ def forget(store: Store, measure: Measure) -> None:
     store.forget_result(PANEL, _subject(measure), measure.target.data)
 
 
-def kept_results(store: Store) -> list[Measured]:
+def kept_results(store: Store) -> list[EvaluationResult]:
     """Read the stored results, newest first. Raises StoreError."""
     results = (_read(entry.content) for entry in store.kept_results(PANEL))
     return [result for result in results if result is not None]
@@ -44,11 +44,11 @@ def _subject(measure: Measure) -> str:
     return json.dumps(asdict(measure), sort_keys=True)
 
 
-def _read(content: Any) -> Measured | None:
+def _read(content: Any) -> EvaluationResult | None:
     answer = content.get("answer")
     if not isinstance(answer, dict) or _RESULT.problem(answer):
         return None
     try:
-        return read_measured(_MEASURE.validate_python(content.get("measure")), answer)
+        return read_result(_MEASURE.validate_python(content.get("measure")), answer)
     except (ValidationError, ValueError, KeyError, TypeError):  # invalid cells
         return None

@@ -1,7 +1,7 @@
 """Evaluations of the Classify panel and their results, as plain values. No Qt, no worker.
 
-Flow: the user's choices become a `Target` and a `Measure` -> ``ClassifySession`` -> a worker's answer -> `Measured` ->
-the tabs.
+Flow: the user's choices become a `Target` and a `Measure` -> ``ClassifySession`` -> a worker's answer ->
+`EvaluationResult` -> the tabs.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _numbers(values: Any) -> Integers:
 
 
 @dataclass(frozen=True)
-class Measured:
+class EvaluationResult:
     """The result of an evaluation. ``answer`` is `core.worker.classify.results.Result.plain`."""
 
     measure: Measure
@@ -164,9 +164,9 @@ class Measured:
         return bool(self.answer["can_save"])
 
 
-def read_measured(measure: Measure, answer: dict[str, Any]) -> Measured:
+def read_result(measure: Measure, answer: dict[str, Any]) -> EvaluationResult:
     """Read an answer of the worker."""
-    return Measured(measure, answer, read_confusion(answer["confusion"]))
+    return EvaluationResult(measure, answer, read_confusion(answer["confusion"]))
 
 
 def interval_text(interval: Mapping[str, Any]) -> str:

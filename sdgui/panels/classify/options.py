@@ -58,7 +58,7 @@ class OptionsRow(QWidget):
             self.add_choice(text, box)
         self._standardise.setToolTip("Standardise features to mean 0 and variance 1")
         self._row.addWidget(self._standardise)
-        self._prompts.activated.connect(self._prompts_chosen)
+        self._prompts.activated.connect(self._on_prompts_chosen)
 
     def add_choice(self, text: str, box: QWidget) -> None:
         """Add ``box`` with the label ``text`` to the row."""
@@ -103,7 +103,7 @@ class OptionsRow(QWidget):
             self._prompts.insertItem(0, "edited" if is_inline(source) else Path(source).name, source)
         self._prompts.setCurrentIndex(self._prompts.findData(source))
 
-    def _prompts_chosen(self, _row: int) -> None:
+    def _on_prompts_chosen(self, _row: int) -> None:
         if self._prompts.currentData() != _FILE:
             return
         path = ask_open(self, "Open prompts: one per line, with {} for the class name", "Prompts (*.txt *.json)")

@@ -18,7 +18,7 @@ from core.spec.data.prompt_sets import is_inline
 from sdgui.panels.classify.demo import LABEL, PURPOSE, DemoStep, next_step
 from sdgui.panels.classify.evaluations import Evaluations
 from sdgui.panels.classify.kept import forget, keep, kept_results
-from sdgui.panels.classify.model import Measure, Measured, Settings, Target
+from sdgui.panels.classify.model import EvaluationResult, Measure, Settings, Target
 from sdgui.panels.classify.notes import skipped_rows
 from sdgui.panels.classify.probes import Probes
 from sdgui.panels.classify.tabs.compare import result_title
@@ -154,7 +154,7 @@ class ClassifyPanel(Panel):
         self._opened_answers[target] = answer
         self.view.source.options.set_layers(answer["model"]["layers"])
 
-    def _show_result(self, result: Measured | None) -> None:
+    def _show_result(self, result: EvaluationResult | None) -> None:
         results, probe = self.view.results, self.probe()
         results.setVisible(bool(results.results()) or self._loaded is not None)
         results.save_probe.setEnabled(probe is not None)
@@ -165,20 +165,20 @@ class ClassifyPanel(Panel):
         if result is not None:
             self._show_notes(result)
 
-    def _keep(self, result: Measured) -> None:
+    def _keep(self, result: EvaluationResult) -> None:
         store = self._services.store
         self._services.writer.submit(lambda: keep(store, result))
 
-    def _forget(self, result: Measured) -> None:
+    def _forget(self, result: EvaluationResult) -> None:
         store, measure = self._services.store, result.measure
         self._services.writer.submit(lambda: forget(store, measure))
 
-    def _restore_results(self, results: list[Measured]) -> None:
+    def _restore_results(self, results: list[EvaluationResult]) -> None:
         for result in results:
             self.session.know(result)
         self.view.results.restore(results)
 
-    def _show_notes(self, result: Measured) -> None:
+    def _show_notes(self, result: EvaluationResult) -> None:
         answer = self._opened_answers.get(result.measure.target)
         skipped, unlisted = skipped_rows(answer) if answer is not None else ([], 0)
         notes = [*(answer["notes"] if answer is not None else ()), *result.answer["notes"]]
@@ -191,7 +191,7 @@ class ClassifyPanel(Panel):
         """
         results, travel = self.view.results, self.travel
 
-        def shown_result() -> Measured | None:
+        def shown_result() -> EvaluationResult | None:
             return travel.shown_result if purpose == "cell" else results.current()
 
         result = shown_result()
@@ -205,11 +205,11 @@ class ClassifyPanel(Panel):
         def on_failure(failure: Failure) -> None:
             if shown_result() is result:
                 failed()
-            self._question_failed(failure)
+            self._on_question_failed(failure)
 
         self.session.ask(purpose, result.measure, verb, on_answer, on_failure, **arguments)
 
-    def _question_failed(self, failure: Failure) -> None:
+    def _on_question_failed(self, failure: Failure) -> None:
         if not isinstance(failure, Cancelled):
             self.show_message(Message("error", failure.text, failure.details))
 
@@ -234,7 +234,7 @@ class ClassifyPanel(Panel):
         # set before the answer: by then the prompts may be saved as a file
         self.view.source.options.set_prompts(prompts)
 
-        def done(result: Measured) -> None:
+        def done(result: EvaluationResult) -> None:
             results.replace(previous, result, show=results.current() is current)
 
         def failed(failure: Failure) -> None:
@@ -307,4 +307,4 @@ class ClassifyPanel(Panel):
             trying.ask_more()
 
         purpose = "try" if current else "try more"
-        self.session.try_images(purpose, model, probe, images, names, done, self._question_failed)
+        self.session.try_images(purpose, model, probe, images, names, done, self._on_question_failed)

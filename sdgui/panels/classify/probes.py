@@ -57,9 +57,9 @@ class Probes(QObject):
 
     def save(self, probe: Measure, path: Path) -> None:
         """Save the probe to ``path``."""
-        self._session.save(probe, str(path), self._saved, self._failed)
+        self._session.save(probe, str(path), self._on_saved, self._on_failed)
 
-    def _saved(self, answer: dict[str, Any]) -> None:
+    def _on_saved(self, answer: dict[str, Any]) -> None:
         path = Path(str(answer["path"]))
         text = f"Saved the probe as {path} and its description as {Path(answer['json']).name} in the same folder."
         self._show_message(info(text, remedy=Remedy("Open folder", lambda: _open(path.parent))))
@@ -90,7 +90,7 @@ class Probes(QObject):
     def apply(self, probe: Measure, folder: Path, out: Path) -> None:
         """Classify every image under ``folder`` and write the predictions to ``out``."""
         self._set_busy(f"Classifying {folder.name}")
-        self._session.apply(probe, [str(folder)], str(out), self._on_applied, self._failed)
+        self._session.apply(probe, [str(folder)], str(out), self._on_applied, self._on_failed)
 
     def _on_applied(self, answer: Mapping[str, Any]) -> None:
         self._set_busy("")
@@ -103,7 +103,7 @@ class Probes(QObject):
         open_folder = Remedy("Open folder", lambda: _open(out.parent))
         self._show_message((warning if unreadable_count else info)(text, "\n".join(lines), open_folder))
 
-    def _failed(self, failure: Failure) -> None:
+    def _on_failed(self, failure: Failure) -> None:
         self._set_busy("")
         self._show_message(failure_message(failure, CANCELLED))
 

@@ -1,6 +1,6 @@
 """The list of evaluation results, and the buttons for probes.
 
-Flow: the panel adds a `Measured` -> ``result_selected`` with the result to show -> the tabs.
+Flow: the panel adds an `EvaluationResult` -> ``result_selected`` with the result to show -> the tabs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QWidget
 
 from core.spec.run.model_names import parse_interpolated
-from sdgui.panels.classify.model import Measure, Measured, interval_text, method_title
+from sdgui.panels.classify.model import EvaluationResult, Measure, interval_text, method_title
 from sdgui.widgets.formats import percent
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
@@ -24,13 +24,13 @@ MAX_RESULTS = 40  # the worker caches about as many
 class ResultList(QWidget):
     """The list of results, newest first; Delete removes the selected result."""
 
-    result_selected = Signal(object)  # Measured | None
-    added = Signal(object)  # Measured
-    removed = Signal(object)  # Measured that the user removed
+    result_selected = Signal(object)  # EvaluationResult | None
+    added = Signal(object)  # EvaluationResult
+    removed = Signal(object)  # EvaluationResult that the user removed
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._results: list[Measured] = []
+        self._results: list[EvaluationResult] = []
         self.list = QListWidget(self)
         self.list.setAccessibleName("Results")
         self.list.setToolTip("Evaluation results, newest first; press Delete to remove the selected result")
@@ -53,27 +53,27 @@ class ResultList(QWidget):
         remove.activated.connect(self.remove_current)
         self._emit_selected()
 
-    def results(self) -> list[Measured]:
+    def results(self) -> list[EvaluationResult]:
         """All results, newest first."""
         return list(self._results)
 
-    def current(self) -> Measured | None:
+    def current(self) -> EvaluationResult | None:
         """The shown result."""
         row = self.list.currentRow()
         return self._results[row] if 0 <= row < len(self._results) else None
 
-    def of(self, measure: Measure) -> Measured | None:
+    def of(self, measure: Measure) -> EvaluationResult | None:
         """The result of ``measure``; None if there is none."""
         return next((result for result in self._results if result.measure == measure), None)
 
-    def add(self, added: Measured, show: bool = True) -> None:
+    def add(self, added: EvaluationResult, show: bool = True) -> None:
         """Add a result at the top, replacing an earlier result of the same evaluation, and show it."""
         current = self.current()
         others = [result for result in self._results if result.measure != added.measure]
         self._fill([added, *others][:MAX_RESULTS], added if show or current is None else current)
         self.added.emit(added)
 
-    def replace(self, previous: Measured | None, added: Measured, show: bool = True) -> None:
+    def replace(self, previous: EvaluationResult | None, added: EvaluationResult, show: bool = True) -> None:
         """Add a result and remove ``previous``, which the new result replaces."""
         current = self.current()
         is_removed = previous is not None and previous in self._results and previous.measure != added.measure
@@ -83,7 +83,7 @@ class ResultList(QWidget):
             self.removed.emit(previous)
         self.added.emit(added)
 
-    def restore(self, results: Sequence[Measured]) -> None:
+    def restore(self, results: Sequence[EvaluationResult]) -> None:
         """Append the results of an earlier session."""
         known_measures = {result.measure for result in self._results}
         restored = [result for result in results if result.measure not in known_measures]
@@ -106,7 +106,7 @@ class ResultList(QWidget):
             self._fill(others, others[min(row, len(others) - 1)] if others else None)
             self.removed.emit(removed)
 
-    def _fill(self, results: Sequence[Measured], current: Measured | None) -> None:
+    def _fill(self, results: Sequence[EvaluationResult], current: EvaluationResult | None) -> None:
         self.list.blockSignals(True)
         self._results = list(results)
         self.list.clear()

@@ -99,8 +99,8 @@ class ClassifySource(QWidget):
         self.data.described.connect(self._on_described)
         self.data.changed.connect(lambda _source: self.label.clear())
         self.train_data.described.connect(self._on_training_described)
-        self.train.currentIndexChanged.connect(lambda _row: self._train_chosen())
-        self.label.activated.connect(lambda _row: self._label_chosen())
+        self.train.currentIndexChanged.connect(lambda _row: self._on_training_chosen())
+        self.label.activated.connect(lambda _row: self._on_label_chosen())
         for picker in (self.model, self.data, self.train_data):
             picker.refused.connect(self.refused)
 
@@ -204,7 +204,7 @@ class ClassifySource(QWidget):
         if not facts["labels"]:
             self.refused.emit(self.problem() if self.model.choice() else f"{facts['source']} has no labels.")
 
-    def _label_chosen(self) -> None:
+    def _on_label_chosen(self) -> None:
         self._wanted_label = self.chosen_label()
         same = self.train_label.findData(self.chosen_label())
         if same >= 0:
@@ -216,7 +216,7 @@ class ClassifySource(QWidget):
         if facts["labels"] and self.train_label.findData(self.chosen_label()) < 0:
             self.more.setChecked(True)
 
-    def _train_chosen(self) -> None:
+    def _on_training_chosen(self) -> None:
         is_other = self.train.currentData() == _OTHER
         self.train_data.setVisible(is_other)
         self._gap.setVisible(not is_other)

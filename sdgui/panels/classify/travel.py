@@ -13,7 +13,7 @@ from PySide6.QtCore import QObject
 
 from core.spec.run.folder import RunDir
 from core.spec.run.model_names import run_and_checkpoint, tuned_name
-from sdgui.panels.classify.model import Measure, Measured
+from sdgui.panels.classify.model import EvaluationResult, Measure
 from sdgui.panels.classify.view import ClassifyView
 from sdgui.panels.classify.work import ClassifySession
 from sdgui.runs.background_tasks import BackgroundTasks
@@ -33,15 +33,15 @@ class ClassifyTravel(QObject):
         super().__init__(view)
         self._travel, self._view, self._session = travel, view, session
         self._tasks = BackgroundTasks(self)
-        self._listed_result: Measured | None = None  # the result selected in the list
+        self._listed_result: EvaluationResult | None = None  # the result selected in the list
         self._own_step = 0  # step of the listed result
         self._run: Path | None = None
-        self._cache: dict[Measure, Measured] = {}
-        self.shown_result: Measured | None = None
+        self._cache: dict[Measure, EvaluationResult] = {}
+        self.shown_result: EvaluationResult | None = None
         view.stepped.connect(self._follow_slider)
         travel.moved.connect(self._follow_other_panel)
 
-    def follow(self, result: Measured | None) -> None:
+    def follow(self, result: EvaluationResult | None) -> None:
         """Offer the checkpoints of the run of a newly shown result."""
         self._session.drop("step")
         self._listed_result = self.shown_result = result
@@ -88,7 +88,7 @@ class ClassifyTravel(QObject):
             self._show_result(self._cache[measure], step)
             return
 
-        def done(stepped: Measured) -> None:
+        def done(stepped: EvaluationResult) -> None:
             self._cache = dict([*self._cache.items(), (measure, stepped)][-_CACHE_SIZE:])
             self._show_result(stepped, step)
 
@@ -98,7 +98,7 @@ class ClassifyTravel(QObject):
 
         self._session.measure(measure, done, failed, "step", worker=str(self._run))
 
-    def _show_result(self, result: Measured, step: int) -> None:
+    def _show_result(self, result: EvaluationResult, step: int) -> None:
         self.shown_result = result
         self._view.matrix.show_step(result, step, step == self._own_step)
 

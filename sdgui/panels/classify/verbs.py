@@ -146,7 +146,7 @@ class FewShot(TypedDict):
 
 
 @_STRICT
-class Imaged(TypedDict):
+class ScoredImage(TypedDict):
     """An image and the probability of its class. ``tied``: see ``Mistake``."""
 
     image: str
@@ -161,7 +161,7 @@ class Cell(TypedDict):
     true: str
     predicted: str
     total: int
-    images: list[Imaged]
+    images: list[ScoredImage]
 
 
 @_STRICT

@@ -8,7 +8,7 @@ from typing import TypeVar
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabWidget, QWidget
 
-from sdgui.panels.classify.model import Measured
+from sdgui.panels.classify.model import EvaluationResult
 from sdgui.panels.classify.notes import Notes
 from sdgui.panels.classify.results import ResultList
 from sdgui.panels.classify.source import ClassifySource
@@ -189,7 +189,7 @@ class ClassifyView(QWidget):
         self.source.button.setEnabled(not activity)
         self.curves.set_busy(bool(activity))
 
-    def show_result(self, result: Measured | None) -> None:
+    def show_result(self, result: EvaluationResult | None) -> None:
         """Show a result in every tab; None shows the empty state."""
         has_result = result is not None
         self.first.setCurrentWidget(self.accuracy if has_result else self.empty)

@@ -1,8 +1,8 @@
 """The requests of Classify to its workers: open data, evaluate, and query results.
 
-Flow: panel -> ``measure`` -> worker: ``classify_open``, then the verb of the measure -> ``Measured``; other requests
-pass the key of that result. A key describes its result completely, so any worker can answer, also after a restart.
-Two results are compared in one worker, whatever their models.
+Flow: panel -> ``measure`` -> worker: ``classify_open``, then the verb of the measure -> ``EvaluationResult``; other
+requests pass the key of that result. A key describes its result completely, so any worker can answer, also after a
+restart. Two results are compared in one worker, whatever their models.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 from PySide6.QtCore import QObject, Signal
 
 from core.spec.run.model_names import tuned_name
-from sdgui.panels.classify.model import Measure, Measured, Target, read_measured
+from sdgui.panels.classify.model import EvaluationResult, Measure, Target, read_result
 from sdgui.panels.classify.verbs import CLASSIFY
 from sdgui.worker.calls import Done, Failed, WorkerCalls
 from sdgui.worker.pool import WorkerPool
 
 KeyDone = Callable[[str], None]
-MeasuredDone = Callable[[Measured], None]
+MeasuredDone = Callable[[EvaluationResult], None]
 
 
 class ClassifySession(QObject):
@@ -73,7 +73,7 @@ class ClassifySession(QObject):
         for calls in self._calls.values():
             calls.drop(purpose)
 
-    def know(self, result: Measured) -> None:
+    def know(self, result: EvaluationResult) -> None:
         """Register a result of an earlier session so that requests can refer to it."""
         self._results.setdefault(result.measure, str(result.answer["result"]))
 
@@ -99,11 +99,11 @@ class ClassifySession(QObject):
                 self._probes[measure] = str(answer["probe"])
                 answer = answer["result"]
             self._results[measure] = str(answer["result"])
-            done(read_measured(measure, answer))
+            done(read_result(measure, answer))
 
         def preliminary(answer: dict[str, Any]) -> None:
             if partial is not None:
-                partial(read_measured(measure, answer))
+                partial(read_result(measure, answer))
 
         def opened(key: str) -> None:
             verb, arguments = measure.request()

@@ -1,1 +1,1 @@
-"""The Clean panel: finds likely mislabelled pairs."""
+"""The Clean panel: finds likely mismatched pairs."""

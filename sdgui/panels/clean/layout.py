@@ -63,7 +63,7 @@ class CleanView(QWidget):
         self.strip = ProgressStrip(self)
         self.bar = MessageBar(self)
         self.stack = QStackedWidget(self)
-        self.empty = EmptyState("ph.eraser", "Find mislabelled pairs", _EMPTY, parent=self.stack, primary=False)
+        self.empty = EmptyState("ph.eraser", "Find mismatched pairs", _EMPTY, parent=self.stack, primary=False)
         self.body = self._body()
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.body)
@@ -227,11 +227,11 @@ class CleanView(QWidget):
             self.empty.set_content("Ranking the pairs", "The model encodes every image and caption once.")
         elif ready:
             text = "Ranks all pairs by match score and lists them, lowest score first."
-            self.empty.set_content("Find mislabelled pairs", text, "Rank the pairs", "Ctrl+Shift+R")
+            self.empty.set_content("Find mismatched pairs", text, "Rank the pairs", "Ctrl+Shift+R")
         elif self.source.run() is None and self._train is not None:
-            self.empty.set_content("Find mislabelled pairs", _NO_RUN, "Train the demo", "Ctrl+Alt+D")
+            self.empty.set_content("Find mismatched pairs", _NO_RUN, "Train the demo", "Ctrl+Alt+D")
         else:
-            self.empty.set_content("Find mislabelled pairs", _EMPTY)
+            self.empty.set_content("Find mismatched pairs", _EMPTY)
         self.stack.setCurrentWidget(self.empty)
 
     # Keys
@@ -273,10 +273,10 @@ class CleanView(QWidget):
 
 
 def _verdict(ranked_pairs: RankedPairs) -> str:
-    """How many pairs are likely mislabelled; no estimate if the scores form a single group."""
+    """How many pairs are likely mismatched; no estimate if the scores form a single group."""
     if ranked_pairs.two_groups:
-        return f"{count(ranked_pairs.mislabelled)} likely mislabelled."
-    return "no pairs stand out as mislabelled. Pairs with the lowest match scores are listed first."
+        return f"{count(ranked_pairs.mismatched)} likely mismatched."
+    return "no pairs stand out as mismatched. Pairs with the lowest match scores are listed first."
 
 
 def _probability(pair: Pair) -> str:

@@ -63,8 +63,8 @@ class RankedPairs:
         ]
         self.key = str(answer["key"])  # identifies the ranking in any worker
         self.model, self.data = str(answer["model"]), str(answer["data"])
-        self.total, self.mislabelled = int(answer["pairs"]), int(answer["doubted"])
-        self.two_groups = answer["groups"] == 2  # with one group, no pair is called mislabelled
+        self.total, self.mismatched = int(answer["pairs"]), int(answer["doubted"])
+        self.two_groups = answer["groups"] == 2  # with one group, no pair is called mismatched
         self.shuffled: int | None = answer["shuffled"]
         self.precision: float | None = answer["precision"]
         self.bins = np.asarray(answer["bins"], dtype=np.int64)
@@ -76,9 +76,9 @@ class RankedPairs:
         self.exclude_below = False  # whether unmarked pairs below the threshold are excluded too
 
     def suggested_threshold(self) -> int:
-        """The threshold below which pairs are likely mislabelled; 0 if no pair is."""
+        """The threshold below which pairs are likely mismatched; 0 if no pair is."""
         reached = np.cumsum(self.bins)
-        return int(np.searchsorted(reached, self.mislabelled, side="left")) + 1 if self.mislabelled else 0
+        return int(np.searchsorted(reached, self.mismatched, side="left")) + 1 if self.mismatched else 0
 
     def caption(self, pair: Pair) -> str:
         """The pair's caption, or the user's correction."""

@@ -1,4 +1,4 @@
-"""Clean: finds likely mislabelled pairs with a trained run, to mark, exclude and save as cleaned training data.
+"""Clean: finds likely mismatched pairs with a trained run, to mark, exclude and save as cleaned training data.
 
 Flow: run and data -> worker ``noise_open`` -> ``RankedPairs`` (with the store's marks) -> gallery, table, histogram;
 keys mark pairs, and marks are stored immediately; worker ``noise_save`` -> a manifest -> a new experiment.
@@ -56,7 +56,7 @@ class CleanPanel(Panel):
         self._line_row = -1  # first row at or above the threshold
         self._stale: dict[int, None] = {}  # rows with outdated images, in order
         self._later = QTimer(self, singleShot=True, interval=0)
-        self._later.timeout.connect(self._show_some)
+        self._later.timeout.connect(self._redraw_some)
         self._settle = QTimer(self, singleShot=True, interval=_SETTLE_MS)
         self._settle.timeout.connect(self._on_threshold_settled)
         self._connect()
@@ -183,7 +183,7 @@ class CleanPanel(Panel):
         """Filter and sort; gallery and table show the same pairs."""
         if self.ranked is None:
             return
-        before = self.chosen_rows()
+        before = self.selected_rows()
         current = self.visible_indices[before[0]] if before else -1
         words, sorting = self.view.words.text(), self.view.sorting()
         self.visible_indices = self.ranked.filtered(self.view.pair_filter(), words, *sorting)
@@ -221,11 +221,11 @@ class CleanPanel(Panel):
         seen = self.view.gallery.visible_rows()
         self._stale.update(dict.fromkeys(rows))
         self._redraw_rows([row for row in rows if row in seen])
-        self._show_some()
+        self._redraw_some()
         self.view.table.pairs.marked(rows)
         self._update()
 
-    def _show_some(self) -> None:
+    def _redraw_some(self) -> None:
         self._redraw_rows(list(islice(self._stale, _ROWS_PER_UPDATE)))
         if self._stale:
             self._later.start()
@@ -258,7 +258,7 @@ class CleanPanel(Panel):
             self.show_pairs()
 
     # Marks
-    def chosen_rows(self) -> list[int]:
+    def selected_rows(self) -> list[int]:
         """Rows of the selected pairs, or the current row."""
         selected = self.view.gallery.selected()
         current = self.view.table.currentIndex().row() if self.view.table.hasFocus() else self.view.gallery.current()
@@ -266,7 +266,7 @@ class CleanPanel(Panel):
 
     def mark(self, wrong: bool | None) -> None:
         """Toggle the mark of the selected pairs; after marking a single pair, select the next one."""
-        ranked_pairs, rows = self.ranked, self.chosen_rows()
+        ranked_pairs, rows = self.ranked, self.selected_rows()
         if ranked_pairs is None or not rows:
             return
         pairs = [ranked_pairs.pairs[self.visible_indices[row]] for row in rows]
@@ -302,12 +302,12 @@ class CleanPanel(Panel):
     # Corrections
     def edit_caption(self) -> None:
         """Edit the caption of the current pair in the table."""
-        if rows := self.chosen_rows():
+        if rows := self.selected_rows():
             self.view.table.edit(self.view.table.pairs.index(rows[0], CAPTION))
 
     def use_suggestions(self) -> None:
         """Replace the captions of the selected pairs by the suggested captions."""
-        for row in self.chosen_rows():
+        for row in self.selected_rows():
             self.correct(row, self.view.table.pairs.pair(row).suggestion)
 
     def correct(self, row: int, text: str) -> None:

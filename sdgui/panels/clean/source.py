@@ -54,12 +54,12 @@ class CleanSource(QWidget):
         vbox(hbox((self.model, 1), (self.data, 1)), hbox(label, self.networks, None, self.rank), into=self)
         self.model.changed.connect(self._on_model_changed)
         self.model.refused.connect(self.refused)
-        self.data.changed.connect(lambda _source: self._choice_changed())
+        self.data.changed.connect(lambda _source: self._on_choice_changed())
         self.data.refused.connect(self.refused)
-        self.networks.activated.connect(lambda _row: self._choice_changed())
+        self.networks.activated.connect(lambda _row: self._on_choice_changed())
         self.rank.clicked.connect(self.rank_requested)
         self._run_data = ""  # training data of the chosen run
-        self._choice_changed()
+        self._on_choice_changed()
 
     def _on_model_changed(self, choice: ModelChoice) -> None:
         previous, sources = self._run_data, run_data(self.run())
@@ -71,9 +71,9 @@ class CleanSource(QWidget):
             self.data.set_source(self._run_data)
         if choice.model.startswith(OPEN_CLIP) or self.run() is None:
             self.refused.emit(NO_RUN)
-        self._choice_changed()
+        self._on_choice_changed()
 
-    def _choice_changed(self) -> None:
+    def _on_choice_changed(self) -> None:
         self.rank.setEnabled(self.request() is not None)
         self.changed.emit()
 

@@ -78,7 +78,7 @@ class CleanWork(QObject):
         calls = WorkerCalls(self._pool.client(choice.model, choice.title), self)
         session = self._requested = _Session(request["run"], choice.title, calls)
         calls.progress.connect(lambda _purpose, activity, done, total: self.progress.emit(activity, done, total))
-        handle_answer = partial(self._answered, session)
+        handle_answer = partial(self._on_answer, session)
         calls.ask("rank", NOISE_OPEN, handle_answer, self.rank_failed.emit, partial=None, most=MAX_LISTED, **request)
 
     def _drop_request(self) -> None:
@@ -92,7 +92,7 @@ class CleanWork(QObject):
                 for purpose in ("rank", "save"):
                     session.calls.cancel(purpose)
 
-    def _answered(self, session: _Session, answer: Ranking) -> None:
+    def _on_answer(self, session: _Session, answer: Ranking) -> None:
         """Read the marks of the data and store the ranking in the background, then show the ranking."""
         key, store = source_key(str(answer["data"])), self._store
 

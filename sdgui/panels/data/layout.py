@@ -49,11 +49,11 @@ IMAGES, FIGURES, GROUPS, BROKEN, VIEWS = range(5)
 
 
 class DataView(QWidget):
-    """Two rows of controls above the pages. ``filtered``: the filter changed; ``asked``: name of the pressed button."""
+    """Two rows of controls above the pages. ``filtered``: the filter changed; ``action_requested``: its name."""
 
     filtered = Signal()
     views_made = Signal(object)  # ViewsPage, emitted on first use
-    asked = Signal(str)  # save, use, search, hold out, selection, exclude, basket, undo
+    action_requested = Signal(str)  # save, use, search, hold out, selection, exclude, basket, undo
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -132,7 +132,7 @@ class DataView(QWidget):
         self.words.textChanged.connect(self.filtered)
         self.value.activated.connect(self.filtered)
         self.subset.activated.connect(self.filtered)
-        self.save.clicked.connect(lambda: self.asked.emit("save"))
+        self.save.clicked.connect(lambda: self.action_requested.emit("save"))
         self.more.clicked.connect(self.open_more)
         self.gallery.view.installEventFilter(self)
 
@@ -151,7 +151,7 @@ class DataView(QWidget):
         ):
             action = menu.addAction(text)
             action.setEnabled(on and bool(self.source.source()))
-            action.triggered.connect(partial(self.asked.emit, name))
+            action.triggered.connect(partial(self.action_requested.emit, name))
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.popup(self.more.mapToGlobal(self.more.rect().bottomLeft()))
 
@@ -215,10 +215,10 @@ class DataView(QWidget):
         """Handle X (exclude) and Ctrl+Z (undo) in the gallery."""
         if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
             if event.key() == Qt.Key.Key_X and event.modifiers() == Qt.KeyboardModifier.NoModifier:
-                self.asked.emit("exclude")
+                self.action_requested.emit("exclude")
                 return True
             if event.matches(QKeySequence.StandardKey.Undo):
-                self.asked.emit("undo")
+                self.action_requested.emit("undo")
                 return True
         return super().eventFilter(watched, event)
 

@@ -77,20 +77,20 @@ class DataPanel(Panel):
         view.source.held_out.connect(self._on_held_out)
         view.empty.activated.connect(self._choose)
         view.filtered.connect(self._settle.start)
-        view.label.activated.connect(self._label_chosen)
-        view.asked.connect(self._run_action)
+        view.label.activated.connect(self._on_label_chosen)
+        view.action_requested.connect(self._run_action)
         view.tabs.currentChanged.connect(self._on_tab_changed)
         view.gallery.remove_requested.connect(lambda _rows: self.exclude(self.visible_rows.chosen()))
         view.gallery.selection_changed.connect(lambda _rows: self._show_views())
-        view.figures.value_chosen.connect(self._value_chosen)
+        view.figures.value_chosen.connect(self._on_value_chosen)
         view.groups.check_requested.connect(self.check)
         view.groups.other_requested.connect(self._ask_other)
         view.groups.exclude_requested.connect(lambda rows: self.exclude(rows, out=True))
-        view.views_made.connect(self._views_made)
+        view.views_made.connect(self._on_views_made)
         view.strip.cancelled.connect(work.cancel)
-        work.progress.connect(self._working)
-        work.part.connect(self._came)
-        work.opened.connect(self._came)
+        work.progress.connect(self._show_progress)
+        work.part.connect(self._on_part)
+        work.opened.connect(self._on_part)
         work.open_failed.connect(self._on_open_failed)
         work.checked.connect(self._on_checked)
         work.check_failed.connect(self._on_failed)
@@ -136,7 +136,7 @@ class DataPanel(Panel):
         if is_made(self.view, "views"):
             self._offer(self.view.views)
 
-    def _views_made(self, page: ViewsPage) -> None:
+    def _on_views_made(self, page: ViewsPage) -> None:
         page.define_requested.connect(self.define_requested)
         self._offer(page)
         if self.rows.source:
@@ -185,7 +185,7 @@ class DataPanel(Panel):
             self.view.views.choose_for(source)
         self.work.open(source)
 
-    def _came(self, part: RowsPart | RowsOpened) -> None:
+    def _on_part(self, part: RowsPart | RowsOpened) -> None:
         self._parts.append(part)
         self._taking.start()
 
@@ -198,7 +198,7 @@ class DataPanel(Panel):
         if "paths" in part:
             self._add_part(cast(RowsPart, part))
         else:
-            self._opened(part)
+            self._on_opened(part)
 
     def _add_part(self, part: RowsPart) -> None:
         if not len(self.rows):
@@ -206,7 +206,7 @@ class DataPanel(Panel):
         self.visible_rows.add(self.rows.append(part["paths"], part["captions"], part["labels"]))
         self.view.show_counts(len(self.visible_rows.numbers), self.rows)
 
-    def _opened(self, facts: RowsOpened) -> None:
+    def _on_opened(self, facts: RowsOpened) -> None:
         self.facts = facts
         self.view.strip.finish()
         self.view.show_controls(True)
@@ -216,10 +216,10 @@ class DataPanel(Panel):
         if facts["listed"] < facts["images"]:
             text = f"The first {count(facts['listed'])} of {count(facts['images'])} images are listed."
             self.view.bar.show_message(info(text))
-        self.work.read_exclusions(facts["source"], self._excluded_before)
+        self.work.read_exclusions(facts["source"], self._restore_exclusions)
         self._show_views()
 
-    def _excluded_before(self, paths: list[str]) -> None:
+    def _restore_exclusions(self, paths: list[str]) -> None:
         if paths and (rows := self.rows.row_of(paths)):
             self.rows.excluded.update(rows)
             self._redraw(rows)
@@ -233,7 +233,7 @@ class DataPanel(Panel):
         retry = partial(self.open, self.rows.source) if self.facts is None else None
         self.view.bar.show_message(failure_message(failure, cancelled, retry))
 
-    def _working(self, purpose: str, activity: str, done: int, total: int) -> None:
+    def _show_progress(self, purpose: str, activity: str, done: int, total: int) -> None:
         if self.view.strip.isHidden():
             self.view.strip.start(_ACTIVITIES.get(purpose, ""))
         self.view.strip.advance(done, total, activity[:1].upper() + activity[1:])
@@ -245,12 +245,12 @@ class DataPanel(Panel):
         self.visible_rows.filter(self.view.filter())
         self.view.show_counts(len(self.visible_rows.numbers), self.rows)
 
-    def _label_chosen(self) -> None:
+    def _on_label_chosen(self) -> None:
         label = str(self.view.label.currentData() or "")
         self.view.offer_values(self.rows.values(label) if label else [])
         self._settle.start()
 
-    def _value_chosen(self, label: str, value: str) -> None:
+    def _on_value_chosen(self, label: str, value: str) -> None:
         self.view.set_filter(label, value)
         self.view.tabs.setCurrentIndex(IMAGES)
         self.show_rows()

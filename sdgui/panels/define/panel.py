@@ -89,7 +89,7 @@ class DefinePanel(DefiningPanel):
         vbox(*parts, into=self, margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE))
         self._timer = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._timer.timeout.connect(self.save)
-        self.form.changed.connect(self._form_changed)
+        self.form.changed.connect(self._on_form_changed)
         self.preset_bar.preset_chosen.connect(self._start_from)
         self.preset_bar.staged.connect(self._set_staged)
         self.advice.applied.connect(self._follow_advice)
@@ -126,12 +126,12 @@ class DefinePanel(DefiningPanel):
             self._show_nothing()
         elif run_id is None:
             self._show_experiment(self.saver.stored(experiment_id))
-        elif self._failed(run_id):
+        elif self._has_failed(run_id):
             self._show_failed(experiment_id, run_id)
         else:
             self._show_run(experiment_id, run_id)
 
-    def _failed(self, run_id: int) -> bool:
+    def _has_failed(self, run_id: int) -> bool:
         return (self._services.follower.state(run_id) or self._services.store.run(run_id).state) in _FAILED
 
     def _show_failed(self, experiment_id: int, run_id: int) -> None:
@@ -250,7 +250,7 @@ class DefinePanel(DefiningPanel):
         self.hint.setVisible(bool(text))
 
     # Editing
-    def _form_changed(self) -> None:
+    def _on_form_changed(self) -> None:
         if self._undoable is not None and self.bar.message is self._undoable:
             self.bar.clear()  # a pending Undo would overwrite the current edits
         self._timer.start()
@@ -276,15 +276,15 @@ class DefinePanel(DefiningPanel):
             return False
         if config not in (self._loaded, experiment.config):  # an unedited form may be older than the stored config
             self.saver.keep_draft(experiment.id, self.form.draft())
-            on_refused = partial(self._not_written, experiment)
+            on_refused = partial(self._on_write_failed, experiment)
             self._experiment = self.saver.write(experiment, config, self._on_written, on_refused)
         else:
             self.saver.drop_draft(experiment.id)
         self._loaded = config
         return True
 
-    def _on_written(self, coming: Experiment, stored: Experiment) -> None:
-        if self._experiment is coming:  # no newer edit exists
+    def _on_written(self, edited: Experiment, stored: Experiment) -> None:
+        if self._experiment is edited:  # no newer edit exists
             self._experiment = stored
         if not isValid(self):  # the window was closed before the write finished
             return
@@ -292,9 +292,9 @@ class DefinePanel(DefiningPanel):
             self.bar.clear()
         self.edited.emit(stored.id)
 
-    def _not_written(self, before: Experiment, coming: Experiment, error: UserError) -> None:
+    def _on_write_failed(self, before: Experiment, edited: Experiment, error: UserError) -> None:
         """Report a failed write; the form or the draft keeps the edits, and the next save submits them again."""
-        is_shown = self._experiment is coming
+        is_shown = self._experiment is edited
         if is_shown:
             self._experiment, self._loaded = before, before.config
         if not isValid(self):  # the window was closed in the meantime
@@ -302,14 +302,14 @@ class DefinePanel(DefiningPanel):
         if not isinstance(error, ChangedElsewhereError):
             self._unwritten = Message("error", str(error), remedy=Remedy("Try again", self.save) if is_shown else None)
         elif is_shown:
-            self._unwritten = self._conflict(before.id, error)
+            self._unwritten = self._conflict_message(before.id, error)
         else:
             show = Remedy("Show the experiment", lambda: self.experiment_requested.emit(before.id))
             self._unwritten = Message("warning", str(error), remedy=show)
         self.bar.show_message(self._unwritten)
 
-    def _conflict(self, experiment_id: int, error: ChangedElsewhereError) -> Message:
-        """Offers to load the config that another window saved, or to overwrite that config with the edits."""
+    def _conflict_message(self, experiment_id: int, error: ChangedElsewhereError) -> Message:
+        """A message that offers to load the config of another window, or to overwrite that config with the edits."""
 
         def reload() -> None:
             self.saver.drop_draft(experiment_id)
@@ -392,7 +392,7 @@ class DefinePanel(DefiningPanel):
 
 
 def runs_hint(runs: int) -> str:
-    """Says that an edit does not affect the experiment's existing ``runs``; "" if there are none."""
+    """A note that an edit does not affect the experiment's existing ``runs``; "" if there are none."""
     if not runs:
         return ""
     runs_keep = "its run keeps its" if runs == 1 else f"its {count(runs)} runs keep their"

@@ -68,8 +68,8 @@ class ConfigSaver:
 
         ``failed`` gets ChangedElsewhereError if another window has changed the config since this edit began.
         """
-        coming = replace(experiment, config=config, config_json=config.to_json(), name=config.name)
-        self.unsaved[experiment.id] = coming
+        edited = replace(experiment, config=config, config_json=config.to_json(), name=config.name)
+        self.unsaved[experiment.id] = edited
 
         def write() -> Experiment:
             stored = self._services.store.edit_experiment(experiment.id, config, self._edited_from[experiment.id])
@@ -77,20 +77,20 @@ class ConfigSaver:
             return stored
 
         def written(stored: Experiment) -> None:
-            if self._settle(coming):
+            if self._settle(edited):
                 self.drop_draft(stored.id)
-            done(coming, stored)
+            done(edited, stored)
 
         def refused(error: UserError) -> None:
-            self._settle(coming)
-            failed(coming, error)
+            self._settle(edited)
+            failed(edited, error)
 
         self._services.writer.submit(write, written, refused)
-        return coming
+        return edited
 
-    def _settle(self, coming: Experiment) -> bool:
-        """Forget ``coming`` if it is the last pending edit of the experiment; returns whether it was."""
-        last = self.unsaved.get(coming.id) is coming
+    def _settle(self, edited: Experiment) -> bool:
+        """Forget ``edited`` if it is the last pending edit of the experiment; returns whether it was."""
+        last = self.unsaved.get(edited.id) is edited
         if last:
-            del self.unsaved[coming.id]
+            del self.unsaved[edited.id]
         return last

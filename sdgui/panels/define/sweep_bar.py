@@ -192,16 +192,16 @@ class SweepBar(QFrame):
     def _create(self) -> None:
         config = self._form.config()
         if config is None:
-            self._failed("Correct the settings first (F8 goes to the next problem).")
+            self._on_failed("Correct the settings first (F8 goes to the next problem).")
             return
         try:
             sweep = sweep_of(config, self.space, self.steps.value(), self.trials.value())
         except ValueError as error:
-            self._failed(str(error))
+            self._on_failed(str(error))
             return
         self.make.setEnabled(False)
         programs, text = self._services.studies, config.to_json()
-        self._tasks.run(lambda: programs.add_sweep(sweep, text), self._on_created, self._failed)
+        self._tasks.run(lambda: programs.add_sweep(sweep, text), self._on_created, self._on_failed)
 
     def _on_created(self, study: StudyRecord) -> None:
         self.make.setEnabled(True)
@@ -209,7 +209,7 @@ class SweepBar(QFrame):
         self._show()
         self.created.emit(str(study.folder))
 
-    def _failed(self, sentence: str) -> None:
+    def _on_failed(self, sentence: str) -> None:
         self.make.setEnabled(True)
         self.wrong.setText(sentence)
         self.wrong.show()

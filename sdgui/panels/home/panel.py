@@ -30,7 +30,7 @@ from sdgui.widgets.drop_target import FileDrop
 from sdgui.widgets.message import error
 
 _BATCH_MS = 150  # changes within this time cause one update
-_READ_INTERVAL_MS = 3000  # between two reads of the events of training runs
+_READ_INTERVAL_MS = 3000  # interval of reading the events of training runs
 _DISMISSED = "home/dismissed"
 _MAX_DISMISSED = 200  # dismissed failures that are remembered
 

@@ -104,7 +104,7 @@ class MachinesPanel(Panel):
         self.queue.limit_changed.connect(self._set_limit)
         self.queue.place_requested.connect(self._send)
         self.queue.table.rows.reordered.connect(self._reorder)
-        self.queue.table.leave_requested.connect(self._leave)
+        self.queue.table.leave_requested.connect(self._remove_from_queue)
         self.queue.table.run_opened.connect(self.run_requested)
         self.installation.line.connect(self._on_output)
         self.installation.ended.connect(self._on_installed)
@@ -143,9 +143,9 @@ class MachinesPanel(Panel):
 
     def _relist(self) -> None:
         edits = self._edits
-        self._tasks.run(self._hosts.listing, lambda machines: self._listed(machines, edits), self._failed)
+        self._tasks.run(self._hosts.listing, lambda machines: self._on_listed(machines, edits), self._on_failed)
 
-    def _listed(self, machines: list[Machine], edits: int) -> None:
+    def _on_listed(self, machines: list[Machine], edits: int) -> None:
         if edits != self._edits:  # the list was edited after this listing began; another listing follows
             return
         self._set_machines(machines)
@@ -156,7 +156,7 @@ class MachinesPanel(Panel):
         self._machines = machines
         self.queue.show_machines([("" if machine.is_local else machine.name, _title(machine)) for machine in machines])
 
-    def _failed(self, sentence: str) -> None:
+    def _on_failed(self, sentence: str) -> None:
         self.message_requested.emit(error(sentence))
 
     # Display
@@ -213,7 +213,7 @@ class MachinesPanel(Panel):
             alive, waiting = store.alive_runs(), store.queue()
             labels = store.run_labels([run.id for run in (*alive, *waiting)])
         except StoreError as problem:
-            self._failed(str(problem))
+            self._on_failed(str(problem))
             return
         progress = {run.id: run_progress for run in alive if (run_progress := follower.progress(run.id)) is not None}
         names = {run_id: label.name for run_id, label in labels.items()}
@@ -231,7 +231,7 @@ class MachinesPanel(Panel):
         try:
             machine = validate(Machine, {"name": host, "host": host}, f"the host {host}")
         except UnreadableError as problem:
-            self._failed(str(problem))
+            self._on_failed(str(problem))
             return
 
         def done(_: object) -> None:
@@ -244,7 +244,7 @@ class MachinesPanel(Panel):
         if any(existing.name == host for existing in self._machines):
             self.list.choose(host)
         else:
-            self._tasks.run(lambda: self._hosts.put(machine), done, self._failed)
+            self._tasks.run(lambda: self._hosts.put(machine), done, self._on_failed)
 
     def _save_machine(self, machine: Machine) -> None:
         if machine.is_local:
@@ -252,7 +252,7 @@ class MachinesPanel(Panel):
             return
         self._edits += 1
         self._machines = [machine if existing.name == machine.name else existing for existing in self._machines]
-        self._tasks.run(lambda: self._hosts.put(machine), None, self._failed)
+        self._tasks.run(lambda: self._hosts.put(machine), None, self._on_failed)
 
     def _remove(self) -> None:
         machine = self._machine()
@@ -260,11 +260,11 @@ class MachinesPanel(Panel):
             return
 
         def done(_: object) -> None:
-            back = Remedy("Undo", lambda: self._tasks.run(lambda: self._hosts.put(machine), None, self._failed))
+            back = Remedy("Undo", lambda: self._tasks.run(lambda: self._hosts.put(machine), None, self._on_failed))
             text = f"{machine.name} was removed from the list. Its runs and folders stay on the machine."
             self.message_requested.emit(info(text, remedy=back))
 
-        self._tasks.run(lambda: self._hosts.remove(machine.name), done, self._failed)
+        self._tasks.run(lambda: self._hosts.remove(machine.name), done, self._on_failed)
 
     def _check(self) -> None:
         if (machine := self._machine()) is not None:
@@ -297,7 +297,7 @@ class MachinesPanel(Panel):
     def _on_installed(self, name: str, reason: str) -> None:
         self.message_requested.emit(error(reason) if reason else info(f"sdgui is installed on {name}."))
         if not reason:
-            self._tasks.run(lambda: self._use_installed(name), None, self._failed)
+            self._tasks.run(lambda: self._use_installed(name), None, self._on_failed)
         self._hosts.probe(name)
         self._schedule_update()
 
@@ -314,10 +314,10 @@ class MachinesPanel(Panel):
     def _reorder(self, ids: list[int]) -> None:
         store = self._services.store
         self._services.writer.submit(
-            lambda: store.reorder_queue(ids), lambda _: self._schedule_update(), self._not_written
+            lambda: store.reorder_queue(ids), lambda _: self._schedule_update(), self._on_write_failed
         )
 
-    def _leave(self, ids: list[int]) -> None:
+    def _remove_from_queue(self, ids: list[int]) -> None:
         launcher = self._services.launcher
 
         def work() -> None:
@@ -329,7 +329,7 @@ class MachinesPanel(Panel):
             self.message_requested.emit(info(f"Removed {count_with_unit(len(ids), 'run')} from the queue."))
 
         if ids:
-            self._services.writer.submit(work, done, self._not_written)
+            self._services.writer.submit(work, done, self._on_write_failed)
 
     def _send(self, ids: list[int], host: str) -> None:
         store = self._services.store
@@ -338,10 +338,10 @@ class MachinesPanel(Panel):
             for run_id in ids:
                 store.place(run_id, Place(host))
 
-        self._services.writer.submit(work, lambda _: self._schedule_update(), self._not_written)
+        self._services.writer.submit(work, lambda _: self._schedule_update(), self._on_write_failed)
 
-    def _not_written(self, problem: UserError) -> None:
-        self._failed(str(problem))
+    def _on_write_failed(self, problem: UserError) -> None:
+        self._on_failed(str(problem))
         self._show()
 
 

@@ -20,7 +20,7 @@ from sdgui.runs.follower import Follower
 from sdgui.store.records import RunLabel
 
 _BATCH_MS = 30  # changes within this time cause one redraw
-_TIME_SLICE_MS = 25  # then other events are handled first
+_TIME_SLICE_MS = 25  # maximum time per turn; other events are handled in between
 Labels = Callable[[Sequence[int]], Mapping[int, RunLabel]]  # run ids -> labels by run id
 FindRun = Callable[[Path], int | None]  # folder -> id of its run, None if unknown
 _MAX_ANCESTORS = 20

@@ -73,7 +73,7 @@ class RunsPanel(Panel):
         commands.message_requested.connect(self.message_requested)
         commands.ticks_requested.connect(self.ticks_requested)
         table.run_chosen.connect(self.select_requested)
-        table.listed.connect(self._listed)
+        table.listed.connect(self._on_listed)
         table.run_opened.connect(lambda _run: self.tabs.view.tabs.setCurrentWidget(self.tabs.view.grid))
         table.failed.connect(lambda sentence: self.message_requested.emit(Message("error", sentence)))
 
@@ -114,7 +114,7 @@ class RunsPanel(Panel):
         self.view.table.select_run(selection.run_id)
         self.tabs.select(selection)
 
-    def _listed(self, _listing: Listing) -> None:
+    def _on_listed(self, _listing: Listing) -> None:
         self._show_page()
         if self._must_fit:  # not while the user types a filter
             self._must_fit = False

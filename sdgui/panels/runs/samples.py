@@ -57,7 +57,7 @@ class SamplesView(QWidget):
         row = hbox(self.kind, self._step, (self.slider, 1))
         vbox(row, (self._pages, 1), into=self, margins=(0, SPACE, 0, 0))
         self.slider.valueChanged.connect(self._on_slider_moved)
-        self.kind.currentIndexChanged.connect(self._kind_chosen)
+        self.kind.currentIndexChanged.connect(self._on_kind_chosen)
         self.captions.currentRowChanged.connect(self._show_hits)
         self.show_samples(())
 
@@ -109,7 +109,7 @@ class SamplesView(QWidget):
             self.kind.blockSignals(False)
         self._set_range(at_end)
 
-    def _kind_chosen(self) -> None:
+    def _on_kind_chosen(self) -> None:
         """Show the last samples of the chosen kind up to the same step."""
         step = self._shown_step
         self._set_range(at_end=False)

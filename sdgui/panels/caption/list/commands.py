@@ -56,17 +56,17 @@ class RemoveImages(QUndoCommand):
         self._model.remove(self._paths)
 
     def undo(self) -> None:
-        self._model.add([_restored(entry, self._model.entry(entry.path)) for entry in self._entries])
+        self._model.add([_entry_to_restore(entry, self._model.entry(entry.path)) for entry in self._entries])
 
 
-def _restored(removed: Entry, existing: Entry | None) -> Entry:
+def _entry_to_restore(removed: Entry, existing: Entry | None) -> Entry:
     """The entry to restore; prefers a caption written by hand. ``existing``: the image's new entry, if any."""
     if existing is None:
         return removed
     return existing.with_text(removed.text, HAND) if removed.origin == HAND and existing.origin != HAND else existing
 
 
-class CaptionedAgain(QUndoCommand):
+class ReplaceCandidates(QUndoCommand):
     """Replace candidates by new ones; push this when the list already shows the new ones."""
 
     def __init__(self, model: CaptionsModel, before: Sequence[Entry]) -> None:

@@ -24,7 +24,7 @@ from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.style.theme import SPACE
 
 _Index = QModelIndex | QPersistentModelIndex
-_TYPING_PAUSE_MS = 250  # then the prompts are evaluated
+_TYPING_PAUSE_MS = 250  # pause in typing after which the prompts are evaluated
 _FILES = "Prompts (*.json *.txt)"
 
 
@@ -124,8 +124,8 @@ class PromptEditor(QWidget):
     def _build(self) -> None:
         self.templates.setAccessibleName("Prompt templates")
         self.templates.setToolTip("One template per line, with {} in place of the class name")
-        self.templates.undo_requested.connect(self.take_back)
-        self.templates.redo_requested.connect(self.make_again)
+        self.templates.undo_requested.connect(self.undo_edit)
+        self.templates.redo_requested.connect(self.redo_edit)
         self.templates.setLineWrapMode(QPlainTextEdit.LineWrapMode.NoWrap)
         self.table.setModel(self.names)
         self.table.setAccessibleName("Class names")
@@ -141,9 +141,9 @@ class PromptEditor(QWidget):
         self.save = IconButton("ph.floppy-disk", "Save as a file for sdgui-core evaluate --templates", parent=self)
         row = hbox((title, 1), spacing=SPACE // 2)
         for button, act in (
-            (self.undo, self.take_back),
-            (self.redo, self.make_again),
-            (self.reset, self.go_back),
+            (self.undo, self.undo_edit),
+            (self.redo, self.redo_edit),
+            (self.reset, self.reset_edits),
             (self.open, self.ask_open),
             (self.save, self.ask_save),
         ):
@@ -199,17 +199,17 @@ class PromptEditor(QWidget):
         typed = self._flush()
         self._show_edit(self.draft.put_names(label, names) or typed)
 
-    def take_back(self) -> None:
+    def undo_edit(self) -> None:
         """Undo the last edit."""
         self._flush()
         self._show_edit(self.draft.undo())
 
-    def make_again(self) -> None:
+    def redo_edit(self) -> None:
         """Redo the last undone edit."""
         self._flush()
         self._show_edit(self.draft.redo())
 
-    def go_back(self) -> None:
+    def reset_edits(self) -> None:
         """Reset to the prompts before the edits; can be undone."""
         self._flush()
         self._show_edit(self.draft.reset())

@@ -1,6 +1,6 @@
 """The Accuracy tab: accuracy with its interval, other metrics, and a sortable table of classes.
 
-Flow: the panel shows a `Measured`; ``class_chosen`` shows a class in the confusion matrix.
+Flow: the panel shows an `EvaluationResult`; ``class_chosen`` shows a class in the confusion matrix.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QWidget
 
-from sdgui.panels.classify.model import METRICS, Measured, interval_text
+from sdgui.panels.classify.model import METRICS, EvaluationResult, interval_text
 from sdgui.panels.classify.tabs.share_bar import Share
 from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.widgets.formats import count, percent, value
@@ -57,7 +57,7 @@ class AccuracyTab(QWidget):
         theme().changed.connect(self._restyle)
         self._restyle()
 
-    def show_result(self, result: Measured) -> None:
+    def show_result(self, result: EvaluationResult) -> None:
         """Show the accuracies of a result."""
         answer = result.answer
         accuracy: dict[str, Any] = answer["accuracy"]

@@ -14,7 +14,7 @@ from PySide6.QtCore import QSettings, Qt, Signal
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QComboBox, QPushButton, QSplitter, QWidget
 
-from sdgui.panels.classify.model import METRICS, Measure, Measured, method_title
+from sdgui.panels.classify.model import METRICS, EvaluationResult, Measure, method_title
 from sdgui.panels.classify.tabs.share_bar import Share
 from sdgui.panels.classify.tabs.table import ClassTable, Column
 from sdgui.shared.pickers.model_chip import ModelChip, ModelChoice
@@ -39,7 +39,7 @@ class CompareTab(QWidget):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._settings: QSettings = services.settings
-        self._results: list[Measured] = []
+        self._results: list[EvaluationResult] = []
         self._compared: tuple[object, object] | None = None  # what ``compare_requested`` last asked for
         self.a, self.b = NoWheelComboBox(self), NoWheelComboBox(self)
         self.sentence = PlainLabel(self, wordWrap=True, role="title")
@@ -88,7 +88,7 @@ class CompareTab(QWidget):
         self.measure_other.clicked.connect(lambda: self._compare_with(self._of_model(self.other_model.choice())))
 
     # Choosing the results
-    def set_results(self, results: Sequence[Measured], current: Measured | None) -> None:
+    def set_results(self, results: Sequence[EvaluationResult], current: EvaluationResult | None) -> None:
         """Offer these results; the first box follows the current one, the second keeps its result or takes another."""
         previous = self.b.currentData()
         self._results = list(results)

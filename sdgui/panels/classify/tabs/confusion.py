@@ -1,7 +1,7 @@
 """The Confusion tab: the matrix, the most confused pairs, and the images of the selected cell.
 
-Flow: a `Measured` is shown -> a cell is chosen in the matrix or in the list -> ``cell_requested`` -> the panel asks the
-worker -> ``show_cell``. Scrolling requests more images.
+Flow: an `EvaluationResult` is shown -> a cell is chosen in the matrix or in the list -> ``cell_requested`` -> the panel
+asks the worker -> ``show_cell``. Scrolling requests more images.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from PySide6.QtCore import QSettings, Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QLineEdit, QSplitter, QWidget
 
-from sdgui.panels.classify.model import Integers, Measured
+from sdgui.panels.classify.model import EvaluationResult, Integers
 from sdgui.panels.classify.prompts.editor import PromptEditor
 from sdgui.panels.classify.tabs.matrix.matrix import ConfusionMatrix
 from sdgui.panels.classify.tabs.mistakes import prediction_line
@@ -50,7 +50,7 @@ class MatrixTab(QWidget):
     def __init__(self, cache: Path, settings: QSettings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._settings = settings
-        self._result: Measured | None = None
+        self._result: EvaluationResult | None = None
         self._cell: tuple[int, int] | None = None
         self._total = 0
         self._requested = 0  # images requested so far
@@ -127,7 +127,7 @@ class MatrixTab(QWidget):
         self.gallery.view.verticalScrollBar().valueChanged.connect(lambda _value: self._request_more())
 
     # Display
-    def show_result(self, result: Measured) -> None:
+    def show_result(self, result: EvaluationResult) -> None:
         """Show a result; keep the selected cell if the classes are the same."""
         has_same_classes = self._result is not None and self._result.classes == result.classes
         selected_cell = self.matrix.current() if has_same_classes else None
@@ -159,7 +159,7 @@ class MatrixTab(QWidget):
         if steps:
             self.time.set_steps(steps, step)
 
-    def show_step(self, result: Measured, step: int, is_listed: bool) -> None:
+    def show_step(self, result: EvaluationResult, step: int, is_listed: bool) -> None:
         """Show the evaluation at another step. ``is_listed``: this is the result selected in the list."""
         self.show_result(result)
         sentence = f"{self.matrix.sentence()} · step {count(step)}: {percent(result.accuracy)}"
@@ -188,12 +188,12 @@ class MatrixTab(QWidget):
             self.editor.setVisible(on)
         self.beside.setMinimumWidth((27 if on else 36) * SPACE)  # leaves room for the matrix in a narrow window
 
-    def _begin_prompts(self, result: Measured) -> None:
+    def _begin_prompts(self, result: EvaluationResult) -> None:
         by_prompts = result.measure.method in ("zero-shot", "fused")
         if by_prompts or not self.editor.names.classes:
             self.editor.begin(result.measure.settings.templates, result.classes, result.accuracy)
 
-    def show_trial(self, result: Measured) -> None:
+    def show_trial(self, result: EvaluationResult) -> None:
         """Show a preliminary matrix from the first templates, until all templates are encoded."""
         self.matrix.set_matrix(result.classes, *_cells(result))
         self._apply_order()
@@ -280,7 +280,7 @@ class MatrixTab(QWidget):
             self.cell_requested.emit(*self._cell, loaded)
 
 
-def _cells(result: Measured) -> tuple[Integers, Integers, Integers]:
+def _cells(result: EvaluationResult) -> tuple[Integers, Integers, Integers]:
     cells = result.confusion
     return cells.true, cells.predicted, cells.count
 

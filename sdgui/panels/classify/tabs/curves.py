@@ -1,6 +1,6 @@
 """The Curves tab: validation accuracy by C, and few-shot accuracy, updated as results arrive.
 
-Flow: a `Measured` contains the C curve; the button -> ``few_shot_requested`` -> the panel asks the worker ->
+Flow: an `EvaluationResult` contains the C curve; the button -> ``few_shot_requested`` -> the panel asks the worker ->
 ``show_few_shot`` for each part of the answer.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QPushButton, QSplitter, QWidget
 
-from sdgui.panels.classify.model import Measured, Target
+from sdgui.panels.classify.model import EvaluationResult, Target
 from sdgui.panels.classify.tabs.point_plot import PointLine, PointPlot
 from sdgui.widgets.formats import count, value
 from sdgui.widgets.layouts.boxes import hbox, vbox
@@ -62,7 +62,7 @@ class CurvesTab(QWidget):
                 lambda _checked=False, kind=kind: self.few_shot_requested.emit(kind, self.draws.value())
             )
 
-    def show_result(self, result: Measured) -> None:
+    def show_result(self, result: EvaluationResult) -> None:
         """Show a result's C curve, and the few-shot curves of its model and data."""
         self._target = result.measure.target
         curve = sorted(result.answer["curve"])

@@ -1,7 +1,7 @@
 """The Mistakes tab: misclassified images, most confident first.
 
-Flow: a `Measured` contains the first mistakes; scrolling down -> ``more_requested`` -> the panel asks the worker ->
-``append``.
+Flow: an `EvaluationResult` contains the first mistakes; scrolling down -> ``more_requested`` -> the panel asks the
+worker -> ``append``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QWidget
 
 from core.spec.data.fixes import Fix, Kind
 from core.spec.run.model_names import run_and_checkpoint
-from sdgui.panels.classify.model import Measured
+from sdgui.panels.classify.model import EvaluationResult
 from sdgui.shared.basket import Basket, Finding, offer_in_menu
 from sdgui.widgets.formats import count, percent
 from sdgui.widgets.gallery.gallery import Gallery, GalleryItem
@@ -42,7 +42,7 @@ class MistakesTab(QWidget):
 
     def __init__(self, cache: Path, basket: Basket, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._result: Measured | None = None
+        self._result: EvaluationResult | None = None
         self._predicted: list[str] = []  # predicted class of each image
         self.line = PlainLabel(self, wordWrap=True, role="muted")
         self.gallery = Gallery(cache, "", self)
@@ -52,7 +52,7 @@ class MistakesTab(QWidget):
         vbox(self.line, (self.gallery, 1), into=self, margins=(SPACE, SPACE, 0, 0))
         self.gallery.view.verticalScrollBar().valueChanged.connect(lambda _value: self._request_more())
 
-    def show_result(self, result: Measured) -> None:
+    def show_result(self, result: EvaluationResult) -> None:
         """Show the first mistakes of a result."""
         self._total = int(result.answer["mistake_count"])
         self._result, self._predicted = result, []

@@ -63,7 +63,7 @@ class PaperDialog(QDialog):
         self._arrange()
         self._connect()
         self._show_y()
-        self._changed()
+        self._on_changed()
 
     def _build(self, style: FigureStyle) -> None:
         on_screen = any(plot.is_on_screen for plot in self._data.plots)
@@ -123,16 +123,16 @@ class PaperDialog(QDialog):
 
     def _connect(self) -> None:
         for box in (self.width_cm, self.aspect, self.font_size):
-            box.valueChanged.connect(self._changed)
+            box.valueChanged.connect(self._on_changed)
         for choice in (self.font_name, self.legend, self.layouts, self.kind, self.markup):
-            choice.currentIndexChanged.connect(self._changed)
+            choice.currentIndexChanged.connect(self._on_changed)
         for entries in (self.metrics, self.runs):
-            entries.itemChanged.connect(self._changed)
-        self.log.toggled.connect(self._changed)
+            entries.itemChanged.connect(self._on_changed)
+        self.log.toggled.connect(self._on_changed)
         self.metrics.currentItemChanged.connect(self._show_y)
         self.layouts.currentIndexChanged.connect(self._show_y)
         for bound in (self.x_from, self.x_to, self.y_from, self.y_to):
-            bound.textEdited.connect(self._typed)
+            bound.textEdited.connect(self._on_range_typed)
         self.save.clicked.connect(self._save_figure)
         self.copy.clicked.connect(self._copy_table)
         self.save_table.clicked.connect(self._save_table)
@@ -174,11 +174,11 @@ class PaperDialog(QDialog):
         item = self.metrics.currentItem()
         return next((plot for plot in self._data.plots if item is not None and plot.id == item.data(_KEY)), None)
 
-    def _typed(self, _text: str) -> None:
+    def _on_range_typed(self, _text: str) -> None:
         plot = self._current()
         if plot is not None:
             self._y_bounds[self._y_key(plot)] = (self.y_from.text(), self.y_to.text())
-        self._changed()
+        self._on_changed()
 
     def _show_y(self, *_: object) -> None:
         """Show the y range of the metric in the current row."""
@@ -191,7 +191,7 @@ class PaperDialog(QDialog):
         self.y_to.setText(high)
 
     # Preview and table
-    def _changed(self, *_: object) -> None:
+    def _on_changed(self, *_: object) -> None:
         self._settings.setValue(_SETTING, self.style_of_figure().to_json())
         chosen = self.chosen()
         any_chosen = bool(chosen.plots and chosen.entries)
@@ -211,9 +211,9 @@ class PaperDialog(QDialog):
             self.preview.setText("Tick at least one metric and one run.")
             return
         self._rendering = True
-        self._tasks.run(lambda: render(data, style, "png", _PREVIEW_DPI), self._rendered, self._failed)
+        self._tasks.run(lambda: render(data, style, "png", _PREVIEW_DPI), self._on_rendered, self._failed)
 
-    def _rendered(self, content: bytes) -> None:
+    def _on_rendered(self, content: bytes) -> None:
         self._picture.loadFromData(content)
         self._show_picture()
         self._finished()

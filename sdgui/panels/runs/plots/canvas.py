@@ -71,11 +71,11 @@ class PlotCanvas(QWidget):
         self._readout = Readout(self)
 
     def _connect(self) -> None:
-        self._box.moved.connect(self._user_moved)
+        self._box.moved.connect(self._on_user_moved)
         self._box.reset_requested.connect(self.reset_requested)
         self._box.menu_requested.connect(lambda point: self.menu_requested.emit(QPointF(point).toPoint()))
         self._box.sigResized.connect(self.refresh)
-        self._view.scene().sigMouseMoved.connect(self._mouse_moved)
+        self._view.scene().sigMouseMoved.connect(self._on_mouse_moved)
         self._view.viewport().installEventFilter(self)
         theme().changed.connect(self._restyle)
 
@@ -269,7 +269,7 @@ class PlotCanvas(QWidget):
 
     # --- user input
 
-    def _user_moved(self, x: bool, y: bool) -> None:
+    def _on_user_moved(self, x: bool, y: bool) -> None:
         self._auto_x = self._auto_x and not x
         self._auto_y = self._auto_y and not y
         if x:
@@ -277,7 +277,7 @@ class PlotCanvas(QWidget):
         self.zoomed.emit(True)
         self._timer.start(_MOVE_MS)  # sooner than for new points, so that moving feels smooth
 
-    def _mouse_moved(self, position: QPointF) -> None:
+    def _on_mouse_moved(self, position: QPointF) -> None:
         if not self._box.sceneBoundingRect().contains(position) or not self._curves.shown():
             self._leave()
             return

@@ -60,7 +60,7 @@ class Scatter(QWidget):
         self._points = pg.ScatterPlotItem(pxMode=True, antialias=True, hoverable=False)
         self.plot.addItem(self._points)
         self._points.sigClicked.connect(self._on_clicked)
-        self.plot.scene().sigMouseMoved.connect(self._mouse_moved)
+        self.plot.scene().sigMouseMoved.connect(self._on_mouse_moved)
         self.note = PlainLabel("", self, role="small")
         self._names: Sequence[str] = ()
         self._colors: Sequence[int | None] = ()
@@ -121,7 +121,7 @@ class Scatter(QWidget):
         best = int(np.argmin(distance))
         return int(self._plotted_runs[best]) if distance[best] <= reach else None
 
-    def _mouse_moved(self, position: QPointF) -> None:
+    def _on_mouse_moved(self, position: QPointF) -> None:
         run = self.nearest(position)
         self.plot.setCursor(Qt.CursorShape.ArrowCursor if run is None else Qt.CursorShape.PointingHandCursor)
         self.note.setText(self._count if run is None else self.describe_run(run))

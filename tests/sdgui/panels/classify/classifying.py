@@ -14,7 +14,7 @@ from core.spec.config import RunConfig
 from core.spec.files import write_whole
 from core.spec.presets import preset_config
 from sdgui.app.main_window import MainWindow
-from sdgui.panels.classify.model import Measure, Measured, Method, Settings, Target, read_measured
+from sdgui.panels.classify.model import EvaluationResult, Measure, Method, Settings, Target, read_result
 from sdgui.panels.classify.panel import ClassifyPanel
 
 OpenClassify = Callable[..., ClassifyPanel]
@@ -63,7 +63,9 @@ def a_measure(method: Method = "image", model: str = "run@best", **settings: Any
     return Measure(target, method, Settings(**settings))
 
 
-def a_result(measure: Measure | None = None, cells: Any = CELLS, classes: Any = CLASSES, **fields: Any) -> Measured:
+def a_result(
+    measure: Measure | None = None, cells: Any = CELLS, classes: Any = CLASSES, **fields: Any
+) -> EvaluationResult:
     """A result without a worker: three classes, 16 images, 12 of them classified correctly."""
     share = {"value": 0.75, "low": 0.5, "high": 0.9}
     answer: dict[str, Any] = {
@@ -84,4 +86,4 @@ def a_result(measure: Measure | None = None, cells: Any = CELLS, classes: Any = 
         "can_save": True,
         "notes": [],
     }
-    return read_measured(measure or a_measure(), answer | fields)
+    return read_result(measure or a_measure(), answer | fields)

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.panels.classify.evaluations import CANCELLED, Evaluations
-from sdgui.panels.classify.model import Measure, Measured, Settings
+from sdgui.panels.classify.model import EvaluationResult, Measure, Settings
 from sdgui.panels.classify.results import ResultList
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
@@ -107,7 +107,7 @@ class Parts:
         self.view, self.session, self.messages = view, Session(), list[Message]()
         self.evaluations = Evaluations(cast(Any, view), cast(Any, self.session), self.messages.append)
 
-    def end(self, number: int, outcome: Measured | Failure) -> None:
+    def end(self, number: int, outcome: EvaluationResult | Failure) -> None:
         """Answer the measure that was asked for as the ``number``-th."""
         _, (_, done, failed), _ = self.session.calls[number]
         (failed if isinstance(outcome, Failure) else done)(outcome)

@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtWidgets import QApplication
 
 from sdgui.panels.classify import work
-from sdgui.panels.classify.model import Measure, Measured, Method, Settings, Target
+from sdgui.panels.classify.model import EvaluationResult, Measure, Method, Settings, Target
 from sdgui.panels.classify.work import ClassifySession
 from sdgui.worker.pool import WorkerPool
 from sdgui.worker.verbs import Verb
@@ -88,7 +88,7 @@ def test_each_model_has_one_worker_that_reports_progress(session: ClassifySessio
 
 
 def test_a_measurement_opens_its_data_and_comparisons_share_a_worker(session: ClassifySession) -> None:
-    found: list[Measured] = []
+    found: list[EvaluationResult] = []
     opened: list[tuple[object, object]] = []
     session.data_opened.connect(lambda *what: opened.append(what))
     a, b = evaluation("a"), evaluation("b", "knn")
@@ -112,7 +112,7 @@ def test_a_measurement_opens_its_data_and_comparisons_share_a_worker(session: Cl
 
 
 def test_a_comparison_runs_on_the_machine_of_the_first_result(session: ClassifySession) -> None:
-    found: list[Measured] = []
+    found: list[EvaluationResult] = []
     a, b, c = (evaluation(name) for name in "abc")
     session.measure(a, found.append, never)
     session.measure(b, found.append, never, beside=a)
@@ -128,8 +128,8 @@ def test_a_comparison_runs_on_the_machine_of_the_first_result(session: ClassifyS
 def test_known_results_are_not_measured_again(session: ClassifySession) -> None:
     old = evaluation("a")
     answer = {"result": "of yesterday", "confusion": EMPTY}
-    session.know(Measured(old, answer, cast(Any, None)))
-    session.know(Measured(old, {**answer, "result": "another"}, cast(Any, None)))
+    session.know(EvaluationResult(old, answer, cast(Any, None)))
+    session.know(EvaluationResult(old, {**answer, "result": "another"}, cast(Any, None)))
     session.ask("about", old, "classify_cell", lambda _: None, never)
     assert Calls.asked == [("a", "about", "classify_cell", {"result": "of yesterday"})]
     new = evaluation("a", "knn", k=3)

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from sdgui.app.start import make_application
 from sdgui.panels.classify import travel as travelling
-from sdgui.panels.classify.model import Measure, Measured
+from sdgui.panels.classify.model import EvaluationResult, Measure
 from sdgui.panels.classify.panel import ClassifyPanel
 from sdgui.panels.classify.travel import ClassifyTravel
 from sdgui.shared.time_travel import StepSlider, TimeTravel
@@ -69,7 +69,7 @@ class Matrix:
     def __init__(self, view: QWidget) -> None:
         self.time = StepSlider(view)
         self.offered: list[tuple[int, ...]] = []
-        self.shown_steps: list[tuple[Measured, int, bool]] = []
+        self.shown_steps: list[tuple[EvaluationResult, int, bool]] = []
 
     def offer_steps(self, steps: tuple[int, ...], own: int) -> None:
         self.offered.append(steps)
@@ -114,7 +114,7 @@ class Parts:
         self.matrix.time.set_steps(self.matrix.time.steps, step)
         self.view.stepped.emit(step)
 
-    def follow(self, qtbot: QtBot, *measures: Measure) -> list[Measured]:
+    def follow(self, qtbot: QtBot, *measures: Measure) -> list[EvaluationResult]:
         found = [a_result(measure) for measure in measures]
         for one in found:
             self.travel.follow(one)

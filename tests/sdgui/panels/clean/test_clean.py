@@ -93,7 +93,7 @@ def test_keys_mark_pairs_and_a_ranking_and_its_marks_survive_a_restart(
     again = open_noise()
     qtbot.waitUntil(lambda: again.ranked is not None)
     assert again.ranked is not None
-    assert "8 pairs ranked: 3 likely mislabelled." in again.view.facts.text()
+    assert "8 pairs ranked: 3 likely mismatched." in again.view.facts.text()
     assert "Ranked 20" in again.view.facts.text()
     assert not again.work.ranking, "no model was loaded for it"
     again.view.basket_button.click()

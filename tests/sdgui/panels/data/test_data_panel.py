@@ -60,7 +60,7 @@ def test_a_source_is_inspected_and_saved_again(panel: DataPanel, qtbot: QtBot, t
     qtbot.waitUntil(lambda: panel.visible_rows.numbers == [7])
     view.words.clear()
     qtbot.waitUntil(lambda: len(panel.visible_rows.numbers) == 10)
-    panel._value_chosen("kind", "c1")
+    panel._on_value_chosen("kind", "c1")
     assert panel.visible_rows.numbers == [1, 5, 9]
     view.set_filter("", "")
     panel.show_rows()

@@ -218,7 +218,7 @@ def test_a_known_host_is_selected_and_an_empty_one_is_not_contacted(
     assert isinstance(form, QLineEdit)
     form.setText("/scratch")
     form.editingFinished.emit()
-    panel._listed([], panel._edits - 1)
+    panel._on_listed([], panel._edits - 1)
     assert [machine.runs for machine in panel._machines if machine.name == "other"] == ["/scratch"], (
         "an older list is no news"
     )

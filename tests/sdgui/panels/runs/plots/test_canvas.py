@@ -91,7 +91,7 @@ def test_a_log_scale_without_positive_values_works(plot: PlotCanvas, qtbot) -> N
 def test_the_readout_follows_the_mouse(plot: PlotCanvas, qtbot) -> None:
     curve(plot, "a", [0, 10, 20], [1, 2, 3], name="first", color=RED)
     draw(plot)
-    plot._mouse_moved(plot._box.sceneBoundingRect().center())
+    plot._on_mouse_moved(plot._box.sceneBoundingRect().center())
     assert plot._readout.isVisible()
     with qtbot.waitSignal(plot.hovered) as signal:
         QApplication.sendEvent(plot._view.viewport(), QEvent(QEvent.Type.Leave))
@@ -100,11 +100,11 @@ def test_the_readout_follows_the_mouse(plot: PlotCanvas, qtbot) -> None:
     inside, places = plot._box.sceneBoundingRect().center(), list[float | None]()
     plot.hovered.connect(places.append)
     for gone in (QPointF(-9, -9), inside):
-        plot._mouse_moved(inside)
+        plot._on_mouse_moved(inside)
         assert plot._readout.isVisible()
         if gone is inside:
             plot.replace([])
-        plot._mouse_moved(gone)
+        plot._on_mouse_moved(gone)
         assert not plot._readout.isVisible(), "beside the curves, or without any"
         assert places[-1] is None
 
@@ -222,14 +222,14 @@ def test_no_reference_to_none_is_leaked(qtbot, qapp: QApplication) -> None:
 def test_panning_one_axis_keeps_the_other_automatic(plot: PlotCanvas) -> None:
     series = curve(plot, "a", [0, 10], [1, 2])
     draw(plot)
-    plot._user_moved(True, False)  # x is the user's now
+    plot._on_user_moved(True, False)  # x is the user's now
     series.append(1000, 3.0)
     curve(plot, "b", [1, 9], [500, 500])
     draw(plot)
     (_, right), (_, top) = plot.view_range()
     assert right < 100
     assert top > 400
-    plot._user_moved(False, True)
+    plot._on_user_moved(False, True)
     curve(plot, "c", [1, 9], [9000, 9000])
     draw(plot)
     assert plot.view_range()[1][1] < 1000

@@ -183,9 +183,9 @@ def test_the_scatter_names_and_selects_runs(qtbot: QtBot, table: RunTable, fille
     assert scatter.nearest(place) == newest
     assert scatter.describe_run(newest) == "rate 0.002 · run 1 · Teacher image → text R@1, %: 42.0 · seed: 2"
     all_of_them = scatter.note.text()
-    scatter._mouse_moved(place)
+    scatter._on_mouse_moved(place)
     assert scatter.note.text() == scatter.describe_run(newest)
-    scatter._mouse_moved(QPointF(-500, -500))
+    scatter._on_mouse_moved(QPointF(-500, -500))
     assert scatter.note.text() == all_of_them
     with qtbot.waitSignal(part.run_chosen) as signal:
         scatter.run_clicked.emit(newest)
