@@ -135,7 +135,7 @@ _HOVERED = (PlotCanvas, Scatter, PointPlot, RecallCurve, MapCanvas)  # say what 
 NEWS = {
     "follower.state_changed": (
         (HomePanel, "_schedule_update"), (Status, "_schedule_update"), (MachinesPanel, "_schedule_update"),
-        (MainWindow, "_on_state_changed"), (RunsPanel, "_on_progressed"), (RunTabs, "_state_changed"),
+        (MainWindow, "_on_state_changed"), (RunsPanel, "_on_progressed"), (RunTabs, "_on_state_changed"),
         (ModelChip, "_schedule_refresh"), (RunFollowing, "_on_run_changed"), (FixingDialog, "_read_pairs"),
         (ExperimentModel, "refresh_run"),
     ),
@@ -145,9 +145,9 @@ NEWS = {
         (RunFollowing, "_on_run_changed"), (ExperimentModel, "update_run"),
     ),
     "follower.curves_loaded": (
-        (CurveFeed, "_on_loaded"), (RunTabs, "_history_changed"), (SamplesBoard, "_reload_if_shown"),
+        (CurveFeed, "_on_loaded"), (RunTabs, "_on_history_changed"), (SamplesBoard, "_reload_if_shown"),
     ),
-    "follower.curves_changed": ((CurveFeed, "_on_changed"), (RunTabs, "_history_changed")),
+    "follower.curves_changed": ((CurveFeed, "_on_changed"), (RunTabs, "_on_history_changed")),
     "launcher.queue_changed": (
         (HomePanel, "_schedule_update"), (Status, "_schedule_update"), (MachinesPanel, "_schedule_update"),
     ),

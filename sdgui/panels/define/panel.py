@@ -172,7 +172,7 @@ class DefinePanel(DefiningPanel):
 
     def on_enter(self) -> None:
         """Check whether the shown run has failed in the meantime."""
-        if self._run_id is not None and self._experiment is not None and self._failed(self._run_id):
+        if self._run_id is not None and self._experiment is not None and self._has_failed(self._run_id):
             self._show_failed(self._experiment.id, self._run_id)
 
     def focus_search(self) -> None:

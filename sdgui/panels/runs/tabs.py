@@ -57,9 +57,9 @@ class RunTabs(QObject):
         self._header_timer.timeout.connect(self._show_header)
         follower = services.follower
         follower.progress_changed.connect(self._on_progressed)
-        follower.state_changed.connect(self._state_changed)
-        follower.curves_changed.connect(self._history_changed)
-        follower.curves_loaded.connect(lambda run_id: self._history_changed(run_id, frozenset({"log", "samples"})))
+        follower.state_changed.connect(self._on_state_changed)
+        follower.curves_changed.connect(self._on_history_changed)
+        follower.curves_loaded.connect(lambda run_id: self._on_history_changed(run_id, frozenset({"log", "samples"})))
         services.time_travel.moved.connect(self._on_travelled)
         services.launcher.stopping.connect(lambda _run, _stopping: self._show_header())
         self.view.samples.stepped.connect(self._go_to_step)
@@ -220,11 +220,11 @@ class RunTabs(QObject):
         if self._run is not None and run_id == self._run.id and self.view.isVisible():
             self._show_header()
 
-    def _state_changed(self, run_id: int, _state: object) -> None:
+    def _on_state_changed(self, run_id: int, _state: object) -> None:
         if self._run is not None and run_id == self._run.id:
             self._read_run(run_id)
 
-    def _history_changed(self, run_id: int, changed: frozenset[str]) -> None:
+    def _on_history_changed(self, run_id: int, changed: frozenset[str]) -> None:
         if self._run is not None and run_id == self._run.id and changed & _SHOWN:
             self._show_history()
             if "lifecycle" in changed:

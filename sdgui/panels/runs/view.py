@@ -38,10 +38,10 @@ class RunsView(QWidget):
         self.split.setStretchFactor(1, 3)
         self.split.setSizes([280, 440])
         self.fits_table = True  # until the user moves the handle
-        self.split.splitterMoved.connect(self._handle_moved)
+        self.split.splitterMoved.connect(self._on_handle_moved)
         vbox(self.head, (self.split, 1), into=self, margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE))
 
-    def _handle_moved(self, _position: int, _handle: int) -> None:
+    def _on_handle_moved(self, _position: int, _handle: int) -> None:
         self.fits_table = False
 
     def fit_table(self) -> None:

@@ -180,7 +180,7 @@ class SearchPanel(Panel):
                 session.open(target)
         self._retitle()
         self._show_hint()
-        self.tab_results.changed()
+        self.tab_results.request_visible()
         self.travel.follow()
 
     def _on_compared(self, _on: bool) -> None:
@@ -265,9 +265,9 @@ class SearchPanel(Panel):
             session.ask("facets", SEARCH_FACETS, lambda facets: self.view.filters.set_facets(facets), lambda *_: None)
             self._fill_index_sheet(facts)
         self.opening.set(side, self._opening_message(side, facts["notes"]))
-        self.tab_results.opened(side)
+        self.tab_results.drop_outdated(side)
         self.queries.run()
-        self.travel.opened()
+        self.travel.open_neighbours()
 
     def _opening_message(self, side: int, notes: list[str]) -> Message | None:
         """The worker's notes on a collection, such as a stale index, or why the sides are not comparable."""
@@ -341,7 +341,7 @@ class SearchPanel(Panel):
 
     def _sync_selection(self, side: int, result_id: str) -> None:
         self.view.sides[1 - side].choose(result_id)
-        self.why.selected()
+        self.why.explain_selected()
 
     def _selected_image(self) -> str:
         return next(filter(None, (side.chosen_path() for side in self.view.sides)), "")
@@ -387,6 +387,6 @@ class SearchPanel(Panel):
     def _on_tab_changed(self, tab: int) -> None:
         self.view.show_tab(tab)
         self.queries.invite()
-        self.tab_results.changed()
+        self.tab_results.request_visible()
         if tab == EVALUATION and QApplication.focusWidget() is self.view.tabs:
             self.view.evaluation.filter_box.setFocus()

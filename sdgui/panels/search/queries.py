@@ -1,6 +1,6 @@
 """Sends the current query to both models while the user types; shows only results of the newest query.
 
-Flow: query bar, filters -> ``changed`` -> ``run`` -> ``SearchSession.search`` -> results -> both sides' galleries.
+Flow: query bar, filters -> ``schedule`` -> ``run`` -> ``SearchSession.search`` -> results -> both sides' galleries.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class SearchQueries(QObject):
         self._query_message: Message | None = None  # message about the current query, cleared by the next results
         self._typing = QTimer(self, singleShot=True, interval=_TYPING_PAUSE_MS)
         self._typing.timeout.connect(self.run)
-        view.query.changed.connect(self.changed)
-        view.filters_changed.connect(self.changed)
+        view.query.changed.connect(self.schedule)
+        view.filters_changed.connect(self.schedule)
         view.score.activated.connect(lambda _row: self.show())
         for side, session in enumerate(sessions):
             session.answered.connect(lambda number, answer, side=side: self._take_answer(side, number, answer))
@@ -57,7 +57,7 @@ class SearchQueries(QObject):
             session.facts is None or answer is not None for session, answer in pairs
         )
 
-    def changed(self) -> None:
+    def schedule(self) -> None:
         """Run the query after a pause in typing."""
         self._k = _FIRST_RESULTS
         self._view.show_filters()

@@ -33,7 +33,7 @@ def _store_keys(target: Target) -> tuple[str, str]:
 
 
 class TabResults(QObject):
-    """Fills the evaluation and the map of ``view``; call ``changed`` after switching tabs or opening models."""
+    """Fills the evaluation and the map of ``view``; call ``request_visible`` after switching tabs or opening models."""
 
     def __init__(self, services: Services, view: SearchView, sessions: tuple[SearchSession, SearchSession]) -> None:
         super().__init__(view)
@@ -52,14 +52,14 @@ class TabResults(QObject):
         if side == 0 and is_made(self._view, "map"):
             self._view.map.clear()
 
-    def opened(self, side: int) -> None:
+    def drop_outdated(self, side: int) -> None:
         """Drop outdated results after a side was opened, perhaps at a newer checkpoint."""
         self._evaluations[side] = None
         if side == 0 and is_made(self._view, "map"):
             self._view.map.clear()
-        self.changed()
+        self.request_visible()
 
-    def changed(self) -> None:
+    def request_visible(self) -> None:
         """Request the evaluation if it is visible; the map requests its own data."""
         view = self._view
         if view.tabs.currentIndex() == EVALUATION:

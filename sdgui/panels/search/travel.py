@@ -57,7 +57,7 @@ class SearchTravel(QObject):
             if (slider.steps, slider.step()) != (steps, step):
                 slider.set_steps(steps, step)
 
-    def opened(self) -> None:
+    def open_neighbours(self) -> None:
         """Open the neighbouring steps in advance, nearest first, once both sides are open."""
         opening = any(session.opening for session in self._sessions)
         travelled = [session for session in self._sessions if session.target is not None and session.target.worker]

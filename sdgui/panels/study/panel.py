@@ -101,7 +101,7 @@ class StudyPanel(Panel):
             self.view,
             lambda: self._study.folder if self._study is not None else None,
             self.show_message,
-            self._failed,
+            self._on_failed,
             self,
         )
         self.toolbar.export.setMenu(self.exports)
@@ -118,7 +118,7 @@ class StudyPanel(Panel):
         self.toolbar.stop.clicked.connect(lambda: self._end("kill" if self.ending.overdue(self._id()) else "stop"))
         self.ending.refused.connect(self._on_end_refused)
         self.confirming.made.connect(self._on_confirmed)
-        self.confirming.failed.connect(self._failed)
+        self.confirming.failed.connect(self._on_failed)
         self.ending.became_overdue.connect(lambda: self._enable(self._snapshot()))
         self.toolbar.more.clicked.connect(lambda: self.grow())
         self.toolbar.folder.clicked.connect(self._show_folder)
@@ -151,7 +151,7 @@ class StudyPanel(Panel):
         try:
             studies = self._services.store.studies()
         except StoreError as error:
-            self._failed(str(error))
+            self._on_failed(str(error))
             return
         self.toolbar.show_studies(studies)
         stored = str(self._services.settings.value("study/shown") or "")
@@ -166,7 +166,7 @@ class StudyPanel(Panel):
         try:
             self._study = self._services.store.study(int(study_id))
         except StoreError as error:
-            self._failed(str(error))
+            self._on_failed(str(error))
             return
         self.toolbar.choose(study_id)
         if not self._editing:
@@ -230,7 +230,7 @@ class StudyPanel(Panel):
         if self.bar.message != message:
             self.bar.show_message(message)
 
-    def _failed(self, sentence: str) -> None:
+    def _on_failed(self, sentence: str) -> None:
         first, _, details = sentence.partition("\n")
         self.show_message(Message("error", first, details))
 
@@ -241,7 +241,7 @@ class StudyPanel(Panel):
         try:
             self.editor.begin(store.experiments(), self._ticked, {study.name for study in store.studies()})
         except StoreError as error:
-            self._failed(str(error))
+            self._on_failed(str(error))
             return
         self._extended_id = None
         self._show_editor(self.editor.name)
@@ -260,7 +260,7 @@ class StudyPanel(Panel):
                 snapshot.study, [experiment for experiment in store.experiments() if experiment.id not in arm_ids]
             )
         except StoreError as error:
-            self._failed(str(error))
+            self._on_failed(str(error))
             return
         self._extended_id = self._id()
         self._show_editor(self.editor.seeds)
@@ -271,7 +271,7 @@ class StudyPanel(Panel):
             self, "Extend the sweep", "Total number of trials", trial_count + 10, 1, MAX_ITEMS - 1
         )
         if accepted and (study_id := self._id()) is not None:
-            self._tasks.run(lambda: self._programs.extend_sweep(study_id, trials), None, self._failed)
+            self._tasks.run(lambda: self._programs.extend_sweep(study_id, trials), None, self._on_failed)
 
     def _on_confirmed(self, study: StudyRecord) -> None:
         self._on_added(study)
@@ -296,7 +296,7 @@ class StudyPanel(Panel):
         def write() -> StudyRecord:
             return programs.add(study, configs) if grows is None else programs.grow(grows, study, configs)
 
-        self._tasks.run(write, self._on_added, self._failed)
+        self._tasks.run(write, self._on_added, self._on_failed)
 
     def _on_added(self, study: StudyRecord) -> None:
         self._study = study
@@ -310,7 +310,7 @@ class StudyPanel(Panel):
     def open_study(self, path: Path) -> None:
         """Open a study file or folder; an error message contains the invalid field."""
         self.bar.clear()
-        self._tasks.run(lambda: self._programs.open(path), self._on_added, self._failed)
+        self._tasks.run(lambda: self._programs.open(path), self._on_added, self._on_failed)
 
     def _locate_folder(self) -> None:
         if folder := ask_folder(self, "Locate the folder of the study"):
@@ -325,19 +325,19 @@ class StudyPanel(Panel):
             text = f"{folder} contains no study.json. Choose the folder of the study."
             self.show_message(Message("error", text, remedy=Remedy("Locate folder…", self._locate_folder)))
             return
-        self._tasks.run(lambda: store.move_study(study_id, folder), self._on_added, self._failed)
+        self._tasks.run(lambda: store.move_study(study_id, folder), self._on_added, self._on_failed)
 
     # The study's process
     def _start(self) -> None:
         if (study_id := self._id()) is not None:
             self.bar.clear()
             self.toolbar.begin.setEnabled(False)
-            self._tasks.run(lambda: self._programs.start(study_id), None, self._failed)
+            self._tasks.run(lambda: self._programs.start(study_id), None, self._on_failed)
 
     def _choose_machines(self, on: list[str]) -> None:
         if (study_id := self._id()) is not None:
             self.bar.clear()
-            self._tasks.run(lambda: self._programs.choose_machines(study_id, on), None, self._failed)
+            self._tasks.run(lambda: self._programs.choose_machines(study_id, on), None, self._on_failed)
 
     def _end(self, request: EndRequest) -> None:
         if (study_id := self._id()) is None:
@@ -350,13 +350,13 @@ class StudyPanel(Panel):
     def _on_end_refused(self, sentence: str) -> None:
         self._enable(self._snapshot())
         self.bar.clear()
-        self._failed(sentence)
+        self._on_failed(sentence)
 
     def _show_run(self, folder: Path) -> None:
         try:
             run = self._services.store.run_in(folder)
         except StoreError as error:
-            self._failed(str(error))
+            self._on_failed(str(error))
             return
         if run is not None:
             self.run_requested.emit(run.id)
@@ -391,6 +391,6 @@ class StudyPanel(Panel):
             self.show_message(Message("info", text, remedy=Remedy("Undo", back)))
 
         def back() -> None:
-            self._tasks.run(restore, self._on_added, self._failed)
+            self._tasks.run(restore, self._on_added, self._on_failed)
 
-        self._tasks.run(delete, deleted, self._failed)
+        self._tasks.run(delete, deleted, self._on_failed)

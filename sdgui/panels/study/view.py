@@ -85,7 +85,7 @@ class StudyView(QWidget):
             self.tabs.addTab(widget, title)
         self._models = [sortable(view) for view in (self.means, self.differences)]
         for view in (self.means, self.differences):
-            view.selectionModel().currentChanged.connect(self._cell_chosen)
+            view.selectionModel().currentChanged.connect(self._on_cell_chosen)
         self._build()
 
     def _results(self, parent: QWidget) -> QWidget:
@@ -217,7 +217,7 @@ class StudyView(QWidget):
             bars = bars_of(results, metric, network, self._colors)
             self.bars.set_bars(title + bars_title(bars), bars)
 
-    def _cell_chosen(self, index: QModelIndex, _before: QModelIndex) -> None:
+    def _on_cell_chosen(self, index: QModelIndex, _before: QModelIndex) -> None:
         metric = index.data(METRIC) if index.isValid() else ""
         is_metric = (
             self._snapshot is not None

@@ -44,7 +44,7 @@ class FilterForm(QWidget):
         set_role(self.clear_button, "flat")
         self._arrange()
         self.folder.activated.connect(lambda _row: self.changed.emit())
-        self.label.activated.connect(self._label_chosen)
+        self.label.activated.connect(self._on_label_chosen)
         self.value.activated.connect(lambda _row: self.changed.emit())
         self.group.toggled.connect(lambda _on: self.changed.emit())
         self.clear_button.clicked.connect(self._clear)
@@ -150,7 +150,7 @@ class FilterForm(QWidget):
                 self.value.addItem(value, value)
         self.value.setEnabled(self.value.count() > 1)
 
-    def _label_chosen(self, _row: int) -> None:
+    def _on_label_chosen(self, _row: int) -> None:
         before = bool(self.value.currentData())
         self._fill_values()
         if before:

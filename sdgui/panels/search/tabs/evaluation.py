@@ -80,7 +80,7 @@ class EvaluationPane(QWidget):
         self.k_box.hide()
 
     def _connect(self) -> None:
-        self.way.activated.connect(self._way_chosen)
+        self.way.activated.connect(self._on_way_chosen)
         self.k_box.activated.connect(lambda _row: self.compare_requested.emit(int(self.k_box.currentData())))
         self.filter_box.textChanged.connect(self._filter)
         self.table.selectionModel().currentRowChanged.connect(self._on_current_changed)
@@ -117,7 +117,7 @@ class EvaluationPane(QWidget):
         self._pairs = answer
         self._fill()
 
-    def _way_chosen(self) -> None:
+    def _on_way_chosen(self) -> None:
         self._pairs_chosen = False
         self._way_changed()
 

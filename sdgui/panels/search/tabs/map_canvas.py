@@ -73,7 +73,7 @@ class MapCanvas(QWidget):
         self._marked: list[int] = []
         self._names: list[pg.TextItem] = []
         self._pictures: list[QGraphicsPixmapItem] = []
-        self._under = -1
+        self._hovered_point = -1
         self._box = _LassoBox()
         self._view = pg.PlotWidget(viewBox=self._box)
         self._view.hideButtons()
@@ -258,8 +258,8 @@ class MapCanvas(QWidget):
 
     def _on_mouse_moved(self, point: QPointF) -> None:
         under = self.nearest(point)
-        if under != self._under:
-            self._under = under
+        if under != self._hovered_point:
+            self._hovered_point = under
             position = self._view.mapToGlobal(self._view.mapFromScene(point))
             self.hovered.emit(under, position)
 
@@ -270,7 +270,7 @@ class MapCanvas(QWidget):
 
     def leaveEvent(self, event: QEvent) -> None:
         super().leaveEvent(event)
-        self._under = -1
+        self._hovered_point = -1
         self.hovered.emit(-1, QPoint())
 
     def keyPressEvent(self, event: QKeyEvent) -> None:

@@ -76,11 +76,11 @@ class WhyFollowing(QObject):
                 self._sessions[number].drop(WHY)
                 self._jobs.end(f"{WHY}{number}")
         if on:
-            self.selected()
+            self.explain_selected()
         else:
             self._typing_timer.stop()
 
-    def selected(self) -> None:
+    def explain_selected(self) -> None:
         """Explain the newly selected image."""
         self._path = self._selected_path() or self._path
         self._on_changed()

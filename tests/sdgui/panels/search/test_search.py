@@ -95,7 +95,7 @@ def test_from_own_folder_to_first_search_in_three_actions_and_images_never_move(
     assert before[1] >= 0.7 * window.height()
     search.view.query.add_image(str(folder / "images" / "2.png"))
     search.view.filters.set_filters({"min_size": "2 KB"}, False)
-    search.queries.changed()
+    search.queries.schedule()
     press(qtbot, search.view.filter_button)
     search.view.strip.start("Encoding")
     search.view.show_message(info("Something happened."))

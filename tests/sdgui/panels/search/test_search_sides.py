@@ -195,7 +195,7 @@ def test_more_results_are_requested_from_both_until_exhausted(
     count = one.count("search_query")
     search.view.sides[0].more_wanted.emit()
     assert one.count("search_query") == count, "there were fewer than asked for"
-    search.queries.changed()
+    search.queries.schedule()
     search.queries.run()
     assert one.last("search_query")["k"] == 50
     one.answer("search_query", results(50))
@@ -212,7 +212,7 @@ def test_reasons_are_requested_from_each_model_while_typing(
     one, two = search.view.sides
     ask(search, workers, Query("moon"), results(), results())
     worker = workers[ONE.model]
-    search.why.selected()
+    search.why.explain_selected()
     assert not search.why._typing_timer.isActive(), "nobody wants to know"
     one.why_requested.emit()
     assert (search.why.on, one.why.isVisible(), two.why.isVisible()) == (True, True, True)
