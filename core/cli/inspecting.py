@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.cli.terminal import Subparsers, periodic_progress, say
+from core.cli.terminal import Subparsers, periodic_progress, say, seed
 from core.spec.errors import UserError
 
 MAX_LISTED = 10  # leaks and bad rows printed without --json
@@ -31,7 +31,7 @@ def add(subparsers: Subparsers) -> None:
     data.add_argument(
         "--hold-out", type=float, metavar="SHARE", help="write two manifests: a training part and a held-out SHARE"
     )
-    data.add_argument("--seed", type=int, default=0, help="seed of the held-out part (default: 0)")
+    data.add_argument("--seed", type=seed, default=0, help="seed of the held-out part (default: 0)")
     data.add_argument("--to", type=Path, metavar="DIR", help="folder for the manifests (default: above the images)")
     data.add_argument("--json", action="store_true", help="print everything as JSON")
     data.set_defaults(handler=_data)
@@ -39,7 +39,7 @@ def add(subparsers: Subparsers) -> None:
     shard.add_argument("source", metavar="SOURCE", help="a manifest, a folder of images, or other shards")
     shard.add_argument("folder", type=Path, metavar="OUT", help="an empty or new folder")
     shard.add_argument("--rows", type=int, default=10_000, metavar="N", help="images per shard (default: 10000)")
-    shard.add_argument("--shuffle", type=int, metavar="SEED", help="shuffle with this seed (default: no shuffling)")
+    shard.add_argument("--shuffle", type=seed, metavar="SEED", help="shuffle with this seed (default: no shuffling)")
     shard.set_defaults(handler=_shard)
 
 

@@ -74,6 +74,13 @@ def add_weights(parser: argparse.ArgumentParser, default: str = "the one with th
     parser.add_argument("--weights", default="", choices=("student", "teacher"), help=text)
 
 
+def seed(text: str) -> int:
+    """A seed given as an option, with the range of a config's seed."""
+    if not re.fullmatch(r"\d{1,10}", text) or int(text) >= 2**31:
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is not a seed; use a number from 0 to {2**31 - 1}.")
+    return int(text)
+
+
 def comma_separated(text: str) -> list[str]:
     """The values of an option such as ``--devices 0,1``."""
     return [value.strip() for value in text.split(",") if value.strip()]

@@ -33,6 +33,13 @@ class ImageError(UserError):
         return False
 
 
+def json_problem(error: Exception) -> str:
+    """Why JSON cannot be parsed; Python's own messages for long numbers and deep nesting are about the interpreter."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return "a number has too many digits" if "digits" in str(error) else excerpt(str(error))
+
+
 @dataclass(frozen=True, slots=True)
 class BadRow:
     """A skipped row: its location, and the reason why it cannot be used."""

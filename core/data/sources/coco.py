@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from core.data.errors import DataError
+from core.data.errors import DataError, json_problem
 from core.data.sources.manifests import add_record, check_keys, is_text, open_text, quoted
 from core.data.sources.rows import RowBuilder, Source, confine, is_file, roots_of
 from core.spec.reading import excerpt
@@ -30,7 +30,7 @@ def read_json(path: Path) -> Source:
             content = json.load(file)
     except (ValueError, RecursionError) as error:
         hint = "; rename the file to .jsonl if it has one object per line" if "Extra data" in str(error) else ""
-        raise DataError(f"{path} is not JSON: {excerpt(str(error))}{hint}.") from error
+        raise DataError(f"{path} is not JSON: {json_problem(error)}{hint}.") from error
     if isinstance(content, list):
         return _read_list(path, content)
     if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in ("images", "annotations")):

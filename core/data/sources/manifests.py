@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from core.data.errors import DataError
+from core.data.errors import DataError, json_problem
 from core.data.sources.rows import RowBuilder, Source
 from core.spec.cells import unescape_cell
 from core.spec.reading import excerpt, open_regular
@@ -199,7 +199,7 @@ def read_json_lines(path: Path) -> Source:
             try:
                 record = json.loads(line)
             except (ValueError, RecursionError) as error:
-                builder.reject(number, f"the line is not JSON: {excerpt(str(error))}")
+                builder.reject(number, f"the line is not JSON: {json_problem(error)}")
                 continue
             add_record(builder, record, number, names, seen_keys)
     check_keys(path, builder, seen_keys)

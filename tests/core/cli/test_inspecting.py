@@ -35,3 +35,11 @@ def test_data_are_described_checked_and_split(tmp_path: Path, capsys: pytest.Cap
     assert "label kind: 4 values" in capsys.readouterr().out
     assert main(["data", str(train), "--against", "val"]) == 1
     assert "NAME=SOURCE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", ["-1", "9" * 30, "x"])
+@pytest.mark.parametrize("command", [["data", "--hold-out", "0.5", "--seed"], ["shard", "out", "--shuffle"]])
+def test_an_invalid_seed_is_refused(command: list[str], seed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([*command, seed, "data.csv"])
+    assert "is not a seed; use a number from 0 to 2147483647" in capsys.readouterr().err
