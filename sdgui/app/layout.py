@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from PySide6.QtCore import QEvent, QObject, QPoint, Qt, QTimer
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from sdgui.widgets.layouts.over import lay_over, set_lift
 from sdgui.widgets.message_bar import MessageBar
-from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import SPACE
 
 SIZE = (1280, 800)
@@ -17,35 +14,35 @@ _TREE_WIDTH = 296
 _LIFT = 6 * SPACE  # height of a one-line message
 
 
-def fill_page(page: QWidget, panels: QStackedWidget, *notices: QWidget) -> None:
-    """Fill the page with the current panel, and place the window's messages over it, above the panel's messages."""
+def fill_page(page: QWidget, panels: QStackedWidget, bar: MessageBar) -> None:
+    """Fill the page with the current panel, and place the window's message over it, above the panel's message."""
     column = QVBoxLayout()
     column.setContentsMargins(0, SPACE, 0, 0)
     column.addWidget(panels)
-    page.installEventFilter(_Above(page, panels, notices, lay_over(page, column, *notices, lift=_LIFT)))
+    page.installEventFilter(_Above(page, panels, bar, lay_over(page, column, bar, lift=_LIFT)))
 
 
 class _Above(QObject):
-    """Keeps the window's messages above the panel's messages, which may have several lines."""
+    """Keeps the window's message above the panel's message, which may have several lines."""
 
-    def __init__(self, page: QWidget, panels: QStackedWidget, notices: Sequence[QWidget], column: QVBoxLayout) -> None:
+    def __init__(self, page: QWidget, panels: QStackedWidget, bar: MessageBar, column: QVBoxLayout) -> None:
         super().__init__(page)
-        self._page, self._panels, self._notices, self._column = page, panels, notices, column
+        self._page, self._panels, self._bar, self._column = page, panels, bar, column
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Update the height when a message is shown, hidden or resized, which requests a new layout."""
         of_layout = event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize)
-        if of_layout and any(not notice.isHidden() for notice in self._notices):
+        if of_layout and not self._bar.isHidden():
             set_lift(self._column, max(_LIFT, self._covered_height()))
         return False
 
     def _covered_height(self) -> int:
-        """The height of the panel's messages and progress above the margin at the lower edge."""
+        """The height of the panel's messages above the margin at the lower edge."""
         panel = self._panels.currentWidget()
         if panel is None:
             return 0
-        notices: list[QWidget] = [*panel.findChildren(MessageBar), *panel.findChildren(ProgressStrip)]
-        tops = [notice.mapTo(self._page, QPoint(0, 0)).y() for notice in notices if notice.isVisible()]
+        bars = panel.findChildren(MessageBar)
+        tops = [bar.mapTo(self._page, QPoint(0, 0)).y() for bar in bars if bar.isVisible()]
         below = [top for top in tops if top > self._page.height() // 2]
         return self._page.height() - min(below) + SPACE // 2 - 2 * SPACE if below else 0
 

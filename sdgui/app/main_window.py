@@ -47,7 +47,6 @@ from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message import Message, Remedy
 from sdgui.widgets.message_bar import MessageBar
 from sdgui.widgets.progress_strip import ProgressStrip
-from sdgui.widgets.style.theme import set_role
 
 _FIRST_PAINT_MS = 10  # delay between showing the window and background loading
 
@@ -76,7 +75,7 @@ class MainWindow(QMainWindow):
         self.window_actions.register(WINDOW_ACTIONS, self)
         self.page = QWidget(self)
         self.bar = MessageBar(self.page)
-        self.strip = ProgressStrip(self.page)
+        self.strip = ProgressStrip(self)
         self.demo_report = DemoReport(services.demo, self.strip, self)
         self.rail = Rail(self)
         self.stack = PanelStack(services, self)
@@ -99,12 +98,12 @@ class MainWindow(QMainWindow):
         self.split = tree_beside(self.experiments, self._build_page())
         self.setCentralWidget(rail_beside(self.rail, self.split))
         self.setStatusBar(self.status)
+        self.status.add_progress([self.strip])
         fill_menu_bar(self.menuBar(), self.window_actions)
 
     def _build_page(self) -> QWidget:
-        """The panels, with messages and progress over their lower edge."""
-        set_role(self.strip, "card")
-        fill_page(self.page, self.stack, self.strip, self.bar)
+        """The panels, with messages over their lower edge."""
+        fill_page(self.page, self.stack, self.bar)
         return self.page
 
     def _connect_parts(self) -> None:
@@ -164,6 +163,7 @@ class MainWindow(QMainWindow):
     def _on_panel_built(self, name: str) -> None:
         panel = self.panels[name]
         panel.set_actions(self.window_actions)
+        self.status.add_progress(panel.progress)
         panel.message_requested.connect(self.show_message)
         panel.define_requested.connect(self.experiment_commands.add)
         panel.run_requested.connect(self._on_started)

@@ -1,9 +1,11 @@
-"""The status bar: progress of the active runs, and state of the workers."""
+"""The status bar: progress of the active runs and of the panels' tasks, and state of the workers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QStatusBar, QWidget
+from PySide6.QtWidgets import QSizePolicy, QStatusBar, QWidget
 
 from core.spec.run.status import RunState
 from sdgui.experiments.tree_model import ExperimentModel
@@ -12,7 +14,9 @@ from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.icon_button import IconButton
+from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
+from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import SPACE
 
 _BASKET = "Data fixes"
@@ -32,6 +36,10 @@ class Status(QStatusBar):
         self.setSizeGripEnabled(False)
         self.setContentsMargins(SPACE, 0, SPACE, 0)
         self.addWidget(self.runs, 1)
+        self._progress = QWidget(self)
+        self._progress.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # never widens the window
+        hbox(into=self._progress, spacing=2 * SPACE)
+        self.addPermanentWidget(self._progress, 2)
         self.addPermanentWidget(self.worker)
         self.basket = IconButton("ph.shopping-bag", _BASKET, "", "Basket", parent=self)
         self.basket.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # not a Tab stop; it has a shortcut
@@ -48,6 +56,13 @@ class Status(QStatusBar):
         self._update_timer.timeout.connect(self.show_runs)
         self._show_workers()
         self.show_runs()
+
+    def add_progress(self, strips: Iterable[ProgressStrip]) -> None:
+        """Show the progress of a panel, whichever panel is current."""
+        for strip in strips:
+            is_hidden = strip.isHidden()
+            self._progress.layout().addWidget(strip)
+            strip.setVisible(not is_hidden)
 
     def _schedule_update(self) -> None:
         if not self._update_timer.isActive():

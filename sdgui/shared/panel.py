@@ -8,6 +8,7 @@ window opens before heavy libraries are loaded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Literal
@@ -18,6 +19,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 from core.spec.config import RunConfig
 from sdgui.shared.services import Selection, Services
 from sdgui.widgets.actions import Actions, MenuItem
+from sdgui.widgets.progress_strip import ProgressStrip
 
 Group = Literal["Home", "Train", "Use"]  # the sections of the rail, in this order; Home has no heading
 
@@ -37,6 +39,7 @@ class Panel(QWidget):
     source_requested = Signal(str, str)  # a panel's name, a source: show that panel with this data
     changed = Signal(object)  # Changes that the panel has written to the store
     saved = Signal(bool)  # edits have been processed; True if all were written
+    progress: Sequence[ProgressStrip] = ()  # shown in the window's status bar
 
     def set_view(self, view: QWidget) -> None:
         """Fill the panel with ``view``; the panel itself is the controller."""

@@ -1,7 +1,8 @@
 """One line with the current task, its progress, the time left and a cancel button.
 
 Flow: a long task (training, indexing, encoding, downloading) calls ``start``, ``advance`` and ``finish``; ``cancelled``
-asks it to stop, and the strip shows this until it has stopped.
+asks it to stop, and the strip shows this until it has stopped. The window shows the panels' strips in its status bar,
+where their room is reserved.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ import time
 from collections.abc import Callable
 
 from PySide6.QtCore import QTimer, Signal
-from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QSizePolicy, QWidget
 
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.icon_button import IconButton
 from sdgui.widgets.plain_text import PlainLabel
-from sdgui.widgets.style.theme import SPACE, set_role
+from sdgui.widgets.style.theme import SPACE
 
 _HALF_LIFE_SECONDS = 15.0  # half-life of the averaged rate
 _MIN_SECONDS = 1.0  # no forecast before this time
@@ -68,7 +68,6 @@ class ProgressStrip(QFrame):
 
     def __init__(self, parent: QWidget | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(parent)
-        set_role(self, "card")
         self._time_left = TimeLeft(clock)
         self._reported_seconds: float | None = None
         self._done, self._total, self._unit = 0.0, 0.0, ""
@@ -82,7 +81,7 @@ class ProgressStrip(QFrame):
         self._cancel = IconButton("ph.x", "Cancel", parent=self)
         self._cancel.clicked.connect(self._ask_to_cancel)
         layout = QHBoxLayout(self)
-        layout.setContentsMargins(SPACE, SPACE // 2, SPACE, SPACE // 2)
+        layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(SPACE)
         layout.addWidget(self._title, 3)
         layout.addWidget(self._bar, 2)
@@ -92,11 +91,6 @@ class ProgressStrip(QFrame):
         self._tick.setInterval(1000)
         self._tick.timeout.connect(self._show)
         self.hide()
-
-    def showEvent(self, event: QShowEvent) -> None:
-        """Raise the strip above other widgets."""
-        super().showEvent(event)
-        self.raise_()
 
     def start(self, title: str, total: float = 0, unit: str = "", cancellable: bool = True) -> None:
         """Begin a task such as "Indexing images"; with ``total`` 0 (unknown) the bar shows no percentage."""

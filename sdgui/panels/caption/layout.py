@@ -23,7 +23,7 @@ from sdgui.widgets.dropped_files import IMAGE_FILTER
 from sdgui.widgets.empty_state import EmptyState
 from sdgui.widgets.file_dialogs import ask_folder, ask_open_several
 from sdgui.widgets.formats import count, count_with_unit
-from sdgui.widgets.layouts.boxes import hbox, vbox
+from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.layouts.over import lay_over
 from sdgui.widgets.layouts.splits import remember_sizes
 from sdgui.widgets.message import Message
@@ -71,9 +71,7 @@ class CaptionView(QWidget):
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.split)
         margins = (2 * SPACE, SPACE, 2 * SPACE, SPACE // 2)
-        foot = hbox((self.counts, 1), (self.strip, 1), (self.export_strip, 1))
-        foot.addStrut(self.strip.sizeHint().height())  # nothing moves when the progress appears
-        column = vbox(self.tools, (self.stack, 1), foot, margins=margins)
+        column = vbox(self.tools, (self.stack, 1), self.counts, margins=margins)
         lay_over(inside, column, self.bar)
         self.tools.share_second_row(self.replace)
         self.replace.open_changed.connect(lambda on: self.tools.show_in_second_row(self.replace if on else None))

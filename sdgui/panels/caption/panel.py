@@ -58,6 +58,7 @@ class CaptionsPanel(Panel):
         self.persistence = CaptionPersistence(services.store, self)
         self.view = CaptionView(services, self.model, lambda: self.edits.texts(), self)
         self.set_view(self.view)
+        self.progress = (self.view.strip, self.view.export_strip)
         view = self.view
         self.edits = CaptionEdits(self.model, view.list, self.undo, view.show_message, self)
         self.files = CaptionFiles(self._to_export, view.export_strip, view.show_message, services.store.home, self)

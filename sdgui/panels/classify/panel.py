@@ -53,6 +53,7 @@ class ClassifyPanel(Panel):
         self._tasks = BackgroundTasks(self)
         self.view = ClassifyView(services, self)
         self.set_view(self.view)
+        self.progress = (self.view.strip, self.view.export_strip)
         self.session = ClassifySession(services.pool, self)
         self.evaluations = Evaluations(self.view, self.session, self.show_message)
         self.export = ExportMenu(self.view.export_strip, self.show_message, self)

@@ -149,7 +149,7 @@ class ClassifyView(QWidget):
         remember_sizes(self.split, self._settings, "classify/split")
         margins = (2 * SPACE, SPACE, 2 * SPACE, SPACE)
         column = vbox(self.source, self.notes, (self.split, 1), spacing=SPACE // 2, margins=margins)
-        lay_over(self, column, self.strip, self.export_strip, self.bar)
+        lay_over(self, column, self.bar)
 
     def focus_search(self) -> None:
         """Focus the search box of the current tab."""

@@ -68,7 +68,7 @@ class CleanView(QWidget):
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.body)
         column = vbox(self.source, (self.stack, 1), margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE))
-        lay_over(self, column, self.strip, self.bar, lift=FOOT + _TOOLS_HEIGHT)
+        lay_over(self, column, self.bar, lift=FOOT + _TOOLS_HEIGHT)
         for view in (self.gallery.view, self.table):
             view.installEventFilter(self)
         self._restore_layout()

@@ -46,6 +46,7 @@ class CleanPanel(Panel):
         self._services = services
         self.view = CleanView(services, self)
         self.set_view(self.view)
+        self.progress = (self.view.strip,)
         self.ranked: RankedPairs | None = None
         self.visible_indices: list[int] = []
         self._entered = False

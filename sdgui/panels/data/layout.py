@@ -126,7 +126,7 @@ class DataView(QWidget):
         self.stack.addWidget(self.empty)
         self.stack.addWidget(self.tabs)
         column = vbox(first, second, (self.stack, 1), margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE))
-        lay_over(self, column, self.strip, self.bar)
+        lay_over(self, column, self.bar)
 
     def _connect(self) -> None:
         self.words.textChanged.connect(self.filtered)

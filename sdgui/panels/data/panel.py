@@ -54,6 +54,7 @@ class DataPanel(Panel):
         self._services = services
         self.view = DataView(services, self)
         self.set_view(self.view)
+        self.progress = (self.view.strip,)
         self.rows = SourceRows()
         self.visible_rows = ShownRows(self.view.gallery, self)
         self.facts: RowsOpened | None = None

@@ -1,7 +1,7 @@
 """The Search panel's widgets: two rows of controls above images, evaluation or map.
 
-Less common settings are in popovers (*Filters*, *More*, *Search in*); messages and progress overlay the lower edge, so
-that the layout does not move. ``SearchPanel`` controls the view; the view saves its own layout.
+Less common settings are in popovers (*Filters*, *More*, *Search in*); messages overlay the lower edge, so that the
+layout does not move. ``SearchPanel`` controls the view; the view saves its own layout.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ class SearchView(QWidget):
     def _arrange(self, history: SearchHistory) -> None:
         vbox(self.drop, into=self)
         column = vbox(margins=(2 * SPACE, SPACE, 2 * SPACE, SPACE // 2))
-        lay_over(self._work, column, self.strip, self.export_strip, self.bar)
+        lay_over(self._work, column, self.bar)
         column.addLayout(self._query_row(history))
         column.addLayout(self._source_row())
         self._stack = QStackedWidget(self._work)

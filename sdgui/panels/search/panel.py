@@ -46,6 +46,7 @@ class SearchPanel(Panel):
         super().__init__(parent)
         self.view = SearchView(services, SearchHistory(services.settings), self)
         self.set_view(self.view)
+        self.progress = (self.view.strip, self.view.export_strip)
         self._services = services
         self._entered = False
         self._empty_action: Callable[[], object] | None = None  # the action of the empty page's button

@@ -32,6 +32,9 @@ class FixingView(QWidget):
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.bar, self.strip = MessageBar(self), ProgressStrip(self)
+        reserved = self.strip.sizePolicy()
+        reserved.setRetainSizeWhenHidden(True)  # nothing moves when the progress appears
+        self.strip.setSizePolicy(reserved)
         self.sources, self.counts = _box("Data to fix", self), ElidedLabel("", self)
         self.gallery = Gallery(services.store.home / "thumbnails", "", self)
         self.gallery.view.setAccessibleName("Fixes as images")

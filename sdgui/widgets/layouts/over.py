@@ -1,4 +1,4 @@
-"""Messages and progress over the lower edge of a panel, so that nothing moves when they appear.
+"""Messages over the lower edge of a panel, so that nothing moves when they appear.
 
 Flow: a panel calls ``lay_over`` once; after that, it only shows and hides the notices.
 """

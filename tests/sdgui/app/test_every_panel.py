@@ -31,6 +31,21 @@ _CONTROLS = (QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QSlider, F
 _WITH_PARTS = (QAbstractItemView, QAbstractSpinBox, QComboBox, QLineEdit, QTabBar)  # which place their parts themselves
 
 
+def test_progress_of_a_panel_covers_nothing_and_is_shown_on_all_panels(qtbot: QtBot, open_window: OpenWindow) -> None:
+    window = open_window()
+    window.resize(1280, 720)
+    for name in ("search", "classify", "caption", "clean", "data"):
+        panel = window.show_panel(name)
+        [strip, *_] = panel.progress
+        strip.start("Encoding images", 100, "images")
+        QApplication.processEvents()
+        assert not window.page.isAncestorOf(strip)
+        assert window.status.rect().contains(_place(window.status, strip)), name
+        window.show_panel("home")
+        assert strip.isVisible()
+        strip.finish()
+
+
 def test_no_panel_is_cut_off_or_empty(qtbot: QtBot, open_window: OpenWindow) -> None:
     window = open_window()
     window.resize(1280, 720)

@@ -20,7 +20,6 @@ from sdgui.shared.panel import Panel
 from sdgui.shared.services import Selection
 from sdgui.widgets.message import Message
 from sdgui.widgets.message_bar import MessageBar
-from sdgui.widgets.progress_strip import ProgressStrip
 
 
 def settle() -> None:
@@ -36,8 +35,6 @@ def test_the_windows_message_is_above_the_panels(qtbot: QtBot) -> None:
     column = QVBoxLayout(panel)
     column.addStretch(1)
     own = MessageBar(panel)
-    strip = ProgressStrip(panel)
-    column.addWidget(strip)
     column.addWidget(own)
     stack.addWidget(panel)
     bar = MessageBar(page)
@@ -55,9 +52,6 @@ def test_the_windows_message_is_above_the_panels(qtbot: QtBot) -> None:
     own.clear()
     settle()
     assert bar.geometry().bottom() == alone
-    strip.start("Encoding", total=10)
-    settle()
-    assert bar.geometry().bottom() <= strip.mapTo(page, strip.rect().topLeft()).y()
 
 
 def test_the_rail_keeps_its_width_and_neither_tree_nor_page_collapses(qtbot: QtBot) -> None:

@@ -129,6 +129,20 @@ def test_active_runs_are_listed_and_queued_ones_counted(qtbot: QtBot, bar: Statu
         qtbot.waitUntil(lambda: bar.runs.text() == "1 running · mine · run 1 starting · 1 queued")
 
 
+def test_progress_has_reserved_room_and_never_widens_the_window(bar: Status) -> None:
+    strips = [ProgressStrip(), ProgressStrip()]
+    bar.add_progress(strips)
+    bar.resize(900, bar.sizeHint().height())
+    bar.show()
+    before = bar.sizeHint().height(), bar.minimumSizeHint().width(), bar.basket.pos()
+    assert not any(strip.isVisible() for strip in strips)
+    for strip in strips:
+        strip.start("Encoding all the images of a folder with a long name", 2_000_000, "images")
+        strip.advance(10)
+    assert all(strip.isVisible() and bar.isAncestorOf(strip) for strip in strips)
+    assert (bar.sizeHint().height(), bar.minimumSizeHint().width(), bar.basket.pos()) == before
+
+
 def test_workers_are_named_and_a_crash_has_details(bar: Status) -> None:
     assert bar.worker.text() == "worker: not started"
     pool = cast(Pool, bar._services.pool)
