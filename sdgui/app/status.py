@@ -14,7 +14,6 @@ from sdgui.shared.services import Services
 from sdgui.widgets.elided_label import ElidedLabel
 from sdgui.widgets.formats import count, duration
 from sdgui.widgets.icon_button import IconButton
-from sdgui.widgets.layouts.boxes import hbox
 from sdgui.widgets.plain_text import PlainLabel, plain_tip
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import SPACE
@@ -36,10 +35,6 @@ class Status(QStatusBar):
         self.setSizeGripEnabled(False)
         self.setContentsMargins(SPACE, 0, SPACE, 0)
         self.addWidget(self.runs, 1)
-        self._progress = QWidget(self)
-        self._progress.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # never widens the window
-        hbox(into=self._progress, spacing=2 * SPACE)
-        self.addPermanentWidget(self._progress, 2)
         self.addPermanentWidget(self.worker)
         self.basket = IconButton("ph.shopping-bag", _BASKET, "", "Basket", parent=self)
         self.basket.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # not a Tab stop; it has a shortcut
@@ -61,8 +56,9 @@ class Status(QStatusBar):
         """Show the progress of a panel, whichever panel is current."""
         for strip in strips:
             is_hidden = strip.isHidden()
-            self._progress.layout().addWidget(strip)
-            strip.setVisible(not is_hidden)
+            strip.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # never widens the window
+            self.insertPermanentWidget(1, strip, 4)  # after the runs
+            strip.setHidden(is_hidden)
 
     def _schedule_update(self) -> None:
         if not self._update_timer.isActive():

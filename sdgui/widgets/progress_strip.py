@@ -84,7 +84,7 @@ class ProgressStrip(QFrame):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(SPACE)
         layout.addWidget(self._title, 3)
-        layout.addWidget(self._bar, 2)
+        layout.addWidget(self._bar, 1)
         layout.addWidget(self._figures)
         layout.addWidget(self._cancel)
         self._tick = QTimer(self)

@@ -2,7 +2,7 @@
 
 Flow: follower -> ``curves_changed`` -> (batched for some ms) -> ``PlotGrid``. New points are appended; after a resume,
 which voids earlier points, the whole curve is replaced. A run that continues or forks another run also gets the curves
-of its ancestors, up to the step at which the run started.
+of its ancestors, up to the step at which the run started, as one paler curve that ends in the run's first point.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from PySide6.QtCore import QElapsedTimer, QObject, QTimer
 
 from core.spec.run.events import MAX_STEP
 from sdgui.panels.runs.plots.grid import PlotGrid
+from sdgui.panels.runs.plots.groups import parents_of
 from sdgui.runs.follower import Follower
 from sdgui.store.records import RunLabel
 
@@ -68,8 +69,8 @@ class CurveFeed(QObject):
             self._has_obsolete_plots = True
             self._waiting = {key: None for key in self._waiting if key[0] != gone}
             self._grid.remove_run(str(gone))
+            self._grid.remove_run(parents_of(str(gone)))
             self._held_ancestors.add(gone)  # until ``_find_ancestors``
-        self._grid.legend.setVisible(len(run_ids) > 1)  # a single run needs no legend
         added = [run_id for run_id in run_ids if run_id not in self._plotted_runs]
         for run_id in added:
             self._plotted_runs[run_id] = _PlottedRun()
@@ -85,10 +86,19 @@ class CurveFeed(QObject):
         self._update_labels(list(self._plotted_runs))
 
     def _update_labels(self, run_ids: list[int]) -> None:
-        labels = self._labels(run_ids) if run_ids else {}
+        """Name these runs and their ancestors in the legend, which a single run without ancestors does not need."""
+        ancestors = {ancestor for run_id in run_ids for ancestor, _ in self._plotted_runs[run_id].ancestors}
+        labels = self._labels(sorted({*run_ids, *ancestors})) if run_ids else {}
         for run_id in run_ids:
             label = labels.get(run_id) or RunLabel(f"run {run_id}", 0)
             self._grid.set_run(str(run_id), label.name, label.color)
+            if parents := [parent for parent, _ in self._plotted_runs[run_id].ancestors]:
+                names = [labels[parent].name if parent in labels else f"run {parent}" for parent in parents]
+                text = f"{' ← '.join(names)} (parent{'s' if len(names) > 1 else ''})"
+                self._grid.set_run(parents_of(str(run_id)), text, label.color)
+            else:
+                self._grid.remove_run(parents_of(str(run_id)))
+        self._grid.legend.setVisible(len(self._grid.runs()) > 1)
 
     def _on_loaded(self, run_id: int) -> None:
         history = self._follower.history(run_id)
@@ -156,6 +166,7 @@ class CurveFeed(QObject):
             needed |= {ancestor for ancestor, _ in ancestors}
             if ancestors != plotted.ancestors:
                 plotted.ancestors = ancestors
+                self._update_labels([run_id])
                 self._waiting |= dict.fromkeys((run_id, metric, True) for metric in plotted.points)
         released = self._held_ancestors - needed - self._plotted_runs.keys()
         added, self._held_ancestors = needed - self._held_ancestors, needed
@@ -186,10 +197,14 @@ class CurveFeed(QObject):
         return ancestors
 
     def _plot_ancestors(self, run_id: int, metric: str) -> None:
-        """Their points; times count back from the start of the run."""
-        plotted = self._plotted_runs[run_id]
-        parts, start = [np.empty((3, 0))], 0.0
-        for ancestor, last_step in plotted.ancestors if metric in plotted.points else ():
+        """Their points and the run's first; times count back from the start of the run."""
+        plotted, own = self._plotted_runs[run_id], self._follower.history(run_id)
+        if own is None or metric not in plotted.points or not plotted.ancestors:
+            return
+        own_curve = own.curve(metric)
+        joint = np.stack([own_curve.steps[:1], own_curve.values[:1], own_curve.seconds[:1]])
+        parts, start = [joint], 0.0
+        for ancestor, last_step in plotted.ancestors:
             history = self._follower.history(ancestor)
             curve = history.curve(metric) if history is not None else None
             count = int(np.searchsorted(curve.steps, last_step, "right")) if curve is not None else 0
@@ -198,5 +213,4 @@ class CurveFeed(QObject):
                 start = float(seconds[0])
                 parts.insert(0, np.stack([curve.steps[:count], curve.values[:count], seconds]))
         steps, values, seconds = np.concatenate(parts, axis=1)
-        if metric in plotted.points:
-            self._grid.set_points(str(run_id), metric, steps, values, seconds, ancestors=True)
+        self._grid.set_points(parents_of(str(run_id)), metric, steps, values, seconds)

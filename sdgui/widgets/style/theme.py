@@ -42,6 +42,8 @@ _STATES: dict[str, tuple[str, str, str]] = {
 
 # Shades of a run's colour: a field of Colors to mix it with, and the share of the run's colour.
 _SHADES = (("surface", 1.0), ("text", 0.45), ("surface", 0.6), ("text", 0.72), ("surface", 0.8))
+_SHADES_NEAR_TEXT = tuple(("surface", share) for share in (1.0, 0.5, 0.76, 0.62, 0.88))  # of a colour like the text's
+_NEAR = 0.25  # largest difference of a channel
 
 
 class Theme(QObject):
@@ -159,8 +161,11 @@ def theme() -> Theme:
 def shade(colors: Colors, index: int) -> QColor:
     """See `Theme.run_color`."""
     repeat, hue = divmod(index, len(colors.runs))
-    ground, share = _SHADES[repeat % len(_SHADES)]
-    return mix(QColor(colors.runs[hue]), QColor(getattr(colors, ground)), share)
+    color, text = QColor(colors.runs[hue]), QColor(colors.text)
+    channels = zip(color.getRgbF()[:3], text.getRgbF()[:3], strict=True)
+    shades = _SHADES_NEAR_TEXT if max(abs(a - b) for a, b in channels) < _NEAR else _SHADES
+    ground, share = shades[repeat % len(shades)]
+    return mix(color, QColor(getattr(colors, ground)), share)
 
 
 def run_color(index: int) -> QColor:

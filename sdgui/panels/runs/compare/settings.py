@@ -1,5 +1,7 @@
 """The tab Compare: settings and metrics of runs, one column per run, optionally only the differing ones.
 
+What was set is above what came out: facts, settings, then metrics with validation first.
+
 Flow: ticked (or selected) runs -> the store's cells, read in a thread -> rows -> table.
 """
 
@@ -10,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from PySide6.QtCore import QModelIndex, QObject, QPersistentModelIndex, Qt
-from PySide6.QtGui import QShowEvent
+from PySide6.QtGui import QColor, QPixmap, QShowEvent
 from PySide6.QtWidgets import QCheckBox, QHeaderView, QWidget
 
 from core.spec.config import ConfigError
@@ -18,6 +20,7 @@ from core.spec.reading import excerpt
 from core.spec.run.logged import read_any_config, settings_of
 from core.spec.run.metric_names import higher_is_better
 from core.spec.run.provenance import facts, read_provenance
+from sdgui.panels.runs.plots.groups import SECTIONS, chart_of
 from sdgui.panels.runs.table.cells import style_of, text_of, title_of
 from sdgui.panels.runs.table.part import RunTable
 from sdgui.panels.runs.table.reader import cells_of
@@ -47,16 +50,19 @@ class FieldRow:
 
 @dataclass(frozen=True)
 class Comparison:
+    """``colors``: the palette indices of the runs."""
+
     names: tuple[str, ...] = ()
     lines: tuple[FieldRow, ...] = ()
+    colors: tuple[int, ...] = ()
 
 
 def compare(store: Store, run_ids: Sequence[int]) -> Comparison:
     """Read facts, metrics and settings of runs; called in a thread."""
     catalogue = store.catalogue()
     fields: list[Field] = [fact(name) for name in _FACTS]
-    fields += [catalogue.field(name) for name in catalogue.metrics]
     fields += [setting_field(name) for name in settings()]
+    fields += [catalogue.field(name) for name in sorted(catalogue.metrics, key=_section)]
     cells = cells_of(store, run_ids, fields)
     listed_ids = [run_id for run_id in run_ids if run_id in cells]
     lines = []
@@ -69,7 +75,14 @@ def compare(store: Store, run_ids: Sequence[int]) -> Comparison:
         differs = any(value != values[0] for value in values)
         lines.append(FieldRow(title_of(field), texts, differs, _best(field, values)))
     lines += _other_lines([store.run(run_id) for run_id in listed_ids])
-    return Comparison(tuple(cells[run_id].name for run_id in listed_ids), tuple(lines))
+    shown = [cells[run_id] for run_id in listed_ids]
+    return Comparison(tuple(run.name for run in shown), tuple(lines), tuple(run.color for run in shown))
+
+
+def _section(metric: str) -> int:
+    """Sorts validation first, as it is what runs are compared by, and then as the plots."""
+    section = chart_of(metric).section
+    return -1 if section == "Validation" else SECTIONS.index(section)
 
 
 def _other_lines(runs: Sequence[Run]) -> list[FieldRow]:
@@ -130,6 +143,8 @@ class CompareModel(HeadedModel):
         name = "" if column == 0 else self._comparison.names[column - 1]
         if role == Qt.ItemDataRole.ToolTipRole:
             return plain_tip(name)
+        if role == Qt.ItemDataRole.DecorationRole and column > 0:
+            return _swatch(theme().run_color(self._comparison.colors[column - 1]))
         return name if role == Qt.ItemDataRole.DisplayRole else None
 
     def data(self, index: Index, role: int = int(Qt.ItemDataRole.DisplayRole)) -> object:
@@ -142,6 +157,13 @@ class CompareModel(HeadedModel):
         if role == Qt.ItemDataRole.ForegroundRole and (column == 0 or not line.differs):
             return theme().color("muted")
         return None
+
+
+def _swatch(color: QColor) -> QPixmap:
+    """The short line that also marks a run in the legend of the plots."""
+    swatch = QPixmap(2 * SPACE, 3)
+    swatch.fill(color)
+    return swatch
 
 
 class ComparePart(QWidget):

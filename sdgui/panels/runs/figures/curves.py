@@ -15,7 +15,7 @@ from sdgui.panels.runs.plots.drawing.extents import Floats
 from sdgui.panels.runs.plots.grid import PlotGrid
 from sdgui.panels.runs.plots.series import Series, XMode
 from sdgui.widgets.style.colors import LIGHT
-from sdgui.widgets.style.theme import shade
+from sdgui.widgets.style.theme import mix, shade
 
 Range = tuple[float, float]
 
@@ -106,11 +106,13 @@ def _plot(grid: PlotGrid, card: PlotCard, x_range: Range | None, is_on_screen: b
 def _curve(series: Series, mode: XMode, smoothed: bool) -> Curve:
     finite = np.where(np.isfinite(series.values), series.values, np.nan)
     smoothed = smoothed and series.band is None  # means are computed from smoothed curves
-    color = (shade(LIGHT, series.color) if isinstance(series.color, int) else QColor(series.color)).name()
+    color = shade(LIGHT, series.color) if isinstance(series.color, int) else QColor(series.color)
+    if series.is_ancestral:
+        color = mix(color, QColor(LIGHT.surface), 0.5)
     return Curve(
         series.group,
         series.metric,
-        color,
+        color.name(),
         series.style == Qt.PenStyle.DashLine,
         series.x(mode).copy(),
         series.smoothed.copy() if smoothed else finite,
@@ -123,7 +125,8 @@ def _columns(grid: PlotGrid, card: PlotCard) -> list[LastValues]:
     columns: dict[tuple[str, str], LastValues] = {}
     for part in (card, *card.guests):
         for series in part.series.values():
-            finite, role = series.values[np.isfinite(series.values)], series.key.rpartition("\n")[2]
+            values, role = series.values[: series.own_size], series.key.rpartition("\n")[2]
+            finite = values[np.isfinite(values)]
             if series.visible and len(finite):
                 title = f"{series.metric} ({role})" if role else series.metric
                 column = columns.setdefault(

@@ -16,14 +16,13 @@ from PySide6.QtGui import QColor
 from sdgui.panels.runs.plots.drawing.extents import Floats
 from sdgui.panels.runs.plots.drawing.lines import LinesItem, Polyline, Reach, draw_layers
 from sdgui.panels.runs.plots.readout import Reading
-from sdgui.panels.runs.plots.series import Series, XMode
+from sdgui.panels.runs.plots.series import Series, XMode, pale
 from sdgui.widgets.style.theme import mix, theme
 
 _MAX_DOTS = 40  # a curve with more points in view has no dots
 _MAX_MARKS = 200  # marks of non-finite values per curve
 _BAND_OPACITY = 0.18
 _RAW_OPACITY, _FADED_OPACITY = 0.35, 0.22  # raw curves below smoothed ones; curves while another is highlighted
-_ANCESTOR_OPACITY = 0.5  # curves of a run's ancestors
 
 
 class PlotCurves:
@@ -127,7 +126,7 @@ class PlotCurves:
         """The current colour of a series."""
         color = theme().run_color(series.color) if isinstance(series.color, int) else QColor(series.color)
         if series.is_ancestral:
-            color = mix(color, theme().color("surface"), _ANCESTOR_OPACITY)
+            color = pale(color)
         faded = bool(self.lifted) and series.group != self.lifted
         return mix(color, theme().color("surface"), _FADED_OPACITY) if faded else color
 

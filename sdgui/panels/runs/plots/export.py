@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,7 +21,8 @@ from PySide6.QtWidgets import QWidget
 from core.spec.cells import marked_row
 from core.spec.files import write_whole
 from sdgui.panels.runs.plots.canvas import PlotCanvas
-from sdgui.panels.runs.plots.series import Series
+from sdgui.panels.runs.plots.groups import is_parents
+from sdgui.panels.runs.plots.series import Series, pale
 from sdgui.shared.export.formats import ExportFormat
 from sdgui.widgets.file_dialogs import ask_save
 from sdgui.widgets.message import error, info
@@ -48,9 +49,10 @@ class ShownPlots:
     legend: Sequence[LegendEntry]
 
 
-def legend_of(runs: Iterable[tuple[str, int]], series: Sequence[Series]) -> list[LegendEntry]:
+def legend_of(runs: Mapping[str, tuple[str, int]], series: Sequence[Series]) -> list[LegendEntry]:
     """One entry per run (name, palette index); with dashed ``series``, also what solid and dashed lines mean."""
-    entries = [LegendEntry(name, theme().run_color(color)) for name, color in runs]
+    colors = {key: theme().run_color(color) for key, (_, color) in runs.items()}
+    entries = [LegendEntry(runs[key][0], pale(color) if is_parents(key) else color) for key, color in colors.items()]
     if any(curve.style == Qt.PenStyle.DashLine for curve in series):
         ink = theme().color("muted")
         entries += [LegendEntry("student", ink), LegendEntry("teacher", ink, dashed=True)]
@@ -174,7 +176,8 @@ def save_csv(series: Iterable[tuple[str, Series]], path: str) -> None:
     writer = csv.writer(text)
     writer.writerow(["curve", "metric", "step", "time", "value", "smoothed"])
     for metric, curve in series:
-        columns = (curve.steps.tolist(), curve.times.tolist(), curve.values.tolist(), curve.smoothed.tolist())
+        own = slice(curve.own_size)
+        columns = [column[own].tolist() for column in (curve.steps, curve.times, curve.values, curve.smoothed)]
         for step, when, value, smooth in zip(*columns, strict=True):
             numbers = (_number(step), "" if when != when else when, value, smooth)
             writer.writerow(marked_row([curve.name, metric, *numbers]))

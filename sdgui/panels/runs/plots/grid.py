@@ -21,7 +21,15 @@ from sdgui.panels.runs.plots.card import PlotCard
 from sdgui.panels.runs.plots.card_menu import add_arranging
 from sdgui.panels.runs.plots.export import ShownPlots, ask_and_export, legend_of
 from sdgui.panels.runs.plots.grouping import Grouping
-from sdgui.panels.runs.plots.groups import chart_of, curve_key, curve_name, role_of, sort_metrics
+from sdgui.panels.runs.plots.groups import (
+    chart_of,
+    curve_key,
+    curve_name,
+    is_parents,
+    parents_of,
+    role_of,
+    sort_metrics,
+)
 from sdgui.panels.runs.plots.legend import PlotLegend
 from sdgui.panels.runs.plots.page import Cards, PlotPage
 from sdgui.panels.runs.plots.series import Series
@@ -105,7 +113,7 @@ class PlotGrid(QWidget):
         self._show_panel()
 
     def set_run(self, key: str, name: str, color: int = 0) -> None:
-        """Add a run or rename it; ``color`` is its palette index."""
+        """Add a run or rename it; ``color`` is its palette index. Keys of ``parents_of`` are drawn paler."""
         visible = self._runs[key][2] if key in self._runs else True
         self._runs[key] = (name, color, visible)
         if self.grouping.on:
@@ -120,11 +128,9 @@ class PlotGrid(QWidget):
                 card.canvas.refresh()
         self._show_panel()
 
-    def set_points(
-        self, key: str, metric: str, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None, ancestors: bool = False
-    ) -> None:
-        """Replace the points of a run or of its ``ancestors``. Raises KeyError if ``set_run`` did not add the run."""
-        self._series_of(key, metric, ancestors).replace(x, y, times)
+    def set_points(self, key: str, metric: str, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None) -> None:
+        """Replace the points of a run's metric. Raises KeyError if ``set_run`` did not add the run."""
+        self._series_of(key, metric).replace(x, y, times)
         self._on_points_changed(metric)
 
     def append(self, key: str, metric: str, x: ArrayLike, y: ArrayLike, times: ArrayLike | None = None) -> None:
@@ -197,15 +203,15 @@ class PlotGrid(QWidget):
     def _canvases(self) -> list[PlotCanvas]:
         return [card.canvas for card in self._cards.values() if card.canvas is not None]
 
-    def _series_of(self, key: str, metric: str, ancestors: bool = False) -> Series:
+    def _series_of(self, key: str, metric: str) -> Series:
         name, color, visible = self._runs[key]
         card = self._card(metric)
-        curve = curve_key(key, metric, ancestors)
+        curve = curve_key(key, metric)
         if curve not in card.series:
             dash = Qt.PenStyle.DashLine if role_of(metric) == "teacher" else Qt.PenStyle.SolidLine
             series = Series(curve, curve_name(name, curve), color, dash, key, card.chart.title)
             series.set_weight(self.toolbar.weight if card.chart.smoothable else 0.0)
-            series.visible, series.is_ancestral = visible, ancestors
+            series.visible, series.is_ancestral = visible, is_parents(key)
             card.put(series)
         return card.series[curve]
 
@@ -339,6 +345,7 @@ class PlotGrid(QWidget):
 
     def _show_only(self, key: str) -> None:
         soloed = set(self.grouping.members(key))
+        soloed |= {parents_of(run) for run in soloed}
         alone = all(visible == (run in soloed) for run, (_, _, visible) in self._runs.items())
         for run in self.runs():
             self.set_run_visible(run, alone or run in soloed)
@@ -366,5 +373,5 @@ class PlotGrid(QWidget):
             self._prepare_canvas(card)
         self._share_extent()
         frames = [(card.title, card.make_canvas()) for card in cards]
-        legend = legend_of(self.legend.shown_entries().values(), [series for card in cards for series in card.drawn()])
+        legend = legend_of(self.legend.shown_entries(), [series for card in cards for series in card.drawn()])
         return ShownPlots([(card_id, series) for card_id, series in rows if series.visible], frames, legend)

@@ -131,7 +131,7 @@ def group_curves(
     """A mean curve with a band for each group and role. ``groups``: run key -> group."""
     members: dict[tuple[str, str], list[Series]] = {}
     for member in series:
-        if member.group in groups and len(member) and not member.is_ancestral:
+        if member.group in groups and len(member):
             members.setdefault((groups[member.group], member.key.partition("\n")[2]), []).append(member)
     curves = []
     for (group, key), members_of_group in members.items():

@@ -30,7 +30,7 @@ _TITLES = {
     "runtime/memory_gib": "Memory in use (GiB)",
 }  # other metrics get a title made from their name
 _RATES = ("train/lr", "train/pairs_per_s", "train/grad_norm", "train/momentum")
-_ANCESTORS = "parent\t"  # in the key of a curve
+_PARENTS = "\tparents"  # the end of a key
 _WHO = ("student", "teacher")
 _UNITS = {"_percent": "%", "_gib": "GiB", "_mb_per_s": "MB/s", "_w": "W", "_c": "°C"}
 
@@ -75,16 +75,24 @@ def role_of(metric: str) -> str:
     return parts[1] if len(parts) > 2 and parts[0] == "val" and parts[1] in _WHO else ""
 
 
-def curve_key(run: str, metric: str, ancestors: bool = False) -> str:
-    """The key of the curve of a run, or of its ancestors, in all plots; ends with the role."""
-    return f"{run}\n{_ANCESTORS if ancestors else ''}{chart_of(metric).id}\n{role_of(metric)}"
+def curve_key(run: str, metric: str) -> str:
+    """The key of the curve of a run in all plots; ends with the role."""
+    return f"{run}\n{chart_of(metric).id}\n{role_of(metric)}"
+
+
+def parents_of(run: str) -> str:
+    """The key of the runs that ``run`` continues, which are one entry with one curve, paler than the run's."""
+    return run + _PARENTS
+
+
+def is_parents(key: str) -> bool:
+    """Whether ``key`` is from ``parents_of``."""
+    return key.endswith(_PARENTS)
 
 
 def curve_name(run: str, curve: str) -> str:
     """The name of the curve with this key."""
     role = curve.rpartition("\n")[2]
-    if curve.partition("\n")[2].startswith(_ANCESTORS):
-        run = f"{run} (parent)"
     return f"{run}, {role}" if role else run
 
 

@@ -14,11 +14,17 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
 
 from sdgui.panels.runs.plots.drawing.extents import Extents, Floats
+from sdgui.widgets.style.theme import mix, theme
 
 XMode = Literal["step", "time"]
 
 _DENSE = 4000  # with more points in view, every pixel column shows points
 _NEGLIGIBLE = 1e-18  # smaller weights do not change a double
+
+
+def pale(color: QColor) -> QColor:
+    """The colour of the ancestors of a run with this colour."""
+    return mix(color, theme().color("surface"), 0.5)
 
 
 def decayed_sums(values: Floats, decay: float) -> Floats:
@@ -96,7 +102,7 @@ class Series:
         self.group = group or key  # the legend shows and highlights a group as a whole
         self.metric = metric  # title of the metric, for plots of several metrics
         self.visible = True
-        self.is_ancestral = False  # whether this is a curve of ancestors, which is drawn paler
+        self.is_ancestral = False  # whether this is the paler curve of ancestors, up to the first point of the run
         self.band: tuple[Floats, Floats] | None = None  # interval of a mean: lower and upper ends
         self._size = 0
         self._buffers: dict[str, Floats] = {name: np.empty(0) for name in ("x", "y", "t", "finite", "smooth")}
@@ -113,6 +119,11 @@ class Series:
     @property
     def steps(self) -> Floats:
         return self._buffers["x"][: self._size]
+
+    @property
+    def own_size(self) -> int:
+        """The number of points that can be read off: the line of ancestors ends in a point of the run."""
+        return max(0, self._size - self.is_ancestral)
 
     @property
     def values(self) -> Floats:
@@ -215,7 +226,7 @@ class Series:
 
     def nearest(self, mode: XMode, x: float, slack: float) -> int | None:
         """Index of the point nearest to ``x``; None if the curve is further away than ``slack``."""
-        xs = self.x(mode)
+        xs = self.x(mode)[: self.own_size]
         if len(xs) == 0 or x < xs[0] - slack or x > xs[-1] + slack:
             return None
         after = min(int(np.searchsorted(xs, x)), len(xs) - 1)
@@ -226,6 +237,7 @@ class Series:
         """Points in view to draw as dots: all if there are few, otherwise points without a finite neighbour."""
         x = self.x(mode)
         first, last = int(np.searchsorted(x, low, "left")), int(np.searchsorted(x, high, "right"))
+        last = max(first, min(last, self.own_size))
         if last - first > _DENSE:  # every pixel column shows points anyway
             return np.empty(0, np.int64)
         finite = np.isfinite(self._finite[max(0, first - 1) : last + 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ from sdgui.widgets.relations.axis import Floats
 from sdgui.widgets.style.theme import SPACE, theme
 
 _SIZE, _LARGE = 7, 12
+_MARGIN = 0.08  # of the range of the values
+_DURATIONS = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400)  # seconds between two ticks
+_TICK_PX = 110  # between two labelled durations
 
 
 class _WordAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
@@ -36,6 +40,12 @@ class _WordAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
         self.setLabel(axis.title)
         ticks = [(float(index), word) for index, word in enumerate(axis.words)]
         self.setTicks([ticks] if ticks else None)
+
+    def tickSpacing(self, low: float, high: float, size: float) -> Any:
+        if self.axis is None or self.axis.field.kind is not Kind.DURATION:
+            return super().tickSpacing(low, high, size)
+        fewest = (high - low) * _TICK_PX / max(size, 1.0)
+        return [(next((step for step in _DURATIONS if step >= fewest), _DURATIONS[-1] * ceil(fewest / 86400)), 0)]
 
     def tickStrings(self, values: Any, scale: float, spacing: float) -> list[str]:
         if self.axis is not None and self.axis.log:
@@ -78,10 +88,9 @@ class Scatter(QWidget):
         self._x, self._y = x.scaled(), y.scaled()
         self._plotted_runs = np.flatnonzero(np.isfinite(self._x) & np.isfinite(self._y))
         self._put_points()
-        self.plot.autoRange()
-        for axis, values, show in ((x, self._x, self.plot.setXRange), (y, self._y, self.plot.setYRange)):
-            if (around := _around(axis, values[self._plotted_runs])) is not None:
-                show(*around, padding=0)
+        if len(self._plotted_runs):
+            self.plot.setXRange(*_range(x, self._x[self._plotted_runs]), padding=0)
+            self.plot.setYRange(*_range(y, self._y[self._plotted_runs]), padding=0)
         left_out = len(names) - len(self._plotted_runs)
         self._count = count_with_unit(len(self._plotted_runs), "run") + (
             f"; {left_out} {'lacks' if left_out == 1 else 'lack'} one of the two values" if left_out else ""
@@ -147,9 +156,12 @@ class Scatter(QWidget):
         self._put_points()
 
 
-def _around(axis: Axis, values: Floats) -> tuple[float, float] | None:
-    """The axis range if all runs have the same number: the number plus and minus half of itself."""
-    if axis.words or axis.log or not len(values) or values.min() != values.max() or not values[0]:
-        return None
-    value = float(values[0])
-    return value - abs(value) / 2, value + abs(value) / 2
+def _range(axis: Axis, values: Floats) -> tuple[float, float]:
+    """The range of an axis: the values with a margin, which does not reach below 0 unless a value does."""
+    low, high = float(values.min()), float(values.max())
+    if low < high:
+        margin = _MARGIN * (high - low)
+    else:
+        margin = 0.5 if axis.words or axis.log or not low else abs(low) / 2
+    is_positive = low >= 0 and not (axis.words or axis.log)
+    return (max(0.0, low - margin) if is_positive and low > 0 else low - margin), high + margin

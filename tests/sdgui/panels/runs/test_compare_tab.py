@@ -18,7 +18,7 @@ from tests.sdgui.store.run_table.listing import STUDENT, TEACHER
 
 Role = Qt.ItemDataRole
 LINES = (FieldRow("State", ("done", "done"), False), FieldRow("loss", ("1.0", "2.0"), True, frozenset({0})))
-TWO = Comparison(("one", "two"), LINES)
+TWO = Comparison(("one", "two"), LINES, (1, 4))
 
 
 @pytest.fixture
@@ -41,7 +41,9 @@ def test_a_comparison_has_a_row_per_field_and_a_column_per_run(model: CompareMod
     for role in (Role.DisplayRole, Role.ToolTipRole):
         assert [model.headerData(column, horizontal, int(role)) for column in range(3)] == ["", "one", "two"]
     assert model.headerData(1, Qt.Orientation.Vertical) is None
-    assert model.headerData(1, horizontal, int(Role.DecorationRole)) is None
+    assert model.headerData(0, horizontal, int(Role.DecorationRole)) is None
+    swatches = [model.headerData(column, horizontal, int(Role.DecorationRole)) for column in (1, 2)]
+    assert [swatch.toImage().pixelColor(1, 1) for swatch in swatches] == [theme().run_color(1), theme().run_color(4)]
     assert each(model, Role.FontRole) == [[None] * 3, [None, theme().font("title"), None]], "the best"
     muted = theme().color("muted")
     assert each(model, Role.ForegroundRole) == [[muted] * 3, [muted, None, None]], "what all agree in is pale"
@@ -61,6 +63,7 @@ def test_only_metrics_missing_in_all_runs_are_omitted(
 
     monkeypatch.setattr(settings, "cells_of", cells_of)
     lines = {line.title: line for line in settings.compare(store, [first, second]).lines}
+    assert list(lines).index(rate) < list(lines).index(title_of(metric(STUDENT))), "what was set is above what came out"
     assert title_of(metric(TEACHER)) not in lines
     compared = lines[title_of(metric(STUDENT))], lines[rate]
     assert [line.texts for line in compared] == [("", "50.0"), ("", "0.5")]

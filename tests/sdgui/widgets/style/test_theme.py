@@ -62,7 +62,7 @@ def test_the_shades_of_a_run_colour_are_distinguishable(qapp: QApplication, sche
     look.set_scheme(scheme)
     try:
         assert len(look.colors.runs) == HUES, "as the store numbers them"
-        for hue in range(7):
+        for hue in range(8):
             shades = [look.run_color(hue + HUES * repeat) for repeat in range(5)]
             assert shades[0].name() == look.colors.runs[hue]
             seen = [_lab(_linear(shade.name())) for shade in shades]
