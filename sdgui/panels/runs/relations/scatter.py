@@ -159,9 +159,7 @@ class Scatter(QWidget):
 def _range(axis: Axis, values: Floats) -> tuple[float, float]:
     """The range of an axis: the values with a margin, which does not reach below 0 unless a value does."""
     low, high = float(values.min()), float(values.max())
-    if low < high:
-        margin = _MARGIN * (high - low)
-    else:
-        margin = 0.5 if axis.words or axis.log or not low else abs(low) / 2
-    is_positive = low >= 0 and not (axis.words or axis.log)
-    return (max(0.0, low - margin) if is_positive and low > 0 else low - margin), high + margin
+    is_linear = not (axis.words or axis.log)
+    alone = abs(low) / 2 if is_linear and low else 0.5
+    margin = _MARGIN * (high - low) if low < high else alone
+    return max(0.0, low - margin) if is_linear and low > 0 else low - margin, high + margin
