@@ -34,15 +34,23 @@ class CopyingTable(QTableView):
         self.verticalHeader().hide()
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + SPACE)
         self.horizontalHeader().setHighlightSections(False)
+        self.horizontalHeader().sortIndicatorChanged.connect(self._fit_sorted)
 
     def fit_columns(self) -> None:
-        """Make each column as wide as its texts; Qt's headers would add a third."""
+        """Make each column as wide as its texts; Qt's headers would add a third, and reserve room for a sort arrow."""
         model, metrics = self.model(), self.fontMetrics()
         for column in range(model.columnCount()):
             texts = (str(model.index(row, column).data()) for row in range(model.rowCount()))
-            head = metrics.horizontalAdvance(str(model.headerData(column, Qt.Orientation.Horizontal)))
-            cells = max(map(metrics.horizontalAdvance, texts), default=0)
-            self.setColumnWidth(column, max(head + 4 * SPACE, cells + 2 * SPACE))  # the heading with its sort arrow
+            heading = str(model.headerData(column, Qt.Orientation.Horizontal))
+            self.setColumnWidth(column, max(map(metrics.horizontalAdvance, (heading, *texts))) + 2 * SPACE)
+        self._fit_sorted(self.horizontalHeader().sortIndicatorSection())
+
+    def _fit_sorted(self, column: int) -> None:
+        """Make room for the sort arrow beside the heading of ``column`` (-1: none)."""
+        if column >= 0 and self.isSortingEnabled():
+            heading = str(self.model().headerData(column, Qt.Orientation.Horizontal))
+            needed = self.fontMetrics().horizontalAdvance(heading) + 4 * SPACE
+            self.setColumnWidth(column, max(self.columnWidth(column), needed))
 
     def copy(self) -> None:
         """Copy cells as text with tabs."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QProgressBar, QSizePolicy, QWidget
 
 from sdgui.widgets.elided_label import ElidedLabel
@@ -73,6 +73,7 @@ class ProgressStrip(QFrame):
         self._done, self._total, self._unit = 0.0, 0.0, ""
         self._cancelling = False
         self._title = ElidedLabel("", self)
+        self._title.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)  # beside the bar
         self._bar = QProgressBar(self)
         self._bar.setTextVisible(False)
         self._bar.setMinimumWidth(12 * SPACE)

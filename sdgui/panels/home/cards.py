@@ -22,7 +22,8 @@ from sdgui.widgets.style.theme import SPACE, run_color, set_role, theme
 
 WIDTH = 44 * SPACE  # minimum width in px; each row has as many cards as fit
 _ICON = 18
-_IMAGE = 7 * SPACE
+_IMAGE = 8 * SPACE
+_CURVE = 9 * SPACE  # height of a finished run's curve, below its images
 
 
 class RunCard(QFrame):
@@ -119,7 +120,7 @@ class DoneCard(RunCard):
 
     def __init__(self, run: Run, name: str, parent: QWidget | None = None) -> None:
         super().__init__(run, name, parent)
-        self.curve = Sparkline(self)
+        self.curve = Sparkline(self, _CURVE)
         self.curve.hide()
         search = QPushButton("Search", self)
         set_role(search, "flat")
@@ -130,9 +131,8 @@ class DoneCard(RunCard):
         self.images = [ImageLabel(_IMAGE, self) for _ in range(IMAGES)]
         for image in self.images:
             image.hide()
-        row = hbox(*self.images, (self.curve, 1), spacing=SPACE // 2)
-        row.addStretch(0)
-        self.body.addLayout(row)
+        self.body.addLayout(hbox(*self.images, None, spacing=2 * SPACE))
+        self.body.addWidget(self.curve)
         parts = (_metric(run), time_text(run, None), when(run.finished or run.created))
         self.show_line(" · ".join(part for part in parts if part))
         self.line.setToolTip(plain_tip(best_tip(run.best)))
@@ -206,17 +206,17 @@ _DOT_RADIUS = 2.5  # px, dot of the last value
 class Sparkline(QWidget):
     """A small curve without axes; the last value has a dot."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None, height: int = 5 * SPACE) -> None:
         super().__init__(parent)
         self._values: tuple[float, ...] = ()
         self._color = 0
         self._span: tuple[float, float] | None = None
-        self.setFixedHeight(5 * SPACE)
+        self.setFixedHeight(height)
         self.setMinimumWidth(10 * SPACE)
         theme().changed.connect(self.update)
 
     def sizeHint(self) -> QSize:
-        return QSize(16 * SPACE, 5 * SPACE)
+        return QSize(16 * SPACE, self.minimumHeight())
 
     def show_curve(self, values: Sequence[float], color: int, name: str) -> None:
         """Show ``values``. ``color``: the run's palette index; ``name``: the metric, for screen readers."""

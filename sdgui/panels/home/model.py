@@ -17,7 +17,7 @@ from core.spec.run.status import RunState
 from sdgui.store.records import Run, RunLabel, ranks_runs
 from sdgui.store.store import Store
 
-MAX_LIVE, MAX_PAUSED, MAX_DONE, MAX_FAILED = 6, 4, 6, 4  # runs listed on Home; Runs lists all
+MAX_LIVE, MAX_PAUSED, MAX_DONE, MAX_FAILED = 6, 4, 9, 4  # runs listed on Home; Runs lists all
 MAX_POINTS = 240  # points of a small curve
 IMAGES = 4
 _LOSS = "train/loss"

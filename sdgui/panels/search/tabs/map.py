@@ -52,6 +52,7 @@ class MapPage(QWidget):
         self._points = MapPoints()
         self._hover: tuple[int, QPoint] = (-1, QPoint())
         self._lassoed: list[int] = []
+        self._named_groups: tuple[list[int], list[tuple[str, int]]] = ([], [])  # of each point; names on the map
         self.color = NoWheelComboBox(self)
         self.captions = QCheckBox("captions", self)
         self.fit = QPushButton("Show all", self)
@@ -60,7 +61,8 @@ class MapPage(QWidget):
         self.gallery = Gallery(cache_dir, _HELP, self)
         self._legend = QWidget(self)
         self._popup = _Popup(self)
-        self.images = MapThumbnails(self.canvas, cache_dir, self._path_of, partial(self._request_names, THUMBNAILS))
+        request = partial(self._request_names, THUMBNAILS)
+        self.images = MapThumbnails(self.canvas, cache_dir, lambda index: self._points.name(index), request)
         self._build()
         self._connect()
 
@@ -97,6 +99,7 @@ class MapPage(QWidget):
         self.canvas.hovered.connect(self._show_popup)
         self.canvas.lassoed.connect(self._show_lassoed)
         self.canvas.clicked.connect(self._select_point)
+        self.images.settled.connect(self._show_group_names)
         self.gallery.current_changed.connect(self._mark_current)
         self.gallery.menu_opening.connect(self._fill_menu)
         theme().changed.connect(self._recolor)
@@ -159,8 +162,14 @@ class MapPage(QWidget):
         groups, legend = self._points.colors(label, _MAX_COLORS, OTHER)
         self._show_legend(legend)
         named = [(text, color) for text, color in legend if label and color != OTHER and self._points.method != "PCA"]
+        self._named_groups = groups, named
         self.canvas.set_names(self._points.group_spots(groups, named))
         return groups
+
+    def _show_group_names(self) -> None:
+        """Name the groups where they are densest in view."""
+        within = self.canvas.images_in_view() if self.images.is_close else None
+        self.canvas.set_names(self._points.group_spots(*self._named_groups, within))
 
     def _recolor(self) -> None:
         self.canvas.set_groups(self._groups())
@@ -179,10 +188,6 @@ class MapPage(QWidget):
         self._legend.setVisible(bool(legend))
 
     # Points
-    def _path_of(self, index: int) -> str:
-        name = self._points.name(index)
-        return "" if name is None else name.path
-
     def _request_names(self, purpose: str, indices: Sequence[int]) -> bool:
         """Request the unknown names of points; returns whether there are any."""
         rows, texts = self._points.unnamed(indices)

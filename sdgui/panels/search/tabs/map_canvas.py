@@ -1,5 +1,7 @@
 """A 2-D map of points to pan, zoom, hover and lasso: images as discs, captions as triangles, coloured by group.
 
+Contour lines enclose shares of the images.
+
 Flow: map page -> ``set_points`` -> mouse and keys -> ``hovered(index)``, ``lassoed(indices)``. Left drag draws the
 lasso; middle, right or Shift+left drag pans; the wheel zooms.
 """
@@ -13,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt, Signal
-from PySide6.QtGui import QColor, QKeyEvent, QPixmap
+from PySide6.QtGui import QColor, QFontMetricsF, QKeyEvent, QPixmap, QTransform
 from PySide6.QtWidgets import QGraphicsPixmapItem, QWidget
 
+from sdgui.panels.search.tabs.map_density import density
 from sdgui.panels.search.tabs.map_dots import MapDots, argb, inside
 from sdgui.widgets.formats import count_with_unit
 from sdgui.widgets.layouts.boxes import vbox
@@ -24,8 +27,14 @@ from sdgui.widgets.style.theme import theme
 Floats = npt.NDArray[np.float64]
 _MAX_DISTANCE = 12.0  # px; points further from the mouse are not hovered
 _SIZE = 8
+_WORDS_WIDTH = 96  # px, of the words below an image
 MANY = 6_000  # more points are drawn as one image
 OTHER = -1  # colour group of points in the default colour
+
+
+def _overlap(first: Sequence[float], second: Sequence[float]) -> bool:
+    """Whether two rectangles (left, bottom, right, top) share more than an edge."""
+    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
 
 
 class _LassoBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
@@ -72,6 +81,8 @@ class MapCanvas(QWidget):
         self._images = 0
         self._marked: list[int] = []
         self._names: list[pg.TextItem] = []
+        self._captions: list[pg.TextItem] = []
+        self._contours: list[pg.IsocurveItem] = []
         self._pictures: list[QGraphicsPixmapItem] = []
         self._hovered_point = -1
         self._box = _LassoBox()
@@ -106,6 +117,7 @@ class MapCanvas(QWidget):
         self._positions, self._groups = positions, np.asarray(groups, np.int64)
         self._images, self._marked = images, self._marked if not is_new else []
         self._draw()
+        self._draw_contours()
         captions = count_with_unit(len(positions) - images, "caption")
         self.setAccessibleDescription(f"{count_with_unit(images, 'image')}, {captions}")
         self.show_all()
@@ -121,8 +133,34 @@ class MapCanvas(QWidget):
             for text, _ in names
         ]
         for item, (_, place) in zip(self._names, names, strict=True):
+            item.setFont(theme().font("title"))
             item.setPos(*place.tolist())
+            item.setZValue(2)  # over the thumbnails
             self._box.addItem(item, ignoreBounds=True)
+
+    def _draw_contours(self) -> None:
+        """Draw a line around each of ``SHARES`` of the images."""
+        for item in self._contours:
+            self._box.removeItem(item)
+        self._contours = []
+        lines = density(self._positions[: self._images])
+        if lines is None:
+            return
+        (x, y), (dx, dy) = (lines.origin - 0.5 * lines.step).tolist(), lines.step.tolist()  # a cell's centre is at 0.5
+        for level in lines.levels:
+            item = pg.IsocurveItem(data=lines.grid, level=level)
+            item.setTransform(QTransform(dx, 0.0, 0.0, dy, x, y))
+            item.setZValue(0.5)  # over the points, below thumbnails
+            self._box.addItem(item, ignoreBounds=True)
+            self._contours.append(item)
+        self._restyle_contours()
+
+    def _restyle_contours(self) -> None:
+        ink = theme().color("text")
+        ink.setAlpha(90)
+        pen = pg.mkPen(ink, width=1, cosmetic=True)
+        for item in self._contours:
+            item.setPen(pen)
 
     def set_groups(self, groups: Sequence[int]) -> None:
         """Change the colours of the points."""
@@ -183,8 +221,8 @@ class MapCanvas(QWidget):
         group = int(self._groups[index])
         return theme().color("strong_border") if group == OTHER else theme().run_color(group)
 
-    def show_images(self, images: Mapping[int, QPixmap]) -> None:
-        """Draw these images, and no others, over their points."""
+    def show_images(self, images: Mapping[int, QPixmap], words: Mapping[int, str] | None = None) -> None:
+        """Draw these images, and no others, over their points, and their ``words`` below them where there is room."""
         for item in self._pictures:
             self._box.removeItem(item)
         self._pictures = []
@@ -197,6 +235,33 @@ class MapCanvas(QWidget):
             item.setZValue(1)
             self._box.addItem(item, ignoreBounds=True)
             self._pictures.append(item)
+        self._show_words(images, words or {})
+
+    def _show_words(self, images: Mapping[int, QPixmap], words: Mapping[int, str]) -> None:
+        """Draw ``words`` below ``images``, unless they would cover an image or other words."""
+        for item in self._captions:
+            self._box.removeItem(item)
+        self._captions = []
+        font, color = theme().font("small"), theme().color("text")
+        metrics, pixel = QFontMetricsF(font), np.maximum(self._box.viewPixelSize(), 1e-12)
+        centers = {index: self._positions[index] / pixel for index in images}  # px, y upwards
+        sides = {index: pixmap.deviceIndependentSize().height() for index, pixmap in images.items()}
+        taken = [(*(centers[index] - sides[index] / 2), *(centers[index] + sides[index] / 2)) for index in images]
+        for index, text in words.items():
+            text = metrics.elidedText(text, Qt.TextElideMode.ElideRight, _WORDS_WIDTH)
+            (x, y), half = centers[index], metrics.horizontalAdvance(text) / 2
+            top = y - sides[index] / 2
+            place = (x - half, top - metrics.height(), x + half, top)
+            if not text or any(_overlap(place, other) for other in taken):
+                continue
+            taken.append(place)
+            item = pg.TextItem(text, color=color)
+            item.setFont(font)
+            item.textItem.document().setDocumentMargin(0)
+            item.setAnchor((0.5, -sides[index] / 2 / item.textItem.boundingRect().height()))
+            item.setPos(*self._positions[index].tolist())
+            self._box.addItem(item, ignoreBounds=True)
+            self._captions.append(item)
 
     def nearest(self, point: QPointF) -> int:
         """The point nearest to ``point`` (scene coordinates) within ``_MAX_DISTANCE``; -1 if there is none."""
@@ -218,6 +283,7 @@ class MapCanvas(QWidget):
     def _restyle(self) -> None:
         self._view.setBackground(theme().color("surface"))
         self._lasso.setPen(pg.mkPen(theme().color("accent_text"), width=2))
+        self._restyle_contours()
         self._draw()
 
     def _draw(self) -> None:

@@ -121,10 +121,12 @@ class MapPoints:
         legend = [*common_entries, *([(rest, other_color)] if others else [])]
         return image_colors.tolist() + [by_row.get(row, other_color) for row in self.owners.tolist()], legend
 
-    def group_spots(self, groups: Sequence[int], legend: Iterable[tuple[str, int]]) -> list[tuple[str, Floats]]:
-        """Each text of ``legend`` and the densest position (2,) of its group's images."""
-        image_groups = np.asarray(groups[: len(self.rows)])
-        positions = self.positions[: len(self.rows)]
+    def group_spots(
+        self, groups: Sequence[int], legend: Iterable[tuple[str, int]], within: Sequence[int] | None = None
+    ) -> list[tuple[str, Floats]]:
+        """Each text of ``legend`` and the densest position (2,) of its group's images (those ``within``, if given)."""
+        chosen = np.arange(len(self.rows)) if within is None else np.asarray(within, np.int64)
+        image_groups, positions = np.asarray(groups, np.int64)[chosen], self.positions[chosen]
         spots = [(text, positions[image_groups == group]) for text, group in legend]
         return [(text, _densest(members)) for text, members in spots if len(members)]
 

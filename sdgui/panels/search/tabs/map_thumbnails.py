@@ -1,7 +1,7 @@
-"""Thumbnails over the points of a map, once the user has zoomed in.
+"""Thumbnails with captions over the points of a map, once the user has zoomed in.
 
 Flow: the view changes -> ``MapThumbnails`` chooses images that do not overlap -> names are requested, files are read ->
-the thumbnails are drawn over their points.
+the thumbnails are drawn over their points, and captions below them where there is room.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Qt, QTimer
+from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QImage, QPainter, QPixmap
 
 from sdgui.panels.search.tabs.map_canvas import MapCanvas
+from sdgui.panels.search.tabs.map_points import Name
 from sdgui.widgets.gallery.thumbnails import Thumbnails
 from sdgui.widgets.style.theme import SPACE
 
@@ -25,20 +26,23 @@ _DELAY_MS = 80  # from the last change of the view
 
 
 class MapThumbnails(QObject):
-    """Draws thumbnails on ``canvas``. ``path_of``: index of an image -> its path, "" if unknown.
+    """Draws thumbnails on ``canvas``. ``name_of``: index of an image -> its name, None if unknown.
 
     ``request_names(indices)``: requests unknown names and returns whether there are any; ``update`` follows.
+    ``settled``: the view has not changed for a moment.
     """
+
+    settled = Signal()
 
     def __init__(
         self,
         canvas: MapCanvas,
         cache_dir: Path | None,
-        path_of: Callable[[int], str],
+        name_of: Callable[[int], Name | None],
         request_names: Callable[[Sequence[int]], bool],
     ) -> None:
         super().__init__(canvas)
-        self._canvas, self._path_of, self._request_names = canvas, path_of, request_names
+        self._canvas, self._name_of, self._request_names = canvas, name_of, request_names
         self.thumbnails = Thumbnails(cache_dir, self)
         self._framed: dict[tuple[int, int, float], QPixmap] = {}
         self._timer = QTimer(self, singleShot=True, interval=_DELAY_MS)
@@ -54,12 +58,19 @@ class MapThumbnails(QObject):
         """Choose and draw the thumbnails again, after a short delay."""
         self._timer.start()
 
+    @property
+    def is_close(self) -> bool:
+        """Whether the user has zoomed in."""
+        return self._canvas.zoom() >= _MIN_ZOOM
+
     def _show(self) -> None:
-        indices = self._canvas.images_in_view() if self._canvas.zoom() >= _MIN_ZOOM else []
+        self.settled.emit()
+        indices = self._canvas.images_in_view() if self.is_close else []
         indices = self._canvas.apart(indices, SIDE) if len(indices) <= _MAX_IN_VIEW else []
         if self._request_names(indices):
             return
-        paths = {index: Path(name) for index in indices if (name := self._path_of(index))}
+        names = {index: name for index in indices if (name := self._name_of(index)) is not None and name.path}
+        paths = {index: Path(name.path) for index, name in names.items()}
         self.thumbnails.set_side(SIDE * self._canvas.devicePixelRatioF())
         self.thumbnails.keep_only(paths.values())
         images: dict[int, QPixmap] = {}
@@ -67,7 +78,7 @@ class MapThumbnails(QObject):
             thumbnail = self.thumbnails.get(path)
             if thumbnail is not None and thumbnail.image is not None:
                 images[index] = self._frame(thumbnail.image, self._canvas.color_of(index))
-        self._canvas.show_images(images)
+        self._canvas.show_images(images, {index: names[index].words for index in images})
 
     def _frame(self, image: QImage, color: QColor) -> QPixmap:
         ratio = self._canvas.devicePixelRatioF()

@@ -17,6 +17,7 @@ from sdgui.panels.search.tabs.known_queries import (
     known_texts,
     rank_text,
 )
+from sdgui.panels.search.tabs.map_density import SHARES, density
 from sdgui.panels.search.tabs.map_points import MapPoints, Name
 
 
@@ -70,6 +71,21 @@ def test_a_group_is_named_where_it_is_densest() -> None:
     (cat, cats), (dog, dogs) = points.group_spots(groups, [("cat", 0), ("dog", 1), ("cow", 2)])
     assert (cat, dog, dogs.tolist()) == ("cat", "dog", [5, 5])
     assert cats.tolist() == pytest.approx([0.1 / 3, 0.1 / 3]), "away from the one far off"
+    ((cat, cats),) = points.group_spots(groups, [("cat", 0), ("dog", 1)], within=[3])
+    assert (cat, cats.tolist()) == ("cat", [9, 9]), "the only image in view"
+
+
+def test_density_lines_enclose_shares_of_the_images() -> None:
+    places = np.random.default_rng(0).normal(size=(2000, 2)) * (3.0, 1.0)
+    lines = density(places)
+    assert lines is not None
+    bins = np.rint((places - lines.origin) / lines.step).astype(int)
+    at_images = lines.grid[bins[:, 0], bins[:, 1]]
+    assert [float((at_images >= level).mean()) for level in lines.levels] == pytest.approx(SHARES, abs=0.02)
+    edge = np.concatenate([lines.grid[[0, -1]].ravel(), lines.grid[:, [0, -1]].ravel()])
+    assert edge.max() < lines.levels[0], "lines close within the grid"
+    assert density(places[:40]) is None
+    assert density(places * (1.0, 0.0)) is None
 
 
 def side(**ranks: float) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from sdgui.app.start import make_application
 from sdgui.panels.search.tabs import map_canvas
 from sdgui.panels.search.tabs.map import MapPage
 from sdgui.panels.search.tabs.map_canvas import OTHER, MapCanvas
+from sdgui.panels.search.tabs.map_thumbnails import SIDE
 from sdgui.shared.export.menu import ExportMenu
 from sdgui.widgets.progress_strip import ProgressStrip
 from sdgui.widgets.style.theme import theme
@@ -278,8 +279,35 @@ def test_thumbnails_that_do_not_overlap_are_shown_when_zoomed_in(qtbot: QtBot, p
     canvas._box.setRange(xRange=(-0.2, 0.2), yRange=(-0.2, 0.2), padding=0)
     qtbot.waitUntil(lambda: len(canvas._pictures) == 1, timeout=10000)
     assert (canvas._pictures[0].pos().x(), canvas._pictures[0].pos().y()) == (0.0, 0.0)
+    (words,) = canvas._captions
+    assert words.toPlainText() == page._points.name(0).words  # type: ignore[union-attr]
+    center = canvas._box.mapViewToScene(QPointF(0.0, 0.0))
+    assert words.mapRectToScene(words.boundingRect()).top() == pytest.approx(center.y() + SIDE / 2, abs=1.0)
+    assert [item.toPlainText() for item in canvas._names] == ["warm"], "the only group in view"
     canvas.show_all()
     qtbot.waitUntil(lambda: canvas._pictures == [], timeout=10000)
+    assert canvas._captions == []
+
+
+def test_words_that_would_cover_an_image_are_left_out(canvas: MapCanvas) -> None:
+    canvas.set_points(np.array([(0.0, 0.0), (1.0, 1.0)]), [0, 0], images=2)
+    canvas._box.setRange(xRange=(0.0, 1.0), yRange=(-0.2, 1.0), padding=0.1)
+    pixel = canvas._box.viewPixelSize()[1]
+    canvas.set_points(np.array([(0.0, 0.0), (0.0, -45 * pixel), (1.0, 1.0)]), [0, 0, 0], images=3)
+    canvas._box.setRange(xRange=(0.0, 1.0), yRange=(-0.2, 1.0), padding=0.1)
+    canvas.show_images(dict.fromkeys(range(3), QPixmap(40, 40)), {0: "above", 1: "below", 2: "apart"})
+    assert [item.toPlainText() for item in canvas._captions] == ["below", "apart"]
+
+
+def test_many_images_have_density_lines_below_thumbnails(canvas: MapCanvas) -> None:
+    canvas.set_points(np.random.default_rng(0).normal(size=(300, 2)), [0] * 300, images=300)
+    assert len(canvas._contours) == 4
+    canvas.show_images({0: QPixmap(8, 8)})
+    assert all(canvas._dots.zValue() < line.zValue() < canvas._pictures[0].zValue() for line in canvas._contours)
+    outer = canvas._contours[0].mapRectToParent(canvas._contours[0].boundingRect())
+    assert outer.contains(canvas._contours[-1].mapRectToParent(canvas._contours[-1].boundingRect()))
+    canvas.set_points(np.zeros((3, 2)), [0] * 3, images=3)
+    assert canvas._contours == []
 
 
 def test_a_large_map_is_coloured_consistently_and_queries_its_lasso(
