@@ -140,18 +140,17 @@ class RunRecords(Sessions):
 
         A run is named by experiment and ordinal; in the bin, by experiment and key.
         """
-        ordinal = func.row_number().over(
-            partition_by=(RunRow.experiment_id, RunRow.deleted.is_(None)), order_by=RunRow.id
-        )
-        their_experiments = select(RunRow.experiment_id).where(RunRow.id.in_(run_ids))
-        numbered = (
-            select(RunRow.id, RunRow.key, RunRow.deleted, ExperimentRow.name, ordinal.label("ordinal"), RunRow.color)
-            .join(ExperimentRow, ExperimentRow.id == RunRow.experiment_id)
-            .where(RunRow.experiment_id.in_(their_experiments))
-            .subquery()
-        )
+        previous = func.lag(RunRow.id, 1, 0).over(partition_by=RunRow.experiment_id, order_by=RunRow.id)
+        columns = RunRow.id, RunRow.experiment_id, RunRow.key, RunRow.deleted, RunRow.color
+        asked = select(*columns, previous.label("previous")).where(RunRow.id.in_(run_ids)).subquery()
+        same = RunRow.experiment_id == asked.c.experiment_id
+        in_between = (same, RunRow.deleted.is_(None), RunRow.id > asked.c.previous, RunRow.id <= asked.c.id)
+        number = select(func.count()).where(*in_between).correlate(asked).scalar_subquery()  # each run is counted once
+        ordinal = func.sum(number).over(partition_by=asked.c.experiment_id, order_by=asked.c.id).label("ordinal")
+        its_experiment = ExperimentRow.id == asked.c.experiment_id
+        query = select(asked, ExperimentRow.name, ordinal).join(ExperimentRow, its_experiment)
         with self._read() as session:
-            rows = session.execute(select(numbered).where(numbered.c.id.in_(run_ids))).all()
+            rows = session.execute(query).all()
         numbers = {row.id: row.ordinal if row.deleted is None else row.key for row in rows}
         return {row.id: RunLabel(f"{row.name} · run {numbers[row.id]}", row.color) for row in rows}
 
