@@ -87,18 +87,31 @@ class RunTableRecords(Sessions):
 
         Groups are ordered by the mean or value of the first sort key; without a sort key, largest first.
         """
-        fields = _add_sort_key(query, fields)
+        fields = _averaged(query, fields)
         with self._read() as session:
             columns = Columns(is_postgres(session))
-            keys: list[Any] = [columns.group_key(field).label(f"k{i}") for i, field in enumerate(query.group_by)]
-            orders = [cast(columns.number(field), Double).label(f"o{i}") for i, field in enumerate(query.group_by)]
-            numbers = [cast(columns.number(field), Double).label(f"n{i}") for i, field in enumerate(fields)]
-            inner = _listed(select(RunRow.id.label("id"), *keys, *orders, *numbers), query, columns)
-            runs = inner.cte("listed").prefix_with("MATERIALIZED")  # otherwise SQLite looks up each number three times
-            group_columns = [runs.c[f"k{i}"] for i in range(len(keys))]
-            sums = [part for i in range(len(fields)) for part in _moments(runs.c[f"n{i}"])]
-            statement = select(func.max(runs.c.id), func.count(), *group_columns, *sums).group_by(*group_columns)
-            statement = statement.order_by(*_group_order(query, fields, runs.c), func.count().desc(), *group_columns)
+            parts: dict[str, tuple[Field, Sql]] = {
+                f"k{i}": (field, columns.group_key(field)) for i, field in enumerate(query.group_by)
+            }
+            parts |= {f"n{i}": (field, cast(columns.number(field), Double)) for i, field in enumerate(fields)}
+            if query.sort and (key := query.sort[0].field) in query.group_by:
+                parts["order"] = key, cast(columns.number(key), Double)
+            # Settings are read once per config instead of once per run, since many runs share a config; the statements
+            # are materialised because SQLite would otherwise look up each number three times.
+            of_run: list[Any] = []
+            of_config: list[Any] = []
+            for name, (field, part) in parts.items():
+                (of_config if field.source is Source.SETTING else of_run).append(part.label(name))
+            listed = _listed(select(RunRow.id, RunRow.digest, *of_run), query, columns)
+            runs = listed.cte("listed").prefix_with("MATERIALIZED")
+            their_configs = select(ConfigRow.digest, *of_config).where(ConfigRow.digest.in_(select(runs.c.digest)))
+            configs = their_configs.cte("settings").prefix_with("MATERIALIZED")
+            values: dict[str, Sql] = {name: (runs if name in runs.c else configs).c[name] for name in parts}
+            keys = [values[f"k{i}"] for i in range(len(query.group_by))]
+            sums = [part for i in range(len(fields)) for part in _moments(values[f"n{i}"])]
+            statement = select(func.max(runs.c.id), func.count(), *keys, *sums).group_by(*keys)
+            statement = statement.outerjoin_from(runs, configs, configs.c.digest == runs.c.digest)
+            statement = statement.order_by(*_group_order(query, fields, values), func.count().desc(), *keys)
             return [_group(row, len(keys), fields) for row in session.execute(statement.limit(MAX_GROUPS))]
 
     def group_keys(self, query: RunQuery, run_ids: Sequence[int]) -> dict[int, tuple[Any, ...]]:
@@ -160,26 +173,27 @@ def _ordered(key: Sql, descending: bool) -> Sql:
     return (key.desc() if descending else key.asc()).nulls_last()
 
 
-def _add_sort_key(query: RunQuery, fields: Sequence[Field]) -> list[Field]:
-    numeric = dict.fromkeys(field for field in fields if field.kind not in (Kind.TEXT, Kind.TAGS))
-    numeric |= dict.fromkeys(key.field for key in query.sort[:1] if key.field.kind not in (Kind.TEXT, Kind.TAGS))
-    return list(numeric)
+def _averaged(query: RunQuery, fields: Sequence[Field]) -> list[Field]:
+    """The fields to average: numbers that are not the same in all runs of a group, and the first sort key."""
+    unused = {Kind.TEXT, Kind.TAGS, Kind.TIME}
+    averaged = dict.fromkeys(field for field in fields if field.kind not in unused)
+    averaged |= dict.fromkeys(key.field for key in query.sort[:1] if key.field.kind not in (Kind.TEXT, Kind.TAGS))
+    return [field for field in averaged if field not in query.group_by]
 
 
 def _moments(number: Sql) -> tuple[Sql, ...]:
     return func.count(number), func.avg(number), func.avg(number * number)
 
 
-def _group_order(query: RunQuery, fields: Sequence[Field], runs: Any) -> list[Sql]:
+def _group_order(query: RunQuery, fields: Sequence[Field], values: Mapping[str, Sql]) -> list[Sql]:
     if not query.sort:
         return []
     key = query.sort[0]
     if key.field in query.group_by:
-        index = query.group_by.index(key.field)
-        order = runs[f"k{index}"]
-        return [_ordered(func.min(runs[f"o{index}"]), key.descending), order.desc() if key.descending else order]
+        order = values[f"k{query.group_by.index(key.field)}"]
+        return [_ordered(func.min(values["order"]), key.descending), order.desc() if key.descending else order]
     if key.field in fields:
-        return [_ordered(func.avg(runs[f"n{fields.index(key.field)}"]), key.descending)]
+        return [_ordered(func.avg(values[f"n{fields.index(key.field)}"]), key.descending)]
     return []
 
 
