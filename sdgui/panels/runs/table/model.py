@@ -55,6 +55,7 @@ class RunTableModel(QAbstractTableModel):
         self._keys: list[Field] = []  # the grouping fields: loaded for group headings
         self._styles: list[Style] = [Style()]
         self._requested: dict[int, None] = {}
+        self._in_request: frozenset[int] = frozenset()  # the runs of the last request
         self.open_groups: set[GroupKeys] = set()  # groups that the user expanded, also while their runs are loading
         self.ticks: frozenset[int] = frozenset()
         self._ticked_in: Mapping[GroupKeys, int] = {}  # group -> number of ticked runs
@@ -96,7 +97,7 @@ class RunTableModel(QAbstractTableModel):
     def forget(self, run_ids: Iterable[int]) -> None:
         """Discard the cells of changed runs, so that visible ones are read again."""
         for run_id in run_ids:
-            if self._cells.pop(run_id, None) is not None:
+            if self._cells.pop(run_id, None) is not None or self._is_being_read(run_id):
                 self._requested[run_id] = None
         if self._requested:
             self._request_timer.start()
@@ -104,6 +105,7 @@ class RunTableModel(QAbstractTableModel):
     def forget_all(self) -> None:
         """Discard all cells, since any run may have changed."""
         self._cells.clear()
+        self._in_request = frozenset()
 
     def set_ticks(self, run_ids: Iterable[int]) -> None:
         """Set the ticked runs."""
@@ -126,7 +128,8 @@ class RunTableModel(QAbstractTableModel):
         cells = self._cells.get(first)
         return None if cells is None else cells.color
 
-    def _check_state(self, row: Row) -> Qt.CheckState:
+    def check_state(self, row: Row) -> Qt.CheckState:
+        """Whether the curve of a run, or of all or some runs of a group, is ticked."""
         if row.run_id is not None:
             return Qt.CheckState.Checked if row.run_id in self.ticks else Qt.CheckState.Unchecked
         group = (self.rows.groups or [])[row.group or 0]
@@ -198,15 +201,24 @@ class RunTableModel(QAbstractTableModel):
         row, column = self.rows.at(index.row()), index.column()
         field = self.fields[column]
         if role == _CHECK:
-            return self._check_state(row) if column == 0 else None
+            return self.check_state(row) if column == 0 else None
         if role == _ALIGN:
-            return self._alignment(row, column)
+            return _RIGHT if self._is_right(row, column) else _LEFT
         if role == _ICON:
             return self._icon(row, column) if field is _STATE or field == _STATE else None
         text = self._group_cell(row, column) if row.run_id is None else self._run_cell(row.run_id, column)
         if role == _TIP:
             return plain_tip(text) if len(text) > 12 or column == 0 else None
         return f"{title_of(field)}: {text}" if role == _ACCESSIBLE else text
+
+    def displayed(self, row_number: int, column: int) -> tuple[str, bool, str]:
+        """What a delegate paints: the text of a cell, whether it is right-aligned, and the run's state for an icon."""
+        row, field = self.rows.at(row_number), self.fields[column]
+        if row.run_id is None:
+            return self._group_cell(row, column), self._is_right(row, column), ""
+        cells = self._cells.get(row.run_id)
+        state = str(cells.values[column]) if cells is not None and field == _STATE else ""
+        return self._run_cell(row.run_id, column), self._is_right(row, column), state
 
     def _run_cell(self, run_id: int, column: int) -> str:
         cells = self._cells.get(run_id)
@@ -244,12 +256,13 @@ class RunTableModel(QAbstractTableModel):
         values = cells.values[len(self.fields) :]
         return group_title(self._keys, values, cells.name)
 
-    def _alignment(self, row: Row, column: int) -> object:
+    def _is_right(self, row: Row, column: int) -> bool:
+        """Whether a cell is right-aligned."""
         field = self.fields[column]
         if row.run_id is None:
-            return _RIGHT if column and field.kind is not None and is_numeric(field, None) else _LEFT
+            return bool(column) and field.kind is not None and is_numeric(field, None)
         cells = self._cells.get(row.run_id)
-        return _RIGHT if cells is not None and is_numeric(field, cells.values[column]) else _LEFT
+        return cells is not None and is_numeric(field, cells.values[column])
 
     def _icon(self, row: Row, column: int) -> object:
         cells = self._cells.get(row.run_id) if row.run_id is not None else None
@@ -261,7 +274,12 @@ class RunTableModel(QAbstractTableModel):
         return bool(self._requested) or self._request_timer.isActive()
 
     # Reading
+    def _is_being_read(self, run_id: int) -> bool:
+        return self._reader.reading and run_id in self._in_request
+
     def _request_cells(self, run_id: int) -> None:
+        if self._is_being_read(run_id):  # painted again meanwhile
+            return
         self._requested[run_id] = None
         if not self._request_timer.isActive():
             self._request_timer.start()
@@ -272,9 +290,9 @@ class RunTableModel(QAbstractTableModel):
             return
         run_ids = list(self._requested)[-_PAGE:]
         self._requested.clear()
-        self._reader.read_cells(
-            list(dict.fromkeys([*run_ids, *self._missing_near(run_ids[-1])])), [*self.fields, *self._keys]
-        )
+        run_ids = list(dict.fromkeys([*run_ids, *self._missing_near(run_ids[-1])]))
+        self._in_request = frozenset(run_ids)
+        self._reader.read_cells(run_ids, [*self.fields, *self._keys])
 
     def _missing_near(self, run_id: int) -> list[int]:
         """The runs near ``run_id`` whose cells are not loaded yet."""

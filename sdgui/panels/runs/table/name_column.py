@@ -41,14 +41,15 @@ class NameDelegate(QStyledItemDelegate):
         painter.fillRect(option.rect, style.color("selection" if selected else "surface"))
         if row.run_id is None:
             assert row.group is not None
-            name = "caret-down" if self._model.rows.is_open(row.group) else "caret-right"
-            style.icon(f"ph.{name}").paint(painter, self.arrow_rect(option.rect))
+            arrow = "caret-down" if self._model.rows.is_open(row.group) else "caret-right"
+            style.icon(f"ph.{arrow}").paint(painter, self.arrow_rect(option.rect))
         box = self.tick_rect(option.rect, index)
-        self._paint_tick(painter, box, self._model.color(index), index.data(Qt.ItemDataRole.CheckStateRole))
+        self._paint_tick(painter, box, self._model.color(index), self._model.check_state(row))
         text_rect = option.rect.adjusted(box.right() - option.rect.left() + SPACE, 0, -SPACE // 2, 0)
         painter.setFont(style.font("title" if row.run_id is None else "text"))
         painter.setPen(style.color("text"))
-        text = painter.fontMetrics().elidedText(str(index.data()), Qt.TextElideMode.ElideMiddle, text_rect.width())
+        name, _, _ = self._model.displayed(index.row(), 0)
+        text = painter.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, text_rect.width())
         painter.drawText(text_rect, int(Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft), text)
         if option.state & QStyle.StateFlag.State_HasFocus:
             painter.setPen(QPen(style.color("accent"), 1))

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sdgui.store.run_table.queries import RunGroup
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A run, or the header of a group (``run_id`` is None)."""
 
     run_id: int | None

@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 
 from sdgui.panels.runs.table.model import RunTableModel
 from sdgui.panels.runs.table.name_column import Index, NameDelegate
+from sdgui.panels.runs.table.value_column import ValueDelegate
 from sdgui.widgets.style.theme import SPACE
 
 _ROW = 3 * SPACE + SPACE // 2
@@ -80,6 +81,7 @@ class RunTableView(_Table):
         self._model = model
         self.setAccessibleName("Runs")
         self.names = NameDelegate(model, self)
+        self.setItemDelegate(ValueDelegate(model, self))
         self.setItemDelegateForColumn(0, _Covered(self))
         self.setColumnWidth(0, NAME_WIDTH)
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)

@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtCore import QModelIndex, QPoint, QSettings, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QStyledItemDelegate
 from pytestqt.qtbot import QtBot
 
 from core.spec.run.status import RunState
@@ -20,9 +20,10 @@ from sdgui.panels.runs.table.columns import ColumnChooser
 from sdgui.panels.runs.table.commands import TableCommands
 from sdgui.panels.runs.table.layout import NAME, TableLayout
 from sdgui.panels.runs.table.part import RunTable
+from sdgui.panels.runs.table.value_column import ValueDelegate
 from sdgui.panels.runs.table.views import SavedViews
 from sdgui.store.records import BestPoint, Progress
-from sdgui.store.run_table.fields import metric
+from sdgui.store.run_table.fields import Field, metric
 from sdgui.store.store import Store
 from tests.sdgui.panels.runs.table.tabling import settle, shown
 from tests.sdgui.store.run_table.listing import TEACHER, fill
@@ -52,6 +53,47 @@ def test_typing_filters_and_an_error_has_its_position(qtbot: QtBot, table: RunTa
     settle(table)
     assert (box.accessibleDescription(), table.model.rowCount()) == ("", 2)
     assert table.bar.number.text() == "2 runs"
+
+
+def test_cells_are_painted_as_by_the_style_with_one_question_to_the_model(table: RunTable) -> None:
+    table.view.selectRow(1)
+    table.view.setColumnWidth(5, 60)  # elided
+    settle(table)
+    ours = table.view.viewport().grab().toImage()
+    table.view.setItemDelegate(QStyledItemDelegate(table))
+    assert table.view.viewport().grab().toImage() == ours
+    table.show_layout(table.current_layout.grouped_by(RATE))
+    settle(table)
+    assert table.model.listing is not None
+    assert table.model.listing.rows.groups
+    styled = table.view.viewport().grab().toImage()
+    table.view.setItemDelegate(ValueDelegate(table.model, table))
+    assert table.view.viewport().grab().toImage() == styled
+
+
+def test_cells_that_are_painted_again_while_they_are_read_are_read_once(
+    table: RunTable, filled: tuple[Store, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[list[int]] = []
+    read_cells = table.reader.read_cells
+
+    def count(run_ids: list[int], fields: list[Field]) -> None:
+        read.append(sorted(run_ids))
+        read_cells(run_ids, fields)
+
+    monkeypatch.setattr(table.reader, "read_cells", count)
+    table.model.forget_all()
+    for _ in range(2):
+        table.view.viewport().grab()
+        table.model._read_requested()
+    settle(table)
+    assert read == [sorted(filled[1])]
+    table.model.forget_all()
+    table.view.viewport().grab()
+    table.model._read_requested()
+    table.model.forget(filled[1][:1])  # a run that changes while it is read is read again
+    settle(table)
+    assert read[1:] == [sorted(filled[1]), filled[1][:1]]
 
 
 def test_a_run_that_changes_while_the_table_is_hidden_is_read_when_shown(
