@@ -29,7 +29,7 @@ from sdgui.store.store import Store
 from sdgui.widgets.message import Message, Remedy, ShowMessage
 from sdgui.widgets.style.theme import theme
 
-_START_MS = 1000  # delay after the window has opened
+_START_MS = 1000  # delay between opening the window and watching runs
 
 
 class Alerts(QObject):

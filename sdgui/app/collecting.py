@@ -13,7 +13,7 @@ from PySide6.QtCore import QCoreApplication, QObject, QTimer
 
 from sdgui.app.main_window import MainWindow
 
-_INTERVAL_MS = 100  # objects allocated in this time are traversed in a few ms
+_INTERVAL_MS = 100  # interval of rounds; traversing the objects allocated in between takes a few ms
 _FULL_SECONDS = 60.0  # minimum time between full collections, which traverse everything that is not frozen
 _BULK_OBJECTS = 30_000  # more in one round are taken for loaded data without cycles; traversing them takes 40 ms
 

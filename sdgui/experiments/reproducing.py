@@ -18,7 +18,7 @@ from core.spec.run.logged import LoggedConfig, read_any_config
 from sdgui.runs.program import core_command
 from sdgui.widgets.message import Message
 
-_TIMEOUT_SECONDS = 300.0  # enough to read the names and sizes of a million images
+_TIMEOUT_SECONDS = 300.0  # maximum duration; reading the names and sizes of a million images takes less
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ class StoreWriter(BackgroundTasks):
         self._turn = QTimer(self, interval=0)
         self._turn.timeout.connect(self._deliver_next)
         self.pending = 0  # submitted tasks whose outcome has not been delivered
-        self.failures = 0  # so far
+        self.failures = 0  # number of failed writes so far
 
     def submit(self, work: Work, done: Done | None = None, failed: Failed | None = None) -> None:
         """Run ``work`` after the earlier ones. Without ``failed``, an error goes to ``trouble``."""

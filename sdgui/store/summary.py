@@ -22,7 +22,7 @@ from sdgui.store.records import BestPoint, Ending, MetricSummary, Progress, Run,
 
 MAX_METRICS = 2000  # a file with more metrics was not written by a trainer
 MAX_FAILURE_LENGTH = 4000  # characters of a failure message
-START_SECONDS = 90.0  # a trainer that has written nothing this long after its launch did not start
+START_SECONDS = 90.0  # time after a launch without a status until the run counts as interrupted
 
 
 @dataclass

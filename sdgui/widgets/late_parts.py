@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QStackedWidget, QTabWidget, QWidget
 
-_PAUSE_MS = 10  # before each part, so that painting and key events are handled in between
+_PAUSE_MS = 10  # pause before each part, in which painting and key events are handled
 
 
 def is_made(owner: QWidget, name: str) -> bool:

@@ -20,7 +20,7 @@ from sdgui.widgets.plain_text import PlainLabel
 from sdgui.widgets.style.theme import SPACE
 
 _HALF_LIFE_SECONDS = 15.0  # half-life of the averaged rate
-_MIN_SECONDS = 1.0  # no forecast before this time
+_MIN_SECONDS = 1.0  # time until the first forecast
 
 
 class TimeLeft:

@@ -50,7 +50,7 @@ class CaptionsPanel(Panel):
         self._origins: dict[str, Mapping[str, Any]] = {}
         self._held_paths: list[str] | None = []  # images added before the stored list was read; None afterwards
         self._unreadable = ""  # why the stored list cannot be read yet
-        self._unreadable_message: Message | None = None  # the message that reports this
+        self._unreadable_message: Message | None = None  # the message that reports ``_unreadable``
         self._was_entered = False
         self.actions_added = CaptionActions((), ())
         self.model = CaptionsModel(self)

@@ -18,7 +18,7 @@ from sdgui.store.store import Store
 _BATCH_MS = 150
 _RETRY_MS = 2000
 _ENTRIES_PER_READ = 500
-_ENTRIES_PER_WRITE = 120  # small transactions, so that other writers get their turn
+_ENTRIES_PER_WRITE = 120  # per transaction; few, so that other writers do not wait for long
 
 
 Changed = dict[str, Entry | None]  # path -> entry; None: removed

@@ -232,7 +232,7 @@ class ClassifyPanel(Panel):
         previous = (
             current if current.measure.method == "zero-shot" and is_inline(current.measure.settings.templates) else None
         )
-        # set before the answer: by then the prompts may be saved as a file
+        # set now, since the prompts may be saved as a file before the answer arrives
         self.view.source.options.set_prompts(prompts)
 
         def done(result: EvaluationResult) -> None:

@@ -60,7 +60,7 @@ class BeliefHistogram(QWidget):
         """Set the threshold in thousandths without emitting a signal."""
         with QSignalBlocker(self.box):
             self.box.setValue(threshold / BINS)
-        self._line.setValue(threshold / BINS)  # no new value: the box shows it
+        self._line.setValue(threshold / BINS)  # only moves the line; the threshold is the box's value
         self._describe()
 
     def threshold(self) -> int:

@@ -174,7 +174,7 @@ class CurveFeed(QObject):
             self._follower.hide(ancestor)
         for ancestor in added:
             self._follower.show(ancestor)
-            self._on_loaded(ancestor)  # its own parent
+            self._on_loaded(ancestor)  # finds the parent of the ancestor
         if self._waiting and not self._timer.isActive():
             self._timer.start()
 

@@ -133,7 +133,7 @@ class RunTabs(QObject):
     def _find_run(self, folder: Path) -> int | None:
         try:
             run = self._services.store.run_in(folder)
-        except (StoreError, ValueError):  # out of reach for now, or no name that a folder can have
+        except (StoreError, ValueError):  # unreachable, or an invalid folder name
             return None
         return None if run is None else run.id
 

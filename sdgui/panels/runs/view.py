@@ -59,7 +59,7 @@ class RunsView(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        QTimer.singleShot(0, self, self.fit_table)  # when the parts have their new sizes
+        QTimer.singleShot(0, self, self.fit_table)  # delayed until the parts have their new sizes
 
 
 _MIN_ROWS = 3

@@ -128,7 +128,8 @@ class SearchSession(QObject):
         def on_opened(facts: SearchOpened) -> None:
             self.facts = facts
             self.collection_opened.emit(facts)
-            if self.partial and self.target == target:  # after the query that was just sent
+            if self.partial and self.target == target:
+                # opens the complete collection after the query that was just sent
                 self._ask_open(calls, target, 0)
 
         def on_failed(failure: Failure) -> None:

@@ -36,7 +36,7 @@ class CustomSettings(QWidget):
         self._form = QFormLayout(self)
         self._form.setContentsMargins(3 * SPACE, 0, 0, 0)
         row.editor.edited.connect(self.show_rows)
-        QTimer.singleShot(0, self, self.show_rows)  # after the row has its text
+        QTimer.singleShot(0, self, self.show_rows)  # delayed until the row has its text
 
     def show_rows(self) -> None:
         """Show the settings of the class or function in the row."""

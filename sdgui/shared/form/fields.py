@@ -156,7 +156,8 @@ def parse(spec: FieldSpec, text: str) -> Any:
         return _object(text)
     typed = text.strip().replace("_", "")
     if spec.kind == "whole":
-        typed = typed.replace(",", "") if re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+", typed) else typed  # as shown
+        if re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+", typed):  # with commas, as numbers are shown
+            typed = typed.replace(",", "")
     if not typed:
         raise ValueError("Enter a number.")
     if "," in typed:

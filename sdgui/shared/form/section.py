@@ -43,7 +43,7 @@ class FormSection(QWidget):
         self._unfolded = False  # whether the fields under More are shown
         self._words: list[str] = []
         self._only_changed = False
-        self._title_matches = False  # then all rows are shown
+        self._title_matches = False  # if the title matches the search, all rows are shown
         self._visible_paths: set[str] = set()
         self._framed = False
         self._more: QPushButton | None = None

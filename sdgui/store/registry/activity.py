@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from sdgui.store.sessions import Sessions, storable
 from sdgui.store.tables import ActivityRow
 
-_SAME_EDIT_SECONDS = 600.0  # a person's edits of one config within this time are one row
+_SAME_EDIT_SECONDS = 600.0  # maximum time between two edits of one config that share a row
 _MAX_ROWS = 500
 
 

@@ -120,7 +120,7 @@ class GalleryDelegate(QStyledItemDelegate):
         size = pixmap.deviceIndependentSize().toSize()
         corner = QPoint(rect.center().x() - size.width() // 2, rect.center().y() - size.height() // 2)
         if image.hasAlphaChannel():
-            painter.fillRect(QRect(corner, size), Qt.GlobalColor.white)  # as in training
+            painter.fillRect(QRect(corner, size), Qt.GlobalColor.white)  # transparent pixels are white in training too
         painter.drawPixmap(corner, pixmap)
 
     def _scaled_thumbnail(self, image: QImage, ratio: float) -> QPixmap:

@@ -77,7 +77,7 @@ class ThumbnailService(QObject):
         """Register a client; returns its id."""
         if cache_dir is not None and cache_dir not in self._pruned:
             self._pruned.add(cache_dir)
-            self.pool.start(lambda: prune(cache_dir), -1)  # after all requests
+            self.pool.start(lambda: prune(cache_dir), -1)  # with a lower priority than requests
         number = next(self._numbers)
         self._seen[number] = set()
         return number

@@ -198,7 +198,7 @@ def set_role(widget: QWidget, role: Role) -> None:
 def hide_steps(box: QAbstractSpinBox) -> None:
     """Hide the buttons of a spin box, where they would cover the number; arrow keys and the wheel still work."""
     box.setStyleSheet("QAbstractSpinBox::up-button, QAbstractSpinBox::down-button { width: 0; border: none; }")
-    box.lineEdit().setTextMargins(SPACE, 0, 0, 0)  # like other boxes; the stylesheet's padding has no effect here
+    box.lineEdit().setTextMargins(SPACE, 0, 0, 0)  # as wide as the padding of other boxes, which has no effect here
 
 
 def _state(state: str) -> tuple[str, str, str]:

@@ -42,7 +42,7 @@ _SETTING = "runs/figure"
 _OTHER_FONTS = ("Arial", "Helvetica", "Times New Roman", "Liberation Sans", "Liberation Serif", "TeX Gyre Termes")
 _KINDS: Mapping[str, str] = {"pdf": "PDF", "svg": "SVG", "png": "PNG, 300 dpi"}
 _PREVIEW_DPI = 150
-_PREVIEW_DELAY_MS = 150  # delay after the last change
+_PREVIEW_DELAY_MS = 150  # delay between the last change and drawing
 _KEY = Qt.ItemDataRole.UserRole
 
 

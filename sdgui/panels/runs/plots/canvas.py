@@ -39,7 +39,7 @@ class PlotCanvas(QWidget):
     def __init__(self, kind: AxisKind = "value", wheel_needs_ctrl: bool = False, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._kind: AxisKind = kind
-        self.wheel_needs_ctrl = wheel_needs_ctrl  # to zoom; the wheel alone then scrolls the page
+        self.wheel_needs_ctrl = wheel_needs_ctrl  # if so, the wheel alone scrolls the page
         self._shared_extent: tuple[float, float] | None = None
         self._y_range: tuple[float, float] | None = None
         self._auto_x = self._auto_y = True

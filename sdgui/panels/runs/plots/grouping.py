@@ -17,7 +17,7 @@ from sdgui.panels.runs.plots.series import Series, XMode
 from sdgui.panels.runs.plots.toolbar import PlotToolbar
 from sdgui.store.run_table.intervals import student_t
 
-_UPDATE_MS = 250  # between two updates of the means of growing curves
+_UPDATE_MS = 250  # minimum time between two updates of the means of growing curves
 
 
 class Grouping(QObject):

@@ -120,7 +120,7 @@ def _below(button: QToolButton) -> QPoint:
     return button.mapToGlobal(QPoint(0, button.height() + 2))
 
 
-_TYPING_PAUSE_MS = 150  # then the filter is applied
+_TYPING_PAUSE_MS = 150  # pause in typing after which the filter is applied
 _WORD = re.compile(r"[^\s()<>=!:~,\"']*$")  # start of a name or value, up to the cursor
 TIP = (
     "Filter by words and comparisons: night optim.learning_rate < 1e-3 and val/R@1 > 40% tag:paper\n"

@@ -29,7 +29,7 @@ from sdgui.store.store import Store
 from sdgui.widgets.layouts.boxes import vbox
 from sdgui.widgets.style.theme import SPACE
 
-_LIVE_UPDATE_MS = 1000  # between two updates of live runs
+_LIVE_UPDATE_MS = 1000  # minimum time between two updates of live runs
 _WIDTHS = {"state": 15 * SPACE, "note": 28 * SPACE, "created": 17 * SPACE, "tag": 20 * SPACE, "failure": 28 * SPACE}
 
 
@@ -317,7 +317,7 @@ class RunTable(QWidget):
         current = row.run_id if row is not None else None
         if run_id is not None and current != run_id:
             self.view.select_run(run_id)
-        elif run_id is None and current is not None:  # so that a click selects the same run again
+        elif run_id is None and current is not None:  # otherwise a click on the same run would change nothing
             self.view.selectionModel().clear()
 
     def selected_runs(self) -> list[int]:

@@ -25,7 +25,7 @@ from sdgui.store.run_table.step_values import Filled, step_pairs
 from sdgui.store.store import Store
 
 GroupKeys = tuple[Any, ...]
-_FILL_SECONDS = 1.0  # intermediate results are shown after reading run folders for this time
+_FILL_SECONDS = 1.0  # duration of reading run folders, after which intermediate results are shown
 
 
 @dataclass(frozen=True)

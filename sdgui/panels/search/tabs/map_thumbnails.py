@@ -22,7 +22,7 @@ _FRAME = 2
 _MAX_IN_VIEW = 400  # with more images in view, thumbnails would hide the map
 _MAX_FRAMED = 2000  # thumbnails that are kept in memory
 _MIN_ZOOM = 2.0
-_DELAY_MS = 80  # from the last change of the view
+_DELAY_MS = 80  # delay between the last change of the view and drawing
 
 
 class MapThumbnails(QObject):
@@ -51,7 +51,7 @@ class MapThumbnails(QObject):
         self.thumbnails.ready.connect(self._on_ready)
 
     def _on_ready(self, _path: object) -> None:
-        if not self._timer.isActive():  # restarting it would wait for the last of many
+        if not self._timer.isActive():  # restarting the timer would delay drawing until the last thumbnail has arrived
             self._timer.start()
 
     def update(self) -> None:
