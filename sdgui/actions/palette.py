@@ -72,12 +72,12 @@ def score(words: str, entry: Entry) -> float | None:
 def _scattered(word: str, hay: str) -> float | None:
     last, score = -1, 0.0
     for letter in word:
-        following = hay.find(letter, last + 1)
-        if following < 0:
+        next_index = hay.find(letter, last + 1)
+        if next_index < 0:
             return None
-        starts = following == 0 or not hay[following - 1].isalnum()
-        score += 1.0 if following == last + 1 or starts else 0.2
-        last = following
+        starts = next_index == 0 or not hay[next_index - 1].isalnum()
+        score += 1.0 if next_index == last + 1 or starts else 0.2
+        last = next_index
     return score
 
 

@@ -125,11 +125,11 @@ def _application() -> QApplication:
         )
         os._exit(1)  # Qt aborts as soon as this returns
 
-    before = qInstallMessageHandler(handle)
+    previous_handler = qInstallMessageHandler(handle)
     try:
         return QApplication(sys.argv[:1])
     finally:
-        qInstallMessageHandler(before)
+        qInstallMessageHandler(previous_handler)
         for text in messages:
             print(text, file=sys.stderr)
 

@@ -84,5 +84,5 @@ class DescribeSheet(QFrame):
         super().hideEvent(event)
         tags, note = self.values()
         if not self._given_up and (tags, note) != self._before:
-            before, self._before = self._before, (tags, note)
-            self.described.emit(self._target, tags, note, before)
+            values_before, self._before = self._before, (tags, note)
+            self.described.emit(self._target, tags, note, values_before)

@@ -58,13 +58,13 @@ def message_of(report: Report) -> Message:
     count = "1 thing differs" if len(lines) == 1 else f"{len(lines)} things differ"
     if report.steps:
         commands = "To repeat the script, run:\n" + "\n".join(report.steps)
-        begin = "Logged by a script: the details show how to repeat the run."
+        text = "Logged by a script: the details show how to repeat the run."
         details = "\n".join([commands, *([""] if lines else []), *lines])
     else:
-        begin, details = "Prepared an experiment with the same config: launch it to repeat the run.", "\n".join(lines)
+        text, details = "Prepared an experiment with the same config: launch it to repeat the run.", "\n".join(lines)
     if not lines:
-        return Message("info", f"{begin} Code, packages, machine and data have not changed.", details)
-    return Message("warning", f"{begin} {count} now, such as {lines[0]}.", details)
+        return Message("info", f"{text} Code, packages, machine and data have not changed.", details)
+    return Message("warning", f"{text} {count} now, such as {lines[0]}.", details)
 
 
 def _text(value: object) -> str:

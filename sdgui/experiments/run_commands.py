@@ -99,11 +99,11 @@ class RunCommands(QObject):
         except ConfigError as error:
             self._show_refusal(error)
             return
-        begin, place = launcher.enqueue if queue else launcher.launch, self._services.hosts.place
+        launch_or_queue, place = launcher.enqueue if queue else launcher.launch, self._services.hosts.place
 
         def start() -> None:
             self._writer.submit(
-                lambda: begin(experiment.id, chain, place), partial(self._on_begun, queue), self._show_refusal
+                lambda: launch_or_queue(experiment.id, chain, place), partial(self._on_begun, queue), self._show_refusal
             )
 
         if not place.host:

@@ -334,8 +334,8 @@ class FollowerThread(Poller):
             if size < shown_run.reader.offset:
                 shown_run.history.clear()
                 shown_run.reader, shown_run.broken = EventReader(folder.events), 0
-            before = shown_run.reader.offset
-            events = shown_run.reader.read(_CHUNK) if size > before else []
+            start_offset = shown_run.reader.offset
+            events = shown_run.reader.read(_CHUNK) if size > start_offset else []
         except FileNotFoundError:
             return False
         except EventError as error:
@@ -350,7 +350,7 @@ class FollowerThread(Poller):
             shown_run.broken = shown_run.reader.broken
         if changed:
             self._outbox.curves(live.run_id, changed)
-        has_more = shown_run.reader.offset > before and size - shown_run.reader.offset > 0
+        has_more = shown_run.reader.offset > start_offset and size - shown_run.reader.offset > 0
         if not has_more and not shown_run.loaded:
             shown_run.loaded = True
             self._outbox.loaded(live.run_id)

@@ -107,12 +107,12 @@ class LiveRun:
             return self._reread()
         if size == self._reader.offset:
             return False
-        before = self._reader.offset
+        start_offset = self._reader.offset
         self._summary.apply(self._reader.read(_CHUNK))
         self._summary.problem = self._summary.problem or self._reader.problem
         if self._summary.stale:
             return self._reread()
-        return self._reader.offset > before
+        return self._reader.offset > start_offset
 
     def _reread(self) -> bool:
         self._summary, offset = summarise(self.dir.events)

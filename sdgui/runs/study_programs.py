@@ -302,13 +302,13 @@ class StudyPrograms(QObject):
         return POLL_SECONDS
 
     def _follow_study(self, study: StudyRecord) -> None:
-        before = self._snapshots.get(study.id)
-        snapshot = read_study_folder(study.folder, before)
+        previous_snapshot = self._snapshots.get(study.id)
+        snapshot = read_study_folder(study.folder, previous_snapshot)
         self._snapshots = {**self._snapshots, study.id: snapshot}
         new_runs = [self._try_to_import(study, run) for run in snapshot.runs]
         if added := frozenset(run_id for run_id in new_runs if run_id is not None):
             self.runs_added.emit(added)
-        if snapshot != before and not self.poller.ending.is_set():
+        if snapshot != previous_snapshot and not self.poller.ending.is_set():
             self._notified.emit(study.id)
 
     def _try_to_import(self, study: StudyRecord, run: StudyRunSnapshot) -> int | None:

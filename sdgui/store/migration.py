@@ -25,9 +25,9 @@ def upgrade(path: Path, scripts: Path) -> None:
     engine = make_engine(path, foreign_keys=False)
     try:
         with engine.connect().execution_options(**WRITE) as connection, connection.begin():
-            before = _broken(connection)
+            broken_before = _broken(connection)
             run_revisions(connection, scripts)
-            broken = _broken(connection) - before
+            broken = _broken(connection) - broken_before
             if broken:
                 raise StoreError(f"Migrating {path} left {broken.total()} broken references, so it was not migrated.")
     finally:

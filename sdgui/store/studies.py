@@ -109,7 +109,7 @@ class StudyRecords(Sessions):
         """Record that a study and its runs have moved to ``folder``."""
         with self._write() as session:
             row = _study_row(session, study_id)
-            before = self._study_path(row.folder)
+            old_path = self._study_path(row.folder)
             other_id = session.scalar(select(StudyRow.id).where(StudyRow.folder == self._study_text(folder)))
             if other_id is not None and other_id != study_id:
                 raise StoreError(f"{folder} is already listed as another study; select that one.")
@@ -117,8 +117,8 @@ class StudyRecords(Sessions):
             arms = select(StudyArmRow.experiment_id).where(StudyArmRow.study_id == study_id)
             for run in session.scalars(select(RunRow).where(RunRow.experiment_id.in_(arms))):
                 path = Path(os.path.normpath(self._folder_path(run.folder)))
-                if path.is_relative_to(before):
-                    run.folder = self._folder_text(folder.absolute() / path.relative_to(before))
+                if path.is_relative_to(old_path):
+                    run.folder = self._folder_text(folder.absolute() / path.relative_to(old_path))
         return self.study(study_id)
 
     def delete_study(self, study_id: int) -> None:

@@ -204,9 +204,9 @@ def _starts(path: Path) -> list[int]:
 def _next(reader: EventReader) -> list[Event]:
     """The next events; empty only at the end of the file, not after a chunk without events."""
     while True:
-        before = reader.offset
+        start_offset = reader.offset
         events = reader.read()
-        if events or reader.offset == before:
+        if events or reader.offset == start_offset:
             return events
 
 

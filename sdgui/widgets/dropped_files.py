@@ -146,8 +146,8 @@ def _folder(top: Path, seen: set[tuple[int, int]]) -> Iterator[tuple[str, Refusa
             yield f"{folder}{os.sep}{name}", None
         waiting.extend(reversed(inner))
     if other_files:
-        several = f"{other_files} files that are not images were"
-        subject = "1 file that is not an image was" if other_files == 1 else several
+        text = f"{other_files} files that are not images were"
+        subject = "1 file that is not an image was" if other_files == 1 else text
         yield str(top), (str(top), f"{subject} skipped")
     elif not images and not closed:
         yield str(top), (str(top), "the folder has no new images")

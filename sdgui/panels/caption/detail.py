@@ -90,8 +90,8 @@ class CaptionsDetail(QWidget):
 
     def show_entry(self, entry: Entry | None) -> None:
         """Show an image with its candidates; None clears the view."""
-        before, self._entry = self._entry, entry
-        if entry is None or before is None or entry.path != before.path:
+        previous_entry, self._entry = self._entry, entry
+        if entry is None or previous_entry is None or entry.path != previous_entry.path:
             self.image.show_image(Path(entry.path) if entry is not None else None)
         self.name.setText(" ".join(entry.name.split()) if entry is not None else "")
         self.name.setToolTip(plain_tip(entry.path if entry is not None else ""))

@@ -184,8 +184,8 @@ class CleanPanel(Panel):
         """Filter and sort; gallery and table show the same pairs."""
         if self.ranked is None:
             return
-        before = self.selected_rows()
-        current = self.visible_indices[before[0]] if before else -1
+        previous_rows = self.selected_rows()
+        current = self.visible_indices[previous_rows[0]] if previous_rows else -1
         words, sorting = self.view.words.text(), self.view.sorting()
         self.visible_indices = self.ranked.filtered(self.view.pair_filter(), words, *sorting)
         self._stale.clear()
@@ -250,8 +250,8 @@ class CleanPanel(Panel):
         if self.view.pair_filter() == "below" or (self.ranked is not None and self.ranked.exclude_below):
             self.show_pairs()
         elif self.ranked is not None:
-            before, self._line_row = self._line_row, self._threshold_row()
-            self._redraw([row for row in {before, self._line_row} if 0 <= row < len(self.visible_indices)])
+            previous_row, self._line_row = self._line_row, self._threshold_row()
+            self._redraw([row for row in {previous_row, self._line_row} if 0 <= row < len(self.visible_indices)])
 
     def _exclude_below(self, on: bool) -> None:
         if self.ranked is not None:
@@ -282,13 +282,13 @@ class CleanPanel(Panel):
         """Undo the last marking."""
         if self.ranked is None or not self._undo:
             return
-        before = self._undo.pop()
+        marks_before = self._undo.pop()
         indices = {pair.key: index for index, pair in enumerate(self.ranked.pairs)}
-        self.work.forget_corrections(self.ranked, before, self._services.basket)
-        for key, mark in before.items():
+        self.work.forget_corrections(self.ranked, marks_before, self._services.basket)
+        for key, mark in marks_before.items():
             self.ranked.mark([self.ranked.pairs[indices[key]]], mark)
-        self.work.keep_marks(self.ranked, before)
-        changed = {indices[key] for key in before}
+        self.work.keep_marks(self.ranked, marks_before)
+        changed = {indices[key] for key in marks_before}
         rows = [row for row, index in enumerate(self.visible_indices) if index in changed]
         self._redraw(rows)
         if rows:

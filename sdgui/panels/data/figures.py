@@ -75,10 +75,10 @@ class FiguresPage(QWidget):
             return
         self.summary.setText(summary(facts))
         self.words.set_bars(word_bars(facts["words"]))
-        several = len(facts["captions"]) > 1
-        self.captions.set_bars(caption_bars(facts["captions"]) if several else [])
+        has_several = len(facts["captions"]) > 1
+        self.captions.set_bars(caption_bars(facts["captions"]) if has_several else [])
         for widget in (self.captions, self._several):
-            widget.setVisible(several)
+            widget.setVisible(has_several)
         self.label.addItems(list(facts["labels"]))
         if facts["split"]:
             self.label.setCurrentText(facts["split"])

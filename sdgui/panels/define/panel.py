@@ -154,19 +154,19 @@ class DefinePanel(DefiningPanel):
 
         An edited form keeps its edits; only the name is updated.
         """
-        before = self._experiment
-        self.head.show_experiment(before.id if before is not None else None)
-        if before is None or self._run_id is not None or before.id in self.saver.unsaved:
+        shown_experiment = self._experiment
+        self.head.show_experiment(shown_experiment.id if shown_experiment is not None else None)
+        if shown_experiment is None or self._run_id is not None or shown_experiment.id in self.saver.unsaved:
             return
-        self._experiment = experiment = self._services.store.experiment(before.id)
+        self._experiment = experiment = self._services.store.experiment(shown_experiment.id)
         edited = self.form.config() != self._loaded
-        if before.config is None or experiment.config is None:
-            if experiment.config != before.config:
+        if shown_experiment.config is None or experiment.config is None:
+            if experiment.config != shown_experiment.config:
                 self._show_experiment(experiment)
-        elif not edited and experiment.config != before.config:
+        elif not edited and experiment.config != shown_experiment.config:
             self.saver.begin(experiment)
             self._load(experiment.config, read_only=False)
-        elif experiment.name != before.name:
+        elif experiment.name != shown_experiment.name:
             self.form.set_value("name", experiment.name)
         self._show_hint(experiment)
 
@@ -346,12 +346,12 @@ class DefinePanel(DefiningPanel):
     def _start_from(self, preset: str, size: Size) -> None:
         if self._experiment is None or self._experiment.config is None:
             return
-        before = self.form.config() or self._experiment.config
-        after = on_preset(before, preset, size).model_copy(update={"preset": preset})
+        previous_config = self.form.config() or self._experiment.config
+        after = on_preset(previous_config, preset, size).model_copy(update={"preset": preset})
         self._show_form(after, read_only=False)
         self.save()
         text = f"All settings now match {PRESETS[preset].title} ({size}), except for name, data and seed."
-        self._offer_undo(text, before)
+        self._offer_undo(text, previous_config)
 
     # Stages, advice
     def _staged(self, config: RunConfig) -> bool:
@@ -369,11 +369,11 @@ class DefinePanel(DefiningPanel):
             self.form.set_value("teacher.checkpoint", "")
 
     def _follow_advice(self, values: dict[str, object]) -> None:
-        before = self.form.config()
+        previous_config = self.form.config()
         self.form.set_values(values)
         self.save()
         titles = ", ".join(field_title(field) for field in values)
-        self._offer_undo(f"Adapted to this data: {titles}.", before)
+        self._offer_undo(f"Adapted to this data: {titles}.", previous_config)
 
     def _offer_labels(self, facts: dict[str, Any]) -> None:
         labels = facts["labels"]

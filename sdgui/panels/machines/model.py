@@ -128,8 +128,8 @@ def _queue_row(
 def move_entries(order: Sequence[int], rows: Sequence[int], target: int) -> list[int]:
     """``order`` with the entries at ``rows`` moved before position ``target`` (``len(order)``: to the end)."""
     moving = [order[row] for row in sorted(rows)]
-    before = [item for item in order[:target] if item not in moving]
-    return before + moving + [item for item in order[target:] if item not in moving]
+    rows_above = [item for item in order[:target] if item not in moving]
+    return rows_above + moving + [item for item in order[target:] if item not in moving]
 
 
 def ssh_names(config: Path) -> list[str]:

@@ -78,9 +78,9 @@ class QueuePage(QWidget):
     def show_rows(self, rows: Sequence[QueueRow]) -> None:
         """Show training and queued runs."""
         selected = self.table.chosen()
-        before = [row.run_id for row in self.table.rows.rows]
+        previous_ids = [row.run_id for row in self.table.rows.rows]
         self.table.rows.show_rows(rows)
-        if before != [row.run_id for row in rows]:
+        if previous_ids != [row.run_id for row in rows]:
             self.table.choose(selected)
         waiting = sum(row.position is not None for row in rows)
         self.line.setText(f"{len(rows) - waiting} training, {waiting} waiting")

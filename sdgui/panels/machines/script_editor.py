@@ -45,13 +45,13 @@ class ScriptEditor(QWidget):
 
     def show_machine(self, machine: Machine) -> None:
         """Show the script of this machine, unless it is being edited."""
-        before, self._machine = self._machine, machine
+        previous_machine, self._machine = self._machine, machine
         if machine.launcher != "slurm":
             return
-        if before is None or before.name != machine.name:
+        if previous_machine is None or previous_machine.name != machine.name:
             self._generated = ""
             self.error.hide()
-        elif before == machine:
+        elif previous_machine == machine:
             return
         self.script_requested.emit(machine.name)
         self._show()

@@ -77,8 +77,8 @@ class CaptionTable(QTableWidget):
                 self.setItem(row, column, QTableWidgetItem(texts.get(name, "")))
 
     def _show_image(self, row: int, path: str) -> None:
-        before = self.item(row, _IMAGE)
-        if before is not None and before.data(Qt.ItemDataRole.UserRole) == path:
+        previous_item = self.item(row, _IMAGE)
+        if previous_item is not None and previous_item.data(Qt.ItemDataRole.UserRole) == path:
             return
         item = QTableWidgetItem()
         item.setData(Qt.ItemDataRole.UserRole, path)

@@ -177,8 +177,8 @@ def _merge_logged(samples: Sequence[Sample]) -> list[Sample]:
             index_of_step |= {sample.step: len(merged)} if sample.what == LOGGED else {}
             merged.append(sample)
         else:
-            before = merged[index_of_step[sample.step]]
-            merged[index_of_step[sample.step]] = replace(before, content={**before.content, **sample.content})
+            previous = merged[index_of_step[sample.step]]
+            merged[index_of_step[sample.step]] = replace(previous, content={**previous.content, **sample.content})
     return merged
 
 

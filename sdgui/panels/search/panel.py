@@ -199,9 +199,9 @@ class SearchPanel(Panel):
 
     def _leave_collection(self, side: int, target: Target) -> None:
         """Drop numbers of captions and images, which are invalid in another collection."""
-        before = self.sessions[side].target
-        other_data = before is None or before.collection != target.collection
-        if side == 0 and before is not None and other_data:
+        previous_target = self.sessions[side].target
+        other_data = previous_target is None or previous_target.collection != target.collection
+        if side == 0 and previous_target is not None and other_data:
             self.view.query.forget_known()
         self.why.forget(side, other_data)
 

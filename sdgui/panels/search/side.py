@@ -104,15 +104,15 @@ class SearchSide(QWidget):
         new_items = items(
             answer, query, score, ranks_of(other_answer) if other_answer is not None else None, other_name
         )
-        before = self.gallery.items()
-        has_same_results = [(item.path, item.caption) for item in before] == [
-            (item.path, item.caption) for item in new_items[: len(before)]
+        previous_items = self.gallery.items()
+        has_same_results = [(item.path, item.caption) for item in previous_items] == [
+            (item.path, item.caption) for item in new_items[: len(previous_items)]
         ]
-        if before and has_same_results and self.query == query:
-            for index, (old, new) in enumerate(zip(before, new_items, strict=False)):
+        if previous_items and has_same_results and self.query == query:
+            for index, (old, new) in enumerate(zip(previous_items, new_items, strict=False)):
                 if old != new:
                     self.gallery.replace(index, new)
-            self.gallery.append(new_items[len(before) :])  # the user scrolled to the end
+            self.gallery.append(new_items[len(previous_items) :])  # the user scrolled to the end
         else:
             self.gallery.set_items(new_items)
         self.answer, self.query = answer, query

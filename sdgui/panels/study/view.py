@@ -145,7 +145,7 @@ class StudyView(QWidget):
     # Display
     def show_snapshot(self, snapshot: StudySnapshot, colors: Mapping[str, int]) -> None:
         """Show the current state of the study. ``colors``: arm -> palette index of its runs."""
-        before, self._snapshot = self._snapshot, snapshot
+        previous, self._snapshot = self._snapshot, snapshot
         self._colors = colors
         study = snapshot.study
         self.about.setText("" if study is None else study.about or _summary(study))
@@ -153,11 +153,11 @@ class StudyView(QWidget):
         self.progress.setMaximum(max(1, len(snapshot.runs)))
         self.progress.setValue(snapshot.done)
         self.progress.setVisible(snapshot.done < len(snapshot.runs))
-        if before is None or before.runs != snapshot.runs or before.folder != snapshot.folder:
+        if previous is None or previous.runs != snapshot.runs or previous.folder != snapshot.folder:
             self._show_runs(snapshot.runs)
-        if study is not None and (before is None or before.study != study):
+        if study is not None and (previous is None or previous.study != study):
             fill_arms(self.arms, study)
-        if before is None or before.folder != snapshot.folder or before.results_stamp != snapshot.results_stamp:
+        if previous is None or previous.folder != snapshot.folder or previous.results_stamp != snapshot.results_stamp:
             self._show_results()
         self._show_note()
 

@@ -155,9 +155,8 @@ def parse(spec: FieldSpec, text: str) -> Any:
     if spec.kind == "json":
         return _object(text)
     typed = text.strip().replace("_", "")
-    if spec.kind == "whole":
-        if re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+", typed):  # with commas, as numbers are shown
-            typed = typed.replace(",", "")
+    if spec.kind == "whole" and re.fullmatch(r"[+-]?[1-9]\d{0,2}(,\d{3})+", typed):  # as numbers are shown
+        typed = typed.replace(",", "")
     if not typed:
         raise ValueError("Enter a number.")
     if "," in typed:

@@ -231,8 +231,8 @@ class ConfigForm(QWidget):
         rows = {path: row for section in self._all() for path, row in section.rows.items()}
         focused = (path for path, row in rows.items() if row.editor.control.hasFocus())
         position = next((order.index(path) for path in focused), -1)
-        following = [path for path in wrong if order.index(path) > position]
-        self.focus_field((following or wrong)[0])
+        later_errors = [path for path in wrong if order.index(path) > position]
+        self.focus_field((later_errors or wrong)[0])
 
     def focus_search(self) -> None:
         """Put the cursor in the search box."""

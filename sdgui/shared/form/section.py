@@ -145,9 +145,9 @@ class FormSection(QWidget):
             row = FormRow(spec, self, indent=_INDENT if self._switch else 0)
         # the enabling field comes first
         order = {path: -1 if path == self._switch else index for path, index in self._order.items()}
-        before = sum(order[existing] < order[path] for existing in self.rows)
+        position = sum(order[existing] < order[path] for existing in self.rows)
         self.rows[path] = row
-        self._lines.insertWidget(before, row)
+        self._lines.insertWidget(position, row)
         self._row_created(row)
         self._refresh(path, row)
         return row

@@ -113,9 +113,9 @@ class DataCard(QFrame):
     def _show_images(self) -> None:
         """Show the images that fit side by side without being cut off."""
         samples = self.facts.facts.get("samples", []) if self.facts.facts is not None else []
-        fitting = max(1, (self.width() - 2 * SPACE + _GAP) // (_SIDE + _GAP))
+        room_for = max(1, (self.width() - 2 * SPACE + _GAP) // (_SIDE + _GAP))
         for number, image in enumerate(self.images):
-            image.setVisible(number < min(fitting, len(samples)))
+            image.setVisible(number < min(room_for, len(samples)))
         self._shelf.setVisible(bool(samples) or self.facts.asking)
 
     def resizeEvent(self, event: QResizeEvent) -> None:

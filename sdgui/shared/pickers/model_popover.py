@@ -139,10 +139,10 @@ class ModelPopover(QFrame):
         self.line.setFocus()
 
     def _find(self, words: str) -> None:
-        before = self.lines.entry(self.list.currentIndex().row())
+        current = self.lines.entry(self.list.currentIndex().row())
         self.lines.replace(self._add_typed_folder(words), words, (UNTRAINED,))
         rows = range(self.lines.rowCount())
-        same_row = next((row for row in rows if before is not None and self.lines.entry(row) == before), -1)
+        same_row = next((row for row in rows if current is not None and self.lines.entry(row) == current), -1)
         self._choose_row(same_row if same_row >= 0 else self.lines.first_row())
         self.list.scrollToTop() if same_row < 0 else None
         self.note.setText(self._nothing(words))

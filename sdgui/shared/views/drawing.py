@@ -105,10 +105,10 @@ class ViewsWork(QObject):
 def views_of(answer: DrawnViews, content: bytes) -> Views:
     """``answer`` with its images, cut from ``content``."""
     order = list(_TITLES)
-    rows, before = [], ""
+    rows, previous_who = [], ""
     for view in sorted(answer["views"], key=lambda view: order.index(view["who"])):
-        heading = _TITLES[view["who"]] if view["who"] != before else ""
-        before = view["who"]
+        heading = _TITLES[view["who"]] if view["who"] != previous_who else ""
+        previous_who = view["who"]
         across, images = view["side"] // view["patch"], _images(view, content)
         rows.append(Row(heading, view["title"], across, view["cells"], images))
     position = (answer["epoch"], answer["steps_per_epoch"], answer["batch"], answer["skipped"], answer["by_choice"])

@@ -65,8 +65,8 @@ class RunTableRecords(Sessions):
         """All fields that can be listed, with the metrics that runs have reported."""
         # one index lookup per metric instead of one per run and metric
         seen = select(func.min(SummaryRow.metric).label("metric")).cte("seen", recursive=True)
-        following = select(func.min(SummaryRow.metric)).where(SummaryRow.metric > seen.c.metric).scalar_subquery()
-        seen = seen.union_all(select(following).where(seen.c.metric.is_not(None)))
+        next_metric = select(func.min(SummaryRow.metric)).where(SummaryRow.metric > seen.c.metric).scalar_subquery()
+        seen = seen.union_all(select(next_metric).where(seen.c.metric.is_not(None)))
         with self._read() as session:
             metrics = session.scalars(select(seen.c.metric).where(seen.c.metric.is_not(None))).all()
         return Catalogue(metrics)

@@ -22,16 +22,16 @@ def broken_at_words(text: str, font: QFont, metrics: QFontMetrics, width: int, m
     layout.beginLayout()
     units = text.encode("utf-16-le", "surrogatepass")  # Qt counts UTF-16 units, of which an emoji has two
     lines: list[str] = []
-    begin = 0
+    next_start = 0
     while len(lines) < max_lines - 1:
         line = layout.createLine()
         if not line.isValid():
             break
         line.setLineWidth(width)
-        start, begin = begin, line.textStart() + line.textLength()
-        lines.append(_decode_units(units[2 * start : 2 * begin]).rstrip())
+        start, next_start = next_start, line.textStart() + line.textLength()
+        lines.append(_decode_units(units[2 * start : 2 * next_start]).rstrip())
     layout.endLayout()
-    remainder = _decode_units(units[2 * begin :]).lstrip()
+    remainder = _decode_units(units[2 * next_start :]).lstrip()
     return [*lines, metrics.elidedText(remainder, Qt.TextElideMode.ElideRight, width)] if remainder else lines
 
 

@@ -48,11 +48,11 @@ class Arrangement:
 
     def sections(self, charts: Iterable[Chart]) -> list[PlotSection]:
         """The sections from top to bottom; a search unfolds all sections."""
-        fitting = [chart for chart in sort_metrics(charts) if self._fits(chart)]
-        by_id = {chart.id: chart for chart in fitting}
+        matching = [chart for chart in sort_metrics(charts) if self._fits(chart)]
+        by_id = {chart.id: chart for chart in matching}
         first = next((by_id[metric] for metric in _RANKING_METRICS if metric in by_id), None)
         pinned = [by_id[chart_id] for chart_id in self.pinned if chart_id in by_id and by_id[chart_id] != first]
-        others = [chart for chart in fitting if chart != first and chart not in pinned]
+        others = [chart for chart in matching if chart != first and chart not in pinned]
         groups = [(SELECTION, [first] if first is not None else []), (PINNED, pinned)]
         groups += [(section, [chart for chart in others if chart.section == section]) for section in SECTIONS]
         return [

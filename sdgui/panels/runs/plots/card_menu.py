@@ -18,10 +18,10 @@ def add_arranging(
     menu: QMenu, chart: Chart, others: Sequence[Chart], arranged: Arrangement, arrange: Arrange, message: MessageBar
 ) -> None:
     """Add entries to combine the plot with one of ``others`` (same unit), to separate it, and to set its y range."""
-    fitting = [other for other in others if other.kind == chart.kind and other.id != chart.id]
+    combinable = [other for other in others if other.kind == chart.kind and other.id != chart.id]
     combine = menu.addMenu("Combine with")
-    combine.setEnabled(bool(fitting))
-    for other in fitting:
+    combine.setEnabled(bool(combinable))
+    for other in combinable:
         action = combine.addAction(other.title.replace("&", "&&"))
         action.triggered.connect(lambda _=False, guest=other.id: arrange(arranged.combine(guest, chart.id)))
     if arranged.guests(chart.id):

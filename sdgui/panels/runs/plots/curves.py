@@ -133,13 +133,13 @@ class PlotCurves:
     def readings(self, x: float, slack: float) -> list[Reading]:
         """The nearest point of every shown curve that reaches ``x`` within ``slack``, largest value first."""
         readings, shown = [], self.shown()
-        several = len({series.metric for series in shown}) > 1
+        has_several_metrics = len({series.metric for series in shown}) > 1
         for series in shown:
             i = series.nearest(self.x_mode, x, slack)
             if i is not None:
                 nearest_x, raw = float(series.x(self.x_mode)[i]), float(series.values[i])
                 smooth = float(series.smoothed[i]) if self.smooth else None
-                name = f"{series.name} · {series.metric}" if several else series.name
+                name = f"{series.name} · {series.metric}" if has_several_metrics else series.name
                 readings.append(Reading(name, self.color(series), nearest_x, raw, smooth, series.group == self.lifted))
         return sorted(readings, key=lambda reading: np.inf if np.isnan(reading.value) else -reading.value)
 

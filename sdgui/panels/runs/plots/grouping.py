@@ -118,8 +118,8 @@ def mean_curve(curves: Sequence[tuple[Floats, Floats]]) -> tuple[Floats, Floats,
     mean = np.divide(total, count, out=np.full(len(steps), np.nan), where=count > 0)
     with np.errstate(over="ignore"):  # values beyond 1e154 get no interval
         squares = np.where(has_value, (values - mean) ** 2, 0.0).sum(axis=0)
-    several = count > 1
-    variance = np.divide(squares, count - 1, out=np.full(len(steps), np.nan), where=several)
+    has_several = count > 1
+    variance = np.divide(squares, count - 1, out=np.full(len(steps), np.nan), where=has_several)
     quantiles = np.array([np.nan, np.nan, *(student_t(df) for df in range(1, len(curves) + 1))])
     half = quantiles[np.minimum(count, len(quantiles) - 1)] * np.sqrt(variance / np.maximum(count, 1))
     return steps, mean, np.where(np.isfinite(half), half, np.nan)

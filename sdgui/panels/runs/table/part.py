@@ -272,9 +272,9 @@ class RunTable(QWidget):
     def add_to_filter(self, text: str) -> None:
         """Add a condition to the filter; "" changes nothing."""
         if text:
-            before = self.current_layout.filter.strip()
-            contains_or = re.search(r"\bor\b", before, re.IGNORECASE)
-            combined = f"({before}) and {text}" if contains_or else f"{before} {text}".strip()
+            current_filter = self.current_layout.filter.strip()
+            contains_or = re.search(r"\bor\b", current_filter, re.IGNORECASE)
+            combined = f"({current_filter}) and {text}" if contains_or else f"{current_filter} {text}".strip()
             self.show_layout(replace(self.current_layout, filter=combined))
 
     def filter_text_of_cell(self) -> str:

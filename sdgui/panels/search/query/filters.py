@@ -151,9 +151,9 @@ class FilterForm(QWidget):
         self.value.setEnabled(self.value.count() > 1)
 
     def _on_label_chosen(self, _row: int) -> None:
-        before = bool(self.value.currentData())
+        had_value = bool(self.value.currentData())
         self._fill_values()
-        if before:
+        if had_value:
             self.changed.emit()
 
     def _on_edited(self) -> None:
