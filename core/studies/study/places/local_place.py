@@ -25,7 +25,7 @@ class LocalPlace:
 
     def __init__(self, out: StudyDir, jobs: int, devices: Sequence[str] = ()) -> None:
         self._out = out
-        self.jobs = len(devices) or max(1, jobs)
+        self.jobs = len(devices) or jobs
         self._free = list(devices) or [""] * self.jobs
 
     def offer(self) -> str | None:

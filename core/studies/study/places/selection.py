@@ -27,6 +27,8 @@ from core.studies.study.places.local_place import LocalPlace
 from core.studies.study.places.place import Place, trained_on
 from core.studies.study.places.remote_place import RemotePlace, local_data
 
+MAX_JOBS = 1000
+
 
 @dataclass(frozen=True)
 class PlaceOptions:
@@ -44,8 +46,11 @@ def open_places(
 ) -> Iterator[list[Place]]:
     """The places to train on, this computer first.
 
-    Raises StudyError for several machines when the study needs one, and UserError for a machine that is not listed.
+    Raises StudyError for several machines when the study needs one or for an impossible number of jobs, and UserError
+    for a machine that is not listed.
     """
+    if not 1 <= options.jobs <= MAX_JOBS:
+        raise StudyError(f"{options.jobs} parallel runs are not possible; use 1 to {MAX_JOBS}.")
     before = read_machines(out, study)
     chosen_machines = StudyMachines(on=list(options.machines) or before.on, folder=before.folder)
     local = LocalPlace(out, options.jobs, options.devices)

@@ -19,6 +19,7 @@ from core.studies.study.claiming import StudyError
 from core.studies.study.places import local_place
 from core.studies.study.places.local_place import LocalPlace
 from core.studies.study.places.remote_place import frozen_files, user_data
+from core.studies.study.places.selection import PlaceOptions, open_places
 from tests.core.remote.conftest import wait_for
 from tests.core.studies.study.test_study import study_dict
 
@@ -84,6 +85,13 @@ def test_a_folder_that_leads_out_of_the_study_is_not_written(out: StudyDir, tmp_
         here.begin(RUN, 90, "")
     assert list((tmp_path / "elsewhere").iterdir()) == []
     assert here.offer() == "", "its place is free"
+
+
+@pytest.mark.parametrize("jobs", [-1, 0, 1001, 10**400])
+def test_an_impossible_number_of_jobs_is_refused(out: StudyDir, jobs: int) -> None:
+    study = Study.model_validate(study_dict())
+    with pytest.raises(StudyError, match=f"{jobs} parallel runs are not possible; use 1 to 1000"):
+        open_places(study, out, PlaceOptions(jobs=jobs), print).__enter__()
 
 
 def test_a_study_is_sent_with_its_local_arms(tmp_path: Path) -> None:
