@@ -59,3 +59,10 @@ def test_the_window_imports_nothing_heavy(root: str) -> None:
     code = f"import sys, {', '.join(modules)}; print(*sorted({heavy!r} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert found.stdout.split() == []
+
+
+def test_the_window_opens_without_plots_and_migrations() -> None:
+    later = {"numpy", "pyqtgraph", "matplotlib", "alembic", "PIL", "http.client"}
+    code = f"import sys, sdgui.app.start; print(*sorted({later!r} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert found.stdout.split() == []

@@ -10,14 +10,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal, SignalInstance
 
 from core.spec.run.status import RunState
 from sdgui.runs.follower_thread import FollowerThread, News, Outbox, ShownRun
-from sdgui.runs.history import RunHistory
 from sdgui.runs.live import RunProgress
 from sdgui.store.store import Store
+
+if TYPE_CHECKING:  # imports numpy
+    from sdgui.runs.history import RunHistory
 
 _TURN_SECONDS = 0.01  # emit signals for this long, then let other events run
 

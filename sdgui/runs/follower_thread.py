@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.spec.errors import UserError
 from core.spec.machines.record import read_record
@@ -21,12 +22,14 @@ from core.spec.reading import excerpt
 from core.spec.run.events import EventError, EventReader
 from core.spec.run.folder import RunDir
 from core.spec.run.status import RunState
-from sdgui.runs.history import RunHistory
 from sdgui.runs.live import LiveRun, RunProgress
 from sdgui.runs.machines.colleagues import colleague_dir
 from sdgui.runs.poller import Poller
 from sdgui.store.records import Run, StoreError
 from sdgui.store.store import Store
+
+if TYPE_CHECKING:
+    from sdgui.runs.history import RunHistory
 
 _IDLE_INTERVAL = 20  # the store and idle runs are polled in every 20th round
 _RECORD_SECONDS = 0.5  # minimum time between two records of a run with an unchanged state
@@ -104,7 +107,9 @@ class ShownRun:
     """A run whose curves are kept in memory."""
 
     def __init__(self) -> None:
-        self.history = RunHistory()
+        from sdgui.runs.history import RunHistory  # noqa: PLC0415  (imports numpy; the window opens without)
+
+        self.history: RunHistory = RunHistory()
         self.reader: EventReader | None = None
         self.loaded = False
         self.broken = 0  # unreadable lines that have been reported in the history's log

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import asdict
-from http.client import HTTPException
 from typing import Any
 
 from core.spec.alerts.watching import RunAlert
@@ -48,6 +47,7 @@ def _run(alert: RunAlert) -> str:
 
 
 def _post(alert: RunAlert) -> str:
+    from http.client import HTTPException  # noqa: PLC0415
     from urllib.error import HTTPError  # noqa: PLC0415  (urllib takes a tenth of a second)
     from urllib.request import HTTPRedirectHandler, Request, build_opener  # noqa: PLC0415
 
