@@ -44,17 +44,17 @@ NOISE, WITHIN, ASIDE = 0.35, 0.6, 0.5  # lengths: of the noise, within clusters,
 def run(peer: Path | None = None, size: str = "small") -> list[BenchResult]:
     """All rows; a minute or two at small size."""
     full = size == "full"
-    with _folder() as folder:
+    with temporary_folder() as folder:
         rows = _scan_rows(folder, 1_000_000 if full else 100_000, FULL if full else SMALL)
-    with _folder() as folder:
+    with temporary_folder() as folder:
         rows += _ivf_rows(folder, 10_000_000 if full else 400_000, FULL if full else SMALL)
-    with _folder() as folder:
+    with temporary_folder() as folder:
         rows += build_rows(folder, full)
     return rows
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def temporary_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="bench-search-"))
     try:
         yield folder
@@ -104,11 +104,11 @@ class _Made:
     def __init__(self, folder: Path, count: int, sizes: Sizes) -> None:
         needed = 4 * DIM * count
         if shutil.disk_usage(folder).free < needed:
-            _say(f"{folder} has too little space for {needed / 1e9:.0f} GB; the row would be meaningless.")
+            say(f"{folder} has too little space for {needed / 1e9:.0f} GB; the row would be meaningless.")
         self.folder, self.count = folder, count
-        clusters = _Clusters(max(100, count // 500))
+        clusters = Clusters(max(100, count // 500))
         self.queries = clusters.queries(QUERIES)
-        best, best_stored = _Best(self.queries), _Best(self.queries)
+        best, best_stored = Best(self.queries), Best(self.queries)
         began = time.monotonic()
         with (folder / "vectors.bin").open("wb") as file:
             for start in range(0, count, CHUNK):
@@ -118,14 +118,14 @@ class _Made:
                 best_stored.add(half.astype(np.float32), start)
                 file.write(half.tobytes())
         self.before, self.truth = best.rows, best_stored.rows  # (Q, K) of the vectors before and after fp16
-        _say(f"{count:,} vectors drawn in {time.monotonic() - began:.0f} s")
+        say(f"{count:,} vectors drawn in {time.monotonic() - began:.0f} s")
         self.parts = layout(count, DIM, sizes)
         began = time.monotonic()
         stored, trained = _vectors(folder / "vectors.bin", count), None
         for part in self.parts:
             if part.kind != "memory":
                 trained = make_part(folder / self._name(part.start), part, stored, trained, sizes)
-        _say(f"{len(self.parts)} parts made in {time.monotonic() - began:.0f} s")
+        say(f"{len(self.parts)} parts made in {time.monotonic() - began:.0f} s")
 
     def _name(self, start: int) -> str:
         return f"part-{start}.faiss"
@@ -160,7 +160,7 @@ def _searched(
     return times, np.stack(found), memory()
 
 
-class _Clusters:
+class Clusters:
     """Draws unit vectors from clusters whose sizes fall as those of words do."""
 
     def __init__(self, count: int) -> None:
@@ -194,7 +194,7 @@ class _Clusters:
         return unit
 
 
-class _Best:
+class Best:
     """The nearest of all vectors that were added, by brute force in float32."""
 
     def __init__(self, queries: Floats) -> None:
@@ -229,5 +229,5 @@ def _most_memory() -> Iterator[Callable[[], float]]:
         thread.join()
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
