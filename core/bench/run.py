@@ -12,7 +12,7 @@ from core.spec.errors import UserError
 
 BENCHMARKS = {"train": "core.bench.train", "gpu": "core.bench.gpu"}  # others are in tests/benchmarks
 SIZES = ("small", "full")
-BENCHMARKS_WITH_SIZES = ("gpu", "search", "classify")
+BENCHMARKS_WITH_SIZES = ("gpu", "search", "search_peers", "classify")
 
 
 def run(

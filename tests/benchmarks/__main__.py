@@ -12,7 +12,7 @@ from pathlib import Path
 from core.bench.run import SIZES, run
 from core.spec.errors import UserError
 
-NAMES = ("syncs", "loader", "shards", "caption", "search", "classify")
+NAMES = ("syncs", "loader", "shards", "caption", "search", "search_peers", "classify")
 
 
 def main() -> int:
@@ -20,7 +20,9 @@ def main() -> int:
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument("--peer", type=Path, metavar="DIR", help="folder with the packages of the other implementation")
-    parser.add_argument("--size", default=SIZES[0], choices=SIZES, help="size of search and classify (default: small)")
+    parser.add_argument(
+        "--size", default=SIZES[0], choices=SIZES, help="size of search, search_peers and classify (default: small)"
+    )
     arguments = parser.parse_args()
     try:
         modules = {name: f"tests.benchmarks.{name}" for name in NAMES}
