@@ -62,7 +62,8 @@ class _Trials:
     def builds(self) -> list[str]:
         """The problems after killed builds."""
         self.folder.mkdir()
-        problems, stop = [], BATCHES * BLOCK
+        problems: list[str] = []
+        stop = BATCHES * BLOCK
         length = self._complete(self.folder / "whole", stop)
         kills = number = 0
         while kills < KILLS:
@@ -76,7 +77,8 @@ class _Trials:
 
     def increments(self) -> list[str]:
         """The problems after killed increments; a damaged store is replaced by a new one."""
-        problems, kills, damaged = [], 0, 0
+        problems: list[str] = []
+        kills = damaged = 0
         target = self.folder / "whole"
         rows = (BATCHES + 1) * BLOCK
         length = self._complete(target, rows)
@@ -149,7 +151,8 @@ class _Trials:
 
 
 def _prepared(name: str, vectors: Path) -> tuple[Store, Vectors]:
-    for module, function in ((build, layout), (collection, layout), (build, update_acceleration)):
+    patched: list[tuple[Any, Any]] = [(build, layout), (collection, layout), (build, update_acceleration)]
+    for module, function in patched:
         setattr(module, function.__name__, partial(function, sizes=SIZES))
     return STORES[name](), np.memmap(vectors, "<f2", "r").reshape(-1, DIM)
 

@@ -11,8 +11,8 @@ megabytes, therefore they are not in the extra ``bench``.
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
+import importlib.util
 import os
 import re
 import statistics
@@ -165,7 +165,7 @@ def _draw(file: Path, count: int, more: int) -> tuple[Floats, dict[bool, Rows]]:
     clusters = Clusters(max(100, count // 500))
     queries = clusters.queries(BATCH)
     best, tenth = Best(queries), Best(queries)
-    selected = np.flatnonzero(is_tenth(np.arange(count)))
+    selected = np.flatnonzero(is_tenth(np.arange(count))).astype(np.int64)
     with file.open("wb") as out:
         for start in range(0, count, CHUNK):
             half = clusters.draw(min(CHUNK, count - start)).astype("<f2")
@@ -246,7 +246,8 @@ def _is_installed(name: str) -> bool:
 
 def _required(name: str, extras: frozenset[str] | set[str] = frozenset()) -> set[str]:
     """The installed distributions that ``name`` requires, and itself."""
-    names, pending = set(), [name]
+    names: set[str] = set()
+    pending = [name]
     while pending:
         current = re.sub(r"[-_.]+", "-", pending.pop()).lower()
         if current in names or not _is_installed(current):

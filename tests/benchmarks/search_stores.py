@@ -22,7 +22,7 @@ import numpy as np
 from core.search.collection import _bank
 from core.search.index import build
 from core.search.index.acceleration import Part, Sizes, make_part
-from core.search.index.manifest import Identity, Manifest, read_manifest
+from core.search.index.manifest import BLOCK, Identity, Manifest, read_manifest
 from core.search.index.nearest import Floats, Nearest, Rows, Scanned, product, top_k
 from core.search.index.source_changes import Changes, Scan, SourceImage
 from core.search.index.storage import Entry, IndexReader, IndexWriter, Mask, Record, Vectors
@@ -40,7 +40,9 @@ Search = Callable[[Floats, int, bool, bool], Rows]  # queries (Q, D), k, exact, 
 class Store(Protocol):
     """A folder with vectors. Rows are numbered from 0 in the order in which they were added."""
 
-    packages: Sequence[str]  # distributions to install
+    @property
+    def packages(self) -> Sequence[str]:
+        """Distributions to install."""
 
     def append(self, folder: Path, vectors: Vectors, stop: int, step: int, committed: Committed) -> None:
         """Add the rows up to ``stop`` of ``vectors``, ``step`` at a time, and make what searching them needs."""
@@ -130,9 +132,9 @@ class _Ready:
         self._vectors = vectors
 
     def entries(self, images: Sequence[SourceImage]) -> Iterator[list[Entry]]:
-        for start in range(0, len(images), build.BLOCK):
-            some = images[start : start + build.BLOCK]
-            vectors = self._vectors[start : start + build.BLOCK]
+        for start in range(0, len(images), BLOCK):
+            some = images[start : start + BLOCK]
+            vectors = self._vectors[start : start + BLOCK]
             yield [
                 Entry(Record(image.path, (), image.labels), image.size, image.time, vector)
                 for image, vector in zip(some, vectors, strict=True)
@@ -281,7 +283,7 @@ class Turbovec(_Coded):
 
     def _add(self, index: Any, start: int, vectors: Floats) -> None:
         if not len(index) and index.calibration_state != "calibrated":
-            index.calibrate(vectors[: build.BLOCK])
+            index.calibrate(vectors[:BLOCK])
         index.add(vectors)
 
     def _save(self, index: Any, folder: Path) -> None:
