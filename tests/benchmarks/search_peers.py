@@ -56,7 +56,8 @@ def run(peer: Path | None = None, size: str = "small") -> list[BenchResult]:
             f"{', '.join(missing)} cannot be imported; pip install --target DIR {' '.join(MODULES)}, and name the "
             "folder with --peer DIR."
         )
-    os.environ.update(dict.fromkeys(VARIABLES, "1"), LANCE_CPU_THREADS="2", RUST_LOG="error")  # see docs/design/index-folder.md
+    # LanceDB stopped in a probe with 1 thread; see docs/design/index-folder.md
+    os.environ.update(dict.fromkeys(VARIABLES, "1"), LANCE_CPU_THREADS="2", RUST_LOG="error")
     with temporary_folder() as folder:
         compared = _Compared(folder, COUNTS[size])
         rows = compared.build_rows() + compared.search_rows() + compared.increment_rows()
