@@ -142,7 +142,7 @@ class StudentViewConfig(Section):
     mix_alpha: float = setting(
         0.75,
         "Interpolation alpha",
-        "The larger share of the blend is drawn from Beta(alpha, alpha) (MixMatch).",
+        "The share of one image is drawn from Beta(alpha, alpha); the image itself gets the larger share (MixMatch).",
         gt=0.0,
         le=10.0,
         advanced=True,
