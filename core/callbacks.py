@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from core.spec.errors import UserError
-from core.tracking.foreign.huggingface import slashed
+from core.tracking.foreign.huggingface import with_split_prefix
 from core.tracking.logged_run import LoggedRun
 from core.tracking.starting import start_run
 
@@ -85,7 +85,9 @@ def TransformersCallback(name: str | LoggedRun, **settings: Any) -> Any:
             self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_rest: Any
         ) -> None:
             if self.run is not None and logs:
-                self.run.log({slashed(key): value for key, value in _numbers(logs).items()}, step=state.global_step)
+                self.run.log(
+                    {with_split_prefix(key): value for key, value in _numbers(logs).items()}, step=state.global_step
+                )
 
         def on_train_end(self, args: Any, state: Any, control: Any, **_rest: Any) -> None:
             if self.run is not None:

@@ -69,7 +69,7 @@ def slow_tests_have_no_time_limit(request: pytest.FixtureRequest) -> None:
 def same_draws_in_any_order() -> None:
     """What objectives draw for a whole batch does not depend on the tests before."""
     if (draws := sys.modules.get("core.ranks.draws")) is not None:
-        draws.shared.manual_seed(0)
+        draws.shared_generator.manual_seed(0)
 
 
 def pytest_configure(config: pytest.Config) -> None:

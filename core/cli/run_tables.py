@@ -66,7 +66,7 @@ class RunRow:
         ]
         return max(candidates, key=lambda item: item[1].best, default=None)
 
-    def plain(self) -> dict[str, Any]:
+    def to_data(self) -> dict[str, Any]:
         """The row as JSON data, with null for non-finite values."""
         raw = asdict(self)
         for metric in raw["metrics"].values():
@@ -89,7 +89,7 @@ def listed_rows(home: Path, runs: Sequence[RunDir]) -> list[RunRow]:
         entry = cached.get(folder)
         if entry is None or entry[0] != stamps[folder]:
             row = row_or_problem(run, brief=True)
-            cached[folder] = entry = [stamps[folder], row.plain()] if row.ended else [0, row.plain()]
+            cached[folder] = entry = [stamps[folder], row.to_data()] if row.ended else [0, row.to_data()]
             uncached += 1
             if uncached % _SAVE_EVERY == 0:
                 say(f"read {number} of {len(runs)} run folders")
@@ -187,7 +187,7 @@ def comparison(runs: Sequence[RunDir]) -> dict[str, Any]:
     ``fields``: config fields that differ. ``environment``: differences in code, packages, machine and data. ``runs``:
     the runs with their metrics. Raises UserError like `changed_fields`.
     """
-    fields, rows = changed_fields(runs), [read_row(run).plain() for run in runs]
+    fields, rows = changed_fields(runs), [read_row(run).to_data() for run in runs]
     return {"fields": fields, "environment": differing([read_provenance(run) for run in runs]), "runs": rows}
 
 

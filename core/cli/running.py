@@ -112,7 +112,7 @@ def _list(arguments: argparse.Namespace) -> int:
     listed_runs = runs(arguments.home)
     _catch_up(arguments, listed_runs)
     if arguments.json:
-        print(json.dumps([row_or_problem(run).plain() for run in listed_runs], indent=1))
+        print(json.dumps([row_or_problem(run).to_data() for run in listed_runs], indent=1))
         return 0
     rows = listed_rows(arguments.home, listed_runs)
     lines = [("run", "state", "step", "best", "machine")]
@@ -143,7 +143,7 @@ def _show(arguments: argparse.Namespace) -> int:
     _catch_up(arguments, [run])
     row = read_row(run)
     if arguments.json:
-        print(json.dumps(row.plain(), indent=1))
+        print(json.dumps(row.to_data(), indent=1))
         return 0
     on_machine = f" on {row.machine}" if row.machine else ""
     print(one_line(f"{row.name}: {row.experiment}, {row.state}{on_machine}, step {row.step}/{row.total_steps}"))

@@ -24,7 +24,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _PROGRESS_START = re.compile("\r(\x1b\\[K)?")
 
 
-def plain(text: str) -> str:
+def escape_controls(text: str) -> str:
     """``text`` with control characters as JSON escapes, so that JSON remains valid."""
     return _CONTROL.sub(_escape, text)
 
@@ -47,7 +47,7 @@ class _PlainStream:
     def write(self, text: str) -> int:
         progress_start = _PROGRESS_START.match(text)
         start = progress_start.end() if progress_start else 0
-        output = text[:start] + plain(text[start:])
+        output = text[:start] + escape_controls(text[start:])
         if self._stream.errors == "strict":
             output = _SURROGATE.sub(_escape, output)
         self._stream.write(output)

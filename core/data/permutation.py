@@ -34,12 +34,12 @@ def permute_positions(positions: Positions, size: Integers, *keys: Integers) -> 
         round_keys = tuple(
             key if isinstance(key, int) else np.broadcast_to(key, positions.shape)[waiting] for key in keys
         )
-        result[waiting] = _once(result[waiting], rows[waiting], columns[waiting], round_keys)
+        result[waiting] = _permute_once(result[waiting], rows[waiting], columns[waiting], round_keys)
         waiting = waiting[result[waiting] >= sizes[waiting]]
     return result
 
 
-def _once(positions: Positions, rows: Positions, columns: Positions, keys: tuple[Integers, ...]) -> Positions:
+def _permute_once(positions: Positions, rows: Positions, columns: Positions, keys: tuple[Integers, ...]) -> Positions:
     x, y = positions // columns, positions % columns
     for number in range(0, ROUNDS, 2):
         x = (x + _draw_below(rows, y, number, keys)) % rows

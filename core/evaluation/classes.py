@@ -30,7 +30,7 @@ IMAGE_ONLY = "image"  # name of the image-only probe, which is reported next to 
 def zero_shot_task(work: Work) -> Outcome:
     """Zero-shot classification with the prompts of each class."""
     prompts = load_prompts(work.request.templates)
-    test = work.labelled(work.request.data, [PROJECTED])
+    test = work.labelled_features(work.request.data, [PROJECTED])
     embedder = class_embedder(work.model, prompts.templates)
     names = [prompts.names_of(label) for label in test.labels.classes]
     classes = embedder.embed_named(names, progress=work.share)

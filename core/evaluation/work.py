@@ -83,7 +83,9 @@ class Work:
         """The full name of the requested layer."""
         return check_layer(self.model.network, self.request.layer)
 
-    def labelled(self, source: str, layers: Sequence[str], classes: tuple[str, ...] | None = None) -> LabelledFeatures:
+    def labelled_features(
+        self, source: str, layers: Sequence[str], classes: tuple[str, ...] | None = None
+    ) -> LabelledFeatures:
         """The images of ``source`` with labels among ``classes`` (by default all)."""
         return open_labelled(self.model, source, self.request.label, layers, self.progress, self.log, classes)
 
@@ -93,10 +95,10 @@ class Work:
         source = request.train or self.model.data.train
         if not source:
             raise UserError(f"{request.task} needs labelled training data; pass it with --train SOURCE.")
-        train = self.labelled(source, layers)
+        train = self.labelled_features(source, layers)
         classes = train.labels.classes
-        test = self.labelled(request.data, layers, classes)
-        return Splits(train, test, self.labelled(request.val, layers, classes) if request.val else None)
+        test = self.labelled_features(request.data, layers, classes)
+        return Splits(train, test, self.labelled_features(request.val, layers, classes) if request.val else None)
 
     def settings(self, layer: str) -> ProbeSettings:
         """The settings of a probe."""

@@ -44,7 +44,7 @@ class Ranks:
     tied: Tensor  # (Q,) int64, wrong candidates that score the same
     correct: Tensor  # (Q,) int64, correct candidates with this score: 1, or more if the best captions of an image tie
 
-    def expected(self) -> Tensor:
+    def expected_ranks(self) -> Tensor:
         """The expected rank of each query, from 1 (best): (Q,) float64; an integer without ties.
 
         In a random order of ``tied`` + ``correct`` candidates, the expected position of the first correct one is
@@ -94,7 +94,7 @@ class Ranks:
 
         The median rank is floored, as in open_clip.
         """
-        expected = self.expected()
+        expected = self.expected_ranks()
         return {
             **{f"{name}_R@{k}": self.hits(k).mean().item() for k in RECALL_AT},
             f"{name}_mean_rank": expected.mean().item(),

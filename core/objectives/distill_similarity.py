@@ -95,7 +95,7 @@ class DistillSimilarity(Objective):
         scale, image, text = output.logit_scale.float(), output.distilled[view].image.float(), output.text.float()
         if self.queue is None:
             return pair_logits(output, view)
-        filled = self.queue.filled()
+        filled = self.queue.filled_slots()
         return (
             similarities(image, teacher.every_text.float(), self.queue.text, filled, scale),
             similarities(text, teacher.distilled[0].every_image.float(), self.queue.image, filled, scale),

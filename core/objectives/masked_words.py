@@ -20,7 +20,7 @@ from core.objectives.parts.vocabulary import hard_words, soft_words
 from core.objectives.parts.words import WordLogits, WordPositions
 from core.objectives.weighting.self_confidence import weighted_mean
 from core.ranks.collectives import first_row, overall_mean, size
-from core.ranks.draws import shared
+from core.ranks.draws import shared_generator
 from core.ranks.transfer import to_device
 from core.spec.config import MaskedWordsConfig
 
@@ -50,13 +50,13 @@ def mask_words(tokens: Tensor, special: Tensor, vocabulary: int, rate: float) ->
     """
     global_shape = (size() * len(tokens), tokens.shape[1])
     own_rows = slice(first_row(len(tokens)), first_row(len(tokens)) + len(tokens))
-    chance = torch.rand(2, *global_shape, generator=shared)[:, own_rows]
+    chance = torch.rand(2, *global_shape, generator=shared_generator)[:, own_rows]
     masked = (chance[0] < rate) & ~torch.isin(tokens, special)
     hidden = masked & (chance[1] < 0.8)
     replaced = masked & (chance[1] >= 0.9)
     words = torch.arange(vocabulary)
     words = words[~torch.isin(words, special)]
-    random_words = words[torch.randint(len(words), global_shape, generator=shared)[own_rows]]
+    random_words = words[torch.randint(len(words), global_shape, generator=shared_generator)[own_rows]]
     places = masked.flatten().nonzero()[:, 0]
     positions = WordPositions(places, tokens[masked], places // max(1, tokens.shape[1]))
     return Masking(torch.where(replaced, random_words, tokens), hidden, masked, positions)

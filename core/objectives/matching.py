@@ -17,7 +17,7 @@ from core.model.outputs import Output
 from core.objectives.objective import Objective, Report
 from core.objectives.weighting.self_confidence import weighted_mean
 from core.ranks.collectives import all_gather_with_grad, fetch_rows, first_row, overall_mean, rank, size
-from core.ranks.draws import shared
+from core.ranks.draws import shared_generator
 from core.ranks.transfer import to_device
 from core.spec.config import MatchingConfig
 
@@ -56,7 +56,7 @@ def draw_columns(weights: Tensor) -> Tensor:
     The column is the argmax of weights / exponential noise, as in torch's multinomial. The noise is drawn on the
     weights' device, from a seed that all ranks share: B x B draws on the host take a second for B = 4,096.
     """
-    seed = int(torch.randint(1 << 62, (), generator=shared))
+    seed = int(torch.randint(1 << 62, (), generator=shared_generator))
     device = (
         weights.device if weights.device.type != "meta" else torch.device("cpu")
     )  # the meta device has no generator

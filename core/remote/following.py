@@ -101,7 +101,7 @@ class Follower:
         with self._lock:
             self._runs.pop(folder, None)
 
-    def watched(self, folder: str) -> WatchedRun:
+    def watched_run(self, folder: str) -> WatchedRun:
         """The followed run in ``folder``, which has the pending request, or a new object if it is not followed."""
         with self._lock:
             followed_run = self._runs.get(folder)

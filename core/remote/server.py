@@ -158,7 +158,7 @@ class Remote:
         return run
 
     def _watched_run(self, request: Request) -> WatchedRun:
-        return self._follower.watched(str(request["folder"]))
+        return self._follower.watched_run(str(request["folder"]))
 
     def _machine(self, request: Request) -> Machine:
         return validate(

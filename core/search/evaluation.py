@@ -92,7 +92,7 @@ def true_rank(ranked: RankedPairs, text: int) -> float | None:
     position = int(np.searchsorted(ranked.texts, text))
     if position == len(ranked.texts) or ranked.texts[position] != text:
         return None
-    return float(ranked.by_text.expected()[position])
+    return float(ranked.by_text.expected_ranks()[position])
 
 
 def listed_captions(collection: Collection, ranked: RankedPairs, contains: str, count: int) -> list[dict[str, Any]]:
@@ -112,7 +112,7 @@ def _curve(ranks: Ranks, candidates: int) -> list[float]:
 
 
 def _hardest(ranks: Ranks, limit: int) -> list[int]:
-    order = torch.argsort(ranks.expected(), descending=True, stable=True)
+    order = torch.argsort(ranks.expected_ranks(), descending=True, stable=True)
     hardest: list[int] = order[:limit].tolist()
     return hardest
 
@@ -120,7 +120,7 @@ def _hardest(ranks: Ranks, limit: int) -> list[int]:
 def _texts(collection: Collection, ranked: RankedPairs, positions: list[int]) -> list[dict[str, Any]]:
     texts = ranked.texts[positions].tolist()
     rows = [int(collection.owner[text]) for text in texts]
-    expected = ranked.by_text.expected()[positions].tolist()
+    expected = ranked.by_text.expected_ranks()[positions].tolist()
     records = collection.records(rows)
     captions = collection.captions(texts)
     return [
@@ -131,7 +131,7 @@ def _texts(collection: Collection, ranked: RankedPairs, positions: list[int]) ->
 
 def _images(collection: Collection, ranked: RankedPairs, positions: list[int]) -> list[dict[str, Any]]:
     rows = ranked.images[ranked.by_image.queries.numpy()[positions]].tolist()
-    expected = ranked.by_image.expected()[positions].tolist()
+    expected = ranked.by_image.expected_ranks()[positions].tolist()
     return [
         {"row": row, "path": record.path, "captions": list(record.captions), "rank": rank}
         for row, record, rank in zip(rows, collection.records(rows), expected, strict=True)
@@ -182,6 +182,6 @@ def _by_pair(collection: Collection, ranked: RankedPairs) -> dict[tuple[str, str
     """(path, caption) -> rank and number of the caption."""
     texts = ranked.texts.tolist()
     rows = [int(collection.owner[text]) for text in texts]
-    expected = ranked.by_text.expected().tolist()
+    expected = ranked.by_text.expected_ranks().tolist()
     keys = zip((record.path for record in collection.records(rows)), collection.captions(texts), strict=True)
     return {key: (rank, text) for key, rank, text in zip(keys, expected, texts, strict=True)}

@@ -128,7 +128,7 @@ class ChainDir:
         stages = [self.stage(chain, index) for index in range(len(chain.stages))]
         return next((stage for stage in reversed(stages) if stage.config.is_file()), None)
 
-    def written(self, chain: Chain) -> list[Path]:
+    def written_paths(self, chain: Chain) -> list[Path]:
         """The folders and files that a chain writes to."""
         stages = [self.stage(chain, index) for index in range(len(chain.stages))]
         return [self.data, self.lock, *(path for run in stages for path in (run.path, run.checkpoints, run.exports))]

@@ -92,7 +92,7 @@ class LoggedRun:
         self._thread.start()
         self._monitor = SystemMonitor(system_seconds, run.path, report=self._report_system).__enter__()
         _open_runs.add(self)
-        _hear_stops()
+        _enable_interrupts()
         _watch_exit()
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
@@ -291,7 +291,7 @@ class LoggedRun:
 _stop_requested = threading.Event()
 
 
-def _hear_stops() -> None:
+def _enable_interrupts() -> None:
     """Enable SIGINT, which shells ignore for background jobs, so that a requested stop reaches the script."""
     in_main = threading.current_thread() is threading.main_thread()
     if in_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -137,7 +137,7 @@ def _sweep(out: SweepDir, before: StudySnapshot | None) -> tuple[SweepReport | N
 def _arms(out: SweepDir, study: Study) -> list[Arm]:
     """The arms to train; a sweep does not train its default."""
     is_sweep = out.sweep.is_file()
-    return [arm for arm in study.trained if not is_sweep or arm.name != DEFAULT]
+    return [arm for arm in study.arms_to_train if not is_sweep or arm.name != DEFAULT]
 
 
 def _state(out: SweepDir, study: Study, status: StudyStatus | None) -> State:

@@ -77,13 +77,13 @@ class Tools:
 
         named = [run for run in runs(self._home) if containing in run.path.name]
         rows = [row for row in reversed(listed_rows(self._home, named)) if state in ("", row.state)]
-        return {"matching": len(rows), "runs": [row.plain() for row in rows[:limit]]}
+        return {"matching": len(rows), "runs": [row.to_data() for row in rows[:limit]]}
 
     def show_run(self, run: str) -> dict[str, Any]:
         """Show a run: experiment, state, step, note, and the last and best value of each metric."""
         from core.cli.run_tables import read_row
 
-        return read_row(self._find(run)).plain()
+        return read_row(self._find(run)).to_data()
 
     def compare_runs(self, runs: Annotated[list[str], Field(min_length=2, max_length=10)]) -> dict[str, Any]:
         """Compare runs: differing settings, code, packages, machines and data, and all metrics."""
@@ -97,18 +97,18 @@ class Tools:
         metrics: Annotated[list[str], Field(min_length=1, max_length=20)],
         points: Annotated[int, Field(ge=2, le=1000)] = 100,
     ) -> dict[str, Any]:
-        """Read curves of a run: metric -> [[step, value], ...], evenly thinned to at most ``points`` points.
+        """Read curves of a run: metric -> [[step, value], ...], evenly thin to at most ``points`` points.
 
         The last point is always included; non-finite values are omitted.
         """
-        from core.spec.report.content import read_curves, thinned
+        from core.spec.report.content import read_curves, thin
 
         curves = read_curves(self._find(run)).curves
         for metric in metrics:
             if metric not in curves:
                 available = ", ".join(sorted(curves)) or "none"
                 raise UserError(f"{run} has no metric {excerpt(metric)}; available: {available}.")
-        return {metric: thinned(curves[metric], points) for metric in metrics}
+        return {metric: thin(curves[metric], points) for metric in metrics}
 
     def show_config(self, run: str) -> dict[str, Any]:
         """Show the config of a run."""

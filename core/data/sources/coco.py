@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.data.errors import DataError, json_problem
-from core.data.sources.manifests import add_record, check_keys, is_text, open_text, quoted
+from core.data.sources.manifests import add_record, check_keys, is_text, open_text, quote_names
 from core.data.sources.rows import RowBuilder, Source, confine, is_file, roots_of
 from core.spec.reading import excerpt
 
@@ -35,7 +35,7 @@ def read_json(path: Path) -> Source:
         return _read_list(path, content)
     if isinstance(content, dict) and all(isinstance(content.get(key), list) for key in ("images", "annotations")):
         return read_coco(path, content["images"], content["annotations"])
-    layout = quoted(list(content)) if isinstance(content, dict) else type(content).__name__
+    layout = quote_names(list(content)) if isinstance(content, dict) else type(content).__name__
     raise DataError(
         f"{path} has {layout or 'no keys'}, but COCO captions need the lists 'images' and 'annotations'; use a "
         "captions_*.json, or a list of objects."

@@ -134,7 +134,7 @@ def _header(path: Path, lines: _Lines) -> tuple[list[str], str]:
     return max(headers.items(), key=lambda item: len(item[1]))[1], usual
 
 
-def quoted(names: Sequence[str], limit: int = 20) -> str:
+def quote_names(names: Sequence[str], limit: int = 20) -> str:
     """The first ``limit`` of ``names`` for a message, quoted and shortened."""
     return ", ".join(repr(excerpt(name, MAX_NAME_LENGTH)) for name in names[:limit])
 
@@ -155,7 +155,7 @@ class _Columns:
         file, title = pick(header, PATH_NAMES), pick(header, TITLE_NAMES)
         if file is None or title is None:
             needed = " and ".join(name for name, column in (("filepath", file), ("title", title)) if column is None)
-            columns = quoted(header)
+            columns = quote_names(header)
             raise DataError(f"{path} has the columns {columns}; add {needed} (filepath,title[,labels...]).")
         self.width = len(header)
         self.file, self.title = header.index(file), header.index(title)
@@ -212,7 +212,7 @@ def check_keys(path: Path, builder: RowBuilder, seen_keys: set[str]) -> None:
         return
     has_path = pick(sorted(seen_keys), PATH_NAMES) is not None
     if not has_path or pick(sorted(seen_keys), (*TITLE_NAMES, CAPTIONS_KEY)) is None:
-        keys = quoted(sorted(seen_keys))
+        keys = quote_names(sorted(seen_keys))
         raise DataError(f"{path} has the keys {keys}, but needs filepath (or image) and title (or caption, captions).")
 
 

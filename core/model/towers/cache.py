@@ -41,7 +41,7 @@ class KeyValueCache:
         shape = (layers, 2, capacity, heads, length, width)
         # Not torch.empty: masked positions are multiplied by 0, and uninitialised memory may contain nan.
         self.store = torch.zeros(shape, dtype=dtype, device=device)  # (layers, 2, capacity, H, T, E)
-        self.layers = self._first(capacity)
+        self.layers = self._first_layers(capacity)
 
     @property
     def nbytes(self) -> int:
@@ -49,7 +49,7 @@ class KeyValueCache:
 
     def resize(self, entries: int) -> None:
         """Limit the cache to the first ``entries`` entries."""
-        self.layers = self._first(entries)
+        self.layers = self._first_layers(entries)
 
     def move(self, sources: Sequence[int], used: int) -> None:
         """Copy the first ``used`` positions of entry ``sources[i]`` to entry i; sources may repeat."""
@@ -61,7 +61,7 @@ class KeyValueCache:
                 part.index_copy_(0, targets, part.index_select(0, origins))
         self.resize(len(sources))
 
-    def _first(self, entries: int) -> list[Pair]:
+    def _first_layers(self, entries: int) -> list[Pair]:
         return [(layer[0, :entries], layer[1, :entries]) for layer in self.store]
 
 

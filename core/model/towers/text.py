@@ -91,7 +91,7 @@ class TextTower:
             return self._encode_hugging_face(tokens, hidden, mask_token)
         length = tokens.shape[1]
         tokens = self._pad(tokens)
-        last = self._last(tokens)
+        last = self._last_position(tokens)
         mask, padding = self._attention_mask(tokens, last)
         blocks = self._tower.transformer.resblocks
         embedded = self._embed(tokens, hidden, mask_token)
@@ -120,7 +120,7 @@ class TextTower:
         columns = short if self._needs_padding else min(short, 1) if shifted else 0
         return F.pad(tokens, (0, columns), value=self.pad_id) if columns > 0 else tokens
 
-    def _last(self, tokens: Tensor) -> Tensor:
+    def _last_position(self, tokens: Tensor) -> Tensor:
         """The position of the pooled token in each sequence, (B,)."""
         batch, length = tokens.shape
         if self._class_token:

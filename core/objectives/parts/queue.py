@@ -27,7 +27,7 @@ class FeatureQueue(nn.Module):
         self.register_buffer("text", torch.zeros(size, width))
         self.register_buffer("pushed", torch.zeros((), dtype=torch.int64))
 
-    def filled(self) -> Tensor:
+    def filled_slots(self) -> Tensor:
         """Which slots contain a pair: (Q,) bool."""
         return torch.arange(len(self.image), device=self.image.device) < self.pushed
 

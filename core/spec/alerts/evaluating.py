@@ -67,7 +67,7 @@ class Evaluator:
         alerts = self._interval(event)
         if isinstance(event, RunStarted):
             if self.terminal is None and self._has_started and self.last is not None and self._recorded:
-                alerts += self.interrupted(self.last.time)
+                alerts += self.interruption_alerts(self.last.time)
             self.terminal, self.started, self._has_started = None, event.time, True
             self.step, self.total_steps = event.step, event.total_steps
             self._low_reports = 0
@@ -89,7 +89,7 @@ class Evaluator:
         self.last = event
         return alerts
 
-    def interrupted(self, time: float, note: str = "") -> list[Alert]:
+    def interruption_alerts(self, time: float, note: str = "") -> list[Alert]:
         """The alert for a process that exited without a last event."""
         why = f": {excerpt(note, 500)}" if note else ""
         text = f"exited unexpectedly after step {self.step:,}{why}"

@@ -76,7 +76,7 @@ class WatchedRun:
         self._polled = now
         self.ended = not state.alive
         if state is RunState.INTERRUPTED and status is not None:
-            alerts += self.evaluator.interrupted(status.heartbeat, status.note)
+            alerts += self.evaluator.interruption_alerts(status.heartbeat, status.note)
         out_of_reach = state is RunState.LOST_CONTACT and status is not None and bool(status.verdict)
         if state.alive and not out_of_reach:
             alerts += self.evaluator.silence(now - self._progressed, now)
@@ -169,5 +169,5 @@ def _replay(run: RunDir, rules: AlertRules) -> list[Alert]:
     evaluator, status = Evaluator(rules, recorded=True), run.read_status()
     alerts = [alert for event in EventReader(run.events) for alert in evaluator.apply(event)]
     if status is not None and derive_state(status, evaluator.terminal) is RunState.INTERRUPTED:
-        alerts += evaluator.interrupted(status.heartbeat, status.note)
+        alerts += evaluator.interruption_alerts(status.heartbeat, status.note)
     return alerts

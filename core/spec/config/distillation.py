@@ -211,7 +211,7 @@ class DistillLogitsConfig(DistillationConfig):
         return self.on == "similarities"
 
     def problems(self, context: Context) -> Problems:
-        if self.on == "classes" and context.other(ClassificationConfig).weight == 0:
+        if self.on == "classes" and context.settings_of(ClassificationConfig).weight == 0:
             yield (
                 "objectives.distill_logits.on",
                 "The classes come from the classification objective: set its weight above 0, or choose similarities.",

@@ -80,7 +80,7 @@ class ConsistencyConfig(ObjectiveConfig):
         return False
 
     def problems(self, context: Context) -> Problems:
-        views, classification = context.views, context.other(ClassificationConfig)
+        views, classification = context.views, context.settings_of(ClassificationConfig)
         if classification.weight == 0:
             yield (
                 "objectives.consistency.weight",

@@ -151,6 +151,6 @@ class Context:
     fusion: FusionConfig
     objectives: tuple[ObjectiveConfig, ...]
 
-    def other(self, kind: type[C]) -> C:
+    def settings_of(self, kind: type[C]) -> C:
         """The settings of another objective."""
         return next(objective for objective in self.objectives if isinstance(objective, kind))

@@ -57,13 +57,13 @@ class RemoteRuns:
         self,
         machines: Machines,
         trouble: Trouble = lambda folder, sentence: None,
-        begun: StageStarted = lambda folder: None,
+        stage_started: StageStarted = lambda folder: None,
     ) -> None:
-        """``trouble`` is called with a run folder and a message if following the run fails, ``begun`` with the folder
-        of the next stage of a chain. Both are called in other threads.
+        """``trouble`` is called with a run folder and a message if following the run fails, ``stage_started`` with the
+        folder of the next stage of a chain. Both are called in other threads.
         """
         self.machines = machines
-        self._trouble, self._begun = trouble, begun
+        self._trouble, self._stage_started = trouble, stage_started
         self._attached: dict[Path, _Attached] = {}
         self._reported: dict[Path, str] = {}
         self._lock = threading.Lock()
@@ -212,7 +212,7 @@ class RemoteRuns:
         stage = next_stage(run)
         if stage is not None:
             self.attach_unsettled([stage.path])
-            self._begun(stage.path)
+            self._stage_started(stage.path)
 
     def detach(self, run: RunDir) -> None:
         """Stop mirroring ``run``, which continues on its machine."""

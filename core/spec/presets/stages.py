@@ -24,7 +24,7 @@ class Stage:
     before: Before = ""  # how the previous run processes the data before this stage
 
 
-def _unchanged(size: Size) -> dict[str, Any]:
+def _unchanged_settings(size: Size) -> dict[str, Any]:
     return {}
 
 
@@ -61,15 +61,15 @@ STAGES: dict[str, tuple[Stage, ...]] = {
             "the images of the captions are used too.",
             _vlmo_text,
         ),
-        Stage("pairs", "Contrastive loss, matching and masked words; nothing is frozen.", _unchanged),
+        Stage("pairs", "Contrastive loss, matching and masked words; nothing is frozen.", _unchanged_settings),
     ),
     "blip": (
-        Stage("first", "Trained on the original captions.", _unchanged),
+        Stage("first", "Trained on the original captions.", _unchanged_settings),
         Stage(
             "again",
             "Trained on the captions that remain after the first model has captioned every image and filtered both its "
             "own and the original captions by its matching head.",
-            _unchanged,
+            _unchanged_settings,
             before="caption-filter",
         ),
     ),

@@ -99,7 +99,7 @@ class Report:
         names = {name for run in self.runs for name in run.curves}
         shown = sorted((name for name in names if name.startswith(("val/", "test/"))), key=_rank)
         chosen = [*(["train/loss"] if "train/loss" in names else []), *shown][:MAX_PLOTS]
-        return {name: {run.name: thinned(run.curves.get(name, {})) for run in self.runs} for name in chosen}
+        return {name: {run.name: thin(run.curves.get(name, {})) for run in self.runs} for name in chosen}
 
 
 def collect(title: str, runs: Iterable[RunDir], note: str = "", study: StudyDir | None = None) -> Report:
@@ -136,7 +136,7 @@ def _rank(metric: str) -> tuple[bool, str]:
     return not ranks_runs(metric), metric
 
 
-def thinned(curve: Mapping[int, float], max_points: int = _MAX_POINTS) -> Curve:
+def thin(curve: Mapping[int, float], max_points: int = _MAX_POINTS) -> Curve:
     """The finite points in order, thinned to about ``max_points``: every k-th point, and the last."""
     points = sorted((step, value) for step, value in curve.items() if math.isfinite(value))
     stride = max(1, math.ceil(len(points) / max_points))

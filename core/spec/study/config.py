@@ -101,7 +101,7 @@ class Measure(Section):
     keep: list[Text] = Field([], description="Metrics to keep (default: all).")
     arms: list[Text] = Field([], description="Arms to evaluate (default: all).")
 
-    def written(self) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         """The record of this measure in ``measures.json``."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
@@ -178,7 +178,7 @@ class Study(Section):
         return self
 
     @property
-    def trained(self) -> list[Arm]:
+    def arms_to_train(self) -> list[Arm]:
         """The arms to train: one per arm and budget, or the arms themselves without budgets."""
         if not self.budgets:
             return self.arms
@@ -195,7 +195,7 @@ class Study(Section):
 
     def arm(self, name: str) -> Arm:
         """The arm called ``name``, which may be an arm at one of the budgets."""
-        return next(arm for arm in (*self.arms, *self.trained) if arm.name == name)
+        return next(arm for arm in (*self.arms, *self.arms_to_train) if arm.name == name)
 
     def base(self, name: str) -> Arm:
         """The arm in the config that is trained under the name ``name``."""
@@ -258,7 +258,7 @@ def check_budgets(study: Study) -> None:
         raise ValueError(
             f"{len(study.budgets)} budgets x {len(study.arms)} arms are more than {MAX_ITEMS} combinations; use fewer"
         )
-    names = [arm.name for arm in study.trained] if study.budgets else []
+    names = [arm.name for arm in study.arms_to_train] if study.budgets else []
     counts = Counter(names)
     _check_each(names, lambda name: bool(NAME.fullmatch(name)), "budgets: {!r} is not a valid run name; rename the arm")
     _check_each(names, lambda name: counts[name] == 1, "budgets: two arms would be called {!r}; rename one")

@@ -118,13 +118,13 @@ class StudyDir:
             return None
         return validate(records.StepTimeFile, raw, str(path), remedy="Remove the file to measure it again.")
 
-    def written(self) -> list[Path]:
+    def written_paths(self) -> list[Path]:
         """The folders and files that a study writes to, except the runs."""
         folders = [self.data, *(self.data / name for name in ("openmoji", "openclipart")), self.runs]
         folders.append(self.times)
         return [*folders, self.lock, self.path / "stdout.log", self.path / "stderr.log"]
 
-    def written_for(self, arm: str, seed: int) -> list[Path]:
+    def written_paths_of(self, arm: str, seed: int) -> list[Path]:
         """The folders and files that a study writes to for a run."""
         run = self.run(arm, seed)
         return [run.path, run.exports, run.checkpoints, run.stdout, run.stderr]
@@ -147,7 +147,7 @@ class StudyDir:
         if existing is None:
             return measures
         if existing.get("measured") is not None:
-            return [measure for measure in measures if measure.written() not in existing["measured"]]
+            return [measure for measure in measures if measure.record() not in existing["measured"]]
         networks = existing["networks"].values()  # without a list of measures: compare by name
         return [
             measure

@@ -87,8 +87,8 @@ class SweepDir(StudyDir):
         self.trials = self.path / "trials.json"
         self.confirm = self.path / "confirm"
 
-    def written(self) -> list[Path]:
-        return [*super().written(), self.journal, self.path / ".journal.lock"]
+    def written_paths(self) -> list[Path]:
+        return [*super().written_paths(), self.journal, self.path / ".journal.lock"]
 
     def read_report(self) -> SweepReport | None:
         """Read ``trials.json``; None before it is first written. Raises UserError for an invalid file."""

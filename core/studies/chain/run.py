@@ -37,7 +37,7 @@ def run_chain(
     lock = filelock.FileLock(folder.lock, timeout=0)
     with writing(folder.path, ChainError):
         folder.path.mkdir(parents=True, exist_ok=True)
-        check_inside(folder.path, folder.written(chain), ChainError)
+        check_inside(folder.path, folder.written_paths(chain), ChainError)
         try:
             lock.acquire()
         except filelock.Timeout as error:

@@ -23,8 +23,10 @@ class StudyError(UserError):
 
 def check_folders(out: StudyDir, study: Study) -> None:
     """Raise StudyError if a path that the study writes is a link out of its folder."""
-    runs = [path for arm in study.trained for seed in study.seeds for path in out.written_for(arm.name, seed)]
-    check_inside(out.path, [*out.written(), *runs], StudyError)
+    runs = [
+        path for arm in study.arms_to_train for seed in study.seeds for path in out.written_paths_of(arm.name, seed)
+    ]
+    check_inside(out.path, [*out.written_paths(), *runs], StudyError)
 
 
 def claim(out: StudyDir, study: Study) -> None:
@@ -46,7 +48,7 @@ def claim(out: StudyDir, study: Study) -> None:
 
 
 def _check_trained(out: StudyDir, study: Study) -> None:
-    runs = [(arm, seed) for arm in study.trained for seed in study.seeds]
+    runs = [(arm, seed) for arm in study.arms_to_train for seed in study.seeds]
     if all(out.measures(arm.name, seed).exists() for arm, seed in runs):
         return  # no training is left
     for arm, seed in runs:

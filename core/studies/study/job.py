@@ -137,7 +137,7 @@ def measure(out: StudyDir, study: Study, arm: Arm, seed: int) -> dict[str, Any]:
         "seed": seed,
         **timing(run),
         "networks": networks,
-        "measured": [item.written() for item in completed],
+        "measured": [item.record() for item in completed],
         "notes": notes,
     }
 

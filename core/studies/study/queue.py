@@ -124,7 +124,9 @@ class StudyQueue:
     ) -> None:
         self.study, self.out, self.places, self.log = study, out, places, log
         self.selection = selection
-        runs = [StudyRun(arm.name, seed, f"runs/{arm.name}-s{seed}") for seed in study.seeds for arm in study.trained]
+        runs = [
+            StudyRun(arm.name, seed, f"runs/{arm.name}-s{seed}") for seed in study.seeds for arm in study.arms_to_train
+        ]
         for run in runs:
             try:
                 run.state = "waiting" if out.missing_measures(study, run.arm, run.seed) else "done"

@@ -65,13 +65,13 @@ def write_results(out: StudyDir, study: Study) -> dict[str, Any]:
 
 def collect(out: StudyDir, study: Study) -> dict[str, Any]:
     """The results of a study as plain data."""
-    by_arm = {arm.name: _measures(out, arm.name, study.seeds) for arm in study.trained}
+    by_arm = {arm.name: _measures(out, arm.name, study.seeds) for arm in study.arms_to_train}
     measures = {name: run_measures for name, (run_measures, _) in by_arm.items()}
     status = out.read_status()
     failed = {(run.arm, run.seed): run.message for run in (status.runs if status else []) if run.state == "failed"}
     failed |= {(name, seed): reason for name, (_, damaged) in by_arm.items() for seed, reason in damaged.items()}
     arms: dict[str, dict[str, Any]] = {}
-    for arm in study.trained:
+    for arm in study.arms_to_train:
         base = study.base(arm.name).name
         first = budget_name(study.arms[0].name, arm.budget) if study.budgets else study.arms[0].name
         arms[arm.name] = {
@@ -120,7 +120,7 @@ def _machine(out: StudyDir, study: Study) -> str:
                 timed_on.add(f"{record.device} of {record.machine}")
     versions = f"Python {platform.python_version()}, torch {version('torch')}"
     cores = f"{platform.machine()}, {os.cpu_count()} cores"
-    machines = (trained_on(out.run(arm.name, seed)) for arm in study.trained for seed in study.seeds)
+    machines = (trained_on(out.run(arm.name, seed)) for arm in study.arms_to_train for seed in study.seeds)
     names = sorted({name for name in machines if name is not None})
     trained_on_text = [f"trained on {', '.join(name or 'this computer' for name in names)}"] if any(names) else []
     return "; ".join([cores, versions, *trained_on_text, *(f"step times: {name}" for name in sorted(timed_on))])

@@ -21,7 +21,7 @@ class RunSelection:
 
     def check(self, study: Study) -> None:
         """Raise StudyError for an arm or a seed that ``study`` does not have."""
-        names = {arm.name for arm in (*study.arms, *study.trained)}
+        names = {arm.name for arm in (*study.arms, *study.arms_to_train)}
         for name in self.arms:
             if name not in names:
                 close = nearest(name, names, cutoff=0.4)

@@ -41,11 +41,11 @@ def trials_table(report: SweepReport, trials: Sequence[TrialRecord]) -> str:
         values = [format_value(metric, value) for metric, value in zip(metrics, trial.values, strict=False)]
         values += [""] * (len(metrics) - len(values))
         state = trial.state if trial.feasible else "breaks a constraint"
-        rows.append([f"trial-{trial.number}", state, *values, *(plain(trial.params.get(name)) for name in names)])
+        rows.append([f"trial-{trial.number}", state, *values, *(value_text(trial.params.get(name)) for name in names)])
     return markdown_table(["trial", "state", *metrics, *names], rows)
 
 
-def plain(value: Value) -> str:
+def value_text(value: Value) -> str:
     """The value of a setting as text; floats to 4 significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 

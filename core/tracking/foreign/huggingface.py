@@ -55,7 +55,7 @@ def read(run: ForeignRun, position: Position) -> Iterator[Part]:
     time = path.stat().st_mtime
     for entry in history[count:]:
         if isinstance(entry, dict):
-            values = {slashed(str(name)): value for name, value in entry.items() if name != "step"}
+            values = {with_split_prefix(str(name)): value for name, value in entry.items() if name != "step"}
             part.add(entry.get("step"), time, values)
     names = ("max_steps", "num_train_epochs", "train_batch_size", "trial_name", "trial_params")
     part.config = {name: state[name] for name in names if state.get(name) is not None}
@@ -64,7 +64,7 @@ def read(run: ForeignRun, position: Position) -> Iterator[Part]:
     yield part
 
 
-def slashed(name: str) -> str:
+def with_split_prefix(name: str) -> str:
     """Rename ``eval_loss`` to ``eval/loss`` and ``loss`` to ``train/loss``, since panels group metrics by prefix."""
     split, _, rest = name.partition("_")
     return f"{split}/{rest}" if split in ("train", "eval", "test") and rest else f"train/{name}"

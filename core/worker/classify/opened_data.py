@@ -173,13 +173,13 @@ def open_data(loaded: LoadedModel, request: DataRequest, progress: Progress) -> 
     layer = check_layer(model.network, request.layer)
     layers = list(dict.fromkeys([layer, PROJECTED]))
 
-    def labelled(source: str, label: str, classes: tuple[str, ...] | None = None) -> LabelledFeatures:
+    def labelled_features(source: str, label: str, classes: tuple[str, ...] | None = None) -> LabelledFeatures:
         return open_labelled(model, source, label, layers, progress, _ignore, classes)
 
-    splits, reasons = _open_training_data(request, model, labelled)
+    splits, reasons = _open_training_data(request, model, labelled_features)
     notes = list(reasons)
     if splits is None:
-        test = labelled(request.data, request.label)
+        test = labelled_features(request.data, request.label)
         splits, more = _split(test)
         notes += more
         test = splits.test if splits else test
@@ -192,7 +192,7 @@ def open_data(loaded: LoadedModel, request: DataRequest, progress: Progress) -> 
                 "the training data are the test data, so the results do not measure performance on unseen images."
             )
     if splits and request.val:
-        splits = replace(splits, val=labelled(request.val, request.label, test.labels.classes))
+        splits = replace(splits, val=labelled_features(request.val, request.label, test.labels.classes))
     sized = size_notes(test.dataset, model.network.image_size)
     notes = [*sized, *unreadable(test.dataset), *test.labels.notes, *notes]
     return OpenedData(write_key(request), loaded, layer, splits, test, tuple(notes))
@@ -203,20 +203,20 @@ def _ignore(message: str) -> None:
 
 
 def _open_training_data(
-    request: DataRequest, model: Model, labelled: Callable[..., LabelledFeatures]
+    request: DataRequest, model: Model, labelled_features: Callable[..., LabelledFeatures]
 ) -> tuple[Splits | None, list[str]]:
     """The training and test data; None with reasons if the data must be split."""
     run_train = model.data.train
     if request.train == SPLIT or (not request.train and not (run_train and expand_user(run_train).exists())):
         return None, []
     if request.train:
-        train = labelled(request.train, request.train_label or request.label)
-        return Splits(train, labelled(request.data, request.label, train.labels.classes)), []
+        train = labelled_features(request.train, request.train_label or request.label)
+        return Splits(train, labelled_features(request.data, request.label, train.labels.classes)), []
     if expand_user(run_train).resolve() == expand_user(request.data).resolve():
         return None, []
     try:
-        train = labelled(run_train, request.train_label or request.label)
-        return Splits(train, labelled(request.data, request.label, train.labels.classes)), []
+        train = labelled_features(run_train, request.train_label or request.label)
+        return Splits(train, labelled_features(request.data, request.label, train.labels.classes)), []
     except UserError as error:
         return None, [f"the model's training data cannot be used for a probe: {error}"]
 

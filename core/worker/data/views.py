@@ -193,7 +193,7 @@ class ViewMaker:
         self, plan: _PlannedView, places: Sequence[Place], drawn: Sequence[tuple[int, int]], pool: Executor
     ) -> ShownView:
         """The view ``plan`` of the images ``drawn`` (row, pass) at ``places``, as input of the tower."""
-        view, side = plan.wanted, view_side(plan.wanted.recipe, self.size, self.patch)
+        view, side = plan.spec, view_side(plan.spec.recipe, self.size, self.patch)
         mixes = [] if plan.as_whole else self._mixes(view, side, places)
         pairs = zip(places, mixes, strict=False)  # no mixes where the view is not interpolated
         partners = [self._readable(batch, int(mix.partner[position])) for (batch, position), mix in pairs]
@@ -254,7 +254,7 @@ class _PlannedView:
 
     title: str
     who: str
-    wanted: ViewSpec
+    spec: ViewSpec
     as_whole: bool = False
 
 

@@ -41,10 +41,10 @@ class Estimate:
 
 def estimate(study: Study, finished: Sequence[Run]) -> Estimate:
     """Estimate ``study`` from ``finished`` runs on this computer, newest first."""
-    runs = len(study.trained) * len(study.seeds)
+    runs = len(study.arms_to_train) * len(study.seeds)
     known = _costs(finished)
     seconds, memory, unknown = 0.0, 0.0, []
-    for arm in study.trained:
+    for arm in study.arms_to_train:
         try:
             step_seconds, gib = known.get(_recipe(study.recipe(arm)), (None, 0.0))
         except ConfigError:

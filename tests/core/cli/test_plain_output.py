@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from core.__main__ import main
-from core.cli.terminal import plain, plain_output
+from core.cli.terminal import escape_controls, plain_output
 from core.spec.config import override
 from core.spec.failures import displayed
 from core.spec.presets import preset_config
@@ -86,8 +86,8 @@ def test_json_stays_json_and_our_progress_lines_are_drawn(capsys: pytest.Capture
     line, _, rest = shown.out.partition("\n")
     assert json.loads(line) == {EVIL: EVIL}
     assert rest == "a\tb\r\nc"
-    assert shown.err == "\r\x1b[K3 of 4" + plain(EVIL)
-    assert plain("é 中 🙂") == "é 中 🙂"
+    assert shown.err == "\r\x1b[K3 of 4" + escape_controls(EVIL)
+    assert escape_controls("é 中 🙂") == "é 中 🙂"
 
 
 def test_no_name_or_note_adds_a_line(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,11 +32,11 @@ def test_matches_a_plain_loop(top: int, at_once: int, monkeypatch: pytest.Monkey
     images, texts, owner, opinion = example()
     of_images, of_texts = rerank(images, texts, owner, lambda i, j: opinion[i, j], top)
     cosine = torch.nn.functional.cosine_similarity(images[:, None], texts[None], dim=2)
-    for query, rank in zip(of_images.queries.tolist(), of_images.expected().tolist(), strict=True):
+    for query, rank in zip(of_images.queries.tolist(), of_images.expected_ranks().tolist(), strict=True):
         expected = plain(cosine[query], opinion[query], owner == query, top)
         if expected <= top:  # beyond, the plain order counts own captions among the rivals
             assert rank == expected
-    for query, rank in zip(of_texts.queries.tolist(), of_texts.expected().tolist(), strict=True):
+    for query, rank in zip(of_texts.queries.tolist(), of_texts.expected_ranks().tolist(), strict=True):
         assert rank == plain(cosine[:, query], opinion[:, query], torch.arange(20) == owner[query], top)
 
 
@@ -52,7 +52,7 @@ def test_reranking_by_the_cosine_changes_only_the_names() -> None:
 def test_a_constant_head_scores_chance_among_the_candidates() -> None:
     images, texts, owner, _ = example()
     of_images, of_texts = rerank(images, texts, owner, lambda i, j: torch.zeros(len(i)), top=4)
-    inside = ranks(images, texts, owner)[1].expected() <= 4
+    inside = ranks(images, texts, owner)[1].expected_ranks() <= 4
     assert of_texts.hits(1)[inside].tolist() == [0.25] * int(inside.sum())
     near = torch.nn.functional.normalize(images) @ torch.nn.functional.normalize(texts).T
     own = (owner[near.topk(4, dim=1).indices] == torch.arange(20)[:, None]).sum(dim=1)[of_images.queries]

@@ -47,8 +47,8 @@ def test_matches_a_plain_loop(image_count: int, captions: int, block: int | None
 
     image_to_text, text_to_image = ranks(images, texts, owner, block)
 
-    assert dict(zip(image_to_text.queries.tolist(), image_to_text.expected().tolist(), strict=True)) == of_images
-    assert text_to_image.expected().tolist() == of_texts
+    assert dict(zip(image_to_text.queries.tolist(), image_to_text.expected_ranks().tolist(), strict=True)) == of_images
+    assert text_to_image.expected_ranks().tolist() == of_texts
     values = retrieval_metrics(images, texts, owner, block)
     recalls = []
     for name, plain in (("image_to_text", list(of_images.values())), ("text_to_image", of_texts)):
@@ -89,7 +89,7 @@ def test_ties_count_like_a_random_order() -> None:
     for i, (better, tied, own) in enumerate(cases):
         places = random.permuted(np.tile(np.arange(tied + own), (20000, 1)), axis=1)[:, :own].min(axis=1)
         drawn = better + places + 1
-        assert found.expected()[i] == pytest.approx(drawn.mean(), abs=0.04 * drawn.std() + 1e-9)
+        assert found.expected_ranks()[i] == pytest.approx(drawn.mean(), abs=0.04 * drawn.std() + 1e-9)
         assert found.reciprocal()[i] == pytest.approx((1 / drawn).mean(), abs=0.04 * (1 / drawn).std() + 1e-9)
         for k in (1, 5, 10, 1000):
             assert found.hits(k)[i] == pytest.approx((drawn <= k).mean(), abs=0.015)
@@ -124,14 +124,14 @@ def test_scores_closer_than_float32_resolves_are_compared_exactly(nearer: float,
     images = torch.stack([at(0.6, 1), at(0.6 + nearer, 2), *basis[3:40]]).float()
     text = basis[:1].float()
     _, of_text = ranks(images, text, torch.tensor([0]))
-    assert of_text.expected().tolist() == [rank]
+    assert of_text.expected_ranks().tolist() == [rank]
     of_image, _ = ranks(text, images, torch.zeros(len(images), dtype=torch.int64))
-    assert of_image.expected().tolist() == [1.0]  # all captions are its own
+    assert of_image.expected_ranks().tolist() == [1.0]  # all captions are its own
     several = torch.stack([basis[3], basis[0]]).float()
-    assert ranks(images, several, torch.tensor([2, 0]), block=1)[1].expected().tolist() == [1.0, rank]
+    assert ranks(images, several, torch.tensor([2, 0]), block=1)[1].expected_ranks().tolist() == [1.0, rank]
     captions = torch.stack([at(0.6, 1), basis[3], at(0.6 + nearer, 2)]).float()
     of_image, _ = ranks(basis[[0, 9]].float(), captions, torch.tensor([0, 1, 1]), block=1)
-    assert of_image.expected().tolist()[0] == rank, "also where the rival is of a later block"
+    assert of_image.expected_ranks().tolist()[0] == rank, "also where the rival is of a later block"
 
 
 def test_scores_are_exact_under_autocast_and_low_precision() -> None:

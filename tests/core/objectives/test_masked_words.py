@@ -16,7 +16,7 @@ from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.objectives.masked_words import MaskedWords, mask_words
 from core.objectives.parts.words import WordLogits
-from core.ranks.draws import shared
+from core.ranks.draws import shared_generator
 from core.spec.config import MaskedWordsConfig, RunConfig, override
 from core.spec.presets import preset_config
 from core.training.schedules import build_schedules
@@ -26,7 +26,7 @@ from tests.core.teacher.frozen_teacher import frozen_teacher
 
 def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
-    shared.manual_seed(seed)
+    shared_generator.manual_seed(seed)
 
 
 CAPTIONS = ["a red circle", "two dogs sleep on the mat", "a tree", "woman firefighter"]

@@ -15,14 +15,14 @@ from core.model.outputs import Output, ViewOutput
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.objectives.matching import Matching, PairLogits, draw_columns, negative_probabilities, same_captions
-from core.ranks.draws import shared
+from core.ranks.draws import shared_generator
 from core.spec.config import MatchingConfig, RunConfig, override
 from core.spec.presets import preset_config
 
 
 def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
-    shared.manual_seed(seed)
+    shared_generator.manual_seed(seed)
 
 
 CAPTIONS = ["a red circle", "two dogs sleep on the mat", "a red circle", "a tree", "woman firefighter"]

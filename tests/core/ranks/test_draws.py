@@ -23,7 +23,7 @@ def test_dropout_differs_by_rank_and_other_draws_agree(tmp_path: Path) -> None:
 
         def note() -> None:
             own.append(torch.rand(()).item())
-            shared.append(torch.rand((), generator=draws.shared).item())
+            shared.append(torch.rand((), generator=draws.shared_generator).item())
 
         with opened(config, tmp_path / f"of-{team.size}", team) as loop:
             assert loop.step == first

@@ -146,7 +146,7 @@ def test_a_request_about_a_followed_run_polls_it_at_once(
     monkeypatch.setattr(remote._follower, "poll_now", looked.append)
     folder = str(run.path)
     assert asked(remote, said, "follow", folder=folder, files={})["result"] == {}
-    watched = remote._follower.watched(folder)
+    watched = remote._follower.watched_run(folder)
     ended: list[object] = []
     monkeypatch.setattr(watched, "end", lambda kill: ended.append(kill))
     monkeypatch.setattr(watched, "request", ended.append)
@@ -177,7 +177,7 @@ def test_a_request_about_a_followed_run_polls_it_at_once(
         ]
     assert looked == [folder] * 3
     assert asked(remote, said, "unfollow", folder=folder)["result"] == {}
-    assert remote._follower.watched(folder) is not watched
+    assert remote._follower.watched_run(folder) is not watched
 
 
 def test_scripts_checks_data_and_files_are_served(remote: Remote, said: Said, tmp_path: Path) -> None:

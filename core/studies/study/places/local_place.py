@@ -35,7 +35,7 @@ class LocalPlace:
     def begin(self, run: StudyRun, steps: int, device: str) -> _LocalTraining:
         """Start the run's process."""
         folder = self._out.run(run.arm, run.seed)
-        check_inside(self._out.path, self._out.written_for(run.arm, run.seed), StudyError)
+        check_inside(self._out.path, self._out.written_paths_of(run.arm, run.seed), StudyError)
         folder.create()
         command = [*JOB, str(self._out.path), run.arm, str(run.seed), str(steps)]
         with folder.stdout.open("ab") as output, folder.stderr.open("wb") as errors:

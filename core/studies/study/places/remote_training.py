@@ -52,7 +52,7 @@ class RemoteTraining:
         self.trouble = ""
         self._remote, self._host, self._study, self._out, self._run = remote, host, study, out, run
         self._dir = out.run(run.arm, run.seed)
-        check_inside(out.path, out.written_for(run.arm, run.seed), StudyError)
+        check_inside(out.path, out.written_paths_of(run.arm, run.seed), StudyError)
         self._dir.create()
         with writing(self._dir.path, UserError):
             self._dir.clear_control()

@@ -77,7 +77,7 @@ def open_places(
 def _refuse_mix(study: Study, out: StudyDir, names: Sequence[str], before: Sequence[str]) -> None:
     if not needs_one_machine(study):
         return
-    machines = (_machine_of_started(out, arm.name, seed) for arm in study.trained for seed in study.seeds)
+    machines = (_machine_of_started(out, arm.name, seed) for arm in study.arms_to_train for seed in study.seeds)
     used_machines = {name for name in machines if name is not None}
     if any(out.times.glob("*.json")):
         used_machines |= set(before)
