@@ -187,7 +187,7 @@ class Lance:
     def _rows(self, vectors: Vectors, start: int, stop: int) -> Any:
         array, rows = self._arrow.array, np.arange(start, stop)
         vector = self._arrow.FixedSizeListArray.from_arrays(array(np.asarray(vectors[start:stop]).reshape(-1)), DIM)
-        paths = array([_image(row) for row in rows])
+        paths = array([_image(int(row)) for row in rows])
         return self._arrow.table({"row": array(rows), "path": paths, "digit": array(rows % 10), "vector": vector})
 
     def open(self, folder: Path) -> Search:

@@ -307,10 +307,7 @@ class ModelChip(ChipButton):
 
     # Choosing
     def _use_entry(self, entry: ModelEntry) -> bool:
-        """Choose ``entry`` with its current title; False if it cannot be used.
-
-        A recent choice also sets the checkpoint, network and interpolation; otherwise these have their defaults.
-        """
+        """Choose ``entry``, and what a recent choice says of it; False if it cannot be used."""
         if entry.reason:
             self.refused.emit(f"{entry.title} cannot be used here. {entry.reason}")
             return False

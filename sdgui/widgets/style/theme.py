@@ -162,8 +162,8 @@ def shade(colors: Colors, index: int) -> QColor:
     """See `Theme.run_color`."""
     repeat, hue = divmod(index, len(colors.runs))
     color, text = QColor(colors.runs[hue]), QColor(colors.text)
-    channels = zip(color.getRgbF()[:3], text.getRgbF()[:3], strict=True)
-    shades = _SHADES_NEAR_TEXT if max(abs(a - b) for a, b in channels) < _NEAR else _SHADES
+    differences = (color.redF() - text.redF(), color.greenF() - text.greenF(), color.blueF() - text.blueF())
+    shades = _SHADES_NEAR_TEXT if max(map(abs, differences)) < _NEAR else _SHADES
     ground, share = shades[repeat % len(shades)]
     return mix(color, QColor(getattr(colors, ground)), share)
 
