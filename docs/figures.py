@@ -69,6 +69,7 @@ ARMS = {
 FAMILIES = {
     "adapt": "`sd-clip-adapt`",
     "adapt-filter": "`sd-clip-adapt`, caption filter",
+    "adapt-image": "`sd-clip-adapt`, image features only",
     "plain": "plain fine-tuning",
     "ldifs": "LDIFS",
     "l2sp": "L2-SP",
@@ -82,11 +83,13 @@ published_results = cache(read_results)
 
 
 @cache
-def adapting_results() -> dict[str, Any]:
-    """The results of the study adapt-one-base."""
-    file = ROOT / "resources" / "studies" / "adapting" / "results.json"
-    results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return results
+def adapting_results(condition: str) -> dict[str, Any]:
+    """The results of the fine-tuning study that has ``condition``, such as 1000-0."""
+    for file in sorted((ROOT / "resources" / "studies" / "adapting").glob("results*.json")):
+        results: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if condition in results["conditions"]:
+            return results
+    raise ValueError(f"no fine-tuning study has the condition {condition}")
 
 
 # Values
@@ -194,32 +197,36 @@ def adapt_means(condition: str) -> str:
     """Gain and retention of each fine-tuning recipe, along its path and at its end."""
     columns = ["recipe, with WiSE-FT", "gained at 85 % retained", "gained at 95 %", "gained, retained without WiSE-FT"]
     lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    for arm, row in adapting_results()["conditions"][condition].items():
+    for arm, row in adapting_results(condition)["conditions"][condition].items():
         ends = ", ".join(f"{row['path'][name][-1]:.1f}" for name in ("gain/R@10", "retain/R@10"))
         numbers = [f"{row[key]['mean']:.1f}" for key in ("gained at 85 %", "gained at 95 %")]
-        lines.append("| " + " | ".join([FAMILIES[_family(arm)], *numbers, ends]) + " |")
+        lines.append("| " + " | ".join([FAMILIES[_family(condition, arm)], *numbers, ends]) + " |")
+    return "\n\n" + "\n".join(lines) + "\n\n"
+
+
+def adapt_exploratory(condition: str, family: str, prefix: str = "") -> str:
+    """The comparisons of ``family`` that were not planned, in measures that begin with ``prefix``."""
+    lines = [f"| measure | {FAMILIES[family]} minus | points | 95 % CI |", "|" + " --- |" * 4]
+    for row in adapting_results(condition)["exploratory"]:
+        if (row["family"], row["condition"]) == (family, condition) and row["measure"].startswith(prefix):
+            interval = f"{row['low']:+.1f} to {row['high']:+.1f}"
+            lines.append(f"| {row['measure']} | {FAMILIES[row['control']]} | {row['mean']:+.1f} | {interval} |")
     return "\n\n" + "\n".join(lines) + "\n\n"
 
 
 def adapt_top1(condition: str) -> str:
     """Zero-shot top-1 of each fine-tuning recipe, with the differences that were not planned."""
     lines = ["| recipe | top-1 gained at 85 % retained | gained, retained without WiSE-FT |", "|" + " --- |" * 3]
-    arms = adapting_results()["conditions"][condition]
+    arms = adapting_results(condition)["conditions"][condition]
 
     def ends(row: dict[str, Any], point: int) -> str:
         return ", ".join(f"{row['path'][name][point]:.1f}" for name in ("gain/top1", "retain/top1"))
 
     for arm, row in arms.items():
         gained = f"{row['top-1 gained at 85 %']['mean']:.1f}"
-        lines.append(f"| {FAMILIES[_family(arm)]} | {gained} | {ends(row, -1)} |")
+        lines.append(f"| {FAMILIES[_family(condition, arm)]} | {gained} | {ends(row, -1)} |")
     lines.append(f"| initial model |  | {ends(next(iter(arms.values())), 0)} |")
-    lines += ["", "| measure | `sd-clip-adapt` minus | points | 95 % CI |", "|" + " --- |" * 4]
-    for row in adapting_results()["exploratory"]:
-        if row["condition"] == condition:
-            interval = f"{row['low']:+.1f} to {row['high']:+.1f}"
-            cells = [row["measure"], FAMILIES[row["control"]], f"{row['mean']:+.1f}", interval]
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n\n" + "\n".join(lines) + "\n\n"
+    return "\n\n" + "\n".join(lines) + adapt_exploratory(condition, "adapt", "top-1")
 
 
 def adapt_difference(condition: str, control: str, *measure: str) -> str:
@@ -231,11 +238,11 @@ def adapt_difference(condition: str, control: str, *measure: str) -> str:
 
 
 def _planned(condition: str) -> list[dict[str, Any]]:
-    return [row for row in adapting_results()["primary"] if row["condition"] == condition]
+    return [row for row in adapting_results(condition)["primary"] if row["condition"] == condition]
 
 
-def _family(arm: str) -> str:
-    return next(family for family, chosen in adapting_results()["chosen"].items() if chosen == arm)
+def _family(condition: str, arm: str) -> str:
+    return next(family for family, chosen in adapting_results(condition)["chosen"].items() if chosen == arm)
 
 
 KINDS: dict[str, Callable[..., str]] = {
@@ -247,6 +254,7 @@ KINDS: dict[str, Callable[..., str]] = {
     "filter-table": filter_results,
     "adapt-differences": adapt_differences,
     "adapt-means": adapt_means,
+    "adapt-exploratory": adapt_exploratory,
     "adapt-top1": adapt_top1,
     "adapt-difference": adapt_difference,
 }
@@ -302,7 +310,7 @@ def _panel(x: float, width: float, top: float, step: float, metric: str, gains: 
 
 def adapt_plot() -> str:
     """SVG: gained against retained R@10 of each recipe along its path from the initial weights, means over seeds."""
-    arms = adapting_results()["conditions"]["1000-0"]
+    arms = adapting_results("1000-0")["conditions"]["1000-0"]
     paths = {
         arm: list(zip(*(row["path"][f"{name}/R@10"] for name in ("retain", "gain")), strict=True))
         for arm, row in arms.items()
@@ -325,7 +333,7 @@ def adapt_plot() -> str:
         parts.append(path([at(point) for point in points], colour))
         parts += [dot(*at(point), colour, radius=3.5) for point in points]
         parts += [dot(left + width + 30, top + 20 * row, colour, radius=4.5)]
-        parts += [text(left + width + 42, top + 20 * row + 4, FAMILIES[_family(arm)].replace("`", ""))]
+        parts += [text(left + width + 42, top + 20 * row + 4, FAMILIES[_family("1000-0", arm)].replace("`", ""))]
     title = "Fine-tuning on 1,000 images by another artist: from the initial weights (right) to the tuned ones"
     return image(left + width + 230, top + height + 60, title, parts)
 

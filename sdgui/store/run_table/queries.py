@@ -174,11 +174,11 @@ def _ordered(key: Sql, descending: bool) -> Sql:
 
 
 def _averaged(query: RunQuery, fields: Sequence[Field]) -> list[Field]:
-    """The fields to average: numbers that are not the same in all runs of a group, and the first sort key."""
+    """The fields to average: numbers that may differ within a group, and the first sort key."""
     unused = {Kind.TEXT, Kind.TAGS, Kind.TIME}
     averaged = dict.fromkeys(field for field in fields if field.kind not in unused)
     averaged |= dict.fromkeys(key.field for key in query.sort[:1] if key.field.kind not in (Kind.TEXT, Kind.TAGS))
-    return [field for field in averaged if field not in query.group_by]
+    return [field for field in averaged if field not in query.group_by or field.source is Source.METRIC]  # bands
 
 
 def _moments(number: Sql) -> tuple[Sql, ...]:

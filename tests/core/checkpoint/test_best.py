@@ -143,7 +143,7 @@ def test_a_run_paused_after_a_resume_keeps_its_best(
         raise Interrupt("paused")
 
     monkeypatch.setattr(Loop, "check_control", pause)
-    monkeypatch.setattr(Loop, "_progress", lambda *_: None)
+    monkeypatch.setattr(Loop, "_report_progress", lambda *_: None)
     assert train(config, copy, quiet=True) == "paused"
     assert resolve(copy, "best") == "step-00000006"
     again = checkpoint.read_info(copy, "step-00000009")

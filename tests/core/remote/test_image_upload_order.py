@@ -87,12 +87,12 @@ def test_images_that_the_worker_lost_are_sent_again(parts: Parts, tmp_path: Path
     parts.sender.ready("/there")
     parts.ask(1, one)
     wait_for(lambda: len(parts.sent()) == 2)
-    parts.sender.answered(1, failed=False)
+    parts.sender.record_answer(1, failed=False)
     parts.ask(2, one)
     wait_for(lambda: len(parts.sent()) == 3)
     parts.ask(3, two)
     wait_for(lambda: len(parts.sent()) == 6)
-    parts.sender.answered(3, failed=True)
+    parts.sender.record_answer(3, failed=True)
     parts.ask(4, one, two)
     wait_for(lambda: len(parts.sent()) == 9)
     assert [line["do"] for line in parts.sent()[6:]] == ["receive", "receive", "x"], "the second alone"
@@ -102,7 +102,7 @@ def test_images_that_the_worker_lost_are_sent_again(parts: Parts, tmp_path: Path
     def refused(line: bytes) -> None:
         write(line)
         if parse_message(line) and json.loads(line).get("do") == "receive":
-            parts.sender.answered(5, failed=True)
+            parts.sender.record_answer(5, failed=True)
 
     sender._write = refused
     image(one, 25)

@@ -56,7 +56,7 @@ class Line:
                 self.go.wait()
                 self.sender.ready(reply["receives"])
             elif reply["event"] in ("done", "failed"):
-                self.sender.answered(reply["id"], reply["event"] == "failed")
+                self.sender.record_answer(reply["id"], reply["event"] == "failed")
             self.told.append(self.names.to_local(reply))
 
     def ask(self, number: int, *images: Path) -> dict[str, Any]:

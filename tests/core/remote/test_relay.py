@@ -89,7 +89,7 @@ def test_replies_of_a_hostile_worker_only_end_that_worker(
 ) -> None:
     monkeypatch.setattr(relay, "_MAX_LINE_BYTES", 1000)
     answered: list[object] = []
-    sender = SimpleNamespace(ready=lambda folder: None, answered=lambda number, failed: answered.append(number))
+    sender = SimpleNamespace(ready=lambda folder: None, record_answer=lambda number, failed: answered.append(number))
     replies = [{"event": "ready", "receives": ["x"]}, {"event": "done", "id": [1]}, {"event": "done", "id": 2}]
     lines = "".join(json.dumps(one) + "\n" for one in replies) + "[" * 900 + "\n" + "x" * 5000 + '\n{"id": 3}\n'
     assert relay._pass_replies(PathTranslator(home, "gpu"), io.BytesIO(lines.encode()), sender)  # type: ignore[arg-type]

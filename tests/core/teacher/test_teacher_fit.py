@@ -86,5 +86,5 @@ def test_a_tokenizer_knows_its_end_token() -> None:
     for strip, end in ((False, 102), (True, None)):
         tokenizer = object.__new__(HFTokenizer)
         tokenizer.tokenizer, tokenizer.strip_sep_token = words, strip
-        towers.tokenize._built = tokenizer
+        towers.tokenize._tokenizer = tokenizer
         assert towers.end_id == end

@@ -158,7 +158,7 @@ def test_runs_of_a_study_are_listed_with_their_machine_under_one_experiment_per_
         StudyRun("clip", 0, "r0", "training", "", device="1", machine="far"),
         StudyRun("clip", 1, "r1", "waiting", ""),
     ]
-    out.write_status(StudyStatus(finished=False, runs=runs).touched())
+    out.write_status(StudyStatus(finished=False, runs=runs).touch())
     study, listed, changed = store.add_study(out.path, "mine"), list[Any](), list[int]()
     programs.runs_added.connect(listed.append)
     programs.changed.connect(changed.append)
@@ -205,7 +205,7 @@ def test_a_program_of_another_user_is_not_ended(
 ) -> None:
     out, programs = a_study(tmp_path / "study", seeds=1), StudyPrograms(store)
     record = store.add_study(out.path, "mine")
-    out.write_status(StudyStatus(finished=False).touched())
+    out.write_status(StudyStatus(finished=False).touch())
 
     started = start_time(os.getpid())
 

@@ -35,7 +35,7 @@ def a_run(seed: int, state: Any, message: str = "") -> StudyRun:
 
 def told(out: StudyDir, *runs: StudyRun, finished: bool = False, alive: bool = False) -> StudySnapshot:
     """The study once its program, which is this one or one that is gone, has told this."""
-    status = StudyStatus(finished=finished, runs=list(runs)).touched()
+    status = StudyStatus(finished=finished, runs=list(runs)).touch()
     if not alive:
         status.started -= 1000.0
     out.write_status(status)

@@ -19,7 +19,7 @@ texts = st.text(st.characters(exclude_categories=()), max_size=30)  # names of f
 
 @given(st.lists(texts, max_size=8))
 def test_texts_round_trip(some: list[str]) -> None:
-    packed = Texts.packed(some)
+    packed = Texts.pack(some)
     assert list(packed) == some
     assert packed[1:3] == some[1:3]
     with pytest.raises(IndexError):

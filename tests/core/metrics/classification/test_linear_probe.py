@@ -136,7 +136,12 @@ def test_saving_a_probe_never_overwrites_another(tmp_path: Path, suffix: str) ->
         save_probe(probe, tmp_path / "probe")
     assert [path.name for path in tmp_path.iterdir()] == [there.name]
     assert there.read_text() == "mine"
-    assert load_probe(save_probe(probe, tmp_path / "probe", replace=True)).classes == DIGITS
+    if suffix == ".json":  # the JSON of another program is not replaced either
+        with pytest.raises(EvaluationError, match="does not describe a probe"):
+            save_probe(probe, tmp_path / "probe", replace=True)
+        assert there.read_text() == "mine"
+    else:
+        assert load_probe(save_probe(probe, tmp_path / "probe", replace=True)).classes == DIGITS
 
 
 def test_a_damaged_probe_raises_a_user_error(tmp_path: Path) -> None:

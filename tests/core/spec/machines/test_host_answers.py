@@ -31,7 +31,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, dict[str, A
 def test_an_answer_is_validated_and_dropped_if_nobody_waits() -> None:
     def settled(raw: object, part: str = "", cancelled: bool = False) -> Future[Any]:
         question: Future[Any] = Future()
-        answer = Host(Machine(name="far"))._typed(question, Submitted if not part else list[Submitted], part)
+        answer = Host(Machine(name="far"))._read_answer(question, Submitted if not part else list[Submitted], part)
         if cancelled:
             answer.cancel()
         if isinstance(raw, Exception):

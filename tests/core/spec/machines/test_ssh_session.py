@@ -34,9 +34,9 @@ def test_replies_are_json_objects_and_other_lines_are_skipped(start: Start, monk
         "for one in ('Welcome!', '[1]', '{', '{\"a\": 1}', ' {\"b\": 2}', '{\"c\": 3}'): print(one)\n"
         "sys.stdout.write('{\"cut\": 4}')"
     )
-    before = line.heard
+    before = line.last_read
     assert [line.read(), line.read()] == [{"a": 1}, {"c": 3}]
-    assert line.heard > before
+    assert line.last_read > before
     assert line.read() is None, "a line that is cut is the end"
     assert line.end(PATIENCE) == (0, "")
     monkeypatch.setattr(remote_process, "MAX_LINE_BYTES", 10)

@@ -180,7 +180,7 @@ def test_a_run_that_ended_meanwhile_is_resubmitted_once(parts: Parts, state: Run
 def test_a_finished_run_is_resubmitted_only_for_new_measures(
     parts: Parts, monkeypatch: pytest.MonkeyPatch, missing: list[str]
 ) -> None:
-    monkeypatch.setattr(parts.out, "missing", lambda study, arm, seed: missing)
+    monkeypatch.setattr(parts.out, "missing_measures", lambda study, arm, seed: missing)
     parts.found_again()
     assert parts.stands(RunState.DONE) is None
     ended = parts.fetched()

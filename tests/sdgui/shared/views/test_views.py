@@ -199,10 +199,10 @@ def test_files_drawn_by_a_worker_are_read_and_removed_and_a_refusal_is_reported(
     work.drawn.connect(drawn.append)
     work.failed.connect(failed.append)
     (tmp_path / "0.rgb").write_bytes(PIXELS)
-    work._answered(answer(), tmp_path / "0.rgb")
+    work._on_answer(answer(), tmp_path / "0.rgb")
     assert [views_drawn.rows[2].images[0].pixelColor(0, 0) for views_drawn in drawn] == [RED]
     assert not (tmp_path / "0.rgb").exists()
-    work._answered(answer(), tmp_path / "0.rgb")
+    work._on_answer(answer(), tmp_path / "0.rgb")
     assert failed == ["The views cannot be read: No such file or directory. Draw them again."]
     work._report_refusal(Cancelled())
     work._report_refusal(Failure("No such column."))
