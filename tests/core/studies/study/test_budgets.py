@@ -162,7 +162,7 @@ def test_invalid_budgets_are_refused(change: dict[str, Any], said: str) -> None:
 def test_measures_and_overrides_follow_the_arm() -> None:
     measures = [{"name": "val", "task": "retrieval", "data": "val", "arms": ["better"]}]
     study = Study.model_validate(budget_study_dict(measures=measures, compare=[["better", "base"]]))
-    assert [arm.name for arm in study.trained] == ["base-10s", "better-10s", "base-80s", "better-80s"]
+    assert [arm.name for arm in study.arms_to_train] == ["base-10s", "better-10s", "base-80s", "better-80s"]
     assert study.pairs == [("better-10s", "base-10s"), ("better-80s", "base-80s")]
     assert study.measures_of("base-80s") == []
     assert [one.name for one in study.measures_of("better-80s")] == ["val"]

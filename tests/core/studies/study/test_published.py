@@ -38,7 +38,7 @@ def test_published_results_have_the_seeds_and_the_first_arm_of_their_study(name:
     results, study = published_results(name), read_study(FOLDER.parent / f"{name}.json")
     assert results["machine"]
     done = {arm: found["seeds"] for arm, found in results["arms"].items() if found["seeds"]}
-    assert study.trained[0].name in done
+    assert study.arms_to_train[0].name in done
     assert all(set(seeds) <= set(study.seeds) for seeds in done.values())
 
 

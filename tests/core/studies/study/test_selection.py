@@ -17,14 +17,14 @@ STUDY = Study.model_validate(study_dict(*ARMS, seeds=[0, 1], steps=0, budgets=[1
 def chosen(*arms: str, seeds: tuple[int, ...] = ()) -> set[str]:
     which = RunSelection(arms, seeds)
     which.check(STUDY)
-    runs = [StudyRun(arm.name, seed, "") for arm in STUDY.trained for seed in STUDY.seeds]
+    runs = [StudyRun(arm.name, seed, "") for arm in STUDY.arms_to_train for seed in STUDY.seeds]
     return {f"{run.arm} {run.seed}" for run in runs if which.has(STUDY, run)}
 
 
 def test_arms_are_selected_with_or_without_their_budget_and_seeds_separately() -> None:
     everything = {f"{arm}-{budget}s {seed}" for arm in ("base", "other") for budget in (10, 80) for seed in (0, 1)}
     assert chosen() == everything
-    assert all(ALL_RUNS.has(STUDY, StudyRun(arm.name, 0, "")) for arm in STUDY.trained)
+    assert all(ALL_RUNS.has(STUDY, StudyRun(arm.name, 0, "")) for arm in STUDY.arms_to_train)
     assert chosen("base") == {one for one in everything if one.startswith("base")}
     assert chosen("other-80s") == {"other-80s 0", "other-80s 1"}
     assert chosen("base", "other-10s", seeds=(1,)) == {"base-10s 1", "base-80s 1", "other-10s 1"}
