@@ -79,7 +79,7 @@ def test_stages_started_while_the_window_was_closed_are_found(
     launch(first, "near", stages)
     first.close()
     begun: list[Path] = []
-    second = RemoteRuns(Machines(tmp_path / "home", command=command), begun=begun.append)
+    second = RemoteRuns(Machines(tmp_path / "home", command=command), stage_started=begun.append)
     second.attach_unsettled([stages[0].path])
     wait_for(lambda: [state(stage) for stage in stages] == [RunState.DONE] * 2)
     second.close()
