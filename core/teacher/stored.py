@@ -42,14 +42,17 @@ class StoredFeatures:
         return replace(self, images=images, texts=texts, tokens=tokens, first=first)
 
     def captions(self, rows: Tensor, tokens: Tensor) -> Tensor:
-        """The positions (B,) of the captions ``tokens`` (B, T) of ``rows`` (B,), found without synchronisation."""
+        """The position (B,) of each caption in the stored texts, without synchronising.
+
+        ``tokens`` (B, T): the captions; ``rows`` (B,): their rows.
+        """
         C, length = self.tokens.shape
         padding = (0, max(0, length - tokens.shape[1]))
         padded = F.pad(tokens, padding, value=self.pad_id)[:, :length]  # tokens after ``length`` are padding
-        last = torch.cat([self.first[1:], self.first.new_tensor([C])])[rows]
+        end = torch.cat([self.first[1:], self.first.new_tensor([C])])[rows]
         position = self.first[rows]
         for step in range(1, self.max_captions):
-            candidate = (self.first[rows] + step).minimum(last - 1)
+            candidate = (self.first[rows] + step).minimum(end - 1)
             position = torch.where((self.tokens[candidate] == padded).all(dim=1), candidate, position)
         return position
 

@@ -101,11 +101,11 @@ class Loop:
 
     @property
     def step(self) -> int:
-        """The number of the last step, starting at 1; 0 before the first step."""
+        """The number of the current step, counted from 1; 0 before the first."""
         return self.progress.step
 
     def run(self) -> None:
-        """Train to the last step, with validations and checkpoints.
+        """Train to the end, with validations and checkpoints.
 
         Raises Interrupt on request, TrainingError if losses are not finite or memory runs out.
         """
@@ -138,7 +138,7 @@ class Loop:
         self._on_first_rank(lambda: self.validator.test(self.step))
 
     def _is_reported(self, step: int) -> bool:
-        """Whether ``step`` is logged: once in ``log_every`` steps, in a step that uses the teacher."""
+        """Whether ``step`` is logged: one step in every ``log_every``, moved to a step that uses the teacher."""
         return self.schedules.teaching.is_reported(step, self.config.runtime.log_every)
 
     @property
@@ -176,7 +176,8 @@ class Loop:
         if self.teacher is not None:
             if self.schedules.updates_teacher(self.step):
                 self.teacher.update(self.network, float(rates.update_momentum[self.step]), skipped)
-            report["diag/teacher_momentum"] = torch.tensor(float(rates.momentum[self.step]))  # per step
+            # per step; update_momentum is its product over the steps since the last update
+            report["diag/teacher_momentum"] = torch.tensor(float(rates.momentum[self.step]))
         self.optimizer.zero_grad(set_to_none=True)
         lr = torch.tensor(rate, dtype=torch.float64)
         return {"train/loss": total, **report, "train/lr": lr, "train/grad_norm": norm}
@@ -252,7 +253,7 @@ class Loop:
         """
         if self.team.size == 1:
             return call()
-        # Caption decoding with a cache calls parts of a block, which does not gather the block's sharded weights.
+        # Sharded blocks gather their own weights when called, but cached caption decoding calls only parts of them.
         gather_blocks = not self.team.sharded or self.config.objectives.captioning.weight > 0
         with unsharded_parts(self.parts.student, self.teacher, gather_blocks):
             if self.team.sharded:

@@ -80,8 +80,8 @@ class TrainStep:
         if teacher is None or not objectives.need_teacher:
             return None
         self._unshard_teacher()
-        # A separate context: the autocast cache would otherwise give a student that shares weights the teacher's casts,
-        # which have no gradient.
+        # A separate context: a common cache of casts would be filled here, without gradients, and reused for weights
+        # that student and teacher share.
         with self._autocast():
             return teacher.targets(batch, objectives.teacher_head_outputs)
 

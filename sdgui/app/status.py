@@ -34,7 +34,10 @@ class Status(QStatusBar):
         self.worker = PlainLabel(self, role="small")
         self.setSizeGripEnabled(False)
         self.setContentsMargins(SPACE, 0, SPACE, 0)
-        self.addWidget(self.runs, 1)
+        policy = self.runs.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)  # a status tip is shown in its place, and moves nothing
+        self.runs.setSizePolicy(policy)
+        self.addWidget(self.runs, 2)
         self.addPermanentWidget(self.worker)
         self.basket = IconButton("ph.shopping-bag", _BASKET, "", "Basket", parent=self)
         self.basket.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # not a Tab stop; it has a shortcut
@@ -57,7 +60,7 @@ class Status(QStatusBar):
         for strip in strips:
             is_hidden = strip.isHidden()
             strip.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # never widens the window
-            self.insertPermanentWidget(1, strip, 4)  # after the runs
+            self.insertPermanentWidget(1, strip, 3)  # after the runs
             strip.setHidden(is_hidden)
 
     def _schedule_update(self) -> None:

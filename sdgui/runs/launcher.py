@@ -83,7 +83,8 @@ class Launcher(QObject):
         super().__init__(parent)
         self._store = store
         self._command = list(command or core_command())
-        self._starter = StoreWriter(self)  # starts the next queued runs, even while another program locks the database
+        # starts queued runs in a thread, so that a locked database does not block the window
+        self._starter = StoreWriter(self)
         self._remote = remote
         self._slots = slots or MachineSlots(at_once=limit)
         self._patience = (asked_seconds, terminated_seconds)

@@ -85,7 +85,7 @@ def read_study_folder(folder: Path, before: StudySnapshot | None = None) -> Stud
     """Read the folder; reuses unchanged results of ``before``."""
     out = SweepDir(folder)
     if not folder.is_dir():
-        return StudySnapshot(folder, "gone", problem=f"The folder {folder} no longer exists. Locate it.")
+        return StudySnapshot(folder, "gone", problem=f"The folder {folder} was not found; locate it.")
     try:
         study = read_study(out.study)
     except ConfigError as error:

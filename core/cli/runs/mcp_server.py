@@ -97,7 +97,7 @@ class Tools:
         metrics: Annotated[list[str], Field(min_length=1, max_length=20)],
         points: Annotated[int, Field(ge=2, le=1000)] = 100,
     ) -> dict[str, Any]:
-        """Read curves of a run: metric -> [[step, value], ...], evenly thin to at most ``points`` points.
+        """Read curves of a run: metric -> [[step, value], ...], evenly thinned to at most ``points`` points.
 
         The last point is always included; non-finite values are omitted.
         """

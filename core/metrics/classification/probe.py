@@ -158,7 +158,7 @@ def _read_record(file: Path) -> _ProbeRecord:
     version = raw.get("version") if isinstance(raw, dict) else None
     if isinstance(version, int) and version > PROBE_VERSION:
         raise EvaluationError(f"the probe {file} was saved by a later version of sdgui; update sdgui.")
-    return validate(_ProbeRecord, raw, str(file), error=EvaluationError, remedy="Save the probe again.")
+    return validate(_ProbeRecord, raw, str(file), error=EvaluationError, remedy="Remove it, and save the probe again.")
 
 
 def _describes_probe(file: Path) -> bool:

@@ -32,7 +32,7 @@ from core.spec.files import write_whole
 from core.spec.reading import MEGABYTE, parse_json, validate_as
 
 EncodeTexts = Callable[[list[str]], Tensor]
-"""Maps prompts to projected features (n, D), of any length."""
+"""Maps prompts to projected features (n, D), not necessarily of unit length."""
 
 LOGIT_SCALE = 100.0  # CLIP's scale, used for models without one
 CACHE_VERSION = 1

@@ -8,11 +8,11 @@ row number:
   per dimension) are scanned, and the best candidates are re-ranked with the vectors;
 - above, **ivf** parts of 2^20 rows: 4-bit codes in lists around centroids; a query visits the nearest lists.
 
-Rows after the last full part are searched in memory. faiss maps the files, but pages that queries visit stay resident:
-for ten million vectors of 512 values 5 GB with 8-bit codes, half of that with 4 bits. 4-bit codes take about as long to
-scan (unpacking costs as much as reading half the bytes saves) and order less exactly: of 262,144 vectors the true top
-10 are within the top 20 by 8 bits and the top 100 by 4 bits, so that more candidates are re-ranked. Codes of residuals
-to the centroid were no better.
+Rows after the last full part are searched in memory. faiss maps the files, but pages that queries visit stay resident.
+Ten million vectors of 512 values then occupy 5 GB with 8-bit codes, and 2.5 GB with 4-bit codes. 4-bit codes take about
+as long to scan, because the time saved by reading half as many bytes is spent on unpacking them. Their ranking is less
+exact: among 262,144 vectors, the true top 10 are in the top 20 of the 8-bit codes, but only in the top 100 of the 4-bit
+codes, so more candidates are re-ranked. Codes of residuals to the centroid were no better.
 
 Legend: N rows, D embed.
 """

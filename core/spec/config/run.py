@@ -165,7 +165,7 @@ def _is_custom(name: str) -> bool:
 def _value(text: str) -> Any:
     try:
         return parse_json(text, "--set", error=ConfigError)
-    except ConfigError:  # text, which the field checks
+    except ConfigError:  # plain text; validated later, with its field
         return text
 
 

@@ -201,6 +201,6 @@ class ViewsConfig(Section):
     shared: bool = setting(
         False,
         "Share the student's views",
-        "Show the teacher the student's additional views, neither masked nor interpolated, instead of its own (DINO, "
-        "iBOT). Prototype distillation then compares only views of different crops.",
+        "The teacher sees the student's additional views, without masks and interpolation, instead of views of its own "
+        "(DINO, iBOT). Prototype distillation then compares only views of different crops.",
     )

@@ -115,8 +115,8 @@ IMAGES = (
     Preset(
         "maskclip",
         "MaskCLIP",
-        "CLIP with an additional masked view. Three quarters of its patches are masked for the student, which predicts "
-        "the moving-average teacher's softmax over prototypes for them. The contrastive loss is on the whole image. "
+        "CLIP with an additional view, of which the student sees a quarter of the patches. For each masked patch, it "
+        "predicts the moving-average teacher's softmax over prototypes. The contrastive loss is on the whole image. "
         "The masked objective has a small weight; with a weight of 1, the gain is lost. Only the image part of the "
         "published system is included, and masked patches are replaced by a learnt token instead of being dropped.",
         "Dong et al. 2023, MaskCLIP: Masked self-distillation advances contrastive language-image pretraining",

@@ -39,8 +39,8 @@ def measure_arms(
 ) -> Mapping[str, str]:
     """Measure the step time of each arm that has none yet. Returns an error message per failed arm.
 
-    ``wait`` is called about twice a second. ``measure`` measures one arm once, such as `measure_locally`. Returns early
-    when ``stop`` is set.
+    ``wait`` is called about twice a second. ``measure``, such as `measure_locally`, measures one arm once. Returns
+    early when ``stop`` is set.
     """
     problems: dict[str, str] = {}
     out.times.mkdir(exist_ok=True)

@@ -15,7 +15,7 @@ Kind = Literal["ahead", "behind", "overtakes", "falls behind", "not significant"
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean paired difference of two arms at a budget with its interval; None if there is none."""
+    """The mean paired difference of two arms at a budget. ``low`` and ``high``: its interval; None if it has none."""
 
     seconds: float
     mean: float

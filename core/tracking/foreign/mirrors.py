@@ -174,8 +174,10 @@ def _mlflow_name(name: str) -> str:
 
     "R@1" becomes "R_1", and "../x" becomes "_/x".
     """
-    allowed = re.sub(r"[^\w\-. :/]", "_", name)[:250]
-    return "/".join("_" if part in ("", ".", "..") else part for part in allowed.split("/"))
+    allowed = re.sub(r"[^\w\-. :/]", "_", name)
+    parts = ("_" if part in ("", ".", "..") else part for part in allowed.split("/"))
+    path = "/".join(f"_{part}" if part.startswith("..") else part for part in parts)
+    return path[:250].rstrip("/")
 
 
 class _WandB:

@@ -2,7 +2,7 @@
 
 Flow: in each step the loop passes losses and gradient norm to the guard, and the guard's flag to optimiser and teacher,
 without synchronisation. With each report the loop takes the collected numbers, ``core.training.step.reports`` copies
-them, and ``skipped`` yields the skipped steps. The optimiser protects parameters; ``RunningStatistics`` restores
+them, and ``find_skipped`` yields the skipped steps. The optimiser protects parameters; ``RunningStatistics`` restores
 running statistics, which the forward pass has already changed.
 
 Legend: L objectives.

@@ -29,7 +29,7 @@ class CaptionsWork(QObject):
     """Captions listed images; asks ``choice`` and ``settings`` for the model and settings when captioning starts."""
 
     refused = Signal(int)  # number of images that could not be captioned
-    origin = Signal(str, object)  # key, content
+    origin = Signal(str, object)  # key and content (model, step, settings) of the origin of the following captions
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class CaptionsWork(QObject):
             self._start_maker(side, paths)
 
     def caption_again(self, side: Side, paths: Sequence[str]) -> None:
-        """Caption ``paths`` and the images still queued with changed weights of the side's model."""
+        """Caption ``paths`` and the images still queued. The side's model has new weights."""
         queued = self.makers[side].drop()
         self._start_maker(side, dict.fromkeys([*paths, *queued]))
 

@@ -49,7 +49,7 @@ class OptionsRow(QWidget):
         self._row = FlowLayout(self)  # a window may be narrow
         for text, box, tip in (
             ("Features", self._layer, "Layer whose features probes and nearest neighbours use"),
-            ("Prompts", self._prompts, "Prompt templates for zero-shot and fused probes"),
+            ("Prompts", self._prompts, "Prompt templates for zero-shot classification and fused probes"),
             ("Fuse with", self._text, "Text that a fused probe combines with the image"),
             ("Neighbours", self._k, "Number of nearest training images that vote"),
         ):

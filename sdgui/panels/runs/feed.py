@@ -18,7 +18,7 @@ from core.spec.run.events import MAX_STEP
 from sdgui.panels.runs.plots.grid import PlotGrid
 from sdgui.panels.runs.plots.groups import parents_of
 from sdgui.runs.follower import Follower
-from sdgui.store.records import RunLabel
+from sdgui.store.records import RunLabel, StoreError
 
 _BATCH_MS = 30  # changes within this time cause one redraw
 _TIME_SLICE_MS = 25  # maximum time per turn; other events are handled in between
@@ -88,7 +88,10 @@ class CurveFeed(QObject):
     def _update_labels(self, run_ids: list[int]) -> None:
         """Name these runs and their ancestors in the legend, which a single run without ancestors does not need."""
         ancestors = {ancestor for run_id in run_ids for ancestor, _ in self._plotted_runs[run_id].ancestors}
-        labels = self._labels(sorted({*run_ids, *ancestors})) if run_ids else {}
+        try:
+            labels = self._labels(sorted({*run_ids, *ancestors})) if run_ids else {}
+        except StoreError:  # a registry that is out of reach; it is reported elsewhere
+            labels = {}
         for run_id in run_ids:
             label = labels.get(run_id) or RunLabel(f"run {run_id}", 0)
             self._grid.set_run(str(run_id), label.name, label.color)

@@ -12,7 +12,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal, SignalInstance
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QMenu, QSizePolicy, QWidget
+from PySide6.QtWidgets import QMenu, QWidget
 
 from sdgui.panels.search.model import Query
 from sdgui.panels.search.results import Score, cutoff_line, identity, items, ranks_of, true_line, true_rank
@@ -51,8 +51,7 @@ class SearchSide(QWidget):
         self.gallery.set_thumbnail_size(100)
         self.detail = ElidedLabel("", self, Qt.TextElideMode.ElideMiddle, role="small")
         self.line.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self.line.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
-        head = hbox((self.title, 1), self.line, self.true)
+        head = hbox((self.title, 2), (self.line, 3), self.true)
         vbox(head, (self.gallery, 1), into=self, spacing=SPACE // 2, margins=0)
         self.gallery.add_to_foot(self.detail)
         self.true.hide()

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 from PySide6.QtCore import QObject, Signal
-from PySide6.QtWidgets import QPushButton, QWidget
+from PySide6.QtWidgets import QApplication, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from core.spec.run.status import RunState
@@ -143,6 +143,11 @@ def test_progress_has_reserved_room_and_never_widens_the_window(bar: Status) -> 
     assert all(strip.isVisible() and bar.isAncestorOf(strip) for strip in strips)
     assert (bar.sizeHint().height(), bar.basket.pos()) == before
     assert bar.minimumSizeHint().width() < least + 3 * SPACE, "only the gaps"
+    places = [strip.geometry() for strip in strips]
+    bar.showMessage("What the command under the mouse does")
+    QApplication.processEvents()
+    assert [strip.geometry() for strip in strips] == places, "a status tip moves nothing"
+    assert places[0].left() > 200, "it has room"
 
 
 def test_workers_are_named_and_a_crash_has_details(bar: Status) -> None:

@@ -97,7 +97,7 @@ class Shards:
         return list(islice(bad_members, MAX_LISTED))
 
     def all_bad_rows(self) -> list[BadRow]:
-        """All members that do not form a row; only the first of a shard have a reason."""
+        """All members that do not form a row; only the first few of each shard have a reason."""
         rows = []
         for shard in self.shards:
             shard_rows = shard.bad_rows()

@@ -176,7 +176,7 @@ def save_csv(series: Iterable[tuple[str, Series]], path: str) -> None:
     writer = csv.writer(text)
     writer.writerow(["curve", "metric", "step", "time", "value", "smoothed"])
     for metric, curve in series:
-        own = slice(curve.own_size)
+        own = slice(curve.own_size)  # an ancestor's curve ends in a point of the run itself
         columns = [column[own].tolist() for column in (curve.steps, curve.times, curve.values, curve.smoothed)]
         for step, when, value, smooth in zip(*columns, strict=True):
             numbers = (_number(step), "" if when != when else when, value, smooth)

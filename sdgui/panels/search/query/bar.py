@@ -1,6 +1,6 @@
 """The search bar: text box, chips and buttons.
 
-Flow: typing, dropping or choosing -> ``changed(Query)``; Up and Down in the text box go through the search history.
+Flow: typing, dropping or choosing -> ``changed``; Up and Down in the text box go through the search history.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class SearchBar(QWidget):
         self._typed = ""
         self._filters: dict[str, Any] = {}
         self._group = True
-        self._evaluation_query = Query()  # the looked-up query of the evaluation
+        self._evaluation_query = Query()  # a query opened from the evaluation, whose answer is known; else empty
         hint = "Describe an image, or drop or paste one"
         self.line = QLineEdit(self, placeholderText=hint, clearButtonEnabled=True, maxLength=20_000)
         self.line.setAccessibleName("Search images by words")
@@ -135,7 +135,7 @@ class SearchBar(QWidget):
             self.true_image.setToolTip(plain_tip(f"{words[:1].upper()}{words[1:]}\n{path}"))
 
     def forget_known(self) -> None:
-        """Drop the numbers of captions and images, which are invalid in another collection."""
+        """Clear a query that refers to rows of the collection, since another collection has other rows."""
         if self._evaluation_query.caption >= 0 or self._evaluation_query.true_path:
             self.set_query(Query(), emit=False)
 

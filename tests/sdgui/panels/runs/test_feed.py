@@ -22,7 +22,7 @@ from sdgui.panels.runs.plots.grid import PlotGrid
 from sdgui.panels.runs.plots.groups import curve_key, parents_of
 from sdgui.panels.runs.tabs import RunTabs
 from sdgui.runs.history import RunHistory
-from sdgui.store.records import RunLabel
+from sdgui.store.records import RunLabel, StoreError
 from sdgui.store.store import Store
 
 LOSS, OTHER = "train/loss", "train/other"
@@ -106,6 +106,16 @@ def test_a_plot_of_a_run_that_is_no_longer_shown_is_removed(watched: Watched) ->
 
 def started(step: int) -> Event:
     return RunStarted(step=step, total_steps=99, config_digest="d", time=float(step))
+
+
+def test_curves_are_drawn_while_the_registry_is_out_of_reach(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_run_ids: Sequence[int]) -> dict[int, RunLabel]:
+        raise StoreError("the registry cannot be reached")
+
+    monkeypatch.setattr(watched.feed, "_labels", refuse)
+    watched.feed.watch((1,))
+    watched.tails.report(1, started(0), *losses(1, 2))
+    assert watched.steps(1) == [1, 2]
 
 
 def test_followed_points_are_appended_once_each(qtbot: QtBot, watched: Watched) -> None:
