@@ -119,7 +119,7 @@ def test_unusable_results_give_the_reason(out: StudyDir, text: str, sentence: st
 def test_a_missing_or_wrong_folder_is_a_problem(out: StudyDir, tmp_path: Path) -> None:
     gone = read_study_folder(tmp_path / "nowhere")
     assert (gone.state, gone.study) == ("gone", None)
-    assert "no longer exists" in gone.problem
+    assert "was not found" in gone.problem
     out.study.write_text('{"steps": 0}', encoding="utf-8")
     wrong = read_study_folder(out.path)
     assert (wrong.state, wrong.study, wrong.runs) == ("not started", None, ())

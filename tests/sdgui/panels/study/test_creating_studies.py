@@ -90,7 +90,7 @@ def test_unusable_studies_give_the_reason(qtbot: QtBot, open_study: Open, tmp_pa
 
     moved = tmp_path / "moved"
     folder.rename(moved)
-    qtbot.waitUntil(lambda: "no longer exists" in panel.bar.text, timeout=5000)
+    qtbot.waitUntil(lambda: "was not found" in panel.bar.text, timeout=5000)
     assert not panel.toolbar.begin.isEnabled()
     panel.move_to(tmp_path)
     assert "contains no study.json" in panel.bar.text
