@@ -51,7 +51,7 @@ def user_folders(next_user: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(autouse=True)
 def collected_here() -> Iterator[None]:
-    """Where a window switched the collector off, it is this thread that collects; see ``sdgui.app.collecting``."""
+    """The main thread collects, as in the window; see ``sdgui.app.collecting``."""
     yield
     if not gc.isenabled():
         due = [count > limit > 0 for count, limit in zip(gc.get_count(), gc.get_threshold(), strict=True)]
@@ -78,9 +78,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported lives on: a full round of garbage collection need not walk it."""
+    """What was imported lives on: a full round of garbage collection need not walk it.
+
+    From here on ``collected_here`` collects: a collection in a background thread would delete widgets and timers there,
+    which crashes the event loop.
+    """
     gc.collect()
     gc.freeze()
+    gc.disable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
