@@ -50,7 +50,7 @@ def test_a_trained_run_ranks_its_pairs_and_the_cleaned_data_can_be_opened(
     assert place.view.bar.text == ""
     ranked = place.ranked
     assert ranked is not None
-    assert (ranked.total, ranked.shuffled, ranked.recorded) == (rows, wrong, True)
+    assert (ranked.total, ranked.shuffled) == (rows, wrong)
     assert int(ranked.bins.sum()) == rows
     assert ranked.shuffled_bins is not None
     assert int(ranked.shuffled_bins.sum()) == wrong
