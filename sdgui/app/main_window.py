@@ -222,7 +222,7 @@ class MainWindow(QMainWindow):
             self.update_actions()
 
     def _on_run_added(self, run_id: int) -> None:
-        if self.experiments.model.run(run_id) is None:  # another window added it
+        if self.experiments.model.run(run_id) is None:  # added by a script or another window
             self._on_changed(Changes.of(run=run_id))
 
     def _on_run_removed(self, run_id: int) -> None:

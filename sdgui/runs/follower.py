@@ -32,7 +32,7 @@ class Follower(QObject):
     curves_loaded = Signal(int)  # run id: its history is complete
     progress_changed = Signal(int, object)  # run id, RunProgress
     state_changed = Signal(int, object)  # run id, RunState; the store has it already
-    run_added = Signal(int)  # run id: launched here or by another window, or imported
+    run_added = Signal(int)  # run id: found in the store, at the start or later
     run_removed = Signal(int)  # run id: moved to the bin or deleted, here or by another window
     trouble = Signal(int, str)  # run id (0: the store), why it cannot be read; "" once it can be read again
     _notified = Signal()

@@ -135,7 +135,6 @@ class FollowerThread(Poller):
         self._reported: dict[int, RunState] = {}  # states reported to the window
         self._problems: dict[tuple[int, str], str] = {}  # run (0: the store) and aspect -> reported message
         self._idle_poll_at = 0.0
-        self._attached = False
         self._notified = 0.0
 
     def poll_now(self, run_id: int = 0) -> None:
@@ -246,9 +245,7 @@ class FollowerThread(Poller):
                 self._start_over(run_id)
                 continue
             self._reported[run_id] = run.state
-            if self._attached:
-                self._outbox.added(run_id)
-        self._attached = True
+            self._outbox.added(run_id)  # in the first round too: the window listed its runs some time ago
 
     def _publish_record(self, run: Run) -> None:
         """Publish the registry's record of a run on another computer, whose folder cannot be read here."""

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
 )
 from pytestqt.qtbot import QtBot
 
+import core
 from sdgui.app.main_window import MainWindow
 from sdgui.panels.define.panel import DefinePanel
 from sdgui.panels.search.panel import SearchPanel
@@ -155,6 +156,16 @@ def _path(widget: QWidget | None) -> str:
         names.append(type(widget).__name__)
         widget = widget.parentWidget()
     return " < ".join(names)
+
+
+def test_a_run_logged_while_no_window_was_open_is_listed(qtbot: QtBot, home: Path, open_window: OpenWindow) -> None:
+    run = core.start_run("nightly", home=home, project="cifar", system_seconds=0, record_code=False)
+    run.log({"train/loss": 1.0}, step=1)
+    run.finish()
+    window = open_window()
+    qtbot.waitUntil(lambda: bool(window.experiments.model.runs()))
+    (listed,) = window.experiments.model.runs()
+    assert (listed.folder.name, listed.is_logged) == (run.folder.name, True)
 
 
 def test_the_window_remembers_selection_ticks_and_panel(qtbot: QtBot, open_window: OpenWindow) -> None:
