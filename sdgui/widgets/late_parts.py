@@ -8,31 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtWidgets import QStackedWidget, QTabWidget, QWidget
 
 _PAUSE_MS = 10  # pause before each part, in which painting and key events are handled
 
 
-def is_made(owner: QWidget, name: str) -> bool:
+def is_made(owner: QObject, name: str) -> bool:
     """Whether the cached property ``name`` of ``owner`` has been evaluated."""
     return name in vars(owner)
 
 
 def make_in_turns(owner: QWidget, names: Sequence[str]) -> None:
     """Evaluate the cached properties ``names`` of ``owner`` one by one, unless they have been evaluated."""
-    timer = QTimer(owner, interval=_PAUSE_MS)
-
-    def make() -> None:
-        waiting = [name for name in names if not is_made(owner, name)]
-        if waiting:
-            getattr(owner, waiting[0])
-        else:
-            timer.stop()
-            timer.deleteLater()
-
-    timer.timeout.connect(make)
+    timer = _PartTimer(owner, names)
     QTimer.singleShot(_PAUSE_MS, timer, timer.start)  # after the owner has been painted for the first time
+
+
+class _PartTimer(QTimer):
+    """Its slot is a method, which a connection does not keep alive.
+
+    A function that refers to ``owner`` may be its last reference. Freed with the timer, it would delete the owner and
+    with it the timer again.
+    """
+
+    def __init__(self, owner: QWidget, names: Sequence[str]) -> None:
+        super().__init__(owner, interval=_PAUSE_MS)
+        self._names = names
+        self.timeout.connect(self._make_next)
+
+    def _make_next(self) -> None:
+        owner = self.parent()
+        for name in self._names:
+            if not is_made(owner, name):
+                getattr(owner, name)
+                return
+        self.stop()
+        self.deleteLater()
 
 
 def home_of(tabs: QTabWidget) -> QWidget:

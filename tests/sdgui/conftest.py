@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from PySide6.QtCore import QEvent, QProcess
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
@@ -122,7 +122,19 @@ def made_from_a_copy(new_database: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 class PatientBot(QtBot):
-    """Waits as long as a busy machine may need: no test is about how soon something happens."""
+    """Waits as long as a busy machine may need: no test is about how soon something happens.
+
+    It keeps the widgets that pytest-qt will close. When the last reference to one is a function connected to a child's
+    signal, the child's deletion would delete the widget, and with it the child again.
+    """
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        super().__init__(request)
+        self._kept: list[QWidget] = []
+
+    def addWidget(self, widget: QWidget, **more: Any) -> None:
+        self._kept.append(widget)
+        super().addWidget(widget, **more)
 
     def waitUntil(self, callback: Callable[[], bool | None], *, timeout: int = PATIENCE) -> None:
         super().waitUntil(callback, timeout=max(timeout, PATIENCE))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import weakref
 from functools import cached_property
 
-from PySide6.QtWidgets import QLabel, QTabWidget, QWidget
+import shiboken6
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QApplication, QLabel, QTabWidget, QWidget
 from pytestqt.qtbot import QtBot
 
 from sdgui.widgets.late_parts import is_made, make_in_turns, replace_page
@@ -35,6 +38,19 @@ def test_parts_are_created_later_and_once(qtbot: QtBot) -> None:
     assert owner.second  # asked for before its turn
     qtbot.waitUntil(lambda: is_made(owner, "first"))
     assert owner.order == ["second", "first"]
+
+
+def test_an_owner_without_other_references_is_not_freed_by_its_last_part(qapp: QApplication) -> None:
+    owner = Owner()
+    freed = list[bool]()
+    owner.destroyed.connect(lambda: freed.append(True))
+    make_in_turns(owner, ("first", "second"))
+    timer = owner.findChildren(QTimer)[0]
+    reference = weakref.ref(owner)
+    del owner
+    assert freed == [True], "no connection keeps it alive"
+    assert reference() is None
+    assert not shiboken6.isValid(timer)
 
 
 def test_a_page_replaces_its_placeholder(qtbot: QtBot) -> None:
