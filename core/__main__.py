@@ -28,7 +28,7 @@ from core.cli import (
 )
 from core.cli.runs import mcp_server
 from core.cli.terminal import plain_output
-from core.spec.config.renamed import OldName, present_arguments
+from core.spec.config.renamed import OldName, rename_arguments
 from core.spec.failures import drop_output, say_error, sentence
 from core.spec.run.code import allow_everything
 
@@ -97,7 +97,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     try:
         try:
             with _warn_about_old_names():
-                parsed = make_parser().parse_args(present_arguments(sys.argv[1:] if arguments is None else arguments))
+                parsed = make_parser().parse_args(rename_arguments(sys.argv[1:] if arguments is None else arguments))
                 if getattr(parsed, "allow_code", False):
                     allow_everything()
                 return int(parsed.handler(parsed))

@@ -26,7 +26,7 @@ from core.spec.machines.machines import Machines
 from core.spec.machines.record import is_remote, record_file
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.reading import MEGABYTE, open_regular, read_bytes
-from core.spec.run.code import check_known, check_resumed, code_option, keep_code
+from core.spec.run.code import check_code_unchanged, check_code_known, code_option, keep_code
 from core.spec.run.folder import RunDir, RunDirError, new_name
 from core.spec.run.logged import LoggedConfig, read_any_config, read_logged
 from core.spec.run.provenance import read_provenance
@@ -68,9 +68,9 @@ def resume_local_run(run: RunDir) -> None:
     need("train")
     chain = chain_file(run.path)
     if chain is None:
-        check_resumed(read_config(run.config), run)
+        check_code_unchanged(read_config(run.config), run)
     else:
-        check_known([stage.config for stage in read_chain(chain).stages])
+        check_code_known([stage.config for stage in read_chain(chain).stages])
     _start(run, ())
 
 
@@ -146,7 +146,7 @@ def _current_file_digests(config: RunConfig | LoggedConfig, run: RunDir, folder:
     digests = {}
     if isinstance(config, RunConfig):
         try:
-            check_resumed(config, run)
+            check_code_unchanged(config, run)
         except UserError as error:
             digests["custom code"] = str(error)
     for name in files if isinstance(files, Mapping) else ():

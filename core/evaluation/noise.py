@@ -27,7 +27,7 @@ from core.inference.encoder import check_finite, encode_dataset
 from core.objectives.weighting.descriptors import describe, unit_parts
 from core.objectives.weighting.evidence import evidence
 from core.objectives.weighting.words import reorder_by_words, word_evidence
-from core.spec.cells import marked_row
+from core.spec.cells import escape_row
 from core.spec.errors import UserError
 from core.spec.reporter import Progress
 from core.spec.run.folder import RunDir
@@ -224,5 +224,5 @@ def to_csv(pairs: Sequence[RankedPair]) -> str:
         flag = "" if pair.shuffled is None else int(pair.shuffled)
         right = "" if pair.right is None else f"{pair.right:.6f}"
         numbers = (pair.rank, f"{pair.belief:.6f}", right)
-        writer.writerow([*numbers, *marked_row((pair.path, pair.caption)), flag])
+        writer.writerow([*numbers, *escape_row((pair.path, pair.caption)), flag])
     return text.getvalue()

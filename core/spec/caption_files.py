@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from core.spec.cells import marked_row
+from core.spec.cells import escape_row
 from core.spec.errors import UserError, writing
 from core.spec.files import write_whole
 
@@ -193,7 +193,7 @@ def table_rows(image: CaptionedImage, root: Path | None) -> list[list[object]]:
     rows = []
     for rank, caption in enumerate(image.captions, start=1):
         numbers = [rank, *(("" if x is None else round(x, 4)) for x in (caption.log_prob, caption.score))]
-        rows.append(marked_row([shown_path, caption.text, *numbers, *origin]))
+        rows.append(escape_row([shown_path, caption.text, *numbers, *origin]))
     return rows
 
 

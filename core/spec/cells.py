@@ -3,7 +3,7 @@
 A spreadsheet would run a caption such as ``=HYPERLINK(...)`` as a program. A leading apostrophe marks a cell as text.
 Texts that already look marked get another apostrophe, so that `unescape_cell` reverts `escape_cell`.
 
-Flow: every CSV with text from users or data -> `marked_row`; `core.data.sources.manifests` -> `unescape_cell`.
+Flow: every CSV with text from users or data -> `escape_row`; `core.data.sources.manifests` -> `unescape_cell`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,6 @@ def unescape_cell(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _MARKED.match(cell) else cell
 
 
-def marked_row(cells: Iterable[object]) -> list[object]:
-    """A row with its texts marked; numbers are unchanged."""
+def escape_row(cells: Iterable[object]) -> list[object]:
+    """A row with its texts escaped by `escape_cell`; numbers are unchanged."""
     return [escape_cell(cell) if isinstance(cell, str) else cell for cell in cells]

@@ -228,10 +228,10 @@ class ExperimentCommands(QObject):
         def write() -> None:
             if run_id is not None:
                 store.tag_run(run_id, tags, had)
-                store.note_run(run_id, note, replaced)
+                store.set_run_note(run_id, note, replaced)
             else:
                 store.tag_experiment(experiment_id, tags, had)
-                store.note_experiment(experiment_id, note, replaced)
+                store.set_experiment_note(experiment_id, note, replaced)
 
         def failed(error: UserError) -> None:
             if not isinstance(error, ChangedElsewhereError):

@@ -143,7 +143,7 @@ class ChainWatch(QObject):
             if not stage.config.is_file():
                 continue
             try:
-                run = self._store.import_run(stage.path, first.experiment_id, [stage.path.name], like=first.id)
+                run = self._store.import_run(stage.path, first.experiment_id, [stage.path.name], predecessor=first.id)
             except StoreError:  # retried at the next poll
                 continue
             if self.poller.ending.is_set():

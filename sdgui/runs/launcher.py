@@ -26,7 +26,7 @@ from core.spec.errors import UserError
 from core.spec.files import write_whole
 from core.spec.installed import NotInstalled, need
 from core.spec.reading import read_text
-from core.spec.run.code import check_resumed, code_option, keep_code, references
+from core.spec.run.code import check_code_unchanged, code_option, keep_code, references
 from core.spec.run.folder import RunDir, RunDirError
 from core.spec.run.status import process_alive
 from sdgui.runs.background_tasks import StoreWriter
@@ -125,7 +125,7 @@ class Launcher(QObject):
         if not run.dir.config.is_file():
             raise LaunchError(f"{run.folder} no longer has a config.json, so it cannot be resumed; launch a new run.")
         if not run.machine and chain_file(run.folder) is None:
-            check_resumed(read_config(run.dir.config), run.dir)
+            check_code_unchanged(read_config(run.dir.config), run.dir)
         run = self._assign_devices(run)
         try:
             self._start(run)

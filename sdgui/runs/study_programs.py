@@ -35,9 +35,9 @@ from sdgui.runs.study_status import (
     StudyRunSnapshot,
     StudySnapshot,
     first_status,
-    note_request,
     program_alive,
     read_study_folder,
+    record_request,
 )
 from sdgui.store.queue import Slots
 from sdgui.store.records import StoreError
@@ -195,7 +195,7 @@ class StudyPrograms(QObject):
             raise StudyProgramError("The study is already running, perhaps started by another window.")
         check_inside(folder, run_logs, StudyProgramError)
         try:
-            note_request(folder, "")
+            record_request(folder, "")
             with run_logs[0].open("ab") as stdout, run_logs[1].open("wb") as stderr:
                 home_option = ["--home", str(self._store.home)] if _machines(out).on else []
                 parallel_options = self._parallel_options(study_id, out)
@@ -265,7 +265,7 @@ class StudyPrograms(QObject):
         if status.host not in ("", platform.node()):
             raise StudyProgramError(f"The study is running on {status.host}; end it on that computer.")
         try:
-            note_request(folder, "stop" if request == "kill" else request)
+            record_request(folder, "stop" if request == "kill" else request)
             end_process(status, kill=request == "kill")
         except psutil.AccessDenied as error:
             raise StudyProgramError(f"The study in {folder} is another user's program; end it as that user.") from error

@@ -276,7 +276,7 @@ def _results(out: StudyDir, before: StudySnapshot | None) -> tuple[dict[str, Any
     return raw, stamp, ""
 
 
-def note_request(folder: Path, request: str) -> None:
+def record_request(folder: Path, request: str) -> None:
     """Record the request; "" clears it. May raise OSError."""
     path = folder / ASKED
     if request:

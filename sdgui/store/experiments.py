@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from core.spec.config import ConfigError, RunConfig, parse_config
 from core.spec.run.logged import parse_logged
 from sdgui.store.records import Experiment, StoreError
-from sdgui.store.registry.activity import note_activity, note_edit
+from sdgui.store.registry.activity import record_activity, record_edit
 from sdgui.store.sessions import (
     NAME_LENGTH,
     Sessions,
@@ -32,11 +32,11 @@ class ExperimentRecords(Sessions):
 
     def experiments(self, deleted: bool = False) -> list[Experiment]:
         """Experiments outside the bin, or with ``deleted`` those in it; oldest first."""
-        bin_is = ExperimentRow.deleted.is_not(None) if deleted else ExperimentRow.deleted.is_(None)
+        is_listed = ExperimentRow.deleted.is_not(None) if deleted else ExperimentRow.deleted.is_(None)
         with self._read() as session:
             return [
                 experiment_record(row)
-                for row in session.scalars(select(ExperimentRow).where(bin_is).order_by(ExperimentRow.id))
+                for row in session.scalars(select(ExperimentRow).where(is_listed).order_by(ExperimentRow.id))
             ]
 
     def changed_times(self) -> dict[int, float]:
@@ -62,7 +62,7 @@ class ExperimentRecords(Sessions):
         name = clean_name(name)
         with self._write() as session:
             row = experiment_row(session, experiment_id)
-            note_activity(session, "renamed", name, experiment=row.id, detail=row.name)
+            record_activity(session, "renamed", name, experiment=row.id, detail=row.name)
             row.name, row.config, row.changed = name, _with_name(row.config, name), time.time()
             return experiment_record(row)
 
@@ -79,7 +79,7 @@ class ExperimentRecords(Sessions):
             copy.tags = list(row.tags)
             session.add(copy)
             session.flush()
-            note_activity(session, "made", title, experiment=copy.id)
+            record_activity(session, "made", title, experiment=copy.id)
             return experiment_record(copy)
 
     def edit_experiment(self, experiment_id: int, config: RunConfig | str, before: str | None = None) -> Experiment:
@@ -92,7 +92,7 @@ class ExperimentRecords(Sessions):
         with self._write() as session:
             row = experiment_row(session, experiment_id)
             check_unedited(f"The config of “{row.name}”", before, row.config, text, _settings)
-            note_edit(session, row.name, experiment_id, row.config)
+            record_edit(session, row.name, experiment_id, row.config)
             name = _name_in(text)
             if before is None or name != _name_in(before):
                 row.name = clean_name(name or row.name)
@@ -104,7 +104,7 @@ class ExperimentRecords(Sessions):
         with self._write() as session:
             row = experiment_row(session, experiment_id)
             row.deleted = None
-            note_activity(session, "restored", row.name, experiment=row.id)
+            record_activity(session, "restored", row.name, experiment=row.id)
             return experiment_record(row)
 
     def tag_experiment(
@@ -117,15 +117,15 @@ class ExperimentRecords(Sessions):
             row.tags = tag_rows(session, tags if before is None else merged_tags(before, current, tags))
             session.flush()
             session.refresh(row)
-            note_activity(session, "tagged", row.name, experiment=row.id)
+            record_activity(session, "tagged", row.name, experiment=row.id)
             return experiment_record(row)
 
-    def note_experiment(self, experiment_id: int, note: str, before: str | None = None) -> Experiment:
+    def set_experiment_note(self, experiment_id: int, note: str, before: str | None = None) -> Experiment:
         """Replace the note. Raises ChangedElsewhereError if it has changed since the edit began (``before``)."""
         with self._write() as session:
             row = experiment_row(session, experiment_id)
             check_unedited(f"The note of “{row.name}”", before, row.note, note)
-            note_activity(session, "wrote the note of", row.name, experiment=row.id, detail=row.note)
+            record_activity(session, "wrote the note of", row.name, experiment=row.id, detail=row.note)
             row.note = storable(note)
             return experiment_record(row)
 
@@ -141,7 +141,7 @@ def new_experiment(session: Session, config: str, name: str) -> ExperimentRow:
     row = ExperimentRow(name=name, config=_with_name(config, name), created=now, changed=now, note="")
     session.add(row)
     session.flush()
-    note_activity(session, "made", name, experiment=row.id)
+    record_activity(session, "made", name, experiment=row.id)
     return row
 
 

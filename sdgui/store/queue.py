@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from core.spec.run.status import RunState
 from sdgui.store.records import Place, Run, StoreError
-from sdgui.store.registry.activity import note_activity
+from sdgui.store.registry.activity import record_activity
 from sdgui.store.runs import ALIVE, RunRecords, queue_end, run_row, set_launched
 from sdgui.store.sessions import ON_HOST
 from sdgui.store.tables import ExperimentRow, RunRow
@@ -49,7 +49,7 @@ class QueueRecords(RunRecords):
                 raise StoreError("This run is still active; pause or stop it first.")
             if row.queue_position is None:
                 row.queue_position, row.state = queue_end(session), RunState.QUEUED.value
-                note_activity(session, "queued", row.key, experiment=row.experiment_id, run=run_id)
+                record_activity(session, "queued", row.key, experiment=row.experiment_id, run=run_id)
             return self._run_record(row)
 
     def unqueue(self, run_id: int) -> Run:
@@ -60,7 +60,7 @@ class QueueRecords(RunRecords):
                 row.queue_position = None
                 row.state = (RunState(row.ending) if row.ending else RunState.INTERRUPTED).value
                 action = "removed from the queue"
-                note_activity(session, action, row.key, experiment=row.experiment_id, run=run_id)
+                record_activity(session, action, row.key, experiment=row.experiment_id, run=run_id)
             return self._run_record(row)
 
     def place(self, run_id: int, place: Place) -> Run:
@@ -119,7 +119,7 @@ class QueueRecords(RunRecords):
             for position, row in enumerate(rows):
                 row.queue_position = position
             if rows:
-                note_activity(session, "reordered the queue", "")
+                record_activity(session, "reordered the queue", "")
 
     def take_next(self, limit: int | Mapping[str, Slots]) -> Run | None:
         """Mark the first waiting run whose machine has room as launched, and return it; None if there is none.

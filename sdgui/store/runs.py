@@ -28,7 +28,7 @@ from sdgui.store.records import (
     RunLabel,
     StoreError,
 )
-from sdgui.store.registry.activity import note_activity
+from sdgui.store.registry.activity import record_activity
 from sdgui.store.registry.dialect import insert
 from sdgui.store.run_table.configs import keep_config
 from sdgui.store.sessions import ON_HOST, Sessions, check_unedited, merged_tags, owner_host_of, slug, storable, tag_rows
@@ -168,14 +168,14 @@ class RunRecords(Sessions):
             row.machine, row.devices_asked, row.owner = place.host, place.devices, self.user
             session.add(row)
             session.flush()
-            note_activity(session, "queued" if queued else "launched", row.key, experiment=experiment_id, run=row.id)
+            record_activity(session, "queued" if queued else "launched", row.key, experiment=experiment_id, run=row.id)
             return self._run_record(row)
 
     def add_imported(
         self, experiment_id: int, folder: str, config: RunConfig | LoggedConfig, progress: Progress,
-        tags: Iterable[str] = (), like: int | None = None,
+        tags: Iterable[str] = (), predecessor: int | None = None,
     ) -> int:  # fmt: skip
-        """Add the run in ``folder`` with ``tags``, on the machine and devices of ``like``; returns its id."""
+        """Add the run in ``folder`` with ``tags``, on the machine and devices of ``predecessor``; returns its id."""
         key = Path(folder).name.rpartition("-")[2]
         with self._write() as session:
             same_folder_or_key = or_(RunRow.folder == folder, RunRow.key == key)
@@ -186,8 +186,8 @@ class RunRecords(Sessions):
             row = _row_from_config(session, experiment_id, config, folder)
             row.owner, row.created = self.user, progress.started or row.created
             row.tags = tag_rows(session, tags)
-            if like is not None:
-                other = run_row(session, like)
+            if predecessor is not None:
+                other = run_row(session, predecessor)
                 row.machine, row.devices_asked, row.devices = other.machine, other.devices_asked, other.devices
             if key.isalnum() and not ids_by_folder:
                 row.key = key
@@ -196,7 +196,7 @@ class RunRecords(Sessions):
             session.flush()
             if progress.summaries:
                 session.execute(plain_insert(SummaryRow), _summary_rows(row.id, progress.summaries))
-            note_activity(session, "listed", row.key, experiment=experiment_id, run=row.id)
+            record_activity(session, "listed", row.key, experiment=experiment_id, run=row.id)
             return row.id
 
     def record(self, run_id: int, progress: Progress, rewritten: bool = False) -> None:
@@ -230,7 +230,7 @@ class RunRecords(Sessions):
         with self._write() as session:
             row = run_row(session, run_id)
             row.deleted = None
-            note_activity(session, "restored", row.key, experiment=row.experiment_id, run=run_id)
+            record_activity(session, "restored", row.key, experiment=row.experiment_id, run=run_id)
             return self._run_record(row)
 
     def tag_run(self, run_id: int, tags: Iterable[str], before: Iterable[str] | None = None) -> Run:
@@ -241,17 +241,17 @@ class RunRecords(Sessions):
             row.tags = tag_rows(session, tags if before is None else merged_tags(before, current, tags))
             session.flush()
             session.refresh(row)
-            note_activity(session, "tagged", row.key, experiment=row.experiment_id, run=run_id)
+            record_activity(session, "tagged", row.key, experiment=row.experiment_id, run=run_id)
             return self._run_record(row)
 
-    def note_run(self, run_id: int, note: str, before: str | None = None) -> Run:
+    def set_run_note(self, run_id: int, note: str, before: str | None = None) -> Run:
         """Replace the note. Raises ChangedElsewhereError if it has changed since the edit began (``before``)."""
         with self._write() as session:
             row = run_row(session, run_id)
             check_unedited(f"The note of run {row.key}", before, row.note, note)
             about, replaced = row.experiment_id, row.note
             row.note = storable(note)
-            note_activity(session, "wrote the note of", row.key, experiment=about, run=run_id, detail=replaced)
+            record_activity(session, "wrote the note of", row.key, experiment=about, run=run_id, detail=replaced)
             return self._run_record(row)
 
     def mark_failed(self, run_id: int, message: str) -> Run:

@@ -33,7 +33,7 @@ from sdgui.store.own.fixes import FixRecords
 from sdgui.store.own.panel_results import ResultRecords
 from sdgui.store.queue import QueueRecords
 from sdgui.store.records import Run, StoreError
-from sdgui.store.registry.activity import ActivityRecords, note_activity
+from sdgui.store.registry.activity import ActivityRecords, record_activity
 from sdgui.store.registry.address import RegistryAddress
 from sdgui.store.registry.server import open_registry
 from sdgui.store.run_table.configs import ConfigRecords
@@ -156,17 +156,17 @@ class Store(
         return problems
 
     def import_run(
-        self, folder: Path, experiment_id: int | None = None, tags: Iterable[str] = (), like: int | None = None
+        self, folder: Path, experiment_id: int | None = None, tags: Iterable[str] = (), predecessor: int | None = None
     ) -> Run:
         """Import the run in ``folder`` from its config.json and events; a known folder is read again.
 
         It is listed under ``experiment_id``, otherwise under an experiment with the same config or name, or a new
-        one. A new run gets ``tags``, and the machine and devices of the run ``like``.
+        one. A new run gets ``tags``, and the machine and devices of the run ``predecessor``.
         """
         if experiment_id is not None:
             self.experiment(experiment_id)  # raises StoreError if it was deleted
         experiments_by_key, listed = self._experiments_by_key(), self._listed(folder)
-        return self.run(self._import(folder, experiment_id, experiments_by_key, listed, tags, like))
+        return self.run(self._import(folder, experiment_id, experiments_by_key, listed, tags, predecessor))
 
     def _import(
         self,
@@ -175,7 +175,7 @@ class Store(
         experiments_by_key: dict[str, int],
         listed: Mapping[str, _Listed],
         tags: Iterable[str] = (),
-        like: int | None = None,
+        predecessor: int | None = None,
     ) -> int:
         """Import a run; returns its id. ``experiments_by_key``: from ``_experiments_by_key``; updated by this call."""
         run_dir = RunDir(folder.absolute())
@@ -196,7 +196,7 @@ class Store(
             experiment_id = self._experiment_for(config, experiments_by_key)
         if isinstance(config, LoggedConfig):
             tags = (*config.tags, *tags)
-        return self.add_imported(experiment_id, text, config, progress, tags, like)
+        return self.add_imported(experiment_id, text, config, progress, tags, predecessor)
 
     def _experiment_for(self, config: RunConfig | LoggedConfig, experiments_by_key: dict[str, int]) -> int:
         """The experiment with the same config, otherwise with the same name; for a logged run, that of its project.
@@ -287,7 +287,7 @@ class Store(
             for run in runs:
                 _refuse_alive(run)
             action = "deleted permanently" if for_good else "deleted"
-            note_activity(session, action, row.name, experiment=experiment_id)
+            record_activity(session, action, row.name, experiment=experiment_id)
             if not for_good:
                 row.deleted = time.time()
                 return
@@ -306,7 +306,7 @@ class Store(
             run = self._run_record(row)
             _refuse_alive(run)
             action = "deleted permanently" if for_good else "deleted"
-            note_activity(session, action, row.key, experiment=row.experiment_id, run=run_id)
+            record_activity(session, action, row.key, experiment=row.experiment_id, run=run_id)
             if not for_good:
                 row.deleted = time.time()
                 return

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from core.spec.config import RunConfig
 from sdgui.store.experiments import new_experiment
 from sdgui.store.records import StoreError
-from sdgui.store.registry.activity import note_activity
+from sdgui.store.registry.activity import record_activity
 from sdgui.store.sessions import ON_HOST, Sessions, clean_name, owner_host_of
 from sdgui.store.tables import ExperimentRow, RunRow, StudyArmRow, StudyRow
 
@@ -74,7 +74,7 @@ class StudyRecords(Sessions):
                 row = StudyRow(name=name, folder=text, created=time.time())
                 session.add(row)
                 session.flush()
-                note_activity(session, "created the study", name)
+                record_activity(session, "created the study", name)
             row.name, row.deleted = name, None
             study_id = row.id
         return self.study(study_id)
@@ -133,7 +133,7 @@ class StudyRecords(Sessions):
         with self._write() as session:
             study = _study_row(session, study_id)
             study.deleted = when
-            note_activity(session, "restored the study" if when is None else "deleted the study", study.name)
+            record_activity(session, "restored the study" if when is None else "deleted the study", study.name)
             arms = select(StudyArmRow.experiment_id).where(StudyArmRow.study_id == study_id)
             session.execute(update(ExperimentRow).where(ExperimentRow.id.in_(arms)).values(deleted=when))
 

@@ -113,10 +113,10 @@ def window(qtbot: QtBot, home: Path, tmp_path: Path) -> Iterator[MainWindow]:
     services = make_services(home, program("fake_trainer.py"), worker, program("fake_demo.py"))
     store = services.store
     experiment = store.add_experiment(preset_config("sd-clip", "tiny"), HOSTILE)
-    store.note_experiment(experiment.id, HOSTILE)
+    store.set_experiment_note(experiment.id, HOSTILE)
     store.tag_experiment(experiment.id, [HOSTILE])
     run = store.import_run(a_run(tmp_path / f"{FILE}.d"), experiment.id)
-    store.note_run(run.id, HOSTILE)
+    store.set_run_note(run.id, HOSTILE)
     store.tag_run(run.id, [HOSTILE])
     store.mark_failed(run.id, HOSTILE)
     store.add_study(tmp_path / "study", HOSTILE)

@@ -137,11 +137,11 @@ class Tools:
 
         from core.cli.local_runs import start_local_run
         from core.spec.errors import writing
-        from core.spec.run.code import check_known
+        from core.spec.run.code import check_code_known
         from core.spec.run.folder import new_name
 
         config = with_absolute_paths(override(self._base(base, size), list(settings)))
-        check_known([config])  # an agent starts no code that this user has not run
+        check_code_known([config])  # an agent starts no code that this user has not run
         run = RunDir(runs_folder(self._home) / new_name(config.name))
         with writing(self._home):
             self._home.mkdir(parents=True, exist_ok=True)

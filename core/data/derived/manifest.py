@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from core.data.sources.rows import Row
-from core.spec.cells import marked_row
+from core.spec.cells import escape_row
 from core.spec.config import expand_user
 from core.spec.errors import UserError
 from core.spec.shards import is_shards
@@ -25,8 +25,8 @@ def manifest(pairs: Iterable[Pair], columns: Sequence[str]) -> bytes:
     """``pairs`` as a CSV with one line per pair; ``columns``: the names of the additional cells."""
     text = io.StringIO()
     writer = csv.writer(text)  # ends lines with CR LF: otherwise a cell that contains a CR would not be quoted
-    writer.writerow(["filepath", "title", *marked_row(columns)])
-    writer.writerows(marked_row([name, caption, *cells]) for name, caption, cells in pairs)
+    writer.writerow(["filepath", "title", *escape_row(columns)])
+    writer.writerows(escape_row([name, caption, *cells]) for name, caption, cells in pairs)
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 

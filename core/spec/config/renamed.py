@@ -61,8 +61,8 @@ def current_name(kind: Kind, name: str, warn: bool = True) -> str:
     return name
 
 
-def present_settings(raw: dict[str, Any]) -> dict[str, Any]:
-    """A raw config with its settings under their current names. If both names have a value, both are kept.
+def rename_settings(raw: dict[str, Any]) -> dict[str, Any]:
+    """Move the settings of a raw config to their current names. If both names have a value, both are kept.
 
     There are no warnings, since the configs of run folders are frozen and stay readable permanently.
     """
@@ -88,8 +88,8 @@ def _section(raw: Any, path: Sequence[str]) -> dict[str, Any] | None:
     return raw if isinstance(raw, dict) else None
 
 
-def present_arguments(arguments: Sequence[str]) -> list[str]:
-    """A command line with current names of the command and its options (``--old``, ``--old=VALUE``)."""
+def rename_arguments(arguments: Sequence[str]) -> list[str]:
+    """The command line with the current names of its command and options (``--old``, ``--old=VALUE``)."""
     if not arguments:
         return []
     command = current_name("command", arguments[0])

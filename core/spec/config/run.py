@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from core.spec.config.base import ConfigError
 from core.spec.config.contradictions import problems
 from core.spec.config.experiment import CONFIG_VERSION, RunConfig
-from core.spec.config.renamed import current_name, present_settings
+from core.spec.config.renamed import current_name, rename_settings
 from core.spec.config.retained import retained_sets
 from core.spec.errors import nearest
 from core.spec.extending.references import parse_reference
@@ -66,7 +66,7 @@ def read_config(path: Path) -> RunConfig:
 def validate(raw: dict[str, Any], origin: str) -> RunConfig:
     """A config from plain data. Raises ConfigError, whose message lists every wrong field."""
     try:
-        config = RunConfig.model_validate(present_settings(raw))
+        config = RunConfig.model_validate(rename_settings(raw))
     except ValidationError as error:
         raise ConfigError(f"{origin} cannot be used:\n{field_lines(error, 'config')}") from error
     if contradictions := problems(config):

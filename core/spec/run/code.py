@@ -166,7 +166,7 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def check_resumed(config: RunConfig, run: RunDir) -> None:
+def check_code_unchanged(config: RunConfig, run: RunDir) -> None:
     """Raise CodeError if resuming ``run`` would use code that is not allowed, or has changed since the run began."""
     copies = check_allowed(run, [reference.place for reference in references(config)])
     for reference in references(config):
@@ -175,7 +175,7 @@ def check_resumed(config: RunConfig, run: RunDir) -> None:
             raise CodeError(changed_message(reference.place, run))
 
 
-def check_known(configs: Iterable[RunConfig]) -> None:
+def check_code_known(configs: Iterable[RunConfig]) -> None:
     """Raise CodeError if ``configs`` (a resumed chain's, or an agent's) use code that this user has not run before."""
     allowed_digests = read_allowed_digests()
     for reference in chain.from_iterable(map(references, configs)):

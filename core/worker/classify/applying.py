@@ -28,7 +28,7 @@ from core.inference.extraction import extract_layers
 from core.inference.fusing import FusedEncoder, fused_features
 from core.inference.images import find_images
 from core.metrics.classification.probe import Probe
-from core.spec.cells import marked_row
+from core.spec.cells import escape_row
 from core.spec.config import DataConfig
 from core.spec.errors import UserError
 from core.spec.files import write_whole
@@ -93,7 +93,7 @@ def write_csv(applied: AppliedProbe, probe: Probe, file: Path) -> None:
     )
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(marked_row(["filepath", "class", "probability", *columns, "error"]))
+    writer.writerow(escape_row(["filepath", "class", "probability", *columns, "error"]))
     for path, row in zip(applied.paths, applied.probabilities, strict=True):
         first = int(row.argmax())
         if all_classes:
@@ -102,9 +102,9 @@ def write_csv(applied: AppliedProbe, probe: Probe, file: Path) -> None:
             values, best = row.topk(len(ranks))
             pairs = zip(best.tolist(), values.tolist(), strict=True)
             columns_of_row = [item for index, value in pairs for item in (probe.classes[index], f"{value:.6f}")]
-        writer.writerow(marked_row([path, probe.classes[first], f"{float(row[first]):.6f}", *columns_of_row, ""]))
+        writer.writerow(escape_row([path, probe.classes[first], f"{float(row[first]):.6f}", *columns_of_row, ""]))
     for bad_row in applied.unreadable:
-        writer.writerow(marked_row([bad_row.location, "", "", *[""] * len(columns), bad_row.reason]))
+        writer.writerow(escape_row([bad_row.location, "", "", *[""] * len(columns), bad_row.reason]))
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, text.getvalue().encode("utf-8", "surrogateescape"))

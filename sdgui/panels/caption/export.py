@@ -27,7 +27,7 @@ from core.spec.caption_files import (
     table_rows,
     write_new,
 )
-from core.spec.cells import marked_row
+from core.spec.cells import escape_row
 from core.spec.errors import UserError
 from core.spec.reading import MEGABYTE, read_json
 from sdgui.shared.export.formats import Exported, ExportFormat, Progress
@@ -167,7 +167,7 @@ def _fill(folder: Path, images: Sequence[CaptionedImage], progress: Progress) ->
     if not rows:
         raise CaptionFileError("None of the image files exist any more; nothing was saved.")
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([("filepath", "title"), *map(marked_row, rows)])
+    csv.writer(text, lineterminator="\n").writerows([("filepath", "title"), *map(escape_row, rows)])
     about = {"written_by": _WRITER, "provenance": [dict(origin) for origin in origins], "rows": sources}
     write_new(folder / PROVENANCE, json.dumps(about) + "\n")
     write_new(folder / TABLE, text.getvalue())

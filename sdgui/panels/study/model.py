@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.spec.cells import escape_cell, marked_row
+from core.spec.cells import escape_cell, escape_row
 from core.spec.study.holm import holm
 from sdgui.widgets.formats import count, duration, metric_title
 
@@ -210,7 +210,7 @@ def to_csv(tables: Sequence[Table]) -> str:
     for index, table in enumerate(tables):
         if index:
             writer.writerow([])
-        writer.writerow(marked_row(table.columns))
+        writer.writerow(escape_row(table.columns))
         # text left-aligned, numbers right-aligned
         writer.writerows(
             [

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from core.spec.cells import marked_row
+from core.spec.cells import escape_row
 from core.spec.errors import UserError
 from core.spec.reading import UnreadableError
 from core.spec.shards import is_member, read_member, split_member
@@ -86,7 +86,7 @@ def export_table(items: Sequence[GalleryItem], file: Path, progress: Progress) -
         for number, item in enumerate(items):
             _report(progress, number, len(items))
             record = _record(item, file.parent)
-            table.writerow(marked_row("" if record[name] is None else record[name] for name in COLUMNS))
+            table.writerow(escape_row("" if record[name] is None else record[name] for name in COLUMNS))
     return Exported(file, len(items))
 
 

@@ -145,7 +145,9 @@ class Retraining(QObject):
             name = free_name(f"{trained.config.name[:80]} with fixes", used_names)
             config = trained.config.model_copy(update={"name": name})
             experiment = store.add_experiment(config, name)
-            store.note_experiment(experiment.id, f"Retrained with the fixes in {fixed}; before: {config.data.train}.")
+            store.set_experiment_note(
+                experiment.id, f"Retrained with the fixes in {fixed}; before: {config.data.train}."
+            )
             runs = []
             changed = config.data.model_copy(update={"train": fixed})
             last = config.model_copy(update={"data": changed})

@@ -1,6 +1,6 @@
 """The history of changes: one row per change by a person, kept after its subject is deleted.
 
-Flow: every store method that writes for a person calls ``note_activity`` in its own transaction. Other windows on a
+Flow: every store method that writes for a person calls ``record_activity`` in its own transaction. Other windows on a
 shared registry read the rows after the last one that they know, and so learn what others changed.
 """
 
@@ -33,7 +33,7 @@ class Activity:
     detail: str
 
 
-def note_activity(
+def record_activity(
     session: Session, action: str, name: str, *, experiment: int | None = None, run: int | None = None, detail: str = ""
 ) -> None:
     """Add a change to the history in the caller's transaction; the user is taken from the session."""
@@ -43,7 +43,7 @@ def note_activity(
     session.add(row)
 
 
-def note_edit(session: Session, name: str, experiment: int, replaced: str) -> None:
+def record_edit(session: Session, name: str, experiment: int, replaced: str) -> None:
     """Record an edit of a config. It is saved at every pause in typing, so one person's successive edits share a row.
 
     The last text of another person stays in the history.
@@ -56,7 +56,7 @@ def note_edit(session: Session, name: str, experiment: int, replaced: str) -> No
         detail = last.detail
     else:
         detail = replaced
-    note_activity(session, "edited", name, experiment=experiment, detail=detail)
+    record_activity(session, "edited", name, experiment=experiment, detail=detail)
 
 
 class ActivityRecords(Sessions):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from sdgui.store.registry.activity import note_activity
+from sdgui.store.registry.activity import record_activity
 from sdgui.store.sessions import Sessions, clean_line, storable, tag_rows
 from sdgui.store.tables import RunRow
 
@@ -45,7 +45,7 @@ class TaggingRecords(Sessions):
                     tuple(has[key].name for key in removed), tuple(new_tags[key].name for key in new)
                 )
                 row.tags = [tag for key, tag in has.items() if key not in removed] + [new_tags[key] for key in new]
-                note_activity(session, "tagged", row.key, experiment=row.experiment_id, run=row.id)
+                record_activity(session, "tagged", row.key, experiment=row.experiment_id, run=row.id)
         return undo
 
     def change_notes(self, notes: Mapping[int, str]) -> dict[int, str]:
@@ -57,7 +57,9 @@ class TaggingRecords(Sessions):
                 if note != row.note:
                     undo[row.id] = row.note
                     about = row.experiment_id
-                    note_activity(session, "wrote the note of", row.key, experiment=about, run=row.id, detail=row.note)
+                    record_activity(
+                        session, "wrote the note of", row.key, experiment=about, run=row.id, detail=row.note
+                    )
                     row.note = note
         return undo
 

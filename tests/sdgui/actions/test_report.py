@@ -26,7 +26,7 @@ def test_the_report_shows_note_and_runs_is_refreshed_and_exported(
 ) -> None:
     window = open_window()
     store, experiment = window.services.store, add(window, "mine")
-    store.note_experiment(experiment, "A *note* <img src=http://example.org/a.png>")
+    store.set_experiment_note(experiment, "A *note* <img src=http://example.org/a.png>")
     run = store.add_run(experiment)
     run.dir.create()
     run.dir.config.write_text(trainable().to_json())

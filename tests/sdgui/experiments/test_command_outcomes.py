@@ -104,7 +104,7 @@ def test_missing_demo_experiments_are_added_and_the_main_one_is_shown(
 def test_a_note_changed_in_another_window_is_reloaded_or_replaced(qtbot: QtBot, parts: Parts) -> None:
     number = parts.new()
     run = parts.ended(number)
-    parts.store.note_run(run.id, "theirs")
+    parts.store.set_run_note(run.id, "theirs")
     parts.experiments.describe(number, run.id, [], "mine", ([], ""))
     parts.wait(qtbot)
     (message,) = parts.messages

@@ -72,9 +72,9 @@ def test_the_list_of_changes_shows_the_replaced_text(
 ) -> None:
     store = Store.open(tmp_path / "home")
     mine, other = (store.add_experiment(preset_config("clip", "tiny"), name).id for name in ("mine", "other"))
-    store.note_experiment(mine, "one")
-    store.note_experiment(mine, "two")
-    store.note_experiment(other, "another")
+    store.set_experiment_note(mine, "one")
+    store.set_experiment_note(mine, "two")
+    store.set_experiment_note(other, "another")
     dialog = ActivityDialog(store, window)
     dialog.open_for(mine, None, "mine")
     assert (dialog.windowTitle(), dialog.title.text(), dialog.isVisible()) == ("Changes of mine", "mine", True)

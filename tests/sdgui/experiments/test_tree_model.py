@@ -174,7 +174,7 @@ def test_the_arms_of_a_study_are_below_it(model: ExperimentModel, store: Store, 
 def test_rows_are_found_by_words_of_name_tag_note_and_state(model: ExperimentModel, store: Store) -> None:
     mine, other = an_experiment(store, "mine"), an_experiment(store, "other")
     store.tag_experiment(mine, ["draft"])
-    store.note_experiment(other, "Too hot")
+    store.set_experiment_note(other, "Too hot")
     store.tag_run(a_run(store, mine, RunState.FAILED).id, ["noisy"])
     model.reload()
     shown = ExperimentFilter()

@@ -255,7 +255,7 @@ def test_an_imported_run_resumes_once_its_code_is_allowed(
     launcher.resume(run.id)
     (tmp_path / "losses.py").write_text("another = 1\n")
     with pytest.raises(CodeError, match=r"losses\.py changed since .* began"):
-        launching.check_resumed(config, foreign)
+        launching.check_code_unchanged(config, foreign)
 
 
 def test_an_imported_run_without_copies_runs_no_file_that_its_config_names(

@@ -225,7 +225,7 @@ def test_a_program_of_another_user_is_not_ended(
         with pytest.raises(StudyProgramError, match="is another user's program; end it as that user"):
             programs.request_end(record.id, "stop")
         patch.setattr(
-            study_programs, "note_request", lambda folder, what: (_ for _ in ()).throw(OSError(28, "No space"))
+            study_programs, "record_request", lambda folder, what: (_ for _ in ()).throw(OSError(28, "No space"))
         )
         with pytest.raises(StudyProgramError, match=r"cannot be stopped: No space\."):
             programs.request_end(record.id, "pause")

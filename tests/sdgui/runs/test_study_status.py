@@ -15,8 +15,8 @@ from sdgui.runs.study_status import (
     StudyRunSnapshot,
     StudySnapshot,
     last_request,
-    note_request,
     read_study_folder,
+    record_request,
     time_left,
 )
 from tests.sdgui.runs.test_study_programs import a_study
@@ -63,7 +63,7 @@ def test_the_state_of_a_study_follows_its_program_and_requests(out: StudyDir) ->
     look = told(out, a_run(0, "training"), a_run(1, "waiting"))
     assert (look.state, look.alive, states(look)) == ("interrupted", False, ["waiting", "waiting"])
     for what, state in (("pause", "paused"), ("stop", "stopped"), ("", "interrupted")):
-        note_request(out.path, what)
+        record_request(out.path, what)
         assert last_request(out) == what
         assert read_study_folder(out.path).state == state
     assert told(out, a_run(0, "done"), finished=True).state == "grown", "a seed was added"

@@ -164,7 +164,7 @@ def test_a_rebuild_skips_unreadable_folders_and_continues(file_store: Store, mon
 
     monkeypatch.setattr(store_module, "folder_progress", failing)
     kept = file_store.import_run(good.path)
-    file_store.note_run(kept.id, "mine")
+    file_store.set_run_note(kept.id, "mine")
     problems = file_store.import_folders()
     assert {run.folder for run in file_store.runs()} == {good.path, last.path, stage.path}
     assert file_store.run(kept.id).note == "mine"

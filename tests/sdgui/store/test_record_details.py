@@ -56,7 +56,7 @@ def test_renaming_changes_config_and_time(store: Store, experiment: int) -> None
 
 def test_a_copy_has_tags_and_note_and_a_valid_name(store: Store, experiment: int) -> None:
     store.tag_experiment(experiment, ["Draft", "draft", " ", "long"])
-    store.note_experiment(experiment, "why")
+    store.set_experiment_note(experiment, "why")
     store.add_run(experiment)
     copy = store.duplicate_experiment(experiment)
     assert store.runs(copy.id) == []
@@ -222,7 +222,7 @@ def test_a_run_of_another_program_names_its_machine(store: Store) -> None:
     assert store.place(other, HERE).machine == ""
     store.record_devices(other, "5", "far")
     progress = Progress(RunState.STARTING, 0)
-    like = store.run(store.add_imported(found.experiment_id, "stage-2", CONFIG, progress, like=other))
+    like = store.run(store.add_imported(found.experiment_id, "stage-2", CONFIG, progress, predecessor=other))
     assert (like.devices, like.machine, like.devices_asked) == ("5", "far", "")
 
 

@@ -30,7 +30,7 @@ def test_an_experiment_survives_reopening(open_store: OpenStore, tmp_path: Path)
     config = preset_config("sd-clip", "tiny")
     made = store.add_experiment(config)
     store.tag_experiment(made.id, ["baseline", "Emoji", "emoji"])
-    store.note_experiment(made.id, "first try\nwith two lines")
+    store.set_experiment_note(made.id, "first try\nwith two lines")
     (found,) = open_store(tmp_path).experiments()
     assert found.config == config
     assert (found.name, found.problem, found.note) == ("sd-clip", "", "first try\nwith two lines")

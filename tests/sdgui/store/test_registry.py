@@ -163,8 +163,8 @@ def test_editing_what_another_window_changed_is_refused(open_store: OpenStore, t
     assert bob.edit_experiment(experiment.id, again, began).config == override(again, ["name=second"]), "it stands"
 
     for note in (
-        lambda store, *texts: store.note_run(run.id, *texts).note,
-        lambda store, *texts: store.note_experiment(experiment.id, *texts).note,
+        lambda store, *texts: store.set_run_note(run.id, *texts).note,
+        lambda store, *texts: store.set_experiment_note(experiment.id, *texts).note,
     ):
         assert note(ann, "one\ntwo", "") == "one\ntwo"
         with pytest.raises(ChangedElsewhereError) as caught:
@@ -183,7 +183,7 @@ def test_the_author_of_each_action_is_kept(open_store: OpenStore, tmp_path: Path
     ann.edit_experiment(experiment.id, preset_config("sd-clip", "tiny"))
     ann.edit_experiment(experiment.id, preset_config("coca", "tiny"))
     run = ann.add_run(experiment.id, queued=True)
-    bob.note_run(run.id, "a note")
+    bob.set_run_note(run.id, "a note")
     bob.delete_run(run.id, for_good=True)
     news = bob.activity_of_others(seen)
     assert [(one.who, one.what) for one in news] == [("ann@desk", "edited"), ("ann@desk", "queued")]

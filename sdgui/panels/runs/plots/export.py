@@ -18,10 +18,10 @@ from PySide6.QtGui import QColor, QFontMetricsF, QImage, QImageWriter, QPageSize
 from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QWidget
 
-from core.spec.cells import marked_row
+from core.spec.cells import escape_row
 from core.spec.files import write_whole
 from sdgui.panels.runs.plots.canvas import PlotCanvas
-from sdgui.panels.runs.plots.groups import is_parents
+from sdgui.panels.runs.plots.groups import belongs_to_parent
 from sdgui.panels.runs.plots.series import Series, pale
 from sdgui.shared.export.formats import ExportFormat
 from sdgui.widgets.file_dialogs import ask_save
@@ -52,7 +52,9 @@ class ShownPlots:
 def legend_of(runs: Mapping[str, tuple[str, int]], series: Sequence[Series]) -> list[LegendEntry]:
     """One entry per run (name, palette index); with dashed ``series``, also what solid and dashed lines mean."""
     colors = {key: theme().run_color(color) for key, (_, color) in runs.items()}
-    entries = [LegendEntry(runs[key][0], pale(color) if is_parents(key) else color) for key, color in colors.items()]
+    entries = [
+        LegendEntry(runs[key][0], pale(color) if belongs_to_parent(key) else color) for key, color in colors.items()
+    ]
     if any(curve.style == Qt.PenStyle.DashLine for curve in series):
         ink = theme().color("muted")
         entries += [LegendEntry("student", ink), LegendEntry("teacher", ink, dashed=True)]
@@ -180,7 +182,7 @@ def save_csv(series: Iterable[tuple[str, Series]], path: str) -> None:
         columns = [column[own].tolist() for column in (curve.steps, curve.times, curve.values, curve.smoothed)]
         for step, when, value, smooth in zip(*columns, strict=True):
             numbers = (_number(step), "" if when != when else when, value, smooth)
-            writer.writerow(marked_row([curve.name, metric, *numbers]))
+            writer.writerow(escape_row([curve.name, metric, *numbers]))
     write_whole(Path(path), text.getvalue().encode())
 
 

@@ -22,10 +22,10 @@ from sdgui.panels.runs.plots.card_menu import add_arranging
 from sdgui.panels.runs.plots.export import ShownPlots, ask_and_export, legend_of
 from sdgui.panels.runs.plots.grouping import Grouping
 from sdgui.panels.runs.plots.groups import (
+    belongs_to_parent,
     chart_of,
     curve_key,
     curve_name,
-    is_parents,
     parents_of,
     role_of,
     sort_metrics,
@@ -211,7 +211,7 @@ class PlotGrid(QWidget):
             dash = Qt.PenStyle.DashLine if role_of(metric) == "teacher" else Qt.PenStyle.SolidLine
             series = Series(curve, curve_name(name, curve), color, dash, key, card.chart.title)
             series.set_weight(self.toolbar.weight if card.chart.smoothable else 0.0)
-            series.visible, series.is_ancestral = visible, is_parents(key)
+            series.visible, series.is_ancestral = visible, belongs_to_parent(key)
             card.put(series)
         return card.series[curve]
 

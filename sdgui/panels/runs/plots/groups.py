@@ -85,7 +85,7 @@ def parents_of(run: str) -> str:
     return run + _PARENTS
 
 
-def is_parents(key: str) -> bool:
+def belongs_to_parent(key: str) -> bool:
     """Whether ``key`` is from ``parents_of``."""
     return key.endswith(_PARENTS)
 

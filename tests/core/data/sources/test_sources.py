@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from core.data.errors import BadRow, DataError, check_bad_share
 from core.data.sources.opening import open_source
 from core.data.sources.rows import clean_caption, missing_files
-from core.spec.cells import marked_row
+from core.spec.cells import escape_row
 from tests.core.data.samples import write_image
 
 SAME_FOLDER = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -51,7 +51,7 @@ def test_a_table_round_trips(tmp_path: Path, name: str, delimiter: str, rows: li
     text = io.StringIO(newline="")
     writer = csv.writer(text, delimiter=delimiter)
     writer.writerow(("filepath", "title", "kind"))
-    writer.writerows(marked_row((file, title, kind)) for file, (title, kind) in zip(files, rows, strict=True))
+    writer.writerows(escape_row((file, title, kind)) for file, (title, kind) in zip(files, rows, strict=True))
     (tmp_path / name).write_bytes(text.getvalue().encode())
     source = open_source(tmp_path / name)
     assert source.bad == []

@@ -14,7 +14,7 @@ import pytest
 import core
 from core.__main__ import main, make_parser
 from core.spec.config import ConfigError, RunConfig, override, renamed
-from core.spec.config.renamed import RENAMED, OldName, Renamed, current_name, present_arguments
+from core.spec.config.renamed import RENAMED, OldName, Renamed, current_name, rename_arguments
 from core.spec.config.run import field_names, parse_config
 
 ROOT = Path(__file__).parents[4]
@@ -91,9 +91,9 @@ def test_an_older_command_and_option_work_and_warn_once(capsys: pytest.CaptureFi
         "warning: the command list-presets is now called presets; the old name works until version 0.4.",
         "warning: the option presets --scale is now called presets --size; the old name works until version 0.4.",
     ]
-    assert present_arguments([]) == []
+    assert rename_arguments([]) == []
     asked = ["train", "--scale", "list-presets", "--set=optim.passes=3"]
-    assert present_arguments(asked) == asked, "an option of another command, and values"
+    assert rename_arguments(asked) == asked, "an option of another command, and values"
 
 
 @pytest.mark.usefixtures("table")

@@ -63,7 +63,7 @@ def test_rows_are_ticked_selected_and_tagged_in_the_window(qtbot: QtBot, open_wi
     panel.commands.edit_many()
     settle(window)
     assert not panel.commands._sheet.isVisible(), "of no run there is nothing to edit"
-    store.note_run(runs[0].id, "mine")
+    store.set_run_note(runs[0].id, "mine")
     panel.commands.apply(ManyEdit(tuple(run.id for run in runs), add=("paper",), note="seen", append=True))
     settle(window)
     assert [store.run(run.id).tags for run in runs] == [("paper",)] * 3

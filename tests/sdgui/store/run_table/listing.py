@@ -36,5 +36,5 @@ def fill(store: Store) -> list[int]:
             ids.append(run.id)
     store.tag_run(ids[0], ["paper", "Zürich"])
     store.tag_run(ids[4], ["Paper"])
-    store.note_run(ids[8], "100% of the memory_limit")
+    store.set_run_note(ids[8], "100% of the memory_limit")
     return ids

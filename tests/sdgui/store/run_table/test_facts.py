@@ -49,8 +49,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, dict
     store.assign_devices(two, Slots(("0", "1", "2")))
     store.record(two, Progress(RunState.RUNNING, 9, 10, 50, now - 1000, summaries=second))
     store.tag_run(one, ["paper", "Night run"])
-    store.note_run(one, "A 50 % better one")
-    store.note_run(two, "under_score")
+    store.set_run_note(one, "A 50 % better one")
+    store.set_run_note(two, "under_score")
     yield store, ids
     store.close()
 
