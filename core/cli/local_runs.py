@@ -26,7 +26,7 @@ from core.spec.machines.machines import Machines
 from core.spec.machines.record import is_remote, record_file
 from core.spec.machines.remote_runs import RemoteRuns
 from core.spec.reading import MEGABYTE, open_regular, read_bytes
-from core.spec.run.code import check_code_unchanged, check_code_known, code_option, keep_code
+from core.spec.run.code import check_code_known, check_code_unchanged, code_option, keep_code
 from core.spec.run.folder import RunDir, RunDirError, new_name
 from core.spec.run.logged import LoggedConfig, read_any_config, read_logged
 from core.spec.run.provenance import read_provenance
