@@ -7,8 +7,9 @@ import secrets
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import delete, func, or_, select
+from sqlalchemy import ColumnElement, Row, delete, func, or_, select
 from sqlalchemy import insert as plain_insert
 from sqlalchemy.orm import Session, aliased
 
@@ -31,7 +32,17 @@ from sdgui.store.records import (
 from sdgui.store.registry.activity import record_activity
 from sdgui.store.registry.dialect import insert
 from sdgui.store.run_table.configs import keep_config
-from sdgui.store.sessions import ON_HOST, Sessions, check_unedited, merged_tags, owner_host_of, slug, storable, tag_rows
+from sdgui.store.sessions import (
+    ON_HOST,
+    Sessions,
+    check_unedited,
+    merged_tags,
+    owner_host_of,
+    slug,
+    storable,
+    tag_rows,
+    tags_by_run,
+)
 from sdgui.store.tables import ExperimentRow, RunRow, StepValueRow, StudyArmRow, SummaryRow
 
 _BATCH_SIZE = 500  # SQLite limits the number of ids in one statement
@@ -59,11 +70,14 @@ class RunRecords(Sessions):
 
     def runs(self, experiment_id: int | None = None, deleted: bool = False) -> list[Run]:
         """Runs of one or all experiments, oldest first; ``deleted`` selects the bin instead of the other runs."""
-        query = select(RunRow).where(RunRow.deleted.is_not(None) if deleted else RunRow.deleted.is_(None))
+        selected: list[ColumnElement[bool]] = [RunRow.deleted.is_not(None) if deleted else RunRow.deleted.is_(None)]
         if experiment_id is not None:
-            query = query.where(RunRow.experiment_id == experiment_id)
+            selected.append(RunRow.experiment_id == experiment_id)
+        # Columns, because thousands of RunRow objects take several times as long.
+        query = select(*RunRow.__table__.columns).where(*selected).order_by(RunRow.id)
         with self._read() as session:
-            return [self._run_record(row) for row in session.scalars(query.order_by(RunRow.id))]
+            tags = tags_by_run(session, *selected)
+            return [self._run_record(row, tags.get(row.id, ())) for row in session.execute(query)]
 
     def run(self, run_id: int) -> Run:
         """One run, in the bin or not. Raises StoreError for an unknown id."""
@@ -262,14 +276,17 @@ class RunRecords(Sessions):
             row.ending, row.finished, row.queue_position = "failed", time.time(), None
             return self._run_record(row)
 
-    def _is_own(self, row: RunRow) -> bool:
+    def _is_own(self, row: RunRow | Row[Any]) -> bool:
         """Whether the run was launched or imported from this home, and its folder is on this computer."""
         if not self.shared:
             return True
         launched_by_us = row.owner == self.user or self._folder_path(row.folder).is_relative_to(self.home)
         return launched_by_us and row.folder.startswith(self._local_prefix)
 
-    def _run_record(self, row: RunRow) -> Run:
+    def _run_record(self, row: RunRow | Row[Any], tags: Iterable[str] | None = None) -> Run:
+        """The record of a row; a row of columns comes with its tags."""
+        if tags is None:
+            tags = (tag.name for tag in row.tags)
         best = BestPoint(row.best_metric, _nan_if_null(row.best_value), row.best_step) if row.best_metric else None
         return Run(
             id=row.id,
@@ -298,7 +315,7 @@ class RunRecords(Sessions):
             is_own=self._is_own(row),
             remote_folder=_parse_remote_folder(row.remote_folder),
             is_logged=row.logged,
-            tags=tuple(tag.name for tag in row.tags),
+            tags=tuple(tags),
             note=row.note or "",
             deleted=row.deleted,
         )

@@ -14,16 +14,17 @@ import platform
 import re
 import threading
 import unicodedata
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Engine, select
+from sqlalchemy import ColumnElement, Engine, select
 from sqlalchemy.orm import Session
 
 from sdgui.store.engine import BUSY_SECONDS, Database
 from sdgui.store.records import ChangedElsewhereError, StoreError
-from sdgui.store.tables import TagRow
+from sdgui.store.tables import RunRow, TagRow
 
 NAME_LENGTH = 120
 ON_HOST = "::"
@@ -122,7 +123,8 @@ class Sessions:
 
     def _folder_path(self, text: str) -> Path:
         path = text.partition(ON_HOST)[2] if ON_HOST in text else text
-        return Path(os.path.normpath(self.runs_folder / path))  # an absolute path is not changed
+        joined = os.path.join(self.runs_folder, path)  # noqa: PTH118  (an absolute path is not changed; twice as fast)
+        return Path(os.path.normpath(joined))
 
     @property
     def _local_prefix(self) -> str:
@@ -140,6 +142,15 @@ def _user() -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # no user name, as in a container
         return "someone"
+
+
+def tags_by_run(session: Session, *selected: ColumnElement[bool]) -> dict[int, list[str]]:
+    """The tags of the selected runs that have any, by run id."""
+    tags = defaultdict[int, list[str]](list)
+    query = select(RunRow.id, TagRow.name).join(RunRow.tags).where(*selected).order_by(TagRow.name)
+    for run_id, tag in session.execute(query):
+        tags[run_id].append(tag)
+    return tags
 
 
 def tag_rows(session: Session, names: Iterable[str]) -> list[TagRow]:
