@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -30,7 +29,6 @@ from sdgui.store.records import (
     StoreError,
 )
 from sdgui.store.registry.activity import record_activity
-from sdgui.store.registry.dialect import insert
 from sdgui.store.run_table.configs import keep_config
 from sdgui.store.sessions import (
     ON_HOST,
@@ -43,6 +41,7 @@ from sdgui.store.sessions import (
     tag_rows,
     tags_by_run,
 )
+from sdgui.store.summaries import nan_if_null, replace_summaries, summary_rows
 from sdgui.store.tables import ExperimentRow, RunRow, StepValueRow, StudyArmRow, SummaryRow
 
 _BATCH_SIZE = 500  # SQLite limits the number of ids in one statement
@@ -60,7 +59,6 @@ _PROGRESS_COLUMNS = (
     RunRow.machine,
     RunRow.remote_folder,
 )
-_SUMMARY_COLUMNS = ("last", "last_step", "best", "best_step")
 ALIVE = [state.value for state in RunState if state.alive]
 _ENDINGS: Mapping[str, Ending] = {"done": "done", "stopped": "stopped", "paused": "paused", "failed": "failed"}
 
@@ -209,7 +207,7 @@ class RunRecords(Sessions):
             session.add(row)
             session.flush()
             if progress.summaries:
-                session.execute(plain_insert(SummaryRow), _summary_rows(row.id, progress.summaries))
+                session.execute(plain_insert(SummaryRow), summary_rows(row.id, progress.summaries))
             record_activity(session, "listed", row.key, experiment=experiment_id, run=row.id)
             return row.id
 
@@ -225,7 +223,7 @@ class RunRecords(Sessions):
             if rewritten:  # values of the previous file
                 session.execute(delete(StepValueRow).where(StepValueRow.run_id == run_id))
             _set_progress(row, progress)
-            _replace_summaries(session, run_id, progress.summaries)
+            replace_summaries(session, run_id, progress.summaries)
 
     def summaries(self, run_ids: Sequence[int]) -> Mapping[int, Mapping[str, MetricSummary]]:
         """The last and the best value of each metric, by run."""
@@ -235,7 +233,7 @@ class RunRecords(Sessions):
                 in_batch = SummaryRow.run_id.in_(run_ids[start : start + 500])
                 for row in session.scalars(select(SummaryRow).where(in_batch).order_by(SummaryRow.metric)):
                     by_run[row.run_id][row.metric] = MetricSummary(
-                        _nan_if_null(row.last), row.last_step, _nan_if_null(row.best), row.best_step
+                        nan_if_null(row.last), row.last_step, nan_if_null(row.best), row.best_step
                     )
         return by_run
 
@@ -287,7 +285,7 @@ class RunRecords(Sessions):
         """The record of a row; a row of columns comes with its tags."""
         if tags is None:
             tags = (tag.name for tag in row.tags)
-        best = BestPoint(row.best_metric, _nan_if_null(row.best_value), row.best_step) if row.best_metric else None
+        best = BestPoint(row.best_metric, nan_if_null(row.best_value), row.best_step) if row.best_metric else None
         return Run(
             id=row.id,
             experiment_id=row.experiment_id,
@@ -387,30 +385,3 @@ def _set_progress(row: RunRow, progress: Progress) -> None:
     row.ending, row.failure, row.parent = progress.ending, storable(progress.failure), storable(progress.parent)
     best = progress.best
     row.best_metric, row.best_value, row.best_step = (best.metric, best.value, best.step) if best else ("", None, 0)
-
-
-def _replace_summaries(session: Session, run_id: int, summaries: Mapping[str, MetricSummary]) -> None:
-    stored = set(session.scalars(select(SummaryRow.metric).where(SummaryRow.run_id == run_id)))
-    for metric in stored - summaries.keys():
-        session.execute(delete(SummaryRow).where(SummaryRow.run_id == run_id, SummaryRow.metric == metric))
-    if summaries:
-        statement = insert(session, SummaryRow)
-        replaced = {column: statement.excluded[column] for column in _SUMMARY_COLUMNS}
-        statement = statement.on_conflict_do_update(index_elements=["run_id", "metric"], set_=replaced)
-        session.execute(statement, _summary_rows(run_id, summaries))
-
-
-def _summary_rows(run_id: int, summaries: Mapping[str, MetricSummary]) -> list[dict[str, object]]:
-    return [
-        {"run_id": run_id, "metric": storable(metric)}
-        | {column: _nullable(getattr(value, column)) for column in _SUMMARY_COLUMNS}
-        for metric, value in summaries.items()
-    ]
-
-
-def _nan_if_null(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
-def _nullable(value: float) -> float | None:
-    return None if math.isnan(value) else value
