@@ -233,7 +233,7 @@ def run_config(info: CheckpointInfo, origin: str) -> RunConfig:
         ) from error
 
 
-def fill(load: Callable[[Mapping[str, Tensor]], Any], tensors: Mapping[str, Tensor], origin: str) -> None:
+def load_state(load: Callable[[Mapping[str, Tensor]], Any], tensors: Mapping[str, Tensor], origin: str) -> None:
     """Call ``load`` with a module's state. Raises CheckpointError if it does not fit; ``origin`` describes the file."""
     try:
         load(tensors)

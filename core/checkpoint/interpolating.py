@@ -19,13 +19,13 @@ N = TypeVar("N", bound=nn.Module)
 
 
 class Endpoints:
-    """Caches the last two interpolated networks, so that no file is read for the next alpha.
+    """Caches the tuned and the initial network of the last interpolation, so that no file is read for another alpha.
 
     Disabled by default, since the cache needs the memory of two models: a process that serves many alphas sets
-    ``keeps``.
+    ``is_enabled``.
     """
 
-    keeps = False
+    is_enabled = False
 
     def __init__(self) -> None:
         self._last: tuple[Hashable, Any] | None = None
@@ -37,7 +37,7 @@ class Endpoints:
             return networks
         self._last = None  # frees memory before loading
         networks = load()
-        if self.keeps:
+        if self.is_enabled:
             self._last = key, networks
         return networks
 

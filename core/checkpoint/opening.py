@@ -218,7 +218,7 @@ def _from_run(source: RunNetwork, device: torch.device) -> Network:
     check_claims(build, info.model, shapes, _origin(source))
     network = build().to(device)
     tensors = checkpoint.load_weights(source.run, source.checkpoint, source.network, device)
-    checkpoint.fill(network.load_state_dict, without_custom_heads(tensors), _origin(source))
+    checkpoint.load_state(network.load_state_dict, without_custom_heads(tensors), _origin(source))
     return network
 
 

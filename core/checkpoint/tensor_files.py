@@ -28,7 +28,7 @@ from core.spec.run.model_names import CheckpointError
 
 MAX_INFO_BYTES = 4 * MEGABYTE  # checkpoint.json with 20,000 classes takes 1 MB
 _TOWER_SECTIONS = ("vision_cfg", "text_cfg", "multimodal_cfg")
-_LOAD_ERRORS = (OSError, SafetensorError, RuntimeError, TypeError, ValueError)  # TypeError: a side beyond 64 bits
+_LOAD_ERRORS = (OSError, SafetensorError, RuntimeError, TypeError, ValueError)  # TypeError: a size above 64 bits
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")  # safetensors reports an errno in this form
 
 

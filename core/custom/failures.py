@@ -17,7 +17,7 @@ from core.spec.run.code import CodeError
 
 @contextmanager
 def user_code(subject: str, file: str = "") -> Iterator[None]:
-    """A context in which the user's code ``subject`` (a reference or a place) runs, from ``file``.
+    """A context in which the user's code in ``file`` runs. ``subject``: the name of the code in error messages.
 
     Converts exceptions to CodeError with the line in ``file``, except for UserError and out-of-memory errors.
     """

@@ -65,7 +65,7 @@ class CustomCode:
     def _load_module(self, reference: Reference) -> ModuleType:
         place = reference.place
         if self._run is None:
-            raise CodeError(f"{place} was not loaded: a module of custom code is only run to train a run.")
+            raise CodeError(f"{place} was not loaded: custom code is loaded only from the folder of a run.")
         copied_file = check_allowed(self._run, [place], self._started)[place]
         if reference.is_file:
             content, path = read_copy(self._run, copied_file), copy_path(self._run, copied_file)

@@ -239,20 +239,21 @@ def _build(
 
 def _write(file: IO[bytes], files: Sequence[str], decoding: Decoding) -> Iterator[int]:
     shapes: list[tuple[int, int]] = []
-    bad_files: dict[str, str] = {}
+    bad_rows: dict[str, str] = {}
     unread: list[int] = []
-    pixels = 0
-    for count, image in enumerate(read_in_threads(decoding.read, files), 1):
+    pixels = 0  # bytes
+    for row, image in enumerate(read_in_threads(decoding.read, files)):
         if isinstance(image, ImageError):
-            bad_files[str(count - 1)] = str(image)
-            unread += [count - 1] * image.transient
+            bad_rows[str(row)] = str(image)
+            if image.transient:
+                unread.append(row)
             shapes.append((0, 0))
         else:
             file.write(image.tobytes())
             pixels += image.nbytes
             shapes.append((image.shape[0], image.shape[1]))
-        yield count
-    index = json.dumps({"shapes": shapes, "bad": bad_files, "unread": unread}).encode()
+        yield row + 1
+    index = json.dumps({"shapes": shapes, "bad": bad_rows, "unread": unread}).encode()
     file.write(index)
     file.write(FOOTER.pack(MAGIC, pixels, len(index), zlib.crc32(index)))
 

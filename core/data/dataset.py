@@ -158,7 +158,7 @@ def open_dataset(
     """
     decoding = decoding_for(image_size, config)
     file = shared_file(shared, str(path), decoding, config.cache_mib) if shared else None
-    with one_process_at_a_time(file, partial(_wait, progress)) if file else nullcontext():
+    with one_process_at_a_time(file, partial(_report_waiting, progress)) if file else nullcontext():
         shared_copy = _read_if_shared(file) if file else None
         if shared_copy is not None:
             dataset = PairDataset(shared_copy[0], decoding, shared_copy[1], pad_id)
@@ -190,7 +190,7 @@ def open_rows(
     decoding = decoding_for(image_size, config)
     total = len(source.rows) + len(source.bad)
     check_bad_share(source.origin, source.bad, total, config.max_bad_share)
-    cache = _cache(source, decoding, config, progress, log, build_cache)
+    cache = _open_cache(source, decoding, config, progress, log, build_cache)
     captions = [caption for row in source.rows for caption in row.captions]
     packed = pack_source(source, tokens_of(captions, tokenize, pad_id, progress), bool(file))
     dataset = PairDataset(packed, decoding, cache, pad_id)
@@ -198,7 +198,7 @@ def open_rows(
     if file:
         write_shared(file, packed, cache.path if cache else None)
     if log is not None and (bad_rows := dataset.all_bad()):
-        log(warning(source.origin, bad_rows, total, len(bad_rows)))
+        log(bad_rows_warning(source.origin, bad_rows, total, len(bad_rows)))
     return dataset
 
 
@@ -225,12 +225,12 @@ def _read_if_shared(file: Path) -> tuple[PackedSource, ImageCache | None] | None
         return None
 
 
-def _wait(progress: Progress | None) -> None:
+def _report_waiting(progress: Progress | None) -> None:
     if progress is not None:
         progress("waiting for another process to read the data", 0, 0)
 
 
-def _cache(
+def _open_cache(
     source: Source, decoding: Decoding, config: DataConfig, progress: Progress | None, log: Log | None, build: bool
 ) -> ImageCache | None:
     def report(finished: int, total: int) -> None:
@@ -242,7 +242,7 @@ def _cache(
     return open_cache([row.file for row in source.rows], decoding, config.cache_mib << 20, report, log, build)
 
 
-def warning(origin: str, bad_rows: Sequence[BadRow], total: int, count: int) -> str:
+def bad_rows_warning(origin: str, bad_rows: Sequence[BadRow], total: int, count: int) -> str:
     """The warning about ``count`` bad rows; ``bad_rows`` lists at least the first ones."""
     examples = "; ".join(map(str, bad_rows[:MAX_EXAMPLES]))
     remainder = f"; and {count - MAX_EXAMPLES} more" if count > MAX_EXAMPLES else ""

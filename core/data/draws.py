@@ -13,7 +13,8 @@ Integers = npt.NDArray[np.int64] | int
 Floats = npt.NDArray[np.float64]
 
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
-CROP, FLIP, AUGMENT, ERASE, MASK, COLOUR, KEEP = range(7)  # stream ids of a view's draws, their last key; never reused
+# Stream ids: the last key of each kind of draw of a view. An id is never reused for another kind.
+CROP, FLIP, AUGMENT, ERASE, MASK, COLOUR, KEEP = range(7)
 
 
 def _mix(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

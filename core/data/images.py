@@ -30,7 +30,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000
 MAX_ASPECT_RATIO = 8  # a longer strip is cropped to its middle
 MIN_DRAFT_SCALE = 2  # a JPEG may be decoded at a fraction of its size, but at least at this multiple of the target size
 DRAFT_FACTORS = (8, 4, 2, 1)  # the fractions of libjpeg that Pillow supports
-UNRESIZED_FACTOR = 2  # with ``fast``, a shorter side of one to two times the target is not resized, as views resize it
+UNRESIZED_FACTOR = 2  # with ``fast``, a shorter side of up to twice the target is not resized, since views resize it
 REDUCING_GAP = 3.0  # Pillow first shrinks by integer factors, down to this multiple of the target size
 ORIENTATION = 0x0112  # EXIF tag
 ROTATIONS = {
@@ -70,11 +70,11 @@ def decode(path: str | Path | bytes, shorter_side: int | None, max_megapixels: i
     one to two times ``shorter_side`` are not resized, and other images are resized by torch's antialiased uint8 resize,
     in a seventh of Pillow's time. Raises ImageError.
     """
-    plain, turn = _read_plain(path, max_megapixels, shorter_side, 1 if fast else MIN_DRAFT_SCALE)
+    plain, rotation = _read_plain(path, max_megapixels, shorter_side, 1 if fast else MIN_DRAFT_SCALE)
     if shorter_side is not None and not fast:
         plain = _resize(plain, shorter_side)
-    if turn is not None:
-        plain = plain.transpose(turn)
+    if rotation is not None:
+        plain = plain.transpose(rotation)
     pixels = _array(_on_white(plain))
     return _resize_bytes(pixels, shorter_side) if shorter_side is not None and fast else pixels
 
@@ -84,22 +84,26 @@ def decode_square(path: str | Path | bytes, side: int, max_megapixels: int, resi
 
     In contrast to open_clip, EXIF rotation is applied, and transparency is shown on white. Raises ImageError.
     """
-    image, turn = _read_plain(path, max_megapixels)
-    if turn is not None:
-        image = image.transpose(turn)
+    image, rotation = _read_plain(path, max_megapixels)
+    if rotation is not None:
+        image = image.transpose(rotation)
     return _array(_on_white(_to_square(image, side, resizing)))
 
 
 def _read_plain(
-    path: str | Path | bytes, max_megapixels: int, shorter_side: int | None = None, times: int = 1
+    path: str | Path | bytes, max_megapixels: int, shorter_side: int | None = None, min_scale: int = 1
 ) -> tuple[Image.Image, Image.Transpose | None]:
-    """The image as RGB or RGBA, and its pending rotation; a JPEG is decoded at ``times`` ``shorter_side`` or more."""
+    """The image as RGB or RGBA, and its pending rotation.
+
+    ``shorter_side``: if set, a JPEG is decoded at the smallest size whose shorter side is at least ``min_scale`` times
+    this.
+    """
     try:
         with _open_regular(path) as file:
             image = _open(file, max_megapixels)
             _check_size(image.size, max_megapixels)
             if shorter_side is not None:
-                _draft(image, shorter_side, times)
+                _draft(image, min_scale * shorter_side)
             image.load()  # rotates a TIFF and removes its tag; a PNG may have its EXIF after the pixels
             return _to_rgb(image), ROTATIONS.get(_orientation(image))
     except _BROKEN as error:
@@ -205,9 +209,9 @@ def _check_size(size: tuple[int, int], max_megapixels: int) -> None:
         )
 
 
-def _draft(image: Image.Image, shorter_side: int, times: int) -> None:
-    """Make Pillow decode a JPEG at 1/2, 1/4 or 1/8 of its size if that is at least ``times`` ``shorter_side``."""
-    scale = times * shorter_side / min(image.size)
+def _draft(image: Image.Image, min_side: int) -> None:
+    """Make Pillow decode a JPEG at 1/2, 1/4 or 1/8 of its size, if the shorter side is then at least ``min_side``."""
+    scale = min_side / min(image.size)
     if scale < 1 and image.format in _SCALABLE_FORMATS:
         width, height = image.size
         image.draft(None, (max(1, round(width * scale)), max(1, round(height * scale))))

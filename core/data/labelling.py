@@ -135,9 +135,9 @@ class SplitOrder:
         self.batch_size = sum(self._counts)
         self.steps_per_epoch = max(1, len(self._unlabelled) // self._counts[1])
 
-    def take(self, step: int, first: int = 0, last: int | None = None) -> tuple[Integers, Integers]:
-        """Rows ``first`` to ``last - 1`` of batch ``step``, and the epoch of each."""
+    def take(self, step: int, first: int = 0, end: int | None = None) -> tuple[Integers, Integers]:
+        """Rows ``first`` to ``end - 1`` of batch ``step``, and the epoch of each."""
         parts = zip((self._labelled, self._unlabelled), self._counts, strict=True)
         parts_drawn = [cycle.take(step * count, count) for cycle, count in parts]
         rows, epochs = (np.concatenate(columns) for columns in zip(*parts_drawn, strict=True))
-        return rows[first:last], epochs[first:last]
+        return rows[first:end], epochs[first:end]

@@ -30,7 +30,7 @@ from core.data.orders import StreamOrder, batch_order
 from core.data.pairs import Pairs
 from core.data.parts import PART_ROWS, Joiner, LoadedBatch, PartMaker, Span
 from core.data.views.making import centre_view
-from core.ranks.environment import check_shares
+from core.ranks.environment import check_batch_size
 from core.spec.config import RunConfig, teaching
 from core.spec.run.code import CodeError
 
@@ -105,7 +105,7 @@ class Loader:
         self.streams = order.streams if isinstance(order, StreamOrder) else 0  # 0: all data is shuffled as one list
         self.batch_size = order.batch_size
         _check_world(self._place.world, order.batch_size, self.streams)
-        self._mine = self._place.share(order.batch_size)
+        self._own_rows = self._place.share(order.batch_size)
         self._agree = agree
         self._dataset = dataset
         self._config = config
@@ -121,31 +121,35 @@ class Loader:
         """The number of steps of the run, at least one; the number of epochs may be fractional."""
         return max(1, round(self._config.optim.epochs * self.steps_per_epoch))
 
-    def batches(self, first_step: int, last_step: int) -> Generator[Batch, None, None]:
-        """This process's share of batches ``first_step`` to ``last_step - 1``, counted from 0.
+    def batches(self, first: int, end: int) -> Generator[Batch, None, None]:
+        """This process's share of batches ``first`` to ``end - 1``, counted from 0.
 
         After s completed steps, a run continues with batch s. Close the iterator to end its thread or processes.
         Raises DataError if too many images are unreadable.
         """
-        steps = range(first_step, last_step)
+        steps = range(first, end)
         spans = [self._spans(step) for step in steps[:1]]
         parts = len(spans[0]) * len(steps) if spans else 0
         workers = min(self._place.workers(self._config.data.workers), parts)
-        loaded = self._processes(steps, workers) if workers else (self._maker[span] for span in self._spans_of(steps))
-        with closing(
-            compute_ahead((partial(self._next_batch, step, loaded) for step in steps), 1 if workers else BATCHES_AHEAD)
-        ) as batches:
+        loaded_parts = (
+            self._load_in_processes(steps, workers)
+            if workers
+            else (self._maker[span] for span in self._spans_of(steps))
+        )
+        jobs = (partial(self._next_batch, step, loaded_parts) for step in steps)
+        with closing(compute_ahead(jobs, 1 if workers else BATCHES_AHEAD)) as batches:
             yield from self._check_batches(batches)
 
     def _spans(self, step: int) -> list[Span]:
         """The parts of this process's share of batch ``step``."""
-        first, last = self._mine
-        return [(step, start, min(start + PART_ROWS, last)) for start in range(first, last, PART_ROWS)]
+        first, end = self._own_rows
+        return [(step, start, min(start + PART_ROWS, end)) for start in range(first, end, PART_ROWS)]
 
     def _spans_of(self, steps: range) -> Iterator[Span]:
         return (span for step in steps for span in self._spans(step))
 
-    def _processes(self, steps: range, workers: int) -> Iterator[LoadedBatch]:
+    def _load_in_processes(self, steps: range, workers: int) -> Iterator[LoadedBatch]:
+        """The parts of the batches ``steps``, in order, made by ``workers`` processes."""
         parts_per_batch = len(self._spans(0))
         loader: DataLoader[LoadedBatch] = DataLoader(
             self._maker,
@@ -186,7 +190,7 @@ class Loader:
 
 def _check_world(world: int, batch_size: int, streams: int) -> None:
     """Raise LaunchError or DataError unless ``world`` processes can share a batch's rows and streams evenly."""
-    check_shares(world, batch_size)
+    check_batch_size(world, batch_size)
     if streams % world:
         raise DataError(
             f"{world} processes cannot share the {streams} streams over the shards evenly; choose a number of "
@@ -205,7 +209,7 @@ def compute_ahead(jobs: Iterable[Callable[[], T]], depth: int | Callable[[], int
     more threads than cores and let the training threads sleep between operations instead of spinning, which makes a
     step 10 % longer.
     """
-    deepest = depth if callable(depth) else lambda: depth
+    current_depth = depth if callable(depth) else lambda: depth
     pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
     waiting: deque[Future[T]] = deque()
     try:
@@ -214,7 +218,7 @@ def compute_ahead(jobs: Iterable[Callable[[], T]], depth: int | Callable[[], int
         torch.set_num_threads(threads)  # applies to threads that are started later
         for job in jobs:
             waiting.append(pool.submit(job))
-            while len(waiting) > deepest():
+            while len(waiting) > current_depth():
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

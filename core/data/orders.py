@@ -35,8 +35,8 @@ class Order(Protocol):
     batch_size: int  # B, unlabelled rows included
     steps_per_epoch: int
 
-    def take(self, step: int, first: int, last: int) -> tuple[Rows, Integers]:
-        """Rows ``first`` to ``last - 1`` of batch ``step``; and the epoch, a single number or one per row."""
+    def take(self, step: int, first: int, end: int) -> tuple[Rows, Integers]:
+        """Rows ``first`` to ``end - 1`` of batch ``step``; and the epoch, a single number or one per row."""
         ...
 
 
@@ -73,10 +73,10 @@ class EpochOrder:
             self._epoch = epoch
         return self._order
 
-    def take(self, step: int, first: int, last: int) -> tuple[Rows, Integers]:
+    def take(self, step: int, first: int, end: int) -> tuple[Rows, Integers]:
         epoch, position = divmod(step, self.steps_per_epoch)
         start = position * self.batch_size
-        return self.order(epoch)[start + first : start + last].numpy(), epoch
+        return self.order(epoch)[start + first : start + end].numpy(), epoch
 
 
 class SubsetOrder:
@@ -88,8 +88,8 @@ class SubsetOrder:
         self._order = EpochOrder(len(self._rows), batch_size, seed)
         self.batch_size, self.steps_per_epoch = batch_size, len(left_out) // batch_size
 
-    def take(self, step: int, first: int, last: int) -> tuple[Rows, Integers]:
-        positions, epochs = self._order.take(step, first, last)
+    def take(self, step: int, first: int, end: int) -> tuple[Rows, Integers]:
+        positions, epochs = self._order.take(step, first, end)
         return self._rows[positions], epochs
 
 
@@ -103,25 +103,25 @@ class StreamOrder:
     the same few shards, which stay open and in the page cache. In each epoch, the first window begins at a random row.
     """
 
-    def __init__(self, count: int, batch_size: int, streams: int, seed: int, mixed: int) -> None:
-        """``mixed``: total number of rows in the windows of all streams."""
+    def __init__(self, count: int, batch_size: int, streams: int, seed: int, window_rows: int) -> None:
+        """``window_rows``: number of rows in one window of each stream, all streams together."""
         self.batch_size = batch_size
         self.streams = math.gcd(streams, batch_size)
-        self.window = max(1, mixed // self.streams)  # W
-        self.each = batch_size // self.streams
-        self.steps_per_epoch = count // self.streams // self.each
+        self.window = max(1, window_rows // self.streams)  # W
+        self._rows_per_stream = batch_size // self.streams  # in each batch
+        self.steps_per_epoch = count // self.streams // self._rows_per_stream
         self._count, self._seed = count, seed
 
-    def take(self, step: int, first: int, last: int) -> tuple[Rows, Integers]:
+    def take(self, step: int, first: int, end: int) -> tuple[Rows, Integers]:
         epoch, position = divmod(step, self.steps_per_epoch)
-        stream, within = np.divmod(np.arange(first, last, dtype=np.int64), self.each)
+        stream, row_of_stream = np.divmod(np.arange(first, end, dtype=np.int64), self._rows_per_stream)
         starts = stream * self._count // self.streams
         sizes = (stream + 1) * self._count // self.streams - starts
-        windows, inside = np.divmod(position * self.each + within, self.window)
+        windows, offsets = np.divmod(position * self._rows_per_stream + row_of_stream, self.window)
         count = sizes // self.window  # full windows; the remainder is read last
         full = windows < count
         windows[full] = permute_positions(windows[full], count[full], self._seed, epoch, WINDOWS, stream[full])
         lengths = np.where(full, self.window, sizes % self.window)
-        inside = permute_positions(inside, lengths, self._seed, epoch, ORDER, stream, windows)
+        offsets = permute_positions(offsets, lengths, self._seed, epoch, ORDER, stream, windows)  # within the window
         shift = (hashes(self._seed, epoch, SHIFT, stream) % sizes.astype(np.uint64)).astype(np.int64)
-        return starts + (windows * self.window + inside + shift) % sizes, epoch
+        return starts + (windows * self.window + offsets + shift) % sizes, epoch

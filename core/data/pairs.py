@@ -64,11 +64,17 @@ class Pairs(ABC):
 
     @abstractmethod
     def digest(self) -> str:
-        """A digest (12 hex digits) of the rows' names and captions, independent of the folder."""
+        """A digest (12 hex digits) of the rows' names and captions, independent of the folder.
+
+        Ranks compare it at every start; unlike ``contents``, it reads no file sizes.
+        """
 
     @abstractmethod
     def contents(self) -> Mapping[str, str]:
-        """Counts and digests of the data's parts, independent of the folder; keys describe the parts in messages."""
+        """Counts and digests of the data's parts, independent of the folder; keys describe the parts in messages.
+
+        Stored in checkpoints, to detect changed data when a run is resumed.
+        """
 
     @abstractmethod
     def bad_rows(self) -> list[BadRow]:

@@ -40,14 +40,17 @@ Span: TypeAlias = tuple[int, int, int]  # step, first row, row after the last
 
 @dataclass
 class LoadedBatch:
-    """A batch or a part of one (None if no image is readable), and the images that turned out to be unreadable."""
+    """A batch or a part of one (None if no image is readable), and the images that turned out to be unreadable.
+
+    ``broken``: row -> reason.
+    """
 
     batch: Batch | None
     broken: dict[int, str] = field(default_factory=dict)
 
 
 class PartMaker(Dataset[LoadedBatch]):
-    """Makes rows ``first`` to ``last - 1`` of batch ``step``. Contains only what a loader process needs."""
+    """Makes the part of a batch that a `Span` describes. Contains only what a loader process needs."""
 
     def __init__(
         self,
@@ -76,7 +79,7 @@ class PartMaker(Dataset[LoadedBatch]):
         broken_before = set(self.dataset.broken)
         decoded, rows = [], []
         for row in batch_rows.tolist():
-            readable = self.readable(row)
+            readable = self.next_readable(row)
             if readable is None:
                 return LoadedBatch(None, self.dataset.broken)
             rows.append(readable[0])
@@ -85,7 +88,7 @@ class PartMaker(Dataset[LoadedBatch]):
         broken = {row: reason for row, reason in self.dataset.broken.items() if row not in broken_before}
         return LoadedBatch(batch, broken)
 
-    def readable(self, row: int) -> tuple[int, Tensor] | None:
+    def next_readable(self, row: int) -> tuple[int, Tensor] | None:
         """``row``, or the next row with a readable image; and its image. None if no row is readable."""
         for ahead in range(len(self.dataset)):
             candidate = (row + ahead) % len(self.dataset)

@@ -3,9 +3,9 @@
 Flow: ``core.data.orders`` requests a few positions of an epoch at a time. A list of a hundred million rows would need
 800 MB, and seconds to shuffle, in each process.
 
-The permutation is a Feistel network over the pairs (x // b, x % b) with a b at least n: each round is invertible, so
-that all rounds together are a bijection (Luby and Rackoff 1988). Values of n or above are mapped again until they are
-below n (cycle walking, Black and Rogaway 2002).
+The permutation is a Feistel network over the pairs (x // b, x % b), with 0 <= x < a * b for an a and b with a * b >= n.
+Each round is invertible, so that all rounds together are a bijection (Luby and Rackoff 1988). Values of n or above are
+mapped again until they are below n (cycle walking, Black and Rogaway 2002).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def permute_positions(positions: Positions, size: Integers, *keys: Integers) -> 
     """
     sizes = np.broadcast_to(np.asarray(size, np.int64), positions.shape)
     rows = np.ceil(np.sqrt(sizes)).astype(np.int64)  # a
-    columns = -(-sizes // rows)  # b, so that a b is n or a little more
+    columns = -(-sizes // rows)  # b, so that a * b is n or a little more
     result = positions.astype(np.int64)
     waiting = np.arange(len(positions))
     while len(waiting):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from core.data.cache import Decoding
-from core.data.dataset import Log, Progress, longest, warning
+from core.data.dataset import Log, Progress, bad_rows_warning, longest
 from core.data.errors import BadRow, ImageError
 from core.data.pairs import Floats, Pairs, Rows
 from core.data.preprocessing import decoding_for
@@ -98,5 +98,5 @@ def open_shards(
     dataset.check(config.max_bad_share)
     tokenize([""])  # builds the tokenizer before loader processes are forked, so that they share its memory
     if log is not None and dataset.bad_count():
-        log(warning(pattern, dataset.bad_rows(), len(dataset) + dataset.bad_count(), dataset.bad_count()))
+        log(bad_rows_warning(pattern, dataset.bad_rows(), len(dataset) + dataset.bad_count(), dataset.bad_count()))
     return dataset

@@ -9,7 +9,7 @@ between ranks (words, labelled rows, weights) use ``global_count_per_rank``. Gra
 FSDP, and the gradient of ``all_gather_with_grad`` rows is summed over the ranks that read them, so that results equal
 those of one process.
 
-Legend: W ranks, b rows of this one, B = W b rows of all.
+Legend: W ranks, b rows of this rank, B = W b rows of all ranks.
 """
 
 from __future__ import annotations
@@ -141,8 +141,8 @@ def logsumexp_of_rows(x: Tensor) -> Tensor:
 def fetch_rows(x: Tensor, requested: Sequence[Tensor], counts: Sequence[int] | None = None) -> Tensor:
     """Global rows (m, ...) of the ``x`` (b, ...) of all ranks, with gradient.
 
-    ``requested`` lists the global row indices (m,) that each rank needs, on the CPU; every rank passes the whole list,
-    so that only rows are sent. ``counts``: the number of rows of each rank, if they differ.
+    ``requested`` lists the global row indices (m,) that each rank needs, on the CPU. Every rank passes the whole list,
+    so that no indices are exchanged, only rows. ``counts``: the number of rows of each rank, if they differ.
     """
     if size() == 1:
         return x[requested[0]]

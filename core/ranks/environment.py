@@ -77,7 +77,7 @@ def check_mesh(size: int, shard: int) -> None:
         )
 
 
-def check_shares(size: int, batch_size: int) -> None:
+def check_batch_size(size: int, batch_size: int) -> None:
     """Raise LaunchError unless the rows of a batch can be split evenly over ``size`` processes."""
     if batch_size % size:
         raise LaunchError(

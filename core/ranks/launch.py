@@ -55,7 +55,8 @@ def join_ranks(launch: Launch) -> Iterator[Messages]:
     except (RankFailed, RuntimeError, ValueError, OSError, TimeoutError) as error:
         raise LaunchError(_rendezvous_error(launch, error)) from error
     yield messages
-    if dist.is_initialized():  # not after a failure: it would wait for lost ranks
+    # An exception in the context skips this: after a failure, destroying the group would wait for lost ranks.
+    if dist.is_initialized():
         with suppress(RuntimeError):
             dist.destroy_process_group()
 

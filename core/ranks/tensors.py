@@ -1,8 +1,7 @@
 """Converts tensors that may be split over ranks: to full tensors, local parts and state dicts of full tensors.
 
-Flow: optimiser, teacher and checkpoints handle parameters that ``core.ranks.sharding`` may have split. The functions
-here return tensors that are not split unchanged. Checkpoints contain full tensors, so that they do not depend on the
-number of ranks.
+Flow: optimiser, teacher and checkpoints handle parameters that ``core.ranks.sharding`` may have split. A tensor that is
+not split is returned unchanged. Checkpoints contain full tensors, so that they do not depend on the number of ranks.
 """
 
 from __future__ import annotations
@@ -39,14 +38,14 @@ def local(value: Tensor) -> Tensor:
     return part
 
 
-def sharded_like(value: Tensor, like: Tensor) -> Tensor:
-    """Split the full tensor ``value``, which every rank has, in the same way as ``like``."""
-    if not is_split(like) or is_split(value):
+def sharded_like(value: Tensor, reference: Tensor) -> Tensor:
+    """Split the full tensor ``value``, which every rank has, in the same way as ``reference``."""
+    if not is_split(reference) or is_split(value):
         return value
     from torch.distributed.tensor import distribute_tensor  # noqa: PLC0415  (not needed in one process)
 
-    layout = cast(Any, like)
-    return distribute_tensor(value.to(like.device), layout.device_mesh, layout.placements, src_data_rank=None)
+    layout = cast(Any, reference)
+    return distribute_tensor(value.to(reference.device), layout.device_mesh, layout.placements, src_data_rank=None)
 
 
 def on_host(tensors: Mapping[str, Tensor], keep: bool, copy: bool = False) -> dict[str, Tensor]:

@@ -27,11 +27,11 @@ def build_teacher(
     Raises ModelError if trained networks do not have outputs that ``objectives`` compare, CodeError if a custom rule
     cannot be used.
     """
-    kind = config.traits
-    if not kind.exists:
+    traits = config.traits
+    if not traits.exists:
         return None
-    if config.kind not in TEACHER_KINDS:
+    if config.kind not in TEACHER_KINDS:  # the name of a custom rule
         return CustomTeacher(config, student, code)
-    if kind.follows:
+    if traits.follows:
         return EmaTeacher(config, student)
-    return FrozenTeacher(config, student, networks if kind.trained else [copy.deepcopy(student)], objectives)
+    return FrozenTeacher(config, student, networks if traits.trained else [copy.deepcopy(student)], objectives)

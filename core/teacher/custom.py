@@ -30,9 +30,9 @@ class CustomTeacher(EmaTeacher):
     def __init__(self, config: TeacherConfig, student: Network, code: CustomCode) -> None:
         """Raises CodeError if the rule cannot be used."""
         super().__init__(config, student)
-        kind = code.load(config.kind)
-        self._file = file_of(kind)
-        self._rule = construct(config.kind, kind, {}) if isinstance(kind, type) else kind
+        rule = code.load(config.kind)
+        self._file = file_of(rule)
+        self._rule = construct(config.kind, rule, {}) if isinstance(rule, type) else rule
         if not callable(getattr(self._rule, "update", None)):
             raise CodeError(f"{config.kind} has no method update(teacher, student, momentum); add one.")
         self._argument_names = accepted_parameters(
@@ -46,11 +46,13 @@ class CustomTeacher(EmaTeacher):
         reshard: Any = getattr(self.network, "reshard", None)  # exists if weights are split over ranks
         if reshard is not None:
             reshard()
-        ours, theirs = dict(self.network.named_parameters()), dict(student.named_parameters())
-        changed = {name: value for name, value in ours.items() if value is not theirs[name]}
+        student_parameters = dict(student.named_parameters())
+        separate = {
+            name: value for name, value in self.network.named_parameters() if value is not student_parameters[name]
+        }  # without parameters that teacher and student share
         values = {
-            "teacher": {name: local(value) for name, value in changed.items()},
-            "student": {name: _in_layout_of(theirs[name], value) for name, value in changed.items()},
+            "teacher": {name: local(value) for name, value in separate.items()},
+            "student": {name: _in_layout_of(student_parameters[name], value) for name, value in separate.items()},
             "momentum": momentum,
         }
         with user_code(self.config.kind, self._file):

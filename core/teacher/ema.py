@@ -45,10 +45,11 @@ class EmaTeacher(Teacher):
         reshard: Any = getattr(self.network, "reshard", None)  # exists if weights are split over ranks
         if reshard is not None:
             reshard()
-        current, target = dict(self.network.named_parameters()), dict(student.named_parameters())
-        names = [name for name, value in current.items() if value is not target[name]]
-        averages: list[Tensor] = [current[name] for name in names]
-        students: list[Tensor] = [target[name] for name in names]
+        teacher_parameters, student_parameters = dict(self.network.named_parameters()), dict(student.named_parameters())
+        # without parameters that teacher and student share
+        names = [name for name, value in teacher_parameters.items() if value is not student_parameters[name]]
+        averages: list[Tensor] = [teacher_parameters[name] for name in names]
+        students: list[Tensor] = [student_parameters[name] for name in names]
         if any(map(is_split, students)):  # each rank updates its own shards
             students = [
                 local(value) if is_split(average) else full_tensor(value)

@@ -51,8 +51,8 @@ class StoredFeatures:
         padded = F.pad(tokens, padding, value=self.pad_id)[:, :length]  # tokens after ``length`` are padding
         end = torch.cat([self.first[1:], self.first.new_tensor([C])])[rows]
         position = self.first[rows]
-        for step in range(1, self.max_captions):
-            candidate = (self.first[rows] + step).minimum(end - 1)
+        for offset in range(1, self.max_captions):
+            candidate = (self.first[rows] + offset).minimum(end - 1)
             position = torch.where((self.tokens[candidate] == padded).all(dim=1), candidate, position)
         return position
 

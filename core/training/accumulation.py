@@ -37,13 +37,13 @@ def in_chunks(network: Network, rows: int) -> Iterator[None]:
 
     Outputs and gradients are the same up to rounding. Without gradients (a teacher) nothing is recomputed.
     """
-    with ExitStack() as restored:
+    with ExitStack() as patches:
         if rows > 0:
             for name in TOWER_CALLS:
                 if hasattr(network.towers, name):
-                    restored.enter_context(_chunked_method(network.towers, name, rows))
+                    patches.enter_context(_chunked_method(network.towers, name, rows))
             if network.fusion is not None:
-                restored.enter_context(_chunked_method(network.fusion, "forward", rows))
+                patches.enter_context(_chunked_method(network.fusion, "forward", rows))
         yield
 
 
@@ -75,13 +75,13 @@ def _chunked_call(call: Callable[..., Any], norms: Sequence[nn.Module], rows: in
     """``call``, which treats rows independently, applied to ``rows`` rows at a time."""
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _frozen_statistics(norms)
+        return nullcontext(), _frozen_statistics(norms)  # of the forward pass, of its recomputation
 
     def chunked(*arguments: Any, **options: Any) -> Any:
         everything = (arguments, options)
         B = _batch_rows(everything)
         parts = []
-        for start in range(0, max(B, 1), rows):
+        for start in range(0, max(B, 1), rows):  # an empty batch is one chunk
             part, named_tensors = _map_tensors(_slice_rows(start, rows, B), everything)
             if torch.is_grad_enabled():
                 parts.append(checkpoint(call, *part, use_reentrant=False, context_fn=contexts, **named_tensors))

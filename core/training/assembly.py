@@ -64,9 +64,9 @@ class Assembly:
         """The batch on the networks' device; copies to a GPU are asynchronous."""
         return self._pad_captions(batch).to(self.runtime.device)
 
-    def batches(self, first_step: int, last_step: int) -> Generator[Batch, None, None]:
-        """The loader's batches on the device, prefetched during the previous steps."""
-        return prefetch(self.loader.batches(first_step, last_step), self.to_device, self.runtime.device)
+    def batches(self, first: int, end: int) -> Generator[Batch, None, None]:
+        """The loader's batches ``first`` to ``end - 1`` on the device, each prefetched during the previous step."""
+        return prefetch(self.loader.batches(first, end), self.to_device, self.runtime.device)
 
     def _pad_captions(self, batch: Batch) -> Batch:
         """Pad captions to one of a few lengths, since blocks are compiled per length; results do not change."""
@@ -112,8 +112,9 @@ def assemble(
     objectives = build_objectives(config, network, code).to(runtime.device)
     teacher = _build_teacher(config, network, objectives, train, runtime, progress, code)
     checkpoint_activations(network.blocks(), config.runtime.recompute)
-    for trained_network in (network, *(teacher.networks if teacher else ())) if config.runtime.compile else ():
-        compile_blocks(trained_network.blocks())
+    if config.runtime.compile:
+        for student_or_teacher in (network, *(teacher.networks if teacher else ())):
+            compile_blocks(student_or_teacher.blocks())
     place = _loader_place(team, runtime)
     mismatched = mismatched_rows(config, train, progress, log)
     patch = network.towers.patch_side
@@ -199,10 +200,10 @@ def _build_teacher(
     progress: Progress,
     code: CustomCode,
 ) -> Teacher | None:
-    kind = config.teacher
-    trained = open_teachers(kind.checkpoint, kind.weights, runtime.device) if kind.traits.trained else []
-    teacher = build_teacher(kind, network, trained, objectives, code)
-    if teacher is not None and kind.targets == "stored":
+    settings = config.teacher
+    trained = open_teachers(settings.checkpoint, settings.weights, runtime.device) if settings.traits.trained else []
+    teacher = build_teacher(settings, network, trained, objectives, code)
+    if teacher is not None and settings.targets == "stored":
         return _store_targets(config, teacher.networks, train, runtime, progress)
     return teacher
 

@@ -3,7 +3,8 @@
 Flow: if captioning has a weight, the validator calls both functions; it writes losses to ``evaluated`` events and
 captions to ``sample`` events.
 
-Legend: B images of a batch, C captions of a batch.
+Legend: B images of a batch, C captions of a batch, T tokens; ``owner`` (C,): the position in the batch of a caption's
+image.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ def caption_losses(
     progress: Progress,
     through: Literal["decoder", "fusion"] = "decoder",
 ) -> dict[str, float]:
-    """``<split>/<student|teacher>/caption_loss``: mean over all words, with teacher forcing."""
+    """``<split>/<student|teacher>/caption_loss``: mean over all words, with teacher forcing.
+
+    ``through``: the part of each network that predicts words.
+    """
     totals = {weights: torch.zeros(2, dtype=torch.float64) for weights in networks}
     finished = 0
     for rows, pixels in evaluation_batches(dataset, next(iter(networks.values())).image_size, batch):
@@ -96,7 +100,7 @@ def _sample_images(dataset: PairDataset, size: int) -> tuple[list[int], Tensor]:
             if int(image_rows[0]) not in rows:
                 rows.append(int(image_rows[0]))
                 pixels.append(images)
-            break
+            break  # the first readable image from row ``first`` on is enough
     return rows, torch.cat(pixels)
 
 
@@ -107,7 +111,7 @@ def _greedy_captions(network: Network, pixels: Tensor, runtime: Runtime) -> Sequ
         towers = network.towers
         dtype = None if runtime.device.type == "cpu" else torch.get_autocast_dtype(runtime.device.type)
         decoder = caption_decoder(network, dtype if torch.is_autocast_enabled(runtime.device.type) else None)
-        longest = min(28, decoder.context - 2)
+        longest = min(28, decoder.context - 2)  # tokens, without start and end
         settings = GenerationSettings(search="greedy", max_tokens=longest, min_tokens=0)
         images = towers.normalise(pixels.to(runtime.device))
         captions = generate(decoder, images, settings)

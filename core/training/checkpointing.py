@@ -35,7 +35,7 @@ class RunProgress:
 
     step: int = 0
     score: float | None = None  # score of the validation after this step, if any
-    network: str = ""  # the network with this score
+    network: str = ""  # "student" or "teacher": which of them has this score
     best: float | None = None  # highest score so far
 
     def begin_step(self) -> None:
@@ -134,13 +134,13 @@ class Checkpointing:
         info, tensors = newest
         self._check_data(info)
         origin = f"the checkpoint of step {info.step} in {self._run.path}"
-        checkpoint.fill(partial(load_full_state, parts.network), tensors.student, origin)
+        checkpoint.load_state(partial(load_full_state, parts.network), tensors.student, origin)
         if parts.teacher is not None:
-            checkpoint.fill(parts.teacher.load_state_dict, tensors.teacher, origin)
+            checkpoint.load_state(parts.teacher.load_state_dict, tensors.teacher, origin)
         restore_optimizer(self._optimizer, parts.network, tensors.state)
-        checkpoint.fill(parts.objectives.load_buffers, tensors.under("objectives."), origin)
+        checkpoint.load_state(parts.objectives.load_buffers, tensors.under("objectives."), origin)
         if isinstance(parts.teacher, CustomTeacher):
-            checkpoint.fill(parts.teacher.load_rule_state, tensors.under("rule."), origin)
+            checkpoint.load_state(parts.teacher.load_rule_state, tensors.under("rule."), origin)
         restore_rng(tensors.state)
         if self._team.is_leader and info.config.get("data") != self._config.model_dump(mode="json")["data"]:
             with writing(self._run.config, RunDirError):  # records the current location of the data
@@ -172,13 +172,13 @@ class Checkpointing:
             self._log(f"{len(missing)} tensors ({missing[0]}, ...) are not in the parent run and start untrained.")
         load_full_state(parts.network, student, strict=False)
         if parts.teacher is not None:
-            self._load("teacher", partial(checkpoint.fill, parts.teacher.load_state_dict, tensors.teacher, name))
+            self._load("teacher", partial(checkpoint.load_state, parts.teacher.load_state_dict, tensors.teacher, name))
         self._load("optimiser", partial(restore_optimizer, self._optimizer, parts.network, tensors.state))
         buffers = tensors.under("objectives.")
-        self._load("objectives' memory", partial(checkpoint.fill, parts.objectives.load_buffers, buffers, name))
+        self._load("objectives' memory", partial(checkpoint.load_state, parts.objectives.load_buffers, buffers, name))
         if isinstance(parts.teacher, CustomTeacher):
             rule = tensors.under("rule.")
-            self._load("teacher's rule", partial(checkpoint.fill, parts.teacher.load_rule_state, rule, name))
+            self._load("teacher's rule", partial(checkpoint.load_state, parts.teacher.load_rule_state, rule, name))
         restore_rng(tensors.state)
         return RunProgress(info.step)
 
@@ -193,7 +193,7 @@ class Checkpointing:
             before = info.data.get(split, current)
             changed = [name for name in current if before.get(name) != current[name]]
             if changed:
-                differences = [
+                differences = [  # with values if they are counts, without if they are digests
                     f"{name} (was {before.get(name)}, is {current[name]})" if current[name].isdecimal() else name
                     for name in changed
                 ]

@@ -96,7 +96,7 @@ class Loop:
         if self.parts.retain:  # needs the initial weights, which a checkpoint would replace
             self._on_first_rank(self.validator.measure_initial)
         self.progress = self.checkpointing.resume()
-        self._saved_step = self.progress.step or None
+        self._saved_step = self.progress.step or None  # None before the first checkpoint
         self._pending_save: PendingSave | None = None  # None once the checkpoint's event is written
 
     @property
@@ -127,7 +127,7 @@ class Loop:
                 if self._is_reported(self.step) or self.step == self.total_steps:
                     speed = pace.report(self._operations, self._peak_flops)
                     speed["runtime/memory_gib"] = memory_gib(self.device)
-                    self._reports.add(self.step, self.team.report(report), speed, self._guard.take_numbers())
+                    self._reports.add(self.step, self.team.average(report), speed, self._guard.take_numbers())
                 self._write_reports()
                 self.heartbeat.update("training", self.step, self.total_steps, self._status_note)
                 self._validate_and_save()
@@ -159,9 +159,9 @@ class Loop:
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         """One optimiser step on ``batch``; returns its report, still on the device."""
         self.progress.begin_step()
-        rates = self.schedules
-        rate = float(rates.learning_rate[self.step])
-        set_rates(self.optimizer, rate, float(rates.weight_decay[self.step]))
+        schedules = self.schedules
+        rate = float(schedules.learning_rate[self.step])
+        set_rates(self.optimizer, rate, float(schedules.weight_decay[self.step]))
         try:
             batch = self.parts.to_device(batch)
             total, report, norm, skipped = self._compute_gradient(batch)
@@ -174,10 +174,10 @@ class Loop:
         self.anchor.pull(self.optimizer, skipped)
         self.network.clamp_logit_scale()
         if self.teacher is not None:
-            if self.schedules.updates_teacher(self.step):
-                self.teacher.update(self.network, float(rates.update_momentum[self.step]), skipped)
-            # per step; update_momentum is its product over the steps since the last update
-            report["diag/teacher_momentum"] = torch.tensor(float(rates.momentum[self.step]))
+            if schedules.updates_teacher(self.step):
+                self.teacher.update(self.network, float(schedules.update_momentum[self.step]), skipped)
+            # The logged momentum is that of one step; an update uses the product over the steps since the last update.
+            report["diag/teacher_momentum"] = torch.tensor(float(schedules.momentum[self.step]))
         self.optimizer.zero_grad(set_to_none=True)
         lr = torch.tensor(rate, dtype=torch.float64)
         return {"train/loss": total, **report, "train/lr": lr, "train/grad_norm": norm}
@@ -229,6 +229,7 @@ class Loop:
         """Raise Interrupt if the file ``control`` or a signal requests a stop or a pause."""
         request = self.run_dir.pending_request() if self.team.is_leader else None
         if request is None and self._requests.is_set():
+            # A plain threading.Event, which callers may pass, always means stop.
             request = self._requests.request if isinstance(self._requests, Requests) else "stop"
         if self._in_lockstep:
             request = self.team.agree_on_request(request)
@@ -253,7 +254,8 @@ class Loop:
         """
         if self.team.size == 1:
             return call()
-        # Sharded blocks gather their own weights when called, but cached caption decoding calls only parts of them.
+        # Without sharding, rank 0 runs ``call`` alone, so every weight must be unsharded before. With sharding, a block
+        # gathers its weights when it is called; but cached caption decoding calls only parts of blocks.
         gather_blocks = not self.team.sharded or self.config.objectives.captioning.weight > 0
         with unsharded_parts(self.parts.student, self.teacher, gather_blocks):
             if self.team.sharded:

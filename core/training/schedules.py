@@ -41,7 +41,7 @@ class Schedules:
     objectives: Mapping[str, ObjectiveSchedule]
 
     def updates_teacher(self, step: int) -> bool:
-        """Whether the teacher is updated after ``step``: before each step in which it is active, and at the last."""
+        """Whether the teacher is updated after ``step``: right before a step in which it is active, and at the end."""
         return (step + 1) % self.teaching.every == 0 or step == self.total_steps
 
     def at(self, step: int) -> dict[str, ObjectiveValues]:
@@ -58,7 +58,7 @@ def build_schedules(config: RunConfig, total_steps: int) -> Schedules:
         learning_rate=learning_rates(config.optim, total_steps),
         weight_decay=constant(config.optim.weight_decay, total_steps),
         momentum=momentum,
-        update_momentum=over_intervals(momentum, plan.every),
+        update_momentum=products_since_update(momentum, plan.every),
         objectives={name: objective_schedule(objective, total_steps) for name, objective in config.objectives},
     )
 
@@ -113,13 +113,13 @@ def beta_momenta(b: float, total_steps: int) -> Values:
     return (sums - weights) / sums
 
 
-def over_intervals(momentum: Values, every: int) -> Values:
-    """The products (N + 1,) of ``momentum`` (N + 1,) since the last multiple of ``every``, for a teacher that is
-    updated every ``every`` steps.
+def products_since_update(momentum: Values, interval: int) -> Values:
+    """The products (N + 1,) of ``momentum`` (N + 1,) since the last update of a teacher that is updated once per
+    ``interval`` steps.
     """
     products = momentum.copy()
-    for step in range(2, len(products) if every > 1 else 0):
-        if step % every:
+    for step in range(2, len(products) if interval > 1 else 0):
+        if step % interval:
             products[step] *= products[step - 1]
     return products
 

@@ -80,8 +80,8 @@ class TrainStep:
         if teacher is None or not objectives.need_teacher:
             return None
         self._unshard_teacher()
-        # A separate context: a common cache of casts would be filled here, without gradients, and reused for weights
-        # that student and teacher share.
+        # The teacher has its own autocast context. In a common one, the casts of shared weights, cached here without
+        # gradient, would be reused in the student's forward pass.
         with self._autocast():
             return teacher.targets(batch, objectives.teacher_head_outputs)
 

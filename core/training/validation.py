@@ -36,16 +36,17 @@ def validate(
 ) -> tuple[dict[str, float], dict[str, Features]]:
     """Metrics named ``<split>/<student|teacher>/image_to_text_R@1`` etc., and the features that they are computed from.
 
-    A network with a classification head is also evaluated on the labelled rows of ``dataset``: ``.../top1``.
+    A network with a classification head is also evaluated on the rows of ``dataset`` that have a class in the column
+    ``label``: ``.../top1``.
     """
     values: dict[str, float] = {}
     features: dict[str, Features] = {}
 
-    def step(_activity: str, finished: int, total: int) -> None:
+    def report(_activity: str, finished: int, total: int) -> None:
         progress("validating", finished, total)
 
     for group in _group_by_image_size(networks):
-        features |= encode_with_each(group, dataset, runtime, batch, step)
+        features |= encode_with_each(group, dataset, runtime, batch, report)
         classifying = {weights: network for weights, network in group.items() if network.classes}
         if classifying and label in dataset.label_names:
             shares = top1(classifying, dataset, runtime, batch, progress, label)
@@ -97,15 +98,15 @@ def top1(
 def best_score(
     values: Mapping[str, float],
     objectives: ObjectivesConfig,
-    progress: float,
+    share_done: float,
     keep: float = 0.0,
     initial: Mapping[str, float] | None = None,
 ) -> tuple[float, str]:
     """The score for selecting the best checkpoint, and its network: "student" or "teacher".
 
     The score is the higher of the two mean recalls on validation data or, if retrieval is not trained, of the two
-    accuracies; ties go to the teacher. If neither is computed, the score is ``progress`` (0 to 1) with network "", so
-    that the last checkpoint is the best.
+    accuracies; ties go to the teacher. If neither is computed, the score is ``share_done``, the completed share of
+    training (0 to 1), with network "", so that the last checkpoint is the best.
 
     If a network retains less than the share ``keep`` of the ``initial`` mean recall on a retained data set, its score
     is negative: its share minus ``keep``.
@@ -117,7 +118,7 @@ def best_score(
             network = name.split("/")[-2]
             surplus = retained_share(values, initial or {}, network) - keep if keep else 0.0
             scores.append((value if surplus >= 0 else surplus, network))
-    return max(scores, default=(progress, ""))  # ties are decided by name: student < teacher
+    return max(scores, default=(share_done, ""))  # ties are decided by name: student < teacher
 
 
 def retained_share(values: Mapping[str, float], initial: Mapping[str, float], network: str) -> float:

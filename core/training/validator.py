@@ -36,8 +36,8 @@ class Validator:
 
     def is_due(self, step: int) -> bool:
         """Whether the networks are validated after ``step``."""
-        last = step == self._parts.loader.total_steps
-        return self._parts.val is not None and (last or step % self._every == 0)
+        is_final = step == self._parts.loader.total_steps
+        return self._parts.val is not None and (is_final or step % self._every == 0)
 
     def measure_initial(self) -> dict[str, float]:
         """Evaluate the student before the first step, as the reference for retention."""
@@ -58,10 +58,10 @@ class Validator:
             values |= self.evaluate(dataset, f"retain/{name}", step)[0]
         return values
 
-    def validate(self, step: int, progress: float) -> tuple[float, str]:
+    def validate(self, step: int, share_done: float) -> tuple[float, str]:
         """Validate and write the events; returns the best score, and the network with this score.
 
-        ``progress`` (0 to 1) is the completed share of training, which is the score if no metric can decide.
+        ``share_done`` (0 to 1) is the completed share of training, which is the score if no metric can decide.
         """
         dataset = self._parts.val
         assert dataset is not None
@@ -74,7 +74,7 @@ class Validator:
             captions = caption_sample(self._networks(), dataset, self._runtime)
             self._events.write(Sample(step=step, what="captions", content=captions))
         keep = self._config.checkpoint.keep_retained
-        return best_score(values, self._config.objectives, progress, keep, self._initial)
+        return best_score(values, self._config.objectives, share_done, keep, self._initial)
 
     def test(self, step: int) -> None:
         """Evaluate on the test data and write the event; does nothing if the run has no test data."""

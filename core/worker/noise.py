@@ -99,7 +99,7 @@ class NoiseSession(Session):
             spared = {(path, caption) for path, caption in kept}
             doubted = {(pair.path, pair.caption) for pair in ranking.pairs if bin_of(pair.belief) < below}
             left_out |= doubted - spared
-        saved = save_subset(data, Path(to), progress, excluded, replace=replace, pairs=left_out)
+        saved = save_subset(data, Path(to), progress, excluded, replace=replace, excluded_pairs=left_out)
         return {"path": str(saved.path), "kept": saved.images, "captions": saved.captions}
 
     def _ranking(self, key: str, data: str, progress: Progress) -> Ranking:

@@ -97,7 +97,7 @@ class Worker:
 
     def serve(self) -> None:
         """Serve until ``shutdown`` or the end of the requests."""
-        ENDPOINTS.keeps = True  # a slider asks for many alphas of the same two models
+        ENDPOINTS.is_enabled = True  # a slider asks for many alphas of the same two models
         threading.Thread(target=self._listen, name="requests", daemon=True).start()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         self._reply({"event": "ready", "receives": str(self._received.folder)})

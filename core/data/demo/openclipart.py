@@ -54,13 +54,13 @@ def write_openclipart(source: Path, folder: Path, log: Log) -> None:
     Raises UserError if ``source`` does not exist or has fewer than two categories.
     """
     if not source.is_dir():
-        raise UserError(missing(source))
+        raise UserError(missing_source_message(source))
     rows = [row for row in open_source(source).rows if row.labels.get("class", NO_CATEGORY[0]) not in NO_CATEGORY]
     log(f"resizing {len(rows)} images of {source}")
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
     readable, bad_rows = _read(rows, folder)
     distinct, left_out = _remove_copies(source, readable, folder)
-    categories = {name: some for name, some in sorted(distinct.items()) if len(some) >= MIN_CATEGORY_IMAGES}
+    categories = {name: images for name, images in sorted(distinct.items()) if len(images) >= MIN_CATEGORY_IMAGES}
     if len(categories) < 2:
         raise UserError(
             f"{source} has fewer than two category folders with {MIN_CATEGORY_IMAGES} images each; "
@@ -73,11 +73,11 @@ def write_openclipart(source: Path, folder: Path, log: Log) -> None:
     counts = {
         "source": str(source),
         "files": len(rows),
-        "categories": {name: len(some) for name, some in categories.items()},
+        "categories": {name: len(images) for name, images in categories.items()},
         "train": len(train),
         "test": len(test),
         "in several categories": left_out,
-        "too small": {name: len(some) for name, some in sorted(distinct.items()) if name not in categories},
+        "too small": {name: len(images) for name, images in sorted(distinct.items()) if name not in categories},
         "unreadable": [str(row_problem) for row_problem in bad_rows],
     }
     write_whole(folder / COUNTS_FILE, (json.dumps(counts, indent=1, ensure_ascii=True) + "\n").encode())
@@ -86,7 +86,7 @@ def write_openclipart(source: Path, folder: Path, log: Log) -> None:
         log(f"{len(bad_rows)} images cannot be read, such as {bad_rows[0]}; all are listed in {folder / COUNTS_FILE}")
 
 
-def missing(source: Path = DEFAULT_SOURCE) -> str:
+def missing_source_message(source: Path = DEFAULT_SOURCE) -> str:
     """The message for a missing ``source``, with the remedy."""
     return (
         f"there are no images at {source}; install Debian's package openclipart-png, or choose another folder of "
@@ -131,12 +131,12 @@ def _remove_copies(source: Path, readable: Sequence[tuple[Row, str]], folder: Pa
 
     Two images are copies if all pixels of their small versions are equal.
     """
-    same: dict[bytes, list[tuple[Row, str]]] = defaultdict(list)
+    by_digest: dict[bytes, list[tuple[Row, str]]] = defaultdict(list)
     for row, small in readable:
-        same[hashlib.sha256((folder / small).read_bytes()).digest()].append((row, small))
+        by_digest[hashlib.sha256((folder / small).read_bytes()).digest()].append((row, small))
     categories: Categories = defaultdict(dict)
     left_out = 0
-    for copies in same.values():
+    for copies in by_digest.values():
         row, small = copies[0]
         if len({copy_row.labels["class"] for copy_row, _ in copies}) > 1:
             left_out += 1

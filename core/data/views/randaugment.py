@@ -102,9 +102,9 @@ def randaugment(images: Tensor, draws: Floats, magnitude: int) -> Tensor:
     ``draws`` (B, rounds, 2) in [0, 1): the operation and its sign, for each image and round.
     """
     strength = magnitude / MAX_MAGNITUDE
-    for turn in range(draws.shape[1]):
-        names = np.array(OPERATIONS)[(draws[:, turn, 0] * len(OPERATIONS)).astype(int)]
-        signs = np.where(draws[:, turn, 1] < 0.5, 1.0, -1.0)
+    for operation_draws, sign_draws in zip(draws[..., 0].T, draws[..., 1].T, strict=True):
+        names = np.array(OPERATIONS)[(operation_draws * len(OPERATIONS)).astype(int)]
+        signs = np.where(sign_draws < 0.5, 1.0, -1.0)
         moved, result = np.isin(names, list(_MOVES)), images.clone()
         moves = [_MOVES[name](strength * sign) for name, sign in zip(names[moved], signs[moved], strict=True)]
         _distort(result, images, moved, _affine, moves)
@@ -118,9 +118,9 @@ def randaugment(images: Tensor, draws: Floats, magnitude: int) -> Tensor:
 
 
 def _distort(
-    result: Tensor, images: Tensor, selected: npt.NDArray[np.bool_], operation: Callable[[Tensor, T], Tensor], by: T
+    result: Tensor, images: Tensor, selected: npt.NDArray[np.bool_], operation: Callable[[Tensor, T], Tensor], value: T
 ) -> None:
-    """Write the ``selected`` ones of ``images``, distorted, into ``result``."""
+    """Write ``operation(image, value)`` into ``result`` for each of the ``selected`` images."""
     if selected.any():
         rows = to_device(torch.from_numpy(np.flatnonzero(selected)), images.device)
-        result[rows] = operation(images[rows], by)
+        result[rows] = operation(images[rows], value)

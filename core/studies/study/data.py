@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from core.data.demo.openclipart import COUNTS_FILE, DEFAULT_SOURCE, missing, write_openclipart
+from core.data.demo.openclipart import COUNTS_FILE, DEFAULT_SOURCE, missing_source_message, write_openclipart
 from core.data.demo.openmoji import write_demo_data
 from core.data.derived.noisy import write_noisy
 from core.spec.config import expand_user
@@ -32,7 +32,7 @@ def data_path(out: StudyDir, study: Study, name: str, seed: int) -> Path:
     location = study.data[name]
     if location.startswith(OPENCLIPART):
         if not (openclipart_folder(out) / COUNTS_FILE).exists():
-            raise UserError(missing())
+            raise UserError(missing_source_message())
         return openclipart_folder(out) / location.removeprefix(OPENCLIPART)
     return demo_folder(out) / location.removeprefix(DEMO) if location.startswith(DEMO) else expand_user(location)
 
@@ -86,6 +86,6 @@ def _prepare_openclipart(folder: Path, source: Path | None, log: Log) -> None:
     if (folder / COUNTS_FILE).exists():
         return
     if source is None and not DEFAULT_SOURCE.is_dir():
-        log(missing())
+        log(missing_source_message())
         return
     write_openclipart(source or DEFAULT_SOURCE, folder, log)

@@ -34,7 +34,7 @@ class StepNumbers:
     """The numbers of several steps: per step its losses, then the gradient norm."""
 
     steps: tuple[tuple[int, tuple[str, ...]], ...]  # step number and names of losses
-    numbers: Tensor  # (all,)
+    numbers: Tensor  # (S * (L + 1),) for S steps
 
 
 class StepGuard:
@@ -70,7 +70,7 @@ class StepGuard:
                 self._in_a_row = 0
                 continue
             self._in_a_row += 1
-            suspects = tuple(name for name, is_sound in zip(names, finite_losses, strict=True) if not is_sound)
+            suspects = tuple(name for name, is_finite in zip(names, finite_losses, strict=True) if not is_finite)
             yield SkippedStep(step, suspects or (GRADIENT,), self._in_a_row)
 
 
@@ -96,8 +96,8 @@ class RunningStatistics:
     def restore(self, skipped: Tensor) -> None:
         """Restore the statistics if ``skipped``, a scalar on the device, is 1.0."""
         for buffers, saved in zip(self._buffers.values(), self._saved, strict=True):
-            sound = torch.where(skipped > 0, saved, _flat(buffers))
-            parts = sound.split([buffer.numel() for buffer in buffers])
+            values = torch.where(skipped > 0, saved, _flat(buffers))
+            parts = values.split([buffer.numel() for buffer in buffers])
             torch._foreach_copy_(buffers, [part.view_as(buffer) for part, buffer in zip(parts, buffers, strict=True)])
 
 

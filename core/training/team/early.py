@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from core.data.sources.opening import check_exists
-from core.ranks.environment import Launch, check_mesh, check_shares
+from core.ranks.environment import Launch, check_batch_size, check_mesh
 from core.spec.config import RunConfig
 from core.spec.errors import UserError
 from core.spec.run.folder import RunDir
@@ -25,7 +25,7 @@ def check_launch(launch: Launch, read_config: Callable[[], RunConfig], run: RunD
     try:
         check_mesh(launch.size, config.runtime.shard)
         if not config.data.unlabelled_ratio:  # otherwise a batch has more rows than optim.batch_size
-            check_shares(launch.size, config.optim.batch_size)
+            check_batch_size(launch.size, config.optim.batch_size)
         if not config.data.dataset:
             for path in filter(None, (config.data.train, config.data.val, config.data.test)):
                 check_exists(path)

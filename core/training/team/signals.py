@@ -20,7 +20,7 @@ DUPLICATE_SIGNAL_S = 5.0  # torchrun and a scheduler may both send a signal; wit
 
 
 class Requests(threading.Event):
-    """Set by the first signal, with its ``request``."""
+    """An event that the first signal sets; ``request``: what this signal asks for."""
 
     def __init__(self) -> None:
         super().__init__()

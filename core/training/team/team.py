@@ -118,13 +118,13 @@ class Team:
         """This rank's rows of a batch, with caption length and unreadable images synchronised over ranks."""
         if self.messages is None:
             return item
-        words = 0 if item.batch is None else item.batch.texts.shape[1]
-        longest, broken, nothing = self.highest(words, len(item.broken), item.batch is None)
+        length = 0 if item.batch is None else item.batch.texts.shape[1]
+        longest, any_broken, any_without_batch = self.highest(length, len(item.broken), item.batch is None)
         broken_rows = item.broken
-        if broken:
+        if any_broken:
             everyone = self._exchange("broken", {str(row): reason for row, reason in item.broken.items()})
             broken_rows = {int(row): reason for rows in everyone for row, reason in rows.items()}
-        if nothing or item.batch is None:
+        if any_without_batch or item.batch is None:
             return LoadedBatch(None, broken_rows)
         return LoadedBatch(item.batch.with_text_length(longest, pad_id), broken_rows)
 
@@ -152,7 +152,7 @@ class Team:
             for value in module.state_dict().values() if module is not None else ():
                 dist.broadcast(value, 0)
 
-    def report(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    def average(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """The mean of each value over ranks; all ranks must pass the same names."""
         if self.messages is None or not values:
             return values

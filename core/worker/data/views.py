@@ -159,7 +159,7 @@ class ViewMaker:
     def _readable(self, batch: int, position: int) -> tuple[int, int]:
         """The row at a place, or the next readable row as in the loader, and its epoch."""
         rows, passes = self.order.take(batch, position, position + 1)
-        readable = self._maker.readable(int(rows[0]))
+        readable = self._maker.next_readable(int(rows[0]))
         if readable is None:
             raise DataError(f"No image of {self.dataset.origin} can be read; check the files.")
         return readable[0], int(np.atleast_1d(np.asarray(passes))[0])

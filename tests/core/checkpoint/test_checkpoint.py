@@ -54,7 +54,7 @@ def test_another_network_or_config_is_refused_with_a_message() -> None:
     state = dict(student.state_dict())
     del state["fusion.norm.weight"]
     with pytest.raises(CheckpointError, match=r"run does not match the network .*fusion.norm.weight.*Use the version"):
-        checkpoint.fill(student.load_state_dict, state, "run")
+        checkpoint.load_state(student.load_state_dict, state, "run")
     info = CheckpointInfo(1, 2, CONFIG.model_dump(mode="json"), {})
     assert checkpoint.run_config(info, "run") == CONFIG
     later = replace(info, config={**info.config, "dreams": {}})

@@ -87,7 +87,8 @@ def steps_of(loop: Loop, count: int) -> list[dict[str, float]]:
     for batch in loop.parts.loader.batches(loop.step, min(loop.total_steps, loop.step + count)):
         report = loop.train_step(batch)
         reports.append(
-            {name: float(value) for name, value in loop.team.report(report).items()} | {"rows": float(batch.rows.sum())}
+            {name: float(value) for name, value in loop.team.average(report).items()}
+            | {"rows": float(batch.rows.sum())}
         )
     return reports
 

@@ -50,8 +50,8 @@ class Sample:
     def problem(self) -> str:
         """The reason why the sample is not a row; "" if it is a row."""
         for kind, member in self.parts.items():
-            if member.sort:
-                return f"the {kind} is {member.sort}, not a file"
+            if member.special_type:
+                return f"the {kind} is {member.special_type}, not a file"
             if member.size > MAX_BYTES[kind]:
                 return f"the {kind} has {member.size:,} bytes, more than {MAX_BYTES[kind]:,}"
         if "image" not in self.parts:
@@ -68,7 +68,7 @@ def group_members(members: Iterable[TarMember]) -> Iterator[Sample]:
     sample: Sample | None = None
     for member in members:
         key, kind = _key_and_kind(member.name)
-        if not key or member.sort == "a folder":
+        if not key or member.special_type == "a folder":
             continue
         if sample is None or key != sample.key or kind in sample.parts:
             if sample is not None and sample.parts:

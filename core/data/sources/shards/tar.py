@@ -36,12 +36,12 @@ _KIND_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class TarMember:
-    """A member and the offset of its content. ``sort``: "" for a regular file, otherwise such as "a link"."""
+    """A member and the offset of its content. ``special_type``: "" for a regular file; otherwise "a link", ..."""
 
     name: str
     offset: int
     size: int
-    sort: str = ""
+    special_type: str = ""
 
 
 def members(file: BinaryIO, tar: str) -> Iterator[TarMember]:
@@ -53,14 +53,14 @@ def members(file: BinaryIO, tar: str) -> Iterator[TarMember]:
     while position < total:
         header = blocks.read(position, BLOCK)
         if len(header) < BLOCK:
-            raise DataError(_cut(tar, position))
+            raise DataError(_truncation_message(tar, position))
         if not any(header):
             return  # the first of the two empty blocks at the end of a tar
         kind, declared = header[156:157], _checked_size(header, tar, position)
         data = position + BLOCK
         length = declared if kind in _EXTENSION_KINDS or size < 0 else size
         if data + length > total:
-            raise DataError(_cut(tar, position))
+            raise DataError(_truncation_message(tar, position))
         position = data + -(-length // BLOCK) * BLOCK
         if kind in _EXTENSION_KINDS:
             if length > MAX_EXTENSION_BYTES:
@@ -74,12 +74,12 @@ def members(file: BinaryIO, tar: str) -> Iterator[TarMember]:
                 sparse = sparse or any(key.startswith("GNU.sparse") for key in records)
             continue
         member_name = name or _own_name(header)
-        sort = (
+        special_type = (
             ""
             if kind in _REGULAR and not member_name.endswith("/")
             else _KIND_NAMES.get(kind, "a folder" if member_name.endswith("/") else "special")
         )
-        yield TarMember(member_name, data, length, _KIND_NAMES[_SPARSE] if sparse else sort)
+        yield TarMember(member_name, data, length, _KIND_NAMES[_SPARSE] if sparse else special_type)
         name, size, sparse = "", -1, False
     # Without this check, a file truncated between two members, or in the last padding, would pass as a smaller tar.
     raise DataError(
@@ -145,11 +145,11 @@ def _pax(content: bytes) -> dict[str, str]:
     return records
 
 
-def _number(text: str, otherwise: int) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else otherwise
+def _number(text: str, default: int) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else default
 
 
-def _cut(tar: str, position: int) -> str:
+def _truncation_message(tar: str, position: int) -> str:
     return f"{tar} is truncated in the member at byte {position:,}; copy or write the tar again, or leave it out."
 
 

@@ -33,7 +33,9 @@ def test_a_selection_opens_with_captions_labels_and_provenance(tmp_path: Path) -
     assert (about["source"], about["how"], about["left out"]) == (str(path), "selection", 2)
     assert about["sha256"] == hashlib.sha256(saved.path.read_bytes()).hexdigest()
     mismatched = [(rows[2].file, rows[2].captions[0]), *((rows[3].file, caption) for caption in rows[3].captions)]
-    only = save_subset(str(path), tmp_path / "one.csv", heard, only=[rows[2].file, rows[3].file], pairs=mismatched)
+    only = save_subset(
+        str(path), tmp_path / "one.csv", heard, selected=[rows[2].file, rows[3].file], excluded_pairs=mismatched
+    )
     assert [(row.file, row.captions) for row in open_source(only.path).rows] == [(rows[2].file, rows[2].captions[1:])]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core.data.demo.openclipart import COUNTS_FILE, missing
+from core.data.demo.openclipart import COUNTS_FILE, missing_source_message
 from core.spec.errors import UserError
 from core.spec.study import DEMO, OPENCLIPART, Study, StudyDir
 from core.studies.study import data
@@ -96,10 +96,10 @@ def test_unavailable_clip_art_is_reported_and_refused_on_request(
     out, said = StudyDir(tmp_path), list[str]()
     monkeypatch.setattr(data, "DEFAULT_SOURCE", tmp_path / "gone")
     prepare(out, a_study(), said.append)
-    assert (made, said) == ([("rendered", "openmoji")], ["rendering the demo data", missing()])
+    assert (made, said) == ([("rendered", "openmoji")], ["rendering the demo data", missing_source_message()])
     with pytest.raises(UserError) as refused:
         data_path(out, a_study(), "art", 0)
-    assert str(refused.value) == missing()
+    assert str(refused.value) == missing_source_message()
     (tmp_path / "gone").mkdir()
     prepare(out, a_study(), said.append)
     assert made[1:] == [("copied", str(tmp_path / "gone"), "openclipart")]
