@@ -114,17 +114,17 @@ def build_objectives(config: RunConfig, network: Network | None = None, code: Cu
 
     Raises CodeError if a custom objective cannot be used.
     """
-    every = config.objectives
+    section = config.objectives
     built_in = [
-        settings for _, settings in every if settings.weight > 0 and not isinstance(settings, CustomObjectiveConfig)
+        settings for _, settings in section if settings.weight > 0 and not isinstance(settings, CustomObjectiveConfig)
     ]
-    custom = [CustomObjective(key, settings, code) for key, settings in every.custom.items() if settings.weight > 0]
+    custom = [CustomObjective(key, settings, code) for key, settings in section.custom.items() if settings.weight > 0]
     for custom_objective in custom:
         if custom_objective.learns_from_teacher and not config.teacher.traits.exists:
             raise CodeError(
                 f"objectives.custom: {custom_objective.name} needs a teacher; set teacher.kind, for example to ema."
             )
-    objectives = Objectives([*(objective_class(settings).build(settings, every) for settings in built_in), *custom])
+    objectives = Objectives([*(objective_class(settings).build(settings, section) for settings in built_in), *custom])
     if network is not None:
         for objective in objectives:
             objective.build_buffers(network)

@@ -19,8 +19,8 @@ from core.model.outputs import Output
 from core.model.towers.image import ImageFeatures
 from core.model.towers.text import TextFeatures
 from core.objectives.objective import Objective, Report, require, require_head, require_same_length
-from core.objectives.parts.vocabulary import hard_words, soft_words
-from core.objectives.parts.words import WordLogits, positions
+from core.objectives.parts.vocabulary import word_cross_entropy, word_kl
+from core.objectives.parts.words import WordLogits, next_word_positions
 from core.objectives.weighting.self_confidence import weighted_mean
 from core.ranks.collectives import overall_mean
 from core.spec.config import CaptioningConfig, DistillCaptionsConfig, ObjectiveConfig, ObjectivesConfig
@@ -38,7 +38,7 @@ def next_words(
     """
     if image.tokens is None or text.words is None:
         raise ValueError("captioning needs image tokens and the state of each word")
-    words = positions(tokens, network.towers.pad_id).to_device(image.tokens.device)
+    words = next_word_positions(tokens, network.towers.pad_id).to_device(image.tokens.device)
     if through == "decoder":
         states = network.towers.decode(image.tokens, text.words[:, :-1])
         logits = network.towers.word_logits(words.select(states))
@@ -94,7 +94,7 @@ class Captioning(Objective):
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         predicted: WordLogits = student.extra[self.name]
         with torch.autocast(predicted.logits.device.type, enabled=False):
-            losses, is_correct = hard_words(predicted.logits, predicted.labels, self.label_smoothing)
+            losses, is_correct = word_cross_entropy(predicted.logits, predicted.labels, self.label_smoothing)
             weights = None if student.pair_weights is None else student.pair_weights[predicted.pairs]
             loss = weighted_mean(losses, weights, equal_counts=False)
         return loss, {"diag/next_word_accuracy": overall_mean(is_correct.float())}
@@ -116,7 +116,7 @@ class DistillCaptions(Objective):
     needs_text_tokens = True
 
     def __init__(self, config: DistillCaptionsConfig, captioning: CaptioningConfig) -> None:
-        """``captioning``: settings of the captioning objective, if its weight is above 0; it decodes the same words."""
+        """``captioning``: the settings of the captioning objective. If its weight is above 0, its logits are reused."""
         super().__init__(config)
         self.temperature = config.temperature
         self._source = Captioning.name if captioning.weight > 0 else self.name
@@ -152,7 +152,7 @@ class DistillCaptions(Objective):
         predicted: WordLogits = student.extra[self._source]
         target: WordLogits = require(teacher, self.name).extra[self.name]
         with torch.autocast(predicted.logits.device.type, enabled=False):
-            kl, entropy = soft_words(predicted.logits, target.logits, self.temperature)
+            kl, entropy = word_kl(predicted.logits, target.logits, self.temperature)
         mean, vocabulary = overall_mean(kl), predicted.logits.shape[-1]
         return self.temperature**2 * mean, {
             "diag/caption_kl": mean.detach(),

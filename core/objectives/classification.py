@@ -131,7 +131,7 @@ def _excerpt_names(names: Sequence[str]) -> str:
 def label_loss(logits: Tensor, labels: Tensor, mix: Mix | None) -> Tensor:
     """Mean cross-entropy of the labelled rows of ``logits`` (B, C) with ``labels`` (B,), interpolated by ``mix``."""
     parts = [(labels, 1.0)] if mix is None else [(labels, mix.share), (mix.partners(labels), 1.0 - mix.share)]
-    total = logits.sum() * 0.0
+    total = logits.sum() * 0.0  # has a gradient even if no row has a label
     weight = logits.new_zeros(())
     for part_labels, share in parts:
         total = total + share * F.cross_entropy(logits, part_labels, ignore_index=NO_CLASS, reduction="sum")

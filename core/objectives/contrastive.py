@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report
-from core.objectives.parts.pairs import both_logits, pair_rows, true_pairs
+from core.objectives.parts.pairs import both_logits, one_hot_pairs, true_columns
 from core.objectives.weighting.self_confidence import weighted_mean
 from core.ranks.collectives import size
 from core.spec.config import ContrastiveConfig
@@ -61,7 +61,7 @@ class Contrastive(Objective):
         }
 
     def _cross_entropy(self, logits: Tensor, weights: Tensor | None) -> Tensor:
-        losses = F.cross_entropy(logits, true_pairs(logits), label_smoothing=self.label_smoothing, reduction="none")
+        losses = F.cross_entropy(logits, true_columns(logits), label_smoothing=self.label_smoothing, reduction="none")
         return weighted_mean(losses, weights)
 
     def _sigmoid_loss(self, student: Output) -> tuple[Tensor, Report]:
@@ -69,7 +69,7 @@ class Contrastive(Objective):
             raise ValueError("the sigmoid loss needs a logit bias, but the towers have none")
         logits = student.logit_scale.float() * student.clean.image.float() @ student.every_text.float().T
         logits = logits + student.logit_bias.float()
-        signs = 2 * pair_rows(logits) - 1
+        signs = 2 * one_hot_pairs(logits) - 1
         loss = weighted_mean(-F.logsigmoid(signs * logits).sum(dim=1), student.pair_weights)
         return loss, {
             "diag/logit_scale": student.logit_scale.detach(),

@@ -17,7 +17,7 @@ from core.model.errors import ModelError
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require, require_head
-from core.objectives.parts.pairs import both_logits, pair_rows
+from core.objectives.parts.pairs import both_logits, one_hot_pairs
 from core.objectives.parts.probabilities import cross_entropy
 from core.ranks.collectives import all_gather_with_grad, overall_mean
 from core.spec.config import DistillFeaturesConfig
@@ -137,5 +137,5 @@ class DistillFeatures(Objective):
     def _info_nce(scale: Tensor, queries: Tensor, keys: Tensor, mix: Mix | None) -> Tensor:
         # (B, B) each
         rows, columns = both_logits(queries, keys, all_gather_with_grad(queries), all_gather_with_grad(keys), scale)
-        targets = (pair_rows(rows), pair_rows(columns)) if mix is None else mix.targets(len(rows), rows.device)
+        targets = (one_hot_pairs(rows), one_hot_pairs(columns)) if mix is None else mix.targets(len(rows), rows.device)
         return (cross_entropy(targets[0], rows) + cross_entropy(targets[1], columns)) / 2

@@ -13,7 +13,7 @@ from torch import Tensor
 from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require
-from core.objectives.parts.pairs import Both, both_logits, pair_rows
+from core.objectives.parts.pairs import Both, both_logits, one_hot_pairs
 from core.objectives.parts.probabilities import cross_entropy, entropy
 from core.objectives.parts.queue import FeatureQueue, similarities
 from core.spec.config import DistillSimilarityConfig
@@ -62,16 +62,18 @@ class DistillSimilarity(Objective):
     def forward(self, student: Output, teacher: Output | None) -> tuple[Tensor, Report]:
         teacher = require(teacher, self.name)
         with torch.autocast(student.text.device.type, enabled=False):
-            taught = [(logits / self.temperature).softmax(dim=-1) for logits in self._logits(teacher, 0, teacher)]
-            targets = self._blend_with_true_pairs(taught[0]), self._blend_with_true_pairs(taught[1])
+            q_text, q_image = [  # the teacher's distributions, over texts and over images
+                (logits / self.temperature).softmax(dim=-1) for logits in self._logits(teacher, 0, teacher)
+            ]
+            targets = self._blend_with_true_pairs(q_text), self._blend_with_true_pairs(q_image)
             losses = [self._view_loss(student, view, teacher, targets) for view in range(len(student.distilled))]
             loss = torch.stack(losses).mean()
-            sharpness = (entropy(taught[0]) + entropy(taught[1])) / 2 / math.log(max(2, taught[0].shape[1]))
+            mean_entropy = (entropy(q_text) + entropy(q_image)) / 2
             if self.queue is not None and self.training:
                 self.queue.push(teacher.distilled[0].every_image, teacher.every_text)
         return loss, {
             "diag/similarity_kl": loss.detach(),
-            "diag/teacher_similarity_entropy_over_ln_batch": sharpness,
+            "diag/teacher_similarity_entropy_over_ln_batch": mean_entropy / math.log(max(2, q_text.shape[1])),
         }
 
     def _blend_with_true_pairs(self, probabilities: Tensor) -> Tensor:
@@ -79,7 +81,7 @@ class DistillSimilarity(Objective):
         alpha = self.step_values.alpha
         if alpha == 1.0:
             return probabilities
-        return alpha * probabilities + (1.0 - alpha) * pair_rows(probabilities)
+        return alpha * probabilities + (1.0 - alpha) * one_hot_pairs(probabilities)
 
     def _view_loss(self, student: Output, view: int, teacher: Output, targets: Both) -> Tensor:
         to_text, to_image = targets

@@ -38,7 +38,8 @@ class MaskedPatches(Objective):
     """Match the teacher's prototypes of hidden patches (iBOT, Zhou et al. 2022, equation 1).
 
     The student sees a view in which a learnt token replaces the hidden patches; the teacher sees the unmasked view.
-    With s and t their logits for patch p of image i, from a head on the last block's states, and q as in DINO,
+    With s and t their logits for patch p of image i, from a head on the last block's states, v the student's
+    temperature, and q as in DINO,
 
         loss = mean_i 1/|hidden_i| sum_{p hidden in i} H(q(t_ip), softmax(s_ip / v))
 

@@ -16,7 +16,7 @@ from core.model.network import Network
 from core.model.outputs import Output
 from core.objectives.objective import Objective, Report, require, require_head, require_same_length
 from core.objectives.parts.schedule import ObjectiveValues
-from core.objectives.parts.vocabulary import hard_words, soft_words
+from core.objectives.parts.vocabulary import word_cross_entropy, word_kl
 from core.objectives.parts.words import WordLogits, WordPositions
 from core.objectives.weighting.self_confidence import weighted_mean
 from core.ranks.collectives import first_row, overall_mean, size
@@ -139,9 +139,9 @@ class MaskedWords(Objective):
             return predicted.logits.sum(), {"diag/masked_words": count}
         alpha = self.step_values.alpha
         with torch.autocast(predicted.logits.device.type, enabled=False):
-            losses, is_correct = hard_words(predicted.logits, predicted.labels)
+            losses, is_correct = word_cross_entropy(predicted.logits, predicted.labels)
             if alpha > 0:
-                kl, entropy = soft_words(predicted.logits, require(teacher, self.name).extra[self.name].logits)
+                kl, entropy = word_kl(predicted.logits, require(teacher, self.name).extra[self.name].logits)
                 losses = (1 - alpha) * losses + alpha * (kl + entropy)  # kl + entropy = cross-entropy with the teacher
             weights = None if student.pair_weights is None else student.pair_weights[predicted.pairs]
             loss = weighted_mean(losses, weights, equal_counts=False)

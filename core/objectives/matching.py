@@ -41,11 +41,11 @@ def same_captions(tokens: Tensor) -> Tensor:
 
 
 def negative_probabilities(similarities: Tensor, never: Tensor) -> Tensor:
-    """The probability (B, B) of each column as the negative of a row, from logits (B, B).
+    """The unnormalised probability (B, B) of each column as the negative of a row, from logits (B, B).
 
-    The softmax covers all columns; then excluded columns (``never``), such as the true pair, get 0. (Masking first
-    could result in a row of -inf, and a true pair masked with a large negative number could be drawn.) Rows without
-    negatives are 0.
+    The softmax covers all columns; then the columns in ``never`` (B, B) bool, such as the true pair, get 0. (Masking
+    first could result in a row of -inf, and a true pair masked with a large negative number could be drawn.) Rows
+    without negatives are 0.
     """
     return (similarities.float().softmax(dim=1) + _MIN_PROBABILITY).masked_fill(never, 0.0)
 

@@ -103,9 +103,11 @@ class MixMatch(Objective):
 
 
 def interpolate(batch: Batch, views: Sequence[Tensor], pseudo_labels: Tensor, alpha: float) -> MixedBatch:
-    """Interpolate each of the ``views`` (B, 3, S, S) of ``batch`` with a partner drawn from all images.
+    """Interpolate each image with a partner drawn from all images: labelled rows in the clean view, unlabelled rows in
+    every view.
 
-    ``pseudo_labels`` (U, C) belong to the unlabelled rows. The random draws depend only on the row numbers.
+    ``views`` (B, 3, S, S) of ``batch``, clean view first. ``pseudo_labels`` (U, C) belong to the unlabelled rows. The
+    random draws depend only on the row numbers.
     """
     assert batch.labels is not None
     labelled, unlabelled = _rows_by_label(batch, labelled=True), _rows_by_label(batch, labelled=False)
@@ -117,12 +119,12 @@ def interpolate(batch: Batch, views: Sequence[Tensor], pseudo_labels: Tensor, al
     targets = torch.cat([one_hot, pseudo_labels.repeat(len(views), 1)])
     host = batch.on_host
     assert host.labels is not None
-    places = _global_positions(all_gather_with_grad(host.labels.ne(NO_CLASS)), len(views))
-    counts = [len(place) for place in places]
-    order = torch.cat(places).argsort()  # position of each image of all ranks
+    positions = _global_positions(all_gather_with_grad(host.labels.ne(NO_CLASS)), len(views))  # per rank
+    counts = [len(of_rank) for of_rank in positions]
+    order = torch.cat(positions).argsort()  # global position -> row of the images of all ranks, concatenated
     partner, share = draw_partners(all_gather_with_grad(host.rows), len(order), alpha)
-    partners = [order[partner[place]] for place in places]
-    own_share = to_device(share[places[rank()]].to(images.dtype), images.device)
+    partners = [order[partner[of_rank]] for of_rank in positions]
+    own_share = to_device(share[positions[rank()]].to(images.dtype), images.device)
     if size() == 1:
         partners = [to_device(partners[0], images.device)]
     targets = torch.lerp(fetch_rows(targets, partners, counts), targets, own_share[:, None])

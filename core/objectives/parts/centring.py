@@ -48,7 +48,7 @@ class Centring(nn.Module):
     @torch.no_grad()
     def update(self, logits: Tensor) -> None:
         """Move the centre towards the mean of ``logits`` (B, K), if there are rows and the mean is finite."""
-        if self.kind == "center" and (len(logits) or size() > 1):
+        if self.kind == "center" and (len(logits) or size() > 1):  # a rank without rows must still take part
             mean = _mean_of_rows(logits)
             self.centre.lerp_(torch.where(mean.isfinite(), mean, self.centre), 1.0 - CENTRE_MOMENTUM)
 

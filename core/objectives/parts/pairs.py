@@ -28,18 +28,18 @@ def both_logits(image: Tensor, text: Tensor, every_image: Tensor, every_text: Te
     return to_text, scale.float() * text.float() @ every_image.float().T
 
 
-def true_pairs(logits: Tensor) -> Tensor:
+def true_columns(logits: Tensor) -> Tensor:
     """The columns (b,) int64 of the true pairs in ``logits`` (b, B or more)."""
     return torch.arange(len(logits), device=logits.device) + first_row(len(logits))
 
 
-def select_true_pairs(values: Tensor) -> Tensor:
+def values_of_true_pairs(values: Tensor) -> Tensor:
     """The entries (b,) of the true pairs in ``values`` (b, B or more)."""
     return values.diagonal(first_row(len(values)))
 
 
-def pair_rows(like: Tensor) -> Tensor:
-    """1 for true pairs and 0 otherwise, float32, in the shape of ``like`` (b, B or more)."""
-    pairs = torch.zeros(like.shape, device=like.device)
-    pairs.diagonal(first_row(len(like))).fill_(1.0)
+def one_hot_pairs(logits: Tensor) -> Tensor:
+    """1 for true pairs and 0 otherwise, float32, in the shape of ``logits`` (b, B or more)."""
+    pairs = torch.zeros(logits.shape, device=logits.device)
+    pairs.diagonal(first_row(len(logits))).fill_(1.0)
     return pairs

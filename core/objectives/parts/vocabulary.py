@@ -20,7 +20,7 @@ _BLOCK_NUMEL = {"cpu": 2**20}  # a CPU's cache holds a few such blocks
 _DEVICE_BLOCK_NUMEL = 2**26  # for other devices
 
 
-def hard_words(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+def word_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
     """The cross-entropy of each word, (N,) float32, and whether the prediction is correct, (N,) bool.
 
     ``logits`` (N, V), ``labels`` (N,) int64. With smoothing e, the target is 1 - e for the label plus e / V everywhere.
@@ -28,7 +28,7 @@ def hard_words(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> tuple[
     return _hard(logits, labels, smoothing)
 
 
-def soft_words(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+def word_kl(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
     """KL(q || p) of each word, and the entropy of q, in nats: (N,) float32 each.
 
     p and q are the softmax of ``logits`` / temperature and ``teacher_logits`` / temperature, (N, V) each; the teacher's

@@ -43,7 +43,7 @@ class WordLogits:
     pairs: Tensor  # (N,) int64, the batch row of each word
 
 
-def positions(tokens: Tensor, pad_id: int) -> WordPositions:
+def next_word_positions(tokens: Tensor, pad_id: int) -> WordPositions:
     """The positions of ``tokens`` (B, T), which are in host memory, that predict the next word; out of B (T - 1).
 
     Position t reads words 0 to t and predicts word t + 1; the last position and padding predict nothing:

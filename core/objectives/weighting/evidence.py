@@ -24,6 +24,7 @@ from core.ranks.transfer import to_device
 
 NEIGHBOURS = 20
 SHARPNESS = 40.0  # inverse temperature of the distributions over similar pairs
+NEIGHBOUR_SHARPNESS = 20.0  # inverse temperature of the weights of neighbours
 MAX_REFERENCE_PAIRS = 16384
 BLOCK_ROWS = 4096
 SMOOTHING = 0.1  # smoothing width of a rank, in standard deviations of the values
@@ -47,8 +48,8 @@ def evidence(images: Tensor, texts: Tensor, scale: Tensor | float) -> Tensor:
     for start in range(0, N, BLOCK_ROWS):
         rows = torch.arange(start, min(start + BLOCK_ROWS, N), device=images.device)
         itself = rows[:, None] == reference[None]  # a pair is no evidence for itself
-        judged = (images, texts) if len(rows) == N else (images[rows], texts[rows])
-        parts.append(torch.stack(_measures(*judged, *reference_pairs, itself, scale)))
+        pairs_of_block = (images, texts) if len(rows) == N else (images[rows], texts[rows])
+        parts.append(torch.stack(_measures(*pairs_of_block, *reference_pairs, itself, scale)))
     pair, by_image, by_text, overlap, agreement = _spread_values(torch.cat(parts, dim=1))  # (N,) each
     measures = torch.stack([pair, _standard(by_image) + _standard(by_text), overlap, agreement])  # (4, N)
     return ranks(measures).mean(dim=0).float().to(device)
@@ -91,9 +92,9 @@ def count_below(values: Tensor, reference: Tensor) -> Tensor:
     spread = (torch.where(finite_mask, finite - mean, 0.0).square().sum(dim=-1, keepdim=True) / count).sqrt()
     step = torch.maximum(SMOOTHING * spread, 1e-6 * finite.abs().amax(dim=-1, keepdim=True)).clamp_min(1e-30)
     first = torch.searchsorted(reference, values - step)
-    last = torch.searchsorted(reference, values + step, right=True)
+    end = torch.searchsorted(reference, values + step, right=True)
     sums = F.pad(finite.cumsum(dim=-1), (1, 0))
-    near, sum_near = last - first, sums.gather(-1, last) - sums.gather(-1, first)
+    near, sum_near = end - first, sums.gather(-1, end) - sums.gather(-1, first)  # count and sum within a step
     return first + near / 2 + (near * values - sum_near) / (2 * step)
 
 
@@ -106,10 +107,10 @@ def _measures(
     exclude.
     """
     exclusion = left_out.to(image.dtype) * -1e4
-    like_image = (image @ images.T).add_(exclusion)
-    like_text = (text @ texts.T).add_(exclusion)
-    neighbours = _neighbours(like_image, like_text), _neighbours(like_text, like_image)
-    by_image, by_text = (like.mul_(SHARPNESS).softmax(1) for like in (like_image, like_text))
+    image_cosines = (image @ images.T).add_(exclusion)
+    text_cosines = (text @ texts.T).add_(exclusion)
+    neighbours = _neighbours(image_cosines, text_cosines), _neighbours(text_cosines, image_cosines)
+    by_image, by_text = (cosines.mul_(SHARPNESS).softmax(1) for cosines in (image_cosines, text_cosines))
     overlap = torch.linalg.vecdot(by_image, by_text)
     lengths = torch.linalg.vector_norm(by_image, dim=1) * torch.linalg.vector_norm(by_text, dim=1)
     own_logit = scale * (image * text).sum(dim=1)
@@ -128,10 +129,11 @@ def _other_logits(
     return logits.logsumexp(1), (scale * text @ images.T).add_(exclusion).logsumexp(1)
 
 
-def _neighbours(nearest: Tensor, other_modality: Tensor) -> Tensor:
-    """The mean similarity, in the other modality, of each pair's ``nearest`` neighbours; (n,)."""
-    similarity, indices = nearest.topk(min(NEIGHBOURS, nearest.shape[1] - 1), dim=1)
-    return (other_modality.gather(1, indices).clamp_min(-1) * (20 * similarity).softmax(dim=1)).sum(dim=1)
+def _neighbours(cosines: Tensor, other_modality: Tensor) -> Tensor:
+    """The mean cosine in the ``other_modality`` (n, R) of each pair's nearest neighbours by ``cosines`` (n, R)."""
+    similarity, indices = cosines.topk(min(NEIGHBOURS, cosines.shape[1] - 1), dim=1)
+    weights = (NEIGHBOUR_SHARPNESS * similarity).softmax(dim=1)
+    return (other_modality.gather(1, indices).clamp_min(-1) * weights).sum(dim=1)
 
 
 def _standard(values: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from core.model.outputs import Output
-from core.objectives.parts.pairs import both_logits, select_true_pairs
+from core.objectives.parts.pairs import both_logits, values_of_true_pairs
 from core.ranks.collectives import global_count_per_rank, mean_over_ranks, overall_mean, size
 
 
@@ -34,9 +34,11 @@ def self_confidence(student: Output, power: float) -> Tensor:
         clean = student.clean
         logits = both_logits(clean.image, student.text, clean.every_image, student.every_text, student.logit_scale)
         by_text = (
-            select_true_pairs(logits[1].log_softmax(dim=1)) if size() > 1 else logits[0].log_softmax(dim=0).diagonal()
+            values_of_true_pairs(logits[1].log_softmax(dim=1))
+            if size() > 1
+            else logits[0].log_softmax(dim=0).diagonal()
         )
-        log_probability = select_true_pairs(logits[0].log_softmax(dim=1)) + by_text  # (B,)
+        log_probability = values_of_true_pairs(logits[0].log_softmax(dim=1)) + by_text  # (B,)
         weight = (log_probability * power / 2).exp()
         return weight / mean_over_ranks(weight.mean()).clamp_min(1e-12)
 

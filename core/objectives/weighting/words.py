@@ -44,7 +44,7 @@ from core.objectives.weighting.evidence import count_below, ranks, to_double
 FOLDS = 5  # folds of the logistic regression
 MAX_LANDMARKS = 1000
 RIDGE = 0.5  # for a kernel that is 1 on the diagonal
-MIN_COUNT = 3  # words of fewer captions are ignored
+MIN_COUNT = 3  # words that occur in fewer captions are ignored
 MAX_WORDS = 8192  # only the most frequent words are used
 MAX_FITTED_PAIRS = 16384  # regressions are fitted to at most this many pairs
 WORD_WEIGHT = 0.7  # weight of words relative to the evidence; chosen on validation data
@@ -192,14 +192,14 @@ def _log_odds(measures: Tensor, rows: Tensor, sample: Tensor) -> Tensor:
     scaled = ((measures.transpose(1, 2) - mean) / spread).clamp(-_MAX_DEVIATION, _MAX_DEVIATION)  # (A, P, M)
     first, second = torch.triu_indices(M, M)
     terms = torch.cat([scaled, scaled[..., first] * scaled[..., second], torch.ones(A, P, 1)], dim=2)  # (A, P, T)
-    images, image = rows.unique(return_inverse=True)
+    images, image = rows.unique(return_inverse=True)  # image (P,): index of each pair's image in images
     fold = (torch.randperm(len(images), generator=torch.Generator().manual_seed(0)) % FOLDS)[image]
     odds = torch.zeros(A, P, dtype=torch.float64)
     for left_out in fold.unique().tolist():
-        fitted, judged = sample[fold[sample] != left_out], fold == left_out
-        is_pair = (torch.arange(A).repeat_interleave(len(fitted)) == 0).double()
+        training, scored = sample[fold[sample] != left_out], fold == left_out
+        is_pair = (torch.arange(A).repeat_interleave(len(training)) == 0).double()
         weight = is_pair + (1.0 - is_pair) / (A - 1)
-        odds[:, judged] = terms[:, judged] @ _logistic(terms[:, fitted].flatten(0, 1), is_pair, weight)
+        odds[:, scored] = terms[:, scored] @ _logistic(terms[:, training].flatten(0, 1), is_pair, weight)
     return odds
 
 
@@ -243,7 +243,7 @@ def _all_measures(
         x, pair_weights[sample], sample_position[pair[in_sample]], word[in_sample], frequency
     )  # (V, K), (K, K)
     first = torch.searchsorted(pair.contiguous(), torch.arange(P + 1))  # first occurrence of each pair
-    images, image, size = rows.unique(return_inverse=True, return_counts=True)
+    images, image, size = rows.unique(return_inverse=True, return_counts=True)  # image (P,), size: pairs of each image
     by_image, end = image.argsort(stable=True), size.cumsum(0)
     for begin in range(0, len(images), _BLOCK_IMAGES):
         image_numbers = torch.arange(begin, min(begin + _BLOCK_IMAGES, len(images)))
@@ -277,7 +277,8 @@ def _leave_one_out(fit: Tensor, target_sums: Tensor, weight_sum: Tensor, leverag
 
 
 def reorder_by_words(belief: Tensor, words: Tensor, groups: Tensor) -> Tensor:
-    """``belief`` (P,) reordered within each of ``groups`` (P,); ``words`` (P,) determine `WORD_WEIGHT` of the order.
+    """``belief`` (P,) reordered within each of ``groups`` (P,), by a weighted mean of belief and the ranks of ``words``
+    (P,), which have the weight `WORD_WEIGHT`.
 
     The values within a group do not change, since words say nothing about the number of mismatched pairs.
     """
@@ -320,7 +321,7 @@ def kernel_map(features: Tensor) -> Callable[[Tensor], Tensor]:
         return squared.clamp(min=0.0).div_(-variance).exp_()
 
     root = torch.linalg.cholesky(kernel(landmarks) + _JITTER * torch.eye(len(landmarks), dtype=features.dtype))
-    return lambda some: torch.linalg.solve_triangular(root, kernel(some).T, upper=False).T
+    return lambda x: torch.linalg.solve_triangular(root, kernel(x).T, upper=False).T
 
 
 def _regressions(

@@ -20,7 +20,7 @@ from core.model.outputs import Output, ViewOutput
 from core.model.towers.towers import resolve_architecture
 from core.objectives.build import build_network, build_objectives
 from core.objectives.captioning import Captioning, DistillCaptions
-from core.objectives.parts.words import WordLogits, positions
+from core.objectives.parts.words import WordLogits, next_word_positions
 from core.spec.config import CaptioningConfig, DistillCaptionsConfig, RunConfig, override
 from core.spec.generation import GenerationSettings
 from core.spec.presets import preset_config
@@ -57,7 +57,7 @@ def loss_of(network: Network, config: RunConfig, pairs: Batch, name: str = "capt
 def test_each_position_predicts_the_next_word() -> None:
     #                      start a  red end pad   start dog end pad pad
     tokens = torch.tensor([[7, 3, 4, 8, 0], [7, 5, 8, 0, 0]])
-    words = positions(tokens, pad_id=0)
+    words = next_word_positions(tokens, pad_id=0)
     assert words.labels.tolist() == [3, 4, 8, 5, 8]
     assert words.pairs.tolist() == [0, 0, 0, 1, 1]
     states = torch.arange(8.0).view(2, 4, 1)

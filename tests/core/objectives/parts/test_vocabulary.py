@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from core.objectives.parts import vocabulary
-from core.objectives.parts.vocabulary import hard_words, soft_words
+from core.objectives.parts.vocabulary import word_cross_entropy, word_kl
 
 SIZES = [(1, 2), (9, 7)]
 
@@ -30,7 +30,7 @@ def test_hard_targets_match_torch(words: int, count: int, smoothing: float) -> N
     labels = torch.randint(0, count, (words,), generator=torch.Generator().manual_seed(1))
     weights = torch.rand(words, generator=torch.Generator().manual_seed(2))
     ours, plain = (drawn(words, count).requires_grad_() for _ in range(2))
-    losses, right = hard_words(ours, labels, smoothing)
+    losses, right = word_cross_entropy(ours, labels, smoothing)
     wanted = F.cross_entropy(plain, labels, label_smoothing=smoothing, reduction="none")
     torch.testing.assert_close(losses, wanted)
     assert right.tolist() == (plain.argmax(dim=1) == labels).tolist()
@@ -44,7 +44,7 @@ def test_hard_targets_match_torch(words: int, count: int, smoothing: float) -> N
 def test_soft_targets_match_plain_sums(words: int, count: int, temperature: float) -> None:
     taught = drawn(words, count, 3)
     ours, plain = (drawn(words, count, 4).requires_grad_() for _ in range(2))
-    kl, entropy = soft_words(ours, taught, temperature)
+    kl, entropy = word_kl(ours, taught, temperature)
     said = kl.detach()
     for n in range(words):
         q, p = ([math.exp(float(x) / temperature) for x in row[n]] for row in (taught, ours.detach()))
@@ -60,8 +60,8 @@ def test_soft_targets_match_plain_sums(words: int, count: int, temperature: floa
 def test_gradients_have_the_precision_of_the_logits() -> None:
     logits = drawn(6, 40).bfloat16().requires_grad_()
     labels = torch.arange(6)
-    losses, _ = hard_words(logits, labels)
-    kl, _ = soft_words(logits, drawn(6, 40, 1).bfloat16())
+    losses, _ = word_cross_entropy(logits, labels)
+    kl, _ = word_kl(logits, drawn(6, 40, 1).bfloat16())
     assert losses.dtype is kl.dtype is torch.float32
     (losses.mean() + kl.mean()).backward()
     assert logits.grad is not None
@@ -70,6 +70,6 @@ def test_gradients_have_the_precision_of_the_logits() -> None:
 
 
 def test_an_empty_target_gives_no_loss() -> None:
-    losses, right = hard_words(torch.zeros(0, 5, requires_grad=True), torch.zeros(0, dtype=torch.int64))
+    losses, right = word_cross_entropy(torch.zeros(0, 5, requires_grad=True), torch.zeros(0, dtype=torch.int64))
     assert losses.shape == right.shape == (0,)
     losses.sum().backward()
