@@ -35,7 +35,7 @@ from core.exporting.card import CardContent, model_card
 from core.exporting.onnx_graphs import write_onnx
 from core.model.towers.formats.huggingface import (
     check_clip_model,
-    image_files,
+    preprocessing_files,
     to_clip_model,
     tokenizer_files,
     tokenizer_json,
@@ -179,15 +179,19 @@ def _write(
     state = {name: value.detach().float().cpu() for name, value in towers.clip.state_dict().items()}
     if form == "onnx":
         write_onnx(towers, folder)
-        files = tokenizer_json(towers.tokenize.words(), towers.context_length)
-        files |= image_files(model_cfg, towers.image_mean, towers.image_std, resizing.mode, resizing.interpolation)
+        files = tokenizer_json(towers.tokenize.open_clip(), towers.context_length)
+        files |= preprocessing_files(
+            model_cfg, towers.image_mean, towers.image_std, resizing.mode, resizing.interpolation
+        )
     elif form == "huggingface":
         config, tensors = to_clip_model(model_cfg, state)
         config["torch_dtype"] = str(_DTYPES[precision]).removeprefix("torch.")
         save_tensors(_to_precision(tensors, precision), folder / WEIGHTS_FILES[form])
         files = {"config.json": json.dumps(config, indent=2) + "\n"}
         files |= tokenizer_files(towers.context_length)
-        files |= image_files(model_cfg, towers.image_mean, towers.image_std, resizing.mode, resizing.interpolation)
+        files |= preprocessing_files(
+            model_cfg, towers.image_mean, towers.image_std, resizing.mode, resizing.interpolation
+        )
     else:
         save_tensors(_to_precision(state, precision), folder / WEIGHTS_FILES[form])
         cfg = {name: value for name, value in model_cfg.items() if name != "preprocess_cfg"}

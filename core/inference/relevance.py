@@ -74,7 +74,7 @@ def relevance(network: Network, pixels: Tensor, text: str) -> Relevance:
         cosine = F.cosine_similarity(image.float(), features.pooled.float())[0]
         maps = image_record.maps(cosine)
         patches = _propagate(maps, 0 if visual.pool_type == "tok" else None) if pool is None else _propagate_pool(maps)
-        words = _propagate(text_record.maps(cosine), int(features.last[0]))
+        words = _propagate(text_record.maps(cosine), int(features.pooled_position[0]))
     share = _shares(patches[1:])
     rows = towers.patches_across
     return Relevance(

@@ -95,7 +95,7 @@ class Network(nn.Module):
         """The teacher's outputs for its own views, or for the clean view if it has none; masks are dropped."""
         views = batch.teacher or (batch.clean,)
         full_views = tuple(view.without_masks() for view in views)
-        return self._forward(full_views, batch.texts, len(views), teaches=True)
+        return self._forward(full_views, batch.texts, len(views), is_teacher=True)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Unit vectors (B, D) float32 of uint8 ``images`` (B, 3, H, W)."""
@@ -135,12 +135,12 @@ class Network(nn.Module):
         views: tuple[View, ...],
         tokens: Tensor,
         additional: int,
-        teaches: bool = False,
+        is_teacher: bool = False,
         prototypes: bool = True,
     ) -> Output:
         """Outputs for ``views``, of which the last ``additional`` are distilled; all views if ``additional`` is 0."""
         text = self.towers.encode_text(tokens, all_tokens=self.text_tokens)
-        images = self._encode_views(views, teaches)
+        images = self._encode_views(views, is_teacher)
         first = len(views) - (additional or len(views))
         fused, logits = self._apply_prototypes(images[first:], text, prototypes)
         outputs = tuple(
@@ -158,7 +158,7 @@ class Network(nn.Module):
             text_features=text,
         )
 
-    def _encode_views(self, views: Sequence[View], teaches: bool) -> list[ImageFeatures]:
+    def _encode_views(self, views: Sequence[View], is_teacher: bool) -> list[ImageFeatures]:
         """Features of each view; views of the same size and kind are encoded in one batch.
 
         If an objective needs patch states after the last block (``patch_tokens``), they are returned for the student's
@@ -167,6 +167,7 @@ class Network(nn.Module):
         kinds = [(view.images.shape, view.mask is not None, _visible_count(view)) for view in views]
         features: dict[int, ImageFeatures] = {}
         for kind in dict.fromkeys(kinds):
+            _, is_masked, _ = kind
             members = [i for i, view_kind in enumerate(kinds) if view_kind == kind]
             images = torch.cat([self._prepare(views[i]) for i in members])
             masks = [mask for i in members if (mask := views[i].mask) is not None]
@@ -174,7 +175,7 @@ class Network(nn.Module):
             joint = self.towers.encode_image(
                 images,
                 torch.cat(masks) if masks else None,
-                self.patch_tokens and (teaches or kind[1]),
+                self.patch_tokens and (is_teacher or is_masked),
                 torch.cat(indices) if indices else None,
             )
             features.update(zip(members, joint.chunk(len(members)), strict=True))
@@ -216,18 +217,18 @@ def build_backbone(
     config: RunConfig,
     model_cfg: dict[str, Any],
     code: CustomCode = NO_CODE,
-    start: Callable[[Towers], object] | None = None,
+    load_weights: Callable[[Towers], object] | None = None,
 ) -> Network:
     """Towers and fusion of ``config``, without the heads that its objectives add.
 
-    Weights are initialised with torch's global generator; ``start`` may load weights before ``towers.build`` changes
-    the model. Raises ModelError if the architecture cannot be built, or has no patches for the fusion; CodeError if
-    ``towers.build`` cannot be used.
+    Weights are initialised with torch's global generator; ``load_weights`` may replace them before ``towers.build``
+    changes the model. Raises ModelError if the architecture cannot be built, or has no patches for the fusion;
+    CodeError if ``towers.build`` cannot be used.
     """
     model_cfg = _fill_defaults(config, model_cfg)
     towers = build_towers(model_cfg)
-    if start is not None:
-        start(towers)
+    if load_weights is not None:
+        load_weights(towers)
     if config.towers.build:
         towers = customise_towers(towers, model_cfg, config.towers.build, code)
     if config.views.student.mask > 0:

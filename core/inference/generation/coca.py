@@ -112,7 +112,7 @@ class CocaDecoder:
                 memory = self._cache(self._decoder.cross, len(images), tokens.shape[1])
             part = slice(first, first + len(tokens))
             with torch.autocast(self.device.type, enabled=False):
-                for pair, layer in zip(self._decoder.image_pairs(tokens), memory.layers, strict=True):
+                for pair, layer in zip(self._decoder.keys_values_of_layers(tokens), memory.layers, strict=True):
                     for new, store in zip(pair, layer, strict=True):
                         store[part] = new
         assert memory is not None

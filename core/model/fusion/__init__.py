@@ -22,7 +22,7 @@ def build_fusion(config: FusionConfig, text_width: int, image_width: int) -> Fus
     if config.kind == "none":
         return None
     if config.kind == "cross-attention":
-        return SkipFusion(*sizes, every=0) if config.text_attention else CrossAttentionFusion(*sizes)
+        return SkipFusion(*sizes, merge_every=0) if config.text_attention else CrossAttentionFusion(*sizes)
     if config.kind == "merged":
         return MergedFusion(*sizes, config.feed_forward == "per-modality", config.joint_layers)
     if config.kind == "skip":

@@ -59,7 +59,7 @@ class Fusion(nn.Module, ABC):
         words = self.norm(words)
         if not every_word:
             return Fused(words[:, 0])
-        return Fused(row_of(words, text.last)[:, 0], words)
+        return Fused(row_of(words, text.pooled_position)[:, 0], words)
 
 
 def row_of(states: Tensor, index: Tensor) -> Tensor:

@@ -27,12 +27,12 @@ class MergedBlock(nn.Module):
         self.feed_forward_image = FeedForward(width) if per_modality else None
 
     def forward(
-        self, patches: Tensor, words: Tensor, mask: Tensor, last: Tensor, outputs: Outputs = "all"
+        self, patches: Tensor, words: Tensor, mask: Tensor, position: Tensor, outputs: Outputs = "all"
     ) -> tuple[Tensor, Tensor]:
         """Patches (B, P, F) and words (B, L, F) after the block.
 
         ``mask`` (B, P + L, P + L). ``outputs``: "words" computes no patches; "pooled" computes only the word at
-        ``last`` (B,), as (B, 1, F).
+        ``position`` (B,), as (B, 1, F).
         """
         count = patches.shape[1]
         sequence = torch.cat([patches, words], dim=1)  # (B, P + L, F)
@@ -41,8 +41,8 @@ class MergedBlock(nn.Module):
             patches, words = mixed[:, :count], mixed[:, count:]
             feed_forward_image = self.feed_forward if self.feed_forward_image is None else self.feed_forward_image
             return feed_forward_image(patches), self.feed_forward(words)
-        rows = words if outputs == "words" else row_of(words, last)
-        allowed = mask[:, count:] if outputs == "words" else row_of(mask, count + last)
+        rows = words if outputs == "words" else row_of(words, position)
+        allowed = mask[:, count:] if outputs == "words" else row_of(mask, count + position)
         return patches, self.feed_forward(self.attention(sequence, rows, allowed))
 
 
@@ -84,6 +84,6 @@ class MergedFusion(Fusion):
         patches, words = patches + self.image_type, words + self.text_type
         mask = merged_mask(patches, text.padding, causal)
         for block in self.blocks[:-1]:
-            patches, words = block(patches, words, mask, text.last)
-        _, words = self.blocks[-1](patches, words, mask, text.last, "words" if every_word else "pooled")
+            patches, words = block(patches, words, mask, text.pooled_position)
+        _, words = self.blocks[-1](patches, words, mask, text.pooled_position, "words" if every_word else "pooled")
         return self._pool(words, text, every_word)

@@ -29,16 +29,21 @@ class AsymmetricBlock(nn.Module):
 
 
 class SkipFusion(Fusion):
-    """Asymmetric layers, which patches skip; every ``every``-th layer is merged (mPLUG, Li et al. 2022).
+    """Asymmetric layers, which patches skip; every n-th layer is merged, with n = ``merge_every`` (mPLUG, Li et al.
+    2022).
 
-    If ``every`` is 0, no layer is merged: the multimodal encoder of ALBEF (Li et al. 2021) and BLIP (Li et al. 2022).
-    The pooled word represents the pair.
+    If ``merge_every`` is 0, no layer is merged: the multimodal encoder of ALBEF (Li et al. 2021) and BLIP (Li et al.
+    2022). The pooled word represents the pair.
     """
 
-    def __init__(self, text_width: int, image_width: int, width: int, heads: int, layers: int, every: int = 3) -> None:
+    def __init__(
+        self, text_width: int, image_width: int, width: int, heads: int, layers: int, merge_every: int = 3
+    ) -> None:
         super().__init__(text_width, image_width, width)
         self.blocks = nn.ModuleList(
-            MergedBlock(width, heads) if every and (layer + 1) % every == 0 else AsymmetricBlock(width, heads)
+            MergedBlock(width, heads)
+            if merge_every and (layer + 1) % merge_every == 0
+            else AsymmetricBlock(width, heads)
             for layer in range(layers)
         )
 
@@ -52,9 +57,9 @@ class SkipFusion(Fusion):
             is_pooled = layer == final and not every_word
             if isinstance(block, MergedBlock):
                 outputs = "pooled" if is_pooled else "words" if layer == final else "all"
-                patches, words = block(patches, words, mask, text.last, outputs)
+                patches, words = block(patches, words, mask, text.pooled_position, outputs)
                 continue
-            rows = row_of(words, text.last) if is_pooled else words
-            allowed = row_of(text_mask, text.last) if is_pooled else text_mask
+            rows = row_of(words, text.pooled_position) if is_pooled else words
+            allowed = row_of(text_mask, text.pooled_position) if is_pooled else text_mask
             words = block(words, rows, patches, allowed)
         return self._pool(words, text, every_word)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.model.attention import attend
-from core.model.towers.cache import CachePosition, Pair, RowLayout
+from core.model.towers.cache import CachePosition, KeysValues, RowLayout
 from core.model.towers.transformer import AttentionMask
 from core.spec.generation import GenerationError
 
@@ -126,7 +126,7 @@ class Block:
         self.hidden_scale = _layer_scale(block.ls_2, self._dtype)
 
     def attend_words(
-        self, x: Tensor, mask: AttentionMask, cache: Pair | None = None, position: CachePosition | None = None
+        self, x: Tensor, mask: AttentionMask, cache: KeysValues | None = None, position: CachePosition | None = None
     ) -> Tensor:
         """``x`` (R, L, D) after self-attention and feed-forward; (R, L, D).
 
@@ -147,7 +147,7 @@ class Block:
             mixed = mixed * self.head_scale
         return self._feed_forward(self._add_attention(x, mixed.transpose(1, 2).flatten(2)))
 
-    def attend_image(self, x: Tensor, image: Pair, layout: RowLayout | None = None) -> Tensor:
+    def attend_image(self, x: Tensor, image: KeysValues, layout: RowLayout | None = None) -> Tensor:
         """``x`` (R, L, D) after cross-attention to ``image`` (keys and values, (B, H, S, E)) and feed-forward.
 
         Row i belongs to image i unless there is a ``layout``.
@@ -161,7 +161,7 @@ class Block:
             mixed = layout.gather(mixed, x.shape[1])
         return self._feed_forward(self._add_attention(x, mixed))
 
-    def image_pair(self, image: Tensor) -> Pair:
+    def keys_values_of_image(self, image: Tensor) -> KeysValues:
         """Keys and values (B, H, S, E) of image tokens (B, S, D), for ``attend_image``."""
         assert self.image_norm is not None
         packed = self.project_image(self.image_norm(image)).unflatten(-1, (2, self.heads, self.head_width))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-Pair = tuple[Tensor, Tensor]  # keys and values
+KeysValues = tuple[Tensor, Tensor]  # keys and values of one layer
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class CachePosition:
 
     end: int  # number of positions that queries attend to, including new ones
 
-    def write(self, cache: Pair, key: Tensor, value: Tensor) -> Pair:
+    def write(self, cache: KeysValues, key: Tensor, value: Tensor) -> KeysValues:
         """Store new keys and values (R, H, L, E); return all keys and values up to ``end``, (R, H, end, E)."""
         keys, values = cache
         start = self.end - key.shape[2]
@@ -61,12 +61,14 @@ class KeyValueCache:
                 part.index_copy_(0, targets, part.index_select(0, origins))
         self.resize(len(sources))
 
-    def _first_layers(self, entries: int) -> list[Pair]:
+    def _first_layers(self, entries: int) -> list[KeysValues]:
         return [(layer[0, :entries], layer[1, :entries]) for layer in self.store]
 
 
 class RowLayout:
     """Maps rows to images, and lays out queries so that all rows of an image share the image's keys and values.
+
+    ``owners``: the image of each row.
 
     Cross-attention handles all queries of an image in one call. If all images have the same number of rows, in order,
     the layout is a view; otherwise queries are copied into a grid of (images, maximum rows per image).
@@ -76,12 +78,12 @@ class RowLayout:
         self.owners = list(owners)
         self.images = images
         counts = [0] * images
-        ranks = []
+        positions = []  # of each row among the rows of its image
         for owner in self.owners:
-            ranks.append(counts[owner])
+            positions.append(counts[owner])
             counts[owner] += 1
         self.width = max(counts, default=1)
-        slots = [owner * self.width + rank for owner, rank in zip(self.owners, ranks, strict=True)]
+        slots = [owner * self.width + position for owner, position in zip(self.owners, positions, strict=True)]
         in_order = slots == list(range(images * self.width))
         self._slots = None if in_order else torch.tensor(slots, device=device)
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from core.model.errors import ModelError
 from core.model.towers.block import Block, Norm, cast
-from core.model.towers.cache import CachePosition, KeyValueCache, Pair, RowLayout
+from core.model.towers.cache import CachePosition, KeysValues, KeyValueCache, RowLayout
 from core.model.towers.transformer import AttentionMask
 
 CAUSAL_MASK = AttentionMask(causal=True)
@@ -57,7 +57,7 @@ class DecoderBlock(ResidualAttentionBlock):  # type: ignore[misc]  # open_clip h
         """
         if image is not None:
             block = Block(self)
-            return block.attend_image(q_x, block.image_pair(image))
+            return block.attend_image(q_x, block.keys_values_of_image(image))
         if mask is not None:
             return Block(self).attend_words(q_x, mask)
         out: Tensor = super().forward(q_x, k_x, v_x, attn_mask)
@@ -85,14 +85,14 @@ class MultimodalDecoder:
         self.norm = Norm(module.ln_final)
         self.projection = cast(module.text_projection, dtype)  # (W, V)
 
-    def image_pairs(self, image: Tensor) -> Iterable[Pair]:
+    def keys_values_of_layers(self, image: Tensor) -> Iterable[KeysValues]:
         """The keys and values of image tokens (B, P, W) for each layer, computed lazily."""
-        return (block.image_pair(image) for block in self.cross)
+        return (block.keys_values_of_image(image) for block in self.cross)
 
     def states(
         self,
         words: Tensor,
-        images: Iterable[Pair],
+        images: Iterable[KeysValues],
         mask: AttentionMask = CAUSAL_MASK,
         cache: KeyValueCache | None = None,
         position: CachePosition | None = None,
@@ -149,7 +149,7 @@ def decoder_state(clip: Any, patches: Tensor, tokens: Tensor, pad_id: int) -> Te
     """
     words = clip._encode_text(tokens)[1]  # (B, T, width of the text tower)
     decoder = MultimodalDecoder(decoder_of(clip))
-    states = decoder.norm(decoder.states(words, decoder.image_pairs(patches)))  # (B, T, width)
+    states = decoder.norm(decoder.states(words, decoder.keys_values_of_layers(patches)))  # (B, T, width)
     positions = torch.arange(states.shape[1], device=states.device)
     last = ((tokens[:, : len(positions)] != pad_id) * positions).amax(dim=1)  # (B,)
     return states[torch.arange(len(states), device=states.device), last]

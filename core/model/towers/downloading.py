@@ -131,9 +131,9 @@ def _from_hub(name: str, report: _Progress) -> Path:
 
     if (path := _cached_from_hub(name)) is not None:
         return path
-    repository, safe, file = _hub_files(name)
+    repository, safetensors_file, file = _hub_files(name)
     try:
-        return Path(hf_hub_download(repository, safe, tqdm_class=Bar))
+        return Path(hf_hub_download(repository, safetensors_file, tqdm_class=Bar))
     except LocalEntryNotFoundError:
         raise  # no network
     except EntryNotFoundError:
@@ -156,8 +156,8 @@ def _hub_files(name: str) -> tuple[str, str, str]:
 
 
 def _cached_from_hub(name: str) -> Path | None:
-    repository, safe, file = _hub_files(name)
-    return _find_cached(repository, safe) or _find_cached(repository, file)
+    repository, safetensors_file, file = _hub_files(name)
+    return _find_cached(repository, safetensors_file) or _find_cached(repository, file)
 
 
 def _find_cached(repository: str, file: str) -> Path | None:

@@ -23,7 +23,10 @@ _STEM = re.compile(r"(conv1|class_embedding|positional_embedding|token_embedding
 
 
 def frozen_modules(clip: Any, towers: str, image_blocks: int = 0) -> list[nn.Module | nn.Parameter]:
-    """The parts of an open_clip model selected by ``towers``, and first image blocks; see ``Towers.freeze``."""
+    """The parts of an open_clip model that ``towers`` selects, and the image tower's first ``image_blocks`` blocks.
+
+    See ``Towers.freeze`` for the values of ``towers``.
+    """
     parts: list[nn.Module | nn.Parameter] = []
     if towers == "trunks":
         return [value for name, value in clip.named_parameters() if not _AFTER_BLOCKS.search(name)]

@@ -103,14 +103,14 @@ def image_features(
         )
     if patch_index is not None:
         raise ModelError("only open_clip's own ViTs can drop patches; set views.clean.keep to 1.")
-    images = images if mask is None else _blank(images, mask)
+    images = images if mask is None else _blank_patches(images, mask)
     if isinstance(visual, TimmModel):
         return _timm(visual, images)
     pooled = visual(images)
     return ImageFeatures(pooled, pooled, None)
 
 
-def _blank(images: Tensor, mask: Tensor) -> Tensor:
+def _blank_patches(images: Tensor, mask: Tensor) -> Tensor:
     """Normalised ``images`` with hidden patches set to 0, the mean colour."""
     side = math.isqrt(mask.shape[1])
     grid = mask.view(-1, 1, side, side).float()
@@ -153,11 +153,12 @@ def _embed_patches(
 ) -> Tensor:
     """The class token and patch embeddings of images (B, 3, H, W), with positions: (B, 1 + P or k, Wi)."""
     weight = visual.conv1.weight  # (Wi, 3, p, p)
-    high, wide = visual.patch_size
+    patch_height, patch_width = visual.patch_size
     batch, colours, height, width = images.shape
-    patches = images.view(batch, colours, height // high, high, width // wide, wide)
+    rows, columns = height // patch_height, width // patch_width
+    patches = images.view(batch, colours, rows, patch_height, columns, patch_width)
     patches = patches.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)  # (B, P, 3 p p)
-    positions = _positions(visual, height // high, width // wide)  # (1 + P, Wi)
+    positions = _positions(visual, rows, columns)  # (1 + P, Wi)
     class_position, patch_positions = positions[:1], positions[1:]
     if patch_index is not None:
         patches = patches.take_along_dim(patch_index[..., None], dim=1)  # (B, k, 3 p p)
@@ -179,10 +180,10 @@ def _embed_patches(
 def _positions(visual: Any, rows: int, columns: int) -> Tensor:
     """Position embeddings (1 + P, Wi) of the class token and of patches, interpolated to a grid."""
     positions: Tensor = visual.positional_embedding
-    high, wide = visual.grid_size
-    if (rows, columns) == (high, wide):
+    own_rows, own_columns = visual.grid_size
+    if (rows, columns) == (own_rows, own_columns):
         return positions
-    grid = positions[1:].T.reshape(1, -1, high, wide)
+    grid = positions[1:].T.reshape(1, -1, own_rows, own_columns)
     grid = F.interpolate(grid, (rows, columns), mode="bicubic", antialias=True, align_corners=False)
     return torch.cat([positions[:1], grid.flatten(2)[0].T])
 

@@ -80,8 +80,9 @@ def _first_line(error: Exception) -> str:
 def find_weights(architecture: str, pretrained: str, progress: Progress | None = None) -> Path:
     """The weights file of ``pretrained``; downloaded if it is a tag.
 
-    In a folder, the file name under which open_clip saves; in a copied checkpoint, the teacher's file. Raises
-    ModelError with the available tags, or with the folder to put the weights into if there is no network.
+    In a folder with several weights files, those under open_clip's own names are preferred, and the teacher's to the
+    student's. Raises ModelError with the available tags, or with the folder to put the weights into if there is no
+    network.
     """
     path = expand_user(pretrained)
     if is_file(path):

@@ -26,7 +26,7 @@ class TextFeatures:
 
     pooled: Tensor  # (B, D) projected, not normalised
     before_projection: Tensor  # (B, Wt) the pooled token after the final norm
-    last: Tensor  # (B,) int64, position of the pooled token
+    pooled_position: Tensor  # (B,) int64, position of the pooled token
     padding: Tensor  # (B, L) bool, True where a token is padding
     tokens: Tensor | None = None  # (B, L, Wt) after the final norm, if requested
     words: Tensor | None = None  # (B, T, Wt) states of the token ids as input for CoCa's decoder, if requested
@@ -40,7 +40,7 @@ class TextFeatures:
         return TextFeatures(
             change(self.pooled),
             change(self.before_projection),
-            change(self.last),
+            change(self.pooled_position),
             change(self.padding),
             None if self.tokens is None else change(self.tokens),
             None if self.words is None else change(self.words),
@@ -52,9 +52,9 @@ class TextTower:
 
     def __init__(self, clip: Any, text_cfg: dict[str, Any]) -> None:
         self._tower: Any = getattr(clip, "text", clip)
-        self._hugging_face = isinstance(self._tower, HFTextEncoder)
+        self._is_hugging_face = isinstance(self._tower, HFTextEncoder)
         self.context_length = int(text_cfg.get("context_length", 77))
-        if self._hugging_face:
+        if self._is_hugging_face:
             config = self._tower.config
             self.pad_id, self.width = int(config.pad_token_id or 0), int(config.hidden_size)
             self.vocabulary = int(config.vocab_size)
@@ -65,15 +65,15 @@ class TextTower:
         self.vocabulary = int(tower.token_embedding.num_embeddings)
         self._pool: str = getattr(tower, "pool_type", None) or tower.text_pool_type
         self._eos_id: int = tower.eos_id if hasattr(tower, "eos_id") else tower.text_eos_id
-        self._class_token = getattr(tower, "cls_emb", None) is not None
+        self._has_class_token = getattr(tower, "cls_emb", None) is not None
         self._causal = tower.attn_mask is not None
-        self._mask_padding = self._class_token or getattr(tower, "use_pad_mask", False)
+        self._masks_padding = self._has_class_token or getattr(tower, "use_pad_mask", False)
         # These towers attend to padding, so captions cannot be trimmed.
-        self._needs_padding = self._pool == "last" or not (self._causal or self._mask_padding)
+        self._needs_padding = self._pool == "last" or not (self._causal or self._masks_padding)
 
     def blocks(self) -> list[nn.Module]:
         """The transformer blocks in order; empty for Hugging Face encoders without a list of layers."""
-        if not self._hugging_face:
+        if not self._is_hugging_face:
             return list(self._tower.transformer.resblocks)
         layers = getattr(getattr(self._tower.transformer, "encoder", None), "layer", ())
         return [layer for layer in layers if isinstance(layer, nn.Module)]
@@ -81,18 +81,18 @@ class TextTower:
     @property
     def causal(self) -> bool:
         """Whether tokens attend only to earlier tokens."""
-        return not self._hugging_face and self._causal
+        return not self._is_hugging_face and self._causal
 
     def encode(
         self, tokens: Tensor, all_tokens: bool, hidden: Tensor | None = None, mask_token: Tensor | None = None
     ) -> TextFeatures:
         """Features of ``tokens`` (B, T); ``hidden`` tokens (B, T) get the embedding ``mask_token`` (1, 1, Wt)."""
-        if self._hugging_face:
+        if self._is_hugging_face:
             return self._encode_hugging_face(tokens, hidden, mask_token)
         length = tokens.shape[1]
         tokens = self._pad(tokens)
-        last = self._last_position(tokens)
-        mask, padding = self._attention_mask(tokens, last)
+        position = self._pooled_position(tokens)
+        mask, padding = self._attention_mask(tokens, position)
         blocks = self._tower.transformer.resblocks
         embedded = self._embed(tokens, hidden, mask_token)
         states: Tensor | None = None
@@ -100,14 +100,14 @@ class TextTower:
         if all_tokens or not isinstance(blocks[-1], ResidualBlock):
             x = run_blocks(blocks, embedded, mask)
             states = self._tower.ln_final(x)
-            words = x[:, :-1] if self._class_token else states  # open_clip normalises only the class token
-            pooled = states[torch.arange(len(last), device=last.device), last]
+            words = x[:, :-1] if self._has_class_token else states  # open_clip normalises only the class token
+            pooled = states[torch.arange(len(position), device=position.device), position]
         else:
             x = run_blocks(blocks[:-1], embedded, mask)
-            pooled = self._tower.ln_final(blocks[-1](x, mask=mask, position=last)[0])
+            pooled = self._tower.ln_final(blocks[-1](x, mask=mask, position=position)[0])
         if not all_tokens or words is None:
-            return TextFeatures(self._project(pooled), pooled, last, padding)
-        return TextFeatures(self._project(pooled), pooled, last, padding, states, words[:, :length])
+            return TextFeatures(self._project(pooled), pooled, position, padding)
+        return TextFeatures(self._project(pooled), pooled, position, padding, states, words[:, :length])
 
     def _pad(self, tokens: Tensor) -> Tensor:
         """``tokens`` (B, T) with the padding that affects the result, if any.
@@ -115,15 +115,15 @@ class TextTower:
         CoCa's published mask is shifted by one: unless the caption fills the context, the class token attends to the
         first padding token instead of to itself. One column of padding reproduces this behaviour.
         """
-        short = self.context_length - tokens.shape[1]
-        shifted = self._class_token and not self._tower.correct_cls_mask
-        columns = short if self._needs_padding else min(short, 1) if shifted else 0
+        missing = self.context_length - tokens.shape[1]
+        is_shifted = self._has_class_token and not self._tower.correct_cls_mask
+        columns = missing if self._needs_padding else min(missing, 1) if is_shifted else 0
         return F.pad(tokens, (0, columns), value=self.pad_id) if columns > 0 else tokens
 
-    def _last_position(self, tokens: Tensor) -> Tensor:
+    def _pooled_position(self, tokens: Tensor) -> Tensor:
         """The position of the pooled token in each sequence, (B,)."""
         batch, length = tokens.shape
-        if self._class_token:
+        if self._has_class_token:
             return torch.full((batch,), length, device=tokens.device)
         if self._pool == "argmax":  # the end token has the highest id
             return tokens.argmax(dim=-1)
@@ -131,17 +131,17 @@ class TextTower:
             return (tokens == self._eos_id).int().argmax(dim=-1)
         return torch.full((batch,), 0 if self._pool == "first" else length - 1, device=tokens.device)
 
-    def _attention_mask(self, tokens: Tensor, last: Tensor) -> tuple[AttentionMask, Tensor]:
+    def _attention_mask(self, tokens: Tensor, position: Tensor) -> tuple[AttentionMask, Tensor]:
         """Which tokens each token may attend to; and which tokens are padding, (B, L)."""
         padding = tokens == self.pad_id
-        if self._class_token:
+        if self._has_class_token:
             padding = F.pad(padding, (0, 1), value=False)
         elif self._pool in ("argmax", "eos"):  # the padding id may also be the id of a token
-            padding = torch.arange(tokens.shape[1], device=tokens.device) > last[:, None]
-        if not self._mask_padding:
+            padding = torch.arange(tokens.shape[1], device=tokens.device) > position[:, None]
+        if not self._masks_padding:
             return AttentionMask(causal=self._causal), padding
         valid = tokens != self.pad_id
-        if self._class_token:
+        if self._has_class_token:
             valid = F.pad(valid, (0, 1) if self._tower.correct_cls_mask else (1, 0), value=True)
         length = valid.shape[1]
         allowed = valid[:, None, :].expand(-1, length, -1)  # (B, L, L)
@@ -154,7 +154,7 @@ class TextTower:
         tower = self._tower
         x = _hide(tower.token_embedding(tokens), hidden, mask_token)
         positions = tower.positional_embedding[: tokens.shape[1]]
-        if self._class_token:  # the class token has the last position of the full context
+        if self._has_class_token:  # the class token has the last position of the full context
             x = torch.cat([x, tower.cls_emb.expand(len(x), 1, -1)], dim=1)
             positions = torch.cat([positions, tower.positional_embedding[-1:]])
         embedded: Tensor = x + positions
@@ -177,11 +177,11 @@ class TextTower:
             embedded = _hide(tower.transformer.get_input_embeddings()(tokens), hidden, mask_token)
             out = tower.transformer(inputs_embeds=embedded, attention_mask=mask)
         state = tower.pooler(out, mask)
-        last = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
+        position = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
         states: Tensor = out.last_hidden_state
         skip = int(tower.pooler.cls_token_position) if isinstance(tower.pooler, ClsPooler) else None
         words = states if skip is None else torch.cat([states[:, :skip], states[:, skip + 1 :]], dim=1)
-        return TextFeatures(tower.proj(state), state, last, padding, states, words)
+        return TextFeatures(tower.proj(state), state, position, padding, states, words)
 
 
 def _hide(embedded: Tensor, hidden: Tensor | None, mask_token: Tensor | None) -> Tensor:

@@ -29,8 +29,8 @@ class Tokenizer:
         return Tokenizer, (self._text_cfg, self._context_length)
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Token ids of captions, truncated and padded: (N, context) int64. Raises ModelError like ``words``."""
-        tokens: Tensor = self.words()(list(texts))
+        """Token ids of captions, truncated and padded: (N, context) int64. Raises ModelError like ``open_clip``."""
+        tokens: Tensor = self.open_clip()(list(texts))
         vocabulary = self._text_cfg.get("vocab_size", CLIPTextCfg.vocab_size)
         if len(tokens) and int(tokens.max()) >= vocabulary and not self._text_cfg.get("hf_model_name"):
             raise ModelError(
@@ -38,7 +38,7 @@ class Tokenizer:
             )
         return tokens.long()
 
-    def words(self) -> SimpleTokenizer | HFTokenizer:
+    def open_clip(self) -> SimpleTokenizer | HFTokenizer:
         """open_clip's tokenizer. Raises ModelError if its files or packages are missing."""
         if self._tokenizer is None:
             self._tokenizer = _build(self._text_cfg, self._context_length)

@@ -122,14 +122,14 @@ class Towers(nn.Module):
 
     def detokenize(self, tokens: Sequence[int]) -> str:
         """The text of token ids without start, end and padding."""
-        tokenizer: Any = self.tokenize.words()
+        tokenizer: Any = self.tokenize.open_clip()
         plain = tokenizer.tokenizer if isinstance(tokenizer, HFTokenizer) else tokenizer
         return str(plain.decode(list(tokens)))
 
     @property
     def normalises_blanks(self) -> bool:
         """Whether ``detokenize`` puts a blank between any two words or marks, like CLIP's own tokenizer."""
-        return isinstance(self.tokenize.words(), SimpleTokenizer)
+        return isinstance(self.tokenize.open_clip(), SimpleTokenizer)
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 ``images`` (B, 3, H, W) as floats with mean 0 and deviation 1 per colour."""
@@ -222,7 +222,7 @@ class Towers(nn.Module):
     @property
     def special_ids(self) -> tuple[int, ...]:
         """The token ids of start, end and padding."""
-        tokenizer: Any = self.tokenize.words()
+        tokenizer: Any = self.tokenize.open_clip()
         if isinstance(tokenizer, HFTokenizer):
             return tuple(sorted({self.pad_id, *tokenizer.tokenizer.all_special_ids}))
         return tuple(sorted({self.pad_id, *tokenizer.all_special_ids}))
@@ -230,7 +230,7 @@ class Towers(nn.Module):
     @property
     def end_id(self) -> int | None:
         """The token id that ends a caption; None if the tokenizer has none."""
-        tokenizer: Any = self.tokenize.words()
+        tokenizer: Any = self.tokenize.open_clip()
         if not isinstance(tokenizer, HFTokenizer):
             return int(tokenizer.eot_token_id)
         words = tokenizer.tokenizer

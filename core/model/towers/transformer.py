@@ -40,14 +40,14 @@ class AttentionMask:
             return torch.arange(length, device=index.device) <= index[:, None]
         return None
 
-    def additive(self, length: int, like: Tensor, heads: int) -> Tensor | None:
-        """The additive mask of open_clip's blocks: 0 or -inf, (L, L) or (B * H, L, L)."""
-        allowed = self.allowed
+    def additive(self, states: Tensor, heads: int) -> Tensor | None:
+        """The additive mask of open_clip's blocks for ``states`` (B, L, W): 0 or -inf, (L, L) or (B * H, L, L)."""
+        allowed, length = self.allowed, states.shape[1]
         if allowed is None and self.causal:
-            allowed = torch.ones(length, length, dtype=torch.bool, device=like.device).tril()
+            allowed = torch.ones(length, length, dtype=torch.bool, device=states.device).tril()
         if allowed is None:
             return None
-        mask = like.new_zeros(allowed.shape).masked_fill(~allowed, float("-inf"))
+        mask = states.new_zeros(allowed.shape).masked_fill(~allowed, float("-inf"))
         return mask if mask.ndim == 2 else mask.repeat_interleave(heads, 0)
 
 
@@ -130,5 +130,5 @@ def run_blocks(blocks: Iterable[Any], x: Tensor, mask: AttentionMask) -> Tensor:
         if isinstance(block, ResidualBlock):
             x = block(x, mask=mask)
         else:
-            x = block(x, attn_mask=mask.additive(x.shape[1], x, block.attn.num_heads))
+            x = block(x, attn_mask=mask.additive(x, block.attn.num_heads))
     return x

@@ -154,30 +154,31 @@ def _clip_config(model_cfg: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _vocabulary(words: Any) -> tuple[dict[str, int], list[str]]:
+def _vocabulary(tokenizer: SimpleTokenizer) -> tuple[dict[str, int], list[str]]:
     """The ids of CLIP's tokens in transformers' spelling, and the merges in order."""
-    merges = [f"{first} {second}" for (first, second), _ in sorted(words.bpe_ranks.items(), key=lambda pair: pair[1])]
+    ranks = tokenizer.bpe_ranks
+    merges = [f"{first} {second}" for (first, second), _ in sorted(ranks.items(), key=lambda pair: pair[1])]
     ids = {
         name.replace("<start_of_text>", _START_TOKEN).replace("<end_of_text>", _END_TOKEN): number
-        for name, number in words.encoder.items()
+        for name, number in tokenizer.encoder.items()
     }
     return ids, merges
 
 
-def tokenizer_json(words: Any, context_length: int) -> dict[str, str]:
-    """Files (name -> content) of open_clip's tokenizer ``words`` for the package tokenizers, without transformers.
+def tokenizer_json(source: Any, context_length: int) -> dict[str, str]:
+    """Files (name -> content) of the open_clip tokenizer ``source`` for the package tokenizers, without transformers.
 
     Captions are truncated and padded to ``context_length`` as in open_clip: CLIP pads with 0, which a CoCa masks. In
     contrast to open_clip, broken encodings and HTML entities are not repaired.
     """
-    if not isinstance(words, SimpleTokenizer):
-        backend = words.tokenizer.backend_tokenizer
+    if not isinstance(source, SimpleTokenizer):
+        backend = source.tokenizer.backend_tokenizer
         copied = type(backend).from_str(backend.to_str())
         copied.enable_truncation(context_length)
-        pad = {"pad_id": words.tokenizer.pad_token_id, "pad_token": words.tokenizer.pad_token}
+        pad = {"pad_id": source.tokenizer.pad_token_id, "pad_token": source.tokenizer.pad_token}
         copied.enable_padding(length=context_length, **pad)
         return {"tokenizer.json": copied.to_str()}
-    vocabulary, merges = _vocabulary(words)
+    vocabulary, merges = _vocabulary(source)
     special = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     tokens = ((_START, _START_TOKEN), (_END, _END_TOKEN))
     pattern = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -252,10 +253,10 @@ def read_clip_config(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{path} is not the configuration of a CLIPModel ({excerpt(str(error))}).") from error
     if "quick_gelu" in activations:
         model_cfg["quick_gelu"] = True
-    return model_cfg | _colours(folder)
+    return model_cfg | _read_preprocessing(folder)
 
 
-def _colours(folder: Path) -> dict[str, Any]:
+def _read_preprocessing(folder: Path) -> dict[str, Any]:
     """The mean and deviation of colours, and the resizing, in the folder's preprocessing file, if there is one."""
     try:
         settings = read_json(folder / IMAGES_FILE, MAX_CONFIG_BYTES, error=ModelError)
@@ -270,7 +271,7 @@ def _colours(folder: Path) -> dict[str, Any]:
     return {"preprocess_cfg": {"mean": mean, "std": std, "interpolation": interpolation, "resize_mode": mode}}
 
 
-def image_files(
+def preprocessing_files(
     model_cfg: Mapping[str, Any], mean: Sequence[float], std: Sequence[float], mode: str, interpolation: str
 ) -> dict[str, str]:
     """Files (name -> content) of transformers' image preprocessing for open_clip's ``mode`` and ``interpolation``."""

@@ -132,10 +132,10 @@ def test_one_decoder_serves_training_and_cached_decoding(text: dict[str, float])
     """The same states from all words at once, with gradients, and from one word after another."""
     decoder = MultimodalDecoder(tiny_coca(2, **text).text_decoder)
     words, image = torch.randn(3, 6, 32), torch.randn(3, 5, 32)
-    whole = decoder.states(words, decoder.image_pairs(image))
+    whole = decoder.states(words, decoder.keys_values_of_layers(image))
     assert whole.requires_grad
     cache = KeyValueCache(2, 3, 2, 6, 16, torch.float32, torch.device("cpu"))
-    pairs = list(decoder.image_pairs(image))
+    pairs = list(decoder.keys_values_of_layers(image))
     for step in range(6):
         with torch.inference_mode():
             at = CachePosition(step + 1)

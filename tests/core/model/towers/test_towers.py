@@ -114,16 +114,16 @@ def test_all_tokens_include_the_pooled_one(name: str) -> None:
     assert features.tokens is not None
     assert features.tokens.shape[:2] == features.padding.shape
     assert towers.encode_text(tokens).tokens is None
-    picked = features.tokens[torch.arange(4), features.last]
+    picked = features.tokens[torch.arange(4), features.pooled_position]
     torch.testing.assert_close(picked, features.before_projection)
     torch.testing.assert_close(picked, towers.encode_text(tokens).before_projection, atol=1e-6, rtol=1e-5)
-    assert not features.padding[torch.arange(4), features.last].any()
+    assert not features.padding[torch.arange(4), features.pooled_position].any()
 
 
 def test_padding_starts_after_the_end_of_text() -> None:
     towers = build(CONFIGS["clip"])
     features = towers.encode_text(towers.tokenize(["a", "two dogs"]))
-    assert features.last.tolist() == [2, 3]
+    assert features.pooled_position.tolist() == [2, 3]
     assert (~features.padding).sum(1).tolist() == [3, 4]
 
 
